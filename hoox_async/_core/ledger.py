@@ -1,0 +1,325 @@
+"""The life of one intent: one look that somebody wants to pay for, once.
+
+The rules:
+
+1. An intent is sent only from PLANNED, and SENDING is written down before the first byte leaves.
+   So whatever is found SENDING after a crash may have been paid: it becomes UNKNOWN.
+2. Only two things lead from SENDING back to PLANNED: it is certain that nothing left or that the
+   API refused without a charge for a reason that is not the request's own (429, 401, 402 …).
+3. UNKNOWN is left by proof (the look is found and accepted) or by the user's word, never by a guess.
+4. ACCEPTED has cost credits and has a ref. From there on only the look's own state matters.
+5. What was paid or may have been paid stays on the books when an intent is paid anew.
+
+A step that the table does not allow raises `IllegalStep` and changes nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from decimal import Decimal
+from enum import StrEnum
+from typing import Any, NamedTuple
+
+import attrs
+
+from .models import Look, LookRef, LookStatus
+from .requests import FREE, Request
+
+
+class IntentState(StrEnum):
+    """Where an intent stands."""
+
+    PLANNED = "planned"
+    SENDING = "sending"
+    UNKNOWN = "unknown"
+    ACCEPTED = "accepted"
+    READY = "ready"
+    FAILED = "failed"
+    REJECTED = "rejected"
+    DROPPED = "dropped"
+
+
+class Evidence(StrEnum):
+    """How we know which look is the intent's: the POST's answer, a delivery on the attempt's own
+    token, elimination under ``exclusive=True``, or the user's word."""
+
+    ANSWER = "answer"
+    WEBHOOK = "webhook"
+    INFERRED = "inferred"
+    USER = "user"
+
+
+@attrs.frozen
+class Attempt:
+    """One time that an intent was sent, under a random id of its own."""
+
+    id: str
+    sent_at: datetime
+
+
+@attrs.frozen
+class Refusal:
+    """How the API said no, or why an intent is lost: enough to raise the same error again."""
+
+    status: int | None
+    code: str | None
+    message: str
+
+
+@attrs.frozen
+class Intent:
+    """One look that somebody wants, and all that is known of its money."""
+
+    key: str
+    own_key: bool
+    request: Request
+    digest: str
+    planned_at: datetime
+    state: IntentState = IntentState.PLANNED
+    source: LookRef | None = None
+    attempts: tuple[Attempt, ...] = ()
+    ref: LookRef | None = None
+    evidence: Evidence | None = None
+    accepted_at: datetime | None = None
+    settled_at: datetime | None = None
+    look: Look | None = None
+    refusal: Refusal | None = None
+    lost_at: datetime | None = None
+    retired: bool = False
+    candidates: tuple[LookRef, ...] = ()
+    past_spent: Decimal = FREE
+    past_at_risk: Decimal = FREE
+
+    @property
+    def credits(self) -> Decimal:
+        """The price of sending it once."""
+        return self.request.credits
+
+    @property
+    def spent(self) -> Decimal:
+        """Credits that were surely paid for it, in all its rounds."""
+        return self.past_spent + (self.credits if self.state in _PAID else FREE)
+
+    @property
+    def at_risk(self) -> Decimal:
+        """Credits that may have been paid for it, in all its rounds."""
+        return self.past_at_risk + (self.credits if self.state in _MAYBE_PAID else FREE)
+
+    @property
+    def sent_at(self) -> datetime | None:
+        """When it was last sent."""
+        return self.attempts[-1].sent_at if self.attempts else None
+
+    @property
+    def avatar_id(self) -> str | None:
+        """The avatar it concerns, once that is known."""
+        if self.ref is not None:
+            return self.ref.avatar_id
+        return self.source.avatar_id if self.source is not None else None
+
+
+class Send(NamedTuple):
+    """It is about to leave: the quota slot is in hand, the connection stands."""
+
+    attempt_id: str
+    at: datetime
+    source: LookRef | None = None
+
+
+class TakeBack(NamedTuple):
+    """It surely cost nothing and may be sent again."""
+
+
+class Accept(NamedTuple):
+    """Its look is known."""
+
+    ref: LookRef
+    at: datetime
+    evidence: Evidence
+
+
+class Refuse(NamedTuple):
+    """The API said no to this very request; no charge."""
+
+    refusal: Refusal
+    at: datetime
+
+
+class Lose(NamedTuple):
+    """It was sent, and what became of it is not known."""
+
+    reason: str
+    at: datetime
+
+
+class Retire(NamedTuple):
+    """The last search found no look that can only be its own. It stays unknown and at risk."""
+
+
+class Suspect(NamedTuple):
+    """Looks that may be its own and cannot be proved to be. For people to choose from, never adopted."""
+
+    candidates: tuple[LookRef, ...]
+
+
+class Settle(NamedTuple):
+    """The look is done. Said again with the same status, it fills in a missing picture or reason."""
+
+    look: Look
+    at: datetime
+
+
+class Resend(NamedTuple):
+    """The user's word: send an unknown again, whatever it may have cost."""
+
+
+class Drop(NamedTuple):
+    """The user's word: leave an unknown alone for good."""
+
+
+class Renew(NamedTuple):
+    """The user's word: pay anew for something that ended, perhaps with another request."""
+
+    request: Request
+    digest: str
+
+
+Step = Send | TakeBack | Accept | Refuse | Lose | Retire | Suspect | Settle | Resend | Drop | Renew
+
+S = IntentState
+TRANSITIONS: Mapping[IntentState, Mapping[type[Step], IntentState | None]] = {
+    # None: the state that the step itself names (the look's status)
+    S.PLANNED:  {Send: S.SENDING, Refuse: S.REJECTED, Renew: S.PLANNED},
+    S.SENDING:  {TakeBack: S.PLANNED, Accept: S.ACCEPTED, Refuse: S.REJECTED, Lose: S.UNKNOWN},
+    S.UNKNOWN:  {Accept: S.ACCEPTED, Retire: S.UNKNOWN, Suspect: S.UNKNOWN, Resend: S.PLANNED, Drop: S.DROPPED},
+    S.ACCEPTED: {Settle: None, Renew: S.PLANNED},
+    S.READY:    {Settle: None, Renew: S.PLANNED},
+    S.FAILED:   {Settle: None, Renew: S.PLANNED},
+    S.REJECTED: {Renew: S.PLANNED},
+    S.DROPPED:  {Accept: S.ACCEPTED, Resend: S.PLANNED},
+}  # fmt: skip
+_PAID = frozenset({S.ACCEPTED, S.READY, S.FAILED})
+_MAYBE_PAID = frozenset({S.SENDING, S.UNKNOWN, S.DROPPED})
+
+
+class IllegalStep(RuntimeError):
+    """A step that the table does not allow: a mistake of this library, never of its user."""
+
+
+def advance(intent: Intent, step: Step) -> Intent:
+    """The intent after the step. Raises `IllegalStep`, and the intent stands as it was."""
+    kind = type(step)
+    if kind not in TRANSITIONS[intent.state]:
+        raise IllegalStep(f"intent {intent.key!r} is {intent.state}: no {kind.__name__} from there")
+    target = TRANSITIONS[intent.state][kind]
+    return _APPLY[kind](intent, step, target)
+
+
+def recover(intent: Intent, at: datetime) -> tuple[Step, ...]:
+    """The steps that a crash makes necessary: what was being sent may have been paid."""
+    if intent.state is S.SENDING:
+        return (Lose("the process ended while the request was being sent", at),)
+    return ()
+
+
+def _send(intent: Intent, step: Send, state: IntentState) -> Intent:
+    attempts = (*intent.attempts, Attempt(step.attempt_id, step.at))
+    return attrs.evolve(
+        intent, state=state, attempts=attempts, source=step.source, lost_at=None, refusal=None
+    )
+
+
+def _take_back(intent: Intent, _: TakeBack, state: IntentState) -> Intent:
+    return attrs.evolve(intent, state=state)
+
+
+def _accept(intent: Intent, step: Accept, state: IntentState) -> Intent:
+    return attrs.evolve(
+        intent,
+        state=state,
+        ref=step.ref,
+        evidence=step.evidence,
+        accepted_at=step.at,
+        refusal=None,
+        candidates=(),
+    )
+
+
+def _refuse(intent: Intent, step: Refuse, state: IntentState) -> Intent:
+    return attrs.evolve(intent, state=state, refusal=step.refusal, settled_at=step.at)
+
+
+def _lose(intent: Intent, step: Lose, state: IntentState) -> Intent:
+    return attrs.evolve(intent, state=state, refusal=Refusal(None, None, step.reason), lost_at=step.at)
+
+
+def _retire(intent: Intent, _: Retire, state: IntentState) -> Intent:
+    return attrs.evolve(intent, state=state, retired=True)
+
+
+def _suspect(intent: Intent, step: Suspect, state: IntentState) -> Intent:
+    return attrs.evolve(intent, state=state, candidates=step.candidates)
+
+
+def _settle(intent: Intent, step: Settle, _: None) -> Intent:
+    if step.look.ref != intent.ref:
+        raise IllegalStep(f"intent {intent.key!r} has the look {intent.ref}, not {step.look.ref}")
+    if not step.look.status.settled:
+        raise IllegalStep(f"intent {intent.key!r}: a look that is {step.look.status} settles nothing")
+    state = S.READY if step.look.status is LookStatus.READY else S.FAILED
+    if intent.state is S.ACCEPTED:
+        return attrs.evolve(intent, state=state, look=step.look, settled_at=step.at)
+    if state is not intent.state or intent.look is None:
+        raise IllegalStep(f"intent {intent.key!r} is {intent.state} already, not {state}")
+    merged = attrs.evolve(
+        intent.look,
+        thumbnail_url=intent.look.thumbnail_url or step.look.thumbnail_url,
+        error=intent.look.error or step.look.error,
+    )
+    return attrs.evolve(intent, look=merged)
+
+
+def _to_plan(intent: Intent, state: IntentState) -> Intent:
+    return attrs.evolve(
+        intent,
+        state=state,
+        ref=None,
+        evidence=None,
+        accepted_at=None,
+        settled_at=None,
+        look=None,
+        refusal=None,
+        lost_at=None,
+        retired=False,
+        candidates=(),
+        past_spent=intent.spent,
+        past_at_risk=intent.at_risk,
+    )
+
+
+def _resend(intent: Intent, _: Resend, state: IntentState) -> Intent:
+    return _to_plan(intent, state)
+
+
+def _drop(intent: Intent, _: Drop, state: IntentState) -> Intent:
+    return attrs.evolve(intent, state=state)
+
+
+def _renew(intent: Intent, step: Renew, state: IntentState) -> Intent:
+    return attrs.evolve(_to_plan(intent, state), request=step.request, digest=step.digest)
+
+
+_APPLY: Mapping[type[Step], Callable[[Intent, Any, Any], Intent]] = {
+    Send: _send,
+    TakeBack: _take_back,
+    Accept: _accept,
+    Refuse: _refuse,
+    Lose: _lose,
+    Retire: _retire,
+    Suspect: _suspect,
+    Settle: _settle,
+    Resend: _resend,
+    Drop: _drop,
+    Renew: _renew,
+}

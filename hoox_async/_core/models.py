@@ -1,0 +1,172 @@
+"""What the API speaks of: avatars, looks and their states. Values only."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from enum import StrEnum
+from typing import Any
+
+import attrs
+
+from ..errors import InvalidRequest
+
+
+class LookStatus(StrEnum):
+    """The state of a look, in one vocabulary.
+
+    The API says ``completed`` and ``failed`` on one page and ``ready`` and ``error`` on another;
+    both are read as READY and FAILED. A word that we don't know is UNKNOWN: it is not terminal,
+    and the word itself stays in ``Look.raw``.
+    """
+
+    PENDING = "pending"
+    PROCESSING = "processing"
+    READY = "ready"
+    FAILED = "failed"
+    UNKNOWN = "unknown"
+
+    @property
+    def settled(self) -> bool:
+        """Whether the look will not change any more."""
+        return self is LookStatus.READY or self is LookStatus.FAILED
+
+
+_NO_RAW: Mapping[str, Any] = {}
+
+
+def _id(instance: object, attribute: attrs.Attribute[str], value: object) -> None:
+    if not isinstance(value, str) or not value.strip():
+        raise InvalidRequest(attribute.name, value, "an id as the API gave it, a non-empty string")
+
+
+@attrs.frozen(order=True)
+class LookRef:
+    """Names one look. ``str(ref)`` is ``"avtr_abc:look_123"``, and ``LookRef.parse`` reads that."""
+
+    avatar_id: str = attrs.field(validator=_id)
+    look_id: str = attrs.field(validator=_id)
+
+    def __str__(self) -> str:
+        return f"{self.avatar_id}:{self.look_id}"
+
+    @property
+    def ref(self) -> LookRef:
+        """Itself, so that a ref can stand wherever something with a ``.ref`` can."""
+        return self
+
+    @classmethod
+    def parse(cls, text: str) -> LookRef:
+        """Read ``"avatar_id:look_id"``. Raises `InvalidRequest` for anything else."""
+        avatar_id, colon, look_id = text.partition(":")
+        if not (colon and avatar_id.strip() and look_id.strip()) or ":" in look_id:
+            raise InvalidRequest("ref", text, 'the form "avatar_id:look_id"')
+        return cls(avatar_id.strip(), look_id.strip())
+
+
+@attrs.frozen
+class LookFailure:
+    """Why a look could not be made, in the API's words."""
+
+    code: str | None
+    message: str
+
+    def __str__(self) -> str:
+        return f"{self.message} [{self.code}]" if self.code else self.message
+
+
+@attrs.frozen
+class Look:
+    """A look as one answer or delivery told of it. ``raw`` is that answer, whole."""
+
+    ref: LookRef
+    status: LookStatus
+    thumbnail_url: str | None = None
+    error: LookFailure | None = None
+    raw: Mapping[str, Any] = attrs.field(default=_NO_RAW, repr=False, eq=False)
+
+    @property
+    def avatar_id(self) -> str:
+        """The avatar that the look belongs to."""
+        return self.ref.avatar_id
+
+    @property
+    def look_id(self) -> str:
+        """The look's own id."""
+        return self.ref.look_id
+
+
+@attrs.frozen
+class LookDetails:
+    """All that ``GET /avatar/{id}/look/{id}`` and ``GET /avatar/list`` tell of a look.
+
+    A field that the answer lacked is None. ``status`` is None in the list (API reference).
+    """
+
+    ref: LookRef
+    status: LookStatus | None = None
+    name: str | None = None
+    avatar_name: str | None = None
+    gender: str | None = None
+    age_range: str | None = None
+    ethnicity: str | None = None
+    hair_color: str | None = None
+    place: str | None = None
+    accessories: Any = None
+    action: str | None = None
+    emotion: str | None = None
+    selfie: bool | None = None
+    format: str | None = None
+    thumbnail_url: str | None = None
+    preview_url: str | None = None
+    model_available: Any = None
+    error_message: str | None = None
+    raw: Mapping[str, Any] = attrs.field(default=_NO_RAW, repr=False, eq=False)
+
+
+@attrs.frozen
+class Avatar:
+    """An avatar and all its looks, as ``GET /avatar/{id}`` tells of them in one answer."""
+
+    id: str
+    name: str | None = None
+    gender: str | None = None
+    age: Any = None
+    age_range: str | None = None
+    ethnicity: str | None = None
+    hair_color: str | None = None
+    thumbnail_url: str | None = None
+    looks: tuple[LookDetails, ...] = ()
+    created_at: str | None = None
+    raw: Mapping[str, Any] = attrs.field(default=_NO_RAW, repr=False, eq=False)
+
+
+@attrs.frozen
+class Picture:
+    """A look's picture as it came: the bytes and their content type."""
+
+    data: bytes = attrs.field(repr=False)
+    content_type: str
+
+
+@attrs.frozen
+class QuotaSnapshot:
+    """The workspace's quota as the session sees it: requests a minute, and what is left of them.
+
+    ``resets_at`` is the loop's time (seconds) at which the whole limit is free again.
+    """
+
+    limit: int
+    remaining: int
+    resets_at: float
+
+
+@attrs.frozen
+class ServerQuota:
+    """What the quota headers of one answer say; None where a header was missing or made no sense.
+
+    ``resets_in`` is in seconds, counted against the answer's own ``Date``.
+    """
+
+    limit: int | None = None
+    remaining: int | None = None
+    resets_in: float | None = None

@@ -1,0 +1,294 @@
+"""The three paid requests, which check themselves when made, and the price list."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from decimal import Decimal
+from enum import StrEnum
+from typing import Any, ClassVar, Protocol, TypeVar, runtime_checkable
+from urllib.parse import urlsplit
+
+import attrs
+
+from ..errors import InvalidRequest
+from .models import LookRef
+
+
+class Style(StrEnum):
+    """How the picture looks taken. ``RAW`` is for edits only (API reference)."""
+
+    IPHONE = "iphone"
+    SELFIE = "selfie"
+    PODCAST = "podcast"
+    CAR = "car"
+    CONFERENCE = "conference"
+    RAW = "raw"
+
+
+class Format(StrEnum):
+    """The picture's shape: ``VERTICAL`` is 9:16, ``HORIZONTAL`` 16:9."""
+
+    VERTICAL = "vertical"
+    HORIZONTAL = "horizontal"
+
+
+class Resolution(StrEnum):
+    """The picture's size. The API's pages disagree on the default, so it is always sent."""
+
+    ONE_K = "1K"
+    TWO_K = "2K"
+    FOUR_K = "4K"
+
+
+# "Avatar Workflow": 2 credits at 2K, 4 at 4K, nothing from images. 1K costs as 2K (vendor's MCP client),
+# an upscale 1.5 more (API reference).
+PRICES: Mapping[Resolution, Decimal] = {
+    Resolution.ONE_K: Decimal(2),
+    Resolution.TWO_K: Decimal(2),
+    Resolution.FOUR_K: Decimal(4),
+}
+UPSCALE_PRICE = Decimal("1.5")
+FREE = Decimal(0)
+
+_E = TypeVar("_E", bound=StrEnum)
+
+
+@runtime_checkable
+class HasRef(Protocol):
+    """Anything that names a look: a `Look`, a `LookJob`, an `Outcome`, a `LookRef`."""
+
+    @property
+    def ref(self) -> LookRef | None:
+        """The look's ref; None where there is no look."""
+        ...
+
+
+def _enum(kind: type[_E], value: Any, field: str, allowed: Iterable[_E] | None = None) -> _E:
+    members = tuple(allowed or kind)
+    for member in members:
+        if value == member.value:
+            return member
+    raise InvalidRequest(field, value, "one of " + ", ".join(m.value for m in members))
+
+
+def _style_of_create(value: Any) -> Style:
+    return _enum(Style, value, "style", (style for style in Style if style is not Style.RAW))
+
+
+def _style_of_edit(value: Any) -> Style | None:
+    return None if value is None else _enum(Style, value, "style")
+
+
+def _format(value: Any) -> Format:
+    return _enum(Format, value, "format")
+
+
+def _format_or_none(value: Any) -> Format | None:
+    return None if value is None else _format(value)
+
+
+def _resolution(value: Any) -> Resolution:
+    return _enum(Resolution, value, "resolution")
+
+
+def _check_text(instance: object, attribute: attrs.Attribute[Any], value: object) -> None:
+    if not isinstance(value, str) or not value.strip():
+        raise InvalidRequest(attribute.name, value, "text that is not empty")
+
+
+def _check_text_or_none(instance: object, attribute: attrs.Attribute[Any], value: object) -> None:
+    if value is not None:
+        _check_text(instance, attribute, value)
+
+
+def _check_bool(instance: object, attribute: attrs.Attribute[Any], value: object) -> None:
+    if not isinstance(value, bool):
+        raise InvalidRequest(attribute.name, value, "True or False")
+
+
+def _check_url(field: str, value: object, wanted: str) -> None:
+    if isinstance(value, str) and value == value.strip() and not any(c.isspace() for c in value):
+        try:
+            parts = urlsplit(value)
+            usable = parts.scheme in ("http", "https") and bool(parts.hostname)
+        except ValueError:
+            usable = False
+        if usable:
+            return
+    raise InvalidRequest(field, value, wanted)
+
+
+def _check_webhook(instance: object, attribute: attrs.Attribute[Any], value: object) -> None:
+    if value is not None:
+        _check_url(attribute.name, value, "an http(s) URL that the API can reach")
+
+
+def _check_images(instance: object, attribute: attrs.Attribute[Any], value: tuple[object, ...]) -> None:
+    for index, url in enumerate(value):
+        wanted = (
+            "an http(s) URL (the API takes URLs, no local files: put the picture where the API can read it)"
+        )
+        _check_url(f"{attribute.name}[{index}]", url, wanted)
+
+
+def _check_some_images(instance: object, attribute: attrs.Attribute[Any], value: tuple[object, ...]) -> None:
+    if not value:
+        raise InvalidRequest(attribute.name, list(value), "at least one image URL")
+    _check_images(instance, attribute, value)
+
+
+def _urls(value: Any) -> tuple[Any, ...]:
+    """One URL given bare is taken as a list of one: a string is no list of letters."""
+    if isinstance(value, str | bytes):
+        return (value,)
+    try:
+        return tuple(value)
+    except TypeError:
+        raise InvalidRequest("images", value, "a list of http(s) URLs") from None
+
+
+def _mapping(value: Any) -> Any:
+    return dict(value) if isinstance(value, Mapping) else value
+
+
+def _check_metadata(instance: object, attribute: attrs.Attribute[Any], value: object) -> None:
+    if not isinstance(value, dict) or not all(
+        isinstance(k, str) and isinstance(v, str) for k, v in value.items()
+    ):
+        raise InvalidRequest(attribute.name, value, "a mapping of text to text")
+
+
+def _check_extra(instance: Any, attribute: attrs.Attribute[Any], value: object) -> None:
+    if not isinstance(value, dict) or not all(isinstance(k, str) for k in value):
+        raise InvalidRequest(attribute.name, value, "a mapping of the API's field names to JSON values")
+    for name in value:
+        if name in instance.WIRE_FIELDS:
+            raise InvalidRequest(
+                f"extra.{name}", value[name], "a field that this request has no argument for"
+            )
+    _check_json("extra", value)
+
+
+def _check_json(field: str, value: object) -> None:
+    if isinstance(value, dict):
+        for name, inner in value.items():
+            _check_json(f"{field}.{name}", inner)
+    elif isinstance(value, list | tuple):
+        for index, inner in enumerate(value):
+            _check_json(f"{field}[{index}]", inner)
+    elif isinstance(value, float):
+        if not math.isfinite(value):
+            raise InvalidRequest(field, value, "a JSON value")
+    elif value is not None and not isinstance(value, str | int):
+        raise InvalidRequest(field, value, "a JSON value")
+
+
+def _source(value: Any) -> LookRef | str:
+    if isinstance(value, str):
+        if not value.strip():
+            raise InvalidRequest("source", value, "a look, its ref, or the key of a batch's item")
+        return value
+    ref = getattr(value, "ref", None)
+    if isinstance(ref, LookRef):
+        return ref
+    raise InvalidRequest("source", value, "a LookRef, anything with a .ref, or the key of a batch's item")
+
+
+_COMMON_WIRE = frozenset({"webhook_url"})
+
+
+@attrs.frozen(kw_only=True)
+class _Common:
+    webhook_url: str | None = attrs.field(default=None, validator=_check_webhook, repr=False)
+    metadata: Mapping[str, str] = attrs.field(
+        factory=dict, converter=_mapping, validator=_check_metadata, hash=False
+    )
+    extra: Mapping[str, Any] = attrs.field(
+        factory=dict, converter=_mapping, validator=_check_extra, hash=False
+    )
+
+
+@attrs.frozen
+class PromptAvatar(_Common):
+    """A new avatar from a prompt. 2 credits, 4 at 4K ("Avatar Workflow").
+
+    ``element_images`` are URLs of things to show, such as a logo. ``metadata`` is yours: it goes
+    through store, events and outcomes and never to the API. ``extra`` holds fields of the API that
+    this library doesn't know yet. A request's own ``webhook_url`` wins over the session's hub.
+
+    Raises `InvalidRequest` when made with a value that the API would refuse.
+    """
+
+    KIND: ClassVar[str] = "prompt"
+    WIRE_FIELDS: ClassVar[frozenset[str]] = _COMMON_WIRE | {
+        "prompt", "style", "format", "name", "place", "resolution", "elementImages", "imageUrls", "images"
+    }  # fmt: skip
+
+    prompt: str = attrs.field(validator=_check_text)
+    style: Style = attrs.field(default=Style.IPHONE, converter=_style_of_create, kw_only=True)
+    format: Format = attrs.field(default=Format.VERTICAL, converter=_format, kw_only=True)
+    resolution: Resolution = attrs.field(default=Resolution.TWO_K, converter=_resolution, kw_only=True)
+    name: str | None = attrs.field(default=None, validator=_check_text_or_none, kw_only=True)
+    place: str | None = attrs.field(default=None, validator=_check_text_or_none, kw_only=True)
+    element_images: tuple[str, ...] = attrs.field(
+        default=(), converter=_urls, validator=_check_images, kw_only=True
+    )
+
+    @property
+    def credits(self) -> Decimal:
+        """What the API charges for it, in credits."""
+        return PRICES[self.resolution]
+
+
+@attrs.frozen
+class ImageAvatar(_Common):
+    """A new avatar from pictures of your own, given as URLs. No credits ("Avatar Workflow").
+
+    Raises `InvalidRequest` when made without images, or with something that is no http(s) URL.
+    """
+
+    KIND: ClassVar[str] = "images"
+    WIRE_FIELDS: ClassVar[frozenset[str]] = _COMMON_WIRE | {"imageUrls", "images", "prompt", "name", "place"}
+
+    image_urls: tuple[str, ...] = attrs.field(converter=_urls, validator=_check_some_images)
+    name: str | None = attrs.field(default=None, validator=_check_text_or_none, kw_only=True)
+    place: str | None = attrs.field(default=None, validator=_check_text_or_none, kw_only=True)
+
+    @property
+    def credits(self) -> Decimal:
+        """What the API charges for it: nothing."""
+        return FREE
+
+
+@attrs.frozen
+class LookEdit(_Common):
+    """A new look from an existing one. 2 credits, 4 at 4K, 1.5 more with ``upscale``.
+
+    ``source`` takes a `LookRef`, anything with a ``.ref``, or (in a batch only) the key of an item
+    that stands earlier in the input or in the store. The source look itself is not changed.
+    ``style`` and ``format`` of None leave the choice to the API; ``images`` are URLs of extra references.
+
+    Raises `InvalidRequest` when made with a value that the API would refuse.
+    """
+
+    KIND: ClassVar[str] = "edit"
+    WIRE_FIELDS: ClassVar[frozenset[str]] = _COMMON_WIRE | {
+        "avatar_id", "look_id", "prompt", "style", "format", "resolution", "images", "imageUrls", "upscale"
+    }  # fmt: skip
+
+    source: LookRef | str = attrs.field(converter=_source)
+    prompt: str = attrs.field(validator=_check_text)
+    style: Style | None = attrs.field(default=None, converter=_style_of_edit, kw_only=True)
+    format: Format | None = attrs.field(default=None, converter=_format_or_none, kw_only=True)
+    resolution: Resolution = attrs.field(default=Resolution.TWO_K, converter=_resolution, kw_only=True)
+    images: tuple[str, ...] = attrs.field(default=(), converter=_urls, validator=_check_images, kw_only=True)
+    upscale: bool = attrs.field(default=False, validator=_check_bool, kw_only=True)
+
+    @property
+    def credits(self) -> Decimal:
+        """What the API charges for it, in credits."""
+        return PRICES[self.resolution] + (UPSCALE_PRICE if self.upscale else FREE)
+
+
+Request = PromptAvatar | ImageAvatar | LookEdit

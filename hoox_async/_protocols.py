@@ -1,0 +1,193 @@
+"""What stands between the session and the world: transport, store and deliveries."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
+from datetime import datetime
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any, Protocol
+
+import attrs
+
+from ._core.models import LookRef, LookStatus
+
+if TYPE_CHECKING:
+    from ._core.ledger import Intent, IntentState, Step
+
+
+class Endpoint(StrEnum):
+    """The endpoints of the API."""
+
+    CREATE = "create"
+    EDIT = "edit"
+    STATUS = "status"
+    AVATAR = "avatar"
+    LOOK = "look"
+    LIST = "list"
+
+    @property
+    def paid(self) -> bool:
+        """Whether a request there may cost credits: then it is never sent twice on a guess."""
+        return self is Endpoint.CREATE or self is Endpoint.EDIT
+
+
+@attrs.frozen
+class WireRequest:
+    """One HTTP request, as a value. ``path`` and ``params`` are not yet percent-encoded."""
+
+    endpoint: Endpoint
+    method: str
+    path: str
+    params: Mapping[str, str] = attrs.field(factory=dict)
+    body: Mapping[str, Any] | None = attrs.field(default=None, repr=False)
+    max_bytes: int = 1 << 20
+
+
+@attrs.frozen
+class WireResponse:
+    """One HTTP answer, read whole. Names of headers are in lower case."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes = attrs.field(repr=False)
+
+
+@attrs.frozen
+class Fetched:
+    """A picture on its way: its content type and its bytes as they come."""
+
+    content_type: str
+    chunks: AsyncIterator[bytes]
+
+
+BeforeSend = Callable[[], Awaitable[None]]
+
+
+class Transport(Protocol):
+    """Carries requests of the API. One transport belongs to one session, which opens and closes it."""
+
+    async def start(self) -> None:
+        """Open what is needed; called once, on the session's loop."""
+
+    async def send(self, request: WireRequest, before_send: BeforeSend | None = None) -> WireResponse:
+        """Send once and read the whole answer.
+
+        ``before_send`` is awaited when the connection stands and before any byte of the request
+        leaves; what it raises is raised here and nothing was sent. Raises `NotSent` when the
+        connection was never made and `TransportError` when the request may have been received.
+        """
+        ...
+
+    def fetch(self, url: str) -> AbstractAsyncContextManager[Fetched]:
+        """Open a picture's URL, without the API key. Raises `TransportError` or `UnexpectedResponse`."""
+        ...
+
+    async def aclose(self) -> None:
+        """Close what `start` opened."""
+
+
+@attrs.frozen
+class Workspace:
+    """Whose money a store remembers: the API's base URL and the API key (which is never stored)."""
+
+    base_url: str
+    api_key: str = attrs.field(repr=False)
+    new_key: bool = False
+    """The user's word that this key replaces the one that the store was bound to."""
+
+
+@attrs.frozen
+class Delivery:
+    """What a webhook told of a look. ``avatar_id`` is None in the older payload form."""
+
+    look_id: str
+    status: LookStatus
+    avatar_id: str | None = None
+    thumbnail_url: str | None = None
+    error_code: str | None = None
+    error_message: str | None = None
+
+
+class Store(Protocol):
+    """The session's memory of money: intents, attempts, claimed looks, early deliveries, send times.
+
+    Every method that writes returns after the write is durable (as far as the store can be), and
+    raises `StoreError` when it is not. `advance` applies one step of the ledger in one transaction.
+    """
+
+    async def open(self, workspace: Workspace) -> None:
+        """Open and bind to the workspace. Raises `StoreLocked`, `StoreMismatch` or `StoreError`."""
+
+    async def aclose(self) -> None:
+        """Write what is waiting and let go of the file."""
+
+    async def get(self, keys: Collection[str]) -> dict[str, Intent]:
+        """The intents of these keys, those that are known."""
+        ...
+
+    async def plan(self, intent: Intent) -> Intent:
+        """Write a new intent; where its key is known already, change nothing and return what stands."""
+        ...
+
+    async def advance(self, key: str, *steps: Step) -> Intent:
+        """Take the intent through the steps, all or none. Raises `IllegalStep` and changes nothing."""
+        ...
+
+    async def by_attempt(self, attempt_id: str) -> Intent | None:
+        """The intent that this attempt, also an earlier one, belongs to."""
+        ...
+
+    async def by_ref(self, ref: LookRef) -> Intent | None:
+        """The intent whose look this is."""
+        ...
+
+    async def in_states(self, states: Collection[IntentState]) -> list[Intent]:
+        """All intents in these states, oldest first."""
+        ...
+
+    def stream(self) -> AsyncIterator[Intent]:
+        """Every intent, in the order in which they were planned."""
+        ...
+
+    async def forget(self, key: str) -> None:
+        """Drop a settled intent that nobody can ask for again. A store on disk keeps it and does nothing."""
+
+    async def seen_looks(self, avatar_id: str) -> frozenset[str] | None:
+        """The looks that are nobody's lost POST's: baseline and claimed. None where no baseline stands.
+
+        An avatar that an intent of this store created needs none: its own looks are its baseline.
+        """
+        ...
+
+    async def add_seen(self, avatar_id: str, look_ids: Iterable[str]) -> None:
+        """Add to an avatar's baseline (and make it one, if it is the first)."""
+
+    async def keep_delivery(self, attempt_id: str, delivery: Delivery) -> None:
+        """Keep a delivery that came before the answer to its POST. The first one of an attempt stands."""
+
+    async def kept_delivery(self, attempt_id: str) -> Delivery | None:
+        """The delivery kept for this attempt."""
+        ...
+
+    def note_sends(self, sent_at: Sequence[datetime]) -> None:
+        """Remember when requests went out, paid or not. Returns at once; written when convenient."""
+
+    async def recent_sends(self, since: datetime) -> list[datetime]:
+        """The send times after ``since``, oldest first."""
+        ...
+
+
+class Deliveries(Protocol):
+    """Where webhooks come in, as the session sees it (a `WebhookHub`)."""
+
+    def url_for(self, attempt_id: str) -> str:
+        """The URL to give to the API for this attempt. Its last part is a bearer secret."""
+        ...
+
+    def attach(self, receiver: Callable[[str, Delivery], Awaitable[bool]]) -> Callable[[], None]:
+        """Send deliveries to this receiver until the returned function is called.
+
+        The receiver takes an attempt id and what was delivered, and says whether it knows the attempt.
+        """
+        ...

@@ -1,0 +1,99 @@
+"""What happens inside a session, told to its hooks.
+
+A hook is a callable that takes one event. Events are frozen and made for ``match``. None of them
+holds the API key, a webhook token or a picture. Times are the loop's (seconds).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from decimal import Decimal
+
+import attrs
+
+from ._core.models import Look, LookRef
+
+_NONE: Mapping[str, str] = {}
+
+
+@attrs.frozen
+class RequestSent:
+    """A request's slot of the quota was taken and it goes out. ``key`` is a paid request's."""
+
+    endpoint: str
+    at: float
+    key: str | None = None
+
+
+@attrs.frozen
+class Answered:
+    """A request was answered with this HTTP status, ``seconds`` after it went out."""
+
+    endpoint: str
+    status: int
+    seconds: float
+    key: str | None = None
+
+
+@attrs.frozen
+class Retried:
+    """A request failed in a way that allows sending it again, in ``delay`` seconds."""
+
+    endpoint: str
+    reason: str
+    delay: float
+    key: str | None = None
+
+
+@attrs.frozen
+class Paused:
+    """The quota is spent: nothing is sent for ``seconds``."""
+
+    seconds: float
+    reason: str
+
+
+@attrs.frozen
+class LookAccepted:
+    """The API took a paid request: now it has cost ``credits``."""
+
+    key: str
+    ref: LookRef
+    credits: Decimal
+    evidence: str
+    metadata: Mapping[str, str] = _NONE
+
+
+@attrs.frozen
+class LookSettled:
+    """A look is done, ready or failed, ``seconds`` after it was accepted (None if that is not known)."""
+
+    look: Look
+    key: str | None
+    seconds: float | None
+    metadata: Mapping[str, str] = _NONE
+
+
+@attrs.frozen
+class OutcomeLost:
+    """A paid request was sent and its fate is not known."""
+
+    key: str
+    reason: str
+    credits: Decimal
+
+
+@attrs.frozen
+class DeliveryReceived:
+    """A webhook came with a good token. ``used`` is False for doubles and contradictions."""
+
+    look_id: str
+    status: str
+    key: str | None
+    used: bool
+
+
+Event = (
+    RequestSent | Answered | Retried | Paused | LookAccepted | LookSettled | OutcomeLost | DeliveryReceived
+)
+Hook = Callable[[Event], None]
