@@ -1,4 +1,4 @@
-"""The session's one clock: the loop's. Wall-clock times are derived from it, so that a virtual loop rules both."""
+"""The session's one clock: the loop's. UTC is derived from it, so that a virtual loop rules both."""
 
 from __future__ import annotations
 

@@ -47,6 +47,17 @@ class HooxError(Exception):
 
     charged: Charged = "no"
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Copied and pickled by its parts: the classes below are made from other arguments than args."""
+        return _rebuilt, (type(self), self.args, self.__dict__)
+
+
+def _rebuilt(kind: type[HooxError], args: tuple[Any, ...], state: dict[str, Any]) -> HooxError:
+    error = kind.__new__(kind, *args)
+    error.args = args
+    error.__dict__.update(state)
+    return error
+
 
 class ConfigurationError(HooxError):
     """A session, hub or command was set up with something that cannot work."""

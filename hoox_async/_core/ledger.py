@@ -52,10 +52,14 @@ class Evidence(StrEnum):
 
 @attrs.frozen
 class Attempt:
-    """One time that an intent was sent, under a random id of its own."""
+    """One time that an intent was sent, under a random id of its own.
+
+    ``in_lane``: no other edit of its avatar was in the air, and the looks that the avatar had were on record.
+    """
 
     id: str
     sent_at: datetime
+    in_lane: bool = False
 
 
 @attrs.frozen
@@ -125,6 +129,7 @@ class Send(NamedTuple):
     attempt_id: str
     at: datetime
     source: LookRef | None = None
+    in_lane: bool = False
 
 
 class TakeBack(NamedTuple):
@@ -188,11 +193,14 @@ class Renew(NamedTuple):
 Step = Send | TakeBack | Accept | Refuse | Lose | Retire | Suspect | Settle | Resend | Drop | Renew
 
 S = IntentState
+_FROM_UNKNOWN: Mapping[type[Step], IntentState | None] = {
+    Accept: S.ACCEPTED, Retire: S.UNKNOWN, Suspect: S.UNKNOWN, Resend: S.PLANNED, Drop: S.DROPPED
+}  # fmt: skip
 TRANSITIONS: Mapping[IntentState, Mapping[type[Step], IntentState | None]] = {
     # None: the state that the step itself names (the look's status)
     S.PLANNED:  {Send: S.SENDING, Refuse: S.REJECTED, Renew: S.PLANNED},
     S.SENDING:  {TakeBack: S.PLANNED, Accept: S.ACCEPTED, Refuse: S.REJECTED, Lose: S.UNKNOWN},
-    S.UNKNOWN:  {Accept: S.ACCEPTED, Retire: S.UNKNOWN, Suspect: S.UNKNOWN, Resend: S.PLANNED, Drop: S.DROPPED},
+    S.UNKNOWN:  _FROM_UNKNOWN,
     S.ACCEPTED: {Settle: None, Renew: S.PLANNED},
     S.READY:    {Settle: None, Renew: S.PLANNED},
     S.FAILED:   {Settle: None, Renew: S.PLANNED},
@@ -224,7 +232,7 @@ def recover(intent: Intent, at: datetime) -> tuple[Step, ...]:
 
 
 def _send(intent: Intent, step: Send, state: IntentState) -> Intent:
-    attempts = (*intent.attempts, Attempt(step.attempt_id, step.at))
+    attempts = (*intent.attempts, Attempt(step.attempt_id, step.at, step.in_lane))
     return attrs.evolve(
         intent, state=state, attempts=attempts, source=step.source, lost_at=None, refusal=None
     )

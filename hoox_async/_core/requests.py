@@ -124,7 +124,9 @@ def _check_webhook(instance: object, attribute: attrs.Attribute[Any], value: obj
         _check_url(attribute.name, value, "an http(s) URL that the API can reach")
 
 
-def _check_images(instance: object, attribute: attrs.Attribute[Any], value: tuple[object, ...]) -> None:
+def _check_images(instance: object, attribute: attrs.Attribute[Any], value: object) -> None:
+    if not isinstance(value, tuple):
+        raise InvalidRequest(attribute.name, value, "a list of http(s) URLs")
     for index, url in enumerate(value):
         wanted = (
             "an http(s) URL (the API takes URLs, no local files: put the picture where the API can read it)"
@@ -132,20 +134,17 @@ def _check_images(instance: object, attribute: attrs.Attribute[Any], value: tupl
         _check_url(f"{attribute.name}[{index}]", url, wanted)
 
 
-def _check_some_images(instance: object, attribute: attrs.Attribute[Any], value: tuple[object, ...]) -> None:
-    if not value:
-        raise InvalidRequest(attribute.name, list(value), "at least one image URL")
+def _check_some_images(instance: object, attribute: attrs.Attribute[Any], value: object) -> None:
+    if value == ():
+        raise InvalidRequest(attribute.name, [], "at least one image URL")
     _check_images(instance, attribute, value)
 
 
-def _urls(value: Any) -> tuple[Any, ...]:
+def _urls(value: Any) -> Any:
     """One URL given bare is taken as a list of one: a string is no list of letters."""
-    if isinstance(value, str | bytes):
-        return (value,)
-    try:
+    if isinstance(value, Iterable) and not isinstance(value, str | bytes):
         return tuple(value)
-    except TypeError:
-        raise InvalidRequest("images", value, "a list of http(s) URLs") from None
+    return (value,) if isinstance(value, str | bytes) else value
 
 
 def _mapping(value: Any) -> Any:
@@ -167,12 +166,17 @@ def _check_extra(instance: Any, attribute: attrs.Attribute[Any], value: object) 
             raise InvalidRequest(
                 f"extra.{name}", value[name], "a field that this request has no argument for"
             )
-    _check_json("extra", value)
+    try:
+        _check_json("extra", value)
+    except RecursionError:
+        raise InvalidRequest("extra", "a value too deep to show", "a JSON value") from None
 
 
 def _check_json(field: str, value: object) -> None:
     if isinstance(value, dict):
         for name, inner in value.items():
+            if not isinstance(name, str):
+                raise InvalidRequest(field, name, "text as the name of a field")
             _check_json(f"{field}.{name}", inner)
     elif isinstance(value, list | tuple):
         for index, inner in enumerate(value):

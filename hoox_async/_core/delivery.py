@@ -1,0 +1,130 @@
+"""Webhooks, purely: what a delivery says, and whose it is.
+
+The vendor does not sign its deliveries. So each attempt gets a URL of its own, whose last part is a
+token: the attempt's random id, signed by us. Who knows the token was told it by us or by the API.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any, Final, NamedTuple
+
+from itsdangerous import BadSignature
+from itsdangerous import Signer as _Signer
+
+from .._protocols import Delivery
+from ..errors import ConfigurationError, WebhookRejected
+from .answers import status_look
+from .models import LookRef
+from .refusals import short_text
+from .strict import expected, parse_json
+
+MAX_BODY: Final = 256 * 1024
+"""Bytes of the longest delivery that is read."""
+MIN_SECRET: Final = 16
+"""Characters of the shortest secret that is taken."""
+
+_LOOK_TASKS = frozenset({"avatar_create", "avatar_edit"})
+_MAX_ID, _MAX_URL = 500, 4096
+_NAMELESS = "-"  # stands for the avatar that the older form does not name
+
+_ATTEMPT = r"[A-Za-z0-9_-]{1,128}"
+# 32 bytes are 43 letters of base64, whose last one has two bits to spare: only one spelling is taken
+_SIGNATURE = r"[A-Za-z0-9_-]{42}[AEIMQUYcgkosw048]"
+_attempt_id = re.compile(_ATTEMPT).fullmatch
+_token = re.compile(rf"{_ATTEMPT}\.{_SIGNATURE}").fullmatch
+TOKEN_IN_TEXT: Final = re.compile(rf"(?<![A-Za-z0-9_-]){_ATTEMPT}(?:\.|%2[eE]){_SIGNATURE}(?![A-Za-z0-9_-])")
+"""Finds tokens in a text, for those who redact logs."""
+
+
+class Foreign(NamedTuple):
+    """A delivery of another task of the workspace, such as ``video_generate``: to be acknowledged only."""
+
+    task: str
+
+
+def parse_delivery(body: bytes) -> Delivery | Foreign:
+    """What a delivery tells of a look, in either of the payload forms, or that it is another task's.
+
+    The older form names the look ``job_id`` and has no avatar; the newer has ``task``, ``avatar_id``
+    and ``look_id``. Ids and status must be right; of the rest, what is not understood is left out: a
+    delivery may be the only proof that a look was paid for. Raises `WebhookRejected` (400).
+    """
+    try:
+        return _read(parse_json(body))
+    except ValueError as error:
+        raise WebhookRejected(short_text(str(error)), status=400) from None
+
+
+def _read(payload: object) -> Delivery | Foreign:
+    if not isinstance(payload, dict):
+        raise ValueError("no JSON object")
+    task = payload.get("task")
+    if task is not None and not isinstance(task, str):
+        raise expected("text", task)
+    if task is not None and task.strip().lower() not in _LOOK_TASKS:
+        return Foreign(short_text(task, 60))
+    look_id = _id(payload, "look_id" if payload.get("look_id") is not None else "job_id")
+    avatar_id = _id(payload, "avatar_id") if payload.get("avatar_id") is not None else None
+    look = status_look(payload, LookRef(avatar_id or _NAMELESS, look_id))
+    picture, error = look.thumbnail_url, look.error
+    return Delivery(
+        look_id=look_id,
+        status=look.status,
+        avatar_id=avatar_id,
+        thumbnail_url=picture if picture and len(picture) <= _MAX_URL and picture.isprintable() else None,
+        error_code=error.code if error else None,
+        error_message=error.message if error else None,
+    )
+
+
+def _id(payload: Mapping[str, Any], name: str) -> str:
+    """An id that can be written down anywhere: no lone surrogates, no control characters."""
+    value = payload.get(name)
+    if isinstance(value, str) and value.strip() and len(value) <= _MAX_ID and value.isprintable():
+        return value
+    raise ValueError(f"{name}: {expected('an id', value)}")
+
+
+class Signer:
+    """Makes an attempt's token and reads it back.
+
+    The first secret signs, all of them verify: to rotate, put a new one in front and keep the old one
+    until the last delivery signed with it has come. Raises `ConfigurationError` for no secret at all
+    and for one of less than 16 characters.
+    """
+
+    def __init__(self, secrets: Sequence[str]) -> None:
+        if not secrets:
+            raise ConfigurationError("webhooks need a secret to sign their URLs with")
+        if any(not isinstance(secret, str) or len(secret.strip()) < MIN_SECRET for secret in secrets):
+            raise ConfigurationError(f"a webhook secret is a text of at least {MIN_SECRET} characters")
+        self._signer = _Signer(
+            list(reversed(secrets)),  # itsdangerous signs with the last one
+            salt="hoox_async.webhook",
+            key_derivation="hmac",
+            digest_method=hashlib.sha256,
+        )
+
+    def __repr__(self) -> str:
+        return f"<Signer with {len(self._signer.secret_keys)} secrets>"
+
+    def sign(self, attempt_id: str) -> str:
+        """The attempt's token, fit for a URL's path. A bearer secret: whoever has it speaks for the attempt.
+
+        Raises `ValueError` for an id that is not made of 1 to 128 letters, digits, ``-`` and ``_``.
+        """
+        if not _attempt_id(attempt_id):
+            raise ValueError(f"{attempt_id!r} cannot be an attempt's id: letters, digits, - and _ only")
+        return self._signer.sign(attempt_id).decode()
+
+    def attempt_of(self, token: str) -> str:
+        """The id of the attempt that the token was made for. Raises `WebhookRejected` (404)."""
+        if _token(token):
+            try:
+                return self._signer.unsign(token).decode()
+            except BadSignature:
+                pass
+        raise WebhookRejected("no such webhook", status=404)

@@ -1,0 +1,139 @@
+"""Which of a batch's waiting items is sent next: for few avatars at a time, so that one answer tells of many."""
+
+from __future__ import annotations
+
+import heapq
+import math
+from collections import deque
+from collections.abc import Callable
+from typing import Generic, TypeVar
+
+_T = TypeVar("_T")
+_OLDEST_EACH = 16  # every so often the avatar that has waited longest comes next, so that none starves
+_LEARN = 0.1
+
+
+class Feed(Generic[_T]):
+    """Waiting items, by avatar. In order within an avatar; items without an avatar go first.
+
+    ``spacing`` is the time between two submissions and ``latency`` how long one takes, in seconds: so
+    many avatars are worked on at a time that one of them is free whenever a slot comes.
+    """
+
+    def __init__(self, *, spacing: float = 0.6, latency: float = 0.3) -> None:
+        self.spacing = spacing
+        self.latency = latency
+        self._first: deque[_T] = deque()
+        self._queues: dict[str, deque[tuple[int, _T]]] = {}
+        self._active: deque[str] = deque()
+        self._most: list[tuple[int, int, str]] = []  # (-waiting items, number of its first, avatar)
+        self._oldest: list[tuple[int, str]] = []
+        self._number = 0
+        self._chosen = 0
+        self._size = 0
+
+    def __len__(self) -> int:
+        return self._size
+
+    @property
+    def width(self) -> int:
+        """How many avatars are worked on at a time."""
+        return max(1, math.ceil(self.latency / self.spacing - 1e-9))
+
+    def took(self, seconds: float) -> None:
+        """Learn from how long one submission took."""
+        self.latency += _LEARN * (min(max(seconds, 0.0), 30.0) - self.latency)
+
+    def put(self, avatar_id: str | None, item: _T) -> None:
+        """Add an item. ``avatar_id`` is None for one that makes a new avatar: others may wait for that."""
+        self._size += 1
+        self._number += 1
+        if avatar_id is None:
+            self._first.append(item)
+            return
+        queue = self._queues.get(avatar_id)
+        if queue is None:
+            queue = self._queues[avatar_id] = deque()
+        queue.append((self._number, item))
+        if avatar_id not in self._active:
+            self._offer(avatar_id)
+
+    def pop(self, free: Callable[[str], bool]) -> _T | None:
+        """Take the item to send next, of an avatar that is ``free``. None if there is none."""
+        if self._first:
+            self._size -= 1
+            return self._first.popleft()
+        avatar_id = self._of_active(free) if len(self._active) >= self.width else None
+        if avatar_id is None:
+            avatar_id = self._activate(free) or self._of_active(free)
+        if avatar_id is None:
+            return None
+        queue = self._queues[avatar_id]
+        _, item = queue.popleft()
+        self._size -= 1
+        if not queue:
+            del self._queues[avatar_id]
+            self._active.remove(avatar_id)
+        return item
+
+    def drain(self) -> list[_T]:
+        """Take all items, unsent."""
+        items = list(self._first)
+        numbered = sorted((entry for queue in self._queues.values() for entry in queue), key=lambda e: e[0])
+        items += [item for _, item in numbered]
+        self._first.clear()
+        self._queues.clear()
+        self._active.clear()
+        self._most.clear()
+        self._oldest.clear()
+        self._size = 0
+        return items
+
+    def _of_active(self, free: Callable[[str], bool]) -> str | None:
+        for _ in range(len(self._active)):
+            avatar_id = self._active[0]
+            self._active.rotate(-1)
+            if free(avatar_id):
+                return avatar_id
+        return None
+
+    def _activate(self, free: Callable[[str], bool]) -> str | None:
+        self._chosen += 1
+        turns: list[Callable[[], str | None]] = [self._pop_most, self._pop_oldest]
+        if self._chosen % _OLDEST_EACH == 0:
+            turns.reverse()
+        passed: list[str] = []
+        chosen: str | None = None
+        for turn in turns:
+            while chosen is None and (avatar_id := turn()) is not None:
+                if free(avatar_id):
+                    chosen = avatar_id
+                else:
+                    passed.append(avatar_id)
+        for avatar_id in dict.fromkeys(passed):
+            self._offer(avatar_id)
+        if chosen is not None:
+            self._active.append(chosen)
+        return chosen
+
+    def _offer(self, avatar_id: str) -> None:
+        queue = self._queues[avatar_id]
+        heapq.heappush(self._most, (-len(queue), queue[0][0], avatar_id))
+        if len(queue) == 1 or not self._oldest:
+            heapq.heappush(self._oldest, (queue[0][0], avatar_id))
+
+    def _pop_most(self) -> str | None:
+        while self._most:
+            waiting, number, avatar_id = heapq.heappop(self._most)
+            queue = self._queues.get(avatar_id)
+            if queue and (len(queue), queue[0][0]) == (-waiting, number) and avatar_id not in self._active:
+                return avatar_id
+        return None
+
+    def _pop_oldest(self) -> str | None:
+        while self._oldest:
+            number, avatar_id = heapq.heappop(self._oldest)
+            queue = self._queues.get(avatar_id)
+            if queue and queue[0][0] == number and avatar_id not in self._active:
+                return avatar_id
+        return None

@@ -1,0 +1,165 @@
+"""Which unclaimed look is which lost POST's: decided by elimination, or not at all.
+
+An edit whose answer was lost may have made a look. Under ``exclusive=True`` the user's word is that
+nobody else makes looks of the avatar meanwhile, and `Lanes` keep our own edits apart: one of an avatar
+in the air at a time. So a look that is neither in the avatar's baseline nor claimed by an intent can
+only be the lost one's, provided that it is the only one. Two such looks mean that somebody else is at
+work after all; then nothing is adopted. Without ``exclusive`` only `candidates` are listed, for people.
+
+What this rests on: a POST that was received shows its look by its deadline plus the last search.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from collections.abc import Set as AbstractSet
+from enum import StrEnum
+from typing import NamedTuple
+
+from .models import Avatar, LookDetails, LookRef
+from .requests import Format
+
+_SHAPES = {"9:16": Format.VERTICAL.value, "16:9": Format.HORIZONTAL.value}
+
+
+class LostEdit(NamedTuple):
+    """A `LookEdit` that was sent and whose fate is not known. ``format`` is None where none was sent."""
+
+    avatar_id: str
+    format: Format | None = None
+
+
+class Adopt(NamedTuple):
+    """This look can only be the lost edit's."""
+
+    ref: LookRef
+
+
+class KeepLooking(NamedTuple):
+    """Nothing is proved yet: search again at the next time."""
+
+
+class Retire(NamedTuple):
+    """The last search proved nothing: it stays unknown. The candidates join the avatar's baseline."""
+
+    candidates: tuple[LookRef, ...]
+
+
+Verdict = Adopt | KeepLooking | Retire
+
+
+def judge(
+    lost: LostEdit,
+    seen: AbstractSet[str],
+    answer: Avatar,
+    *,
+    answer_is_clean: bool,
+    last: bool,
+    rivals: int = 0,
+) -> Verdict:
+    """What one ``GET /avatar/{id}`` proves of a lost edit.
+
+    ``seen`` are the ids of looks in the avatar's baseline or claimed by an intent, and ``rivals`` the
+    number of other lost edits of the avatar that are searched for too: with any, nothing is adopted.
+    An answer that is not clean (see `Lanes.clean`) adopts nothing either. ``last`` says that no search
+    follows: what is not adopted is then retired.
+    """
+    found = candidates(seen, answer)
+    alone = len(found) == 1 and rivals == 0 and answer.id == lost.avatar_id
+    if alone and answer_is_clean and _fits(lost.format, found[0], answer.looks):
+        return Adopt(found[0])
+    return Retire(found) if last else KeepLooking()
+
+
+def candidates(seen: AbstractSet[str], avatar: Avatar) -> tuple[LookRef, ...]:
+    """The avatar's looks that are neither in its baseline nor claimed, in the order of the answer."""
+    return tuple(dict.fromkeys(look.ref for look in avatar.looks if look.ref.look_id not in seen))
+
+
+def _fits(sent: Format | None, ref: LookRef, looks: Sequence[LookDetails]) -> bool:
+    """Whether the look has the format that was sent. One that tells no format is not held against it."""
+    if sent is None:
+        return True
+    told = {look.format.strip().lower() for look in looks if look.ref == ref and look.format}
+    return {_SHAPES.get(word, word) for word in told} <= {"", sent.value}
+
+
+def search_times(lost_at: float, sent_at: float, answer: float, search: Sequence[float]) -> tuple[float, ...]:
+    """When to search for a lost edit, in seconds after its loss, ascending; there is always one.
+
+    These are the times of ``search`` and once more, the last of ``search`` after the deadline of the
+    POST (``sent_at + answer``): the server may still be at work on a POST whose connection broke early.
+    ``lost_at`` and ``sent_at`` are on one clock, in seconds.
+    """
+    after = max(search, default=0.0)
+    deadline = sent_at + answer + after - lost_at
+    return tuple(sorted({*search, max(deadline, after)}))
+
+
+class LaneState(StrEnum):
+    """Whether an avatar may get an edit now: OPEN yes, BUSY one is in the air, SHUT one is searched for."""
+
+    OPEN = "open"
+    BUSY = "busy"
+    SHUT = "shut"
+
+
+class LaneNotFree(RuntimeError):
+    """An edit was let into a lane that is not open: a mistake of this library, never of its user."""
+
+
+class Lanes:
+    """One edit of an avatar in the air at a time, and none while a lost one is searched for.
+
+    It also says whether an answer of ``GET /avatar/{id}`` is clean: take a `mark` before the request
+    is sent, and ask `clean` with it when the answer was read.
+    """
+
+    def __init__(self) -> None:
+        self._busy: set[str] = set()
+        self._shut: dict[str, int] = {}
+        self._entries: dict[str, int] = {}
+
+    def state(self, avatar_id: str) -> LaneState:
+        """The lane's state. BUSY comes before SHUT, where it is both."""
+        if avatar_id in self._busy:
+            return LaneState.BUSY
+        return LaneState.SHUT if avatar_id in self._shut else LaneState.OPEN
+
+    def free(self, avatar_id: str) -> bool:
+        """Whether an edit of this avatar may be sent now."""
+        return avatar_id not in self._busy and avatar_id not in self._shut
+
+    def enter(self, avatar_id: str) -> None:
+        """An edit of this avatar goes out. Raises `LaneNotFree` unless the lane is open."""
+        if not self.free(avatar_id):
+            raise LaneNotFree(f"avatar {avatar_id!r}: its lane is {self.state(avatar_id)}")
+        self._busy.add(avatar_id)
+        self._entries[avatar_id] = self._entries.get(avatar_id, 0) + 1
+
+    def leave(self, avatar_id: str) -> None:
+        """The edit in the air is over: accepted and claimed, refused, or never sent."""
+        self._busy.discard(avatar_id)
+
+    def shut(self, avatar_id: str) -> None:
+        """An edit of this avatar was lost, the one in the air or one of an earlier process."""
+        self._busy.discard(avatar_id)
+        self._shut[avatar_id] = self._shut.get(avatar_id, 0) + 1
+
+    def reopen(self, avatar_id: str) -> None:
+        """The search for one lost edit ended. The lane opens when none is searched for any more."""
+        left = self._shut.pop(avatar_id, 0) - 1
+        if left > 0:
+            self._shut[avatar_id] = left
+
+    def lost(self, avatar_id: str) -> int:
+        """How many lost edits of this avatar are searched for. ``rivals`` of each is one less."""
+        return self._shut.get(avatar_id, 0)
+
+    def mark(self, avatar_id: str) -> int:
+        """To be taken before a request for the avatar is sent."""
+        return -1 if avatar_id in self._busy else self._entries.get(avatar_id, 0)
+
+    def clean(self, avatar_id: str, mark: int) -> bool:
+        """Whether no edit of this avatar was in the air at any time since the mark was taken."""
+        return avatar_id not in self._busy and mark == self._entries.get(avatar_id, 0)

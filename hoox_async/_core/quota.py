@@ -1,0 +1,280 @@
+"""The accounting of the workspace's quota: never more than the limit in any 60 s, spread evenly.
+
+Two questions are kept apart. How many slots are taken: a strict log of our own requests (`Window`). How
+many of the quota are not ours to take: what other clients use, read off the server's headers (`Others`).
+Times are the loop's, in seconds.
+"""
+
+from __future__ import annotations
+
+import math
+from bisect import bisect_right
+from collections import deque
+from collections.abc import Iterable
+
+from .models import QuotaSnapshot, ServerQuota
+
+MINUTE = 60.0
+MARGIN = 0.05
+"""A request counts this much longer than a minute: two of them need not take equally long to arrive."""
+WIDEST_MARGIN = 1.5
+EDGE = 0.25
+LONGEST_PAUSE = 3600.0
+HUGEST_LIMIT = 100_000
+
+
+class Others:
+    """What the other clients of the workspace use, as far as the server's headers tell.
+
+    A server may count a sliding minute or fixed ones; which, shows in how its reset moves.
+    """
+
+    def __init__(self) -> None:
+        self.limit: int | None = None
+        self.hold_until = -math.inf
+        self._resets_at = -math.inf
+        self._used = 0
+        self._seen_at = self._as_of = -math.inf
+        self._peaks: deque[tuple[float, int]] = deque()
+        self._unrest = 0.0
+        self._fixed = True
+        self._reset_seen: tuple[float, float] | None = None
+
+    def observe(self, now: float, quota: ServerQuota, as_of: float, ours: int, ours_at_most: int) -> None:
+        """Take in what one answer said.
+
+        ``as_of`` is when its request went out, ``ours`` how many of ours the server had surely counted
+        by then and ``ours_at_most`` how many it can have counted. What makes no sense is passed over.
+        """
+        if quota.limit is not None and 1 <= quota.limit <= HUGEST_LIMIT:
+            self.limit = quota.limit
+        self._observe_reset(now, quota.resets_in)
+        if self.limit is None or quota.remaining is None or not 0 <= quota.remaining <= self.limit:
+            return
+        counted = self.limit - quota.remaining
+        used = max(0, counted - ours) if counted > ours_at_most else 0
+        if as_of < self._as_of:
+            return
+        self._note(now, as_of, used)
+        if quota.remaining == 0 and used and self._fixed and now < self._resets_at:
+            self.hold_until = self._resets_at + 0.5  # resets are whole seconds
+        elif quota.remaining:
+            self.hold_until = -math.inf
+
+    def _note(self, now: float, as_of: float, used: int) -> None:
+        if now - self._seen_at < MINUTE:
+            self._unrest += 0.05 * (abs(used - self._used) - self._unrest)
+        self._used, self._seen_at, self._as_of = used, now, as_of
+        while self._peaks and self._peaks[-1][1] <= used:
+            self._peaks.pop()
+        self._peaks.append((now, used))
+
+    def _observe_reset(self, now: float, resets_in: float | None) -> None:
+        if resets_in is None or not math.isfinite(resets_in):
+            return
+        self._resets_at = now + min(max(resets_in, 0.0), MINUTE)
+        if self._reset_seen is None:
+            self._reset_seen = (now, self._resets_at)
+        elif now - self._reset_seen[0] >= 5.0:
+            moved = self._resets_at - self._reset_seen[1]
+            self._reset_seen = (now, self._resets_at)
+            if moved < MINUTE - 10.0:  # more is one fixed minute giving way to the next
+                self._fixed = moved <= 2.0
+
+    def refused(self) -> None:
+        """The server refused a request: keep more distance for a while."""
+        self._unrest += 1.0
+
+    def used(self, now: float) -> int:
+        """Their requests in the server's count, by the latest answer of the last minute."""
+        return self._used if now - self._seen_at < MINUTE else 0
+
+    def peak(self, now: float) -> int:
+        """What to expect of them over a whole minute: a fixed minute's count shows that at its end only."""
+        while self._peaks and now - self._peaks[0][0] >= MINUTE:
+            self._peaks.popleft()
+        return self._peaks[0][1] if self._fixed and self._peaks else self.used(now)
+
+    def leave(self, used: int) -> int:
+        """What to keep free of a quota of which they use this much: all of that, and room for surprises."""
+        return used + 2 + math.ceil(1.5 * self._unrest) if used else 0
+
+    def reset_within(self, now: float) -> float | None:
+        """Seconds until the reset that the server named last; None where it named none that is ahead."""
+        return self._resets_at - now if self._resets_at > now else None
+
+
+class Window:
+    """Who has sent what in the last minute, and from when the next request may go.
+
+    A slot is taken, and then stamped (a paid request's headers go out: it counts for a minute from then
+    on), or read and ended (a read counts until a minute after its end), or given back (it counts nothing).
+    """
+
+    def __init__(self, limit: int, *, burst: int = 10) -> None:
+        self._configured = limit
+        self._burst = burst
+        self.others = Others()
+        self._open: dict[
+            int, tuple[float, float | None]
+        ] = {}  # slot: its step of the pace, start of its read
+        self._leaves: deque[float] = deque()  # when the slots that count on will leave the window, sorted
+        self._starts: deque[float] = deque()  # when requests went out, sorted, for the server's count
+        self._next_id = 0
+        self._even = -math.inf  # when the next slot would be due if there were no bursts
+        self._taken_at = -math.inf
+        self._paused_until = -math.inf
+        self._refusals = 0
+        self._span = MINUTE + MARGIN
+
+    @property
+    def limit(self) -> int:
+        """Requests a minute: what was configured, or the server's limit where that is smaller."""
+        return min(self._configured, self.others.limit or self._configured)
+
+    @property
+    def paused_until(self) -> float:
+        """Until when nothing is sent because the server refused a request."""
+        return self._paused_until
+
+    def earliest(self, now: float) -> float:
+        """From when a slot is free; ``now`` or later. ``inf`` while only requests in the air can free one."""
+        self._expire(now)
+        at = max(now, self._paused_until, self.others.hold_until, self._paced_from(now))
+        short = len(self._open) + len(self._leaves) + 1 - self._cap(now)
+        if short <= 0:
+            return at
+        return max(at, self._leaves[short - 1]) if short <= len(self._leaves) else math.inf
+
+    def expect(self, now: float, ahead: int) -> float:
+        """About when a slot is free for one who lets ``ahead`` others go first. Always finite."""
+        first = self.earliest(now)
+        if math.isinf(first):
+            first = now + self._span
+        steps = ahead - self._burst + 1
+        paced = max(first, max(self._even, now) + steps * self._gap(now))
+        short = len(self._open) + len(self._leaves) + 1 + ahead - self._cap(now)
+        if short <= 0 or not self._leaves:
+            return paced
+        return max(paced, self._leaves[min(short, len(self._leaves)) - 1])
+
+    def take(self, now: float) -> int:
+        """Take a slot; its number. Only when `earliest` said ``now``."""
+        self._expire(now)
+        self._next_id += 1
+        step = self._step(now)
+        self._even = max(self._even, now) + step
+        self._taken_at = now
+        self._open[self._next_id] = (step, None)
+        return self._next_id
+
+    def stamp(self, slot: int, now: float) -> None:
+        """The headers of a paid request go out now."""
+        del self._open[slot]
+        self._starts.append(now)
+        self._leaves.append(now + self._span)
+
+    def read(self, slot: int, now: float) -> None:
+        """A read goes out now. It counts until it is ended, and a minute on."""
+        self._open[slot] = (self._open[slot][0], now)
+        self._starts.append(now)
+
+    def end(self, slot: int, now: float) -> None:
+        """A read was answered, or failed."""
+        del self._open[slot]
+        self._leaves.append(now + self._span)
+
+    def give_back(self, slot: int) -> None:
+        """The slot was not used."""
+        step, start = self._open.pop(slot)
+        self._even -= step
+        if start is not None and start in self._starts:
+            self._starts.remove(start)
+
+    def observe(self, now: float, quota: ServerQuota, sent_at: float | None = None) -> None:
+        """Take in the quota headers of an answer, whose request went out at ``sent_at``.
+
+        Without that, the answer is taken for that of the longest read in the air, or of the last request.
+        """
+        self._expire(now)
+        if sent_at is None:
+            reads = [start for _, start in self._open.values() if start is not None]
+            sent_at = min(reads, default=self._starts[-1] if self._starts else now)
+        counted = bisect_right(self._starts, sent_at)
+        gone = bisect_right(self._starts, sent_at - MINUTE)
+        gone_at_least = bisect_right(self._starts, sent_at - MINUTE - EDGE)
+        self.others.observe(now, quota, sent_at, counted - gone, len(self._starts) - gone_at_least)
+        if quota.remaining:
+            self._refusals = 0
+
+    def pause(self, now: float, seconds: float | None) -> float:
+        """A request was refused: nothing goes for so long; returns for how many seconds, from now.
+
+        ``None`` means until the server's reset, or for a minute where it named none. A second refusal
+        right after a pause waits longer, whatever the server said.
+        """
+        if now >= self._paused_until:
+            self._refusals += 1
+            self._learn_from_refusal(now)
+        if seconds is None or math.isnan(seconds):
+            seconds = self.others.reset_within(now)
+        if seconds is None:
+            seconds = MINUTE
+        least = min(MINUTE, 2.0 ** (self._refusals - 1))
+        self._paused_until = max(self._paused_until, now + min(max(seconds, least), LONGEST_PAUSE))
+        return self._paused_until - now
+
+    def restore(self, now: float, ages: Iterable[float]) -> None:
+        """Requests that an earlier process sent so many seconds ago count as ours."""
+        starts = [now - max(age, 0.0) for age in ages if age < self._span]
+        self._starts = deque(sorted([*self._starts, *starts]))
+        self._leaves = deque(sorted([*self._leaves, *(start + self._span for start in starts)]))
+
+    def snapshot(self, now: float) -> QuotaSnapshot:
+        """The quota as it stands: the limit, how many of it are free, and when all of it will be."""
+        self._expire(now)
+        used = self.others.used(now)
+        total = min(self.limit, max(0, (self.others.limit or self.limit) - used))
+        remaining = max(0, total - len(self._open) - len(self._leaves))
+        last = max(self._leaves[-1] if self._leaves else now, self._paused_until)
+        return QuotaSnapshot(
+            self.limit, remaining, max(last, now + self._span) if self._open or used else last
+        )
+
+    def _learn_from_refusal(self, now: float) -> None:
+        if self.others.used(now):
+            self.others.refused()
+        else:  # all of it was ours: requests take more or less long to arrive than the margin allows
+            self._span = MINUTE + min(2 * (self._span - MINUTE) + 0.1, WIDEST_MARGIN)
+
+    def _expire(self, now: float) -> None:
+        while self._leaves and self._leaves[0] <= now:
+            self._leaves.popleft()
+        while self._starts and self._starts[0] <= now - 2 * MINUTE:
+            self._starts.popleft()
+
+    def _cap(self, now: float) -> int:
+        return self._left_to_us(self.others.used(now))
+
+    def _left_to_us(self, used: int) -> int:
+        # never below a twentieth: asking is the only way to learn that the others have stopped
+        free = (self.others.limit or self._configured) - self.others.leave(used)
+        return max(1, self.limit // 20, min(self.limit, free))
+
+    def _gap(self, now: float) -> float:
+        return self._span / self._left_to_us(self.others.peak(now))
+
+    def _step(self, now: float) -> float:
+        """What taking a slot moves the pace: its even share, or more where a burst has left few slots.
+
+        Without that, the requests of a burst would be missing a minute later, all at once.
+        """
+        gap = self._gap(now)
+        free = self._cap(now) - len(self._open) - len(self._leaves)
+        if not self._leaves or free <= 0:
+            return gap
+        return max(gap, (self._leaves[0] - now) / free)
+
+    def _paced_from(self, now: float) -> float:
+        """A burst ahead of the even stream, and one step after the last where the limit has grown."""
+        return min(self._even - (self._burst - 1) * self._gap(now), self._taken_at + self._step(now))

@@ -1,0 +1,85 @@
+"""What a session is set up with, checked: timeouts, base URL, API key."""
+
+from __future__ import annotations
+
+import ipaddress
+import math
+from typing import Any
+from urllib.parse import urlsplit
+
+import attrs
+
+from ..errors import ConfigurationError
+
+BASE_URL = "https://app.hoox.video/api/public/v1"
+
+
+def _seconds(_: object, attribute: attrs.Attribute[Any], value: object) -> None:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not value > 0 or math.isnan(value):
+        raise ConfigurationError(f"Timeouts.{attribute.name}: {value!r} is not a number of seconds above 0")
+
+
+def _search(_: object, attribute: attrs.Attribute[Any], value: tuple[object, ...]) -> None:
+    for seconds in value:
+        _seconds(None, attribute, seconds)
+    if not value or list(value) != sorted(value):  # type: ignore[type-var]
+        raise ConfigurationError(f"Timeouts.search: {value!r} is not a rising list of seconds")
+
+
+@attrs.frozen(kw_only=True)
+class Timeouts:
+    """How long things may take, in seconds.
+
+    ``connect``: making a connection. ``read``: a status request or another read, as a whole.
+    ``answer``: a paid POST as a whole, from its sending. ``wait``: ``await job``. ``search``: when, after
+    a paid POST was lost, its look is looked for. Raises `ConfigurationError` for what is no such number.
+    """
+
+    connect: float = attrs.field(default=10.0, validator=_seconds)
+    read: float = attrs.field(default=30.0, validator=_seconds)
+    answer: float = attrs.field(default=120.0, validator=_seconds)
+    wait: float = attrs.field(default=900.0, validator=_seconds)
+    search: tuple[float, ...] = attrs.field(default=(2.0, 10.0, 30.0), converter=tuple, validator=_search)
+
+
+def check_base_url(url: str) -> str:
+    """The base URL without a slash at its end. It must be https, unless it is a loopback host's."""
+    try:
+        parts = urlsplit(url)
+        host = parts.hostname or ""
+        _ = parts.port
+    except (ValueError, AttributeError, TypeError):
+        raise ConfigurationError(f"base_url: {url!r} is no URL") from None
+    if not host or parts.query or parts.fragment or parts.username is not None or parts.password is not None:
+        raise ConfigurationError("base_url: expected scheme, host and path alone, such as " + BASE_URL)
+    if parts.scheme != "https" and not (parts.scheme == "http" and _is_loopback(host)):
+        raise ConfigurationError(f"base_url: {url!r} is not https: the API key would travel in the open")
+    return url.rstrip("/")
+
+
+def _is_loopback(host: str) -> bool:
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def check_api_key(key: str | None) -> str:
+    """The key, stripped. Raises `ConfigurationError`, which never shows it."""
+    stripped = (key or "").strip()
+    if not stripped:
+        raise ConfigurationError("no API key: pass api_key= or set HOOX_API_KEY")
+    if not stripped.isascii() or not stripped.isprintable() or " " in stripped:
+        raise ConfigurationError("the API key holds characters that no key has")
+    return stripped
+
+
+def check_rate(requests_per_minute: int) -> int:
+    """The quota, a whole number above 0."""
+    if isinstance(requests_per_minute, bool) or not isinstance(requests_per_minute, int):
+        raise ConfigurationError(f"requests_per_minute: {requests_per_minute!r} is not a whole number")
+    if requests_per_minute < 1:
+        raise ConfigurationError(f"requests_per_minute: {requests_per_minute!r} is below 1")
+    return requests_per_minute

@@ -1,0 +1,122 @@
+"""The one strict cattrs converter, for the API's answers and for stored records.
+
+Plain cattrs turns None into ``"None"`` and ``"false"`` into True. Here nothing is coerced, and a
+complaint names the place in the JSON.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from enum import Enum
+from types import GenericAlias
+from typing import Any, get_args, get_origin
+
+import cattrs
+from cattrs.cols import list_structure_factory
+
+_MAX_COMPLAINTS = 3
+
+
+def strict_converter(*, forbid_extra_keys: bool = False) -> cattrs.Converter:
+    """A converter that takes text for str, numbers for int and float, booleans for bool, lists for tuples.
+
+    Enums get no hook here: each is registered on its own, or the hook of str would take it.
+    """
+    converter = cattrs.Converter(forbid_extra_keys=forbid_extra_keys)
+    for kind, name in ((str, "text"), (int, "a whole number"), (bool, "true or false")):
+        converter.register_structure_hook(kind, exactly(kind, name))
+    converter.register_structure_hook(float, _number)
+    converter.register_structure_hook_factory(_is_tuple, lambda kind: _tuple_hook(kind, converter))
+    return converter
+
+
+def exactly(kind: type, name: str) -> Callable[[Any, Any], Any]:
+    """A hook that lets values of just this type through. ``name`` is what a complaint calls it."""
+
+    def hook(value: Any, _: Any) -> Any:
+        if type(value) is not kind:
+            raise expected(name, value)
+        return value
+
+    return hook
+
+
+def enum_hook(kind: type[Enum]) -> Callable[[Any, Any], Any]:
+    """A hook that reads an enum by its exact value."""
+    members = {member.value: member for member in kind}
+    words = ", ".join(str(word) for word in members)
+
+    def hook(value: Any, _: Any) -> Any:
+        if not isinstance(value, str) or value not in members:
+            raise ValueError(f"expected one of {words}")
+        return members[value]
+
+    return hook
+
+
+def expected(name: str, value: object) -> ValueError:
+    """The complaint about a value of the wrong type. It names the type, never the value."""
+    return ValueError(f"expected {name}, got {_KINDS.get(type(value), 'something else')}")
+
+
+_KINDS: dict[type, str] = {
+    type(None): "null",
+    bool: "true or false",
+    int: "a number",
+    float: "a number",
+    str: "text",
+    list: "a list",
+    dict: "an object",
+}
+
+
+def complaint(error: BaseException) -> str:
+    """What a converter found wrong and where: ``"expected text, got null @ $.looks[3].ref.look_id"``."""
+    found = cattrs.transform_error(error, format_exception=_reason)
+    more = f" (and {len(found) - _MAX_COMPLAINTS} more)" if len(found) > _MAX_COMPLAINTS else ""
+    return "; ".join(found[:_MAX_COMPLAINTS]) + more
+
+
+def parse_json(text: str | bytes) -> Any:
+    """Any JSON value. Raises `ValueError` for everything that can't be read, however it is broken."""
+    try:
+        return json.loads(text)
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
+    except UnicodeDecodeError:
+        raise ValueError("neither UTF-8, UTF-16 nor UTF-32") from None
+    except json.JSONDecodeError as error:
+        raise ValueError(f"no JSON: {error}") from None
+
+
+def _reason(error: BaseException, _: type | None) -> str:
+    if isinstance(error, KeyError):
+        return f"{error.args[0]} is missing"
+    if isinstance(error, cattrs.ForbiddenExtraKeysError):
+        return f"fields that nobody knows: {', '.join(sorted(error.extra_fields))[:200]}"
+    if isinstance(error, AttributeError):  # what cattrs raises for a mapping that is none
+        return "expected an object"
+    return str(error) or type(error).__name__
+
+
+def _number(value: Any, _: Any) -> float:
+    if type(value) not in (int, float):
+        raise expected("a number", value)
+    return float(value)
+
+
+def _is_tuple(kind: Any) -> bool:
+    return get_origin(kind) is tuple and get_args(kind)[1:] == (...,)
+
+
+def _tuple_hook(kind: Any, converter: cattrs.Converter) -> Callable[[Any, Any], tuple[Any, ...]]:
+    of_list: Any = GenericAlias(list, (get_args(kind)[0],))
+    as_list = list_structure_factory(of_list, converter)
+
+    def hook(value: Any, _: Any) -> tuple[Any, ...]:
+        if type(value) is not list:
+            raise expected("a list", value)
+        return tuple(as_list(value, of_list))
+
+    return hook

@@ -1,0 +1,218 @@
+"""Which looks are waited for and where each stands: the state that the watchlist works on."""
+
+from __future__ import annotations
+
+import heapq
+import math
+from collections import deque
+from typing import NamedTuple
+
+from ..durations import DurationBook
+from ..models import Look, LookRef
+from ._failures import Failures
+from ._groups import Entry, Group, Place
+from ._ladder import Ladder, Unit
+from ._merge import News, filled, is_complete
+from ._worth import worth
+
+_HIGH_YIELD = 0.5  # looks that an answer is expected to show done
+_EXTRA_PATIENCE = 900.0  # seconds that a missing picture or reason waits while submissions do
+_PRESSING = 4  # rungs above the price (4 times its worth) from which submissions no longer get every second slot
+_BUSY_SHARE = 0.6  # of the slots, while submissions wait and nothing presses
+_IDLE_SHARE = 0.5  # of the slots, for requests that promise little
+_BURST = 2
+_GRAIN = 1e-3
+_OVERDUE_SPREADS, _OVERDUE_MORE = 2.33, 5.0
+
+
+class Choice(NamedTuple):
+    """What to ask about, and from when on: a unit of the ladder, or a settled look's missing part."""
+
+    at: float
+    what: Unit | Entry | None = None
+
+
+class Waiting:
+    """The looks, the groups they stand in, and the order in which they are asked for."""
+
+    def __init__(self, limit: int, price: float, idle_price: float) -> None:
+        self.durations = DurationBook()
+        self._slot = 60.0 / max(limit, 1)
+        self._thrift_at = -math.inf
+        self._entries: dict[LookRef, Entry] = {}
+        self._groups: dict[str, Group] = {}
+        self._ladder = Ladder(price, min(idle_price, price))
+        self._dirty: list[Group] = []
+        self._overdue: list[tuple[float, Entry]] = []
+        self._extras: deque[tuple[float, Entry]] = deque()
+        self._extra_failures: dict[LookRef, int] = {}
+        self._failures = Failures()
+        self._left: list[News] = []
+
+    def _admit(self, group: Group, entry: Entry, *, pushed: bool) -> None:
+        if pushed:
+            entry.place = Place.PUSHED
+            group.pushed += 1
+            late = entry.model.quantile(_OVERDUE_SPREADS) + _OVERDUE_MORE
+            heapq.heappush(self._overdue, (entry.accepted + late, entry))
+            return
+        if group.lone:
+            group.isolate([]).insert(entry, -math.inf)
+        else:
+            group.insert(entry)
+            # An answer that came before it was watched told us nothing of it.
+            group.told = min(group.told, entry.accepted)
+        few = len(group.entries) <= 4
+        if not group.dirty and (group.lone or few or len(group.entries) > 1.2 * group.placed):
+            group.dirty = True
+            self._dirty.append(group)
+
+    def _take_out(self, group: Group, entry: Entry) -> None:
+        if entry.place is Place.GROUPED:
+            group.remove(entry)
+        elif entry.place is Place.PUSHED:
+            group.pushed -= 1
+        elif entry.place is Place.SETTLED:
+            group.settled -= 1
+        elif group.strays is not None:
+            group.strays.remove(entry)
+
+    def _remove(self, entry: Entry) -> None:
+        group = self._groups[entry.ref.avatar_id]
+        self._take_out(group, entry)
+        del self._entries[entry.ref]
+        self._failures.told(entry.ref)
+        self._extra_failures.pop(entry.ref, None)
+        self._forget_if_empty(group)
+
+    def _forget_if_empty(self, group: Group) -> None:
+        if group.empty and self._groups.get(group.avatar_id) is group:
+            del self._groups[group.avatar_id]
+            self._failures.forget(group.avatar_id)
+            self._unplace(group)
+
+    def _unplace(self, group: Group) -> None:
+        self._ladder.remove(group)
+        if group.strays is not None:
+            self._ladder.remove(group.strays)
+
+    def _place(self, group: Group, now: float) -> None:
+        group.dirty = False
+        group.placed = len(group.entries)
+        self._ladder.place(group, now)
+        if group.strays is not None:
+            self._ladder.place(group.strays, now)
+        self._forget_if_empty(group)
+
+    def _catch_up(self, now: float) -> None:
+        """Bring everything up to now: looks that were added, webhooks that are overdue, worths that grew."""
+        overdue = self._overdue
+        while overdue and overdue[0][0] <= now:
+            _, entry = heapq.heappop(overdue)
+            if self._is_pushed(entry):
+                group = self._groups[entry.ref.avatar_id]
+                group.pushed -= 1
+                told = group.told
+                self._admit(group, entry, pushed=False)
+                if not group.lone:
+                    group.told = told  # the avatar's answers told of it all along
+                    self._mark(group)
+        for group in self._dirty:
+            if group.dirty:
+                self._place(group, now)
+        self._dirty.clear()
+        self._ladder.advance(now)
+
+    def _mark(self, group: Group) -> None:
+        if not group.dirty:
+            group.dirty = True
+            self._dirty.append(group)
+
+    def _is_pushed(self, entry: Entry) -> bool:
+        return entry.place is Place.PUSHED and self._entries.get(entry.ref) is entry
+
+    def _next_overdue(self) -> float:
+        overdue = self._overdue
+        while overdue and not self._is_pushed(overdue[0][1]):
+            heapq.heappop(overdue)
+        return overdue[0][0] if overdue else math.inf
+
+    def _choose(self, now: float, busy: bool) -> Choice:
+        if self._failures.paused > now:
+            return Choice(self._failures.paused if self._entries else math.inf)
+        top, ripe = self._ladder.top(), False
+        if top is not None:
+            above = top.rung - self._ladder.price_rung
+            ripe = above >= 0
+            if above >= _PRESSING or (ripe and (not busy or self._thrift_at <= now + _GRAIN)):
+                return Choice(now, top)
+        since, extra = self._next_extra(now)
+        if busy:
+            if extra is not None and since + _EXTRA_PATIENCE <= now:
+                return Choice(now, extra)
+            later = since if extra is None else since + _EXTRA_PATIENCE
+            ripe_at = self._thrift_at if ripe else max(self._ladder.next_ripe(), self._thrift_at)
+            return Choice(min(ripe_at, self._next_overdue(), later))
+        if top is not None and (self._thrift_at <= now or self._yields(top, now)):
+            return Choice(now, top)
+        if extra is not None:
+            return Choice(now, extra)
+        later = min(self._ladder.next_change(), self._next_overdue(), since)
+        return Choice(later if top is None else min(later, self._thrift_at))
+
+    def _next_extra(self, now: float) -> tuple[float, Entry | None]:
+        """The settled look whose missing part is asked for next, and since when it is missing.
+
+        Without one that can be asked for now: when to look again.
+        """
+        again = math.inf
+        for _ in range(min(len(self._extras), 8)):
+            since, entry = self._extras[0]
+            if entry.place is not Place.SETTLED or self._entries.get(entry.ref) is not entry:
+                self._extras.popleft()
+                again = now
+                continue
+            group = self._groups[entry.ref.avatar_id]
+            if group.air is None and group.hushed <= now:
+                return since, entry
+            if group.air is None:
+                again = min(again, group.hushed)
+            self._extras.rotate(-1)
+        return again, None
+
+    def _spend(self, now: float, busy: bool) -> None:
+        """A request took one of the slots that are shared with others: so many of the quota, no more."""
+        gap = self._slot / (_BUSY_SHARE if busy else _IDLE_SHARE)
+        self._thrift_at = max(self._thrift_at, now - _BURST * gap) + gap
+
+    def _yields(self, unit: Unit, now: float) -> bool:
+        return worth(unit.terms(now), now)[1] >= _HIGH_YIELD
+
+    def _tell(self, group: Group, entry: Entry, look: Look, not_yet: float, at: float) -> News | None:
+        """Merge what was told of a look. ``not_yet``: when it was last known to be unfinished."""
+        if entry.look is not None:
+            more = filled(entry.look, look)
+            if more is None:
+                return None
+            entry.look = more
+            if is_complete(more):
+                self._remove(entry)
+            return News(more, is_complete(more))
+        if not look.status.settled:
+            changed, entry.status = look.status is not entry.status, look.status
+            return News(look, False) if changed else None
+        self.durations.observe(entry.model, not_yet - entry.accepted, at - entry.accepted)
+        complete = is_complete(look)
+        if complete:
+            self._remove(entry)
+        else:
+            self._take_out(group, entry)
+            entry.look, entry.place = look, Place.SETTLED
+            group.settled += 1
+            self._extras.append((at, entry))
+        return News(look, complete)
+
+    def _give_up_on_extra(self, entry: Entry) -> News:
+        self._remove(entry)
+        assert entry.look is not None
+        return News(entry.look, True)
