@@ -1,0 +1,120 @@
+"""Pictures: read whole, or saved to a file that appears only when it is whole."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager
+from pathlib import Path
+
+import anyio
+import anyio.to_thread
+
+from ._core.models import LookRef, Picture
+from ._protocols import Fetched
+from .errors import InvalidRequest, UnexpectedResponse
+
+MAX_BYTES = 64 << 20
+Fetch = Callable[[str], AbstractAsyncContextManager[Fetched]]
+
+_SUFFIXES = {"image/jpeg": ".jpg", "image/jpg": ".jpg", "image/png": ".png", "image/webp": ".webp",
+             "image/gif": ".gif", "image/avif": ".avif"}  # fmt: skip
+
+
+async def read_picture(fetch: Fetch, url: str, *, max_bytes: int = MAX_BYTES) -> Picture:
+    """The picture at this URL. Raises `UnexpectedResponse` for what is no picture or too large."""
+    async with fetch(url) as fetched:
+        _check_type(fetched.content_type)
+        return Picture(b"".join([c async for c in _capped(fetched, max_bytes)]), fetched.content_type)
+
+
+async def save_picture(
+    fetch: Fetch,
+    url: str,
+    path: Path,
+    *,
+    name: str | None = None,
+    overwrite: bool = False,
+    max_bytes: int = MAX_BYTES,
+) -> Path:
+    """Save the picture at this URL as ``path``, or in it as ``name`` plus the right suffix.
+
+    It is written under a temporary name beside the target and renamed when it is whole.
+    Raises `FileExistsError` for a file that is there (unless ``overwrite``), and what `read_picture` raises.
+    """
+    if name is None and not overwrite:
+        _refuse_existing(path)
+    async with fetch(url) as fetched:
+        suffix = _check_type(fetched.content_type)
+        target = path if name is None else path / (name + suffix)
+        await anyio.to_thread.run_sync(lambda: target.parent.mkdir(parents=True, exist_ok=True))
+        if not overwrite:
+            _refuse_existing(target)
+        await _write(target, _capped(fetched, max_bytes), overwrite=overwrite)
+        return target
+
+
+def file_name(ref: LookRef) -> str:
+    """A file name for a look (without suffix) that is safe in any folder and on any system."""
+    return "_".join(_safe(part) for part in (ref.avatar_id, ref.look_id))
+
+
+def _safe(part: str) -> str:
+    kept = "".join(c if c.isascii() and (c.isalnum() or c in "-_") else "-" for c in part)
+    return kept[:80] or "look"
+
+
+def _check_type(content_type: str) -> str:
+    if not content_type.startswith("image/"):
+        raise UnexpectedResponse(f"picture: the content type is {content_type!r}, not an image's")
+    return _SUFFIXES.get(content_type, ".img")
+
+
+def _refuse_existing(path: Path) -> None:
+    if path.exists():
+        raise FileExistsError(f"{path} is there already; pass overwrite=True to replace it")
+
+
+async def _capped(fetched: Fetched, max_bytes: int) -> AsyncIterator[bytes]:
+    size = 0
+    async for chunk in fetched.chunks:
+        size += len(chunk)
+        if size > max_bytes:
+            raise UnexpectedResponse(f"picture: larger than {max_bytes} bytes")
+        yield chunk
+
+
+async def _write(target: Path, chunks: AsyncIterator[bytes], *, overwrite: bool) -> None:
+    partial = target.with_name(f".{target.name[:100]}.{secrets.token_hex(4)}.part")
+    try:
+        async with await anyio.open_file(partial, "xb") as file:
+            async for chunk in chunks:
+                await file.write(chunk)
+        await anyio.to_thread.run_sync(_publish, partial, target, overwrite)
+    except BaseException:
+        partial.unlink(missing_ok=True)
+        raise
+
+
+def _publish(partial: Path, target: Path, overwrite: bool) -> None:
+    if overwrite:
+        partial.replace(target)
+        return
+    try:
+        os.link(partial, target)  # unlike a rename, it fails where a file has appeared meanwhile
+    except FileExistsError:
+        raise
+    except OSError:  # a file system without hard links
+        _refuse_existing(target)
+        partial.replace(target)
+        return
+    partial.unlink()
+
+
+def picture_target(path_or_folder: str | os.PathLike[str]) -> tuple[Path, bool]:
+    """The path, and whether it is a folder: one that exists, or one written with a slash at its end."""
+    text = os.fspath(path_or_folder)
+    if not isinstance(text, str) or not text:
+        raise InvalidRequest("path_or_folder", path_or_folder, "the path of a file or a folder")
+    return Path(text), text.endswith(("/", os.sep)) or Path(text).is_dir()

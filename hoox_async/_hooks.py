@@ -1,0 +1,29 @@
+"""Tells the session's hooks what happens. A hook that raises is logged and harms nothing."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable
+
+from .errors import ConfigurationError
+from .events import Event, Hook
+
+_log = logging.getLogger("hoox_async")
+
+
+class Hooks:
+    """Calls each hook with each event, in the order in which the hooks were given."""
+
+    def __init__(self, hooks: Iterable[Hook] = ()) -> None:
+        self._hooks = tuple(hooks)
+        for hook in self._hooks:
+            if not callable(hook):
+                raise ConfigurationError(f"hooks: {type(hook).__name__} is not callable")
+
+    def tell(self, event: Event) -> None:
+        """Tell every hook."""
+        for hook in self._hooks:
+            try:
+                hook(event)
+            except Exception:
+                _log.exception("a hook raised at %s", type(event).__name__)

@@ -1,0 +1,64 @@
+"""One request's place in the quota, from the gate that gave it."""
+
+from __future__ import annotations
+
+from types import TracebackType
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from ._gate import Gate
+
+
+class Slot:
+    """Leave to send one request. Use it as a context manager around the sending.
+
+    A paid request calls `stamp` when its headers go out; it counts from then on. A read says
+    ``with slot.read():`` and counts from now until a minute after the end of the block. A slot of
+    which neither was said is given back and counts nothing.
+    """
+
+    __slots__ = ("_gate", "_id", "_reading", "_state", "sent_at")
+
+    def __init__(self, gate: Gate, slot_id: int) -> None:
+        self._gate = gate
+        self._id = slot_id
+        self._state = "taken"
+        self.sent_at: float | None = None
+        """The loop's time at which the request went out; None until then."""
+
+    def stamp(self) -> None:
+        """The headers of a paid request go out now. Said again, it changes nothing."""
+        if self._state == "taken":
+            self._state = "sent"
+            self.sent_at = self._gate.clock.now()
+            self._gate.window.stamp(self._id, self.sent_at)
+            self._gate.kick()
+
+    def read(self) -> Slot:
+        """A read goes out now; gives the slot itself. Said again, it changes nothing."""
+        if self._state == "taken":
+            self._state = "reading"
+            self.sent_at = self._gate.clock.now()
+            self._gate.window.read(self._id, self.sent_at)
+        return self
+
+    def give_back(self) -> None:
+        """Nothing was sent, for certain: the slot counts nothing. A stamped one counts all the same."""
+        if self._state in ("taken", "reading"):
+            self._state = "over"
+            self._gate.window.give_back(self._id)
+            self._gate.kick()
+
+    def __enter__(self) -> Slot:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._gate.last_sent_at = self.sent_at
+        if self._state == "reading":
+            self._state = "over"
+            self._gate.window.end(self._id, self._gate.clock.now())
+            self._gate.kick()
+        else:
+            self.give_back()

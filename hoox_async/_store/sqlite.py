@@ -1,0 +1,236 @@
+"""The store on disk: a SQLite file that survives the end of the process at any moment."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections import deque
+from collections.abc import AsyncIterator, Callable, Collection, Iterable, Sequence
+from datetime import datetime
+from functools import partial
+from sqlite3 import Connection
+from typing import Any, TypeVar
+
+from .._clock import Clock
+from .._core.ledger import Intent, IntentState, Step
+from .._core.models import LookRef
+from .._protocols import Delivery, Workspace
+from ..errors import StoreError, StoreLocked
+from . import _rows
+from ._database import Database, Done, Job
+from ._worker import Worker
+
+_PAGE = 500
+_SENDS_WAIT = 0.5  # seconds that a send time may wait for company: a crash loses no more than these
+
+_T = TypeVar("_T")
+
+
+class SQLiteStore:
+    """Keeps the session's memory of money in the SQLite file ``path``, for one session at a time.
+
+    All database work runs on one thread. What comes while it writes is committed together in the
+    next commit. A method that writes returns after its commit is on the disk (``synchronous=FULL``).
+    Beside the file stand SQLite's own ``-wal`` and ``-shm`` while it is open, and ``.lock``.
+
+    It belongs to the loop that opened it. A caller that is cancelled while a write is under way has
+    written nevertheless. After a failed write each later one is tried anew, and fails as long as
+    the disk does.
+    """
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        self.path = os.fspath(path)
+        self._queue: _Queue | None = None
+        self._sends: list[datetime] = []
+        self._timer: asyncio.TimerHandle | None = None
+
+    def __repr__(self) -> str:
+        return f"SQLiteStore({self.path!r})"
+
+    async def open(self, workspace: Workspace) -> None:
+        """Open the file (made where it is missing), bind it, and mark what a crash left in the air.
+
+        Raises `StoreLocked` naming the holder, `StoreMismatch` where the file belongs to another base
+        URL or API key, `StoreError` where it is damaged, newer than this version, or cannot be written.
+        """
+        if self._queue is not None and not self._queue.closed:
+            raise StoreLocked(
+                f"{self.path} is open in another session of this process; one session at a time"
+            )
+        await self.aclose()  # of an earlier session, should that still be under way
+        loop = asyncio.get_running_loop()
+        queue = self._queue = _Queue(loop, Database(self.path))
+        try:
+            await queue.start(workspace, Clock(loop).utc())
+        except BaseException:
+            self._queue = None
+            raise
+
+    async def aclose(self) -> None:
+        """Write what is waiting and let go of the file. Can be called at any time, and again."""
+        queue = self._queue
+        if queue is not None:
+            if not queue.closed:
+                self._hand_in_sends()
+            await queue.aclose()
+
+    async def get(self, keys: Collection[str]) -> dict[str, Intent]:
+        """The intents of these keys, those that are known."""
+        return await self._read(partial(_rows.get, keys=tuple(keys)))
+
+    async def plan(self, intent: Intent) -> Intent:
+        """Write a new intent; where its key is known already, change nothing and return what stands."""
+        return await self._write(partial(_rows.plan, intent=intent))
+
+    async def advance(self, key: str, *steps: Step) -> Intent:
+        """Take the intent through the steps, all or none. Raises `IllegalStep`; `StoreError` for no such key."""
+        return await self._write(partial(_rows.advance, key=key, steps=steps))
+
+    async def by_attempt(self, attempt_id: str) -> Intent | None:
+        """The intent that this attempt, also an earlier one, belongs to."""
+        return await self._read(partial(_rows.by_attempt, attempt_id=attempt_id))
+
+    async def by_ref(self, ref: LookRef) -> Intent | None:
+        """The intent whose look this is."""
+        return await self._read(partial(_rows.by_ref, ref=ref))
+
+    async def in_states(self, states: Collection[IntentState]) -> list[Intent]:
+        """All intents in these states, oldest first."""
+        return await self._read(partial(_rows.in_states, states=tuple(states)))
+
+    async def stream(self) -> AsyncIterator[Intent]:
+        """Every intent, in the order in which they were planned; a few hundred at a time are in memory."""
+        place = 0
+        while True:
+            place, intents = await self._read(partial(_rows.page, after=place, size=_PAGE))
+            for intent in intents:
+                yield intent
+            if len(intents) < _PAGE:
+                return
+
+    async def forget(self, key: str) -> None:  # noqa: ARG002 -- the protocol's signature
+        """Does nothing: what is on disk is kept."""
+        self._open_queue()
+
+    async def seen_looks(self, avatar_id: str) -> frozenset[str] | None:
+        """The looks that are nobody's lost POST's: baseline and claimed. None where no baseline stands."""
+        return await self._read(partial(_rows.seen_looks, avatar_id=avatar_id))
+
+    async def add_seen(self, avatar_id: str, look_ids: Iterable[str]) -> None:
+        """Add to an avatar's baseline (and make it one, if it is the first)."""
+        await self._write(partial(_rows.add_seen, avatar_id=avatar_id, look_ids=tuple(look_ids)))
+
+    async def keep_delivery(self, attempt_id: str, delivery: Delivery) -> None:
+        """Keep an attempt's first delivery; for an attempt that the store doesn't know, nothing is kept."""
+        await self._write(partial(_rows.keep_delivery, attempt_id=attempt_id, delivery=delivery))
+
+    async def kept_delivery(self, attempt_id: str) -> Delivery | None:
+        """The delivery kept for this attempt."""
+        return await self._read(partial(_rows.kept_delivery, attempt_id=attempt_id))
+
+    def note_sends(self, sent_at: Sequence[datetime]) -> None:
+        """Remember send times. Returns at once; they are written with the next write or in half a second."""
+        loop = self._open_queue().loop
+        self._sends += sent_at
+        if self._sends and self._timer is None:
+            self._timer = loop.call_later(_SENDS_WAIT, self._hand_in_sends)
+
+    async def recent_sends(self, since: datetime) -> list[datetime]:
+        """The send times after ``since``, oldest first."""
+        self._open_queue()
+        self._hand_in_sends()
+        return await self._read(partial(_rows.recent_sends, since=since))
+
+    async def _read(self, work: Callable[[Connection], _T]) -> _T:
+        return await self._open_queue().post(work, writes=False)
+
+    async def _write(self, work: Callable[[Connection], _T]) -> _T:
+        queue = self._open_queue()
+        self._hand_in_sends()
+        return await queue.post(work, writes=True)
+
+    def _hand_in_sends(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        if self._sends and self._queue is not None:
+            sends, self._sends = self._sends, []
+            # nobody waits for it: send times that a full disk swallows cost a pause at most
+            self._queue.post(partial(_rows.add_sends, sent_at=sends), writes=True).add_done_callback(_heard)
+
+    def _open_queue(self) -> _Queue:
+        if self._queue is None:
+            raise StoreError(f"{self.path}: the store is not open")
+        if self._queue.closed:
+            raise StoreError(f"{self.path}: the store is closed")
+        return self._queue
+
+
+class _Queue:
+    """The loop's side of the one thread: what waits for it, and who is told what became of it."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, database: Database) -> None:
+        self.loop = loop
+        self._database = database
+        self._worker = Worker(loop)
+        self._waiting: deque[Job] = deque()
+        self._running = False
+
+    @property
+    def closed(self) -> bool:
+        """Whether nothing is taken any more."""
+        return self._worker.ending
+
+    async def start(self, workspace: Workspace, at: datetime) -> None:
+        """Open the database. Raised or cancelled, it ends as if it had been closed."""
+        try:
+            await asyncio.shield(self._worker.run(self._database.open, workspace, at))
+        except asyncio.CancelledError:
+            self._end()
+            raise
+        except Exception:
+            await self.aclose()
+            raise
+
+    def post(self, work: Callable[[Connection], _T], *, writes: bool) -> asyncio.Future[_T]:
+        """Let the function run in one of the next transactions."""
+        if asyncio.get_running_loop() is not self.loop:
+            raise StoreError(f"{self._database.path}: the store belongs to the loop that opened it")
+        waiter: asyncio.Future[_T] = self.loop.create_future()
+        self._waiting.append(Job(work, writes, waiter))
+        if not self._running:
+            self._go()
+        return waiter
+
+    async def aclose(self) -> None:
+        """Run what waits, close the database and end the thread."""
+        self._end()
+        await self._worker.ended()
+
+    def _end(self) -> None:
+        if not self.closed:
+            self._worker.end(self._database.finish, self._waiting).add_done_callback(self._tell)
+
+    def _go(self) -> None:
+        self._running = True
+        self._worker.run(self._database.run, self._waiting).add_done_callback(self._went)
+
+    def _went(self, group: asyncio.Future[list[Done]]) -> None:
+        self._running = False
+        self._tell(group)
+        if self._waiting and not self.closed:
+            self._go()
+
+    def _tell(self, group: asyncio.Future[list[Done]]) -> None:
+        for job, value, error in group.result():
+            if job.waiter.done():  # whoever waited was cancelled; it is written all the same
+                continue
+            if error is not None:
+                job.waiter.set_exception(error)
+            else:
+                job.waiter.set_result(value)
+
+
+def _heard(future: asyncio.Future[Any]) -> None:
+    if not future.cancelled():
+        future.exception()

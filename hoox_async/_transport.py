@@ -1,0 +1,253 @@
+"""HTTP by aiohttp: the one place that knows aiohttp's exceptions, connectors and traces."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from types import SimpleNamespace
+from typing import Any
+from urllib.parse import quote
+
+import aiohttp
+from yarl import URL
+
+from ._core.settings import Timeouts
+from ._protocols import BeforeSend, Fetched, WireRequest, WireResponse
+from .errors import HooxError, NotSent, SessionClosed, TransportError, UnexpectedResponse
+
+_CHUNK = 1 << 16
+_NEVER_MADE = (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError)
+_HEADERS = {"Accept": "application/json", "Accept-Encoding": "identity"}
+
+
+def mapped(error: BaseException) -> HooxError:
+    """Our error for one of aiohttp's (or of the loop's), by what it proves.
+
+    Only a connection that was never made proves that nothing was received. A server that hangs up can
+    have taken the request first.
+    """
+    name = type(error).__name__
+    if isinstance(error, HooxError):
+        return error
+    if isinstance(error, _NEVER_MADE):
+        return NotSent(f"no connection: {_host_of(error)}{name}")
+    if isinstance(error, aiohttp.InvalidURL):
+        return NotSent(f"no connection: {name}")
+    if isinstance(error, aiohttp.ClientPayloadError):
+        return TransportError("the answer broke off")
+    if isinstance(error, TimeoutError):
+        return TransportError("no answer in time")
+    return TransportError(f"the connection was lost: {name}")
+
+
+def _host_of(error: BaseException) -> str:
+    host = getattr(error, "host", None)
+    return f"{host}: " if isinstance(host, str) else ""
+
+
+class _Sending:
+    """What happens in the moment before a paid request's first byte leaves."""
+
+    def __init__(self, before_send: BeforeSend | None, deadline: asyncio.Timeout, answer: float) -> None:
+        self._before_send = before_send
+        self._deadline = deadline
+        self._answer = answer
+        self.begun = False
+        self.failure: Exception | None = None
+
+    async def begin(self) -> None:
+        """Run ``before_send``, then start the clock of the answer."""
+        self.begun = True
+        self._deadline.reschedule(None)
+        try:
+            if self._before_send is not None:
+                await self._before_send()
+        except Exception as error:
+            self.failure = error
+            raise
+        self._deadline.reschedule(asyncio.get_running_loop().time() + self._answer)
+
+
+async def _on_headers(_: aiohttp.ClientSession, context: SimpleNamespace, __: Any) -> None:
+    sending = context.trace_request_ctx
+    if isinstance(sending, _Sending):
+        await sending.begin()
+
+
+async def _no_silent_resend(
+    request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType
+) -> aiohttp.ClientResponse:
+    # aiohttp sends a GET again by itself when a kept-alive connection breaks: that request would not be
+    # counted in the quota. An error of another class passes by its retry.
+    try:
+        return await handler(request)
+    except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError) as error:
+        if isinstance(error, aiohttp.ClientConnectorError):
+            raise
+        raise mapped(error) from None
+
+
+class PictureFetcher:
+    """Fetches pictures from wherever the API keeps them. It has no API key that it could send."""
+
+    def __init__(self, timeouts: Timeouts | None = None) -> None:
+        self._timeouts = timeouts or Timeouts()
+        self._http: aiohttp.ClientSession | None = None
+
+    async def __aenter__(self) -> PictureFetcher:
+        limits = aiohttp.ClientTimeout(
+            total=None, sock_connect=self._timeouts.connect, sock_read=self._timeouts.read
+        )
+        self._http = aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(limit=16), timeout=limits, cookie_jar=aiohttp.DummyCookieJar()
+        )
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.aclose()
+
+    async def aclose(self) -> None:
+        """Close the connections."""
+        if self._http is not None:
+            await self._http.close()
+
+    @asynccontextmanager
+    async def fetch(self, url: str) -> AsyncIterator[Fetched]:
+        """Open a picture's URL. Raises `TransportError`, `NotSent` or `UnexpectedResponse`."""
+        if self._http is None:
+            raise SessionClosed("the picture fetcher is not open")
+        try:
+            async with self._http.get(url, max_redirects=3, headers={"Accept": "image/*"}) as response:
+                if response.status != 200:
+                    raise UnexpectedResponse(
+                        f"picture: HTTP {response.status} from {response.url.host}", status=response.status
+                    )
+                yield Fetched(response.content_type, _chunks(response))
+        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            raise mapped(error) from None
+        except ValueError:
+            raise UnexpectedResponse("picture: not a usable URL") from None
+
+
+async def _chunks(response: aiohttp.ClientResponse) -> AsyncIterator[bytes]:
+    try:
+        async for chunk in response.content.iter_chunked(_CHUNK):
+            yield chunk
+    except (aiohttp.ClientError, TimeoutError, OSError) as error:
+        raise mapped(error) from None
+
+
+class HttpTransport:
+    """The API over HTTP. Paid requests have a connection of their own; reads share a pool.
+
+    A stale kept-alive socket makes a paid request's fate unknown without need, so each gets a fresh one.
+    """
+
+    def __init__(self, base_url: str, api_key: str, timeouts: Timeouts) -> None:
+        self._base_url = base_url
+        self._headers = {**_HEADERS, "Authorization": f"Bearer {api_key}"}
+        self._timeouts = timeouts
+        self._pictures = PictureFetcher(timeouts)
+        self._paid: aiohttp.ClientSession | None = None
+        self._reads: aiohttp.ClientSession | None = None
+
+    async def start(self) -> None:
+        """Make the client sessions; no connection yet."""
+        trace = aiohttp.TraceConfig()
+        trace.on_request_headers_sent.append(_on_headers)
+        self._paid = self._client(
+            aiohttp.TCPConnector(force_close=True, limit=0), trace_configs=[trace], middlewares=()
+        )
+        self._reads = self._client(aiohttp.TCPConnector(limit=0), middlewares=(_no_silent_resend,))
+        await self._pictures.__aenter__()
+
+    def _client(self, connector: aiohttp.TCPConnector, **options: Any) -> aiohttp.ClientSession:
+        return aiohttp.ClientSession(
+            connector=connector,
+            headers=self._headers,
+            timeout=aiohttp.ClientTimeout(total=None, sock_connect=self._timeouts.connect),
+            cookie_jar=aiohttp.DummyCookieJar(),
+            # a compressed answer could unfold to any size
+            auto_decompress=False,
+            **options,
+        )
+
+    async def send(self, request: WireRequest, before_send: BeforeSend | None = None) -> WireResponse:
+        """Send once and read the whole answer; the protocol tells what is raised."""
+        if self._paid is None or self._reads is None:
+            raise SessionClosed("the transport is not open")
+        if request.endpoint.paid:
+            return await self._send_paid(self._paid, request, before_send)
+        return await self._send_read(self._reads, request, before_send)
+
+    async def _send_read(
+        self, http: aiohttp.ClientSession, request: WireRequest, before_send: BeforeSend | None
+    ) -> WireResponse:
+        if before_send is not None:
+            await before_send()
+        try:
+            async with (
+                asyncio.timeout(self._timeouts.read),
+                http.request(
+                    request.method, self._url(request), params=request.params, allow_redirects=False
+                ) as response,
+            ):
+                return await _read(response, request.max_bytes)
+        except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
+            raise mapped(error) from None
+
+    async def _send_paid(
+        self, http: aiohttp.ClientSession, request: WireRequest, before_send: BeforeSend | None
+    ) -> WireResponse:
+        sending: _Sending | None = None
+        try:
+            # until the connection stands: resolving the name has no timeout of its own in aiohttp
+            async with asyncio.timeout(2 * self._timeouts.connect) as deadline:
+                sending = _Sending(before_send, deadline, self._timeouts.answer)
+                async with http.request(
+                    request.method,
+                    self._url(request),
+                    json=request.body,
+                    allow_redirects=False,
+                    trace_request_ctx=sending,
+                ) as response:
+                    if not sending.begun:  # a mock that skips the traces
+                        await sending.begin()
+                    return await _read(response, request.max_bytes)
+        except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
+            if sending is not None and sending.failure is not None:
+                raise sending.failure from None
+            if isinstance(error, TimeoutError) and not (sending and sending.begun):
+                raise NotSent("no connection in time") from None
+            raise mapped(error) from None
+
+    def _url(self, request: WireRequest) -> URL:
+        return URL(f"{self._base_url}/{quote(request.path)}", encoded=True)
+
+    def fetch(self, url: str) -> Any:
+        """Open a picture's URL, without the API key."""
+        return self._pictures.fetch(url)
+
+    async def aclose(self) -> None:
+        """Close all connections."""
+        for http in (self._paid, self._reads):
+            if http is not None:
+                await http.close()
+        self._paid = self._reads = None
+        await self._pictures.aclose()
+
+
+async def _read(response: aiohttp.ClientResponse, max_bytes: int) -> WireResponse:
+    too_large = UnexpectedResponse(f"the answer is larger than {max_bytes} bytes", status=response.status)
+    if (response.content_length or 0) > max_bytes:
+        raise too_large
+    parts: list[bytes] = []
+    size = 0
+    async for chunk in response.content.iter_any():
+        size += len(chunk)
+        if size > max_bytes:
+            raise too_large
+        parts.append(chunk)
+    headers = {name.lower(): value for name, value in response.headers.items()}
+    return WireResponse(response.status, headers, b"".join(parts))
