@@ -1,0 +1,124 @@
+"""From what the caller's iterable gives to items with keys."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator
+from typing import Any
+
+import attrs
+
+from .._core.keys import digest, ordinal_key
+from .._core.ledger import Intent, IntentState
+from .._core.models import LookRef
+from .._core.outcomes import BatchItem, Outcome, OutcomeState
+from .._core.requests import ImageAvatar, LookEdit, PromptAvatar, Request
+from ..errors import InvalidRequest
+
+Requests = Iterable[Request | BatchItem] | AsyncIterable[Request | BatchItem]
+
+
+@attrs.define(eq=False)
+class Item:
+    """One item of the input on its way. ``intent`` is what the store knows or what would be new."""
+
+    index: int
+    key: str
+    request: Request
+    digest: str
+    repeated: bool = False
+    intent: Intent | None = None
+    source: LookRef | None = None
+    renew: bool = False
+    followers: list[Item] = attrs.field(factory=list)
+    dependents: list[Item] = attrs.field(factory=list)
+
+    @property
+    def source_key(self) -> str | None:
+        """The key of the item that has to be READY first."""
+        source = self.request.source if isinstance(self.request, LookEdit) else None
+        return source if isinstance(source, str) else None
+
+    @property
+    def waits_at_gate(self) -> bool:
+        """Whether it is to be sent, and not only waited for."""
+        return self.intent is None or self.renew or self.intent.state is IntentState.PLANNED
+
+
+class Keys:
+    """Gives each item its key: the user's own, else its digest and its ordinal among equals.
+
+    Of a digest only 8 bytes are remembered: 100,000 items must not sit in memory.
+    """
+
+    def __init__(self) -> None:
+        self._seen: set[int] = set()
+        self._more: dict[int, int] = {}
+
+    def item(self, index: int, given: Any) -> Item | Outcome:
+        """The item; or the outcome of something that is no request."""
+        key, request = (given.key, given.request) if isinstance(given, BatchItem) else (None, given)
+        if not isinstance(request, PromptAvatar | ImageAvatar | LookEdit):
+            return _rejected(key or f"item {index + 1}", given, "request", given, "a request of this library")
+        if key is None:
+            content = digest(request)
+            ordinal = self._count(content)
+            return Item(index, ordinal_key(content, ordinal), request, content)
+        if not isinstance(key, str) or not key.strip():
+            return _rejected(f"item {index + 1}", request, "key", key, "text that is not empty")
+        return Item(index, key, request, digest(request), repeated=self._count(f"key {key}") > 0)
+
+    def _count(self, text: str) -> int:
+        """How often this was counted before."""
+        short = hash(text)
+        if short not in self._seen:
+            self._seen.add(short)
+            return 0
+        self._more[short] = self._more.get(short, 0) + 1
+        return self._more[short]
+
+
+def _rejected(key: str, request: Any, field: str, value: object, expected: str) -> Outcome:
+    return Outcome(key, request, OutcomeState.REJECTED, error=InvalidRequest(field, value, expected))
+
+
+class Input:
+    """The caller's iterable, pulled one by one; it is closed when it is left early."""
+
+    def __init__(self, requests: Requests) -> None:
+        self.sized = hasattr(requests, "__len__")
+        self._async: AsyncIterator[Any] | None = None
+        self._sync: Iterator[Any] | None = None
+        if isinstance(requests, AsyncIterable):
+            self._async = requests.__aiter__()
+        elif isinstance(requests, PromptAvatar | ImageAvatar | LookEdit | BatchItem):
+            raise InvalidRequest("requests", requests, "an iterable of requests, not one request")
+        else:
+            try:
+                self._sync = iter(requests)
+            except TypeError:
+                raise InvalidRequest("requests", requests, "an iterable of requests") from None
+
+    async def pull(self, limit: int) -> list[Any]:
+        """Up to ``limit`` of what comes next: as many as are there, one where they come slowly.
+
+        An empty list is the end.
+        """
+        if self._async is not None:
+            try:
+                return [await self._async.__anext__()]
+            except StopAsyncIteration:
+                return []
+        assert self._sync is not None
+        pulled: list[Any] = []
+        for given in self._sync:
+            pulled.append(given)
+            if len(pulled) >= limit:
+                break
+        return pulled
+
+    async def aclose(self) -> None:
+        """Close a generator that was not pulled to its end."""
+        if self._async is not None and hasattr(self._async, "aclose"):
+            await self._async.aclose()
+        elif self._sync is not None and hasattr(self._sync, "close"):
+            self._sync.close()

@@ -1,0 +1,357 @@
+"""One run of a batch over one input: pulls, admits, sends for few avatars at a time, and awaits each.
+
+An item's way: pulled → admitted (what does the store know of it?) → parked until its source is READY →
+the feed → in flight (budget, gate, POST, waiting) → its outcome. Pulled and not yet in flight are at most
+``LOOKAHEAD`` items, undelivered outcomes included, so that no input sits in memory.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+
+import attrs
+
+from .._core.feed import Feed
+from .._core.ledger import Intent, IntentState
+from .._core.models import LookRef
+from .._core.outcomes import Outcome, OutcomeState, outcome_of
+from .._core.requests import FREE, LookEdit
+from .._opened import Opened
+from ..errors import HooxError, InvalidRequest, KeyConflict, SessionClosed, StoreError
+from .items import Input, Item, Keys
+from .options import Options
+from .purse import BatchPurse, Stopped
+from .sender import Sender
+
+LOOKAHEAD = 1_000
+_PAGE = 100
+_AT_GATE = 32
+_SETTLED = frozenset({IntentState.READY, IntentState.FAILED, IntentState.REJECTED})
+_NOT_STORED = frozenset({OutcomeState.REJECTED, OutcomeState.SKIPPED, OutcomeState.UNSENT})
+_NEVER_READY = frozenset({OutcomeState.REJECTED, OutcomeState.FAILED, OutcomeState.SKIPPED})
+
+
+class Run:
+    """Owns the tasks of one run. It never refers to the stream that reads it."""
+
+    def __init__(self, opened: Opened, options: Options, given: Input) -> None:
+        self._opened = opened
+        self._options = options
+        self._input = given
+        self._keys = Keys()
+        self._purse = BatchPurse(options.max_credits)
+        self._sender = Sender(opened, options, self._purse)
+        limit = opened.parts.gate.snapshot().limit
+        self._feed: Feed[Item] = Feed(spacing=60 / limit)
+        self._live: dict[str, Item] = {}
+        self._ended: dict[str, OutcomeState] = {}  # the user's keys that ended and are in no store
+        self._held = 0  # pulled and neither in flight nor delivered
+        self._in_flight = 0
+        self._admitting = False
+        self._waiting: deque[Item] = deque()  # accepted or unknown since an earlier run
+        self._at_gate: dict[str, str] = {}  # the avatar of each item there, by its key
+        self._failures = 0
+        self._pulled_all = False
+        self._stop: HooxError | None = None
+        self._outcomes: deque[tuple[int, Outcome]] = deque()
+        self._told = asyncio.Event()
+        self._work = asyncio.Event()
+        self._room = asyncio.Event()
+        self._items: asyncio.TaskGroup | None = None
+        self._task: asyncio.Task[None] | None = None
+        self._leaving = False
+
+    # --- for the stream
+
+    def start(self) -> None:
+        """Begin, in a task that the session owns."""
+        if self._task is None and not self._leaving:
+            self._task = self._opened.parts.tasks.spawn(self._pump(), "hoox-batch")
+            told = self._told
+            self._task.add_done_callback(lambda _: told.set())
+
+    async def next(self) -> tuple[int, Outcome] | None:
+        """The next outcome with its place in the input; None at the end."""
+        while not self._outcomes:
+            if self._task is None or self._task.done():
+                self._raise_end()
+                return None
+            self._told.clear()
+            await self._told.wait()
+        found = self._outcomes.popleft()
+        self._held -= 1
+        self._room.set()
+        return found
+
+    def _raise_end(self) -> None:
+        task = self._task
+        if task is None or self._leaving:
+            return
+        if task.cancelled():
+            raise SessionClosed(
+                "the session was closed under the batch; what was accepted stays in its store"
+            )
+        error = task.exception()
+        if error is not None:
+            raise error.exceptions[0] if isinstance(error, BaseExceptionGroup) else error
+
+    def cancel(self) -> None:
+        """End the run; its tasks are gone within a few turns of the loop."""
+        self._leaving = True
+        if self._task is not None and not self._task.done():
+            self._task.cancel()
+
+    async def aclose(self) -> None:
+        """End the run and wait for that."""
+        self.cancel()
+        if self._task is not None and not self._task.done():
+            await asyncio.wait((self._task,))
+
+    def stop(self, reason: HooxError) -> None:
+        """Send nothing more. What was accepted is still awaited; the rest ends UNSENT."""
+        if self._stop is None:
+            self._stop = reason
+            self._sender.stop(reason)
+            self._wake()
+
+    # --- the tasks
+
+    async def _pump(self) -> None:
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                self._items = tasks
+                pulling = tasks.create_task(self._pull(), name="hoox-batch-pull")
+                await self._dispatch()
+                pulling.cancel()
+        finally:
+            await self._input.aclose()
+
+    async def _pull(self) -> None:
+        index = 0
+        while not self._stop_pulling():
+            room = LOOKAHEAD - self._held
+            if room <= 0:
+                self._room.clear()
+                await self._room.wait()
+                continue
+            given = await self._input.pull(min(room, _PAGE))
+            if not given:
+                break
+            self._held += len(given)
+            self._admitting = True
+            await self._admit_all([self._keys.item(index + n, one) for n, one in enumerate(given)], index)
+            self._admitting = False
+            index += len(given)
+            await asyncio.sleep(0)
+        self._pulled_all = True
+        self._wake()
+
+    def _stop_pulling(self) -> bool:
+        # an input without an end must not go on for ever; of a list, each item gets its outcome
+        return self._stop is not None and not self._input.sized
+
+    async def _dispatch(self) -> None:
+        while True:
+            if self._stop is not None:
+                for unsent in self._feed.drain():
+                    self._end_unsent(unsent, self._stop)
+            while (item := self._next()) is not None:
+                self._fly(item)
+            if (self._pulled_all or self._stop_pulling()) and not (self._live or self._admitting):
+                return
+            self._work.clear()
+            await self._work.wait()
+
+    def _next(self) -> Item | None:
+        """What takes off now, if anything may."""
+        if self._in_flight >= self._options.max_in_flight:
+            return None
+        if self._waiting:
+            return self._waiting.popleft()
+        return self._feed.pop(self._is_free) if len(self._at_gate) < _AT_GATE else None
+
+    def _is_free(self, avatar_id: str) -> bool:
+        """Whether an edit of the avatar can go to the gate: with lanes, one at a time."""
+        unknowns = self._opened.unknowns
+        if unknowns.lanes is None:
+            return True
+        return unknowns.free(avatar_id) and avatar_id not in self._at_gate.values()
+
+    def _wake(self) -> None:
+        self._work.set()
+        self._room.set()
+
+    # --- admission
+
+    async def _admit_all(self, items: list[Item | Outcome], index: int) -> None:
+        fresh = [item for item in items if isinstance(item, Item)]
+        wanted = {item.key for item in fresh} | {item.source_key for item in fresh if item.source_key}
+        try:
+            known = await self._opened.parts.store.get(wanted)
+        except StoreError as error:
+            self.stop(error)
+            known = {}
+        for n, item in enumerate(items):
+            if isinstance(item, Outcome):
+                self._deliver(index + n, item)
+            else:
+                self._admit(item, known)
+
+    def _admit(self, item: Item, known: dict[str, Intent]) -> None:
+        first = self._live.get(item.key)
+        if first is not None:
+            self._follow(first, item)
+            return
+        self._live[item.key] = item
+        stands = known.get(item.key)
+        if stands is None or stands.digest == item.digest or self._options.changed != "error":
+            self._admit_known(item, stands, known)
+        else:
+            self._finish(item, self._conflict(item))
+
+    def _conflict(self, item: Item) -> Outcome:
+        return Outcome(item.key, item.request, OutcomeState.REJECTED, error=KeyConflict(item.key))
+
+    def _follow(self, first: Item, item: Item) -> None:
+        """The same key twice in one input: one look, told twice, paid once."""
+        if first.digest == item.digest:
+            first.followers.append(item)
+        else:
+            self._deliver(item.index, self._conflict(item))
+
+    def _admit_known(self, item: Item, stands: Intent | None, known: dict[str, Intent]) -> None:
+        item.intent = stands
+        if stands is not None and not item.repeated:
+            self._purse.count(stands.spent + stands.at_risk)
+            item.renew = self._options.pays_anew(stands, item.digest)
+        if stands is not None and stands.state in _SETTLED and not item.renew:
+            self._finish(item, self._as_it_stands(item, stands))
+        elif stands is not None and stands.state is IntentState.DROPPED:
+            self._finish(item, outcome_of(stands))
+        elif stands is not None and stands.state is not IntentState.PLANNED and not item.renew:
+            self._waiting.append(item)
+        else:
+            self._find_source(item, known)
+
+    def _as_it_stands(self, item: Item, stands: Intent) -> Outcome:
+        outcome = outcome_of(stands, request=item.request if stands.digest == item.digest else stands.request)
+        return _for_nothing(outcome) if item.repeated else outcome
+
+    def _find_source(self, item: Item, known: dict[str, Intent]) -> None:
+        key = item.source_key
+        if key is None:
+            source = item.request.source if isinstance(item.request, LookEdit) else None
+            self._queue(item, source if isinstance(source, LookRef) else None)
+        elif key in self._live and self._live[key] is not item:
+            self._live[key].dependents.append(item)
+        elif key in known:
+            self._from_store(item, known[key])
+        elif key in self._ended:
+            self._source_ended(item, key, self._ended[key], None)
+        else:
+            expected = "the key of an item that stands earlier in the input or in the store"
+            self._finish(item, self._refused(item, InvalidRequest("source", key, expected)))
+
+    def _from_store(self, item: Item, source: Intent) -> None:
+        if source.state is IntentState.ACCEPTED:
+            assert self._items is not None
+            self._items.create_task(self._await_source(item, source), name="hoox-batch-source")
+            return
+        self._source_ended(item, source.key, outcome_of(source).state, source.ref)
+
+    async def _await_source(self, item: Item, source: Intent) -> None:
+        outcome = await self._sender.wait(source)
+        self._source_ended(item, source.key, outcome.state, outcome.ref)
+
+    def _source_ended(self, item: Item, key: str, state: OutcomeState, ref: LookRef | None) -> None:
+        if state is OutcomeState.READY and ref is not None:
+            self._queue(item, ref)
+        elif state in _NEVER_READY:
+            error = HooxError(f"its source {key!r} is {state}")
+            self._finish(item, self._without(item, OutcomeState.SKIPPED, error))
+        else:
+            error = HooxError(f"its source {key!r} is {state}")
+            self._finish(item, self._without(item, OutcomeState.UNSENT, error))
+
+    def _queue(self, item: Item, source: LookRef | None) -> None:
+        item.source = source
+        if self._stop is not None:
+            self._end_unsent(item, self._stop)
+            return
+        self._feed.put(source.avatar_id if source else None, item)
+        self._work.set()
+
+    # --- in flight
+
+    def _fly(self, item: Item) -> None:
+        assert self._items is not None
+        self._in_flight += 1
+        self._held -= 1
+        self._room.set()
+        if item.waits_at_gate:
+            self._at_gate[item.key] = item.source.avatar_id if item.source else ""
+        self._items.create_task(self._carry(item), name=f"hoox-item-{item.key}")
+
+    async def _carry(self, item: Item) -> None:
+        try:
+            outcome = await self._sender.carry(item, left_gate=lambda: self._left_gate(item))
+        except Stopped as stopped:
+            self.stop(stopped.reason)
+            outcome = self._without(item, OutcomeState.UNSENT, stopped.reason)
+        finally:
+            self._in_flight -= 1
+            self._left_gate(item)
+        self._held += 1
+        self._finish(item, outcome)
+        self._count_failure(outcome)
+
+    def _left_gate(self, item: Item) -> None:
+        self._at_gate.pop(item.key, None)
+        self._work.set()
+
+    def _count_failure(self, outcome: Outcome) -> None:
+        most = self._options.max_failures
+        if outcome.state in (OutcomeState.FAILED, OutcomeState.REJECTED):
+            self._failures += 1
+            if most is not None and self._failures >= most:
+                self.stop(
+                    HooxError(f"{self._failures} looks failed or were rejected: max_failures is {most}")
+                )
+
+    # --- outcomes
+
+    def _without(self, item: Item, state: OutcomeState, error: HooxError) -> Outcome:
+        """The outcome of an item for which nothing was sent now; what earlier runs paid stays on it."""
+        if item.intent is None:
+            return Outcome(item.key, item.request, state, error=error)
+        if item.intent.state is not IntentState.PLANNED:
+            return outcome_of(item.intent, error=error)
+        return outcome_of(item.intent, state=state, error=error, request=item.request)
+
+    def _refused(self, item: Item, error: HooxError) -> Outcome:
+        return Outcome(item.key, item.request, OutcomeState.REJECTED, error=error)
+
+    def _end_unsent(self, item: Item, error: HooxError) -> None:
+        self._finish(item, self._without(item, OutcomeState.UNSENT, error))
+
+    def _finish(self, item: Item, outcome: Outcome) -> None:
+        """Deliver, and let go those who waited for this item."""
+        self._live.pop(item.key, None)
+        if outcome.state in _NOT_STORED and item.key != item.digest:
+            self._ended[item.key] = outcome.state
+        self._deliver(item.index, outcome)
+        for follower in item.followers:
+            self._deliver(follower.index, _for_nothing(outcome))
+        for dependent in item.dependents:
+            self._source_ended(dependent, item.key, outcome.state, outcome.ref)
+        self._work.set()
+
+    def _deliver(self, index: int, outcome: Outcome) -> None:
+        self._outcomes.append((index, outcome))
+        self._told.set()
+
+
+def _for_nothing(outcome: Outcome) -> Outcome:
+    """The outcome of a look that another item of the same input has told of already."""
+    return attrs.evolve(outcome, credits=FREE, at_risk=FREE)

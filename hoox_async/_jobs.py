@@ -1,0 +1,346 @@
+"""The awaitable job, and the book that knows every job that somebody holds."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import math
+from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Iterable, Mapping
+from copy import copy
+from datetime import datetime
+from decimal import Decimal
+from typing import Any, NamedTuple
+from weakref import WeakValueDictionary
+
+from ._core.ledger import IllegalStep, Intent, IntentState, Settle
+from ._core.models import Look, LookRef, LookStatus
+from ._core.requests import Request
+from ._core.watchlist import News, Watchlist
+from ._parts import Parts
+from .errors import GenerationFailed, HooxError, InvalidRequest, StoreError, WaitTimeout
+from .events import LookSettled
+
+_log = logging.getLogger("hoox_async")
+_NOTHING: Mapping[str, str] = {}
+_FOREIGN = ("foreign", "")
+
+
+class Paid(NamedTuple):
+    """What the store knows of a job's look: the intent that paid for it."""
+
+    key: str
+    request: Request
+    credits: Decimal
+    accepted_at: datetime | None
+    kept: bool
+    pushed: bool
+
+    @classmethod
+    def by(cls, intent: Intent, *, pushed: bool) -> Paid:
+        """Of an accepted intent. ``pushed``: a webhook will tell of its look."""
+        request = intent.request
+        pushed = pushed and request.webhook_url is None
+        return cls(intent.key, request, intent.credits, intent.accepted_at, intent.own_key, pushed)
+
+    @property
+    def kind(self) -> tuple[str, str]:
+        """What its duration is learned by."""
+        return self.request.KIND, str(getattr(self.request, "resolution", ""))
+
+
+class LookJob:
+    """A look that was accepted: awaitable many times and by many tasks.
+
+    ``await job`` gives the `Look` once it is READY. It raises `GenerationFailed` if it could not be
+    made, `WaitTimeout` after ``Timeouts.wait`` seconds (nothing is lost: wait again) and `SessionClosed`
+    if the session is closed meanwhile. A waiter that is cancelled never cancels the job.
+    """
+
+    __slots__ = ("__weakref__", "_book", "_complete", "_paid", "_waiters", "last", "ref")
+
+    ref: LookRef
+    """Names the look."""
+    last: Look
+    """The look as last heard of; no request is made for it."""
+
+    def __init__(self, book: JobBook, ref: LookRef, paid: Paid | None) -> None:
+        self._book = book
+        self._paid = paid
+        self._complete = False
+        self._waiters: list[asyncio.Future[HooxError | None]] | None = None
+        self.ref = ref
+        self.last = Look(ref, LookStatus.PENDING)
+
+    def __repr__(self) -> str:
+        return f"<LookJob {self.ref} {self.last.status}>"
+
+    def __del__(self) -> None:
+        if self._paid is not None and not self._paid.kept:
+            self._book.let_go(self._paid.key)
+
+    @property
+    def avatar_id(self) -> str:
+        """The avatar that the look belongs to."""
+        return self.ref.avatar_id
+
+    @property
+    def look_id(self) -> str:
+        """The look's own id."""
+        return self.ref.look_id
+
+    @property
+    def key(self) -> str | None:
+        """The key that it was submitted under; None where the session did not submit it."""
+        return self._paid.key if self._paid else None
+
+    @property
+    def credits(self) -> Decimal | None:
+        """What it cost, in credits; None where the session did not submit it."""
+        return self._paid.credits if self._paid else None
+
+    @property
+    def metadata(self) -> Mapping[str, str]:
+        """The metadata that it was submitted with."""
+        return self._paid.request.metadata if self._paid else _NOTHING
+
+    @property
+    def done(self) -> bool:
+        """Whether ``await job`` would end at once."""
+        return self._complete
+
+    def result(self) -> Look:
+        """The look of a job that is done. Raises `GenerationFailed`, anew for each caller."""
+        if self.last.status is LookStatus.FAILED:
+            raise GenerationFailed(self.last)
+        return self.last
+
+    def __await__(self) -> Generator[Any, None, Look]:
+        return self.wait().__await__()
+
+    async def wait(self, timeout: float | None = None) -> Look:
+        """Wait until the look is READY, ``timeout`` seconds at most (``Timeouts.wait`` when None).
+
+        Raises `GenerationFailed`, `WaitTimeout`, `SessionClosed`, and `NotFound` if the API goes on
+        saying that there is no such look.
+        """
+        return await self._book.wait(self, timeout)
+
+    async def status(self) -> Look:
+        """Ask for the look's state now, with one request. Raises as ``session.status`` does."""
+        return await self._book.ask(self.ref)
+
+    async def updates(self) -> AsyncIterator[Look]:
+        """The look as it stands, then again whenever it changed, until it is READY or FAILED."""
+        async for look in self._book.updates(self):
+            yield look
+
+
+class JobBook:
+    """Knows every job that somebody holds, and which of them somebody waits for."""
+
+    def __init__(self, parts: Parts, watchlist: Watchlist, ask: Callable[[LookRef], Awaitable[Look]]) -> None:
+        self._parts = parts
+        self.ask = ask
+        self._watchlist = watchlist
+        self._jobs: WeakValueDictionary[LookRef, LookJob] = WeakValueDictionary()
+        self._awaited: dict[LookRef, LookJob] = {}
+        self._let_go: list[str] = []
+        self._closed: HooxError | None = None
+
+    def job(self, ref: LookRef) -> LookJob:
+        """The job of a look that the session may know nothing of."""
+        return self._jobs.get(ref) or self._new(ref, None)
+
+    def job_of(self, intent: Intent) -> LookJob:
+        """The job of an accepted intent, as it stands."""
+        if intent.ref is None:
+            raise InvalidRequest("key", intent.key, "an intent that has a look")
+        job = self._jobs.get(intent.ref) or self._new(intent.ref, None)
+        self._inform(job, intent)
+        return job
+
+    def known(self, ref: LookRef) -> LookJob | None:
+        """The job of this look, if somebody holds it."""
+        return self._jobs.get(ref)
+
+    def _new(self, ref: LookRef, paid: Paid | None) -> LookJob:
+        job = LookJob(self, ref, paid)
+        self._jobs[ref] = job
+        return job
+
+    def _inform(self, job: LookJob, intent: Intent) -> None:
+        if job._paid is None:
+            job._paid = Paid.by(intent, pushed=self._parts.deliveries is not None)
+        if intent.look is not None and not job._complete:
+            job.last = intent.look
+            job._complete = _is_complete(intent.look)
+
+    async def wait(self, job: LookJob, timeout: float | None) -> Look:
+        """The one way in which a job is waited for."""
+        seconds = self._parts.timeouts.wait if timeout is None else timeout
+        await self._learn(job)
+        try:
+            async with asyncio.timeout(None if seconds == math.inf else seconds):
+                while not job.done:
+                    await self._changed(job)
+        except TimeoutError:
+            raise WaitTimeout(job, seconds) from None
+        return job.result()
+
+    async def updates(self, job: LookJob) -> AsyncIterator[Look]:
+        """See `LookJob.updates`."""
+        await self._learn(job)
+        seen = None
+        while True:
+            if job.last is not seen:
+                seen = job.last
+                yield seen
+            elif job.done:
+                return
+            else:
+                await self._changed(job)
+
+    async def _learn(self, job: LookJob) -> None:
+        if self._closed is not None:
+            raise _paid_for(self._closed)
+        if job._paid is None:
+            intent = await self._parts.store.by_ref(job.ref)
+            if intent is not None:
+                self._inform(job, intent)
+
+    async def _changed(self, job: LookJob) -> None:
+        """Return when something was heard of the job. Raises what ends the waiting for it."""
+        future: asyncio.Future[HooxError | None] = self._parts.clock.loop.create_future()
+        if job._waiters is None:
+            job._waiters = []
+            self._watch(job)
+        job._waiters.append(future)
+        try:
+            error = await future
+        finally:
+            if job._waiters is not None and future in job._waiters:
+                job._waiters.remove(future)
+                if not job._waiters:
+                    self._unwatch(job)
+        if error is not None:
+            raise _paid_for(error)
+
+    def _watch(self, job: LookJob) -> None:
+        now = self._parts.clock.now()
+        paid = job._paid
+        accepted = self._parts.clock.to_loop(paid.accepted_at) if paid and paid.accepted_at else now
+        self._awaited[job.ref] = job
+        kind, pushed = (paid.kind, paid.pushed) if paid else (_FOREIGN, False)
+        self._watchlist.add(job.ref, kind, accepted, now, pushed=pushed)
+        self._parts.gate.kick()
+
+    def _unwatch(self, job: LookJob) -> None:
+        job._waiters = None
+        self._awaited.pop(job.ref, None)
+        self._watchlist.drop(job.ref)
+
+    async def hear(self, job: LookJob, look: Look) -> None:
+        """A look that nobody waits for now was heard of."""
+        if look.status is not job.last.status or (look.status.settled and not job.done):
+            await self.tell((News(look, _is_complete(look)),))
+
+    async def tell(self, news: Iterable[News]) -> None:
+        """Write down what was heard of looks, then wake who waits for them."""
+        told = list(news)
+        settled = [self._settle(look, complete) for look, complete in told if look.status.settled]
+        await asyncio.gather(*settled)
+        for look, complete in told:
+            if not look.status.settled:
+                self._change_to(look, complete)
+
+    async def _settle(self, look: Look, complete: bool) -> None:
+        job = self._jobs.get(look.ref)
+        if job is None or job._complete:
+            return
+        if job._paid is not None:
+            await self.write_settled(job._paid.key, look)
+        first = not job.last.status.settled
+        self._change_to(look, complete)
+        if first:
+            self._parts.hooks.tell(self._settled_event(job, look))
+
+    async def write_settled(self, key: str, look: Look) -> Intent | None:
+        """Record in the store that the look is done. None where the store did not take it."""
+        try:
+            return await self._parts.store.advance(key, Settle(look, self._parts.clock.utc()))
+        except IllegalStep:
+            return None  # it was settled before, the other way: what was first stands
+        except StoreError as error:
+            # it stays accepted in the store, and the next run asks for it again: nothing is lost
+            _log.warning("the store did not take that %s is %s: %s", look.ref, look.status, error)
+            return None
+
+    def _settled_event(self, job: LookJob, look: Look) -> LookSettled:
+        paid = job._paid
+        seconds = None
+        if paid is not None and paid.accepted_at is not None:
+            seconds = (self._parts.clock.utc() - paid.accepted_at).total_seconds()
+        return LookSettled(look, job.key, seconds, job.metadata)
+
+    def _change_to(self, look: Look, complete: bool) -> None:
+        job = self._jobs.get(look.ref)
+        if job is None or job._complete:
+            return
+        job.last = look
+        job._complete = complete
+        self._wake(job)
+
+    def end(self, ref: LookRef, error: HooxError) -> None:
+        """End the waiting for a look with an error; the look itself stays accepted."""
+        job = self._awaited.get(ref)
+        if job is not None:
+            self._watchlist.drop(ref)
+            self._wake(job, error)
+
+    def _wake(self, job: LookJob, error: HooxError | None = None) -> None:
+        waiters, job._waiters = job._waiters, None
+        if waiters is None:
+            return
+        self._awaited.pop(job.ref, None)
+        for future in waiters:
+            if not future.done():
+                future.set_result(error)
+        # those who wait on have asked again by then
+        self._parts.clock.loop.call_soon(self._drop_unawaited, job)
+
+    def _drop_unawaited(self, job: LookJob) -> None:
+        if job._waiters is None:
+            self._unwatch(job)
+
+    def let_go(self, key: str) -> None:
+        """Nobody holds the job of this intent any more; it can be forgotten once it is settled."""
+        if self._closed is None:
+            self._let_go.append(key)
+
+    async def forget_let_go(self) -> None:
+        """Let the store forget the settled intents whose jobs nobody holds."""
+        if not self._let_go:
+            return
+        keys, self._let_go = self._let_go, []
+        for key, intent in (await self._parts.store.get(keys)).items():
+            if intent.state in (IntentState.READY, IntentState.FAILED):
+                await self._parts.store.forget(key)
+
+    def close(self, error: HooxError) -> None:
+        """End all waiting."""
+        self._closed = error
+        for job in tuple(self._awaited.values()):
+            self.end(job.ref, error)
+        self._let_go.clear()
+
+
+def _paid_for(error: HooxError) -> HooxError:
+    own = copy(error)
+    own.charged = "yes"
+    return own
+
+
+def _is_complete(look: Look) -> bool:
+    if look.status is LookStatus.READY:
+        return look.thumbnail_url is not None
+    return look.status is LookStatus.FAILED and look.error is not None

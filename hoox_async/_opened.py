@@ -1,0 +1,114 @@
+"""All that an open session is made of, put together in one place."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from ._core.ledger import Accept, Drop, Evidence, Intent, IntentState, Resend
+from ._core.models import Look, LookRef
+from ._core.requests import HasRef
+from ._core.watchlist import Watchlist
+from ._core.wire import read_status, status_request
+from ._jobs import JobBook, LookJob
+from ._paid import Submitter
+from ._parts import Parts
+from ._reads import Reads
+from ._receiver import Receiver
+from ._unknowns import Unknowns
+from ._watcher import Watcher
+from .errors import InvalidRequest, SessionClosed
+
+
+class Opened:
+    """All that an open session is made of."""
+
+    def __init__(self, parts: Parts, *, exclusive: bool) -> None:
+        self.parts = parts
+        self.watchlist = Watchlist(limit=parts.gate.snapshot().limit)
+        self.reads = Reads(parts)
+        self.book = JobBook(parts, self.watchlist, self.ask)
+        self.unknowns = Unknowns(parts, self.reads, self.book, exclusive=exclusive)
+        self.receiver = Receiver(parts, self.reads, self.book, self.watchlist, self.unknowns)
+        self.submitter = Submitter(parts, self.reads, self.unknowns, self.receiver)
+        self.watcher = Watcher(parts, self.reads, self.book, self.watchlist)
+        self._detach: Callable[[], None] | None = None
+
+    async def begin(self) -> None:
+        """Take up what an earlier process left, then start the watcher."""
+        clock, store = self.parts.clock, self.parts.store
+        since = clock.to_utc(clock.now() - 60.05)
+        self.parts.gate.restore([clock.to_loop(sent) for sent in await store.recent_sends(since)])
+        unknowns = await self.unknowns.recall()
+        if self.parts.deliveries is not None:
+            self._detach = self.parts.deliveries.attach(self.receiver.receive)
+            self.parts.tasks.spawn(self.receiver.recall(unknowns), "hoox-recall")
+        self.parts.tasks.spawn(self.watcher.run(), "hoox-watcher")
+
+    async def end(self) -> None:
+        """Close: nothing new goes out, what is in the air is finished, everything else ends."""
+        if self._detach is not None:
+            self._detach()
+        closed = SessionClosed("the session was closed")
+        self.parts.gate.close()
+        try:
+            await self.parts.posts.drain()
+        finally:
+            self.book.close(closed)
+            await self.parts.tasks.cancel()
+            await self.parts.posts.cancel()
+
+    async def ask(self, ref: LookRef) -> Look:
+        """One status request for a caller; the watchlist hears the answer too."""
+        look = await self.reads.read(status_request(ref), lambda answer: read_status(answer, ref))
+        if ref in self.watchlist:
+            news = self.watchlist.heard(look, self.parts.clock.now())
+            await self.book.tell((news,) if news else ())
+            self.parts.gate.kick()
+        elif (job := self.book.known(ref)) is not None:
+            await self.book.hear(job, look)
+        return look
+
+    async def resolve(self, key: str, verdict: HasRef | str) -> LookJob | None:
+        """See `HooxSession.resolve`."""
+        intent = (await self.parts.store.get((key,))).get(key)
+        if intent is None or intent.state not in (IntentState.UNKNOWN, IntentState.DROPPED):
+            raise InvalidRequest("key", key, "the key of an unknown (session.unknowns() lists them)")
+        if verdict == "drop":
+            await self._drop(intent)
+            return None
+        if verdict == "resend":
+            await self.resend(intent)
+            return self.book.job_of(await self.submitter.again(key))
+        return await self._claim(intent, ref_of(verdict))
+
+    async def _drop(self, intent: Intent) -> None:
+        if intent.state is IntentState.UNKNOWN:
+            await self.parts.store.advance(intent.key, Drop())
+        self.unknowns.give_up(intent)
+
+    async def resend(self, intent: Intent) -> Intent:
+        """Plan an unknown anew. What it may have cost stays on the books."""
+        planned = await self.parts.store.advance(intent.key, Resend())
+        self.unknowns.give_up(intent)
+        return planned
+
+    async def _claim(self, intent: Intent, ref: LookRef) -> LookJob:
+        other = await self.parts.store.by_ref(ref)
+        if other is not None:
+            raise InvalidRequest("verdict", str(ref), f"a look that is not {other.key!r}'s already")
+        accepted = await self.parts.store.advance(
+            intent.key, Accept(ref, self.parts.clock.utc(), Evidence.USER)
+        )
+        self.unknowns.over(intent.key)
+        return self.book.job_of(accepted)
+
+
+def ref_of(named: Any) -> LookRef:
+    """The ref of whatever names a look. Raises `InvalidRequest`."""
+    if isinstance(named, str):
+        return LookRef.parse(named)
+    ref = getattr(named, "ref", None)
+    if isinstance(ref, LookRef):
+        return ref
+    raise InvalidRequest("ref", named, "a LookRef or anything with a .ref")

@@ -1,0 +1,366 @@
+"""The one way a paid POST goes.
+
+A caller waits at the gate in its own task: cancelled there, nothing was sent. The POST itself runs in a
+task of the session's and is awaited through a shield, so that whatever happens to the caller, its answer
+is written down. It is sent again only when it surely never left or when the API answered 429.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import secrets
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from decimal import Decimal
+from itertools import count
+from typing import Protocol
+
+from ._core.budget import Budget
+from ._core.keys import digest
+from ._core.ledger import (
+    Accept,
+    Evidence,
+    Intent,
+    IntentState,
+    Lose,
+    Refusal,
+    Refuse,
+    Send,
+    TakeBack,
+    advance,
+)
+from ._core.models import LookRef
+from ._core.outcomes import error_of
+from ._core.requests import LookEdit, Request
+from ._core.retry import GiveUp, Patience, decide_paid
+from ._core.wire import read_accepted, refusal_is_the_items_own, submit_request
+from ._gate import Slot
+from ._parts import Parts
+from ._protocols import WireResponse
+from ._reads import Reads
+from ._receiver import Receiver
+from ._unknowns import Unknowns
+from .errors import (
+    ApiError,
+    HooxError,
+    InvalidRequest,
+    KeyConflict,
+    NotSent,
+    OutcomeUnknown,
+    RateLimited,
+    StoreError,
+)
+from .events import Answered, LookAccepted, OutcomeLost, RequestSent, Retried
+
+TakeSlot = Callable[[], Awaitable[Slot]]
+
+
+class Purse(Protocol):
+    """Where the credits of an attempt are set aside before it waits for its slot."""
+
+    async def reserve(self, credits: Decimal) -> None:
+        """Set them aside. Raises `BudgetExceeded`."""
+
+    def release(self, credits: Decimal, *, spent: bool) -> None:
+        """They were (or may have been) spent, or surely not."""
+
+
+class SinglePurse:
+    """Of a single submission: its budget decides at once, and without one all is allowed."""
+
+    def __init__(self, budget: Budget | None) -> None:
+        self._budget = budget
+
+    async def reserve(self, credits: Decimal) -> None:
+        """See `Purse`."""
+        if self._budget is not None:
+            self._budget.reserve(credits)
+
+    def release(self, credits: Decimal, *, spent: bool) -> None:
+        """See `Purse`."""
+        if self._budget is not None:
+            self._budget.release(credits, spent=spent)
+
+
+_PAID = frozenset({IntentState.ACCEPTED, IntentState.READY, IntentState.FAILED})
+
+
+class Submitter:
+    """Sends intents, each at most once unless it surely cost nothing."""
+
+    def __init__(self, parts: Parts, reads: Reads, unknowns: Unknowns, receiver: Receiver) -> None:
+        self._parts = parts
+        self._reads = reads
+        self._unknowns = unknowns
+        self._receiver = receiver
+        self._air: dict[str, asyncio.Task[Intent]] = {}
+        self._locks: dict[str, _SharedLock] = {}
+
+    @property
+    def in_air(self) -> int:
+        """Paid POSTs that are on their way now."""
+        return len(self._air)
+
+    async def submit(
+        self, request: Request, key: str | None, budget: Budget | None, max_wait: float | None
+    ) -> Intent:
+        """A single submission: the intent once it is accepted, or as it stood already."""
+        source = _source_of(request)
+        intent = self.plan(request, key or f"once-{secrets.token_hex(12)}", key is not None, source)
+        gate = self._parts.gate
+        async with self._alone(intent.key):
+            if key is not None:
+                known = (await self._parts.store.get((key,))).get(key)
+                if known is not None and known.digest != intent.digest:
+                    raise KeyConflict(key)
+                intent = known or intent
+            if intent.state in _PAID:
+                return intent
+            self._refuse_to_repeat(intent)
+            take_slot = self._patient(max_wait, gate.own)
+            return await self.carry(intent, take_slot, Patience.SINGLE, SinglePurse(budget))
+
+    async def again(self, key: str) -> Intent:
+        """Send an intent that was planned anew."""
+        async with self._alone(key):
+            intent = (await self._parts.store.get((key,)))[key]
+            self._refuse_to_repeat(intent)
+            take_slot = self._patient(None, self._parts.gate.own)
+            return await self.carry(intent, take_slot, Patience.SINGLE, SinglePurse(None))
+
+    def plan(self, request: Request, key: str, kept: bool, source: LookRef | None) -> Intent:
+        """A new intent, not yet written anywhere."""
+        return Intent(key, kept, request, digest(request), self._parts.clock.utc(), source=source)
+
+    def _refuse_to_repeat(self, intent: Intent) -> None:
+        in_air = intent.key in self._air
+        if intent.state is not IntentState.PLANNED and not in_air:
+            raise error_of(intent) or HooxError(f"{intent.key}: {intent.state}")
+
+    def _patient(self, max_wait: float | None, own: Callable[[float | None], Awaitable[Slot]]) -> TakeSlot:
+        until = None if max_wait is None else self._parts.clock.now() + max_wait
+
+        async def take() -> Slot:
+            return await own(None if until is None else max(0.0, until - self._parts.clock.now()))
+
+        return take
+
+    @asynccontextmanager
+    async def _alone(self, key: str) -> AsyncIterator[None]:
+        """One submission of a key at a time; the others then find what became of it."""
+        shared = self._locks.setdefault(key, _SharedLock())
+        shared.users += 1
+        try:
+            async with shared.lock:
+                yield
+        finally:
+            shared.users -= 1
+            if not shared.users:
+                self._locks.pop(key, None)
+
+    async def send(self, intent: Intent, take_slot: TakeSlot, patience: Patience, purse: Purse) -> Intent:
+        """`carry`, for an intent whose key somebody else in this session may be submitting too."""
+        if intent.key not in self._locks and intent.key not in self._air:
+            return await self.carry(intent, take_slot, patience, purse)
+        async with self._alone(intent.key):
+            known = (await self._parts.store.get((intent.key,))).get(intent.key, intent)
+            if known.state in _PAID:
+                return known
+            self._refuse_to_repeat(known)
+            return await self.carry(known, take_slot, patience, purse)
+
+    async def carry(self, intent: Intent, take_slot: TakeSlot, patience: Patience, purse: Purse) -> Intent:
+        """Send it until it is accepted, refused or lost. Raises what became of it otherwise."""
+        began = self._parts.clock.now()
+        for attempt in count(1):
+            running = self._air.get(intent.key)
+            if running is None:
+                running = await self._start(intent, take_slot, purse)
+            try:
+                return await asyncio.shield(running)
+            except (NotSent, RateLimited) as error:
+                elapsed = self._parts.clock.now() - began
+                decision = decide_paid(attempt, error, elapsed, patience, random.random())  # noqa: S311
+                if isinstance(decision, GiveUp):
+                    raise
+                self._tell_retry(intent, error, decision.delay)
+                await asyncio.sleep(decision.delay)
+        raise AssertionError("count() does not end")
+
+    def _tell_retry(self, intent: Intent, error: HooxError, delay: float) -> None:
+        endpoint = "edit" if isinstance(intent.request, LookEdit) else "create"
+        self._parts.hooks.tell(Retried(endpoint, type(error).__name__, delay, intent.key))
+
+    async def _start(self, intent: Intent, take_slot: TakeSlot, purse: Purse) -> asyncio.Task[Intent]:
+        """Reserve, take a slot (and the avatar's lane), and let the session's own task send it."""
+        await purse.reserve(intent.credits)
+        try:
+            slot = await self._slot(intent, take_slot)
+        except BaseException:
+            purse.release(intent.credits, spent=False)
+            raise
+        task = self._parts.posts.spawn(self._post(intent, slot, purse), f"hoox-post-{intent.key}")
+        self._air[intent.key] = task
+        task.add_done_callback(lambda _: self._air.pop(intent.key, None))
+        return task
+
+    async def _slot(self, intent: Intent, take_slot: TakeSlot) -> Slot:
+        avatar_id = self._unknowns.lane_of(intent)
+        if avatar_id is None:
+            return await take_slot()
+        return await self._unknowns.enter_lane(avatar_id, take_slot)
+
+    async def _post(self, intent: Intent, slot: Slot, purse: Purse) -> Intent:
+        """One attempt, from the slot in hand to its result in the store."""
+        attempt = _Attempt(self._parts, intent, slot, in_lane=self._unknowns.proves(intent))
+        spent = False
+        try:
+            accepted = await self._result(attempt)
+            spent = True
+            return accepted
+        except OutcomeUnknown:
+            spent = True
+            await self._unknowns.lost(intent)
+            raise
+        except StoreError as error:
+            spent = error.charged == "yes"
+            raise
+        finally:
+            self._unknowns.leave_lane(intent)
+            purse.release(intent.credits, spent=spent)
+
+    async def _result(self, attempt: _Attempt) -> Intent:
+        try:
+            response = await attempt.send()
+        except NotSent:
+            await attempt.take_back()
+            raise
+        except HooxError as error:
+            if not attempt.left:
+                raise
+            raise await attempt.lose(str(error)) from None
+        return await self._judge(attempt, response)
+
+    async def _judge(self, attempt: _Attempt, response: WireResponse) -> Intent:
+        try:
+            ref = self._reads.heard(
+                response, attempt.slot, lambda answer: read_accepted(answer, attempt.source)
+            )
+        except ApiError as error:
+            await attempt.refused(error)
+            raise
+        except OutcomeUnknown as error:
+            raise await attempt.lose(str(error)) from None
+        accepted = await attempt.accept(ref)
+        await self._receiver.apply_kept(accepted, attempt.id)
+        return accepted
+
+
+class _SharedLock:
+    """A lock and how many hold it or wait for it."""
+
+    def __init__(self) -> None:
+        self.lock = asyncio.Lock()
+        self.users = 0
+
+
+class _Attempt:
+    """One sending of an intent, and the ways in which it ends in the store."""
+
+    def __init__(self, parts: Parts, intent: Intent, slot: Slot, *, in_lane: bool) -> None:
+        self._parts = parts
+        self._intent = intent
+        self.slot = slot
+        self._in_lane = in_lane
+        self._sent_at = 0.0
+        self.id = secrets.token_urlsafe(18)
+        self.source = intent.source
+        self.left = False
+
+    async def send(self) -> WireResponse:
+        """Send it. Raises `NotSent` where nothing left, `TransportError` and others where it may have."""
+        parts, intent = self._parts, self._intent
+        url = None
+        if parts.deliveries is not None and intent.request.webhook_url is None:
+            url = parts.deliveries.url_for(self.id)
+        wire = submit_request(intent.request, self.source, url)
+        with self.slot:
+            try:
+                response = await parts.transport.send(wire, self._before_send)
+            except NotSent:
+                raise
+            except HooxError as error:
+                if not self.left and not isinstance(error, StoreError):
+                    await self._before_send()  # a transport that failed without saying whether it had begun
+                raise
+        seconds = parts.clock.now() - self._sent_at
+        parts.hooks.tell(Answered(wire.endpoint, response.status, seconds, intent.key))
+        return response
+
+    async def _before_send(self) -> None:
+        parts, intent = self._parts, self._intent
+        step = Send(self.id, parts.clock.utc(), self.source, self._in_lane)
+        stands = await parts.store.plan(advance(intent, step))
+        if not stands.attempts or stands.attempts[-1].id != self.id:
+            await parts.store.advance(intent.key, step)
+        self.left = True
+        self._sent_at = parts.clock.now()
+        self.slot.stamp()
+        parts.store.note_sends((step.at,))
+        endpoint = "edit" if isinstance(intent.request, LookEdit) else "create"
+        parts.hooks.tell(RequestSent(endpoint, self._sent_at, intent.key))
+
+    async def accept(self, ref: LookRef) -> Intent:
+        """It has cost credits now. Raises `StoreError` (with ``.ref``) when that could not be written."""
+        parts = self._parts
+        try:
+            accepted = await parts.store.advance(
+                self._intent.key, Accept(ref, parts.clock.utc(), Evidence.ANSWER)
+            )
+        except StoreError as error:
+            error.charged = "yes"
+            error.ref = ref
+            raise
+        parts.hooks.tell(
+            LookAccepted(
+                accepted.key, ref, accepted.credits, Evidence.ANSWER, metadata=accepted.request.metadata
+            )
+        )
+        return accepted
+
+    async def take_back(self) -> None:
+        """It surely cost nothing: back to the plan, before any pause."""
+        if self.left:
+            await self._parts.store.advance(self._intent.key, TakeBack())
+
+    async def refused(self, error: ApiError) -> None:
+        """The API said no: to this request for good, or for a reason that is not the request's own."""
+        if not refusal_is_the_items_own(error):
+            await self.take_back()
+            return
+        refusal = Refusal(error.status, error.code, error.message)
+        await self._parts.store.advance(self._intent.key, Refuse(refusal, self._parts.clock.utc()))
+
+    async def lose(self, reason: str) -> OutcomeUnknown:
+        """It may have been paid. Gives the error to raise."""
+        parts, intent = self._parts, self._intent
+        error = OutcomeUnknown(f"{intent.key}: {reason}; it may have been charged", key=intent.key)
+        try:
+            await parts.store.advance(intent.key, Lose(reason, parts.clock.utc()))
+        except StoreError as trouble:
+            error.add_note(
+                f"the store did not take it either ({trouble}); it recovers this when opened again"
+            )
+        parts.hooks.tell(OutcomeLost(intent.key, reason, intent.credits))
+        return error
+
+
+def _source_of(request: Request) -> LookRef | None:
+    if not isinstance(request, LookEdit):
+        return None
+    if isinstance(request.source, str):
+        raise InvalidRequest(
+            "source", request.source, "a look or its ref (keys of items are a batch's alone)"
+        )
+    return request.source

@@ -1,0 +1,64 @@
+"""Requests that cost nothing: through the gate, sent, read, and sent again where that may help."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Callable
+from itertools import count
+from typing import TypeVar
+
+from ._core.retry import GiveUp, decide_read
+from ._core.wire import server_quota
+from ._gate import Slot
+from ._parts import Parts
+from ._protocols import WireRequest, WireResponse
+from .errors import HooxError, RateLimited
+from .events import Answered, RequestSent, Retried
+
+_T = TypeVar("_T")
+
+
+class Reads:
+    """The one way in which a read goes out."""
+
+    def __init__(self, parts: Parts) -> None:
+        self._parts = parts
+
+    async def read(self, request: WireRequest, parse: Callable[[WireResponse], _T]) -> _T:
+        """Send it for a caller, again where that may help. Raises what ``parse`` or the transport raise."""
+        began = self._parts.clock.now()
+        for attempt in count(1):
+            slot = await self._parts.gate.own()
+            try:
+                return await self.once(slot, request, parse)
+            except HooxError as error:
+                elapsed = self._parts.clock.now() - began
+                decision = decide_read(attempt, error, elapsed, random.random())  # noqa: S311 - no secret
+                if isinstance(decision, GiveUp):
+                    raise
+                self._parts.hooks.tell(Retried(request.endpoint, type(error).__name__, decision.delay))
+                await asyncio.sleep(decision.delay)
+        raise AssertionError("count() does not end")
+
+    async def once(self, slot: Slot, request: WireRequest, parse: Callable[[WireResponse], _T]) -> _T:
+        """Send it once in this slot of the quota."""
+        parts = self._parts
+        with slot.read():
+            sent_at = parts.clock.now()
+            parts.store.note_sends((parts.clock.to_utc(sent_at),))
+            parts.hooks.tell(RequestSent(request.endpoint, sent_at))
+            response = await parts.transport.send(request)
+        parts.hooks.tell(Answered(request.endpoint, response.status, parts.clock.now() - sent_at))
+        return self.heard(response, slot, parse)
+
+    def heard(self, response: WireResponse, slot: Slot, parse: Callable[[WireResponse], _T]) -> _T:
+        """Take from an answer what it says of the quota, then read it."""
+        quota = server_quota(response.headers, self._parts.clock.utc())
+        if quota is not None:
+            self._parts.gate.observe(quota, slot)
+        try:
+            return parse(response)
+        except RateLimited as error:
+            self._parts.gate.pause(error.retry_after, "the API answered 429")
+            raise

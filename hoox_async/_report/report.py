@@ -1,0 +1,184 @@
+"""`BatchReport`: every item's outcome, and what they came to together."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import AbstractAsyncContextManager
+from decimal import Decimal
+from os import PathLike
+from pathlib import Path
+from statistics import median
+from typing import TYPE_CHECKING
+
+import anyio.to_thread
+import attrs
+
+from .._core.outcomes import Outcome, OutcomeState, outcome_of
+from .._core.requests import FREE, ImageAvatar
+from .lines import REQUEST_KINDS, write_lines
+
+if TYPE_CHECKING:
+    from .._protocols import Fetched
+
+    Fetch = Callable[[str], AbstractAsyncContextManager[Fetched]]
+
+
+def _as_tuple(outcomes: Iterable[Outcome]) -> tuple[Outcome, ...]:
+    return tuple(outcomes)
+
+
+@attrs.frozen(repr=False)
+class BatchReport:
+    """What became of a batch: ``outcomes`` stand in the order in which the items were given.
+
+    Credits are those of all runs of the store, durations those of the last sending.
+    """
+
+    outcomes: tuple[Outcome, ...] = attrs.field(converter=_as_tuple)
+
+    @classmethod
+    async def open(cls, store_path: str | PathLike[str]) -> BatchReport:
+        """Read the report of a store on disk, also while a batch writes to it.
+
+        Items that the batch has not come to yet are not in the store, and so not in the report.
+        Raises `StoreError` when there is no such store or it can't be read.
+        """
+        from .._store.reader import read_store
+
+        async with await read_store(store_path) as snapshot:
+            return cls([outcome_of(intent) async for intent in snapshot])
+
+    def __len__(self) -> int:
+        return len(self.outcomes)
+
+    def __iter__(self) -> Iterator[Outcome]:
+        return iter(self.outcomes)
+
+    def __repr__(self) -> str:
+        shown = ", ".join(f"{count} {state.value}" for state, count in self.counts.items() if count)
+        return f"<BatchReport: {shown or 'empty'}>"
+
+    def __str__(self) -> str:
+        from .words import summary
+
+        return summary(self)
+
+    @property
+    def counts(self) -> dict[OutcomeState, int]:
+        """How many outcomes are in each state, zeros too."""
+        counts = dict.fromkeys(OutcomeState, 0)
+        for outcome in self.outcomes:
+            counts[outcome.state] += 1
+        return counts
+
+    def in_state(self, state: OutcomeState) -> tuple[Outcome, ...]:
+        """The outcomes in this state, in order."""
+        return tuple(outcome for outcome in self.outcomes if outcome.state is state)
+
+    @property
+    def ready(self) -> tuple[Outcome, ...]:
+        """The looks that are there."""
+        return self.in_state(OutcomeState.READY)
+
+    @property
+    def failed(self) -> tuple[Outcome, ...]:
+        """Paid for, and could not be made."""
+        return self.in_state(OutcomeState.FAILED)
+
+    @property
+    def rejected(self) -> tuple[Outcome, ...]:
+        """Refused by the API or no valid request; no charge."""
+        return self.in_state(OutcomeState.REJECTED)
+
+    @property
+    def skipped(self) -> tuple[Outcome, ...]:
+        """Not sent, because the source came to nothing."""
+        return self.in_state(OutcomeState.SKIPPED)
+
+    @property
+    def unsent(self) -> tuple[Outcome, ...]:
+        """Not sent, and sent when the batch is run again."""
+        return self.in_state(OutcomeState.UNSENT)
+
+    @property
+    def pending(self) -> tuple[Outcome, ...]:
+        """Paid for and not done yet."""
+        return self.in_state(OutcomeState.PENDING)
+
+    @property
+    def unknown(self) -> tuple[Outcome, ...]:
+        """May have been paid for; what became of them is not known."""
+        return self.in_state(OutcomeState.UNKNOWN)
+
+    @property
+    def credits_spent(self) -> Decimal:
+        """Credits that were surely spent."""
+        return sum((outcome.credits for outcome in self.outcomes), FREE)
+
+    @property
+    def credits_at_risk(self) -> Decimal:
+        """Credits that may have been spent on top."""
+        return sum((outcome.at_risk for outcome in self.outcomes), FREE)
+
+    @property
+    def credits_refused(self) -> Decimal:
+        """The price of what was REJECTED: credits that were not spent."""
+        requests = (outcome.request for outcome in self.rejected)
+        return sum((request.credits for request in requests if isinstance(request, REQUEST_KINDS)), FREE)
+
+    @property
+    def seconds(self) -> tuple[float, ...]:
+        """How long each ready look took from its sending until it was known to be done, in seconds.
+
+        Avatars from images are left out: they are ready at once and would only hide how long looks take.
+        """
+        taken = (seconds_of(o) for o in self.ready if not isinstance(o.request, ImageAvatar))
+        return tuple(seconds for seconds in taken if seconds is not None)
+
+    @property
+    def median_seconds(self) -> float | None:
+        """The median of `seconds`; None where no look is ready."""
+        return median(self.seconds) if self.seconds else None
+
+    @property
+    def slowest_seconds(self) -> float | None:
+        """The largest of `seconds`; None where no look is ready."""
+        return max(self.seconds, default=None)
+
+    async def to_jsonl(self, path: str | PathLike[str]) -> Path:
+        """Write one JSON object a line and an outcome, in order; return the path.
+
+        The file appears whole or not at all. Raises `OSError` where it can't be written.
+        """
+        return await anyio.to_thread.run_sync(write_lines, self.outcomes, Path(path))
+
+    async def write_contact_sheet(
+        self,
+        folder: str | PathLike[str],
+        *,
+        title: str = "Contact sheet",
+        pictures: Mapping[str, str | PathLike[str]] | None = None,
+        fetch: Fetch | None = None,
+        download: bool = True,
+    ) -> Path:
+        """Write a page with every look, its picture, prompt, time and credits; return its ``index.html``.
+
+        The page opens from disk without a network. Pictures are stored beside it and not fetched again
+        when it is written anew; one that can't be fetched gets a placeholder that says why.
+        ``pictures`` maps keys to files that are there already. ``fetch`` opens a picture's URL (a
+        connection of its own, without the API key, by default); ``download=False`` fetches nothing.
+
+        Raises `ConfigurationError` without the extra ``report``, and `OSError` where the folder can't
+        be written.
+        """
+        from .sheet import write_sheet
+
+        given = {key: Path(file) for key, file in (pictures or {}).items()}
+        return await write_sheet(self, Path(folder), title=title, given=given, fetch=fetch, download=download)
+
+
+def seconds_of(outcome: Outcome) -> float | None:
+    """How long this outcome took from its sending until it was settled, in seconds."""
+    if outcome.submitted_at is None or outcome.settled_at is None:
+        return None
+    return max(0.0, (outcome.settled_at - outcome.submitted_at).total_seconds())

@@ -1,0 +1,357 @@
+"""The session: the one door to a workspace's avatars, looks and credits."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import warnings
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from ._clock import Clock
+from ._core.budget import Budget
+from ._core.ledger import IntentState
+from ._core.models import Avatar, Look, LookDetails, Picture, QuotaSnapshot
+from ._core.requests import (
+    Format,
+    HasRef,
+    ImageAvatar,
+    LookEdit,
+    PromptAvatar,
+    Request,
+    Resolution,
+    Style,
+)
+from ._core.settings import BASE_URL, Timeouts, check_api_key, check_base_url, check_rate
+from ._core.wire import (
+    avatar_request,
+    list_request,
+    look_request,
+    read_avatar,
+    read_look,
+    read_looks,
+)
+from ._download import file_name, picture_target, read_picture, save_picture
+from ._gate import Gate
+from ._hooks import Hooks
+from ._jobs import LookJob
+from ._opened import Opened, ref_of
+from ._parts import Parts
+from ._protocols import Deliveries, Store, Transport, Workspace
+from ._store import open_store
+from ._tasks import TaskSet
+from ._transport import HttpTransport
+from ._unknowns import Unknown
+from .errors import ConfigurationError, InvalidRequest, SessionClosed, UnexpectedResponse
+from .events import Hook, Paused
+
+
+class HooxSession:
+    """One workspace of the Hoox API, for all that runs in this process. Use it as ``async with``.
+
+    ``api_key`` comes from the environment's ``HOOX_API_KEY`` when it is not given. ``base_url`` must be
+    https, unless it is a loopback host's; the key never travels to another host. ``store=None`` remembers
+    intents in memory, a path keeps them in SQLite (one process at a time), so that nothing is paid twice
+    after a crash. ``requests_per_minute`` is the workspace's quota (100, API reference).
+    ``exclusive=True`` is your word that nobody else makes looks of these avatars meanwhile: then a lost
+    POST's look can be told by elimination. ``webhooks`` is a `WebhookHub`. ``hooks`` are called with each
+    event. ``new_key=True`` lets a store go on with a rotated API key.
+
+    Opening raises `ConfigurationError`, `StoreLocked`, `StoreMismatch` or `StoreError`. Every method
+    raises `SessionClosed` when the session is not open, and `ConfigurationError` on another event loop.
+    """
+
+    def __init__(
+        self,
+        api_key: str | None = None,
+        *,
+        base_url: str = BASE_URL,
+        store: str | os.PathLike[str] | Store | None = None,
+        requests_per_minute: int = 100,
+        timeouts: Timeouts | None = None,
+        exclusive: bool = False,
+        webhooks: Deliveries | None = None,
+        hooks: Iterable[Hook] = (),
+        transport: Transport | None = None,
+        new_key: bool = False,
+    ) -> None:
+        key = check_api_key(os.environ.get("HOOX_API_KEY") if api_key is None else api_key)
+        self._workspace = Workspace(check_base_url(base_url), key, new_key)
+        self._limit = check_rate(requests_per_minute)
+        self._timeouts = timeouts or Timeouts()
+        self._exclusive = exclusive
+        self._webhooks = webhooks
+        self._hooks = Hooks(hooks)
+        self._transport = transport or HttpTransport(self._workspace.base_url, key, self._timeouts)
+        self._store = open_store(store)
+        self._open: Opened | None = None
+        self._state = "new"
+
+    def __repr__(self) -> str:
+        return f"<HooxSession {self._workspace.base_url} {self._state}>"
+
+    async def __aenter__(self) -> Self:
+        if self._state != "new":
+            raise SessionClosed(f"a session is opened once; this one is {self._state}")
+        self._state = "opening"
+        try:
+            await self._store.open(self._workspace)
+            await self._transport.start()
+            self._open = await self._build()
+        except BaseException:
+            self._state = "closed"
+            await self._transport.aclose()
+            await self._store.aclose()
+            raise
+        self._state = "open"
+        return self
+
+    async def _build(self) -> Opened:
+        clock = Clock(asyncio.get_running_loop())
+        gate = Gate(clock, self._limit, on_pause=lambda s, reason: self._hooks.tell(Paused(s, reason)))
+        parts = Parts(
+            clock, self._store, gate, self._transport, self._hooks, self._timeouts, self._webhooks,
+            tasks=TaskSet(), posts=TaskSet(),
+        )  # fmt: skip
+        opened = Opened(parts, exclusive=self._exclusive)
+        await opened.begin()
+        return opened
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.aclose()
+
+    async def aclose(self) -> None:
+        """Let the paid POSTs in the air end and be written down, then close everything.
+
+        What waits for a job or at the gate ends with `SessionClosed`; accepted looks stay in the store.
+        Cancelled, it leaves at once, and what was in the air is found as unknown in the store.
+        """
+        opened, self._open = self._open, None
+        if opened is None:
+            self._state = "closed"
+            return
+        self._state = "closed"
+        try:
+            await opened.end()
+        finally:
+            await self._transport.aclose()
+            await self._store.aclose()
+
+    def __del__(self) -> None:
+        if getattr(self, "_open", None) is not None:
+            warnings.warn(f"{self!r} was never closed", ResourceWarning, stacklevel=1, source=self)
+
+    def _ready(self) -> Opened:
+        if self._open is None:
+            raise SessionClosed(f"the session is {self._state}: use it inside `async with`")
+        if asyncio.get_running_loop() is not self._open.parts.clock.loop:
+            raise ConfigurationError("the session belongs to another event loop: open one session per loop")
+        return self._open
+
+    @property
+    def opened(self) -> Opened:
+        """What the session is made of, for the batch runner. Not part of the public door."""
+        return self._ready()
+
+    # --- paid
+
+    async def submit(
+        self,
+        request: Request,
+        *,
+        key: str | None = None,
+        budget: Budget | None = None,
+        max_wait: float | None = None,
+    ) -> LookJob:
+        """Have a look made, and return once the API has accepted it: now it costs ``request.credits``.
+
+        The same ``key`` is the same job, also after a restart with the same store; without one each call
+        is a new look. ``budget`` caps the credits of several submissions together. ``max_wait`` bounds the
+        wait for the quota, in seconds.
+
+        Raises `InvalidRequest`, `KeyConflict`, `BudgetExceeded`, `NotSent`, `ApiError`'s classes (none of
+        them was charged), and `OutcomeUnknown`, which may have been: then nothing more is sent.
+        """
+        opened = self._ready()
+        if not isinstance(request, PromptAvatar | ImageAvatar | LookEdit):
+            raise InvalidRequest("request", request, "a PromptAvatar, an ImageAvatar or a LookEdit")
+        if key is not None and (not isinstance(key, str) or not key.strip()):
+            raise InvalidRequest("key", key, "text that is not empty, or None")
+        await opened.book.forget_let_go()
+        intent = await opened.submitter.submit(request, key, budget, max_wait)
+        return opened.book.job_of(intent)
+
+    async def run(self, request: Request, *, key: str | None = None, timeout: float | None = None) -> Look:
+        """`submit`, then wait until the look is READY, ``timeout`` seconds at most. Raises as they do."""
+        job = await self.submit(request, key=key)
+        return await job.wait(timeout)
+
+    async def create_avatar(
+        self,
+        prompt: str,
+        *,
+        style: Style | str = Style.IPHONE,
+        format: Format | str = Format.VERTICAL,
+        resolution: Resolution | str = Resolution.TWO_K,
+        name: str | None = None,
+        place: str | None = None,
+        element_images: Iterable[str] = (),
+        webhook_url: str | None = None,
+        metadata: Mapping[str, str] | None = None,
+        extra: Mapping[str, Any] | None = None,
+        key: str | None = None,
+        budget: Budget | None = None,
+        max_wait: float | None = None,
+    ) -> LookJob:
+        """`submit` a `PromptAvatar`: 2 credits, 4 at 4K. Raises what `submit` raises."""
+        request = PromptAvatar(
+            prompt, style=style, format=format, resolution=resolution, name=name, place=place,
+            element_images=element_images, webhook_url=webhook_url, metadata=metadata or {},
+            extra=extra or {},
+        )  # fmt: skip
+        return await self.submit(request, key=key, budget=budget, max_wait=max_wait)
+
+    async def create_avatar_from_images(
+        self,
+        image_urls: Iterable[str],
+        *,
+        name: str | None = None,
+        place: str | None = None,
+        webhook_url: str | None = None,
+        metadata: Mapping[str, str] | None = None,
+        extra: Mapping[str, Any] | None = None,
+        key: str | None = None,
+        budget: Budget | None = None,
+        max_wait: float | None = None,
+    ) -> LookJob:
+        """`submit` an `ImageAvatar`: no credits. Raises what `submit` raises."""
+        request = ImageAvatar(
+            image_urls, name=name, place=place, webhook_url=webhook_url, metadata=metadata or {},
+            extra=extra or {},
+        )  # fmt: skip
+        return await self.submit(request, key=key, budget=budget, max_wait=max_wait)
+
+    async def edit_look(
+        self,
+        source: HasRef,
+        prompt: str,
+        *,
+        style: Style | str | None = None,
+        format: Format | str | None = None,
+        resolution: Resolution | str = Resolution.TWO_K,
+        images: Iterable[str] = (),
+        upscale: bool = False,
+        webhook_url: str | None = None,
+        metadata: Mapping[str, str] | None = None,
+        extra: Mapping[str, Any] | None = None,
+        key: str | None = None,
+        budget: Budget | None = None,
+        max_wait: float | None = None,
+    ) -> LookJob:
+        """`submit` a `LookEdit`: 2 credits, 4 at 4K, 1.5 more with ``upscale``. Raises as `submit` does."""
+        request = LookEdit(
+            source, prompt, style=style, format=format, resolution=resolution, images=images,
+            upscale=upscale, webhook_url=webhook_url, metadata=metadata or {}, extra=extra or {},
+        )  # fmt: skip
+        return await self.submit(request, key=key, budget=budget, max_wait=max_wait)
+
+    # --- looks
+
+    async def status(self, ref: HasRef) -> Look:
+        """The look's state now, by one request. Raises `NotFound`, `ServerError`, `TransportError` …"""
+        opened = self._ready()
+        return await opened.ask(ref_of(ref))
+
+    async def wait(self, ref: HasRef, timeout: float | None = None) -> Look:
+        """Wait until a look is READY, whoever had it made. Raises what `LookJob.wait` raises."""
+        return await self.job(ref).wait(timeout)
+
+    def job(self, ref: HasRef) -> LookJob:
+        """The awaitable job of a look, whoever had it made. No request is sent."""
+        return self._ready().book.job(ref_of(ref))
+
+    async def jobs(self) -> list[LookJob]:
+        """The accepted looks that are not known to be done, as the store knows them, oldest first."""
+        opened = self._ready()
+        return [opened.book.job_of(i) for i in await self._store.in_states((IntentState.ACCEPTED,))]
+
+    async def unknowns(self) -> list[Unknown]:
+        """Paid requests whose fate is not known, with the looks that may be theirs.
+
+        One request for each avatar concerned. Raises `StoreError`.
+        """
+        return await self._ready().unknowns.listed()
+
+    async def resolve(self, key: str, verdict: HasRef | str) -> LookJob | None:
+        """Settle an unknown by your own word.
+
+        A ref: this is its look. ``"resend"``: pay for it once more, whatever the first time cost.
+        ``"drop"``: leave it alone for good. Gives the job, where there is one.
+        Raises `InvalidRequest` for a key that is no unknown's or a look that is another intent's, and
+        what `submit` raises for a resend.
+        """
+        return await self._ready().resolve(key, verdict)
+
+    async def avatar(self, avatar_id: str) -> Avatar:
+        """An avatar and all its looks, by one request. Raises `NotFound`, `ServerError` …"""
+        opened = self._ready()
+        return await opened.reads.read(avatar_request(avatar_id), lambda r: read_avatar(r, avatar_id))
+
+    async def look(self, ref: HasRef) -> LookDetails:
+        """All that the API tells of one look, by one request. Raises `NotFound`, `ServerError` …"""
+        opened, ref = self._ready(), ref_of(ref)
+        return await opened.reads.read(look_request(ref), lambda r: read_look(r, ref))
+
+    async def looks(self, **filters: Any) -> list[LookDetails]:
+        """The workspace's looks, then the public catalogue, by one request that is not paged.
+
+        Filters (API reference): gender, age_range, ethnicity, hair_color, place, action, emotion,
+        accessories, selfie, only_public; a list of values means any of them.
+        Raises `InvalidRequest` for another filter, `ServerError` …
+        """
+        opened = self._ready()
+        return list(await opened.reads.read(list_request(filters), read_looks))
+
+    async def picture(self, look: HasRef | LookDetails) -> Picture:
+        """The look's picture, whole. Raises `UnexpectedResponse` if it has none or it is no image."""
+        self._ready()
+        return await read_picture(self._transport.fetch, await self._picture_url(look))
+
+    async def download(
+        self,
+        look: HasRef | LookDetails,
+        path_or_folder: str | os.PathLike[str],
+        *,
+        overwrite: bool = False,
+    ) -> Path:
+        """Save the look's picture, in a folder under a name of its own. Gives the path of the file.
+
+        The file appears only when it is whole. Raises `FileExistsError` unless ``overwrite``, and
+        `UnexpectedResponse`, `TransportError` … as `picture` does.
+        """
+        self._ready()
+        path, is_folder = picture_target(path_or_folder)
+        name = file_name(ref_of(look)) if is_folder else None
+        if name is None and path.exists() and not overwrite:
+            raise FileExistsError(f"{path} is there already; pass overwrite=True to replace it")
+        url = await self._picture_url(look)
+        return await save_picture(self._transport.fetch, url, path, name=name, overwrite=overwrite)
+
+    async def _picture_url(self, look: HasRef | LookDetails) -> str:
+        known = look if isinstance(look, Look | LookDetails) else getattr(look, "look", None)
+        known = known or getattr(look, "last", None)
+        url = getattr(known, "thumbnail_url", None) or (await self.status(ref_of(look))).thumbnail_url
+        if not url:
+            raise UnexpectedResponse(f"{ref_of(look)}: the look has no picture (yet)")
+        return str(url)
+
+    @property
+    def quota(self) -> QuotaSnapshot:
+        """The workspace's requests a minute and what is left of them, as this session sees it."""
+        if self._open is None:
+            raise SessionClosed(f"the session is {self._state}: use it inside `async with`")
+        return self._open.parts.gate.snapshot()
