@@ -46,6 +46,7 @@ class Unknowns:
         self._baselines: dict[str, asyncio.Task[None]] = {}
         self._waiting: dict[str, list[asyncio.Future[None]]] = {}
         self._moved = asyncio.Event()
+        self._listeners: list[Callable[[], None]] = []
         self._spoiled: set[str] = set()
 
     async def recall(self) -> list[Intent]:
@@ -121,6 +122,13 @@ class Unknowns:
     def _move(self) -> None:
         self._moved.set()
         self._parts.gate.kick()
+        for listener in tuple(self._listeners):
+            listener()
+
+    def on_move(self, listener: Callable[[], None]) -> Callable[[], None]:
+        """Call this whenever a lane may have opened, until the returned function is called."""
+        self._listeners.append(listener)
+        return lambda: self._listeners.remove(listener)
 
     # --- searching
 

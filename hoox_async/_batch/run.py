@@ -10,15 +10,24 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 
-import attrs
-
 from .._core.feed import Feed
-from .._core.ledger import Intent, IntentState
-from .._core.models import LookRef
-from .._core.outcomes import Outcome, OutcomeState, outcome_of
-from .._core.requests import FREE, LookEdit
+from .._core.ledger import Intent
+from .._core.outcomes import Outcome, OutcomeState
 from .._opened import Opened
-from ..errors import HooxError, InvalidRequest, KeyConflict, SessionClosed, StoreError
+from ..errors import HooxError, SessionClosed, StoreError
+from .admission import (
+    AwaitSource,
+    End,
+    Enqueue,
+    Next,
+    Park,
+    WaitFor,
+    admit,
+    after_source,
+    conflict,
+    for_nothing,
+    unsent,
+)
 from .items import Input, Item, Keys
 from .options import Options
 from .purse import BatchPurse, Stopped
@@ -27,9 +36,7 @@ from .sender import Sender
 LOOKAHEAD = 1_000
 _PAGE = 100
 _AT_GATE = 32
-_SETTLED = frozenset({IntentState.READY, IntentState.FAILED, IntentState.REJECTED})
 _NOT_STORED = frozenset({OutcomeState.REJECTED, OutcomeState.SKIPPED, OutcomeState.UNSENT})
-_NEVER_READY = frozenset({OutcomeState.REJECTED, OutcomeState.FAILED, OutcomeState.SKIPPED})
 
 
 class Run:
@@ -118,6 +125,7 @@ class Run:
     # --- the tasks
 
     async def _pump(self) -> None:
+        no_more = self._opened.unknowns.on_move(self._work.set)
         try:
             async with asyncio.TaskGroup() as tasks:
                 self._items = tasks
@@ -125,6 +133,7 @@ class Run:
                 await self._dispatch()
                 pulling.cancel()
         finally:
+            no_more()
             await self._input.aclose()
 
     async def _pull(self) -> None:
@@ -154,10 +163,10 @@ class Run:
     async def _dispatch(self) -> None:
         while True:
             if self._stop is not None:
-                for unsent in self._feed.drain():
-                    self._end_unsent(unsent, self._stop)
-            while (item := self._next()) is not None:
-                self._fly(item)
+                for item in self._feed.drain():
+                    self._finish(item, unsent(item, self._stop))
+            while (ready := self._next()) is not None:
+                self._fly(ready)
             if (self._pulled_all or self._stop_pulling()) and not (self._live or self._admitting):
                 return
             self._work.clear()
@@ -204,83 +213,39 @@ class Run:
             self._follow(first, item)
             return
         self._live[item.key] = item
-        stands = known.get(item.key)
-        if stands is None or stands.digest == item.digest or self._options.changed != "error":
-            self._admit_known(item, stands, known)
-        else:
-            self._finish(item, self._conflict(item))
-
-    def _conflict(self, item: Item) -> Outcome:
-        return Outcome(item.key, item.request, OutcomeState.REJECTED, error=KeyConflict(item.key))
+        step = admit(item, known, self._live, self._ended, self._options)
+        if item.intent is not None and not item.repeated:
+            self._purse.count(item.intent.spent + item.intent.at_risk)
+        self._take(item, step)
 
     def _follow(self, first: Item, item: Item) -> None:
         """The same key twice in one input: one look, told twice, paid once."""
         if first.digest == item.digest:
             first.followers.append(item)
         else:
-            self._deliver(item.index, self._conflict(item))
+            self._deliver(item.index, conflict(item))
 
-    def _admit_known(self, item: Item, stands: Intent | None, known: dict[str, Intent]) -> None:
-        item.intent = stands
-        if stands is not None and not item.repeated:
-            self._purse.count(stands.spent + stands.at_risk)
-            item.renew = self._options.pays_anew(stands, item.digest)
-        if stands is not None and stands.state in _SETTLED and not item.renew:
-            self._finish(item, self._as_it_stands(item, stands))
-        elif stands is not None and stands.state is IntentState.DROPPED:
-            self._finish(item, outcome_of(stands))
-        elif stands is not None and stands.state is not IntentState.PLANNED and not item.renew:
-            self._waiting.append(item)
-        else:
-            self._find_source(item, known)
-
-    def _as_it_stands(self, item: Item, stands: Intent) -> Outcome:
-        outcome = outcome_of(stands, request=item.request if stands.digest == item.digest else stands.request)
-        return _for_nothing(outcome) if item.repeated else outcome
-
-    def _find_source(self, item: Item, known: dict[str, Intent]) -> None:
-        key = item.source_key
-        if key is None:
-            source = item.request.source if isinstance(item.request, LookEdit) else None
-            self._queue(item, source if isinstance(source, LookRef) else None)
-        elif key in self._live and self._live[key] is not item:
-            self._live[key].dependents.append(item)
-        elif key in known:
-            self._from_store(item, known[key])
-        elif key in self._ended:
-            self._source_ended(item, key, self._ended[key], None)
-        else:
-            expected = "the key of an item that stands earlier in the input or in the store"
-            self._finish(item, self._refused(item, InvalidRequest("source", key, expected)))
-
-    def _from_store(self, item: Item, source: Intent) -> None:
-        if source.state is IntentState.ACCEPTED:
-            assert self._items is not None
-            self._items.create_task(self._await_source(item, source), name="hoox-batch-source")
-            return
-        self._source_ended(item, source.key, outcome_of(source).state, source.ref)
+    def _take(self, item: Item, step: Next) -> None:
+        match step:
+            case End(outcome):
+                self._finish(item, outcome)
+            case Park(behind):
+                behind.dependents.append(item)
+            case AwaitSource(source):
+                assert self._items is not None
+                self._items.create_task(self._await_source(item, source), name="hoox-batch-source")
+            case WaitFor():
+                self._waiting.append(item)
+            case Enqueue() if self._stop is not None:
+                self._finish(item, unsent(item, self._stop))
+            case Enqueue(source_ref):
+                item.source = source_ref
+                self._feed.put(source_ref.avatar_id if source_ref else None, item)
+        self._work.set()
 
     async def _await_source(self, item: Item, source: Intent) -> None:
         outcome = await self._sender.wait(source)
-        self._source_ended(item, source.key, outcome.state, outcome.ref)
-
-    def _source_ended(self, item: Item, key: str, state: OutcomeState, ref: LookRef | None) -> None:
-        if state is OutcomeState.READY and ref is not None:
-            self._queue(item, ref)
-        elif state in _NEVER_READY:
-            error = HooxError(f"its source {key!r} is {state}")
-            self._finish(item, self._without(item, OutcomeState.SKIPPED, error))
-        else:
-            error = HooxError(f"its source {key!r} is {state}")
-            self._finish(item, self._without(item, OutcomeState.UNSENT, error))
-
-    def _queue(self, item: Item, source: LookRef | None) -> None:
-        item.source = source
-        if self._stop is not None:
-            self._end_unsent(item, self._stop)
-            return
-        self._feed.put(source.avatar_id if source else None, item)
-        self._work.set()
+        self._take(item, after_source(item, source.key, outcome.state, outcome.ref))
 
     # --- in flight
 
@@ -298,7 +263,7 @@ class Run:
             outcome = await self._sender.carry(item, left_gate=lambda: self._left_gate(item))
         except Stopped as stopped:
             self.stop(stopped.reason)
-            outcome = self._without(item, OutcomeState.UNSENT, stopped.reason)
+            outcome = unsent(item, stopped.reason)
         finally:
             self._in_flight -= 1
             self._left_gate(item)
@@ -321,20 +286,6 @@ class Run:
 
     # --- outcomes
 
-    def _without(self, item: Item, state: OutcomeState, error: HooxError) -> Outcome:
-        """The outcome of an item for which nothing was sent now; what earlier runs paid stays on it."""
-        if item.intent is None:
-            return Outcome(item.key, item.request, state, error=error)
-        if item.intent.state is not IntentState.PLANNED:
-            return outcome_of(item.intent, error=error)
-        return outcome_of(item.intent, state=state, error=error, request=item.request)
-
-    def _refused(self, item: Item, error: HooxError) -> Outcome:
-        return Outcome(item.key, item.request, OutcomeState.REJECTED, error=error)
-
-    def _end_unsent(self, item: Item, error: HooxError) -> None:
-        self._finish(item, self._without(item, OutcomeState.UNSENT, error))
-
     def _finish(self, item: Item, outcome: Outcome) -> None:
         """Deliver, and let go those who waited for this item."""
         self._live.pop(item.key, None)
@@ -342,16 +293,11 @@ class Run:
             self._ended[item.key] = outcome.state
         self._deliver(item.index, outcome)
         for follower in item.followers:
-            self._deliver(follower.index, _for_nothing(outcome))
+            self._deliver(follower.index, for_nothing(outcome))
         for dependent in item.dependents:
-            self._source_ended(dependent, item.key, outcome.state, outcome.ref)
+            self._take(dependent, after_source(dependent, item.key, outcome.state, outcome.ref))
         self._work.set()
 
     def _deliver(self, index: int, outcome: Outcome) -> None:
         self._outcomes.append((index, outcome))
         self._told.set()
-
-
-def _for_nothing(outcome: Outcome) -> Outcome:
-    """The outcome of a look that another item of the same input has told of already."""
-    return attrs.evolve(outcome, credits=FREE, at_risk=FREE)

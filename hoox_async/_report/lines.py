@@ -53,6 +53,13 @@ def charged(outcome: Outcome) -> str:
     return "maybe" if outcome.at_risk else "no"
 
 
+def seconds_of(outcome: Outcome) -> float | None:
+    """How long this outcome took from its sending until it was settled, in seconds."""
+    if outcome.submitted_at is None or outcome.settled_at is None:
+        return None
+    return max(0.0, (outcome.settled_at - outcome.submitted_at).total_seconds())
+
+
 def write_lines(outcomes: Iterable[Outcome], path: Path) -> Path:
     """Write one line an outcome. The file appears whole or not at all. Blocks: call it in a thread."""
     with_newline = (json.dumps(record(outcome), ensure_ascii=False) + "\n" for outcome in outcomes)

@@ -15,7 +15,7 @@ import attrs
 
 from .._core.outcomes import Outcome, OutcomeState, outcome_of
 from .._core.requests import FREE, ImageAvatar
-from .lines import REQUEST_KINDS, write_lines
+from .lines import REQUEST_KINDS, seconds_of, write_lines
 
 if TYPE_CHECKING:
     from .._protocols import Fetched
@@ -175,10 +175,3 @@ class BatchReport:
 
         given = {key: Path(file) for key, file in (pictures or {}).items()}
         return await write_sheet(self, Path(folder), title=title, given=given, fetch=fetch, download=download)
-
-
-def seconds_of(outcome: Outcome) -> float | None:
-    """How long this outcome took from its sending until it was settled, in seconds."""
-    if outcome.submitted_at is None or outcome.settled_at is None:
-        return None
-    return max(0.0, (outcome.settled_at - outcome.submitted_at).total_seconds())

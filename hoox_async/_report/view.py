@@ -9,8 +9,8 @@ from typing import NamedTuple
 from .._core.models import LookRef
 from .._core.outcomes import Outcome, OutcomeState
 from .._core.requests import FREE, Format, ImageAvatar, LookEdit, PromptAvatar
+from .lines import seconds_of
 from .pictures import Shot
-from .report import seconds_of
 from .words import EXPLAINED, amount, credits_in_words, duration
 
 WIDE = 1.15  # wider than this (width over height) is shown among the horizontal ones

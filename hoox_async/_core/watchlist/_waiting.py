@@ -17,8 +17,8 @@ from ._worth import worth
 
 _HIGH_YIELD = 0.5  # looks that an answer is expected to show done
 _EXTRA_PATIENCE = 900.0  # seconds that a missing picture or reason waits while submissions do
-_PRESSING = 4  # rungs above the price (4 times its worth) from which submissions no longer get every second slot
-_BUSY_SHARE = 0.6  # of the slots, while submissions wait and nothing presses
+_PRESSING = 1  # rungs above the price from which requests may take more slots than submissions leave them
+_BUSY_SHARE = 0.5  # of the slots, while submissions wait and nothing presses
 _IDLE_SHARE = 0.5  # of the slots, for requests that promise little
 _BURST = 2
 _GRAIN = 1e-3

@@ -1,0 +1,97 @@
+"""From the bytes of a campaign file to a campaign, or to everything that is wrong with it."""
+
+from __future__ import annotations
+
+import codecs
+from pathlib import Path
+from typing import Literal
+
+from hoox_async import ConfigurationError
+
+from .faults import CampaignError, Fault, Faults
+from .model import Campaign
+from .rows import read_csv, read_jsonl
+from .toml_file import read_toml
+
+Kind = Literal["toml", "csv", "jsonl"]
+_READERS = {"toml": read_toml, "csv": read_csv, "jsonl": read_jsonl}
+_KINDS: dict[str, Kind] = {".toml": "toml", ".csv": "csv", ".jsonl": "jsonl", ".ndjson": "jsonl"}
+_FOREIGN = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+
+EXAMPLE = """\
+[[avatars]]                       # a new avatar: 2 credits, 4 at 4K
+key = "alex"
+prompt = "Young entrepreneur, confident smile"
+style = "iphone"                  # iphone, selfie, podcast, car or conference
+
+[[avatars]]                       # one that you have already: no credits
+key = "mara"
+avatar_id = "avtr_abc"
+look_id = "look_123"
+
+[[scenes]]
+key = "podcast"
+prompt = "Podcast studio, warm light, speaking into a large microphone"
+style = "podcast"
+
+[[scenes]]
+key = "stage"
+prompt = "On a small stage, blue light behind, gesturing to the audience"
+format = "horizontal"             # vertical or horizontal
+variations = 1                    # instead of the matrix' 2
+
+[matrix]                          # every avatar in every scene
+variations = 2
+resolution = "4K"                 # for scenes that don't say: 1K, 2K or 4K
+
+[[looks]]                         # one look by itself
+key = "mara/rain"
+avatar = "mara"                   # a key from above, or avatar_id:look_id
+prompt = "Rainy street at night, umbrella, neon reflections"
+upscale = true                    # 1.5 credits more
+"""
+
+
+def read_campaign(path: Path) -> Campaign:
+    """Read a campaign file; its suffix tells the format. Blocks.
+
+    Raises `CampaignError` for what is wrong in it, and `ConfigurationError` for a file that can't be
+    read or has another suffix.
+    """
+    kind = _KINDS.get(path.suffix.lower())
+    if kind is None:
+        raise ConfigurationError(f"{path}: expected a file that ends in .toml, .csv or .jsonl")
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise ConfigurationError(f"{path}: {error.strerror or error}") from None
+    return parse_campaign(data, kind, name=path.name)
+
+
+def parse_campaign(data: bytes | str, kind: Kind, *, name: str = "campaign") -> Campaign:
+    """The campaign that the text describes. Pure. Raises `CampaignError` with all that is wrong."""
+    text = _decoded(data, name) if isinstance(data, bytes) else data.removeprefix("\ufeff")
+    faults = Faults()
+    if not text.strip():
+        faults.add(1, "file", None, "something: the file is empty")
+        faults.raise_if_any(name)
+    try:
+        campaign = _READERS[kind](text, faults)
+    except RecursionError:
+        raise CampaignError(
+            name, [Fault(1, "syntax", None, "values that are not nested this deeply")]
+        ) from None
+    faults.raise_if_any(name)
+    return campaign
+
+
+def _decoded(data: bytes, name: str) -> str:
+    if data.startswith(_FOREIGN):
+        raise CampaignError(name, [Fault(1, "encoding", "UTF-16", "UTF-8 text")])
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, error.start) + 1
+        raise CampaignError(
+            name, [Fault(line, "encoding", data[error.start : error.end], "UTF-8 text")]
+        ) from None

@@ -1,0 +1,111 @@
+"""What the API refuses in the body of a creation or an edit, and with which code."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from decimal import Decimal
+from typing import Any, NamedTuple
+from urllib.parse import urlsplit
+
+from .._core.requests import FREE, PRICES, UPSCALE_PRICE, Format, Resolution, Style
+
+
+class Refusal(NamedTuple):
+    """An error answer: HTTP status and body."""
+
+    status: int
+    body: dict[str, Any]
+
+
+def refusal(status: int, message: str, code: str | None = None) -> Refusal:
+    """An error in the first of the API's two shapes: ``{"error", "code"}``."""
+    return Refusal(status, {"error": message, "code": code} if code else {"error": message})
+
+
+def invalid(field: str, message: str, code: str = "INVALID_VALUE") -> Refusal:
+    """An error in the second shape: ``{"error": "Validation failed", "details": [...]}``."""
+    details = [{"code": code, "message": message, "field": field}]
+    return Refusal(400, {"error": "Validation failed", "details": details})
+
+
+def check_create(body: Any) -> Refusal | None:
+    """What is wrong with the body of a creation."""
+    if not isinstance(body, Mapping):
+        return invalid("body", "A JSON object is required")
+    if "prompt" in body:
+        if not _text(body["prompt"]):
+            return refusal(400, "Prompt is required", "MISSING_PROMPT")
+    else:
+        images = images_of(body)
+        if images is None:
+            return refusal(400, "Provide a prompt or images", "MISSING_PROMPT")
+        if not images:
+            return refusal(400, "No image available", "NO_IMAGE_AVAILABLE")
+    return _check_fields(body, styles=[style for style in Style if style is not Style.RAW])
+
+
+def check_edit(body: Any) -> Refusal | None:
+    """What is wrong with the body of an edit, apart from ids that nobody knows."""
+    if not isinstance(body, Mapping):
+        return invalid("body", "A JSON object is required")
+    for field, code in (
+        ("avatar_id", "MISSING_AVATAR_ID"),
+        ("look_id", "MISSING_LOOK_ID"),
+        ("prompt", "MISSING_PROMPT"),
+    ):
+        if not _text(body.get(field)):
+            return refusal(400, f"{field} is required", code)
+    if not isinstance(body.get("upscale", False), bool):
+        return invalid("upscale", "upscale must be a boolean")
+    return _check_fields(body, styles=list(Style))
+
+
+def images_of(body: Mapping[str, Any]) -> Any:
+    """The reference images, under either of the API's two spellings; None where there are none."""
+    return body["imageUrls"] if "imageUrls" in body else body.get("images")
+
+
+def price_of(body: Mapping[str, Any], *, edit: bool) -> Decimal:
+    """What the request costs, in credits ("Avatar Workflow"; the upscale is the API reference's)."""
+    if not edit and "prompt" not in body:
+        return FREE
+    price = PRICES[Resolution(body.get("resolution") or "2K")]
+    return price + UPSCALE_PRICE if edit and body.get("upscale") else price
+
+
+def _check_fields(body: Mapping[str, Any], styles: list[Style]) -> Refusal | None:
+    for field, allowed in (
+        ("style", [style.value for style in styles]),
+        ("format", [shape.value for shape in Format]),
+        ("resolution", [size.value for size in Resolution]),
+    ):
+        if body.get(field) is not None and body[field] not in allowed:
+            return invalid(field, f"{field} must be one of: {', '.join(allowed)}")
+    for field in ("name", "place"):
+        if body.get(field) is not None and not isinstance(body[field], str):
+            return invalid(field, f"{field} must be a string")
+    for field in ("imageUrls", "images", "elementImages"):
+        if body.get(field) is not None and not _urls(body[field]):
+            return invalid(field, f"{field} must be a list of http(s) URLs")
+    url = body.get("webhook_url")
+    if url is not None and not _url(url):
+        return refusal(400, "webhook_url must be a valid URL", "INVALID_WEBHOOK_URL")
+    return None
+
+
+def _text(value: object) -> bool:
+    return isinstance(value, str) and bool(value.strip())
+
+
+def _urls(value: object) -> bool:
+    return isinstance(value, list) and all(_url(url) for url in value)
+
+
+def _url(value: object) -> bool:
+    if not isinstance(value, str):
+        return False
+    try:
+        parts = urlsplit(value)
+    except ValueError:
+        return False
+    return parts.scheme in ("http", "https") and bool(parts.hostname)

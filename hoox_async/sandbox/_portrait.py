@@ -1,0 +1,262 @@
+"""The person in a fake look: a flat portrait whose face, hair and clothes follow from the avatar."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from math import cos, pi, sin
+from random import Random
+from typing import TYPE_CHECKING
+
+from ._pen import Pen, Point
+from ._scenes import Colour, mix
+from ._wardrobe import COLLARS, PROPS, SUIT, crew, no_prop
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+_SKINS: dict[str, tuple[Colour, ...]] = {
+    "african": ((110, 70, 50), (134, 88, 62)),
+    "asian": ((238, 200, 166), (226, 184, 146)),
+    "caucasian": ((244, 208, 184), (232, 190, 164)),
+    "hispanic": ((208, 158, 118), (190, 138, 100)),
+    "middle-eastern": ((214, 168, 128), (196, 148, 110)),
+    "south-asian": ((168, 116, 80), (186, 134, 96)),
+}
+_HAIR: dict[str, Colour] = {
+    "black": (34, 28, 32),
+    "blonde": (214, 172, 104),
+    "brown": (92, 58, 40),
+    "grey": (168, 166, 168),
+    "red": (166, 78, 44),
+}
+_INK: Colour = (48, 34, 36)
+
+
+class Person:
+    """How one avatar looks, the same in all its looks; drawn in units of half a head's width."""
+
+    def __init__(self, avatar_id: str, traits: Mapping[str, str], accent: Colour) -> None:
+        rng = Random(f"{avatar_id}/face")  # noqa: S311 - a fake's face
+        female = traits["gender"] == "female"
+        self.skin = rng.choice(_SKINS[traits["ethnicity"]])
+        self.hair = _HAIR[traits["hair_color"]]
+        self.cut = rng.choice(
+            ("long", "bob", "bun", "curls") if female else ("short", "crop", "curls", "short")
+        )
+        self.beard = not female and rng.random() < 0.45
+        self.glasses = rng.random() < 0.3
+        self.earrings = female and rng.random() < 0.5
+        self.accent = accent
+
+    def draw(self, image: Image.Image, centre: Point, unit: float, style: str, tilt: float) -> None:
+        """Draw onto an RGBA image: the head's centre and the unit in its pixels, ``tilt`` in radians."""
+        pen = Pen(image, centre, unit, tilt)
+        self._hair_behind(pen)
+        self._body(pen, style)
+        self._head(pen)
+        self._face(pen)
+        self._hair_before(pen)
+        if self.glasses:
+            self._glasses(pen)
+        PROPS.get(style, no_prop)(pen, self.accent)
+
+    def _hair_behind(self, pen: Pen) -> None:
+        dark = mix(self.hair, (0, 0, 0), 0.22)
+        if self.cut == "long":
+            pen.blob(
+                [
+                    (-1.02, -0.9),
+                    (0, -1.5),
+                    (1.02, -0.9),
+                    (1.3, 0.3),
+                    (1.38, 1.7),
+                    (0.7, 2.15),
+                    (-0.7, 2.15),
+                    (-1.38, 1.7),
+                    (-1.3, 0.3),
+                ],
+                dark,
+            )
+        elif self.cut == "bob":
+            pen.blob(
+                [
+                    (-1.0, -0.9),
+                    (0, -1.5),
+                    (1.0, -0.9),
+                    (1.3, 0.2),
+                    (1.2, 1.05),
+                    (0.6, 1.25),
+                    (-0.6, 1.25),
+                    (-1.2, 1.05),
+                    (-1.3, 0.2),
+                ],
+                dark,
+            )
+        elif self.cut == "bun":
+            pen.circle((0.0, -1.72), 0.5, self.hair)
+            pen.circle((0.1, -1.66), 0.36, dark)
+        elif self.cut == "curls":
+            for step in range(15):
+                angle = pi * (0.93 + 1.14 * step / 14)
+                pen.circle(
+                    (1.12 * cos(angle), -0.42 + 1.06 * sin(angle)), 0.4, dark if step % 2 else self.hair
+                )
+
+    def _body(self, pen: Pen, style: str) -> None:
+        cloth = SUIT if style == "conference" else self.accent
+        shade = mix(cloth, (0, 0, 0), 0.18)
+        shoulders = [
+            (-0.62, 1.72),
+            (-1.5, 2.02),
+            (-2.2, 2.5),
+            (-2.55, 3.6),
+            (-2.75, 7.0),
+            (-2.8, 11),
+            (2.8, 11),
+            (2.75, 7.0),
+            (2.55, 3.6),
+            (2.2, 2.5),
+            (1.5, 2.02),
+            (0.62, 1.72),
+            (0, 1.95),
+        ]
+        pen.blob(shoulders, cloth)
+        pen.blob([(-1.72, 3.5), (-1.62, 4.6), (-1.7, 9.6), (-2.0, 9.6), (-1.86, 4.6)], shade)
+        pen.blob([(1.72, 3.5), (1.62, 4.6), (1.7, 9.6), (2.0, 9.6), (1.86, 4.6)], shade)
+        shadow = mix(self.skin, (60, 20, 20), 0.28)
+        pen.blob(
+            [(-0.46, 0.6), (0.46, 0.6), (0.48, 1.6), (0.7, 1.84), (0, 2.34), (-0.7, 1.84), (-0.48, 1.6)],
+            self.skin,
+        )
+        pen.blob([(-0.46, 0.7), (0.46, 0.7), (0.46, 1.3), (0.1, 1.56), (-0.4, 1.34)], shadow)
+        COLLARS.get(style, crew)(pen, cloth)
+
+    def _head(self, pen: Pen) -> None:
+        shade = mix(self.skin, (90, 30, 30), 0.16)
+        for side in (-1, 1):
+            pen.blob(
+                [(side * 0.9, -0.18), (side * 1.12, -0.2), (side * 1.12, 0.16), (side * 0.92, 0.34)], shade
+            )
+            if self.earrings:
+                pen.circle((side * 1.04, 0.42), 0.08, (236, 196, 110))
+        face = [
+            (-0.95, -0.6),
+            (-0.5, -1.16),
+            (0.5, -1.16),
+            (0.95, -0.6),
+            (0.97, 0.1),
+            (0.82, 0.72),
+            (0.36, 1.16),
+            (-0.36, 1.16),
+            (-0.82, 0.72),
+            (-0.97, 0.1),
+        ]
+        pen.blob(face, self.skin)
+        pen.blob(
+            [(0.62, -0.9), (0.95, -0.6), (0.97, 0.1), (0.82, 0.72), (0.36, 1.15), (0.5, 0.75), (0.68, 0.1)],
+            shade,
+        )
+        for side in (-1, 1):
+            pen.circle((side * 0.55, 0.36), 0.19, mix(self.skin, (232, 96, 88), 0.15))
+
+    def _face(self, pen: Pen) -> None:
+        brow = mix(self.hair, _INK, 0.35)
+        for side in (-1, 1):
+            pen.line([(side * 0.6, -0.3), (side * 0.42, -0.38), (side * 0.22, -0.33)], 0.075, brow)
+            pen.oval((side * 0.4, -0.05), 0.085, 0.11, _INK)
+            pen.circle((side * 0.4 + 0.03, -0.09), 0.03, (255, 255, 255))
+        pen.line([(0.02, 0.0), (0.09, 0.26), (-0.02, 0.31)], 0.05, mix(self.skin, (90, 30, 30), 0.36))
+        if self.beard:
+            beard = mix(self.hair, self.skin, 0.12)
+            pen.blob(
+                [
+                    (-0.96, 0.05),
+                    (-0.86, 0.4),
+                    (-0.4, 0.46),
+                    (0, 0.42),
+                    (0.4, 0.46),
+                    (0.86, 0.4),
+                    (0.96, 0.05),
+                    (0.86, 0.74),
+                    (0.38, 1.24),
+                    (-0.38, 1.24),
+                    (-0.86, 0.74),
+                ],
+                beard,
+            )
+        pen.blob(
+            [(-0.32, 0.58), (0, 0.63), (0.32, 0.58), (0.2, 0.76), (0, 0.82), (-0.2, 0.76)], (255, 250, 246)
+        )
+        lip = mix(self.skin, (170, 50, 60), 0.55)
+        pen.line([(-0.34, 0.57), (-0.18, 0.64), (0, 0.66), (0.18, 0.64), (0.34, 0.57)], 0.05, lip)
+        pen.line([(-0.24, 0.74), (0, 0.83), (0.24, 0.74)], 0.06, lip)
+
+    def _hair_before(self, pen: Pen) -> None:
+        light = mix(self.hair, (255, 240, 220), 0.12)
+        if self.cut == "crop":
+            pen.blob(
+                [
+                    (-0.98, -0.3),
+                    (-1.02, -0.9),
+                    (-0.5, -1.36),
+                    (0.5, -1.36),
+                    (1.02, -0.9),
+                    (0.98, -0.3),
+                    (0.86, -0.72),
+                    (0.4, -0.9),
+                    (-0.4, -0.9),
+                    (-0.86, -0.72),
+                ],
+                self.hair,
+            )
+        elif self.cut == "short":
+            pen.blob(
+                [
+                    (-0.99, -0.1),
+                    (-1.08, -0.8),
+                    (-0.62, -1.44),
+                    (0.3, -1.62),
+                    (1.02, -1.2),
+                    (1.04, -0.5),
+                    (0.97, -0.1),
+                    (0.86, -0.62),
+                    (0.5, -0.84),
+                    (-0.3, -0.7),
+                    (-0.82, -0.78),
+                ],
+                self.hair,
+            )
+            pen.line([(-0.5, -1.2), (0.1, -1.36), (0.6, -1.2)], 0.09, light)
+        elif self.cut == "curls":
+            for step in range(9):
+                angle = pi * (1.04 + 0.92 * step / 8)
+                pen.circle(
+                    (0.86 * cos(angle), -0.52 + 0.66 * sin(angle)),
+                    0.27,
+                    light if step % 3 == 1 else self.hair,
+                )
+        else:
+            pen.blob(
+                [
+                    (-1.06, 0.2),
+                    (-1.14, -0.7),
+                    (-0.7, -1.34),
+                    (0, -1.5),
+                    (0.7, -1.34),
+                    (1.14, -0.7),
+                    (1.06, 0.2),
+                    (0.92, -0.4),
+                    (0.5, -0.86),
+                    (-0.12, -1.0),
+                    (-0.6, -0.66),
+                    (-0.92, -0.2),
+                ],
+                self.hair,
+            )
+            pen.line([(-0.62, -1.08), (0, -1.28), (0.62, -1.1)], 0.09, light)
+
+    def _glasses(self, pen: Pen) -> None:
+        for side in (-1, 1):
+            pen.ring((side * 0.41, -0.04), 0.3, 0.055, _INK)
+            pen.line([(side * 0.7, -0.08), (side * 0.97, -0.12)], 0.055, _INK)
+        pen.line([(-0.12, -0.08), (0, -0.12), (0.12, -0.08)], 0.055, _INK)

@@ -1,0 +1,72 @@
+"""All that a running sandbox owns on its loop."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections import OrderedDict
+from concurrent.futures import ThreadPoolExecutor
+from random import Random
+from typing import Any
+
+import aiohttp
+
+from ._server import Server
+from ._values import FakeLook
+from .deliveries import Courier, DeliveryOptions, DeliveryRecord
+from .pictures import paint
+from .space import Space
+
+_KEPT_PICTURES = 64
+
+
+class Running:
+    """Server, deliveries and the painter's thread of one sandbox, on the loop that it is made on."""
+
+    def __init__(
+        self,
+        space: Space,
+        port: int,
+        latency: float,
+        options: DeliveryOptions,
+        rng: Random,
+        delivered: list[DeliveryRecord],
+    ) -> None:
+        self.loop = asyncio.get_running_loop()
+        self.thread_id = threading.get_ident()
+        self.courier = Courier(space, self._deliver, options, rng, delivered)
+        self._server = Server(space, port=port, latency=latency, painter=self._paint, courier=self.courier)
+        self._painters = ThreadPoolExecutor(1, thread_name_prefix="hoox sandbox painter")
+        self._pictures: OrderedDict[str, bytes] = OrderedDict()
+        self._http: aiohttp.ClientSession | None = None
+
+    async def start(self) -> str:
+        """Start, and return the server's address. Raises `ConfigurationError` where the port is taken."""
+        address = await self._server.start()
+        self.courier.start()
+        return address
+
+    async def aclose(self) -> None:
+        """End everything; what hangs is dropped."""
+        await self._server.aclose()
+        await self.courier.aclose()
+        if self._http is not None:
+            await self._http.close()
+        self._painters.shutdown(wait=False, cancel_futures=True)
+
+    async def _deliver(self, url: str, body: dict[str, Any]) -> int:
+        if self._http is None:
+            self._http = aiohttp.ClientSession()
+        async with self._http.post(url, json=body, allow_redirects=False) as response:
+            return response.status
+
+    async def _paint(self, look: FakeLook) -> bytes:
+        """The look's picture, painted beside the loop; the last few are kept."""
+        if look.id in self._pictures:
+            self._pictures.move_to_end(look.id)
+            return self._pictures[look.id]
+        data = await self.loop.run_in_executor(self._painters, paint, look)
+        self._pictures[look.id] = data
+        while len(self._pictures) > _KEPT_PICTURES:
+            self._pictures.popitem(last=False)
+        return data

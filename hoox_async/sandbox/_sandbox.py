@@ -1,0 +1,268 @@
+"""The sandbox: the fake workspace, its server and its deliveries, as a context manager."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import Future
+from decimal import Decimal
+from random import Random
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self, TypeVar
+
+from .._core.requests import HasRef
+from .._protocols import Endpoint
+from ..errors import ConfigurationError
+from ._generation import Duration, Ending
+from ._running import Running
+from ._server import API
+from ._thread import LoopThread
+from ._values import Charge, RequestRecord
+from ._window import QuotaKind
+from .deliveries import DeliveryOptions, DeliveryRecord
+from .faults import Fault
+from .space import Space
+
+if TYPE_CHECKING:
+    from .._session import HooxSession
+
+_T = TypeVar("_T")
+_NO_LIMIT = 60_000
+
+
+class Sandbox:
+    """A local server of the API, for tests and demos: it costs nothing and forgets all.
+
+        async with Sandbox() as sandbox, sandbox.session() as session:
+            look = await session.run(PromptAvatar("a friendly host"))
+
+    ``async with`` serves on the caller's loop; plain ``with`` in a thread of its own, for code that blocks.
+    Its methods may be called from any thread.
+
+    - ``speed`` divides the log-normal generation time (``median`` seconds, ``sigma``): a look takes about
+      0.1 s by default, 40 s at ``speed=1``. ``duration(index, body)`` gives it per look instead.
+    - ``requests_per_minute`` is the workspace's quota (None: none; the real API has 100), ``quota`` how it is
+      counted ("sliding" or "fixed"), ``retry_after`` whether a 429 comes with that header.
+    - ``credits`` is what the workspace has at first.
+    - ``failures`` is the share of looks that fail; a prompt with "[fail]" in it always does.
+    - ``faults``: (endpoint, n-th call from 1, `Fault`); ``fault_rates``: shares of the paid requests.
+    - ``latency``: seconds between a request and its answer. ``port`` 0 takes a free one.
+    - ``deliveries``: how webhooks are sent. ``seed`` rules ids, times and chances.
+
+    Raises `ConfigurationError` on entering when the port is taken.
+    """
+
+    def __init__(
+        self,
+        *,
+        speed: float = 400.0,
+        seed: int = 0,
+        credits: Decimal | int | str = 1_000_000,
+        requests_per_minute: int | None = 6000,
+        failures: float = 0.0,
+        faults: Iterable[tuple[Endpoint | str, int, Fault]] = (),
+        fault_rates: Mapping[Fault, float] | None = None,
+        median: float = 40.0,
+        sigma: float = 0.5,
+        duration: Duration | None = None,
+        latency: float = 0.0,
+        port: int = 0,
+        quota: QuotaKind = "sliding",
+        retry_after: bool = False,
+        list_pending: bool = False,
+        api_key: str | None = None,
+        deliveries: DeliveryOptions | None = None,
+    ) -> None:
+        faults = [(endpoint, number, _servable(fault)) for endpoint, number, fault in faults]
+        rng = Random(seed)  # noqa: S311 - a fake's ids are no secrets
+        self.space = Space(
+            rng=rng,
+            credits=credits,
+            requests_per_minute=requests_per_minute,
+            quota=quota,
+            retry_after=retry_after,
+            median=median,
+            sigma=sigma,
+            speed=speed,
+            failures=failures,
+            duration=duration,
+            faults=faults,
+            fault_rates=fault_rates,
+            list_pending=list_pending,
+            api_key=api_key,
+        )
+        self._rng = Random(rng.getrandbits(64))  # noqa: S311
+        self._port = port
+        self._latency = latency
+        self._options = deliveries or DeliveryOptions()
+        self._address: str | None = None
+        self._running: Running | None = None
+        self._stopped_at = 0.0
+        self._delivered: list[DeliveryRecord] = []
+        self._own_thread: LoopThread | None = None
+
+    async def __aenter__(self) -> Self:
+        await self._open()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._close()
+
+    def __enter__(self) -> Self:
+        self._refuse_twice()
+        self._own_thread = LoopThread(self._open, self._close)
+        self._own_thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._own_thread is not None:
+            self._own_thread.stop()
+            self._own_thread = None
+
+    @property
+    def base_url(self) -> str:
+        """The API's base URL. Raises `ConfigurationError` while the sandbox is not running."""
+        if self._address is None:
+            raise ConfigurationError("the sandbox is not running: enter it with `async with` or `with`")
+        return self._address + API
+
+    @property
+    def api_key(self) -> str:
+        """The only key that the sandbox takes."""
+        return self.space.api_key
+
+    @property
+    def ledger(self) -> list[Charge]:
+        """Every accepted creation and edit, in order."""
+        return list(self.space.ledger)
+
+    @property
+    def credits_spent(self) -> Decimal:
+        """What they cost together, in credits."""
+        return sum((charge.credits for charge in self.ledger), Decimal(0))
+
+    @property
+    def requests(self) -> list[RequestRecord]:
+        """Every request that came, refused and faulty ones too, in order."""
+        return list(self.space.requests)
+
+    @property
+    def deliveries(self) -> list[DeliveryRecord]:
+        """Every webhook that was tried, in order."""
+        return list(self._delivered)
+
+    def session(self, **options: Any) -> HooxSession:
+        """A session on this sandbox; ``options`` are `HooxSession`'s. Its quota is the sandbox's.
+
+        Raises `ConfigurationError` while the sandbox is not running, and what `HooxSession` raises.
+        """
+        from .._session import HooxSession
+
+        limit = self.space.window.limit
+        defaults = {
+            "api_key": self.api_key,
+            "base_url": self.base_url,
+            "requests_per_minute": _NO_LIMIT if limit is None else limit,
+        }
+        return HooxSession(**{**defaults, **options})
+
+    def fail_next(self, endpoint: Endpoint | str, fault: Fault, times: int = 1, after: int = 0) -> None:
+        """The next ``times`` calls of an endpoint ("picture" too) meet the fault, after ``after`` good ones.
+
+        Said again before those were made, it takes the calls after them. Raises ValueError for a strange
+        endpoint and `ConfigurationError` for `Fault.REFUSED`.
+        """
+        _servable(fault)
+        self._call(lambda: self.space.faults.fail_next(endpoint, fault, times, after))
+
+    def hold(self) -> None:
+        """From now on looks settle only by `settle`. Before the sandbox runs, too; raises nothing."""
+        self._call(lambda: self.space.hold(self._now()))
+
+    def release(self) -> None:
+        """Looks settle in time again; those that would have meanwhile do so now. Raises nothing."""
+        self._call(lambda: self.space.release(self._now()))
+        self._wake()
+
+    def settle(self, ref: HasRef | str, ending: Ending) -> None:
+        """End a look now: "ready" or "failed" ("pending" undoes it). Raises KeyError if it is unknown."""
+        self._call(lambda: self.space.settle(ref, ending, self._now()))
+        self._wake()
+
+    def done_at(self, ref: HasRef | str) -> float | None:
+        """When the look is or will be done, in the loop's seconds; None while only `settle` can end it.
+
+        Raises KeyError if it is unknown.
+        """
+        return self._call(lambda: self.space.done_at(ref))
+
+    def set_deliveries(self, options: DeliveryOptions) -> None:
+        """From now on webhooks are sent in this way. Raises nothing."""
+        self._options = options
+        running = self._running
+        if running is not None:
+            self._call(lambda: setattr(running.courier, "options", options))
+
+    async def forge(self, url: str, body: dict[str, Any]) -> int | None:
+        """Post any JSON to any URL as a delivery, once. Returns the HTTP status, None without an answer.
+
+        Raises `ConfigurationError` while the sandbox is not running.
+        """
+        running = self._running
+        if running is None:
+            raise ConfigurationError("the sandbox is not running")
+        if threading.get_ident() == running.thread_id:
+            return await running.courier.forge(url, body)
+        done = asyncio.run_coroutine_threadsafe(running.courier.forge(url, body), running.loop)
+        return await asyncio.wrap_future(done)
+
+    async def _open(self) -> None:
+        self._refuse_twice()
+        running = Running(self.space, self._port, self._latency, self._options, self._rng, self._delivered)
+        self._address = await running.start()
+        self._running = running
+
+    async def _close(self) -> None:
+        running, self._running, self._address = self._running, None, None
+        if running is not None:
+            self._stopped_at = running.loop.time()
+            await running.aclose()
+
+    def _refuse_twice(self) -> None:
+        if self._running is not None:
+            raise ConfigurationError("the sandbox is running already")
+
+    def _now(self) -> float:
+        return self._running.loop.time() if self._running else self._stopped_at
+
+    def _wake(self) -> None:
+        if self._running is not None:
+            self._call(self._running.courier.wake)
+
+    def _call(self, function: Callable[[], _T]) -> _T:
+        running = self._running
+        if running is None or threading.get_ident() == running.thread_id:
+            return function()
+        done: Future[_T] = Future()
+        running.loop.call_soon_threadsafe(_complete, done, function)
+        return done.result()
+
+
+def _complete(done: Future[_T], function: Callable[[], _T]) -> None:
+    try:
+        done.set_result(function())
+    except BaseException as error:
+        done.set_exception(error)
+
+
+def _servable(fault: Fault) -> Fault:
+    if fault.kind == "refuse":
+        raise ConfigurationError(
+            f"Fault.{fault.name}: a server that listens can't refuse; use InProcessTransport"
+        )
+    return fault

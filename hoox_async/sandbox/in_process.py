@@ -1,0 +1,148 @@
+"""The fake workspace without sockets: a transport that works under a virtual clock."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from random import Random
+
+from .._protocols import BeforeSend, Fetched, WireRequest, WireResponse
+from ..errors import NotSent, TransportError, UnexpectedResponse
+from ._values import Answer, Call, RequestRecord
+from .deliveries import Courier, Deliver, DeliveryOptions
+from .faults import Exchange, Fault
+from .space import Space
+
+
+class InProcessTransport:
+    """Carries a session's requests to a `Space` in this process, on the running loop's clock.
+
+        space = Space(requests_per_minute=100)
+        session = HooxSession(space.api_key, transport=InProcessTransport(space))
+
+    A request takes ``latency`` seconds from its sending to its answer, half each way; before its sending
+    a paid one waits ``connect`` seconds more. ``deliver`` posts webhooks: ``await deliver(url, body)``
+    returns an HTTP status. An answer that takes longer than ``answer`` seconds (a paid request's) or ``read``
+    raises `TransportError`. The faults of ``space.faults`` work as on the server, and REFUSED too.
+
+    Unix time is the loop's own ``epoch`` where it has one (a virtual loop), else the real one.
+    Several transports may share one space; only one of them may have ``deliver``.
+    """
+
+    def __init__(
+        self,
+        space: Space,
+        *,
+        latency: float = 0.3,
+        connect: float = 0.05,
+        answer: float = 120.0,
+        read: float = 30.0,
+        api_key: str | None = None,
+        deliver: Deliver | None = None,
+        deliveries: DeliveryOptions | None = None,
+        seed: int = 0,
+    ) -> None:
+        self.space = space
+        self._latency = latency
+        self._connect = connect
+        self._timeouts = {True: answer, False: read}
+        self._authorization = f"Bearer {space.api_key if api_key is None else api_key}"
+        self._deliver = deliver
+        self._options = deliveries or DeliveryOptions()
+        self._seed = seed
+        self.courier: Courier | None = None
+
+    async def start(self) -> None:
+        """Set the space's clock to the loop's, and begin with deliveries."""
+        loop = asyncio.get_running_loop()
+        epoch = getattr(loop, "epoch", None)
+        self.space.epoch = epoch.timestamp() if epoch is not None else time.time() - loop.time()
+        if self._deliver is not None:
+            rng = Random(self._seed)  # noqa: S311 - chances of a fake
+            self.courier = Courier(self.space, self._deliver, self._options, rng)
+            self.courier.start()
+
+    async def aclose(self) -> None:
+        """End the deliveries."""
+        if self.courier is not None:
+            await self.courier.aclose()
+
+    async def send(self, request: WireRequest, before_send: BeforeSend | None = None) -> WireResponse:
+        """Send once: see `hoox_async._protocols.Transport`."""
+        fault = self.space.faults.take(request.endpoint)
+        if request.endpoint.paid:
+            await asyncio.sleep(self._connect)
+        if fault is not None and fault.kind == "refuse":
+            self._note(request, fault.name)
+            raise NotSent("the connection was refused (sandbox)")
+        if before_send is not None:
+            await before_send()
+        try:
+            async with asyncio.timeout(self._timeouts[request.endpoint.paid]):
+                return await self._exchange(request, fault)
+        except TimeoutError:
+            raise TransportError("no answer in time (sandbox)") from None
+
+    async def _exchange(self, request: WireRequest, fault: Fault | None) -> WireResponse:
+        await asyncio.sleep(self._latency / 2)
+        call = Call(request.method, request.path, request.params, request.body, self._authorization)
+        made = len(self.space.ledger)
+        exchange = self.space.receive(call, _now(), fault)
+        if self.courier is not None:
+            for charge in self.space.ledger[made:]:
+                await self.courier.accepted(self.space.looks[charge.look_id])
+        await asyncio.sleep(self._latency / 2)
+        return await _received(exchange, request.max_bytes)
+
+    @asynccontextmanager
+    async def fetch(self, url: str) -> AsyncIterator[Fetched]:
+        """Open a picture's URL: see `hoox_async._protocols.Transport`. Needs Pillow."""
+        from .pictures import paint
+
+        await asyncio.sleep(self._latency)
+        fault = self.space.faults.take("picture")
+        if fault is not None:
+            raise TransportError(f"the picture met the fault {fault.name} (sandbox)")
+        name = url.rpartition("/")[2].removesuffix(".jpg")
+        look = self.space.looks.get(name)
+        if look is None or not url.startswith(self.space.picture_base):
+            raise UnexpectedResponse("no such picture", status=404)
+        self.space.requests.append(RequestRecord("picture", _now(), 200, path=url))
+        data = await asyncio.get_running_loop().run_in_executor(None, paint, look)
+
+        async def chunks() -> AsyncIterator[bytes]:
+            yield data
+
+        yield Fetched("image/jpeg", chunks())
+
+    def _note(self, request: WireRequest, fault: str) -> None:
+        record = RequestRecord(request.endpoint.value, _now(), None, path=request.path, fault=fault)
+        self.space.requests.append(record)
+
+
+async def _received(exchange: Exchange, max_bytes: int) -> WireResponse:
+    seconds = exchange.fault.seconds if exchange.fault else 0.0
+    match exchange.kind:
+        case "drop" | "break":
+            raise TransportError("the connection was lost (sandbox)")
+        case "hang":
+            await asyncio.get_running_loop().create_future()
+        case "endless":
+            raise UnexpectedResponse(f"the answer is larger than {max_bytes} bytes (sandbox)")
+        case "drip" | "late":
+            await asyncio.sleep(seconds)
+    response = _response(exchange.answer or Answer(500, {}, b""))
+    if len(response.body) > max_bytes:
+        raise UnexpectedResponse(f"the answer is larger than {max_bytes} bytes (sandbox)")
+    return response
+
+
+def _response(answer: Answer) -> WireResponse:
+    headers = {name.lower(): value for name, value in answer.headers.items()}
+    return WireResponse(answer.status, headers, answer.body)
+
+
+def _now() -> float:
+    return asyncio.get_running_loop().time()

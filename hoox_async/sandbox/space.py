@@ -1,0 +1,297 @@
+"""The fake workspace: avatars, looks, credits and quota, as pure state. Time comes in as an argument."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from decimal import Decimal
+from email.utils import formatdate
+from math import ceil
+from random import Random
+from typing import Any
+
+from .._core.requests import HasRef
+from .._protocols import Endpoint
+from ._checks import Refusal, check_create, check_edit, invalid, price_of, refusal
+from ._generation import Duration, Ending, Generation
+from ._listing import listing
+from ._personas import catalogue, traits_of
+from ._render import encode, group_body, group_look, look_body, status_body
+from ._values import Answer, Call, Charge, FakeAvatar, FakeLook, RequestRecord, route
+from ._window import QuotaKind, QuotaWindow
+from .faults import Exchange, Fault, FaultPlan
+
+_NOT_FOUND = refusal(404, "Not found")
+
+
+class Space:
+    """A workspace of the API as plain state. It does no I/O and reads no clock.
+
+    - ``credits``: what the workspace has. ``requests_per_minute``: its quota, None for none;
+      ``quota`` is "sliding" (strict in any 60 s) or "fixed". ``retry_after``: send that header with a 429.
+    - ``median``, ``sigma``, ``speed``, ``failures``, ``duration``: see `Generation` (seconds, shares).
+    - ``faults``: (endpoint, n-th call from 1, fault); ``fault_rates``: the share of paid requests that
+      meets each fault.
+    - ``list_pending``: whether ``/avatar/list`` shows looks that are not ready (the API doesn't say).
+    - ``rng`` rules ids, times and chances; the same seed gives the same workspace.
+
+    ``ledger`` holds a `Charge` for each accepted creation or edit, ``requests`` every request.
+    ``epoch`` is the Unix time of the time 0; whoever drives the space sets it.
+    """
+
+    def __init__(
+        self,
+        *,
+        rng: Random | None = None,
+        credits: Decimal | int | str = 1_000_000,
+        requests_per_minute: int | None = 100,
+        quota: QuotaKind = "sliding",
+        retry_after: bool = False,
+        median: float = 40.0,
+        sigma: float = 0.5,
+        speed: float = 1.0,
+        failures: float = 0.0,
+        fail_marker: str = "[fail]",
+        duration: Duration | None = None,
+        faults: Iterable[tuple[Endpoint | str, int, Fault]] = (),
+        fault_rates: Mapping[Fault, float] | None = None,
+        list_pending: bool = False,
+        api_key: str | None = None,
+        picture_base: str = "http://sandbox.invalid/pictures",
+    ) -> None:
+        rng = rng or Random(0)  # noqa: S311 - a fake's ids are no secrets
+        self._ids = Random(rng.getrandbits(64))  # noqa: S311
+        self.api_key = api_key or f"hx_live_{rng.getrandbits(256):064x}"
+        self.generation = Generation(
+            Random(rng.getrandbits(64)),  # noqa: S311
+            median=median,
+            sigma=sigma,
+            speed=speed,
+            failures=failures,
+            fail_marker=fail_marker,
+            duration=duration,
+        )
+        self.faults = FaultPlan(Random(rng.getrandbits(64)), faults, fault_rates or {})  # noqa: S311
+        self.window = QuotaWindow(requests_per_minute, kind=quota)
+        self.balance = Decimal(credits)
+        self.picture_base = picture_base
+        self.epoch = 0.0
+        self.ledger: list[Charge] = []
+        self.requests: list[RequestRecord] = []
+        self.avatars: dict[str, FakeAvatar] = {avatar.id: avatar for avatar in catalogue()}
+        self.looks: dict[str, FakeLook] = {
+            look.id: look for avatar in self.avatars.values() for look in avatar.looks
+        }
+        self._retry_after = retry_after
+        self._list_pending = list_pending
+        self._date = (-1, "")
+
+    @property
+    def credits_spent(self) -> Decimal:
+        """What all accepted requests cost together, in credits."""
+        return sum((charge.credits for charge in self.ledger), Decimal(0))
+
+    def hold(self, now: float) -> None:
+        """From now on no look settles of itself."""
+        self.generation.hold(now)
+
+    def release(self, now: float) -> None:
+        """Looks settle of themselves again; those that would have meanwhile do so now."""
+        self.generation.release(self.looks.values(), now)
+
+    def settle(self, ref: HasRef | str, ending: Ending, now: float) -> None:
+        """End a look by hand: "ready" or "failed" ("pending" undoes it). Raises KeyError if it is unknown."""
+        self.generation.settle(self.look(ref), ending, now)
+
+    def look(self, ref: HasRef | str) -> FakeLook:
+        """The look of this ref (or of its text, or of a bare look id). Raises KeyError."""
+        named = ref if isinstance(ref, str) else str(ref.ref)
+        return self.looks[named.rpartition(":")[2]]
+
+    def done_at(self, ref: HasRef | str) -> float | None:
+        """When the look is (or will be) done, in seconds; None while only a hand can settle it."""
+        done = self.look(ref).done_at
+        return None if done == float("inf") else done
+
+    def picture_url(self, look: FakeLook) -> str:
+        """Where the look's picture is."""
+        return f"{self.picture_base}/{look.id}.jpg"
+
+    def receive(self, call: Call, now: float, fault: Fault | None = None) -> Exchange:
+        """Take a request in, meet ``fault`` with it, and note it in ``requests``.
+
+        Whoever drives the space asks ``faults.take(endpoint)`` for the fault before.
+        """
+        endpoint, _ = route(call.method, call.path)
+        answer = self.answer(call, now) if fault is None or fault.charges else None
+        if fault is not None:
+            answer = fault.spoil(answer, self._quota_headers(now), self.epoch + now)
+        silent = fault is not None and fault.silent
+        record = RequestRecord(
+            endpoint=endpoint.value if endpoint else "unknown",
+            at=now,
+            status=None if silent or answer is None else answer.status,
+            path="/" + call.path.strip("/"),
+            params=dict(call.params),
+            body=call.body,
+            authorized=call.authorization is not None,
+            fault=fault.name if fault else None,
+        )
+        self.requests.append(record)
+        return Exchange(answer, fault, record)
+
+    def answer(self, call: Call, now: float) -> Answer:
+        """What the API answers, without faults: status, headers and encoded body."""
+        if call.authorization != f"Bearer {self.api_key}":
+            return self._sealed(refusal(401, "Invalid API key", "invalid_api_key"), now, quota=False)
+        if not self.window.take(now):
+            return self._sealed(refusal(429, "Rate limit exceeded", "rate_limit_exceeded"), now)
+        endpoint, ids = route(call.method, call.path)
+        match endpoint:
+            case Endpoint.CREATE:
+                return self._sealed(self._create(call.body, now), now)
+            case Endpoint.EDIT:
+                return self._sealed(self._edit(call.body, now), now)
+            case Endpoint.STATUS:
+                return self._sealed(self._status(call.params, now), now)
+            case Endpoint.AVATAR:
+                return self._sealed(self._avatar(ids[0], now), now)
+            case Endpoint.LOOK:
+                return self._sealed(self._look(ids[0], ids[1], now), now)
+            case Endpoint.LIST:
+                return self._sealed(self._list(call.params, now), now)
+        return self._sealed(_NOT_FOUND, now)
+
+    def _create(self, body: Any, now: float) -> Refusal | tuple[int, Any]:
+        if wrong := check_create(body):
+            return wrong
+        price = price_of(body, edit=False)
+        if price > self.balance:
+            return refusal(402, "Insufficient credits", "INSUFFICIENT_CREDITS")
+        avatar_id = self._new_id("avtr", self.avatars)
+        traits = traits_of(avatar_id)
+        avatar = FakeAvatar(avatar_id, body.get("name") or traits["name"], traits, created_at=now)
+        self.avatars[avatar_id] = avatar
+        look = self._new_look(avatar, body, now)
+        if "prompt" in body:
+            self.generation.start(look, body, now)
+        else:
+            self.generation.watch(look)
+        return self._charged(price, look, body, "create")
+
+    def _edit(self, body: Any, now: float) -> Refusal | tuple[int, Any]:
+        if wrong := check_edit(body):
+            return wrong
+        source = self._found(body["avatar_id"], body["look_id"])
+        if isinstance(source, Refusal):
+            return source
+        if self.generation.word(source, now) != "ready":
+            return refusal(400, "The source look has no image", "NO_IMAGE_AVAILABLE")
+        price = price_of(body, edit=True)
+        if price > self.balance:
+            return refusal(402, "Insufficient credits", "INSUFFICIENT_CREDITS")
+        look = self._new_look(source.avatar, body, now, source)
+        self.generation.start(look, body, now)
+        return self._charged(price, look, body, "edit")
+
+    def _status(self, params: Mapping[str, str], now: float) -> Refusal | tuple[int, Any]:
+        for field, code in (("avatar_id", "MISSING_AVATAR_ID"), ("look_id", "MISSING_LOOK_ID")):
+            if not params.get(field):
+                return refusal(400, f"{field} is required", code)
+        look = self._found(params["avatar_id"], params["look_id"])
+        if isinstance(look, Refusal):
+            return look
+        return 200, status_body(look, self.generation.word(look, now), self.picture_url(look))
+
+    def _avatar(self, avatar_id: str, now: float) -> Refusal | tuple[int, Any]:
+        avatar = self.avatars.get(avatar_id)
+        if avatar is None:
+            return refusal(404, "Avatar not found")
+        word = self.generation.word
+        base = self.picture_base
+        looks = [group_look(look, word(look, now), f"{base}/{look.id}.jpg") for look in avatar.looks]
+        ready = next((look for look in avatar.looks if word(look, now) == "ready"), None)
+        return 200, group_body(avatar, looks, self.picture_url(ready) if ready else None, self.epoch)
+
+    def _look(self, avatar_id: str, look_id: str, now: float) -> Refusal | tuple[int, Any]:
+        look = self._found(avatar_id, look_id)
+        if isinstance(look, Refusal):
+            return look
+        return 200, look_body(look, self.generation.word(look, now), self.picture_url(look))
+
+    def _list(self, params: Mapping[str, str], now: float) -> Refusal | tuple[int, Any]:
+        public = params.get("onlyPublic", "false")
+        if public not in ("true", "false"):
+            return invalid("onlyPublic", "onlyPublic must be true or false")
+        own = [avatar for avatar in self.avatars.values() if not avatar.public]
+        shown = [] if public == "true" else own
+        shown += [avatar for avatar in self.avatars.values() if avatar.public]
+        entries = []
+        for look in (look for avatar in shown for look in avatar.looks):
+            word = self.generation.word(look, now)
+            if word == "ready" or self._list_pending:
+                entries.append(look_body(look, word, self.picture_url(look)))
+        return 200, listing(entries, params)
+
+    def _found(self, avatar_id: str, look_id: str) -> FakeLook | Refusal:
+        if avatar_id not in self.avatars:
+            return refusal(404, "Avatar not found")
+        look = self.looks.get(look_id)
+        return look if look and look.avatar.id == avatar_id else refusal(404, "Look not found")
+
+    def _new_look(
+        self, avatar: FakeAvatar, body: Mapping[str, Any], now: float, source: FakeLook | None = None
+    ) -> FakeLook:
+        look = FakeLook(
+            id=self._new_id("look", self.looks),
+            avatar=avatar,
+            name=f"{avatar.name} {len(avatar.looks) + 1}",
+            place=body.get("place") or (source.place if source else "studio"),
+            style=body.get("style") or ("raw" if source else "iphone"),
+            format=body.get("format") or (source.format if source else "vertical"),
+            resolution=body.get("resolution") or "2K",
+            prompt=body.get("prompt"),
+            created_at=now,
+            done_at=now,
+            by_hand="prompt" not in body,
+            webhook_url=body.get("webhook_url"),
+        )
+        avatar.looks.append(look)
+        self.looks[look.id] = look
+        return look
+
+    def _charged(
+        self, price: Decimal, look: FakeLook, body: Mapping[str, Any], endpoint: str
+    ) -> tuple[int, Any]:
+        self.balance -= price
+        self.ledger.append(Charge(price, look.avatar.id, look.id, {**body, "endpoint": endpoint}))
+        return 201, {"avatar_id": look.avatar.id, "look_id": look.id}
+
+    def _new_id(self, prefix: str, taken: Mapping[str, object]) -> str:
+        while True:
+            new = f"{prefix}_{self._ids.getrandbits(48):012x}"
+            if new not in taken:
+                return new
+
+    def _sealed(self, result: Refusal | tuple[int, Any], now: float, *, quota: bool = True) -> Answer:
+        status, body = result
+        headers = {"Content-Type": "application/json; charset=utf-8", "Date": self._date_text(now)}
+        if quota:
+            headers.update(self._quota_headers(now))
+            if status == 429 and self._retry_after:
+                headers["Retry-After"] = str(max(1, ceil(self.window.resets_at(now) - now)))
+        return Answer(status, headers, body if isinstance(body, bytes) else encode(body))
+
+    def _quota_headers(self, now: float) -> dict[str, str]:
+        if self.window.limit is None:
+            return {}
+        return {
+            "X-RateLimit-Limit": str(self.window.limit),
+            "X-RateLimit-Remaining": str(self.window.remaining(now)),
+            "X-RateLimit-Reset": str(ceil(self.epoch + self.window.resets_at(now))),
+        }
+
+    def _date_text(self, now: float) -> str:
+        second = int(self.epoch + now)
+        if self._date[0] != second:
+            self._date = (second, formatdate(second, usegmt=True))
+        return self._date[1]

@@ -1,0 +1,20 @@
+"""The hub as a route of an aiohttp application."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from aiohttp import web
+
+if TYPE_CHECKING:
+    from .hub import WebhookHub
+
+
+def routes(hub: WebhookHub, path: str) -> list[web.RouteDef]:
+    """One route for POST at ``path`` and a token; aiohttp itself answers all else with 404 and 405."""
+
+    async def receive(request: web.Request) -> web.Response:
+        status = await hub.handle_stream(request.match_info["token"], request.content.iter_any())
+        return web.Response(status=status)
+
+    return [web.post(path + "/{token}", receive)]

@@ -1,0 +1,43 @@
+"""What all tests share: the virtual clock by marker, and mocked answers of aiohttp."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterator, Mapping
+from types import SimpleNamespace
+from typing import Any
+
+import aiohttp
+import pytest
+from aioresponses import aioresponses
+
+from hoox_async.testing import VirtualTimeLoop
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "virtual_time: run the test on a VirtualTimeLoop, whose clock jumps")
+
+
+def pytest_asyncio_loop_factories(
+    config: pytest.Config, item: pytest.Item
+) -> Mapping[str, Callable[[], asyncio.AbstractEventLoop]]:
+    if item.get_closest_marker("virtual_time"):
+        return {"virtual": VirtualTimeLoop}
+    return {"real": asyncio.new_event_loop}
+
+
+class _MockedResponse(aiohttp.ClientResponse):
+    """aiohttp 3.14 wants a stream_writer; aioresponses 0.7.9 gives none."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        kwargs.setdefault("stream_writer", SimpleNamespace(output_size=0))
+        super().__init__(*args, **kwargs)
+
+
+@pytest.fixture
+def mocked_api(monkeypatch: pytest.MonkeyPatch) -> Iterator[aioresponses]:
+    """Answers that aiohttp gives without a connection; an URL that is not mocked is refused."""
+    if tuple(int(part) for part in aiohttp.__version__.split(".")[:2]) >= (3, 14):
+        monkeypatch.setattr("aioresponses.core.ClientResponse", _MockedResponse)
+    with aioresponses() as mocked:
+        yield mocked

@@ -1,0 +1,444 @@
+"""The quota's accounting: strict in any minute, even, and fair to others who use the same workspace."""
+
+from __future__ import annotations
+
+import heapq
+import math
+import random
+from collections import deque
+from collections.abc import Callable, Iterable
+from itertools import pairwise
+from typing import Any, Protocol
+
+import attrs
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from hoox_async._core.models import ServerQuota
+from hoox_async._core.quota import MARGIN, Window
+
+GAP = 60.05 / 100
+
+
+def send(window: Window, count: int, now: float = 0.0, answer: ServerQuota | None = None) -> list[float]:
+    """Send paid requests one after the other, each as early as allowed; the times at which they went."""
+    times = []
+    for _ in range(count):
+        now = window.earliest(now)
+        window.stamp(window.take(now), now)
+        times.append(now)
+        if answer is not None:
+            window.observe(now, answer, now)
+    return times
+
+
+def most_in_a_minute(intervals: Iterable[tuple[float, float]]) -> int:
+    """The most requests that a server can have counted in any 60 s, each at some time in its interval."""
+    edges = sorted(intervals)
+    return max(sum(last > first - 60.0 for start, last in edges if start <= first) for first, _ in edges)
+
+
+class Server(Protocol):
+    def hit(self, now: float) -> tuple[bool, ServerQuota]: ...
+
+
+class SlidingServer:
+    """Counts the last 60 s, and resets when the oldest request (or, all of them) will have left."""
+
+    def __init__(self, limit: int = 100, *, oldest: bool = True) -> None:
+        self.limit = limit
+        self.oldest = oldest
+        self.log: deque[float] = deque()
+
+    def hit(self, now: float) -> tuple[bool, ServerQuota]:
+        while self.log and self.log[0] <= now - 60.0:
+            self.log.popleft()
+        accepted = len(self.log) < self.limit
+        if accepted:
+            self.log.append(now)
+        reset = self.log[0 if self.oldest else -1] + 60.0
+        return accepted, ServerQuota(self.limit, self.limit - len(self.log), math.ceil(reset - now))
+
+
+class FixedServer:
+    """Counts minute by minute."""
+
+    def __init__(self, limit: int = 100) -> None:
+        self.limit = limit
+        self.minute = -1.0
+        self.count = 0
+
+    def hit(self, now: float) -> tuple[bool, ServerQuota]:
+        minute = (now + 43.0) // 60.0
+        if minute != self.minute:
+            self.minute, self.count = minute, 0
+        accepted = self.count < self.limit
+        self.count += accepted
+        reset = math.ceil((minute + 1) * 60.0 - 43.0 - now)
+        return accepted, ServerQuota(self.limit, self.limit - self.count, reset)
+
+
+@attrs.define
+class Run:
+    accepted: list[float] = attrs.field(factory=list)
+    refused: int = 0
+    others: int = 0
+
+    def share(self, start: float, end: float) -> float:
+        """Our accepted requests in that time, over those that the others left of 100 a minute."""
+        mine = sum(start <= at < end for at in self.accepted)
+        return mine / ((end - start) / 60.0 * 100.0 - self.others)
+
+
+def simulate(
+    server: Server, others: list[float], *, seconds: float, latency: Callable[[], float], reads: bool = False
+) -> Run:
+    """Use all the quota that we can get, beside other requests at the given times."""
+    window, run, now = Window(100), Run(), 0.0
+    events: list[tuple[float, int, str, Any]] = [(at, n, "other", None) for n, at in enumerate(others)]
+    heapq.heapify(events)
+
+    def later(what: str, data: Any) -> None:
+        heapq.heappush(events, (now + latency() / 2, len(events) + 10**6, what, data))
+
+    while now < seconds:
+        free_at = window.earliest(now)
+        if free_at <= now:
+            slot = window.take(now)
+            window.read(slot, now) if reads else window.stamp(slot, now)
+            later("arrives", (slot, now))
+        elif events and events[0][0] <= free_at:
+            now, _, what, data = heapq.heappop(events)
+            if what == "other":
+                run.others += server.hit(now)[0]
+            elif what == "arrives":
+                later("answered", (*data, *server.hit(now)))
+            else:
+                slot, sent_at, accepted, quota = data
+                if reads:
+                    window.end(slot, now)
+                window.observe(now, quota, sent_at)
+                if accepted:
+                    run.accepted.append(now)
+                else:
+                    run.refused += 1
+                    window.pause(now, None)
+        else:
+            now = free_at
+    return run
+
+
+def steady(per_minute: float, until: float) -> list[float]:
+    return [n * 60.0 / per_minute for n in range(int(until * per_minute / 60.0))]
+
+
+def at_random(per_minute: float, until: float, seed: int) -> list[float]:
+    dice, times = random.Random(seed), [0.0]
+    while times[-1] < until:
+        times.append(times[-1] + dice.expovariate(per_minute / 60.0))
+    return times[:-1]
+
+
+def test_a_stream_runs_at_the_limit() -> None:
+    """A thousand requests take 0.6 s each, to a part in five hundred."""
+    times = send(Window(100), 1000)
+    assert times[-1] <= 0.6 * 999 * 1.002
+    assert most_in_a_minute((at, at) for at in times) == 100
+
+
+def test_a_minute_is_not_spent_in_its_first_second() -> None:
+    """A small burst goes at once, the rest evenly; the burst leaves no hole a minute later."""
+    times = send(Window(100), 400)
+    assert sum(at < 1.0 for at in times) <= 12
+    assert 8 <= sum(at == 0.0 for at in times) <= 10
+    assert max(after - before for before, after in pairwise(times)) <= 1.2 * GAP
+
+
+def test_a_burst_is_regained_by_waiting() -> None:
+    """After some idle seconds a few requests go at once again, never more than the burst."""
+    window = Window(100)
+    send(window, 20)
+    assert 8 <= sum(at == 100.0 for at in send(window, 20, now=100.0)) <= 10
+
+
+def test_a_paid_request_counts_from_its_stamp() -> None:
+    """A slot that was long in hand is counted from when the headers went out, 60.05 s on."""
+    window = Window(1)
+    slot = window.take(0.0)
+    assert window.earliest(50.0) == math.inf
+    window.stamp(slot, 50.0)
+    assert window.earliest(50.0) == pytest.approx(110.05)
+
+
+def test_a_read_counts_until_a_minute_after_its_end() -> None:
+    """While a read is in the air nobody knows when the server counted it."""
+    window = Window(1)
+    slot = window.take(0.0)
+    window.read(slot, 0.0)
+    assert window.earliest(100.0) == math.inf
+    window.end(slot, 30.0)
+    assert window.earliest(30.0) == pytest.approx(90.05)
+
+
+@pytest.mark.parametrize("reading", [False, True])
+def test_a_slot_given_back_counts_nothing(reading: bool) -> None:
+    """Neither the window nor the pace remembers a slot that was not used."""
+    window = Window(1)
+    slot = window.take(5.0)
+    if reading:
+        window.read(slot, 5.0)
+    window.give_back(slot)
+    assert window.earliest(5.0) == 5.0
+    assert window.snapshot(5.0).remaining == 1
+
+
+def test_the_sends_of_an_earlier_process_count() -> None:
+    """After a restart the last minute's requests are ours: no second minute's quota in one minute."""
+    window = Window(100)
+    window.restore(0.0, [1.0 + n * 0.5 for n in range(100)] + [61.0, 5000.0])
+    assert window.snapshot(0.0).remaining == 0
+    assert window.earliest(0.0) == pytest.approx(60.05 - 50.5)
+    times = send(window, 150)
+    assert most_in_a_minute([(-1.0 - n * 0.5,) * 2 for n in range(100)] + [(at, at) for at in times]) == 100
+
+
+def test_sends_from_the_future_are_held_for_a_minute_at_most() -> None:
+    """A wall clock that was set back does not lock the workspace."""
+    window = Window(2)
+    window.restore(0.0, [-86400.0, -5.0])
+    assert window.earliest(0.0) == pytest.approx(60.05)
+
+
+def test_a_smaller_limit_of_the_server_is_adopted() -> None:
+    """Where the server says 60 a minute, 60 a minute it is; a larger one does not overrule the user."""
+    window = Window(100)
+    window.observe(0.0, ServerQuota(limit=60, remaining=60, resets_in=60))
+    times = send(window, 300)
+    assert window.limit == 60
+    assert most_in_a_minute((at, at) for at in times) == 60
+    window.observe(times[-1], ServerQuota(limit=1000, remaining=1000, resets_in=60))
+    assert window.limit == 100
+
+
+@pytest.mark.parametrize(
+    "nonsense",
+    [
+        ServerQuota(None, None, None),
+        ServerQuota(0, 0, 0),
+        ServerQuota(-5, -5, -5),
+        ServerQuota(10**9, 95, 30),
+        ServerQuota(10**4, 10**4, 30),
+        ServerQuota(100, -3, 30),
+        ServerQuota(100, 500, 30),
+        ServerQuota(100, 100, -1e9),
+        ServerQuota(100, 100, 1e12),
+        ServerQuota(100, None, 30),
+        ServerQuota(None, 50, 30),
+        ServerQuota(100, 100, math.nan),
+        ServerQuota(100, 100, math.inf),
+    ],
+    ids=str,
+)
+def test_headers_without_sense_neither_stall_nor_flood(nonsense: ServerQuota) -> None:
+    """Whatever nonsense each answer says, the stream runs evenly at the limit."""
+    times = send(Window(100), 300, answer=nonsense)
+    assert times[-1] <= 0.6 * 300
+    assert most_in_a_minute((at, at) for at in times) <= 100
+
+
+@pytest.mark.parametrize("resets_in", [None, -1e9, 0.0, 30.0, 1e9])
+def test_a_server_that_always_says_nothing_is_left_is_still_asked(resets_in: float | None) -> None:
+    """Remaining 0 slows down to a trickle, and never to nothing."""
+    times = send(Window(100), 30, answer=ServerQuota(100, 0, resets_in))
+    assert max(after - before for before, after in pairwise(times)) <= 61.0
+    assert most_in_a_minute((at, at) for at in times) <= 20
+
+
+def test_a_quota_spent_by_others_is_waited_for_until_its_reset() -> None:
+    """Remaining 0 at the first answer: nothing goes before the reset, and it goes on soon after it."""
+    window = Window(100)
+    slot = window.take(0.0)
+    window.stamp(slot, 0.0)
+    window.observe(0.2, ServerQuota(100, 0, 25.0), 0.0)
+    assert 25.2 <= window.earliest(0.2) <= 26.2
+    window.observe(1.0, ServerQuota(100, 40, 24.0), 0.5)
+    assert window.earliest(1.0) < 5.0
+
+
+def test_our_own_use_is_not_taken_for_others() -> None:
+    """Remaining 0 because of ourselves is no reason to wait for the reset: the stream stays even."""
+    dice = random.Random(5)
+    run = simulate(SlidingServer(), [], seconds=600.0, latency=lambda: 0.3)
+    assert run.refused == 0
+    assert run.share(0.0, 600.0) >= 0.998
+    late = simulate(FixedServer(), [], seconds=600.0, latency=lambda: dice.uniform(0.1, 0.5))
+    assert late.share(0.0, 600.0) >= 0.99
+
+
+def test_reads_use_the_quota_but_for_their_time_in_the_air() -> None:
+    """A read holds its slot from its sending to a minute after its end: 0.5 % at 0.3 s each."""
+    run = simulate(SlidingServer(), [], seconds=600.0, latency=lambda: 0.3, reads=True)
+    assert run.refused == 0
+    assert run.share(0.0, 600.0) >= 0.99
+
+
+@pytest.mark.parametrize("kind", ["sliding", "fixed"])
+@pytest.mark.parametrize("use", ["steady", "random"])
+@pytest.mark.parametrize("seed", [1, 2, 3])
+def test_another_client_at_forty_per_cent(kind: str, use: str, seed: int) -> None:
+    """At most 2 % of our requests are refused, and we get at least 1/1.15 of what the other leaves."""
+    others = steady(40, 900) if use == "steady" else at_random(40, 900, seed)
+    server: Server = SlidingServer() if kind == "sliding" else FixedServer()
+    dice = random.Random(seed)
+    run = simulate(server, others, seconds=900.0, latency=lambda: dice.uniform(0.1, 0.5))
+    assert run.refused <= 0.02 * len(run.accepted)
+    assert run.share(0.0, 900.0) >= 1 / 1.15
+
+
+def test_a_server_that_resets_as_a_whole_costs_no_refusals() -> None:
+    """Also where the reset is when all is free again, a steady other client leaves us our part."""
+    run = simulate(SlidingServer(oldest=False), steady(40, 900), seconds=900.0, latency=lambda: 0.3)
+    assert run.refused <= 1
+    assert run.share(0.0, 900.0) >= 1 / 1.15
+
+
+@pytest.mark.parametrize(("server", "within"), [(SlidingServer, 65.0), (FixedServer, 125.0)])
+def test_we_recover_when_the_other_client_stops(server: Callable[[], Server], within: float) -> None:
+    """A minute after the other's last request (two, where whole minutes are counted) we are at the limit."""
+    run = simulate(server(), steady(40, 300), seconds=900.0, latency=lambda: 0.3)
+    run.others = 0
+    assert run.share(300.0 + within, 900.0) >= 0.97
+
+
+def test_a_refusal_pauses_for_what_the_server_says() -> None:
+    """Retry-After, else the reset, else a minute; never an endless pause, and all requests wait."""
+    for said, resets_in, expected in [(7.0, 30.0, 7.0), (None, 30.0, 30.0), (None, None, 60.0),
+                                      (None, -50.0, 60.0), (None, 1e9, 60.0), (1e12, None, 3600.0),
+                                      (math.nan, None, 60.0), (0.0, None, 1.0)]:  # fmt: skip
+        window = Window(100)
+        window.observe(10.0, ServerQuota(100, 0, resets_in))
+        assert window.pause(10.0, said) == pytest.approx(expected)
+        assert window.earliest(10.0) >= 10.0 + expected
+
+
+def test_refusals_right_after_a_pause_wait_longer_each_time() -> None:
+    """A reset that is always a moment away does not make us knock every second."""
+    window, now, pauses = Window(100), 0.0, []
+    for _ in range(8):
+        pauses.append(window.pause(now, 0.0))
+        window.pause(now + 0.1, 0.0)  # another one of the same burst: no further step
+        now = window.paused_until
+    assert pauses == pytest.approx([1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 60.0, 60.0])
+    window.observe(now, ServerQuota(100, 50, 30.0))
+    assert window.pause(now + 1.0, 0.0) == 1.0
+
+
+def test_a_shorter_pause_does_not_end_a_longer_one() -> None:
+    """The longest of several refusals counts."""
+    window = Window(100)
+    window.pause(0.0, 30.0)
+    window.pause(1.0, 2.0)
+    assert window.paused_until == 30.0
+
+
+def test_arrivals_that_jitter_cost_a_few_refusals_only() -> None:
+    """Where requests take more or less long to arrive than 50 ms, the margin grows until none is refused."""
+    dice = random.Random(3)
+    run = simulate(SlidingServer(), [], seconds=1800.0, latency=lambda: dice.uniform(0.2, 0.6))
+    assert 1 <= run.refused <= 5
+    assert run.share(0.0, 1800.0) >= 0.98
+
+
+def test_the_snapshot_counts_down_and_up_again() -> None:
+    """What is left, and when all of it is free again."""
+    window = Window(100)
+    assert (window.snapshot(0.0).remaining, window.snapshot(0.0).resets_at) == (100, 0.0)
+    send(window, 5)
+    assert (window.snapshot(0.0).remaining, window.snapshot(0.0).resets_at) == (95, 60.0 + MARGIN)
+    window.observe(0.5, ServerQuota(100, 60, 30.0), 0.0)
+    assert window.snapshot(0.5).remaining == 60
+    assert window.snapshot(61.0).remaining == 100
+
+
+def test_what_is_foreseen_is_what_comes() -> None:
+    """The time told to one who lets n others go first is about the time at which the slot comes."""
+    window = Window(100)
+    foreseen = [window.expect(0.0, ahead) for ahead in range(250)]
+    times = send(window, 250)
+    assert foreseen == sorted(foreseen)
+    assert max(abs(told - came) for told, came in zip(foreseen, times, strict=True)) <= 8.0
+    window = Window(1)
+    window.take(0.0)
+    assert math.isfinite(window.expect(0.0, 3))
+
+
+ACTIONS = st.lists(
+    st.tuples(
+        st.sampled_from(["paid", "paid", "read", "give back", "end", "wait", "headers", "pause"]),
+        st.floats(0.0, 1.0),
+        st.floats(0.0, 1.0),
+    ),
+    max_size=250,
+)
+
+
+@settings(deadline=None, max_examples=150)
+@given(actions=ACTIONS, limit=st.sampled_from([1, 3, 7, 20]))
+def test_never_more_than_the_limit_in_any_minute(actions: list[tuple[str, float, float]], limit: int) -> None:
+    """Whatever comes in whatever order, no server can count more than the limit in any 60 s."""
+    window, now = Window(limit), 0.0
+    intervals: list[tuple[float, float]] = []
+    hand: list[tuple[int, float]] = []
+    for what, x, y in actions:
+        if what in ("paid", "read", "give back"):
+            at = window.earliest(now)
+            if math.isinf(at):
+                continue
+            now = at
+            slot = window.take(now)
+            if what == "read":
+                window.read(slot, now)
+                hand.append((slot, now))
+            elif what == "give back":
+                window.give_back(slot)
+            else:
+                now += 5.0 * x * x  # a slow connection: stamped later than taken
+                window.stamp(slot, now)
+                intervals.append((now, now))
+        elif what == "end" and hand:
+            slot, start = hand.pop(int(x * (len(hand) - 1)))
+            window.end(slot, now)
+            intervals.append((start, now))
+        elif what == "wait":
+            now += 100.0 * x * y
+        elif what == "headers":
+            window.observe(now, ServerQuota(int(40 * x), int(40 * y), 200.0 * (x - y)))
+        else:
+            window.pause(now, None if x < 0.5 else 90.0 * y)
+    intervals += [(start, now) for _, start in hand]
+    assert not intervals or most_in_a_minute(intervals) <= limit
+
+
+@settings(deadline=None, max_examples=150)
+@given(
+    answers=st.lists(
+        st.builds(
+            ServerQuota,
+            st.none() | st.integers(-5, 300),
+            st.none() | st.integers(-5, 300),
+            st.none() | st.floats(allow_nan=True),
+        ),
+        min_size=1,
+        max_size=60,
+    )
+)
+def test_no_headers_stall_for_more_than_a_minute(answers: list[ServerQuota]) -> None:
+    """Whatever answers say, the next slot comes within a minute and a little."""
+    window, now = Window(100), 0.0
+    for answer in answers:
+        at = window.earliest(now)
+        assert at <= now + 61.0
+        now = at
+        window.stamp(window.take(now), now)
+        window.observe(now, answer, now)

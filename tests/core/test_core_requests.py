@@ -1,0 +1,341 @@
+"""The three requests: what they cost, and every check that they make when made."""
+
+from __future__ import annotations
+
+import pathlib
+from collections.abc import Callable
+from decimal import Decimal
+from typing import Any
+
+import attrs
+import pytest
+
+from hoox_async._core.models import Look, LookRef, LookStatus
+from hoox_async._core.requests import (
+    Format,
+    HasRef,
+    ImageAvatar,
+    LookEdit,
+    PromptAvatar,
+    Request,
+    Resolution,
+    Style,
+)
+from hoox_async.errors import InvalidRequest
+
+REF = LookRef("avtr_abc", "look_123")
+URL = "https://x.example/1.jpg"
+
+Make = Callable[..., Request]
+
+
+def prompt(**fields: Any) -> PromptAvatar:
+    return PromptAvatar(**{"prompt": "a", **fields})
+
+
+def images(**fields: Any) -> ImageAvatar:
+    return ImageAvatar(**{"image_urls": [URL], **fields})
+
+
+def edit(**fields: Any) -> LookEdit:
+    return LookEdit(**{"source": REF, "prompt": "a", **fields})
+
+
+def refused(make: Make, field: str, value: Any) -> InvalidRequest:
+    """The error of a request made with this value."""
+    with pytest.raises(InvalidRequest) as caught:
+        make(**{field: value})
+    return caught.value
+
+
+# --- prices -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("request_", "credits"),
+    [
+        (prompt(), "2"),
+        (prompt(resolution="1K"), "2"),
+        (prompt(resolution="2K"), "2"),
+        (prompt(resolution="4K"), "4"),
+        (images(), "0"),
+        (edit(), "2"),
+        (edit(resolution="1K"), "2"),
+        (edit(resolution="4K"), "4"),
+        (edit(upscale=True), "3.5"),
+        (edit(resolution="4K", upscale=True), "5.5"),
+    ],
+)
+def test_prices(request_: Request, credits: str) -> None:
+    """The vendor's price list, in exact decimals."""
+    assert request_.credits == Decimal(credits)
+    assert isinstance(request_.credits, Decimal)
+
+
+# --- what is taken ----------------------------------------------------------------------------
+
+
+def test_defaults() -> None:
+    """The API's defaults are spelled out for a new avatar and left to the API for an edit."""
+    new, changed = PromptAvatar("a"), LookEdit(REF, "a")
+    assert (new.style, new.format, new.resolution) == (Style.IPHONE, Format.VERTICAL, Resolution.TWO_K)
+    assert (changed.style, changed.format, changed.resolution) == (None, None, Resolution.TWO_K)
+    assert (changed.upscale, changed.images, new.element_images) == (False, (), ())
+    assert (new.name, new.place, new.webhook_url, new.metadata, new.extra) == (None, None, None, {}, {})
+
+
+def test_plain_text_becomes_an_enum() -> None:
+    """A style as text and as Style are the same request."""
+    request = PromptAvatar("a", style="podcast", format="horizontal", resolution="4K")
+    assert request == PromptAvatar(
+        "a", style=Style.PODCAST, format=Format.HORIZONTAL, resolution=Resolution.FOUR_K
+    )
+    assert type(request.style) is Style
+
+
+def test_one_url_given_bare_is_one_url() -> None:
+    """A string is no list of letters."""
+    assert ImageAvatar(URL).image_urls == (URL,)
+    assert PromptAvatar("a", element_images=URL).element_images == (URL,)
+    assert LookEdit(REF, "a", images=iter([URL])).images == (URL,)
+
+
+def test_a_source_is_anything_with_a_ref() -> None:
+    """A ref, a look, a job or an outcome; or the key of another item."""
+
+    class Job:
+        ref = REF
+
+    look = Look(REF, LookStatus.READY)
+    assert isinstance(look, HasRef)
+    for source in (REF, look, Job()):
+        assert LookEdit(source, "a").source == REF
+    assert LookEdit("alex/1", "a").source == "alex/1"
+
+
+def test_what_is_given_can_change_without_changing_the_request() -> None:
+    """A request is checked once, when made: the caller's own dicts and lists are copied."""
+    metadata, extra, urls = {"a": "1"}, {"seed": 1}, [URL]
+    request = PromptAvatar("a", metadata=metadata, extra=extra, element_images=urls)
+    metadata["b"], extra["c"] = "2", 2
+    urls.append("nonsense")
+    assert (request.metadata, request.extra, request.element_images) == ({"a": "1"}, {"seed": 1}, (URL,))
+    with pytest.raises(attrs.exceptions.FrozenInstanceError):
+        request.prompt = "b"  # type: ignore[misc]
+
+
+def test_the_webhook_url_is_not_in_the_repr() -> None:
+    """Webhook URLs may hold secrets, and reprs go into logs."""
+    assert "hook.example" not in repr(prompt(webhook_url="https://hook.example/secret"))
+
+
+def test_extra_takes_any_json() -> None:
+    """All JSON values, nested."""
+    value: dict[str, Any] = {"a": [None, True, 1, 1.5, "x", {"b": []}]}
+    assert prompt(extra={"seed": value}).extra == {"seed": value}
+
+
+def test_requests_are_hashable() -> None:
+    """A request can be a key, whatever stands in its metadata and extra."""
+    assert len({prompt(extra={"a": [1]}), prompt(extra={"a": [1]}), edit(), images()}) == 3
+
+
+# --- what is refused --------------------------------------------------------------------------
+
+MAKERS = [prompt, images, edit]
+each = pytest.mark.parametrize("make", MAKERS)
+
+
+@pytest.mark.parametrize("make", [prompt, edit])
+@pytest.mark.parametrize("bad", ["", "  \n", None, 7, ["a"], b"a"])
+def test_a_prompt_is_text(make: Make, bad: Any) -> None:
+    """An empty prompt would be refused by the API, after a round trip."""
+    error = refused(make, "prompt", bad)
+    assert (error.field, error.value) == ("prompt", bad)
+    assert error.expected == "text that is not empty"
+
+
+@pytest.mark.parametrize("make", [prompt, images])
+@pytest.mark.parametrize("field", ["name", "place"])
+@pytest.mark.parametrize("bad", ["", " ", 7, ["a"]])
+def test_name_and_place_are_text_or_unset(make: Make, field: str, bad: Any) -> None:
+    """None is unset; an empty text is a mistake."""
+    error = refused(make, field, bad)
+    assert (error.field, error.value, error.expected) == (field, bad, "text that is not empty")
+
+
+@pytest.mark.parametrize("bad", ["cartoon", "", "IPHONE", "raw", Style.RAW, None, 7, ["iphone"]])
+def test_a_style_of_a_new_avatar(bad: Any) -> None:
+    """One of five; raw is for edits only."""
+    error = refused(prompt, "style", bad)
+    assert (error.field, error.value) == ("style", bad)
+    assert error.expected == "one of iphone, selfie, podcast, car, conference"
+
+
+@pytest.mark.parametrize("bad", ["cartoon", "", "RAW", 7])
+def test_a_style_of_an_edit(bad: Any) -> None:
+    """One of six, or unset."""
+    error = refused(edit, "style", bad)
+    assert (error.field, error.value) == ("style", bad)
+    assert error.expected == "one of iphone, selfie, podcast, car, conference, raw"
+    assert edit(style="raw").style is Style.RAW
+
+
+@pytest.mark.parametrize(("make", "bad"), [(prompt, None), (prompt, "square"), (edit, "9:16"), (edit, "")])
+def test_a_format(make: Make, bad: Any) -> None:
+    """vertical or horizontal; an edit may leave it open."""
+    error = refused(make, "format", bad)
+    assert (error.field, error.value, error.expected) == ("format", bad, "one of vertical, horizontal")
+
+
+@pytest.mark.parametrize("make", [prompt, edit])
+@pytest.mark.parametrize("bad", ["2k", "8K", "", None, 2])
+def test_a_resolution(make: Make, bad: Any) -> None:
+    """1K, 2K or 4K, and never unset: it makes the price."""
+    error = refused(make, "resolution", bad)
+    assert (error.field, error.value, error.expected) == ("resolution", bad, "one of 1K, 2K, 4K")
+
+
+@pytest.mark.parametrize("bad", [1, 0, "yes", None])
+def test_upscale_is_a_bool(bad: Any) -> None:
+    """It costs 1.5 credits: nothing that is merely true."""
+    error = refused(edit, "upscale", bad)
+    assert (error.field, error.value, error.expected) == ("upscale", bad, "True or False")
+
+
+LISTS = [(prompt, "element_images"), (images, "image_urls"), (edit, "images")]
+
+
+@pytest.mark.parametrize(("make", "field"), LISTS)
+@pytest.mark.parametrize(
+    "bad",
+    [
+        "photo.jpg",
+        "./photo.jpg",
+        "/home/me/photo.jpg",
+        "C:\\photo.jpg",
+        "file:///home/me/photo.jpg",
+        "data:image/png;base64,AAAA",
+        "ftp://x.example/1.jpg",
+        "https://",
+        "https:///1.jpg",
+        "http://[::1",
+        " https://x.example/1.jpg",
+        "https://x.example/1 2.jpg",
+        "",
+        None,
+        7,
+        b"https://x.example/1.jpg",
+        pathlib.PurePosixPath("photo.jpg"),
+    ],
+)
+def test_images_are_urls(make: Make, field: str, bad: Any) -> None:
+    """A local file given as image is told apart from a URL, and which of the images it was."""
+    error = refused(make, field, [URL, bad])
+    assert (error.field, error.value) == (f"{field}[1]", bad)
+    assert "URL" in error.expected
+    assert "no local files" in error.expected
+
+
+@pytest.mark.parametrize(("make", "field"), LISTS)
+@pytest.mark.parametrize("bad", [None, 7, pathlib.PurePosixPath("photo.jpg")])
+def test_images_are_a_list(make: Make, field: str, bad: Any) -> None:
+    """What is no list at all is named by the field that it was given for."""
+    error = refused(make, field, bad)
+    assert (error.field, error.value, error.expected) == (field, bad, "a list of http(s) URLs")
+
+
+def test_an_avatar_of_no_images() -> None:
+    """Without images there is nothing to build an avatar from."""
+    error = refused(images, "image_urls", ())
+    assert (error.field, error.value, error.expected) == ("image_urls", [], "at least one image URL")
+
+
+@each
+@pytest.mark.parametrize("bad", ["", "hook", "ftp://x.example", "https://", 7, "http://a b"])
+def test_a_webhook_url(make: Make, bad: Any) -> None:
+    """An http(s) URL, or unset."""
+    error = refused(make, "webhook_url", bad)
+    assert (error.field, error.value) == ("webhook_url", bad)
+    assert "http(s) URL" in error.expected
+
+
+@each
+@pytest.mark.parametrize("bad", [None, 7, "a", [("a", "b")], {"a": 1}, {1: "a"}, {"a": None}])
+def test_metadata_is_text_to_text(make: Make, bad: Any) -> None:
+    """It goes through stores and reports, which know nothing else."""
+    error = refused(make, "metadata", bad)
+    assert (error.field, error.value, error.expected) == ("metadata", bad, "a mapping of text to text")
+
+
+@each
+@pytest.mark.parametrize("bad", [None, 7, "a", [("a", "b")], {1: "a"}])
+def test_extra_is_a_mapping_of_names(make: Make, bad: Any) -> None:
+    """Names of the API's fields to values."""
+    error = refused(make, "extra", bad)
+    assert (error.field, error.value) == ("extra", bad)
+
+
+@pytest.mark.parametrize(
+    ("bad", "field", "value"),
+    [
+        ({"a": {1, 2}}, "extra.a", {1, 2}),
+        ({"a": [1, {"b": b"x"}]}, "extra.a[1].b", b"x"),
+        ({"a": float("inf")}, "extra.a", float("inf")),
+        ({"a": {"b": (1, Decimal(2))}}, "extra.a.b[1]", Decimal(2)),
+        ({"a": {"b": {1: 2}}}, "extra.a.b", 1),
+    ],
+)
+def test_extra_holds_json_only(bad: Any, field: str, value: Any) -> None:
+    """What JSON has no form for is named by its place."""
+    error = refused(prompt, "extra", bad)
+    assert (error.field, error.value) == (field, value)
+
+
+def test_extra_that_holds_itself() -> None:
+    """An endless value is an InvalidRequest, and no RecursionError."""
+    endless: dict[str, Any] = {}
+    endless["again"] = endless
+    with pytest.raises(InvalidRequest) as caught:
+        prompt(extra={"a": endless})
+    assert caught.value.field == "extra"
+
+
+@each
+def test_extra_can_not_smuggle_a_known_field(make: Any) -> None:
+    """A field that has an argument, or that would turn the request into another kind, is refused."""
+    kind = type(make())
+    assert "webhook_url" in kind.WIRE_FIELDS
+    for name in kind.WIRE_FIELDS:
+        error = refused(make, "extra", {name: "x"})
+        assert (error.field, error.value) == (f"extra.{name}", "x")
+
+
+def test_the_fields_that_extra_may_not_name() -> None:
+    """Pinned: a price-bearing field in extra would make our price wrong."""
+    assert {"resolution", "upscale", "prompt", "avatar_id", "look_id"} <= LookEdit.WIRE_FIELDS
+    assert {"resolution", "imageUrls", "images", "elementImages"} <= PromptAvatar.WIRE_FIELDS
+    assert {"prompt", "imageUrls", "images"} <= ImageAvatar.WIRE_FIELDS
+
+
+@pytest.mark.parametrize("bad", ["", "  ", None, 7, object(), Look])
+def test_a_source_that_is_none(bad: Any) -> None:
+    """Neither a ref, nor something with one, nor a key."""
+    error = refused(edit, "source", bad)
+    assert (error.field, error.value) == ("source", bad)
+    assert "key" in error.expected
+
+
+def test_a_source_whose_ref_is_missing() -> None:
+    """An outcome without a look is no source."""
+
+    class Outcome:
+        ref = None
+
+    assert refused(edit, "source", Outcome()).field == "source"
+
+
+def test_an_argument_that_does_not_exist() -> None:
+    """A misspelled field is a TypeError of Python's own, before anything is sent."""
+    with pytest.raises(TypeError):
+        PromptAvatar("a", elementImages=[URL])  # type: ignore[call-arg]

@@ -1,0 +1,114 @@
+"""The pictures of fake looks: real JPEGs of the right shape, the same each time."""
+
+from __future__ import annotations
+
+import sys
+from io import BytesIO
+from random import Random
+
+import aiohttp
+import pytest
+
+from hoox_async.errors import ConfigurationError
+from hoox_async.sandbox import Sandbox
+from hoox_async.sandbox._personas import traits_of
+from hoox_async.sandbox._values import FakeAvatar, FakeLook
+from hoox_async.sandbox.pictures import paint, require_pillow
+
+Image = pytest.importorskip("PIL.Image")
+STYLES = ["iphone", "selfie", "podcast", "car", "conference", "raw"]
+
+
+def look(
+    style: str = "iphone", format: str = "vertical", prompt: str | None = "x", seed: int = 0
+) -> FakeLook:
+    avatar_id = f"avtr_{seed}"
+    avatar = FakeAvatar(avatar_id, "Alex", traits_of(avatar_id), created_at=0.0)
+    return FakeLook(f"look_{seed}", avatar, "Alex 1", "office", style, format, "2K", prompt, 0.0, 0.0)
+
+
+@pytest.mark.parametrize(("format", "size"), [("vertical", (540, 960)), ("horizontal", (960, 540))])
+@pytest.mark.parametrize("style", STYLES)
+def test_a_picture_has_its_formats_shape(style: str, format: str, size: tuple[int, int]) -> None:
+    """9:16 or 16:9, a JPEG, and small."""
+    data = paint(look(style, format))
+    image = Image.open(BytesIO(data))
+    assert (image.format, image.size) == ("JPEG", size)
+    assert len(data) < 150_000
+
+
+def test_the_same_look_gives_the_same_picture() -> None:
+    """And another look of the same avatar another one."""
+    assert paint(look(seed=3)) == paint(look(seed=3))
+    assert paint(look(seed=3, style="car")) != paint(look(seed=3))
+
+
+def test_the_caption_shows_the_prompt() -> None:
+    """Only the lower part changes with the prompt."""
+    one, other = (
+        Image.open(BytesIO(paint(look(prompt=prompt)))).convert("L")
+        for prompt in ("warm light", "cold light")
+    )
+    upper, lower = (0, 0, 540, 600), (0, 820, 540, 960)
+    assert one.crop(upper).tobytes() == other.crop(upper).tobytes()
+    assert one.crop(lower).tobytes() != other.crop(lower).tobytes()
+
+
+@pytest.mark.parametrize("prompt", [None, "word " * 500, "x" * 3000, "日本語 🎬 مرحبا", "\x00\n\t"])
+def test_any_prompt_can_be_shown(prompt: str | None) -> None:
+    """None at all, too long, without spaces, in other scripts, or of control characters."""
+    assert paint(look(prompt=prompt))[:2] == b"\xff\xd8"
+
+
+def test_many_faces_can_be_painted() -> None:
+    """Every haircut, beard and pair of glasses."""
+    rng = Random(1)
+    pictures = {paint(look(rng.choice(STYLES), seed=seed)) for seed in range(16)}
+    assert len(pictures) == 16
+
+
+def test_without_pillow_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The error says what to install."""
+    monkeypatch.setitem(sys.modules, "PIL.Image", None)
+    with pytest.raises(ConfigurationError, match=r'pip install "hoox-async\[sandbox\]"'):
+        require_pillow()
+
+
+async def test_the_sandbox_serves_them_without_a_key() -> None:
+    """At the look's thumbnail URL, outside of the API, and it is seen whether a key came along."""
+    async with Sandbox() as sandbox, aiohttp.ClientSession() as http:
+        key = {"Authorization": f"Bearer {sandbox.api_key}"}
+        body = {"imageUrls": ["https://example.com/a.jpg"]}
+        async with http.post(sandbox.base_url + "/avatar/create", json=body, headers=key) as response:
+            ids = await response.json()
+        async with http.get(sandbox.base_url + "/avatar/status", params=ids, headers=key) as response:
+            url = (await response.json())["result"]["thumbnail_url"]
+        assert not url.startswith(sandbox.base_url)
+        pictures = []
+        for headers in ({}, key):
+            async with http.get(url, headers=headers) as response:
+                assert response.content_type == "image/jpeg"
+                pictures.append(await response.read())
+        assert pictures[0] == pictures[1]
+        seen = [record.authorized for record in sandbox.requests if record.endpoint == "picture"]
+        assert seen == [False, True]
+
+
+async def test_there_is_no_picture_of_what_is_not_ready() -> None:
+    """Neither of a pending look nor of none; without Pillow a picture is 501 and says why."""
+    async with Sandbox() as sandbox, aiohttp.ClientSession() as http:
+        sandbox.hold()
+        key = {"Authorization": f"Bearer {sandbox.api_key}"}
+        async with http.post(
+            sandbox.base_url + "/avatar/create", json={"prompt": "x"}, headers=key
+        ) as response:
+            pending = (await response.json())["look_id"]
+        for name in (pending, "look_x"):
+            async with http.get(f"{sandbox.space.picture_base}/{name}.jpg") as response:
+                assert response.status == 404
+        sandbox.settle(pending, "ready")
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setitem(sys.modules, "PIL.Image", None)
+            async with http.get(f"{sandbox.space.picture_base}/{pending}.jpg") as response:
+                assert response.status == 501
+                assert "hoox-async[sandbox]" in await response.text()

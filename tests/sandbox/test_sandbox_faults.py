@@ -1,0 +1,169 @@
+"""Faults: what the client sees, and whether the sandbox charged."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+from collections.abc import AsyncIterator
+from random import Random
+
+import aiohttp
+import pytest
+
+from hoox_async.errors import ConfigurationError
+from hoox_async.sandbox import Fault, Sandbox
+from hoox_async.sandbox.faults import FaultPlan
+
+
+class Bench:
+    """A sandbox, a client and one look to edit."""
+
+    def __init__(self, sandbox: Sandbox, http: aiohttp.ClientSession, ids: dict[str, str]) -> None:
+        self.sandbox = sandbox
+        self.http = http
+        self.ids = ids
+
+    async def edit(self) -> tuple[int, bytes]:
+        post = self.http.post("avatar/edit", json={**self.ids, "prompt": "x"}, allow_redirects=False)
+        async with asyncio.timeout(5), post as response:
+            return response.status, await response.read()
+
+    @property
+    def charged(self) -> int:
+        return len(self.sandbox.ledger) - 1
+
+
+@pytest.fixture
+async def bench() -> AsyncIterator[Bench]:
+    async with Sandbox() as sandbox:
+        headers = {"Authorization": f"Bearer {sandbox.api_key}"}
+        async with aiohttp.ClientSession(sandbox.base_url + "/", headers=headers) as http:
+            made = http.post("avatar/create", json={"imageUrls": ["https://example.com/a.jpg"]})
+            async with made as response:
+                yield Bench(sandbox, http, await response.json())
+
+
+@pytest.mark.parametrize(
+    "fault", [Fault.DROP_BEFORE, Fault.DROP_AFTER, Fault.DROP_IN_BODY], ids=lambda f: f.name
+)
+async def test_a_dropped_connection(bench: Bench, fault: Fault, caplog: pytest.LogCaptureFixture) -> None:
+    """The client gets no whole answer, the charge is as the fault says, and the server logs no error."""
+    caplog.set_level(logging.WARNING)
+    bench.sandbox.fail_next("edit", fault)
+    with pytest.raises(aiohttp.ClientError):
+        await bench.edit()
+    assert bench.charged == fault.charges
+    assert caplog.records == []
+    assert (await bench.edit())[0] == 201
+
+
+@pytest.mark.parametrize("fault", [Fault.HANG_BEFORE, Fault.HANG], ids=lambda f: f.name)
+async def test_a_request_that_hangs(bench: Bench, fault: Fault) -> None:
+    """No answer comes, and the charge is as the fault says."""
+    bench.sandbox.fail_next("edit", fault)
+    hung = asyncio.ensure_future(bench.edit())
+    while bench.sandbox.requests[-1].fault is None:
+        await asyncio.sleep(0.001)
+    assert bench.charged == fault.charges
+    assert bench.sandbox.requests[-1].status is None
+    assert not hung.done()
+    hung.cancel()
+
+
+@pytest.mark.parametrize(
+    ("fault", "status"),
+    [
+        (Fault.ERROR_500_BEFORE, 500),
+        (Fault.ERROR_500_AFTER, 500),
+        (Fault.BAD_GATEWAY, 502),
+        (Fault.RATE_LIMITED, 429),
+        (Fault.RATE_LIMITED_RETRY_AFTER, 429),
+        (Fault.TEAPOT, 418),
+        (Fault.REDIRECT, 302),
+        (Fault.status(204), 204),
+        (Fault.status(503, "<html>", json=False), 503),
+    ],
+    ids=lambda value: getattr(value, "name", str(value)),
+)
+async def test_another_status(bench: Bench, fault: Fault, status: int) -> None:
+    """The client sees that status, the record too, and the charge is as the fault says."""
+    bench.sandbox.fail_next("edit", fault)
+    assert (await bench.edit())[0] == status
+    assert bench.charged == fault.charges
+    assert (bench.sandbox.requests[-1].status, bench.sandbox.requests[-1].fault) == (status, fault.name)
+
+
+async def test_rate_limits_with_and_without_retry_after(bench: Bench) -> None:
+    """Both say in their quota headers that nothing is left and when it is again; one has Retry-After."""
+    bench.sandbox.fail_next("list", Fault.RATE_LIMITED)
+    bench.sandbox.fail_next("list", Fault.RATE_LIMITED_RETRY_AFTER)
+    for expected in (None, "1"):
+        async with bench.http.get("avatar/list") as response:
+            assert response.headers.get("Retry-After") == expected
+            assert response.headers["X-RateLimit-Remaining"] == "0"
+            now = bench.sandbox.space.epoch + asyncio.get_running_loop().time()
+            assert 0 <= int(response.headers["X-RateLimit-Reset"]) - now <= 1
+
+
+@pytest.mark.parametrize("fault", [Fault.TRUNCATED, Fault.DEEP_JSON, Fault.NOT_JSON], ids=lambda f: f.name)
+async def test_a_body_that_cannot_be_read(bench: Bench, fault: Fault) -> None:
+    """A whole answer of status 2xx, accepted and charged, whose JSON is none."""
+    bench.sandbox.fail_next("edit", fault)
+    status, body = await bench.edit()
+    assert status in (200, 201)
+    assert bench.charged == 1
+    with pytest.raises((ValueError, RecursionError)):
+        json.loads(body)
+
+
+async def test_a_slow_body_comes_whole_in_the_end(bench: Bench) -> None:
+    """It drips for as long as was asked for."""
+    bench.sandbox.fail_next("edit", Fault.slow(0.06))
+    bench.sandbox.fail_next("edit", Fault.late(0.06))
+    for charged in (1, 2):
+        start = asyncio.get_running_loop().time()
+        _, body = await bench.edit()
+        assert asyncio.get_running_loop().time() - start >= 0.05
+        assert json.loads(body)["look_id"] == bench.sandbox.ledger[-1].look_id
+        assert bench.charged == charged
+
+
+async def test_a_body_without_end(bench: Bench, caplog: pytest.LogCaptureFixture) -> None:
+    """The client can read as much as it likes; when it leaves, the server doesn't mind."""
+    bench.sandbox.fail_next("edit", Fault.HUGE)
+    async with bench.http.post("avatar/edit", json={**bench.ids, "prompt": "x"}) as response:
+        assert len(await response.content.readexactly(2_000_000)) == 2_000_000
+    assert (await bench.edit())[0] == 201
+    assert caplog.records == []
+
+
+async def test_faults_planned_by_number_and_after_good_calls() -> None:
+    """At construction by the n-th call, later by `fail_next`, one after the other."""
+    plan = FaultPlan(Random(0), [("edit", 2, Fault.TEAPOT)])
+    assert [plan.take("edit") for _ in range(3)] == [None, Fault.TEAPOT, None]
+    plan.fail_next("edit", Fault.HANG, times=2, after=1)
+    plan.fail_next("edit", Fault.HUGE)
+    assert plan.take("status") is None
+    assert [plan.take("edit") for _ in range(5)] == [None, Fault.HANG, Fault.HANG, Fault.HUGE, None]
+
+
+def test_faults_by_chance_meet_paid_requests_only() -> None:
+    """About the shares that were asked for, the same for the same seed."""
+    rates = {Fault.DROP_AFTER: 0.2, Fault.ERROR_500_BEFORE: 0.1}
+    one, other = (FaultPlan(Random(3), rates=rates) for _ in range(2))
+    met = [one.take("edit") for _ in range(1000)]
+    assert met == [other.take("edit") for _ in range(1000)]
+    assert 150 < met.count(Fault.DROP_AFTER) < 250
+    assert 60 < met.count(Fault.ERROR_500_BEFORE) < 140
+    assert {one.take("status") for _ in range(100)} == {None}
+
+
+def test_what_cannot_be_is_refused() -> None:
+    """An endpoint that doesn't exist, and a refused connection at a server."""
+    with pytest.raises(ValueError, match="edits"):
+        Sandbox().fail_next("edits", Fault.HANG)
+    with pytest.raises(ConfigurationError, match="InProcessTransport"):
+        Sandbox().fail_next("edit", Fault.REFUSED)
+    with pytest.raises(ConfigurationError, match="REFUSED"):
+        Sandbox(faults=[("edit", 1, Fault.REFUSED)])

@@ -1,0 +1,347 @@
+"""The fake workspace as pure state: answers, money, time and quota."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from decimal import Decimal
+from random import Random
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from hoox_async.sandbox import Charge, Space
+from hoox_async.sandbox._values import Answer, Call
+
+PICTURE = "https://example.com/face.jpg"
+
+
+def call(space: Space, method: str, path: str, *, key: str | None = None, **fields: Any) -> Call:
+    params = fields if method == "GET" else {}
+    body = fields if method == "POST" else None
+    return Call(method, path, params, body, f"Bearer {key or space.api_key}")
+
+
+def post(space: Space, path: str, now: float = 0.0, **body: Any) -> Answer:
+    return space.answer(call(space, "POST", path, **body), now)
+
+
+def get(space: Space, path: str, now: float = 0.0, **params: str) -> Answer:
+    return space.answer(call(space, "GET", path, **params), now)
+
+
+def from_images(space: Space, now: float = 0.0) -> dict[str, str]:
+    ids: dict[str, str] = post(space, "/avatar/create", now, imageUrls=[PICTURE], name="Jordan").json
+    return ids
+
+
+def status(space: Space, ids: Mapping[str, str], now: float) -> Any:
+    return get(space, "/avatar/status", now, **ids).json
+
+
+def fixed(seconds: float) -> Space:
+    return Space(duration=lambda index, body: seconds, requests_per_minute=None)
+
+
+def test_a_prompt_avatar_goes_from_pending_over_processing_to_completed() -> None:
+    """The first look of a prompt avatar settles after its generation time, with a thumbnail."""
+    space = fixed(40)
+    made = post(space, "/avatar/create", 0, prompt="Young entrepreneur", name="Alex")
+    assert made.status == 201
+    assert status(space, made.json, 1)["status"] == "pending"
+    assert status(space, made.json, 39)["status"] == "processing"
+    done = status(space, made.json, 40)
+    assert done["status"] == "completed"
+    assert done["result"]["thumbnail_url"].endswith(".jpg")
+    assert {key: done[key] for key in ("avatar_id", "look_id")} == made.json
+
+
+@pytest.mark.parametrize("spelling", ["imageUrls", "images"])
+def test_an_image_avatar_is_ready_at_once_and_free(spelling: str) -> None:
+    """Both spellings of the images are taken; nothing is charged and nothing is waited for."""
+    space = Space()
+    made = post(space, "/avatar/create", 0, **{spelling: [PICTURE]})
+    assert status(space, made.json, 0)["status"] == "completed"
+    assert space.credits_spent == 0
+    assert [charge.ref.look_id for charge in space.ledger] == [made.json["look_id"]]
+
+
+@pytest.mark.parametrize(
+    ("fields", "credits"),
+    [({}, "2"), ({"resolution": "1K"}, "2"), ({"resolution": "4K"}, "4"), ({"upscale": True}, "3.5")],
+)
+def test_an_edit_costs_what_the_price_list_says(fields: dict[str, Any], credits: str) -> None:
+    """2 credits, 4 at 4K, 1.5 more with upscale; the ledger keeps the request."""
+    space = Space()
+    ids = from_images(space)
+    edit = post(space, "/avatar/edit", 0, **ids, prompt="podcast", **fields)
+    request = {**ids, "prompt": "podcast", **fields, "endpoint": "edit"}
+    assert space.ledger[-1] == Charge(Decimal(credits), edit.json["avatar_id"], edit.json["look_id"], request)
+    assert space.credits_spent == Decimal(credits)
+
+
+def test_too_few_credits_are_402_and_cost_nothing() -> None:
+    """What the workspace can't pay is refused, and what it can is not."""
+    space = Space(credits="3.4")
+    ids = from_images(space)
+    answer = post(space, "/avatar/edit", 0, **ids, prompt="x", upscale=True)
+    assert (answer.status, answer.json["code"]) == (402, "INSUFFICIENT_CREDITS")
+    assert post(space, "/avatar/edit", 0, **ids, prompt="x").status == 201
+    assert space.balance == Decimal("1.4")
+
+
+@pytest.mark.parametrize("authorization", [None, "Bearer hx_live_other", "hx_live_other"])
+def test_a_wrong_or_missing_key_is_401(authorization: str | None) -> None:
+    """Only the workspace's own key opens it, and nobody else's requests count against its quota."""
+    space = Space(requests_per_minute=1)
+    answer = space.answer(Call("GET", "/avatar/list", {}, None, authorization), 0)
+    assert (answer.status, answer.json["code"]) == (401, "invalid_api_key")
+    assert space.window.remaining(0) == 1
+
+
+@pytest.mark.parametrize(
+    ("body", "code"),
+    [
+        ({}, "MISSING_PROMPT"),
+        ({"prompt": " "}, "MISSING_PROMPT"),
+        ({"imageUrls": []}, "NO_IMAGE_AVAILABLE"),
+        ({"imageUrls": ["./me.jpg"]}, "INVALID_VALUE"),
+        ({"prompt": "x", "style": "raw"}, "INVALID_VALUE"),
+        ({"prompt": "x", "format": "square"}, "INVALID_VALUE"),
+        ({"prompt": "x", "resolution": "8K"}, "INVALID_VALUE"),
+        ({"prompt": "x", "name": 3}, "INVALID_VALUE"),
+        ({"prompt": "x", "webhook_url": "ftp://example.com"}, "INVALID_WEBHOOK_URL"),
+    ],
+)
+def test_a_bad_creation_is_400_with_its_code(body: dict[str, Any], code: str) -> None:
+    """Each documented validation code, in one of the API's two shapes, and no charge."""
+    space = Space()
+    answer = post(space, "/avatar/create", **body)
+    found = answer.json.get("code") or answer.json["details"][0]["code"]
+    assert (answer.status, found) == (400, code)
+    assert space.ledger == []
+
+
+@pytest.mark.parametrize(
+    ("change", "status_code", "code"),
+    [
+        ({"avatar_id": None}, 400, "MISSING_AVATAR_ID"),
+        ({"look_id": ""}, 400, "MISSING_LOOK_ID"),
+        ({"prompt": None}, 400, "MISSING_PROMPT"),
+        ({"upscale": "yes"}, 400, "INVALID_VALUE"),
+        ({"avatar_id": "avtr_x"}, 404, None),
+        ({"look_id": "look_x"}, 404, None),
+    ],
+)
+def test_a_bad_edit_is_refused_with_its_code(
+    change: dict[str, Any], status_code: int, code: str | None
+) -> None:
+    """What is missing is 400, what is unknown is 404, and neither is charged."""
+    space = Space()
+    body = {**from_images(space), "prompt": "x", **change}
+    answer = post(space, "/avatar/edit", **body)
+    found = answer.json.get("code") or answer.json.get("details", [{}])[0].get("code")
+    assert (answer.status, found) == (status_code, code)
+    assert len(space.ledger) == 1
+
+
+def test_an_edit_of_a_look_without_a_picture_is_refused() -> None:
+    """A look that is still pending has no image to edit."""
+    space = fixed(40)
+    made = post(space, "/avatar/create", 0, prompt="x").json
+    assert post(space, "/avatar/edit", 1, **made, prompt="y").json["code"] == "NO_IMAGE_AVAILABLE"
+    assert post(space, "/avatar/edit", 41, **made, prompt="y").status == 201
+
+
+@pytest.mark.parametrize("body", [None, [], "x", 3])
+def test_a_body_that_is_no_object_is_400(body: Any) -> None:
+    """JSON that is no object, or no JSON at all, is a validation error."""
+    space = Space()
+    answer = space.answer(Call("POST", "/avatar/create", {}, body, f"Bearer {space.api_key}"), 0)
+    assert answer.status == 400
+
+
+def test_the_group_answer_has_all_looks_in_the_other_words() -> None:
+    """`GET /avatar/{id}` says ready, pending and error, and a look's own answer has the reason."""
+    space = fixed(40)
+    ids = from_images(space)
+    slow = post(space, "/avatar/edit", 0, **ids, prompt="a").json
+    bad = post(space, "/avatar/edit", 0, **ids, prompt="b [fail]").json
+    avatar = get(space, f"/avatar/{ids['avatar_id']}", 39).json
+    assert [look["status"] for look in avatar["looks"]] == ["ready", "pending", "pending"]
+    avatar = get(space, f"/avatar/{ids['avatar_id']}", 41).json
+    assert [look["status"] for look in avatar["looks"]] == ["ready", "ready", "error"]
+    assert avatar["looks"][1]["thumbnail"].endswith(f"{slow['look_id']}.jpg")
+    look = get(space, f"/avatar/{ids['avatar_id']}/look/{bad['look_id']}", 41).json
+    assert (look["status"], look["error_message"]) == ("error", "Edit failed")
+    assert status(space, bad, 41)["error"]["code"] == "GENERATION_FAILED"
+
+
+def test_the_list_has_own_looks_first_and_filters_them() -> None:
+    """Own ready looks, then the public catalogue; filters take several values."""
+    space = fixed(40)
+    ids = from_images(space)
+    post(space, "/avatar/edit", 0, **ids, prompt="a", style="selfie")
+    entries = get(space, "/avatar/list", 1).json
+    assert entries[0]["id"] == ids["look_id"]
+    assert "status" not in entries[0]
+    assert len(entries) > 1
+    assert len(get(space, "/avatar/list", 41).json) == len(entries) + 1
+    public = get(space, "/avatar/list", 41, onlyPublic="true").json
+    assert ids["avatar_id"] not in {entry["avatar_id"] for entry in public}
+    some = get(space, "/avatar/list", 41, place="kitchen,garden", selfie="false").json
+    assert {entry["place"] for entry in some} == {"kitchen", "garden"}
+
+
+@pytest.mark.parametrize("path", ["/avatar/avtr_x", "/avatar/avtr_x/look/look_x", "/video/list", "/"])
+def test_what_is_not_there_is_404(path: str) -> None:
+    """Unknown avatars, looks and paths."""
+    assert get(Space(), path).status == 404
+
+
+@pytest.mark.parametrize(
+    ("params", "code"), [({}, "MISSING_AVATAR_ID"), ({"avatar_id": "a"}, "MISSING_LOOK_ID")]
+)
+def test_a_status_request_needs_both_ids(params: dict[str, str], code: str) -> None:
+    """Without one of them it is 400."""
+    answer = get(Space(), "/avatar/status", 0, **params)
+    assert (answer.status, answer.json["code"]) == (400, code)
+
+
+def test_the_quota_is_spent_by_all_endpoints_and_told_in_headers() -> None:
+    """Every answer has the three headers; the one over the limit is 429 and not counted."""
+    space = Space(requests_per_minute=3)
+    space.epoch = 1_000_000.0
+    ids = from_images(space, 0.0)
+    left = [get(space, "/avatar/status", 10.0, **ids), get(space, "/avatar/nobody", 20.5)]
+    assert [answer.headers["X-RateLimit-Remaining"] for answer in left] == ["1", "0"]
+    over = get(space, "/avatar/list", 30.0)
+    assert (over.status, over.json["code"]) == (429, "rate_limit_exceeded")
+    assert over.headers["X-RateLimit-Limit"] == "3"
+    assert over.headers["X-RateLimit-Reset"] == "1000060"
+    assert "Retry-After" not in over.headers
+    assert over.headers["Date"] == "Mon, 12 Jan 1970 13:47:10 GMT"
+    assert get(space, "/avatar/list", 59.9).status == 429
+    assert get(space, "/avatar/list", 60.0).status == 200
+
+
+def test_a_429_can_come_with_retry_after() -> None:
+    """On demand, and then in whole seconds until a request is free."""
+    space = Space(requests_per_minute=1, retry_after=True)
+    get(space, "/avatar/list", 0.0)
+    assert get(space, "/avatar/list", 10.5).headers["Retry-After"] == "50"
+
+
+@settings(deadline=None, max_examples=60)
+@given(st.lists(st.floats(0, 20), max_size=200), st.integers(1, 20))
+def test_the_sliding_quota_never_lets_more_through_in_any_minute(gaps: list[float], limit: int) -> None:
+    """Whatever the pattern, no 60 seconds hold more than the limit."""
+    space = Space(requests_per_minute=limit)
+    now, passed = 0.0, []
+    for gap in gaps:
+        now += gap
+        if get(space, "/avatar/nobody", now).status != 429:
+            passed.append(now)
+    for end, first in zip(passed[limit:], passed, strict=False):
+        assert end - first >= 60.0
+
+
+def test_the_fixed_quota_frees_all_at_once() -> None:
+    """The other kind of window: twice the limit can pass around its border."""
+    space = Space(requests_per_minute=2, quota="fixed")
+    answers = [get(space, "/avatar/x", now).status for now in (0.0, 59.0, 59.5, 60.0, 60.1, 60.2)]
+    assert answers == [404, 404, 429, 404, 404, 429]
+
+
+def test_without_a_quota_there_are_no_quota_headers() -> None:
+    """`requests_per_minute=None` lets everything through."""
+    space = Space(requests_per_minute=None)
+    answers = [get(space, "/avatar/x") for _ in range(300)]
+    assert {answer.status for answer in answers} == {404}
+    assert "X-RateLimit-Limit" not in answers[0].headers
+
+
+def test_held_looks_wait_for_a_hand() -> None:
+    """While held nothing settles in time; what had settled before stays, and a hand settles one."""
+    space = fixed(10)
+    ids = from_images(space)
+    first = post(space, "/avatar/edit", 0, **ids, prompt="a").json
+    space.hold(12)
+    second, third = (post(space, "/avatar/edit", 13, **ids, prompt="b").json for _ in range(2))
+    space.settle(f"{second['avatar_id']}:{second['look_id']}", "failed", 14)
+    words = [status(space, look, 100)["status"] for look in (first, second, third)]
+    assert words == ["completed", "failed", "processing"]
+    space.release(200)
+    assert status(space, third, 200)["status"] == "completed"
+    assert space.done_at(third["look_id"]) == 200
+
+
+def test_a_settled_look_can_be_taken_back() -> None:
+    """For tests of clients: ready, then pending again, until it is settled anew."""
+    space = Space()
+    ids = from_images(space)
+    space.settle(ids["look_id"], "pending", 5)
+    assert status(space, ids, 6)["status"] == "pending"
+    assert space.done_at(ids["look_id"]) is None
+
+
+def test_to_settle_a_strange_look_is_an_error() -> None:
+    """A test that names the wrong look should hear of it."""
+    with pytest.raises(KeyError):
+        Space().settle("avtr_x:look_x", "ready", 0)
+
+
+def test_generation_times_are_log_normal_and_divided_by_speed() -> None:
+    """The median is what was asked for, and the same seed gives the same times and ids."""
+
+    def durations(speed: float) -> tuple[list[float], list[str]]:
+        space = Space(rng=Random(7), median=40, sigma=0.5, speed=speed, requests_per_minute=None)
+        ids = from_images(space)
+        looks = [post(space, "/avatar/edit", 0, **ids, prompt="x").json["look_id"] for _ in range(999)]
+        return sorted(space.done_at(look) or 0 for look in looks), looks
+
+    times, looks = durations(1.0)
+    assert 37 < times[499] < 43
+    assert 22 < times[159] < 27
+    quick, same = durations(10.0)
+    assert quick[499] == pytest.approx(times[499] / 10)
+    assert same == looks
+
+
+def test_a_callable_gives_each_looks_time() -> None:
+    """It sees the look's number and the request."""
+    seen: list[tuple[int, str]] = []
+
+    def duration(index: int, body: Mapping[str, Any]) -> float:
+        seen.append((index, body["prompt"]))
+        return 5.0 + index
+
+    space = Space(duration=duration, speed=2)
+    ids = from_images(space)
+    looks = [post(space, "/avatar/edit", 1, **ids, prompt=text).json["look_id"] for text in ("a", "b")]
+    assert seen == [(0, "a"), (1, "b")]
+    assert [space.done_at(look) for look in looks] == [3.5, 4.0]
+
+
+def test_a_share_of_looks_fails() -> None:
+    """About the share that was asked for."""
+    space = Space(failures=0.2, requests_per_minute=None)
+    ids = from_images(space)
+    for _ in range(500):
+        post(space, "/avatar/edit", 0, **ids, prompt="x")
+    avatar = get(space, f"/avatar/{ids['avatar_id']}", 10_000).json
+    assert 70 < [look["status"] for look in avatar["looks"]].count("error") < 130
+
+
+def test_the_ledger_never_shows_more_than_was_accepted() -> None:
+    """Every charge is a look of the workspace, and the balance is what they left."""
+    space = Space(credits=11, requests_per_minute=None)
+    ids = from_images(space)
+    for _ in range(9):
+        post(space, "/avatar/edit", 0, **ids, prompt="x")
+    assert len(space.ledger) == 6
+    assert space.balance == 1
+    looks = json.loads(get(space, f"/avatar/{ids['avatar_id']}").body)["looks"]
+    assert [look["id"] for look in looks] == [charge.look_id for charge in space.ledger]

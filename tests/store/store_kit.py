@@ -1,0 +1,76 @@
+"""Intents, workspaces and awkward folders for the tests of the stores."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from hoox_async._core.ledger import Accept, Evidence, Intent, Send, Settle
+from hoox_async._core.models import Look, LookRef, LookStatus
+from hoox_async._core.requests import ImageAvatar, LookEdit, PromptAvatar, Request
+from hoox_async._protocols import Workspace
+
+NOW = datetime(2026, 3, 1, 12, 0, 0, 123456, tzinfo=UTC)
+API_KEY = "hx_live_" + "5ec2e7" * 10
+WORKSPACE = Workspace("https://api.example/v1", API_KEY)
+SOURCE = LookRef("avtr_1", "look_source")
+EDIT = LookEdit(SOURCE, "podcast scene", style="podcast", metadata={"scene": "7"})
+CREATE = PromptAvatar("Young entrepreneur", name="Alex")
+FREE_CREATE = ImageAvatar(["https://pictures.example/a.jpg"])
+
+
+def after(seconds: float) -> datetime:
+    """A moment some seconds after NOW."""
+    return NOW + timedelta(seconds=seconds)
+
+
+def planned(key: str, request: Request = EDIT, *, own_key: bool = True) -> Intent:
+    """A new intent."""
+    return Intent(key, own_key, request, f"digest of {key}", NOW)
+
+
+def send(attempt_id: str) -> Send:
+    """The step that sends it."""
+    return Send(attempt_id, NOW, SOURCE)
+
+
+def accept(look_id: str, avatar_id: str = "avtr_1", evidence: Evidence = Evidence.ANSWER) -> Accept:
+    """The step that gives it a look."""
+    return Accept(LookRef(avatar_id, look_id), NOW, evidence)
+
+
+def settle(look_id: str, avatar_id: str = "avtr_1", status: LookStatus = LookStatus.READY) -> Settle:
+    """The step that ends it."""
+    return Settle(Look(LookRef(avatar_id, look_id), status, "https://cdn.example/1.jpg"), NOW)
+
+
+@contextmanager
+def read_only(folder: Path) -> Iterator[None]:
+    """The folder and what is in it cannot be written meanwhile, not even by root's process."""
+    modes = [(place, place.stat().st_mode) for place in (folder, *folder.iterdir())]
+    euid = os.geteuid()
+    for place, mode in modes:
+        place.chmod(mode & ~0o222)
+    if euid == 0:
+        os.seteuid(65534)  # root may write everywhere
+    try:
+        yield
+    finally:
+        os.seteuid(euid)
+        for place, mode in modes:
+            place.chmod(mode)
+
+
+def child(program: str, *arguments: object) -> subprocess.Popen[str]:
+    """A real process that runs this program with these arguments in ``sys.argv``."""
+    return subprocess.Popen(
+        [sys.executable, "-c", program, *map(str, arguments)],
+        stdout=subprocess.PIPE,
+        cwd=Path(__file__).parent,  # it can import this kit
+        text=True,
+    )

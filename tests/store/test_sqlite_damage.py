@@ -1,0 +1,293 @@
+"""The store on disk when the disk is against it: damage, strangers, full disks, folders that cannot be written."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import resource
+import shutil
+import sqlite3
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from store_kit import NOW, WORKSPACE, accept, planned, read_only, send
+
+from hoox_async._core.ledger import Intent
+from hoox_async._store import _schema
+from hoox_async._store.sqlite import SQLiteStore
+from hoox_async.errors import StoreError
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "campaign.db"
+
+
+async def fill(path: Path, count: int = 40) -> list[Intent]:
+    """A closed store with some intents."""
+    store = SQLiteStore(path)
+    await store.open(WORKSPACE)
+    for number in range(count):
+        await store.plan(planned(f"item {number}"))
+        await store.advance(f"item {number}", send(f"att_{number}"), accept(f"look_{number}"))
+    found = await read_all(store)
+    await store.aclose()
+    return found
+
+
+async def read_all(store: SQLiteStore) -> list[Intent]:
+    streamed = [intent async for intent in store.stream()]
+    for intent in streamed:
+        assert await store.get([intent.key]) == {intent.key: intent}
+        assert intent.ref is not None
+        assert await store.by_ref(intent.ref) == intent
+        assert await store.by_attempt(intent.attempts[0].id) == intent
+    return streamed
+
+
+async def refused(path: Path, wanted: str) -> None:
+    """Opening is a `StoreError` that names the path and says this."""
+    with pytest.raises(StoreError, match=wanted) as caught:
+        await SQLiteStore(path).open(WORKSPACE)
+    assert str(path) in str(caught.value)
+
+
+async def test_no_database_is_refused_and_untouched(path: Path) -> None:
+    """A file that is something else is refused, and stays as it was."""
+    path.write_text("shopping list: milk, bread\n" * 100)
+    await refused(path, "not a SQLite database")
+    assert path.read_text().startswith("shopping list")
+
+
+async def test_another_programs_database_is_refused_and_untouched(path: Path) -> None:
+    """Another program's SQLite database is refused before anything in it is changed."""
+    db = sqlite3.connect(path)
+    db.execute("CREATE TABLE bookmarks (url)")
+    db.commit()
+    db.close()
+    before = path.read_bytes()
+    await refused(path, "another program")
+    assert path.read_bytes() == before
+
+
+async def test_a_newer_version_is_refused(path: Path) -> None:
+    """A file of a version to come is refused, with the word to upgrade."""
+    await fill(path, 1)
+    db = sqlite3.connect(path)
+    db.execute(f"PRAGMA user_version = {len(_schema.MIGRATIONS) + 1}")
+    db.close()
+    await refused(path, "upgrade hoox-async")
+
+
+async def test_a_migration_is_all_or_nothing(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A migration that fails half-way leaves the file at its old version and whole; a good one then passes."""
+    found = await fill(path, 3)
+    broken = (*_schema.MIGRATIONS, ("CREATE TABLE extra (a)", "CREATE TABLE extra (b)"))
+    monkeypatch.setattr(_schema, "MIGRATIONS", broken)
+    await refused(path, "extra")
+    db = sqlite3.connect(path)
+    assert db.execute("PRAGMA user_version").fetchone() == (len(broken) - 1,)
+    assert db.execute("SELECT count(*) FROM sqlite_master WHERE name = 'extra'").fetchone() == (0,)
+    db.close()
+    monkeypatch.setattr(_schema, "MIGRATIONS", (*broken[:-1], ("CREATE TABLE extra (a)",)))
+    store = SQLiteStore(path)
+    await store.open(WORKSPACE)
+    assert await read_all(store) == found
+    await store.aclose()
+
+
+@pytest.mark.parametrize("kept", [0.9, 0.5, 0.1, 0.003])
+async def test_a_truncated_file_is_refused(path: Path, kept: float) -> None:
+    """A file that lost its end is refused, wherever it was cut."""
+    await fill(path)
+    data = path.read_bytes()
+    path.write_bytes(data[: int(len(data) * kept)])
+    await refused(path, "damaged|not a SQLite database|another program")
+
+
+@pytest.mark.parametrize("seed", range(30))
+async def test_flipped_bytes_never_tell_lies(path: Path, seed: int) -> None:
+    """After bytes were flipped, each intent is read as it was written, or a `StoreError` is raised."""
+    found = await fill(path, 12)
+    data = bytearray(path.read_bytes())
+    chance = random.Random(seed)
+    for _ in range(3):
+        data[chance.randrange(len(data))] ^= 1 << chance.randrange(8)
+    path.write_bytes(data)
+    store = SQLiteStore(path)
+    try:
+        await store.open(WORKSPACE)
+        assert await read_all(store) == found
+    except StoreError as error:
+        assert str(path) in str(error)
+    finally:
+        await store.aclose()
+
+
+async def test_a_flipped_byte_in_a_record_is_noticed(path: Path) -> None:
+    """One letter changed inside a look's id, which SQLite itself would not notice, is a `StoreError`."""
+    await fill(path, 3)
+    data = path.read_bytes()
+    assert data.count(b'"look_id":"look_1"') >= 1
+    path.write_bytes(data.replace(b'"look_id":"look_1"', b'"look_id":"look_7"'))
+    store = SQLiteStore(path)
+    await store.open(WORKSPACE)
+    with pytest.raises(StoreError, match="damaged") as caught:
+        await store.get(["item 1"])
+    assert str(path) in str(caught.value)
+    assert "item 0" in await store.get(["item 0"])
+    await store.aclose()
+
+
+async def test_a_missing_folder_is_named(tmp_path: Path) -> None:
+    """Where the folder is missing it is named, and not made."""
+    await refused(tmp_path / "missing" / "campaign.db", "there is no folder")
+    assert list(tmp_path.iterdir()) == []
+
+
+async def test_a_folder_is_no_file(tmp_path: Path) -> None:
+    """A folder given as path is refused with the word for it."""
+    await refused(tmp_path, "it is a folder")
+
+
+@pytest.fixture
+def public_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A folder that another user can reach: pytest's own are for their owner alone."""
+    import tempfile
+
+    folder = Path(tempfile.mkdtemp())
+    folder.chmod(0o755)
+    yield folder
+    shutil.rmtree(folder)
+
+
+@pytest.mark.parametrize("exists", [False, True], ids=["new", "existing"])
+async def test_a_read_only_folder_is_refused_at_opening(public_folder: Path, exists: bool) -> None:
+    """In a folder that cannot be written the store does not open: nothing is paid before that shows."""
+    path = public_folder / "campaign.db"
+    if exists:
+        await fill(path, 1)
+    with read_only(public_folder):
+        await refused(path, "cannot be")
+
+
+async def test_a_read_only_file_is_refused_at_opening(public_folder: Path) -> None:
+    """A file that cannot be written does not open either, though its lock could be taken."""
+    path = public_folder / "campaign.db"
+    await fill(path, 1)
+    public_folder.chmod(0o777)
+    lock = public_folder / "campaign.db.lock"
+    lock.chmod(0o666)
+    import os
+
+    path.chmod(0o444)
+    euid = os.geteuid()
+    if euid == 0:
+        os.seteuid(65534)
+    try:
+        await refused(path, "read-only|cannot be")
+    finally:
+        os.seteuid(euid)
+
+
+async def write_until_full(store: SQLiteStore) -> list[str]:
+    """Plans until the store says no; the keys that it said yes to."""
+    kept: list[str] = []
+    for number in range(100_000):
+        try:
+            await store.plan(planned(f"item {number}"))
+        except StoreError as error:
+            assert "full" in str(error) or "disk" in str(error)
+            assert store.path in str(error)
+            return kept
+        kept.append(f"item {number}")
+    raise AssertionError("the disk is never full")
+
+
+async def check_full_then_free(store: SQLiteStore, kept: list[str]) -> None:
+    """While full: reads answer, writes raise. The caller frees room afterwards."""
+    assert [intent.key async for intent in store.stream()] == kept
+    results = await asyncio.gather(
+        store.get(kept[:1]), *(store.plan(planned(f"more {n}")) for n in range(50)), return_exceptions=True
+    )
+    assert results[0] == {kept[0]: planned(kept[0])}
+    assert isinstance(results[-1], StoreError)
+    store.note_sends([NOW])
+
+
+async def test_a_full_database(path: Path) -> None:
+    """At the file's greatest size writes raise and reads answer; with room again, writes pass again."""
+    store = SQLiteStore(path)
+    await store.open(WORKSPACE)
+    await store._read(lambda db: db.execute("PRAGMA max_page_count = 40").fetchone())
+    kept = await write_until_full(store)
+    assert kept
+    await check_full_then_free(store, kept)
+    await store._read(lambda db: db.execute("PRAGMA max_page_count = 100000").fetchone())
+    assert await store.plan(planned("room again")) == planned("room again")
+    await store.aclose()
+
+
+async def test_a_file_that_may_not_grow(path: Path) -> None:
+    """When the system refuses the next byte (a quota), it is a `StoreError`, and it passes with the cause."""
+    store = SQLiteStore(path)
+    await store.open(WORKSPACE)
+    await store.plan(planned("a"))
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (Path(f"{path}-wal").stat().st_size, hard))
+    try:
+        with pytest.raises(StoreError, match="disk"):
+            await store.plan(planned("b"))
+        assert list(await store.get(["a", "b"])) == ["a"]
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    await store.plan(planned("b"))
+    assert [intent.key async for intent in store.stream()] == ["a", "b"]
+    await store.aclose()
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A disk of one megabyte."""
+    mount = shutil.which("mount")
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    if (
+        mount is None
+        or subprocess.run(
+            [mount, "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(folder)], capture_output=True
+        ).returncode
+    ):
+        pytest.skip("mounting a tmpfs is not permitted here")
+    yield folder
+    subprocess.run(["umount", str(folder)], check=True)
+
+
+async def test_a_full_disk(small_disk: Path) -> None:
+    """On a disk that is really full writes raise, reads answer, room makes writes pass, and all is kept."""
+    ballast = small_disk / "ballast"
+    ballast.write_bytes(b"\0" * 500_000)
+    store = SQLiteStore(small_disk / "campaign.db")
+    await store.open(WORKSPACE)
+    kept = await write_until_full(store)
+    assert kept
+    await check_full_then_free(store, kept)
+    ballast.unlink()
+    await store.plan(planned("room again"))
+    await store.aclose()
+    await store.open(WORKSPACE)
+    keys = [intent.key async for intent in store.stream()]
+    assert keys[: len(kept)] == kept
+    assert keys[-1] == "room again"
+    await store.aclose()
+
+
+async def test_no_room_for_a_new_file(small_disk: Path) -> None:
+    """A new store on a full disk does not open."""
+    with (small_disk / "ballast").open("wb") as ballast, pytest.raises(OSError, match="space"):
+        while True:
+            ballast.write(b"\0" * 4096)
+            ballast.flush()
+    await refused(small_disk / "campaign.db", "full|disk")

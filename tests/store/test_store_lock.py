@@ -1,0 +1,125 @@
+"""The lock of a store's file: who holds it is named, and it dies with its process."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+from pathlib import Path
+
+import pytest
+from store_kit import NOW, WORKSPACE, child, planned
+
+from hoox_async._store._lock import FileLock
+from hoox_async._store.sqlite import SQLiteStore
+from hoox_async.errors import StoreError, StoreLocked
+
+HOLD = """
+import asyncio, sys
+from hoox_async._store.sqlite import SQLiteStore
+from store_kit import WORKSPACE, planned
+
+async def main():
+    store = SQLiteStore(sys.argv[1])
+    await store.open(WORKSPACE)
+    await store.plan(planned("of the child"))
+    print("holding", flush=True)
+    await asyncio.sleep(60)
+
+asyncio.run(main())
+"""
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "campaign.db"
+
+
+async def test_another_process_is_kept_out_until_it_is_killed(path: Path) -> None:
+    """While a process holds the file, it is named; killed with SIGKILL, it holds nothing any more."""
+    with child(HOLD, path) as process:
+        try:
+            assert process.stdout is not None
+            assert process.stdout.readline() == "holding\n"
+            with pytest.raises(StoreLocked) as caught:
+                await SQLiteStore(path).open(WORKSPACE)
+        finally:
+            process.send_signal(signal.SIGKILL)
+    told = str(caught.value)
+    assert f"process {process.pid} on {socket.gethostname()} since 20" in told
+    assert str(path) in told
+    store = SQLiteStore(path)
+    await store.open(WORKSPACE)
+    assert [intent.key async for intent in store.stream()] == ["of the child"]
+    await store.aclose()
+
+
+async def test_a_second_session_of_the_process_is_kept_out(path: Path) -> None:
+    """Two stores of one process on one file: the second is `StoreLocked`, and the first is not disturbed."""
+    first, second = SQLiteStore(path), SQLiteStore(path)
+    await first.open(WORKSPACE)
+    with pytest.raises(StoreLocked, match=f"process {os.getpid()} "):
+        await second.open(WORKSPACE)
+    await first.plan(planned("a"))
+    await first.aclose()
+    await second.open(WORKSPACE)
+    assert list(await second.get(["a"])) == ["a"]
+    await second.aclose()
+
+
+async def test_other_names_are_the_same_file(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A link, a relative path and the absolute one are one file and one lock."""
+    link = path.parent / "link.db"
+    link.symlink_to(path)
+    (path.parent / "linked").symlink_to(path.parent)
+    monkeypatch.chdir(path.parent)
+    store = SQLiteStore(link)
+    await store.open(WORKSPACE)
+    for name in ("campaign.db", "./linked/campaign.db", str(path), "link.db"):
+        with pytest.raises(StoreLocked):
+            await SQLiteStore(name).open(WORKSPACE)
+    await store.aclose()
+
+
+async def test_the_working_folder_may_change(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A relative path means the folder in which the store was opened, however the process moves later."""
+    (path.parent / "elsewhere").mkdir()
+    monkeypatch.chdir(path.parent)
+    store = SQLiteStore("campaign.db")
+    await store.open(WORKSPACE)
+    monkeypatch.chdir(path.parent / "elsewhere")
+    await store.plan(planned("a"))
+    await store.aclose()
+    assert list((path.parent / "elsewhere").iterdir()) == []
+
+
+async def test_the_side_file_stays_and_harms_nothing(path: Path) -> None:
+    """After closing, the lock's file is empty, names nobody, and the store opens again."""
+    store = SQLiteStore(path)
+    for _ in range(2):
+        await store.open(WORKSPACE)
+        await store.aclose()
+    assert Path(f"{path}.lock").read_bytes() == b""
+    assert sorted(file.name for file in path.parent.iterdir()) == ["campaign.db", "campaign.db.lock"]
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"[]", b"\xff\xfe", b'{"pid": 1}'])
+def test_a_holder_without_a_name(path: Path, content: bytes) -> None:
+    """Where the holder has not written its name, or something else stands there, it is still locked."""
+    holder = FileLock(str(path))
+    holder.acquire(NOW)
+    Path(f"{path}.lock").write_bytes(content)
+    with pytest.raises(StoreLocked, match="another session"):
+        FileLock(str(path)).acquire(NOW)
+    holder.release()
+    holder.release()
+
+
+async def test_an_open_that_fails_frees_the_lock(path: Path) -> None:
+    """After an `open` that failed for another reason, the lock can be taken."""
+    path.write_bytes(b"no database, " * 100)
+    with pytest.raises(StoreError):
+        await SQLiteStore(path).open(WORKSPACE)
+    lock = FileLock(str(path))
+    lock.acquire(NOW)
+    lock.release()

@@ -1,0 +1,180 @@
+"""Reading a store's file for a report: beside a writer, after a crash, in a folder that cannot be written."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+import signal
+import sqlite3
+import tempfile
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from blockbuster import blockbuster_ctx
+from store_kit import WORKSPACE, child, planned, read_only, send
+
+from hoox_async._core.ledger import Intent, IntentState
+from hoox_async._store.reader import read_store
+from hoox_async._store.sqlite import SQLiteStore
+from hoox_async.errors import StoreError
+
+CRASH = """
+import asyncio, os, sys
+from hoox_async._store.sqlite import SQLiteStore
+from store_kit import WORKSPACE, planned
+
+async def main():
+    store = SQLiteStore(sys.argv[1])
+    await store.open(WORKSPACE)
+    await store.plan(planned("of the dead"))
+    os.kill(os.getpid(), 9)
+
+asyncio.run(main())
+"""
+
+
+@pytest.fixture
+def folder() -> Iterator[Path]:
+    """A folder that another user can reach: pytest's own are for their owner alone."""
+    folder = Path(tempfile.mkdtemp())
+    folder.chmod(0o755)
+    yield folder
+    shutil.rmtree(folder)
+
+
+async def read(path: Path) -> list[Intent]:
+    async with await read_store(path) as snapshot:
+        assert snapshot.base_url == WORKSPACE.base_url
+        return [intent async for intent in snapshot]
+
+
+async def test_a_closed_store_is_read(tmp_path: Path) -> None:
+    """Every intent comes, in the order of the plan, also past a page, and as often as asked."""
+    path = tmp_path / "campaign.db"
+    store = SQLiteStore(path)
+    await store.open(WORKSPACE)
+    keys = [f"item {number}" for number in range(1100)]
+    await asyncio.gather(*(store.plan(planned(key)) for key in keys))
+    await store.aclose()
+    async with await read_store(str(path)) as snapshot:
+        for _ in range(2):
+            assert [intent.key async for intent in snapshot] == keys
+
+
+async def test_a_snapshot_stands_still_beside_a_writer(tmp_path: Path) -> None:
+    """While a session writes, a snapshot shows the moment of its opening; the writer is not held up."""
+    path = tmp_path / "campaign.db"
+    store = SQLiteStore(path)
+    await store.open(WORKSPACE)
+    await store.plan(planned("a"))
+    snapshot = await read_store(path)
+    await store.advance("a", send("att_1"))
+    await store.plan(planned("b"))
+    assert [(intent.key, intent.state) async for intent in snapshot] == [("a", IntentState.PLANNED)]
+    assert [intent.state for intent in await read(path)] == [IntentState.SENDING, IntentState.PLANNED]
+    await store.aclose()
+    await snapshot.aclose()
+    assert len(await read(path)) == 2
+
+
+async def test_reading_takes_no_lock(tmp_path: Path) -> None:
+    """A session opens and writes while a snapshot is held."""
+    path = tmp_path / "campaign.db"
+    store = SQLiteStore(path)
+    await store.open(WORKSPACE)
+    await store.aclose()
+    async with await read_store(path) as snapshot:
+        await store.open(WORKSPACE)
+        await store.plan(planned("a"))
+        assert [intent async for intent in snapshot] == []
+        await store.aclose()
+
+
+async def test_a_read_only_folder_can_be_read(folder: Path) -> None:
+    """A closed store in a folder that cannot be written is read, and nothing is made there."""
+    path = folder / "campaign.db"
+    store = SQLiteStore(path)
+    await store.open(WORKSPACE)
+    await store.plan(planned("a"))
+    await store.aclose()
+    before = sorted(folder.iterdir())
+    with read_only(folder):
+        assert await read(path) == [planned("a")]
+    assert sorted(folder.iterdir()) == before
+
+
+async def test_a_crashed_store_is_read_to_the_last_commit(folder: Path) -> None:
+    """What a killed process had committed is read, though it stands beside the file only."""
+    path = folder / "campaign.db"
+    with child(CRASH, path) as process:
+        assert process.wait() == -signal.SIGKILL
+    assert Path(f"{path}-wal").stat().st_size > 0
+    assert await read(path) == [planned("of the dead")]
+    with read_only(folder):
+        assert await read(path) == [planned("of the dead")]
+
+
+async def test_half_the_truth_is_not_told(folder: Path) -> None:
+    """Where the last commits cannot be reached, it is a `StoreError` and no older state is shown."""
+    path = folder / "campaign.db"
+    with child(CRASH, path) as process:
+        process.wait()
+    Path(f"{path}-shm").unlink()
+    with read_only(folder), pytest.raises(StoreError, match="cannot be opened"):
+        await read(path)
+
+
+async def test_a_missing_file_is_not_made(tmp_path: Path) -> None:
+    """A path without a file is a `StoreError` naming it, and nothing is made."""
+    with pytest.raises(StoreError, match=r"campaign\.db: there is no such file"):
+        await read_store(tmp_path / "campaign.db")
+    with pytest.raises(StoreError, match="no such file"):
+        await read_store(tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+async def test_what_is_no_store_is_refused(tmp_path: Path) -> None:
+    """An empty file, a text and another program's database are `StoreError`, and stay as they were."""
+    empty, text, other = (tmp_path / name for name in ("empty.db", "text.db", "other.db"))
+    empty.touch()
+    text.write_text("no database, " * 100)
+    db = sqlite3.connect(other)
+    db.execute("CREATE TABLE bookmarks (url)")
+    db.commit()
+    db.close()
+    before = [file.read_bytes() for file in (empty, text, other)]
+    for file in (empty, text, other):
+        with pytest.raises(StoreError) as caught:
+            await read_store(file)
+        assert str(file) in str(caught.value)
+    assert [file.read_bytes() for file in (empty, text, other)] == before
+
+
+async def test_an_odd_name_is_read(tmp_path: Path) -> None:
+    """A name full of what means something in a URI is a name."""
+    path = tmp_path / "50% of? #1 ü.db"
+    store = SQLiteStore(path)
+    await store.open(WORKSPACE)
+    await store.plan(planned("a"))
+    await store.aclose()
+    assert await read(path) == [planned("a")]
+
+
+async def test_reading_blocks_no_loop_and_leaves_no_thread(tmp_path: Path) -> None:
+    """Nothing of it happens on the loop's thread, its own thread ends with it, and then it says so."""
+    path = tmp_path / "campaign.db"
+    store = SQLiteStore(path)
+    await store.open(WORKSPACE)
+    await store.plan(planned("a"))
+    await store.aclose()
+    before = threading.active_count()
+    with blockbuster_ctx():
+        snapshot = await read_store(path)
+        assert [intent.key async for intent in snapshot] == ["a"]
+        await snapshot.aclose()
+        await snapshot.aclose()
+    assert threading.active_count() == before
+    with pytest.raises(StoreError, match="closed"):
+        [intent async for intent in snapshot]

@@ -1,0 +1,532 @@
+"""The gate: who gets the next slot of the quota, and that nobody is lost on the way."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from contextlib import suppress
+from functools import partial
+from itertools import pairwise
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from hoox_async._clock import Clock
+from hoox_async._core.models import ServerQuota
+from hoox_async._gate import Gate, Slot
+from hoox_async.errors import NotSent, SessionClosed
+from hoox_async.testing import VirtualTimeLoop
+
+virtual = pytest.mark.virtual_time
+GAP = 60.05 / 100
+
+
+class Crowd:
+    """People at the gate; each sends as soon as it has a slot, and notes when."""
+
+    def __init__(self, limit: int = 100, **options: Any) -> None:
+        self.gate = Gate(Clock(asyncio.get_running_loop()), limit, **options)
+        self.served: list[tuple[str, float]] = []
+        self.tasks: list[asyncio.Task[None]] = []
+
+    def come(self, name: str, slot: Awaitable[Slot]) -> asyncio.Task[None]:
+        async def visit() -> None:
+            with await slot as got:
+                got.stamp()
+                self.served.append((name, self.now()))
+
+        task = asyncio.create_task(visit())
+        self.tasks.append(task)
+        return task
+
+    def now(self) -> float:
+        return asyncio.get_running_loop().time()
+
+    def names(self) -> str:
+        return "".join(name for name, _ in self.served)
+
+    async def use_up(self) -> None:
+        """Spend the burst, so that the next slots come one by one."""
+        while self.gate.window.earliest(self.now()) <= self.now():
+            with await self.gate.own() as slot:
+                slot.stamp()
+
+    async def leave(self) -> None:
+        for task in self.tasks:
+            task.cancel()
+        await asyncio.gather(*self.tasks, return_exceptions=True)
+
+
+@pytest.fixture
+async def crowd() -> AsyncIterator[Crowd]:
+    crowd = Crowd()
+    await crowd.use_up()
+    yield crowd
+    await crowd.leave()
+
+
+@virtual
+async def test_a_free_slot_is_given_at_once() -> None:
+    """Idle quota costs no waiting, and no turn of the loop."""
+    crowd = Crowd()
+    with await crowd.gate.own() as slot:
+        slot.stamp()
+    assert slot.sent_at == 0.0
+    assert crowd.gate.snapshot().remaining == 99
+
+
+@virtual
+async def test_slots_come_evenly(crowd: Crowd) -> None:
+    """Waiters of one kind are served first come, first served, one pace apart."""
+    for name in "abcdef":
+        crowd.come(name, crowd.gate.batch())
+    await asyncio.sleep(6.0)
+    assert crowd.names() == "abcdef"
+    times = [at for _, at in crowd.served]
+    assert all(GAP * 0.99 <= after - before <= GAP * 1.2 for before, after in pairwise(times))
+
+
+@virtual
+async def test_own_requests_go_before_a_batch(crowd: Crowd) -> None:
+    """A caller's own request passes a waiting batch."""
+    crowd.come("b", crowd.gate.batch())
+    crowd.come("c", crowd.gate.batch())
+    crowd.come("o", crowd.gate.own())
+    await asyncio.sleep(5.0)
+    assert crowd.names() == "obc"
+
+
+@virtual
+async def test_a_batch_is_not_starved_by_own_requests(crowd: Crowd) -> None:
+    """Under a flood of own requests a batch still moves every ten seconds, and the flood too."""
+    for _ in range(300):
+        crowd.come("o", crowd.gate.own())
+    for _ in range(20):
+        crowd.come("b", crowd.gate.batch())
+    await asyncio.sleep(100.0)
+    waits = [at for name, at in crowd.served if name == "b"]
+    assert 7 <= len(waits) <= 10
+    assert crowd.names().count("o") >= 140
+
+
+@virtual
+async def test_a_watcher_is_not_starved_by_own_requests(crowd: Crowd) -> None:
+    """A status request that is worth its slot waits behind own requests for ten seconds at most."""
+    for _ in range(100):
+        crowd.come("o", crowd.gate.own())
+    crowd.come("w", crowd.gate.watch(lambda now, busy: 0.0))
+    await asyncio.sleep(15.0)
+    assert 10.0 <= dict(crowd.served)["w"] <= 13.0
+
+
+@virtual
+async def test_the_watcher_goes_before_a_batch_when_it_is_worth_it(crowd: Crowd) -> None:
+    """With a batch waiting, the watcher gets a slot from the time on that it asks for, not before."""
+    start = crowd.now()
+    for _ in range(10):
+        crowd.come("b", crowd.gate.batch())
+    crowd.come("w", crowd.gate.watch(lambda now, busy: start + 3.0 if busy else start))
+    await asyncio.sleep(30.0)
+    assert crowd.names().index("w") in (4, 5)
+    assert crowd.names().count("b") == 10
+
+
+@virtual
+async def test_the_watcher_takes_a_slot_that_nobody_else_can_use(crowd: Crowd) -> None:
+    """Items whose avatar is not free don't make the gate busy: the watcher goes."""
+    crowd.come("b", crowd.gate.batch(lambda: False))
+    crowd.come("w", crowd.gate.watch(lambda now, busy: math.inf if busy else now))
+    await asyncio.sleep(2.0)
+    assert crowd.names() == "w"
+    assert not crowd.gate.busy
+    assert crowd.gate.waiting() == 1
+
+
+@virtual
+async def test_the_watcher_is_woken_when_its_time_comes(crowd: Crowd) -> None:
+    """An idle gate sleeps until the time that the watcher named, to the instant."""
+    at = crowd.now() + 47.0
+    crowd.come("w", crowd.gate.watch(lambda now, busy: at))
+    await asyncio.sleep(100.0)
+    assert crowd.served == [("w", at)]
+
+
+@virtual
+async def test_a_kick_lets_the_watcher_think_again(crowd: Crowd) -> None:
+    """What was never due can become due: a kick asks again."""
+    due = [math.inf]
+    crowd.come("w", crowd.gate.watch(lambda now, busy: due[0]))
+    await asyncio.sleep(10.0)
+    assert crowd.served == []
+    due[0] = 0.0
+    crowd.gate.kick()
+    await asyncio.sleep(0)
+    assert crowd.names() == "w"
+
+
+@virtual
+async def test_two_watchers_are_a_mistake(crowd: Crowd) -> None:
+    """Only one watcher can wait; another can come when it has gone."""
+    first = crowd.come("w", crowd.gate.watch(lambda now, busy: math.inf))
+    await asyncio.sleep(0)
+    with pytest.raises(RuntimeError, match="one watcher"):
+        await crowd.gate.watch(lambda now, busy: math.inf)
+    first.cancel()
+    await asyncio.sleep(0)
+    crowd.come("x", crowd.gate.watch(lambda now, busy: now))
+    await asyncio.sleep(2.0)
+    assert crowd.names() == "x"
+
+
+@virtual
+async def test_items_whose_avatar_is_not_free_are_passed_over(crowd: Crowd) -> None:
+    """The first item that is ready goes; a kick tells when another one has become ready."""
+    free: set[str] = {"c"}
+    for name in "abc":
+        crowd.come(name, crowd.gate.batch(partial(free.__contains__, name)))
+    await asyncio.sleep(5.0)
+    assert crowd.names() == "c"
+    free.update("ab")
+    crowd.gate.kick()
+    await asyncio.sleep(5.0)
+    assert crowd.names() == "cab"
+
+
+@virtual
+async def test_max_wait_is_decided_at_once_where_that_can_be_foreseen(crowd: Crowd) -> None:
+    """Behind twenty others nobody waits three seconds in vain: the error says when to come again."""
+    for _ in range(20):
+        crowd.come("o", crowd.gate.own())
+    await asyncio.sleep(0)
+    before = crowd.now()
+    with pytest.raises(NotSent) as caught:
+        await crowd.gate.own(max_wait=3.0)
+    assert crowd.now() == before
+    assert caught.value.retry_after is not None
+    assert 11.0 <= caught.value.retry_after <= 15.0
+    assert crowd.gate.waiting() == 20
+
+
+@virtual
+async def test_max_wait_zero_is_now_or_never(crowd: Crowd) -> None:
+    """0 takes a slot that is free, and otherwise fails without waiting."""
+    before = crowd.now()
+    with pytest.raises(NotSent):
+        await crowd.gate.own(max_wait=0)
+    assert crowd.now() == before
+    await asyncio.sleep(1.0)
+    with await crowd.gate.own(max_wait=0) as slot:
+        slot.stamp()
+    assert crowd.now() == before + 1.0
+
+
+@virtual
+async def test_max_wait_that_is_enough_waits(crowd: Crowd) -> None:
+    """A slot that comes within max_wait is taken when it comes."""
+    before = crowd.now()
+    with await crowd.gate.own(max_wait=2.0) as slot:
+        slot.stamp()
+    assert 0 < crowd.now() - before <= 1.0
+
+
+@virtual
+async def test_max_wait_runs_out_when_it_was_foreseen_wrongly() -> None:
+    """Where a pause comes in between, the wait ends after max_wait seconds all the same."""
+    crowd = Crowd()
+    await crowd.use_up()
+    before = crowd.now()
+    waiter = asyncio.create_task(crowd.gate.own(max_wait=2.0))
+    await asyncio.sleep(0.1)
+    crowd.gate.pause(30.0, "429")
+    with pytest.raises(NotSent) as caught:
+        await waiter
+    assert crowd.now() == pytest.approx(before + 2.0)
+    assert caught.value.retry_after == pytest.approx(28.1)
+    assert crowd.gate.waiting() == 0
+
+
+@virtual
+async def test_a_cancelled_waiter_gives_its_place_back(crowd: Crowd) -> None:
+    """Those behind it move up; nothing is counted for it."""
+    first = crowd.come("a", crowd.gate.own())
+    crowd.come("b", crowd.gate.own())
+    await asyncio.sleep(0)
+    left = crowd.gate.snapshot().remaining
+    first.cancel()
+    await asyncio.sleep(3.0)
+    assert crowd.names() == "b"
+    assert crowd.gate.snapshot().remaining == left - 1
+
+
+@virtual
+async def test_a_slot_that_comes_in_the_instant_of_the_cancellation_is_given_back(crowd: Crowd) -> None:
+    """Served and cancelled in the same turn of the loop: the slot goes to the next."""
+    first = asyncio.create_task(crowd.gate.own())
+    crowd.come("b", crowd.gate.own())
+    await asyncio.sleep(0)
+    loop = asyncio.get_running_loop()
+    served_at = crowd.gate.window.earliest(crowd.now())
+
+    def serve_and_cancel() -> None:
+        crowd.gate.kick()
+        first.cancel()
+
+    loop.call_at(served_at, serve_and_cancel)
+    with pytest.raises(asyncio.CancelledError):
+        await first
+    await asyncio.sleep(0)
+    assert crowd.served == [("b", served_at)]
+    assert not crowd.gate.window._open
+
+
+@virtual
+async def test_a_waiter_just_cancelled_is_given_no_slot(crowd: Crowd) -> None:
+    """A slot that comes free before the cancelled waiter has had its turn goes to the next."""
+    waiters = [asyncio.create_task(wait) for wait in (crowd.gate.own(), crowd.gate.batch())]
+    watcher = asyncio.create_task(crowd.gate.watch(lambda now, busy: now))
+    crowd.come("b", crowd.gate.batch())
+    await asyncio.sleep(0)
+    served_at = crowd.gate.window.earliest(crowd.now())
+
+    def cancel_and_kick() -> None:
+        for waiter in (*waiters, watcher):
+            waiter.cancel()
+        crowd.gate.kick()
+
+    asyncio.get_running_loop().call_at(served_at, cancel_and_kick)
+    ends = await asyncio.gather(*waiters, watcher, return_exceptions=True)
+    assert all(isinstance(end, asyncio.CancelledError) for end in ends)
+    assert crowd.served == [("b", served_at)]
+
+
+@virtual
+async def test_a_read_counts_from_its_start_to_a_minute_after_its_end() -> None:
+    """``with slot.read()`` holds the slot while the read is in the air, also when it fails."""
+    gate = Crowd(limit=1).gate
+    with suppress(OSError), (await gate.own()).read() as slot:
+        await asyncio.sleep(20.0)
+        raise OSError("lost")
+    assert slot.sent_at == 0.0
+    with (await gate.own()).read() as slot:
+        pass
+    assert slot.sent_at == pytest.approx(80.05)
+
+
+@virtual
+async def test_a_read_that_never_left_can_be_given_back() -> None:
+    """A read whose connection was never made counts nothing."""
+    gate = Crowd(limit=1).gate
+    with (await gate.own()).read() as slot:
+        slot.give_back()
+    assert gate.snapshot().remaining == 1
+
+
+@virtual
+async def test_a_paid_slot_is_given_back_unless_it_was_stamped() -> None:
+    """A POST that failed before its headers went out counts nothing; one that failed later counts."""
+    gate = Crowd(limit=1).gate
+    with suppress(OSError), await gate.own():
+        raise OSError("refused")
+    assert gate.snapshot().remaining == 1
+    with suppress(OSError), await gate.own() as slot:
+        await asyncio.sleep(3.0)
+        slot.stamp()
+        slot.stamp()
+        slot.give_back()
+        raise OSError("dropped")
+    assert slot.sent_at == 3.0
+    assert gate.window.earliest(3.0) == pytest.approx(63.05)
+
+
+@virtual
+async def test_a_429_pauses_everybody() -> None:
+    """During a pause neither own requests nor batch nor watcher go; on_pause is told once."""
+    told: list[tuple[float, str]] = []
+    crowd = Crowd(on_pause=lambda seconds, reason: told.append((seconds, reason)))
+    crowd.gate.pause(20.0, "429")
+    crowd.gate.pause(20.0, "429")
+    crowd.come("o", crowd.gate.own())
+    crowd.come("b", crowd.gate.batch())
+    crowd.come("w", crowd.gate.watch(lambda now, busy: now))
+    await asyncio.sleep(60.0)
+    assert sorted(crowd.served) == [("b", 20.0), ("o", 20.0), ("w", 20.0)]
+    assert told == [(20.0, "429")]
+
+
+@virtual
+async def test_headers_are_taken_as_those_of_the_request_that_ended_last() -> None:
+    """Two requests in the air: the first answer's count is compared with what had gone by then."""
+    crowd = Crowd()
+    with await crowd.gate.own() as first:
+        first.stamp()
+        await asyncio.sleep(0.5)
+        second = await crowd.gate.own()
+        second.stamp()
+    crowd.gate.observe(ServerQuota(100, 89, 30.0))
+    assert crowd.gate.window.others.used(crowd.now()) == 10
+    crowd.gate.observe(ServerQuota(100, 88, 30.0), second)
+    assert crowd.gate.window.others.used(crowd.now()) == 10
+
+
+@virtual
+async def test_what_an_earlier_process_sent_counts() -> None:
+    """Send times out of the store take their part of the first minute."""
+    gate = Crowd(limit=10).gate
+    gate.restore([-float(age) for age in range(1, 11)])
+    with await gate.own() as slot:
+        slot.stamp()
+    assert slot.sent_at == pytest.approx(50.05)
+
+
+@virtual
+async def test_closing_ends_all_waits(crowd: Crowd) -> None:
+    """Who waits, and who comes later, gets SessionClosed; a slot in hand can still be let go."""
+    await asyncio.sleep(1.0)
+    in_hand = await crowd.gate.own()
+    await crowd.use_up()
+    waits: list[Coroutine[Any, Any, Slot]] = [
+        crowd.gate.own(),
+        crowd.gate.own(max_wait=50.0),
+        crowd.gate.batch(),
+        crowd.gate.watch(lambda now, busy: math.inf),
+    ]
+    tasks = [asyncio.create_task(wait) for wait in waits]
+    await asyncio.sleep(0)
+    crowd.gate.close()
+    assert all(isinstance(end, SessionClosed) for end in await asyncio.gather(*tasks, return_exceptions=True))
+    with in_hand:
+        in_hand.stamp()
+    late: list[Callable[[], Awaitable[Slot]]] = [
+        crowd.gate.own, crowd.gate.batch, lambda: crowd.gate.watch(lambda now, busy: now)
+    ]  # fmt: skip
+    for wait in late:
+        with pytest.raises(SessionClosed):
+            await wait()
+
+
+@virtual
+async def test_closing_and_cancelling_together_leave_nothing_behind(crowd: Crowd) -> None:
+    """A waiter cancelled in the turn in which the gate closes leaves no error that nobody takes."""
+    waiter = asyncio.create_task(crowd.gate.own())
+    await asyncio.sleep(0)
+    crowd.gate.close()
+    waiter.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await waiter
+
+
+@virtual
+async def test_a_thousand_requests_take_no_longer_than_the_quota_makes_them() -> None:
+    """A batch of 1,000 POSTs with 20 ms of connecting ends within 1.01 times 0.6 s each."""
+    gate = Crowd().gate
+    sent: list[float] = []
+
+    async def item() -> None:
+        with await gate.batch() as slot:
+            await asyncio.sleep(0.02)
+            slot.stamp()
+            sent.append(asyncio.get_running_loop().time())
+            await asyncio.sleep(0.3)
+
+    async with asyncio.TaskGroup() as group:
+        for _ in range(1000):
+            group.create_task(item())
+    assert max(sent) <= 600.0 * 1.01
+    assert most_in_a_minute([(at, at) for at in sent]) == 100
+
+
+def most_in_a_minute(intervals: list[tuple[float, float]]) -> int:
+    """The most requests that a server can have counted in any 60 s, each at some time in its interval."""
+    return max(
+        sum(end > first - 60.0 for start, end in intervals if start <= first) for first, _ in intervals
+    )
+
+
+STEPS = st.lists(
+    st.tuples(
+        st.sampled_from(["own", "own", "batch", "batch", "watch", "cancel", "headers", "pause", "wait"]),
+        st.floats(0.0, 1.0),
+        st.floats(0.0, 1.0),
+    ),
+    min_size=1,
+    max_size=80,
+)
+
+
+@settings(deadline=None, max_examples=60)
+@given(steps=STEPS, limit=st.sampled_from([2, 5, 30]))
+def test_nobody_is_lost_and_the_limit_is_kept(steps: list[tuple[str, float, float]], limit: int) -> None:
+    """Any order of arrivals, cancellations, answers and pauses: all are served, never too many in 60 s."""
+    with asyncio.Runner(loop_factory=VirtualTimeLoop) as runner:
+        intervals = runner.run(play(steps, limit))
+    assert not intervals or most_in_a_minute(intervals) <= limit
+
+
+async def play(steps: list[tuple[str, float, float]], limit: int) -> list[tuple[float, float]]:
+    """Do the steps, wait for all who were not cancelled; when their requests were on the way."""
+    story = Story(limit)
+    for what, x, y in steps:
+        story.step(what, x, y)
+        await asyncio.sleep(x * y * 20.0 if what == "wait" else 0)
+    async with asyncio.timeout(60.0 * 2 * (len(steps) + 2)):
+        ends = await asyncio.gather(*story.tasks, return_exceptions=True)
+    assert all(end is None or task in story.cancelled for task, end in zip(story.tasks, ends, strict=True))
+    assert story.gate.waiting() == 0
+    assert not story.gate.window._open
+    return story.intervals
+
+
+class Story:
+    """One run of the property test: who came, who was cancelled, and when requests were on the way."""
+
+    def __init__(self, limit: int) -> None:
+        self.loop = asyncio.get_running_loop()
+        self.gate = Gate(Clock(self.loop), limit)
+        self.intervals: list[tuple[float, float]] = []
+        self.tasks: list[asyncio.Task[None]] = []
+        self.cancelled: set[asyncio.Task[None]] = set()
+        self.watcher: asyncio.Task[None] | None = None
+
+    def step(self, what: str, x: float, y: float) -> None:
+        if what == "own":
+            self.come(self.gate.own(), x, y)
+        elif what == "batch":
+            free = asyncio.Event()
+            self.come(self.gate.batch(free.is_set), x, y)
+            self.loop.call_later(50.0 * y, self.open, free)
+        elif what == "watch" and (self.watcher is None or self.watcher.done()):
+            due = self.loop.time() + 100.0 * y
+            self.watcher = self.come(self.gate.watch(lambda now, busy: due + 50.0 * busy), x, y)
+        elif what == "cancel" and self.tasks:
+            self.cancelled.add(task := self.tasks[int(x * (len(self.tasks) - 1))])
+            task.cancel()
+        elif what == "headers":
+            self.gate.observe(ServerQuota(int(60 * x), int(60 * y), 100.0 * (x - y)))
+        elif what == "pause":
+            self.gate.pause(None if x < 0.5 else 100.0 * y, "429")
+
+    def open(self, free: asyncio.Event) -> None:
+        free.set()
+        self.gate.kick()
+
+    def come(self, slot: Awaitable[Slot], x: float, y: float) -> asyncio.Task[None]:
+        self.tasks.append(task := asyncio.create_task(self.visit(slot, x, y)))
+        return task
+
+    async def visit(self, slot: Awaitable[Slot], x: float, y: float) -> None:
+        with await slot as got:
+            if x < 0.4:  # a read
+                got.read()
+                start = self.loop.time()
+                try:
+                    await asyncio.sleep(20.0 * y)
+                finally:
+                    self.intervals.append((start, self.loop.time()))
+            elif x < 0.9:  # a paid request; else nothing is sent
+                await asyncio.sleep(y)
+                got.stamp()
+                self.intervals.append((self.loop.time(), self.loop.time()))
+                await asyncio.sleep(20.0 * y)

@@ -1,0 +1,247 @@
+"""The hub: what it answers and whom it asks."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import pytest
+from webhook_kit import FOREIGN, READY, Session, chunked, hub, token_of
+
+from hoox_async._core.models import LookStatus
+from hoox_async._protocols import Deliveries, Delivery
+from hoox_async.errors import StoreError
+
+
+async def test_a_delivery_reaches_the_session_that_knows_its_attempt() -> None:
+    """A good token and payload: the receiver gets attempt and delivery, the API gets 200."""
+    a_hub, session = hub(), Session("a1")
+    a_hub.attach(session)
+    assert await a_hub.handle(token_of(a_hub, "a1"), READY) == 200
+    assert session.calls == [("a1", Delivery("look_1", LookStatus.READY, None, "https://m.example/1"))]
+
+
+def test_the_hub_is_what_a_session_takes() -> None:
+    """It fits the protocol that the session is written against, and its URLs stand below the public one."""
+    deliveries: Deliveries = hub()
+    assert deliveries.url_for("a1").startswith("https://example.com/hooks/hoox/a1.")
+
+
+async def test_the_first_session_that_knows_the_attempt_has_it() -> None:
+    """Several sessions: each is asked in turn until one knows."""
+    a_hub, first, second, third = hub(), Session(), Session("a1"), Session("a1")
+    for session in (first, second, third):
+        a_hub.attach(session)
+    assert await a_hub.handle(token_of(a_hub, "a1"), READY) == 200
+    assert [len(session.calls) for session in (first, second, third)] == [1, 1, 0]
+
+
+async def test_an_attempt_that_nobody_knows_is_to_come_again() -> None:
+    """503, so that the API's retry may reach the right process; also where no session is attached."""
+    a_hub = hub()
+    assert await a_hub.handle(token_of(a_hub, "a1"), READY) == 503
+    a_hub.attach(Session("a2"))
+    assert await a_hub.handle(token_of(a_hub, "a1"), READY) == 503
+
+
+async def test_a_detached_session_gets_nothing() -> None:
+    """Detaching works once and for that one only, also where a receiver was attached twice."""
+    a_hub, session = hub(), Session("a1")
+    detach, detach_again = a_hub.attach(session), a_hub.attach(session)
+    detach()
+    detach()
+    assert await a_hub.handle(token_of(a_hub, "a1"), READY) == 200
+    detach_again()
+    assert await a_hub.handle(token_of(a_hub, "a1"), READY) == 503
+
+
+@pytest.mark.parametrize("error", [StoreError("disk full"), RuntimeError("a bug"), TimeoutError("its own")])
+async def test_a_receiver_that_fails_makes_the_delivery_come_again(
+    error: Exception, caplog: pytest.LogCaptureFixture
+) -> None:
+    """What could not be written down is not acknowledged; the failure is logged without the token."""
+    a_hub = hub()
+
+    async def fails(attempt_id: str, delivery: Delivery) -> bool:
+        raise error
+
+    a_hub.attach(fails)
+    token = token_of(a_hub, "a1")
+    assert await a_hub.handle(token, READY) == 503
+    assert str(error) in caplog.text
+    assert token not in caplog.text
+    a_hub.attach(Session("a1"))
+    assert await a_hub.handle(token, READY) == 200
+
+
+async def test_a_bad_token_costs_nothing() -> None:
+    """404 without a look at the body, and without asking anyone."""
+    a_hub, session, reads = hub(), Session("a1"), []
+    a_hub.attach(session)
+    good = token_of(a_hub, "a1")
+
+    async def untouched() -> AsyncIterator[bytes]:
+        reads.append("the body was read")
+        yield READY
+
+    for token in (
+        "",
+        "a1",
+        good[:-1],
+        good + "A",
+        good.replace("a1", "a2"),
+        "a1." + "A" * 43,
+        "\ud800",
+        "../",
+    ):
+        assert await a_hub.handle(token, READY) == 404
+        assert await a_hub.handle_stream(token, untouched()) == 404
+    assert session.calls == []
+    assert reads == []
+
+
+async def test_a_foreign_task_is_acknowledged_and_goes_nowhere() -> None:
+    """Retrying it would not help, and it is no look of ours."""
+    a_hub, session = hub(), Session("a1")
+    a_hub.attach(session)
+    assert await a_hub.handle(token_of(a_hub, "a1"), FOREIGN) == 200
+    assert session.calls == []
+
+
+@pytest.mark.parametrize(
+    "body", [b"", b"<html>", b"[1]", b'{"job_id": 7, "status": "completed"}', b"[" * 200_000]
+)
+async def test_a_malformed_delivery_is_400(body: bytes) -> None:
+    """It goes nowhere, whole or in pieces."""
+    a_hub, session = hub(), Session("a1")
+    a_hub.attach(session)
+    token = token_of(a_hub, "a1")
+    assert await a_hub.handle(token, body) == 400
+    assert await a_hub.handle_stream(token, chunked(body[:100], body[100:])) == 400
+    assert session.calls == []
+
+
+async def test_a_body_that_is_too_long_is_413_and_not_read_to_its_end() -> None:
+    """The cap is 256 KiB, whole or in pieces; the rest of an endless body is never asked for."""
+    a_hub, asked = hub(), 0
+    token = token_of(a_hub, "a1")
+    padded = READY + b" " * (256 * 1024 - len(READY))
+    a_hub.attach(Session("a1"))
+
+    async def endless() -> AsyncIterator[bytes]:
+        nonlocal asked
+        while True:
+            asked += 1
+            yield b" " * 100_000
+
+    assert await a_hub.handle(token, padded) == 200
+    assert await a_hub.handle_stream(token, chunked(padded[:9], padded[9:])) == 200
+    assert await a_hub.handle(token, padded + b" ") == 413
+    assert await a_hub.handle_stream(token, chunked(padded, b" ")) == 413
+    body = endless()
+    assert await a_hub.handle_stream(token, body) == 413
+    assert asked == 3
+
+
+async def test_a_body_that_breaks_off_is_400() -> None:
+    """A client that goes away in the middle harms nothing."""
+    a_hub = hub()
+
+    async def broken() -> AsyncIterator[bytes]:
+        yield READY[:10]
+        raise ConnectionResetError
+
+    assert await a_hub.handle_stream(token_of(a_hub, "a1"), broken()) == 400
+
+
+@pytest.mark.virtual_time
+async def test_one_delivery_is_bounded_in_time() -> None:
+    """A body that trickles is 408; a receiver that hangs is 503 and is cancelled."""
+    a_hub, loop = hub(answer_within=5.0), asyncio.get_running_loop()
+    cancelled = asyncio.Event()
+
+    async def trickle() -> AsyncIterator[bytes]:
+        while True:
+            await asyncio.sleep(1)
+            yield b" "
+
+    async def hangs(attempt_id: str, delivery: Delivery) -> bool:
+        try:
+            await asyncio.sleep(3600)
+        finally:
+            cancelled.set()
+        return True
+
+    a_hub.attach(hangs)
+    token, started = token_of(a_hub, "a1"), loop.time()
+    assert await a_hub.handle_stream(token, trickle()) == 408
+    assert await a_hub.handle(token, READY) == 503
+    assert cancelled.is_set()
+    assert loop.time() - started == pytest.approx(10.0)
+
+
+async def test_no_more_than_max_in_flight_are_taken() -> None:
+    """A flood of good tokens is asked to come again; there is room as soon as one is done."""
+    a_hub, go = hub(max_in_flight=2), asyncio.Event()
+
+    async def waits(attempt_id: str, delivery: Delivery) -> bool:
+        await go.wait()
+        return True
+
+    a_hub.attach(waits)
+    token = token_of(a_hub, "a1")
+    running = [asyncio.ensure_future(a_hub.handle(token, READY)) for _ in range(2)]
+    await asyncio.sleep(0)
+    assert await a_hub.handle(token, READY) == 503
+    go.set()
+    assert await asyncio.gather(*running) == [200, 200]
+    assert await a_hub.handle(token, READY) == 200
+
+
+async def test_closing_waits_for_what_is_being_taken() -> None:
+    """New deliveries are 503 at once; the running one is finished before aclose returns; it can reopen."""
+    a_hub, go, order = hub(), asyncio.Event(), []
+
+    async def waits(attempt_id: str, delivery: Delivery) -> bool:
+        await go.wait()
+        order.append("taken")
+        return True
+
+    a_hub.attach(waits)
+    token = token_of(a_hub, "a1")
+    async with a_hub:
+        running = asyncio.ensure_future(a_hub.handle(token, READY))
+        await asyncio.sleep(0)
+        closing = asyncio.ensure_future(a_hub.aclose())
+        also_closing = asyncio.ensure_future(a_hub.aclose())
+        closing.add_done_callback(lambda _: order.append("closed"))
+        await asyncio.sleep(0)
+        assert await a_hub.handle(token, READY) == 503
+        assert await a_hub.handle("bad", READY) == 404
+        go.set()
+        await asyncio.gather(closing, also_closing)
+    assert order == ["taken", "closed"]
+    assert await running == 200
+    async with a_hub:
+        assert await a_hub.handle(token, READY) == 200
+    assert await a_hub.handle(token, READY) == 503
+
+
+async def test_a_cancelled_delivery_gives_its_place_back() -> None:
+    """A server that cancels the handler of a client that went away leaves nothing behind."""
+    a_hub, never = hub(max_in_flight=1), asyncio.Event()
+
+    async def waits(attempt_id: str, delivery: Delivery) -> bool:
+        return await never.wait()
+
+    detach = a_hub.attach(waits)
+    token = token_of(a_hub, "a1")
+    running = asyncio.ensure_future(a_hub.handle(token, READY))
+    await asyncio.sleep(0)
+    running.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await running
+    detach()
+    a_hub.attach(Session("a1"))
+    assert await a_hub.handle(token, READY) == 200
+    await a_hub.aclose()
