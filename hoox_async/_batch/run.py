@@ -240,8 +240,15 @@ class Run:
                 self._finish(item, unsent(item, self._stop))
             case Enqueue(source_ref):
                 item.source = source_ref
-                self._feed.put(source_ref.avatar_id if source_ref else None, item)
+                self._feed.put(self._queue_of(source_ref), item)
         self._work.set()
+
+    def _queue_of(self, source: LookRef | None) -> str | None:
+        """By avatar, so that one status request tells of many; in input order where webhooks tell."""
+        if source is None:
+            return None
+        pushed = self._opened.parts.deliveries is not None and self._opened.unknowns.lanes is None
+        return "" if pushed else source.avatar_id
 
     async def _await_source(self, item: Item, source: Intent) -> None:
         outcome = await self._sender.wait(source)

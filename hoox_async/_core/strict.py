@@ -91,8 +91,6 @@ def parse_json(text: str | bytes) -> Any:
 
 
 def _reason(error: BaseException, _: type | None) -> str:
-    if isinstance(error, KeyError):
-        return f"{error.args[0]} is missing"
     if isinstance(error, cattrs.ForbiddenExtraKeysError):
         return f"fields that nobody knows: {', '.join(sorted(error.extra_fields))[:200]}"
     if isinstance(error, AttributeError):  # what cattrs raises for a mapping that is none

@@ -59,24 +59,28 @@ class Ladder:
         self._mask = 0
         self._next: list[tuple[float, Unit]] = []
         self._ripe: list[tuple[float, Unit]] = []
+        self._next_limit = self._ripe_limit = 256
 
     def top(self) -> Unit | None:
         """The one that has stood longest on the highest rung."""
         return self._first[self._mask.bit_length() - 1] if self._mask else None
 
-    def advance(self, now: float) -> None:
-        """Let all that reached their next rung by now climb."""
-        heap = self._next
-        while heap and heap[0][0] <= now:
-            at, unit = heapq.heappop(heap)
-            if unit.next_at == at:
-                self.place(unit, now)
+    def advance(self, now: float, most: int) -> bool:
+        """Let those climb that reached the price, or their next rung, by now. Whether more than ``most`` did."""
         heap = self._ripe
-        while heap and heap[0][0] <= now:
+        while most > 0 and heap and heap[0][0] <= now:
             at, unit = heapq.heappop(heap)
             if unit.price_at == at and unit.rung < self.price_rung:
                 unit.price_at = math.inf  # found a little early or late: work it out again
                 self.place(unit, now)
+                most -= 1
+        heap = self._next
+        while most > 0 and heap and heap[0][0] <= now:
+            at, unit = heapq.heappop(heap)
+            if unit.next_at == at:
+                self.place(unit, now)
+                most -= 1
+        return most <= 0
 
     def next_change(self) -> float:
         """When some unit reaches its next rung."""
@@ -129,19 +133,10 @@ class Ladder:
         if next_at != unit.next_at:
             unit.next_at = next_at
             if next_at < math.inf:
-                self._push(self._next, next_at, unit, "next_at")
+                self._next_limit = _push(self._next, next_at, unit, "next_at", self._next_limit)
         if price_at != unit.price_at:
             unit.price_at = price_at
-            self._push(self._ripe, price_at, unit, "price_at")
-
-    @staticmethod
-    def _push(heap: list[tuple[float, Unit]], at: float, unit: Unit, field: str) -> None:
-        heapq.heappush(heap, (at, unit))
-        if len(heap) > 256 and not len(heap) & 255:
-            live = [entry for entry in heap if getattr(entry[1], field) == entry[0]]
-            if len(live) * 2 < len(heap):
-                heap[:] = live
-                heapq.heapify(heap)
+            self._ripe_limit = _push(self._ripe, price_at, unit, "price_at", self._ripe_limit)
 
     @staticmethod
     def _peek(heap: list[tuple[float, Unit]], field: str) -> float:
@@ -178,3 +173,13 @@ class Ladder:
         if self._first[rung] is None:
             self._mask &= ~(1 << rung)
         unit.before = unit.after = None
+
+
+def _push(heap: list[tuple[float, Unit]], at: float, unit: Unit, field: str, limit: int) -> int:
+    """Add to a heap; clear out what is no longer true once it is full. Returns when it is full next."""
+    heapq.heappush(heap, (at, unit))
+    if len(heap) < limit:
+        return limit
+    heap[:] = [entry for entry in heap if getattr(entry[1], field) == entry[0]]
+    heapq.heapify(heap)
+    return 2 * len(heap) + 256

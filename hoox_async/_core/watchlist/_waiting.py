@@ -21,6 +21,7 @@ _PRESSING = 1  # rungs above the price from which requests may take more slots t
 _BUSY_SHARE = 0.5  # of the slots, while submissions wait and nothing presses
 _IDLE_SHARE = 0.5  # of the slots, for requests that promise little
 _BURST = 2
+_AT_A_TIME = 64  # units brought up to date before looking whether that suffices
 _GRAIN = 1e-3
 _OVERDUE_SPREADS, _OVERDUE_MORE = 2.33, 5.0
 
@@ -76,6 +77,10 @@ class Waiting:
             group.settled -= 1
         elif group.strays is not None:
             group.strays.remove(entry)
+            if not group.strays:
+                self._ladder.remove(group.strays)
+        if not group.entries:
+            self._ladder.remove(group)
 
     def _remove(self, entry: Entry) -> None:
         group = self._groups[entry.ref.avatar_id]
@@ -104,8 +109,20 @@ class Waiting:
             self._ladder.place(group.strays, now)
         self._forget_if_empty(group)
 
-    def _catch_up(self, now: float) -> None:
-        """Bring everything up to now: looks that were added, webhooks that are overdue, worths that grew."""
+    def _decide(self, now: float, busy: bool) -> Choice:
+        """What to ask about. At a great many looks not all is brought up to now where a part suffices."""
+        while True:
+            self._join_overdue(now)
+            for _ in range(min(len(self._dirty), _AT_A_TIME)):
+                group = self._dirty.pop()
+                if group.dirty:
+                    self._place(group, now)
+            behind = self._ladder.advance(now, _AT_A_TIME) or bool(self._dirty)
+            choice = self._choose(now, busy)
+            if choice.at <= now or not behind:
+                return choice
+
+    def _join_overdue(self, now: float) -> None:
         overdue = self._overdue
         while overdue and overdue[0][0] <= now:
             _, entry = heapq.heappop(overdue)
@@ -117,11 +134,6 @@ class Waiting:
                 if not group.lone:
                     group.told = told  # the avatar's answers told of it all along
                     self._mark(group)
-        for group in self._dirty:
-            if group.dirty:
-                self._place(group, now)
-        self._dirty.clear()
-        self._ladder.advance(now)
 
     def _mark(self, group: Group) -> None:
         if not group.dirty:
@@ -150,7 +162,7 @@ class Waiting:
         if busy:
             if extra is not None and since + _EXTRA_PATIENCE <= now:
                 return Choice(now, extra)
-            later = since if extra is None else since + _EXTRA_PATIENCE
+            later = max(since, self._extras[0][0] + _EXTRA_PATIENCE) if self._extras else math.inf
             ripe_at = self._thrift_at if ripe else max(self._ladder.next_ripe(), self._thrift_at)
             return Choice(min(ripe_at, self._next_overdue(), later))
         if top is not None and (self._thrift_at <= now or self._yields(top, now)):
@@ -165,18 +177,17 @@ class Waiting:
 
         Without one that can be asked for now: when to look again.
         """
-        again = math.inf
-        for _ in range(min(len(self._extras), 8)):
+        again, blocked = math.inf, 0
+        while self._extras and blocked < min(len(self._extras), 8):
             since, entry = self._extras[0]
             if entry.place is not Place.SETTLED or self._entries.get(entry.ref) is not entry:
                 self._extras.popleft()
-                again = now
                 continue
             group = self._groups[entry.ref.avatar_id]
             if group.air is None and group.hushed <= now:
                 return since, entry
-            if group.air is None:
-                again = min(again, group.hushed)
+            again = min(again, group.hushed if group.air is None else now + 1.0)
+            blocked += 1
             self._extras.rotate(-1)
         return again, None
 

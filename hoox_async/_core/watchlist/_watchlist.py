@@ -82,13 +82,11 @@ class Watchlist(Waiting):
         ``busy``: paid submissions wait for slots. Ask again at that time before a slot is taken, and
         after each call that changes something.
         """
-        self._catch_up(now)
-        return self._choose(now, busy)[0]
+        return self._decide(now, busy).at
 
     def take(self, now: float, busy: bool) -> Ask | None:
         """The request to send now, if one is worth it. The avatar is left alone until its answer is told."""
-        self._catch_up(now)
-        at, chosen = self._choose(now, busy)
+        at, chosen = self._decide(now, busy)
         if at > now or chosen is None:
             return None
         if isinstance(chosen, Entry):

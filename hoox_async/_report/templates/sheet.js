@@ -46,7 +46,14 @@
   }
 
   let due = 0;
-  const soon = () => { cancelAnimationFrame(due); due = requestAnimationFrame(filter); };
+  const soon = () => {
+    cancelAnimationFrame(due);
+    due = requestAnimationFrame(() => {
+      filter();
+      // Whoever filters in the middle of the page wants to see the first of what was found.
+      if ($("looks").getBoundingClientRect().top < 0) $("looks").scrollIntoView();
+    });
+  };
   $("filter").addEventListener("input", soon);
   $("filter").addEventListener("reset", () => { setTimeout(filter); $("text").focus(); });
   $("filter").addEventListener("submit", (event) => event.preventDefault());

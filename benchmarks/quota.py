@@ -1,0 +1,116 @@
+"""How close a batch comes to what the quota allows, beside how it is done today. In virtual time.
+
+    python benchmarks/quota.py                  # everything: some minutes
+    python benchmarks/quota.py --seeds 2 --only webhooks
+    python benchmarks/quota.py --chart benchmarks   # also draws quota.svg and quota.png there
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+from collections.abc import Iterable
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
+
+from _peers import Backoff, FixedInterval
+from _shared import progress, table
+from _worlds import Client, Lone, Result, Scenario, lone, ours, run
+
+MAIN = Scenario("1,000 edits of 20 avatars")
+OURS = [
+    MAIN,
+    MAIN._replace(name="… with webhooks", webhooks=True),
+    MAIN._replace(name="… with webhooks, 10 % lost", webhooks=True, lost=0.1),
+    Scenario("1,000 edits of 1,000 avatars", avatars=1_000),
+    Scenario("… median 15 s", median=15.0),
+    Scenario("… median 60 s", median=60.0),
+    Scenario("… median 120 s", median=120.0),
+    Scenario("10,000 edits of 200 avatars", edits=10_000, avatars=200),
+    Scenario("1,000 edits of 1 avatar", avatars=1),
+    MAIN._replace(name="… another client takes 40 %", others=0.4),
+]
+PEERS: dict[str, Client] = {
+    "semaphore of 50, every 10 s": FixedInterval(10.0),
+    "semaphore of 50, every 5 s": FixedInterval(5.0),
+    "semaphore of 50, 1 s doubled to 60 s": Backoff(),
+}
+HEADER = ("", "makespan / bound", "worst seed", "requests a look", "status a look", "mean lag s", "p95 lag s",
+          "most in 60 s", "429")  # fmt: skip
+LONE = (0.5, 1.0, 2.0, 3.0, 5.0, 8.0, 12.0, 20.0, 30.0)
+
+
+def main() -> None:
+    """Run what was asked for and print the tables."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--seeds", type=int, default=5, help="runs of each scenario (5)")
+    parser.add_argument("--only", default="", help="only scenarios and peers whose name holds this")
+    parser.add_argument("--chart", type=Path, help="draw quota.svg and quota.png in this folder")
+    options = parser.parse_args()
+    runs = [(s.name, s, ours) for s in OURS] + [(name, MAIN, peer) for name, peer in PEERS.items()]
+    runs = [entry for entry in runs if options.only in entry[0]]
+    results = _run_all(runs, options.seeds)
+    ours_rows = [_row(s.name, results[s.name]) for s in OURS if s.name in results]
+    peer_rows = [_row(name, results[name]) for name in PEERS if name in results]
+    print(table("This library", HEADER, ours_rows, NOTES))
+    print(table(f"As it is done today: {MAIN.name}, no webhooks", HEADER, peer_rows))
+    if not options.only:
+        print(_lone_table([lone(seconds) for seconds in LONE]))
+    if options.chart:
+        from _chart import draw
+
+        draw(options.chart, results, MAIN.name, next(iter(PEERS)))
+
+
+NOTES = (
+    "bound: submissions sent evenly at 100 a minute, the last look done; with another client, at what it",
+    "leaves. lag: from a look's being done to its being known. Means over the seeds.",
+)
+
+
+def _run_all(runs: list[tuple[str, Scenario, Client]], seeds: int) -> dict[str, list[Result]]:
+    results: dict[str, list[Result]] = {}
+    with ProcessPoolExecutor() as pool:
+        jobs = [
+            (name, pool.submit(run, scenario, client, seed + 1))
+            for name, scenario, client in runs
+            for seed in range(seeds)
+        ]
+        for done, (name, job) in enumerate(jobs):
+            progress(f"{done + 1} of {len(jobs)}: {name}")
+            results.setdefault(name, []).append(job.result())
+    progress("")
+    return results
+
+
+def _row(name: str, results: list[Result]) -> tuple[object, ...]:
+    def mean(values: Iterable[float]) -> float:
+        return statistics.fmean(values)
+
+    return (
+        name,
+        f"{mean(r.ratio for r in results):.3f} x",
+        f"{max(r.ratio for r in results):.3f} x",
+        f"{mean(r.requests for r in results):.3f}",
+        f"{mean(r.requests for r in results) - 1:.3f}",
+        f"{mean(r.lag for r in results):.1f}",
+        f"{mean(r.p95 for r in results):.1f}",
+        max(r.most for r in results),
+        f"{100 * mean(r.refused for r in results):.1f} %",
+    )
+
+
+def _lone_table(found: list[Lone]) -> str:
+    rows: list[tuple[object, ...]] = [(f"{f.seconds:g} s", f"{f.lag:.2f}", f.requests) for f in found]
+    rows.append(
+        (
+            "mean",
+            f"{statistics.fmean(f.lag for f in found):.2f}",
+            f"{statistics.fmean(f.requests for f in found):.1f}",
+        )
+    )
+    return table("One look alone, idle quota, nothing learned yet", ("it takes", "lag s", "status requests"), rows)
+
+
+if __name__ == "__main__":
+    main()

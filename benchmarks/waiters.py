@@ -1,0 +1,128 @@
+"""What a waiting look costs: bytes, and microseconds for each decision which request comes next.
+
+    python benchmarks/waiters.py
+
+``bytes a look``: the ref with its ids, a future and the watchlist's share. ``decide``: `due` and `take`,
+mean and slowest of many; ``answer``: telling an answer. With 50 looks an avatar, with one, and all of one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import random
+import statistics
+import sys
+import time
+import tracemalloc
+from typing import NamedTuple
+
+from hoox_async._core.models import Avatar, Look, LookDetails, LookRef, LookStatus
+from hoox_async._core.watchlist import Ask, AskKind, Watchlist
+
+DECISIONS = 300
+
+
+class Row(NamedTuple):
+    """One line of the table. Times are in microseconds."""
+
+    looks: int
+    avatars: int
+    bytes_all: float
+    bytes_watch: float
+    add: float
+    decide: float
+    slowest: float
+    answer: float
+
+
+def fill(looks: int, avatars: int, loop: asyncio.AbstractEventLoop) -> tuple[Watchlist, list[object], Row]:
+    """A watchlist of that many looks, accepted at 100 a minute or, if that takes long, within ten minutes."""
+    rng = random.Random(1)
+    gap = min(0.6, 600.0 / looks)
+    gc.collect()
+    tracemalloc.start()
+    before = tracemalloc.get_traced_memory()[0]
+    ids = [f"avtr_{number:024x}" for number in range(avatars)]
+    refs = [LookRef(ids[i % avatars], f"look_{rng.getrandbits(96):024x}") for i in range(looks)]
+    futures = [loop.create_future() for _ in refs]
+    with_refs = tracemalloc.get_traced_memory()[0]
+    watch = Watchlist()
+    for i, ref in enumerate(refs):
+        watch.add(ref, ("edit", "2K"), gap * i, gap * i)
+    watch.due(gap * looks, busy=True)
+    after = tracemalloc.get_traced_memory()[0]
+    tracemalloc.stop()
+    timed = Watchlist()
+    started = time.perf_counter()
+    for i, ref in enumerate(refs):
+        timed.add(ref, ("edit", "2K"), gap * i, gap * i)
+    timed.due(gap * looks, busy=True)
+    add = (time.perf_counter() - started) / looks * 1e6
+    row = Row(looks, avatars, (after - before) / looks, (after - with_refs) / looks, add, 0, 0, 0)
+    return timed, [refs, futures], row
+
+
+def answer(watch: Watchlist, ask: Ask, by_avatar: dict[str, list[LookRef]], now: float) -> None:
+    """Tell the watchlist that nothing is done yet."""
+    if ask.kind is AskKind.STATUS:
+        ref = LookRef(ask.avatar_id, ask.look_id or "")
+        watch.answered_look(ask, Look(ref, LookStatus.PENDING), now)
+    else:
+        looks = tuple(LookDetails(ref, LookStatus.PENDING) for ref in by_avatar[ask.avatar_id])
+        avatar = Avatar(ask.avatar_id, looks=looks)
+        started = time.perf_counter()
+        watch.answered_avatar(ask, avatar, now)
+        ANSWERS.append(time.perf_counter() - started)
+
+
+ANSWERS: list[float] = []
+
+
+def measure(looks: int, avatars: int) -> Row:
+    """One line of the table."""
+    loop = asyncio.new_event_loop()
+    watch, kept, row = fill(looks, avatars, loop)
+    refs: list[LookRef] = kept[0]  # type: ignore[assignment]
+    by_avatar: dict[str, list[LookRef]] = {}
+    for ref in refs:
+        by_avatar.setdefault(ref.avatar_id, []).append(ref)
+    now = min(0.6, 600.0 / looks) * looks
+    watch.due(now, busy=False)
+    times = []
+    ANSWERS.clear()
+    for turn in range(DECISIONS):
+        now += 0.6
+        started = time.perf_counter()
+        watch.due(now, busy=bool(turn % 2))
+        ask = watch.take(now, busy=bool(turn % 2))
+        times.append(time.perf_counter() - started)
+        if ask is not None:
+            answer(watch, ask, by_avatar, now + 0.3)
+    loop.close()
+    told = statistics.fmean(ANSWERS) * 1e6 if ANSWERS else 0.0
+    return row._replace(decide=statistics.fmean(times) * 1e6, slowest=max(times) * 1e6, answer=told)
+
+
+def main() -> None:
+    """Print the table."""
+    print(f"Python {sys.version.split()[0]}; decide, slowest, add and answer in µs")
+    names = (
+        "looks",
+        "avatars",
+        "bytes a look",
+        "of it watchlist",
+        "add",
+        "decide",
+        "slowest",
+        "group answer",
+    )
+    print(" ".join(f"{name:>15}" for name in names))
+    for looks in (1_000, 10_000, 100_000):
+        for avatars in (max(1, looks // 50), looks, 1):
+            row = measure(looks, avatars)
+            print(" ".join(f"{value:15,.0f}" for value in row), flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,182 @@
+"""Campaign files in CSV and JSONL."""
+
+from __future__ import annotations
+
+import json
+from typing import Literal
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from hoox_async import ImageAvatar, LookEdit, LookRef, PromptAvatar, Style
+from hoox_async._cli.campaign import CampaignError, parse_campaign
+
+Kind = Literal["csv", "jsonl"]
+
+
+def faults(text: str, kind: Kind) -> list[tuple[int, str]]:
+    """The lines and fields of all that is wrong."""
+    with pytest.raises(CampaignError) as caught:
+        parse_campaign(text, kind)
+    return [(fault.line, fault.field) for fault in caught.value.faults]
+
+
+def test_csv_row_is_an_avatar_or_a_look() -> None:
+    """A row with a source is a look, one without is an avatar; empty cells and rows are nothing."""
+    text = (
+        "key,avatar,prompt,style,image_urls,upscale,images,metadata.client\r\n"
+        'alex,,"Young entrepreneur,\r\nsmiling",selfie,,,,acme\r\n'
+        "\r\n"
+        "sam,,,,https://me.test/1.jpg https://me.test/2.jpg,,,\r\n"
+        "alex/rain,alex,rain,,,yes,https://me.test/logo.png,\r\n"
+        "x/rain,avtr_1:look_2,rain,raw\r\n"
+    )
+    campaign = parse_campaign(text, "csv")
+    assert {item.key: item.request for item in campaign.items} == {
+        "alex": PromptAvatar("Young entrepreneur,\r\nsmiling", style="selfie", metadata={"client": "acme"}),
+        "sam": ImageAvatar(["https://me.test/1.jpg", "https://me.test/2.jpg"]),
+        "alex/rain": LookEdit("alex", "rain", upscale=True, images=["https://me.test/logo.png"]),
+        "x/rain": LookEdit(LookRef("avtr_1", "look_2"), "rain", style=Style.RAW),
+    }
+    assert campaign.places["alex/rain"].line == 6
+    assert campaign.places["x/rain"][:3] == ("x", "rain", 1)
+
+
+@pytest.mark.parametrize("mark", [";", "\t"])
+def test_csv_of_other_spreadsheets(mark: str) -> None:
+    """Semicolons and tabs between the cells are read as well."""
+    text = "key,avatar_id,look_id,prompt\na/b-3,av,lo,x".replace(",", mark)
+    campaign = parse_campaign(b"\xef\xbb\xbf" + text.encode(), "csv")
+    assert campaign.items[0].request == LookEdit(LookRef("av", "lo"), "x")
+    assert campaign.places["a/b-3"][:3] == ("a", "b", 3)
+
+
+def test_csv_tells_every_fault_with_its_line() -> None:
+    """Lines are those of the file, also after a cell of many lines."""
+    text = (
+        "key,avatar,prompt,styl\n"  # 1
+        'a,,"two\nlines",\n'  # 2, 3
+        "a/x,b,x,y\n"  # 4
+        "a/y,a,,\n"  # 5
+        "a/z,a,x,y,too,many\n"  # 6
+        "a,,again,\n"  # 7
+    )
+    assert faults(text, "csv") == [
+        (1, "styl"), (4, "avatar"), (5, "prompt"), (6, "row"), (7, "key")
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("key,prompt\n", "at least one row"),
+        ("key,key,prompt\na,b,c\n", "each column once"),
+        ('key,prompt\na,"x', "CSV"),
+        ("key,prompt,style\na,x,podcst\n", "did you mean 'podcast'"),
+        ("key,avatar,prompt,upscale\na,b:c,x,maybe\n", "True or False"),
+        ("key,avatar,avatar_id,look_id,prompt\na,b:c,d,e,x\n", "either avatar, or avatar_id"),
+        ("   \n", "the file is empty"),
+    ],
+)
+def test_csv_faults(text: str, expected: str) -> None:
+    """A fault says what would be right."""
+    with pytest.raises(CampaignError, match=expected) as caught:
+        parse_campaign(text, "csv")
+    assert len(caught.value.faults) == 1
+
+
+def test_jsonl_is_for_programs() -> None:
+    """One object a line, null is "not given", values have their JSON types."""
+    rows = [
+        {"key": "alex", "prompt": "Young", "style": None, "metadata": {"id": "7"}, "extra": {"seed": 3}},
+        {
+            "key": "alex/rain",
+            "avatar": "alex",
+            "prompt": "rain",
+            "upscale": True,
+            "images": ["https://x.test/"],
+        },
+    ]
+    campaign = parse_campaign("\n".join(json.dumps(row) for row in rows) + "\n\n", "jsonl")
+    assert [item.request for item in campaign.items] == [
+        PromptAvatar("Young", metadata={"id": "7"}, extra={"seed": 3}),
+        LookEdit("alex", "rain", upscale=True, images=["https://x.test/"]),
+    ]
+
+
+def test_jsonl_tells_every_fault_with_its_line() -> None:
+    """Lines that are no JSON don't hide the faults of others."""
+    text = "\n".join(
+        [
+            '{"key": "a", "promt": "x"}',
+            '{"key": "b", "avatr": "a", "prompt": "y"}',
+            "[1]",
+            '{"a": 1, "a": 2}',
+            "{bad",
+            '{"key": "z", "prompt": "x", "avatar": "nobody"}',
+            '{"key": "y", "prompt": NaN}',
+            '{"key": "x", "prompt": "x", "avatar": 5}',
+            "[" * 100_000,
+        ]
+    )
+    assert faults(text, "jsonl") == [
+        (1, "promt"), (1, "row"), (2, "avatr"), (3, "row"), (4, "syntax"), (5, "syntax"),
+        (6, "avatar"), (7, "syntax"), (8, "avatar"), (9, "syntax"),
+    ]  # fmt: skip
+
+
+def test_source_must_stand_above() -> None:
+    """A look may be made from what stands above it, a look among them, and from nothing else."""
+    good = "key,avatar,prompt\na,,x\na/b,a,x\na/c,a/b,x\n"
+    assert len(parse_campaign(good, "csv").items) == 3
+    assert faults("key,avatar,prompt\na/b,a,x\na,,x\n", "csv") == [(2, "avatar")]
+
+
+def either(text: str, kind: Kind) -> bool:
+    """Whether the text is a campaign with items; else it must have faults."""
+    try:
+        return bool(parse_campaign(text, kind).items)
+    except CampaignError as error:
+        return bool(error.faults)
+
+
+@given(st.sampled_from(["csv", "jsonl"]), st.text(max_size=200))
+@settings(deadline=None, max_examples=200)
+def test_any_text_is_a_campaign_or_an_error(kind: Kind, text: str) -> None:
+    """No text does anything else."""
+    assert either(text, kind)
+
+
+@given(
+    st.lists(
+        st.dictionaries(
+            st.sampled_from(
+                ["key", "avatar", "prompt", "images", "image_urls", "style", "metadata", "extra"]
+            ),
+            st.recursive(
+                st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5) | st.just("a"),
+                lambda inner: (
+                    st.lists(inner, max_size=2) | st.dictionaries(st.text(max_size=3), inner, max_size=2)
+                ),
+                max_leaves=4,
+            ),
+            max_size=5,
+        ),
+        max_size=4,
+    )
+)
+@settings(deadline=None, max_examples=200)
+def test_any_values_are_a_campaign_or_an_error(rows: list[dict[str, object]]) -> None:
+    """Values of any type in any field are right or a fault."""
+    assert either("\n".join(json.dumps(row) for row in rows), "jsonl")
+
+
+@given(
+    st.lists(st.lists(st.sampled_from(["a", "a/b", "x:y", "", "yes", "https://x.test", "raw"]), max_size=6))
+)
+@settings(deadline=None, max_examples=200)
+def test_any_cells_are_a_campaign_or_an_error(rows: list[list[str]]) -> None:
+    """Cells of any number and content are right or a fault."""
+    text = "key,avatar,prompt,upscale,images\n" + "\n".join(",".join(row) for row in rows)
+    assert either(text, "csv")

@@ -1,0 +1,175 @@
+"""`BatchReport`: counts, credits, times, words and lines of JSON."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from decimal import Decimal
+from pathlib import Path
+
+import pytest
+from report_kit import NOON, every_state, ready
+
+from hoox_async._core.ledger import Accept, Evidence, Intent, Send
+from hoox_async._core.models import LookRef
+from hoox_async._core.outcomes import Outcome, OutcomeState
+from hoox_async._core.requests import PromptAvatar
+from hoox_async._protocols import Workspace
+from hoox_async._report import BatchReport
+from hoox_async._report.lines import write_whole
+from hoox_async._report.words import amount, duration
+from hoox_async._store.sqlite import SQLiteStore
+from hoox_async.errors import StoreError
+
+
+@pytest.fixture
+def outcomes() -> list[Outcome]:
+    """Ten outcomes, every state among them."""
+    return every_state()
+
+
+def test_report_keeps_the_order_given(outcomes: list[Outcome]) -> None:
+    """Outcomes stand in the order in which they were given, and the report iterates over them."""
+    report = BatchReport(outcomes)
+    assert list(report) == outcomes
+    assert report.outcomes == tuple(outcomes)
+    assert len(report) == 10
+
+
+def test_every_state_has_its_view_and_count(outcomes: list[Outcome]) -> None:
+    """Each state has a property of its name, and `counts` knows all states."""
+    report = BatchReport(outcomes)
+    for state in OutcomeState:
+        assert getattr(report, state.value) == tuple(o for o in outcomes if o.state is state)
+        assert report.counts[state] == len(getattr(report, state.value))
+    assert sum(report.counts.values()) == len(outcomes)
+    assert BatchReport([]).counts == dict.fromkeys(OutcomeState, 0)
+
+
+def test_credits_are_apart_by_what_is_known_of_them(outcomes: list[Outcome]) -> None:
+    """Spent, at risk and refused are sums of their own, and decimal."""
+    report = BatchReport(outcomes)
+    assert report.credits_spent == Decimal(14)
+    assert report.credits_at_risk == Decimal(4)
+    assert report.credits_refused == Decimal(4)
+
+
+def test_refused_item_that_was_no_request_costs_nothing() -> None:
+    """A REJECTED item may hold anything; it has no price."""
+    odd = Outcome("odd", "no request", OutcomeState.REJECTED)  # type: ignore[arg-type]
+    report = BatchReport([odd])
+    assert report.credits_refused == 0
+    assert str(report)
+
+
+def test_times_are_of_generated_looks_only(outcomes: list[Outcome]) -> None:
+    """Avatars from images are ready at once and don't count; neither does what is not ready."""
+    report = BatchReport(outcomes)
+    assert list(report.seconds) == [30, 50, 90]
+    assert report.median_seconds == 50
+    assert report.slowest_seconds == 90
+    assert BatchReport([]).median_seconds is None
+    assert BatchReport([]).slowest_seconds is None
+
+
+def test_summary_says_what_a_person_asks_first(outcomes: list[Outcome]) -> None:
+    """Looks ready, each other state once, credits and times."""
+    text = str(BatchReport(outcomes))
+    assert text.splitlines()[0] == "4 of 10 looks ready"
+    assert "1 failed: paid for, and could not be made" in text
+    assert "14 credits spent, 4 at risk" in text
+    assert "50 s (median), 1 min 30 s at most" in text
+    assert repr(BatchReport(outcomes)).startswith("<BatchReport: 4 ready, 1 failed")
+    assert str(BatchReport([])) == "0 of 0 looks ready\n0 credits spent"
+
+
+@pytest.mark.parametrize(
+    ("seconds", "shown"),
+    [(0, "0 s"), (0.44, "0.4 s"), (41.2, "41 s"), (59.9, "1 min"), (72, "1 min 12 s"), (7500, "2 h 5 min")],
+)
+def test_durations_read_well(seconds: float, shown: str) -> None:
+    """Seconds are shown in the units that people use."""
+    assert duration(seconds) == shown
+
+
+@pytest.mark.parametrize(
+    ("credits", "shown"), [("2", "2"), ("3.50", "3.5"), ("1204.0", "1,204"), ("100", "100")]
+)
+def test_credits_read_well(credits: str, shown: str) -> None:
+    """Credits have no needless zeros, and keep those that matter."""
+    assert amount(Decimal(credits)) == shown
+
+
+async def test_jsonl_has_one_object_an_outcome(outcomes: list[Outcome], tmp_path: Path) -> None:
+    """Every line is one JSON object with what a program needs; the order is the report's."""
+    path = await BatchReport(outcomes).to_jsonl(tmp_path / "deep" / "report.jsonl")
+    rows = [json.loads(line) for line in path.read_text("utf-8").splitlines()]
+    assert [row["key"] for row in rows] == [outcome.key for outcome in outcomes]
+    by_key = {row["key"]: row for row in rows}
+    assert by_key["alex/podcast"]["ref"] == "avtr_1:look_alex_podcast"
+    assert by_key["alex/podcast"]["charged"] == "yes"
+    assert by_key["alex/failed"]["error"] == {
+        "type": "GenerationFailed", "code": "NO_FACE", "message": "No face found [NO_FACE]"
+    }  # fmt: skip
+    assert by_key["alex/rejected"]["charged"] == "no"
+    assert by_key["alex/rejected"]["error"]["code"] == "BAD"
+    assert by_key["alex/unknown"]["charged"] == "maybe"
+    assert by_key["alex/unknown"]["candidates"] == ["avtr_1:look_8", "avtr_1:look_9"]
+    assert by_key["alex/unknown"]["request"]["source"] == "alex"
+    assert by_key["alex/unknown"]["metadata"] == {"client": "acme"}
+    assert by_key["mara"]["request"]["image_urls"] == ["https://me.test/mara.jpg"]
+
+
+async def test_jsonl_has_no_webhook_url(outcomes: list[Outcome], tmp_path: Path) -> None:
+    """The last part of a webhook URL may be a bearer secret, so none is written."""
+    path = await BatchReport(outcomes).to_jsonl(tmp_path / "report.jsonl")
+    assert "me.test/secret" not in path.read_text("utf-8")
+
+
+async def test_jsonl_survives_text_that_utf8_cannot_hold(tmp_path: Path) -> None:
+    """A lone surrogate in a prompt harms neither the file nor its other lines."""
+    report = BatchReport([ready("a", prompt="broken \ud800 text"), ready("b")])
+    path = await report.to_jsonl(tmp_path / "report.jsonl")
+    assert [json.loads(line)["key"] for line in path.read_text("utf-8").splitlines()] == ["a", "b"]
+
+
+def test_write_that_fails_leaves_the_old_file(tmp_path: Path) -> None:
+    """A file is replaced whole or not at all, and no temporary file stays."""
+    path = tmp_path / "page.html"
+    path.write_text("old")
+
+    def parts() -> Iterator[str]:
+        yield "new"
+        raise RuntimeError("in the middle")
+
+    with pytest.raises(RuntimeError):
+        write_whole(path, parts())
+    assert path.read_text() == "old"
+    assert [file.name for file in tmp_path.iterdir()] == ["page.html"]
+
+
+async def test_open_reads_a_store_while_it_is_written(tmp_path: Path) -> None:
+    """A report can be read from a store that a session has open, in the order in which items were planned."""
+    store = SQLiteStore(tmp_path / "campaign.db")
+    await store.open(Workspace("https://api.test", "key"))
+    try:
+        for key in ("b", "a"):
+            await store.plan(Intent(key, True, PromptAvatar(f"avatar {key}"), f"digest {key}", NOON))
+        await store.advance(
+            "b", Send("attempt", NOON), Accept(LookRef("avtr_1", "look_1"), NOON, Evidence.ANSWER)
+        )
+        report = await BatchReport.open(tmp_path / "campaign.db")
+    finally:
+        await store.aclose()
+    assert [(outcome.key, outcome.state) for outcome in report] == [
+        ("b", OutcomeState.PENDING),
+        ("a", OutcomeState.UNSENT),
+    ]
+    assert report.credits_spent == 2
+
+
+async def test_open_of_no_store_is_told(tmp_path: Path) -> None:
+    """A path without a store is an error, and nothing is made there."""
+    with pytest.raises(StoreError):
+        await BatchReport.open(tmp_path / "none.db")
+    assert list(tmp_path.iterdir()) == []

@@ -1,0 +1,290 @@
+"""The contact sheet: its page and its pictures, without a browser."""
+
+from __future__ import annotations
+
+import builtins
+import re
+from collections.abc import Callable
+from datetime import timedelta
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import attrs
+import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestServer
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+from report_kit import NOON, Pictures, every_state, jpeg, ready
+
+from hoox_async._core.models import Look, LookRef, LookStatus
+from hoox_async._core.outcomes import Outcome, OutcomeState
+from hoox_async._core.requests import LookEdit
+from hoox_async._report import BatchReport
+from hoox_async._report.pictures import Shot
+from hoox_async._report.sheet import render
+from hoox_async._report.view import sections
+from hoox_async.errors import ConfigurationError
+
+
+class Page(HTMLParser):
+    """The elements of a page, and their text."""
+
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.elements: list[tuple[str, dict[str, str | None]]] = []
+        self.text = ""
+        self.feed(html)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        """Keep an element."""
+        self.elements.append((tag, dict(attrs)))
+
+    def handle_data(self, data: str) -> None:
+        """Keep text."""
+        self.text += data
+
+    def every(self, tag: str) -> list[dict[str, str | None]]:
+        """The attributes of each element of this kind."""
+        return [attributes for name, attributes in self.elements if name == tag]
+
+
+@pytest.fixture
+def outcomes() -> list[Outcome]:
+    """Ten outcomes, every state among them."""
+    return every_state()
+
+
+@pytest.fixture
+def pictures() -> Pictures:
+    """A fake source of pictures."""
+    return Pictures()
+
+
+async def test_page_shows_every_look_and_its_picture(
+    outcomes: list[Outcome], pictures: Pictures, tmp_path: Path
+) -> None:
+    """Each ready look has a local picture and a small version; each other one says what became of it."""
+    report = BatchReport(outcomes)
+    path = await report.write_contact_sheet(tmp_path / "sheet", title="Summer", fetch=pictures.fetch)
+    page = Page(path.read_text("utf-8"))
+    assert path == tmp_path / "sheet" / "index.html"
+    images = [image["src"] for image in page.every("img") if image.get("src")]
+    assert len(images) == 3
+    for image in images:
+        assert image is not None
+        with Image.open(path.parent / image) as opened:
+            assert opened.size in ((90, 160), (160, 90))
+    for shot in (a for a in page.every("a") if a.get("class") == "shot"):
+        assert (path.parent / str(shot["href"])).is_file()
+    for said in (
+        "No face found [NO_FACE]", "The image is gone", "The picture's host did not answer",
+        "The connection broke", "May be avtr_1:look_8 or avtr_1:look_9", "Young entrepreneur", "acme",
+    ):  # fmt: skip
+        assert said in page.text
+    assert "me.test/secret" not in path.read_text("utf-8")
+
+
+async def test_pictures_that_are_there_are_not_fetched_again(
+    outcomes: list[Outcome], pictures: Pictures, tmp_path: Path
+) -> None:
+    """Written again, only what is missing is asked for: one picture that failed the first time."""
+    report = BatchReport(outcomes)
+    await report.write_contact_sheet(tmp_path, fetch=pictures.fetch)
+    assert len(pictures.asked) == 4
+    pictures.asked.clear()
+    await report.write_contact_sheet(tmp_path, fetch=pictures.fetch)
+    assert pictures.asked == ["https://pictures.test/mara-gone.jpg"]
+
+
+async def test_look_paid_anew_has_another_picture(pictures: Pictures, tmp_path: Path) -> None:
+    """The file's name depends on the look, not on the key alone."""
+    await BatchReport([ready("a", look="look_1")]).write_contact_sheet(tmp_path, fetch=pictures.fetch)
+    await BatchReport([ready("a", look="look_2")]).write_contact_sheet(tmp_path, fetch=pictures.fetch)
+    assert len(pictures.asked) == 2
+    assert len(list((tmp_path / "pictures").iterdir())) == 2
+
+
+async def test_pictures_that_the_caller_has_are_copied(pictures: Pictures, tmp_path: Path) -> None:
+    """Files given by key are used instead of the network; one that is missing gets a placeholder."""
+    file = tmp_path / "mine.jpg"
+    file.write_bytes(jpeg())
+    report = BatchReport([ready("a"), ready("b")])
+    given_files = {"a": file, "b": tmp_path / "lost.jpg"}
+    path = await report.write_contact_sheet(tmp_path / "sheet", pictures=given_files, fetch=pictures.fetch)
+    assert pictures.asked == []
+    assert len(list((tmp_path / "sheet" / "pictures").iterdir())) == 1
+    assert "There is no file lost.jpg" in path.read_text("utf-8")
+
+
+async def test_nothing_is_fetched_unless_wished(
+    outcomes: list[Outcome], pictures: Pictures, tmp_path: Path
+) -> None:
+    """With ``download=False`` the page has placeholders."""
+    path = await BatchReport(outcomes).write_contact_sheet(tmp_path, fetch=pictures.fetch, download=False)
+    assert pictures.asked == []
+    assert "The picture was not downloaded" in path.read_text("utf-8")
+
+
+async def test_what_is_no_picture_gets_a_placeholder(pictures: Pictures, tmp_path: Path) -> None:
+    """Bytes that Pillow cannot read don't spoil the page, and neither does a look without a URL."""
+    bare = ready("b")
+    assert bare.look is not None
+    bare = attrs.evolve(bare, look=attrs.evolve(bare.look, thumbnail_url=None))
+    report = BatchReport([ready("a", url="https://pictures.test/text"), bare, ready("c")])
+    html = (await report.write_contact_sheet(tmp_path, fetch=pictures.fetch)).read_text("utf-8")
+    assert "What was downloaded is no picture that can be read" in html
+    assert "The API gave no picture for it" in html
+    assert len([image for image in Page(html).every("img") if image.get("src")]) == 1
+
+
+async def test_small_versions_are_small(tmp_path: Path) -> None:
+    """A large picture is shown small on the page, and whole when it is opened."""
+    large = tmp_path / "large.png"
+    Image.new("RGBA", (2160, 3840), "navy").save(large)
+    await BatchReport([ready("a")]).write_contact_sheet(tmp_path / "s", pictures={"a": large}, download=False)
+    [small], [whole] = (list((tmp_path / "s" / name).iterdir()) for name in ("small", "pictures"))
+    with Image.open(small) as image:
+        assert image.size == (405, 720)
+    assert whole.suffix == ".png"
+    assert whole.read_bytes() == large.read_bytes()
+
+
+HOSTILE = [
+    "<script>alert(1)</script>",
+    '"><img src=x onerror=alert(1)>',
+    "../../x",
+    "{{ 7*7 }}",
+    "</style></script><b>",
+    "javascript:alert(1)",
+    "con",
+    "\u202eabc\x00",
+]
+
+
+@pytest.mark.parametrize("text", HOSTILE)
+async def test_hostile_text_stays_text(text: str, pictures: Pictures, tmp_path: Path) -> None:
+    """Whatever prompt, key and id say, the page has the same elements and no file leaves the folder."""
+    folder = tmp_path / "deep" / "sheet"
+    plain = await BatchReport([ready("a/b")]).write_contact_sheet(folder, fetch=pictures.fetch)
+    wanted = [tag for tag, _ in Page(plain.read_text("utf-8")).elements]
+    hostile = ready("a/" + text, prompt=text, avatar=text, look="l")
+    html = await BatchReport([hostile]).write_contact_sheet(folder, fetch=pictures.fetch, title=text)
+    page = Page(html.read_text("utf-8"))
+    # an avatar whose id is the section's name as well is shown once
+    assert [tag for tag, _ in page.elements if tag != "code"] == [tag for tag in wanted if tag != "code"]
+    assert not [name for _, attributes in page.elements for name in attributes if name.startswith("on")]
+    assert {file.name for file in (tmp_path / "deep").iterdir()} == {"sheet"}
+    assert {file.name for file in folder.iterdir()} == {"index.html", "pictures", "small"}
+
+
+@given(st.text(max_size=80), st.text(max_size=40))
+@settings(deadline=None, max_examples=40)
+def test_any_text_gives_a_page(prompt: str, key: str) -> None:
+    """Any prompt and key can be rendered, and only the page's own script is there."""
+    request = LookEdit("alex", prompt if prompt.strip() else "x")
+    outcome = Outcome(key, request, OutcomeState.UNSENT)
+    html = render(BatchReport([outcome]), [Shot()], title=key, made_at=NOON)
+    assert html.count("<script>") == 1
+    assert len(Page(html).every("li")) == 1
+
+
+def test_page_loads_nothing_from_elsewhere(outcomes: list[Outcome]) -> None:
+    """The policy forbids it, and no element asks for it."""
+    html = render(BatchReport(outcomes), [Shot()] * len(outcomes), title="t", made_at=NOON)
+    page = Page(html)
+    policy = next(m["content"] for m in page.every("meta") if m.get("http-equiv"))
+    assert policy is not None
+    assert "default-src 'none'" in policy
+    assert "unsafe" not in policy
+    assert not page.every("link")
+    assert not [s for s in page.every("script") if "src" in s]
+    assert not re.search(r"https?://", re.sub(r"<dl.*?</dl>", "", html, flags=re.DOTALL))
+
+
+def test_empty_batch_has_a_page() -> None:
+    """A batch without items is told as such."""
+    assert "This batch has no looks yet" in render(BatchReport([]), [], title="t", made_at=NOON)
+
+
+def test_sections_are_avatars_in_order(outcomes: list[Outcome]) -> None:
+    """Looks stand with their avatar, also where only their source's key tells which that is."""
+    first, second = sections(outcomes, [Shot()] * len(outcomes))
+    assert (first.name, first.avatar_id, first.total, first.ready) == ("Alex", "avtr_1", 8, 2)
+    assert (second.name, second.avatar_id, second.total, second.ready) == ("mara", "avtr_2", 2, 2)
+    assert [card.title for card in first.tall][:3] == ["Avatar", "podcast", "failed"]
+
+
+def test_section_of_an_avatar_not_made_here_takes_its_name_from_the_keys() -> None:
+    """Keys such as ``kim/car`` tell the name of an avatar that only its id is known of."""
+    [section] = sections([ready("kim/car"), ready("kim/desk")], [Shot()] * 2)
+    assert section.name == "kim"
+    [section] = sections([ready("kim/car"), ready("tom/desk")], [Shot()] * 2)
+    assert section.name == "avtr_1"
+
+
+def test_sources_that_name_each_other_end() -> None:
+    """A circle of sources, which no batch can send, still has a section."""
+    circle = [Outcome(key, LookEdit(other, "x"), OutcomeState.UNSENT) for key, other in ("ab", "ba")]
+    assert sum(section.total for section in sections(circle, [Shot()] * 2)) == 2
+
+
+def test_shape_comes_from_the_picture_else_from_the_format() -> None:
+    """A picture's own shape wins over the format that was asked for."""
+    wide = attrs.evolve(ready("b"), request=LookEdit("x", "y", format="horizontal"))
+    [section] = sections([ready("a"), wide, wide], [Shot("p", "s", 160, 90), Shot(), Shot("p", "s", 90, 160)])
+    assert [card.wide for card in (*section.tall, *section.wide)] == [False, True, True]
+    assert [card.number for card in section.wide] == [1, 2]
+
+
+def test_failure_shows_how_long_it_took() -> None:
+    """A failed look was waited for too."""
+    look = Look(LookRef("a", "l"), LookStatus.FAILED)
+    outcome = attrs.evolve(
+        ready("k"), state=OutcomeState.FAILED, look=look, settled_at=NOON + timedelta(seconds=75)
+    )
+    [section] = sections([outcome], [Shot()])
+    assert section.tall[0].note == "podcast · 1 min 15 s · 2 cr"
+
+
+@pytest.mark.parametrize(("module", "name"), [("jinja2", "Jinja2"), ("PIL", "Pillow")])
+async def test_missing_extra_says_what_to_install(
+    module: str, name: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Without the extra ``report`` the error names it."""
+    real: Callable[..., Any] = builtins.__import__
+
+    def without(wanted: str, *args: Any, **kwargs: Any) -> Any:
+        if wanted == module:
+            raise ImportError(wanted)
+        return real(wanted, *args, **kwargs)
+
+    monkeypatch.setattr(builtins, "__import__", without)
+    with pytest.raises(ConfigurationError, match=rf'{name}: pip install "hoox-async\[report\]"'):
+        await BatchReport([]).write_contact_sheet(tmp_path)
+
+
+async def test_folder_that_cannot_be_written_is_the_callers_error(pictures: Pictures, tmp_path: Path) -> None:
+    """A file where the folder should be raises `OSError`, no group of exceptions."""
+    (tmp_path / "sheet").write_text("a file")
+    with pytest.raises(OSError, match="sheet"):
+        await BatchReport([ready("a")]).write_contact_sheet(tmp_path / "sheet", download=False)
+
+
+async def test_pictures_come_over_http_by_default(tmp_path: Path) -> None:
+    """Without a ``fetch`` of the caller's, pictures are fetched from their URLs; what is missing is told."""
+    app = web.Application()
+
+    async def picture(request: web.Request) -> web.Response:
+        assert "Authorization" not in request.headers
+        return web.Response(body=jpeg(), content_type="image/png")
+
+    app.router.add_get("/a", picture)
+    async with TestServer(app) as server:
+        report = BatchReport([ready(key, url=str(server.make_url(f"/{key}"))) for key in "ab"])
+        html = (await report.write_contact_sheet(tmp_path)).read_text("utf-8")
+    [file] = (tmp_path / "pictures").iterdir()
+    assert file.suffix == ".png"
+    assert "HTTP 404" in html
