@@ -15,7 +15,10 @@ class Hooks:
     """Calls each hook with each event, in the order in which the hooks were given."""
 
     def __init__(self, hooks: Iterable[Hook] = ()) -> None:
-        self._hooks = tuple(hooks)
+        try:
+            self._hooks = tuple(hooks)
+        except TypeError:
+            raise ConfigurationError("hooks: expected a list of callables") from None
         for hook in self._hooks:
             if not callable(hook):
                 raise ConfigurationError(f"hooks: {type(hook).__name__} is not callable")

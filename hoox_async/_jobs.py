@@ -173,10 +173,12 @@ class JobBook:
             job._paid = Paid.by(intent, pushed=self._parts.deliveries is not None)
         if intent.look is not None and not job._complete:
             job.last = intent.look
-            job._complete = _is_complete(intent.look)
+            job._complete = is_complete(intent.look)
 
     async def wait(self, job: LookJob, timeout: float | None) -> Look:
         """The one way in which a job is waited for."""
+        if job.done:
+            return job.result()
         seconds = self._parts.timeouts.wait if timeout is None else timeout
         await self._learn(job)
         try:
@@ -189,7 +191,8 @@ class JobBook:
 
     async def updates(self, job: LookJob) -> AsyncIterator[Look]:
         """See `LookJob.updates`."""
-        await self._learn(job)
+        if not job.done:
+            await self._learn(job)
         seen = None
         while True:
             if job.last is not seen:
@@ -242,7 +245,7 @@ class JobBook:
     async def hear(self, job: LookJob, look: Look) -> None:
         """A look that nobody waits for now was heard of."""
         if look.status is not job.last.status or (look.status.settled and not job.done):
-            await self.tell((News(look, _is_complete(look)),))
+            await self.tell((News(look, is_complete(look)),))
 
     async def tell(self, news: Iterable[News]) -> None:
         """Write down what was heard of looks, then wake who waits for them."""
@@ -274,6 +277,9 @@ class JobBook:
             # it stays accepted in the store, and the next run asks for it again: nothing is lost
             _log.warning("the store did not take that %s is %s: %s", look.ref, look.status, error)
             return None
+        except Exception:  # whatever a store does, who waits for the look must hear of it
+            _log.exception("the store failed at writing down that %s is %s", look.ref, look.status)
+            return None
 
     def _settled_event(self, job: LookJob, look: Look) -> LookSettled:
         paid = job._paid
@@ -286,6 +292,8 @@ class JobBook:
         job = self._jobs.get(look.ref)
         if job is None or job._complete:
             return
+        if job.last.status.settled and look.status is not job.last.status:
+            return  # what was told first stands
         job.last = look
         job._complete = complete
         self._wake(job)
@@ -340,7 +348,8 @@ def _paid_for(error: HooxError) -> HooxError:
     return own
 
 
-def _is_complete(look: Look) -> bool:
+def is_complete(look: Look) -> bool:
+    """Whether a look is settled and has what its state promises: a picture, or a reason."""
     if look.status is LookStatus.READY:
         return look.thumbnail_url is not None
     return look.status is LookStatus.FAILED and look.error is not None

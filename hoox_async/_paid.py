@@ -11,7 +11,7 @@ import asyncio
 import random
 import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from decimal import Decimal
 from itertools import count
 from typing import Protocol
@@ -49,6 +49,7 @@ from .errors import (
     NotSent,
     OutcomeUnknown,
     RateLimited,
+    SessionClosed,
     StoreError,
 )
 from .events import Answered, LookAccepted, OutcomeLost, RequestSent, Retried
@@ -119,7 +120,13 @@ class Submitter:
                 return intent
             self._refuse_to_repeat(intent)
             take_slot = self._patient(max_wait, gate.own)
-            return await self.carry(intent, take_slot, Patience.SINGLE, SinglePurse(budget))
+            try:
+                return await self.carry(intent, take_slot, Patience.SINGLE, SinglePurse(budget))
+            except (ApiError, NotSent):
+                if key is None:  # it cost nothing, and nobody can ask for it again
+                    with suppress(StoreError):
+                        await self._parts.store.forget(intent.key)
+                raise
 
     async def again(self, key: str) -> Intent:
         """Send an intent that was planned anew."""
@@ -161,14 +168,14 @@ class Submitter:
 
     async def send(self, intent: Intent, take_slot: TakeSlot, patience: Patience, purse: Purse) -> Intent:
         """`carry`, for an intent whose key somebody else in this session may be submitting too."""
-        if intent.key not in self._locks and intent.key not in self._air:
-            return await self.carry(intent, take_slot, patience, purse)
+        alone = intent.key not in self._locks and intent.key not in self._air
         async with self._alone(intent.key):
-            known = (await self._parts.store.get((intent.key,))).get(intent.key, intent)
-            if known.state in _PAID:
-                return known
-            self._refuse_to_repeat(known)
-            return await self.carry(known, take_slot, patience, purse)
+            if not alone:
+                intent = (await self._parts.store.get((intent.key,))).get(intent.key, intent)
+                if intent.state in _PAID:
+                    return intent
+                self._refuse_to_repeat(intent)
+            return await self.carry(intent, take_slot, patience, purse)
 
     async def carry(self, intent: Intent, take_slot: TakeSlot, patience: Patience, purse: Purse) -> Intent:
         """Send it until it is accepted, refused or lost. Raises what became of it otherwise."""
@@ -197,10 +204,15 @@ class Submitter:
         await purse.reserve(intent.credits)
         try:
             slot = await self._slot(intent, take_slot)
+            try:
+                task = self._parts.posts.spawn(self._post(intent, slot, purse), f"hoox-post-{intent.key}")
+            except SessionClosed:
+                slot.give_back()
+                self._unknowns.leave_lane(intent)
+                raise
         except BaseException:
             purse.release(intent.credits, spent=False)
             raise
-        task = self._parts.posts.spawn(self._post(intent, slot, purse), f"hoox-post-{intent.key}")
         self._air[intent.key] = task
         task.add_done_callback(lambda _: self._air.pop(intent.key, None))
         return task
@@ -214,21 +226,18 @@ class Submitter:
     async def _post(self, intent: Intent, slot: Slot, purse: Purse) -> Intent:
         """One attempt, from the slot in hand to its result in the store."""
         attempt = _Attempt(self._parts, intent, slot, in_lane=self._unknowns.proves(intent))
-        spent = False
         try:
-            accepted = await self._result(attempt)
-            spent = True
-            return accepted
+            return await self._result(attempt)
         except OutcomeUnknown:
-            spent = True
-            await self._unknowns.lost(intent)
-            raise
-        except StoreError as error:
-            spent = error.charged == "yes"
+            proved = await self._receiver.settle_lost(intent.key, attempt.id)
+            if proved is not None:
+                return proved
+            with suppress(StoreError):  # then the store is in trouble, and recovers it when opened again
+                await self._unknowns.lost(intent)
             raise
         finally:
             self._unknowns.leave_lane(intent)
-            purse.release(intent.credits, spent=spent)
+            purse.release(intent.credits, spent=attempt.may_cost)
 
     async def _result(self, attempt: _Attempt) -> Intent:
         try:
@@ -236,10 +245,11 @@ class Submitter:
         except NotSent:
             await attempt.take_back()
             raise
-        except HooxError as error:
-            if not attempt.left:
+        except Exception as error:
+            if not attempt.may_cost:
                 raise
-            raise await attempt.lose(str(error)) from None
+            reason = str(error) if isinstance(error, HooxError) else f"{type(error).__name__} on the way"
+            raise await attempt.lose(reason) from None
         return await self._judge(attempt, response)
 
     async def _judge(self, attempt: _Attempt, response: WireResponse) -> Intent:
@@ -276,7 +286,8 @@ class _Attempt:
         self._sent_at = 0.0
         self.id = secrets.token_urlsafe(18)
         self.source = intent.source
-        self.left = False
+        self.may_cost = False
+        """Whether it left and nothing has shown yet that it cost nothing."""
 
     async def send(self) -> WireResponse:
         """Send it. Raises `NotSent` where nothing left, `TransportError` and others where it may have."""
@@ -288,10 +299,10 @@ class _Attempt:
         with self.slot:
             try:
                 response = await parts.transport.send(wire, self._before_send)
-            except NotSent:
+            except (NotSent, SessionClosed, StoreError):
                 raise
-            except HooxError as error:
-                if not self.left and not isinstance(error, StoreError):
+            except HooxError:
+                if not self.may_cost:
                     await self._before_send()  # a transport that failed without saying whether it had begun
                 raise
         seconds = parts.clock.now() - self._sent_at
@@ -304,7 +315,7 @@ class _Attempt:
         stands = await parts.store.plan(advance(intent, step))
         if not stands.attempts or stands.attempts[-1].id != self.id:
             await parts.store.advance(intent.key, step)
-        self.left = True
+        self.may_cost = True
         self._sent_at = parts.clock.now()
         self.slot.stamp()
         parts.store.note_sends((step.at,))
@@ -331,7 +342,8 @@ class _Attempt:
 
     async def take_back(self) -> None:
         """It surely cost nothing: back to the plan, before any pause."""
-        if self.left:
+        left, self.may_cost = self.may_cost, False
+        if left:
             await self._parts.store.advance(self._intent.key, TakeBack())
 
     async def refused(self, error: ApiError) -> None:
@@ -339,6 +351,7 @@ class _Attempt:
         if not refusal_is_the_items_own(error):
             await self.take_back()
             return
+        self.may_cost = False
         refusal = Refusal(error.status, error.code, error.message)
         await self._parts.store.advance(self._intent.key, Refuse(refusal, self._parts.clock.utc()))
 

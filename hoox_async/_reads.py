@@ -13,7 +13,7 @@ from ._core.wire import server_quota
 from ._gate import Slot
 from ._parts import Parts
 from ._protocols import WireRequest, WireResponse
-from .errors import HooxError, RateLimited
+from .errors import HooxError, NotSent, RateLimited, SessionClosed
 from .events import Answered, RequestSent, Retried
 
 _T = TypeVar("_T")
@@ -33,6 +33,8 @@ class Reads:
             try:
                 return await self.once(slot, request, parse)
             except HooxError as error:
+                if self._parts.tasks.closed:
+                    raise SessionClosed("the session was closed") from None
                 elapsed = self._parts.clock.now() - began
                 decision = decide_read(attempt, error, elapsed, random.random())  # noqa: S311 - no secret
                 if isinstance(decision, GiveUp):
@@ -48,7 +50,11 @@ class Reads:
             sent_at = parts.clock.now()
             parts.store.note_sends((parts.clock.to_utc(sent_at),))
             parts.hooks.tell(RequestSent(request.endpoint, sent_at))
-            response = await parts.transport.send(request)
+            try:
+                response = await parts.transport.send(request)
+            except NotSent:
+                slot.give_back()  # no connection was made: nothing counts it
+                raise
         parts.hooks.tell(Answered(request.endpoint, response.status, parts.clock.now() - sent_at))
         return self.heard(response, slot, parse)
 

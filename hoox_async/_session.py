@@ -102,17 +102,17 @@ class HooxSession:
             self._open = await self._build()
         except BaseException:
             self._state = "closed"
-            await self._transport.aclose()
-            await self._store.aclose()
+            await self._let_go()
             raise
         self._state = "open"
         return self
 
     async def _build(self) -> Opened:
         clock = Clock(asyncio.get_running_loop())
-        gate = Gate(clock, self._limit, on_pause=lambda s, reason: self._hooks.tell(Paused(s, reason)))
+        hooks = self._hooks  # not self: a session that nobody closed must be collected, to warn of it
+        gate = Gate(clock, self._limit, on_pause=lambda s, reason: hooks.tell(Paused(s, reason)))
         parts = Parts(
-            clock, self._store, gate, self._transport, self._hooks, self._timeouts, self._webhooks,
+            clock, self._store, gate, self._transport, hooks, self._timeouts, self._webhooks,
             tasks=TaskSet(), posts=TaskSet(),
         )  # fmt: skip
         opened = Opened(parts, exclusive=self._exclusive)
@@ -130,15 +130,19 @@ class HooxSession:
         What waits for a job or at the gate ends with `SessionClosed`; accepted looks stay in the store.
         Cancelled, it leaves at once, and what was in the air is found as unknown in the store.
         """
-        opened, self._open = self._open, None
+        opened = None if self._open is None else self._ready()
+        self._open, self._state = None, "closed"
         if opened is None:
-            self._state = "closed"
             return
-        self._state = "closed"
         try:
             await opened.end()
         finally:
+            await self._let_go()
+
+    async def _let_go(self) -> None:
+        try:
             await self._transport.aclose()
+        finally:
             await self._store.aclose()
 
     def __del__(self) -> None:

@@ -6,6 +6,8 @@ import asyncio
 from collections.abc import Coroutine
 from typing import Any, TypeVar
 
+from .errors import SessionClosed
+
 _T = TypeVar("_T")
 
 
@@ -14,12 +16,20 @@ class TaskSet:
 
     def __init__(self) -> None:
         self._tasks: set[asyncio.Task[Any]] = set()
+        self.closed = False
+        """Whether it ends or has ended: then no task is taken any more."""
 
     def __len__(self) -> int:
         return len(self._tasks)
 
     def spawn(self, work: Coroutine[Any, Any, _T], name: str) -> asyncio.Task[_T]:
-        """Start a task. What it raises is its awaiter's, and nobody's where nobody awaits it."""
+        """Start a task. What it raises is its awaiter's, and nobody's where nobody awaits it.
+
+        Raises `SessionClosed` once the set is ending, so that nothing outlives it.
+        """
+        if self.closed:
+            work.close()
+            raise SessionClosed("the session is closed")
         task = asyncio.get_running_loop().create_task(work, name=name)
         self._tasks.add(task)
         task.add_done_callback(self._done)
@@ -31,12 +41,14 @@ class TaskSet:
             task.exception()  # taken, so that it is not reported as never retrieved
 
     async def drain(self) -> None:
-        """Wait until all have ended by themselves."""
+        """Take no more tasks, and wait until all have ended by themselves."""
+        self.closed = True
         while self._tasks:
             await asyncio.wait(tuple(self._tasks))
 
     async def cancel(self) -> None:
-        """Cancel all and wait until they are gone."""
+        """Take no more tasks, cancel all and wait until they are gone."""
+        self.closed = True
         while self._tasks:
             tasks = tuple(self._tasks)
             for task in tasks:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import zlib
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from types import SimpleNamespace
@@ -17,6 +18,7 @@ from ._protocols import BeforeSend, Fetched, WireRequest, WireResponse
 from .errors import HooxError, NotSent, SessionClosed, TransportError, UnexpectedResponse
 
 _CHUNK = 1 << 16
+_PICTURE_READS = 10  # a picture may take this many read timeouts as a whole
 _NEVER_MADE = (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError)
 _HEADERS = {"Accept": "application/json", "Accept-Encoding": "identity"}
 
@@ -32,7 +34,7 @@ def mapped(error: BaseException) -> HooxError:
         return error
     if isinstance(error, _NEVER_MADE):
         return NotSent(f"no connection: {_host_of(error)}{name}")
-    if isinstance(error, aiohttp.InvalidURL):
+    if isinstance(error, aiohttp.InvalidURL) and not isinstance(error, aiohttp.RedirectClientError):
         return NotSent(f"no connection: {name}")
     if isinstance(error, aiohttp.ClientPayloadError):
         return TransportError("the answer broke off")
@@ -100,7 +102,11 @@ class PictureFetcher:
             total=None, sock_connect=self._timeouts.connect, sock_read=self._timeouts.read
         )
         self._http = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(limit=16), timeout=limits, cookie_jar=aiohttp.DummyCookieJar()
+            connector=aiohttp.TCPConnector(limit=16),
+            timeout=limits,
+            cookie_jar=aiohttp.DummyCookieJar(),
+            headers={"Accept": "image/*", "Accept-Encoding": "identity"},
+            auto_decompress=False,
         )
         return self
 
@@ -117,23 +123,36 @@ class PictureFetcher:
         """Open a picture's URL. Raises `TransportError`, `NotSent` or `UnexpectedResponse`."""
         if self._http is None:
             raise SessionClosed("the picture fetcher is not open")
-        try:
-            async with self._http.get(url, max_redirects=3, headers={"Accept": "image/*"}) as response:
-                if response.status != 200:
-                    raise UnexpectedResponse(
-                        f"picture: HTTP {response.status} from {response.url.host}", status=response.status
-                    )
-                yield Fetched(response.content_type, _chunks(response))
-        except (aiohttp.ClientError, TimeoutError, OSError) as error:
-            raise mapped(error) from None
-        except ValueError:
-            raise UnexpectedResponse("picture: not a usable URL") from None
+        # what the block raises is its own, and not to be taken for a failure of the connection
+        async with await _answer_of(self._http, url) as response:
+            if response.status != 200 or response.headers.get("Content-Encoding", "identity") != "identity":
+                raise UnexpectedResponse(
+                    f"picture: HTTP {response.status} from {response.url.host}", status=response.status
+                )
+            longest = _PICTURE_READS * self._timeouts.read
+            yield Fetched(response.content_type, _chunks(response, longest))
 
 
-async def _chunks(response: aiohttp.ClientResponse) -> AsyncIterator[bytes]:
+async def _answer_of(http: aiohttp.ClientSession, url: str) -> aiohttp.ClientResponse:
+    try:
+        return await http.get(url, max_redirects=3)
+    except aiohttp.InvalidURL:
+        raise UnexpectedResponse("picture: not a usable URL") from None
+    except (aiohttp.ClientError, TimeoutError, OSError) as error:
+        raise mapped(error) from None
+    except ValueError:
+        raise UnexpectedResponse("picture: not a usable URL") from None
+
+
+async def _chunks(response: aiohttp.ClientResponse, longest: float) -> AsyncIterator[bytes]:
+    """The body as it comes. Each piece has the read timeout; a drip of them ends after ``longest`` seconds."""
+    time = asyncio.get_running_loop().time
+    until = time() + longest
     try:
         async for chunk in response.content.iter_chunked(_CHUNK):
             yield chunk
+            if time() > until:
+                raise TransportError(f"the picture is not whole after {longest:g} s")
     except (aiohttp.ClientError, TimeoutError, OSError) as error:
         raise mapped(error) from None
 
@@ -200,27 +219,25 @@ class HttpTransport:
     async def _send_paid(
         self, http: aiohttp.ClientSession, request: WireRequest, before_send: BeforeSend | None
     ) -> WireResponse:
-        sending: _Sending | None = None
+        # until the connection stands: resolving the name has no timeout of its own in aiohttp
+        deadline = asyncio.timeout(2 * self._timeouts.connect)
+        sending = _Sending(before_send, deadline, self._timeouts.answer)
         try:
-            # until the connection stands: resolving the name has no timeout of its own in aiohttp
-            async with asyncio.timeout(2 * self._timeouts.connect) as deadline:
-                sending = _Sending(before_send, deadline, self._timeouts.answer)
-                async with http.request(
+            async with (
+                deadline,
+                http.request(
                     request.method,
                     self._url(request),
                     json=request.body,
                     allow_redirects=False,
                     trace_request_ctx=sending,
-                ) as response:
-                    if not sending.begun:  # a mock that skips the traces
-                        await sending.begin()
-                    return await _read(response, request.max_bytes)
+                ) as response,
+            ):
+                if not sending.begun:  # a mock that skips the traces
+                    await sending.begin()
+                return await _read(response, request.max_bytes)
         except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
-            if sending is not None and sending.failure is not None:
-                raise sending.failure from None
-            if isinstance(error, TimeoutError) and not (sending and sending.begun):
-                raise NotSent("no connection in time") from None
-            raise mapped(error) from None
+            raise _why_paid_failed(error, sending, deadline) from None
 
     def _url(self, request: WireRequest) -> URL:
         return URL(f"{self._base_url}/{quote(request.path)}", encoded=True)
@@ -238,6 +255,20 @@ class HttpTransport:
         await self._pictures.aclose()
 
 
+def _why_paid_failed(error: Exception, sending: _Sending, deadline: asyncio.Timeout) -> Exception:
+    """Once the request has begun, nothing proves any more that it was not received."""
+    if sending.failure is not None:
+        return sending.failure
+    if sending.begun:
+        found = mapped(error)
+        return TransportError(str(found)) if isinstance(found, NotSent) else found
+    if deadline.expired():
+        return NotSent("no connection in time")
+    if isinstance(error, ValueError) and not isinstance(error, aiohttp.ClientError):
+        return NotSent(f"no connection: {type(error).__name__}")
+    return mapped(error)
+
+
 async def _read(response: aiohttp.ClientResponse, max_bytes: int) -> WireResponse:
     too_large = UnexpectedResponse(f"the answer is larger than {max_bytes} bytes", status=response.status)
     if (response.content_length or 0) > max_bytes:
@@ -250,4 +281,17 @@ async def _read(response: aiohttp.ClientResponse, max_bytes: int) -> WireRespons
             raise too_large
         parts.append(chunk)
     headers = {name.lower(): value for name, value in response.headers.items()}
-    return WireResponse(response.status, headers, b"".join(parts))
+    body = b"".join(parts)
+    if headers.get("content-encoding") in ("gzip", "deflate"):  # though none was asked for
+        body = _unpacked(body, max_bytes)
+        if len(body) > max_bytes:
+            raise too_large
+    return WireResponse(response.status, headers, body)
+
+
+def _unpacked(body: bytes, max_bytes: int) -> bytes:
+    """The body without its compression, a byte more than the cap at most; as it came, if it is broken."""
+    try:
+        return zlib.decompressobj(wbits=47).decompress(body, max_bytes + 1)  # 47: gzip or zlib
+    except zlib.error:
+        return body

@@ -6,11 +6,11 @@ import asyncio
 import logging
 
 from ._core.codec import look_from_details
-from ._core.models import Avatar, Look, LookRef
+from ._core.models import Avatar, LookRef
 from ._core.watchlist import Ask, AskKind, News, Watchlist
 from ._core.wire import avatar_request, read_avatar, read_status, status_request
 from ._gate import Slot
-from ._jobs import JobBook
+from ._jobs import JobBook, is_complete
 from ._parts import Parts
 from ._reads import Reads
 from .errors import HooxError, UnexpectedResponse
@@ -76,13 +76,9 @@ class Watcher:
         found: list[News] = []
         for details in avatar.looks:
             job = self._book.known(details.ref)
-            look = look_from_details(details)
-            if job is None or look is None or details.ref in self._watchlist:
+            if job is None or job.done or details.ref in self._watchlist:
                 continue
-            if not job.done and look.status is not job.last.status:
-                found.append(News(look, _has_all(look)))
+            look = look_from_details(details)
+            if look is not None and look.status is not job.last.status:
+                found.append(News(look, is_complete(look)))
         return found
-
-
-def _has_all(look: Look) -> bool:
-    return look.status.settled and bool(look.thumbnail_url or look.error)

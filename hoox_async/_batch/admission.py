@@ -60,7 +60,7 @@ def admit(
     """What an item needs. Notes on it what the store knows, and whether it is to be paid anew.
 
     ``known`` are intents of the store by key, ``live`` the items of this input that have no outcome yet,
-    ``ended`` those that have one and are in no store.
+    ``ended`` those of this input that came to nothing.
     """
     stands = known.get(item.key)
     if stands is None:
@@ -84,13 +84,13 @@ def find_source(
         return Enqueue(source if isinstance(source, LookRef) else None)
     if key in live and live[key] is not item:
         return Park(live[key])
+    if key in ended:  # before what the store knows: in this input the key may stand for other content
+        return after_source(item, key, ended[key], None)
     if key in known and key != item.key:
         source_intent = known[key]
         if source_intent.state is IntentState.ACCEPTED:
             return AwaitSource(source_intent)
         return after_source(item, key, outcome_of(source_intent).state, source_intent.ref)
-    if key in ended:
-        return after_source(item, key, ended[key], None)
     wanted = "the key of an item that stands earlier in the input or in the store"
     error = InvalidRequest("source", key, wanted)
     return End(Outcome(item.key, item.request, OutcomeState.REJECTED, error=error))
@@ -109,8 +109,8 @@ def unsent(item: Item, error: HooxError, state: OutcomeState = OutcomeState.UNSE
     """The outcome of an item for which nothing was sent now; what earlier runs paid stays on it."""
     if item.intent is None:
         return Outcome(item.key, item.request, state, error=error)
-    if item.intent.state is IntentState.PLANNED:
-        return outcome_of(item.intent, state=state, error=error, request=item.request)
+    if item.renew or item.intent.state is IntentState.PLANNED:
+        return outcome_of(item.intent, state=state, error=error, request=item.request, look=None)
     return outcome_of(item.intent)
 
 

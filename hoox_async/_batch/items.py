@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator
+from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator, Sequence, ValuesView
+from collections.abc import Set as AbstractSet
+from itertools import islice
 from typing import Any
 
 import attrs
@@ -54,6 +56,10 @@ class Keys:
         self._seen: set[int] = set()
         self._more: dict[int, int] = {}
 
+    def items(self, index: int, given: Iterable[Any]) -> list[Item | Outcome]:
+        """One for each of what was given, of which the first has this place in the input."""
+        return [self.item(index + n, one) for n, one in enumerate(given)]
+
     def item(self, index: int, given: Any) -> Item | Outcome:
         """The item; or the outcome of something that is no request."""
         key, request = (given.key, given.request) if isinstance(given, BatchItem) else (None, given)
@@ -86,6 +92,7 @@ class Input:
 
     def __init__(self, requests: Requests) -> None:
         self.sized = hasattr(requests, "__len__")
+        self._given = requests
         self._async: AsyncIterator[Any] | None = None
         self._sync: Iterator[Any] | None = None
         if isinstance(requests, AsyncIterable):
@@ -98,6 +105,20 @@ class Input:
             except TypeError:
                 raise InvalidRequest("requests", requests, "an iterable of requests") from None
 
+    @property
+    def repeatable(self) -> bool:
+        """Whether it can be read twice at no cost to the caller: a list, a set …"""
+        return isinstance(self._given, Sequence | AbstractSet | ValuesView)
+
+    def pages(self, size: int) -> Iterator[tuple[int, list[Any]]]:
+        """All of a repeatable input, from its start, in pages: (place of the first, page)."""
+        assert self.repeatable
+        rest = iter(self._given)  # type: ignore[arg-type]
+        index = 0
+        while page := list(islice(rest, size)):
+            yield index, page
+            index += len(page)
+
     async def pull(self, limit: int) -> list[Any]:
         """Up to ``limit`` of what comes next: as many as are there, one where they come slowly.
 
@@ -109,12 +130,7 @@ class Input:
             except StopAsyncIteration:
                 return []
         assert self._sync is not None
-        pulled: list[Any] = []
-        for given in self._sync:
-            pulled.append(given)
-            if len(pulled) >= limit:
-                break
-        return pulled
+        return list(islice(self._sync, limit))
 
     async def aclose(self) -> None:
         """Close a generator that was not pulled to its end."""

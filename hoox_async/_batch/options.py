@@ -51,8 +51,8 @@ class Options:
         """Whether an item whose key the store knows is to be paid once more."""
         if stands.state in _IN_DOUBT:
             return False
-        if stands.digest != digest:
-            return self.changed == "redo"
+        if stands.digest != digest:  # with "keep", what was never sent has no look to keep
+            return self.changed == "redo" or (self.changed == "keep" and stands.state is IntentState.PLANNED)
         return stands.state in self.retry
 
 

@@ -25,6 +25,11 @@ class BatchPurse:
         self._released = asyncio.Event()
         self._stop: HooxError | None = None
 
+    @property
+    def capped(self) -> bool:
+        """Whether there is a cap at all."""
+        return self._budget is not None
+
     def stop(self, reason: HooxError) -> None:
         """Whoever waits for room is turned back with this reason, and whoever comes."""
         self._stop = reason

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
+from collections.abc import Iterable
 
 from .._core.feed import Feed
 from .._core.ledger import Intent
@@ -29,6 +30,7 @@ from .admission import (
     unsent,
 )
 from .items import Input, Item, Keys
+from .lookahead import Lookahead, Outbox
 from .options import Options
 from .purse import BatchPurse, Stopped
 from .sender import Sender
@@ -53,18 +55,17 @@ class Run:
         self._feed: Feed[Item] = Feed(spacing=60 / limit)
         self._live: dict[str, Item] = {}
         self._ended: dict[str, OutcomeState] = {}  # the user's keys that ended and are in no store
-        self._held = 0  # pulled and neither in flight nor delivered
+        self._ahead = Lookahead(LOOKAHEAD)
+        self._outbox = Outbox()
         self._in_flight = 0
         self._admitting = False
         self._waiting: deque[Item] = deque()  # accepted or unknown since an earlier run
         self._at_gate: dict[str, str] = {}  # the avatar of each item there, by its key
         self._failures = 0
         self._pulled_all = False
+        self._counted = False  # whether the purse knows what earlier runs spent
         self._stop: HooxError | None = None
-        self._outcomes: deque[tuple[int, Outcome]] = deque()
-        self._told = asyncio.Event()
         self._work = asyncio.Event()
-        self._room = asyncio.Event()
         self._items: asyncio.TaskGroup | None = None
         self._task: asyncio.Task[None] | None = None
         self._leaving = False
@@ -75,20 +76,17 @@ class Run:
         """Begin, in a task that the session owns."""
         if self._task is None and not self._leaving:
             self._task = self._opened.parts.tasks.spawn(self._pump(), "hoox-batch")
-            told = self._told
-            self._task.add_done_callback(lambda _: told.set())
+            outbox = self._outbox
+            self._task.add_done_callback(lambda _: outbox.wake())
 
     async def next(self) -> tuple[int, Outcome] | None:
         """The next outcome with its place in the input; None at the end."""
-        while not self._outcomes:
+        while (found := self._outbox.take()) is None:
             if self._task is None or self._task.done():
                 self._raise_end()
                 return None
-            self._told.clear()
-            await self._told.wait()
-        found = self._outcomes.popleft()
-        self._held -= 1
-        self._room.set()
+            await self._outbox.changed()
+        self._ahead.let_go()
         return found
 
     def _raise_end(self) -> None:
@@ -120,7 +118,17 @@ class Run:
         if self._stop is None:
             self._stop = reason
             self._sender.stop(reason)
+            self._turn_back(reason)
             self._wake()
+
+    def _turn_back(self, reason: HooxError) -> None:
+        """What waits here to be sent ends UNSENT; from now on none is let in (see `_take`)."""
+        for item in self._feed.drain():
+            self._finish(item, unsent(item, reason))
+        for item in tuple(self._live.values()):
+            parked, item.dependents = item.dependents, []
+            for dependent in parked:
+                self._finish(dependent, unsent(dependent, reason))
 
     # --- the tasks
 
@@ -137,24 +145,34 @@ class Run:
             await self._input.aclose()
 
     async def _pull(self) -> None:
+        await self._count_earlier()
         index = 0
         while not self._stop_pulling():
-            room = LOOKAHEAD - self._held
-            if room <= 0:
-                self._room.clear()
-                await self._room.wait()
+            if self._ahead.room <= 0:
+                await self._ahead.changed()
                 continue
-            given = await self._input.pull(min(room, _PAGE))
+            given = await self._input.pull(min(self._ahead.room, _PAGE))
             if not given:
                 break
-            self._held += len(given)
+            self._ahead.hold(len(given))
             self._admitting = True
-            await self._admit_all([self._keys.item(index + n, one) for n, one in enumerate(given)], index)
+            await self._admit_all(self._keys.items(index, given), index)
             self._admitting = False
             index += len(given)
             await asyncio.sleep(0)
         self._pulled_all = True
         self._wake()
+
+    async def _count_earlier(self) -> None:
+        """Count what the items spent in earlier runs before any is sent, where the input can be read twice."""
+        self._counted = self._purse.capped and self._input.repeatable
+        if not self._counted:
+            return
+        keys = Keys()
+        for index, given in self._input.pages(_PAGE):
+            fresh = _first_ones(keys.items(index, given))
+            for intent in (await self._known({item.key for item in fresh})).values():
+                self._purse.count(intent.spent + intent.at_risk)
 
     def _stop_pulling(self) -> bool:
         # an input without an end must not go on for ever; of a list, each item gets its outcome
@@ -162,9 +180,6 @@ class Run:
 
     async def _dispatch(self) -> None:
         while True:
-            if self._stop is not None:
-                for item in self._feed.drain():
-                    self._finish(item, unsent(item, self._stop))
             while (ready := self._next()) is not None:
                 self._fly(ready)
             if (self._pulled_all or self._stop_pulling()) and not (self._live or self._admitting):
@@ -185,27 +200,30 @@ class Run:
         unknowns = self._opened.unknowns
         if unknowns.lanes is None:
             return True
-        return unknowns.free(avatar_id) and avatar_id not in self._at_gate.values()
+        return unknowns.wanted(avatar_id) and avatar_id not in self._at_gate.values()
 
     def _wake(self) -> None:
         self._work.set()
-        self._room.set()
+        self._ahead.wake()
 
     # --- admission
 
     async def _admit_all(self, items: list[Item | Outcome], index: int) -> None:
         fresh = [item for item in items if isinstance(item, Item)]
         wanted = {item.key for item in fresh} | {item.source_key for item in fresh if item.source_key}
-        try:
-            known = await self._opened.parts.store.get(wanted)
-        except StoreError as error:
-            self.stop(error)
-            known = {}
+        known = await self._known(wanted)
         for n, item in enumerate(items):
             if isinstance(item, Outcome):
-                self._deliver(index + n, item)
+                self._outbox.put(index + n, item)
             else:
                 self._admit(item, known)
+
+    async def _known(self, keys: set[str]) -> dict[str, Intent]:
+        try:
+            return await self._opened.parts.store.get(keys)
+        except StoreError as error:
+            self.stop(error)
+            return {}
 
     def _admit(self, item: Item, known: dict[str, Intent]) -> None:
         first = self._live.get(item.key)
@@ -214,7 +232,7 @@ class Run:
             return
         self._live[item.key] = item
         step = admit(item, known, self._live, self._ended, self._options)
-        if item.intent is not None and not item.repeated:
+        if item.intent is not None and not item.repeated and not self._counted:
             self._purse.count(item.intent.spent + item.intent.at_risk)
         self._take(item, step)
 
@@ -223,21 +241,21 @@ class Run:
         if first.digest == item.digest:
             first.followers.append(item)
         else:
-            self._deliver(item.index, conflict(item))
+            self._outbox.put(item.index, conflict(item))
 
     def _take(self, item: Item, step: Next) -> None:
         match step:
             case End(outcome):
                 self._finish(item, outcome)
+            case WaitFor():
+                self._waiting.append(item)
+            case _ if self._stop is not None:
+                self._finish(item, unsent(item, self._stop))
             case Park(behind):
                 behind.dependents.append(item)
             case AwaitSource(source):
                 assert self._items is not None
                 self._items.create_task(self._await_source(item, source), name="hoox-batch-source")
-            case WaitFor():
-                self._waiting.append(item)
-            case Enqueue() if self._stop is not None:
-                self._finish(item, unsent(item, self._stop))
             case Enqueue(source_ref):
                 item.source = source_ref
                 self._feed.put(self._queue_of(source_ref), item)
@@ -251,21 +269,25 @@ class Run:
         return "" if pushed else source.avatar_id
 
     async def _await_source(self, item: Item, source: Intent) -> None:
-        outcome = await self._sender.wait(source)
-        self._take(item, after_source(item, source.key, outcome.state, outcome.ref))
+        try:
+            outcome = await self._sender.source(source)
+        except Stopped as stopped:
+            self._finish(item, unsent(item, stopped.reason))
+        else:
+            self._take(item, after_source(item, source.key, outcome.state, outcome.ref))
 
     # --- in flight
 
     def _fly(self, item: Item) -> None:
         assert self._items is not None
         self._in_flight += 1
-        self._held -= 1
-        self._room.set()
+        self._ahead.let_go()
         if item.waits_at_gate:
             self._at_gate[item.key] = item.source.avatar_id if item.source else ""
         self._items.create_task(self._carry(item), name=f"hoox-item-{item.key}")
 
     async def _carry(self, item: Item) -> None:
+        told_before = item.repeated and not item.waits_at_gate
         try:
             outcome = await self._sender.carry(item, left_gate=lambda: self._left_gate(item))
         except Stopped as stopped:
@@ -274,8 +296,8 @@ class Run:
         finally:
             self._in_flight -= 1
             self._left_gate(item)
-        self._held += 1
-        self._finish(item, outcome)
+        self._ahead.hold()
+        self._finish(item, for_nothing(outcome) if told_before else outcome)
         self._count_failure(outcome)
 
     def _left_gate(self, item: Item) -> None:
@@ -294,17 +316,28 @@ class Run:
     # --- outcomes
 
     def _finish(self, item: Item, outcome: Outcome) -> None:
-        """Deliver, and let go those who waited for this item."""
-        self._live.pop(item.key, None)
-        if outcome.state in _NOT_STORED and item.key != item.digest:
-            self._ended[item.key] = outcome.state
-        self._deliver(item.index, outcome)
-        for follower in item.followers:
-            self._deliver(follower.index, for_nothing(outcome))
-        for dependent in item.dependents:
-            self._take(dependent, after_source(dependent, item.key, outcome.state, outcome.ref))
+        """Deliver, and let go those who waited for this item: also a long chain of them."""
+        ending = deque([(item, outcome)])
+        while ending:
+            item, outcome = ending.popleft()
+            self._end(item, outcome)
+            for dependent in item.dependents:
+                step = after_source(dependent, item.key, outcome.state, outcome.ref)
+                if isinstance(step, End):
+                    ending.append((dependent, step.outcome))
+                else:
+                    self._take(dependent, step)
         self._work.set()
 
-    def _deliver(self, index: int, outcome: Outcome) -> None:
-        self._outcomes.append((index, outcome))
-        self._told.set()
+    def _end(self, item: Item, outcome: Outcome) -> None:
+        self._live.pop(item.key, None)
+        self._ended.pop(item.key, None)
+        if outcome.state in _NOT_STORED and item.key != item.digest:
+            self._ended[item.key] = outcome.state
+        self._outbox.put(item.index, outcome)
+        for follower in item.followers:
+            self._outbox.put(follower.index, for_nothing(outcome))
+
+
+def _first_ones(items: Iterable[Item | Outcome]) -> list[Item]:
+    return [item for item in items if isinstance(item, Item) and not item.repeated]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import math
+from collections.abc import Iterable
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -14,15 +15,26 @@ from ..errors import ConfigurationError
 BASE_URL = "https://app.hoox.video/api/public/v1"
 
 
-def _seconds(_: object, attribute: attrs.Attribute[Any], value: object) -> None:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not value > 0 or math.isnan(value):
+def _endless(_: object, attribute: attrs.Attribute[Any], value: object) -> None:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not value > 0:
         raise ConfigurationError(f"Timeouts.{attribute.name}: {value!r} is not a number of seconds above 0")
 
 
-def _search(_: object, attribute: attrs.Attribute[Any], value: tuple[object, ...]) -> None:
-    for seconds in value:
+def _seconds(_: object, attribute: attrs.Attribute[Any], value: object) -> None:
+    _endless(None, attribute, value)
+    if value == math.inf:
+        raise ConfigurationError(f"Timeouts.{attribute.name}: it needs an end, only `wait` may be infinite")
+
+
+def _rising(value: Any) -> Any:
+    return tuple(value) if isinstance(value, Iterable) else value
+
+
+def _search(_: object, attribute: attrs.Attribute[Any], value: object) -> None:
+    rises = isinstance(value, tuple) and value
+    for seconds in value if isinstance(value, tuple) else ():
         _seconds(None, attribute, seconds)
-    if not value or list(value) != sorted(value):  # type: ignore[type-var]
+    if not rises or list(value) != sorted(value):  # type: ignore[call-overload]
         raise ConfigurationError(f"Timeouts.search: {value!r} is not a rising list of seconds")
 
 
@@ -31,15 +43,16 @@ class Timeouts:
     """How long things may take, in seconds.
 
     ``connect``: making a connection. ``read``: a status request or another read, as a whole.
-    ``answer``: a paid POST as a whole, from its sending. ``wait``: ``await job``. ``search``: when, after
-    a paid POST was lost, its look is looked for. Raises `ConfigurationError` for what is no such number.
+    ``answer``: a paid POST as a whole, from its sending. ``wait``: ``await job``; it alone may be
+    infinite. ``search``: when, after a paid POST was lost, its look is looked for. Raises
+    `ConfigurationError` for what is no such number.
     """
 
     connect: float = attrs.field(default=10.0, validator=_seconds)
     read: float = attrs.field(default=30.0, validator=_seconds)
     answer: float = attrs.field(default=120.0, validator=_seconds)
-    wait: float = attrs.field(default=900.0, validator=_seconds)
-    search: tuple[float, ...] = attrs.field(default=(2.0, 10.0, 30.0), converter=tuple, validator=_search)
+    wait: float = attrs.field(default=900.0, validator=_endless)
+    search: tuple[float, ...] = attrs.field(default=(2.0, 10.0, 30.0), converter=_rising, validator=_search)
 
 
 def check_base_url(url: str) -> str:
@@ -49,8 +62,9 @@ def check_base_url(url: str) -> str:
         host = parts.hostname or ""
         _ = parts.port
     except (ValueError, AttributeError, TypeError):
-        raise ConfigurationError(f"base_url: {url!r} is no URL") from None
-    if not host or parts.query or parts.fragment or parts.username is not None or parts.password is not None:
+        raise ConfigurationError("base_url: that is no URL") from None
+    strange = "?" in url or "#" in url or "\\" in url or not url.isprintable() or " " in url
+    if not host or strange or parts.username is not None or parts.password is not None:
         raise ConfigurationError("base_url: expected scheme, host and path alone, such as " + BASE_URL)
     if parts.scheme != "https" and not (parts.scheme == "http" and _is_loopback(host)):
         raise ConfigurationError(f"base_url: {url!r} is not https: the API key would travel in the open")

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from .._protocols import Store
 
 
-def open_store(store: None | str | os.PathLike[str] | Store) -> Store:
+def open_store(store: str | os.PathLike[str] | Store | None) -> Store:
     """The store for what a session was given: None keeps it in memory, a path in a SQLite file.
 
     A store of your own is taken as it is. Nothing is opened yet: ``await store.open(workspace)`` does.

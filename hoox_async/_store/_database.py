@@ -8,6 +8,7 @@ from collections import deque
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from datetime import datetime
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from .._protocols import Workspace
@@ -16,9 +17,7 @@ from . import _rows, _schema
 from ._failure import FAILURES, store_error, translated
 from ._lock import FileLock
 
-_GROUP = (
-    1000  # functions a commit at most: a write waits for tens of milliseconds, however many stand in line
-)
+_GROUP = 1000  # functions in a commit at most: it takes tens of milliseconds
 
 Work = Callable[[sqlite3.Connection], Any]
 
@@ -48,7 +47,7 @@ class Database:
         self._lock: FileLock | None = None
 
     def open(self, workspace: Workspace, at: datetime) -> None:
-        """Lock, check, migrate, bind and recover. Raises `StoreError` and its kinds, and then holds nothing."""
+        """Lock, check, migrate, bind and recover. Raises `StoreError` and then holds nothing."""
         try:
             with translated(self.path):
                 self._open(workspace, at)
@@ -79,7 +78,7 @@ class Database:
         db, self._db = self._db, None
         if db is not None:
             with suppress(sqlite3.Error):
-                db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+                db.execute("PRAGMA wal_checkpoint(PASSIVE)")  # any other kind waits for reports that read
             with suppress(sqlite3.Error):
                 db.close()
         lock, self._lock = self._lock, None
@@ -88,7 +87,7 @@ class Database:
 
     def _open(self, workspace: Workspace, at: datetime) -> None:
         path = os.path.realpath(self.path)  # a link to the file is the same file and the same lock
-        _check_place(self.path, path)
+        _check_place(self.path, Path(path))
         lock = FileLock(path)
         lock.acquire(at)
         self._lock = lock
@@ -101,6 +100,7 @@ class Database:
         self._begin(writes=True)
         _schema.migrate(db, version)
         _rows.bind(db, workspace, self.path)
+        _rows.note_opening(db, at)
         _rows.recover_all(db, at)
         db.execute("COMMIT")
 
@@ -168,9 +168,8 @@ class Database:
         return self._db
 
 
-def _check_place(shown: str, path: str) -> None:
-    folder = os.path.dirname(path)
-    if not os.path.isdir(folder):
-        raise StoreError(f"{shown}: there is no folder {folder}: make it first")
-    if os.path.isdir(path):
+def _check_place(shown: str, path: Path) -> None:
+    if not path.parent.is_dir():
+        raise StoreError(f"{shown}: there is no folder {path.parent}: make it first")
+    if path.is_dir():
         raise StoreError(f"{shown}: it is a folder, not a file")

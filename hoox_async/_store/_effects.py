@@ -15,7 +15,7 @@ OPEN_STATES = frozenset({IntentState.PLANNED, IntentState.SENDING, IntentState.U
 FORGETTABLE = frozenset({IntentState.PLANNED, IntentState.READY, IntentState.FAILED, IntentState.REJECTED})
 """States in which an intent's money is beyond doubt and its request is not under way."""
 
-# The user's word names a look; that the avatar's other looks are all this store's own does not follow from it.
+# The user's word names a look. That the avatar has no looks of others does not follow from it.
 _MADE_BY_US = frozenset({Evidence.ANSWER, Evidence.WEBHOOK})
 
 

@@ -30,6 +30,11 @@ def bind(db: sqlite3.Connection, workspace: Workspace, path: str) -> None:
         db.executemany("INSERT OR REPLACE INTO meta (name, value) VALUES (?, ?)", values)
 
 
+def note_opening(db: sqlite3.Connection, at: datetime) -> None:
+    """Write down when the file was opened: one that cannot be written shows here, before money is spent."""
+    db.execute("INSERT OR REPLACE INTO meta (name, value) VALUES ('opened_at', ?)", (at.isoformat(),))
+
+
 def read_binding(db: sqlite3.Connection) -> Binding | None:
     """To which workspace the file is bound."""
     meta = dict(db.execute("SELECT name, value FROM meta"))

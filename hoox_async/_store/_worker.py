@@ -29,7 +29,7 @@ class Worker:
         return self._end is not None
 
     def run(self, work: Callable[..., _T], *args: Any) -> asyncio.Future[_T]:
-        """Hand in a function. What it raises is raised to whoever awaits, and is no news where nobody does."""
+        """Hand in a function. What it raises is raised to whoever awaits it, and lost where nobody does."""
         future = self._loop.run_in_executor(self._executor, work, *args)
         future.add_done_callback(_heard)
         return future
@@ -45,8 +45,9 @@ class Worker:
         """Wait until the thread is gone. A caller that is cancelled changes nothing."""
         if self._end is not None:
             await asyncio.shield(self._end)
-        while self._thread is not None and self._thread.is_alive():
-            await asyncio.sleep(0)  # it has nothing left to do; joining it would block the loop
+        # It is about to end, and join() would block. A thread sets no event after its end.
+        while self._thread is not None and self._thread.is_alive():  # noqa: ASYNC110
+            await asyncio.sleep(0)
 
     def _note_thread(self) -> None:
         self._thread = threading.current_thread()

@@ -110,7 +110,7 @@ class _File:
             wal = Path(f"{real}-wal")
             if wal.exists() and wal.stat().st_size:
                 raise  # it holds what is not in the file yet: to leave it out would be a lie
-        # In a folder where nothing can be made, SQLite reads only a file of which it is told that it stands still.
+        # Where nothing can be made beside it, SQLite reads a file only when told that it stands still.
         return _begin(f"{real.as_uri()}?mode=ro&immutable=1")
 
     def _base_url(self, db: sqlite3.Connection) -> str:

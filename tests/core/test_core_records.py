@@ -12,7 +12,7 @@ from typing import Any
 import attrs
 import core_strategies as our
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from hoox_async._core.delivery import Signer
@@ -170,11 +170,10 @@ def test_deliveries_come_back(delivery: Delivery) -> None:
 
 
 @settings(deadline=None, max_examples=100)
-@given(
-    st.dictionaries(st.text().filter(lambda name: "webhook" not in name.lower()), our.json_values, max_size=3)
-)
+@given(st.dictionaries(st.text(), our.json_values, max_size=3))
 def test_raw_answers_come_back(raw: dict[str, Any]) -> None:
     """The API's answer is stored whole, where it has no webhook in it."""
+    assume("webhook" not in json.dumps(raw).lower())
     look = load_intent(dump_intent(attrs.evolve(INTENT, look=Look(NEW, LookStatus.READY, raw=raw)))).look
     assert look is not None
     assert look.raw == raw

@@ -14,7 +14,7 @@ from ._worth import Term, term
 
 _FEW = 6  # looks that are cheaper to take one by one than by age
 _MOST_BINS = 64
-_FINE, _COARSE = 1.5, 0.12  # width of an age bin: seconds while young, share of the age later
+_FINE, _COARSE = 3.0, 0.2  # width of an age bin: seconds while young, share of the age later
 _CURIOUS = 8  # answers after which a kind's durations count as known
 
 
@@ -73,7 +73,7 @@ class Bins:
             if age < _FINE / _COARSE:
                 bin_ = int(max(age, 0.0) / _FINE)
             else:
-                bin_ = 8 + int(math.log(age * _COARSE / _FINE) / _COARSE)
+                bin_ = 5 + int(math.log(age * _COARSE / _FINE) / _COARSE)
             model = entry.model
             models[id(model)] = model
             counted = by_age.setdefault((id(model), bin_), [0.0, 0.0])

@@ -65,19 +65,23 @@ class Ladder:
         """The one that has stood longest on the highest rung."""
         return self._first[self._mask.bit_length() - 1] if self._mask else None
 
-    def advance(self, now: float, most: int) -> bool:
-        """Let those climb that reached the price, or their next rung, by now. Whether more than ``most`` did."""
+    def advance(self, now: float, most: int, *, busy: bool) -> bool:
+        """Let those climb that reached a rung by now; with ``busy`` only to the price or above it.
+
+        Returns whether more than ``most`` may have, so that some are left as they were.
+        """
         heap = self._ripe
         while most > 0 and heap and heap[0][0] <= now:
             at, unit = heapq.heappop(heap)
-            if unit.price_at == at and unit.rung < self.price_rung:
-                unit.price_at = math.inf  # found a little early or late: work it out again
+            if unit.price_at == at:
+                unit.price_at = math.inf
                 self.place(unit, now)
                 most -= 1
         heap = self._next
-        while most > 0 and heap and heap[0][0] <= now:
+        while not busy and most > 0 and heap and heap[0][0] <= now:
             at, unit = heapq.heappop(heap)
             if unit.next_at == at:
+                unit.next_at = math.inf
                 self.place(unit, now)
                 most -= 1
         return most <= 0
@@ -87,7 +91,7 @@ class Ladder:
         return self._peek(self._next, "next_at")
 
     def next_ripe(self) -> float:
-        """When some unit reaches the price."""
+        """When some unit reaches the price, or a rung above it."""
         return self._peek(self._ripe, "price_at")
 
     def place(self, unit: Unit, now: float) -> None:
@@ -99,41 +103,39 @@ class Ladder:
         hushed, thrifty, curious = unit.bounds()
         value, _ = worth(terms, now)
         rung = self._rung(value)
-        if rung == _OFF and now >= curious:
-            rung = 0
-        ripe = rung >= self.price_rung
-        price_at = now if ripe else max(reaches(terms, self._values[self.price_rung], now), hushed)
-        if now < hushed or (now < thrifty and not ripe):
-            next_at = max(hushed, min(thrifty, price_at))
-            rung = _OFF
-            price_at = max(price_at, hushed)
+        if rung >= self.price_rung and now >= hushed:
+            self._stand(unit, rung)
+            self._schedule(unit, now, math.inf, self._reaches(terms, rung + 1, now))
+            return
+        price_at = max(self._reaches(terms, self.price_rung, now), hushed)
+        if now < hushed or now < thrifty:
+            rung, next_at = _OFF, max(hushed, min(thrifty, price_at))
         else:
-            next_at = self._climbs_at(terms, rung, now)
+            rung = max(rung, 0) if now >= curious else rung
+            next_at = self._reaches(terms, rung + 1, now)
             if rung == _OFF:
-                next_at = min(next_at, max(curious, now))
+                next_at = min(next_at, curious)
         self._stand(unit, rung)
-        self._schedule(unit, max(next_at, now + _GRAIN), price_at if ripe else max(price_at, now + _GRAIN))
+        self._schedule(unit, now, next_at, price_at)
 
     def remove(self, unit: Unit) -> None:
         """Take the unit off. It comes back with `place`."""
         self._stand(unit, _OFF)
         unit.next_at = unit.price_at = math.inf
 
-    def _climbs_at(self, terms: list[Term], rung: int, now: float) -> float:
-        if rung + 1 >= len(self._values):
-            return math.inf
-        return reaches(terms, self._values[rung + 1], now)
+    def _reaches(self, terms: list[Term], rung: int, now: float) -> float:
+        return reaches(terms, self._values[rung], now) if rung < len(self._values) else math.inf
 
     def _rung(self, value: float) -> int:
         if value < self._values[0]:
             return _OFF
         return min(int(math.log(value / self._values[0], _STEP) + 1e-9), len(self._values) - 1)
 
-    def _schedule(self, unit: Unit, next_at: float, price_at: float) -> None:
+    def _schedule(self, unit: Unit, now: float, next_at: float, price_at: float) -> None:
+        next_at, price_at = max(next_at, now + _GRAIN), max(price_at, now + _GRAIN)
         if next_at != unit.next_at:
             unit.next_at = next_at
-            if next_at < math.inf:
-                self._next_limit = _push(self._next, next_at, unit, "next_at", self._next_limit)
+            self._next_limit = _push(self._next, next_at, unit, "next_at", self._next_limit)
         if price_at != unit.price_at:
             unit.price_at = price_at
             self._ripe_limit = _push(self._ripe, price_at, unit, "price_at", self._ripe_limit)
@@ -177,6 +179,8 @@ class Ladder:
 
 def _push(heap: list[tuple[float, Unit]], at: float, unit: Unit, field: str, limit: int) -> int:
     """Add to a heap; clear out what is no longer true once it is full. Returns when it is full next."""
+    if at == math.inf:
+        return limit
     heapq.heappush(heap, (at, unit))
     if len(heap) < limit:
         return limit

@@ -117,7 +117,7 @@ class Waiting:
                 group = self._dirty.pop()
                 if group.dirty:
                     self._place(group, now)
-            behind = self._ladder.advance(now, _AT_A_TIME) or bool(self._dirty)
+            behind = self._ladder.advance(now, _AT_A_TIME, busy=busy) or bool(self._dirty)
             choice = self._choose(now, busy)
             if choice.at <= now or not behind:
                 return choice

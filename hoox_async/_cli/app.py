@@ -1,0 +1,38 @@
+"""The commands, put together."""
+
+from __future__ import annotations
+
+from importlib.metadata import PackageNotFoundError, version
+
+from cyclopts import App
+
+from .batch import batch
+from .demo import demo
+from .doubts import resolve, unknowns
+from .looking import check, looks, status, wait
+from .making import create, edit
+from .report import report
+from .sandbox import sandbox
+
+_HELP = """Avatar looks from the Hoox API, by the dozen or the thousand, none paid for twice.
+
+Try `hoox-async demo` first: it needs no key and no network. The API key comes from HOOX_API_KEY or
+--key-file. Exit codes: 0 all ready, 1 some failed, 2 bad use or input, 3 key or credits, 4 not finished.
+"""
+
+
+def build() -> App:
+    """The application with all its commands."""
+    app = App(name="hoox-async", help=_HELP, version=_version())
+    for command in (
+        demo, sandbox, batch, report, create, edit, status, wait, looks, check, unknowns, resolve
+    ):  # fmt: skip
+        app.command(command)
+    return app
+
+
+def _version() -> str:
+    try:
+        return version("hoox-async")
+    except PackageNotFoundError:  # run from a source tree that is not installed
+        return "unknown"

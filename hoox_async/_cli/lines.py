@@ -1,0 +1,78 @@
+"""Looks, outcomes and unknowns as values for lines of JSON. Credits are text, because they are decimal."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from hoox_async import GenerationFailed, HooxError, Look, LookDetails, Outcome, Unknown
+
+
+def look_record(look: Look) -> dict[str, Any]:
+    """A look's state."""
+    failure = look.error
+    return {
+        "ref": str(look.ref),
+        "avatar_id": look.avatar_id,
+        "look_id": look.look_id,
+        "status": look.status.value,
+        "thumbnail_url": look.thumbnail_url,
+        "error": {"code": failure.code, "message": failure.message} if failure else None,
+    }
+
+
+def details_record(details: LookDetails) -> dict[str, Any]:
+    """All that the API tells of a look."""
+    names = (
+        "name", "avatar_name", "gender", "age_range", "ethnicity", "hair_color", "place", "accessories",
+        "action", "emotion", "selfie", "format", "thumbnail_url", "preview_url", "model_available",
+    )  # fmt: skip
+    return {
+        "ref": str(details.ref),
+        "avatar_id": details.ref.avatar_id,
+        "look_id": details.ref.look_id,
+        "status": details.status.value if details.status else None,
+        **{name: getattr(details, name) for name in names},
+    }
+
+
+def outcome_record(outcome: Outcome) -> dict[str, Any]:
+    """What became of one item."""
+    look = outcome.look
+    return {
+        "key": outcome.key,
+        "state": outcome.state.value,
+        "ref": str(look.ref) if look else None,
+        "avatar_id": look.avatar_id if look else None,
+        "look_id": look.look_id if look else None,
+        "thumbnail_url": look.thumbnail_url if look else None,
+        "error": error_record(outcome.error) if outcome.error else None,
+        "credits": format(outcome.credits, "f"),
+        "at_risk": format(outcome.at_risk, "f"),
+        "candidates": [str(ref) for ref in outcome.candidates],
+        "metadata": dict(outcome.metadata),
+    }
+
+
+def error_record(error: HooxError) -> dict[str, Any]:
+    """An error's class, code and message."""
+    failure = error.look.error if isinstance(error, GenerationFailed) else None
+    code = failure.code if failure else getattr(error, "code", None)
+    return {"type": type(error).__name__, "code": code, "message": reason(error)}
+
+
+def reason(error: HooxError) -> str:
+    """Why, in the API's words where it has some."""
+    if isinstance(error, GenerationFailed) and error.look.error is not None:
+        return error.look.error.message
+    return str(error)
+
+
+def unknown_record(unknown: Unknown) -> dict[str, Any]:
+    """A paid request whose fate is not known."""
+    return {
+        "key": unknown.key,
+        "credits": format(unknown.request.credits, "f"),
+        "sent_at": unknown.sent_at.isoformat() if unknown.sent_at else None,
+        "prompt": getattr(unknown.request, "prompt", None),
+        "candidates": [str(ref) for ref in unknown.candidates],
+    }

@@ -1,0 +1,101 @@
+"""Where the command writes: results to stdout, everything else to stderr."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from hoox_async import ConfigurationError
+
+from .words import plain
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+
+class Terminal:
+    """The command's two streams. With ``as_json`` stdout holds nothing but lines of JSON."""
+
+    def __init__(self, *, as_json: bool = False) -> None:
+        from rich.console import Console
+
+        self.as_json = as_json
+        self.err: Console = Console(stderr=True, highlight=False, markup=False, emoji=False)
+        self._out = Console(highlight=False, markup=False, emoji=False)
+
+    @property
+    def live(self) -> bool:
+        """Whether stderr is a terminal, so that a bar can move."""
+        return self.err.is_terminal and not self.err.is_dumb_terminal
+
+    @property
+    def can_ask(self) -> bool:
+        """Whether somebody is there to answer."""
+        return self.err.is_terminal and sys.stdin is not None and sys.stdin.isatty()
+
+    def say(self, text: str = "") -> None:
+        """Something to know, on stderr."""
+        _print(self.err, text)
+
+    def result(self, text: str = "") -> None:
+        """What was asked for, for people: on stdout, unless lines of JSON go there."""
+        _print(self.err if self.as_json else self._out, text)
+
+    def record(self, event: str, **values: Any) -> None:
+        """What was asked for, for programs. Nothing is written without ``as_json``."""
+        if self.as_json:
+            sys.stdout.write(json.dumps({"event": event, **values}, default=str) + "\n")
+            sys.stdout.flush()
+
+    def table(
+        self,
+        columns: Sequence[str],
+        rows: Sequence[Sequence[str]],
+        *,
+        numbers: Sequence[str] = (),
+        total: bool = False,
+    ) -> None:
+        """A table for people. ``numbers`` stand to the right; with ``total`` the last row is a sum."""
+        from rich import box
+        from rich.table import Table
+        from rich.text import Text
+
+        table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, header_style="bold")
+        for name in columns:
+            table.add_column(name, justify="right" if name in numbers else "left", overflow="fold")
+        for place, row in enumerate(rows):
+            last = total and place == len(rows) - 2
+            table.add_row(*(Text(plain(cell)) for cell in row), end_section=last)
+        (self.err if self.as_json else self._out).print(table)
+
+    def ask(self, question: str) -> str:
+        """Ask, and give what was typed, without spaces around it. Empty at the end of the input."""
+        self.err.print(plain(question), end=" ", soft_wrap=True)
+        try:
+            return input().strip()
+        except EOFError:
+            self.say()
+            return ""
+
+
+def _print(console: Console, text: str) -> None:
+    console.print(plain(text), soft_wrap=True)
+
+
+def require(extra: str, modules: Mapping[str, str], what: str) -> None:
+    """Raise `ConfigurationError` where a module (with the name that people know it by) is not installed."""
+    from importlib import import_module
+
+    for module, name in modules.items():
+        try:
+            import_module(module)
+        except ImportError:
+            raise ConfigurationError(f'{what} needs {name}: pip install "hoox-async[{extra}]"') from None
+
+
+def shown_path(path: Path) -> str:
+    """A path as a person would type it from here: a folder ends in a slash."""
+    return f"{path}/" if path.is_dir() else str(path)
