@@ -76,10 +76,10 @@ class Database:
     def close(self) -> None:
         """Let go of the file and the lock. Never raises: what was promised is durable already."""
         db, self._db = self._db, None
-        if db is not None:
-            with suppress(sqlite3.Error):
+        if db is not None:  # a damaged file raises UnicodeError too: SQLite's complaints quote its bytes
+            with suppress(Exception):
                 db.execute("PRAGMA wal_checkpoint(PASSIVE)")  # any other kind waits for reports that read
-            with suppress(sqlite3.Error):
+            with suppress(Exception):
                 db.close()
         lock, self._lock = self._lock, None
         if lock is not None:
@@ -155,7 +155,7 @@ class Database:
         self._execute("BEGIN IMMEDIATE" if writes else "BEGIN")
 
     def _roll_back(self) -> None:
-        with suppress(sqlite3.Error, StoreError):
+        with suppress(Exception):
             if self._connection().in_transaction:
                 self._execute("ROLLBACK")
 

@@ -38,7 +38,12 @@ def note_opening(db: sqlite3.Connection, at: datetime) -> None:
 def read_binding(db: sqlite3.Connection) -> Binding | None:
     """To which workspace the file is bound."""
     meta = dict(db.execute("SELECT name, value FROM meta"))
-    return Binding(meta["base_url"], meta["salt"], meta["fingerprint"]) if "base_url" in meta else None
+    if not meta:
+        return None
+    base_url, salt, fingerprint = (meta.get(name) for name in ("base_url", "salt", "fingerprint"))
+    if isinstance(base_url, str) and isinstance(salt, bytes) and isinstance(fingerprint, bytes):
+        return Binding(base_url, salt, fingerprint)
+    raise StoreError("to whom it belongs is damaged: restore a copy of it, or start with a new file")
 
 
 def recover_all(db: sqlite3.Connection, at: datetime) -> None:

@@ -80,7 +80,7 @@ class MemoryStore:
         return intent
 
     async def advance(self, key: str, *steps: Step) -> Intent:
-        """Take the intent through the steps, all or none. Raises `IllegalStep` or, for no such key, `StoreError`."""
+        """Take the intent through the steps, all or none. Raises `IllegalStep`; no such key: `StoreError`."""
         self._require_open()
         intent = self._intents.get(key)
         if intent is None:

@@ -83,7 +83,7 @@ class SQLiteStore:
         return await self._write(partial(_rows.plan, intent=intent))
 
     async def advance(self, key: str, *steps: Step) -> Intent:
-        """Take the intent through the steps, all or none. Raises `IllegalStep` or, for no such key, `StoreError`."""
+        """Take the intent through the steps, all or none. Raises `IllegalStep`; no such key: `StoreError`."""
         return await self._write(partial(_rows.advance, key=key, steps=steps))
 
     async def by_attempt(self, attempt_id: str) -> Intent | None:

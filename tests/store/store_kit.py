@@ -10,10 +10,15 @@ from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import pytest
+
 from hoox_async._core.ledger import Accept, Evidence, Intent, Send, Settle
 from hoox_async._core.models import Look, LookRef, LookStatus
 from hoox_async._core.requests import ImageAvatar, LookEdit, PromptAvatar, Request
-from hoox_async._protocols import Workspace
+from hoox_async._protocols import Store, Workspace
+from hoox_async._store.memory import MemoryStore
+from hoox_async._store.sqlite import SQLiteStore
+from hoox_async.errors import StoreError
 
 NOW = datetime(2026, 3, 1, 12, 0, 0, 123456, tzinfo=UTC)
 API_KEY = "hx_live_" + "5ec2e7" * 10
@@ -22,6 +27,11 @@ SOURCE = LookRef("avtr_1", "look_source")
 EDIT = LookEdit(SOURCE, "podcast scene", style="podcast", metadata={"scene": "7"})
 CREATE = PromptAvatar("Young entrepreneur", name="Alex")
 FREE_CREATE = ImageAvatar(["https://pictures.example/a.jpg"])
+
+
+def make_store(kind: str, folder: Path) -> Store:
+    """A new store, ``"memory"`` or ``"sqlite"``."""
+    return MemoryStore() if kind == "memory" else SQLiteStore(folder / "campaign.db")
 
 
 def after(seconds: float) -> datetime:
@@ -74,3 +84,10 @@ def child(program: str, *arguments: object) -> subprocess.Popen[str]:
         cwd=Path(__file__).parent,  # it can import this kit
         text=True,
     )
+
+
+async def refused(path: Path, wanted: str) -> None:
+    """Opening is a `StoreError` that names the path and says this."""
+    with pytest.raises(StoreError, match=wanted) as caught:
+        await SQLiteStore(path).open(WORKSPACE)
+    assert str(path) in str(caught.value)

@@ -73,7 +73,7 @@ async def test_a_forgotten_intents_look_stays_claimed(store: MemoryStore) -> Non
     await store.plan(planned("a", own_key=False))
     await store.advance("a", *ENDS["ready"])
     await store.forget("a")
-    assert await store.seen_looks("avtr_1") == {"look_9"}
+    assert await store.seen_looks("avtr_1") == frozenset({"look_9"})
 
 
 async def test_forgetting_nobody_is_nothing(store: MemoryStore) -> None:

@@ -1,26 +1,22 @@
-"""The store on disk: group commits, cancelled callers, what stands in the file, and the loop never blocked."""
+"""The store on disk: group commits, send times, what stands in the file."""
 
 from __future__ import annotations
 
 import asyncio
-import gc
 import sqlite3
-import threading
 from collections.abc import AsyncIterator
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
-from blockbuster import blockbuster_ctx
-from store_kit import API_KEY, NOW, WORKSPACE, accept, planned, send, settle
+from store_kit import API_KEY, NOW, WORKSPACE, planned, send
 
 from hoox_async._core.ledger import IllegalStep, Intent, IntentState
-from hoox_async._core.models import LookRef, LookStatus
-from hoox_async._protocols import Delivery, Workspace
+from hoox_async._core.models import LookRef
 from hoox_async._store import _rows
 from hoox_async._store.sqlite import SQLiteStore
-from hoox_async.errors import StoreError, StoreMismatch
+from hoox_async.errors import StoreError
 
 
 @pytest.fixture
@@ -87,112 +83,6 @@ async def test_a_failing_statement_spoils_no_other(store: SQLiteStore) -> None:
     assert [type(result) for result in results] == [Intent, StoreError, Intent]
     states = [intent.state async for intent in store.stream()]
     assert states == [IntentState.SENDING, IntentState.PLANNED, IntentState.PLANNED]
-
-
-async def test_a_cancelled_caller_has_written(store: SQLiteStore) -> None:
-    """A write that is under way is finished when its caller is cancelled, and nobody is left with an error."""
-    complaints: list[dict[str, Any]] = []
-    asyncio.get_running_loop().set_exception_handler(lambda _, context: complaints.append(context))
-    await store.plan(planned("a"))
-    tasks = [
-        asyncio.create_task(work)
-        for work in (
-            store.advance("a", send("att_1")),
-            store.advance("nobody", send("att_2")),
-            store.advance("a", send("att_3")),
-        )
-    ]
-    await asyncio.sleep(0)
-    for task in tasks:
-        task.cancel()
-    assert {type(result) for result in await asyncio.gather(*tasks, return_exceptions=True)} == {
-        asyncio.CancelledError
-    }
-    assert [attempt.id for attempt in (await store.get(["a"]))["a"].attempts] == ["att_1"]
-    del tasks
-    gc.collect()
-    assert complaints == []
-
-
-async def test_closing_writes_what_waits(path: Path) -> None:
-    """Writes that were handed in before `aclose` are written, and their callers are told."""
-    store = SQLiteStore(path)
-    await store.open(WORKSPACE)
-    writes = [asyncio.create_task(store.plan(planned(f"item {number}"))) for number in range(2500)]
-    await asyncio.sleep(0)
-    await store.aclose()
-    await asyncio.gather(*writes)
-    await store.open(WORKSPACE)
-    assert len(await store.in_states([IntentState.PLANNED])) == 2500
-    await store.aclose()
-
-
-async def test_closing_bears_cancellation(path: Path) -> None:
-    """An `aclose` that is cancelled closes all the same: the file is free soon after."""
-    store = SQLiteStore(path)
-    await store.open(WORKSPACE)
-    write = asyncio.create_task(store.plan(planned("a")))
-    await asyncio.sleep(0)
-    closing = asyncio.create_task(store.aclose())
-    await asyncio.sleep(0)
-    closing.cancel()
-    with pytest.raises(asyncio.CancelledError):
-        await closing
-    assert await write == planned("a")
-    await store.aclose()
-    other = SQLiteStore(path)
-    await other.open(WORKSPACE)
-    await other.aclose()
-
-
-async def test_opening_bears_cancellation(path: Path) -> None:
-    """An `open` that is cancelled holds neither the file nor the lock afterwards."""
-    store = SQLiteStore(path)
-    opening = asyncio.create_task(store.open(WORKSPACE))
-    await asyncio.sleep(0)
-    opening.cancel()
-    with pytest.raises(asyncio.CancelledError):
-        await opening
-    while any(thread.name.startswith("hoox-store") for thread in threading.enumerate()):
-        await asyncio.sleep(0.001)
-    await store.open(WORKSPACE)
-    await store.aclose()
-
-
-async def test_no_thread_is_left(path: Path) -> None:
-    """After `aclose`, and after an `open` that failed, the store's thread is gone."""
-    before = threading.active_count()
-    store = SQLiteStore(path)
-    await store.open(WORKSPACE)
-    await store.plan(planned("a"))
-    assert threading.active_count() == before + 1
-    await store.aclose()
-    with pytest.raises(StoreMismatch):
-        await store.open(Workspace("https://other.example", "k"))
-    assert threading.active_count() == before
-
-
-async def test_the_loop_is_never_blocked(path: Path) -> None:
-    """No call of a store's life reads, writes, locks or waits on the loop's thread."""
-    store = SQLiteStore(path)
-    with blockbuster_ctx():
-        await store.open(WORKSPACE)
-        await store.plan(planned("a"))
-        await store.advance("a", send("att_1"))
-        await store.keep_delivery("att_1", Delivery("look_9", LookStatus.READY))
-        await store.kept_delivery("att_1")
-        await store.advance("a", accept("look_9"), settle("look_9"))
-        await store.by_attempt("att_1")
-        await store.by_ref(LookRef("avtr_1", "look_9"))
-        await store.add_seen("avtr_1", ["look_source"])
-        await store.seen_looks("avtr_1")
-        await store.in_states(list(IntentState))
-        store.note_sends([NOW])
-        await store.recent_sends(NOW)
-        assert [intent.key async for intent in store.stream()] == ["a"]
-        await store.aclose()
-        with pytest.raises(StoreMismatch):
-            await store.open(Workspace("https://other.example", "k"))
 
 
 @pytest.mark.virtual_time

@@ -48,7 +48,7 @@ AT_LEAST = {
 
 @pytest.mark.parametrize("seed", range(3))
 async def test_what_was_acknowledged_is_there(tmp_path: Path, seed: int) -> None:
-    """After kill -9 at a random moment nothing acknowledged is missing, and what was in the air is UNKNOWN."""
+    """After kill -9 at a random moment nothing acknowledged is missing; what was in the air is UNKNOWN."""
     path = tmp_path / "campaign.db"
     chance = random.Random(seed)
     acknowledged: dict[str, str] = {}

@@ -1,0 +1,131 @@
+"""Opening, binding, closing and opening again, asked of both stores."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from datetime import timedelta
+
+import attrs
+import pytest
+from store_kit import (
+    API_KEY,
+    NOW,
+    WORKSPACE,
+    planned,
+    send,
+)
+
+from hoox_async._core.ledger import (
+    IntentState,
+)
+from hoox_async._core.models import LookRef, LookStatus
+from hoox_async._protocols import Delivery, Store, Workspace
+from hoox_async.errors import StoreError, StoreLocked, StoreMismatch
+
+
+async def test_a_later_session_goes_on(closed: Store) -> None:
+    """What one session wrote the next one finds, and what was being sent is UNKNOWN then."""
+    await closed.open(WORKSPACE)
+    for key in "ab":
+        await closed.plan(planned(key))
+    await closed.advance("a", send("att_1"))
+    closed.note_sends([NOW])
+    await closed.add_seen("avtr_1", ["look_source"])
+    await closed.aclose()
+    await closed.open(WORKSPACE)
+    found = {intent.key: intent async for intent in closed.stream()}
+    assert found["a"].state is IntentState.UNKNOWN
+    assert found["a"].refusal is not None
+    assert found["b"] == planned("b")
+    assert await closed.by_attempt("att_1") == found["a"]
+    assert await closed.recent_sends(NOW - timedelta(seconds=1)) == [NOW]
+    assert await closed.seen_looks("avtr_1") == frozenset({"look_source"})
+    await closed.aclose()
+
+
+async def test_one_session_at_a_time(store: Store) -> None:
+    """Opened a second time it is `StoreLocked`, and the first session goes on."""
+    with pytest.raises(StoreLocked, match="one session"):
+        await store.open(WORKSPACE)
+    assert await store.plan(planned("a")) == planned("a")
+
+
+@pytest.mark.parametrize(
+    ("other", "wanted"),
+    [
+        (Workspace("https://other.example/v1", API_KEY), "belongs to https://api.example/v1"),
+        (Workspace("https://other.example/v1", API_KEY, new_key=True), "belongs to https://api.example/v1"),
+        (Workspace("https://api.example/v1", "hx_live_other"), "new_key=True"),
+    ],
+    ids=["url", "url with new_key", "key"],
+)
+async def test_another_workspace_is_refused(closed: Store, other: Workspace, wanted: str) -> None:
+    """Another base URL or key is a `StoreMismatch` that says what to do; the owner still gets in."""
+    await closed.open(WORKSPACE)
+    await closed.aclose()
+    with pytest.raises(StoreMismatch, match=wanted) as caught:
+        await closed.open(other)
+    assert other.api_key not in str(caught.value)
+    await closed.open(attrs.evolve(WORKSPACE, base_url=WORKSPACE.base_url + "/"))
+    await closed.aclose()
+
+
+async def test_a_rotated_key_is_accepted_by_the_users_word(closed: Store) -> None:
+    """With ``new_key`` the store is bound to the new key, and the old one is refused from then on."""
+    await closed.open(WORKSPACE)
+    await closed.aclose()
+    rotated = Workspace(WORKSPACE.base_url, "hx_live_rotated", new_key=True)
+    await closed.open(rotated)
+    await closed.aclose()
+    await closed.open(attrs.evolve(rotated, new_key=False))
+    await closed.aclose()
+    with pytest.raises(StoreMismatch):
+        await closed.open(WORKSPACE)
+
+
+async def _note_sends(store: Store) -> None:
+    store.note_sends([NOW])
+
+
+CALLS: dict[str, Callable[[Store], Awaitable[object]]] = {
+    "get": lambda store: store.get(["a"]),
+    "plan": lambda store: store.plan(planned("a")),
+    "advance": lambda store: store.advance("a", send("att_1")),
+    "by_attempt": lambda store: store.by_attempt("att_1"),
+    "by_ref": lambda store: store.by_ref(LookRef("avtr_1", "look_1")),
+    "in_states": lambda store: store.in_states([IntentState.PLANNED]),
+    "stream": lambda store: anext(aiter(store.stream())),
+    "forget": lambda store: store.forget("a"),
+    "seen_looks": lambda store: store.seen_looks("avtr_1"),
+    "add_seen": lambda store: store.add_seen("avtr_1", []),
+    "keep_delivery": lambda store: store.keep_delivery("att_1", Delivery("look_1", LookStatus.READY)),
+    "kept_delivery": lambda store: store.kept_delivery("att_1"),
+    "note_sends": _note_sends,
+    "recent_sends": lambda store: store.recent_sends(NOW),
+}
+
+
+@pytest.mark.parametrize("call", CALLS.values(), ids=CALLS)
+async def test_a_store_that_is_not_open_says_so(
+    closed: Store, call: Callable[[Store], Awaitable[object]]
+) -> None:
+    """Before opening and after closing every call is a `StoreError`; closing again is nothing."""
+    with pytest.raises(StoreError, match="not open"):
+        await call(closed)
+    await closed.aclose()
+    await closed.open(WORKSPACE)
+    await closed.aclose()
+    await closed.aclose()
+    with pytest.raises(StoreError, match=r"not open|closed"):
+        await call(closed)
+
+
+@pytest.mark.virtual_time
+async def test_a_loop_of_virtual_time_suits_it(store: Store) -> None:
+    """On a loop whose clock jumps, writes, timers and closing work as on a real one."""
+    store.note_sends([NOW])
+    await store.plan(planned("a"))
+    await asyncio.sleep(3600)
+    await store.advance("a", send("att_1"))
+    assert await store.recent_sends(NOW - timedelta(seconds=1)) == [NOW]
