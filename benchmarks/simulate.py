@@ -9,19 +9,21 @@ status requests a look. Bound: submissions sent evenly, the last look done.
 from __future__ import annotations
 
 import heapq
+import itertools
 import math
 import random
 import statistics
 import sys
 import time
-from collections.abc import Callable
-from typing import NamedTuple
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
 
 from hoox_async._core.feed import Feed
 from hoox_async._core.models import Avatar, Look, LookDetails, LookRef, LookStatus
-from hoox_async._core.watchlist import Ask, AskKind, News, Watchlist
+from hoox_async._core.watchlist import PRICE, Ask, AskKind, News, Watchlist
 
 SLOT = 0.6
+Tell = Callable[[float], "Sequence[News | None]"]
 
 
 class Result(NamedTuple):
@@ -65,88 +67,110 @@ class Server:
         return Look(ref, status, "https://x/y.jpg" if status.settled else None)
 
 
-def batch(
-    seed: int,
-    items: int,
-    avatars: int,
-    *,
-    median: float = 40.0,
-    sigma: float = 0.5,
-    latency: float = 0.3,
-    lookahead: int = 1000,
-    in_flight: int = 400,
-    lost: float | None = None,
-    watchlist: Callable[[], Watchlist] = Watchlist,
-) -> Result:
+class Batch:
     """One batch, input avatar by avatar in turn. ``lost``: share of webhooks lost; None for no webhooks."""
-    rng = random.Random(seed)
-    takes = [rng.lognormvariate(math.log(median), sigma) for _ in range(items)]
-    bound = max(SLOT * i + g for i, g in enumerate(takes))
-    started = time.perf_counter()
-    watch, server, feed = watchlist(), Server(), Feed[int](spacing=SLOT, latency=latency)
-    seen: dict[LookRef, float] = {}
-    answers: list[tuple[float, int, Callable[[float], list[News]]]] = []
-    lanes: dict[str, float] = {}
-    pulled = asks = turn = flying = 0
-    slot = 0.0
 
-    def accepted(ref: LookRef) -> Callable[[float], list[News]]:
-        def tell(now: float) -> list[News]:
-            watch.add(ref, "edit", now, now, pushed=lost is not None)
-            return []
+    def __init__(
+        self,
+        seed: int,
+        items: int,
+        avatars: int,
+        *,
+        median: float = 40.0,
+        sigma: float = 0.5,
+        latency: float = 0.3,
+        lookahead: int = 1000,
+        in_flight: int = 400,
+        lost: float | None = None,
+        price: float = PRICE,
+    ) -> None:
+        self.rng = random.Random(seed)
+        self.items, self.avatars, self.latency = items, avatars, latency
+        self.lookahead, self.in_flight, self.lost = lookahead, in_flight, lost
+        self.takes = [self.rng.lognormvariate(math.log(median), sigma) for _ in range(items)]
+        self.watch = Watchlist(price=price)
+        self.server = Server()
+        self.feed = Feed[int](spacing=SLOT, latency=latency)
+        self.seen: dict[LookRef, float] = {}
+        self.coming: list[tuple[float, int, Tell]] = []  # answers and deliveries on their way
+        self.lanes: dict[str, float] = {}
+        self.number = itertools.count()
+        self.asks = self.pulled = self.flying = 0
 
-        return tell
+    def run(self) -> Result:
+        """Slot by slot, until all are known."""
+        started = time.perf_counter()
+        slot = 0
+        while len(self.seen) < self.items:
+            self.arrive(slot * SLOT)
+            self.use_slot(slot * SLOT)
+            slot += 1
+        bound = max(SLOT * i + took for i, took in enumerate(self.takes))
+        lags = sorted(self.seen[ref] - done for ref, done in self.server.done.items())
+        return Result(
+            max(self.seen.values()) / bound,
+            statistics.fmean(lags),
+            lags[int(0.95 * len(lags))],
+            self.asks / self.items,
+            time.perf_counter() - started,
+        )
 
-    def delivered(ref: LookRef) -> Callable[[float], list[News]]:
-        def tell(now: float) -> list[News]:
-            news = watch.heard(server.look(ref, now), now)
-            return [news] if news is not None else []
-
-        return tell
-
-    def answered(ask: Ask, sent: float) -> Callable[[float], list[News]]:
-        if ask.kind is AskKind.GROUP:
-            avatar = server.avatar(ask.avatar_id, sent + latency / 2)
-            return lambda now: watch.answered_avatar(ask, avatar, now)
-        look = server.look(LookRef(ask.avatar_id, ask.look_id or ""), sent + latency / 2)
-        return lambda now: watch.answered_look(ask, look, now)
-
-    while len(seen) < items:
-        while answers and answers[0][0] <= slot:
-            at, _, tell = heapq.heappop(answers)
+    def arrive(self, now: float) -> None:
+        """All that comes in until now."""
+        while self.coming and self.coming[0][0] <= now:
+            at, _, tell = heapq.heappop(self.coming)
             for news in tell(at):
-                if news.complete:
-                    seen[news.look.ref] = at
-                    flying -= 1
-        while pulled < items and len(feed) < lookahead:
-            feed.put(f"a{pulled % avatars}", pulled)
-            pulled += 1
-        now = slot
-        slot += SLOT
-        turn += 1
-        busy = len(feed) > 0 and flying < in_flight
-        ask = watch.take(now, busy) if watch.due(now, busy) <= now else None
+                if news is not None and news.complete:
+                    self.seen[news.look.ref] = at
+                    self.flying -= 1
+        while self.pulled < self.items and len(self.feed) < self.lookahead:
+            self.feed.put(f"a{self.pulled % self.avatars}", self.pulled)
+            self.pulled += 1
+
+    def use_slot(self, now: float) -> None:
+        """One request, if there is one to send."""
+        busy = len(self.feed) > 0 and self.flying < self.in_flight
+        ask = self.watch.take(now, busy) if self.watch.due(now, busy) <= now else None
         if ask is not None:
-            asks += 1
-            heapq.heappush(answers, (now + latency, turn, answered(ask, now)))
-            continue
-        item = feed.pop(lambda avatar_id: lanes.get(avatar_id, -1.0) <= slot - SLOT) if busy else None
-        if item is not None:
-            ref = LookRef(f"a{item % avatars}", str(item))
-            lanes[ref.avatar_id] = now + latency
-            flying += 1
-            server.accept(ref, now + latency / 2 + takes[item])
-            heapq.heappush(answers, (now + latency, turn, accepted(ref)))
-            if lost is not None and rng.random() >= lost:
-                heapq.heappush(answers, (max(server.done[ref], now + latency) + 0.2, turn, delivered(ref)))
-    lags = sorted(seen[ref] - done for ref, done in server.done.items())
-    return Result(
-        max(seen.values()) / bound,
-        statistics.fmean(lags),
-        lags[int(0.95 * len(lags))],
-        asks / items,
-        time.perf_counter() - started,
-    )
+            self.asks += 1
+            self.expect(now + self.latency, self.answer(ask, now + self.latency / 2))
+        elif busy:
+            item = self.feed.pop(lambda avatar_id: self.lanes.get(avatar_id, -1.0) <= now)
+            if item is not None:
+                self.submit(item, now)
+
+    def expect(self, at: float, tell: Tell) -> None:
+        """Something is on its way."""
+        heapq.heappush(self.coming, (at, next(self.number), tell))
+
+    def submit(self, item: int, now: float) -> None:
+        """A paid request, its answer and its webhook."""
+        ref = LookRef(f"a{item % self.avatars}", str(item))
+        accepted = self.lanes[ref.avatar_id] = now + self.latency
+        self.flying += 1
+        self.server.accept(ref, now + self.latency / 2 + self.takes[item])
+        self.expect(accepted, lambda at: self.accept(ref, at))
+        if self.lost is not None and self.rng.random() >= self.lost:
+            delivered = max(self.server.done[ref], accepted) + 0.2
+            self.expect(delivered, lambda at: [self.watch.heard(self.server.look(ref, at), at)])
+
+    def accept(self, ref: LookRef, at: float) -> list[News | None]:
+        """The answer to a paid request."""
+        self.watch.add(ref, "edit", at, at, pushed=self.lost is not None)
+        return []
+
+    def answer(self, ask: Ask, read: float) -> Tell:
+        """The answer to a status request, as things were at ``read``."""
+        if ask.kind is AskKind.GROUP:
+            avatar = self.server.avatar(ask.avatar_id, read)
+            return lambda at: self.watch.answered_avatar(ask, avatar, at)
+        look = self.server.look(LookRef(ask.avatar_id, ask.look_id or ""), read)
+        return lambda at: self.watch.answered_look(ask, look, at)
+
+
+def batch(seed: int, items: int, avatars: int, **options: Any) -> Result:
+    """Run one batch."""
+    return Batch(seed, items, avatars, **options).run()
 
 
 def lone(duration: float, watch: Watchlist, start: float = 0.0, latency: float = 0.3) -> tuple[float, int]:

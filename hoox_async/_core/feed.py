@@ -1,4 +1,4 @@
-"""Which of a batch's waiting items is sent next: for few avatars at a time, so that one answer tells of many."""
+"""Which waiting item of a batch is sent next: for few avatars at a time, so that one answer tells of many."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Feed(Generic[_T]):
         self._queues: dict[str, deque[tuple[int, _T]]] = {}
         self._active: deque[str] = deque()
         self._most: list[tuple[int, int, str]] = []  # (-waiting items, number of its first, avatar)
-        self._oldest: list[tuple[int, str]] = []
+        self._oldest: list[tuple[int, str]] = []  # (number of its first, avatar)
         self._number = 0
         self._chosen = 0
         self._size = 0
@@ -57,6 +57,8 @@ class Feed(Generic[_T]):
         queue.append((self._number, item))
         if avatar_id not in self._active:
             self._offer(avatar_id)
+            if len(queue) == 1:
+                heapq.heappush(self._oldest, (self._number, avatar_id))
 
     def pop(self, free: Callable[[str], bool]) -> _T | None:
         """Take the item to send next, of an avatar that is ``free``. None if there is none."""
@@ -112,6 +114,7 @@ class Feed(Generic[_T]):
                     passed.append(avatar_id)
         for avatar_id in dict.fromkeys(passed):
             self._offer(avatar_id)
+            heapq.heappush(self._oldest, (self._queues[avatar_id][0][0], avatar_id))
         if chosen is not None:
             self._active.append(chosen)
         return chosen
@@ -119,8 +122,13 @@ class Feed(Generic[_T]):
     def _offer(self, avatar_id: str) -> None:
         queue = self._queues[avatar_id]
         heapq.heappush(self._most, (-len(queue), queue[0][0], avatar_id))
-        if len(queue) == 1 or not self._oldest:
-            heapq.heappush(self._oldest, (queue[0][0], avatar_id))
+        if len(self._most) > 2 * len(self._queues) + 256:  # most of it is no longer true
+            self._most = [
+                (-len(waiting), waiting[0][0], each)
+                for each, waiting in self._queues.items()
+                if each not in self._active
+            ]
+            heapq.heapify(self._most)
 
     def _pop_most(self) -> str | None:
         while self._most:

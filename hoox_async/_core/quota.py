@@ -112,6 +112,8 @@ class Window:
     """
 
     def __init__(self, limit: int, *, burst: int = 10) -> None:
+        self.limit = limit
+        """Requests a minute: what was configured, or the server's limit where that is smaller."""
         self._configured = limit
         self._burst = burst
         self.others = Others()
@@ -128,11 +130,6 @@ class Window:
         self._span = MINUTE + MARGIN
 
     @property
-    def limit(self) -> int:
-        """Requests a minute: what was configured, or the server's limit where that is smaller."""
-        return min(self._configured, self.others.limit or self._configured)
-
-    @property
     def paused_until(self) -> float:
         """Until when nothing is sent because the server refused a request."""
         return self._paused_until
@@ -140,7 +137,10 @@ class Window:
     def earliest(self, now: float) -> float:
         """From when a slot is free; ``now`` or later. ``inf`` while only requests in the air can free one."""
         self._expire(now)
-        at = max(now, self._paused_until, self.others.hold_until, self._paced_from(now))
+        at = max(now, self._paused_until, self.others.hold_until)
+        paced_from = self._even - (self._burst - 1) * self._gap(now)  # a burst ahead of the even stream
+        if paced_from > at:  # but one step after the last, where the limit has grown
+            at = max(at, min(paced_from, self._taken_at + self._step(now)))
         short = len(self._open) + len(self._leaves) + 1 - self._cap(now)
         if short <= 0:
             return at
@@ -204,24 +204,22 @@ class Window:
         gone = bisect_right(self._starts, sent_at - MINUTE)
         gone_at_least = bisect_right(self._starts, sent_at - MINUTE - EDGE)
         self.others.observe(now, quota, sent_at, counted - gone, len(self._starts) - gone_at_least)
+        self.limit = min(self._configured, self.others.limit or self._configured)
         if quota.remaining:
             self._refusals = 0
 
     def pause(self, now: float, seconds: float | None) -> float:
         """A request was refused: nothing goes for so long; returns for how many seconds, from now.
 
-        ``None`` means until the server's reset, or for a minute where it named none. A second refusal
-        right after a pause waits longer, whatever the server said.
+        A time that the server named is kept to. ``None`` (or 0, which names none) leaves it to us.
         """
         if now >= self._paused_until:
-            self._refusals += 1
+            right_after = now - self._paused_until < MINUTE
+            self._refusals = self._refusals + 1 if right_after else 1
             self._learn_from_refusal(now)
-        if seconds is None or math.isnan(seconds):
-            seconds = self.others.reset_within(now)
-        if seconds is None:
-            seconds = MINUTE
-        least = min(MINUTE, 2.0 ** (self._refusals - 1))
-        self._paused_until = max(self._paused_until, now + min(max(seconds, least), LONGEST_PAUSE))
+        if seconds is None or not seconds > 0:
+            seconds = self._pause_unnamed(now, seconds)
+        self._paused_until = max(self._paused_until, now + min(seconds, LONGEST_PAUSE))
         return self._paused_until - now
 
     def restore(self, now: float, ages: Iterable[float]) -> None:
@@ -241,6 +239,14 @@ class Window:
             self.limit, remaining, max(last, now + self._span) if self._open or used else last
         )
 
+    def _pause_unnamed(self, now: float, seconds: float | None) -> float:
+        """Until the server's reset, or a minute without one; longer at each refusal right after a pause."""
+        if seconds is None or math.isnan(seconds):
+            seconds = self.others.reset_within(now)
+        if seconds is None:
+            return MINUTE
+        return max(seconds, min(MINUTE, 2.0 ** (self._refusals - 1)))
+
     def _learn_from_refusal(self, now: float) -> None:
         if self.others.used(now):
             self.others.refused()
@@ -257,6 +263,8 @@ class Window:
         return self._left_to_us(self.others.used(now))
 
     def _left_to_us(self, used: int) -> int:
+        if not used:
+            return self.limit
         # never below a twentieth: asking is the only way to learn that the others have stopped
         free = (self.others.limit or self._configured) - self.others.leave(used)
         return max(1, self.limit // 20, min(self.limit, free))
@@ -274,7 +282,3 @@ class Window:
         if not self._leaves or free <= 0:
             return gap
         return max(gap, (self._leaves[0] - now) / free)
-
-    def _paced_from(self, now: float) -> float:
-        """A burst ahead of the even stream, and one step after the last where the limit has grown."""
-        return min(self._even - (self._burst - 1) * self._gap(now), self._taken_at + self._step(now))

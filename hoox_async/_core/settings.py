@@ -61,9 +61,9 @@ def check_base_url(url: str) -> str:
         parts = urlsplit(url)
         host = parts.hostname or ""
         _ = parts.port
+        strange = not url.isprintable() or any(c in url for c in "?#\\ ")
     except (ValueError, AttributeError, TypeError):
         raise ConfigurationError("base_url: that is no URL") from None
-    strange = "?" in url or "#" in url or "\\" in url or not url.isprintable() or " " in url
     if not host or strange or parts.username is not None or parts.password is not None:
         raise ConfigurationError("base_url: expected scheme, host and path alone, such as " + BASE_URL)
     if parts.scheme != "https" and not (parts.scheme == "http" and _is_loopback(host)):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 import re
 from collections.abc import Callable, Mapping
@@ -27,6 +28,9 @@ _CLEAR_REFUSALS = frozenset({400, 401, 402, 403, 404, 409, 429})
 _ITEMS_OWN = frozenset({400, 403, 404, 409})
 _WORKSPACE_CODES = ("plan_required", "SPACE_NOT_FOUND")
 _MAX_PAUSE = 3600.0
+# float() alone would take ``nan``, ``1_0`` and ``-1``
+_SECONDS = re.compile(r"[0-9]+(?:\.[0-9]*)?")
+_WHOLE_NUMBER = re.compile(r"\s*[0-9]{1,9}\s*")
 
 _FILTERS = (
     "gender", "age_range", "ethnicity", "hair_color", "place", "action", "emotion", "accessories"
@@ -233,8 +237,10 @@ def retry_after(headers: Mapping[str, str], utc_now: datetime | None = None) -> 
 
 def _resets_in(headers: Mapping[str, str], utc_now: datetime | None) -> float | None:
     reset = _seconds(headers.get("x-ratelimit-reset", "").strip())
+    if reset is None:
+        return None
     now = _date(headers.get("date")) or utc_now
-    if reset is None or now is None:
+    if now is None:
         return None
     seconds = reset - now.timestamp()
     # A window lasts a minute: what is hours away is another unit or another clock
@@ -242,17 +248,18 @@ def _resets_in(headers: Mapping[str, str], utc_now: datetime | None) -> float | 
 
 
 def _whole_number(text: str | None) -> int | None:
-    return int(text) if text and re.fullmatch(r"\s*[0-9]{1,9}\s*", text) else None
+    return int(text) if text and _WHOLE_NUMBER.fullmatch(text) else None
 
 
 def _seconds(text: str) -> float | None:
-    """A number that is not negative. (float() alone would take ``nan``, ``1_0`` and ``-1``.)"""
-    if not re.fullmatch(r"[0-9]+(?:\.[0-9]*)?", text):
+    """A number that is not negative."""
+    if not _SECONDS.fullmatch(text):
         return None
     seconds = float(text)
     return seconds if math.isfinite(seconds) else _MAX_PAUSE
 
 
+@functools.lru_cache(maxsize=4)  # the answers of one second have the same date
 def _date(text: str | None) -> datetime | None:
     """An HTTP date, aware."""
     if not text:

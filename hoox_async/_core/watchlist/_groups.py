@@ -105,8 +105,8 @@ class Group(Unit):
     """One avatar: the looks that are asked for together, and what is known of asking."""
 
     __slots__ = (
-        "air", "air_at", "avatar_id", "bins", "dirty", "entries", "failures", "hushed", "lone", "lone_times",
-        "lone_until", "newest", "placed", "pushed", "settled", "strays", "told",
+        "air", "air_at", "avatar_id", "bins", "dirty", "entries", "extra_at", "extras", "failures", "hushed",
+        "lone", "lone_times", "lone_until", "newest", "placed", "pushed", "strays", "told",
     )  # fmt: skip
 
     def __init__(self, avatar_id: str) -> None:
@@ -116,7 +116,8 @@ class Group(Unit):
         self.bins: Bins | None = None
         self.strays: Strays | None = None
         self.pushed = 0
-        self.settled = 0  # settled looks whose picture or reason is missing
+        self.extras: dict[Entry, float] | None = None  # settled, with something missing, since when
+        self.extra_at = math.inf
         self.told = -math.inf
         self.newest = -math.inf
         self.placed = 0  # how many there were when its place was worked out
@@ -140,7 +141,7 @@ class Group(Unit):
     @property
     def empty(self) -> bool:
         """Whether nobody waits for anything of this avatar, and no answer is on its way."""
-        return not (self.entries or self.pushed or self.strays or self.settled) and self.air is None
+        return not (self.entries or self.pushed or self.strays or self.extras) and self.air is None
 
     def last_told(self, entry: Entry) -> float:
         """When an answer last told of the entry, or its acceptance if none did."""

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import attrs
 
-from ..models import Look, LookDetails, LookStatus
+from ..models import Look, LookStatus
 
 
 class News(NamedTuple):
@@ -39,13 +39,3 @@ def filled(known: Look, told: Look) -> Look | None:
     if picture == known.thumbnail_url and error == known.error:
         return None
     return attrs.evolve(known, thumbnail_url=picture, error=error, raw=told.raw or known.raw)
-
-
-def look_of(details: LookDetails) -> Look | None:
-    """The look as its avatar's answer tells of it; None if that has no status.
-
-    Such an answer has no reason of a failure (API reference): that is asked for.
-    """
-    if details.status is None:
-        return None
-    return Look(details.ref, details.status, details.thumbnail_url, None, details.raw)

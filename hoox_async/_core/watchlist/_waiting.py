@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import heapq
 import math
-from collections import deque
 from typing import NamedTuple
 
 from ..durations import DurationBook
@@ -45,7 +44,7 @@ class Waiting:
         self._ladder = Ladder(price, min(idle_price, price))
         self._dirty: list[Group] = []
         self._overdue: list[tuple[float, Entry]] = []
-        self._extras: deque[tuple[float, Entry]] = deque()
+        self._extras: list[tuple[float, Group]] = []
         self._extra_failures: dict[LookRef, int] = {}
         self._failures = Failures()
         self._left: list[News] = []
@@ -74,7 +73,8 @@ class Waiting:
         elif entry.place is Place.PUSHED:
             group.pushed -= 1
         elif entry.place is Place.SETTLED:
-            group.settled -= 1
+            if group.extras is not None:
+                group.extras.pop(entry, None)
         elif group.strays is not None:
             group.strays.remove(entry)
             if not group.strays:
@@ -100,6 +100,7 @@ class Waiting:
         self._ladder.remove(group)
         if group.strays is not None:
             self._ladder.remove(group.strays)
+        group.extra_at = math.inf
 
     def _place(self, group: Group, now: float) -> None:
         group.dirty = False
@@ -107,6 +108,11 @@ class Waiting:
         self._ladder.place(group, now)
         if group.strays is not None:
             self._ladder.place(group.strays, now)
+        if group.extras and group.air is None:
+            extra_at = max(next(iter(group.extras.values())), group.hushed)
+            if extra_at != group.extra_at:
+                group.extra_at = extra_at
+                heapq.heappush(self._extras, (extra_at, group))
         self._forget_if_empty(group)
 
     def _decide(self, now: float, busy: bool) -> Choice:
@@ -158,38 +164,29 @@ class Waiting:
             ripe = above >= 0
             if above >= _PRESSING or (ripe and (not busy or self._thrift_at <= now + _GRAIN)):
                 return Choice(now, top)
-        since, extra = self._next_extra(now)
+        since, extra = self._next_extra()
         if busy:
-            if extra is not None and since + _EXTRA_PATIENCE <= now:
+            later = since + _EXTRA_PATIENCE
+            if extra is not None and later <= now:
                 return Choice(now, extra)
-            later = max(since, self._extras[0][0] + _EXTRA_PATIENCE) if self._extras else math.inf
             ripe_at = self._thrift_at if ripe else max(self._ladder.next_ripe(), self._thrift_at)
             return Choice(min(ripe_at, self._next_overdue(), later))
         if top is not None and (self._thrift_at <= now or self._yields(top, now)):
             return Choice(now, top)
-        if extra is not None:
+        if extra is not None and since <= now:
             return Choice(now, extra)
         later = min(self._ladder.next_change(), self._next_overdue(), since)
         return Choice(later if top is None else min(later, self._thrift_at))
 
-    def _next_extra(self, now: float) -> tuple[float, Entry | None]:
-        """The settled look whose missing part is asked for next, and since when it is missing.
-
-        Without one that can be asked for now: when to look again.
-        """
-        again, blocked = math.inf, 0
-        while self._extras and blocked < min(len(self._extras), 8):
-            since, entry = self._extras[0]
-            if entry.place is not Place.SETTLED or self._entries.get(entry.ref) is not entry:
-                self._extras.popleft()
-                continue
-            group = self._groups[entry.ref.avatar_id]
-            if group.air is None and group.hushed <= now:
-                return since, entry
-            again = min(again, group.hushed if group.air is None else now + 1.0)
-            blocked += 1
-            self._extras.rotate(-1)
-        return again, None
+    def _next_extra(self) -> tuple[float, Entry | None]:
+        """The settled look whose missing part is asked for next, and from when on."""
+        heap = self._extras
+        while heap:
+            at, group = heap[0]
+            if group.extras and group.extra_at == at:
+                return at, next(iter(group.extras))
+            heapq.heappop(heap)
+        return math.inf, None
 
     def _spend(self, now: float, busy: bool) -> None:
         """A request took one of the slots that are shared with others: so many of the quota, no more."""
@@ -219,8 +216,10 @@ class Waiting:
         else:
             self._take_out(group, entry)
             entry.look, entry.place = look, Place.SETTLED
-            group.settled += 1
-            self._extras.append((at, entry))
+            if group.extras is None:
+                group.extras = {}
+            group.extras[entry] = at
+            self._mark(group)
         return News(look, complete)
 
     def _give_up_on_extra(self, entry: Entry) -> News:

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Hashable
 
 from ...errors import AuthenticationError, HooxError, PermissionDenied
+from ..codec import look_from_details
 from ..models import Avatar, Look, LookRef
 from ._failures import back_off, breaks_group, go_alone, refuses_look
 from ._groups import Ask, AskKind, Entry, Group, Place, Strays
 from ._ladder import Unit
-from ._merge import News, look_of
+from ._merge import News
 from ._waiting import Waiting
 
 PRICE = 80.0  # look-seconds; measured on 1,000 edits of 20 avatars: makespan against lag
@@ -90,7 +91,6 @@ class Watchlist(Waiting):
         if at > now or chosen is None:
             return None
         if isinstance(chosen, Entry):
-            self._extras.popleft()
             group = self._groups[chosen.ref.avatar_id]
             ask = Ask(AskKind.STATUS, group.avatar_id, chosen.ref.look_id)
         else:
@@ -105,9 +105,6 @@ class Watchlist(Waiting):
         """The request was not sent after all."""
         group = self._land(ask)
         if group is not None:
-            entry = self._asked(ask)
-            if entry is not None and entry.place is Place.SETTLED:
-                self._extras.appendleft((now, entry))
             self._place(group, now)
 
     def answered_avatar(self, ask: Ask, avatar: Avatar, now: float) -> list[News]:
@@ -122,7 +119,7 @@ class Watchlist(Waiting):
         expected, seen = group.unsettled, 0
         for details in avatar.looks:
             entry = self._entries.get(details.ref)
-            look = look_of(details) if entry is not None else None
+            look = look_from_details(details) if entry is not None else None
             if entry is None or look is None:
                 continue
             seen += entry.place is Place.GROUPED or entry.place is Place.PUSHED
@@ -251,7 +248,9 @@ class Watchlist(Waiting):
         if tries >= _EXTRA_TRIES:
             self._left.append(self._give_up_on_extra(entry))
         else:
-            self._extras.append((now, entry))
+            extras = self._groups[entry.ref.avatar_id].extras
+            if extras is not None and extras.pop(entry, None) is not None:
+                extras[entry] = now
 
     def _end(self, ended: list[Entry], error: HooxError) -> list[tuple[LookRef, HooxError]]:
         lost: list[tuple[LookRef, HooxError]] = []

@@ -1,0 +1,102 @@
+"""The cap of credits that submissions share."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from hoox_async._core.budget import Budget
+from hoox_async.errors import BudgetExceeded, ConfigurationError
+
+halves = st.integers(0, 20).map(lambda n: Decimal(n) / 2)
+
+
+def test_a_reservation_counts_until_it_ends() -> None:
+    """Spent stays spent; what surely cost nothing is free again."""
+    budget = Budget(10, spent="2.5")
+    budget.reserve(Decimal(4))
+    assert (budget.left, budget.reserved) == (Decimal("3.5"), Decimal(4))
+    budget.release(Decimal(4), spent=False)
+    assert budget.left == Decimal("7.5")
+    budget.reserve(Decimal(4))
+    budget.release(Decimal(4), spent=True)
+    assert (budget.spent, budget.left) == (Decimal("6.5"), Decimal("3.5"))
+
+
+def test_what_does_not_fit_is_refused_and_changes_nothing() -> None:
+    """The error says how things stand."""
+    budget = Budget(3)
+    budget.reserve(Decimal(2))
+    with pytest.raises(BudgetExceeded, match="cap of 3") as caught:
+        budget.reserve(Decimal(2))
+    assert caught.value.charged == "no"
+    assert budget.reserved == 2
+
+
+def test_what_costs_nothing_always_fits() -> None:
+    """Also where the cap was passed before."""
+    budget = Budget(0, spent=5)
+    budget.reserve(Decimal(0))
+    assert budget.left == 0
+    assert not budget.exhausted(Decimal(0))
+
+
+def test_waiting_helps_only_while_something_is_reserved() -> None:
+    """A reservation may turn out unspent; what is spent never does."""
+    budget = Budget(4)
+    budget.reserve(Decimal(4))
+    assert budget.must_wait(Decimal(2))
+    assert not budget.exhausted(Decimal(2))
+    budget.release(Decimal(4), spent=True)
+    assert budget.exhausted(Decimal(2))
+    assert not budget.must_wait(Decimal(2))
+
+
+def test_who_listens_is_told_of_each_end() -> None:
+    """Until they listen no more."""
+    budget = Budget(9)
+    told: list[str] = []
+    no_more = budget.on_release(lambda: told.append("a"))
+    budget.on_release(lambda: told.append("b"))
+    budget.reserve(Decimal(1))
+    budget.release(Decimal(1), spent=True)
+    no_more()
+    budget.count(Decimal(1))
+    budget.release(Decimal(0), spent=False)
+    assert told == ["a", "b", "b"]
+    assert budget.spent == 2
+
+
+@pytest.mark.parametrize("value", ["many", None, -1, float("nan"), float("inf"), [], Decimal("NaN")])
+def test_a_strange_cap_is_refused(value: Any) -> None:
+    """A budget of money is a number from 0 on."""
+    with pytest.raises(ConfigurationError, match="max_credits"):
+        Budget(value)
+    with pytest.raises(ConfigurationError, match="spent"):
+        Budget(1, spent=value)
+
+
+def test_floats_are_taken_at_their_word() -> None:
+    """0.1 is a tenth, not its binary neighbour."""
+    assert Budget(0.1).max_credits == Decimal("0.1")
+    assert repr(Budget(3, spent=1)) == "Budget(3, spent=1)"
+
+
+@settings(deadline=None, max_examples=60)
+@given(cap=halves, steps=st.lists(st.tuples(halves, st.booleans()), max_size=30))
+def test_the_cap_is_never_passed(cap: Decimal, steps: list[tuple[Decimal, bool]]) -> None:
+    """Whatever is reserved and however it ends, the sum stays within the cap."""
+    budget = Budget(cap)
+    held: list[Decimal] = []
+    for price, spent in steps:
+        if price and budget.allows(price):
+            budget.reserve(price)
+            held.append(price)
+        elif held:
+            budget.release(held.pop(), spent=spent)
+        assert 0 <= budget.spent + budget.reserved <= cap
+        assert budget.reserved == sum(held)
