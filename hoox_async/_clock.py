@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
 
@@ -14,12 +15,10 @@ class Clock:
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self.loop = loop
+        self.now: Callable[[], float] = loop.time
+        """The loop's time in seconds."""
         epoch = getattr(loop, "epoch", None)
         self._epoch: datetime = epoch or datetime.now(UTC) - timedelta(seconds=loop.time())
-
-    def now(self) -> float:
-        """The loop's time in seconds."""
-        return self.loop.time()
 
     def utc(self) -> datetime:
         """The same moment as a UTC datetime."""

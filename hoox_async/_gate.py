@@ -68,6 +68,8 @@ class Gate:
         self._timer: asyncio.TimerHandle | None = None
         self._serving = False
         self._closed = False
+        # until when a slot that is free is wanted by nobody who waits; -inf: somebody waits for one
+        self._unwanted_until = math.inf
 
     async def own(self, max_wait: float | None = None) -> Slot:
         """A slot for a caller's own read or single submission, in the order of their coming.
@@ -75,6 +77,9 @@ class Gate:
         Raises `NotSent`, with ``retry_after``, when that takes longer than ``max_wait`` seconds: at once
         where it is foreseen.
         """
+        slot = self.free_slot()
+        if slot is not None:
+            return slot
         claim = self._claim()
         self._own[claim] = None
         self.kick()
@@ -89,6 +94,13 @@ class Gate:
             return await self._wait(claim)
         finally:
             timer.cancel()
+
+    def free_slot(self) -> Slot | None:
+        """A slot that is free and that nobody who waits would have, for whoever asks now; else None."""
+        now = self.clock.now()
+        if now >= self._unwanted_until or self.window.earliest(now) > now:
+            return None
+        return Slot(self, self.window.take(now))
 
     async def batch(self, ready: Ready | None = None) -> Slot:
         """A slot for an item of a batch: the first to come whose ``ready()`` is true when one is free."""
@@ -120,6 +132,11 @@ class Gate:
             self._serving = False
         self._arm(at)
 
+    def slots_changed(self) -> None:
+        """What the quota has left has changed. That concerns those only who wait for a slot."""
+        if self._unwanted_until == -math.inf:
+            self.kick()
+
     @property
     def busy(self) -> bool:
         """Whether an item of a batch could have the next slot."""
@@ -133,7 +150,7 @@ class Gate:
         """Take in an answer's quota headers. ``slot`` is its request's; the one that ended last, if None."""
         sent_at = self.last_sent_at if slot is None else slot.sent_at
         self.window.observe(self.clock.now(), quota, sent_at)
-        self.kick()
+        self.slots_changed()
 
     def pause(self, seconds: float | None, reason: str) -> None:
         """A 429: nothing goes for so many seconds; None means until the server's reset, or for a minute."""
@@ -142,7 +159,7 @@ class Gate:
         lasts = self.window.pause(now, seconds)
         if self._on_pause is not None and (now >= known or now + lasts > known + 1.0):
             self._on_pause(lasts, reason)
-        self.kick()
+        self.slots_changed()
 
     def snapshot(self) -> QuotaSnapshot:
         """The quota as it stands now."""
@@ -156,6 +173,7 @@ class Gate:
     def close(self) -> None:
         """End all waits with `SessionClosed`. Slots in hand can still be used and let go."""
         self._closed = True
+        self._unwanted_until = -math.inf
         self._arm(math.inf)
         watch = () if self._watch is None else (self._watch,)
         claims = (*self._own, *self._batch, *watch)
@@ -196,6 +214,7 @@ class Gate:
 
     def _serve(self) -> float:
         """Hand out what is free now; returns when to look again."""
+        self._unwanted_until = -math.inf
         while self._own or self._batch or self._watch is not None:
             now = self.clock.now()
             free_at = self.window.earliest(now)
@@ -203,8 +222,10 @@ class Gate:
                 return free_at
             claim, look_again = self._pick(now)
             if claim is None:
+                self._unwanted_until = look_again
                 return look_again
             claim.slot.set_result(Slot(self, self.window.take(now)))
+        self._unwanted_until = math.inf
         return math.inf
 
     def _pick(self, now: float) -> tuple[_Claim | None, float]:

@@ -16,16 +16,17 @@ class Hooks:
 
     def __init__(self, hooks: Iterable[Hook] = ()) -> None:
         try:
-            self._hooks = tuple(hooks)
+            self.given = tuple(hooks)
+            """The hooks. Where there are none, an event of the busiest paths need not even be made."""
         except TypeError:
             raise ConfigurationError("hooks: expected a list of callables") from None
-        for hook in self._hooks:
+        for hook in self.given:
             if not callable(hook):
                 raise ConfigurationError(f"hooks: {type(hook).__name__} is not callable")
 
     def tell(self, event: Event) -> None:
         """Tell every hook."""
-        for hook in self._hooks:
+        for hook in self.given:
             try:
                 hook(event)
             except Exception:

@@ -15,7 +15,7 @@ from weakref import WeakValueDictionary
 from ._core.ledger import IllegalStep, Intent, IntentState, Settle
 from ._core.models import Look, LookRef, LookStatus
 from ._core.requests import Request
-from ._core.watchlist import News, Watchlist
+from ._core.watchlist import News, Watchlist, is_complete
 from ._parts import Parts
 from .errors import GenerationFailed, HooxError, InvalidRequest, StoreError, WaitTimeout
 from .events import LookSettled
@@ -177,8 +177,6 @@ class JobBook:
 
     async def wait(self, job: LookJob, timeout: float | None) -> Look:
         """The one way in which a job is waited for."""
-        if job.done:
-            return job.result()
         seconds = self._parts.timeouts.wait if timeout is None else timeout
         await self._learn(job)
         try:
@@ -191,8 +189,7 @@ class JobBook:
 
     async def updates(self, job: LookJob) -> AsyncIterator[Look]:
         """See `LookJob.updates`."""
-        if not job.done:
-            await self._learn(job)
+        await self._learn(job)
         seen = None
         while True:
             if job.last is not seen:
@@ -204,9 +201,11 @@ class JobBook:
                 await self._changed(job)
 
     async def _learn(self, job: LookJob) -> None:
+        if job.done:
+            return
         if self._closed is not None:
             raise _paid_for(self._closed)
-        if job._paid is None:
+        if job._paid is None or job._paid.pushed:  # a delivery may have come before anybody held the job
             intent = await self._parts.store.by_ref(job.ref)
             if intent is not None:
                 self._inform(job, intent)
@@ -346,10 +345,3 @@ def _paid_for(error: HooxError) -> HooxError:
     own = copy(error)
     own.charged = "yes"
     return own
-
-
-def is_complete(look: Look) -> bool:
-    """Whether a look is settled and has what its state promises: a picture, or a reason."""
-    if look.status is LookStatus.READY:
-        return look.thumbnail_url is not None
-    return look.status is LookStatus.FAILED and look.error is not None

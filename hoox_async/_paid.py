@@ -103,6 +103,10 @@ class Submitter:
         """Paid POSTs that are on their way now."""
         return len(self._air)
 
+    def in_air_of(self, key: str) -> asyncio.Task[Intent] | None:
+        """The POST of this intent that is on its way now. Shield it: it is the session's."""
+        return self._air.get(key)
+
     async def submit(
         self, request: Request, key: str | None, budget: Budget | None, max_wait: float | None
     ) -> Intent:
@@ -229,7 +233,7 @@ class Submitter:
         try:
             return await self._result(attempt)
         except OutcomeUnknown:
-            proved = await self._receiver.settle_lost(intent.key, attempt.id)
+            proved = await self._receiver.settle_lost(attempt.id)
             if proved is not None:
                 return proved
             with suppress(StoreError):  # then the store is in trouble, and recovers it when opened again
@@ -263,8 +267,8 @@ class Submitter:
         except OutcomeUnknown as error:
             raise await attempt.lose(str(error)) from None
         accepted = await attempt.accept(ref)
-        await self._receiver.apply_kept(accepted, attempt.id)
-        return accepted
+        self._unknowns.made(accepted)
+        return await self._receiver.apply_kept(accepted, attempt.id)
 
 
 class _SharedLock:

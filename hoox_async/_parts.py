@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import attrs
+from typing import NamedTuple
 
 from ._clock import Clock
 from ._core.settings import Timeouts
@@ -12,8 +12,7 @@ from ._protocols import Deliveries, Store, Transport
 from ._tasks import TaskSet
 
 
-@attrs.frozen
-class Parts:
+class Parts(NamedTuple):
     """The shells of one session. ``tasks`` end with the session; ``posts`` are let finish first."""
 
     clock: Clock

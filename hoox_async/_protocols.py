@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iter
 from contextlib import AbstractAsyncContextManager
 from datetime import datetime
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import attrs
 
@@ -32,29 +32,35 @@ class Endpoint(StrEnum):
         return self is Endpoint.CREATE or self is Endpoint.EDIT
 
 
-@attrs.frozen
-class WireRequest:
+_NO_PARAMS: Mapping[str, str] = {}
+
+
+class WireRequest(NamedTuple):
     """One HTTP request, as a value. ``path`` and ``params`` are not yet percent-encoded."""
 
     endpoint: Endpoint
     method: str
     path: str
-    params: Mapping[str, str] = attrs.field(factory=dict)
-    body: Mapping[str, Any] | None = attrs.field(default=None, repr=False)
+    params: Mapping[str, str] = _NO_PARAMS
+    body: Mapping[str, Any] | None = None
     max_bytes: int = 1 << 20
 
+    def __repr__(self) -> str:  # the body can hold a webhook's token
+        return f"WireRequest({self.method} {self.path}, params={self.params!r})"
 
-@attrs.frozen
-class WireResponse:
+
+class WireResponse(NamedTuple):
     """One HTTP answer, read whole. Names of headers are in lower case."""
 
     status: int
     headers: Mapping[str, str]
-    body: bytes = attrs.field(repr=False)
+    body: bytes
+
+    def __repr__(self) -> str:
+        return f"WireResponse({self.status}, headers={self.headers!r}, {len(self.body)} bytes)"
 
 
-@attrs.frozen
-class Fetched:
+class Fetched(NamedTuple):
     """A picture on its way: its content type and its bytes as they come."""
 
     content_type: str

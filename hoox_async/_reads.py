@@ -29,7 +29,7 @@ class Reads:
         """Send it for a caller, again where that may help. Raises what ``parse`` or the transport raise."""
         began = self._parts.clock.now()
         for attempt in count(1):
-            slot = await self._parts.gate.own()
+            slot = self._parts.gate.free_slot() or await self._parts.gate.own()
             try:
                 return await self.once(slot, request, parse)
             except HooxError as error:
@@ -49,13 +49,15 @@ class Reads:
         with slot.read():
             sent_at = parts.clock.now()
             parts.store.note_sends((parts.clock.to_utc(sent_at),))
-            parts.hooks.tell(RequestSent(request.endpoint, sent_at))
+            if parts.hooks.given:
+                parts.hooks.tell(RequestSent(request.endpoint, sent_at))
             try:
                 response = await parts.transport.send(request)
             except NotSent:
                 slot.give_back()  # no connection was made: nothing counts it
                 raise
-        parts.hooks.tell(Answered(request.endpoint, response.status, parts.clock.now() - sent_at))
+        if parts.hooks.given:
+            parts.hooks.tell(Answered(request.endpoint, response.status, parts.clock.now() - sent_at))
         return self.heard(response, slot, parse)
 
     def heard(self, response: WireResponse, slot: Slot, parse: Callable[[WireResponse], _T]) -> _T:

@@ -9,21 +9,24 @@ from __future__ import annotations
 import asyncio
 import logging
 
-from ._core.ledger import Evidence, Intent, IntentState
+import attrs
+
+from ._core.ledger import Evidence, IllegalStep, Intent, IntentState
 from ._core.models import Look, LookFailure, LookRef
-from ._core.watchlist import News, Watchlist
+from ._core.requests import LookEdit
+from ._core.watchlist import News, Watchlist, is_complete
 from ._core.wire import list_request, read_looks
 from ._jobs import JobBook
 from ._parts import Parts
 from ._protocols import Delivery
 from ._reads import Reads
 from ._unknowns import Unknowns
-from .errors import HooxError
+from .errors import HooxError, SessionClosed
 from .events import DeliveryReceived
 
 _log = logging.getLogger("hoox_async")
 _AT_ONCE = 200
-_EARLY = frozenset({IntentState.SENDING, IntentState.UNKNOWN, IntentState.DROPPED})
+_LOOK_UPS = (5.0, 15.0, 40.0, 60.0)  # seconds: a look may be missing in the list for a while
 
 
 class Receiver:
@@ -38,6 +41,9 @@ class Receiver:
         self._watchlist = watchlist
         self._unknowns = unknowns
         self._room = asyncio.Semaphore(_AT_ONCE)
+        self._nameless: dict[str, Delivery] = {}  # by attempt; their avatars are looked for in the list
+        self._lookups = 0
+        self._finder: asyncio.Task[None] | None = None
 
     async def receive(self, attempt_id: str, delivery: Delivery) -> bool:
         """Whether the attempt is known here. Then the delivery will be worked on."""
@@ -48,37 +54,51 @@ class Receiver:
         return await asyncio.wrap_future(future)
 
     async def _receive(self, attempt_id: str, delivery: Delivery) -> bool:
+        """Safe to be cancelled at any point: what was not acknowledged is delivered again."""
         store = self._parts.store
         intent = await store.by_attempt(attempt_id)
         if intent is None:
             return False
-        if intent.state in _EARLY:
+        kept = _to_keep(intent, delivery) and await store.kept_delivery(attempt_id) is None
+        if kept:
             await store.keep_delivery(attempt_id, delivery)
-            # the answer may have come while it was written down
-            intent = await store.by_attempt(attempt_id) or intent
         await self._room.acquire()
-        self._parts.tasks.spawn(self._work(intent, attempt_id, delivery), "hoox-delivery")
+        try:
+            self._parts.tasks.spawn(self._work(attempt_id, delivery, kept), "hoox-delivery")
+        except SessionClosed:
+            self._room.release()
+            return False
         return True
 
-    async def _work(self, intent: Intent, attempt_id: str, delivery: Delivery) -> None:
+    async def _work(self, attempt_id: str, delivery: Delivery, kept: bool) -> None:
         try:
-            used = await self._apply(intent, attempt_id, delivery)
+            key, used = await self._apply(attempt_id, delivery)
         except HooxError as error:
             _log.warning("a delivery for look %s could not be worked on: %s", delivery.look_id, error)
         else:
-            self._parts.hooks.tell(DeliveryReceived(delivery.look_id, delivery.status, intent.key, used))
+            self._parts.hooks.tell(DeliveryReceived(delivery.look_id, delivery.status, key, used or kept))
         finally:
             self._room.release()
 
-    async def _apply(self, intent: Intent, attempt_id: str, delivery: Delivery) -> bool:
-        """Whether the delivery changed anything."""
-        match intent.state:
-            case IntentState.UNKNOWN:
-                return await self.prove(intent, delivery)
-            case IntentState.ACCEPTED | IntentState.READY | IntentState.FAILED:
-                return await self._settle(intent, attempt_id, delivery)
-            case _:
-                return False  # kept for the answer that is on its way, or of no use any more
+    async def _apply(self, attempt_id: str, delivery: Delivery) -> tuple[str | None, bool]:
+        """The intent's key, and whether the delivery changed anything."""
+        key = None
+        for _ in range(2):  # once more where something else was faster
+            intent = await self._parts.store.by_attempt(attempt_id)
+            if intent is None:
+                break
+            key = intent.key
+            try:
+                match intent.state:
+                    case IntentState.UNKNOWN:
+                        return key, await self.prove(intent, attempt_id, delivery) is not None
+                    case IntentState.ACCEPTED | IntentState.READY | IntentState.FAILED:
+                        return key, await self._settle(intent, attempt_id, delivery)
+                    case _:
+                        break  # kept for the answer that is on its way, or of no use any more
+            except IllegalStep:
+                continue
+        return key, False
 
     async def _settle(self, intent: Intent, attempt_id: str, delivery: Delivery) -> bool:
         ref = intent.ref
@@ -88,8 +108,7 @@ class Receiver:
         look = look_of(delivery, ref)
         if intent.state is not IntentState.ACCEPTED and not _adds_to(intent, look):
             return False
-        await self._hear(intent, look)
-        return True
+        return await self._hear(intent, look)
 
     async def _claim_double(self, intent: Intent, attempt_id: str, delivery: Delivery) -> None:
         """The look of an earlier attempt, that was sent again by the user's word: it is nobody else's."""
@@ -98,50 +117,109 @@ class Receiver:
         if avatar_id is not None and earlier:
             await self._parts.store.add_seen(avatar_id, (delivery.look_id,))
 
-    async def _hear(self, intent: Intent, look: Look) -> None:
-        now = self._parts.clock.now()
+    async def _hear(self, intent: Intent, look: Look) -> bool:
+        """Whether it was news."""
         if look.ref in self._watchlist:
-            news = self._watchlist.heard(look, now)
+            news = self._watchlist.heard(look, self._parts.clock.now())
             await self._book.tell((news,) if news else ())
             self._parts.gate.kick()
-        elif self._book.known(look.ref) is not None:
-            await self._book.tell([News(look, bool(look.thumbnail_url or look.error))])
-        elif look.status.settled:
-            await self._book.write_settled(intent.key, look)
+            return news is not None
+        job = self._book.job_of(intent)  # held until it is written down
+        await self._book.tell([News(look, is_complete(look))])
+        return job.last is look
 
-    async def prove(self, intent: Intent, delivery: Delivery) -> bool:
-        """Settle an unknown by a delivery on its own token. False where its avatar cannot be found yet."""
+    async def prove(self, intent: Intent, attempt_id: str, delivery: Delivery) -> Intent | None:
+        """Settle an unknown by a delivery on its own token. None where that proves nothing, or not yet.
+
+        The older payload form names no avatar: that of a new avatar is then looked for in the list.
+        """
         avatar_id = delivery.avatar_id or (intent.source.avatar_id if intent.source else None)
         if avatar_id is None:
-            avatar_id = await self._avatar_of(delivery.look_id)
-        if avatar_id is None:
-            return False
+            self._look_up(attempt_id, delivery)
+            return None
         ref = LookRef(avatar_id, delivery.look_id)
+        other = await self._parts.store.by_ref(ref)
+        if other is not None or (isinstance(intent.request, LookEdit) and ref == intent.source):
+            _log.warning("a delivery named %s, which is another request's look", ref)
+            return None
         await self._unknowns.prove(intent, ref, Evidence.WEBHOOK, look_of(delivery, ref))
-        return True
+        return await self._parts.store.by_ref(ref)
 
-    async def _avatar_of(self, look_id: str) -> str | None:
-        """The older payload form names no avatar: it stands in the list of all looks."""
-        for look in await self._reads.read(list_request({}), read_looks):
-            if look.ref.look_id == look_id:
-                return look.ref.avatar_id
-        return None
+    def _look_up(self, attempt_id: str, delivery: Delivery) -> None:
+        self._nameless[attempt_id] = delivery
+        self._lookups = 0
+        if self._finder is None or self._finder.done():
+            self._finder = self._parts.tasks.spawn(self._find(), "hoox-find-avatars")
 
-    async def apply_kept(self, accepted: Intent, attempt_id: str) -> None:
-        """Work on a delivery that overtook the answer to its POST."""
+    async def _find(self) -> None:
+        """Look for all of them at once, a few times. What is not found stays unknown, and kept."""
+        while self._nameless:
+            await self._find_once()
+            if self._lookups >= len(_LOOK_UPS):
+                self._nameless.clear()
+            elif self._nameless:
+                self._lookups += 1
+                await asyncio.sleep(_LOOK_UPS[self._lookups - 1])
+
+    async def _find_once(self) -> None:
+        wanted = {delivery.look_id: attempt_id for attempt_id, delivery in self._nameless.items()}
+        try:
+            looks = await self._reads.read(list_request({}), read_looks)
+            found = [look.ref for look in looks if look.ref.look_id in wanted]
+            for ref in found:
+                attempt_id = wanted[ref.look_id]
+                delivery = self._nameless.pop(attempt_id)
+                await self._apply(attempt_id, attrs.evolve(delivery, avatar_id=ref.avatar_id))
+        except HooxError as error:
+            _log.warning("looking for the avatars of delivered looks: %s", error)
+
+    async def apply_kept(self, accepted: Intent, attempt_id: str) -> Intent:
+        """Work on a delivery that overtook the answer to its POST. Gives the intent as it stands then."""
         if self._parts.deliveries is None:
-            return
-        delivery = await self._parts.store.kept_delivery(attempt_id)
-        if delivery is not None:
+            return accepted
+        try:
+            delivery = await self._parts.store.kept_delivery(attempt_id)
+            if delivery is None:
+                return accepted
             await self._settle(accepted, attempt_id, delivery)
+            return await self._parts.store.by_attempt(attempt_id) or accepted
+        except HooxError as error:  # it is accepted all the same
+            _log.warning("an early delivery for %s could not be worked on: %s", accepted.ref, error)
+            return accepted
+
+    async def settle_lost(self, attempt_id: str) -> Intent | None:
+        """A POST was lost. Its look may have been delivered already: then the intent as that proves it."""
+        if self._parts.deliveries is None:
+            return None
+        try:
+            delivery = await self._parts.store.kept_delivery(attempt_id)
+            intent = await self._parts.store.by_attempt(attempt_id)
+            if delivery is None or intent is None or intent.state is not IntentState.UNKNOWN:
+                return None
+            return await self.prove(intent, attempt_id, delivery)
+        except (HooxError, IllegalStep) as error:
+            _log.warning("an early delivery for %s could not be worked on: %s", attempt_id, error)
+            return None
 
     async def recall(self, unknowns: list[Intent]) -> None:
         """Work on deliveries that were kept for intents which became unknown since."""
-        for intent in unknowns:
-            for attempt in intent.attempts:
+        for attempt in [attempt for intent in unknowns for attempt in intent.attempts]:
+            try:
                 delivery = await self._parts.store.kept_delivery(attempt.id)
-                if delivery is not None and await self.prove(intent, delivery):
-                    break
+                if delivery is not None:
+                    await self._apply(attempt.id, delivery)
+            except HooxError as error:
+                _log.warning("a delivery of an earlier run could not be worked on: %s", error)
+
+
+def _to_keep(intent: Intent, delivery: Delivery) -> bool:
+    """Whether it is of use later. The first that is kept stands.
+
+    So of a POST in the air only a look's last word is kept; of an unknown, any delivery names the look.
+    """
+    if intent.state is IntentState.SENDING:
+        return delivery.status.settled
+    return intent.state in (IntentState.UNKNOWN, IntentState.DROPPED)
 
 
 def look_of(delivery: Delivery, ref: LookRef) -> Look:

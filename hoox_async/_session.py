@@ -43,7 +43,7 @@ from ._protocols import Deliveries, Store, Transport, Workspace
 from ._store import open_store
 from ._tasks import TaskSet
 from ._transport import HttpTransport
-from ._unknowns import Unknown
+from ._unknowns import Unknown, list_unknowns
 from .errors import ConfigurationError, InvalidRequest, SessionClosed, UnexpectedResponse
 from .events import Hook, Paused
 
@@ -288,7 +288,7 @@ class HooxSession:
 
         One request for each avatar concerned. Raises `StoreError`.
         """
-        return await self._ready().unknowns.listed()
+        return await list_unknowns(self._store, self._ready().reads)
 
     async def resolve(self, key: str, verdict: HasRef | str) -> LookJob | None:
         """Settle an unknown by your own word.

@@ -32,7 +32,7 @@ class Slot:
             self._state = "sent"
             self.sent_at = self._gate.clock.now()
             self._gate.window.stamp(self._id, self.sent_at)
-            self._gate.kick()
+            self._gate.slots_changed()
 
     def read(self) -> Slot:
         """A read goes out now; gives the slot itself. Said again, it changes nothing."""
@@ -47,7 +47,7 @@ class Slot:
         if self._state in ("taken", "reading"):
             self._state = "over"
             self._gate.window.give_back(self._id)
-            self._gate.kick()
+            self._gate.slots_changed()
 
     def __enter__(self) -> Slot:
         return self
@@ -59,6 +59,6 @@ class Slot:
         if self._state == "reading":
             self._state = "over"
             self._gate.window.end(self._id, self._gate.clock.now())
-            self._gate.kick()
+            self._gate.slots_changed()
         else:
             self.give_back()

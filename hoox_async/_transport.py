@@ -13,12 +13,14 @@ from urllib.parse import quote
 import aiohttp
 from yarl import URL
 
+from ._core.redaction import without_secrets
 from ._core.settings import Timeouts
 from ._protocols import BeforeSend, Fetched, WireRequest, WireResponse
 from .errors import HooxError, NotSent, SessionClosed, TransportError, UnexpectedResponse
 
 _CHUNK = 1 << 16
 _PICTURE_READS = 10  # a picture may take this many read timeouts as a whole
+_NO_ADDRESS = (aiohttp.InvalidURL, aiohttp.NonHttpUrlClientError)
 _NEVER_MADE = (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError)
 _HEADERS = {"Accept": "application/json", "Accept-Encoding": "identity"}
 
@@ -34,7 +36,7 @@ def mapped(error: BaseException) -> HooxError:
         return error
     if isinstance(error, _NEVER_MADE):
         return NotSent(f"no connection: {_host_of(error)}{name}")
-    if isinstance(error, aiohttp.InvalidURL) and not isinstance(error, aiohttp.RedirectClientError):
+    if isinstance(error, _NO_ADDRESS) and not isinstance(error, aiohttp.RedirectClientError):
         return NotSent(f"no connection: {name}")
     if isinstance(error, aiohttp.ClientPayloadError):
         return TransportError("the answer broke off")
@@ -57,6 +59,9 @@ class _Sending:
         self._answer = answer
         self.begun = False
         self.failure: Exception | None = None
+
+    def __deepcopy__(self, _: object) -> _Sending:
+        return self  # mocks of aiohttp copy the arguments of a call; a loop must not be copied
 
     async def begin(self) -> None:
         """Run ``before_send``, then start the clock of the answer."""
@@ -115,37 +120,41 @@ class PictureFetcher:
 
     async def aclose(self) -> None:
         """Close the connections."""
-        if self._http is not None:
-            await self._http.close()
+        http, self._http = self._http, None
+        if http is not None:
+            await http.close()
 
     @asynccontextmanager
     async def fetch(self, url: str) -> AsyncIterator[Fetched]:
         """Open a picture's URL. Raises `TransportError`, `NotSent` or `UnexpectedResponse`."""
         if self._http is None:
             raise SessionClosed("the picture fetcher is not open")
+        longest = _PICTURE_READS * self._timeouts.read
         # what the block raises is its own, and not to be taken for a failure of the connection
-        async with await _answer_of(self._http, url) as response:
+        async with await _answer_of(self._http, url, longest) as response:
             if response.status != 200 or response.headers.get("Content-Encoding", "identity") != "identity":
                 raise UnexpectedResponse(
                     f"picture: HTTP {response.status} from {response.url.host}", status=response.status
                 )
-            longest = _PICTURE_READS * self._timeouts.read
             yield Fetched(response.content_type, _chunks(response, longest))
 
 
-async def _answer_of(http: aiohttp.ClientSession, url: str) -> aiohttp.ClientResponse:
+async def _answer_of(http: aiohttp.ClientSession, url: str, longest: float) -> aiohttp.ClientResponse:
+    """The answer without its body. Headers that come in a drip end after ``longest`` seconds."""
     try:
-        return await http.get(url, max_redirects=3)
-    except aiohttp.InvalidURL:
-        raise UnexpectedResponse("picture: not a usable URL") from None
+        address = URL(url)
+        if address.scheme in ("http", "https") and address.host:
+            async with asyncio.timeout(longest):
+                return await http.get(address, max_redirects=3)
+    except (*_NO_ADDRESS, ValueError):
+        pass
     except (aiohttp.ClientError, TimeoutError, OSError) as error:
         raise mapped(error) from None
-    except ValueError:
-        raise UnexpectedResponse("picture: not a usable URL") from None
+    raise UnexpectedResponse("picture: not a usable URL")
 
 
 async def _chunks(response: aiohttp.ClientResponse, longest: float) -> AsyncIterator[bytes]:
-    """The body as it comes. Each piece has the read timeout; a drip of them ends after ``longest`` seconds."""
+    """The body as it comes. Each piece has the read timeout, and a drip of them ends after ``longest`` s."""
     time = asyncio.get_running_loop().time
     until = time() + longest
     try:
@@ -165,6 +174,7 @@ class HttpTransport:
 
     def __init__(self, base_url: str, api_key: str, timeouts: Timeouts) -> None:
         self._base_url = base_url
+        self._key = api_key.encode()
         self._headers = {**_HEADERS, "Authorization": f"Bearer {api_key}"}
         self._timeouts = timeouts
         self._pictures = PictureFetcher(timeouts)
@@ -197,8 +207,10 @@ class HttpTransport:
         if self._paid is None or self._reads is None:
             raise SessionClosed("the transport is not open")
         if request.endpoint.paid:
-            return await self._send_paid(self._paid, request, before_send)
-        return await self._send_read(self._reads, request, before_send)
+            status, headers, body = await self._send_paid(self._paid, request, before_send)
+        else:
+            status, headers, body = await self._send_read(self._reads, request, before_send)
+        return WireResponse(status, headers, without_secrets(status, body, self._key))
 
     async def _send_read(
         self, http: aiohttp.ClientSession, request: WireRequest, before_send: BeforeSend | None
@@ -270,23 +282,26 @@ def _why_paid_failed(error: Exception, sending: _Sending, deadline: asyncio.Time
 
 
 async def _read(response: aiohttp.ClientResponse, max_bytes: int) -> WireResponse:
-    too_large = UnexpectedResponse(f"the answer is larger than {max_bytes} bytes", status=response.status)
     if (response.content_length or 0) > max_bytes:
-        raise too_large
+        raise _too_large(response, max_bytes)
     parts: list[bytes] = []
     size = 0
-    async for chunk in response.content.iter_any():
-        size += len(chunk)
+    while part := await response.content.readany():
+        size += len(part)
         if size > max_bytes:
-            raise too_large
-        parts.append(chunk)
+            raise _too_large(response, max_bytes)
+        parts.append(part)
     headers = {name.lower(): value for name, value in response.headers.items()}
     body = b"".join(parts)
     if headers.get("content-encoding") in ("gzip", "deflate"):  # though none was asked for
         body = _unpacked(body, max_bytes)
         if len(body) > max_bytes:
-            raise too_large
+            raise _too_large(response, max_bytes)
     return WireResponse(response.status, headers, body)
+
+
+def _too_large(response: aiohttp.ClientResponse, max_bytes: int) -> UnexpectedResponse:
+    return UnexpectedResponse(f"the answer is larger than {max_bytes} bytes", status=response.status)
 
 
 def _unpacked(body: bytes, max_bytes: int) -> bytes:

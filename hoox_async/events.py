@@ -8,16 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from decimal import Decimal
-
-import attrs
+from typing import NamedTuple
 
 from ._core.models import Look, LookRef
 
 _NONE: Mapping[str, str] = {}
 
 
-@attrs.frozen
-class RequestSent:
+class RequestSent(NamedTuple):
     """A request's slot of the quota was taken and it goes out. ``key`` is a paid request's."""
 
     endpoint: str
@@ -25,8 +23,7 @@ class RequestSent:
     key: str | None = None
 
 
-@attrs.frozen
-class Answered:
+class Answered(NamedTuple):
     """A request was answered with this HTTP status, ``seconds`` after it went out."""
 
     endpoint: str
@@ -35,8 +32,7 @@ class Answered:
     key: str | None = None
 
 
-@attrs.frozen
-class Retried:
+class Retried(NamedTuple):
     """A request failed in a way that allows sending it again, in ``delay`` seconds."""
 
     endpoint: str
@@ -45,16 +41,14 @@ class Retried:
     key: str | None = None
 
 
-@attrs.frozen
-class Paused:
+class Paused(NamedTuple):
     """The quota is spent: nothing is sent for ``seconds``."""
 
     seconds: float
     reason: str
 
 
-@attrs.frozen
-class LookAccepted:
+class LookAccepted(NamedTuple):
     """The API took a paid request: now it has cost ``credits``."""
 
     key: str
@@ -64,8 +58,7 @@ class LookAccepted:
     metadata: Mapping[str, str] = _NONE
 
 
-@attrs.frozen
-class LookSettled:
+class LookSettled(NamedTuple):
     """A look is done, ready or failed, ``seconds`` after it was accepted (None if that is not known)."""
 
     look: Look
@@ -74,8 +67,7 @@ class LookSettled:
     metadata: Mapping[str, str] = _NONE
 
 
-@attrs.frozen
-class OutcomeLost:
+class OutcomeLost(NamedTuple):
     """A paid request was sent and its fate is not known."""
 
     key: str
@@ -83,8 +75,7 @@ class OutcomeLost:
     credits: Decimal
 
 
-@attrs.frozen
-class DeliveryReceived:
+class DeliveryReceived(NamedTuple):
     """A webhook came with a good token. ``used`` is False for doubles and contradictions."""
 
     look_id: str

@@ -13,6 +13,8 @@ from aioresponses import aioresponses
 
 from hoox_async.testing import VirtualTimeLoop
 
+pytest_plugins = ["pytester"]
+
 
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "virtual_time: run the test on a VirtualTimeLoop, whose clock jumps")

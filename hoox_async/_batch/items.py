@@ -31,6 +31,7 @@ class Item:
     intent: Intent | None = None
     source: LookRef | None = None
     renew: bool = False
+    resent: bool = False
     followers: list[Item] = attrs.field(factory=list)
     dependents: list[Item] = attrs.field(factory=list)
 

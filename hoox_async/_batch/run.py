@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Iterable
 
 from .._core.feed import Feed
 from .._core.ledger import Intent
+from .._core.models import LookRef
 from .._core.outcomes import Outcome, OutcomeState
 from .._opened import Opened
-from ..errors import HooxError, SessionClosed, StoreError
+from ..errors import HooxError, SessionClosed
 from .admission import (
     AwaitSource,
     End,
@@ -29,14 +29,14 @@ from .admission import (
     for_nothing,
     unsent,
 )
-from .items import Input, Item, Keys
+from .items import Input, Item
 from .lookahead import Lookahead, Outbox
 from .options import Options
+from .pulling import Known, Pulling
 from .purse import BatchPurse, Stopped
 from .sender import Sender
 
 LOOKAHEAD = 1_000
-_PAGE = 100
 _AT_GATE = 32
 _NOT_STORED = frozenset({OutcomeState.REJECTED, OutcomeState.SKIPPED, OutcomeState.UNSENT})
 
@@ -47,8 +47,6 @@ class Run:
     def __init__(self, opened: Opened, options: Options, given: Input) -> None:
         self._opened = opened
         self._options = options
-        self._input = given
-        self._keys = Keys()
         self._purse = BatchPurse(options.max_credits)
         self._sender = Sender(opened, options, self._purse)
         limit = opened.parts.gate.snapshot().limit
@@ -56,14 +54,12 @@ class Run:
         self._live: dict[str, Item] = {}
         self._ended: dict[str, OutcomeState] = {}  # the user's keys that ended and are in no store
         self._ahead = Lookahead(LOOKAHEAD)
+        self._pulling = Pulling(given, self._ahead, opened.parts.store)
         self._outbox = Outbox()
         self._in_flight = 0
-        self._admitting = False
         self._waiting: deque[Item] = deque()  # accepted or unknown since an earlier run
         self._at_gate: dict[str, str] = {}  # the avatar of each item there, by its key
         self._failures = 0
-        self._pulled_all = False
-        self._counted = False  # whether the purse knows what earlier runs spent
         self._stop: HooxError | None = None
         self._work = asyncio.Event()
         self._items: asyncio.TaskGroup | None = None
@@ -142,47 +138,25 @@ class Run:
                 pulling.cancel()
         finally:
             no_more()
-            await self._input.aclose()
+            await self._pulling.aclose()
 
     async def _pull(self) -> None:
-        await self._count_earlier()
-        index = 0
-        while not self._stop_pulling():
-            if self._ahead.room <= 0:
-                await self._ahead.changed()
-                continue
-            given = await self._input.pull(min(self._ahead.room, _PAGE))
-            if not given:
-                break
-            self._ahead.hold(len(given))
-            self._admitting = True
-            await self._admit_all(self._keys.items(index, given), index)
-            self._admitting = False
-            index += len(given)
-            await asyncio.sleep(0)
-        self._pulled_all = True
+        await self._pulling.count_earlier(self, self._purse)
+        await self._pulling.run(self, self._may_pull)
         self._wake()
 
-    async def _count_earlier(self) -> None:
-        """Count what the items spent in earlier runs before any is sent, where the input can be read twice."""
-        self._counted = self._purse.capped and self._input.repeatable
-        if not self._counted:
-            return
-        keys = Keys()
-        for index, given in self._input.pages(_PAGE):
-            fresh = _first_ones(keys.items(index, given))
-            for intent in (await self._known({item.key for item in fresh})).values():
-                self._purse.count(intent.spent + intent.at_risk)
-
-    def _stop_pulling(self) -> bool:
+    def _may_pull(self) -> bool:
         # an input without an end must not go on for ever; of a list, each item gets its outcome
-        return self._stop is not None and not self._input.sized
+        return self._stop is None or not self._pulling.endless
+
+    def _all_pulled(self) -> bool:
+        return not self._pulling.admitting and (self._pulling.over or not self._may_pull())
 
     async def _dispatch(self) -> None:
         while True:
             while (ready := self._next()) is not None:
                 self._fly(ready)
-            if (self._pulled_all or self._stop_pulling()) and not (self._live or self._admitting):
+            if self._all_pulled() and not self._live:
                 return
             self._work.clear()
             await self._work.wait()
@@ -208,31 +182,19 @@ class Run:
 
     # --- admission
 
-    async def _admit_all(self, items: list[Item | Outcome], index: int) -> None:
-        fresh = [item for item in items if isinstance(item, Item)]
-        wanted = {item.key for item in fresh} | {item.source_key for item in fresh if item.source_key}
-        known = await self._known(wanted)
-        for n, item in enumerate(items):
-            if isinstance(item, Outcome):
-                self._outbox.put(index + n, item)
-            else:
-                self._admit(item, known)
+    def admit(self, index: int, pulled: Item | Outcome, known: Known) -> None:
+        """Take what was pulled: an item, or the outcome of something that is no request."""
+        if isinstance(pulled, Outcome):
+            self._outbox.put(index, pulled)
+        elif (first := self._live.get(pulled.key)) is not None:
+            self._follow(first, pulled)
+        else:
+            self._admit(pulled, known)
 
-    async def _known(self, keys: set[str]) -> dict[str, Intent]:
-        try:
-            return await self._opened.parts.store.get(keys)
-        except StoreError as error:
-            self.stop(error)
-            return {}
-
-    def _admit(self, item: Item, known: dict[str, Intent]) -> None:
-        first = self._live.get(item.key)
-        if first is not None:
-            self._follow(first, item)
-            return
+    def _admit(self, item: Item, known: Known) -> None:
         self._live[item.key] = item
         step = admit(item, known, self._live, self._ended, self._options)
-        if item.intent is not None and not item.repeated and not self._counted:
+        if item.intent is not None and not item.repeated and not self._pulling.counted:
             self._purse.count(item.intent.spent + item.intent.at_risk)
         self._take(item, step)
 
@@ -337,7 +299,3 @@ class Run:
         self._outbox.put(item.index, outcome)
         for follower in item.followers:
             self._outbox.put(follower.index, for_nothing(outcome))
-
-
-def _first_ones(items: Iterable[Item | Outcome]) -> list[Item]:
-    return [item for item in items if isinstance(item, Item) and not item.repeated]

@@ -123,7 +123,7 @@ class BatchRunner:
         keys, given = Keys(), Input(requests)
         index = 0
         while pulled := await given.pull(_PAGE):
-            items = [keys.item(index + n, one) for n, one in enumerate(pulled)]
+            items = keys.items(index, pulled)
             index += len(pulled)
             fresh = [item for item in items if isinstance(item, Item) and not item.repeated]
             known = await opened.parts.store.get([item.key for item in fresh])
@@ -134,11 +134,13 @@ class BatchRunner:
     def _would_send(self, item: Item, stands: Intent | None) -> bool:
         if stands is None:
             return True
+        if stands.digest != item.digest and self._options.changed == "error":
+            return False
         if stands.state is IntentState.UNKNOWN:
             return self._options.on_unknown == "resend"
         if self._options.pays_anew(stands, item.digest):
             return True
-        return stands.state is IntentState.PLANNED and stands.digest == item.digest
+        return stands.state is IntentState.PLANNED
 
 
 class _Counted:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 
 import attrs
 
-from .._core.ledger import Intent, IntentState, Renew
+from .._core.ledger import Intent, IntentState, Refusal, Renew
 from .._core.models import Look, LookStatus
 from .._core.outcomes import Outcome, OutcomeState, outcome_of
 from .._core.retry import Patience
@@ -16,12 +17,11 @@ from .._opened import Opened
 from .._slot import Slot
 from ..errors import (
     ApiError,
-    BudgetExceeded,
     HooxError,
     InvalidRequest,
     NotSent,
     OutcomeUnknown,
-    SessionClosed,
+    RateLimited,
     StoreError,
 )
 from .items import Item
@@ -41,23 +41,42 @@ class Sender:
         self._options = options
         self._purse = purse
         self._stop: HooxError | None = None
-        self._before_sending: set[asyncio.Timeout] = set()
+        self._stoppable: set[asyncio.Timeout] = set()
 
     def stop(self, reason: HooxError) -> None:
-        """Whoever waits for the budget or at the gate is turned back, and whoever comes."""
+        """Whoever waits for the budget, a source or the gate is turned back, and whoever comes."""
         self._stop = reason
         self._purse.stop(reason)
-        for scope in self._before_sending:
+        for scope in self._stoppable:
             scope.reschedule(self._opened.parts.clock.now())
 
-    async def carry(self, item: Item, left_gate: Callable[[], None]) -> Outcome:
-        """From where the item stands to its outcome. Raises `Stopped`."""
+    @asynccontextmanager
+    async def _until_stopped(self) -> AsyncIterator[None]:
+        """A stop ends the block with `Stopped`."""
+        self._check()
+        scope = asyncio.timeout(None)
+        self._stoppable.add(scope)
         try:
-            intent = await self._planned(item)
-            if intent.state is IntentState.UNKNOWN:
-                intent = await self._settle_unknown(intent)
-            if intent.state in (IntentState.PLANNED, IntentState.SENDING):
-                intent = await self._send(item, intent, left_gate)
+            async with scope:
+                yield
+        except TimeoutError:
+            if not scope.expired():
+                raise
+            self._check()
+        finally:
+            self._stoppable.discard(scope)
+
+    def _check(self) -> None:
+        if self._stop is not None:
+            raise Stopped(self._stop)
+
+    async def carry(self, item: Item, left_gate: Callable[[], None]) -> Outcome:
+        """From where the item stands to its outcome. Raises `Stopped`.
+
+        Notes on the item how far it came.
+        """
+        try:
+            intent = await self._to_its_fate(item, left_gate)
         except StoreError as error:
             if error.charged != "yes" or error.ref is None:
                 raise Stopped(error) from None
@@ -65,16 +84,25 @@ class Sender:
             return Outcome(
                 item.key, item.request, OutcomeState.PENDING, look, error, credits=item.request.credits
             )
-        except (BudgetExceeded, NotSent, SessionClosed) as error:
-            return await self._standing(item, OutcomeState.UNSENT, error)
         except ApiError as error:
             if not refusal_is_the_items_own(error):
                 raise Stopped(error) from None
             return await self._standing(item, OutcomeState.REJECTED, error)
         except InvalidRequest as error:
             return await self._standing(item, OutcomeState.REJECTED, error)
+        except HooxError as error:  # NotSent, BudgetExceeded …, or the avatar's baseline could not be read
+            return await self._standing(item, OutcomeState.UNSENT, error)
         outcome = await self.wait(intent) if intent.state in _PAID else outcome_of(intent)
         return attrs.evolve(outcome, request=item.request) if intent.digest == item.digest else outcome
+
+    async def _to_its_fate(self, item: Item, left_gate: Callable[[], None]) -> Intent:
+        intent = item.intent = await self._planned(item)
+        item.renew = False
+        if intent.state is IntentState.UNKNOWN:
+            intent = item.intent = await self._settle_unknown(item, intent)
+        if intent.state in (IntentState.PLANNED, IntentState.SENDING):
+            intent = item.intent = await self._send(item, intent, left_gate)
+        return intent
 
     async def _planned(self, item: Item) -> Intent:
         intent = item.intent
@@ -88,45 +116,56 @@ class Sender:
         """Until it is accepted, or what became of it where it is lost."""
         try:
             return await self._submit(item, intent, left_gate)
-        except OutcomeUnknown:
-            lost = await self._now(intent)
+        except OutcomeUnknown as error:
+            lost = item.intent = await self._lost(intent, error)
         if lost.state is not IntentState.UNKNOWN:
             return lost
-        again = await self._settle_unknown(lost)
+        again = item.intent = await self._settle_unknown(item, lost)
         if again.state is IntentState.PLANNED:
             try:
                 return await self._submit(item, again, left_gate)
-            except OutcomeUnknown:
-                return await self._now(intent)  # once a run is enough
+            except OutcomeUnknown as error:
+                return await self._lost(again, error)
         return again
 
+    async def _lost(self, intent: Intent, error: OutcomeUnknown) -> Intent:
+        """As the store knows it; where that can't tell, it is unknown all the same."""
+        stands = await self._known(intent.key)
+        if stands is not None and stands.state is not IntentState.PLANNED:
+            return stands
+        return attrs.evolve(intent, state=IntentState.UNKNOWN, refusal=Refusal(None, None, str(error)))
+
     async def _submit(self, item: Item, intent: Intent, left_gate: Callable[[], None]) -> Intent:
-        gate = self._opened.parts.gate
         source = item.source or intent.source
         avatar_id = source.avatar_id if source else None
-
-        def ready() -> bool:
-            return avatar_id is None or self._opened.unknowns.free(avatar_id)
+        submitter, gate, unknowns = self._opened.submitter, self._opened.parts.gate, self._opened.unknowns
 
         async def take_slot() -> Slot:
-            if self._stop is not None:
-                raise Stopped(self._stop)
-            slot = await gate.batch(ready)
-            self._before_sending.discard(scope)  # from here on a stop no longer turns it back
+            slot = await gate.batch(lambda: avatar_id is None or unknowns.free(avatar_id))
             left_gate()
             return slot
 
         intent = attrs.evolve(intent, source=source)
         try:
-            async with asyncio.timeout(None) as scope:
-                self._before_sending.add(scope)
-                return await self._opened.submitter.send(intent, take_slot, Patience.BATCH, self._purse)
-        except TimeoutError:
-            raise Stopped(self._stop or HooxError("stopped")) from None
-        finally:
-            self._before_sending.discard(scope)
+            async with self._until_stopped():
+                return await submitter.send(intent, take_slot, Patience.BATCH, self._purse)
+        except Stopped:
+            return await self._in_spite_of_the_stop(intent)
 
-    async def _settle_unknown(self, intent: Intent) -> Intent:
+    async def _in_spite_of_the_stop(self, intent: Intent) -> Intent:
+        """What was in the air in that moment still has its end. Raises `Stopped` for what was not."""
+        running = self._opened.submitter.in_air_of(intent.key)
+        if running is not None:
+            try:
+                return await asyncio.shield(running)
+            except (NotSent, RateLimited):
+                self._check()
+        stands = await self._known(intent.key)
+        if stands is None or stands.state is IntentState.PLANNED:
+            self._check()
+        return stands or intent
+
+    async def _settle_unknown(self, item: Item, intent: Intent) -> Intent:
         """Wait for proof; then, by the user's choice, hold it or plan it anew."""
         unknowns = self._opened.unknowns
         if unknowns.is_searched(intent):
@@ -134,9 +173,15 @@ class Sender:
         elif (patience := self._proof_patience(intent)) > 0:
             await unknowns.settled(intent, patience)
         now = await self._now(intent)
-        if now.state is IntentState.UNKNOWN and self._options.on_unknown == "resend":
+        if now.state is IntentState.UNKNOWN and self._resends(item):
+            item.resent = True
             return await self._opened.resend(now)
         return now
+
+    def _resends(self, item: Item) -> bool:
+        """By the user's choice, and once a run: an API that loses every POST is not paid on and on."""
+        chosen = self._options.on_unknown == "resend" and self._stop is None
+        return chosen and not item.repeated and not item.resent
 
     def _proof_patience(self, intent: Intent) -> float:
         parts = self._opened.parts
@@ -145,6 +190,11 @@ class Sender:
         expected = self._opened.watchlist.expected(_kind(intent))
         until = parts.clock.to_loop(intent.sent_at) + 3 * expected + _PROOF_SECONDS
         return min(self._options.look_timeout, until - parts.clock.now())
+
+    async def source(self, intent: Intent) -> Outcome:
+        """As `wait`, for an item that others depend on. Raises `Stopped`: then they are not sent anyway."""
+        async with self._until_stopped():
+            return await self.wait(intent)
 
     async def wait(self, intent: Intent) -> Outcome:
         """The outcome of an accepted intent, once its look is done or the patience is over."""
@@ -168,18 +218,22 @@ class Sender:
         return outcome_of(intent)
 
     async def _now(self, intent: Intent) -> Intent:
+        return await self._known(intent.key) or intent
+
+    async def _known(self, key: str) -> Intent | None:
+        """As the store knows it; None also where it can't tell."""
         try:
-            found = await self._opened.parts.store.get((intent.key,))
+            return (await self._opened.parts.store.get((key,))).get(key)
         except StoreError:
-            return intent
-        return found.get(intent.key, intent)
+            return None
 
     async def _standing(self, item: Item, state: OutcomeState, error: HooxError) -> Outcome:
-        found = await self._opened.parts.store.get((item.key,))
-        intent = found.get(item.key)
+        intent = await self._known(item.key) or item.intent
         if intent is None:
             return Outcome(item.key, item.request, state, error=error)
-        return outcome_of(intent, state=state, error=error, request=item.request)
+        if intent.state not in (IntentState.PLANNED, IntentState.REJECTED):
+            return outcome_of(intent)  # what may have been paid is never told as unsent
+        return outcome_of(intent, state=state, error=error, request=item.request, look=None)
 
 
 def _kind(intent: Intent) -> tuple[str, str]:

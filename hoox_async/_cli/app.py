@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from importlib.metadata import PackageNotFoundError, version
 
-from cyclopts import App
+from cyclopts import App, Parameter
 
 from .batch import batch
 from .demo import demo
@@ -23,7 +23,9 @@ Try `hoox-async demo` first: it needs no key and no network. The API key comes f
 
 def build() -> App:
     """The application with all its commands."""
-    app = App(name="hoox-async", help=_HELP, version=_version())
+    app = App(
+        name="hoox-async", help=_HELP, version=_version(), default_parameter=Parameter(show_default=False)
+    )
     for command in (
         demo, sandbox, batch, report, create, edit, status, wait, looks, check, unknowns, resolve
     ):  # fmt: skip

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import shlex
+import sys
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any
@@ -41,7 +43,7 @@ class Connection:
     key_file: Annotated[
         Path | None, Parameter(help="A file with the API key; else it comes from HOOX_API_KEY.")
     ] = None
-    rpm: Annotated[int, Parameter(help="The workspace's requests a minute.")] = 100
+    rpm: Annotated[int, Parameter(help="The workspace's requests a minute (100).")] = 100
     new_key: Annotated[
         bool, Parameter(negative=(), help="The key replaced the one that the store was made with.")
     ] = False
@@ -90,11 +92,13 @@ class Connection:
 
 def program() -> list[str]:
     """How this program was called, to print commands that can be copied."""
-    import sys
+    as_module = Path(sys.argv[0]).name == "__main__.py"
+    return ["python", "-m", "hoox_async"] if as_module else ["hoox-async"]
 
-    return (
-        ["python", "-m", "hoox_async"] if Path(sys.argv[0]).name == "__main__.py" else ["hoox-async"]
-    )
+
+def command(*words: str) -> str:
+    """A command of this program as it is typed in a shell."""
+    return shlex.join([*program(), *words])
 
 
 def store_of(path: Path) -> Path:

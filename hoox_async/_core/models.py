@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from enum import StrEnum
-from typing import Any
+from typing import Any, NamedTuple
 
 import attrs
 
@@ -140,16 +140,17 @@ class Avatar:
     raw: Mapping[str, Any] = attrs.field(default=_NO_RAW, repr=False, eq=False)
 
 
-@attrs.frozen
-class Picture:
+class Picture(NamedTuple):
     """A look's picture as it came: the bytes and their content type."""
 
-    data: bytes = attrs.field(repr=False)
+    data: bytes
     content_type: str
 
+    def __repr__(self) -> str:
+        return f"Picture({len(self.data)} bytes, content_type={self.content_type!r})"
 
-@attrs.frozen
-class QuotaSnapshot:
+
+class QuotaSnapshot(NamedTuple):
     """The workspace's quota as the session sees it: requests a minute, and what is left of them.
 
     ``resets_at`` is the loop's time (seconds) at which the whole limit is free again.
@@ -160,8 +161,7 @@ class QuotaSnapshot:
     resets_at: float
 
 
-@attrs.frozen
-class ServerQuota:
+class ServerQuota(NamedTuple):
     """What the quota headers of one answer say; None where a header was missing or made no sense.
 
     ``resets_in`` is in seconds, counted against the answer's own ``Date``.

@@ -40,28 +40,32 @@ class Others:
         self._fixed = True
         self._reset_seen: tuple[float, float] | None = None
 
-    def observe(self, now: float, quota: ServerQuota, as_of: float, ours: int, ours_at_most: int) -> None:
-        """Take in what one answer said.
+    def hear(self, now: float, quota: ServerQuota) -> int | None:
+        """Take in what one answer said of limit and reset. Gives how many requests the server has counted.
 
-        ``as_of`` is when its request went out, ``ours`` how many of ours the server had surely counted
-        by then and ``ours_at_most`` how many it can have counted. What makes no sense is passed over.
+        What makes no sense is passed over; None where it tells of no count.
         """
         if quota.limit is not None and 1 <= quota.limit <= HUGEST_LIMIT:
             self.limit = quota.limit
         self._observe_reset(now, quota.resets_in)
         if self.limit is None or quota.remaining is None or not 0 <= quota.remaining <= self.limit:
-            return
-        counted = self.limit - quota.remaining
-        used = max(0, counted - ours) if counted > ours_at_most else 0
+            return None
+        return self.limit - quota.remaining
+
+    def note(self, now: float, as_of: float, used: int, *, spent: bool) -> None:
+        """So many of the counted requests were theirs, by the answer to a request sent at ``as_of``.
+
+        ``spent``: there is nothing left of the quota.
+        """
         if as_of < self._as_of:
             return
-        self._note(now, as_of, used)
-        if quota.remaining == 0 and used and self._fixed and now < self._resets_at:
+        self._remember(now, as_of, used)
+        if spent and used and self._fixed and now < self._resets_at:
             self.hold_until = self._resets_at + 0.5  # resets are whole seconds
-        elif quota.remaining:
+        elif not spent:
             self.hold_until = -math.inf
 
-    def _note(self, now: float, as_of: float, used: int) -> None:
+    def _remember(self, now: float, as_of: float, used: int) -> None:
         if now - self._seen_at < MINUTE:
             self._unrest += 0.05 * (abs(used - self._used) - self._unrest)
         self._used, self._seen_at, self._as_of = used, now, as_of
@@ -117,31 +121,29 @@ class Window:
         self._configured = limit
         self._burst = burst
         self.others = Others()
-        self._open: dict[
-            int, tuple[float, float | None]
-        ] = {}  # slot: its step of the pace, start of its read
+        # slot: its step of the pace, start of its read
+        self._open: dict[int, tuple[float, float | None]] = {}
         self._leaves: deque[float] = deque()  # when the slots that count on will leave the window, sorted
         self._starts: deque[float] = deque()  # when requests went out, sorted, for the server's count
         self._next_id = 0
         self._even = -math.inf  # when the next slot would be due if there were no bursts
         self._taken_at = -math.inf
-        self._paused_until = -math.inf
+        self.paused_until = -math.inf
+        """Until when nothing is sent because the server refused a request."""
         self._refusals = 0
         self._span = MINUTE + MARGIN
-
-    @property
-    def paused_until(self) -> float:
-        """Until when nothing is sent because the server refused a request."""
-        return self._paused_until
+        self._known_at = math.nan  # for when the next two hold
+        self._cap = limit  # how many of a minute's requests are ours
+        self._gap = self._span / limit  # seconds between two of them, evenly
 
     def earliest(self, now: float) -> float:
         """From when a slot is free; ``now`` or later. ``inf`` while only requests in the air can free one."""
-        self._expire(now)
-        at = max(now, self._paused_until, self.others.hold_until)
-        paced_from = self._even - (self._burst - 1) * self._gap(now)  # a burst ahead of the even stream
+        self._go_on(now)
+        at = max(now, self.paused_until, self.others.hold_until)
+        paced_from = self._even - (self._burst - 1) * self._gap  # a burst ahead of the even stream
         if paced_from > at:  # but one step after the last, where the limit has grown
             at = max(at, min(paced_from, self._taken_at + self._step(now)))
-        short = len(self._open) + len(self._leaves) + 1 - self._cap(now)
+        short = len(self._open) + len(self._leaves) + 1 - self._cap
         if short <= 0:
             return at
         return max(at, self._leaves[short - 1]) if short <= len(self._leaves) else math.inf
@@ -152,15 +154,15 @@ class Window:
         if math.isinf(first):
             first = now + self._span
         steps = ahead - self._burst + 1
-        paced = max(first, max(self._even, now) + steps * self._gap(now))
-        short = len(self._open) + len(self._leaves) + 1 + ahead - self._cap(now)
+        paced = max(first, max(self._even, now) + steps * self._gap)
+        short = len(self._open) + len(self._leaves) + 1 + ahead - self._cap
         if short <= 0 or not self._leaves:
             return paced
         return max(paced, self._leaves[min(short, len(self._leaves)) - 1])
 
     def take(self, now: float) -> int:
         """Take a slot; its number. Only when `earliest` said ``now``."""
-        self._expire(now)
+        self._go_on(now)
         self._next_id += 1
         step = self._step(now)
         self._even = max(self._even, now) + step
@@ -196,15 +198,16 @@ class Window:
 
         Without that, the answer is taken for that of the longest read in the air, or of the last request.
         """
-        self._expire(now)
         if sent_at is None:
+            self._go_on(now)
             reads = [start for _, start in self._open.values() if start is not None]
             sent_at = min(reads, default=self._starts[-1] if self._starts else now)
-        counted = bisect_right(self._starts, sent_at)
-        gone = bisect_right(self._starts, sent_at - MINUTE)
-        gone_at_least = bisect_right(self._starts, sent_at - MINUTE - EDGE)
-        self.others.observe(now, quota, sent_at, counted - gone, len(self._starts) - gone_at_least)
+        self._known_at = math.nan
+        counted = self.others.hear(now, quota)
         self.limit = min(self._configured, self.others.limit or self._configured)
+        if counted is not None:
+            used = counted - self._ours(sent_at) if counted > self._ours_at_most(sent_at) else 0
+            self.others.note(now, sent_at, max(0, used), spent=not quota.remaining)
         if quota.remaining:
             self._refusals = 0
 
@@ -213,14 +216,15 @@ class Window:
 
         A time that the server named is kept to. ``None`` (or 0, which names none) leaves it to us.
         """
-        if now >= self._paused_until:
-            right_after = now - self._paused_until < MINUTE
+        if now >= self.paused_until:
+            right_after = now - self.paused_until < MINUTE
             self._refusals = self._refusals + 1 if right_after else 1
             self._learn_from_refusal(now)
+            self._known_at = math.nan
         if seconds is None or not seconds > 0:
             seconds = self._pause_unnamed(now, seconds)
-        self._paused_until = max(self._paused_until, now + min(seconds, LONGEST_PAUSE))
-        return self._paused_until - now
+        self.paused_until = max(self.paused_until, now + min(seconds, LONGEST_PAUSE))
+        return self.paused_until - now
 
     def restore(self, now: float, ages: Iterable[float]) -> None:
         """Requests that an earlier process sent so many seconds ago count as ours."""
@@ -230,11 +234,11 @@ class Window:
 
     def snapshot(self, now: float) -> QuotaSnapshot:
         """The quota as it stands: the limit, how many of it are free, and when all of it will be."""
-        self._expire(now)
+        self._go_on(now)
         used = self.others.used(now)
         total = min(self.limit, max(0, (self.others.limit or self.limit) - used))
         remaining = max(0, total - len(self._open) - len(self._leaves))
-        last = max(self._leaves[-1] if self._leaves else now, self._paused_until)
+        last = max(self._leaves[-1] if self._leaves else now, self.paused_until)
         return QuotaSnapshot(
             self.limit, remaining, max(last, now + self._span) if self._open or used else last
         )
@@ -247,20 +251,32 @@ class Window:
             return MINUTE
         return max(seconds, min(MINUTE, 2.0 ** (self._refusals - 1)))
 
+    def _ours(self, at: float) -> int:
+        """How many of our requests a server had surely counted when one sent at that time came."""
+        return bisect_right(self._starts, at) - bisect_right(self._starts, at - MINUTE)
+
+    def _ours_at_most(self, at: float) -> int:
+        """How many of ours it can have counted until it answered that one."""
+        return len(self._starts) - bisect_right(self._starts, at - MINUTE - EDGE)
+
     def _learn_from_refusal(self, now: float) -> None:
         if self.others.used(now):
             self.others.refused()
         else:  # all of it was ours: requests take more or less long to arrive than the margin allows
             self._span = MINUTE + min(2 * (self._span - MINUTE) + 0.1, WIDEST_MARGIN)
 
-    def _expire(self, now: float) -> None:
+    def _go_on(self, now: float) -> None:
+        """Bring what depends on the time up to now."""
+        if now == self._known_at:
+            return
+        self._known_at = now
         while self._leaves and self._leaves[0] <= now:
             self._leaves.popleft()
         while self._starts and self._starts[0] <= now - 2 * MINUTE:
             self._starts.popleft()
 
-    def _cap(self, now: float) -> int:
-        return self._left_to_us(self.others.used(now))
+        self._cap = self._left_to_us(self.others.used(now))
+        self._gap = self._span / self._left_to_us(self.others.peak(now))
 
     def _left_to_us(self, used: int) -> int:
         if not used:
@@ -269,16 +285,12 @@ class Window:
         free = (self.others.limit or self._configured) - self.others.leave(used)
         return max(1, self.limit // 20, min(self.limit, free))
 
-    def _gap(self, now: float) -> float:
-        return self._span / self._left_to_us(self.others.peak(now))
-
     def _step(self, now: float) -> float:
         """What taking a slot moves the pace: its even share, or more where a burst has left few slots.
 
         Without that, the requests of a burst would be missing a minute later, all at once.
         """
-        gap = self._gap(now)
-        free = self._cap(now) - len(self._open) - len(self._leaves)
+        free = self._cap - len(self._open) - len(self._leaves)
         if not self._leaves or free <= 0:
-            return gap
-        return max(gap, (self._leaves[0] - now) / free)
+            return self._gap
+        return max(self._gap, (self._leaves[0] - now) / free)

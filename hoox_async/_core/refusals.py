@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 import re
 from collections.abc import Mapping
 from typing import Any, NamedTuple
@@ -53,6 +52,8 @@ def body_text(body: bytes) -> str:
     """A short text for a body of any kind, without markup. Only the body's beginning is looked at."""
     text = body[:_READ_AS_TEXT].decode("utf-8", "replace")
     if _LOOKS_LIKE_HTML.search(text):
+        import html  # a table of 2,000 names, needed where a proxy answers
+
         title = re.search(r"<title[^>]*>([^<]*)", text, re.IGNORECASE)
         seen = _TAG.sub(" ", html.unescape(_TAG.sub(" ", _UNSEEN.sub(" ", text))))
         text = seen if seen.strip() or not title else _TAG.sub(" ", html.unescape(title[1]))

@@ -28,9 +28,7 @@ _CLEAR_REFUSALS = frozenset({400, 401, 402, 403, 404, 409, 429})
 _ITEMS_OWN = frozenset({400, 403, 404, 409})
 _WORKSPACE_CODES = ("plan_required", "SPACE_NOT_FOUND")
 _MAX_PAUSE = 3600.0
-# float() alone would take ``nan``, ``1_0`` and ``-1``
-_SECONDS = re.compile(r"[0-9]+(?:\.[0-9]*)?")
-_WHOLE_NUMBER = re.compile(r"\s*[0-9]{1,9}\s*")
+_DECIMAL = re.compile(r"[0-9]+\.[0-9]*")
 
 _FILTERS = (
     "gender", "age_range", "ethnicity", "hair_color", "place", "action", "emotion", "accessories"
@@ -143,17 +141,17 @@ def read_status(response: WireResponse, ref: LookRef) -> Look:
     Like all reads, raises `ApiError` for 4xx, `ServerError` for 5xx and `UnexpectedResponse` for what
     makes no sense, such as another look's state.
     """
-    return _read(response, lambda body: answers.status_look(body, ref))
+    return _read(response, answers.status_look, ref)
 
 
 def read_avatar(response: WireResponse, avatar_id: str) -> Avatar:
     """The avatar from ``GET /avatar/{id}``. Raises as `read_status` does."""
-    return _read(response, lambda body: answers.avatar(body, avatar_id))
+    return _read(response, answers.avatar, avatar_id)
 
 
 def read_look(response: WireResponse, ref: LookRef) -> LookDetails:
     """The look from ``GET /avatar/{id}/look/{id}``. Raises as `read_status` does."""
-    return _read(response, lambda body: answers.details(body, ref))
+    return _read(response, answers.details, ref)
 
 
 def read_looks(response: WireResponse) -> tuple[LookDetails, ...]:
@@ -172,11 +170,11 @@ def refusal_is_the_items_own(error: ApiError) -> bool:
     return error.status in _ITEMS_OWN
 
 
-def _read(response: WireResponse, decode: Callable[[Any], _T]) -> _T:
+def _read(response: WireResponse, decode: Callable[..., _T], *asked: LookRef | str) -> _T:
     if not _is_success(response):
         raise _read_error(response)
     try:
-        return decode(parse_json(response.body))
+        return decode(parse_json(response.body), *asked)
     except ValueError as error:
         message = f"HTTP {response.status} with an answer that makes no sense: {error}"
         raise UnexpectedResponse(message, status=response.status) from None
@@ -248,12 +246,18 @@ def _resets_in(headers: Mapping[str, str], utc_now: datetime | None) -> float | 
 
 
 def _whole_number(text: str | None) -> int | None:
-    return int(text) if text and _WHOLE_NUMBER.fullmatch(text) else None
+    text = text.strip() if text else ""
+    return int(text) if _is_digits(text) and len(text) <= 9 else None
+
+
+def _is_digits(text: str) -> bool:
+    # int() and float() alone would take ``nan``, ``1_0``, ``-1`` and digits of other scripts
+    return text.isdecimal() and text.isascii()
 
 
 def _seconds(text: str) -> float | None:
     """A number that is not negative."""
-    if not _SECONDS.fullmatch(text):
+    if not _is_digits(text) and not _DECIMAL.fullmatch(text):
         return None
     seconds = float(text)
     return seconds if math.isfinite(seconds) else _MAX_PAUSE

@@ -7,7 +7,6 @@ from contextlib import AbstractAsyncContextManager
 from decimal import Decimal
 from os import PathLike
 from pathlib import Path
-from statistics import median
 from typing import TYPE_CHECKING
 
 import anyio.to_thread
@@ -138,6 +137,8 @@ class BatchReport:
     @property
     def median_seconds(self) -> float | None:
         """The median of `seconds`; None where no look is ready."""
+        from statistics import median  # with what it brings, a millisecond of import
+
         return median(self.seconds) if self.seconds else None
 
     @property

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import AsyncIterator, Collection, Iterable, Sequence
 from datetime import datetime, timedelta
 
@@ -38,7 +39,7 @@ class MemoryStore:
         self._baselines: set[str] = set()
         self._seen: dict[str, set[str]] = {}
         self._deliveries: dict[str, Delivery] = {}
-        self._sends: list[datetime] = []
+        self._sends: deque[datetime] = deque()  # in order
 
     def __repr__(self) -> str:
         return f"MemoryStore(<{len(self._intents)} intents>)"
@@ -164,10 +165,15 @@ class MemoryStore:
     def note_sends(self, sent_at: Sequence[datetime]) -> None:
         """Remember send times; those of more than two minutes before the newest are dropped."""
         self._require_open()
-        if sent_at:
-            newest = max(sent_at)
-            times = [*self._sends, *sent_at]
-            self._sends = sorted(time for time in times if abs(newest - time) <= _KEPT_SENDS)
+        if not sent_at:
+            return
+        newest, sends = max(sent_at), self._sends
+        in_order = not sends or sends[-1] <= min(sent_at)
+        sends.extend(sent_at if len(sent_at) == 1 else sorted(sent_at))
+        if not in_order:  # the wall clock was set back
+            self._sends = sends = deque(sorted(time for time in sends if time - newest <= _KEPT_SENDS))
+        while newest - sends[0] > _KEPT_SENDS:
+            sends.popleft()
 
     async def recent_sends(self, since: datetime) -> list[datetime]:
         """The send times after ``since``, oldest first."""

@@ -1,4 +1,41 @@
-"""The kit for tests of programs that use this library."""
+"""The kit for tests of programs that use this library: a pytest plugin, and a clock that jumps.
+
+**The plugin** comes with the package; pytest finds it by itself. A test in ten lines::
+
+    from hoox_async import PromptAvatar
+
+    async def make_host(session, prompt):
+        return await session.run(PromptAvatar(prompt))
+
+    async def test_a_host_is_paid_for_once(hoox_session, hoox_sandbox):
+        look = await make_host(hoox_session, "a friendly host")
+        assert look.thumbnail_url
+        assert hoox_sandbox.credits_spent == 2
+
+- ``hoox_sandbox``: a fresh `hoox_async.sandbox.Sandbox` in a thread of its own, so that a test client which
+  blocks its loop works too: point the program under test at ``.base_url`` with ``.api_key``. The marker
+  ``@pytest.mark.hoox_sandbox(failures=0.5)`` gives it options.
+- ``hoox_session``: an open session on it, for async tests of pytest-asyncio (both modes) or anyio.
+- Whatever tries to reach the production host from the tests' process, with any client, fails with an
+  error that says so, unless pytest is run with ``--hoox-live``. Mocks that answer without a connection work.
+  Processes that tests start are not watched: give them no API key.
+
+**Hours in milliseconds.** `VirtualTimeLoop` jumps to the next timer, so that quota, waiting and time-outs
+of a long batch pass at once. Sockets have no part in that; a session takes the fake workspace in process::
+
+    from hoox_async.sandbox import InProcessTransport, Space
+
+    async def a_day_of_looks():
+        space = Space(requests_per_minute=100, failures=0.02)
+        async with HooxSession(space.api_key, transport=InProcessTransport(space)) as session:
+            report = await BatchRunner(session).run(requests)
+
+    with asyncio.Runner(loop_factory=VirtualTimeLoop) as runner:
+        runner.run(a_day_of_looks())
+
+``space.ledger`` and ``space.requests`` tell what was charged and asked, ``space.faults.fail_next("edit",
+Fault.DROP_AFTER)`` disturbs it. `VirtualTimeLoop` tells how pytest-asyncio uses such a loop.
+"""
 
 from __future__ import annotations
 

@@ -1,36 +1,27 @@
-"""Intents whose fate is not known: listed, searched for by lanes, and settled by proof or the user's word."""
+"""Lost edits: the avatars' lanes, the searches, and who waits for an unknown to be settled."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from datetime import datetime
+from contextlib import suppress
 
-import attrs
+from .._core.codec import look_from_details
+from .._core.ledger import Accept, Evidence, Intent, IntentState, Retire, Suspect
+from .._core.models import Avatar, Look, LookRef
+from .._core.orphans import Adopt, KeepLooking, Lanes, LostEdit, judge, search_times
+from .._core.requests import LookEdit
+from .._core.watchlist import News
+from .._gate import Slot
+from .._jobs import JobBook
+from .._parts import Parts
+from .._reads import Reads
+from ..errors import HooxError, StoreError
+from ..events import LookAccepted
+from .baselines import Baselines, read_of
 
-from ._core.codec import look_from_details
-from ._core.ledger import Accept, Evidence, Intent, IntentState, Retire, Suspect
-from ._core.models import Avatar, Look, LookRef
-from ._core.orphans import Adopt, KeepLooking, Lanes, LostEdit, candidates, judge, search_times
-from ._core.requests import LookEdit, Request
-from ._core.watchlist import News
-from ._core.wire import avatar_request, read_avatar
-from ._gate import Slot
-from ._jobs import JobBook
-from ._parts import Parts
-from ._reads import Reads
-from .errors import HooxError
-from .events import LookAccepted
-
-
-@attrs.frozen
-class Unknown:
-    """A paid request whose fate is not known. ``candidates`` are looks that may be its own."""
-
-    key: str
-    request: Request
-    sent_at: datetime | None
-    candidates: tuple[LookRef, ...]
+_MORE_SEARCHES = 5
+_LONGEST_PAUSE = 300.0
 
 
 class Unknowns:
@@ -43,7 +34,7 @@ class Unknowns:
         self.lanes = Lanes() if exclusive else None
         self._open: dict[str, Intent] = {}  # lost in a lane and not searched to the end, by key
         self._searches: dict[str, asyncio.Task[None]] = {}
-        self._baselines: dict[str, asyncio.Task[None]] = {}
+        self._baselines = Baselines(parts, reads)
         self._waiting: dict[str, list[asyncio.Future[None]]] = {}
         self._moved = asyncio.Event()
         self._listeners: list[Callable[[], None]] = []
@@ -53,8 +44,17 @@ class Unknowns:
         """Shut the lanes of what an earlier process lost in them. Gives all unknowns of the store."""
         intents = await self._parts.store.in_states((IntentState.UNKNOWN,))
         for intent in intents:
-            self._shut(intent)
+            if not self._shut(intent) and self._may_still_show(intent) and intent.source is not None:
+                self._spoiled.add(intent.source.avatar_id)
         return intents
+
+    def _may_still_show(self, intent: Intent) -> bool:
+        """Whether the look of one that was sent outside of a lane can still come after a baseline."""
+        if intent.sent_at is None or intent.retired:
+            return False
+        timeouts = self._parts.timeouts
+        age = (self._parts.clock.utc() - intent.sent_at).total_seconds()
+        return age < timeouts.answer + timeouts.search[-1]
 
     # --- lanes
 
@@ -73,6 +73,13 @@ class Unknowns:
         """Whether an edit of this avatar may be sent now."""
         return self.lanes is None or self.lanes.free(avatar_id)
 
+    def wanted(self, avatar_id: str) -> bool:
+        """As `free`; and where the lane is shut, what was lost in it is searched for from now on."""
+        if self.free(avatar_id):
+            return True
+        self.search(avatar_id)
+        return False
+
     async def enter_lane(self, avatar_id: str, take_slot: Callable[[], Awaitable[Slot]]) -> Slot:
         """A slot of the quota, together with the avatar's lane. Nothing is held while it waits."""
         assert self.lanes is not None
@@ -85,32 +92,15 @@ class Unknowns:
             slot.give_back()
 
     async def _open_lane(self, avatar_id: str) -> None:
-        while not self.free(avatar_id):
-            self.search(avatar_id)
+        while not self.wanted(avatar_id):
             self._moved.clear()
             await self._moved.wait()
-        await self.baseline(avatar_id)
+        await self._baselines.require(avatar_id)
 
-    async def baseline(self, avatar_id: str) -> None:
-        """Put on record which looks the avatar has, once a session and before its first edit."""
-        if self.lanes is None:
-            return
-        task = self._baselines.get(avatar_id)
-        if task is None or (task.done() and (task.cancelled() or task.exception())):
-            task = self._parts.tasks.spawn(self._take_baseline(avatar_id), f"hoox-baseline-{avatar_id}")
-            self._baselines[avatar_id] = task
-        if not task.done():
-            await asyncio.shield(task)
-
-    async def _take_baseline(self, avatar_id: str) -> None:
-        avatar = await self._avatar(avatar_id)
-        await self._parts.store.add_seen(avatar_id, [look.ref.look_id for look in avatar.looks])
-
-    def created(self, avatar_id: str) -> None:
-        """This session made the avatar, so that it needs no baseline."""
-        if self.lanes is not None:
-            done = self._parts.tasks.spawn(self._parts.store.add_seen(avatar_id, ()), "hoox-baseline")
-            self._baselines[avatar_id] = done
+    def made(self, intent: Intent) -> None:
+        """An avatar that this session made has no looks but its own: it needs no baseline."""
+        if self.lanes is not None and intent.ref is not None and not isinstance(intent.request, LookEdit):
+            self._baselines.stands(intent.ref.avatar_id)
 
     def leave_lane(self, intent: Intent) -> None:
         """The edit in the air is over."""
@@ -133,16 +123,27 @@ class Unknowns:
     # --- searching
 
     async def lost(self, intent: Intent) -> None:
-        """A paid POST was lost: its lane is shut until it was searched for, or proved otherwise."""
-        found = (await self._parts.store.get((intent.key,))).get(intent.key)
+        """A paid POST was lost: its lane is shut until it was searched for, or proved otherwise.
+
+        Raises `StoreError`; then nothing is inferred for its avatar any more.
+        """
+        try:
+            found = (await self._parts.store.get((intent.key,))).get(intent.key)
+        except StoreError:
+            if intent.source is not None:
+                self._spoiled.add(intent.source.avatar_id)
+            raise
         if found is not None:
             self._shut(found)
 
-    def _shut(self, intent: Intent) -> None:
+    def _shut(self, intent: Intent) -> bool:
+        """Whether it is to be searched for: it was lost in a lane, and not yet searched for to the end."""
         in_lane = bool(intent.attempts) and intent.attempts[-1].in_lane
-        if self.lanes is not None and in_lane and not intent.retired and intent.source is not None:
-            self._open[intent.key] = intent
-            self.lanes.shut(intent.source.avatar_id)
+        if self.lanes is None or not in_lane or intent.retired or intent.source is None:
+            return False
+        self._open[intent.key] = intent
+        self.lanes.shut(intent.source.avatar_id)
+        return True
 
     def search(self, avatar_id: str) -> None:
         """Search for what was lost of this avatar, unless that goes on already."""
@@ -153,13 +154,32 @@ class Unknowns:
                 self._searches[intent.key] = task
 
     async def _search(self, intent: Intent) -> None:
+        pause = max(self._parts.timeouts.search)
         for at, last in self._times(intent):
             await asyncio.sleep(max(0.0, at - self._parts.clock.now()))
-            try:
-                if intent.key not in self._open or await self._look_for(intent, last=last):
-                    return
-            except HooxError:
-                continue  # after the last one the lane stays shut: without an answer nothing is proved
+            if await self._searched(intent, last=last):
+                return
+        for _ in range(_MORE_SEARCHES):  # the last one had no answer
+            await asyncio.sleep(pause)
+            if await self._searched(intent, last=True):
+                return
+            pause = min(2 * pause, _LONGEST_PAUSE)
+        await self._retire_unseen(intent)
+
+    async def _searched(self, intent: Intent, *, last: bool) -> bool:
+        """One search. True when the intent is no longer open, False also where no answer came."""
+        try:
+            return intent.key not in self._open or await self._look_for(intent, last=last)
+        except HooxError:
+            return False
+
+    async def _retire_unseen(self, intent: Intent) -> None:
+        """The avatar can't be read: nothing will be proved, and nothing more is inferred for it here."""
+        if intent.key in self._open and intent.source is not None:
+            self._spoiled.add(intent.source.avatar_id)
+            with suppress(StoreError):  # the next POST meets that trouble, and stops what there is to stop
+                await self._parts.store.advance(intent.key, Retire())
+            self.over(intent.key)
 
     def _times(self, intent: Intent) -> list[tuple[float, bool]]:
         clock, timeouts = self._parts.clock, self._parts.timeouts
@@ -175,7 +195,7 @@ class Unknowns:
         assert intent.source is not None
         avatar_id = intent.source.avatar_id
         mark = self.lanes.mark(avatar_id)
-        answer = await self._avatar(avatar_id)
+        answer = await read_of(self._reads, avatar_id)
         seen = await self._parts.store.seen_looks(avatar_id)
         request = intent.request
         form = request.format if isinstance(request, LookEdit) else None
@@ -206,6 +226,7 @@ class Unknowns:
         self._parts.hooks.tell(
             LookAccepted(accepted.key, ref, accepted.credits, evidence, metadata=accepted.request.metadata)
         )
+        self.made(accepted)
         job = self._book.job_of(accepted)
         if look is not None and look.status.settled:
             complete = bool(look.thumbnail_url or look.error)
@@ -230,7 +251,8 @@ class Unknowns:
         if intent.key in self._open and intent.source is not None:
             self.search(intent.source.avatar_id)
         future: asyncio.Future[None] = self._parts.clock.loop.create_future()
-        self._waiting.setdefault(intent.key, []).append(future)
+        waiting = self._waiting.setdefault(intent.key, [])
+        waiting.append(future)
         try:
             now = (await self._parts.store.get((intent.key,))).get(intent.key, intent)
             if now.state is not IntentState.UNKNOWN or now.retired:
@@ -240,9 +262,9 @@ class Unknowns:
         except TimeoutError:
             return
         finally:
-            waiting = self._waiting.get(intent.key, [])
-            if future in waiting:
-                waiting.remove(future)
+            waiting.remove(future)
+            if not waiting and self._waiting.get(intent.key) is waiting:
+                del self._waiting[intent.key]
 
     def give_up(self, intent: Intent) -> None:
         """By the user's word it is no longer searched for, though its look may still show up.
@@ -259,40 +281,6 @@ class Unknowns:
     def is_searched(self, intent: Intent) -> bool:
         """Whether a search by lanes can still prove something of it."""
         return intent.key in self._open
-
-    # --- for people
-
-    async def listed(self) -> list[Unknown]:
-        """All unknowns, with the looks that may be theirs: one request for each avatar concerned."""
-        avatars: dict[str, Avatar | None] = {}
-        found: list[Unknown] = []
-        for intent in await self._parts.store.in_states((IntentState.UNKNOWN,)):
-            refs = intent.candidates or await self._candidates(intent, avatars)
-            if refs and refs != intent.candidates:
-                await self._parts.store.advance(intent.key, Suspect(refs))
-            found.append(Unknown(intent.key, intent.request, intent.sent_at, refs))
-        return found
-
-    async def _candidates(self, intent: Intent, avatars: dict[str, Avatar | None]) -> tuple[LookRef, ...]:
-        if intent.source is None:
-            return ()
-        avatar_id = intent.source.avatar_id
-        if avatar_id not in avatars:
-            try:
-                avatars[avatar_id] = await self._avatar(avatar_id)
-            except HooxError:
-                avatars[avatar_id] = None
-        avatar = avatars[avatar_id]
-        if avatar is None:
-            return ()
-        seen = await self._parts.store.seen_looks(avatar_id) or frozenset()
-        refs = [ref for ref in candidates(seen, avatar) if ref != intent.source]
-        return tuple([ref for ref in refs if await self._parts.store.by_ref(ref) is None])
-
-    async def _avatar(self, avatar_id: str) -> Avatar:
-        return await self._reads.read(
-            avatar_request(avatar_id), lambda answer: read_avatar(answer, avatar_id)
-        )
 
 
 def _look_in(avatar: Avatar, ref: LookRef) -> Look | None:

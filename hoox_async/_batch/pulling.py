@@ -1,0 +1,98 @@
+"""Pulls the input, page by page and only as far ahead as is allowed, and finds what the store knows of it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Protocol
+
+from .._core.ledger import Intent
+from .._core.outcomes import Outcome
+from .._protocols import Store
+from ..errors import HooxError, StoreError
+from .items import Input, Item, Keys
+from .lookahead import Lookahead
+from .purse import BatchPurse
+
+_PAGE = 100
+
+Known = dict[str, Intent]
+
+
+class Admission(Protocol):
+    """Who takes what was pulled."""
+
+    def admit(self, index: int, pulled: Item | Outcome, known: Known) -> None:
+        """Take one: an item, or the outcome of something that is no request."""
+
+    def stop(self, reason: HooxError) -> None:
+        """The store cannot be read: send nothing more."""
+
+
+class Pulling:
+    """Reads one input to its end, or until it is told to stop."""
+
+    def __init__(self, given: Input, ahead: Lookahead, store: Store) -> None:
+        self._input = given
+        self._keys = Keys()
+        self._ahead = ahead
+        self._store = store
+        self.over = False
+        """Whether the input was read to its end."""
+        self.admitting = False
+        """Whether something was pulled that is not admitted yet."""
+        self.counted = False
+        """Whether the purse was told beforehand what earlier runs spent."""
+
+    @property
+    def endless(self) -> bool:
+        """Whether the input may have no end: then a stop must not go on pulling from it."""
+        return not self._input.sized
+
+    async def run(self, admission: Admission, may_go_on: Callable[[], bool]) -> None:
+        """Pull and admit, until the input ends or ``may_go_on`` says no."""
+        index = 0
+        while may_go_on():
+            if self._ahead.room <= 0:
+                await self._ahead.changed()
+                continue
+            given = await self._input.pull(min(self._ahead.room, _PAGE))
+            if not given:
+                break
+            self._ahead.hold(len(given))
+            self.admitting = True
+            await self._admit(admission, index, self._keys.items(index, given))
+            self.admitting = False
+            index += len(given)
+            await asyncio.sleep(0)
+        self.over = True
+
+    async def _admit(self, admission: Admission, index: int, pulled: list[Item | Outcome]) -> None:
+        fresh = [item for item in pulled if isinstance(item, Item)]
+        wanted = {item.key for item in fresh} | {item.source_key for item in fresh if item.source_key}
+        known = await self._known(admission, wanted)
+        for n, item in enumerate(pulled):
+            admission.admit(index + n, item, known)
+
+    async def count_earlier(self, admission: Admission, purse: BatchPurse) -> None:
+        """Where the input can be read twice, count what earlier runs spent before anything is sent."""
+        self.counted = purse.capped and self._input.repeatable
+        if not self.counted:
+            return
+        keys = Keys()
+        for index, given in self._input.pages(_PAGE):
+            items = [item for item in keys.items(index, given) if isinstance(item, Item)]
+            known = await self._known(admission, {item.key for item in items if not item.repeated})
+            for intent in known.values():
+                purse.count(intent.spent + intent.at_risk)
+
+    async def _known(self, admission: Admission, keys: set[str]) -> Known:
+        try:
+            return await self._store.get(keys)
+        except StoreError as error:
+            admission.stop(error)
+            return {}
+
+    async def aclose(self) -> None:
+        """Close a generator that was left early."""
+        await self._input.aclose()

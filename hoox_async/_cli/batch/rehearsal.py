@@ -1,0 +1,69 @@
+"""``batch --rehearse``: the whole campaign on a sandbox, with a throwaway store."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+import attrs
+
+from hoox_async import BatchItem, BatchRunner, HooxSession, LookEdit, LookRef, Request
+from hoox_async.sandbox import Sandbox
+
+from ..terminal import Terminal
+from ..words import duration
+from .options import BatchOptions
+from .run import Pictures, Ran, Running
+from .tally import Tally
+
+
+async def rehearse(
+    items: Sequence[BatchItem],
+    options: BatchOptions,
+    terminal: Terminal,
+    *,
+    rpm: int,
+    pictures: Pictures | None,
+) -> Ran:
+    """Run these items on a sandbox whose looks and quota are ``options.speed`` times as fast as real."""
+    limit = max(1, round(rpm * options.speed))
+    tally = Tally(len(items), len(items), pace=60 / limit, max_credits=options.max_credits)
+    with tempfile.TemporaryDirectory(prefix="hoox-rehearsal-", ignore_cleanup_errors=True) as folder:
+        async with Sandbox(speed=options.speed, requests_per_minute=limit) as sandbox:
+            async with sandbox.session() as session:
+                staged = await _staged(session, items)
+            session = sandbox.session(store=Path(folder, "rehearsal.hoox.db"), hooks=[tally])
+            runner = BatchRunner(
+                session,
+                max_credits=options.max_credits,
+                max_failures=options.max_failures,
+                look_timeout=options.look_timeout,
+            )
+            ran = await Running(session, runner, staged, tally, terminal, pictures).run()
+    terminal.say(
+        f"rehearsed at {options.speed:g} times the speed in {duration(ran.seconds)}: "
+        f"about {duration(round(ran.seconds * options.speed))} of real time"
+    )
+    return ran
+
+
+async def _staged(session: HooxSession, items: Sequence[BatchItem]) -> list[BatchItem]:
+    """The items with stand-ins for avatars that only the real workspace has. No webhook is called."""
+    refs = {item.request.source for item in items if isinstance(item.request, LookEdit)}
+    stand_ins: dict[LookRef | str, LookRef] = {}
+    for ref in refs:
+        if isinstance(ref, LookRef):
+            made = await session.create_avatar_from_images(
+                ["https://rehearsal.invalid/portrait.jpg"], name=ref.avatar_id
+            )
+            stand_ins[ref] = made.ref
+    return [attrs.evolve(item, request=_stand_in(item, stand_ins)) for item in items]
+
+
+def _stand_in(item: BatchItem, stand_ins: dict[LookRef | str, LookRef]) -> Request:
+    request = item.request
+    if isinstance(request, LookEdit):
+        source = stand_ins.get(request.source, request.source)
+        return attrs.evolve(request, source=source, webhook_url=None)
+    return attrs.evolve(request, webhook_url=None)

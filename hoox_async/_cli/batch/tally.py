@@ -1,0 +1,93 @@
+"""What a run has come to so far, counted from the session's events and the batch's outcomes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from decimal import Decimal
+from statistics import median
+
+from hoox_async import Event, LookAccepted, LookSettled, Outcome, OutcomeLost, OutcomeState, Paused
+
+_PAID = (OutcomeState.READY, OutcomeState.FAILED, OutcomeState.PENDING)
+_GUESS = 40.0
+"""Seconds that a look takes, until some were seen."""
+
+
+class Tally:
+    """The counters behind the progress. A hook of the session; told of each outcome too."""
+
+    def __init__(self, total: int, to_send: int, *, pace: float, max_credits: Decimal | None) -> None:
+        self.total = total
+        self.to_send = to_send
+        self.max_credits = max_credits
+        self.credits = Decimal(0)
+        self.ready = 0
+        self.failed = 0
+        self.other = 0
+        self.accepted = 0
+        self._pace = pace
+        self._submitted: set[str] = set()
+        self._in_flight: set[str] = set()
+        self._seconds: list[float] = []
+        self.pause: Paused | None = None
+
+    def stands(self, known: Mapping[str, Outcome], keys: set[str], again: set[str]) -> None:
+        """What earlier runs have done: ``keys`` are this run's, ``again`` those of them to be paid anew."""
+        self.credits += sum((o.credits + o.at_risk for o in known.values()), Decimal(0))
+        for key in keys & known.keys() - again:
+            if known[key].state in _PAID:
+                self._submitted.add(key)
+            if known[key].state is OutcomeState.PENDING:
+                self._in_flight.add(key)
+
+    def __call__(self, event: Event) -> None:
+        """Hear of an event."""
+        match event:
+            case LookAccepted(key=key, credits=credits):
+                self.accepted += 1
+                self.credits += credits
+                self._submitted.add(key)
+                self._in_flight.add(key)
+            case LookSettled(key=key, seconds=seconds):
+                self._in_flight.discard(key or "")
+                if seconds is not None and seconds > 0:
+                    self._seconds.append(seconds)
+            case OutcomeLost(credits=credits):
+                self.credits += credits
+                self.accepted += 1
+            case Paused():
+                self.pause = event
+
+    def settled(self, outcome: Outcome) -> None:
+        """Hear of an outcome."""
+        self._in_flight.discard(outcome.key)
+        if outcome.state is OutcomeState.READY:
+            self.ready += 1
+        elif outcome.state is OutcomeState.FAILED:
+            self.failed += 1
+        else:
+            self.other += 1
+
+    @property
+    def submitted(self) -> int:
+        """Looks of this campaign that were paid for, now or earlier."""
+        return len(self._submitted)
+
+    @property
+    def in_flight(self) -> int:
+        """Paid for and not done yet."""
+        return len(self._in_flight)
+
+    @property
+    def done(self) -> int:
+        """Items with an outcome."""
+        return self.ready + self.failed + self.other
+
+    def seconds_left(self) -> float | None:
+        """About how long it goes on; None when nothing is left."""
+        if self.done >= self.total:
+            return None
+        look = median(self._seconds) if self._seconds else _GUESS
+        left = max(0, self.to_send - self.accepted)
+        # a tenth of the quota goes on asking; the last looks take longer than the median
+        return 1.1 * left * self._pace + 1.5 * look

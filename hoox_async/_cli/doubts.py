@@ -1,0 +1,147 @@
+"""What may have been paid for: ``unknowns`` and ``resolve``."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+from hoox_async import ConfigurationError, InvalidRequest, LookJob, LookRef, Unknown
+
+from .connection import Connection, Output, command, store_of
+from .exits import Exit
+from .lines import unknown_record
+from .terminal import Terminal
+from .words import counted, in_credits, one_line
+
+_HERE = Connection()
+_SHOWN = Output()
+_WORDS = ("resend", "drop")
+
+
+def unknowns(store: Path, /, *, connection: Connection = _HERE, output: Output = _SHOWN) -> int:
+    """List the requests that may have been paid for, with the looks that may be theirs.
+
+    One request for each avatar concerned.
+
+    Parameters
+    ----------
+    store
+        The store (FILE.hoox.db), or the campaign file beside it.
+    """
+    terminal, path = output.terminal(), store_of(store)
+    found = asyncio.run(_list(connection, path))
+    for unknown in found:
+        terminal.record("unknown", **unknown_record(unknown))
+        if not output.json:
+            _show(unknown, terminal)
+    if not found:
+        terminal.say("nothing is unknown")
+        return Exit.READY
+    terminal.say(f"{counted(len(found), 'request')} may have been paid for. Settle one with:")
+    terminal.say(
+        "  " + command("resolve", str(store), *connection.words()) + " KEY avatar_id:look_id|resend|drop"
+    )
+    return Exit.UNFINISHED
+
+
+def resolve(
+    store: Path,
+    key: str,
+    verdict: str | None = None,
+    /,
+    *,
+    connection: Connection = _HERE,
+    output: Output = _SHOWN,
+) -> int:
+    """Settle a request that may have been paid for, by your own word. Asks, unless the verdict is given.
+
+    Parameters
+    ----------
+    store
+        The store (FILE.hoox.db), or the campaign file beside it.
+    key
+        The request's key, as `unknowns` shows it.
+    verdict
+        avatar_id:look_id says that this is its look; resend pays for it once more, whatever the first time
+        cost; drop leaves it alone for good.
+    """
+    terminal, path = output.terminal(), store_of(store)
+    if verdict is not None:
+        decided = _verdict(verdict)
+        return asyncio.run(_settle(connection, path, key, decided, terminal))
+    unknown = _found(asyncio.run(_list(connection, path)), key)
+    terminal.record("unknown", **unknown_record(unknown))
+    if not output.json:
+        _show(unknown, terminal)
+    if not terminal.can_ask:
+        raise ConfigurationError("not a terminal: give the verdict: avatar_id:look_id, resend or drop")
+    return asyncio.run(_settle(connection, path, key, _ask(unknown, terminal), terminal))
+
+
+async def _list(connection: Connection, store: Path) -> list[Unknown]:
+    async with connection.session(store=store) as session:
+        return await session.unknowns()
+
+
+async def _settle(
+    connection: Connection, store: Path, key: str, verdict: LookRef | str, terminal: Terminal
+) -> int:
+    async with connection.session(store=store) as session:
+        job = await session.resolve(key, verdict)
+        terminal.record("resolved", key=key, verdict=str(verdict), ref=str(job.ref) if job else None)
+        terminal.result(_told(key, verdict, job))
+    return Exit.READY
+
+
+def _told(key: str, verdict: LookRef | str, job: LookJob | None) -> str:
+    if job is None:
+        return f"{key} is dropped; what it may have cost stays on the books"
+    if verdict == "resend":
+        credits = f" ({in_credits(job.credits)})" if job.credits is not None else ""
+        return f"{key} was sent again and accepted: {job.ref}{credits}"
+    return f"{key} is {job.ref}"
+
+
+def _found(listed: list[Unknown], key: str) -> Unknown:
+    for unknown in listed:
+        if unknown.key == key:
+            return unknown
+    keys = ", ".join(unknown.key for unknown in listed[:5]) or "there are none"
+    raise ConfigurationError(f"{key}: expected the key of an unknown: {keys}")
+
+
+def _verdict(text: str) -> LookRef | str:
+    word = text.strip()
+    if word in _WORDS:
+        return word
+    if ":" in word:
+        return LookRef.parse(word)
+    raise ConfigurationError(f"verdict {word!r}: expected avatar_id:look_id, resend or drop")
+
+
+def _show(unknown: Unknown, terminal: Terminal) -> None:
+    sent = f", sent {unknown.sent_at:%Y-%m-%d %H:%M:%S} UTC" if unknown.sent_at else ""
+    terminal.result(f"{unknown.key}  ({in_credits(unknown.request.credits)}{sent})")
+    prompt = getattr(unknown.request, "prompt", None)
+    if prompt:
+        terminal.result(f"  {one_line(prompt, 74)}")
+    for number, ref in enumerate(unknown.candidates, 1):
+        terminal.result(f"  {number}  {ref}")
+    if not unknown.candidates:
+        terminal.result("  no look was seen that could be its own")
+
+
+def _ask(unknown: Unknown, terminal: Terminal) -> LookRef | str:
+    choice = "the number of its look, " if unknown.candidates else ""
+    while True:
+        answer = terminal.ask(
+            f"Which one is it? ({choice}avatar_id:look_id, resend or drop; empty: none now)"
+        )
+        if not answer:
+            raise KeyboardInterrupt
+        if answer.isdigit() and 1 <= int(answer) <= len(unknown.candidates):
+            return unknown.candidates[int(answer) - 1]
+        try:
+            return _verdict(answer)
+        except (InvalidRequest, ConfigurationError) as error:
+            terminal.say(str(error))

@@ -1,0 +1,97 @@
+"""``sandbox``: the local server of the API, until Ctrl-C."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import suppress
+from decimal import Decimal
+from typing import TYPE_CHECKING
+
+from hoox_async import ConfigurationError
+
+from .connection import Output, command
+from .exits import Exit
+from .signals import stopping
+from .terminal import Terminal
+from .words import amount, counted, in_credits
+
+if TYPE_CHECKING:
+    from hoox_async.sandbox import Sandbox
+
+_SHOWN = Output()
+
+
+def sandbox(
+    *,
+    port: int = 0,
+    credits: Decimal = Decimal(1_000_000),
+    speed: float = 10.0,
+    requests_per_minute: int = 100,
+    failures: float = 0.0,
+    seed: int = 0,
+    output: Output = _SHOWN,
+) -> int:
+    """Serve a sandbox: a local API that costs nothing and forgets all. Ends with Ctrl-C.
+
+    Parameters
+    ----------
+    port
+        The port on 127.0.0.1; a free one unless given.
+    credits
+        What the workspace has at first (1,000,000).
+    speed
+        How many times faster than the real API looks are made (10); one takes about 40 s there.
+    requests_per_minute
+        The workspace's quota (100).
+    failures
+        The share of looks that fail, from 0 to 1.
+    seed
+        Rules ids, key, times and chances.
+    """
+    _check(
+        port=port, credits=credits, speed=speed, requests_per_minute=requests_per_minute, failures=failures
+    )
+    from hoox_async.sandbox import Sandbox
+
+    served = Sandbox(
+        port=port,
+        credits=credits,
+        speed=speed,
+        requests_per_minute=requests_per_minute,
+        failures=failures,
+        seed=seed,
+    )
+    with suppress(KeyboardInterrupt):
+        asyncio.run(_serve(served, output.terminal()))
+    return Exit.READY
+
+
+def _check(*, port: int, credits: Decimal, speed: float, requests_per_minute: int, failures: float) -> None:
+    if not 0 <= port <= 65535:
+        raise ConfigurationError(f"--port {port}: expected a number from 0 to 65535")
+    if not credits.is_finite() or credits < 0:
+        raise ConfigurationError(f"--credits {credits}: expected a number from 0 on")
+    if not 0 < speed < float("inf"):
+        raise ConfigurationError(f"--speed {speed:g}: expected a number above 0")
+    if requests_per_minute < 1:
+        raise ConfigurationError(f"--requests-per-minute {requests_per_minute}: expected a number from 1")
+    if not 0 <= failures <= 1:
+        raise ConfigurationError(f"--failures {failures:g}: expected a share from 0 to 1")
+
+
+async def _serve(served: Sandbox, terminal: Terminal) -> None:
+    with stopping() as stop:
+        async with served:
+            terminal.record("sandbox", base_url=served.base_url, api_key=served.api_key)
+            terminal.result(f"base URL  {served.base_url}")
+            terminal.result(f"API key   {served.api_key}")
+            terminal.say("Try it in another terminal (the key is worth nothing elsewhere):")
+            terminal.say(f"  export HOOX_API_KEY={served.api_key}")
+            terminal.say("  " + command("check", "--base-url", served.base_url))
+            terminal.say("Ctrl-C ends it.")
+            await stop.requested.wait()
+            left = amount(served.space.balance)
+            terminal.say(
+                f"\n{counted(len(served.requests), 'request')}, {counted(len(served.ledger), 'look')}, "
+                f"{in_credits(served.credits_spent)} spent, {left} left"
+            )

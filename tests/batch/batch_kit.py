@@ -1,0 +1,62 @@
+"""What the tests of batches share: a session on the fake workspace in virtual time, and short requests."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Iterable
+from contextlib import asynccontextmanager
+from typing import Any
+
+from hoox_async import BatchItem, HooxSession, ImageAvatar, LookEdit, LookRef, Outcome, Timeouts
+from hoox_async.sandbox import InProcessTransport, Space
+
+PICTURE = "https://example.com/a.jpg"
+
+
+def steady(seconds: float) -> Callable[..., float]:
+    """Every look takes this long."""
+    return lambda index, body: seconds
+
+
+def space_of(seconds: float = 10.0, **options: Any) -> Space:
+    """A workspace whose looks all take the same time."""
+    return Space(duration=steady(seconds), **options)
+
+
+@asynccontextmanager
+async def opened(
+    space: Space, *, transport: dict[str, Any] | None = None, **options: Any
+) -> AsyncIterator[HooxSession]:
+    """An open session on the workspace."""
+    carried = InProcessTransport(space, **(transport or {}))
+    async with HooxSession(space.api_key, transport=carried, **options) as session:
+        yield session
+
+
+async def avatar(session: HooxSession) -> LookRef:
+    """A new avatar's look, to be edited."""
+    return (await session.run(ImageAvatar([PICTURE]))).ref
+
+
+def edits(source: LookRef | str, count: int, prefix: str = "e") -> list[BatchItem]:
+    """Edits of one source under the keys e0, e1 …, whose prompts are their keys."""
+    return [BatchItem(f"{prefix}{n}", LookEdit(source, f"{prefix}{n}")) for n in range(count)]
+
+
+def prompts(space: Space) -> Counter[str]:
+    """How often each prompt was paid."""
+    return Counter(charge.request.get("prompt", "") for charge in space.ledger)
+
+
+def states(outcomes: Iterable[Outcome]) -> dict[str, str]:
+    """The state of each key."""
+    return {outcome.key: str(outcome.state) for outcome in outcomes}
+
+
+def now() -> float:
+    """The loop's time."""
+    return asyncio.get_running_loop().time()
+
+
+QUICK = Timeouts(answer=10.0, search=(1.0, 3.0))

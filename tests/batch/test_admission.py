@@ -1,0 +1,264 @@
+"""What an item needs next: decided from the store, the input and the options alone."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from batch_kit import PICTURE
+
+from hoox_async import ImageAvatar, LookEdit, LookRef
+from hoox_async._batch.admission import (
+    AwaitSource,
+    End,
+    Enqueue,
+    Park,
+    WaitFor,
+    admit,
+    after_source,
+    for_nothing,
+    unsent,
+)
+from hoox_async._batch.items import Item
+from hoox_async._batch.options import Options, retry_states
+from hoox_async._core.keys import digest
+from hoox_async._core.ledger import (
+    Accept,
+    Drop,
+    Evidence,
+    Intent,
+    IntentState,
+    Lose,
+    Refusal,
+    Refuse,
+    Send,
+    Settle,
+)
+from hoox_async._core.ledger import advance as step
+from hoox_async._core.models import Look, LookStatus
+from hoox_async._core.outcomes import OutcomeState
+from hoox_async.errors import HooxError, InvalidRequest, KeyConflict
+
+AT = datetime(2030, 1, 1, tzinfo=UTC)
+SOURCE = LookRef("avtr_1", "look_1")
+MADE = LookRef("avtr_1", "look_2")
+EDIT = LookEdit(SOURCE, "a beach")
+OTHER = LookEdit(SOURCE, "a desk")
+
+
+def options(**changes: Any) -> Options:
+    return Options(**{
+        "max_in_flight": 4, "max_credits": None, "max_failures": None, "look_timeout": 9.0,
+        "on_unknown": "hold", "retry": frozenset(), "changed": "error", **changes,
+    })  # fmt: skip
+
+
+def item(key: str = "a", request: Any = EDIT, *, repeated: bool = False) -> Item:
+    return Item(0, key, request, digest(request), repeated=repeated)
+
+
+def intent(state: str = "planned", key: str = "a", request: Any = EDIT) -> Intent:
+    """An intent that got as far as this state."""
+    found = Intent(key, True, request, digest(request), AT, source=SOURCE)
+    if state == "planned":
+        return found
+    if state == "rejected":
+        return step(found, Refuse(Refusal(400, "X", "no"), AT))
+    found = step(found, Send("attempt", AT, SOURCE))
+    if state == "sending":
+        return found
+    if state == "unknown":
+        return step(found, Lose("lost", AT))
+    found = step(found, Accept(MADE, AT, Evidence.ANSWER))
+    if state == "accepted":
+        return found
+    status = LookStatus.READY if state == "ready" else LookStatus.FAILED
+    return step(found, Settle(Look(MADE, status, "https://example.com/p.jpg"), AT))
+
+
+def known(*intents: Intent) -> dict[str, Intent]:
+    return {one.key: one for one in intents}
+
+
+def test_a_new_item_is_enqueued_under_its_sources_ref() -> None:
+    """Nothing is known of it: it can be sent."""
+    assert admit(item(), {}, {}, {}, options()) == Enqueue(SOURCE)
+    assert admit(item(request=ImageAvatar([PICTURE])), {}, {}, {}, options()) == Enqueue(None)
+
+
+@pytest.mark.parametrize(
+    ("state", "told"), [("ready", "ready"), ("failed", "failed"), ("rejected", "rejected")]
+)
+def test_what_is_settled_stands(state: str, told: str) -> None:
+    """READY, FAILED and REJECTED of earlier runs are told again, with what they cost."""
+    found = admit(item(), known(intent(state)), {}, {}, options())
+    assert isinstance(found, End)
+    assert str(found.outcome.state) == told
+    assert found.outcome.credits == (0 if state == "rejected" else 2)
+
+
+@pytest.mark.parametrize("state", ["accepted", "unknown", "sending"])
+def test_what_was_sent_is_waited_for(state: str) -> None:
+    """PENDING and UNKNOWN of earlier runs go on; nothing is sent for them."""
+    assert admit(item(), known(intent(state)), {}, {}, options()) == WaitFor()
+
+
+def test_what_was_only_planned_is_sent() -> None:
+    """An intent that never cost anything is an item like a new one."""
+    assert admit(item(), known(intent("planned")), {}, {}, options()) == Enqueue(SOURCE)
+
+
+@pytest.mark.parametrize("state", ["planned", "ready", "unknown", "accepted"])
+def test_another_content_under_a_known_key_is_a_conflict(state: str) -> None:
+    """The user's key stands for something else: REJECTED, and nothing is sent."""
+    found = admit(item(request=OTHER), known(intent(state)), {}, {}, options())
+    assert isinstance(found, End)
+    assert found.outcome.state is OutcomeState.REJECTED
+    assert isinstance(found.outcome.error, KeyConflict)
+    assert found.outcome.credits == 0
+
+
+def test_changed_keep_tells_the_old_look() -> None:
+    """The outcome then holds the request that the look was made from."""
+    found = admit(item(request=OTHER), known(intent("ready")), {}, {}, options(changed="keep"))
+    assert isinstance(found, End)
+    assert found.outcome.request == EDIT
+
+
+def test_changed_keep_of_what_was_never_sent_takes_the_new_content() -> None:
+    """There is no old look to keep."""
+    given = item(request=OTHER)
+    assert admit(given, known(intent("planned")), {}, {}, options(changed="keep")) == Enqueue(SOURCE)
+    assert given.renew
+
+
+@pytest.mark.parametrize("state", ["ready", "failed", "accepted", "planned", "rejected"])
+def test_changed_redo_pays_anew(state: str) -> None:
+    """Whatever the old content came to."""
+    given = item(request=OTHER)
+    assert admit(given, known(intent(state)), {}, {}, options(changed="redo")) == Enqueue(SOURCE)
+    assert given.renew
+
+
+@pytest.mark.parametrize("changed", ["keep", "redo"])
+def test_an_unknown_is_never_paid_anew_because_its_content_changed(changed: str) -> None:
+    """It may have been paid: only on_unknown decides on that."""
+    given = item(request=OTHER)
+    assert admit(given, known(intent("unknown")), {}, {}, options(changed=changed)) == WaitFor()
+    assert not given.renew
+
+
+@pytest.mark.parametrize(
+    ("word", "state"),
+    [("ready", "ready"), ("failed", "failed"), ("rejected", "rejected"), ("pending", "accepted")],
+)
+def test_retry_pays_that_state_anew_and_no_other(word: str, state: str) -> None:
+    """Each word of retry means one state."""
+    for stands in ("ready", "failed", "rejected", "accepted"):
+        given = item()
+        found = admit(given, known(intent(stands)), {}, {}, options(retry=retry_states([word])))
+        assert given.renew is (stands == state)
+        assert isinstance(found, Enqueue) is (stands == state)
+
+
+def test_a_repeated_item_is_told_for_nothing_and_never_paid_anew() -> None:
+    """The key came before in this input: its credits were told there."""
+    given = item(repeated=True)
+    found = admit(given, known(intent("failed")), {}, {}, options(retry=retry_states("failed")))
+    assert isinstance(found, End)
+    assert found.outcome.credits == 0
+    assert found.outcome.look is not None
+
+
+def test_an_item_parks_behind_a_source_of_this_input() -> None:
+    """The source has no outcome yet."""
+    source = item("s", ImageAvatar([PICTURE]))
+    given = item("a", LookEdit("s", "a beach"))
+    assert admit(given, {}, {"s": source, "a": given}, {}, options()) == Park(source)
+
+
+@pytest.mark.parametrize(
+    ("state", "ends"),
+    [("failed", "skipped"), ("rejected", "skipped"), ("unknown", "unsent"), ("planned", "unsent")],
+)
+def test_a_source_of_an_earlier_run_that_has_no_look(state: str, ends: str) -> None:
+    """One that came to nothing skips its dependents; one that may still come leaves them unsent."""
+    given = item("a", LookEdit("s", "a beach"))
+    found = admit(given, known(intent(state, "s")), {"a": given}, {}, options())
+    assert isinstance(found, End)
+    assert str(found.outcome.state) == ends
+
+
+def test_a_source_of_an_earlier_run_that_is_ready_or_accepted() -> None:
+    """READY gives its ref at once; ACCEPTED has to be waited for."""
+    given = item("a", LookEdit("s", "a beach"))
+    assert admit(given, known(intent("ready", "s")), {}, {}, options()) == Enqueue(MADE)
+    accepted = intent("accepted", "s")
+    assert admit(given, known(accepted), {}, {}, options()) == AwaitSource(accepted)
+
+
+@pytest.mark.parametrize("key", ["nowhere", "a"])
+def test_a_source_that_stands_nowhere_is_an_invalid_request(key: str) -> None:
+    """Also an item that names itself."""
+    given = item("a", LookEdit(key, "a beach"))
+    found = admit(given, {}, {"a": given}, {}, options())
+    assert isinstance(found, End)
+    assert found.outcome.state is OutcomeState.REJECTED
+    assert isinstance(found.outcome.error, InvalidRequest)
+    assert found.outcome.error.field == "source"
+
+
+def test_what_a_source_came_to_in_this_input_goes_before_the_store() -> None:
+    """Its key may have been refused here for standing for another content there."""
+    given = item("a", LookEdit("s", "a beach"))
+    found = admit(given, known(intent("ready", "s")), {}, {"s": OutcomeState.REJECTED}, options())
+    assert isinstance(found, End)
+    assert found.outcome.state is OutcomeState.SKIPPED
+
+
+@pytest.mark.parametrize("state", list(OutcomeState))
+def test_the_rule_of_sources(state: OutcomeState) -> None:
+    """REJECTED, FAILED and SKIPPED skip; UNKNOWN, UNSENT and PENDING leave unsent; READY sends."""
+    found = after_source(item("a", LookEdit("s", "x")), "s", state, MADE)
+    if state is OutcomeState.READY:
+        assert found == Enqueue(MADE)
+        return
+    assert isinstance(found, End)
+    skipped = state in (OutcomeState.REJECTED, OutcomeState.FAILED, OutcomeState.SKIPPED)
+    assert found.outcome.state is (OutcomeState.SKIPPED if skipped else OutcomeState.UNSENT)
+
+
+def test_unsent_keeps_what_was_paid_and_never_hides_what_may_have_been() -> None:
+    """A planned or renewed item is UNSENT; an unknown or an accepted one stays what it is."""
+    reason = HooxError("stopped")
+    assert unsent(item(), reason).state is OutcomeState.UNSENT
+    given = item()
+    given.intent = intent("unknown")
+    assert unsent(given, reason).state is OutcomeState.UNKNOWN
+    assert unsent(given, reason).at_risk == 2
+    given.intent = intent("failed")
+    given.renew = True
+    assert unsent(given, reason).state is OutcomeState.UNSENT
+    assert unsent(given, reason).credits == 2
+    assert unsent(given, reason).ref is None
+
+
+def test_for_nothing_takes_only_the_credits_away() -> None:
+    """The look and the state are told again."""
+    found = admit(item(), known(intent("ready")), {}, {}, options())
+    assert isinstance(found, End)
+    again = for_nothing(found.outcome)
+    assert again.credits == 0
+    assert again.at_risk == 0
+    assert again.look == found.outcome.look
+
+
+def test_a_dropped_unknown_ends_skipped() -> None:
+    """Left alone for good by the user's word, with its credits still at risk."""
+    stands = intent("unknown")
+    found = admit(item(), known(step(stands, Drop())), {}, {}, options(retry=retry_states("failed")))
+    assert isinstance(found, End)
+    assert found.outcome.state is OutcomeState.SKIPPED
+    assert found.outcome.at_risk == 2
+    assert step(stands, Drop()).state is IntentState.DROPPED

@@ -1,0 +1,173 @@
+"""What a batch holds: a bounded lookahead, few in flight, and never a wait for a slow input."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+from itertools import pairwise
+
+import pytest
+from batch_kit import avatar, edits, now, opened, prompts, space_of
+
+from hoox_async import BatchItem, BatchRunner, LookEdit, LookRef, Outcome
+from hoox_async._batch.run import LOOKAHEAD
+from hoox_async.sandbox import Fault, Space
+
+pytestmark = pytest.mark.virtual_time
+
+
+class Meter:
+    """Counts how many items were pulled and told."""
+
+    def __init__(self) -> None:
+        self.pulled = 0
+        self.told = 0
+        self.most = 0
+
+    def items(self, source: LookRef, count: int) -> Iterator[BatchItem]:
+        """Items, counted as they are pulled."""
+        for n in range(count):
+            self.pulled += 1
+            self.most = max(self.most, self.pulled - self.told)
+            yield BatchItem(f"e{n}", LookEdit(source, f"e{n}"))
+
+
+def running(space: Space) -> int:
+    """How many looks are being made now."""
+    return sum(look.done_at > now() for look in space.looks.values() if not look.avatar.public)
+
+
+async def test_a_hundred_thousand_items_are_pulled_lazily() -> None:
+    """Never more than the lookahead and what is in flight; told as they come."""
+    space = space_of(3.0, requests_per_minute=None)
+    meter = Meter()
+    async with opened(space, requests_per_minute=60_000) as session:
+        source = await avatar(session)
+        async for outcome in BatchRunner(session, max_credits=0).stream(meter.items(source, 100_000)):
+            meter.told += 1
+            assert str(outcome.state) == "unsent"
+    assert meter.told == 100_000
+    assert meter.most <= LOOKAHEAD + 400 + 1
+
+
+async def test_a_reader_that_is_slow_holds_the_pulling_back() -> None:
+    """Outcomes that nobody takes do not pile up."""
+    meter = Meter()
+    async with opened(space_of(1.0)) as session:
+        source = await avatar(session)
+        stream = BatchRunner(session, max_credits=0).stream(meter.items(source, 50_000))
+        for _ in range(3):
+            await anext(stream)
+            meter.told += 1
+            await asyncio.sleep(1000)
+        assert meter.pulled <= LOOKAHEAD + 400 + 100
+        await stream.aclose()
+
+
+@pytest.mark.parametrize("most", [1, 3, 50])
+async def test_max_in_flight_bounds_what_is_being_made(most: int) -> None:
+    """From the gate to the end of the waiting."""
+    space = space_of(30.0)
+    seen = 0
+    async with opened(space) as session:
+        source = await avatar(session)
+
+        async def watch() -> None:
+            nonlocal seen
+            while True:
+                seen = max(seen, running(space))
+                await asyncio.sleep(0.1)
+
+        watching = asyncio.create_task(watch())
+        await BatchRunner(session, max_in_flight=most).run(edits(source, 20 if most < 50 else 120))
+        watching.cancel()
+    assert 0 < seen <= most
+    if most < 50:
+        assert seen == most
+
+
+async def test_a_slow_async_input_is_never_waited_for() -> None:
+    """Each item is sent when it comes, long before there is a page of them."""
+    space = space_of(1.0)
+
+    async def slow() -> AsyncIterator[BatchItem]:
+        for item in edits(source, 4):
+            yield item
+            await asyncio.sleep(600)
+
+    async with opened(space) as session:
+        source = await avatar(session)
+        began = now()
+        told = [(one.key, now() - began) async for one in BatchRunner(session).stream(slow())]
+    assert [key for key, _ in told] == ["e0", "e1", "e2", "e3"]
+    assert all(at - 600 * n < 30 for n, (_, at) in enumerate(told))
+
+
+async def test_a_stop_does_not_wait_for_a_slow_async_input() -> None:
+    """It is closed where it stands."""
+    closed: list[bool] = []
+
+    async def slow() -> AsyncIterator[BatchItem]:
+        try:
+            yield edits(source, 1)[0]
+            await asyncio.sleep(10**6)
+        finally:
+            closed.append(True)
+
+    async with opened(space_of(1.0)) as session:
+        source = await avatar(session)
+        runner = BatchRunner(session)
+        asyncio.get_running_loop().call_later(30, runner.stop)
+        report = await runner.run(slow())
+    assert [str(outcome.state) for outcome in report] == ["ready"]
+    assert closed == [True]
+    assert now() < 60
+
+
+async def test_with_lanes_one_edit_of_an_avatar_is_in_the_air_at_a_time() -> None:
+    """And several avatars at once, so that the quota is used."""
+    space = space_of(5.0)
+    async with opened(space, exclusive=True, transport={"latency": 3.0}) as session:
+        sources = [await avatar(session) for _ in range(8)]
+        items = [item for n, source in enumerate(sources) for item in edits(source, 6, f"s{n}-")]
+        began = now()
+        report = await BatchRunner(session).run(items)
+        took = now() - began
+    assert all(str(outcome.state) == "ready" for outcome in report)
+    sent: dict[str, list[float]] = {}
+    for record in space.requests:
+        if record.endpoint == "edit":
+            sent.setdefault(record.body["avatar_id"], []).append(record.at)
+    assert all(b - a >= 3.0 for times in sent.values() for a, b in pairwise(times))
+    assert took < 48 * 3.0 / 2
+
+
+async def test_a_shut_lane_does_not_hold_the_other_avatars_up() -> None:
+    """While one avatar's lost edit is searched for, the others are edited."""
+    space = space_of(5.0)
+    told: list[Outcome] = []
+    async with opened(space, exclusive=True) as session:
+        sources = [await avatar(session), await avatar(session)]
+        space.faults.fail_next("edit", Fault.DROP_BEFORE)
+        items = [*edits(sources[0], 5, "a"), *edits(sources[1], 5, "b")]
+        stream = BatchRunner(session).stream(items)
+        told = [outcome async for outcome in stream]
+    lost = next(outcome for outcome in told if str(outcome.state) == "unknown")
+    before = {outcome.key for outcome in told[: told.index(lost)]}
+    other = "b" if lost.key.startswith("a") else "a"
+    assert {f"{other}{n}" for n in range(5)} <= before
+    assert sum(prompts(space).values()) == 2 + 9
+
+
+async def test_a_lost_edit_of_an_earlier_run_that_is_not_in_this_input_is_searched_for() -> None:
+    """Its lane would stay shut for the items that are."""
+    space = space_of(5.0)
+    async with opened(space, exclusive=True) as session:
+        source = await avatar(session)
+        space.faults.fail_next("edit", Fault.DROP_AFTER)
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(1.0):
+                await BatchRunner(session).run(edits(source, 1, "gone"))
+        report = await asyncio.wait_for(BatchRunner(session).run(edits(source, 3)), 600)
+        assert {str(outcome.state) for outcome in report} == {"ready"}
+        assert await session.unknowns() == []

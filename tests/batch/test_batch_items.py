@@ -1,0 +1,141 @@
+"""From what the caller gives to items with keys, and how the input is pulled."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator
+from typing import Any
+
+import pytest
+from batch_kit import PICTURE
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from hoox_async import BatchItem, ImageAvatar, LookEdit, LookRef, PromptAvatar
+from hoox_async._batch.items import Input, Item, Keys
+from hoox_async._core.outcomes import Outcome, OutcomeState
+from hoox_async.errors import InvalidRequest
+
+EDIT = LookEdit(LookRef("avtr_1", "look_1"), "a beach")
+
+
+def item(keys: Keys, given: Any, index: int = 0) -> Item:
+    found = keys.item(index, given)
+    assert isinstance(found, Item)
+    return found
+
+
+def test_a_key_of_the_users_own_is_kept() -> None:
+    """And said again, it is repeated."""
+    keys = Keys()
+    first, second = item(keys, BatchItem("a", EDIT)), item(keys, BatchItem("a", EDIT))
+    assert first.key == "a"
+    assert not first.repeated
+    assert second.key == "a"
+    assert second.repeated
+
+
+def test_without_a_key_equals_are_counted() -> None:
+    """Each of them is one look, under its digest and its ordinal."""
+    keys = Keys()
+    found = [item(keys, EDIT) for _ in range(3)]
+    assert [one.key for one in found] == [found[0].digest, found[0].digest + "#2", found[0].digest + "#3"]
+    assert not any(one.repeated for one in found)
+
+
+@given(order=st.permutations(range(6)))
+@settings(deadline=None, max_examples=20)
+def test_digest_keys_do_not_depend_on_the_order(order: list[int]) -> None:
+    """The same requests in another order have the same keys."""
+    requests = [LookEdit(EDIT.source, f"prompt {n // 2}") for n in range(6)]
+    straight, mixed = Keys(), Keys()
+    keys = {item(straight, one).key for one in requests}
+    assert {item(mixed, requests[n]).key for n in order} == keys
+
+
+@pytest.mark.parametrize("given", ["text", None, 7, object(), BatchItem("a", "text")])  # type: ignore[arg-type]
+def test_what_is_no_request_is_rejected_and_harms_nothing(given: object) -> None:
+    """The outcome holds what came, and says what would be right."""
+    found = Keys().item(4, given)
+    assert isinstance(found, Outcome)
+    assert found.state is OutcomeState.REJECTED
+    assert isinstance(found.error, InvalidRequest)
+    assert found.key in ("item 5", "a")
+    assert found.metadata == {}
+
+
+@pytest.mark.parametrize("key", ["", "  ", 7, None])
+def test_a_key_must_be_text(key: Any) -> None:
+    """None is no key of a BatchItem's, but an item without one."""
+    found = Keys().item(0, BatchItem(key, EDIT))
+    if key is None:
+        assert isinstance(found, Item)
+        return
+    assert isinstance(found, Outcome)
+    assert isinstance(found.error, InvalidRequest)
+    assert found.error.field == "key"
+
+
+@pytest.mark.parametrize("given", [7, None, EDIT, BatchItem("a", EDIT)])
+def test_an_input_is_an_iterable_of_requests(given: Any) -> None:
+    """One request alone is a mistake that is told at once."""
+    with pytest.raises(InvalidRequest):
+        Input(given)
+
+
+async def test_a_list_is_pulled_in_pages() -> None:
+    """An empty page is the end."""
+    given = Input([EDIT] * 5)
+    assert [len(await given.pull(2)) for _ in range(4)] == [2, 2, 1, 0]
+    assert given.sized
+
+
+async def test_an_async_input_is_pulled_one_by_one() -> None:
+    """So that a slow one is never waited for to fill a page."""
+
+    async def slow() -> AsyncIterator[PromptAvatar]:
+        for n in range(2):
+            yield PromptAvatar(f"p{n}")
+
+    pulled = Input(slow())
+    assert [len(await pulled.pull(100)) for _ in range(3)] == [1, 1, 0]
+    assert not pulled.sized
+    assert not pulled.repeatable
+
+
+async def test_a_generator_that_is_left_early_is_closed() -> None:
+    """Of both kinds; what has no close is left alone."""
+    closed: list[str] = []
+
+    def plain() -> Iterator[LookEdit]:
+        try:
+            while True:
+                yield EDIT
+        finally:
+            closed.append("plain")
+
+    async def asynchronous() -> AsyncIterator[LookEdit]:
+        try:
+            while True:
+                yield EDIT
+        finally:
+            closed.append("async")
+
+    for pulled in (Input(plain()), Input(asynchronous()), Input([EDIT])):
+        await pulled.pull(1)
+        await pulled.aclose()
+    assert closed == ["plain", "async"]
+
+
+@pytest.mark.parametrize(
+    ("requests", "repeatable"),
+    [([EDIT], True), ((EDIT,), True), ({EDIT}, True), ({"a": EDIT}.values(), True), (iter([EDIT]), False)],
+)
+def test_only_what_costs_nothing_to_read_is_read_twice(requests: Any, repeatable: bool) -> None:
+    """A generator has one reading only."""
+    assert Input(requests).repeatable is repeatable
+
+
+def test_the_pages_of_a_repeatable_input() -> None:
+    """From its start, whatever was pulled before."""
+    given = Input([ImageAvatar([PICTURE])] * 5)
+    assert [(index, len(page)) for index, page in given.pages(2)] == [(0, 2), (2, 2), (4, 1)]

@@ -1,0 +1,178 @@
+"""Running again is a resume: over a store on disk, with another input, and also days later."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable
+from contextlib import suppress
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from batch_kit import avatar, edits, opened, prompts, space_of, states
+
+from hoox_async import BatchItem, BatchReport, BatchRunner, LookEdit, LookRef
+from hoox_async.errors import KeyConflict
+from hoox_async.sandbox import Space
+from hoox_async.testing import VirtualTimeLoop
+
+pytestmark = pytest.mark.virtual_time
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> str:
+    return str(tmp_path / "campaign.db")
+
+
+async def run(space: Space, store: str, items: Iterable[Any], **options: Any) -> BatchReport:
+    """One process's run: a session of its own over the store."""
+    async with opened(space, store=store) as session:
+        return await BatchRunner(session, **options).run(items)
+
+
+async def source_of(space: Space) -> LookRef:
+    async with opened(space) as session:
+        return await avatar(session)
+
+
+async def test_what_is_settled_is_not_paid_again(store: str) -> None:
+    """The same outcomes come from the store, without a request."""
+    space = space_of()
+    items = edits(await source_of(space), 6)
+    items[2] = BatchItem("e2", LookEdit(items[0].request.source, "e2 [fail]"))  # type: ignore[union-attr]
+    first = await run(space, store, items)
+    sent = len(space.requests)
+    again = await run(space, store, items)
+    assert len(space.requests) == sent
+    assert [(o.key, o.state, o.ref, o.credits) for o in again] == [
+        (o.key, o.state, o.ref, o.credits) for o in first
+    ]
+    assert str(again.outcomes[2].error) == str(first.outcomes[2].error)
+
+
+async def test_additions_removals_and_another_order(store: str) -> None:
+    """What is new is sent, what is gone is not told, and order means nothing."""
+    space = space_of()
+    source = await source_of(space)
+    await run(space, store, edits(source, 6))
+    changed = [*edits(source, 9)[:1:-1], BatchItem("new", LookEdit(source, "new"))]
+    report = await run(space, store, changed)
+    assert [outcome.key for outcome in report] == [item.key for item in changed]
+    assert set(states(report).values()) == {"ready"}
+    assert set(prompts(space).values()) == {1}
+    assert prompts(space).total() == 1 + 10
+
+
+async def test_digest_keys_survive_too(store: str) -> None:
+    """Requests without keys: one more of the same is one more look, whatever the order."""
+    space = space_of()
+    source = await source_of(space)
+    same = LookEdit(source, "same")
+    await run(space, store, [same, LookEdit(source, "other"), same])
+    await run(space, store, [LookEdit(source, "third"), same, same, same])
+    assert prompts(space)["same"] == 3
+    assert prompts(space)["other"] == prompts(space)["third"] == 1
+
+
+async def test_the_same_key_with_other_content(store: str) -> None:
+    """A conflict by default; kept or redone where the user says so."""
+    space = space_of()
+    source = await source_of(space)
+    (old,) = (await run(space, store, edits(source, 1))).outcomes
+    changed = [BatchItem("e0", LookEdit(source, "changed"))]
+    (conflict,) = (await run(space, store, changed)).outcomes
+    assert str(conflict.state) == "rejected"
+    assert isinstance(conflict.error, KeyConflict)
+    (kept,) = (await run(space, store, changed, changed="keep")).outcomes
+    assert kept.ref == old.ref
+    assert kept.request == old.request
+    assert kept.credits == 2
+    assert prompts(space)["changed"] == 0
+    (redone,) = (await run(space, store, changed, changed="redo")).outcomes
+    assert redone.ref != old.ref
+    assert redone.credits == 4  # over all runs of the store
+    assert prompts(space)["changed"] == 1
+    (again,) = (await run(space, store, changed, changed="redo")).outcomes
+    assert again.ref == redone.ref
+
+
+@pytest.mark.parametrize("word", ["ready", "failed"])
+async def test_retry_pays_anew_and_counts_both(store: str, word: str) -> None:
+    """Its credits are those of both rounds, and only its own state is tried again."""
+    space = space_of()
+    source = await source_of(space)
+    items = [BatchItem("ready", LookEdit(source, "r")), BatchItem("failed", LookEdit(source, "f [fail]"))]
+    first = {o.key: o for o in await run(space, store, items)}
+    second = {o.key: o for o in await run(space, store, items, retry=[word])}
+    assert {key: o.credits for key, o in second.items()} == {"ready": 2, "failed": 2, word: 4}
+    assert second[word].ref != first[word].ref
+    assert prompts(space).total() == 1 + 3
+
+
+async def test_retry_pending_pays_anew_for_what_never_ends(store: str) -> None:
+    """The old look is given up, its credits stay on the books."""
+    space = space_of(10**7)
+    source = await source_of(space)
+    (first,) = (await run(space, store, edits(source, 1), look_timeout=60)).outcomes
+    space.generation._duration = lambda index, body: 10.0
+    (second,) = (await run(space, store, edits(source, 1), retry=["pending"])).outcomes
+    assert str(second.state) == "ready"
+    assert second.ref != first.ref
+    assert second.credits == 4 == space.credits_spent
+
+
+async def test_accepted_looks_are_asked_for_in_groups_and_not_paid_again(store: str) -> None:
+    """Of a process that ended in the middle: hardly a request is for one look alone."""
+    space = space_of(120.0)
+    sources = [await source_of(space), await source_of(space)]
+    items = [*edits(sources[0], 20), *edits(sources[1], 20, "f")]
+    with suppress(TimeoutError):
+        async with asyncio.timeout(30):
+            await run(space, store, items)
+    paid = prompts(space)
+    assert paid.total() == 2 + 40
+    asked = len(space.requests)
+    report = await run(space, store, items)
+    assert prompts(space) == paid
+    assert set(states(report).values()) == {"ready"}
+    new = [record.endpoint for record in space.requests[asked:]]
+    assert "edit" not in new
+    assert new.count("status") <= 2
+
+
+async def test_days_later_they_are_asked_for_at_once(store: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A look that was done long ago is told within seconds."""
+    space = space_of(30.0)
+    source = await source_of(space)
+    with suppress(TimeoutError):
+        async with asyncio.timeout(15):
+            await run(space, store, edits(source, 8))
+    assert prompts(space).total() == 1 + 8
+    monkeypatch.setattr(VirtualTimeLoop, "epoch", VirtualTimeLoop.epoch + timedelta(days=3))
+    await asyncio.sleep(3600)
+    began = asyncio.get_running_loop().time()
+    report = await run(space, store, edits(source, 8))
+    assert set(states(report).values()) == {"ready"}
+    assert asyncio.get_running_loop().time() - began < 5
+    assert prompts(space).total() == 1 + 8
+
+
+async def test_what_was_unsent_is_sent(store: str) -> None:
+    """A cap that was too low, raised."""
+    space = space_of()
+    source = await source_of(space)
+    first = await run(space, store, edits(source, 5), max_credits=4)
+    assert sorted(states(first).values()) == ["ready"] * 2 + ["unsent"] * 3
+    second = await run(space, store, edits(source, 5), max_credits=10)
+    assert set(states(second).values()) == {"ready"}
+    assert space.credits_spent == 10
+
+
+async def test_a_report_can_be_read_from_the_store(store: str) -> None:
+    """The same credits and states as the run told."""
+    space = space_of()
+    told = await run(space, store, edits(await source_of(space), 4))
+    read = await BatchReport.open(store)
+    assert states(read) == states(told)
+    assert [outcome.credits for outcome in read] == [outcome.credits for outcome in told]

@@ -1,0 +1,183 @@
+"""Edits whose source is another item: parked, released, skipped or left unsent."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from batch_kit import PICTURE, QUICK, avatar, edits, now, opened, prompts, space_of, states
+
+from hoox_async import BatchItem, BatchRunner, ImageAvatar, LookEdit, LookRef, PromptAvatar
+from hoox_async.errors import InvalidRequest
+from hoox_async.sandbox import Fault
+
+pytestmark = pytest.mark.virtual_time
+
+
+def chain(length: int, first: Any) -> list[BatchItem]:
+    """Each item edits the one before."""
+    items = [BatchItem("c0", first)]
+    items += [BatchItem(f"c{n}", LookEdit(f"c{n - 1}", f"c{n}")) for n in range(1, length)]
+    return items
+
+
+async def test_an_edit_waits_until_its_source_is_ready() -> None:
+    """And is made from that very look."""
+    space = space_of()
+    async with opened(space) as session:
+        report = await BatchRunner(session).run(chain(4, PromptAvatar("a host")))
+    assert set(states(report).values()) == {"ready"}
+    refs = [outcome.ref for outcome in report]
+    assert len({ref.avatar_id for ref in refs if ref}) == 1
+    for charge, source in zip(space.ledger[1:], refs, strict=False):
+        assert source is not None
+        assert charge.request["look_id"] == source.look_id
+
+
+async def test_many_depend_on_one() -> None:
+    """They go as soon as it is there, also with one item in flight at a time."""
+    space = space_of()
+    items = [BatchItem("s", PromptAvatar("a host")), *edits("s", 20)]
+    for flying in (1, 400):
+        async with opened(space) as session:
+            report = await BatchRunner(session, max_in_flight=flying).run(items)
+            assert set(states(report).values()) == {"ready"}
+
+
+async def test_waiting_for_a_source_takes_no_place_in_flight() -> None:
+    """A slow source and its dependents leave the only place to the others... once it is theirs."""
+    space = space_of()
+    async with opened(space) as session:
+        source = await avatar(session)
+        items = [BatchItem("s", LookEdit(source, "s")), *edits("s", 5), *edits(source, 5, "f")]
+        told = [outcome.key async for outcome in BatchRunner(session, max_in_flight=2).stream(items)]
+    assert sorted(told) == sorted(item.key for item in items)
+
+
+@pytest.mark.parametrize(
+    ("first", "fault", "state", "rest"),
+    [
+        (PromptAvatar("x [fail]"), None, "failed", "skipped"),
+        (PromptAvatar("x"), Fault.status(400), "rejected", "skipped"),
+        (PromptAvatar("x"), Fault.DROP_AFTER, "unknown", "unsent"),
+        (PromptAvatar("x"), Fault.REFUSED, "unsent", "unsent"),
+    ],
+)
+async def test_what_a_source_comes_to_rules_the_whole_chain(
+    first: Any, fault: Fault | None, state: str, rest: str
+) -> None:
+    """A source that comes to nothing skips its dependents; one that may still come leaves them unsent."""
+    space = space_of()
+    async with opened(space) as session:
+        if fault is not None:
+            space.faults.fail_next("create", fault, times=8)
+        report = await BatchRunner(session).run(chain(4, first))
+    told = states(report)
+    assert told == {"c0": state, "c1": rest, "c2": rest, "c3": rest}
+    assert report.outcomes[1].error is not None
+    assert "'c0'" in str(report.outcomes[1].error)
+    assert sum(record.endpoint == "edit" for record in space.requests) == 0
+
+
+async def test_a_pending_source_leaves_its_dependents_unsent_until_it_is_done() -> None:
+    """The next run, and the one after, go on where this one stopped."""
+    space = space_of(100.0)
+    async with opened(space) as session:
+        items = chain(3, PromptAvatar("a host"))
+        first = await BatchRunner(session, look_timeout=30).run(items)
+        assert states(first) == {"c0": "pending", "c1": "unsent", "c2": "unsent"}
+        second = await BatchRunner(session).run(items)
+        assert set(states(second).values()) == {"ready"}
+    assert set(prompts(space).values()) == {1}
+
+
+async def test_a_chain_of_a_thousand_comes_to_nothing_without_recursion() -> None:
+    """The whole lookahead is parked behind one item."""
+    space = space_of()
+    async with opened(space) as session:
+        space.faults.fail_next("create", Fault.status(400))
+        report = await BatchRunner(session).run(chain(3000, PromptAvatar("x")))
+    assert list(states(report).values()) == ["rejected"] + ["skipped"] * 2999
+
+
+async def test_a_source_in_the_store_of_an_earlier_run() -> None:
+    """It need not be in this input: READY gives its ref, ACCEPTED is waited for."""
+    space = space_of(60.0)
+    async with opened(space) as session:
+        await BatchRunner(session, look_timeout=5).run([BatchItem("s", PromptAvatar("a host"))])
+        report = await BatchRunner(session).run(edits("s", 3))
+        assert set(states(report).values()) == {"ready"}
+        assert now() > 120
+        again = await BatchRunner(session).run(edits("s", 3, "f"))
+        assert set(states(again).values()) == {"ready"}
+    assert prompts(space)["a host"] == 1
+
+
+async def test_a_pending_source_in_the_store_that_stays_pending() -> None:
+    """Its dependents are unsent once the patience is over."""
+    space = space_of(10**6)
+    async with opened(space) as session:
+        await BatchRunner(session, look_timeout=5).run([BatchItem("s", PromptAvatar("a host"))])
+        report = await BatchRunner(session, look_timeout=50).run(edits("s", 2))
+    assert set(states(report).values()) == {"unsent"}
+
+
+async def test_a_source_that_stands_later_or_nowhere_is_the_items_mistake() -> None:
+    """Also itself: a source has to stand earlier in the input or in the store."""
+    space = space_of()
+    items = [
+        BatchItem("early", LookEdit("late", "x")),
+        BatchItem("self", LookEdit("self", "x")),
+        BatchItem("late", ImageAvatar([PICTURE])),
+        BatchItem("after", LookEdit("late", "x")),
+        BatchItem("behind", LookEdit("early", "x")),
+    ]
+    async with opened(space) as session:
+        report = await BatchRunner(session).run(items)
+    assert states(report) == {
+        "early": "rejected", "self": "rejected", "late": "ready", "after": "ready", "behind": "skipped",
+    }  # fmt: skip
+    error = report.outcomes[0].error
+    assert isinstance(error, InvalidRequest)
+    assert error.field == "source"
+
+
+async def test_a_source_whose_key_was_refused_here_skips_though_the_store_has_a_look() -> None:
+    """The store's look under that key is of another content; told early or late, the rule is the same."""
+    space = space_of()
+    async with opened(space) as session:
+        await BatchRunner(session).run([BatchItem("s", PromptAvatar("old"))])
+        items = [BatchItem("s", PromptAvatar("new")), *edits("s", 300)]
+        report = await BatchRunner(session).run(items)
+    assert list(states(report).values()) == ["rejected"] + ["skipped"] * 300
+
+
+async def test_dependents_of_a_source_that_is_told_twice() -> None:
+    """Followers and dependents of one item are all let go."""
+    space = space_of()
+    source = BatchItem("s", PromptAvatar("a host"))
+    async with opened(space) as session:
+        report = await BatchRunner(session).run([source, source, *edits("s", 2), source])
+    assert [str(outcome.state) for outcome in report] == ["ready"] * 5
+    assert prompts(space)["a host"] == 1
+
+
+async def test_an_edit_of_a_source_that_was_found_by_elimination() -> None:
+    """Adopted, it is as good as any."""
+    space = space_of()
+    async with opened(space, exclusive=True, timeouts=QUICK) as session:
+        source = await avatar(session)
+        space.faults.fail_next("edit", Fault.DROP_AFTER)
+        report = await BatchRunner(session).run(chain(3, LookEdit(source, "first")))
+    assert set(states(report).values()) == {"ready"}
+    assert str(report.outcomes[0].evidence) == "inferred"
+
+
+async def test_a_source_by_ref_that_does_not_exist_is_that_items_alone() -> None:
+    """The API says 404; the others are made."""
+    space = space_of()
+    async with opened(space) as session:
+        good = await avatar(session)
+        nowhere = LookRef("avtr_none", "look_none")
+        report = await BatchRunner(session).run([*edits(nowhere, 2), *edits(good, 2, "f")])
+    assert states(report) == {"e0": "rejected", "e1": "rejected", "f0": "ready", "f1": "ready"}

@@ -1,0 +1,353 @@
+"""What stops a batch: its budget, refusals of the workspace, failures, the user, trouble with the store."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from batch_kit import QUICK, avatar, edits, now, opened, prompts, space_of, states
+
+from hoox_async import BatchItem, BatchReport, BatchRunner, ImageAvatar, LookEdit, LookRef, PromptAvatar
+from hoox_async._core.ledger import Accept, Intent, Lose, Send, Step
+from hoox_async._store.memory import MemoryStore
+from hoox_async.errors import (
+    AuthenticationError,
+    BudgetExceeded,
+    HooxError,
+    InsufficientCredits,
+    NotFound,
+    PermissionDenied,
+    StoreError,
+)
+from hoox_async.sandbox import Fault
+
+pytestmark = pytest.mark.virtual_time
+
+
+def counts(report: BatchReport) -> dict[str, int]:
+    return {str(state): count for state, count in report.counts.items() if count}
+
+
+# --- credits
+
+
+async def test_max_credits_is_never_passed() -> None:
+    """As many as fit are made; the others are UNSENT and say why."""
+    space = space_of()
+    async with opened(space) as session:
+        source = await avatar(session)
+        report = await BatchRunner(session, max_credits=7).run(edits(source, 10))
+    assert counts(report) == {"ready": 3, "unsent": 7}
+    assert space.credits_spent == 6
+    unsent = [outcome for outcome in report if str(outcome.state) == "unsent"]
+    assert all(isinstance(outcome.error, BudgetExceeded) for outcome in unsent)
+
+
+async def test_what_is_at_risk_counts_as_spent() -> None:
+    """A lost POST may have cost its credits."""
+    space = space_of()
+    async with opened(space) as session:
+        source = await avatar(session)
+        space.faults.fail_next("edit", Fault.DROP_BEFORE, times=2)
+        report = await BatchRunner(session, max_credits=6).run(edits(source, 5))
+    assert counts(report) == {"ready": 1, "unsent": 2, "unknown": 2}
+    assert sum(outcome.credits + outcome.at_risk for outcome in report) == 6
+
+
+async def test_a_refusal_gives_its_credits_to_the_next() -> None:
+    """An item that waits for the cap goes when an earlier one turns out to cost nothing."""
+    space = space_of()
+    async with opened(space) as session:
+        source = await avatar(session)
+        space.faults.fail_next("edit", Fault.status(400), times=2)
+        report = await BatchRunner(session, max_credits=4).run(edits(source, 5))
+    assert counts(report) == {"rejected": 2, "ready": 2, "unsent": 1}
+
+
+async def test_free_items_fit_under_any_cap() -> None:
+    """An avatar from images costs nothing."""
+    space = space_of()
+    async with opened(space) as session:
+        source = await avatar(session)
+        items: list[Any] = [*edits(source, 2), ImageAvatar(["https://example.com/b.jpg"])]
+        report = await BatchRunner(session, max_credits=0).run(items)
+    assert counts(report) == {"unsent": 2, "ready": 1}
+
+
+@pytest.mark.parametrize("as_list", [True, False])
+async def test_what_the_same_items_spent_in_earlier_runs_counts(as_list: bool) -> None:
+    """Also where a list brings the items of earlier runs last; a generator is counted as it is pulled."""
+    space = space_of()
+    async with opened(space) as session:
+        source = await avatar(session)
+        old, new = edits(source, 4, "old"), edits(source, 400, "new")
+        await BatchRunner(session).run(old)
+        items = [*new, *old] if as_list else [*old, *new]
+        report = await BatchRunner(session, max_credits=14).run(items if as_list else iter(items))
+    assert counts(report) == {"ready": 4 + 3, "unsent": 397}
+    assert space.credits_spent == 14
+    assert sum(outcome.credits for outcome in report) == 14
+
+
+async def test_retries_count_beside_what_they_cost_before() -> None:
+    """Two rounds of one item are two payments under the cap."""
+    space = space_of()
+    async with opened(space) as session:
+        source = await avatar(session)
+        items = [BatchItem(f"f{n}", LookEdit(source, f"f{n} [fail]")) for n in range(3)]
+        await BatchRunner(session).run(items)
+        report = await BatchRunner(session, max_credits=8, retry=["failed"]).run(items)
+    assert counts(report) == {"failed": 1, "unsent": 2}
+    assert space.credits_spent == 8
+    assert sum(outcome.credits for outcome in report) == 8
+
+
+# --- refusals of the workspace
+
+
+@pytest.mark.parametrize(
+    ("fault", "error"),
+    [
+        (Fault.status(401, '{"error":"bad","code":"invalid_api_key"}'), AuthenticationError),
+        (Fault.status(402, '{"error":"none","code":"insufficient_credits"}'), InsufficientCredits),
+        (Fault.status(403, '{"error":"no","code":"plan_required"}'), PermissionDenied),
+        (Fault.status(404, '{"error":"no","code":"SPACE_NOT_FOUND"}'), NotFound),
+    ],
+    ids=["401", "402", "plan", "space"],
+)
+async def test_a_refusal_of_the_workspace_stops_the_batch(fault: Fault, error: type[HooxError]) -> None:
+    """It leaves its item unsent too; what was accepted is awaited; the session stays usable."""
+    space = space_of(60.0)
+    async with opened(space) as session:
+        source = await avatar(session)
+        space.faults.fail_next("edit", fault, after=4)
+        report = await BatchRunner(session).run(edits(source, 200))
+        told = counts(report)
+        assert told["ready"] >= 4
+        assert told["ready"] + told["unsent"] == 200
+        assert told["unsent"] > 150
+        assert any(isinstance(outcome.error, error) for outcome in report)
+        again = await BatchRunner(session).run(edits(source, 20))
+    assert counts(again) == {"ready": 20}
+    assert set(prompts(space).values()) == {1}
+
+
+async def test_the_workspace_runs_out_of_credits() -> None:
+    """402 by itself: what could be paid is made, once each."""
+    space = space_of(credits=7)
+    async with opened(space) as session:
+        source = await avatar(session)
+        report = await BatchRunner(session).run(edits(source, 10))
+        assert counts(report) == {"ready": 3, "unsent": 7}
+        space.balance += 100
+        assert counts(await BatchRunner(session).run(edits(source, 10))) == {"ready": 10}
+
+
+# --- failures
+
+
+async def test_max_failures_stops() -> None:
+    """Failures and rejections both count."""
+    space = space_of()
+    async with opened(space) as session:
+        source = await avatar(session)
+        items = [BatchItem(f"f{n}", LookEdit(source, f"{n} [fail]")) for n in range(100)]
+        report = await BatchRunner(session, max_failures=3, max_in_flight=2).run(items)
+        assert counts(report)["failed"] in (3, 4)
+        assert "max_failures" in str(report.outcomes[-1].error)
+        nowhere = LookRef("avtr_none", "look_none")
+        report = await BatchRunner(session, max_failures=3, max_in_flight=1).run(edits(nowhere, 50))
+        assert counts(report) == {"rejected": 3, "unsent": 47}
+
+
+# --- the user
+
+
+async def stopped(runner: BatchRunner, items: Any, after: float) -> BatchReport:
+    asyncio.get_running_loop().call_later(after, runner.stop)
+    return await runner.run(items)
+
+
+async def test_stop_sends_nothing_more_and_awaits_what_was_accepted() -> None:
+    """READY and UNSENT, and the next run does the rest."""
+    space = space_of(60.0)
+    async with opened(space) as session:
+        source = await avatar(session)
+        runner = BatchRunner(session)
+        report = await stopped(runner, edits(source, 100), 10.0)
+        sent = prompts(space)
+        assert set(counts(report)) == {"ready", "unsent"}
+        assert 5 < counts(report)["ready"] == sent.total() - 1 < 30
+        assert all(record.at < 15 for record in space.requests if record.endpoint == "edit")
+        again = await runner.run(edits(source, 100))
+    assert counts(again) == {"ready": 100}
+    assert set(prompts(space).values()) == {1}
+
+
+async def test_a_stop_ends_at_once_whatever_items_wait_for() -> None:
+    """The gate, a pause after 429, the budget, a source in flight or of an earlier run, a shut lane."""
+    space = space_of(5000.0)
+    async with opened(space, exclusive=True) as session:
+        source = await avatar(session)
+        await BatchRunner(session, look_timeout=1).run([BatchItem("old", PromptAvatar("old"))])
+        space.generation._duration = lambda index, body: 400.0
+        space.faults.fail_next("edit", Fault.HANG_BEFORE)
+        space.faults.fail_next("edit", Fault.rate_limited(retry_after=300))
+        items = [
+            *edits(source, 30),
+            *edits("old", 3, "behind-old"),
+            BatchItem("s", PromptAvatar("s")),
+            *edits("s", 3, "behind-s"),
+            *edits("behind-s0", 2, "behind-behind"),
+        ]
+        began = now()
+        ended: dict[str, float] = {}
+        runner = BatchRunner(session, max_credits=20)
+        asyncio.get_running_loop().call_later(130.0, runner.stop)
+        async for outcome in runner.stream(items):
+            ended[outcome.key] = now() - began
+            if str(outcome.state) == "unsent":
+                assert ended[outcome.key] < 131.0, outcome.key
+    late = {key for key, at in ended.items() if at > 131.0}
+    assert late <= {"s", "e0"}
+    assert len(ended) == len(items)
+
+
+async def test_a_stop_while_posts_are_in_the_air_tells_of_what_they_came_to() -> None:
+    """Never UNSENT for what was paid: the stop may come at any moment."""
+    for tenth in range(60):
+        space = space_of(5.0)
+        async with opened(space, transport={"latency": 2.0}) as session:
+            source = await avatar(session)
+            space.faults.fail_next("edit", Fault.DROP_AFTER, after=2)
+            space.faults.fail_next("edit", Fault.RATE_LIMITED, after=1)
+            space.faults.fail_next("edit", Fault.status(400), after=1)
+            report = await stopped(BatchRunner(session), edits(source, 12), tenth / 10)
+            paid = prompts(space)
+            for outcome in report:
+                cost = 2 * paid[outcome.key]
+                assert outcome.credits <= cost <= outcome.credits + outcome.at_risk, (tenth, outcome)
+
+
+async def test_a_stop_of_an_input_without_an_end_ends_it() -> None:
+    """Of a list, each item gets its outcome; an endless generator is no longer pulled."""
+
+    def endless() -> Iterator[LookEdit]:
+        n = 0
+        while True:
+            n += 1
+            yield LookEdit(source, f"p{n}")
+
+    space = space_of()
+    async with opened(space) as session:
+        source = await avatar(session)
+        report = await stopped(BatchRunner(session), endless(), 20.0)
+        assert counts(report)["ready"] < 40
+        assert counts(report)["unsent"] < 1200
+        whole = await stopped(BatchRunner(session), edits(source, 3000), 1.0)
+    assert len(whole) == 3000
+
+
+async def test_a_stop_before_the_start_and_after_the_end_harms_nothing() -> None:
+    """There is nothing to stop; the next run is a new one."""
+    space = space_of()
+    async with opened(space) as session:
+        source = await avatar(session)
+        runner = BatchRunner(session)
+        runner.stop()
+        assert counts(await runner.run(edits(source, 3))) == {"ready": 3}
+        runner.stop()
+        assert counts(await runner.run(edits(source, 3, "f"))) == {"ready": 3}
+
+
+async def test_a_stop_holds_what_would_be_resent() -> None:
+    """Nothing is paid after a stop, not even by on_unknown."""
+    space = space_of()
+    async with opened(space, exclusive=True, timeouts=QUICK) as session:
+        source = await avatar(session)
+        space.faults.fail_next("edit", Fault.DROP_BEFORE)
+        runner = BatchRunner(session, on_unknown="resend")
+        report = await stopped(runner, edits(source, 1), 2.0)
+        assert states(report) == {"e0": "unknown"}
+    assert prompts(space)["e0"] == 0
+
+
+# --- the store
+
+
+class Failing(MemoryStore):
+    """A store that fails from its n-th write of a kind of step on."""
+
+    def __init__(self, kind: type[Any], after: int) -> None:
+        super().__init__()
+        self.kind = kind
+        self.left = after
+
+    def _spend(self, kind: type[Any]) -> None:
+        if kind is self.kind:
+            self.left -= 1
+            if self.left < 0:
+                raise StoreError("the disk is full")
+
+    async def plan(self, intent: Intent) -> Intent:
+        self._spend(Send if intent.attempts else type(None))
+        return await super().plan(intent)
+
+    async def advance(self, key: str, *steps: Step) -> Intent:
+        for step in steps:
+            self._spend(type(step))
+        return await super().advance(key, *steps)
+
+    async def get(self, keys: Any) -> dict[str, Intent]:
+        self._spend(dict)
+        return await super().get(keys)
+
+
+async def test_a_store_that_takes_nothing_stops_before_money_is_spent() -> None:
+    """The rest is UNSENT, with the store's error."""
+    space = space_of()
+    async with opened(space, store=Failing(Send, 3)) as session:
+        source = await avatar(session)
+        report = await BatchRunner(session).run(edits(source, 30))
+    assert counts(report) == {"ready": 2, "unsent": 28}
+    assert isinstance(report.outcomes[-1].error, StoreError)
+    assert space.credits_spent == 4
+
+
+async def test_an_accepted_look_that_could_not_be_written_down_is_pending_with_its_ref() -> None:
+    """It was paid: nothing is hidden, and the store finds it as unknown when it is opened again."""
+    space = space_of()
+    async with opened(space, store=Failing(Accept, 2)) as session:
+        source = await avatar(session)
+        report = await BatchRunner(session).run(edits(source, 3))
+    lost = [outcome for outcome in report if str(outcome.state) == "pending"]
+    assert len(lost) == 2
+    assert {outcome.ref for outcome in lost} <= {charge.ref for charge in space.ledger}
+    assert all(outcome.credits == 2 for outcome in lost)
+
+
+@pytest.mark.parametrize("kind", [Lose, dict])
+@pytest.mark.parametrize("exclusive", [True, False])
+async def test_trouble_with_the_store_never_makes_a_lost_post_unsent(kind: Any, exclusive: bool) -> None:
+    """What may have been paid is told as UNKNOWN, wherever the store fails on the way."""
+    for after in range(8):
+        space = space_of()
+        store = Failing(kind, 0 if kind is Lose else 4 + after)
+        async with opened(space, store=store, exclusive=exclusive, timeouts=QUICK) as session:
+            source = await avatar(session)
+            space.faults.fail_next("edit", Fault.DROP_AFTER, times=2)
+            report = await asyncio.wait_for(BatchRunner(session).run(edits(source, 4)), 3600)
+        paid = prompts(space)
+        for outcome in report:
+            cost = 2 * paid[outcome.key]
+            assert outcome.credits <= cost <= outcome.credits + outcome.at_risk, (after, outcome)
+
+
+async def test_a_store_in_a_folder_that_is_gone(tmp_path: Path) -> None:
+    """The session does not open: nothing could be written down."""
+    with pytest.raises(StoreError):
+        async with opened(space_of(), store=str(tmp_path / "none" / "campaign.db")):
+            pass

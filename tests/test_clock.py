@@ -1,0 +1,40 @@
+"""The session's clock: the loop's time, and UTC derived from it."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from hoox_async._clock import Clock
+from hoox_async.testing import VirtualTimeLoop
+
+
+@pytest.mark.virtual_time
+async def test_utc_goes_with_the_loop() -> None:
+    """An hour of the loop is an hour of UTC, counted from the loop's own epoch."""
+    clock = Clock(asyncio.get_running_loop())
+    assert clock.utc() == VirtualTimeLoop.epoch + timedelta(seconds=clock.now())
+    before = clock.utc()
+    await asyncio.sleep(3600)
+    assert clock.utc() - before == timedelta(hours=1)
+
+
+@pytest.mark.virtual_time
+async def test_a_moment_goes_there_and_back() -> None:
+    """To the microsecond, which is what a store keeps."""
+    clock = Clock(asyncio.get_running_loop())
+    moment = datetime(2031, 5, 6, 7, 8, 9, 123456, tzinfo=UTC)
+    assert clock.to_utc(clock.to_loop(moment)) == moment
+    assert clock.to_loop(clock.to_utc(12.5)) == 12.5
+
+
+async def test_a_real_loop_has_the_real_time() -> None:
+    """Aware, and not away from the system's by more than the time it takes to ask."""
+    before = datetime.now(UTC)
+    told = Clock(asyncio.get_running_loop()).utc()
+    after = datetime.now(UTC)
+    slack = timedelta(milliseconds=5)
+    assert before - slack <= told <= after + slack
+    assert told.utcoffset() == timedelta(0)

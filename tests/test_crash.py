@@ -1,0 +1,135 @@
+"""Real processes that die in the middle of a paid batch: killed, or by Ctrl-C. See benchmarks/crash.py."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import sys
+import time
+from collections.abc import AsyncIterator, Callable, Set
+from contextlib import asynccontextmanager
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from hoox_async import BatchItem, BatchReport, BatchRunner, ImageAvatar, LookEdit, LookRef
+from hoox_async.sandbox import Fault, Sandbox
+
+CHILD = """
+import asyncio, sys
+from hoox_async import BatchItem, BatchRunner, HooxSession, LookEdit, LookRef, Timeouts
+
+async def main(url, key, store, ref):
+    options = {"requests_per_minute": 6000, "timeouts": Timeouts(answer=60.0)}
+    async with HooxSession(key, base_url=url, store=store, **options) as session:
+        items = [BatchItem(f"e{n}", LookEdit(LookRef.parse(ref), f"e{n}")) for n in range(5)]
+        await BatchRunner(session, max_in_flight=1).run(items)
+
+asyncio.run(main(*sys.argv[1:]))
+"""
+
+
+@pytest.fixture
+def crash(monkeypatch: pytest.MonkeyPatch) -> Any:
+    """The benchmark program."""
+    benchmarks = Path(__file__).parent.parent / "benchmarks"
+    if not benchmarks.is_dir():
+        pytest.skip("the benchmarks are not here")
+    monkeypatch.syspath_prepend(str(benchmarks))
+    return import_module("crash")
+
+
+@pytest.mark.parametrize(
+    "how", [{}, {"strangers": True}, {"webhooks": True}], ids=["alone", "strangers", "webhooks"]
+)
+async def test_a_batch_that_is_killed_again_and_again(crash: Any, how: dict[str, bool]) -> None:
+    """Nothing is paid twice, nothing paid is lost, no look is another's, and all items come to an end."""
+    options = crash.Options(kills=2, items=40, avatars=8, seconds=1.2, **how)
+    tally = await crash.measure(options)
+    assert tally.kills >= 2
+    assert tally.most_sends == 1
+    assert tally.paid_twice == 0
+    assert tally.lost == 0
+    assert tally.wrong == 0
+    assert tally.incomplete == 0
+    if not how:
+        assert tally.adopted == tally.unknown_charged
+    assert "most paid sends of one intent    1" in tally.shown(options)
+
+
+@asynccontextmanager
+async def child(sandbox: Sandbox, store: str, ref: LookRef) -> AsyncIterator[asyncio.subprocess.Process]:
+    """A process that runs a batch of five edits, one at a time."""
+    words = [sys.executable, "-c", CHILD, sandbox.base_url, sandbox.api_key, store, str(ref)]
+    process = await asyncio.create_subprocess_exec(*words, stderr=asyncio.subprocess.PIPE)
+    try:
+        yield process
+    finally:
+        if process.returncode is None:
+            process.kill()
+        await process.communicate()
+
+
+async def until(true: Callable[[], object]) -> None:
+    """Wait for it, a good while at most."""
+    for _ in range(600):
+        if true():
+            return
+        await asyncio.sleep(0.05)
+    raise AssertionError("it did not come")
+
+
+def posts(sandbox: Sandbox) -> int:
+    return sum(charge.request["endpoint"] == "edit" for charge in sandbox.ledger)
+
+
+async def test_the_first_ctrl_c_finishes_the_post_in_the_air(tmp_path: Path) -> None:
+    """Its look is accepted and written down; nothing more is sent; the next run goes on."""
+    store = str(tmp_path / "campaign.db")
+    async with Sandbox() as sandbox:
+        async with sandbox.session() as session:
+            source = (await session.run(ImageAvatar(["https://example.com/a.jpg"]))).ref
+        sandbox.fail_next("edit", Fault.late(2.0), after=2)
+        async with child(sandbox, store, source) as process:
+            await until(lambda: posts(sandbox) == 3)
+            process.send_signal(signal.SIGINT)
+            await asyncio.wait_for(process.communicate(), 30)
+            assert process.returncode in (-signal.SIGINT, 130)
+        report = await BatchReport.open(store)
+        assert {outcome.key: outcome.credits for outcome in report} == {"e0": 2, "e1": 2, "e2": 2}
+        assert report.outcomes[2].ref == sandbox.ledger[3].ref
+        assert posts(sandbox) == 3
+        await the_rest(sandbox, store, source)
+
+
+async def test_the_second_ctrl_c_leaves_at_once_and_the_store_is_right(tmp_path: Path) -> None:
+    """The POST in the air may have been paid, and the store says so; the next run finds its look."""
+    store = str(tmp_path / "campaign.db")
+    async with Sandbox() as sandbox:
+        async with sandbox.session() as session:
+            source = (await session.run(ImageAvatar(["https://example.com/a.jpg"]))).ref
+        sandbox.fail_next("edit", Fault.HANG, after=2)
+        async with child(sandbox, store, source) as process:
+            await until(lambda: posts(sandbox) == 3)
+            process.send_signal(signal.SIGINT)
+            await asyncio.sleep(0.5)
+            assert process.returncode is None, "it waits for the POST in the air"
+            began = time.monotonic()
+            process.send_signal(signal.SIGINT)
+            await asyncio.wait_for(process.communicate(), 30)
+            assert time.monotonic() - began < 20, "not until the answer's own deadline, of 60 s"
+        report = await BatchReport.open(store)
+        assert {outcome.key: outcome.credits for outcome in report} == {"e0": 2, "e1": 2, "e2": 0}
+        assert {outcome.key: outcome.at_risk for outcome in report} == {"e0": 0, "e1": 0, "e2": 2}
+        await the_rest(sandbox, store, source, lost={"e2"})
+
+
+async def the_rest(sandbox: Sandbox, store: str, source: LookRef, lost: Set[str] = frozenset()) -> None:
+    """The next process runs the same items: each is paid once, and the lost one is held."""
+    async with sandbox.session(store=store) as session:
+        items = [BatchItem(f"e{n}", LookEdit(source, f"e{n}")) for n in range(5)]
+        report = await BatchRunner(session).run(items)
+    assert {outcome.key for outcome in report if str(outcome.state) != "ready"} == lost
+    assert posts(sandbox) == 5

@@ -1,0 +1,188 @@
+"""Pictures: whole or not at all, only pictures, only where they may be written."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from hoox_async._core.models import LookRef
+from hoox_async._download import Fetch, file_name, picture_target, read_picture, save_picture
+from hoox_async._protocols import Fetched
+from hoox_async.errors import InvalidRequest, TransportError, UnexpectedResponse
+
+URL = "https://media.example/look.jpg"
+
+
+def fetch(*chunks: bytes, kind: str = "image/jpeg", error: Exception | None = None) -> Fetch:
+    """A fetch that gives these chunks, then perhaps an error."""
+
+    async def body() -> AsyncIterator[bytes]:
+        for chunk in chunks:
+            yield chunk
+        if error is not None:
+            raise error
+
+    @asynccontextmanager
+    async def fetched(url: str) -> AsyncIterator[Fetched]:
+        yield Fetched(kind, body())
+
+    return fetched
+
+
+async def test_a_picture_is_read_whole() -> None:
+    """All its pieces, in order, with its type."""
+    picture = await read_picture(fetch(b"a", b"bc", kind="image/png"), URL)
+    assert (picture.data, picture.content_type) == (b"abc", "image/png")
+    assert "abc" not in repr(picture)
+
+
+@pytest.mark.parametrize("kind", ["text/html", "application/json", "application/octet-stream", "image", ""])
+async def test_only_pictures_are_taken(kind: str, tmp_path: Path) -> None:
+    """Another content type is refused before a byte is kept, and nothing is made."""
+    with pytest.raises(UnexpectedResponse, match="content type"):
+        await read_picture(fetch(b"a", kind=kind), URL)
+    with pytest.raises(UnexpectedResponse, match="content type"):
+        await save_picture(fetch(b"a", kind=kind), URL, tmp_path / "new", name="a")
+    assert list(tmp_path.iterdir()) == []
+
+
+async def test_a_picture_has_a_largest_size(tmp_path: Path) -> None:
+    """Just the cap is taken, a byte more is not, and nothing of it is left."""
+    assert len((await read_picture(fetch(b"12345"), URL, max_bytes=5)).data) == 5
+    with pytest.raises(UnexpectedResponse, match="larger"):
+        await read_picture(fetch(b"123", b"456"), URL, max_bytes=5)
+    with pytest.raises(UnexpectedResponse, match="larger"):
+        await save_picture(fetch(b"123", b"456"), URL, tmp_path / "a.jpg", max_bytes=5)
+    assert list(tmp_path.iterdir()) == []
+
+
+async def test_a_file_appears_only_when_it_is_whole(tmp_path: Path) -> None:
+    """While it comes, there is only a hidden name beside it."""
+    target = tmp_path / "a.jpg"
+    seen: list[list[str]] = []
+
+    async def body() -> AsyncIterator[bytes]:
+        yield b"first"
+        seen.append([path.name for path in tmp_path.iterdir()])
+        yield b"second"
+
+    @asynccontextmanager
+    async def fetched(url: str) -> AsyncIterator[Fetched]:
+        yield Fetched("image/jpeg", body())
+
+    assert await save_picture(fetched, URL, target) == target
+    assert target.read_bytes() == b"firstsecond"
+    assert [name.startswith(".a.jpg.") and name.endswith(".part") for name in seen[0]] == [True]
+    assert [path.name for path in tmp_path.iterdir()] == ["a.jpg"]
+
+
+async def test_a_picture_that_breaks_off_leaves_nothing(tmp_path: Path) -> None:
+    """Neither a half file nor the hidden one; what stood there stands."""
+    target = tmp_path / "a.jpg"
+    target.write_bytes(b"old")
+    with pytest.raises(TransportError):
+        await save_picture(fetch(b"new", error=TransportError("lost")), URL, target, overwrite=True)
+    assert target.read_bytes() == b"old"
+    assert [path.name for path in tmp_path.iterdir()] == ["a.jpg"]
+
+
+async def test_nothing_is_overwritten_unless_asked(tmp_path: Path) -> None:
+    """For a file, for a name in a folder, and for one that appears while the picture comes."""
+    target = tmp_path / "a.jpg"
+    target.write_bytes(b"old")
+    with pytest.raises(FileExistsError, match="overwrite=True"):
+        await save_picture(fetch(b"new"), URL, target)
+    with pytest.raises(FileExistsError, match="overwrite=True"):
+        await save_picture(fetch(b"new"), URL, tmp_path, name="a")
+    assert target.read_bytes() == b"old"
+    await save_picture(fetch(b"new"), URL, tmp_path, name="a", overwrite=True)
+    assert target.read_bytes() == b"new"
+
+
+@pytest.mark.parametrize("links", [True, False])
+async def test_a_file_that_appears_meanwhile_stands(
+    tmp_path: Path, links: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two downloads to one name: the first that is whole has it, also where there are no hard links."""
+    target = tmp_path / "a.jpg"
+
+    async def body() -> AsyncIterator[bytes]:
+        yield b"mine"
+        target.write_bytes(b"theirs")
+
+    @asynccontextmanager
+    async def fetched(url: str) -> AsyncIterator[Fetched]:
+        yield Fetched("image/jpeg", body())
+
+    if not links:
+
+        def no_link(*_: Any) -> None:
+            raise PermissionError("no hard links here")
+
+        monkeypatch.setattr(os, "link", no_link)
+    with pytest.raises(FileExistsError):
+        await save_picture(fetched, URL, target)
+    assert target.read_bytes() == b"theirs"
+    assert [path.name for path in tmp_path.iterdir()] == ["a.jpg"]
+    assert await save_picture(fetch(b"b"), URL, tmp_path / "b.jpg") == tmp_path / "b.jpg"
+
+
+@pytest.mark.parametrize(
+    ("kind", "suffix"),
+    [("image/jpeg", ".jpg"), ("image/png", ".png"), ("image/webp", ".webp"), ("image/x-odd", ".img")],
+)
+async def test_a_name_gets_the_right_suffix(tmp_path: Path, kind: str, suffix: str) -> None:
+    """By the content type, never by the URL; folders are made as needed."""
+    path = await save_picture(fetch(b"a", kind=kind), URL + ".exe", tmp_path / "x" / "y", name="look")
+    assert path == tmp_path / "x" / "y" / f"look{suffix}"
+    assert path.read_bytes() == b"a"
+
+
+@pytest.mark.parametrize(
+    ("avatar_id", "look_id"),
+    [
+        ("../../etc", "passwd"),
+        ("a/b", "c\\d"),
+        ("..", ".."),
+        ("a\x00b", "c"),
+        ("CON", "x:y"),
+        ("ü", "é" * 900),
+    ],
+)
+def test_a_name_cannot_leave_its_folder(avatar_id: str, look_id: str) -> None:
+    """Whatever the API calls its looks."""
+    name = file_name(LookRef(avatar_id, look_id))
+    assert name
+    assert set(name) <= set("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_")
+    assert len(name) <= 170
+
+
+def test_usual_ids_stay_readable() -> None:
+    """Avatar, then look."""
+    assert file_name(LookRef("avtr_1", "look_2")) == "avtr_1_look_2"
+
+
+def test_a_folder_is_known_by_its_slash_or_by_being_there(tmp_path: Path) -> None:
+    """Anything else is the file's own path."""
+    assert picture_target(tmp_path) == (tmp_path, True)
+    assert picture_target("new/") == (Path("new"), True)
+    assert picture_target("new.jpg") == (Path("new.jpg"), False)
+
+
+@pytest.mark.parametrize("path", ["", b"bytes"])
+def test_a_path_is_text(path: Any) -> None:
+    """And not empty, which would be the current folder."""
+    with pytest.raises(InvalidRequest, match="path_or_folder"):
+        picture_target(path)
+
+
+async def test_a_long_name_is_no_trouble(tmp_path: Path) -> None:
+    """The hidden name beside it is not longer than a file system allows."""
+    path = tmp_path / ("n" * 240 + ".jpg")
+    await save_picture(fetch(b"a"), URL, path)
+    assert path.read_bytes() == b"a"

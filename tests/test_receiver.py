@@ -1,0 +1,488 @@
+"""Deliveries: early, late, doubled, contradicting, forged; and what they prove."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from random import Random
+from typing import Any
+
+import pytest
+from session_kit import edit, intent_of, intents, made, on_space, prompt, sends, turns
+
+from hoox_async import HooxSession, ImageAvatar, Look, LookRef, LookStatus
+from hoox_async._core.ledger import Evidence, IntentState
+from hoox_async._protocols import Delivery
+from hoox_async._store.memory import MemoryStore
+from hoox_async.errors import OutcomeUnknown, StoreError
+from hoox_async.events import DeliveryReceived, Event, LookAccepted, LookSettled
+from hoox_async.sandbox import DeliveryOptions, Fault, InProcessTransport, Space
+
+pytestmark = pytest.mark.virtual_time
+
+Receive = Callable[[str, Delivery], Any]
+PICTURE = "https://media.example/look.jpg"
+
+
+class Hub:
+    """Stands for a WebhookHub: the URL's last part is the attempt's id itself."""
+
+    def __init__(self) -> None:
+        self.receivers: list[Receive] = []
+        self.attempts: list[str] = []
+
+    def url_for(self, attempt_id: str) -> str:
+        self.attempts.append(attempt_id)
+        return f"https://hooks.example/{attempt_id}"
+
+    def attach(self, receiver: Receive) -> Callable[[], None]:
+        self.receivers.append(receiver)
+        return lambda: self.receivers.remove(receiver)
+
+    async def post(self, url: str, body: dict[str, Any]) -> int:
+        """What the sandbox's courier does."""
+        failed = body["status"] == "failed"
+        delivery = Delivery(
+            look_id=body.get("look_id") or body["job_id"],
+            status=LookStatus.FAILED if failed else LookStatus.READY,
+            avatar_id=body.get("avatar_id"),
+            thumbnail_url=None if failed else body["result"]["thumbnail_url"],
+            error_code=body["error"]["code"] if failed else None,
+            error_message=body["error"]["message"] if failed else None,
+        )
+        return 200 if await self(url.rpartition("/")[2], delivery) else 503
+
+    async def __call__(self, attempt_id: str, delivery: Delivery) -> bool:
+        return any([await receiver(attempt_id, delivery) for receiver in self.receivers])
+
+
+class Stage:
+    """A session with a hub on a workspace, and what its hooks were told."""
+
+    def __init__(self, session: HooxSession, space: Space, hub: Hub, told: list[Event]) -> None:
+        self.session = session
+        self.space = space
+        self.hub = hub
+        self.told = told
+
+    async def lose(self, request: Any, key: str) -> str:
+        """Submit it, lose its answer though it is charged, and give its attempt."""
+        self.space.faults.fail_next("edit" if hasattr(request, "source") else "create", Fault.DROP_AFTER)
+        with pytest.raises(OutcomeUnknown):
+            await self.session.submit(request, key=key)
+        return self.hub.attempts[-1]
+
+    async def deliver(self, attempt_id: str, ref: LookRef, status: LookStatus, **fields: Any) -> bool:
+        fields.setdefault("avatar_id", ref.avatar_id)
+        if status is LookStatus.READY:
+            fields.setdefault("thumbnail_url", PICTURE)
+        if status is LookStatus.FAILED:
+            fields.setdefault("error_message", "no luck")
+        taken = await self.hub(attempt_id, Delivery(ref.look_id, status, **fields))
+        await turns()
+        return taken
+
+    def slow_down(self) -> None:
+        """From now on a request takes ten seconds."""
+        transport = self.session._transport
+        assert isinstance(transport, InProcessTransport)
+        transport._latency = 10.0
+
+    @property
+    def last(self) -> LookRef:
+        """The look that was charged last."""
+        return self.space.ledger[-1].ref
+
+    @property
+    def used(self) -> list[bool]:
+        return [event.used for event in self.told if isinstance(event, DeliveryReceived)]
+
+
+@asynccontextmanager
+async def stage(
+    space: Space | None = None,
+    *,
+    sends_webhooks: DeliveryOptions | None = None,
+    hub: Hub | None = None,
+    **options: Any,
+) -> AsyncIterator[Stage]:
+    hub = hub or Hub()
+    told: list[Event] = []
+    transport = {"deliver": hub.post, "deliveries": sends_webhooks} if sends_webhooks else {}
+    if sends_webhooks is None:
+        space = space or Space(rng=Random(1), requests_per_minute=None)
+        space.hold(0.0)
+    async with on_space(space, transport=transport, webhooks=hub, hooks=[told.append], **options) as (
+        session,
+        opened,
+    ):
+        yield Stage(session, opened, hub, told)
+
+
+# --- the sandbox's own deliveries
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        DeliveryOptions(),
+        DeliveryOptions(form="old"),
+        DeliveryOptions(early=1.0),
+        DeliveryOptions(early=1.0, form="old"),
+        DeliveryOptions(double=1.0, contradict=1.0),
+        DeliveryOptions(delay=30.0, reorder=20.0),
+        DeliveryOptions(lose=1.0),
+    ],
+    ids=["new", "old", "early", "early old", "doubled and contradicted", "late", "lost"],
+)
+async def test_every_look_is_found(options: DeliveryOptions) -> None:
+    """However deliveries come, or don't; with webhooks almost nothing is asked."""
+    async with stage(sends_webhooks=options) as on:
+        ref = made(on.space)
+        jobs = [await on.session.submit(edit(ref, f"scene {n}"), key=str(n)) for n in range(6)]
+        jobs += [await on.session.submit(prompt(), key="p")]
+        looks = await asyncio.gather(*(job.wait() for job in jobs))
+        assert {look.status for look in looks} == {LookStatus.READY}
+        assert all(look.thumbnail_url for look in looks)
+        assert set((await intents(on.session)).values()) == {IntentState.READY}
+        if not options.lose:
+            assert sends(on.space, "status", "avatar") <= 2
+
+
+async def test_an_early_delivery_settles_the_look_at_once() -> None:
+    """It overtook the answer to its POST; the job is done before anybody asks, in no time."""
+    async with stage(sends_webhooks=DeliveryOptions(early=1.0)) as on:
+        job = await on.session.submit(prompt(), key="k")
+        at = asyncio.get_running_loop().time()
+        assert (await job).thumbnail_url
+        assert asyncio.get_running_loop().time() == at
+        assert sends(on.space, "status", "avatar") == 0
+        assert on.used == [True]
+
+
+async def test_an_early_failure_has_its_reason() -> None:
+    """It is paid, and known without a request."""
+    async with stage(sends_webhooks=DeliveryOptions(early=1.0)) as on:
+        job = await on.session.submit(prompt("[fail]"), key="k")
+        assert job.last.status is LookStatus.FAILED
+        assert job.last.error is not None
+        assert await intents(on.session) == {"k": IntentState.FAILED}
+
+
+# --- while the POST is in the air
+
+
+async def test_a_last_word_is_not_shut_out_by_an_earlier_one() -> None:
+    """Of a POST in the air only what settles the look is kept."""
+    space = Space(rng=Random(1))
+    async with stage(space) as on:
+        on.slow_down()
+        task = asyncio.create_task(on.session.submit(prompt(), key="k"))
+        await asyncio.sleep(6)
+        for status in (LookStatus.PENDING, LookStatus.PROCESSING, LookStatus.READY):
+            assert await on.deliver(on.hub.attempts[0], on.last, status)
+        job = await task
+        assert job.last.status is LookStatus.READY
+        assert (await job).thumbnail_url == PICTURE
+        assert on.used == [False, False, True]
+
+
+async def test_a_lost_answer_is_proved_by_what_came_before() -> None:
+    """The delivery was there already: the submission is accepted, and no unknown is reported."""
+    space = Space(rng=Random(1))
+    async with stage(space) as on:
+        on.slow_down()
+        on.space.faults.fail_next("create", Fault.DROP_AFTER)
+        task = asyncio.create_task(on.session.submit(prompt(), key="k"))
+        await asyncio.sleep(6)
+        await on.deliver(on.hub.attempts[0], on.last, LookStatus.READY)
+        job = await task
+        assert (job.ref, job.last.status) == (on.last, LookStatus.READY)
+        assert (await intent_of(on.session, "k")).evidence is Evidence.WEBHOOK
+        assert sends(on.space, "create") == 1
+
+
+# --- once it is accepted
+
+
+async def test_doubles_and_contradictions_change_nothing() -> None:
+    """They are counted, and the first word stands."""
+    async with stage() as on:
+        job = await on.session.submit(prompt(), key="k")
+        attempt = on.hub.attempts[0]
+        for status in (LookStatus.READY, LookStatus.READY, LookStatus.FAILED, LookStatus.PROCESSING):
+            assert await on.deliver(attempt, job.ref, status)
+        assert on.used == [True, False, False, False]
+        assert (await job).status is LookStatus.READY
+        assert await intents(on.session) == {"k": IntentState.READY}
+        assert sum(isinstance(event, LookSettled) for event in on.told) == 1
+
+
+async def test_doubles_at_the_same_moment_settle_once() -> None:
+    """Both were taken before either was worked on."""
+    async with stage() as on:
+        job = await on.session.submit(prompt(), key="k")
+        delivery = Delivery(job.look_id, LookStatus.READY, job.avatar_id, PICTURE)
+        taken = await asyncio.gather(*(on.hub(on.hub.attempts[0], delivery) for _ in range(5)))
+        await turns()
+        assert taken == [True] * 5
+        assert sorted(on.used) == [False] * 4 + [True]
+
+
+async def test_a_delivery_of_a_job_nobody_holds_is_written_down() -> None:
+    """And told to the hooks, with the metadata."""
+    async with stage() as on:
+        await on.session.submit(prompt(metadata={"who": "me"}), key="k")
+        await on.deliver(on.hub.attempts[0], on.last, LookStatus.READY)
+        assert await intents(on.session) == {"k": IntentState.READY}
+        (settled,) = [event for event in on.told if isinstance(event, LookSettled)]
+        assert (settled.key, settled.metadata) == ("k", {"who": "me"})
+        job = await on.session.submit(prompt(metadata={"who": "me"}), key="k")
+        assert (await job).thumbnail_url == PICTURE
+
+
+async def test_another_looks_delivery_is_not_believed() -> None:
+    """A good token speaks for its own look only."""
+    async with stage() as on:
+        other = made(on.space)
+        job = await on.session.submit(prompt(), key="k")
+        assert await on.deliver(on.hub.attempts[0], other, LookStatus.READY)
+        assert on.used == [False]
+        assert job.last.status is LookStatus.PENDING
+
+
+async def test_a_state_that_is_not_the_last_is_news_for_who_waits() -> None:
+    """With a picture or not, it does not end the wait."""
+    async with stage() as on:
+        job = await on.session.submit(prompt(), key="k")
+        await on.deliver(on.hub.attempts[0], job.ref, LookStatus.PROCESSING, thumbnail_url=PICTURE)
+        assert job.last.status is LookStatus.PROCESSING
+        assert not job.done
+
+
+async def test_a_missing_picture_is_asked_for() -> None:
+    """A delivery without one settles the look, and a request brings the rest."""
+    async with stage() as on:
+        job = await on.session.submit(prompt(), key="k")
+        on.space.settle(job, "ready", 1.0)
+        await on.deliver(on.hub.attempts[0], job.ref, LookStatus.READY, thumbnail_url=None)
+        assert await intents(on.session) == {"k": IntentState.READY}
+        assert (await job).thumbnail_url
+        assert (await intent_of(on.session, "k")).look.thumbnail_url  # type: ignore[union-attr]
+
+
+async def test_a_strangers_attempt_is_not_taken() -> None:
+    """So that the API's next try may reach the right process."""
+    async with stage() as on:
+        assert not await on.deliver("never-heard-of", LookRef("a", "b"), LookStatus.READY)
+        assert on.used == []
+
+
+# --- unknowns
+
+
+@pytest.mark.parametrize(
+    "status", [LookStatus.READY, LookStatus.FAILED, LookStatus.PENDING, LookStatus.PROCESSING]
+)
+@pytest.mark.parametrize("form", ["new", "old"])
+async def test_a_lost_edit_is_settled_by_its_token(form: str, status: LookStatus) -> None:
+    """In both payload forms, by any state: it names the look."""
+    async with stage() as on:
+        attempt = await on.lose(edit(made(on.space)), "k")
+        fields: dict[str, Any] = {"avatar_id": None} if form == "old" else {}
+        await on.deliver(attempt, on.last, status, **fields)
+        intent = await intent_of(on.session, "k")
+        assert (intent.ref, intent.evidence) == (on.last, Evidence.WEBHOOK)
+        assert intent.state.value == (status.value if status.settled else "accepted")
+        assert await on.session.unknowns() == []
+        assert [event.evidence for event in on.told if isinstance(event, LookAccepted)] == [Evidence.WEBHOOK]
+        assert len(on.space.ledger) == 1
+
+
+async def test_a_lost_create_is_settled_by_its_token() -> None:
+    """The newer form names the avatar."""
+    async with stage() as on:
+        attempt = await on.lose(prompt(), "k")
+        await on.deliver(attempt, on.last, LookStatus.READY)
+        assert (await intent_of(on.session, "k")).ref == on.last
+        assert sends(on.space, "list") == 0
+        job = await on.session.submit(prompt(), key="k")
+        assert (await job).thumbnail_url == PICTURE
+
+
+async def test_a_nameless_avatar_is_found_in_the_list() -> None:
+    """The older form does not name it; one request answers for all that wait."""
+    async with stage() as on:
+        attempts = [await on.lose(prompt(str(n)), str(n)) for n in range(3)]
+        refs = [charge.ref for charge in on.space.ledger]
+        for ref in refs:
+            on.space.settle(ref, "ready", 1.0)
+        for attempt, ref in zip(attempts, refs, strict=True):
+            await on.hub(attempt, Delivery(ref.look_id, LookStatus.READY, None, PICTURE))
+        await asyncio.sleep(30)
+        assert [(await intent_of(on.session, str(n))).ref for n in range(3)] == refs
+        assert set((await intents(on.session)).values()) == {IntentState.READY}
+        assert sends(on.space, "list") <= 2
+
+
+async def test_a_nameless_avatar_is_looked_for_again() -> None:
+    """A look that is not in the list yet may be there later; a failed request is no answer."""
+    async with stage() as on:
+        attempt = await on.lose(prompt(), "k")
+        on.space.faults.fail_next("list", Fault.status(400))
+        await on.hub(attempt, Delivery(on.last.look_id, LookStatus.READY, None, PICTURE))
+        await asyncio.sleep(30)
+        assert await intents(on.session) == {"k": IntentState.UNKNOWN}
+        on.space.settle(on.last, "ready", asyncio.get_running_loop().time())
+        await asyncio.sleep(120)
+        assert await intents(on.session) == {"k": IntentState.READY}
+
+
+async def test_looking_for_an_avatar_is_bounded() -> None:
+    """What never shows stays unknown, and the asking ends; another delivery starts it anew."""
+    async with stage() as on:
+        attempt = await on.lose(prompt(), "k")
+        delivery = Delivery(on.last.look_id, LookStatus.READY, None, PICTURE)
+        await on.hub(attempt, delivery)
+        await asyncio.sleep(3600)
+        asked = sends(on.space, "list")
+        assert 2 <= asked <= 6
+        await asyncio.sleep(3600)
+        assert sends(on.space, "list") == asked
+        assert await intents(on.session) == {"k": IntentState.UNKNOWN}
+        on.space.settle(on.last, "ready", asyncio.get_running_loop().time())
+        await on.hub(attempt, delivery)
+        await asyncio.sleep(10)
+        assert await intents(on.session) == {"k": IntentState.READY}
+
+
+@pytest.mark.parametrize("form", ["new", "old"])
+async def test_a_kept_delivery_proves_after_a_restart(form: str) -> None:
+    """It came while the POST was in the air, and then the process ended."""
+    store, space = MemoryStore(), Space(rng=Random(1))
+    hub = Hub()
+    space.hold(0.0)
+    session = HooxSession(
+        space.api_key, transport=InProcessTransport(space, latency=10.0), store=store, webhooks=hub
+    )
+    await session.__aenter__()
+    task = asyncio.create_task(session.submit(prompt(), key="k"))
+    await asyncio.sleep(6)
+    ref = space.ledger[0].ref
+    space.settle(ref, "ready", 1.0)
+    assert await hub(
+        hub.attempts[0],
+        Delivery(ref.look_id, LookStatus.READY, ref.avatar_id if form == "new" else None, PICTURE),
+    )
+    closing = asyncio.create_task(session.aclose())
+    await asyncio.sleep(0.1)
+    closing.cancel()
+    await asyncio.gather(task, closing, return_exceptions=True)
+    async with stage(space, store=store, hub=hub) as on:
+        await asyncio.sleep(10)
+        intent = await intent_of(on.session, "k")
+        assert (intent.state, intent.ref, intent.evidence) == (IntentState.READY, ref, Evidence.WEBHOOK)
+    assert len(space.ledger) == 1
+
+
+async def test_a_delivery_after_the_restart_proves_too() -> None:
+    """The token outlives the process."""
+    store, space, hub = MemoryStore(), Space(rng=Random(1)), Hub()
+    async with stage(space, store=store, hub=hub) as on:
+        attempt = await on.lose(prompt(), "k")
+    async with stage(space, store=store, hub=hub) as on:
+        await on.deliver(attempt, on.last, LookStatus.READY)
+        assert await intents(on.session) == {"k": IntentState.READY}
+
+
+async def test_a_claimed_look_is_nobody_elses() -> None:
+    """A delivery that names another request's look, or an edit's own source, proves nothing."""
+    async with stage() as on:
+        source = made(on.space)
+        job = await on.session.submit(edit(source, "first"), key="first")
+        attempt = await on.lose(edit(source, "second"), "second")
+        for ref in (job.ref, source):
+            await on.deliver(attempt, ref, LookStatus.READY)
+            assert (await intents(on.session))["second"] is IntentState.UNKNOWN
+        await on.deliver(attempt, on.last, LookStatus.READY)
+        assert (await intents(on.session))["second"] is IntentState.READY
+        assert on.used[-1]
+
+
+async def test_several_deliveries_of_an_unknown_at_once_are_worked_on_once() -> None:
+    """The first proves it, the last word settles it."""
+    async with stage() as on:
+        attempt = await on.lose(prompt(), "k")
+        look = on.last
+        deliveries = [
+            Delivery(look.look_id, LookStatus.PROCESSING, look.avatar_id),
+            Delivery(look.look_id, LookStatus.READY, look.avatar_id, PICTURE),
+        ]
+        assert all(await asyncio.gather(*(on.hub(attempt, delivery) for delivery in deliveries)))
+        await turns()
+        assert await intents(on.session) == {"k": IntentState.READY}
+
+
+# --- the edges
+
+
+async def test_a_store_that_fails_takes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The error goes to the hub, which asks the API to come again."""
+    async with stage() as on:
+        await on.session.submit(prompt(), key="k")
+
+        async def by_attempt(_: str) -> None:
+            raise StoreError("disk full")
+
+        monkeypatch.setattr(on.session._store, "by_attempt", by_attempt)
+        with pytest.raises(StoreError):
+            await on.hub(on.hub.attempts[0], Delivery("look", LookStatus.READY))
+
+
+async def test_a_receive_that_is_cancelled_loses_nothing() -> None:
+    """The hub gives up on one that takes too long; it comes again."""
+    async with stage() as on:
+        attempt = await on.lose(prompt(), "k")
+        receiver = on.session._ready().receiver
+        for _ in range(200):
+            await receiver._room.acquire()
+        delivery = Delivery(on.last.look_id, LookStatus.READY, on.last.avatar_id, PICTURE)
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(5):
+                await on.hub(attempt, delivery)
+        assert await intents(on.session) == {"k": IntentState.UNKNOWN}
+        for _ in range(200):
+            receiver._room.release()
+        assert await on.hub(attempt, delivery)
+        await turns()
+        assert await intents(on.session) == {"k": IntentState.READY}
+
+
+async def test_a_closed_session_takes_no_delivery() -> None:
+    """Its receiver is detached; one that was on its way is not acknowledged."""
+    hub = Hub()
+    async with stage(hub=hub) as on:
+        await on.session.submit(prompt(), key="k")
+        (receiver,) = hub.receivers
+        opened = on.session._ready()
+        opened.parts.tasks.closed = True
+        assert not await receiver(hub.attempts[0], Delivery("look", LookStatus.READY))
+        opened.parts.tasks.closed = False
+    assert hub.receivers == []
+
+
+async def test_a_requests_own_webhook_wins() -> None:
+    """Then nothing comes to us, and its look is asked for as if there were no hub."""
+    async with stage(sends_webhooks=DeliveryOptions()) as on:
+        job = await on.session.submit(prompt(webhook_url="https://me.example/hook"))
+        assert isinstance(await job, Look)
+        assert on.space.ledger[0].request["webhook_url"] == "https://me.example/hook"
+        assert on.used == []
+
+
+async def test_images_are_ready_at_once_and_so_is_their_job() -> None:
+    """Whatever comes first, the answer or the delivery."""
+    async with stage(sends_webhooks=DeliveryOptions()) as on:
+        job = await on.session.submit(ImageAvatar(["https://example.com/a.jpg"]))
+        assert (await job.wait(timeout=60)).status is LookStatus.READY

@@ -1,0 +1,601 @@
+"""The session's public door: every method, what it sends, and the rules of opening and closing."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import json
+import os
+import threading
+import warnings
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from decimal import Decimal
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import pytest
+from aioresponses import aioresponses
+from session_kit import made, on_space, others, prompt
+from yarl import URL
+
+from hoox_async import (
+    HooxSession,
+    ImageAvatar,
+    LookDetails,
+    LookEdit,
+    LookRef,
+    LookStatus,
+    PromptAvatar,
+    Timeouts,
+)
+from hoox_async._core.ledger import IntentState
+from hoox_async._store.memory import MemoryStore
+from hoox_async.errors import (
+    ConfigurationError,
+    GenerationFailed,
+    InvalidRequest,
+    NotSent,
+    OutcomeUnknown,
+    SessionClosed,
+    StoreError,
+    StoreLocked,
+    StoreMismatch,
+    UnexpectedResponse,
+)
+from hoox_async.events import Event, LookAccepted, LookSettled
+from hoox_async.sandbox import Fault, InProcessTransport, Sandbox, Space
+
+BASE = "https://hoox.example/v1"
+KEY = "hx_live_marked"
+REF = LookRef("avtr_1", "look_2")
+NEW = {"avatar_id": "avtr_1", "look_id": "look_2"}
+
+
+@asynccontextmanager
+async def session_on(**options: Any) -> AsyncIterator[HooxSession]:
+    options.setdefault("base_url", BASE)
+    async with HooxSession(KEY, **options) as session:
+        yield session
+
+
+def sent(mocked: aioresponses, method: str, path: str, **query: str) -> dict[str, Any]:
+    """The JSON of the last request to this path."""
+    *_, call = mocked.requests[method, URL(f"{BASE}/{path}").with_query(query or None)]
+    body: dict[str, Any] = call.kwargs.get("json") or {}
+    return body
+
+
+# --- what each method sends and gives (mocked answers)
+
+
+async def test_submit_and_its_spelled_out_forms(mocked_api: aioresponses) -> None:
+    """Each is one POST of the wire's own names, with the resolution always in it."""
+    calls: list[tuple[Callable[[HooxSession], Awaitable[Any]], str, dict[str, Any], str]] = [
+        (
+            lambda s: s.submit(PromptAvatar("a host", style="podcast")),
+            "avatar/create",
+            {"prompt": "a host", "style": "podcast", "format": "vertical", "resolution": "2K"},
+            "2",
+        ),
+        (
+            lambda s: s.create_avatar(
+                "a host", format="horizontal", resolution="4K", name="Alex", place="attic",
+                element_images=["https://m.example/logo.png"], webhook_url="https://me.example/h",
+                metadata={"mine": "never sent"}, extra={"seed": 7},
+            ),
+            "avatar/create",
+            {"prompt": "a host", "style": "iphone", "format": "horizontal", "resolution": "4K", "name": "Alex",
+             "place": "attic", "elementImages": ["https://m.example/logo.png"],
+             "webhook_url": "https://me.example/h", "seed": 7},
+            "4",
+        ),
+        (
+            lambda s: s.create_avatar_from_images(["https://m.example/a.jpg"], name="Alex", place="attic"),
+            "avatar/create",
+            {"imageUrls": ["https://m.example/a.jpg"], "name": "Alex", "place": "attic"},
+            "0",
+        ),
+        (
+            lambda s: s.edit_look(LookRef("avtr_1", "look_1"), "podcast scene", style="raw", upscale=True,
+                                  images=["https://m.example/b.jpg"], format="vertical", resolution="4K"),
+            "avatar/edit",
+            {"avatar_id": "avtr_1", "look_id": "look_1", "prompt": "podcast scene", "style": "raw",
+             "upscale": True, "images": ["https://m.example/b.jpg"], "format": "vertical", "resolution": "4K"},
+            "5.5",
+        ),
+    ]  # fmt: skip
+    for call, path, body, credits in calls:
+        mocked_api.post(f"{BASE}/{path}", status=201, payload=NEW)
+        async with session_on() as session:
+            job = await call(session)
+            assert (job.ref, job.credits) == (REF, Decimal(credits))
+        assert sent(mocked_api, "POST", path) == body
+    assert sum(len(requests) for requests in mocked_api.requests.values()) == len(calls)
+
+
+async def test_status(mocked_api: aioresponses) -> None:
+    """One request, by a ref, its text, or anything that has one."""
+    payload = {**NEW, "status": "completed", "result": {"thumbnail_url": "https://m.example/a.jpg"}}
+    for named in (REF, str(REF), LookDetails(REF)):
+        mocked_api.get(f"{BASE}/avatar/status?avatar_id=avtr_1&look_id=look_2", payload=payload)
+        async with session_on() as session:
+            look = await session.status(named)  # type: ignore[arg-type]
+        assert (look.ref, look.status, look.thumbnail_url) == (
+            REF,
+            LookStatus.READY,
+            "https://m.example/a.jpg",
+        )
+        assert look.raw == payload
+
+
+async def test_avatar_look_and_looks(mocked_api: aioresponses) -> None:
+    """The three reads that tell more, each by one request."""
+    look = {"id": "look_2", "name": "Alex 2", "status": "ready", "thumbnail": "https://m.example/a.jpg"}
+    mocked_api.get(f"{BASE}/avatar/avtr_1", payload={"id": "avtr_1", "name": "Alex", "looks": [look]})
+    mocked_api.get(f"{BASE}/avatar/avtr_1/look/look_2", payload={**look, "avatar_id": "avtr_1"})
+    mocked_api.get(
+        f"{BASE}/avatar/list?gender=female,male&onlyPublic=true&selfie=false",
+        payload=[{**look, "avatar_id": "avtr_1"}],
+    )
+    async with session_on() as session:
+        avatar = await session.avatar("avtr_1")
+        details = await session.look(REF)
+        looks = await session.looks(gender=["female", "male"], only_public=True, selfie=False, place=None)
+        with pytest.raises(InvalidRequest, match="color"):
+            await session.looks(color="red")
+    assert (avatar.name, [one.ref for one in avatar.looks]) == ("Alex", [REF])
+    assert (details.ref, details.status) == (REF, LookStatus.READY)
+    assert [one.ref for one in looks] == [REF]
+
+
+async def test_run(mocked_api: aioresponses) -> None:
+    """Submit, then wait: a look that is ready, or what became of it."""
+    status = f"{BASE}/avatar/status?avatar_id=avtr_1&look_id=look_2"
+    mocked_api.post(f"{BASE}/avatar/create", status=201, payload=NEW, repeat=True)
+    done = {**NEW, "status": "ready", "result": {"thumbnail_url": "https://m.example/a.jpg"}}
+    mocked_api.get(status, payload=done)
+    async with session_on(requests_per_minute=60_000) as session:
+        look = await session.run(PromptAvatar("x"), key="k", timeout=30)
+        assert look.status is LookStatus.READY
+    failed = {**NEW, "status": "error", "error": {"code": "GENERATION_FAILED", "message": "no face"}}
+    mocked_api.get(status, payload=failed)
+    async with session_on(requests_per_minute=60_000) as session:
+        with pytest.raises(GenerationFailed, match="no face"):
+            await session.run(PromptAvatar("x"))
+
+
+@pytest.mark.parametrize(
+    "named", [7, None, "no ref", "a:b:c", object(), PromptAvatar("x")], ids=lambda named: type(named).__name__
+)
+async def test_what_names_no_look_is_refused(named: Any) -> None:
+    """Before anything is sent."""
+    async with session_on() as session:
+        for call in (session.status, session.look, session.picture, session.wait):
+            with pytest.raises(InvalidRequest):
+                await call(named)
+        with pytest.raises(InvalidRequest):
+            session.job(named)
+
+
+@pytest.mark.parametrize("avatar_id", ["", "..", "a/b", "\n", 7, None])
+async def test_what_is_no_avatars_id_is_refused(avatar_id: Any) -> None:
+    """It could lead elsewhere on the host."""
+    async with session_on() as session:
+        with pytest.raises(InvalidRequest, match="avatar_id"):
+            await session.avatar(avatar_id)
+
+
+# --- on the sandbox
+
+
+async def test_from_a_prompt_to_a_picture(tmp_path: Path) -> None:
+    """The first screen of the README, over real sockets."""
+    told: list[Event] = []
+    async with Sandbox() as sandbox, sandbox.session(hooks=[told.append]) as session:
+        look = await session.run(PromptAvatar("Young entrepreneur, confident smile", name="Alex"))
+        job = await session.edit_look(look, "podcast scene", style="podcast", resolution="4K")
+        assert job.credits == 4
+        path = await session.download(await job, tmp_path / "podcast.jpg")
+        assert path.read_bytes()[:3] == b"\xff\xd8\xff"
+        assert sandbox.credits_spent == 6
+        assert [event.credits for event in told if isinstance(event, LookAccepted)] == [2, 4]
+        assert sum(isinstance(event, LookSettled) for event in told) == 2
+        assert not any(record.authorized for record in sandbox.requests if record.endpoint == "picture")
+
+
+async def test_pictures_of_whatever_names_a_look(tmp_path: Path) -> None:
+    """A Look needs no request, a job or a ref may; a folder gets a name of the look's own."""
+    async with Sandbox() as sandbox, sandbox.session() as session:
+        job = await session.create_avatar_from_images(["https://example.com/a.jpg"])
+        look = await job
+        asked = len(sandbox.requests)
+        picture = await session.picture(look)
+        assert (picture.content_type, len(sandbox.requests)) == ("image/jpeg", asked + 1)
+        for named in (job, look.ref, await session.look(look), await session.status(look)):
+            assert (await session.picture(named)).data == picture.data
+        path = await session.download(look, tmp_path)
+        assert path == tmp_path / f"{look.avatar_id}_{look.look_id}.jpg"
+        assert path.read_bytes() == picture.data
+        with pytest.raises(FileExistsError):
+            await session.download(look, path)
+        assert await session.download(look, path, overwrite=True) == path
+
+
+async def test_a_look_that_is_not_done_has_no_picture(tmp_path: Path) -> None:
+    """Said so, and nothing is made."""
+    async with Sandbox() as sandbox, sandbox.session() as session:
+        sandbox.hold()
+        job = await session.submit(prompt())
+        with pytest.raises(UnexpectedResponse, match="no picture"):
+            await session.picture(job)
+        with pytest.raises(UnexpectedResponse, match="no picture"):
+            await session.download(job, tmp_path / "new" / "a.jpg")
+        assert list(tmp_path.iterdir()) == []
+
+
+async def test_the_quota_as_the_session_sees_it() -> None:
+    """Of the right size, and less with each request."""
+    async with Sandbox(requests_per_minute=100) as sandbox, sandbox.session() as session:
+        assert (session.quota.limit, session.quota.remaining) == (100, 100)
+        await session.looks()
+        assert session.quota.remaining == 99
+        assert session.quota.resets_at > asyncio.get_running_loop().time()
+
+
+# --- jobs and unknowns
+
+
+@pytest.mark.virtual_time
+async def test_jobs_are_what_is_accepted_and_not_settled() -> None:
+    """Also after a restart, oldest first; and they can be awaited."""
+    store, space = MemoryStore(), Space(rng=Random(1))
+    async with on_space(space, store=store) as (session, _):
+        done = await session.submit(prompt("done"), key="done")
+        await done
+        for key in "abc":
+            await session.submit(prompt(key), key=key)
+        assert [job.key for job in await session.jobs()] == ["a", "b", "c"]
+    async with on_space(space, store=store) as (session, _):
+        jobs = await session.jobs()
+        assert [job.key for job in jobs] == ["a", "b", "c"]
+        assert {job.credits for job in jobs} == {Decimal(2)}
+        await asyncio.gather(*(job.wait() for job in jobs))
+        assert await session.jobs() == []
+
+
+async def lost(session: HooxSession, space: Space, request: Any, key: str) -> None:
+    space.faults.fail_next("edit" if isinstance(request, LookEdit) else "create", Fault.DROP_AFTER)
+    with pytest.raises(OutcomeUnknown):
+        await session.submit(request, key=key)
+
+
+@pytest.mark.virtual_time
+async def test_an_unknown_is_listed_and_settled_by_a_ref() -> None:
+    """With the looks that may be its own; then the same key is that job."""
+    async with on_space() as (session, space):
+        source = made(space)
+        await lost(session, space, LookEdit(source, "lost"), "k")
+        (unknown,) = await session.unknowns()
+        assert (unknown.key, unknown.request.KIND) == ("k", "edit")
+        assert unknown.sent_at is not None
+        assert space.ledger[0].ref in unknown.candidates
+        job = await session.resolve("k", space.ledger[0].ref)
+        assert job is not None
+        assert (await job).status is LookStatus.READY
+        assert await session.submit(LookEdit(source, "lost"), key="k") is job
+        assert await session.unknowns() == []
+        assert len(space.ledger) == 1
+
+
+@pytest.mark.virtual_time
+async def test_an_unknown_is_sent_again_or_dropped_by_the_users_word() -> None:
+    """A resend pays once more; a drop is never sent again."""
+    async with on_space() as (session, space):
+        for key in ("again", "drop"):
+            await lost(session, space, prompt(key), key)
+        job = await session.resolve("again", "resend")
+        assert job is not None
+        assert (await job).ref == space.ledger[2].ref
+        assert await session.resolve("drop", "drop") is None
+        with pytest.raises(OutcomeUnknown):
+            await session.submit(prompt("drop"), key="drop")
+        assert await session.unknowns() == []
+        assert len(space.ledger) == 3
+
+
+@pytest.mark.virtual_time
+async def test_only_an_unknown_can_be_resolved() -> None:
+    """And not with a look that is another's, or with a word that says nothing."""
+    async with on_space() as (session, space):
+        job = await session.submit(prompt(), key="accepted")
+        await lost(session, space, prompt("x"), "lost")
+        for key in ("accepted", "never heard of"):
+            with pytest.raises(InvalidRequest, match="key"):
+                await session.resolve(key, "drop")
+        with pytest.raises(InvalidRequest, match="accepted"):
+            await session.resolve("lost", job.ref)
+        for verdict in ("sometime", 7):
+            with pytest.raises(InvalidRequest):
+                await session.resolve("lost", verdict)  # type: ignore[arg-type]
+        assert [unknown.key for unknown in await session.unknowns()] == ["lost"]
+
+
+# --- opening
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"base_url": "http://app.hoox.video"}, "https"),
+        ({"requests_per_minute": 0}, "requests_per_minute"),
+        ({"hooks": [7]}, "hooks"),
+        ({"api_key": ""}, "HOOX_API_KEY"),
+    ],
+)
+def test_a_session_that_cannot_work_is_not_made(options: dict[str, Any], said: str) -> None:
+    """It needs no loop to say so."""
+    with pytest.raises(ConfigurationError, match=said):
+        HooxSession(**{"api_key": KEY, **options})
+
+
+def test_the_key_comes_from_the_environment_and_the_url_never(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A stray variable must not send the key to another host."""
+    monkeypatch.delenv("HOOX_API_KEY", raising=False)
+    with pytest.raises(ConfigurationError, match="HOOX_API_KEY"):
+        HooxSession()
+    monkeypatch.setenv("HOOX_API_KEY", KEY)
+    for name in ("HOOX_BASE_URL", "HOOX_API_URL", "HOOX_URL"):
+        monkeypatch.setenv(name, "https://evil.example")
+    session = HooxSession()
+    assert repr(session) == "<HooxSession https://app.hoox.video/api/public/v1 new>"
+    assert KEY not in repr(session)
+
+
+async def test_a_session_is_opened_once() -> None:
+    """Neither twice at the same time nor again after its end."""
+    session = HooxSession(KEY, base_url=BASE)
+    async with session:
+        with pytest.raises(SessionClosed, match="once"):
+            await session.__aenter__()
+        assert "open" in repr(session)
+    with pytest.raises(SessionClosed, match="closed"):
+        await session.__aenter__()
+
+
+async def test_an_opening_that_fails_leaves_nothing() -> None:
+    """A store that is open elsewhere, or another workspace's."""
+    before, store = others(), MemoryStore()
+    async with session_on(store=store):
+        with pytest.raises(StoreLocked):
+            await HooxSession(KEY, base_url=BASE, store=store).__aenter__()
+    with pytest.raises(StoreMismatch):
+        await HooxSession(KEY, base_url="https://elsewhere.example", store=store).__aenter__()
+    with pytest.raises(StoreMismatch):
+        await HooxSession("hx_another", base_url=BASE, store=store).__aenter__()
+    async with HooxSession("hx_another", base_url=BASE, store=store, new_key=True):
+        pass
+    assert others() == before
+
+
+async def test_a_store_that_fails_while_opening_leaves_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is closed again, and the session with it."""
+    store = MemoryStore()
+
+    async def recent_sends(_: Any) -> Any:
+        raise StoreError("disk full")
+
+    monkeypatch.setattr(store, "recent_sends", recent_sends)
+    session = HooxSession(KEY, base_url=BASE, store=store)
+    with pytest.raises(StoreError, match="disk full"):
+        await session.__aenter__()
+    monkeypatch.undo()
+    with pytest.raises(SessionClosed):
+        await session.status(REF)
+    async with session_on(store=store):
+        pass
+
+
+# --- closing
+
+CALLS: dict[str, Callable[[HooxSession], Awaitable[Any]]] = {
+    "submit": lambda s: s.submit(prompt()),
+    "run": lambda s: s.run(prompt()),
+    "create_avatar": lambda s: s.create_avatar("x"),
+    "create_avatar_from_images": lambda s: s.create_avatar_from_images(["https://m.example/a.jpg"]),
+    "edit_look": lambda s: s.edit_look(REF, "x"),
+    "status": lambda s: s.status(REF),
+    "wait": lambda s: s.wait(REF),
+    "jobs": lambda s: s.jobs(),
+    "unknowns": lambda s: s.unknowns(),
+    "resolve": lambda s: s.resolve("k", "drop"),
+    "avatar": lambda s: s.avatar("avtr_1"),
+    "look": lambda s: s.look(REF),
+    "looks": lambda s: s.looks(),
+    "picture": lambda s: s.picture(REF),
+    "download": lambda s: s.download(REF, "never-made.jpg"),
+}
+
+
+@pytest.mark.parametrize("name", CALLS)
+async def test_nothing_works_outside_of_the_session(name: str) -> None:
+    """Before it is opened, and after its end."""
+    session = HooxSession(KEY, base_url=BASE)
+    with pytest.raises(SessionClosed, match="async with"):
+        await CALLS[name](session)
+    async with session:
+        pass
+    with pytest.raises(SessionClosed, match="closed"):
+        await CALLS[name](session)
+
+
+async def test_what_needs_no_request_works_only_inside_too() -> None:
+    """The quota and a look's job."""
+    session = HooxSession(KEY, base_url=BASE)
+    for _ in range(2):
+        with pytest.raises(SessionClosed):
+            _ = session.quota
+        with pytest.raises(SessionClosed):
+            session.job(REF)
+        await session.aclose()
+    with pytest.raises(SessionClosed):
+        await session.__aenter__()
+
+
+@pytest.mark.parametrize("name", CALLS)
+async def test_nothing_works_on_another_loop(name: str) -> None:
+    """One session a loop: said clearly, instead of a future that belongs elsewhere."""
+    async with session_on() as session:
+        raised: list[BaseException] = []
+
+        async def call() -> None:
+            try:
+                await CALLS[name](session)
+            except ConfigurationError as error:
+                raised.append(error)
+
+        thread = threading.Thread(target=lambda: asyncio.run(call()))
+        thread.start()
+        await asyncio.to_thread(thread.join)
+        assert "another event loop" in str(raised[0])
+
+
+async def test_it_is_closed_on_its_own_loop() -> None:
+    """Elsewhere that is refused, and it stays open."""
+    async with session_on() as session:
+
+        def close() -> str:
+            with pytest.raises(ConfigurationError, match="another event loop"):
+                asyncio.run(session.aclose())
+            return "refused"
+
+        assert await asyncio.to_thread(close) == "refused"
+        assert session.quota.limit == 100
+
+
+async def test_closing_twice_is_closing_once() -> None:
+    """Also at the same time."""
+    session = HooxSession(KEY, base_url=BASE)
+    await session.__aenter__()
+    await asyncio.gather(session.aclose(), session.aclose())
+    await session.aclose()
+
+
+async def test_closing_ends_what_waits_and_leaves_no_task_and_no_socket() -> None:
+    """Jobs, reads in the air and at the gate; the server sees every connection end."""
+    before = others()
+    fds = Path("/proc/self/fd")
+    async with Sandbox() as sandbox:
+        sandbox.hold()
+        open_files = len(os.listdir(fds)) if fds.exists() else 0
+        async with sandbox.session(requests_per_minute=5) as session:
+            job = await session.submit(prompt())
+            sandbox.fail_next("avatar", Fault.HANG)
+            waits = [
+                asyncio.create_task(job.wait()),
+                asyncio.create_task(session.wait(job)),
+                asyncio.create_task(session.avatar(job.avatar_id)),
+                *(asyncio.create_task(session.status(job)) for _ in range(9)),
+            ]
+            await asyncio.sleep(0.1)
+        async with asyncio.timeout(2):
+            results = await asyncio.gather(*waits, return_exceptions=True)
+        assert {type(result) for result in results if isinstance(result, BaseException)} == {SessionClosed}
+        assert {type(result) for result in results[:3]} == {SessionClosed}
+        assert [name for name in others() if name.startswith("hoox-")] == []
+        if fds.exists():
+            for _ in range(100):
+                if len(os.listdir(fds)) <= open_files:
+                    break
+                await asyncio.sleep(0.01)
+            assert len(os.listdir(fds)) <= open_files
+    assert others() == before
+
+
+async def test_an_error_inside_comes_out_and_the_session_is_closed() -> None:
+    """async with hides nothing."""
+    before = others()
+    with pytest.raises(ZeroDivisionError):
+        async with session_on() as session:
+            raise ZeroDivisionError
+    assert "closed" in repr(session)
+    assert others() == before
+
+
+def test_a_session_that_nobody_closes_warns() -> None:
+    """As an open file does."""
+
+    async def forget() -> None:
+        space = Space(rng=Random(1))
+        session = HooxSession(space.api_key, transport=InProcessTransport(space))
+        await session.__aenter__()
+        parts = session._ready().parts
+        with pytest.warns(ResourceWarning, match="never closed"):
+            del session
+            gc.collect()
+        await parts.tasks.cancel()
+
+    asyncio.run(forget())
+
+
+def test_a_session_that_was_never_opened_does_not_warn() -> None:
+    """It owns nothing yet."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        HooxSession(KEY, base_url=BASE)
+        gc.collect()
+
+
+async def test_a_fixture_may_open_and_close_it_in_different_tasks() -> None:
+    """No task group and no cancel scope is held in between."""
+    session = HooxSession(KEY, base_url=BASE)
+    await asyncio.create_task(session.__aenter__())
+    await asyncio.create_task(session.aclose())
+
+
+# --- around
+
+
+async def test_a_server_that_is_not_there_is_not_sent_to() -> None:
+    """After a few tries, in seconds, and the session still works."""
+    async with Sandbox() as sandbox:
+        url = sandbox.base_url
+    timeouts = Timeouts(connect=0.2)
+    async with HooxSession(KEY, base_url=url, timeouts=timeouts) as session:
+        task = asyncio.create_task(session.submit(prompt(), key="k"))
+        await asyncio.sleep(0.1)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        assert session.quota.remaining == 100
+
+
+@pytest.mark.virtual_time
+async def test_the_quota_of_an_earlier_process_counts() -> None:
+    """A restart is no way around the limit."""
+    store, space = MemoryStore(), Space(rng=Random(1), requests_per_minute=None)
+    async with on_space(space, store=store, requests_per_minute=3) as (session, _):
+        for text in "abc":
+            await session.submit(prompt(text))
+    async with on_space(space, store=store, requests_per_minute=3) as (session, _):
+        assert session.quota.remaining == 0
+        with pytest.raises(NotSent):
+            await session.submit(prompt("d"), max_wait=5)
+        await session.submit(prompt("d"))
+        times = [record.at for record in space.requests]
+        assert times[3] - times[0] >= 60
+
+
+async def test_metadata_and_extra_go_where_they_belong(mocked_api: aioresponses) -> None:
+    """Metadata into store and job, never to the API; extra to the API."""
+    mocked_api.post(f"{BASE}/avatar/create", status=201, payload=NEW)
+    async with session_on() as session:
+        request = ImageAvatar(["https://m.example/a.jpg"], metadata={"order": "7"}, extra={"mood": "calm"})
+        job = await session.submit(request, key="k")
+        assert job.metadata == {"order": "7"}
+        stored = (await session._store.get(("k",)))["k"]
+        assert (stored.request, stored.state) == (request, IntentState.ACCEPTED)
+    body = sent(mocked_api, "POST", "avatar/create")
+    assert body["mood"] == "calm"
+    assert "order" not in json.dumps(body)

@@ -1,0 +1,71 @@
+"""The public door, type-checked from outside: ``typing/door.py`` under mypy and pyright, both strict."""
+
+from __future__ import annotations
+
+import ast
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import hoox_async
+
+DOOR = Path(__file__).parent / "typing" / "door.py"
+
+
+def _run(*command: str, folder: Path, seconds: float = 240.0) -> subprocess.CompletedProcess[str]:
+    environment = {**os.environ, "PYRIGHT_PYTHON_IGNORE_WARNINGS": "1"}
+    return subprocess.run(
+        [sys.executable, "-m", *command],
+        cwd=folder,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=seconds,
+        check=False,
+    )
+
+
+def test_mypy_accepts_the_door(pytestconfig: pytest.Config, tmp_path: Path) -> None:
+    """A user's program passes `mypy --strict`, and the mistakes in it are seen."""
+    cache = pytestconfig.cache.mkdir("typing-mypy") if pytestconfig.cache else tmp_path
+    done = _run("mypy", "--strict", "--config-file=", f"--cache-dir={cache}", str(DOOR), folder=tmp_path)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_pyright_accepts_the_door(tmp_path: Path) -> None:
+    """A user's program passes pyright in strict mode, and the mistakes in it are seen."""
+    probe = _run("pyright", "--version", folder=tmp_path)
+    if probe.returncode != 0:
+        pytest.skip(f"pyright needs node and its own package: {probe.stderr.strip()[-200:]}")
+    shutil.copy(DOOR, tmp_path)  # pyright takes relative paths only
+    settings = {
+        "include": [DOOR.name],
+        "typeCheckingMode": "strict",
+        "pythonVersion": "3.11",
+        "reportUnnecessaryTypeIgnoreComment": "error",
+    }
+    (tmp_path / "pyrightconfig.json").write_text(json.dumps(settings), encoding="utf-8")
+    done = _run("pyright", "--pythonpath", sys.executable, "--outputjson", folder=tmp_path)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert json.loads(done.stdout)["summary"]["filesAnalyzed"] == 1
+
+
+def test_the_typed_program_uses_every_name() -> None:
+    """No name of the door is left out of the check."""
+    tree = ast.parse(DOOR.read_text(encoding="utf-8"))
+    used = {
+        node.attr
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "hx"
+    }
+    assert set(hoox_async.__all__) - used == set()
+
+
+def test_the_package_says_that_it_is_typed() -> None:
+    """`py.typed` is shipped: without it a user's checker sees nothing."""
+    assert (Path(hoox_async.__file__).parent / "py.typed").is_file()

@@ -1,0 +1,248 @@
+"""The public door as a user's type checker sees it. Checked by ``tests/test_typing.py``, never run.
+
+The lines that end in ``type: ignore`` are mistakes that a type checker must see: where one is let
+through, its comment is unused, and that is an error.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator, Mapping
+from datetime import datetime
+from decimal import Decimal
+from pathlib import Path
+from typing import Any, Literal, assert_never, assert_type
+
+import hoox_async as hx
+from hoox_async.sandbox import Charge, Fault, Sandbox
+from hoox_async.testing import VirtualTimeLoop
+from hoox_async.webhooks import WebhookHub
+
+Charged = Literal["no", "maybe", "yes"]
+
+
+def requests() -> Iterator[hx.Request]:
+    """Requests take their enums as members and as plain text, and have a price."""
+    prompt = hx.PromptAvatar("Alex", style="iphone", format=hx.Format.VERTICAL, resolution="4K", name="Alex")
+    images = hx.ImageAvatar(["https://example.com/a.jpg"], place="studio")
+    edit = hx.LookEdit(
+        hx.LookRef("avtr_1", "look_1"),
+        "podcast scene",
+        style=hx.Style.PODCAST,
+        images=("https://example.com/logo.png",),
+        upscale=True,
+        webhook_url="https://example.com/hook",
+        metadata={"customer": "7"},
+        extra={"seed": 3},
+    )
+    assert_type(prompt.credits, Decimal)
+    assert_type(images.credits, Decimal)
+    assert_type(edit.credits, Decimal)
+    assert_type(prompt.style, hx.Style)
+    assert_type(prompt.resolution, hx.Resolution)
+    assert_type(edit.metadata, Mapping[str, str])
+    yield from (prompt, images, edit)
+    hx.PromptAvatar("Alex", colour="red")  # type: ignore[call-arg]
+    hx.LookEdit("key")  # type: ignore[call-arg]
+
+
+def values(look: hx.Look, details: hx.LookDetails, avatar: hx.Avatar, picture: hx.Picture) -> None:
+    """What comes back is made of values."""
+    assert_type(look.ref, hx.LookRef)
+    assert_type(look.status, hx.LookStatus)
+    assert_type(look.thumbnail_url, str | None)
+    assert_type(look.error, hx.LookFailure | None)
+    assert_type(hx.LookRef.parse("avtr_1:look_1"), hx.LookRef)
+    assert_type(details.status, hx.LookStatus | None)
+    assert_type(avatar.looks, tuple[hx.LookDetails, ...])
+    assert_type(picture.data, bytes)
+    look.status = hx.LookStatus.READY  # type: ignore[misc]
+
+
+async def calls(session: hx.HooxSession, ref: hx.LookRef) -> None:
+    """The session's methods, each with what it gives."""
+    edit = hx.LookEdit(ref, "podcast scene")
+    budget = hx.Budget(40, spent=Decimal("1.5"))
+    job = await session.submit(edit, key="alex-podcast", budget=budget, max_wait=5.0)
+    assert_type(job, hx.LookJob)
+    assert_type(await session.run(edit, key="k", timeout=60.0), hx.Look)
+    assert_type(await session.create_avatar("Alex", style="selfie", name="Alex"), hx.LookJob)
+    assert_type(await session.create_avatar_from_images(["https://example.com/a.jpg"]), hx.LookJob)
+    assert_type(await session.edit_look(job, "car", style=hx.Style.CAR, resolution="4K"), hx.LookJob)
+    assert_type(await session.status(job), hx.Look)
+    assert_type(await session.wait(ref, timeout=60.0), hx.Look)
+    assert_type(session.job(ref), hx.LookJob)
+    assert_type(await session.jobs(), list[hx.LookJob])
+    assert_type(await session.avatar("avtr_1"), hx.Avatar)
+    assert_type(await session.look(ref), hx.LookDetails)
+    assert_type(await session.looks(gender="female"), list[hx.LookDetails])
+    assert_type(session.quota, hx.QuotaSnapshot)
+    assert_type(session.quota.resets_at, float)
+    await session.submit("not a request")  # type: ignore[arg-type]
+    await session.edit_look(job, "car", colour="red")  # type: ignore[call-arg]
+
+
+async def unknowns(session: hx.HooxSession) -> None:
+    """What may have been paid is listed, and settled by the user's word."""
+    for unknown in await session.unknowns():
+        assert_type(unknown, hx.Unknown)
+        assert_type(unknown.key, str)
+        assert_type(unknown.sent_at, datetime | None)
+        for candidate in unknown.candidates:
+            await session.resolve(unknown.key, candidate)
+        await session.resolve(unknown.key, "resend")
+        await session.resolve(unknown.key, "drop")
+        await session.resolve(unknown.key, 3)  # type: ignore[arg-type]
+
+
+async def jobs(session: hx.HooxSession, job: hx.LookJob) -> None:
+    """A job is awaitable; a batch's outcome has what it came to."""
+    assert_type(await job, hx.Look)
+    assert_type(await job.wait(timeout=5), hx.Look)
+    assert_type(await job.status(), hx.Look)
+    assert_type(job.last, hx.Look)
+    assert_type(job.look_id, str)
+    async for look in job.updates():
+        assert_type(look, hx.Look)
+    assert_type(await session.download(await job, "podcast.jpg", overwrite=True), Path)
+    assert_type(await session.picture(job.last), hx.Picture)
+
+
+async def endless() -> AsyncIterator[hx.PromptAvatar]:
+    """Requests may come from anything that can be iterated over, asynchronously too."""
+    yield hx.PromptAvatar("Alex")
+
+
+async def batches(session: hx.HooxSession) -> None:
+    """The runner takes requests and keyed items, lazily, and gives outcomes."""
+    runner = hx.BatchRunner(
+        session,
+        max_in_flight=200,
+        max_credits=400,
+        max_failures=3,
+        look_timeout=600.0,
+        on_unknown="hold",
+        retry=[hx.OutcomeState.FAILED],
+        changed="keep",
+    )
+    estimate = await runner.estimate(requests())
+    assert_type(estimate, hx.Estimate)
+    assert_type(estimate.credits, Decimal)
+    async with runner.stream(endless()) as stream:
+        assert_type(stream, hx.OutcomeStream)
+        async for outcome in stream:
+            assert_type(outcome, hx.Outcome)
+            assert_type(outcome.state, hx.OutcomeState)
+            assert_type(outcome.look, hx.Look | None)
+            assert_type(outcome.credits, Decimal)
+            assert_type(outcome.evidence, hx.Evidence | None)
+            assert_type(outcome.unwrap(), hx.Look)
+            runner.stop()
+    report = await runner.run([hx.BatchItem("alex", hx.PromptAvatar("Alex")), hx.PromptAvatar("Kim")])
+    assert_type(report, hx.BatchReport)
+    assert_type(report.outcomes, tuple[hx.Outcome, ...])
+    assert_type(report.ready, tuple[hx.Outcome, ...])
+    await report.write_contact_sheet("sheet")
+    await report.to_jsonl(Path("out.jsonl"))
+    assert_type(await hx.BatchReport.open("campaign.db"), hx.BatchReport)
+    await runner.run([3])  # type: ignore[list-item]
+    hx.BatchRunner(session, on_unknown="panic")  # type: ignore[arg-type]
+
+
+def told(event: hx.Event) -> str:
+    """Events are made for ``match``, and the match is complete."""
+    match event:
+        case hx.RequestSent(endpoint=endpoint) | hx.Answered(endpoint=endpoint):
+            return endpoint
+        case hx.Retried(reason=reason) | hx.Paused(reason=reason) | hx.OutcomeLost(reason=reason):
+            return reason
+        case hx.LookAccepted(ref=ref):
+            return str(assert_type(ref, hx.LookRef))
+        case hx.LookSettled(look=look):
+            return look.status.value
+        case hx.DeliveryReceived(look_id=look_id):
+            return look_id
+        case _:
+            assert_never(event)
+
+
+def show(event: hx.Event) -> None:
+    """A hook takes one event and gives nothing."""
+    print(told(event))
+
+
+async def opened() -> None:
+    """A session's options; none is taken that does not exist."""
+    hook: hx.Hook = show
+    hub = WebhookHub("https://example.com/hooks", "a secret of a hub")
+    async with hx.HooxSession(
+        "hx_live_0",
+        base_url="https://example.com/api",
+        store="campaign.db",
+        requests_per_minute=60,
+        timeouts=hx.Timeouts(answer=60.0),
+        exclusive=True,
+        webhooks=hub,
+        hooks=[hook],
+        new_key=False,
+    ) as session:
+        assert_type(session, hx.HooxSession)
+    hx.HooxSession(base="https://example.com")  # type: ignore[call-arg]
+    hx.Timeouts(patience=3.0)  # type: ignore[call-arg]
+
+
+async def refused(session: hx.HooxSession, request: hx.PromptAvatar) -> str:
+    """What cost nothing says why, each in its own way."""
+    try:
+        return str((await session.run(request)).ref)
+    except (hx.ConfigurationError, hx.SessionClosed, hx.BudgetExceeded) as error:
+        return assert_type(error.charged, Charged)
+    except hx.InvalidRequest as error:
+        return f"{assert_type(error.field, str)} {error.expected}"
+    except hx.KeyConflict as error:
+        return assert_type(error.key, str)
+    except hx.NotSent as error:
+        return str(assert_type(error.retry_after, float | None))
+    except (hx.BadRequest, hx.Conflict, hx.NotFound, hx.PermissionDenied) as error:
+        return f"{assert_type(error.status, int)} {assert_type(error.code, str | None)}"
+    except (hx.AuthenticationError, hx.InsufficientCredits, hx.RateLimited) as error:
+        return assert_type(error.message, str)
+    except hx.ApiError as error:
+        return str(assert_type(error.details, tuple[Any, ...]))
+
+
+async def uncertain(session: hx.HooxSession, request: hx.PromptAvatar) -> str:
+    """What may have been paid, was paid, or was a read's own trouble."""
+    try:
+        return str((await session.run(request)).ref)
+    except hx.OutcomeUnknown as error:
+        return error.key or "unknown"
+    except hx.GenerationFailed as error:
+        return str(assert_type(error.look, hx.Look))
+    except hx.WaitTimeout as error:
+        return str(await assert_type(error.job, hx.LookJob))
+    except (hx.StoreLocked, hx.StoreMismatch, hx.StoreError) as error:
+        return str(assert_type(error.ref, hx.LookRef | None))
+    except (hx.ServerError, hx.UnexpectedResponse, hx.TransportError, hx.WebhookRejected) as error:
+        return error.charged
+    except hx.HooxError as error:
+        return error.charged
+
+
+async def around() -> None:
+    """The hub, the sandbox and the virtual loop."""
+    hub = WebhookHub("https://example.com/hooks")
+    assert_type(await hub.handle("token", b"{}"), int)
+    hub.aiohttp_routes()
+    async with Sandbox(speed=100, seed=1, credits=50, requests_per_minute=1000) as sandbox:
+        assert_type(sandbox.base_url, str)
+        assert_type(sandbox.api_key, str)
+        assert_type(sandbox.ledger, list[Charge])
+        assert_type(sandbox.credits_spent, Decimal)
+        sandbox.fail_next("edit", Fault.HANG)
+        sandbox.hold()
+        sandbox.settle("avtr_1:look_1", "ready")
+        async with sandbox.session(exclusive=True) as session:
+            assert_type(session, hx.HooxSession)
+    with Sandbox() as plain:
+        assert_type(plain, Sandbox)
+    VirtualTimeLoop().close()
