@@ -2,7 +2,8 @@
 
 Both are imported in fresh interpreters, in turn, many times; the medians' difference is what this
 library adds (its own modules, and the parts of its dependencies that only it asks for). Aimed at:
-25 ms at most.
+25 ms at most. All read compiled files, from a folder of the program's own, whatever the environment
+says of them: as after an installation.
 
     python benchmarks/imports.py
 """
@@ -10,8 +11,10 @@ library adds (its own modules, and the parts of its dependencies that only it as
 from __future__ import annotations
 
 import argparse
+import os
 import subprocess
 import sys
+import tempfile
 
 from _shared import median, progress, table
 
@@ -27,32 +30,41 @@ print((time.perf_counter() - wall) * 1e3, (time.process_time() - cpu) * 1e3)
 """
 
 
-def timed(modules: tuple[str, ...]) -> tuple[float, float]:
+def fresh(folder: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run a fresh interpreter that keeps its compiled files in the folder."""
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+    return subprocess.run(
+        [sys.executable, *arguments],
+        env=environment | {"PYTHONPYCACHEPREFIX": folder},
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+
+
+def timed(folder: str, modules: tuple[str, ...]) -> tuple[float, float]:
     """Import the modules in a fresh interpreter; its wall and CPU time in milliseconds."""
-    program = TIMED.format(modules=", ".join(modules))
-    done = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True)
-    wall, cpu = done.stdout.split()
+    wall, cpu = fresh(folder, "-c", TIMED.format(modules=", ".join(modules))).stdout.split()
     return float(wall), float(cpu)
 
 
-def slowest(count: int) -> list[tuple[str, float]]:
+def slowest(folder: str, count: int) -> list[tuple[str, float]]:
     """The modules that only this library brings, with their own time (ms), the slowest first."""
     program = f"import {', '.join(DEPENDENCIES)}, sys; sys.stderr.write('----\\n'); import {LIBRARY[0]}"
-    command = [sys.executable, "-X", "importtime", "-c", program]
-    done = subprocess.run(command, check=True, capture_output=True, text=True)
-    lines = done.stderr.partition("----\n")[2].splitlines()
+    printed = fresh(folder, "-X", "importtime", "-c", program).stderr
+    lines = printed.partition("----\n")[2].splitlines()
     fields = (line.removeprefix("import time:").split("|") for line in lines if line.count("|") == 2)
     own = [(name.strip(), int(itself) / 1e3) for itself, _, name in fields]
     return sorted(own, key=lambda module: -module[1])[:count]
 
 
-def measure(repeats: int) -> dict[tuple[str, ...], list[tuple[float, float]]]:
-    """Both imports, in turn, so many times; a first round warms the file cache and is not kept."""
+def measure(folder: str, repeats: int) -> dict[tuple[str, ...], list[tuple[float, float]]]:
+    """Both imports, in turn, so many times; a first round compiles and is not kept."""
     times: dict[tuple[str, ...], list[tuple[float, float]]] = {DEPENDENCIES: [], LIBRARY: []}
     for repeat in range(repeats + 1):
         progress(f"import {repeat} of {repeats}")
         for modules, kept in times.items():
-            once = timed(modules)
+            once = timed(folder, modules)
             if repeat:
                 kept.append(once)
     progress("")
@@ -72,15 +84,17 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=31, help="interpreters started for each")
     parser.add_argument("--slowest", type=int, default=0, metavar="N", help="also list the N slowest modules")
     options = parser.parse_args()
-    times = measure(options.repeats)
+    with tempfile.TemporaryDirectory() as folder:
+        times = measure(folder, options.repeats)
+        slow = slowest(folder, options.slowest)
     dependencies, library = (_figures(kept) for kept in times.values())
     added = [ours - theirs for ours, theirs in zip(library, dependencies, strict=True)]
     rows = [[", ".join(DEPENDENCIES), *dependencies], [LIBRARY[0], *library], ["difference", *added]]
     header = ["import", "ms, median", "CPU ms, median", "ms, least"]
     print(table(f"Imports in fresh interpreters, {options.repeats} of each", header, rows))
     print(f"\nhoox_async adds {added[0]:.1f} ms; aimed at: {AIM:g} ms at most")
-    if options.slowest:
-        print(table("What it brings, own time", ["module", "ms"], slowest(options.slowest)))
+    if slow:
+        print(table("What it brings, own time", ["module", "ms"], slow))
 
 
 if __name__ == "__main__":

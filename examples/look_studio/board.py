@@ -1,0 +1,187 @@
+"""Every card and each customer's budget. It hears the session's events, tells the pages and does no I/O."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import Any
+
+from hoox_async import (
+    Budget,
+    BudgetExceeded,
+    Event,
+    Look,
+    LookAccepted,
+    LookRef,
+    LookSettled,
+    LookStatus,
+    Outcome,
+    OutcomeLost,
+    OutcomeState,
+    Paused,
+)
+
+from .cards import Card, CardState, cards_of
+from .feed import Feed
+from .wishes import Order
+
+_STATES = {
+    OutcomeState.READY: CardState.READY,
+    OutcomeState.FAILED: CardState.FAILED,
+    OutcomeState.REJECTED: CardState.REFUSED,
+    OutcomeState.UNKNOWN: CardState.UNKNOWN,
+    OutcomeState.SKIPPED: CardState.UNKNOWN,  # an unknown that somebody chose to drop
+    OutcomeState.PENDING: CardState.MAKING,
+}
+
+
+class Board:
+    """What is on the pages. ``cap`` is each customer's number of credits."""
+
+    def __init__(self, cap: Decimal, feed: Feed) -> None:
+        self._cap = cap
+        self._feed = feed
+        self._orders: dict[tuple[str, str], list[Card]] = {}
+        self._by_key: dict[str, Card] = {}
+        self._by_id: dict[str, Card] = {}
+        self._budgets: dict[str, Budget] = {}
+
+    def budget(self, customer: str) -> Budget:
+        """The customer's credits."""
+        if customer not in self._budgets:
+            self._budgets[customer] = Budget(self._cap)
+        return self._budgets[customer]
+
+    def order(self, customer: str, token: str) -> list[Card] | None:
+        """The cards of an order, if it is known."""
+        return self._orders.get((customer, token))
+
+    def card(self, customer: str, card_id: str) -> Card | None:
+        """One card of this customer's."""
+        card = self._by_id.get(card_id)
+        return card if card is not None and card.order.customer == customer else None
+
+    def avatars(self, customer: str) -> dict[str, str]:
+        """The customer's avatars that are ready: names by ref."""
+        cards = (card for card in self._by_key.values() if card.order.customer == customer)
+        ready = (card for card in cards if card.wish.kind != "edit" and card.state is CardState.READY)
+        return {str(card.ref): card.wish.name for card in ready}
+
+    def state(self, customer: str) -> dict[str, Any]:
+        """All that a page of this customer needs."""
+        cards = [card.shown() for card in self._by_key.values() if card.order.customer == customer]
+        return {"customer": customer, "cards": cards, "credits": self._credits(customer)}
+
+    def _credits(self, customer: str) -> dict[str, str]:
+        budget = self.budget(customer)
+        return {"left": str(budget.left), "cap": str(budget.max_credits)}
+
+    # --- orders
+
+    def place(self, order: Order) -> list[Card]:
+        """Put an order on the board, its credits set aside: all of it or nothing. Raises `BudgetExceeded`.
+
+        ``session.submit(…, budget=…)`` would do the same for one look at a time: then half an order would
+        be made. A free look always fits.
+        """
+        cards = cards_of(order)
+        budget, cost = self.budget(order.customer), sum((card.credits for card in cards), Decimal(0))
+        if not budget.allows(cost):
+            raise BudgetExceeded(
+                f"This costs {cost} credits and {budget.left} of {budget.max_credits} are left. "
+                "Nothing was started."
+            )
+        for card in cards:
+            self.reserve(card)
+        self.add(order, cards)
+        for card in cards:
+            self._tell(card)
+        return cards
+
+    def add(self, order: Order, cards: list[Card]) -> None:
+        """Remember the cards of an order."""
+        self._orders[order.customer, order.token] = cards
+        for card in cards:
+            self._by_key[card.key] = self._by_id[card.id] = card
+
+    def take_back(self, order: Order) -> None:
+        """Forget an order that could not be written down."""
+        for card in self._orders.pop((order.customer, order.token)):
+            self._release(card, spent=False)
+            del self._by_key[card.key], self._by_id[card.id]
+        self._feed.tell(order.customer, "state", self.state(order.customer))
+
+    def reserve(self, card: Card) -> None:
+        """Set the card's credits aside. Raises `BudgetExceeded`."""
+        self.budget(card.order.customer).reserve(card.credits)
+        card.reserved = True
+
+    def _release(self, card: Card, *, spent: bool) -> None:
+        if card.reserved:
+            card.reserved = False
+            self.budget(card.order.customer).release(card.credits, spent=spent)
+
+    # --- what happens to a card
+
+    def recall(self, card: Card, outcome: Outcome) -> None:
+        """Take up a card as the session's store knows it from an earlier run."""
+        self.budget(card.order.customer).count(outcome.credits + outcome.at_risk)
+        card.state = _STATES.get(outcome.state, CardState.WAITING)
+        card.ref, card.look = outcome.ref, outcome.look
+        if outcome.state is OutcomeState.FAILED and outcome.look is not None:
+            card.reason = reason_of(outcome.look)
+        elif outcome.error is not None:
+            card.reason = str(outcome.error)
+        if outcome.submitted_at and outcome.settled_at:
+            card.seconds = (outcome.settled_at - outcome.submitted_at).total_seconds()
+
+    def hear(self, event: Event) -> None:
+        """The session's hook: the moment something happens, every page of the customer shows it."""
+        match event:
+            case LookAccepted(key=key, ref=ref) if key in self._by_key:
+                self.accepted(self._by_key[key], ref)
+            case LookSettled(look=look, key=str(key), seconds=seconds) if key in self._by_key:
+                self.settled(self._by_key[key], look, seconds)
+            case OutcomeLost(key=key, reason=reason) if key in self._by_key:
+                self.ended(self._by_key[key], CardState.UNKNOWN, reason, spent=True)
+            case Paused(seconds=seconds):
+                self._feed.tell_all("paused", {"seconds": round(seconds)})
+
+    def accepted(self, card: Card, ref: LookRef) -> None:
+        """It is paid for and being made."""
+        self._release(card, spent=True)
+        if card.ref != ref:
+            card.ref, card.state, card.reason = ref, CardState.MAKING, None
+            self._tell(card)
+
+    def settled(self, card: Card, look: Look, seconds: float | None = None) -> None:
+        """It is ready or failed. Said again, it adds what was missing."""
+        if card.look == look:
+            return
+        card.look, card.seconds = look, seconds or card.seconds
+        if look.status is LookStatus.READY:
+            card.state = CardState.READY
+        elif look.status is LookStatus.FAILED:
+            card.state, card.reason = CardState.FAILED, reason_of(look)
+        self._tell(card)
+
+    def ended(self, card: Card, state: CardState, reason: str, *, spent: bool) -> None:
+        """It was not accepted, or that is not known."""
+        self._release(card, spent=spent)
+        card.state, card.reason = state, reason
+        self._tell(card)
+
+    def waits(self, card: Card) -> None:
+        """It is tried once more. Raises `BudgetExceeded`."""
+        self.reserve(card)
+        card.state, card.reason = CardState.WAITING, None
+        self._tell(card)
+
+    def _tell(self, card: Card) -> None:
+        customer = card.order.customer
+        self._feed.tell(customer, "card", card.shown())
+        self._feed.tell(customer, "credits", self._credits(customer))
+
+
+def reason_of(look: Look) -> str:
+    """Why a look could not be made, for people."""
+    return look.error.message if look.error else "The API gave no reason."

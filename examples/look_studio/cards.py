@@ -1,0 +1,80 @@
+"""One look on the page."""
+
+from __future__ import annotations
+
+import hashlib
+from decimal import Decimal
+from enum import StrEnum
+from typing import Any
+
+import attrs
+
+from hoox_async import Look, LookRef, Request
+
+from .wishes import Order, Wish
+
+
+class CardState(StrEnum):
+    """How far a look is. FAILED was paid, UNKNOWN may have been; REFUSED and UNSENT cost nothing."""
+
+    WAITING = "waiting"
+    MAKING = "making"
+    READY = "ready"
+    FAILED = "failed"
+    REFUSED = "refused"
+    UNSENT = "unsent"
+    UNKNOWN = "unknown"
+
+
+@attrs.define(eq=False)
+class Card:
+    """A wish of an order and what has become of it. ``reserved``: its credits are set aside in the budget."""
+
+    order: Order
+    key: str
+    wish: Wish
+    request: Request
+    state: CardState = CardState.WAITING
+    reason: str | None = None
+    ref: LookRef | None = None
+    look: Look | None = None
+    seconds: float | None = None
+    reserved: bool = False
+
+    @property
+    def id(self) -> str:
+        """Names the card in URLs. Made from its key, so it is the same after a restart."""
+        return hashlib.sha256(self.key.encode()).hexdigest()[:20]
+
+    @property
+    def credits(self) -> Decimal:
+        """What it costs."""
+        return self.request.credits
+
+    def shown(self) -> dict[str, Any]:
+        """The card as the page gets it."""
+        wish = self.wish
+        return {
+            "id": self.id,
+            "order": self.order.token,
+            "at": self.order.at.isoformat(),
+            "kind": wish.kind,
+            "name": wish.name,
+            "prompt": wish.prompt,
+            "style": wish.style,
+            "format": wish.format,
+            "resolution": wish.resolution,
+            "credits": str(self.credits),
+            "state": self.state.value,
+            "reason": self.reason,
+            "ref": str(self.ref) if self.ref else None,
+            "seconds": self.seconds,
+        }
+
+
+def cards_of(order: Order) -> list[Card]:
+    """The cards of an order. Raises `InvalidRequest` for a wish that can't be."""
+    return [
+        Card(order, order.key(index), wish, wish.request(order.customer))
+        for index, wish in enumerate(order.wishes)
+    ]

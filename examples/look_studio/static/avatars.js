@@ -1,0 +1,86 @@
+// The avatars to choose from: the customer's own, then the public catalogue.
+
+import { $, make, sign } from "./dom.js";
+
+const WORDS = { waiting: "waiting", making: "in the making", failed: "could not be made", refused: "refused", unsent: "not sent", unknown: "may have been charged" };
+const TICK = "M5 13l5 5L19 7";
+
+export class Avatars {
+  /** `changed` is called when another choice was made. */
+  constructor(changed) {
+    this.changed = changed;
+    this.own = new Map(); // card id → tile
+    this.chosen = new Set(); // refs
+    this.wanted = new Set(); // ids of cards to choose once they are ready
+  }
+
+  clear() {
+    for (const tile of this.own.values()) tile.remove();
+    this.own.clear();
+    this.chosen.clear();
+    this.wanted.clear();
+    for (const box of $("faces").querySelectorAll("input")) box.checked = false;
+    this.changed();
+  }
+
+  /** The refs of the chosen ones. */
+  get refs() {
+    return [...this.chosen];
+  }
+
+  /** Show a card of a new avatar, new or changed. */
+  show(card) {
+    const known = this.own.get(card.id);
+    if (known?.dataset.state === card.state) return;
+    const tile = this.tile(card.name, card.state === "ready" ? card : null, card.id);
+    tile.dataset.state = card.state;
+    if (card.state !== "ready") unfinished(tile, card);
+    if (known) known.replaceWith(tile);
+    else $("new").after(tile);
+    this.own.set(card.id, tile);
+    if (card.state === "ready" && this.wanted.delete(card.id)) check(tile);
+  }
+
+  /** Choose an avatar, as soon as it is ready. */
+  want(id) {
+    const tile = this.own.get(id);
+    if (tile?.dataset.state === "ready") check(tile);
+    else this.wanted.add(id);
+  }
+
+  /** Show the public catalogue; open while there is nothing else to choose. */
+  showFaces(faces) {
+    $("faces").replaceChildren(...faces.map((face) => this.tile(face.name, face, face.id)));
+    $("catalogue").hidden = faces.length === 0;
+    $("catalogue").open = this.own.size === 0;
+  }
+
+  tile(name, source, id) {
+    const box = make("input", { type: "checkbox", name: "avatar", value: source?.ref ?? "", disabled: !source, "aria-label": name });
+    box.checked = Boolean(source) && this.chosen.has(source.ref);
+    box.addEventListener("change", () => this.choose(box.value, box.checked));
+    const face = make("span", { class: "face" });
+    if (source) face.append(make("img", { src: `/pictures/${encodeURIComponent(id)}`, alt: "", loading: "lazy" }));
+    face.append(make("span", { class: "tick", "aria-hidden": "true" }, sign(TICK)));
+    return make("label", { class: "tile", title: name }, box, face, make("span", { class: "name" }, name));
+  }
+
+  choose(ref, wanted) {
+    if (wanted) this.chosen.add(ref);
+    else this.chosen.delete(ref);
+    this.changed();
+  }
+}
+
+function check(tile) {
+  const box = tile.querySelector("input");
+  if (!box.checked) box.click();
+}
+
+function unfinished(tile, card) {
+  const under = card.state === "waiting" || card.state === "making";
+  const face = tile.querySelector(".face");
+  face.prepend(under ? make("span", { class: "spin", "aria-hidden": "true" }) : make("span", { class: "why" }, WORDS[card.state]));
+  tile.querySelector("input").setAttribute("aria-label", `${card.name}, ${WORDS[card.state]}`);
+  tile.title = [card.name, WORDS[card.state], card.reason].filter(Boolean).join(": ");
+}

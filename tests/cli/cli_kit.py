@@ -1,0 +1,77 @@
+"""Runs the real commands in this process, against a sandbox in a thread of its own."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+
+from hoox_async._cli import run
+from hoox_async.sandbox import Sandbox
+
+CAMPAIGN = """\
+[[avatars]]
+key = "alex"
+prompt = "Young entrepreneur, confident smile"
+
+[[avatars]]
+key = "noor"
+image_urls = ["https://images.test/noor.jpg"]
+
+[[scenes]]
+key = "podcast"
+prompt = "Podcast studio, warm light"
+style = "podcast"
+
+[[scenes]]
+key = "stage"
+prompt = "On a small stage, blue light"
+
+[matrix]
+"""
+
+
+class Done(NamedTuple):
+    """How a command ended and what it wrote."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def records(self) -> list[dict[str, Any]]:
+        """The lines of JSON on stdout: every line has to be one."""
+        return [json.loads(line) for line in self.out.splitlines()]
+
+    def of(self, event: str) -> list[dict[str, Any]]:
+        """The records of one kind."""
+        return [record for record in self.records if record["event"] == event]
+
+
+class Cli:
+    """The command line on a sandbox: its key in the environment, its base URL as an option."""
+
+    def __init__(self, sandbox: Sandbox, capsys: pytest.CaptureFixture[str]) -> None:
+        self.sandbox = sandbox
+        self._capsys = capsys
+
+    def __call__(self, *argv: str | Path) -> Done:
+        """Run one command that talks to the API."""
+        return self.bare(*argv, "--base-url", self.sandbox.base_url, "--rpm", "6000")
+
+    def bare(self, *argv: str | Path) -> Done:
+        """Run one command as it is typed."""
+        self._capsys.readouterr()
+        code = run([str(word) for word in argv])
+        out, err = self._capsys.readouterr()
+        assert "Traceback" not in out + err
+        return Done(int(code), out, err)
+
+
+def campaign(folder: Path, text: str = CAMPAIGN, name: str = "campaign.toml") -> Path:
+    """Write a campaign file: by default two avatars in two scenes, six items for 10 credits."""
+    file = folder / name
+    file.write_text(text, encoding="utf-8")
+    return file

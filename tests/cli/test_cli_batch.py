@@ -1,0 +1,295 @@
+"""`batch`: plan, consent, run, pictures, resume."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from cli_kit import CAMPAIGN, Cli, campaign
+from hoox_async.sandbox import Fault, Sandbox
+
+ITEMS = {"alex", "noor", "alex/podcast", "noor/podcast", "alex/stage", "noor/stage"}
+
+
+def _pictures(folder: Path) -> set[str]:
+    return {str(file.relative_to(folder)) for file in folder.rglob("*.jpg")}
+
+
+def test_all_ready(cli: Cli, tmp_path: Path) -> None:
+    """A campaign is made as a whole: code 0, each look paid once, the store beside the file."""
+    file = campaign(tmp_path)
+    done = cli("batch", file, "--yes")
+    assert done.code == 0
+    assert "6 of 6 looks ready" in done.out
+    assert "10 credits spent" in done.out
+    assert (len(cli.sandbox.ledger), cli.sandbox.credits_spent) == (6, 10)
+    assert (tmp_path / "campaign.toml.hoox.db").is_file()
+
+
+def test_running_again_pays_nothing(cli: Cli, tmp_path: Path) -> None:
+    """A second run of the same file sends nothing, needs no consent, and is code 0 again."""
+    file = campaign(tmp_path)
+    cli("batch", file, "--yes")
+    done = cli("batch", file)
+    assert (done.code, len(cli.sandbox.ledger)) == (0, 6)
+    assert "to send      nothing" in done.err
+
+
+def test_json_lines(cli: Cli, tmp_path: Path) -> None:
+    """With `--json` stdout is lines of JSON only: the plan, each outcome, the summary; people read stderr."""
+    done = cli("batch", campaign(tmp_path), "--yes", "--json")
+    [plan], [summary] = done.of("plan"), done.of("summary")
+    assert (plan["to_send"], plan["credits"], plan["by_kind"]) == (
+        6, "10", {"prompt": 1, "images": 1, "edit": 4},
+    )  # fmt: skip
+    assert {record["key"] for record in done.of("outcome")} == ITEMS
+    assert all(record["state"] == "ready" and record["ref"] for record in done.of("outcome"))
+    assert (summary["counts"]["ready"], summary["credits"], summary["exit"]) == (6, "10", 0)
+    assert "6 of 6 looks ready" in done.err
+
+
+def test_a_dry_run_sends_nothing(cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`--dry-run` shows counts, credits and time; it needs no key, asks nobody and leaves no file."""
+    monkeypatch.delenv("HOOX_API_KEY")
+    done = cli("batch", campaign(tmp_path), "--dry-run")
+    assert done.code == 0
+    assert "1 avatar from a prompt, 1 avatar from images, 4 edits" in done.out
+    assert "credits      10" in done.out
+    assert "takes        about" in done.out
+    assert cli.sandbox.requests == []
+    assert [file.name for file in tmp_path.iterdir()] == ["campaign.toml"]
+
+
+def test_without_consent_nothing_is_sent(cli: Cli, tmp_path: Path) -> None:
+    """Where nobody can be asked, `--yes` or `--max-credits` is needed: else code 2, and nothing is sent."""
+    done = cli("batch", campaign(tmp_path))
+    assert done.code == 2
+    assert "--yes or --max-credits" in done.err
+    assert cli.sandbox.requests == []
+
+
+def test_a_first_run_without_a_key(cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without a key a run is code 3 before anything else."""
+    monkeypatch.delenv("HOOX_API_KEY")
+    assert cli("batch", campaign(tmp_path), "--yes").code == 3
+
+
+@pytest.mark.parametrize(("answer", "code", "sent"), [("y", 0, 6), ("", 4, 0), ("no", 4, 0)])
+def test_the_question(
+    cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, answer: str, code: int, sent: int
+) -> None:
+    """On a terminal the cost is shown and asked for; only yes is yes."""
+    asked: list[str] = []
+    monkeypatch.setattr("hoox_async._cli.terminal.Terminal.can_ask", True)
+    monkeypatch.setattr("hoox_async._cli.terminal.Terminal.ask", lambda _, text: asked.append(text) or answer)
+    done = cli("batch", campaign(tmp_path))
+    assert (done.code, len(cli.sandbox.ledger)) == (code, sent)
+    assert asked == ["Spend 10 credits? [y/N]"]
+
+
+def test_all_faults_at_once(cli: Cli, tmp_path: Path) -> None:
+    """Every fault of a file is told with line, field, value and what is expected: code 2, nothing sent."""
+    wrong = CAMPAIGN.replace('style = "podcast"', 'style = "podcst"').replace('"https://images', '"images')
+    done = cli("batch", campaign(tmp_path, wrong), "--yes", "--json")
+    assert done.code == 2
+    assert "campaign.toml: 2 faults" in done.err
+    assert "line 7: avatars[2].image_urls" in done.err
+    assert [fault["line"] for fault in done.of("fault")] == [7, 12]
+    assert "did you mean 'podcast'?" in done.of("fault")[1]["expected"]
+    assert cli.sandbox.requests == []
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("--only", "nobody/*"),
+        ("--limit", "0"),
+        ("--out", "pictures", "--names", "{nobody}"),
+        ("--out", "pictures", "--names", "{avatar}"),
+        ("--max-credits", "-1"),
+        ("--max-failures", "0"),
+        ("--dry-run", "--rehearse"),
+        ("--rehearse", "--speed", "0"),
+        ("--look-timeout", "0"),
+    ],
+)
+def test_bad_options(cli: Cli, tmp_path: Path, words: tuple[str, ...]) -> None:
+    """An option that makes no sense for this campaign is code 2 before anything is sent."""
+    assert cli("batch", campaign(tmp_path), "--yes", *words).code == 2
+    assert cli.sandbox.requests == []
+
+
+def test_a_part_of_it(cli: Cli, tmp_path: Path) -> None:
+    """`--only` and `--limit` take a part with what it is made from; the rest comes later."""
+    file = campaign(tmp_path)
+    cli("batch", file, "--yes", "--only", "alex/*", "--limit", "1")
+    assert [charge.request["endpoint"] for charge in cli.sandbox.ledger] == ["create", "edit"]
+    assert cli("batch", file, "--yes").code == 0
+    assert len(cli.sandbox.ledger) == 6
+
+
+def test_the_cap_counts_all_runs(cli: Cli, tmp_path: Path) -> None:
+    """`--max-credits` is never passed over all runs of the store, also by runs of other parts of it."""
+    file = campaign(tmp_path)
+    assert cli("batch", file, "--max-credits", "4", "--only", "alex*").code == 4
+    assert cli.sandbox.credits_spent == 4
+    done = cli("batch", file, "--max-credits", "7", "--only", "noor*")
+    assert (done.code, cli.sandbox.credits_spent) == (4, 6)
+    assert "the cap is too low for all of them" in done.err
+    assert "Go on with a higher --max-credits" in done.err
+    assert cli("batch", file, "--max-credits", "10").code == 0
+    assert cli.sandbox.credits_spent == 10
+
+
+def test_failed_looks_are_code_1_and_can_be_retried(cli: Cli, tmp_path: Path) -> None:
+    """A failed look stands, with its reason; what trying again costs is shown, and `--retry` pays it."""
+    file = campaign(tmp_path)
+    cli.sandbox.hold()
+    cli("batch", file, "--yes", "--only", "noor/*", "--look-timeout", "0.2")
+    for charge in cli.sandbox.ledger[1:]:
+        cli.sandbox.settle(charge.ref, "failed")
+    done = cli("batch", file, "--yes", "--only", "noor/*")
+    assert done.code == 1
+    assert "2 failed: paid for, and could not be made" in done.out
+    assert "failed: noor/podcast, noor/stage: Edit failed" in done.out
+    cli.sandbox.release()
+    again = cli("batch", file, "--only", "noor/*", "--dry-run")
+    assert "--retry failed would pay for the failed ones anew: 4 credits" in again.out
+    assert cli("batch", file, "--yes", "--only", "noor/*", "--retry", "failed").code == 0
+    assert cli.sandbox.credits_spent == 8
+
+
+def test_a_look_that_takes_long_is_code_4_and_resumed(cli: Cli, tmp_path: Path) -> None:
+    """What is not done within `--look-timeout` is left for later: code 4, and the printed command goes on."""
+    file = campaign(tmp_path)
+    cli.sandbox.hold()
+    words = ("batch", file, "--yes", "--only", "noor/stage", "--look-timeout", "0.2")
+    done = cli(*words)
+    assert done.code == 4
+    assert "1 pending: paid for, and not done yet" in done.out
+    assert f"hoox-async batch {file} --only noor/stage --look-timeout 0.2 --yes" in done.err
+    cli.sandbox.release()
+    assert cli("batch", file, "--yes", "--only", "noor/stage").code == 0
+    assert len(cli.sandbox.ledger) == 2
+
+
+def test_max_failures_stops(cli: Cli, tmp_path: Path) -> None:
+    """After `--max-failures` nothing more is sent, and what was left is left for the next run."""
+    scenes = "".join(f'[[scenes]]\nkey = "s{n}"\nprompt = "[fail] {n}"\n' for n in range(80))
+    avatar = '[[avatars]]\nkey = "noor"\nimage_urls = ["https://images.test/noor.jpg"]\n'
+    file = campaign(tmp_path, f"{avatar}{scenes}[matrix]\n")
+    done = cli("batch", file, "--yes", "--max-failures", "1", "--json")
+    assert done.code == 4
+    assert 1 <= len(cli.sandbox.ledger) < 81
+    assert done.of("summary")[0]["counts"]["unsent"] == 81 - len(cli.sandbox.ledger)
+
+
+def test_changed_content(cli: Cli, tmp_path: Path) -> None:
+    """A key with other content is refused, kept or paid anew, as `--changed` says; its cost is shown."""
+    file = campaign(tmp_path)
+    cli("batch", file, "--yes")
+    campaign(tmp_path, CAMPAIGN.replace("blue light", "red light"))
+    refused = cli("batch", file, "--yes")
+    assert refused.code == 1
+    assert "changed      2: alex/stage, noor/stage" in refused.err
+    assert "--changed redo costs 4 credits, --changed keep nothing" in refused.err
+    assert "rejected: alex/stage, noor/stage" in refused.out
+    assert cli("batch", file, "--yes", "--changed", "keep").code == 0
+    assert cli.sandbox.credits_spent == 10
+    redone = cli("batch", file, "--yes", "--changed", "redo")
+    assert (redone.code, cli.sandbox.credits_spent) == (0, 14)
+    assert "they are paid for anew: 4 credits" in redone.err
+
+
+def test_pictures(cli: Cli, tmp_path: Path) -> None:
+    """`--out` saves each picture under its name; a later run saves those that are missing, and no other."""
+    file, out = campaign(tmp_path), tmp_path / "pictures"
+    cli("batch", file, "--yes", "--only", "alex/*")
+    done = cli("batch", file, "--yes", "--out", out, "--names", "{scene}/{avatar}-{n:02}", "--json")
+    names = {f"{scene}/{who}-01.jpg" for scene in ("avatar", "podcast", "stage") for who in ("alex", "noor")}
+    assert _pictures(out) == names
+    assert {record["key"] for record in done.of("picture")} == ITEMS
+    (out / "stage" / "noor-01.jpg").unlink()
+    again = cli("batch", file, "--out", out, "--names", "{scene}/{avatar}-{n:02}", "--json")
+    assert [record["key"] for record in again.of("picture")] == ["noor/stage"]
+    assert again.of("summary")[0]["pictures"] == 6
+    assert not (out / ".incoming").exists()
+
+
+def test_pictures_in_the_way(cli: Cli, tmp_path: Path) -> None:
+    """A stranger's file keeps its name; the picture of a look that was redone keeps the old one beside it."""
+    file, out = campaign(tmp_path), tmp_path / "pictures"
+    (out / "alex").mkdir(parents=True)
+    (out / "alex" / "podcast-1.jpg").write_text("mine")
+    cli("batch", file, "--yes", "--out", out)
+    assert (out / "alex" / "podcast-1.jpg").read_text() == "mine"
+    assert len(list((out / "alex").glob("podcast-1.look_*.jpg"))) == 1
+    old = (out / "noor" / "stage-1.jpg").read_bytes()
+    campaign(tmp_path, CAMPAIGN.replace("blue light", "red light"))
+    cli("batch", file, "--yes", "--out", out, "--changed", "redo")
+    assert (out / "noor" / "stage-1.old.jpg").read_bytes() == old
+    assert (out / "noor" / "stage-1.jpg").read_bytes() != old
+
+
+def test_a_picture_that_can_not_be_had(cli: Cli, tmp_path: Path) -> None:
+    """A picture that fails is tried again with a fresh URL; one that goes on failing is code 4, said, and
+    saved by the next run."""
+    file, out = campaign(tmp_path), tmp_path / "pictures"
+    cli.sandbox.fail_next("picture", Fault.SERVER_ERROR, times=100)
+    done = cli("batch", file, "--yes", "--only", "noor", "--out", out)
+    assert done.code == 4
+    assert "noor: the picture could not be saved" in done.err
+    assert "0 pictures in" in done.out
+    cli.sandbox.fail_next("picture", Fault.SERVER_ERROR, times=0)
+    assert cli("batch", file, "--yes", "--only", "noor", "--out", out).code == 0
+    assert _pictures(out) == {"noor/avatar-1.jpg"}
+
+
+def test_a_rehearsal(cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`--rehearse` runs all of it without a key on a sandbox of its own; nothing reaches the API, no store
+    stays, and its pictures go to a folder of their own."""
+    monkeypatch.delenv("HOOX_API_KEY")
+    extra = '[[avatars]]\nkey = "old"\navatar_id = "avtr_9"\nlook_id = "look_9"\n'
+    hook = '[[looks]]\nkey = "hooked"\navatar = "old"\nprompt = "x"\nwebhook_url = "http://127.0.0.1:9/x"\n'
+    file = campaign(tmp_path, extra + CAMPAIGN + hook)
+    done = cli.bare("batch", file, "--rehearse", "--speed", "400", "--out", tmp_path / "pictures")
+    assert done.code == 0
+    assert "9 of 9 looks ready" in done.out
+    assert "of real time" in done.err
+    assert cli.sandbox.requests == []
+    assert {path.name for path in tmp_path.iterdir()} == {"campaign.toml", "pictures-rehearsal"}
+
+
+def test_no_credits_is_code_3(cli: Cli, sandbox: Sandbox, tmp_path: Path) -> None:
+    """A workspace without credits stops the batch with code 3; what was not sent is sent next time."""
+    from decimal import Decimal
+
+    sandbox.space.balance = Decimal(4)
+    file = campaign(tmp_path)
+    done = cli("batch", file, "--yes")
+    assert (done.code, cli.sandbox.credits_spent) == (3, 4)
+    assert "HTTP 402" in done.out
+    sandbox.space.balance = Decimal(100)
+    assert cli("batch", file, "--yes").code == 0
+    assert cli.sandbox.credits_spent == 10
+
+
+def test_csv_and_jsonl(cli: Cli, tmp_path: Path) -> None:
+    """CSV and JSONL files run as well, each with a store of its own."""
+    rows = 'key,image_urls,avatar,prompt\nnoor,https://images.test/n.jpg,,\nnoor/x,,noor,"a street, at night"\n'
+    line = json.dumps({"key": "noor", "image_urls": ["https://images.test/n.jpg"]})
+    assert cli("batch", campaign(tmp_path, rows, "c.csv"), "--yes").code == 0
+    assert cli("batch", campaign(tmp_path, line + "\n", "c.jsonl"), "--yes").code == 0
+    assert {file.name for file in tmp_path.glob("*.hoox.db")} == {"c.csv.hoox.db", "c.jsonl.hoox.db"}
+
+
+def test_a_store_of_another_workspace(cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A store of another key is refused with code 2, and the line names the option for a new key."""
+    file = campaign(tmp_path)
+    cli("batch", file, "--yes", "--only", "noor")
+    monkeypatch.setenv("HOOX_API_KEY", "hx_live_other")
+    done = cli("batch", file, "--yes")
+    assert done.code == 2
+    assert "add --new-key once" in done.err

@@ -1,0 +1,60 @@
+"""`demo` and `sandbox`: what a newcomer runs first."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from cli_kit import Cli
+
+
+def test_the_demo(cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`demo` needs no key: 66 looks, some failed, a table, every picture and the contact sheet; code 0.
+
+    Run once more it replaces what is its own; a folder of somebody else's it leaves alone.
+    """
+    monkeypatch.delenv("HOOX_API_KEY")
+    monkeypatch.setattr("hoox_async._cli.demo.command._SPEED", 200.0)
+    monkeypatch.setattr("hoox_async._cli.demo.command._PER_MINUTE", 12000)
+    out = tmp_path / "demo"
+    done = cli.bare("demo", "--out", out)
+    assert done.code == 0
+    rows = [line.split() for line in done.out.splitlines() if line.startswith(("alex", "ines", "all"))]
+    assert rows[-1][:4] == ["all", "63", "3", "146"]
+    assert [row[0] for row in rows] == ["alex", "ines", "all"]
+    assert done.err.count("failed, as some do") == 3
+    assert len(list(out.glob("*/*.jpg"))) == 63
+    assert (out / "contact-sheet" / "index.html").is_file()
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "file").touch()
+    assert cli.bare("demo", "--out", tmp_path / "mine").code == 2
+
+
+def test_the_sandbox_serves_until_ctrl_c() -> None:
+    """`sandbox` prints base URL and key, serves, and ends with 0 at Ctrl-C."""
+    command = [sys.executable, "-m", "hoox_async", "sandbox", "--credits", "7", "--speed", "500", "--json"]
+    served = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert served.stdout is not None
+    told = json.loads(served.stdout.readline())
+    environment = {**os.environ, "HOOX_API_KEY": told["api_key"]}
+    check = [sys.executable, "-m", "hoox_async", "check", "--base-url", told["base_url"]]
+    done = subprocess.run(check, env=environment, capture_output=True, text=True, timeout=60, check=False)
+    served.send_signal(signal.SIGINT)
+    _, err = served.communicate(timeout=60)
+    assert (done.returncode, served.returncode) == (0, 0), done.stderr + err
+    assert "99 of 100 requests a minute" in done.stdout
+    assert "7 left" in err
+
+
+def test_a_port_that_is_taken(cli: Cli) -> None:
+    """A port in use is code 2 in one line."""
+    port = cli.sandbox.base_url.split(":")[2].partition("/")[0]
+    done = cli.bare("sandbox", "--port", port)
+    assert done.code == 2
+    assert f"port {port}" in done.err

@@ -1,0 +1,109 @@
+"""What may have been paid for: `unknowns` and `resolve`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from cli_kit import Cli, campaign
+from hoox_async.sandbox import Fault
+
+
+@pytest.fixture
+def lost(cli: Cli, tmp_path: Path) -> Path:
+    """A campaign of which `noor/stage` was paid for and its answer lost."""
+    file = campaign(tmp_path)
+    cli("batch", file, "--yes", "--only", "noor")
+    cli.sandbox.fail_next("edit", Fault.DROP_AFTER)
+    done = cli("batch", file, "--yes", "--only", "noor/stage")
+    assert done.code == 4
+    assert "1 unknown: may have been paid for" in done.out
+    return file
+
+
+def _answers(monkeypatch: pytest.MonkeyPatch, *typed: str) -> None:
+    answers: Iterator[str] = iter(typed)
+    monkeypatch.setattr("hoox_async._cli.terminal.Terminal.can_ask", True)
+    monkeypatch.setattr("hoox_async._cli.terminal.Terminal.ask", lambda *_: next(answers))
+
+
+def test_unknowns_shows_candidates(cli: Cli, lost: Path) -> None:
+    """`unknowns` lists key, cost, prompt and the looks that may be its own, by campaign file or store."""
+    candidate = str(cli.sandbox.ledger[-1].ref)
+    done = cli("unknowns", lost)
+    assert done.code == 4
+    assert "noor/stage  (2 credits, sent 20" in done.out
+    assert "On a small stage, blue light" in done.out
+    assert f"1  {candidate}" in done.out
+    [record] = cli("unknowns", f"{lost}.hoox.db", "--json").of("unknown")
+    assert (record["key"], record["candidates"]) == ("noor/stage", [candidate])
+
+
+def test_nothing_is_unknown(cli: Cli, tmp_path: Path) -> None:
+    """With no unknowns `unknowns` is code 0."""
+    file = campaign(tmp_path)
+    cli("batch", file, "--yes", "--only", "noor")
+    done = cli("unknowns", file)
+    assert (done.code, done.out) == (0, "")
+
+
+def test_resolve_with_a_look(cli: Cli, lost: Path) -> None:
+    """A ref as the verdict makes the look the item's own: the next run pays nothing."""
+    paid = cli.sandbox.ledger[-1].ref
+    assert cli("resolve", lost, "noor/stage", str(paid)).code == 0
+    done = cli("batch", lost, "--only", "noor/stage", "--json")
+    assert done.code == 0
+    assert str(paid) in {record["ref"] for record in done.of("outcome")}
+    assert len(cli.sandbox.ledger) == 2
+
+
+def test_resolve_asks(cli: Cli, lost: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without a verdict it shows the candidates and asks until the answer makes sense; a number chooses."""
+    _answers(monkeypatch, "7", "what", "1")
+    done = cli("resolve", lost, "noor/stage")
+    assert done.code == 0
+    assert f"noor/stage is {cli.sandbox.ledger[-1].ref}" in done.out
+    assert "verdict 'what': expected" in done.err
+
+
+def test_resolve_asks_and_hears_nothing(cli: Cli, lost: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An empty answer leaves everything as it is."""
+    _answers(monkeypatch, "")
+    assert cli("resolve", lost, "noor/stage").code == 4
+    assert cli("unknowns", lost).code == 4
+
+
+def test_resend_pays_once_more(cli: Cli, lost: Path) -> None:
+    """`resend` pays for it once more and says so; `drop` sends nothing."""
+    done = cli("resolve", lost, "noor/stage", "resend", "--json")
+    assert done.code == 0
+    assert len(cli.sandbox.ledger) == 3
+    assert done.of("resolved")[0]["ref"] == str(cli.sandbox.ledger[-1].ref)
+
+
+def test_drop(cli: Cli, lost: Path) -> None:
+    """`drop` sends nothing, and the item is no unknown any more."""
+    assert cli("resolve", lost, "noor/stage", "drop").code == 0
+    assert cli("unknowns", lost).code == 0
+    assert len(cli.sandbox.ledger) == 2
+
+
+@pytest.mark.parametrize(
+    "words", [("noor/stage", "perhaps"), ("nobody", "drop"), ("nobody",), ("noor/stage",), ("noor", "drop")]
+)
+def test_bad_verdicts(cli: Cli, lost: Path, words: tuple[str, ...]) -> None:
+    """A word that is no verdict, a key that is no unknown's, and no verdict where nobody can be asked: 2."""
+    done = cli("resolve", lost, *words)
+    assert done.code == 2
+    assert len(cli.sandbox.ledger) == 2
+
+
+@pytest.mark.parametrize("command", ["unknowns", "report"])
+def test_no_store(cli: Cli, tmp_path: Path, command: str) -> None:
+    """Without a store beside the file it is code 2, and no file is made."""
+    done = cli.bare(command, campaign(tmp_path))
+    assert done.code == 2
+    assert "no such store" in done.err
+    assert [path.name for path in tmp_path.iterdir()] == ["campaign.toml"]

@@ -1,0 +1,118 @@
+"""The entry: arguments, missing extras, keys, base URLs, and errors as single lines."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+from cli_kit import Cli
+from hoox_async._cli import run
+from hoox_async._cli.words import amount, duration, listed, one_line, plain
+
+COMMANDS = (
+    "demo", "sandbox", "create", "edit", "status", "wait", "looks", "check", "batch", "unknowns",
+    "resolve", "report",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_has_help(cli: Cli, command: str) -> None:
+    """`COMMAND --help` explains the command and ends with 0; every command takes `--json`."""
+    done = cli.bare(command, "--help")
+    assert done.code == 0
+    assert f"Usage: hoox-async {command}" in done.out
+    assert "--json" in done.out
+
+
+def test_help_names_every_command(cli: Cli) -> None:
+    """The program's own help lists all commands."""
+    done = cli.bare("--help")
+    assert done.code == 0
+    assert [command for command in COMMANDS if f" {command} " not in done.out] == []
+
+
+@pytest.mark.parametrize(
+    "argv",
+    [
+        ("nonsense",),
+        ("batch",),
+        ("batch", "x.toml", "--nonsense"),
+        ("batch", "x.toml", "--limit", "many"),
+        ("batch", "x.toml", "--changed", "perhaps"),
+        ("batch", "x.toml", "--api-key", "hx_live_1"),
+        ("check", "--base-url", "http://elsewhere.test/api"),
+        ("check", "--base-url", "https://user:pass@elsewhere.test/api"),
+        ("check", "--rpm", "0"),
+        ("check", "--key-file", "/nowhere/key"),
+        ("sandbox", "--speed", "0"),
+        ("sandbox", "--port", "70000"),
+        ("sandbox", "--credits", "-1"),
+    ],
+)
+def test_bad_use_is_code_2_in_one_line(cli: Cli, argv: tuple[str, ...]) -> None:
+    """Bad use ends with code 2 and one line on stderr; stdout stays empty."""
+    done = cli.bare(*argv)
+    assert (done.code, done.out) == (2, "")
+    assert len(done.err.strip().splitlines()) == 1
+    assert done.err.startswith("hoox-async: ")
+
+
+def test_without_a_key(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No key anywhere is code 3, and the line says where one can be put."""
+    monkeypatch.delenv("HOOX_API_KEY")
+    done = cli.bare("check")
+    assert done.code == 3
+    assert "HOOX_API_KEY" in done.err
+    assert "--key-file" in done.err
+
+
+@pytest.mark.parametrize("missing", ["cyclopts", "rich"])
+def test_without_the_extra(
+    missing: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without the extra the command says in one line how to install it."""
+    monkeypatch.setitem(sys.modules, missing, None)
+    assert run(["check"]) == 2
+    assert 'pip install "hoox-async[cli]"' in capsys.readouterr().err
+
+
+def test_an_unexpected_error_is_one_line(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A fault of the program itself is told in one line too."""
+
+    def broken() -> None:
+        raise RuntimeError("the floor is gone")
+
+    monkeypatch.setattr("hoox_async._cli.app.build", broken)
+    done = cli.bare("check")
+    assert done.code == 2
+    assert "unexpected RuntimeError: the floor is gone" in done.err
+
+
+def test_as_a_module() -> None:
+    """`python -m hoox_async --version` works and writes the version."""
+    command = [sys.executable, "-m", "hoox_async", "--version"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0
+    assert done.stdout.strip()[0].isdigit()
+
+
+def test_the_entry_imports_no_extra() -> None:
+    """Importing the program's entry brings neither cyclopts nor rich."""
+    program = "import sys, hoox_async.__main__ as m; print({'cyclopts', 'rich'} & set(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60)
+    assert done.stdout.strip() == "set()", done.stderr
+
+
+def test_words() -> None:
+    """Numbers and texts are written as people read them, and can do nothing to a terminal."""
+    from decimal import Decimal
+
+    assert [amount(Decimal(text)) for text in ("2.00", "3.5", "1204")] == ["2", "3.5", "1,204"]
+    assert [duration(s) for s in (0.44, 41.2, 72, 3600, 7500)] == [
+        "0.4 s", "41 s", "1 min 12 s", "1 h", "2 h 5 min",
+    ]  # fmt: skip
+    assert listed(["a", "b", "c"], 2) == "a, b and 1 more"
+    assert "\x1b" not in plain("\x1b[31mred\x1b[0m\x07")
+    assert one_line("a\nb" + "c" * 300).endswith("…")

@@ -1,0 +1,78 @@
+"""`report`: the contact sheet of a store."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import pytest
+
+from cli_kit import Cli, campaign
+
+
+def test_the_sheet(cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`report` writes the page beside the campaign and prints its path alone on stdout; it needs no key."""
+    file = campaign(tmp_path)
+    cli("batch", file, "--yes")
+    monkeypatch.delenv("HOOX_API_KEY")
+    done = cli.bare("report", f"{file}.hoox.db")
+    sheet = tmp_path / "campaign.toml.sheet" / "index.html"
+    assert (done.code, done.out.strip()) == (0, str(sheet))
+    assert "6 of 6 looks ready" in done.err
+    assert "noor/stage" in sheet.read_text(encoding="utf-8")
+    assert len(list((sheet.parent / "pictures").iterdir())) == 6
+
+
+def test_lines_and_saved_pictures(cli: Cli, tmp_path: Path) -> None:
+    """`--jsonl` writes the outcomes too; `--pictures` takes what `batch --out` saved and fetches nothing."""
+    file, out = campaign(tmp_path), tmp_path / "pictures"
+    cli("batch", file, "--yes", "--out", out)
+    fetched = len([request for request in cli.sandbox.requests if request.endpoint == "picture"])
+    done = cli.bare(
+        "report", file, "--out", tmp_path / "page", "--jsonl", tmp_path / "all.jsonl", "--pictures", out,
+        "--json",
+    )  # fmt: skip
+    assert done.code == 0
+    [record] = done.records
+    assert (record["counts"]["ready"], record["credits"]) == (6, "10")
+    lines = [json.loads(line) for line in (tmp_path / "all.jsonl").read_text().splitlines()]
+    assert len(lines) == 6
+    assert len(list((tmp_path / "page" / "pictures").iterdir())) == 6
+    assert len([r for r in cli.sandbox.requests if r.endpoint == "picture"]) == fetched
+
+
+def test_while_a_batch_has_the_store(cli: Cli, tmp_path: Path) -> None:
+    """A store that a session holds open can be reported on all the same."""
+    import asyncio
+
+    file = campaign(tmp_path)
+    cli("batch", file, "--yes", "--only", "noor")
+    codes: list[int] = []
+
+    async def hold() -> None:
+        async with cli.sandbox.session(store=f"{file}.hoox.db"):
+            done = await asyncio.to_thread(cli.bare, "report", file, "--no-download")
+            codes.append(done.code)
+
+    asyncio.run(hold())
+    assert codes == [0]
+
+
+def test_a_file_that_is_no_store(cli: Cli, tmp_path: Path) -> None:
+    """Any other file is refused in one line."""
+    other = tmp_path / "other.db"
+    other.write_text("nothing")
+    done = cli.bare("report", other)
+    assert done.code in (2, 4)
+    assert len(done.err.strip().splitlines()) == 1
+
+
+def test_without_the_extra(cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without Jinja2 it says in one line how to install it."""
+    file = campaign(tmp_path)
+    cli("batch", file, "--yes", "--only", "noor")
+    monkeypatch.setitem(sys.modules, "jinja2", None)
+    done = cli.bare("report", file)
+    assert done.code == 2
+    assert 'pip install "hoox-async[report]"' in done.err

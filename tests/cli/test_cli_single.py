@@ -1,0 +1,206 @@
+"""One look at a time: create, edit, status, wait, looks, check."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from pathlib import Path
+
+import pytest
+
+from cli_kit import Cli
+from hoox_async.sandbox import Fault, Sandbox
+
+
+def _ref(cli: Cli) -> str:
+    return cli("create", "--image", "https://images.test/a.jpg", "--no-wait").out.strip()
+
+
+def test_create_waits_and_saves(cli: Cli, tmp_path: Path) -> None:
+    """`create` makes one avatar, waits for it, tells its ref and cost, and saves the picture as named."""
+    done = cli("create", "a friendly host", "--resolution", "4K", "--out", tmp_path / "host.jpg")
+    assert done.code == 0
+    [charge] = cli.sandbox.ledger
+    assert charge.credits == 4
+    assert f"accepted: {charge.ref} (4 credits)" in done.err
+    assert f"{charge.ref} is ready" in done.out
+    assert (tmp_path / "host.jpg").read_bytes().startswith(b"\xff\xd8")
+
+
+def test_create_from_images_costs_nothing(cli: Cli) -> None:
+    """`create --image` sends the URLs and spends no credits."""
+    assert cli("create", "--image", "https://images.test/a.jpg", "--name", "Ada").code == 0
+    [charge] = cli.sandbox.ledger
+    assert charge.credits == 0
+    assert charge.request["imageUrls"] == ["https://images.test/a.jpg"]
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        (),
+        ("a host", "--image", "https://images.test/a.jpg"),
+        ("--image", "https://images.test/a.jpg", "--style", "car"),
+        ("--image", "portrait.jpg"),
+        ("a host", "--style", "raw"),
+        ("a host", "--resolution", "8K"),
+        ("  ",),
+    ],
+)
+def test_create_refuses_bad_input(cli: Cli, words: tuple[str, ...]) -> None:
+    """A wrong or contradictory option ends with code 2 and one line, and nothing is sent."""
+    done = cli("create", *words)
+    assert done.code == 2
+    assert len(done.err.strip().splitlines()) == 1
+    assert cli.sandbox.requests == []
+
+
+def test_edit_sends_what_was_typed(cli: Cli) -> None:
+    """`edit` sends style, format, resolution, references and upscale as typed, and tells the look as JSON."""
+    done = cli(
+        "edit", _ref(cli), "rainy street", "--style", "raw", "--format", "horizontal", "--resolution", "1K",
+        "--image", "https://images.test/umbrella.jpg", "--upscale", "--json",
+    )  # fmt: skip
+    assert done.code == 0
+    charge = cli.sandbox.ledger[-1]
+    assert charge.credits == Decimal("3.5")
+    sent = {name: charge.request[name] for name in ("style", "format", "resolution", "images", "upscale")}
+    assert sent == {
+        "style": "raw", "format": "horizontal", "resolution": "1K",
+        "images": ["https://images.test/umbrella.jpg"], "upscale": True,
+    }  # fmt: skip
+    assert done.of("accepted")[0]["credits"] == "3.5"
+    assert done.of("look")[0]["status"] == "ready"
+
+
+def test_a_failed_look_is_code_1(cli: Cli) -> None:
+    """A look that could not be made ends `edit` with code 1 and the reason."""
+    done = cli("edit", _ref(cli), "this one will [fail]")
+    assert done.code == 1
+    assert "generation failed" in done.err
+
+
+def test_a_lost_request_is_code_4_and_said_to_be_maybe_paid(cli: Cli) -> None:
+    """A POST whose answer is lost ends with code 4, is not sent again, and the line says it may be paid."""
+    cli.sandbox.fail_next("create", Fault.DROP_AFTER)
+    done = cli("create", "a host")
+    assert done.code == 4
+    assert "may have been paid" in done.err
+    assert len(cli.sandbox.ledger) == 1
+
+
+def test_no_wait_gives_the_ref_at_once(cli: Cli) -> None:
+    """`--no-wait` prints the ref and nothing else on stdout, while the look is still being made."""
+    cli.sandbox.hold()
+    done = cli("create", "a host", "--no-wait")
+    assert (done.code, done.out.strip()) == (0, str(cli.sandbox.ledger[0].ref))
+
+
+def test_a_wait_that_is_too_short_prints_how_to_go_on(cli: Cli) -> None:
+    """A look that is not ready in time ends with code 4 and the command that waits on, which works."""
+    cli.sandbox.hold()
+    done = cli("create", "a host", "--timeout", "0.1")
+    ref = str(cli.sandbox.ledger[0].ref)
+    assert done.code == 4
+    assert f"hoox-async wait {ref} --base-url {cli.sandbox.base_url}" in done.err
+    cli.sandbox.settle(ref, "ready")
+    assert cli("wait", ref).code == 0
+
+
+def test_status_tells_each_and_gives_the_worst_code(cli: Cli) -> None:
+    """`status` asks for each look once; its code is 4 while one is not done, 1 when one failed."""
+    ready = _ref(cli)
+    cli.sandbox.hold()
+    cli("edit", ready, "a scene", "--no-wait")
+    second = str(cli.sandbox.ledger[-1].ref)
+    done = cli("status", ready, second, "--json")
+    assert done.code == 4
+    assert {r["ref"]: r["status"] for r in done.of("look")} == {ready: "ready", second: "processing"}
+    cli.sandbox.settle(second, "failed")
+    assert cli("status", ready, second).code == 1
+    assert cli("status", ready).code == 0
+
+
+def test_status_of_a_look_that_is_not_there(cli: Cli) -> None:
+    """An unknown look is told by its ref with code 2, beside one that is there."""
+    ready = _ref(cli)
+    done = cli("status", "avtr_x:look_x", ready)
+    assert done.code == 2
+    assert "avtr_x:look_x: HTTP 404" in done.err
+    assert ready in done.out
+
+
+@pytest.mark.parametrize("words", [(), ("look_123",)])
+def test_status_wants_refs(cli: Cli, words: tuple[str, ...]) -> None:
+    """No ref, or something that is no ref, is code 2."""
+    assert cli("status", *words).code == 2
+
+
+def test_wait_saves_several(cli: Cli, tmp_path: Path) -> None:
+    """`wait --out` waits for several looks together and saves each picture in the folder."""
+    first = _ref(cli)
+    cli("edit", first, "a scene", "--no-wait")
+    second = str(cli.sandbox.ledger[-1].ref)
+    done = cli("wait", first, second, "--out", tmp_path / "pictures", "--json")
+    assert done.code == 0
+    assert len(list((tmp_path / "pictures").iterdir())) == 2
+    assert {record["ref"] for record in done.of("picture")} == {first, second}
+
+
+def test_a_picture_in_the_way_is_left_alone(cli: Cli, tmp_path: Path) -> None:
+    """A file that is there is not overwritten: code 2, and the file stays as it was."""
+    there = tmp_path / "mine.jpg"
+    there.write_text("mine")
+    assert cli("wait", _ref(cli), "--out", there).code == 2
+    assert there.read_text() == "mine"
+
+
+def test_looks_lists_and_filters(cli: Cli) -> None:
+    """`looks` lists the workspace's looks first; filters reach the API as it spells them."""
+    ref = _ref(cli)
+    assert cli("looks").out.splitlines()[2].startswith(ref)
+    done = cli("looks", "--gender", "female", "--gender", "male", "--only-public", "--no-selfie", "--json")
+    assert done.code == 0
+    params = cli.sandbox.requests[-1].params
+    assert params == {"gender": "female,male", "onlyPublic": "true", "selfie": "false"}
+    assert all("avtr_public" in record["ref"] for record in done.of("look"))
+
+
+def test_looks_shows_no_more_than_the_limit(cli: Cli) -> None:
+    """With `--limit` the rest is counted, and not shown."""
+    done = cli("looks", "--limit", "2")
+    assert done.out.count("avtr_public") == 2
+    assert "4 not shown" in done.err
+
+
+def test_check_tells_the_quota(cli: Cli) -> None:
+    """`check` needs one small request, spends nothing and tells the quota as the server has it."""
+    done = cli("check", "--json")
+    assert done.code == 0
+    assert done.records == [{"event": "check", "key": "ok", "limit": 6000, "remaining": 5999}]
+    assert len(cli.sandbox.requests) == 1
+
+
+def test_check_with_a_bad_key(cli: Cli, tmp_path: Path) -> None:
+    """A wrong key is code 3, one line, and the line does not show the key."""
+    secret = tmp_path / "key"
+    secret.write_text("hx_live_wrong\n")
+    done = cli("check", "--key-file", secret)
+    assert done.code == 3
+    assert "401" in done.err
+    assert "hx_live_wrong" not in done.out + done.err
+
+
+def test_the_key_comes_from_a_file(cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`--key-file` wins over the environment, and spaces around the key don't matter."""
+    secret = tmp_path / "key"
+    secret.write_text(f"  {cli.sandbox.api_key}\n")
+    monkeypatch.setenv("HOOX_API_KEY", "hx_live_other")
+    assert cli("check", "--key-file", secret).code == 0
+
+
+def test_without_credits_it_is_code_3(cli: Cli, sandbox: Sandbox) -> None:
+    """A workspace that ran out of credits is code 3."""
+    sandbox.space.balance = Decimal(1)
+    done = cli("create", "a host")
+    assert done.code == 3
+    assert "402" in done.err

@@ -1,0 +1,143 @@
+"""Every example is run as its reader would run it: as a program of its own, on the sandbox, without a key."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from pathlib import Path
+
+import pytest
+from aiohttp.test_utils import unused_port
+
+ROOT = Path(__file__).parents[2]
+EXAMPLES = ROOT / "examples"
+TESTED_ELSEWHERE = {"webhook_aiohttp.py", "webhook_fastapi.py"}  # tests/webhooks/test_webhook_examples.py
+RUN_HERE = {"quickstart.py", "many_looks.py", "logging_hook.py", "opentelemetry_hook.py"}
+
+
+def environment() -> dict[str, str]:
+    """Without a key, and with warnings shown as errors."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("HOOX_")}
+    return {**kept, "PYTHONWARNINGS": "error", "PYTHONPATH": str(ROOT), "PYTHONDONTWRITEBYTECODE": "1"}
+
+
+def run(folder: Path, name: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """The example's output. It must end well."""
+    command = [sys.executable, str(EXAMPLES / name), *arguments]
+    done = subprocess.run(
+        command, cwd=folder, env=environment(), capture_output=True, text=True, timeout=60, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done
+
+
+def test_every_example_is_run_by_a_test() -> None:
+    """A new example needs a test here or is named as tested elsewhere."""
+    programs = {path.name for path in EXAMPLES.glob("*.py") if not path.name.startswith("_")}
+    assert programs == RUN_HERE | TESTED_ELSEWHERE
+
+
+def test_quickstart_ends_with_a_picture(tmp_path: Path) -> None:
+    """It prints both looks, the price of the second, and where its picture is."""
+    done = run(tmp_path, "quickstart.py", "pictures/")
+    assert len(re.findall(r"avtr_\w+:look_\w+ is ready", done.stdout)) == 2
+    assert "4 credits" in done.stdout
+    (picture,) = (tmp_path / "pictures").iterdir()
+    assert picture.read_bytes()[:3] == b"\xff\xd8\xff"
+    assert picture.name in done.stdout
+
+
+def test_quickstart_is_ten_lines() -> None:
+    """The body of its main stays at ten lines at most."""
+    source = (EXAMPLES / "quickstart.py").read_text()
+    body = source.partition('costs 4."""\n')[2].partition("\n\n\n")[0]
+    assert 5 <= len(body.splitlines()) <= 10
+
+
+def test_many_looks_makes_and_saves_them_all(tmp_path: Path) -> None:
+    """Two avatars and three scenes: eight looks, eight pictures, a line for each and one for each avatar."""
+    done = run(tmp_path, "many_looks.py", "--avatars", "2", "--scenes", "3", "--out", "out")
+    assert "8 of 8 looks to make, 16 credits" in done.stdout
+    assert len(re.findall(r"^ *\d/8 .* ready ", done.stdout, re.MULTILINE)) == 8
+    assert re.search(r"^alex +4 +0 +8 ", done.stdout, re.MULTILINE)
+    assert "16 credits spent, 0 at risk" in done.stdout
+    pictures = {str(path.relative_to(tmp_path / "out")) for path in (tmp_path / "out").rglob("*.jpg")}
+    scenes = ("podcast", "car", "stage")
+    assert pictures == {"alex.jpg", "mara.jpg"} | {f"{n}/{s}.jpg" for n in ("alex", "mara") for s in scenes}
+
+
+def test_logging_hook_tells_of_every_look(tmp_path: Path) -> None:
+    """One look that works out and one that does not, each at its level; nothing secret in the log."""
+    log = run(tmp_path, "logging_hook.py").stderr
+    assert len(re.findall(r"INFO +studio\.hoox \S+ accepted \(answer\)", log)) == 2
+    assert re.search(r"INFO +studio\.hoox \S+ ready after", log)
+    assert re.search(r"WARNING +studio\.hoox \S+ failed after .*: \S+", log)
+    assert "hx_live_" not in log
+
+
+def test_opentelemetry_hook_records_spans_and_metrics(tmp_path: Path) -> None:
+    """A span for each POST and each look, and what they cost."""
+    told = run(tmp_path, "opentelemetry_hook.py").stdout
+    assert len(re.findall(r"^hoox create .*'http.response.status_code': 201", told, re.MULTILINE)) == 2
+    assert len(re.findall(r"^hoox look .*'hoox.status': 'ready'", told, re.MULTILINE)) == 2
+    assert re.search(r"^hoox\.credits +4\.00", told, re.MULTILINE)
+    assert re.search(r"^hoox\.requests +2\.00 +\{'endpoint': 'create'\}", told, re.MULTILINE)
+
+
+def test_look_studio_just_works(tmp_path: Path) -> None:
+    """``python -m examples.look_studio`` serves its page, writes into its folder alone, ends on Ctrl-C."""
+    port = free_pair()
+    command = [sys.executable, "-m", "examples.look_studio", "--port", str(port), "--data", "data"]
+    # uvicorn imports websockets' legacy part, which warns
+    env = {**environment(), "PYTHONWARNINGS": "default"}
+    app = subprocess.Popen(
+        command, cwd=tmp_path, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    )
+    try:
+        page = fetched(f"http://127.0.0.1:{port}/", app)
+        assert b"<title>Look Studio</title>" in page
+        assert b"avtr_public_ada" in fetched(f"http://127.0.0.1:{port}/api/faces", app)
+        # a page that is open does not keep it from ending
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/api/events", timeout=10) as stream:
+            assert stream.readline() == b"retry: 1000\n"
+            app.send_signal(signal.SIGINT)
+            output, _ = app.communicate(timeout=15)
+    finally:
+        if app.poll() is None:
+            app.kill()
+            app.wait()
+    assert "Traceback" not in output
+    assert "sandbox" in output
+    assert {path.name for path in tmp_path.iterdir()} == {"data"}
+
+
+def free_pair() -> int:
+    """A port that is free, as is the next one."""
+    for _ in range(50):
+        port = unused_port()
+        with socket.socket() as probe:
+            try:
+                probe.bind(("127.0.0.1", port + 1))
+            except (OSError, OverflowError):
+                continue
+            return port
+    raise AssertionError("no two free ports")
+
+
+def fetched(url: str, app: subprocess.Popen[str]) -> bytes:
+    """What is there, once the app is up."""
+    for _ in range(200):
+        try:
+            with urllib.request.urlopen(url, timeout=10) as answer:
+                return bytes(answer.read())
+        except OSError:
+            if app.poll() is not None:
+                break
+            time.sleep(0.05)
+    pytest.fail(f"{url} was not served: {app.communicate()[0] if app.poll() is not None else ''}")

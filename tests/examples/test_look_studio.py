@@ -1,0 +1,375 @@
+"""Look Studio over HTTP, with real deliveries: what it promises its customers."""
+
+from __future__ import annotations
+
+import asyncio
+from decimal import Decimal
+from pathlib import Path
+
+import pytest
+from aiohttp.test_utils import unused_port
+from studio_kit import ADA, SECRET, Feed, Journal, Order, Settings, Wish, World, serving, settings_for, studio
+
+from hoox_async import ConfigurationError, LookRef
+from hoox_async.sandbox import DeliveryOptions, Fault, Sandbox
+
+
+def paid(sandbox: Sandbox) -> int:
+    return len(sandbox.ledger)
+
+
+def asked(sandbox: Sandbox) -> list[str]:
+    """The requests for the state of looks."""
+    return [request.endpoint for request in sandbox.requests if request.endpoint in ("status", "avatar")]
+
+
+async def test_a_look_is_accepted_at_once_and_told_by_webhook(tmp_path: Path) -> None:
+    """202 before anything is made; the webhook turns the card; its picture comes from the app; none asked."""
+    async with studio(tmp_path) as (app, sandbox):
+        sandbox.hold()
+        answer = await app.start("podcast studio, warm light", style="podcast", resolution="4K")
+        assert answer.status_code == 202
+        assert answer.json()["cards"][0]["state"] == "waiting"
+        shown = await app.until("making")
+        assert shown["credits"] == {"left": "96", "cap": "100"}
+        card = shown["cards"][0]
+        assert (await app.client.get(f"/pictures/{card['id']}")).status_code == 404
+        sandbox.settle(card["ref"], "ready")
+        card = (await app.until("ready"))["cards"][0]
+        picture = await app.client.get(f"/pictures/{card['id']}")
+        assert (picture.status_code, picture.headers["content-type"]) == (200, "image/jpeg")
+        assert [delivery.status for delivery in sandbox.deliveries] == [200]
+        assert asked(sandbox) == []
+        (charge,) = sandbox.ledger
+        assert charge.request["webhook_url"].startswith(app.base)
+
+
+async def test_every_page_of_a_customer_hears_the_same_and_no_other(tmp_path: Path) -> None:
+    """Two open pages are told of the same card; another customer sees neither it nor its picture."""
+    async with studio(tmp_path) as (app, _):
+        async with app.events() as one, app.events() as two:
+            assert await anext(one) == await anext(two)
+            await app.start("on a stage")
+            first, second = await anext(one), await anext(two)
+        assert first == second
+        assert first[1]["prompt"] == "on a stage"
+        shown = await app.until("ready")
+        address = f"/pictures/{shown['cards'][0]['id']}"
+        assert (await app.client.get(address)).status_code == 200
+        assert (await app.client.post("/api/customer", json={"name": "Zoë & Co"})).status_code == 422
+        assert (await app.client.post("/api/customer", json={"name": "Zoë"})).status_code == 204
+        other = await app.state()
+        assert (other["customer"], other["cards"]) == ("Zoë", [])
+        assert other["credits"] == {"left": "100", "cap": "100"}
+        assert (await app.client.get(address)).status_code == 404
+
+
+async def test_the_same_form_sent_again_is_paid_once(tmp_path: Path) -> None:
+    """A double click and a repeated request are one order; the same token with other content is refused."""
+    async with studio(tmp_path) as (app, sandbox):
+        answers = await asyncio.gather(*[app.start("a", "b", token="the-token") for _ in range(5)])
+        assert {answer.status_code for answer in answers} == {202}
+        ids = {tuple(card["id"] for card in answer.json()["cards"]) for answer in answers}
+        assert len(ids) == 1
+        await app.until("ready", "ready")
+        assert (await app.start("a", "b", token="the-token")).status_code == 202
+        assert (await app.start("a", "other", token="the-token")).status_code == 409
+        assert paid(sandbox) == 2
+
+
+async def test_the_cap_stops_a_whole_order_before_anything_is_sent(tmp_path: Path) -> None:
+    """An order that does not fit starts nothing and says so; one that fits goes on; failures stay paid."""
+    async with studio(tmp_path, credits=Decimal(5)) as (app, sandbox):
+        form = {"token": "estimate", "avatars": [ADA], "scenes": "a\nb\nc"}
+        cost = (await app.client.post("/api/looks/estimate", json=form)).json()
+        assert (cost["looks"], cost["credits"], cost["left"], cost["fits"]) == (3, "6", "5", False)
+        answer = await app.start("a", "b", "c")
+        assert answer.status_code == 402
+        assert answer.json()["detail"] == "This costs 6 credits and 5 of 5 are left. Nothing was started."
+        assert paid(sandbox) == 0
+        assert (await app.start("a", "[fail] b")).status_code == 202
+        shown = await app.until("ready", "failed")
+        assert shown["credits"]["left"] == "1"
+        assert shown["cards"][1]["reason"]
+        assert (await app.start("c")).status_code == 402
+        assert paid(sandbox) == 2
+
+
+async def test_an_avatar_is_made_and_then_worn(tmp_path: Path) -> None:
+    """From a prompt and from pictures; only one that is ready, and one's own, can be a source."""
+    async with studio(tmp_path) as (app, sandbox):
+        sandbox.hold()
+        prompt = {"token": app.token(), "name": "Alex", "prompt": "Young entrepreneur", "style": "selfie"}
+        images = {"token": app.token(), "name": "Mara", "image_urls": ["https://example.com/mara.jpg"]}
+        assert (await app.client.post("/api/avatars", json=prompt)).status_code == 202
+        assert (await app.client.post("/api/avatars", json=images)).status_code == 202
+        alex, mara = (await app.until("making", "ready"))["cards"]
+        early = await app.start("a", avatars=[alex["ref"]])
+        assert (early.status_code, early.json()["field"]) == (400, "avatars")
+        sandbox.settle(alex["ref"], "ready")
+        await app.until("ready", "ready")
+        sandbox.release()
+        answer = await app.start("a", "b", avatars=[alex["ref"], mara["ref"]])
+        names = [card["name"] for card in answer.json()["cards"]]
+        assert names == ["Alex", "Mara", "Alex", "Mara"]
+        await app.until(*["ready"] * 6)
+        assert sandbox.credits_spent == 10
+        await app.client.post("/api/customer", json={"name": "Somebody else"})
+        assert (await app.start("a", avatars=[alex["ref"]])).status_code == 400
+
+
+async def test_a_restart_keeps_what_is_done_and_goes_on_with_the_rest(tmp_path: Path) -> None:
+    """Ready, failed, settled meanwhile, still pending, and ordered but never sent: each as it should be."""
+    port = unused_port()
+    async with Sandbox() as sandbox:
+        settings = settings_for(sandbox, tmp_path, port, credits=Decimal(20))
+        async with serving(settings, port) as app:
+            await app.start("done", "[fail] broken")
+            before = await app.until("ready", "failed")
+            sandbox.hold()
+            await app.start("while away", "still pending")
+            pending = (await app.until("ready", "failed", "making", "making"))["cards"][2:]
+        sandbox.settle(pending[0]["ref"], "ready")
+        await Journal(tmp_path / "orders.jsonl").append(order("never sent"))
+        async with serving(settings, port) as app:
+            shown = await app.until("ready", "failed", "ready", "making", "making")
+            old, new = before["cards"], shown["cards"][:2]
+            assert [card["reason"] for card in old] == [card["reason"] for card in new]
+            assert [card["id"] for card in old] == [card["id"] for card in new]
+            assert shown["credits"] == {"left": "10", "cap": "20"}
+            assert paid(sandbox) == 5
+            sandbox.release()
+            sandbox.settle(pending[1]["ref"], "ready")
+            shown = await app.until("ready", "failed", "ready", "ready", "ready")
+            for card in shown["cards"]:
+                found = (await app.client.get(f"/pictures/{card['id']}")).status_code
+                assert found == (200 if card["state"] == "ready" else 404)
+            assert paid(sandbox) == 5
+
+
+def order(*scenes: str) -> Order:
+    wishes = tuple(Wish(kind="edit", name="Ada", source=ADA, prompt=scene) for scene in scenes)
+    return Order.model_validate(
+        {"customer": "Guest", "token": "from-before", "at": "2026-01-01T00:00:00Z", "wishes": wishes}
+    )
+
+
+async def test_a_restart_with_a_lower_cap_sends_nothing_beyond_it(tmp_path: Path) -> None:
+    """What was ordered and not sent is held back with the reason, and can be tried again later."""
+    tmp_path.joinpath("orders.jsonl").touch()
+    await Journal(tmp_path / "orders.jsonl").append(order("a", "b"))
+    async with studio(tmp_path, credits=Decimal(3)) as (app, sandbox):
+        shown = await app.until("ready", "unsent")
+        assert "cap of 3" in shown["cards"][1]["reason"]
+        again = await app.client.post(f"/api/cards/{shown['cards'][1]['id']}/again")
+        assert again.status_code == 402
+        assert paid(sandbox) == 1
+
+
+async def test_what_went_wrong_is_said_with_its_cost(tmp_path: Path) -> None:
+    """Lost: may be charged, never sent again. Refused for want of credits: free, and can be tried again."""
+    async with studio(tmp_path, sandbox=Sandbox(credits=4, deliveries=DeliveryOptions(lose=1))) as (
+        app,
+        sandbox,
+    ):
+        sandbox.fail_next("edit", Fault.DROP_AFTER)
+        await app.start("lost on the way")
+        shown = await app.until("unknown")
+        assert shown["credits"]["left"] == "98"
+        card = shown["cards"][0]
+        assert (await app.client.post(f"/api/cards/{card['id']}/again")).status_code == 400
+        await app.start("too dear", resolution="4K")
+        shown = await app.until("unknown", "unsent")
+        assert shown["cards"][1]["reason"] == "Insufficient credits"
+        assert shown["credits"]["left"] == "98"
+        sandbox.space.balance = Decimal(100)
+        again = await app.client.post(f"/api/cards/{shown['cards'][1]['id']}/again")
+        assert again.status_code == 202
+        shown = await app.until("unknown", "making")
+        assert shown["credits"]["left"] == "94"
+        assert [charge.request["prompt"] for charge in sandbox.ledger] == ["lost on the way", "too dear"]
+        assert (await app.client.post("/api/cards/no-such-card/again")).status_code == 404
+
+
+async def test_a_lost_look_whose_webhook_comes_is_shown(tmp_path: Path) -> None:
+    """A delivery on the lost request's own address proves that it was accepted: the picture is shown."""
+    async with studio(tmp_path) as (app, sandbox):
+        sandbox.hold()
+        sandbox.fail_next("edit", Fault.DROP_AFTER)
+        await app.start("lost on the way")
+        await app.until("unknown")
+        sandbox.settle(sandbox.ledger[0].ref, "ready")
+        shown = await app.until("ready")
+        assert (await app.client.get(f"/pictures/{shown['cards'][0]['id']}")).status_code == 200
+        assert (paid(sandbox), shown["credits"]["left"]) == (1, "98")
+
+
+async def test_without_webhooks_the_session_asks(tmp_path: Path) -> None:
+    """Where nobody can reach the app, looks are found by asking: the watcher is the backstop."""
+    async with studio(tmp_path, webhooks=False) as (app, sandbox):
+        await app.start("a", "b")
+        await app.until("ready", "ready")
+        assert sandbox.deliveries == []
+        assert asked(sandbox)
+
+
+async def test_forms_that_cannot_be_are_explained(tmp_path: Path) -> None:
+    """Each refusal says what is wrong; nothing is sent."""
+    async with studio(tmp_path) as (app, sandbox):
+        avatar = {"token": app.token(), "name": "Alex"}
+        refused = [
+            await app.start("a", style="cubist"),
+            await app.start("a", resolution="8K"),
+            await app.start(" ", ""),
+            await app.start("a", avatars=["nonsense"]),
+            await app.start(*["scene"] * 201),
+            await app.start("a", token="short"),
+            await app.client.post("/api/avatars", json=avatar),
+            await app.client.post("/api/avatars", json={**avatar, "image_urls": ["portrait.jpg"]}),
+            await app.client.post("/api/avatars/estimate", json=avatar),
+        ]
+        assert [answer.status_code for answer in refused] == [400, 400, 400, 400, 400, 422, 400, 400, 400]
+        told = [answer.json()["detail"] for answer in refused]
+        assert "one of iphone" in told[0]
+        assert told[2] == "Choose an avatar and write a scene."
+        assert "no local files" in told[7]
+        assert paid(sandbox) == 0
+        assert (await app.state())["credits"]["left"] == "100"
+
+
+async def test_the_page_keeps_to_itself(tmp_path: Path) -> None:
+    """Every answer carries the policy; forged deliveries, other sites' forms and odd cookies do no harm."""
+    async with studio(tmp_path) as (app, _):
+        for path in ("/", "/static/studio.js", "/static/studio.css", "/api/faces", "/pictures/none"):
+            answer = await app.client.get(path)
+            assert answer.headers["content-security-policy"].startswith("default-src 'none'"), path
+            assert answer.headers["x-content-type-options"] == "nosniff"
+        assert (await app.client.post("/hooks/hoox/forged", json={})).status_code == 404
+        assert (await app.client.get("/docs")).status_code == 404
+        assert (await app.client.get("/static/../app.py")).status_code == 404
+        cross = await app.client.post(
+            "/api/looks", content='{"token": "x"}', headers={"content-type": "text/plain"}
+        )
+        assert cross.status_code == 422
+    async with studio(tmp_path / "other") as (app, _):
+        app.client.cookies.set("customer", "%3Cscript%3E")
+        assert (await app.state())["customer"] == "Guest"
+
+
+async def test_a_catalogue_that_cannot_be_read_is_no_end(tmp_path: Path) -> None:
+    """The API's trouble is 502 with its words, and the next time it is asked again."""
+    async with studio(tmp_path) as (app, sandbox):
+        sandbox.fail_next("list", Fault.status(404))
+        assert (await app.client.get("/api/faces")).status_code == 502
+        faces = (await app.client.get("/api/faces")).json()
+        assert ADA in [face["ref"] for face in faces]
+        assert (await app.client.get(f"/pictures/{faces[0]['id']}")).headers["content-type"] == "image/jpeg"
+
+
+async def test_a_picture_that_failed_is_fetched_when_somebody_looks(tmp_path: Path) -> None:
+    """The look is ready all the same; the page's own request brings the picture."""
+    async with studio(tmp_path) as (app, sandbox):
+        sandbox.hold()
+        sandbox.fail_next("picture", Fault.status(404))
+        await app.start("a")
+        card = (await app.until("making"))["cards"][0]
+        sandbox.settle(card["ref"], "ready")
+        await app.until("ready")
+        async with asyncio.timeout(5):
+            while not any(request.endpoint == "picture" for request in sandbox.requests):
+                await asyncio.sleep(0.01)
+        assert not list((tmp_path / "pictures").glob("*/*"))
+        assert (await app.client.get(f"/pictures/{card['id']}")).status_code == 200
+
+
+async def test_an_order_that_cannot_be_written_down_is_not_started(tmp_path: Path) -> None:
+    """Then its credits are free again, nothing is sent, and the page is told."""
+    async with studio(tmp_path) as (app, sandbox):
+        (tmp_path / "orders.jsonl").mkdir()
+        answer = await app.start("a", token="the-token")
+        assert (answer.status_code, answer.json()["detail"][:9]) == (503, "The order")
+        state = await app.state()
+        assert (state["cards"], state["credits"]["left"]) == ([], "100")
+        (tmp_path / "orders.jsonl").rmdir()
+        assert (await app.start("a", token="the-token")).status_code == 202
+        await app.until("ready")
+        assert paid(sandbox) == 1
+
+
+async def test_an_order_that_was_written_twice_is_one(tmp_path: Path) -> None:
+    """A form that was sent again after a crash between writing and answering costs nothing more."""
+    journal = Journal(tmp_path / "orders.jsonl")
+    await journal.append(order("a"))
+    await journal.append(order("a"))
+    async with studio(tmp_path) as (app, sandbox):
+        shown = await app.until("ready")
+        assert (paid(sandbox), shown["credits"]["left"]) == (1, "98")
+
+
+async def test_the_journal_survives_a_torn_line(tmp_path: Path) -> None:
+    """A line that a crash cut is passed over, and what is appended after it is whole."""
+    journal = Journal(tmp_path / "orders.jsonl")
+    assert await journal.read() == []
+    await journal.append(order("a"))
+    with (tmp_path / "orders.jsonl").open("ab") as file:
+        file.write(b'{"customer": "Gu')
+    await journal.append(order("b"))
+    assert [found.wishes[0].prompt for found in await journal.read()] == ["a", "b"]
+
+
+async def test_the_sandbox_goes_on_where_it_was(tmp_path: Path) -> None:
+    """Avatars, looks and charges outlive a run; what was being made is made and delivered in the next."""
+    port = unused_port()
+    for run in (1, 2):
+        world = World(tmp_path / "world.pickle", port=port, speed=40.0)
+        async with world.running() as sandbox, sandbox.session(hooks=[world.hear]) as session:
+            if run == 1:
+                sandbox.hold()
+                job = await session.create_avatar("somebody", webhook_url=f"http://127.0.0.1:{port}/nowhere")
+                ref = job.ref
+            else:
+                assert (await session.wait(ref, timeout=10)).ref == ref
+                assert [charge.ref for charge in sandbox.ledger] == [ref]
+                edit = await session.edit_look(ref, "again")
+                assert isinstance(edit.ref, LookRef)
+                async with asyncio.timeout(5):
+                    while not sandbox.deliveries:
+                        await asyncio.sleep(0.01)
+    (tmp_path / "world.pickle").write_bytes(b"no pickle")
+    async with World(tmp_path / "world.pickle", port=port, speed=40.0).running() as sandbox:
+        assert sandbox.ledger == []
+
+
+async def test_a_page_that_does_not_keep_up_is_cut_off() -> None:
+    """Its stream ends, so that it comes back for the whole state; the others are told on."""
+    feed = Feed()
+    slow, quick = feed.stream("Guest", dict), feed.stream("Guest", dict)
+    await anext(slow)
+    await anext(quick)
+    for number in range(2001):
+        feed.tell("Guest", "card", number)
+        await anext(quick)
+    assert [part async for part in slow] == []
+    feed.close()
+    assert [part async for part in quick] == []
+    assert len([part async for part in feed.stream("Guest", dict)]) == 1
+
+
+def test_settings_come_from_the_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """A sandbox without a key; the real API with one, and webhooks only with both address and secret."""
+    for name in ("HOOX_API_KEY", "PUBLIC_URL", "HOOX_WEBHOOK_SECRET"):
+        monkeypatch.delenv(name, raising=False)
+
+    def made() -> Settings:
+        return Settings.from_environment(port=8000, data=tmp_path, credits=Decimal(1))
+
+    assert (made().sandbox, made().sandbox_port) == (True, 8001)
+    monkeypatch.setenv("HOOX_API_KEY", "hx_live_secret")
+    assert (made().sandbox, made().public_url) == (False, None)
+    assert made().data != tmp_path / "sandbox"
+    assert "hx_live_secret" not in repr(made())
+    monkeypatch.setenv("PUBLIC_URL", "https://studio.example")
+    with pytest.raises(ConfigurationError, match="HOOX_WEBHOOK_SECRET"):
+        made()
+    monkeypatch.setenv("HOOX_WEBHOOK_SECRET", SECRET)
+    assert made().public_url == "https://studio.example"

@@ -1,0 +1,175 @@
+"""Look Studio in a real browser: what a customer does and sees, and that nothing leaves the machine."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from decimal import Decimal
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+import pytest
+from studio_kit import Studio, studio
+
+from hoox_async.sandbox import Sandbox
+
+pytest.importorskip("playwright.async_api")
+if TYPE_CHECKING:
+    from playwright.async_api import BrowserContext, Locator, Page
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
+SHOTS = Path(__file__).parents[2] / ".shots"
+pytestmark = [
+    pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed"),
+    # playwright leaves the pipes of the browser's process to the garbage collector
+    pytest.mark.filterwarnings("ignore::ResourceWarning"),
+]
+
+
+@asynccontextmanager
+async def browsing(data: Path, **options: object) -> AsyncIterator[tuple[BrowserContext, Studio, Sandbox]]:
+    """The app and a browser. Fails on console errors and on any request to elsewhere."""
+    from playwright.async_api import async_playwright
+
+    said: list[str] = []
+    asked: list[str] = []
+    async with studio(data, **options) as (app, sandbox), async_playwright() as playwright:  # type: ignore[arg-type]
+        browser = await playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        try:
+            context = await browser.new_context(viewport={"width": 1440, "height": 900}, base_url=app.base)
+            context.set_default_timeout(10_000)
+            context.on("console", lambda message: said.append(message.text))
+            context.on("weberror", lambda error: said.append(str(error.error)))
+            context.on("request", lambda request: asked.append(request.url))
+            yield context, app, sandbox
+        finally:
+            await browser.close()
+    assert said == []
+    assert {urlsplit(url).netloc for url in asked} == {urlsplit(app.base).netloc}
+
+
+async def opened(context: BrowserContext) -> Page:
+    """A page that hears the server."""
+    page = await context.new_page()
+    await page.goto("/")
+    await page.wait_for_selector("html[data-live]")
+    return page
+
+
+async def create_avatar(page: Page, name: str, prompt: str) -> Locator:
+    """Create one through the dialog. Its tile, once it is ready."""
+    await page.get_by_role("button", name="New").click()
+    await page.get_by_label("Name").fill(name)
+    await page.get_by_label("Description").fill(prompt)
+    await page.get_by_text("2 credits for 1 look").wait_for()
+    await page.get_by_role("button", name="Create").click()
+    tile = page.locator("#own .tile[data-state=ready]", has_text=name)
+    await tile.locator("img").wait_for()
+    return tile
+
+
+async def test_from_an_avatar_to_pictures_in_two_tabs(tmp_path: Path) -> None:
+    """Create an avatar, start scenes, see each picture appear; a second tab shows the same, at any width."""
+    async with browsing(tmp_path) as (context, _, sandbox):
+        page, other = await opened(context), await opened(context)
+        tile = await create_avatar(page, "Alex", "Young entrepreneur, confident smile")
+        assert await tile.get_by_role("checkbox").is_checked(), "the new avatar is chosen at once"
+        sandbox.hold()
+        await page.get_by_label("Scenes").fill(
+            "podcast studio\n\n<img src=x onerror=alert(1)>\n[fail] nowhere"
+        )
+        await page.get_by_label("Style").select_option("podcast")
+        await page.get_by_text("6 credits for 3 looks").wait_for()
+        await page.get_by_role("button", name="Start").dblclick()
+        await page.locator(".card[data-state=making]").nth(2).wait_for()
+        assert await page.get_by_label("Scenes").input_value() == ""
+        await shot(page, "making")
+        for charge in sandbox.ledger[1:]:
+            sandbox.settle(charge.ref, "failed" if "[fail]" in charge.request["prompt"] else "ready")
+        for tab in (page, other):
+            await tab.locator(".card[data-state=ready] img.loaded").nth(1).wait_for()
+            await tab.locator(".card[data-state=failed]").get_by_text("Could not be made").wait_for()
+            await tab.get_by_text("92 of 100 credits left").wait_for()
+            await tab.get_by_text("2 of 3 ready").wait_for()
+            assert await tab.locator(".card").count() == 3
+            assert await tab.locator("#own .tile[data-state=ready]").count() == 1
+        assert await page.locator(".prompt", has_text="<img src=x").count() == 1
+        assert len(sandbox.ledger) == 4, "a double click is paid once"
+        for scheme in ("light", "dark"):
+            await page.emulate_media(color_scheme="dark" if scheme == "dark" else "light")
+            for width in (1440, 390):
+                await page.set_viewport_size({"width": width, "height": 900})
+                assert await page.evaluate("document.documentElement.scrollWidth") == width
+                await shot(page, f"{scheme}-{width}")
+
+
+async def test_the_cap_is_shown_before_and_kept(tmp_path: Path) -> None:
+    """What does not fit is said while typing, and can't be started; another customer has credits of their own."""
+    async with browsing(tmp_path, credits=Decimal(3)) as (context, _, sandbox):
+        page = await opened(context)
+        start = page.get_by_role("button", name="Start")
+        assert await start.is_disabled()
+        await page.get_by_role("checkbox", name="Ada").check(force=True)
+        await page.get_by_label("Scenes").fill("one\ntwo")
+        await page.get_by_text("2 looks cost 4 credits, and 3 are left.").wait_for()
+        assert await start.is_disabled()
+        await page.get_by_label("Scenes").fill("one")
+        await page.get_by_text("2 credits for 1 look").wait_for()
+        await start.click()
+        await page.locator(".card[data-state=ready] img.loaded").wait_for()
+        await page.get_by_text("1 of 3 credits left").wait_for()
+        await page.get_by_role("button", name="Working as").click()
+        await page.get_by_label("Name").fill("Mara")
+        await page.get_by_role("button", name="Go on").click()
+        await page.get_by_text("3 of 3 credits left").wait_for()
+        assert await page.locator(".card").count() == 0
+        assert len(sandbox.ledger) == 1
+
+
+async def test_an_order_that_is_refused_says_why_and_can_be_tried_again(tmp_path: Path) -> None:
+    """Not sent for want of credits: the card says so, and its button sends it under the same key."""
+    async with browsing(tmp_path, sandbox=Sandbox(credits=0)) as (context, _, sandbox):
+        page = await opened(context)
+        await page.get_by_role("checkbox", name="Ada").check(force=True)
+        await page.get_by_label("Scenes").fill("one")
+        await page.get_by_role("button", name="Start").click()
+        card = page.locator(".card[data-state=unsent]")
+        await card.get_by_text("Insufficient credits").wait_for()
+        sandbox.space.balance = Decimal(10)
+        await card.get_by_role("button", name="Try again").click()
+        await page.locator(".card[data-state=ready] img.loaded").wait_for()
+        assert len(sandbox.ledger) == 1
+
+
+async def test_by_keyboard_alone(tmp_path: Path) -> None:
+    """Every control is reached in a sensible order, has a name, and the dialog gives the focus back."""
+    async with browsing(tmp_path) as (context, _, _sandbox):
+        page = await opened(context)
+        await page.get_by_role("checkbox", name="Ada").wait_for(state="attached")
+        names = []
+        for _ in range(12):
+            await page.keyboard.press("Tab")
+            names.append(await page.evaluate(
+                "(({activeElement: e}) => e.getAttribute('aria-label') || e.labels?.[0]?.innerText || e.innerText)"
+                "(document)"
+            ))  # fmt: skip
+        assert [re.sub(r"\s+", " ", name.strip()) for name in names[:4]] == [
+            "Skip to the looks", "Working as Guest", "New", "Public catalogue"
+        ]  # fmt: skip
+        assert names[4:10] == ["Ada", "Bruno", "Celeste", "Dario", "Edda", "Fenna"]
+        assert names[10:] == ["Scenes", "Style"]
+        new = page.get_by_role("button", name="New")
+        await new.focus()
+        await page.keyboard.press("Enter")
+        assert await page.get_by_role("dialog", name="New avatar").is_visible()
+        await page.keyboard.press("Escape")
+        assert await new.evaluate("e => e === document.activeElement")
+
+
+async def shot(page: Page, name: str) -> None:
+    """A screenshot for people to look at."""
+    SHOTS.mkdir(exist_ok=True)
+    await page.screenshot(path=SHOTS / f"look-studio-{name}.png", animations="disabled")
