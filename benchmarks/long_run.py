@@ -1,31 +1,30 @@
 """Hours of work with faults: does anything grow? Memory, tasks, timers, sockets, files, threads.
 
-python benchmarks/long_run.py                   # 2 hours of virtual time: some minutes
-python benchmarks/long_run.py --minutes 10      # 10 minutes of real time, over sockets
-python benchmarks/long_run.py --store memory    # without SQLite, which keeps what is settled on disk
+    python benchmarks/long_run.py                   # 2 hours of virtual time: some minutes
+    python benchmarks/long_run.py --minutes 10      # 10 minutes of real time, over sockets
+    python benchmarks/long_run.py --store memory    # without SQLite, which keeps what is settled on disk
+
+Linux only: files, sockets and memory are counted in /proc.
 """
 
 from __future__ import annotations
 
 import argparse
 import asyncio
-import gc
 import json
-import os
 import random
 import socket
-import statistics
 import sys
 import tempfile
 import threading
 import tracemalloc
-from collections import Counter
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, suppress
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
-from _shared import progress, table
+from _growth import Tally, lines_shown, shown
+from _shared import progress
 from aiohttp import web
 
 from hoox_async import BatchRunner, HooxError, HooxSession, ImageAvatar, LookEdit, LookRef, Timeouts
@@ -49,58 +48,6 @@ READ_FAULTS = (Fault.status(500), Fault.DROP_BEFORE, Fault.TRUNCATED, Fault.RATE
 DELIVERIES = DeliveryOptions(lose=0.2, double=0.1, contradict=0.05, early=0.05, reorder=1.0)
 KEPT = 1800.0
 """How many virtual seconds the fake workspace remembers a look: its memory is not what is measured."""
-
-
-class Sample(NamedTuple):
-    """What the process held at one moment."""
-
-    minutes: float
-    looks: int
-    held: int
-    resident: int
-    tasks: int
-    timers: int
-    files: int
-    sockets: int
-    threads: int
-
-
-class Tally:
-    """How many looks came to which end, and the samples taken meanwhile."""
-
-    def __init__(self) -> None:
-        self.states: Counter[str] = Counter()
-        self.samples: list[Sample] = []
-        self._started = asyncio.get_running_loop().time()
-
-    def sample(self) -> None:
-        """Look at the process as it is now."""
-        gc.collect()
-        files = _open_files()
-        pages = int(Path("/proc/self/statm").read_text().split()[1])
-        loop = asyncio.get_running_loop()
-        self.samples.append(
-            Sample(
-                minutes=(loop.time() - self._started) / 60,
-                looks=sum(self.states.values()),
-                held=tracemalloc.get_traced_memory()[0],
-                resident=pages * os.sysconf("SC_PAGE_SIZE"),
-                tasks=len(asyncio.all_tasks()),
-                timers=len(getattr(loop, "_scheduled", ())),
-                files=len(files),
-                sockets=sum(name.startswith("socket:") for name in files),
-                threads=threading.active_count(),
-            )
-        )
-        progress(f"{self.samples[-1].minutes:.0f} min, {self.samples[-1].looks:,} looks")
-
-
-def _open_files() -> list[str]:
-    names = []
-    for entry in os.listdir("/proc/self/fd"):  # noqa: PTH208 - names alone
-        with suppress(OSError):  # the listing's own
-            names.append(os.readlink(f"/proc/self/fd/{entry}"))  # noqa: PTH115
-    return names
 
 
 async def edits(avatars: list[LookRef], until: float) -> AsyncIterator[LookEdit]:
@@ -134,7 +81,7 @@ async def _avatar(session: HooxSession, number: int) -> LookRef:
 async def work(session: HooxSession, seconds: float, *, every: float, pause: float, tally: Tally) -> None:
     """A batch without an end beside a visitor; a sample after each ``every`` seconds."""
     loop = asyncio.get_running_loop()
-    avatars = [await _avatar(session, number) for number in range(AVATARS)]
+    avatars = list(await asyncio.gather(*(_avatar(session, number) for number in range(AVATARS))))
     visitor = asyncio.create_task(visit(session, avatars, pause))
     began = loop.time()
     due = began + every
@@ -154,9 +101,9 @@ async def work(session: HooxSession, seconds: float, *, every: float, pause: flo
 # --- virtual time, everything in this process
 
 
-async def virtual(hours: float, every: float, store: Path | None) -> Tally:
+async def virtual(hours: float, every: float, store: Path | None, lines: tuple[int, int] | None) -> Tally:
     """Hours of the real quota with a workspace in this process, whose own memory is kept small."""
-    tally = Tally()
+    tally = Tally(lines)
     space = Space(
         requests_per_minute=100, median=130.0, failures=0.02, fault_rates={**FAULTS, Fault.REFUSED: 0.01}
     )
@@ -191,9 +138,9 @@ async def _keep_small(space: Space) -> None:
 # --- real time, with the sandbox in a process of its own
 
 
-async def real(minutes: float, every: float, store: Path | None) -> Tally:
+async def real(minutes: float, every: float, store: Path | None, lines: tuple[int, int] | None) -> Tally:
     """Minutes over sockets: twelve times the API's pace, deliveries coming in, a fifth of them lost."""
-    tally = Tally()
+    tally = Tally(lines)
     listener = socket.create_server(("127.0.0.1", 0))
     hub = WebhookHub(f"http://127.0.0.1:{listener.getsockname()[1]}/hooks", secret=SECRET)
     async with AsyncExitStack() as stack:
@@ -254,55 +201,6 @@ def serve() -> None:
                 sandbox.fail_next(endpoint, rng.choice(READ_FAULTS), after=rng.randrange(5))
 
 
-# --- the table
-
-
-def shown(title: str, tally: Tally) -> str:
-    """The samples as a table, and what grew."""
-    header = (
-        "minutes",
-        "looks",
-        "held KiB",
-        "resident MiB",
-        "tasks",
-        "timers",
-        "files",
-        "sockets",
-        "threads",
-    )
-    rows = [
-        (f"{s.minutes:.0f}", f"{s.looks:,}", f"{s.held / 1024:,.0f}", f"{s.resident / 2**20:,.1f}",
-         s.tasks, s.timers, s.files, s.sockets, s.threads)
-        for s in tally.samples
-    ]  # fmt: skip
-    states = ", ".join(f"{count:,} {state}" for state, count in tally.states.most_common())
-    return table(title, header, rows, (f"Looks: {states}.", *_growth(tally.samples)))
-
-
-def _growth(samples: list[Sample]) -> tuple[str, ...]:
-    settled = samples[1:]
-    third = len(settled) // 3
-    if not third:
-        return ()
-    first, last = settled[:third], settled[-third:]
-
-    def mean(part: list[Sample], name: str) -> float:
-        return statistics.fmean(getattr(sample, name) for sample in part)
-
-    def change(name: str) -> float:
-        return mean(last, name) - mean(first, name)
-
-    held, resident = change("held"), change("resident") / 2**20
-    counts = ", ".join(
-        f"{name} {change(name):+.1f}" for name in ("tasks", "timers", "files", "sockets", "threads")
-    )
-    grown = f"held {held / 1024:+,.0f} KiB ({held / change('looks'):+,.0f} bytes a look)"
-    return (
-        "From the first third to the last, without the first row:",
-        f"{grown}, resident {resident:+,.1f} MiB, {counts}.",
-    )
-
-
 def main() -> None:
     """Run what was asked for and print its table."""
     parser = argparse.ArgumentParser(
@@ -322,16 +220,19 @@ def main() -> None:
     kind = (
         f"{options.minutes:g} minutes of real time" if options.minutes else f"{options.hours:g} virtual hours"
     )
+    lines = (max(1, options.samples // 3), options.samples) if options.lines else None
     with tempfile.TemporaryDirectory() as folder:
         store = Path(folder) / "long.db" if options.store == "sqlite" else None
         tracemalloc.start(1)
         with asyncio.Runner(loop_factory=None if options.minutes else VirtualTimeLoop) as runner:
             if options.minutes:
-                tally = runner.run(real(options.minutes, every, store))
+                tally = runner.run(real(options.minutes, every, store, lines))
             else:
-                tally = runner.run(virtual(options.hours, every, store))
+                tally = runner.run(virtual(options.hours, every, store, lines))
     progress("")
     print(shown(f"{kind}, {IN_FLIGHT} in flight, faults on, {options.store}", tally))
+    if lines:
+        print(lines_shown(tally))
     return None
 
 

@@ -2,9 +2,11 @@
 
     python benchmarks/waiters.py
 
-``bytes a look``: the ref with its ids, a future and the watchlist's share. ``decide``: `due` and `take`,
-the median of many, busy and idle in turn (the slowest is the first, which looks at all that came in);
-``group answer``: telling a whole avatar's answer. With 50 looks an avatar, with one, and all of one.
+``bytes a job``: the real `LookJob` of an accepted look, its waiter's future and its watch entry; beside it
+the coroutine that waits. ``bytes a look``: the ref with its ids, a future and the watchlist's share.
+``decide``: `due` and `take`, the median of many, busy and idle in turn (the slowest is the first, which looks
+at all that came in); ``group answer``: telling a whole avatar's answer. With 50 looks an avatar, with one,
+and all of one.
 """
 
 from __future__ import annotations
@@ -18,8 +20,19 @@ import time
 import tracemalloc
 from typing import NamedTuple
 
+from hoox_async._clock import Clock
+from hoox_async._core.ledger import Intent, IntentState
 from hoox_async._core.models import Avatar, Look, LookDetails, LookRef, LookStatus
+from hoox_async._core.requests import LookEdit
+from hoox_async._core.settings import Timeouts
 from hoox_async._core.watchlist import Ask, AskKind, Watchlist
+from hoox_async._gate import Gate
+from hoox_async._hooks import Hooks
+from hoox_async._jobs import JobBook
+from hoox_async._parts import Parts
+from hoox_async._store.memory import MemoryStore
+from hoox_async._tasks import TaskSet
+from hoox_async._transport import HttpTransport
 
 DECISIONS = 300
 
@@ -63,6 +76,44 @@ def fill(looks: int, avatars: int, loop: asyncio.AbstractEventLoop) -> tuple[Wat
     add = (time.perf_counter() - started) / looks * 1e6
     row = Row(looks, avatars, (after - before) / looks, (after - with_refs) / looks, add, 0, 0, 0, 0)
     return timed, [refs, futures], row
+
+
+def book_of(loop: asyncio.AbstractEventLoop) -> JobBook:
+    """A session's book of jobs, of a session that sends nothing."""
+    clock, timeouts = Clock(loop), Timeouts()
+    transport = HttpTransport("http://127.0.0.1:1", "unused", timeouts)
+    tasks = TaskSet(), TaskSet()
+    parts = Parts(clock, MemoryStore(), Gate(clock, 100), transport, Hooks(), timeouts, None, *tasks)
+
+    async def ask(ref: LookRef) -> Look:
+        raise NotImplementedError
+
+    return JobBook(parts, Watchlist(), ask)
+
+
+async def job_bytes(looks: int, avatars: int) -> tuple[float, float]:
+    """Bytes of a job that is waited for (job, future, watch entry), and of its waiter's coroutine."""
+    loop = asyncio.get_running_loop()
+    book, now = book_of(loop), Clock(loop).utc()
+    refs = [LookRef(f"avtr_{i % avatars:024x}", f"look_{i:024x}") for i in range(looks)]
+    request = LookEdit(refs[0], "podcast scene")
+    intents = [
+        Intent(str(i), True, request, "", now, state=IntentState.ACCEPTED, ref=ref, accepted_at=now)
+        for i, ref in enumerate(refs)
+    ]
+    gc.collect()
+    tracemalloc.start()
+    before = tracemalloc.get_traced_memory()[0]
+    jobs = [book.job_of(intent) for intent in intents]
+    waits = [book._changed(job) for job in jobs]
+    coroutines = sum(sys.getsizeof(wait) for wait in waits)
+    for wait in waits:
+        wait.send(None)
+    all_bytes = tracemalloc.get_traced_memory()[0] - before - 2 * sys.getsizeof(waits)
+    tracemalloc.stop()
+    for wait in waits:
+        wait.close()
+    return (all_bytes - coroutines) / looks, coroutines / looks
 
 
 def answer(watch: Watchlist, ask: Ask, by_avatar: dict[str, list[LookRef]], now: float) -> None:
@@ -113,7 +164,12 @@ def measure(looks: int, avatars: int) -> Row:
 
 def main() -> None:
     """Print the table."""
-    print(f"Python {sys.version.split()[0]}; decide, slowest, add and answer in µs")
+    print(f"Python {sys.version.split()[0]}")
+    print(f"{'looks':>15} {'avatars':>15} {'bytes a job':>15} {'its coroutine':>15}")
+    for looks, avatars in ((1_000, 20), (100_000, 2_000), (100_000, 20), (100_000, 100_000)):
+        job, coroutine = asyncio.run(job_bytes(looks, avatars))
+        print(f"{looks:15,} {avatars:15,} {job:15,.0f} {coroutine:15,.0f}", flush=True)
+    print("decide, slowest, add and answer in µs")
     names = (
         "looks",
         "avatars",

@@ -18,12 +18,12 @@ def is_real() -> bool:
 
 @asynccontextmanager
 async def workspace(
-    *, store: str | None = None, speed: float = 40.0, **options: Any
+    *, store: str | None = None, speed: float = 100.0, **options: Any
 ) -> AsyncIterator[HooxSession]:
     """A session; ``options`` are `HooxSession`'s.
 
-    ``store`` counts on the real API alone: a sandbox forgets its looks. At ``speed`` 40, a look of the
-    sandbox takes about a second.
+    ``store`` counts on the real API alone: a sandbox forgets its looks. At ``speed`` 100, a look of the
+    sandbox takes about half a second.
     """
     if is_real():
         async with HooxSession(store=store, **options) as session:

@@ -44,13 +44,13 @@ async def save_picture(
     Raises `FileExistsError` for a file that is there (unless ``overwrite``), and what `read_picture` raises.
     """
     if name is None and not overwrite:
-        _refuse_existing(path)
+        await refuse_existing(path)
     async with fetch(url) as fetched:
         suffix = _check_type(fetched.content_type)
         target = path if name is None else path / (name + suffix)
         await anyio.to_thread.run_sync(lambda: target.parent.mkdir(parents=True, exist_ok=True))
         if not overwrite:
-            _refuse_existing(target)
+            await refuse_existing(target)
         await _write(target, _capped(fetched, max_bytes), overwrite=overwrite)
         return target
 
@@ -69,6 +69,11 @@ def _check_type(content_type: str) -> str:
     if not content_type.startswith("image/"):
         raise UnexpectedResponse(f"picture: the content type is {content_type!r}, not an image's")
     return _SUFFIXES.get(content_type, ".img")
+
+
+async def refuse_existing(path: Path) -> None:
+    """Raises `FileExistsError` if there is such a file."""
+    await anyio.to_thread.run_sync(_refuse_existing, path)
 
 
 def _refuse_existing(path: Path) -> None:
@@ -93,7 +98,8 @@ async def _write(target: Path, chunks: AsyncIterator[bytes], *, overwrite: bool)
                 await file.write(chunk)
         await anyio.to_thread.run_sync(_publish, partial, target, overwrite)
     except BaseException:
-        partial.unlink(missing_ok=True)
+        with anyio.CancelScope(shield=True):
+            await anyio.to_thread.run_sync(lambda: partial.unlink(missing_ok=True))
         raise
 
 
@@ -112,9 +118,10 @@ def _publish(partial: Path, target: Path, overwrite: bool) -> None:
     partial.unlink()
 
 
-def picture_target(path_or_folder: str | os.PathLike[str]) -> tuple[Path, bool]:
+async def picture_target(path_or_folder: str | os.PathLike[str]) -> tuple[Path, bool]:
     """The path, and whether it is a folder: one that exists, or one written with a slash at its end."""
     text = os.fspath(path_or_folder)
     if not isinstance(text, str) or not text:
         raise InvalidRequest("path_or_folder", path_or_folder, "the path of a file or a folder")
-    return Path(text), text.endswith(("/", os.sep)) or Path(text).is_dir()
+    path = Path(text)
+    return path, text.endswith(("/", os.sep)) or await anyio.to_thread.run_sync(path.is_dir)

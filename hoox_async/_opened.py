@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ._core.ledger import Accept, Drop, Evidence, Intent, IntentState, Resend
 from ._core.models import Look, LookRef
@@ -18,6 +18,15 @@ from ._receiver import Receiver
 from ._unknowns import Unknowns
 from ._watcher import Watcher
 from .errors import InvalidRequest, SessionClosed
+from .events import LookAccepted
+
+if TYPE_CHECKING:
+    from ._session import HooxSession
+
+
+def opened_of(session: HooxSession) -> Opened:
+    """What a session is made of, for the floor above. Raises as all of the session's methods do."""
+    return session._ready()
 
 
 class Opened:
@@ -51,10 +60,10 @@ class Opened:
             self._detach()
         closed = SessionClosed("the session was closed")
         self.parts.gate.close()
+        self.book.close(closed)
         try:
             await self.parts.posts.drain()
         finally:
-            self.book.close(closed)
             await self.parts.tasks.cancel()
             await self.parts.posts.cancel()
 
@@ -97,8 +106,10 @@ class Opened:
         other = await self.parts.store.by_ref(ref)
         if other is not None:
             raise InvalidRequest("verdict", str(ref), f"a look that is not {other.key!r}'s already")
-        accepted = await self.parts.store.advance(
-            intent.key, Accept(ref, self.parts.clock.utc(), Evidence.USER)
+        user = Evidence.USER
+        accepted = await self.parts.store.advance(intent.key, Accept(ref, self.parts.clock.utc(), user))
+        self.parts.hooks.tell(
+            LookAccepted(accepted.key, ref, accepted.credits, user, metadata=accepted.request.metadata)
         )
         self.unknowns.over(intent.key)
         return self.book.job_of(accepted)
@@ -106,6 +117,8 @@ class Opened:
 
 def ref_of(named: Any) -> LookRef:
     """The ref of whatever names a look. Raises `InvalidRequest`."""
+    if isinstance(named, LookRef):
+        return named
     if isinstance(named, str):
         return LookRef.parse(named)
     ref = getattr(named, "ref", None)

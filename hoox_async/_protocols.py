@@ -50,7 +50,7 @@ class WireRequest(NamedTuple):
 
 
 class WireResponse(NamedTuple):
-    """One HTTP answer, read whole. Names of headers are in lower case."""
+    """One HTTP answer, read whole. Headers are found under their names in lower case."""
 
     status: int
     headers: Mapping[str, str]

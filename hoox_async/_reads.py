@@ -47,7 +47,7 @@ class Reads:
         """Send it once in this slot of the quota."""
         parts = self._parts
         with slot.read():
-            sent_at = parts.clock.now()
+            sent_at = slot.sent_at or parts.clock.now()
             parts.store.note_sends((parts.clock.to_utc(sent_at),))
             if parts.hooks.given:
                 parts.hooks.tell(RequestSent(request.endpoint, sent_at))

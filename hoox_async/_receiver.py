@@ -133,6 +133,8 @@ class Receiver:
 
         The older payload form names no avatar: that of a new avatar is then looked for in the list.
         """
+        if intent.past_spent and attempt_id != intent.attempts[-1].id:
+            return None  # the look of an earlier round, which was paid and told of then
         avatar_id = delivery.avatar_id or (intent.source.avatar_id if intent.source else None)
         if avatar_id is None:
             self._look_up(attempt_id, delivery)

@@ -17,7 +17,7 @@ class Slot:
     which neither was said is given back and counts nothing.
     """
 
-    __slots__ = ("_gate", "_id", "_reading", "_state", "sent_at")
+    __slots__ = ("_gate", "_id", "_state", "sent_at")
 
     def __init__(self, gate: Gate, slot_id: int) -> None:
         self._gate = gate

@@ -65,7 +65,7 @@ class Elsewhere:
         try:
             while head := await reader.readuntil(b"\r\n\r\n"):
                 self.received += head
-                writer.write(_PICTURE)
+                writer.write(_ANSWER)
                 await writer.drain()
         except (asyncio.IncompleteReadError, ConnectionError) as error:
             self.received += getattr(error, "partial", b"")
@@ -78,11 +78,14 @@ def _picture() -> bytes:
 
     data = BytesIO()
     Image.new("RGB", (8, 8), "teal").save(data, "JPEG")
-    head = b"HTTP/1.1 200 OK\r\nContent-Type: image/jpeg\r\nContent-Length: %d\r\n\r\n" % len(data.getvalue())
-    return head + data.getvalue()
+    return data.getvalue()
 
 
-_PICTURE = _picture()
+PICTURE = _picture()
+"""A small JPEG."""
+_ANSWER = (
+    b"HTTP/1.1 200 OK\r\nContent-Type: image/jpeg\r\nContent-Length: %d\r\n\r\n" % len(PICTURE) + PICTURE
+)
 
 
 @asynccontextmanager
@@ -169,7 +172,7 @@ def shown_objects() -> Iterator[tuple[str, str]]:
         yield f"str of {type(thing).__name__}", str(thing)
 
 
-def written(*folders: Path) -> Iterator[tuple[str, bytes]]:
+def written(*folders: Path) -> Iterator[tuple[str, str | bytes]]:
     """The bytes and the name of every file in these folders: stores with their logs, reports, pictures."""
     for folder in folders:
         for path in sorted(folder.rglob("*")):

@@ -9,6 +9,7 @@ stopped or left, some sessions closed under them; then a last run without faults
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 from collections import Counter
 from collections.abc import Sequence
@@ -28,8 +29,9 @@ from hoox_async._protocols import Store
 from hoox_async._store import open_store
 from hoox_async._store.memory import MemoryStore
 from hoox_async.errors import SessionClosed
-from hoox_async.sandbox import Fault, InProcessTransport, Space
+from hoox_async.sandbox import DeliveryOptions, Fault, InProcessTransport, Space
 from hoox_async.testing import VirtualTimeLoop
+from hoox_async.webhooks import WebhookHub
 
 CHARGING = (Fault.DROP_AFTER, Fault.HANG, Fault.ERROR_500_AFTER, Fault.TRUNCATED, Fault.NOT_JSON)
 FREE_OF_CHARGE = (
@@ -72,6 +74,7 @@ class Campaign(NamedTuple):
     credits: int
     sqlite: bool
     strangers: bool
+    deliveries: DeliveryOptions | None
 
 
 def made() -> st.SearchStrategy[Made]:
@@ -111,6 +114,21 @@ def turns() -> st.SearchStrategy[Turn]:
     )
 
 
+def deliveries() -> st.SearchStrategy[DeliveryOptions]:
+    """Webhooks of all kinds: lost, doubled, contradicting, early and late ones, in both forms."""
+    share = st.sampled_from([0.0, 0.0, 0.3, 1.0])
+    return st.builds(
+        DeliveryOptions,
+        form=st.sampled_from(["new", "old"]),
+        lose=share,
+        double=share,
+        contradict=share,
+        early=share,
+        delay=st.sampled_from([0.0, 20.0]),
+        reorder=st.sampled_from([0.0, 30.0]),
+    )
+
+
 def campaigns() -> st.SearchStrategy[Campaign]:
     rates = st.dictionaries(st.sampled_from(CHARGING + FREE_OF_CHARGE[:8]), st.floats(0.0, 0.12), max_size=4)
     return st.builds(
@@ -122,6 +140,7 @@ def campaigns() -> st.SearchStrategy[Campaign]:
         credits=st.sampled_from([10, 40, 10_000, 10_000]),
         sqlite=st.sampled_from([False, False, False, True]),
         strangers=st.sampled_from([False, False, True]),
+        deliveries=st.none() | deliveries(),
     )
 
 
@@ -176,14 +195,27 @@ class Played:
             rng=Random(campaign.seed), credits=campaign.credits, fault_rates=campaign.rates, failures=0.05
         )
         self.store: Store = MemoryStore()
+        self.hub = WebhookHub("https://example.com/hooks", "a secret for tests only")
         self.path = str(Path(folder) / "campaign.db") if campaign.sqlite else None
 
     def session(self, turn: Turn) -> HooxSession:
         if self.path is not None:
             self.store = open_store(self.path)
-        transport = InProcessTransport(self.space, answer=120.0)
         exclusive = turn.exclusive and not self.campaign.strangers
-        return HooxSession(self.space.api_key, store=self.store, transport=transport, exclusive=exclusive)
+        options: dict[str, Any] = {"store": self.store, "exclusive": exclusive}
+        how: dict[str, Any] = {}
+        if self.campaign.deliveries is not None:
+            options["webhooks"] = self.hub
+            how = {
+                "deliver": self.deliver,
+                "deliveries": self.campaign.deliveries,
+                "seed": self.campaign.seed,
+            }
+        return HooxSession(self.space.api_key, transport=InProcessTransport(self.space, **how), **options)
+
+    async def deliver(self, url: str, body: dict[str, Any]) -> int:
+        """The fake API posts a webhook."""
+        return await self.hub.handle(url.rpartition("/")[2], json.dumps(body).encode())
 
     async def play(self) -> None:
         for turn in self.campaign.turns:

@@ -167,18 +167,18 @@ def test_usual_ids_stay_readable() -> None:
     assert file_name(LookRef("avtr_1", "look_2")) == "avtr_1_look_2"
 
 
-def test_a_folder_is_known_by_its_slash_or_by_being_there(tmp_path: Path) -> None:
+async def test_a_folder_is_known_by_its_slash_or_by_being_there(tmp_path: Path) -> None:
     """Anything else is the file's own path."""
-    assert picture_target(tmp_path) == (tmp_path, True)
-    assert picture_target("new/") == (Path("new"), True)
-    assert picture_target("new.jpg") == (Path("new.jpg"), False)
+    assert await picture_target(tmp_path) == (tmp_path, True)
+    assert await picture_target("new/") == (Path("new"), True)
+    assert await picture_target("new.jpg") == (Path("new.jpg"), False)
 
 
 @pytest.mark.parametrize("path", ["", b"bytes"])
-def test_a_path_is_text(path: Any) -> None:
+async def test_a_path_is_text(path: Any) -> None:
     """And not empty, which would be the current folder."""
     with pytest.raises(InvalidRequest, match="path_or_folder"):
-        picture_target(path)
+        await picture_target(path)
 
 
 async def test_a_long_name_is_no_trouble(tmp_path: Path) -> None:

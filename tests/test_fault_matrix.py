@@ -32,7 +32,7 @@ FAULTS = [fault for fault in vars(Fault).values() if isinstance(fault, Fault)]
 SERVED = [fault for fault in FAULTS if fault is not Fault.REFUSED]
 HARMLESS = {Fault.REFUSED.name, Fault.RATE_LIMITED.name, Fault.RATE_LIMITED_RETRY_AFTER.name}
 WORKERS = 24
-FEW = Timeouts(connect=2.0, read=1.0, answer=1.0)
+FEW = Timeouts(connect=2.0, read=1.5, answer=1.5)
 
 
 class Plan(NamedTuple):
@@ -196,17 +196,14 @@ def wrong(cell: Cell) -> str | None:
         "the session works no more": not cell.works,
     }  # fmt: skip
     found = [rule for rule, broken in rules.items() if broken]
-    return (
-        f"{plan.fault.name} at {plan.endpoint}, {plan.fails}, {plan.call}: {', '.join(found)} ({cell})"
-        if found
-        else None
-    )
+    where = f"{plan.fault.name} at {plan.endpoint}, {plan.fails}, {plan.call}"
+    return f"{where}: {', '.join(found)} ({cell})" if found else None
 
 
 def table(cells: Iterable[Cell]) -> str:
     """All cells as Markdown; the first and the later call in one line where they are alike."""
     lines = [
-        "| fault | endpoint | it fails | call | raised | it says charged | the sandbox charged | sent | works after |",
+        "| fault | endpoint | it fails | call | raised | says charged | was charged | sent | works after |",
         "| --- | --- | --- | --- | --- | --- | --- | --- | --- |",
     ]
 

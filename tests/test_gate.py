@@ -168,6 +168,39 @@ async def test_a_kick_lets_the_watcher_think_again(crowd: Crowd) -> None:
 
 
 @virtual
+async def test_a_free_slot_is_taken_past_a_watcher_who_wants_none() -> None:
+    """Own requests go at once while the watcher is not due; it is not even asked, and still comes in time."""
+    crowd, asked = Crowd(), []
+
+    def due(now: float, busy: bool) -> float:
+        asked.append(now)
+        return 30.0
+
+    crowd.come("w", crowd.gate.watch(due))
+    await asyncio.sleep(0)
+    for _ in range(40):
+        with await crowd.gate.own() as slot:
+            slot.stamp()
+        assert slot.sent_at == crowd.now()
+        await asyncio.sleep(0.7)
+    assert asked == [0.0]
+    await asyncio.sleep(3.0)
+    assert crowd.served == [("w", 30.0)]
+
+
+@virtual
+async def test_nobody_jumps_the_queue_when_a_slot_comes_free(crowd: Crowd) -> None:
+    """Who comes in the instant in which a slot is free goes behind those who wait for it."""
+    crowd.come("a", crowd.gate.own())
+    await asyncio.sleep(0)
+    loop = asyncio.get_running_loop()
+    free_at = crowd.gate.window.earliest(crowd.now())
+    loop.call_at(free_at, lambda: crowd.come("b", crowd.gate.own()))
+    await asyncio.sleep(3.0)
+    assert crowd.names() == "ab"
+
+
+@virtual
 async def test_two_watchers_are_a_mistake(crowd: Crowd) -> None:
     """Only one watcher can wait; another can come when it has gone."""
     first = crowd.come("w", crowd.gate.watch(lambda now, busy: math.inf))

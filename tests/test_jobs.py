@@ -95,7 +95,7 @@ async def test_a_timeout_loses_nothing() -> None:
 
 async def test_a_wait_of_no_time_asks_nothing() -> None:
     """It tells whether the look is done, as far as is known."""
-    async with on_space() as (session, space):
+    async with on_space() as (session, _):
         job = await session.submit(prompt())
         with pytest.raises(WaitTimeout):
             await job.wait(timeout=0)
@@ -121,7 +121,7 @@ async def test_each_waiter_has_its_own_exception() -> None:
 
 async def test_updates_tell_each_state_once() -> None:
     """From what is known to the end, and again for who comes later."""
-    async with on_space() as (session, space):
+    async with on_space() as (session, _):
         job = await session.submit(prompt())
         seen = [look.status async for look in job.updates()]
         assert seen[0] is LookStatus.PENDING
@@ -160,7 +160,7 @@ async def test_status_asks_once_and_is_heard_by_who_waits() -> None:
 async def test_status_settles_a_job_that_nobody_waits_for() -> None:
     """In the store as well, and with its event."""
     told: list[Event] = []
-    async with on_space(hooks=[told.append]) as (session, space):
+    async with on_space(hooks=[told.append]) as (session, _):
         job = await session.submit(prompt(), key="k")
         await asyncio.sleep(600)
         assert (await job.status()).status is LookStatus.READY
@@ -263,7 +263,7 @@ async def test_a_store_that_fails_does_not_keep_a_look_from_who_waits(
 
 async def test_what_was_told_first_stands() -> None:
     """A settled look that is told of differently later does not change."""
-    async with on_space() as (session, space):
+    async with on_space() as (session, _):
         job = await session.submit(prompt(), key="k")
         book = job._book
         bare = Look(job.ref, LookStatus.READY)
@@ -289,7 +289,7 @@ async def test_a_settled_look_without_its_picture_is_asked_for_it() -> None:
 
 async def test_a_look_of_a_job_nobody_holds_is_forgotten_once_settled() -> None:
     """Only without a key of the user's: that one may be asked for again."""
-    async with on_space() as (session, space):
+    async with on_space() as (session, _):
         job = await session.submit(prompt())
         kept = await session.submit(prompt(), key="mine")
         await job

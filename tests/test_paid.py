@@ -136,6 +136,14 @@ async def test_a_key_is_text(key: Any) -> None:
         assert space.requests == []
 
 
+async def test_a_budget_is_a_budget() -> None:
+    """A bare number would be shared by nobody."""
+    async with on_space() as (session, space):
+        with pytest.raises(InvalidRequest, match="budget"):
+            await session.submit(prompt(), budget=10)  # type: ignore[arg-type]
+        assert space.requests == []
+
+
 async def test_what_is_no_request_is_refused() -> None:
     """And an edit of another item's key, which is a batch's alone."""
     async with on_space() as (session, space):
@@ -219,7 +227,9 @@ async def test_a_cancelled_closing_leaves_what_was_in_the_air_unknown() -> None:
     closing = asyncio.create_task(session.aclose())
     await asyncio.sleep(1)
     await give_up(closing)
-    await asyncio.gather(task, return_exceptions=True)
+    with pytest.raises(OutcomeUnknown) as caught:
+        await task
+    assert (caught.value.key, caught.value.charged) == ("k", "maybe")
     assert money(budget) == (0, 2)
     async with on_space(space, store=store) as (session, _):
         assert [unknown.key for unknown in await session.unknowns()] == ["k"]

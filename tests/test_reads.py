@@ -101,7 +101,7 @@ async def test_a_hung_read_ends() -> None:
         began = asyncio.get_running_loop().time()
         with pytest.raises(TransportError):
             await session.status(ref)
-        assert 8.0 <= asyncio.get_running_loop().time() - began <= 20.0
+        assert 8.0 <= asyncio.get_running_loop().time() - began <= 25.0
 
 
 async def test_a_429_pauses_every_request() -> None:

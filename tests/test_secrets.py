@@ -6,14 +6,26 @@ import asyncio
 import json
 import logging
 import socket
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 from aiohttp import web
-from secrets_kit import KEY, SECRET, Elsewhere, Secrets, elsewhere, logged, rows, shown_objects, told, written
+from secrets_kit import (
+    KEY,
+    PICTURE,
+    SECRET,
+    Elsewhere,
+    Secrets,
+    elsewhere,
+    logged,
+    rows,
+    shown_objects,
+    told,
+    written,
+)
 
 from hoox_async import (
     BatchReport,
@@ -97,20 +109,21 @@ async def read_errors(
     session: HooxSession, sandbox: Sandbox, ref: LookRef, other: Elsewhere
 ) -> list[HooxError]:
     """Reads that meet redirects to elsewhere, and answers that make no sense."""
-    for fault in (Fault("REDIRECT", "answer", False, 302, (("Location", other.url),), b""), Fault.DEEP_JSON):
+    redirect = Fault("REDIRECT", "answer", False, 302, (("Location", other.url),), b"")
+    for fault in (redirect, Fault.DEEP_JSON, Fault.HUGE):
         for endpoint in ("status", "avatar", "look", "list"):
             sandbox.fail_next(endpoint, fault)
     one = [
         lambda: session.status(ref), lambda: session.avatar(ref.avatar_id), lambda: session.look(ref),
         lambda: session.looks(),
     ]  # fmt: skip
-    return await caught_from(*one, *one, lambda: session.status(LookRef("avtr_none", "look_none")))
+    return await caught_from(*one, *one, one[0], lambda: session.status(LookRef("avtr_none", "look_none")))
 
 
 async def test_a_faulty_batch_shows_no_secret(
     tmp_path: Path, everything_logged: pytest.LogCaptureFixture
 ) -> None:
-    """Every fault, deliveries, reports, pictures elsewhere: no secret in logs, reprs, errors, files, hooks."""
+    """Every fault, deliveries, reports, pictures elsewhere: no secret in logs, reprs, errors, files."""
     secrets, events, errors = Secrets(), list[Event](), list[BaseException]()
     store = tmp_path / "store" / "batch.db"
     store.parent.mkdir()
@@ -128,7 +141,7 @@ async def test_a_faulty_batch_shows_no_secret(
             for fault in faults(other):
                 sandbox.fail_next("edit", fault)
             requests = [LookEdit(source, f"scene {number}") for number in range(30)]
-            report = await BatchRunner(session, look_timeout=1.0, max_in_flight=10).run(requests)
+            report = await BatchRunner(session, look_timeout=0.5, max_in_flight=30).run(requests)
             errors += [outcome.error for outcome in report if outcome.error is not None]
             errors += await read_errors(session, sandbox, source, other)
             sandbox.fail_next("create", Fault.status(401))
@@ -223,8 +236,6 @@ prompt = "On a boat"
 [matrix]
 """
 OTHER_KEY = KEY[::-1]
-OWN_KEYS = {"sandbox"}
-"""Commands that serve until Ctrl-C, with a key of their own that is worth nothing and is shown."""
 
 
 class Typed:
@@ -257,7 +268,7 @@ def test_no_command_shows_a_secret(
     monkeypatch: pytest.MonkeyPatch,
     everything_logged: pytest.LogCaptureFixture,
 ) -> None:
-    """Every command, well and badly used, with good and wrong keys: no secret on screen, in logs, in files."""
+    """Every command, well and badly used, with good and wrong keys: no secret on screen, in logs or files."""
     monkeypatch.setenv("HOOX_API_KEY", KEY)
     monkeypatch.setenv("HOOX_WEBHOOK_SECRET", SECRET)
     monkeypatch.chdir(tmp_path)
@@ -269,17 +280,29 @@ def test_no_command_shows_a_secret(
     key_file.write_text(OTHER_KEY)
     secrets = Secrets()
     secrets.needles["the other API key"] = OTHER_KEY
-    with Sandbox(api_key=KEY, speed=4000) as sandbox:
+    with Sandbox(api_key=KEY, speed=100_000) as sandbox:
         typed = Typed(capsys, "--base-url", sandbox.base_url, "--rpm", "6000")
         well_used(typed, sandbox, campaign)
         badly_used(typed, sandbox, campaign, key_file)
-        if "demo" in commands():
-            typed.bare("demo", "--out", tmp_path / "demo", code=None)
-    assert typed.commands >= commands() - OWN_KEYS
+        monkeypatch.setattr("hoox_async._cli.demo.command._SPEED", 2000.0)
+        monkeypatch.setattr("hoox_async._cli.demo.command._PER_MINUTE", 60_000)
+        monkeypatch.setattr("hoox_async.sandbox._running.paint", lambda look: PICTURE)
+        typed.bare("demo", "--out", tmp_path / "demo")
+        monkeypatch.setattr("hoox_async._cli.sandbox.stopping", stopping_at_once)
+        typed.bare("sandbox")
+    assert typed.commands >= commands()
     assert secrets.absent(typed.wrote) > 30
     secrets.absent(shown_objects())
     secrets.absent(logged(everything_logged.records))
     assert secrets.absent(written(tmp_path)) > 10
+
+
+@contextmanager
+def stopping_at_once() -> Iterator[SimpleNamespace]:
+    """Ctrl-C, as soon as the command waits for it."""
+    requested = asyncio.Event()
+    requested.set()
+    yield SimpleNamespace(requested=requested)
 
 
 def commands() -> set[str]:
@@ -293,7 +316,7 @@ def well_used(typed: Typed, sandbox: Sandbox, campaign: Path) -> None:
     typed("check", json=False)
     typed("create", "a friendly host", "--no-wait")
     ref = str(sandbox.ledger[0].ref)
-    typed("status", ref)
+    typed("status", ref, code=None)
     typed("wait", ref, "--out", "saved/")
     typed("edit", ref, "in a studio", "--no-wait", json=False)
     typed("looks", "--mine", code=None)

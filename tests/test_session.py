@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import gc
 import json
-import os
 import threading
 import warnings
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -17,6 +16,7 @@ from typing import Any
 
 import pytest
 from aioresponses import aioresponses
+from blockbuster import blockbuster_ctx
 from session_kit import made, on_space, others, prompt
 from yarl import URL
 
@@ -43,6 +43,7 @@ from hoox_async.errors import (
     StoreLocked,
     StoreMismatch,
     UnexpectedResponse,
+    WaitTimeout,
 )
 from hoox_async.events import Event, LookAccepted, LookSettled
 from hoox_async.sandbox import Fault, InProcessTransport, Sandbox, Space
@@ -86,8 +87,8 @@ async def test_submit_and_its_spelled_out_forms(mocked_api: aioresponses) -> Non
                 metadata={"mine": "never sent"}, extra={"seed": 7},
             ),
             "avatar/create",
-            {"prompt": "a host", "style": "iphone", "format": "horizontal", "resolution": "4K", "name": "Alex",
-             "place": "attic", "elementImages": ["https://m.example/logo.png"],
+            {"prompt": "a host", "style": "iphone", "format": "horizontal", "resolution": "4K",
+             "name": "Alex", "place": "attic", "elementImages": ["https://m.example/logo.png"],
              "webhook_url": "https://me.example/h", "seed": 7},
             "4",
         ),
@@ -102,7 +103,8 @@ async def test_submit_and_its_spelled_out_forms(mocked_api: aioresponses) -> Non
                                   images=["https://m.example/b.jpg"], format="vertical", resolution="4K"),
             "avatar/edit",
             {"avatar_id": "avtr_1", "look_id": "look_1", "prompt": "podcast scene", "style": "raw",
-             "upscale": True, "images": ["https://m.example/b.jpg"], "format": "vertical", "resolution": "4K"},
+             "upscale": True, "images": ["https://m.example/b.jpg"], "format": "vertical",
+             "resolution": "4K"},
             "5.5",
         ),
     ]  # fmt: skip
@@ -150,20 +152,19 @@ async def test_avatar_look_and_looks(mocked_api: aioresponses) -> None:
     assert [one.ref for one in looks] == [REF]
 
 
-async def test_run(mocked_api: aioresponses) -> None:
-    """Submit, then wait: a look that is ready, or what became of it."""
-    status = f"{BASE}/avatar/status?avatar_id=avtr_1&look_id=look_2"
-    mocked_api.post(f"{BASE}/avatar/create", status=201, payload=NEW, repeat=True)
-    done = {**NEW, "status": "ready", "result": {"thumbnail_url": "https://m.example/a.jpg"}}
-    mocked_api.get(status, payload=done)
-    async with session_on(requests_per_minute=60_000) as session:
-        look = await session.run(PromptAvatar("x"), key="k", timeout=30)
+@pytest.mark.virtual_time
+async def test_run() -> None:
+    """Submit, then wait: a look that is ready, or what became of it; the same key is the same look."""
+    async with on_space() as (session, space):
+        look = await session.run(prompt(), key="k")
         assert look.status is LookStatus.READY
-    failed = {**NEW, "status": "error", "error": {"code": "GENERATION_FAILED", "message": "no face"}}
-    mocked_api.get(status, payload=failed)
-    async with session_on(requests_per_minute=60_000) as session:
-        with pytest.raises(GenerationFailed, match="no face"):
-            await session.run(PromptAvatar("x"))
+        assert await session.run(prompt(), key="k", timeout=0) == look
+        with pytest.raises(GenerationFailed):
+            await session.run(prompt("[fail]"))
+        space.hold(asyncio.get_running_loop().time())
+        with pytest.raises(WaitTimeout):
+            await session.run(prompt(), timeout=20)
+        assert len(space.ledger) == 3
 
 
 @pytest.mark.parametrize(
@@ -274,7 +275,8 @@ async def lost(session: HooxSession, space: Space, request: Any, key: str) -> No
 @pytest.mark.virtual_time
 async def test_an_unknown_is_listed_and_settled_by_a_ref() -> None:
     """With the looks that may be its own; then the same key is that job."""
-    async with on_space() as (session, space):
+    told: list[Event] = []
+    async with on_space(hooks=[told.append]) as (session, space):
         source = made(space)
         await lost(session, space, LookEdit(source, "lost"), "k")
         (unknown,) = await session.unknowns()
@@ -284,6 +286,7 @@ async def test_an_unknown_is_listed_and_settled_by_a_ref() -> None:
         job = await session.resolve("k", space.ledger[0].ref)
         assert job is not None
         assert (await job).status is LookStatus.READY
+        assert [event.evidence for event in told if isinstance(event, LookAccepted)] == ["user"]
         assert await session.submit(LookEdit(source, "lost"), key="k") is job
         assert await session.unknowns() == []
         assert len(space.ledger) == 1
@@ -331,6 +334,7 @@ async def test_only_an_unknown_can_be_resolved() -> None:
         ({"base_url": "http://app.hoox.video"}, "https"),
         ({"requests_per_minute": 0}, "requests_per_minute"),
         ({"hooks": [7]}, "hooks"),
+        ({"timeouts": 30}, "timeouts"),
         ({"api_key": ""}, "HOOX_API_KEY"),
     ],
 )
@@ -482,13 +486,17 @@ async def test_closing_twice_is_closing_once() -> None:
     await session.aclose()
 
 
+def open_files_in(fds: Path) -> int:
+    return len(list(fds.iterdir())) if fds.exists() else 0
+
+
 async def test_closing_ends_what_waits_and_leaves_no_task_and_no_socket() -> None:
     """Jobs, reads in the air and at the gate; the server sees every connection end."""
     before = others()
     fds = Path("/proc/self/fd")
     async with Sandbox() as sandbox:
         sandbox.hold()
-        open_files = len(os.listdir(fds)) if fds.exists() else 0
+        open_files = open_files_in(fds)
         async with sandbox.session(requests_per_minute=5) as session:
             job = await session.submit(prompt())
             sandbox.fail_next("avatar", Fault.HANG)
@@ -506,10 +514,10 @@ async def test_closing_ends_what_waits_and_leaves_no_task_and_no_socket() -> Non
         assert [name for name in others() if name.startswith("hoox-")] == []
         if fds.exists():
             for _ in range(100):
-                if len(os.listdir(fds)) <= open_files:
+                if open_files_in(fds) <= open_files:
                     break
                 await asyncio.sleep(0.01)
-            assert len(os.listdir(fds)) <= open_files
+            assert open_files_in(fds) <= open_files
     assert others() == before
 
 
@@ -531,9 +539,10 @@ def test_a_session_that_nobody_closes_warns() -> None:
         session = HooxSession(space.api_key, transport=InProcessTransport(space))
         await session.__aenter__()
         parts = session._ready().parts
+        held = [session]
+        del session
         with pytest.warns(ResourceWarning, match="never closed"):
-            del session
-            gc.collect()
+            held.clear()
         await parts.tasks.cancel()
 
     asyncio.run(forget())
@@ -554,7 +563,39 @@ async def test_a_fixture_may_open_and_close_it_in_different_tasks() -> None:
     await asyncio.create_task(session.aclose())
 
 
+async def test_closing_ends_waits_at_once_though_a_post_is_in_the_air() -> None:
+    """The POST's answer is waited for, the looks are not."""
+    async with Sandbox() as sandbox:
+        sandbox.hold()
+        async with sandbox.session() as session:
+            job = await session.submit(prompt())
+            wait = asyncio.create_task(job.wait())
+            sandbox.fail_next("create", Fault.late(0.4))
+            post = asyncio.create_task(session.submit(prompt("late")))
+            await asyncio.sleep(0.1)
+            closing = asyncio.create_task(session.aclose())
+            with pytest.raises(SessionClosed):
+                await asyncio.wait_for(wait, 0.2)
+            assert not closing.done()
+            await closing
+        assert (await post).ref == sandbox.ledger[1].ref
+
+
 # --- around
+
+
+async def test_nothing_blocks_the_loop(tmp_path: Path) -> None:
+    """Not a file, not a lookup: other tasks go on while a picture is saved and a store written."""
+    async with Sandbox() as sandbox:
+        ref = made(sandbox.space)
+        with blockbuster_ctx(scanned_modules=["hoox_async"]):
+            async with sandbox.session(store=tmp_path / "campaign.db") as session:
+                await session.submit(prompt(), key="k")
+                look = await session.status(ref)
+                path = await session.download(look, tmp_path / "new")
+                await session.download(look, path, overwrite=True)
+                with pytest.raises(FileExistsError):
+                    await session.download(look, path)
 
 
 async def test_a_server_that_is_not_there_is_not_sent_to() -> None:

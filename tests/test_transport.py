@@ -23,6 +23,7 @@ from yarl import URL
 from hoox_async import Timeouts
 from hoox_async._core.models import LookRef
 from hoox_async._core.wire import read_accepted, read_status, status_request
+from hoox_async._download import read_picture
 from hoox_async._protocols import Endpoint, WireRequest, WireResponse
 from hoox_async._transport import HttpTransport, PictureFetcher, mapped
 from hoox_async.errors import (
@@ -453,16 +454,15 @@ async def test_a_picture_needs_a_usable_url(url: str) -> None:
                 pass
 
 
-async def test_a_picture_that_drips_ends() -> None:
+async def test_a_picture_that_drips_ends(monkeypatch: pytest.MonkeyPatch) -> None:
     """Each byte comes in time, and the whole does not."""
+    monkeypatch.setattr("hoox_async._transport.pictures._LONGEST", 0.1)
     head = b"HTTP/1.1 200 OK\r\nContent-Type: image/png\r\n\r\n"
-    timeouts = Timeouts(read=0.05)
+    timeouts = Timeouts(read=4.0)
     async with RawServer(hostile(head, b"x", 0.01)) as server, PictureFetcher(timeouts) as fetcher:
         async with asyncio.timeout(5):
             with pytest.raises(TransportError, match="not whole"):
-                async with fetcher.fetch(server.url + "/a") as fetched:
-                    async for _ in fetched.chunks:
-                        pass
+                await read_picture(fetcher.fetch, server.url + "/a")
 
 
 async def test_redirects_of_a_picture_end() -> None:
@@ -513,9 +513,9 @@ ERRORS = sorted(
     key=lambda kind: kind.__name__,
 )
 NEVER_MADE = {
-    "ClientConnectorError", "ClientProxyConnectionError", "ClientConnectorDNSError", "UnixClientConnectorError",
-    "ClientConnectorSSLError", "ClientConnectorCertificateError", "ClientSSLError", "ConnectionTimeoutError",
-    "InvalidURL", "InvalidUrlClientError", "NonHttpUrlClientError",
+    "ClientConnectorError", "ClientProxyConnectionError", "ClientConnectorDNSError", "ClientSSLError",
+    "UnixClientConnectorError", "ClientConnectorSSLError", "ClientConnectorCertificateError",
+    "ConnectionTimeoutError", "InvalidURL", "InvalidUrlClientError", "NonHttpUrlClientError",
 }  # fmt: skip
 
 

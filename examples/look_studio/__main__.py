@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import socket
 import sys
+from contextlib import suppress
 from decimal import Decimal
 from pathlib import Path
 
@@ -57,7 +58,8 @@ def main() -> int:
         "a sandbox, where nothing costs anything" if settings.sandbox else "the real API: looks cost credits"
     )
     print(f"Look Studio on {where}\nhttp://127.0.0.1:{given.port}   (Ctrl-C ends it)", flush=True)
-    server.run()
+    with suppress(KeyboardInterrupt):  # uvicorn has shut down by then, and passes Ctrl-C on
+        server.run()
     return 0 if server.started else 2
 
 

@@ -6,6 +6,7 @@ import asyncio
 import logging
 import math
 from collections.abc import Iterable
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -143,12 +144,15 @@ class Studio:
     def _follow(self, card: Card) -> None:
         task = asyncio.create_task(self._made(card), name=f"look {card.id}")
         self._tasks.add(task)
-        task.add_done_callback(self._ended)
+        task.add_done_callback(partial(self._ended, card))
 
-    def _ended(self, task: asyncio.Task[None]) -> None:
+    def _ended(self, card: Card, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)
         if not task.cancelled() and (error := task.exception()) is not None:
             log.error("%s went wrong", task.get_name(), exc_info=error)
+            if card.state in _ON_THEIR_WAY:
+                reason = "Something went wrong in the app. It goes on when the app is started again."
+                self.board.ended(card, CardState.UNKNOWN, reason, spent=True)
 
     async def _made(self, card: Card) -> None:
         """Submit the look, wait for it, save its picture.

@@ -1,4 +1,4 @@
-"""One run of a batch over one input: pulls, admits, sends for few avatars at a time, and awaits each.
+"""One run of a batch over one input: admits, sends for few avatars at a time, and awaits each.
 
 An item's way: pulled → admitted (what does the store know of it?) → parked until its source is READY →
 the feed → in flight (budget, gate, POST, waiting) → its outcome. Pulled and not yet in flight are at most
@@ -283,7 +283,8 @@ class Run:
         while ending:
             item, outcome = ending.popleft()
             self._end(item, outcome)
-            for dependent in item.dependents:
+            dependents, item.dependents = item.dependents, []
+            for dependent in dependents:
                 step = after_source(dependent, item.key, outcome.state, outcome.ref)
                 if isinstance(step, End):
                     ending.append((dependent, step.outcome))

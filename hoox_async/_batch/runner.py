@@ -13,7 +13,7 @@ from .._core.budget import Credits
 from .._core.ledger import Intent, IntentState
 from .._core.outcomes import Outcome
 from .._core.requests import FREE, Request
-from .._opened import Opened
+from .._opened import Opened, opened_of
 from .._report import BatchReport
 from .._session import HooxSession
 from ..errors import ConfigurationError, HooxError
@@ -109,7 +109,7 @@ class BatchRunner:
             run.stop(HooxError("the batch was stopped"))
 
     def _run(self, requests: Requests) -> Run:
-        run = Run(self._session.opened, self._options, Input(requests))
+        run = Run(opened_of(self._session), self._options, Input(requests))
         self._runs.add(run)
         return run
 
@@ -118,7 +118,7 @@ class BatchRunner:
 
         Raises `StoreError`.
         """
-        opened = self._session.opened
+        opened = opened_of(self._session)
         counted = _Counted()
         keys, given = Keys(), Input(requests)
         index = 0

@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 
 import attrs
 
-from .._core.ledger import Intent, IntentState, Refusal, Renew
+from .._core.ledger import Intent, IntentState, Refusal, Renew, advance
 from .._core.models import Look, LookStatus
 from .._core.outcomes import Outcome, OutcomeState, outcome_of
 from .._core.retry import Patience
@@ -96,21 +96,26 @@ class Sender:
         return attrs.evolve(outcome, request=item.request) if intent.digest == item.digest else outcome
 
     async def _to_its_fate(self, item: Item, left_gate: Callable[[], None]) -> Intent:
-        intent = item.intent = await self._planned(item)
-        item.renew = False
+        intent = self._planned(item)
         if intent.state is IntentState.UNKNOWN:
             intent = item.intent = await self._settle_unknown(item, intent)
         if intent.state in (IntentState.PLANNED, IntentState.SENDING):
             intent = item.intent = await self._send(item, intent, left_gate)
         return intent
 
-    async def _planned(self, item: Item) -> Intent:
+    def _planned(self, item: Item) -> Intent:
         intent = item.intent
         if intent is None:
             return self._opened.submitter.plan(item.request, item.key, True, item.source)
-        if item.renew:
-            return await self._opened.parts.store.advance(item.key, Renew(item.request, item.digest))
+        if item.renew:  # as it will be: see `_renew`
+            return advance(intent, Renew(item.request, item.digest))
         return intent
+
+    async def _renew(self, item: Item) -> None:
+        """Plan it anew in the moment in which it can be sent: until then the store keeps the old look."""
+        if item.renew:
+            item.intent = await self._opened.parts.store.advance(item.key, Renew(item.request, item.digest))
+            item.renew = False
 
     async def _send(self, item: Item, intent: Intent, left_gate: Callable[[], None]) -> Intent:
         """Until it is accepted, or what became of it where it is lost."""
@@ -142,6 +147,11 @@ class Sender:
 
         async def take_slot() -> Slot:
             slot = await gate.batch(lambda: avatar_id is None or unknowns.free(avatar_id))
+            try:
+                await self._renew(item)
+            except BaseException:
+                slot.give_back()
+                raise
             left_gate()
             return slot
 
@@ -231,7 +241,7 @@ class Sender:
         intent = await self._known(item.key) or item.intent
         if intent is None:
             return Outcome(item.key, item.request, state, error=error)
-        if intent.state not in (IntentState.PLANNED, IntentState.REJECTED):
+        if intent.state not in (IntentState.PLANNED, IntentState.REJECTED) and not item.renew:
             return outcome_of(intent)  # what may have been paid is never told as unsent
         return outcome_of(intent, state=state, error=error, request=item.request, look=None)
 

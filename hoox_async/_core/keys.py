@@ -16,6 +16,7 @@ from .models import LookRef
 from .requests import ImageAvatar, LookEdit, PromptAvatar, Request
 
 _LENGTH = 32
+_canonical = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=True).encode
 
 
 def digest(request: Request, source_key: str | None = None) -> str:
@@ -26,8 +27,7 @@ def digest(request: Request, source_key: str | None = None) -> str:
     batch, by that item's key: the text that ``source`` holds, or ``source_key``, which wins.
     """
     content = {name: value for name, value in _content(request, source_key).items() if _is_set(value)}
-    text = json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
-    return hashlib.sha256(text.encode("ascii")).hexdigest()[:_LENGTH]
+    return hashlib.sha256(_canonical(content).encode("ascii")).hexdigest()[:_LENGTH]
 
 
 def ordinal_key(digest: str, ordinal: int) -> str:

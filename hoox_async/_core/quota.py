@@ -1,8 +1,7 @@
 """The accounting of the workspace's quota: never more than the limit in any 60 s, spread evenly.
 
-Two questions are kept apart. How many slots are taken: a strict log of our own requests (`Window`). How
-many of the quota are not ours to take: what other clients use, read off the server's headers (`Others`).
-Times are the loop's, in seconds.
+Two questions are kept apart. How many slots are taken: a strict log of our own requests, here. How many
+of the quota are not ours to take: `others`. Times are the loop's, in seconds.
 """
 
 from __future__ import annotations
@@ -13,99 +12,13 @@ from collections import deque
 from collections.abc import Iterable
 
 from .models import QuotaSnapshot, ServerQuota
+from .others import MINUTE, Others
 
-MINUTE = 60.0
 MARGIN = 0.05
 """A request counts this much longer than a minute: two of them need not take equally long to arrive."""
 WIDEST_MARGIN = 1.5
 EDGE = 0.25
 LONGEST_PAUSE = 3600.0
-HUGEST_LIMIT = 100_000
-
-
-class Others:
-    """What the other clients of the workspace use, as far as the server's headers tell.
-
-    A server may count a sliding minute or fixed ones; which, shows in how its reset moves.
-    """
-
-    def __init__(self) -> None:
-        self.limit: int | None = None
-        self.hold_until = -math.inf
-        self._resets_at = -math.inf
-        self._used = 0
-        self._seen_at = self._as_of = -math.inf
-        self._peaks: deque[tuple[float, int]] = deque()
-        self._unrest = 0.0
-        self._fixed = True
-        self._reset_seen: tuple[float, float] | None = None
-
-    def hear(self, now: float, quota: ServerQuota) -> int | None:
-        """Take in what one answer said of limit and reset. Gives how many requests the server has counted.
-
-        What makes no sense is passed over; None where it tells of no count.
-        """
-        if quota.limit is not None and 1 <= quota.limit <= HUGEST_LIMIT:
-            self.limit = quota.limit
-        self._observe_reset(now, quota.resets_in)
-        if self.limit is None or quota.remaining is None or not 0 <= quota.remaining <= self.limit:
-            return None
-        return self.limit - quota.remaining
-
-    def note(self, now: float, as_of: float, used: int, *, spent: bool) -> None:
-        """So many of the counted requests were theirs, by the answer to a request sent at ``as_of``.
-
-        ``spent``: there is nothing left of the quota.
-        """
-        if as_of < self._as_of:
-            return
-        self._remember(now, as_of, used)
-        if spent and used and self._fixed and now < self._resets_at:
-            self.hold_until = self._resets_at + 0.5  # resets are whole seconds
-        elif not spent:
-            self.hold_until = -math.inf
-
-    def _remember(self, now: float, as_of: float, used: int) -> None:
-        if now - self._seen_at < MINUTE:
-            self._unrest += 0.05 * (abs(used - self._used) - self._unrest)
-        self._used, self._seen_at, self._as_of = used, now, as_of
-        while self._peaks and self._peaks[-1][1] <= used:
-            self._peaks.pop()
-        self._peaks.append((now, used))
-
-    def _observe_reset(self, now: float, resets_in: float | None) -> None:
-        if resets_in is None or not math.isfinite(resets_in):
-            return
-        self._resets_at = now + min(max(resets_in, 0.0), MINUTE)
-        if self._reset_seen is None:
-            self._reset_seen = (now, self._resets_at)
-        elif now - self._reset_seen[0] >= 5.0:
-            moved = self._resets_at - self._reset_seen[1]
-            self._reset_seen = (now, self._resets_at)
-            if moved < MINUTE - 10.0:  # more is one fixed minute giving way to the next
-                self._fixed = moved <= 2.0
-
-    def refused(self) -> None:
-        """The server refused a request: keep more distance for a while."""
-        self._unrest += 1.0
-
-    def used(self, now: float) -> int:
-        """Their requests in the server's count, by the latest answer of the last minute."""
-        return self._used if now - self._seen_at < MINUTE else 0
-
-    def peak(self, now: float) -> int:
-        """What to expect of them over a whole minute: a fixed minute's count shows that at its end only."""
-        while self._peaks and now - self._peaks[0][0] >= MINUTE:
-            self._peaks.popleft()
-        return self._peaks[0][1] if self._fixed and self._peaks else self.used(now)
-
-    def leave(self, used: int) -> int:
-        """What to keep free of a quota of which they use this much: all of that, and room for surprises."""
-        return used + 2 + math.ceil(1.5 * self._unrest) if used else 0
-
-    def reset_within(self, now: float) -> float | None:
-        """Seconds until the reset that the server named last; None where it named none that is ahead."""
-        return self._resets_at - now if self._resets_at > now else None
 
 
 class Window:
@@ -275,12 +188,13 @@ class Window:
         while self._starts and self._starts[0] <= now - 2 * MINUTE:
             self._starts.popleft()
 
-        self._cap = self._left_to_us(self.others.used(now))
-        self._gap = self._span / self._left_to_us(self.others.peak(now))
+        if now >= self.others.quiet_from:
+            self._cap, self._gap = self.limit, self._span / self.limit
+        else:
+            self._cap = self._left_to_us(self.others.used(now))
+            self._gap = self._span / self._left_to_us(self.others.peak(now))
 
     def _left_to_us(self, used: int) -> int:
-        if not used:
-            return self.limit
         # never below a twentieth: asking is the only way to learn that the others have stopped
         free = (self.others.limit or self._configured) - self.others.leave(used)
         return max(1, self.limit // 20, min(self.limit, free))

@@ -8,7 +8,7 @@ import re
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from .._protocols import Endpoint, WireRequest, WireResponse
 from ..errors import ApiError, InvalidRequest, OutcomeUnknown, ServerError, UnexpectedResponse, api_error
@@ -226,10 +226,10 @@ def retry_after(headers: Mapping[str, str], utc_now: datetime | None = None) -> 
     text = headers.get("retry-after", "").strip()
     seconds = _seconds(text)
     if seconds is None:
-        until, now = _date(text), _date(headers.get("date")) or utc_now
+        until, now = _posix(text), _now(headers, utc_now)
         if until is None or now is None:
             return None
-        seconds = (until - now).total_seconds()
+        seconds = until - now
     return min(max(seconds, 0.0), _MAX_PAUSE)
 
 
@@ -237,10 +237,10 @@ def _resets_in(headers: Mapping[str, str], utc_now: datetime | None) -> float | 
     reset = _seconds(headers.get("x-ratelimit-reset", "").strip())
     if reset is None:
         return None
-    now = _date(headers.get("date")) or utc_now
+    now = _now(headers, utc_now)
     if now is None:
         return None
-    seconds = reset - now.timestamp()
+    seconds = reset - now
     # A window lasts a minute: what is hours away is another unit or another clock
     return max(seconds, 0.0) if abs(seconds) <= _MAX_PAUSE else None
 
@@ -263,13 +263,19 @@ def _seconds(text: str) -> float | None:
     return seconds if math.isfinite(seconds) else _MAX_PAUSE
 
 
+def _now(headers: Mapping[str, str], utc_now: datetime | None) -> float | None:
+    """The answer's own time, in seconds since 1970."""
+    now = _posix(headers.get("date"))
+    return utc_now.timestamp() if now is None and utc_now is not None else now
+
+
 @functools.lru_cache(maxsize=4)  # the answers of one second have the same date
-def _date(text: str | None) -> datetime | None:
-    """An HTTP date, aware."""
+def _posix(text: str | None) -> float | None:
+    """An HTTP date, in seconds since 1970."""
     if not text:
         return None
     try:
         date = parsedate_to_datetime(text)
     except (ValueError, TypeError, IndexError, OverflowError):
         return None
-    return date if date.tzinfo is not None else date.replace(tzinfo=UTC)
+    return (date if date.tzinfo is not None else date.replace(tzinfo=UTC)).timestamp()

@@ -165,15 +165,15 @@ class MemoryStore:
     def note_sends(self, sent_at: Sequence[datetime]) -> None:
         """Remember send times; those of more than two minutes before the newest are dropped."""
         self._require_open()
-        if not sent_at:
-            return
-        newest, sends = max(sent_at), self._sends
-        in_order = not sends or sends[-1] <= min(sent_at)
-        sends.extend(sent_at if len(sent_at) == 1 else sorted(sent_at))
-        if not in_order:  # the wall clock was set back
-            self._sends = sends = deque(sorted(time for time in sends if time - newest <= _KEPT_SENDS))
-        while newest - sends[0] > _KEPT_SENDS:
-            sends.popleft()
+        sends = self._sends
+        if len(sent_at) == 1 and sends and sends[-1] <= sent_at[0]:  # as nearly always
+            sends.append(sent_at[0])
+            while sends[-1] - sends[0] > _KEPT_SENDS:
+                sends.popleft()
+        elif sent_at:
+            newest = max(sent_at)
+            times = sorted((*sends, *sent_at))
+            self._sends = deque(time for time in times if abs(newest - time) <= _KEPT_SENDS)
 
     async def recent_sends(self, since: datetime) -> list[datetime]:
         """The send times after ``since``, oldest first."""

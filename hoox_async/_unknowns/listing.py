@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from contextlib import suppress
 from datetime import datetime
-
-import attrs
+from typing import NamedTuple
 
 from .._core.ledger import IllegalStep, Intent, IntentState, Suspect
 from .._core.models import Avatar, LookRef
@@ -17,8 +16,7 @@ from ..errors import HooxError
 from .baselines import read_of
 
 
-@attrs.frozen
-class Unknown:
+class Unknown(NamedTuple):
     """A paid request whose fate is not known. ``candidates`` are looks that may be its own."""
 
     key: str

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Iterable
 from contextlib import suppress
 from datetime import timedelta
@@ -14,8 +15,9 @@ from batch_kit import avatar, edits, opened, prompts, space_of, states
 
 from hoox_async import BatchItem, BatchReport, BatchRunner, LookEdit, LookRef
 from hoox_async.errors import KeyConflict
-from hoox_async.sandbox import Space
+from hoox_async.sandbox import DeliveryOptions, Fault, Space
 from hoox_async.testing import VirtualTimeLoop
+from hoox_async.webhooks import WebhookHub
 
 pytestmark = pytest.mark.virtual_time
 
@@ -176,3 +178,40 @@ async def test_a_report_can_be_read_from_the_store(store: str) -> None:
     read = await BatchReport.open(store)
     assert states(read) == states(told)
     assert [outcome.credits for outcome in read] == [outcome.credits for outcome in told]
+
+
+async def test_a_retry_that_is_not_sent_leaves_the_old_look_in_the_store(store: str) -> None:
+    """UNSENT for want of credits: without the retry, it is READY as before."""
+    space = space_of()
+    source = await source_of(space)
+    (old,) = (await run(space, store, edits(source, 1))).outcomes
+    (unsent,) = (await run(space, store, edits(source, 1), retry=["ready"], max_credits=3)).outcomes
+    assert str(unsent.state) == "unsent"
+    assert unsent.credits == 2
+    assert unsent.ref is None
+    (again,) = (await run(space, store, edits(source, 1))).outcomes
+    assert again.ref == old.ref
+
+
+async def test_a_delivery_of_an_earlier_round_proves_nothing_of_the_next(store: str) -> None:
+    """The first round's look was paid and told of; it is not the lost second one's."""
+    space = space_of()
+    source = await source_of(space)
+    hub = WebhookHub("https://example.com/hooks", "a secret for tests only")
+
+    async def deliver(url: str, body: dict[str, Any]) -> int:
+        return await hub.handle(url.rpartition("/")[2], json.dumps(body).encode())
+
+    how = {"deliver": deliver, "deliveries": DeliveryOptions(early=1.0, lose=1.0)}
+    items = [BatchItem("f", LookEdit(source, "f [fail]"))]
+    async with opened(space, transport=how, store=store, webhooks=hub) as session:
+        (first,) = (await BatchRunner(session).run(items)).outcomes
+        space.faults.fail_next("edit", Fault.DROP_BEFORE)
+        await BatchRunner(session, retry=["failed"], look_timeout=60).run(items)
+    async with opened(space, transport=how, store=store, webhooks=hub) as session:
+        await asyncio.sleep(100)
+        (outcome,) = (await BatchRunner(session).run(items)).outcomes
+    assert str(first.state) == "failed"
+    assert str(outcome.state) == "unknown"
+    assert outcome.credits == 2 == space.credits_spent
+    assert outcome.at_risk == 2

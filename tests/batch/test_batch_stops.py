@@ -351,3 +351,14 @@ async def test_a_store_in_a_folder_that_is_gone(tmp_path: Path) -> None:
     with pytest.raises(StoreError):
         async with opened(space_of(), store=str(tmp_path / "none" / "campaign.db")):
             pass
+
+
+async def test_a_stop_tells_of_each_of_a_chain_once() -> None:
+    """Parked behind one that is parked behind one in flight."""
+    space = space_of(50.0)
+    items = [BatchItem("c0", PromptAvatar("c0"))]
+    items += [BatchItem(f"c{n}", LookEdit(f"c{n - 1}", f"c{n}")) for n in range(1, 6)]
+    async with opened(space) as session:
+        report = await stopped(BatchRunner(session), items, 10.0)
+    assert [outcome.key for outcome in report] == [f"c{n}" for n in range(6)]
+    assert [str(outcome.state) for outcome in report] == ["ready"] + ["unsent"] * 5

@@ -11,14 +11,17 @@ import pytest
 from hoox_async._cli import run
 from hoox_async.sandbox import Sandbox
 
+# two avatars of the sandbox's public catalogue, so that no look waits for an avatar
 CAMPAIGN = """\
 [[avatars]]
 key = "alex"
-prompt = "Young entrepreneur, confident smile"
+avatar_id = "avtr_public_ada"
+look_id = "look_public_ada"
 
 [[avatars]]
 key = "noor"
-image_urls = ["https://images.test/noor.jpg"]
+avatar_id = "avtr_public_bruno"
+look_id = "look_public_bruno"
 
 [[scenes]]
 key = "podcast"
@@ -28,6 +31,23 @@ style = "podcast"
 [[scenes]]
 key = "stage"
 prompt = "On a small stage, blue light"
+
+[matrix]
+"""
+ITEMS = {"alex/podcast", "noor/podcast", "alex/stage", "noor/stage"}
+
+AVATARS = """\
+[[avatars]]
+key = "mara"
+prompt = "Physiotherapist, calm and friendly"
+
+[[avatars]]
+key = "yuki"
+image_urls = ["https://images.test/yuki.jpg"]
+
+[[scenes]]
+key = "car"
+prompt = "In the driver's seat at a red light"
 
 [matrix]
 """
@@ -57,9 +77,9 @@ class Cli:
         self.sandbox = sandbox
         self._capsys = capsys
 
-    def __call__(self, *argv: str | Path) -> Done:
+    def __call__(self, *argv: str | Path, rpm: int = 6000) -> Done:
         """Run one command that talks to the API."""
-        return self.bare(*argv, "--base-url", self.sandbox.base_url, "--rpm", "6000")
+        return self.bare(*argv, "--base-url", self.sandbox.base_url, "--rpm", str(rpm))
 
     def bare(self, *argv: str | Path) -> Done:
         """Run one command as it is typed."""
@@ -71,7 +91,7 @@ class Cli:
 
 
 def campaign(folder: Path, text: str = CAMPAIGN, name: str = "campaign.toml") -> Path:
-    """Write a campaign file: by default two avatars in two scenes, six items for 10 credits."""
+    """Write a campaign file: by default four looks of two avatars, for 8 credits."""
     file = folder / name
     file.write_text(text, encoding="utf-8")
     return file

@@ -15,7 +15,6 @@ from hoox_async.sandbox import Fault
 def lost(cli: Cli, tmp_path: Path) -> Path:
     """A campaign of which `noor/stage` was paid for and its answer lost."""
     file = campaign(tmp_path)
-    cli("batch", file, "--yes", "--only", "noor")
     cli.sandbox.fail_next("edit", Fault.DROP_AFTER)
     done = cli("batch", file, "--yes", "--only", "noor/stage")
     assert done.code == 4
@@ -44,7 +43,7 @@ def test_unknowns_shows_candidates(cli: Cli, lost: Path) -> None:
 def test_nothing_is_unknown(cli: Cli, tmp_path: Path) -> None:
     """With no unknowns `unknowns` is code 0."""
     file = campaign(tmp_path)
-    cli("batch", file, "--yes", "--only", "noor")
+    cli("batch", file, "--yes", "--only", "noor/stage")
     done = cli("unknowns", file)
     assert (done.code, done.out) == (0, "")
 
@@ -56,7 +55,7 @@ def test_resolve_with_a_look(cli: Cli, lost: Path) -> None:
     done = cli("batch", lost, "--only", "noor/stage", "--json")
     assert done.code == 0
     assert str(paid) in {record["ref"] for record in done.of("outcome")}
-    assert len(cli.sandbox.ledger) == 2
+    assert len(cli.sandbox.ledger) == 1
 
 
 def test_resolve_asks(cli: Cli, lost: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -79,7 +78,7 @@ def test_resend_pays_once_more(cli: Cli, lost: Path) -> None:
     """`resend` pays for it once more and says so; `drop` sends nothing."""
     done = cli("resolve", lost, "noor/stage", "resend", "--json")
     assert done.code == 0
-    assert len(cli.sandbox.ledger) == 3
+    assert len(cli.sandbox.ledger) == 2
     assert done.of("resolved")[0]["ref"] == str(cli.sandbox.ledger[-1].ref)
 
 
@@ -87,17 +86,17 @@ def test_drop(cli: Cli, lost: Path) -> None:
     """`drop` sends nothing, and the item is no unknown any more."""
     assert cli("resolve", lost, "noor/stage", "drop").code == 0
     assert cli("unknowns", lost).code == 0
-    assert len(cli.sandbox.ledger) == 2
+    assert len(cli.sandbox.ledger) == 1
 
 
 @pytest.mark.parametrize(
-    "words", [("noor/stage", "perhaps"), ("nobody", "drop"), ("nobody",), ("noor/stage",), ("noor", "drop")]
+    "words", [("noor/stage", "perhaps"), ("nobody", "drop"), ("nobody",), ("noor/stage",), ("alex/stage", "drop")]
 )
 def test_bad_verdicts(cli: Cli, lost: Path, words: tuple[str, ...]) -> None:
     """A word that is no verdict, a key that is no unknown's, and no verdict where nobody can be asked: 2."""
     done = cli("resolve", lost, *words)
     assert done.code == 2
-    assert len(cli.sandbox.ledger) == 2
+    assert len(cli.sandbox.ledger) == 1
 
 
 @pytest.mark.parametrize("command", ["unknowns", "report"])

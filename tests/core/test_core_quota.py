@@ -322,16 +322,41 @@ def test_a_refusal_pauses_for_what_the_server_says() -> None:
         assert window.earliest(10.0) >= 10.0 + expected
 
 
-def test_refusals_right_after_a_pause_wait_longer_each_time() -> None:
-    """A reset that is always a moment away does not make us knock every second."""
-    window, now, pauses = Window(100), 0.0, []
-    for _ in range(8):
-        pauses.append(window.pause(now, 0.0))
-        window.pause(now + 0.1, 0.0)  # another one of the same burst: no further step
+def refusals(window: Window, count: int, said: float | None, resets_in: float | None = None) -> list[float]:
+    """The pauses of refusals that each come as soon as the pause before is over."""
+    now, pauses = 0.0, []
+    for _ in range(count):
+        if resets_in is not None:
+            window.observe(now, ServerQuota(100, 0, resets_in), now)
+        pauses.append(window.pause(now, said))
+        window.pause(now + 0.1, said and said - 0.1)  # another one of the same burst: no further step
         now = window.paused_until
+    return pauses
+
+
+@pytest.mark.parametrize(("said", "resets_in"), [(0.0, None), (0.0, 30.0), (None, 0.5)])
+def test_refusals_right_after_a_pause_wait_longer_each_time(
+    said: float | None, resets_in: float | None
+) -> None:
+    """Where the server names no time, or a reset always a moment away, we don't knock every second."""
+    window = Window(100)
+    pauses = refusals(window, 8, said, resets_in)
     assert pauses == pytest.approx([1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 60.0, 60.0])
+    now = window.paused_until
     window.observe(now, ServerQuota(100, 50, 30.0))
     assert window.pause(now + 1.0, 0.0) == 1.0
+
+
+@pytest.mark.parametrize("said", [0.5, 1.0, 7.0])
+def test_a_time_that_the_server_names_is_kept_to_each_time(said: float) -> None:
+    """Retry-After is the server's word: no longer pauses of our own, however often it refuses."""
+    assert refusals(Window(100), 8, said, 30.0) == pytest.approx([said] * 8)
+
+
+def test_refusals_far_apart_are_each_a_first_one() -> None:
+    """A server that sends no quota headers never says that all is well; a minute without a refusal does."""
+    window = Window(100)
+    assert [window.pause(n * 200.0, 0.0) for n in range(5)] == [1.0] * 5
 
 
 def test_a_shorter_pause_does_not_end_a_longer_one() -> None:

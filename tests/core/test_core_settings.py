@@ -41,7 +41,7 @@ def test_the_searches_rise(search: Any) -> None:
 
 def test_a_list_of_searches_is_taken() -> None:
     """Any list will do."""
-    assert Timeouts(search=[1, 2.5]).search == (1, 2.5)  # type: ignore[arg-type]
+    assert Timeouts(search=[1, 2.5]).search == (1, 2.5)
 
 
 @pytest.mark.parametrize(

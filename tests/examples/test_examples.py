@@ -10,7 +10,9 @@ import subprocess
 import sys
 import time
 import urllib.request
+from collections.abc import Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 from aiohttp.test_utils import unused_port
@@ -18,7 +20,12 @@ from aiohttp.test_utils import unused_port
 ROOT = Path(__file__).parents[2]
 EXAMPLES = ROOT / "examples"
 TESTED_ELSEWHERE = {"webhook_aiohttp.py", "webhook_fastapi.py"}  # tests/webhooks/test_webhook_examples.py
-RUN_HERE = {"quickstart.py", "many_looks.py", "logging_hook.py", "opentelemetry_hook.py"}
+ARGUMENTS = {
+    "quickstart.py": ["pictures/"],
+    "many_looks.py": ["--avatars", "2", "--scenes", "3", "--out", "out"],
+    "logging_hook.py": [],
+    "opentelemetry_hook.py": [],
+}
 
 
 def environment() -> dict[str, str]:
@@ -27,30 +34,62 @@ def environment() -> dict[str, str]:
     return {**kept, "PYTHONWARNINGS": "error", "PYTHONPATH": str(ROOT), "PYTHONDONTWRITEBYTECODE": "1"}
 
 
-def run(folder: Path, name: str, *arguments: str) -> subprocess.CompletedProcess[str]:
-    """The example's output. It must end well."""
-    command = [sys.executable, str(EXAMPLES / name), *arguments]
-    done = subprocess.run(
-        command, cwd=folder, env=environment(), capture_output=True, text=True, timeout=60, check=False
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done
+class Run(NamedTuple):
+    """An example that ended well."""
+
+    folder: Path
+    out: str
+    err: str
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Run]]:
+    """All of them, run at the same time: they mostly wait for their looks."""
+    started: dict[str, tuple[Path, subprocess.Popen[str]]] = {}
+    for name, arguments in ARGUMENTS.items():
+        folder = tmp_path_factory.mktemp(name.removesuffix(".py"))
+        command = [sys.executable, str(EXAMPLES / name), *arguments]
+        started[name] = (
+            folder,
+            subprocess.Popen(
+                command,
+                cwd=folder,
+                env=environment(),
+                text=True,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+            ),
+        )
+    try:
+        yield {name: ended(*one) for name, one in started.items()}
+    finally:
+        for _, process in started.values():
+            if process.poll() is None:
+                process.kill()
+                process.communicate()
+
+
+def ended(folder: Path, process: subprocess.Popen[str]) -> Run:
+    """What the program said. It must end well."""
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 0, out + err
+    return Run(folder, out, err)
 
 
 def test_every_example_is_run_by_a_test() -> None:
     """A new example needs a test here or is named as tested elsewhere."""
     programs = {path.name for path in EXAMPLES.glob("*.py") if not path.name.startswith("_")}
-    assert programs == RUN_HERE | TESTED_ELSEWHERE
+    assert programs == ARGUMENTS.keys() | TESTED_ELSEWHERE
 
 
-def test_quickstart_ends_with_a_picture(tmp_path: Path) -> None:
+def test_quickstart_ends_with_a_picture(runs: dict[str, Run]) -> None:
     """It prints both looks, the price of the second, and where its picture is."""
-    done = run(tmp_path, "quickstart.py", "pictures/")
-    assert len(re.findall(r"avtr_\w+:look_\w+ is ready", done.stdout)) == 2
-    assert "4 credits" in done.stdout
-    (picture,) = (tmp_path / "pictures").iterdir()
+    folder, told, _ = runs["quickstart.py"]
+    assert len(re.findall(r"avtr_\w+:look_\w+ is ready", told)) == 2
+    assert "4 credits" in told
+    (picture,) = (folder / "pictures").iterdir()
     assert picture.read_bytes()[:3] == b"\xff\xd8\xff"
-    assert picture.name in done.stdout
+    assert picture.name in told
 
 
 def test_quickstart_is_ten_lines() -> None:
@@ -60,30 +99,30 @@ def test_quickstart_is_ten_lines() -> None:
     assert 5 <= len(body.splitlines()) <= 10
 
 
-def test_many_looks_makes_and_saves_them_all(tmp_path: Path) -> None:
+def test_many_looks_makes_and_saves_them_all(runs: dict[str, Run]) -> None:
     """Two avatars and three scenes: eight looks, eight pictures, a line for each and one for each avatar."""
-    done = run(tmp_path, "many_looks.py", "--avatars", "2", "--scenes", "3", "--out", "out")
-    assert "8 of 8 looks to make, 16 credits" in done.stdout
-    assert len(re.findall(r"^ *\d/8 .* ready ", done.stdout, re.MULTILINE)) == 8
-    assert re.search(r"^alex +4 +0 +8 ", done.stdout, re.MULTILINE)
-    assert "16 credits spent, 0 at risk" in done.stdout
-    pictures = {str(path.relative_to(tmp_path / "out")) for path in (tmp_path / "out").rglob("*.jpg")}
+    folder, told, _ = runs["many_looks.py"]
+    assert "8 of 8 looks to make, 16 credits" in told
+    assert len(re.findall(r"^ *\d/8 .* ready ", told, re.MULTILINE)) == 8
+    assert re.search(r"^alex +4 +0 +8 ", told, re.MULTILINE)
+    assert "16 credits spent, 0 at risk" in told
+    pictures = {str(path.relative_to(folder / "out")) for path in (folder / "out").rglob("*.jpg")}
     scenes = ("podcast", "car", "stage")
     assert pictures == {"alex.jpg", "mara.jpg"} | {f"{n}/{s}.jpg" for n in ("alex", "mara") for s in scenes}
 
 
-def test_logging_hook_tells_of_every_look(tmp_path: Path) -> None:
+def test_logging_hook_tells_of_every_look(runs: dict[str, Run]) -> None:
     """One look that works out and one that does not, each at its level; nothing secret in the log."""
-    log = run(tmp_path, "logging_hook.py").stderr
+    log = runs["logging_hook.py"].err
     assert len(re.findall(r"INFO +studio\.hoox \S+ accepted \(answer\)", log)) == 2
     assert re.search(r"INFO +studio\.hoox \S+ ready after", log)
     assert re.search(r"WARNING +studio\.hoox \S+ failed after .*: \S+", log)
     assert "hx_live_" not in log
 
 
-def test_opentelemetry_hook_records_spans_and_metrics(tmp_path: Path) -> None:
+def test_opentelemetry_hook_records_spans_and_metrics(runs: dict[str, Run]) -> None:
     """A span for each POST and each look, and what they cost."""
-    told = run(tmp_path, "opentelemetry_hook.py").stdout
+    told = runs["opentelemetry_hook.py"].out
     assert len(re.findall(r"^hoox create .*'http.response.status_code': 201", told, re.MULTILINE)) == 2
     assert len(re.findall(r"^hoox look .*'hoox.status': 'ready'", told, re.MULTILINE)) == 2
     assert re.search(r"^hoox\.credits +4\.00", told, re.MULTILINE)

@@ -4,51 +4,69 @@ from __future__ import annotations
 
 import re
 import shutil
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from decimal import Decimal
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 import pytest
+import pytest_asyncio
 from studio_kit import Studio, studio
 
 from hoox_async.sandbox import Sandbox
 
 pytest.importorskip("playwright.async_api")
 if TYPE_CHECKING:
-    from playwright.async_api import BrowserContext, Locator, Page
+    from playwright.async_api import Browser, BrowserContext, Locator, Page
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 SHOTS = Path(__file__).parents[2] / ".shots"
 pytestmark = [
+    pytest.mark.asyncio(loop_scope="module"),  # starting a browser takes longer than most of what it shows
     pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed"),
     # playwright leaves the pipes of the browser's process to the garbage collector
     pytest.mark.filterwarnings("ignore::ResourceWarning"),
 ]
 
 
-@asynccontextmanager
-async def browsing(data: Path, **options: object) -> AsyncIterator[tuple[BrowserContext, Studio, Sandbox]]:
-    """The app and a browser. Fails on console errors and on any request to elsewhere."""
+Browsing = Callable[..., AbstractAsyncContextManager[tuple["BrowserContext", Studio, Sandbox]]]
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def browser() -> AsyncIterator[Browser]:
+    """One browser for all tests; each opens a fresh context."""
     from playwright.async_api import async_playwright
 
-    said: list[str] = []
-    asked: list[str] = []
-    async with studio(data, **options) as (app, sandbox), async_playwright() as playwright:  # type: ignore[arg-type]
-        browser = await playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        try:
+    async with async_playwright() as playwright:
+        launched = await playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        yield launched
+        await launched.close()
+
+
+@pytest.fixture
+def browsing(browser: Browser, tmp_path: Path) -> Browsing:
+    """The app and a browser's context. Leaving fails on console errors and on any request to elsewhere."""
+
+    @asynccontextmanager
+    async def entered(**options: Any) -> AsyncIterator[tuple[BrowserContext, Studio, Sandbox]]:
+        said: list[str] = []
+        asked: list[str] = []
+        async with studio(tmp_path, **options) as (app, sandbox):
             context = await browser.new_context(viewport={"width": 1440, "height": 900}, base_url=app.base)
             context.set_default_timeout(10_000)
             context.on("console", lambda message: said.append(message.text))
             context.on("weberror", lambda error: said.append(str(error.error)))
             context.on("request", lambda request: asked.append(request.url))
-            yield context, app, sandbox
-        finally:
-            await browser.close()
-    assert said == []
-    assert {urlsplit(url).netloc for url in asked} == {urlsplit(app.base).netloc}
+            try:
+                yield context, app, sandbox
+            finally:
+                await context.close()
+        assert said == []
+        assert {urlsplit(url).netloc for url in asked} == {urlsplit(app.base).netloc}
+
+    return entered
 
 
 async def opened(context: BrowserContext) -> Page:
@@ -62,8 +80,8 @@ async def opened(context: BrowserContext) -> Page:
 async def create_avatar(page: Page, name: str, prompt: str) -> Locator:
     """Create one through the dialog. Its tile, once it is ready."""
     await page.get_by_role("button", name="New").click()
-    await page.get_by_label("Name").fill(name)
-    await page.get_by_label("Description").fill(prompt)
+    await page.get_by_role("textbox", name="Name").fill(name)
+    await page.get_by_role("textbox", name="Description").fill(prompt)
     await page.get_by_text("2 credits for 1 look").wait_for()
     await page.get_by_role("button", name="Create").click()
     tile = page.locator("#own .tile[data-state=ready]", has_text=name)
@@ -71,9 +89,9 @@ async def create_avatar(page: Page, name: str, prompt: str) -> Locator:
     return tile
 
 
-async def test_from_an_avatar_to_pictures_in_two_tabs(tmp_path: Path) -> None:
+async def test_from_an_avatar_to_pictures_in_two_tabs(browsing: Browsing) -> None:
     """Create an avatar, start scenes, see each picture appear; a second tab shows the same, at any width."""
-    async with browsing(tmp_path) as (context, _, sandbox):
+    async with browsing() as (context, _, sandbox):
         page, other = await opened(context), await opened(context)
         tile = await create_avatar(page, "Alex", "Young entrepreneur, confident smile")
         assert await tile.get_by_role("checkbox").is_checked(), "the new avatar is chosen at once"
@@ -81,7 +99,7 @@ async def test_from_an_avatar_to_pictures_in_two_tabs(tmp_path: Path) -> None:
         await page.get_by_label("Scenes").fill(
             "podcast studio\n\n<img src=x onerror=alert(1)>\n[fail] nowhere"
         )
-        await page.get_by_label("Style").select_option("podcast")
+        await page.get_by_role("combobox", name="Style").select_option("podcast")
         await page.get_by_text("6 credits for 3 looks").wait_for()
         await page.get_by_role("button", name="Start").dblclick()
         await page.locator(".card[data-state=making]").nth(2).wait_for()
@@ -106,9 +124,9 @@ async def test_from_an_avatar_to_pictures_in_two_tabs(tmp_path: Path) -> None:
                 await shot(page, f"{scheme}-{width}")
 
 
-async def test_the_cap_is_shown_before_and_kept(tmp_path: Path) -> None:
-    """What does not fit is said while typing, and can't be started; another customer has credits of their own."""
-    async with browsing(tmp_path, credits=Decimal(3)) as (context, _, sandbox):
+async def test_the_cap_is_shown_before_and_kept(browsing: Browsing) -> None:
+    """What does not fit is said while typing and can't be started; another customer has own credits."""
+    async with browsing(credits=Decimal(3)) as (context, _, sandbox):
         page = await opened(context)
         start = page.get_by_role("button", name="Start")
         assert await start.is_disabled()
@@ -122,16 +140,16 @@ async def test_the_cap_is_shown_before_and_kept(tmp_path: Path) -> None:
         await page.locator(".card[data-state=ready] img.loaded").wait_for()
         await page.get_by_text("1 of 3 credits left").wait_for()
         await page.get_by_role("button", name="Working as").click()
-        await page.get_by_label("Name").fill("Mara")
+        await page.get_by_role("textbox", name="Name").fill("Mara")
         await page.get_by_role("button", name="Go on").click()
         await page.get_by_text("3 of 3 credits left").wait_for()
         assert await page.locator(".card").count() == 0
         assert len(sandbox.ledger) == 1
 
 
-async def test_an_order_that_is_refused_says_why_and_can_be_tried_again(tmp_path: Path) -> None:
+async def test_an_order_that_is_refused_says_why_and_can_be_tried_again(browsing: Browsing) -> None:
     """Not sent for want of credits: the card says so, and its button sends it under the same key."""
-    async with browsing(tmp_path, sandbox=Sandbox(credits=0)) as (context, _, sandbox):
+    async with browsing(sandbox=Sandbox(credits=0)) as (context, _, sandbox):
         page = await opened(context)
         await page.get_by_role("checkbox", name="Ada").check(force=True)
         await page.get_by_label("Scenes").fill("one")
@@ -144,18 +162,23 @@ async def test_an_order_that_is_refused_says_why_and_can_be_tried_again(tmp_path
         assert len(sandbox.ledger) == 1
 
 
-async def test_by_keyboard_alone(tmp_path: Path) -> None:
+NAME_OF_FOCUS = """
+() => {
+  const focused = document.activeElement;
+  return focused.getAttribute("aria-label") || focused.labels?.[0]?.innerText || focused.innerText;
+}
+"""
+
+
+async def test_by_keyboard_alone(browsing: Browsing) -> None:
     """Every control is reached in a sensible order, has a name, and the dialog gives the focus back."""
-    async with browsing(tmp_path) as (context, _, _sandbox):
+    async with browsing() as (context, _, _sandbox):
         page = await opened(context)
         await page.get_by_role("checkbox", name="Ada").wait_for(state="attached")
         names = []
         for _ in range(12):
             await page.keyboard.press("Tab")
-            names.append(await page.evaluate(
-                "(({activeElement: e}) => e.getAttribute('aria-label') || e.labels?.[0]?.innerText || e.innerText)"
-                "(document)"
-            ))  # fmt: skip
+            names.append(await page.evaluate(NAME_OF_FOCUS))
         assert [re.sub(r"\s+", " ", name.strip()) for name in names[:4]] == [
             "Skip to the looks", "Working as Guest", "New", "Public catalogue"
         ]  # fmt: skip

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from datetime import timedelta
 
 import pytest
 from store_kit import NOW, WORKSPACE, accept, planned, send, settle
@@ -108,3 +109,17 @@ async def test_neither_key_nor_prompts_are_shown(store: MemoryStore) -> None:
     """Its repr says how many intents there are and holds nothing of theirs."""
     await store.plan(planned("secret plan"))
     assert repr(store) == "MemoryStore(<1 intents>)"
+
+
+async def test_send_times_of_a_long_life_take_no_room(store: MemoryStore) -> None:
+    """Noted one by one for an hour, the last two minutes are kept; a clock that is set back harms nothing."""
+    for second in range(3600):
+        store.note_sends([NOW + timedelta(seconds=second)])
+    assert len(store._sends) == 121
+    store.note_sends([NOW + timedelta(seconds=3500)])
+    assert len(store._sends) == 122
+    assert await store.recent_sends(NOW + timedelta(seconds=3597)) == [
+        NOW + timedelta(seconds=second) for second in (3598, 3599)
+    ]
+    store.note_sends([NOW])
+    assert await store.recent_sends(NOW - timedelta(hours=1)) == [NOW]

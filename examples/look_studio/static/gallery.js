@@ -93,7 +93,7 @@ function fill(element, card) {
   const frame = make("div", { class: "frame" });
   if (card.state === "ready") frame.append(...picture(card));
   else frame.append(state(card));
-  const took = card.state === "ready" && card.seconds ? make("span", {}, `${Math.round(card.seconds)} s`) : null;
+  const took = card.state === "ready" && card.seconds >= 1 ? make("span", {}, `${Math.round(card.seconds)} s`) : null;
   element.replaceChildren(
     frame,
     make("p", { class: "title" }, card.name, took),

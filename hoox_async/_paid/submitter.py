@@ -12,36 +12,23 @@ import random
 import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
-from decimal import Decimal
 from itertools import count
-from typing import Protocol
 
-from ._core.budget import Budget
-from ._core.keys import digest
-from ._core.ledger import (
-    Accept,
-    Evidence,
-    Intent,
-    IntentState,
-    Lose,
-    Refusal,
-    Refuse,
-    Send,
-    TakeBack,
-    advance,
-)
-from ._core.models import LookRef
-from ._core.outcomes import error_of
-from ._core.requests import LookEdit, Request
-from ._core.retry import GiveUp, Patience, decide_paid
-from ._core.wire import read_accepted, refusal_is_the_items_own, submit_request
-from ._gate import Slot
-from ._parts import Parts
-from ._protocols import WireResponse
-from ._reads import Reads
-from ._receiver import Receiver
-from ._unknowns import Unknowns
-from .errors import (
+from .._core.budget import Budget
+from .._core.keys import digest
+from .._core.ledger import Intent, IntentState
+from .._core.models import LookRef
+from .._core.outcomes import error_of
+from .._core.requests import LookEdit, Request
+from .._core.retry import GiveUp, Patience, decide_paid
+from .._core.wire import read_accepted
+from .._gate import Slot
+from .._parts import Parts
+from .._protocols import WireResponse
+from .._reads import Reads
+from .._receiver import Receiver
+from .._unknowns import Unknowns
+from ..errors import (
     ApiError,
     HooxError,
     InvalidRequest,
@@ -52,38 +39,11 @@ from .errors import (
     SessionClosed,
     StoreError,
 )
-from .events import Answered, LookAccepted, OutcomeLost, RequestSent, Retried
+from ..events import Retried
+from .attempt import Attempt
+from .purse import Purse, SinglePurse
 
 TakeSlot = Callable[[], Awaitable[Slot]]
-
-
-class Purse(Protocol):
-    """Where the credits of an attempt are set aside before it waits for its slot."""
-
-    async def reserve(self, credits: Decimal) -> None:
-        """Set them aside. Raises `BudgetExceeded`."""
-
-    def release(self, credits: Decimal, *, spent: bool) -> None:
-        """They were (or may have been) spent, or surely not."""
-
-
-class SinglePurse:
-    """Of a single submission: its budget decides at once, and without one all is allowed."""
-
-    def __init__(self, budget: Budget | None) -> None:
-        self._budget = budget
-
-    async def reserve(self, credits: Decimal) -> None:
-        """See `Purse`."""
-        if self._budget is not None:
-            self._budget.reserve(credits)
-
-    def release(self, credits: Decimal, *, spent: bool) -> None:
-        """See `Purse`."""
-        if self._budget is not None:
-            self._budget.release(credits, spent=spent)
-
-
 _PAID = frozenset({IntentState.ACCEPTED, IntentState.READY, IntentState.FAILED})
 
 
@@ -189,7 +149,7 @@ class Submitter:
             if running is None:
                 running = await self._start(intent, take_slot, purse)
             try:
-                return await asyncio.shield(running)
+                return await _shielded(running, intent.key)
             except (NotSent, RateLimited) as error:
                 elapsed = self._parts.clock.now() - began
                 decision = decide_paid(attempt, error, elapsed, patience, random.random())  # noqa: S311
@@ -229,7 +189,7 @@ class Submitter:
 
     async def _post(self, intent: Intent, slot: Slot, purse: Purse) -> Intent:
         """One attempt, from the slot in hand to its result in the store."""
-        attempt = _Attempt(self._parts, intent, slot, in_lane=self._unknowns.proves(intent))
+        attempt = Attempt(self._parts, intent, slot, in_lane=self._unknowns.proves(intent))
         try:
             return await self._result(attempt)
         except OutcomeUnknown:
@@ -243,7 +203,7 @@ class Submitter:
             self._unknowns.leave_lane(intent)
             purse.release(intent.credits, spent=attempt.may_cost)
 
-    async def _result(self, attempt: _Attempt) -> Intent:
+    async def _result(self, attempt: Attempt) -> Intent:
         try:
             response = await attempt.send()
         except NotSent:
@@ -256,7 +216,7 @@ class Submitter:
             raise await attempt.lose(reason) from None
         return await self._judge(attempt, response)
 
-    async def _judge(self, attempt: _Attempt, response: WireResponse) -> Intent:
+    async def _judge(self, attempt: Attempt, response: WireResponse) -> Intent:
         try:
             ref = self._reads.heard(
                 response, attempt.slot, lambda answer: read_accepted(answer, attempt.source)
@@ -271,106 +231,25 @@ class Submitter:
         return await self._receiver.apply_kept(accepted, attempt.id)
 
 
+async def _shielded(running: asyncio.Task[Intent], key: str) -> Intent:
+    try:
+        return await asyncio.shield(running)
+    except asyncio.CancelledError:
+        task = asyncio.current_task()
+        if running.cancelled() and task is not None and not task.cancelling():
+            # the session was closed in a hurry; the one who waits here was not cancelled
+            raise OutcomeUnknown(
+                f"{key}: the session ended before the answer; it may have been charged", key=key
+            ) from None
+        raise
+
+
 class _SharedLock:
     """A lock and how many hold it or wait for it."""
 
     def __init__(self) -> None:
         self.lock = asyncio.Lock()
         self.users = 0
-
-
-class _Attempt:
-    """One sending of an intent, and the ways in which it ends in the store."""
-
-    def __init__(self, parts: Parts, intent: Intent, slot: Slot, *, in_lane: bool) -> None:
-        self._parts = parts
-        self._intent = intent
-        self.slot = slot
-        self._in_lane = in_lane
-        self._sent_at = 0.0
-        self.id = secrets.token_urlsafe(18)
-        self.source = intent.source
-        self.may_cost = False
-        """Whether it left and nothing has shown yet that it cost nothing."""
-
-    async def send(self) -> WireResponse:
-        """Send it. Raises `NotSent` where nothing left, `TransportError` and others where it may have."""
-        parts, intent = self._parts, self._intent
-        url = None
-        if parts.deliveries is not None and intent.request.webhook_url is None:
-            url = parts.deliveries.url_for(self.id)
-        wire = submit_request(intent.request, self.source, url)
-        with self.slot:
-            try:
-                response = await parts.transport.send(wire, self._before_send)
-            except (NotSent, SessionClosed, StoreError):
-                raise
-            except HooxError:
-                if not self.may_cost:
-                    await self._before_send()  # a transport that failed without saying whether it had begun
-                raise
-        seconds = parts.clock.now() - self._sent_at
-        parts.hooks.tell(Answered(wire.endpoint, response.status, seconds, intent.key))
-        return response
-
-    async def _before_send(self) -> None:
-        parts, intent = self._parts, self._intent
-        step = Send(self.id, parts.clock.utc(), self.source, self._in_lane)
-        stands = await parts.store.plan(advance(intent, step))
-        if not stands.attempts or stands.attempts[-1].id != self.id:
-            await parts.store.advance(intent.key, step)
-        self.may_cost = True
-        self._sent_at = parts.clock.now()
-        self.slot.stamp()
-        parts.store.note_sends((step.at,))
-        endpoint = "edit" if isinstance(intent.request, LookEdit) else "create"
-        parts.hooks.tell(RequestSent(endpoint, self._sent_at, intent.key))
-
-    async def accept(self, ref: LookRef) -> Intent:
-        """It has cost credits now. Raises `StoreError` (with ``.ref``) when that could not be written."""
-        parts = self._parts
-        try:
-            accepted = await parts.store.advance(
-                self._intent.key, Accept(ref, parts.clock.utc(), Evidence.ANSWER)
-            )
-        except StoreError as error:
-            error.charged = "yes"
-            error.ref = ref
-            raise
-        parts.hooks.tell(
-            LookAccepted(
-                accepted.key, ref, accepted.credits, Evidence.ANSWER, metadata=accepted.request.metadata
-            )
-        )
-        return accepted
-
-    async def take_back(self) -> None:
-        """It surely cost nothing: back to the plan, before any pause."""
-        left, self.may_cost = self.may_cost, False
-        if left:
-            await self._parts.store.advance(self._intent.key, TakeBack())
-
-    async def refused(self, error: ApiError) -> None:
-        """The API said no: to this request for good, or for a reason that is not the request's own."""
-        if not refusal_is_the_items_own(error):
-            await self.take_back()
-            return
-        self.may_cost = False
-        refusal = Refusal(error.status, error.code, error.message)
-        await self._parts.store.advance(self._intent.key, Refuse(refusal, self._parts.clock.utc()))
-
-    async def lose(self, reason: str) -> OutcomeUnknown:
-        """It may have been paid. Gives the error to raise."""
-        parts, intent = self._parts, self._intent
-        error = OutcomeUnknown(f"{intent.key}: {reason}; it may have been charged", key=intent.key)
-        try:
-            await parts.store.advance(intent.key, Lose(reason, parts.clock.utc()))
-        except StoreError as trouble:
-            error.add_note(
-                f"the store did not take it either ({trouble}); it recovers this when opened again"
-            )
-        parts.hooks.tell(OutcomeLost(intent.key, reason, intent.credits))
-        return error
 
 
 def _source_of(request: Request) -> LookRef | None:

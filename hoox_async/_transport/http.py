@@ -1,11 +1,10 @@
-"""HTTP by aiohttp: the one place that knows aiohttp's exceptions, connectors and traces."""
+"""The API over HTTP by aiohttp: its connectors, traces and timeouts."""
 
 from __future__ import annotations
 
 import asyncio
 import zlib
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import Coroutine
 from types import SimpleNamespace
 from typing import Any
 from urllib.parse import quote
@@ -13,41 +12,15 @@ from urllib.parse import quote
 import aiohttp
 from yarl import URL
 
-from ._core.redaction import without_secrets
-from ._core.settings import Timeouts
-from ._protocols import BeforeSend, Fetched, WireRequest, WireResponse
-from .errors import HooxError, NotSent, SessionClosed, TransportError, UnexpectedResponse
+from .._core.redaction import without_secrets
+from .._core.settings import Timeouts
+from .._protocols import BeforeSend, WireRequest, WireResponse
+from ..errors import NotSent, SessionClosed, TransportError, UnexpectedResponse
+from .failures import mapped
+from .pictures import PictureFetcher
 
-_CHUNK = 1 << 16
-_PICTURE_READS = 10  # a picture may take this many read timeouts as a whole
-_NO_ADDRESS = (aiohttp.InvalidURL, aiohttp.NonHttpUrlClientError)
-_NEVER_MADE = (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError)
 _HEADERS = {"Accept": "application/json", "Accept-Encoding": "identity"}
-
-
-def mapped(error: BaseException) -> HooxError:
-    """Our error for one of aiohttp's (or of the loop's), by what it proves.
-
-    Only a connection that was never made proves that nothing was received. A server that hangs up can
-    have taken the request first.
-    """
-    name = type(error).__name__
-    if isinstance(error, HooxError):
-        return error
-    if isinstance(error, _NEVER_MADE):
-        return NotSent(f"no connection: {_host_of(error)}{name}")
-    if isinstance(error, _NO_ADDRESS) and not isinstance(error, aiohttp.RedirectClientError):
-        return NotSent(f"no connection: {name}")
-    if isinstance(error, aiohttp.ClientPayloadError):
-        return TransportError("the answer broke off")
-    if isinstance(error, TimeoutError):
-        return TransportError("no answer in time")
-    return TransportError(f"the connection was lost: {name}")
-
-
-def _host_of(error: BaseException) -> str:
-    host = getattr(error, "host", None)
-    return f"{host}: " if isinstance(host, str) else ""
+_USUAL_PATHS = ("avatar/create", "avatar/edit", "avatar/status")
 
 
 class _Sending:
@@ -95,77 +68,6 @@ async def _no_silent_resend(
         raise mapped(error) from None
 
 
-class PictureFetcher:
-    """Fetches pictures from wherever the API keeps them. It has no API key that it could send."""
-
-    def __init__(self, timeouts: Timeouts | None = None) -> None:
-        self._timeouts = timeouts or Timeouts()
-        self._http: aiohttp.ClientSession | None = None
-
-    async def __aenter__(self) -> PictureFetcher:
-        limits = aiohttp.ClientTimeout(
-            total=None, sock_connect=self._timeouts.connect, sock_read=self._timeouts.read
-        )
-        self._http = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(limit=16),
-            timeout=limits,
-            cookie_jar=aiohttp.DummyCookieJar(),
-            headers={"Accept": "image/*", "Accept-Encoding": "identity"},
-            auto_decompress=False,
-        )
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        await self.aclose()
-
-    async def aclose(self) -> None:
-        """Close the connections."""
-        http, self._http = self._http, None
-        if http is not None:
-            await http.close()
-
-    @asynccontextmanager
-    async def fetch(self, url: str) -> AsyncIterator[Fetched]:
-        """Open a picture's URL. Raises `TransportError`, `NotSent` or `UnexpectedResponse`."""
-        if self._http is None:
-            raise SessionClosed("the picture fetcher is not open")
-        longest = _PICTURE_READS * self._timeouts.read
-        # what the block raises is its own, and not to be taken for a failure of the connection
-        async with await _answer_of(self._http, url, longest) as response:
-            if response.status != 200 or response.headers.get("Content-Encoding", "identity") != "identity":
-                raise UnexpectedResponse(
-                    f"picture: HTTP {response.status} from {response.url.host}", status=response.status
-                )
-            yield Fetched(response.content_type, _chunks(response, longest))
-
-
-async def _answer_of(http: aiohttp.ClientSession, url: str, longest: float) -> aiohttp.ClientResponse:
-    """The answer without its body. Headers that come in a drip end after ``longest`` seconds."""
-    try:
-        address = URL(url)
-        if address.scheme in ("http", "https") and address.host:
-            async with asyncio.timeout(longest):
-                return await http.get(address, max_redirects=3)
-    except (*_NO_ADDRESS, ValueError):
-        pass
-    except (aiohttp.ClientError, TimeoutError, OSError) as error:
-        raise mapped(error) from None
-    raise UnexpectedResponse("picture: not a usable URL")
-
-
-async def _chunks(response: aiohttp.ClientResponse, longest: float) -> AsyncIterator[bytes]:
-    """The body as it comes. Each piece has the read timeout, and a drip of them ends after ``longest`` s."""
-    time = asyncio.get_running_loop().time
-    until = time() + longest
-    try:
-        async for chunk in response.content.iter_chunked(_CHUNK):
-            yield chunk
-            if time() > until:
-                raise TransportError(f"the picture is not whole after {longest:g} s")
-    except (aiohttp.ClientError, TimeoutError, OSError) as error:
-        raise mapped(error) from None
-
-
 class HttpTransport:
     """The API over HTTP. Paid requests have a connection of their own; reads share a pool.
 
@@ -180,6 +82,7 @@ class HttpTransport:
         self._pictures = PictureFetcher(timeouts)
         self._paid: aiohttp.ClientSession | None = None
         self._reads: aiohttp.ClientSession | None = None
+        self._urls = {path: _joined(base_url, path) for path in _USUAL_PATHS}
 
     async def start(self) -> None:
         """Make the client sessions; no connection yet."""
@@ -202,15 +105,15 @@ class HttpTransport:
             **options,
         )
 
-    async def send(self, request: WireRequest, before_send: BeforeSend | None = None) -> WireResponse:
+    def send(
+        self, request: WireRequest, before_send: BeforeSend | None = None
+    ) -> Coroutine[Any, Any, WireResponse]:
         """Send once and read the whole answer; the protocol tells what is raised."""
         if self._paid is None or self._reads is None:
             raise SessionClosed("the transport is not open")
         if request.endpoint.paid:
-            status, headers, body = await self._send_paid(self._paid, request, before_send)
-        else:
-            status, headers, body = await self._send_read(self._reads, request, before_send)
-        return WireResponse(status, headers, without_secrets(status, body, self._key))
+            return self._send_paid(self._paid, request, before_send)
+        return self._send_read(self._reads, request, before_send)
 
     async def _send_read(
         self, http: aiohttp.ClientSession, request: WireRequest, before_send: BeforeSend | None
@@ -221,10 +124,10 @@ class HttpTransport:
             async with (
                 asyncio.timeout(self._timeouts.read),
                 http.request(
-                    request.method, self._url(request), params=request.params, allow_redirects=False
+                    request.method, self._url(request.path), params=request.params, allow_redirects=False
                 ) as response,
             ):
-                return await _read(response, request.max_bytes)
+                return self._answer(response, await _read(response, request.max_bytes))
         except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
             raise mapped(error) from None
 
@@ -239,7 +142,7 @@ class HttpTransport:
                 deadline,
                 http.request(
                     request.method,
-                    self._url(request),
+                    self._url(request.path),
                     json=request.body,
                     allow_redirects=False,
                     trace_request_ctx=sending,
@@ -247,12 +150,17 @@ class HttpTransport:
             ):
                 if not sending.begun:  # a mock that skips the traces
                     await sending.begin()
-                return await _read(response, request.max_bytes)
+                return self._answer(response, await _read(response, request.max_bytes))
         except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
             raise _why_paid_failed(error, sending, deadline) from None
 
-    def _url(self, request: WireRequest) -> URL:
-        return URL(f"{self._base_url}/{quote(request.path)}", encoded=True)
+    def _answer(self, response: aiohttp.ClientResponse, body: bytes) -> WireResponse:
+        # the key stays out of the locals of what can raise: reporters of errors send those along
+        status = response.status
+        return WireResponse(status, response.headers, without_secrets(status, body, self._key))
+
+    def _url(self, path: str) -> URL:
+        return self._urls.get(path) or _joined(self._base_url, path)
 
     def fetch(self, url: str) -> Any:
         """Open a picture's URL, without the API key."""
@@ -281,7 +189,11 @@ def _why_paid_failed(error: Exception, sending: _Sending, deadline: asyncio.Time
     return mapped(error)
 
 
-async def _read(response: aiohttp.ClientResponse, max_bytes: int) -> WireResponse:
+def _joined(base_url: str, path: str) -> URL:
+    return URL(f"{base_url}/{quote(path)}", encoded=True)
+
+
+async def _read(response: aiohttp.ClientResponse, max_bytes: int) -> bytes:
     if (response.content_length or 0) > max_bytes:
         raise _too_large(response, max_bytes)
     parts: list[bytes] = []
@@ -291,13 +203,12 @@ async def _read(response: aiohttp.ClientResponse, max_bytes: int) -> WireRespons
         if size > max_bytes:
             raise _too_large(response, max_bytes)
         parts.append(part)
-    headers = {name.lower(): value for name, value in response.headers.items()}
     body = b"".join(parts)
-    if headers.get("content-encoding") in ("gzip", "deflate"):  # though none was asked for
+    if response.headers.get("content-encoding") in ("gzip", "deflate"):  # though none was asked for
         body = _unpacked(body, max_bytes)
         if len(body) > max_bytes:
             raise _too_large(response, max_bytes)
-    return WireResponse(response.status, headers, body)
+    return body
 
 
 def _too_large(response: aiohttp.ClientResponse, max_bytes: int) -> UnexpectedResponse:

@@ -1,138 +1,24 @@
-"""The awaitable job, and the book that knows every job that somebody holds."""
+"""The book that knows every job that somebody holds, and which of them somebody waits for."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
 import math
-from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Iterable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from copy import copy
-from datetime import datetime
-from decimal import Decimal
-from typing import Any, NamedTuple
 from weakref import WeakValueDictionary
 
-from ._core.ledger import IllegalStep, Intent, IntentState, Settle
-from ._core.models import Look, LookRef, LookStatus
-from ._core.requests import Request
-from ._core.watchlist import News, Watchlist, is_complete
-from ._parts import Parts
-from .errors import GenerationFailed, HooxError, InvalidRequest, StoreError, WaitTimeout
-from .events import LookSettled
+from .._core.ledger import IllegalStep, Intent, IntentState, Settle
+from .._core.models import Look, LookRef
+from .._core.watchlist import News, Watchlist, is_complete
+from .._parts import Parts
+from ..errors import HooxError, InvalidRequest, StoreError, WaitTimeout
+from ..events import LookSettled
+from .job import LookJob, Paid
 
 _log = logging.getLogger("hoox_async")
-_NOTHING: Mapping[str, str] = {}
 _FOREIGN = ("foreign", "")
-
-
-class Paid(NamedTuple):
-    """What the store knows of a job's look: the intent that paid for it."""
-
-    key: str
-    request: Request
-    credits: Decimal
-    accepted_at: datetime | None
-    kept: bool
-    pushed: bool
-
-    @classmethod
-    def by(cls, intent: Intent, *, pushed: bool) -> Paid:
-        """Of an accepted intent. ``pushed``: a webhook will tell of its look."""
-        request = intent.request
-        pushed = pushed and request.webhook_url is None
-        return cls(intent.key, request, intent.credits, intent.accepted_at, intent.own_key, pushed)
-
-    @property
-    def kind(self) -> tuple[str, str]:
-        """What its duration is learned by."""
-        return self.request.KIND, str(getattr(self.request, "resolution", ""))
-
-
-class LookJob:
-    """A look that was accepted: awaitable many times and by many tasks.
-
-    ``await job`` gives the `Look` once it is READY. It raises `GenerationFailed` if it could not be
-    made, `WaitTimeout` after ``Timeouts.wait`` seconds (nothing is lost: wait again) and `SessionClosed`
-    if the session is closed meanwhile. A waiter that is cancelled never cancels the job.
-    """
-
-    __slots__ = ("__weakref__", "_book", "_complete", "_paid", "_waiters", "last", "ref")
-
-    ref: LookRef
-    """Names the look."""
-    last: Look
-    """The look as last heard of; no request is made for it."""
-
-    def __init__(self, book: JobBook, ref: LookRef, paid: Paid | None) -> None:
-        self._book = book
-        self._paid = paid
-        self._complete = False
-        self._waiters: list[asyncio.Future[HooxError | None]] | None = None
-        self.ref = ref
-        self.last = Look(ref, LookStatus.PENDING)
-
-    def __repr__(self) -> str:
-        return f"<LookJob {self.ref} {self.last.status}>"
-
-    def __del__(self) -> None:
-        if self._paid is not None and not self._paid.kept:
-            self._book.let_go(self._paid.key)
-
-    @property
-    def avatar_id(self) -> str:
-        """The avatar that the look belongs to."""
-        return self.ref.avatar_id
-
-    @property
-    def look_id(self) -> str:
-        """The look's own id."""
-        return self.ref.look_id
-
-    @property
-    def key(self) -> str | None:
-        """The key that it was submitted under; None where the session did not submit it."""
-        return self._paid.key if self._paid else None
-
-    @property
-    def credits(self) -> Decimal | None:
-        """What it cost, in credits; None where the session did not submit it."""
-        return self._paid.credits if self._paid else None
-
-    @property
-    def metadata(self) -> Mapping[str, str]:
-        """The metadata that it was submitted with."""
-        return self._paid.request.metadata if self._paid else _NOTHING
-
-    @property
-    def done(self) -> bool:
-        """Whether ``await job`` would end at once."""
-        return self._complete
-
-    def result(self) -> Look:
-        """The look of a job that is done. Raises `GenerationFailed`, anew for each caller."""
-        if self.last.status is LookStatus.FAILED:
-            raise GenerationFailed(self.last)
-        return self.last
-
-    def __await__(self) -> Generator[Any, None, Look]:
-        return self.wait().__await__()
-
-    async def wait(self, timeout: float | None = None) -> Look:
-        """Wait until the look is READY, ``timeout`` seconds at most (``Timeouts.wait`` when None).
-
-        Raises `GenerationFailed`, `WaitTimeout`, `SessionClosed`, and `NotFound` if the API goes on
-        saying that there is no such look.
-        """
-        return await self._book.wait(self, timeout)
-
-    async def status(self) -> Look:
-        """Ask for the look's state now, with one request. Raises as ``session.status`` does."""
-        return await self._book.ask(self.ref)
-
-    async def updates(self) -> AsyncIterator[Look]:
-        """The look as it stands, then again whenever it changed, until it is READY or FAILED."""
-        async for look in self._book.updates(self):
-            yield look
 
 
 class JobBook:
@@ -143,7 +29,6 @@ class JobBook:
         self.ask = ask
         self._watchlist = watchlist
         self._jobs: WeakValueDictionary[LookRef, LookJob] = WeakValueDictionary()
-        self._awaited: dict[LookRef, LookJob] = {}
         self._let_go: list[str] = []
         self._closed: HooxError | None = None
 
@@ -231,14 +116,12 @@ class JobBook:
         now = self._parts.clock.now()
         paid = job._paid
         accepted = self._parts.clock.to_loop(paid.accepted_at) if paid and paid.accepted_at else now
-        self._awaited[job.ref] = job
         kind, pushed = (paid.kind, paid.pushed) if paid else (_FOREIGN, False)
         self._watchlist.add(job.ref, kind, accepted, now, pushed=pushed)
         self._parts.gate.kick()
 
     def _unwatch(self, job: LookJob) -> None:
         job._waiters = None
-        self._awaited.pop(job.ref, None)
         self._watchlist.drop(job.ref)
 
     async def hear(self, job: LookJob, look: Look) -> None:
@@ -299,8 +182,8 @@ class JobBook:
 
     def end(self, ref: LookRef, error: HooxError) -> None:
         """End the waiting for a look with an error; the look itself stays accepted."""
-        job = self._awaited.get(ref)
-        if job is not None:
+        job = self._jobs.get(ref)
+        if job is not None and job._waiters is not None:
             self._watchlist.drop(ref)
             self._wake(job, error)
 
@@ -308,7 +191,6 @@ class JobBook:
         waiters, job._waiters = job._waiters, None
         if waiters is None:
             return
-        self._awaited.pop(job.ref, None)
         for future in waiters:
             if not future.done():
                 future.set_result(error)
@@ -336,8 +218,8 @@ class JobBook:
     def close(self, error: HooxError) -> None:
         """End all waiting."""
         self._closed = error
-        for job in tuple(self._awaited.values()):
-            self.end(job.ref, error)
+        for ref in tuple(self._jobs):
+            self.end(ref, error)
         self._let_go.clear()
 
 

@@ -5,27 +5,18 @@ from __future__ import annotations
 import asyncio
 import os
 import warnings
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from ._clock import Clock
-from ._core.budget import Budget
-from ._core.ledger import IntentState
-from ._core.models import Avatar, Look, LookDetails, Picture, QuotaSnapshot
-from ._core.requests import (
-    Format,
-    HasRef,
-    ImageAvatar,
-    LookEdit,
-    PromptAvatar,
-    Request,
-    Resolution,
-    Style,
-)
-from ._core.settings import BASE_URL, Timeouts, check_api_key, check_base_url, check_rate
-from ._core.wire import (
+from .._clock import Clock
+from .._core.budget import Budget
+from .._core.ledger import IntentState
+from .._core.models import Avatar, Look, LookDetails, Picture, QuotaSnapshot
+from .._core.requests import HasRef, ImageAvatar, LookEdit, PromptAvatar, Request
+from .._core.settings import BASE_URL, Timeouts, check_api_key, check_base_url, check_rate
+from .._core.wire import (
     avatar_request,
     list_request,
     look_request,
@@ -33,22 +24,23 @@ from ._core.wire import (
     read_look,
     read_looks,
 )
-from ._download import file_name, picture_target, read_picture, save_picture
-from ._gate import Gate
-from ._hooks import Hooks
-from ._jobs import LookJob
-from ._opened import Opened, ref_of
-from ._parts import Parts
-from ._protocols import Deliveries, Store, Transport, Workspace
-from ._store import open_store
-from ._tasks import TaskSet
-from ._transport import HttpTransport
-from ._unknowns import Unknown, list_unknowns
-from .errors import ConfigurationError, InvalidRequest, SessionClosed, UnexpectedResponse
-from .events import Hook, Paused
+from .._download import file_name, picture_target, read_picture, refuse_existing, save_picture
+from .._gate import Gate
+from .._hooks import Hooks
+from .._jobs import LookJob
+from .._opened import Opened, ref_of
+from .._parts import Parts
+from .._protocols import Deliveries, Store, Transport, Workspace
+from .._store import open_store
+from .._tasks import TaskSet
+from .._transport import HttpTransport
+from .._unknowns import Unknown, list_unknowns
+from ..errors import ConfigurationError, InvalidRequest, SessionClosed, UnexpectedResponse
+from ..events import Hook, Paused
+from .spelled_out import SpelledOut
 
 
-class HooxSession:
+class HooxSession(SpelledOut):
     """One workspace of the Hoox API, for all that runs in this process. Use it as ``async with``.
 
     ``api_key`` comes from the environment's ``HOOX_API_KEY`` when it is not given. ``base_url`` must be
@@ -80,7 +72,9 @@ class HooxSession:
         key = check_api_key(os.environ.get("HOOX_API_KEY") if api_key is None else api_key)
         self._workspace = Workspace(check_base_url(base_url), key, new_key)
         self._limit = check_rate(requests_per_minute)
-        self._timeouts = timeouts or Timeouts()
+        self._timeouts = Timeouts() if timeouts is None else timeouts
+        if not isinstance(self._timeouts, Timeouts):
+            raise ConfigurationError(f"timeouts: {timeouts!r} is no Timeouts")
         self._exclusive = exclusive
         self._webhooks = webhooks
         self._hooks = Hooks(hooks)
@@ -156,11 +150,6 @@ class HooxSession:
             raise ConfigurationError("the session belongs to another event loop: open one session per loop")
         return self._open
 
-    @property
-    def opened(self) -> Opened:
-        """What the session is made of, for the batch runner. Not part of the public door."""
-        return self._ready()
-
     # --- paid
 
     async def submit(
@@ -185,6 +174,8 @@ class HooxSession:
             raise InvalidRequest("request", request, "a PromptAvatar, an ImageAvatar or a LookEdit")
         if key is not None and (not isinstance(key, str) or not key.strip()):
             raise InvalidRequest("key", key, "text that is not empty, or None")
+        if not isinstance(budget, Budget | None):
+            raise InvalidRequest("budget", budget, "a Budget, or None")
         await opened.book.forget_let_go()
         intent = await opened.submitter.submit(request, key, budget, max_wait)
         return opened.book.job_of(intent)
@@ -193,75 +184,6 @@ class HooxSession:
         """`submit`, then wait until the look is READY, ``timeout`` seconds at most. Raises as they do."""
         job = await self.submit(request, key=key)
         return await job.wait(timeout)
-
-    async def create_avatar(
-        self,
-        prompt: str,
-        *,
-        style: Style | str = Style.IPHONE,
-        format: Format | str = Format.VERTICAL,
-        resolution: Resolution | str = Resolution.TWO_K,
-        name: str | None = None,
-        place: str | None = None,
-        element_images: Iterable[str] = (),
-        webhook_url: str | None = None,
-        metadata: Mapping[str, str] | None = None,
-        extra: Mapping[str, Any] | None = None,
-        key: str | None = None,
-        budget: Budget | None = None,
-        max_wait: float | None = None,
-    ) -> LookJob:
-        """`submit` a `PromptAvatar`: 2 credits, 4 at 4K. Raises what `submit` raises."""
-        request = PromptAvatar(
-            prompt, style=style, format=format, resolution=resolution, name=name, place=place,
-            element_images=element_images, webhook_url=webhook_url, metadata=metadata or {},
-            extra=extra or {},
-        )  # fmt: skip
-        return await self.submit(request, key=key, budget=budget, max_wait=max_wait)
-
-    async def create_avatar_from_images(
-        self,
-        image_urls: Iterable[str],
-        *,
-        name: str | None = None,
-        place: str | None = None,
-        webhook_url: str | None = None,
-        metadata: Mapping[str, str] | None = None,
-        extra: Mapping[str, Any] | None = None,
-        key: str | None = None,
-        budget: Budget | None = None,
-        max_wait: float | None = None,
-    ) -> LookJob:
-        """`submit` an `ImageAvatar`: no credits. Raises what `submit` raises."""
-        request = ImageAvatar(
-            image_urls, name=name, place=place, webhook_url=webhook_url, metadata=metadata or {},
-            extra=extra or {},
-        )  # fmt: skip
-        return await self.submit(request, key=key, budget=budget, max_wait=max_wait)
-
-    async def edit_look(
-        self,
-        source: HasRef,
-        prompt: str,
-        *,
-        style: Style | str | None = None,
-        format: Format | str | None = None,
-        resolution: Resolution | str = Resolution.TWO_K,
-        images: Iterable[str] = (),
-        upscale: bool = False,
-        webhook_url: str | None = None,
-        metadata: Mapping[str, str] | None = None,
-        extra: Mapping[str, Any] | None = None,
-        key: str | None = None,
-        budget: Budget | None = None,
-        max_wait: float | None = None,
-    ) -> LookJob:
-        """`submit` a `LookEdit`: 2 credits, 4 at 4K, 1.5 more with ``upscale``. Raises as `submit` does."""
-        request = LookEdit(
-            source, prompt, style=style, format=format, resolution=resolution, images=images,
-            upscale=upscale, webhook_url=webhook_url, metadata=metadata or {}, extra=extra or {},
-        )  # fmt: skip
-        return await self.submit(request, key=key, budget=budget, max_wait=max_wait)
 
     # --- looks
 
@@ -338,10 +260,10 @@ class HooxSession:
         `UnexpectedResponse`, `TransportError` … as `picture` does.
         """
         self._ready()
-        path, is_folder = picture_target(path_or_folder)
+        path, is_folder = await picture_target(path_or_folder)
         name = file_name(ref_of(look)) if is_folder else None
-        if name is None and path.exists() and not overwrite:
-            raise FileExistsError(f"{path} is there already; pass overwrite=True to replace it")
+        if name is None and not overwrite:
+            await refuse_existing(path)
         url = await self._picture_url(look)
         return await save_picture(self._transport.fetch, url, path, name=name, overwrite=overwrite)
 

@@ -1,0 +1,147 @@
+"""Ctrl-C in the middle of a batch, in a real process, and what is left to resume."""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+from cli_kit import campaign
+from hoox_async.sandbox import Fault, Sandbox
+
+
+@pytest.fixture
+def slow() -> Iterator[Sandbox]:
+    """A sandbox on which a batch takes long enough to be interrupted."""
+    with Sandbox(speed=20, requests_per_minute=600) as served:
+        yield served
+
+
+def _text(scenes: dict[str, str]) -> str:
+    avatars = "".join(
+        f'[[avatars]]\nkey = "{key}"\navatar_id = "avtr_public_{key}"\nlook_id = "look_public_{key}"\n'
+        for key in ("ada", "bruno", "celeste", "dario")
+    )
+    rows = "".join(f'[[scenes]]\nkey = "{key}"\nprompt = "{prompt}"\n' for key, prompt in scenes.items())
+    return f"{avatars}{rows}[matrix]\n"
+
+
+Start = Callable[..., "subprocess.Popen[str]"]
+
+
+@pytest.fixture
+def start(slow: Sandbox) -> Iterator[Start]:
+    """Starts the command in a process of its own, which does not outlive the test."""
+    with ExitStack() as stack:
+
+        def begin(*words: str | Path) -> subprocess.Popen[str]:
+            process = subprocess.Popen(
+                [sys.executable, "-m", "hoox_async", *map(str, words)],
+                env={**os.environ, "HOOX_API_KEY": slow.api_key},
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                text=True,
+            )
+            stack.enter_context(process)
+            stack.callback(process.kill)
+            return process
+
+        yield begin
+
+
+def _wait_for(sandbox: Sandbox, count: int) -> None:
+    ends = time.monotonic() + 30
+    while len(sandbox.ledger) < count:
+        assert time.monotonic() < ends, "the batch does not come on"
+        time.sleep(0.02)
+
+
+def _done(process: subprocess.Popen[str]) -> tuple[int, str, str]:
+    out, err = process.communicate(timeout=60)
+    assert "Traceback" not in out + err
+    return process.returncode, out, err
+
+
+def test_ctrl_c_and_resume(slow: Sandbox, start: Start, tmp_path: Path) -> None:
+    """After Ctrl-C nothing is lost: spent, in flight and the command that resumes are told, code 4. That
+    command, with scenes added and prompts corrected meanwhile, pays for each look exactly once."""
+    scenes = {f"s{n:02}": f"scene {n}" for n in range(12)}
+    file = campaign(tmp_path, _text(scenes))
+    words = ["batch", str(file), "--yes", "--base-url", slow.base_url, "--rpm", "600", "--json"]
+    words += ["--out", str(tmp_path / "pictures")]
+    process = start(*words)
+    _wait_for(slow, 12)
+    process.send_signal(signal.SIGINT)
+    code, out, err = _done(process)
+    paid = len(slow.ledger)
+    assert code == 4
+    [stopped] = [r for r in map(json.loads, out.splitlines()) if r["event"] == "stopped"]
+    assert stopped["spent"] == str(slow.credits_spent)
+    assert stopped["ready"] + stopped["in_flight"] == paid
+    assert stopped["not_sent"] == 48 - paid > 0
+    assert (stopped["failed"], stopped["unknown"]) == (0, 0)
+    assert f"stopped: {slow.credits_spent} credits spent" in err
+    assert stopped["resume"] in err
+
+    campaign(tmp_path, _text({**scenes, "s11": "scene 11, corrected", "s12": "scene 12, new"}))
+    resume = shlex.split(stopped["resume"])
+    assert resume[:3] == ["python", "-m", "hoox_async"]
+    code, out, err = _done(start(*resume[3:]))
+    assert code == 0, err
+    assert len(slow.ledger) == 4 * 13
+    sent = Counter((charge.avatar_id, charge.request["prompt"]) for charge in slow.ledger)
+    assert set(sent.values()) == {1}
+    assert ("avtr_public_ada", "scene 11, corrected") in sent
+    assert len(list((tmp_path / "pictures").glob("*/*.jpg"))) == 52
+
+
+def test_what_is_in_the_air_is_finished(slow: Sandbox, start: Start, tmp_path: Path) -> None:
+    """A POST that is in the air at Ctrl-C is waited for and written down: it is no unknown afterwards."""
+    file = campaign(tmp_path, _text({"one": "scene one"}))
+    slow.fail_next("edit", Fault.slow(1.0), times=4)
+    process = start("batch", file, "--yes", "--base-url", slow.base_url, "--rpm", "600")
+    _wait_for(slow, 1)
+    process.send_signal(signal.SIGINT)
+    code, out, _ = _done(process)
+    paid = len(slow.ledger)
+    assert code == 4
+    assert f"stopped: {2 * paid} credits spent" in out
+    assert f"{paid} in flight (paid; nothing is lost), {4 - paid} not sent" in out
+
+
+def test_a_second_ctrl_c_leaves_at_once(slow: Sandbox, start: Start, tmp_path: Path) -> None:
+    """A second Ctrl-C does not wait for answers; what was in the air is told as maybe paid, code 4."""
+    file = campaign(tmp_path, _text({"one": "scene one"}))
+    slow.fail_next("edit", Fault.HANG, times=4)
+    process = start("batch", file, "--yes", "--base-url", slow.base_url, "--rpm", "600")
+    _wait_for(slow, 1)
+    process.send_signal(signal.SIGINT)
+    assert process.stderr is not None
+    while "stopping" not in process.stderr.readline():
+        assert process.poll() is None
+    process.send_signal(signal.SIGINT)
+    code, out, _ = _done(process)
+    assert code == 4
+    assert "at risk" in out
+    assert "may have been paid for; see: python -m hoox_async unknowns" in out
+
+
+def test_sigterm_is_a_first_ctrl_c(slow: Sandbox, start: Start, tmp_path: Path) -> None:
+    """SIGTERM, as a service manager sends it, stops as well as Ctrl-C does."""
+    file = campaign(tmp_path, _text({f"s{n}": f"scene {n}" for n in range(12)}))
+    process = start("batch", file, "--yes", "--base-url", slow.base_url, "--rpm", "600")
+    _wait_for(slow, 3)
+    process.send_signal(signal.SIGTERM)
+    code, out, _ = _done(process)
+    assert code == 4
+    assert "Go on with:" in out
