@@ -153,7 +153,11 @@ def _most_in_a_minute(times: list[float]) -> int:
 async def ours(world: World, avatars: list[LookRef]) -> None:
     """This library: one session, one runner."""
     scenario = world.scenario
-    hub = WebhookHub("https://example.com/hooks", secret="a benchmark's own secret") if scenario.webhooks else None
+    hub = (
+        WebhookHub("https://example.com/hooks", secret="a benchmark's own secret")
+        if scenario.webhooks
+        else None
+    )
     options: dict[str, Any] = {}
     if hub is not None:
 

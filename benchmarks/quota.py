@@ -1,8 +1,8 @@
 """How close a batch comes to what the quota allows, beside how it is done today. In virtual time.
 
-    python benchmarks/quota.py                  # everything: some minutes
-    python benchmarks/quota.py --seeds 2 --only webhooks
-    python benchmarks/quota.py --chart benchmarks   # also draws quota.svg and quota.png there
+python benchmarks/quota.py                  # everything: some minutes
+python benchmarks/quota.py --seeds 2 --only webhooks
+python benchmarks/quota.py --chart benchmarks   # also draws quota.svg and quota.png there
 """
 
 from __future__ import annotations
@@ -42,7 +42,9 @@ LONE = (0.5, 1.0, 2.0, 3.0, 5.0, 8.0, 12.0, 20.0, 30.0)
 
 def main() -> None:
     """Run what was asked for and print the tables."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--seeds", type=int, default=5, help="runs of each scenario (5)")
     parser.add_argument("--only", default="", help="only scenarios and peers whose name holds this")
     parser.add_argument("--chart", type=Path, help="draw quota.svg and quota.png in this folder")
@@ -109,7 +111,9 @@ def _lone_table(found: list[Lone]) -> str:
             f"{statistics.fmean(f.requests for f in found):.1f}",
         )
     )
-    return table("One look alone, idle quota, nothing learned yet", ("it takes", "lag s", "status requests"), rows)
+    return table(
+        "One look alone, idle quota, nothing learned yet", ("it takes", "lag s", "status requests"), rows
+    )
 
 
 if __name__ == "__main__":

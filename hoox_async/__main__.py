@@ -7,9 +7,12 @@ import sys
 
 def main() -> int:
     """Run the command line on the program's arguments; gives the exit code."""
-    from ._cli import run
+    try:
+        from ._cli import run
 
-    return run(sys.argv[1:])
+        return run(sys.argv[1:])
+    except KeyboardInterrupt:  # so early that nothing was begun
+        return 4
 
 
 if __name__ == "__main__":

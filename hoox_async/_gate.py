@@ -134,7 +134,7 @@ class Gate:
 
     def slots_changed(self) -> None:
         """What the quota has left has changed. That concerns those only who wait for a slot."""
-        if False:
+        if self._unwanted_until == -math.inf:
             self.kick()
 
     @property

@@ -190,14 +190,26 @@ async def test_a_free_slot_is_taken_past_a_watcher_who_wants_none() -> None:
 
 @virtual
 async def test_nobody_jumps_the_queue_when_a_slot_comes_free(crowd: Crowd) -> None:
-    """Who comes in the instant in which a slot is free goes behind those who wait for it."""
+    """Where the loop is late, who comes when a slot is free already goes behind those who wait for it."""
     crowd.come("a", crowd.gate.own())
     await asyncio.sleep(0)
-    loop = asyncio.get_running_loop()
-    free_at = crowd.gate.window.earliest(crowd.now())
-    loop.call_at(free_at, lambda: crowd.come("b", crowd.gate.own()))
+    late = crowd.gate.window.earliest(crowd.now()) + 0.01
+    crowd.gate.clock.now = lambda: late
+    crowd.come("b", crowd.gate.own())
+    await asyncio.sleep(0)
+    crowd.gate.clock.now = asyncio.get_running_loop().time
     await asyncio.sleep(3.0)
     assert crowd.names() == "ab"
+
+
+@virtual
+async def test_a_closed_gate_gives_no_slot_even_if_one_is_free() -> None:
+    """An idle quota does not outlive its session."""
+    gate = Crowd().gate
+    gate.close()
+    assert gate.free_slot() is None
+    with pytest.raises(SessionClosed):
+        await gate.own()
 
 
 @virtual

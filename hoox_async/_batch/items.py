@@ -107,6 +107,11 @@ class Input:
                 raise InvalidRequest("requests", requests, "an iterable of requests") from None
 
     @property
+    def slow(self) -> bool:
+        """Whether its next item may take time to come."""
+        return self._async is not None
+
+    @property
     def repeatable(self) -> bool:
         """Whether it can be read twice at no cost to the caller: a list, a set …"""
         return isinstance(self._given, Sequence | AbstractSet | ValuesView)

@@ -25,6 +25,9 @@ class Admission(Protocol):
     def admit(self, index: int, pulled: Item | Outcome, known: Known) -> None:
         """Take one: an item, or the outcome of something that is no request."""
 
+    def filled(self) -> None:
+        """As much was pulled as may be."""
+
     def stop(self, reason: HooxError) -> None:
         """The store cannot be read: send nothing more."""
 
@@ -39,6 +42,8 @@ class Pulling:
         self._store = store
         self.over = False
         """Whether the input was read to its end."""
+        self.filled = given.slow
+        """Whether as much was pulled as may be, so that items can be chosen by their avatars."""
         self.admitting = False
         """Whether something was pulled that is not admitted yet."""
         self.counted = False
@@ -54,6 +59,7 @@ class Pulling:
         index = 0
         while may_go_on():
             if self._ahead.room <= 0:
+                self._fill(admission)
                 await self._ahead.changed()
                 continue
             given = await self._input.pull(min(self._ahead.room, _PAGE))
@@ -66,6 +72,12 @@ class Pulling:
             index += len(given)
             await asyncio.sleep(0)
         self.over = True
+        self._fill(admission)
+
+    def _fill(self, admission: Admission) -> None:
+        if not self.filled:
+            self.filled = True
+            admission.filled()
 
     async def _admit(self, admission: Admission, index: int, pulled: list[Item | Outcome]) -> None:
         fresh = [item for item in pulled if isinstance(item, Item)]

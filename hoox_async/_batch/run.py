@@ -167,7 +167,9 @@ class Run:
             return None
         if self._waiting:
             return self._waiting.popleft()
-        return self._feed.pop(self._is_free) if len(self._at_gate) < _AT_GATE else None
+        if not self._pulling.filled or len(self._at_gate) >= _AT_GATE:
+            return None
+        return self._feed.pop(self._is_free)
 
     def _is_free(self, avatar_id: str) -> bool:
         """Whether an edit of the avatar can go to the gate: with lanes, one at a time."""
@@ -190,6 +192,10 @@ class Run:
             self._follow(first, pulled)
         else:
             self._admit(pulled, known)
+
+    def filled(self) -> None:
+        """As much was pulled as may be: now items can be chosen by their avatars."""
+        self._work.set()
 
     def _admit(self, item: Item, known: Known) -> None:
         self._live[item.key] = item
@@ -267,13 +273,10 @@ class Run:
         self._work.set()
 
     def _count_failure(self, outcome: Outcome) -> None:
-        most = self._options.max_failures
         if outcome.state in (OutcomeState.FAILED, OutcomeState.REJECTED):
             self._failures += 1
-            if most is not None and self._failures >= most:
-                self.stop(
-                    HooxError(f"{self._failures} looks failed or were rejected: max_failures is {most}")
-                )
+            if self._failures == self._options.max_failures:
+                self.stop(HooxError(f"{self._failures} looks failed or were rejected (max_failures)"))
 
     # --- outcomes
 

@@ -160,9 +160,9 @@ class Sender:
             async with self._until_stopped():
                 return await submitter.send(intent, take_slot, Patience.BATCH, self._purse)
         except Stopped:
-            return await self._in_spite_of_the_stop(intent)
+            return await self._in_spite_of_the_stop(item, intent)
 
-    async def _in_spite_of_the_stop(self, intent: Intent) -> Intent:
+    async def _in_spite_of_the_stop(self, item: Item, intent: Intent) -> Intent:
         """What was in the air in that moment still has its end. Raises `Stopped` for what was not."""
         running = self._opened.submitter.in_air_of(intent.key)
         if running is not None:
@@ -171,7 +171,7 @@ class Sender:
             except (NotSent, RateLimited):
                 self._check()
         stands = await self._known(intent.key)
-        if stands is None or stands.state is IntentState.PLANNED:
+        if stands is None or stands.state is IntentState.PLANNED or item.renew:
             self._check()
         return stands or intent
 

@@ -135,7 +135,7 @@ def looks(
     if not output.json:
         rows = [_row(details) for details in found[: max(0, limit)]]
         if rows:
-            terminal.table(["look", "avatar", "place", "format", "age", "gender"], rows)
+            terminal.table(["look", "avatar", "person", "place", "format"], rows, whole=("look",))
         more = f"; {len(found) - len(rows):,} not shown (--limit)" if len(found) > len(rows) else ""
         terminal.say(counted(len(found), "look") + more)
     return Exit.READY
@@ -222,5 +222,6 @@ def _refs(given: tuple[str, ...]) -> tuple[LookRef, ...]:
 
 
 def _row(details: LookDetails) -> list[str]:
-    values = (details.avatar_name, details.place, details.format, details.age_range, details.gender)
+    person = " ".join(filter(None, (details.gender, details.age_range)))
+    values = (details.avatar_name, person, details.place, details.format)
     return [str(details.ref), *(one_line(str(value or ""), 24) for value in values)]

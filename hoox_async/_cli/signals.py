@@ -3,35 +3,56 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager, suppress
+from typing import Any
+
+from .exits import Exit
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 class Stop:
-    """Set by the first signal; the second one cancels the task that made this."""
+    """What the user asked for: ``requested`` by the first signal, ``at_once`` by the second.
+
+    A third one ends the process as it stands: nothing may keep a user from leaving.
+    """
 
     def __init__(self, on_first: Callable[[], None]) -> None:
         self.requested = asyncio.Event()
-        self.at_once = False
+        self.at_once = asyncio.Event()
         self._on_first = on_first
-        self._task = asyncio.current_task()
 
     def signal(self) -> None:
         """One signal came."""
         if not self.requested.is_set():
             self.requested.set()
             self._on_first()
-        elif self._task is not None:
-            self.at_once = True
-            self._task.cancel()
+        elif not self.at_once.is_set():
+            self.at_once.set()
+        else:
+            os._exit(Exit.UNFINISHED)
+
+
+async def unless(event: asyncio.Event, work: Coroutine[Any, Any, None]) -> None:
+    """Do the work, and cancel it when the event is set. Raises what the work raises."""
+    doing = asyncio.create_task(work)
+    waiting = asyncio.create_task(event.wait())
+    try:
+        await asyncio.wait([doing, waiting], return_when=asyncio.FIRST_COMPLETED)
+        if doing.done():
+            doing.result()
+    finally:
+        waiting.cancel()
+        doing.cancel()
+        await asyncio.gather(doing, waiting, return_exceptions=True)
 
 
 @contextmanager
 def stopping(on_first: Callable[[], None] = lambda: None) -> Iterator[Stop]:
-    """Ctrl-C and SIGTERM go to the `Stop` that this gives. Enter it on the loop's own task."""
+    """Ctrl-C and SIGTERM go to the `Stop` that this gives. Enter it while the loop runs."""
     stop = Stop(on_first)
     loop = asyncio.get_running_loop()
     before = {number: signal.getsignal(number) for number in _SIGNALS}

@@ -6,7 +6,7 @@ import json
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from hoox_async import ConfigurationError
 
@@ -56,16 +56,19 @@ class Terminal:
         rows: Sequence[Sequence[str]],
         *,
         numbers: Sequence[str] = (),
+        whole: Sequence[str] = (),
         total: bool = False,
     ) -> None:
-        """A table for people. ``numbers`` stand to the right; with ``total`` the last row is a sum."""
+        """A table for people. ``numbers`` stand to the right, ``whole`` are kept on one line; with
+        ``total`` the last row is a sum."""
         from rich import box
         from rich.table import Table
         from rich.text import Text
 
         table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, header_style="bold")
         for name in columns:
-            table.add_column(name, justify="right" if name in numbers else "left", overflow="fold")
+            side: Literal["left", "right"] = "right" if name in numbers else "left"
+            table.add_column(name, justify=side, overflow="fold", no_wrap=name in whole)
         for place, row in enumerate(rows):
             last = total and place == len(rows) - 2
             table.add_row(*(Text(plain(cell)) for cell in row), end_section=last)

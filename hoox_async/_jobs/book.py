@@ -26,6 +26,7 @@ class JobBook:
 
     def __init__(self, parts: Parts, watchlist: Watchlist, ask: Callable[[LookRef], Awaitable[Look]]) -> None:
         self._parts = parts
+        self._since = parts.clock.utc()
         self.ask = ask
         self._watchlist = watchlist
         self._jobs: WeakValueDictionary[LookRef, LookJob] = WeakValueDictionary()
@@ -55,7 +56,9 @@ class JobBook:
 
     def _inform(self, job: LookJob, intent: Intent) -> None:
         if job._paid is None:
-            job._paid = Paid.by(intent, pushed=self._parts.deliveries is not None)
+            # of an earlier process's look the delivery may have come when nobody listened
+            ours = intent.accepted_at is None or intent.accepted_at >= self._since
+            job._paid = Paid.by(intent, pushed=ours and self._parts.deliveries is not None)
         if intent.look is not None and not job._complete:
             job.last = intent.look
             job._complete = is_complete(intent.look)

@@ -215,3 +215,19 @@ async def test_a_delivery_of_an_earlier_round_proves_nothing_of_the_next(store: 
     assert str(outcome.state) == "unknown"
     assert outcome.credits == 2 == space.credits_spent
     assert outcome.at_risk == 2
+
+
+async def test_with_webhooks_the_looks_of_an_earlier_process_are_asked_for_at_once(store: str) -> None:
+    """Their deliveries may have come when nobody listened."""
+    space = space_of(40.0)
+    source = await source_of(space)
+    hub = WebhookHub("https://example.com/hooks", "a secret for tests only")
+    with suppress(TimeoutError):
+        async with asyncio.timeout(15), opened(space, store=store, webhooks=hub) as session:
+            await BatchRunner(session).run(edits(source, 8))
+    await asyncio.sleep(60)
+    began = asyncio.get_running_loop().time()
+    async with opened(space, store=store, webhooks=hub) as session:
+        report = await BatchRunner(session).run(edits(source, 8))
+    assert set(states(report).values()) == {"ready"}
+    assert asyncio.get_running_loop().time() - began < 5

@@ -362,3 +362,18 @@ async def test_a_stop_tells_of_each_of_a_chain_once() -> None:
         report = await stopped(BatchRunner(session), items, 10.0)
     assert [outcome.key for outcome in report] == [f"c{n}" for n in range(6)]
     assert [str(outcome.state) for outcome in report] == ["ready"] + ["unsent"] * 5
+
+
+async def test_a_stop_leaves_what_was_to_be_tried_again_unsent() -> None:
+    """At the gate or before it: not paid anew, and what it was before is still in the store."""
+    space = space_of()
+    async with opened(space) as session:
+        source = await avatar(session)
+        await BatchRunner(session).run(edits(source, 60))
+        report = await stopped(BatchRunner(session, retry=["ready"]), edits(source, 60), 5.0)
+        told = counts(report)
+        assert told["unsent"] > 40
+        assert told["unsent"] + told["ready"] == 60
+        assert space.credits_spent == 2 * (60 + told["ready"])
+        assert sum(outcome.credits for outcome in report) == space.credits_spent
+        assert counts(await BatchRunner(session).run(edits(source, 60))) == {"ready": 60}

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
-
 from cli_kit import Cli
+
 from hoox_async.sandbox import Sandbox
 
 

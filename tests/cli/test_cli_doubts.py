@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-
 from cli_kit import Cli, campaign
+
 from hoox_async.sandbox import Fault
 
 
@@ -90,7 +90,8 @@ def test_drop(cli: Cli, lost: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "words", [("noor/stage", "perhaps"), ("nobody", "drop"), ("nobody",), ("noor/stage",), ("alex/stage", "drop")]
+    "words",
+    [("noor/stage", "perhaps"), ("nobody", "drop"), ("nobody",), ("noor/stage",), ("alex/stage", "drop")],
 )
 def test_bad_verdicts(cli: Cli, lost: Path, words: tuple[str, ...]) -> None:
     """A word that is no verdict, a key that is no unknown's, and no verdict where nobody can be asked: 2."""

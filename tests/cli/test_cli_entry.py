@@ -6,8 +6,8 @@ import subprocess
 import sys
 
 import pytest
-
 from cli_kit import Cli
+
 from hoox_async._cli import run
 from hoox_async._cli.words import amount, duration, listed, one_line, plain
 

@@ -15,8 +15,8 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
-
 from cli_kit import campaign
+
 from hoox_async.sandbox import Fault, Sandbox
 
 

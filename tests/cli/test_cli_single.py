@@ -6,8 +6,8 @@ from decimal import Decimal
 from pathlib import Path
 
 import pytest
-
 from cli_kit import Cli
+
 from hoox_async.sandbox import Fault, Sandbox
 
 

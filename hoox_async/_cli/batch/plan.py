@@ -148,11 +148,11 @@ def _changed_lines(plan: Plan, options: BatchOptions) -> list[str]:
     if not plan.changed:
         return []
     lines = [_row("changed", f"{len(plan.changed):,}: {listed(plan.changed, 3)}")]
-    costs = f"--changed redo costs {in_credits(plan.redo_credits)}, --changed keep nothing"
+    costs = f"--changed redo costs {in_credits(plan.redo_credits)}, keep none"
     chosen = {
-        "error": f"they are refused ({costs})",
-        "keep": "what was paid for is kept",
-        "redo": f"they are paid for anew: {in_credits(plan.redo_credits)}",
+        "error": f"refused; {costs}",
+        "keep": "the looks that were paid for are kept",
+        "redo": f"paid for anew: {in_credits(plan.redo_credits)}",
     }
     return [*lines, _row("", chosen[options.changed])]
 

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import attrs
 
 from hoox_async import BatchItem, BatchRunner, HooxSession, Outcome, OutcomeStream
 
 from ..lines import outcome_record
-from ..signals import Stop, stopping
+from ..signals import Stop, stopping, unless
 from ..terminal import Terminal
 from .progress import Progress
 from .saver import NameOf, Saver
@@ -26,7 +25,6 @@ class Ran:
     outcomes: tuple[Outcome, ...]
     seconds: float
     interrupted: bool = False
-    at_once: bool = False
     pictures: dict[str, Path] = attrs.field(factory=dict)
     missing: dict[str, str] = attrs.field(factory=dict)
 
@@ -59,18 +57,16 @@ class Running:
         began = loop.time()
         with stopping(self._stopping) as stop:
             try:
+                await self.session.__aenter__()
                 await self._run(stop)
-            except asyncio.CancelledError:
-                task = asyncio.current_task()
-                if not stop.at_once or task is None:
-                    raise
-                task.uncancel()  # it was the second Ctrl-C that cancelled
+            finally:
+                # closing waits for the paid requests in the air, unless the user can't
+                await unless(stop.at_once, self.session.aclose())
         saver = self.saver
         return Ran(
             tuple(self.outcomes),
             loop.time() - began,
             stop.requested.is_set(),
-            stop.at_once,
             dict(saver.files) if saver else {},
             dict(saver.missing) if saver else {},
         )
@@ -81,12 +77,14 @@ class Running:
         self.terminal.say("stopping: what is in the air is finished; Ctrl-C again leaves at once")
 
     async def _run(self, stop: Stop) -> None:
+        if stop.requested.is_set():
+            return
         self.progress = Progress(self.terminal, self.tally, lambda: self.session.quota)
-        async with self.session:
-            if self.pictures is not None:
-                self.saver = Saver(self.session, self.pictures.folder, self.pictures.name_of, self.terminal)
-            async with self.progress, self.runner.stream(self.items) as stream:
-                await _unless(stop, self._consume(stream))
+        if self.pictures is not None:
+            folder, name_of = self.pictures.folder, self.pictures.name_of
+            self.saver = Saver(self.session, folder, name_of, self.terminal)
+        async with self.progress, self.runner.stream(self.items) as stream:
+            await unless(stop.requested, self._consume(stream))
 
     async def _consume(self, stream: OutcomeStream) -> None:
         try:
@@ -101,17 +99,3 @@ class Running:
         finally:
             if self.saver is not None:
                 await self.saver.cancel()
-
-
-async def _unless(stop: Stop, work: Coroutine[Any, Any, None]) -> None:
-    """Do the work, and leave it when a stop is requested."""
-    doing = asyncio.create_task(work)
-    waiting = asyncio.create_task(stop.requested.wait())
-    try:
-        await asyncio.wait([doing, waiting], return_when=asyncio.FIRST_COMPLETED)
-        if doing.done():
-            doing.result()
-    finally:
-        waiting.cancel()
-        doing.cancel()
-        await asyncio.gather(doing, waiting, return_exceptions=True)
