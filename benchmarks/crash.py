@@ -138,7 +138,7 @@ async def child(arguments: argparse.Namespace) -> None:
         )
         async with session:
             # so long a delivery is waited for that may prove what an unknown came to
-            runner = BatchRunner(session, look_timeout=3.0 if hub else 30.0)
+            runner = BatchRunner(session, look_timeout=1.5 if hub else 30.0)
             report = await runner.run(items_of(arguments.batch, arguments.items, arguments.refs.split(",")))
     if not all(is_over(outcome) for outcome in report):
         sys.exit(UNFINISHED)

@@ -7,9 +7,9 @@ import secrets
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
+from typing import TypeVar, TypeVarTuple
 
 import anyio
-import anyio.to_thread
 
 from ._core.models import LookRef, Picture
 from ._protocols import Fetched
@@ -20,6 +20,8 @@ Fetch = Callable[[str], AbstractAsyncContextManager[Fetched]]
 
 _SUFFIXES = {"image/jpeg": ".jpg", "image/jpg": ".jpg", "image/png": ".png", "image/webp": ".webp",
              "image/gif": ".gif", "image/avif": ".avif"}  # fmt: skip
+_Args = TypeVarTuple("_Args")
+_T = TypeVar("_T")
 
 
 async def read_picture(fetch: Fetch, url: str, *, max_bytes: int = MAX_BYTES) -> Picture:
@@ -48,11 +50,17 @@ async def save_picture(
     async with fetch(url) as fetched:
         suffix = _check_type(fetched.content_type)
         target = path if name is None else path / (name + suffix)
-        await anyio.to_thread.run_sync(lambda: target.parent.mkdir(parents=True, exist_ok=True))
+        await _in_thread(lambda: target.parent.mkdir(parents=True, exist_ok=True))
         if not overwrite:
             await refuse_existing(target)
         await _write(target, _capped(fetched, max_bytes), overwrite=overwrite)
         return target
+
+
+async def _in_thread(work: Callable[[*_Args], _T], *args: *_Args) -> _T:
+    import anyio.to_thread  # most of what anyio takes to import, and few sessions save pictures
+
+    return await anyio.to_thread.run_sync(work, *args)
 
 
 def file_name(ref: LookRef) -> str:
@@ -73,7 +81,7 @@ def _check_type(content_type: str) -> str:
 
 async def refuse_existing(path: Path) -> None:
     """Raises `FileExistsError` if there is such a file."""
-    await anyio.to_thread.run_sync(_refuse_existing, path)
+    await _in_thread(_refuse_existing, path)
 
 
 def _refuse_existing(path: Path) -> None:
@@ -96,10 +104,10 @@ async def _write(target: Path, chunks: AsyncIterator[bytes], *, overwrite: bool)
         async with await anyio.open_file(partial, "xb") as file:
             async for chunk in chunks:
                 await file.write(chunk)
-        await anyio.to_thread.run_sync(_publish, partial, target, overwrite)
+        await _in_thread(_publish, partial, target, overwrite)
     except BaseException:
         with anyio.CancelScope(shield=True):
-            await anyio.to_thread.run_sync(lambda: partial.unlink(missing_ok=True))
+            await _in_thread(lambda: partial.unlink(missing_ok=True))
         raise
 
 
@@ -124,4 +132,4 @@ async def picture_target(path_or_folder: str | os.PathLike[str]) -> tuple[Path, 
     if not isinstance(text, str) or not text:
         raise InvalidRequest("path_or_folder", path_or_folder, "the path of a file or a folder")
     path = Path(text)
-    return path, text.endswith(("/", os.sep)) or await anyio.to_thread.run_sync(path.is_dir)
+    return path, text.endswith(("/", os.sep)) or await _in_thread(path.is_dir)

@@ -20,6 +20,7 @@ from random import Random
 from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
 
+import attrs
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -28,7 +29,7 @@ from hoox_async._core.ledger import Intent
 from hoox_async._protocols import Store
 from hoox_async._store import open_store
 from hoox_async._store.memory import MemoryStore
-from hoox_async.errors import SessionClosed
+from hoox_async.errors import KeyConflict, SessionClosed
 from hoox_async.sandbox import DeliveryOptions, Fault, InProcessTransport, Space
 from hoox_async.testing import VirtualTimeLoop
 from hoox_async.webhooks import WebhookHub
@@ -60,6 +61,7 @@ class Turn(NamedTuple):
     options: dict[str, Any]
     order: int
     leave_out: int
+    edited: int
     exclusive: bool
     faults: tuple[tuple[str, int, Fault], ...]
 
@@ -95,6 +97,7 @@ def turns() -> st.SearchStrategy[Turn]:
             "look_timeout": st.sampled_from([5.0, 60.0, 900.0]),
             "max_credits": st.none() | st.integers(0, 60),
             "max_failures": st.none() | st.integers(1, 4),
+            "changed": st.sampled_from(["error", "keep", "redo"]),
             "retry": st.sampled_from([(), ("failed",), ("rejected",), ("failed", "pending")]),
         }
     )
@@ -109,6 +112,7 @@ def turns() -> st.SearchStrategy[Turn]:
         options=options,
         order=st.integers(0, 5),
         leave_out=st.integers(0, 3),
+        edited=st.sampled_from([0, 0, 0, 1, 2, 3]),
         exclusive=st.booleans(),
         faults=st.lists(planned | reads, max_size=5).map(tuple),
     )
@@ -163,12 +167,20 @@ def items_of(campaign: Campaign) -> list[BatchItem]:
 
 
 def arranged(items: Sequence[BatchItem], turn: Turn) -> list[BatchItem]:
-    """Another order and fewer items: what a user's edited campaign file looks like."""
+    """Another order, fewer items and other prompts: what a user's edited campaign file looks like."""
     rng = Random(turn.order)
-    kept = list(items)
+    kept = [edited(item) if turn.edited and n % 4 == turn.edited else item for n, item in enumerate(items)]
     if turn.order:
         rng.shuffle(kept)
     return kept[turn.leave_out :] or kept
+
+
+def edited(item: BatchItem) -> BatchItem:
+    """The same key with another content."""
+    request = item.request
+    if isinstance(request, ImageAvatar):
+        return BatchItem(item.key, attrs.evolve(request, name=f"{request.name} v2"))
+    return BatchItem(item.key, attrs.evolve(request, prompt=f"{request.prompt} v2"))
 
 
 def charges(space: Space) -> tuple[Counter[str], dict[str, Decimal]]:
@@ -224,9 +236,8 @@ class Played:
             await self.turn(turn)
         self.space.faults = type(self.space.faults)(Random(0))
         self.space.balance += 10_000
-        last = Turn(
-            "runs", 0.0, {}, 0, 0, self.campaign.turns[-1].exclusive if self.campaign.turns else True, ()
-        )
+        exclusive = self.campaign.turns[-1].exclusive if self.campaign.turns else True
+        last = Turn("runs", 0.0, {}, order=0, leave_out=0, edited=0, exclusive=exclusive, faults=())
         await self.turn(last)
 
     async def turn(self, turn: Turn) -> None:
@@ -339,7 +350,8 @@ class Played:
         for outcome in outcomes:
             spent[outcome.key] = spent.get(outcome.key, Decimal(0)) + outcome.credits
             risk[outcome.key] = risk.get(outcome.key, Decimal(0)) + outcome.at_risk
-        for key in spent:
+        conflicts = {outcome.key for outcome in outcomes if isinstance(outcome.error, KeyConflict)}
+        for key in spent.keys() - conflicts:  # of another content nothing was paid
             if told[key] == given_keys[key]:
                 cost = paid.get(key, Decimal(0))
                 assert spent[key] <= cost <= spent[key] + risk[key], f"{key}: the outcomes' money"

@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 
 import attrs
 
-from .._core.ledger import Intent, IntentState, Refusal, Renew, advance
+from .._core.ledger import IllegalStep, Intent, IntentState, Refusal, Renew, advance
 from .._core.models import Look, LookStatus
 from .._core.outcomes import Outcome, OutcomeState, outcome_of
 from .._core.retry import Patience
@@ -185,7 +185,10 @@ class Sender:
         now = await self._now(intent)
         if now.state is IntentState.UNKNOWN and self._resends(item):
             item.resent = True
-            return await self._opened.resend(now)
+            try:
+                return await self._opened.resend(now)
+            except IllegalStep:  # it was proved in this very moment
+                return await self._now(intent)
         return now
 
     def _resends(self, item: Item) -> bool:

@@ -13,10 +13,11 @@ _MAX_DETAILS = 50
 _MAX_CODE = 100
 _READ_AS_TEXT = 4096  # bytes of a body that is no JSON: enough for a sentence, cheap to search
 
-_TAG = re.compile(r"<[^>]*(?:>|$)")
-_UNSEEN = re.compile(r"<(script|style|head)\b.*?(?:</\1\s*>|$)", re.IGNORECASE | re.DOTALL)
-_LOOKS_LIKE_HTML = re.compile(r"<[A-Za-z!/]")
-_LOOKS_LIKE_CODE = re.compile(r"[A-Za-z0-9]+(?:_[A-Za-z0-9]+)+").fullmatch
+# texts: compiled when first a refusal comes
+_TAG = r"<[^>]*(?:>|$)"
+_UNSEEN = r"(?is)<(script|style|head)\b.*?(?:</\1\s*>|$)"
+_HTML = r"<[A-Za-z!/]"
+_CODE = r"[A-Za-z0-9]+(?:_[A-Za-z0-9]+)+"
 
 
 class Refused(NamedTuple):
@@ -42,7 +43,7 @@ def read_refusal(body: bytes) -> Refused:
         inner = None
     said = _first_text(inner, answer.get("message"), answer.get("detail"))
     code = _code(answer) or next((code for d in details if (code := _code(d))), None)
-    if code is None and _LOOKS_LIKE_CODE(said):
+    if code is None and re.fullmatch(_CODE, said):
         code = said
     message = ": ".join(part for part in (said, _said_by(details)) if part)
     return Refused(code and short_text(code, _MAX_CODE), short_text(message) or "no reason given", details)
@@ -51,12 +52,12 @@ def read_refusal(body: bytes) -> Refused:
 def body_text(body: bytes) -> str:
     """A short text for a body of any kind, without markup. Only the body's beginning is looked at."""
     text = body[:_READ_AS_TEXT].decode("utf-8", "replace")
-    if _LOOKS_LIKE_HTML.search(text):
+    if re.search(_HTML, text):
         import html  # a table of 2,000 names, needed where a proxy answers
 
         title = re.search(r"<title[^>]*>([^<]*)", text, re.IGNORECASE)
-        seen = _TAG.sub(" ", html.unescape(_TAG.sub(" ", _UNSEEN.sub(" ", text))))
-        text = seen if seen.strip() or not title else _TAG.sub(" ", html.unescape(title[1]))
+        seen = re.sub(_TAG, " ", html.unescape(re.sub(_TAG, " ", re.sub(_UNSEEN, " ", text))))
+        text = seen if seen.strip() or not title else re.sub(_TAG, " ", html.unescape(title[1]))
     if text.count("\ufffd") * 4 > len(text):
         text = ""
     return short_text(text) or ("an empty body" if not body else f"{len(body)} bytes that are no text")

@@ -28,7 +28,6 @@ _CLEAR_REFUSALS = frozenset({400, 401, 402, 403, 404, 409, 429})
 _ITEMS_OWN = frozenset({400, 403, 404, 409})
 _WORKSPACE_CODES = ("plan_required", "SPACE_NOT_FOUND")
 _MAX_PAUSE = 3600.0
-_DECIMAL = re.compile(r"[0-9]+\.[0-9]*")
 
 _FILTERS = (
     "gender", "age_range", "ethnicity", "hair_color", "place", "action", "emotion", "accessories"
@@ -257,7 +256,7 @@ def _is_digits(text: str) -> bool:
 
 def _seconds(text: str) -> float | None:
     """A number that is not negative."""
-    if not _is_digits(text) and not _DECIMAL.fullmatch(text):
+    if not _is_digits(text) and not re.fullmatch(r"[0-9]+\.[0-9]*", text):
         return None
     seconds = float(text)
     return seconds if math.isfinite(seconds) else _MAX_PAUSE

@@ -9,7 +9,6 @@ from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import anyio.to_thread
 import attrs
 
 from .._core.outcomes import Outcome, OutcomeState, outcome_of
@@ -151,6 +150,8 @@ class BatchReport:
 
         The file appears whole or not at all. Raises `OSError` where it can't be written.
         """
+        import anyio.to_thread
+
         return await anyio.to_thread.run_sync(write_lines, self.outcomes, Path(path))
 
     async def write_contact_sheet(

@@ -14,10 +14,7 @@ from cli_kit import Cli
 
 
 def test_the_demo(cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """`demo` needs no key: 66 looks, some failed, a table, every picture and the contact sheet; code 0.
-
-    Run once more it replaces what is its own; a folder of somebody else's it leaves alone.
-    """
+    """`demo` needs no key: 66 looks, some failed, a table, every picture and the contact sheet; code 0."""
     monkeypatch.delenv("HOOX_API_KEY")
     monkeypatch.setattr("hoox_async._cli.demo.command._SPEED", 200.0)
     monkeypatch.setattr("hoox_async._cli.demo.command._PER_MINUTE", 12000)
@@ -30,9 +27,22 @@ def test_the_demo(cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     assert done.err.count("failed, as some do") == 3
     assert len(list(out.glob("*/*.jpg"))) == 63
     assert (out / "contact-sheet" / "index.html").is_file()
+
+
+def test_the_demo_again(cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Run once more it replaces what is its own; a folder of somebody else's it leaves alone, with code 2."""
+    monkeypatch.setattr("hoox_async._cli.demo.content.LOOKS_EACH", 1)
+    monkeypatch.setattr("hoox_async._cli.demo.command._SPEED", 400.0)
+    out = tmp_path / "demo"
+    for seed in (1, 2):
+        monkeypatch.setattr("hoox_async._cli.demo.command._SEED", seed)
+        monkeypatch.setattr("hoox_async._cli.demo.command._FAILURES", 0.0)
+        assert cli.bare("demo", "--out", out).code == 0
+    assert len(list(out.glob("*/*.jpg"))) == 12
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "file").touch()
     assert cli.bare("demo", "--out", tmp_path / "mine").code == 2
+    assert [path.name for path in (tmp_path / "mine").iterdir()] == ["file"]
 
 
 def test_the_sandbox_serves_until_ctrl_c() -> None:

@@ -50,7 +50,10 @@ def batch(
     if options.rehearse:
         return _rehearse(items, campaign, options, connection, terminal)
     store = store_beside(file)
-    plan = asyncio.run(_plan(items, store, store.exists(), options, connection))
+    there = store.exists()
+    # a first dry run needs no key and leaves no file
+    key = _NO_KEY if options.dry_run and not there else None
+    plan = asyncio.run(_plan(items, store if there else None, key, options, connection))
     lines = tell_plan(plan, file.name, options, terminal)
     if options.dry_run:
         terminal.result("\n".join(lines))
@@ -80,12 +83,14 @@ def _read(file: Path, terminal: Terminal) -> Campaign:
 
 
 async def _plan(
-    items: tuple[BatchItem, ...], store: Path, there: bool, options: BatchOptions, connection: Connection
+    items: tuple[BatchItem, ...],
+    store: Path | None,
+    key: str | None,
+    options: BatchOptions,
+    connection: Connection,
 ) -> Plan:
-    # a first dry run needs no key and leaves no file
-    key = _NO_KEY if options.dry_run and not there else None
-    async with connection.session(store=store if there else None, key=key) as session:
-        return await make_plan(session, items, await read_known(store) if there else {}, options)
+    async with connection.session(store=store, key=key) as session:
+        return await make_plan(session, items, {} if store is None else await read_known(store), options)
 
 
 def _consent(plan: Plan, options: BatchOptions, terminal: Terminal) -> bool:
@@ -149,8 +154,10 @@ def _rehearse(
     if folder is not None:
         require("sandbox", {"PIL": "Pillow"}, "a rehearsal with pictures")
         # its pictures must never be taken for those of the real run
-        folder = folder.with_name(f"{folder.name}-rehearsal")
+        folder = folder.parent / f"{folder.resolve().name}-rehearsal"
     pictures = _pictures(folder, campaign, options)
+    plan = asyncio.run(_plan(items, None, _NO_KEY, options, connection))
+    terminal.say("\n".join(tell_plan(plan, "rehearsal", options, terminal)))
     ran = asyncio.run(rehearse(items, options, terminal, rpm=connection.rpm, pictures=pictures))
     if ran.interrupted:
         terminal.say("the rehearsal was stopped")

@@ -65,17 +65,19 @@ class Progress:
         return ", ".join([*parts, *filter(None, [self._time_left(), self.extra])])
 
     def _drawn(self) -> RenderableType:
-        from rich.columns import Columns
         from rich.console import Group
         from rich.progress_bar import ProgressBar
+        from rich.table import Table
         from rich.text import Text
 
         tally = self._tally
-        bar = ProgressBar(total=max(1, tally.total), completed=tally.done, width=40)
+        bar = ProgressBar(total=max(1, tally.total), completed=tally.done, width=30)
         head = Text(f"{tally.done:,} of {tally.total:,} done")
         time = Text(self.extra or self._time_left() or "")
+        first = Table.grid(padding=(0, 2))
+        first.add_row(bar, head, time)
         return Group(
-            Columns([bar, head, time], padding=(0, 2)),
+            first,
             Text("  ".join(self._counts())),
             Text("  ".join(self._means())),
         )

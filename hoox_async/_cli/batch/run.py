@@ -20,7 +20,7 @@ from .tally import Tally
 
 @attrs.frozen
 class Ran:
-    """What a run came to, as far as it was heard."""
+    """What a run came to, as far as it was heard: the outcomes in the order of the items."""
 
     outcomes: tuple[Outcome, ...]
     seconds: float
@@ -31,10 +31,11 @@ class Ran:
 
 @attrs.frozen
 class Pictures:
-    """Where the pictures go."""
+    """Where the pictures go. ``replace``: the folder is ours, and older pictures of a key may go."""
 
     folder: Path
     name_of: NameOf
+    replace: bool = False
 
 
 @attrs.define
@@ -63,8 +64,9 @@ class Running:
                 # closing waits for the paid requests in the air, unless the user can't
                 await unless(stop.at_once, self.session.aclose())
         saver = self.saver
+        place = {item.key: number for number, item in enumerate(self.items)}
         return Ran(
-            tuple(self.outcomes),
+            tuple(sorted(self.outcomes, key=lambda outcome: place.get(outcome.key, len(place)))),
             loop.time() - began,
             stop.requested.is_set(),
             dict(saver.files) if saver else {},
@@ -81,8 +83,13 @@ class Running:
             return
         self.progress = Progress(self.terminal, self.tally, lambda: self.session.quota)
         if self.pictures is not None:
-            folder, name_of = self.pictures.folder, self.pictures.name_of
-            self.saver = Saver(self.session, folder, name_of, self.terminal)
+            self.saver = Saver(
+                self.session,
+                self.pictures.folder,
+                self.pictures.name_of,
+                self.terminal,
+                replace=self.pictures.replace,
+            )
         async with self.progress, self.runner.stream(self.items) as stream:
             await unless(stop.requested, self._consume(stream))
 

@@ -18,12 +18,21 @@ _TOLD = 5
 
 
 class Saver:
-    """Saves pictures beside the batch. A picture that is there already is never overwritten.
+    """Saves pictures beside the batch. A picture that is there already is never overwritten,
+    unless ``replace`` says that older pictures of the same key may go.
 
     ``name_of`` gives a picture's path below ``folder``, without a suffix. Made on the loop.
     """
 
-    def __init__(self, session: HooxSession, folder: Path, name_of: NameOf, terminal: Terminal) -> None:
+    def __init__(
+        self,
+        session: HooxSession,
+        folder: Path,
+        name_of: NameOf,
+        terminal: Terminal,
+        *,
+        replace: bool = False,
+    ) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self.folder = folder
         self.saved = 0
@@ -32,6 +41,7 @@ class Saver:
         self._session = session
         self._name_of = name_of
         self._terminal = terminal
+        self._replace = replace
         self._manifest = Manifest(folder)
         self._incoming = folder / ".incoming"
         self._queue: asyncio.Queue[Outcome] = asyncio.Queue()
@@ -102,7 +112,9 @@ class Saver:
         target.parent.mkdir(parents=True, exist_ok=True)
         if target.exists():
             owner = self._manifest.owner_of(target)
-            if owner is not None and owner[0] == outcome.key:
+            if owner is not None and owner[0] == outcome.key and self._replace:
+                target.unlink()
+            elif owner is not None and owner[0] == outcome.key:
                 # the look was paid for anew: the picture of the first one was paid for too
                 target.rename(_free(base.with_name(f"{base.name}.old{arrived.suffix}")))
             else:

@@ -23,7 +23,7 @@ _SHOWN = Output()
 _SPEED = 16.0
 _PER_MINUTE = 1200
 _FAILURES = 0.05
-_SEED = 35545
+_SEED = 104632
 """With this seed all avatars come out, and three of the looks don't."""
 
 
@@ -53,13 +53,12 @@ async def _demo(out: Path, terminal: Terminal) -> int:
             f"on a sandbox, {_SPEED:g} times as fast as the real API"
         )
         session = sandbox.session(hooks=[tally])
-        pictures = Pictures(out, _name_of)
+        pictures = Pictures(out, _name_of, replace=True)
         ran = await Running(session, BatchRunner(session), wanted, tally, terminal, pictures).run()
     if ran.interrupted:
         terminal.say(f"stopped; what was saved is in {shown_path(out)}")
         return Exit.UNFINISHED
-    order = {item.key: place for place, item in enumerate(wanted)}
-    report = BatchReport(sorted(ran.outcomes, key=lambda outcome: order[outcome.key]))
+    report = BatchReport(ran.outcomes)
     sheet = await report.write_contact_sheet(
         out / "contact-sheet", title="hoox-async demo", pictures=ran.pictures, download=False
     )
