@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import weakref
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Hashable, Iterable, Mapping
 from decimal import Decimal
 
 import attrs
 
 from .._core.budget import Credits
+from .._core.durations import kind_of
 from .._core.ledger import Intent, IntentState
 from .._core.outcomes import Outcome
 from .._core.requests import FREE, Request
@@ -149,17 +150,17 @@ class _Counted:
     def __init__(self) -> None:
         self.credits = FREE
         self.by_kind: Counter[str] = Counter()
-        self.slowest: tuple[str, str] | None = None
+        self.kinds: set[Hashable] = set()
 
     def add(self, request: Request, would_send: bool) -> None:
         if would_send:
             self.credits += request.credits
             self.by_kind[request.KIND] += 1
-            self.slowest = (request.KIND, str(getattr(request, "resolution", "")))
+            self.kinds.add(kind_of(request))
 
     def estimate(self, opened: Opened) -> Estimate:
         """Submissions at the pace of the quota, a tenth more for asking, and one look's time at the end."""
         count = sum(self.by_kind.values())
         minute = 60 / opened.parts.gate.snapshot().limit
-        tail = opened.watchlist.expected(self.slowest) if self.slowest else 0.0
+        tail = max(map(opened.watchlist.expected, self.kinds), default=0.0)
         return Estimate(self.credits, dict(self.by_kind), round(1.1 * count * minute + tail, 1))

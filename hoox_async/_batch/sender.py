@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 
 import attrs
 
+from .._core.durations import kind_of
 from .._core.ledger import IllegalStep, Intent, IntentState, Refusal, Renew, advance
 from .._core.models import Look, LookStatus
 from .._core.outcomes import Outcome, OutcomeState, outcome_of
@@ -200,7 +201,7 @@ class Sender:
         parts = self._opened.parts
         if parts.deliveries is None or intent.request.webhook_url is not None or intent.sent_at is None:
             return 0.0
-        expected = self._opened.watchlist.expected(_kind(intent))
+        expected = self._opened.watchlist.expected(kind_of(intent.request))
         until = parts.clock.to_loop(intent.sent_at) + 3 * expected + _PROOF_SECONDS
         return min(self._options.look_timeout, until - parts.clock.now())
 
@@ -247,7 +248,3 @@ class Sender:
         if intent.state not in (IntentState.PLANNED, IntentState.REJECTED) and not item.renew:
             return outcome_of(intent)  # what may have been paid is never told as unsent
         return outcome_of(intent, state=state, error=error, request=item.request, look=None)
-
-
-def _kind(intent: Intent) -> tuple[str, str]:
-    return intent.request.KIND, str(getattr(intent.request, "resolution", ""))

@@ -9,6 +9,10 @@ from __future__ import annotations
 import math
 from collections.abc import Hashable
 
+from .requests import ImageAvatar, Request
+
+AT_ONCE = "at once"
+"""The kind of looks that are ready when they are accepted: of avatars from images (API reference)."""
 PRIOR_MEDIAN = 40.0
 _PRIOR_SIGMA = 0.55
 _PRIOR_WEIGHT = 1.5  # observations that the prior median counts for: little, the first answers overrule it
@@ -116,12 +120,23 @@ def _between(mu: float, sigma: float, low: float, high: float) -> tuple[float, f
     return mu + sigma * shift, sigma * sigma * min(max(narrowed, 0.0), 1.0)
 
 
+def kind_of(request: Request) -> Hashable:
+    """What the duration of the request's look is learned by."""
+    if isinstance(request, ImageAvatar):
+        return AT_ONCE
+    return request.KIND, request.resolution
+
+
 class DurationBook:
-    """`Durations` by kind. A kind that is new starts from what all kinds together have shown."""
+    """`Durations` by kind. A kind that is new starts from what all kinds together have shown.
+
+    `AT_ONCE` stands apart: it says nothing of the others.
+    """
 
     def __init__(self) -> None:
         self._all = Durations()
-        self._kinds: dict[Hashable, Durations] = {}
+        self._at_once = Durations(0.05, 0.5)
+        self._kinds: dict[Hashable, Durations] = {AT_ONCE: self._at_once}
 
     def of(self, kind: Hashable) -> Durations:
         """What is known of the kind; the same object each time, which goes on learning."""
@@ -134,9 +149,12 @@ class DurationBook:
     def observe(self, model: Durations, not_yet: float, done: float) -> None:
         """Learn for one kind (as `of` gave it) and for kinds to come."""
         model.observe(not_yet, done)
-        self._all.observe(not_yet, done)
+        if model is not self._at_once:
+            self._all.observe(not_yet, done)
 
     def expected(self, kind: Hashable) -> float:
         """The median in seconds. A kind never seen gets that of all kinds."""
         known = self._kinds.get(kind)
-        return known.median if known is not None and known.seen else self._all.median
+        if known is not None and (known.seen or known is self._at_once):
+            return known.median
+        return self._all.median

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Generator, Mapping
+from collections.abc import AsyncIterator, Generator, Hashable, Mapping
 from datetime import datetime
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from .._core.durations import kind_of
 from .._core.ledger import Intent
 from .._core.models import Look, LookRef, LookStatus
 from .._core.requests import Request
@@ -36,9 +37,9 @@ class Paid(NamedTuple):
         return cls(intent.key, request, intent.accepted_at, intent.own_key, pushed)
 
     @property
-    def kind(self) -> tuple[str, str]:
+    def kind(self) -> Hashable:
         """What its duration is learned by."""
-        return self.request.KIND, str(getattr(self.request, "resolution", ""))
+        return kind_of(self.request)
 
 
 class LookJob:

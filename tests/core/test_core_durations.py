@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hoox_async._core.durations import PRIOR_MEDIAN, DurationBook, Durations
+from hoox_async._core.durations import PRIOR_MEDIAN, DurationBook, Durations, kind_of
+from hoox_async._core.requests import ImageAvatar, PromptAvatar
 
 
 def learned(median: float, sigma: float, looks: int, gap: float = 5.0, seed: int = 1) -> Durations:
@@ -126,3 +127,13 @@ def test_new_kinds_start_from_what_all_have_shown() -> None:
         book.observe(create, 59.0, 61.0)
     assert book.expected("create") == pytest.approx(60.0, rel=0.15)
     assert book.expected("edit") == pytest.approx(10.0, rel=0.1)
+
+
+def test_a_look_that_is_ready_at_once_says_nothing_of_others() -> None:
+    """Looks of avatars from images are expected at once, and nothing else is because of them."""
+    book = DurationBook()
+    kind = kind_of(ImageAvatar(["https://example.com/a.jpg"]))
+    assert book.expected(kind) < 0.1
+    for _ in range(60):
+        book.observe(book.of(kind), 0.0, 0.1)
+    assert book.expected(kind_of(PromptAvatar("a baker"))) == pytest.approx(PRIOR_MEDIAN)
