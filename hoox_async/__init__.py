@@ -1,5 +1,10 @@
 """asyncio client for the Hoox avatar API: thousands of looks, none paid for twice."""
 
+from ._session import HooxSession
+
+# isort: split
+# The session first. By way of the batch, aiohttp is imported from so deep in the stack that CPython 3.11
+# maps and unmaps its next piece a thousand times (9 ms).
 from ._batch import BatchRunner, Estimate, OutcomeStream
 from ._core.budget import Budget
 from ._core.ledger import Evidence
@@ -18,7 +23,6 @@ from ._core.requests import Format, ImageAvatar, LookEdit, PromptAvatar, Request
 from ._core.settings import Timeouts
 from ._jobs import LookJob
 from ._report import BatchReport
-from ._session import HooxSession
 from ._unknowns import Unknown
 from .errors import (
     ApiError,

@@ -17,6 +17,7 @@ from .errors import HooxError, NotSent, RateLimited, SessionClosed
 from .events import Answered, RequestSent, Retried
 
 _T = TypeVar("_T")
+_REFUSED = 429
 
 
 class Reads:
@@ -64,6 +65,9 @@ class Reads:
         """Take from an answer what it says of the quota, then read it."""
         quota = server_quota(response.headers, self._parts.clock.utc())
         if quota is not None:
+            if response.status == _REFUSED:
+                # its pause says enough: "none left" is over when the pause is, and must not slow the minute after
+                quota = quota._replace(remaining=None)
             self._parts.gate.observe(quota, slot)
         try:
             return parse(response)

@@ -70,6 +70,9 @@ def requirements(name: str) -> Iterator[Requirement]:
             yield requirement
 
 
+PLUGIN = "hoox_async/testing/_plugin/_hoox_async_pytest.py"
+
+
 def lend(distribution: metadata.Distribution, site: Path) -> None:
     """Link what the distribution installed into another environment."""
     tops = {path.parts[0] for path in distribution.files or () if path.parts[0] not in ("..", "__pycache__")}
@@ -100,7 +103,7 @@ def test_the_wheel_holds_the_package_and_nothing_else(built: tuple[Path, Path]) 
     with zipfile.ZipFile(built[1]) as wheel:
         names = {name for name in wheel.namelist() if ".dist-info/" not in name}
         texts = {name: wheel.read(name) for name in names}
-    assert names == sources() | {"_hoox_async_pytest.py"}
+    assert names == sources() - {PLUGIN} | {"_hoox_async_pytest.py"}
     assert {"hoox_async/py.typed", "hoox_async/_report/templates/index.html.j2"} <= names
     assert not [name for name in names if STRANGE.search(name)]
     assert not [name for name, text in texts.items() if str(ROOT).encode() in text]
@@ -110,7 +113,7 @@ def test_the_sdist_can_be_built_and_tested(built: tuple[Path, Path]) -> None:
     """The package, its tests, benchmarks and examples; no caches, stores or histories."""
     with tarfile.open(built[0]) as sdist:
         names = {name.partition("/")[2] for name in sdist.getnames()}
-    assert names >= sources() | {"pyproject.toml", "README.md", "_hoox_async_pytest.py", "tests/conftest.py"}
+    assert names >= sources() | {"pyproject.toml", "README.md", "tests/conftest.py"}
     assert {"tests", "benchmarks", "examples"} <= {name.partition("/")[0] for name in names}
     assert not [name for name in names if STRANGE.search(name)]
 

@@ -119,6 +119,18 @@ async def test_a_429_pauses_every_request() -> None:
     assert [round(event.seconds) for event in told if isinstance(event, Paused)] == [20]
 
 
+@pytest.mark.parametrize("fault", [Fault.RATE_LIMITED, Fault.RATE_LIMITED_RETRY_AFTER], ids=lambda f: f.name)
+async def test_a_429_costs_its_pause_and_no_more(fault: Fault) -> None:
+    """That nothing was left is over with the pause: the minute after goes on at the pace of before."""
+    async with on_space(requests_per_minute=100) as (session, space):
+        ref = made(space)
+        space.faults.fail_next("status", fault, after=20)
+        await asyncio.gather(*[session.status(ref) for _ in range(60)])
+        times = [record.at for record in space.requests]
+        assert max(later - at for at, later in zip(times, times[1:], strict=False)) < 2.0
+        assert times[-1] - times[0] < 60 * 0.61 + 2.0
+
+
 async def test_the_answer_is_told_to_the_hooks() -> None:
     """With its status and how long it took."""
     told: list[Event] = []

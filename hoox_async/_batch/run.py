@@ -29,6 +29,7 @@ from .admission import (
     for_nothing,
     unsent,
 )
+from .flights import Flights, Place
 from .items import Input, Item
 from .lookahead import Lookahead, Outbox
 from .options import Options
@@ -37,7 +38,6 @@ from .purse import BatchPurse, Stopped
 from .sender import Sender
 
 LOOKAHEAD = 1_000
-_AT_GATE = 32
 _NOT_STORED = frozenset({OutcomeState.REJECTED, OutcomeState.SKIPPED, OutcomeState.UNSENT})
 
 
@@ -56,12 +56,10 @@ class Run:
         self._ahead = Lookahead(LOOKAHEAD)
         self._pulling = Pulling(given, self._ahead, opened.parts.store)
         self._outbox = Outbox()
-        self._in_flight = 0
         self._waiting: deque[Item] = deque()  # accepted or unknown since an earlier run
-        self._at_gate: dict[str, str] = {}  # the avatar of each item there, by its key
-        self._failures = 0
         self._stop: HooxError | None = None
         self._work = asyncio.Event()
+        self._flights = Flights(options.max_in_flight, self._work.set, self._count_failures)
         self._items: asyncio.TaskGroup | None = None
         self._task: asyncio.Task[None] | None = None
         self._leaving = False
@@ -163,11 +161,11 @@ class Run:
 
     def _next(self) -> Item | None:
         """What takes off now, if anything may."""
-        if self._in_flight >= self._options.max_in_flight:
+        if self._flights.full:
             return None
         if self._waiting:
             return self._waiting.popleft()
-        if not self._pulling.filled or len(self._at_gate) >= _AT_GATE:
+        if not self._pulling.filled or self._flights.gate_is_full:
             return None
         return self._feed.pop(self._is_free)
 
@@ -176,7 +174,7 @@ class Run:
         unknowns = self._opened.unknowns
         if unknowns.lanes is None:
             return True
-        return unknowns.wanted(avatar_id) and avatar_id not in self._at_gate.values()
+        return unknowns.wanted(avatar_id) and not self._flights.at_gate(avatar_id)
 
     def _wake(self) -> None:
         self._work.set()
@@ -248,35 +246,27 @@ class Run:
 
     def _fly(self, item: Item) -> None:
         assert self._items is not None
-        self._in_flight += 1
         self._ahead.let_go()
-        if item.waits_at_gate:
-            self._at_gate[item.key] = item.source.avatar_id if item.source else ""
-        self._items.create_task(self._carry(item), name=f"hoox-item-{item.key}")
+        place = self._flights.take_off(item)
+        self._items.create_task(self._carry(item, place), name=f"hoox-item-{item.key}")
 
-    async def _carry(self, item: Item) -> None:
+    async def _carry(self, item: Item, place: Place) -> None:
         told_before = item.repeated and not item.waits_at_gate
         try:
-            outcome = await self._sender.carry(item, left_gate=lambda: self._left_gate(item))
+            outcome = await self._sender.carry(item, place)
         except Stopped as stopped:
             self.stop(stopped.reason)
             outcome = unsent(item, stopped.reason)
         finally:
-            self._in_flight -= 1
-            self._left_gate(item)
+            place.over()
         self._ahead.hold()
         self._finish(item, for_nothing(outcome) if told_before else outcome)
-        self._count_failure(outcome)
-
-    def _left_gate(self, item: Item) -> None:
-        self._at_gate.pop(item.key, None)
-        self._work.set()
-
-    def _count_failure(self, outcome: Outcome) -> None:
         if outcome.state in (OutcomeState.FAILED, OutcomeState.REJECTED):
-            self._failures += 1
-            if self._failures == self._options.max_failures:
-                self.stop(HooxError(f"{self._failures} looks failed or were rejected (max_failures)"))
+            place.failed()
+
+    def _count_failures(self, count: int) -> None:
+        if count == self._options.max_failures:
+            self.stop(HooxError(f"{count} looks failed or were rejected (max_failures)"))
 
     # --- outcomes
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from typing import Protocol
 
 import attrs
 
@@ -32,6 +33,16 @@ from .purse import BatchPurse, Stopped
 # how long after its sending an unknown's own webhook is waited for, beyond the look's expected time
 _PROOF_SECONDS = 120.0
 _PAID = frozenset({IntentState.ACCEPTED, IntentState.READY, IntentState.FAILED})
+
+
+class Flight(Protocol):
+    """Who is told how far an item has come."""
+
+    def left_gate(self) -> None:
+        """It has its slot of the quota."""
+
+    def landed(self, look: Look) -> None:
+        """Its look is READY or FAILED."""
 
 
 class Sender:
@@ -71,13 +82,13 @@ class Sender:
         if self._stop is not None:
             raise Stopped(self._stop)
 
-    async def carry(self, item: Item, left_gate: Callable[[], None]) -> Outcome:
+    async def carry(self, item: Item, flight: Flight) -> Outcome:
         """From where the item stands to its outcome. Raises `Stopped`.
 
         Notes on the item how far it came.
         """
         try:
-            intent = await self._to_its_fate(item, left_gate)
+            intent = await self._to_its_fate(item, flight.left_gate)
         except StoreError as error:
             if error.charged != "yes" or error.ref is None:
                 raise Stopped(error) from None
@@ -93,7 +104,8 @@ class Sender:
             return await self._standing(item, OutcomeState.REJECTED, error)
         except HooxError as error:  # NotSent, BudgetExceeded …, or the avatar's baseline could not be read
             return await self._standing(item, OutcomeState.UNSENT, error)
-        outcome = await self.wait(intent) if intent.state in _PAID else outcome_of(intent)
+        paid = intent.state in _PAID
+        outcome = await self.wait(intent, flight.landed) if paid else outcome_of(intent)
         return attrs.evolve(outcome, request=item.request) if intent.digest == item.digest else outcome
 
     async def _to_its_fate(self, item: Item, left_gate: Callable[[], None]) -> Intent:
@@ -208,14 +220,19 @@ class Sender:
     async def source(self, intent: Intent) -> Outcome:
         """As `wait`, for an item that others depend on. Raises `Stopped`: then they are not sent anyway."""
         async with self._until_stopped():
-            return await self.wait(intent)
+            return await self.wait(intent, lambda _: None)
 
-    async def wait(self, intent: Intent) -> Outcome:
-        """The outcome of an accepted intent, once its look is done or the patience is over."""
-        job = self._opened.book.job_of(intent)
+    async def wait(self, intent: Intent, landed: Callable[[Look], None]) -> Outcome:
+        """The outcome of an accepted intent, once its look is done or the patience is over.
+
+        ``landed`` is told when the look is READY or FAILED: the reason of a failure is asked for last.
+        """
+        book, patience = self._opened.book, self._options.look_timeout
+        job = book.job_of(intent)
         error: HooxError | None = None
         try:
-            await job.wait(self._options.look_timeout)
+            landed(await book.settled(job, patience))
+            await job.wait(patience)
         except HooxError as pending:
             error = pending
         last = job.last

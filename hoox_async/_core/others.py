@@ -9,6 +9,7 @@ from .models import ServerQuota
 
 MINUTE = 60.0
 HUGEST_LIMIT = 100_000
+_JUST_NOW = 5.0  # a reset that was so many seconds ago is over; one longer ago makes no sense
 
 
 class Others:
@@ -67,6 +68,9 @@ class Others:
     def _observe_reset(self, now: float, resets_in: float | None) -> None:
         if resets_in is None or not math.isfinite(resets_in):
             return
+        if resets_in < -_JUST_NOW:
+            self._resets_at = -math.inf
+            return
         self._resets_at = now + min(max(resets_in, 0.0), MINUTE)
         if self._reset_seen is None:
             self._reset_seen = (now, self._resets_at)
@@ -95,5 +99,5 @@ class Others:
         return used + 2 + math.ceil(1.5 * self._unrest) if used else 0
 
     def reset_within(self, now: float) -> float | None:
-        """Seconds until the reset that the server named last; None where it named none that is ahead."""
-        return self._resets_at - now if self._resets_at > now else None
+        """Seconds until the reset that the server named last; None where that is over."""
+        return self._resets_at - now if self._resets_at >= now else None

@@ -64,16 +64,25 @@ class JobBook:
             job._complete = is_complete(intent.look)
 
     async def wait(self, job: LookJob, timeout: float | None) -> Look:
+        """See `LookJob.wait`."""
+        await self._until(job, lambda: job.done, timeout)
+        return job.result()
+
+    async def settled(self, job: LookJob, timeout: float | None) -> Look:
+        """The look once it is READY or FAILED, though its reason may still have to be asked for."""
+        await self._until(job, lambda: job.last.status.settled, timeout)
+        return job.last
+
+    async def _until(self, job: LookJob, reached: Callable[[], bool], timeout: float | None) -> None:
         """The one way in which a job is waited for."""
         seconds = self._parts.timeouts.wait if timeout is None else timeout
         await self._learn(job)
         try:
             async with asyncio.timeout(None if seconds == math.inf else seconds):
-                while not job.done:
+                while not reached():
                     await self._changed(job)
         except TimeoutError:
             raise WaitTimeout(job, seconds) from None
-        return job.result()
 
     async def updates(self, job: LookJob) -> AsyncIterator[Look]:
         """See `LookJob.updates`."""
