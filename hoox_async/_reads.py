@@ -66,7 +66,7 @@ class Reads:
         quota = server_quota(response.headers, self._parts.clock.utc())
         if quota is not None:
             if response.status == _REFUSED:
-                # its pause says enough: "none left" is over when the pause is, and must not slow the minute after
+                # "none left" is over when the pause is, and must not slow the minute after it
                 quota = quota._replace(remaining=None)
             self._parts.gate.observe(quota, slot)
         try:

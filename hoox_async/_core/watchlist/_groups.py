@@ -16,6 +16,10 @@ _FEW = 6  # looks that are cheaper to take one by one than by age
 _MOST_BINS = 64
 _FINE, _COARSE = 3.0, 0.2  # width of an age bin: seconds while young, share of the age later
 _CURIOUS = 8  # answers after which a kind's durations count as known
+_THRIFTY, _SOON = (
+    1.7,
+    2.0,
+)  # slots of the quota: between two requests, and until the first of a kind not known
 
 
 class AskKind(Enum):
@@ -201,13 +205,13 @@ class Group(Unit):
             self.bins = Bins(self.entries, now)
         return self.bins.terms(self.told)
 
-    def bounds(self) -> tuple[float, float, float]:
+    def bounds(self, slot: float) -> tuple[float, float, float]:
         since = max(self.told, self.newest)
         age = since - self.newest
         # Far-off looks are asked for at growing intervals: 2 % of the age says "days" in minutes.
-        thrifty = self.told + max(1.0, 0.02 * age)
+        thrifty = self.told + max(_THRIFTY * slot, 0.02 * age)
         known = self.entries[0].model.seen >= _CURIOUS
-        curious = math.inf if known else since + 1.2 + 0.14 * age
+        curious = math.inf if known else since + _SOON * slot + 0.14 * age
         return self.hushed, thrifty, curious
 
     def ask(self) -> Ask:
@@ -272,8 +276,8 @@ class Strays(Unit):
             return []
         return [term(1, head.accepted, self.told(head), head.model)]
 
-    def bounds(self) -> tuple[float, float, float]:
+    def bounds(self, slot: float) -> tuple[float, float, float]:
         head = self.head()
         told = self.told(head) if head is not None else 0.0
         age = max(told - head.accepted, 0.0) if head is not None else 0.0
-        return self.group.hushed, told + max(1.0, 0.02 * age), math.inf
+        return self.group.hushed, told + max(_THRIFTY * slot, 0.02 * age), math.inf

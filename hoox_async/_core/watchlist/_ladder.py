@@ -34,7 +34,7 @@ class Unit:
         """What it waits for; empty if there is nothing to ask now."""
         raise NotImplementedError
 
-    def bounds(self) -> tuple[float, float, float]:
+    def bounds(self, slot: float) -> tuple[float, float, float]:
         """Not asked before the first moment at all, nor before the second while it is worth less than
         the price; from the third on asked even where little is expected."""
         raise NotImplementedError
@@ -50,7 +50,8 @@ class Unit:
 class Ladder:
     """The units, by what asking about them is worth. Look-seconds."""
 
-    def __init__(self, price: float, idle_price: float) -> None:
+    def __init__(self, price: float, idle_price: float, slot: float = 0.6) -> None:
+        self._slot = slot
         below = max(0, math.ceil(math.log(price / idle_price, _STEP)))
         self._values = [price * _STEP ** (rung - below) for rung in range(below + _ABOVE_PRICE)]
         self.price_rung = below
@@ -100,7 +101,7 @@ class Ladder:
         if not terms:
             self.remove(unit)
             return
-        hushed, thrifty, curious = unit.bounds()
+        hushed, thrifty, curious = unit.bounds(self._slot)
         value, _ = worth(terms, now)
         rung = self._rung(value)
         if rung >= self.price_rung and now >= hushed:

@@ -41,7 +41,7 @@ class Waiting:
         self._thrift_at = -math.inf
         self._entries: dict[LookRef, Entry] = {}
         self._groups: dict[str, Group] = {}
-        self._ladder = Ladder(price, min(idle_price, price))
+        self._ladder = Ladder(price, min(idle_price, price), self._slot)
         self._dirty: list[Group] = []
         self._overdue: list[tuple[float, Entry]] = []
         self._extras: list[tuple[float, Group]] = []

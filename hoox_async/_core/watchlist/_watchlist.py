@@ -16,6 +16,7 @@ from ._waiting import Waiting
 PRICE = 80.0  # look-seconds; measured on 1,000 edits of 20 avatars: makespan against lag
 IDLE_PRICE = 0.3
 _EXTRA_TRIES = 2
+_USUAL_LIMIT = 100
 _LATE_TO_LIST = 15.0  # an avatar's answer may lack a look that is younger (seconds)
 
 
@@ -24,11 +25,13 @@ class Watchlist(Waiting):
 
     All times are the loop's, in seconds, and come in as arguments. ``limit`` is the quota in requests
     a minute: with nothing to submit, requests that promise little take half of it at most. ``price``
-    is what a request must be worth, in look-seconds, while submissions wait for slots.
+    is what a request must be worth, in look-seconds, while submissions wait for slots, and ``idle_price``
+    while none do. Both are of a quota of 100; the slots of a larger one are worth less.
     """
 
     def __init__(self, *, limit: int = 100, price: float = PRICE, idle_price: float = IDLE_PRICE) -> None:
-        super().__init__(limit, price, idle_price)
+        slot = _USUAL_LIMIT / max(limit, 1)
+        super().__init__(limit, price * slot, idle_price * slot)
 
     def __len__(self) -> int:
         return len(self._entries)
