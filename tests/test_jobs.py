@@ -35,7 +35,7 @@ async def test_a_job_says_what_it_costs_and_where_it_stands() -> None:
 
 async def test_a_job_is_awaited_many_times_by_many_tasks() -> None:
     """All get the same look, and it is asked for once for all of them."""
-    async with on_space() as (session, space):
+    async with on_space(requests_per_minute=100) as (session, space):
         job = await session.submit(prompt())
         looks = await asyncio.gather(*(job.wait() for _ in range(50)), job, job.wait(timeout=500))
         asked = sends(space, "status", "avatar")
@@ -145,7 +145,7 @@ async def test_updates_can_be_left() -> None:
 
 async def test_status_asks_once_and_is_heard_by_who_waits() -> None:
     """A caller's own request is news for the watchlist too."""
-    async with on_space() as (session, space):
+    async with on_space(requests_per_minute=100) as (session, space):
         space.hold(0.0)
         job = await session.submit(prompt())
         waiter = asyncio.create_task(job.wait())

@@ -18,7 +18,7 @@ pytestmark = pytest.mark.virtual_time
 
 async def test_looks_of_one_avatar_are_asked_for_at_once() -> None:
     """Single requests are for what an avatar's answer lacks; idle quota is used up to cut the lag."""
-    async with on_space() as (session, space):
+    async with on_space(requests_per_minute=100) as (session, space):
         ref = made(space)
         jobs = [await session.submit(edit(ref, f"scene {n}")) for n in range(30)]
         looks = await asyncio.gather(*(job.wait() for job in jobs))
