@@ -8,9 +8,9 @@ import textwrap
 from urllib.parse import urlsplit
 
 import pytest
+from _hoox_async_pytest import PRODUCTION_HOST, ProductionBlocked, ProductionGuard
 
 import hoox_async.testing
-from _hoox_async_pytest import PRODUCTION_HOST, ProductionBlocked, ProductionGuard
 from hoox_async._core.settings import BASE_URL
 
 STRICT = ("--strict-markers", "-W", "error", "-W", "ignore::pytest.PytestAssertRewriteWarning")
