@@ -142,10 +142,6 @@ class Gate:
         """Whether an item of a batch could have the next slot."""
         return _first(self._batch) is not None
 
-    def waiting(self) -> int:
-        """How many wait here, the watcher not counted."""
-        return len(self._own) + len(self._batch)
-
     def observe(self, quota: ServerQuota, slot: Slot | None = None) -> None:
         """Take in an answer's quota headers. ``slot`` is its request's; the one that ended last, if None."""
         sent_at = self.last_sent_at if slot is None else slot.sent_at

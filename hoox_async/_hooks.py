@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Iterable
 
@@ -29,5 +30,5 @@ class Hooks:
         for hook in self.given:
             try:
                 hook(event)
-            except Exception:
+            except (Exception, asyncio.CancelledError):  # hooks don't await: it is no cancellation of ours
                 _log.exception("a hook raised at %s", type(event).__name__)

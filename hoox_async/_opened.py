@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
-from ._core.ledger import Accept, Drop, Evidence, Intent, IntentState, Resend
+from ._core.ledger import Drop, Evidence, IllegalStep, Intent, IntentState
 from ._core.models import Look, LookRef
 from ._core.requests import HasRef
 from ._core.watchlist import Watchlist
@@ -18,10 +18,12 @@ from ._receiver import Receiver
 from ._unknowns import Unknowns
 from ._watcher import Watcher
 from .errors import InvalidRequest, SessionClosed
-from .events import LookAccepted
 
 if TYPE_CHECKING:
     from ._session import HooxSession
+
+Verdict = HasRef | Literal["resend", "drop"]
+_AN_UNKNOWN = "the key of an unknown (session.unknowns() lists them)"
 
 
 def opened_of(session: HooxSession) -> Opened:
@@ -60,6 +62,7 @@ class Opened:
             self._detach()
         closed = SessionClosed("the session was closed")
         self.parts.gate.close()
+        self.unknowns.close()
         self.book.close(closed)
         try:
             await self.parts.posts.drain()
@@ -78,17 +81,24 @@ class Opened:
             await self.book.hear(job, look)
         return look
 
-    async def resolve(self, key: str, verdict: HasRef | str) -> LookJob | None:
+    async def resolve(self, key: str, verdict: Verdict) -> LookJob | None:
         """See `HooxSession.resolve`."""
+        if isinstance(verdict, str) and verdict not in ("resend", "drop"):
+            raise InvalidRequest("verdict", verdict, '"resend", "drop", or the LookRef of its look')
         intent = (await self.parts.store.get((key,))).get(key)
         if intent is None or intent.state not in (IntentState.UNKNOWN, IntentState.DROPPED):
-            raise InvalidRequest("key", key, "the key of an unknown (session.unknowns() lists them)")
+            raise InvalidRequest("key", key, _AN_UNKNOWN)
+        try:
+            return await self._resolved(intent, verdict)
+        except IllegalStep:
+            raise InvalidRequest("key", key, f"{_AN_UNKNOWN}; it was settled in this moment") from None
+
+    async def _resolved(self, intent: Intent, verdict: Verdict) -> LookJob | None:
         if verdict == "drop":
             await self._drop(intent)
             return None
         if verdict == "resend":
-            await self.resend(intent)
-            return self.book.job_of(await self.submitter.again(key))
+            return self.book.job_of(await self.submitter.resend(intent))
         return await self._claim(intent, ref_of(verdict))
 
     async def _drop(self, intent: Intent) -> None:
@@ -96,21 +106,13 @@ class Opened:
             await self.parts.store.advance(intent.key, Drop())
         self.unknowns.give_up(intent)
 
-    async def resend(self, intent: Intent) -> Intent:
-        """Plan an unknown anew. What it may have cost stays on the books."""
-        planned = await self.parts.store.advance(intent.key, Resend())
-        self.unknowns.give_up(intent)
-        return planned
-
     async def _claim(self, intent: Intent, ref: LookRef) -> LookJob:
         other = await self.parts.store.by_ref(ref)
+        if other is not None and other.key == intent.key:  # it was proved in this moment
+            return self.book.job_of(other)
         if other is not None:
             raise InvalidRequest("verdict", str(ref), f"a look that is not {other.key!r}'s already")
-        user = Evidence.USER
-        accepted = await self.parts.store.advance(intent.key, Accept(ref, self.parts.clock.utc(), user))
-        self.parts.hooks.tell(
-            LookAccepted(accepted.key, ref, accepted.credits, user, metadata=accepted.request.metadata)
-        )
+        accepted = await self.parts.accept(intent.key, ref, Evidence.USER)
         self.unknowns.over(intent.key)
         return self.book.job_of(accepted)
 

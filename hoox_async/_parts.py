@@ -5,11 +5,14 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from ._clock import Clock
+from ._core.ledger import Accept, Evidence, Intent
+from ._core.models import LookRef
 from ._core.settings import Timeouts
 from ._gate import Gate
 from ._hooks import Hooks
 from ._protocols import Deliveries, Store, Transport
 from ._tasks import TaskSet
+from .events import LookAccepted
 
 
 class Parts(NamedTuple):
@@ -24,3 +27,13 @@ class Parts(NamedTuple):
     deliveries: Deliveries | None
     tasks: TaskSet
     posts: TaskSet
+
+    async def accept(self, key: str, ref: LookRef, evidence: Evidence) -> Intent:
+        """Write down that this look is the intent's, and tell the hooks: now it has cost credits.
+
+        Raises `StoreError`, and `IllegalStep` where the intent was settled before.
+        """
+        accepted = await self.store.advance(key, Accept(ref, self.clock.utc(), evidence))
+        metadata = accepted.request.metadata
+        self.hooks.tell(LookAccepted(key, ref, accepted.credits, evidence, metadata=metadata))
+        return accepted

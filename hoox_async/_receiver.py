@@ -26,6 +26,9 @@ from .events import DeliveryReceived
 
 _log = logging.getLogger("hoox_async")
 _AT_ONCE = 200
+_WITHOUT_LOOK = frozenset(
+    {IntentState.PLANNED, IntentState.UNKNOWN, IntentState.DROPPED, IntentState.REJECTED}
+)
 _LOOK_UPS = (5.0, 15.0, 40.0, 60.0)  # seconds: a look may be missing in the list for a while
 
 
@@ -95,6 +98,7 @@ class Receiver:
                     case IntentState.ACCEPTED | IntentState.READY | IntentState.FAILED:
                         return key, await self._settle(intent, attempt_id, delivery)
                     case _:
+                        await self._claim_double(intent, attempt_id, delivery)
                         break  # kept for the answer that is on its way, or of no use any more
             except IllegalStep:
                 continue
@@ -111,10 +115,12 @@ class Receiver:
         return await self._hear(intent, look)
 
     async def _claim_double(self, intent: Intent, attempt_id: str, delivery: Delivery) -> None:
-        """The look of an earlier attempt, that was sent again by the user's word: it is nobody else's."""
+        """One more look of an intent that was sent again by the user's word, or dropped: nobody else's.
+
+        Not so where that very attempt has its look, or is still to get it.
+        """
         avatar_id = delivery.avatar_id or intent.avatar_id
-        earlier = attempt_id in [attempt.id for attempt in intent.attempts[:-1]]
-        if avatar_id is not None and earlier:
+        if avatar_id is not None and not _has_its_own(intent, attempt_id):
             await self._parts.store.add_seen(avatar_id, (delivery.look_id,))
 
     async def _hear(self, intent: Intent, look: Look) -> bool:
@@ -170,8 +176,9 @@ class Receiver:
             found = [look.ref for look in looks if look.ref.look_id in wanted]
             for ref in found:
                 attempt_id = wanted[ref.look_id]
-                delivery = self._nameless.pop(attempt_id)
-                await self._apply(attempt_id, attrs.evolve(delivery, avatar_id=ref.avatar_id))
+                delivery = self._nameless.pop(attempt_id, None)  # one look can stand in the list twice
+                if delivery is not None:
+                    await self._apply(attempt_id, attrs.evolve(delivery, avatar_id=ref.avatar_id))
         except HooxError as error:
             _log.warning("looking for the avatars of delivered looks: %s", error)
 
@@ -180,28 +187,44 @@ class Receiver:
         if self._parts.deliveries is None:
             return accepted
         try:
-            delivery = await self._parts.store.kept_delivery(attempt_id)
+            delivery = None
+            for attempt in accepted.attempts:  # those of earlier ones name looks that nobody else made
+                delivery = await self._parts.store.kept_delivery(attempt.id)
+                if delivery is not None:
+                    await self._settle(accepted, attempt.id, delivery)
             if delivery is None:
                 return accepted
-            await self._settle(accepted, attempt_id, delivery)
             return await self._parts.store.by_attempt(attempt_id) or accepted
         except HooxError as error:  # it is accepted all the same
             _log.warning("an early delivery for %s could not be worked on: %s", accepted.ref, error)
             return accepted
 
     async def settle_lost(self, attempt_id: str) -> Intent | None:
-        """A POST was lost. Its look may have been delivered already: then the intent as that proves it."""
+        """A POST was lost. Its look, or that of an earlier sending, may have been delivered already.
+
+        Gives the intent as that proves it. Two such looks are both its own: the latest attempt's counts.
+        """
         if self._parts.deliveries is None:
             return None
         try:
-            delivery = await self._parts.store.kept_delivery(attempt_id)
             intent = await self._parts.store.by_attempt(attempt_id)
-            if delivery is None or intent is None or intent.state is not IntentState.UNKNOWN:
-                return None
-            return await self.prove(intent, attempt_id, delivery)
+            proved = None
+            for attempt in reversed(intent.attempts) if intent is not None else ():
+                proved = await self._prove_by_kept(attempt.id) or proved
+            return proved
         except (HooxError, IllegalStep) as error:
             _log.warning("an early delivery for %s could not be worked on: %s", attempt_id, error)
             return None
+
+    async def _prove_by_kept(self, attempt_id: str) -> Intent | None:
+        delivery = await self._parts.store.kept_delivery(attempt_id)
+        intent = await self._parts.store.by_attempt(attempt_id) if delivery is not None else None
+        if delivery is None or intent is None:
+            return None
+        if intent.state is IntentState.UNKNOWN:
+            return await self.prove(intent, attempt_id, delivery)
+        await self._settle(intent, attempt_id, delivery)
+        return None
 
     async def recall(self, unknowns: list[Intent]) -> None:
         """Work on deliveries that were kept for intents which became unknown since."""
@@ -217,11 +240,20 @@ class Receiver:
 def _to_keep(intent: Intent, delivery: Delivery) -> bool:
     """Whether it is of use later. The first that is kept stands.
 
-    So of a POST in the air only a look's last word is kept; of an unknown, any delivery names the look.
+    So of a POST in the air only a look's last word is kept; of one that was lost, and be it before it was
+    sent again, any delivery names the look.
     """
     if intent.state is IntentState.SENDING:
         return delivery.status.settled
-    return intent.state in (IntentState.UNKNOWN, IntentState.DROPPED)
+    return intent.state in _WITHOUT_LOOK
+
+
+def _has_its_own(intent: Intent, attempt_id: str) -> bool:
+    """Whether the intent's look is this attempt's, or will be; another is then a contradiction."""
+    if len(intent.attempts) == 1:
+        return intent.ref is not None or intent.state is IntentState.SENDING
+    answered = intent.evidence is Evidence.ANSWER or intent.state is IntentState.SENDING
+    return answered and intent.attempts[-1].id == attempt_id
 
 
 def look_of(delivery: Delivery, ref: LookRef) -> Look:

@@ -1,4 +1,4 @@
-"""One request's place in the quota, from the gate that gave it."""
+"""One request's place in the quota, from the gate that gave it, and a caller's way to get one."""
 
 from __future__ import annotations
 
@@ -62,3 +62,24 @@ class Slot:
             self._gate.slots_changed()
         else:
             self.give_back()
+
+
+class OwnSlots:
+    """Slots for one caller's submission: each call gives one, all within ``max_wait`` seconds from now on.
+
+    ``max_wait=None``: without an end.
+    """
+
+    __slots__ = ("_gate", "_until")
+
+    def __init__(self, gate: Gate, max_wait: float | None) -> None:
+        self._gate = gate
+        self._until = None if max_wait is None else gate.clock.now() + max_wait
+
+    def left(self) -> float | None:
+        """The seconds that are left; None without an end."""
+        return None if self._until is None else max(0.0, self._until - self._gate.clock.now())
+
+    async def __call__(self) -> Slot:
+        """A slot. Raises `NotSent` when that takes longer than is left, as `Gate.own` does."""
+        return await self._gate.own(self.left())

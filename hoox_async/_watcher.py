@@ -43,7 +43,8 @@ class Watcher:
 
     async def _ask(self, slot: Slot, ask: Ask) -> None:
         try:
-            news = await self._answer(slot, ask)
+            with slot:  # it goes back also where no request can be made of what is to be asked
+                news = await self._answer(slot, ask)
         except HooxError as error:
             await self._failed(ask, error)
         except Exception:

@@ -8,9 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from decimal import Decimal
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from ._core.models import Look, LookRef
+from ._protocols import Endpoint
+
+if TYPE_CHECKING:
+    from ._core.ledger import Evidence
 
 _NONE: Mapping[str, str] = {}
 
@@ -18,7 +22,7 @@ _NONE: Mapping[str, str] = {}
 class RequestSent(NamedTuple):
     """A request's slot of the quota was taken and it goes out. ``key`` is a paid request's."""
 
-    endpoint: str
+    endpoint: Endpoint
     at: float
     key: str | None = None
 
@@ -26,7 +30,7 @@ class RequestSent(NamedTuple):
 class Answered(NamedTuple):
     """A request was answered with this HTTP status, ``seconds`` after it went out."""
 
-    endpoint: str
+    endpoint: Endpoint
     status: int
     seconds: float
     key: str | None = None
@@ -35,7 +39,7 @@ class Answered(NamedTuple):
 class Retried(NamedTuple):
     """A request failed in a way that allows sending it again, in ``delay`` seconds."""
 
-    endpoint: str
+    endpoint: Endpoint
     reason: str
     delay: float
     key: str | None = None
@@ -54,7 +58,7 @@ class LookAccepted(NamedTuple):
     key: str
     ref: LookRef
     credits: Decimal
-    evidence: str
+    evidence: Evidence
     metadata: Mapping[str, str] = _NONE
 
 

@@ -1,7 +1,9 @@
 """Whole batches in virtual time, by hypothesis: whatever goes wrong, money and states add up.
 
 One example is one campaign on one workspace: several runs over the same store, some of them cancelled,
-stopped or left, some sessions closed under them; then a last run without faults. A longer search:
+stopped or left, some sessions closed under them, some with another run or single submissions of the same
+keys beside them, on a store that now and then takes nothing; then a last run without faults. A longer
+search:
 
     FUZZ_EXAMPLES=20000 python -m pytest tests/test_batch_fuzz.py
 """
@@ -25,11 +27,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from hoox_async import BatchItem, BatchRunner, HooxSession, ImageAvatar, LookEdit, Outcome, PromptAvatar
-from hoox_async._core.ledger import Intent
+from hoox_async._core.ledger import Intent, Lose, Step
 from hoox_async._protocols import Store
 from hoox_async._store import open_store
 from hoox_async._store.memory import MemoryStore
-from hoox_async.errors import KeyConflict, SessionClosed
+from hoox_async.errors import HooxError, KeyConflict, SessionClosed, StoreError
 from hoox_async.sandbox import DeliveryOptions, Fault, InProcessTransport, Space
 from hoox_async.testing import VirtualTimeLoop
 from hoox_async.webhooks import WebhookHub
@@ -63,6 +65,7 @@ class Turn(NamedTuple):
     leave_out: int
     edited: int
     exclusive: bool
+    beside: str
     faults: tuple[tuple[str, int, Fault], ...]
 
 
@@ -76,6 +79,7 @@ class Campaign(NamedTuple):
     credits: int
     sqlite: bool
     strangers: bool
+    hiccups: float
     deliveries: DeliveryOptions | None
 
 
@@ -114,6 +118,7 @@ def turns() -> st.SearchStrategy[Turn]:
         leave_out=st.integers(0, 3),
         edited=st.sampled_from([0, 0, 0, 1, 2, 3]),
         exclusive=st.booleans(),
+        beside=st.sampled_from(["nobody"] * 3 + ["run", "singles"]),
         faults=st.lists(planned | reads, max_size=5).map(tuple),
     )
 
@@ -144,6 +149,7 @@ def campaigns() -> st.SearchStrategy[Campaign]:
         credits=st.sampled_from([10, 40, 10_000, 10_000]),
         sqlite=st.sampled_from([False, False, False, True]),
         strangers=st.sampled_from([False, False, True]),
+        hiccups=st.sampled_from([0.0, 0.0, 0.0, 0.02, 0.2]),
         deliveries=st.none() | deliveries(),
     )
 
@@ -197,6 +203,28 @@ def charges(space: Space) -> tuple[Counter[str], dict[str, Decimal]]:
     return times, paid
 
 
+class Hiccups(MemoryStore):
+    """Takes nothing now and then."""
+
+    def __init__(self, rng: Random, rate: float) -> None:
+        super().__init__()
+        self.rng = rng
+        self.rate = rate
+
+    def _stumble(self) -> None:
+        if self.rng.random() < self.rate:
+            raise StoreError("the disk is full for a moment")
+
+    async def plan(self, intent: Intent) -> Intent:
+        self._stumble()
+        return await super().plan(intent)
+
+    async def advance(self, key: str, *steps: Step) -> Intent:
+        if not isinstance(steps[0], Lose) or "ended" not in steps[0].reason:  # the opening's own
+            self._stumble()
+        return await super().advance(key, *steps)
+
+
 class Played:
     """Plays a campaign turn by turn, and checks what must hold after each."""
 
@@ -206,7 +234,8 @@ class Played:
         self.space = Space(
             rng=Random(campaign.seed), credits=campaign.credits, fault_rates=campaign.rates, failures=0.05
         )
-        self.store: Store = MemoryStore()
+        self.memory = Hiccups(Random(campaign.seed), campaign.hiccups)
+        self.store: Store = self.memory
         self.hub = WebhookHub("https://example.com/hooks", "a secret for tests only")
         self.path = str(Path(folder) / "campaign.db") if campaign.sqlite else None
 
@@ -236,8 +265,11 @@ class Played:
             await self.turn(turn)
         self.space.faults = type(self.space.faults)(Random(0))
         self.space.balance += 10_000
+        self.memory.rate = 0.0
         exclusive = self.campaign.turns[-1].exclusive if self.campaign.turns else True
-        last = Turn("runs", 0.0, {}, order=0, leave_out=0, edited=0, exclusive=exclusive, faults=())
+        last = Turn(
+            "runs", 0.0, {}, order=0, leave_out=0, edited=0, exclusive=exclusive, beside="nobody", faults=()
+        )
         await self.turn(last)
 
     async def turn(self, turn: Turn) -> None:
@@ -246,17 +278,33 @@ class Played:
         session = self.session(turn)
         outcomes: list[Outcome] = []
         async with session:
-            stranger = asyncio.create_task(self.be_a_stranger()) if self.campaign.strangers else None
+            others = [asyncio.create_task(self.be_beside(turn, session, items))]
+            if self.campaign.strangers:
+                others.append(asyncio.create_task(self.be_a_stranger()))
             try:
                 with suppress(SessionClosed):
                     outcomes = await self.ended(turn, session, BatchRunner(session, **turn.options), items)
             finally:
-                if stranger is not None:
-                    stranger.cancel()
-                    await asyncio.wait([stranger])
+                for other in others:
+                    other.cancel()
+                await asyncio.wait(others)
         left = {task.get_name() for task in set(asyncio.all_tasks()) - before}
         assert not left, "nothing outlives its session"
-        await self.check(outcomes, items, whole=turn.ends in ("runs", "stop"))
+        for other in others:
+            assert other.cancelled() or other.exception() is None, "nobody else is harmed"
+        alone = turn.beside == "nobody"
+        await self.check(outcomes, items, whole=turn.ends in ("runs", "stop"), alone=alone)
+
+    async def be_beside(self, turn: Turn, session: HooxSession, items: list[BatchItem]) -> None:
+        """Somebody of the same session who is after the same keys, in another order."""
+        with suppress(SessionClosed):
+            if turn.beside == "run":
+                await BatchRunner(session, **turn.options).run(items[::-1])
+            if turn.beside == "singles":
+                for item in items[::-1]:
+                    if not isinstance(item.request, LookEdit):
+                        with suppress(HooxError):
+                            await session.submit(item.request, key=item.key)
 
     async def be_a_stranger(self) -> None:
         """Somebody else who makes looks of the same avatars."""
@@ -316,7 +364,9 @@ class Played:
         async with session:
             return {intent.key: intent async for intent in store.stream()}
 
-    async def check(self, outcomes: list[Outcome], items: list[BatchItem], *, whole: bool) -> None:
+    async def check(
+        self, outcomes: list[Outcome], items: list[BatchItem], *, whole: bool, alone: bool
+    ) -> None:
         known = await self.intents()
         times, paid = charges(self.space)
         for key, intent in known.items():
@@ -333,11 +383,11 @@ class Played:
         assert set(paid) <= set(known), "what was paid is in the store"
         refs = [intent.ref for intent in known.values() if intent.ref is not None]
         assert len(refs) == len(set(refs)), "a look is one intent's"
-        self.check_outcomes(outcomes, items, paid, whole=whole)
+        if alone:  # else more may have been paid since they were told
+            self.check_money(outcomes, items, paid)
+        self.check_outcomes(outcomes, items, whole=whole)
 
-    def check_outcomes(
-        self, outcomes: list[Outcome], items: list[BatchItem], paid: dict[str, Decimal], *, whole: bool
-    ) -> None:
+    def check_outcomes(self, outcomes: list[Outcome], items: list[BatchItem], *, whole: bool) -> None:
         assert all(str(outcome.state) in STATES for outcome in outcomes)
         told = Counter(outcome.key for outcome in outcomes)
         given_keys = Counter(item.key for item in items)
@@ -345,6 +395,10 @@ class Played:
             assert told == given_keys, "every item ends in exactly one state"
         else:
             assert not told - given_keys, "no item ends twice"
+
+    def check_money(self, outcomes: list[Outcome], items: list[BatchItem], paid: dict[str, Decimal]) -> None:
+        told = Counter(outcome.key for outcome in outcomes)
+        given_keys = Counter(item.key for item in items)
         spent: dict[str, Decimal] = {}
         risk: dict[str, Decimal] = {}
         for outcome in outcomes:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from typing import Any
 
@@ -33,6 +34,18 @@ def test_a_hook_that_raises_is_logged_and_harms_nothing(caplog: pytest.LogCaptur
         Hooks([bad, told.append]).tell(PAUSED)
     assert told == [PAUSED]
     assert "a hook raised at Paused" in caplog.text
+
+
+async def test_a_hook_that_raises_a_cancellation_cancels_nobody() -> None:
+    """Such as the result() of a future that was cancelled: whoever told it goes on."""
+    told: list[Event] = []
+    future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+    future.cancel()
+    Hooks([lambda _: future.result(), told.append]).tell(PAUSED)
+    assert told == [PAUSED]
+    task = asyncio.current_task()
+    assert task is not None
+    assert not task.cancelling()
 
 
 @pytest.mark.parametrize("hooks", [[print, "no"], [None], print, 3])

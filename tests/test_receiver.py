@@ -3,122 +3,22 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
 from random import Random
 from typing import Any
 
 import pytest
-from session_kit import edit, intent_of, intents, made, on_space, prompt, sends, turns
+from delivery_kit import PICTURE, Hub, stage
+from session_kit import edit, intent_of, intents, made, prompt, sends, turns
 
 from hoox_async import HooxSession, ImageAvatar, Look, LookRef, LookStatus
 from hoox_async._core.ledger import Evidence, IntentState
 from hoox_async._protocols import Delivery
 from hoox_async._store.memory import MemoryStore
-from hoox_async.errors import OutcomeUnknown, StoreError
-from hoox_async.events import DeliveryReceived, Event, LookAccepted, LookSettled
+from hoox_async.errors import StoreError
+from hoox_async.events import LookAccepted, LookSettled
 from hoox_async.sandbox import DeliveryOptions, Fault, InProcessTransport, Space
 
 pytestmark = pytest.mark.virtual_time
-
-Receive = Callable[[str, Delivery], Any]
-PICTURE = "https://media.example/look.jpg"
-
-
-class Hub:
-    """Stands for a WebhookHub: the URL's last part is the attempt's id itself."""
-
-    def __init__(self) -> None:
-        self.receivers: list[Receive] = []
-        self.attempts: list[str] = []
-
-    def url_for(self, attempt_id: str) -> str:
-        self.attempts.append(attempt_id)
-        return f"https://hooks.example/{attempt_id}"
-
-    def attach(self, receiver: Receive) -> Callable[[], None]:
-        self.receivers.append(receiver)
-        return lambda: self.receivers.remove(receiver)
-
-    async def post(self, url: str, body: dict[str, Any]) -> int:
-        """What the sandbox's courier does."""
-        failed = body["status"] == "failed"
-        delivery = Delivery(
-            look_id=body.get("look_id") or body["job_id"],
-            status=LookStatus.FAILED if failed else LookStatus.READY,
-            avatar_id=body.get("avatar_id"),
-            thumbnail_url=None if failed else body["result"]["thumbnail_url"],
-            error_code=body["error"]["code"] if failed else None,
-            error_message=body["error"]["message"] if failed else None,
-        )
-        return 200 if await self(url.rpartition("/")[2], delivery) else 503
-
-    async def __call__(self, attempt_id: str, delivery: Delivery) -> bool:
-        return any([await receiver(attempt_id, delivery) for receiver in self.receivers])
-
-
-class Stage:
-    """A session with a hub on a workspace, and what its hooks were told."""
-
-    def __init__(self, session: HooxSession, space: Space, hub: Hub, told: list[Event]) -> None:
-        self.session = session
-        self.space = space
-        self.hub = hub
-        self.told = told
-
-    async def lose(self, request: Any, key: str) -> str:
-        """Submit it, lose its answer though it is charged, and give its attempt."""
-        self.space.faults.fail_next("edit" if hasattr(request, "source") else "create", Fault.DROP_AFTER)
-        with pytest.raises(OutcomeUnknown):
-            await self.session.submit(request, key=key)
-        return self.hub.attempts[-1]
-
-    async def deliver(self, attempt_id: str, ref: LookRef, status: LookStatus, **fields: Any) -> bool:
-        fields.setdefault("avatar_id", ref.avatar_id)
-        if status is LookStatus.READY:
-            fields.setdefault("thumbnail_url", PICTURE)
-        if status is LookStatus.FAILED:
-            fields.setdefault("error_message", "no luck")
-        taken = await self.hub(attempt_id, Delivery(ref.look_id, status, **fields))
-        await turns()
-        return taken
-
-    def slow_down(self) -> None:
-        """From now on a request takes ten seconds."""
-        transport = self.session._transport
-        assert isinstance(transport, InProcessTransport)
-        transport._latency = 10.0
-
-    @property
-    def last(self) -> LookRef:
-        """The look that was charged last."""
-        return self.space.ledger[-1].ref
-
-    @property
-    def used(self) -> list[bool]:
-        return [event.used for event in self.told if isinstance(event, DeliveryReceived)]
-
-
-@asynccontextmanager
-async def stage(
-    space: Space | None = None,
-    *,
-    sends_webhooks: DeliveryOptions | None = None,
-    hub: Hub | None = None,
-    **options: Any,
-) -> AsyncIterator[Stage]:
-    hub = hub or Hub()
-    told: list[Event] = []
-    transport = {"deliver": hub.post, "deliveries": sends_webhooks} if sends_webhooks else {}
-    if sends_webhooks is None:
-        space = space or Space(rng=Random(1), requests_per_minute=None)
-        space.hold(0.0)
-    async with on_space(space, transport=transport, webhooks=hub, hooks=[told.append], **options) as (
-        session,
-        opened,
-    ):
-        yield Stage(session, opened, hub, told)
-
 
 # --- the sandbox's own deliveries
 

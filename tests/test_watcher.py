@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 from session_kit import edit, made, on_space, others, prompt, sends
 
-from hoox_async import LookStatus
-from hoox_async.errors import AuthenticationError
+from hoox_async import LookRef, LookStatus
+from hoox_async.errors import AuthenticationError, NotFound
 from hoox_async.sandbox import Fault
 
 pytestmark = pytest.mark.virtual_time
@@ -112,3 +112,15 @@ async def test_nothing_is_left_when_it_is_closed_in_the_middle() -> None:
         await asyncio.sleep(60)
     await asyncio.gather(*waiters, return_exceptions=True)
     assert others() == before
+
+
+async def test_an_avatar_id_that_cannot_stand_in_a_path_is_asked_for_look_by_look() -> None:
+    """The request for the group is refused before it is sent: its slot goes back, and /status is asked."""
+    async with on_space(requests_per_minute=100) as (session, space):
+        refs = [LookRef("avtr/1", f"look_{n}") for n in range(2)]
+        waits = [asyncio.create_task(session.wait(ref, timeout=7200)) for ref in refs]
+        await asyncio.sleep(30)
+        assert sends(space, "status") >= 2
+        ends = await asyncio.gather(*waits, return_exceptions=True)
+        assert [type(end) for end in ends] == [NotFound] * 2
+        assert not session._ready().parts.gate.window._open

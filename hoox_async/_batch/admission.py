@@ -7,11 +7,12 @@ from typing import NamedTuple
 
 import attrs
 
-from .._core.ledger import Intent, IntentState
-from .._core.models import LookRef
+from .._core.ledger import Intent, IntentState, Renew, Resend
+from .._core.models import Look, LookRef, LookStatus
 from .._core.outcomes import Outcome, OutcomeState, outcome_of
 from .._core.requests import FREE, LookEdit
-from ..errors import HooxError, InvalidRequest, KeyConflict
+from .._paid import ToSend, to_send
+from ..errors import HooxError, InvalidRequest, KeyConflict, StoreError
 from .items import Item
 from .options import Options
 
@@ -65,13 +66,38 @@ def admit(
     stands = known.get(item.key)
     if stands is None:
         return find_source(item, known, live, ended)
-    if stands.digest != item.digest and options.changed == "error":
+    if options.conflicts(stands, item.digest):
         return End(conflict(item))
     item.intent = stands
     item.renew = not item.repeated and options.pays_anew(stands, item.digest)
     if item.waits_at_gate:
         return find_source(item, known, live, ended)
     return End(as_it_stands(item, stands)) if stands.state in _ENDED else WaitFor()
+
+
+def decide_turn(item: Item, wanted: Intent, stands: Intent | None, options: Options) -> ToSend | Intent:
+    """What is to be sent for an item whose turn has come, by what the store knows of its key now.
+
+    That can be more than at its admission: another run, or a single submission, may have had the key. What
+    was settled since then is the result, and nothing is paid anew for it. Raises `KeyConflict`.
+    """
+    if stands is None:
+        return ToSend(wanted)
+    if stands.digest != item.digest:
+        if options.conflicts(stands, item.digest):
+            raise KeyConflict(item.key)
+        renews = not item.repeated and options.pays_anew(stands, item.digest)
+        if not renews and stands.state is IntentState.PLANNED:
+            raise KeyConflict(item.key)  # the same key twice in this input, with two contents
+    else:
+        renews = item.renew and item.stands_as_known(stands)
+    if renews:
+        return to_send(stands, Renew(item.request, item.digest), wanted.source)
+    if stands.state is IntentState.PLANNED:
+        return to_send(stands, source=wanted.source)
+    if item.resends and item.stands_as_known(stands):
+        return to_send(stands, Resend())
+    return stands
 
 
 def find_source(
@@ -107,11 +133,30 @@ def after_source(item: Item, key: str, state: OutcomeState, ref: LookRef | None)
 
 def unsent(item: Item, error: HooxError, state: OutcomeState = OutcomeState.UNSENT) -> Outcome:
     """The outcome of an item for which nothing was sent now; what earlier runs paid stays on it."""
-    if item.intent is None:
+    return for_want_of(item, item.intent, error, state)
+
+
+def for_want_of(item: Item, stands: Intent | None, error: HooxError, state: OutcomeState) -> Outcome:
+    """The outcome of an item for which nothing was sent because of an error, by what stands under its key.
+
+    What may have been paid is never told as unsent.
+    """
+    if stands is None:
         return Outcome(item.key, item.request, state, error=error)
-    if item.renew or item.intent.state is IntentState.PLANNED:
-        return outcome_of(item.intent, state=state, error=error, request=item.request, look=None)
-    return outcome_of(item.intent)
+    unpaid = stands.state in (IntentState.PLANNED, IntentState.REJECTED)
+    if unpaid or (item.renew and item.stands_as_known(stands)):
+        return outcome_of(stands, state=state, error=error, request=item.request, look=None)
+    return outcome_of(stands)
+
+
+def accepted_unwritten(item: Item, ref: LookRef, error: StoreError) -> Outcome:
+    """The outcome of an item that was paid, which the store did not take; with what was paid before."""
+    credits, at_risk, known = item.request.credits, FREE, item.intent
+    if known is not None:
+        credits += known.spent
+        at_risk = known.past_at_risk if known.state is IntentState.SENDING else known.at_risk
+    look = Look(ref, LookStatus.PENDING)
+    return Outcome(item.key, item.request, OutcomeState.PENDING, look, error, credits, at_risk)
 
 
 def conflict(item: Item) -> Outcome:

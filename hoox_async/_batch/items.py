@@ -9,7 +9,7 @@ from typing import Any
 
 import attrs
 
-from .._core.keys import digest, ordinal_key
+from .._core.keys import KEY, digest, is_key, ordinal_key
 from .._core.ledger import Intent, IntentState
 from .._core.models import LookRef
 from .._core.outcomes import BatchItem, Outcome, OutcomeState
@@ -21,7 +21,11 @@ Requests = Iterable[Request | BatchItem] | AsyncIterable[Request | BatchItem]
 
 @attrs.define(eq=False)
 class Item:
-    """One item of the input on its way. ``intent`` is what the store knows or what would be new."""
+    """One item of the input on its way.
+
+    ``intent`` is what the store knew when it was decided to send it or not (None: nothing), ``renew``
+    whether it is then to be paid anew, and ``resends`` whether it is an unknown that is to be sent again.
+    """
 
     index: int
     key: str
@@ -31,7 +35,7 @@ class Item:
     intent: Intent | None = None
     source: LookRef | None = None
     renew: bool = False
-    resent: bool = False
+    resends: bool = False
     followers: list[Item] = attrs.field(factory=list)
     dependents: list[Item] = attrs.field(factory=list)
 
@@ -45,6 +49,12 @@ class Item:
     def waits_at_gate(self) -> bool:
         """Whether it is to be sent, and not only waited for."""
         return self.intent is None or self.renew or self.intent.state is IntentState.PLANNED
+
+    def stands_as_known(self, stands: Intent | None) -> bool:
+        """Whether nothing was sent, settled or changed under its key since that was decided."""
+        if stands is None or self.intent is None:
+            return stands is self.intent
+        return stands.unmoved(self.intent)
 
 
 class Keys:
@@ -64,14 +74,18 @@ class Keys:
     def item(self, index: int, given: Any) -> Item | Outcome:
         """The item; or the outcome of something that is no request."""
         key, request = (given.key, given.request) if isinstance(given, BatchItem) else (None, given)
+        name = key if is_key(key) else f"item {index + 1}"
         if not isinstance(request, PromptAvatar | ImageAvatar | LookEdit):
-            return _rejected(key or f"item {index + 1}", given, "request", given, "a request of this library")
+            return _rejected(name, given, "request", given, "a request of this library")
+        if key is not None and not is_key(key):
+            return _rejected(name, request, "key", key, KEY)
+        source = request.source if isinstance(request, LookEdit) else None
+        if isinstance(source, str) and not is_key(source):
+            return _rejected(name, request, "source", source, f"a key: {KEY}")
         if key is None:
             content = digest(request)
             ordinal = self._count(content)
             return Item(index, ordinal_key(content, ordinal), request, content)
-        if not isinstance(key, str) or not key.strip():
-            return _rejected(f"item {index + 1}", request, "key", key, "text that is not empty")
         return Item(index, key, request, digest(request), repeated=self._count(f"key {key}") > 0)
 
     def _count(self, text: str) -> int:

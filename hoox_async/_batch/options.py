@@ -14,7 +14,6 @@ from ..errors import ConfigurationError
 OnUnknown = Literal["hold", "resend"]
 Changed = Literal["error", "keep", "redo"]
 
-_IN_DOUBT = frozenset({IntentState.SENDING, IntentState.UNKNOWN, IntentState.DROPPED})
 _RETRY = {
     "ready": IntentState.READY,
     "failed": IntentState.FAILED,
@@ -49,11 +48,17 @@ class Options:
 
     def pays_anew(self, stands: Intent, digest: str) -> bool:
         """Whether an item whose key the store knows is to be paid once more."""
-        if stands.state in _IN_DOUBT:
+        if stands.state.in_doubt:
             return False
-        if stands.digest != digest:  # with "keep", what was never sent has no look to keep
-            return self.changed == "redo" or (self.changed == "keep" and stands.state is IntentState.PLANNED)
-        return stands.state in self.retry
+        if stands.digest == digest:
+            return stands.state in self.retry
+        if self.changed == "keep":  # what was never sent has no look to keep
+            return stands.state is IntentState.PLANNED
+        return self.changed == "redo" or stands.replaceable
+
+    def conflicts(self, stands: Intent, digest: str) -> bool:
+        """Whether the key stands for other content, which is not to be kept or redone."""
+        return stands.digest != digest and self.changed == "error" and not stands.replaceable
 
 
 def retry_states(retry: Iterable[Any]) -> frozenset[IntentState]:

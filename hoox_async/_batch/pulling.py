@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from typing import Protocol
 
 from .._core.ledger import Intent
@@ -22,7 +22,7 @@ Known = dict[str, Intent]
 class Admission(Protocol):
     """Who takes what was pulled."""
 
-    def admit(self, index: int, pulled: Item | Outcome, known: Known) -> None:
+    def admit(self, index: int, pulled: Item | Outcome, known: Known | StoreError) -> None:
         """Take one: an item, or the outcome of something that is no request."""
 
     def filled(self) -> None:
@@ -46,8 +46,6 @@ class Pulling:
         """Whether as much was pulled as may be, so that items can be chosen by their avatars."""
         self.admitting = False
         """Whether something was pulled that is not admitted yet."""
-        self.counted = False
-        """Whether the purse was told beforehand what earlier runs spent."""
 
     @property
     def endless(self) -> bool:
@@ -82,28 +80,40 @@ class Pulling:
     async def _admit(self, admission: Admission, index: int, pulled: list[Item | Outcome]) -> None:
         fresh = [item for item in pulled if isinstance(item, Item)]
         wanted = {item.key for item in fresh} | {item.source_key for item in fresh if item.source_key}
-        known = await self._known(admission, wanted)
+        known: Known | StoreError
+        try:
+            known = await self._store.get(wanted)
+        except StoreError as error:
+            admission.stop(error)
+            known = StoreError(f"what earlier runs made of it, and paid, could not be read: {error}")
         for n, item in enumerate(pulled):
             admission.admit(index + n, item, known)
 
     async def count_earlier(self, admission: Admission, purse: BatchPurse) -> None:
-        """Where the input can be read twice, count what earlier runs spent before anything is sent."""
-        self.counted = purse.capped and self._input.repeatable
-        if not self.counted:
+        """Count what earlier runs spent before anything is sent, where there is a cap.
+
+        An input that cannot be read twice may end with what was paid before: so for one, all counts that the
+        store's keys have spent.
+        """
+        if not purse.capped:
+            return
+        try:
+            async for intent in self._earlier():
+                purse.count(intent.spent + intent.at_risk)
+        except StoreError as error:
+            admission.stop(error)
+
+    async def _earlier(self) -> AsyncIterator[Intent]:
+        if not self._input.repeatable:
+            async for intent in self._store.stream():
+                if intent.own_key:
+                    yield intent
             return
         keys = Keys()
         for index, given in self._input.pages(_PAGE):
             items = [item for item in keys.items(index, given) if isinstance(item, Item)]
-            known = await self._known(admission, {item.key for item in items if not item.repeated})
-            for intent in known.values():
-                purse.count(intent.spent + intent.at_risk)
-
-    async def _known(self, admission: Admission, keys: set[str]) -> Known:
-        try:
-            return await self._store.get(keys)
-        except StoreError as error:
-            admission.stop(error)
-            return {}
+            for intent in (await self._store.get({i.key for i in items if not i.repeated})).values():
+                yield intent
 
     async def aclose(self) -> None:
         """Close a generator that was left early."""

@@ -6,15 +6,6 @@ import asyncio
 from decimal import Decimal
 
 from .._core.budget import Budget, Credits
-from ..errors import HooxError
-
-
-class Stopped(Exception):
-    """Something happened that stops the whole batch; this item was not sent."""
-
-    def __init__(self, reason: HooxError) -> None:
-        self.reason = reason
-        super().__init__(str(reason))
 
 
 class BatchPurse:
@@ -23,33 +14,26 @@ class BatchPurse:
     def __init__(self, max_credits: Credits | None) -> None:
         self._budget = None if max_credits is None else Budget(max_credits)
         self._released = asyncio.Event()
-        self._stop: HooxError | None = None
 
     @property
     def capped(self) -> bool:
         """Whether there is a cap at all."""
         return self._budget is not None
 
-    def stop(self, reason: HooxError) -> None:
-        """Whoever waits for room is turned back with this reason, and whoever comes."""
-        self._stop = reason
-        self._released.set()
-
     def count(self, credits: Decimal) -> None:
-        """Credits that an item spent or put at risk in earlier runs."""
+        """Credits that were spent or put at risk in earlier runs."""
         if self._budget is not None:
             self._budget.count(credits)
 
     async def reserve(self, credits: Decimal) -> None:
         """Set them aside. Raises `BudgetExceeded` where they will not fit, whatever happens."""
         budget = self._budget
-        while self._stop is None and budget is not None and budget.must_wait(credits):
+        if budget is None:
+            return
+        while budget.must_wait(credits):
             self._released.clear()
             await self._released.wait()
-        if self._stop is not None:
-            raise Stopped(self._stop)
-        if budget is not None:
-            budget.reserve(credits)
+        budget.reserve(credits)
 
     def release(self, credits: Decimal, *, spent: bool) -> None:
         """They were (or may have been) spent, or surely not."""

@@ -15,7 +15,7 @@ from .._core.ledger import Intent
 from .._core.models import LookRef
 from .._core.outcomes import Outcome, OutcomeState
 from .._opened import Opened
-from ..errors import HooxError, SessionClosed
+from ..errors import HooxError, SessionClosed, StoreError
 from .admission import (
     AwaitSource,
     End,
@@ -34,8 +34,9 @@ from .items import Input, Item
 from .lookahead import Lookahead, Outbox
 from .options import Options
 from .pulling import Known, Pulling
-from .purse import BatchPurse, Stopped
+from .purse import BatchPurse
 from .sender import Sender
+from .stop import Stop, Stopped
 
 LOOKAHEAD = 1_000
 _NOT_STORED = frozenset({OutcomeState.REJECTED, OutcomeState.SKIPPED, OutcomeState.UNSENT})
@@ -48,7 +49,8 @@ class Run:
         self._opened = opened
         self._options = options
         self._purse = BatchPurse(options.max_credits)
-        self._sender = Sender(opened, options, self._purse)
+        self._stop = Stop()
+        self._sender = Sender(opened, options, self._purse, self._stop)
         limit = opened.parts.gate.snapshot().limit
         self._feed: Feed[Item] = Feed(spacing=60 / limit)
         self._live: dict[str, Item] = {}
@@ -57,7 +59,6 @@ class Run:
         self._pulling = Pulling(given, self._ahead, opened.parts.store)
         self._outbox = Outbox()
         self._waiting: deque[Item] = deque()  # accepted or unknown since an earlier run
-        self._stop: HooxError | None = None
         self._work = asyncio.Event()
         self._flights = Flights(options.max_in_flight, self._work.set, self._count_failures)
         self._items: asyncio.TaskGroup | None = None
@@ -109,9 +110,7 @@ class Run:
 
     def stop(self, reason: HooxError) -> None:
         """Send nothing more. What was accepted is still awaited; the rest ends UNSENT."""
-        if self._stop is None:
-            self._stop = reason
-            self._sender.stop(reason)
+        if self._stop.say(reason):
             self._turn_back(reason)
             self._wake()
 
@@ -145,7 +144,7 @@ class Run:
 
     def _may_pull(self) -> bool:
         # an input without an end must not go on for ever; of a list, each item gets its outcome
-        return self._stop is None or not self._pulling.endless
+        return self._stop.reason is None or not self._pulling.endless
 
     def _all_pulled(self) -> bool:
         return not self._pulling.admitting and (self._pulling.over or not self._may_pull())
@@ -182,8 +181,12 @@ class Run:
 
     # --- admission
 
-    def admit(self, index: int, pulled: Item | Outcome, known: Known) -> None:
-        """Take what was pulled: an item, or the outcome of something that is no request."""
+    def admit(self, index: int, pulled: Item | Outcome, known: Known | StoreError) -> None:
+        """Take what was pulled: an item, or the outcome of something that is no request.
+
+        With an error instead of what is known, nothing is sent for it, and what it cost in earlier runs is
+        not known here: so says the error.
+        """
         if isinstance(pulled, Outcome):
             self._outbox.put(index, pulled)
         elif (first := self._live.get(pulled.key)) is not None:
@@ -195,11 +198,12 @@ class Run:
         """As much was pulled as may be: now items can be chosen by their avatars."""
         self._work.set()
 
-    def _admit(self, item: Item, known: Known) -> None:
+    def _admit(self, item: Item, known: Known | StoreError) -> None:
         self._live[item.key] = item
+        if isinstance(known, StoreError):
+            self._finish(item, unsent(item, known))
+            return
         step = admit(item, known, self._live, self._ended, self._options)
-        if item.intent is not None and not item.repeated and not self._pulling.counted:
-            self._purse.count(item.intent.spent + item.intent.at_risk)
         self._take(item, step)
 
     def _follow(self, first: Item, item: Item) -> None:
@@ -215,8 +219,8 @@ class Run:
                 self._finish(item, outcome)
             case WaitFor():
                 self._waiting.append(item)
-            case _ if self._stop is not None:
-                self._finish(item, unsent(item, self._stop))
+            case _ if self._stop.reason is not None:
+                self._finish(item, unsent(item, self._stop.reason))
             case Park(behind):
                 behind.dependents.append(item)
             case AwaitSource(source):

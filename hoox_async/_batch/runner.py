@@ -44,11 +44,13 @@ class BatchRunner:
     """Fans out looks and awaits each one, ``max_in_flight`` at a time.
 
     ``max_credits`` caps what the items cost together, counting what they spent or put at risk in earlier
-    runs of the same store. ``max_failures`` stops after so many failures and rejections. ``look_timeout``
-    is how many seconds this run waits for a look before it is PENDING. ``on_unknown``: ``"hold"`` what may
-    have been paid, or ``"resend"`` it and count it as at risk. ``retry``: states of earlier runs to pay
-    anew (``"failed"``, ``"rejected"``, ``"pending"``, ``"ready"``). ``changed``: when a key's content
-    differs from what the store knows, ``"error"``, ``"keep"`` the old look or ``"redo"`` it, paid anew.
+    runs of the same store. What a generator or an async input will give is not known beforehand: for one,
+    all counts that was spent under any key of the store. ``max_failures`` stops after so many failures and
+    rejections. ``look_timeout`` is how many seconds this run waits for a look before it is PENDING.
+    ``on_unknown``: ``"hold"`` what may have been paid, or ``"resend"`` it and count it as at risk.
+    ``retry``: states of earlier runs to pay anew (``"failed"``, ``"rejected"``, ``"pending"``,
+    ``"ready"``). ``changed``: when a key's content differs from what the store knows, ``"error"``,
+    ``"keep"`` the old look or ``"redo"`` it, paid anew. What never cost anything is replaced in any case.
 
     Running again is a resume: what is settled is not paid twice. Raises `ConfigurationError` for an option
     that makes no sense.
@@ -135,7 +137,7 @@ class BatchRunner:
     def _would_send(self, item: Item, stands: Intent | None) -> bool:
         if stands is None:
             return True
-        if stands.digest != item.digest and self._options.changed == "error":
+        if self._options.conflicts(stands, item.digest):
             return False
         if stands.state is IntentState.UNKNOWN:
             return self._options.on_unknown == "resend"

@@ -2,37 +2,37 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Callable
+from contextlib import suppress
 from typing import Protocol
 
 import attrs
 
 from .._core.durations import kind_of
-from .._core.ledger import IllegalStep, Intent, IntentState, Refusal, Renew, advance
-from .._core.models import Look, LookStatus
+from .._core.ledger import Intent, IntentState, Refusal, Renew, Resend, advance
+from .._core.models import Look, LookRef, LookStatus
 from .._core.outcomes import Outcome, OutcomeState, outcome_of
 from .._core.retry import Patience
 from .._core.wire import refusal_is_the_items_own
 from .._opened import Opened
+from .._paid import How, TakeSlot
 from .._slot import Slot
 from ..errors import (
     ApiError,
     HooxError,
     InvalidRequest,
-    NotSent,
+    KeyConflict,
     OutcomeUnknown,
-    RateLimited,
     StoreError,
 )
+from .admission import accepted_unwritten, conflict, decide_turn, for_want_of
 from .items import Item
 from .options import Options
-from .purse import BatchPurse, Stopped
+from .purse import BatchPurse
+from .stop import Stop, Stopped
 
 # how long after its sending an unknown's own webhook is waited for, beyond the look's expected time
 _PROOF_SECONDS = 120.0
-_PAID = frozenset({IntentState.ACCEPTED, IntentState.READY, IntentState.FAILED})
 
 
 class Flight(Protocol):
@@ -48,39 +48,11 @@ class Flight(Protocol):
 class Sender:
     """Carries items through the session's one paid way."""
 
-    def __init__(self, opened: Opened, options: Options, purse: BatchPurse) -> None:
+    def __init__(self, opened: Opened, options: Options, purse: BatchPurse, stop: Stop) -> None:
         self._opened = opened
         self._options = options
         self._purse = purse
-        self._stop: HooxError | None = None
-        self._stoppable: set[asyncio.Timeout] = set()
-
-    def stop(self, reason: HooxError) -> None:
-        """Whoever waits for the budget, a source or the gate is turned back, and whoever comes."""
-        self._stop = reason
-        self._purse.stop(reason)
-        for scope in self._stoppable:
-            scope.reschedule(self._opened.parts.clock.now())
-
-    @asynccontextmanager
-    async def _until_stopped(self) -> AsyncIterator[None]:
-        """A stop ends the block with `Stopped`."""
-        self._check()
-        scope = asyncio.timeout(None)
-        self._stoppable.add(scope)
-        try:
-            async with scope:
-                yield
-        except TimeoutError:
-            if not scope.expired():
-                raise
-            self._check()
-        finally:
-            self._stoppable.discard(scope)
-
-    def _check(self) -> None:
-        if self._stop is not None:
-            raise Stopped(self._stop)
+        self._stop = stop
 
     async def carry(self, item: Item, flight: Flight) -> Outcome:
         """From where the item stands to its outcome. Raises `Stopped`.
@@ -92,122 +64,104 @@ class Sender:
         except StoreError as error:
             if error.charged != "yes" or error.ref is None:
                 raise Stopped(error) from None
-            look = Look(error.ref, LookStatus.PENDING)
-            return Outcome(
-                item.key, item.request, OutcomeState.PENDING, look, error, credits=item.request.credits
-            )
+            return accepted_unwritten(item, error.ref, error)
         except ApiError as error:
             if not refusal_is_the_items_own(error):
                 raise Stopped(error) from None
             return await self._standing(item, OutcomeState.REJECTED, error)
+        except KeyConflict:
+            return conflict(item)
         except InvalidRequest as error:
             return await self._standing(item, OutcomeState.REJECTED, error)
         except HooxError as error:  # NotSent, BudgetExceeded …, or the avatar's baseline could not be read
             return await self._standing(item, OutcomeState.UNSENT, error)
-        paid = intent.state in _PAID
-        outcome = await self.wait(intent, flight.landed) if paid else outcome_of(intent)
+        outcome = await self.wait(intent, flight.landed) if intent.state.paid else outcome_of(intent)
         return attrs.evolve(outcome, request=item.request) if intent.digest == item.digest else outcome
 
     async def _to_its_fate(self, item: Item, left_gate: Callable[[], None]) -> Intent:
-        intent = self._planned(item)
-        if intent.state is IntentState.UNKNOWN:
-            intent = item.intent = await self._settle_unknown(item, intent)
-        if intent.state in (IntentState.PLANNED, IntentState.SENDING):
-            intent = item.intent = await self._send(item, intent, left_gate)
-        return intent
-
-    def _planned(self, item: Item) -> Intent:
+        """Until it is accepted, or as far as it comes without."""
         intent = item.intent
-        if intent is None:
-            return self._opened.submitter.plan(item.request, item.key, True, item.source)
-        if item.renew:  # as it will be: see `_renew`
-            return advance(intent, Renew(item.request, item.digest))
+        if intent is None or item.waits_at_gate or intent.state is IntentState.SENDING:
+            intent = await self._send(item, left_gate)
+        if intent.state is IntentState.UNKNOWN:
+            intent = await self._wait_for_proof(intent)
+            if intent.state is IntentState.UNKNOWN and self._resends(item):
+                item.intent, item.renew, item.resends = intent, False, True
+                intent = await self._send(item, left_gate)
         return intent
 
-    async def _renew(self, item: Item) -> None:
-        """Plan it anew in the moment in which it can be sent: until then the store keeps the old look."""
-        if item.renew:
-            item.intent = await self._opened.parts.store.advance(item.key, Renew(item.request, item.digest))
-            item.renew = False
+    # --- sending
 
-    async def _send(self, item: Item, intent: Intent, left_gate: Callable[[], None]) -> Intent:
-        """Until it is accepted, or what became of it where it is lost."""
+    async def _send(self, item: Item, left_gate: Callable[[], None]) -> Intent:
+        """Until it is accepted, or what became of it where it is lost or another has had its key."""
+        source = item.source or (item.intent.source if item.intent else None)
+        wanted = self._opened.submitter.plan(item.request, item.key, True, source)
+        how = How(self._slots(source, left_gate), Patience.BATCH, self._purse)
         try:
-            return await self._submit(item, intent, left_gate)
+            async with self._stop.turns_back():
+                return await self._opened.submitter.send(
+                    wanted, lambda stands: decide_turn(item, wanted, stands, self._options), how
+                )
         except OutcomeUnknown as error:
-            lost = item.intent = await self._lost(intent, error)
-        if lost.state is not IntentState.UNKNOWN:
-            return lost
-        again = item.intent = await self._settle_unknown(item, lost)
-        if again.state is IntentState.PLANNED:
-            try:
-                return await self._submit(item, again, left_gate)
-            except OutcomeUnknown as error:
-                return await self._lost(again, error)
-        return again
+            return await self._lost(item, wanted, error)
+        except Stopped:
+            return await self._in_spite_of_the_stop(item, wanted)
 
-    async def _lost(self, intent: Intent, error: OutcomeUnknown) -> Intent:
-        """As the store knows it; where that can't tell, it is unknown all the same."""
-        stands = await self._known(intent.key)
-        if stands is not None and stands.state is not IntentState.PLANNED:
-            return stands
-        return attrs.evolve(intent, state=IntentState.UNKNOWN, refusal=Refusal(None, None, str(error)))
-
-    async def _submit(self, item: Item, intent: Intent, left_gate: Callable[[], None]) -> Intent:
-        source = item.source or intent.source
-        avatar_id = source.avatar_id if source else None
-        submitter, gate, unknowns = self._opened.submitter, self._opened.parts.gate, self._opened.unknowns
+    def _slots(self, source: LookRef | None, left_gate: Callable[[], None]) -> TakeSlot:
+        gate, free = self._opened.parts.gate, self._opened.unknowns.free
 
         async def take_slot() -> Slot:
-            slot = await gate.batch(lambda: avatar_id is None or unknowns.free(avatar_id))
-            try:
-                await self._renew(item)
-            except BaseException:
-                slot.give_back()
-                raise
+            slot = await gate.batch(lambda: source is None or free(source.avatar_id))
             left_gate()
             return slot
 
-        intent = attrs.evolve(intent, source=source)
-        try:
-            async with self._until_stopped():
-                return await submitter.send(intent, take_slot, Patience.BATCH, self._purse)
-        except Stopped:
-            return await self._in_spite_of_the_stop(item, intent)
+        return take_slot
 
-    async def _in_spite_of_the_stop(self, item: Item, intent: Intent) -> Intent:
+    async def _in_spite_of_the_stop(self, item: Item, wanted: Intent) -> Intent:
         """What was in the air in that moment still has its end. Raises `Stopped` for what was not."""
-        running = self._opened.submitter.in_air_of(intent.key)
-        if running is not None:
-            try:
-                return await asyncio.shield(running)
-            except (NotSent, RateLimited):
-                self._check()
-        stands = await self._known(intent.key)
-        if stands is None or stands.state is IntentState.PLANNED or item.renew:
-            self._check()
-        return stands or intent
+        try:
+            landed = await self._opened.submitter.landing(item.key)
+        except OutcomeUnknown as error:
+            return await self._lost(item, wanted, error)
+        if landed is not None:
+            return landed
+        stands = await self._known(item.key)
+        if stands is None or stands.state is IntentState.PLANNED or item.stands_as_known(stands):
+            self._stop.check()
+        return stands or wanted
 
-    async def _settle_unknown(self, item: Item, intent: Intent) -> Intent:
-        """Wait for proof; then, by the user's choice, hold it or plan it anew."""
+    async def _lost(self, item: Item, wanted: Intent, error: OutcomeUnknown) -> Intent:
+        """As the store knows it; where that can't tell, it is unknown all the same."""
+        stands = await self._known(item.key)
+        told = stands is not None and stands.state not in (IntentState.PLANNED, IntentState.SENDING)
+        if stands is not None and told and not (item.renew and item.stands_as_known(stands)):
+            return stands
+        sent = stands or item.intent or wanted
+        if sent.state is not IntentState.SENDING and item.renew:
+            sent = advance(sent, Renew(item.request, item.digest))
+        elif sent.state is IntentState.UNKNOWN:
+            sent = advance(sent, Resend())
+        return attrs.evolve(sent, state=IntentState.UNKNOWN, refusal=Refusal(None, None, str(error)))
+
+    # --- unknowns
+
+    async def _wait_for_proof(self, intent: Intent) -> Intent:
+        """As it stands once its look is proved, or nothing can be expected to prove it any more."""
         unknowns = self._opened.unknowns
-        if unknowns.is_searched(intent):
-            await unknowns.settled(intent, self._options.look_timeout)
-        elif (patience := self._proof_patience(intent)) > 0:
-            await unknowns.settled(intent, patience)
-        now = await self._now(intent)
-        if now.state is IntentState.UNKNOWN and self._resends(item):
-            item.resent = True
-            try:
-                return await self._opened.resend(now)
-            except IllegalStep:  # it was proved in this very moment
-                return await self._now(intent)
+        searched = unknowns.is_searched(intent)
+        patience = self._options.look_timeout if searched else self._proof_patience(intent)
+        if patience > 0:
+            with suppress(StoreError):
+                await unknowns.settled(intent, patience)
+        now = await self._known(intent.key)
+        if now is None or now.state is IntentState.SENDING:  # the store does not take it, or cannot tell
+            return intent
         return now
 
     def _resends(self, item: Item) -> bool:
         """By the user's choice, and once a run: an API that loses every POST is not paid on and on."""
-        chosen = self._options.on_unknown == "resend" and self._stop is None
-        return chosen and not item.repeated and not item.resent
+        chosen = self._options.on_unknown == "resend" and self._stop.reason is None
+        return chosen and not item.repeated and not item.resends
 
     def _proof_patience(self, intent: Intent) -> float:
         parts = self._opened.parts
@@ -217,9 +171,11 @@ class Sender:
         until = parts.clock.to_loop(intent.sent_at) + 3 * expected + _PROOF_SECONDS
         return min(self._options.look_timeout, until - parts.clock.now())
 
+    # --- waiting
+
     async def source(self, intent: Intent) -> Outcome:
         """As `wait`, for an item that others depend on. Raises `Stopped`: then they are not sent anyway."""
-        async with self._until_stopped():
+        async with self._stop.turns_back():
             return await self.wait(intent, lambda _: None)
 
     async def wait(self, intent: Intent, landed: Callable[[Look], None]) -> Outcome:
@@ -237,7 +193,7 @@ class Sender:
             error = pending
         last = job.last
         del job  # a settled job is held by nobody
-        return self._told(await self._now(intent), last, error)
+        return self._told(await self._known(intent.key) or intent, last, error)
 
     def _told(self, intent: Intent, last: Look, error: HooxError | None) -> Outcome:
         if intent.state is IntentState.ACCEPTED and last.status.settled:
@@ -248,9 +204,6 @@ class Sender:
             return outcome_of(intent, look=last, error=error)
         return outcome_of(intent)
 
-    async def _now(self, intent: Intent) -> Intent:
-        return await self._known(intent.key) or intent
-
     async def _known(self, key: str) -> Intent | None:
         """As the store knows it; None also where it can't tell."""
         try:
@@ -259,9 +212,4 @@ class Sender:
             return None
 
     async def _standing(self, item: Item, state: OutcomeState, error: HooxError) -> Outcome:
-        intent = await self._known(item.key) or item.intent
-        if intent is None:
-            return Outcome(item.key, item.request, state, error=error)
-        if intent.state not in (IntentState.PLANNED, IntentState.REJECTED) and not item.renew:
-            return outcome_of(intent)  # what may have been paid is never told as unsent
-        return outcome_of(intent, state=state, error=error, request=item.request, look=None)
+        return for_want_of(item, await self._known(item.key) or item.intent, error, state)

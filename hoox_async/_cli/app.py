@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from importlib.metadata import PackageNotFoundError, version
 
-from cyclopts import App, Parameter
+from cyclopts import App, Group, Parameter
 
 from .batch import batch
 from .demo import demo
@@ -20,16 +21,26 @@ Try `hoox-async demo` first: it needs no key and no network. The API key comes f
 --key-file. Exit codes: 0 all ready, 1 some failed, 2 bad use or input, 3 key or credits, 4 not finished.
 """
 
+_COMMANDS: dict[str, tuple[Callable[..., int], ...]] = {
+    "Without a key": (demo, sandbox),
+    "Campaigns": (batch, report, unknowns, resolve),
+    "One look at a time": (create, edit),
+    "Free of charge": (status, wait, looks, check),
+}
+_USAGE: dict[Callable[..., int], str] = {status: "status [OPTIONS] LOOK...", wait: "wait [OPTIONS] LOOK..."}
+
 
 def build() -> App:
     """The application with all its commands."""
     app = App(
         name="hoox-async", help=_HELP, version=_version(), default_parameter=Parameter(show_default=False)
     )
-    for command in (
-        demo, sandbox, batch, report, create, edit, status, wait, looks, check, unknowns, resolve
-    ):  # fmt: skip
-        app.command(command)
+    for place, (heading, commands) in enumerate(_COMMANDS.items()):
+        group = Group(heading, sort_key=place)
+        for command in commands:
+            usage = _USAGE.get(command)
+            app.command(command, group=group, usage=f"Usage: hoox-async {usage}" if usage else None)
+    app["--help"].group = app["--version"].group = Group("Other", sort_key=len(_COMMANDS))
     return app
 
 

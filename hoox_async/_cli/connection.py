@@ -10,15 +10,17 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import attrs
-from cyclopts import Parameter
+from cyclopts import Group, Parameter
 
 from hoox_async import ConfigurationError, Hook, HooxSession
 
 from .exits import NoKey
 from .terminal import Terminal
 
+_WHERE = Group("Connection and output", sort_key=9)
 
-@Parameter(name="*")
+
+@Parameter(name="*", group=_WHERE)
 @attrs.frozen(kw_only=True)
 class Output:
     """How to print."""
@@ -32,7 +34,7 @@ class Output:
         return Terminal(as_json=self.json)
 
 
-@Parameter(name="*")
+@Parameter(name="*", group=_WHERE)
 @attrs.frozen(kw_only=True)
 class Connection:
     """Where the API is and who asks."""
@@ -44,9 +46,6 @@ class Connection:
         Path | None, Parameter(help="A file with the API key; else it comes from HOOX_API_KEY.")
     ] = None
     rpm: Annotated[int, Parameter(help="The workspace's requests a minute (100).")] = 100
-    new_key: Annotated[
-        bool, Parameter(negative=(), help="The key replaced the one that the store was made with.")
-    ] = False
 
     def key(self) -> str:
         """The API key. Raises `NoKey`, or `ConfigurationError` for a file that can't be read."""
@@ -74,7 +73,6 @@ class Connection:
             store=store,
             hooks=hooks,
             requests_per_minute=self.rpm,
-            new_key=self.new_key,
             **options,
         )
 
@@ -88,6 +86,20 @@ class Connection:
         if self.rpm != 100:
             typed += ["--rpm", str(self.rpm)]
         return typed
+
+
+@Parameter(name="*", group=_WHERE)
+@attrs.frozen(kw_only=True)
+class StoreConnection(Connection):
+    """The same, for commands that keep a store."""
+
+    new_key: Annotated[
+        bool, Parameter(negative=(), help="The key replaced the one that the store was made with.")
+    ] = False
+
+    def session(self, **options: Any) -> HooxSession:
+        """A session that is not open yet, as `Connection.session` gives."""
+        return super().session(new_key=self.new_key, **options)
 
 
 def program() -> list[str]:

@@ -4,24 +4,25 @@ from __future__ import annotations
 
 import asyncio
 from pathlib import Path
+from typing import Literal
 
 from hoox_async import ConfigurationError, InvalidRequest, LookJob, LookRef, Unknown
 
-from .connection import Connection, Output, command, store_of
+from .connection import Output, StoreConnection, command, store_of
 from .exits import Exit
 from .lines import unknown_record
 from .terminal import Terminal
 from .words import counted, in_credits, one_line
 
-_HERE = Connection()
+_HERE = StoreConnection()
 _SHOWN = Output()
-_WORDS = ("resend", "drop")
+_Verdict = LookRef | Literal["resend", "drop"]
 
 
-def unknowns(store: Path, /, *, connection: Connection = _HERE, output: Output = _SHOWN) -> int:
-    """List the requests that may have been paid for, with the looks that may be theirs.
+def unknowns(store: Path, /, *, connection: StoreConnection = _HERE, output: Output = _SHOWN) -> int:
+    """List what may have been paid for.
 
-    One request for each avatar concerned.
+    Each request with the looks that may be its own, which takes one status request an avatar.
 
     Parameters
     ----------
@@ -37,10 +38,8 @@ def unknowns(store: Path, /, *, connection: Connection = _HERE, output: Output =
     if not found:
         terminal.say("nothing is unknown")
         return Exit.READY
-    terminal.say(f"{counted(len(found), 'request')} may have been paid for. Settle one with:")
-    terminal.say(
-        "  " + command("resolve", str(store), *connection.words()) + " KEY avatar_id:look_id|resend|drop"
-    )
+    terminal.say(f"{counted(len(found), 'request')} may have been paid for. Settle one with (it asks):")
+    terminal.say("  " + command("resolve", str(store), found[0].key, *connection.words()))
     return Exit.UNFINISHED
 
 
@@ -50,10 +49,12 @@ def resolve(
     verdict: str | None = None,
     /,
     *,
-    connection: Connection = _HERE,
+    connection: StoreConnection = _HERE,
     output: Output = _SHOWN,
 ) -> int:
-    """Settle a request that may have been paid for, by your own word. Asks, unless the verdict is given.
+    """Settle what may have been paid for, by your word.
+
+    Shows it and asks, unless the verdict is given.
 
     Parameters
     ----------
@@ -78,13 +79,13 @@ def resolve(
     return asyncio.run(_settle(connection, path, key, _ask(unknown, terminal), terminal))
 
 
-async def _list(connection: Connection, store: Path) -> list[Unknown]:
+async def _list(connection: StoreConnection, store: Path) -> list[Unknown]:
     async with connection.session(store=store) as session:
         return await session.unknowns()
 
 
 async def _settle(
-    connection: Connection, store: Path, key: str, verdict: LookRef | str, terminal: Terminal
+    connection: StoreConnection, store: Path, key: str, verdict: _Verdict, terminal: Terminal
 ) -> int:
     async with connection.session(store=store) as session:
         job = await session.resolve(key, verdict)
@@ -93,7 +94,7 @@ async def _settle(
     return Exit.READY
 
 
-def _told(key: str, verdict: LookRef | str, job: LookJob | None) -> str:
+def _told(key: str, verdict: _Verdict, job: LookJob | None) -> str:
     if job is None:
         return f"{key} is dropped; what it may have cost stays on the books"
     if verdict == "resend":
@@ -110,10 +111,12 @@ def _found(listed: list[Unknown], key: str) -> Unknown:
     raise ConfigurationError(f"{key}: expected the key of an unknown: {keys}")
 
 
-def _verdict(text: str) -> LookRef | str:
+def _verdict(text: str) -> _Verdict:
     word = text.strip()
-    if word in _WORDS:
-        return word
+    if word == "resend":
+        return "resend"
+    if word == "drop":
+        return "drop"
     if ":" in word:
         return LookRef.parse(word)
     raise ConfigurationError(f"verdict {word!r}: expected avatar_id:look_id, resend or drop")
@@ -131,7 +134,7 @@ def _show(unknown: Unknown, terminal: Terminal) -> None:
         terminal.result("  no look was seen that could be its own")
 
 
-def _ask(unknown: Unknown, terminal: Terminal) -> LookRef | str:
+def _ask(unknown: Unknown, terminal: Terminal) -> _Verdict:
     choice = "the number of its look, " if unknown.candidates else ""
     while True:
         answer = terminal.ask(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 from collections.abc import Sequence
 
@@ -45,10 +46,17 @@ def _dispatch(argv: Sequence[str]) -> int:
     try:
         command, bound, _ = app.parse_args(list(argv), exit_on_error=False, print_error=False)
     except cyclopts.CycloptsError as error:
-        _tell(f"{error} Try --help.")
+        _tell(f"{_in_words(str(error))} Try --help.")
         return Exit.USE
     found = command(*bound.args, **bound.kwargs)
     return found if isinstance(found, int) else Exit.READY
+
+
+def _in_words(text: str) -> str:
+    """A type as people would say it: "unable to convert … into Decimal|None" is no help."""
+    kinds = {"int": "a whole number", "float": "a number", "Decimal": "a number"}
+    said = re.compile(r'unable to convert "(.*)" into (int|float|Decimal)(\|None)?')
+    return said.sub(lambda found: f"{found[1]!r} is not {kinds[found[2]]}", text)
 
 
 def _message(error: BaseException) -> str:
@@ -57,7 +65,8 @@ def _message(error: BaseException) -> str:
     if isinstance(error, OSError) and not isinstance(error, HooxError):
         return f"{error.filename}: {error.strerror}" if error.filename else str(error)
     # what a program would pass to the session has an option here
-    return str(error).replace("open the session once with new_key=True", "add --new-key once")
+    text = str(error).replace("open the session once with new_key=True", "add --new-key once")
+    return text.replace("session.unknowns() lists them", "the command unknowns lists them")
 
 
 def _tell(text: str) -> None:

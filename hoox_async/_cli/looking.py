@@ -5,10 +5,9 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping
 from contextlib import nullcontext
-from pathlib import Path
 from typing import Annotated, Any
 
-from cyclopts import Parameter
+from cyclopts import Group, Parameter
 
 from hoox_async import (
     ConfigurationError,
@@ -31,7 +30,8 @@ from .words import counted, one_line
 
 _HERE = Connection()
 _SHOWN = Output()
-_Many = Annotated[tuple[str, ...], Parameter(negative=())]
+_FILTERS = Group("Filters", sort_key=1, help="As the API's own words have it, such as --gender female.")
+_Filter = Annotated[tuple[str, ...], Parameter(negative=(), group=_FILTERS)]
 
 
 def status(*look: str, connection: Connection = _HERE, output: Output = _SHOWN) -> int:
@@ -54,7 +54,7 @@ def status(*look: str, connection: Connection = _HERE, output: Output = _SHOWN) 
 def wait(
     *look: str,
     timeout: float = 900.0,
-    out: Path | None = None,
+    out: str | None = None,
     connection: Connection = _HERE,
     output: Output = _SHOWN,
 ) -> int:
@@ -71,7 +71,7 @@ def wait(
     """
     refs, terminal = _refs(look), output.terminal()
     if out is not None and len(refs) > 1:
-        out.mkdir(parents=True, exist_ok=True)
+        out = f"{out}/"
 
     async def ask() -> int:
         async with connection.session() as session:
@@ -96,28 +96,28 @@ def wait(
 
 def looks(
     *,
-    gender: _Many = (),
-    age_range: _Many = (),
-    ethnicity: _Many = (),
-    hair_color: _Many = (),
-    place: _Many = (),
-    action: _Many = (),
-    emotion: _Many = (),
-    accessories: _Many = (),
-    selfie: bool | None = None,
-    only_public: Annotated[bool | None, Parameter(negative=())] = None,
+    gender: _Filter = (),
+    age_range: _Filter = (),
+    ethnicity: _Filter = (),
+    hair_color: _Filter = (),
+    place: _Filter = (),
+    action: _Filter = (),
+    emotion: _Filter = (),
+    accessories: _Filter = (),
+    selfie: Annotated[bool | None, Parameter(group=_FILTERS)] = None,
+    only_public: Annotated[bool | None, Parameter(negative=(), group=_FILTERS)] = None,
     limit: int = 50,
     connection: Connection = _HERE,
     output: Output = _SHOWN,
 ) -> int:
-    """List the workspace's looks, then those of the public catalogue: one request.
+    """List the workspace's looks and the public catalogue.
 
-    Filters can be given several times: any of the values will do.
+    One request. Filters can be given several times: any of the values will do.
 
     Parameters
     ----------
     selfie
-        Only selfies, or none of them.
+        Only selfies, or only others.
     only_public
         Only the public catalogue.
     limit
@@ -142,12 +142,15 @@ def looks(
 
 
 def check(*, connection: Connection = _HERE, output: Output = _SHOWN) -> int:
-    """See whether the API key is good, and how much of the quota is left: one small request."""
+    """See whether the API key is good.
+
+    Also how much of the quota is left. One small request.
+    """
     terminal = output.terminal()
 
     async def ask() -> int:
         async with connection.session() as session:
-            await _knock(session)
+            await _knock(session, connection.base_url)
             quota = session.quota
             terminal.record("check", key="ok", limit=quota.limit, remaining=quota.remaining)
             terminal.result(f"the key is good; {quota.remaining} of {quota.limit} requests a minute are left")
@@ -156,8 +159,11 @@ def check(*, connection: Connection = _HERE, output: Output = _SHOWN) -> int:
     return asyncio.run(ask())
 
 
-async def save(session: HooxSession, look: Look, out: Path, terminal: Terminal) -> None:
-    """Save a look's picture and tell where. Raises `ConfigurationError` where a file is in the way."""
+async def save(session: HooxSession, look: Look, out: str, terminal: Terminal) -> None:
+    """Save a look's picture and tell where. Raises `ConfigurationError` where a file is in the way.
+
+    ``out`` is what was typed: as a `Path` it would lose the slash that makes it a folder.
+    """
     try:
         path = await session.download(look, out)
     except FileExistsError:
@@ -166,13 +172,16 @@ async def save(session: HooxSession, look: Look, out: Path, terminal: Terminal) 
     terminal.result(f"saved {path}")
 
 
-async def _knock(session: HooxSession) -> None:
+async def _knock(session: HooxSession, base_url: str | None) -> None:
     # the API has no endpoint that only checks the key: a look that can't be is the smallest answer
     try:
         await session.status(LookRef("avtr_none", "look_none"))
     except NotFound as error:
         if is_access(error):
             raise
+        # any web server says 404 to a path that it doesn't have; the API says what it didn't find
+        if base_url is not None and not any(word in error.message.lower() for word in ("avatar", "look")):
+            raise ConfigurationError(f"--base-url {base_url}: there is a server, but not the API") from None
 
 
 async def _list(connection: Connection, filters: Mapping[str, Any]) -> list[LookDetails]:

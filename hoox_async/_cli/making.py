@@ -25,7 +25,7 @@ from hoox_async import (
     WaitTimeout,
 )
 
-from .connection import Connection, Output, command
+from .connection import Output, StoreConnection, command
 from .exits import Exit
 from .lines import look_record
 from .looking import save
@@ -41,7 +41,7 @@ class Making:
     wait: Annotated[bool, Parameter(help="Wait until the look is ready.")] = True
     timeout: Annotated[float, Parameter(help="How many seconds to wait at most (900).")] = 900.0
     out: Annotated[
-        Path | None, Parameter(help="Save the picture: the path of a file, or a folder (ends in a slash).")
+        str | None, Parameter(help="Save the picture: the path of a file, or a folder (ends in a slash).")
     ] = None
     store: Annotated[
         Path | None,
@@ -56,7 +56,7 @@ _Format = Literal["vertical", "horizontal"]
 _Resolution = Literal["1K", "2K", "4K"]
 
 _DEFAULT = Making()
-_HERE = Connection()
+_HERE = StoreConnection()
 _SHOWN = Output()
 
 
@@ -72,10 +72,12 @@ def create(
     place: str | None = None,
     element_image: Annotated[tuple[str, ...], Parameter(negative=())] = (),
     making: Making = _DEFAULT,
-    connection: Connection = _HERE,
+    connection: StoreConnection = _HERE,
     output: Output = _SHOWN,
 ) -> int:
-    """Create an avatar: from a prompt (2 credits, 4 at 4K) or from images (no credits).
+    """Create an avatar from a prompt or from images.
+
+    From a prompt: 2 credits, 4 at 4K. From images: no credits.
 
     Parameters
     ----------
@@ -133,10 +135,12 @@ def edit(
     image: Annotated[tuple[str, ...], Parameter(negative=())] = (),
     upscale: Annotated[bool, Parameter(negative=())] = False,
     making: Making = _DEFAULT,
-    connection: Connection = _HERE,
+    connection: StoreConnection = _HERE,
     output: Output = _SHOWN,
 ) -> int:
-    """Make a new look from an existing one: 2 credits, 4 at 4K, 1.5 more with --upscale.
+    """Make a new look from an existing one.
+
+    2 credits, 4 at 4K; 1.5 more with --upscale.
 
     Parameters
     ----------
@@ -182,7 +186,7 @@ class _Accepted:
             self._terminal.record("accepted", ref=str(event.ref), credits=format(event.credits, "f"))
 
 
-def _make(request: Request, making: Making, connection: Connection, terminal: Terminal) -> int:
+def _make(request: Request, making: Making, connection: StoreConnection, terminal: Terminal) -> int:
     accepted = _Accepted(terminal)
     session = connection.session(store=making.store, hooks=[accepted])
     try:

@@ -26,9 +26,9 @@ def report(
     title: str | None = None,
     output: Output = _SHOWN,
 ) -> int:
-    """Write the contact sheet of a batch: all its pictures on one page. Also while the batch runs.
+    """Write the contact sheet: all pictures on one page.
 
-    It needs no API key.
+    Also while the batch runs. It needs no API key, but fetches the pictures, unless they are there.
 
     Parameters
     ----------

@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 from contextlib import suppress
 from decimal import Decimal
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
+
+from cyclopts import Parameter
 
 from hoox_async import ConfigurationError
 
@@ -26,12 +28,14 @@ def sandbox(
     port: int = 0,
     credits: Decimal = Decimal(1_000_000),
     speed: float = 10.0,
-    requests_per_minute: int = 100,
+    requests_per_minute: Annotated[int, Parameter(name=["--requests-per-minute", "--rpm"])] = 100,
     failures: float = 0.0,
     seed: int = 0,
     output: Output = _SHOWN,
 ) -> int:
-    """Serve a sandbox: a local API that costs nothing and forgets all. Ends with Ctrl-C.
+    """Serve a local stand-in of the API until Ctrl-C.
+
+    Nothing costs anything there, and all is forgotten at the end.
 
     Parameters
     ----------
@@ -40,13 +44,13 @@ def sandbox(
     credits
         What the workspace has at first (1,000,000).
     speed
-        How many times faster than the real API looks are made (10); one takes about 40 s there.
+        How many times faster than the real API looks are made (10). One takes about 40 s there.
     requests_per_minute
         The workspace's quota (100).
     failures
-        The share of looks that fail, from 0 to 1.
+        The share of looks that fail, from 0 to 1 (0).
     seed
-        Rules ids, key, times and chances.
+        A number that rules ids, the key, times and chances: the same seed, the same sandbox (0).
     """
     _check(
         port=port, credits=credits, speed=speed, requests_per_minute=requests_per_minute, failures=failures

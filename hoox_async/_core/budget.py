@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from decimal import Decimal
 
 from ..errors import BudgetExceeded, ConfigurationError
@@ -23,7 +22,6 @@ class Budget:
         self.max_credits = _credits("max_credits", max_credits)
         self.spent = _credits("spent", spent)
         self.reserved = FREE
-        self._listeners: list[Callable[[], None]] = []
 
     def __repr__(self) -> str:
         return f"Budget({self.max_credits}, spent={self.spent})"
@@ -59,17 +57,10 @@ class Budget:
         self.reserved -= credits
         if spent:
             self.spent += credits
-        for listener in tuple(self._listeners):
-            listener()
 
     def count(self, credits: Decimal) -> None:
         """Add what was spent elsewhere."""
         self.spent += credits
-
-    def on_release(self, listener: Callable[[], None]) -> Callable[[], None]:
-        """Call this whenever a reservation ends, until the returned function is called."""
-        self._listeners.append(listener)
-        return lambda: self._listeners.remove(listener)
 
 
 def _credits(field: str, value: Credits) -> Decimal:

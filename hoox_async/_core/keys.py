@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, TypeGuard
 
 from .models import LookRef
 from .requests import ImageAvatar, LookEdit, PromptAvatar, Request
@@ -28,6 +28,20 @@ def digest(request: Request, source_key: str | None = None) -> str:
     """
     content = {name: value for name, value in _content(request, source_key).items() if _is_set(value)}
     return hashlib.sha256(_canonical(content).encode("ascii")).hexdigest()[:_LENGTH]
+
+
+KEY = "text that is not empty and can be written as UTF-8"
+
+
+def is_key(key: object) -> TypeGuard[str]:
+    """Whether this can be a key: `KEY`. A lone surrogate is text that no store can hold."""
+    if not isinstance(key, str) or not key.strip():
+        return False
+    try:
+        key.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def ordinal_key(digest: str, ordinal: int) -> str:

@@ -4,11 +4,14 @@ The rules:
 
 1. An intent is sent only from PLANNED, and SENDING is written down before the first byte leaves.
    So whatever is found SENDING after a crash may have been paid: it becomes UNKNOWN.
-2. Only two things lead from SENDING back to PLANNED: it is certain that nothing left or that the
-   API refused without a charge for a reason that is not the request's own (429, 401, 402 …).
+2. Only two things lead from SENDING back to what stood before: it is certain that nothing left or that
+   the API refused without a charge for a reason that is not the request's own (429, 401, 402 …).
 3. UNKNOWN is left by proof (the look is found and accepted) or by the user's word, never by a guess.
 4. ACCEPTED has cost credits and has a ref. From there on only the look's own state matters.
-5. What was paid or may have been paid stays on the books when an intent is paid anew.
+5. What was paid or may have been paid stays on the books when an intent is paid anew. The user's word
+   for that (`Resend`, `Renew`) is written in one transaction with the `Send` that it leads to, and what
+   stood before is kept until the new sending has cost something: when it surely cost nothing, the
+   unknown, or the look that was there, stands as if nobody had touched it.
 
 A step that the table does not allow raises `IllegalStep` and changes nothing.
 """
@@ -17,110 +20,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from datetime import datetime
-from decimal import Decimal
-from enum import StrEnum
 from typing import Any, NamedTuple
 
 import attrs
 
+from .intents import Attempt, Evidence, Intent, IntentState, Refusal
 from .models import Look, LookRef, LookStatus
-from .requests import FREE, Request
+from .requests import Request
 
-
-class IntentState(StrEnum):
-    """Where an intent stands."""
-
-    PLANNED = "planned"
-    SENDING = "sending"
-    UNKNOWN = "unknown"
-    ACCEPTED = "accepted"
-    READY = "ready"
-    FAILED = "failed"
-    REJECTED = "rejected"
-    DROPPED = "dropped"
-
-
-class Evidence(StrEnum):
-    """How we know which look is the intent's: the POST's answer, a delivery on the attempt's own
-    token, elimination under ``exclusive=True``, or the user's word."""
-
-    ANSWER = "answer"
-    WEBHOOK = "webhook"
-    INFERRED = "inferred"
-    USER = "user"
-
-
-@attrs.frozen
-class Attempt:
-    """One time that an intent was sent, under a random id of its own.
-
-    ``in_lane``: no other edit of its avatar was in the air, and the looks that the avatar had were on record.
-    """
-
-    id: str
-    sent_at: datetime
-    in_lane: bool = False
-
-
-@attrs.frozen
-class Refusal:
-    """How the API said no, or why an intent is lost: enough to raise the same error again."""
-
-    status: int | None
-    code: str | None
-    message: str
-
-
-@attrs.frozen
-class Intent:
-    """One look that somebody wants, and all that is known of its money."""
-
-    key: str
-    own_key: bool
-    request: Request
-    digest: str
-    planned_at: datetime
-    state: IntentState = IntentState.PLANNED
-    source: LookRef | None = None
-    attempts: tuple[Attempt, ...] = ()
-    ref: LookRef | None = None
-    evidence: Evidence | None = None
-    accepted_at: datetime | None = None
-    settled_at: datetime | None = None
-    look: Look | None = None
-    refusal: Refusal | None = None
-    lost_at: datetime | None = None
-    retired: bool = False
-    candidates: tuple[LookRef, ...] = ()
-    past_spent: Decimal = FREE
-    past_at_risk: Decimal = FREE
-
-    @property
-    def credits(self) -> Decimal:
-        """The price of sending it once."""
-        return self.request.credits
-
-    @property
-    def spent(self) -> Decimal:
-        """Credits that were surely paid for it, in all its rounds."""
-        return self.past_spent + (self.credits if self.state in _PAID else FREE)
-
-    @property
-    def at_risk(self) -> Decimal:
-        """Credits that may have been paid for it, in all its rounds."""
-        return self.past_at_risk + (self.credits if self.state in _MAYBE_PAID else FREE)
-
-    @property
-    def sent_at(self) -> datetime | None:
-        """When it was last sent."""
-        return self.attempts[-1].sent_at if self.attempts else None
-
-    @property
-    def avatar_id(self) -> str | None:
-        """The avatar it concerns, once that is known."""
-        if self.ref is not None:
-            return self.ref.avatar_id
-        return self.source.avatar_id if self.source is not None else None
+__all__ = [
+    "TRANSITIONS", "Accept", "Attempt", "Drop", "Evidence", "IllegalStep", "Intent", "IntentState", "Lose",
+    "Refusal", "Refuse", "Renew", "Resend", "Retire", "Send", "Settle", "Step", "Suspect", "TakeBack",
+    "advance", "recover",
+]  # fmt: skip
 
 
 class Send(NamedTuple):
@@ -133,7 +45,7 @@ class Send(NamedTuple):
 
 
 class TakeBack(NamedTuple):
-    """It surely cost nothing and may be sent again."""
+    """It surely cost nothing and may be sent again: what stood before the sending stands."""
 
 
 class Accept(NamedTuple):
@@ -145,7 +57,7 @@ class Accept(NamedTuple):
 
 
 class Refuse(NamedTuple):
-    """The API said no to this very request; no charge."""
+    """The API said no to this very request; no charge. What was paid before, or may have been, stands."""
 
     refusal: Refusal
     at: datetime
@@ -197,7 +109,8 @@ _FROM_UNKNOWN: Mapping[type[Step], IntentState | None] = {
     Accept: S.ACCEPTED, Retire: S.UNKNOWN, Suspect: S.UNKNOWN, Resend: S.PLANNED, Drop: S.DROPPED
 }  # fmt: skip
 TRANSITIONS: Mapping[IntentState, Mapping[type[Step], IntentState | None]] = {
-    # None: the state that the step itself names (the look's status)
+    # None: the state that the step itself names (the look's status). TakeBack and Refuse lead to what
+    # stood before instead, where the intent was being paid anew.
     S.PLANNED:  {Send: S.SENDING, Refuse: S.REJECTED, Renew: S.PLANNED},
     S.SENDING:  {TakeBack: S.PLANNED, Accept: S.ACCEPTED, Refuse: S.REJECTED, Lose: S.UNKNOWN},
     S.UNKNOWN:  _FROM_UNKNOWN,
@@ -207,8 +120,6 @@ TRANSITIONS: Mapping[IntentState, Mapping[type[Step], IntentState | None]] = {
     S.REJECTED: {Renew: S.PLANNED},
     S.DROPPED:  {Accept: S.ACCEPTED, Resend: S.PLANNED},
 }  # fmt: skip
-_PAID = frozenset({S.ACCEPTED, S.READY, S.FAILED})
-_MAYBE_PAID = frozenset({S.SENDING, S.UNKNOWN, S.DROPPED})
 
 
 class IllegalStep(RuntimeError):
@@ -239,7 +150,8 @@ def _send(intent: Intent, step: Send, state: IntentState) -> Intent:
 
 
 def _take_back(intent: Intent, _: TakeBack, state: IntentState) -> Intent:
-    return attrs.evolve(intent, state=state)
+    # with its attempts: those of the unknown are what can still be proved, the last of them its own
+    return intent.before or attrs.evolve(intent, state=state)
 
 
 def _accept(intent: Intent, step: Accept, state: IntentState) -> Intent:
@@ -251,15 +163,20 @@ def _accept(intent: Intent, step: Accept, state: IntentState) -> Intent:
         accepted_at=step.at,
         refusal=None,
         candidates=(),
+        before=None,
     )
 
 
 def _refuse(intent: Intent, step: Refuse, state: IntentState) -> Intent:
-    return attrs.evolve(intent, state=state, refusal=step.refusal, settled_at=step.at)
+    before = intent.before
+    if before is not None and (before.state.paid or before.state.in_doubt):
+        return before
+    return attrs.evolve(intent, state=state, refusal=step.refusal, settled_at=step.at, before=None)
 
 
 def _lose(intent: Intent, step: Lose, state: IntentState) -> Intent:
-    return attrs.evolve(intent, state=state, refusal=Refusal(None, None, step.reason), lost_at=step.at)
+    refusal = Refusal(None, None, step.reason)
+    return attrs.evolve(intent, state=state, refusal=refusal, lost_at=step.at, before=None)
 
 
 def _retire(intent: Intent, _: Retire, state: IntentState) -> Intent:
@@ -303,6 +220,7 @@ def _to_plan(intent: Intent, state: IntentState) -> Intent:
         candidates=(),
         past_spent=intent.spent,
         past_at_risk=intent.at_risk,
+        before=intent.before if intent.state is S.PLANNED else intent,
     )
 
 

@@ -7,15 +7,19 @@ only be the lost one's, provided that it is the only one. Two such looks mean th
 work after all; then nothing is adopted. Without ``exclusive`` only `candidates` are listed, for people.
 
 What this rests on: a POST that was received shows its look by its deadline plus the last search.
+So a look that nobody searches for any more, because the user dropped it or had it sent again, is in the
+way until then (`doubtful`, `may_still_show`), also in a later session.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from collections.abc import Set as AbstractSet
+from datetime import datetime
 from enum import StrEnum
 from typing import NamedTuple
 
+from .ledger import Attempt, Intent, IntentState
 from .models import Avatar, LookDetails, LookRef
 from .requests import Format
 
@@ -60,7 +64,8 @@ def judge(
     """What one ``GET /avatar/{id}`` proves of a lost edit.
 
     ``seen`` are the ids of looks in the avatar's baseline or claimed by an intent, and ``rivals`` the
-    number of other lost edits of the avatar that are searched for too: with any, nothing is adopted.
+    number of other edits of the avatar whose looks may show up too, because they are searched for or were
+    lost outside of lanes: with any, nothing is adopted.
     An answer that is not clean (see `Lanes.clean`) adopts nothing either. ``last`` says that no search
     follows: what is not adopted is then retired.
     """
@@ -94,6 +99,24 @@ def search_times(lost_at: float, sent_at: float, answer: float, search: Sequence
     after = max(search, default=0.0)
     deadline = sent_at + answer + after - lost_at
     return tuple(sorted({*search, max(deadline, after)}))
+
+
+_MAYBE_MADE = frozenset({IntentState.SENDING, IntentState.UNKNOWN, IntentState.DROPPED})
+
+
+def doubtful(intent: Intent) -> tuple[Attempt, ...]:
+    """The attempts of an intent that may have made a look which is not known to be its own."""
+    if intent.past_at_risk:
+        return intent.attempts  # it was lost and sent again: which of them was lost is not on record
+    return intent.attempts[-1:] if intent.state in _MAYBE_MADE else ()
+
+
+def may_still_show(
+    attempts: Sequence[Attempt], now: datetime, answer: float, search: Sequence[float]
+) -> bool:
+    """Whether the look of one of these may come later than ``now``: see what all this rests on."""
+    reach = answer + max(search, default=0.0)
+    return any((now - attempt.sent_at).total_seconds() < reach for attempt in attempts)
 
 
 class LaneState(StrEnum):

@@ -20,8 +20,8 @@ class OutcomeState(StrEnum):
     """How an item of a batch ended.
 
     READY and FAILED were paid. REJECTED: the API said no to this one, or it is no valid request; no
-    charge. SKIPPED: its source came to nothing. UNSENT: not sent, and sent when run again. PENDING:
-    paid and not done yet. UNKNOWN: may have been paid.
+    charge. SKIPPED: its source came to nothing, or it was an unknown that was dropped. UNSENT: not
+    sent, and sent when run again. PENDING: paid and not done yet. UNKNOWN: may have been paid.
     """
 
     READY = "ready"

@@ -59,7 +59,9 @@ def decide_read(attempt: int, error: HooxError, elapsed: float, jitter: float) -
 def decide_paid(
     attempt: int, error: HooxError, elapsed: float, patience: Patience, jitter: float
 ) -> Retry | GiveUp:
-    """What to do after the ``attempt``-th try (from 1) of a paid request failed.
+    """What to do after the ``attempt``-th connection (from 1) for a paid request failed, or after a 429.
+
+    A 429 is no try of a connection: those that were made must not be counted in ``attempt``.
 
     ``elapsed`` is in seconds since the first try began, waiting at the gate included; ``jitter`` in [0, 1).
     Everything that may have been charged is given up here. So is a `NotSent` that names a ``retry_after``:

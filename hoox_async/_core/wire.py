@@ -46,9 +46,14 @@ def submit_request(request: Request, source: LookRef | None, webhook_url: str | 
     ``source`` is an edit's source look, where the request holds another item's key. Raises
     `InvalidRequest` for an edit whose source is not known.
     """
-    endpoint = Endpoint.EDIT if isinstance(request, LookEdit) else Endpoint.CREATE
+    endpoint = submit_endpoint(request)
     body = request_body(request, source, webhook_url)
     return WireRequest(endpoint, "POST", f"avatar/{endpoint}", body=body)
+
+
+def submit_endpoint(request: Request) -> Endpoint:
+    """Where a paid request is sent to."""
+    return Endpoint.EDIT if isinstance(request, LookEdit) else Endpoint.CREATE
 
 
 def status_request(ref: LookRef) -> WireRequest:

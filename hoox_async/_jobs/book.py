@@ -15,7 +15,7 @@ from .._core.watchlist import News, Watchlist, is_complete
 from .._parts import Parts
 from ..errors import HooxError, InvalidRequest, StoreError, WaitTimeout
 from ..events import LookSettled
-from .job import LookJob, Paid
+from .job import LookJob, Paid, Waiter
 
 _log = logging.getLogger("hoox_async")
 _FOREIGN = ("foreign", "")
@@ -60,7 +60,7 @@ class JobBook:
             ours = intent.accepted_at is None or intent.accepted_at >= self._since
             job._paid = Paid.by(intent, pushed=ours and self._parts.deliveries is not None)
         if intent.look is not None and not job._complete:
-            job.last = intent.look
+            job._last = intent.look
             job._complete = is_complete(intent.look)
 
     async def wait(self, job: LookJob, timeout: float | None) -> Look:
@@ -70,7 +70,7 @@ class JobBook:
 
     async def settled(self, job: LookJob, timeout: float | None) -> Look:
         """The look once it is READY or FAILED, though its reason may still have to be asked for."""
-        await self._until(job, lambda: job.last.status.settled, timeout)
+        await self._until(job, lambda: job._is_settled, timeout)
         return job.last
 
     async def _until(self, job: LookJob, reached: Callable[[], bool], timeout: float | None) -> None:
@@ -109,20 +109,31 @@ class JobBook:
 
     async def _changed(self, job: LookJob) -> None:
         """Return when something was heard of the job. Raises what ends the waiting for it."""
-        future: asyncio.Future[HooxError | None] = self._parts.clock.loop.create_future()
-        if job._waiters is None:
-            job._waiters = []
-            self._watch(job)
-        job._waiters.append(future)
+        future: Waiter = self._parts.clock.loop.create_future()
+        self._join(job, future)
         try:
             error = await future
         finally:
-            if job._waiters is not None and future in job._waiters:
-                job._waiters.remove(future)
-                if not job._waiters:
-                    self._unwatch(job)
+            self._leave(job, future)
         if error is not None:
             raise _paid_for(error)
+
+    def _join(self, job: LookJob, future: Waiter) -> None:
+        waiting = job._waiters
+        if waiting is None:
+            job._waiters = future
+            self._watch(job)
+        elif isinstance(waiting, list):
+            waiting.append(future)
+        else:
+            job._waiters = [waiting, future]
+
+    def _leave(self, job: LookJob, future: Waiter) -> None:
+        waiting = job._waiters
+        if isinstance(waiting, list) and future in waiting:
+            waiting.remove(future)
+        if waiting is future or waiting == []:
+            self._unwatch(job)
 
     def _watch(self, job: LookJob) -> None:
         now = self._parts.clock.now()
@@ -156,7 +167,7 @@ class JobBook:
             return
         if job._paid is not None:
             await self.write_settled(job._paid.key, look)
-        first = not job.last.status.settled
+        first = not job._is_settled
         self._change_to(look, complete)
         if first:
             self._parts.hooks.tell(self._settled_event(job, look))
@@ -186,9 +197,9 @@ class JobBook:
         job = self._jobs.get(look.ref)
         if job is None or job._complete:
             return
-        if job.last.status.settled and look.status is not job.last.status:
+        if job._is_settled and look.status is not job.last.status:
             return  # what was told first stands
-        job.last = look
+        job._last = look
         job._complete = complete
         self._wake(job)
 
@@ -203,7 +214,7 @@ class JobBook:
         waiters, job._waiters = job._waiters, None
         if waiters is None:
             return
-        for future in waiters:
+        for future in waiters if isinstance(waiters, list) else (waiters,):
             if not future.done():
                 future.set_result(error)
         # those who wait on have asked again by then

@@ -17,6 +17,7 @@ from ..errors import GenerationFailed, HooxError
 if TYPE_CHECKING:
     from .book import JobBook
 
+Waiter = asyncio.Future[HooxError | None]
 _NOTHING: Mapping[str, str] = {}
 
 
@@ -50,20 +51,30 @@ class LookJob:
     if the session is closed meanwhile. A waiter that is cancelled never cancels the job.
     """
 
-    __slots__ = ("__weakref__", "_book", "_complete", "_paid", "_waiters", "last", "ref")
+    __slots__ = ("__weakref__", "_book", "_complete", "_last", "_paid", "_waiters", "ref")
 
     ref: LookRef
     """Names the look."""
-    last: Look
-    """The look as last heard of; no request is made for it."""
 
     def __init__(self, book: JobBook, ref: LookRef, paid: Paid | None) -> None:
         self._book = book
         self._paid = paid
         self._complete = False
-        self._waiters: list[asyncio.Future[HooxError | None]] | None = None
+        self._waiters: Waiter | list[Waiter] | None = None  # nearly always one: a list costs 100 bytes
+        self._last: Look | None = None
         self.ref = ref
-        self.last = Look(ref, LookStatus.PENDING)
+
+    @property
+    def last(self) -> Look:
+        """The look as last heard of; no request is made for it."""
+        if self._last is None:
+            self._last = Look(self.ref, LookStatus.PENDING)
+        return self._last
+
+    @property
+    def _is_settled(self) -> bool:
+        """Whether the look is READY or FAILED, as far as was heard."""
+        return self._last is not None and self._last.status.settled
 
     def __repr__(self) -> str:
         return f"<LookJob {self.ref} {self.last.status}>"

@@ -1,8 +1,10 @@
 """The one way a paid POST goes.
 
-A caller waits at the gate in its own task: cancelled there, nothing was sent. The POST itself runs in a
-task of the session's and is awaited through a shield, so that whatever happens to the caller, its answer
-is written down. It is sent again only when it surely never left or when the API answered 429.
+A key is held by one caller at a time, who reads what the store knows of it before each try and decides
+then whether anything is to be sent. It waits at the gate in its own task: cancelled there, nothing was
+sent. The POST itself runs in a task of the session's and is awaited through a shield, so that whatever
+happens to the caller, its answer is written down. It is sent again only when it surely never left or when
+the API answered 429.
 """
 
 from __future__ import annotations
@@ -10,29 +12,30 @@ from __future__ import annotations
 import asyncio
 import random
 import secrets
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager, suppress
-from itertools import count
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from functools import partial
+from typing import NamedTuple
+
+import attrs
 
 from .._core.budget import Budget
 from .._core.keys import digest
-from .._core.ledger import Intent, IntentState
+from .._core.ledger import Intent, IntentState, Resend
 from .._core.models import LookRef
-from .._core.outcomes import error_of
 from .._core.requests import LookEdit, Request
 from .._core.retry import GiveUp, Patience, decide_paid
-from .._core.wire import read_accepted
+from .._core.wire import submit_endpoint
 from .._gate import Slot
 from .._parts import Parts
-from .._protocols import WireResponse
 from .._reads import Reads
 from .._receiver import Receiver
+from .._slot import OwnSlots
 from .._unknowns import Unknowns
 from ..errors import (
     ApiError,
     HooxError,
     InvalidRequest,
-    KeyConflict,
     NotSent,
     OutcomeUnknown,
     RateLimited,
@@ -40,11 +43,28 @@ from ..errors import (
     StoreError,
 )
 from ..events import Retried
-from .attempt import Attempt
+from .locks import KeyLocks
+from .order import Decide, ToSend, decide_resend, decide_single
+from .posting import Posting
 from .purse import Purse, SinglePurse
+from .sending import Superseded, as_store_error
 
 TakeSlot = Callable[[], Awaitable[Slot]]
-_PAID = frozenset({IntentState.ACCEPTED, IntentState.READY, IntentState.FAILED})
+
+
+class How(NamedTuple):
+    """How a caller sends: where its slots come from, how long it tries to connect, and from what purse."""
+
+    take_slot: TakeSlot
+    patience: Patience
+    purse: Purse
+
+
+class _InAir(NamedTuple):
+    """A POST that is on its way, perhaps still connecting."""
+
+    task: asyncio.Task[Intent]
+    intent: Intent
 
 
 class Submitter:
@@ -52,124 +72,115 @@ class Submitter:
 
     def __init__(self, parts: Parts, reads: Reads, unknowns: Unknowns, receiver: Receiver) -> None:
         self._parts = parts
-        self._reads = reads
         self._unknowns = unknowns
-        self._receiver = receiver
-        self._air: dict[str, asyncio.Task[Intent]] = {}
-        self._locks: dict[str, _SharedLock] = {}
-
-    @property
-    def in_air(self) -> int:
-        """Paid POSTs that are on their way now."""
-        return len(self._air)
-
-    def in_air_of(self, key: str) -> asyncio.Task[Intent] | None:
-        """The POST of this intent that is on its way now. Shield it: it is the session's."""
-        return self._air.get(key)
-
-    async def submit(
-        self, request: Request, key: str | None, budget: Budget | None, max_wait: float | None
-    ) -> Intent:
-        """A single submission: the intent once it is accepted, or as it stood already."""
-        source = _source_of(request)
-        intent = self.plan(request, key or f"once-{secrets.token_hex(12)}", key is not None, source)
-        gate = self._parts.gate
-        async with self._alone(intent.key):
-            if key is not None:
-                known = (await self._parts.store.get((key,))).get(key)
-                if known is not None and known.digest != intent.digest:
-                    raise KeyConflict(key)
-                intent = known or intent
-            if intent.state in _PAID:
-                return intent
-            self._refuse_to_repeat(intent)
-            take_slot = self._patient(max_wait, gate.own)
-            try:
-                return await self.carry(intent, take_slot, Patience.SINGLE, SinglePurse(budget))
-            except (ApiError, NotSent):
-                if key is None:  # it cost nothing, and nobody can ask for it again
-                    with suppress(StoreError):
-                        await self._parts.store.forget(intent.key)
-                raise
-
-    async def again(self, key: str) -> Intent:
-        """Send an intent that was planned anew."""
-        async with self._alone(key):
-            intent = (await self._parts.store.get((key,)))[key]
-            self._refuse_to_repeat(intent)
-            take_slot = self._patient(None, self._parts.gate.own)
-            return await self.carry(intent, take_slot, Patience.SINGLE, SinglePurse(None))
+        self._posting = Posting(parts, reads, unknowns, receiver)
+        self._locks = KeyLocks()
+        self._air: dict[str, _InAir] = {}
 
     def plan(self, request: Request, key: str, kept: bool, source: LookRef | None) -> Intent:
         """A new intent, not yet written anywhere."""
         return Intent(key, kept, request, digest(request), self._parts.clock.utc(), source=source)
 
-    def _refuse_to_repeat(self, intent: Intent) -> None:
-        in_air = intent.key in self._air
-        if intent.state is not IntentState.PLANNED and not in_air:
-            raise error_of(intent) or HooxError(f"{intent.key}: {intent.state}")
+    # --- whole submissions: each holds its key and reads the store under it
 
-    def _patient(self, max_wait: float | None, own: Callable[[float | None], Awaitable[Slot]]) -> TakeSlot:
-        until = None if max_wait is None else self._parts.clock.now() + max_wait
-
-        async def take() -> Slot:
-            return await own(None if until is None else max(0.0, until - self._parts.clock.now()))
-
-        return take
-
-    @asynccontextmanager
-    async def _alone(self, key: str) -> AsyncIterator[None]:
-        """One submission of a key at a time; the others then find what became of it."""
-        shared = self._locks.setdefault(key, _SharedLock())
-        shared.users += 1
+    async def submit(
+        self, request: Request, key: str | None, budget: Budget | None, max_wait: float | None
+    ) -> Intent:
+        """A single submission: the intent once it is accepted, or as it stood already."""
+        wanted = self.plan(
+            request, key or f"once-{secrets.token_hex(12)}", key is not None, _source_of(request)
+        )
+        how = How(OwnSlots(self._parts.gate, max_wait), Patience.SINGLE, SinglePurse(budget))
         try:
-            async with shared.lock:
-                yield
-        finally:
-            shared.users -= 1
-            if not shared.users:
-                self._locks.pop(key, None)
+            return await self.send(wanted, partial(decide_single, wanted), how)
+        except (ApiError, NotSent):
+            if key is None:  # it cost nothing, and nobody can ask for it again
+                with suppress(StoreError):
+                    await self._parts.store.forget(wanted.key)
+            raise
 
-    async def send(self, intent: Intent, take_slot: TakeSlot, patience: Patience, purse: Purse) -> Intent:
-        """`carry`, for an intent whose key somebody else in this session may be submitting too."""
-        alone = intent.key not in self._locks and intent.key not in self._air
-        async with self._alone(intent.key):
-            if not alone:
-                intent = (await self._parts.store.get((intent.key,))).get(intent.key, intent)
-                if intent.state in _PAID:
-                    return intent
-                self._refuse_to_repeat(intent)
-            return await self.carry(intent, take_slot, patience, purse)
+    async def resend(self, doubtful: Intent) -> Intent:
+        """Send an unknown again by the user's word, unless it is proved before that leaves."""
+        how = How(OwnSlots(self._parts.gate, None), Patience.SINGLE, SinglePurse(None))
+        return await self.send(doubtful, partial(decide_resend, doubtful), how)
 
-    async def carry(self, intent: Intent, take_slot: TakeSlot, patience: Patience, purse: Purse) -> Intent:
-        """Send it until it is accepted, refused or lost. Raises what became of it otherwise."""
-        began = self._parts.clock.now()
-        for attempt in count(1):
-            running = self._air.get(intent.key)
-            if running is None:
-                running = await self._start(intent, take_slot, purse)
-            try:
-                return await _shielded(running, intent.key)
-            except (NotSent, RateLimited) as error:
-                elapsed = self._parts.clock.now() - began
-                decision = decide_paid(attempt, error, elapsed, patience, random.random())  # noqa: S311
-                if isinstance(decision, GiveUp):
-                    raise
-                self._tell_retry(intent, error, decision.delay)
-                await asyncio.sleep(decision.delay)
-        raise AssertionError("count() does not end")
+    async def send(self, wanted: Intent, decide: Decide, how: How) -> Intent:
+        """Send what is wanted under its key until it is accepted, refused or lost.
+
+        Holds the key. Before each try ``decide`` says, by what the store knows then, what is to be sent; an
+        intent that it gives instead is the result. Raises what became of it otherwise.
+        """
+        async with self._locks.holding(wanted.key):
+            began, connections = self._parts.clock.now(), 0
+            while True:
+                try:
+                    return await self._try(wanted, decide, how)
+                except Superseded:
+                    continue
+                except (NotSent, RateLimited) as error:
+                    connections += isinstance(error, NotSent)
+                    elapsed = self._parts.clock.now() - began
+                    jitter = random.random()  # noqa: S311 - no secret
+                    decision = decide_paid(connections, error, elapsed, how.patience, jitter)
+                    if isinstance(decision, GiveUp):
+                        raise
+                    self._tell_retry(wanted, error, decision.delay)
+                    await asyncio.sleep(decision.delay)
+
+    async def landing(self, key: str) -> Intent | None:
+        """What the POST of this key that is in the air now comes to, for who holds the key no more.
+
+        None where there is none, or where it surely cost nothing. Raises what became of it otherwise.
+        """
+        flight = self._air.get(key)
+        if flight is None:
+            return None
+        try:
+            return await _shielded(flight.task, key)
+        except (NotSent, RateLimited, Superseded):
+            return None
 
     def _tell_retry(self, intent: Intent, error: HooxError, delay: float) -> None:
-        endpoint = "edit" if isinstance(intent.request, LookEdit) else "create"
+        endpoint = submit_endpoint(intent.request)
         self._parts.hooks.tell(Retried(endpoint, type(error).__name__, delay, intent.key))
 
-    async def _start(self, intent: Intent, take_slot: TakeSlot, purse: Purse) -> asyncio.Task[Intent]:
+    # --- one try: its caller holds the key
+
+    async def _try(self, wanted: Intent, decide: Decide, how: How) -> Intent:
+        """Join the POST in the air, or start one where that is decided."""
+        flight = self._air.get(wanted.key)
+        if flight is not None and flight.intent.digest != wanted.digest:
+            decide(flight.intent)  # raises where other content is a conflict
+            await asyncio.wait((flight.task,))
+            raise Superseded(wanted.key)
+        if flight is not None:
+            return await _shielded(flight.task, wanted.key)
+        await self._posting.pending.write(wanted.key)
+        decided = decide(await self._known(wanted.key))
+        if isinstance(decided, Intent):
+            return decided
+        return await _shielded(await self._start(decided, how), wanted.key)
+
+    async def _known(self, key: str) -> Intent | None:
+        try:
+            return (await self._parts.store.get((key,))).get(key)
+        except HooxError:
+            raise
+        except Exception as error:  # of a user's own store
+            raise as_store_error(error) from error
+
+    async def _start(self, order: ToSend, how: How) -> asyncio.Task[Intent]:
         """Reserve, take a slot (and the avatar's lane), and let the session's own task send it."""
+        intent, purse = order.intent, how.purse
         await purse.reserve(intent.credits)
         try:
-            slot = await self._slot(intent, take_slot)
+            if isinstance(order.word, Resend) and order.stands is not None:
+                self._unknowns.give_up(order.stands)  # it shuts the very lane that it has to pass
+            slot = await self._slot(intent, how.take_slot)
             try:
-                task = self._parts.posts.spawn(self._post(intent, slot, purse), f"hoox-post-{intent.key}")
+                task = self._parts.posts.spawn(
+                    self._posting.post(order, slot, purse), f"hoox-post-{intent.key}"
+                )
             except SessionClosed:
                 slot.give_back()
                 self._unknowns.leave_lane(intent)
@@ -177,7 +188,7 @@ class Submitter:
         except BaseException:
             purse.release(intent.credits, spent=False)
             raise
-        self._air[intent.key] = task
+        self._air[intent.key] = _InAir(task, attrs.evolve(intent, state=IntentState.SENDING))
         task.add_done_callback(lambda _: self._air.pop(intent.key, None))
         return task
 
@@ -185,50 +196,13 @@ class Submitter:
         avatar_id = self._unknowns.lane_of(intent)
         if avatar_id is None:
             return await take_slot()
-        return await self._unknowns.enter_lane(avatar_id, take_slot)
-
-    async def _post(self, intent: Intent, slot: Slot, purse: Purse) -> Intent:
-        """One attempt, from the slot in hand to its result in the store."""
-        attempt = Attempt(self._parts, intent, slot, in_lane=self._unknowns.proves(intent))
-        try:
-            return await self._result(attempt)
-        except OutcomeUnknown:
-            proved = await self._receiver.settle_lost(attempt.id)
-            if proved is not None:
-                return proved
-            with suppress(StoreError):  # then the store is in trouble, and recovers it when opened again
-                await self._unknowns.lost(intent)
-            raise
-        finally:
+        slot = await self._unknowns.enter_lane(avatar_id, take_slot)
+        late = self._posting.pending.of_avatar(avatar_id)
+        if late is not None:
+            slot.give_back()
             self._unknowns.leave_lane(intent)
-            purse.release(intent.credits, spent=attempt.may_cost)
-
-    async def _result(self, attempt: Attempt) -> Intent:
-        try:
-            response = await attempt.send()
-        except NotSent:
-            await attempt.take_back()
-            raise
-        except Exception as error:
-            if not attempt.may_cost:
-                raise
-            reason = str(error) if isinstance(error, HooxError) else f"{type(error).__name__} on the way"
-            raise await attempt.lose(reason) from None
-        return await self._judge(attempt, response)
-
-    async def _judge(self, attempt: Attempt, response: WireResponse) -> Intent:
-        try:
-            ref = self._reads.heard(
-                response, attempt.slot, lambda answer: read_accepted(answer, attempt.source)
-            )
-        except ApiError as error:
-            await attempt.refused(error)
-            raise
-        except OutcomeUnknown as error:
-            raise await attempt.lose(str(error)) from None
-        accepted = await attempt.accept(ref)
-        self._unknowns.made(accepted)
-        return await self._receiver.apply_kept(accepted, attempt.id)
+            raise StoreError(f"what became of {late.key} is not written down: {late.error}")
+        return slot
 
 
 async def _shielded(running: asyncio.Task[Intent], key: str) -> Intent:
@@ -242,14 +216,6 @@ async def _shielded(running: asyncio.Task[Intent], key: str) -> Intent:
                 f"{key}: the session ended before the answer; it may have been charged", key=key
             ) from None
         raise
-
-
-class _SharedLock:
-    """A lock and how many hold it or wait for it."""
-
-    def __init__(self) -> None:
-        self.lock = asyncio.Lock()
-        self.users = 0
 
 
 def _source_of(request: Request) -> LookRef | None:

@@ -90,7 +90,7 @@ class BatchReport:
 
     @property
     def skipped(self) -> tuple[Outcome, ...]:
-        """Not sent, because the source came to nothing."""
+        """Not sent, because the source came to nothing; or an unknown that was dropped."""
         return self.in_state(OutcomeState.SKIPPED)
 
     @property

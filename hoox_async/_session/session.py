@@ -12,6 +12,7 @@ from typing import Any, Self
 
 from .._clock import Clock
 from .._core.budget import Budget
+from .._core.keys import KEY, is_key
 from .._core.ledger import IntentState
 from .._core.models import Avatar, Look, LookDetails, Picture, QuotaSnapshot
 from .._core.requests import HasRef, ImageAvatar, LookEdit, PromptAvatar, Request
@@ -28,7 +29,7 @@ from .._download import file_name, picture_target, read_picture, refuse_existing
 from .._gate import Gate
 from .._hooks import Hooks
 from .._jobs import LookJob
-from .._opened import Opened, ref_of
+from .._opened import Opened, Verdict, ref_of
 from .._parts import Parts
 from .._protocols import Deliveries, Store, Transport, Workspace
 from .._store import open_store
@@ -48,8 +49,9 @@ class HooxSession(SpelledOut):
     intents in memory, a path keeps them in SQLite (one process at a time), so that nothing is paid twice
     after a crash. ``requests_per_minute`` is the workspace's quota (100, API reference).
     ``exclusive=True`` is your word that nobody else makes looks of these avatars meanwhile: then a lost
-    POST's look can be told by elimination. ``webhooks`` is a `WebhookHub`. ``hooks`` are called with each
-    event. ``new_key=True`` lets a store go on with a rotated API key.
+    POST's look can be told by elimination. ``timeouts`` are `Timeouts` (seconds). ``webhooks`` is a
+    `WebhookHub`. ``hooks`` are called with each event. ``transport`` replaces HTTP, for tests.
+    ``new_key=True`` lets a store go on with a rotated API key.
 
     Opening raises `ConfigurationError`, `StoreLocked`, `StoreMismatch` or `StoreError`. Every method
     raises `SessionClosed` when the session is not open, and `ConfigurationError` on another event loop.
@@ -121,8 +123,9 @@ class HooxSession(SpelledOut):
     async def aclose(self) -> None:
         """Let the paid POSTs in the air end and be written down, then close everything.
 
-        What waits for a job or at the gate ends with `SessionClosed`; accepted looks stay in the store.
-        Cancelled, it leaves at once, and what was in the air is found as unknown in the store.
+        What waits for a job, at the gate or for an avatar's lane ends with `SessionClosed`; accepted looks
+        stay in the store. A paid POST is let end for as long as ``Timeouts.answer`` allows. Cancelled, it
+        ends those too, and what was in the air is found as unknown when the store is opened again.
         """
         opened = None if self._open is None else self._ready()
         self._open, self._state = None, "closed"
@@ -163,17 +166,19 @@ class HooxSession(SpelledOut):
         """Have a look made, and return once the API has accepted it: now it costs ``request.credits``.
 
         The same ``key`` is the same job, also after a restart with the same store; without one each call
-        is a new look. ``budget`` caps the credits of several submissions together. ``max_wait`` bounds the
-        wait for the quota, in seconds.
+        is a new look. ``budget`` caps the credits of several submissions together. ``max_wait`` bounds, in
+        seconds, the wait for the quota and, with ``exclusive=True``, for the avatar's lane; not the answer.
 
         Raises `InvalidRequest`, `KeyConflict`, `BudgetExceeded`, `NotSent`, `ApiError`'s classes (none of
-        them was charged), and `OutcomeUnknown`, which may have been: then nothing more is sent.
+        them was charged), and `OutcomeUnknown`, which may have been: then nothing more is sent. `StoreError`
+        was not charged, unless its ``charged`` is ``"yes"``: then the API took the request, ``error.ref``
+        is the look, and only the store did not write it down.
         """
         opened = self._ready()
         if not isinstance(request, PromptAvatar | ImageAvatar | LookEdit):
             raise InvalidRequest("request", request, "a PromptAvatar, an ImageAvatar or a LookEdit")
-        if key is not None and (not isinstance(key, str) or not key.strip()):
-            raise InvalidRequest("key", key, "text that is not empty, or None")
+        if key is not None and not is_key(key):
+            raise InvalidRequest("key", key, f"{KEY}, or None")
         if not isinstance(budget, Budget | None):
             raise InvalidRequest("budget", budget, "a Budget, or None")
         await opened.book.forget_let_go()
@@ -212,13 +217,13 @@ class HooxSession(SpelledOut):
         """
         return await list_unknowns(self._store, self._ready().reads)
 
-    async def resolve(self, key: str, verdict: HasRef | str) -> LookJob | None:
+    async def resolve(self, key: str, verdict: Verdict) -> LookJob | None:
         """Settle an unknown by your own word.
 
         A ref: this is its look. ``"resend"``: pay for it once more, whatever the first time cost.
         ``"drop"``: leave it alone for good. Gives the job, where there is one.
-        Raises `InvalidRequest` for a key that is no unknown's or a look that is another intent's, and
-        what `submit` raises for a resend.
+        Raises `InvalidRequest` for a key that is no unknown's (any more), a look that is another intent's
+        or another word, and what `submit` raises for a resend.
         """
         return await self._ready().resolve(key, verdict)
 

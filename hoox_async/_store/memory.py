@@ -98,7 +98,7 @@ class MemoryStore:
         """The intent that this attempt, also an earlier one, belongs to."""
         self._require_open()
         key = self._attempts.get(attempt_id)
-        return self._intents[key] if key is not None else None
+        return self._intents.get(key) if key is not None else None
 
     async def by_ref(self, ref: LookRef) -> Intent | None:
         """The intent whose look this is."""

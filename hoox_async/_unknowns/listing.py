@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
 from datetime import datetime
 from typing import NamedTuple
 
-from .._core.ledger import IllegalStep, Intent, IntentState, Suspect
+from .._core.ledger import Intent, IntentState
 from .._core.models import Avatar, LookRef
 from .._core.orphans import candidates
 from .._core.requests import Request
@@ -14,6 +13,7 @@ from .._protocols import Store
 from .._reads import Reads
 from ..errors import HooxError
 from .baselines import read_of
+from .suspects import suspect
 
 
 class Unknown(NamedTuple):
@@ -28,22 +28,24 @@ class Unknown(NamedTuple):
 async def list_unknowns(store: Store, reads: Reads) -> list[Unknown]:
     """All unknowns, with the looks that may be theirs: one request for each avatar concerned.
 
-    Raises `StoreError`. An avatar that can't be read gives no candidates.
+    They are looked for anew each time: a look can show up late, and become another's since. Raises
+    `StoreError`. Of an avatar that can't be read there are the candidates that were written down earlier.
     """
     avatars: dict[str, Avatar | None] = {}
     found: list[Unknown] = []
     for intent in await store.in_states((IntentState.UNKNOWN,)):
-        refs = intent.candidates or await _candidates(intent, avatars, store, reads)
-        if refs and refs != intent.candidates:
-            with suppress(IllegalStep):  # it was settled meanwhile
-                await store.advance(intent.key, Suspect(refs))
+        refs = await suspect(store, intent, await _shown(intent, avatars, store, reads))
         found.append(Unknown(intent.key, intent.request, intent.sent_at, refs))
     return found
 
 
-async def _candidates(
+async def _shown(
     intent: Intent, avatars: dict[str, Avatar | None], store: Store, reads: Reads
 ) -> tuple[LookRef, ...]:
+    """The looks of its avatar that are nobody's, as the API shows them now.
+
+    What a baseline took in that may have been its own was written down in that moment.
+    """
     if intent.source is None:
         return ()
     avatar_id = intent.source.avatar_id
@@ -53,8 +55,4 @@ async def _candidates(
         except HooxError:
             avatars[avatar_id] = None
     avatar = avatars[avatar_id]
-    if avatar is None:
-        return ()
-    seen = await store.seen_looks(avatar_id) or frozenset()
-    refs = [ref for ref in candidates(seen, avatar) if ref != intent.source]
-    return tuple([ref for ref in refs if await store.by_ref(ref) is None])
+    return () if avatar is None else candidates(await store.seen_looks(avatar_id) or frozenset(), avatar)

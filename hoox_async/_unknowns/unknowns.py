@@ -1,27 +1,24 @@
-"""Lost edits: the avatars' lanes, the searches, and who waits for an unknown to be settled."""
+"""Lost edits: the avatars' lanes, who searches for them, and who waits for an unknown to be settled."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from datetime import timedelta
 
-from .._core.codec import look_from_details
-from .._core.ledger import Accept, Evidence, Intent, IntentState, Retire, Suspect
-from .._core.models import Avatar, Look, LookRef
-from .._core.orphans import Adopt, KeepLooking, Lanes, LostEdit, judge, search_times
+from .._core.ledger import Evidence, IllegalStep, Intent, IntentState, Retire
+from .._core.models import Look, LookRef
+from .._core.orphans import Lanes, doubtful, may_still_show
 from .._core.requests import LookEdit
-from .._core.watchlist import News
-from .._gate import Slot
+from .._core.watchlist import News, is_complete
 from .._jobs import JobBook
 from .._parts import Parts
 from .._reads import Reads
-from ..errors import HooxError, StoreError
-from ..events import LookAccepted
-from .baselines import Baselines, read_of
-
-_MORE_SEARCHES = 5
-_LONGEST_PAUSE = 300.0
+from .._slot import OwnSlots, Slot
+from ..errors import NotSent, SessionClosed, StoreError
+from .baselines import Baselines
+from .search import Search
 
 
 class Unknowns:
@@ -39,35 +36,57 @@ class Unknowns:
         self._moved = asyncio.Event()
         self._listeners: list[Callable[[], None]] = []
         self._spoiled: set[str] = set()
+        self._contested: set[str] = set()  # keys
+        self._older: dict[str, list[Intent]] = {}  # of an exclusive session, by avatar; this one is none
+        self._closed = False
 
     async def recall(self) -> list[Intent]:
         """Shut the lanes of what an earlier process lost in them. Gives all unknowns of the store."""
-        intents = await self._parts.store.in_states((IntentState.UNKNOWN,))
-        for intent in intents:
-            if not self._shut(intent) and self._may_still_show(intent) and intent.source is not None:
-                self._spoiled.add(intent.source.avatar_id)
-        return intents
+        unknowns = await self._parts.store.in_states((IntentState.UNKNOWN,))
+        if self.lanes is None:
+            for intent in unknowns:
+                if _lost_in_lane(intent) and intent.source is not None:
+                    self._older.setdefault(intent.source.avatar_id, []).append(intent)
+            return unknowns
+        for intent in unknowns:
+            self._shut(intent)
+        for intent in (*unknowns, *await self._given_up()):
+            self._beware_of(intent)
+        return unknowns
 
-    def _may_still_show(self, intent: Intent) -> bool:
-        """Whether the look of one that was sent outside of a lane can still come after a baseline."""
-        if intent.sent_at is None or intent.retired:
-            return False
+    async def _given_up(self) -> list[Intent]:
+        """What was dropped or sent again by the user's word, where a look of that time may still show up."""
+        store, reach = self._parts.store, self._parts.timeouts.answer + self._parts.timeouts.search[-1]
+        if not await store.recent_sends(self._parts.clock.utc() - timedelta(seconds=reach)):
+            return []
+        given_up = (IntentState.UNKNOWN, IntentState.SENDING)
+        return [i async for i in store.stream() if i.state not in given_up and doubtful(i)]
+
+    def _beware_of(self, intent: Intent) -> None:
+        """Its look may show up beside that of one lost in a lane, or long after a baseline was taken."""
+        if intent.source is None:
+            return
+        avatar_id, searched = intent.source.avatar_id, intent.key in self._open
+        attempts = tuple(a for a in doubtful(intent) if not searched or a is not intent.attempts[-1])
         timeouts = self._parts.timeouts
-        age = (self._parts.clock.utc() - intent.sent_at).total_seconds()
-        return age < timeouts.answer + timeouts.search[-1]
+        if may_still_show(attempts, self._parts.clock.utc(), timeouts.answer, timeouts.search):
+            self._spoiled.add(avatar_id)
+        if not searched and not intent.retired:
+            self._contested.update(i.key for i in self._open.values() if i.avatar_id == avatar_id)
 
     # --- lanes
 
     def lane_of(self, intent: Intent) -> str | None:
         """The avatar whose lane this intent has to pass; None where it passes none."""
-        if self.lanes is None or intent.source is None:
+        if intent.source is None:
             return None
-        return intent.source.avatar_id
+        avatar_id = intent.source.avatar_id
+        return None if self.lanes is None and avatar_id not in self._older else avatar_id
 
     def proves(self, intent: Intent) -> bool:
         """Whether a look that this intent leaves behind could be told by elimination."""
         avatar_id = self.lane_of(intent)
-        return avatar_id is not None and avatar_id not in self._spoiled
+        return self.lanes is not None and avatar_id is not None and avatar_id not in self._spoiled
 
     def free(self, avatar_id: str) -> bool:
         """Whether an edit of this avatar may be sent now."""
@@ -81,10 +100,21 @@ class Unknowns:
         return False
 
     async def enter_lane(self, avatar_id: str, take_slot: Callable[[], Awaitable[Slot]]) -> Slot:
-        """A slot of the quota, together with the avatar's lane. Nothing is held while it waits."""
-        assert self.lanes is not None
+        """A slot of the quota, together with the avatar's lane. Nothing is held while it waits.
+
+        Raises `NotSent` where that takes longer than the caller's ``max_wait``, and `SessionClosed`.
+        """
+        if self.lanes is None:
+            await self._retire_older(avatar_id)
+            return await take_slot()
         while True:
-            await self._open_lane(avatar_id)
+            left = take_slot.left() if isinstance(take_slot, OwnSlots) else None
+            try:
+                async with asyncio.timeout(left):
+                    await self._open_lane(avatar_id)
+            except TimeoutError:
+                message = f"no edit of avatar {avatar_id} could go out in time; nothing was sent"
+                raise NotSent(message, retry_after=self._parts.timeouts.search[0]) from None
             slot = await take_slot()
             if self.lanes.free(avatar_id):
                 self.lanes.enter(avatar_id)
@@ -92,10 +122,19 @@ class Unknowns:
             slot.give_back()
 
     async def _open_lane(self, avatar_id: str) -> None:
-        while not self.wanted(avatar_id):
+        while not self._closed and not self.wanted(avatar_id):
             self._moved.clear()
             await self._moved.wait()
+        if self._closed:
+            raise SessionClosed("the session was closed")
         await self._baselines.require(avatar_id)
+
+    async def _retire_older(self, avatar_id: str) -> None:
+        """An edit outside of lanes goes out: what an exclusive session lost earlier is proved no more."""
+        for intent in self._older.get(avatar_id, ()):
+            with suppress(IllegalStep):  # it was settled meanwhile
+                await self._parts.store.advance(intent.key, Retire())
+        self._older.pop(avatar_id, None)
 
     def made(self, intent: Intent) -> None:
         """An avatar that this session made has no looks but its own: it needs no baseline."""
@@ -120,6 +159,11 @@ class Unknowns:
         self._listeners.append(listener)
         return lambda: self._listeners.remove(listener)
 
+    def close(self) -> None:
+        """Who waits for a lane is told that the session was closed."""
+        self._closed = True
+        self._moved.set()
+
     # --- searching
 
     async def lost(self, intent: Intent) -> None:
@@ -131,106 +175,48 @@ class Unknowns:
             found = (await self._parts.store.get((intent.key,))).get(intent.key)
         except StoreError:
             if intent.source is not None:
-                self._spoiled.add(intent.source.avatar_id)
+                self.spoil(intent.source.avatar_id)
             raise
         if found is not None:
             self._shut(found)
 
-    def _shut(self, intent: Intent) -> bool:
-        """Whether it is to be searched for: it was lost in a lane, and not yet searched for to the end."""
-        in_lane = bool(intent.attempts) and intent.attempts[-1].in_lane
-        if self.lanes is None or not in_lane or intent.retired or intent.source is None:
-            return False
-        self._open[intent.key] = intent
-        self.lanes.shut(intent.source.avatar_id)
-        return True
+    def _shut(self, intent: Intent) -> None:
+        """Shut its lane, where it was lost in one and not yet searched for to the end."""
+        if self.lanes is not None and intent.source is not None and _lost_in_lane(intent):
+            self._open[intent.key] = intent
+            self.lanes.shut(intent.source.avatar_id)
 
     def search(self, avatar_id: str) -> None:
         """Search for what was lost of this avatar, unless that goes on already."""
-        lost = [i for i in self._open.values() if i.source and i.source.avatar_id == avatar_id]
-        for intent in lost:
-            if intent.key not in self._searches:
-                task = self._parts.tasks.spawn(self._search(intent), f"hoox-search-{intent.key}")
+        if self.lanes is None:
+            return
+        for intent in self._open.values():
+            if intent.avatar_id == avatar_id and intent.key not in self._searches:
+                search = Search(self._parts, self._reads, self.lanes, self._baselines, self, intent)
+                task = self._parts.tasks.spawn(search.run(), f"hoox-search-{intent.key}")
                 self._searches[intent.key] = task
 
-    async def _search(self, intent: Intent) -> None:
-        pause = max(self._parts.timeouts.search)
-        for at, last in self._times(intent):
-            await asyncio.sleep(max(0.0, at - self._parts.clock.now()))
-            if await self._searched(intent, last=last):
-                return
-        for _ in range(_MORE_SEARCHES):  # the last one had no answer
-            await asyncio.sleep(pause)
-            if await self._searched(intent, last=True):
-                return
-            pause = min(2 * pause, _LONGEST_PAUSE)
-        await self._retire_unseen(intent)
+    def is_searched(self, intent: Intent) -> bool:
+        """Whether a search by lanes can still prove something of it."""
+        return intent.key in self._open
 
-    async def _searched(self, intent: Intent, *, last: bool) -> bool:
-        """One search. True when the intent is no longer open, False also where no answer came."""
-        try:
-            return intent.key not in self._open or await self._look_for(intent, last=last)
-        except HooxError:
-            return False
+    def is_contested(self, intent: Intent) -> bool:
+        """Whether looks that nobody searches for may show up beside its own."""
+        return intent.key in self._contested or intent.avatar_id in self._spoiled
 
-    async def _retire_unseen(self, intent: Intent) -> None:
-        """The avatar can't be read: nothing will be proved, and nothing more is inferred for it here."""
-        if intent.key in self._open and intent.source is not None:
-            self._spoiled.add(intent.source.avatar_id)
-            with suppress(StoreError):  # the next POST meets that trouble, and stops what there is to stop
-                await self._parts.store.advance(intent.key, Retire())
-            self.over(intent.key)
-
-    def _times(self, intent: Intent) -> list[tuple[float, bool]]:
-        clock, timeouts = self._parts.clock, self._parts.timeouts
-        sent_at = clock.to_loop(intent.attempts[-1].sent_at)
-        lost_at = sent_at if intent.lost_at is None else clock.to_loop(intent.lost_at)
-        times = [lost_at + t for t in search_times(lost_at, sent_at, timeouts.answer, timeouts.search)]
-        ahead = [t for t in times if t > clock.now()] or [clock.now()]
-        return [(t, t == ahead[-1]) for t in ahead]
-
-    async def _look_for(self, intent: Intent, *, last: bool) -> bool:
-        """One search. True when the intent is no longer open."""
-        assert self.lanes is not None
-        assert intent.source is not None
-        avatar_id = intent.source.avatar_id
-        mark = self.lanes.mark(avatar_id)
-        answer = await read_of(self._reads, avatar_id)
-        seen = await self._parts.store.seen_looks(avatar_id)
-        request = intent.request
-        form = request.format if isinstance(request, LookEdit) else None
-        verdict = judge(
-            LostEdit(avatar_id, form),
-            seen or frozenset(),
-            answer,
-            answer_is_clean=seen is not None and self.lanes.clean(avatar_id, mark),
-            last=last,
-            rivals=self.lanes.lost(avatar_id) - 1,
-        )
-        if isinstance(verdict, KeepLooking) or intent.key not in self._open:
-            return intent.key not in self._open
-        if isinstance(verdict, Adopt):
-            await self.prove(intent, verdict.ref, Evidence.INFERRED, _look_in(answer, verdict.ref))
-            return True
-        # what was seen joins the baseline first: from then on it is nobody's lost look
-        await self._parts.store.add_seen(avatar_id, [ref.look_id for ref in verdict.candidates])
-        await self._parts.store.advance(intent.key, Retire(), Suspect(verdict.candidates))
-        self.over(intent.key)
-        return True
+    def spoil(self, avatar_id: str) -> None:
+        """A look of unknown origin may show up: nothing is inferred for this avatar any more."""
+        self._spoiled.add(avatar_id)
 
     async def prove(
         self, intent: Intent, ref: LookRef, evidence: Evidence, look: Look | None = None
     ) -> Intent:
-        """The unknown's look is known now."""
-        accepted = await self._parts.store.advance(intent.key, Accept(ref, self._parts.clock.utc(), evidence))
-        self._parts.hooks.tell(
-            LookAccepted(accepted.key, ref, accepted.credits, evidence, metadata=accepted.request.metadata)
-        )
+        """The unknown's look is known now. Raises `StoreError`, and `IllegalStep` where it was before."""
+        accepted = await self._parts.accept(intent.key, ref, evidence)
         self.made(accepted)
         job = self._book.job_of(accepted)
         if look is not None and look.status.settled:
-            complete = bool(look.thumbnail_url or look.error)
-            await self._book.tell([News(look, complete)])
+            await self._book.tell([News(look, is_complete(look))])
         self.over(intent.key)
         del job
         return accepted
@@ -238,7 +224,9 @@ class Unknowns:
     def over(self, key: str) -> None:
         """The intent is no longer to be searched for: proved, retired, dropped or to be sent again."""
         intent = self._open.pop(key, None)
-        self._searches.pop(key, None)
+        task = self._searches.pop(key, None)
+        if task is not None and task is not asyncio.current_task():
+            task.cancel()
         if intent is not None and intent.source is not None and self.lanes is not None:
             self.lanes.reopen(intent.source.avatar_id)
             self._move()
@@ -272,19 +260,10 @@ class Unknowns:
         Such a look would be taken for the next lost one's: nothing is inferred for this avatar any more.
         """
         if intent.key in self._open and intent.source is not None:
-            self._spoiled.add(intent.source.avatar_id)
-        task = self._searches.get(intent.key)
-        if task is not None:
-            task.cancel()
+            self.spoil(intent.source.avatar_id)
         self.over(intent.key)
 
-    def is_searched(self, intent: Intent) -> bool:
-        """Whether a search by lanes can still prove something of it."""
-        return intent.key in self._open
 
-
-def _look_in(avatar: Avatar, ref: LookRef) -> Look | None:
-    for details in avatar.looks:
-        if details.ref == ref:
-            return look_from_details(details)
-    return None
+def _lost_in_lane(intent: Intent) -> bool:
+    """Whether it can be searched for: it was lost in a lane, and not yet searched for to the end."""
+    return bool(intent.attempts) and intent.attempts[-1].in_lane and not intent.retired

@@ -8,8 +8,12 @@ from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
 from typing import Any
 
+import pytest
+
 from hoox_async import BatchItem, HooxSession, ImageAvatar, LookEdit, LookRef, Outcome, Timeouts
-from hoox_async.sandbox import InProcessTransport, Space
+from hoox_async.errors import OutcomeUnknown
+from hoox_async.sandbox import Fault, InProcessTransport, Space
+from hoox_async.sandbox._values import Call
 
 PICTURE = "https://example.com/a.jpg"
 
@@ -37,6 +41,22 @@ async def opened(
 async def avatar(session: HooxSession) -> LookRef:
     """A new avatar's look, to be edited."""
     return (await session.run(ImageAvatar([PICTURE]))).ref
+
+
+async def lose(session: HooxSession, space: Space, source: LookRef, key: str, fault: Fault) -> None:
+    """Submit an edit under the key, whose prompt is its key; its answer is lost."""
+    space.faults.fail_next("edit", fault)
+    with pytest.raises(OutcomeUnknown) as lost:
+        await session.submit(LookEdit(source, key), key=key)
+    assert lost.value.key == key
+    assert lost.value.charged == "maybe"
+
+
+def arrives(space: Space, source: LookRef, prompt: str = "a stranger's") -> LookRef:
+    """The API takes an edit only now, or somebody else's; gives its look."""
+    body = {"avatar_id": source.avatar_id, "look_id": source.look_id, "prompt": prompt}
+    space.receive(Call("POST", "avatar/edit", body=body, authorization=f"Bearer {space.api_key}"), now())
+    return space.ledger[-1].ref
 
 
 def edits(source: LookRef | str, count: int, prefix: str = "e") -> list[BatchItem]:

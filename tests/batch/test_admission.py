@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from decimal import Decimal
 from typing import Any
 
+import attrs
 import pytest
 from batch_kit import PICTURE
 
@@ -17,6 +19,7 @@ from hoox_async._batch.admission import (
     WaitFor,
     admit,
     after_source,
+    decide_turn,
     for_nothing,
     unsent,
 )
@@ -109,7 +112,7 @@ def test_what_was_only_planned_is_sent() -> None:
     assert admit(item(), known(intent("planned")), {}, {}, options()) == Enqueue(SOURCE)
 
 
-@pytest.mark.parametrize("state", ["planned", "ready", "unknown", "accepted"])
+@pytest.mark.parametrize("state", ["ready", "unknown", "accepted", "rejected", "failed"])
 def test_another_content_under_a_known_key_is_a_conflict(state: str) -> None:
     """The user's key stands for something else: REJECTED, and nothing is sent."""
     found = admit(item(request=OTHER), known(intent(state)), {}, {}, options())
@@ -117,6 +120,19 @@ def test_another_content_under_a_known_key_is_a_conflict(state: str) -> None:
     assert found.outcome.state is OutcomeState.REJECTED
     assert isinstance(found.outcome.error, KeyConflict)
     assert found.outcome.credits == 0
+
+
+def test_other_content_replaces_what_never_cost_anything() -> None:
+    """A corrected prompt goes, after a 402 say; but not where the key stands twice in this input."""
+    given = item(request=OTHER)
+    assert admit(given, known(intent("planned")), {}, {}, options()) == Enqueue(SOURCE)
+    assert given.renew
+    owing = attrs.evolve(intent("planned"), past_at_risk=Decimal(2))
+    assert isinstance(admit(item(request=OTHER), known(owing), {}, {}, options()), End)
+    twice = item(request=OTHER, repeated=True)
+    admit(twice, known(intent("planned")), {}, {}, options())
+    with pytest.raises(KeyConflict):
+        decide_turn(twice, intent(request=OTHER), intent("planned"), options())
 
 
 def test_changed_keep_tells_the_old_look() -> None:

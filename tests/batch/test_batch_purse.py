@@ -7,8 +7,8 @@ from decimal import Decimal
 
 import pytest
 
-from hoox_async._batch.purse import BatchPurse, Stopped
-from hoox_async.errors import BudgetExceeded, HooxError
+from hoox_async._batch.purse import BatchPurse
+from hoox_async.errors import BudgetExceeded
 
 TWO = Decimal(2)
 
@@ -66,19 +66,6 @@ async def test_of_many_that_wait_only_as_many_go_as_fit() -> None:
     purse.release(TWO, spent=True)
     results = await asyncio.gather(*tasks, return_exceptions=True)
     assert [type(one) for one in results] == [type(None), BudgetExceeded, BudgetExceeded]
-
-
-async def test_a_stop_turns_back_who_waits_and_who_comes() -> None:
-    """With the reason of the stop."""
-    purse = BatchPurse(2)
-    await purse.reserve(TWO)
-    task = await waits(purse)
-    reason = HooxError("enough")
-    purse.stop(reason)
-    for turned in (task, purse.reserve(Decimal(0))):
-        with pytest.raises(Stopped) as stopped:
-            await turned
-        assert stopped.value.reason is reason
 
 
 async def test_who_is_cancelled_holds_nothing() -> None:

@@ -3,26 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import suppress
-from pathlib import Path
 
 import pytest
-from batch_kit import PICTURE, QUICK, avatar, edits, now, opened, prompts, space_of
+from batch_kit import QUICK, arrives, avatar, edits, lose, now, opened, prompts, space_of
 
 from hoox_async import (
-    BatchItem,
     BatchRunner,
-    HooxSession,
-    ImageAvatar,
     LookEdit,
     LookRef,
     PromptAvatar,
     Timeouts,
 )
-from hoox_async._core.requests import HasRef
-from hoox_async.errors import InvalidRequest, KeyConflict, OutcomeUnknown
+from hoox_async.errors import OutcomeUnknown
 from hoox_async.sandbox import Fault, Space
-from hoox_async.sandbox._values import Call
 
 pytestmark = pytest.mark.virtual_time
 
@@ -30,31 +23,9 @@ CHARGED = [Fault.DROP_AFTER, Fault.HANG, Fault.ERROR_500_AFTER, Fault.TRUNCATED,
 UNCHARGED = [Fault.DROP_BEFORE, Fault.HANG_BEFORE, Fault.ERROR_500_BEFORE, Fault.BAD_GATEWAY, Fault.TEAPOT]
 
 
-@pytest.fixture
-def store(tmp_path: Path) -> str:
-    return str(tmp_path / "campaign.db")
-
-
-async def lose(session: HooxSession, space: Space, source: LookRef, key: str, fault: Fault) -> None:
-    """Submit an edit whose answer is lost."""
-    space.faults.fail_next("edit", fault)
-    with pytest.raises(OutcomeUnknown) as lost:
-        await session.submit(LookEdit(source, key), key=key)
-    assert lost.value.key == key
-    assert lost.value.charged == "maybe"
-
-
 def reads(space: Space) -> list[float]:
     """When the avatar was asked for."""
     return [record.at for record in space.requests if record.endpoint == "avatar"]
-
-
-def strange(space: Space, source: LookRef) -> LookRef:
-    """Somebody else makes a look of the avatar now."""
-    body = {"avatar_id": source.avatar_id, "look_id": source.look_id, "prompt": "a stranger's"}
-    call = Call("POST", "avatar/edit", body=body, authorization=f"Bearer {space.api_key}")
-    space.receive(call, now())
-    return space.ledger[-1].ref
 
 
 # --- adoption
@@ -166,7 +137,7 @@ async def test_a_look_that_comes_beside_it_proves_that_somebody_else_is_at_work(
     async with opened(space, exclusive=True, timeouts=QUICK) as session:
         source = await avatar(session)
         await lose(session, space, source, "lost", Fault.DROP_AFTER)
-        other = strange(space, source)
+        other = arrives(space, source)
         await session.submit(LookEdit(source, "next"))
         (unknown,) = await session.unknowns()
         assert set(unknown.candidates) == {space.ledger[1].ref, other}
@@ -180,7 +151,7 @@ async def test_a_look_of_another_format_is_not_adopted() -> None:
         space.faults.fail_next("edit", Fault.DROP_BEFORE)
         with pytest.raises(OutcomeUnknown):
             await session.submit(LookEdit(source, "lost", format="horizontal"), key="lost")
-        other = strange(space, source)
+        other = arrives(space, source)
         await session.submit(LookEdit(source, "next"))
         (unknown,) = await session.unknowns()
         assert unknown.candidates == (other,)
@@ -192,7 +163,7 @@ async def test_what_a_retired_one_left_behind_is_never_the_next_ones() -> None:
     async with opened(space, exclusive=True, timeouts=QUICK) as session:
         source = await avatar(session)
         await lose(session, space, source, "first", Fault.DROP_AFTER)
-        strange(space, source)
+        arrives(space, source)
         await lose(session, space, source, "second", Fault.DROP_BEFORE)
         await session.submit(LookEdit(source, "next"))
         unknowns = {unknown.key: unknown for unknown in await session.unknowns()}
@@ -233,7 +204,7 @@ async def test_a_strangers_look_is_never_adopted() -> None:
 async def keep_on(space: Space, source: LookRef) -> None:
     """A stranger who never stops."""
     while True:
-        strange(space, source)
+        arrives(space, source)
         await asyncio.sleep(0.7)
 
 
@@ -280,164 +251,6 @@ async def test_a_search_goes_on_after_failed_ones() -> None:
         space.faults.fail_next("avatar", Fault.NOT_JSON, times=4)
         await asyncio.wait_for(session.submit(LookEdit(source, "next")), 600)
         assert await session.unknowns() == []
-
-
-# --- restarts
-
-
-@pytest.mark.parametrize("pause", [0.0, 3.0, 10_000.0])
-@pytest.mark.parametrize("fault", [Fault.DROP_AFTER, Fault.DROP_BEFORE], ids=["charged", "uncharged"])
-async def test_a_restart_goes_on_with_the_search(store: str, pause: float, fault: Fault) -> None:
-    """Also when all the times of the search are past: then one answer decides."""
-    space = space_of()
-    async with opened(space, store=store, exclusive=True) as session:
-        source = await avatar(session)
-        await lose(session, space, source, "lost", fault)
-    await asyncio.sleep(pause)
-    async with opened(space, store=store, exclusive=True) as session:
-        report = await BatchRunner(session).run(edits(source, 2))
-        assert {str(outcome.state) for outcome in report} == {"ready"}
-        unknowns = await session.unknowns()
-        assert [unknown.key for unknown in unknowns] == ([] if fault.charges else ["lost"])
-        if fault.charges:
-            job = await session.submit(LookEdit(source, "lost"), key="lost")
-            assert job.ref == space.ledger[1].ref
-    assert prompts(space)["lost"] == int(fault.charges)
-
-
-async def test_a_post_that_a_crash_cut_off_is_found(store: str) -> None:
-    """It was being sent when the process ended."""
-    space = space_of()
-    transport = {"latency": 8.0}
-    with suppress(TimeoutError):
-        async with asyncio.timeout(12):
-            async with opened(space, store=store, exclusive=True, transport=transport) as session:
-                source = await avatar_at_once(session)
-                task = asyncio.create_task(session.submit(LookEdit(source, "lost"), key="lost"))
-                await asyncio.sleep(1.0)
-                task.cancel()
-                await session._open.parts.posts.cancel()  # type: ignore[union-attr]
-    async with opened(space, store=store, exclusive=True) as session:
-        source = space.ledger[0].ref
-        await session.submit(LookEdit(source, "next"))
-        assert len(await session.unknowns()) == 1 - prompts(space)["lost"]
-
-
-async def avatar_at_once(session: HooxSession) -> LookRef:
-    return (await session.submit(ImageAvatar([PICTURE]))).ref
-
-
-async def test_a_baseline_of_a_later_session_never_swallows_a_lost_look(store: str) -> None:
-    """The lane is searched before the avatar's looks are put on record anew."""
-    space = space_of()
-    async with opened(space, store=store, exclusive=True) as session:
-        source = await avatar(session)
-        await lose(session, space, source, "lost", Fault.DROP_AFTER)
-    async with opened(space, store=store, exclusive=True) as session:
-        await asyncio.gather(*(session.submit(LookEdit(source, f"p{n}")) for n in range(3)))
-        assert await session.unknowns() == []
-
-
-async def test_one_lost_without_lanes_is_no_rival_of_a_later_session(store: str) -> None:
-    """Its look may still come when the avatar's looks are on record: then nothing is inferred."""
-    space = space_of()
-    async with opened(space, store=store) as session:
-        source = await avatar(session)
-        await lose(session, space, source, "late", Fault.DROP_BEFORE)
-    async with opened(space, store=store, exclusive=True, timeouts=QUICK) as session:
-        await session.submit(LookEdit(source, "a"))
-        await lose(session, space, source, "lost", Fault.DROP_BEFORE)
-        strange(space, source)  # what the first one's POST made at last
-        await asyncio.sleep(600)
-        await BatchRunner(session).run(edits(source, 1))
-        assert {unknown.key for unknown in await session.unknowns()} == {"late", "lost"}
-
-
-# --- the user's word
-
-
-async def test_resolve_with_a_look() -> None:
-    """It is the intent's from then on, and known to be the user's word."""
-    space = space_of()
-    async with opened(space) as session:
-        source = await avatar(session)
-        await lose(session, space, source, "lost", Fault.DROP_AFTER)
-        (unknown,) = await session.unknowns()
-        job = await session.resolve("lost", unknown.candidates[0])
-        assert job is not None
-        assert (await job).status == "ready"
-        assert await session.unknowns() == []
-        same = await session.submit(LookEdit(source, "lost"), key="lost")
-        assert same.ref == job.ref
-    assert prompts(space)["lost"] == 1
-
-
-async def test_resolve_with_resend_pays_once_more() -> None:
-    """What the first time may have cost stays at risk."""
-    space = space_of()
-    async with opened(space) as session:
-        source = await avatar(session)
-        await lose(session, space, source, "lost", Fault.DROP_AFTER)
-        job = await session.resolve("lost", "resend")
-        assert job is not None
-        await job
-        (outcome,) = (await BatchRunner(session).run([item_of(source)])).outcomes
-    assert prompts(space)["lost"] == 2
-    assert outcome.credits == 2
-    assert outcome.at_risk == 2
-
-
-def item_of(source: LookRef) -> BatchItem:
-    return BatchItem("lost", LookEdit(source, "lost"))
-
-
-async def test_resolve_with_drop_leaves_it_alone_for_good() -> None:
-    """No more is heard of it; it stays at risk, and its key is never sent again by itself."""
-    space = space_of()
-    async with opened(space, exclusive=True) as session:
-        source = await avatar(session)
-        await lose(session, space, source, "lost", Fault.DROP_AFTER)
-        assert await session.resolve("lost", "drop") is None
-        assert await session.unknowns() == []
-        (outcome,) = (await BatchRunner(session).run([item_of(source)])).outcomes
-        assert str(outcome.state) == "skipped"
-        assert outcome.at_risk == 2
-        with pytest.raises(OutcomeUnknown):
-            await session.submit(LookEdit(source, "lost"), key="lost")
-        await session.submit(LookEdit(source, "next"))
-    assert prompts(space)["lost"] == 1
-
-
-async def test_what_was_given_up_while_it_was_searched_for_is_no_other_ones_look() -> None:
-    """Its look may show up later, beside the next lost one: nothing is inferred for the avatar any more."""
-    space = space_of()
-    async with opened(space, exclusive=True, timeouts=QUICK) as session:
-        source = await avatar(session)
-        await lose(session, space, source, "lost", Fault.DROP_BEFORE)
-        await session.resolve("lost", "drop")
-        await lose(session, space, source, "second", Fault.DROP_BEFORE)
-        strange(space, source)  # the first one's, as far as anybody can tell
-        await session.submit(LookEdit(source, "next"))
-        await asyncio.sleep(200)
-        assert [unknown.key for unknown in await session.unknowns()] == ["second"]
-
-
-async def test_resolve_refuses_what_makes_no_sense() -> None:
-    """A key that is no unknown's, and a look that is another intent's."""
-    space = space_of()
-    async with opened(space) as session:
-        source = await avatar(session)
-        other = await session.submit(LookEdit(source, "other"), key="other")
-        await lose(session, space, source, "lost", Fault.DROP_AFTER)
-        wrong: list[tuple[str, HasRef | str]] = [
-            ("nobody", "drop"), ("other", "drop"), ("lost", other), ("lost", "maybe"),
-        ]  # fmt: skip
-        for key, verdict in wrong:
-            with pytest.raises(InvalidRequest):
-                await session.resolve(key, verdict)
-        with pytest.raises(KeyConflict):
-            await session.submit(LookEdit(source, "something else"), key="lost")
-    assert prompts(space)["lost"] == 1
 
 
 async def test_every_lost_one_of_many_gets_its_own_look() -> None:

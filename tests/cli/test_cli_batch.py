@@ -144,7 +144,8 @@ def test_the_cap_counts_all_runs(cli: Cli, tmp_path: Path) -> None:
     assert done.code == 4
     assert cli.sandbox.credits_spent == 4
     assert "the cap is too low for all of them" in done.err
-    assert "Go on with a higher --max-credits" in done.err
+    assert "A cap for all of them would be:" in done.err
+    assert "--max-credits 6 " in done.err.splitlines()[-1]
     assert cli("batch", file, "--max-credits", "8").code == 0
     assert cli.sandbox.credits_spent == 8
 

@@ -40,6 +40,15 @@ def test_unknowns_shows_candidates(cli: Cli, lost: Path) -> None:
     assert (record["key"], record["candidates"]) == ("noor/stage", [candidate])
 
 
+def test_what_to_type_next(cli: Cli, lost: Path) -> None:
+    """Where only unknowns are left, `batch` leads to `unknowns`, and that to `resolve`."""
+    again = cli("batch", lost, "--yes", "--only", "noor/stage")
+    assert again.code == 4
+    assert f"unknowns {lost} " in again.err.splitlines()[-1]
+    assert "Not finished" not in again.err
+    assert f"resolve {lost} noor/stage " in cli("unknowns", lost).err.splitlines()[-1]
+
+
 def test_nothing_is_unknown(cli: Cli, tmp_path: Path) -> None:
     """With no unknowns `unknowns` is code 0."""
     file = campaign(tmp_path)

@@ -33,6 +33,21 @@ def test_help_names_every_command(cli: Cli) -> None:
     assert [command for command in COMMANDS if f" {command} " not in done.out] == []
 
 
+@pytest.mark.parametrize(("option", "said"), [("--max-credits", "a number"), ("--limit", "a whole number")])
+def test_numbers_in_words(cli: Cli, option: str, said: str) -> None:
+    """What is no number is told so in words, not by the name of a type."""
+    done = cli.bare("batch", "x.toml", option, "many")
+    assert done.err == f"hoox-async: Invalid value for {option}: 'many' is not {said}. Try --help.\n"
+
+
+def test_help_fits_a_terminal(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On 80 columns each command is one line of the program's help: no row continues the one above it."""
+    monkeypatch.setenv("COLUMNS", "80")
+    rows = [line for line in cli.bare("--help").out.splitlines() if line.startswith("│")]
+    assert [row for row in rows if row.startswith("│  ")] == []
+    assert len(rows) == len(COMMANDS) + 2
+
+
 @pytest.mark.parametrize(
     "argv",
     [

@@ -10,6 +10,7 @@ import pytest
 from rich.console import Console
 
 from hoox_async import (
+    Evidence,
     Look,
     LookAccepted,
     LookEdit,
@@ -56,8 +57,8 @@ def test_earlier_runs_count() -> None:
 def test_events_and_outcomes_count() -> None:
     """Accepted looks are in flight until they settle; a lost request counts as spent; outcomes as done."""
     tally = _tally()
-    tally(LookAccepted("a", REF, Decimal(4), "answer"))
-    tally(LookAccepted("b", REF, Decimal(2), "answer"))
+    tally(LookAccepted("a", REF, Decimal(4), Evidence.ANSWER))
+    tally(LookAccepted("b", REF, Decimal(2), Evidence.ANSWER))
     tally(OutcomeLost("c", "dropped", Decimal(2)))
     assert tally.credits == 20
     assert (tally.submitted, tally.in_flight) == (4, 3)
@@ -72,7 +73,7 @@ def test_the_time_that_is_left() -> None:
     """It shrinks with what is accepted, learns how long looks take, and is None at the end."""
     tally = _tally()
     first = tally.seconds_left()
-    tally(LookAccepted("a", REF, Decimal(2), "answer"))
+    tally(LookAccepted("a", REF, Decimal(2), Evidence.ANSWER))
     second = tally.seconds_left()
     tally(LookSettled(Look(REF, LookStatus.READY), "a", 4.0))
     third = tally.seconds_left()

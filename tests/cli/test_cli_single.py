@@ -180,6 +180,23 @@ def test_check_tells_the_quota(cli: Cli) -> None:
     assert len(cli.sandbox.requests) == 1
 
 
+def test_a_slash_makes_a_folder(cli: Cli, tmp_path: Path) -> None:
+    """`--out NAME/` saves into a folder that need not be there yet, under a name of the look's own."""
+    for command in (("create", "a friendly host"), ("wait", _ref(cli))):
+        folder = tmp_path / command[0]
+        done = cli(*command, "--out", f"{folder}/")
+        [file] = folder.iterdir()
+        assert (done.code, file.suffix) == (0, ".jpg")
+        assert f"saved {file}" in done.out
+
+
+def test_check_of_another_server(cli: Cli) -> None:
+    """A server that answers 404 to everything is no API, whatever key it was shown."""
+    done = cli.bare("check", "--base-url", cli.sandbox.base_url.removesuffix("/v1"))
+    assert (done.code, done.out) == (2, "")
+    assert "there is a server, but not the API" in done.err
+
+
 def test_check_with_a_bad_key(cli: Cli, tmp_path: Path) -> None:
     """A wrong key is code 3, one line, and the line does not show the key."""
     secret = tmp_path / "key"

@@ -56,21 +56,6 @@ def test_waiting_helps_only_while_something_is_reserved() -> None:
     assert not budget.must_wait(Decimal(2))
 
 
-def test_who_listens_is_told_of_each_end() -> None:
-    """Until they listen no more."""
-    budget = Budget(9)
-    told: list[str] = []
-    no_more = budget.on_release(lambda: told.append("a"))
-    budget.on_release(lambda: told.append("b"))
-    budget.reserve(Decimal(1))
-    budget.release(Decimal(1), spent=True)
-    no_more()
-    budget.count(Decimal(1))
-    budget.release(Decimal(0), spent=False)
-    assert told == ["a", "b", "b"]
-    assert budget.spent == 2
-
-
 @pytest.mark.parametrize("value", ["many", None, -1, float("nan"), float("inf"), [], Decimal("NaN")])
 def test_a_strange_cap_is_refused(value: Any) -> None:
     """A budget of money is a number from 0 on."""

@@ -45,14 +45,6 @@ def test_an_avatar_in_the_air_is_left_alone() -> None:
     assert watch.due(at + 600.0, busy=False) == math.inf
 
 
-def test_a_request_put_back_is_sent_again() -> None:
-    """A request that was not sent after all is the next one again."""
-    watch = watching(ref())
-    ask, at = next_ask(watch, 30.0)
-    watch.put_back(ask, at)
-    assert next_ask(watch, at)[0] == ask
-
-
 def test_busy_waits_for_the_price() -> None:
     """While submissions wait, a look is asked for only when the answer is worth the price."""
     watch, idle = watching(ref()), watching(ref())

@@ -12,6 +12,7 @@ from hoox_async._core.watchlist import AskKind, Watchlist
 from hoox_async.errors import (
     AuthenticationError,
     HooxError,
+    InvalidRequest,
     NotFound,
     PermissionDenied,
     RateLimited,
@@ -20,8 +21,10 @@ from hoox_async.errors import (
     UnexpectedResponse,
 )
 
+NO_PATH = InvalidRequest("avatar_id", "avtr/1", "an id that can stand in a path")
 
-@pytest.mark.parametrize("error", [NotFound(404, None, "no"), UnexpectedResponse("html")])
+
+@pytest.mark.parametrize("error", [NotFound(404, None, "no"), UnexpectedResponse("html"), NO_PATH])
 def test_a_failing_group_is_asked_for_one_by_one_and_later_together(error: HooxError) -> None:
     """Where GET /avatar/{id} fails, looks are asked for one by one for some minutes, then together."""
     watch = watching(ref("l1"), ref("l2"))

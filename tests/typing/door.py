@@ -92,6 +92,7 @@ async def unknowns(session: hx.HooxSession) -> None:
         await session.resolve(unknown.key, "resend")
         await session.resolve(unknown.key, "drop")
         await session.resolve(unknown.key, 3)  # type: ignore[arg-type]
+        await session.resolve(unknown.key, "maybe")  # type: ignore[arg-type]
 
 
 async def jobs(session: hx.HooxSession, job: hx.LookJob) -> None:
@@ -155,7 +156,8 @@ def told(event: hx.Event) -> str:
             return endpoint
         case hx.Retried(reason=reason) | hx.Paused(reason=reason) | hx.OutcomeLost(reason=reason):
             return reason
-        case hx.LookAccepted(ref=ref):
+        case hx.LookAccepted(ref=ref, evidence=evidence):
+            assert_type(evidence, hx.Evidence)
             return str(assert_type(ref, hx.LookRef))
         case hx.LookSettled(look=look):
             return look.status.value

@@ -5,21 +5,23 @@ from __future__ import annotations
 import asyncio
 from pathlib import Path, PurePosixPath
 
-from hoox_async import BatchItem, BatchRunner, ConfigurationError, Outcome
+import attrs
+
+from hoox_async import BatchItem, BatchRunner, ConfigurationError, Outcome, OutcomeState
 
 from ..campaign import Campaign, CampaignError, check_template, picture_name, read_campaign, select
-from ..connection import Connection, Output, command, store_beside
-from ..exits import Exit
+from ..connection import Output, StoreConnection, command, store_beside
+from ..exits import Exit, cap_reached
 from ..terminal import Terminal, require
 from ..words import in_credits
-from .ending import tell_end, tell_stop
+from .ending import Then, tell_end, tell_stop
 from .options import BatchOptions, resuming
 from .plan import Plan, make_plan, read_known, tell_plan
 from .run import Pictures, Ran, Running
 from .tally import Tally
 
 _OPTIONS = BatchOptions()
-_HERE = Connection()
+_HERE = StoreConnection()
 _SHOWN = Output()
 _NO_KEY = "hx_dry_run"
 
@@ -29,12 +31,12 @@ def batch(
     /,
     *,
     options: BatchOptions = _OPTIONS,
-    connection: Connection = _HERE,
+    connection: StoreConnection = _HERE,
     output: Output = _SHOWN,
 ) -> int:
-    """Make all looks of a campaign file, and go on where an earlier run stopped.
+    """Make all looks of a campaign file; run again to go on.
 
-    What was paid for stands in a store beside the file (FILE.hoox.db): running again never pays twice.
+    What was paid for stands in a store beside the file (FILE.hoox.db): running again pays for nothing twice.
 
     Parameters
     ----------
@@ -64,12 +66,14 @@ def batch(
         return Exit.UNFINISHED
     pictures = _pictures(options.out, campaign, options)
     ran = asyncio.run(_run(plan, store, options, connection, terminal, pictures))
-    again = resuming(file, options, connection, json=output.json)
+    then = Then(
+        resuming(file, options, connection, json=output.json),
+        resuming(file, _with_enough(options, plan, ran), connection, json=output.json),
+        command("unknowns", str(file), *connection.words()),
+    )
     if not ran.interrupted:
-        return tell_end(ran, terminal, pictures=pictures, again=again)
-    known = asyncio.run(read_known(store))
-    unknowns = command("unknowns", str(store), *connection.words())
-    return tell_stop(terminal, known=known, keys=plan.keys, again=again, unknowns=unknowns)
+        return tell_end(ran, terminal, pictures=pictures, then=then)
+    return tell_stop(terminal, known=asyncio.run(read_known(store)), keys=plan.keys, then=then)
 
 
 def _read(file: Path, terminal: Terminal) -> Campaign:
@@ -87,7 +91,7 @@ async def _plan(
     store: Path | None,
     key: str | None,
     options: BatchOptions,
-    connection: Connection,
+    connection: StoreConnection,
 ) -> Plan:
     async with connection.session(store=store, key=key) as session:
         return await make_plan(session, items, {} if store is None else await read_known(store), options)
@@ -121,7 +125,7 @@ async def _run(
     plan: Plan,
     store: Path,
     options: BatchOptions,
-    connection: Connection,
+    connection: StoreConnection,
     terminal: Terminal,
     pictures: Pictures | None,
 ) -> Ran:
@@ -141,11 +145,21 @@ async def _run(
     return await Running(session, runner, plan.in_order(), tally, terminal, pictures).run()
 
 
+def _with_enough(options: BatchOptions, plan: Plan, ran: Ran) -> BatchOptions:
+    """The same options; where the cap stopped the run, with one that all of its items fit under."""
+    cap = plan.cap(options)
+    if options.max_credits is None or cap is None or not any(cap_reached(o.error) for o in ran.outcomes):
+        return options
+    unsent = [outcome for outcome in ran.outcomes if outcome.state is OutcomeState.UNSENT]
+    spent = sum((o.credits + o.at_risk for o in ran.outcomes), options.max_credits - cap)
+    return attrs.evolve(options, max_credits=sum((o.request.credits for o in unsent), spent))
+
+
 def _rehearse(
     items: tuple[BatchItem, ...],
     campaign: Campaign,
     options: BatchOptions,
-    connection: Connection,
+    connection: StoreConnection,
     terminal: Terminal,
 ) -> int:
     from .rehearsal import rehearse
@@ -162,4 +176,4 @@ def _rehearse(
     if ran.interrupted:
         terminal.say("the rehearsal was stopped")
         return Exit.UNFINISHED
-    return tell_end(ran, terminal, pictures=pictures, again=None)
+    return tell_end(ran, terminal, pictures=pictures)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from decimal import Decimal
+from typing import NamedTuple
 
 from hoox_async import BatchReport, Outcome, OutcomeState
 
@@ -26,6 +27,15 @@ _BAD = (OutcomeState.FAILED, OutcomeState.REJECTED, OutcomeState.SKIPPED)
 _MOST_REASONS = 8
 
 
+class Then(NamedTuple):
+    """Commands to go on with: the same run again, the same with a cap that is high enough, and the list
+    of what may have been paid for."""
+
+    again: str
+    uncapped: str
+    unknowns: str
+
+
 def exit_code(ran: Ran) -> Exit:
     """The exit code for a run."""
     if any(outcome.state is OutcomeState.UNSENT and is_access(outcome.error) for outcome in ran.outcomes):
@@ -35,10 +45,10 @@ def exit_code(ran: Ran) -> Exit:
     return Exit.FAILED if any(outcome.state in _BAD for outcome in ran.outcomes) else Exit.READY
 
 
-def tell_end(ran: Ran, terminal: Terminal, *, pictures: Pictures | None, again: str | None) -> Exit:
-    """Tell how a run ended that was not interrupted. ``again`` is the command that goes on with it."""
+def tell_end(ran: Ran, terminal: Terminal, *, pictures: Pictures | None, then: Then | None = None) -> Exit:
+    """Tell how a run ended that was not interrupted, and what to type next."""
     report, code = BatchReport(ran.outcomes), exit_code(ran)
-    resume = again if code is Exit.UNFINISHED else None
+    resume = then.again if then is not None and code is Exit.UNFINISHED else None
     terminal.record(
         "summary",
         counts={state.value: count for state, count in report.counts.items()},
@@ -58,8 +68,8 @@ def tell_end(ran: Ran, terminal: Terminal, *, pictures: Pictures | None, again: 
         missing = f"; {len(ran.missing):,} could not be saved" if ran.missing else ""
         saved = counted(len(ran.pictures), "picture")
         terminal.result(f"{saved} in {shown_path(pictures.folder)}{missing}")
-    if resume is not None:
-        for line in _next(ran, resume):
+    if then is not None and resume is not None:
+        for line in _next(ran, then):
             terminal.say(line)
     return code
 
@@ -69,8 +79,7 @@ def tell_stop(
     *,
     known: Mapping[str, Outcome],
     keys: set[str],
-    again: str,
-    unknowns: str,
+    then: Then,
 ) -> Exit:
     """Tell how an interrupted run left things. ``known`` is what the store says now."""
     mine = [known[key] for key in keys & known.keys()]
@@ -87,7 +96,7 @@ def tell_stop(
         in_flight=count[OutcomeState.PENDING],
         unknown=count[OutcomeState.UNKNOWN],
         not_sent=len(keys) - settled,
-        resume=again,
+        resume=then.again,
     )
     risk = f", {in_credits(at_risk)} at risk" if at_risk else ""
     terminal.result(f"stopped: {in_credits(spent)} spent{risk}")
@@ -95,9 +104,9 @@ def tell_stop(
     parts.append(f"{count[OutcomeState.PENDING]:,} in flight (paid; nothing is lost)")
     terminal.result(", ".join([*parts, f"{len(keys) - settled:,} not sent"]))
     if count[OutcomeState.UNKNOWN]:
-        terminal.result(f"{count[OutcomeState.UNKNOWN]:,} may have been paid for; see: {unknowns}")
+        terminal.result(f"{count[OutcomeState.UNKNOWN]:,} may have been paid for; see: {then.unknowns}")
     terminal.result("Go on with:")
-    terminal.result(f"  {again}")
+    terminal.result(f"  {then.again}")
     return Exit.UNFINISHED
 
 
@@ -116,8 +125,17 @@ def _reasons(outcomes: tuple[Outcome, ...]) -> list[str]:
     return lines if more <= 0 else [*lines[:_MOST_REASONS], f"  and {more:,} reasons more"]
 
 
-def _next(ran: Ran, again: str) -> list[str]:
-    unsent = [outcome for outcome in ran.outcomes if outcome.state is OutcomeState.UNSENT]
-    if unsent and any(cap_reached(outcome.error) for outcome in unsent):
-        return ["The cap of credits is reached. Go on with a higher --max-credits:", f"  {again}"]
-    return ["Not finished. Go on with:", f"  {again}"]
+def _next(ran: Ran, then: Then) -> list[str]:
+    still = [outcome for outcome in ran.outcomes if outcome.state in _OPEN]
+    lines: list[str] = []
+    if any(outcome.state is OutcomeState.UNKNOWN for outcome in still):
+        lines = ["What may have been paid for is settled by you:", f"  {then.unknowns}"]
+    if any(cap_reached(outcome.error) for outcome in still):
+        return [
+            *lines,
+            "The cap of credits is reached. A cap for all of them would be:",
+            f"  {then.uncapped}",
+        ]
+    if lines and not ran.missing and all(outcome.state is OutcomeState.UNKNOWN for outcome in still):
+        return lines  # run again as it is, it would come to the same
+    return [*lines, "Not finished. Go on with:", f"  {then.again}"]

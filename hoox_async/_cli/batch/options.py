@@ -7,11 +7,16 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 import attrs
-from cyclopts import Parameter
+from cyclopts import Group, Parameter
 
 from hoox_async import ConfigurationError
 
 from ..connection import Connection, command
+
+_WHAT = Group("What to make", sort_key=1)
+_TRY = Group("Before it costs", sort_key=2)
+_MONEY = Group("Credits", sort_key=3)
+_PICTURES = Group("Pictures", sort_key=4)
 
 Retry = Literal["failed", "rejected", "pending", "ready"]
 Changed = Literal["error", "keep", "redo"]
@@ -25,49 +30,75 @@ class BatchOptions:
 
     only: Annotated[
         tuple[str, ...],
-        Parameter(negative=(), help="Only items with such a key, as 'alex/*'; can be given several times."),
+        Parameter(
+            group=_WHAT,
+            negative=(),
+            help="Only items with such a key, as 'alex/*', and their sources; can be given several times.",
+        ),
     ] = ()
-    limit: Annotated[int | None, Parameter(help="At most so many looks, with what they are made from.")] = (
-        None
-    )
+    limit: Annotated[
+        int | None, Parameter(group=_WHAT, help="At most so many looks, with what they are made from.")
+    ] = None
     dry_run: Annotated[
-        bool, Parameter(negative=(), help="Show what would be sent, what it costs, how long it takes.")
+        bool,
+        Parameter(group=_TRY, negative=(), help="Show what would be sent, what it costs, how long it takes."),
     ] = False
     rehearse: Annotated[
-        bool, Parameter(negative=(), help="Run all of it on a local sandbox: no key, no credits, no network.")
+        bool,
+        Parameter(
+            group=_TRY, negative=(), help="Run all of it on a local sandbox: no key, no credits, no network."
+        ),
     ] = False
-    speed: Annotated[float, Parameter(help="How many times faster than real a rehearsal goes (60).")] = 60.0
-    yes: Annotated[bool, Parameter(negative=(), help="Don't ask before credits are spent.")] = False
+    speed: Annotated[
+        float, Parameter(group=_TRY, help="How many times faster than real a rehearsal goes (60).")
+    ] = 60.0
+    yes: Annotated[bool, Parameter(group=_MONEY, negative=(), help="Don't ask before credits are spent.")] = (
+        False
+    )
     max_credits: Annotated[
-        Decimal | None, Parameter(help="Never spend more credits, over all runs of this campaign's store.")
+        Decimal | None,
+        Parameter(group=_MONEY, help="Never spend more credits, over all runs of this campaign's store."),
     ] = None
     max_failures: Annotated[
-        int | None, Parameter(help="Send nothing more after so many failed or refused looks.")
+        int | None, Parameter(group=_MONEY, help="Send nothing more after so many failed or refused looks.")
     ] = None
     retry: Annotated[
         tuple[Retry, ...],
-        Parameter(negative=(), help="Pay anew for what ended like this earlier; can be given several times."),
+        Parameter(
+            group=_WHAT,
+            negative=(),
+            help="Pay anew for what ended like this earlier; can be given several times.",
+        ),
     ] = ()
     changed: Annotated[
         Changed,
         Parameter(
+            group=_WHAT,
             help="When an item's content differs from what was paid for under its key: refuse it (error), "
-            "keep the old look, or redo it and pay anew."
+            "keep the old look, or redo it and pay anew.",
         ),
     ] = "error"
     exclusive: Annotated[
-        bool, Parameter(negative=(), help="Nobody else makes looks of these avatars meanwhile.")
+        bool,
+        Parameter(
+            group=_WHAT,
+            negative=(),
+            help="Your word that nobody else makes looks of these avatars meanwhile: so the look of a "
+            "request whose answer was lost can be found.",
+        ),
     ] = False
     look_timeout: Annotated[
-        float, Parameter(help="Seconds to wait for a look before it is left for later (900).")
+        float, Parameter(group=_WHAT, help="Seconds to wait for a look before it is left for later (900).")
     ] = 900.0
     out: Annotated[
-        Path | None, Parameter(help="Save each picture in this folder, the moment it is ready.")
+        Path | None,
+        Parameter(group=_PICTURES, help="Save each picture in this folder, the moment it is ready."),
     ] = None
     names: Annotated[
         str,
         Parameter(
-            help="The pictures' names ({avatar}/{scene}-{n}); there are {key} {style} {format} {look_id} too."
+            group=_PICTURES,
+            help="The pictures' names ({avatar}/{scene}-{n}); {key} {style} {format} {look_id} go too.",
         ),
     ] = NAMES
 

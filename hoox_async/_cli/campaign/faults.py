@@ -65,7 +65,9 @@ class Faults:
 
 def did_you_mean(text: str, choices: Iterable[str]) -> str:
     """A hint at the choice that is most like the text, or nothing."""
-    close = difflib.get_close_matches(text[:80].lower(), list(choices), n=1, cutoff=0.6)
+    # an enum's member is text too, and its repr is no text that a person could type
+    words = [str(choice) for choice in choices]
+    close = difflib.get_close_matches(text[:80].lower(), words, n=1, cutoff=0.6)
     return f" (did you mean {close[0]!r}?)" if close else ""
 
 

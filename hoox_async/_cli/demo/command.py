@@ -23,12 +23,14 @@ _SHOWN = Output()
 _SPEED = 16.0
 _PER_MINUTE = 1200
 _FAILURES = 0.05
-_SEED = 104632
-"""With this seed all avatars come out, and three of the looks don't."""
+_SEED = 72619
+"""With this seed six people who are easy to tell apart come out, and three of the looks don't."""
 
 
 def demo(*, out: Path = Path("hoox-demo"), output: Output = _SHOWN) -> int:
-    """Make 6 avatars and 60 looks on a local sandbox: no key, no credits, no network, some 15 seconds.
+    """Make 6 avatars and 60 looks on a sandbox, with a contact sheet.
+
+    Takes some 15 seconds; needs no key, no credits, no network.
 
     Parameters
     ----------

@@ -6,6 +6,7 @@ from ...errors import (
     ApiError,
     AuthenticationError,
     HooxError,
+    InvalidRequest,
     NotFound,
     PermissionDenied,
     RateLimited,
@@ -110,7 +111,8 @@ def breaks_group(group: Group, ask: Ask, error: HooxError) -> bool:
         return False
     if isinstance(error, ServerError | TransportError):
         return group.failures >= 1
-    return isinstance(error, ApiError | UnexpectedResponse)
+    # InvalidRequest: the avatar's id can't stand in a path, though it can in a query
+    return isinstance(error, ApiError | UnexpectedResponse | InvalidRequest)
 
 
 def refuses_look(error: HooxError) -> bool:

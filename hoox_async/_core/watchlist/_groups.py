@@ -12,6 +12,7 @@ from ..models import Look, LookRef, LookStatus
 from ._ladder import Unit
 from ._worth import Term, term
 
+_NEVER = -math.inf  # one float for all: it is kept per avatar
 _FEW = 6  # looks that are cheaper to take one by one than by age
 _MOST_BINS = 64
 _FINE, _COARSE = 3.0, 0.2  # width of an age bin: seconds while young, share of the age later
@@ -122,16 +123,16 @@ class Group(Unit):
         self.pushed = 0
         self.extras: dict[Entry, float] | None = None  # settled, with something missing, since when
         self.extra_at = math.inf
-        self.told = -math.inf
-        self.newest = -math.inf
+        self.told = _NEVER
+        self.newest = _NEVER
         self.placed = 0  # how many there were when its place was worked out
         self.dirty = False
         self.air: Ask | None = None
         self.air_at = 0.0
-        self.hushed = -math.inf
+        self.hushed = _NEVER
         self.failures = 0
         self.lone = False  # its looks are asked for one by one, all of them
-        self.lone_until = -math.inf
+        self.lone_until = _NEVER
         self.lone_times = 0
 
     def name(self) -> str:
@@ -177,7 +178,10 @@ class Group(Unit):
         """Ask for this one with the others."""
         entry.place = Place.GROUPED
         entry.index = len(self.entries)
-        self.entries.append(entry)
+        if entry.index:
+            self.entries.append(entry)
+        else:
+            self.entries = [entry]  # of its very size, which append would not make: most avatars have one
         self.newest = max(self.newest, entry.accepted)
         if self.bins is not None:
             if len(self.bins.bins) < _MOST_BINS:

@@ -104,12 +104,6 @@ class Watchlist(Waiting):
         self._unplace(group)
         return ask
 
-    def put_back(self, ask: Ask, now: float) -> None:
-        """The request was not sent after all."""
-        group = self._land(ask)
-        if group is not None:
-            self._place(group, now)
-
     def answered_avatar(self, ask: Ask, avatar: Avatar, now: float) -> list[News]:
         """The answer to a GROUP request. Returns what is news of the looks that are watched."""
         news = self._drain()

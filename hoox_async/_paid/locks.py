@@ -1,0 +1,35 @@
+"""One at a time for each key."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+
+class KeyLocks:
+    """One at a time for each key. A lock that nobody holds or waits for is forgotten."""
+
+    def __init__(self) -> None:
+        self._locks: dict[str, _SharedLock] = {}
+
+    @asynccontextmanager
+    async def holding(self, key: str) -> AsyncIterator[None]:
+        """Hold the key inside the block."""
+        shared = self._locks.setdefault(key, _SharedLock())
+        shared.users += 1
+        try:
+            async with shared.lock:
+                yield
+        finally:
+            shared.users -= 1
+            if not shared.users:
+                self._locks.pop(key, None)
+
+
+class _SharedLock:
+    """A lock and how many hold it or wait for it."""
+
+    def __init__(self) -> None:
+        self.lock = asyncio.Lock()
+        self.users = 0

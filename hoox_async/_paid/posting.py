@@ -1,0 +1,113 @@
+"""One POST from the slot in hand to what became of it in the store: in a task of the session's."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from functools import partial
+
+from .._core.ledger import Evidence, Intent, IntentState, Lose
+from .._core.models import LookRef
+from .._core.wire import read_accepted
+from .._gate import Slot
+from .._parts import Parts
+from .._reads import Reads
+from .._receiver import Receiver
+from .._unknowns import Unknowns
+from ..errors import HooxError, OutcomeUnknown, StoreError
+from ..events import OutcomeLost
+from .order import ToSend
+from .pending import Late, PendingWrites
+from .purse import Purse
+from .sending import Sending, as_store_error
+
+
+class Posting:
+    """Carries POSTs out and writes down what became of them; what the store does not take is `pending`."""
+
+    def __init__(self, parts: Parts, reads: Reads, unknowns: Unknowns, receiver: Receiver) -> None:
+        self._parts = parts
+        self._reads = reads
+        self._unknowns = unknowns
+        self._receiver = receiver
+        self.pending = PendingWrites(parts)
+
+    async def post(self, order: ToSend, slot: Slot, purse: Purse) -> Intent:
+        """The intent once it is accepted. Leaves its lane and ends its reservation, whatever happens.
+
+        Raises what `Sending.post` raises where nothing left, `OutcomeUnknown`, `ApiError`, `NotSent`, and
+        `StoreError` where what became of it is not written down yet.
+        """
+        intent = order.intent
+        sending = Sending(self._parts, order, slot, in_lane=self._unknowns.proves(intent))
+        try:
+            try:
+                response = await sending.post()
+                ref = self._reads.heard(response, slot, lambda told: read_accepted(told, intent.source))
+            except Exception as error:
+                return await self._ended(sending, error)
+            return await self._accepted(sending, ref)
+        finally:
+            if intent.key not in self.pending:
+                self._unknowns.leave_lane(intent)
+            purse.release(intent.credits, spent=sending.may_cost)
+
+    async def _accepted(self, sending: Sending, ref: LookRef) -> Intent:
+        """It has cost credits. Raises `StoreError`, with ``.ref``, when that could not be written down."""
+        write = partial(self._parts.accept, sending.intent.key, ref, Evidence.ANSWER)
+
+        async def follow(accepted: Intent) -> Intent:
+            self._unknowns.made(accepted)
+            return await self._receiver.apply_kept(accepted, sending.id)
+
+        try:
+            accepted = await write()
+        except Exception as trouble:  # whatever a store raises, what was paid is told
+            error = as_store_error(trouble)
+            error.charged, error.ref = "yes", ref
+            self._keep(sending.intent, write, error, follow)
+            raise error from trouble
+        return await follow(accepted)
+
+    async def _ended(self, sending: Sending, error: Exception) -> Intent:
+        """It was refused or lost, or never left: raises that, unless a delivery has proved its look."""
+        if not sending.may_cost:
+            raise error
+        intent, step = sending.intent, sending.end_by(error)
+        sending.may_cost = lost = isinstance(step, Lose)
+        told: Exception = error
+        if isinstance(step, Lose):
+            told = OutcomeUnknown(f"{intent.key}: {step.reason}; it may have been charged", key=intent.key)
+            self._parts.hooks.tell(OutcomeLost(intent.key, step.reason, intent.credits))
+        write = partial(self._parts.store.advance, intent.key, step)
+        follow = partial(self._settle_unknown, lost=lost)
+        try:
+            after = await write()
+        except Exception as trouble:  # whatever a store raises, what may have been paid is told
+            late = told if isinstance(told, OutcomeUnknown) else as_store_error(trouble)
+            self._keep(intent, write, late, follow)
+            raise late from trouble
+        proved = await follow(after)
+        if proved is not None:
+            return proved
+        raise told from None
+
+    async def _settle_unknown(self, after: Intent, *, lost: bool) -> Intent | None:
+        """A delivery may have named the look already; else it is searched for, where that can prove it."""
+        if after.state is not IntentState.UNKNOWN:
+            return None
+        proved = await self._receiver.settle_lost(after.attempts[-1].id)
+        if proved is None and lost:
+            with suppress(StoreError):  # then nothing is inferred for its avatar any more
+                await self._unknowns.lost(after)
+        return proved
+
+    def _keep(
+        self,
+        intent: Intent,
+        write: Callable[[], Awaitable[Intent]],
+        told: HooxError,
+        follow: Callable[[Intent], Awaitable[object]],
+    ) -> None:
+        leave = partial(self._unknowns.leave_lane, intent)
+        self.pending.keep(Late(intent.key, self._unknowns.lane_of(intent), write, told, follow, leave))

@@ -1,0 +1,104 @@
+"""One POST of an intent: written down in the moment before it leaves, and what its end means."""
+
+from __future__ import annotations
+
+import secrets
+
+from .._core.ledger import IllegalStep, Lose, Refusal, Refuse, Send, TakeBack, advance
+from .._core.wire import refusal_is_the_items_own, submit_endpoint, submit_request
+from .._gate import Slot
+from .._parts import Parts
+from .._protocols import WireResponse
+from ..errors import ApiError, HooxError, NotSent, SessionClosed, StoreError
+from ..events import Answered, RequestSent
+from .order import ToSend
+
+
+class Superseded(Exception):
+    """The intent was settled or changed since it was decided to send it: nothing was sent."""
+
+
+class Sending:
+    """One POST of an intent. ``in_lane``: a look that it leaves behind could be told by elimination."""
+
+    def __init__(self, parts: Parts, order: ToSend, slot: Slot, *, in_lane: bool) -> None:
+        self._parts = parts
+        self._order = order
+        self._in_lane = in_lane
+        self._sent_at = 0.0
+        self.intent = order.intent
+        self.slot = slot
+        self.id = secrets.token_urlsafe(18)
+        self.may_cost = False
+        """Whether it left and nothing has shown yet that it cost nothing."""
+
+    async def post(self) -> WireResponse:
+        """Send it, once. As long as ``may_cost`` is false, whatever is raised means that nothing left.
+
+        Raises `Superseded`, `StoreError`, `NotSent` and what else a transport raises.
+        """
+        parts, intent = self._parts, self.intent
+        with self.slot:
+            url = None
+            if parts.deliveries is not None and intent.request.webhook_url is None:
+                url = parts.deliveries.url_for(self.id)
+            wire = submit_request(intent.request, intent.source, url)
+            try:
+                response = await parts.transport.send(wire, self._before_send)
+            except (NotSent, SessionClosed, StoreError):
+                raise
+            except HooxError:
+                if not self.may_cost:
+                    await self._before_send()  # a transport that failed without saying whether it had begun
+                raise
+        seconds = parts.clock.now() - self._sent_at
+        parts.hooks.tell(Answered(wire.endpoint, response.status, seconds, intent.key))
+        return response
+
+    async def _before_send(self) -> None:
+        parts = self._parts
+        step = Send(self.id, parts.clock.utc(), self.intent.source, self._in_lane)
+        try:
+            await self._write_down(step)
+        except IllegalStep:
+            raise Superseded(self.intent.key) from None
+        except (HooxError, Superseded):
+            raise
+        except Exception as error:
+            raise as_store_error(error) from error
+        self.may_cost = True
+        self._sent_at = parts.clock.now()
+        self.slot.stamp()
+        parts.store.note_sends((step.at,))
+        parts.hooks.tell(RequestSent(submit_endpoint(self.intent.request), self._sent_at, self.intent.key))
+
+    async def _write_down(self, step: Send) -> None:
+        """In one transaction: the user's word, where it is paid anew, and that it is sent."""
+        (intent, stands, word), store = self._order, self._parts.store
+        if stands is None:
+            written = await store.plan(advance(intent, step))
+            if not written.attempts or written.attempts[-1].id != self.id:
+                raise Superseded(intent.key)
+            return
+        now = (await store.get((intent.key,))).get(intent.key)
+        if now is None or not now.unmoved(stands):
+            raise Superseded(intent.key)
+        await store.advance(intent.key, *(() if word is None else (word,)), step)
+
+    def end_by(self, error: Exception) -> TakeBack | Refuse | Lose:
+        """What an error means for the money of a request that had left."""
+        if isinstance(error, NotSent):
+            return TakeBack()
+        if isinstance(error, ApiError):
+            if not refusal_is_the_items_own(error):
+                return TakeBack()
+            return Refuse(Refusal(error.status, error.code, error.message), self._parts.clock.utc())
+        reason = str(error) if isinstance(error, HooxError) else f"{type(error).__name__} on the way"
+        return Lose(reason, self._parts.clock.utc())
+
+
+def as_store_error(error: Exception) -> StoreError:
+    """Of whatever a store raised."""
+    if isinstance(error, StoreError):
+        return error
+    return StoreError(f"the store failed: {type(error).__name__}: {error}")

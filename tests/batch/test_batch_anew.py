@@ -1,0 +1,249 @@
+"""What is to be paid anew stays what it was until it leaves, and where it comes to nothing."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from typing import Any
+
+import pytest
+from batch_kit import QUICK, avatar, edits, opened, prompts, space_of, states
+
+from hoox_async import BatchItem, BatchRunner, HooxSession, LookEdit, LookRef
+from hoox_async._core.ledger import Intent, IntentState
+from hoox_async._store.memory import MemoryStore
+from hoox_async.errors import ApiError, BadRequest, OutcomeUnknown
+from hoox_async.sandbox import Fault, Space
+from hoox_async.webhooks import WebhookHub
+
+pytestmark = pytest.mark.virtual_time
+
+REFUSALS = [Fault.status(401), Fault.status(402), Fault.status(400)]
+
+
+async def intent_of(session: HooxSession, key: str) -> Intent:
+    return (await session._store.get((key,)))[key]
+
+
+async def lose(session: HooxSession, space: Space, source: LookRef, key: str = "lost") -> None:
+    """An edit that was made and paid, and whose answer was lost."""
+    space.faults.fail_next("edit", Fault.DROP_AFTER)
+    with pytest.raises(OutcomeUnknown):
+        await session.submit(LookEdit(source, key), key=key)
+
+
+async def busy(session: HooxSession, space: Space, source: LookRef) -> asyncio.Task[Any]:
+    """The quota is spent for half a minute."""
+    space.faults.fail_next("status", Fault.rate_limited(retry_after=30))
+    reading = asyncio.create_task(session.status(source))
+    await asyncio.sleep(2)
+    return reading
+
+
+def hub_of() -> WebhookHub:
+    return WebhookHub("https://example.com/hooks", "a secret for tests only")
+
+
+async def deliver(hub: WebhookHub, space: Space, prompt: str, ref: LookRef, attempt: int = 0) -> None:
+    """The webhook of an attempt: its look is done."""
+    bodies = [r.body for r in space.requests if r.body and r.body.get("prompt") == prompt]
+    body = {
+        "task": "avatar_edit", "avatar_id": ref.avatar_id, "look_id": ref.look_id, "status": "completed",
+        "result": {"thumbnail_url": "https://example.com/p.jpg"},
+    }  # fmt: skip
+    token = bodies[attempt]["webhook_url"].rpartition("/")[2]
+    assert await hub.handle(token, json.dumps(body).encode()) == 200
+    await asyncio.sleep(0.1)
+
+
+# --- unknowns
+
+
+async def test_proof_that_comes_before_a_resend_leaves_stops_it() -> None:
+    """The look was delivered while the resend waited for the quota: it is not paid twice."""
+    space, hub = space_of(), hub_of()
+    async with opened(space, webhooks=hub) as session:
+        source = await avatar(session)
+        await lose(session, space, source)
+        first = space.ledger[-1].ref
+        reading = await busy(session, space, source)
+        again = asyncio.create_task(session.resolve("lost", "resend"))
+        await asyncio.sleep(2)
+        await deliver(hub, space, "lost", first)
+        job = await again
+        await reading
+    assert job is not None
+    assert job.ref == first
+    assert prompts(space)["lost"] == 1
+
+
+async def test_proof_that_comes_while_a_resend_connects_stops_it() -> None:
+    """The last moment in which that can be noticed."""
+    space, hub = space_of(), hub_of()
+    async with opened(space, webhooks=hub, transport={"connect": 5.0}) as session:
+        source = await avatar(session)
+        await lose(session, space, source)
+        again = asyncio.create_task(session.resolve("lost", "resend"))
+        await asyncio.sleep(2)
+        await deliver(hub, space, "lost", space.ledger[-1].ref)
+        job = await again
+    assert job is not None
+    assert prompts(space)["lost"] == 1
+
+
+async def test_an_unknown_that_is_dropped_while_its_resend_waits_is_not_sent() -> None:
+    """The user's last word counts."""
+    space = space_of()
+    async with opened(space) as session:
+        source = await avatar(session)
+        await lose(session, space, source)
+        reading = await busy(session, space, source)
+        again = asyncio.create_task(session.resolve("lost", "resend"))
+        await asyncio.sleep(2)
+        await session.resolve("lost", "drop")
+        with pytest.raises(OutcomeUnknown):
+            await again
+        await reading
+        assert (await intent_of(session, "lost")).state is IntentState.DROPPED
+    assert prompts(space)["lost"] == 1
+
+
+@pytest.mark.parametrize("refusal", REFUSALS, ids=lambda fault: fault.name)
+async def test_an_unknown_whose_resend_was_refused_is_an_unknown_as_before(refusal: Fault) -> None:
+    """Listed, at risk, and proved by its own webhook."""
+    space, hub = space_of(), hub_of()
+    async with opened(space, webhooks=hub) as session:
+        source = await avatar(session)
+        await lose(session, space, source)
+        before = await intent_of(session, "lost")
+        space.faults.fail_next("edit", refusal)
+        with pytest.raises(ApiError):
+            await session.resolve("lost", "resend")
+        assert await intent_of(session, "lost") == before
+        assert [unknown.key for unknown in await session.unknowns()] == ["lost"]
+        await deliver(hub, space, "lost", space.ledger[-1].ref)
+        assert (await intent_of(session, "lost")).ref == space.ledger[-1].ref
+
+
+async def test_proof_that_was_kept_while_a_refused_resend_was_in_the_air_counts() -> None:
+    """Its delivery came in between; then the answer was 402."""
+    space, hub = space_of(), hub_of()
+    async with opened(space, webhooks=hub, transport={"latency": 10.0}) as session:
+        source = await avatar(session)
+        await lose(session, space, source)
+        first = space.ledger[-1].ref
+        space.faults.fail_next("edit", Fault.status(402))
+        again = asyncio.create_task(session.resolve("lost", "resend"))
+        await asyncio.sleep(3)
+        await deliver(hub, space, "lost", first)
+        job = await again
+    assert job is not None
+    assert job.ref == first
+
+
+async def test_a_resend_that_is_answered_429_is_still_one() -> None:
+    """Each time what stood is back, and sent anew from there."""
+    space = space_of()
+    async with opened(space) as session:
+        source = await avatar(session)
+        await lose(session, space, source)
+        space.faults.fail_next("edit", Fault.rate_limited(retry_after=5), times=3)
+        again = asyncio.create_task(session.resolve("lost", "resend"))
+        await asyncio.sleep(3)
+        assert (await intent_of(session, "lost")).state is IntentState.UNKNOWN
+        job = await again
+        assert job is not None
+        intent = await intent_of(session, "lost")
+    assert (intent.spent, intent.at_risk) == (2, 2)
+    assert prompts(space)["lost"] == 2
+
+
+async def test_a_resend_that_did_not_fit_the_cap_is_held_by_the_next_run() -> None:
+    """Run 2 was told to resend and had no room; run 3 was told to hold: it pays nothing."""
+    space, store = space_of(), MemoryStore()
+    async with opened(space, store=store) as session:
+        items = edits(await avatar(session), 1)
+        space.faults.fail_next("edit", Fault.DROP_AFTER)
+        await BatchRunner(session).run(items)
+        second = await BatchRunner(session, on_unknown="resend", max_credits=2).run(items)
+        third = await BatchRunner(session, on_unknown="hold").run(items)
+    assert states(second) == states(third) == {"e0": "unknown"}
+    assert third.outcomes[0].at_risk == 2
+    assert prompts(space)["e0"] == 1
+
+
+@pytest.mark.parametrize("ends", ["cancel", "stop"])
+async def test_a_resend_that_is_ended_at_the_gate_is_held_by_the_next_run(ends: str) -> None:
+    """Nothing of it was written down."""
+    space, store = space_of(), MemoryStore()
+    async with opened(space, store=store) as session:
+        source = await avatar(session)
+        items = edits(source, 1)
+        space.faults.fail_next("edit", Fault.DROP_AFTER)
+        await BatchRunner(session).run(items)
+        reading = await busy(session, space, source)
+        runner = BatchRunner(session, on_unknown="resend")
+        run = asyncio.create_task(runner.run(items))
+        await asyncio.sleep(2)
+        run.cancel() if ends == "cancel" else runner.stop()
+        await asyncio.wait([run, reading])
+        if ends == "stop":
+            assert states(run.result()) == {"e0": "unknown"}
+        assert states(await BatchRunner(session).run(items)) == {"e0": "unknown"}
+    assert prompts(space)["e0"] == 1
+
+
+async def test_a_resend_waits_for_its_own_lane_no_longer_than_the_users_word() -> None:
+    """It is no longer searched for: the lane that it shut itself is open for it."""
+    space = space_of()
+    async with opened(space, exclusive=True, timeouts=QUICK) as session:
+        source = await avatar(session)
+        await lose(session, space, source)
+        began = asyncio.get_running_loop().time()
+        job = await session.resolve("lost", "resend")
+        assert asyncio.get_running_loop().time() - began < 2
+    assert job is not None
+    assert prompts(space)["lost"] == 2
+
+
+# --- looks that are there
+
+
+@pytest.mark.parametrize("refusal", REFUSALS, ids=lambda fault: fault.name)
+@pytest.mark.parametrize("how", [{"retry": ["ready"]}, {"changed": "redo"}], ids=str)
+async def test_a_redo_that_is_refused_leaves_the_old_look(refusal: Fault, how: dict[str, Any]) -> None:
+    """Told as what became of the redo; in the store, the look that was paid stands."""
+    space = space_of()
+    async with opened(space) as session:
+        source = await avatar(session)
+        (first,) = (await BatchRunner(session).run(edits(source, 1))).outcomes
+        items = [BatchItem("e0", LookEdit(source, "v2"))] if "changed" in how else edits(source, 1)
+        space.faults.fail_next("edit", refusal)
+        (told,) = (await BatchRunner(session, **how).run(items)).outcomes
+        (again,) = (await BatchRunner(session).run(edits(source, 1))).outcomes
+        assert first.ref is not None
+        by_ref = await session._store.by_ref(first.ref)
+    assert str(told.state) == ("rejected" if isinstance(told.error, BadRequest) else "unsent")
+    assert (told.credits, told.ref, told.request) == (2, None, items[0].request)
+    assert (str(again.state), again.ref) == ("ready", first.ref)
+    assert by_ref is not None
+    assert space.credits_spent == 2
+
+
+async def test_a_pending_one_that_became_ready_meanwhile_is_not_paid_anew() -> None:
+    """It was to be tried again for being PENDING, and was delivered while it waited for its turn."""
+    space, hub = space_of(10_000.0), hub_of()
+    async with opened(space, webhooks=hub) as session:
+        source = await avatar(session)
+        items = edits(source, 1)
+        (first,) = (await BatchRunner(session, look_timeout=1).run(items)).outcomes
+        assert str(first.state) == "pending"
+        assert first.ref is not None
+        reading = await busy(session, space, source)
+        run = asyncio.create_task(BatchRunner(session, retry=["pending"]).run(items))
+        await asyncio.sleep(1)
+        await deliver(hub, space, "e0", first.ref)
+        (second,) = (await run).outcomes
+        await reading
+    assert (str(second.state), second.ref) == ("ready", first.ref)
+    assert prompts(space)["e0"] == 1

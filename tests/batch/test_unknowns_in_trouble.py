@@ -1,0 +1,233 @@
+"""Lost POSTs where the store, the API or the session's end gets in the way: nobody waits for ever."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+from batch_kit import QUICK, avatar, edits, lose, now, opened, prompts, space_of, states
+
+from hoox_async import BatchRunner, HooxSession, LookEdit, LookRef
+from hoox_async._core.ledger import Intent, Lose, Retire, Step
+from hoox_async._store.memory import MemoryStore
+from hoox_async.errors import NotFound, NotSent, SessionClosed, StoreError
+from hoox_async.sandbox import Fault, Space
+
+pytestmark = pytest.mark.virtual_time
+
+
+class Hiccup(MemoryStore):
+    """Does not take steps of one kind."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.refuses: type[Any] | None = None
+        self.with_error: Exception = StoreError("the disk is full")
+
+    async def advance(self, key: str, *steps: Step) -> Intent:
+        if self.refuses is not None and isinstance(steps[0], self.refuses):
+            raise self.with_error
+        return await super().advance(key, *steps)
+
+
+# --- the store
+
+
+@pytest.mark.parametrize("fault", [Fault.DROP_BEFORE, Fault.DROP_AFTER], ids=["uncharged", "charged"])
+async def test_a_loss_that_the_store_never_takes_shuts_no_lane_for_good(
+    fault: Fault, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The search ends as any other, and the lane can be entered."""
+    space, store = space_of(), Hiccup()
+    async with opened(space, store=store, exclusive=True, timeouts=QUICK) as session:
+        source = await avatar(session)
+        store.refuses = Lose
+        await lose(session, space, source, "lost", fault)
+        unknowns = session._ready().unknowns
+        intent = (await store.get(("lost",)))["lost"]
+        await unknowns.lost(intent)
+        async with asyncio.timeout(3600):
+            slot = await unknowns.enter_lane(source.avatar_id, session._ready().parts.gate.own)
+        slot.give_back()
+        assert "does not know" not in caplog.text
+        store.refuses = None
+
+
+async def test_a_search_whose_end_cannot_be_written_opens_the_lane() -> None:
+    """Whatever a user's own store raises; nothing more is inferred for the avatar."""
+    space, store = space_of(), Hiccup()
+    async with opened(space, store=store, exclusive=True, timeouts=QUICK) as session:
+        source = await avatar(session)
+        await lose(session, space, source, "lost", Fault.DROP_BEFORE)
+        store.refuses, store.with_error = Retire, OSError("gone")
+        async with asyncio.timeout(3600):
+            await session.submit(LookEdit(source, "next"))
+        await lose(session, space, source, "second", Fault.DROP_AFTER)
+        await session.submit(LookEdit(source, "last"))
+        await asyncio.sleep(600)
+        unknowns = {unknown.key: unknown for unknown in await session.unknowns()}
+    assert set(unknowns) == {"lost", "second"}
+    assert len(unknowns["second"].candidates) == 1
+
+
+async def test_a_batch_does_not_hang_where_the_store_takes_no_retiring() -> None:
+    """All of the avatar's items have an outcome."""
+    space, store = space_of(), Hiccup()
+    async with opened(space, store=store, exclusive=True, timeouts=QUICK) as session:
+        source = await avatar(session)
+        store.refuses = Retire
+        space.faults.fail_next("edit", Fault.DROP_BEFORE)
+        async with asyncio.timeout(24 * 3600):
+            report = await BatchRunner(session, look_timeout=3600.0).run(edits(source, 5))
+    assert sorted(states(report).values()) == ["ready"] * 4 + ["unknown"]
+
+
+# --- the session's end
+
+
+async def end_of(waiter: asyncio.Task[Any]) -> BaseException | None:
+    """What a waiter was told; it neither hangs nor is cancelled."""
+    done, _ = await asyncio.wait([waiter], timeout=3600)
+    assert done, "it hangs"
+    assert not waiter.cancelled()
+    return waiter.exception()
+
+
+async def test_who_waits_for_a_shut_lane_is_told_that_the_session_closed() -> None:
+    """A lost edit is searched for; several others wait for its lane."""
+    space = space_of()
+    async with opened(space, exclusive=True) as session:
+        source = await avatar(session)
+        await lose(session, space, source, "lost", Fault.DROP_BEFORE)
+        waiters = [asyncio.create_task(session.submit(LookEdit(source, f"w{n}"))) for n in range(3)]
+        await asyncio.sleep(5)
+        closed_at = now()
+    for waiter in waiters:
+        assert isinstance(await end_of(waiter), SessionClosed)
+    assert now() == pytest.approx(closed_at, abs=0.1)
+    assert sum(prompts(space).values()) == 1
+
+
+async def test_who_waits_for_a_baseline_is_told_that_the_session_closed() -> None:
+    """The avatar's looks are being read when the session closes; the waiters were not cancelled."""
+    space = space_of()
+    async with opened(space) as session:
+        source = await avatar(session)
+    async with opened(space, exclusive=True) as session:
+        space.faults.fail_next("avatar", Fault.HANG)
+        waiters = [asyncio.create_task(session.submit(LookEdit(source, f"w{n}"))) for n in range(2)]
+        await asyncio.sleep(5)
+    ends = [await end_of(waiter) for waiter in waiters]
+    assert all(isinstance(end, SessionClosed) for end in ends)
+    assert ends[0] is not ends[1]
+
+
+async def test_a_caller_that_is_cancelled_at_a_baseline_leaves_the_others_theirs() -> None:
+    """Two wait for one baseline; the first is cancelled."""
+    space = space_of()
+    async with opened(space) as session:
+        source = await avatar(session)
+    async with opened(space, exclusive=True) as session:
+        one = asyncio.create_task(session.submit(LookEdit(source, "one")))
+        two = asyncio.create_task(session.submit(LookEdit(source, "two")))
+        await asyncio.sleep(0.1)
+        one.cancel()
+        await two
+    assert prompts(space)["one"] == 0
+
+
+# --- the API
+
+
+async def busy(session: HooxSession, space: Space, source: LookRef, seconds: int) -> asyncio.Task[Any]:
+    """The API has answered 429: everything pauses."""
+    space.faults.fail_next("status", Fault.rate_limited(retry_after=seconds))
+    reading = asyncio.create_task(session.status(source))
+    await asyncio.sleep(2)
+    return reading
+
+
+async def test_max_wait_bounds_the_baselines_wait_too() -> None:
+    """The quota is spent: the caller is told when its patience is over, and to come again."""
+    space = space_of()
+    async with opened(space) as session:
+        source = await avatar(session)
+    async with opened(space, exclusive=True) as session:
+        reading = await busy(session, space, source, 50)
+        began = now()
+        with pytest.raises(NotSent) as told:
+            await session.submit(LookEdit(source, "a"), max_wait=1.0)
+        assert now() - began == pytest.approx(1.0, abs=0.1)
+        assert told.value.retry_after is not None
+        await reading
+    assert prompts(space)["a"] == 0
+
+
+async def test_max_wait_bounds_the_wait_for_a_shut_lane() -> None:
+    """What was lost in it is searched for; the one who waits has not got that long."""
+    space = space_of()
+    async with opened(space, exclusive=True) as session:
+        source = await avatar(session)
+        await lose(session, space, source, "lost", Fault.DROP_BEFORE)
+        began = now()
+        with pytest.raises(NotSent):
+            await session.submit(LookEdit(source, "a"), max_wait=5.0)
+        assert now() - began == pytest.approx(5.0, abs=0.1)
+
+
+async def test_a_baseline_that_stands_costs_no_patience() -> None:
+    """With max_wait=0 an edit goes out where a slot is free."""
+    space = space_of()
+    async with opened(space, exclusive=True) as session:
+        source = await avatar(session)
+        await session.submit(LookEdit(source, "a"), max_wait=0)
+    assert prompts(space)["a"] == 1
+
+
+@pytest.mark.parametrize(
+    ("fault", "times"),
+    [
+        (Fault.rate_limited(retry_after=60), 3),
+        (Fault.status(500), 5),
+        (Fault.REFUSED, 5),
+        (Fault.DROP_BEFORE, 5),
+    ],
+    ids=["429", "500", "no connection", "dropped"],
+)
+async def test_what_goes_wrong_at_a_baseline_stops_no_batch(fault: Fault, times: int) -> None:
+    """It is tried again, as a POST would be that surely never left."""
+    space = space_of()
+    async with opened(space) as session:
+        source = await avatar(session)
+    async with opened(space, exclusive=True) as session:
+        space.faults.fail_next("avatar", fault, times=times)
+        report = await BatchRunner(session).run(edits(source, 3))
+    assert set(states(report).values()) == {"ready"}
+
+
+async def test_a_baseline_that_cannot_be_had_is_that_avatars_end_alone() -> None:
+    """Its items are UNSENT, and may be sent later; another avatar's are made."""
+    space = space_of()
+    async with opened(space) as session:
+        sources = [await avatar(session) for _ in range(2)]
+    async with opened(space, exclusive=True) as session:
+        await session.submit(LookEdit(sources[1], "first"))
+        space.faults.fail_next("avatar", Fault.status(500), times=10_000)
+        items = [*edits(sources[0], 2, "a"), *edits(sources[1], 2, "b")]
+        report = await BatchRunner(session, look_timeout=3600.0).run(items)
+    assert states(report) == {"a0": "unsent", "a1": "unsent", "b0": "ready", "b1": "ready"}
+    assert all(isinstance(outcome.error, NotSent) for outcome in report if outcome.key[0] == "a")
+
+
+async def test_a_baseline_of_an_avatar_that_does_not_exist_is_told_as_such() -> None:
+    """Each of the two who wait gets its own error, and nothing is sent."""
+    space = space_of()
+    async with opened(space, exclusive=True) as session:
+        nowhere = LookRef("avtr_none", "look_none")
+        tries = [session.submit(LookEdit(nowhere, f"n{n}")) for n in range(2)]
+        one, two = await asyncio.gather(*tries, return_exceptions=True)
+    assert isinstance(one, NotFound)
+    assert isinstance(two, NotFound)
+    assert one is not two
+    assert space.credits_spent == 0

@@ -1,0 +1,88 @@
+"""The looks that may be a lost POST's, as people are shown them."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+from batch_kit import QUICK, arrives, avatar, lose, opened, space_of
+
+from hoox_async import HooxSession, LookEdit, LookRef
+from hoox_async._store.memory import MemoryStore
+from hoox_async.sandbox import Fault
+
+pytestmark = pytest.mark.virtual_time
+
+
+async def candidates(session: HooxSession) -> dict[str, set[LookRef]]:
+    return {unknown.key: set(unknown.candidates) for unknown in await session.unknowns()}
+
+
+async def test_candidates_are_looked_for_anew_each_time() -> None:
+    """Two edits were lost; the second's look shows up after the list was read once."""
+    space = space_of()
+    async with opened(space) as session:
+        source = await avatar(session)
+        await lose(session, space, source, "one", Fault.DROP_AFTER)
+        one = space.ledger[-1].ref
+        await lose(session, space, source, "two", Fault.DROP_BEFORE)
+        assert await candidates(session) == {"one": {one}, "two": {one}}
+        two = arrives(space, source, "two")
+        assert await candidates(session) == {"one": {one, two}, "two": {one, two}}
+        await session.resolve("one", one)
+        assert await candidates(session) == {"two": {two}}
+
+
+async def test_what_is_listed_is_written_down() -> None:
+    """So a report that is read from the store alone shows it too; what is another's is taken out."""
+    space = space_of()
+    async with opened(space) as session:
+        source = await avatar(session)
+        for key in ("one", "two"):
+            await lose(session, space, source, key, Fault.DROP_AFTER)
+        one, two = (charge.ref for charge in space.ledger[1:])
+        await session.unknowns()
+        await session.resolve("one", one)
+        await session.unknowns()
+        assert (await session._store.get(("two",)))["two"].candidates == (two,)
+
+
+async def test_an_avatar_that_cannot_be_read_has_the_candidates_of_before() -> None:
+    """They are not forgotten, and not shown where they are another's since."""
+    space = space_of()
+    async with opened(space) as session:
+        source = await avatar(session)
+        for key in ("one", "two"):
+            await lose(session, space, source, key, Fault.DROP_AFTER)
+        one, two = (charge.ref for charge in space.ledger[1:])
+        await session.unknowns()
+        await session.resolve("one", one)
+        space.faults.fail_next("avatar", Fault.status(500), times=10_000)
+        assert await candidates(session) == {"two": {two}}
+
+
+async def test_a_baseline_hides_no_lost_look_from_the_list() -> None:
+    """An exclusive session later puts the avatar's looks on record; the lost one's stays a candidate."""
+    space, store = space_of(), MemoryStore()
+    async with opened(space, store=store) as session:
+        source = await avatar(session)
+        await lose(session, space, source, "lost", Fault.DROP_AFTER)
+        lost = space.ledger[-1].ref
+    await asyncio.sleep(600)
+    async with opened(space, store=store, exclusive=True) as session:
+        await session.submit(LookEdit(source, "next"))
+        assert await candidates(session) == {"lost": {lost}}
+
+
+async def test_what_one_search_retires_stays_a_candidate_of_the_others() -> None:
+    """Lost outside of lanes and made, then one in a lane: its search takes the look into the baseline."""
+    space, store = space_of(), MemoryStore()
+    async with opened(space, store=store, timeouts=QUICK) as session:
+        source = await avatar(session)
+        await lose(session, space, source, "outside", Fault.DROP_BEFORE)
+    await asyncio.sleep(600)
+    async with opened(space, store=store, exclusive=True, timeouts=QUICK) as session:
+        await lose(session, space, source, "inside", Fault.DROP_BEFORE)
+        late = {arrives(space, source, "late"), arrives(space, source, "later")}
+        await session.submit(LookEdit(source, "next"))
+        assert await candidates(session) == {"outside": late, "inside": late}

@@ -1,0 +1,104 @@
+"""Lost POSTs that the user settles: with a look, by sending again, or by leaving them alone."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+from batch_kit import QUICK, arrives, avatar, lose, opened, prompts, space_of
+
+from hoox_async import (
+    BatchItem,
+    BatchRunner,
+    LookEdit,
+    LookRef,
+)
+from hoox_async.errors import InvalidRequest, KeyConflict, OutcomeUnknown
+from hoox_async.sandbox import Fault
+
+pytestmark = pytest.mark.virtual_time
+
+
+async def test_resolve_with_a_look() -> None:
+    """It is the intent's from then on, and known to be the user's word."""
+    space = space_of()
+    async with opened(space) as session:
+        source = await avatar(session)
+        await lose(session, space, source, "lost", Fault.DROP_AFTER)
+        (unknown,) = await session.unknowns()
+        job = await session.resolve("lost", unknown.candidates[0])
+        assert job is not None
+        assert (await job).status == "ready"
+        assert await session.unknowns() == []
+        same = await session.submit(LookEdit(source, "lost"), key="lost")
+        assert same.ref == job.ref
+    assert prompts(space)["lost"] == 1
+
+
+async def test_resolve_with_resend_pays_once_more() -> None:
+    """What the first time may have cost stays at risk."""
+    space = space_of()
+    async with opened(space) as session:
+        source = await avatar(session)
+        await lose(session, space, source, "lost", Fault.DROP_AFTER)
+        job = await session.resolve("lost", "resend")
+        assert job is not None
+        await job
+        (outcome,) = (await BatchRunner(session).run([item_of(source)])).outcomes
+    assert prompts(space)["lost"] == 2
+    assert outcome.credits == 2
+    assert outcome.at_risk == 2
+
+
+def item_of(source: LookRef) -> BatchItem:
+    return BatchItem("lost", LookEdit(source, "lost"))
+
+
+async def test_resolve_with_drop_leaves_it_alone_for_good() -> None:
+    """No more is heard of it; it stays at risk, and its key is never sent again by itself."""
+    space = space_of()
+    async with opened(space, exclusive=True) as session:
+        source = await avatar(session)
+        await lose(session, space, source, "lost", Fault.DROP_AFTER)
+        assert await session.resolve("lost", "drop") is None
+        assert await session.unknowns() == []
+        (outcome,) = (await BatchRunner(session).run([item_of(source)])).outcomes
+        assert str(outcome.state) == "skipped"
+        assert outcome.at_risk == 2
+        with pytest.raises(OutcomeUnknown):
+            await session.submit(LookEdit(source, "lost"), key="lost")
+        await session.submit(LookEdit(source, "next"))
+    assert prompts(space)["lost"] == 1
+
+
+async def test_what_was_given_up_while_it_was_searched_for_is_no_other_ones_look() -> None:
+    """Its look may show up later, beside the next lost one: nothing is inferred for the avatar any more."""
+    space = space_of()
+    async with opened(space, exclusive=True, timeouts=QUICK) as session:
+        source = await avatar(session)
+        await lose(session, space, source, "lost", Fault.DROP_BEFORE)
+        await session.resolve("lost", "drop")
+        await lose(session, space, source, "second", Fault.DROP_BEFORE)
+        arrives(space, source)  # the first one's, as far as anybody can tell
+        await session.submit(LookEdit(source, "next"))
+        await asyncio.sleep(200)
+        assert [unknown.key for unknown in await session.unknowns()] == ["second"]
+
+
+async def test_resolve_refuses_what_makes_no_sense() -> None:
+    """A key that is no unknown's, and a look that is another intent's."""
+    space = space_of()
+    async with opened(space) as session:
+        source = await avatar(session)
+        other = await session.submit(LookEdit(source, "other"), key="other")
+        await lose(session, space, source, "lost", Fault.DROP_AFTER)
+        wrong: list[tuple[str, Any]] = [
+            ("nobody", "drop"), ("other", "drop"), ("lost", other), ("lost", "maybe"),
+        ]  # fmt: skip
+        for key, verdict in wrong:
+            with pytest.raises(InvalidRequest):
+                await session.resolve(key, verdict)
+        with pytest.raises(KeyConflict):
+            await session.submit(LookEdit(source, "something else"), key="lost")
+    assert prompts(space)["lost"] == 1

@@ -1,0 +1,94 @@
+"""Lost POSTs and restarts: the next session of the store goes on with the search."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+from batch_kit import PICTURE, QUICK, arrives, avatar, edits, lose, opened, prompts, space_of
+
+from hoox_async import (
+    BatchRunner,
+    HooxSession,
+    ImageAvatar,
+    LookEdit,
+    LookRef,
+)
+from hoox_async.sandbox import Fault
+
+pytestmark = pytest.mark.virtual_time
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> str:
+    return str(tmp_path / "campaign.db")
+
+
+@pytest.mark.parametrize("pause", [0.0, 3.0, 10_000.0])
+@pytest.mark.parametrize("fault", [Fault.DROP_AFTER, Fault.DROP_BEFORE], ids=["charged", "uncharged"])
+async def test_a_restart_goes_on_with_the_search(store: str, pause: float, fault: Fault) -> None:
+    """Also when all the times of the search are past: then one answer decides."""
+    space = space_of()
+    async with opened(space, store=store, exclusive=True) as session:
+        source = await avatar(session)
+        await lose(session, space, source, "lost", fault)
+    await asyncio.sleep(pause)
+    async with opened(space, store=store, exclusive=True) as session:
+        report = await BatchRunner(session).run(edits(source, 2))
+        assert {str(outcome.state) for outcome in report} == {"ready"}
+        unknowns = await session.unknowns()
+        assert [unknown.key for unknown in unknowns] == ([] if fault.charges else ["lost"])
+        if fault.charges:
+            job = await session.submit(LookEdit(source, "lost"), key="lost")
+            assert job.ref == space.ledger[1].ref
+    assert prompts(space)["lost"] == int(fault.charges)
+
+
+async def test_a_post_that_a_crash_cut_off_is_found(store: str) -> None:
+    """It was being sent when the process ended."""
+    space = space_of()
+    transport = {"latency": 8.0}
+    with suppress(TimeoutError):
+        async with asyncio.timeout(12):
+            async with opened(space, store=store, exclusive=True, transport=transport) as session:
+                source = await avatar_at_once(session)
+                task = asyncio.create_task(session.submit(LookEdit(source, "lost"), key="lost"))
+                await asyncio.sleep(1.0)
+                task.cancel()
+                await session._open.parts.posts.cancel()  # type: ignore[union-attr]
+    async with opened(space, store=store, exclusive=True) as session:
+        source = space.ledger[0].ref
+        await session.submit(LookEdit(source, "next"))
+        assert len(await session.unknowns()) == 1 - prompts(space)["lost"]
+
+
+async def avatar_at_once(session: HooxSession) -> LookRef:
+    return (await session.submit(ImageAvatar([PICTURE]))).ref
+
+
+async def test_a_baseline_of_a_later_session_never_swallows_a_lost_look(store: str) -> None:
+    """The lane is searched before the avatar's looks are put on record anew."""
+    space = space_of()
+    async with opened(space, store=store, exclusive=True) as session:
+        source = await avatar(session)
+        await lose(session, space, source, "lost", Fault.DROP_AFTER)
+    async with opened(space, store=store, exclusive=True) as session:
+        await asyncio.gather(*(session.submit(LookEdit(source, f"p{n}")) for n in range(3)))
+        assert await session.unknowns() == []
+
+
+async def test_one_lost_without_lanes_is_no_rival_of_a_later_session(store: str) -> None:
+    """Its look may still come when the avatar's looks are on record: then nothing is inferred."""
+    space = space_of()
+    async with opened(space, store=store) as session:
+        source = await avatar(session)
+        await lose(session, space, source, "late", Fault.DROP_BEFORE)
+    async with opened(space, store=store, exclusive=True, timeouts=QUICK) as session:
+        await session.submit(LookEdit(source, "a"))
+        await lose(session, space, source, "lost", Fault.DROP_BEFORE)
+        arrives(space, source)  # what the first one's POST made at last
+        await asyncio.sleep(600)
+        await BatchRunner(session).run(edits(source, 1))
+        assert {unknown.key for unknown in await session.unknowns()} == {"late", "lost"}

@@ -1,0 +1,175 @@
+"""Paying anew: until the new sending has cost something, what stood before it stands."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from hoox_async._core.ledger import (
+    Accept,
+    Drop,
+    Evidence,
+    IllegalStep,
+    Intent,
+    IntentState,
+    Lose,
+    Refusal,
+    Refuse,
+    Renew,
+    Resend,
+    Retire,
+    Send,
+    Settle,
+    Step,
+    Suspect,
+    TakeBack,
+    advance,
+    recover,
+)
+from hoox_async._core.models import Look, LookRef, LookStatus
+from hoox_async._core.records import dump_intent, load_intent
+from hoox_async._core.requests import FREE, LookEdit, PromptAvatar
+
+S = IntentState
+AT = datetime(2025, 7, 1, 12, 0, tzinfo=UTC)
+LATER = AT + timedelta(hours=1)
+SOURCE = LookRef("avtr_abc", "look_123")
+REF = LookRef("avtr_abc", "look_new")
+OTHER = PromptAvatar("a", resolution="4K")
+PLANNED = Intent("alex", True, LookEdit(SOURCE, "podcast"), "d1", AT)
+NO = Refuse(Refusal(400, "INVALID_VALUE", "No"), LATER)
+AGAIN = Send("a2", LATER, SOURCE)
+PRICE = Decimal(2)
+
+
+def after(*steps: Step, start: Intent = PLANNED) -> Intent:
+    for step in steps:
+        start = advance(start, step)
+    return start
+
+
+SENT = Send("a1", AT, SOURCE, True)
+ACCEPTED = after(SENT, Accept(REF, AT, Evidence.ANSWER))
+UNKNOWN = after(SENT, Lose("dropped", AT), Suspect((REF,)))
+STANDING: dict[str, tuple[Intent, Step]] = {
+    "unknown": (UNKNOWN, Resend()),
+    "retired": (advance(UNKNOWN, Retire()), Resend()),
+    "dropped": (advance(UNKNOWN, Drop()), Resend()),
+    "accepted": (ACCEPTED, Renew(OTHER, "d2")),
+    "ready": (after(Settle(Look(REF, LookStatus.READY), AT), start=ACCEPTED), Renew(OTHER, "d2")),
+    "failed": (after(Settle(Look(REF, LookStatus.FAILED), AT), start=ACCEPTED), Renew(OTHER, "d2")),
+    "rejected": (after(SENT, Refuse(Refusal(400, "X", "bad"), AT)), Renew(OTHER, "d2")),
+}
+PAID_BEFORE = [name for name in STANDING if name != "rejected"]
+
+
+@pytest.mark.parametrize("name", STANDING)
+def test_what_surely_cost_nothing_leaves_what_stood(name: str) -> None:
+    """To the last field: its look, its doubt and its attempts, of which the last is the one that counts."""
+    stands, word = STANDING[name]
+    assert after(word, AGAIN, TakeBack(), start=stands) == stands
+    twice = after(word, AGAIN, TakeBack(), word, Send("a3", LATER), TakeBack(), start=stands)
+    assert twice == stands
+
+
+@pytest.mark.parametrize("name", PAID_BEFORE)
+def test_a_refusal_takes_nothing_away_that_may_have_been_paid(name: str) -> None:
+    """The API said no to the new sending: the old look, or the old doubt, is none of its business."""
+    stands, word = STANDING[name]
+    assert after(word, AGAIN, NO, start=stands) == stands
+
+
+def test_a_refusal_of_what_was_refused_before_is_the_new_one() -> None:
+    """Nothing was there to be kept."""
+    stands, word = STANDING["rejected"]
+    refused = after(word, AGAIN, NO, start=stands)
+    assert (refused.state, refused.refusal, refused.digest) == (S.REJECTED, NO.refusal, "d2")
+    assert refused.before is None
+
+
+@pytest.mark.parametrize("name", STANDING)
+@pytest.mark.parametrize(
+    "end", [Accept(LookRef("avtr_abc", "x"), LATER, Evidence.ANSWER), Lose("cut", LATER)]
+)
+def test_what_has_cost_something_forgets_what_stood(name: str, end: Step) -> None:
+    """But its money: that was paid, or may have been, all the same."""
+    stands, word = STANDING[name]
+    done = after(word, AGAIN, end, start=stands)
+    assert done.before is None
+    assert done.spent + done.at_risk == stands.spent + stands.at_risk + done.credits
+    assert done.spent >= stands.spent
+
+
+@pytest.mark.parametrize("name", STANDING)
+def test_while_it_is_in_the_air_both_are_on_the_books(name: str) -> None:
+    """Also when the process ends there."""
+    stands, word = STANDING[name]
+    sending = after(word, AGAIN, start=stands)
+    assert sending.before == stands
+    assert (sending.spent, sending.at_risk) == (stands.spent, stands.at_risk + sending.credits)
+    recovered = after(*recover(sending, LATER), start=sending)
+    assert recovered.state is S.UNKNOWN
+    assert recovered.at_risk == sending.at_risk
+
+
+def test_proof_that_came_first_makes_a_resend_illegal() -> None:
+    """The steps of one transaction: none of them is taken."""
+    proved = advance(UNKNOWN, Accept(REF, LATER, Evidence.WEBHOOK))
+    with pytest.raises(IllegalStep):
+        after(Resend(), AGAIN, start=proved)
+
+
+def test_what_never_cost_anything_is_replaced_for_good() -> None:
+    """A corrected prompt that is refused for want of credits is still the one that is wanted."""
+    tried = after(SENT, TakeBack())
+    assert tried.replaceable
+    back = after(Renew(OTHER, "d2"), AGAIN, TakeBack(), start=tried)
+    assert (back.state, back.request, back.before) == (S.PLANNED, OTHER, None)
+
+
+@pytest.mark.parametrize("name", STANDING)
+def test_only_what_never_cost_anything_is_replaceable(name: str) -> None:
+    """Nor what was planned anew, with money on its books."""
+    stands, word = STANDING[name]
+    assert not stands.replaceable
+    assert advance(stands, word).replaceable is (name == "rejected")
+
+
+def test_unmoved_means_neither_sent_nor_settled_nor_changed() -> None:
+    """What is only known better, such as looks that may be its own, moves nothing."""
+    assert UNKNOWN.unmoved(after(SENT, Lose("dropped", AT)))
+    assert not after(Resend(), AGAIN, Lose("x", LATER), start=UNKNOWN).unmoved(UNKNOWN)
+    assert not STANDING["ready"][0].unmoved(ACCEPTED)
+    assert not advance(PLANNED, Renew(OTHER, "d2")).unmoved(PLANNED)
+
+
+@pytest.mark.parametrize("name", STANDING)
+def test_it_survives_a_store(name: str) -> None:
+    """What stood before is written down with what is in the air."""
+    stands, word = STANDING[name]
+    sending = after(word, AGAIN, start=stands)
+    assert advance(load_intent(dump_intent(sending)), TakeBack()) == stands
+
+
+def test_a_record_of_an_earlier_version_can_be_read() -> None:
+    """It has no such field."""
+    record = dump_intent(UNKNOWN)
+    assert "before" not in json.loads(record)
+    assert load_intent(record).before is None
+
+
+@settings(deadline=None, max_examples=200)
+@given(st.lists(st.sampled_from(["take back", "refuse"]), max_size=5), st.sampled_from(PAID_BEFORE))
+def test_however_often_it_costs_nothing_what_stood_stands(ends: list[str], name: str) -> None:
+    """A storm of 429s and refusals changes nothing."""
+    stands, word = STANDING[name]
+    intent = stands
+    for n, end in enumerate(ends):
+        intent = after(word, Send(f"b{n}", LATER), TakeBack() if end == "take back" else NO, start=intent)
+    assert intent == stands
+    assert (intent.spent, intent.at_risk) != (FREE, FREE)

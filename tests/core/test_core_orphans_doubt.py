@@ -1,0 +1,51 @@
+"""Which attempts may have left a look that nobody searches for, and for how long it may show up."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+
+import pytest
+
+from hoox_async._core.ledger import Attempt, Intent, IntentState
+from hoox_async._core.models import LookRef
+from hoox_async._core.orphans import doubtful, may_still_show
+from hoox_async._core.requests import LookEdit
+
+SENT = datetime(2026, 5, 1, tzinfo=UTC)
+FIRST, SECOND = Attempt("a1", SENT), Attempt("a2", SENT + timedelta(seconds=60))
+SOURCE = LookRef("avtr_1", "look_1")
+
+
+def intent(state: IntentState, past_at_risk: int = 0) -> Intent:
+    return Intent(
+        "k", True, LookEdit(SOURCE, "x"), "d", SENT, state=state, source=SOURCE, attempts=(FIRST, SECOND),
+        past_at_risk=Decimal(past_at_risk),
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("state", IntentState)
+def test_only_the_last_attempt_of_what_is_in_doubt_may_have_left_a_look(state: IntentState) -> None:
+    """The earlier ones were taken back; of what was accepted, refused or not sent there is no doubt."""
+    in_doubt = state in (IntentState.SENDING, IntentState.UNKNOWN, IntentState.DROPPED)
+    assert doubtful(intent(state)) == ((SECOND,) if in_doubt else ())
+
+
+@pytest.mark.parametrize("state", IntentState)
+def test_any_attempt_of_what_was_lost_and_sent_again_may_have_left_a_look(state: IntentState) -> None:
+    """Whatever became of it since: which of them was lost is not on record."""
+    assert doubtful(intent(state, past_at_risk=2)) == (FIRST, SECOND)
+
+
+@pytest.mark.parametrize(("seconds", "shows"), [(-3600, True), (0, True), (149, True), (150, False)])
+def test_a_look_shows_by_the_deadline_and_the_last_search(seconds: float, shows: bool) -> None:
+    """And where the clock was set back it counts as not over."""
+    at = SENT + timedelta(seconds=seconds)
+    assert may_still_show((FIRST,), at, 120.0, (2.0, 10.0, 30.0)) is shows
+
+
+def test_the_latest_attempt_decides() -> None:
+    """One of several is enough, and none is not."""
+    at = SENT + timedelta(seconds=200)
+    assert may_still_show((FIRST, SECOND), at, 120.0, (30.0,))
+    assert not may_still_show((), at, 120.0, (30.0,))
