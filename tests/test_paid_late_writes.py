@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import sqlite3
 from collections import Counter
 from collections.abc import Callable
+from pathlib import Path
 from random import Random
 from typing import Any
 
@@ -226,8 +228,6 @@ async def test_who_waits_for_such_a_lane_is_told_of_the_trouble(kind: type[Any])
 
 def sqlite_lock(path: str) -> Callable[[], None]:
     """Another program that keeps the file locked, until the returned function is called."""
-    import sqlite3
-
     db = sqlite3.connect(path, isolation_level=None)
     db.execute("BEGIN IMMEDIATE")
 
@@ -238,9 +238,12 @@ def sqlite_lock(path: str) -> Callable[[], None]:
     return let_go
 
 
-async def test_a_file_that_another_program_locks_for_a_while(tmp_path: Any, monkeypatch: Any) -> None:
-    """As `StoreError` comes from SQLite itself."""
-    monkeypatch.setattr("hoox_async._store._database.BUSY_SECONDS", 0.05, raising=False)
+async def test_a_file_that_another_program_locks_for_a_while(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As `StoreError` comes from SQLite itself, which waits two seconds for the lock."""
+    connect = sqlite3.connect
+    monkeypatch.setattr(sqlite3, "connect", lambda path, **how: connect(path, **{**how, "timeout": 0.01}))
     path = str(tmp_path / "campaign.db")
     async with on_space(store=path, transport={"latency": 20.0}) as (session, space):
         task = asyncio.create_task(session.submit(prompt(), key="k"))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from copy import copy
 from functools import partial
 
 from .._core.ledger import Evidence, Intent, IntentState, Lose
@@ -63,7 +64,7 @@ class Posting:
         try:
             accepted = await write()
         except Exception as trouble:  # whatever a store raises, what was paid is told
-            error = as_store_error(trouble)
+            error = copy(as_store_error(trouble))
             error.charged, error.ref = "yes", ref
             self._keep(sending.intent, write, error, follow)
             raise error from trouble

@@ -1,0 +1,120 @@
+"""What earlier runs spent counts before anything is sent; and what cannot be read or held is told as such."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Collection
+from typing import Any
+
+import pytest
+from batch_kit import avatar, edits, opened, prompts, space_of, states
+
+from hoox_async import BatchItem, BatchRunner, LookEdit, PromptAvatar
+from hoox_async._core.ledger import Intent
+from hoox_async._store.memory import MemoryStore
+from hoox_async.errors import BudgetExceeded, InvalidRequest, StoreError
+from hoox_async.sandbox import Fault
+
+pytestmark = pytest.mark.virtual_time
+
+
+def as_generator(items: list[BatchItem]) -> Any:
+    return (item for item in items)
+
+
+async def slowly(items: list[BatchItem]) -> AsyncIterator[BatchItem]:
+    for item in items:
+        yield item
+        await asyncio.sleep(1)
+
+
+@pytest.mark.parametrize("given", [list, as_generator, slowly])
+async def test_a_cap_counts_what_earlier_runs_spent_before_it_sends(given: Any) -> None:
+    """Also where the input cannot be read twice, and those that were paid stand last in it."""
+    space = space_of()
+    async with opened(space) as session:
+        source = await avatar(session)
+        old, new = edits(source, 5, "old"), edits(source, 5, "new")
+        await BatchRunner(session, max_credits=10).run(old)
+        report = await BatchRunner(session, max_credits=14).run(given([*new, *old]))
+    told = states(report)
+    assert [told[item.key] for item in old] == ["ready"] * 5
+    assert sorted(told[item.key] for item in new) == ["ready"] * 2 + ["unsent"] * 3
+    assert space.credits_spent == 14
+
+
+async def test_of_a_generator_all_that_was_spent_under_a_key_counts() -> None:
+    """Also what this input never gives, and what was lost; not what was submitted without a key."""
+    space = space_of()
+    async with opened(space) as session:
+        source = await avatar(session)
+        await BatchRunner(session).run(edits(source, 2, "old"))
+        space.faults.fail_next("edit", Fault.DROP_BEFORE)
+        await BatchRunner(session).run(edits(source, 1, "lost"))
+        await session.submit(LookEdit(source, "single"))
+        report = await BatchRunner(session, max_credits=8).run(as_generator(edits(source, 3, "new")))
+        assert sorted(states(report).values()) == ["ready"] + ["unsent"] * 2
+        assert isinstance(report.outcomes[2].error, BudgetExceeded)
+        report = await BatchRunner(session, max_credits=6).run(edits(source, 3, "new"))
+        assert set(states(report).values()) == {"ready"}
+
+
+class Unreadable(MemoryStore):
+    """Cannot be read, once it was told so."""
+
+    broken = ""
+
+    async def get(self, keys: Collection[str]) -> dict[str, Intent]:
+        if "get" in self.broken:
+            raise StoreError("a record is damaged")
+        return await super().get(keys)
+
+    def stream(self) -> AsyncIterator[Intent]:
+        if "stream" in self.broken:
+            raise StoreError("a record is damaged")
+        return super().stream()
+
+
+async def test_what_cannot_be_looked_up_is_told_with_what_that_means() -> None:
+    """Nothing is sent, and nobody takes its credits of 0 for what it has cost."""
+    space, store = space_of(), Unreadable()
+    async with opened(space, store=store) as session:
+        source = await avatar(session)
+        items = [*edits(source, 3), BatchItem("chained", LookEdit("e0", "chained"))]
+        await BatchRunner(session).run(items)
+        store.broken = "get"
+        report = await BatchRunner(session).run([*items, items[0]])
+        assert set(states(report).values()) == {"unsent"}
+        for outcome in report:
+            assert isinstance(outcome.error, StoreError)
+        assert "paid, could not be read" in str(report.outcomes[0].error)
+    assert space.credits_spent == 8
+
+
+@pytest.mark.parametrize(("given", "broken"), [(list, "get"), (as_generator, "stream")])
+async def test_a_cap_that_cannot_be_counted_sends_nothing(given: Any, broken: str) -> None:
+    """What earlier runs spent is not known."""
+    space, store = space_of(), Unreadable()
+    async with opened(space, store=store) as session:
+        source = await avatar(session)
+        store.broken = broken
+        report = await BatchRunner(session, max_credits=100).run(given(edits(source, 3)))
+    assert {str(outcome.state) for outcome in report} <= {"unsent"}
+    assert space.credits_spent == 0
+
+
+async def test_a_key_that_no_store_can_hold_is_that_items_end_alone(tmp_path: Any) -> None:
+    """A lone surrogate cannot be written down, as a key or as a source's; the others are sent."""
+    space = space_of()
+    async with opened(space, store=str(tmp_path / "a.db")) as session:
+        items = [
+            BatchItem("ok", PromptAvatar("a")),
+            BatchItem("bad\ud800", PromptAvatar("b")),
+            BatchItem("edit", LookEdit("bad\ud800", "c")),
+            LookEdit("bad\ud800", "d"),
+        ]
+        report = await BatchRunner(session).run(items)
+    assert [str(outcome.state) for outcome in report] == ["ready"] + ["rejected"] * 3
+    assert [outcome.key for outcome in report] == ["ok", "item 2", "edit", "item 4"]
+    assert all(isinstance(outcome.error, InvalidRequest) for outcome in report.outcomes[1:])
+    assert prompts(space).total() == 1
