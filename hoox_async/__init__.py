@@ -22,6 +22,7 @@ from ._core.outcomes import BatchItem, Outcome, OutcomeState
 from ._core.requests import Format, ImageAvatar, LookEdit, PromptAvatar, Request, Resolution, Style
 from ._core.settings import Timeouts
 from ._jobs import LookJob
+from ._protocols import Endpoint
 from ._report import BatchReport
 from ._unknowns import Unknown
 from .errors import (
@@ -78,6 +79,7 @@ __all__ = [
     "ConfigurationError",
     "Conflict",
     "DeliveryReceived",
+    "Endpoint",
     "Estimate",
     "Event",
     "Evidence",

@@ -153,7 +153,7 @@ def told(event: hx.Event) -> str:
     """Events are made for ``match``, and the match is complete."""
     match event:
         case hx.RequestSent(endpoint=endpoint) | hx.Answered(endpoint=endpoint):
-            return endpoint
+            return str(assert_type(endpoint, hx.Endpoint))
         case hx.Retried(reason=reason) | hx.Paused(reason=reason) | hx.OutcomeLost(reason=reason):
             return reason
         case hx.LookAccepted(ref=ref, evidence=evidence):
