@@ -154,7 +154,7 @@ async def test_a_resend_that_is_answered_429_is_still_one() -> None:
         job = await again
         assert job is not None
         intent = await intent_of(session, "lost")
-    assert (intent.spent, intent.at_risk) == (2, 2)
+    assert intent.spent == intent.at_risk == 2
     assert prompts(space)["lost"] == 2
 
 
@@ -224,7 +224,8 @@ async def test_a_redo_that_is_refused_leaves_the_old_look(refusal: Fault, how: d
         assert first.ref is not None
         by_ref = await session._store.by_ref(first.ref)
     assert str(told.state) == ("rejected" if isinstance(told.error, BadRequest) else "unsent")
-    assert (told.credits, told.ref, told.request) == (2, None, items[0].request)
+    assert told.credits == 2
+    assert (told.ref, told.request) == (None, items[0].request)
     assert (str(again.state), again.ref) == ("ready", first.ref)
     assert by_ref is not None
     assert space.credits_spent == 2

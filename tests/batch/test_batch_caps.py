@@ -107,7 +107,7 @@ async def test_a_key_that_no_store_can_hold_is_that_items_end_alone(tmp_path: An
     """A lone surrogate cannot be written down, as a key or as a source's; the others are sent."""
     space = space_of()
     async with opened(space, store=str(tmp_path / "a.db")) as session:
-        items = [
+        items: list[BatchItem | LookEdit] = [
             BatchItem("ok", PromptAvatar("a")),
             BatchItem("bad\ud800", PromptAvatar("b")),
             BatchItem("edit", LookEdit("bad\ud800", "c")),

@@ -1,0 +1,157 @@
+"""What an item's turn brings, by what the store knows then: it can be more than at its admission."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from batch_kit import avatar, edits, opened, prompts, space_of
+
+from hoox_async import BatchRunner, LookEdit, LookRef
+from hoox_async._batch.admission import accepted_unwritten, decide_turn
+from hoox_async._batch.items import Item
+from hoox_async._batch.options import Options, retry_states
+from hoox_async._core.keys import digest
+from hoox_async._core.ledger import (
+    Accept,
+    Evidence,
+    Intent,
+    IntentState,
+    Lose,
+    Renew,
+    Resend,
+    Send,
+    Settle,
+    Step,
+    TakeBack,
+    advance,
+)
+from hoox_async._core.models import Look, LookStatus
+from hoox_async._paid import ToSend
+from hoox_async.errors import KeyConflict, StoreError
+
+AT = datetime(2030, 1, 1, tzinfo=UTC)
+SOURCE, MADE = LookRef("avtr_1", "look_1"), LookRef("avtr_1", "look_2")
+EDIT, OTHER = LookEdit(SOURCE, "a beach"), LookEdit(SOURCE, "a desk")
+
+
+def options(**changes: Any) -> Options:
+    return Options(**{
+        "max_in_flight": 4, "max_credits": None, "max_failures": None, "look_timeout": 9.0,
+        "on_unknown": "hold", "retry": frozenset(), "changed": "error", **changes,
+    })  # fmt: skip
+
+
+def intent(*steps: Step, request: LookEdit = EDIT) -> Intent:
+    found = Intent("a", True, request, digest(request), AT, source=SOURCE)
+    for step in steps:
+        found = advance(found, step)
+    return found
+
+
+def item(known: Intent | None = None, **noted: Any) -> Item:
+    return Item(0, "a", EDIT, digest(EDIT), intent=known, **noted)
+
+
+SENT = Send("a1", AT, SOURCE)
+DONE = (Accept(MADE, AT, Evidence.ANSWER), Settle(Look(MADE, LookStatus.FAILED), AT))
+FAILED = intent(SENT, *DONE)
+UNKNOWN = intent(SENT, Lose("dropped", AT))
+RENEW = Renew(EDIT, digest(EDIT))
+
+
+def turn(given: Item, stands: Intent | None, **changes: Any) -> ToSend | Intent:
+    return decide_turn(given, intent(), stands, options(**changes))
+
+
+def test_what_is_new_or_planned_is_sent() -> None:
+    """Also where it was planned since its admission."""
+    assert turn(item(), None) == ToSend(intent())
+    tried = intent(SENT, TakeBack())
+    assert turn(item(), tried) == ToSend(tried, tried)
+
+
+@pytest.mark.parametrize("stands", [FAILED, UNKNOWN, intent(SENT)], ids=["failed", "unknown", "sending"])
+def test_what_came_since_its_admission_is_the_result(stands: Intent) -> None:
+    """Whatever the options say of such states: they were asked at the admission."""
+    given = {"retry": retry_states(["failed"]), "on_unknown": "resend"}
+    assert turn(item(), stands, **given) is stands
+    assert turn(item(intent()), stands, **given) is stands
+
+
+def test_what_was_to_be_paid_anew_is_that_unless_it_moved() -> None:
+    """Another round, which somebody else had meanwhile, is not."""
+    decided = turn(item(FAILED, renew=True), FAILED)
+    assert isinstance(decided, ToSend)
+    assert (decided.word, decided.stands) == (RENEW, FAILED)
+    assert decided.intent.spent == 2
+    moved = FAILED
+    for step in (RENEW, Send("a2", AT, SOURCE), *DONE):
+        moved = advance(moved, step)
+    assert moved.state is FAILED.state
+    assert turn(item(FAILED, renew=True), moved) is moved
+
+
+def test_an_unknown_is_sent_again_unless_it_moved() -> None:
+    """One that somebody else has sent again, and lost again, was not waited for."""
+    decided = turn(item(UNKNOWN, resends=True), UNKNOWN)
+    assert isinstance(decided, ToSend)
+    assert decided.word == Resend()
+    assert decided.intent.at_risk == 2
+    moved = UNKNOWN
+    for step in (Resend(), Send("a2", AT, SOURCE), Lose("dropped", AT)):
+        moved = advance(moved, step)
+    assert turn(item(UNKNOWN, resends=True), moved) is moved
+
+
+def test_other_content_is_treated_by_the_options() -> None:
+    """A conflict, kept or redone; and what may have been paid is never redone."""
+    other = intent(SENT, Accept(MADE, AT, Evidence.ANSWER), request=OTHER)
+    with pytest.raises(KeyConflict):
+        turn(item(), other)
+    assert turn(item(), other, changed="keep") is other
+    redone = turn(item(), other, changed="redo")
+    assert isinstance(redone, ToSend)
+    assert redone.intent.request == EDIT
+    assert turn(item(repeated=True), other, changed="redo") is other
+    lost = intent(SENT, Lose("dropped", AT), request=OTHER)
+    assert turn(item(), lost, changed="redo") is lost
+
+
+def test_what_was_paid_and_not_written_down_is_told_with_what_was_paid_before() -> None:
+    """In this round, and in all others."""
+    error = StoreError("the disk is full")
+    for known, paid, at_risk in [(None, 2, 0), (FAILED, 4, 0), (UNKNOWN, 2, 2), (intent(SENT), 2, 0)]:
+        outcome = accepted_unwritten(item(known), MADE, error)
+        assert outcome.credits == paid
+        assert outcome.at_risk == at_risk
+        assert (str(outcome.state), outcome.ref, outcome.error) == ("pending", MADE, error)
+
+
+@pytest.mark.virtual_time
+async def test_a_stop_in_the_moment_of_the_answer_is_told_of_the_new_look(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """It is in the air no more, and in the store: paid anew, and not UNSENT."""
+    space = space_of()
+    async with opened(space, transport={"latency": 4.0}) as session:
+        source = await avatar(session)
+        (first,) = (await BatchRunner(session).run(edits(source, 1))).outcomes
+        submitter = session._ready().submitter
+        landing = submitter.landing
+
+        async def too_late(key: str) -> None:
+            await landing(key)
+
+        monkeypatch.setattr(submitter, "landing", too_late)
+        runner = BatchRunner(session, retry=["ready"])
+        asyncio.get_running_loop().call_later(2.0, runner.stop)
+        (second,) = (await runner.run(edits(source, 1))).outcomes
+        intents = [i async for i in session._store.stream()]
+    assert {i.state for i in intents} == {IntentState.READY}
+    assert str(second.state) == "ready"
+    assert second.ref not in (None, first.ref)
+    assert second.credits == 4
+    assert prompts(space)["e0"] == 2
