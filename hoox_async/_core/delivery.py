@@ -33,10 +33,9 @@ _NAMELESS = "-"  # stands for the avatar that the older form does not name
 _ATTEMPT = r"[A-Za-z0-9_-]{1,128}"
 # 32 bytes are 43 letters of base64, whose last one has two bits to spare: only one spelling is taken
 _SIGNATURE = r"[A-Za-z0-9_-]{42}[AEIMQUYcgkosw048]"
-_attempt_id = re.compile(_ATTEMPT).fullmatch
-_token = re.compile(rf"{_ATTEMPT}\.{_SIGNATURE}").fullmatch
-TOKEN_IN_TEXT: Final = re.compile(rf"(?<![A-Za-z0-9_-]){_ATTEMPT}(?:\.|%2[eE]){_SIGNATURE}(?![A-Za-z0-9_-])")
-"""Finds tokens in a text, for those who redact logs."""
+_TOKEN = rf"{_ATTEMPT}\.{_SIGNATURE}"
+TOKEN_IN_TEXT: Final = rf"(?<![A-Za-z0-9_-]){_ATTEMPT}(?:\.|%2[eE]){_SIGNATURE}(?![A-Za-z0-9_-])"
+"""A pattern that finds tokens in a text. Not compiled: nothing is worked out at import."""
 
 
 class Foreign(NamedTuple):
@@ -116,13 +115,13 @@ class Signer:
 
         Raises `ValueError` for an id that is not made of 1 to 128 letters, digits, ``-`` and ``_``.
         """
-        if not _attempt_id(attempt_id):
+        if not re.fullmatch(_ATTEMPT, attempt_id):
             raise ValueError(f"{attempt_id!r} cannot be an attempt's id: letters, digits, - and _ only")
         return self._signer.sign(attempt_id).decode()
 
     def attempt_of(self, token: str) -> str:
         """The id of the attempt that the token was made for. Raises `WebhookRejected` (404)."""
-        if _token(token):
+        if re.fullmatch(_TOKEN, token):
             try:
                 return self._signer.unsign(token).decode()
             except BadSignature:

@@ -225,7 +225,8 @@ def _to_plan(intent: Intent, state: IntentState) -> Intent:
 
 
 def _resend(intent: Intent, _: Resend, state: IntentState) -> Intent:
-    return _to_plan(intent, state)
+    # the first attempt's look may still be among them, and a baseline may have swallowed it
+    return attrs.evolve(_to_plan(intent, state), candidates=intent.candidates)
 
 
 def _drop(intent: Intent, _: Drop, state: IntentState) -> Intent:

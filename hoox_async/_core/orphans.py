@@ -19,7 +19,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import NamedTuple
 
-from .ledger import Attempt, Intent, IntentState
+from .ledger import Attempt, Intent
 from .models import Avatar, LookDetails, LookRef
 from .requests import Format
 
@@ -101,14 +101,11 @@ def search_times(lost_at: float, sent_at: float, answer: float, search: Sequence
     return tuple(sorted({*search, max(deadline, after)}))
 
 
-_MAYBE_MADE = frozenset({IntentState.SENDING, IntentState.UNKNOWN, IntentState.DROPPED})
-
-
 def doubtful(intent: Intent) -> tuple[Attempt, ...]:
     """The attempts of an intent that may have made a look which is not known to be its own."""
     if intent.past_at_risk:
         return intent.attempts  # it was lost and sent again: which of them was lost is not on record
-    return intent.attempts[-1:] if intent.state in _MAYBE_MADE else ()
+    return intent.attempts[-1:] if intent.state.in_doubt else ()
 
 
 def may_still_show(

@@ -21,9 +21,9 @@ from cattrs.gen import make_dict_structure_fn, make_dict_unstructure_fn, overrid
 
 from .._protocols import Delivery
 from ..errors import StoreError
-from .delivery import TOKEN_IN_TEXT
 from .ledger import Evidence, Intent, IntentState
 from .models import LookRef, LookStatus
+from .redaction import without_tokens
 from .requests import Format, ImageAvatar, LookEdit, PromptAvatar, Request, Resolution, Style
 from .strict import complaint, enum_hook, expected, parse_json, strict_converter
 
@@ -203,7 +203,7 @@ def _as_it_is(value: Any) -> Any:
 def _cleaned(value: Any, depth: int = _MAX_DEPTH) -> Any:
     """An API answer fit for a store: no webhook URLs or tokens, no NaN, nothing too deep to be read back."""
     if isinstance(value, str):
-        return TOKEN_IN_TEXT.sub("[token]", value)
+        return without_tokens(value)
     if value is None or isinstance(value, int):
         return value
     if isinstance(value, float):

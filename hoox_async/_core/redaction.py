@@ -6,7 +6,6 @@ import re
 
 from .delivery import TOKEN_IN_TEXT
 
-_TOKEN = re.compile(TOKEN_IN_TEXT.pattern.encode())
 _SEARCHED = 1 << 16  # bytes of a refusal: what is shown of it comes from its beginning
 
 
@@ -15,5 +14,10 @@ def without_secrets(status: int, body: bytes, api_key: bytes) -> bytes:
     if api_key in body:
         body = body.replace(api_key, b"[API key]")
     if status >= 400:
-        body = _TOKEN.sub(b"[token]", body[:_SEARCHED]) + body[_SEARCHED:]
+        body = re.sub(TOKEN_IN_TEXT.encode(), b"[token]", body[:_SEARCHED]) + body[_SEARCHED:]
     return body
+
+
+def without_tokens(text: str, shown: str = "[token]") -> str:
+    """The text without webhook tokens."""
+    return re.sub(TOKEN_IN_TEXT, shown, text)

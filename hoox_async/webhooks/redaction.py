@@ -6,7 +6,7 @@ import logging
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from .._core.delivery import TOKEN_IN_TEXT
+from .._core.redaction import without_tokens
 
 SERVER_LOGGERS = ("aiohttp.access", "aiohttp.server", "uvicorn.access", "uvicorn.error", "hypercorn.access")
 """Where the usual servers log requests."""
@@ -41,7 +41,7 @@ def redact_tokens(loggers: Iterable[str] = SERVER_LOGGERS) -> Callable[[], None]
 def _redacted(value: Any) -> Any:
     """The value as it was where it holds no token: a record's numbers must stay numbers."""
     if isinstance(value, str):
-        return TOKEN_IN_TEXT.sub(REDACTED, value)
+        return without_tokens(value, REDACTED)
     if value is None or isinstance(value, bool | int | float | BaseException):
         return value
     if type(value) is tuple:
@@ -49,4 +49,5 @@ def _redacted(value: Any) -> Any:
     if isinstance(value, Mapping):
         return {name: _redacted(inner) for name, inner in value.items()}
     text = str(value)
-    return TOKEN_IN_TEXT.sub(REDACTED, text) if TOKEN_IN_TEXT.search(text) else value
+    redacted = without_tokens(text, REDACTED)
+    return value if redacted == text else redacted
