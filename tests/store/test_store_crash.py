@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import random
 import signal
-import time
 from pathlib import Path
 
 import pytest
@@ -55,10 +54,9 @@ async def test_what_was_acknowledged_is_there(tmp_path: Path, seed: int) -> None
     for round_ in range(2):
         with child(WRITE, path, f"round{round_}") as process:
             assert process.stdout is not None
-            first = process.stdout.readline()
-            time.sleep(chance.uniform(0.02, 0.2))
+            lines = [process.stdout.readline() for _ in range(chance.randint(80, 400))]
             process.send_signal(signal.SIGKILL)
-            lines = [first, *process.stdout.read().split("\n")]
+            lines += process.stdout.read().split("\n")
         for line in lines:
             word, _, key = line.strip().partition(" ")
             if key:
