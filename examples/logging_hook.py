@@ -1,6 +1,7 @@
 """Logging is one hook: each event of the session as one record, with fields that a log search can use.
 
-    python examples/logging_hook.py
+    python examples/logging_hook.py             # what costs credits or needs an eye
+    python examples/logging_hook.py --debug     # each request and each webhook too
 
 Take `log_event` into your own program: ``HooxSession(hooks=[log_event])``. No event holds the API key, a
 webhook's token or a picture. Without a key this runs on a sandbox; with HOOX_API_KEY it spends 2 credits.
@@ -73,8 +74,7 @@ async def main() -> None:
 
 
 if __name__ == "__main__":
-    logging.basicConfig(
-        stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(levelname)-7s %(name)s %(message)s"
-    )
-    log.setLevel(logging.DEBUG)
+    level = logging.DEBUG if "--debug" in sys.argv else logging.INFO
+    logging.basicConfig(stream=sys.stderr, format="%(asctime)s %(levelname)-7s %(name)s %(message)s")
+    log.setLevel(level)
     asyncio.run(main())

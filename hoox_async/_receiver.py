@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from contextlib import suppress
 
 import attrs
 
@@ -206,15 +207,17 @@ class Receiver:
         """
         if self._parts.deliveries is None:
             return None
+        store, proved = self._parts.store, None
         try:
-            intent = await self._parts.store.by_attempt(attempt_id)
-            proved = None
-            for attempt in reversed(intent.attempts) if intent is not None else ():
-                proved = await self._prove_by_kept(attempt.id) or proved
-            return proved
-        except (HooxError, IllegalStep) as error:
+            intent = await store.by_attempt(attempt_id)
+            with suppress(IllegalStep):  # a delivery that came in this moment was faster
+                for attempt in reversed(intent.attempts) if intent is not None else ():
+                    proved = await self._prove_by_kept(attempt.id) or proved
+            now = proved or await store.by_attempt(attempt_id)
+            return now if now is not None and now.state.paid else None
+        except HooxError as error:
             _log.warning("an early delivery for %s could not be worked on: %s", attempt_id, error)
-            return None
+            return proved
 
     async def _prove_by_kept(self, attempt_id: str) -> Intent | None:
         delivery = await self._parts.store.kept_delivery(attempt_id)

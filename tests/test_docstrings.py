@@ -18,8 +18,8 @@ DOORS = ("hoox_async", "hoox_async.webhooks", "hoox_async.sandbox", "hoox_async.
 
 # Methods of these classes that need not say what they raise: nothing, or `SessionClosed` alone.
 QUIET: dict[type, set[str]] = {
-    HooxSession: {"aclose", "job", "jobs"},
-    LookJob: {"updates"},
+    HooxSession: {"aclose"},
+    LookJob: set(),
     BatchRunner: {"stop"},
     WebhookHub: set(),
     Sandbox: set(),

@@ -11,58 +11,11 @@ from itertools import pairwise
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from gate_kit import GAP, Crowd, most_in_a_minute, virtual, waiting
 
-from hoox_async._clock import Clock
 from hoox_async._core.models import ServerQuota
-from hoox_async._gate import Gate, Slot
+from hoox_async._gate import Slot
 from hoox_async.errors import NotSent, SessionClosed
-from hoox_async.testing import VirtualTimeLoop
-
-virtual = pytest.mark.virtual_time
-GAP = 60.05 / 100
-
-
-def waiting(gate: Gate) -> int:
-    """How many wait at the gate, the watcher not counted."""
-    return len(gate._own) + len(gate._batch)
-
-
-class Crowd:
-    """People at the gate; each sends as soon as it has a slot, and notes when."""
-
-    def __init__(self, limit: int = 100, **options: Any) -> None:
-        self.gate = Gate(Clock(asyncio.get_running_loop()), limit, **options)
-        self.served: list[tuple[str, float]] = []
-        self.tasks: list[asyncio.Task[None]] = []
-
-    def come(self, name: str, slot: Awaitable[Slot]) -> asyncio.Task[None]:
-        async def visit() -> None:
-            with await slot as got:
-                got.stamp()
-                self.served.append((name, self.now()))
-
-        task = asyncio.create_task(visit())
-        self.tasks.append(task)
-        return task
-
-    def now(self) -> float:
-        return asyncio.get_running_loop().time()
-
-    def names(self) -> str:
-        return "".join(name for name, _ in self.served)
-
-    async def use_up(self) -> None:
-        """Spend the burst, so that the next slots come one by one."""
-        while self.gate.window.earliest(self.now()) <= self.now():
-            with await self.gate.own() as slot:
-                slot.stamp()
-
-    async def leave(self) -> None:
-        for task in self.tasks:
-            task.cancel()
-        await asyncio.gather(*self.tasks, return_exceptions=True)
 
 
 @pytest.fixture
@@ -486,97 +439,3 @@ async def test_a_thousand_requests_take_no_longer_than_the_quota_makes_them() ->
             group.create_task(item())
     assert max(sent) <= 600.0 * 1.01
     assert most_in_a_minute([(at, at) for at in sent]) == 100
-
-
-def most_in_a_minute(intervals: list[tuple[float, float]]) -> int:
-    """The most requests that a server can have counted in any 60 s, each at some time in its interval."""
-    return max(
-        sum(end > first - 60.0 for start, end in intervals if start <= first) for first, _ in intervals
-    )
-
-
-STEPS = st.lists(
-    st.tuples(
-        st.sampled_from(["own", "own", "batch", "batch", "watch", "cancel", "headers", "pause", "wait"]),
-        st.floats(0.0, 1.0),
-        st.floats(0.0, 1.0),
-    ),
-    min_size=1,
-    max_size=80,
-)
-
-
-@settings(deadline=None, max_examples=60)
-@given(steps=STEPS, limit=st.sampled_from([2, 5, 30]))
-def test_nobody_is_lost_and_the_limit_is_kept(steps: list[tuple[str, float, float]], limit: int) -> None:
-    """Any order of arrivals, cancellations, answers and pauses: all are served, never too many in 60 s."""
-    with asyncio.Runner(loop_factory=VirtualTimeLoop) as runner:
-        intervals = runner.run(play(steps, limit))
-    assert not intervals or most_in_a_minute(intervals) <= limit
-
-
-async def play(steps: list[tuple[str, float, float]], limit: int) -> list[tuple[float, float]]:
-    """Do the steps, wait for all who were not cancelled; when their requests were on the way."""
-    story = Story(limit)
-    for what, x, y in steps:
-        story.step(what, x, y)
-        await asyncio.sleep(x * y * 20.0 if what == "wait" else 0)
-    async with asyncio.timeout(60.0 * 2 * (len(steps) + 2)):
-        ends = await asyncio.gather(*story.tasks, return_exceptions=True)
-    assert all(end is None or task in story.cancelled for task, end in zip(story.tasks, ends, strict=True))
-    assert waiting(story.gate) == 0
-    assert not story.gate.window._open
-    return story.intervals
-
-
-class Story:
-    """One run of the property test: who came, who was cancelled, and when requests were on the way."""
-
-    def __init__(self, limit: int) -> None:
-        self.loop = asyncio.get_running_loop()
-        self.gate = Gate(Clock(self.loop), limit)
-        self.intervals: list[tuple[float, float]] = []
-        self.tasks: list[asyncio.Task[None]] = []
-        self.cancelled: set[asyncio.Task[None]] = set()
-        self.watcher: asyncio.Task[None] | None = None
-
-    def step(self, what: str, x: float, y: float) -> None:
-        if what == "own":
-            self.come(self.gate.own(), x, y)
-        elif what == "batch":
-            free = asyncio.Event()
-            self.come(self.gate.batch(free.is_set), x, y)
-            self.loop.call_later(50.0 * y, self.open, free)
-        elif what == "watch" and (self.watcher is None or self.watcher.done()):
-            due = self.loop.time() + 100.0 * y
-            self.watcher = self.come(self.gate.watch(lambda now, busy: due + 50.0 * busy), x, y)
-        elif what == "cancel" and self.tasks:
-            self.cancelled.add(task := self.tasks[int(x * (len(self.tasks) - 1))])
-            task.cancel()
-        elif what == "headers":
-            self.gate.observe(ServerQuota(int(60 * x), int(60 * y), 100.0 * (x - y)))
-        elif what == "pause":
-            self.gate.pause(None if x < 0.5 else 100.0 * y, "429")
-
-    def open(self, free: asyncio.Event) -> None:
-        free.set()
-        self.gate.kick()
-
-    def come(self, slot: Awaitable[Slot], x: float, y: float) -> asyncio.Task[None]:
-        self.tasks.append(task := asyncio.create_task(self.visit(slot, x, y)))
-        return task
-
-    async def visit(self, slot: Awaitable[Slot], x: float, y: float) -> None:
-        with await slot as got:
-            if x < 0.4:  # a read
-                got.read()
-                start = self.loop.time()
-                try:
-                    await asyncio.sleep(20.0 * y)
-                finally:
-                    self.intervals.append((start, self.loop.time()))
-            elif x < 0.9:  # a paid request; else nothing is sent
-                await asyncio.sleep(y)
-                got.stamp()
-                self.intervals.append((self.loop.time(), self.loop.time()))
-                await asyncio.sleep(20.0 * y)

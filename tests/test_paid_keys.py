@@ -11,7 +11,7 @@ from session_kit import edit, intent_of, intents, made, on_space, prompt, sends,
 
 from hoox_async import BatchItem, BatchRunner
 from hoox_async._core.ledger import IntentState
-from hoox_async._paid.locks import KeyLocks
+from hoox_async._paid.locks import KeyBusy, KeyLocks
 from hoox_async.errors import (
     HooxError,
     InsufficientCredits,
@@ -160,6 +160,58 @@ async def test_what_a_post_comes_to_can_be_waited_for_without_its_key() -> None:
             else:
                 landed = await submitter.landing(key)
                 assert (landed and str(landed.state)) == comes_to
+
+
+async def test_max_wait_bounds_the_wait_behind_another_of_the_same_key() -> None:
+    """It waits for the quota, for as long as it likes; who comes second is told so in time."""
+    async with on_space(requests_per_minute=1) as (session, space):
+        await session.submit(prompt("a"), key="a")
+        first = asyncio.create_task(session.submit(prompt("b"), key="b"))
+        await asyncio.sleep(1)
+        began = asyncio.get_running_loop().time()
+        with pytest.raises(NotSent) as caught:
+            await session.submit(prompt("b"), key="b", max_wait=5)
+        assert asyncio.get_running_loop().time() - began == pytest.approx(5)
+        assert caught.value.retry_after is not None
+        job = await session.submit(prompt("b"), key="b", max_wait=120)
+        assert job.ref == (await first).ref
+        assert len(space.ledger) == 2
+
+
+@pytest.mark.parametrize("fault", [None, Fault.DROP_AFTER, Fault.RATE_LIMITED], ids=str)
+async def test_what_is_in_the_air_is_never_told_as_not_sent(fault: Fault | None) -> None:
+    """Though max_wait is over: the second gets what comes of the first, or its conflict."""
+    async with on_space(transport={"latency": 10.0}) as (session, space):
+        if fault is not None:
+            space.faults.fail_next("create", fault)
+        first = asyncio.create_task(session.submit(prompt("x"), key="k"))
+        await asyncio.sleep(1)
+        second = session.submit(prompt("x"), key="k", max_wait=2)
+        other = session.submit(prompt("y"), key="k", max_wait=2)
+        found, conflict = await asyncio.gather(second, other, return_exceptions=True)
+        if fault is None:
+            assert found is await first
+            assert isinstance(conflict, KeyConflict)
+        elif fault is Fault.DROP_AFTER:
+            assert isinstance(found, OutcomeUnknown)
+            with pytest.raises(OutcomeUnknown):
+                await first
+        else:
+            assert isinstance(found, NotSent)
+            await first
+        assert len(space.ledger) == 1
+
+
+async def test_a_key_is_waited_for_as_long_as_is_said() -> None:
+    """Then the lock is as if nobody had come; one that is free is had at once."""
+    locks = KeyLocks()
+    async with locks.holding("k", 0.0):
+        with pytest.raises(KeyBusy):
+            async with locks.holding("k", 1.0):
+                raise AssertionError("it is held")
+    async with locks.holding("k", 0.0):
+        pass
+    assert not locks._locks
 
 
 async def test_one_at_a_time_holds_a_key() -> None:

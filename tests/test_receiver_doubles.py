@@ -9,7 +9,7 @@ from delivery_kit import Stage, stage
 from session_kit import edit, intent_of, made, prompt
 
 from hoox_async import LookRef, LookStatus
-from hoox_async._core.ledger import Evidence, IntentState
+from hoox_async._core.ledger import Evidence, Intent, IntentState, Lose, Step
 from hoox_async._core.models import LookDetails
 from hoox_async._core.wire import read_looks
 from hoox_async._protocols import Delivery, WireResponse
@@ -122,6 +122,32 @@ async def test_a_look_that_stands_twice_in_the_list_does_not_end_the_finding(
             assert await on.hub(attempt, Delivery(look.look_id, LookStatus.READY))
         await asyncio.sleep(600)
         assert await on.session.unknowns() == []
+
+
+class SlowToSay(MemoryStore):
+    """Says a second after it that it has written down that a POST was lost."""
+
+    async def advance(self, key: str, *steps: Step) -> Intent:
+        after = await super().advance(key, *steps)
+        if isinstance(steps[-1], Lose):
+            await asyncio.sleep(1)
+        return after
+
+
+@pytest.mark.parametrize("exclusive", [False, True])
+async def test_a_delivery_that_is_faster_than_the_loss_is_the_answer(exclusive: bool) -> None:
+    """It proves what is lost in this moment: its caller gets the job, and the avatar's lane stays open."""
+    async with stage(store=SlowToSay(), exclusive=exclusive) as on:
+        source = made(on.space)
+        on.space.faults.fail_next("edit", Fault.DROP_AFTER)
+        submitted = asyncio.create_task(on.session.submit(edit(source), key="k"))
+        await asyncio.sleep(1)
+        assert (await intent_of(on.session, "k")).state is IntentState.UNKNOWN
+        assert not submitted.done()
+        assert await on.deliver(on.hub.attempts[-1], on.last, LookStatus.READY)
+        job = await submitted
+        assert (job.ref, job.last.status) == (on.last, LookStatus.READY)
+        assert on.session._ready().unknowns.free(source.avatar_id)
 
 
 async def test_a_kept_delivery_of_an_earlier_attempt_proves_after_a_restart() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 from contextlib import nullcontext
 from decimal import Decimal
 from pathlib import Path
@@ -101,15 +102,14 @@ def create(
     if (prompt is None) == (not image):
         raise ConfigurationError("create: expected either a prompt, or --image URL (once or more)")
     if prompt is None:
-        only_prompt = {
-            "--style": style,
-            "--format": format,
-            "--resolution": resolution,
-            "--element-image": element_image,
-        }
-        given = [option for option, value in only_prompt.items() if value]
-        if given:
-            raise ConfigurationError(f"{given[0]}: goes with a prompt; from images it has no meaning")
+        _refuse_beside_images(
+            {
+                "--style": style,
+                "--format": format,
+                "--resolution": resolution,
+                "--element-image": element_image,
+            }
+        )
         request: Request = ImageAvatar(image, name=name, place=place)
     else:
         request = PromptAvatar(
@@ -122,6 +122,12 @@ def create(
             element_images=element_image,
         )
     return _make(request, making, connection, output.terminal())
+
+
+def _refuse_beside_images(only_of_prompts: Mapping[str, object]) -> None:
+    given = [option for option, value in only_of_prompts.items() if value]
+    if given:
+        raise ConfigurationError(f"{given[0]}: goes with a prompt; from images it has no meaning")
 
 
 def edit(

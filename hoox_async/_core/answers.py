@@ -19,9 +19,7 @@ from cattrs.gen import make_dict_structure_fn, override
 
 from .codec import failure, look_status
 from .models import Avatar, Look, LookDetails, LookRef, LookStatus
-from .strict import complaint, expected, strict_converter
-
-_MAX_ID = 500
+from .strict import complaint, expected, read_id, strict_converter
 
 
 def accepted_ref(body: Any, source: LookRef | None) -> LookRef:
@@ -216,17 +214,7 @@ def _status(value: Any, _: Any) -> LookStatus:
 
 
 def _ref(value: Any, _: Any) -> LookRef:
-    return LookRef(_id(value, "avatar_id"), _id(value, "look_id"))
-
-
-def _id(ref: Mapping[str, Any], name: str) -> str:
-    """An id that can be written down anywhere: no lone surrogates, no control characters."""
-    value = ref[name]
-    if not isinstance(value, str):
-        raise ValueError(f"{name}: {expected('an id', value)}")
-    if not value.strip() or not value.isprintable() or len(value) > _MAX_ID:
-        raise ValueError(f"{name}: expected an id, got text that cannot be one")
-    return value
+    return LookRef(read_id(value, "avatar_id"), read_id(value, "look_id"))
 
 
 def _text_or_none(value: Any, _: Any) -> str | None:

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Mapping, Sequence
-from typing import Any, Final, NamedTuple
+from collections.abc import Sequence
+from typing import Final, NamedTuple
 
 from itsdangerous import BadSignature
 from itsdangerous import Signer as _Signer
@@ -19,7 +19,7 @@ from ..errors import ConfigurationError, WebhookRejected
 from .answers import status_look
 from .models import LookRef
 from .refusals import short_text
-from .strict import expected, parse_json
+from .strict import expected, parse_json, read_id
 
 MAX_BODY: Final = 256 * 1024
 """Bytes of the longest delivery that is read."""
@@ -27,7 +27,7 @@ MIN_SECRET: Final = 16
 """Characters of the shortest secret that is taken."""
 
 _LOOK_TASKS = frozenset({"avatar_create", "avatar_edit"})
-_MAX_ID, _MAX_URL = 500, 4096
+_MAX_URL = 4096
 _NAMELESS = "-"  # stands for the avatar that the older form does not name
 
 _ATTEMPT = r"[A-Za-z0-9_-]{1,128}"
@@ -65,8 +65,8 @@ def _read(payload: object) -> Delivery | Foreign:
         raise expected("text", task)
     if task is not None and task.strip().lower() not in _LOOK_TASKS:
         return Foreign(short_text(task, 60))
-    look_id = _id(payload, "look_id" if payload.get("look_id") is not None else "job_id")
-    avatar_id = _id(payload, "avatar_id") if payload.get("avatar_id") is not None else None
+    look_id = read_id(payload, "look_id" if payload.get("look_id") is not None else "job_id")
+    avatar_id = read_id(payload, "avatar_id") if payload.get("avatar_id") is not None else None
     look = status_look(payload, LookRef(avatar_id or _NAMELESS, look_id))
     picture, error = look.thumbnail_url, look.error
     return Delivery(
@@ -77,14 +77,6 @@ def _read(payload: object) -> Delivery | Foreign:
         error_code=error.code if error else None,
         error_message=error.message if error else None,
     )
-
-
-def _id(payload: Mapping[str, Any], name: str) -> str:
-    """An id that can be written down anywhere: no lone surrogates, no control characters."""
-    value = payload.get(name)
-    if isinstance(value, str) and value.strip() and len(value) <= _MAX_ID and value.isprintable():
-        return value
-    raise ValueError(f"{name}: {expected('an id', value)}")
 
 
 class Signer:

@@ -10,14 +10,14 @@ from typing import Generic, TypeVar
 
 _T = TypeVar("_T")
 _OLDEST_EACH = 16  # every so often the avatar that has waited longest comes next, so that none starves
-_LEARN = 0.1
 
 
 class Feed(Generic[_T]):
     """Waiting items, by avatar. In order within an avatar; items without an avatar go first.
 
-    ``spacing`` is the time between two submissions and ``latency`` how long one takes, in seconds: so
-    many avatars are worked on at a time that one of them is free whenever a slot comes.
+    ``spacing`` is the time between two submissions and ``latency`` how long one is expected to
+    take, in seconds: so many avatars are worked on at a time that one of them is free whenever a slot
+    comes. When none is, since answers are slow, one more is begun.
     """
 
     def __init__(self, *, spacing: float = 0.6, latency: float = 0.3) -> None:
@@ -39,10 +39,6 @@ class Feed(Generic[_T]):
     def width(self) -> int:
         """How many avatars are worked on at a time."""
         return max(1, math.ceil(self.latency / self.spacing - 1e-9))
-
-    def took(self, seconds: float) -> None:
-        """Learn from how long one submission took."""
-        self.latency += _LEARN * (min(max(seconds, 0.0), 30.0) - self.latency)
 
     def put(self, avatar_id: str | None, item: _T) -> None:
         """Add an item. ``avatar_id`` is None for one that makes a new avatar: others may wait for that."""

@@ -7,7 +7,7 @@ complaint names the place in the JSON.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from enum import Enum
 from types import GenericAlias
 from typing import Any, get_args, get_origin
@@ -16,6 +16,7 @@ import cattrs
 from cattrs.cols import list_structure_factory
 
 _MAX_COMPLAINTS = 3
+_MAX_ID = 500
 
 
 def strict_converter(*, forbid_extra_keys: bool = False) -> cattrs.Converter:
@@ -69,6 +70,19 @@ _KINDS: dict[type, str] = {
     list: "a list",
     dict: "an object",
 }
+
+
+def read_id(payload: Mapping[str, Any], name: str) -> str:
+    """An id that can be written down anywhere: no lone surrogates, no control characters, not too long.
+
+    Raises `ValueError` where there is none.
+    """
+    value = payload.get(name)
+    if not isinstance(value, str):
+        raise ValueError(f"{name}: {expected('an id', value)}")
+    if not value.strip() or not value.isprintable() or len(value) > _MAX_ID:
+        raise ValueError(f"{name}: expected an id, got text that cannot be one")
+    return value
 
 
 def complaint(error: BaseException) -> str:

@@ -125,8 +125,8 @@ class LookJob:
     async def wait(self, timeout: float | None = None) -> Look:
         """Wait until the look is READY, ``timeout`` seconds at most (``Timeouts.wait`` when None).
 
-        Raises `GenerationFailed`, `WaitTimeout`, `SessionClosed`, and `NotFound` if the API goes on
-        saying that there is no such look.
+        Raises `GenerationFailed`, `WaitTimeout`, `SessionClosed`, `StoreError`, and `NotFound` if the API
+        goes on saying that there is no such look.
         """
         return await self._book.wait(self, timeout)
 
@@ -135,6 +135,10 @@ class LookJob:
         return await self._book.ask(self.ref)
 
     async def updates(self) -> AsyncIterator[Look]:
-        """The look as it stands, then again whenever it changed, until it is READY or FAILED."""
+        """The look as it stands, then again whenever it changed, until it is READY or FAILED.
+
+        A failed look is given, not raised. Raises `SessionClosed`, `StoreError`, and `NotFound` as `wait`
+        does.
+        """
         async for look in self._book.updates(self):
             yield look

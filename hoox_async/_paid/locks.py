@@ -7,6 +7,10 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 
+class KeyBusy(Exception):
+    """Another has held the key for longer than was to be waited."""
+
+
 class KeyLocks:
     """One at a time for each key. A lock that nobody holds or waits for is forgotten."""
 
@@ -14,13 +18,16 @@ class KeyLocks:
         self._locks: dict[str, _SharedLock] = {}
 
     @asynccontextmanager
-    async def holding(self, key: str) -> AsyncIterator[None]:
-        """Hold the key inside the block."""
+    async def holding(self, key: str, seconds: float | None = None) -> AsyncIterator[None]:
+        """Hold the key inside the block. Raises `KeyBusy` where it is not free within ``seconds``."""
         shared = self._locks.setdefault(key, _SharedLock())
         shared.users += 1
         try:
-            async with shared.lock:
+            await _acquired(shared.lock, seconds)
+            try:
                 yield
+            finally:
+                shared.lock.release()
         finally:
             shared.users -= 1
             if not shared.users:
@@ -33,3 +40,11 @@ class _SharedLock:
     def __init__(self) -> None:
         self.lock = asyncio.Lock()
         self.users = 0
+
+
+async def _acquired(lock: asyncio.Lock, seconds: float | None) -> None:
+    try:
+        async with asyncio.timeout(seconds):
+            await lock.acquire()
+    except TimeoutError:
+        raise KeyBusy from None

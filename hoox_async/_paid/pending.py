@@ -34,6 +34,7 @@ class Late:
     """Called once: when it is written, or when others have waited for that long enough."""
     since: float = 0.0
     in_lane: bool = True
+    trying: asyncio.Lock = attrs.field(factory=asyncio.Lock)
 
     def leave(self) -> None:
         """Let the next edit of the avatar go, once."""
@@ -71,9 +72,16 @@ class PendingWrites:
                 self._task = self._parts.tasks.spawn(self._run(), "hoox-pending-writes")
 
     async def write(self, key: str) -> None:
-        """Write what is pending of this key now. Raises what its caller was told, where that fails again."""
+        """Write what is pending of this key now. Raises what its caller was told, where that fails again.
+
+        Who is cancelled here leaves a try behind that goes on: what follows from it must not be missed.
+        """
         late = self._late.get(key)
-        if late is not None and not await self._try(late):
+        if late is None:
+            return
+        trying = self._parts.tasks.spawn(self._try(late), "hoox-late-write")
+        await asyncio.wait((trying,))
+        if trying.cancelled() or not trying.result():
             raise late.error
 
     async def _run(self) -> None:
@@ -93,23 +101,24 @@ class PendingWrites:
                 late.leave()
 
     async def _try(self, late: Late) -> bool:
-        """Whether nothing of it is pending any more."""
-        try:
-            after = await late.write()
-        except IllegalStep:  # it was settled otherwise, or written by a try whose end nobody saw
-            _log.warning("what became of %s stands otherwise in the store: %s", late.key, late.error)
-            after = None
-        except Exception as error:  # whatever a user's own store raises
-            _log.debug("what became of %s is not written yet: %s", late.key, error)
-            return False
-        if self._late.get(late.key) is not late:
-            return True  # two tries at once
-        del self._late[late.key]
-        try:
-            if after is not None:
-                await late.written(after)
-        except HooxError as error:
-            _log.warning("what became of %s was written late: %s", late.key, error)
-        finally:
-            late.leave()
-        return True
+        """Whether nothing of it is pending any more. One try at a time, with what follows from it."""
+        async with late.trying:
+            if self._late.get(late.key) is not late:
+                return True
+            try:
+                after = await late.write()
+            except IllegalStep:  # it was settled otherwise, or written by a try whose end nobody saw
+                _log.warning("what became of %s stands otherwise in the store: %s", late.key, late.error)
+                after = None
+            except Exception as error:  # whatever a user's own store raises
+                _log.debug("what became of %s is not written yet: %s", late.key, error)
+                return False
+            try:
+                if after is not None:
+                    await late.written(after)
+            except Exception as error:  # it is written all the same
+                _log.warning("what became of %s was written late: %s", late.key, error)
+            finally:
+                del self._late[late.key]  # not before: until then nothing else goes out in its lane
+                late.leave()
+            return True

@@ -43,13 +43,15 @@ from ..errors import (
     StoreError,
 )
 from ..events import Retried
-from .locks import KeyLocks
+from .locks import KeyBusy, KeyLocks
 from .order import Decide, ToSend, decide_resend, decide_single
 from .posting import Posting
 from .purse import Purse, SinglePurse
 from .sending import Superseded, as_store_error
 
 TakeSlot = Callable[[], Awaitable[Slot]]
+
+_KEY_RETRY = 1.0  # seconds
 
 
 class How(NamedTuple):
@@ -110,22 +112,35 @@ class Submitter:
         Holds the key. Before each try ``decide`` says, by what the store knows then, what is to be sent; an
         intent that it gives instead is the result. Raises what became of it otherwise.
         """
-        async with self._locks.holding(wanted.key):
-            began, connections = self._parts.clock.now(), 0
-            while True:
-                try:
-                    return await self._try(wanted, decide, how)
-                except Superseded:
-                    continue
-                except (NotSent, RateLimited) as error:
-                    connections += isinstance(error, NotSent)
-                    elapsed = self._parts.clock.now() - began
-                    jitter = random.random()  # noqa: S311 - no secret
-                    decision = decide_paid(connections, error, elapsed, how.patience, jitter)
-                    if isinstance(decision, GiveUp):
-                        raise
-                    self._tell_retry(wanted, error, decision.delay)
-                    await asyncio.sleep(decision.delay)
+        left = how.take_slot.left() if isinstance(how.take_slot, OwnSlots) else None
+        try:
+            async with self._locks.holding(wanted.key, left):
+                return await self._send(wanted, decide, how)
+        except KeyBusy:
+            landed = await self.landing(wanted.key)  # what is in the air is never told as not sent
+            decided = None if landed is None else decide(landed)
+            if isinstance(decided, Intent):
+                return decided
+            message = f"{wanted.key}: another submission of this key still waits; this one sent nothing"
+            raise NotSent(message, retry_after=_KEY_RETRY) from None
+
+    async def _send(self, wanted: Intent, decide: Decide, how: How) -> Intent:
+        """Try until that leads to something; its caller holds the key."""
+        began, connections = self._parts.clock.now(), 0
+        while True:
+            try:
+                return await self._try(wanted, decide, how)
+            except Superseded:
+                continue
+            except (NotSent, RateLimited) as error:
+                connections += isinstance(error, NotSent)
+                elapsed = self._parts.clock.now() - began
+                jitter = random.random()  # noqa: S311 - no secret
+                decision = decide_paid(connections, error, elapsed, how.patience, jitter)
+                if isinstance(decision, GiveUp):
+                    raise
+                self._tell_retry(wanted, error, decision.delay)
+                await asyncio.sleep(decision.delay)
 
     async def landing(self, key: str) -> Intent | None:
         """What the POST of this key that is in the air now comes to, for who holds the key no more.

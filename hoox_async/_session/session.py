@@ -202,11 +202,17 @@ class HooxSession(SpelledOut):
         return await self.job(ref).wait(timeout)
 
     def job(self, ref: HasRef) -> LookJob:
-        """The awaitable job of a look, whoever had it made. No request is sent."""
+        """The awaitable job of a look, whoever had it made. No request is sent.
+
+        Raises `InvalidRequest` for what names no look.
+        """
         return self._ready().book.job(ref_of(ref))
 
     async def jobs(self) -> list[LookJob]:
-        """The accepted looks that are not known to be done, as the store knows them, oldest first."""
+        """The accepted looks that are not known to be done, as the store knows them, oldest first.
+
+        Raises `StoreError`.
+        """
         opened = self._ready()
         return [opened.book.job_of(i) for i in await self._store.in_states((IntentState.ACCEPTED,))]
 

@@ -31,7 +31,7 @@ class Worker:
     def run(self, work: Callable[..., _T], *args: Any) -> asyncio.Future[_T]:
         """Hand in a function. What it raises is raised to whoever awaits it, and lost where nobody does."""
         future = self._loop.run_in_executor(self._executor, work, *args)
-        future.add_done_callback(_heard)
+        future.add_done_callback(heard)
         return future
 
     def end(self, last: Callable[..., _T], *args: Any) -> asyncio.Future[_T]:
@@ -53,6 +53,7 @@ class Worker:
         self._thread = threading.current_thread()
 
 
-def _heard(future: asyncio.Future[Any]) -> None:
+def heard(future: asyncio.Future[Any]) -> None:
+    """A callback for a future that nobody need wait for: its error is no news to the loop."""
     if not future.cancelled():
         future.exception()

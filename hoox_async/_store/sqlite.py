@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Callable, Collection, Iterable, Seque
 from datetime import datetime
 from functools import partial
 from sqlite3 import Connection
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from .._clock import Clock
 from .._core.ledger import Intent, IntentState, Step
@@ -18,7 +18,7 @@ from .._protocols import Delivery, Workspace
 from ..errors import StoreError, StoreLocked
 from . import _rows
 from ._database import Database, Done, Job
-from ._worker import Worker
+from ._worker import Worker, heard
 
 _PAGE = 500
 _SENDS_WAIT = 0.5  # seconds that a send time may wait for company: a crash loses no more than these
@@ -156,7 +156,7 @@ class SQLiteStore:
         if self._sends and self._queue is not None:
             sends, self._sends = self._sends, []
             # nobody waits for it: send times that a full disk swallows cost a pause at most
-            self._queue.post(partial(_rows.add_sends, sent_at=sends), writes=True).add_done_callback(_heard)
+            self._queue.post(partial(_rows.add_sends, sent_at=sends), writes=True).add_done_callback(heard)
 
     def _open_queue(self) -> _Queue:
         if self._queue is None:
@@ -229,8 +229,3 @@ class _Queue:
                 job.waiter.set_exception(error)
             else:
                 job.waiter.set_result(value)
-
-
-def _heard(future: asyncio.Future[Any]) -> None:
-    if not future.cancelled():
-        future.exception()

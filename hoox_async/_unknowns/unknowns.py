@@ -266,4 +266,5 @@ class Unknowns:
 
 def _lost_in_lane(intent: Intent) -> bool:
     """Whether it can be searched for: it was lost in a lane, and not yet searched for to the end."""
-    return bool(intent.attempts) and intent.attempts[-1].in_lane and not intent.retired
+    open_still = intent.state is IntentState.UNKNOWN and not intent.retired
+    return open_still and bool(intent.attempts) and intent.attempts[-1].in_lane

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from math import cos, pi, sin
 from random import Random
 from typing import TYPE_CHECKING
 
+from ._hair import FEMALE, MALE, hair_before, hair_behind
 from ._pen import Pen, Point
 from ._scenes import Colour, mix
 from ._wardrobe import COLLARS, PROPS, SUIT, crew, no_prop
@@ -40,9 +40,7 @@ class Person:
         female = traits["gender"] == "female"
         self.skin = rng.choice(_SKINS[traits["ethnicity"]])
         self.hair = _HAIR[traits["hair_color"]]
-        self.cut = rng.choice(
-            ("long", "bob", "bun", "curls") if female else ("short", "crop", "curls", "short")
-        )
+        self.cut = rng.choice(FEMALE if female else MALE)
         self.beard = not female and rng.random() < 0.45
         self.glasses = rng.random() < 0.3
         self.earrings = female and rng.random() < 0.5
@@ -51,56 +49,14 @@ class Person:
     def draw(self, image: Image.Image, centre: Point, unit: float, style: str, tilt: float) -> None:
         """Draw onto an RGBA image: the head's centre and the unit in its pixels, ``tilt`` in radians."""
         pen = Pen(image, centre, unit, tilt)
-        self._hair_behind(pen)
+        hair_behind(pen, self.cut, self.hair)
         self._body(pen, style)
         self._head(pen)
         self._face(pen)
-        self._hair_before(pen)
+        hair_before(pen, self.cut, self.hair)
         if self.glasses:
             self._glasses(pen)
         PROPS.get(style, no_prop)(pen, self.accent)
-
-    def _hair_behind(self, pen: Pen) -> None:
-        dark = mix(self.hair, (0, 0, 0), 0.22)
-        if self.cut == "long":
-            pen.blob(
-                [
-                    (-1.02, -0.9),
-                    (0, -1.5),
-                    (1.02, -0.9),
-                    (1.3, 0.3),
-                    (1.38, 1.7),
-                    (0.7, 2.15),
-                    (-0.7, 2.15),
-                    (-1.38, 1.7),
-                    (-1.3, 0.3),
-                ],
-                dark,
-            )
-        elif self.cut == "bob":
-            pen.blob(
-                [
-                    (-1.0, -0.9),
-                    (0, -1.5),
-                    (1.0, -0.9),
-                    (1.3, 0.2),
-                    (1.2, 1.05),
-                    (0.6, 1.25),
-                    (-0.6, 1.25),
-                    (-1.2, 1.05),
-                    (-1.3, 0.2),
-                ],
-                dark,
-            )
-        elif self.cut == "bun":
-            pen.circle((0.0, -1.72), 0.5, self.hair)
-            pen.circle((0.1, -1.66), 0.36, dark)
-        elif self.cut == "curls":
-            for step in range(15):
-                angle = pi * (0.93 + 1.14 * step / 14)
-                pen.circle(
-                    (1.12 * cos(angle), -0.42 + 1.06 * sin(angle)), 0.4, dark if step % 2 else self.hair
-                )
 
     def _body(self, pen: Pen, style: str) -> None:
         cloth = SUIT if style == "conference" else self.accent
@@ -190,70 +146,6 @@ class Person:
         lip = mix(self.skin, (170, 50, 60), 0.55)
         pen.line([(-0.34, 0.57), (-0.18, 0.64), (0, 0.66), (0.18, 0.64), (0.34, 0.57)], 0.05, lip)
         pen.line([(-0.24, 0.74), (0, 0.83), (0.24, 0.74)], 0.06, lip)
-
-    def _hair_before(self, pen: Pen) -> None:
-        light = mix(self.hair, (255, 240, 220), 0.12)
-        if self.cut == "crop":
-            pen.blob(
-                [
-                    (-0.98, -0.3),
-                    (-1.02, -0.9),
-                    (-0.5, -1.36),
-                    (0.5, -1.36),
-                    (1.02, -0.9),
-                    (0.98, -0.3),
-                    (0.86, -0.72),
-                    (0.4, -0.9),
-                    (-0.4, -0.9),
-                    (-0.86, -0.72),
-                ],
-                self.hair,
-            )
-        elif self.cut == "short":
-            pen.blob(
-                [
-                    (-0.99, -0.1),
-                    (-1.08, -0.8),
-                    (-0.62, -1.44),
-                    (0.3, -1.62),
-                    (1.02, -1.2),
-                    (1.04, -0.5),
-                    (0.97, -0.1),
-                    (0.86, -0.62),
-                    (0.5, -0.84),
-                    (-0.3, -0.7),
-                    (-0.82, -0.78),
-                ],
-                self.hair,
-            )
-            pen.line([(-0.5, -1.2), (0.1, -1.36), (0.6, -1.2)], 0.09, light)
-        elif self.cut == "curls":
-            for step in range(9):
-                angle = pi * (1.04 + 0.92 * step / 8)
-                pen.circle(
-                    (0.86 * cos(angle), -0.52 + 0.66 * sin(angle)),
-                    0.27,
-                    light if step % 3 == 1 else self.hair,
-                )
-        else:
-            pen.blob(
-                [
-                    (-1.06, 0.2),
-                    (-1.14, -0.7),
-                    (-0.7, -1.34),
-                    (0, -1.5),
-                    (0.7, -1.34),
-                    (1.14, -0.7),
-                    (1.06, 0.2),
-                    (0.92, -0.4),
-                    (0.5, -0.86),
-                    (-0.12, -1.0),
-                    (-0.6, -0.66),
-                    (-0.92, -0.2),
-                ],
-                self.hair,
-            )
-            pen.line([(-0.62, -1.08), (0, -1.28), (0.62, -1.1)], 0.09, light)
 
     def _glasses(self, pen: Pen) -> None:
         for side in (-1, 1):

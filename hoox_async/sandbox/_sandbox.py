@@ -144,7 +144,7 @@ class Sandbox:
     @property
     def credits_spent(self) -> Decimal:
         """What they cost together, in credits."""
-        return sum((charge.credits for charge in self.ledger), Decimal(0))
+        return self.space.credits_spent
 
     @property
     def requests(self) -> list[RequestRecord]:

@@ -180,3 +180,13 @@ def test_any_cells_are_a_campaign_or_an_error(rows: list[list[str]]) -> None:
     """Cells of any number and content are right or a fault."""
     text = "key,avatar,prompt,upscale,images\n" + "\n".join(",".join(row) for row in rows)
     assert either(text, "csv")
+
+
+def test_a_look_that_names_no_source_is_told_so() -> None:
+    """It is the source that is missing, not the key that is wrong; Python's name for it is understood."""
+    with pytest.raises(CampaignError) as caught:
+        parse_campaign("key,source,prompt\nalex,,a man\nalex/car,alex,in a car\nalex/car,alex,x\n", "csv")
+    header, car, twice, _ = (str(fault) for fault in caught.value.faults)
+    assert header == "line 1: source; expected a known field (did you mean 'avatar'?)"
+    assert car.startswith("line 3: avatar; expected what alex/car is made from")
+    assert "line 3 has it already" in twice

@@ -50,18 +50,6 @@ def test_as_many_avatars_as_a_submission_takes_slots() -> None:
     assert emptied(feed)[:4] == ["a0", "b0", "a1", "b1"]
 
 
-def test_latency_is_learned() -> None:
-    """Slow answers widen the feed, and fast ones narrow it again."""
-    feed = filled(1)
-    assert feed.width == 1
-    for _ in range(50):
-        feed.took(1.7)
-    assert feed.width == 3
-    for _ in range(50):
-        feed.took(0.2)
-    assert feed.width == 1
-
-
 def test_an_avatar_that_is_not_free_is_passed_over() -> None:
     """While an avatar's edit hangs, others are sent; its own items wait and are not lost."""
     feed = filled(3, 2)

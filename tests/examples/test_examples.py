@@ -117,6 +117,7 @@ def test_logging_hook_tells_of_every_look(runs: dict[str, Run]) -> None:
     assert len(re.findall(r"INFO +studio\.hoox \S+ accepted \(answer\)", log)) == 2
     assert re.search(r"INFO +studio\.hoox \S+ ready after", log)
     assert re.search(r"WARNING +studio\.hoox \S+ failed after .*: \S+", log)
+    assert "DEBUG" not in log
     assert "hx_live_" not in log
 
 

@@ -8,6 +8,8 @@ from typing import NamedTuple
 
 from hoox_async import ConfigurationError, InvalidRequest
 
+_MEANT = {"source": "avatar"}  # what a `LookEdit` in Python calls it
+
 
 class Fault(NamedTuple):
     """One thing that is wrong: in which line (from 1), which field, its value, and what would be right."""
@@ -54,7 +56,7 @@ class Faults:
             return  # told already, with more names to choose from
         known = sorted(known)
         name = field.rpartition(".")[2]
-        hint = did_you_mean(name, known)
+        hint = did_you_mean(_MEANT.get(name, name), known)
         self.add(line, field, None, "a known field" + (hint or f": one of {', '.join(known)}"))
 
     def raise_if_any(self, name: str) -> None:

@@ -12,7 +12,7 @@ from . import fields
 from .builder import Builder
 from .faults import Faults
 from .fields import Raw
-from .model import ITEM_KEY, Campaign
+from .model import ITEM_KEY, PART_KEY, Campaign, is_key
 from .toml_file import place_of
 
 _SOURCE_FIELDS = ("avatar", "avatar_id", "look_id")
@@ -40,6 +40,8 @@ def _campaign(rows: Iterator[Raw], faults: Faults) -> Campaign:
         fields.check_names(raw, _ALL, faults)
         if any(name in raw.values for name in _SOURCE_FIELDS):
             _look(raw, builder)
+        elif _is_of_a_look(raw.values.get("key")):
+            _sourceless(raw, builder)
         else:
             builder.avatar(raw)
     campaign = builder.campaign()
@@ -57,6 +59,18 @@ def _look(raw: Raw, builder: Builder) -> None:
         builder.faults.add(raw.line_of("avatar"), raw.field("avatar"), raw.values["avatar"], expected)
     source = builder.ref(raw) if by_ids else builder.source(raw, "avatar")
     builder.look(raw, key, source, place_of(key or "", raw))
+
+
+def _is_of_a_look(key: object) -> bool:
+    return is_key(key, ITEM_KEY) and not is_key(key, PART_KEY)
+
+
+def _sourceless(raw: Raw, builder: Builder) -> None:
+    """A row whose key is a look's and that names no source: that is what is wrong, not the key."""
+    key = builder.claim(raw, raw.values["key"], ITEM_KEY)
+    expected = f"what {raw.values['key']} is made from (only a key without a slash is an avatar's)"
+    builder.faults.add(raw.line, "avatar", None, expected)
+    builder.look(raw, key, None, place_of(key or "", raw))
 
 
 def _csv_rows(text: str, faults: Faults) -> Iterator[Raw]:

@@ -1,0 +1,305 @@
+"""What a 2xx says, against the vendor's published examples and every odd shape a JSON body can have."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from hoox_async._core import answers
+from hoox_async._core.codec import failure, look_from_details
+from hoox_async._core.models import LookDetails, LookFailure, LookRef, LookStatus
+
+REF = LookRef("avtr_abc", "look_123")
+
+
+# --- the state of one look --------------------------------------------------------------------
+
+
+def test_a_ready_look_of_the_workflow_page() -> None:
+    """The example of the vendor's page."""
+    body = {
+        "avatar_id": "avtr_abc",
+        "look_id": "look_123",
+        "status": "completed",
+        "result": {"thumbnail_url": "https://media.hoox.video/x/image.jpg", "models": ["v3"]},
+    }
+    look = answers.status_look(body, REF)
+    assert (look.ref, look.status) == (REF, LookStatus.READY)
+    assert look.thumbnail_url == "https://media.hoox.video/x/image.jpg"
+    assert look.error is None
+    assert look.raw == body
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"result": {"thumbnail": "https://x.example/1"}},
+        {"result": {"thumbnailUrl": "https://x.example/1"}},
+        {"thumbnail_url": "https://x.example/1"},
+        {"result": {"thumbnail_url": ""}, "thumbnail": "https://x.example/1"},
+        {"result": {"thumbnail_url": None, "thumbnail": "https://x.example/1"}, "lookId": "look_123"},
+    ],
+)
+def test_spellings_of_the_picture(body: dict[str, Any]) -> None:
+    """The picture is found under every name that it goes by."""
+    assert answers.status_look({"status": "ready", **body}, REF).thumbnail_url == "https://x.example/1"
+
+
+@pytest.mark.parametrize("result", [None, "image.jpg", ["x"], {}, {"thumbnail_url": {"url": "x"}}, 5])
+def test_an_odd_result_does_not_lose_the_look(result: Any) -> None:
+    """A paid look is ready though its picture can't be read from this answer."""
+    look = answers.status_look({"status": "ready", "result": result, "error": None}, REF)
+    assert (look.status, look.thumbnail_url) == (LookStatus.READY, None)
+
+
+@pytest.mark.parametrize(
+    ("told", "error"),
+    [
+        (
+            {"error": {"code": "GENERATION_FAILED", "message": "Edit failed"}},
+            ("GENERATION_FAILED", "Edit failed"),
+        ),
+        ({"error": "Edit failed"}, (None, "Edit failed")),
+        ({"error": {"message": "Edit failed"}}, (None, "Edit failed")),
+        ({"error": {"code": "X"}}, ("X", "the API gave no message")),
+        ({"error": {"code": 7, "message": ["x"]}, "error_message": "Edit failed"}, (None, "Edit failed")),
+        ({"error": {"code": "\x00"}, "error_message": "Edit failed"}, (None, "Edit failed")),
+        ({"errorMessage": "Edit failed"}, (None, "Edit failed")),
+    ],
+)
+def test_why_a_look_failed(told: dict[str, Any], error: tuple[str | None, str]) -> None:
+    """The reason in every form in which the API gives one."""
+    look = answers.status_look({"status": "failed", **told}, REF)
+    assert (look.status, look.error) == (LookStatus.FAILED, LookFailure(*error))
+
+
+@pytest.mark.parametrize("told", [{}, {"error": None}, {"error": {}}, {"error": ["x"]}, {"error": " "}])
+def test_a_look_that_failed_without_a_reason(told: dict[str, Any]) -> None:
+    """No reason is invented."""
+    assert answers.status_look({"status": "error", **told}, REF).error is None
+
+
+def test_a_look_that_did_not_fail_has_no_error() -> None:
+    """Whatever stands beside it, a ready look is ready."""
+    body = {"status": "ready", "error": {"code": "X", "message": "y"}}
+    assert answers.status_look(body, REF).error is None
+
+
+def test_a_new_word_of_status_is_kept_in_raw() -> None:
+    """An unknown status is not terminal, and who wants to see the word can."""
+    look = answers.status_look({"status": "Queued"}, REF)
+    assert look.status is LookStatus.UNKNOWN
+    assert not look.status.settled
+    assert look.raw["status"] == "Queued"
+
+
+@pytest.mark.parametrize("named", ["look_124", "LOOK_123", 123, ["look_123"], ""])
+def test_a_status_of_another_look_is_none_of_ours(named: Any) -> None:
+    """An answer that names another look would settle the wrong one."""
+    with pytest.raises(ValueError, match="another look"):
+        answers.status_look({"look_id": named, "status": "ready"}, REF)
+
+
+@pytest.mark.parametrize("status", [None, 1, True, ["ready"], {"is": "ready"}])
+def test_a_status_must_be_a_word(status: Any) -> None:
+    """Nothing is coerced into a status."""
+    with pytest.raises(ValueError, match=r"expected a word.*\$\.status"):
+        answers.status_look({"status": status}, REF)
+
+
+# --- avatars and looks ------------------------------------------------------------------------
+
+FULL_LOOK = {
+    "id": "look_123",
+    "avatar_id": "avtr_abc",
+    "avatar_name": "Alex",
+    "look_name": "At the office",
+    "gender": "male",
+    "age_range": "25-35",
+    "ethnicity": "any",
+    "hair_color": "brown",
+    "place": "office",
+    "accessories": ["glasses"],
+    "action": "talking",
+    "emotion": "calm",
+    "selfie": False,
+    "format": "vertical",
+    "thumbnail": "https://x.example/t.jpg",
+    "preview": "https://x.example/p.mp4",
+    "model_available": {"v3": True},
+    "status": "error",
+    "error_message": "Edit failed",
+    "of_tomorrow": 1,
+}
+FULL = LookDetails(
+    ref=REF,
+    status=LookStatus.FAILED,
+    name="At the office",
+    avatar_name="Alex",
+    gender="male",
+    age_range="25-35",
+    ethnicity="any",
+    hair_color="brown",
+    place="office",
+    accessories=["glasses"],
+    action="talking",
+    emotion="calm",
+    selfie=False,
+    format="vertical",
+    thumbnail_url="https://x.example/t.jpg",
+    preview_url="https://x.example/p.mp4",
+    model_available={"v3": True},
+    error_message="Edit failed",
+)
+
+
+def test_all_of_a_look() -> None:
+    """Every field that the API's page lists is read, and raw is the answer itself."""
+    found = answers.details(FULL_LOOK, REF)
+    assert found == FULL
+    assert found.raw == FULL_LOOK
+
+
+def test_all_of_a_look_in_the_other_spelling() -> None:
+    """camelCase, look_id and thumbnail_url read the same."""
+    other = {
+        "lookId": "look_123",
+        "avatarId": "avtr_abc",
+        "avatarName": "Alex",
+        "lookName": "At the office",
+        "ageRange": "25-35",
+        "hairColor": "brown",
+        "thumbnailUrl": "https://x.example/t.jpg",
+        "previewUrl": "https://x.example/p.mp4",
+        "modelAvailable": {"v3": True},
+        "errorMessage": "Edit failed",
+    }
+    same = ["gender", "ethnicity", "place", "accessories", "action", "emotion", "selfie", "format", "status"]
+    assert answers.details({**other, **{name: FULL_LOOK[name] for name in same}}, REF) == FULL
+
+
+def test_an_avatar_with_its_looks() -> None:
+    """The avatar's own fields, and each look under the avatar's id."""
+    body = {
+        "id": "avtr_abc",
+        "name": "Alex",
+        "gender": "male",
+        "age": 30,
+        "age_range": "25-35",
+        "ethnicity": "any",
+        "hair_color": "brown",
+        "thumbnail": "https://x.example/a.jpg",
+        "looks": [
+            {"id": "look_123", "name": "One", "status": "ready", "thumbnail": "https://x.example/t.jpg"},
+            {"look_id": "look_124", "name": "Two", "status": "pending", "thumbnail": None},
+        ],
+        "created_at": "2025-07-01T12:00:00Z",
+    }
+    found = answers.avatar(body, "avtr_abc")
+    assert (found.id, found.name, found.gender, found.age) == ("avtr_abc", "Alex", "male", 30)
+    assert (found.age_range, found.ethnicity, found.hair_color) == ("25-35", "any", "brown")
+    assert (found.thumbnail_url, found.created_at) == ("https://x.example/a.jpg", "2025-07-01T12:00:00Z")
+    assert [look.ref for look in found.looks] == [REF, LookRef("avtr_abc", "look_124")]
+    assert [look.name for look in found.looks] == ["One", "Two"]
+    assert [look.status for look in found.looks] == [LookStatus.READY, LookStatus.PENDING]
+    assert found.raw == body
+    assert found.looks[0].raw == body["looks"][0]  # type: ignore[index]
+
+
+ODD = [7, 1.5, True, ["x"], {"x": 1}, "", "x", None]
+
+
+@pytest.mark.parametrize("name", sorted(set(FULL_LOOK) - {"id", "avatar_id", "status"}))
+@pytest.mark.parametrize("odd", ODD, ids=repr)
+def test_an_odd_decoration_loses_no_look(name: str, odd: Any) -> None:
+    """Any descriptive field may be of any type: the look, its status and raw are there."""
+    found = answers.avatar({"looks": [{**FULL_LOOK, name: odd}]}, "avtr_abc").looks[0]
+    assert (found.ref, found.status) == (REF, LookStatus.FAILED)
+    assert found.raw[name] == odd
+    for field in ("name", "gender", "thumbnail_url", "error_message"):
+        assert isinstance(getattr(found, field), str | None)
+    assert isinstance(found.selfie, bool | None)
+
+
+@pytest.mark.parametrize("name", ["name", "gender", "age", "thumbnail", "created_at"])
+@pytest.mark.parametrize("odd", ODD, ids=repr)
+def test_an_odd_decoration_loses_no_avatar(name: str, odd: Any) -> None:
+    """The same for the avatar's own fields."""
+    found = answers.avatar({"id": "avtr_abc", "looks": [FULL_LOOK], name: odd}, "avtr_abc")
+    assert [look.ref for look in found.looks] == [REF]
+
+
+@pytest.mark.parametrize(
+    ("body", "complaint"),
+    [
+        ({"id": "avtr_abc"}, r"\$\.looks"),
+        ({"id": "avtr_abc", "looks": None}, r"expected a list, got null @ \$\.looks"),
+        ({"id": "avtr_abc", "looks": {"0": {}}}, r"expected a list, got an object @ \$\.looks"),
+        ({"id": "avtr_abc", "looks": "none"}, r"expected a list, got text @ \$\.looks"),
+        ({"id": "avtr_abc", "looks": ["look_1"]}, r"expected an object, got text @ \$\.looks\[0\]"),
+        ({"id": "avtr_abc", "looks": [{}]}, r"look_id: expected an id, got null @ \$\.looks\[0\]\.ref"),
+        ({"id": "avtr_abc", "looks": [{"id": 5}]}, r"look_id: expected an id, got a number"),
+        ({"id": "avtr_abc", "looks": [{"id": " "}]}, r"look_id: expected an id"),
+        ({"id": "avtr_abc", "looks": [{"id": "l", "status": 5}]}, r"\$\.looks\[0\]\.status"),
+        ({"id": "avtr_other", "looks": []}, "another avatar"),
+        ({"id": 7, "looks": []}, "another avatar"),
+        ([], "expected an object, got a list"),
+    ],
+)
+def test_what_an_avatar_must_have(body: Any, complaint: str) -> None:
+    """Ids, statuses and the list itself are never guessed, and the complaint says where."""
+    with pytest.raises(ValueError, match=complaint):
+        answers.avatar(body, "avtr_abc")
+
+
+def test_many_complaints_are_cut_short() -> None:
+    """A list of a thousand broken looks gives a message that can be read."""
+    with pytest.raises(ValueError, match=r"and 997 more") as caught:
+        answers.looks([{}] * 1000)
+    assert len(str(caught.value)) < 400
+
+
+def test_details_of_another_look_are_none_of_ours() -> None:
+    """Neither another look nor the same id of another avatar."""
+    for other in ({"id": "look_124"}, {"look_id": "look_124"}, {"avatar_id": "avtr_x"}):
+        with pytest.raises(ValueError, match="another look"):
+            answers.details(other, REF)
+    assert answers.details({}, REF) == LookDetails(REF)
+
+
+def test_the_list_has_looks_without_status() -> None:
+    """Each look of the list names its avatar; a list that is none is refused."""
+    listed = {name: value for name, value in FULL_LOOK.items() if name != "status"}
+    found = answers.looks([listed, {"id": "look_9", "avatar_id": "avtr_public"}])
+    assert [look.ref for look in found] == [REF, LookRef("avtr_public", "look_9")]
+    assert [look.status for look in found] == [None, None]
+    with pytest.raises(ValueError, match="avatar_id: expected an id, got null"):
+        answers.looks([{"id": "look_9"}])
+    with pytest.raises(ValueError, match="expected a list of looks, got an object"):
+        answers.looks({"looks": []})
+
+
+def test_a_look_from_its_avatars_answer() -> None:
+    """What an avatar's answer tells of a look is a look; without a status it tells nothing."""
+    found = look_from_details(FULL)
+    assert found is not None
+    assert (found.ref, found.status) == (REF, LookStatus.FAILED)
+    assert (found.thumbnail_url, found.error) == ("https://x.example/t.jpg", LookFailure(None, "Edit failed"))
+    assert look_from_details(LookDetails(REF)) is None
+    silent = look_from_details(LookDetails(REF, LookStatus.FAILED))
+    assert silent is not None
+    assert silent.error is None
+    ready = look_from_details(LookDetails(REF, LookStatus.READY, error_message="once", raw={"a": 1}))
+    assert ready is not None
+    assert (ready.error, ready.raw) == (None, {"a": 1})
+
+
+def test_a_reason_is_one_line_and_not_a_book() -> None:
+    """What the API says is shown to people: no control characters, no megabytes."""
+    found = failure({"code": "X" * 500, "message": "a\x1b[31m\nb" + "c" * 5000})
+    assert found is not None
+    assert found.message.startswith("a [31m b")
+    assert len(found.message) <= 1000
+    assert found.code is not None
+    assert len(found.code) <= 100

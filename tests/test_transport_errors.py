@@ -1,0 +1,95 @@
+"""What an error of aiohttp or of the loop proves about a request, for every one that there is."""
+
+from __future__ import annotations
+
+import ssl
+from types import SimpleNamespace
+from typing import Any
+
+import aiohttp
+import aiohttp.client_exceptions
+import pytest
+from multidict import CIMultiDict, CIMultiDictProxy
+from yarl import URL
+
+from hoox_async._transport import mapped
+from hoox_async.errors import (
+    NotSent,
+    StoreError,
+    TransportError,
+)
+
+
+def _arguments() -> dict[str, tuple[Any, ...]]:
+    key = SimpleNamespace(host="hoox.example", port=443, ssl=True, is_ssl=True)
+    info = aiohttp.RequestInfo(URL("https://hoox.example"), "POST", CIMultiDictProxy(CIMultiDict()))
+    connector = (key, OSError(111, "refused"))
+    return {
+        "ClientOSError": (104, "reset"),
+        "ClientConnectorError": connector,
+        "ClientProxyConnectionError": connector,
+        "ClientSSLError": connector,
+        "ClientConnectorDNSError": connector,
+        "ClientConnectorSSLError": connector,
+        "ClientConnectorCertificateError": (key, ssl.CertificateError("bad")),
+        "ServerFingerprintMismatch": (b"a", b"b", "hoox.example", 443),
+        "ClientResponseError": (info, ()),
+        "ClientHttpProxyError": (info, ()),
+        "WSServerHandshakeError": (info, ()),
+        "ContentTypeError": (info, ()),
+        "InvalidURL": ("ht tp://x",),
+        "InvalidUrlClientError": ("ht tp://x",),
+        "NonHttpUrlClientError": ("ftp://x",),
+        "InvalidUrlRedirectClientError": ("ht tp://x",),
+        "NonHttpUrlRedirectClientError": ("ftp://x",),
+    }
+
+
+ERRORS = sorted(
+    (
+        kind
+        for kind in vars(aiohttp.client_exceptions).values()
+        if isinstance(kind, type) and issubclass(kind, Exception) and kind.__module__.startswith("aiohttp")
+    ),
+    key=lambda kind: kind.__name__,
+)
+NEVER_MADE = {
+    "ClientConnectorError", "ClientProxyConnectionError", "ClientConnectorDNSError", "ClientSSLError",
+    "UnixClientConnectorError", "ClientConnectorSSLError", "ClientConnectorCertificateError",
+    "ConnectionTimeoutError", "InvalidURL", "InvalidUrlClientError", "NonHttpUrlClientError",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", ERRORS, ids=lambda kind: kind.__name__)
+def test_every_error_of_aiohttp_has_one_of_ours(kind: type[Exception]) -> None:
+    """Only a connection that was never made proves that nothing was received."""
+    arguments = _arguments().get(kind.__name__, ())
+    if kind.__name__ == "UnixClientConnectorError":
+        arguments = ("/socket", *_arguments()["ClientConnectorError"])
+    try:
+        error = kind(*arguments)
+    except TypeError:
+        error = kind.__new__(kind)
+    ours = mapped(error)
+    assert type(ours) is (NotSent if kind.__name__ in NEVER_MADE else TransportError)
+    assert ours.charged == "no"
+
+
+def test_the_walk_is_over_all_of_them() -> None:
+    """The list is aiohttp's own, so a new version's errors are walked too."""
+    assert {kind.__name__ for kind in ERRORS} >= set(aiohttp.client_exceptions.__all__) - {
+        "WSMessageTypeError"
+    }
+    assert {kind.__name__ for kind in ERRORS} >= NEVER_MADE
+
+
+@pytest.mark.parametrize("error", [TimeoutError(), OSError("x"), ValueError("x"), ConnectionResetError()])
+def test_the_loops_own_errors_prove_nothing(error: Exception) -> None:
+    """They can come after the sending as well as before."""
+    assert type(mapped(error)) is TransportError
+
+
+def test_an_error_of_ours_stays_itself() -> None:
+    """It says all that is known."""
+    error = StoreError("full")
+    assert mapped(error) is error
