@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import asyncio
+from collections.abc import Callable, Coroutine
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Literal
 
 from ._core.ledger import Drop, Evidence, IllegalStep, Intent, IntentState
@@ -75,11 +77,20 @@ class Opened:
         look = await self.reads.read(status_request(ref), lambda answer: read_status(answer, ref))
         if ref in self.watchlist:
             news = self.watchlist.heard(look, self.parts.clock.now())
-            await self.book.tell((news,) if news else ())
+            if news is not None:
+                await self._finished(self.book.tell((news,)))
             self.parts.gate.kick()
         elif (job := self.book.known(ref)) is not None:
             await self.book.hear(job, look)
         return look
+
+    async def _finished(self, telling: Coroutine[Any, Any, None]) -> None:
+        """Tell others to the end, also where the caller is cancelled: the watchlist will not ask again."""
+        with suppress(SessionClosed):  # then they were told that
+            task = self.parts.tasks.spawn(telling, "hoox-tell")
+            await asyncio.wait((task,))
+            if not task.cancelled():
+                task.result()
 
     async def resolve(self, key: str, verdict: Verdict) -> LookJob | None:
         """See `HooxSession.resolve`."""

@@ -196,7 +196,7 @@ class Receiver:
             if delivery is None:
                 return accepted
             return await self._parts.store.by_attempt(attempt_id) or accepted
-        except HooxError as error:  # it is accepted all the same
+        except Exception as error:  # whatever a store raises, it is accepted all the same
             _log.warning("an early delivery for %s could not be worked on: %s", accepted.ref, error)
             return accepted
 
@@ -215,7 +215,7 @@ class Receiver:
                     proved = await self._prove_by_kept(attempt.id) or proved
             now = proved or await store.by_attempt(attempt_id)
             return now if now is not None and now.state.paid else None
-        except HooxError as error:
+        except Exception as error:  # as above: it is lost all the same
             _log.warning("an early delivery for %s could not be worked on: %s", attempt_id, error)
             return proved
 

@@ -226,6 +226,39 @@ async def test_who_waits_for_such_a_lane_is_told_of_the_trouble(kind: type[Any])
     assert scenes(space)["another"] == 0
 
 
+class SlowToSay(Refusing):
+    """What it does take, it says so a second later."""
+
+    async def advance(self, key: str, *steps: Step) -> Intent:
+        after = await super().advance(key, *steps)
+        if self.tried:
+            await asyncio.sleep(1)
+        return after
+
+
+@pytest.mark.parametrize("leaves", [True, False])
+async def test_what_follows_from_a_late_write_is_missed_by_no_try(leaves: bool) -> None:
+    """Its caller asks again and leaves in that moment, or two ask at once: it is searched for."""
+    store = SlowToSay(Lose, 1)
+    async with on_space(store=store, exclusive=True, timeouts=QUICK) as (session, space):
+        source = made(space)
+        space.faults.fail_next("edit", Fault.DROP_AFTER)
+        with pytest.raises(OutcomeUnknown):
+            await session.submit(edit(source), key="k")
+        again = asyncio.create_task(session.submit(edit(source), key="k"))
+        await asyncio.sleep(0.7 if leaves else 1.2)  # the background's own try is after a second
+        assert (await intent_of(session, "k")).state is IntentState.UNKNOWN
+        if leaves:
+            again.cancel()
+        await asyncio.wait([again])
+        await asyncio.sleep(1.5)
+        unknowns = session._ready().unknowns
+        assert unknowns.is_searched(await intent_of(session, "k"))
+        assert not unknowns.free(source.avatar_id)
+        job = await session.submit(edit(source, "next"), key="next")
+        assert job.ref != space.ledger[0].ref == (await intent_of(session, "k")).ref
+
+
 def sqlite_lock(path: str) -> Callable[[], None]:
     """Another program that keeps the file locked, until the returned function is called."""
     db = sqlite3.connect(path, isolation_level=None)

@@ -8,10 +8,12 @@ from itertools import pairwise
 from random import Random
 
 import pytest
-from session_kit import made, on_space, sends
+from session_kit import made, on_space, prompt, sends
 
 from hoox_async import HooxSession, LookRef
+from hoox_async._core.ledger import Intent, Settle, Step
 from hoox_async._protocols import BeforeSend, WireRequest, WireResponse
+from hoox_async._store.memory import MemoryStore
 from hoox_async.errors import (
     ApiError,
     AuthenticationError,
@@ -219,3 +221,34 @@ async def test_a_cancelled_read_leaves_the_session_as_it_was() -> None:
         assert sends(space, "status") == 1
         await session.status(ref)
         assert space.requests[1].at - space.requests[0].at >= 60.0
+
+
+class SlowToSay(MemoryStore):
+    """Says a second after it that it has written down that a look is done."""
+
+    async def advance(self, key: str, *steps: Step) -> Intent:
+        after = await super().advance(key, *steps)
+        if isinstance(steps[-1], Settle):
+            await asyncio.sleep(1)
+        return after
+
+
+@pytest.mark.parametrize("leaves", [True, False])
+async def test_who_asks_and_leaves_keeps_no_news_from_those_who_wait(leaves: bool) -> None:
+    """The answer says that the look is done, and nobody would ask for it again."""
+    async with on_space(store=SlowToSay()) as (session, space):
+        space.hold(0.0)
+        job = await session.submit(prompt())
+        waiter = asyncio.create_task(job.wait(timeout=10_000))
+        await asyncio.sleep(0)
+        space.settle(job, "ready", asyncio.get_running_loop().time())
+        began = asyncio.get_running_loop().time()
+        asking = asyncio.create_task(session.status(job))
+        await asyncio.sleep(0.9)
+        assert not asking.done()
+        if leaves:
+            asking.cancel()
+        assert (await waiter).ref == job.ref
+        assert asyncio.get_running_loop().time() - began < 5
+        if not leaves:
+            assert (await asking).ref == job.ref

@@ -79,7 +79,10 @@ class PendingWrites:
         late = self._late.get(key)
         if late is None:
             return
-        trying = self._parts.tasks.spawn(self._try(late), "hoox-late-write")
+        try:
+            trying = self._parts.tasks.spawn(self._try(late), "hoox-late-write")
+        except SessionClosed:
+            raise late.error from None
         await asyncio.wait((trying,))
         if trying.cancelled() or not trying.result():
             raise late.error

@@ -15,7 +15,7 @@ from .._parts import Parts
 from .._reads import Reads
 from .._receiver import Receiver
 from .._unknowns import Unknowns
-from ..errors import HooxError, OutcomeUnknown, StoreError
+from ..errors import HooxError, OutcomeUnknown
 from ..events import OutcomeLost
 from .order import ToSend
 from .pending import Late, PendingWrites
@@ -99,7 +99,7 @@ class Posting:
             return None
         proved = await self._receiver.settle_lost(after.attempts[-1].id)
         if proved is None and lost:
-            with suppress(StoreError):  # then nothing is inferred for its avatar any more
+            with suppress(Exception):  # of the store; then nothing is inferred for its avatar any more
                 await self._unknowns.lost(after)
         return proved
 

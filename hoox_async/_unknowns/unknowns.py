@@ -16,7 +16,7 @@ from .._jobs import JobBook
 from .._parts import Parts
 from .._reads import Reads
 from .._slot import OwnSlots, Slot
-from ..errors import NotSent, SessionClosed, StoreError
+from ..errors import NotSent, SessionClosed
 from .baselines import Baselines
 from .search import Search
 
@@ -169,11 +169,11 @@ class Unknowns:
     async def lost(self, intent: Intent) -> None:
         """A paid POST was lost: its lane is shut until it was searched for, or proved otherwise.
 
-        Raises `StoreError`; then nothing is inferred for its avatar any more.
+        Raises what the store raises; then nothing is inferred for its avatar any more.
         """
         try:
             found = (await self._parts.store.get((intent.key,))).get(intent.key)
-        except StoreError:
+        except Exception:
             if intent.source is not None:
                 self.spoil(intent.source.avatar_id)
             raise
@@ -266,5 +266,5 @@ class Unknowns:
 
 def _lost_in_lane(intent: Intent) -> bool:
     """Whether it can be searched for: it was lost in a lane, and not yet searched for to the end."""
-    open_still = intent.state is IntentState.UNKNOWN and not intent.retired
-    return open_still and bool(intent.attempts) and intent.attempts[-1].in_lane
+    in_doubt = intent.state.in_doubt and not intent.retired
+    return in_doubt and bool(intent.attempts) and intent.attempts[-1].in_lane

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Collection
 from typing import Any
 
 import pytest
 from batch_kit import QUICK, avatar, edits, lose, now, opened, prompts, space_of, states
 
 from hoox_async import BatchRunner, HooxSession, LookEdit, LookRef
-from hoox_async._core.ledger import Intent, Lose, Retire, Step
+from hoox_async._core.ledger import Intent, IntentState, Lose, Retire, Step
 from hoox_async._store.memory import MemoryStore
 from hoox_async.errors import NotFound, NotSent, SessionClosed, StoreError
 from hoox_async.sandbox import Fault, Space
@@ -52,6 +53,30 @@ async def test_a_loss_that_the_store_never_takes_shuts_no_lane_for_good(
         slot.give_back()
         assert "does not know" not in caplog.text
         store.refuses = None
+
+
+class NoReads(MemoryStore):
+    """Reads nothing any more once a POST was lost, with an error of its own."""
+
+    lost = False
+
+    async def advance(self, key: str, *steps: Step) -> Intent:
+        self.lost = self.lost or isinstance(steps[0], Lose)
+        return await super().advance(key, *steps)
+
+    async def get(self, keys: Collection[str]) -> dict[str, Intent]:
+        if self.lost:
+            raise OSError("gone")
+        return await super().get(keys)
+
+
+async def test_a_store_that_reads_nothing_after_a_loss_hides_it_from_nobody() -> None:
+    """It may have been charged, so is it told; and nothing is inferred for its avatar any more."""
+    space, store = space_of(), NoReads()
+    async with opened(space, store=store, exclusive=True, timeouts=QUICK) as session:
+        source = await avatar(session)
+        await lose(session, space, source, "lost", Fault.DROP_AFTER)
+        assert not session._ready().unknowns.proves((await store.in_states([IntentState.UNKNOWN]))[0])
 
 
 async def test_a_search_whose_end_cannot_be_written_opens_the_lane() -> None:
