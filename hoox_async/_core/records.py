@@ -32,19 +32,11 @@ _REQUESTS: Mapping[str, type[Any]] = {kind.KIND: kind for kind in (PromptAvatar,
 _MAX_DEPTH = 32
 
 
-def dump_request(request: Request) -> str:
-    """The request as a record. It holds the user's own ``webhook_url``: it is sent again from here."""
-    return _dump(request, Request, "request")
-
-
-def load_request(text: str) -> Request:
-    """The request of a record. Raises `StoreError` for a damaged one."""
-    loaded: Request = _load(text, Request, "request")
-    return loaded
-
-
 def dump_intent(intent: Intent) -> str:
-    """The whole intent as a record. The API's raw answer is in it, without webhook URLs and tokens."""
+    """The whole intent as a record. The API's raw answer is in it, without webhook URLs and tokens.
+
+    Its request holds the user's own ``webhook_url``: it is sent again from here.
+    """
     return _dump(intent, Intent, "intent")
 
 

@@ -21,10 +21,8 @@ from hoox_async._core.models import Look, LookFailure, LookRef, LookStatus
 from hoox_async._core.records import (
     dump_delivery,
     dump_intent,
-    dump_request,
     load_delivery,
     load_intent,
-    load_request,
 )
 from hoox_async._core.requests import ImageAvatar, LookEdit, PromptAvatar, Request
 from hoox_async._protocols import Delivery
@@ -103,7 +101,6 @@ def test_the_form_of_a_record_stays_what_it_is() -> None:
         (
             PromptAvatar("a"),
             {
-                "v": 1,
                 "kind": "prompt",
                 "prompt": "a",
                 "style": "iphone",
@@ -113,12 +110,11 @@ def test_the_form_of_a_record_stays_what_it_is() -> None:
         ),
         (
             ImageAvatar(["https://x.example/1"], extra={"seed": [1, None]}),
-            {"v": 1, "kind": "images", "image_urls": ["https://x.example/1"], "extra": {"seed": [1, None]}},
+            {"kind": "images", "image_urls": ["https://x.example/1"], "extra": {"seed": [1, None]}},
         ),
         (
             LookEdit("alex", "a", style="raw", upscale=True),
             {
-                "v": 1,
                 "kind": "edit",
                 "source": "alex",
                 "prompt": "a",
@@ -131,8 +127,8 @@ def test_the_form_of_a_record_stays_what_it_is() -> None:
 )
 def test_the_form_of_a_request_stays_what_it_is(request_: Request, record: dict[str, Any]) -> None:
     """The three kinds of request, and what of them is left out."""
-    assert json.loads(dump_request(request_)) == record
-    assert load_request(json.dumps(record)) == request_
+    assert json.loads(dump_intent(attrs.evolve(INTENT, request=request_)))["request"] == record
+    assert load_intent(json.dumps({**RECORD, "request": record})).request == request_
 
 
 def test_the_form_of_a_delivery_stays_what_it_is() -> None:
@@ -157,7 +153,7 @@ def test_intents_come_back(intent: Intent) -> None:
 @given(our.requests)
 def test_requests_come_back(request_: Request) -> None:
     """A request comes back with its extra fields, its metadata and its own webhook_url."""
-    back = load_request(dump_request(request_))
+    back = load_intent(dump_intent(attrs.evolve(INTENT, request=request_))).request
     assert back == request_
     assert back.webhook_url == request_.webhook_url
 
@@ -295,20 +291,21 @@ def test_damage_is_named(changes: dict[str, Any], complaint: str) -> None:
 
 def test_a_request_that_checks_itself_finds_damage_too() -> None:
     """A stored request with a value that the API would refuse was not stored by us."""
-    record = {**json.loads(dump_request(PromptAvatar("a"))), "prompt": "  "}
-    with pytest.raises(StoreError, match=r"a stored request is damaged: prompt"):
-        load_request(json.dumps(record))
+    request = {"kind": "prompt", "prompt": "  ", "style": "iphone", "format": "vertical", "resolution": "2K"}
+    record = {**RECORD, "request": request}
+    with pytest.raises(StoreError, match=r"a stored intent is damaged: .*prompt"):
+        load_intent(json.dumps(record))
 
 
 Load = Callable[[str], object]
-LOADS: list[Load] = [load_intent, load_request, load_delivery]
+LOADS: list[Load] = [load_intent, load_delivery]
 
 
 @pytest.mark.parametrize("load", LOADS)
 @pytest.mark.parametrize("text", ["", "{", "null", "[]", "7", '"x"', "{}", '{"v":1}', "[" * 100_000, "\x00"])
 def test_text_that_is_no_record(load: Load, text: str) -> None:
     """Whatever stands in the file, the answer is a StoreError."""
-    with pytest.raises(StoreError, match=r"a stored (intent|request|delivery) is damaged: "):
+    with pytest.raises(StoreError, match=r"a stored (intent|delivery) is damaged: "):
         load(text)
 
 
