@@ -8,14 +8,14 @@ import math
 from core_watching import KIND, avatar, look, next_ask, ref, watching
 
 from hoox_async._core.models import LookRef, LookStatus
-from hoox_async._core.watchlist import Ask, AskKind, News, Watchlist
+from hoox_async._core.watchlist import AskKind, News, Watchlist
 
 
 def test_one_look_is_asked_for_by_itself() -> None:
     """Exactly one look of an avatar: GET /avatar/status."""
     watch = watching(ref())
     ask, at = next_ask(watch, 0.0)
-    assert ask == Ask(AskKind.STATUS, "a", "l1")
+    assert ask[:3] == (AskKind.STATUS, "a", "l1")
     assert 0.0 < at < 5.0
 
 
@@ -23,7 +23,7 @@ def test_two_looks_are_asked_for_together() -> None:
     """Two looks of an avatar: GET /avatar/{id}, and both are settled by one answer."""
     watch = watching(ref("l1"), ref("l2"))
     ask, at = next_ask(watch, 0.0)
-    assert ask == Ask(AskKind.GROUP, "a", None)
+    assert ask[:3] == (AskKind.GROUP, "a", None)
     one, two = look(ref("l1")), look(ref("l2"))
     assert watch.answered_avatar(ask, avatar(one, two), at) == [News(one, True), News(two, True)]
     assert len(watch) == 0
@@ -76,7 +76,8 @@ def test_a_look_of_days_ago_is_asked_for_at_once() -> None:
     watch = watching(ref("l1"), ref("l2"), at=-200_000.0, now=10.0)
     assert watch.due(10.0, busy=True) <= 10.0
     ask = watch.take(10.0, busy=True)
-    assert ask == Ask(AskKind.GROUP, "a", None)
+    assert ask is not None
+    assert ask[:3] == (AskKind.GROUP, "a", None)
 
 
 def test_an_old_look_added_to_a_group_just_asked_is_asked_for_at_once() -> None:

@@ -7,7 +7,7 @@ import math
 from core_watching import KIND, REASON, avatar, look, next_ask, ref, watching
 
 from hoox_async._core.models import LookStatus
-from hoox_async._core.watchlist import Ask, AskKind, News, Watchlist
+from hoox_async._core.watchlist import AskKind, News, Watchlist
 from hoox_async.errors import (
     ServerError,
 )
@@ -20,7 +20,7 @@ def test_the_picture_is_asked_for_once() -> None:
     bare = look(ref("l1"), url=None)
     assert watch.answered_avatar(ask, avatar(bare, look(ref("l2"))), at)[0] == News(bare, False)
     more, at = next_ask(watch, at)
-    assert more == Ask(AskKind.STATUS, "a", "l1")
+    assert more[:3] == (AskKind.STATUS, "a", "l1")
     assert watch.answered_look(more, look(ref("l1")), at) == [News(look(ref("l1")), True)]
     assert ref("l1") not in watch
 
@@ -142,7 +142,7 @@ def test_added_again_while_the_old_request_is_in_the_air() -> None:
     watch.add(ref(), KIND, at - 500.0, at)
     assert watch.take(at + 1.0, busy=False) is None
     watch.answered_look(ask, look(ref(), LookStatus.PENDING), at + 1.0)
-    assert next_ask(watch, at + 1.0)[0] == ask
+    assert next_ask(watch, at + 1.0)[0][:3] == ask[:3]
 
 
 def test_durations_are_learned_from_answers() -> None:

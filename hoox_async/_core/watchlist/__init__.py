@@ -1,6 +1,6 @@
 """The looks that somebody waits for, and which status request to send next, and when. Pure."""
 
-from ._groups import Ask, AskKind
+from ._entries import Ask, AskKind
 from ._merge import News, is_complete
 from ._watchlist import PRICE, Watchlist
 

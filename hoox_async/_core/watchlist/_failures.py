@@ -15,7 +15,8 @@ from ...errors import (
     UnexpectedResponse,
 )
 from ..models import LookRef
-from ._groups import Ask, AskKind, Group
+from ._entries import Ask, AskKind
+from ._groups import Group
 
 _BACKOFF, _LONGEST = 2.0, 60.0  # seconds
 _REFUSED_TIMES, _REFUSED_FOR = 3, 30.0

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import heapq
 import math
 from typing import NamedTuple
 
 from ..durations import DurationBook
 from ..models import Look, LookRef
+from ._agenda import Agenda, Alarm
+from ._entries import Entry, Place
 from ._failures import Failures
-from ._groups import Entry, Group, Place
+from ._groups import Extras, Group
 from ._ladder import Ladder, Unit
 from ._merge import News, filled, is_complete
 from ._worth import worth
@@ -20,7 +21,7 @@ _PRESSING = 1  # rungs above the price from which requests may take more slots t
 _BUSY_SHARE = 0.5  # of the slots, while submissions wait and nothing presses
 _IDLE_SHARE = 0.5  # of the slots, for requests that promise little
 _BURST = 2
-_AT_A_TIME = 64  # units brought up to date before looking whether that suffices
+_AT_A_TIME, _BREATH = 8, 5e-3  # units brought up to date in one decision; seconds until the next few
 _GRAIN = 1e-3
 _OVERDUE_SPREADS, _OVERDUE_MORE = 2.33, 5.0
 
@@ -42,19 +43,19 @@ class Waiting:
         self._entries: dict[LookRef, Entry] = {}
         self._groups: dict[str, Group] = {}
         self._ladder = Ladder(price, min(idle_price, price), self._slot)
-        self._dirty: list[Group] = []
-        self._overdue: list[tuple[float, Entry]] = []
-        self._extras: list[tuple[float, Group]] = []
+        self._overdue: Agenda[Alarm[Entry]] = Agenda("at", "place")
+        self._extras: Agenda[Extras] = Agenda("at", "place")
         self._extra_failures: dict[LookRef, int] = {}
         self._failures = Failures()
         self._left: list[News] = []
 
-    def _admit(self, group: Group, entry: Entry, *, pushed: bool) -> None:
+    def _admit(self, group: Group, entry: Entry, now: float, *, pushed: bool) -> None:
         if pushed:
             entry.place = Place.PUSHED
             group.pushed += 1
+            entry.overdue = Alarm(entry)
             late = entry.model.quantile(_OVERDUE_SPREADS) + _OVERDUE_MORE
-            heapq.heappush(self._overdue, (entry.accepted + late, entry))
+            self._overdue.set(entry.overdue, entry.accepted + late)
             return
         if group.lone:
             group.isolate([]).insert(entry, -math.inf)
@@ -62,19 +63,16 @@ class Waiting:
             group.insert(entry)
             # An answer that came before it was watched told us nothing of it.
             group.told = min(group.told, entry.accepted)
-        few = len(group.entries) <= 4
-        if not group.dirty and (group.lone or few or len(group.entries) > 1.2 * group.placed):
-            group.dirty = True
-            self._dirty.append(group)
+        if group.lone or len(group.entries) % max(len(group.entries) // 6, 1) == 0:
+            self._place(group, now)  # each time that a sixth has come, so that it costs a look little
 
     def _take_out(self, group: Group, entry: Entry) -> None:
         if entry.place is Place.GROUPED:
             group.remove(entry)
         elif entry.place is Place.PUSHED:
-            group.pushed -= 1
+            self._expect_no_more(group, entry)
         elif entry.place is Place.SETTLED:
-            if group.extras is not None:
-                group.extras.pop(entry, None)
+            self._lacks_nothing(group, entry)
         elif group.strays is not None:
             group.strays.remove(entry)
             if not group.strays:
@@ -100,60 +98,71 @@ class Waiting:
         self._ladder.remove(group)
         if group.strays is not None:
             self._ladder.remove(group.strays)
-        group.extra_at = math.inf
+        self._await_extra(group)
 
     def _place(self, group: Group, now: float) -> None:
-        group.dirty = False
-        group.placed = len(group.entries)
         self._ladder.place(group, now)
         if group.strays is not None:
             self._ladder.place(group.strays, now)
-        if group.extras and group.air is None:
-            extra_at = max(next(iter(group.extras.values())), group.hushed)
-            if extra_at != group.extra_at:
-                group.extra_at = extra_at
-                heapq.heappush(self._extras, (extra_at, group))
+        self._await_extra(group)
         self._forget_if_empty(group)
 
+    def _await_extra(self, group: Group) -> None:
+        """Note from when on a missing picture or reason of the avatar's looks can be asked for."""
+        if group.extras is not None:
+            at = max(group.extras.next()[0], group.hushed) if group.air is None else math.inf
+            self._extras.set(group.extras, at)
+
+    def _lacks(self, group: Group, entry: Entry, now: float) -> None:
+        """The look is settled, and its picture or its reason is to be asked for, after the others'."""
+        if group.extras is None:
+            group.extras = Extras(group)
+        group.extras.since.pop(entry, None)
+        group.extras.since[entry] = now
+        self._await_extra(group)
+
+    def _lacks_nothing(self, group: Group, entry: Entry) -> None:
+        if group.extras is None or group.extras.since.pop(entry, None) is None:
+            return
+        if group.extras.since:
+            self._await_extra(group)
+        else:
+            self._extras.call_off(group.extras)
+            group.extras = None
+
     def _decide(self, now: float, busy: bool) -> Choice:
-        """What to ask about. At a great many looks not all is brought up to now where a part suffices."""
-        while True:
-            self._join_overdue(now)
-            for _ in range(min(len(self._dirty), _AT_A_TIME)):
-                group = self._dirty.pop()
-                if group.dirty:
-                    self._place(group, now)
-            behind = self._ladder.advance(now, _AT_A_TIME, busy=busy) or bool(self._dirty)
-            choice = self._choose(now, busy)
-            if choice.at <= now or not behind:
-                return choice
+        """What to ask about, of what is known when a few more of those that are due are brought up to now.
+
+        The rest comes in a moment: a process that wakes to 100,000 looks should not hold up its loop.
+        """
+        self._join_overdue(now)
+        self._ladder.advance(now, _AT_A_TIME)
+        choice = self._choose(now, busy)
+        if choice.at <= now:
+            return choice
+        later = min(self._ladder.next_change(), self._overdue.next_at)
+        return Choice(min(choice.at, max(later, now + _BREATH)))
 
     def _join_overdue(self, now: float) -> None:
-        overdue = self._overdue
-        while overdue and overdue[0][0] <= now:
-            _, entry = heapq.heappop(overdue)
-            if self._is_pushed(entry):
-                group = self._groups[entry.ref.avatar_id]
-                group.pushed -= 1
-                told = group.told
-                self._admit(group, entry, pushed=False)
-                if not group.lone:
-                    group.told = told  # the avatar's answers told of it all along
-                    self._mark(group)
+        """Ask from now on for looks whose webhook is overdue."""
+        for _ in range(_AT_A_TIME):
+            first = self._overdue.first
+            if first is None or first.at > now:
+                return
+            entry = first.what
+            group = self._groups[entry.ref.avatar_id]
+            self._expect_no_more(group, entry)
+            if group.lone:
+                group.isolate([]).insert(entry, -math.inf)
+            else:
+                group.insert(entry)  # the avatar's answers told of it all along
+            self._place(group, now)
 
-    def _mark(self, group: Group) -> None:
-        if not group.dirty:
-            group.dirty = True
-            self._dirty.append(group)
-
-    def _is_pushed(self, entry: Entry) -> bool:
-        return entry.place is Place.PUSHED and self._entries.get(entry.ref) is entry
-
-    def _next_overdue(self) -> float:
-        overdue = self._overdue
-        while overdue and not self._is_pushed(overdue[0][1]):
-            heapq.heappop(overdue)
-        return overdue[0][0] if overdue else math.inf
+    def _expect_no_more(self, group: Group, entry: Entry) -> None:
+        group.pushed -= 1
+        if entry.overdue is not None:
+            self._overdue.call_off(entry.overdue)
+            entry.overdue = None
 
     def _choose(self, now: float, busy: bool) -> Choice:
         if self._failures.paused > now:
@@ -169,24 +178,17 @@ class Waiting:
             later = since + _EXTRA_PATIENCE
             if extra is not None and later <= now:
                 return Choice(now, extra)
-            ripe_at = self._thrift_at if ripe else max(self._ladder.next_ripe(), self._thrift_at)
-            return Choice(min(ripe_at, self._next_overdue(), later))
+            return Choice(min(self._thrift_at, later) if ripe else later)
         if top is not None and (self._thrift_at <= now or self._yields(top, now)):
             return Choice(now, top)
         if extra is not None and since <= now:
             return Choice(now, extra)
-        later = min(self._ladder.next_change(), self._next_overdue(), since)
-        return Choice(later if top is None else min(later, self._thrift_at))
+        return Choice(since if top is None else min(since, self._thrift_at))
 
     def _next_extra(self) -> tuple[float, Entry | None]:
         """The settled look whose missing part is asked for next, and from when on."""
-        heap = self._extras
-        while heap:
-            at, group = heap[0]
-            if group.extras and group.extra_at == at:
-                return at, next(iter(group.extras))
-            heapq.heappop(heap)
-        return math.inf, None
+        first = self._extras.first
+        return (math.inf, None) if first is None else (first.at, first.next()[1])
 
     def _spend(self, now: float, busy: bool) -> None:
         """A request took one of the slots that are shared with others: so many of the quota, no more."""
@@ -216,10 +218,7 @@ class Waiting:
         else:
             self._take_out(group, entry)
             entry.look, entry.place = look, Place.SETTLED
-            if group.extras is None:
-                group.extras = {}
-            group.extras[entry] = at
-            self._mark(group)
+            self._lacks(group, entry, at)
         return News(look, complete)
 
     def _give_up_on_extra(self, entry: Entry) -> News:

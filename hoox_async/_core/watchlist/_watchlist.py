@@ -7,14 +7,15 @@ from collections.abc import Hashable
 from ...errors import AuthenticationError, HooxError, PermissionDenied
 from ..codec import look_from_details
 from ..models import Avatar, Look, LookRef
+from ._entries import Ask, AskKind, Entry, Place
 from ._failures import back_off, breaks_group, go_alone, refuses_look
-from ._groups import Ask, AskKind, Entry, Group, Place, Strays
+from ._groups import Group, Strays
 from ._ladder import Unit
 from ._merge import News
 from ._waiting import Waiting
 
 PRICE = 80.0  # look-seconds; measured on 1,000 edits of 20 avatars: makespan against lag
-IDLE_PRICE = 0.3
+IDLE_PRICE = PRICE / 256
 _EXTRA_TRIES = 2
 _USUAL_LIMIT = 100
 _LATE_TO_LIST = 15.0  # an avatar's answer may lack a look that is younger (seconds)
@@ -26,7 +27,8 @@ class Watchlist(Waiting):
     All times are the loop's, in seconds, and come in as arguments. ``limit`` is the quota in requests
     a minute: with nothing to submit, requests that promise little take half of it at most. ``price``
     is what a request must be worth, in look-seconds, while submissions wait for slots, and ``idle_price``
-    while none do. Both are of a quota of 100; the slots of a larger one are worth less.
+    while none do. Both are of a quota of 100; the slots of a larger one are worth less. A decision
+    takes O(log n) steps: it brings a few avatars up to now, however many have something to tell.
     """
 
     def __init__(self, *, limit: int = 100, price: float = PRICE, idle_price: float = IDLE_PRICE) -> None:
@@ -58,11 +60,11 @@ class Watchlist(Waiting):
             group = self._groups.get(ref.avatar_id)
             if group is None:
                 group = self._groups[ref.avatar_id] = Group(ref.avatar_id)
-            self._admit(group, entry, pushed=pushed)
+            self._admit(group, entry, now, pushed=pushed)
         elif entry.place is not Place.SETTLED and pushed is not (entry.place is Place.PUSHED):
             group = self._groups[ref.avatar_id]
             self._take_out(group, entry)
-            self._admit(group, entry, pushed=pushed)
+            self._admit(group, entry, now, pushed=pushed)
 
     def drop(self, ref: LookRef) -> None:
         """Watch a look no more. Does nothing if it is not watched."""
@@ -90,17 +92,19 @@ class Watchlist(Waiting):
 
     def take(self, now: float, busy: bool) -> Ask | None:
         """The request to send now, if one is worth it. The avatar is left alone until its answer is told."""
-        at, chosen = self._decide(now, busy)
+        at, chosen = self._choose(now, busy)  # `due` has brought up to now what it had to
+        if at > now:
+            at, chosen = self._decide(now, busy)
         if at > now or chosen is None:
             return None
         if isinstance(chosen, Entry):
             group = self._groups[chosen.ref.avatar_id]
-            ask = Ask(AskKind.STATUS, group.avatar_id, chosen.ref.look_id)
+            ask = Ask(AskKind.STATUS, group.avatar_id, chosen.ref.look_id, now)
         else:
             if busy or not self._yields(chosen, now):
                 self._spend(now, busy)
             group, ask = self._ask_of(chosen, now)
-        group.air, group.air_at = ask, now
+        group.air = ask
         self._unplace(group)
         return ask
 
@@ -188,14 +192,14 @@ class Watchlist(Waiting):
         if isinstance(unit, Strays):
             group, head = unit.group, unit.head()
             if head is not None and (group.lone_until > now or len(unit) + group.unsettled < 2):
-                return group, Ask(AskKind.STATUS, group.avatar_id, head.ref.look_id)
+                return group, Ask(AskKind.STATUS, group.avatar_id, head.ref.look_id, now)
         else:
             assert isinstance(unit, Group)
             group = unit
         if group.strays is not None and group.lone_until <= now:
             self._ladder.remove(group.strays)
             group.gather()
-        return group, group.ask()
+        return group, group.ask(now)
 
     def _land(self, ask: Ask) -> Group | None:
         group = self._groups.get(ask.avatar_id)
@@ -206,7 +210,7 @@ class Watchlist(Waiting):
     def _read_at(self, ask: Ask, now: float) -> float:
         """When the API looked, as near as can be known: half way between asking and being answered."""
         group = self._groups.get(ask.avatar_id)
-        return 0.5 * (group.air_at + now) if group is not None and group.air is ask else now
+        return 0.5 * (ask.at + now) if group is not None and group.air is ask else now
 
     def _asked(self, ask: Ask) -> Entry | None:
         return None if ask.look_id is None else self._entries.get(LookRef(ask.avatar_id, ask.look_id))
@@ -224,8 +228,7 @@ class Watchlist(Waiting):
 
     def _failed_group(self, group: Group, ask: Ask, error: HooxError, now: float) -> list[Entry]:
         if breaks_group(group, ask, error):
-            group.isolate(list(group.entries))
-            group.lone = True
+            group.isolate(list(group.entries)).all_of_them = True
             go_alone(group, now)
             return []
         if ask.kind is AskKind.STATUS and isinstance(error, PermissionDenied):
@@ -245,9 +248,7 @@ class Watchlist(Waiting):
         if tries >= _EXTRA_TRIES:
             self._left.append(self._give_up_on_extra(entry))
         else:
-            extras = self._groups[entry.ref.avatar_id].extras
-            if extras is not None and extras.pop(entry, None) is not None:
-                extras[entry] = now
+            self._lacks(self._groups[entry.ref.avatar_id], entry, now)
 
     def _end(self, ended: list[Entry], error: HooxError) -> list[tuple[LookRef, HooxError]]:
         lost: list[tuple[LookRef, HooxError]] = []
