@@ -4,9 +4,9 @@
 
 ``bytes a job``: the real `LookJob` of an accepted look, its waiter's future and its watch entry; beside it
 the coroutine that waits. ``bytes a look``: the ref with its ids, a future and the watchlist's share.
-``decide``: `due` and `take`, the median of many, busy and idle in turn, their mean and the slowest; ``group answer``:
-telling a whole avatar's answer. With 50 looks an avatar, with one, and all of one. Python's collection of
-garbage is off while decisions are timed: with this many objects it takes longer than any of them.
+``decide``: `due` and `take`, busy and idle in turn, the median of many, their mean and the slowest;
+``group answer``: telling a whole avatar's answer. With 50 looks an avatar, with one, and all of one. Python's
+collection of garbage is off while decisions are timed: with this many objects it takes longer than any.
 """
 
 from __future__ import annotations

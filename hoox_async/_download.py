@@ -12,14 +12,13 @@ from typing import TypeVar, TypeVarTuple
 import anyio
 
 from ._core.models import LookRef, Picture
+from ._core.pictures import HEAD, SUFFIXES, may_be_picture
 from ._protocols import Fetched
 from .errors import InvalidRequest, UnexpectedResponse
 
 MAX_BYTES = 64 << 20
 Fetch = Callable[[str], AbstractAsyncContextManager[Fetched]]
 
-_SUFFIXES = {"image/jpeg": ".jpg", "image/jpg": ".jpg", "image/png": ".png", "image/webp": ".webp",
-             "image/gif": ".gif", "image/avif": ".avif"}  # fmt: skip
 _Args = TypeVarTuple("_Args")
 _T = TypeVar("_T")
 
@@ -28,7 +27,7 @@ async def read_picture(fetch: Fetch, url: str, *, max_bytes: int = MAX_BYTES) ->
     """The picture at this URL. Raises `UnexpectedResponse` for what is no picture or too large."""
     async with fetch(url) as fetched:
         _check_type(fetched.content_type)
-        return Picture(b"".join([c async for c in _capped(fetched, max_bytes)]), fetched.content_type)
+        return Picture(b"".join([c async for c in _checked(fetched, max_bytes)]), fetched.content_type)
 
 
 async def save_picture(
@@ -53,7 +52,7 @@ async def save_picture(
         await _in_thread(lambda: target.parent.mkdir(parents=True, exist_ok=True))
         if not overwrite:
             await refuse_existing(target)
-        await _write(target, _capped(fetched, max_bytes), overwrite=overwrite)
+        await _write(target, _checked(fetched, max_bytes), overwrite=overwrite)
         return target
 
 
@@ -76,7 +75,7 @@ def _safe(part: str) -> str:
 def _check_type(content_type: str) -> str:
     if not content_type.startswith("image/"):
         raise UnexpectedResponse(f"picture: the content type is {content_type!r}, not an image's")
-    return _SUFFIXES.get(content_type, ".img")
+    return SUFFIXES.get(content_type, ".img")
 
 
 async def refuse_existing(path: Path) -> None:
@@ -87,6 +86,20 @@ async def refuse_existing(path: Path) -> None:
 def _refuse_existing(path: Path) -> None:
     if path.exists():
         raise FileExistsError(f"{path} is there already; pass overwrite=True to replace it")
+
+
+async def _checked(fetched: Fetched, max_bytes: int) -> AsyncIterator[bytes]:
+    """The bytes as they come, from when enough of them are there to see that it is a picture."""
+    chunks, head = _capped(fetched, max_bytes), b""
+    async for chunk in chunks:
+        head += chunk
+        if len(head) >= HEAD:
+            break
+    if not may_be_picture(fetched.content_type, head):
+        raise UnexpectedResponse(f"picture: what came as {fetched.content_type!r} is no picture")
+    yield head
+    async for chunk in chunks:
+        yield chunk
 
 
 async def _capped(fetched: Fetched, max_bytes: int) -> AsyncIterator[bytes]:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Literal
 
-from ._core.ledger import Drop, Evidence, IllegalStep, Intent, IntentState
+from ._core.ledger import Drop, Evidence, IllegalStep, Intent, IntentState, Stands
 from ._core.models import Look, LookRef
 from ._core.requests import HasRef
 from ._core.watchlist import Watchlist
@@ -87,10 +86,7 @@ class Opened:
     async def _finished(self, telling: Coroutine[Any, Any, None]) -> None:
         """Tell others to the end, also where the caller is cancelled: the watchlist will not ask again."""
         with suppress(SessionClosed):  # then they were told that
-            task = self.parts.tasks.spawn(telling, "hoox-tell")
-            await asyncio.wait((task,))
-            if not task.cancelled():
-                task.result()
+            await self.parts.tasks.complete(telling, "hoox-tell")
 
     async def resolve(self, key: str, verdict: Verdict) -> LookJob | None:
         """See `HooxSession.resolve`."""
@@ -102,19 +98,19 @@ class Opened:
         try:
             return await self._resolved(intent, verdict)
         except IllegalStep:
-            raise InvalidRequest("key", key, f"{_AN_UNKNOWN}; it was settled in this moment") from None
+            expected = f"{_AN_UNKNOWN}; it was settled or sent again in this moment"
+            raise InvalidRequest("key", key, expected) from None
 
     async def _resolved(self, intent: Intent, verdict: Verdict) -> LookJob | None:
-        if verdict == "drop":
-            await self._drop(intent)
-            return None
+        """What the word does in the store and here belongs together, also where the caller is cancelled."""
         if verdict == "resend":
             return self.book.job_of(await self.submitter.resend(intent))
-        return await self._claim(intent, ref_of(verdict))
+        work = self._drop(intent) if verdict == "drop" else self._claim(intent, ref_of(verdict))
+        return await self.parts.tasks.complete(work, "hoox-resolve")
 
     async def _drop(self, intent: Intent) -> None:
         if intent.state is IntentState.UNKNOWN:
-            await self.parts.store.advance(intent.key, Drop())
+            await self.parts.store.advance(intent.key, Stands(intent), Drop())
         self.unknowns.give_up(intent)
 
     async def _claim(self, intent: Intent, ref: LookRef) -> LookJob:
@@ -123,7 +119,7 @@ class Opened:
             return self.book.job_of(other)
         if other is not None:
             raise InvalidRequest("verdict", str(ref), f"a look that is not {other.key!r}'s already")
-        accepted = await self.parts.accept(intent.key, ref, Evidence.USER)
+        accepted = await self.parts.accept(intent.key, ref, Evidence.USER, since=intent)
         self.unknowns.over(intent.key)
         return self.book.job_of(accepted)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from ._clock import Clock
-from ._core.ledger import Accept, Evidence, Intent
+from ._core.ledger import Accept, Evidence, Intent, Stands
 from ._core.models import LookRef
 from ._core.settings import Timeouts
 from ._gate import Gate
@@ -28,12 +28,14 @@ class Parts(NamedTuple):
     tasks: TaskSet
     posts: TaskSet
 
-    async def accept(self, key: str, ref: LookRef, evidence: Evidence) -> Intent:
+    async def accept(self, key: str, ref: LookRef, evidence: Evidence, since: Intent | None = None) -> Intent:
         """Write down that this look is the intent's, and tell the hooks: now it has cost credits.
 
-        Raises `StoreError`, and `IllegalStep` where the intent was settled before.
+        ``since`` is the intent that this is said of. Raises `StoreError`, and `IllegalStep` where the intent
+        was settled before, or has been sent again since.
         """
-        accepted = await self.store.advance(key, Accept(ref, self.clock.utc(), evidence))
+        condition = () if since is None else (Stands(since),)
+        accepted = await self.store.advance(key, *condition, Accept(ref, self.clock.utc(), evidence))
         metadata = accepted.request.metadata
         self.hooks.tell(LookAccepted(key, ref, accepted.credits, evidence, metadata=metadata))
         return accepted

@@ -119,7 +119,8 @@ class Store(Protocol):
     """The session's memory of money: intents, attempts, claimed looks, early deliveries, send times.
 
     Every method that writes returns after the write is durable (as far as the store can be), and
-    raises `StoreError` when it is not. `advance` applies one step of the ledger in one transaction.
+    raises `StoreError` when it is not. `advance` reads the intent and takes it through steps of the ledger in
+    one transaction.
     """
 
     async def open(self, workspace: Workspace) -> None:
@@ -137,7 +138,10 @@ class Store(Protocol):
         ...
 
     async def advance(self, key: str, *steps: Step) -> Intent:
-        """Take the intent through the steps, all or none. Raises `IllegalStep` and changes nothing."""
+        """Take the intent, as it stands now, through the steps, all or none.
+
+        Raises `IllegalStep`, also for a condition (`Stands`) that does not hold, and changes nothing.
+        """
         ...
 
     async def by_attempt(self, attempt_id: str) -> Intent | None:

@@ -116,7 +116,7 @@ class Receiver:
         return await self._hear(intent, look)
 
     async def _claim_double(self, intent: Intent, attempt_id: str, delivery: Delivery) -> None:
-        """One more look of an intent that was sent again by the user's word, or dropped: nobody else's.
+        """One more look of an intent that was sent again or paid anew, or dropped: nobody else's.
 
         Not so where that very attempt has its look, or is still to get it.
         """
@@ -138,10 +138,12 @@ class Receiver:
     async def prove(self, intent: Intent, attempt_id: str, delivery: Delivery) -> Intent | None:
         """Settle an unknown by a delivery on its own token. None where that proves nothing, or not yet.
 
-        The older payload form names no avatar: that of a new avatar is then looked for in the list.
+        Any attempt of this round counts: each may have been paid. The older payload form names no avatar:
+        that of a new avatar is then looked for in the list.
         """
-        if intent.past_spent and attempt_id != intent.attempts[-1].id:
-            return None  # the look of an earlier round, which was paid and told of then
+        if attempt_id in intent.past_attempts:
+            await self._claim_double(intent, attempt_id, delivery)
+            return None
         avatar_id = delivery.avatar_id or (intent.source.avatar_id if intent.source else None)
         if avatar_id is None:
             self._look_up(attempt_id, delivery)

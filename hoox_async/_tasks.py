@@ -35,6 +35,17 @@ class TaskSet:
         task.add_done_callback(self._done)
         return task
 
+    async def complete(self, work: Coroutine[Any, Any, _T], name: str) -> _T:
+        """The result of work that goes on to its end also where its caller is cancelled.
+
+        Raises what the work raises, and `SessionClosed` where the set ends before it.
+        """
+        task = self.spawn(work, name)
+        await asyncio.wait((task,))
+        if task.cancelled():
+            raise SessionClosed("the session was closed")
+        return task.result()
+
     def _done(self, task: asyncio.Task[Any]) -> None:
         self._tasks.discard(task)
         if not task.cancelled():

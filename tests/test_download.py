@@ -16,6 +16,8 @@ from hoox_async._protocols import Fetched
 from hoox_async.errors import InvalidRequest, TransportError, UnexpectedResponse
 
 URL = "https://media.example/look.jpg"
+JPEG = bytes.fromhex("ffd8ffe000104a46494600010100000100010000") + b"the rest of it"
+"""It begins as a JPEG does."""
 
 
 def fetch(*chunks: bytes, kind: str = "image/jpeg", error: Exception | None = None) -> Fetch:
@@ -36,8 +38,8 @@ def fetch(*chunks: bytes, kind: str = "image/jpeg", error: Exception | None = No
 
 async def test_a_picture_is_read_whole() -> None:
     """All its pieces, in order, with its type."""
-    picture = await read_picture(fetch(b"a", b"bc", kind="image/png"), URL)
-    assert (picture.data, picture.content_type) == (b"abc", "image/png")
+    picture = await read_picture(fetch(JPEG, b"abc", b"d", kind="image/jpeg"), URL)
+    assert (picture.data, picture.content_type) == (JPEG + b"abcd", "image/jpeg")
     assert "abc" not in repr(picture)
 
 
@@ -51,13 +53,49 @@ async def test_only_pictures_are_taken(kind: str, tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize("chunks", [(b"<!DOCTYPE html>", b"<p>gone</p>"), (b"<", b"p"), (b"",), ()], ids=str)
+async def test_what_only_calls_itself_a_picture_is_none(chunks: tuple[bytes, ...], tmp_path: Path) -> None:
+    """Neither read nor saved; what stood there stands, and nothing is left beside it."""
+    target = tmp_path / "a.jpg"
+    target.write_bytes(b"old")
+    with pytest.raises(UnexpectedResponse, match="no picture"):
+        await read_picture(fetch(*chunks), URL)
+    with pytest.raises(UnexpectedResponse, match="no picture"):
+        await save_picture(fetch(*chunks), URL, target, overwrite=True)
+    with pytest.raises(UnexpectedResponse, match="no picture"):
+        await save_picture(fetch(*chunks), URL, tmp_path, name="b")
+    assert target.read_bytes() == b"old"
+    assert [path.name for path in tmp_path.iterdir()] == ["a.jpg"]
+
+
+async def test_a_picture_that_comes_by_the_byte_is_one() -> None:
+    """Its head is waited for, and no more than that."""
+    pieces = [JPEG[n : n + 1] for n in range(len(JPEG))]
+    assert (await read_picture(fetch(*pieces), URL)).data == JPEG
+    taken: list[int] = []
+
+    async def endless() -> AsyncIterator[bytes]:
+        for n in range(1000):
+            taken.append(n)
+            yield b"<"
+
+    @asynccontextmanager
+    async def fetched(url: str) -> AsyncIterator[Fetched]:
+        yield Fetched("image/jpeg", endless())
+
+    with pytest.raises(UnexpectedResponse, match="no picture"):
+        await read_picture(fetched, URL)
+    assert len(taken) == 16
+
+
 async def test_a_picture_has_a_largest_size(tmp_path: Path) -> None:
     """Just the cap is taken, a byte more is not, and nothing of it is left."""
-    assert len((await read_picture(fetch(b"12345"), URL, max_bytes=5)).data) == 5
+    size = len(JPEG) + 3
+    assert len((await read_picture(fetch(JPEG, b"123"), URL, max_bytes=size)).data) == size
     with pytest.raises(UnexpectedResponse, match="larger"):
-        await read_picture(fetch(b"123", b"456"), URL, max_bytes=5)
+        await read_picture(fetch(JPEG, b"123", b"4"), URL, max_bytes=size)
     with pytest.raises(UnexpectedResponse, match="larger"):
-        await save_picture(fetch(b"123", b"456"), URL, tmp_path / "a.jpg", max_bytes=5)
+        await save_picture(fetch(JPEG, b"123", b"4"), URL, tmp_path / "a.jpg", max_bytes=size)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -67,7 +105,7 @@ async def test_a_file_appears_only_when_it_is_whole(tmp_path: Path) -> None:
     seen: list[list[str]] = []
 
     async def body() -> AsyncIterator[bytes]:
-        yield b"first"
+        yield JPEG
         seen.append([path.name for path in tmp_path.iterdir()])
         yield b"second"
 
@@ -76,7 +114,7 @@ async def test_a_file_appears_only_when_it_is_whole(tmp_path: Path) -> None:
         yield Fetched("image/jpeg", body())
 
     assert await save_picture(fetched, URL, target) == target
-    assert target.read_bytes() == b"firstsecond"
+    assert target.read_bytes() == JPEG + b"second"
     assert [name.startswith(".a.jpg.") and name.endswith(".part") for name in seen[0]] == [True]
     assert [path.name for path in tmp_path.iterdir()] == ["a.jpg"]
 
@@ -86,7 +124,7 @@ async def test_a_picture_that_breaks_off_leaves_nothing(tmp_path: Path) -> None:
     target = tmp_path / "a.jpg"
     target.write_bytes(b"old")
     with pytest.raises(TransportError):
-        await save_picture(fetch(b"new", error=TransportError("lost")), URL, target, overwrite=True)
+        await save_picture(fetch(JPEG, error=TransportError("lost")), URL, target, overwrite=True)
     assert target.read_bytes() == b"old"
     assert [path.name for path in tmp_path.iterdir()] == ["a.jpg"]
 
@@ -96,12 +134,12 @@ async def test_nothing_is_overwritten_unless_asked(tmp_path: Path) -> None:
     target = tmp_path / "a.jpg"
     target.write_bytes(b"old")
     with pytest.raises(FileExistsError, match="overwrite=True"):
-        await save_picture(fetch(b"new"), URL, target)
+        await save_picture(fetch(JPEG), URL, target)
     with pytest.raises(FileExistsError, match="overwrite=True"):
-        await save_picture(fetch(b"new"), URL, tmp_path, name="a")
+        await save_picture(fetch(JPEG), URL, tmp_path, name="a")
     assert target.read_bytes() == b"old"
-    await save_picture(fetch(b"new"), URL, tmp_path, name="a", overwrite=True)
-    assert target.read_bytes() == b"new"
+    await save_picture(fetch(JPEG), URL, tmp_path, name="a", overwrite=True)
+    assert target.read_bytes() == JPEG
 
 
 @pytest.mark.parametrize("links", [True, False])
@@ -112,7 +150,7 @@ async def test_a_file_that_appears_meanwhile_stands(
     target = tmp_path / "a.jpg"
 
     async def body() -> AsyncIterator[bytes]:
-        yield b"mine"
+        yield JPEG
         target.write_bytes(b"theirs")
 
     @asynccontextmanager
@@ -129,7 +167,7 @@ async def test_a_file_that_appears_meanwhile_stands(
         await save_picture(fetched, URL, target)
     assert target.read_bytes() == b"theirs"
     assert [path.name for path in tmp_path.iterdir()] == ["a.jpg"]
-    assert await save_picture(fetch(b"b"), URL, tmp_path / "b.jpg") == tmp_path / "b.jpg"
+    assert await save_picture(fetch(JPEG), URL, tmp_path / "b.jpg") == tmp_path / "b.jpg"
 
 
 @pytest.mark.parametrize(
@@ -138,9 +176,9 @@ async def test_a_file_that_appears_meanwhile_stands(
 )
 async def test_a_name_gets_the_right_suffix(tmp_path: Path, kind: str, suffix: str) -> None:
     """By the content type, never by the URL; folders are made as needed."""
-    path = await save_picture(fetch(b"a", kind=kind), URL + ".exe", tmp_path / "x" / "y", name="look")
+    path = await save_picture(fetch(JPEG, kind=kind), URL + ".exe", tmp_path / "x" / "y", name="look")
     assert path == tmp_path / "x" / "y" / f"look{suffix}"
-    assert path.read_bytes() == b"a"
+    assert path.read_bytes() == JPEG
 
 
 @pytest.mark.parametrize(
@@ -184,5 +222,5 @@ async def test_a_path_is_text(path: Any) -> None:
 async def test_a_long_name_is_no_trouble(tmp_path: Path) -> None:
     """The hidden name beside it is not longer than a file system allows."""
     path = tmp_path / ("n" * 240 + ".jpg")
-    await save_picture(fetch(b"a"), URL, path)
-    assert path.read_bytes() == b"a"
+    await save_picture(fetch(JPEG), URL, path)
+    assert path.read_bytes() == JPEG

@@ -249,14 +249,18 @@ async def accept(writer: asyncio.StreamWriter) -> None:
     await writer.drain()
 
 
+PICTURE_HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: image/jpeg\r\nConnection: close\r\n\r\n"
+JPEG_HEAD = b"\xff\xd8\xff" + bytes(13)
+
+
 async def endless_picture(writer: asyncio.StreamWriter) -> None:
     """A picture of 1 GB."""
-    await flood(writer, b"HTTP/1.1 200 OK\r\nContent-Type: image/jpeg\r\nConnection: close\r\n\r\n", BLOCK)
+    await flood(writer, PICTURE_HEAD + JPEG_HEAD, BLOCK)
 
 
 async def picture_drip(writer: asyncio.StreamWriter) -> None:
     """A picture that comes by the byte."""
-    writer.write(b"HTTP/1.1 200 OK\r\nContent-Type: image/jpeg\r\nConnection: close\r\n\r\n")
+    writer.write(PICTURE_HEAD + JPEG_HEAD)
     await drip(writer)
 
 

@@ -9,7 +9,7 @@ from delivery_kit import Stage, stage
 from session_kit import edit, intent_of, made, prompt
 
 from hoox_async import LookRef, LookStatus
-from hoox_async._core.ledger import Evidence, Intent, IntentState, Lose, Step
+from hoox_async._core.ledger import Accept, Evidence, Intent, IntentState, Lose, Step
 from hoox_async._core.models import LookDetails
 from hoox_async._core.wire import read_looks
 from hoox_async._protocols import Delivery, WireResponse
@@ -64,6 +64,32 @@ async def test_an_earlier_attempts_delivery_settles_a_resend_that_was_lost_too()
         intent = await intent_of(on.session, "k")
         assert (intent.state, intent.evidence) == (IntentState.READY, Evidence.WEBHOOK)
         assert intent.at_risk == 2  # what the second one may have cost
+
+
+class SlowToProve(MemoryStore):
+    """Takes three seconds until it writes what a delivery has proved."""
+
+    async def advance(self, key: str, *steps: Step) -> Intent:
+        if isinstance(steps[-1], Accept) and steps[-1].evidence is Evidence.WEBHOOK:
+            await asyncio.sleep(3)
+        return await super().advance(key, *steps)
+
+
+async def test_a_proof_that_is_written_when_the_resend_is_in_the_air_is_kept_for_its_end() -> None:
+    """It was true of what stood before: the answer's look is the job's, and both are claimed."""
+    async with stage(store=SlowToProve(), exclusive=True) as on:
+        source = made(on.space)
+        first = await on.lose(edit(source, "twice"), "k")
+        look = on.last
+        on.slow_down()
+        proving = asyncio.create_task(on.deliver(first, look, LookStatus.READY))
+        await asyncio.sleep(1)
+        again = asyncio.create_task(on.session.resolve("k", "resend"))
+        assert await proving
+        job = await again
+        assert job is not None
+        assert job.ref == on.last != look
+        assert {look.look_id, on.last.look_id} <= await seen(on, source.avatar_id)
 
 
 async def test_an_earlier_attempts_look_is_claimed_where_the_resend_was_accepted() -> None:

@@ -88,3 +88,34 @@ async def test_nothing_is_taken_once_it_ends(end: str) -> None:
     with pytest.raises(SessionClosed):
         tasks.spawn(answer(), "late")
     assert len(tasks) == 0
+
+
+async def test_work_can_outlast_its_caller() -> None:
+    """Who waits for it has its result, or its error; who leaves has started it all the same."""
+    tasks, ended = TaskSet(), asyncio.Event()
+
+    async def slow() -> None:
+        await asyncio.sleep(0.01)
+        ended.set()
+
+    assert await tasks.complete(answer(), "asks") == 42
+    with pytest.raises(ValueError, match="nobody"):
+        await tasks.complete(fail(), "fails")
+    caller = asyncio.create_task(tasks.complete(slow(), "slow"))
+    await asyncio.sleep(0)
+    caller.cancel()
+    await asyncio.wait([caller])
+    assert caller.cancelled()
+    await asyncio.wait_for(ended.wait(), 1)
+
+
+async def test_who_waits_for_work_that_ends_with_the_set_is_told_so() -> None:
+    """It was not cancelled itself."""
+    tasks = TaskSet()
+    caller = asyncio.create_task(tasks.complete(asyncio.sleep(60), "slow"))
+    await asyncio.sleep(0)
+    await tasks.cancel()
+    with pytest.raises(SessionClosed):
+        await caller
+    with pytest.raises(SessionClosed):
+        await tasks.complete(answer(), "late")

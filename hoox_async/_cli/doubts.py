@@ -64,7 +64,7 @@ def resolve(
         The request's key, as `unknowns` shows it.
     verdict
         avatar_id:look_id says that this is its look; resend pays for it once more, whatever the first time
-        cost; drop leaves it alone for good.
+        cost; drop leaves it alone for good, and what it may have cost at risk.
     """
     terminal, path = output.terminal(), store_of(store)
     if verdict is not None:

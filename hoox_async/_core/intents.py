@@ -89,6 +89,8 @@ class Intent:
     candidates: tuple[LookRef, ...] = ()
     past_spent: Decimal = FREE
     past_at_risk: Decimal = FREE
+    past_attempts: tuple[str, ...] = ()
+    """Ids of the attempts of earlier rounds: what they made was told of then, or is of another content."""
     before: Intent | None = None
     """What stood before it is paid anew, as long as the new sending is in the air."""
 

@@ -13,7 +13,8 @@ The rules:
    stood before is kept until the new sending has cost something: when it surely cost nothing, the
    unknown, or the look that was there, stands as if nobody had touched it.
 
-A step that the table does not allow raises `IllegalStep` and changes nothing.
+A step that the table does not allow raises `IllegalStep` and changes nothing. What was decided by what an
+intent was when it was read goes with `Stands` in front: then it is taken only where that still holds.
 """
 
 from __future__ import annotations
@@ -30,9 +31,15 @@ from .requests import Request
 
 __all__ = [
     "TRANSITIONS", "Accept", "Attempt", "Drop", "Evidence", "IllegalStep", "Intent", "IntentState", "Lose",
-    "Refusal", "Refuse", "Renew", "Resend", "Retire", "Send", "Settle", "Step", "Suspect", "TakeBack",
-    "advance", "recover",
+    "Refusal", "Refuse", "Renew", "Resend", "Retire", "Send", "Settle", "Stands", "Step", "Suspect",
+    "TakeBack", "advance", "recover",
 ]  # fmt: skip
+
+
+class Stands(NamedTuple):
+    """A condition and no change: it was not sent, settled or given other content since it stood so."""
+
+    since: Intent
 
 
 class Send(NamedTuple):
@@ -75,9 +82,13 @@ class Retire(NamedTuple):
 
 
 class Suspect(NamedTuple):
-    """Looks that may be its own and cannot be proved to be. For people to choose from, never adopted."""
+    """Looks that may be its own and cannot be proved to be. For people to choose from, never adopted.
 
-    candidates: tuple[LookRef, ...]
+    They join those that are known already, of which ``others`` have become another intent's.
+    """
+
+    candidates: tuple[LookRef, ...] = ()
+    others: tuple[LookRef, ...] = ()
 
 
 class Settle(NamedTuple):
@@ -102,7 +113,7 @@ class Renew(NamedTuple):
     digest: str
 
 
-Step = Send | TakeBack | Accept | Refuse | Lose | Retire | Suspect | Settle | Resend | Drop | Renew
+Step = Stands | Send | TakeBack | Accept | Refuse | Lose | Retire | Suspect | Settle | Resend | Drop | Renew
 
 S = IntentState
 _FROM_UNKNOWN: Mapping[type[Step], IntentState | None] = {
@@ -123,11 +134,16 @@ TRANSITIONS: Mapping[IntentState, Mapping[type[Step], IntentState | None]] = {
 
 
 class IllegalStep(RuntimeError):
-    """A step that the table does not allow: a mistake of this library, never of its user."""
+    """A step that the table does not allow, or a condition that does not hold.
+
+    Something else was faster, or it is a mistake of this library; never one of its user.
+    """
 
 
 def advance(intent: Intent, step: Step) -> Intent:
     """The intent after the step. Raises `IllegalStep`, and the intent stands as it was."""
+    if isinstance(step, Stands):
+        return _stands(intent, step)
     kind = type(step)
     if kind not in TRANSITIONS[intent.state]:
         raise IllegalStep(f"intent {intent.key!r} is {intent.state}: no {kind.__name__} from there")
@@ -140,6 +156,12 @@ def recover(intent: Intent, at: datetime) -> tuple[Step, ...]:
     if intent.state is S.SENDING:
         return (Lose("the process ended while the request was being sent", at),)
     return ()
+
+
+def _stands(intent: Intent, step: Stands) -> Intent:
+    if not intent.unmoved(step.since):
+        raise IllegalStep(f"intent {intent.key!r} has moved on: it is {intent.state}")
+    return intent
 
 
 def _send(intent: Intent, step: Send, state: IntentState) -> Intent:
@@ -184,7 +206,9 @@ def _retire(intent: Intent, _: Retire, state: IntentState) -> Intent:
 
 
 def _suspect(intent: Intent, step: Suspect, state: IntentState) -> Intent:
-    return attrs.evolve(intent, state=state, candidates=step.candidates)
+    known = dict.fromkeys((*intent.candidates, *step.candidates))
+    candidates = tuple(ref for ref in known if ref not in step.others)
+    return attrs.evolve(intent, state=state, candidates=candidates)
 
 
 def _settle(intent: Intent, step: Settle, _: None) -> Intent:
@@ -234,7 +258,10 @@ def _drop(intent: Intent, _: Drop, state: IntentState) -> Intent:
 
 
 def _renew(intent: Intent, step: Renew, state: IntentState) -> Intent:
-    return attrs.evolve(_to_plan(intent, state), request=step.request, digest=step.digest)
+    earlier = tuple(attempt.id for attempt in intent.attempts)
+    return attrs.evolve(
+        _to_plan(intent, state), request=step.request, digest=step.digest, past_attempts=earlier
+    )
 
 
 _APPLY: Mapping[type[Step], Callable[[Intent, Any, Any], Intent]] = {

@@ -20,8 +20,9 @@ class OutcomeState(StrEnum):
     """How an item of a batch ended.
 
     READY and FAILED were paid. REJECTED: the API said no to this one, or it is no valid request; no
-    charge. SKIPPED: its source came to nothing, or it was an unknown that was dropped. UNSENT: not
-    sent, and sent when run again. PENDING: paid and not done yet. UNKNOWN: may have been paid.
+    charge. SKIPPED: its source came to nothing, no charge; or it was an unknown that was dropped, and may
+    have been paid: then its ``error`` is an `OutcomeUnknown`. UNSENT: not sent, and sent when run again.
+    PENDING: paid and not done yet. UNKNOWN: may have been paid.
     """
 
     READY = "ready"
@@ -123,6 +124,8 @@ def error_of(intent: Intent) -> HooxError | None:
         return _refused(intent.refusal or Refusal(None, None, "refused"))
     if intent.state in (IntentState.UNKNOWN, IntentState.SENDING, IntentState.DROPPED):
         reason = intent.refusal.message if intent.refusal else "it is being sent"
+        if intent.state is IntentState.DROPPED:
+            reason += "; dropped by your word, it may have been charged"
         return OutcomeUnknown(f"{intent.key}: {reason}", key=intent.key)
     return None
 

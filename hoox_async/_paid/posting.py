@@ -55,7 +55,7 @@ class Posting:
 
     async def _accepted(self, sending: Sending, ref: LookRef) -> Intent:
         """It has cost credits. Raises `StoreError`, with ``.ref``, when that could not be written down."""
-        write = partial(self._parts.accept, sending.intent.key, ref, Evidence.ANSWER)
+        write = partial(sending.then, partial(self._parts.accept, sending.intent.key, ref, Evidence.ANSWER))
 
         async def follow(accepted: Intent) -> Intent:
             self._unknowns.made(accepted)
@@ -80,7 +80,7 @@ class Posting:
         if isinstance(step, Lose):
             told = OutcomeUnknown(f"{intent.key}: {step.reason}; it may have been charged", key=intent.key)
             self._parts.hooks.tell(OutcomeLost(intent.key, step.reason, intent.credits))
-        write = partial(self._parts.store.advance, intent.key, step)
+        write = partial(sending.then, partial(self._parts.store.advance, intent.key, step))
         follow = partial(self._settle_unknown, lost=lost)
         try:
             after = await write()

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import secrets
+from collections.abc import Awaitable, Callable
 
-from .._core.ledger import IllegalStep, Lose, Refusal, Refuse, Send, TakeBack, advance
+from .._core.ledger import IllegalStep, Intent, Lose, Refusal, Refuse, Send, Stands, TakeBack, advance
 from .._core.wire import refusal_is_the_items_own, submit_endpoint, submit_request
 from .._gate import Slot
 from .._parts import Parts
@@ -26,6 +27,8 @@ class Sending:
         self._order = order
         self._in_lane = in_lane
         self._sent_at = 0.0
+        self._held_back: Exception | None = None
+        self._unwritten: Send | None = None
         self.intent = order.intent
         self.slot = slot
         self.id = secrets.token_urlsafe(18)
@@ -48,24 +51,41 @@ class Sending:
             except (NotSent, SessionClosed, StoreError):
                 raise
             except HooxError:
-                if not self.may_cost:
-                    await self._before_send()  # a transport that failed without saying whether it had begun
+                if self._held_back is not None and not self.may_cost:
+                    raise self._held_back from None
+                self._never_said()
                 raise
+            self._never_said()
         seconds = parts.clock.now() - self._sent_at
         parts.hooks.tell(Answered(wire.endpoint, response.status, seconds, intent.key))
         return response
 
     async def _before_send(self) -> None:
-        parts = self._parts
-        step = Send(self.id, parts.clock.utc(), self.intent.source, self._in_lane)
+        step = self._step()
         try:
             await self._write_down(step)
         except IllegalStep:
-            raise Superseded(self.intent.key) from None
-        except (HooxError, Superseded):
+            self._held_back = Superseded(self.intent.key)
+            raise self._held_back from None
+        except HooxError as error:
+            self._held_back = error
             raise
         except Exception as error:
-            raise as_store_error(error) from error
+            self._held_back = as_store_error(error)
+            raise self._held_back from error
+        self._leaves(step)
+
+    def _never_said(self) -> None:
+        """The transport has ended and never said when it begins: what may have left is not written down."""
+        if not self.may_cost:
+            self._unwritten = self._step()
+            self._leaves(self._unwritten)
+
+    def _step(self) -> Send:
+        return Send(self.id, self._parts.clock.utc(), self.intent.source, self._in_lane)
+
+    def _leaves(self, step: Send) -> None:
+        parts = self._parts
         self.may_cost = True
         self._sent_at = parts.clock.now()
         self.slot.stamp()
@@ -73,17 +93,21 @@ class Sending:
         parts.hooks.tell(RequestSent(submit_endpoint(self.intent.request), self._sent_at, self.intent.key))
 
     async def _write_down(self, step: Send) -> None:
-        """In one transaction: the user's word, where it is paid anew, and that it is sent."""
+        """In one transaction: that it stands as was decided upon, the user's word, and that it is sent."""
         (intent, stands, word), store = self._order, self._parts.store
-        if stands is None:
-            written = await store.plan(advance(intent, step))
-            if not written.attempts or written.attempts[-1].id != self.id:
-                raise Superseded(intent.key)
+        if stands is not None:
+            await store.advance(intent.key, Stands(stands), *(() if word is None else (word,)), step)
             return
-        now = (await store.get((intent.key,))).get(intent.key)
-        if now is None or not now.unmoved(stands):
-            raise Superseded(intent.key)
-        await store.advance(intent.key, *(() if word is None else (word,)), step)
+        written = await store.plan(advance(intent, step))
+        if not written.attempts or written.attempts[-1].id != self.id:
+            raise IllegalStep(f"intent {intent.key!r} was planned by another: it is {written.state}")
+
+    async def then(self, write: Callable[[], Awaitable[Intent]]) -> Intent:
+        """Write what became of it; before that its sending, where that is not written yet."""
+        if self._unwritten is not None:
+            await self._write_down(self._unwritten)
+            self._unwritten = None
+        return await write()
 
     def end_by(self, error: Exception) -> TakeBack | Refuse | Lose:
         """What an error means for the money of a request that had left."""

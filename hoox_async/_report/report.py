@@ -90,7 +90,7 @@ class BatchReport:
 
     @property
     def skipped(self) -> tuple[Outcome, ...]:
-        """Not sent, because the source came to nothing; or an unknown that was dropped."""
+        """Not sent, because the source came to nothing; or an unknown that was dropped, which is at risk."""
         return self.in_state(OutcomeState.SKIPPED)
 
     @property

@@ -14,7 +14,7 @@ EXPLAINED: dict[OutcomeState, str] = {
     OutcomeState.READY: "the picture is there",
     OutcomeState.FAILED: "paid for, and could not be made",
     OutcomeState.REJECTED: "refused, no charge",
-    OutcomeState.SKIPPED: "its source came to nothing, or it was dropped",
+    OutcomeState.SKIPPED: "its source came to nothing, or it was dropped and may have been paid for",
     OutcomeState.UNSENT: "not sent yet: run again",
     OutcomeState.PENDING: "paid for, and not done yet",
     OutcomeState.UNKNOWN: "may have been paid for",

@@ -227,7 +227,8 @@ class HooxSession(SpelledOut):
         """Settle an unknown by your own word.
 
         A ref: this is its look. ``"resend"``: pay for it once more, whatever the first time cost.
-        ``"drop"``: leave it alone for good. Gives the job, where there is one.
+        ``"drop"``: leave it alone for good; what it may have cost stays at risk. Gives the job, where there
+        is one.
         Raises `InvalidRequest` for a key that is no unknown's (any more), a look that is another intent's
         or another word, and what `submit` raises for a resend.
         """

@@ -15,9 +15,10 @@ async def suspect(store: Store, intent: Intent, refs: Iterable[LookRef]) -> tupl
 
     Raises `StoreError`.
     """
-    found = dict.fromkeys((*intent.candidates, *refs))
-    free = tuple([ref for ref in found if ref != intent.source and await store.by_ref(ref) is None])
+    found = [ref for ref in dict.fromkeys((*intent.candidates, *refs)) if ref != intent.source]
+    others = tuple([ref for ref in found if await store.by_ref(ref) is not None])
+    free = tuple(ref for ref in found if ref not in others)
     if free != intent.candidates:
         with suppress(IllegalStep):  # it was settled meanwhile
-            await store.advance(intent.key, Suspect(free))
+            return (await store.advance(intent.key, Suspect(free, others))).candidates
     return free

@@ -211,8 +211,8 @@ class Unknowns:
     async def prove(
         self, intent: Intent, ref: LookRef, evidence: Evidence, look: Look | None = None
     ) -> Intent:
-        """The unknown's look is known now. Raises `StoreError`, and `IllegalStep` where it was before."""
-        accepted = await self._parts.accept(intent.key, ref, evidence)
+        """The unknown's look is known now. Raises `StoreError`, and `IllegalStep` where it has moved on."""
+        accepted = await self._parts.accept(intent.key, ref, evidence, since=intent)
         self.made(accepted)
         job = self._book.job_of(accepted)
         if look is not None and look.status.settled:

@@ -10,7 +10,9 @@ import pytest
 from batch_kit import QUICK, avatar, edits, opened, prompts, space_of, states
 
 from hoox_async import BatchItem, BatchRunner, HooxSession, LookEdit, LookRef
-from hoox_async._core.ledger import Intent, IntentState
+from hoox_async._clock import Clock
+from hoox_async._core.ledger import Intent, IntentState, Send, Settle, Step
+from hoox_async._core.models import Look, LookStatus
 from hoox_async._store.memory import MemoryStore
 from hoox_async.errors import ApiError, BadRequest, OutcomeUnknown
 from hoox_async.sandbox import Fault, Space
@@ -246,5 +248,28 @@ async def test_a_pending_one_that_became_ready_meanwhile_is_not_paid_anew() -> N
         await deliver(hub, space, "e0", first.ref)
         (second,) = (await run).outcomes
         await reading
+    assert (str(second.state), second.ref) == ("ready", first.ref)
+    assert prompts(space)["e0"] == 1
+
+
+class Faster(MemoryStore):
+    """In the moment in which a sending is written down, the look that was paid before is settled."""
+
+    async def advance(self, key: str, *steps: Step) -> Intent:
+        ref = self._intents[key].ref
+        if isinstance(steps[-1], Send) and ref is not None:
+            at = Clock(asyncio.get_running_loop()).utc()
+            await super().advance(key, Settle(Look(ref, LookStatus.READY), at))
+        return await super().advance(key, *steps)
+
+
+async def test_a_pending_one_that_becomes_ready_in_the_last_moment_is_not_paid_anew() -> None:
+    """That it still stands as it stood and that it is sent are written in one transaction, or not at all."""
+    space = space_of(10_000.0)
+    async with opened(space, store=Faster()) as session:
+        items = edits(await avatar(session), 1)
+        (first,) = (await BatchRunner(session, look_timeout=1).run(items)).outcomes
+        assert str(first.state) == "pending"
+        (second,) = (await BatchRunner(session, retry=["pending"]).run(items)).outcomes
     assert (str(second.state), second.ref) == ("ready", first.ref)
     assert prompts(space)["e0"] == 1

@@ -9,6 +9,7 @@ from batch_kit import QUICK, arrives, avatar, lose, opened, space_of
 
 from hoox_async import HooxSession, LookEdit, LookRef
 from hoox_async._store.memory import MemoryStore
+from hoox_async._unknowns.suspects import suspect
 from hoox_async.sandbox import Fault
 
 pytestmark = pytest.mark.virtual_time
@@ -86,3 +87,16 @@ async def test_what_one_search_retires_stays_a_candidate_of_the_others() -> None
         late = {arrives(space, source, "late"), arrives(space, source, "later")}
         await session.submit(LookEdit(source, "next"))
         assert await candidates(session) == {"outside": late, "inside": late}
+
+
+async def test_two_who_look_at_once_take_nothing_from_each_other() -> None:
+    """Both read the unknown before either wrote: what one of them found may be in no baseline's reach now."""
+    space = space_of()
+    async with opened(space) as session:
+        source = await avatar(session)
+        await lose(session, space, source, "lost", Fault.DROP_BEFORE)
+        as_read = (await session._store.get(("lost",)))["lost"]
+        one, two = arrives(space, source), arrives(space, source)
+        await suspect(session._store, as_read, [one])
+        assert await suspect(session._store, as_read, [two]) == (one, two)
+        assert (await session._store.get(("lost",)))["lost"].candidates == (one, two)

@@ -63,9 +63,11 @@ async def test_resolve_with_drop_leaves_it_alone_for_good() -> None:
         await lose(session, space, source, "lost", Fault.DROP_AFTER)
         assert await session.resolve("lost", "drop") is None
         assert await session.unknowns() == []
-        (outcome,) = (await BatchRunner(session).run([item_of(source)])).outcomes
-        assert str(outcome.state) == "skipped"
-        assert outcome.at_risk == 2
+        report = await BatchRunner(session).run([item_of(source), BatchItem("b", LookEdit("lost", "b"))])
+        assert [str(outcome.state) for outcome in report] == ["skipped", "skipped"]
+        assert [outcome.error and outcome.error.charged for outcome in report] == ["maybe", "no"]
+        assert [outcome.at_risk for outcome in report] == [2, 0]
+        assert report.credits_at_risk == 2
         with pytest.raises(OutcomeUnknown):
             await session.submit(LookEdit(source, "lost"), key="lost")
         await session.submit(LookEdit(source, "next"))

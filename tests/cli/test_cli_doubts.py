@@ -92,9 +92,13 @@ def test_resend_pays_once_more(cli: Cli, lost: Path) -> None:
 
 
 def test_drop(cli: Cli, lost: Path) -> None:
-    """`drop` sends nothing, and the item is no unknown any more."""
+    """`drop` sends nothing, and the item is no unknown any more; the next run says what it may have cost."""
     assert cli("resolve", lost, "noor/stage", "drop").code == 0
     assert cli("unknowns", lost).code == 0
+    done = cli("batch", lost, "--only", "noor/stage", "--yes")
+    assert done.code == 1
+    assert "0 credits spent, 2 at risk" in done.out
+    assert "dropped by your word, it may have been charged" in done.out
     assert len(cli.sandbox.ledger) == 1
 
 

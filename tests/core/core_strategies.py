@@ -91,6 +91,7 @@ _intent: dict[str, st.SearchStrategy[Any]] = {
     "candidates": st.lists(refs, max_size=2).map(tuple),
     "past_spent": credits,
     "past_at_risk": credits,
+    "past_attempts": st.lists(ids, max_size=2).map(tuple),
 }
 intents = st.builds(Intent, before=st.none() | st.builds(Intent, **_intent), **_intent)
 deliveries = st.builds(

@@ -29,6 +29,7 @@ from hoox_async._core.ledger import (
     Retire,
     Send,
     Settle,
+    Stands,
     Step,
     Suspect,
     TakeBack,
@@ -115,9 +116,9 @@ def in_state(state: IntentState) -> Intent:
 
 
 def test_the_table_knows_all_states_and_steps() -> None:
-    """Every state has a row, and the checks below know every step."""
+    """Every state has a row, and the checks below know every step but the condition, which leads nowhere."""
     assert set(TRANSITIONS) == set(IntentState) == set(PATHS)
-    assert set(get_args(Step)) == set(STEPS)
+    assert set(get_args(Step)) == {*STEPS, Stands}
     assert {kind for row in TRANSITIONS.values() for kind in row} == set(STEPS)
 
 
@@ -194,6 +195,15 @@ def test_a_loss_says_why_and_its_end_clears_it() -> None:
     resent = after(Resend(), start=lost)
     assert (resent.refusal, resent.lost_at, resent.retired) == (None, None, False)
     assert resent.candidates == (REF, SOURCE), "the first attempt's look may still be among them"
+
+
+def test_suspects_are_added_and_taken_out() -> None:
+    """Each who looks says what is to be added and what is another's: nobody writes over another's find."""
+    third = LookRef("avtr_abc", "look_3")
+    lost = after(STEPS[Send], STEPS[Lose], Suspect((REF, SOURCE)), Suspect((third, REF)))
+    assert lost.candidates == (REF, SOURCE, third)
+    assert advance(lost, Suspect((third,), (REF, SOURCE))).candidates == (third,)
+    assert advance(lost, Suspect()).candidates == (REF, SOURCE, third)
 
 
 def test_paying_anew_starts_clean_with_the_new_content() -> None:

@@ -25,6 +25,7 @@ from hoox_async._core.ledger import (
     Retire,
     Send,
     Settle,
+    Stands,
     Step,
     Suspect,
     TakeBack,
@@ -140,12 +141,41 @@ def test_only_what_never_cost_anything_is_replaceable(name: str) -> None:
     assert advance(stands, word).replaceable is (name == "rejected")
 
 
+def test_the_attempts_of_earlier_rounds_are_told_apart() -> None:
+    """A round begins with `Renew`; what is sent again by `Resend` is another attempt of the same round."""
+    failed = STANDING["failed"][0]
+    assert failed.past_attempts == ()
+    renewed = after(Renew(OTHER, "d2"), AGAIN, Lose("x", LATER), start=failed)
+    resent = after(Resend(), Send("a3", LATER), start=renewed)
+    lost, found = advance(resent, Lose("x", LATER)), advance(resent, Accept(REF, LATER, Evidence.WEBHOOK))
+    assert {intent.past_attempts for intent in (renewed, resent, lost, found)} == {("a1",)}
+    assert advance(found, Renew(OTHER, "d3")).past_attempts == ("a1", "a2", "a3")
+
+
 def test_unmoved_means_neither_sent_nor_settled_nor_changed() -> None:
     """What is only known better, such as looks that may be its own, moves nothing."""
     assert UNKNOWN.unmoved(after(SENT, Lose("dropped", AT)))
     assert not after(Resend(), AGAIN, Lose("x", LATER), start=UNKNOWN).unmoved(UNKNOWN)
     assert not STANDING["ready"][0].unmoved(ACCEPTED)
     assert not advance(PLANNED, Renew(OTHER, "d2")).unmoved(PLANNED)
+
+
+@pytest.mark.parametrize("name", STANDING)
+def test_a_sending_can_depend_on_what_stood_when_it_was_decided(name: str) -> None:
+    """The condition changes nothing where it holds; where it does not, it is an illegal step."""
+    stands, word = STANDING[name]
+    assert advance(stands, Stands(stands)) is stands
+    again = after(Stands(stands), word, AGAIN, start=stands)
+    assert again == after(word, AGAIN, start=stands)
+    with pytest.raises(IllegalStep, match="'alex' has moved on: it is sending"):
+        advance(again, Stands(stands))
+
+
+def test_the_condition_does_not_hold_for_what_was_settled_meanwhile() -> None:
+    """Though the word that follows it would be legal from there: it was given for what stood."""
+    ready = advance(ACCEPTED, Settle(Look(REF, LookStatus.READY), LATER))
+    with pytest.raises(IllegalStep):
+        after(Stands(ACCEPTED), Renew(OTHER, "d2"), AGAIN, start=ready)
 
 
 @pytest.mark.parametrize("name", STANDING)
@@ -157,10 +187,10 @@ def test_it_survives_a_store(name: str) -> None:
 
 
 def test_a_record_of_an_earlier_version_can_be_read() -> None:
-    """It has no such field."""
+    """It has no such fields."""
     record = dump_intent(UNKNOWN)
-    assert "before" not in json.loads(record)
-    assert load_intent(record).before is None
+    assert not {"before", "past_attempts"} & set(json.loads(record))
+    assert (load_intent(record).before, load_intent(record).past_attempts) == (None, ())
 
 
 @settings(deadline=None, max_examples=200)

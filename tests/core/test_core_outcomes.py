@@ -88,6 +88,19 @@ def test_times_evidence_and_candidates_go_along() -> None:
     assert outcome.metadata == {"scene": "1"}
 
 
+def test_what_was_dropped_tells_what_it_may_have_cost() -> None:
+    """It is SKIPPED as if it had cost nothing: its error says otherwise, and whose word it was."""
+    lost = Refusal(None, None, "cut off")
+    outcome = outcome_of(intent(IntentState.DROPPED, refusal=lost))
+    assert str(outcome.error) == "alex: cut off; dropped by your word, it may have been charged"
+    assert outcome.error is not None
+    assert outcome.error.charged == "maybe"
+    assert outcome.at_risk == 2
+    with pytest.raises(OutcomeUnknown) as caught:
+        outcome.unwrap()
+    assert caught.value.key == "alex"
+
+
 def test_an_accepted_look_is_pending_with_its_ref() -> None:
     """PENDING has a ref to wait for, though no answer told of the look yet."""
     outcome = outcome_of(intent(IntentState.ACCEPTED, ref=REF))

@@ -8,9 +8,9 @@ from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
-from hoox_async._core.ledger import Evidence
+from hoox_async._core.ledger import Evidence, Intent, IntentState, Refusal
 from hoox_async._core.models import Look, LookFailure, LookRef, LookStatus
-from hoox_async._core.outcomes import Outcome, OutcomeState
+from hoox_async._core.outcomes import Outcome, OutcomeState, outcome_of
 from hoox_async._core.requests import ImageAvatar, LookEdit, PromptAvatar
 from hoox_async._protocols import Fetched
 from hoox_async.errors import BadRequest, GenerationFailed, OutcomeUnknown, TransportError
@@ -28,7 +28,10 @@ def jpeg(width: int = 90, height: int = 160, colour: str = "teal") -> bytes:
 
 
 class Pictures:
-    """A fake fetch that remembers what was asked for. ``gone`` in a URL fails, ``text`` is no picture."""
+    """A fake fetch that remembers what was asked for.
+
+    ``gone`` in a URL fails, and what ``text`` gives only begins as a picture does.
+    """
 
     def __init__(self) -> None:
         self.asked: list[str] = []
@@ -39,7 +42,8 @@ class Pictures:
         self.asked.append(url)
         if "gone" in url:
             raise TransportError("the picture's host did not answer")
-        data = b"no picture at all" if "text" in url else jpeg(*((160, 90) if "wide" in url else (90, 160)))
+        size = (160, 90) if "wide" in url else (90, 160)
+        data = b"\xff\xd8\xff, and no picture" if "text" in url else jpeg(*size)
 
         async def chunks() -> AsyncIterator[bytes]:
             yield data
@@ -63,6 +67,13 @@ def ready(key: str, seconds: float = 40, **fields: str) -> Outcome:
         submitted_at=NOON,
         settled_at=NOON + timedelta(seconds=seconds),
     )
+
+
+def dropped(key: str = "alex/dropped") -> Outcome:
+    """An unknown that its user dropped, as the ledger tells of it."""
+    request = LookEdit(LookRef("avtr_1", "look_0"), "a scene", resolution="4K")
+    lost = Refusal(None, None, "the connection broke")
+    return outcome_of(Intent(key, True, request, "d", NOON, state=IntentState.DROPPED, refusal=lost))
 
 
 def every_state() -> list[Outcome]:

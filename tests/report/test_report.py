@@ -8,7 +8,7 @@ from decimal import Decimal
 from pathlib import Path
 
 import pytest
-from report_kit import NOON, every_state, ready
+from report_kit import NOON, dropped, every_state, ready
 
 from hoox_async._core.ledger import Accept, Evidence, Intent, Send
 from hoox_async._core.models import LookRef
@@ -81,6 +81,20 @@ def test_summary_says_what_a_person_asks_first(outcomes: list[Outcome]) -> None:
     assert "50 s (median), 1 min 30 s at most" in text
     assert repr(BatchReport(outcomes)).startswith("<BatchReport: 4 ready, 1 failed")
     assert str(BatchReport([])) == "0 of 0 looks ready\n0 credits spent"
+
+
+async def test_what_was_dropped_is_at_risk_wherever_it_is_told(tmp_path: Path) -> None:
+    """Though it is SKIPPED, which costs nothing where a source came to nothing."""
+    report = BatchReport([dropped()])
+    assert report.credits_spent == 0
+    assert report.credits_at_risk == 4
+    text = str(report)
+    assert "1 skipped: its source came to nothing, or it was dropped and may have been paid for" in text
+    assert "0 credits spent, 4 at risk" in text
+    row = json.loads((await report.to_jsonl(tmp_path / "report.jsonl")).read_text("utf-8"))
+    assert (row["state"], row["charged"], row["at_risk"]) == ("skipped", "maybe", "4")
+    assert row["error"]["type"] == "OutcomeUnknown"
+    assert "may have been charged" in row["error"]["message"]
 
 
 @pytest.mark.parametrize(

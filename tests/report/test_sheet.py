@@ -17,7 +17,7 @@ from aiohttp.test_utils import TestServer
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
-from report_kit import NOON, Pictures, every_state, jpeg, ready
+from report_kit import NOON, Pictures, dropped, every_state, jpeg, ready
 
 from hoox_async._core.models import Look, LookRef, LookStatus
 from hoox_async._core.outcomes import Outcome, OutcomeState
@@ -237,6 +237,14 @@ def test_shape_comes_from_the_picture_else_from_the_format() -> None:
     [section] = sections([ready("a"), wide, wide], [Shot("p", "s", 160, 90), Shot(), Shot("p", "s", 90, 160)])
     assert [card.wide for card in (*section.tall, *section.wide)] == [False, True, True]
     assert [card.number for card in section.wide] == [1, 2]
+
+
+def test_what_was_dropped_says_that_it_may_have_been_charged() -> None:
+    """On its card, beside what is at risk."""
+    (section,) = sections([dropped()], [Shot()])
+    (card,) = section.tall
+    assert card.reason == "The connection broke; dropped by your word, it may have been charged"
+    assert "4 cr at risk" in card.note
 
 
 def test_failure_shows_how_long_it_took() -> None:

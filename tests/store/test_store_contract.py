@@ -28,6 +28,7 @@ from hoox_async._core.ledger import (
     Lose,
     Renew,
     Resend,
+    Stands,
     Step,
     TakeBack,
 )
@@ -73,6 +74,19 @@ async def test_all_steps_or_none(store: Store) -> None:
     assert await store.by_ref(LookRef("avtr_1", "look_9")) is None
     await store.add_seen("avtr_1", [])
     assert await store.seen_looks("avtr_1") == frozenset()
+
+
+async def test_a_condition_among_the_steps_is_the_transactions(store: Store) -> None:
+    """An intent that has moved on since it was read takes none of the steps; one that has not, takes all."""
+    await store.plan(planned("a"))
+    pending = await store.advance("a", send("att_1"), accept("look_9"))
+    ready = await store.advance("a", settle("look_9"))
+    with pytest.raises(IllegalStep, match="moved on"):
+        await store.advance("a", Stands(pending), Renew(EDIT, "d"), send("att_2"))
+    assert await store.get(["a"]) == {"a": ready}
+    assert await store.by_attempt("att_2") is None
+    again = await store.advance("a", Stands(ready), Renew(EDIT, "d"), send("att_2"))
+    assert again.state is IntentState.SENDING
 
 
 async def test_an_unknown_key_cannot_be_advanced(store: Store) -> None:

@@ -33,6 +33,7 @@ from hoox_async._core.ledger import (
     Renew,
     Resend,
     Retire,
+    Stands,
     Step,
     Suspect,
     TakeBack,
@@ -47,6 +48,7 @@ _STEPS: st.SearchStrategy[Any] = st.one_of(
     st.builds(accept, _LOOKS, evidence=st.sampled_from(Evidence)),
     st.builds(settle, _LOOKS, status=st.sampled_from([LookStatus.READY, LookStatus.FAILED])),
     st.builds(Refuse, st.just(Refusal(400, "INVALID_VALUE", "no")), st.just(NOW)),
+    st.builds(Stands, st.builds(planned, _KEYS)),
     st.builds(Renew, st.sampled_from([EDIT, CREATE]), st.just("other digest")),
     st.just("send"),
 )

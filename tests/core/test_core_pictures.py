@@ -1,0 +1,67 @@
+"""Whether bytes are a picture, by the first few of them."""
+
+from __future__ import annotations
+
+import io
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
+
+from hoox_async._core.pictures import HEAD, may_be_picture
+
+KINDS = ["image/jpeg", "image/jpg", "image/png", "image/webp", "image/gif", "image/avif"]
+AVIF = b"\x00\x00\x00\x20ftypavif\x00\x00\x00\x00mif1"
+
+
+def painted(kind: str) -> bytes:
+    """A real picture."""
+    data = io.BytesIO()
+    Image.new("RGB", (3, 4), "teal").save(data, kind)
+    return data.getvalue()
+
+
+REAL = {kind: painted(kind) for kind in ("JPEG", "PNG", "WEBP", "GIF")} | {"AVIF": AVIF}
+
+
+@pytest.mark.parametrize("name", REAL)
+def test_pictures_are_known_by_their_beginning(name: str) -> None:
+    """No more of it is needed than its head."""
+    kind = f"image/{name.lower()}"
+    assert may_be_picture(kind, REAL[name])
+    assert may_be_picture(kind, REAL[name][:HEAD])
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("name", REAL)
+def test_a_picture_under_another_known_name_is_one(kind: str, name: str) -> None:
+    """Servers mix the names up: nobody who has paid for a look is refused its picture for that."""
+    assert may_be_picture(kind, REAL[name])
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"", b"\xff", b"\xff\xd8", b"<!DOCTYPE html><html>", b'{"error": "gone"}', b"RIFF", b"GIF8",
+        b"RIFF\x10\x00\x00\x00WAVEfmt ", b"\x89PNG", b"\x00" * HEAD, b"ftypavif" + b"\x00" * 8,
+        b"%PDF-1.7\n1 0 obj", b"\x1f\x8b\x08\x00" + bytes(12),
+    ],
+)  # fmt: skip
+def test_what_is_none_is_known_too(kind: str, data: bytes) -> None:
+    """A page that says what went wrong, nothing at all, what was cut off too early, a sound."""
+    assert not may_be_picture(kind, data)
+
+
+@given(st.binary(max_size=40))
+@pytest.mark.parametrize("kind", ["image/x-odd", "image/tiff", "image/heic", "image/svg+xml", "image/bmp"])
+def test_other_types_of_images_are_believed(kind: str, data: bytes) -> None:
+    """How they begin is not known here."""
+    assert may_be_picture(kind, data)
+
+
+@given(st.sampled_from(KINDS), st.binary(max_size=40))
+def test_only_the_head_counts(kind: str, data: bytes) -> None:
+    """So a picture can be judged while it comes."""
+    assert may_be_picture(kind, data) == may_be_picture(kind, data[:HEAD])

@@ -1,0 +1,118 @@
+"""Deliveries of an intent that was paid anew: of which of its rounds they tell."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+from delivery_kit import Stage, stage
+from session_kit import edit, intent_of, made
+
+from hoox_async import BatchItem, BatchRunner, ImageAvatar, LookRef, LookStatus
+from hoox_async._core.ledger import Evidence, IntentState
+from hoox_async._core.requests import Request
+from hoox_async.errors import OutcomeUnknown
+from hoox_async.sandbox import Fault
+
+pytestmark = pytest.mark.virtual_time
+
+Attempt = tuple[str, LookRef]
+
+
+async def lose_anew(on: Stage, request: Request, state: str) -> Attempt:
+    """Pay anew for what ended in this state, and lose it though it is charged: its attempt and its look."""
+    on.space.faults.fail_next("edit" if hasattr(request, "source") else "create", Fault.DROP_AFTER)
+    runner = BatchRunner(on.session, retry=[state], changed="redo", look_timeout=1)
+    (outcome,) = (await runner.run([BatchItem("k", request)])).outcomes
+    assert str(outcome.state) == "unknown"
+    return on.hub.attempts[-1], on.last
+
+
+async def fail_then_lose(on: Stage, source: LookRef) -> tuple[Attempt, Attempt]:
+    """Failed, then paid anew and lost."""
+    await on.session.submit(edit(source), key="k")
+    first = on.hub.attempts[-1], on.last
+    await on.deliver(*first, LookStatus.FAILED)
+    return first, await lose_anew(on, edit(source), "failed")
+
+
+async def lose_again(on: Stage) -> Attempt:
+    """Sent again by the user's word, and lost again."""
+    on.space.faults.fail_next("edit", Fault.DROP_AFTER)
+    with pytest.raises(OutcomeUnknown):
+        await on.session.resolve("k", "resend")
+    return on.hub.attempts[-1], on.last
+
+
+async def seen(on: Stage, avatar_id: str) -> frozenset[str]:
+    return await on.session._store.seen_looks(avatar_id) or frozenset()
+
+
+@pytest.mark.parametrize("exclusive", [False, True])
+async def test_the_middle_attempts_delivery_proves(exclusive: bool) -> None:
+    """Failed, paid anew and lost, sent again and lost: the look that was paid in the middle is its own."""
+    async with stage(exclusive=exclusive) as on:
+        source = made(on.space)
+        _, middle = await fail_then_lose(on, source)
+        last = await lose_again(on)
+        assert await on.deliver(*middle, LookStatus.READY)
+        intent = await intent_of(on.session, "k")
+        assert (intent.state, intent.ref) == (IntentState.READY, middle[1])
+        assert intent.evidence is Evidence.WEBHOOK
+        assert (float(intent.spent), float(intent.at_risk)) == (4, 2)
+        assert await on.deliver(*last, LookStatus.READY)
+        assert last[1].look_id in await seen(on, source.avatar_id)
+        assert on.used == [True, True, False]
+
+
+async def test_the_middle_attempts_delivery_is_kept_while_the_last_one_is_in_the_air() -> None:
+    """That is lost too: what came is its proof."""
+    async with stage() as on:
+        _, middle = await fail_then_lose(on, made(on.space))
+        on.slow_down()
+        on.space.faults.fail_next("edit", Fault.DROP_BEFORE)
+        again = asyncio.create_task(on.session.resolve("k", "resend"))
+        await asyncio.sleep(3)
+        assert await on.deliver(*middle, LookStatus.READY)
+        job = await again
+        assert job is not None
+        assert (job.ref, job.last.status) == (middle[1], LookStatus.READY)
+
+
+async def test_a_look_of_an_earlier_round_is_nobodys() -> None:
+    """Lost and sent again in its first round, failed, then redone with other content and lost: what the very
+    first attempt made is not of that content, and is taken for no other lost one's either."""
+    async with stage(exclusive=True) as on:
+        source = made(on.space)
+        first = await on.lose(edit(source, "old"), "k"), on.last
+        job = await on.session.resolve("k", "resend")
+        assert job is not None
+        await on.deliver(on.hub.attempts[-1], on.last, LookStatus.FAILED)
+        await lose_anew(on, edit(source, "new"), "failed")
+        assert await on.deliver(*first, LookStatus.READY)
+        assert (await intent_of(on.session, "k")).state is IntentState.UNKNOWN
+        assert first[1].look_id in await seen(on, source.avatar_id)
+
+
+@pytest.mark.parametrize("status", [LookStatus.READY, LookStatus.FAILED])
+async def test_a_doubled_delivery_of_an_earlier_round_proves_nothing(status: LookStatus) -> None:
+    """Its look was told of then."""
+    async with stage() as on:
+        first, middle = await fail_then_lose(on, made(on.space))
+        assert await on.deliver(*first, status)
+        assert (await intent_of(on.session, "k")).state is IntentState.UNKNOWN
+        assert await on.deliver(*middle, LookStatus.READY)
+        assert (await intent_of(on.session, "k")).ref == middle[1]
+
+
+async def test_nor_does_that_of_one_that_costs_nothing() -> None:
+    """An avatar from images: no credits on the books tell its rounds apart."""
+    async with stage() as on:
+        request = ImageAvatar(["https://example.com/a.jpg"])
+        await on.session.run(request, key="k")
+        first = on.hub.attempts[-1], on.last
+        anew = await lose_anew(on, request, "ready")
+        assert await on.deliver(*first, LookStatus.READY)
+        assert (await intent_of(on.session, "k")).state is IntentState.UNKNOWN
+        assert await on.deliver(*anew, LookStatus.READY)
+        assert (await intent_of(on.session, "k")).ref == anew[1]
