@@ -3,7 +3,8 @@
 The others are the calls written by hand on aiohttp (for ``submit`` with a fresh connection for each
 POST, as this library sends them, and with pooled ones) and the vendor's own httpx client. The server
 is another process that answers at once, so what differs is the client. Runs are interleaved, and
-medians shown: the CPU is this process's own (user and system), all its threads.
+medians shown: the CPU is this process's own (user and system), all its threads. A ratio is the median
+of the rounds' own, each against its round's call by hand: a processor changes its pace meanwhile.
 
     python benchmarks/overhead.py
 """
@@ -197,12 +198,13 @@ def _row(name: str, by_hand: str, in_flight: int, runs: dict[tuple[str, int], li
         return median(run.cpu for run in runs[of, in_flight])
 
     spread = sorted(run.cpu * 1e6 for run in runs[name, in_flight])
+    paired = zip(runs[name, in_flight], runs[by_hand, in_flight], strict=True)
     return [
         name,
         in_flight,
         f"{cpu(name) * 1e6:,.0f}",
         f"{spread[0]:,.0f}-{spread[-1]:,.0f}",
-        ratio(cpu(name), cpu(by_hand)),
+        ratio(median(run.cpu / other.cpu for run, other in paired), 1.0),
         f"{1 / median(run.wall for run in runs[name, in_flight]):,.0f}",
     ]
 

@@ -7,8 +7,6 @@ from collections.abc import Set as AbstractSet
 from itertools import islice
 from typing import Any
 
-import attrs
-
 from .._core.keys import KEY, digest, is_key, ordinal_key
 from .._core.ledger import Intent, IntentState
 from .._core.models import LookRef
@@ -19,7 +17,6 @@ from ..errors import InvalidRequest
 Requests = Iterable[Request | BatchItem] | AsyncIterable[Request | BatchItem]
 
 
-@attrs.define(eq=False)
 class Item:
     """One item of the input on its way.
 
@@ -27,17 +24,38 @@ class Item:
     whether it is then to be paid anew, and ``resends`` whether it is an unknown that is to be sent again.
     """
 
-    index: int
-    key: str
-    request: Request
-    digest: str
-    repeated: bool = False
-    intent: Intent | None = None
-    source: LookRef | None = None
-    renew: bool = False
-    resends: bool = False
-    followers: list[Item] = attrs.field(factory=list)
-    dependents: list[Item] = attrs.field(factory=list)
+    __slots__ = (
+        "dependents", "digest", "followers", "index", "intent", "key", "renew", "repeated", "request",
+        "resends", "source",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        index: int,
+        key: str,
+        request: Request,
+        digest: str,
+        *,
+        repeated: bool = False,
+        intent: Intent | None = None,
+        source: LookRef | None = None,
+        renew: bool = False,
+        resends: bool = False,
+    ) -> None:
+        self.index = index
+        self.key = key
+        self.request = request
+        self.digest = digest
+        self.repeated = repeated
+        self.intent = intent
+        self.source = source
+        self.renew = renew
+        self.resends = resends
+        self.followers: list[Item] = []
+        self.dependents: list[Item] = []
+
+    def __repr__(self) -> str:
+        return f"<Item {self.key!r}>"
 
     @property
     def source_key(self) -> str | None:

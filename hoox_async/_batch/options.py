@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any, Literal
-
-import attrs
+from typing import Any, Literal, NamedTuple
 
 from .._core.budget import Budget, Credits
 from .._core.ledger import Intent, IntentState
@@ -22,9 +20,8 @@ _RETRY = {
 }
 
 
-@attrs.frozen
-class Options:
-    """The options of a `BatchRunner`. Raises `ConfigurationError` for one that makes no sense."""
+class Options(NamedTuple):
+    """The options of a `BatchRunner`."""
 
     max_in_flight: int
     max_credits: Credits | None
@@ -34,7 +31,8 @@ class Options:
     retry: frozenset[IntentState]
     changed: Changed
 
-    def __attrs_post_init__(self) -> None:
+    def check(self) -> None:
+        """Raises `ConfigurationError` for one that makes no sense."""
         _whole("max_in_flight", self.max_in_flight)
         if self.max_failures is not None:
             _whole("max_failures", self.max_failures)

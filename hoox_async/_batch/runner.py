@@ -80,6 +80,7 @@ class BatchRunner:
             retry_states(retry),
             changed,
         )
+        self._options.check()
         self._runs: weakref.WeakSet[Run] = weakref.WeakSet()
 
     def stream(self, requests: Requests) -> OutcomeStream:

@@ -52,10 +52,12 @@ def status_look(body: Any, ref: LookRef) -> Look:
         status = _status(answer.get("status"), None)
     except ValueError as error:
         raise ValueError(f"{error} @ $.status") from None
-    reason = None
-    if status is LookStatus.FAILED:
+    picture = reason = None
+    if status is LookStatus.READY:
+        picture = _picture(answer.get("result")) or _picture(answer)
+    elif status is LookStatus.FAILED:
         reason = failure(answer.get("error"), _first(answer, _ERROR_MESSAGE))
-    return Look(ref, status, _picture(answer.get("result")) or _picture(answer), reason, answer)
+    return Look(ref, status, picture, reason, answer)
 
 
 def avatar(body: Any, avatar_id: str) -> Avatar:

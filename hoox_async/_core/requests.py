@@ -202,7 +202,7 @@ def _source(value: Any) -> LookRef | str:
 _COMMON_WIRE = frozenset({"webhook_url"})
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, init=False, eq=False, repr=False)  # its kinds have all that
 class _Common:
     webhook_url: str | None = attrs.field(default=None, validator=_check_webhook, repr=False)
     metadata: Mapping[str, str] = attrs.field(

@@ -249,6 +249,7 @@ def _resets_in(headers: Mapping[str, str], utc_now: datetime | None) -> float | 
     return max(seconds, 0.0) if abs(seconds) <= _MAX_PAUSE else None
 
 
+@functools.lru_cache(maxsize=512)  # each number of a minute's answers is read once
 def _whole_number(text: str | None) -> int | None:
     text = text.strip() if text else ""
     return int(text) if _is_digits(text) and len(text) <= 9 else None
@@ -259,6 +260,7 @@ def _is_digits(text: str) -> bool:
     return text.isdecimal() and text.isascii()
 
 
+@functools.lru_cache(maxsize=4)
 def _seconds(text: str) -> float | None:
     """A number that is not negative."""
     if not _is_digits(text) and not re.fullmatch(r"[0-9]+\.[0-9]*", text):

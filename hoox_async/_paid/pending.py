@@ -7,8 +7,6 @@ import logging
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 
-import attrs
-
 from .._core.ledger import IllegalStep, Intent
 from .._parts import Parts
 from ..errors import HooxError, SessionClosed
@@ -19,22 +17,32 @@ _LONGEST_PAUSE = 30.0
 _LANE_PATIENCE = 30.0  # then who waits for the avatar's lane is told that the store is in trouble
 
 
-@attrs.define(eq=False)
 class Late:
-    """What is to be written of one key. ``avatar_id``: whose lane it holds; None: it holds none."""
+    """What is to be written of one key.
 
-    key: str
-    avatar_id: str | None
-    write: Callable[[], Awaitable[Intent]]
-    error: HooxError
-    """What its caller was told."""
-    written: Callable[[Intent], Awaitable[object]]
-    """Called with the intent when it is written."""
-    leave_lane: Callable[[], None]
-    """Called once: when it is written, or when others have waited for that long enough."""
-    since: float = 0.0
-    in_lane: bool = True
-    trying: asyncio.Lock = attrs.field(factory=asyncio.Lock)
+    ``avatar_id``: whose lane it holds; None: it holds none. ``error``: what its caller was told.
+    ``written`` is called with the intent when it is written, ``leave_lane`` once: then, or when others
+    have waited for that long enough.
+    """
+
+    def __init__(
+        self,
+        key: str,
+        avatar_id: str | None,
+        write: Callable[[], Awaitable[Intent]],
+        error: HooxError,
+        written: Callable[[Intent], Awaitable[object]],
+        leave_lane: Callable[[], None],
+    ) -> None:
+        self.key = key
+        self.avatar_id = avatar_id
+        self.write = write
+        self.error = error
+        self.written = written
+        self.leave_lane = leave_lane
+        self.since = 0.0
+        self.in_lane = True
+        self.trying = asyncio.Lock()
 
     def leave(self) -> None:
         """Let the next edit of the avatar go, once."""

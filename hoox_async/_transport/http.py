@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import zlib
 from collections.abc import Coroutine
 from types import SimpleNamespace
@@ -89,16 +90,23 @@ class HttpTransport:
         trace = aiohttp.TraceConfig()
         trace.on_request_headers_sent.append(_on_headers)
         self._paid = self._client(
-            aiohttp.TCPConnector(force_close=True, limit=0), trace_configs=[trace], middlewares=()
+            aiohttp.TCPConnector(force_close=True, limit=0), None, trace_configs=[trace], middlewares=()
         )
-        self._reads = self._client(aiohttp.TCPConnector(limit=0), middlewares=(_no_silent_resend,))
+        # no pool that is full: so the total is the request's own time
+        self._reads = self._client(
+            aiohttp.TCPConnector(limit=0), self._timeouts.read, middlewares=(_no_silent_resend,)
+        )
         await self._pictures.__aenter__()
 
-    def _client(self, connector: aiohttp.TCPConnector, **options: Any) -> aiohttp.ClientSession:
+    def _client(
+        self, connector: aiohttp.TCPConnector, total: float | None, **options: Any
+    ) -> aiohttp.ClientSession:
         return aiohttp.ClientSession(
             connector=connector,
             headers=self._headers,
-            timeout=aiohttp.ClientTimeout(total=None, sock_connect=self._timeouts.connect),
+            timeout=aiohttp.ClientTimeout(
+                total=total, sock_connect=self._timeouts.connect, ceil_threshold=math.inf
+            ),
             cookie_jar=aiohttp.DummyCookieJar(),
             # a compressed answer could unfold to any size
             auto_decompress=False,
@@ -121,13 +129,15 @@ class HttpTransport:
         if before_send is not None:
             await before_send()
         try:
-            async with (
-                asyncio.timeout(self._timeouts.read),
-                http.request(
-                    request.method, self._url(request.path), params=request.params, allow_redirects=False
-                ) as response,
-            ):
-                return self._answer(response, await _read(response, request.max_bytes))
+            response = await http.request(
+                request.method, self._url(request.path), params=request.params, allow_redirects=False
+            )
+            try:
+                body = await _read(response, request.max_bytes)
+            except BaseException:
+                response.close()
+                raise
+            return self._answer(response, body)  # read to its end, it has let go of its connection
         except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
             raise mapped(error) from None
 
@@ -194,21 +204,27 @@ def _joined(base_url: str, path: str) -> URL:
 
 
 async def _read(response: aiohttp.ClientResponse, max_bytes: int) -> bytes:
-    if (response.content_length or 0) > max_bytes:
+    content = response.content
+    body = await content.readany()
+    if len(body) > max_bytes or (not content.at_eof() and (response.content_length or 0) > max_bytes):
         raise _too_large(response, max_bytes)
-    parts: list[bytes] = []
-    size = 0
-    while part := await response.content.readany():
-        size += len(part)
-        if size > max_bytes:
-            raise _too_large(response, max_bytes)
-        parts.append(part)
-    body = b"".join(parts)
+    if not content.at_eof():
+        body = await _rest(response, body, max_bytes)
     if response.headers.get("content-encoding") in ("gzip", "deflate"):  # though none was asked for
         body = _unpacked(body, max_bytes)
         if len(body) > max_bytes:
             raise _too_large(response, max_bytes)
     return body
+
+
+async def _rest(response: aiohttp.ClientResponse, first: bytes, max_bytes: int) -> bytes:
+    parts, size = [first], len(first)
+    while part := await response.content.readany():
+        size += len(part)
+        if size > max_bytes:
+            raise _too_large(response, max_bytes)
+        parts.append(part)
+    return b"".join(parts)
 
 
 def _too_large(response: aiohttp.ClientResponse, max_bytes: int) -> UnexpectedResponse:
