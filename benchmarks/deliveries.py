@@ -114,7 +114,8 @@ async def stand_in(hub: WebhookHub) -> AsyncIterator[None]:
 async def session_on(hub: WebhookHub) -> AsyncIterator[None]:
     """A session whose store knows the looks as accepted."""
     from hoox_async import HooxSession, LookEdit, LookRef
-    from hoox_async._core.ledger import Accept, Evidence, Intent, Send
+    from hoox_async._core.intents import Evidence, Intent
+    from hoox_async._core.ledger import Accept, Send
     from hoox_async._protocols import Workspace
     from hoox_async._store import open_store
 

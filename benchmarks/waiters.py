@@ -21,14 +21,14 @@ import tracemalloc
 from typing import NamedTuple
 
 from hoox_async._clock import Clock
-from hoox_async._core.ledger import Intent, IntentState
+from hoox_async._core.intents import Intent, IntentState
 from hoox_async._core.models import Avatar, Look, LookDetails, LookRef, LookStatus
 from hoox_async._core.requests import LookEdit
 from hoox_async._core.settings import Timeouts
 from hoox_async._core.watchlist import Ask, AskKind, Watchlist
 from hoox_async._gate import Gate
 from hoox_async._hooks import Hooks
-from hoox_async._jobs import JobBook
+from hoox_async._jobs.book import JobBook
 from hoox_async._parts import Parts
 from hoox_async._store.memory import MemoryStore
 from hoox_async._tasks import TaskSet

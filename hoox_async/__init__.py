@@ -7,7 +7,7 @@ from ._session import HooxSession
 # maps and unmaps its next piece a thousand times (9 ms).
 from ._batch import BatchRunner, Estimate, OutcomeStream
 from ._core.budget import Budget
-from ._core.ledger import Evidence
+from ._core.intents import Evidence, Unknown
 from ._core.models import (
     Avatar,
     Look,
@@ -24,7 +24,6 @@ from ._core.settings import Timeouts
 from ._jobs import LookJob
 from ._protocols import Endpoint
 from ._report import BatchReport
-from ._unknowns import Unknown
 from .errors import (
     ApiError,
     AuthenticationError,

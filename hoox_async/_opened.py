@@ -2,34 +2,48 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Coroutine
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any
 
-from ._core.ledger import Drop, Evidence, IllegalStep, Intent, IntentState, Stands
+from ._clock import Clock
+from ._core.intents import Evidence, Intent, IntentState, Unknown
+from ._core.ledger import Drop, IllegalStep, Stands
 from ._core.models import Look, LookRef
-from ._core.requests import HasRef
+from ._core.requests import Verdict, ref_of
+from ._core.settings import Timeouts
 from ._core.watchlist import Watchlist
-from ._core.wire import read_status, status_request
-from ._jobs import JobBook, LookJob
+from ._gate import Gate
+from ._hooks import Hooks
+from ._jobs.book import JobBook
+from ._jobs.job import LookJob
 from ._paid import Submitter
 from ._parts import Parts
+from ._protocols import Deliveries, Store, Transport
 from ._reads import Reads
 from ._receiver import Receiver
-from ._unknowns import Unknowns
+from ._tasks import TaskSet
+from ._unknowns import Unknowns, list_unknowns
 from ._watcher import Watcher
 from .errors import InvalidRequest, SessionClosed
+from .events import Paused
 
-if TYPE_CHECKING:
-    from ._session import HooxSession
-
-Verdict = HasRef | Literal["resend", "drop"]
 _AN_UNKNOWN = "the key of an unknown (session.unknowns() lists them)"
 
 
-def opened_of(session: HooxSession) -> Opened:
-    """What a session is made of, for the floor above. Raises as all of the session's methods do."""
-    return session._ready()
+def open_parts(
+    store: Store,
+    transport: Transport,
+    limit: int,
+    hooks: Hooks,
+    timeouts: Timeouts,
+    webhooks: Deliveries | None,
+) -> Parts:
+    """What an open session's parts share, on the running loop. ``limit`` is in requests a minute."""
+    clock = Clock(asyncio.get_running_loop())
+    gate = Gate(clock, limit, on_pause=lambda seconds, reason: hooks.tell(Paused(seconds, reason)))
+    return Parts(clock, store, gate, transport, hooks, timeouts, webhooks, tasks=TaskSet(), posts=TaskSet())
 
 
 class Opened:
@@ -73,7 +87,7 @@ class Opened:
 
     async def ask(self, ref: LookRef) -> Look:
         """One status request for a caller; the watchlist hears the answer too."""
-        look = await self.reads.read(status_request(ref), lambda answer: read_status(answer, ref))
+        look = await self.reads.status(ref)
         if ref in self.watchlist:
             news = self.watchlist.heard(look, self.parts.clock.now())
             if news is not None:
@@ -87,6 +101,10 @@ class Opened:
         """Tell others to the end, also where the caller is cancelled: the watchlist will not ask again."""
         with suppress(SessionClosed):  # then they were told that
             await self.parts.tasks.complete(telling, "hoox-tell")
+
+    async def list_unknowns(self) -> list[Unknown]:
+        """See `HooxSession.unknowns`."""
+        return await list_unknowns(self.parts.store, self.reads)
 
     async def resolve(self, key: str, verdict: Verdict) -> LookJob | None:
         """See `HooxSession.resolve`."""
@@ -122,15 +140,3 @@ class Opened:
         accepted = await self.parts.accept(intent.key, ref, Evidence.USER, since=intent)
         self.unknowns.over(intent.key)
         return self.book.job_of(accepted)
-
-
-def ref_of(named: Any) -> LookRef:
-    """The ref of whatever names a look. Raises `InvalidRequest`."""
-    if isinstance(named, LookRef):
-        return named
-    if isinstance(named, str):
-        return LookRef.parse(named)
-    ref = getattr(named, "ref", None)
-    if isinstance(ref, LookRef):
-        return ref
-    raise InvalidRequest("ref", named, "a LookRef or anything with a .ref")

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from ._clock import Clock
-from ._core.ledger import Accept, Evidence, Intent, Stands
+from ._core.intents import Evidence, Intent
+from ._core.ledger import Accept, Stands
 from ._core.models import LookRef
 from ._core.settings import Timeouts
 from ._gate import Gate

@@ -13,7 +13,8 @@ import attrs
 from ._core.models import LookRef, LookStatus
 
 if TYPE_CHECKING:
-    from ._core.ledger import Intent, IntentState, Step
+    from ._core.intents import Intent, IntentState
+    from ._core.ledger import Step
 
 
 class Endpoint(StrEnum):

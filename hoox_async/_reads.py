@@ -4,12 +4,23 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from itertools import count
-from typing import TypeVar
+from typing import Any, TypeVar
 
+from ._core.models import Avatar, Look, LookDetails, LookRef
 from ._core.retry import GiveUp, decide_read
-from ._core.wire import server_quota
+from ._core.wire import (
+    avatar_request,
+    list_request,
+    look_request,
+    read_avatar,
+    read_look,
+    read_looks,
+    read_status,
+    server_quota,
+    status_request,
+)
 from ._gate import Slot
 from ._parts import Parts
 from ._protocols import WireRequest, WireResponse
@@ -25,6 +36,22 @@ class Reads:
 
     def __init__(self, parts: Parts) -> None:
         self._parts = parts
+
+    async def status(self, ref: LookRef) -> Look:
+        """The state of one look."""
+        return await self.read(status_request(ref), lambda answer: read_status(answer, ref))
+
+    async def avatar(self, avatar_id: str) -> Avatar:
+        """An avatar and all its looks."""
+        return await self.read(avatar_request(avatar_id), lambda answer: read_avatar(answer, avatar_id))
+
+    async def look(self, ref: LookRef) -> LookDetails:
+        """All that the API tells of one look."""
+        return await self.read(look_request(ref), lambda answer: read_look(answer, ref))
+
+    async def looks(self, filters: Mapping[str, Any]) -> tuple[LookDetails, ...]:
+        """The workspace's looks and the public catalogue, as far as the filters let them through."""
+        return await self.read(list_request(filters), read_looks)
 
     async def read(self, request: WireRequest, parse: Callable[[WireResponse], _T]) -> _T:
         """Send it for a caller, again where that may help. Raises what ``parse`` or the transport raise."""

@@ -12,12 +12,12 @@ from contextlib import suppress
 
 import attrs
 
-from ._core.ledger import Evidence, IllegalStep, Intent, IntentState
+from ._core.intents import Evidence, Intent, IntentState
+from ._core.ledger import IllegalStep
 from ._core.models import Look, LookFailure, LookRef
 from ._core.requests import LookEdit
 from ._core.watchlist import News, Watchlist, is_complete
-from ._core.wire import list_request, read_looks
-from ._jobs import JobBook
+from ._jobs.book import JobBook
 from ._parts import Parts
 from ._protocols import Delivery
 from ._reads import Reads
@@ -175,7 +175,7 @@ class Receiver:
     async def _find_once(self) -> None:
         wanted = {delivery.look_id: attempt_id for attempt_id, delivery in self._nameless.items()}
         try:
-            looks = await self._reads.read(list_request({}), read_looks)
+            looks = await self._reads.looks({})
             found = [look.ref for look in looks if look.ref.look_id in wanted]
             for ref in found:
                 attempt_id = wanted[ref.look_id]

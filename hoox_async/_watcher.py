@@ -10,7 +10,7 @@ from ._core.models import Avatar, LookRef
 from ._core.watchlist import Ask, AskKind, News, Watchlist, is_complete
 from ._core.wire import avatar_request, read_avatar, read_status, status_request
 from ._gate import Slot
-from ._jobs import JobBook
+from ._jobs.book import JobBook
 from ._parts import Parts
 from ._reads import Reads
 from .errors import HooxError, UnexpectedResponse

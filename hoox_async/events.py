@@ -14,7 +14,7 @@ from ._core.models import Look, LookRef
 from ._protocols import Endpoint
 
 if TYPE_CHECKING:
-    from ._core.ledger import Evidence
+    from ._core.intents import Evidence
 
 _NONE: Mapping[str, str] = {}
 

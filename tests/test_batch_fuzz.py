@@ -27,7 +27,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from hoox_async import BatchItem, BatchRunner, HooxSession, ImageAvatar, LookEdit, Outcome, PromptAvatar
-from hoox_async._core.ledger import Intent, Lose, Step
+from hoox_async._core.intents import Intent
+from hoox_async._core.ledger import Lose, Step
 from hoox_async._protocols import Store
 from hoox_async._store import open_store
 from hoox_async._store.memory import MemoryStore

@@ -239,7 +239,7 @@ def test_every_fault_everywhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
 
 async def _listed(session: HooxSession) -> list[Any]:
     """The unknowns without their candidates, which would be one request more for each avatar."""
-    from hoox_async._core.ledger import IntentState
+    from hoox_async._core.intents import IntentState
 
     return await session._store.in_states((IntentState.UNKNOWN,))
 

@@ -12,7 +12,7 @@ import pytest
 from session_kit import edit, intent_of, intents, made, on_space, prompt, sends, turns
 
 from hoox_async import Budget, HooxSession, ImageAvatar, LookStatus
-from hoox_async._core.ledger import IntentState
+from hoox_async._core.intents import IntentState
 from hoox_async._protocols import BeforeSend, WireRequest, WireResponse
 from hoox_async._store.memory import MemoryStore
 from hoox_async.errors import (

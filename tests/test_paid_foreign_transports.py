@@ -11,7 +11,8 @@ import pytest
 from session_kit import edit, intent_of, intents, made, prompt
 
 from hoox_async import BatchItem, BatchRunner, Budget, HooxSession
-from hoox_async._core.ledger import Intent, IntentState, Send, Settle, Step
+from hoox_async._core.intents import Intent, IntentState
+from hoox_async._core.ledger import Send, Settle, Step
 from hoox_async._core.models import Look, LookStatus
 from hoox_async._protocols import BeforeSend, WireRequest, WireResponse
 from hoox_async._store.memory import MemoryStore

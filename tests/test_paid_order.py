@@ -9,23 +9,9 @@ import attrs
 import pytest
 
 from hoox_async import LookEdit, LookRef
+from hoox_async._core.intents import Evidence, Intent, IntentState, Refusal
 from hoox_async._core.keys import digest
-from hoox_async._core.ledger import (
-    Accept,
-    Drop,
-    Evidence,
-    Intent,
-    IntentState,
-    Lose,
-    Refusal,
-    Refuse,
-    Renew,
-    Resend,
-    Retire,
-    Send,
-    TakeBack,
-    advance,
-)
+from hoox_async._core.ledger import Accept, Drop, Lose, Refuse, Renew, Resend, Retire, Send, TakeBack, advance
 from hoox_async._paid import ToSend, to_send
 from hoox_async._paid.order import decide_resend, decide_single
 from hoox_async.errors import BadRequest, HooxError, KeyConflict, OutcomeUnknown

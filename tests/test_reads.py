@@ -11,7 +11,8 @@ import pytest
 from session_kit import made, on_space, prompt, sends
 
 from hoox_async import HooxSession, LookRef
-from hoox_async._core.ledger import Intent, Settle, Step
+from hoox_async._core.intents import Intent
+from hoox_async._core.ledger import Settle, Step
 from hoox_async._protocols import BeforeSend, WireRequest, WireResponse
 from hoox_async._store.memory import MemoryStore
 from hoox_async.errors import (

@@ -11,7 +11,7 @@ from delivery_kit import PICTURE, Hub, stage
 from session_kit import edit, intent_of, intents, made, prompt, sends, turns
 
 from hoox_async import HooxSession, ImageAvatar, Look, LookRef, LookStatus
-from hoox_async._core.ledger import Evidence, IntentState
+from hoox_async._core.intents import Evidence, IntentState
 from hoox_async._protocols import Delivery
 from hoox_async._store.memory import MemoryStore
 from hoox_async.errors import StoreError

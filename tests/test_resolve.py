@@ -11,7 +11,8 @@ import pytest
 from session_kit import edit, intent_of, made, on_space, turns
 
 from hoox_async import HooxSession, LookRef
-from hoox_async._core.ledger import Accept, Drop, Evidence, Intent, IntentState, Lose, Resend, Send, Step
+from hoox_async._core.intents import Evidence, Intent, IntentState
+from hoox_async._core.ledger import Accept, Drop, Lose, Resend, Send, Step
 from hoox_async._store.memory import MemoryStore
 from hoox_async.errors import InvalidRequest, OutcomeUnknown
 from hoox_async.events import Event, LookAccepted

@@ -27,7 +27,7 @@ from hoox_async import (
     PromptAvatar,
     Timeouts,
 )
-from hoox_async._core.ledger import IntentState
+from hoox_async._core.intents import IntentState
 from hoox_async._store.memory import MemoryStore
 from hoox_async.errors import (
     GenerationFailed,

@@ -7,7 +7,8 @@ from typing import NamedTuple
 
 import attrs
 
-from .._core.ledger import Intent, IntentState, Renew, Resend
+from .._core.intents import Intent, IntentState
+from .._core.ledger import Renew, Resend
 from .._core.models import Look, LookRef, LookStatus
 from .._core.outcomes import Outcome, OutcomeState, outcome_of
 from .._core.requests import FREE, LookEdit

@@ -7,8 +7,8 @@ from collections.abc import Set as AbstractSet
 from itertools import islice
 from typing import Any
 
+from .._core.intents import Intent, IntentState
 from .._core.keys import KEY, digest, is_key, ordinal_key
-from .._core.ledger import Intent, IntentState
 from .._core.models import LookRef
 from .._core.outcomes import BatchItem, Outcome, OutcomeState
 from .._core.requests import ImageAvatar, LookEdit, PromptAvatar, Request

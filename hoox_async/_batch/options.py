@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import Any, Literal, NamedTuple
 
 from .._core.budget import Budget, Credits
-from .._core.ledger import Intent, IntentState
+from .._core.intents import Intent, IntentState
 from ..errors import ConfigurationError
 
 OnUnknown = Literal["hold", "resend"]

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable
 from typing import Protocol
 
-from .._core.ledger import Intent
+from .._core.intents import Intent
 from .._core.outcomes import Outcome
 from .._protocols import Store
 from ..errors import HooxError, StoreError

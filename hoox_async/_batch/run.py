@@ -11,7 +11,7 @@ import asyncio
 from collections import deque
 
 from .._core.feed import Feed
-from .._core.ledger import Intent
+from .._core.intents import Intent
 from .._core.models import LookRef
 from .._core.outcomes import Outcome, OutcomeState
 from .._opened import Opened

@@ -6,22 +6,25 @@ import weakref
 from collections import Counter
 from collections.abc import Hashable, Iterable, Mapping
 from decimal import Decimal
+from typing import TYPE_CHECKING
 
 import attrs
 
 from .._core.budget import Credits
 from .._core.durations import kind_of
-from .._core.ledger import Intent, IntentState
+from .._core.intents import Intent, IntentState
 from .._core.outcomes import Outcome
 from .._core.requests import FREE, Request
-from .._opened import Opened, opened_of
 from .._report import BatchReport
-from .._session import HooxSession
+from .._session import HooxSession, opened_of
 from ..errors import ConfigurationError, HooxError
 from .items import Input, Item, Keys, Requests
 from .options import Changed, OnUnknown, Options, retry_states
-from .run import Run
 from .stream import OutcomeStream
+
+if TYPE_CHECKING:
+    from .._opened import Opened
+    from .run import Run
 
 _PAGE = 500
 
@@ -113,6 +116,8 @@ class BatchRunner:
             run.stop(HooxError("the batch was stopped"))
 
     def _run(self, requests: Requests) -> Run:
+        from .run import Run  # as with the session: where a batch is run
+
         run = Run(opened_of(self._session), self._options, Input(requests))
         self._runs.add(run)
         return run

@@ -9,7 +9,8 @@ from typing import Protocol
 import attrs
 
 from .._core.durations import kind_of
-from .._core.ledger import Intent, IntentState, Refusal, Renew, Resend, advance
+from .._core.intents import Intent, IntentState, Refusal
+from .._core.ledger import Renew, Resend, advance
 from .._core.models import Look, LookRef, LookStatus
 from .._core.outcomes import Outcome, OutcomeState, outcome_of
 from .._core.retry import Patience

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from types import TracebackType
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 from .._core.outcomes import Outcome
-from .run import Run
+
+if TYPE_CHECKING:
+    from .run import Run
 
 
 class OutcomeStream:

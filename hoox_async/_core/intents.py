@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from decimal import Decimal
 from enum import StrEnum
+from typing import NamedTuple
 
 import attrs
 
@@ -133,3 +134,12 @@ class Intent:
 
 _PAID = frozenset({IntentState.ACCEPTED, IntentState.READY, IntentState.FAILED})
 _IN_DOUBT = frozenset({IntentState.SENDING, IntentState.UNKNOWN, IntentState.DROPPED})
+
+
+class Unknown(NamedTuple):
+    """A paid request whose fate is not known. ``candidates`` are looks that may be its own."""
+
+    key: str
+    request: Request
+    sent_at: datetime | None
+    candidates: tuple[LookRef, ...]

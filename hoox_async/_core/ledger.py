@@ -29,12 +29,6 @@ from .intents import Attempt, Evidence, Intent, IntentState, Refusal
 from .models import Look, LookRef, LookStatus
 from .requests import Request
 
-__all__ = [
-    "TRANSITIONS", "Accept", "Attempt", "Drop", "Evidence", "IllegalStep", "Intent", "IntentState", "Lose",
-    "Refusal", "Refuse", "Renew", "Resend", "Retire", "Send", "Settle", "Stands", "Step", "Suspect",
-    "TakeBack", "advance", "recover",
-]  # fmt: skip
-
 
 class Stands(NamedTuple):
     """A condition and no change: it was not sent, settled or given other content since it stood so."""

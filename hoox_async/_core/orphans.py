@@ -19,7 +19,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import NamedTuple
 
-from .ledger import Attempt, Intent
+from .intents import Attempt, Intent
 from .models import Avatar, LookDetails, LookRef
 from .requests import Format
 

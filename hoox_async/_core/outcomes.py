@@ -11,7 +11,7 @@ from typing import Any
 import attrs
 
 from ..errors import GenerationFailed, HooxError, OutcomeUnknown, api_error
-from .ledger import Evidence, Intent, IntentState, Refusal
+from .intents import Evidence, Intent, IntentState, Refusal
 from .models import Look, LookRef, LookStatus
 from .requests import FREE, Request
 

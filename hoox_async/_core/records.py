@@ -21,7 +21,7 @@ from cattrs.gen import make_dict_structure_fn, make_dict_unstructure_fn, overrid
 
 from .._protocols import Delivery
 from ..errors import StoreError
-from .ledger import Evidence, Intent, IntentState
+from .intents import Evidence, Intent, IntentState
 from .models import LookRef, LookStatus
 from .redaction import without_tokens
 from .requests import Format, ImageAvatar, LookEdit, PromptAvatar, Request, Resolution, Style

@@ -9,7 +9,8 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from copy import copy
 from weakref import WeakValueDictionary
 
-from .._core.ledger import IllegalStep, Intent, IntentState, Settle
+from .._core.intents import Intent, IntentState
+from .._core.ledger import IllegalStep, Settle
 from .._core.models import Look, LookRef
 from .._core.watchlist import News, Watchlist, is_complete
 from .._parts import Parts

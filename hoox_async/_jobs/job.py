@@ -9,7 +9,7 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from .._core.durations import kind_of
-from .._core.ledger import Intent
+from .._core.intents import Intent
 from .._core.models import Look, LookRef, LookStatus
 from .._core.requests import Request
 from ..errors import GenerationFailed, HooxError

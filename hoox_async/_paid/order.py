@@ -7,7 +7,8 @@ from typing import NamedTuple
 
 import attrs
 
-from .._core.ledger import Intent, IntentState, Renew, Resend, advance
+from .._core.intents import Intent, IntentState
+from .._core.ledger import Renew, Resend, advance
 from .._core.models import LookRef
 from .._core.outcomes import error_of
 from ..errors import HooxError, KeyConflict

@@ -7,7 +7,8 @@ import logging
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 
-from .._core.ledger import IllegalStep, Intent
+from .._core.intents import Intent
+from .._core.ledger import IllegalStep
 from .._parts import Parts
 from ..errors import HooxError, SessionClosed
 

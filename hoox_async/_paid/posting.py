@@ -7,7 +7,8 @@ from contextlib import suppress
 from copy import copy
 from functools import partial
 
-from .._core.ledger import Evidence, Intent, IntentState, Lose
+from .._core.intents import Evidence, Intent, IntentState
+from .._core.ledger import Lose
 from .._core.models import LookRef
 from .._core.wire import read_accepted
 from .._gate import Slot

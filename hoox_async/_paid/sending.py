@@ -5,7 +5,8 @@ from __future__ import annotations
 import secrets
 from collections.abc import Awaitable, Callable
 
-from .._core.ledger import IllegalStep, Intent, Lose, Refusal, Refuse, Send, Stands, TakeBack, advance
+from .._core.intents import Intent, Refusal
+from .._core.ledger import IllegalStep, Lose, Refuse, Send, Stands, TakeBack, advance
 from .._core.wire import refusal_is_the_items_own, submit_endpoint, submit_request
 from .._gate import Slot
 from .._parts import Parts

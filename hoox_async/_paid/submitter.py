@@ -20,8 +20,9 @@ from typing import NamedTuple
 import attrs
 
 from .._core.budget import Budget
+from .._core.intents import Intent, IntentState
 from .._core.keys import digest
-from .._core.ledger import Intent, IntentState, Resend
+from .._core.ledger import Resend
 from .._core.models import LookRef
 from .._core.requests import LookEdit, Request
 from .._core.retry import GiveUp, Patience, decide_paid

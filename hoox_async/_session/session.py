@@ -8,37 +8,26 @@ import warnings
 from collections.abc import Iterable
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
-from .._clock import Clock
 from .._core.budget import Budget
+from .._core.intents import IntentState, Unknown
 from .._core.keys import KEY, is_key
-from .._core.ledger import IntentState
 from .._core.models import Avatar, Look, LookDetails, Picture, QuotaSnapshot
-from .._core.requests import HasRef, ImageAvatar, LookEdit, PromptAvatar, Request
+from .._core.requests import HasRef, ImageAvatar, LookEdit, PromptAvatar, Request, Verdict, ref_of
 from .._core.settings import BASE_URL, Timeouts, check_api_key, check_base_url, check_rate
-from .._core.wire import (
-    avatar_request,
-    list_request,
-    look_request,
-    read_avatar,
-    read_look,
-    read_looks,
-)
 from .._download import file_name, picture_target, read_picture, refuse_existing, save_picture
-from .._gate import Gate
 from .._hooks import Hooks
 from .._jobs import LookJob
-from .._opened import Opened, Verdict, ref_of
-from .._parts import Parts
 from .._protocols import Deliveries, Store, Transport, Workspace
 from .._store import open_store
-from .._tasks import TaskSet
 from .._transport import HttpTransport
-from .._unknowns import Unknown, list_unknowns
 from ..errors import ConfigurationError, InvalidRequest, SessionClosed, UnexpectedResponse
-from ..events import Hook, Paused
+from ..events import Hook
 from .spelled_out import SpelledOut
+
+if TYPE_CHECKING:
+    from .._opened import Opened
 
 
 class HooxSession(SpelledOut):
@@ -95,7 +84,7 @@ class HooxSession(SpelledOut):
         try:
             await self._store.open(self._workspace)
             await self._transport.start()
-            self._open = await self._build()
+            self._open = await self._begin()
         except BaseException:
             self._state = "closed"
             await self._let_go()
@@ -103,14 +92,13 @@ class HooxSession(SpelledOut):
         self._state = "open"
         return self
 
-    async def _build(self) -> Opened:
-        clock = Clock(asyncio.get_running_loop())
-        hooks = self._hooks  # not self: a session that nobody closed must be collected, to warn of it
-        gate = Gate(clock, self._limit, on_pause=lambda s, reason: hooks.tell(Paused(s, reason)))
-        parts = Parts(
-            clock, self._store, gate, self._transport, hooks, self._timeouts, self._webhooks,
-            tasks=TaskSet(), posts=TaskSet(),
-        )  # fmt: skip
+    async def _begin(self) -> Opened:
+        # Imported where a session is opened: many import this library for its names alone.
+        from .._opened import Opened, open_parts
+
+        parts = open_parts(
+            self._store, self._transport, self._limit, self._hooks, self._timeouts, self._webhooks
+        )
         opened = Opened(parts, exclusive=self._exclusive)
         await opened.begin()
         return opened
@@ -221,7 +209,7 @@ class HooxSession(SpelledOut):
 
         One request for each avatar concerned. Raises `StoreError`.
         """
-        return await list_unknowns(self._store, self._ready().reads)
+        return await self._ready().list_unknowns()
 
     async def resolve(self, key: str, verdict: Verdict) -> LookJob | None:
         """Settle an unknown by your own word.
@@ -236,13 +224,12 @@ class HooxSession(SpelledOut):
 
     async def avatar(self, avatar_id: str) -> Avatar:
         """An avatar and all its looks, by one request. Raises `NotFound`, `ServerError` …"""
-        opened = self._ready()
-        return await opened.reads.read(avatar_request(avatar_id), lambda r: read_avatar(r, avatar_id))
+        return await self._ready().reads.avatar(avatar_id)
 
     async def look(self, ref: HasRef) -> LookDetails:
         """All that the API tells of one look, by one request. Raises `NotFound`, `ServerError` …"""
-        opened, ref = self._ready(), ref_of(ref)
-        return await opened.reads.read(look_request(ref), lambda r: read_look(r, ref))
+        opened = self._ready()
+        return await opened.reads.look(ref_of(ref))
 
     async def looks(self, **filters: Any) -> list[LookDetails]:
         """The workspace's looks, then the public catalogue, by one request that is not paged.
@@ -251,8 +238,7 @@ class HooxSession(SpelledOut):
         accessories, selfie, only_public; a list of values means any of them.
         Raises `InvalidRequest` for another filter, `ServerError` …
         """
-        opened = self._ready()
-        return list(await opened.reads.read(list_request(filters), read_looks))
+        return list(await self._ready().reads.looks(filters))
 
     async def picture(self, look: HasRef | LookDetails) -> Picture:
         """The look's picture, whole. Raises `UnexpectedResponse` if it has none or it is no image."""
@@ -293,3 +279,8 @@ class HooxSession(SpelledOut):
         if self._open is None:
             raise SessionClosed(f"the session is {self._state}: use it inside `async with`")
         return self._open.parts.gate.snapshot()
+
+
+def opened_of(session: HooxSession) -> Opened:
+    """What an open session is made of, for the floor above. Raises as all of the session's methods do."""
+    return session._ready()

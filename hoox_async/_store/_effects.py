@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
-from .._core.ledger import Attempt, Evidence, Intent, IntentState, Step, advance
+from .._core.intents import Attempt, Evidence, Intent, IntentState
+from .._core.ledger import Step, advance
 from .._core.models import LookRef
 from .._core.requests import LookEdit
 

@@ -8,7 +8,8 @@ import zlib
 from collections.abc import Collection, Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 
-from .._core.ledger import Intent, IntentState, Step, recover
+from .._core.intents import Intent, IntentState
+from .._core.ledger import Step, recover
 from .._core.models import LookRef
 from .._core.records import dump_delivery, dump_intent, load_delivery, load_intent
 from .._protocols import Delivery, Workspace

@@ -8,7 +8,8 @@ from collections.abc import AsyncIterator, Collection, Iterable, Sequence
 from datetime import datetime, timedelta
 
 from .._clock import Clock
-from .._core.ledger import Intent, IntentState, Step, recover
+from .._core.intents import Intent, IntentState
+from .._core.ledger import Step, recover
 from .._core.models import LookRef
 from .._protocols import Delivery, Workspace
 from ..errors import StoreError, StoreLocked

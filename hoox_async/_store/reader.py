@@ -10,7 +10,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from .._core.ledger import Intent
+from .._core.intents import Intent
 from ..errors import StoreError
 from . import _rows, _schema
 from ._failure import translated

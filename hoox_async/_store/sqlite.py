@@ -12,7 +12,8 @@ from sqlite3 import Connection
 from typing import TypeVar
 
 from .._clock import Clock
-from .._core.ledger import Intent, IntentState, Step
+from .._core.intents import Intent, IntentState
+from .._core.ledger import Step
 from .._core.models import LookRef
 from .._protocols import Delivery, Workspace
 from ..errors import StoreError, StoreLocked

@@ -1,6 +1,6 @@
 """Intents whose fate is not known: searched for by lanes, settled by proof or the user's word, and listed."""
 
-from .listing import Unknown, list_unknowns
+from .listing import list_unknowns
 from .unknowns import Unknowns
 
-__all__ = ["Unknown", "Unknowns", "list_unknowns"]
+__all__ = ["Unknowns", "list_unknowns"]

@@ -6,9 +6,8 @@ import asyncio
 from collections.abc import Iterable
 from copy import copy
 
-from .._core.ledger import IntentState
-from .._core.models import Avatar, LookRef
-from .._core.wire import avatar_request, read_avatar
+from .._core.intents import IntentState
+from .._core.models import LookRef
 from .._parts import Parts
 from .._reads import Reads
 from ..errors import HooxError, NotSent, RateLimited, ServerError, SessionClosed, TransportError
@@ -68,7 +67,7 @@ class Baselines:
             raise copy(error) if isinstance(error, HooxError) else error
 
     async def _take(self, avatar_id: str) -> None:
-        avatar = await read_of(self._reads, avatar_id)
+        avatar = await self._reads.avatar(avatar_id)
         await self.put_on_record(avatar_id, [look.ref for look in avatar.looks])
         self.stands(avatar_id)
 
@@ -85,8 +84,3 @@ class Baselines:
             if intent.source is not None and intent.source.avatar_id == avatar_id:
                 await suspect(store, intent, fresh)
         await store.add_seen(avatar_id, [ref.look_id for ref in looks])
-
-
-async def read_of(reads: Reads, avatar_id: str) -> Avatar:
-    """The avatar and all its looks, by one request. Raises `NotFound`, `ServerError` …"""
-    return await reads.read(avatar_request(avatar_id), lambda answer: read_avatar(answer, avatar_id))

@@ -2,27 +2,13 @@
 
 from __future__ import annotations
 
-from datetime import datetime
-from typing import NamedTuple
-
-from .._core.ledger import Intent, IntentState
+from .._core.intents import Intent, IntentState, Unknown
 from .._core.models import Avatar, LookRef
 from .._core.orphans import candidates
-from .._core.requests import Request
 from .._protocols import Store
 from .._reads import Reads
 from ..errors import HooxError
-from .baselines import read_of
 from .suspects import suspect
-
-
-class Unknown(NamedTuple):
-    """A paid request whose fate is not known. ``candidates`` are looks that may be its own."""
-
-    key: str
-    request: Request
-    sent_at: datetime | None
-    candidates: tuple[LookRef, ...]
 
 
 async def list_unknowns(store: Store, reads: Reads) -> list[Unknown]:
@@ -51,7 +37,7 @@ async def _shown(
     avatar_id = intent.source.avatar_id
     if avatar_id not in avatars:
         try:
-            avatars[avatar_id] = await read_of(reads, avatar_id)
+            avatars[avatar_id] = await reads.avatar(avatar_id)
         except HooxError:
             avatars[avatar_id] = None
     avatar = avatars[avatar_id]

@@ -8,14 +8,15 @@ from contextlib import suppress
 from typing import Protocol
 
 from .._core.codec import look_from_details
-from .._core.ledger import Evidence, IllegalStep, Intent, IntentState, Retire
+from .._core.intents import Evidence, Intent, IntentState
+from .._core.ledger import IllegalStep, Retire
 from .._core.models import Avatar, Look, LookRef
 from .._core.orphans import Adopt, KeepLooking, Lanes, LostEdit, judge, search_times
 from .._core.requests import LookEdit
 from .._parts import Parts
 from .._reads import Reads
 from ..errors import HooxError, StoreError
-from .baselines import Baselines, read_of
+from .baselines import Baselines
 
 _log = logging.getLogger("hoox_async")
 _MORE_SEARCHES = 5
@@ -121,7 +122,7 @@ class Search:
         """One search. True when the intent is no longer open."""
         intent, avatar_id, lanes = self._intent, self._avatar_id, self._lanes
         mark = lanes.mark(avatar_id)
-        answer = await read_of(self._reads, avatar_id)
+        answer = await self._reads.avatar(avatar_id)
         seen = await self._parts.store.seen_looks(avatar_id)
         request = intent.request
         verdict = judge(

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from contextlib import suppress
 
-from .._core.ledger import IllegalStep, Intent, Suspect
+from .._core.intents import Intent
+from .._core.ledger import IllegalStep, Suspect
 from .._core.models import LookRef
 from .._protocols import Store
 

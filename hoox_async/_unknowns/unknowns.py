@@ -7,12 +7,13 @@ from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from datetime import timedelta
 
-from .._core.ledger import Evidence, IllegalStep, Intent, IntentState, Retire
+from .._core.intents import Evidence, Intent, IntentState
+from .._core.ledger import IllegalStep, Retire
 from .._core.models import Look, LookRef
 from .._core.orphans import Lanes, doubtful, may_still_show
 from .._core.requests import LookEdit
 from .._core.watchlist import News, is_complete
-from .._jobs import JobBook
+from .._jobs.book import JobBook
 from .._parts import Parts
 from .._reads import Reads
 from .._slot import OwnSlots, Slot

@@ -25,19 +25,9 @@ from hoox_async._batch.admission import (
 )
 from hoox_async._batch.items import Item
 from hoox_async._batch.options import Options, retry_states
+from hoox_async._core.intents import Evidence, Intent, IntentState, Refusal
 from hoox_async._core.keys import digest
-from hoox_async._core.ledger import (
-    Accept,
-    Drop,
-    Evidence,
-    Intent,
-    IntentState,
-    Lose,
-    Refusal,
-    Refuse,
-    Send,
-    Settle,
-)
+from hoox_async._core.ledger import Accept, Drop, Lose, Refuse, Send, Settle
 from hoox_async._core.ledger import advance as step
 from hoox_async._core.models import Look, LookStatus
 from hoox_async._core.outcomes import OutcomeState

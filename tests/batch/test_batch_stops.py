@@ -11,7 +11,8 @@ import pytest
 from batch_kit import QUICK, avatar, edits, now, opened, prompts, space_of, states
 
 from hoox_async import BatchItem, BatchReport, BatchRunner, ImageAvatar, LookEdit, LookRef, PromptAvatar
-from hoox_async._core.ledger import Accept, Intent, Lose, Send, Step
+from hoox_async._core.intents import Intent
+from hoox_async._core.ledger import Accept, Lose, Send, Step
 from hoox_async._store.memory import MemoryStore
 from hoox_async.errors import (
     AuthenticationError,

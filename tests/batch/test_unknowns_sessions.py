@@ -13,7 +13,7 @@ import pytest
 from batch_kit import QUICK, arrives, avatar, lose, now, opened, prompts, space_of
 
 from hoox_async import HooxSession, LookEdit, Timeouts
-from hoox_async._core.ledger import Intent
+from hoox_async._core.intents import Intent
 from hoox_async._protocols import Store
 from hoox_async._store.memory import MemoryStore
 from hoox_async.sandbox import Fault, Space

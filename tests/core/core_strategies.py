@@ -8,7 +8,7 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from hoox_async._core.ledger import Attempt, Evidence, Intent, IntentState, Refusal
+from hoox_async._core.intents import Attempt, Evidence, Intent, IntentState, Refusal
 from hoox_async._core.models import Look, LookFailure, LookRef, LookStatus
 from hoox_async._core.requests import Format, ImageAvatar, LookEdit, PromptAvatar, Request, Resolution, Style
 from hoox_async._protocols import Delivery

@@ -12,17 +12,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from hoox_async._core.intents import Attempt, Evidence, Intent, IntentState, Refusal
 from hoox_async._core.ledger import (
     TRANSITIONS,
     Accept,
-    Attempt,
     Drop,
-    Evidence,
     IllegalStep,
-    Intent,
-    IntentState,
     Lose,
-    Refusal,
     Refuse,
     Renew,
     Resend,

@@ -10,15 +10,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from hoox_async._core.intents import Evidence, Intent, IntentState, Refusal
 from hoox_async._core.ledger import (
     Accept,
     Drop,
-    Evidence,
     IllegalStep,
-    Intent,
-    IntentState,
     Lose,
-    Refusal,
     Refuse,
     Renew,
     Resend,

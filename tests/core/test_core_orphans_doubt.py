@@ -7,7 +7,7 @@ from decimal import Decimal
 
 import pytest
 
-from hoox_async._core.ledger import Attempt, Intent, IntentState
+from hoox_async._core.intents import Attempt, Intent, IntentState
 from hoox_async._core.models import LookRef
 from hoox_async._core.orphans import doubtful, may_still_show
 from hoox_async._core.requests import LookEdit

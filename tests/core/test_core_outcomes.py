@@ -11,7 +11,7 @@ import core_strategies as our
 import pytest
 from hypothesis import given, settings
 
-from hoox_async._core.ledger import Attempt, Evidence, Intent, IntentState, Refusal
+from hoox_async._core.intents import Attempt, Evidence, Intent, IntentState, Refusal
 from hoox_async._core.models import Look, LookFailure, LookRef, LookStatus
 from hoox_async._core.outcomes import BatchItem, Outcome, OutcomeState, error_of, outcome_of
 from hoox_async._core.requests import FREE, HasRef, LookEdit, PromptAvatar

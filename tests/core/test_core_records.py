@@ -16,7 +16,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from hoox_async._core.delivery import Signer
-from hoox_async._core.ledger import Attempt, Evidence, Intent, IntentState, Refusal
+from hoox_async._core.intents import Attempt, Evidence, Intent, IntentState, Refusal
 from hoox_async._core.models import Look, LookFailure, LookRef, LookStatus
 from hoox_async._core.records import (
     dump_delivery,

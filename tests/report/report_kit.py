@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
-from hoox_async._core.ledger import Evidence, Intent, IntentState, Refusal
+from hoox_async._core.intents import Evidence, Intent, IntentState, Refusal
 from hoox_async._core.models import Look, LookFailure, LookRef, LookStatus
 from hoox_async._core.outcomes import Outcome, OutcomeState, outcome_of
 from hoox_async._core.requests import ImageAvatar, LookEdit, PromptAvatar

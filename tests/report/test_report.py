@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 from report_kit import NOON, dropped, every_state, ready
 
-from hoox_async._core.ledger import Accept, Evidence, Intent, Send
+from hoox_async._core.intents import Evidence, Intent
+from hoox_async._core.ledger import Accept, Send
 from hoox_async._core.models import LookRef
 from hoox_async._core.outcomes import Outcome, OutcomeState
 from hoox_async._core.requests import PromptAvatar

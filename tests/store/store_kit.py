@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from hoox_async._core.ledger import Accept, Evidence, Intent, Send, Settle
+from hoox_async._core.intents import Evidence, Intent
+from hoox_async._core.ledger import Accept, Send, Settle
 from hoox_async._core.models import Look, LookRef, LookStatus
 from hoox_async._core.requests import ImageAvatar, LookEdit, PromptAvatar, Request
 from hoox_async._protocols import Store, Workspace

@@ -8,7 +8,8 @@ from datetime import timedelta
 import pytest
 from store_kit import NOW, WORKSPACE, accept, planned, send, settle
 
-from hoox_async._core.ledger import Drop, IntentState, Lose, Refusal, Refuse, Step
+from hoox_async._core.intents import IntentState, Refusal
+from hoox_async._core.ledger import Drop, Lose, Refuse, Step
 from hoox_async._core.models import LookRef, LookStatus
 from hoox_async._protocols import Delivery
 from hoox_async._store.memory import MemoryStore

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from store_kit import WORKSPACE, accept, planned, read_only, refused, send
 
-from hoox_async._core.ledger import Intent
+from hoox_async._core.intents import Intent
 from hoox_async._store import _schema
 from hoox_async._store.sqlite import SQLiteStore
 from hoox_async.errors import StoreError

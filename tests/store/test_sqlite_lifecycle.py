@@ -13,7 +13,7 @@ import pytest
 from blockbuster import blockbuster_ctx
 from store_kit import NOW, WORKSPACE, accept, planned, send, settle
 
-from hoox_async._core.ledger import IntentState
+from hoox_async._core.intents import IntentState
 from hoox_async._core.models import LookRef, LookStatus
 from hoox_async._protocols import Delivery, Workspace
 from hoox_async._store.sqlite import SQLiteStore

@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 from store_kit import API_KEY, NOW, WORKSPACE, planned, send
 
-from hoox_async._core.ledger import IllegalStep, Intent, IntentState
+from hoox_async._core.intents import Intent, IntentState
+from hoox_async._core.ledger import IllegalStep
 from hoox_async._core.models import LookRef
 from hoox_async._store import _rows
 from hoox_async._store.sqlite import SQLiteStore

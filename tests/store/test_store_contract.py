@@ -20,18 +20,8 @@ from store_kit import (
     settle,
 )
 
-from hoox_async._core.ledger import (
-    Drop,
-    Evidence,
-    IllegalStep,
-    IntentState,
-    Lose,
-    Renew,
-    Resend,
-    Stands,
-    Step,
-    TakeBack,
-)
+from hoox_async._core.intents import Evidence, IntentState
+from hoox_async._core.ledger import Drop, IllegalStep, Lose, Renew, Resend, Stands, Step, TakeBack
 from hoox_async._core.ledger import advance as ledger_advance
 from hoox_async._core.models import LookRef, LookStatus
 from hoox_async._protocols import Delivery, Store

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from store_kit import WORKSPACE, child
 
-from hoox_async._core.ledger import IntentState
+from hoox_async._core.intents import IntentState
 from hoox_async._store.sqlite import SQLiteStore
 
 # A word is printed when the write before it has returned: what the parent reads was acknowledged.

@@ -16,9 +16,7 @@ from store_kit import (
     send,
 )
 
-from hoox_async._core.ledger import (
-    IntentState,
-)
+from hoox_async._core.intents import IntentState
 from hoox_async._core.models import LookRef, LookStatus
 from hoox_async._protocols import Delivery, Store, Workspace
 from hoox_async.errors import StoreError, StoreLocked, StoreMismatch

@@ -21,14 +21,11 @@ from store_kit import (
     settle,
 )
 
+from hoox_async._core.intents import Evidence, Intent, IntentState, Refusal
 from hoox_async._core.ledger import (
     Drop,
-    Evidence,
     IllegalStep,
-    Intent,
-    IntentState,
     Lose,
-    Refusal,
     Refuse,
     Renew,
     Resend,

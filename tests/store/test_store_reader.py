@@ -15,7 +15,7 @@ import pytest
 from blockbuster import blockbuster_ctx
 from store_kit import WORKSPACE, child, planned, read_only, send
 
-from hoox_async._core.ledger import Intent, IntentState
+from hoox_async._core.intents import Intent, IntentState
 from hoox_async._store.reader import read_store
 from hoox_async._store.sqlite import SQLiteStore
 from hoox_async.errors import StoreError
