@@ -11,7 +11,7 @@ from ._clock import Clock
 from ._core.intents import Evidence, Intent, IntentState, Unknown
 from ._core.ledger import Drop, IllegalStep, Stands
 from ._core.models import Look, LookRef
-from ._core.requests import Verdict, ref_of
+from ._core.refs import Verdict, ref_of
 from ._core.settings import Timeouts
 from ._core.watchlist import Watchlist
 from ._gate import Gate

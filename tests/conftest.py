@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from types import SimpleNamespace
 from typing import Any
 
 import aiohttp
 import pytest
 from aioresponses import aioresponses
+from gate_kit import Crowd
 
 from hoox_async.testing import VirtualTimeLoop
 
@@ -43,3 +44,12 @@ def mocked_api(monkeypatch: pytest.MonkeyPatch) -> Iterator[aioresponses]:
         monkeypatch.setattr("aioresponses.core.ClientResponse", _MockedResponse)
     with aioresponses() as mocked:
         yield mocked
+
+
+@pytest.fixture
+async def crowd() -> AsyncIterator[Crowd]:
+    """Those who wait at a gate whose burst is used up."""
+    crowd = Crowd()
+    await crowd.use_up()
+    yield crowd
+    await crowd.leave()

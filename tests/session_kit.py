@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 from random import Random
 from typing import Any
 
-from hoox_async import HooxSession, LookEdit, LookRef, PromptAvatar
+from hoox_async import Budget, HooxSession, LookEdit, LookRef, PromptAvatar
 from hoox_async._core.intents import Intent, IntentState
 from hoox_async.sandbox import InProcessTransport, Space
 
@@ -135,3 +135,20 @@ def others() -> set[str]:
 
 def as_json(body: Any) -> bytes:
     return json.dumps(body).encode()
+
+
+def now() -> float:
+    """The loop's time, in seconds."""
+    return asyncio.get_running_loop().time()
+
+
+def money(budget: Budget) -> tuple[float, float]:
+    """What a budget has reserved and spent."""
+    return float(budget.reserved), float(budget.spent)
+
+
+async def give_up(*tasks: asyncio.Task[Any]) -> None:
+    """Cancel them and wait until they are gone."""
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)

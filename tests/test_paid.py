@@ -3,55 +3,29 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
-from decimal import Decimal
 from random import Random
 from typing import Any
 
 import pytest
-from session_kit import edit, intent_of, intents, made, on_space, prompt, sends, turns
+from session_kit import edit, give_up, intents, made, money, now, on_space, prompt, sends, turns
 
-from hoox_async import Budget, HooxSession, ImageAvatar, LookStatus
+from hoox_async import Budget, HooxSession, ImageAvatar
 from hoox_async._core.intents import IntentState
 from hoox_async._protocols import BeforeSend, WireRequest, WireResponse
 from hoox_async._store.memory import MemoryStore
 from hoox_async.errors import (
-    ApiError,
-    AuthenticationError,
-    BadRequest,
     BudgetExceeded,
-    Conflict,
     HooxError,
-    InsufficientCredits,
     InvalidRequest,
     KeyConflict,
-    NotFound,
     NotSent,
     OutcomeUnknown,
-    PermissionDenied,
-    SessionClosed,
-    StoreError,
     TransportError,
 )
-from hoox_async.events import Event, LookAccepted, OutcomeLost, RequestSent, Retried
+from hoox_async.events import Event, LookAccepted, RequestSent
 from hoox_async.sandbox import Fault, InProcessTransport, Space
 
 pytestmark = pytest.mark.virtual_time
-
-
-def now() -> float:
-    return asyncio.get_running_loop().time()
-
-
-def money(budget: Budget) -> tuple[float, float]:
-    """Reserved and spent."""
-    return float(budget.reserved), float(budget.spent)
-
-
-async def give_up(*tasks: asyncio.Task[Any]) -> None:
-    for task in tasks:
-        task.cancel()
-    await asyncio.gather(*tasks, return_exceptions=True)
 
 
 # --- keys
@@ -153,214 +127,6 @@ async def test_what_is_no_request_is_refused() -> None:
         assert space.requests == []
 
 
-# --- cancellation
-
-
-async def test_cancelled_at_the_gate_nothing_is_sent() -> None:
-    """And nothing stands in the store, in the budget or in the quota."""
-    async with on_space(requests_per_minute=1) as (session, space):
-        await session.submit(prompt(), key="first")
-        budget = Budget(10)
-        task = asyncio.create_task(session.submit(prompt(), key="k", budget=budget))
-        await asyncio.sleep(1)
-        assert budget.reserved == 2
-        await give_up(task)
-        assert money(budget) == (0, 0)
-        assert await intents(session) == {"first": IntentState.ACCEPTED}
-        assert sends(space, "create") == 1
-
-
-async def test_cancelled_before_the_connection_stands_it_goes_on() -> None:
-    """The POST is the session's: a caller that leaves does not decide halfway."""
-    async with on_space(transport={"connect": 5.0}) as (session, space):
-        task = asyncio.create_task(session.submit(prompt(), key="k"))
-        await asyncio.sleep(1)
-        await give_up(task)
-        await asyncio.sleep(10)
-        assert await intents(session) == {"k": IntentState.ACCEPTED}
-        assert len(space.ledger) == 1
-
-
-async def test_cancelled_in_the_air_its_answer_is_written_down() -> None:
-    """Its job is in session.jobs(), and its credits count."""
-    async with on_space(transport={"latency": 10.0}) as (session, space):
-        budget = Budget(10)
-        task = asyncio.create_task(session.submit(prompt(), key="k", budget=budget))
-        await asyncio.sleep(1)
-        await give_up(task)
-        assert await session.jobs() == []
-        await asyncio.sleep(20)
-        (job,) = await session.jobs()
-        assert (job.key, job.ref) == ("k", space.ledger[0].ref)
-        assert money(budget) == (0, 2)
-
-
-async def test_a_timeout_around_a_submission_is_no_resend() -> None:
-    """asyncio.timeout pierces everything but the session's own task."""
-    async with on_space(transport={"latency": 10.0}) as (session, space):
-        with pytest.raises(TimeoutError):
-            async with asyncio.timeout(1):
-                await session.submit(prompt(), key="k")
-        assert (await session.submit(prompt(), key="k")).ref == space.ledger[0].ref
-        assert len(space.ledger) == 1
-
-
-async def test_closing_lets_the_posts_in_the_air_end() -> None:
-    """And be written down; what waits at the gate ends unsent."""
-    store = MemoryStore()
-    async with on_space(transport={"latency": 10.0}, store=store, requests_per_minute=2) as (session, space):
-        tasks = [asyncio.create_task(session.submit(prompt(str(n)), key=str(n))) for n in range(3)]
-        await asyncio.sleep(1)
-    results = await asyncio.gather(*tasks, return_exceptions=True)
-    accepted = [result for result in results if not isinstance(result, BaseException)]
-    assert len(accepted) == len(space.ledger) < 3
-    assert {type(result) for result in results if isinstance(result, BaseException)} == {SessionClosed}
-
-
-async def test_a_cancelled_closing_leaves_what_was_in_the_air_unknown() -> None:
-    """It is found so by the next session; the budget counts it as spent."""
-    store, space, budget = MemoryStore(), Space(rng=Random(1)), Budget(10)
-    session = HooxSession(space.api_key, transport=InProcessTransport(space, latency=10.0), store=store)
-    await session.__aenter__()
-    task = asyncio.create_task(session.submit(prompt(), key="k", budget=budget))
-    await asyncio.sleep(1)
-    closing = asyncio.create_task(session.aclose())
-    await asyncio.sleep(1)
-    await give_up(closing)
-    with pytest.raises(OutcomeUnknown) as caught:
-        await task
-    assert (caught.value.key, caught.value.charged) == ("k", "maybe")
-    assert money(budget) == (0, 2)
-    async with on_space(space, store=store) as (session, _):
-        assert [unknown.key for unknown in await session.unknowns()] == ["k"]
-
-
-async def test_a_slot_that_comes_with_the_closing_sends_nothing() -> None:
-    """Let through the gate in the very moment of the end: slot and credits are given back."""
-    async with on_space(requests_per_minute=100) as (session, space):
-        budget = Budget(10)
-        session._ready().parts.posts.closed = True
-        with pytest.raises(SessionClosed):
-            await session.submit(prompt(), key="k", budget=budget)
-        assert money(budget) == (0, 0)
-        assert session.quota.remaining == 100
-        assert space.requests == []
-
-
-# --- what is sent again
-
-
-@pytest.mark.parametrize(
-    "fault", [Fault.REFUSED, Fault.RATE_LIMITED, Fault.RATE_LIMITED_RETRY_AFTER], ids=str
-)
-async def test_what_surely_cost_nothing_is_sent_again(fault: Fault) -> None:
-    """A connection that was never made, and a 429; each is back in the plan before the pause."""
-    told: list[Event] = []
-    async with on_space(hooks=[told.append]) as (session, space):
-        space.faults.fail_next("create", fault, times=2)
-        task = asyncio.create_task(session.submit(prompt(), key="k"))
-        await asyncio.sleep(0.5)
-        assert (await intents(session)).get("k") in (None, IntentState.PLANNED)
-        job = await task
-        assert (len(space.ledger), sends(space, "create")) == (1, 3)
-        assert len((await intent_of(session, "k")).attempts) == (1 if fault is Fault.REFUSED else 3)
-        assert job.credits == Decimal(2)
-    assert sum(isinstance(event, Retried) for event in told) == 2
-
-
-@pytest.mark.parametrize(
-    "fault",
-    [
-        Fault.DROP_BEFORE, Fault.DROP_AFTER, Fault.ERROR_500_BEFORE, Fault.ERROR_500_AFTER, Fault.BAD_GATEWAY,
-        Fault.HANG, Fault.HANG_BEFORE, Fault.TRUNCATED, Fault.DROP_IN_BODY, Fault.TEAPOT, Fault.REDIRECT,
-        Fault.HUGE, Fault.DEEP_JSON, Fault.NOT_JSON, Fault.status(503), Fault.status(200, "{}"),
-        Fault.status(201, '{"avatar_id": 5}'), Fault.status(422), Fault.status(204, " "),
-    ],
-    ids=lambda fault: fault.name,
-)  # fmt: skip
-async def test_whatever_else_happens_it_is_sent_once(fault: Fault) -> None:
-    """It may have been charged: unknown at once, listed, and refused when it is tried again."""
-    told: list[Event] = []
-    async with on_space(hooks=[told.append], transport={"answer": 30.0}) as (session, space):
-        budget = Budget(10)
-        space.faults.fail_next("create", fault)
-        with pytest.raises(OutcomeUnknown) as caught:
-            await session.submit(prompt(), key="k", budget=budget)
-        assert (caught.value.charged, caught.value.key) == ("maybe", "k")
-        assert money(budget) == (0, 2)
-        assert await intents(session) == {"k": IntentState.UNKNOWN}
-        assert [unknown.key for unknown in await session.unknowns()] == ["k"]
-        with pytest.raises(OutcomeUnknown):
-            await session.submit(prompt(), key="k")
-        assert sends(space, "create") == 1
-        assert len(await session.looks()) > 0
-    assert [event.key for event in told if isinstance(event, OutcomeLost)] == ["k"]
-
-
-async def test_a_connection_that_is_never_made_ends_with_not_sent() -> None:
-    """After some tries, and the key is free to be sent later."""
-    async with on_space() as (session, space):
-        budget = Budget(10)
-        space.faults.fail_next("create", Fault.REFUSED, times=4)
-        with pytest.raises(NotSent) as caught:
-            await session.submit(prompt(), key="k", budget=budget)
-        assert (caught.value.charged, *money(budget)) == ("no", 0, 0)
-        assert sends(space, "create") == 4
-        await session.submit(prompt(), key="k", budget=budget)
-        assert (len(space.ledger), *money(budget)) == (1, 0, 2)
-
-
-# --- refusals
-
-
-@pytest.mark.parametrize(
-    ("fault", "error"),
-    [
-        (Fault.status(401, '{"error": "no", "code": "invalid_api_key"}'), AuthenticationError),
-        (Fault.status(402, '{"error": "no", "code": "insufficient_credits"}'), InsufficientCredits),
-        (Fault.status(403, '{"error": "no", "code": "PLAN_REQUIRED"}'), PermissionDenied),
-        (Fault.status(404, '{"error": "no", "code": "SPACE_NOT_FOUND"}'), NotFound),
-    ],
-    ids=lambda value: getattr(value, "name", None),
-)
-async def test_a_refusal_of_the_workspace_is_taken_back(fault: Fault, error: type[ApiError]) -> None:
-    """It says nothing of the request: the same key is sent when that is mended."""
-    async with on_space() as (session, space):
-        budget = Budget(10)
-        space.faults.fail_next("create", fault)
-        with pytest.raises(error) as caught:
-            await session.submit(prompt(), key="k", budget=budget)
-        assert (caught.value.charged, *money(budget)) == ("no", 0, 0)
-        assert await intents(session) == {"k": IntentState.PLANNED}
-        await session.submit(prompt(), key="k")
-        assert len(space.ledger) == 1
-
-
-@pytest.mark.parametrize(
-    ("status", "error"), [(400, BadRequest), (403, PermissionDenied), (404, NotFound), (409, Conflict)]
-)
-async def test_a_refusal_of_the_request_stands(status: int, error: type[ApiError]) -> None:
-    """It would be refused again: the same key gives the same error, without a request."""
-    async with on_space() as (session, space):
-        space.faults.fail_next("create", Fault.status(status, '{"error": "bad", "code": "INVALID_VALUE"}'))
-        for _ in range(2):
-            with pytest.raises(error) as caught:
-                await session.submit(prompt(), key="k")
-            assert (caught.value.charged, caught.value.code) == ("no", "INVALID_VALUE")
-        assert sends(space, "create") == 1
-        assert space.ledger == []
-
-
-async def test_a_failed_submission_without_a_key_leaves_nothing_in_memory() -> None:
-    """Nobody can ask for it again."""
-    async with on_space() as (session, space):
-        for fault in (Fault.status(400), Fault.status(402)):
-            space.faults.fail_next("create", fault)
-            with pytest.raises(ApiError):
-                await session.submit(prompt())
-        assert await intents(session) == {}
-
-
 # --- money and time
 
 
@@ -401,78 +167,6 @@ async def test_a_429_does_not_outlast_max_wait() -> None:
         assert caught.value.retry_after
         assert await intents(session) == {"k": IntentState.PLANNED}
         assert sends(space, "create") == 1
-
-
-# --- the store
-
-
-def failing(
-    session: HooxSession, monkeypatch: pytest.MonkeyPatch, name: str, when: Callable[..., bool]
-) -> None:
-    store = session._store
-    method = getattr(store, name)
-
-    async def wrapped(*args: Any) -> Any:
-        if when(*args):
-            raise StoreError("disk full")
-        return await method(*args)
-
-    monkeypatch.setattr(store, name, wrapped)
-
-
-async def test_a_store_that_fails_before_the_post_sends_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What it would cost cannot be written down."""
-    async with on_space() as (session, space):
-        budget = Budget(10)
-        failing(session, monkeypatch, "plan", lambda *_: True)
-        with pytest.raises(StoreError) as caught:
-            await session.submit(prompt(), key="k", budget=budget)
-        assert (caught.value.charged, caught.value.ref) == ("no", None)
-        assert (space.requests, *money(budget)) == ([], 0, 0)
-        monkeypatch.undo()
-        await session.submit(prompt(), key="k", budget=budget)
-        assert len(space.ledger) == 1
-
-
-async def test_a_store_that_fails_after_the_post_says_what_was_paid(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The error has the look; the key is not sent again, and after a crash it is found unknown."""
-    store, space = MemoryStore(), Space(rng=Random(1))
-    async with on_space(space, store=store) as (session, _):
-        budget = Budget(10)
-        failing(session, monkeypatch, "advance", lambda *_: True)
-        with pytest.raises(StoreError) as caught:
-            await session.submit(prompt(), key="k", budget=budget)
-        assert (caught.value.charged, caught.value.ref) == ("yes", space.ledger[0].ref)
-        assert money(budget) == (0, 2)
-        with pytest.raises(StoreError) as again:
-            await session.submit(prompt(), key="k")
-        assert (again.value.charged, again.value.ref) == ("yes", space.ledger[0].ref)
-    monkeypatch.undo()
-    async with on_space(space, store=store) as (session, _):
-        (unknown,) = await session.unknowns()
-        assert caught.value.ref is not None
-        job = await session.resolve(unknown.key, caught.value.ref)
-        assert job is not None
-        assert (await job).status is LookStatus.READY
-    assert len(space.ledger) == 1
-
-
-async def test_a_lost_post_in_a_failing_store_is_unknown_all_the_same(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    """What matters for money is said, whatever else goes wrong."""
-    async with on_space() as (session, space):
-        for broken in ("advance", "get"):
-            space.faults.fail_next("create", Fault.DROP_AFTER)
-            budget, key = Budget(10), broken
-            task = asyncio.create_task(session.submit(prompt(), key=key, budget=budget))
-            await asyncio.sleep(0.1)
-            failing(session, monkeypatch, broken, lambda *_: True)
-            with pytest.raises(OutcomeUnknown) as caught:
-                await task
-            monkeypatch.undo()
-            assert (caught.value.charged, *money(budget)) == ("maybe", 0, 2)
-        assert len(space.ledger) == 2
 
 
 # --- transports of the user's own

@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterable, Mapping
 from decimal import Decimal
 from enum import StrEnum
-from typing import Any, ClassVar, Literal, Protocol, TypeVar, runtime_checkable
+from typing import Any, ClassVar, TypeVar
 from urllib.parse import urlsplit
 
 import attrs
@@ -52,32 +52,6 @@ UPSCALE_PRICE = Decimal("1.5")
 FREE = Decimal(0)
 
 _E = TypeVar("_E", bound=StrEnum)
-
-
-@runtime_checkable
-class HasRef(Protocol):
-    """Anything that names a look: a `Look`, a `LookJob`, an `Outcome`, a `LookRef`."""
-
-    @property
-    def ref(self) -> LookRef | None:
-        """The look's ref; None where there is no look."""
-        ...
-
-
-Verdict = HasRef | Literal["resend", "drop"]
-"""What a user says of an unknown: which look is its own, or what else to do with it."""
-
-
-def ref_of(named: Any) -> LookRef:
-    """The ref of whatever names a look. Raises `InvalidRequest`."""
-    if isinstance(named, LookRef):
-        return named
-    if isinstance(named, str):
-        return LookRef.parse(named)
-    ref = getattr(named, "ref", None)
-    if isinstance(ref, LookRef):
-        return ref
-    raise InvalidRequest("ref", named, "a LookRef or anything with a .ref")
 
 
 def _enum(kind: type[_E], value: Any, field: str, allowed: Iterable[_E] | None = None) -> _E:

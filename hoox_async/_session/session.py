@@ -14,7 +14,8 @@ from .._core.budget import Budget
 from .._core.intents import IntentState, Unknown
 from .._core.keys import KEY, is_key
 from .._core.models import Avatar, Look, LookDetails, Picture, QuotaSnapshot
-from .._core.requests import HasRef, ImageAvatar, LookEdit, PromptAvatar, Request, Verdict, ref_of
+from .._core.refs import HasRef, Verdict, ref_of
+from .._core.requests import ImageAvatar, LookEdit, PromptAvatar, Request
 from .._core.settings import BASE_URL, Timeouts, check_api_key, check_base_url, check_rate
 from .._download import file_name, picture_target, read_picture, refuse_existing, save_picture
 from .._hooks import Hooks

@@ -7,9 +7,9 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from .._core.budget import Budget
+from .._core.refs import HasRef
 from .._core.requests import (
     Format,
-    HasRef,
     ImageAvatar,
     LookEdit,
     PromptAvatar,

@@ -11,7 +11,7 @@ from random import Random
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
-from .._core.requests import HasRef
+from .._core.refs import HasRef
 from .._protocols import Endpoint
 from ..errors import ConfigurationError
 from ._generation import Duration, Ending

@@ -9,7 +9,7 @@ from math import ceil
 from random import Random
 from typing import Any
 
-from .._core.requests import HasRef
+from .._core.refs import HasRef
 from .._protocols import Endpoint
 from ._checks import Refusal, check_create, check_edit, invalid, price_of, refusal
 from ._generation import Duration, Ending, Generation

@@ -10,7 +10,17 @@ from typing import Any
 
 import pytest
 
-from hoox_async import BatchItem, HooxSession, ImageAvatar, LookEdit, LookRef, Outcome, Timeouts
+from hoox_async import (
+    BatchItem,
+    BatchReport,
+    BatchRunner,
+    HooxSession,
+    ImageAvatar,
+    LookEdit,
+    LookRef,
+    Outcome,
+    Timeouts,
+)
 from hoox_async.errors import OutcomeUnknown
 from hoox_async.sandbox import Fault, InProcessTransport, Space
 from hoox_async.sandbox._values import Call
@@ -80,3 +90,14 @@ def now() -> float:
 
 
 QUICK = Timeouts(answer=10.0, search=(1.0, 3.0))
+
+
+def counts(report: BatchReport) -> dict[str, int]:
+    """How many outcomes of each state, where there are any."""
+    return {str(state): count for state, count in report.counts.items() if count}
+
+
+async def stopped(runner: BatchRunner, items: Any, after: float) -> BatchReport:
+    """Run the batch, and stop it after so many seconds."""
+    asyncio.get_running_loop().call_later(after, runner.stop)
+    return await runner.run(items)

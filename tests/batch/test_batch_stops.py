@@ -4,16 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
-from batch_kit import QUICK, avatar, edits, now, opened, prompts, space_of, states
+from batch_kit import QUICK, avatar, counts, edits, now, opened, prompts, space_of, states, stopped
 
-from hoox_async import BatchItem, BatchReport, BatchRunner, ImageAvatar, LookEdit, LookRef, PromptAvatar
-from hoox_async._core.intents import Intent
-from hoox_async._core.ledger import Accept, Lose, Send, Step
-from hoox_async._store.memory import MemoryStore
+from hoox_async import BatchItem, BatchRunner, ImageAvatar, LookEdit, LookRef, PromptAvatar
 from hoox_async.errors import (
     AuthenticationError,
     BudgetExceeded,
@@ -21,15 +17,10 @@ from hoox_async.errors import (
     InsufficientCredits,
     NotFound,
     PermissionDenied,
-    StoreError,
 )
 from hoox_async.sandbox import Fault
 
 pytestmark = pytest.mark.virtual_time
-
-
-def counts(report: BatchReport) -> dict[str, int]:
-    return {str(state): count for state, count in report.counts.items() if count}
 
 
 # --- credits
@@ -167,11 +158,6 @@ async def test_max_failures_stops() -> None:
 # --- the user
 
 
-async def stopped(runner: BatchRunner, items: Any, after: float) -> BatchReport:
-    asyncio.get_running_loop().call_later(after, runner.stop)
-    return await runner.run(items)
-
-
 async def test_stop_sends_nothing_more_and_awaits_what_was_accepted() -> None:
     """READY and UNSENT, and the next run does the rest."""
     space = space_of(60.0)
@@ -274,107 +260,3 @@ async def test_a_stop_holds_what_would_be_resent() -> None:
         report = await stopped(runner, edits(source, 1), 2.0)
         assert states(report) == {"e0": "unknown"}
     assert prompts(space)["e0"] == 0
-
-
-# --- the store
-
-
-class Failing(MemoryStore):
-    """A store that fails from its n-th write of a kind of step on."""
-
-    def __init__(self, kind: type[Any], after: int) -> None:
-        super().__init__()
-        self.kind = kind
-        self.left = after
-
-    def _spend(self, kind: type[Any]) -> None:
-        if kind is self.kind:
-            self.left -= 1
-            if self.left < 0:
-                raise StoreError("the disk is full")
-
-    async def plan(self, intent: Intent) -> Intent:
-        self._spend(Send if intent.attempts else type(None))
-        return await super().plan(intent)
-
-    async def advance(self, key: str, *steps: Step) -> Intent:
-        for step in steps:
-            self._spend(type(step))
-        return await super().advance(key, *steps)
-
-    async def get(self, keys: Any) -> dict[str, Intent]:
-        self._spend(dict)
-        return await super().get(keys)
-
-
-async def test_a_store_that_takes_nothing_stops_before_money_is_spent() -> None:
-    """The rest is UNSENT, with the store's error."""
-    space = space_of()
-    async with opened(space, store=Failing(Send, 3)) as session:
-        source = await avatar(session)
-        report = await BatchRunner(session).run(edits(source, 30))
-    assert counts(report) == {"ready": 2, "unsent": 28}
-    assert isinstance(report.outcomes[-1].error, StoreError)
-    assert space.credits_spent == 4
-
-
-async def test_an_accepted_look_that_could_not_be_written_down_is_pending_with_its_ref() -> None:
-    """It was paid: nothing is hidden, and the store finds it as unknown when it is opened again."""
-    space = space_of()
-    async with opened(space, store=Failing(Accept, 2)) as session:
-        source = await avatar(session)
-        report = await BatchRunner(session).run(edits(source, 3))
-    lost = [outcome for outcome in report if str(outcome.state) == "pending"]
-    assert len(lost) == 2
-    assert {outcome.ref for outcome in lost} <= {charge.ref for charge in space.ledger}
-    assert all(outcome.credits == 2 for outcome in lost)
-
-
-@pytest.mark.parametrize("kind", [Lose, dict])
-@pytest.mark.parametrize("exclusive", [True, False])
-async def test_trouble_with_the_store_never_makes_a_lost_post_unsent(kind: Any, exclusive: bool) -> None:
-    """What may have been paid is told as UNKNOWN, wherever the store fails on the way."""
-    for after in range(8):
-        space = space_of()
-        store = Failing(kind, 0 if kind is Lose else 4 + after)
-        async with opened(space, store=store, exclusive=exclusive, timeouts=QUICK) as session:
-            source = await avatar(session)
-            space.faults.fail_next("edit", Fault.DROP_AFTER, times=2)
-            report = await asyncio.wait_for(BatchRunner(session).run(edits(source, 4)), 3600)
-        paid = prompts(space)
-        for outcome in report:
-            cost = 2 * paid[outcome.key]
-            assert outcome.credits <= cost <= outcome.credits + outcome.at_risk, (after, outcome)
-
-
-async def test_a_store_in_a_folder_that_is_gone(tmp_path: Path) -> None:
-    """The session does not open: nothing could be written down."""
-    with pytest.raises(StoreError):
-        async with opened(space_of(), store=str(tmp_path / "none" / "campaign.db")):
-            pass
-
-
-async def test_a_stop_tells_of_each_of_a_chain_once() -> None:
-    """Parked behind one that is parked behind one in flight."""
-    space = space_of(50.0)
-    items = [BatchItem("c0", PromptAvatar("c0"))]
-    items += [BatchItem(f"c{n}", LookEdit(f"c{n - 1}", f"c{n}")) for n in range(1, 6)]
-    async with opened(space) as session:
-        report = await stopped(BatchRunner(session), items, 10.0)
-    assert [outcome.key for outcome in report] == [f"c{n}" for n in range(6)]
-    assert [str(outcome.state) for outcome in report] == ["ready"] + ["unsent"] * 5
-
-
-async def test_a_stop_leaves_what_was_to_be_tried_again_unsent() -> None:
-    """At the gate or before it: not paid anew, and what it was before is still in the store."""
-    space = space_of()
-    async with opened(space) as session:
-        source = await avatar(session)
-        await BatchRunner(session).run(edits(source, 60))
-        report = await stopped(BatchRunner(session, retry=["ready"]), edits(source, 60), 5.0)
-        told = counts(report)
-        assert told["unsent"] > 40
-        assert told["unsent"] + told["ready"] == 60
-        assert space.credits_spent == 2 * (60 + told["ready"])
-        assert sum(outcome.credits for outcome in report) == space.credits_spent
-        assert counts(await BatchRunner(session).run(edits(source, 60))) == {"ready": 60}

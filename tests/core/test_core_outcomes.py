@@ -14,7 +14,8 @@ from hypothesis import given, settings
 from hoox_async._core.intents import Attempt, Evidence, Intent, IntentState, Refusal
 from hoox_async._core.models import Look, LookFailure, LookRef, LookStatus
 from hoox_async._core.outcomes import BatchItem, Outcome, OutcomeState, error_of, outcome_of
-from hoox_async._core.requests import FREE, HasRef, LookEdit, PromptAvatar
+from hoox_async._core.refs import HasRef
+from hoox_async._core.requests import FREE, LookEdit, PromptAvatar
 from hoox_async.errors import (
     BadRequest,
     Conflict,

@@ -11,9 +11,9 @@ import attrs
 import pytest
 
 from hoox_async._core.models import Look, LookRef, LookStatus
+from hoox_async._core.refs import HasRef
 from hoox_async._core.requests import (
     Format,
-    HasRef,
     ImageAvatar,
     LookEdit,
     PromptAvatar,

@@ -1,0 +1,34 @@
+"""Whatever names a look, and what a user can say of one whose fate is not known."""
+
+from __future__ import annotations
+
+from typing import Any, Literal, Protocol, runtime_checkable
+
+from ..errors import InvalidRequest
+from .models import LookRef
+
+
+@runtime_checkable
+class HasRef(Protocol):
+    """Anything that names a look: a `Look`, a `LookJob`, an `Outcome`, a `LookRef`."""
+
+    @property
+    def ref(self) -> LookRef | None:
+        """The look's ref; None where there is no look."""
+        ...
+
+
+Verdict = HasRef | Literal["resend", "drop"]
+"""What a user says of an unknown: which look is its own, or what else to do with it."""
+
+
+def ref_of(named: Any) -> LookRef:
+    """The ref of whatever names a look. Raises `InvalidRequest`."""
+    if isinstance(named, LookRef):
+        return named
+    if isinstance(named, str):
+        return LookRef.parse(named)
+    ref = getattr(named, "ref", None)
+    if isinstance(ref, LookRef):
+        return ref
+    raise InvalidRequest("ref", named, "a LookRef or anything with a .ref")

@@ -1,0 +1,112 @@
+"""The quota's accounting beside other clients, and after refusals."""
+
+from __future__ import annotations
+
+import math
+import random
+from collections.abc import Callable
+
+import pytest
+from quota_kit import (
+    FixedServer,
+    Server,
+    SlidingServer,
+    at_random,
+    simulate,
+    steady,
+)
+
+from hoox_async._core.models import ServerQuota
+from hoox_async._core.quota import Window
+
+
+@pytest.mark.parametrize("kind", ["sliding", "fixed"])
+@pytest.mark.parametrize("use", ["steady", "random"])
+@pytest.mark.parametrize("seed", [1, 2, 3])
+def test_another_client_at_forty_per_cent(kind: str, use: str, seed: int) -> None:
+    """At most 2 % of our requests are refused, and we get at least 1/1.15 of what the other leaves."""
+    others = steady(40, 900) if use == "steady" else at_random(40, 900, seed)
+    server: Server = SlidingServer() if kind == "sliding" else FixedServer()
+    dice = random.Random(seed)
+    run = simulate(server, others, seconds=900.0, latency=lambda: dice.uniform(0.1, 0.5))
+    assert run.refused <= 0.02 * len(run.accepted)
+    assert run.share(0.0, 900.0) >= 1 / 1.15
+
+
+def test_a_server_that_resets_as_a_whole_costs_no_refusals() -> None:
+    """Also where the reset is when all is free again, a steady other client leaves us our part."""
+    run = simulate(SlidingServer(oldest=False), steady(40, 900), seconds=900.0, latency=lambda: 0.3)
+    assert run.refused <= 1
+    assert run.share(0.0, 900.0) >= 1 / 1.15
+
+
+@pytest.mark.parametrize(("server", "within"), [(SlidingServer, 65.0), (FixedServer, 125.0)])
+def test_we_recover_when_the_other_client_stops(server: Callable[[], Server], within: float) -> None:
+    """A minute after the other's last request (two, where whole minutes are counted) we are at the limit."""
+    run = simulate(server(), steady(40, 300), seconds=900.0, latency=lambda: 0.3)
+    run.others = 0
+    assert run.share(300.0 + within, 900.0) >= 0.97
+
+
+def test_a_refusal_pauses_for_what_the_server_says() -> None:
+    """Retry-After, else the reset, else a minute; never an endless pause, and all requests wait."""
+    for said, resets_in, expected in [(7.0, 30.0, 7.0), (None, 30.0, 30.0), (None, None, 60.0),
+                                      (None, -50.0, 60.0), (None, 1e9, 60.0), (1e12, None, 3600.0),
+                                      (math.nan, None, 60.0), (0.0, None, 1.0)]:  # fmt: skip
+        window = Window(100)
+        window.observe(10.0, ServerQuota(100, 0, resets_in))
+        assert window.pause(10.0, said) == pytest.approx(expected)
+        assert window.earliest(10.0) >= 10.0 + expected
+
+
+def refusals(window: Window, count: int, said: float | None, resets_in: float | None = None) -> list[float]:
+    """The pauses of refusals that each come as soon as the pause before is over."""
+    now, pauses = 0.0, []
+    for _ in range(count):
+        if resets_in is not None:
+            window.observe(now, ServerQuota(100, 0, resets_in), now)
+        pauses.append(window.pause(now, said))
+        window.pause(now + 0.1, said and said - 0.1)  # another one of the same burst: no further step
+        now = window.paused_until
+    return pauses
+
+
+@pytest.mark.parametrize(("said", "resets_in"), [(0.0, None), (0.0, 30.0), (None, 0.5)])
+def test_refusals_right_after_a_pause_wait_longer_each_time(
+    said: float | None, resets_in: float | None
+) -> None:
+    """Where the server names no time, or a reset always a moment away, we don't knock every second."""
+    window = Window(100)
+    pauses = refusals(window, 8, said, resets_in)
+    assert pauses == pytest.approx([1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 60.0, 60.0])
+    now = window.paused_until
+    window.observe(now, ServerQuota(100, 50, 30.0))
+    assert window.pause(now + 1.0, 0.0) == 1.0
+
+
+@pytest.mark.parametrize("said", [0.5, 1.0, 7.0])
+def test_a_time_that_the_server_names_is_kept_to_each_time(said: float) -> None:
+    """Retry-After is the server's word: no longer pauses of our own, however often it refuses."""
+    assert refusals(Window(100), 8, said, 30.0) == pytest.approx([said] * 8)
+
+
+def test_refusals_far_apart_are_each_a_first_one() -> None:
+    """A server that sends no quota headers never says that all is well; a minute without a refusal does."""
+    window = Window(100)
+    assert [window.pause(n * 200.0, 0.0) for n in range(5)] == [1.0] * 5
+
+
+def test_a_shorter_pause_does_not_end_a_longer_one() -> None:
+    """The longest of several refusals counts."""
+    window = Window(100)
+    window.pause(0.0, 30.0)
+    window.pause(1.0, 2.0)
+    assert window.paused_until == 30.0
+
+
+def test_arrivals_that_jitter_cost_a_few_refusals_only() -> None:
+    """Where requests take more or less long to arrive than 50 ms, the margin grows until none is refused."""
+    dice = random.Random(3)
+    run = simulate(SlidingServer(), [], seconds=1800.0, latency=lambda: dice.uniform(0.2, 0.6))
+    assert 1 <= run.refused <= 5
+    assert run.share(0.0, 1800.0) >= 0.98

@@ -1,0 +1,90 @@
+"""The one way a paid POST goes: when the store fails before or after it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from random import Random
+from typing import Any
+
+import pytest
+from session_kit import money, on_space, prompt
+
+from hoox_async import Budget, HooxSession, LookStatus
+from hoox_async._store.memory import MemoryStore
+from hoox_async.errors import (
+    OutcomeUnknown,
+    StoreError,
+)
+from hoox_async.sandbox import Fault, Space
+
+pytestmark = pytest.mark.virtual_time
+
+
+def failing(
+    session: HooxSession, monkeypatch: pytest.MonkeyPatch, name: str, when: Callable[..., bool]
+) -> None:
+    store = session._store
+    method = getattr(store, name)
+
+    async def wrapped(*args: Any) -> Any:
+        if when(*args):
+            raise StoreError("disk full")
+        return await method(*args)
+
+    monkeypatch.setattr(store, name, wrapped)
+
+
+async def test_a_store_that_fails_before_the_post_sends_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What it would cost cannot be written down."""
+    async with on_space() as (session, space):
+        budget = Budget(10)
+        failing(session, monkeypatch, "plan", lambda *_: True)
+        with pytest.raises(StoreError) as caught:
+            await session.submit(prompt(), key="k", budget=budget)
+        assert (caught.value.charged, caught.value.ref) == ("no", None)
+        assert (space.requests, *money(budget)) == ([], 0, 0)
+        monkeypatch.undo()
+        await session.submit(prompt(), key="k", budget=budget)
+        assert len(space.ledger) == 1
+
+
+async def test_a_store_that_fails_after_the_post_says_what_was_paid(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The error has the look; the key is not sent again, and after a crash it is found unknown."""
+    store, space = MemoryStore(), Space(rng=Random(1))
+    async with on_space(space, store=store) as (session, _):
+        budget = Budget(10)
+        failing(session, monkeypatch, "advance", lambda *_: True)
+        with pytest.raises(StoreError) as caught:
+            await session.submit(prompt(), key="k", budget=budget)
+        assert (caught.value.charged, caught.value.ref) == ("yes", space.ledger[0].ref)
+        assert money(budget) == (0, 2)
+        with pytest.raises(StoreError) as again:
+            await session.submit(prompt(), key="k")
+        assert (again.value.charged, again.value.ref) == ("yes", space.ledger[0].ref)
+    monkeypatch.undo()
+    async with on_space(space, store=store) as (session, _):
+        (unknown,) = await session.unknowns()
+        assert caught.value.ref is not None
+        job = await session.resolve(unknown.key, caught.value.ref)
+        assert job is not None
+        assert (await job).status is LookStatus.READY
+    assert len(space.ledger) == 1
+
+
+async def test_a_lost_post_in_a_failing_store_is_unknown_all_the_same(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """What matters for money is said, whatever else goes wrong."""
+    async with on_space() as (session, space):
+        for broken in ("advance", "get"):
+            space.faults.fail_next("create", Fault.DROP_AFTER)
+            budget, key = Budget(10), broken
+            task = asyncio.create_task(session.submit(prompt(), key=key, budget=budget))
+            await asyncio.sleep(0.1)
+            failing(session, monkeypatch, broken, lambda *_: True)
+            with pytest.raises(OutcomeUnknown) as caught:
+                await task
+            monkeypatch.undo()
+            assert (caught.value.charged, *money(budget)) == ("maybe", 0, 2)
+        assert len(space.ledger) == 2
