@@ -33,13 +33,16 @@ class Watcher:
         """Until cancelled."""
         while True:
             await self._room.acquire()
-            slot = await self._parts.gate.watch(self._watchlist.due)
+            slot = await self._parts.gate.watch(self._due)
             ask = self._watchlist.take(self._parts.clock.now(), self._parts.gate.busy)
             if ask is None:
                 slot.give_back()
                 self._room.release()
                 continue
             self._parts.tasks.spawn(self._ask(slot, ask), f"hoox-{ask.kind.name.lower()}")
+
+    def _due(self, now: float, busy: bool) -> float:
+        return self._watchlist.due(now, busy, self._parts.gate.window.pace(now))
 
     async def _ask(self, slot: Slot, ask: Ask) -> None:
         try:

@@ -73,6 +73,11 @@ class Window:
             return paced
         return max(paced, self._leaves[min(short, len(self._leaves)) - 1])
 
+    def pace(self, now: float) -> float:
+        """Seconds between two of our requests, evenly, as far as is known of what others leave us."""
+        self._go_on(now)
+        return self._gap
+
     def take(self, now: float) -> int:
         """Take a slot; its number. Only when `earliest` said ``now``."""
         self._go_on(now)

@@ -12,6 +12,7 @@ from quota_kit import (
     Server,
     SlidingServer,
     at_random,
+    send,
     simulate,
     steady,
 )
@@ -31,6 +32,16 @@ def test_another_client_at_forty_per_cent(kind: str, use: str, seed: int) -> Non
     run = simulate(server, others, seconds=900.0, latency=lambda: dice.uniform(0.1, 0.5))
     assert run.refused <= 0.02 * len(run.accepted)
     assert run.share(0.0, 900.0) >= 1 / 1.15
+
+
+def test_the_pace_is_what_others_leave() -> None:
+    """Seconds between two of ours: those of the whole quota alone, more while others use it."""
+    window = Window(100)
+    assert window.pace(0.0) == pytest.approx(0.6, rel=0.01)
+    send(window, 1)
+    window.observe(1.0, ServerQuota(100, 49, 30.0), 0.0)
+    assert window.pace(1.0) == pytest.approx(60.0 / 48, rel=0.05)
+    assert window.pace(200.0) == pytest.approx(0.6, rel=0.01)
 
 
 def test_a_server_that_resets_as_a_whole_costs_no_refusals() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 
+import pytest
 from core_watching import KIND, avatar, look, next_ask, ref, watching
 
 from hoox_async._core.models import LookRef, LookStatus
@@ -51,6 +52,21 @@ def test_busy_waits_for_the_price() -> None:
     _, at = next_ask(watch, 0.0, busy=True)
     assert 80.0 < at < 200.0
     assert next_ask(idle, 0.0)[1] < 10.0
+
+
+def test_slots_that_others_take_make_the_rest_dearer() -> None:
+    """Where half of the quota is left, a request must be worth twice as much, and fewer go."""
+    refs = [ref(str(i)) for i in range(30)]
+    watch, dear = watching(*refs), watching(*refs)
+    now = 20.0
+    while watch.due(now, busy=True) > now:
+        now += 0.1
+    assert dear.due(now, busy=True, pace=1.2) > now
+    later = now
+    while dear.due(later, busy=True, pace=1.2) > later:
+        later += 0.1
+    assert now + 1.0 < later < now + 30.0
+    assert dear.take(later, busy=True) is not None
 
 
 def test_a_large_group_reaches_the_price_sooner() -> None:
@@ -103,19 +119,21 @@ def test_late_looks_are_asked_for_at_growing_intervals() -> None:
     assert len(times) < 1500
 
 
-def test_low_yield_takes_half_of_the_quota() -> None:
-    """Idle requests that promise little take no more than half of the slots."""
+@pytest.mark.parametrize(("pace", "slots"), [(None, 20), (0.6, 20), (1.2, 10)])
+def test_low_yield_takes_half_of_the_quota(pace: float | None, slots: int) -> None:
+    """Idle requests that promise little take no more than half of the slots that are ours."""
     watch = Watchlist(limit=100)
     for i in range(200):
         watch.add(ref("l", f"a{i}"), KIND, 0.0, 0.0)
     sent, now = 0, 3.0
     while now < 15.0:  # young looks: none is likely done
+        watch.due(now, busy=False, pace=pace)
         ask = watch.take(now, busy=False)
         if ask is not None:
             sent += 1
             watch.answered_look(ask, look(LookRef(ask.avatar_id, "l"), LookStatus.PENDING), now)
         now += 0.1
-    assert 8 <= sent <= 13  # 12 s are 20 slots
+    assert 0.4 * slots <= sent <= 0.5 * slots + 3
 
 
 def test_high_yield_takes_every_slot() -> None:

@@ -38,7 +38,8 @@ class Waiting:
 
     def __init__(self, limit: int, price: float, idle_price: float) -> None:
         self.durations = DurationBook()
-        self._slot = 60.0 / max(limit, 1)
+        self._slot = self._pace = 60.0 / max(limit, 1)
+        self._dearer = 0  # rungs above the price that a request must be worth at this pace
         self._thrift_at = -math.inf
         self._entries: dict[LookRef, Entry] = {}
         self._groups: dict[str, Group] = {}
@@ -164,12 +165,19 @@ class Waiting:
             self._overdue.call_off(entry.overdue)
             entry.overdue = None
 
+    def _keep_pace(self, seconds: float | None) -> None:
+        """Slots are dearer where others leave us fewer of them."""
+        pace = max(seconds or 0.0, self._slot)
+        if pace != self._pace:
+            self._pace = pace
+            self._dearer = round(math.log2(pace / self._slot))
+
     def _choose(self, now: float, busy: bool) -> Choice:
         if self._failures.paused > now:
             return Choice(self._failures.paused if self._entries else math.inf)
         top, ripe = self._ladder.top(), False
         if top is not None:
-            above = top.rung - self._ladder.price_rung
+            above = top.rung - self._ladder.price_rung - self._dearer
             ripe = above >= 0
             if above >= _PRESSING or (ripe and (not busy or self._thrift_at <= now + _GRAIN)):
                 return Choice(now, top)
@@ -192,7 +200,7 @@ class Waiting:
 
     def _spend(self, now: float, busy: bool) -> None:
         """A request took one of the slots that are shared with others: so many of the quota, no more."""
-        gap = self._slot / (_BUSY_SHARE if busy else _IDLE_SHARE)
+        gap = self._pace / (_BUSY_SHARE if busy else _IDLE_SHARE)
         self._thrift_at = max(self._thrift_at, now - _BURST * gap) + gap
 
     def _yields(self, unit: Unit, now: float) -> bool:

@@ -82,16 +82,21 @@ class Watchlist(Waiting):
         not_yet = now if entry.place is Place.PUSHED else group.last_told(entry)
         return self._tell(group, entry, look, not_yet, now)
 
-    def due(self, now: float, busy: bool) -> float:
+    def due(self, now: float, busy: bool, pace: float | None = None) -> float:
         """When a status request is worth a slot: now or earlier, later, or infinity for not at all.
 
-        ``busy``: paid submissions wait for slots. Ask again at that time before a slot is taken, and
-        after each call that changes something.
+        ``busy``: paid submissions wait for slots. ``pace``: seconds between two requests, where others
+        leave us less than the whole quota: then what slots are left is dearer. Ask again at that time
+        before a slot is taken, and after each call that changes something.
         """
+        self._keep_pace(pace)
         return self._decide(now, busy).at
 
     def take(self, now: float, busy: bool) -> Ask | None:
-        """The request to send now, if one is worth it. The avatar is left alone until its answer is told."""
+        """The request to send now, if one is worth it, at the pace that `due` was told last.
+
+        The avatar is left alone until its answer is told.
+        """
         at, chosen = self._choose(now, busy)  # `due` has brought up to now what it had to
         if at > now:
             at, chosen = self._decide(now, busy)
