@@ -1,6 +1,6 @@
 """What ``import hoox_async`` costs beside importing its own dependencies.
 
-Both are imported in fresh interpreters, in turn, many times; the medians' difference is what this
+All is imported in fresh interpreters, in turn, many times; the medians' difference is what this
 library adds (its own modules, and the parts of its dependencies that only it asks for). Aimed at:
 25 ms at most. What only an open session and a running batch need is imported with the first of them:
 that is told too. All read compiled files, from a folder of the program's own, whatever the environment

@@ -160,6 +160,25 @@ async def test_what_has_left_is_no_reason_to_send_it_anew_where_its_intent_moved
         assert len(on.space.ledger) == 2
 
 
+class Announcing(InProcessTransport):
+    """Always says when it begins, and is kept from it by somebody else's error."""
+
+    announces = True
+
+    async def send(self, request: WireRequest, before_send: BeforeSend | None = None) -> WireResponse:
+        raise RuntimeError("no network in tests")
+
+
+async def test_a_transport_that_announces_is_believed_when_others_stop_it() -> None:
+    """Their error comes out as it is, and nothing is on the books."""
+    async with stage(Announcing) as on:
+        budget = Budget(10)
+        with pytest.raises(RuntimeError, match="no network in tests"):
+            await on.session.submit(prompt(), key="k", budget=budget)
+        assert money(budget) == (0, 0)
+        assert await intents(on.session) == {}
+
+
 async def test_an_answer_is_believed_all_the_same() -> None:
     """Its look is the job's, its credits are spent; so is a refusal, which costs nothing."""
     async with stage() as on:
@@ -183,6 +202,35 @@ async def test_an_answer_that_a_full_store_did_not_take_is_told_as_paid() -> Non
         assert (caught.value.charged, caught.value.ref) == ("yes", on.space.ledger[0].ref)
         on.store.full = False
         assert (await on.session.submit(prompt(), key="k")).ref == on.space.ledger[0].ref
+        assert len(on.space.ledger) == 1
+
+
+class Ambiguous(Full):
+    """Takes the next sending and says that it did not, as a disk can whose acknowledgement is lost."""
+
+    lies = False
+
+    async def advance(self, key: str, *steps: Step) -> Intent:
+        taken = await super().advance(key, *steps)
+        if self.lies and any(isinstance(step, Send) for step in steps):
+            self.lies = False
+            raise StoreError("the write may have failed")
+        return taken
+
+
+async def test_a_late_sending_that_was_written_all_the_same_is_no_obstacle() -> None:
+    """What became of it is written then, and its look is on the books."""
+    store = Ambiguous()
+    async with stage(store=store) as on:
+        on.space.faults.fail_next("create", Fault.status(402))
+        with pytest.raises(InsufficientCredits):
+            await on.session.submit(prompt(), key="k")
+        store.lies = True
+        with pytest.raises(StoreError) as caught:
+            await on.session.submit(prompt(), key="k")
+        assert caught.value.charged == "yes"
+        assert (await on.session.submit(prompt(), key="k")).ref == on.space.ledger[0].ref
+        assert await intents(on.session) == {"k": IntentState.ACCEPTED}
         assert len(on.space.ledger) == 1
 
 

@@ -13,7 +13,7 @@ from aioresponses import aioresponses
 from session_kit import ACCEPTED, RawServer, answer
 from transport_kit import GET, KEY, POST, SHORT, STATUS, transport_to
 
-from hoox_async import Timeouts
+from hoox_async import HooxSession, Timeouts
 from hoox_async._core.models import LookRef
 from hoox_async._core.wire import read_status
 from hoox_async._protocols import Endpoint, WireRequest
@@ -237,6 +237,23 @@ async def test_a_read_has_its_time() -> None:
     async with RawServer(never) as server, transport_to(server.url) as transport:
         with pytest.raises(TransportError, match="in time"):
             await transport.send(GET)
+
+
+async def test_a_callers_own_timeout_of_the_same_length_is_the_callers() -> None:
+    """Both end in one turn of the loop: the caller's cancellation is not taken for the read's time."""
+
+    async def never(reader: asyncio.StreamReader, _: asyncio.StreamWriter) -> None:
+        await reader.read()
+
+    timeouts = Timeouts(read=0.1)
+    async with (
+        RawServer(never) as server,
+        HooxSession(KEY, base_url=server.url, timeouts=timeouts) as session,
+    ):
+        for _ in range(5):
+            with pytest.raises(TimeoutError):
+                async with asyncio.timeout(timeouts.read):
+                    await session.status(LookRef("avtr_1", "look_1"))
 
 
 # --- where the key goes

@@ -71,6 +71,20 @@ async def test_a_hostile_answer_is_bounded(
             tracemalloc.stop()
 
 
+async def test_an_announced_size_over_the_cap_is_refused_before_it_comes() -> None:
+    """A server that announces it and sends nothing is not waited for."""
+    head = b"HTTP/1.1 200 OK\r\nContent-Length: 99999999\r\n\r\n"
+
+    async def announces(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await server.read(reader)
+        writer.write(head)
+        await reader.read()
+
+    async with RawServer(announces) as server, transport_to(server.url) as transport:
+        with pytest.raises(UnexpectedResponse, match="larger than"):
+            await transport.send(GET)
+
+
 async def test_an_answer_of_just_the_cap_is_taken() -> None:
     """One byte more is not."""
     request = WireRequest(Endpoint.STATUS, "GET", "avatar/status", max_bytes=1000)

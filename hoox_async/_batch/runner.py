@@ -116,7 +116,7 @@ class BatchRunner:
             run.stop(HooxError("the batch was stopped"))
 
     def _run(self, requests: Requests) -> Run:
-        from .run import Run  # as with the session: where a batch is run
+        from .run import Run  # here, as `_opened` in the session: many import the names alone
 
         run = Run(opened_of(self._session), self._options, Input(requests))
         self._runs.add(run)

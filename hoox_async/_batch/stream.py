@@ -4,12 +4,21 @@ from __future__ import annotations
 
 import asyncio
 from types import TracebackType
-from typing import TYPE_CHECKING, Self
+from typing import Protocol, Self
 
 from .._core.outcomes import Outcome
 
-if TYPE_CHECKING:
-    from .run import Run
+
+class Running(Protocol):
+    """A run of a batch, as its stream sees it."""
+
+    def start(self) -> None: ...
+
+    async def next(self) -> tuple[int, Outcome] | None: ...
+
+    async def aclose(self) -> None: ...
+
+    def cancel(self) -> None: ...
 
 
 class OutcomeStream:
@@ -20,7 +29,7 @@ class OutcomeStream:
     sent. ``aclose()`` does that at once, and otherwise it happens within a few turns of the loop.
     """
 
-    def __init__(self, run: Run) -> None:
+    def __init__(self, run: Running) -> None:
         self._run = run
         self._loop: asyncio.AbstractEventLoop | None = None
         self._closed = False

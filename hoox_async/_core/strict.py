@@ -96,7 +96,7 @@ def parse_json(text: str | bytes) -> Any:
     """Any JSON value. Raises `ValueError` for everything that can't be read, however it is broken."""
     try:
         if isinstance(text, bytes) and text.startswith(b'{"'):  # UTF-8; json would look for others first
-            text = text.decode()
+            text = text.decode("utf-8", "surrogatepass")
         return json.loads(text)
     except RecursionError:
         raise ValueError("nested too deeply") from None

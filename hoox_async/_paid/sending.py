@@ -49,12 +49,13 @@ class Sending:
             wire = submit_request(intent.request, intent.source, url)
             try:
                 response = await parts.transport.send(wire, self._before_send)
-            except (NotSent, SessionClosed, StoreError):
+            except (NotSent, SessionClosed, StoreError, Superseded):
                 raise
-            except HooxError:
+            except Exception as error:
                 if self._held_back is not None and not self.may_cost:
                     raise self._held_back from None
-                self._never_said()
+                if not self._has_surely_not_left(error):
+                    self._never_said()
                 raise
             self._never_said()
         seconds = parts.clock.now() - self._sent_at
@@ -75,6 +76,11 @@ class Sending:
             self._held_back = as_store_error(error)
             raise self._held_back from error
         self._leaves(step)
+
+    def _has_surely_not_left(self, error: Exception) -> bool:
+        """By the word of a transport that announces. Its own losses may have left, as any other's."""
+        announces = getattr(self._parts.transport, "announces", False)
+        return announces and not self.may_cost and not isinstance(error, HooxError)
 
     def _never_said(self) -> None:
         """The transport has ended and never said when it begins: what may have left is not written down."""
@@ -106,9 +112,17 @@ class Sending:
     async def then(self, write: Callable[[], Awaitable[Intent]]) -> Intent:
         """Write what became of it; before that its sending, where that is not written yet."""
         if self._unwritten is not None:
-            await self._write_down(self._unwritten)
+            try:
+                await self._write_down(self._unwritten)
+            except IllegalStep:
+                if not await self._is_written():  # as by a write that said it had failed
+                    raise
             self._unwritten = None
         return await write()
+
+    async def _is_written(self) -> bool:
+        known = (await self._parts.store.get((self.intent.key,))).get(self.intent.key)
+        return known is not None and any(attempt.id == self.id for attempt in known.attempts)
 
     def end_by(self, error: Exception) -> TakeBack | Refuse | Lose:
         """What an error means for the money of a request that had left."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import math
 import zlib
 from collections.abc import Coroutine
 from types import SimpleNamespace
@@ -75,6 +74,8 @@ class HttpTransport:
     A stale kept-alive socket makes a paid request's fate unknown without need, so each gets a fresh one.
     """
 
+    announces = True
+
     def __init__(self, base_url: str, api_key: str, timeouts: Timeouts) -> None:
         self._base_url = base_url
         self._key = api_key.encode()
@@ -90,23 +91,17 @@ class HttpTransport:
         trace = aiohttp.TraceConfig()
         trace.on_request_headers_sent.append(_on_headers)
         self._paid = self._client(
-            aiohttp.TCPConnector(force_close=True, limit=0), None, trace_configs=[trace], middlewares=()
+            aiohttp.TCPConnector(force_close=True, limit=0), trace_configs=[trace], middlewares=()
         )
-        # no pool that is full: so the total is the request's own time
-        self._reads = self._client(
-            aiohttp.TCPConnector(limit=0), self._timeouts.read, middlewares=(_no_silent_resend,)
-        )
+        self._reads = self._client(aiohttp.TCPConnector(limit=0), middlewares=(_no_silent_resend,))
         await self._pictures.__aenter__()
 
-    def _client(
-        self, connector: aiohttp.TCPConnector, total: float | None, **options: Any
-    ) -> aiohttp.ClientSession:
+    def _client(self, connector: aiohttp.TCPConnector, **options: Any) -> aiohttp.ClientSession:
         return aiohttp.ClientSession(
             connector=connector,
             headers=self._headers,
-            timeout=aiohttp.ClientTimeout(
-                total=total, sock_connect=self._timeouts.connect, ceil_threshold=math.inf
-            ),
+            # no total: where it ends in the turn in which the caller is cancelled, that would be lost
+            timeout=aiohttp.ClientTimeout(total=None, sock_connect=self._timeouts.connect),
             cookie_jar=aiohttp.DummyCookieJar(),
             # a compressed answer could unfold to any size
             auto_decompress=False,
@@ -129,15 +124,16 @@ class HttpTransport:
         if before_send is not None:
             await before_send()
         try:
-            response = await http.request(
-                request.method, self._url(request.path), params=request.params, allow_redirects=False
-            )
-            try:
-                body = await _read(response, request.max_bytes)
-            except BaseException:
-                response.close()
-                raise
-            return self._answer(response, body)  # read to its end, it has let go of its connection
+            async with asyncio.timeout(self._timeouts.read):
+                response = await http.request(
+                    request.method, self._url(request.path), params=request.params, allow_redirects=False
+                )
+                try:
+                    body = await _read(response, request.max_bytes)
+                finally:
+                    if response.connection is not None:  # it was not read to its end
+                        response.close()
+            return self._answer(response, body)
         except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
             raise mapped(error) from None
 
@@ -205,8 +201,10 @@ def _joined(base_url: str, path: str) -> URL:
 
 async def _read(response: aiohttp.ClientResponse, max_bytes: int) -> bytes:
     content = response.content
+    if not content.is_eof() and (response.content_length or 0) > max_bytes:
+        raise _too_large(response, max_bytes)
     body = await content.readany()
-    if len(body) > max_bytes or (not content.at_eof() and (response.content_length or 0) > max_bytes):
+    if len(body) > max_bytes:
         raise _too_large(response, max_bytes)
     if not content.at_eof():
         body = await _rest(response, body, max_bytes)

@@ -52,6 +52,17 @@ def test_json_that_can_not_be_read(text: bytes) -> None:
         parse_json(text)
 
 
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-32-be"])
+def test_json_in_any_of_its_encodings(encoding: str) -> None:
+    """UTF-8, which comes first, and whatever else json reads."""
+    assert parse_json('{"name": "Zoë"}'.encode(encoding)) == {"name": "Zoë"}
+
+
+def test_half_a_character_costs_no_paid_answer() -> None:
+    """A lone surrogate in UTF-8 is read as json reads it."""
+    assert parse_json(b'{"look_id": "look_1", "name": "\xed\xa0\x80"}')["look_id"] == "look_1"
+
+
 def test_json_that_is_odd_and_can_be_read() -> None:
     """Duplicate keys and NaN harm nobody."""
     assert parse_json(b'{"a": 1, "a": 2}') == {"a": 2}

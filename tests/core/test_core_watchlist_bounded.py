@@ -9,7 +9,7 @@ from hoox_async._core.durations import Durations
 from hoox_async._core.models import LookStatus
 from hoox_async._core.watchlist import AskKind, Watchlist
 
-MOST = 48  # looks at the curve of durations in one decision: 8 avatars, each worked out in a few steps
+MOST = 192  # looks at the curve of durations in one decision: 32 avatars, each worked out in a few steps
 
 
 class Counting(Durations):
@@ -34,7 +34,7 @@ def many(avatars: int, *, pushed: bool = False) -> tuple[Watchlist, Counting]:
 @pytest.mark.parametrize("pushed", [False, True], ids=["asked for", "webhooks overdue"])
 @pytest.mark.parametrize("busy", [False, True])
 def test_a_decision_after_a_long_sleep(busy: bool, pushed: bool) -> None:
-    """A process that wakes to 3,000 looks that are due works a few out in each decision, and asks at once."""
+    """A process that wakes to 3,000 looks that are due works some out in each decision, and asks at once."""
     watch, model = many(3_000, pushed=pushed)
     now = 3_600.0
     asked: set[str] = set()

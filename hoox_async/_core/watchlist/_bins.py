@@ -1,4 +1,4 @@
-"""Looks counted by age: what a group is worth takes few steps, however large it is."""
+"""The looks of a large group, counted by age instead of one by one."""
 
 from __future__ import annotations
 

@@ -1,13 +1,14 @@
 """Which of many has the largest worth, without looking at all of them.
 
 Worth only grows until the next answer. So each unit stands on a rung of a ladder of worths (each
-twice the one below), and an agenda knows when it will reach the next rung. One of the highest rung
-is within a factor of two of the largest.
+twice the one below), and an agenda knows when it will reach the next rung. One of the highest rung is
+within a factor of two of the largest, but for those that are due to climb and have not come to it yet.
 """
 
 from __future__ import annotations
 
 import math
+from bisect import bisect_right
 
 from ._agenda import NOWHERE, Agenda
 from ._worth import Term, reaches, worth
@@ -97,9 +98,7 @@ class Ladder:
         return reaches(terms, self._values[rung], now) if rung < len(self._values) else math.inf
 
     def _rung(self, value: float) -> int:
-        if value < self._values[0]:
-            return _OFF
-        return min(int(math.log(value / self._values[0], _STEP) + 1e-9), len(self._values) - 1)
+        return bisect_right(self._values, value * (1.0 + 1e-9)) - 1  # -1 is _OFF
 
     def _stand(self, unit: Unit, rung: int) -> None:
         if unit.rung == rung:

@@ -17,11 +17,11 @@ from ._worth import worth
 
 _HIGH_YIELD = 0.5  # looks that an answer is expected to show done
 _EXTRA_PATIENCE = 900.0  # seconds that a missing picture or reason waits while submissions do
-_PRESSING = 1  # rungs above the price from which requests may take more slots than submissions leave them
+_PRESSING = 1.4  # prices; what is worth that may take more slots than submissions leave it
 _BUSY_SHARE = 0.5  # of the slots, while submissions wait and nothing presses
 _IDLE_SHARE = 0.5  # of the slots, for requests that promise little
 _BURST = 2
-_AT_A_TIME, _BREATH = 8, 5e-3  # units brought up to date in one decision; seconds until the next few
+_AT_A_TIME, _BREATH = 32, 5e-3  # units brought up to date in one decision; seconds until the next few
 _GRAIN = 1e-3
 _OVERDUE_SPREADS, _OVERDUE_MORE = 2.33, 5.0
 
@@ -39,7 +39,7 @@ class Waiting:
     def __init__(self, limit: int, price: float, idle_price: float) -> None:
         self.durations = DurationBook()
         self._slot = self._pace = 60.0 / max(limit, 1)
-        self._dearer = 0  # rungs above the price that a request must be worth at this pace
+        self._price = price
         self._thrift_at = -math.inf
         self._entries: dict[LookRef, Entry] = {}
         self._groups: dict[str, Group] = {}
@@ -64,8 +64,9 @@ class Waiting:
             group.insert(entry)
             # An answer that came before it was watched told us nothing of it.
             group.told = min(group.told, entry.accepted)
-        if group.lone or len(group.entries) % max(len(group.entries) // 6, 1) == 0:
-            self._place(group, now)  # each time that a sixth has come, so that it costs a look little
+        looks = len(group.entries)
+        if group.lone or looks % (1 << max(looks.bit_length() - 4, 0)) == 0:
+            self._place(group, now)  # each time that an eighth or less has come: it costs a look little
 
     def _take_out(self, group: Group, entry: Entry) -> None:
         if entry.place is Place.GROUPED:
@@ -167,19 +168,16 @@ class Waiting:
 
     def _keep_pace(self, seconds: float | None) -> None:
         """Slots are dearer where others leave us fewer of them."""
-        pace = max(seconds or 0.0, self._slot)
-        if pace != self._pace:
-            self._pace = pace
-            self._dearer = round(math.log2(pace / self._slot))
+        self._pace = max(seconds or 0.0, self._slot)
 
     def _choose(self, now: float, busy: bool) -> Choice:
         if self._failures.paused > now:
             return Choice(self._failures.paused if self._entries else math.inf)
         top, ripe = self._ladder.top(), False
         if top is not None:
-            above = top.rung - self._ladder.price_rung - self._dearer
-            ripe = above >= 0
-            if above >= _PRESSING or (ripe and (not busy or self._thrift_at <= now + _GRAIN)):
+            prices = worth(top.terms(now), now)[0] / self._price * self._slot / self._pace
+            ripe = prices >= 1.0
+            if prices >= _PRESSING or (ripe and (not busy or self._thrift_at <= now + _GRAIN)):
                 return Choice(now, top)
         since, extra = self._next_extra()
         if busy:

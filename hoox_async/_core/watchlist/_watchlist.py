@@ -28,7 +28,7 @@ class Watchlist(Waiting):
     a minute: with nothing to submit, requests that promise little take half of it at most. ``price``
     is what a request must be worth, in look-seconds, while submissions wait for slots, and ``idle_price``
     while none do. Both are of a quota of 100; the slots of a larger one are worth less. A decision
-    takes O(log n) steps: it brings a few avatars up to now, however many have something to tell.
+    takes O(log n) steps: it brings some avatars up to now, 32 at most, however many have something to tell.
     """
 
     def __init__(self, *, limit: int = 100, price: float = PRICE, idle_price: float = IDLE_PRICE) -> None:
