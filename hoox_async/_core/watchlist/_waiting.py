@@ -176,7 +176,7 @@ class Waiting:
         top, ripe = self._ladder.top(), False
         if top is not None:
             prices = worth(top.terms(now), now)[0] / self._price * self._slot / self._pace
-            ripe = prices >= 1.0
+            ripe = prices >= 0.999  # when it reaches a rung is known about so well
             if prices >= _PRESSING or (ripe and (not busy or self._thrift_at <= now + _GRAIN)):
                 return Choice(now, top)
         since, extra = self._next_extra()
