@@ -182,12 +182,11 @@ def measure(contenders: tuple[Contender, ...], url: str, options: argparse.Names
     """All runs of one kind of call, interleaved in random order; the rows of its table."""
     runs: dict[tuple[str, int], list[Run]] = {}
     for repeat in range(options.repeats):
-        cells = list(itertools.product(contenders, options.in_flight))
-        random.shuffle(cells)
-        for contender, in_flight in cells:
-            progress(f"run {repeat + 1} of {options.repeats}: {contender.name}, {in_flight} in flight")
-            run = asyncio.run(run_once(contender, url, options.calls, in_flight))
-            runs.setdefault((contender.name, in_flight), []).append(run)
+        for in_flight in random.sample(options.in_flight, len(options.in_flight)):
+            for contender in random.sample(contenders, len(contenders)):
+                progress(f"run {repeat + 1} of {options.repeats}: {contender.name}, {in_flight} in flight")
+                run = asyncio.run(run_once(contender, url, options.calls, in_flight))
+                runs.setdefault((contender.name, in_flight), []).append(run)
     progress("")
     by_hand = contenders[1].name
     return [_row(name, by_hand, n, runs) for n in options.in_flight for name, *_ in contenders]

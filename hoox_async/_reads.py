@@ -90,7 +90,9 @@ class Reads:
 
     def heard(self, response: WireResponse, slot: Slot, parse: Callable[[WireResponse], _T]) -> _T:
         """Take from an answer what it says of the quota, then read it."""
-        quota = server_quota(response.headers, self._parts.clock.utc())
+        quota = server_quota(response.headers)
+        if quota is None or quota.resets_in is None:  # without a Date, the reset counts against our clock
+            quota = server_quota(response.headers, self._parts.clock.utc())
         if quota is not None:
             if response.status == _REFUSED:
                 # "none left" is over when the pause is, and must not slow the minute after it

@@ -18,6 +18,7 @@ from .._protocols import BeforeSend, WireRequest, WireResponse
 from ..errors import NotSent, SessionClosed, TransportError, UnexpectedResponse
 from .failures import mapped
 from .pictures import PictureFetcher
+from .times import Times
 
 _HEADERS = {"Accept": "application/json", "Accept-Encoding": "identity"}
 _USUAL_PATHS = ("avatar/create", "avatar/edit", "avatar/status")
@@ -81,6 +82,7 @@ class HttpTransport:
         self._key = api_key.encode()
         self._headers = {**_HEADERS, "Authorization": f"Bearer {api_key}"}
         self._timeouts = timeouts
+        self._read_times = Times(timeouts.read)
         self._pictures = PictureFetcher(timeouts)
         self._paid: aiohttp.ClientSession | None = None
         self._reads: aiohttp.ClientSession | None = None
@@ -123,8 +125,9 @@ class HttpTransport:
     ) -> WireResponse:
         if before_send is not None:
             await before_send()
+        time = self._read_times.begin()
         try:
-            async with asyncio.timeout(self._timeouts.read):
+            async with time:
                 response = await http.request(
                     request.method, self._url(request.path), params=request.params, allow_redirects=False
                 )
@@ -136,6 +139,8 @@ class HttpTransport:
             return self._answer(response, body)
         except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
             raise mapped(error) from None
+        finally:
+            self._read_times.end(time)
 
     async def _send_paid(
         self, http: aiohttp.ClientSession, request: WireRequest, before_send: BeforeSend | None
@@ -178,6 +183,7 @@ class HttpTransport:
             if http is not None:
                 await http.close()
         self._paid = self._reads = None
+        self._read_times.close()
         await self._pictures.aclose()
 
 
