@@ -8,7 +8,7 @@ from random import Random
 from typing import Any
 
 import pytest
-from session_kit import edit, intent_of, intents, made, prompt
+from session_kit import edit, intent_of, intents, made, money, prompt
 
 from hoox_async import BatchItem, BatchRunner, Budget, HooxSession
 from hoox_async._core.intents import Intent, IntentState
@@ -78,11 +78,6 @@ async def stage(kind: type[InProcessTransport] = Silent, store: Full | None = No
     transport = kind(space)
     async with HooxSession(space.api_key, transport=transport, store=store) as session:
         yield Stage(session, space, transport, store)
-
-
-def money(budget: Budget) -> tuple[float, float]:
-    """Reserved and spent."""
-    return float(budget.reserved), float(budget.spent)
 
 
 async def test_a_loss_in_a_full_store_may_have_been_charged() -> None:

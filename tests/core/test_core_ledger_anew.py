@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import json
-from datetime import UTC, datetime, timedelta
-from decimal import Decimal
+from datetime import timedelta
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from ledger_kit import AT, OTHER, PLANNED, REF, SOURCE, S, after
 
-from hoox_async._core.intents import Evidence, Intent, IntentState, Refusal
+from hoox_async._core.intents import Evidence, Intent, Refusal
 from hoox_async._core.ledger import (
     Accept,
     Drop,
@@ -31,24 +31,11 @@ from hoox_async._core.ledger import (
 )
 from hoox_async._core.models import Look, LookRef, LookStatus
 from hoox_async._core.records import dump_intent, load_intent
-from hoox_async._core.requests import FREE, LookEdit, PromptAvatar
+from hoox_async._core.requests import FREE
 
-S = IntentState
-AT = datetime(2025, 7, 1, 12, 0, tzinfo=UTC)
 LATER = AT + timedelta(hours=1)
-SOURCE = LookRef("avtr_abc", "look_123")
-REF = LookRef("avtr_abc", "look_new")
-OTHER = PromptAvatar("a", resolution="4K")
-PLANNED = Intent("alex", True, LookEdit(SOURCE, "podcast"), "d1", AT)
 NO = Refuse(Refusal(400, "INVALID_VALUE", "No"), LATER)
 AGAIN = Send("a2", LATER, SOURCE)
-PRICE = Decimal(2)
-
-
-def after(*steps: Step, start: Intent = PLANNED) -> Intent:
-    for step in steps:
-        start = advance(start, step)
-    return start
 
 
 SENT = Send("a1", AT, SOURCE, True)

@@ -48,7 +48,7 @@ class Ladder:
         self._slot = slot
         below = max(0, math.ceil(math.log(price / idle_price, _STEP)))
         self._values = [price * _STEP ** (rung - below) for rung in range(below + _ABOVE_PRICE)]
-        self.price_rung = below
+        self._price_rung = below
         self._first: list[Unit | None] = [None] * len(self._values)
         self._last: list[Unit | None] = [None] * len(self._values)
         self._mask = 0
@@ -79,8 +79,8 @@ class Ladder:
         hushed, thrifty, curious = unit.bounds(self._slot)
         value, _ = worth(terms, now)
         rung = self._rung(value)
-        if now < hushed or (now < thrifty and rung < self.price_rung):
-            rung, climbs_at = _OFF, max(hushed, min(thrifty, self._reaches(terms, self.price_rung, now)))
+        if now < hushed or (now < thrifty and rung < self._price_rung):
+            rung, climbs_at = _OFF, max(hushed, min(thrifty, self._reaches(terms, self._price_rung, now)))
         else:
             rung = max(rung, 0) if now >= curious else rung
             climbs_at = self._reaches(terms, rung + 1, now)
