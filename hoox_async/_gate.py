@@ -66,6 +66,7 @@ class Gate:
         self._watch: _Claim | None = None
         self._batch_since: float | None = None
         self._timer: asyncio.TimerHandle | None = None
+        self._timer_at = math.inf  # kept here: uvloop's call_at can return a handle without `.when()`
         self._serving = False
         self._closed = False
         # until when a slot that is free is wanted by nobody who waits; -inf: somebody waits for one
@@ -254,9 +255,10 @@ class Gate:
 
     def _arm(self, at: float) -> None:
         if self._timer is not None:
-            if self._timer.when() == at and not self._timer.cancelled():
+            if self._timer_at == at and not self._timer.cancelled():
                 return
             self._timer.cancel()
+        self._timer_at = at
         self._timer = None if math.isinf(at) else self.clock.loop.call_at(at, self._ring)
 
     def _ring(self) -> None:
