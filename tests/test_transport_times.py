@@ -37,7 +37,7 @@ async def test_each_has_its_own_time() -> None:
     took = await asyncio.gather(
         after(0.0, times, 3.0), after(1.0, times, 99.0), after(2.0, times, 9.0), after(5.0, times, 99.0)
     )
-    assert took == pytest.approx([3.0, 10.0, 9.0, 10.0])
+    assert took == pytest.approx([3.0, 10.0, 9.0, 10.0], abs=0.05)  # a grace, to read what came
 
 
 async def test_there_is_one_timer_and_none_in_the_end() -> None:

@@ -27,10 +27,10 @@ _USUAL_PATHS = ("avatar/create", "avatar/edit", "avatar/status")
 class _Sending:
     """What happens in the moment before a paid request's first byte leaves."""
 
-    def __init__(self, before_send: BeforeSend | None, deadline: asyncio.Timeout, answer: float) -> None:
+    def __init__(self, before_send: BeforeSend | None, deadline: asyncio.Timeout, times: Times) -> None:
         self._before_send = before_send
         self._deadline = deadline
-        self._answer = answer
+        self._times = times
         self.begun = False
         self.failure: Exception | None = None
 
@@ -47,7 +47,7 @@ class _Sending:
         except Exception as error:
             self.failure = error
             raise
-        self._deadline.reschedule(asyncio.get_running_loop().time() + self._answer)
+        self._times.begin(self._deadline)
 
 
 async def _on_headers(_: aiohttp.ClientSession, context: SimpleNamespace, __: Any) -> None:
@@ -83,6 +83,7 @@ class HttpTransport:
         self._headers = {**_HEADERS, "Authorization": f"Bearer {api_key}"}
         self._timeouts = timeouts
         self._read_times = Times(timeouts.read)
+        self._answer_times = Times(timeouts.answer)
         self._pictures = PictureFetcher(timeouts)
         self._paid: aiohttp.ClientSession | None = None
         self._reads: aiohttp.ClientSession | None = None
@@ -147,7 +148,7 @@ class HttpTransport:
     ) -> WireResponse:
         # until the connection stands: resolving the name has no timeout of its own in aiohttp
         deadline = asyncio.timeout(2 * self._timeouts.connect)
-        sending = _Sending(before_send, deadline, self._timeouts.answer)
+        sending = _Sending(before_send, deadline, self._answer_times)
         try:
             async with (
                 deadline,
@@ -164,6 +165,8 @@ class HttpTransport:
                 return self._answer(response, await _read(response, request.max_bytes))
         except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
             raise _why_paid_failed(error, sending, deadline) from None
+        finally:
+            self._answer_times.end(deadline)
 
     def _answer(self, response: aiohttp.ClientResponse, body: bytes) -> WireResponse:
         # the key stays out of the locals of what can raise: reporters of errors send those along
@@ -184,6 +187,7 @@ class HttpTransport:
                 await http.close()
         self._paid = self._reads = None
         self._read_times.close()
+        self._answer_times.close()
         await self._pictures.aclose()
 
 
