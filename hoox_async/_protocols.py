@@ -87,7 +87,8 @@ class Transport(Protocol):
         ``before_send`` is awaited when the connection stands and before any byte of the request
         leaves; what it raises is raised here and nothing was sent. Without that call, a paid request
         that is cut off with its process leaves no trace. Raises `NotSent` when the connection was never made
-        and `TransportError` when the request may have been received, as anything else is taken to mean.
+        and `TransportError` when the request may have been received, as anything else is taken to mean. Once
+        ``before_send`` has returned, a paid request may have been received whatever is raised, `NotSent` too.
         """
         ...
 

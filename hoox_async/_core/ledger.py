@@ -13,6 +13,9 @@ The rules:
    stood before is kept until the new sending has cost something: when it surely cost nothing, the
    unknown, or the look that was there, stands as if nobody had touched it.
 
+6. One look is one intent's: a step that claims a look which another intent has raises `LookTaken`. Only
+   a store can see that, so it looks inside the transaction that takes the step.
+
 A step that the table does not allow raises `IllegalStep` and changes nothing. What was decided by what an
 intent was when it was read goes with `Stands` in front: then it is taken only where that still holds.
 """
@@ -55,6 +58,13 @@ class Accept(NamedTuple):
     ref: LookRef
     at: datetime
     evidence: Evidence
+
+
+class Correct(NamedTuple):
+    """The user's word again: another look is its own. Only where the user's word is all the evidence."""
+
+    ref: LookRef
+    at: datetime
 
 
 class Refuse(NamedTuple):
@@ -107,7 +117,21 @@ class Renew(NamedTuple):
     digest: str
 
 
-Step = Stands | Send | TakeBack | Accept | Refuse | Lose | Retire | Suspect | Settle | Resend | Drop | Renew
+Step = (
+    Stands
+    | Send
+    | TakeBack
+    | Accept
+    | Correct
+    | Refuse
+    | Lose
+    | Retire
+    | Suspect
+    | Settle
+    | Resend
+    | Drop
+    | Renew
+)
 
 S = IntentState
 _FROM_UNKNOWN: Mapping[type[Step], IntentState | None] = {
@@ -119,9 +143,9 @@ TRANSITIONS: Mapping[IntentState, Mapping[type[Step], IntentState | None]] = {
     S.PLANNED:  {Send: S.SENDING, Refuse: S.REJECTED, Renew: S.PLANNED},
     S.SENDING:  {TakeBack: S.PLANNED, Accept: S.ACCEPTED, Refuse: S.REJECTED, Lose: S.UNKNOWN},
     S.UNKNOWN:  _FROM_UNKNOWN,
-    S.ACCEPTED: {Settle: None, Renew: S.PLANNED},
-    S.READY:    {Settle: None, Renew: S.PLANNED},
-    S.FAILED:   {Settle: None, Renew: S.PLANNED},
+    S.ACCEPTED: {Settle: None, Correct: S.ACCEPTED, Renew: S.PLANNED},
+    S.READY:    {Settle: None, Correct: S.ACCEPTED, Renew: S.PLANNED},
+    S.FAILED:   {Settle: None, Correct: S.ACCEPTED, Renew: S.PLANNED},
     S.REJECTED: {Renew: S.PLANNED},
     S.DROPPED:  {Accept: S.ACCEPTED, Resend: S.PLANNED},
 }  # fmt: skip
@@ -132,6 +156,22 @@ class IllegalStep(RuntimeError):
 
     Something else was faster, or it is a mistake of this library; never one of its user.
     """
+
+
+class LookTaken(IllegalStep):
+    """The look that a step claims is another intent's already: what names it contradicts what is stored."""
+
+    def __init__(self, ref: LookRef, owner: str) -> None:
+        self.ref = ref
+        self.owner = owner
+        super().__init__(f"the look {ref} is {owner!r}'s already")
+
+
+def claimed_look(intent: Intent) -> LookRef | None:
+    """The look that nobody else may claim: its own, or the one that it goes back to where it is paid anew."""
+    if intent.ref is None and intent.before is not None:
+        return intent.before.ref
+    return intent.ref
 
 
 def advance(intent: Intent, step: Step) -> Intent:
@@ -171,6 +211,8 @@ def _take_back(intent: Intent, _: TakeBack, state: IntentState) -> Intent:
 
 
 def _accept(intent: Intent, step: Accept, state: IntentState) -> Intent:
+    if intent.before is not None and intent.before.ref == step.ref:
+        raise LookTaken(step.ref, intent.key)  # of its earlier round, which was paid for by itself
     return attrs.evolve(
         intent,
         state=state,
@@ -181,6 +223,12 @@ def _accept(intent: Intent, step: Accept, state: IntentState) -> Intent:
         candidates=(),
         before=None,
     )
+
+
+def _correct(intent: Intent, step: Correct, state: IntentState) -> Intent:
+    if intent.evidence is not Evidence.USER:
+        raise IllegalStep(f"intent {intent.key!r}: its look is known by {intent.evidence}")
+    return attrs.evolve(intent, state=state, ref=step.ref, accepted_at=step.at, settled_at=None, look=None)
 
 
 def _refuse(intent: Intent, step: Refuse, state: IntentState) -> Intent:
@@ -262,6 +310,7 @@ _APPLY: Mapping[type[Step], Callable[[Intent, Any, Any], Intent]] = {
     Send: _send,
     TakeBack: _take_back,
     Accept: _accept,
+    Correct: _correct,
     Refuse: _refuse,
     Lose: _lose,
     Retire: _retire,

@@ -8,7 +8,7 @@ from copy import copy
 from functools import partial
 
 from .._core.intents import Evidence, Intent, IntentState
-from .._core.ledger import Lose
+from .._core.ledger import LookTaken, Lose
 from .._core.models import LookRef
 from .._core.wire import read_accepted
 from .._gate import Slot
@@ -55,21 +55,37 @@ class Posting:
             purse.release(intent.credits, spent=sending.may_cost)
 
     async def _accepted(self, sending: Sending, ref: LookRef) -> Intent:
-        """It has cost credits. Raises `StoreError`, with ``.ref``, when that could not be written down."""
-        write = partial(sending.then, partial(self._parts.accept, sending.intent.key, ref, Evidence.ANSWER))
+        """It has cost credits. Raises `StoreError`, with ``.ref``, when that could not be written down.
 
-        async def follow(accepted: Intent) -> Intent:
-            self._unknowns.made(accepted)
-            return await self._receiver.apply_kept(accepted, sending.id)
+        An answer that names another request's look proves nothing of this one's: it is lost.
+        """
+        accept = partial(self._parts.accept, sending.intent.key, ref, Evidence.ANSWER)
+
+        async def write_late() -> Intent:
+            try:
+                return await sending.then(accept)
+            except LookTaken as taken:
+                after = await self._parts.store.advance(sending.intent.key, sending.end_by(taken))
+                self._tell_lost(after, str(taken))
+                return after
+
+        async def follow(after: Intent) -> Intent | None:
+            if after.state is IntentState.UNKNOWN:
+                return await self._settle_unknown(after, lost=True)
+            self._unknowns.made(after)
+            return await self._receiver.apply_kept(after, sending.id)
 
         try:
-            accepted = await write()
+            accepted = await sending.then(accept)
+        except LookTaken as taken:
+            return await self._ended(sending, taken)
         except Exception as trouble:  # whatever a store raises, what was paid is told
             error = copy(as_store_error(trouble))
             error.charged, error.ref = "yes", ref
-            self._keep(sending.intent, write, error, follow)
+            self._keep(sending.intent, write_late, error, follow)
             raise error from trouble
-        return await follow(accepted)
+        self._unknowns.made(accepted)
+        return await self._receiver.apply_kept(accepted, sending.id)
 
     async def _ended(self, sending: Sending, error: Exception) -> Intent:
         """It was refused or lost, or never left: raises that, unless a delivery has proved its look."""
@@ -80,7 +96,7 @@ class Posting:
         told: Exception = error
         if isinstance(step, Lose):
             told = OutcomeUnknown(f"{intent.key}: {step.reason}; it may have been charged", key=intent.key)
-            self._parts.hooks.tell(OutcomeLost(intent.key, step.reason, intent.credits))
+            self._tell_lost(intent, step.reason)
         write = partial(sending.then, partial(self._parts.store.advance, intent.key, step))
         follow = partial(self._settle_unknown, lost=lost)
         try:
@@ -93,6 +109,9 @@ class Posting:
         if proved is not None:
             return proved
         raise told from None
+
+    def _tell_lost(self, intent: Intent, reason: str) -> None:
+        self._parts.hooks.tell(OutcomeLost(intent.key, reason, intent.credits))
 
     async def _settle_unknown(self, after: Intent, *, lost: bool) -> Intent | None:
         """A delivery may have named the look already; else it is searched for, where that can prove it."""

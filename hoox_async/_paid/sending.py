@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import secrets
 from collections.abc import Awaitable, Callable
 
 from .._core.intents import Intent, Refusal
-from .._core.ledger import IllegalStep, Lose, Refuse, Send, Stands, TakeBack, advance
+from .._core.ledger import IllegalStep, LookTaken, Lose, Refuse, Send, Stands, TakeBack, advance
 from .._core.wire import refusal_is_the_items_own, submit_endpoint, submit_request
 from .._gate import Slot
 from .._parts import Parts
 from .._protocols import WireResponse
-from ..errors import ApiError, HooxError, NotSent, SessionClosed, StoreError
+from ..errors import ApiError, HooxError, NotSent, SessionClosed, StoreError, TransportError
 from ..events import Answered, RequestSent
 from .order import ToSend
 
@@ -33,6 +34,7 @@ class Sending:
         self.intent = order.intent
         self.slot = slot
         self.id = secrets.token_urlsafe(18)
+        self._answered = False
         self.may_cost = False
         """Whether it left and nothing has shown yet that it cost nothing."""
 
@@ -49,8 +51,11 @@ class Sending:
             wire = submit_request(intent.request, intent.source, url)
             try:
                 response = await parts.transport.send(wire, self._before_send)
-            except (NotSent, SessionClosed, StoreError, Superseded):
-                raise
+            except asyncio.CancelledError:
+                task = asyncio.current_task()
+                if not self.may_cost or task is None or task.cancelling():
+                    raise  # nothing left, or the session ends in a hurry
+                raise TransportError("the transport gave up") from None
             except Exception as error:
                 if self._held_back is not None and not self.may_cost:
                     raise self._held_back from None
@@ -58,11 +63,14 @@ class Sending:
                     self._never_said()
                 raise
             self._never_said()
+            self._answered = True
         seconds = parts.clock.now() - self._sent_at
         parts.hooks.tell(Answered(wire.endpoint, response.status, seconds, intent.key))
         return response
 
     async def _before_send(self) -> None:
+        if self.may_cost:
+            raise TransportError("a paid request is sent once")
         step = self._step()
         try:
             await self._write_down(step)
@@ -78,9 +86,14 @@ class Sending:
         self._leaves(step)
 
     def _has_surely_not_left(self, error: Exception) -> bool:
-        """By the word of a transport that announces. Its own losses may have left, as any other's."""
+        """By the transport's word. Of one that announces, so has what others raise before it has begun.
+
+        Its own losses may have left, as any other's; and once it has begun, no word counts any more.
+        """
+        if self.may_cost or isinstance(error, NotSent):
+            return not self.may_cost
         announces = getattr(self._parts.transport, "announces", False)
-        return announces and not self.may_cost and not isinstance(error, HooxError)
+        return announces and (isinstance(error, SessionClosed) or not isinstance(error, HooxError))
 
     def _never_said(self) -> None:
         """The transport has ended and never said when it begins: what may have left is not written down."""
@@ -125,14 +138,17 @@ class Sending:
         return known is not None and any(attempt.id == self.id for attempt in known.attempts)
 
     def end_by(self, error: Exception) -> TakeBack | Refuse | Lose:
-        """What an error means for the money of a request that had left."""
-        if isinstance(error, NotSent):
-            return TakeBack()
-        if isinstance(error, ApiError):
+        """What an error means for the money of a request that had left.
+
+        Only a refusal that was read from an answer shows that it cost nothing. What a transport raises shows
+        nothing any more, whatever its class: a `NotSent` may be of its second try.
+        """
+        if isinstance(error, ApiError) and self._answered:
             if not refusal_is_the_items_own(error):
                 return TakeBack()
             return Refuse(Refusal(error.status, error.code, error.message), self._parts.clock.utc())
-        reason = str(error) if isinstance(error, HooxError) else f"{type(error).__name__} on the way"
+        told = isinstance(error, HooxError | LookTaken)
+        reason = str(error) if told else f"{type(error).__name__} on the way"
         return Lose(reason, self._parts.clock.utc())
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from .._core.intents import Attempt, Evidence, Intent, IntentState
-from .._core.ledger import Step, advance
+from .._core.ledger import Accept, Correct, Step, advance
 from .._core.models import LookRef
 from .._core.requests import LookEdit
 
@@ -21,11 +21,15 @@ _MADE_BY_US = frozenset({Evidence.ANSWER, Evidence.WEBHOOK})
 
 
 class Effects(NamedTuple):
-    """What is new in an intent: attempts, a look that it claims, an avatar that it made."""
+    """What is new in an intent: attempts, a look that it claims, an avatar that it made.
+
+    ``exclusive``: the look must be no other intent's. A claim that is restored was never given up.
+    """
 
     attempts: tuple[Attempt, ...]
     claimed: LookRef | None
     created: str | None
+    exclusive: bool = False
 
 
 def effects(before: Intent | None, after: Intent) -> Effects:
@@ -43,6 +47,6 @@ def take(intent: Intent, steps: Iterable[Step]) -> tuple[Intent, Sequence[Effect
     found: list[Effects] = []
     for step in steps:
         after = advance(intent, step)
-        found.append(effects(intent, after))
+        found.append(effects(intent, after)._replace(exclusive=isinstance(step, Accept | Correct)))
         intent = after
     return intent, found

@@ -9,7 +9,7 @@ from collections.abc import Collection, Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 
 from .._core.intents import Intent, IntentState
-from .._core.ledger import Step, recover
+from .._core.ledger import LookTaken, Step, claimed_look, recover
 from .._core.models import LookRef
 from .._core.records import dump_delivery, dump_intent, load_delivery, load_intent
 from .._protocols import Delivery, Workspace
@@ -84,6 +84,9 @@ def advance(db: sqlite3.Connection, key: str, steps: Sequence[Step]) -> Intent:
         raise StoreError(f"the store has no intent under the key {key!r}")
     seq, record, crc = row
     intent, found = take(_load(record, crc), steps)
+    for effect in found:
+        if effect.exclusive and effect.claimed is not None:
+            _require_unclaimed(db, effect.claimed, key)
     db.execute(
         "UPDATE intents SET state = ?, open = ?, avatar_id = ?, look_id = ?, record = ?, crc = ? "
         "WHERE seq = ?",
@@ -92,6 +95,16 @@ def advance(db: sqlite3.Connection, key: str, steps: Sequence[Step]) -> Intent:
     for effect in found:
         _index(db, seq, effect)
     return intent
+
+
+def _require_unclaimed(db: sqlite3.Connection, ref: LookRef, key: str) -> None:
+    """Raise `LookTaken` where another intent has this look. A file of an earlier version may hold doubles."""
+    row = db.execute(
+        "SELECT key FROM intents WHERE avatar_id = ? AND look_id = ? AND key != ? ORDER BY seq LIMIT 1",
+        (ref.avatar_id, ref.look_id, key),
+    ).fetchone()
+    if row is not None:
+        raise LookTaken(ref, row[0])
 
 
 def by_attempt(db: sqlite3.Connection, attempt_id: str) -> Intent | None:
@@ -183,7 +196,7 @@ def recent_sends(db: sqlite3.Connection, since: datetime) -> list[datetime]:
 
 def _columns(intent: Intent) -> tuple[str, bool, str | None, str | None, str, int]:
     record = dump_intent(intent)
-    ref = intent.ref
+    ref = claimed_look(intent)
     return (
         intent.state.value,
         intent.state in OPEN_STATES,

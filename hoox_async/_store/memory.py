@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 
 from .._clock import Clock
 from .._core.intents import Intent, IntentState
-from .._core.ledger import Step, recover
+from .._core.ledger import LookTaken, Step, claimed_look, recover
 from .._core.models import LookRef
 from .._protocols import Delivery, Workspace
 from ..errors import StoreError, StoreLocked
@@ -37,6 +37,7 @@ class MemoryStore:
         self._planned = 0
         self._attempts: dict[str, str] = {}
         self._refs: dict[LookRef, str] = {}
+        self._forgotten: set[LookRef] = set()  # looks of intents that were forgotten: still no other's
         self._baselines: set[str] = set()
         self._seen: dict[str, set[str]] = {}
         self._deliveries: dict[str, Delivery] = {}
@@ -90,8 +91,11 @@ class MemoryStore:
         after, found = take(intent, steps)
         for effect in found:
             self._check(effect)
-        if intent.ref != after.ref and intent.ref is not None and self._refs.get(intent.ref) == key:
-            del self._refs[intent.ref]
+            if effect.exclusive and effect.claimed is not None:
+                self._require_unclaimed(effect.claimed, key)
+        given_up = claimed_look(intent)
+        if given_up is not None and given_up != claimed_look(after) and self._refs.get(given_up) == key:
+            del self._refs[given_up]
         self._put(after, found)
         return after
 
@@ -135,6 +139,7 @@ class MemoryStore:
         self._open_keys.discard(key)
         if intent.ref is not None and self._refs.get(intent.ref) == key:
             del self._refs[intent.ref]
+            self._forgotten.add(intent.ref)
         for attempt in intent.attempts:
             self._attempts.pop(attempt.id, None)
             self._deliveries.pop(attempt.id, None)
@@ -190,6 +195,14 @@ class MemoryStore:
             if attempt.id in self._attempts:
                 raise StoreError(f"{_NAME} knows the attempt {attempt.id!r} already")
 
+    def _require_unclaimed(self, ref: LookRef, key: str) -> None:
+        """Raise `LookTaken` where another intent has this look."""
+        owner = self._refs.get(ref)
+        if owner is None and ref in self._forgotten:
+            owner = "an earlier request"
+        if owner is not None and owner != key:
+            raise LookTaken(ref, owner)
+
     def _put(self, intent: Intent, found: Sequence[Effects]) -> None:
         key = intent.key
         self._intents[key] = intent
@@ -197,8 +210,9 @@ class MemoryStore:
             self._open_keys.add(key)
         else:
             self._open_keys.discard(key)
-        if intent.ref is not None:
-            self._refs.setdefault(intent.ref, key)
+        claimed = claimed_look(intent)
+        if claimed is not None:
+            self._refs.setdefault(claimed, key)
         for effect in found:
             self._attempts.update((attempt.id, key) for attempt in effect.attempts)
             if effect.claimed is not None:

@@ -28,7 +28,9 @@ from hoox_async._core.intents import Attempt, Evidence, IntentState, Refusal
 from hoox_async._core.ledger import (
     TRANSITIONS,
     Accept,
+    Correct,
     IllegalStep,
+    LookTaken,
     Lose,
     Refuse,
     Renew,
@@ -41,6 +43,7 @@ from hoox_async._core.ledger import (
     Suspect,
     TakeBack,
     advance,
+    claimed_look,
 )
 from hoox_async._core.models import Look, LookRef, LookStatus
 
@@ -50,8 +53,8 @@ from hoox_async._core.models import Look, LookRef, LookStatus
 def test_the_table_knows_all_states_and_steps() -> None:
     """Every state has a row, and the checks below know every step but the condition, which leads nowhere."""
     assert set(TRANSITIONS) == set(IntentState) == set(PATHS)
-    assert set(get_args(Step)) == {*STEPS, Stands}
-    assert {kind for row in TRANSITIONS.values() for kind in row} == set(STEPS)
+    assert set(get_args(Step)) == {*STEPS, Stands, Correct}
+    assert {kind for row in TRANSITIONS.values() for kind in row} == {*STEPS, Correct}
 
 
 @pytest.mark.parametrize("kind", STEPS, ids=lambda kind: kind.__name__)
@@ -78,7 +81,42 @@ def test_only_planned_is_sent() -> None:
 def test_what_was_accepted_can_not_be_lost_or_taken_back() -> None:
     """From ACCEPTED on only the look's own state matters, or paying anew."""
     for state in (S.ACCEPTED, S.READY, S.FAILED):
-        assert set(TRANSITIONS[state]) == {Settle, Renew}
+        assert set(TRANSITIONS[state]) == {Settle, Correct, Renew}
+
+
+# --- one look, one intent
+
+
+@pytest.mark.parametrize("state", [S.ACCEPTED, S.READY, S.FAILED])
+def test_the_users_word_can_be_said_again(state: IntentState) -> None:
+    """Where the user named the look, the user may name another; it is accepted anew and costs no more."""
+    other = LookRef("avtr_abc", "look_right")
+    intent = after(STEPS[Send], STEPS[Lose], Accept(REF, AT, Evidence.USER))
+    if state is not S.ACCEPTED:
+        intent = advance(intent, Settle(READY if state is S.READY else FAILED, AT))
+    assert intent.state is state
+    corrected = advance(intent, Correct(other, AT + timedelta(seconds=9)))
+    assert (corrected.state, corrected.ref, corrected.evidence) == (S.ACCEPTED, other, Evidence.USER)
+    assert (corrected.look, corrected.settled_at) == (None, None)
+    assert (corrected.spent, corrected.at_risk) == (intent.spent, intent.at_risk)
+
+
+@pytest.mark.parametrize("evidence", [Evidence.ANSWER, Evidence.WEBHOOK, Evidence.INFERRED])
+def test_a_proof_is_not_corrected_by_the_users_word(evidence: Evidence) -> None:
+    """What the answer, a delivery or elimination named stands."""
+    intent = after(STEPS[Send], STEPS[Lose], Accept(REF, AT, evidence))
+    with pytest.raises(IllegalStep, match=evidence.value):
+        advance(intent, Correct(LookRef("avtr_abc", "look_other"), AT))
+
+
+def test_a_look_of_an_earlier_round_is_not_the_next_rounds_too() -> None:
+    """Each round is paid for by itself: an answer that names the earlier look again contradicts itself."""
+    renewed = after(Renew(OTHER, "d2"), STEPS[Send], start=in_state(S.FAILED))
+    assert claimed_look(renewed) == REF
+    with pytest.raises(LookTaken, match="look_new is 'alex''s already"):
+        advance(renewed, STEPS[Accept])
+    assert claimed_look(advance(renewed, TakeBack())) == REF
+    assert claimed_look(advance(renewed, STEPS[Lose])) is None
 
 
 # --- what the steps write

@@ -20,8 +20,19 @@ from store_kit import (
     settle,
 )
 
-from hoox_async._core.intents import Evidence, IntentState
-from hoox_async._core.ledger import Drop, IllegalStep, Lose, Renew, Resend, Stands, Step, TakeBack
+from hoox_async._core.intents import Evidence, Intent, IntentState
+from hoox_async._core.ledger import (
+    Correct,
+    Drop,
+    IllegalStep,
+    LookTaken,
+    Lose,
+    Renew,
+    Resend,
+    Stands,
+    Step,
+    TakeBack,
+)
 from hoox_async._core.ledger import advance as ledger_advance
 from hoox_async._core.models import LookRef, LookStatus
 from hoox_async._protocols import Delivery, Store
@@ -104,12 +115,73 @@ async def test_an_attempt_id_is_used_once(store: Store) -> None:
 
 
 async def test_a_look_leads_to_its_intent(store: Store) -> None:
-    """`by_ref` finds the intent that has the look, until it is paid anew."""
+    """`by_ref` finds the intent that has the look, until it was paid anew: a refusal would give it back."""
+    ref = LookRef("avtr_1", "look_9")
     await store.plan(planned("a"))
     intent = await store.advance("a", send("att_1"), accept("look_9"))
-    assert await store.by_ref(LookRef("avtr_1", "look_9")) == intent
-    await store.advance("a", settle("look_9", status=LookStatus.FAILED), Renew(EDIT, "d"))
-    assert await store.by_ref(LookRef("avtr_1", "look_9")) is None
+    assert await store.by_ref(ref) == intent
+    again = await store.advance(
+        "a", settle("look_9", status=LookStatus.FAILED), Renew(EDIT, "d"), send("att_2")
+    )
+    assert await store.by_ref(ref) == again
+    await store.advance("a", accept("look_10"))
+    assert await store.by_ref(ref) is None
+
+
+@pytest.mark.parametrize("evidence", Evidence)
+async def test_a_look_is_claimed_once(store: Store, evidence: Evidence) -> None:
+    """A second intent that is to have the same look is refused, whatever names it, and stands as it was."""
+    for key in "ab":
+        await store.plan(planned(key))
+        await store.advance(key, send(f"att_{key}"))
+    first = await store.advance("a", accept("look_9"))
+    before = (await store.get(["b"]))["b"]
+    with pytest.raises(LookTaken, match="'a'") as caught:
+        await store.advance("b", accept("look_9", evidence=evidence))
+    assert (caught.value.ref, caught.value.owner) == (LookRef("avtr_1", "look_9"), "a")
+    assert await store.get(["a", "b"]) == {"a": first, "b": before}
+    assert await store.by_ref(LookRef("avtr_1", "look_9")) == first
+    assert (await store.advance("b", Lose(str(caught.value), NOW))).state is IntentState.UNKNOWN
+
+
+async def test_of_claims_in_the_same_moment_one_is_taken(store: Store) -> None:
+    """Twenty intents claim one look at once: the store itself lets one have it."""
+    keys = [f"k{n}" for n in range(20)]
+    for key in keys:
+        await store.plan(planned(key))
+        await store.advance(key, send(f"att_{key}"))
+    ends = await asyncio.gather(
+        *(store.advance(key, accept("look_9")) for key in keys), return_exceptions=True
+    )
+    assert [type(end) for end in ends].count(Intent) == 1
+    assert [type(end) for end in ends].count(LookTaken) == 19
+
+
+async def test_a_look_that_may_be_given_back_is_nobody_elses(store: Store) -> None:
+    """While a failed look is paid anew, its look stays claimed; a refusal then gives it back."""
+    for key in "ab":
+        await store.plan(planned(key))
+        await store.advance(key, send(f"att_{key}"))
+    await store.advance("a", accept("look_9"), settle("look_9", status=LookStatus.FAILED))
+    await store.advance("a", Renew(EDIT, "d"), send("att_a2"))
+    with pytest.raises(LookTaken):
+        await store.advance("b", accept("look_9"))
+    back = await store.advance("a", TakeBack())
+    assert await store.by_ref(LookRef("avtr_1", "look_9")) == back
+
+
+async def test_the_users_word_said_again_frees_the_first_look(store: Store) -> None:
+    """Another intent may have it then; and a look that another has cannot be named."""
+    for key in "ab":
+        await store.plan(planned(key))
+        await store.advance(key, send(f"att_{key}"), Lose("dropped", NOW))
+    await store.advance("a", accept("look_1", evidence=Evidence.USER), settle("look_1"))
+    await store.advance("a", Correct(LookRef("avtr_1", "look_2"), NOW))
+    assert await store.by_ref(LookRef("avtr_1", "look_1")) is None
+    b = await store.advance("b", accept("look_1"))
+    assert await store.by_ref(LookRef("avtr_1", "look_1")) == b
+    with pytest.raises(LookTaken):
+        await store.advance("a", Correct(LookRef("avtr_1", "look_1"), NOW))
 
 
 async def test_states_are_listed_oldest_first(store: Store) -> None:

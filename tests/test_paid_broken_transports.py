@@ -1,0 +1,118 @@
+"""Transports that break their word after a byte may have left: each such end may have been charged."""
+
+from __future__ import annotations
+
+import asyncio
+from random import Random
+
+import pytest
+from session_kit import intent_of, intents, money, prompt
+
+from hoox_async import BatchItem, BatchRunner, Budget, HooxSession
+from hoox_async._core.intents import IntentState
+from hoox_async._paid.sending import Superseded
+from hoox_async._protocols import BeforeSend, WireRequest, WireResponse
+from hoox_async.errors import (
+    AuthenticationError,
+    BadRequest,
+    InvalidRequest,
+    NotSent,
+    OutcomeUnknown,
+    RateLimited,
+    SessionClosed,
+    StoreError,
+    TransportError,
+)
+from hoox_async.sandbox import InProcessTransport, Space
+
+pytestmark = pytest.mark.virtual_time
+
+ENDS: list[BaseException] = [
+    NotSent("no connection"),
+    NotSent("no connection", retry_after=1.0),
+    RateLimited(429, None, "slow down"),
+    AuthenticationError(401, None, "who are you"),
+    BadRequest(400, "INVALID_VALUE", "no"),
+    SessionClosed("closed"),
+    StoreError("full"),
+    InvalidRequest("prompt", "x", "y"),
+    TransportError("lost"),
+    Superseded("k"),
+    RuntimeError("broken"),
+    OSError("gone"),
+    asyncio.CancelledError(),
+]
+
+
+class Breaking(InProcessTransport):
+    """Has each paid request carried out, and ends with an error all the same."""
+
+    end: BaseException = RuntimeError()
+
+    async def send(self, request: WireRequest, before_send: BeforeSend | None = None) -> WireResponse:
+        response = await super().send(request, before_send)
+        if request.endpoint.paid:
+            raise self.end
+        return response
+
+
+class Silent(Breaking):
+    """As `Breaking`, and never says when it begins."""
+
+    async def send(self, request: WireRequest, before_send: BeforeSend | None = None) -> WireResponse:
+        return await super().send(request, None)
+
+
+class Repeating(InProcessTransport):
+    """Sends each paid request twice, and says so each time."""
+
+    async def send(self, request: WireRequest, before_send: BeforeSend | None = None) -> WireResponse:
+        await super().send(request, before_send)
+        return await super().send(request, before_send)
+
+
+@pytest.mark.parametrize("end", ENDS, ids=lambda end: type(end).__name__)
+async def test_whatever_a_transport_raises_after_the_sending_is_a_loss(end: BaseException) -> None:
+    """It is told as one, is not sent again, and is on the books; whatever the class of the exception."""
+    space = Space(rng=Random(1), requests_per_minute=None)
+    carrier, budget = Breaking(space), Budget(10)
+    carrier.end = end
+    async with HooxSession(space.api_key, transport=carrier) as session:
+        for _ in range(2):
+            with pytest.raises(OutcomeUnknown) as caught:
+                await session.submit(prompt(), key="k", budget=budget)
+            assert (caught.value.charged, caught.value.key) == ("maybe", "k")
+        intent = await intent_of(session, "k")
+        assert (intent.state, float(intent.at_risk)) == (IntentState.UNKNOWN, 2)
+        assert money(budget) == (0, 2)
+        (outcome,) = await BatchRunner(session).run([BatchItem("other", prompt("other"))])
+        assert (str(outcome.state), float(outcome.at_risk)) == ("unknown", 2)
+    assert len(space.ledger) == 2
+
+
+@pytest.mark.parametrize(
+    "end", [end for end in ENDS if isinstance(end, Exception) and not isinstance(end, NotSent)], ids=repr
+)
+async def test_of_a_transport_that_never_says_when_it_begins_only_not_sent_is_believed(
+    end: Exception,
+) -> None:
+    """Any other end may have come after a byte had left."""
+    space = Space(rng=Random(1), requests_per_minute=None)
+    carrier = Silent(space)
+    carrier.end = end
+    async with HooxSession(space.api_key, transport=carrier) as session:
+        for _ in range(2):
+            with pytest.raises(OutcomeUnknown):
+                await session.submit(prompt(), key="k")
+        assert await intents(session) == {"k": IntentState.UNKNOWN}
+    assert len(space.ledger) == 1
+
+
+async def test_a_transport_that_sends_twice_is_stopped_at_the_second() -> None:
+    """What it makes of that is a loss: the first may have been charged."""
+    space = Space(rng=Random(1), requests_per_minute=None)
+    async with HooxSession(space.api_key, transport=Repeating(space)) as session:
+        with pytest.raises(OutcomeUnknown):
+            await session.submit(prompt(), key="k")
+        assert await intents(session) == {"k": IntentState.UNKNOWN}
+    assert len(space.ledger) == 1
