@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine
-from contextlib import suppress
+from collections.abc import Callable, Coroutine, Iterator
+from contextlib import contextmanager, suppress
 from typing import Any
 
 from ._clock import Clock
+from ._core.budget import Budget
+from ._core.codec import look_from_details
 from ._core.intents import Evidence, Intent, IntentState, Unknown
-from ._core.ledger import Drop, IllegalStep, Stands
+from ._core.ledger import Drop, IllegalStep, LookTaken, Stands
 from ._core.models import Look, LookRef
-from ._core.refs import Verdict, ref_of
+from ._core.refs import HasRef, ref_of
 from ._core.settings import Timeouts
 from ._core.watchlist import Watchlist
 from ._gate import Gate
@@ -106,37 +108,79 @@ class Opened:
         """See `HooxSession.unknowns`."""
         return await list_unknowns(self.parts.store, self.reads)
 
-    async def resolve(self, key: str, verdict: Verdict) -> LookJob | None:
+    async def resolve(self, key: str, named: HasRef | str) -> LookJob:
         """See `HooxSession.resolve`."""
-        if isinstance(verdict, str) and verdict not in ("resend", "drop"):
-            raise InvalidRequest("verdict", verdict, '"resend", "drop", or the LookRef of its look')
-        intent = (await self.parts.store.get((key,))).get(key)
-        if intent is None or intent.state not in (IntentState.UNKNOWN, IntentState.DROPPED):
-            raise InvalidRequest("key", key, _AN_UNKNOWN)
-        try:
-            return await self._resolved(intent, verdict)
-        except IllegalStep:
-            expected = f"{_AN_UNKNOWN}; it was settled or sent again in this moment"
-            raise InvalidRequest("key", key, expected) from None
+        ref = ref_of(named)
+        intent = await self._in_doubt(key, or_named_by_user=True)
+        if intent.ref == ref:
+            return self.book.job_of(intent)
+        with _still_in_doubt(key):
+            return await self.parts.tasks.complete(self._claim(intent, ref), "hoox-resolve")
 
-    async def _resolved(self, intent: Intent, verdict: Verdict) -> LookJob | None:
-        """What the word does in the store and here belongs together, also where the caller is cancelled."""
-        if verdict == "resend":
-            return self.book.job_of(await self.submitter.resend(intent))
-        work = self._drop(intent) if verdict == "drop" else self._claim(intent, ref_of(verdict))
-        return await self.parts.tasks.complete(work, "hoox-resolve")
+    async def resend(self, key: str, budget: Budget | None, max_wait: float | None) -> LookJob:
+        """See `HooxSession.resend`."""
+        intent = await self._in_doubt(key)
+        with _still_in_doubt(key):
+            return self.book.job_of(await self.submitter.resend(intent, budget, max_wait))
+
+    async def drop(self, key: str) -> None:
+        """See `HooxSession.drop`."""
+        intent = await self._in_doubt(key)
+        with _still_in_doubt(key):
+            await self.parts.tasks.complete(self._drop(intent), "hoox-drop")
+
+    async def _in_doubt(self, key: str, *, or_named_by_user: bool = False) -> Intent:
+        """The intent that the user speaks of. Raises `InvalidRequest` where there is no doubt about it."""
+        intent = (await self.parts.store.get((key,))).get(key)
+        if intent is None:
+            raise InvalidRequest("key", key, _AN_UNKNOWN)
+        by_user = intent.state.paid and intent.evidence is Evidence.USER
+        if intent.state in (IntentState.UNKNOWN, IntentState.DROPPED) or (by_user and or_named_by_user):
+            return intent
+        raise InvalidRequest("key", key, _AN_UNKNOWN)
+
+    async def _require_possible(self, intent: Intent, ref: LookRef) -> None:
+        """Raise `InvalidRequest` where this look cannot be the intent's own."""
+        if intent.source is not None and ref.avatar_id != intent.source.avatar_id:
+            raise InvalidRequest("look", str(ref), f"a look of {intent.source.avatar_id}, which was edited")
+        if ref == intent.source:
+            raise InvalidRequest("look", str(ref), "the look that was made, not the one that was edited")
+        other = await self.parts.store.by_ref(ref)
+        if other is not None and other.key != intent.key:
+            raise _taken(ref, other.key)
 
     async def _drop(self, intent: Intent) -> None:
+        """What the word does in the store and here belongs together, also where the caller is cancelled."""
         if intent.state is IntentState.UNKNOWN:
             await self.parts.store.advance(intent.key, Stands(intent), Drop())
         self.unknowns.give_up(intent)
 
     async def _claim(self, intent: Intent, ref: LookRef) -> LookJob:
+        """As `_drop`: whole, also where the caller is cancelled."""
+        await self._require_possible(intent, ref)
+        look = look_from_details(await self.reads.look(ref))
         other = await self.parts.store.by_ref(ref)
         if other is not None and other.key == intent.key:  # it was proved in this moment
             return self.book.job_of(other)
-        if other is not None:
-            raise InvalidRequest("verdict", str(ref), f"a look that is not {other.key!r}'s already")
-        accepted = await self.parts.accept(intent.key, ref, Evidence.USER, since=intent)
-        self.unknowns.over(intent.key)
-        return self.book.job_of(accepted)
+        try:
+            if intent.ref is None:
+                accepted = await self.unknowns.prove(intent, ref, Evidence.USER, look)
+            else:
+                accepted = await self.unknowns.correct(intent, ref, look)
+        except LookTaken as taken:
+            raise _taken(ref, taken.owner) from None
+        return self.book.job_of((await self.parts.store.get((accepted.key,))).get(accepted.key, accepted))
+
+
+@contextmanager
+def _still_in_doubt(key: str) -> Iterator[None]:
+    """What the user says is said of what stood when it was said."""
+    try:
+        yield
+    except IllegalStep:
+        expected = f"{_AN_UNKNOWN}; it was settled or sent again in this moment"
+        raise InvalidRequest("key", key, expected) from None
+
+
+def _taken(ref: LookRef, owner: str) -> InvalidRequest:
+    return InvalidRequest("look", str(ref), f"a look that is not {owner!r}'s already")

@@ -176,7 +176,7 @@ class OutcomeUnknown(HooxError):
     """A paid request was sent and what became of it is not known: it may have been charged.
 
     It is never sent again on a guess. ``session.unknowns()`` lists it under ``key``, and
-    ``session.resolve(key, …)`` settles it.
+    ``session.resolve``, ``session.resend`` or ``session.drop`` settles it.
     """
 
     charged: Charged = "maybe"

@@ -113,7 +113,7 @@ async def test_so_may_what_was_planned_before_and_what_is_sent_again() -> None:
             await on.session.submit(request, key="k")
         on.store.full = True
         with pytest.raises(OutcomeUnknown):
-            await on.session.resolve("k", "resend")
+            await on.session.resend("k")
         on.store.full = False
         with pytest.raises(OutcomeUnknown):
             await on.session.submit(request, key="k")

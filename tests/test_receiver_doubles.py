@@ -27,7 +27,7 @@ async def lose_twice(on: Stage, source: LookRef) -> tuple[tuple[str, LookRef], t
     look = on.last
     on.space.faults.fail_next("edit", Fault.DROP_AFTER)
     with pytest.raises(OutcomeUnknown):
-        await on.session.resolve("k", "resend")
+        await on.session.resend("k")
     return (first, look), (on.hub.attempts[-1], on.last)
 
 
@@ -55,7 +55,7 @@ async def test_an_earlier_attempts_delivery_settles_a_resend_that_was_lost_too()
         look = on.last
         on.slow_down()
         on.space.faults.fail_next("edit", Fault.DROP_BEFORE)
-        again = asyncio.create_task(on.session.resolve("k", "resend"))
+        again = asyncio.create_task(on.session.resend("k"))
         await asyncio.sleep(3)
         assert (await intent_of(on.session, "k")).state is IntentState.SENDING
         assert await on.deliver(first, look, LookStatus.READY)
@@ -85,7 +85,7 @@ async def test_a_proof_that_is_written_when_the_resend_is_in_the_air_is_kept_for
         on.slow_down()
         proving = asyncio.create_task(on.deliver(first, look, LookStatus.READY))
         await asyncio.sleep(1)
-        again = asyncio.create_task(on.session.resolve("k", "resend"))
+        again = asyncio.create_task(on.session.resend("k"))
         assert await proving
         job = await again
         assert job is not None
@@ -100,7 +100,7 @@ async def test_an_earlier_attempts_look_is_claimed_where_the_resend_was_accepted
         first = await on.lose(edit(source, "twice"), "k")
         look = on.last
         on.slow_down()
-        again = asyncio.create_task(on.session.resolve("k", "resend"))
+        again = asyncio.create_task(on.session.resend("k"))
         await asyncio.sleep(3)
         assert await on.deliver(first, look, LookStatus.READY)
         job = await again
@@ -115,7 +115,7 @@ async def test_a_dropped_ones_look_is_nobody_elses() -> None:
     async with stage(exclusive=True) as on:
         source = made(on.space)
         attempt = await on.lose(edit(source, "lost"), "k")
-        await on.session.resolve("k", "drop")
+        await on.session.drop("k")
         assert await on.deliver(attempt, on.last, LookStatus.READY)
         assert on.last.look_id in await seen(on, source.avatar_id)
         assert (await intent_of(on.session, "k")).state is IntentState.DROPPED
@@ -186,7 +186,7 @@ async def test_a_kept_delivery_of_an_earlier_attempt_proves_after_a_restart() ->
         look = on.last
         on.slow_down()
         on.space.faults.fail_next("edit", Fault.HANG_BEFORE)
-        again = asyncio.create_task(on.session.resolve("k", "resend"))
+        again = asyncio.create_task(on.session.resend("k"))
         await asyncio.sleep(3)
         assert await on.deliver(first, look, LookStatus.READY)
         await on.session._ready().parts.posts.cancel()

@@ -40,7 +40,7 @@ async def lose_again(on: Stage) -> Attempt:
     """Sent again by the user's word, and lost again."""
     on.space.faults.fail_next("edit", Fault.DROP_AFTER)
     with pytest.raises(OutcomeUnknown):
-        await on.session.resolve("k", "resend")
+        await on.session.resend("k")
     return on.hub.attempts[-1], on.last
 
 
@@ -71,7 +71,7 @@ async def test_the_middle_attempts_delivery_is_kept_while_the_last_one_is_in_the
         _, middle = await fail_then_lose(on, made(on.space))
         on.slow_down()
         on.space.faults.fail_next("edit", Fault.DROP_BEFORE)
-        again = asyncio.create_task(on.session.resolve("k", "resend"))
+        again = asyncio.create_task(on.session.resend("k"))
         await asyncio.sleep(3)
         assert await on.deliver(*middle, LookStatus.READY)
         job = await again
@@ -85,7 +85,7 @@ async def test_a_look_of_an_earlier_round_is_nobodys() -> None:
     async with stage(exclusive=True) as on:
         source = made(on.space)
         first = await on.lose(edit(source, "old"), "k"), on.last
-        job = await on.session.resolve("k", "resend")
+        job = await on.session.resend("k")
         assert job is not None
         await on.deliver(on.hub.attempts[-1], on.last, LookStatus.FAILED)
         await lose_anew(on, edit(source, "new"), "failed")

@@ -84,10 +84,10 @@ async def test_an_unknown_is_sent_again_or_dropped_by_the_users_word() -> None:
     async with on_space() as (session, space):
         for key in ("again", "drop"):
             await lost(session, space, prompt(key), key)
-        job = await session.resolve("again", "resend")
+        job = await session.resend("again")
         assert job is not None
         assert (await job).ref == space.ledger[2].ref
-        assert await session.resolve("drop", "drop") is None
+        await session.drop("drop")
         with pytest.raises(OutcomeUnknown):
             await session.submit(prompt("drop"), key="drop")
         assert await session.unknowns() == []
@@ -102,7 +102,7 @@ async def test_only_an_unknown_can_be_resolved() -> None:
         await lost(session, space, prompt("x"), "lost")
         for key in ("accepted", "never heard of"):
             with pytest.raises(InvalidRequest, match="key"):
-                await session.resolve(key, "drop")
+                await session.drop(key)
         with pytest.raises(InvalidRequest, match="accepted"):
             await session.resolve("lost", job.ref)
         for verdict in ("sometime", 7):

@@ -88,7 +88,13 @@ async def _settle(
     connection: StoreConnection, store: Path, key: str, verdict: _Verdict, terminal: Terminal
 ) -> int:
     async with connection.session(store=store) as session:
-        job = await session.resolve(key, verdict)
+        job: LookJob | None = None
+        if verdict == "drop":
+            await session.drop(key)
+        elif verdict == "resend":
+            job = await session.resend(key)
+        else:
+            job = await session.resolve(key, verdict)
         terminal.record("resolved", key=key, verdict=str(verdict), ref=str(job.ref) if job else None)
         terminal.result(_told(key, verdict, job))
     return Exit.READY

@@ -6,20 +6,22 @@ in the air at a time. So a look that is neither in the avatar's baseline nor cla
 only be the lost one's, provided that it is the only one. Two such looks mean that somebody else is at
 work after all; then nothing is adopted. Without ``exclusive`` only `candidates` are listed, for people.
 
-What this rests on: a POST that was received shows its look by its deadline plus the last search.
-So a look that nobody searches for any more, because the user dropped it or had it sent again, is in the
-way until then (`doubtful`, `may_still_show`), also in a later session.
+A search ends some time after the deadline of its POST, but an API that queued the POST can show its look
+later than that. Such a look must not be taken for the next lost edit's. So nothing is inferred for an avatar
+that has an unknown which nobody searches for (`ends_inference`), until that unknown is resolved; and where
+the user's word dropped one or had it sent again, not before a day has passed (`doubtful`, `may_still_show`).
+Both are read from the intents that are stored, so they hold in a later session too.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from collections.abc import Set as AbstractSet
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import NamedTuple
 
-from .intents import Attempt, Intent
+from .intents import Attempt, Intent, IntentState
 from .models import Avatar, LookDetails, LookRef
 from .requests import Format
 
@@ -108,12 +110,19 @@ def doubtful(intent: Intent) -> tuple[Attempt, ...]:
     return intent.attempts[-1:] if intent.state.in_doubt else ()
 
 
-def may_still_show(
-    attempts: Sequence[Attempt], now: datetime, answer: float, search: Sequence[float]
-) -> bool:
-    """Whether the look of one of these may come later than ``now``: see what all this rests on."""
-    reach = answer + max(search, default=0.0)
-    return any((now - attempt.sent_at).total_seconds() < reach for attempt in attempts)
+def ends_inference(intent: Intent, *, searched: bool) -> bool:
+    """Whether its look may show up and be taken for another's: an unknown edit that is not searched for."""
+    return intent.state is IntentState.UNKNOWN and intent.source is not None and not searched
+
+
+LATEST_SHOW = timedelta(days=1)
+"""How long after its POST a look may show up that is known to nobody. Far longer than any look was seen to
+take: an API that is in trouble can keep a request in its queue for hours."""
+
+
+def may_still_show(attempts: Sequence[Attempt], now: datetime) -> bool:
+    """Whether the look of one of these may come later than ``now``."""
+    return any(now - attempt.sent_at < LATEST_SHOW for attempt in attempts)
 
 
 class LaneState(StrEnum):

@@ -1,8 +1,8 @@
-"""Whatever names a look, and what a user can say of one whose fate is not known."""
+"""Whatever names a look."""
 
 from __future__ import annotations
 
-from typing import Any, Literal, Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 from ..errors import InvalidRequest
 from .models import LookRef
@@ -16,10 +16,6 @@ class HasRef(Protocol):
     def ref(self) -> LookRef | None:
         """The look's ref; None where there is no look."""
         ...
-
-
-Verdict = HasRef | Literal["resend", "drop"]
-"""What a user says of an unknown: which look is its own, or what else to do with it."""
 
 
 def ref_of(named: Any) -> LookRef:

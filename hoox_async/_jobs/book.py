@@ -46,6 +46,12 @@ class JobBook:
         self._inform(job, intent)
         return job
 
+    def disown(self, ref: LookRef) -> None:
+        """The look is no longer the one of the intent that it was taken for."""
+        job = self._jobs.get(ref)
+        if job is not None:
+            job._paid = None
+
     def known(self, ref: LookRef) -> LookJob | None:
         """The job of this look, if somebody holds it."""
         return self._jobs.get(ref)

@@ -102,9 +102,9 @@ class Submitter:
                     await self._parts.store.forget(wanted.key)
             raise
 
-    async def resend(self, doubtful: Intent) -> Intent:
+    async def resend(self, doubtful: Intent, budget: Budget | None, max_wait: float | None) -> Intent:
         """Send an unknown again by the user's word, unless it is proved before that leaves."""
-        how = How(OwnSlots(self._parts.gate, None), Patience.SINGLE, SinglePurse(None))
+        how = How(OwnSlots(self._parts.gate, max_wait), Patience.SINGLE, SinglePurse(budget))
         return await self.send(doubtful, partial(decide_resend, doubtful), how)
 
     async def send(self, wanted: Intent, decide: Decide, how: How) -> Intent:

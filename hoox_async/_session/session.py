@@ -14,7 +14,7 @@ from .._core.budget import Budget
 from .._core.intents import IntentState, Unknown
 from .._core.keys import KEY, is_key
 from .._core.models import Avatar, Look, LookDetails, Picture, QuotaSnapshot
-from .._core.refs import HasRef, Verdict, ref_of
+from .._core.refs import HasRef, ref_of
 from .._core.requests import ImageAvatar, LookEdit, PromptAvatar, Request
 from .._core.settings import BASE_URL, Timeouts, check_api_key, check_base_url, check_rate
 from .._download import file_name, picture_target, read_picture, refuse_existing, save_picture
@@ -39,7 +39,8 @@ class HooxSession(SpelledOut):
     intents in memory, a path keeps them in SQLite (one process at a time), so that nothing is paid twice
     after a crash. ``requests_per_minute`` is the workspace's quota (100, API reference).
     ``exclusive=True`` is your word that nobody else makes looks of these avatars meanwhile: then a lost
-    POST's look can be told by elimination. ``timeouts`` are `Timeouts` (seconds). ``webhooks`` is a
+    POST's look can be told by elimination. A search that finds nothing ends that for its avatar, until the
+    unknown is resolved: its look may still show up. ``timeouts`` are `Timeouts` (seconds). ``webhooks`` is a
     `WebhookHub`. ``hooks`` are called with each event. ``transport`` replaces HTTP, for tests.
     ``new_key=True`` lets a store go on with a rotated API key.
 
@@ -212,16 +213,36 @@ class HooxSession(SpelledOut):
         """
         return await self._ready().list_unknowns()
 
-    async def resolve(self, key: str, verdict: Verdict) -> LookJob | None:
-        """Settle an unknown by your own word.
+    async def resolve(self, key: str, look: HasRef | str) -> LookJob:
+        """Settle an unknown by your own word: this is its look. Gives the look's job.
 
-        A ref: this is its look. ``"resend"``: pay for it once more, whatever the first time cost.
-        ``"drop"``: leave it alone for good; what it may have cost stays at risk. Gives the job, where there
-        is one.
-        Raises `InvalidRequest` for a key that is no unknown's (any more), a look that is another intent's
-        or another word, and what `submit` raises for a resend.
+        ``look`` is a `LookRef`, the text of one or anything with a ``.ref``. One request checks that there
+        is such a look. As long as your word is all the evidence, it may be said again with another look.
+        Raises `NotFound` where there is no such look; `InvalidRequest` for a key that is no unknown's (any
+        more), and for a look that cannot be its own: another request's, of another avatar than the one that
+        was edited, or the edited look itself; and what `look` and `StoreError` tell.
         """
-        return await self._ready().resolve(key, verdict)
+        return await self._ready().resolve(key, look)
+
+    async def resend(
+        self, key: str, *, budget: Budget | None = None, max_wait: float | None = None
+    ) -> LookJob:
+        """Settle an unknown by paying for it once more, whatever the first time cost; that stays at risk.
+
+        ``budget`` and ``max_wait`` are as in `submit`. Raises `InvalidRequest` for a key that is no unknown's
+        (any more), and what `submit` raises. What cost nothing leaves the unknown as it was.
+        """
+        opened = self._ready()
+        if not isinstance(budget, Budget | None):
+            raise InvalidRequest("budget", budget, "a Budget, or None")
+        return await opened.resend(key, budget, max_wait)
+
+    async def drop(self, key: str) -> None:
+        """Settle an unknown by leaving it alone for good; what it may have cost stays at risk.
+
+        Raises `InvalidRequest` for a key that is no unknown's (any more), and `StoreError`.
+        """
+        await self._ready().drop(key)
 
     async def avatar(self, avatar_id: str) -> Avatar:
         """An avatar and all its looks, by one request. Raises `NotFound`, `ServerError` …"""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from copy import copy
 
 from .._core.intents import IntentState
@@ -29,6 +29,10 @@ class Baselines:
     def stands(self, avatar_id: str) -> None:
         """The store knows all the looks that it has."""
         self._stand.add(avatar_id)
+
+    def renew(self, avatar_id: str) -> None:
+        """Before the avatar's next edit, put its looks on record anew."""
+        self._stand.discard(avatar_id)
 
     async def require(self, avatar_id: str) -> None:
         """Return when the baseline stands.
@@ -79,8 +83,12 @@ class Baselines:
         store = self._parts.store
         known = await store.seen_looks(avatar_id) or frozenset()
         looks = list(refs)
-        fresh = [ref for ref in looks if ref.look_id not in known]
-        for intent in await store.in_states((IntentState.UNKNOWN,)) if fresh else ():
-            if intent.source is not None and intent.source.avatar_id == avatar_id:
-                await suspect(store, intent, fresh)
+        await self.suspect_all(avatar_id, [ref for ref in looks if ref.look_id not in known])
         await store.add_seen(avatar_id, [ref.look_id for ref in looks])
+
+    async def suspect_all(self, avatar_id: str, refs: Collection[LookRef]) -> None:
+        """Write down, for people, that these may be looks of the avatar's unknowns. Raises `StoreError`."""
+        store = self._parts.store
+        for intent in await store.in_states((IntentState.UNKNOWN,)) if refs else ():
+            if intent.source is not None and intent.source.avatar_id == avatar_id:
+                await suspect(store, intent, refs)

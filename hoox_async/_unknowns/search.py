@@ -41,6 +41,9 @@ class Searched(Protocol):
     ) -> Intent:
         """Its look is known."""
 
+    def retired(self, intent: Intent) -> None:
+        """The search has ended, and nothing was found."""
+
     def over(self, key: str) -> None:
         """The search has ended."""
 
@@ -140,8 +143,7 @@ class Search:
             return True
         # what was seen joins the baseline first: from then on it is nobody's lost look
         await self._baselines.put_on_record(avatar_id, verdict.candidates)
-        await self._parts.store.advance(intent.key, Retire())
-        self._told.over(intent.key)
+        self._told.retired(await self._parts.store.advance(intent.key, Retire()))
         return True
 
 

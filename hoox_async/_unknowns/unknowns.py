@@ -5,12 +5,11 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from datetime import timedelta
 
 from .._core.intents import Evidence, Intent, IntentState
-from .._core.ledger import IllegalStep, Retire
+from .._core.ledger import Correct, IllegalStep, Retire
 from .._core.models import Look, LookRef
-from .._core.orphans import Lanes, doubtful, may_still_show
+from .._core.orphans import LATEST_SHOW, Lanes, doubtful, ends_inference, may_still_show
 from .._core.requests import LookEdit
 from .._core.watchlist import News, is_complete
 from .._jobs.book import JobBook
@@ -37,7 +36,7 @@ class Unknowns:
         self._moved = asyncio.Event()
         self._listeners: list[Callable[[], None]] = []
         self._spoiled: set[str] = set()
-        self._contested: set[str] = set()  # keys
+        self._unsearched: dict[str, set[str]] = {}  # unknowns that nobody searches for: keys by avatar
         self._older: dict[str, list[Intent]] = {}  # of an exclusive session, by avatar; this one is none
         self._closed = False
 
@@ -57,8 +56,8 @@ class Unknowns:
 
     async def _given_up(self) -> list[Intent]:
         """What was dropped or sent again by the user's word, where a look of that time may still show up."""
-        store, reach = self._parts.store, self._parts.timeouts.answer + self._parts.timeouts.search[-1]
-        if not await store.recent_sends(self._parts.clock.utc() - timedelta(seconds=reach)):
+        store = self._parts.store
+        if not await store.recent_sends(self._parts.clock.utc() - LATEST_SHOW):
             return []
         given_up = (IntentState.UNKNOWN, IntentState.SENDING)
         return [i async for i in store.stream() if i.state not in given_up and doubtful(i)]
@@ -67,13 +66,23 @@ class Unknowns:
         """Its look may show up beside that of one lost in a lane, or long after a baseline was taken."""
         if intent.source is None:
             return
-        avatar_id, searched = intent.source.avatar_id, intent.key in self._open
-        attempts = tuple(a for a in doubtful(intent) if not searched or a is not intent.attempts[-1])
-        timeouts = self._parts.timeouts
-        if may_still_show(attempts, self._parts.clock.utc(), timeouts.answer, timeouts.search):
+        avatar_id, attempts = intent.source.avatar_id, doubtful(intent)
+        if intent.state is IntentState.UNKNOWN:  # its last attempt is searched for, or ends the inference
+            attempts = attempts[:-1]
+        if may_still_show(attempts, self._parts.clock.utc()):
             self._spoiled.add(avatar_id)
-        if not searched and not intent.retired:
-            self._contested.update(i.key for i in self._open.values() if i.avatar_id == avatar_id)
+        self._note_unsearched(intent)
+
+    def _note_unsearched(self, intent: Intent) -> None:
+        """Infer nothing for its avatar until it is resolved, where it is an unknown without a search."""
+        if self.lanes is None or intent.source is None:
+            return
+        if ends_inference(intent, searched=intent.key in self._open):
+            self._unsearched.setdefault(intent.source.avatar_id, set()).add(intent.key)
+
+    def _infers(self, avatar_id: str) -> bool:
+        """Whether a look of this avatar can be told by elimination."""
+        return avatar_id not in self._spoiled and avatar_id not in self._unsearched
 
     # --- lanes
 
@@ -87,7 +96,7 @@ class Unknowns:
     def proves(self, intent: Intent) -> bool:
         """Whether a look that this intent leaves behind could be told by elimination."""
         avatar_id = self.lane_of(intent)
-        return self.lanes is not None and avatar_id is not None and avatar_id not in self._spoiled
+        return self.lanes is not None and avatar_id is not None and self._infers(avatar_id)
 
     def free(self, avatar_id: str) -> bool:
         """Whether an edit of this avatar may be sent now."""
@@ -180,6 +189,7 @@ class Unknowns:
             raise
         if found is not None:
             self._shut(found)
+            self._note_unsearched(found)
 
     def _shut(self, intent: Intent) -> None:
         """Shut its lane, where it was lost in one and not yet searched for to the end."""
@@ -203,7 +213,7 @@ class Unknowns:
 
     def is_contested(self, intent: Intent) -> bool:
         """Whether looks that nobody searches for may show up beside its own."""
-        return intent.key in self._contested or intent.avatar_id in self._spoiled
+        return intent.source is not None and not self._infers(intent.source.avatar_id)
 
     def spoil(self, avatar_id: str) -> None:
         """A look of unknown origin may show up: nothing is inferred for this avatar any more."""
@@ -214,16 +224,40 @@ class Unknowns:
     ) -> Intent:
         """The unknown's look is known now. Raises `StoreError`, and `IllegalStep` where it has moved on."""
         accepted = await self._parts.accept(intent.key, ref, evidence, since=intent)
-        self.made(accepted)
-        job = self._book.job_of(accepted)
+        if evidence is not Evidence.USER:  # the user's word does not say that the avatar has no other looks
+            self.made(accepted)
+        await self._tell_settled(accepted, look)
+        self.over(intent.key)
+        return accepted
+
+    async def correct(self, intent: Intent, ref: LookRef, look: Look | None = None) -> Intent:
+        """By the user's word its look is another than the one that the user named before.
+
+        Raises `StoreError`, and `IllegalStep` where it has moved on, or `LookTaken`. The look that was named
+        before may be another unknown's.
+        """
+        step = Correct(ref, self._parts.clock.utc())
+        corrected = await self._parts.store.advance(intent.key, step)  # it says by itself what must hold
+        if intent.ref is not None:
+            self._book.disown(intent.ref)
+            await self._baselines.suspect_all(intent.ref.avatar_id, [intent.ref])
+        await self._tell_settled(corrected, look)
+        return corrected
+
+    async def _tell_settled(self, accepted: Intent, look: Look | None) -> None:
+        job = self._book.job_of(accepted)  # held until it is written down
         if look is not None and look.status.settled:
             await self._book.tell([News(look, is_complete(look))])
-        self.over(intent.key)
         del job
-        return accepted
+
+    def retired(self, intent: Intent) -> None:
+        """Its search ended without a find: nothing is inferred for its avatar until it is resolved."""
+        self.over(intent.key)
+        self._note_unsearched(intent)
 
     def over(self, key: str) -> None:
         """The intent is no longer to be searched for: proved, retired, dropped or to be sent again."""
+        self._resolved(key)
         intent = self._open.pop(key, None)
         task = self._searches.pop(key, None)
         if task is not None and task is not asyncio.current_task():
@@ -234,6 +268,16 @@ class Unknowns:
         for future in self._waiting.pop(key, ()):
             if not future.done():
                 future.set_result(None)
+
+    def _resolved(self, key: str) -> None:
+        """Where it ended the inference for its avatar, that goes on, from a baseline that is taken anew."""
+        for avatar_id, keys in tuple(self._unsearched.items()):
+            if key in keys:
+                keys.remove(key)
+                if not keys:
+                    del self._unsearched[avatar_id]
+                if self._infers(avatar_id):
+                    self._baselines.renew(avatar_id)
 
     async def settled(self, intent: Intent, seconds: float) -> None:
         """Wait until the unknown is settled or retired, ``seconds`` at most."""
@@ -256,11 +300,12 @@ class Unknowns:
                 del self._waiting[intent.key]
 
     def give_up(self, intent: Intent) -> None:
-        """By the user's word it is no longer searched for, though its look may still show up.
+        """By the user's word it is dropped or sent again, though its look may still show up.
 
-        Such a look would be taken for the next lost one's: nothing is inferred for this avatar any more.
+        Such a look would be taken for the next lost one's: nothing is inferred for this avatar any more in
+        this session, nor in a later one before a day has passed.
         """
-        if intent.key in self._open and intent.source is not None:
+        if intent.source is not None:
             self.spoil(intent.source.avatar_id)
         self.over(intent.key)
 

@@ -70,7 +70,7 @@ async def test_proof_that_comes_before_a_resend_leaves_stops_it() -> None:
         await lose(session, space, source)
         first = space.ledger[-1].ref
         reading = await busy(session, space, source)
-        again = asyncio.create_task(session.resolve("lost", "resend"))
+        again = asyncio.create_task(session.resend("lost"))
         await asyncio.sleep(2)
         await deliver(hub, space, "lost", first)
         job = await again
@@ -86,7 +86,7 @@ async def test_proof_that_comes_while_a_resend_connects_stops_it() -> None:
     async with opened(space, webhooks=hub, transport={"connect": 5.0}) as session:
         source = await avatar(session)
         await lose(session, space, source)
-        again = asyncio.create_task(session.resolve("lost", "resend"))
+        again = asyncio.create_task(session.resend("lost"))
         await asyncio.sleep(2)
         await deliver(hub, space, "lost", space.ledger[-1].ref)
         job = await again
@@ -101,9 +101,9 @@ async def test_an_unknown_that_is_dropped_while_its_resend_waits_is_not_sent() -
         source = await avatar(session)
         await lose(session, space, source)
         reading = await busy(session, space, source)
-        again = asyncio.create_task(session.resolve("lost", "resend"))
+        again = asyncio.create_task(session.resend("lost"))
         await asyncio.sleep(2)
-        await session.resolve("lost", "drop")
+        await session.drop("lost")
         with pytest.raises(OutcomeUnknown):
             await again
         await reading
@@ -121,7 +121,7 @@ async def test_an_unknown_whose_resend_was_refused_is_an_unknown_as_before(refus
         before = await intent_of(session, "lost")
         space.faults.fail_next("edit", refusal)
         with pytest.raises(ApiError):
-            await session.resolve("lost", "resend")
+            await session.resend("lost")
         assert await intent_of(session, "lost") == before
         assert [unknown.key for unknown in await session.unknowns()] == ["lost"]
         await deliver(hub, space, "lost", space.ledger[-1].ref)
@@ -136,7 +136,7 @@ async def test_proof_that_was_kept_while_a_refused_resend_was_in_the_air_counts(
         await lose(session, space, source)
         first = space.ledger[-1].ref
         space.faults.fail_next("edit", Fault.status(402))
-        again = asyncio.create_task(session.resolve("lost", "resend"))
+        again = asyncio.create_task(session.resend("lost"))
         await asyncio.sleep(3)
         await deliver(hub, space, "lost", first)
         job = await again
@@ -151,7 +151,7 @@ async def test_a_resend_that_is_answered_429_is_still_one() -> None:
         source = await avatar(session)
         await lose(session, space, source)
         space.faults.fail_next("edit", Fault.rate_limited(retry_after=5), times=3)
-        again = asyncio.create_task(session.resolve("lost", "resend"))
+        again = asyncio.create_task(session.resend("lost"))
         await asyncio.sleep(3)
         assert (await intent_of(session, "lost")).state is IntentState.UNKNOWN
         job = await again
@@ -203,7 +203,7 @@ async def test_a_resend_waits_for_its_own_lane_no_longer_than_the_users_word() -
         source = await avatar(session)
         await lose(session, space, source)
         began = asyncio.get_running_loop().time()
-        job = await session.resolve("lost", "resend")
+        job = await session.resend("lost")
         assert asyncio.get_running_loop().time() - began < 2
     assert job is not None
     assert prompts(space)["lost"] == 2

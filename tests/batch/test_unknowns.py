@@ -253,8 +253,11 @@ async def test_a_search_goes_on_after_failed_ones() -> None:
         assert await session.unknowns() == []
 
 
-async def test_every_lost_one_of_many_gets_its_own_look() -> None:
-    """A third of all POSTs is lost, half of those were charged: each look is its own prompt's."""
+async def test_every_lost_one_of_many_gets_its_own_look_or_none() -> None:
+    """A third of all POSTs is lost, half of those were charged: an adopted look is its own prompt's.
+
+    One that was charged stays unknown only where a search of its avatar ended in vain, and is then listed.
+    """
     rates = {Fault.DROP_AFTER: 0.15, Fault.DROP_BEFORE: 0.15}
     space = space_of(20.0)
     async with opened(space, exclusive=True, timeouts=QUICK) as session:
@@ -262,11 +265,15 @@ async def test_every_lost_one_of_many_gets_its_own_look() -> None:
         space.faults._rates = rates
         items = [item for n, source in enumerate(sources) for item in edits(source, 15, f"s{n}-")]
         report = await BatchRunner(session).run(items)
+        space.faults._rates = {}
+        candidates = {unknown.key: unknown.candidates for unknown in await session.unknowns()}
     owner = {charge.ref: charge.request.get("prompt") for charge in space.ledger}
+    unknown = {outcome.key for outcome in report if outcome.ref is None}
+    in_vain = {key.split("-")[0] for key in unknown if prompts(space)[key] == 0}
+    assert any(str(outcome.evidence) == "inferred" for outcome in report)
     for outcome in report:
         if outcome.ref is not None:
             assert owner[outcome.ref] == outcome.key
-        else:
-            assert str(outcome.state) == "unknown"
-            assert prompts(space)[outcome.key] == 0
-    assert sum(str(outcome.evidence) == "inferred" for outcome in report) >= 3
+        elif prompts(space)[outcome.key]:
+            assert outcome.key.split("-")[0] in in_vain
+            assert outcome.key in {owner[ref] for ref in candidates[outcome.key]}

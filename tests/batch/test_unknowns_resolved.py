@@ -42,7 +42,7 @@ async def test_resolve_with_resend_pays_once_more() -> None:
     async with opened(space) as session:
         source = await avatar(session)
         await lose(session, space, source, "lost", Fault.DROP_AFTER)
-        job = await session.resolve("lost", "resend")
+        job = await session.resend("lost")
         assert job is not None
         await job
         (outcome,) = (await BatchRunner(session).run([item_of(source)])).outcomes
@@ -61,7 +61,7 @@ async def test_resolve_with_drop_leaves_it_alone_for_good() -> None:
     async with opened(space, exclusive=True) as session:
         source = await avatar(session)
         await lose(session, space, source, "lost", Fault.DROP_AFTER)
-        assert await session.resolve("lost", "drop") is None
+        await session.drop("lost")
         assert await session.unknowns() == []
         report = await BatchRunner(session).run([item_of(source), BatchItem("b", LookEdit("lost", "b"))])
         assert [str(outcome.state) for outcome in report] == ["skipped", "skipped"]
@@ -80,7 +80,7 @@ async def test_what_was_given_up_while_it_was_searched_for_is_no_other_ones_look
     async with opened(space, exclusive=True, timeouts=QUICK) as session:
         source = await avatar(session)
         await lose(session, space, source, "lost", Fault.DROP_BEFORE)
-        await session.resolve("lost", "drop")
+        await session.drop("lost")
         await lose(session, space, source, "second", Fault.DROP_BEFORE)
         arrives(space, source)  # the first one's, as far as anybody can tell
         await session.submit(LookEdit(source, "next"))
@@ -95,12 +95,15 @@ async def test_resolve_refuses_what_makes_no_sense() -> None:
         source = await avatar(session)
         other = await session.submit(LookEdit(source, "other"), key="other")
         await lose(session, space, source, "lost", Fault.DROP_AFTER)
-        wrong: list[tuple[str, Any]] = [
-            ("nobody", "drop"), ("other", "drop"), ("lost", other), ("lost", "maybe"),
-        ]  # fmt: skip
-        for key, verdict in wrong:
+        wrong: list[tuple[str, Any]] = [("nobody", source), ("other", source), ("lost", other), ("lost", "x")]
+        for key, look in wrong:
             with pytest.raises(InvalidRequest):
-                await session.resolve(key, verdict)
+                await session.resolve(key, look)
+        for key in ("nobody", "other"):
+            with pytest.raises(InvalidRequest):
+                await session.drop(key)
+            with pytest.raises(InvalidRequest):
+                await session.resend(key)
         with pytest.raises(KeyConflict):
             await session.submit(LookEdit(source, "something else"), key="lost")
     assert prompts(space)["lost"] == 1

@@ -5,11 +5,12 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
+import attrs
 import pytest
 
 from hoox_async._core.intents import Attempt, Intent, IntentState
 from hoox_async._core.models import LookRef
-from hoox_async._core.orphans import doubtful, may_still_show
+from hoox_async._core.orphans import doubtful, ends_inference, may_still_show
 from hoox_async._core.requests import LookEdit
 
 SENT = datetime(2026, 5, 1, tzinfo=UTC)
@@ -37,15 +38,30 @@ def test_any_attempt_of_what_was_lost_and_sent_again_may_have_left_a_look(state:
     assert doubtful(intent(state, past_at_risk=2)) == (FIRST, SECOND)
 
 
-@pytest.mark.parametrize(("seconds", "shows"), [(-3600, True), (0, True), (149, True), (150, False)])
-def test_a_look_shows_by_the_deadline_and_the_last_search(seconds: float, shows: bool) -> None:
+@pytest.mark.parametrize("state", IntentState)
+@pytest.mark.parametrize("retired", [False, True])
+@pytest.mark.parametrize("searched", [False, True])
+def test_an_unknown_that_nobody_searches_for_ends_the_inference(
+    state: IntentState, retired: bool, searched: bool
+) -> None:
+    """Whether its search ended or it never had one. What is not unknown, or is no edit, ends nothing."""
+    unknown = attrs.evolve(intent(state), retired=retired)
+    ends = state is IntentState.UNKNOWN and not searched
+    assert ends_inference(unknown, searched=searched) is ends
+    assert not ends_inference(attrs.evolve(unknown, source=None), searched=searched)
+
+
+@pytest.mark.parametrize(
+    ("hours", "shows"), [(-1, True), (0, True), (0.05, True), (23.9, True), (24, False), (900, False)]
+)
+def test_a_look_that_nobody_searches_for_may_show_for_a_day(hours: float, shows: bool) -> None:
     """And where the clock was set back it counts as not over."""
-    at = SENT + timedelta(seconds=seconds)
-    assert may_still_show((FIRST,), at, 120.0, (2.0, 10.0, 30.0)) is shows
+    assert may_still_show((FIRST,), SENT + timedelta(hours=hours)) is shows
 
 
 def test_the_latest_attempt_decides() -> None:
     """One of several is enough, and none is not."""
-    at = SENT + timedelta(seconds=200)
-    assert may_still_show((FIRST, SECOND), at, 120.0, (30.0,))
-    assert not may_still_show((), at, 120.0, (30.0,))
+    at = SENT + timedelta(days=1, seconds=30)
+    assert may_still_show((FIRST, SECOND), at)
+    assert not may_still_show((FIRST,), at)
+    assert not may_still_show((), at)

@@ -89,10 +89,12 @@ async def unknowns(session: hx.HooxSession) -> None:
         assert_type(unknown.sent_at, datetime | None)
         for candidate in unknown.candidates:
             await session.resolve(unknown.key, candidate)
-        await session.resolve(unknown.key, "resend")
-        await session.resolve(unknown.key, "drop")
+        await session.resend(unknown.key)
+        await session.drop(unknown.key)
+        assert_type(await session.resolve(unknown.key, "avtr_1:look_1"), hx.LookJob)
+        assert_type(await session.resend(unknown.key, budget=hx.Budget(4), max_wait=1.0), hx.LookJob)
         await session.resolve(unknown.key, 3)  # type: ignore[arg-type]
-        await session.resolve(unknown.key, "maybe")  # type: ignore[arg-type]
+        await session.resend(unknown.key, budget=4)  # type: ignore[arg-type]
 
 
 async def jobs(session: hx.HooxSession, job: hx.LookJob) -> None:
