@@ -26,6 +26,11 @@ class Slot:
         self.sent_at: float | None = None
         """The loop's time at which the request went out; None until then."""
 
+    @property
+    def given_back(self) -> bool:
+        """Whether it has ended and nothing was sent."""
+        return self._state == "over" and self.sent_at is None
+
     def stamp(self) -> None:
         """The headers of a paid request go out now. Said again, it changes nothing."""
         if self._state == "taken":

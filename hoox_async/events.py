@@ -46,7 +46,10 @@ class Retried(NamedTuple):
 
 
 class Paused(NamedTuple):
-    """The quota is spent: nothing is sent for ``seconds``."""
+    """The quota is spent: nothing is sent for ``seconds``.
+
+    Or a batch's paid requests are lost or get no answer: it sends nothing new, for ``seconds`` at most.
+    """
 
     seconds: float
     reason: str

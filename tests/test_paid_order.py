@@ -28,25 +28,26 @@ def intent(prompt: str = "a beach", source: LookRef = SOURCE) -> Intent:
 
 SENT = advance(intent(), Send("a1", AT, SOURCE))
 UNKNOWN = advance(SENT, Lose("dropped", AT))
+REFUSED = advance(SENT, Refuse(Refusal(400, "X", "no"), AT))
 ACCEPTED = advance(SENT, Accept(MADE, AT, Evidence.ANSWER))
 
 
 def test_what_is_new_is_sent() -> None:
     """As it is wanted."""
-    assert decide_single(intent(), None) == ToSend(intent())
+    assert decide_single(intent(), None, None) == ToSend(intent())
 
 
 def test_what_was_planned_is_sent_as_it_was_planned() -> None:
     """With its attempts, whose tokens stay its own."""
     tried = advance(SENT, TakeBack())
-    assert decide_single(intent(), tried) == ToSend(tried, tried)
+    assert decide_single(intent(), tried, tried) == ToSend(tried, tried)
 
 
 def test_other_content_takes_the_place_of_what_never_cost_anything() -> None:
     """Together with its own source."""
     tried = advance(SENT, TakeBack())
     wanted = intent("a desk", OTHER)
-    decided = decide_single(wanted, tried)
+    decided = decide_single(wanted, tried, tried)
     assert isinstance(decided, ToSend)
     assert decided.word == Renew(wanted.request, wanted.digest)
     assert (decided.intent.request, decided.intent.source) == (wanted.request, OTHER)
@@ -55,18 +56,24 @@ def test_other_content_takes_the_place_of_what_never_cost_anything() -> None:
 
 @pytest.mark.parametrize(
     "stands",
-    [SENT, UNKNOWN, ACCEPTED, attrs.evolve(intent(), past_at_risk=Decimal(2))],
-    ids=["sending", "unknown", "accepted", "owing"],
+    [
+        SENT,
+        UNKNOWN,
+        ACCEPTED,
+        attrs.evolve(intent(), past_at_risk=Decimal(2)),
+        attrs.evolve(REFUSED, past_spent=Decimal(2)),
+    ],
+    ids=["sending", "unknown", "accepted", "owing", "refused and paid before"],
 )
 def test_other_content_is_a_conflict_with_all_else(stands: Intent) -> None:
     """Nothing is sent."""
     with pytest.raises(KeyConflict):
-        decide_single(intent("a desk"), stands)
+        decide_single(intent("a desk"), stands, stands)
 
 
 def test_what_was_paid_is_the_result() -> None:
     """For whoever asks."""
-    assert decide_single(intent(), ACCEPTED) is ACCEPTED
+    assert decide_single(intent(), None, ACCEPTED) is ACCEPTED
     assert decide_resend(UNKNOWN, ACCEPTED) is ACCEPTED
 
 
@@ -76,13 +83,40 @@ def test_what_was_paid_is_the_result() -> None:
         (SENT, OutcomeUnknown),
         (UNKNOWN, OutcomeUnknown),
         (advance(UNKNOWN, Drop()), OutcomeUnknown),
-        (advance(intent(), Refuse(Refusal(400, "X", "no"), AT)), BadRequest),
     ],
 )
-def test_what_was_lost_or_refused_is_told_again(stands: Intent, error: type[HooxError]) -> None:
+def test_what_was_lost_is_told_again(stands: Intent, error: type[HooxError]) -> None:
     """And not sent."""
     with pytest.raises(error):
-        decide_single(intent(), stands)
+        decide_single(intent(), stands, stands)
+
+
+def test_what_was_refused_before_a_submission_began_is_sent_again() -> None:
+    """With the same content, and with the notes of the new submission."""
+    decided = decide_single(intent(), REFUSED, REFUSED)
+    assert isinstance(decided, ToSend)
+    assert decided.word == Renew(intent().request, intent().digest)
+    assert (decided.stands, decided.intent.state) == (REFUSED, IntentState.PLANNED)
+    assert decided.intent.spent == decided.intent.at_risk == 0
+
+
+@pytest.mark.parametrize("at_begin", [None, SENT, REFUSED])
+def test_what_is_refused_while_a_submission_waits_is_its_refusal_too(at_begin: Intent | None) -> None:
+    """Nothing was known of the key when it began, or it was being sent, or it had been refused before."""
+    stands = REFUSED
+    if at_begin is REFUSED:
+        again = advance(advance(REFUSED, Renew(intent().request, intent().digest)), Send("a2", AT, SOURCE))
+        stands = advance(again, Refuse(Refusal(400, "X", "no"), AT))
+    with pytest.raises(BadRequest):
+        decide_single(intent(), at_begin, stands)
+
+
+def test_other_content_takes_the_place_of_what_was_refused() -> None:
+    """Also where it was refused only while the other waited."""
+    for at_begin in (REFUSED, None):
+        decided = decide_single(intent("a desk"), at_begin, REFUSED)
+        assert isinstance(decided, ToSend)
+        assert decided.intent.request == intent("a desk").request
 
 
 @pytest.mark.parametrize("stands", [UNKNOWN, advance(UNKNOWN, Drop()), advance(UNKNOWN, Retire())])

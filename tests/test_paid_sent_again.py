@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import AsyncExitStack
 from decimal import Decimal
+from pathlib import Path
+from typing import Any
 
 import pytest
 from session_kit import intent_of, intents, money, on_space, prompt, sends
@@ -16,6 +19,7 @@ from hoox_async.errors import (
     BadRequest,
     Conflict,
     InsufficientCredits,
+    KeyConflict,
     NotFound,
     NotSent,
     OutcomeUnknown,
@@ -119,16 +123,71 @@ async def test_a_refusal_of_the_workspace_is_taken_back(fault: Fault, error: typ
 @pytest.mark.parametrize(
     ("status", "error"), [(400, BadRequest), (403, PermissionDenied), (404, NotFound), (409, Conflict)]
 )
-async def test_a_refusal_of_the_request_stands(status: int, error: type[ApiError]) -> None:
-    """It would be refused again: the same key gives the same error, without a request."""
+async def test_a_refusal_of_the_request_does_not_burn_its_key(status: int, error: type[ApiError]) -> None:
+    """It cost nothing: the next submission of the same content sends again, and so on, and is paid once."""
     async with on_space() as (session, space):
-        space.faults.fail_next("create", Fault.status(status, '{"error": "bad", "code": "INVALID_VALUE"}'))
+        refusal = Fault.status(status, '{"error": "bad", "code": "INVALID_VALUE"}')
+        space.faults.fail_next("create", refusal, times=2)
         for _ in range(2):
             with pytest.raises(error) as caught:
                 await session.submit(prompt(), key="k")
             assert (caught.value.charged, caught.value.code) == ("no", "INVALID_VALUE")
+            assert await intents(session) == {"k": IntentState.REJECTED}
+        assert (sends(space, "create"), space.ledger) == (2, [])
+        await session.submit(prompt(), key="k")
+        assert (await session.submit(prompt(), key="k")).credits == 2
+        assert (sends(space, "create"), len(space.ledger)) == (3, 1)
+
+
+@pytest.mark.parametrize("store", [True, False], ids=["SQLite, reopened", "memory"])
+async def test_a_corrected_request_goes_under_the_key_that_was_refused(tmp_path: Path, store: bool) -> None:
+    """No `KeyConflict`: nothing was ever paid under it. What is paid then holds the key."""
+    how: dict[str, Any] = {"store": tmp_path / "looks.db"} if store else {}
+    async with AsyncExitStack() as stack:
+        session, space = await stack.enter_async_context(on_space(**how))
+        space.faults.fail_next("create", Fault.status(400))
+        with pytest.raises(BadRequest):
+            await session.submit(prompt("wrong"), key="k")
+        if store:
+            await session.aclose()
+            session, _ = await stack.enter_async_context(on_space(space, **how))
+        job = await session.submit(prompt("right"), key="k")
+        assert (await intent_of(session, "k")).request.prompt == "right"  # type: ignore[union-attr]
+        with pytest.raises(KeyConflict):
+            await session.submit(prompt("wrong"), key="k")
+        assert (await session.submit(prompt("right"), key="k")).ref == job.ref
+        assert [charge.request["prompt"] for charge in space.ledger] == ["right"]
+
+
+async def test_those_that_wait_beside_a_refused_submission_get_the_same_refusal() -> None:
+    """Those of the same content: one request. One with other content is sent when its turn comes."""
+    async with on_space(transport={"latency": 1.0}) as (session, space):
+        space.faults.fail_next("create", Fault.status(400))
+        same = [asyncio.create_task(session.submit(prompt(), key="k")) for _ in range(4)]
+        await asyncio.sleep(0.1)
+        same += [asyncio.create_task(session.submit(prompt(), key="k")) for _ in range(2)]
+        results = await asyncio.gather(*same, return_exceptions=True)
+        assert [type(result) for result in results] == [BadRequest] * 6
         assert sends(space, "create") == 1
-        assert space.ledger == []
+        await session.submit(prompt(), key="k")
+        assert (sends(space, "create"), len(space.ledger)) == (2, 1)
+
+
+async def test_what_was_refused_and_then_lost_or_not_sent_is_told_as_that() -> None:
+    """A second round that may have been paid is an unknown; one that surely was not leaves the refusal."""
+    async with on_space() as (session, space):
+        for fault, error, state in [
+            (Fault.status(400), BadRequest, IntentState.REJECTED),
+            (Fault.status(402), InsufficientCredits, IntentState.REJECTED),
+            (Fault.DROP_AFTER, OutcomeUnknown, IntentState.UNKNOWN),
+        ]:
+            space.faults.fail_next("create", fault)
+            with pytest.raises(error):
+                await session.submit(prompt(), key="k")
+            assert await intents(session) == {"k": state}
+        with pytest.raises(KeyConflict):
+            await session.submit(prompt("other"), key="k")
+        assert sends(space, "create") == 3
 
 
 async def test_a_failed_submission_without_a_key_leaves_nothing_in_memory() -> None:

@@ -13,7 +13,7 @@ from .._core.models import Look, LookRef, LookStatus
 from .._core.outcomes import Outcome, OutcomeState, outcome_of
 from .._core.requests import FREE, LookEdit
 from .._paid import ToSend, to_send
-from ..errors import HooxError, InvalidRequest, KeyConflict, StoreError
+from ..errors import HooxError, InvalidRequest, KeyConflict, OutcomeUnknown, StoreError
 from .items import Item
 from .options import Options
 
@@ -67,7 +67,7 @@ def admit(
     stands = known.get(item.key)
     if stands is None:
         return find_source(item, known, live, ended)
-    if options.conflicts(stands, item.digest):
+    if options.conflicts(stands, item.digest) or _is_second_content(item, stands):
         return End(conflict(item))
     item.intent = stands
     item.renew = not item.repeated and options.pays_anew(stands, item.digest)
@@ -85,11 +85,9 @@ def decide_turn(item: Item, wanted: Intent, stands: Intent | None, options: Opti
     if stands is None:
         return ToSend(wanted)
     if stands.digest != item.digest:
-        if options.conflicts(stands, item.digest):
+        if options.conflicts(stands, item.digest) or _is_second_content(item, stands):
             raise KeyConflict(item.key)
         renews = not item.repeated and options.pays_anew(stands, item.digest)
-        if not renews and stands.state is IntentState.PLANNED:
-            raise KeyConflict(item.key)  # the same key twice in this input, with two contents
     else:
         renews = item.renew and item.stands_as_known(stands)
     if renews:
@@ -99,6 +97,12 @@ def decide_turn(item: Item, wanted: Intent, stands: Intent | None, options: Opti
     if item.resends and item.stands_as_known(stands):
         return to_send(stands, Resend())
     return stands
+
+
+def _is_second_content(item: Item, stands: Intent) -> bool:
+    """Whether its key came before in this input with other content, which has cost nothing so far."""
+    unpaid = stands.state is IntentState.PLANNED or stands.replaceable
+    return item.repeated and unpaid and stands.digest != item.digest
 
 
 def find_source(
@@ -147,7 +151,22 @@ def for_want_of(item: Item, stands: Intent | None, error: HooxError, state: Outc
     unpaid = stands.state in (IntentState.PLANNED, IntentState.REJECTED)
     if unpaid or (item.renew and item.stands_as_known(stands)):
         return outcome_of(stands, state=state, error=error, request=item.request, look=None)
-    return outcome_of(stands)
+    outcome = outcome_of(stands)
+    return attrs.evolve(outcome, error=error) if outcome.state is OutcomeState.PENDING else outcome
+
+
+def cancelled_unclear(item: Item, error: HooxError) -> Outcome:
+    """The outcome of an item whose task was cancelled, where the store cannot tell what became of it.
+
+    Where it was to be sent, it may have been.
+    """
+    known = item.intent
+    if known is not None and not item.waits_at_gate:
+        return for_want_of(item, known, error, OutcomeState.UNSENT)
+    at_risk = item.request.credits + (known.at_risk if known else FREE)
+    unknown = OutcomeUnknown(f"{item.key}: {error}; it may have been charged", key=item.key)
+    credits = known.spent if known else FREE
+    return Outcome(item.key, item.request, OutcomeState.UNKNOWN, None, unknown, credits, at_risk)
 
 
 def accepted_unwritten(item: Item, ref: LookRef, error: StoreError) -> Outcome:

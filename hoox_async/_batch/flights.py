@@ -63,8 +63,8 @@ class Flights:
         self._explaining += change
         return True
 
-    def _count_failure(self) -> None:
-        self._failures += 1
+    def _count_failure(self, change: int) -> None:
+        self._failures += change
         self._failed(self._failures)
 
 
@@ -79,7 +79,7 @@ class Place:
         self._is_failure = False
 
     def left_gate(self) -> None:
-        """It has its slot of the quota."""
+        """It has its slot of the quota, or needs none."""
         self._flights._left_gate(self._key)
 
     def landed(self, look: Look) -> None:
@@ -94,7 +94,17 @@ class Place:
         """It is a failure; counted once."""
         if not self._is_failure:
             self._is_failure = True
-            self._flights._count_failure()
+            self._flights._count_failure(1)
+
+    def lost(self) -> None:
+        """Its POST was lost: a failure until its look is found."""
+        self.failed()
+
+    def found(self) -> None:
+        """It was no failure after all: the look of a lost POST was proved, or made by a second one."""
+        if self._is_failure:
+            self._is_failure = False
+            self._flights._count_failure(-1)
 
     def over(self) -> None:
         """It has its outcome."""

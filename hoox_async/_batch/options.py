@@ -50,8 +50,8 @@ class Options(NamedTuple):
             return False
         if stands.digest == digest:
             return stands.state in self.retry
-        if self.changed == "keep":  # what was never sent has no look to keep
-            return stands.state is IntentState.PLANNED
+        if self.changed == "keep":  # what was never sent, or was refused, has no look to keep
+            return stands.state is IntentState.PLANNED or stands.replaceable
         return self.changed == "redo" or stands.replaceable
 
     def conflicts(self, stands: Intent, digest: str) -> bool:

@@ -6,6 +6,7 @@ import asyncio
 from decimal import Decimal
 
 from .._core.budget import Budget, Credits
+from ..errors import BudgetExceeded
 
 
 class BatchPurse:
@@ -24,6 +25,17 @@ class BatchPurse:
         """Credits that were spent or put at risk in earlier runs."""
         if self._budget is not None:
             self._budget.count(credits)
+
+    def refusal(self, credits: Decimal) -> BudgetExceeded | None:
+        """Why these will not fit, whatever happens; None where they may."""
+        budget = self._budget
+        if budget is None or not budget.exhausted(credits):
+            return None
+        try:
+            budget.reserve(credits)
+        except BudgetExceeded as error:
+            return error
+        return None
 
     async def reserve(self, credits: Decimal) -> None:
         """Set them aside. Raises `BudgetExceeded` where they will not fit, whatever happens."""

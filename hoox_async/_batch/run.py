@@ -9,13 +9,15 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
+from collections.abc import Callable, Coroutine
+from typing import Any
 
 from .._core.feed import Feed
 from .._core.intents import Intent
 from .._core.models import LookRef
 from .._core.outcomes import Outcome, OutcomeState
 from .._opened import Opened
-from ..errors import HooxError, SessionClosed, StoreError
+from ..errors import BudgetExceeded, HooxError, SessionClosed, StoreError
 from .admission import (
     AwaitSource,
     End,
@@ -25,10 +27,12 @@ from .admission import (
     WaitFor,
     admit,
     after_source,
+    cancelled_unclear,
     conflict,
     for_nothing,
     unsent,
 )
+from .breaker import BatchBreaker
 from .flights import Flights, Place
 from .items import Input, Item
 from .lookahead import Lookahead, Outbox
@@ -39,6 +43,8 @@ from .sender import Sender
 from .stop import Stop, Stopped
 
 LOOKAHEAD = 1_000
+_MOST_OVER_THE_CAP = 10_000  # in a row; then an input without an end is read no further
+_LOOKS = frozenset({OutcomeState.READY, OutcomeState.FAILED, OutcomeState.PENDING, OutcomeState.UNKNOWN})
 _NOT_STORED = frozenset({OutcomeState.REJECTED, OutcomeState.SKIPPED, OutcomeState.UNSENT})
 
 
@@ -50,7 +56,8 @@ class Run:
         self._options = options
         self._purse = BatchPurse(options.max_credits)
         self._stop = Stop()
-        self._sender = Sender(opened, options, self._purse, self._stop)
+        self._breaker = BatchBreaker(opened.parts, options.max_failures, self.stop)
+        self._sender = Sender(opened, options, self._purse, self._stop, self._breaker)
         limit = opened.parts.gate.snapshot().limit
         self._feed: Feed[Item] = Feed(spacing=60 / limit)
         self._live: dict[str, Item] = {}
@@ -64,6 +71,9 @@ class Run:
         self._items: asyncio.TaskGroup | None = None
         self._task: asyncio.Task[None] | None = None
         self._leaving = False
+        self._ending = False
+        self._broken: HooxError | None = None
+        self._over_the_cap = 0  # items in a row that the cap had no credits for
 
     # --- for the stream
 
@@ -130,27 +140,55 @@ class Run:
         try:
             async with asyncio.TaskGroup() as tasks:
                 self._items = tasks
-                pulling = tasks.create_task(self._pull(), name="hoox-batch-pull")
-                await self._dispatch()
+                pulling = self._spawn(self._pull(), "hoox-batch-pull", self._pulling_was_cancelled)
+                try:
+                    await self._dispatch()
+                finally:
+                    self._ending = True
                 pulling.cancel()
         finally:
             no_more()
+            self._breaker.close()
             await self._pulling.aclose()
+
+    def _spawn(
+        self, work: Coroutine[Any, Any, None], name: str, cancelled: Callable[[], None]
+    ) -> asyncio.Task[None]:
+        """A task of the run's. ``cancelled`` is called where it is cancelled by others: the run goes on.
+
+        A task group takes no notice of that.
+        """
+        assert self._items is not None
+        task = self._items.create_task(work, name=name)
+        task.add_done_callback(lambda ended: cancelled() if self._is_cut_off(ended) else None)
+        return task
+
+    def _is_cut_off(self, task: asyncio.Task[None]) -> bool:
+        """Whether it was cancelled, and not since the run ends."""
+        run_ends = self._leaving or self._ending or (self._task is not None and self._task.cancelling() > 0)
+        return task.cancelled() and not run_ends
 
     async def _pull(self) -> None:
         await self._pulling.count_earlier(self, self._purse)
         await self._pulling.run(self, self._may_pull)
         self._wake()
 
+    def _pulling_was_cancelled(self) -> None:
+        self._broken = HooxError("the task that reads the input was cancelled; run again to go on")
+        self._work.set()
+
     def _may_pull(self) -> bool:
         # an input without an end must not go on for ever; of a list, each item gets its outcome
-        return self._stop.reason is None or not self._pulling.endless
+        is_pointless = self._stop.reason is not None or self._over_the_cap >= _MOST_OVER_THE_CAP
+        return not is_pointless or not self._pulling.endless
 
     def _all_pulled(self) -> bool:
         return not self._pulling.admitting and (self._pulling.over or not self._may_pull())
 
     async def _dispatch(self) -> None:
         while True:
+            if self._broken is not None:
+                raise self._broken
             while (ready := self._next()) is not None:
                 self._fly(ready)
             if self._all_pulled() and not self._live:
@@ -214,6 +252,8 @@ class Run:
             self._outbox.put(item.index, conflict(item))
 
     def _take(self, item: Item, step: Next) -> None:
+        if isinstance(step, WaitFor) or not item.request.credits:
+            self._over_the_cap = 0  # known or free: reading on is of use
         match step:
             case End(outcome):
                 self._finish(item, outcome)
@@ -221,11 +261,16 @@ class Run:
                 self._waiting.append(item)
             case _ if self._stop.reason is not None:
                 self._finish(item, unsent(item, self._stop.reason))
+            case Enqueue() if item.intent is None and (refusal := self._purse.refusal(item.request.credits)):
+                self._finish(item, unsent(item, refusal))
             case Park(behind):
                 behind.dependents.append(item)
             case AwaitSource(source):
-                assert self._items is not None
-                self._items.create_task(self._await_source(item, source), name="hoox-batch-source")
+                self._spawn(
+                    self._await_source(item, source),
+                    "hoox-batch-source",
+                    lambda: self._finish(item, unsent(item, _cut_off(item))),
+                )
             case Enqueue(source_ref):
                 item.source = source_ref
                 self._feed.put(self._queue_of(source_ref), item)
@@ -249,28 +294,48 @@ class Run:
     # --- in flight
 
     def _fly(self, item: Item) -> None:
-        assert self._items is not None
         self._ahead.let_go()
         place = self._flights.take_off(item)
-        self._items.create_task(self._carry(item, place), name=f"hoox-item-{item.key}")
-
-    async def _carry(self, item: Item, place: Place) -> None:
         told_before = item.repeated and not item.waits_at_gate
+        self._spawn(
+            self._carry(item, place, told_before),
+            f"hoox-item-{item.key}",
+            lambda: self._pick_up(item, place, told_before),
+        )
+
+    async def _carry(self, item: Item, place: Place, told_before: bool) -> None:
         try:
             outcome = await self._sender.carry(item, place)
         except Stopped as stopped:
             self.stop(stopped.reason)
             outcome = unsent(item, stopped.reason)
-        finally:
-            place.over()
+        self._land(item, place, outcome, told_before)
+
+    def _pick_up(self, item: Item, place: Place, told_before: bool) -> None:
+        """Its task was cancelled: it gets an outcome all the same, by what the store knows."""
+        error = _cut_off(item)
+
+        async def settle() -> None:
+            self._land(item, place, await self._sender.after_cancel(item, error), told_before)
+
+        def give_up() -> None:
+            self._land(item, place, cancelled_unclear(item, error), told_before)
+
+        self._spawn(settle(), f"hoox-item-{item.key}", give_up)
+
+    def _land(self, item: Item, place: Place, outcome: Outcome, told_before: bool) -> None:
+        """It has its outcome: its place is free, and whoever waited for it goes on."""
+        place.over()
         self._ahead.hold()
         self._finish(item, for_nothing(outcome) if told_before else outcome)
         if outcome.state in (OutcomeState.FAILED, OutcomeState.REJECTED):
             place.failed()
+        elif outcome.state is not OutcomeState.UNKNOWN:
+            place.found()
 
     def _count_failures(self, count: int) -> None:
         if count == self._options.max_failures:
-            self.stop(HooxError(f"{count} looks failed or were rejected (max_failures)"))
+            self.stop(HooxError(f"{count} looks failed, were rejected or were lost (max_failures)"))
 
     # --- outcomes
 
@@ -294,6 +359,18 @@ class Run:
         self._ended.pop(item.key, None)
         if outcome.state in _NOT_STORED and item.key != item.digest:
             self._ended[item.key] = outcome.state
+        self._count_over_the_cap(outcome)
         self._outbox.put(item.index, outcome)
         for follower in item.followers:
             self._outbox.put(follower.index, for_nothing(outcome))
+
+    def _count_over_the_cap(self, outcome: Outcome) -> None:
+        """A look begins the row anew; what was not sent for other reasons does not."""
+        if isinstance(outcome.error, BudgetExceeded):
+            self._over_the_cap += 1
+        elif outcome.state in _LOOKS:
+            self._over_the_cap = 0
+
+
+def _cut_off(item: Item) -> HooxError:
+    return HooxError(f"the task of {item.key} was cancelled")

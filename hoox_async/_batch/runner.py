@@ -48,12 +48,21 @@ class BatchRunner:
 
     ``max_credits`` caps what the items cost together, counting what they spent or put at risk in earlier
     runs of the same store. What a generator or an async input will give is not known beforehand: for one,
-    all counts that was spent under any key of the store. ``max_failures`` stops after so many failures and
-    rejections. ``look_timeout`` is how many seconds this run waits for a look before it is PENDING.
-    ``on_unknown``: ``"hold"`` what may have been paid, or ``"resend"`` it and count it as at risk.
-    ``retry``: states of earlier runs to pay anew (``"failed"``, ``"rejected"``, ``"pending"``,
+    all counts that was spent under any key of the store. It may also have no end: after 10,000 items in a
+    row for which the cap had no credits left it is read no further, and what it would still have given has no
+    outcome. A list is read to its end. ``max_failures`` stops after so many looks that failed, were rejected,
+    or whose POST was lost in this run. ``look_timeout`` is how many seconds this run waits for a look before
+    it is PENDING. ``on_unknown``: ``"hold"`` what may have been paid, or ``"resend"`` it and count it as at
+    risk. ``retry``: states of earlier runs to pay anew (``"failed"``, ``"rejected"``, ``"pending"``,
     ``"ready"``). ``changed``: when a key's content differs from what the store knows, ``"error"``,
-    ``"keep"`` the old look or ``"redo"`` it, paid anew. What never cost anything is replaced in any case.
+    ``"keep"`` the old look or ``"redo"`` it, paid anew. What never cost anything is replaced in any case, a
+    refused request too. Before a pending look is paid anew, its status is asked for, free of charge: one that
+    is READY by now is the result, and one that FAILED is paid anew if ``retry`` says that as well.
+
+    While the API does not answer, little is put at risk. The first items go a few at a time until one is
+    answered. Nothing is sent while the oldest outstanding POST was sent over 10 s ago and none was answered
+    since. After 5 losses in a row the batch pauses, and sends one item as a probe after 30, 60 and 120 s;
+    when the third probe is lost, the rest ends UNSENT.
 
     Running again is a resume: what is settled is not paid twice. Raises `ConfigurationError` for an option
     that makes no sense.

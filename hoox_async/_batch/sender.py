@@ -11,22 +11,23 @@ import attrs
 from .._core.durations import kind_of
 from .._core.intents import Intent, IntentState, Refusal
 from .._core.ledger import Renew, Resend, advance
-from .._core.models import Look, LookRef, LookStatus
+from .._core.models import Look, LookStatus
 from .._core.outcomes import Outcome, OutcomeState, outcome_of
 from .._core.retry import Patience
 from .._core.wire import refusal_is_the_items_own
 from .._opened import Opened
-from .._paid import How, TakeSlot
-from .._slot import Slot
+from .._paid import How
 from ..errors import (
     ApiError,
     HooxError,
     InvalidRequest,
     KeyConflict,
+    NotFound,
     OutcomeUnknown,
     StoreError,
 )
-from .admission import accepted_unwritten, conflict, decide_turn, for_want_of
+from .admission import accepted_unwritten, cancelled_unclear, conflict, decide_turn, for_want_of
+from .breaker import BatchBreaker
 from .items import Item
 from .options import Options
 from .purse import BatchPurse
@@ -40,7 +41,10 @@ class Flight(Protocol):
     """Who is told how far an item has come."""
 
     def left_gate(self) -> None:
-        """It has its slot of the quota."""
+        """It has its slot of the quota, or needs none."""
+
+    def lost(self) -> None:
+        """Its POST was lost in this run: it may have been paid."""
 
     def landed(self, look: Look) -> None:
         """Its look is READY or FAILED."""
@@ -49,11 +53,14 @@ class Flight(Protocol):
 class Sender:
     """Carries items through the session's one paid way."""
 
-    def __init__(self, opened: Opened, options: Options, purse: BatchPurse, stop: Stop) -> None:
+    def __init__(
+        self, opened: Opened, options: Options, purse: BatchPurse, stop: Stop, breaker: BatchBreaker
+    ) -> None:
         self._opened = opened
         self._options = options
         self._purse = purse
         self._stop = stop
+        self._breaker = breaker
 
     async def carry(self, item: Item, flight: Flight) -> Outcome:
         """From where the item stands to its outcome. Raises `Stopped`.
@@ -61,7 +68,7 @@ class Sender:
         Notes on the item how far it came.
         """
         try:
-            intent = await self._to_its_fate(item, flight.left_gate)
+            intent = await self._to_its_fate(item, flight)
         except StoreError as error:
             if error.charged != "yes" or error.ref is None:
                 raise Stopped(error) from None
@@ -79,44 +86,70 @@ class Sender:
         outcome = await self.wait(intent, flight.landed) if intent.state.paid else outcome_of(intent)
         return attrs.evolve(outcome, request=item.request) if intent.digest == item.digest else outcome
 
-    async def _to_its_fate(self, item: Item, left_gate: Callable[[], None]) -> Intent:
+    async def _to_its_fate(self, item: Item, flight: Flight) -> Intent:
         """Until it is accepted, or as far as it comes without."""
         intent = item.intent
+        pays_anew = item.renew and intent is not None and intent.state is IntentState.ACCEPTED
+        if pays_anew and intent is not None and intent.digest == item.digest:  # the very look that is wanted
+            await self._ask_first(item, intent)
+            intent = item.intent
         if intent is None or item.waits_at_gate or intent.state is IntentState.SENDING:
-            intent = await self._send(item, left_gate)
+            intent = await self._send(item, flight)
+        else:
+            flight.left_gate()
         if intent.state is IntentState.UNKNOWN:
             intent = await self._wait_for_proof(intent)
             if intent.state is IntentState.UNKNOWN and self._resends(item):
                 item.intent, item.renew, item.resends = intent, False, True
-                intent = await self._send(item, left_gate)
+                intent = await self._send(item, flight)
         return intent
+
+    async def _ask_first(self, item: Item, pending: Intent) -> None:
+        """Before a look that was not done is paid anew: is it done by now? That is asked free of charge.
+
+        Notes on the item what it stands as, and whether it is still to be paid anew. Raises `Stopped`, and
+        what the request raises: then nothing is paid.
+        """
+        job = self._opened.book.job_of(pending)  # held: so the answer is written down
+        try:
+            async with self._stop.turns_back():
+                look = await self._opened.ask(job.ref)
+        except HooxError as error:
+            if isinstance(error, NotFound) and refusal_is_the_items_own(error):
+                return  # the API knows no such look: it will never be done
+            item.renew = False
+            raise
+        if not look.status.settled:
+            return
+        now = await self._known(item.key)
+        if now is None or now.unmoved(pending):  # the store did not take it; what was heard is still true
+            state = IntentState.READY if look.status is LookStatus.READY else IntentState.FAILED
+            now = attrs.evolve(pending, state=state, look=look)
+        if now.digest == item.digest:
+            item.intent = now
+            item.renew = now.state is IntentState.FAILED and IntentState.FAILED in self._options.retry
 
     # --- sending
 
-    async def _send(self, item: Item, left_gate: Callable[[], None]) -> Intent:
+    async def _send(self, item: Item, flight: Flight) -> Intent:
         """Until it is accepted, or what became of it where it is lost or another has had its key."""
+        free = self._opened.unknowns.free
         source = item.source or (item.intent.source if item.intent else None)
         wanted = self._opened.submitter.plan(item.request, item.key, True, source)
-        how = How(self._slots(source, left_gate), Patience.BATCH, self._purse)
+        posts = self._breaker.posts(lambda: source is None or free(source.avatar_id), flight.left_gate)
+        how = How(posts.take_slot, Patience.BATCH, self._purse)
         try:
             async with self._stop.turns_back():
-                return await self._opened.submitter.send(
-                    wanted, lambda stands: decide_turn(item, wanted, stands, self._options), how
-                )
+                with posts:
+                    return await self._opened.submitter.send(
+                        wanted, lambda stands: decide_turn(item, wanted, stands, self._options), how
+                    )
         except OutcomeUnknown as error:
+            if posts.lost:
+                flight.lost()
             return await self._lost(item, wanted, error)
         except Stopped:
             return await self._in_spite_of_the_stop(item, wanted)
-
-    def _slots(self, source: LookRef | None, left_gate: Callable[[], None]) -> TakeSlot:
-        gate, free = self._opened.parts.gate, self._opened.unknowns.free
-
-        async def take_slot() -> Slot:
-            slot = await gate.batch(lambda: source is None or free(source.avatar_id))
-            left_gate()
-            return slot
-
-        return take_slot
 
     async def _in_spite_of_the_stop(self, item: Item, wanted: Intent) -> Intent:
         """What was in the air in that moment still has its end. Raises `Stopped` for what was not."""
@@ -204,6 +237,21 @@ class Sender:
         if intent.state is IntentState.ACCEPTED:
             return outcome_of(intent, look=last, error=error)
         return outcome_of(intent)
+
+    # --- where its task was cancelled
+
+    async def after_cancel(self, item: Item, error: HooxError) -> Outcome:
+        """The outcome of an item whose task was cancelled from outside, by what the store knows of it.
+
+        What is in the air in that moment still has its end.
+        """
+        with suppress(HooxError):
+            await self._opened.submitter.landing(item.key)
+        try:
+            stands = (await self._opened.parts.store.get((item.key,))).get(item.key)
+        except StoreError:
+            return cancelled_unclear(item, error)
+        return for_want_of(item, stands, error, OutcomeState.UNSENT)
 
     async def _known(self, key: str) -> Intent | None:
         """As the store knows it; None also where it can't tell."""

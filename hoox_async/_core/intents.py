@@ -112,8 +112,8 @@ class Intent:
 
     @property
     def replaceable(self) -> bool:
-        """Whether other content may take its place: it is not sent, and never cost anything."""
-        return self.state is IntentState.PLANNED and not self.spent and not self.at_risk
+        """Whether other content may take its place: not sent or refused, it never cost anything."""
+        return self.state in _UNPAID and not self.spent and not self.at_risk
 
     def unmoved(self, since: Intent) -> bool:
         """Whether it was neither sent nor settled nor given other content since it stood so."""
@@ -133,6 +133,7 @@ class Intent:
 
 
 _PAID = frozenset({IntentState.ACCEPTED, IntentState.READY, IntentState.FAILED})
+_UNPAID = frozenset({IntentState.PLANNED, IntentState.REJECTED})
 _IN_DOUBT = frozenset({IntentState.SENDING, IntentState.UNKNOWN, IntentState.DROPPED})
 
 

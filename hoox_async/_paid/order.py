@@ -37,8 +37,12 @@ def to_send(stands: Intent, word: Renew | Resend | None = None, source: LookRef 
     return ToSend(attrs.evolve(planned, source=source or stands.source), stands, word)
 
 
-def decide_single(wanted: Intent, stands: Intent | None) -> ToSend | Intent:
-    """For a single submission. Raises `KeyConflict`, and the error of what was refused or lost before."""
+def decide_single(wanted: Intent, at_begin: Intent | None, stands: Intent | None) -> ToSend | Intent:
+    """For a single submission. ``at_begin`` is what the store knew of its key when it began.
+
+    What had been refused by then is sent again: that cost nothing. What was refused since then, while it
+    waited for its key, is its refusal too. Raises that, `KeyConflict`, and the error of what was lost.
+    """
     if stands is None:
         return ToSend(wanted)
     if stands.digest != wanted.digest:
@@ -47,6 +51,8 @@ def decide_single(wanted: Intent, stands: Intent | None) -> ToSend | Intent:
         return to_send(stands, Renew(wanted.request, wanted.digest), wanted.source)
     if stands.state is IntentState.PLANNED:
         return to_send(stands)
+    if stands.state is IntentState.REJECTED and at_begin is not None and stands.unmoved(at_begin):
+        return to_send(stands, Renew(wanted.request, wanted.digest), wanted.source)
     return _paid(stands)
 
 

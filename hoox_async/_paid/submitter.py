@@ -94,8 +94,9 @@ class Submitter:
             request, key or f"once-{secrets.token_hex(12)}", key is not None, _source_of(request)
         )
         how = How(OwnSlots(self._parts.gate, max_wait), Patience.SINGLE, SinglePurse(budget))
+        at_begin = None if key is None else await self._known(key)
         try:
-            return await self.send(wanted, partial(decide_single, wanted), how)
+            return await self.send(wanted, partial(decide_single, wanted, at_begin), how)
         except (ApiError, NotSent):
             if key is None:  # it cost nothing, and nobody can ask for it again
                 with suppress(StoreError):

@@ -156,7 +156,8 @@ class HooxSession(SpelledOut):
         """Have a look made, and return once the API has accepted it: now it costs ``request.credits``.
 
         The same ``key`` is the same job, also after a restart with the same store; without one each call
-        is a new look. ``budget`` caps the credits of several submissions together. ``max_wait`` bounds, in
+        is a new look. What was refused before under a key cost nothing and is sent again, also with other
+        content. ``budget`` caps the credits of several submissions together. ``max_wait`` bounds, in
         seconds, the wait for the quota and, with ``exclusive=True``, for the avatar's lane; not the answer.
 
         Raises `InvalidRequest`, `KeyConflict`, `BudgetExceeded`, `NotSent`, `ApiError`'s classes (none of

@@ -102,7 +102,7 @@ def test_what_was_only_planned_is_sent() -> None:
     assert admit(item(), known(intent("planned")), {}, {}, options()) == Enqueue(SOURCE)
 
 
-@pytest.mark.parametrize("state", ["ready", "unknown", "accepted", "rejected", "failed"])
+@pytest.mark.parametrize("state", ["ready", "unknown", "accepted", "failed"])
 def test_another_content_under_a_known_key_is_a_conflict(state: str) -> None:
     """The user's key stands for something else: REJECTED, and nothing is sent."""
     found = admit(item(request=OTHER), known(intent(state)), {}, {}, options())
@@ -112,17 +112,20 @@ def test_another_content_under_a_known_key_is_a_conflict(state: str) -> None:
     assert found.outcome.credits == 0
 
 
-def test_other_content_replaces_what_never_cost_anything() -> None:
-    """A corrected prompt goes, after a 402 say; but not where the key stands twice in this input."""
+@pytest.mark.parametrize("state", ["planned", "rejected"])
+def test_other_content_replaces_what_never_cost_anything(state: str) -> None:
+    """A corrected prompt goes after a 402 or a 400; but not where the key stands twice in this input."""
     given = item(request=OTHER)
-    assert admit(given, known(intent("planned")), {}, {}, options()) == Enqueue(SOURCE)
+    assert admit(given, known(intent(state)), {}, {}, options()) == Enqueue(SOURCE)
     assert given.renew
-    owing = attrs.evolve(intent("planned"), past_at_risk=Decimal(2))
+    owing = attrs.evolve(intent(state), past_at_risk=Decimal(2))
     assert isinstance(admit(item(request=OTHER), known(owing), {}, {}, options()), End)
     twice = item(request=OTHER, repeated=True)
-    admit(twice, known(intent("planned")), {}, {}, options())
+    found = admit(twice, known(intent(state)), {}, {}, options())
+    assert isinstance(found, End)
+    assert isinstance(found.outcome.error, KeyConflict)
     with pytest.raises(KeyConflict):
-        decide_turn(twice, intent(request=OTHER), intent("planned"), options())
+        decide_turn(twice, intent(request=OTHER), intent(state), options())
 
 
 def test_changed_keep_tells_the_old_look() -> None:
@@ -132,10 +135,11 @@ def test_changed_keep_tells_the_old_look() -> None:
     assert found.outcome.request == EDIT
 
 
-def test_changed_keep_of_what_was_never_sent_takes_the_new_content() -> None:
+@pytest.mark.parametrize("state", ["planned", "rejected"])
+def test_changed_keep_of_what_was_never_paid_takes_the_new_content(state: str) -> None:
     """There is no old look to keep."""
     given = item(request=OTHER)
-    assert admit(given, known(intent("planned")), {}, {}, options(changed="keep")) == Enqueue(SOURCE)
+    assert admit(given, known(intent(state)), {}, {}, options(changed="keep")) == Enqueue(SOURCE)
     assert given.renew
 
 

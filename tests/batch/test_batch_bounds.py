@@ -32,6 +32,20 @@ class Meter:
             yield BatchItem(f"e{n}", LookEdit(source, f"e{n}"))
 
 
+class Sized:
+    """An input whose length is known, and that is read lazily all the same."""
+
+    def __init__(self, items: Iterator[BatchItem], count: int) -> None:
+        self._items = items
+        self._count = count
+
+    def __len__(self) -> int:
+        return self._count
+
+    def __iter__(self) -> Iterator[BatchItem]:
+        return self._items
+
+
 def running(space: Space) -> int:
     """How many looks are being made now."""
     return sum(look.done_at > now() for look in space.looks.values() if not look.avatar.public)
@@ -43,7 +57,8 @@ async def test_a_hundred_thousand_items_are_pulled_lazily() -> None:
     meter = Meter()
     async with opened(space, requests_per_minute=60_000) as session:
         source = await avatar(session)
-        async for outcome in BatchRunner(session, max_credits=0).stream(meter.items(source, 100_000)):
+        items = Sized(meter.items(source, 100_000), 100_000)
+        async for outcome in BatchRunner(session, max_credits=0).stream(items):
             meter.told += 1
             assert str(outcome.state) == "unsent"
     assert meter.told == 100_000

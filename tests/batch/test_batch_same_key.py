@@ -7,7 +7,7 @@ from contextlib import suppress
 from typing import Any
 
 import pytest
-from batch_kit import avatar, edits, opened, prompts, space_of, states
+from batch_kit import avatar, edits, lose, opened, prompts, space_of, states
 
 from hoox_async import BatchItem, BatchRunner, LookEdit, PromptAvatar
 from hoox_async._core.intents import IntentState
@@ -61,8 +61,8 @@ async def test_two_runs_that_resend_resend_once() -> None:
     async with opened(space) as session:
         source = await avatar(session)
         items = edits(source, 120)
-        space.faults.fail_next("edit", Fault.DROP_AFTER, times=120)
-        await BatchRunner(session).run(items)
+        for item in items:
+            await lose(session, space, source, item.key, Fault.DROP_AFTER)
         assert prompts(space).total() == 1 + 120
         one, two = await asyncio.gather(
             *(BatchRunner(session, on_unknown="resend").run(order) for order in (items, items[::-1]))

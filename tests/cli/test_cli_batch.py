@@ -211,6 +211,33 @@ def test_changed_content(cli: Cli, tmp_path: Path) -> None:
     assert "paid for anew: 4 credits" in redone.err
 
 
+def test_what_was_refused_at_no_cost_can_be_corrected(cli: Cli, tmp_path: Path) -> None:
+    """No conflict, no `--changed` and no question: nothing was paid under those keys. Unchanged, it stays."""
+    file = campaign(tmp_path)
+    refusal = Fault.status(400, '{"error": "bad", "code": "INVALID_VALUE"}')
+    cli.sandbox.fail_next("edit", refusal, times=4)
+    refused = cli("batch", file, "--yes")
+    assert refused.code == 1
+    assert cli("batch", file, "--yes").code == 1
+    assert cli.sandbox.ledger == []
+    campaign(tmp_path, CAMPAIGN.replace("blue light", "red light"))
+    corrected = cli("batch", file, "--yes")
+    assert "changed" not in corrected.err
+    assert "to send      2 edits" in corrected.err
+    assert {charge.request["prompt"] for charge in cli.sandbox.ledger} == {"On a small stage, red light"}
+    assert cli("batch", file, "--yes", "--retry", "rejected").code == 0
+    assert cli.sandbox.credits_spent == 8
+
+
+def test_an_outage_stops_after_max_failures(cli: Cli, tmp_path: Path) -> None:
+    """Lost requests count: the API answers each with 502, and little is put at risk."""
+    cli.sandbox.fail_next("edit", Fault.BAD_GATEWAY, times=100)
+    done = cli("batch", campaign(tmp_path), "--yes", "--max-failures", "2", "--json")
+    assert done.code == 4
+    counts = done.of("summary")[0]["counts"]
+    assert {state: count for state, count in counts.items() if count} == {"unsent": 2, "unknown": 2}
+
+
 def test_pictures(cli: Cli, tmp_path: Path) -> None:
     """`--out` saves each picture under its name; a later run saves those that are missing, and no other."""
     file, out = campaign(tmp_path), tmp_path / "pictures"

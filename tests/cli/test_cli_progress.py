@@ -10,6 +10,7 @@ import pytest
 from rich.console import Console
 
 from hoox_async import (
+    Endpoint,
     Evidence,
     Look,
     LookAccepted,
@@ -20,7 +21,9 @@ from hoox_async import (
     Outcome,
     OutcomeLost,
     OutcomeState,
+    Paused,
     QuotaSnapshot,
+    RequestSent,
 )
 from hoox_async._cli.batch.manifest import MANIFEST, Manifest, read_manifest
 from hoox_async._cli.batch.progress import Progress
@@ -96,6 +99,25 @@ def test_the_line_says_everything() -> None:
     for part in ("0 of 10 done", "submitted 2", "in flight 1", "ready 0", "failed 0", "credits 12 of 40",
                  "requests left 61 of 100", "about 1 min 5 s left"):  # fmt: skip
         assert part in line
+
+
+def test_a_pause_is_shown_until_a_paid_request_goes_again() -> None:
+    """In the line, and below the bar; status requests go on and end no pause. Nothing left: no pause."""
+    tally = _tally()
+    progress = _progress(tally)
+    tally(Paused(30.0, "5 paid requests in a row were lost"))
+    tally(RequestSent(Endpoint.STATUS, 1.0))
+    assert "nothing is sent: 5 paid requests in a row were lost" in progress.line()
+    console = Console(file=io.StringIO(), width=80, color_system=None)
+    with console.capture() as shown:
+        console.print(progress._drawn())
+    assert shown.get().splitlines()[-1] == "nothing is sent: 5 paid requests in a row were lost"
+    tally(RequestSent(Endpoint.EDIT, 2.0, "a"))
+    assert "nothing is sent" not in progress.line()
+    tally(Paused(60.0, "the API answered 429"))
+    for number in range(8):
+        tally(LookAccepted(str(number), REF, Decimal(2), Evidence.ANSWER))
+    assert "nothing is sent" not in progress.line()
 
 
 def test_the_bar_fits_80_columns() -> None:

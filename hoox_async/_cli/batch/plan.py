@@ -80,7 +80,9 @@ async def make_plan(
     changed = tuple(
         item.key
         for item in items
-        if item.key in known and _content(known[item.key].request) != _content(item.request)
+        if item.key in known
+        and _content(known[item.key].request) != _content(item.request)
+        and not _is_free_to_change(known[item.key])
     )
 
     async def estimate(**others: Any) -> Estimate:
@@ -105,6 +107,12 @@ async def read_known(store: Path) -> dict[str, Outcome]:
 def _content(request: Request) -> Request:
     """What is paid for: where deliveries go and the user's own notes are no part of it."""
     return attrs.evolve(request, webhook_url=None, metadata={})
+
+
+def _is_free_to_change(outcome: Outcome) -> bool:
+    """Whether it was refused or not sent and never cost anything: then other content takes its place."""
+    unpaid = outcome.state in (OutcomeState.UNSENT, OutcomeState.REJECTED)
+    return unpaid and not outcome.credits and not outcome.at_risk
 
 
 def tell_plan(plan: Plan, name: str, options: BatchOptions, terminal: Terminal) -> list[str]:

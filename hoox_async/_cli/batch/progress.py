@@ -62,7 +62,7 @@ class Progress:
     def line(self) -> str:
         """All of it as one line of text."""
         parts = [f"{self._tally.done:,} of {self._tally.total:,} done", *self._counts(), *self._means()]
-        return ", ".join([*parts, *filter(None, [self._time_left(), self.extra])])
+        return ", ".join([*parts, *filter(None, [self._time_left(), self._pause(), self.extra])])
 
     def _drawn(self) -> RenderableType:
         from rich.console import Group
@@ -73,13 +73,14 @@ class Progress:
         tally = self._tally
         bar = ProgressBar(total=max(1, tally.total), completed=tally.done, width=30)
         head = Text(f"{tally.done:,} of {tally.total:,} done")
-        time = Text(self.extra or self._time_left() or "")
+        time = Text(self.extra or self._time_left())
         first = Table.grid(padding=(0, 2))
         first.add_row(bar, head, time)
         return Group(
             first,
             Text("  ".join(self._counts())),
             Text("  ".join(self._means())),
+            *(Text(line, overflow="ellipsis", no_wrap=True) for line in (self._pause(),) if line),
         )
 
     def _counts(self) -> list[str]:
@@ -99,6 +100,10 @@ class Progress:
             f"credits {amount(tally.credits)}{cap}",
             f"requests left {quota.remaining:,} of {quota.limit:,}",
         ]
+
+    def _pause(self) -> str:
+        pause, is_left = self._tally.pause, self._tally.accepted < self._tally.to_send
+        return f"nothing is sent: {pause.reason}" if pause is not None and is_left else ""
 
     def _time_left(self) -> str:
         seconds = self._tally.seconds_left()

@@ -6,7 +6,16 @@ from collections.abc import Mapping
 from decimal import Decimal
 from statistics import median
 
-from hoox_async import Event, LookAccepted, LookSettled, Outcome, OutcomeLost, OutcomeState, Paused
+from hoox_async import (
+    Event,
+    LookAccepted,
+    LookSettled,
+    Outcome,
+    OutcomeLost,
+    OutcomeState,
+    Paused,
+    RequestSent,
+)
 
 _PAID = (OutcomeState.READY, OutcomeState.FAILED, OutcomeState.PENDING)
 _GUESS = 40.0
@@ -30,6 +39,7 @@ class Tally:
         self._in_flight: set[str] = set()
         self._seconds: list[float] = []
         self.pause: Paused | None = None
+        """Why nothing is sent now; None once a paid request goes again."""
 
     def stands(self, known: Mapping[str, Outcome], keys: set[str], again: set[str]) -> None:
         """What earlier runs have done: ``keys`` are this run's, ``again`` those of them to be paid anew."""
@@ -43,6 +53,8 @@ class Tally:
     def __call__(self, event: Event) -> None:
         """Hear of an event."""
         match event:
+            case RequestSent(endpoint=endpoint):
+                self.pause = None if endpoint.paid else self.pause
             case LookAccepted(key=key, credits=credits):
                 self.accepted += 1
                 self.credits += credits

@@ -1,0 +1,164 @@
+"""Tasks of a batch that somebody else cancels: each item has its outcome, and the batch goes on."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Collection
+from typing import Any
+
+import pytest
+from batch_kit import PICTURE, avatar, counts, edits, opened, prompts, space_of
+
+from hoox_async import BatchItem, BatchRunner, HooxSession, ImageAvatar, LookEdit
+from hoox_async._core.intents import Intent
+from hoox_async._store.memory import MemoryStore
+from hoox_async.errors import HooxError
+from hoox_async.sandbox import Fault, Sandbox
+
+
+def cancel(name: str) -> bool:
+    """Cancel the tasks of this name; whether there was one."""
+    tasks = [task for task in asyncio.all_tasks() if task.get_name() == name]
+    for task in tasks:
+        task.cancel()
+    return bool(tasks)
+
+
+async def cancelled_at(seconds: float, name: str = "hoox-item-e1") -> None:
+    await asyncio.sleep(seconds)
+    cancel(name)
+
+
+@pytest.mark.virtual_time
+@pytest.mark.parametrize("tenth", range(45))
+async def test_an_item_that_is_cancelled_at_any_moment_has_an_outcome(tenth: int) -> None:
+    """By what the store knows of it; the others are made; what is paid is never told as unsent."""
+    space = space_of(2.0)
+    async with opened(space, transport={"latency": 0.7, "connect": 0.3}) as session:
+        source = await avatar(session)
+        items = [*edits(source, 4), *edits("e1", 2, "f")]
+        reaper = asyncio.create_task(cancelled_at(tenth / 10))
+        report = await BatchRunner(session).run(items)
+        await reaper
+        again = await BatchRunner(session).run(items)
+    assert len(report) == 6
+    told = {outcome.key: outcome for outcome in report}
+    assert {str(told[key].state) for key in ("e0", "e2", "e3")} == {"ready"}
+    assert str(told["e1"].state) in ("unsent", "pending", "ready")
+    assert (told["e1"].credits > 0) is (str(told["e1"].state) != "unsent")
+    assert counts(again) == {"ready": 6}
+    assert set(prompts(space).values()) == {1}
+
+
+@pytest.mark.virtual_time
+async def test_an_item_that_is_cancelled_before_its_task_has_begun_has_an_outcome() -> None:
+    """Its coroutine never ran."""
+    space = space_of(2.0)
+    async with opened(space) as session:
+        source = await avatar(session)
+
+        async def reap() -> None:
+            while not cancel("hoox-item-e1"):
+                await asyncio.sleep(0)
+
+        reaper = asyncio.create_task(reap())
+        report = await BatchRunner(session).run(edits(source, 3))
+        await reaper
+    assert counts(report) == {"ready": 2, "unsent": 1}
+    assert "cancelled" in str(report.outcomes[1].error)
+
+
+@pytest.mark.virtual_time
+async def test_a_lost_post_of_a_cancelled_item_is_unknown() -> None:
+    """What was in the air still has its end."""
+    space = space_of()
+    async with opened(space) as session:
+        source = await avatar(session)
+        space.faults.fail_next("edit", Fault.HANG)
+        reaper = asyncio.create_task(cancelled_at(5.0, "hoox-item-e0"))
+        report = await BatchRunner(session).run(edits(source, 2))
+        await reaper
+    assert [str(outcome.state) for outcome in report] == ["unknown", "ready"]
+    assert report.outcomes[0].at_risk == 2
+
+
+class CancellingStore(MemoryStore):
+    """A driver whose pool cancels its own task, from the n-th look-up of the key on."""
+
+    def __init__(self, key: str, first: int, times: int) -> None:
+        super().__init__()
+        self._key = key
+        self._left = range(first, first + times)
+        self._count = 0
+
+    async def get(self, keys: Collection[str]) -> dict[str, Intent]:
+        if list(keys) == [self._key]:
+            self._count += 1
+            if self._count in self._left:
+                raise asyncio.CancelledError
+        return await super().get(keys)
+
+
+@pytest.mark.parametrize(("times", "state"), [(1, "unsent"), (100, "unknown")])
+async def test_a_cancellation_that_the_store_raises_ends_its_item_alone(times: int, state: str) -> None:
+    """Over a real socket. Where the store raises it on and on, what became of the item is not known."""
+    async with (
+        Sandbox(speed=50) as sandbox,
+        sandbox.session(store=CancellingStore("e1", 1, times)) as session,
+    ):
+        source = (await session.run(ImageAvatar([PICTURE]), key="source")).ref
+        report = await BatchRunner(session).run(edits(source, 4))
+    assert [str(outcome.state) for outcome in report] == ["ready", state, "ready", "ready"]
+
+
+@pytest.mark.virtual_time
+async def test_a_cancelled_wait_for_a_source_of_an_earlier_run_leaves_its_item_unsent() -> None:
+    """And those that depend on it."""
+    space = space_of(100.0)
+    async with opened(space) as session:
+        source = await avatar(session)
+        await BatchRunner(session, look_timeout=1).run(edits(source, 1))
+        reaper = asyncio.create_task(cancelled_at(5.0, "hoox-batch-source"))
+        items = [BatchItem("f", LookEdit("e0", "f")), BatchItem("g", LookEdit("f", "g"))]
+        report = await BatchRunner(session).run(items)
+        await reaper
+    assert counts(report) == {"unsent": 2}
+
+
+@pytest.mark.virtual_time
+async def test_a_cancelled_reader_of_the_input_ends_the_batch_with_an_error() -> None:
+    """What it would have given is not known: that must not look like the end of the input."""
+
+    async def slow() -> Any:
+        for item in items:
+            yield item
+            await asyncio.sleep(10)
+
+    space = space_of()
+    async with opened(space) as session:
+        items = edits(await avatar(session), 5)
+        reaper = asyncio.create_task(cancelled_at(25.0, "hoox-batch-pull"))
+        with pytest.raises(HooxError, match="reads the input was cancelled"):
+            await BatchRunner(session).run(slow())
+        await reaper
+        assert counts(await BatchRunner(session).run(items)) == {"ready": 5}
+    assert max(prompts(space).values()) == 1
+
+
+@pytest.mark.virtual_time
+async def test_a_batch_that_is_cancelled_as_a_whole_ends_at_once() -> None:
+    """Its items are not picked up again."""
+
+    async def left(session: HooxSession) -> set[str]:
+        await asyncio.sleep(0.5)
+        return {task.get_name() for task in asyncio.all_tasks() if task.get_name().startswith("hoox-item")}
+
+    space = space_of(100.0)
+    async with opened(space) as session:
+        source = await avatar(session)
+        run = asyncio.create_task(BatchRunner(session).run(edits(source, 5)))
+        await asyncio.sleep(20)
+        run.cancel()
+        await asyncio.wait([run])
+        assert run.cancelled()
+        assert await left(session) == set()

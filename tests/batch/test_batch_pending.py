@@ -1,0 +1,125 @@
+"""``retry=("pending",)``: before a look is paid anew, its status is asked for, free of charge."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import Any
+
+import pytest
+from batch_kit import avatar, counts, edits, opened, prompts, space_of, states
+
+from hoox_async import BatchItem, BatchRunner, LookEdit, LookRef, Outcome
+from hoox_async.errors import AuthenticationError, GenerationFailed
+from hoox_async.sandbox import Fault, Space
+
+pytestmark = pytest.mark.virtual_time
+
+
+@pytest.fixture(params=["memory", "SQLite"])
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> dict[str, Any]:
+    """The options of a session: without a file the earlier run is of the same session."""
+    return {} if request.param == "memory" else {"store": tmp_path / "looks.db"}
+
+
+async def twice(
+    space: Space, store: dict[str, Any], items: Any, between: float, **how: Any
+) -> tuple[Outcome, ...]:
+    """The outcomes of a second run, after a first that waited a second only; a restart between them."""
+    async with opened(space, **store) as session:
+        first = await BatchRunner(session, look_timeout=1).run(items)
+        assert counts(first) == {"pending": len(items)}
+        if not store:
+            await asyncio.sleep(between)
+            return (await BatchRunner(session, **how).run(items)).outcomes
+    await asyncio.sleep(between)
+    async with opened(space, **store) as session:
+        return (await BatchRunner(session, **how).run(items)).outcomes
+
+
+async def source_of(space: Space, store: dict[str, Any]) -> LookRef:
+    async with opened(space, **store) as session:
+        return await avatar(session)
+
+
+async def test_a_look_that_is_ready_by_now_is_the_result(store: dict[str, Any]) -> None:
+    """Nothing is paid for it, also where READY ones are to be paid anew: it was none in an earlier run."""
+    for retry in (["pending"], ["pending", "ready"]):
+        space = space_of(10.0)
+        items = edits(await source_of(space, {}), 3, f"{len(retry)}-")
+        outcomes = await twice(space, store, items, 60.0, retry=retry)
+        assert set(states(outcomes).values()) == {"ready"}
+        assert set(prompts(space).values()) == {1}
+        assert {outcome.credits for outcome in outcomes} == {2}
+        assert all(outcome.look and outcome.look.thumbnail_url for outcome in outcomes)
+        store = {**store, "store": store["store"].with_name("other.db")} if store else {}
+
+
+@pytest.mark.parametrize("retry", [["pending"], ["pending", "failed"]], ids=str)
+async def test_a_look_that_failed_by_now_is_paid_anew_if_failed_ones_are(
+    store: dict[str, Any], retry: list[str]
+) -> None:
+    """Else its failure is the result, with its reason, and nothing is paid."""
+    space = space_of(10.0)
+    source = await source_of(space, {})
+    items = [BatchItem("k", LookEdit(source, "k [fail]"))]
+    (outcome,) = await twice(space, store, items, 60.0, retry=retry)
+    rounds = len(retry)
+    assert str(outcome.state) == "failed"
+    assert isinstance(outcome.error, GenerationFailed)
+    assert prompts(space)["k [fail]"] == rounds
+    assert outcome.credits == 2 * rounds
+
+
+async def test_a_look_that_is_still_pending_is_paid_anew(store: dict[str, Any]) -> None:
+    """As the user's word says; one status request shows that, for each of them."""
+    space = space_of()
+    source = await source_of(space, {})
+    space.generation._duration = lambda index, body: 10_000.0 if len(space.ledger) <= 2 else 5.0
+    outcomes = await twice(space, store, edits(source, 2), 60.0, retry=["pending"])
+    assert set(states(outcomes).values()) == {"ready"}
+    assert {outcome.credits for outcome in outcomes} == {4}
+    assert {prompts(space)[key] for key in ("e0", "e1")} == {2}
+
+
+async def test_a_look_that_the_api_does_not_know_any_more_is_paid_anew() -> None:
+    """It will never be done."""
+    space = space_of(10_000.0)
+    async with opened(space) as session:
+        items = edits(await avatar(session), 1)
+        await BatchRunner(session, look_timeout=1).run(items)
+        space.generation._duration = lambda index, body: 5.0
+        space.faults.fail_next("status", Fault.status(404, '{"error": "Look not found"}'))
+        (outcome,) = (await BatchRunner(session, retry=["pending"]).run(items)).outcomes
+    assert (str(outcome.state), int(outcome.credits)) == ("ready", 4)
+
+
+async def test_where_the_status_cannot_be_had_nothing_is_paid() -> None:
+    """The item stays PENDING and says why; a refusal of the workspace stops the batch, too."""
+    space = space_of(10_000.0)
+    async with opened(space) as session:
+        items = edits(await avatar(session), 1)
+        await BatchRunner(session, look_timeout=1).run(items)
+        space.faults.fail_next("status", Fault.ERROR_500_BEFORE, times=20)
+        (outcome,) = (await BatchRunner(session, retry=["pending"]).run(items)).outcomes
+        assert (str(outcome.state), int(outcome.credits)) == ("pending", 2)
+        assert outcome.error is not None
+        space.faults.__init__(space.faults._rng)  # type: ignore[misc]
+        space.faults.fail_next("status", Fault.status(401, '{"error": "x", "code": "invalid_api_key"}'))
+        (outcome,) = (await BatchRunner(session, retry=["pending"]).run(items)).outcomes
+        assert str(outcome.state) == "pending"
+        assert isinstance(outcome.error, AuthenticationError)
+    assert prompts(space)["e0"] == 1
+
+
+async def test_a_pending_look_of_other_content_is_not_asked_for() -> None:
+    """With ``changed="redo"`` it is not the look that is wanted: it is redone, done or not."""
+    space = space_of(10.0)
+    async with opened(space) as session:
+        source = await avatar(session)
+        await BatchRunner(session, look_timeout=1).run([BatchItem("k", LookEdit(source, "old"))])
+        await asyncio.sleep(60)
+        runner = BatchRunner(session, retry=["pending"], changed="redo")
+        (outcome,) = (await runner.run([BatchItem("k", LookEdit(source, "new"))])).outcomes
+    assert (str(outcome.state), int(outcome.credits)) == ("ready", 4)
+    assert prompts(space)["new"] == 1

@@ -1,0 +1,134 @@
+"""When a batch may send its next paid request, by how the API answered those before."""
+
+from __future__ import annotations
+
+import pytest
+
+from hoox_async._core.breaker import LOSSES, PAUSES, SILENT_SECONDS, CircuitBreaker, Go, Hold
+
+GO, PROBE, HOLD, SILENT = Go(probe=False), Go(probe=True), Hold(), Hold(silent=True)
+
+
+def tripped(at: float = 0.0) -> CircuitBreaker:
+    """A breaker that was paused by losses at this time, and has no request outstanding."""
+    breaker = CircuitBreaker()
+    pauses = [breaker.lost(at, probe=False) for _ in range(LOSSES)]
+    assert pauses == [None] * (LOSSES - 1) + [PAUSES[0]]
+    return breaker
+
+
+def test_before_the_first_answer_only_a_few_are_outstanding() -> None:
+    """As many as may be lost before a pause; after an answer there is no such bound."""
+    breaker = CircuitBreaker()
+    assert [breaker.decide(1.0, n, 0.9) for n in range(LOSSES + 1)] == [*[GO] * LOSSES, HOLD]
+    breaker.answered(1.0)
+    assert breaker.decide(1.0, 1_000, 0.9) == GO
+
+
+def test_after_a_loss_only_a_few_are_outstanding_until_the_next_answer() -> None:
+    """Lost and outstanding ones together; one can always go."""
+    breaker = CircuitBreaker(trial=3)
+    breaker.answered(0.0)
+    breaker.lost(1.0, probe=False)
+    assert breaker.decide(1.0, 1, 0.5) == GO
+    assert breaker.decide(1.0, 2, 0.5) == HOLD
+    breaker.lost(1.0, probe=False)
+    breaker.lost(1.0, probe=False)
+    assert breaker.decide(1.0, 0, None) == GO
+    breaker.answered(2.0)
+    assert breaker.decide(2.0, 100, 0.5) == GO
+
+
+def test_nothing_is_sent_while_the_oldest_outstanding_one_gets_no_answer() -> None:
+    """Ten seconds are allowed. An answer to any, since it went out, shows that the API lives."""
+    breaker = CircuitBreaker()
+    breaker.answered(100.0)
+    sent = 101.0
+    assert breaker.decide(sent + SILENT_SECONDS, 3, sent) == GO
+    assert breaker.decide(sent + SILENT_SECONDS + 0.1, 3, sent) == SILENT
+    breaker.answered(sent + 11.0)
+    assert breaker.decide(sent + 1_000.0, 3, sent) == GO
+    assert breaker.decide(sent + 1_000.0, 2, sent + 11.5) == SILENT
+    assert breaker.decide(sent + 1_000.0, 0, None) == GO
+
+
+def test_losses_in_a_row_begin_a_pause_and_one_probe_ends_it() -> None:
+    """Nothing goes in the pause and beside the probe; its answer opens the way for all."""
+    breaker = tripped()
+    assert breaker.decide(29.9, 0, None) == HOLD
+    assert breaker.decide(30.0, 0, None) == PROBE
+    breaker.probe()
+    assert breaker.decide(31.0, 1, 30.0) == HOLD
+    breaker.answered(31.0)
+    assert breaker.losses == 0
+    assert breaker.decide(31.0, 50, 30.5) == GO
+
+
+def test_an_answer_ends_a_row_of_losses() -> None:
+    """Four losses, an answer and four losses more are no pause."""
+    breaker = CircuitBreaker()
+    for _ in range(3):
+        for _ in range(LOSSES - 1):
+            assert breaker.lost(0.0, probe=False) is None
+        breaker.answered(0.0)
+    assert breaker.decide(0.0, 100, 0.0) == GO
+
+
+def test_the_third_lost_probe_is_the_last() -> None:
+    """After 30, 60 and 120 seconds; nothing goes any more."""
+    breaker, now = tripped(), 0.0
+    for number, pause in enumerate(PAUSES, start=1):
+        assert breaker.decide(now + pause - 0.1, 0, None) == HOLD
+        now += pause
+        assert breaker.decide(now, 0, None) == PROBE
+        breaker.probe()
+        following = breaker.lost(now, probe=True)
+        assert following == (PAUSES[number] if number < len(PAUSES) else None)
+    assert breaker.gave_up
+    assert breaker.decide(now + 10_000.0, 0, None) == HOLD
+
+
+def test_losses_of_earlier_requests_neither_lengthen_a_pause_nor_count_as_probes() -> None:
+    """Those that were outstanding when it began are lost one after the other."""
+    breaker = tripped()
+    for second in range(20):
+        assert breaker.lost(float(second), probe=False) is None
+    assert breaker.decide(30.0, 0, None) == PROBE
+    assert not breaker.gave_up
+
+
+def test_a_late_answer_in_a_pause_ends_it() -> None:
+    """The API lives; a later row of losses begins with the shortest pause again."""
+    breaker = tripped()
+    breaker.probe()
+    assert breaker.lost(30.0, probe=True) == PAUSES[1]
+    breaker.answered(31.0)
+    assert breaker.decide(31.0, 1, 1.0) == GO
+    assert [breaker.lost(40.0, probe=False) for _ in range(LOSSES)][-1] == PAUSES[0]
+
+
+def test_a_probe_waits_for_those_that_are_still_outstanding() -> None:
+    """Nothing new is sent while they get no answer, and no probe either."""
+    breaker = tripped(50.0)
+    assert breaker.decide(80.0, 1, 1.0) == SILENT
+    assert breaker.decide(80.0, 0, None) == PROBE
+
+
+@pytest.mark.parametrize("probe", [True, False])
+def test_what_never_left_counts_as_nothing(probe: bool) -> None:
+    """The next one may probe in its place."""
+    breaker = tripped()
+    breaker.probe()
+    breaker.withdrawn(probe=probe)
+    assert breaker.decide(30.0, 0, None) == (PROBE if probe else HOLD)
+    assert breaker.losses == LOSSES
+
+
+def test_a_probe_that_is_lost_after_an_answer_came_is_a_loss_like_any_other() -> None:
+    """An older request was answered meanwhile: the pause is over."""
+    breaker = tripped()
+    breaker.probe()
+    breaker.answered(31.0)
+    assert breaker.lost(32.0, probe=True) is None
+    assert breaker.losses == 1
+    assert breaker.decide(32.0, 0, None) == GO
