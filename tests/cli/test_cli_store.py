@@ -99,7 +99,9 @@ def test_recover_asks(cli: Cli, part: Path, monkeypatch: pytest.MonkeyPatch) -> 
 
 def test_recover_without_asking(cli: Cli, part: Path) -> None:
     """With `--yes` nobody is asked; a second time nothing is missing, which is no error."""
-    [record] = [json.loads(line) for line in cli.bare("store", "recover", part, "--yes", "--json").out.splitlines()]
+    [record] = [
+        json.loads(line) for line in cli.bare("store", "recover", part, "--yes", "--json").out.splitlines()
+    ]
     assert record == {"event": "recovered", "path": str(part), "known": 4}
     done = cli.bare("store", "recover", part, "--yes")
     assert (done.code, done.out) == (0, "")
