@@ -1,4 +1,4 @@
-"""What a session does with its store: which one it closes, when it binds it to a key, when it may not send."""
+"""What a session does with its store: which it closes, when it binds it to a key, when it may not send."""
 
 from __future__ import annotations
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import shutil
 from pathlib import Path
 
@@ -80,7 +79,7 @@ def test_a_part_of_a_store_is_refused(cli: Cli, part: Path, command: list[str]) 
 
 
 def test_recover_asks(cli: Cli, part: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """`store recover` says what is lost and asks; without "yes" and where nobody can be asked it changes nothing."""
+    """`store recover` says what is lost and asks; it changes nothing before "yes" is typed."""
     before = part.read_bytes()
     done = cli.bare("store", "recover", part)
     assert done.code == 2
@@ -99,9 +98,7 @@ def test_recover_asks(cli: Cli, part: Path, monkeypatch: pytest.MonkeyPatch) -> 
 
 def test_recover_without_asking(cli: Cli, part: Path) -> None:
     """With `--yes` nobody is asked; a second time nothing is missing, which is no error."""
-    [record] = [
-        json.loads(line) for line in cli.bare("store", "recover", part, "--yes", "--json").out.splitlines()
-    ]
+    [record] = cli.bare("store", "recover", part, "--yes", "--json").records
     assert record == {"event": "recovered", "path": str(part), "known": 4}
     done = cli.bare("store", "recover", part, "--yes")
     assert (done.code, done.out) == (0, "")

@@ -132,7 +132,7 @@ async def test_a_copy_that_fails_leaves_nothing(
     def full(*_: object) -> None:
         raise sqlite3.OperationalError("database or disk is full")
 
-    monkeypatch.setattr(backup._schema, "check", full)
+    monkeypatch.setattr("hoox_async._store._schema.check", full)
     with pytest.raises(StoreError, match=r"copy\.db.*full"):
         await backup_store(path, tmp_path / "copy.db")
     assert copies(tmp_path) == []

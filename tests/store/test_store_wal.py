@@ -15,7 +15,7 @@ from store_kit import WORKSPACE, child, planned, send
 from hoox_async import recover_store
 from hoox_async._core.intents import IntentState
 from hoox_async._protocols import Workspace
-from hoox_async._store import _database, _schema, _wal
+from hoox_async._store import _schema, _wal
 from hoox_async._store.reader import read_store
 from hoox_async._store.sqlite import SQLiteStore
 from hoox_async.errors import StoreError, StoreIncomplete, StoreLocked, StoreMismatch
@@ -231,7 +231,7 @@ async def test_a_reader_that_prevents_the_mark(path: Path, monkeypatch: pytest.M
     """Where another program's old reader keeps the mark out of the main file, the store does not open yet."""
     await states(path)
     connect = sqlite3.connect
-    monkeypatch.setattr(_database.sqlite3, "connect", lambda *a, **o: connect(*a, **{**o, "timeout": 0.01}))
+    monkeypatch.setattr(sqlite3, "connect", lambda *a, **o: connect(*a, **{**o, "timeout": 0.01}))
     with foreign_reader(path), pytest.raises(StoreError, match="another program has been reading"):
         await SQLiteStore(path).open(WORKSPACE)
     assert await states(path) == {}
