@@ -9,7 +9,7 @@ from itertools import count
 from typing import Any, TypeVar
 
 from ._core.models import Avatar, Look, LookDetails, LookRef
-from ._core.retry import GiveUp, decide_read
+from ._core.retry import GiveUp, decide_read, shows_valid_key
 from ._core.wire import (
     avatar_request,
     list_request,
@@ -90,6 +90,8 @@ class Reads:
 
     def heard(self, response: WireResponse, slot: Slot, parse: Callable[[WireResponse], _T]) -> _T:
         """Take from an answer what it says of the quota, then read it."""
+        if shows_valid_key(response.status):
+            self._parts.store.confirm_key()
         quota = server_quota(response.headers)
         if quota is None or quota.resets_in is None:  # without a Date, the reset counts against our clock
             quota = server_quota(response.headers, self._parts.clock.utc())
