@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator, Sequence, ValuesView
 from collections.abc import Set as AbstractSet
 from itertools import islice
@@ -15,6 +16,7 @@ from .._core.requests import ImageAvatar, LookEdit, PromptAvatar, Request
 from ..errors import InvalidRequest
 
 Requests = Iterable[Request | BatchItem] | AsyncIterable[Request | BatchItem]
+_MOMENT = 0.05  # seconds that a slow generator may hold up the loop for more than one item
 
 
 class Item:
@@ -158,7 +160,7 @@ class Input:
             index += len(page)
 
     async def pull(self, limit: int) -> list[Any]:
-        """Up to ``limit`` of what comes next: as many as are there, one where they come slowly.
+        """Up to ``limit`` of what comes next: as many as come within a moment; one of an async input.
 
         An empty list is the end.
         """
@@ -168,7 +170,13 @@ class Input:
             except StopAsyncIteration:
                 return []
         assert self._sync is not None
-        return list(islice(self._sync, limit))
+        clock = asyncio.get_running_loop().time
+        until, page = clock() + _MOMENT, []
+        for given in islice(self._sync, limit):
+            page.append(given)
+            if clock() >= until:
+                break
+        return page
 
     async def aclose(self) -> None:
         """Close a generator that was not pulled to its end."""

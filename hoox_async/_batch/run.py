@@ -1,8 +1,8 @@
 """One run of a batch over one input: admits, sends for few avatars at a time, and awaits each.
 
 An item's way: pulled → admitted (what does the store know of it?) → parked until its source is READY →
-the feed → in flight (budget, gate, POST, waiting) → its outcome. Pulled and not yet in flight are at most
-``LOOKAHEAD`` items, undelivered outcomes included, so that no input sits in memory.
+the feed → in flight (budget, gate, POST, waiting) → its outcome → the reader. How many may wait at each of these
+points is `Lookahead`'s to say.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ from .purse import BatchPurse
 from .sender import Sender
 from .stop import Stop, Stopped
 
-LOOKAHEAD = 1_000
+_IN_A_ROW = 100  # looks of one avatar sent in a row; more of them would hardly save status requests
 _NOT_STORED = frozenset({OutcomeState.REJECTED, OutcomeState.SKIPPED, OutcomeState.UNSENT})
 
 
@@ -55,7 +55,7 @@ class Run:
         self._feed: Feed[Item] = Feed(spacing=60 / limit)
         self._live: dict[str, Item] = {}
         self._ended: dict[str, OutcomeState] = {}  # the user's keys that ended and are in no store
-        self._ahead = Lookahead(LOOKAHEAD)
+        self._ahead = Lookahead(options.max_in_flight)
         self._pulling = Pulling(given, self._ahead, opened.parts.store)
         self._outbox = Outbox()
         self._waiting: deque[Item] = deque()  # accepted or unknown since an earlier run
@@ -81,7 +81,8 @@ class Run:
                 self._raise_end()
                 return None
             await self._outbox.changed()
-        self._ahead.let_go()
+        self._ahead.deliver()
+        self._work.set()
         return found
 
     def _raise_end(self) -> None:
@@ -134,6 +135,7 @@ class Run:
                 await self._dispatch()
                 pulling.cancel()
         finally:
+            self._opened.watchlist.backlog = 0
             no_more()
             await self._pulling.aclose()
 
@@ -160,7 +162,7 @@ class Run:
 
     def _next(self) -> Item | None:
         """What takes off now, if anything may."""
-        if self._flights.full:
+        if self._flights.full or not self._ahead.may_send:
             return None
         if self._waiting:
             return self._waiting.popleft()
@@ -188,14 +190,18 @@ class Run:
         not known here: so says the error.
         """
         if isinstance(pulled, Outcome):
-            self._outbox.put(index, pulled)
+            self._tell(index, pulled)
         elif (first := self._live.get(pulled.key)) is not None:
             self._follow(first, pulled)
         else:
             self._admit(pulled, known)
 
+    def enough(self) -> bool:
+        """Whether what waits is enough to send many looks of one avatar in a row."""
+        return max(len(self._waiting), self._feed.longest) >= _IN_A_ROW
+
     def filled(self) -> None:
-        """As much was pulled as may be: now items can be chosen by their avatars."""
+        """As much was read as is needed to begin: now items can be chosen by their avatars."""
         self._work.set()
 
     def _admit(self, item: Item, known: Known | StoreError) -> None:
@@ -211,7 +217,7 @@ class Run:
         if first.digest == item.digest:
             first.followers.append(item)
         else:
-            self._outbox.put(item.index, conflict(item))
+            self._tell(item.index, conflict(item))
 
     def _take(self, item: Item, step: Next) -> None:
         match step:
@@ -250,7 +256,8 @@ class Run:
 
     def _fly(self, item: Item) -> None:
         assert self._items is not None
-        self._ahead.let_go()
+        self._ahead.take_off()
+        self._opened.watchlist.backlog = self._feed.together
         place = self._flights.take_off(item)
         self._items.create_task(self._carry(item, place), name=f"hoox-item-{item.key}")
 
@@ -263,7 +270,7 @@ class Run:
             outcome = unsent(item, stopped.reason)
         finally:
             place.over()
-        self._ahead.hold()
+        self._ahead.land()
         self._finish(item, for_nothing(outcome) if told_before else outcome)
         if outcome.state in (OutcomeState.FAILED, OutcomeState.REJECTED):
             place.failed()
@@ -294,6 +301,10 @@ class Run:
         self._ended.pop(item.key, None)
         if outcome.state in _NOT_STORED and item.key != item.digest:
             self._ended[item.key] = outcome.state
-        self._outbox.put(item.index, outcome)
+        self._tell(item.index, outcome)
         for follower in item.followers:
-            self._outbox.put(follower.index, for_nothing(outcome))
+            self._tell(follower.index, for_nothing(outcome))
+
+    def _tell(self, index: int, outcome: Outcome) -> None:
+        self._ahead.tell()
+        self._outbox.put(index, outcome)

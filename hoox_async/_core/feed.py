@@ -40,6 +40,18 @@ class Feed(Generic[_T]):
         """How many avatars are worked on at a time."""
         return max(1, math.ceil(self.latency / self.spacing - 1e-9))
 
+    @property
+    def longest(self) -> int:
+        """How many of the waiting items can be sent in a row, of one avatar or of none."""
+        self._most_first()
+        most = -self._most[0][0] if self._most else 0
+        return max(len(self._first), most, *(len(self._queues[avatar_id]) for avatar_id in self._active))
+
+    @property
+    def together(self) -> int:
+        """How many of the waiting items are of an avatar that has more of them, beyond one for each."""
+        return self._size - len(self._first) - len(self._queues)
+
     def put(self, avatar_id: str | None, item: _T) -> None:
         """Add an item. ``avatar_id`` is None for one that makes a new avatar: others may wait for that."""
         self._size += 1
@@ -127,12 +139,17 @@ class Feed(Generic[_T]):
             heapq.heapify(self._most)
 
     def _pop_most(self) -> str | None:
+        self._most_first()
+        return heapq.heappop(self._most)[2] if self._most else None
+
+    def _most_first(self) -> None:
+        """Drop what is no longer true from the top of the heap of the avatars with most items."""
         while self._most:
-            waiting, number, avatar_id = heapq.heappop(self._most)
+            waiting, number, avatar_id = self._most[0]
             queue = self._queues.get(avatar_id)
             if queue and (len(queue), queue[0][0]) == (-waiting, number) and avatar_id not in self._active:
-                return avatar_id
-        return None
+                return
+            heapq.heappop(self._most)
 
     def _pop_oldest(self) -> str | None:
         while self._oldest:

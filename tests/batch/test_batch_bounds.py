@@ -10,7 +10,7 @@ import pytest
 from batch_kit import avatar, edits, now, opened, prompts, space_of
 
 from hoox_async import BatchItem, BatchRunner, LookEdit, LookRef, Outcome
-from hoox_async._batch.run import LOOKAHEAD
+from hoox_async._batch.lookahead import ALWAYS_UNSENT, UNDELIVERED, UNSENT
 from hoox_async.sandbox import Fault, Space
 
 pytestmark = pytest.mark.virtual_time
@@ -38,7 +38,7 @@ def running(space: Space) -> int:
 
 
 async def test_a_hundred_thousand_items_are_pulled_lazily() -> None:
-    """Never more than the lookahead and what is in flight; told as they come."""
+    """Never more than may be unsent and undelivered; told as they come."""
     space = space_of(3.0, requests_per_minute=None)
     meter = Meter()
     async with opened(space, requests_per_minute=60_000) as session:
@@ -47,7 +47,7 @@ async def test_a_hundred_thousand_items_are_pulled_lazily() -> None:
             meter.told += 1
             assert str(outcome.state) == "unsent"
     assert meter.told == 100_000
-    assert meter.most <= LOOKAHEAD + 400 + 1
+    assert meter.most <= ALWAYS_UNSENT + UNDELIVERED
 
 
 async def test_a_reader_that_is_slow_holds_the_pulling_back() -> None:
@@ -60,7 +60,7 @@ async def test_a_reader_that_is_slow_holds_the_pulling_back() -> None:
             await anext(stream)
             meter.told += 1
             await asyncio.sleep(1000)
-        assert meter.pulled <= LOOKAHEAD + 400 + 100
+        assert meter.pulled <= ALWAYS_UNSENT + UNDELIVERED + 3
         await stream.aclose()
 
 
