@@ -53,11 +53,28 @@ class Item:
         self.source = source
         self.renew = renew
         self.resends = resends
-        self.followers: list[Item] = []
-        self.dependents: list[Item] = []
+        self.followers: list[Item] | None = None
+        self.dependents: list[Item] | None = None
 
     def __repr__(self) -> str:
         return f"<Item {self.key!r}>"
+
+    def add_follower(self, item: Item) -> None:
+        """One of the same key, which is told what this one is told."""
+        if self.followers is None:  # no list for most: thousands of items are read ahead
+            self.followers = []
+        self.followers.append(item)
+
+    def add_dependent(self, item: Item) -> None:
+        """An edit of this one's look, which waits until it is READY."""
+        if self.dependents is None:
+            self.dependents = []
+        self.dependents.append(item)
+
+    def take_dependents(self) -> list[Item]:
+        """Those that wait for this one; from now on they are the caller's."""
+        taken, self.dependents = self.dependents, None
+        return taken or []
 
     @property
     def source_key(self) -> str | None:

@@ -58,6 +58,7 @@ class Run:
         self._ahead = Lookahead(options.max_in_flight)
         self._pulling = Pulling(given, self._ahead, opened.parts.store)
         self._outbox = Outbox()
+        self._behind: dict[str, list[Item]] = {}  # by the key of a source that an earlier run has sent
         self._waiting: deque[Item] = deque()  # accepted or unknown since an earlier run
         self._work = asyncio.Event()
         self._flights = Flights(options.max_in_flight, self._work.set, self._count_failures)
@@ -120,8 +121,7 @@ class Run:
         for item in self._feed.drain():
             self._finish(item, unsent(item, reason))
         for item in tuple(self._live.values()):
-            parked, item.dependents = item.dependents, []
-            for dependent in parked:
+            for dependent in item.take_dependents():
                 self._finish(dependent, unsent(dependent, reason))
 
     # --- the tasks
@@ -215,7 +215,7 @@ class Run:
     def _follow(self, first: Item, item: Item) -> None:
         """The same key twice in one input: one look, told twice, paid once."""
         if first.digest == item.digest:
-            first.followers.append(item)
+            first.add_follower(item)
         else:
             self._tell(item.index, conflict(item))
 
@@ -228,10 +228,9 @@ class Run:
             case _ if self._stop.reason is not None:
                 self._finish(item, unsent(item, self._stop.reason))
             case Park(behind):
-                behind.dependents.append(item)
+                behind.add_dependent(item)
             case AwaitSource(source):
-                assert self._items is not None
-                self._items.create_task(self._await_source(item, source), name="hoox-batch-source")
+                self._await_source(item, source)
             case Enqueue(source_ref):
                 item.source = source_ref
                 self._feed.put(self._queue_of(source_ref), item)
@@ -244,13 +243,23 @@ class Run:
         pushed = self._opened.parts.deliveries is not None and self._opened.unknowns.lanes is None
         return "" if pushed else source.avatar_id
 
-    async def _await_source(self, item: Item, source: Intent) -> None:
+    def _await_source(self, item: Item, source: Intent) -> None:
+        """One task for all items of a source: thousands of them may wait for it."""
+        behind = self._behind.setdefault(source.key, [])
+        behind.append(item)
+        if len(behind) == 1:
+            assert self._items is not None
+            self._items.create_task(self._after_source(source), name="hoox-batch-source")
+
+    async def _after_source(self, source: Intent) -> None:
         try:
             outcome = await self._sender.source(source)
         except Stopped as stopped:
-            self._finish(item, unsent(item, stopped.reason))
+            for item in self._behind.pop(source.key):
+                self._finish(item, unsent(item, stopped.reason))
         else:
-            self._take(item, after_source(item, source.key, outcome.state, outcome.ref))
+            for item in self._behind.pop(source.key):
+                self._take(item, after_source(item, source.key, outcome.state, outcome.ref))
 
     # --- in flight
 
@@ -287,8 +296,7 @@ class Run:
         while ending:
             item, outcome = ending.popleft()
             self._end(item, outcome)
-            dependents, item.dependents = item.dependents, []
-            for dependent in dependents:
+            for dependent in item.take_dependents():
                 step = after_source(dependent, item.key, outcome.state, outcome.ref)
                 if isinstance(step, End):
                     ending.append((dependent, step.outcome))
@@ -302,7 +310,7 @@ class Run:
         if outcome.state in _NOT_STORED and item.key != item.digest:
             self._ended[item.key] = outcome.state
         self._tell(item.index, outcome)
-        for follower in item.followers:
+        for follower in item.followers or ():
             self._tell(follower.index, for_nothing(outcome))
 
     def _tell(self, index: int, outcome: Outcome) -> None:
