@@ -79,7 +79,7 @@ class Batch:
         median: float = 40.0,
         sigma: float = 0.5,
         latency: float = 0.3,
-        lookahead: int = 1000,
+        lookahead: int = 20_000,
         in_flight: int = 400,
         lost: float | None = None,
         price: float = PRICE,

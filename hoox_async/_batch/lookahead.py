@@ -32,7 +32,6 @@ class Lookahead:
         unsent = (ALWAYS_UNSENT if enough else UNSENT) - self._unsent
         return min(unsent, self._most_undelivered - self._undelivered)
 
-    @property
     def may_send(self) -> bool:
         """Whether one more item may be sent."""
         return self._undelivered < self._most_undelivered

@@ -1,8 +1,8 @@
 """One run of a batch over one input: admits, sends for few avatars at a time, and awaits each.
 
 An item's way: pulled → admitted (what does the store know of it?) → parked until its source is READY →
-the feed → in flight (budget, gate, POST, waiting) → its outcome → the reader. How many may wait at each of these
-points is `Lookahead`'s to say.
+the feed → in flight (budget, gate, POST, waiting) → its outcome → the reader. `Lookahead` says how many may be
+at these points.
 """
 
 from __future__ import annotations
@@ -162,7 +162,7 @@ class Run:
 
     def _next(self) -> Item | None:
         """What takes off now, if anything may."""
-        if self._flights.full or not self._ahead.may_send:
+        if self._flights.full or not self._ahead.may_send():
             return None
         if self._waiting:
             return self._waiting.popleft()

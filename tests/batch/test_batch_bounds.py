@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable, Iterator
+from collections.abc import AsyncIterator, Collection, Iterator
 from itertools import pairwise
 
 import pytest
@@ -150,7 +150,7 @@ async def test_sending_begins_after_a_second_of_reading() -> None:
         store = opened_of(session).parts.store
         look_up = store.get
 
-        async def slow(keys: Iterable[str]) -> dict[str, Intent]:
+        async def slow(keys: Collection[str]) -> dict[str, Intent]:
             await asyncio.sleep(0.3)
             return await look_up(keys)
 

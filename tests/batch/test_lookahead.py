@@ -38,15 +38,15 @@ def test_what_is_in_flight_or_not_delivered_bounds_the_reading_and_the_sending()
     ahead = Lookahead(400)
     ahead.read(UNDELIVERED)
     for _ in range(UNDELIVERED):
-        assert ahead.may_send
+        assert ahead.may_send()
         ahead.take_off()
-    assert not ahead.may_send
+    assert not ahead.may_send()
     ahead.land()
     ahead.tell()
-    assert not ahead.may_send
+    assert not ahead.may_send()
     assert ahead.room(enough=False) == 0
     ahead.deliver()
-    assert ahead.may_send
+    assert ahead.may_send()
     assert ahead.room(enough=False) == 1
 
 
@@ -65,7 +65,7 @@ def test_many_in_flight_leave_room_for_as_many_undelivered_outcomes() -> None:
     ahead.read(3_000)
     for _ in range(3_000):
         ahead.take_off()
-    assert ahead.may_send
+    assert ahead.may_send()
     assert ahead.room(enough=True) == ALWAYS_UNSENT
 
 
