@@ -37,7 +37,7 @@ class Looks(Enum):
 
     USUAL = "usual"
     BIMODAL = "bimodal"
-    """Median 20 s, σ 0.25; 90 s for three tenths of them."""
+    """Median 20 s, or 90 s for three tenths of them; sigma 0.25."""
     DRIFTING = "drifting"
     """Half as long as usual at the start, twice as long after an hour."""
     LOADED = "loaded"
@@ -64,7 +64,7 @@ class Scenario(NamedTuple):
 
 
 class Making:
-    """How long each look takes: fixed beforehand, but for what depends on when it is sent and beside how many."""
+    """How long each look takes: fixed beforehand, but for what depends on the moment of its sending."""
 
     def __init__(self, scenario: Scenario, seed: int) -> None:
         rng = random.Random(seed)
@@ -81,12 +81,12 @@ class Making:
             self.stuck = {item for item in range(scenario.edits) if rng.random() < 0.01}
 
     def seconds(self, item: int, at: float, running: int) -> float:
-        """For a look that is accepted so many seconds after the start, while so many others are being made."""
+        """For a look that is accepted ``at`` seconds after the start, while so many others are made."""
         took = self._times[item]
         if item in self.stuck:
             return took + 600.0
         if self._looks is Looks.DRIFTING:
-            return took * 0.5 * 4.0 ** min(at / 3600.0, 1.0)
+            return took * 0.5 * math.pow(4.0, min(at / 3600.0, 1.0))
         if self._looks is Looks.LOADED:
             return took * (0.5 + running / 100.0)
         return took

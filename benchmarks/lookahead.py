@@ -1,7 +1,7 @@
 """What it costs a batch to read far ahead: bytes an item, and seconds until the first one is sent.
 
-Edits are given scene by scene, of 200 and of 20,000 avatars: 20,000 of them are read ahead, as many as a batch
-ever reads. In real time, through the store in SQLite, with the fake workspace in the process.
+Edits are given scene by scene, of 200 and of 20,000 avatars: 20,000 of them are read ahead, as many as a
+batch ever reads. In real time, through the store in SQLite, with the fake workspace in the process.
 
     python benchmarks/lookahead.py
 """

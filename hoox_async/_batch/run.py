@@ -1,8 +1,8 @@
 """One run of a batch over one input: admits, sends for few avatars at a time, and awaits each.
 
 An item's way: pulled → admitted (what does the store know of it?) → parked until its source is READY →
-the feed → in flight (budget, gate, POST, waiting) → its outcome → the reader. `Lookahead` says how many may be
-at these points.
+the feed → in flight (budget, gate, POST, waiting) → its outcome → the reader. `Lookahead` says how many
+may be at these points.
 """
 
 from __future__ import annotations
