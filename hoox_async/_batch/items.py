@@ -187,6 +187,8 @@ class Input:
             except StopAsyncIteration:
                 return []
         assert self._sync is not None
+        if self.sized:
+            return list(islice(self._sync, limit))
         clock = asyncio.get_running_loop().time
         until, page = clock() + _MOMENT, []
         for given in islice(self._sync, limit):
