@@ -2,6 +2,8 @@
 
 python benchmarks/quota.py                  # everything: some minutes
 python benchmarks/quota.py --seeds 2 --only webhooks
+python benchmarks/quota.py --seeds 1 --only "1,000 edits of 20"     # small: seconds
+python benchmarks/quota.py --only lost          # looks whose delivery is lost
 python benchmarks/quota.py --chart benchmarks   # also draws quota.svg and quota.png there
 """
 
@@ -15,7 +17,7 @@ from pathlib import Path
 
 from _peers import Backoff, FixedInterval
 from _shared import progress, table
-from _worlds import Client, Lone, Result, Scenario, lone, ours, run
+from _worlds import Client, Lone, Looks, Result, Scenario, lone, ours, run
 
 MAIN = Scenario("1,000 edits of 20 avatars")
 OURS = [
@@ -26,10 +28,22 @@ OURS = [
     Scenario("… median 15 s", median=15.0),
     Scenario("… median 60 s", median=60.0),
     Scenario("… median 120 s", median=120.0),
-    Scenario("10,000 edits of 200 avatars", edits=10_000, avatars=200),
+    Scenario("10,000 edits of 200 avatars, scene by scene", edits=10_000, avatars=200),
     Scenario("1,000 edits of 1 avatar", avatars=1),
     MAIN._replace(name="… another client takes 40 %", others=0.4),
+    MAIN._replace(name="… bimodal: 20 s or 90 s", looks=Looks.BIMODAL),
+    MAIN._replace(name="… slower beside others", looks=Looks.LOADED),
+    MAIN._replace(name="… 1 % stuck for 10 minutes", looks=Looks.STUCK),
+    Scenario("6,000 edits of 20 avatars, drifting", edits=6_000, looks=Looks.DRIFTING),
 ]
+LOST = [
+    MAIN._replace(name="1,000 edits, all delivered", webhooks=True),
+    MAIN._replace(name="1,000 edits, 10 % lost", webhooks=True, lost=0.1),
+    Scenario("80 edits of 1.5 s, 10 % lost, 6,000 a minute", edits=80, avatars=4, median=1.5, sigma=0.01,
+             webhooks=True, lost=0.1, limit=6_000),
+    Scenario("80 edits of 40 s, 10 % lost, 6,000 a minute", edits=80, avatars=4, webhooks=True, lost=0.1,
+             limit=6_000),
+]  # fmt: skip
 PEERS: dict[str, Client] = {
     "semaphore of 50, every 10 s": FixedInterval(10.0),
     "semaphore of 50, every 5 s": FixedInterval(5.0),
@@ -37,6 +51,15 @@ PEERS: dict[str, Client] = {
 }
 HEADER = ("", "makespan / bound", "worst seed", "requests a look", "status a look", "mean lag s", "p95 lag s",
           "most in 60 s", "429")  # fmt: skip
+LOST_HEADER = (
+    "",
+    "lost",
+    "known within 15 s",
+    "mean lag s",
+    "worst lag s",
+    "all known after s",
+    "status a look",
+)
 LONE = (0.5, 1.0, 2.0, 3.0, 5.0, 8.0, 12.0, 20.0, 30.0)
 
 
@@ -51,11 +74,17 @@ def main() -> None:
     options = parser.parse_args()
     runs = [(s.name, s, ours) for s in OURS] + [(name, MAIN, peer) for name, peer in PEERS.items()]
     runs = [entry for entry in runs if options.only in entry[0]]
+    runs += [(s.name, s, ours) for s in LOST if options.only in s.name]
     results = _run_all(runs, options.seeds)
     ours_rows = [_row(s.name, results[s.name]) for s in OURS if s.name in results]
     peer_rows = [_row(name, results[name]) for name in PEERS if name in results]
-    print(table("This library", HEADER, ours_rows, NOTES))
-    print(table(f"As it is done today: {MAIN.name}, no webhooks", HEADER, peer_rows))
+    lost_rows = [_lost_row(s.name, results[s.name]) for s in LOST if s.name in results]
+    if ours_rows:
+        print(table("This library", HEADER, ours_rows, NOTES))
+    if lost_rows:
+        print(table("Looks whose delivery is lost", LOST_HEADER, lost_rows, LOST_NOTES))
+    if peer_rows:
+        print(table(f"As it is done today: {MAIN.name}, no webhooks", HEADER, peer_rows))
     if not options.only:
         print(_lone_table([lone(seconds) for seconds in LONE]))
     if options.chart:
@@ -66,7 +95,13 @@ def main() -> None:
 
 NOTES = (
     "bound: submissions sent evenly at 100 a minute, the last look done; with another client, at what it",
-    "leaves. lag: from a look's being done to its being known. Means over the seeds.",
+    "leaves. lag: from a look's being done to its being known. Means over the seeds. Stuck looks are not",
+    "counted for the makespan and its bound, but for the lag.",
+)
+
+
+LOST_NOTES = (
+    "lag: of the lost ones alone. all known: from the start of the batch, the slowest of the seeds.",
 )
 
 
@@ -99,6 +134,20 @@ def _row(name: str, results: list[Result]) -> tuple[object, ...]:
         f"{mean(r.p95 for r in results):.1f}",
         max(r.most for r in results),
         f"{100 * mean(r.refused for r in results):.1f} %",
+    )
+
+
+def _lost_row(name: str, results: list[Result]) -> tuple[object, ...]:
+    lags = [lag for result in results for lag in result.lost]
+    soon = sum(lag <= 15.0 for lag in lags)
+    return (
+        name,
+        len(lags),
+        f"{100 * soon / len(lags):.0f} %" if lags else None,
+        f"{statistics.fmean(lags):.1f}" if lags else None,
+        f"{max(lags):.1f}" if lags else None,
+        f"{max(r.done_at[-1] for r in results):.0f}",
+        f"{statistics.fmean(r.requests for r in results) - 1:.3f}",
     )
 
 

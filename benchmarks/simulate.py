@@ -79,7 +79,7 @@ class Batch:
         median: float = 40.0,
         sigma: float = 0.5,
         latency: float = 0.3,
-        lookahead: int = 1000,
+        lookahead: int = 20_000,
         in_flight: int = 400,
         lost: float | None = None,
         price: float = PRICE,
@@ -130,6 +130,7 @@ class Batch:
     def use_slot(self, now: float) -> None:
         """One request, if there is one to send."""
         busy = len(self.feed) > 0 and self.flying < self.in_flight
+        self.watch.backlog = self.feed.together
         ask = self.watch.take(now, busy) if self.watch.due(now, busy) <= now else None
         if ask is not None:
             self.asks += 1

@@ -99,9 +99,13 @@ def main() -> None:
         words = [sys.executable, __file__, "--one", str(count), *(["--traced"] if arguments.traced else [])]
         done = subprocess.run(words, stdout=subprocess.PIPE, text=True, check=True)
         peak, took = map(float, done.stdout.split())
-        rows.append((f"{count:,} edits", peak, peak - float(rows[0][1]) if rows else None, took))  # type: ignore[arg-type]
+        growth = peak - float(rows[0][1]) if rows else None  # type: ignore[arg-type]
+        each = None if growth is None else round(growth * 2**20 / (count - arguments.base))
+        rows.append((f"{count:,} edits", peak, growth, each, took))
     progress("")
-    print(table("Peak memory of a stream", ["", "peak RSS MB", "growth MB", "seconds"], rows))
+    print(
+        table("Peak memory of a stream", ["", "peak RSS MB", "growth MB", "bytes an item", "seconds"], rows)
+    )
 
 
 if __name__ == "__main__":

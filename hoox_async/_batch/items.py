@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator, Sequence, ValuesView
 from collections.abc import Set as AbstractSet
 from itertools import islice
@@ -15,6 +16,7 @@ from .._core.requests import ImageAvatar, LookEdit, PromptAvatar, Request
 from ..errors import InvalidRequest
 
 Requests = Iterable[Request | BatchItem] | AsyncIterable[Request | BatchItem]
+_MOMENT = 0.05  # seconds that a slow generator may hold up the loop for more than one item
 
 
 class Item:
@@ -51,11 +53,28 @@ class Item:
         self.source = source
         self.renew = renew
         self.resends = resends
-        self.followers: list[Item] = []
-        self.dependents: list[Item] = []
+        self.followers: list[Item] | None = None
+        self.dependents: list[Item] | None = None
 
     def __repr__(self) -> str:
         return f"<Item {self.key!r}>"
+
+    def add_follower(self, item: Item) -> None:
+        """One of the same key, which is told what this one is told."""
+        if self.followers is None:  # no list for most: thousands of items are read ahead
+            self.followers = []
+        self.followers.append(item)
+
+    def add_dependent(self, item: Item) -> None:
+        """An edit of this one's look, which waits until it is READY."""
+        if self.dependents is None:
+            self.dependents = []
+        self.dependents.append(item)
+
+    def take_dependents(self) -> list[Item]:
+        """Those that wait for this one; from now on they are the caller's."""
+        taken, self.dependents = self.dependents, None
+        return taken or []
 
     @property
     def source_key(self) -> str | None:
@@ -158,7 +177,7 @@ class Input:
             index += len(page)
 
     async def pull(self, limit: int) -> list[Any]:
-        """Up to ``limit`` of what comes next: as many as are there, one where they come slowly.
+        """Up to ``limit`` of what comes next: as many as come within a moment; one of an async input.
 
         An empty list is the end.
         """
@@ -168,7 +187,15 @@ class Input:
             except StopAsyncIteration:
                 return []
         assert self._sync is not None
-        return list(islice(self._sync, limit))
+        if self.sized:
+            return list(islice(self._sync, limit))
+        clock = asyncio.get_running_loop().time
+        until, page = clock() + _MOMENT, []
+        for given in islice(self._sync, limit):
+            page.append(given)
+            if clock() >= until:
+                break
+        return page
 
     async def aclose(self) -> None:
         """Close a generator that was not pulled to its end."""

@@ -1,4 +1,4 @@
-"""What a run has in hand: items pulled ahead, and outcomes that its reader has not taken yet."""
+"""How far a run reads ahead and sends ahead, and the outcomes that its reader has not taken yet."""
 
 from __future__ import annotations
 
@@ -7,27 +7,59 @@ from collections import deque
 
 from .._core.outcomes import Outcome
 
+UNSENT = 20_000
+ALWAYS_UNSENT = 1_000
+UNDELIVERED = 1_000
+
 
 class Lookahead:
-    """How many items may still be pulled: those in hand are neither in flight nor delivered."""
+    """Bounds what a run holds: items that are read and not sent yet, and looks that nobody has taken yet.
 
-    def __init__(self, most: int) -> None:
-        self._most = most
-        self._held = 0
+    Items that are not sent yet cost memory alone, about 1 KB each (``benchmarks/lookahead.py``): as many are
+    read ahead as it takes to send many looks of one avatar in a row, ``UNSENT`` at most. What is in flight or
+    has an outcome that the reader has not taken may have been paid: ``UNDELIVERED`` at most, or twice
+    ``max_in_flight``, so that one who stops reading does not go on paying.
+    """
+
+    def __init__(self, max_in_flight: int) -> None:
+        self._unsent = 0
+        self._undelivered = 0  # those in flight included
+        self._most_undelivered = max(UNDELIVERED, 2 * max_in_flight)
         self._changed = asyncio.Event()
 
-    @property
-    def room(self) -> int:
-        """How many more items may be pulled now."""
-        return self._most - self._held
+    def room(self, *, enough: bool) -> int:
+        """How many more items may be read now. ``enough``: more would not help to choose what is sent."""
+        unsent = (ALWAYS_UNSENT if enough else UNSENT) - self._unsent
+        return min(unsent, self._most_undelivered - self._undelivered)
 
-    def hold(self, count: int = 1) -> None:
-        """So many more are in hand."""
-        self._held += count
+    def may_send(self) -> bool:
+        """Whether one more item may be sent."""
+        return self._undelivered < self._most_undelivered
 
-    def let_go(self) -> None:
-        """One took off, or its outcome was taken."""
-        self._held -= 1
+    def read(self, count: int) -> None:
+        """So many items were read."""
+        self._unsent += count
+
+    def take_off(self) -> None:
+        """One of the items that were read is in flight."""
+        self._unsent -= 1
+        self._undelivered += 1
+        self._changed.set()
+
+    def land(self) -> None:
+        """One that was in flight has come to its end, and is about to be told."""
+        self._unsent += 1
+        self._undelivered -= 1
+
+    def tell(self) -> None:
+        """One of the items that were read has its outcome."""
+        self._unsent -= 1
+        self._undelivered += 1
+        self._changed.set()
+
+    def deliver(self) -> None:
+        """The reader took an outcome."""
+        self._undelivered -= 1
         self._changed.set()
 
     def wake(self) -> None:

@@ -15,6 +15,7 @@ from .lookahead import Lookahead
 from .purse import BatchPurse
 
 _PAGE = 100
+_LONGEST_READING = 1.0  # seconds; then what was read so far is sent, and the reading goes on beside it
 
 Known = dict[str, Intent]
 
@@ -25,8 +26,11 @@ class Admission(Protocol):
     def admit(self, index: int, pulled: Item | Outcome, known: Known | StoreError) -> None:
         """Take one: an item, or the outcome of something that is no request."""
 
+    def enough(self) -> bool:
+        """Whether more items would not help to choose which one is sent next."""
+
     def filled(self) -> None:
-        """As much was pulled as may be."""
+        """As much was read as is needed to begin."""
 
     def stop(self, reason: HooxError) -> None:
         """The store cannot be read: send nothing more."""
@@ -43,7 +47,7 @@ class Pulling:
         self.over = False
         """Whether the input was read to its end."""
         self.filled = given.slow
-        """Whether as much was pulled as may be, so that items can be chosen by their avatars."""
+        """Whether as much was read as is needed to choose items by their avatars, or as one second allows."""
         self.admitting = False
         """Whether something was pulled that is not admitted yet."""
 
@@ -54,23 +58,31 @@ class Pulling:
 
     async def run(self, admission: Admission, may_go_on: Callable[[], bool]) -> None:
         """Pull and admit, until the input ends or ``may_go_on`` says no."""
+        timer = asyncio.get_running_loop().call_later(_LONGEST_READING, self._fill, admission)
+        try:
+            await self._read(admission, may_go_on)
+        finally:
+            timer.cancel()
+        self.over = True
+        self._fill(admission)
+
+    async def _read(self, admission: Admission, may_go_on: Callable[[], bool]) -> None:
         index = 0
         while may_go_on():
-            if self._ahead.room <= 0:
+            room = self._ahead.room(enough=admission.enough())
+            if room <= 0:
                 self._fill(admission)
                 await self._ahead.changed()
                 continue
-            given = await self._input.pull(min(self._ahead.room, _PAGE))
+            given = await self._input.pull(min(room, _PAGE))
             if not given:
                 break
-            self._ahead.hold(len(given))
+            self._ahead.read(len(given))
             self.admitting = True
             await self._admit(admission, index, self._keys.items(index, given))
             self.admitting = False
             index += len(given)
             await asyncio.sleep(0)
-        self.over = True
-        self._fill(admission)
 
     def _fill(self, admission: Admission) -> None:
         if not self.filled:

@@ -1,8 +1,8 @@
 """One run of a batch over one input: admits, sends for few avatars at a time, and awaits each.
 
 An item's way: pulled → admitted (what does the store know of it?) → parked until its source is READY →
-the feed → in flight (budget, gate, POST, waiting) → its outcome. Pulled and not yet in flight are at most
-``LOOKAHEAD`` items, undelivered outcomes included, so that no input sits in memory.
+the feed → in flight (budget, gate, POST, waiting) → its outcome → the reader. `Lookahead` says how many
+may be at these points.
 """
 
 from __future__ import annotations
@@ -42,9 +42,9 @@ from .purse import BatchPurse
 from .sender import Sender
 from .stop import Stop, Stopped
 
-LOOKAHEAD = 1_000
 _MOST_OVER_THE_CAP = 10_000  # in a row; then an input without an end is read no further
 _LOOKS = frozenset({OutcomeState.READY, OutcomeState.FAILED, OutcomeState.PENDING, OutcomeState.UNKNOWN})
+_IN_A_ROW = 100  # looks of one avatar sent in a row; more of them would hardly save status requests
 _NOT_STORED = frozenset({OutcomeState.REJECTED, OutcomeState.SKIPPED, OutcomeState.UNSENT})
 
 
@@ -62,9 +62,10 @@ class Run:
         self._feed: Feed[Item] = Feed(spacing=60 / limit)
         self._live: dict[str, Item] = {}
         self._ended: dict[str, OutcomeState] = {}  # the user's keys that ended and are in no store
-        self._ahead = Lookahead(LOOKAHEAD)
+        self._ahead = Lookahead(options.max_in_flight)
         self._pulling = Pulling(given, self._ahead, opened.parts.store)
         self._outbox = Outbox()
+        self._behind: dict[str, list[Item]] = {}  # by the key of a source that an earlier run has sent
         self._waiting: deque[Item] = deque()  # accepted or unknown since an earlier run
         self._work = asyncio.Event()
         self._flights = Flights(options.max_in_flight, self._work.set, self._count_failures)
@@ -91,7 +92,8 @@ class Run:
                 self._raise_end()
                 return None
             await self._outbox.changed()
-        self._ahead.let_go()
+        self._ahead.deliver()
+        self._work.set()
         return found
 
     def _raise_end(self) -> None:
@@ -129,8 +131,7 @@ class Run:
         for item in self._feed.drain():
             self._finish(item, unsent(item, reason))
         for item in tuple(self._live.values()):
-            parked, item.dependents = item.dependents, []
-            for dependent in parked:
+            for dependent in item.take_dependents():
                 self._finish(dependent, unsent(dependent, reason))
 
     # --- the tasks
@@ -147,6 +148,7 @@ class Run:
                     self._ending = True
                 pulling.cancel()
         finally:
+            self._opened.watchlist.backlog = 0
             no_more()
             self._breaker.close()
             await self._pulling.aclose()
@@ -198,7 +200,7 @@ class Run:
 
     def _next(self) -> Item | None:
         """What takes off now, if anything may."""
-        if self._flights.full:
+        if self._flights.full or not self._ahead.may_send():
             return None
         if self._waiting:
             return self._waiting.popleft()
@@ -226,14 +228,18 @@ class Run:
         not known here: so says the error.
         """
         if isinstance(pulled, Outcome):
-            self._outbox.put(index, pulled)
+            self._tell(index, pulled)
         elif (first := self._live.get(pulled.key)) is not None:
             self._follow(first, pulled)
         else:
             self._admit(pulled, known)
 
+    def enough(self) -> bool:
+        """Whether what waits is enough to send many looks of one avatar in a row."""
+        return max(len(self._waiting), self._feed.longest) >= _IN_A_ROW
+
     def filled(self) -> None:
-        """As much was pulled as may be: now items can be chosen by their avatars."""
+        """As much was read as is needed to begin: now items can be chosen by their avatars."""
         self._work.set()
 
     def _admit(self, item: Item, known: Known | StoreError) -> None:
@@ -247,9 +253,9 @@ class Run:
     def _follow(self, first: Item, item: Item) -> None:
         """The same key twice in one input: one look, told twice, paid once."""
         if first.digest == item.digest:
-            first.followers.append(item)
+            first.add_follower(item)
         else:
-            self._outbox.put(item.index, conflict(item))
+            self._tell(item.index, conflict(item))
 
     def _take(self, item: Item, step: Next) -> None:
         if isinstance(step, WaitFor) or not item.request.credits:
@@ -264,13 +270,9 @@ class Run:
             case Enqueue() if item.intent is None and (refusal := self._purse.refusal(item.request.credits)):
                 self._finish(item, unsent(item, refusal))
             case Park(behind):
-                behind.dependents.append(item)
+                behind.add_dependent(item)
             case AwaitSource(source):
-                self._spawn(
-                    self._await_source(item, source),
-                    "hoox-batch-source",
-                    lambda: self._finish(item, unsent(item, _cut_off(item))),
-                )
+                self._await_source(item, source)
             case Enqueue(source_ref):
                 item.source = source_ref
                 self._feed.put(self._queue_of(source_ref), item)
@@ -283,18 +285,32 @@ class Run:
         pushed = self._opened.parts.deliveries is not None and self._opened.unknowns.lanes is None
         return "" if pushed else source.avatar_id
 
-    async def _await_source(self, item: Item, source: Intent) -> None:
+    def _await_source(self, item: Item, source: Intent) -> None:
+        """One task for all items of a source: thousands of them may wait for it."""
+        behind = self._behind.setdefault(source.key, [])
+        behind.append(item)
+        if len(behind) == 1:
+            self._spawn(self._after_source(source), "hoox-batch-source", lambda: self._source_cut_off(source))
+
+    async def _after_source(self, source: Intent) -> None:
         try:
             outcome = await self._sender.source(source)
         except Stopped as stopped:
-            self._finish(item, unsent(item, stopped.reason))
+            for item in self._behind.pop(source.key):
+                self._finish(item, unsent(item, stopped.reason))
         else:
-            self._take(item, after_source(item, source.key, outcome.state, outcome.ref))
+            for item in self._behind.pop(source.key):
+                self._take(item, after_source(item, source.key, outcome.state, outcome.ref))
+
+    def _source_cut_off(self, source: Intent) -> None:
+        for item in self._behind.pop(source.key):
+            self._finish(item, unsent(item, _cut_off(item)))
 
     # --- in flight
 
     def _fly(self, item: Item) -> None:
-        self._ahead.let_go()
+        self._ahead.take_off()
+        self._opened.watchlist.backlog = self._feed.together
         place = self._flights.take_off(item)
         told_before = item.repeated and not item.waits_at_gate
         self._spawn(
@@ -326,7 +342,7 @@ class Run:
     def _land(self, item: Item, place: Place, outcome: Outcome, told_before: bool) -> None:
         """It has its outcome: its place is free, and whoever waited for it goes on."""
         place.over()
-        self._ahead.hold()
+        self._ahead.land()
         self._finish(item, for_nothing(outcome) if told_before else outcome)
         if outcome.state in (OutcomeState.FAILED, OutcomeState.REJECTED):
             place.failed()
@@ -345,8 +361,7 @@ class Run:
         while ending:
             item, outcome = ending.popleft()
             self._end(item, outcome)
-            dependents, item.dependents = item.dependents, []
-            for dependent in dependents:
+            for dependent in item.take_dependents():
                 step = after_source(dependent, item.key, outcome.state, outcome.ref)
                 if isinstance(step, End):
                     ending.append((dependent, step.outcome))
@@ -360,9 +375,13 @@ class Run:
         if outcome.state in _NOT_STORED and item.key != item.digest:
             self._ended[item.key] = outcome.state
         self._count_over_the_cap(outcome)
-        self._outbox.put(item.index, outcome)
-        for follower in item.followers:
-            self._outbox.put(follower.index, for_nothing(outcome))
+        self._tell(item.index, outcome)
+        for follower in item.followers or ():
+            self._tell(follower.index, for_nothing(outcome))
+
+    def _tell(self, index: int, outcome: Outcome) -> None:
+        self._ahead.tell()
+        self._outbox.put(index, outcome)
 
     def _count_over_the_cap(self, outcome: Outcome) -> None:
         """A look begins the row anew; what was not sent for other reasons does not."""

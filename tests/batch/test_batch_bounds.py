@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Collection, Iterator
 from itertools import pairwise
 
 import pytest
-from batch_kit import avatar, edits, now, opened, prompts, space_of
+from batch_kit import PICTURE, avatar, edits, now, opened, prompts, space_of
 
-from hoox_async import BatchItem, BatchRunner, LookEdit, LookRef, Outcome
-from hoox_async._batch.run import LOOKAHEAD
+from hoox_async import BatchItem, BatchRunner, ImageAvatar, LookEdit, LookRef, Outcome, PromptAvatar
+from hoox_async._batch.lookahead import ALWAYS_UNSENT, UNDELIVERED, UNSENT
+from hoox_async._core.intents import Intent
+from hoox_async._session import opened_of
 from hoox_async.sandbox import Fault, Space
 
 pytestmark = pytest.mark.virtual_time
@@ -52,7 +54,7 @@ def running(space: Space) -> int:
 
 
 async def test_a_hundred_thousand_items_are_pulled_lazily() -> None:
-    """Never more than the lookahead and what is in flight; told as they come."""
+    """Never more than may be unsent and undelivered; told as they come."""
     space = space_of(3.0, requests_per_minute=None)
     meter = Meter()
     async with opened(space, requests_per_minute=60_000) as session:
@@ -62,7 +64,7 @@ async def test_a_hundred_thousand_items_are_pulled_lazily() -> None:
             meter.told += 1
             assert str(outcome.state) == "unsent"
     assert meter.told == 100_000
-    assert meter.most <= LOOKAHEAD + 400 + 1
+    assert meter.most <= ALWAYS_UNSENT + UNDELIVERED
 
 
 async def test_a_reader_that_is_slow_holds_the_pulling_back() -> None:
@@ -75,8 +77,109 @@ async def test_a_reader_that_is_slow_holds_the_pulling_back() -> None:
             await anext(stream)
             meter.told += 1
             await asyncio.sleep(1000)
-        assert meter.pulled <= LOOKAHEAD + 400 + 100
+        assert meter.pulled <= ALWAYS_UNSENT + UNDELIVERED + 3
         await stream.aclose()
+
+
+async def test_a_reader_that_stands_still_does_not_have_thousands_of_looks_paid() -> None:
+    """Those in flight and the outcomes that wait for it are 1,000 at most, whatever is read ahead."""
+    space = space_of(1.0, requests_per_minute=None)
+    async with opened(space, requests_per_minute=60_000) as session:
+        sources = [await avatar(session) for _ in range(60)]
+        items = (edit for n in range(5_000) for edit in edits(sources[n % 60], 1, f"{n}-"))
+        async with BatchRunner(session).stream(items) as stream:
+            for _ in range(3):
+                await anext(stream)
+            await asyncio.sleep(10_000)
+            paid = len(space.ledger) - len(sources)
+    assert paid == UNDELIVERED + 3
+
+
+async def test_what_ended_in_an_earlier_run_is_read_as_fast_as_its_outcomes_are_taken() -> None:
+    """A resume of an endless input does not fill the memory with outcomes that nobody takes."""
+    meter = Meter()
+    async with opened(space_of(1.0)) as session:
+        source = await avatar(session)
+        known = edits(source, 1)[0]
+        await BatchRunner(session).run([known])
+
+        def again() -> Iterator[BatchItem]:
+            for _ in meter.items(source, 50_000):
+                yield known
+
+        async with BatchRunner(session).stream(again()) as stream:
+            assert (await anext(stream)).look is not None
+            await asyncio.sleep(1000)
+        assert meter.pulled == UNDELIVERED + 1
+
+
+async def test_looks_of_one_avatar_are_sent_in_a_row_though_the_input_is_given_scene_by_scene() -> None:
+    """As many of them as there are, where the first 1,000 items show a few of each."""
+    space = space_of(5.0)
+    async with opened(space) as session:
+        made = [await session.submit(ImageAvatar([PICTURE])) for _ in range(60)]
+        await asyncio.sleep(130)
+        items = [BatchItem(f"{n}", LookEdit(made[n % 60].ref, f"{n}")) for n in range(60 * 30)]
+        async with BatchRunner(session).stream(items) as stream:
+            for _ in range(25):
+                await anext(stream)
+            sent = [r.body["avatar_id"] for r in space.requests if r.endpoint == "edit"]
+    assert len(set(sent[:30])) == 1
+
+
+async def test_no_more_is_read_ahead_than_helps_to_choose() -> None:
+    """Of one avatar, and of new ones, which have none, 1,000 items are enough."""
+    for new in (False, True):
+        meter = Meter()
+        async with opened(space_of(1.0)) as session:
+            source = await avatar(session)
+            items = (
+                BatchItem(item.key, PromptAvatar(item.key)) if new else item
+                for item in meter.items(source, 50_000)
+            )
+            async with BatchRunner(session).stream(items) as stream:
+                await anext(stream)
+        assert meter.pulled <= ALWAYS_UNSENT + UNDELIVERED
+
+
+async def test_items_of_many_avatars_are_read_ahead_to_the_limit() -> None:
+    """Where not even 20,000 items show many of one avatar."""
+    meter = Meter()
+    async with opened(space_of(1.0)) as session:
+        source = await avatar(session)
+        items = (
+            BatchItem(item.key, LookEdit(LookRef(f"avtr_{n}", "look_1") if n else source, "x"))
+            for n, item in enumerate(meter.items(source, 50_000))
+        )
+        async with BatchRunner(session).stream(items) as stream:
+            await anext(stream)
+            assert UNSENT <= meter.pulled <= UNSENT + UNDELIVERED
+
+
+async def test_sending_begins_after_a_second_of_reading() -> None:
+    """A store that takes long to say what it knows of 20,000 items does not put off the first of them."""
+    space = space_of(1.0)
+    async with opened(space) as session:
+        source = await avatar(session)
+        await asyncio.sleep(60)
+        store = opened_of(session).parts.store
+        look_up = store.get
+
+        async def slow(keys: Collection[str]) -> dict[str, Intent]:
+            await asyncio.sleep(0.3)
+            return await look_up(keys)
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(store, "get", slow)
+            items = (
+                BatchItem(f"{n}", LookEdit(LookRef(f"avtr_{n}", "look_1") if n else source, "x"))
+                for n in range(20_000)
+            )
+            began = now()
+            async with BatchRunner(session).stream(items) as stream:
+                await anext(stream)
+        first = next(r.at for r in space.requests if r.at > began)
+    assert first - began < 2.0
 
 
 @pytest.mark.parametrize("most", [1, 3, 50])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
@@ -87,6 +88,18 @@ async def test_a_list_is_pulled_in_pages() -> None:
     given = Input([EDIT] * 5)
     assert [len(await given.pull(2)) for _ in range(4)] == [2, 2, 1, 0]
     assert given.sized
+
+
+async def test_a_generator_that_takes_long_does_not_hold_up_the_loop_for_a_whole_page() -> None:
+    """What it gave within a moment is taken, and the loop has its turn before the next."""
+
+    def slow() -> Iterator[PromptAvatar]:
+        for n in range(100):
+            time.sleep(0.06)
+            yield PromptAvatar(f"{n}")
+
+    given = Input(slow())
+    assert [len(await given.pull(100)) for _ in range(3)] == [1, 1, 1]
 
 
 async def test_an_async_input_is_pulled_one_by_one() -> None:

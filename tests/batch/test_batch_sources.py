@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import pytest
@@ -111,6 +112,19 @@ async def test_a_source_in_the_store_of_an_earlier_run() -> None:
         again = await BatchRunner(session).run(edits("s", 3, "f"))
         assert set(states(again).values()) == {"ready"}
     assert prompts(space)["a host"] == 1
+
+
+async def test_one_task_waits_for_a_source_of_an_earlier_run_for_all_who_need_it() -> None:
+    """Thousands of its edits may be read ahead."""
+    space = space_of(60.0)
+    async with opened(space) as session:
+        await BatchRunner(session, look_timeout=5).run([BatchItem("s", PromptAvatar("a host"))])
+        running = asyncio.ensure_future(BatchRunner(session).run(edits("s", 500)))
+        await asyncio.sleep(10)
+        names = [task.get_name() for task in asyncio.all_tasks()]
+        assert names.count("hoox-batch-source") == 1
+        running.cancel()
+        await asyncio.wait((running,))
 
 
 async def test_a_pending_source_in_the_store_that_stays_pending() -> None:

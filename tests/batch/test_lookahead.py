@@ -1,4 +1,4 @@
-"""What a run has in hand: how many items may still be pulled, and which outcomes wait for a reader."""
+"""How many items a run may read and send ahead, and which outcomes wait for a reader."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Coroutine
 from typing import Any
 
 from hoox_async import ImageAvatar
-from hoox_async._batch.lookahead import Lookahead, Outbox
+from hoox_async._batch.lookahead import ALWAYS_UNSENT, UNDELIVERED, UNSENT, Lookahead, Outbox
 from hoox_async._core.outcomes import Outcome, OutcomeState
 
 OUTCOME = Outcome("a", ImageAvatar(["https://example.com/a.jpg"]), OutcomeState.UNSENT)
@@ -20,23 +20,59 @@ async def waiting(work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
     return task
 
 
-async def test_room_is_what_is_not_in_hand() -> None:
-    """It may be overdrawn by those that land while outcomes wait."""
-    ahead = Lookahead(3)
-    ahead.hold(2)
-    ahead.hold()
-    assert ahead.room == 0
-    ahead.hold()
-    assert ahead.room == -1
-    ahead.let_go()
-    assert ahead.room == 0
+def test_unsent_items_are_read_ahead_as_far_as_it_helps() -> None:
+    """20,000 at most; 1,000 where more would not help to choose."""
+    ahead = Lookahead(400)
+    assert (ahead.room(enough=True), ahead.room(enough=False)) == (1_000, 1_000)
+    ahead.read(ALWAYS_UNSENT)
+    assert ahead.room(enough=True) == 0
+    assert ahead.room(enough=False) > 0
+    ahead.read(UNSENT - ALWAYS_UNSENT)
+    assert ahead.room(enough=False) == 0
+    ahead.take_off()
+    assert ahead.room(enough=False) == 1
 
 
-async def test_who_waits_for_room_looks_again_when_one_is_let_go() -> None:
-    """Or when it is told to."""
-    ahead = Lookahead(1)
-    ahead.hold()
-    for change in (ahead.let_go, ahead.wake):
+def test_what_is_in_flight_or_not_delivered_bounds_the_reading_and_the_sending() -> None:
+    """An outcome makes room when its reader has taken it, and not before."""
+    ahead = Lookahead(400)
+    ahead.read(UNDELIVERED)
+    for _ in range(UNDELIVERED):
+        assert ahead.may_send()
+        ahead.take_off()
+    assert not ahead.may_send()
+    ahead.land()
+    ahead.tell()
+    assert not ahead.may_send()
+    assert ahead.room(enough=False) == 0
+    ahead.deliver()
+    assert ahead.may_send()
+    assert ahead.room(enough=False) == 1
+
+
+def test_items_that_end_at_once_are_undelivered_too() -> None:
+    """They were never in flight, and the reader has to take their outcomes."""
+    ahead = Lookahead(400)
+    ahead.read(UNDELIVERED)
+    for _ in range(UNDELIVERED):
+        ahead.tell()
+    assert ahead.room(enough=False) == 0
+
+
+def test_many_in_flight_leave_room_for_as_many_undelivered_outcomes() -> None:
+    """Otherwise they alone would stop the reading."""
+    ahead = Lookahead(3_000)
+    ahead.read(3_000)
+    for _ in range(3_000):
+        ahead.take_off()
+    assert ahead.may_send()
+    assert ahead.room(enough=True) == ALWAYS_UNSENT
+
+
+async def test_who_waits_for_room_looks_again_when_there_may_be_some() -> None:
+    """Something took off, was told or was taken; or the run says so."""
+    ahead = Lookahead(400)
+    for change in (ahead.take_off, ahead.tell, ahead.deliver, ahead.wake):
         task = await waiting(ahead.changed())
         change()
         await asyncio.wait_for(task, 5)

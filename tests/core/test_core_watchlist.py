@@ -46,6 +46,21 @@ def test_an_avatar_in_the_air_is_left_alone() -> None:
     assert watch.due(at + 600.0, busy=False) == math.inf
 
 
+def test_a_request_must_be_worth_more_while_very_many_submissions_wait() -> None:
+    """It delays each of them by a slot; 1,000 change nothing, and more than 2,000 no more than those."""
+
+    def asked_at(backlog: int, *, busy: bool = True) -> float:
+        watch = watching(*(ref(f"l{n}") for n in range(10)))
+        watch.backlog = backlog
+        now = 0.0
+        while watch.due(now, busy) > now:
+            now += 0.6
+        return now
+
+    assert asked_at(0) == asked_at(1_000) < asked_at(1_500) < asked_at(2_000) == asked_at(20_000)
+    assert asked_at(20_000, busy=False) == asked_at(0, busy=False)
+
+
 def test_busy_waits_for_the_price() -> None:
     """While submissions wait, a look is asked for only when the answer is worth the price."""
     watch, idle = watching(ref()), watching(ref())

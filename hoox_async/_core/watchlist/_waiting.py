@@ -17,6 +17,8 @@ from ._worth import worth
 
 _HIGH_YIELD = 0.5  # looks that an answer is expected to show done
 _EXTRA_PATIENCE = 900.0  # seconds that a missing picture or reason waits while submissions do
+_LONG_BACKLOG = 1_000  # submissions, that is ten minutes; from there on a request delays so many that …
+_DEAREST = 2.0  # … it costs up to so many prices
 _PRESSING = 1.4  # prices; what is worth that may take more slots than submissions leave it
 _BUSY_SHARE = 0.5  # of the slots, while submissions wait and nothing presses
 _IDLE_SHARE = 0.5  # of the slots, for requests that promise little
@@ -39,6 +41,8 @@ class Waiting:
     def __init__(self, limit: int, price: float, idle_price: float) -> None:
         self.durations = DurationBook()
         self._slot = self._pace = 60.0 / max(limit, 1)
+        self.backlog = 0
+        """How many submissions wait whose looks one request will tell of together with others."""
         self._price = price
         self._thrift_at = -math.inf
         self._entries: dict[LookRef, Entry] = {}
@@ -175,7 +179,7 @@ class Waiting:
             return Choice(self._failures.paused if self._entries else math.inf)
         top, ripe = self._ladder.top(), False
         if top is not None:
-            prices = worth(top.terms(now), now)[0] / self._price * self._slot / self._pace
+            prices = worth(top.terms(now), now)[0] / self._price_now(busy)
             ripe = prices >= 0.999  # when it reaches a rung is known about so well
             if prices >= _PRESSING or (ripe and (not busy or self._thrift_at <= now + _GRAIN)):
                 return Choice(now, top)
@@ -190,6 +194,11 @@ class Waiting:
         if extra is not None and since <= now:
             return Choice(now, extra)
         return Choice(since if top is None else min(since, self._thrift_at))
+
+    def _price_now(self, busy: bool) -> float:
+        """What a request must be worth: more where others leave us fewer slots, or where many wait."""
+        price = self._price * self._pace / self._slot
+        return price * min(max(self.backlog / _LONG_BACKLOG, 1.0), _DEAREST) if busy else price
 
     def _next_extra(self) -> tuple[float, Entry | None]:
         """The settled look whose missing part is asked for next, and from when on."""
