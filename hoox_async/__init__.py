@@ -24,6 +24,7 @@ from ._core.settings import Timeouts
 from ._jobs import LookJob
 from ._protocols import Endpoint
 from ._report import BatchReport
+from ._store import backup_store, recover_store
 from .errors import (
     ApiError,
     AuthenticationError,
@@ -44,6 +45,7 @@ from .errors import (
     ServerError,
     SessionClosed,
     StoreError,
+    StoreIncomplete,
     StoreLocked,
     StoreMismatch,
     TransportError,
@@ -120,6 +122,7 @@ __all__ = [
     "ServerError",
     "SessionClosed",
     "StoreError",
+    "StoreIncomplete",
     "StoreLocked",
     "StoreMismatch",
     "Style",
@@ -129,4 +132,6 @@ __all__ = [
     "Unknown",
     "WaitTimeout",
     "WebhookRejected",
+    "backup_store",
+    "recover_store",
 ]

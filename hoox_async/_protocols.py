@@ -130,10 +130,21 @@ class Store(Protocol):
     """
 
     async def open(self, workspace: Workspace) -> None:
-        """Open and bind to the workspace. Raises `StoreLocked`, `StoreMismatch` or `StoreError`."""
+        """Open and bind to the workspace. Raises `StoreLocked`, `StoreMismatch` or `StoreError`.
+
+        Where it raises, it holds nothing, and another session that has it open is not disturbed: it is not
+        closed by the one that was refused.
+        """
 
     async def aclose(self) -> None:
         """Write what is waiting and let go of the file."""
+
+    def confirm_key(self) -> None:
+        """An answer has shown that the API key is valid: from now on the store belongs to it for good.
+
+        Until then another key may be given at the next opening, as long as nothing was or may have been
+        paid. Called with each such answer: it returns at once, never raises, and is written when convenient.
+        """
 
     async def get(self, keys: Collection[str]) -> dict[str, Intent]:
         """The intents of these keys, those that are known."""

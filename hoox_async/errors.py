@@ -24,6 +24,7 @@
     ├── UnexpectedResponse          no      a read was answered with something that makes no sense
     ├── TransportError              no      a read found no answer
     ├── StoreError                  no      the store cannot be trusted with money now
+    │   ├── StoreIncomplete         no      the file is a part of a store: its -wal is missing
     │   ├── StoreLocked             no      another process has the file open
     │   └── StoreMismatch           no      the file belongs to another workspace
     └── WebhookRejected             no      a delivery that proves nothing
@@ -234,6 +235,13 @@ class StoreError(HooxError):
     """The store failed. Nothing is submitted while what it would cost cannot be written down."""
 
     ref: LookRef | None = None
+
+
+class StoreIncomplete(StoreError):
+    """The file is only a part of a store: what was committed last is in its ``-wal``, which is missing.
+
+    As after it was copied alone while a session had it open. `recover_store` opens what is left.
+    """
 
 
 class StoreLocked(StoreError):

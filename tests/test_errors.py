@@ -44,6 +44,7 @@ ALL: list[tuple[errors.HooxError, type[BaseException], str]] = [
     (errors.UnexpectedResponse("x"), errors.HooxError, "no"),
     (errors.TransportError("x"), errors.HooxError, "no"),
     (errors.StoreError("x"), errors.HooxError, "no"),
+    (errors.StoreIncomplete("x"), errors.StoreError, "no"),
     (errors.StoreLocked("x"), errors.StoreError, "no"),
     (errors.StoreMismatch("x"), errors.StoreError, "no"),
     (errors.WebhookRejected("x"), errors.HooxError, "no"),

@@ -14,6 +14,7 @@ from .looking import check, looks, status, wait
 from .making import create, edit
 from .report import report
 from .sandbox import sandbox
+from .stores import backup, recover
 
 _HELP = """Avatar looks from the Hoox API, by the dozen or the thousand, none paid for twice.
 
@@ -27,21 +28,29 @@ _COMMANDS: dict[str, tuple[Callable[..., int], ...]] = {
     "One look at a time": (create, edit),
     "Free of charge": (status, wait, looks, check),
 }
+_PLAIN = Parameter(show_default=False)
+_STORE_HELP = "Copy a store, or open what is left of one."
 _USAGE: dict[Callable[..., int], str] = {status: "status [OPTIONS] LOOK...", wait: "wait [OPTIONS] LOOK..."}
 
 
 def build() -> App:
     """The application with all its commands."""
-    app = App(
-        name="hoox-async", help=_HELP, version=_version(), default_parameter=Parameter(show_default=False)
-    )
+    app = App(name="hoox-async", help=_HELP, version=_version(), default_parameter=_PLAIN)
     for place, (heading, commands) in enumerate(_COMMANDS.items()):
         group = Group(heading, sort_key=place)
         for command in commands:
             usage = _USAGE.get(command)
             app.command(command, group=group, usage=f"Usage: hoox-async {usage}" if usage else None)
+    app.command(_store_commands(app["report"].group))
     app["--help"].group = app["--version"].group = Group("Other", sort_key=len(_COMMANDS))
     return app
+
+
+def _store_commands(group: Group | str | tuple[Group | str, ...]) -> App:
+    store = App(name="store", help=_STORE_HELP, group=group, version_flags=(), default_parameter=_PLAIN)
+    store.command(backup)
+    store.command(recover)
+    return store
 
 
 def _version() -> str:

@@ -17,6 +17,7 @@ from hoox_async import (
     NotFound,
     PermissionDenied,
     RateLimited,
+    StoreIncomplete,
     StoreLocked,
     StoreMismatch,
 )
@@ -42,7 +43,9 @@ class NoKey(ConfigurationError):
 
 
 _ACCESS = (NoKey, AuthenticationError, InsufficientCredits, PermissionDenied)
-_USE = (ConfigurationError, InvalidRequest, KeyConflict, StoreMismatch, StoreLocked, OSError)
+_USE = (
+    ConfigurationError, InvalidRequest, KeyConflict, StoreIncomplete, StoreMismatch, StoreLocked, OSError,
+)  # fmt: skip
 
 
 def code_of(error: BaseException) -> Exit:

@@ -1,4 +1,9 @@
-"""Binds a store to one workspace. A file gets no API key, only a salted fingerprint of it."""
+"""Binds a store to one workspace. A file gets no API key, only a salted fingerprint of it.
+
+The base URL is bound when the store is opened first, the key for good by the first answer that shows that it
+is valid. Until then another key may take its place, as long as nothing was or may have been paid with it:
+else one typing error would make the store unusable for the right key.
+"""
 
 from __future__ import annotations
 
@@ -26,15 +31,17 @@ class Binding:
         salt = secrets.token_bytes(16)
         return cls(plain_url(workspace.base_url), salt, _fingerprint(workspace.api_key, salt))
 
-    def check(self, workspace: Workspace, name: str) -> Binding:
-        """The binding that holds from now on: this one, or a new one where the user replaced the key.
+    def check(self, workspace: Workspace, name: str, *, replaceable: bool) -> Binding:
+        """The binding that holds from now on: this one, or a new one where the key was replaced.
 
-        ``name`` is what the messages call the store. Raises `StoreMismatch`.
+        ``name`` is what the messages call the store, ``replaceable`` whether another key needs no word of
+        the user's. Raises `StoreMismatch`.
         """
         require_url(self.base_url, workspace, name)
         if hmac.compare_digest(self.fingerprint, _fingerprint(workspace.api_key, self.salt)):
             return self
-        require_new_key(workspace, name)
+        if not replaceable:
+            require_new_key(workspace, name)
         return Binding.to(workspace)
 
 

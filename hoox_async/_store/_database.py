@@ -10,11 +10,13 @@ from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 from typing import Any, NamedTuple
+from weakref import WeakSet
 
 from .._protocols import Workspace
 from ..errors import StoreError
-from . import _rows, _schema
+from . import _rows, _schema, _wal
 from ._failure import FAILURES, store_error, translated
+from ._kept_open import keep_open
 from ._lock import FileLock
 
 _GROUP = 1000  # functions in a commit at most: it takes tens of milliseconds
@@ -23,10 +25,14 @@ Work = Callable[[sqlite3.Connection], Any]
 
 
 class Job(NamedTuple):
-    """A function that waits for its transaction, and whoever waits for the function."""
+    """A function that waits for its transaction, and whoever waits for the function.
+
+    ``sends``: a request leaves as soon as it is written, so it must not be written into a file that is gone.
+    """
 
     work: Work
     writes: bool
+    sends: bool
     waiter: Any
 
 
@@ -45,6 +51,8 @@ class Database:
         self.path = path
         self._db: sqlite3.Connection | None = None
         self._lock: FileLock | None = None
+        self._files: dict[str, tuple[int, int]] = {}
+        _databases.add(self)
 
     def open(self, workspace: Workspace, at: datetime) -> None:
         """Lock, check, migrate, bind and recover. Raises `StoreError` and then holds nothing."""
@@ -76,14 +84,17 @@ class Database:
     def close(self) -> None:
         """Let go of the file and the lock. Never raises: what was promised is durable already."""
         db, self._db = self._db, None
-        if db is not None:  # a damaged file raises UnicodeError too: SQLite's complaints quote its bytes
-            with suppress(Exception):
-                db.execute("PRAGMA wal_checkpoint(PASSIVE)")  # any other kind waits for reports that read
-            with suppress(Exception):
-                db.close()
+        if db is not None:
+            _close(db)
         lock, self._lock = self._lock, None
         if lock is not None:
             lock.release()
+
+    def abandon(self) -> None:
+        """In a forked child: forget the file without closing it, since it is the parent's."""
+        db, self._db = self._db, None
+        if db is not None:
+            keep_open(db)
 
     def _open(self, workspace: Workspace, at: datetime) -> None:
         path = os.path.realpath(self.path)  # a link to the file is the same file and the same lock
@@ -91,10 +102,11 @@ class Database:
         lock = FileLock(path)
         lock.acquire(at)
         self._lock = lock
+        _wal.require_wal(path, self.path)
         db = self._db = sqlite3.connect(path, timeout=2.0, isolation_level=None)
         version = _schema.version_of(db, self.path)
         _schema.check(db, self.path)
-        db.execute("PRAGMA journal_mode = WAL")
+        in_wal = db.execute("PRAGMA journal_mode = WAL").fetchone()[0] == "wal"
         db.execute("PRAGMA synchronous = FULL")
         db.execute("PRAGMA foreign_keys = ON")
         self._begin(writes=True)
@@ -102,7 +114,13 @@ class Database:
         _rows.bind(db, workspace, self.path)
         _rows.note_opening(db, at)
         _rows.recover_all(db, at)
+        if in_wal:  # some file systems cannot have it; then everything is in the main file at once
+            _wal.set_mark(db)
         db.execute("COMMIT")
+        if in_wal:
+            _wal.require_mark(db, path)
+        names = [path, f"{path}.lock", *([f"{path}-wal"] if in_wal else [])]
+        self._files = {name: _identity(name) for name in names}
 
     def _together(self, jobs: Iterable[Job]) -> list[Done]:
         try:
@@ -120,7 +138,7 @@ class Database:
         if job.writes:
             db.execute("SAVEPOINT job")
         try:
-            value = job.work(db)
+            value = self._do(job)
         except sqlite3.Error:
             raise
         except Exception as error:
@@ -135,12 +153,34 @@ class Database:
     def _alone(self, job: Job) -> Done:
         try:
             self._begin(writes=job.writes)
-            value = job.work(self._connection())
+            value = self._do(job)
             self._execute("COMMIT")
         except Exception as error:
             self._roll_back()
             return Done(job, None, self._told(error))
         return Done(job, value, None)
+
+    def _do(self, job: Job) -> Any:
+        if job.sends:
+            self._require_files()
+        return job.work(self._connection())
+
+    def _require_files(self) -> None:
+        """Raise `StoreError` where the path leads to other files than those that are open, or to none.
+
+        What is written then is lost with this process, and a second session could open the path.
+        """
+        for name, opened in self._files.items():
+            try:
+                found: tuple[int, int] | None = _identity(name)
+            except OSError:
+                found = None
+            if found != opened:
+                raise StoreError(
+                    f"{name} was {'replaced' if found else 'removed'} while the store was open: nothing is "
+                    "sent any more, since it could not be remembered. Put the store's files back, or close "
+                    "the session and open it anew"
+                )
 
     def _told(self, error: Exception) -> Exception:
         if not isinstance(error, FAILURES):
@@ -166,6 +206,38 @@ class Database:
         if self._db is None:
             raise StoreError(f"{self.path}: the store is not open")
         return self._db
+
+
+def _identity(path: str) -> tuple[int, int]:
+    # by its name: closing a second descriptor of the database would drop SQLite's locks on it
+    found = Path(path).stat()
+    return found.st_dev, found.st_ino
+
+
+def _keep_open_in_child() -> None:
+    for database in tuple(_databases):
+        database.abandon()
+
+
+_databases: WeakSet[Database] = WeakSet()
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_keep_open_in_child)
+
+
+def _close(db: sqlite3.Connection) -> None:
+    marked = False
+    with suppress(Exception):  # a damaged file raises UnicodeError too: SQLite's complaints quote its bytes
+        if db.in_transaction:
+            db.execute("ROLLBACK")
+        marked = _wal.is_marked(db)
+    if marked:
+        try:
+            _wal.seal(db)
+        except Exception:  # as on a full disk: mark and -wal belong together
+            keep_open(db)
+            return
+    with suppress(Exception):
+        db.close()
 
 
 def _check_place(shown: str, path: Path) -> None:

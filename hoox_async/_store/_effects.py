@@ -16,6 +16,8 @@ OPEN_STATES = frozenset({IntentState.PLANNED, IntentState.SENDING, IntentState.U
 FORGETTABLE = frozenset({IntentState.PLANNED, IntentState.READY, IntentState.FAILED, IntentState.REJECTED})
 """States in which an intent's money is beyond doubt and its request is not under way."""
 
+_FREE = frozenset({IntentState.PLANNED, IntentState.REJECTED})
+
 # The user's word names a look. That the avatar has no looks of others does not follow from it.
 _MADE_BY_US = frozenset({Evidence.ANSWER, Evidence.WEBHOOK})
 
@@ -36,6 +38,11 @@ def effects(before: Intent | None, after: Intent) -> Effects:
     if claimed is not None and after.evidence in _MADE_BY_US and not isinstance(after.request, LookEdit):
         created = claimed.avatar_id
     return Effects(after.attempts[known:], claimed, created)
+
+
+def may_have_been_paid(intent: Intent) -> bool:
+    """Whether it was paid or may have been, in any of its rounds: then it is of the workspace of its key."""
+    return intent.state not in _FREE or bool(intent.spent or intent.at_risk)
 
 
 def take(intent: Intent, steps: Iterable[Step]) -> tuple[Intent, Sequence[Effects]]:

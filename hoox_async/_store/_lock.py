@@ -8,8 +8,9 @@ import socket
 import sys
 from contextlib import suppress
 from datetime import UTC, datetime
+from weakref import WeakSet
 
-from ..errors import StoreLocked
+from ..errors import StoreError, StoreLocked
 
 # far behind the holder's name: on Windows a locked byte cannot be read by others
 _LOCKED_BYTE = 1 << 30
@@ -21,6 +22,8 @@ class FileLock:
     The operating system lets go of it when the process ends, however that happens. The file itself
     stays: were it removed, two processes could each hold a lock on a file of that name. It is a file
     of its own because closing any handle of a SQLite file drops SQLite's own locks on POSIX.
+
+    A forked child inherits the handle and would hold the lock after its parent's death: it closes it at once.
     """
 
     def __init__(self, store_path: str) -> None:
@@ -29,14 +32,21 @@ class FileLock:
 
     def acquire(self, since: datetime) -> None:
         """Take the lock and write down who holds it. Raises `StoreLocked` or `OSError`."""
-        fd = os.open(self._store_path + ".lock", os.O_RDWR | os.O_CREAT, 0o644)
+        if self._store_path in _inherited:
+            # SQLite takes its parent's locks on the file for locks of this process, which has none
+            raise StoreError(
+                f"{self._store_path} was open when this process was forked: open it in a process that was "
+                'forked before, or that was started anew (multiprocessing\'s "spawn")'
+            )
+        fd = self._fd = os.open(self._store_path + ".lock", os.O_RDWR | os.O_CREAT, 0o644)
+        _held.add(self)  # before it is locked: another thread may fork at any time
         try:
             if not _try_lock(fd):
                 raise StoreLocked(f"{self._store_path} is open in {_holder(fd)}; one session at a time")
         except BaseException:
+            self._fd = None
             os.close(fd)
             raise
-        self._fd = fd
         with suppress(OSError):  # a full disk: the lock counts, not the name on it
             os.ftruncate(fd, 0)
             os.write(fd, json.dumps(_myself(since)).encode())
@@ -49,9 +59,30 @@ class FileLock:
         with suppress(OSError):
             os.ftruncate(fd, 0)
         with suppress(OSError):
-            _unlock(fd)  # a forked child may hold the same handle: closing ours alone would not free it
+            _unlock(fd)
         with suppress(OSError):
             os.close(fd)
+
+    def let_go_in_child(self) -> None:
+        """In a forked child: close the inherited handle. The lock stays its parent's."""
+        fd, self._fd = self._fd, None
+        if fd is not None:
+            _inherited.add(self._store_path)
+            with suppress(OSError):
+                os.close(fd)
+
+
+_held: WeakSet[FileLock] = WeakSet()
+_inherited: set[str] = set()
+
+
+def _let_go_in_child() -> None:
+    for lock in tuple(_held):
+        lock.let_go_in_child()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_let_go_in_child)
 
 
 def _myself(since: datetime) -> dict[str, object]:

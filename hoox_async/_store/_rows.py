@@ -15,20 +15,39 @@ from .._core.records import dump_delivery, dump_intent, load_delivery, load_inte
 from .._protocols import Delivery, Workspace
 from ..errors import StoreError
 from ._binding import Binding
-from ._effects import OPEN_STATES, Effects, effects, take
+from ._effects import OPEN_STATES, Effects, effects, may_have_been_paid, take
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 _KEPT_SENDS = timedelta(minutes=2) // _MICROSECOND
 
 
+_UNCONFIRMED = "key_unconfirmed"  # a row of `meta` while no answer has shown the key to be valid
+
+
 def bind(db: sqlite3.Connection, workspace: Workspace, path: str) -> None:
     """Bind a new file to the workspace, or check that it belongs to it. Raises `StoreMismatch`."""
     binding = read_binding(db)
-    fresh = Binding.to(workspace) if binding is None else binding.check(workspace, path)
+    if binding is None:
+        fresh = Binding.to(workspace)
+    else:
+        fresh = binding.check(workspace, path, replaceable=_key_is_replaceable(db))
     if fresh is not binding:
         values = [("base_url", fresh.base_url), ("salt", fresh.salt), ("fingerprint", fresh.fingerprint)]
         db.executemany("INSERT OR REPLACE INTO meta (name, value) VALUES (?, ?)", values)
+        db.execute("INSERT OR REPLACE INTO meta (name, value) VALUES (?, 1)", (_UNCONFIRMED,))
+
+
+def confirm_key(db: sqlite3.Connection) -> None:
+    """Bind the file to its key for good."""
+    db.execute("DELETE FROM meta WHERE name = ?", (_UNCONFIRMED,))
+
+
+def _key_is_replaceable(db: sqlite3.Connection) -> bool:
+    if db.execute("SELECT 1 FROM meta WHERE name = ?", (_UNCONFIRMED,)).fetchone() is None:
+        return False
+    records = db.execute("SELECT record, crc FROM intents")
+    return not any(may_have_been_paid(_load(*row)) for row in records)
 
 
 def note_opening(db: sqlite3.Connection, at: datetime) -> None:

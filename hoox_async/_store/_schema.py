@@ -7,6 +7,8 @@ import sqlite3
 from ..errors import StoreError
 
 APPLICATION_ID = 0x486F6F78  # "Hoox", in the header of the file: no other program's database is touched
+MARK = 1 << 30
+"""The bit of ``user_version`` that says that the last commits may be in the ``-wal`` alone: see `_wal`."""
 
 # One tuple of statements a version. What is released is never edited, only added to.
 MIGRATIONS: tuple[tuple[str, ...], ...] = (
@@ -54,10 +56,11 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
 
 def version_of(db: sqlite3.Connection, path: str) -> int:
     """The version of the file's tables, 0 for a new file. Raises `StoreError` for a file that is not ours."""
-    version = int(_pragma(db, "user_version"))
+    stored = int(_pragma(db, "user_version"))
+    version = stored & ~MARK
     application_id = int(_pragma(db, "application_id"))
     empty = db.execute("SELECT count(*) FROM sqlite_master").fetchone()[0] == 0
-    if version == 0 and application_id == 0 and empty:
+    if stored == 0 and application_id == 0 and empty:
         return 0
     if application_id != APPLICATION_ID:
         raise StoreError(f"{path}: it is the database of another program, not a store of hoox-async")

@@ -14,7 +14,7 @@ from .._core.models import LookRef
 from .._protocols import Delivery, Workspace
 from ..errors import StoreError, StoreLocked
 from ._binding import plain_url, require_new_key, require_url
-from ._effects import FORGETTABLE, OPEN_STATES, Effects, effects, take
+from ._effects import FORGETTABLE, OPEN_STATES, Effects, effects, may_have_been_paid, take
 
 _NAME = "the memory store"
 _KEPT_SENDS = timedelta(minutes=2)
@@ -31,6 +31,7 @@ class MemoryStore:
     def __init__(self) -> None:
         self._is_open = False
         self._workspace: Workspace | None = None
+        self._key_confirmed = False
         self._intents: dict[str, Intent] = {}  # in the order of the plan
         self._open_keys: set[str] = set()  # a long life has few of them
         self._places: dict[str, int] = {}
@@ -52,16 +53,26 @@ class MemoryStore:
         if self._workspace is not None:
             require_url(plain_url(self._workspace.base_url), workspace, _NAME)
             if workspace.api_key != self._workspace.api_key:
-                require_new_key(workspace, _NAME)
+                if self._key_confirmed or any(map(may_have_been_paid, self._intents.values())):
+                    require_new_key(workspace, _NAME)
+                self._key_confirmed = False
+        at = Clock(asyncio.get_running_loop()).utc()
         self._workspace = workspace
         self._is_open = True
-        at = Clock(asyncio.get_running_loop()).utc()
-        for intent in await self.in_states([IntentState.SENDING]):
-            await self.advance(intent.key, *recover(intent, at))
+        try:
+            for intent in await self.in_states([IntentState.SENDING]):
+                await self.advance(intent.key, *recover(intent, at))
+        except BaseException:
+            self._is_open = False
+            raise
 
     async def aclose(self) -> None:
         """Let go of it: a later session can have it."""
         self._is_open = False
+
+    def confirm_key(self) -> None:
+        """Bind it to its API key for good."""
+        self._key_confirmed = True
 
     async def get(self, keys: Collection[str]) -> dict[str, Intent]:
         """The intents of these keys, those that are known."""

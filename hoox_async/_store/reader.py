@@ -6,13 +6,14 @@ import asyncio
 import os
 import sqlite3
 from collections.abc import AsyncIterator
+from contextlib import closing
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 from .._core.intents import Intent
 from ..errors import StoreError
-from . import _rows, _schema
+from . import _rows, _schema, _wal
 from ._failure import translated
 from ._worker import Worker
 
@@ -77,7 +78,7 @@ async def read_store(path: str | os.PathLike[str]) -> StoreSnapshot:
 
 
 class _File:
-    """The thread's side of a snapshot: one read transaction from opening to closing."""
+    """The thread's side of a snapshot: a copy of what one read transaction saw at the opening."""
 
     def __init__(self, path: str) -> None:
         self.path = path
@@ -85,12 +86,12 @@ class _File:
         self._db: sqlite3.Connection | None = None
 
     def open(self) -> None:
-        with translated(self.path):
-            real = Path(os.path.realpath(self.path))
-            if not real.is_file():
-                raise StoreError(f"{self.path}: there is no such file")
-            self._db = self._connect(real)
-            self.base_url = self._base_url(self._db)
+        with closing(connect_to_read(self.path)) as db, translated(self.path):
+            # A copy (on disk, once it is large), so that a long report keeps no session from opening, or
+            # from bringing everything into the main file when it closes.
+            self._db = sqlite3.connect("", isolation_level=None)
+            db.backup(self._db)
+            self.base_url = _base_url(self._db, self.path)
 
     def page(self, after: int) -> tuple[int, list[Intent]]:
         if self._db is None:
@@ -103,22 +104,43 @@ class _File:
         if db is not None:
             db.close()
 
-    def _connect(self, real: Path) -> sqlite3.Connection:
-        try:
-            return _begin(f"{real.as_uri()}?mode=ro")
-        except sqlite3.OperationalError:
-            wal = Path(f"{real}-wal")
-            if wal.exists() and wal.stat().st_size:
-                raise  # it holds what is not in the file yet: to leave it out would be a lie
-        # Where nothing can be made beside it, SQLite reads a file only when told that it stands still.
-        return _begin(f"{real.as_uri()}?mode=ro&immutable=1")
 
-    def _base_url(self, db: sqlite3.Connection) -> str:
-        version = _schema.version_of(db, self.path)
-        binding = _rows.read_binding(db) if version else None
-        if binding is None:
-            raise StoreError(f"{self.path}: it is no store of hoox-async (yet): nothing was written to it")
-        return binding.base_url
+def connect_to_read(path: str) -> sqlite3.Connection:
+    """A connection to a store's file that reads only, with a transaction begun: it sees this moment.
+
+    Raises `StoreError` where there is no such store, or not all of it.
+    """
+    with translated(path):
+        real = Path(os.path.realpath(path))
+        if not real.is_file():
+            raise StoreError(f"{path}: there is no such file")
+        _wal.require_wal(str(real), path)
+        db = _connect(real)
+        try:
+            _base_url(db, path)
+        except BaseException:
+            db.close()
+            raise
+        return db
+
+
+def _connect(real: Path) -> sqlite3.Connection:
+    try:
+        return _begin(f"{real.as_uri()}?mode=ro")
+    except sqlite3.OperationalError:
+        wal = Path(f"{real}-wal")
+        if wal.exists() and wal.stat().st_size:
+            raise  # it holds what is not in the file yet: to leave it out would be a lie
+    # Where nothing can be made beside it, SQLite reads a file only when told that it stands still.
+    return _begin(f"{real.as_uri()}?mode=ro&immutable=1")
+
+
+def _base_url(db: sqlite3.Connection, path: str) -> str:
+    version = _schema.version_of(db, path)
+    binding = _rows.read_binding(db) if version else None
+    if binding is None:
+        raise StoreError(f"{path}: it is no store of hoox-async (yet): nothing was written to it")
+    return binding.base_url
 
 
 def _begin(uri: str) -> sqlite3.Connection:

@@ -13,7 +13,7 @@ from typing import TypeVar
 
 from .._clock import Clock
 from .._core.intents import Intent, IntentState
-from .._core.ledger import Step
+from .._core.ledger import Send, Step
 from .._core.models import LookRef
 from .._protocols import Delivery, Workspace
 from ..errors import StoreError, StoreLocked
@@ -44,6 +44,7 @@ class SQLiteStore:
         self._queue: _Queue | None = None
         self._sends: list[datetime] = []
         self._timer: asyncio.TimerHandle | None = None
+        self._key_confirmed = False
 
     def __repr__(self) -> str:
         return f"SQLiteStore({self.path!r})"
@@ -54,12 +55,15 @@ class SQLiteStore:
         Raises `StoreLocked` naming the holder, `StoreMismatch` where the file belongs to another base
         URL or API key, `StoreError` where it is damaged, newer than this version, or cannot be written.
         """
+        if self._queue is not None and self._queue.inherited:
+            raise StoreError(self._queue.inherited)
         if self._queue is not None and not self._queue.closed:
             raise StoreLocked(
                 f"{self.path} is open in another session of this process; one session at a time"
             )
         await self.aclose()  # of an earlier session, should that still be under way
         loop = asyncio.get_running_loop()
+        self._key_confirmed = False
         queue = self._queue = _Queue(loop, Database(self.path))
         try:
             await queue.start(workspace, Clock(loop).utc())
@@ -68,12 +72,23 @@ class SQLiteStore:
             raise
 
     async def aclose(self) -> None:
-        """Write what is waiting and let go of the file. Can be called at any time, and again."""
+        """Write what is waiting and let go of the file. Can be called at any time, and again.
+
+        In a forked child it does nothing: the file is its parent's.
+        """
         queue = self._queue
-        if queue is not None:
+        if queue is not None and not queue.inherited:
             if not queue.closed:
                 self._hand_in_sends()
             await queue.aclose()
+
+    def confirm_key(self) -> None:
+        """Bind the file to its API key for good. Returns at once; written with the next write."""
+        queue = self._queue
+        if not self._key_confirmed and queue is not None and not queue.closed and not queue.inherited:
+            self._key_confirmed = True
+            # nobody waits for it: where a full disk swallows it, the next session says it again
+            queue.post(_rows.confirm_key, writes=True).add_done_callback(heard)
 
     async def get(self, keys: Collection[str]) -> dict[str, Intent]:
         """The intents of these keys, those that are known."""
@@ -81,11 +96,17 @@ class SQLiteStore:
 
     async def plan(self, intent: Intent) -> Intent:
         """Write a new intent; where its key is known already, change nothing and return what stands."""
-        return await self._write(partial(_rows.plan, intent=intent))
+        sends = intent.state is IntentState.SENDING
+        return await self._write(partial(_rows.plan, intent=intent), sends=sends)
 
     async def advance(self, key: str, *steps: Step) -> Intent:
-        """Take the intent through the steps, all or none. Raises `IllegalStep`; no such key: `StoreError`."""
-        return await self._write(partial(_rows.advance, key=key, steps=steps))
+        """Take the intent through the steps, all or none. Raises `IllegalStep`; no such key: `StoreError`.
+
+        A `Send` is also refused with `StoreError` where the file was removed or replaced meanwhile. Other
+        steps are written into the file that was opened, which may have been moved only.
+        """
+        sends = any(isinstance(step, Send) for step in steps)
+        return await self._write(partial(_rows.advance, key=key, steps=steps), sends=sends)
 
     async def by_attempt(self, attempt_id: str) -> Intent | None:
         """The intent that this attempt, also an earlier one, belongs to."""
@@ -145,10 +166,10 @@ class SQLiteStore:
     async def _read(self, work: Callable[[Connection], _T]) -> _T:
         return await self._open_queue().post(work, writes=False)
 
-    async def _write(self, work: Callable[[Connection], _T]) -> _T:
+    async def _write(self, work: Callable[[Connection], _T], *, sends: bool = False) -> _T:
         queue = self._open_queue()
         self._hand_in_sends()
-        return await queue.post(work, writes=True)
+        return await queue.post(work, writes=True, sends=sends)
 
     def _hand_in_sends(self) -> None:
         if self._timer is not None:
@@ -162,6 +183,8 @@ class SQLiteStore:
     def _open_queue(self) -> _Queue:
         if self._queue is None:
             raise StoreError(f"{self.path}: the store is not open")
+        if self._queue.inherited:
+            raise StoreError(self._queue.inherited)
         if self._queue.closed:
             raise StoreError(f"{self.path}: the store is closed")
         return self._queue
@@ -176,6 +199,17 @@ class _Queue:
         self._worker = Worker(loop)
         self._waiting: deque[Job] = deque()
         self._running = False
+        self._pid = os.getpid()
+
+    @property
+    def inherited(self) -> str:
+        """Why it cannot be used, in a child that was forked after the opening; else empty."""
+        if os.getpid() == self._pid:
+            return ""
+        return (
+            f"{self._database.path}: the store belongs to process {self._pid}, from which this one was "
+            "forked: a forked process needs a session and a store of its own"
+        )
 
     @property
     def closed(self) -> bool:
@@ -193,12 +227,14 @@ class _Queue:
             await self.aclose()
             raise
 
-    def post(self, work: Callable[[Connection], _T], *, writes: bool) -> asyncio.Future[_T]:
+    def post(
+        self, work: Callable[[Connection], _T], *, writes: bool, sends: bool = False
+    ) -> asyncio.Future[_T]:
         """Let the function run in one of the next transactions."""
         if asyncio.get_running_loop() is not self.loop:
             raise StoreError(f"{self._database.path}: the store belongs to the loop that opened it")
         waiter: asyncio.Future[_T] = self.loop.create_future()
-        self._waiting.append(Job(work, writes, waiter))
+        self._waiting.append(Job(work, writes, sends, waiter))
         if not self._running:
             self._go()
         return waiter

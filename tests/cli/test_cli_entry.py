@@ -15,6 +15,7 @@ COMMANDS = (
     "demo", "sandbox", "create", "edit", "status", "wait", "looks", "check", "batch", "unknowns",
     "resolve", "report",
 )  # fmt: skip
+GROUPS = {"store": ("backup", "recover")}
 
 
 @pytest.mark.parametrize("command", COMMANDS)
@@ -26,11 +27,24 @@ def test_every_command_has_help(cli: Cli, command: str) -> None:
     assert "--json" in done.out
 
 
+@pytest.mark.parametrize("group", GROUPS)
+def test_every_group_has_help(cli: Cli, group: str) -> None:
+    """`GROUP --help` lists the group's commands, and each has help of its own."""
+    done = cli.bare(group, "--help")
+    assert done.code == 0
+    for command in GROUPS[group]:
+        assert f" {command} " in done.out
+        own = cli.bare(group, command, "--help")
+        assert own.code == 0
+        assert f"Usage: hoox-async {group} {command}" in own.out
+        assert "--json" in own.out
+
+
 def test_help_names_every_command(cli: Cli) -> None:
     """The program's own help lists all commands."""
     done = cli.bare("--help")
     assert done.code == 0
-    assert [command for command in COMMANDS if f" {command} " not in done.out] == []
+    assert [command for command in (*COMMANDS, *GROUPS) if f" {command} " not in done.out] == []
 
 
 @pytest.mark.parametrize(("option", "said"), [("--max-credits", "a number"), ("--limit", "a whole number")])
@@ -45,7 +59,7 @@ def test_help_fits_a_terminal(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.setenv("COLUMNS", "80")
     rows = [line for line in cli.bare("--help").out.splitlines() if line.startswith("│")]
     assert [row for row in rows if row.startswith("│  ")] == []
-    assert len(rows) == len(COMMANDS) + 2
+    assert len(rows) == len(COMMANDS) + len(GROUPS) + 2
 
 
 @pytest.mark.parametrize(

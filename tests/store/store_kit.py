@@ -77,10 +77,14 @@ def read_only(folder: Path) -> Iterator[None]:
             place.chmod(mode)
 
 
-def child(program: str, *arguments: object) -> subprocess.Popen[str]:
-    """A real process that runs this program with these arguments in ``sys.argv``."""
+def child(program: str, *arguments: object, stdin: bool = False) -> subprocess.Popen[str]:
+    """A real process that runs this program with these arguments in ``sys.argv``.
+
+    With ``stdin`` it can be written to.
+    """
     return subprocess.Popen(
         [sys.executable, "-c", program, *map(str, arguments)],
+        stdin=subprocess.PIPE if stdin else None,
         stdout=subprocess.PIPE,
         cwd=Path(__file__).parent,  # it can import this kit
         text=True,

@@ -67,17 +67,19 @@ async def test_a_file_that_may_not_grow(path: Path) -> None:
     """When the system refuses the next byte (a quota), it is a `StoreError`, and it passes with the cause."""
     store = SQLiteStore(path)
     await store.open(WORKSPACE)
-    await store.plan(planned("a"))
+    keys = [f"item {number}" for number in range(20)]
+    for key in keys:  # the -wal is written from its beginning again after the opening: past that it grows
+        await store.plan(planned(key))
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (Path(f"{path}-wal").stat().st_size, hard))
     try:
         with pytest.raises(StoreError, match="disk"):
             await store.plan(planned("b"))
-        assert list(await store.get(["a", "b"])) == ["a"]
+        assert list(await store.get([*keys, "b"])) == keys
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     await store.plan(planned("b"))
-    assert [intent.key async for intent in store.stream()] == ["a", "b"]
+    assert [intent.key async for intent in store.stream()] == [*keys, "b"]
     await store.aclose()
 
 

@@ -61,6 +61,7 @@ async def test_one_session_at_a_time(store: Store) -> None:
 async def test_another_workspace_is_refused(closed: Store, other: Workspace, wanted: str) -> None:
     """Another base URL or key is a `StoreMismatch` that says what to do; the owner still gets in."""
     await closed.open(WORKSPACE)
+    closed.confirm_key()
     await closed.aclose()
     with pytest.raises(StoreMismatch, match=wanted) as caught:
         await closed.open(other)
@@ -75,6 +76,7 @@ async def test_a_rotated_key_is_accepted_by_the_users_word(closed: Store) -> Non
     await closed.aclose()
     rotated = Workspace(WORKSPACE.base_url, "hx_live_rotated", new_key=True)
     await closed.open(rotated)
+    closed.confirm_key()
     await closed.aclose()
     await closed.open(attrs.evolve(rotated, new_key=False))
     await closed.aclose()

@@ -1,0 +1,146 @@
+"""A process that is forked while a store is open: it keeps no lock, and cannot use or harm the store."""
+
+from __future__ import annotations
+
+import json
+import signal
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from store_kit import WORKSPACE, child
+
+from hoox_async._store.sqlite import SQLiteStore
+from hoox_async.errors import StoreLocked
+
+pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="nothing is forked there")
+
+# The parent opens the store and forks; the child lives on after the parent's end, until its stdin is closed.
+# `use` and `reopen` tell what happens to the store in the child.
+PARENT = """
+import asyncio, gc, json, os, sys
+from hoox_async._store.sqlite import SQLiteStore
+from hoox_async.errors import HooxError
+from store_kit import WORKSPACE, planned
+
+path, mode = sys.argv[1:]
+
+async def use(store):
+    told = {}
+    for name, call in {
+        "plan": lambda: store.plan(planned("of the child")),
+        "get": lambda: store.get(["a"]),
+        "open": lambda: store.open(WORKSPACE),
+        "another": lambda: SQLiteStore(path).open(WORKSPACE),
+        "aclose": store.aclose,
+    }.items():
+        try:
+            await call()
+            told[name] = ""
+        except HooxError as error:
+            told[name] = f"{type(error).__name__}: {error}"
+    return told
+
+async def begin(store):
+    await store.open(WORKSPACE)
+    await store.plan(planned("a"))
+
+async def end(store):
+    await store.plan(planned("b"))
+    await store.aclose()
+
+store, runner = SQLiteStore(path), asyncio.Runner()
+runner.run(begin(store))
+child = os.fork()  # between two runs: the parent and the child would share a running loop's selector
+if child == 0 and mode == "stay":
+    os._exit(0)
+if child:
+    if mode == "stay":
+        os.waitpid(child, 0)
+    if mode == "exit":
+        runner.run(end(store))
+    print("forked", flush=True)
+    if mode == "kill":
+        os.kill(os.getpid(), 9)
+    if mode == "stay":
+        sys.stdin.readline()
+        runner.run(end(store))
+    os._exit(0)
+sys.stdin.readline()
+print(json.dumps(asyncio.run(use(store))), flush=True)
+sys.stdin.readline()
+del store, runner
+gc.collect()  # what the store leaves is closed here, if anywhere
+os._exit(0)
+"""
+
+
+def tell(process: Any) -> None:
+    process.stdin.write("\n")
+    process.stdin.flush()
+
+
+@pytest.mark.parametrize("mode", ["kill", "exit"])
+async def test_a_child_keeps_nothing(tmp_path: Path, mode: str) -> None:
+    """When the parent was killed or has closed the store, a session opens it while the forked child lives.
+
+    In the child every use is a `StoreError` that says why, closing it does nothing, and the child's end
+    harms neither the session that has the store then nor what that leaves when it is killed.
+    """
+    path = tmp_path / "campaign.db"
+    with child(PARENT, path, mode, stdin=True) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "forked\n"
+        assert process.wait() == (-signal.SIGKILL if mode == "kill" else 0)
+        store = SQLiteStore(path)
+        await store.open(WORKSPACE)
+        assert list(await store.get(["a"])) == ["a"]
+        await store.aclose()
+        with child(HOLD, path) as later:
+            assert later.stdout is not None
+            assert later.stdout.readline() == "holding\n"
+            tell(process)
+            told = json.loads(process.stdout.readline())
+            later.kill()
+        tell(process)
+        assert process.stdout.read() == ""  # the child has ended too
+    for name in ("plan", "get", "open"):
+        assert f"StoreError: {path}: the store belongs to process {process.pid}" in told[name]
+    assert "was open when this process was forked" in told["another"]
+    assert told["aclose"] == ""
+    await store.open(WORKSPACE)
+    assert list(await store.get(["a", "of the child", "of the later one"])) == ["a", "of the later one"]
+    await store.aclose()
+
+
+HOLD = """
+import asyncio, sys
+from hoox_async._store.sqlite import SQLiteStore
+from store_kit import WORKSPACE, planned
+
+async def main():
+    store = SQLiteStore(sys.argv[1])
+    await store.open(WORKSPACE)
+    await store.plan(planned("of the later one"))
+    print("holding", flush=True)
+    await asyncio.sleep(60)
+
+asyncio.run(main())
+"""
+
+
+async def test_a_parent_keeps_its_lock(tmp_path: Path) -> None:
+    """A child that lets go of the lock and ends does not take it from its parent, which writes on."""
+    path = tmp_path / "campaign.db"
+    with child(PARENT, path, "stay", stdin=True) as parent:
+        assert parent.stdout is not None
+        assert parent.stdout.readline() == "forked\n"
+        with pytest.raises(StoreLocked, match=f"process {parent.pid} "):
+            await SQLiteStore(path).open(WORKSPACE)
+        tell(parent)
+        assert parent.wait() == 0
+    store = SQLiteStore(path)
+    await store.open(WORKSPACE)
+    assert list(await store.get(["a", "b"])) == ["a", "b"]
+    await store.aclose()
