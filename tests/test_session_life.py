@@ -77,6 +77,7 @@ async def test_an_opening_that_fails_leaves_nothing() -> None:
     async with session_on(store=store):
         with pytest.raises(StoreLocked):
             await HooxSession(KEY, base_url=BASE, store=store).__aenter__()
+        store.confirm_key()
     with pytest.raises(StoreMismatch):
         await HooxSession(KEY, base_url="https://elsewhere.example", store=store).__aenter__()
     with pytest.raises(StoreMismatch):

@@ -77,6 +77,11 @@ def decide_paid(
     return Retry(_backoff(attempt, 1.0, longest, jitter))
 
 
+def shows_valid_key(status: int) -> bool:
+    """Whether an answer of this HTTP status is one that only a valid API key gets."""
+    return status not in (401, 429) and status < 500
+
+
 def _backoff(attempt: int, first: float, longest: float, jitter: float) -> float:
     """Doubled with each try up to the longest, and a quarter more or less so that not all come at once."""
     return min(first * 2.0 ** (attempt - 1), longest) * (0.75 + 0.5 * jitter)

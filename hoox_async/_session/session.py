@@ -83,12 +83,15 @@ class HooxSession(SpelledOut):
             raise SessionClosed(f"a session is opened once; this one is {self._state}")
         self._state = "opening"
         try:
-            await self._store.open(self._workspace)
-            await self._transport.start()
-            self._open = await self._begin()
+            await self._store.open(self._workspace)  # one that raises holds nothing, or is another session's
+            try:
+                await self._transport.start()
+                self._open = await self._begin()
+            except BaseException:
+                await self._let_go()
+                raise
         except BaseException:
             self._state = "closed"
-            await self._let_go()
             raise
         self._state = "open"
         return self

@@ -1,0 +1,107 @@
+"""What a session does with its store: which it closes, when it binds it to a key, when it may not send."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from random import Random
+
+import pytest
+from session_kit import made, on_space, prompt, sends
+
+from hoox_async import BatchRunner, HooxSession
+from hoox_async._protocols import Endpoint, Store
+from hoox_async._store.memory import MemoryStore
+from hoox_async._store.sqlite import SQLiteStore
+from hoox_async.errors import HooxError, StoreError, StoreLocked, StoreMismatch
+from hoox_async.sandbox import Fault, InProcessTransport, Sandbox, Space
+
+WRONG = "hx_live_with_a_typing_error"
+
+
+@pytest.fixture(params=["memory", "sqlite"])
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> Store:
+    return MemoryStore() if request.param == "memory" else SQLiteStore(tmp_path / "campaign.db")
+
+
+async def test_a_refused_session_leaves_the_store_open(store: Store) -> None:
+    """A session that is refused a store object does not close it under the session that has it."""
+    async with Sandbox(speed=1000) as sandbox, sandbox.session(store=store) as first:
+        for _ in range(2):
+            with pytest.raises(StoreLocked):
+                await sandbox.session(store=store).__aenter__()
+        job = await first.submit(prompt(), key="a")
+        assert (await store.get(["a"]))["a"].ref == job.ref
+        await job
+
+
+@pytest.mark.virtual_time
+async def test_a_wrong_key_does_not_spoil_a_store(store: Store) -> None:
+    """A key that the API answers 401, 429 and 502 gives way to the right one, which then stays."""
+    space = Space(rng=Random(1), requests_per_minute=None)
+    carrier = InProcessTransport(space, api_key=WRONG)
+    async with HooxSession(WRONG, transport=carrier, store=store) as session:
+        space.faults.fail_next(Endpoint.LIST, Fault.RATE_LIMITED)
+        space.faults.fail_next(Endpoint.LIST, Fault.BAD_GATEWAY)
+        for attempt in (session.looks(), session.submit(prompt(), key="a", max_wait=1)):
+            with pytest.raises(HooxError):
+                await attempt
+    async with on_space(space, store=store) as (session, _):
+        await session.submit(prompt(), key="a")
+    assert len(space.ledger) == 1
+    with pytest.raises(StoreMismatch):
+        await HooxSession(WRONG, transport=carrier, store=store).__aenter__()
+
+
+@pytest.mark.virtual_time
+@pytest.mark.parametrize("fault", [None, Fault.status(404)], ids=["200", "404"])
+async def test_an_answer_binds_the_key(store: Store, fault: Fault | None) -> None:
+    """The first answer that a wrong key would not get binds the store to the key, though nothing is paid."""
+    async with on_space(store=store) as (session, space):
+        ref = made(space)
+        if fault is not None:
+            space.faults.fail_next(Endpoint.STATUS, fault)
+        try:
+            await session.status(ref)
+        except HooxError:
+            assert fault is not None
+    with pytest.raises(StoreMismatch):
+        await HooxSession(WRONG, transport=InProcessTransport(space), store=store).__aenter__()
+
+
+@pytest.mark.virtual_time
+async def test_nothing_is_sent_once_the_file_is_gone(tmp_path: Path) -> None:
+    """When the store's files are removed, a submission is a `StoreError` that cost nothing and a batch stops.
+
+    What was paid for before is told, and the look is waited for as ever.
+    """
+    path = tmp_path / "campaign.db"
+    async with on_space(store=path) as (session, space):
+        job = await session.submit(prompt(), key="before")
+        for file in tmp_path.iterdir():
+            file.unlink()
+        with pytest.raises(StoreError, match="removed") as caught:
+            await session.submit(prompt(), key="after")
+        assert caught.value.charged == "no"
+        report = await BatchRunner(session, max_credits=100).run([prompt(f"look {n}") for n in range(5)])
+        assert len(report.unsent) == 5
+        assert (await job).ref == job.ref
+        assert sends(space, "create") == 1
+        async with on_space(space, store=path) as (second, _):
+            assert await second.jobs() == []
+            await second.submit(prompt(), key="of the second")
+    async with on_space(space, store=path) as (third, _):
+        assert [job.key for job in await third.jobs()] == ["of the second"]
+
+
+@pytest.mark.virtual_time
+async def test_a_store_that_fails_at_its_key_spoils_no_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever a store raises when it is told that the key is valid, a paid answer is read."""
+
+    def broken() -> None:
+        raise RuntimeError("no such thing")
+
+    store = MemoryStore()
+    monkeypatch.setattr(store, "confirm_key", broken)
+    async with on_space(store=store) as (session, space):
+        job = await session.submit(prompt(), key="a")
+        assert [charge.ref for charge in space.ledger] == [job.ref]
