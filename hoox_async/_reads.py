@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import random
 from collections.abc import Callable, Mapping
 from itertools import count
@@ -27,6 +28,7 @@ from ._protocols import WireRequest, WireResponse
 from .errors import HooxError, NotSent, RateLimited, SessionClosed
 from .events import Answered, RequestSent, Retried
 
+_log = logging.getLogger("hoox_async")
 _T = TypeVar("_T")
 _REFUSED = 429
 
@@ -90,8 +92,7 @@ class Reads:
 
     def heard(self, response: WireResponse, slot: Slot, parse: Callable[[WireResponse], _T]) -> _T:
         """Take from an answer what it says of the quota, then read it."""
-        if shows_valid_key(response.status):
-            self._parts.store.confirm_key()
+        self._confirm_key(response.status)
         quota = server_quota(response.headers)
         if quota is None or quota.resets_in is None:  # without a Date, the reset counts against our clock
             quota = server_quota(response.headers, self._parts.clock.utc())
@@ -105,3 +106,10 @@ class Reads:
         except RateLimited as error:
             self._parts.gate.pause(error.retry_after, "the API answered 429")
             raise
+
+    def _confirm_key(self, status: int) -> None:
+        if shows_valid_key(status):
+            try:
+                self._parts.store.confirm_key()
+            except Exception:  # whatever a store raises, the answer is read: it may be that of a paid request
+                _log.exception("the store failed at binding itself to the API key")

@@ -91,3 +91,17 @@ async def test_nothing_is_sent_once_the_file_is_gone(tmp_path: Path) -> None:
             await second.submit(prompt(), key="of the second")
     async with on_space(space, store=path) as (third, _):
         assert [job.key for job in await third.jobs()] == ["of the second"]
+
+
+@pytest.mark.virtual_time
+async def test_a_store_that_fails_at_its_key_spoils_no_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever a store raises when it is told that the key is valid, a paid answer is read."""
+
+    def broken() -> None:
+        raise RuntimeError("no such thing")
+
+    store = MemoryStore()
+    monkeypatch.setattr(store, "confirm_key", broken)
+    async with on_space(store=store) as (session, space):
+        job = await session.submit(prompt(), key="a")
+        assert [charge.ref for charge in space.ledger] == [job.ref]

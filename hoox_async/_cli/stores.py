@@ -26,7 +26,7 @@ def backup(source: Path, target: Path, /, *, output: Output = _SHOWN) -> int:
     """Copy a store into one file, also while a batch has it open.
 
     Use the copy in the place of the store, never beside it: each of the two would pay for what the other
-    has paid for. It needs no API key.
+    has paid for. Before it takes that place, remove the store's -wal and -shm files. It needs no API key.
 
     Parameters
     ----------

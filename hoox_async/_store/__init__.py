@@ -35,7 +35,8 @@ async def backup_store(source: str | os.PathLike[str], target: str | os.PathLike
 
     The copy is one file, complete by itself. It appears whole or not at all, and replaces nothing. Use it in
     the place of the store, never beside it: each of the two would pay for what the other has paid for. What
-    is being sent at this moment is unknown in the copy.
+    is being sent at this moment is unknown in the copy. Before it takes the store's place, remove the
+    store's ``-wal`` and ``-shm`` too: SQLite would take them for the copy's.
 
     Raises `StoreError` where there is no such store, it can't be read, or the target exists or can't be
     written.

@@ -75,8 +75,9 @@ def test_what_was_to_be_paid_anew_is_that_unless_it_moved() -> None:
     assert isinstance(decided, ToSend)
     assert (decided.word, decided.stands) == (RENEW, FAILED)
     assert decided.intent.spent == 2
-    moved = FAILED
-    for step in (RENEW, Send("a2", AT, SOURCE), *DONE):
+    moved, again = FAILED, LookRef("avtr_1", "look_3")
+    done = (Accept(again, AT, Evidence.ANSWER), Settle(Look(again, LookStatus.FAILED), AT))
+    for step in (RENEW, Send("a2", AT, SOURCE), *done):
         moved = advance(moved, step)
     assert moved.state is FAILED.state
     assert turn(item(FAILED, renew=True), moved) is moved
