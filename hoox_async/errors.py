@@ -253,5 +253,8 @@ class WebhookRejected(HooxError):
 
 
 def _shown(value: object) -> str:
-    text = repr(value)
+    try:
+        text = repr(value)
+    except Exception:  # a number of too many digits, something nested too deeply, a class with a bug
+        return f"this {type(value).__name__}"
     return text if len(text) <= 120 else text[:117] + "..."

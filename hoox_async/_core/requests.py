@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Mapping
 from decimal import Decimal
 from enum import StrEnum
@@ -12,6 +11,7 @@ from urllib.parse import urlsplit
 import attrs
 
 from ..errors import InvalidRequest
+from .frozen import FrozenDict, frozen, frozen_json
 from .models import LookRef
 
 
@@ -137,45 +137,32 @@ def _urls(value: Any) -> Any:
     return (value,) if isinstance(value, str | bytes) else value
 
 
-def _mapping(value: Any) -> Any:
-    return dict(value) if isinstance(value, Mapping) else value
+def _metadata(value: Any) -> Any:
+    return frozen(value) if isinstance(value, Mapping) else value
 
 
 def _check_metadata(instance: object, attribute: attrs.Attribute[Any], value: object) -> None:
-    if not isinstance(value, dict) or not all(
+    if not isinstance(value, FrozenDict) or not all(
         isinstance(k, str) and isinstance(v, str) for k, v in value.items()
     ):
         raise InvalidRequest(attribute.name, value, "a mapping of text to text")
 
 
-def _check_extra(instance: Any, attribute: attrs.Attribute[Any], value: object) -> None:
-    if not isinstance(value, dict) or not all(isinstance(k, str) for k in value):
-        raise InvalidRequest(attribute.name, value, "a mapping of the API's field names to JSON values")
+_EXTRA = "a mapping of the API's field names to JSON values"
+
+
+def _extra(value: Any) -> FrozenDict[Any]:
+    if not isinstance(value, Mapping) or not all(isinstance(k, str) for k in value):
+        raise InvalidRequest("extra", value, _EXTRA)
+    return frozen_json("extra", value)
+
+
+def _check_extra(instance: Any, attribute: attrs.Attribute[Any], value: Mapping[str, Any]) -> None:
     for name in value:
         if name in instance.WIRE_FIELDS:
             raise InvalidRequest(
                 f"extra.{name}", value[name], "a field that this request has no argument for"
             )
-    try:
-        _check_json("extra", value)
-    except RecursionError:
-        raise InvalidRequest("extra", "a value too deep to show", "a JSON value") from None
-
-
-def _check_json(field: str, value: object) -> None:
-    if isinstance(value, dict):
-        for name, inner in value.items():
-            if not isinstance(name, str):
-                raise InvalidRequest(field, name, "text as the name of a field")
-            _check_json(f"{field}.{name}", inner)
-    elif isinstance(value, list | tuple):
-        for index, inner in enumerate(value):
-            _check_json(f"{field}[{index}]", inner)
-    elif isinstance(value, float):
-        if not math.isfinite(value):
-            raise InvalidRequest(field, value, "a JSON value")
-    elif value is not None and not isinstance(value, str | int):
-        raise InvalidRequest(field, value, "a JSON value")
 
 
 def _source(value: Any) -> LookRef | str:
@@ -196,10 +183,10 @@ _COMMON_WIRE = frozenset({"webhook_url"})
 class _Common:
     webhook_url: str | None = attrs.field(default=None, validator=_check_webhook, repr=False)
     metadata: Mapping[str, str] = attrs.field(
-        factory=dict, converter=_mapping, validator=_check_metadata, hash=False
+        factory=dict, converter=_metadata, validator=_check_metadata, hash=False
     )
     extra: Mapping[str, Any] = attrs.field(
-        factory=dict, converter=_mapping, validator=_check_extra, hash=False
+        factory=dict, converter=_extra, validator=_check_extra, hash=False
     )
 
 

@@ -16,7 +16,17 @@ from .._core.keys import KEY, is_key
 from .._core.models import Avatar, Look, LookDetails, Picture, QuotaSnapshot
 from .._core.refs import HasRef, Verdict, ref_of
 from .._core.requests import ImageAvatar, LookEdit, PromptAvatar, Request
-from .._core.settings import BASE_URL, Timeouts, check_api_key, check_base_url, check_rate
+from .._core.settings import (
+    BASE_URL,
+    DEFAULT_TIMEOUT,
+    Timeout,
+    Timeouts,
+    check_api_key,
+    check_base_url,
+    check_rate,
+    check_timeout,
+    check_wait,
+)
 from .._download import file_name, picture_target, read_picture, refuse_existing, save_picture
 from .._hooks import Hooks
 from .._jobs import LookJob
@@ -157,6 +167,7 @@ class HooxSession(SpelledOut):
         The same ``key`` is the same job, also after a restart with the same store; without one each call
         is a new look. ``budget`` caps the credits of several submissions together. ``max_wait`` bounds, in
         seconds, the wait for the quota and, with ``exclusive=True``, for the avatar's lane; not the answer.
+        ``None`` is no limit; with 0 or less it is sent now or not at all.
 
         Raises `InvalidRequest`, `KeyConflict`, `BudgetExceeded`, `NotSent`, `ApiError`'s classes (none of
         them was charged), and `OutcomeUnknown`, which may have been: then nothing more is sent. `StoreError`
@@ -170,13 +181,26 @@ class HooxSession(SpelledOut):
             raise InvalidRequest("key", key, f"{KEY}, or None")
         if not isinstance(budget, Budget | None):
             raise InvalidRequest("budget", budget, "a Budget, or None")
+        max_wait = check_wait("max_wait", max_wait)
         await opened.book.forget_let_go()
         intent = await opened.submitter.submit(request, key, budget, max_wait)
         return opened.book.job_of(intent)
 
-    async def run(self, request: Request, *, key: str | None = None, timeout: float | None = None) -> Look:
-        """`submit`, then wait until the look is READY, ``timeout`` seconds at most. Raises as they do."""
-        job = await self.submit(request, key=key)
+    async def run(
+        self,
+        request: Request,
+        *,
+        key: str | None = None,
+        budget: Budget | None = None,
+        max_wait: float | None = None,
+        timeout: Timeout = DEFAULT_TIMEOUT,
+    ) -> Look:
+        """`submit`, then wait until the look is READY, ``timeout`` seconds at most. Raises as they do.
+
+        ``key``, ``budget`` and ``max_wait`` are `submit`'s, ``timeout`` is that of `LookJob.wait`.
+        """
+        check_timeout(timeout, self._timeouts.wait)  # before it costs
+        job = await self.submit(request, key=key, budget=budget, max_wait=max_wait)
         return await job.wait(timeout)
 
     # --- looks
@@ -186,8 +210,11 @@ class HooxSession(SpelledOut):
         opened = self._ready()
         return await opened.ask(ref_of(ref))
 
-    async def wait(self, ref: HasRef, timeout: float | None = None) -> Look:
-        """Wait until a look is READY, whoever had it made. Raises what `LookJob.wait` raises."""
+    async def wait(self, ref: HasRef, timeout: Timeout = DEFAULT_TIMEOUT) -> Look:
+        """Wait until a look is READY, whoever had it made, ``timeout`` seconds at most.
+
+        ``timeout`` means what it does in `LookJob.wait`, and this raises what that raises.
+        """
         return await self.job(ref).wait(timeout)
 
     def job(self, ref: HasRef) -> LookJob:

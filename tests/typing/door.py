@@ -65,6 +65,7 @@ async def calls(session: hx.HooxSession, ref: hx.LookRef) -> None:
     job = await session.submit(edit, key="alex-podcast", budget=budget, max_wait=5.0)
     assert_type(job, hx.LookJob)
     assert_type(await session.run(edit, key="k", timeout=60.0), hx.Look)
+    assert_type(await session.run(edit, budget=budget, max_wait=5.0, timeout=None), hx.Look)
     assert_type(await session.create_avatar("Alex", style="selfie", name="Alex"), hx.LookJob)
     assert_type(await session.create_avatar_from_images(["https://example.com/a.jpg"]), hx.LookJob)
     assert_type(await session.edit_look(job, "car", style=hx.Style.CAR, resolution="4K"), hx.LookJob)
@@ -79,6 +80,12 @@ async def calls(session: hx.HooxSession, ref: hx.LookRef) -> None:
     assert_type(session.quota.resets_at, float)
     await session.submit("not a request")  # type: ignore[arg-type]
     await session.edit_look(job, "car", colour="red")  # type: ignore[call-arg]
+
+
+async def patient(job: hx.LookJob, timeout: float | None | hx.DefaultTimeout = hx.DEFAULT_TIMEOUT) -> hx.Look:
+    """A wrapper forwards a timeout that may be left out."""
+    await job.wait("60")  # type: ignore[arg-type]
+    return await job.wait(timeout)
 
 
 async def unknowns(session: hx.HooxSession) -> None:
