@@ -146,7 +146,9 @@ def test_the_licence_is_in_wheel_and_sdist(built: tuple[Path, Path]) -> None:
     assert text.startswith("MIT License\n")
     assert "hoox-async contributors" in text
     with zipfile.ZipFile(built[1]) as wheel:
-        [shown] = [name for name in wheel.namelist() if name.endswith(".dist-info/licenses/hoox_async/LICENSE")]
+        [shown] = [
+            name for name in wheel.namelist() if name.endswith(".dist-info/licenses/hoox_async/LICENSE")
+        ]
         assert wheel.read(shown).decode() == text
         assert wheel.read("hoox_async/LICENSE").decode() == text
         info = shown.partition("/")[0]
@@ -188,7 +190,7 @@ def test_a_session_runs_where_no_extra_is_installed(bare: Path) -> None:
 
 def test_where_no_extra_is_installed_each_says_what_to_install(bare: Path) -> None:
     """The command, the contact sheet and the sandbox's pictures name their extra."""
-    extra = 'pip install "hoox-async[cli]"'
+    extra = 'pip install -e ".[cli]"'
     assert extra in python(bare.parent / "hoox-async", "check", code=2)
     assert extra in python(bare, "-m", "hoox_async", "--help", code=2)
     program = """
@@ -214,8 +216,8 @@ def test_where_no_extra_is_installed_each_says_what_to_install(bare: Path) -> No
     """
     said = python(bare, "-W", "error", "-c", textwrap.dedent(program)).splitlines()
     assert [line.partition("pip install ")[2] for line in said] == [
-        '"hoox-async[report]"',
-        '"hoox-async[sandbox]"',
+        '-e ".[report]"',
+        '-e ".[sandbox]"',
     ]
 
 
@@ -253,5 +255,5 @@ def test_a_command_without_its_extra_says_so(
     store.touch()
     words = [word.format(store=store) for word in argv]
     said = python(sys.executable, "-c", BLOCKER.format(names=set(missing), argv=words), code=2)
-    assert f'pip install "hoox-async[{extra}]"' in said
+    assert f'pip install -e ".[{extra}]"' in said
     assert len(said.splitlines()) == 1

@@ -7,6 +7,7 @@ import copy
 import inspect
 import math
 import pickle
+from collections.abc import Awaitable, Callable
 from decimal import Decimal
 from random import Random
 from typing import Any
@@ -29,7 +30,8 @@ from hoox_async import (
 )
 from hoox_async.sandbox import Space
 
-NO_SECONDS = ["5", b"5", math.nan, True, Decimal(5), [5], 10**400, 5j]
+Call = Callable[[], Awaitable[object]]
+NO_SECONDS: list[Any] = ["5", b"5", math.nan, True, Decimal(5), [5], 10**400, 5j]
 
 pytestmark = pytest.mark.virtual_time
 
@@ -39,7 +41,7 @@ async def test_a_max_wait_that_is_no_number_is_refused_and_costs_nothing(bad: An
     """`submit`, `run` and the spelled-out forms raise `InvalidRequest` before anything is sent."""
     space = Space(rng=Random(1))
     async with on_space(space) as (session, _):
-        calls = [
+        calls: list[Call] = [
             lambda: session.submit(prompt(), max_wait=bad),
             lambda: session.run(prompt(), max_wait=bad),
             lambda: session.create_avatar("a host", max_wait=bad),
@@ -60,11 +62,12 @@ async def test_a_timeout_that_is_no_number_is_refused(bad: Any) -> None:
     space = Space(rng=Random(1))
     async with on_space(space) as (session, _):
         job = await session.submit(prompt())
-        for call in (
+        calls: list[Call] = [
             lambda: session.run(prompt(), timeout=bad),
             lambda: session.wait(job, timeout=bad),
             lambda: job.wait(timeout=bad),
-        ):
+        ]
+        for call in calls:
             with pytest.raises(InvalidRequest) as caught:
                 await call()
             assert caught.value.field == "timeout"
@@ -83,11 +86,12 @@ async def test_a_timeout_that_is_left_out_is_the_sessions() -> None:
     async with on_space(slow(500), timeouts=Timeouts(wait=100.0)) as (session, _):
         job = await session.submit(prompt())
         loop = asyncio.get_running_loop()
-        for call in (
+        calls: list[Call] = [
             lambda: job.wait(),
             lambda: job.wait(DEFAULT_TIMEOUT),
             lambda: session.wait(job, timeout=DEFAULT_TIMEOUT),
-        ):
+        ]
+        for call in calls:
             began = loop.time()
             with pytest.raises(WaitTimeout) as caught:
                 await call()

@@ -144,7 +144,7 @@ RAW_DEFLATE = _RAW.compress(ACCEPTED) + _RAW.flush()
     ],
 )
 async def test_every_spelling_of_a_known_packing_is_read(encoding: str, body: bytes) -> None:
-    """A coding's name has no case, and x-gzip is gzip (RFC 9110): a paid 201 is not lost over its spelling."""
+    """A coding's name has no case, and x-gzip is gzip (RFC 9110): no paid 201 is lost over its spelling."""
     reply = answer(body, 201, f"Content-Encoding: {encoding}\r\n")
     async with RawServer(reply=reply) as server, transport_to(server.url) as transport:
         assert read_accepted(await transport.send(POST), None) == LookRef("avtr_1", "look_1")

@@ -53,9 +53,7 @@ def makespan(
     """
     planned = _by_avatar(list(looks), read_ahead)
     runs = max(1, min(_MOST_RUNS, _SIMULATED // max(1, len(planned))))
-    times = [
-        _Simulation(planned, quantile, interval, max_in_flight, run << 32).run() for run in range(runs)
-    ]
+    times = [_Simulation(planned, quantile, interval, max_in_flight, run << 32).run() for run in range(runs)]
     return sum(times) / runs
 
 

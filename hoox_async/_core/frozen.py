@@ -14,21 +14,25 @@ _MAX_DEPTH = 100
 _MAX_DIGITS = 4300
 
 
+def _refuse(*_: object, **__: object) -> NoReturn:
+    raise TypeError("this mapping belongs to a frozen request and cannot be changed")
+
+
+_REFUSE: Any = _refuse
+
+
 class FrozenDict(dict[str, _V]):
     """A dict that cannot be changed. It equals, prints and serializes as a plain dict does."""
 
     __slots__ = ()
 
-    def _refuse(self, *_: object, **__: object) -> NoReturn:
-        raise TypeError("this mapping belongs to a frozen request and cannot be changed")
-
-    __setitem__ = __delitem__ = __ior__ = _refuse  # type: ignore[assignment]
-    clear = pop = popitem = setdefault = update = _refuse  # type: ignore[assignment]
+    __setitem__ = __delitem__ = __ior__ = _REFUSE
+    clear = pop = popitem = setdefault = update = _REFUSE
 
     def __copy__(self) -> FrozenDict[_V]:
         return self
 
-    copy = __copy__  # type: ignore[assignment]
+    copy = __copy__
 
     def __deepcopy__(self, _: object) -> FrozenDict[_V]:
         return self

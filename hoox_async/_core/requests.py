@@ -185,9 +185,7 @@ class _Common:
     metadata: Mapping[str, str] = attrs.field(
         factory=dict, converter=_metadata, validator=_check_metadata, hash=False
     )
-    extra: Mapping[str, Any] = attrs.field(
-        factory=dict, converter=_extra, validator=_check_extra, hash=False
-    )
+    extra: Mapping[str, Any] = attrs.field(factory=dict, converter=_extra, validator=_check_extra, hash=False)
 
 
 @attrs.frozen

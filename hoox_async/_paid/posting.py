@@ -80,7 +80,9 @@ class Posting:
         told: Exception = error
         if isinstance(step, Lose):
             told = OutcomeUnknown(f"{intent.key}: {step.reason}; it may have been charged", key=intent.key)
-            self._parts.hooks.tell(OutcomeLost(intent.key, step.reason, intent.credits))
+            self._parts.hooks.tell(
+                OutcomeLost(intent.key, step.reason, intent.credits, intent.request.metadata)
+            )
         write = partial(sending.then, partial(self._parts.store.advance, intent.key, step))
         follow = partial(self._settle_unknown, lost=lost)
         try:

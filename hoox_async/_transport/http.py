@@ -264,4 +264,6 @@ def _inflated(body: bytes, name: str, max_bytes: int) -> bytes:
     except zlib.error:
         if name != "deflate":
             raise
-        return zlib.decompressobj(wbits=-15).decompress(body, max_bytes + 1)  # without zlib's head, as some do
+        return zlib.decompressobj(wbits=-15).decompress(
+            body, max_bytes + 1
+        )  # without zlib's head, as some do

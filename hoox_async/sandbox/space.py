@@ -15,7 +15,7 @@ from ._checks import Refusal, check_create, check_edit, invalid, price_of, refus
 from ._generation import Duration, Ending, Generation
 from ._listing import listing
 from ._personas import catalogue, traits_of
-from ._render import encode, group_body, group_look, look_body, status_body
+from ._render import Vocabulary, encode, group_body, group_look, look_body, status_body
 from ._values import Answer, Call, Charge, FakeAvatar, FakeLook, RequestRecord, route
 from ._window import QuotaKind, QuotaWindow
 from .faults import Exchange, Fault, FaultPlan
@@ -31,6 +31,7 @@ class Space:
     - ``median``, ``sigma``, ``speed``, ``failures``, ``duration``: see `Generation` (seconds, shares).
     - ``faults``: (endpoint, n-th call from 1, fault); ``fault_rates``: the share of paid requests that
       meets each fault.
+    - ``vocabulary``: the words of a status, see `Vocabulary`.
     - ``list_pending``: whether ``/avatar/list`` shows looks that are not ready (the API doesn't say).
     - ``rng`` rules ids, times and chances; the same seed gives the same workspace.
 
@@ -55,6 +56,7 @@ class Space:
         faults: Iterable[tuple[Endpoint | str, int, Fault]] = (),
         fault_rates: Mapping[Fault, float] | None = None,
         list_pending: bool = False,
+        vocabulary: Vocabulary = "both",
         api_key: str | None = None,
         picture_base: str = "http://sandbox.invalid/pictures",
     ) -> None:
@@ -83,6 +85,7 @@ class Space:
         }
         self._retry_after = retry_after
         self._list_pending = list_pending
+        self.vocabulary: Vocabulary = vocabulary
         self._date = (-1, "")
 
     @property
@@ -200,7 +203,9 @@ class Space:
         look = self._found(params["avatar_id"], params["look_id"])
         if isinstance(look, Refusal):
             return look
-        return 200, status_body(look, self.generation.word(look, now), self.picture_url(look))
+        return 200, status_body(
+            look, self.generation.word(look, now), self.picture_url(look), self.vocabulary
+        )
 
     def _avatar(self, avatar_id: str, now: float) -> Refusal | tuple[int, Any]:
         avatar = self.avatars.get(avatar_id)
@@ -208,7 +213,10 @@ class Space:
             return refusal(404, "Avatar not found")
         word = self.generation.word
         base = self.picture_base
-        looks = [group_look(look, word(look, now), f"{base}/{look.id}.jpg") for look in avatar.looks]
+        looks = [
+            group_look(look, word(look, now), f"{base}/{look.id}.jpg", self.vocabulary)
+            for look in avatar.looks
+        ]
         ready = next((look for look in avatar.looks if word(look, now) == "ready"), None)
         return 200, group_body(avatar, looks, self.picture_url(ready) if ready else None, self.epoch)
 
@@ -216,12 +224,13 @@ class Space:
         look = self._found(avatar_id, look_id)
         if isinstance(look, Refusal):
             return look
-        return 200, look_body(look, self.generation.word(look, now), self.picture_url(look))
+        return 200, look_body(look, self.generation.word(look, now), self.picture_url(look), self.vocabulary)
 
     def _list(self, params: Mapping[str, str], now: float) -> Refusal | tuple[int, Any]:
+        for switch in ("onlyPublic", "selfie"):
+            if params.get(switch, "false") not in ("true", "false"):
+                return invalid(switch, f"{switch} must be true or false")
         public = params.get("onlyPublic", "false")
-        if public not in ("true", "false"):
-            return invalid("onlyPublic", "onlyPublic must be true or false")
         own = [avatar for avatar in self.avatars.values() if not avatar.public]
         shown = [] if public == "true" else own
         shown += [avatar for avatar in self.avatars.values() if avatar.public]
@@ -229,7 +238,7 @@ class Space:
         for look in (look for avatar in shown for look in avatar.looks):
             word = self.generation.word(look, now)
             if word == "ready" or self._list_pending:
-                entries.append(look_body(look, word, self.picture_url(look)))
+                entries.append(look_body(look, word, self.picture_url(look), self.vocabulary))
         return 200, listing(entries, params)
 
     def _found(self, avatar_id: str, look_id: str) -> FakeLook | Refusal:

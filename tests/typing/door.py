@@ -82,7 +82,7 @@ async def calls(session: hx.HooxSession, ref: hx.LookRef) -> None:
     await session.edit_look(job, "car", colour="red")  # type: ignore[call-arg]
 
 
-async def patient(job: hx.LookJob, timeout: float | None | hx.DefaultTimeout = hx.DEFAULT_TIMEOUT) -> hx.Look:
+async def patient(job: hx.LookJob, timeout: float | hx.DefaultTimeout | None = hx.DEFAULT_TIMEOUT) -> hx.Look:
     """A wrapper forwards a timeout that may be left out."""
     await job.wait("60")  # type: ignore[arg-type]
     return await job.wait(timeout)
