@@ -115,7 +115,7 @@ class ApiError(HooxError):
         self.status = status
         self.code = code
         self.message = message
-        self.details = tuple(details)
+        self.details: tuple[Any, ...] = tuple(details)
         self.retry_after = retry_after
         shown = f" [{code}]" if code else ""
         super().__init__(f"HTTP {status}{shown}: {message}")

@@ -42,8 +42,8 @@ class Durations:
     )
 
     def __init__(self, median: float = PRIOR_MEDIAN, sigma: float = _PRIOR_SIGMA) -> None:
-        self.mu = math.log(median)
-        self.seen = 0
+        self.mu: float = math.log(median)
+        self.seen: int = 0
         self._variance = sigma * sigma
         self._weight = _PRIOR_WEIGHT
         self._weight_spread = _PRIOR_WEIGHT_SPREAD

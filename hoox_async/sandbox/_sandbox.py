@@ -80,7 +80,7 @@ class Sandbox:
     ) -> None:
         faults = [(endpoint, number, _servable(fault)) for endpoint, number, fault in faults]
         rng = Random(seed)  # noqa: S311 - a fake's ids are no secrets
-        self.space = Space(
+        self.space: Space = Space(
             rng=rng,
             credits=credits,
             requests_per_minute=requests_per_minute,

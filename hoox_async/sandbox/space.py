@@ -62,8 +62,8 @@ class Space:
     ) -> None:
         rng = rng or Random(0)  # noqa: S311 - a fake's ids are no secrets
         self._ids = Random(rng.getrandbits(64))  # noqa: S311
-        self.api_key = api_key or f"hx_live_{rng.getrandbits(256):064x}"
-        self.generation = Generation(
+        self.api_key: str = api_key or f"hx_live_{rng.getrandbits(256):064x}"
+        self.generation: Generation = Generation(
             Random(rng.getrandbits(64)),  # noqa: S311
             median=median,
             sigma=sigma,
@@ -72,11 +72,11 @@ class Space:
             fail_marker=fail_marker,
             duration=duration,
         )
-        self.faults = FaultPlan(Random(rng.getrandbits(64)), faults, fault_rates or {})  # noqa: S311
-        self.window = QuotaWindow(requests_per_minute, kind=quota)
-        self.balance = Decimal(credits)
+        self.faults: FaultPlan = FaultPlan(Random(rng.getrandbits(64)), faults, fault_rates or {})  # noqa: S311
+        self.window: QuotaWindow = QuotaWindow(requests_per_minute, kind=quota)
+        self.balance: Decimal = Decimal(credits)
         self.picture_base = picture_base
-        self.epoch = 0.0
+        self.epoch: float = 0.0
         self.ledger: list[Charge] = []
         self.requests: list[RequestRecord] = []
         self.avatars: dict[str, FakeAvatar] = {avatar.id: avatar for avatar in catalogue()}

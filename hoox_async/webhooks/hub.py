@@ -52,7 +52,7 @@ class WebhookHub:
         answer_within: float = 5.0,
         max_in_flight: int = 1000,
     ) -> None:
-        self.public_url = _checked_url(public_url)
+        self.public_url: str = _checked_url(public_url)
         self._signer = Signer(_secrets(secret))
         self._answer_within = answer_within
         self._max_in_flight = max_in_flight

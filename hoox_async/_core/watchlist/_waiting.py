@@ -37,7 +37,7 @@ class Waiting:
     """The looks, the groups they stand in, and the order in which they are asked for."""
 
     def __init__(self, limit: int, price: float, idle_price: float) -> None:
-        self.durations = DurationBook()
+        self.durations: DurationBook = DurationBook()
         self._slot = self._pace = 60.0 / max(limit, 1)
         self._price = price
         self._thrift_at = -math.inf
