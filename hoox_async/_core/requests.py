@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from decimal import Decimal
 from enum import StrEnum
-from typing import Any, ClassVar, TypeVar
+from typing import Any, ClassVar, Literal, TypeVar
 from urllib.parse import urlsplit
 
 import attrs
@@ -13,6 +13,7 @@ import attrs
 from ..errors import InvalidRequest
 from .frozen import FrozenDict, frozen, frozen_json
 from .models import LookRef
+from .refs import HasRef
 
 
 class Style(StrEnum):
@@ -51,6 +52,11 @@ PRICES: Mapping[Resolution, Decimal] = {
 UPSCALE_PRICE = Decimal("1.5")
 FREE = Decimal(0)
 
+CreateStyle = Style | Literal["iphone", "selfie", "podcast", "car", "conference"]
+EditStyle = Style | Literal["iphone", "selfie", "podcast", "car", "conference", "raw"]
+AnyFormat = Format | Literal["vertical", "horizontal"]
+AnyResolution = Resolution | Literal["1K", "2K", "4K"]
+
 _E = TypeVar("_E", bound=StrEnum)
 
 
@@ -62,23 +68,23 @@ def _enum(kind: type[_E], value: Any, field: str, allowed: Iterable[_E] | None =
     raise InvalidRequest(field, value, "one of " + ", ".join(m.value for m in members))
 
 
-def _style_of_create(value: Any) -> Style:
+def _style_of_create(value: CreateStyle) -> Style:
     return _enum(Style, value, "style", (style for style in Style if style is not Style.RAW))
 
 
-def _style_of_edit(value: Any) -> Style | None:
+def _style_of_edit(value: EditStyle | None) -> Style | None:
     return None if value is None else _enum(Style, value, "style")
 
 
-def _format(value: Any) -> Format:
+def _format(value: AnyFormat) -> Format:
     return _enum(Format, value, "format")
 
 
-def _format_or_none(value: Any) -> Format | None:
+def _format_or_none(value: AnyFormat | None) -> Format | None:
     return None if value is None else _format(value)
 
 
-def _resolution(value: Any) -> Resolution:
+def _resolution(value: AnyResolution) -> Resolution:
     return _enum(Resolution, value, "resolution")
 
 
@@ -130,15 +136,19 @@ def _check_some_images(instance: object, attribute: attrs.Attribute[Any], value:
     _check_images(instance, attribute, value)
 
 
-def _urls(value: Any) -> Any:
+def _urls(value: Iterable[str]) -> tuple[str, ...]:
     """One URL given bare is taken as a list of one: a string is no list of letters."""
-    if isinstance(value, Iterable) and not isinstance(value, str | bytes):
-        return tuple(value)
-    return (value,) if isinstance(value, str | bytes) else value
+    given: Any = value
+    if isinstance(given, Iterable) and not isinstance(given, str | bytes):
+        return tuple(given)
+    # what is no text and no iterable is refused by the validator, which knows the field's name
+    wrapped: Any = (given,) if isinstance(given, str | bytes) else given
+    return wrapped  # type: ignore[no-any-return]
 
 
-def _metadata(value: Any) -> Any:
-    return frozen(value) if isinstance(value, Mapping) else value
+def _metadata(value: Mapping[str, str]) -> Mapping[str, str]:
+    given: Any = value
+    return frozen(given) if isinstance(given, Mapping) else given
 
 
 def _check_metadata(instance: object, attribute: attrs.Attribute[Any], value: object) -> None:
@@ -151,10 +161,11 @@ def _check_metadata(instance: object, attribute: attrs.Attribute[Any], value: ob
 _EXTRA = "a mapping of the API's field names to JSON values"
 
 
-def _extra(value: Any) -> FrozenDict[Any]:
-    if not isinstance(value, Mapping) or not all(isinstance(k, str) for k in value):
-        raise InvalidRequest("extra", value, _EXTRA)
-    return frozen_json("extra", value)
+def _extra(value: Mapping[str, Any]) -> Mapping[str, Any]:
+    given: Any = value
+    if not isinstance(given, Mapping) or not all(isinstance(k, str) for k in given):
+        raise InvalidRequest("extra", given, _EXTRA)
+    return frozen_json("extra", given)
 
 
 def _check_extra(instance: Any, attribute: attrs.Attribute[Any], value: Mapping[str, Any]) -> None:
@@ -165,7 +176,7 @@ def _check_extra(instance: Any, attribute: attrs.Attribute[Any], value: Mapping[
             )
 
 
-def _source(value: Any) -> LookRef | str:
+def _source(value: HasRef | str) -> LookRef | str:
     if isinstance(value, str):
         if not value.strip():
             raise InvalidRequest("source", value, "a look, its ref, or the key of a batch's item")

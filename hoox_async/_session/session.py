@@ -8,7 +8,7 @@ import warnings
 from collections.abc import Iterable
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Self
 
 from .._core.budget import Budget
 from .._core.intents import IntentState, Unknown
@@ -27,6 +27,7 @@ from .._core.settings import (
     check_timeout,
     check_wait,
 )
+from .._core.wire import Choice
 from .._download import file_name, picture_target, read_picture, refuse_existing, save_picture
 from .._hooks import Hooks
 from .._jobs import LookJob
@@ -259,13 +260,30 @@ class HooxSession(SpelledOut):
         opened = self._ready()
         return await opened.reads.look(ref_of(ref))
 
-    async def looks(self, **filters: Any) -> list[LookDetails]:
+    async def looks(
+        self,
+        *,
+        gender: Choice | None = None,
+        age_range: Choice | None = None,
+        ethnicity: Choice | None = None,
+        hair_color: Choice | None = None,
+        place: Choice | None = None,
+        action: Choice | None = None,
+        emotion: Choice | None = None,
+        accessories: Choice | None = None,
+        selfie: bool | None = None,
+        only_public: bool | None = None,
+    ) -> list[LookDetails]:
         """The workspace's looks, then the public catalogue, by one request that is not paged.
 
-        Filters (API reference): gender, age_range, ethnicity, hair_color, place, action, emotion,
-        accessories, selfie, only_public; a list of values means any of them.
-        Raises `InvalidRequest` for another filter, `ServerError` …
+        The filters are the API's, with its own words, such as ``gender="female"``; a list of values means
+        any of them, None means all. Raises `InvalidRequest` for what is no such value, `ServerError` …
         """
+        filters = {
+            "gender": gender, "age_range": age_range, "ethnicity": ethnicity, "hair_color": hair_color,
+            "place": place, "action": action, "emotion": emotion, "accessories": accessories,
+            "selfie": selfie, "only_public": only_public,
+        }  # fmt: skip
         return list(await self._ready().reads.looks(filters))
 
     async def picture(self, look: HasRef | LookDetails) -> Picture:
