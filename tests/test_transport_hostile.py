@@ -142,6 +142,7 @@ RAW_DEFLATE = _RAW.compress(ACCEPTED) + _RAW.flush()
         ("identity", ACCEPTED),
         ("", ACCEPTED),
     ],
+    ids=lambda value: value if isinstance(value, str) else "",
 )
 async def test_every_spelling_of_a_known_packing_is_read(encoding: str, body: bytes) -> None:
     """A coding's name has no case, and x-gzip is gzip (RFC 9110): no paid 201 is lost over its spelling."""
