@@ -26,6 +26,7 @@ from hoox_async import (
     Outcome,
     OutcomeState,
     PromptAvatar,
+    Style,
 )
 
 AVATARS = {
@@ -57,7 +58,7 @@ def items(avatars: int, scenes: int) -> Iterator[BatchItem]:
         yield BatchItem(name, PromptAvatar(prompt, name=name.title()))
     for scene, (prompt, style) in list(SCENES.items())[:scenes]:
         for name in list(AVATARS)[:avatars]:
-            yield BatchItem(f"{name}/{scene}", LookEdit(name, prompt, style=style))
+            yield BatchItem(f"{name}/{scene}", LookEdit(name, prompt, style=Style(style)))
 
 
 async def main(avatars: int, scenes: int, out: Path, *, sure: bool) -> int:

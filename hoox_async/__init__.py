@@ -20,7 +20,7 @@ from ._core.models import (
 )
 from ._core.outcomes import BatchItem, Outcome, OutcomeState
 from ._core.requests import Format, ImageAvatar, LookEdit, PromptAvatar, Request, Resolution, Style
-from ._core.settings import Timeouts
+from ._core.settings import DEFAULT_TIMEOUT, DefaultTimeout, Timeouts
 from ._jobs import LookJob
 from ._protocols import Endpoint
 from ._report import BatchReport
@@ -67,6 +67,7 @@ from .events import (
 )
 
 __all__ = [
+    "DEFAULT_TIMEOUT",
     "Answered",
     "ApiError",
     "AuthenticationError",
@@ -79,6 +80,7 @@ __all__ = [
     "BudgetExceeded",
     "ConfigurationError",
     "Conflict",
+    "DefaultTimeout",
     "DeliveryReceived",
     "Endpoint",
     "Estimate",

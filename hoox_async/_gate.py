@@ -58,7 +58,7 @@ class Gate:
 
     def __init__(self, clock: Clock, limit: int, *, on_pause: OnPause | None = None) -> None:
         self.clock = clock
-        self.window = Window(limit)
+        self.window: Window = Window(limit)
         self.last_sent_at: float | None = None
         self._on_pause = on_pause
         self._own: dict[_Claim, None] = {}  # dicts: in order, and left in O(1) by who is cancelled

@@ -17,7 +17,7 @@ class Hooks:
 
     def __init__(self, hooks: Iterable[Hook] = ()) -> None:
         try:
-            self.given = tuple(hooks)
+            self.given: tuple[Hook, ...] = tuple(hooks)
             """The hooks. Where there are none, an event of the busiest paths need not even be made."""
         except TypeError:
             raise ConfigurationError("hooks: expected a list of callables") from None

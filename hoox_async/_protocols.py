@@ -2,7 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import (
+    AsyncIterator,
+    Awaitable,
+    Callable,
+    Collection,
+    Coroutine,
+    Iterable,
+    Mapping,
+    Sequence,
+)
 from contextlib import AbstractAsyncContextManager
 from datetime import datetime
 from enum import StrEnum
@@ -81,7 +90,9 @@ class Transport(Protocol):
     async def start(self) -> None:
         """Open what is needed; called once, on the session's loop."""
 
-    async def send(self, request: WireRequest, before_send: BeforeSend | None = None) -> WireResponse:
+    def send(
+        self, request: WireRequest, before_send: BeforeSend | None = None
+    ) -> Coroutine[Any, Any, WireResponse]:
         """Send once and read the whole answer.
 
         ``before_send`` is awaited when the connection stands and before any byte of the request

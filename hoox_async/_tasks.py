@@ -16,7 +16,7 @@ class TaskSet:
 
     def __init__(self) -> None:
         self._tasks: set[asyncio.Task[Any]] = set()
-        self.closed = False
+        self.closed: bool = False
         """Whether it ends or has ended: then no task is taken any more."""
 
     def __len__(self) -> int:

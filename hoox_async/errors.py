@@ -116,7 +116,7 @@ class ApiError(HooxError):
         self.status = status
         self.code = code
         self.message = message
-        self.details = tuple(details)
+        self.details: tuple[Any, ...] = tuple(details)
         self.retry_after = retry_after
         shown = f" [{code}]" if code else ""
         super().__init__(f"HTTP {status}{shown}: {message}")
@@ -261,5 +261,8 @@ class WebhookRejected(HooxError):
 
 
 def _shown(value: object) -> str:
-    text = repr(value)
+    try:
+        text = repr(value)
+    except Exception:  # a number of too many digits, something nested too deeply, a class with a bug
+        return f"this {type(value).__name__}"
     return text if len(text) <= 120 else text[:117] + "..."

@@ -80,6 +80,7 @@ class OutcomeLost(NamedTuple):
     key: str
     reason: str
     credits: Decimal
+    metadata: Mapping[str, str] = _NONE
 
 
 class DeliveryReceived(NamedTuple):

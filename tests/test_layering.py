@@ -22,6 +22,7 @@ PACKAGE = "hoox_async"
 # A module's floor is that of its longest prefix here. A new module of the top level needs a line.
 FLOORS: Mapping[str, int] = {
     "errors": 0, "events": 0, "_protocols": 0, "_core.models": 0, "_core.requests": 0,
+    "_core.frozen": 0, "_core.refs": 0, "_version": 0,
     "_core": 1,
     "_clock": 2, "_tasks": 2, "_hooks": 2, "_transport": 2, "_store": 2, "_gate": 2, "_slot": 2,
     "_download": 2,

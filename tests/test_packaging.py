@@ -19,6 +19,8 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
+from hoox_async._version import __version__
+
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "hoox_async"
 EXTRAS = {"cli": {"cyclopts", "rich"}, "report": {"jinja2", "pillow"}, "sandbox": {"pillow"}}
@@ -133,8 +135,29 @@ def test_the_metadata_says_what_is_needed(built: tuple[Path, Path]) -> None:
         with_it = (need for need in needs if need.marker and need.marker.evaluate({"extra": extra}))
         assert {need.name for need in with_it} == names
     assert head["Requires-Python"] == ">=3.11"
+    assert head["Version"] == metadata.version("hoox-async") == __version__
     assert points["console_scripts"]["hoox-async"] == "hoox_async.__main__:main"
     assert points["pytest11"]["hoox_async"] == "_hoox_async_pytest"
+
+
+def test_the_licence_is_in_wheel_and_sdist(built: tuple[Path, Path]) -> None:
+    """Its text and the holders' name, where installers look for them; no people and no URLs are invented."""
+    text = (PACKAGE / "LICENSE").read_text(encoding="utf-8")
+    assert text.startswith("MIT License\n")
+    assert "hoox-async contributors" in text
+    with zipfile.ZipFile(built[1]) as wheel:
+        [shown] = [
+            name for name in wheel.namelist() if name.endswith(".dist-info/licenses/hoox_async/LICENSE")
+        ]
+        assert wheel.read(shown).decode() == text
+        assert wheel.read("hoox_async/LICENSE").decode() == text
+        info = shown.partition("/")[0]
+        head = message_from_bytes(wheel.read(f"{info}/METADATA"))
+    with tarfile.open(built[0]) as sdist:
+        assert [name for name in sdist.getnames() if name.endswith("/hoox_async/LICENSE")]
+    assert (head["License-Expression"], head["License-File"]) == ("MIT", "hoox_async/LICENSE")
+    assert head["Author"] == "hoox-async contributors"
+    assert head.get_all("Project-URL", []) == []
 
 
 def test_a_session_runs_where_no_extra_is_installed(bare: Path) -> None:
@@ -167,7 +190,7 @@ def test_a_session_runs_where_no_extra_is_installed(bare: Path) -> None:
 
 def test_where_no_extra_is_installed_each_says_what_to_install(bare: Path) -> None:
     """The command, the contact sheet and the sandbox's pictures name their extra."""
-    extra = 'pip install "hoox-async[cli]"'
+    extra = 'pip install -e ".[cli]"'
     assert extra in python(bare.parent / "hoox-async", "check", code=2)
     assert extra in python(bare, "-m", "hoox_async", "--help", code=2)
     program = """
@@ -193,8 +216,8 @@ def test_where_no_extra_is_installed_each_says_what_to_install(bare: Path) -> No
     """
     said = python(bare, "-W", "error", "-c", textwrap.dedent(program)).splitlines()
     assert [line.partition("pip install ")[2] for line in said] == [
-        '"hoox-async[report]"',
-        '"hoox-async[sandbox]"',
+        '-e ".[report]"',
+        '-e ".[sandbox]"',
     ]
 
 
@@ -232,5 +255,5 @@ def test_a_command_without_its_extra_says_so(
     store.touch()
     words = [word.format(store=store) for word in argv]
     said = python(sys.executable, "-c", BLOCKER.format(names=set(missing), argv=words), code=2)
-    assert f'pip install "hoox-async[{extra}]"' in said
+    assert f'pip install -e ".[{extra}]"' in said
     assert len(said.splitlines()) == 1

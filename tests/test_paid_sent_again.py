@@ -63,13 +63,15 @@ async def test_what_surely_cost_nothing_is_sent_again(fault: Fault) -> None:
     ids=lambda fault: fault.name,
 )  # fmt: skip
 async def test_whatever_else_happens_it_is_sent_once(fault: Fault) -> None:
-    """It may have been charged: unknown at once, listed, and refused when it is tried again."""
+    """It may have been charged: unknown at once, listed, and refused when it is tried again. A hook hears of
+    the loss, with the request's metadata.
+    """
     told: list[Event] = []
     async with on_space(hooks=[told.append], transport={"answer": 30.0}) as (session, space):
         budget = Budget(10)
         space.faults.fail_next("create", fault)
         with pytest.raises(OutcomeUnknown) as caught:
-            await session.submit(prompt(), key="k", budget=budget)
+            await session.submit(prompt(metadata={"order": "7"}), key="k", budget=budget)
         assert (caught.value.charged, caught.value.key) == ("maybe", "k")
         assert money(budget) == (0, 2)
         assert await intents(session) == {"k": IntentState.UNKNOWN}
@@ -78,7 +80,8 @@ async def test_whatever_else_happens_it_is_sent_once(fault: Fault) -> None:
             await session.submit(prompt(), key="k")
         assert sends(space, "create") == 1
         assert len(await session.looks()) > 0
-    assert [event.key for event in told if isinstance(event, OutcomeLost)] == ["k"]
+    lost = [event for event in told if isinstance(event, OutcomeLost)]
+    assert [(event.key, event.metadata) for event in lost] == [("k", {"order": "7"})]
 
 
 async def test_a_connection_that_is_never_made_ends_with_not_sent() -> None:

@@ -123,8 +123,8 @@ async def test_avatar_look_and_looks(mocked_api: aioresponses) -> None:
         avatar = await session.avatar("avtr_1")
         details = await session.look(REF)
         looks = await session.looks(gender=["female", "male"], only_public=True, selfie=False, place=None)
-        with pytest.raises(InvalidRequest, match="color"):
-            await session.looks(color="red")
+        with pytest.raises(InvalidRequest, match="gender"):
+            await session.looks(gender=3)  # type: ignore[arg-type]
     assert (avatar.name, [one.ref for one in avatar.looks]) == ("Alex", [REF])
     assert (details.ref, details.status) == (REF, LookStatus.READY)
     assert [one.ref for one in looks] == [REF]

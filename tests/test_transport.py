@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+from importlib.metadata import version
 from typing import Any
 
 import aiohttp
@@ -283,6 +284,18 @@ async def test_a_picture_is_fetched_without_the_key() -> None:
             everything = b"".join(server.requests + elsewhere.requests)
             assert KEY.encode() not in everything
             assert b"Cookie" not in everything
+
+
+async def test_every_request_names_the_library_and_its_version() -> None:
+    """Paid requests, reads and pictures: an operator sees in a log what sent them."""
+    async with RawServer(reply=answer(status=200)) as server, transport_to(server.url) as transport:
+        await transport.send(POST)
+        await transport.send(GET)
+        async with transport.fetch(f"{server.url}/a.jpg") as _:
+            pass
+    named = f"\r\nUser-Agent: hoox-async/{version('hoox-async')} Python/".encode()
+    assert [request.count(named) for request in server.requests] == [1, 1, 1]
+    assert [request.lower().count(b"user-agent") for request in server.requests] == [1, 1, 1]
 
 
 async def test_ids_cannot_lead_elsewhere_on_the_host() -> None:

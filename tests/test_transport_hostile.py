@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gzip
 import tracemalloc
+import zlib
 from typing import Any
 
 import pytest
@@ -122,6 +123,48 @@ async def test_a_packed_answer_is_unpacked_within_the_cap() -> None:
             await transport.send(POST)
     async with RawServer(reply=broken) as server, transport_to(server.url) as transport:
         assert (await transport.send(POST)).body == b"not gzip"
+
+
+_RAW = zlib.compressobj(wbits=-15)
+RAW_DEFLATE = _RAW.compress(ACCEPTED) + _RAW.flush()
+
+
+@pytest.mark.parametrize(
+    ("encoding", "body"),
+    [
+        ("GZIP", gzip.compress(ACCEPTED)),
+        ("x-gzip", gzip.compress(ACCEPTED)),
+        (" X-GZip ", gzip.compress(ACCEPTED)),
+        ("identity, Gzip", gzip.compress(ACCEPTED)),
+        ("gzip, gzip", gzip.compress(gzip.compress(ACCEPTED))),
+        ("Deflate", zlib.compress(ACCEPTED)),
+        ("deflate", RAW_DEFLATE),
+        ("identity", ACCEPTED),
+        ("", ACCEPTED),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+async def test_every_spelling_of_a_known_packing_is_read(encoding: str, body: bytes) -> None:
+    """A coding's name has no case, and x-gzip is gzip (RFC 9110): no paid 201 is lost over its spelling."""
+    reply = answer(body, 201, f"Content-Encoding: {encoding}\r\n")
+    async with RawServer(reply=reply) as server, transport_to(server.url) as transport:
+        assert read_accepted(await transport.send(POST), None) == LookRef("avtr_1", "look_1")
+
+
+async def test_a_packing_that_is_not_known_is_left_as_it_is() -> None:
+    """Nothing is guessed of it; packed twice, an answer stays within the cap."""
+    async with (
+        RawServer(reply=answer(b"??", 201, "Content-Encoding: br\r\n")) as server,
+        transport_to(server.url) as transport,
+    ):
+        assert (await transport.send(POST)).body == b"??"
+    bomb = gzip.compress(gzip.compress(b"0" * (50 << 20)))
+    async with (
+        RawServer(reply=answer(bomb, 201, "Content-Encoding: gzip, gzip\r\n")) as server,
+        transport_to(server.url) as transport,
+    ):
+        with pytest.raises(UnexpectedResponse):
+            await transport.send(POST)
 
 
 async def test_a_broken_answer_is_an_error_of_ours() -> None:

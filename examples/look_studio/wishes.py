@@ -31,8 +31,8 @@ class Wish(BaseModel):
             return ImageAvatar(self.image_urls, name=self.name, metadata=metadata)
         look: dict[str, Any] = {"format": self.format, "resolution": self.resolution, "metadata": metadata}
         if self.kind == "prompt":
-            return PromptAvatar(self.prompt, name=self.name, style=self.style or "iphone", **look)
-        return LookEdit(LookRef.parse(self.source), self.prompt, style=self.style, **look)
+            return PromptAvatar(self.prompt, name=self.name, **{"style": self.style or "iphone", **look})
+        return LookEdit(LookRef.parse(self.source), self.prompt, **{"style": self.style, **look})
 
 
 class Order(BaseModel):

@@ -199,7 +199,8 @@ class Input:
 
     async def aclose(self) -> None:
         """Close a generator that was not pulled to its end."""
-        if self._async is not None and hasattr(self._async, "aclose"):
-            await self._async.aclose()
-        elif self._sync is not None and hasattr(self._sync, "close"):
-            self._sync.close()
+        aclose, close = getattr(self._async, "aclose", None), getattr(self._sync, "close", None)
+        if aclose is not None:
+            await aclose()
+        elif close is not None:
+            close()

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import weakref
 from collections import Counter
-from collections.abc import Hashable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from decimal import Decimal
+from functools import partial
 from typing import TYPE_CHECKING
 
+import anyio.to_thread
 import attrs
 
 from .._core.budget import Credits
 from .._core.durations import kind_of
+from .._core.forecast import PlannedLook, makespan
 from .._core.intents import Intent, IntentState
+from .._core.models import LookRef
 from .._core.outcomes import Outcome
-from .._core.requests import FREE, Request
+from .._core.requests import FREE, LookEdit
 from .._report import BatchReport
 from .._session import HooxSession, opened_of
 from ..errors import ConfigurationError, HooxError
@@ -146,8 +150,9 @@ class BatchRunner:
             fresh = [item for item in items if isinstance(item, Item) and not item.repeated]
             known = await opened.parts.store.get([item.key for item in fresh])
             for item in fresh:
-                counted.add(item.request, self._would_send(item, known.get(item.key)))
-        return counted.estimate(opened)
+                if self._would_send(item, known.get(item.key)):
+                    counted.add(item)
+        return await counted.estimate(opened, self._options.max_in_flight)
 
     def _would_send(self, item: Item, stands: Intent | None) -> bool:
         if stands is None:
@@ -162,22 +167,36 @@ class BatchRunner:
 
 
 class _Counted:
-    """The sums of an estimate."""
+    """What an estimate counts: the looks that would be made."""
 
     def __init__(self) -> None:
         self.credits = FREE
         self.by_kind: Counter[str] = Counter()
-        self.kinds: set[Hashable] = set()
+        self.looks: list[tuple[PlannedLook, bool]] = []
 
-    def add(self, request: Request, would_send: bool) -> None:
-        if would_send:
-            self.credits += request.credits
-            self.by_kind[request.KIND] += 1
-            self.kinds.add(kind_of(request))
+    def add(self, item: Item) -> None:
+        """One more that would be sent."""
+        request = item.request
+        self.credits += request.credits
+        self.by_kind[request.KIND] += 1
+        source = request.source if isinstance(request, LookEdit) else None
+        group = source.avatar_id if isinstance(source, LookRef) else None
+        look = PlannedLook(item.key, kind_of(request), item.source_key, group)
+        self.looks.append((look, request.webhook_url is None))
 
-    def estimate(self, opened: Opened) -> Estimate:
-        """Submissions at the pace of the quota, a tenth more for asking, and one look's time at the end."""
-        count = sum(self.by_kind.values())
-        minute = 60 / opened.parts.gate.snapshot().limit
-        tail = max(map(opened.watchlist.expected, self.kinds), default=0.0)
-        return Estimate(self.credits, dict(self.by_kind), round(1.1 * count * minute + tail, 1))
+    async def estimate(self, opened: Opened, max_in_flight: int) -> Estimate:
+        """Their sums, and the time by a simulation of the quota with what is known of the durations."""
+        from .lookahead import UNSENT
+
+        hub = opened.parts.deliveries is not None
+        looks = [look._replace(pushed=hub and own) for look, own in self.looks]
+        simulate = partial(
+            makespan,
+            looks,
+            opened.watchlist.durations.quantile,
+            interval=60 / opened.parts.gate.snapshot().limit,
+            max_in_flight=max_in_flight,
+            read_ahead=UNSENT,
+        )
+        seconds = await anyio.to_thread.run_sync(simulate)  # seconds of computing, where looks are many
+        return Estimate(self.credits, dict(self.by_kind), round(seconds, 1))

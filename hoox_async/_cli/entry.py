@@ -6,6 +6,7 @@ import os
 import re
 import sys
 from collections.abc import Sequence
+from io import TextIOWrapper
 
 from hoox_async import ConfigurationError, HooxError, OutcomeUnknown
 
@@ -15,7 +16,7 @@ from .exits import Exit, code_of
 def run(argv: Sequence[str]) -> int:
     """Run one command; gives its exit code. Errors end as one line on stderr."""
     for stream in (sys.stdout, sys.stderr):
-        if hasattr(stream, "reconfigure"):
+        if isinstance(stream, TextIOWrapper):
             stream.reconfigure(errors="replace")  # a terminal that can't show a letter is no reason to fail
     try:
         return _dispatch(argv)
@@ -39,7 +40,9 @@ def _dispatch(argv: Sequence[str]) -> int:
         import cyclopts
         import rich  # noqa: F401
     except ImportError:
-        raise ConfigurationError('the command line needs its extra: pip install "hoox-async[cli]"') from None
+        raise ConfigurationError(
+            'the command line needs its extra: in your clone of hoox-async, pip install -e ".[cli]"'
+        ) from None
     from .app import build
 
     app = build()

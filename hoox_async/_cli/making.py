@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Mapping
 from contextlib import nullcontext
 from decimal import Decimal
@@ -209,6 +210,8 @@ def _make(request: Request, making: Making, connection: StoreConnection, termina
 
 
 async def _made(session: HooxSession, request: Request, making: Making, terminal: Terminal) -> int:
+    if math.isnan(making.timeout):  # said before it costs
+        raise ConfigurationError("--timeout nan: expected a number of seconds")
     async with session:
         job = await session.submit(request)
         if not making.wait:

@@ -5,11 +5,11 @@ from __future__ import annotations
 import asyncio
 from contextlib import suppress
 from decimal import Decimal
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter
 
-from hoox_async import ConfigurationError
+from hoox_async import ConfigurationError, Endpoint
 
 from .connection import Output, command
 from .exits import Exit
@@ -18,7 +18,7 @@ from .terminal import Terminal
 from .words import amount, counted, in_credits
 
 if TYPE_CHECKING:
-    from hoox_async.sandbox import Sandbox
+    from hoox_async.sandbox import Fault, Sandbox
 
 _SHOWN = Output()
 
@@ -30,6 +30,9 @@ def sandbox(
     speed: float = 10.0,
     requests_per_minute: Annotated[int, Parameter(name=["--requests-per-minute", "--rpm"])] = 100,
     failures: float = 0.0,
+    latency: float = 0.0,
+    fault: tuple[str, ...] = (),
+    vocabulary: Literal["both", "completed", "ready"] = "both",
     seed: int = 0,
     output: Output = _SHOWN,
 ) -> int:
@@ -49,12 +52,26 @@ def sandbox(
         The workspace's quota (100).
     failures
         The share of looks that fail, from 0 to 1 (0).
+    latency
+        How many seconds pass between a request and its answer (0).
+    fault
+        What goes wrong with one request, as endpoint:fault:number, such as edit:drop_after:3 for the third
+        edit; can be given several times. Endpoints: create, edit, status, avatar, look, list, picture.
+        Faults:
+        drop_before, drop_after, hang_before, hang, error_500_before, error_500_after, bad_gateway,
+        rate_limited, rate_limited_retry_after, truncated, drop_in_body, slow_body, teapot, redirect, huge,
+        deep_json, not_json. A paid one that goes through and seems not to: drop_after, hang, error_500_after.
+    vocabulary
+        The words of a status: completed and failed, or ready and error; both, as the API uses them, unless
+        given.
     seed
         A number that rules ids, the key, times and chances: the same seed, the same sandbox (0).
     """
     _check(
         port=port, credits=credits, speed=speed, requests_per_minute=requests_per_minute, failures=failures
     )
+    if not 0 <= latency < float("inf"):
+        raise ConfigurationError(f"--latency {latency:g}: expected seconds from 0 on")
     from hoox_async.sandbox import Sandbox
 
     served = Sandbox(
@@ -63,6 +80,9 @@ def sandbox(
         speed=speed,
         requests_per_minute=requests_per_minute,
         failures=failures,
+        latency=latency,
+        faults=[_fault(text) for text in fault],
+        vocabulary=vocabulary,
         seed=seed,
     )
     with suppress(KeyboardInterrupt):
@@ -81,6 +101,27 @@ def _check(*, port: int, credits: Decimal, speed: float, requests_per_minute: in
         raise ConfigurationError(f"--requests-per-minute {requests_per_minute}: expected a number from 1")
     if not 0 <= failures <= 1:
         raise ConfigurationError(f"--failures {failures:g}: expected a share from 0 to 1")
+
+
+def _fault(text: str) -> tuple[str, int, Fault]:
+    """Endpoint, number of the call and fault of ``edit:drop_after:3``; the number is 1 if it is left out."""
+    from hoox_async.sandbox import Fault
+
+    endpoint, _, rest = text.partition(":")
+    name, _, number = rest.partition(":")
+    faults = {known.lower(): fault for known, fault in vars(Fault).items() if isinstance(fault, Fault)}
+    found = faults.get(name.lower().replace("-", "_"))
+    if found is None or found is Fault.REFUSED:
+        usable = ", ".join(sorted(faults.keys() - {"refused"}))
+        raise ConfigurationError(f"--fault {text}: {name or 'nothing'} is no fault; expected one of {usable}")
+    endpoints = (*Endpoint, "picture")
+    if endpoint not in endpoints:
+        raise ConfigurationError(
+            f"--fault {text}: {endpoint or 'nothing'} is no endpoint; expected one of {', '.join(endpoints)}"
+        )
+    if number and not (number.isascii() and number.isdigit() and int(number) > 0):
+        raise ConfigurationError(f"--fault {text}: expected the number of a call, from 1")
+    return endpoint, int(number or 1), found
 
 
 async def _serve(served: Sandbox, terminal: Terminal) -> None:

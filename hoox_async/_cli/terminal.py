@@ -96,7 +96,9 @@ def require(extra: str, modules: Mapping[str, str], what: str) -> None:
         try:
             import_module(module)
         except ImportError:
-            raise ConfigurationError(f'{what} needs {name}: pip install "hoox-async[{extra}]"') from None
+            raise ConfigurationError(
+                f'{what} needs {name}: in your clone of hoox-async, pip install -e ".[{extra}]"'
+            ) from None
 
 
 def shown_path(path: Path) -> str:

@@ -19,9 +19,9 @@ class Budget:
     """
 
     def __init__(self, max_credits: Credits, *, spent: Credits = 0) -> None:
-        self.max_credits = _credits("max_credits", max_credits)
-        self.spent = _credits("spent", spent)
-        self.reserved = FREE
+        self.max_credits: Decimal = _credits("max_credits", max_credits)
+        self.spent: Decimal = _credits("spent", spent)
+        self.reserved: Decimal = FREE
 
     def __repr__(self) -> str:
         return f"Budget({self.max_credits}, spent={self.spent})"

@@ -42,8 +42,8 @@ class Durations:
     )
 
     def __init__(self, median: float = PRIOR_MEDIAN, sigma: float = _PRIOR_SIGMA) -> None:
-        self.mu = math.log(median)
-        self.seen = 0
+        self.mu: float = math.log(median)
+        self.seen: int = 0
         self._variance = sigma * sigma
         self._weight = _PRIOR_WEIGHT
         self._weight_spread = _PRIOR_WEIGHT_SPREAD
@@ -62,6 +62,11 @@ class Durations:
     def quantile(self, z: float) -> float:
         """Seconds of the log-normal's quantile at ``z`` spreads from the median (2.33: 99 of 100)."""
         return math.exp(self.mu + z * self._sigma)
+
+    @property
+    def spread(self) -> float:
+        """The spread of the logarithm from look to look, without what is uncertain about the median."""
+        return min(max(math.sqrt(self._variance), _MIN_SIGMA), _MAX_SIGMA)
 
     def curve(self, age: float) -> tuple[float, float]:
         """The share of looks that take longer than ``age``, and that share's integral from 0 to ``age``."""
@@ -154,7 +159,15 @@ class DurationBook:
 
     def expected(self, kind: Hashable) -> float:
         """The median in seconds. A kind never seen gets that of all kinds."""
+        return self._best_known(kind).median
+
+    def quantile(self, kind: Hashable, z: float) -> float:
+        """The seconds that a look of the kind takes at ``z`` spreads from the median."""
+        known = self._best_known(kind)
+        return known.median * math.exp(z * known.spread)
+
+    def _best_known(self, kind: Hashable) -> Durations:
         known = self._kinds.get(kind)
         if known is not None and (known.seen or known is self._at_once):
-            return known.median
-        return self._all.median
+            return known
+        return self._all

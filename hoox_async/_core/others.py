@@ -20,8 +20,8 @@ class Others:
 
     def __init__(self) -> None:
         self.limit: int | None = None
-        self.hold_until = -math.inf
-        self.quiet_from = -math.inf  # from when on `used` and `peak` are nothing
+        self.hold_until: float = -math.inf
+        self.quiet_from: float = -math.inf  # from when on `used` and `peak` are nothing
         self._resets_at = -math.inf
         self._used = 0
         self._seen_at = self._as_of = -math.inf

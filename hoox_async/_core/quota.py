@@ -29,11 +29,11 @@ class Window:
     """
 
     def __init__(self, limit: int, *, burst: int = 10) -> None:
-        self.limit = limit
+        self.limit: int = limit
         """Requests a minute: what was configured, or the server's limit where that is smaller."""
         self._configured = limit
         self._burst = burst
-        self.others = Others()
+        self.others: Others = Others()
         # slot: its step of the pace, start of its read
         self._open: dict[int, tuple[float, float | None]] = {}
         self._leaves: deque[float] = deque()  # when the slots that count on will leave the window, sorted
@@ -41,7 +41,7 @@ class Window:
         self._next_id = 0
         self._even = -math.inf  # when the next slot would be due if there were no bursts
         self._taken_at = -math.inf
-        self.paused_until = -math.inf
+        self.paused_until: float = -math.inf
         """Until when nothing is sent because the server refused a request."""
         self._refusals = 0
         self._span = MINUTE + MARGIN

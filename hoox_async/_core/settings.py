@@ -1,16 +1,17 @@
-"""What a session is set up with, checked: timeouts, base URL, API key."""
+"""What a session and its waits are set up with, checked: timeouts, base URL, API key."""
 
 from __future__ import annotations
 
 import ipaddress
 import math
 from collections.abc import Iterable
-from typing import Any
+from enum import Enum
+from typing import Any, Final
 from urllib.parse import urlsplit
 
 import attrs
 
-from ..errors import ConfigurationError
+from ..errors import ConfigurationError, InvalidRequest
 
 BASE_URL = "https://app.hoox.video/api/public/v1"
 
@@ -53,6 +54,47 @@ class Timeouts:
     answer: float = attrs.field(default=120.0, validator=_seconds)
     wait: float = attrs.field(default=900.0, validator=_endless)
     search: tuple[float, ...] = attrs.field(default=(2.0, 10.0, 30.0), converter=_rising, validator=_search)
+
+
+class DefaultTimeout(Enum):
+    """The type of `DEFAULT_TIMEOUT`, which is its only value."""
+
+    DEFAULT_TIMEOUT = "the session's Timeouts.wait"
+
+    def __repr__(self) -> str:
+        return self.name
+
+
+DEFAULT_TIMEOUT: Final = DefaultTimeout.DEFAULT_TIMEOUT
+"""What a method's ``timeout`` is when it is left out: the session's ``Timeouts.wait``.
+
+A wrapper takes it as its own default and forwards it. ``None`` is another thing: no limit.
+"""
+
+Timeout = float | None | DefaultTimeout
+"""Seconds to wait at most. None: no limit. 0 or less: only what is done already."""
+
+
+def check_timeout(timeout: Timeout, default: float) -> float | None:
+    """The seconds of a method's ``timeout``; None where it has no limit. Raises `InvalidRequest`."""
+    return check_wait("timeout", default if isinstance(timeout, DefaultTimeout) else timeout)
+
+
+def check_wait(name: str, seconds: float | None) -> float | None:
+    """How long a caller would wait, in seconds; None where that has no limit.
+
+    Infinity is no limit either, and what is below 0 is 0. Raises `InvalidRequest` for what is no number.
+    """
+    if seconds is None:
+        return None
+    is_number = isinstance(seconds, int | float) and not isinstance(seconds, bool)
+    try:
+        value = float(seconds) if is_number else math.nan
+    except OverflowError:  # a whole number that no float can hold
+        value = math.nan
+    if math.isnan(value):
+        raise InvalidRequest(name, seconds, "a number of seconds, or None for no limit")
+    return None if value == math.inf else max(value, 0.0)
 
 
 def check_base_url(url: str) -> str:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import functools
 import math
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import TypeVar
@@ -32,6 +33,8 @@ _MAX_PAUSE = 3600.0
 _FILTERS = (
     "gender", "age_range", "ethnicity", "hair_color", "place", "action", "emotion", "accessories"
 )  # fmt: skip
+Choice = str | Sequence[str] | AbstractSet[str]
+"""A filter's value: one text, or several of which any will do."""
 _SWITCHES = {"selfie": "selfie", "only_public": "onlyPublic"}
 
 _T = TypeVar("_T")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import math
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from copy import copy
 from weakref import WeakValueDictionary
@@ -12,6 +11,7 @@ from weakref import WeakValueDictionary
 from .._core.intents import Intent, IntentState
 from .._core.ledger import IllegalStep, Settle
 from .._core.models import Look, LookRef
+from .._core.settings import Timeout, check_timeout
 from .._core.watchlist import News, Watchlist, is_complete
 from .._parts import Parts
 from ..errors import HooxError, InvalidRequest, StoreError, WaitTimeout
@@ -70,26 +70,28 @@ class JobBook:
             job._last = intent.look
             job._complete = is_complete(intent.look)
 
-    async def wait(self, job: LookJob, timeout: float | None) -> Look:
+    async def wait(self, job: LookJob, timeout: Timeout) -> Look:
         """See `LookJob.wait`."""
         await self._until(job, lambda: job.done, timeout)
         return job.result()
 
-    async def settled(self, job: LookJob, timeout: float | None) -> Look:
+    async def settled(self, job: LookJob, timeout: Timeout) -> Look:
         """The look once it is READY or FAILED, though its reason may still have to be asked for."""
         await self._until(job, lambda: job._is_settled, timeout)
         return job.last
 
-    async def _until(self, job: LookJob, reached: Callable[[], bool], timeout: float | None) -> None:
+    async def _until(self, job: LookJob, reached: Callable[[], bool], timeout: Timeout) -> None:
         """The one way in which a job is waited for."""
-        seconds = self._parts.timeouts.wait if timeout is None else timeout
+        seconds = check_timeout(timeout, self._parts.timeouts.wait)
         await self._learn(job)
+        if seconds == 0 and not reached():
+            raise WaitTimeout(job, seconds)
         try:
-            async with asyncio.timeout(None if seconds == math.inf else seconds):
+            async with asyncio.timeout(seconds):
                 while not reached():
                     await self._changed(job)
         except TimeoutError:
-            raise WaitTimeout(job, seconds) from None
+            raise WaitTimeout(job, seconds or 0.0) from None
 
     async def updates(self, job: LookJob) -> AsyncIterator[Look]:
         """See `LookJob.updates`."""

@@ -12,6 +12,7 @@ from .._core.durations import kind_of
 from .._core.intents import Intent
 from .._core.models import Look, LookRef, LookStatus
 from .._core.requests import Request
+from .._core.settings import DEFAULT_TIMEOUT, Timeout
 from ..errors import GenerationFailed, HooxError
 
 if TYPE_CHECKING:
@@ -122,10 +123,12 @@ class LookJob:
     def __await__(self) -> Generator[Any, None, Look]:
         return self.wait().__await__()
 
-    async def wait(self, timeout: float | None = None) -> Look:
-        """Wait until the look is READY, ``timeout`` seconds at most (``Timeouts.wait`` when None).
+    async def wait(self, timeout: Timeout = DEFAULT_TIMEOUT) -> Look:
+        """Wait until the look is READY, ``timeout`` seconds at most.
 
-        Raises `GenerationFailed`, `WaitTimeout`, `SessionClosed`, `StoreError`, and `NotFound` if the API
+        Left out, that is the session's ``Timeouts.wait``. ``None`` is no limit; with 0 or less only a look
+        that is known to be done is given. Raises `InvalidRequest` for a timeout that is no number,
+        `GenerationFailed`, `WaitTimeout`, `SessionClosed`, `StoreError`, and `NotFound` if the API
         goes on saying that there is no such look.
         """
         return await self._book.wait(self, timeout)

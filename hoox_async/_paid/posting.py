@@ -111,7 +111,7 @@ class Posting:
         raise told from None
 
     def _tell_lost(self, intent: Intent, reason: str) -> None:
-        self._parts.hooks.tell(OutcomeLost(intent.key, reason, intent.credits))
+        self._parts.hooks.tell(OutcomeLost(intent.key, reason, intent.credits, intent.request.metadata))
 
     async def _settle_unknown(self, after: Intent, *, lost: bool) -> Intent | None:
         """A delivery may have named the look already; else it is searched for, where that can prove it."""

@@ -149,7 +149,9 @@ def require_pillow() -> None:
     try:
         import PIL  # noqa: F401
     except ImportError:
-        raise ConfigurationError('the contact sheet needs Pillow: pip install "hoox-async[report]"') from None
+        raise ConfigurationError(
+            'the contact sheet needs Pillow: in your clone of hoox-async, pip install -e ".[report]"'
+        ) from None
 
 
 def _prepare(picture: Path, small: Path) -> Shot:

@@ -103,4 +103,6 @@ def _require_jinja() -> None:
     try:
         import jinja2  # noqa: F401
     except ImportError:
-        raise ConfigurationError('the contact sheet needs Jinja2: pip install "hoox-async[report]"') from None
+        raise ConfigurationError(
+            'the contact sheet needs Jinja2: in your clone of hoox-async, pip install -e ".[report]"'
+        ) from None

@@ -8,7 +8,7 @@ import warnings
 from collections.abc import Iterable
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Self
 
 from .._core.budget import Budget
 from .._core.intents import IntentState, Unknown
@@ -16,7 +16,18 @@ from .._core.keys import KEY, is_key
 from .._core.models import Avatar, Look, LookDetails, Picture, QuotaSnapshot
 from .._core.refs import HasRef, ref_of
 from .._core.requests import ImageAvatar, LookEdit, PromptAvatar, Request
-from .._core.settings import BASE_URL, Timeouts, check_api_key, check_base_url, check_rate
+from .._core.settings import (
+    BASE_URL,
+    DEFAULT_TIMEOUT,
+    Timeout,
+    Timeouts,
+    check_api_key,
+    check_base_url,
+    check_rate,
+    check_timeout,
+    check_wait,
+)
+from .._core.wire import Choice
 from .._download import file_name, picture_target, read_picture, refuse_existing, save_picture
 from .._hooks import Hooks
 from .._jobs import LookJob
@@ -162,6 +173,7 @@ class HooxSession(SpelledOut):
         is a new look. What was refused before under a key cost nothing and is sent again, also with other
         content. ``budget`` caps the credits of several submissions together. ``max_wait`` bounds, in
         seconds, the wait for the quota and, with ``exclusive=True``, for the avatar's lane; not the answer.
+        ``None`` is no limit; with 0 or less it is sent now or not at all.
 
         Raises `InvalidRequest`, `KeyConflict`, `BudgetExceeded`, `NotSent`, `ApiError`'s classes (none of
         them was charged), and `OutcomeUnknown`, which may have been: then nothing more is sent. `StoreError`
@@ -175,13 +187,26 @@ class HooxSession(SpelledOut):
             raise InvalidRequest("key", key, f"{KEY}, or None")
         if not isinstance(budget, Budget | None):
             raise InvalidRequest("budget", budget, "a Budget, or None")
+        max_wait = check_wait("max_wait", max_wait)
         await opened.book.forget_let_go()
         intent = await opened.submitter.submit(request, key, budget, max_wait)
         return opened.book.job_of(intent)
 
-    async def run(self, request: Request, *, key: str | None = None, timeout: float | None = None) -> Look:
-        """`submit`, then wait until the look is READY, ``timeout`` seconds at most. Raises as they do."""
-        job = await self.submit(request, key=key)
+    async def run(
+        self,
+        request: Request,
+        *,
+        key: str | None = None,
+        budget: Budget | None = None,
+        max_wait: float | None = None,
+        timeout: Timeout = DEFAULT_TIMEOUT,
+    ) -> Look:
+        """`submit`, then wait until the look is READY, ``timeout`` seconds at most. Raises as they do.
+
+        ``key``, ``budget`` and ``max_wait`` are `submit`'s, ``timeout`` is that of `LookJob.wait`.
+        """
+        check_timeout(timeout, self._timeouts.wait)  # before it costs
+        job = await self.submit(request, key=key, budget=budget, max_wait=max_wait)
         return await job.wait(timeout)
 
     # --- looks
@@ -191,8 +216,11 @@ class HooxSession(SpelledOut):
         opened = self._ready()
         return await opened.ask(ref_of(ref))
 
-    async def wait(self, ref: HasRef, timeout: float | None = None) -> Look:
-        """Wait until a look is READY, whoever had it made. Raises what `LookJob.wait` raises."""
+    async def wait(self, ref: HasRef, timeout: Timeout = DEFAULT_TIMEOUT) -> Look:
+        """Wait until a look is READY, whoever had it made, ``timeout`` seconds at most.
+
+        ``timeout`` means what it does in `LookJob.wait`, and this raises what that raises.
+        """
         return await self.job(ref).wait(timeout)
 
     def job(self, ref: HasRef) -> LookJob:
@@ -239,7 +267,7 @@ class HooxSession(SpelledOut):
         opened = self._ready()
         if not isinstance(budget, Budget | None):
             raise InvalidRequest("budget", budget, "a Budget, or None")
-        return await opened.resend(key, budget, max_wait)
+        return await opened.resend(key, budget, check_wait("max_wait", max_wait))
 
     async def drop(self, key: str) -> None:
         """Settle an unknown by leaving it alone for good; what it may have cost stays at risk.
@@ -257,13 +285,30 @@ class HooxSession(SpelledOut):
         opened = self._ready()
         return await opened.reads.look(ref_of(ref))
 
-    async def looks(self, **filters: Any) -> list[LookDetails]:
+    async def looks(
+        self,
+        *,
+        gender: Choice | None = None,
+        age_range: Choice | None = None,
+        ethnicity: Choice | None = None,
+        hair_color: Choice | None = None,
+        place: Choice | None = None,
+        action: Choice | None = None,
+        emotion: Choice | None = None,
+        accessories: Choice | None = None,
+        selfie: bool | None = None,
+        only_public: bool | None = None,
+    ) -> list[LookDetails]:
         """The workspace's looks, then the public catalogue, by one request that is not paged.
 
-        Filters (API reference): gender, age_range, ethnicity, hair_color, place, action, emotion,
-        accessories, selfie, only_public; a list of values means any of them.
-        Raises `InvalidRequest` for another filter, `ServerError` …
+        The filters are the API's, with its own words, such as ``gender="female"``; a list of values means
+        any of them, None means all. Raises `InvalidRequest` for what is no such value, `ServerError` …
         """
+        filters = {
+            "gender": gender, "age_range": age_range, "ethnicity": ethnicity, "hair_color": hair_color,
+            "place": place, "action": action, "emotion": emotion, "accessories": accessories,
+            "selfie": selfie, "only_public": only_public,
+        }  # fmt: skip
         return list(await self._ready().reads.looks(filters))
 
     async def picture(self, look: HasRef | LookDetails) -> Picture:

@@ -19,8 +19,10 @@ from ..errors import NotSent, SessionClosed, TransportError, UnexpectedResponse
 from .failures import mapped
 from .pictures import PictureFetcher
 from .times import Times
+from .user_agent import USER_AGENT
 
-_HEADERS = {"Accept": "application/json", "Accept-Encoding": "identity"}
+_HEADERS = {"Accept": "application/json", "Accept-Encoding": "identity", "User-Agent": USER_AGENT}
+_KNOWN_ENCODINGS = frozenset({"gzip", "x-gzip", "deflate"})
 _USUAL_PATHS = ("avatar/create", "avatar/edit", "avatar/status")
 
 
@@ -218,8 +220,8 @@ async def _read(response: aiohttp.ClientResponse, max_bytes: int) -> bytes:
         raise _too_large(response, max_bytes)
     if not content.at_eof():
         body = await _rest(response, body, max_bytes)
-    if response.headers.get("content-encoding") in ("gzip", "deflate"):  # though none was asked for
-        body = _unpacked(body, max_bytes)
+    if "content-encoding" in response.headers:  # though none was asked for
+        body = _unpacked(body, _encodings(response), max_bytes)
         if len(body) > max_bytes:
             raise _too_large(response, max_bytes)
     return body
@@ -239,9 +241,33 @@ def _too_large(response: aiohttp.ClientResponse, max_bytes: int) -> UnexpectedRe
     return UnexpectedResponse(f"the answer is larger than {max_bytes} bytes", status=response.status)
 
 
-def _unpacked(body: bytes, max_bytes: int) -> bytes:
+def _encodings(response: aiohttp.ClientResponse) -> list[str]:
+    """The body's codings, in the order in which they were applied. RFC 9110: in any case of letters."""
+    listed = ",".join(response.headers.getall("content-encoding")).lower().split(",")
+    return [name for name in map(str.strip, listed) if name not in ("", "identity")]
+
+
+def _unpacked(body: bytes, encodings: list[str], max_bytes: int) -> bytes:
     """The body without its compression, a byte more than the cap at most; as it came, if it is broken."""
+    unpacked = body
+    for name in reversed(encodings):
+        if name not in _KNOWN_ENCODINGS:
+            return body
+        try:
+            unpacked = _inflated(unpacked, name, max_bytes)
+        except zlib.error:
+            return body
+        if len(unpacked) > max_bytes:
+            break
+    return unpacked
+
+
+def _inflated(body: bytes, name: str, max_bytes: int) -> bytes:
     try:
         return zlib.decompressobj(wbits=47).decompress(body, max_bytes + 1)  # 47: gzip or zlib
     except zlib.error:
-        return body
+        if name != "deflate":
+            raise
+        return zlib.decompressobj(wbits=-15).decompress(
+            body, max_bytes + 1
+        )  # without zlib's head, as some do

@@ -13,6 +13,7 @@ from .._core.settings import Timeouts
 from .._protocols import Fetched
 from ..errors import SessionClosed, TransportError, UnexpectedResponse
 from .failures import NO_ADDRESS, mapped
+from .user_agent import USER_AGENT
 
 _CHUNK = 1 << 16
 _AT_ONCE = 16
@@ -35,7 +36,7 @@ class PictureFetcher:
             connector=aiohttp.TCPConnector(limit=0),
             timeout=limits,
             cookie_jar=aiohttp.DummyCookieJar(),
-            headers={"Accept": "image/*", "Accept-Encoding": "identity"},
+            headers={"Accept": "image/*", "Accept-Encoding": "identity", "User-Agent": USER_AGENT},
             auto_decompress=False,
         )
         return self

@@ -29,9 +29,11 @@ class Searched(Protocol):
 
     def is_searched(self, intent: Intent) -> bool:
         """Whether it is still to be searched for."""
+        ...
 
     def is_contested(self, intent: Intent) -> bool:
         """Whether looks that nobody searches for may show up beside its own."""
+        ...
 
     def spoil(self, avatar_id: str) -> None:
         """Nothing is inferred for this avatar any more."""
@@ -40,6 +42,7 @@ class Searched(Protocol):
         self, intent: Intent, ref: LookRef, evidence: Evidence, look: Look | None = None
     ) -> Intent:
         """Its look is known."""
+        ...
 
     def retired(self, intent: Intent) -> None:
         """The search has ended, and nothing was found."""

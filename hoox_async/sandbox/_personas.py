@@ -11,14 +11,19 @@ _NAMES = {
     "female": ("Amara", "Chiara", "Elif", "Hana", "Ines", "Lena", "Maya", "Nora", "Priya", "Sofia"),
     "male": ("Alex", "Diego", "Emil", "Farid", "Jonas", "Kenji", "Luca", "Noah", "Omar", "Theo"),
 }
-_AGES = {"18-25": (19, 25), "26-35": (26, 35), "36-45": (36, 45), "46-60": (46, 60)}
+# The words are the API reference's, as its filters know them.
+_AGES = {"adolescent": (16, 19), "young_adult": (20, 29), "adult": (30, 55), "senior": (56, 80)}
+_DARK = ("black", "brown", "gray")
+_FAIR = ("black", "blonde", "brown", "gray", "red", "white")
 _HAIR = {
-    "african": ("black", "brown", "grey"),
-    "asian": ("black", "brown", "grey"),
-    "caucasian": ("black", "blonde", "brown", "grey", "red"),
-    "hispanic": ("black", "brown", "grey"),
-    "middle-eastern": ("black", "brown", "grey"),
-    "south-asian": ("black", "brown", "grey"),
+    "black-or-african-american": _DARK,
+    "white-western-european": _FAIR,
+    "white-eastern-european": _FAIR,
+    "hispanic-or-latino": _DARK,
+    "middle-eastern-or-north-african": _DARK,
+    "east-asian": _DARK,
+    "southeast-asian": _DARK,
+    "south-asian": _DARK,
 }
 _CATALOGUE = (
     ("Ada", "office", "podcast"),
@@ -26,7 +31,7 @@ _CATALOGUE = (
     ("Celeste", "studio", "conference"),
     ("Dario", "car", "car"),
     ("Edda", "street", "selfie"),
-    ("Fenna", "garden", "iphone"),
+    ("Fenna", "park", "iphone"),
 )
 
 

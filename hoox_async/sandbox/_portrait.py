@@ -15,19 +15,22 @@ if TYPE_CHECKING:
     from PIL import Image
 
 _SKINS: dict[str, tuple[Colour, ...]] = {
-    "african": ((110, 70, 50), (134, 88, 62)),
-    "asian": ((238, 200, 166), (226, 184, 146)),
-    "caucasian": ((244, 208, 184), (232, 190, 164)),
-    "hispanic": ((208, 158, 118), (190, 138, 100)),
-    "middle-eastern": ((214, 168, 128), (196, 148, 110)),
+    "black-or-african-american": ((110, 70, 50), (134, 88, 62)),
+    "east-asian": ((238, 200, 166), (226, 184, 146)),
+    "southeast-asian": ((222, 178, 138), (208, 162, 120)),
+    "white-eastern-european": ((244, 208, 184), (236, 198, 172)),
+    "white-western-european": ((244, 208, 184), (232, 190, 164)),
+    "hispanic-or-latino": ((208, 158, 118), (190, 138, 100)),
+    "middle-eastern-or-north-african": ((214, 168, 128), (196, 148, 110)),
     "south-asian": ((168, 116, 80), (186, 134, 96)),
 }
 _HAIR: dict[str, Colour] = {
     "black": (34, 28, 32),
     "blonde": (214, 172, 104),
     "brown": (92, 58, 40),
-    "grey": (168, 166, 168),
+    "gray": (168, 166, 168),
     "red": (166, 78, 44),
+    "white": (226, 224, 220),
 }
 _INK: Colour = (48, 34, 36)
 

@@ -15,6 +15,7 @@ from .._core.refs import HasRef
 from .._protocols import Endpoint
 from ..errors import ConfigurationError
 from ._generation import Duration, Ending
+from ._render import Vocabulary
 from ._running import Running
 from ._server import API
 from ._thread import LoopThread
@@ -47,6 +48,8 @@ class Sandbox:
     - ``credits`` is what the workspace has at first.
     - ``failures`` is the share of looks that fail; a prompt with "[fail]" in it always does.
     - ``faults``: (endpoint, n-th call from 1, `Fault`); ``fault_rates``: shares of the paid requests.
+    - ``vocabulary``: the words of a status. "completed" says completed and failed everywhere, "ready" says
+      ready and error, and "both" mixes them as the API reference does.
     - ``latency``: seconds between a request and its answer. ``port`` 0 takes a free one.
     - ``deliveries``: how webhooks are sent. ``seed`` rules ids, times and chances.
 
@@ -71,12 +74,13 @@ class Sandbox:
         quota: QuotaKind = "sliding",
         retry_after: bool = False,
         list_pending: bool = False,
+        vocabulary: Vocabulary = "both",
         api_key: str | None = None,
         deliveries: DeliveryOptions | None = None,
     ) -> None:
         faults = [(endpoint, number, _servable(fault)) for endpoint, number, fault in faults]
         rng = Random(seed)  # noqa: S311 - a fake's ids are no secrets
-        self.space = Space(
+        self.space: Space = Space(
             rng=rng,
             credits=credits,
             requests_per_minute=requests_per_minute,
@@ -90,6 +94,7 @@ class Sandbox:
             faults=faults,
             fault_rates=fault_rates,
             list_pending=list_pending,
+            vocabulary=vocabulary,
             api_key=api_key,
         )
         self._rng = Random(rng.getrandbits(64))  # noqa: S311

@@ -96,10 +96,7 @@ class Server:
     async def _call(self, request: web.Request, path: str, *, read: bool = True) -> Call:
         body: Any = None
         if read and request.can_read_body:
-            try:
-                body = json.loads(await request.read())
-            except ValueError:
-                body = None
+            body = await _json_of(request)
         return Call(request.method, path, dict(request.query), body, request.headers.get("Authorization"))
 
     async def _send(self, request: web.Request, exchange: Exchange) -> web.StreamResponse:
@@ -189,6 +186,14 @@ class Server:
 
     def _now(self) -> float:
         return asyncio.get_running_loop().time()
+
+
+async def _json_of(request: web.Request) -> Any:
+    """The JSON that came. None for what is none, is nested too deeply, or is not packed as it says."""
+    try:
+        return json.loads(await request.read())
+    except (ValueError, RecursionError, web.RequestPayloadError):
+        return None
 
 
 def _answer(exchange: Exchange) -> Answer:

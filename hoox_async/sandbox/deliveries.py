@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 import attrs
 
-from ._render import FAILURE
+from ._render import FAILURE, Vocabulary, status_word
 from ._values import FakeLook
 from .space import Space
 
@@ -58,7 +58,7 @@ class _Parcel:
     tried: int = 0
 
 
-def payload(look: FakeLook, form: str, url: str, *, failed: bool) -> dict[str, Any]:
+def payload(look: FakeLook, form: str, url: str, vocabulary: Vocabulary, *, failed: bool) -> dict[str, Any]:
     """The JSON that tells of a settled look, in the newer or the older of the API's forms."""
     body: dict[str, Any]
     if form == "old":
@@ -67,8 +67,8 @@ def payload(look: FakeLook, form: str, url: str, *, failed: bool) -> dict[str, A
         task = "avatar_create" if look.avatar.looks[0] is look else "avatar_edit"
         body = {"task": task, "avatar_id": look.avatar.id, "look_id": look.id}
     if failed:
-        return {**body, "status": "failed", "error": dict(FAILURE)}
-    return {**body, "status": "completed", "result": {"thumbnail_url": url}}
+        return {**body, "status": status_word("error", vocabulary), "error": dict(FAILURE)}
+    return {**body, "status": status_word("ready", vocabulary), "result": {"thumbnail_url": url}}
 
 
 class Courier:
@@ -163,7 +163,8 @@ class Courier:
 
     def _payload(self, look: FakeLook, *, lie: bool = False) -> dict[str, Any]:
         failed = look.failed is not lie
-        return payload(look, self.options.form, self._space.picture_url(look), failed=failed)
+        url, vocabulary = self._space.picture_url(look), self._space.vocabulary
+        return payload(look, self.options.form, url, vocabulary, failed=failed)
 
     def _add(self, parcel: _Parcel, due: float) -> None:
         self._count += 1

@@ -39,7 +39,8 @@ def require_pillow() -> None:
         import PIL.Image  # noqa: F401
     except ImportError:
         raise ConfigurationError(
-            'the sandbox draws its pictures with Pillow: pip install "hoox-async[sandbox]"'
+            "the sandbox draws its pictures with Pillow: "
+            'in your clone of hoox-async, pip install -e ".[sandbox]"'
         ) from None
 
 

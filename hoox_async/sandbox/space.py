@@ -15,7 +15,7 @@ from ._checks import Refusal, check_create, check_edit, invalid, price_of, refus
 from ._generation import Duration, Ending, Generation
 from ._listing import listing
 from ._personas import catalogue, traits_of
-from ._render import encode, group_body, group_look, look_body, status_body
+from ._render import Vocabulary, encode, group_body, group_look, look_body, status_body
 from ._values import Answer, Call, Charge, FakeAvatar, FakeLook, RequestRecord, route
 from ._window import QuotaKind, QuotaWindow
 from .faults import Exchange, Fault, FaultPlan
@@ -31,6 +31,7 @@ class Space:
     - ``median``, ``sigma``, ``speed``, ``failures``, ``duration``: see `Generation` (seconds, shares).
     - ``faults``: (endpoint, n-th call from 1, fault); ``fault_rates``: the share of paid requests that
       meets each fault.
+    - ``vocabulary``: the words of a status, see `Vocabulary`.
     - ``list_pending``: whether ``/avatar/list`` shows looks that are not ready (the API doesn't say).
     - ``rng`` rules ids, times and chances; the same seed gives the same workspace.
 
@@ -55,13 +56,14 @@ class Space:
         faults: Iterable[tuple[Endpoint | str, int, Fault]] = (),
         fault_rates: Mapping[Fault, float] | None = None,
         list_pending: bool = False,
+        vocabulary: Vocabulary = "both",
         api_key: str | None = None,
         picture_base: str = "http://sandbox.invalid/pictures",
     ) -> None:
         rng = rng or Random(0)  # noqa: S311 - a fake's ids are no secrets
         self._ids = Random(rng.getrandbits(64))  # noqa: S311
-        self.api_key = api_key or f"hx_live_{rng.getrandbits(256):064x}"
-        self.generation = Generation(
+        self.api_key: str = api_key or f"hx_live_{rng.getrandbits(256):064x}"
+        self.generation: Generation = Generation(
             Random(rng.getrandbits(64)),  # noqa: S311
             median=median,
             sigma=sigma,
@@ -70,11 +72,11 @@ class Space:
             fail_marker=fail_marker,
             duration=duration,
         )
-        self.faults = FaultPlan(Random(rng.getrandbits(64)), faults, fault_rates or {})  # noqa: S311
-        self.window = QuotaWindow(requests_per_minute, kind=quota)
-        self.balance = Decimal(credits)
+        self.faults: FaultPlan = FaultPlan(Random(rng.getrandbits(64)), faults, fault_rates or {})  # noqa: S311
+        self.window: QuotaWindow = QuotaWindow(requests_per_minute, kind=quota)
+        self.balance: Decimal = Decimal(credits)
         self.picture_base = picture_base
-        self.epoch = 0.0
+        self.epoch: float = 0.0
         self.ledger: list[Charge] = []
         self.requests: list[RequestRecord] = []
         self.avatars: dict[str, FakeAvatar] = {avatar.id: avatar for avatar in catalogue()}
@@ -83,6 +85,7 @@ class Space:
         }
         self._retry_after = retry_after
         self._list_pending = list_pending
+        self.vocabulary: Vocabulary = vocabulary
         self._date = (-1, "")
 
     @property
@@ -200,7 +203,9 @@ class Space:
         look = self._found(params["avatar_id"], params["look_id"])
         if isinstance(look, Refusal):
             return look
-        return 200, status_body(look, self.generation.word(look, now), self.picture_url(look))
+        return 200, status_body(
+            look, self.generation.word(look, now), self.picture_url(look), self.vocabulary
+        )
 
     def _avatar(self, avatar_id: str, now: float) -> Refusal | tuple[int, Any]:
         avatar = self.avatars.get(avatar_id)
@@ -208,7 +213,10 @@ class Space:
             return refusal(404, "Avatar not found")
         word = self.generation.word
         base = self.picture_base
-        looks = [group_look(look, word(look, now), f"{base}/{look.id}.jpg") for look in avatar.looks]
+        looks = [
+            group_look(look, word(look, now), f"{base}/{look.id}.jpg", self.vocabulary)
+            for look in avatar.looks
+        ]
         ready = next((look for look in avatar.looks if word(look, now) == "ready"), None)
         return 200, group_body(avatar, looks, self.picture_url(ready) if ready else None, self.epoch)
 
@@ -216,12 +224,13 @@ class Space:
         look = self._found(avatar_id, look_id)
         if isinstance(look, Refusal):
             return look
-        return 200, look_body(look, self.generation.word(look, now), self.picture_url(look))
+        return 200, look_body(look, self.generation.word(look, now), self.picture_url(look), self.vocabulary)
 
     def _list(self, params: Mapping[str, str], now: float) -> Refusal | tuple[int, Any]:
+        for switch in ("onlyPublic", "selfie"):
+            if params.get(switch, "false") not in ("true", "false"):
+                return invalid(switch, f"{switch} must be true or false")
         public = params.get("onlyPublic", "false")
-        if public not in ("true", "false"):
-            return invalid("onlyPublic", "onlyPublic must be true or false")
         own = [avatar for avatar in self.avatars.values() if not avatar.public]
         shown = [] if public == "true" else own
         shown += [avatar for avatar in self.avatars.values() if avatar.public]
@@ -229,7 +238,7 @@ class Space:
         for look in (look for avatar in shown for look in avatar.looks):
             word = self.generation.word(look, now)
             if word == "ready" or self._list_pending:
-                entries.append(look_body(look, word, self.picture_url(look)))
+                entries.append(look_body(look, word, self.picture_url(look), self.vocabulary))
         return 200, listing(entries, params)
 
     def _found(self, avatar_id: str, look_id: str) -> FakeLook | Refusal:

@@ -52,7 +52,7 @@ class WebhookHub:
         answer_within: float = 5.0,
         max_in_flight: int = 1000,
     ) -> None:
-        self.public_url = _checked_url(public_url)
+        self.public_url: str = _checked_url(public_url)
         self._signer = Signer(_secrets(secret))
         self._answer_within = answer_within
         self._max_in_flight = max_in_flight
@@ -222,8 +222,9 @@ def _checked_url(url: str) -> str:
     try:
         parts = urlsplit(url)
         usable = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+        usable = usable and not re.search(r"[\s?#{}\\]", url) and "@" not in parts.netloc
     except (ValueError, AttributeError, TypeError):
         usable = False
-    if not usable or re.search(r"[\s?#{}\\]", url) or "@" in parts.netloc:
+    if not usable:
         raise ConfigurationError(f"public_url: {url!r} is no http(s) URL of scheme, host and path alone")
     return url.rstrip("/")

@@ -104,7 +104,7 @@ def test_without_the_extra(
     """Without the extra the command says in one line how to install it."""
     monkeypatch.setitem(sys.modules, missing, None)
     assert run(["check"]) == 2
-    assert 'pip install "hoox-async[cli]"' in capsys.readouterr().err
+    assert 'pip install -e ".[cli]"' in capsys.readouterr().err
 
 
 def test_an_unexpected_error_is_one_line(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:

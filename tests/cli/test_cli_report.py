@@ -74,4 +74,4 @@ def test_without_the_extra(cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyP
     monkeypatch.setitem(sys.modules, "jinja2", None)
     done = cli.bare("report", file)
     assert done.code == 2
-    assert 'pip install "hoox-async[report]"' in done.err
+    assert 'pip install -e ".[report]"' in done.err

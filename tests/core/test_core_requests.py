@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import copy
+import enum
+import json
+import math
 import pathlib
+import pickle
 from collections.abc import Callable
 from decimal import Decimal
 from typing import Any
@@ -10,6 +15,8 @@ from typing import Any
 import attrs
 import pytest
 
+from hoox_async._core.codec import request_body
+from hoox_async._core.keys import digest
 from hoox_async._core.models import Look, LookRef, LookStatus
 from hoox_async._core.refs import HasRef
 from hoox_async._core.requests import (
@@ -130,9 +137,77 @@ def test_the_webhook_url_is_not_in_the_repr() -> None:
 
 
 def test_extra_takes_any_json() -> None:
-    """All JSON values, nested."""
+    """All JSON values, nested; lists come out as tuples, which are the same JSON."""
     value: dict[str, Any] = {"a": [None, True, 1, 1.5, "x", {"b": []}]}
-    assert prompt(extra={"seed": value}).extra == {"seed": value}
+    extra = prompt(extra={"seed": value}).extra
+    assert extra == {"seed": {"a": (None, True, 1, 1.5, "x", {"b": ()})}}
+    assert json.loads(json.dumps(extra)) == {"seed": value}
+    body = request_body(prompt(extra={"seed": value}), None, None)
+    assert json.loads(json.dumps(body))["seed"] == value
+
+
+FROZEN: dict[str, Any] = {"metadata": {"a": "1"}, "extra": {"seed": {"b": [1, {"c": [2]}]}}}
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda mapping: mapping.__setitem__("x", "y"),
+        lambda mapping: mapping.__delitem__("a"),
+        lambda mapping: mapping.update(x="y"),
+        lambda mapping: mapping.setdefault("x", "y"),
+        lambda mapping: mapping.pop("a"),
+        lambda mapping: mapping.popitem(),
+        lambda mapping: mapping.clear(),
+        lambda mapping: mapping.__ior__({"x": "y"}),
+    ],
+)
+def test_nothing_in_a_request_can_be_changed(change: Any) -> None:
+    """Neither its mappings nor what lies deeper in them, however it is tried; in a copy neither."""
+    for make in MAKERS:
+        request = make(**FROZEN)
+        for one in (request, copy.deepcopy(request), pickle.loads(pickle.dumps(request))):
+            inner = one.extra["seed"]
+            for mapping in (one.metadata, one.extra, inner, inner["b"][1]):
+                with pytest.raises(TypeError, match="frozen request"):
+                    change(mapping)
+            assert one == make(**FROZEN)
+
+
+def test_what_is_given_deep_down_can_change_without_changing_the_request() -> None:
+    """A request copies lists and dicts within ``extra`` too: it is checked once, when made."""
+    inner: dict[str, Any] = {"b": [1]}
+    request = prompt(extra={"seed": inner})
+    inner["b"].append(math.nan)
+    inner["c"] = b"x"
+    assert request.extra == {"seed": {"b": (1,)}}
+
+
+@pytest.mark.parametrize("make", [prompt, images, edit])
+def test_a_request_survives_copying_pickling_and_evolving(make: Any) -> None:
+    """Equal, with the same hash, digest and repr."""
+    request = make(**FROZEN)
+    for twin in (
+        copy.copy(request),
+        copy.deepcopy(request),
+        pickle.loads(pickle.dumps(request)),
+        attrs.evolve(request),
+        type(request)(**{f.name: getattr(request, f.name) for f in attrs.fields(type(request))}),
+    ):
+        assert (twin, hash(twin), digest(twin)) == (request, hash(request), digest(request))
+        assert repr(twin) == repr(request)
+    assert attrs.evolve(request, metadata={"b": "2"}).metadata == {"b": "2"}
+
+
+def test_of_an_enum_in_extra_the_plain_text_is_taken() -> None:
+    """What is kept is what is sent: JSON's own values."""
+    extra = prompt(extra={"seed": [Style.RAW, Yes.YES]}).extra
+    assert [type(value) for value in extra["seed"]] == [str, int]
+    assert extra == {"seed": ("raw", 1)}
+
+
+class Yes(enum.IntEnum):
+    YES = 1
 
 
 def test_requests_are_hashable() -> None:
@@ -290,6 +365,28 @@ def test_extra_holds_json_only(bad: Any, field: str, value: Any) -> None:
     """What JSON has no form for is named by its place."""
     error = refused(prompt, "extra", bad)
     assert (error.field, error.value) == (field, value)
+
+
+@pytest.mark.parametrize("number", [10**5000, -(10**4300), 1 << 20_000], ids=["a", "b", "c"])
+def test_extra_holds_no_number_that_cannot_be_written(number: int) -> None:
+    """Python refuses to write 5,000 digits: a batch's digest crashed over it, in the middle of a run."""
+    error = refused(prompt, "extra", {"a": [number]})
+    assert (error.field, error.expected) == ("extra.a[0]", "a JSON value")
+    assert "this int" in str(error)
+    largest = int("9" * 4300)
+    request = prompt(extra={"a": [largest, -largest]})
+    assert len(digest(request)) == 32
+    assert json.loads(json.dumps(request.extra)) == {"a": [largest, -largest]}
+
+
+def test_extra_is_a_hundred_levels_deep_at_most() -> None:
+    """So that digest, record and body can be written from wherever a program calls."""
+    deep: Any = 1
+    for _ in range(99):
+        deep = [deep]
+    assert len(digest(prompt(extra={"a": deep}))) == 32
+    error = refused(prompt, "extra", {"a": [deep]})
+    assert (error.field, error.expected) == ("extra", "a JSON value less deep")
 
 
 def test_extra_that_holds_itself() -> None:

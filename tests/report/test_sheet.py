@@ -270,7 +270,9 @@ async def test_missing_extra_says_what_to_install(
         return real(wanted, *args, **kwargs)
 
     monkeypatch.setattr(builtins, "__import__", without)
-    with pytest.raises(ConfigurationError, match=rf'{name}: pip install "hoox-async\[report\]"'):
+    with pytest.raises(
+        ConfigurationError, match=rf'{name}: in your clone of hoox-async, pip install -e "\.\[report\]"'
+    ):
         await BatchReport([]).write_contact_sheet(tmp_path)
 
 

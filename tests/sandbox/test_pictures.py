@@ -70,7 +70,7 @@ def test_many_faces_can_be_painted() -> None:
 def test_without_pillow_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     """The error says what to install."""
     monkeypatch.setitem(sys.modules, "PIL.Image", None)
-    with pytest.raises(ConfigurationError, match=r'pip install "hoox-async\[sandbox\]"'):
+    with pytest.raises(ConfigurationError, match=r'pip install -e "\.\[sandbox\]"'):
         require_pillow()
 
 

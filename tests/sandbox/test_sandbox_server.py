@@ -234,3 +234,25 @@ def test_the_key_looks_like_a_real_one_and_follows_from_the_seed() -> None:
     assert key.startswith("hx_live_")
     assert len(bytes.fromhex(key.removeprefix("hx_live_"))) == 32
     assert key == Sandbox(seed=5).api_key != Sandbox(seed=6).api_key
+
+
+@pytest.mark.parametrize(
+    ("encoding", "body"),
+    [
+        ("", b"[" * 100_000 + b"]" * 100_000),
+        ("", b'{"prompt":' * 100_000),
+        ("", b"\xff\xfe\x00"),
+        ("gzip", b"not packed at all"),
+        ("GZIP", b"not packed at all"),
+        ("deflate", b"\xff\xff"),
+    ],
+)
+async def test_a_body_that_cannot_be_read_is_a_bad_request(encoding: str, body: bytes) -> None:
+    """JSON nested too deeply, no text, or not packed as it says: 400, noted as a request, and no charge."""
+    async with Sandbox() as sandbox, client(sandbox) as http:
+        headers = {"Content-Type": "application/json", **({"Content-Encoding": encoding} if encoding else {})}
+        async with http.post("avatar/create", data=body, headers=headers) as response:
+            assert response.status == 400
+            assert (await response.json())["details"][0]["code"] == "INVALID_VALUE"
+        assert [record.status for record in sandbox.requests] == [400]
+        assert sandbox.ledger == []

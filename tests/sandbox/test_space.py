@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from decimal import Decimal
+from pathlib import Path
 from random import Random
 from typing import Any
 
@@ -12,7 +13,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hoox_async.sandbox import Charge, Space
+from hoox_async._core import requests
+from hoox_async.sandbox import Charge, Space, _values
 from hoox_async.sandbox._values import Answer, Call
 
 PICTURE = "https://example.com/face.jpg"
@@ -191,8 +193,96 @@ def test_the_list_has_own_looks_first_and_filters_them() -> None:
     assert len(get(space, "/avatar/list", 41).json) == len(entries) + 1
     public = get(space, "/avatar/list", 41, onlyPublic="true").json
     assert ids["avatar_id"] not in {entry["avatar_id"] for entry in public}
-    some = get(space, "/avatar/list", 41, place="kitchen,garden", selfie="false").json
-    assert {entry["place"] for entry in some} == {"kitchen", "garden"}
+    some = get(space, "/avatar/list", 41, place="kitchen,park", selfie="false").json
+    assert {entry["place"] for entry in some} == {"kitchen", "park"}
+
+
+WORDS = {  # the API reference's filters
+    "gender": {"male", "female"},
+    "age_range": {"senior", "adult", "young_adult", "adolescent"},
+    "ethnicity": {
+        "black-or-african-american", "white-western-european", "white-eastern-european", "hispanic-or-latino",
+        "middle-eastern-or-north-african", "east-asian", "southeast-asian", "south-asian",
+    },
+    "hair_color": {"black", "brown", "blonde", "red", "gray", "white", "bald"},
+    "place": {"car", "office", "kitchen", "studio", "street", "park"},
+    "action": {"presenting", "driving", "relaxing", "calling"},
+    "emotion": {"neutral"},
+}  # fmt: skip
+
+
+def test_looks_speak_the_words_that_the_references_filters_know() -> None:
+    """So a program that filters by the reference's words finds the same looks here as there."""
+    space = fixed(40)
+    for number in range(60):
+        post(space, "/avatar/create", 0, prompt=f"host {number}", style="podcast")
+    entries = get(space, "/avatar/list", 400).json
+    for name, words in WORDS.items():
+        assert {entry[name] for entry in entries} <= words
+    assert {entry["age_range"] for entry in entries} == WORDS["age_range"]
+    assert {entry["ethnicity"] for entry in entries} == WORDS["ethnicity"]
+    presenting = get(space, "/avatar/list", 400, action="presenting", accessories="microphone").json
+    assert len(presenting) >= 60
+    for switch in ("selfie", "onlyPublic"):
+        assert get(space, "/avatar/list", 400, **{switch: "maybe"}).status == 400
+
+
+@pytest.mark.parametrize(
+    ("vocabulary", "at_first", "words"),
+    [
+        ("both", ("pending", "pending"), {("completed", "ready"), ("failed", "error")}),
+        ("completed", ("pending", "pending"), {("completed", "completed"), ("failed", "failed")}),
+        ("ready", ("pending", "pending"), {("ready", "ready"), ("error", "error")}),
+    ],
+)
+def test_both_vocabularies_of_a_status(vocabulary: Any, at_first: Any, words: Any) -> None:
+    """As the reference mixes them, or one of them everywhere: status, group, look."""
+    space = Space(duration=lambda *_: 40, requests_per_minute=None, vocabulary=vocabulary)
+
+    def told(ids: Mapping[str, str], now: float) -> tuple[str, str]:
+        group = get(space, f"/avatar/{ids['avatar_id']}", now).json["looks"][0]["status"]
+        look = get(space, f"/avatar/{ids['avatar_id']}/look/{ids['look_id']}", now).json["status"]
+        assert group == look
+        return status(space, ids, now)["status"], group
+
+    made = [post(space, "/avatar/create", 0, prompt=prompt).json for prompt in ("good", "bad [fail]")]
+    assert [told(ids, 1) for ids in made] == [at_first, at_first]
+    assert {told(ids, 41) for ids in made} == words
+    in_making = status(space, post(space, "/avatar/create", 50, prompt="a").json, 80)["status"]
+    assert in_making == ("pending" if vocabulary == "ready" else "processing")
+
+
+PRICE_LIST = [  # "Avatar Workflow"; 1K and upscale: the API reference
+    ("create", {}, "2"),
+    ("create", {"resolution": "1K"}, "2"),
+    ("create", {"resolution": "2K"}, "2"),
+    ("create", {"resolution": "4K"}, "4"),
+    ("edit", {}, "2"),
+    ("edit", {"resolution": "1K"}, "2"),
+    ("edit", {"resolution": "4K"}, "4"),
+    ("edit", {"upscale": True}, "3.5"),
+    ("edit", {"resolution": "4K", "upscale": True}, "5.5"),
+]
+
+
+@pytest.mark.parametrize(("endpoint", "fields", "price"), PRICE_LIST)
+def test_the_prices_are_the_sandboxs_own(
+    endpoint: str, fields: dict[str, Any], price: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What the client believes changes nothing: so a test against the sandbox finds a wrong price."""
+    monkeypatch.setattr(requests, "PRICES", {size: Decimal(99) for size in requests.Resolution})
+    monkeypatch.setattr(requests, "UPSCALE_PRICE", Decimal(99))
+    space = fixed(40)
+    ids = from_images(space) if endpoint == "edit" else {}
+    assert post(space, f"/avatar/{endpoint}", 1, prompt="a", **ids, **fields).status == 201
+    assert space.ledger[-1].credits == Decimal(price)
+
+
+def test_the_sandboxs_checks_take_nothing_from_the_clients_requests() -> None:
+    """No module of the sandbox imports the client's request classes, where prices and words stand."""
+    folder = Path(_values.__file__).parent
+    for path in folder.glob("*.py"):
+        assert "_core.requests" not in path.read_text(encoding="utf-8"), path.name
 
 
 @pytest.mark.parametrize("path", ["/avatar/avtr_x", "/avatar/avtr_x/look/look_x", "/video/list", "/"])

@@ -65,6 +65,7 @@ async def calls(session: hx.HooxSession, ref: hx.LookRef) -> None:
     job = await session.submit(edit, key="alex-podcast", budget=budget, max_wait=5.0)
     assert_type(job, hx.LookJob)
     assert_type(await session.run(edit, key="k", timeout=60.0), hx.Look)
+    assert_type(await session.run(edit, budget=budget, max_wait=5.0, timeout=None), hx.Look)
     assert_type(await session.create_avatar("Alex", style="selfie", name="Alex"), hx.LookJob)
     assert_type(await session.create_avatar_from_images(["https://example.com/a.jpg"]), hx.LookJob)
     assert_type(await session.edit_look(job, "car", style=hx.Style.CAR, resolution="4K"), hx.LookJob)
@@ -75,10 +76,34 @@ async def calls(session: hx.HooxSession, ref: hx.LookRef) -> None:
     assert_type(await session.avatar("avtr_1"), hx.Avatar)
     assert_type(await session.look(ref), hx.LookDetails)
     assert_type(await session.looks(gender="female"), list[hx.LookDetails])
+    assert_type(
+        await session.looks(place=["office", "car"], emotion={"calm"}, selfie=True), list[hx.LookDetails]
+    )
+    await session.looks(gendr="female")  # type: ignore[call-arg]
+    await session.looks(selfie="yes")  # type: ignore[arg-type]
     assert_type(session.quota, hx.QuotaSnapshot)
     assert_type(session.quota.resets_at, float)
     await session.submit("not a request")  # type: ignore[arg-type]
     await session.edit_look(job, "car", colour="red")  # type: ignore[call-arg]
+    await session.create_avatar("Alex", style="podkast")  # type: ignore[arg-type]
+    await session.create_avatar("Alex", style="raw")  # type: ignore[arg-type]
+    await session.create_avatar("Alex", resolution="8K")  # type: ignore[arg-type]
+    await session.edit_look(job, "car", format="square")  # type: ignore[arg-type]
+    assert_type(await session.edit_look(job, "car", style="raw", format="horizontal"), hx.LookJob)
+    hx.PromptAvatar("Alex", style="podkast")  # type: ignore[arg-type]
+    hx.PromptAvatar("Alex", format="square", resolution="2K")  # type: ignore[arg-type]
+    hx.PromptAvatar("Alex", metadata={"order": 7})  # type: ignore[dict-item]
+    hx.LookEdit(ref, "car", style="podkast")  # type: ignore[arg-type]
+    hx.LookEdit(3, "car")  # type: ignore[arg-type]
+    hx.ImageAvatar(3)  # type: ignore[arg-type]
+    assert_type(hx.LookEdit(job, "car", style="raw", images=["https://a.example/a.jpg"]), hx.LookEdit)
+    assert_type(hx.LookEdit("key", "car", style=hx.Style.RAW).style, hx.Style | None)
+
+
+async def patient(job: hx.LookJob, timeout: float | hx.DefaultTimeout | None = hx.DEFAULT_TIMEOUT) -> hx.Look:
+    """A wrapper forwards a timeout that may be left out."""
+    await job.wait("60")  # type: ignore[arg-type]
+    return await job.wait(timeout)
 
 
 async def unknowns(session: hx.HooxSession) -> None:

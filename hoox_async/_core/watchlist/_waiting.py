@@ -39,7 +39,7 @@ class Waiting:
     """The looks, the groups they stand in, and the order in which they are asked for."""
 
     def __init__(self, limit: int, price: float, idle_price: float) -> None:
-        self.durations = DurationBook()
+        self.durations: DurationBook = DurationBook()
         self._slot = self._pace = 60.0 / max(limit, 1)
         self.backlog = 0
         """How many submissions wait whose looks one request will tell of together with others."""

@@ -1,0 +1,146 @@
+"""How long a batch will take: a deterministic simulation of its requests, slot by slot of the quota."""
+
+from __future__ import annotations
+
+import heapq
+from collections import deque
+from collections.abc import Callable, Hashable, Iterable
+from statistics import NormalDist
+from typing import NamedTuple
+
+_MASK = (1 << 64) - 1
+_WORTH = 80.0
+"""Look-seconds of waiting at which a status request goes before a submission that waits (see `quota`)."""
+_LAG = 2.0
+"""Seconds from a look's being done until a status request of an idle quota finds it, on average."""
+
+
+class PlannedLook(NamedTuple):
+    """One look that a batch would have made.
+
+    ``source`` is the key of the look that it waits for, if that is made in this batch too. ``group`` is
+    its avatar: looks of one share a status request. It is None for a new one, and for a look whose source
+    is made here. ``pushed``: a webhook will tell.
+    """
+
+    key: str
+    kind: Hashable
+    source: str | None
+    group: Hashable
+    pushed: bool = False
+
+
+_NORMAL = NormalDist()
+_SIMULATED = 8_000
+_MOST_RUNS = 50
+"""Chance rules the end of a small batch: it is simulated so often, a large one less."""
+
+Quantile = Callable[[Hashable, float], float]
+"""Seconds of a kind's duration at so many spreads from its median."""
+
+
+def makespan(
+    looks: Iterable[PlannedLook],
+    quantile: Quantile,
+    *,
+    interval: float,
+    max_in_flight: int,
+    read_ahead: int = 1_000,
+) -> float:
+    """The seconds until the last look is known to be done, when one request leaves each ``interval``.
+
+    Of the next ``read_ahead`` looks, those of one avatar are sent one after the other.
+    """
+    planned = _by_avatar(list(looks), read_ahead)
+    runs = max(1, min(_MOST_RUNS, _SIMULATED // max(1, len(planned))))
+    times = [_Simulation(planned, quantile, interval, max_in_flight, run << 32).run() for run in range(runs)]
+    return sum(times) / runs
+
+
+def _by_avatar(planned: list[PlannedLook], read_ahead: int) -> list[PlannedLook]:
+    """As a batch sends them: new avatars first, then avatar by avatar, as far as it reads ahead."""
+    ordered: list[PlannedLook] = []
+    for start in range(0, len(planned), read_ahead):
+        groups: dict[Hashable, list[PlannedLook]] = {None: []}
+        for look in planned[start : start + read_ahead]:
+            groups.setdefault(look.group, []).append(look)
+        for group in groups.values():
+            ordered += group
+    return ordered
+
+
+class _Simulation:
+    def __init__(
+        self, planned: list[PlannedLook], quantile: Quantile, interval: float, max_in_flight: int, draws: int
+    ) -> None:
+        self._quantile = quantile
+        self._interval = interval
+        self._room = max_in_flight
+        self._to_send: deque[PlannedLook] = deque()
+        self._dependents: dict[str, list[PlannedLook]] = {}
+        self._making: list[tuple[float, int, PlannedLook]] = []
+        # done and not known yet, by what one status request shows, the longest waiting group first
+        self._done: dict[Hashable, list[tuple[float, PlannedLook]]] = {}
+        self._draws = draws
+        self._sent = 0
+        self._now = self._last = 0.0
+        keys = {look.key for look in planned}
+        for look in planned:
+            if look.source is not None and look.source in keys:
+                self._dependents.setdefault(look.source, []).append(look)
+            else:
+                self._to_send.append(look)
+
+    def run(self) -> float:
+        while self._can_send() or self._making or self._done:
+            self._settle()
+            if self._can_send() and not self._worth_asking():
+                self._send()
+            elif self._done:
+                self._ask()
+            elif self._making:
+                self._now = max(self._now, self._making[0][0])
+                continue
+            self._now += self._interval
+        return self._last
+
+    def _can_send(self) -> bool:
+        return bool(self._to_send) and self._room > 0
+
+    def _settle(self) -> None:
+        while self._making and self._making[0][0] <= self._now:
+            at, _, look = heapq.heappop(self._making)
+            if look.pushed:
+                self._known(look, at)
+            else:
+                self._done.setdefault(look.group or (look.key,), []).append((at, look))
+
+    def _worth_asking(self) -> bool:
+        group = next(iter(self._done.values()), ())
+        return sum(self._now - at for at, _ in group) >= _WORTH
+
+    def _ask(self) -> None:
+        for _, look in self._done.pop(next(iter(self._done))):
+            self._known(look, self._now)
+
+    def _known(self, look: PlannedLook, at: float) -> None:
+        self._room += 1
+        self._last = max(self._last, at)
+        for dependent in self._dependents.pop(look.key, ()):
+            self._to_send.append(dependent._replace(group=look.group or (look.key,)))
+
+    def _send(self) -> None:
+        look = self._to_send.popleft()
+        self._room -= 1
+        self._sent += 1
+        seconds = self._quantile(look.kind, _NORMAL.inv_cdf(_drawn(self._draws + self._sent)))
+        lag = 0.0 if look.pushed else _LAG
+        heapq.heappush(self._making, (self._now + seconds + lag, self._sent, look))
+
+
+def _drawn(number: int) -> float:
+    """A number between 0 and 1 that looks like chance (SplitMix64): the same for the same input."""
+    mixed = number * 0x9E3779B97F4A7C15 & _MASK
+    mixed = (mixed ^ mixed >> 30) * 0xBF58476D1CE4E5B9 & _MASK
+    mixed = (mixed ^ mixed >> 27) * 0x94D049BB133111EB & _MASK
+    return ((mixed ^ mixed >> 31) + 0.5) / (_MASK + 1.0)

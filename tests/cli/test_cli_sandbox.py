@@ -1,0 +1,57 @@
+"""``sandbox``: what its options do to the server that it starts."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from hoox_async._cli import sandbox as command
+from hoox_async._cli.entry import run
+from hoox_async.sandbox import Fault, Sandbox
+
+
+@pytest.fixture
+def made(monkeypatch: pytest.MonkeyPatch) -> list[Sandbox]:
+    """The sandboxes that the command would serve; none of them is started."""
+    served: list[Sandbox] = []
+
+    async def serve(sandbox: Sandbox, terminal: Any) -> None:
+        served.append(sandbox)
+
+    monkeypatch.setattr(command, "_serve", serve)
+    return served
+
+
+def test_faults_latency_and_words_can_be_given(made: list[Sandbox]) -> None:
+    """Each fault meets the call that was named, the others none."""
+    argv = "--latency 0.3 --failures 0.05 --fault edit:drop_after:3 --fault create:rate-limited"
+    assert run(["sandbox", *argv.split(), "--vocabulary", "ready"]) == 0
+    [sandbox] = made
+    assert (sandbox._latency, sandbox.space.vocabulary) == (0.3, "ready")
+    take = sandbox.space.faults.take
+    assert [take("edit") for _ in range(4)] == [None, None, Fault.DROP_AFTER, None]
+    assert [take("create") for _ in range(2)] == [Fault.RATE_LIMITED, None]
+
+
+@pytest.mark.parametrize(
+    ("argv", "said"),
+    [
+        (["--fault", "edit:drop_it:3"], "drop_it is no fault; expected one of bad_gateway, deep_json,"),
+        (["--fault", "edit:refused"], "refused is no fault"),
+        (["--fault", "edit"], "nothing is no fault"),
+        (["--fault", "make:hang"], "make is no endpoint; expected one of create, edit,"),
+        (["--fault", "edit:hang:0"], "expected the number of a call, from 1"),
+        (["--fault", "edit:hang:x"], "expected the number of a call, from 1"),
+        (["--latency", "-1"], "--latency -1: expected seconds from 0 on"),
+        (["--latency", "nan"], "--latency nan: expected seconds from 0 on"),
+        (["--vocabulary", "english"], "english"),
+    ],
+)
+def test_what_cannot_be_served_is_said(
+    made: list[Sandbox], argv: list[str], said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """In one line, with exit code 2, and nothing is started."""
+    assert run(["sandbox", *argv]) == 2
+    assert said in capsys.readouterr().err
+    assert made == []
