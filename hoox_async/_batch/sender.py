@@ -97,7 +97,8 @@ class Sender:
         """Until it is accepted, or what became of it where it is lost or another has had its key."""
         source = item.source or (item.intent.source if item.intent else None)
         wanted = self._opened.submitter.plan(item.request, item.key, True, source)
-        how = How(self._slots(source, left_gate), Patience.BATCH, self._purse)
+        began = self._opened.parts.clock.now()
+        how = How(self._slots(source, left_gate, began), Patience.BATCH, self._purse, began)
         try:
             async with self._stop.turns_back():
                 return await self._opened.submitter.send(
@@ -108,11 +109,11 @@ class Sender:
         except Stopped:
             return await self._in_spite_of_the_stop(item, wanted)
 
-    def _slots(self, source: LookRef | None, left_gate: Callable[[], None]) -> TakeSlot:
+    def _slots(self, source: LookRef | None, left_gate: Callable[[], None], began: float) -> TakeSlot:
         gate, free = self._opened.parts.gate, self._opened.unknowns.free
 
         async def take_slot() -> Slot:
-            slot = await gate.batch(lambda: source is None or free(source.avatar_id))
+            slot = await gate.batch(lambda: source is None or free(source.avatar_id), since=began)
             left_gate()
             return slot
 

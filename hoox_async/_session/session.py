@@ -70,6 +70,7 @@ class HooxSession(SpelledOut):
         self._exclusive = exclusive
         self._webhooks = webhooks
         self._hooks = Hooks(hooks)
+        self._own_transport = transport is None  # then the quota is shared with this process's other sessions
         self._transport = transport or HttpTransport(self._workspace.base_url, key, self._timeouts)
         self._store = open_store(store)
         self._open: Opened | None = None
@@ -98,7 +99,13 @@ class HooxSession(SpelledOut):
         from .._opened import Opened, open_parts
 
         parts = open_parts(
-            self._store, self._transport, self._limit, self._hooks, self._timeouts, self._webhooks
+            self._store,
+            self._transport,
+            self._limit,
+            self._hooks,
+            self._timeouts,
+            self._webhooks,
+            self._workspace if self._own_transport else None,
         )
         opened = Opened(parts, exclusive=self._exclusive)
         await opened.begin()
@@ -157,6 +164,8 @@ class HooxSession(SpelledOut):
         The same ``key`` is the same job, also after a restart with the same store; without one each call
         is a new look. ``budget`` caps the credits of several submissions together. ``max_wait`` bounds, in
         seconds, the wait for the quota and, with ``exclusive=True``, for the avatar's lane; not the answer.
+        Without it, `RateLimited` is raised when 429 was all that the API answered for ``Timeouts.refused``
+        seconds. A 401 is checked with free requests before it is raised, for up to a minute.
 
         Raises `InvalidRequest`, `KeyConflict`, `BudgetExceeded`, `NotSent`, `ApiError`'s classes (none of
         them was charged), and `OutcomeUnknown`, which may have been: then nothing more is sent. `StoreError`
