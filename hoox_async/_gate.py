@@ -242,7 +242,7 @@ class Gate:
         """Whether a 429 or a 401 is the end for what began then: it was refused for too long, for good."""
         if isinstance(error, RateLimited):
             return self._refused_for(since) >= (self._refused if refused is None else refused)
-        return self.denied is not None
+        return isinstance(error, AuthenticationError) and self.denied is not None
 
     def _refused_for(self, since: float) -> float:
         """For how many seconds there has been nothing but 429 for what began then."""

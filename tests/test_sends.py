@@ -14,6 +14,7 @@ from session_kit import edit, made, now, on_space
 
 from hoox_async import HooxSession
 from hoox_async._protocols import BeforeSend, WireRequest, WireResponse
+from hoox_async._session.session import opened_of
 from hoox_async.events import Event, RequestSent
 from hoox_async.sandbox import Fault, InProcessTransport, Space
 from hoox_async.testing import VirtualTimeLoop
@@ -58,6 +59,28 @@ async def test_a_hook_that_blocks_lets_no_more_requests_go(transport: type[InPro
     times = [record.at for record in space.requests if record.endpoint == "edit"]
     assert len(times) == 130
     assert most_in_a_minute([(at, at) for at in times]) <= 100
+
+
+class Announcing(InProcessTransport):
+    """Says when a paid request begins, as the one over HTTP does."""
+
+    announces = True
+
+
+@pytest.mark.parametrize(("transport", "slots"), [(Announcing, 2), (InProcessTransport, 1)])
+async def test_a_slot_that_was_held_while_the_loop_stood_still_is_taken_anew(
+    transport: type[InProcessTransport], slots: int
+) -> None:
+    """Before SENDING is written. A transport of others, which may connect for ever, is let send."""
+    space = Space(rng=Random(1), requests_per_minute=None)
+    async with HooxSession(space.api_key, transport=transport(space)) as session:
+        ref = made(space)
+        submitting = asyncio.create_task(session.submit(edit(ref)))
+        await asyncio.sleep(0.01)
+        block(60.0)
+        await submitting
+        assert opened_of(session).parts.gate.window._next_id == slots
+        assert len(space.ledger) == 1
 
 
 class Watched(InProcessTransport):

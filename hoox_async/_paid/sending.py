@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import secrets
 from collections.abc import Awaitable, Callable
 
@@ -66,7 +67,7 @@ class Sending:
         return response
 
     async def _before_send(self) -> None:
-        if self.slot.is_stale(_HELD_TOO_LONG + 2 * self._parts.timeouts.connect):
+        if self.slot.is_stale(self._longest_hold()):
             self._held_back = Superseded(self.intent.key)
             raise self._held_back
         step = self._step()
@@ -82,6 +83,15 @@ class Sending:
             self._held_back = as_store_error(error)
             raise self._held_back from error
         self._leaves()
+
+    def _longest_hold(self) -> float:
+        """For how long its slot may be in hand: as connecting may take, and some more.
+
+        A transport that is not ours may connect for as long as it likes; anew each time, it would never send.
+        """
+        if not getattr(self._parts.transport, "announces", False):
+            return math.inf
+        return 2 * self._parts.timeouts.connect + _HELD_TOO_LONG
 
     def _has_surely_not_left(self, error: Exception) -> bool:
         """By the word of a transport that announces. Its own losses may have left, as any other's."""
