@@ -10,16 +10,21 @@ from __future__ import annotations
 import asyncio
 import math
 from collections.abc import Callable, Iterable
+from copy import copy
 
 from ._clock import Clock
 from ._core.models import QuotaSnapshot, ServerQuota
 from ._core.quota import Window
+from ._core.wire import retry_after, server_quota
+from ._protocols import WireResponse
+from ._shared_quota import Quota
 from ._slot import Slot
-from .errors import NotSent, SessionClosed
+from .errors import AuthenticationError, HooxError, NotSent, RateLimited, SessionClosed
 
 __all__ = ["Gate", "Slot"]
 
 PATIENCE = 10.0
+_DENIED, _REFUSED = 401, 429
 OnPause = Callable[[float, str], None]
 Ready = Callable[[], bool]
 Due = Callable[[float, bool], float]
@@ -28,10 +33,14 @@ Due = Callable[[float, bool], float]
 class _Claim:
     """Somebody who waits for a slot."""
 
-    __slots__ = ("due", "due_since", "ready", "slot")
+    __slots__ = ("due", "due_since", "ready", "refused", "since", "slot")
 
-    def __init__(self, slot: asyncio.Future[Slot], ready: Ready | None, due: Due | None) -> None:
+    def __init__(
+        self, slot: asyncio.Future[Slot], ready: Ready | None, due: Due | None, since: float, refused: float
+    ) -> None:
         self.slot = slot
+        self.since = since  # when what it is for began
+        self.refused = refused  # for how many seconds that goes on against nothing but 429
         self.ready = ready
         self.due = due
         self.due_since: float | None = None
@@ -53,14 +62,35 @@ class Gate:
     """Hands out the slots of the quota, one by one, to those who wait.
 
     ``limit`` is in requests a minute. ``on_pause(seconds, reason)`` is told when a 429 stops everything.
-    All waits end with `SessionClosed` when the gate is closed, and a wait that is cancelled costs nothing.
+    ``refused`` is for how many seconds who waits goes on against nothing but 429. ``quota`` is one that is
+    shared with other gates. ``on_doubt``, if it is set, is called at the first 401: nothing goes then until
+    `key_is_good` or `key_is_bad` is said. All waits end with `SessionClosed` when the gate is closed, and a
+    wait that is cancelled costs nothing.
     """
 
-    def __init__(self, clock: Clock, limit: int, *, on_pause: OnPause | None = None) -> None:
+    def __init__(
+        self,
+        clock: Clock,
+        limit: int,
+        *,
+        on_pause: OnPause | None = None,
+        refused: float = math.inf,
+        quota: Quota | None = None,
+    ) -> None:
         self.clock = clock
-        self.window: Window = Window(limit)
+        self.limit = limit
+        self.quota = quota or Quota(limit)
+        self.window: Window = self.quota.window
         self.last_sent_at: float | None = None
+        self.on_doubt: Callable[[], None] | None = None
+        self.key_worked = False
+        """Whether the API has answered this key with anything but a 401 since it was last refused."""
+        self.denied: AuthenticationError | None = None
+        """Why the key was found to be bad; None once it has worked again, or while it is checked."""
         self._on_pause = on_pause
+        self._refused = refused
+        self._checking = False
+        self._check: _Claim | None = None
         self._own: dict[_Claim, None] = {}  # dicts: in order, and left in O(1) by who is cancelled
         self._batch: dict[_Claim, None] = {}
         self._watch: _Claim | None = None
@@ -71,17 +101,21 @@ class Gate:
         self._closed = False
         # until when a slot that is free is wanted by nobody who waits; -inf: somebody waits for one
         self._unwanted_until = math.inf
+        self.quota.join(self)
 
-    async def own(self, max_wait: float | None = None) -> Slot:
+    async def own(
+        self, max_wait: float | None = None, *, since: float | None = None, refused: float | None = None
+    ) -> Slot:
         """A slot for a caller's own read or single submission, in the order of their coming.
 
         Raises `NotSent`, with ``retry_after``, when that takes longer than ``max_wait`` seconds: at once
-        where it is foreseen.
+        where it is foreseen. Raises `RateLimited` when there was nothing but 429 for ``refused`` seconds
+        since ``since``, when what the slot is for began, and `AuthenticationError` when the key is found bad.
         """
         slot = self.free_slot()
         if slot is not None:
             return slot
-        claim = self._claim()
+        claim = self._claim(since=since, refused=refused)
         self._own[claim] = None
         self.kick()
         if max_wait is None or claim.slot.done():
@@ -99,13 +133,19 @@ class Gate:
     def free_slot(self) -> Slot | None:
         """A slot that is free and that nobody who waits would have, for whoever asks now; else None."""
         now = self.clock.now()
-        if now >= self._unwanted_until or self.window.earliest(now) > now:
+        if now >= self._unwanted_until:
             return None
-        return Slot(self, self.window.take(now))
+        with self.quota.lock:
+            if self.window.earliest(now) > now:
+                return None
+            return Slot(self, self.window.take(now))
 
-    async def batch(self, ready: Ready | None = None) -> Slot:
-        """A slot for an item of a batch: the first to come whose ``ready()`` is true when one is free."""
-        claim = self._claim(ready)
+    async def batch(self, ready: Ready | None = None, *, since: float | None = None) -> Slot:
+        """A slot for an item of a batch: the first to come whose ``ready()`` is true when one is free.
+
+        Raises as `own` does.
+        """
+        claim = self._claim(ready, since=since)
         self._batch[claim] = None
         self.kick()
         return await self._wait(claim)
@@ -122,6 +162,12 @@ class Gate:
         self.kick()
         return await self._wait(claim)
 
+    async def check(self) -> Slot:
+        """A slot for the check of a key that was refused: it alone goes meanwhile."""
+        claim = self._check = self._claim()
+        self.kick()
+        return await self._wait(claim)
+
     def kick(self) -> None:
         """Look again who can go: something that ``ready`` or ``due`` depend on may have changed."""
         if self._serving or self._closed:
@@ -135,6 +181,12 @@ class Gate:
 
     def slots_changed(self) -> None:
         """What the quota has left has changed. That concerns those only who wait for a slot."""
+        self.wake()
+        if self.quota.is_shared:
+            self.quota.tell_others(self)
+
+    def wake(self) -> None:
+        """Look again who can go, if anybody waits for a slot."""
         if self._unwanted_until == -math.inf:
             self.kick()
 
@@ -143,46 +195,126 @@ class Gate:
         """Whether an item of a batch could have the next slot."""
         return _first(self._batch) is not None
 
+    def answered(self, slot: Slot, response: WireResponse) -> None:
+        """Take in what an answer says of quota and key. To be said inside the block of its slot."""
+        quota = server_quota(response.headers)
+        if quota is None or quota.resets_in is None:  # without a Date, the reset counts against our clock
+            quota = server_quota(response.headers, self.clock.utc())
+        if quota is not None:
+            if response.status == _REFUSED:
+                # "none left" is over when the pause is, and must not slow the minute after it
+                quota = quota._replace(remaining=None)
+            self.observe(quota, slot)
+        if response.status == _REFUSED:
+            self.pause(retry_after(response.headers), "the API answered 429", slot)
+            return
+        with self.quota.lock:
+            slot.accepted()
+        if response.status == _DENIED:
+            self._doubt()
+        elif response.status < 500:
+            self.key_worked, self.denied = True, None
+        self.slots_changed()
+
     def observe(self, quota: ServerQuota, slot: Slot | None = None) -> None:
         """Take in an answer's quota headers. ``slot`` is its request's; the one that ended last, if None."""
         sent_at = self.last_sent_at if slot is None else slot.sent_at
-        self.window.observe(self.clock.now(), quota, sent_at)
+        with self.quota.lock:
+            self.window.observe(self.clock.now(), quota, sent_at)
         self.slots_changed()
 
-    def pause(self, seconds: float | None, reason: str) -> None:
+    def pause(self, seconds: float | None, reason: str, slot: Slot | None = None) -> None:
         """A 429: nothing goes for so many seconds; None means until the server's reset, or for a minute."""
-        now = self.clock.now()
-        known = self.window.paused_until
-        lasts = self.window.pause(now, seconds)
-        if self._on_pause is not None and (now >= known or now + lasts > known + 1.0):
+        with self.quota.lock:
+            now = self.clock.now()
+            known = self.window.paused_until
+            lasts = slot.refused(seconds) if slot is not None else self.window.pause(now, seconds)
+        if self._on_pause is not None and lasts > 0.0 and (now >= known or now + lasts > known + 1.0):
             self._on_pause(lasts, reason)
         self.slots_changed()
 
+    @property
+    def checking(self) -> bool:
+        """Whether nothing goes because the key was refused and is being checked."""
+        return self._checking
+
+    def has_given_up(self, error: HooxError, since: float, refused: float | None = None) -> bool:
+        """Whether a 429 or a 401 is the end for what began then: it was refused for too long, for good."""
+        if isinstance(error, RateLimited):
+            return self._refused_for(since) >= (self._refused if refused is None else refused)
+        return isinstance(error, AuthenticationError) and self.denied is not None
+
+    def _refused_for(self, since: float) -> float:
+        """For how many seconds there has been nothing but 429 for what began then."""
+        refused_since = self.window.refused_since
+        return 0.0 if refused_since is None else self.clock.now() - max(since, refused_since)
+
+    def _doubt(self) -> None:
+        if self._checking or self._closed or self.on_doubt is None:
+            return
+        self._checking, self.denied = True, None
+        self._unwanted_until = -math.inf
+        self.on_doubt()
+
+    def key_is_good(self) -> None:
+        """The check has found the key good, or nothing out: all goes on."""
+        self._checking = False
+        self.kick()
+
+    def key_is_bad(self, error: AuthenticationError) -> None:
+        """The check has found that the key is refused for good: all waits end with this error."""
+        self._checking, self.denied, self.key_worked = False, error, False
+        self._end_waits(error)
+
+    def _end_waits(self, error: HooxError) -> None:
+        claims = (*self._own, *self._batch, *(c for c in (self._watch, self._check) if c is not None))
+        self._own, self._batch, self._watch, self._check = {}, {}, None, None
+        for claim in claims:
+            if not claim.slot.done():
+                claim.slot.set_exception(copy(error))
+        self.kick()
+
+    def pace(self, now: float) -> float:
+        """Seconds between two of our requests, evenly, as far as is known of what others leave us."""
+        with self.quota.lock:
+            return self.window.pace(now)
+
     def snapshot(self) -> QuotaSnapshot:
         """The quota as it stands now."""
-        return self.window.snapshot(self.clock.now())
+        with self.quota.lock:
+            return self.window.snapshot(self.clock.now())
 
     def restore(self, sent_at: Iterable[float]) -> None:
         """Count requests of an earlier process, by the loop's times at which they went out."""
         now = self.clock.now()
-        self.window.restore(now, (now - at for at in sent_at))
+        with self.quota.lock:
+            self.window.restore(now, (now - at for at in sent_at))
 
     def close(self) -> None:
         """End all waits with `SessionClosed`. Slots in hand can still be used and let go."""
         self._closed = True
         self._unwanted_until = -math.inf
         self._arm(math.inf)
-        watch = () if self._watch is None else (self._watch,)
-        claims = (*self._own, *self._batch, *watch)
-        self._own, self._batch, self._watch = {}, {}, None
-        for claim in claims:
-            if not claim.slot.done():
-                claim.slot.set_exception(_closed())
+        self._end_waits(_closed())
+        self.quota.leave(self)
 
-    def _claim(self, ready: Ready | None = None, due: Due | None = None) -> _Claim:
+    def _claim(
+        self,
+        ready: Ready | None = None,
+        due: Due | None = None,
+        *,
+        since: float | None = None,
+        refused: float | None = None,
+    ) -> _Claim:
         if self._closed:
             raise _closed()
-        return _Claim(self.clock.loop.create_future(), ready, due)
+        return _Claim(
+            self.clock.loop.create_future(),
+            ready,
+            due,
+            self.clock.now() if since is None else since,
+            self._refused if refused is None else refused,
+        )
 
     async def _wait(self, claim: _Claim) -> Slot:
         try:
@@ -206,27 +338,52 @@ class Gate:
 
     def _foresee(self, claim: _Claim) -> float:
         ahead = next((n for n, other in enumerate(self._own) if other is claim), 0)
-        now = self.clock.now()
-        return self.window.expect(now, ahead) - now
+        with self.quota.lock:
+            now = self.clock.now()
+            return self.window.expect(now, ahead) - now
 
     def _serve(self) -> float:
         """Hand out what is free now; returns when to look again."""
         self._unwanted_until = -math.inf
-        while self._own or self._batch or self._watch is not None:
-            now = self.clock.now()
-            free_at = self.window.earliest(now)
-            if free_at > now:
-                return free_at
-            claim, look_again = self._pick(now)
-            if claim is None:
-                self._unwanted_until = look_again
-                return look_again
-            claim.slot.set_result(Slot(self, self.window.take(now)))
-        self._unwanted_until = math.inf
+        ends_at = self._end_refused()
+        while self._own or self._batch or self._watch is not None or self._check is not None:
+            if self._checking and (self._check is None or not self._check.can_go()):
+                return ends_at
+            with self.quota.lock:
+                now = self.clock.now()
+                free_at = self.window.earliest(now)
+                if free_at > now:
+                    return min(free_at + self.quota.stagger(), ends_at)
+                claim, look_again = self._pick(now)
+                if claim is None:
+                    self._unwanted_until = look_again
+                    return min(look_again, ends_at)
+                claim.slot.set_result(Slot(self, self.window.take(now)))
+        self._unwanted_until = -math.inf if self._checking else math.inf
         return math.inf
+
+    def _end_refused(self) -> float:
+        """End the waits that met nothing but 429 for too long; returns when the next one does."""
+        refused_since = self.window.refused_since
+        if refused_since is None:
+            return math.inf
+        next_at, now = math.inf, self.clock.now()
+        for claim in (*self._own, *self._batch):
+            left = claim.refused - self._refused_for(claim.since)
+            if left > 0.0:
+                next_at = min(next_at, now + left)
+                continue
+            self._take_out(claim)
+            if not claim.slot.done():
+                message = f"the API has answered nothing but 429 for {now - refused_since:.0f} s"
+                claim.slot.set_exception(RateLimited(_REFUSED, None, message))
+        return next_at
 
     def _pick(self, now: float) -> tuple[_Claim | None, float]:
         """Who goes now; or nobody, and from when the watcher would."""
+        if self._checking:
+            check, self._check = self._check, None
+            return check, now
         own, batch, watch = _first(self._own), _first(self._batch), self._watch
         due_at = math.inf if watch is None else watch.due_at(now, batch is not None)
         if watch is None or due_at > now:
@@ -252,6 +409,8 @@ class Gate:
         self._batch.pop(claim, None)
         if self._watch is claim:
             self._watch = None
+        if self._check is claim:
+            self._check = None
 
     def _arm(self, at: float) -> None:
         if self._timer is not None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager, suppress
+from datetime import timedelta
 from typing import Any
 
 from ._clock import Clock
@@ -20,17 +21,20 @@ from ._gate import Gate
 from ._hooks import Hooks
 from ._jobs.book import JobBook
 from ._jobs.job import LookJob
+from ._key_check import KeyCheck
 from ._paid import Submitter
 from ._parts import Parts
-from ._protocols import Deliveries, Store, Transport
+from ._protocols import Deliveries, Store, Transport, Workspace
 from ._reads import Reads
 from ._receiver import Receiver
+from ._shared_quota import shared_quota
 from ._tasks import TaskSet
 from ._unknowns import Unknowns, list_unknowns
 from ._watcher import Watcher
 from .errors import InvalidRequest, SessionClosed
 from .events import Paused
 
+_COUNTS_FOR = 70.0  # seconds: how long a request counts at most, and some more
 _AN_UNKNOWN = "the key of an unknown (session.unknowns() lists them)"
 
 
@@ -41,10 +45,20 @@ def open_parts(
     hooks: Hooks,
     timeouts: Timeouts,
     webhooks: Deliveries | None,
+    workspace: Workspace | None = None,
 ) -> Parts:
-    """What an open session's parts share, on the running loop. ``limit`` is in requests a minute."""
+    """What an open session's parts share, on the running loop. ``limit`` is in requests a minute.
+
+    ``workspace``: whose quota it is, where other sessions of this process may use it too.
+    """
     clock = Clock(asyncio.get_running_loop())
-    gate = Gate(clock, limit, on_pause=lambda seconds, reason: hooks.tell(Paused(seconds, reason)))
+    gate = Gate(
+        clock,
+        limit,
+        on_pause=lambda seconds, reason: hooks.tell(Paused(seconds, reason)),
+        refused=timeouts.refused,
+        quota=None if workspace is None else shared_quota(workspace.base_url, workspace.api_key, limit),
+    )
     return Parts(clock, store, gate, transport, hooks, timeouts, webhooks, tasks=TaskSet(), posts=TaskSet())
 
 
@@ -55,17 +69,18 @@ class Opened:
         self.parts = parts
         self.watchlist = Watchlist(limit=parts.gate.snapshot().limit)
         self.reads = Reads(parts)
+        parts.gate.on_doubt = KeyCheck(parts, self.reads).begin
         self.book = JobBook(parts, self.watchlist, self.ask)
         self.unknowns = Unknowns(parts, self.reads, self.book, exclusive=exclusive)
         self.receiver = Receiver(parts, self.reads, self.book, self.watchlist, self.unknowns)
-        self.submitter = Submitter(parts, self.reads, self.unknowns, self.receiver)
+        self.submitter = Submitter(parts, self.unknowns, self.receiver)
         self.watcher = Watcher(parts, self.reads, self.book, self.watchlist)
         self._detach: Callable[[], None] | None = None
 
     async def begin(self) -> None:
         """Take up what an earlier process left, then start the watcher."""
         clock, store = self.parts.clock, self.parts.store
-        since = clock.to_utc(clock.now() - 60.05)
+        since = clock.utc() - timedelta(seconds=_COUNTS_FOR)
         self.parts.gate.restore([clock.to_loop(sent) for sent in await store.recent_sends(since)])
         unknowns = await self.unknowns.recall()
         if self.parts.deliveries is not None:

@@ -8,12 +8,16 @@ from ._clock import Clock
 from ._core.intents import Evidence, Intent
 from ._core.ledger import Accept, Stands
 from ._core.models import LookRef
+from ._core.retry import shows_valid_key
 from ._core.settings import Timeouts
 from ._gate import Gate
 from ._hooks import Hooks
-from ._protocols import Deliveries, Store, Transport
+from ._protocols import Deliveries, Store, Transport, WireResponse
+from ._slot import Slot
 from ._tasks import TaskSet
 from .events import LookAccepted
+
+_log = logging.getLogger("hoox_async")
 
 
 class Parts(NamedTuple):
@@ -40,3 +44,12 @@ class Parts(NamedTuple):
         metadata = accepted.request.metadata
         self.hooks.tell(LookAccepted(key, ref, accepted.credits, evidence, metadata=metadata))
         return accepted
+
+    def answered(self, slot: Slot, response: WireResponse) -> None:
+        """Take in what an answer says of quota and key. To be said inside the block of its slot."""
+        self.gate.answered(slot, response)
+        if shows_valid_key(response.status):
+            try:
+                self.store.confirm_key()
+            except Exception:  # whatever a store raises, the answer is read: it may be that of a paid request
+                _log.exception("the store failed at binding itself to the API key")

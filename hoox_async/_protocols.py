@@ -209,11 +209,15 @@ class Store(Protocol):
         """The delivery kept for this attempt."""
         ...
 
-    def note_sends(self, sent_at: Sequence[datetime]) -> None:
-        """Remember when requests went out, paid or not. Returns at once; written when convenient."""
+    def note_sends(self, sent_at: Sequence[datetime]) -> Awaitable[None]:
+        """Remember when reads go out. Returns at once; what it gives is awaited until that is durable.
+
+        The times of attempts need not be noted: `plan` and `advance` do that with them.
+        """
+        ...
 
     async def recent_sends(self, since: datetime) -> list[datetime]:
-        """The send times after ``since``, oldest first."""
+        """The send times after ``since``, of reads and of attempts, oldest first."""
         ...
 
 

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import random
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from itertools import count
 from typing import Any, TypeVar
 
 from ._core.models import Avatar, Look, LookDetails, LookRef
-from ._core.retry import GiveUp, decide_read, shows_valid_key
+from ._core.retry import READ_SECONDS, GiveUp, decide_read
 from ._core.wire import (
     avatar_request,
     list_request,
@@ -19,18 +19,15 @@ from ._core.wire import (
     read_look,
     read_looks,
     read_status,
-    server_quota,
     status_request,
 )
 from ._gate import Slot
 from ._parts import Parts
 from ._protocols import WireRequest, WireResponse
-from .errors import HooxError, NotSent, RateLimited, SessionClosed
+from .errors import HooxError, NotSent, SessionClosed, StoreError
 from .events import Answered, RequestSent, Retried
 
-_log = logging.getLogger("hoox_async")
 _T = TypeVar("_T")
-_REFUSED = 429
 
 
 class Reads:
@@ -57,16 +54,18 @@ class Reads:
 
     async def read(self, request: WireRequest, parse: Callable[[WireResponse], _T]) -> _T:
         """Send it for a caller, again where that may help. Raises what ``parse`` or the transport raise."""
-        began = self._parts.clock.now()
+        gate, began = self._parts.gate, self._parts.clock.now()
         for attempt in count(1):
-            slot = self._parts.gate.free_slot() or await self._parts.gate.own()
             try:
+                slot = gate.free_slot() or await gate.own(since=began, refused=READ_SECONDS)
                 return await self.once(slot, request, parse)
             except HooxError as error:
                 if self._parts.tasks.closed:
                     raise SessionClosed("the session was closed") from None
                 elapsed = self._parts.clock.now() - began
-                decision = decide_read(attempt, error, elapsed, random.random())  # noqa: S311 - no secret
+                jitter = random.random()  # noqa: S311 - no secret
+                over = gate.has_given_up(error, began, READ_SECONDS)
+                decision = decide_read(attempt, error, elapsed, jitter, over=over)
                 if isinstance(decision, GiveUp):
                     raise
                 self._parts.hooks.tell(Retried(request.endpoint, type(error).__name__, decision.delay))
@@ -77,8 +76,9 @@ class Reads:
         """Send it once in this slot of the quota."""
         parts = self._parts
         with slot.read():
-            sent_at = slot.sent_at or parts.clock.now()
-            parts.store.note_sends((parts.clock.to_utc(sent_at),))
+            with suppress(StoreError):  # a full disk does not keep looks from being read
+                await parts.store.note_sends((parts.clock.utc(),))
+            sent_at = parts.clock.now()
             if parts.hooks.given:
                 parts.hooks.tell(RequestSent(request.endpoint, sent_at))
             try:
@@ -86,30 +86,7 @@ class Reads:
             except NotSent:
                 slot.give_back()  # no connection was made: nothing counts it
                 raise
+            parts.answered(slot, response)
         if parts.hooks.given:
             parts.hooks.tell(Answered(request.endpoint, response.status, parts.clock.now() - sent_at))
-        return self.heard(response, slot, parse)
-
-    def heard(self, response: WireResponse, slot: Slot, parse: Callable[[WireResponse], _T]) -> _T:
-        """Take from an answer what it says of the quota, then read it."""
-        self._confirm_key(response.status)
-        quota = server_quota(response.headers)
-        if quota is None or quota.resets_in is None:  # without a Date, the reset counts against our clock
-            quota = server_quota(response.headers, self._parts.clock.utc())
-        if quota is not None:
-            if response.status == _REFUSED:
-                # "none left" is over when the pause is, and must not slow the minute after it
-                quota = quota._replace(remaining=None)
-            self._parts.gate.observe(quota, slot)
-        try:
-            return parse(response)
-        except RateLimited as error:
-            self._parts.gate.pause(error.retry_after, "the API answered 429")
-            raise
-
-    def _confirm_key(self, status: int) -> None:
-        if shows_valid_key(status):
-            try:
-                self._parts.store.confirm_key()
-            except Exception:  # whatever a store raises, the answer is read: it may be that of a paid request
-                _log.exception("the store failed at binding itself to the API key")
+        return parse(response)

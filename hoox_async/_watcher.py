@@ -13,7 +13,7 @@ from ._gate import Slot
 from ._jobs.book import JobBook
 from ._parts import Parts
 from ._reads import Reads
-from .errors import HooxError, UnexpectedResponse
+from .errors import AuthenticationError, HooxError, UnexpectedResponse
 
 _log = logging.getLogger("hoox_async")
 _AT_ONCE = 8  # a hung answer must not keep the others from being asked for
@@ -33,7 +33,12 @@ class Watcher:
         """Until cancelled."""
         while True:
             await self._room.acquire()
-            slot = await self._parts.gate.watch(self._due)
+            try:
+                slot = await self._parts.gate.watch(self._due)
+            except AuthenticationError as error:  # the key is refused for good
+                self._room.release()
+                self._book.end_all(error)
+                continue
             ask = self._watchlist.take(self._parts.clock.now(), self._parts.gate.busy)
             if ask is None:
                 slot.give_back()
@@ -42,7 +47,7 @@ class Watcher:
             self._parts.tasks.spawn(self._ask(slot, ask), f"hoox-{ask.kind.name.lower()}")
 
     def _due(self, now: float, busy: bool) -> float:
-        return self._watchlist.due(now, busy, self._parts.gate.window.pace(now))
+        return self._watchlist.due(now, busy, self._parts.gate.pace(now))
 
     async def _ask(self, slot: Slot, ask: Ask) -> None:
         try:

@@ -46,7 +46,7 @@ class Retried(NamedTuple):
 
 
 class Paused(NamedTuple):
-    """The quota is spent: nothing is sent for ``seconds``.
+    """Nothing is sent for ``seconds``: the quota is spent, or a key that was refused is checked.
 
     Or a batch's paid requests are lost or get no answer: it sends nothing new, for ``seconds`` at most.
     """

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, timedelta, tzinfo
 
 import pytest
 
@@ -38,3 +38,19 @@ async def test_a_real_loop_has_the_real_time() -> None:
     slack = timedelta(milliseconds=5)
     assert before - slack <= told <= after + slack
     assert told.utcoffset() == timedelta(0)
+
+
+async def test_utc_is_read_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A machine that slept for an hour, in which the loop's clock stood still, stores the right times."""
+    clock = Clock(asyncio.get_running_loop())
+    before = clock.utc()
+
+    class Later(datetime):
+        @classmethod
+        def now(cls, tz: tzinfo | None = None) -> datetime:  # type: ignore[override]
+            return datetime.now(tz) + timedelta(hours=1)
+
+    monkeypatch.setattr("hoox_async._clock.datetime", Later)
+    assert clock.utc() - before >= timedelta(hours=1)
+    sent = clock.utc() - timedelta(seconds=30)
+    assert clock.now() - clock.to_loop(sent) == pytest.approx(30.0, abs=1.0)

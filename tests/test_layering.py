@@ -25,9 +25,10 @@ FLOORS: Mapping[str, int] = {
     "_core.frozen": 0, "_core.refs": 0, "_version": 0,
     "_core": 1,
     "_clock": 2, "_tasks": 2, "_hooks": 2, "_transport": 2, "_store": 2, "_gate": 2, "_slot": 2,
+    "_shared_quota": 2,
     "_download": 2,
     "_parts": 3, "_reads": 3, "_jobs": 3, "_paid": 3, "_unknowns": 3, "_receiver": 3, "_watcher": 3,
-    "_opened": 3, "_session": 3,
+    "_key_check": 3, "_opened": 3, "_session": 3,
     "_batch": 4, "_report": 4, "webhooks": 4, "sandbox": 4, "testing": 4,
     "": 5, "_cli": 5, "__main__": 5,
 }  # fmt: skip

@@ -115,6 +115,7 @@ async def test_a_refusal_of_the_workspace_is_taken_back(fault: Fault, error: typ
     async with on_space() as (session, space):
         budget = Budget(10)
         space.faults.fail_next("create", fault)
+        space.faults.fail_next("status", fault, times=2)  # by which a key that was refused is checked
         with pytest.raises(error) as caught:
             await session.submit(prompt(), key="k", budget=budget)
         assert (caught.value.charged, *money(budget)) == ("no", 0, 0)

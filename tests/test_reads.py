@@ -70,7 +70,7 @@ async def test_a_read_that_fails_is_sent_again(endpoint: str, fault: Fault) -> N
         (Fault.TRUNCATED, UnexpectedResponse, 1),
         (Fault.DEEP_JSON, UnexpectedResponse, 1),
         (Fault.HUGE, UnexpectedResponse, 1),
-        (Fault.status(401), AuthenticationError, 1),
+        (Fault.status(401), AuthenticationError, 3),  # two of them check the key
         (Fault.status(404), NotFound, 1),
     ],
     ids=lambda value: getattr(value, "name", None),

@@ -121,10 +121,11 @@ async def read_errors(
 
 
 async def test_a_faulty_batch_shows_no_secret(
-    tmp_path: Path, everything_logged: pytest.LogCaptureFixture
+    tmp_path: Path, everything_logged: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Every fault, deliveries, reports, pictures elsewhere: no secret in logs, reprs, errors, files."""
     secrets, events, errors = Secrets(), list[Event](), list[BaseException]()
+    monkeypatch.setattr("hoox_async._key_check._AFTER", (0.01, 0.01))
     store = tmp_path / "store" / "batch.db"
     store.parent.mkdir()
     async with (
@@ -145,6 +146,7 @@ async def test_a_faulty_batch_shows_no_secret(
             errors += [outcome.error for outcome in report if outcome.error is not None]
             errors += await read_errors(session, sandbox, source, other)
             sandbox.fail_next("create", Fault.status(401))
+            sandbox.fail_next("status", Fault.status(401), times=2)  # the key is checked
             sandbox.fail_next("create", Fault.status(402))
             refused = PromptAvatar("refused")
             errors += await caught_from(*[lambda: session.submit(refused)] * 2)

@@ -33,20 +33,20 @@ class BatchBreaker:
         self._notices_silence = False
         self._timer: asyncio.TimerHandle | None = None
 
-    def posts(self, ready: Callable[[], bool], left_gate: Callable[[], None]) -> ItemPosts:
+    def posts(self, ready: Callable[[], bool], left_gate: Callable[[], None], since: float) -> ItemPosts:
         """The POSTs of one item. ``ready``: whether it can go; ``left_gate`` is told that it has its slot."""
-        return ItemPosts(self, ready, left_gate)
+        return ItemPosts(self, ready, left_gate, since)
 
     def close(self) -> None:
         """The run is over."""
         if self._timer is not None:
             self._timer.cancel()
 
-    async def take_slot(self, ready: Callable[[], bool]) -> Slot:
+    async def take_slot(self, ready: Callable[[], bool], since: float) -> Slot:
         """A slot of the quota, once another POST may be sent."""
         gate = self._parts.gate
         while True:
-            slot = await gate.batch(lambda: ready() and self._may_go())
+            slot = await gate.batch(lambda: ready() and self._may_go(), since=since)
             decision = self._decide()  # several may have got a slot in the same turn of the loop
             if isinstance(decision, Go):
                 self._taken[slot] = decision.probe
@@ -128,11 +128,12 @@ class ItemPosts:
     """
 
     def __init__(
-        self, breaker: BatchBreaker, ready: Callable[[], bool], left_gate: Callable[[], None]
+        self, breaker: BatchBreaker, ready: Callable[[], bool], left_gate: Callable[[], None], since: float
     ) -> None:
         self._breaker = breaker
         self._ready = ready
         self._left_gate = left_gate
+        self._since = since
         self._slot: Slot | None = None
         self.lost = False
         """Whether a POST of this item's own was lost."""
@@ -140,7 +141,7 @@ class ItemPosts:
     async def take_slot(self) -> Slot:
         """See `TakeSlot`."""
         self._ended(answered=True, lost=False)  # by a 429, or it never left
-        self._slot = await self._breaker.take_slot(self._ready)
+        self._slot = await self._breaker.take_slot(self._ready, self._since)
         self._left_gate()
         return self._slot
 

@@ -136,8 +136,9 @@ class Sender:
         free = self._opened.unknowns.free
         source = item.source or (item.intent.source if item.intent else None)
         wanted = self._opened.submitter.plan(item.request, item.key, True, source)
-        posts = self._breaker.posts(lambda: source is None or free(source.avatar_id), flight.left_gate)
-        how = How(posts.take_slot, Patience.BATCH, self._purse)
+        began = self._opened.parts.clock.now()
+        posts = self._breaker.posts(lambda: source is None or free(source.avatar_id), flight.left_gate, began)
+        how = How(posts.take_slot, Patience.BATCH, self._purse, began)
         try:
             async with self._stop.turns_back():
                 with posts:

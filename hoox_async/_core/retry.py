@@ -1,8 +1,8 @@
 """Whether a request that failed is sent again, and when.
 
 Reads cost nothing: they are repeated where that may help. A paid request is repeated only when it surely
-cost nothing: its connection was never made, or the API answered 429. A 429 is no failure of the request:
-the gate pauses, and no delay is added here.
+cost nothing: its connection was never made, or the API answered 429 or 401. A 429 and a 401 are no failures
+of the request: the gate pauses, or lets the key be checked, and no delay is added here.
 """
 
 from __future__ import annotations
@@ -10,11 +10,12 @@ from __future__ import annotations
 from enum import Enum
 from typing import NamedTuple
 
-from ..errors import HooxError, NotSent, RateLimited, ServerError, TransportError
+from ..errors import AuthenticationError, HooxError, NotSent, RateLimited, ServerError, TransportError
 
 READ_TRIES = 4
 READ_REFUSALS = 10
 READ_SECONDS = 120.0
+KEY_TRIES = 3
 PAID_SECONDS = 3600.0
 LONGEST_RETRY_AFTER = 60.0
 
@@ -39,12 +40,17 @@ class Patience(Enum):
     BATCH = (8, 15.0)
 
 
-def decide_read(attempt: int, error: HooxError, elapsed: float, jitter: float) -> Retry | GiveUp:
+def decide_read(
+    attempt: int, error: HooxError, elapsed: float, jitter: float, *, over: bool = False
+) -> Retry | GiveUp:
     """What to do after the ``attempt``-th try (from 1) of a read failed: about 4 tries in 10 s.
 
     ``elapsed`` is in seconds since the first try began, waiting at the gate included; ``jitter`` in [0, 1).
+    ``over``: the gate has given up: 429 was all there was for too long, or the key is refused for good.
     """
-    if elapsed > READ_SECONDS:
+    if isinstance(error, AuthenticationError):
+        return GiveUp() if over or attempt >= KEY_TRIES else Retry(0.0)
+    if over or elapsed > READ_SECONDS:
         return GiveUp()
     if isinstance(error, RateLimited):
         return Retry(0.0) if attempt < READ_REFUSALS else GiveUp()
@@ -57,18 +63,28 @@ def decide_read(attempt: int, error: HooxError, elapsed: float, jitter: float) -
 
 
 def decide_paid(
-    attempt: int, error: HooxError, elapsed: float, patience: Patience, jitter: float
+    attempt: int,
+    error: HooxError,
+    elapsed: float,
+    patience: Patience,
+    jitter: float,
+    *,
+    over: bool = False,
+    denied: int = 1,
 ) -> Retry | GiveUp:
-    """What to do after the ``attempt``-th connection (from 1) for a paid request failed, or after a 429.
+    """What to do after the ``attempt``-th connection (from 1) for a paid request failed, or a 429 or 401.
 
-    A 429 is no try of a connection: those that were made must not be counted in ``attempt``.
+    Those are no tries of a connection: they must not be counted in ``attempt``. ``denied`` counts the 401.
+    ``over``: the gate has given up: 429 was all there was for too long, or the key is refused for good.
 
     ``elapsed`` is in seconds since the first try began, waiting at the gate included; ``jitter`` in [0, 1).
     Everything that may have been charged is given up here. So is a `NotSent` that names a ``retry_after``:
     that is the gate's, whose ``max_wait`` has run out.
     """
     if isinstance(error, RateLimited):
-        return Retry(0.0)
+        return GiveUp() if over else Retry(0.0)
+    if isinstance(error, AuthenticationError):  # one that only paid requests meet would go on for ever
+        return GiveUp() if over or denied >= KEY_TRIES else Retry(0.0)
     tries, longest = patience.value
     if not isinstance(error, NotSent) or error.retry_after is not None:
         return GiveUp()

@@ -45,8 +45,9 @@ class Timeouts:
 
     ``connect``: making a connection. ``read``: a status request or another read, as a whole.
     ``answer``: a paid POST as a whole, from its sending. ``wait``: ``await job``; it alone may be
-    infinite. ``search``: when, after a paid POST was lost, its look is looked for. Raises
-    `ConfigurationError` for what is no such number.
+    infinite. ``search``: when, after a paid POST was lost, its look is looked for. ``refused``: how long a
+    submission or a batch goes on against nothing but 429. Raises `ConfigurationError` for what is no such
+    number.
     """
 
     connect: float = attrs.field(default=10.0, validator=_seconds)
@@ -54,6 +55,7 @@ class Timeouts:
     answer: float = attrs.field(default=120.0, validator=_seconds)
     wait: float = attrs.field(default=900.0, validator=_endless)
     search: tuple[float, ...] = attrs.field(default=(2.0, 10.0, 30.0), converter=_rising, validator=_search)
+    refused: float = attrs.field(default=3600.0, validator=_seconds)
 
 
 class DefaultTimeout(Enum):

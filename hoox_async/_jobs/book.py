@@ -219,6 +219,11 @@ class JobBook:
             self._watchlist.drop(ref)
             self._wake(job, error)
 
+    def end_all(self, error: HooxError) -> None:
+        """End all waiting with an error; the looks stay accepted."""
+        for ref in [ref for ref, job in self._jobs.items() if job._waiters is not None]:
+            self.end(ref, error)
+
     def _wake(self, job: LookJob, error: HooxError | None = None) -> None:
         waiters, job._waiters = job._waiters, None
         if waiters is None:

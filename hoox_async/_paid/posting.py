@@ -13,7 +13,6 @@ from .._core.models import LookRef
 from .._core.wire import read_accepted
 from .._gate import Slot
 from .._parts import Parts
-from .._reads import Reads
 from .._receiver import Receiver
 from .._unknowns import Unknowns
 from ..errors import HooxError, OutcomeUnknown
@@ -27,9 +26,8 @@ from .sending import Sending, as_store_error
 class Posting:
     """Carries POSTs out and writes down what became of them; what the store does not take is `pending`."""
 
-    def __init__(self, parts: Parts, reads: Reads, unknowns: Unknowns, receiver: Receiver) -> None:
+    def __init__(self, parts: Parts, unknowns: Unknowns, receiver: Receiver) -> None:
         self._parts = parts
-        self._reads = reads
         self._unknowns = unknowns
         self._receiver = receiver
         self.pending = PendingWrites(parts)
@@ -45,7 +43,7 @@ class Posting:
         try:
             try:
                 response = await sending.post()
-                ref = self._reads.heard(response, slot, lambda told: read_accepted(told, intent.source))
+                ref = read_accepted(response, intent.source)
             except Exception as error:
                 return await self._ended(sending, error)
             return await self._accepted(sending, ref)

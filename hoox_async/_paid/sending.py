@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import secrets
 from collections.abc import Awaitable, Callable
 
@@ -16,9 +17,11 @@ from ..errors import ApiError, HooxError, NotSent, SessionClosed, StoreError, Tr
 from ..events import Answered, RequestSent
 from .order import ToSend
 
+_HELD_TOO_LONG = 10.0  # seconds; beyond those that connecting may take
+
 
 class Superseded(Exception):
-    """The intent was settled or changed since it was decided to send it: nothing was sent."""
+    """Nothing was sent, and it is decided anew: the intent was settled or changed, or its slot is stale."""
 
 
 class Sending:
@@ -64,6 +67,7 @@ class Sending:
                 raise
             self._never_said()
             self._answered = True
+            parts.answered(self.slot, response)
         seconds = parts.clock.now() - self._sent_at
         parts.hooks.tell(Answered(wire.endpoint, response.status, seconds, intent.key))
         return response
@@ -71,6 +75,9 @@ class Sending:
     async def _before_send(self) -> None:
         if self.may_cost:
             raise TransportError("a paid request is sent once")
+        if self.slot.is_stale(self._longest_hold()):
+            self._held_back = Superseded(self.intent.key)
+            raise self._held_back
         step = self._step()
         try:
             await self._write_down(step)
@@ -83,7 +90,16 @@ class Sending:
         except Exception as error:
             self._held_back = as_store_error(error)
             raise self._held_back from error
-        self._leaves(step)
+        self._leaves()
+
+    def _longest_hold(self) -> float:
+        """For how long its slot may be in hand: as connecting may take, and some more.
+
+        A transport that is not ours may connect for as long as it likes; anew each time, it would never send.
+        """
+        if not getattr(self._parts.transport, "announces", False):
+            return math.inf
+        return 2 * self._parts.timeouts.connect + _HELD_TOO_LONG
 
     def _has_surely_not_left(self, error: Exception) -> bool:
         """By the transport's word. Of one that announces, so has what others raise before it has begun.
@@ -99,18 +115,18 @@ class Sending:
         """The transport has ended and never said when it begins: what may have left is not written down."""
         if not self.may_cost:
             self._unwritten = self._step()
-            self._leaves(self._unwritten)
+            self._leaves()
 
     def _step(self) -> Send:
         return Send(self.id, self._parts.clock.utc(), self.intent.source, self._in_lane)
 
-    def _leaves(self, step: Send) -> None:
+    def _leaves(self) -> None:
         parts = self._parts
         self.may_cost = True
+        endpoint = submit_endpoint(self.intent.request)
+        parts.hooks.tell(RequestSent(endpoint, parts.clock.now(), self.intent.key))
+        self.slot.stamp()  # as late as can be: a hook may have taken its time, and the bytes go now
         self._sent_at = parts.clock.now()
-        self.slot.stamp()
-        parts.store.note_sends((step.at,))
-        parts.hooks.tell(RequestSent(submit_endpoint(self.intent.request), self._sent_at, self.intent.key))
 
     async def _write_down(self, step: Send) -> None:
         """In one transaction: that it stands as was decided upon, the user's word, and that it is sent."""

@@ -3,8 +3,8 @@
 A key is held by one caller at a time, who reads what the store knows of it before each try and decides
 then whether anything is to be sent. It waits at the gate in its own task: cancelled there, nothing was
 sent. The POST itself runs in a task of the session's and is awaited through a shield, so that whatever
-happens to the caller, its answer is written down. It is sent again only when it surely never left or when
-the API answered 429.
+happens to the caller, its answer is written down. It is sent again only when it surely never left, or when
+the API answered 429, or a 401 that was a mistake.
 """
 
 from __future__ import annotations
@@ -29,12 +29,12 @@ from .._core.retry import GiveUp, Patience, decide_paid
 from .._core.wire import submit_endpoint
 from .._gate import Slot
 from .._parts import Parts
-from .._reads import Reads
 from .._receiver import Receiver
 from .._slot import OwnSlots
 from .._unknowns import Unknowns
 from ..errors import (
     ApiError,
+    AuthenticationError,
     HooxError,
     InvalidRequest,
     NotSent,
@@ -56,11 +56,15 @@ _KEY_RETRY = 1.0  # seconds
 
 
 class How(NamedTuple):
-    """How a caller sends: where its slots come from, how long it tries to connect, and from what purse."""
+    """How a caller sends: where its slots come from, how long it tries to connect, and from what purse.
+
+    ``since`` is the loop's time at which the caller began.
+    """
 
     take_slot: TakeSlot
     patience: Patience
     purse: Purse
+    since: float
 
 
 class _InAir(NamedTuple):
@@ -73,10 +77,10 @@ class _InAir(NamedTuple):
 class Submitter:
     """Sends intents, each at most once unless it surely cost nothing."""
 
-    def __init__(self, parts: Parts, reads: Reads, unknowns: Unknowns, receiver: Receiver) -> None:
+    def __init__(self, parts: Parts, unknowns: Unknowns, receiver: Receiver) -> None:
         self._parts = parts
         self._unknowns = unknowns
-        self._posting = Posting(parts, reads, unknowns, receiver)
+        self._posting = Posting(parts, unknowns, receiver)
         self._locks = KeyLocks()
         self._air: dict[str, _InAir] = {}
 
@@ -93,7 +97,8 @@ class Submitter:
         wanted = self.plan(
             request, key or f"once-{secrets.token_hex(12)}", key is not None, _source_of(request)
         )
-        how = How(OwnSlots(self._parts.gate, max_wait), Patience.SINGLE, SinglePurse(budget))
+        slots = OwnSlots(self._parts.gate, max_wait)
+        how = How(slots, Patience.SINGLE, SinglePurse(budget), slots.since)
         at_begin = None if key is None else await self._known(key)
         try:
             return await self.send(wanted, partial(decide_single, wanted, at_begin), how)
@@ -105,7 +110,8 @@ class Submitter:
 
     async def resend(self, doubtful: Intent, budget: Budget | None, max_wait: float | None) -> Intent:
         """Send an unknown again by the user's word, unless it is proved before that leaves."""
-        how = How(OwnSlots(self._parts.gate, max_wait), Patience.SINGLE, SinglePurse(budget))
+        slots = OwnSlots(self._parts.gate, max_wait)
+        how = How(slots, Patience.SINGLE, SinglePurse(budget), slots.since)
         return await self.send(doubtful, partial(decide_resend, doubtful), how)
 
     async def send(self, wanted: Intent, decide: Decide, how: How) -> Intent:
@@ -128,17 +134,21 @@ class Submitter:
 
     async def _send(self, wanted: Intent, decide: Decide, how: How) -> Intent:
         """Try until that leads to something; its caller holds the key."""
-        began, connections = self._parts.clock.now(), 0
+        began, connections, denied = self._parts.clock.now(), 0, 0
         while True:
             try:
                 return await self._try(wanted, decide, how)
             except Superseded:
                 continue
-            except (NotSent, RateLimited) as error:
+            except (NotSent, RateLimited, AuthenticationError) as error:
                 connections += isinstance(error, NotSent)
+                denied += isinstance(error, AuthenticationError)
+                over = self._parts.gate.has_given_up(error, how.since)
                 elapsed = self._parts.clock.now() - began
                 jitter = random.random()  # noqa: S311 - no secret
-                decision = decide_paid(connections, error, elapsed, how.patience, jitter)
+                decision = decide_paid(
+                    connections, error, elapsed, how.patience, jitter, over=over, denied=denied
+                )
                 if isinstance(decision, GiveUp):
                     raise
                 self._tell_retry(wanted, error, decision.delay)
@@ -154,7 +164,7 @@ class Submitter:
             return None
         try:
             return await _shielded(flight.task, key)
-        except (NotSent, RateLimited, Superseded):
+        except (NotSent, RateLimited, AuthenticationError, Superseded):
             return None
 
     def _tell_retry(self, intent: Intent, error: HooxError, delay: float) -> None:

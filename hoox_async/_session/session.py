@@ -82,6 +82,7 @@ class HooxSession(SpelledOut):
         self._exclusive = exclusive
         self._webhooks = webhooks
         self._hooks = Hooks(hooks)
+        self._own_transport = transport is None  # then the quota is shared with this process's other sessions
         self._transport = transport or HttpTransport(self._workspace.base_url, key, self._timeouts)
         self._store = open_store(store)
         self._open: Opened | None = None
@@ -113,7 +114,13 @@ class HooxSession(SpelledOut):
         from .._opened import Opened, open_parts
 
         parts = open_parts(
-            self._store, self._transport, self._limit, self._hooks, self._timeouts, self._webhooks
+            self._store,
+            self._transport,
+            self._limit,
+            self._hooks,
+            self._timeouts,
+            self._webhooks,
+            self._workspace if self._own_transport else None,
         )
         opened = Opened(parts, exclusive=self._exclusive)
         await opened.begin()
@@ -173,7 +180,9 @@ class HooxSession(SpelledOut):
         is a new look. What was refused before under a key cost nothing and is sent again, also with other
         content. ``budget`` caps the credits of several submissions together. ``max_wait`` bounds, in
         seconds, the wait for the quota and, with ``exclusive=True``, for the avatar's lane; not the answer.
-        ``None`` is no limit; with 0 or less it is sent now or not at all.
+        ``None`` is no limit; with 0 or less it is sent now or not at all. With ``None``, `RateLimited` is
+        raised when 429 was all that the API answered for ``Timeouts.refused`` seconds. A 401 is checked with
+        free requests before it is raised, for up to a minute.
 
         Raises `InvalidRequest`, `KeyConflict`, `BudgetExceeded`, `NotSent`, `ApiError`'s classes (none of
         them was charged), and `OutcomeUnknown`, which may have been: then nothing more is sent. `StoreError`

@@ -200,6 +200,8 @@ def kept_delivery(db: sqlite3.Connection, attempt_id: str) -> Delivery | None:
 def add_sends(db: sqlite3.Connection, sent_at: Sequence[datetime]) -> None:
     """Write send times down, and drop those that no quota's window reaches any more."""
     times = [(moment - _EPOCH) // _MICROSECOND for moment in sent_at]
+    if not times:
+        return
     db.executemany("INSERT INTO sends (sent_at) VALUES (?)", [(time,) for time in times])
     # also the future ones: they are of a clock that was set back since
     db.execute("DELETE FROM sends WHERE abs(sent_at - ?) > ?", (max(times), _KEPT_SENDS))
@@ -229,6 +231,10 @@ def _columns(intent: Intent) -> tuple[str, bool, str | None, str | None, str, in
 def _index(db: sqlite3.Connection, seq: int, effect: Effects) -> None:
     for attempt in effect.attempts:
         db.execute("INSERT INTO attempts (id, intent) VALUES (?, ?)", (attempt.id, seq))
+        sent_at = (attempt.sent_at - _EPOCH) // _MICROSECOND
+        db.execute("INSERT INTO sends (sent_at) VALUES (?)", (sent_at,))
+        # the older ones alone: an attempt that is written down late must not drop newer times
+        db.execute("DELETE FROM sends WHERE sent_at < ?", (sent_at - _KEPT_SENDS,))
     if effect.claimed is not None:
         db.execute(
             "INSERT OR IGNORE INTO seen (avatar_id, look_id) VALUES (?, ?)",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator, Collection, Iterable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Collection, Generator, Iterable, Sequence
 from datetime import datetime, timedelta
 
 from .._clock import Clock
@@ -16,6 +16,16 @@ from ..errors import StoreError, StoreLocked
 from ._binding import plain_url, require_new_key, require_url
 from ._effects import FORGETTABLE, OPEN_STATES, Effects, effects, may_have_been_paid, take
 
+
+class _Done:
+    """What is done already, to be awaited any number of times, or not at all."""
+
+    def __await__(self) -> Generator[None, None, None]:
+        return
+        yield
+
+
+_DONE = _Done()
 _NAME = "the memory store"
 _KEPT_SENDS = timedelta(minutes=2)
 
@@ -179,7 +189,7 @@ class MemoryStore:
         self._require_open()
         return self._deliveries.get(attempt_id)
 
-    def note_sends(self, sent_at: Sequence[datetime]) -> None:
+    def note_sends(self, sent_at: Sequence[datetime]) -> Awaitable[None]:
         """Remember send times; those of more than two minutes before the newest are dropped."""
         self._require_open()
         sends = self._sends
@@ -191,6 +201,7 @@ class MemoryStore:
             newest = max(sent_at)
             times = sorted((*sends, *sent_at))
             self._sends = deque(time for time in times if abs(newest - time) <= _KEPT_SENDS)
+        return _DONE
 
     async def recent_sends(self, since: datetime) -> list[datetime]:
         """The send times after ``since``, oldest first."""
@@ -225,7 +236,10 @@ class MemoryStore:
         if claimed is not None:
             self._refs.setdefault(claimed, key)
         for effect in found:
-            self._attempts.update((attempt.id, key) for attempt in effect.attempts)
+            for attempt in effect.attempts:
+                self._attempts[attempt.id] = key
+                if not self._sends or attempt.sent_at >= self._sends[0]:  # else it was written down late
+                    self.note_sends((attempt.sent_at,))
             if effect.claimed is not None:
                 self._seen.setdefault(effect.claimed.avatar_id, set()).add(effect.claimed.look_id)
             if effect.created is not None:

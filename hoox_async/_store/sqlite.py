@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Collection, Iterable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Sequence
 from datetime import datetime
 from functools import partial
 from sqlite3 import Connection
@@ -22,7 +22,6 @@ from ._database import Database, Done, Job
 from ._worker import Worker, heard
 
 _PAGE = 500
-_SENDS_WAIT = 0.5  # seconds that a send time may wait for company: a crash loses no more than these
 
 _T = TypeVar("_T")
 
@@ -42,8 +41,6 @@ class SQLiteStore:
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = os.fspath(path)
         self._queue: _Queue | None = None
-        self._sends: list[datetime] = []
-        self._timer: asyncio.TimerHandle | None = None
         self._key_confirmed = False
 
     def __repr__(self) -> str:
@@ -78,8 +75,6 @@ class SQLiteStore:
         """
         queue = self._queue
         if queue is not None and not queue.inherited:
-            if not queue.closed:
-                self._hand_in_sends()
             await queue.aclose()
 
     def confirm_key(self) -> None:
@@ -150,35 +145,21 @@ class SQLiteStore:
         """The delivery kept for this attempt."""
         return await self._read(partial(_rows.kept_delivery, attempt_id=attempt_id))
 
-    def note_sends(self, sent_at: Sequence[datetime]) -> None:
-        """Remember send times. Returns at once; they are written with the next write or in half a second."""
-        loop = self._open_queue().loop
-        self._sends += sent_at
-        if self._sends and self._timer is None:
-            self._timer = loop.call_later(_SENDS_WAIT, self._hand_in_sends)
+    def note_sends(self, sent_at: Sequence[datetime]) -> Awaitable[None]:
+        """Remember send times. Returns at once; they are in the next commit, which can be awaited."""
+        written = self._open_queue().post(partial(_rows.add_sends, sent_at=tuple(sent_at)), writes=True)
+        written.add_done_callback(heard)  # nobody has to wait for it
+        return written
 
     async def recent_sends(self, since: datetime) -> list[datetime]:
         """The send times after ``since``, oldest first."""
-        self._open_queue()
-        self._hand_in_sends()
         return await self._read(partial(_rows.recent_sends, since=since))
 
     async def _read(self, work: Callable[[Connection], _T]) -> _T:
         return await self._open_queue().post(work, writes=False)
 
     async def _write(self, work: Callable[[Connection], _T], *, sends: bool = False) -> _T:
-        queue = self._open_queue()
-        self._hand_in_sends()
-        return await queue.post(work, writes=True, sends=sends)
-
-    def _hand_in_sends(self) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
-        if self._sends and self._queue is not None:
-            sends, self._sends = self._sends, []
-            # nobody waits for it: send times that a full disk swallows cost a pause at most
-            self._queue.post(partial(_rows.add_sends, sent_at=sends), writes=True).add_done_callback(heard)
+        return await self._open_queue().post(work, writes=True, sends=sends)
 
     def _open_queue(self) -> _Queue:
         if self._queue is None:

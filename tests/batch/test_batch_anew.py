@@ -22,6 +22,7 @@ from hoox_async.webhooks import WebhookHub
 pytestmark = pytest.mark.virtual_time
 
 REFUSALS = [Fault.status(401), Fault.status(402), Fault.status(400)]
+CHECKS = 4  # requests by which a key is checked that worked and was refused
 
 
 async def intent_of(session: HooxSession, key: str) -> Intent:
@@ -120,6 +121,7 @@ async def test_an_unknown_whose_resend_was_refused_is_an_unknown_as_before(refus
         await lose(session, space, source)
         before = await intent_of(session, "lost")
         space.faults.fail_next("edit", refusal)
+        space.faults.fail_next("status", refusal, times=CHECKS)
         with pytest.raises(ApiError):
             await session.resend("lost")
         assert await intent_of(session, "lost") == before
@@ -222,6 +224,7 @@ async def test_a_redo_that_is_refused_leaves_the_old_look(refusal: Fault, how: d
         (first,) = (await BatchRunner(session).run(edits(source, 1))).outcomes
         items = [BatchItem("e0", LookEdit(source, "v2"))] if "changed" in how else edits(source, 1)
         space.faults.fail_next("edit", refusal)
+        space.faults.fail_next("status", refusal, times=CHECKS)
         (told,) = (await BatchRunner(session, **how).run(items)).outcomes
         (again,) = (await BatchRunner(session).run(edits(source, 1))).outcomes
         assert first.ref is not None

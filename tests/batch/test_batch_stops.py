@@ -11,7 +11,6 @@ from batch_kit import QUICK, avatar, counts, edits, now, opened, prompts, space_
 
 from hoox_async import BatchItem, BatchRunner, ImageAvatar, LookEdit, LookRef, PromptAvatar
 from hoox_async.errors import (
-    AuthenticationError,
     BudgetExceeded,
     HooxError,
     InsufficientCredits,
@@ -103,12 +102,11 @@ async def test_retries_count_beside_what_they_cost_before() -> None:
 @pytest.mark.parametrize(
     ("fault", "error"),
     [
-        (Fault.status(401, '{"error":"bad","code":"invalid_api_key"}'), AuthenticationError),
         (Fault.status(402, '{"error":"none","code":"insufficient_credits"}'), InsufficientCredits),
         (Fault.status(403, '{"error":"no","code":"plan_required"}'), PermissionDenied),
         (Fault.status(404, '{"error":"no","code":"SPACE_NOT_FOUND"}'), NotFound),
     ],
-    ids=["401", "402", "plan", "space"],
+    ids=["402", "plan", "space"],
 )
 async def test_a_refusal_of_the_workspace_stops_the_batch(fault: Fault, error: type[HooxError]) -> None:
     """It leaves its item unsent too; what was accepted is awaited; the session stays usable."""

@@ -22,7 +22,10 @@ def send(window: Window, count: int, now: float = 0.0, answer: ServerQuota | Non
     times = []
     for _ in range(count):
         now = window.earliest(now)
-        window.stamp(window.take(now), now)
+        slot = window.take(now)
+        window.stamp(slot, now)
+        window.accepted(now, slot)
+        window.end(slot, now)
         times.append(now)
         if answer is not None:
             window.observe(now, answer, now)
@@ -112,14 +115,14 @@ def simulate(
                 later("answered", (*data, *server.hit(now)))
             else:
                 slot, sent_at, accepted, quota = data
-                if reads:
-                    window.end(slot, now)
                 window.observe(now, quota, sent_at)
                 if accepted:
+                    window.accepted(now, slot)
                     run.accepted.append(now)
                 else:
                     run.refused += 1
-                    window.pause(now, None)
+                    window.pause(now, None, slot)
+                window.end(slot, now)
         else:
             now = free_at
     return run

@@ -78,9 +78,9 @@ def test_a_slot_given_back_counts_nothing(reading: bool) -> None:
 def test_the_sends_of_an_earlier_process_count() -> None:
     """After a restart the last minute's requests are ours: no second minute's quota in one minute."""
     window = Window(100)
-    window.restore(0.0, [1.0 + n * 0.5 for n in range(100)] + [61.0, 5000.0])
+    window.restore(0.0, [1.0 + n * 0.5 for n in range(100)] + [62.0, 5000.0])
     assert window.snapshot(0.0).remaining == 0
-    assert window.earliest(0.0) == pytest.approx(60.05 - 50.5)
+    assert window.earliest(0.0) == pytest.approx(61.05 - 50.5)
     times = send(window, 150)
     assert most_in_a_minute([(-1.0 - n * 0.5,) * 2 for n in range(100)] + [(at, at) for at in times]) == 100
 
@@ -89,7 +89,27 @@ def test_sends_from_the_future_are_held_for_a_minute_at_most() -> None:
     """A wall clock that was set back does not lock the workspace."""
     window = Window(2)
     window.restore(0.0, [-86400.0, -5.0])
-    assert window.earliest(0.0) == pytest.approx(60.05)
+    assert window.earliest(0.0) == pytest.approx(61.05)
+
+
+def test_a_burst_that_an_earlier_process_had_does_not_come_again() -> None:
+    """Ten requests a moment before the restart: the new life goes on one by one, at the pace."""
+    window = Window(100)
+    window.restore(0.0, [0.1] * 10)
+    times = send(window, 20)
+    assert sum(at < 1.0 for at in times) <= 2
+    assert times[-1] <= 20 * 2 * GAP
+
+
+def test_a_send_that_is_known_and_restored_counts_once() -> None:
+    """A second session of one process finds in its store what the first one sent through this window."""
+    window = Window(100)
+    times = send(window, 30)
+    now = times[-1] + 1.0
+    window.restore(now, [now - at + 0.01 for at in times])
+    assert window.snapshot(now).remaining == 70
+    window.restore(now, [now - at + 0.01 for at in times] + [0.3] * 5)
+    assert window.snapshot(now).remaining == 65
 
 
 def test_a_smaller_limit_of_the_server_is_adopted() -> None:
@@ -130,11 +150,48 @@ def test_headers_without_sense_neither_stall_nor_flood(nonsense: ServerQuota) ->
 
 
 @pytest.mark.parametrize("resets_in", [None, -1e9, 0.0, 30.0, 1e9])
-def test_a_server_that_always_says_nothing_is_left_is_still_asked(resets_in: float | None) -> None:
-    """Remaining 0 slows down to a trickle, and never to nothing."""
-    times = send(Window(100), 30, answer=ServerQuota(100, 0, resets_in))
+def test_a_server_that_says_nothing_is_left_is_not_believed_for_ever(resets_in: float | None) -> None:
+    """Remaining 0 slows down to a trickle; a few requests that are all answered show that it is wrong."""
+    times = send(Window(100), 400, answer=ServerQuota(100, 0, resets_in))
     assert max(after - before for before, after in pairwise(times)) <= 61.0
-    assert most_in_a_minute((at, at) for at in times) <= 20
+    assert sum(at < 10.0 for at in times) <= 5
+    assert times[-1] - times[100] <= 300 * 0.61
+    assert most_in_a_minute((at, at) for at in times) <= 100
+
+
+def test_a_server_that_says_nothing_is_left_is_believed_again_once_it_refuses() -> None:
+    """A refusal shows that its count was right."""
+    window = Window(100)
+    spent = ServerQuota(100, 0, 30.0)
+    now = send(window, 30, answer=spent)[-1]
+    window.pause(now, 1.0)
+    now = window.earliest(now)
+    slot = window.take(now)
+    window.stamp(slot, now)
+    window.accepted(now, slot)
+    window.observe(now, spent, now)
+    assert window.earliest(now) >= now + 1.0
+
+
+def test_a_paid_request_counts_for_as_long_as_its_answer_was_slow() -> None:
+    """It may have arrived that late. What the fastest answers take, every request takes."""
+    window = Window(1)
+    now = 0.0
+    for seconds in [0.3] * 30 + [0.3, 2.3, 500.0]:
+        now = window.earliest(now)
+        slot = window.take(now)
+        window.stamp(slot, now)
+        window.end(slot, now + seconds)
+        late = window.earliest(now + seconds) - now - 60.05
+    assert late == pytest.approx(440.0 - 0.05)  # an answer later than a minute holds nothing up
+    window = Window(100)
+    for at in range(30):
+        slot = window.take(float(at))
+        window.stamp(slot, float(at))
+        window.end(slot, at + (2.3 if at == 25 else 0.3))
+    assert window._leaves[20] - 60.05 == pytest.approx(20.0)
+    assert window._leaves[-1] - 60.05 == pytest.approx(29.0)
+    assert 25 + 60.05 + 2.0 in [pytest.approx(at) for at in window._leaves]
 
 
 def test_a_quota_spent_by_others_is_waited_for_until_its_reset() -> None:

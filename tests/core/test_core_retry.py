@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from hoox_async._core.retry import GiveUp, Patience, Retry, decide_paid, decide_read
 from hoox_async.errors import (
+    AuthenticationError,
     BadRequest,
     HooxError,
     NotFound,
@@ -124,3 +125,22 @@ def test_jitter_moves_a_delay_by_a_quarter_at_most(jitter: float, attempt: int) 
     decision = decide_read(attempt, TransportError("lost"), 0.0, jitter)
     assert isinstance(decision, Retry)
     assert 0.75 * nominal <= decision.delay <= 1.25 * nominal
+
+
+DENIED = AuthenticationError(401, "invalid_api_key", "no")
+
+
+@pytest.mark.parametrize("error", [REFUSED, DENIED], ids=lambda error: type(error).__name__)
+def test_what_the_gate_has_given_up_is_not_sent_again(error: HooxError) -> None:
+    """429 for too long and a key that is refused for good are ends; before that they add no delay."""
+    assert decide_read(1, error, 0.0, 0.5) == Retry(0.0)
+    assert decide_read(1, error, 0.0, 0.5, over=True) == GiveUp()
+    assert decide_paid(0, error, 0.0, Patience.SINGLE, 0.5) == Retry(0.0)
+    assert decide_paid(0, error, 0.0, Patience.SINGLE, 0.5, over=True) == GiveUp()
+
+
+def test_a_401_that_no_check_confirms_is_met_three_times_at_most() -> None:
+    """One that only these requests meet would go on for ever."""
+    assert decide_read(3, DENIED, 0.0, 0.5) == GiveUp()
+    assert decide_paid(0, DENIED, 0.0, Patience.BATCH, 0.5, denied=2) == Retry(0.0)
+    assert decide_paid(0, DENIED, 0.0, Patience.BATCH, 0.5, denied=3) == GiveUp()

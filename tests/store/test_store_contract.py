@@ -281,6 +281,25 @@ async def test_send_times_come_back_in_order(store: Store) -> None:
     assert await store.recent_sends(after(0)) == [after(1), after(2), after(3)]
 
 
+async def test_the_times_of_attempts_are_send_times(store: Store) -> None:
+    """Written with the attempt itself; they stay when it is taken back, and nobody has to note them."""
+    await store.plan(planned("a"))
+    await store.advance("a", send("att_1"))
+    assert await store.recent_sends(after(-1)) == [NOW]
+    await store.advance("a", TakeBack())
+    assert await store.recent_sends(after(-1)) == [NOW]
+    await store.plan(ledger_advance(planned("b"), send("att_2")))
+    assert await store.recent_sends(after(-1)) == [NOW, NOW]
+
+
+async def test_an_attempt_that_is_written_late_drops_no_newer_times(store: Store) -> None:
+    """As one whose write failed for minutes."""
+    await store.note_sends([after(600)])
+    await store.plan(planned("a"))
+    await store.advance("a", send("att_1"))
+    assert after(600) in await store.recent_sends(after(-1))
+
+
 async def test_old_send_times_are_dropped(store: Store) -> None:
     """Send times out of reach of any quota's window are dropped, also those of a clock that was set back."""
     for times in ([after(9000)], [after(0), after(170)], [after(200)]):
