@@ -8,6 +8,7 @@ submission, then the batch, then the watcher where it is worth a slot that nobod
 from __future__ import annotations
 
 import asyncio
+import logging
 import math
 from collections.abc import Callable, Iterable
 
@@ -19,7 +20,9 @@ from .errors import NotSent, SessionClosed
 
 __all__ = ["Gate", "Slot"]
 
+_log = logging.getLogger("hoox_async")
 PATIENCE = 10.0
+_AFTER_FAILURE = 1.0  # seconds until it is decided anew who can go
 OnPause = Callable[[float, str], None]
 Ready = Callable[[], bool]
 Due = Callable[[float, bool], float]
@@ -37,11 +40,22 @@ class _Claim:
         self.due_since: float | None = None
 
     def can_go(self) -> bool:
-        return not self.slot.done() and (self.ready is None or self.ready())
+        if self.slot.done():
+            return False
+        try:
+            return self.ready is None or self.ready()
+        except Exception as error:
+            self.slot.set_exception(error)  # for who waits here, not for who happens to look
+            return False
 
     def due_at(self, now: float, busy: bool) -> float:
         """From when the watcher wants a slot. Notes since when it has been wanting one."""
-        at = math.inf if self.due is None or self.slot.done() else self.due(now, busy)
+        at = math.inf
+        if self.due is not None and not self.slot.done():
+            try:
+                at = self.due(now, busy)
+            except Exception as error:
+                self.slot.set_exception(error)  # as above
         if at > now:
             self.due_since = None
         elif self.due_since is None:
@@ -123,20 +137,29 @@ class Gate:
         return await self._wait(claim)
 
     def kick(self) -> None:
-        """Look again who can go: something that ``ready`` or ``due`` depend on may have changed."""
+        """Look again who can go: something that ``ready`` or ``due`` depend on may have changed.
+
+        It never raises: whoever calls this, as a paid POST does, must not fail for those who wait.
+        """
+        self._look_again()
+
+    def slots_changed(self) -> None:
+        """What the quota has left has changed. That concerns those only who wait for a slot. Never raises."""
+        if self._unwanted_until == -math.inf:
+            self._look_again()
+
+    def _look_again(self) -> None:
         if self._serving or self._closed:
             return
         self._serving = True
         try:
             at = self._serve()
+        except Exception:
+            _log.exception("who may send next could not be decided; it is tried again")
+            at = self.clock.now() + _AFTER_FAILURE
         finally:
             self._serving = False
         self._arm(at)
-
-    def slots_changed(self) -> None:
-        """What the quota has left has changed. That concerns those only who wait for a slot."""
-        if self._unwanted_until == -math.inf:
-            self.kick()
 
     @property
     def busy(self) -> bool:
@@ -187,7 +210,7 @@ class Gate:
     async def _wait(self, claim: _Claim) -> Slot:
         try:
             return await claim.slot
-        except asyncio.CancelledError:
+        except BaseException:
             self._leave(claim)
             raise
 

@@ -22,6 +22,7 @@ from ._core.wire import (
     status_request,
 )
 from ._gate import Slot
+from ._logs import failures_logged
 from ._parts import Parts
 from ._protocols import WireRequest, WireResponse
 from .errors import HooxError, NotSent, RateLimited, SessionClosed
@@ -89,7 +90,20 @@ class Reads:
         return self.heard(response, slot, parse)
 
     def heard(self, response: WireResponse, slot: Slot, parse: Callable[[WireResponse], _T]) -> _T:
-        """Take from an answer what it says of the quota, then read it."""
+        """Take from an answer what it says of the quota, then read it.
+
+        What goes wrong with the quota is logged: the answer counts all the same, a paid one above all.
+        """
+        with failures_logged("reading the quota from an answer"):
+            self._observe(response, slot)
+        try:
+            return parse(response)
+        except RateLimited as error:
+            with failures_logged("pausing after a 429"):
+                self._parts.gate.pause(error.retry_after, "the API answered 429")
+            raise
+
+    def _observe(self, response: WireResponse, slot: Slot) -> None:
         quota = server_quota(response.headers)
         if quota is None or quota.resets_in is None:  # without a Date, the reset counts against our clock
             quota = server_quota(response.headers, self._parts.clock.utc())
@@ -98,8 +112,3 @@ class Reads:
                 # "none left" is over when the pause is, and must not slow the minute after it
                 quota = quota._replace(remaining=None)
             self._parts.gate.observe(quota, slot)
-        try:
-            return parse(response)
-        except RateLimited as error:
-            self._parts.gate.pause(error.retry_after, "the API answered 429")
-            raise

@@ -9,6 +9,7 @@ from .._core.intents import Intent, Refusal
 from .._core.ledger import IllegalStep, Lose, Refuse, Send, Stands, TakeBack, advance
 from .._core.wire import refusal_is_the_items_own, submit_endpoint, submit_request
 from .._gate import Slot
+from .._logs import failures_logged
 from .._parts import Parts
 from .._protocols import WireResponse
 from ..errors import ApiError, HooxError, NotSent, SessionClosed, StoreError
@@ -96,7 +97,8 @@ class Sending:
         self.may_cost = True
         self._sent_at = parts.clock.now()
         self.slot.stamp()
-        parts.store.note_sends((step.at,))
+        with failures_logged("noting a send time"):
+            parts.store.note_sends((step.at,))
         parts.hooks.tell(RequestSent(submit_endpoint(self.intent.request), self._sent_at, self.intent.key))
 
     async def _write_down(self, step: Send) -> None:

@@ -22,6 +22,7 @@ from .._hooks import Hooks
 from .._jobs import LookJob
 from .._protocols import Deliveries, Store, Transport, Workspace
 from .._store import open_store
+from .._tasks import log_failure
 from .._transport import HttpTransport
 from ..errors import ConfigurationError, InvalidRequest, SessionClosed, UnexpectedResponse
 from ..events import Hook
@@ -73,6 +74,7 @@ class HooxSession(SpelledOut):
         self._transport = transport or HttpTransport(self._workspace.base_url, key, self._timeouts)
         self._store = open_store(store)
         self._open: Opened | None = None
+        self._closing: asyncio.Task[None] | None = None
         self._state = "new"
 
     def __repr__(self) -> str:
@@ -88,7 +90,7 @@ class HooxSession(SpelledOut):
             self._open = await self._begin()
         except BaseException:
             self._state = "closed"
-            await self._let_go()
+            await self._close(None)
             raise
         self._state = "open"
         return self
@@ -113,15 +115,34 @@ class HooxSession(SpelledOut):
         """Let the paid POSTs in the air end and be written down, then close everything.
 
         What waits for a job, at the gate or for an avatar's lane ends with `SessionClosed`; accepted looks
-        stay in the store. A paid POST is let end for as long as ``Timeouts.answer`` allows. Cancelled, it
-        ends those too, and what was in the air is found as unknown when the store is opened again.
+        stay in the store. A paid POST is let end for as long as ``Timeouts.answer`` allows, and async hooks
+        have 10 s to run. Cancelled, it ends those at once, and what was in the air is found as unknown when
+        the store is opened again; all the same everything is closed before the cancellation goes on. Cancelled
+        once more it ends at once, and the rest is done in the background: `aclose` said again waits for that.
         """
         opened = None if self._open is None else self._ready()
         self._open, self._state = None, "closed"
-        if opened is None:
-            return
+        if opened is not None:
+            await self._close(opened)
+        elif self._closing is not None and not self._closing.done():
+            await asyncio.shield(self._closing)
+
+    async def _close(self, opened: Opened | None) -> None:
+        """Close all in a task of its own, which no cancellation of a caller reaches."""
+        closing = self._closing = asyncio.create_task(self._end(opened), name="hoox-close")
         try:
-            await opened.end()
+            await asyncio.shield(closing)
+        except asyncio.CancelledError:
+            closing.add_done_callback(log_failure)
+            if opened is not None:
+                opened.hurry()
+            await asyncio.wait((closing,))
+            raise
+
+    async def _end(self, opened: Opened | None) -> None:
+        try:
+            if opened is not None:
+                await opened.end()
         finally:
             await self._let_go()
 
