@@ -12,6 +12,8 @@ from hoox_async._hooks import Hooks
 from hoox_async.errors import ConfigurationError
 from hoox_async.events import Event, Paused
 
+pytestmark = pytest.mark.both_loops
+
 PAUSED = Paused(1.5, "the API answered 429")
 
 

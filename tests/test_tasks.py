@@ -10,6 +10,8 @@ import pytest
 from hoox_async._tasks import TaskSet
 from hoox_async.errors import SessionClosed
 
+pytestmark = pytest.mark.both_loops
+
 
 async def answer() -> int:
     return 42

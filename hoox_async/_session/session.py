@@ -117,8 +117,9 @@ class HooxSession(SpelledOut):
         What waits for a job, at the gate or for an avatar's lane ends with `SessionClosed`; accepted looks
         stay in the store. A paid POST is let end for as long as ``Timeouts.answer`` allows, and async hooks
         have 10 s to run. Cancelled, it ends those at once, and what was in the air is found as unknown when
-        the store is opened again; all the same everything is closed before the cancellation goes on. Cancelled
-        once more it ends at once, and the rest is done in the background: `aclose` said again waits for that.
+        the store is opened again; all the same everything is closed before the cancellation goes on.
+        Cancelled once more it ends at once, and the rest is done in the background: `aclose` said again waits
+        for that.
         """
         opened = None if self._open is None else self._ready()
         self._open, self._state = None, "closed"
