@@ -94,13 +94,13 @@ def paused(reason: object) -> Paused:
 async def test_an_async_hook_runs_in_the_order_of_the_events(kind: str) -> None:
     """Each event is worked on to its end before the next one, whatever kind of async callable it is."""
     recorder = Recorder()
-    hook: Hook = {
+    kinds: dict[str, Hook] = {
         "method": recorder.slow,
         "partial": partial(recorder.named, "me"),
         "callable object": recorder,
         "plain function of one": lambda event: recorder.slow(event),
-    }[kind]
-    hooks = Hooks([hook])
+    }
+    hooks = Hooks([kinds[kind]])
     for n in range(3):
         hooks.tell(paused(n))
     assert recorder.order == []

@@ -26,14 +26,16 @@ class Defect(Exception):
     """What nobody foresaw."""
 
 
-def raises_once(owner: Any, name: str, monkeypatch: pytest.MonkeyPatch, times: int = 1) -> list[int]:
+def raises_once(
+    owner: Any, name: str, monkeypatch: pytest.MonkeyPatch, times: int = 1, error: type[Exception] = Defect
+) -> list[int]:
     """Let a method raise at its next calls; gives a list that grows by each of them."""
     method, raised = getattr(owner, name), list[int]()
 
     def call(*args: Any, **options: Any) -> Any:
         if len(raised) < times:
             raised.append(1)
-            raise Defect(name)
+            raise error(name)
         return method(*args, **options)
 
     monkeypatch.setattr(owner, name, call)
