@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Iterable
 from functools import partial
 
 from ._core.codec import look_from_details
-from ._core.models import Avatar, LookRef
+from ._core.models import Look, LookRef
 from ._core.watchlist import Ask, AskKind, News, Watchlist, is_complete
 from ._core.wire import avatar_request, read_avatar, read_status, status_request
 from ._gate import Slot
@@ -83,29 +84,34 @@ class Watcher:
             avatar = await self._reads.once(
                 slot, avatar_request(ask.avatar_id), lambda response: read_avatar(response, ask.avatar_id)
             )
+            known = (details for details in avatar.looks if self._book.known(details.ref) is not None)
+            looks = map(look_from_details, known)
             try:
                 news = self._watchlist.answered_avatar(ask, avatar, self._parts.clock.now())
             except Exception:
-                await self._book.tell(self._riders(avatar))  # of those that it took in before it failed
+                await self._book.tell(self._riders(looks))  # of those that it took in before it failed
                 raise
-            return [*news, *self._riders(avatar)]
+            return [*news, *self._riders(looks)]
         ref = LookRef(ask.avatar_id, ask.look_id or "")
         look = await self._reads.once(slot, status_request(ref), lambda response: read_status(response, ref))
-        return self._watchlist.answered_look(ask, look, self._parts.clock.now())
+        try:
+            return self._watchlist.answered_look(ask, look, self._parts.clock.now())
+        except Exception:
+            await self._book.tell(self._riders([look]))
+            raise
 
     async def _failed(self, ask: Ask, error: HooxError) -> None:
         for ref, reason in self._watchlist.failed(ask, error, self._parts.clock.now()):
             self._book.end(ref, reason)
         await self._book.tell(self._watchlist.leftovers())
 
-    def _riders(self, avatar: Avatar) -> list[News]:
-        """Looks in the answer whose jobs are held, though nobody waits for them now."""
+    def _riders(self, looks: Iterable[Look | None]) -> list[News]:
+        """Looks in the answer whose jobs are held, though the watchlist has them no more."""
         found: list[News] = []
-        for details in avatar.looks:
-            job = self._book.known(details.ref)
-            if job is None or job.done or details.ref in self._watchlist:
+        for look in looks:
+            job = None if look is None else self._book.known(look.ref)
+            if look is None or job is None or job.done or look.ref in self._watchlist:
                 continue
-            look = look_from_details(details)
-            if look is not None and look.status is not job.last.status:
+            if look.status is not job.last.status:
                 found.append(News(look, is_complete(look)))
         return found

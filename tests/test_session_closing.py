@@ -198,3 +198,21 @@ def test_a_new_session_that_is_closed_owns_nothing() -> None:
         await session.aclose()
 
     asyncio.run(close())
+
+
+async def test_an_opening_that_fails_after_its_parts_were_put_together_ends_them(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Nothing goes on in a session that was never open: no task, and nothing that waits at its limiter."""
+    ended: list[str] = []
+
+    async def recall(self: Any) -> Any:
+        raise ValueError("a defect")
+
+    monkeypatch.setattr("hoox_async._unknowns.Unknowns.recall", recall)
+    monkeypatch.setattr("hoox_async._gate.Gate.close", lambda _: ended.append("gate"))
+    async with Sandbox() as sandbox, nothing_left_open():
+        session = sandbox.session()
+        with pytest.raises(ValueError, match="a defect"):
+            await session.__aenter__()
+    assert ended == ["gate"]

@@ -84,27 +84,27 @@ class HooxSession(SpelledOut):
         if self._state != "new":
             raise SessionClosed(f"a session is opened once; this one is {self._state}")
         self._state = "opening"
+        opened = None
         try:
             await self._store.open(self._workspace)
             await self._transport.start()
-            self._open = await self._begin()
+            opened = self._put_together()
+            await opened.begin()
         except BaseException:
             self._state = "closed"
-            await self._close(None)
+            await self._close(opened)
             raise
-        self._state = "open"
+        self._open, self._state = opened, "open"
         return self
 
-    async def _begin(self) -> Opened:
+    def _put_together(self) -> Opened:
         # Imported where a session is opened: many import this library for its names alone.
         from .._opened import Opened, open_parts
 
         parts = open_parts(
             self._store, self._transport, self._limit, self._hooks, self._timeouts, self._webhooks
         )
-        opened = Opened(parts, exclusive=self._exclusive)
-        await opened.begin()
-        return opened
+        return Opened(parts, exclusive=self._exclusive)
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
