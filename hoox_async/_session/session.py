@@ -41,8 +41,8 @@ class HooxSession(SpelledOut):
     after a crash. ``requests_per_minute`` is the workspace's quota (100, API reference).
     ``exclusive=True`` is your word that nobody else makes looks of these avatars meanwhile: then a lost
     POST's look can be told by elimination. ``timeouts`` are `Timeouts` (seconds). ``webhooks`` is a
-    `WebhookHub`. ``hooks`` are called with each event. ``transport`` replaces HTTP, for tests.
-    ``new_key=True`` lets a store go on with a rotated API key.
+    `WebhookHub`. ``hooks`` are called with each event; they may be ``async def`` (see `Hook`).
+    ``transport`` replaces HTTP, for tests. ``new_key=True`` lets a store go on with a rotated API key.
 
     Opening raises `ConfigurationError`, `StoreLocked`, `StoreMismatch` or `StoreError`. Every method
     raises `SessionClosed` when the session is not open, and `ConfigurationError` on another event loop.

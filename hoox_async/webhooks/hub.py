@@ -127,9 +127,9 @@ class WebhookHub:
         return await self._admit(token, chunks)
 
     def aiohttp_routes(self, path: str | None = None) -> list[web.RouteDef]:
-        """The route for an aiohttp application: ``app.add_routes(hub.aiohttp_routes())``.
+        """The routes for an aiohttp application: ``app.add_routes(hub.aiohttp_routes())``.
 
-        It stands at the path of ``public_url``; give another where a proxy changes it on the way. Never
+        They stand at the path of ``public_url``; give another where a proxy changes it on the way. Never
         raises.
         """
         from .aiohttp_receiver import routes
