@@ -8,6 +8,7 @@ submission, then the batch, then the watcher where it is worth a slot that nobod
 from __future__ import annotations
 
 import asyncio
+import logging
 import math
 from collections.abc import Callable, Iterable
 from copy import copy
@@ -23,8 +24,10 @@ from .errors import AuthenticationError, HooxError, NotSent, RateLimited, Sessio
 
 __all__ = ["Gate", "Slot"]
 
+_log = logging.getLogger("hoox_async")
 PATIENCE = 10.0
 _DENIED, _REFUSED = 401, 429
+_AFTER_FAILURE = 1.0  # seconds until it is decided anew who can go
 OnPause = Callable[[float, str], None]
 Ready = Callable[[], bool]
 Due = Callable[[float, bool], float]
@@ -46,11 +49,22 @@ class _Claim:
         self.due_since: float | None = None
 
     def can_go(self) -> bool:
-        return not self.slot.done() and (self.ready is None or self.ready())
+        if self.slot.done():
+            return False
+        try:
+            return self.ready is None or self.ready()
+        except Exception as error:
+            self.slot.set_exception(error)  # for who waits here, not for who happens to look
+            return False
 
     def due_at(self, now: float, busy: bool) -> float:
         """From when the watcher wants a slot. Notes since when it has been wanting one."""
-        at = math.inf if self.due is None or self.slot.done() else self.due(now, busy)
+        at = math.inf
+        if self.due is not None and not self.slot.done():
+            try:
+                at = self.due(now, busy)
+            except Exception as error:
+                self.slot.set_exception(error)  # as above
         if at > now:
             self.due_since = None
         elif self.due_since is None:
@@ -169,24 +183,30 @@ class Gate:
         return await self._wait(claim)
 
     def kick(self) -> None:
-        """Look again who can go: something that ``ready`` or ``due`` depend on may have changed."""
+        """Look again who can go: something that ``ready`` or ``due`` depend on may have changed.
+
+        It never raises: whoever calls this, as a paid POST does, must not fail for those who wait.
+        """
         if self._serving or self._closed:
             return
         self._serving = True
         try:
             at = self._serve()
+        except Exception:
+            _log.exception("who may send next could not be decided; it is tried again")
+            at = self.clock.now() + _AFTER_FAILURE
         finally:
             self._serving = False
         self._arm(at)
 
     def slots_changed(self) -> None:
-        """What the quota has left has changed. That concerns those only who wait for a slot."""
-        self.wake()
+        """What the quota has left has changed. That concerns those only who wait for a slot. Never raises."""
+        self.quota_changed()
         if self.quota.is_shared:
             self.quota.tell_others(self)
 
-    def wake(self) -> None:
-        """Look again who can go, if anybody waits for a slot."""
+    def quota_changed(self) -> None:
+        """As `slots_changed`, said by another session that shares the quota."""
         if self._unwanted_until == -math.inf:
             self.kick()
 
@@ -319,7 +339,7 @@ class Gate:
     async def _wait(self, claim: _Claim) -> Slot:
         try:
             return await claim.slot
-        except asyncio.CancelledError:
+        except BaseException:
             self._leave(claim)
             raise
 

@@ -30,7 +30,7 @@ class KeyCheck:
     def begin(self) -> None:
         """A request was answered 401, and the gate lets nothing go."""
         with suppress(SessionClosed):
-            self._parts.tasks.spawn(self._run(), "hoox-key-check")
+            self._parts.tasks.background(self._run(), "hoox-key-check")
 
     async def _run(self) -> None:
         gate = self._parts.gate

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AsyncExitStack, contextmanager, suppress
 from datetime import timedelta
 from typing import Any
 
@@ -82,25 +82,33 @@ class Opened:
         clock, store = self.parts.clock, self.parts.store
         since = clock.utc() - timedelta(seconds=_COUNTS_FOR)
         self.parts.gate.restore([clock.to_loop(sent) for sent in await store.recent_sends(since)])
-        unknowns = await self.unknowns.recall()
+        await self.unknowns.recall()
         if self.parts.deliveries is not None:
             self._detach = self.parts.deliveries.attach(self.receiver.receive)
-            self.parts.tasks.spawn(self.receiver.recall(unknowns), "hoox-recall")
-        self.parts.tasks.spawn(self.watcher.run(), "hoox-watcher")
+            self.parts.tasks.supervise(self.receiver.recall, "hoox-recall")
+        self.parts.tasks.supervise(self.watcher.run, "hoox-watcher")
 
     async def end(self) -> None:
-        """Close: nothing new goes out, what is in the air is finished, everything else ends."""
+        """Close: nothing new goes out, what is in the air is finished, everything else ends.
+
+        Cancelled, it ends what it waits for, and goes on.
+        """
         if self._detach is not None:
             self._detach()
         closed = SessionClosed("the session was closed")
         self.parts.gate.close()
         self.unknowns.close()
         self.book.close(closed)
-        try:
-            await self.parts.posts.drain()
-        finally:
-            await self.parts.tasks.cancel()
-            await self.parts.posts.cancel()
+        async with AsyncExitStack() as ending:  # it goes on where one of these is cancelled
+            ending.push_async_callback(self.parts.hooks.aclose)
+            ending.push_async_callback(self.parts.posts.cancel)
+            ending.push_async_callback(self.parts.tasks.cancel)
+            ending.push_async_callback(self.parts.posts.drain)
+
+    def hurry(self) -> None:
+        """While it ends: wait for no POST and no hook any more."""
+        self.parts.posts.stop()
+        self.parts.hooks.stop()
 
     async def ask(self, ref: LookRef) -> Look:
         """One status request for a caller; the watchlist hears the answer too."""

@@ -12,12 +12,11 @@ from ._core.retry import shows_valid_key
 from ._core.settings import Timeouts
 from ._gate import Gate
 from ._hooks import Hooks
+from ._logs import failures_logged
 from ._protocols import Deliveries, Store, Transport, WireResponse
 from ._slot import Slot
 from ._tasks import TaskSet
 from .events import LookAccepted
-
-_log = logging.getLogger("hoox_async")
 
 
 class Parts(NamedTuple):
@@ -47,9 +46,8 @@ class Parts(NamedTuple):
 
     def answered(self, slot: Slot, response: WireResponse) -> None:
         """Take in what an answer says of quota and key. To be said inside the block of its slot."""
-        self.gate.answered(slot, response)
+        with failures_logged("reading the quota from an answer"):
+            self.gate.answered(slot, response)
         if shows_valid_key(response.status):
-            try:
+            with failures_logged("binding the store to the API key"):
                 self.store.confirm_key()
-            except Exception:  # whatever a store raises, the answer is read: it may be that of a paid request
-                _log.exception("the store failed at binding itself to the API key")

@@ -1,14 +1,17 @@
 """What becomes of a webhook delivery whose token was good.
 
-A delivery is looked up and, where it came before the answer to its POST, written down; only then is it
-acknowledged. The rest is done afterwards, in a task of the session's.
+A delivery is looked up and, where something is to follow from it, written down; only then is it
+acknowledged. The rest is done afterwards, in a task of the session's. Where that fails it is done again, a
+few times, and once more when the store is opened again.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from functools import partial
 
 import attrs
 
@@ -21,6 +24,7 @@ from ._jobs.book import JobBook
 from ._parts import Parts
 from ._protocols import Delivery
 from ._reads import Reads
+from ._tasks import restarted
 from ._unknowns import Unknowns
 from .errors import HooxError, SessionClosed
 from .events import DeliveryReceived
@@ -30,6 +34,7 @@ _AT_ONCE = 200
 _WITHOUT_LOOK = frozenset(
     {IntentState.PLANNED, IntentState.UNKNOWN, IntentState.DROPPED, IntentState.REJECTED}
 )
+_TRIES = 8  # of working on a delivery: some two minutes
 _LOOK_UPS = (5.0, 15.0, 40.0, 60.0)  # seconds: a look may be missing in the list for a while
 
 
@@ -66,23 +71,32 @@ class Receiver:
         kept = _to_keep(intent, delivery) and await store.kept_delivery(attempt_id) is None
         if kept:
             await store.keep_delivery(attempt_id, delivery)
+        early = kept and intent.state is not IntentState.ACCEPTED
         await self._room.acquire()
         try:
-            self._parts.tasks.spawn(self._work(attempt_id, delivery, kept), "hoox-delivery")
+            self._parts.tasks.background(self._work(attempt_id, delivery, early), "hoox-delivery")
         except SessionClosed:
             self._room.release()
             return False
         return True
 
-    async def _work(self, attempt_id: str, delivery: Delivery, kept: bool) -> None:
-        try:
-            key, used = await self._apply(attempt_id, delivery)
-        except HooxError as error:
-            _log.warning("a delivery for look %s could not be worked on: %s", delivery.look_id, error)
-        else:
-            self._parts.hooks.tell(DeliveryReceived(delivery.look_id, delivery.status, key, used or kept))
-        finally:
-            self._room.release()
+    async def _work(self, attempt_id: str, delivery: Delivery, early: bool) -> None:
+        """``early``: it is of use later, whatever follows from it now. Its first try has its room already."""
+        has_room = True
+
+        async def apply() -> tuple[str | None, bool]:
+            nonlocal has_room
+            if not has_room:
+                await self._room.acquire()
+            has_room = False  # no room is held through a pause
+            try:
+                return await self._apply(attempt_id, delivery)
+            finally:
+                self._room.release()
+
+        what = f"working on a delivery for look {delivery.look_id}"
+        key, used = await restarted(apply, what, tries=_TRIES)
+        self._parts.hooks.tell(DeliveryReceived(delivery.look_id, delivery.status, key, used or early))
 
     async def _apply(self, attempt_id: str, delivery: Delivery) -> tuple[str | None, bool]:
         """The intent's key, and whether the delivery changed anything."""
@@ -160,7 +174,7 @@ class Receiver:
         self._nameless[attempt_id] = delivery
         self._lookups = 0
         if self._finder is None or self._finder.done():
-            self._finder = self._parts.tasks.spawn(self._find(), "hoox-find-avatars")
+            self._finder = self._parts.tasks.background(self._find(), "hoox-find-avatars")
 
     async def _find(self) -> None:
         """Look for all of them at once, a few times. What is not found stays unknown, and kept."""
@@ -176,14 +190,18 @@ class Receiver:
         wanted = {delivery.look_id: attempt_id for attempt_id, delivery in self._nameless.items()}
         try:
             looks = await self._reads.looks({})
-            found = [look.ref for look in looks if look.ref.look_id in wanted]
-            for ref in found:
-                attempt_id = wanted[ref.look_id]
-                delivery = self._nameless.pop(attempt_id, None)  # one look can stand in the list twice
-                if delivery is not None:
-                    await self._apply(attempt_id, attrs.evolve(delivery, avatar_id=ref.avatar_id))
         except HooxError as error:
             _log.warning("looking for the avatars of delivered looks: %s", error)
+            return
+        except Exception:
+            _log.exception("looking for the avatars of delivered looks failed; it is tried again")
+            return
+        for ref in [look.ref for look in looks if look.ref.look_id in wanted]:
+            attempt_id = wanted[ref.look_id]
+            delivery = self._nameless.pop(attempt_id, None)  # one look can stand in the list twice
+            if delivery is not None:
+                named = attrs.evolve(delivery, avatar_id=ref.avatar_id)
+                self._again(partial(self._apply, attempt_id, named), f"a delivery for {ref}")
 
     async def apply_kept(self, accepted: Intent, attempt_id: str) -> Intent:
         """Work on a delivery that overtook the answer to its POST. Gives the intent as it stands then."""
@@ -199,7 +217,8 @@ class Receiver:
                 return accepted
             return await self._parts.store.by_attempt(attempt_id) or accepted
         except Exception as error:  # whatever a store raises, it is accepted all the same
-            _log.warning("an early delivery for %s could not be worked on: %s", accepted.ref, error)
+            _log.warning("an early delivery for %s could not be worked on: %r", accepted.ref, error)
+            self._apply_kept_again([attempt.id for attempt in accepted.attempts])
             return accepted
 
     async def settle_lost(self, attempt_id: str) -> Intent | None:
@@ -218,7 +237,8 @@ class Receiver:
             now = proved or await store.by_attempt(attempt_id)
             return now if now is not None and now.state.paid else None
         except Exception as error:  # as above: it is lost all the same
-            _log.warning("an early delivery for %s could not be worked on: %s", attempt_id, error)
+            _log.warning("an early delivery for %s could not be worked on: %r", attempt_id, error)
+            self._apply_kept_again([attempt_id])
             return proved
 
     async def _prove_by_kept(self, attempt_id: str) -> Intent | None:
@@ -231,23 +251,42 @@ class Receiver:
         await self._settle(intent, attempt_id, delivery)
         return None
 
-    async def recall(self, unknowns: list[Intent]) -> None:
-        """Work on deliveries that were kept for intents which became unknown since."""
-        for attempt in [attempt for intent in unknowns for attempt in intent.attempts]:
+    async def recall(self) -> None:
+        """Work on deliveries that an earlier run kept, for looks that are not known to be done."""
+        for intent in await self._parts.store.in_states((IntentState.UNKNOWN, IntentState.ACCEPTED)):
+            attempt_ids = [attempt.id for attempt in intent.attempts]
             try:
-                delivery = await self._parts.store.kept_delivery(attempt.id)
-                if delivery is not None:
-                    await self._apply(attempt.id, delivery)
-            except HooxError as error:
-                _log.warning("a delivery of an earlier run could not be worked on: %s", error)
+                await self._apply_kept(attempt_ids)
+            except Exception as error:
+                _log.warning("a delivery of an earlier run could not be worked on: %r", error)
+                self._apply_kept_again(attempt_ids)
+
+    async def _apply_kept(self, attempt_ids: list[str]) -> None:
+        for attempt_id in attempt_ids:
+            delivery = await self._parts.store.kept_delivery(attempt_id)
+            if delivery is not None:
+                await self._apply(attempt_id, delivery)
+
+    def _apply_kept_again(self, attempt_ids: list[str]) -> None:
+        """After a failure."""
+        self._again(partial(self._apply_kept, attempt_ids), "a kept delivery")
+
+    def _again(self, work: Callable[[], Awaitable[object]], what: str) -> None:
+        """Work on it in the background, again after a pause where that fails."""
+        with suppress(SessionClosed):  # then it is worked on when the store is opened again
+            again = restarted(work, f"working on {what}", tries=_TRIES)
+            self._parts.tasks.background(again, "hoox-delivery")
 
 
 def _to_keep(intent: Intent, delivery: Delivery) -> bool:
     """Whether it is of use later. The first that is kept stands.
 
     So of a POST in the air only a look's last word is kept; of one that was lost, and be it before it was
-    sent again, any delivery names the look.
+    sent again, any delivery names the look. Of one that was accepted its own look's last word is kept, for
+    the case that it cannot be worked on at once.
     """
+    if intent.state is IntentState.ACCEPTED and intent.ref is not None:
+        return delivery.status.settled and delivery.look_id == intent.ref.look_id
     if intent.state is IntentState.SENDING:
         return delivery.status.settled
     return intent.state in _WITHOUT_LOOK

@@ -95,4 +95,12 @@ class DeliveryReceived(NamedTuple):
 Event = (
     RequestSent | Answered | Retried | Paused | LookAccepted | LookSettled | OutcomeLost | DeliveryReceived
 )
-Hook = Callable[[Event], None]
+Hook = Callable[[Event], object]
+"""What is called with each event. One that returns a coroutine, as an ``async def`` does, is an async hook.
+
+A plain hook is called in the middle of things, on the session's loop: it must not block. An async hook's
+coroutines are run one after the other, in the order of the events. 10,000 events may wait for it; newer ones
+are not told to it then, which is logged. Closing the session waits 10 s for them, then cancels them; what an
+async hook asks of a session that is being closed raises `SessionClosed`. A hook that raises is logged and
+harms nothing.
+"""

@@ -14,11 +14,20 @@ from gate_kit import Crowd
 
 from hoox_async.testing import VirtualTimeLoop
 
+try:
+    import uvloop
+except ImportError:  # there is none for Windows
+    uvloop = None  # type: ignore[assignment]
+
 pytest_plugins = ["pytester"]
 
 
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "virtual_time: run the test on a VirtualTimeLoop, whose clock jumps")
+    config.addinivalue_line(
+        "markers",
+        "both_loops: run the test on asyncio's own loop and on uvloop, unless it needs virtual time",
+    )
 
 
 def pytest_asyncio_loop_factories(
@@ -26,6 +35,8 @@ def pytest_asyncio_loop_factories(
 ) -> Mapping[str, Callable[[], asyncio.AbstractEventLoop]]:
     if item.get_closest_marker("virtual_time"):
         return {"virtual": VirtualTimeLoop}
+    if item.get_closest_marker("both_loops") and uvloop is not None:
+        return {"asyncio": asyncio.new_event_loop, "uvloop": uvloop.new_event_loop}
     return {"real": asyncio.new_event_loop}
 
 

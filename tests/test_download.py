@@ -15,6 +15,8 @@ from hoox_async._download import Fetch, file_name, picture_target, read_picture,
 from hoox_async._protocols import Fetched
 from hoox_async.errors import InvalidRequest, TransportError, UnexpectedResponse
 
+pytestmark = pytest.mark.both_loops
+
 URL = "https://media.example/look.jpg"
 JPEG = bytes.fromhex("ffd8ffe000104a46494600010100000100010000") + b"the rest of it"
 """It begins as a JPEG does."""

@@ -24,7 +24,7 @@ FLOORS: Mapping[str, int] = {
     "errors": 0, "events": 0, "_protocols": 0, "_core.models": 0, "_core.requests": 0,
     "_core.frozen": 0, "_core.refs": 0, "_version": 0,
     "_core": 1,
-    "_clock": 2, "_tasks": 2, "_hooks": 2, "_transport": 2, "_store": 2, "_gate": 2, "_slot": 2,
+    "_clock": 2, "_logs": 2, "_tasks": 2, "_hooks": 2, "_transport": 2, "_store": 2, "_gate": 2, "_slot": 2,
     "_shared_quota": 2,
     "_download": 2,
     "_parts": 3, "_reads": 3, "_jobs": 3, "_paid": 3, "_unknowns": 3, "_receiver": 3, "_watcher": 3,

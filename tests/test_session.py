@@ -38,6 +38,8 @@ from hoox_async.errors import (
 from hoox_async.events import Event, LookAccepted, LookSettled
 from hoox_async.sandbox import Sandbox, Space
 
+pytestmark = pytest.mark.both_loops
+
 
 def sent(mocked: aioresponses, method: str, path: str, **query: str) -> dict[str, Any]:
     """The JSON of the last request to this path."""

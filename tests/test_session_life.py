@@ -28,6 +28,8 @@ from hoox_async.errors import (
 )
 from hoox_async.sandbox import Fault, InProcessTransport, Sandbox, Space
 
+pytestmark = pytest.mark.both_loops
+
 # --- opening
 
 

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import gc
+from itertools import pairwise
 
 import pytest
 
-from hoox_async._tasks import TaskSet
+from hoox_async._tasks import TaskSet, restarted
 from hoox_async.errors import SessionClosed
+
+pytestmark = pytest.mark.both_loops
 
 
 async def answer() -> int:
@@ -119,3 +122,115 @@ async def test_who_waits_for_work_that_ends_with_the_set_is_told_so() -> None:
         await caller
     with pytest.raises(SessionClosed):
         await tasks.complete(answer(), "late")
+
+
+# --- what nobody awaits
+
+
+async def test_what_a_background_task_raises_is_logged_with_its_traceback(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """Nobody awaits it, so the log is where it is told; a session that is closed is no failure."""
+    tasks = TaskSet()
+
+    async def closed() -> None:
+        raise SessionClosed("the session is closed")
+
+    tasks.background(fail(), "a-task")
+    tasks.background(closed(), "another-task")
+    await tasks.drain()
+    await asyncio.sleep(0)
+    (record,) = caplog.records
+    assert record.getMessage() == "the task a-task failed"
+    assert record.exc_info
+    assert isinstance(record.exc_info[1], ValueError)
+
+
+async def test_work_that_outlasts_its_caller_and_raises_is_logged(caplog: pytest.LogCaptureFixture) -> None:
+    """Its caller is gone and cannot be told; a caller who is there is told, and nothing is logged."""
+    tasks, go = TaskSet(), asyncio.Event()
+
+    async def fail_later() -> None:
+        await go.wait()
+        raise ValueError("too late")
+
+    with pytest.raises(ValueError, match="nobody"):
+        await tasks.complete(fail(), "fails")
+    assert caplog.records == []
+    caller = asyncio.create_task(tasks.complete(fail_later(), "fails-later"))
+    await asyncio.sleep(0)
+    caller.cancel()
+    await asyncio.wait([caller])
+    go.set()
+    await tasks.drain()
+    await asyncio.sleep(0)
+    assert "the task fails-later failed" in caplog.text
+
+
+class Flaky:
+    """Work that raises a few times, and when it began."""
+
+    def __init__(self, *errors: Exception | None, lasts: float = 0.0) -> None:
+        self.errors = list(errors)
+        self.lasts = lasts
+        self.began: list[float] = []
+
+    async def __call__(self) -> str:
+        self.began.append(asyncio.get_running_loop().time())
+        await asyncio.sleep(self.lasts)
+        error = self.errors.pop(0) if self.errors else None
+        if error is not None:
+            raise error
+        return "done"
+
+    @property
+    def pauses(self) -> list[float]:
+        return [b - a - self.lasts for a, b in pairwise(self.began)]
+
+
+@pytest.mark.virtual_time
+async def test_work_that_raises_is_begun_anew_after_growing_pauses(caplog: pytest.LogCaptureFixture) -> None:
+    """1, 2, 4 … 60 seconds; each failure is logged with its traceback."""
+    work = Flaky(*(ValueError(str(n)) for n in range(9)))
+    assert await restarted(work, "the work") == "done"
+    assert work.pauses == pytest.approx([1, 2, 4, 8, 16, 32, 60, 60, 60])
+    assert len([record for record in caplog.records if record.exc_info]) == 9
+    assert "the work failed; it is started again in 1 s" in caplog.text
+
+
+@pytest.mark.virtual_time
+async def test_the_pauses_are_short_again_after_a_minute_without_a_failure() -> None:
+    """A task that fails once an hour is not kept from its work for a minute each time."""
+    work = Flaky(*(ValueError(str(n)) for n in range(5)), lasts=61.0)
+    await restarted(work, "the work")
+    assert work.pauses == pytest.approx([1.0] * 5)
+
+
+@pytest.mark.virtual_time
+async def test_work_with_a_number_of_tries_raises_its_last_error() -> None:
+    """And a closed session ends it at once."""
+    work = Flaky(*(ValueError(str(n)) for n in range(9)))
+    with pytest.raises(ValueError, match="2"):
+        await restarted(work, "the work", tries=3)
+    assert len(work.began) == 3
+    work = Flaky(SessionClosed("the session is closed"))
+    with pytest.raises(SessionClosed):
+        await restarted(work, "the work")
+    assert len(work.began) == 1
+
+
+async def test_a_supervised_task_is_gone_when_the_set_is_cancelled() -> None:
+    """Also one that answers its cancellation with an error of its own: it is not started again."""
+    tasks, begun = TaskSet(), asyncio.Event()
+
+    async def stubborn() -> None:
+        begun.set()
+        try:
+            await asyncio.sleep(3600)
+        except asyncio.CancelledError:
+            raise ValueError("not now") from None
+
+    tasks.supervise(stubborn, "stubborn")
+    await begun.wait()
+    await asyncio.wait_for(tasks.cancel(), 5)
+    assert len(tasks) == 0

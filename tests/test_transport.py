@@ -26,6 +26,8 @@ from hoox_async.errors import (
     TransportError,
 )
 
+pytestmark = pytest.mark.both_loops
+
 
 def free_port() -> int:
     with socket.socket() as probe:

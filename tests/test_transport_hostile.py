@@ -26,6 +26,8 @@ from hoox_async.errors import (
     UnexpectedResponse,
 )
 
+pytestmark = pytest.mark.both_loops
+
 
 def hostile(head: bytes, forever: bytes, pause: float = 0.0) -> Any:
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

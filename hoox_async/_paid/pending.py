@@ -78,7 +78,7 @@ class PendingWrites:
         _log.warning("the store did not take what became of %s; it is tried again", late.key)
         if self._task is None or self._task.done():
             with suppress(SessionClosed):  # too late: the next session finds it as unknown
-                self._task = self._parts.tasks.spawn(self._run(), "hoox-pending-writes")
+                self._task = self._parts.tasks.supervise(self._run, "hoox-pending-writes")
 
     async def write(self, key: str) -> None:
         """Write what is pending of this key now. Raises what its caller was told, where that fails again.

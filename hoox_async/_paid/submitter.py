@@ -10,6 +10,7 @@ the API answered 429, or a 401 that was a mistake.
 from __future__ import annotations
 
 import asyncio
+import logging
 import random
 import secrets
 from collections.abc import Awaitable, Callable
@@ -52,6 +53,7 @@ from .sending import Superseded, as_store_error
 
 TakeSlot = Callable[[], Awaitable[Slot]]
 
+_log = logging.getLogger("hoox_async")
 _KEY_RETRY = 1.0  # seconds
 
 
@@ -217,6 +219,7 @@ class Submitter:
             raise
         self._air[intent.key] = _InAir(task, attrs.evolve(intent, state=IntentState.SENDING))
         task.add_done_callback(lambda _: self._air.pop(intent.key, None))
+        task.add_done_callback(_log_unexpected)
         return task
 
     async def _slot(self, intent: Intent, take_slot: TakeSlot) -> Slot:
@@ -230,6 +233,13 @@ class Submitter:
             self._unknowns.leave_lane(intent)
             raise StoreError(f"what became of {late.key} is not written down: {late.error}")
         return slot
+
+
+def _log_unexpected(post: asyncio.Task[Intent]) -> None:
+    """Its caller may be gone by now. What our own errors tell is in the store too; others are a defect's."""
+    error = None if post.cancelled() else post.exception()
+    if error is not None and not isinstance(error, HooxError | Superseded):
+        _log.error("the task %s failed", post.get_name(), exc_info=error)
 
 
 async def _shielded(running: asyncio.Task[Intent], key: str) -> Intent:

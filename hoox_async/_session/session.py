@@ -33,6 +33,7 @@ from .._hooks import Hooks
 from .._jobs import LookJob
 from .._protocols import Deliveries, Store, Transport, Workspace
 from .._store import open_store
+from .._tasks import log_failure
 from .._transport import HttpTransport
 from ..errors import ConfigurationError, InvalidRequest, SessionClosed, UnexpectedResponse
 from ..events import Hook
@@ -52,8 +53,8 @@ class HooxSession(SpelledOut):
     ``exclusive=True`` is your word that nobody else makes looks of these avatars meanwhile: then a lost
     POST's look can be told by elimination. A search that finds nothing ends that for its avatar, until the
     unknown is resolved: its look may still show up. ``timeouts`` are `Timeouts` (seconds). ``webhooks`` is a
-    `WebhookHub`. ``hooks`` are called with each event. ``transport`` replaces HTTP, for tests.
-    ``new_key=True`` lets a store go on with a rotated API key.
+    `WebhookHub`. ``hooks`` are called with each event; they may be ``async def`` (see `Hook`).
+    ``transport`` replaces HTTP, for tests. ``new_key=True`` lets a store go on with a rotated API key.
 
     Opening raises `ConfigurationError`, `StoreLocked`, `StoreMismatch` or `StoreError`. Every method
     raises `SessionClosed` when the session is not open, and `ConfigurationError` on another event loop.
@@ -86,6 +87,7 @@ class HooxSession(SpelledOut):
         self._transport = transport or HttpTransport(self._workspace.base_url, key, self._timeouts)
         self._store = open_store(store)
         self._open: Opened | None = None
+        self._closing: asyncio.Task[None] | None = None
         self._state = "new"
 
     def __repr__(self) -> str:
@@ -95,21 +97,23 @@ class HooxSession(SpelledOut):
         if self._state != "new":
             raise SessionClosed(f"a session is opened once; this one is {self._state}")
         self._state = "opening"
+        opened, store_is_ours = None, False
         try:
             await self._store.open(self._workspace)  # one that raises holds nothing, or is another session's
-            try:
-                await self._transport.start()
-                self._open = await self._begin()
-            except BaseException:
-                await self._let_go()
-                raise
-        except BaseException:
+            store_is_ours = True
+            await self._transport.start()
+            opened = self._put_together()
+            await opened.begin()
+        except BaseException as error:
             self._state = "closed"
+            # a cancelled opening goes on in the store's thread, and is waited for
+            if store_is_ours or isinstance(error, asyncio.CancelledError):
+                await self._close(opened)
             raise
-        self._state = "open"
+        self._open, self._state = opened, "open"
         return self
 
-    async def _begin(self) -> Opened:
+    def _put_together(self) -> Opened:
         # Imported where a session is opened: many import this library for its names alone.
         from .._opened import Opened, open_parts
 
@@ -122,9 +126,7 @@ class HooxSession(SpelledOut):
             self._webhooks,
             self._workspace if self._own_transport else None,
         )
-        opened = Opened(parts, exclusive=self._exclusive)
-        await opened.begin()
-        return opened
+        return Opened(parts, exclusive=self._exclusive)
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -135,15 +137,35 @@ class HooxSession(SpelledOut):
         """Let the paid POSTs in the air end and be written down, then close everything.
 
         What waits for a job, at the gate or for an avatar's lane ends with `SessionClosed`; accepted looks
-        stay in the store. A paid POST is let end for as long as ``Timeouts.answer`` allows. Cancelled, it
-        ends those too, and what was in the air is found as unknown when the store is opened again.
+        stay in the store. A paid POST is let end for as long as ``Timeouts.answer`` allows, and async hooks
+        have 10 s to run. Cancelled, it ends those at once, and what was in the air is found as unknown when
+        the store is opened again; all the same everything is closed before the cancellation goes on.
+        Cancelled once more it ends at once, and the rest is done in the background: `aclose` said again waits
+        for that.
         """
         opened = None if self._open is None else self._ready()
         self._open, self._state = None, "closed"
-        if opened is None:
-            return
+        if opened is not None:
+            await self._close(opened)
+        elif self._closing is not None and not self._closing.done():
+            await asyncio.shield(self._closing)
+
+    async def _close(self, opened: Opened | None) -> None:
+        """Close all in a task of its own, which no cancellation of a caller reaches."""
+        closing = self._closing = asyncio.create_task(self._end(opened), name="hoox-close")
         try:
-            await opened.end()
+            await asyncio.shield(closing)
+        except asyncio.CancelledError:
+            closing.add_done_callback(log_failure)
+            if opened is not None:
+                opened.hurry()
+            await asyncio.wait((closing,))
+            raise
+
+    async def _end(self, opened: Opened | None) -> None:
+        try:
+            if opened is not None:
+                await opened.end()
         finally:
             await self._let_go()
 

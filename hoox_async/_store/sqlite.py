@@ -64,7 +64,7 @@ class SQLiteStore:
         queue = self._queue = _Queue(loop, Database(self.path))
         try:
             await queue.start(workspace, Clock(loop).utc())
-        except BaseException:
+        except Exception:  # a cancelled opening has still to be waited for: see `aclose`
             self._queue = None
             raise
 

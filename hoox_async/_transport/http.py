@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import zlib
 from collections.abc import Coroutine
+from contextlib import AsyncExitStack
 from types import SimpleNamespace
 from typing import Any
 from urllib.parse import quote
@@ -183,14 +184,16 @@ class HttpTransport:
         return self._pictures.fetch(url)
 
     async def aclose(self) -> None:
-        """Close all connections."""
-        for http in (self._paid, self._reads):
-            if http is not None:
-                await http.close()
-        self._paid = self._reads = None
+        """Close all connections, also where the caller is cancelled meanwhile, and however often."""
+        paid, reads, self._paid, self._reads = self._paid, self._reads, None, None
         self._read_times.close()
         self._answer_times.close()
-        await self._pictures.aclose()
+        # each is told to close before it is waited for; the stack goes on where such a wait is cancelled
+        async with AsyncExitStack() as closing:
+            closing.push_async_callback(self._pictures.aclose)
+            for http in (reads, paid):
+                if http is not None:
+                    closing.push_async_callback(http.close)
 
 
 def _why_paid_failed(error: Exception, sending: _Sending, deadline: asyncio.Timeout) -> Exception:

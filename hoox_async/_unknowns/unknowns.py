@@ -13,6 +13,7 @@ from .._core.orphans import LATEST_SHOW, Lanes, doubtful, ends_inference, may_st
 from .._core.requests import LookEdit
 from .._core.watchlist import News, is_complete
 from .._jobs.book import JobBook
+from .._logs import failures_logged
 from .._parts import Parts
 from .._reads import Reads
 from .._slot import OwnSlots, Slot
@@ -160,9 +161,9 @@ class Unknowns:
 
     def _move(self) -> None:
         self._moved.set()
-        self._parts.gate.kick()
-        for listener in tuple(self._listeners):
-            listener()
+        for listener in (self._parts.gate.kick, *self._listeners):
+            with failures_logged("telling that an avatar's lane may have opened"):
+                listener()
 
     def on_move(self, listener: Callable[[], None]) -> Callable[[], None]:
         """Call this whenever a lane may have opened, until the returned function is called."""
@@ -204,7 +205,7 @@ class Unknowns:
         for intent in self._open.values():
             if intent.avatar_id == avatar_id and intent.key not in self._searches:
                 search = Search(self._parts, self._reads, self.lanes, self._baselines, self, intent)
-                task = self._parts.tasks.spawn(search.run(), f"hoox-search-{intent.key}")
+                task = self._parts.tasks.background(search.run(), f"hoox-search-{intent.key}")
                 self._searches[intent.key] = task
 
     def is_searched(self, intent: Intent) -> bool:

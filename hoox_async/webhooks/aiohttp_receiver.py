@@ -11,10 +11,13 @@ if TYPE_CHECKING:
 
 
 def routes(hub: WebhookHub, path: str) -> list[web.RouteDef]:
-    """One route for POST at ``path`` and a token; aiohttp itself answers all else with 404 and 405."""
+    """Routes for POST at ``path`` and a token, with or without a slash at its end.
+
+    aiohttp itself answers all else with 404 and 405.
+    """
 
     async def receive(request: web.Request) -> web.Response:
         status = await hub.handle_stream(request.match_info["token"], request.content.iter_any())
         return web.Response(status=status)
 
-    return [web.post(path + "/{token}", receive)]
+    return [web.post(path + "/{token}", receive), web.post(path + "/{token}/", receive)]

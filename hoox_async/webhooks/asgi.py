@@ -17,7 +17,9 @@ _NO_METHOD = 405
 
 
 class AsgiReceiver:
-    """Takes ``POST …/<token>``. Other methods are 405, other paths 404, and websockets are closed.
+    """Takes ``POST …/<token>``, with or without a slash at its end.
+
+    Other methods are 405, other paths 404, and websockets are closed.
 
     Served on its own, it opens the hub when the server starts and closes it when the server ends;
     mounted, it is the outer application that has a lifespan.
@@ -41,7 +43,8 @@ class AsgiReceiver:
     async def _http(self, scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
         headers = [(b"content-length", b"0")]
         if scope["method"] == "POST":
-            token = scope["path"].rpartition("/")[2]
+            # mounted in Litestar the path has a slash at its end that the request had not
+            token = scope["path"].removesuffix("/").rpartition("/")[2]
             async with aclosing(_body(receive)) as chunks:
                 status = await self._hub.handle_stream(token, chunks)
         else:

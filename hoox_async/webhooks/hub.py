@@ -6,11 +6,13 @@ import asyncio
 import logging
 import os
 import re
+from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from .._core.delivery import MAX_BODY, Foreign, Signer, parse_delivery
+from .._logs import LogLimit
 from .._protocols import Delivery
 from ..errors import ConfigurationError, WebhookRejected
 from .redaction import SERVER_LOGGERS, redact_tokens
@@ -24,6 +26,10 @@ Receiver = Callable[[str, Delivery], Awaitable[bool]]
 
 SECRET_VARIABLE = "HOOX_WEBHOOK_SECRET"  # noqa: S105 - the name of the variable
 TAKEN, BROKEN, UNKNOWN, TOO_LONG, TOO_SLOW, NOT_NOW = 200, 400, 404, 413, 408, 503
+_BAD_TOKEN = "404, no valid token (is the secret the same as where the URL was made?)"  # noqa: S105 - no secret
+_TOO_MANY = "503, more than max_in_flight at a time"
+_CLOSED = "503, the hub is closed"
+_NOBODY = "503, no open session here knows the attempt, or its store failed"
 
 _log = logging.getLogger("hoox_async.webhooks")
 
@@ -60,6 +66,7 @@ class WebhookHub:
         self._in_flight = 0
         self._closed = False
         self._emptied: asyncio.Event | None = None
+        self._refused = LogLimit(_log_refused)
 
     def __repr__(self) -> str:
         return f"<WebhookHub {self.public_url}>"
@@ -77,6 +84,7 @@ class WebhookHub:
         while self._in_flight:
             self._emptied = self._emptied or asyncio.Event()
             await self._emptied.wait()
+        self._refused.close()
 
     def url_for(self, attempt_id: str) -> str:
         """The URL to give to the API for this attempt. Its last part is a bearer secret: don't log it.
@@ -106,7 +114,8 @@ class WebhookHub:
 
         200: written down, or of a foreign task. 400: malformed. 404: a bad token, at no cost.
         413: longer than 256 KiB. 503: nobody here knows the attempt, or not now; nothing was kept, and
-        the API's retry may reach the right process.
+        the API's retry may reach the right process. A slash at the token's end does not count. Refusals with
+        404 and 503 are logged, one line a second at most.
         """
         return await self._admit(token, body)
 
@@ -118,9 +127,9 @@ class WebhookHub:
         return await self._admit(token, chunks)
 
     def aiohttp_routes(self, path: str | None = None) -> list[web.RouteDef]:
-        """The route for an aiohttp application: ``app.add_routes(hub.aiohttp_routes())``.
+        """The routes for an aiohttp application: ``app.add_routes(hub.aiohttp_routes())``.
 
-        It stands at the path of ``public_url``; give another where a proxy changes it on the way. Never
+        They stand at the path of ``public_url``; give another where a proxy changes it on the way. Never
         raises.
         """
         from .aiohttp_receiver import routes
@@ -143,10 +152,12 @@ class WebhookHub:
 
     async def _admit(self, token: str, body: bytes | AsyncIterator[bytes]) -> int:
         try:
-            attempt_id = self._signer.attempt_of(token)
+            attempt_id = self._signer.attempt_of(token.removesuffix("/"))
         except WebhookRejected as rejected:
+            self._refused.add(_BAD_TOKEN)
             return rejected.status
         if self._closed or self._in_flight >= self._max_in_flight:
+            self._refused.add(_CLOSED if self._closed else _TOO_MANY)
             return NOT_NOW
         self._in_flight += 1
         try:
@@ -183,6 +194,7 @@ class WebhookHub:
                     return TAKEN
             except Exception:
                 _log.exception("a delivery could not be written down; the API will send it again")
+        self._refused.add(_NOBODY)
         return NOT_NOW
 
     def _leave(self) -> None:
@@ -190,6 +202,11 @@ class WebhookHub:
         if not self._in_flight and self._emptied is not None:
             self._emptied.set()
             self._emptied = None
+
+
+def _log_refused(counts: Counter[str]) -> None:
+    said = "; ".join(f"{count} with {why}" for why, count in counts.items())
+    _log.warning("deliveries were refused: %s", said)
 
 
 async def _read(chunks: AsyncIterator[bytes]) -> bytes | int:

@@ -9,6 +9,8 @@ import pytest
 from hoox_async._batch.stop import Stop, Stopped
 from hoox_async.errors import HooxError
 
+pytestmark = pytest.mark.both_loops
+
 REASON = HooxError("enough")
 
 

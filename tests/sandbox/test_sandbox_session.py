@@ -10,6 +10,8 @@ from hoox_async._core.requests import PromptAvatar
 from hoox_async.errors import OutcomeUnknown
 from hoox_async.sandbox import Fault, Sandbox
 
+pytestmark = pytest.mark.both_loops
+
 
 async def test_a_session_of_the_sandbox_makes_a_look() -> None:
     """Key, base URL and quota are the sandbox's; one request is one charge."""

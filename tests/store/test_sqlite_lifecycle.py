@@ -19,6 +19,8 @@ from hoox_async._protocols import Delivery, Workspace
 from hoox_async._store.sqlite import SQLiteStore
 from hoox_async.errors import StoreMismatch
 
+pytestmark = pytest.mark.both_loops
+
 
 @pytest.fixture
 def path(tmp_path: Path) -> Path:

@@ -199,9 +199,15 @@ def show(event: hx.Event) -> None:
     print(told(event))
 
 
+async def save(event: hx.Event) -> None:
+    """An async hook is a hook too."""
+    print(told(event))
+
+
 async def opened() -> None:
     """A session's options; none is taken that does not exist."""
     hook: hx.Hook = show
+    async_hook: hx.Hook = save
     hub = WebhookHub("https://example.com/hooks", "a secret of a hub")
     async with hx.HooxSession(
         "hx_live_0",
@@ -211,7 +217,7 @@ async def opened() -> None:
         timeouts=hx.Timeouts(answer=60.0),
         exclusive=True,
         webhooks=hub,
-        hooks=[hook],
+        hooks=[hook, async_hook],
         new_key=False,
     ) as session:
         assert_type(session, hx.HooxSession)

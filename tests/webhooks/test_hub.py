@@ -12,6 +12,8 @@ from hoox_async._core.models import LookStatus
 from hoox_async._protocols import Deliveries, Delivery
 from hoox_async.errors import StoreError
 
+pytestmark = pytest.mark.both_loops
+
 
 async def test_a_delivery_reaches_the_session_that_knows_its_attempt() -> None:
     """A good token and payload: the receiver gets attempt and delivery, the API gets 200."""

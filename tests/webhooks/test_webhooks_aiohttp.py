@@ -16,6 +16,8 @@ from webhook_kit import FOREIGN, READY, Session, hub, token_of
 
 from hoox_async.webhooks import WebhookHub
 
+pytestmark = pytest.mark.both_loops
+
 Client = TestClient[web.Request, web.Application]
 
 

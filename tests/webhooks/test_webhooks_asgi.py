@@ -16,6 +16,8 @@ from webhook_kit import FOREIGN, READY, Session, hub, token_of
 
 from hoox_async.webhooks import WebhookHub
 
+pytestmark = pytest.mark.both_loops
+
 
 def client_of(app: Any) -> httpx.AsyncClient:
     return httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://testserver")
