@@ -13,6 +13,7 @@ from collections.abc import Iterable
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
+from _lost import CASES, Found, run_lost
 from _peers import Backoff, FixedInterval
 from _shared import progress, table
 from _worlds import Client, Lone, Result, Scenario, lone, ours, run
@@ -56,6 +57,8 @@ def main() -> None:
     peer_rows = [_row(name, results[name]) for name in PEERS if name in results]
     print(table("This library", HEADER, ours_rows, NOTES))
     print(table(f"As it is done today: {MAIN.name}, no webhooks", HEADER, peer_rows))
+    if options.only in ("", "lost"):
+        print(_lost_table(options.seeds))
     if not options.only:
         print(_lone_table([lone(seconds) for seconds in LONE]))
     if options.chart:
@@ -100,6 +103,29 @@ def _row(name: str, results: list[Result]) -> tuple[object, ...]:
         max(r.most for r in results),
         f"{100 * mean(r.refused for r in results):.1f} %",
     )
+
+
+def _lost_table(seeds: int) -> str:
+    """Lost webhook deliveries: how late their looks are known, and what finding them costs."""
+    rows: list[tuple[object, ...]] = []
+    with ProcessPoolExecutor() as pool:
+        for case in CASES:
+            progress(case.name)
+            found: list[Found] = list(pool.map(run_lost, [case] * seeds, range(1, seeds + 1)))
+            late = [each for each in found if each.lost]
+            rows.append(
+                (
+                    case.name,
+                    f"{max(each.took for each in found):.1f}",
+                    f"{statistics.fmean(each.took / each.bound for each in found):.3f} x",
+                    f"{statistics.fmean(each.status for each in found):.3f}",
+                    f"{statistics.fmean(each.mean_lag for each in late):.1f}" if late else "-",
+                    f"{100 * statistics.fmean(each.within_15 for each in late):.0f} %" if late else "-",
+                )
+            )
+    progress("")
+    header = ("", "longest s", "makespan / bound", "status a look", "lag of lost s", "lost known in 15 s")
+    return table("Lost webhook deliveries", header, rows)
 
 
 def _lone_table(found: list[Lone]) -> str:

@@ -50,21 +50,24 @@ class Watchlist(Waiting):
     ) -> None:
         """Watch a look. ``kind`` is what durations are learned by; ``accepted_at`` may lie days back.
 
-        ``pushed``: a webhook will tell, so it is asked for only when that is overdue. For a look
+        ``pushed``: a webhook will probably tell, so asking is worth less until that is late. For a look
         that is watched already only this changes.
         """
         entry = self._entries.get(ref)
         if entry is None:
-            entry = Entry(ref, self.durations.of(kind), min(accepted_at, now))
+            model = self.durations.of(kind)
+            entry = Entry(ref, model, min(accepted_at, now), expects_webhook=pushed)
             self._entries[ref] = entry
             group = self._groups.get(ref.avatar_id)
             if group is None:
-                group = self._groups[ref.avatar_id] = Group(ref.avatar_id)
-            self._admit(group, entry, now, pushed=pushed)
-        elif entry.place is not Place.SETTLED and pushed is not (entry.place is Place.PUSHED):
+                group = self._groups[ref.avatar_id] = Group(ref.avatar_id, self._losses)
+            self._admit(group, entry, now)
+        elif entry.expects_webhook is not pushed:
+            entry.expects_webhook = pushed
             group = self._groups[ref.avatar_id]
-            self._take_out(group, entry)
-            self._admit(group, entry, now, pushed=pushed)
+            group.bins = None
+            if group.air is None:
+                self._place(group, now)
 
     def drop(self, ref: LookRef) -> None:
         """Watch a look no more. Does nothing if it is not watched."""
@@ -72,15 +75,25 @@ class Watchlist(Waiting):
         if entry is not None:
             self._remove(entry)
 
-    def heard(self, look: Look, now: float) -> News | None:
-        """A webhook, or a request of someone's own, told of a look. None if that is no news."""
+    def heard(self, look: Look, now: float, *, delivered: bool = False) -> News | None:
+        """A webhook (``delivered``), or a request of someone's own, told of a look. None if that is no news."""
         entry = self._entries.get(look.ref)
         if entry is None:
             return None
         self._failures.told(look.ref)
         group = self._groups[look.ref.avatar_id]
-        not_yet = now if entry.place is Place.PUSHED else group.last_told(entry)
-        return self._tell(group, entry, look, not_yet, now)
+        if delivered and look.status.settled:
+            self._note_delivery(entry)
+        # what a delivery tells has only just happened
+        not_yet = now if delivered else group.last_told(entry)
+        news = self._tell(group, entry, look, not_yet, now)
+        if group.air is None:
+            self._place(group, now)  # without this look, asking is worth less
+        return news
+
+    def delivered_late(self, ref: LookRef) -> None:
+        """A webhook told of a look that had been found done by asking: its delivery was not lost."""
+        self._losses.came_late(ref)
 
     def due(self, now: float, busy: bool, pace: float | None = None) -> float:
         """When a status request is worth a slot: now or earlier, later, or infinity for not at all.
@@ -122,15 +135,15 @@ class Watchlist(Waiting):
         if group is None:
             return news
         group.failures = 0
-        expected, seen = group.unsettled, 0
+        expected, seen = len(group.entries), 0
         for details in avatar.looks:
             entry = self._entries.get(details.ref)
             look = look_from_details(details) if entry is not None else None
             if entry is None or look is None:
                 continue
-            seen += entry.place is Place.GROUPED or entry.place is Place.PUSHED
+            seen += entry.place is Place.GROUPED
             self._failures.told(look.ref)
-            told = self._tell(group, entry, look, group.last_told(entry), at)
+            told = self._found(group, entry, look, at)
             if told is not None:
                 news.append(told)
         if seen < expected:
@@ -155,7 +168,7 @@ class Watchlist(Waiting):
         if entry is not None and entry.ref == look.ref:
             self._failures.told(look.ref)
             was_settled = entry.place is Place.SETTLED
-            told = self._tell(group, entry, look, group.last_told(entry), at)
+            told = self._found(group, entry, look, at)
             if was_settled and entry.ref in self._entries:
                 told = self._give_up_on_extra(entry)
             if told is not None:
@@ -193,10 +206,22 @@ class Watchlist(Waiting):
         """
         return self._drain()
 
+    def _note_delivery(self, entry: Entry) -> None:
+        if entry.place is Place.SETTLED:
+            self._losses.came_late(entry.ref)
+        elif entry.expects_webhook:
+            self._losses.came()
+
+    def _found(self, group: Group, entry: Entry, look: Look, at: float) -> News | None:
+        """A status request told of the look."""
+        if entry.expects_webhook and look.status.settled and entry.place is not Place.SETTLED:
+            self._losses.found(entry.ref)
+        return self._tell(group, entry, look, group.last_told(entry), at)
+
     def _ask_of(self, unit: Unit, now: float) -> tuple[Group, Ask]:
         if isinstance(unit, Strays):
             group, head = unit.group, unit.head()
-            if head is not None and (group.lone_until > now or len(unit) + group.unsettled < 2):
+            if head is not None and (group.lone_until > now or len(unit) + len(group.entries) < 2):
                 return group, Ask(AskKind.STATUS, group.avatar_id, head.ref.look_id, now)
         else:
             assert isinstance(unit, Group)
