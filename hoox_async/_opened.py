@@ -12,12 +12,13 @@ from ._core.intents import Evidence, Intent, IntentState, Unknown
 from ._core.ledger import Drop, IllegalStep, Stands
 from ._core.models import Look, LookRef
 from ._core.refs import Verdict, ref_of
-from ._core.settings import Timeouts
+from ._core.settings import Poll, Timeouts
 from ._core.watchlist import Watchlist
 from ._gate import Gate
 from ._hooks import Hooks
 from ._jobs.book import JobBook
 from ._jobs.job import LookJob
+from ._jobs.stored import follow_stored
 from ._paid import Submitter
 from ._parts import Parts
 from ._protocols import Deliveries, Store, Transport
@@ -49,14 +50,15 @@ def open_parts(
 class Opened:
     """All that an open session is made of."""
 
-    def __init__(self, parts: Parts, *, exclusive: bool) -> None:
+    def __init__(self, parts: Parts, *, exclusive: bool, poll: Poll) -> None:
         self.parts = parts
+        self._polls_all = poll == "all"
         self.watchlist = Watchlist(limit=parts.gate.snapshot().limit)
         self.reads = Reads(parts)
-        self.book = JobBook(parts, self.watchlist, self.ask)
+        self.book = JobBook(parts, self.watchlist, self.ask, polls_all=self._polls_all)
         self.unknowns = Unknowns(parts, self.reads, self.book, exclusive=exclusive)
         self.receiver = Receiver(parts, self.reads, self.book, self.watchlist, self.unknowns)
-        self.submitter = Submitter(parts, self.reads, self.unknowns, self.receiver)
+        self.submitter = Submitter(parts, self.reads, self.book, self.unknowns, self.receiver)
         self.watcher = Watcher(parts, self.reads, self.book, self.watchlist)
         self._detach: Callable[[], None] | None = None
 
@@ -70,6 +72,8 @@ class Opened:
             self._detach = self.parts.deliveries.attach(self.receiver.receive)
             self.parts.tasks.spawn(self.receiver.recall(unknowns), "hoox-recall")
         self.parts.tasks.spawn(self.watcher.run(), "hoox-watcher")
+        if self._polls_all:
+            self.parts.tasks.spawn(follow_stored(self.parts, self.book, self.watchlist), "hoox-follow-stored")
 
     async def end(self) -> None:
         """Close: nothing new goes out, what is in the air is finished, everything else ends."""
@@ -139,4 +143,5 @@ class Opened:
             raise InvalidRequest("verdict", str(ref), f"a look that is not {other.key!r}'s already")
         accepted = await self.parts.accept(intent.key, ref, Evidence.USER, since=intent)
         self.unknowns.over(intent.key)
+        self.book.follow(accepted)
         return self.book.job_of(accepted)

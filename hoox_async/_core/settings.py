@@ -5,7 +5,7 @@ from __future__ import annotations
 import ipaddress
 import math
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, Literal, get_args
 from urllib.parse import urlsplit
 
 import attrs
@@ -13,6 +13,7 @@ import attrs
 from ..errors import ConfigurationError
 
 BASE_URL = "https://app.hoox.video/api/public/v1"
+Poll = Literal["all", "awaited"]
 
 
 def _endless(_: object, attribute: attrs.Attribute[Any], value: object) -> None:
@@ -88,6 +89,13 @@ def check_api_key(key: str | None) -> str:
     if not stripped.isascii() or not stripped.isprintable() or " " in stripped:
         raise ConfigurationError("the API key holds characters that no key has")
     return stripped
+
+
+def check_poll(poll: Any) -> Poll:
+    """Which looks are polled."""
+    if poll == "all" or poll == "awaited":
+        return poll  # type: ignore[no-any-return]
+    raise ConfigurationError(f"poll: {poll!r} is neither of {', '.join(map(repr, get_args(Poll)))}")
 
 
 def check_rate(requests_per_minute: int) -> int:

@@ -12,6 +12,7 @@ from .._core.ledger import Lose
 from .._core.models import LookRef
 from .._core.wire import read_accepted
 from .._gate import Slot
+from .._jobs.book import JobBook
 from .._parts import Parts
 from .._reads import Reads
 from .._receiver import Receiver
@@ -27,9 +28,12 @@ from .sending import Sending, as_store_error
 class Posting:
     """Carries POSTs out and writes down what became of them; what the store does not take is `pending`."""
 
-    def __init__(self, parts: Parts, reads: Reads, unknowns: Unknowns, receiver: Receiver) -> None:
+    def __init__(
+        self, parts: Parts, reads: Reads, book: JobBook, unknowns: Unknowns, receiver: Receiver
+    ) -> None:
         self._parts = parts
         self._reads = reads
+        self._book = book
         self._unknowns = unknowns
         self._receiver = receiver
         self.pending = PendingWrites(parts)
@@ -60,6 +64,7 @@ class Posting:
 
         async def follow(accepted: Intent) -> Intent:
             self._unknowns.made(accepted)
+            self._book.follow(accepted)
             return await self._receiver.apply_kept(accepted, sending.id)
 
         try:

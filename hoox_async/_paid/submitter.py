@@ -28,6 +28,7 @@ from .._core.requests import LookEdit, Request
 from .._core.retry import GiveUp, Patience, decide_paid
 from .._core.wire import submit_endpoint
 from .._gate import Slot
+from .._jobs.book import JobBook
 from .._parts import Parts
 from .._reads import Reads
 from .._receiver import Receiver
@@ -73,10 +74,12 @@ class _InAir(NamedTuple):
 class Submitter:
     """Sends intents, each at most once unless it surely cost nothing."""
 
-    def __init__(self, parts: Parts, reads: Reads, unknowns: Unknowns, receiver: Receiver) -> None:
+    def __init__(
+        self, parts: Parts, reads: Reads, book: JobBook, unknowns: Unknowns, receiver: Receiver
+    ) -> None:
         self._parts = parts
         self._unknowns = unknowns
-        self._posting = Posting(parts, reads, unknowns, receiver)
+        self._posting = Posting(parts, reads, book, unknowns, receiver)
         self._locks = KeyLocks()
         self._air: dict[str, _InAir] = {}
 

@@ -16,7 +16,15 @@ from .._core.keys import KEY, is_key
 from .._core.models import Avatar, Look, LookDetails, Picture, QuotaSnapshot
 from .._core.refs import HasRef, Verdict, ref_of
 from .._core.requests import ImageAvatar, LookEdit, PromptAvatar, Request
-from .._core.settings import BASE_URL, Timeouts, check_api_key, check_base_url, check_rate
+from .._core.settings import (
+    BASE_URL,
+    Poll,
+    Timeouts,
+    check_api_key,
+    check_base_url,
+    check_poll,
+    check_rate,
+)
 from .._download import file_name, picture_target, read_picture, refuse_existing, save_picture
 from .._hooks import Hooks
 from .._jobs import LookJob
@@ -40,7 +48,9 @@ class HooxSession(SpelledOut):
     after a crash. ``requests_per_minute`` is the workspace's quota (100, API reference).
     ``exclusive=True`` is your word that nobody else makes looks of these avatars meanwhile: then a lost
     POST's look can be told by elimination. ``timeouts`` are `Timeouts` (seconds). ``webhooks`` is a
-    `WebhookHub`. ``hooks`` are called with each event. ``transport`` replaces HTTP, for tests.
+    `WebhookHub`. ``hooks`` are called with each event. ``poll="all"``: every look that was paid for is
+    polled until it is settled, whether or not anybody awaits it, those that the store knows from earlier
+    included; ``"awaited"``: only what somebody awaits. ``transport`` replaces HTTP, for tests.
     ``new_key=True`` lets a store go on with a rotated API key.
 
     Opening raises `ConfigurationError`, `StoreLocked`, `StoreMismatch` or `StoreError`. Every method
@@ -58,6 +68,7 @@ class HooxSession(SpelledOut):
         exclusive: bool = False,
         webhooks: Deliveries | None = None,
         hooks: Iterable[Hook] = (),
+        poll: Poll = "all",
         transport: Transport | None = None,
         new_key: bool = False,
     ) -> None:
@@ -68,6 +79,7 @@ class HooxSession(SpelledOut):
         if not isinstance(self._timeouts, Timeouts):
             raise ConfigurationError(f"timeouts: {timeouts!r} is no Timeouts")
         self._exclusive = exclusive
+        self._poll = check_poll(poll)
         self._webhooks = webhooks
         self._hooks = Hooks(hooks)
         self._transport = transport or HttpTransport(self._workspace.base_url, key, self._timeouts)
@@ -100,7 +112,7 @@ class HooxSession(SpelledOut):
         parts = open_parts(
             self._store, self._transport, self._limit, self._hooks, self._timeouts, self._webhooks
         )
-        opened = Opened(parts, exclusive=self._exclusive)
+        opened = Opened(parts, exclusive=self._exclusive, poll=self._poll)
         await opened.begin()
         return opened
 

@@ -215,6 +215,7 @@ class Unknowns:
         """The unknown's look is known now. Raises `StoreError`, and `IllegalStep` where it has moved on."""
         accepted = await self._parts.accept(intent.key, ref, evidence, since=intent)
         self.made(accepted)
+        self._book.follow(accepted)
         job = self._book.job_of(accepted)
         if look is not None and look.status.settled:
             await self._book.tell([News(look, is_complete(look))])

@@ -41,6 +41,10 @@ class Watchlist(Waiting):
     def __contains__(self, ref: object) -> bool:
         return ref in self._entries
 
+    def knows_avatar(self, avatar_id: str) -> bool:
+        """Whether a look of this avatar is watched."""
+        return avatar_id in self._groups
+
     def expected(self, kind: Hashable) -> float:
         """The median of how long looks of the kind take, in seconds, as far as is known."""
         return self.durations.expected(kind)
