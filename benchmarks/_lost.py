@@ -69,9 +69,7 @@ async def _run(case: LostCase, seed: int) -> Found:
         text = str(body.get("prompt", ""))
         return times[int(text.split()[1])] if text.startswith("item ") else 0.0
 
-    space = Space(
-        rng=random.Random(seed), requests_per_minute=case.requests_per_minute, duration=duration
-    )
+    space = Space(rng=random.Random(seed), requests_per_minute=case.requests_per_minute, duration=duration)
     avatars = await _avatars(space, case)
     await asyncio.sleep(130)  # until the quota is whole again
     hub = WebhookHub("https://example.com/hooks", secret="a benchmark's own secret")

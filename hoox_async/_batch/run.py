@@ -57,6 +57,7 @@ class Run:
         self._ended: dict[str, OutcomeState] = {}  # the user's keys that ended and are in no store
         self._ahead = Lookahead(LOOKAHEAD)
         self._pulling = Pulling(given, self._ahead, opened.parts.store)
+        self._parked: dict[str, list[Item]] = {}  # edits by the key of the source that they wait for
         self._outbox = Outbox()
         self._waiting: deque[Item] = deque()  # accepted or unknown since an earlier run
         self._work = asyncio.Event()
@@ -224,8 +225,7 @@ class Run:
             case Park(behind):
                 behind.dependents.append(item)
             case AwaitSource(source):
-                assert self._items is not None
-                self._items.create_task(self._await_source(item, source), name="hoox-batch-source")
+                self._park_behind(source, item)
             case Enqueue(source_ref):
                 item.source = source_ref
                 self._feed.put(self._queue_of(source_ref), item)
@@ -235,13 +235,25 @@ class Run:
         """By avatar, so that one status request tells of many, also of looks whose webhook was lost."""
         return None if source is None else source.avatar_id
 
-    async def _await_source(self, item: Item, source: Intent) -> None:
+    def _park_behind(self, source: Intent, item: Item) -> None:
+        """One task awaits a source for all of its edits."""
+        assert self._items is not None
+        parked = self._parked.get(source.key)
+        if parked is not None:
+            parked.append(item)
+            return
+        self._parked[source.key] = [item]
+        self._items.create_task(self._await_source(source), name="hoox-batch-source")
+
+    async def _await_source(self, source: Intent) -> None:
         try:
             outcome = await self._sender.source(source)
         except Stopped as stopped:
-            self._finish(item, unsent(item, stopped.reason))
+            for item in self._parked.pop(source.key):
+                self._finish(item, unsent(item, stopped.reason))
         else:
-            self._take(item, after_source(item, source.key, outcome.state, outcome.ref))
+            for item in self._parked.pop(source.key):
+                self._take(item, after_source(item, source.key, outcome.state, outcome.ref))
 
     # --- in flight
 

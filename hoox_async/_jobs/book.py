@@ -230,7 +230,7 @@ class JobBook:
         return None if intent is None else self.job_of(intent)
 
     async def _write_settled(self, key: str, look: Look) -> None:
-        """Record in the store that the look is done. Where it does not take that, the look is polled again."""
+        """Record in the store that the look is done. Where that fails, the look is polled again later."""
         try:
             await self._parts.store.advance(key, Settle(look, self._parts.clock.utc()))
         except IllegalStep:

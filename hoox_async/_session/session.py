@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Self
 from .._core.budget import Budget
 from .._core.intents import IntentState, Unknown
 from .._core.keys import KEY, is_key
-from .._core.models import Avatar, Look, LookDetails, Picture, QuotaSnapshot
+from .._core.models import Avatar, Look, LookDetails, LookRef, Picture, QuotaSnapshot
 from .._core.refs import HasRef, Verdict, ref_of
 from .._core.requests import ImageAvatar, LookEdit, PromptAvatar, Request
 from .._core.settings import (
@@ -28,6 +28,7 @@ from .._core.settings import (
 from .._download import file_name, picture_target, read_picture, refuse_existing, save_picture
 from .._hooks import Hooks
 from .._jobs import LookJob
+from .._jobs.source import await_source
 from .._protocols import Deliveries, Store, Transport, Workspace
 from .._store import open_store
 from .._transport import HttpTransport
@@ -169,6 +170,9 @@ class HooxSession(SpelledOut):
         The same ``key`` is the same job, also after a restart with the same store; without one each call
         is a new look. ``budget`` caps the credits of several submissions together. ``max_wait`` bounds, in
         seconds, the wait for the quota and, with ``exclusive=True``, for the avatar's lane; not the answer.
+        An edit of a look that this session or its store knows to be unsettled waits until that is READY:
+        ``max_wait`` bounds that too (``Timeouts.wait`` where it is None), and where the source could not be
+        made, `NotSent` is raised. An unknown ref costs no request.
 
         Raises `InvalidRequest`, `KeyConflict`, `BudgetExceeded`, `NotSent`, `ApiError`'s classes (none of
         them was charged), and `OutcomeUnknown`, which may have been: then nothing more is sent. `StoreError`
@@ -182,6 +186,8 @@ class HooxSession(SpelledOut):
             raise InvalidRequest("key", key, f"{KEY}, or None")
         if not isinstance(budget, Budget | None):
             raise InvalidRequest("budget", budget, "a Budget, or None")
+        if isinstance(request, LookEdit) and isinstance(request.source, LookRef):
+            max_wait = await await_source(opened.parts, opened.book, request.source, key, max_wait)
         await opened.book.forget_let_go()
         intent = await opened.submitter.submit(request, key, budget, max_wait)
         return opened.book.job_of(intent)

@@ -110,7 +110,7 @@ class SQLiteStore:
                 return
 
     async def stream_accepted(self) -> AsyncIterator[Intent]:
-        """Every intent that is accepted and not settled, oldest first; a few hundred at a time are in memory."""
+        """Every intent that is accepted and not settled, oldest first; a few hundred at a time in memory."""
         place: int | None = 0
         while place is not None:
             place, intents = await self._read(partial(_rows.page_accepted, after=place, size=_PAGE))

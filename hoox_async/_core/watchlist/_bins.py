@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 
-from ..durations import Durations
 from ._entries import Entry
 from ._worth import Term, term
 
@@ -22,9 +21,10 @@ class _Bin:
         self.count = 0
         self.accepted = 0.0  # the sum
 
-    def takes(self, entry: Entry) -> bool:
-        """Whether it is of the same kind, and told of in the same way."""
-        return self.model is entry.model and self.expects_webhook is entry.expects_webhook
+    def is_like(self, entry: Entry) -> bool:
+        """Whether it is of the same kind, is told of in the same way, and came about the same time."""
+        same = self.model is entry.model and self.expects_webhook is entry.expects_webhook
+        return same and abs(entry.accepted - self.accepted / self.count) <= 0.6 * _FINE
 
     def add(self, entry: Entry) -> None:
         """Count one more."""
@@ -56,18 +56,19 @@ class Bins:
     def add(self, entry: Entry) -> None:
         """Count one more, the newest."""
         self.size += 1
-        newest = self.bins[-1] if self.bins else None
-        if newest is not None and newest.takes(entry):
-            if abs(entry.accepted - newest.accepted / newest.count) <= 0.6 * _FINE:
-                newest.add(entry)
-                return
-        newest = _Bin(entry)
-        newest.add(entry)
-        self.bins.append(newest)
+        if not self.bins or not self.bins[-1].is_like(entry):
+            self.bins.append(_Bin(entry))
+        self.bins[-1].add(entry)
 
     def terms(self, told: float, lost: float) -> list[Term]:
         """The terms of all that are counted. ``lost``: the share of deliveries that never comes."""
         return [
-            term(each.count, each.accepted / each.count, told, each.model, lost if each.expects_webhook else 1.0)
+            term(
+                each.count,
+                each.accepted / each.count,
+                told,
+                each.model,
+                lost if each.expects_webhook else 1.0,
+            )
             for each in self.bins
         ]

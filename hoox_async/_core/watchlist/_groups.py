@@ -17,7 +17,7 @@ _MOST_BINS = 64
 _CURIOUS = 8  # answers after which a kind's durations count as known
 _THRIFTY = 1.7  # slots of the quota between two requests
 _SOON = 2.0  # slots until the first request for a kind whose durations are not known
-_LATER = 0.25  # of its age: until a look that is late is asked for again, though a webhook is expected
+_LATER = 0.5  # of its age: until a look that is late is asked for again, though a webhook is expected
 
 
 class Group(Unit):

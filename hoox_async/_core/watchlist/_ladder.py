@@ -81,8 +81,11 @@ class Ladder:
         value, looks = worth(terms, now)
         rung = self._rung(value)
         unlikely = looks < _LIKELY and now < curious and all(each.lost < 1.0 for each in terms)
-        if now < hushed or (rung < self._price_rung and (now < thrifty or unlikely)):
-            rung, climbs_at = _OFF, max(hushed, self._shows(terms, now, thrifty, curious, unlikely=unlikely))
+        if unlikely:
+            likely = min(reaches(terms, math.inf, now, _LIKELY), curious)
+            rung, climbs_at = _OFF, max(hushed, thrifty, likely)
+        elif now < hushed or (now < thrifty and rung < self._price_rung):
+            rung, climbs_at = _OFF, max(hushed, min(thrifty, self._reaches(terms, self._price_rung, now)))
         else:
             rung = max(rung, 0) if now >= curious else rung
             climbs_at = self._reaches(terms, rung + 1, now)
@@ -95,15 +98,6 @@ class Ladder:
         """Take the unit off. It comes back with `place`."""
         self._stand(unit, _OFF)
         self._climbing.call_off(unit)
-
-    def _shows(
-        self, terms: list[Term], now: float, thrifty: float, curious: float, *, unlikely: bool
-    ) -> float:
-        """When a unit that is worth less than the price can be asked: also then, or when it is worth that."""
-        price = self._values[self._price_rung]
-        if not unlikely:
-            return min(thrifty, reaches(terms, price, now))
-        return min(max(thrifty, curious), max(thrifty, reaches(terms, price, now, _LIKELY)))
 
     def _reaches(self, terms: list[Term], rung: int, now: float) -> float:
         return reaches(terms, self._values[rung], now) if rung < len(self._values) else math.inf

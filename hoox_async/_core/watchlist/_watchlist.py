@@ -16,7 +16,7 @@ from ._waiting import Waiting
 
 PRICE = 80.0  # look-seconds; measured on 1,000 edits of 20 avatars: makespan against lag
 IDLE_PRICE = PRICE / 256
-_EXTRA_TRIES = 2
+_EXTRA_TRIES, _EXTRA_PAUSE = 2, 2.0  # seconds
 _USUAL_LIMIT = 100
 _LATE_TO_LIST = 15.0  # an avatar's answer may lack a look that is younger (seconds)
 
@@ -80,7 +80,7 @@ class Watchlist(Waiting):
             self._remove(entry)
 
     def heard(self, look: Look, now: float, *, delivered: bool = False) -> News | None:
-        """A webhook (``delivered``), or a request of someone's own, told of a look. None if that is no news."""
+        """A webhook (``delivered``) or a request of someone's own told of a look. None if that is no news."""
         entry = self._entries.get(look.ref)
         if entry is None:
             return None
@@ -174,13 +174,16 @@ class Watchlist(Waiting):
             was_settled = entry.place is Place.SETTLED
             told = self._found(group, entry, look, at)
             if was_settled and entry.ref in self._entries:
-                told = self._give_up_on_extra(entry)
+                if look.status.settled:
+                    told = self._give_up_on_extra(entry)
+                else:
+                    self._retry_extra(entry, now)  # the answer lags behind what was told before
             if told is not None:
                 news.append(told)
             if entry.ref in self._entries:
                 _note_told(group, entry, at)
         self._place(group, now)
-        return news
+        return [*news, *self._drain()]
 
     def failed(self, ask: Ask, error: HooxError, now: float) -> list[tuple[LookRef, HooxError]]:
         """A request failed. Returns the looks whose watch ends with this error.
@@ -282,7 +285,7 @@ class Watchlist(Waiting):
         if tries >= _EXTRA_TRIES:
             self._left.append(self._give_up_on_extra(entry))
         else:
-            self._lacks(self._groups[entry.ref.avatar_id], entry, now)
+            self._lacks(self._groups[entry.ref.avatar_id], entry, now + _EXTRA_PAUSE)
 
     def _end(self, ended: list[Entry], error: HooxError) -> list[tuple[LookRef, HooxError]]:
         lost: list[tuple[LookRef, HooxError]] = []

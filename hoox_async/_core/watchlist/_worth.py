@@ -16,8 +16,8 @@ from typing import NamedTuple
 
 from ..durations import Durations
 
-# A look whose delivery was lost counts for so many: few looks are concerned, so few requests find them. With
-# 1, 1,000 edits of 20 avatars with a tenth lost know them 34 s late, with 5.5 it is 14 s for 3 % more time. The
+# A look whose delivery was lost counts for so many: few are concerned, so few requests find them. With 1,
+# 1,000 edits of 20 avatars with a tenth lost know them 34 s late, with 5.5 it is 14 s for 3 % more time. The
 # more are lost, the less: a request finds more of them then.
 _MOST_WEIGHT, _WEIGHT_BY_SHARE = 5.5, 0.6
 _ON_ITS_WAY = 1.0  # seconds in which a delivery is no later than others, after its look was expected
