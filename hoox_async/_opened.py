@@ -18,6 +18,7 @@ from ._gate import Gate
 from ._hooks import Hooks
 from ._jobs.book import JobBook
 from ._jobs.job import LookJob
+from ._jobs.source import await_source
 from ._jobs.stored import follow_stored
 from ._paid import Submitter
 from ._parts import Parts
@@ -100,6 +101,10 @@ class Opened:
         elif (job := self.book.known(ref)) is not None:
             await self.book.hear(job, look)
         return look
+
+    async def await_source(self, ref: LookRef, key: str | None, max_wait: float | None) -> float | None:
+        """Wait until a look that is to be edited is READY: see `_jobs.source`."""
+        return await await_source(self.parts, self.book, ref, key, max_wait)
 
     async def _finished(self, telling: Coroutine[Any, Any, None]) -> None:
         """Tell others to the end, also where the caller is cancelled: the watchlist will not ask again."""

@@ -19,7 +19,7 @@ pytestmark = pytest.mark.virtual_time
 
 
 async def test_an_edit_of_a_job_waits_until_it_is_ready() -> None:
-    """The job itself is the source; the API is asked for the edit once the source is done, and never before."""
+    """The job itself is the source; the edit is sent once that is done, and never before."""
     async with on_space(requests_per_minute=100) as (session, space):
         source = await session.submit(prompt())
         job = await session.edit_look(source, "podcast scene")

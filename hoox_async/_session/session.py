@@ -28,7 +28,6 @@ from .._core.settings import (
 from .._download import file_name, picture_target, read_picture, refuse_existing, save_picture
 from .._hooks import Hooks
 from .._jobs import LookJob
-from .._jobs.source import await_source
 from .._protocols import Deliveries, Store, Transport, Workspace
 from .._store import open_store
 from .._transport import HttpTransport
@@ -187,7 +186,7 @@ class HooxSession(SpelledOut):
         if not isinstance(budget, Budget | None):
             raise InvalidRequest("budget", budget, "a Budget, or None")
         if isinstance(request, LookEdit) and isinstance(request.source, LookRef):
-            max_wait = await await_source(opened.parts, opened.book, request.source, key, max_wait)
+            max_wait = await opened.await_source(request.source, key, max_wait)
         await opened.book.forget_let_go()
         intent = await opened.submitter.submit(request, key, budget, max_wait)
         return opened.book.job_of(intent)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import random
+from itertools import pairwise
 
 from core_watching import KIND, look, next_ask, ref
 
@@ -77,7 +78,7 @@ def test_few_are_asked_for_while_all_deliveries_come() -> None:
 
 
 def test_the_more_are_lost_the_sooner_is_asked() -> None:
-    """With an idle quota, the first request's time follows from the share of lost deliveries that was seen."""
+    """With an idle quota, the first request's time follows from the share of deliveries that were lost."""
     ages = [first_asked(learned(lost)) for lost in (0, 30, 80)]
     assert ages[0] > ages[1] > ages[2] > 20.0
 
@@ -108,6 +109,6 @@ def test_a_late_look_is_asked_for_again_at_growing_intervals() -> None:
         ask, now = next_ask(watch, now)
         times.append(now)
         watch.answered_look(ask, look(ref(), LookStatus.PENDING), now)
-    gaps = [b - a for a, b in zip(times, times[1:], strict=False)]
+    gaps = [b - a for a, b in pairwise(times)]
     assert gaps == sorted(gaps)
     assert len(times) < 25
