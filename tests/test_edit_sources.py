@@ -7,9 +7,18 @@ from random import Random
 
 import pytest
 from delivery_kit import stage
-from session_kit import edit, intents, made, now, on_space, prompt, sends, turns
+from session_kit import edit, give_up, intents, made, money, now, on_space, prompt, sends, turns
 
-from hoox_async import BatchItem, BatchRunner, Budget, LookEdit, LookRef, LookStatus, OutcomeState
+from hoox_async import (
+    BatchItem,
+    BatchRunner,
+    Budget,
+    ImageAvatar,
+    LookEdit,
+    LookRef,
+    LookStatus,
+    OutcomeState,
+)
 from hoox_async._core.intents import IntentState
 from hoox_async._store.memory import MemoryStore
 from hoox_async.errors import ApiError, NotSent, SessionClosed
@@ -59,11 +68,22 @@ async def test_an_unknown_source_costs_no_request_and_is_sent() -> None:
     """Nobody here knows the look: the edit is sent at once, as it is."""
     async with on_space() as (session, space):
         ref = made(space)
-        await session.submit(edit(ref))
+        held = session.job(ref)
+        assert held.last.status is LookStatus.PENDING, "as long as nothing was heard of it"
+        await session.submit(LookEdit(held, "podcast scene"))
         assert sends(space, "edit") == 1
         assert sends(space, "status", "avatar", "look") == 0
         with pytest.raises(ApiError):
             await session.submit(edit(LookRef(ref.avatar_id, "look_of_nobody")))
+
+
+async def test_a_look_from_images_is_edited_at_once() -> None:
+    """It is ready when it is accepted: nothing has to be asked before the edit is sent."""
+    async with on_space(poll="awaited") as (session, space):
+        source = await session.submit(ImageAvatar(["https://example.com/a.jpg"]))
+        await session.submit(edit(source.ref))
+        await BatchRunner(session).run([LookEdit(source, "scene")])
+        assert [record.endpoint for record in space.requests][:3] == ["create", "edit", "edit"]
 
 
 async def test_max_wait_bounds_the_wait_for_the_source() -> None:
@@ -113,10 +133,9 @@ async def test_nothing_is_held_while_it_waits() -> None:
         budget = Budget(2)
         waiting = asyncio.create_task(session.submit(edit(source.ref, "second"), key="k", budget=budget))
         await turns()
-        assert (budget.reserved, budget.spent) == (0, 0)
+        assert money(budget) == (0.0, 0.0)
         await asyncio.wait_for(session.submit(edit(ref, "third"), budget=budget), 5)
-        waiting.cancel()
-        assert await asyncio.gather(waiting, return_exceptions=True) != []
+        await give_up(waiting)
         assert "k" not in await intents(session)
 
 

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable
 from typing import Protocol
 
-from .._core.intents import Intent, IntentState
+from .._core.intents import Intent, refuses_edits
 from .._core.models import LookRef
 from .._core.outcomes import Outcome
 from .._protocols import Store
@@ -99,7 +99,7 @@ class Pulling:
         found = {ref: await self._store.by_ref(ref) for ref in wanted if ref is not None}
         for item in fresh:
             maker = found.get(item.source_ref) if item.source_ref is not None else None
-            if maker is not None and maker.state is not IntentState.READY:
+            if maker is not None and refuses_edits(maker):
                 item.maker = maker
             elif item.source_ref is not None:
                 self._usable.add(item.source_ref)

@@ -11,7 +11,7 @@ from weakref import WeakValueDictionary
 
 from .._core.intents import Intent, IntentState
 from .._core.ledger import IllegalStep, Settle
-from .._core.models import Look, LookRef
+from .._core.models import Look, LookRef, LookStatus
 from .._core.watchlist import News, Watchlist, is_complete
 from .._parts import Parts
 from ..errors import (
@@ -91,7 +91,7 @@ class JobBook:
             _log.exception("%s is not polled for now", ref)
 
     def is_unsettled(self, ref: LookRef) -> bool:
-        """Whether somebody holds the job of this look, and it was heard of and is not done."""
+        """Whether somebody holds the job of this look, and it was heard not to be done."""
         job = self._jobs.get(ref)
         return job is not None and job._last is not None and not job._is_settled
 
@@ -133,7 +133,7 @@ class JobBook:
         await self._learn(job)
         seen = None
         while True:
-            if job.last is not seen:
+            if job.last != seen:
                 seen = job.last
                 yield seen
             elif job.done:
@@ -196,6 +196,8 @@ class JobBook:
 
     async def hear(self, job: LookJob, look: Look) -> None:
         """A look that nobody waits for now was heard of."""
+        if job._last is None and look.status is LookStatus.PENDING:
+            job._last = look  # no news, but now it is known
         if look.status is not job.last.status or (look.status.settled and not job.done):
             await self.tell((News(look, is_complete(look)),))
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .._core.intents import IntentState
+from .._core.intents import IntentState, refuses_edits
 from .._core.models import Look, LookRef, LookStatus
 from .._parts import Parts
 from ..errors import HooxError, NotSent, SessionClosed, WaitTimeout
@@ -42,9 +42,7 @@ async def _known(parts: Parts, book: JobBook, ref: LookRef) -> LookJob | None:
     if book.is_unsettled(ref):
         return book.job(ref)
     intent = await parts.store.by_ref(ref)
-    if intent is None or intent.state is IntentState.READY:
-        return None
-    return book.job_of(intent)
+    return book.job_of(intent) if intent is not None and refuses_edits(intent) else None
 
 
 async def _settled(book: JobBook, job: LookJob, seconds: float) -> Look:
