@@ -32,7 +32,7 @@ def many(avatars: int, *, pushed: bool = False) -> tuple[Watchlist, Counting]:
     return watch, model
 
 
-@pytest.mark.parametrize("pushed", [False, True], ids=["polled", "webhooks overdue"])
+@pytest.mark.parametrize("pushed", [False, True], ids=["polled", "webhooks late"])
 @pytest.mark.parametrize("busy", [False, True])
 def test_a_decision_after_a_long_sleep(busy: bool, pushed: bool) -> None:
     """A process that wakes to 3,000 looks that are due works some out in each decision, and asks at once."""
