@@ -15,6 +15,7 @@ from collections.abc import Iterable
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
+from _lost import CASES, Found, run_lost
 from _peers import Backoff, FixedInterval
 from _shared import progress, table
 from _worlds import Client, Lone, Looks, Result, Scenario, lone, ours, run
@@ -78,11 +79,10 @@ def main() -> None:
     results = _run_all(runs, options.seeds)
     ours_rows = [_row(s.name, results[s.name]) for s in OURS if s.name in results]
     peer_rows = [_row(name, results[name]) for name in PEERS if name in results]
-    lost_rows = [_lost_row(s.name, results[s.name]) for s in LOST if s.name in results]
     if ours_rows:
         print(table("This library", HEADER, ours_rows, NOTES))
-    if lost_rows:
-        print(table("Looks whose delivery is lost", LOST_HEADER, lost_rows, LOST_NOTES))
+    if options.only in ("", "lost"):
+        print(_lost_table(options.seeds))
     if peer_rows:
         print(table(f"As it is done today: {MAIN.name}, no webhooks", HEADER, peer_rows))
     if not options.only:
@@ -137,18 +137,27 @@ def _row(name: str, results: list[Result]) -> tuple[object, ...]:
     )
 
 
-def _lost_row(name: str, results: list[Result]) -> tuple[object, ...]:
-    lags = [lag for result in results for lag in result.lost]
-    soon = sum(lag <= 15.0 for lag in lags)
-    return (
-        name,
-        len(lags),
-        f"{100 * soon / len(lags):.0f} %" if lags else None,
-        f"{statistics.fmean(lags):.1f}" if lags else None,
-        f"{max(lags):.1f}" if lags else None,
-        f"{max(r.done_at[-1] for r in results):.0f}",
-        f"{statistics.fmean(r.requests for r in results) - 1:.3f}",
-    )
+def _lost_table(seeds: int) -> str:
+    """Lost webhook deliveries: how late their looks are known, and what finding them costs."""
+    rows: list[tuple[object, ...]] = []
+    with ProcessPoolExecutor() as pool:
+        for case in CASES:
+            progress(case.name)
+            found: list[Found] = list(pool.map(run_lost, [case] * seeds, range(1, seeds + 1)))
+            late = [each for each in found if each.lost]
+            rows.append(
+                (
+                    case.name,
+                    f"{max(each.took for each in found):.1f}",
+                    f"{statistics.fmean(each.took / each.bound for each in found):.3f} x",
+                    f"{statistics.fmean(each.status for each in found):.3f}",
+                    f"{statistics.fmean(each.mean_lag for each in late):.1f}" if late else "-",
+                    f"{100 * statistics.fmean(each.within_15 for each in late):.0f} %" if late else "-",
+                )
+            )
+    progress("")
+    header = ("", "longest s", "makespan / bound", "status a look", "lag of lost s", "lost known in 15 s")
+    return table("Lost webhook deliveries", header, rows)
 
 
 def _lone_table(found: list[Lone]) -> str:

@@ -153,7 +153,9 @@ class Batch:
         self.expect(accepted, lambda at: self.accept(ref, at))
         if self.lost is not None and self.rng.random() >= self.lost:
             delivered = max(self.server.done[ref], accepted) + 0.2
-            self.expect(delivered, lambda at: [self.watch.heard(self.server.look(ref, at), at)])
+            self.expect(
+                delivered, lambda at: [self.watch.heard(self.server.look(ref, at), at, delivered=True)]
+            )
 
     def accept(self, ref: LookRef, at: float) -> list[News | None]:
         """The answer to a paid request."""

@@ -15,12 +15,14 @@ from ._core.intents import Evidence, Intent, IntentState, Unknown
 from ._core.ledger import Drop, IllegalStep, LookTaken, Stands
 from ._core.models import Look, LookRef
 from ._core.refs import HasRef, ref_of
-from ._core.settings import Timeouts
+from ._core.settings import Poll, Timeouts
 from ._core.watchlist import Watchlist
 from ._gate import Gate
 from ._hooks import Hooks
 from ._jobs.book import JobBook
 from ._jobs.job import LookJob
+from ._jobs.source import await_source
+from ._jobs.stored import follow_stored
 from ._key_check import KeyCheck
 from ._paid import Submitter
 from ._parts import Parts
@@ -65,15 +67,16 @@ def open_parts(
 class Opened:
     """All that an open session is made of."""
 
-    def __init__(self, parts: Parts, *, exclusive: bool) -> None:
+    def __init__(self, parts: Parts, *, exclusive: bool, poll: Poll) -> None:
         self.parts = parts
+        self._polls_all = poll == "all"
         self.watchlist = Watchlist(limit=parts.gate.snapshot().limit)
         self.reads = Reads(parts)
         parts.gate.on_doubt = KeyCheck(parts, self.reads).begin
-        self.book = JobBook(parts, self.watchlist, self.ask)
+        self.book = JobBook(parts, self.watchlist, self.ask, polls_all=self._polls_all)
         self.unknowns = Unknowns(parts, self.reads, self.book, exclusive=exclusive)
         self.receiver = Receiver(parts, self.reads, self.book, self.watchlist, self.unknowns)
-        self.submitter = Submitter(parts, self.unknowns, self.receiver)
+        self.submitter = Submitter(parts, self.book, self.unknowns, self.receiver)
         self.watcher = Watcher(parts, self.reads, self.book, self.watchlist)
         self._detach: Callable[[], None] | None = None
 
@@ -87,6 +90,10 @@ class Opened:
             self._detach = self.parts.deliveries.attach(self.receiver.receive)
             self.parts.tasks.supervise(self.receiver.recall, "hoox-recall")
         self.parts.tasks.supervise(self.watcher.run, "hoox-watcher")
+        if self._polls_all:
+            self.parts.tasks.supervise(
+                lambda: follow_stored(self.parts, self.book, self.watchlist), "hoox-follow-stored"
+            )
 
     async def end(self) -> None:
         """Close: nothing new goes out, what is in the air is finished, everything else ends.
@@ -121,6 +128,10 @@ class Opened:
         elif (job := self.book.known(ref)) is not None:
             await self.book.hear(job, look)
         return look
+
+    async def await_source(self, ref: LookRef, key: str | None, max_wait: float | None) -> float | None:
+        """Wait until a look that is to be edited is READY: see `_jobs.source`."""
+        return await await_source(self.parts, self.book, ref, key, max_wait)
 
     async def _finished(self, telling: Coroutine[Any, Any, None]) -> None:
         """Tell others to the end, also where the caller is cancelled: the watchlist will not ask again."""

@@ -189,6 +189,10 @@ class Store(Protocol):
         """Every intent, in the order in which they were planned."""
         ...
 
+    def stream_accepted(self) -> AsyncIterator[Intent]:
+        """Every intent that is accepted and not settled, oldest first; few at a time are in memory."""
+        ...
+
     async def forget(self, key: str) -> None:
         """Drop a settled intent that nobody can ask for again. A store on disk keeps it and does nothing."""
 

@@ -125,6 +125,8 @@ class Receiver:
             await self._claim_double(intent, attempt_id, delivery)
             return False
         look = look_of(delivery, ref)
+        if look.ref not in self._watchlist:
+            self._watchlist.delivered_late(ref)
         if intent.state is not IntentState.ACCEPTED and not _adds_to(intent, look):
             return False
         return await self._hear(intent, look)
@@ -141,7 +143,7 @@ class Receiver:
     async def _hear(self, intent: Intent, look: Look) -> bool:
         """Whether it was news."""
         if look.ref in self._watchlist:
-            news = self._watchlist.heard(look, self._parts.clock.now())
+            news = self._watchlist.heard(look, self._parts.clock.now(), delivered=True)
             await self._book.tell((news,) if news else ())
             self._parts.gate.kick()
             return news is not None

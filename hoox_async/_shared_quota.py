@@ -69,7 +69,7 @@ class Quota:
             others = [other for other in self._gates if other is not gate]
         for other in others:
             with suppress(RuntimeError):  # its loop is closed
-                other.clock.loop.call_soon_threadsafe(other.wake)
+                other.clock.loop.call_soon_threadsafe(other.quota_changed)
 
     def stagger(self) -> float:
         """By how many seconds to be late for the next slot, where others want it too."""

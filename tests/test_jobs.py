@@ -62,8 +62,8 @@ async def test_a_cancelled_waiter_disturbs_nobody() -> None:
 
 
 async def test_nobody_waits_nothing_is_asked() -> None:
-    """The last waiter's cancellation ends the asking; a new one starts it again."""
-    async with on_space() as (session, space):
+    """With poll="awaited", the last waiter's cancellation ends the polling; a new one starts it again."""
+    async with on_space(poll="awaited") as (session, space):
         space.hold(0.0)
         job = await session.submit(prompt())
         waiter = asyncio.create_task(job.wait())
@@ -131,8 +131,8 @@ async def test_updates_tell_each_state_once() -> None:
 
 
 async def test_updates_can_be_left() -> None:
-    """A break leaves nothing behind that asks."""
-    async with on_space() as (session, space):
+    """With poll="awaited", a break leaves nothing behind that polls."""
+    async with on_space(poll="awaited") as (session, space):
         space.hold(0.0)
         job = await session.submit(prompt())
         async for _ in job.updates():
@@ -160,7 +160,7 @@ async def test_status_asks_once_and_is_heard_by_who_waits() -> None:
 async def test_status_settles_a_job_that_nobody_waits_for() -> None:
     """In the store as well, and with its event."""
     told: list[Event] = []
-    async with on_space(hooks=[told.append]) as (session, _):
+    async with on_space(hooks=[told.append], poll="awaited") as (session, _):
         job = await session.submit(prompt(), key="k")
         await asyncio.sleep(600)
         assert (await job.status()).status is LookStatus.READY
@@ -294,6 +294,7 @@ async def test_a_look_of_a_job_nobody_holds_is_forgotten_once_settled() -> None:
         kept = await session.submit(prompt(), key="mine")
         await job
         await kept
+        await turns()
         del job, kept
         gc.collect()
         await session.submit(prompt(), key="next")

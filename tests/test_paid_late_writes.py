@@ -81,7 +81,7 @@ async def test_an_acceptance_that_was_refused_once_is_written_down_later(trouble
 async def test_it_is_tried_again_and_again_and_ever_less_often() -> None:
     """After 1, 2, 4 … 30 seconds, by one task that ends with it."""
     store = Refusing(Accept, 8)
-    async with on_space(store=store) as (session, _):
+    async with on_space(store=store, poll="awaited") as (session, _):
         before = others()
         for key in "ab":
             with pytest.raises(StoreError):
@@ -191,7 +191,7 @@ async def test_what_fails_before_the_post_sends_nothing(trouble: Exception) -> N
 async def test_its_avatars_lane_is_held_until_it_is_written(kind: type[Any]) -> None:
     """So its look is taken for no other lost edit's, and the next edit goes as soon as the store works."""
     store = Refusing(kind, 3)
-    async with on_space(store=store, exclusive=True, timeouts=QUICK) as (session, space):
+    async with on_space(store=store, exclusive=True, timeouts=QUICK, poll="awaited") as (session, space):
         source = made(space)
         if kind is Lose:
             space.faults.fail_next("edit", Fault.DROP_BEFORE)

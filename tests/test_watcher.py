@@ -96,8 +96,8 @@ async def test_an_error_that_nobody_foresaw_does_not_end_the_watcher(
 
 
 async def test_an_idle_session_asks_nothing() -> None:
-    """Nobody waits, no request, for hours."""
-    async with on_space() as (session, space):
+    """With poll="awaited", where nobody awaits anything: no request, for hours."""
+    async with on_space(poll="awaited") as (session, space):
         await session.submit(prompt())
         await asyncio.sleep(4 * 3600)
         assert sends(space, "status", "avatar") == 0

@@ -11,7 +11,7 @@ from .._core.intents import Intent, IntentState
 from .._core.ledger import Renew, Resend
 from .._core.models import Look, LookRef, LookStatus
 from .._core.outcomes import Outcome, OutcomeState, outcome_of
-from .._core.requests import FREE, LookEdit
+from .._core.requests import FREE
 from .._paid import ToSend, to_send
 from ..errors import HooxError, InvalidRequest, KeyConflict, OutcomeUnknown, StoreError
 from .items import Item
@@ -111,8 +111,7 @@ def find_source(
     """Where the source of an item that is to be sent stands."""
     key = item.source_key
     if key is None:
-        source = item.request.source if isinstance(item.request, LookEdit) else None
-        return Enqueue(source if isinstance(source, LookRef) else None)
+        return _find_made(item)
     if key in live and live[key] is not item:
         return Park(live[key])
     if key in ended:  # before what the store knows: in this input the key may stand for other content
@@ -125,6 +124,16 @@ def find_source(
     wanted = "the key of an item that stands earlier in the input or in the store"
     error = InvalidRequest("source", key, wanted)
     return End(Outcome(item.key, item.request, OutcomeState.REJECTED, error=error))
+
+
+def _find_made(item: Item) -> Next:
+    """As `find_source`, for an edit of a look that is named by its ref, or for what is no edit."""
+    maker = item.maker
+    if maker is None:
+        return Enqueue(item.source_ref)
+    if maker.state is IntentState.ACCEPTED:
+        return AwaitSource(maker)
+    return after_source(item, str(maker.ref), outcome_of(maker).state, maker.ref)
 
 
 def after_source(item: Item, key: str, state: OutcomeState, ref: LookRef | None) -> Next:

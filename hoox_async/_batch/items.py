@@ -24,11 +24,12 @@ class Item:
 
     ``intent`` is what the store knew when it was decided to send it or not (None: nothing), ``renew``
     whether it is then to be paid anew, and ``resends`` whether it is an unknown that is to be sent again.
+    ``maker`` is the intent whose look an edit's source is, where that is named by its ref and not READY.
     """
 
     __slots__ = (
-        "dependents", "digest", "followers", "index", "intent", "key", "renew", "repeated", "request",
-        "resends", "source",
+        "dependents", "digest", "followers", "index", "intent", "key", "maker", "renew", "repeated",
+        "request", "resends", "source",
     )  # fmt: skip
 
     def __init__(
@@ -53,6 +54,7 @@ class Item:
         self.source = source
         self.renew = renew
         self.resends = resends
+        self.maker: Intent | None = None
         self.followers: list[Item] | None = None
         self.dependents: list[Item] | None = None
 
@@ -81,6 +83,12 @@ class Item:
         """The key of the item that has to be READY first."""
         source = self.request.source if isinstance(self.request, LookEdit) else None
         return source if isinstance(source, str) else None
+
+    @property
+    def source_ref(self) -> LookRef | None:
+        """The look that is edited, where it is named by its ref."""
+        source = self.request.source if isinstance(self.request, LookEdit) else None
+        return source if isinstance(source, LookRef) else None
 
     @property
     def waits_at_gate(self) -> bool:

@@ -6,7 +6,8 @@ import asyncio
 from collections.abc import AsyncIterator, Callable
 from typing import Protocol
 
-from .._core.intents import Intent
+from .._core.intents import Intent, refuses_edits
+from .._core.models import LookRef
 from .._core.outcomes import Outcome
 from .._protocols import Store
 from ..errors import HooxError, StoreError
@@ -16,6 +17,7 @@ from .purse import BatchPurse
 
 _PAGE = 100
 _LONGEST_READING = 1.0  # seconds; then what was read so far is sent, and the reading goes on beside it
+_MOST_USABLE = 10_000
 
 Known = dict[str, Intent]
 
@@ -44,6 +46,7 @@ class Pulling:
         self._keys = Keys()
         self._ahead = ahead
         self._store = store
+        self._usable: set[LookRef | None] = set()  # sources that need not be waited for
         self.over = False
         """Whether the input was read to its end."""
         self.filled = given.slow
@@ -95,11 +98,25 @@ class Pulling:
         known: Known | StoreError
         try:
             known = await self._store.get(wanted)
+            await self._find_makers(fresh)
         except StoreError as error:
             admission.stop(error)
             known = StoreError(f"what earlier runs made of it, and paid, could not be read: {error}")
         for n, item in enumerate(pulled):
             admission.admit(index + n, item, known)
+
+    async def _find_makers(self, fresh: list[Item]) -> None:
+        """Note on edits of looks that the store knows and that are not READY who makes them."""
+        wanted = {item.source_ref for item in fresh} - self._usable - {None}
+        found = {ref: await self._store.by_ref(ref) for ref in wanted if ref is not None}
+        for item in fresh:
+            maker = found.get(item.source_ref) if item.source_ref is not None else None
+            if maker is not None and refuses_edits(maker):
+                item.maker = maker
+            elif item.source_ref is not None:
+                self._usable.add(item.source_ref)
+        if len(self._usable) > _MOST_USABLE:
+            self._usable.clear()
 
     async def count_earlier(self, admission: Admission, purse: BatchPurse) -> None:
         """Count what earlier runs spent before anything is sent, where there is a cap.

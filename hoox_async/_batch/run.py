@@ -279,11 +279,8 @@ class Run:
         self._work.set()
 
     def _queue_of(self, source: LookRef | None) -> str | None:
-        """By avatar, so that one status request tells of many; in input order where webhooks tell."""
-        if source is None:
-            return None
-        pushed = self._opened.parts.deliveries is not None and self._opened.unknowns.lanes is None
-        return "" if pushed else source.avatar_id
+        """By avatar, so that one status request tells of many, also of looks whose webhook was lost."""
+        return None if source is None else source.avatar_id
 
     def _await_source(self, item: Item, source: Intent) -> None:
         """One task for all items of a source: thousands of them may wait for it."""

@@ -80,7 +80,7 @@ def resolve(
 
 
 async def _list(connection: StoreConnection, store: Path) -> list[Unknown]:
-    async with connection.session(store=store) as session:
+    async with connection.session(store=store, poll="awaited") as session:
         return await session.unknowns()
 
 

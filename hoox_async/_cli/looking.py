@@ -45,7 +45,7 @@ def status(*look: str, connection: Connection = _HERE, output: Output = _SHOWN) 
     refs, terminal = _refs(look), output.terminal()
 
     async def ask() -> int:
-        async with connection.session() as session:
+        async with connection.session(poll="awaited") as session:
             return await _each(refs, session.status, terminal)
 
     return asyncio.run(ask())
@@ -74,7 +74,7 @@ def wait(
         out = f"{out}/"
 
     async def ask() -> int:
-        async with connection.session() as session:
+        async with connection.session(poll="awaited") as session:
 
             async def one(ref: LookRef) -> Look:
                 ready = await session.wait(ref, timeout)
@@ -149,7 +149,7 @@ def check(*, connection: Connection = _HERE, output: Output = _SHOWN) -> int:
     terminal = output.terminal()
 
     async def ask() -> int:
-        async with connection.session() as session:
+        async with connection.session(poll="awaited") as session:
             await _knock(session, connection.base_url)
             quota = session.quota
             terminal.record("check", key="ok", limit=quota.limit, remaining=quota.remaining)
@@ -185,7 +185,7 @@ async def _knock(session: HooxSession, base_url: str | None) -> None:
 
 
 async def _list(connection: Connection, filters: Mapping[str, Any]) -> list[LookDetails]:
-    async with connection.session() as session:
+    async with connection.session(poll="awaited") as session:
         return await session.looks(**filters)
 
 

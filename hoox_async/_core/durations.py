@@ -23,6 +23,7 @@ _TAIL_SHARE = 0.02
 _TAIL_SCALE = 2.0  # medians
 _OUTLIER = 2.5  # spreads; what lies farther counts as if it lay there
 _TELLS_NOTHING = 0.97  # an interval that was this probable anyway
+_MOVED = 0.2
 _HALF_ROOT = math.sqrt(0.5)
 
 
@@ -32,6 +33,7 @@ class Durations:
     __slots__ = (
         "_inverse",
         "_mean",
+        "_planned",
         "_sigma",
         "_tail",
         "_variance",
@@ -48,6 +50,7 @@ class Durations:
         self._weight = _PRIOR_WEIGHT
         self._weight_spread = _PRIOR_WEIGHT_SPREAD
         self._refresh()
+        self._planned = self.mu, self._sigma
 
     @property
     def median(self) -> float:
@@ -59,9 +62,13 @@ class Durations:
         """The spread of the logarithm, with what is still uncertain about the median in it."""
         return self._sigma
 
-    def quantile(self, z: float) -> float:
-        """Seconds of the log-normal's quantile at ``z`` spreads from the median (2.33: 99 of 100)."""
-        return math.exp(self.mu + z * self._sigma)
+    def moved(self) -> bool:
+        """Whether what is expected has changed by a fifth since this was last true."""
+        mu, sigma = self._planned
+        if abs(self.mu - mu) < _MOVED and abs(math.log(self._sigma / sigma)) < _MOVED:
+            return False
+        self._planned = self.mu, self._sigma
+        return True
 
     @property
     def spread(self) -> float:

@@ -10,7 +10,7 @@ from typing import NamedTuple
 import attrs
 
 from .models import Look, LookRef
-from .requests import FREE, Request
+from .requests import FREE, ImageAvatar, Request
 
 
 class IntentState(StrEnum):
@@ -130,6 +130,16 @@ class Intent:
         if self.ref is not None:
             return self.ref.avatar_id
         return self.source.avatar_id if self.source is not None else None
+
+
+def refuses_edits(intent: Intent) -> bool:
+    """Whether an edit of its look would be refused, as far as is known: it is not done, or it failed.
+
+    A look from images is ready when it is accepted (API reference).
+    """
+    if intent.state is IntentState.ACCEPTED:
+        return not isinstance(intent.request, ImageAvatar)
+    return intent.state is IntentState.FAILED
 
 
 _PAID = frozenset({IntentState.ACCEPTED, IntentState.READY, IntentState.FAILED})

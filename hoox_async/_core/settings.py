@@ -6,7 +6,7 @@ import ipaddress
 import math
 from collections.abc import Iterable
 from enum import Enum
-from typing import Any, Final
+from typing import Any, Final, Literal, get_args
 from urllib.parse import urlsplit
 
 import attrs
@@ -14,6 +14,7 @@ import attrs
 from ..errors import ConfigurationError, InvalidRequest
 
 BASE_URL = "https://app.hoox.video/api/public/v1"
+Poll = Literal["all", "awaited"]
 
 
 def _endless(_: object, attribute: attrs.Attribute[Any], value: object) -> None:
@@ -132,6 +133,13 @@ def check_api_key(key: str | None) -> str:
     if not stripped.isascii() or not stripped.isprintable() or " " in stripped:
         raise ConfigurationError("the API key holds characters that no key has")
     return stripped
+
+
+def check_poll(poll: Any) -> Poll:
+    """Which looks are polled."""
+    if poll == "all" or poll == "awaited":
+        return poll  # type: ignore[no-any-return]
+    raise ConfigurationError(f"poll: {poll!r} is neither of {', '.join(map(repr, get_args(Poll)))}")
 
 
 def check_rate(requests_per_minute: int) -> int:

@@ -1,4 +1,4 @@
-"""The book that knows every job that somebody holds, and which of them somebody waits for."""
+"""The book that knows every job that somebody holds, and which looks are polled."""
 
 from __future__ import annotations
 
@@ -10,11 +10,19 @@ from weakref import WeakValueDictionary
 
 from .._core.intents import Intent, IntentState
 from .._core.ledger import IllegalStep, Settle
-from .._core.models import Look, LookRef
+from .._core.models import Look, LookRef, LookStatus
 from .._core.settings import Timeout, check_timeout
 from .._core.watchlist import News, Watchlist, is_complete
 from .._parts import Parts
-from ..errors import HooxError, InvalidRequest, StoreError, WaitTimeout
+from ..errors import (
+    AuthenticationError,
+    HooxError,
+    InvalidRequest,
+    PermissionDenied,
+    SessionClosed,
+    StoreError,
+    WaitTimeout,
+)
 from ..events import LookSettled
 from .job import LookJob, Paid, Waiter
 
@@ -23,14 +31,27 @@ _FOREIGN = ("foreign", "")
 
 
 class JobBook:
-    """Knows every job that somebody holds, and which of them somebody waits for."""
+    """Knows every job that somebody holds, and which looks are polled.
 
-    def __init__(self, parts: Parts, watchlist: Watchlist, ask: Callable[[LookRef], Awaitable[Look]]) -> None:
+    ``polls_all``: all looks that were paid for are, until they are settled; else those that somebody awaits.
+    """
+
+    def __init__(
+        self,
+        parts: Parts,
+        watchlist: Watchlist,
+        ask: Callable[[LookRef], Awaitable[Look]],
+        *,
+        polls_all: bool = False,
+    ) -> None:
         self._parts = parts
         self._since = parts.clock.utc()
         self.ask = ask
         self._watchlist = watchlist
         self._jobs: WeakValueDictionary[LookRef, LookJob] = WeakValueDictionary()
+        self._polls_all = polls_all
+        self._given_up: set[LookRef] = set()  # the API goes on refusing them: not polled in this life
+        self._unwritten: set[LookRef] = set()  # the hooks were told of their end, the store did not take it
         self._let_go: list[str] = []
         self._closed: HooxError | None = None
 
@@ -61,14 +82,36 @@ class JobBook:
         self._jobs[ref] = job
         return job
 
+    def follow(self, intent: Intent) -> None:
+        """Poll the look of an accepted intent until it is settled, whether or not anybody awaits it.
+
+        Never raises: its caller has just written down what was paid.
+        """
+        ref = intent.ref
+        if not self._polls_all or self._closed is not None or ref is None or ref in self._given_up:
+            return
+        try:
+            if ref not in self._watchlist:
+                self._poll(ref, self._paid_by(intent))
+        except Exception:  # it stays accepted in the store, where it is found again
+            _log.exception("%s is not polled for now", ref)
+
+    def is_unsettled(self, ref: LookRef) -> bool:
+        """Whether somebody holds the job of this look, and it was heard not to be done."""
+        job = self._jobs.get(ref)
+        return job is not None and job._last is not None and not job._is_settled
+
     def _inform(self, job: LookJob, intent: Intent) -> None:
         if job._paid is None:
-            # of an earlier process's look the delivery may have come when nobody listened
-            ours = intent.accepted_at is None or intent.accepted_at >= self._since
-            job._paid = Paid.by(intent, pushed=ours and self._parts.deliveries is not None)
+            job._paid = self._paid_by(intent)
         if intent.look is not None and not job._complete:
             job._last = intent.look
             job._complete = is_complete(intent.look)
+
+    def _paid_by(self, intent: Intent) -> Paid:
+        # of an earlier process's look the delivery may have come when nobody listened
+        ours = intent.accepted_at is None or intent.accepted_at >= self._since
+        return Paid.by(intent, pushed=ours and self._parts.deliveries is not None)
 
     async def wait(self, job: LookJob, timeout: Timeout) -> Look:
         """See `LookJob.wait`."""
@@ -98,7 +141,7 @@ class JobBook:
         await self._learn(job)
         seen = None
         while True:
-            if job.last is not seen:
+            if job.last != seen:
                 seen = job.last
                 yield seen
             elif job.done:
@@ -145,19 +188,24 @@ class JobBook:
             self._unwatch(job)
 
     def _watch(self, job: LookJob) -> None:
+        self._poll(job.ref, job._paid)
+
+    def _poll(self, ref: LookRef, paid: Paid | None) -> None:
         now = self._parts.clock.now()
-        paid = job._paid
         accepted = self._parts.clock.to_loop(paid.accepted_at) if paid and paid.accepted_at else now
         kind, pushed = (paid.kind, paid.pushed) if paid else (_FOREIGN, False)
-        self._watchlist.add(job.ref, kind, accepted, now, pushed=pushed)
+        self._watchlist.add(ref, kind, accepted, now, pushed=pushed)
         self._parts.gate.kick()
 
     def _unwatch(self, job: LookJob) -> None:
         job._waiters = None
-        self._watchlist.drop(job.ref)
+        if not self._polls_all or job._paid is None or job.ref in self._given_up:
+            self._watchlist.drop(job.ref)
 
     async def hear(self, job: LookJob, look: Look) -> None:
         """A look that nobody waits for now was heard of."""
+        if job._last is None and look.status is LookStatus.PENDING:
+            job._last = look  # no news, but now it is known
         if look.status is not job.last.status or (look.status.settled and not job.done):
             await self.tell((News(look, is_complete(look)),))
 
@@ -171,29 +219,42 @@ class JobBook:
                 self._change_to(look, complete)
 
     async def _settle(self, look: Look, complete: bool) -> None:
-        job = self._jobs.get(look.ref)
-        if job is None or job._complete:
+        told_before = look.ref in self._unwritten
+        job = self._jobs.get(look.ref) or await self._recall(look.ref)
+        if job is None or (job._complete and not told_before):
             return
         if job._paid is not None:
-            await self.write_settled(job._paid.key, look)
-        first = not job._is_settled
+            await self._write_settled(job._paid.key, look)
+        first = not job._is_settled and not told_before
         self._change_to(look, complete)
         if first:
             self._parts.hooks.tell(self._settled_event(job, look))
 
-    async def write_settled(self, key: str, look: Look) -> Intent | None:
-        """Record in the store that the look is done. None where the store did not take it."""
+    async def _recall(self, ref: LookRef) -> LookJob | None:
+        """The job of a look that was polled and that nobody holds, by what the store knows of it."""
         try:
-            return await self._parts.store.advance(key, Settle(look, self._parts.clock.utc()))
-        except IllegalStep:
-            return None  # it was settled before, the other way: what was first stands
-        except StoreError as error:
-            # it stays accepted in the store, and the next run asks for it again: nothing is lost
-            _log.warning("the store did not take that %s is %s: %s", look.ref, look.status, error)
+            intent = await self._parts.store.by_ref(ref)
+        except Exception as error:  # it stays accepted there, and is found again
+            _log.warning("the store does not tell whose look %s is: %s", ref, error)
             return None
+        return None if intent is None else self.job_of(intent)
+
+    async def _write_settled(self, key: str, look: Look) -> None:
+        """Record in the store that the look is done. Where that fails, the look is polled again later."""
+        try:
+            await self._parts.store.advance(key, Settle(look, self._parts.clock.utc()))
+        except IllegalStep:
+            pass  # it was settled before, the other way: what was first stands
+        except StoreError as error:
+            # it stays accepted in the store, where it is found again: nothing is lost
+            _log.warning("the store did not take that %s is %s: %s", look.ref, look.status, error)
+            self._unwritten.add(look.ref)
+            return
         except Exception:  # whatever a store does, who waits for the look must hear of it
             _log.exception("the store failed at writing down that %s is %s", look.ref, look.status)
-            return None
+            self._unwritten.add(look.ref)
+            return
+        self._unwritten.discard(look.ref)
 
     def _settled_event(self, job: LookJob, look: Look) -> LookSettled:
         paid = job._paid
@@ -213,7 +274,13 @@ class JobBook:
         self._wake(job)
 
     def end(self, ref: LookRef, error: HooxError) -> None:
-        """End the waiting for a look with an error; the look itself stays accepted."""
+        """End the waiting for a look with an error, and its polling; the look itself stays accepted.
+
+        One that the API refuses is given up. That a key or an avatar is refused may pass: then its look is
+        taken up again from the store.
+        """
+        if self._polls_all and not isinstance(error, AuthenticationError | PermissionDenied | SessionClosed):
+            self._given_up.add(ref)
         job = self._jobs.get(ref)
         if job is not None and job._waiters is not None:
             self._watchlist.drop(ref)

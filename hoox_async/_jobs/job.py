@@ -68,9 +68,7 @@ class LookJob:
     @property
     def last(self) -> Look:
         """The look as last heard of; no request is made for it."""
-        if self._last is None:
-            self._last = Look(self.ref, LookStatus.PENDING)
-        return self._last
+        return Look(self.ref, LookStatus.PENDING) if self._last is None else self._last
 
     @property
     def _is_settled(self) -> bool:

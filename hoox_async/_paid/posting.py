@@ -12,6 +12,7 @@ from .._core.ledger import LookTaken, Lose
 from .._core.models import LookRef
 from .._core.wire import read_accepted
 from .._gate import Slot
+from .._jobs.book import JobBook
 from .._parts import Parts
 from .._receiver import Receiver
 from .._unknowns import Unknowns
@@ -26,8 +27,9 @@ from .sending import Sending, as_store_error
 class Posting:
     """Carries POSTs out and writes down what became of them; what the store does not take is `pending`."""
 
-    def __init__(self, parts: Parts, unknowns: Unknowns, receiver: Receiver) -> None:
+    def __init__(self, parts: Parts, book: JobBook, unknowns: Unknowns, receiver: Receiver) -> None:
         self._parts = parts
+        self._book = book
         self._unknowns = unknowns
         self._receiver = receiver
         self.pending = PendingWrites(parts)
@@ -71,6 +73,7 @@ class Posting:
             if after.state is IntentState.UNKNOWN:
                 return await self._settle_unknown(after, lost=True)
             self._unknowns.made(after)
+            self._book.follow(after)
             return await self._receiver.apply_kept(after, sending.id)
 
         try:

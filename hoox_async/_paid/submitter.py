@@ -29,6 +29,7 @@ from .._core.requests import LookEdit, Request
 from .._core.retry import GiveUp, Patience, decide_paid
 from .._core.wire import submit_endpoint
 from .._gate import Slot
+from .._jobs.book import JobBook
 from .._parts import Parts
 from .._receiver import Receiver
 from .._slot import OwnSlots
@@ -79,10 +80,10 @@ class _InAir(NamedTuple):
 class Submitter:
     """Sends intents, each at most once unless it surely cost nothing."""
 
-    def __init__(self, parts: Parts, unknowns: Unknowns, receiver: Receiver) -> None:
+    def __init__(self, parts: Parts, book: JobBook, unknowns: Unknowns, receiver: Receiver) -> None:
         self._parts = parts
         self._unknowns = unknowns
-        self._posting = Posting(parts, unknowns, receiver)
+        self._posting = Posting(parts, book, unknowns, receiver)
         self._locks = KeyLocks()
         self._air: dict[str, _InAir] = {}
 

@@ -13,16 +13,18 @@ from typing import TYPE_CHECKING, Self
 from .._core.budget import Budget
 from .._core.intents import IntentState, Unknown
 from .._core.keys import KEY, is_key
-from .._core.models import Avatar, Look, LookDetails, Picture, QuotaSnapshot
+from .._core.models import Avatar, Look, LookDetails, LookRef, Picture, QuotaSnapshot
 from .._core.refs import HasRef, ref_of
 from .._core.requests import ImageAvatar, LookEdit, PromptAvatar, Request
 from .._core.settings import (
     BASE_URL,
     DEFAULT_TIMEOUT,
+    Poll,
     Timeout,
     Timeouts,
     check_api_key,
     check_base_url,
+    check_poll,
     check_rate,
     check_timeout,
     check_wait,
@@ -54,6 +56,8 @@ class HooxSession(SpelledOut):
     POST's look can be told by elimination. A search that finds nothing ends that for its avatar, until the
     unknown is resolved: its look may still show up. ``timeouts`` are `Timeouts` (seconds). ``webhooks`` is a
     `WebhookHub`. ``hooks`` are called with each event; they may be ``async def`` (see `Hook`).
+    ``poll="all"``: every look that was paid for is polled until it is settled, whether or not anybody awaits
+    it, those that the store knows from earlier included; ``"awaited"``: only what somebody awaits.
     ``transport`` replaces HTTP, for tests. ``new_key=True`` lets a store go on with a rotated API key.
 
     Opening raises `ConfigurationError`, `StoreLocked`, `StoreMismatch` or `StoreError`. Every method
@@ -71,6 +75,7 @@ class HooxSession(SpelledOut):
         exclusive: bool = False,
         webhooks: Deliveries | None = None,
         hooks: Iterable[Hook] = (),
+        poll: Poll = "all",
         transport: Transport | None = None,
         new_key: bool = False,
     ) -> None:
@@ -81,6 +86,7 @@ class HooxSession(SpelledOut):
         if not isinstance(self._timeouts, Timeouts):
             raise ConfigurationError(f"timeouts: {timeouts!r} is no Timeouts")
         self._exclusive = exclusive
+        self._poll = check_poll(poll)
         self._webhooks = webhooks
         self._hooks = Hooks(hooks)
         self._own_transport = transport is None  # then the quota is shared with this process's other sessions
@@ -126,7 +132,7 @@ class HooxSession(SpelledOut):
             self._webhooks,
             self._workspace if self._own_transport else None,
         )
-        return Opened(parts, exclusive=self._exclusive)
+        return Opened(parts, exclusive=self._exclusive, poll=self._poll)
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -206,6 +212,10 @@ class HooxSession(SpelledOut):
         raised when 429 was all that the API answered for ``Timeouts.refused`` seconds. A 401 is checked with
         free requests before it is raised, for up to a minute.
 
+        An edit of a look that this session or its store knows to be unsettled waits until that is READY:
+        ``max_wait`` bounds that too (``Timeouts.wait`` where it is None), and where the source could not be
+        made, `NotSent` is raised. An unknown ref costs no request.
+
         Raises `InvalidRequest`, `KeyConflict`, `BudgetExceeded`, `NotSent`, `ApiError`'s classes (none of
         them was charged), and `OutcomeUnknown`, which may have been: then nothing more is sent. `StoreError`
         was not charged, unless its ``charged`` is ``"yes"``: then the API took the request, ``error.ref``
@@ -219,6 +229,8 @@ class HooxSession(SpelledOut):
         if not isinstance(budget, Budget | None):
             raise InvalidRequest("budget", budget, "a Budget, or None")
         max_wait = check_wait("max_wait", max_wait)
+        if isinstance(request, LookEdit) and isinstance(request.source, LookRef):
+            max_wait = await opened.await_source(request.source, key, max_wait)
         await opened.book.forget_let_go()
         intent = await opened.submitter.submit(request, key, budget, max_wait)
         return opened.book.job_of(intent)

@@ -165,6 +165,16 @@ def page(db: sqlite3.Connection, after: int, size: int) -> tuple[int, list[Inten
     return (rows[-1][0] if rows else after), [_load(record, crc) for _, record, crc in rows]
 
 
+def page_accepted(db: sqlite3.Connection, after: int, size: int) -> tuple[int | None, list[Intent]]:
+    """Up to ``size`` accepted intents behind the place ``after``, and where to go on; None at the end."""
+    rows = db.execute(
+        "SELECT seq, record, crc FROM intents WHERE open = 1 AND seq > ? AND state = ? ORDER BY seq LIMIT ?",
+        (after, IntentState.ACCEPTED.value, size),
+    ).fetchall()
+    place = rows[-1][0] if len(rows) == size else None
+    return place, [_load(record, crc) for _, record, crc in rows]
+
+
 def seen_looks(db: sqlite3.Connection, avatar_id: str) -> frozenset[str] | None:
     """Baseline and claimed looks of an avatar; None where it has no baseline."""
     if db.execute("SELECT 1 FROM baselines WHERE avatar_id = ?", (avatar_id,)).fetchone() is None:

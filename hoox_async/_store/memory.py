@@ -150,6 +150,14 @@ class MemoryStore:
             if intent is not None:
                 yield intent
 
+    async def stream_accepted(self) -> AsyncIterator[Intent]:
+        """Every intent that is accepted and not settled, oldest first."""
+        self._require_open()
+        for key in sorted(self._open_keys, key=self._places.__getitem__):
+            intent = self._intents.get(key)
+            if intent is not None and intent.state is IntentState.ACCEPTED:
+                yield intent
+
     async def forget(self, key: str) -> None:
         """Drop an intent without a user's key whose money is beyond doubt. Any other is kept."""
         self._require_open()

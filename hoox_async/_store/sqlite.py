@@ -125,6 +125,14 @@ class SQLiteStore:
             if len(intents) < _PAGE:
                 return
 
+    async def stream_accepted(self) -> AsyncIterator[Intent]:
+        """Every intent that is accepted and not settled, oldest first; a few hundred at a time in memory."""
+        place: int | None = 0
+        while place is not None:
+            place, intents = await self._read(partial(_rows.page_accepted, after=place, size=_PAGE))
+            for intent in intents:
+                yield intent
+
     async def forget(self, key: str) -> None:  # noqa: ARG002 -- the protocol's signature
         """Does nothing: what is on disk is kept."""
         self._open_queue()

@@ -246,6 +246,7 @@ class Unknowns:
         return corrected
 
     async def _tell_settled(self, accepted: Intent, look: Look | None) -> None:
+        self._book.follow(accepted)
         job = self._book.job_of(accepted)  # held until it is written down
         if look is not None and look.status.settled:
             await self._book.tell([News(look, is_complete(look))])

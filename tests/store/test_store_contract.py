@@ -306,3 +306,18 @@ async def test_old_send_times_are_dropped(store: Store) -> None:
         store.note_sends(times)
         await store.recent_sends(NOW)
     assert await store.recent_sends(NOW - timedelta(days=1)) == [after(170), after(200)]
+
+
+async def test_accepted_intents_are_streamed(store: Store) -> None:
+    """Those alone, in the order in which they were planned, over several pages, also while some settle."""
+    count = 1_100
+    await asyncio.gather(*(store.plan(planned(f"k{n}")) for n in range(count)))
+    even = range(0, count, 2)
+    await asyncio.gather(*(store.advance(f"k{n}", send(f"att_{n}"), accept(f"look_{n}")) for n in even))
+    await store.advance("k4", settle("look_4"))
+    found = []
+    async for intent in store.stream_accepted():
+        found.append(intent.key)
+        if intent.key == "k6":
+            await store.advance("k6", settle("look_6"))
+    assert found == [f"k{n}" for n in even if n != 4]

@@ -93,7 +93,7 @@ async def _plan(
     options: BatchOptions,
     connection: StoreConnection,
 ) -> Plan:
-    async with connection.session(store=store, key=key) as session:
+    async with connection.session(store=store, key=key, poll="awaited") as session:
         return await make_plan(session, items, {} if store is None else await read_known(store), options)
 
 

@@ -4,11 +4,32 @@ from __future__ import annotations
 
 import math
 
-from ..durations import Durations
 from ._entries import Entry
 from ._worth import Term, term
 
 _FINE, _COARSE = 3.0, 0.2  # width of an age bin: seconds while young, share of the age later
+
+
+class _Bin:
+    """Looks of one kind and about one age."""
+
+    __slots__ = ("accepted", "count", "expects_webhook", "model")
+
+    def __init__(self, entry: Entry) -> None:
+        self.model = entry.model
+        self.expects_webhook = entry.expects_webhook
+        self.count = 0
+        self.accepted = 0.0  # the sum
+
+    def is_like(self, entry: Entry) -> bool:
+        """Whether it is of the same kind, is told of in the same way, and came about the same time."""
+        same = self.model is entry.model and self.expects_webhook is entry.expects_webhook
+        return same and abs(entry.accepted - self.accepted / self.count) <= 0.6 * _FINE
+
+    def add(self, entry: Entry) -> None:
+        """Count one more."""
+        self.count += 1
+        self.accepted += entry.accepted
 
 
 class Bins:
@@ -17,36 +38,37 @@ class Bins:
     __slots__ = ("bins", "size")
 
     def __init__(self, entries: list[Entry], now: float) -> None:
-        by_age: dict[tuple[int, int], list[float]] = {}
-        models: dict[int, Durations] = {}
+        by_age: dict[tuple[int, bool, int], _Bin] = {}
         for entry in entries:
             age = now - entry.accepted
             if age < _FINE / _COARSE:
-                bin_ = int(max(age, 0.0) / _FINE)
+                number = int(max(age, 0.0) / _FINE)
             else:
-                bin_ = 5 + int(math.log(age * _COARSE / _FINE) / _COARSE)
-            model = entry.model
-            models[id(model)] = model
-            counted = by_age.setdefault((id(model), bin_), [0.0, 0.0])
-            counted[0] += 1
-            counted[1] += entry.accepted
-        # [count, sum of accepted, model], oldest first
-        self.bins: list[tuple[list[float], Durations]] = [
-            (counted, models[key]) for (key, _), counted in sorted(by_age.items(), key=lambda kv: -kv[0][1])
-        ]
+                number = 5 + int(math.log(age * _COARSE / _FINE) / _COARSE)
+            place = id(entry.model), entry.expects_webhook, number
+            found = by_age.get(place)
+            if found is None:
+                found = by_age[place] = _Bin(entry)
+            found.add(entry)
+        self.bins = [found for _, found in sorted(by_age.items(), key=lambda kv: -kv[0][2])]  # oldest first
         self.size = len(entries)
 
     def add(self, entry: Entry) -> None:
         """Count one more, the newest."""
         self.size += 1
-        if self.bins:
-            counted, model = self.bins[-1]
-            if model is entry.model and abs(entry.accepted - counted[1] / counted[0]) <= 0.6 * _FINE:
-                counted[0] += 1
-                counted[1] += entry.accepted
-                return
-        self.bins.append(([1.0, entry.accepted], entry.model))
+        if not self.bins or not self.bins[-1].is_like(entry):
+            self.bins.append(_Bin(entry))
+        self.bins[-1].add(entry)
 
-    def terms(self, told: float) -> list[Term]:
-        """The terms of all that are counted."""
-        return [term(int(n), total / n, told, model) for (n, total), model in self.bins]
+    def terms(self, told: float, lost: float) -> list[Term]:
+        """The terms of all that are counted. ``lost``: the share of deliveries that never comes."""
+        return [
+            term(
+                each.count,
+                each.accepted / each.count,
+                told,
+                each.model,
+                lost if each.expects_webhook else 1.0,
+            )
+            for each in self.bins
+        ]

@@ -7,7 +7,6 @@ from typing import NamedTuple
 
 from ..durations import Durations
 from ..models import Look, LookRef, LookStatus
-from ._agenda import Alarm
 
 
 class AskKind(Enum):
@@ -30,22 +29,23 @@ class Place(Enum):
     """Where an entry of the list stands."""
 
     GROUPED = 0
-    PUSHED = 1  # a webhook will tell; joins the group when that is overdue
-    STRAY = 2  # its avatar's answer fails or lacks it: asked for alone
-    SETTLED = 3  # known to be settled; its picture or reason is missing
+    STRAY = 1  # its avatar's answer fails or lacks it: asked for alone
+    SETTLED = 2  # known to be settled; its picture or reason is missing
 
 
 class Entry:
-    """A look that somebody waits for."""
+    """A look that is not known to be done. ``expects_webhook``: a delivery will probably tell of it."""
 
-    __slots__ = ("accepted", "index", "look", "model", "overdue", "place", "ref", "status")
+    __slots__ = ("accepted", "expects_webhook", "index", "look", "model", "place", "ref", "status")
 
-    def __init__(self, ref: LookRef, model: Durations, accepted: float) -> None:
+    def __init__(
+        self, ref: LookRef, model: Durations, accepted: float, *, expects_webhook: bool = False
+    ) -> None:
         self.ref = ref
         self.model = model
         self.accepted = accepted
-        self.place = Place.PUSHED
+        self.expects_webhook = expects_webhook
+        self.place = Place.GROUPED
         self.index = -1
         self.status = LookStatus.PENDING
         self.look: Look | None = None
-        self.overdue: Alarm[Entry] | None = None

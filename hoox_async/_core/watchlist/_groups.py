@@ -8,6 +8,7 @@ from ._agenda import Agenda, Alarm
 from ._bins import Bins
 from ._entries import Ask, AskKind, Entry, Place
 from ._ladder import Unit
+from ._losses import Losses
 from ._worth import Term, term
 
 _NEVER = -math.inf  # one float for all: it is kept per avatar
@@ -16,6 +17,7 @@ _MOST_BINS = 64
 _CURIOUS = 8  # answers after which a kind's durations count as known
 _THRIFTY = 1.7  # slots of the quota between two requests
 _SOON = 2.0  # slots until the first request for a kind whose durations are not known
+_LATER = 0.5  # of its age: until a look that is late is asked for again, though a webhook is expected
 
 
 class Group(Unit):
@@ -23,16 +25,16 @@ class Group(Unit):
 
     __slots__ = (
         "air", "avatar_id", "bins", "entries", "extras", "failures", "hushed", "lone_times",
-        "lone_until", "newest", "pushed", "strays", "told",
+        "lone_until", "losses", "newest", "strays", "told",
     )  # fmt: skip
 
-    def __init__(self, avatar_id: str) -> None:
+    def __init__(self, avatar_id: str, losses: Losses) -> None:
         super().__init__()
         self.avatar_id = avatar_id
+        self.losses = losses
         self.entries: list[Entry] = []
         self.bins: Bins | None = None
         self.strays: Strays | None = None
-        self.pushed = 0
         self.extras: Extras | None = None
         self.told = _NEVER
         self.newest = _NEVER
@@ -48,14 +50,9 @@ class Group(Unit):
         return self.strays is not None and self.strays.all_of_them
 
     @property
-    def unsettled(self) -> int:
-        """How many looks the avatar's answer can tell of."""
-        return len(self.entries) + self.pushed
-
-    @property
     def empty(self) -> bool:
         """Whether nobody waits for anything of this avatar, and no answer is on its way."""
-        return not (self.entries or self.pushed or self.strays or self.extras) and self.air is None
+        return not (self.entries or self.strays or self.extras) and self.air is None
 
     def last_told(self, entry: Entry) -> float:
         """When an answer last told of the entry, or its acceptance if none did."""
@@ -113,23 +110,32 @@ class Group(Unit):
             return []
         if len(self.entries) <= _FEW:
             self.bins = None
-            return [term(1, each.accepted, self.told, each.model) for each in self.entries]
+            return [term(1, each.accepted, self.told, each.model, self.lost(each)) for each in self.entries]
         if self.bins is None:
             self.bins = Bins(self.entries, now)
-        return self.bins.terms(self.told)
+        return self.bins.terms(self.told, self.losses.share)
+
+    def lost(self, entry: Entry) -> float:
+        """How probable it was from the start that no webhook tells of the look."""
+        return self.losses.share if entry.expects_webhook else 1.0
 
     def bounds(self, slot: float) -> tuple[float, float, float]:
         since = max(self.told, self.newest)
         age = since - self.newest
         # Far-off looks are asked for at growing intervals: 2 % of the age says "days" in minutes.
         thrifty = self.told + max(_THRIFTY * slot, 0.02 * age)
-        known = self.entries[0].model.seen >= _CURIOUS
-        curious = math.inf if known else since + _SOON * slot + 0.14 * age
+        first = self.entries[0]
+        if first.expects_webhook:
+            curious = self.told + _LATER * age if age > 0.0 else math.inf
+        elif first.model.seen >= _CURIOUS:
+            curious = math.inf
+        else:
+            curious = since + _SOON * slot + 0.14 * age
         return self.hushed, thrifty, curious
 
     def ask(self, now: float) -> Ask:
         """The request that tells of them."""
-        if self.unsettled > 1:
+        if len(self.entries) > 1:
             return Ask(AskKind.GROUP, self.avatar_id, None, now)
         return Ask(AskKind.STATUS, self.avatar_id, self.entries[0].ref.look_id, now)
 
@@ -210,7 +216,7 @@ class Strays(Unit):
         head = self.head()
         if head is None or self.group.air is not None:
             return []
-        return [term(1, head.accepted, self.told(head), head.model)]
+        return [term(1, head.accepted, self.told(head), head.model, self.group.lost(head))]
 
     def bounds(self, slot: float) -> tuple[float, float, float]:
         head = self.head()

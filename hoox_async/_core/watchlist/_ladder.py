@@ -17,6 +17,7 @@ _STEP = 2.0
 _ABOVE_PRICE = 12
 _OFF = -1
 _GRAIN = 0.02  # seconds
+_LIKELY = 0.25  # looks that an answer must be expected to show done, where a webhook may still tell of them
 
 
 class Unit:
@@ -77,9 +78,13 @@ class Ladder:
             self.remove(unit)
             return
         hushed, thrifty, curious = unit.bounds(self._slot)
-        value, _ = worth(terms, now)
+        value, looks = worth(terms, now)
         rung = self._rung(value)
-        if now < hushed or (now < thrifty and rung < self._price_rung):
+        unlikely = looks < _LIKELY and now < curious and all(each.lost < 1.0 for each in terms)
+        if unlikely:
+            likely = min(reaches(terms, math.inf, now, _LIKELY), curious)
+            rung, climbs_at = _OFF, max(hushed, thrifty, likely)
+        elif now < hushed or (now < thrifty and rung < self._price_rung):
             rung, climbs_at = _OFF, max(hushed, min(thrifty, self._reaches(terms, self._price_rung, now)))
         else:
             rung = max(rung, 0) if now >= curious else rung

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import math
+from collections import deque
 from typing import NamedTuple
 
-from ..durations import DurationBook
+from ..durations import DurationBook, Durations
 from ..models import Look, LookRef
-from ._agenda import Agenda, Alarm
+from ._agenda import Agenda
 from ._entries import Entry, Place
 from ._failures import Failures
 from ._groups import Extras, Group
 from ._ladder import Ladder, Unit
+from ._losses import Losses
 from ._merge import News, filled, is_complete
 from ._worth import worth
 
@@ -25,7 +27,6 @@ _IDLE_SHARE = 0.5  # of the slots, for requests that promise little
 _BURST = 2
 _AT_A_TIME, _BREATH = 32, 5e-3  # units brought up to date in one decision; seconds until the next few
 _GRAIN = 1e-3
-_OVERDUE_SPREADS, _OVERDUE_MORE = 2.33, 5.0
 
 
 class Choice(NamedTuple):
@@ -48,20 +49,14 @@ class Waiting:
         self._entries: dict[LookRef, Entry] = {}
         self._groups: dict[str, Group] = {}
         self._ladder = Ladder(price, min(idle_price, price), self._slot)
-        self._overdue: Agenda[Alarm[Entry]] = Agenda("at", "place")
+        self._losses = Losses()
+        self._outdated: deque[str] = deque()  # avatars that were placed by what was known earlier
         self._extras: Agenda[Extras] = Agenda("at", "place")
         self._extra_failures: dict[LookRef, int] = {}
         self._failures = Failures()
         self._left: list[News] = []
 
-    def _admit(self, group: Group, entry: Entry, now: float, *, pushed: bool) -> None:
-        if pushed:
-            entry.place = Place.PUSHED
-            group.pushed += 1
-            entry.overdue = Alarm(entry)
-            late = entry.model.quantile(_OVERDUE_SPREADS) + _OVERDUE_MORE
-            self._overdue.set(entry.overdue, entry.accepted + late)
-            return
+    def _admit(self, group: Group, entry: Entry, now: float) -> None:
         if group.lone:
             group.isolate([]).insert(entry, -math.inf)
         else:
@@ -75,8 +70,6 @@ class Waiting:
     def _take_out(self, group: Group, entry: Entry) -> None:
         if entry.place is Place.GROUPED:
             group.remove(entry)
-        elif entry.place is Place.PUSHED:
-            self._expect_no_more(group, entry)
         elif entry.place is Place.SETTLED:
             self._lacks_nothing(group, entry)
         elif group.strays is not None:
@@ -141,34 +134,26 @@ class Waiting:
 
         The rest comes in a moment: a process that wakes to 100,000 looks should not hold up its loop.
         """
-        self._join_overdue(now)
+        self._place_outdated(now)
         self._ladder.advance(now, _AT_A_TIME)
         choice = self._choose(now, busy)
         if choice.at <= now:
             return choice
-        later = min(self._ladder.next_change(), self._overdue.next_at)
+        later = now if self._outdated else self._ladder.next_change()
         return Choice(min(choice.at, max(later, now + _BREATH)))
 
-    def _join_overdue(self, now: float) -> None:
-        """Ask from now on for looks whose webhook is overdue."""
-        for _ in range(_AT_A_TIME):
-            first = self._overdue.first
-            if first is None or first.at > now:
-                return
-            entry = first.what
-            group = self._groups[entry.ref.avatar_id]
-            self._expect_no_more(group, entry)
-            if group.lone:
-                group.isolate([]).insert(entry, -math.inf)
-            else:
-                group.insert(entry)  # the avatar's answers told of it all along
-            self._place(group, now)
+    def _place_outdated(self, now: float) -> None:
+        """Place a few avatars anew, by what has been learned since they were placed."""
+        for _ in range(min(_AT_A_TIME, len(self._outdated))):
+            group = self._groups.get(self._outdated.popleft())
+            if group is not None and group.air is None:
+                self._place(group, now)
 
-    def _expect_no_more(self, group: Group, entry: Entry) -> None:
-        group.pushed -= 1
-        if entry.overdue is not None:
-            self._overdue.call_off(entry.overdue)
-            entry.overdue = None
+    def _learned(self, model: Durations) -> None:
+        """Where much has been learned, all avatars are to be placed anew."""
+        moved = model.moved()
+        if self._losses.moved() or moved:
+            self._outdated = deque(self._groups)
 
     def _keep_pace(self, seconds: float | None) -> None:
         """Slots are dearer where others leave us fewer of them."""
@@ -227,6 +212,7 @@ class Waiting:
             changed, entry.status = look.status is not entry.status, look.status
             return News(look, False) if changed else None
         self.durations.observe(entry.model, not_yet - entry.accepted, at - entry.accepted)
+        self._learned(entry.model)
         complete = is_complete(look)
         if complete:
             self._remove(entry)

@@ -16,7 +16,7 @@ from ._waiting import Waiting
 
 PRICE = 80.0  # look-seconds; measured on 1,000 edits of 20 avatars: makespan against lag
 IDLE_PRICE = PRICE / 256
-_EXTRA_TRIES = 2
+_EXTRA_TRIES, _EXTRA_PAUSE = 2, 2.0  # seconds
 _USUAL_LIMIT = 100
 _LATE_TO_LIST = 15.0  # an avatar's answer may lack a look that is younger (seconds)
 
@@ -41,6 +41,10 @@ class Watchlist(Waiting):
     def __contains__(self, ref: object) -> bool:
         return ref in self._entries
 
+    def knows_avatar(self, avatar_id: str) -> bool:
+        """Whether a look of this avatar is watched."""
+        return avatar_id in self._groups
+
     def expected(self, kind: Hashable) -> float:
         """The median of how long looks of the kind take, in seconds, as far as is known."""
         return self.durations.expected(kind)
@@ -50,21 +54,24 @@ class Watchlist(Waiting):
     ) -> None:
         """Watch a look. ``kind`` is what durations are learned by; ``accepted_at`` may lie days back.
 
-        ``pushed``: a webhook will tell, so it is asked for only when that is overdue. For a look
+        ``pushed``: a webhook will probably tell, so asking is worth less until that is late. For a look
         that is watched already only this changes.
         """
         entry = self._entries.get(ref)
         if entry is None:
-            entry = Entry(ref, self.durations.of(kind), min(accepted_at, now))
+            model = self.durations.of(kind)
+            entry = Entry(ref, model, min(accepted_at, now), expects_webhook=pushed)
             self._entries[ref] = entry
             group = self._groups.get(ref.avatar_id)
             if group is None:
-                group = self._groups[ref.avatar_id] = Group(ref.avatar_id)
-            self._admit(group, entry, now, pushed=pushed)
-        elif entry.place is not Place.SETTLED and pushed is not (entry.place is Place.PUSHED):
+                group = self._groups[ref.avatar_id] = Group(ref.avatar_id, self._losses)
+            self._admit(group, entry, now)
+        elif entry.expects_webhook is not pushed:
+            entry.expects_webhook = pushed
             group = self._groups[ref.avatar_id]
-            self._take_out(group, entry)
-            self._admit(group, entry, now, pushed=pushed)
+            group.bins = None
+            if group.air is None:
+                self._place(group, now)
 
     def drop(self, ref: LookRef) -> None:
         """Watch a look no more. Does nothing if it is not watched."""
@@ -72,15 +79,25 @@ class Watchlist(Waiting):
         if entry is not None:
             self._remove(entry)
 
-    def heard(self, look: Look, now: float) -> News | None:
-        """A webhook, or a request of someone's own, told of a look. None if that is no news."""
+    def heard(self, look: Look, now: float, *, delivered: bool = False) -> News | None:
+        """A webhook (``delivered``) or a request of someone's own told of a look. None if that is no news."""
         entry = self._entries.get(look.ref)
         if entry is None:
             return None
         self._failures.told(look.ref)
         group = self._groups[look.ref.avatar_id]
-        not_yet = now if entry.place is Place.PUSHED else group.last_told(entry)
-        return self._tell(group, entry, look, not_yet, now)
+        if delivered and look.status.settled:
+            self._note_delivery(entry)
+        # what a delivery tells has only just happened
+        not_yet = now if delivered else group.last_told(entry)
+        news = self._tell(group, entry, look, not_yet, now)
+        if group.air is None:
+            self._place(group, now)  # without this look, asking is worth less
+        return news
+
+    def delivered_late(self, ref: LookRef) -> None:
+        """A webhook told of a look that had been found done by asking: its delivery was not lost."""
+        self._losses.came_late(ref)
 
     def due(self, now: float, busy: bool, pace: float | None = None) -> float:
         """When a status request is worth a slot: now or earlier, later, or infinity for not at all.
@@ -122,15 +139,15 @@ class Watchlist(Waiting):
         if group is None:
             return news
         group.failures = 0
-        expected, seen = group.unsettled, 0
+        expected, seen = len(group.entries), 0
         for details in avatar.looks:
             entry = self._entries.get(details.ref)
             look = look_from_details(details) if entry is not None else None
             if entry is None or look is None:
                 continue
-            seen += entry.place is Place.GROUPED or entry.place is Place.PUSHED
+            seen += entry.place is Place.GROUPED
             self._failures.told(look.ref)
-            told = self._tell(group, entry, look, group.last_told(entry), at)
+            told = self._found(group, entry, look, at)
             if told is not None:
                 news.append(told)
         if seen < expected:
@@ -155,15 +172,18 @@ class Watchlist(Waiting):
         if entry is not None and entry.ref == look.ref:
             self._failures.told(look.ref)
             was_settled = entry.place is Place.SETTLED
-            told = self._tell(group, entry, look, group.last_told(entry), at)
+            told = self._found(group, entry, look, at)
             if was_settled and entry.ref in self._entries:
-                told = self._give_up_on_extra(entry)
+                if look.status.settled:
+                    told = self._give_up_on_extra(entry)
+                else:
+                    self._retry_extra(entry, now)  # the answer lags behind what was told before
             if told is not None:
                 news.append(told)
             if entry.ref in self._entries:
                 _note_told(group, entry, at)
         self._place(group, now)
-        return news
+        return [*news, *self._drain()]
 
     def failed(self, ask: Ask, error: HooxError, now: float) -> list[tuple[LookRef, HooxError]]:
         """A request failed. Returns the looks whose watch ends with this error.
@@ -193,10 +213,22 @@ class Watchlist(Waiting):
         """
         return self._drain()
 
+    def _note_delivery(self, entry: Entry) -> None:
+        if entry.place is Place.SETTLED:
+            self._losses.came_late(entry.ref)
+        elif entry.expects_webhook:
+            self._losses.came()
+
+    def _found(self, group: Group, entry: Entry, look: Look, at: float) -> News | None:
+        """A status request told of the look."""
+        if entry.expects_webhook and look.status.settled and entry.place is not Place.SETTLED:
+            self._losses.found(entry.ref)
+        return self._tell(group, entry, look, group.last_told(entry), at)
+
     def _ask_of(self, unit: Unit, now: float) -> tuple[Group, Ask]:
         if isinstance(unit, Strays):
             group, head = unit.group, unit.head()
-            if head is not None and (group.lone_until > now or len(unit) + group.unsettled < 2):
+            if head is not None and (group.lone_until > now or len(unit) + len(group.entries) < 2):
                 return group, Ask(AskKind.STATUS, group.avatar_id, head.ref.look_id, now)
         else:
             assert isinstance(unit, Group)
@@ -253,7 +285,7 @@ class Watchlist(Waiting):
         if tries >= _EXTRA_TRIES:
             self._left.append(self._give_up_on_extra(entry))
         else:
-            self._lacks(self._groups[entry.ref.avatar_id], entry, now)
+            self._lacks(self._groups[entry.ref.avatar_id], entry, now + _EXTRA_PAUSE)
 
     def _end(self, ended: list[Entry], error: HooxError) -> list[tuple[LookRef, HooxError]]:
         lost: list[tuple[LookRef, HooxError]] = []
