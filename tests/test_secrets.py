@@ -139,6 +139,7 @@ async def test_a_faulty_batch_shows_no_secret(
         ) as session:
             source = (await session.create_avatar("a friendly host")).ref
             await asyncio.sleep(0.3)
+            await session.status(source)  # its delivery may be lost, and edits wait for a source
             for fault in faults(other):
                 sandbox.fail_next("edit", fault)
             requests = [LookEdit(source, f"scene {number}") for number in range(30)]
