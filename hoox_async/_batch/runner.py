@@ -102,7 +102,9 @@ class BatchRunner:
     def stream(self, requests: Requests) -> OutcomeStream:
         """The outcomes, each as its item settles. Nothing is sent before the first one is asked for.
 
-        ``requests`` is any iterable or async iterable of requests or `BatchItem`\\ s, pulled lazily.
+        ``requests`` is any iterable or async iterable of requests or `BatchItem`\\ s, pulled lazily: up to
+        20,000 of them are read ahead, so that looks of one avatar are sent in a row. While 1,000 looks are in
+        flight or have outcomes that were not taken, nothing more is sent.
         Raises `InvalidRequest` for what is no iterable, and `SessionClosed`.
         """
         return OutcomeStream(self._run(requests))
