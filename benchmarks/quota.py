@@ -37,14 +37,6 @@ OURS = [
     MAIN._replace(name="… 1 % stuck for 10 minutes", looks=Looks.STUCK),
     Scenario("6,000 edits of 20 avatars, drifting", edits=6_000, looks=Looks.DRIFTING),
 ]
-LOST = [
-    MAIN._replace(name="1,000 edits, all delivered", webhooks=True),
-    MAIN._replace(name="1,000 edits, 10 % lost", webhooks=True, lost=0.1),
-    Scenario("80 edits of 1.5 s, 10 % lost, 6,000 a minute", edits=80, avatars=4, median=1.5, sigma=0.01,
-             webhooks=True, lost=0.1, limit=6_000),
-    Scenario("80 edits of 40 s, 10 % lost, 6,000 a minute", edits=80, avatars=4, webhooks=True, lost=0.1,
-             limit=6_000),
-]  # fmt: skip
 PEERS: dict[str, Client] = {
     "semaphore of 50, every 10 s": FixedInterval(10.0),
     "semaphore of 50, every 5 s": FixedInterval(5.0),
@@ -52,15 +44,6 @@ PEERS: dict[str, Client] = {
 }
 HEADER = ("", "makespan / bound", "worst seed", "requests a look", "status a look", "mean lag s", "p95 lag s",
           "most in 60 s", "429")  # fmt: skip
-LOST_HEADER = (
-    "",
-    "lost",
-    "known within 15 s",
-    "mean lag s",
-    "worst lag s",
-    "all known after s",
-    "status a look",
-)
 LONE = (0.5, 1.0, 2.0, 3.0, 5.0, 8.0, 12.0, 20.0, 30.0)
 
 
@@ -75,7 +58,6 @@ def main() -> None:
     options = parser.parse_args()
     runs = [(s.name, s, ours) for s in OURS] + [(name, MAIN, peer) for name, peer in PEERS.items()]
     runs = [entry for entry in runs if options.only in entry[0]]
-    runs += [(s.name, s, ours) for s in LOST if options.only in s.name]
     results = _run_all(runs, options.seeds)
     ours_rows = [_row(s.name, results[s.name]) for s in OURS if s.name in results]
     peer_rows = [_row(name, results[name]) for name in PEERS if name in results]
@@ -97,11 +79,6 @@ NOTES = (
     "bound: submissions sent evenly at 100 a minute, the last look done; with another client, at what it",
     "leaves. lag: from a look's being done to its being known. Means over the seeds. Stuck looks are not",
     "counted for the makespan and its bound, but for the lag.",
-)
-
-
-LOST_NOTES = (
-    "lag: of the lost ones alone. all known: from the start of the batch, the slowest of the seeds.",
 )
 
 

@@ -93,11 +93,11 @@ class Gate:
     ) -> None:
         self.clock = clock
         self.limit = limit
-        self.quota = quota or Quota(limit)
+        self.quota: Quota = quota or Quota(limit)
         self.window: Window = self.quota.window
         self.last_sent_at: float | None = None
         self.on_doubt: Callable[[], None] | None = None
-        self.key_worked = False
+        self.key_worked: bool = False
         """Whether the API has answered this key with anything but a 401 since it was last refused."""
         self.denied: AuthenticationError | None = None
         """Why the key was found to be bad; None once it has worked again, or while it is checked."""

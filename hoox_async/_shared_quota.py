@@ -33,8 +33,8 @@ class Quota:
     """
 
     def __init__(self, limit: int) -> None:
-        self.window = Window(limit)
-        self.lock = threading.RLock()
+        self.window: Window = Window(limit)
+        self.lock: threading.RLock = threading.RLock()
         self._gates: weakref.WeakSet[Gate] = weakref.WeakSet()
 
     def join(self, gate: Gate) -> None:

@@ -132,7 +132,7 @@ async def test_what_could_not_be_worked_on_is_worked_on_when_the_store_is_opened
     """It was written down before it was acknowledged, also where its POST was answered long ago."""
     hub, space = Hub(), Space(rng=Random(1), requests_per_minute=None)
     space.hold(0.0)
-    async with stage(space, hub=hub, store=tmp_path / "a.db") as on:
+    async with stage(space, hub=hub, store=tmp_path / "a.db", poll="awaited") as on:
         ref = made(space)
         if lost:
             attempt = await on.lose(edit(ref), "k")
@@ -143,7 +143,7 @@ async def test_what_could_not_be_worked_on_is_worked_on_when_the_store_is_opened
         assert await on.deliver(attempt, on.last, LookStatus.READY)
         await asyncio.sleep(300)  # until no more is tried
         assert (await intents(on.session))["k"] is not IntentState.READY
-    async with stage(space, hub=hub, store=tmp_path / "a.db") as on:
+    async with stage(space, hub=hub, store=tmp_path / "a.db", poll="awaited") as on:
         await asyncio.sleep(5)
         assert (await intents(on.session))["k"] is IntentState.READY
         (settled,) = [event for event in on.told if isinstance(event, LookSettled)]

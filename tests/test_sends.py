@@ -134,7 +134,7 @@ async def test_a_new_life_counts_each_request_once(tmp_path: Path) -> None:
     ref = made(space)
     for life in range(3):
         carrier = InProcessTransport(space)
-        async with HooxSession(space.api_key, transport=carrier, store=path) as session:
+        async with HooxSession(space.api_key, transport=carrier, store=path, poll="awaited") as session:
             assert session.quota.remaining == 100 - len(space.requests)
             space.faults.fail_next("edit", Fault.rate_limited(retry_after=1))
             await session.status(ref)

@@ -127,7 +127,6 @@ PAID: list[tuple[str, str]] = [
     ("gate", "kick"),
     ("gate", "observe"),
     ("watchlist", "due"),
-    ("store", "note_sends"),
 ]
 
 

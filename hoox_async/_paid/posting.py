@@ -86,6 +86,7 @@ class Posting:
             self._keep(sending.intent, write_late, error, follow)
             raise error from trouble
         self._unknowns.made(accepted)
+        self._book.follow(accepted)
         return await self._receiver.apply_kept(accepted, sending.id)
 
     async def _ended(self, sending: Sending, error: Exception) -> Intent:

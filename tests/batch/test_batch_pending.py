@@ -26,14 +26,14 @@ async def twice(
     space: Space, store: dict[str, Any], items: Any, between: float, **how: Any
 ) -> tuple[Outcome, ...]:
     """The outcomes of a second run, after a first that waited a second only; a restart between them."""
-    async with opened(space, **store) as session:
+    async with opened(space, poll="awaited", **store) as session:
         first = await BatchRunner(session, look_timeout=1).run(items)
         assert counts(first) == {"pending": len(items)}
         if not store:
             await asyncio.sleep(between)
             return (await BatchRunner(session, **how).run(items)).outcomes
     await asyncio.sleep(between)
-    async with opened(space, **store) as session:
+    async with opened(space, poll="awaited", **store) as session:
         return (await BatchRunner(session, **how).run(items)).outcomes
 
 
@@ -105,7 +105,8 @@ async def test_where_the_status_cannot_be_had_nothing_is_paid() -> None:
         assert (str(outcome.state), int(outcome.credits)) == ("pending", 2)
         assert outcome.error is not None
         space.faults.__init__(space.faults._rng)  # type: ignore[misc]
-        space.faults.fail_next("status", Fault.status(401, '{"error": "x", "code": "invalid_api_key"}'))
+        refused = Fault.status(401, '{"error": "x", "code": "invalid_api_key"}')
+        space.faults.fail_next("status", refused, times=10_000)
         (outcome,) = (await BatchRunner(session, retry=["pending"]).run(items)).outcomes
         assert str(outcome.state) == "pending"
         assert isinstance(outcome.error, AuthenticationError)

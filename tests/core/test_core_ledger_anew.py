@@ -119,9 +119,9 @@ def test_what_never_cost_anything_is_replaced_for_good() -> None:
 
 @pytest.mark.parametrize("name", STANDING)
 def test_only_what_never_cost_anything_is_replaceable(name: str) -> None:
-    """Nor what was planned anew, with money on its books."""
+    """A refusal cost nothing; what was paid or may have been is not, also once it is planned anew."""
     stands, word = STANDING[name]
-    assert not stands.replaceable
+    assert stands.replaceable is (name == "rejected")
     assert advance(stands, word).replaceable is (name == "rejected")
 
 

@@ -111,4 +111,4 @@ async def test_there_is_no_picture_of_what_is_not_ready() -> None:
             patch.setitem(sys.modules, "PIL.Image", None)
             async with http.get(f"{sandbox.space.picture_base}/{pending}.jpg") as response:
                 assert response.status == 501
-                assert "hoox-async[sandbox]" in await response.text()
+                assert 'pip install -e ".[sandbox]"' in await response.text()

@@ -52,9 +52,14 @@ async def end(store):
 
 store, runner = SQLiteStore(path), asyncio.Runner()
 runner.run(begin(store))
+ready, forked = os.pipe()
 child = os.fork()  # between two runs: the parent and the child would share a running loop's selector
+if child == 0:
+    os.write(forked, b"x")  # what is done at a fork is done in the child
 if child == 0 and mode == "stay":
     os._exit(0)
+if child:
+    os.read(ready, 1)
 if child:
     if mode == "stay":
         os.waitpid(child, 0)

@@ -219,6 +219,7 @@ async def opened() -> None:
         webhooks=hub,
         hooks=[hook, async_hook],
         new_key=False,
+        poll="awaited",
     ) as session:
         assert_type(session, hx.HooxSession)
     hx.HooxSession(base="https://example.com")  # type: ignore[call-arg]
@@ -255,12 +256,18 @@ async def uncertain(session: hx.HooxSession, request: hx.PromptAvatar) -> str:
         return str(assert_type(error.look, hx.Look))
     except hx.WaitTimeout as error:
         return str(await assert_type(error.job, hx.LookJob))
-    except (hx.StoreLocked, hx.StoreMismatch, hx.StoreError) as error:
+    except (hx.StoreLocked, hx.StoreMismatch, hx.StoreIncomplete, hx.StoreError) as error:
         return str(assert_type(error.ref, hx.LookRef | None))
     except (hx.ServerError, hx.UnexpectedResponse, hx.TransportError, hx.WebhookRejected) as error:
         return error.charged
     except hx.HooxError as error:
         return error.charged
+
+
+async def stores() -> None:
+    """What is done to a store without a session."""
+    await hx.backup_store("campaign.db", "copy.db")
+    await hx.recover_store("campaign.db")
 
 
 async def around() -> None:
