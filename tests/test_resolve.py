@@ -162,7 +162,7 @@ async def test_a_look_that_does_not_exist_is_not_found() -> None:
 
 async def test_a_look_that_cannot_be_its_own_is_refused() -> None:
     """Another avatar's, the edited look itself, and another request's; no request is spent on them."""
-    async with on_space() as (session, space):
+    async with on_space(poll="awaited") as (session, space):
         source, elsewhere = made(space), made(space)
         other = await session.submit(edit(source, "other"), key="other")
         await lose(session, space, source)

@@ -38,7 +38,7 @@ async def test_answers_to_paid_requests_that_came_meanwhile_are_read() -> None:
 async def test_answers_to_reads_that_came_meanwhile_are_read() -> None:
     """They are not asked for again."""
     with Sandbox(latency=0.1) as sandbox:
-        async with sandbox.session(timeouts=Timeouts(read=SHORT)) as session:
+        async with sandbox.session(timeouts=Timeouts(read=SHORT), poll="awaited") as session:
             ref = await made(session)
             before = len(sandbox.requests)
             tasks = [asyncio.create_task(session.status(ref)) for _ in range(4)]
