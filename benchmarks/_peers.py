@@ -13,14 +13,8 @@ from itertools import count
 from _worlds import World
 
 from hoox_async import LookEdit, LookRef
-from hoox_async._core.wire import (
-    read_accepted,
-    read_status,
-    server_quota,
-    status_request,
-    submit_request,
-)
-from hoox_async._protocols import WireRequest, WireResponse
+from hoox_async._api.endpoints import WireRequest, WireResponse, status_request, submit_request
+from hoox_async._api.responses import read_accepted, read_status, server_quota
 from hoox_async.sandbox import InProcessTransport
 
 IN_FLIGHT = 50

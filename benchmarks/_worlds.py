@@ -14,16 +14,8 @@ from collections.abc import Awaitable, Callable, Mapping
 from enum import Enum
 from typing import Any, NamedTuple
 
-from hoox_async import (
-    BatchRunner,
-    HooxSession,
-    ImageAvatar,
-    LookEdit,
-    LookRef,
-    OutcomeState,
-    PromptAvatar,
-)
-from hoox_async._core.wire import look_request
+from hoox_async import BatchRunner, HooxSession, ImageAvatar, LookEdit, LookRef, OutcomeState, PromptAvatar
+from hoox_async._api.endpoints import look_request
 from hoox_async.sandbox import DeliveryOptions, InProcessTransport, Space
 from hoox_async.testing import VirtualTimeLoop
 from hoox_async.webhooks import WebhookHub

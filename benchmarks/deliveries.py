@@ -114,10 +114,10 @@ async def stand_in(hub: WebhookHub) -> AsyncIterator[None]:
 async def session_on(hub: WebhookHub) -> AsyncIterator[None]:
     """A session whose store knows the looks as accepted."""
     from hoox_async import HooxSession, LookEdit, LookRef
-    from hoox_async._core.intents import Evidence, Intent
-    from hoox_async._core.ledger import Accept, Send
-    from hoox_async._protocols import Workspace
-    from hoox_async._store import open_store
+    from hoox_async._core.intents.intent import Evidence, Intent
+    from hoox_async._core.intents.transitions import Accept, Send
+    from hoox_async._io.protocols import Workspace
+    from hoox_async._io.stores import open_store
 
     url, key, now = "http://127.0.0.1:9", "hx_live_benchmark", datetime.now(UTC)
     with tempfile.TemporaryDirectory() as folder:

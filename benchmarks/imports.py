@@ -21,7 +21,12 @@ from _shared import median, progress, table
 
 DEPENDENCIES = ("aiohttp", "attrs", "cattrs", "anyio", "itsdangerous")
 LIBRARY = ("hoox_async",)
-RUNNING = ("hoox_async", "hoox_async._opened", "hoox_async._store.memory", "hoox_async._batch.run")
+RUNNING = (
+    "hoox_async",
+    "hoox_async._session.runtime",
+    "hoox_async._io.stores.memory",
+    "hoox_async._batch.run",
+)
 AIM = 25.0  # milliseconds
 
 TIMED = """

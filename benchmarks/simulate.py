@@ -18,9 +18,9 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
-from hoox_async._core.feed import Feed
-from hoox_async._core.models import Avatar, Look, LookDetails, LookRef, LookStatus
-from hoox_async._core.watchlist import PRICE, Ask, AskKind, News, Watchlist
+from hoox_async._api.models import Avatar, Look, LookDetails, LookRef, LookStatus
+from hoox_async._batch.locality_queue import Feed
+from hoox_async._core.polling import PRICE, Ask, AskKind, News, Watchlist
 
 SLOT = 0.6
 Tell = Callable[[float], "Sequence[News | None]"]

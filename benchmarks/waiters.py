@@ -20,19 +20,19 @@ import time
 import tracemalloc
 from typing import NamedTuple
 
-from hoox_async._clock import Clock
-from hoox_async._core.intents import Intent, IntentState
-from hoox_async._core.models import Avatar, Look, LookDetails, LookRef, LookStatus
-from hoox_async._core.requests import LookEdit
+from hoox_async._api.models import Avatar, Look, LookDetails, LookRef, LookStatus
+from hoox_async._api.requests import LookEdit
+from hoox_async._core.intents.intent import Intent, IntentState
+from hoox_async._core.polling import Ask, AskKind, Watchlist
 from hoox_async._core.settings import Timeouts
-from hoox_async._core.watchlist import Ask, AskKind, Watchlist
-from hoox_async._gate import Gate
-from hoox_async._hooks import Hooks
-from hoox_async._jobs.book import JobBook
-from hoox_async._parts import Parts
-from hoox_async._store.memory import MemoryStore
-from hoox_async._tasks import TaskSet
-from hoox_async._transport import HttpTransport
+from hoox_async._io.clock import Clock
+from hoox_async._io.hooks import Hooks
+from hoox_async._io.stores.memory import MemoryStore
+from hoox_async._io.tasks import TaskSet
+from hoox_async._io.transport import HttpTransport
+from hoox_async._session.jobs import JobBook
+from hoox_async._session.rate_limiter import Gate
+from hoox_async._session.services import Parts
 
 DECISIONS = 300
 

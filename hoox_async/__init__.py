@@ -5,26 +5,17 @@ from ._session import HooxSession
 # isort: split
 # The session first. By way of the batch, aiohttp is imported from so deep in the stack that CPython 3.11
 # maps and unmaps its next piece a thousand times (9 ms).
+from ._api.endpoints import Endpoint
+from ._api.models import Avatar, Look, LookDetails, LookFailure, LookRef, LookStatus, Picture, QuotaSnapshot
+from ._api.requests import Format, ImageAvatar, LookEdit, PromptAvatar, Request, Resolution, Style
 from ._batch import BatchRunner, Estimate, OutcomeStream
-from ._core.budget import Budget
-from ._core.intents import Evidence, Unknown
-from ._core.models import (
-    Avatar,
-    Look,
-    LookDetails,
-    LookFailure,
-    LookRef,
-    LookStatus,
-    Picture,
-    QuotaSnapshot,
-)
-from ._core.outcomes import BatchItem, Outcome, OutcomeState
-from ._core.requests import Format, ImageAvatar, LookEdit, PromptAvatar, Request, Resolution, Style
+from ._core.intents.budget import Budget
+from ._core.intents.intent import Evidence, Unknown
+from ._core.intents.outcomes import BatchItem, Outcome, OutcomeState
 from ._core.settings import DEFAULT_TIMEOUT, DefaultTimeout, Timeouts
-from ._jobs import LookJob
-from ._protocols import Endpoint
+from ._io.stores import backup_store, recover_store
 from ._report import BatchReport
-from ._store import backup_store, recover_store
+from ._session.jobs import LookJob
 from .errors import (
     ApiError,
     AuthenticationError,

@@ -37,8 +37,8 @@ from typing import TYPE_CHECKING, Any, Literal
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from ._core.models import Look, LookRef
-    from ._jobs import LookJob
+    from ._api.models import Look, LookRef
+    from ._session.jobs import LookJob
 
 Charged = Literal["no", "maybe", "yes"]
 

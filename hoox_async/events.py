@@ -10,11 +10,11 @@ from collections.abc import Callable, Mapping
 from decimal import Decimal
 from typing import TYPE_CHECKING, NamedTuple
 
-from ._core.models import Look, LookRef
-from ._protocols import Endpoint
+from ._api.endpoints import Endpoint
+from ._api.models import Look, LookRef
 
 if TYPE_CHECKING:
-    from ._core.intents import Evidence
+    from ._core.intents.intent import Evidence
 
 _NONE: Mapping[str, str] = {}
 

@@ -11,7 +11,7 @@ import pytest
 from session_kit import on_space, turns
 
 from hoox_async import HooxSession, LookRef, LookStatus
-from hoox_async._protocols import Delivery
+from hoox_async._api.webhook_payloads import Delivery
 from hoox_async.errors import OutcomeUnknown
 from hoox_async.events import DeliveryReceived, Event
 from hoox_async.sandbox import DeliveryOptions, Fault, InProcessTransport, Space

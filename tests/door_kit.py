@@ -6,10 +6,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
-from hoox_async import (
-    HooxSession,
-    LookRef,
-)
+from hoox_async import HooxSession, LookRef
 
 BASE = "https://hoox.example/v1"
 KEY = "hx_live_marked"

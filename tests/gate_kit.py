@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from hoox_async._clock import Clock
-from hoox_async._gate import Gate, Slot
+from hoox_async._io.clock import Clock
+from hoox_async._session.rate_limiter import Gate, Slot
 
 virtual = pytest.mark.virtual_time
 GAP = 60.05 / 100

@@ -10,7 +10,7 @@ from random import Random
 from typing import Any
 
 from hoox_async import Budget, HooxSession, LookEdit, LookRef, PromptAvatar
-from hoox_async._core.intents import Intent, IntentState
+from hoox_async._core.intents.intent import Intent, IntentState
 from hoox_async.sandbox import InProcessTransport, Space
 
 Handler = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]

@@ -27,11 +27,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from hoox_async import BatchItem, BatchRunner, HooxSession, ImageAvatar, LookEdit, Outcome, PromptAvatar
-from hoox_async._core.intents import Intent
-from hoox_async._core.ledger import Lose, Step
-from hoox_async._protocols import Store
-from hoox_async._store import open_store
-from hoox_async._store.memory import MemoryStore
+from hoox_async._core.intents.intent import Intent
+from hoox_async._core.intents.transitions import Lose, Step
+from hoox_async._io.protocols import Store
+from hoox_async._io.stores import open_store
+from hoox_async._io.stores.memory import MemoryStore
 from hoox_async.errors import HooxError, KeyConflict, SessionClosed, StoreError
 from hoox_async.sandbox import DeliveryOptions, Fault, InProcessTransport, Space
 from hoox_async.testing import VirtualTimeLoop

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta, tzinfo
 
 import pytest
 
-from hoox_async._clock import Clock
+from hoox_async._io.clock import Clock
 from hoox_async.testing import VirtualTimeLoop
 
 
@@ -50,7 +50,7 @@ async def test_utc_is_read_anew(monkeypatch: pytest.MonkeyPatch) -> None:
         def now(cls, tz: tzinfo | None = None) -> datetime:  # type: ignore[override]
             return datetime.now(tz) + timedelta(hours=1)
 
-    monkeypatch.setattr("hoox_async._clock.datetime", Later)
+    monkeypatch.setattr("hoox_async._io.clock.datetime", Later)
     assert clock.utc() - before >= timedelta(hours=1)
     sent = clock.utc() - timedelta(seconds=30)
     assert clock.now() - clock.to_loop(sent) == pytest.approx(30.0, abs=1.0)

@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from hoox_async._core.models import LookRef
-from hoox_async._download import Fetch, file_name, picture_target, read_picture, save_picture
-from hoox_async._protocols import Fetched
+from hoox_async._api.models import LookRef
+from hoox_async._io.downloads import Fetch, file_name, picture_target, read_picture, save_picture
+from hoox_async._io.protocols import Fetched
 from hoox_async.errors import InvalidRequest, TransportError, UnexpectedResponse
 
 pytestmark = pytest.mark.both_loops

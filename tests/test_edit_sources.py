@@ -19,8 +19,8 @@ from hoox_async import (
     LookStatus,
     OutcomeState,
 )
-from hoox_async._core.intents import IntentState
-from hoox_async._store.memory import MemoryStore
+from hoox_async._core.intents.intent import IntentState
+from hoox_async._io.stores.memory import MemoryStore
 from hoox_async.errors import ApiError, NotSent, SessionClosed
 from hoox_async.sandbox import Space
 

@@ -20,7 +20,7 @@ import pytest
 from session_kit import edit, made, on_space, prompt
 
 from hoox_async import Budget, HooxSession, Look, LookRef, LookStatus, Timeouts
-from hoox_async._protocols import Endpoint
+from hoox_async._api.endpoints import Endpoint
 from hoox_async.errors import HooxError
 from hoox_async.sandbox import Fault, Sandbox, Space
 from hoox_async.testing import VirtualTimeLoop
@@ -239,7 +239,7 @@ def test_every_fault_everywhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
 
 async def _listed(session: HooxSession) -> list[Any]:
     """The unknowns without their candidates, which would be one request more for each avatar."""
-    from hoox_async._core.intents import IntentState
+    from hoox_async._core.intents.intent import IntentState
 
     return await session._store.in_states((IntentState.UNKNOWN,))
 

@@ -11,7 +11,7 @@ from itertools import pairwise
 import pytest
 from gate_kit import GAP, Crowd, most_in_a_minute, virtual, waiting
 
-from hoox_async._core.models import ServerQuota
+from hoox_async._api.models import ServerQuota
 from hoox_async.errors import SessionClosed
 
 

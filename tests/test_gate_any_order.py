@@ -9,9 +9,9 @@ from gate_kit import most_in_a_minute, waiting
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hoox_async._clock import Clock
-from hoox_async._core.models import ServerQuota
-from hoox_async._gate import Gate, Slot
+from hoox_async._api.models import ServerQuota
+from hoox_async._io.clock import Clock
+from hoox_async._session.rate_limiter import Gate, Slot
 from hoox_async.testing import VirtualTimeLoop
 
 STEPS = st.lists(

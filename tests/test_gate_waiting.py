@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from gate_kit import Crowd, virtual, waiting
 
-from hoox_async._gate import Slot
+from hoox_async._session.rate_limiter import Slot
 from hoox_async.errors import NotSent, SessionClosed
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from session_kit import on_space, prompt
 
-from hoox_async._hooks import CLOSE_WITHIN, Hooks
+from hoox_async._io.hooks import CLOSE_WITHIN, Hooks
 from hoox_async.errors import ConfigurationError
 from hoox_async.events import Event, Hook, LookSettled, Paused
 
@@ -153,7 +153,7 @@ async def test_no_more_than_so_many_events_wait_for_an_async_hook(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """The newest ones are not told to it then, and their number is logged."""
-    monkeypatch.setattr("hoox_async._hooks.MOST_WAITING", 3)
+    monkeypatch.setattr("hoox_async._io.hooks.MOST_WAITING", 3)
     recorder = Recorder()
     hooks = Hooks([recorder.slow])
     for n in range(10):

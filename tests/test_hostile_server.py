@@ -22,9 +22,10 @@ from hoox_async import (
     TransportError,
     UnexpectedResponse,
 )
-from hoox_async._core.wire import AVATAR_BYTES, read_status, status_request
-from hoox_async._download import MAX_BYTES, read_picture
-from hoox_async._transport import HttpTransport, PictureFetcher
+from hoox_async._api.endpoints import AVATAR_BYTES, status_request
+from hoox_async._api.responses import read_status
+from hoox_async._io.downloads import MAX_BYTES, read_picture
+from hoox_async._io.transport import HttpTransport, PictureFetcher
 
 KEY = "hx_live_0123456789abcdef"
 REF = LookRef("avtr_1", "look_1")

@@ -12,7 +12,7 @@ import pytest
 from session_kit import edit, intents, made, on_space, prompt, sends, turns
 
 from hoox_async import Look, LookRef, LookStatus
-from hoox_async._core.intents import IntentState
+from hoox_async._core.intents.intent import IntentState
 from hoox_async.errors import GenerationFailed, HooxError, NotFound, SessionClosed, StoreError, WaitTimeout
 from hoox_async.events import Event, LookSettled
 from hoox_async.sandbox import Fault

@@ -6,9 +6,8 @@ import asyncio
 
 import pytest
 
-from hoox_async._clock import Clock
-from hoox_async._gate import Gate
-from hoox_async._slot import OwnSlots
+from hoox_async._io.clock import Clock
+from hoox_async._session.rate_limiter import Gate, OwnSlots
 from hoox_async.errors import NotSent
 
 pytestmark = pytest.mark.virtual_time

@@ -10,9 +10,10 @@ import pytest
 from session_kit import edit, give_up, intents, made, money, now, on_space, prompt, sends, turns
 
 from hoox_async import Budget, HooxSession, ImageAvatar
-from hoox_async._core.intents import IntentState
-from hoox_async._protocols import BeforeSend, WireRequest, WireResponse
-from hoox_async._store.memory import MemoryStore
+from hoox_async._api.endpoints import WireRequest, WireResponse
+from hoox_async._core.intents.intent import IntentState
+from hoox_async._io.protocols import BeforeSend
+from hoox_async._io.stores.memory import MemoryStore
 from hoox_async.errors import (
     BudgetExceeded,
     InvalidRequest,

@@ -9,9 +9,10 @@ import pytest
 from session_kit import intent_of, intents, money, prompt
 
 from hoox_async import BatchItem, BatchRunner, Budget, HooxSession
-from hoox_async._core.intents import IntentState
-from hoox_async._paid.sending import Superseded
-from hoox_async._protocols import BeforeSend, WireRequest, WireResponse
+from hoox_async._api.endpoints import WireRequest, WireResponse
+from hoox_async._core.intents.intent import IntentState
+from hoox_async._io.protocols import BeforeSend
+from hoox_async._session.submit.attempt import Superseded
 from hoox_async.errors import (
     AuthenticationError,
     BadRequest,

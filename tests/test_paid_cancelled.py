@@ -9,12 +9,9 @@ import pytest
 from session_kit import give_up, intents, money, on_space, prompt, sends
 
 from hoox_async import Budget, HooxSession
-from hoox_async._core.intents import IntentState
-from hoox_async._store.memory import MemoryStore
-from hoox_async.errors import (
-    OutcomeUnknown,
-    SessionClosed,
-)
+from hoox_async._core.intents.intent import IntentState
+from hoox_async._io.stores.memory import MemoryStore
+from hoox_async.errors import OutcomeUnknown, SessionClosed
 from hoox_async.sandbox import InProcessTransport, Space
 
 pytestmark = pytest.mark.virtual_time

@@ -11,11 +11,12 @@ import pytest
 from session_kit import edit, intent_of, intents, made, money, prompt
 
 from hoox_async import BatchItem, BatchRunner, Budget, HooxSession
-from hoox_async._core.intents import Intent, IntentState
-from hoox_async._core.ledger import Send, Settle, Step
-from hoox_async._core.models import Look, LookStatus
-from hoox_async._protocols import BeforeSend, WireRequest, WireResponse
-from hoox_async._store.memory import MemoryStore
+from hoox_async._api.endpoints import WireRequest, WireResponse
+from hoox_async._api.models import Look, LookStatus
+from hoox_async._core.intents.intent import Intent, IntentState
+from hoox_async._core.intents.transitions import Send, Settle, Step
+from hoox_async._io.protocols import BeforeSend
+from hoox_async._io.stores.memory import MemoryStore
 from hoox_async.errors import HooxError, InsufficientCredits, OutcomeUnknown, StoreError, TransportError
 from hoox_async.sandbox import Fault, InProcessTransport, Space
 

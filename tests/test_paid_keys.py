@@ -10,8 +10,8 @@ import pytest
 from session_kit import edit, intent_of, intents, made, on_space, prompt, sends, turns
 
 from hoox_async import BatchItem, BatchRunner
-from hoox_async._core.intents import IntentState
-from hoox_async._paid.locks import KeyBusy, KeyLocks
+from hoox_async._core.intents.intent import IntentState
+from hoox_async._session.submit.key_locks import KeyBusy, KeyLocks
 from hoox_async.errors import (
     HooxError,
     InsufficientCredits,

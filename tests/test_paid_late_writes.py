@@ -14,9 +14,9 @@ import pytest
 from session_kit import edit, intent_of, made, on_space, others, prompt
 
 from hoox_async import BatchItem, BatchRunner, Timeouts
-from hoox_async._core.intents import Intent, IntentState
-from hoox_async._core.ledger import Accept, Lose, Refuse, Send, Step, TakeBack
-from hoox_async._store.memory import MemoryStore
+from hoox_async._core.intents.intent import Intent, IntentState
+from hoox_async._core.intents.transitions import Accept, Lose, Refuse, Send, Step, TakeBack
+from hoox_async._io.stores.memory import MemoryStore
 from hoox_async.errors import ApiError, HooxError, OutcomeUnknown, StoreError
 from hoox_async.events import Event, LookAccepted
 from hoox_async.sandbox import Fault, Space

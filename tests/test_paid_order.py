@@ -9,11 +9,22 @@ import attrs
 import pytest
 
 from hoox_async import LookEdit, LookRef
-from hoox_async._core.intents import Evidence, Intent, IntentState, Refusal
-from hoox_async._core.keys import digest
-from hoox_async._core.ledger import Accept, Drop, Lose, Refuse, Renew, Resend, Retire, Send, TakeBack, advance
-from hoox_async._paid import ToSend, to_send
-from hoox_async._paid.order import decide_resend, decide_single
+from hoox_async._core.intents.intent import Evidence, Intent, IntentState, Refusal
+from hoox_async._core.intents.keys import digest
+from hoox_async._core.intents.send_decision import decide_resend, decide_single
+from hoox_async._core.intents.transitions import (
+    Accept,
+    Drop,
+    Lose,
+    Refuse,
+    Renew,
+    Resend,
+    Retire,
+    Send,
+    TakeBack,
+    advance,
+)
+from hoox_async._session.submit import ToSend, to_send
 from hoox_async.errors import BadRequest, HooxError, KeyConflict, OutcomeUnknown
 
 AT = datetime(2030, 1, 1, tzinfo=UTC)

@@ -12,10 +12,12 @@ import pytest
 from session_kit import RawServer, edit, intent_of, made, now, on_space, prompt
 
 from hoox_async import BatchItem, BatchRunner, Budget, HooxSession
-from hoox_async._core.intents import Evidence, Intent, IntentState
-from hoox_async._core.ledger import Accept, Step
-from hoox_async._protocols import BeforeSend, Delivery, WireRequest, WireResponse
-from hoox_async._store.memory import MemoryStore
+from hoox_async._api.endpoints import WireRequest, WireResponse
+from hoox_async._api.webhook_payloads import Delivery
+from hoox_async._core.intents.intent import Evidence, Intent, IntentState
+from hoox_async._core.intents.transitions import Accept, Step
+from hoox_async._io.protocols import BeforeSend
+from hoox_async._io.stores.memory import MemoryStore
 from hoox_async.errors import OutcomeUnknown, StoreError
 from hoox_async.events import Event, LookAccepted, OutcomeLost
 from hoox_async.sandbox import Fault, InProcessTransport, Space

@@ -12,7 +12,7 @@ import pytest
 from session_kit import intent_of, intents, money, on_space, prompt, sends
 
 from hoox_async import Budget
-from hoox_async._core.intents import IntentState
+from hoox_async._core.intents.intent import IntentState
 from hoox_async.errors import (
     ApiError,
     AuthenticationError,

@@ -11,11 +11,8 @@ import pytest
 from session_kit import money, on_space, prompt
 
 from hoox_async import Budget, HooxSession, LookStatus
-from hoox_async._store.memory import MemoryStore
-from hoox_async.errors import (
-    OutcomeUnknown,
-    StoreError,
-)
+from hoox_async._io.stores.memory import MemoryStore
+from hoox_async.errors import OutcomeUnknown, StoreError
 from hoox_async.sandbox import Fault, Space
 
 pytestmark = pytest.mark.virtual_time

@@ -12,9 +12,9 @@ from delivery_kit import stage
 from session_kit import edit, intents, made, now, on_space, prompt, sends
 
 from hoox_async import BatchRunner, ConfigurationError, HooxSession, LookStatus, OutcomeState
-from hoox_async._core.intents import IntentState
-from hoox_async._core.ledger import Settle, Step
-from hoox_async._store.memory import MemoryStore
+from hoox_async._core.intents.intent import IntentState
+from hoox_async._core.intents.transitions import Settle, Step
+from hoox_async._io.stores.memory import MemoryStore
 from hoox_async.errors import NotFound, StoreError
 from hoox_async.events import Event, LookSettled
 from hoox_async.sandbox import DeliveryOptions, Fault, Space

@@ -118,7 +118,12 @@ import json, sys, hoox_async
 names = [name for name in sys.modules if name.startswith("hoox_async.")]
 print(json.dumps(names))
 """
-    later = {"hoox_async._opened", "hoox_async._core.watchlist", "hoox_async._paid", "hoox_async._batch.run"}
+    later = {
+        "hoox_async._session.runtime",
+        "hoox_async._core.polling",
+        "hoox_async._session.submit",
+        "hoox_async._batch.run",
+    }
     assert later & set(_in_interpreter(program)) == set()
 
 

@@ -11,10 +11,11 @@ import pytest
 from session_kit import made, on_space, prompt, sends
 
 from hoox_async import HooxSession, LookRef
-from hoox_async._core.intents import Intent
-from hoox_async._core.ledger import Settle, Step
-from hoox_async._protocols import BeforeSend, WireRequest, WireResponse
-from hoox_async._store.memory import MemoryStore
+from hoox_async._api.endpoints import WireRequest, WireResponse
+from hoox_async._core.intents.intent import Intent
+from hoox_async._core.intents.transitions import Settle, Step
+from hoox_async._io.protocols import BeforeSend
+from hoox_async._io.stores.memory import MemoryStore
 from hoox_async.errors import (
     ApiError,
     AuthenticationError,

@@ -10,8 +10,8 @@ from delivery_kit import PICTURE, Hub, stage
 from session_kit import edit, intent_of, intents, made, prompt, sends, turns
 
 from hoox_async import ImageAvatar, Look, LookRef, LookStatus
-from hoox_async._core.intents import Evidence, IntentState
-from hoox_async._protocols import Delivery
+from hoox_async._api.webhook_payloads import Delivery
+from hoox_async._core.intents.intent import Evidence, IntentState
 from hoox_async.errors import StoreError
 from hoox_async.events import LookSettled
 from hoox_async.sandbox import DeliveryOptions, Fault, Space

@@ -13,9 +13,9 @@ from session_kit import edit, intents, made, prompt, sends
 from test_supervision import Defect, raises_once
 
 from hoox_async import LookStatus
-from hoox_async._core.intents import IntentState
-from hoox_async._protocols import Delivery
-from hoox_async._receiver import Receiver
+from hoox_async._api.webhook_payloads import Delivery
+from hoox_async._core.intents.intent import IntentState
+from hoox_async._session.webhook_processor import Receiver
 from hoox_async.errors import StoreError
 from hoox_async.events import LookSettled
 from hoox_async.sandbox import Fault, Space
@@ -65,7 +65,7 @@ async def test_deliveries_that_fail_leave_room_for_others(monkeypatch: pytest.Mo
     """One that is to be worked on later holds no place while it waits for that."""
     async with stage() as on:
         jobs = [await on.session.submit(prompt(f"{n}"), key=f"{n}") for n in range(3)]
-        monkeypatch.setattr("hoox_async._receiver._AT_ONCE", 1)
+        monkeypatch.setattr("hoox_async._session.webhook_processor._AT_ONCE", 1)
         receiver = on.session._ready().receiver
         receiver._room = asyncio.Semaphore(1)
         raises_once(receiver, "_apply", monkeypatch, times=2)

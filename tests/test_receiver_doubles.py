@@ -9,12 +9,13 @@ from delivery_kit import Stage, stage
 from session_kit import edit, intent_of, made, prompt
 
 from hoox_async import LookRef, LookStatus
-from hoox_async._core.intents import Evidence, Intent, IntentState
-from hoox_async._core.ledger import Accept, Lose, Step
-from hoox_async._core.models import LookDetails
-from hoox_async._core.wire import read_looks
-from hoox_async._protocols import Delivery, WireResponse
-from hoox_async._store.memory import MemoryStore
+from hoox_async._api.endpoints import WireResponse
+from hoox_async._api.models import LookDetails
+from hoox_async._api.responses import read_looks
+from hoox_async._api.webhook_payloads import Delivery
+from hoox_async._core.intents.intent import Evidence, Intent, IntentState
+from hoox_async._core.intents.transitions import Accept, Lose, Step
+from hoox_async._io.stores.memory import MemoryStore
 from hoox_async.errors import OutcomeUnknown
 from hoox_async.sandbox import Fault
 
@@ -140,7 +141,7 @@ async def test_a_look_that_stands_twice_in_the_list_does_not_end_the_finding(
     def twice(response: WireResponse) -> list[LookDetails]:
         return [look for look in read_looks(response) for _ in range(2)]
 
-    monkeypatch.setattr("hoox_async._reads.read_looks", twice)
+    monkeypatch.setattr("hoox_async._session.reads.read_looks", twice)
     async with stage() as on:
         attempts = [await on.lose(prompt(key), key) for key in ("a", "b")]
         looks = [charge.ref for charge in on.space.ledger]

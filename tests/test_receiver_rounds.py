@@ -9,8 +9,8 @@ from delivery_kit import Stage, stage
 from session_kit import edit, intent_of, made
 
 from hoox_async import BatchItem, BatchRunner, ImageAvatar, LookRef, LookStatus
-from hoox_async._core.intents import Evidence, IntentState
-from hoox_async._core.requests import Request
+from hoox_async._api.requests import Request
+from hoox_async._core.intents.intent import Evidence, IntentState
 from hoox_async.errors import OutcomeUnknown
 from hoox_async.sandbox import Fault
 

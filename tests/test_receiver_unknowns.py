@@ -11,9 +11,9 @@ from delivery_kit import PICTURE, Hub, stage
 from session_kit import edit, intent_of, intents, made, prompt, sends, turns
 
 from hoox_async import HooxSession, LookStatus
-from hoox_async._core.intents import Evidence, IntentState
-from hoox_async._protocols import Delivery
-from hoox_async._store.memory import MemoryStore
+from hoox_async._api.webhook_payloads import Delivery
+from hoox_async._core.intents.intent import Evidence, IntentState
+from hoox_async._io.stores.memory import MemoryStore
 from hoox_async.events import LookAccepted
 from hoox_async.sandbox import Fault, InProcessTransport, Space
 

@@ -11,9 +11,9 @@ import pytest
 from session_kit import edit, intent_of, made, now, on_space, sends, turns
 
 from hoox_async import Budget, HooxSession, Look, LookRef, LookStatus
-from hoox_async._core.intents import Evidence, Intent, IntentState
-from hoox_async._core.ledger import Accept, Drop, Lose, Resend, Send, Step
-from hoox_async._store.memory import MemoryStore
+from hoox_async._core.intents.intent import Evidence, Intent, IntentState
+from hoox_async._core.intents.transitions import Accept, Drop, Lose, Resend, Send, Step
+from hoox_async._io.stores.memory import MemoryStore
 from hoox_async.errors import BudgetExceeded, InvalidRequest, NotFound, NotSent, OutcomeUnknown
 from hoox_async.events import Event, LookAccepted
 from hoox_async.sandbox import Fault, Space

@@ -125,7 +125,7 @@ async def test_a_faulty_batch_shows_no_secret(
 ) -> None:
     """Every fault, deliveries, reports, pictures elsewhere: no secret in logs, reprs, errors, files."""
     secrets, events, errors = Secrets(), list[Event](), list[BaseException]()
-    monkeypatch.setattr("hoox_async._key_check._AFTER", (0.01, 0.01))
+    monkeypatch.setattr("hoox_async._session.key_check._AFTER", (0.01, 0.01))
     store = tmp_path / "store" / "batch.db"
     store.parent.mkdir()
     async with (
@@ -294,7 +294,7 @@ def test_no_command_shows_a_secret(
         monkeypatch.setattr("hoox_async._cli.demo.command._PER_MINUTE", 60_000)
         monkeypatch.setattr("hoox_async.sandbox._running.paint", lambda look: PICTURE)
         typed.bare("demo", "--out", tmp_path / "demo")
-        monkeypatch.setattr("hoox_async._cli.sandbox.stopping", stopping_at_once)
+        monkeypatch.setattr("hoox_async._cli.sandbox_command.stopping", stopping_at_once)
         typed.bare("sandbox")
     assert typed.commands >= commands()
     assert secrets.absent(typed.wrote) > 30

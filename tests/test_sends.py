@@ -13,7 +13,8 @@ from gate_kit import most_in_a_minute
 from session_kit import edit, made, now, on_space
 
 from hoox_async import HooxSession
-from hoox_async._protocols import BeforeSend, WireRequest, WireResponse
+from hoox_async._api.endpoints import WireRequest, WireResponse
+from hoox_async._io.protocols import BeforeSend
 from hoox_async._session.session import opened_of
 from hoox_async.events import Event, RequestSent
 from hoox_async.sandbox import Fault, InProcessTransport, Space

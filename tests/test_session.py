@@ -17,24 +17,10 @@ from door_kit import BASE, KEY, NEW, REF, session_on
 from session_kit import made, on_space, prompt
 from yarl import URL
 
-from hoox_async import (
-    HooxSession,
-    ImageAvatar,
-    LookDetails,
-    LookRef,
-    LookStatus,
-    PromptAvatar,
-    Timeouts,
-)
-from hoox_async._core.intents import IntentState
-from hoox_async._store.memory import MemoryStore
-from hoox_async.errors import (
-    GenerationFailed,
-    InvalidRequest,
-    NotSent,
-    UnexpectedResponse,
-    WaitTimeout,
-)
+from hoox_async import HooxSession, ImageAvatar, LookDetails, LookRef, LookStatus, PromptAvatar, Timeouts
+from hoox_async._core.intents.intent import IntentState
+from hoox_async._io.stores.memory import MemoryStore
+from hoox_async.errors import GenerationFailed, InvalidRequest, NotSent, UnexpectedResponse, WaitTimeout
 from hoox_async.events import Event, LookAccepted, LookSettled
 from hoox_async.sandbox import Sandbox, Space
 

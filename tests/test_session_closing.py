@@ -209,8 +209,8 @@ async def test_an_opening_that_fails_after_its_parts_were_put_together_ends_them
     async def recall(self: Any) -> Any:
         raise ValueError("a defect")
 
-    monkeypatch.setattr("hoox_async._unknowns.Unknowns.recall", recall)
-    monkeypatch.setattr("hoox_async._gate.Gate.close", lambda _: ended.append("gate"))
+    monkeypatch.setattr("hoox_async._session.unknowns.Unknowns.recall", recall)
+    monkeypatch.setattr("hoox_async._session.rate_limiter.Gate.close", lambda _: ended.append("gate"))
     async with Sandbox() as sandbox, nothing_left_open():
         session = sandbox.session()
         with pytest.raises(ValueError, match="a defect"):

@@ -13,16 +13,9 @@ from door_kit import BASE
 from session_kit import made, on_space, prompt
 from yarl import URL
 
-from hoox_async import (
-    HooxSession,
-    LookEdit,
-    LookStatus,
-)
-from hoox_async._store.memory import MemoryStore
-from hoox_async.errors import (
-    InvalidRequest,
-    OutcomeUnknown,
-)
+from hoox_async import HooxSession, LookEdit, LookStatus
+from hoox_async._io.stores.memory import MemoryStore
+from hoox_async.errors import InvalidRequest, OutcomeUnknown
 from hoox_async.events import Event, LookAccepted
 from hoox_async.sandbox import Fault, Space
 

@@ -15,17 +15,9 @@ import pytest
 from door_kit import BASE, KEY, REF, session_on
 from session_kit import others, prompt
 
-from hoox_async import (
-    HooxSession,
-)
-from hoox_async._store.memory import MemoryStore
-from hoox_async.errors import (
-    ConfigurationError,
-    SessionClosed,
-    StoreError,
-    StoreLocked,
-    StoreMismatch,
-)
+from hoox_async import HooxSession
+from hoox_async._io.stores.memory import MemoryStore
+from hoox_async.errors import ConfigurationError, SessionClosed, StoreError, StoreLocked, StoreMismatch
 from hoox_async.sandbox import Fault, InProcessTransport, Sandbox, Space
 
 pytestmark = pytest.mark.both_loops

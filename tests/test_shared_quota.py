@@ -9,10 +9,10 @@ import pytest
 from session_kit import made
 
 from hoox_async import HooxSession
-from hoox_async._clock import Clock
-from hoox_async._core.models import LookRef
-from hoox_async._gate import Gate
-from hoox_async._shared_quota import Quota, _quotas, shared_quota
+from hoox_async._api.models import LookRef
+from hoox_async._io.clock import Clock
+from hoox_async._session.rate_limiter import Gate
+from hoox_async._session.shared_quota import Quota, _quotas, shared_quota
 from hoox_async.errors import NotFound
 from hoox_async.sandbox import InProcessTransport, Sandbox, Space
 

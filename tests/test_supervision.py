@@ -15,7 +15,7 @@ from delivery_kit import stage
 from session_kit import intents, made, on_space, prompt, sends
 
 from hoox_async import HooxSession, LookStatus
-from hoox_async._core.intents import IntentState
+from hoox_async._core.intents.intent import IntentState
 from hoox_async.events import Event, LookSettled
 from hoox_async.sandbox import Fault, Space
 

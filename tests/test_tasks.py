@@ -8,7 +8,7 @@ from itertools import pairwise
 
 import pytest
 
-from hoox_async._tasks import TaskSet, restarted
+from hoox_async._io.tasks import TaskSet, restarted
 from hoox_async.errors import SessionClosed
 
 pytestmark = pytest.mark.both_loops

@@ -15,16 +15,11 @@ from session_kit import ACCEPTED, RawServer, answer
 from transport_kit import GET, KEY, POST, SHORT, STATUS, transport_to
 
 from hoox_async import HooxSession, Timeouts
-from hoox_async._core.models import LookRef
-from hoox_async._core.wire import read_status
-from hoox_async._protocols import Endpoint, WireRequest
-from hoox_async._transport import HttpTransport
-from hoox_async.errors import (
-    NotSent,
-    SessionClosed,
-    StoreError,
-    TransportError,
-)
+from hoox_async._api.endpoints import Endpoint, WireRequest
+from hoox_async._api.models import LookRef
+from hoox_async._api.responses import read_status
+from hoox_async._io.transport import HttpTransport
+from hoox_async.errors import NotSent, SessionClosed, StoreError, TransportError
 
 pytestmark = pytest.mark.both_loops
 

@@ -12,12 +12,8 @@ import pytest
 from multidict import CIMultiDict, CIMultiDictProxy
 from yarl import URL
 
-from hoox_async._transport import mapped
-from hoox_async.errors import (
-    NotSent,
-    StoreError,
-    TransportError,
-)
+from hoox_async._io.transport import mapped
+from hoox_async.errors import NotSent, StoreError, TransportError
 
 
 def _arguments() -> dict[str, tuple[Any, ...]]:

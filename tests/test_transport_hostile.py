@@ -13,18 +13,12 @@ from session_kit import ACCEPTED, RawServer, answer
 from transport_kit import GET, POST, SHORT, transport_to
 
 from hoox_async import Timeouts
-from hoox_async._core.models import LookRef
-from hoox_async._core.wire import read_accepted, read_status
-from hoox_async._download import read_picture
-from hoox_async._protocols import Endpoint, WireRequest, WireResponse
-from hoox_async._transport import PictureFetcher
-from hoox_async.errors import (
-    HooxError,
-    NotSent,
-    OutcomeUnknown,
-    TransportError,
-    UnexpectedResponse,
-)
+from hoox_async._api.endpoints import Endpoint, WireRequest, WireResponse
+from hoox_async._api.models import LookRef
+from hoox_async._api.responses import read_accepted, read_status
+from hoox_async._io.downloads import read_picture
+from hoox_async._io.transport import PictureFetcher
+from hoox_async.errors import HooxError, NotSent, OutcomeUnknown, TransportError, UnexpectedResponse
 
 pytestmark = pytest.mark.both_loops
 
@@ -226,7 +220,7 @@ async def test_a_picture_needs_a_usable_url(url: str) -> None:
 
 async def test_a_picture_that_drips_ends(monkeypatch: pytest.MonkeyPatch) -> None:
     """Each byte comes in time, and the whole does not."""
-    monkeypatch.setattr("hoox_async._transport.pictures._LONGEST", 0.1)
+    monkeypatch.setattr("hoox_async._io.transport.picture_fetcher._LONGEST", 0.1)
     head = b"HTTP/1.1 200 OK\r\nContent-Type: image/png\r\n\r\n\x89PNG\r\n\x1a\n" + bytes(8)
     timeouts = Timeouts(read=4.0)
     async with RawServer(hostile(head, b"x", 0.01)) as server, PictureFetcher(timeouts) as fetcher:

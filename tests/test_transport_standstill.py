@@ -9,7 +9,7 @@ import time
 import pytest
 
 from hoox_async import HooxSession, LookRef, PromptAvatar, Timeouts
-from hoox_async._transport.times import Times
+from hoox_async._io.transport.deadlines import Times
 from hoox_async.sandbox import Sandbox
 
 SHORT = 0.4

@@ -7,7 +7,7 @@ from contextlib import suppress
 
 import pytest
 
-from hoox_async._transport.times import Times
+from hoox_async._io.transport.deadlines import Times
 
 pytestmark = pytest.mark.virtual_time
 

@@ -6,10 +6,9 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from hoox_async import Timeouts
-from hoox_async._core.models import LookRef
-from hoox_async._core.wire import status_request
-from hoox_async._protocols import Endpoint, WireRequest
-from hoox_async._transport import HttpTransport
+from hoox_async._api.endpoints import Endpoint, WireRequest, status_request
+from hoox_async._api.models import LookRef
+from hoox_async._io.transport import HttpTransport
 
 KEY = "hx_live_marked"
 POST = WireRequest(Endpoint.CREATE, "POST", "avatar/create", body={"prompt": "x"})

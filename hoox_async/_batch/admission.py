@@ -7,12 +7,12 @@ from typing import NamedTuple
 
 import attrs
 
-from .._core.intents import Intent, IntentState
-from .._core.ledger import Renew, Resend
-from .._core.models import Look, LookRef, LookStatus
-from .._core.outcomes import Outcome, OutcomeState, outcome_of
-from .._core.requests import FREE
-from .._paid import ToSend, to_send
+from .._api.models import Look, LookRef, LookStatus
+from .._api.requests import FREE
+from .._core.intents.intent import Intent, IntentState
+from .._core.intents.outcomes import Outcome, OutcomeState, outcome_of
+from .._core.intents.transitions import Renew, Resend
+from .._session.submit import ToSend, to_send
 from ..errors import HooxError, InvalidRequest, KeyConflict, OutcomeUnknown, StoreError
 from .items import Item
 from .options import Options

@@ -8,9 +8,9 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import Self
 
-from .._core.breaker import LOSSES, PAUSES, CircuitBreaker, Go, Hold
-from .._parts import Parts
-from .._slot import Slot
+from .._core.circuit_breaker import LOSSES, PAUSES, CircuitBreaker, Go, Hold
+from .._session.rate_limiter import Slot
+from .._session.services import Parts
 from ..errors import HooxError, OutcomeUnknown
 from ..events import Paused
 

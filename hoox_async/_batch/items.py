@@ -8,11 +8,11 @@ from collections.abc import Set as AbstractSet
 from itertools import islice
 from typing import Any
 
-from .._core.intents import Intent, IntentState
-from .._core.keys import KEY, digest, is_key, ordinal_key
-from .._core.models import LookRef
-from .._core.outcomes import BatchItem, Outcome, OutcomeState
-from .._core.requests import ImageAvatar, LookEdit, PromptAvatar, Request
+from .._api.models import LookRef
+from .._api.requests import ImageAvatar, LookEdit, PromptAvatar, Request
+from .._core.intents.intent import Intent, IntentState
+from .._core.intents.keys import KEY, digest, is_key, ordinal_key
+from .._core.intents.outcomes import BatchItem, Outcome, OutcomeState
 from ..errors import InvalidRequest
 
 Requests = Iterable[Request | BatchItem] | AsyncIterable[Request | BatchItem]

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any, Literal, NamedTuple
 
-from .._core.budget import Budget, Credits
-from .._core.intents import Intent, IntentState
+from .._core.intents.budget import Budget, Credits
+from .._core.intents.intent import Intent, IntentState
 from ..errors import ConfigurationError
 
 OnUnknown = Literal["hold", "resend"]

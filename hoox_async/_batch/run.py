@@ -12,11 +12,10 @@ from collections import deque
 from collections.abc import Callable, Coroutine
 from typing import Any
 
-from .._core.feed import Feed
-from .._core.intents import Intent
-from .._core.models import LookRef
-from .._core.outcomes import Outcome, OutcomeState
-from .._opened import Opened
+from .._api.models import LookRef
+from .._core.intents.intent import Intent
+from .._core.intents.outcomes import Outcome, OutcomeState
+from .._session.runtime import Opened
 from ..errors import BudgetExceeded, HooxError, SessionClosed, StoreError
 from .admission import (
     AwaitSource,
@@ -32,13 +31,14 @@ from .admission import (
     for_nothing,
     unsent,
 )
+from .batch_budget import BatchPurse
 from .breaker import BatchBreaker
-from .flights import Flights, Place
+from .in_flight import Flights, Place
+from .input_reader import Known, Pulling
 from .items import Input, Item
-from .lookahead import Lookahead, Outbox
+from .locality_queue import Feed
 from .options import Options
-from .pulling import Known, Pulling
-from .purse import BatchPurse
+from .prefetch import Lookahead, Outbox
 from .sender import Sender
 from .stop import Stop, Stopped
 

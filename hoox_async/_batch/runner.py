@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING
 import anyio.to_thread
 import attrs
 
-from .._core.budget import Credits
-from .._core.durations import kind_of
+from .._api.models import LookRef
+from .._api.requests import FREE, LookEdit
 from .._core.forecast import PlannedLook, makespan
-from .._core.intents import Intent, IntentState
-from .._core.models import LookRef
-from .._core.outcomes import Outcome
-from .._core.requests import FREE, LookEdit
+from .._core.intents.budget import Credits
+from .._core.intents.intent import Intent, IntentState
+from .._core.intents.outcomes import Outcome
+from .._core.polling.durations import kind_of
 from .._report import BatchReport
 from .._session import HooxSession, opened_of
 from ..errors import ConfigurationError, HooxError
@@ -27,7 +27,7 @@ from .options import Changed, OnUnknown, Options, retry_states
 from .stream import OutcomeStream
 
 if TYPE_CHECKING:
-    from .._opened import Opened
+    from .._session.runtime import Opened
     from .run import Run
 
 _PAGE = 500
@@ -188,7 +188,7 @@ class _Counted:
 
     async def estimate(self, opened: Opened, max_in_flight: int) -> Estimate:
         """Their sums, and the time by a simulation of the quota with what is known of the durations."""
-        from .lookahead import UNSENT
+        from .prefetch import UNSENT
 
         hub = opened.parts.deliveries is not None
         looks = [look._replace(pushed=hub and own) for look, own in self.looks]

@@ -8,29 +8,21 @@ from typing import Protocol
 
 import attrs
 
-from .._core.durations import kind_of
-from .._core.intents import Intent, IntentState, Refusal
-from .._core.ledger import Renew, Resend, advance
-from .._core.models import Look, LookStatus
-from .._core.outcomes import Outcome, OutcomeState, outcome_of
+from .._api.models import Look, LookStatus
+from .._api.responses import refusal_is_the_items_own
+from .._core.intents.intent import Intent, IntentState, Refusal
+from .._core.intents.outcomes import Outcome, OutcomeState, outcome_of
+from .._core.intents.transitions import Renew, Resend, advance
+from .._core.polling.durations import kind_of
 from .._core.retry import Patience
-from .._core.wire import refusal_is_the_items_own
-from .._opened import Opened
-from .._paid import How
-from ..errors import (
-    ApiError,
-    HooxError,
-    InvalidRequest,
-    KeyConflict,
-    NotFound,
-    OutcomeUnknown,
-    StoreError,
-)
+from .._session.runtime import Opened
+from .._session.submit import How
+from ..errors import ApiError, HooxError, InvalidRequest, KeyConflict, NotFound, OutcomeUnknown, StoreError
 from .admission import accepted_unwritten, cancelled_unclear, conflict, decide_turn, for_want_of
+from .batch_budget import BatchPurse
 from .breaker import BatchBreaker
 from .items import Item
 from .options import Options
-from .purse import BatchPurse
 from .stop import Stop, Stopped
 
 # how long after its sending an unknown's own webhook is waited for, beyond the look's expected time

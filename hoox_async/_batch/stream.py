@@ -6,7 +6,7 @@ import asyncio
 from types import TracebackType
 from typing import Protocol, Self
 
-from .._core.outcomes import Outcome
+from .._core.intents.outcomes import Outcome
 
 
 class Running(Protocol):

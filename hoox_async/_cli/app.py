@@ -8,13 +8,13 @@ from importlib.metadata import PackageNotFoundError, version
 from cyclopts import App, Group, Parameter
 
 from .batch import batch
+from .create import create, edit
 from .demo import demo
-from .doubts import resolve, unknowns
-from .looking import check, looks, status, wait
-from .making import create, edit
-from .report import report
-from .sandbox import sandbox
-from .stores import backup, recover
+from .read import check, looks, status, wait
+from .report_command import report
+from .sandbox_command import sandbox
+from .store_command import backup, recover
+from .unknowns import resolve, unknowns
 
 _HELP = """Avatar looks from the Hoox API, by the dozen or the thousand, none paid for twice.
 

@@ -10,7 +10,7 @@ from io import TextIOWrapper
 
 from hoox_async import ConfigurationError, HooxError, OutcomeUnknown
 
-from .exits import Exit, code_of
+from .exit_codes import Exit, code_of
 
 
 def run(argv: Sequence[str]) -> int:
@@ -73,6 +73,6 @@ def _message(error: BaseException) -> str:
 
 
 def _tell(text: str) -> None:
-    from .words import plain
+    from .text import plain
 
     print(f"hoox-async: {plain(text)}", file=sys.stderr)

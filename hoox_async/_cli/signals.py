@@ -9,7 +9,7 @@ from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
 
-from .exits import Exit
+from .exit_codes import Exit
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from hoox_async import ConfigurationError
 
-from .words import plain
+from .text import plain
 
 if TYPE_CHECKING:
     from rich.console import Console

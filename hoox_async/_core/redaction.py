@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from .delivery import TOKEN_IN_TEXT
+from .webhook_tokens import TOKEN_IN_TEXT
 
 _SEARCHED = 1 << 16  # bytes of a refusal: what is shown of it comes from its beginning
 

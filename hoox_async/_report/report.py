@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING
 
 import attrs
 
-from .._core.outcomes import Outcome, OutcomeState, outcome_of
-from .._core.requests import FREE, ImageAvatar
-from .lines import REQUEST_KINDS, seconds_of, write_lines
+from .._api.requests import FREE, ImageAvatar
+from .._core.intents.outcomes import Outcome, OutcomeState, outcome_of
+from .jsonl import REQUEST_KINDS, seconds_of, write_lines
 
 if TYPE_CHECKING:
-    from .._protocols import Fetched
+    from .._io.protocols import Fetched
 
     Fetch = Callable[[str], AbstractAsyncContextManager[Fetched]]
 
@@ -41,7 +41,7 @@ class BatchReport:
         Items that the batch has not come to yet are not in the store, and so not in the report.
         Raises `StoreError` when there is no such store or it can't be read.
         """
-        from .._store.reader import read_store
+        from .._io.stores.sqlite.reader import read_store
 
         async with await read_store(store_path) as snapshot:
             return cls([outcome_of(intent) async for intent in snapshot])
@@ -57,7 +57,7 @@ class BatchReport:
         return f"<BatchReport: {shown or 'empty'}>"
 
     def __str__(self) -> str:
-        from .words import summary
+        from .formatting import summary
 
         return summary(self)
 
@@ -173,7 +173,7 @@ class BatchReport:
         Raises `ConfigurationError` without the extra ``report``, and `OSError` where the folder can't
         be written.
         """
-        from .sheet import write_sheet
+        from .contact_sheet import write_sheet
 
         given = {key: Path(file) for key, file in (pictures or {}).items()}
         return await write_sheet(self, Path(folder), title=title, given=given, fetch=fetch, download=download)

@@ -1,21 +1,35 @@
-"""The session: the one door to a workspace's avatars, looks and credits."""
+"""The spelled-out, fully typed forms of ``submit``."""
 
 from __future__ import annotations
 
 import asyncio
 import os
 import warnings
-from collections.abc import Iterable
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 
-from .._core.budget import Budget
-from .._core.intents import IntentState, Unknown
-from .._core.keys import KEY, is_key
-from .._core.models import Avatar, Look, LookDetails, LookRef, Picture, QuotaSnapshot
-from .._core.refs import HasRef, ref_of
-from .._core.requests import ImageAvatar, LookEdit, PromptAvatar, Request
+from .._api.endpoints import Choice
+from .._api.models import Avatar, Look, LookDetails, LookRef, Picture, QuotaSnapshot
+from .._api.refs import HasRef, ref_of
+from .._api.requests import (
+    AnyFormat,
+    AnyResolution,
+    CreateStyle,
+    EditStyle,
+    Format,
+    ImageAvatar,
+    LookEdit,
+    PromptAvatar,
+    Request,
+    Resolution,
+    Style,
+)
+from .._core.intents.budget import Budget
+from .._core.intents.intent import IntentState, Unknown
+from .._core.intents.keys import KEY, is_key
 from .._core.settings import (
     BASE_URL,
     DEFAULT_TIMEOUT,
@@ -29,20 +43,104 @@ from .._core.settings import (
     check_timeout,
     check_wait,
 )
-from .._core.wire import Choice
-from .._download import file_name, picture_target, read_picture, refuse_existing, save_picture
-from .._hooks import Hooks
-from .._jobs import LookJob
-from .._protocols import Deliveries, Store, Transport, Workspace
-from .._store import open_store
-from .._tasks import log_failure
-from .._transport import HttpTransport
+from .._io.downloads import file_name, picture_target, read_picture, refuse_existing, save_picture
+from .._io.hooks import Hooks
+from .._io.protocols import Deliveries, Store, Transport, Workspace
+from .._io.stores import open_store
+from .._io.tasks import log_failure
+from .._io.transport import HttpTransport
 from ..errors import ConfigurationError, InvalidRequest, SessionClosed, UnexpectedResponse
 from ..events import Hook
-from .spelled_out import SpelledOut
+from .jobs import LookJob
 
 if TYPE_CHECKING:
-    from .._opened import Opened
+    from .runtime import Opened
+
+
+class SpelledOut(ABC):
+    """What a session offers beside ``submit``, for those who'd rather not make a request first."""
+
+    __slots__ = ()
+
+    @abstractmethod
+    async def submit(
+        self,
+        request: Request,
+        *,
+        key: str | None = None,
+        budget: Budget | None = None,
+        max_wait: float | None = None,
+    ) -> LookJob:
+        """Have a look made: see `HooxSession.submit`."""
+
+    async def create_avatar(
+        self,
+        prompt: str,
+        *,
+        style: CreateStyle = Style.IPHONE,
+        format: AnyFormat = Format.VERTICAL,
+        resolution: AnyResolution = Resolution.TWO_K,
+        name: str | None = None,
+        place: str | None = None,
+        element_images: Iterable[str] = (),
+        webhook_url: str | None = None,
+        metadata: Mapping[str, str] | None = None,
+        extra: Mapping[str, Any] | None = None,
+        key: str | None = None,
+        budget: Budget | None = None,
+        max_wait: float | None = None,
+    ) -> LookJob:
+        """`submit` a `PromptAvatar`: 2 credits, 4 at 4K. Raises what `submit` raises."""
+        request = PromptAvatar(
+            prompt, style=style, format=format, resolution=resolution, name=name, place=place,
+            element_images=element_images, webhook_url=webhook_url, metadata=metadata or {},
+            extra=extra or {},
+        )  # fmt: skip
+        return await self.submit(request, key=key, budget=budget, max_wait=max_wait)
+
+    async def create_avatar_from_images(
+        self,
+        image_urls: Iterable[str],
+        *,
+        name: str | None = None,
+        place: str | None = None,
+        webhook_url: str | None = None,
+        metadata: Mapping[str, str] | None = None,
+        extra: Mapping[str, Any] | None = None,
+        key: str | None = None,
+        budget: Budget | None = None,
+        max_wait: float | None = None,
+    ) -> LookJob:
+        """`submit` an `ImageAvatar`: no credits. Raises what `submit` raises."""
+        request = ImageAvatar(
+            image_urls, name=name, place=place, webhook_url=webhook_url, metadata=metadata or {},
+            extra=extra or {},
+        )  # fmt: skip
+        return await self.submit(request, key=key, budget=budget, max_wait=max_wait)
+
+    async def edit_look(
+        self,
+        source: HasRef,
+        prompt: str,
+        *,
+        style: EditStyle | None = None,
+        format: AnyFormat | None = None,
+        resolution: AnyResolution = Resolution.TWO_K,
+        images: Iterable[str] = (),
+        upscale: bool = False,
+        webhook_url: str | None = None,
+        metadata: Mapping[str, str] | None = None,
+        extra: Mapping[str, Any] | None = None,
+        key: str | None = None,
+        budget: Budget | None = None,
+        max_wait: float | None = None,
+    ) -> LookJob:
+        """`submit` a `LookEdit`: 2 credits, 4 at 4K, 1.5 more with ``upscale``. Raises as `submit` does."""
+        request = LookEdit(
+            source, prompt, style=style, format=format, resolution=resolution, images=images,
+            upscale=upscale, webhook_url=webhook_url, metadata=metadata or {}, extra=extra or {},
+        )  # fmt: skip
+        return await self.submit(request, key=key, budget=budget, max_wait=max_wait)
 
 
 class HooxSession(SpelledOut):
@@ -121,7 +219,7 @@ class HooxSession(SpelledOut):
 
     def _put_together(self) -> Opened:
         # Imported where a session is opened: many import this library for its names alone.
-        from .._opened import Opened, open_parts
+        from .runtime import Opened, open_parts
 
         parts = open_parts(
             self._store,

@@ -14,7 +14,7 @@ import aiohttp
 from ._server import Server
 from ._values import FakeLook
 from .deliveries import Courier, DeliveryOptions, DeliveryRecord
-from .pictures import paint
+from .drawing.pictures import paint
 from .space import Space
 
 _KEPT_PICTURES = 64

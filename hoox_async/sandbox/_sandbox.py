@@ -11,16 +11,16 @@ from random import Random
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
-from .._core.refs import HasRef
-from .._protocols import Endpoint
+from .._api.endpoints import Endpoint
+from .._api.refs import HasRef
 from ..errors import ConfigurationError
+from ._bodies import Vocabulary
 from ._generation import Duration, Ending
-from ._render import Vocabulary
+from ._quota_window import QuotaKind
 from ._running import Running
 from ._server import API
 from ._thread import LoopThread
 from ._values import Charge, RequestRecord
-from ._window import QuotaKind
 from .deliveries import DeliveryOptions, DeliveryRecord
 from .faults import Fault
 from .space import Space

@@ -9,8 +9,8 @@ from typing import Any, NamedTuple
 
 import attrs
 
-from .._core.models import LookRef
-from .._protocols import Endpoint
+from .._api.endpoints import Endpoint
+from .._api.models import LookRef
 
 _NO_PARAMS: Mapping[str, str] = {}
 

@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 import attrs
 
-from ._render import FAILURE, Vocabulary, status_word
+from ._bodies import FAILURE, Vocabulary, status_word
 from ._values import FakeLook
 from .space import Space
 

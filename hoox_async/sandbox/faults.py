@@ -10,7 +10,7 @@ from typing import ClassVar, Literal, NamedTuple
 
 import attrs
 
-from .._protocols import Endpoint
+from .._api.endpoints import Endpoint
 from ._values import Answer, RequestRecord
 
 Kind = Literal["answer", "drop", "hang", "refuse", "cut", "break", "drip", "late", "deep", "endless"]

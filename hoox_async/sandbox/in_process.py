@@ -8,7 +8,8 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from random import Random
 
-from .._protocols import BeforeSend, Fetched, WireRequest, WireResponse
+from .._api.endpoints import WireRequest, WireResponse
+from .._io.protocols import BeforeSend, Fetched
 from ..errors import NotSent, TransportError, UnexpectedResponse
 from ._values import Answer, Call, RequestRecord
 from .deliveries import Courier, Deliver, DeliveryOptions
@@ -99,7 +100,7 @@ class InProcessTransport:
     @asynccontextmanager
     async def fetch(self, url: str) -> AsyncIterator[Fetched]:
         """Open a picture's URL: see `hoox_async._protocols.Transport`. Needs Pillow."""
-        from .pictures import paint
+        from .drawing.pictures import paint
 
         await asyncio.sleep(self._latency)
         fault = self.space.faults.take("picture")

@@ -9,15 +9,15 @@ from math import ceil
 from random import Random
 from typing import Any
 
-from .._core.refs import HasRef
-from .._protocols import Endpoint
-from ._checks import Refusal, check_create, check_edit, invalid, price_of, refusal
+from .._api.endpoints import Endpoint
+from .._api.refs import HasRef
+from ._bodies import Vocabulary, encode, group_body, group_look, look_body, status_body
 from ._generation import Duration, Ending, Generation
 from ._listing import listing
 from ._personas import catalogue, traits_of
-from ._render import Vocabulary, encode, group_body, group_look, look_body, status_body
+from ._quota_window import QuotaKind, QuotaWindow
+from ._validation import Refusal, check_create, check_edit, invalid, price_of, refusal
 from ._values import Answer, Call, Charge, FakeAvatar, FakeLook, RequestRecord, route
-from ._window import QuotaKind, QuotaWindow
 from .faults import Exchange, Fault, FaultPlan
 
 _NOT_FOUND = refusal(404, "Not found")

@@ -39,6 +39,6 @@ Fault.DROP_AFTER)`` disturbs it. `VirtualTimeLoop` tells how pytest-asyncio uses
 
 from __future__ import annotations
 
-from ._virtual_time import VirtualTimeLoop
+from .virtual_time import VirtualTimeLoop
 
 __all__ = ["VirtualTimeLoop"]

@@ -11,11 +11,11 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequen
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from .._core.delivery import MAX_BODY, Foreign, Signer, parse_delivery
-from .._logs import LogLimit
-from .._protocols import Delivery
+from .._api.webhook_payloads import MAX_BODY, Delivery, Foreign, parse_delivery
+from .._core.webhook_tokens import Signer
+from .._io.logs import LogLimit
 from ..errors import ConfigurationError, WebhookRejected
-from .redaction import SERVER_LOGGERS, redact_tokens
+from .log_redaction import SERVER_LOGGERS, redact_tokens
 
 if TYPE_CHECKING:
     from aiohttp import web
@@ -132,7 +132,7 @@ class WebhookHub:
         They stand at the path of ``public_url``; give another where a proxy changes it on the way. Never
         raises.
         """
-        from .aiohttp_receiver import routes
+        from .aiohttp_routes import routes
 
         return routes(self, urlsplit(self.public_url).path if path is None else path.rstrip("/"))
 

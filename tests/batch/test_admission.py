@@ -11,6 +11,7 @@ import pytest
 from batch_kit import PICTURE
 
 from hoox_async import ImageAvatar, LookEdit, LookRef
+from hoox_async._api.models import Look, LookStatus
 from hoox_async._batch.admission import (
     AwaitSource,
     End,
@@ -25,12 +26,11 @@ from hoox_async._batch.admission import (
 )
 from hoox_async._batch.items import Item
 from hoox_async._batch.options import Options, retry_states
-from hoox_async._core.intents import Evidence, Intent, IntentState, Refusal
-from hoox_async._core.keys import digest
-from hoox_async._core.ledger import Accept, Drop, Lose, Refuse, Send, Settle
-from hoox_async._core.ledger import advance as step
-from hoox_async._core.models import Look, LookStatus
-from hoox_async._core.outcomes import OutcomeState
+from hoox_async._core.intents.intent import Evidence, Intent, IntentState, Refusal
+from hoox_async._core.intents.keys import digest
+from hoox_async._core.intents.outcomes import OutcomeState
+from hoox_async._core.intents.transitions import Accept, Drop, Lose, Refuse, Send, Settle
+from hoox_async._core.intents.transitions import advance as step
 from hoox_async.errors import HooxError, InvalidRequest, KeyConflict
 
 AT = datetime(2030, 1, 1, tzinfo=UTC)

@@ -10,11 +10,11 @@ import pytest
 from batch_kit import QUICK, avatar, edits, opened, prompts, space_of, states
 
 from hoox_async import BatchItem, BatchRunner, HooxSession, LookEdit, LookRef
-from hoox_async._clock import Clock
-from hoox_async._core.intents import Intent, IntentState
-from hoox_async._core.ledger import Send, Settle, Step
-from hoox_async._core.models import Look, LookStatus
-from hoox_async._store.memory import MemoryStore
+from hoox_async._api.models import Look, LookStatus
+from hoox_async._core.intents.intent import Intent, IntentState
+from hoox_async._core.intents.transitions import Send, Settle, Step
+from hoox_async._io.clock import Clock
+from hoox_async._io.stores.memory import MemoryStore
 from hoox_async.errors import ApiError, BadRequest, OutcomeUnknown
 from hoox_async.sandbox import Fault, Space
 from hoox_async.webhooks import WebhookHub

@@ -10,8 +10,8 @@ import pytest
 from batch_kit import PICTURE, avatar, edits, now, opened, prompts, space_of
 
 from hoox_async import BatchItem, BatchRunner, ImageAvatar, LookEdit, LookRef, Outcome, PromptAvatar
-from hoox_async._batch.lookahead import ALWAYS_UNSENT, UNDELIVERED, UNSENT
-from hoox_async._core.intents import Intent
+from hoox_async._batch.prefetch import ALWAYS_UNSENT, UNDELIVERED, UNSENT
+from hoox_async._core.intents.intent import Intent
 from hoox_async._session import opened_of
 from hoox_async.sandbox import Fault, Space
 

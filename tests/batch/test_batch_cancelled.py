@@ -10,8 +10,8 @@ import pytest
 from batch_kit import PICTURE, avatar, counts, edits, opened, prompts, space_of
 
 from hoox_async import BatchItem, BatchRunner, HooxSession, ImageAvatar, LookEdit
-from hoox_async._core.intents import Intent
-from hoox_async._store.memory import MemoryStore
+from hoox_async._core.intents.intent import Intent
+from hoox_async._io.stores.memory import MemoryStore
 from hoox_async.errors import HooxError
 from hoox_async.sandbox import Fault, Sandbox
 

@@ -10,8 +10,8 @@ import pytest
 from batch_kit import avatar, edits, opened, prompts, space_of, states
 
 from hoox_async import BatchItem, BatchRunner, LookEdit, PromptAvatar
-from hoox_async._core.intents import Intent
-from hoox_async._store.memory import MemoryStore
+from hoox_async._core.intents.intent import Intent
+from hoox_async._io.stores.memory import MemoryStore
 from hoox_async.errors import BudgetExceeded, InvalidRequest, StoreError
 from hoox_async.sandbox import Fault
 

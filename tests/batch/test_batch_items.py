@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from hoox_async import BatchItem, ImageAvatar, LookEdit, LookRef, PromptAvatar
 from hoox_async._batch.items import Input, Item, Keys
-from hoox_async._core.outcomes import Outcome, OutcomeState
+from hoox_async._core.intents.outcomes import Outcome, OutcomeState
 from hoox_async.errors import InvalidRequest
 
 EDIT = LookEdit(LookRef("avtr_1", "look_1"), "a beach")

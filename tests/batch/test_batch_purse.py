@@ -7,7 +7,7 @@ from decimal import Decimal
 
 import pytest
 
-from hoox_async._batch.purse import BatchPurse
+from hoox_async._batch.batch_budget import BatchPurse
 from hoox_async.errors import BudgetExceeded
 
 TWO = Decimal(2)

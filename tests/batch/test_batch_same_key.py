@@ -10,7 +10,7 @@ import pytest
 from batch_kit import avatar, edits, lose, opened, prompts, space_of, states
 
 from hoox_async import BatchItem, BatchRunner, LookEdit, PromptAvatar
-from hoox_async._core.intents import IntentState
+from hoox_async._core.intents.intent import IntentState
 from hoox_async.errors import HooxError, InsufficientCredits, KeyConflict, SessionClosed
 from hoox_async.sandbox import Fault
 

@@ -10,13 +10,7 @@ import pytest
 from batch_kit import QUICK, avatar, counts, edits, now, opened, prompts, space_of, states, stopped
 
 from hoox_async import BatchItem, BatchRunner, ImageAvatar, LookEdit, LookRef, PromptAvatar
-from hoox_async.errors import (
-    BudgetExceeded,
-    HooxError,
-    InsufficientCredits,
-    NotFound,
-    PermissionDenied,
-)
+from hoox_async.errors import BudgetExceeded, HooxError, InsufficientCredits, NotFound, PermissionDenied
 from hoox_async.sandbox import Fault
 
 pytestmark = pytest.mark.virtual_time

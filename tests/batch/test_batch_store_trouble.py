@@ -10,12 +10,10 @@ import pytest
 from batch_kit import QUICK, avatar, counts, edits, opened, prompts, space_of, stopped
 
 from hoox_async import BatchItem, BatchRunner, LookEdit, PromptAvatar
-from hoox_async._core.intents import Intent
-from hoox_async._core.ledger import Accept, Lose, Send, Step
-from hoox_async._store.memory import MemoryStore
-from hoox_async.errors import (
-    StoreError,
-)
+from hoox_async._core.intents.intent import Intent
+from hoox_async._core.intents.transitions import Accept, Lose, Send, Step
+from hoox_async._io.stores.memory import MemoryStore
+from hoox_async.errors import StoreError
 from hoox_async.sandbox import Fault
 
 pytestmark = pytest.mark.virtual_time

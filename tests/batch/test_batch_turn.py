@@ -10,14 +10,24 @@ import pytest
 from batch_kit import avatar, edits, opened, prompts, space_of
 
 from hoox_async import BatchRunner, LookEdit, LookRef
+from hoox_async._api.models import Look, LookStatus
 from hoox_async._batch.admission import accepted_unwritten, decide_turn
 from hoox_async._batch.items import Item
 from hoox_async._batch.options import Options, retry_states
-from hoox_async._core.intents import Evidence, Intent, IntentState
-from hoox_async._core.keys import digest
-from hoox_async._core.ledger import Accept, Lose, Renew, Resend, Send, Settle, Step, TakeBack, advance
-from hoox_async._core.models import Look, LookStatus
-from hoox_async._paid import ToSend
+from hoox_async._core.intents.intent import Evidence, Intent, IntentState
+from hoox_async._core.intents.keys import digest
+from hoox_async._core.intents.transitions import (
+    Accept,
+    Lose,
+    Renew,
+    Resend,
+    Send,
+    Settle,
+    Step,
+    TakeBack,
+    advance,
+)
+from hoox_async._session.submit import ToSend
 from hoox_async.errors import KeyConflict, StoreError
 
 AT = datetime(2030, 1, 1, tzinfo=UTC)

@@ -7,8 +7,8 @@ from collections.abc import Coroutine
 from typing import Any
 
 from hoox_async import ImageAvatar
-from hoox_async._batch.lookahead import ALWAYS_UNSENT, UNDELIVERED, UNSENT, Lookahead, Outbox
-from hoox_async._core.outcomes import Outcome, OutcomeState
+from hoox_async._batch.prefetch import ALWAYS_UNSENT, UNDELIVERED, UNSENT, Lookahead, Outbox
+from hoox_async._core.intents.outcomes import Outcome, OutcomeState
 
 OUTCOME = Outcome("a", ImageAvatar(["https://example.com/a.jpg"]), OutcomeState.UNSENT)
 

@@ -7,13 +7,7 @@ import asyncio
 import pytest
 from batch_kit import QUICK, arrives, avatar, edits, lose, now, opened, prompts, space_of
 
-from hoox_async import (
-    BatchRunner,
-    LookEdit,
-    LookRef,
-    PromptAvatar,
-    Timeouts,
-)
+from hoox_async import BatchRunner, LookEdit, LookRef, PromptAvatar, Timeouts
 from hoox_async.errors import OutcomeUnknown
 from hoox_async.sandbox import Fault, Space
 

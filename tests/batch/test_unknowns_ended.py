@@ -15,9 +15,9 @@ import pytest
 from batch_kit import QUICK, arrives, avatar, lose, opened, space_of
 
 from hoox_async import BatchRunner, HooxSession, LookEdit, LookRef
-from hoox_async._core.intents import Evidence, Intent, IntentState
-from hoox_async._protocols import Store
-from hoox_async._store.memory import MemoryStore
+from hoox_async._core.intents.intent import Evidence, Intent, IntentState
+from hoox_async._io.protocols import Store
+from hoox_async._io.stores.memory import MemoryStore
 from hoox_async.sandbox import Fault, Space
 
 pytestmark = pytest.mark.virtual_time

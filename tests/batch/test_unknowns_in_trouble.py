@@ -10,9 +10,9 @@ import pytest
 from batch_kit import QUICK, avatar, edits, lose, now, opened, prompts, space_of, states
 
 from hoox_async import BatchRunner, HooxSession, LookEdit, LookRef
-from hoox_async._core.intents import Intent, IntentState
-from hoox_async._core.ledger import Lose, Retire, Step
-from hoox_async._store.memory import MemoryStore
+from hoox_async._core.intents.intent import Intent, IntentState
+from hoox_async._core.intents.transitions import Lose, Retire, Step
+from hoox_async._io.stores.memory import MemoryStore
 from hoox_async.errors import NotFound, NotSent, SessionClosed, StoreError
 from hoox_async.sandbox import Fault, Space
 

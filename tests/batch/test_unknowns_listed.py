@@ -8,8 +8,8 @@ import pytest
 from batch_kit import QUICK, arrives, avatar, lose, opened, space_of
 
 from hoox_async import HooxSession, LookEdit, LookRef
-from hoox_async._store.memory import MemoryStore
-from hoox_async._unknowns.suspects import suspect
+from hoox_async._io.stores.memory import MemoryStore
+from hoox_async._session.unknowns.candidates import suspect
 from hoox_async.sandbox import Fault
 
 pytestmark = pytest.mark.virtual_time

@@ -8,12 +8,7 @@ from typing import Any
 import pytest
 from batch_kit import QUICK, arrives, avatar, lose, opened, prompts, space_of
 
-from hoox_async import (
-    BatchItem,
-    BatchRunner,
-    LookEdit,
-    LookRef,
-)
+from hoox_async import BatchItem, BatchRunner, LookEdit, LookRef
 from hoox_async.errors import InvalidRequest, KeyConflict, OutcomeUnknown
 from hoox_async.sandbox import Fault
 

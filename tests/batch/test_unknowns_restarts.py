@@ -9,13 +9,7 @@ from pathlib import Path
 import pytest
 from batch_kit import PICTURE, QUICK, arrives, avatar, edits, lose, opened, prompts, space_of
 
-from hoox_async import (
-    BatchRunner,
-    HooxSession,
-    ImageAvatar,
-    LookEdit,
-    LookRef,
-)
+from hoox_async import BatchRunner, HooxSession, ImageAvatar, LookEdit, LookRef
 from hoox_async.sandbox import Fault
 
 pytestmark = pytest.mark.virtual_time

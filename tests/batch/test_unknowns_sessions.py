@@ -13,9 +13,9 @@ import pytest
 from batch_kit import QUICK, arrives, avatar, lose, now, opened, prompts, space_of
 
 from hoox_async import HooxSession, LookEdit, Timeouts
-from hoox_async._core.intents import Intent
-from hoox_async._protocols import Store
-from hoox_async._store.memory import MemoryStore
+from hoox_async._core.intents.intent import Intent
+from hoox_async._io.protocols import Store
+from hoox_async._io.stores.memory import MemoryStore
 from hoox_async.sandbox import Fault, Space
 
 pytestmark = pytest.mark.virtual_time

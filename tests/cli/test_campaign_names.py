@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from hoox_async import BatchItem, ConfigurationError, LookEdit, PromptAvatar
 from hoox_async._cli.campaign import PLACEHOLDERS, Place, check_template, parse_campaign, picture_name
-from hoox_async._cli.campaign.names import safe_part
+from hoox_async._cli.campaign.picture_names import safe_part
 
 # the names that Windows keeps for devices, with any suffix
 RESERVED = {"CON", "PRN", "AUX", "NUL", *(f"{port}{n}" for port in ("COM", "LPT") for n in "0123456789¹²³")}

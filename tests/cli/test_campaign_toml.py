@@ -20,15 +20,8 @@ from hoox_async import (
     Resolution,
     Style,
 )
-from hoox_async._cli.campaign import (
-    EXAMPLE,
-    CampaignError,
-    Fault,
-    Place,
-    parse_campaign,
-    read_campaign,
-)
-from hoox_async._cli.campaign.lines import Lines
+from hoox_async._cli.campaign import EXAMPLE, CampaignError, Fault, Place, parse_campaign, read_campaign
+from hoox_async._cli.campaign.toml_positions import Lines
 
 ROOT = Path(__file__).parents[2]
 

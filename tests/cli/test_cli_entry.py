@@ -9,7 +9,7 @@ import pytest
 from cli_kit import Cli
 
 from hoox_async._cli import run
-from hoox_async._cli.words import amount, duration, listed, one_line, plain
+from hoox_async._cli.text import amount, duration, listed, one_line, plain
 
 COMMANDS = (
     "demo", "sandbox", "create", "edit", "status", "wait", "looks", "check", "batch", "unknowns",

@@ -25,9 +25,9 @@ from hoox_async import (
     QuotaSnapshot,
     RequestSent,
 )
-from hoox_async._cli.batch.manifest import MANIFEST, Manifest, read_manifest
+from hoox_async._cli.batch.counters import Tally
+from hoox_async._cli.batch.picture_index import MANIFEST, Manifest, read_manifest
 from hoox_async._cli.batch.progress import Progress
-from hoox_async._cli.batch.tally import Tally
 from hoox_async._cli.terminal import Terminal
 
 REF = LookRef("avtr_1", "look_1")

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from hoox_async._cli import sandbox as command
+from hoox_async._cli import sandbox_command as command
 from hoox_async._cli.entry import run
 from hoox_async.sandbox import Fault, Sandbox
 

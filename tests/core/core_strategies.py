@@ -8,10 +8,10 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from hoox_async._core.intents import Attempt, Evidence, Intent, IntentState, Refusal
-from hoox_async._core.models import Look, LookFailure, LookRef, LookStatus
-from hoox_async._core.requests import Format, ImageAvatar, LookEdit, PromptAvatar, Request, Resolution, Style
-from hoox_async._protocols import Delivery
+from hoox_async._api.models import Look, LookFailure, LookRef, LookStatus
+from hoox_async._api.requests import Format, ImageAvatar, LookEdit, PromptAvatar, Request, Resolution, Style
+from hoox_async._api.webhook_payloads import Delivery
+from hoox_async._core.intents.intent import Attempt, Evidence, Intent, IntentState, Refusal
 
 texts = st.text(min_size=1, max_size=20).filter(lambda text: bool(text.strip()))
 ids = st.text(st.characters(categories=["L", "N"], include_characters="_-"), min_size=1, max_size=12)

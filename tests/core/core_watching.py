@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 
-from hoox_async._core.models import Avatar, Look, LookDetails, LookFailure, LookRef, LookStatus
-from hoox_async._core.watchlist import Ask, Watchlist
+from hoox_async._api.models import Avatar, Look, LookDetails, LookFailure, LookRef, LookStatus
+from hoox_async._core.polling import Ask, Watchlist
 
 KIND = ("edit", "2K")
 URL = "https://pictures.example/1.jpg"

@@ -5,8 +5,10 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from decimal import Decimal
 
-from hoox_async._core.intents import Evidence, Intent, IntentState, Refusal
-from hoox_async._core.ledger import (
+from hoox_async._api.models import Look, LookFailure, LookRef, LookStatus
+from hoox_async._api.requests import LookEdit, PromptAvatar
+from hoox_async._core.intents.intent import Evidence, Intent, IntentState, Refusal
+from hoox_async._core.intents.transitions import (
     Accept,
     Drop,
     Lose,
@@ -21,8 +23,6 @@ from hoox_async._core.ledger import (
     TakeBack,
     advance,
 )
-from hoox_async._core.models import Look, LookFailure, LookRef, LookStatus
-from hoox_async._core.requests import LookEdit, PromptAvatar
 
 S = IntentState
 AT = datetime(2025, 7, 1, 12, 0, tzinfo=UTC)

@@ -11,8 +11,8 @@ from typing import Any, Protocol
 
 import attrs
 
-from hoox_async._core.models import ServerQuota
-from hoox_async._core.quota import Window
+from hoox_async._api.models import ServerQuota
+from hoox_async._core.quota.sliding_window import Window
 
 GAP = 60.05 / 100
 

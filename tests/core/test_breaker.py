@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from hoox_async._core.breaker import LOSSES, PAUSES, SILENT_SECONDS, CircuitBreaker, Go, Hold
+from hoox_async._core.circuit_breaker import LOSSES, PAUSES, SILENT_SECONDS, CircuitBreaker, Go, Hold
 
 GO, PROBE, HOLD, SILENT = Go(probe=False), Go(probe=True), Hold(), Hold(silent=True)
 

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from hoox_async._core import answers
-from hoox_async._core.codec import failure, look_from_details
-from hoox_async._core.models import LookDetails, LookFailure, LookRef, LookStatus
+from hoox_async._api import responses
+from hoox_async._api.models import LookDetails, LookFailure, LookRef, LookStatus
+from hoox_async._api.responses import failure, look_from_details
 
 REF = LookRef("avtr_abc", "look_123")
 
@@ -24,7 +24,7 @@ def test_a_ready_look_of_the_workflow_page() -> None:
         "status": "completed",
         "result": {"thumbnail_url": "https://media.hoox.video/x/image.jpg", "models": ["v3"]},
     }
-    look = answers.status_look(body, REF)
+    look = responses.parse_status(body, REF)
     assert (look.ref, look.status) == (REF, LookStatus.READY)
     assert look.thumbnail_url == "https://media.hoox.video/x/image.jpg"
     assert look.error is None
@@ -43,13 +43,13 @@ def test_a_ready_look_of_the_workflow_page() -> None:
 )
 def test_spellings_of_the_picture(body: dict[str, Any]) -> None:
     """The picture is found under every name that it goes by."""
-    assert answers.status_look({"status": "ready", **body}, REF).thumbnail_url == "https://x.example/1"
+    assert responses.parse_status({"status": "ready", **body}, REF).thumbnail_url == "https://x.example/1"
 
 
 @pytest.mark.parametrize("result", [None, "image.jpg", ["x"], {}, {"thumbnail_url": {"url": "x"}}, 5])
 def test_an_odd_result_does_not_lose_the_look(result: Any) -> None:
     """A paid look is ready though its picture can't be read from this answer."""
-    look = answers.status_look({"status": "ready", "result": result, "error": None}, REF)
+    look = responses.parse_status({"status": "ready", "result": result, "error": None}, REF)
     assert (look.status, look.thumbnail_url) == (LookStatus.READY, None)
 
 
@@ -70,25 +70,25 @@ def test_an_odd_result_does_not_lose_the_look(result: Any) -> None:
 )
 def test_why_a_look_failed(told: dict[str, Any], error: tuple[str | None, str]) -> None:
     """The reason in every form in which the API gives one."""
-    look = answers.status_look({"status": "failed", **told}, REF)
+    look = responses.parse_status({"status": "failed", **told}, REF)
     assert (look.status, look.error) == (LookStatus.FAILED, LookFailure(*error))
 
 
 @pytest.mark.parametrize("told", [{}, {"error": None}, {"error": {}}, {"error": ["x"]}, {"error": " "}])
 def test_a_look_that_failed_without_a_reason(told: dict[str, Any]) -> None:
     """No reason is invented."""
-    assert answers.status_look({"status": "error", **told}, REF).error is None
+    assert responses.parse_status({"status": "error", **told}, REF).error is None
 
 
 def test_a_look_that_did_not_fail_has_no_error() -> None:
     """Whatever stands beside it, a ready look is ready."""
     body = {"status": "ready", "error": {"code": "X", "message": "y"}}
-    assert answers.status_look(body, REF).error is None
+    assert responses.parse_status(body, REF).error is None
 
 
 def test_a_new_word_of_status_is_kept_in_raw() -> None:
     """An unknown status is not terminal, and who wants to see the word can."""
-    look = answers.status_look({"status": "Queued"}, REF)
+    look = responses.parse_status({"status": "Queued"}, REF)
     assert look.status is LookStatus.UNKNOWN
     assert not look.status.settled
     assert look.raw["status"] == "Queued"
@@ -98,14 +98,14 @@ def test_a_new_word_of_status_is_kept_in_raw() -> None:
 def test_a_status_of_another_look_is_none_of_ours(named: Any) -> None:
     """An answer that names another look would settle the wrong one."""
     with pytest.raises(ValueError, match="another look"):
-        answers.status_look({"look_id": named, "status": "ready"}, REF)
+        responses.parse_status({"look_id": named, "status": "ready"}, REF)
 
 
 @pytest.mark.parametrize("status", [None, 1, True, ["ready"], {"is": "ready"}])
 def test_a_status_must_be_a_word(status: Any) -> None:
     """Nothing is coerced into a status."""
     with pytest.raises(ValueError, match=r"expected a word.*\$\.status"):
-        answers.status_look({"status": status}, REF)
+        responses.parse_status({"status": status}, REF)
 
 
 # --- avatars and looks ------------------------------------------------------------------------
@@ -156,7 +156,7 @@ FULL = LookDetails(
 
 def test_all_of_a_look() -> None:
     """Every field that the API's page lists is read, and raw is the answer itself."""
-    found = answers.details(FULL_LOOK, REF)
+    found = responses.parse_details(FULL_LOOK, REF)
     assert found == FULL
     assert found.raw == FULL_LOOK
 
@@ -176,7 +176,7 @@ def test_all_of_a_look_in_the_other_spelling() -> None:
         "errorMessage": "Edit failed",
     }
     same = ["gender", "ethnicity", "place", "accessories", "action", "emotion", "selfie", "format", "status"]
-    assert answers.details({**other, **{name: FULL_LOOK[name] for name in same}}, REF) == FULL
+    assert responses.parse_details({**other, **{name: FULL_LOOK[name] for name in same}}, REF) == FULL
 
 
 def test_an_avatar_with_its_looks() -> None:
@@ -196,7 +196,7 @@ def test_an_avatar_with_its_looks() -> None:
         ],
         "created_at": "2025-07-01T12:00:00Z",
     }
-    found = answers.avatar(body, "avtr_abc")
+    found = responses.parse_avatar(body, "avtr_abc")
     assert (found.id, found.name, found.gender, found.age) == ("avtr_abc", "Alex", "male", 30)
     assert (found.age_range, found.ethnicity, found.hair_color) == ("25-35", "any", "brown")
     assert (found.thumbnail_url, found.created_at) == ("https://x.example/a.jpg", "2025-07-01T12:00:00Z")
@@ -214,7 +214,7 @@ ODD = [7, 1.5, True, ["x"], {"x": 1}, "", "x", None]
 @pytest.mark.parametrize("odd", ODD, ids=repr)
 def test_an_odd_decoration_loses_no_look(name: str, odd: Any) -> None:
     """Any descriptive field may be of any type: the look, its status and raw are there."""
-    found = answers.avatar({"looks": [{**FULL_LOOK, name: odd}]}, "avtr_abc").looks[0]
+    found = responses.parse_avatar({"looks": [{**FULL_LOOK, name: odd}]}, "avtr_abc").looks[0]
     assert (found.ref, found.status) == (REF, LookStatus.FAILED)
     assert found.raw[name] == odd
     for field in ("name", "gender", "thumbnail_url", "error_message"):
@@ -226,7 +226,7 @@ def test_an_odd_decoration_loses_no_look(name: str, odd: Any) -> None:
 @pytest.mark.parametrize("odd", ODD, ids=repr)
 def test_an_odd_decoration_loses_no_avatar(name: str, odd: Any) -> None:
     """The same for the avatar's own fields."""
-    found = answers.avatar({"id": "avtr_abc", "looks": [FULL_LOOK], name: odd}, "avtr_abc")
+    found = responses.parse_avatar({"id": "avtr_abc", "looks": [FULL_LOOK], name: odd}, "avtr_abc")
     assert [look.ref for look in found.looks] == [REF]
 
 
@@ -250,13 +250,13 @@ def test_an_odd_decoration_loses_no_avatar(name: str, odd: Any) -> None:
 def test_what_an_avatar_must_have(body: Any, complaint: str) -> None:
     """Ids, statuses and the list itself are never guessed, and the complaint says where."""
     with pytest.raises(ValueError, match=complaint):
-        answers.avatar(body, "avtr_abc")
+        responses.parse_avatar(body, "avtr_abc")
 
 
 def test_many_complaints_are_cut_short() -> None:
     """A list of a thousand broken looks gives a message that can be read."""
     with pytest.raises(ValueError, match=r"and 997 more") as caught:
-        answers.looks([{}] * 1000)
+        responses.parse_looks([{}] * 1000)
     assert len(str(caught.value)) < 400
 
 
@@ -264,20 +264,20 @@ def test_details_of_another_look_are_none_of_ours() -> None:
     """Neither another look nor the same id of another avatar."""
     for other in ({"id": "look_124"}, {"look_id": "look_124"}, {"avatar_id": "avtr_x"}):
         with pytest.raises(ValueError, match="another look"):
-            answers.details(other, REF)
-    assert answers.details({}, REF) == LookDetails(REF)
+            responses.parse_details(other, REF)
+    assert responses.parse_details({}, REF) == LookDetails(REF)
 
 
 def test_the_list_has_looks_without_status() -> None:
     """Each look of the list names its avatar; a list that is none is refused."""
     listed = {name: value for name, value in FULL_LOOK.items() if name != "status"}
-    found = answers.looks([listed, {"id": "look_9", "avatar_id": "avtr_public"}])
+    found = responses.parse_looks([listed, {"id": "look_9", "avatar_id": "avtr_public"}])
     assert [look.ref for look in found] == [REF, LookRef("avtr_public", "look_9")]
     assert [look.status for look in found] == [None, None]
     with pytest.raises(ValueError, match="avatar_id: expected an id, got null"):
-        answers.looks([{"id": "look_9"}])
+        responses.parse_looks([{"id": "look_9"}])
     with pytest.raises(ValueError, match="expected a list of looks, got an object"):
-        answers.looks({"looks": []})
+        responses.parse_looks({"looks": []})
 
 
 def test_a_look_from_its_avatars_answer() -> None:

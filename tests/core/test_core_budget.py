@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hoox_async._core.budget import Budget
+from hoox_async._core.intents.budget import Budget
 from hoox_async.errors import BudgetExceeded, ConfigurationError
 
 halves = st.integers(0, 20).map(lambda n: Decimal(n) / 2)

@@ -9,9 +9,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hoox_async._core.codec import look_status, request_body, same_code
-from hoox_async._core.models import LookRef, LookStatus
-from hoox_async._core.requests import ImageAvatar, LookEdit, PromptAvatar, Request
+from hoox_async._api.endpoints import request_body
+from hoox_async._api.models import LookRef, LookStatus
+from hoox_async._api.requests import ImageAvatar, LookEdit, PromptAvatar, Request
+from hoox_async._api.responses import look_status, same_code
 
 REF = LookRef("avtr_abc", "look_123")
 

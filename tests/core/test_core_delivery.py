@@ -10,10 +10,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hoox_async._core.delivery import MAX_BODY, Foreign, Signer, parse_delivery
-from hoox_async._core.models import LookStatus
+from hoox_async._api.models import LookStatus
+from hoox_async._api.webhook_payloads import MAX_BODY, Delivery, Foreign, parse_delivery
 from hoox_async._core.redaction import without_tokens
-from hoox_async._protocols import Delivery
+from hoox_async._core.webhook_tokens import Signer
 from hoox_async.errors import ConfigurationError, WebhookRejected
 
 SECRET = "a secret that is long enough"

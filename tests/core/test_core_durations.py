@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hoox_async._core.durations import PRIOR_MEDIAN, DurationBook, Durations, kind_of
-from hoox_async._core.requests import ImageAvatar, PromptAvatar
+from hoox_async._api.requests import ImageAvatar, PromptAvatar
+from hoox_async._core.polling.durations import PRIOR_MEDIAN, DurationBook, Durations, kind_of
 
 
 def learned(median: float, sigma: float, looks: int, gap: float = 5.0, seed: int = 1) -> Durations:

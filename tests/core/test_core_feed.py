@@ -7,7 +7,7 @@ import random
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hoox_async._core.feed import Feed
+from hoox_async._batch.locality_queue import Feed
 
 
 def always(_: str) -> bool:

@@ -12,9 +12,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hoox_async._core.keys import digest, ordinal_key
-from hoox_async._core.models import LookRef
-from hoox_async._core.requests import ImageAvatar, LookEdit, PromptAvatar, Request
+from hoox_async._api.models import LookRef
+from hoox_async._api.requests import ImageAvatar, LookEdit, PromptAvatar, Request
+from hoox_async._core.intents.keys import digest, ordinal_key
 
 REF = LookRef("avtr_abc", "look_123")
 

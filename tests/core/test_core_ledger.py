@@ -24,8 +24,9 @@ from ledger_kit import (
     in_state,
 )
 
-from hoox_async._core.intents import Attempt, Evidence, IntentState, Refusal
-from hoox_async._core.ledger import (
+from hoox_async._api.models import Look, LookRef, LookStatus
+from hoox_async._core.intents.intent import Attempt, Evidence, IntentState, Refusal
+from hoox_async._core.intents.transitions import (
     TRANSITIONS,
     Accept,
     Correct,
@@ -45,7 +46,6 @@ from hoox_async._core.ledger import (
     advance,
     claimed_look,
 )
-from hoox_async._core.models import Look, LookRef, LookStatus
 
 # --- the table
 

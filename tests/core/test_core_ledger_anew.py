@@ -10,8 +10,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from ledger_kit import AT, OTHER, PLANNED, REF, SOURCE, S, after
 
-from hoox_async._core.intents import Evidence, Intent, Refusal
-from hoox_async._core.ledger import (
+from hoox_async._api.models import Look, LookRef, LookStatus
+from hoox_async._api.requests import FREE
+from hoox_async._core.intents.intent import Evidence, Intent, Refusal
+from hoox_async._core.intents.records import dump_intent, load_intent
+from hoox_async._core.intents.transitions import (
     Accept,
     Drop,
     IllegalStep,
@@ -29,9 +32,6 @@ from hoox_async._core.ledger import (
     advance,
     recover,
 )
-from hoox_async._core.models import Look, LookRef, LookStatus
-from hoox_async._core.records import dump_intent, load_intent
-from hoox_async._core.requests import FREE
 
 LATER = AT + timedelta(hours=1)
 NO = Refuse(Refusal(400, "INVALID_VALUE", "No"), LATER)

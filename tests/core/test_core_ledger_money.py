@@ -22,8 +22,10 @@ from ledger_kit import (
     in_state,
 )
 
-from hoox_async._core.intents import Evidence, Intent, IntentState
-from hoox_async._core.ledger import (
+from hoox_async._api.models import LookRef
+from hoox_async._api.requests import FREE
+from hoox_async._core.intents.intent import Evidence, Intent, IntentState
+from hoox_async._core.intents.transitions import (
     Accept,
     IllegalStep,
     Lose,
@@ -37,8 +39,6 @@ from hoox_async._core.ledger import (
     advance,
     recover,
 )
-from hoox_async._core.models import LookRef
-from hoox_async._core.requests import FREE
 
 # --- money
 

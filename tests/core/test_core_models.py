@@ -9,7 +9,7 @@ import core_strategies as our
 import pytest
 from hypothesis import given, settings
 
-from hoox_async._core.models import Look, LookFailure, LookRef, LookStatus, Picture
+from hoox_async._api.models import Look, LookFailure, LookRef, LookStatus, Picture
 from hoox_async.errors import InvalidRequest
 
 REF = LookRef("avtr_abc", "look_123")

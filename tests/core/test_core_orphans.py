@@ -11,21 +11,19 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hoox_async._core.models import Avatar, LookDetails, LookRef
-from hoox_async._core.orphans import (
+from hoox_async._api.models import Avatar, LookDetails, LookRef
+from hoox_async._api.requests import Format
+from hoox_async._core.reconciliation.avatar_locks import LaneNotFree, Lanes, LaneState
+from hoox_async._core.reconciliation.elimination import (
+    Abandon,
     Adopt,
     KeepLooking,
-    LaneNotFree,
-    Lanes,
-    LaneState,
     LostEdit,
-    Retire,
     Verdict,
     candidates,
     judge,
     search_times,
 )
-from hoox_async._core.requests import Format
 
 ANSWER, SEARCH = 120.0, (2.0, 10.0, 30.0)
 
@@ -62,14 +60,14 @@ def test_the_only_unseen_look_is_adopted() -> None:
 def test_none_is_looked_for_until_the_last_search() -> None:
     """Without an unseen look the search goes on, and ends in retirement."""
     assert ask(avatar("base")) == KeepLooking()
-    assert ask(avatar("base"), last=True) == Retire(())
+    assert ask(avatar("base"), last=True) == Abandon(())
 
 
 def test_two_unseen_looks_prove_nothing() -> None:
     """Two of them: somebody else is at work, whatever their formats. Both become candidates."""
     two = avatar("base", ("new", "vertical"), ("other", "horizontal"))
     assert ask(two, shape=Format.VERTICAL) == KeepLooking()
-    assert ask(two, shape=Format.VERTICAL, last=True) == Retire((NEW, LookRef("avtr_1", "other")))
+    assert ask(two, shape=Format.VERTICAL, last=True) == Abandon((NEW, LookRef("avtr_1", "other")))
 
 
 @pytest.mark.parametrize("reason", ["not clean", "a rival", "another avatar"])
@@ -78,7 +76,7 @@ def test_an_answer_that_proves_nothing_adopts_nothing(reason: str) -> None:
     clean, rivals = reason != "not clean", int(reason == "a rival")
     told = avatar("base", "new", avatar_id="avtr_2" if reason == "another avatar" else "avtr_1")
     assert ask(told, clean=clean, rivals=rivals) == KeepLooking()
-    assert isinstance(ask(told, clean=clean, rivals=rivals, last=True), Retire)
+    assert isinstance(ask(told, clean=clean, rivals=rivals, last=True), Abandon)
 
 
 @pytest.mark.parametrize(
@@ -311,7 +309,7 @@ class World:
             case Adopt(ref):
                 self.adopted[edit] = ref.look_id
                 self.seen.add(ref.look_id)
-            case Retire(found):
+            case Abandon(found):
                 self.retired.add(edit)
                 self.seen.update(ref.look_id for ref in found)
         self.lanes.reopen("avtr_1")
@@ -340,4 +338,4 @@ def test_a_look_that_shows_after_retirement_is_not_adopted_for_the_retired() -> 
     """Once retired, an edit gets no look any more: its late one is at most somebody's second unseen look."""
     late = avatar("base", "late", "new")
     assert ask(late) == KeepLooking()
-    assert ask(late, last=True) == Retire((LookRef("avtr_1", "late"), NEW))
+    assert ask(late, last=True) == Abandon((LookRef("avtr_1", "late"), NEW))

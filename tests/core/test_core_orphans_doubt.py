@@ -8,10 +8,10 @@ from decimal import Decimal
 import attrs
 import pytest
 
-from hoox_async._core.intents import Attempt, Intent, IntentState
-from hoox_async._core.models import LookRef
-from hoox_async._core.orphans import doubtful, ends_inference, may_still_show
-from hoox_async._core.requests import LookEdit
+from hoox_async._api.models import LookRef
+from hoox_async._api.requests import LookEdit
+from hoox_async._core.intents.intent import Attempt, Intent, IntentState
+from hoox_async._core.reconciliation.elimination import doubtful, ends_inference, may_still_show
 
 SENT = datetime(2026, 5, 1, tzinfo=UTC)
 FIRST, SECOND = Attempt("a1", SENT), Attempt("a2", SENT + timedelta(seconds=60))

@@ -11,11 +11,11 @@ import core_strategies as our
 import pytest
 from hypothesis import given, settings
 
-from hoox_async._core.intents import Attempt, Evidence, Intent, IntentState, Refusal
-from hoox_async._core.models import Look, LookFailure, LookRef, LookStatus
-from hoox_async._core.outcomes import BatchItem, Outcome, OutcomeState, error_of, outcome_of
-from hoox_async._core.refs import HasRef
-from hoox_async._core.requests import FREE, LookEdit, PromptAvatar
+from hoox_async._api.models import Look, LookFailure, LookRef, LookStatus
+from hoox_async._api.refs import HasRef
+from hoox_async._api.requests import FREE, LookEdit, PromptAvatar
+from hoox_async._core.intents.intent import Attempt, Evidence, Intent, IntentState, Refusal
+from hoox_async._core.intents.outcomes import BatchItem, Outcome, OutcomeState, error_of, outcome_of
 from hoox_async.errors import (
     BadRequest,
     Conflict,

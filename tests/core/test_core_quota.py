@@ -18,8 +18,8 @@ from quota_kit import (
     simulate,
 )
 
-from hoox_async._core.models import ServerQuota
-from hoox_async._core.quota import MARGIN, Window
+from hoox_async._api.models import ServerQuota
+from hoox_async._core.quota.sliding_window import MARGIN, Window
 
 
 def test_a_stream_runs_at_the_limit() -> None:

@@ -18,8 +18,8 @@ from quota_kit import (
     steady,
 )
 
-from hoox_async._core.models import ServerQuota
-from hoox_async._core.quota import Window
+from hoox_async._api.models import ServerQuota
+from hoox_async._core.quota.sliding_window import Window
 
 
 @pytest.mark.parametrize("kind", ["sliding", "fixed"])

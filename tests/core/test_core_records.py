@@ -15,17 +15,12 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from hoox_async._core.delivery import Signer
-from hoox_async._core.intents import Attempt, Evidence, Intent, IntentState, Refusal
-from hoox_async._core.models import Look, LookFailure, LookRef, LookStatus
-from hoox_async._core.records import (
-    dump_delivery,
-    dump_intent,
-    load_delivery,
-    load_intent,
-)
-from hoox_async._core.requests import ImageAvatar, LookEdit, PromptAvatar, Request
-from hoox_async._protocols import Delivery
+from hoox_async._api.models import Look, LookFailure, LookRef, LookStatus
+from hoox_async._api.requests import ImageAvatar, LookEdit, PromptAvatar, Request
+from hoox_async._api.webhook_payloads import Delivery
+from hoox_async._core.intents.intent import Attempt, Evidence, Intent, IntentState, Refusal
+from hoox_async._core.intents.records import dump_delivery, dump_intent, load_delivery, load_intent
+from hoox_async._core.webhook_tokens import Signer
 from hoox_async.errors import StoreError
 
 AT = datetime(2025, 7, 1, 12, 0, tzinfo=UTC)

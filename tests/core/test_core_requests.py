@@ -15,19 +15,11 @@ from typing import Any
 import attrs
 import pytest
 
-from hoox_async._core.codec import request_body
-from hoox_async._core.keys import digest
-from hoox_async._core.models import Look, LookRef, LookStatus
-from hoox_async._core.refs import HasRef
-from hoox_async._core.requests import (
-    Format,
-    ImageAvatar,
-    LookEdit,
-    PromptAvatar,
-    Request,
-    Resolution,
-    Style,
-)
+from hoox_async._api.endpoints import request_body
+from hoox_async._api.models import Look, LookRef, LookStatus
+from hoox_async._api.refs import HasRef
+from hoox_async._api.requests import Format, ImageAvatar, LookEdit, PromptAvatar, Request, Resolution, Style
+from hoox_async._core.intents.keys import digest
 from hoox_async.errors import InvalidRequest
 
 REF = LookRef("avtr_abc", "look_123")

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from hoox_async._core.strict import parse_json, read_id, strict_converter
+from hoox_async._api.converter import parse_json, read_id, strict_converter
 
 
 @pytest.mark.parametrize(

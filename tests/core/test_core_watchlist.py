@@ -8,8 +8,8 @@ import math
 import pytest
 from core_watching import KIND, avatar, look, next_ask, ref, watching
 
-from hoox_async._core.models import LookRef, LookStatus
-from hoox_async._core.watchlist import AskKind, News, Watchlist
+from hoox_async._api.models import LookRef, LookStatus
+from hoox_async._core.polling import AskKind, News, Watchlist
 
 
 def test_one_look_is_asked_for_by_itself() -> None:

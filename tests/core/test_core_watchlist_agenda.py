@@ -7,7 +7,7 @@ import math
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hoox_async._core.watchlist._agenda import Agenda, Alarm
+from hoox_async._core.polling.indexed_heap import Agenda, Alarm
 
 TIMES = st.sampled_from((0.0, 1.0, 2.0, 3.5, math.inf)) | st.floats(0.0, 10.0)
 

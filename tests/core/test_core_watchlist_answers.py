@@ -6,11 +6,9 @@ import math
 
 from core_watching import KIND, REASON, avatar, look, next_ask, ref, watching
 
-from hoox_async._core.models import LookStatus
-from hoox_async._core.watchlist import AskKind, News, Watchlist
-from hoox_async.errors import (
-    ServerError,
-)
+from hoox_async._api.models import LookStatus
+from hoox_async._core.polling import AskKind, News, Watchlist
+from hoox_async.errors import ServerError
 
 
 def test_the_picture_is_asked_for_once() -> None:

@@ -9,15 +9,9 @@ from core_watching import REASON, URL, avatar, look, ref
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hoox_async._core.models import Look, LookRef, LookStatus
-from hoox_async._core.watchlist import Ask, AskKind, News, Watchlist
-from hoox_async.errors import (
-    NotFound,
-    RateLimited,
-    ServerError,
-    TransportError,
-    UnexpectedResponse,
-)
+from hoox_async._api.models import Look, LookRef, LookStatus
+from hoox_async._core.polling import Ask, AskKind, News, Watchlist
+from hoox_async.errors import NotFound, RateLimited, ServerError, TransportError, UnexpectedResponse
 
 
 class World:

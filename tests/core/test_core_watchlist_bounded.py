@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 from core_watching import KIND, avatar, look, ref
 
-from hoox_async._core.durations import Durations
-from hoox_async._core.models import LookStatus
-from hoox_async._core.watchlist import AskKind, Watchlist
+from hoox_async._api.models import LookStatus
+from hoox_async._core.polling import AskKind, Watchlist
+from hoox_async._core.polling.durations import Durations
 
 MOST = 192  # looks at the curve of durations in one decision: 32 avatars, each worked out in a few steps
 MOST_WITH_WEBHOOKS = 800  # where the share of lost deliveries counts too, that takes more of them

@@ -7,8 +7,8 @@ import itertools
 import pytest
 from core_watching import KIND, avatar, look, next_ask, ref, watching
 
-from hoox_async._core.models import LookRef, LookStatus
-from hoox_async._core.watchlist import AskKind, Watchlist
+from hoox_async._api.models import LookRef, LookStatus
+from hoox_async._core.polling import AskKind, Watchlist
 from hoox_async.errors import (
     AuthenticationError,
     HooxError,

@@ -8,9 +8,9 @@ from itertools import pairwise
 
 from core_watching import KIND, look, next_ask, ref
 
-from hoox_async._core.models import LookStatus
-from hoox_async._core.watchlist import Watchlist
-from hoox_async._core.watchlist._losses import Losses
+from hoox_async._api.models import LookStatus
+from hoox_async._core.polling import Watchlist
+from hoox_async._core.polling.delivery_losses import Losses
 
 
 def learned(lost: int = 0, seconds: float = 40.0) -> Watchlist:

@@ -1,4 +1,4 @@
-"""Requests on the wire, and the headers of answers."""
+"""Requests on the responses, and the headers of answers."""
 
 from __future__ import annotations
 
@@ -9,13 +9,11 @@ from typing import Any
 
 import pytest
 
-from hoox_async._core import wire
-from hoox_async._core.models import LookRef, ServerQuota
-from hoox_async._core.requests import ImageAvatar, LookEdit, PromptAvatar
-from hoox_async._protocols import Endpoint, WireRequest, WireResponse
-from hoox_async.errors import (
-    InvalidRequest,
-)
+from hoox_async._api import endpoints, responses
+from hoox_async._api.endpoints import Endpoint, WireRequest, WireResponse
+from hoox_async._api.models import LookRef, ServerQuota
+from hoox_async._api.requests import ImageAvatar, LookEdit, PromptAvatar
+from hoox_async.errors import InvalidRequest
 
 REF = LookRef("avtr_abc", "look_123")
 DATE = "Tue, 01 Jul 2025 12:00:00 GMT"
@@ -34,7 +32,7 @@ def answer(body: Any, status: int = 200, headers: Mapping[str, str] | None = Non
 def test_create_from_a_prompt() -> None:
     """The workflow page's first example, as a request."""
     request = PromptAvatar("Young entrepreneur", name="Alex")
-    assert wire.submit_request(request, None, "https://me.example/hook") == WireRequest(
+    assert endpoints.submit_request(request, None, "https://me.example/hook") == WireRequest(
         Endpoint.CREATE,
         "POST",
         "avatar/create",
@@ -51,15 +49,15 @@ def test_create_from_a_prompt() -> None:
 
 def test_create_from_images() -> None:
     """An avatar of pictures goes to the same place, without a prompt."""
-    sent = wire.submit_request(ImageAvatar(["https://x.example/1.jpg"]), None, None)
+    sent = endpoints.submit_request(ImageAvatar(["https://x.example/1.jpg"]), None, None)
     assert (sent.endpoint, sent.path) == (Endpoint.CREATE, "avatar/create")
     assert sent.body == {"imageUrls": ["https://x.example/1.jpg"]}
 
 
 def test_edit() -> None:
     """An edit names its source look, by the request or by what the batch found out."""
-    by_ref = wire.submit_request(LookEdit(REF, "podcast"), None, None)
-    by_key = wire.submit_request(LookEdit("alex", "podcast"), REF, None)
+    by_ref = endpoints.submit_request(LookEdit(REF, "podcast"), None, None)
+    by_key = endpoints.submit_request(LookEdit("alex", "podcast"), REF, None)
     assert by_ref == by_key
     assert (by_ref.endpoint, by_ref.method, by_ref.path) == (Endpoint.EDIT, "POST", "avatar/edit")
     assert by_ref.body == {
@@ -73,14 +71,14 @@ def test_edit() -> None:
 def test_an_edit_of_a_look_not_known_is_not_sent() -> None:
     """A key that nobody resolved is an InvalidRequest, before anything is sent."""
     with pytest.raises(InvalidRequest) as caught:
-        wire.submit_request(LookEdit("alex", "podcast"), None, None)
+        endpoints.submit_request(LookEdit("alex", "podcast"), None, None)
     assert (caught.value.field, caught.value.value) == ("source", "alex")
 
 
 def test_the_requests_own_webhook_wins() -> None:
     """A webhook_url of the request's own stands before the session's hub."""
     request = PromptAvatar("a", webhook_url="https://mine.example/hook")
-    sent = wire.submit_request(request, None, "https://hub.example/token")
+    sent = endpoints.submit_request(request, None, "https://hub.example/token")
     assert sent.body is not None
     assert sent.body["webhook_url"] == "https://mine.example/hook"
 
@@ -88,12 +86,12 @@ def test_the_requests_own_webhook_wins() -> None:
 def test_reads() -> None:
     """The four reads, with the room that their answers may take."""
     params = {"avatar_id": "avtr_abc", "look_id": "look_123"}
-    assert wire.status_request(REF) == WireRequest(Endpoint.STATUS, "GET", "avatar/status", params)
-    assert wire.avatar_request("avtr_abc") == WireRequest(
+    assert endpoints.status_request(REF) == WireRequest(Endpoint.STATUS, "GET", "avatar/status", params)
+    assert endpoints.avatar_request("avtr_abc") == WireRequest(
         Endpoint.AVATAR, "GET", "avatar/avtr_abc", max_bytes=16 * 1024 * 1024
     )
-    assert wire.look_request(REF) == WireRequest(Endpoint.LOOK, "GET", "avatar/avtr_abc/look/look_123")
-    assert wire.list_request({}) == WireRequest(
+    assert endpoints.look_request(REF) == WireRequest(Endpoint.LOOK, "GET", "avatar/avtr_abc/look/look_123")
+    assert endpoints.list_request({}) == WireRequest(
         Endpoint.LIST, "GET", "avatar/list", max_bytes=64 * 1024 * 1024
     )
 
@@ -102,19 +100,19 @@ def test_reads() -> None:
 def test_ids_lead_nowhere_else(bad: Any) -> None:
     """An id never changes where on the host a request goes."""
     with pytest.raises(InvalidRequest):
-        wire.avatar_request(bad)
+        endpoints.avatar_request(bad)
 
 
 def test_a_look_id_leads_nowhere_else_either() -> None:
     """The same for the second part of a look's path."""
     with pytest.raises(InvalidRequest) as caught:
-        wire.look_request(LookRef("avtr_abc", "../../list"))
+        endpoints.look_request(LookRef("avtr_abc", "../../list"))
     assert caught.value.field == "look_id"
 
 
 def test_filters() -> None:
     """Lists become comma-separated, booleans words, only_public the API's onlyPublic; None is left out."""
-    sent = wire.list_request(
+    sent = endpoints.list_request(
         {
             "gender": "female",
             "hair_color": ["brown", "black"],
@@ -150,7 +148,7 @@ def test_filters() -> None:
 def test_bad_filters(name: str, value: object) -> None:
     """A filter that the API does not have, or a value that it would not understand, is named."""
     with pytest.raises(InvalidRequest) as caught:
-        wire.list_request({name: value})
+        endpoints.list_request({name: value})
     assert caught.value.field == name
     assert caught.value.value == value
 
@@ -182,17 +180,17 @@ def test_bad_filters(name: str, value: object) -> None:
 )
 def test_retry_after(value: str, seconds: float | None) -> None:
     """Both forms of the header, an hour at most; what makes no sense is as good as none."""
-    assert wire.retry_after({"retry-after": value, "date": DATE}) == seconds
+    assert responses.retry_after({"retry-after": value, "date": DATE}) == seconds
 
 
 def test_retry_after_without_a_date_counts_from_the_callers_time() -> None:
     """A date needs another date to be seconds: the answer's own, else the caller's, else none."""
     headers = {"retry-after": "Tue, 01 Jul 2025 12:00:30 GMT"}
-    assert wire.retry_after(headers, AT) == 30.0
-    assert wire.retry_after({**headers, "date": "Tue, 01 Jul 2025 12:00:20 GMT"}, AT) == 10.0
-    assert wire.retry_after({**headers, "date": "today"}, AT) == 30.0
-    assert wire.retry_after(headers) is None
-    assert wire.retry_after({}) is None
+    assert responses.retry_after(headers, AT) == 30.0
+    assert responses.retry_after({**headers, "date": "Tue, 01 Jul 2025 12:00:20 GMT"}, AT) == 10.0
+    assert responses.retry_after({**headers, "date": "today"}, AT) == 30.0
+    assert responses.retry_after(headers) is None
+    assert responses.retry_after({}) is None
 
 
 def quota_headers(**values: str) -> dict[str, str]:
@@ -203,9 +201,9 @@ def test_quota_headers() -> None:
     """The reset counts against the answer's own clock, whatever ours says."""
     headers = quota_headers(limit="100", remaining="95", reset=str(int(AT.timestamp()) + 42))
     wrong = datetime(2031, 1, 1, tzinfo=UTC)
-    assert wire.server_quota({**headers, "date": DATE}, wrong) == ServerQuota(100, 95, 42.0)
-    assert wire.server_quota(headers, AT) == ServerQuota(100, 95, 42.0)
-    assert wire.server_quota(headers) == ServerQuota(100, 95, None)
+    assert responses.server_quota({**headers, "date": DATE}, wrong) == ServerQuota(100, 95, 42.0)
+    assert responses.server_quota(headers, AT) == ServerQuota(100, 95, 42.0)
+    assert responses.server_quota(headers) == ServerQuota(100, 95, None)
 
 
 @pytest.mark.parametrize(
@@ -226,4 +224,4 @@ def test_quota_headers() -> None:
 )
 def test_quota_headers_that_make_less_sense(headers: dict[str, str], quota: ServerQuota | None) -> None:
     """Each header counts for itself; one that makes no sense is as good as none."""
-    assert wire.server_quota({**headers, "date": DATE}) == quota
+    assert responses.server_quota({**headers, "date": DATE}) == quota

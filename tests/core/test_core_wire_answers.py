@@ -13,9 +13,9 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from hoox_async._core import wire
-from hoox_async._core.models import LookRef, LookStatus
-from hoox_async._protocols import WireResponse
+from hoox_async._api import responses
+from hoox_async._api.endpoints import WireResponse
+from hoox_async._api.models import LookRef, LookStatus
 from hoox_async.errors import (
     ApiError,
     AuthenticationError,
@@ -50,20 +50,20 @@ def answer(body: Any, status: int = 200, headers: Mapping[str, str] | None = Non
 def test_accepted(status: int) -> None:
     """Any 2xx with both ids is the new look."""
     body = {"avatar_id": "avtr_abc", "look_id": "look_new", "later": {"more": 1}}
-    assert wire.read_accepted(answer(body, status), REF) == LookRef("avtr_abc", "look_new")
+    assert responses.read_accepted(answer(body, status), REF) == LookRef("avtr_abc", "look_new")
     camel = {"avatarId": "avtr_abc", "lookId": "look_new"}
-    assert wire.read_accepted(answer(camel, status), None) == LookRef("avtr_abc", "look_new")
+    assert responses.read_accepted(answer(camel, status), None) == LookRef("avtr_abc", "look_new")
 
 
 def test_an_accepted_edit_of_another_avatar_counts_as_answered() -> None:
     """The API's word on where the look is stands: it was paid for."""
-    found = wire.read_accepted(answer({"avatar_id": "avtr_other", "look_id": "look_new"}), REF)
+    found = responses.read_accepted(answer({"avatar_id": "avtr_other", "look_id": "look_new"}), REF)
     assert found == LookRef("avtr_other", "look_new")
 
 
 def test_an_accepted_edit_without_avatar_is_its_sources() -> None:
     """An edit makes a look of the same avatar, so a missing avatar_id loses nothing."""
-    assert wire.read_accepted(answer({"look_id": "look_new"}), REF) == LookRef("avtr_abc", "look_new")
+    assert responses.read_accepted(answer({"look_id": "look_new"}), REF) == LookRef("avtr_abc", "look_new")
 
 
 @pytest.mark.parametrize(
@@ -95,7 +95,7 @@ def test_an_accepted_edit_without_avatar_is_its_sources() -> None:
 def test_a_2xx_that_names_no_look_may_have_been_paid(body: Any, status: int) -> None:
     """An answer without both ids says nothing about the money, so it is never a refusal."""
     with pytest.raises(OutcomeUnknown) as caught:
-        wire.read_accepted(answer(body, status), None)
+        responses.read_accepted(answer(body, status), None)
     assert caught.value.charged == "maybe"
     assert len(str(caught.value)) < 500
 
@@ -103,7 +103,7 @@ def test_a_2xx_that_names_no_look_may_have_been_paid(body: Any, status: int) -> 
 def test_an_edit_that_is_answered_with_its_own_source_is_unknown() -> None:
     """Taken at its word, the old picture would pass for the new one."""
     with pytest.raises(OutcomeUnknown, match="source"):
-        wire.read_accepted(answer({"avatar_id": "avtr_abc", "look_id": "look_123"}), REF)
+        responses.read_accepted(answer({"avatar_id": "avtr_abc", "look_id": "look_123"}), REF)
 
 
 REFUSALS: list[tuple[int, type[ApiError]]] = [
@@ -122,7 +122,7 @@ def test_refusals_of_a_post(status: int, kind: type[ApiError]) -> None:
     """The seven statuses that are not charged, with the API's own words."""
     refused = answer({"error": "No", "code": "WHY"}, status, {"retry-after": "7"})
     with pytest.raises(kind) as caught:
-        wire.read_accepted(refused, None)
+        responses.read_accepted(refused, None)
     error = caught.value
     assert (error.status, error.code, error.message, error.retry_after) == (status, "WHY", "No", 7.0)
     assert error.charged == "no"
@@ -135,14 +135,14 @@ def test_every_other_status_of_a_post_may_have_been_paid() -> None:
         if status in clear or 200 <= status < 300:
             continue
         with pytest.raises(OutcomeUnknown):
-            wire.read_accepted(answer({"avatar_id": "a", "look_id": "l"}, status), None)
+            responses.read_accepted(answer({"avatar_id": "a", "look_id": "l"}, status), None)
 
 
 def test_an_unknown_outcome_says_what_the_proxy_said() -> None:
     """The HTML of a proxy becomes a short sentence."""
     page = b"<html><head><title>502 Bad Gateway</title></head><body><h1>502 Bad Gateway</h1></body></html>"
     with pytest.raises(OutcomeUnknown, match=r"HTTP 502: 502 Bad Gateway$"):
-        wire.read_accepted(answer(page, 502), None)
+        responses.read_accepted(answer(page, 502), None)
 
 
 @pytest.mark.parametrize(
@@ -169,17 +169,17 @@ def test_an_unknown_outcome_says_what_the_proxy_said() -> None:
 )
 def test_whose_refusal_it_is(status: int, code: str | None, own: bool) -> None:
     """What concerns key, credits, plan, workspace or quota is no single item's."""
-    assert wire.refusal_is_the_items_own(api_error(status, code, "no")) is own
+    assert responses.refusal_is_the_items_own(api_error(status, code, "no")) is own
 
 
 # --- answers to reads -------------------------------------------------------------------------
 
 Read = Callable[[WireResponse], object]
 READS: dict[str, Read] = {
-    "status": lambda response: wire.read_status(response, REF),
-    "avatar": lambda response: wire.read_avatar(response, "avtr_abc"),
-    "look": lambda response: wire.read_look(response, REF),
-    "looks": wire.read_looks,
+    "status": lambda response: responses.read_status(response, REF),
+    "avatar": lambda response: responses.read_avatar(response, "avtr_abc"),
+    "look": lambda response: responses.read_look(response, REF),
+    "looks": responses.read_looks,
 }
 each_read = pytest.mark.parametrize("read", READS.values(), ids=READS.keys())
 
@@ -229,20 +229,21 @@ def test_reads_give_values() -> None:
     """One good answer of each kind."""
     look = {"id": "look_123", "avatar_id": "avtr_abc", "status": "ready"}
     assert (
-        wire.read_status(answer({"look_id": "look_123", "status": "ready"}), REF).status is LookStatus.READY
+        responses.read_status(answer({"look_id": "look_123", "status": "ready"}), REF).status
+        is LookStatus.READY
     )
-    assert wire.read_avatar(answer({"id": "avtr_abc", "looks": [look]}), "avtr_abc").looks[0].ref == REF
-    assert wire.read_look(answer(look), REF).ref == REF
-    assert [found.ref for found in wire.read_looks(answer([look]))] == [REF]
+    assert responses.read_avatar(answer({"id": "avtr_abc", "looks": [look]}), "avtr_abc").looks[0].ref == REF
+    assert responses.read_look(answer(look), REF).ref == REF
+    assert [found.ref for found in responses.read_looks(answer([look]))] == [REF]
 
 
 def test_the_place_in_the_json_is_named() -> None:
     """Who reports a broken answer can say where it is broken."""
     body = {"id": "avtr_abc", "looks": [{"id": "look_1"}, {"id": None}]}
     with pytest.raises(UnexpectedResponse, match=r"look_id.*null.*\$\.looks\[1\]\.ref"):
-        wire.read_avatar(answer(body), "avtr_abc")
+        responses.read_avatar(answer(body), "avtr_abc")
     with pytest.raises(UnexpectedResponse, match=r"\$\.status"):
-        wire.read_status(answer({"status": 5}), REF)
+        responses.read_status(answer({"status": 5}), REF)
 
 
 # --- anything at all --------------------------------------------------------------------------
@@ -280,7 +281,7 @@ statuses = st.sampled_from([200, 201, 400, 402, 404, 429, 500, 503]) | st.intege
 def test_any_answer_is_a_value_or_our_error(status: int, headers: dict[str, str], body: bytes) -> None:
     """No answer whatever makes a read raise anything but the library's own errors."""
     response = WireResponse(status, headers, body)
-    reads: list[Read] = [*READS.values(), lambda response: wire.read_accepted(response, REF)]
+    reads: list[Read] = [*READS.values(), lambda response: responses.read_accepted(response, REF)]
     for read in reads:
         with contextlib.suppress(HooxError):
             read(response)
@@ -293,7 +294,7 @@ def test_any_answer_to_a_post_is_accepted_refused_or_unknown(
 ) -> None:
     """By status alone: 2xx is a look or unknown, the seven are refusals, the rest is unknown."""
     try:
-        wire.read_accepted(WireResponse(status, headers, body), None)
+        responses.read_accepted(WireResponse(status, headers, body), None)
         kind: object = "accepted"
     except HooxError as error:
         kind = error.charged
@@ -307,9 +308,9 @@ def test_any_answer_to_a_post_is_accepted_refused_or_unknown(
 @given(headers_like)
 def test_any_headers_give_sensible_numbers(headers: dict[str, str]) -> None:
     """Pauses and resets are seconds between 0 and an hour, counts are not negative."""
-    pause = wire.retry_after(headers, AT)
+    pause = responses.retry_after(headers, AT)
     assert pause is None or 0 <= pause <= 3600
-    quota = wire.server_quota(headers, AT)
+    quota = responses.server_quota(headers, AT)
     if quota is not None:
         assert quota.limit is None or quota.limit > 0
         assert quota.remaining is None or quota.remaining >= 0

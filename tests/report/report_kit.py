@@ -8,11 +8,11 @@ from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
-from hoox_async._core.intents import Evidence, Intent, IntentState, Refusal
-from hoox_async._core.models import Look, LookFailure, LookRef, LookStatus
-from hoox_async._core.outcomes import Outcome, OutcomeState, outcome_of
-from hoox_async._core.requests import ImageAvatar, LookEdit, PromptAvatar
-from hoox_async._protocols import Fetched
+from hoox_async._api.models import Look, LookFailure, LookRef, LookStatus
+from hoox_async._api.requests import ImageAvatar, LookEdit, PromptAvatar
+from hoox_async._core.intents.intent import Evidence, Intent, IntentState, Refusal
+from hoox_async._core.intents.outcomes import Outcome, OutcomeState, outcome_of
+from hoox_async._io.protocols import Fetched
 from hoox_async.errors import BadRequest, GenerationFailed, OutcomeUnknown, TransportError
 
 NOON = datetime(2025, 6, 1, 12, 0, tzinfo=UTC)

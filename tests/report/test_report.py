@@ -10,16 +10,16 @@ from pathlib import Path
 import pytest
 from report_kit import NOON, dropped, every_state, ready
 
-from hoox_async._core.intents import Evidence, Intent
-from hoox_async._core.ledger import Accept, Send
-from hoox_async._core.models import LookRef
-from hoox_async._core.outcomes import Outcome, OutcomeState
-from hoox_async._core.requests import PromptAvatar
-from hoox_async._protocols import Workspace
+from hoox_async._api.models import LookRef
+from hoox_async._api.requests import PromptAvatar
+from hoox_async._core.intents.intent import Evidence, Intent
+from hoox_async._core.intents.outcomes import Outcome, OutcomeState
+from hoox_async._core.intents.transitions import Accept, Send
+from hoox_async._io.protocols import Workspace
+from hoox_async._io.stores.sqlite.store import SQLiteStore
 from hoox_async._report import BatchReport
-from hoox_async._report.lines import write_whole
-from hoox_async._report.words import amount, duration
-from hoox_async._store.sqlite import SQLiteStore
+from hoox_async._report.formatting import amount, duration
+from hoox_async._report.jsonl import write_whole
 from hoox_async.errors import StoreError
 
 

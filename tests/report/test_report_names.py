@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hoox_async._report.names import file_stem
+from hoox_async._report.file_names import file_stem
 
 
 @given(st.text(max_size=200), st.text(max_size=20), st.text(max_size=200), st.text(max_size=20))

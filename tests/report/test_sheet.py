@@ -19,13 +19,13 @@ from hypothesis import strategies as st
 from PIL import Image
 from report_kit import NOON, Pictures, dropped, every_state, jpeg, ready
 
-from hoox_async._core.models import Look, LookRef, LookStatus
-from hoox_async._core.outcomes import Outcome, OutcomeState
-from hoox_async._core.requests import LookEdit
+from hoox_async._api.models import Look, LookRef, LookStatus
+from hoox_async._api.requests import LookEdit
+from hoox_async._core.intents.outcomes import Outcome, OutcomeState
 from hoox_async._report import BatchReport
-from hoox_async._report.pictures import Shot
-from hoox_async._report.sheet import render
-from hoox_async._report.view import sections
+from hoox_async._report.contact_sheet import render
+from hoox_async._report.sheet_contents import sections
+from hoox_async._report.sheet_pictures import Shot
 from hoox_async.errors import ConfigurationError
 
 

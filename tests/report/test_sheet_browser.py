@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 from report_kit import Pictures, every_state, ready
 
-from hoox_async._core.outcomes import Outcome
+from hoox_async._core.intents.outcomes import Outcome
 from hoox_async._report import BatchReport
 
 pytest.importorskip("playwright.async_api")

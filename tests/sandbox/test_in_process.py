@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from hoox_async._protocols import Endpoint, WireRequest, WireResponse
+from hoox_async._api.endpoints import Endpoint, WireRequest, WireResponse
 from hoox_async.errors import NotSent, TransportError, UnexpectedResponse
 from hoox_async.sandbox import Fault, InProcessTransport, Space
 

@@ -12,7 +12,7 @@ import aiohttp
 import pytest
 from aiohttp import web
 
-from hoox_async._protocols import Endpoint, WireRequest
+from hoox_async._api.endpoints import Endpoint, WireRequest
 from hoox_async.sandbox import DeliveryOptions, InProcessTransport, Sandbox, Space
 from hoox_async.sandbox._values import Call
 from hoox_async.sandbox.deliveries import Courier

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hoox_async._core import requests
+from hoox_async._api import requests
 from hoox_async.sandbox import Charge, Space, _values
 from hoox_async.sandbox._values import Answer, Call
 

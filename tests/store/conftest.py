@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from store_kit import WORKSPACE, make_store
 
-from hoox_async._protocols import Store
+from hoox_async._io.protocols import Store
 
 
 @pytest.fixture(params=["memory", "sqlite"])

@@ -12,13 +12,13 @@ from pathlib import Path
 
 import pytest
 
-from hoox_async._core.intents import Evidence, Intent
-from hoox_async._core.ledger import Accept, Send, Settle
-from hoox_async._core.models import Look, LookRef, LookStatus
-from hoox_async._core.requests import ImageAvatar, LookEdit, PromptAvatar, Request
-from hoox_async._protocols import Store, Workspace
-from hoox_async._store.memory import MemoryStore
-from hoox_async._store.sqlite import SQLiteStore
+from hoox_async._api.models import Look, LookRef, LookStatus
+from hoox_async._api.requests import ImageAvatar, LookEdit, PromptAvatar, Request
+from hoox_async._core.intents.intent import Evidence, Intent
+from hoox_async._core.intents.transitions import Accept, Send, Settle
+from hoox_async._io.protocols import Store, Workspace
+from hoox_async._io.stores.memory import MemoryStore
+from hoox_async._io.stores.sqlite.store import SQLiteStore
 from hoox_async.errors import StoreError
 
 NOW = datetime(2026, 3, 1, 12, 0, 0, 123456, tzinfo=UTC)

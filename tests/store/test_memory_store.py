@@ -8,11 +8,11 @@ from datetime import timedelta
 import pytest
 from store_kit import NOW, WORKSPACE, accept, planned, send, settle
 
-from hoox_async._core.intents import IntentState, Refusal
-from hoox_async._core.ledger import Drop, Lose, Refuse, Step
-from hoox_async._core.models import LookRef, LookStatus
-from hoox_async._protocols import Delivery
-from hoox_async._store.memory import MemoryStore
+from hoox_async._api.models import LookRef, LookStatus
+from hoox_async._api.webhook_payloads import Delivery
+from hoox_async._core.intents.intent import IntentState, Refusal
+from hoox_async._core.intents.transitions import Drop, Lose, Refuse, Step
+from hoox_async._io.stores.memory import MemoryStore
 
 
 @pytest.fixture

@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from hoox_async._store import open_store
-from hoox_async._store.memory import MemoryStore
-from hoox_async._store.sqlite import SQLiteStore
+from hoox_async._io.stores import open_store
+from hoox_async._io.stores.memory import MemoryStore
+from hoox_async._io.stores.sqlite.store import SQLiteStore
 from hoox_async.errors import ConfigurationError
 
 

@@ -13,9 +13,9 @@ from pathlib import Path
 import pytest
 from store_kit import WORKSPACE, accept, planned, read_only, refused, send
 
-from hoox_async._core.intents import Intent
-from hoox_async._store import _schema
-from hoox_async._store.sqlite import SQLiteStore
+from hoox_async._core.intents.intent import Intent
+from hoox_async._io.stores.sqlite import schema
+from hoox_async._io.stores.sqlite.store import SQLiteStore
 from hoox_async.errors import StoreError
 
 
@@ -68,7 +68,7 @@ async def test_a_newer_version_is_refused(path: Path) -> None:
     """A file of a version to come is refused, with the word to upgrade."""
     await fill(path, 1)
     db = sqlite3.connect(path)
-    db.execute(f"PRAGMA user_version = {len(_schema.MIGRATIONS) + 1}")
+    db.execute(f"PRAGMA user_version = {len(schema.MIGRATIONS) + 1}")
     db.close()
     await refused(path, "upgrade hoox-async")
 
@@ -76,14 +76,14 @@ async def test_a_newer_version_is_refused(path: Path) -> None:
 async def test_a_migration_is_all_or_nothing(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A migration that fails half-way leaves the file whole, at its old version; a good one then passes."""
     found = await fill(path, 3)
-    broken = (*_schema.MIGRATIONS, ("CREATE TABLE extra (a)", "CREATE TABLE extra (b)"))
-    monkeypatch.setattr(_schema, "MIGRATIONS", broken)
+    broken = (*schema.MIGRATIONS, ("CREATE TABLE extra (a)", "CREATE TABLE extra (b)"))
+    monkeypatch.setattr(schema, "MIGRATIONS", broken)
     await refused(path, "extra")
     db = sqlite3.connect(path)
     assert db.execute("PRAGMA user_version").fetchone() == (len(broken) - 1,)
     assert db.execute("SELECT count(*) FROM sqlite_master WHERE name = 'extra'").fetchone() == (0,)
     db.close()
-    monkeypatch.setattr(_schema, "MIGRATIONS", (*broken[:-1], ("CREATE TABLE extra (a)",)))
+    monkeypatch.setattr(schema, "MIGRATIONS", (*broken[:-1], ("CREATE TABLE extra (a)",)))
     store = SQLiteStore(path)
     await store.open(WORKSPACE)
     assert await read_all(store) == found

@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 from store_kit import NOW, WORKSPACE, accept, planned, send, settle
 
-from hoox_async._core.intents import IntentState
-from hoox_async._core.ledger import Correct, LookTaken, Lose
-from hoox_async._core.models import LookRef
-from hoox_async._store.sqlite import SQLiteStore
+from hoox_async._api.models import LookRef
+from hoox_async._core.intents.intent import IntentState
+from hoox_async._core.intents.transitions import Correct, LookTaken, Lose
+from hoox_async._io.stores.sqlite.store import SQLiteStore
 
 REF = LookRef("avtr_1", "look_9")
 

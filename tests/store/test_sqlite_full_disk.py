@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from store_kit import NOW, WORKSPACE, planned, refused
 
-from hoox_async._store.sqlite import SQLiteStore
+from hoox_async._io.stores.sqlite.store import SQLiteStore
 from hoox_async.errors import StoreError
 
 

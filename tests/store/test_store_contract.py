@@ -20,8 +20,10 @@ from store_kit import (
     settle,
 )
 
-from hoox_async._core.intents import Evidence, Intent, IntentState
-from hoox_async._core.ledger import (
+from hoox_async._api.models import LookRef, LookStatus
+from hoox_async._api.webhook_payloads import Delivery
+from hoox_async._core.intents.intent import Evidence, Intent, IntentState
+from hoox_async._core.intents.transitions import (
     Correct,
     Drop,
     IllegalStep,
@@ -33,9 +35,8 @@ from hoox_async._core.ledger import (
     Step,
     TakeBack,
 )
-from hoox_async._core.ledger import advance as ledger_advance
-from hoox_async._core.models import LookRef, LookStatus
-from hoox_async._protocols import Delivery, Store
+from hoox_async._core.intents.transitions import advance as ledger_advance
+from hoox_async._io.protocols import Store
 from hoox_async.errors import StoreError
 
 

@@ -9,13 +9,13 @@ from pathlib import Path
 import pytest
 from store_kit import WORKSPACE, child
 
-from hoox_async._core.intents import IntentState
-from hoox_async._store.sqlite import SQLiteStore
+from hoox_async._core.intents.intent import IntentState
+from hoox_async._io.stores.sqlite.store import SQLiteStore
 
 # A word is printed when the write before it has returned: what the parent reads was acknowledged.
 WRITE = """
 import asyncio, os, sys
-from hoox_async._store.sqlite import SQLiteStore
+from hoox_async._io.stores.sqlite.store import SQLiteStore
 from store_kit import WORKSPACE, accept, planned, send
 
 def told(*words):

@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 from store_kit import NOW, WORKSPACE, accept, planned, send
 
-from hoox_async._core.intents import Refusal
-from hoox_async._core.ledger import Lose, Refuse, Step, TakeBack
-from hoox_async._protocols import Store, Workspace
-from hoox_async._store.sqlite import SQLiteStore
+from hoox_async._core.intents.intent import Refusal
+from hoox_async._core.intents.transitions import Lose, Refuse, Step, TakeBack
+from hoox_async._io.protocols import Store, Workspace
+from hoox_async._io.stores.sqlite.store import SQLiteStore
 from hoox_async.errors import StoreMismatch
 
 WRONG = Workspace(WORKSPACE.base_url, "hx_live_with_a_typing_error")

@@ -16,9 +16,10 @@ from store_kit import (
     send,
 )
 
-from hoox_async._core.intents import IntentState
-from hoox_async._core.models import LookRef, LookStatus
-from hoox_async._protocols import Delivery, Store, Workspace
+from hoox_async._api.models import LookRef, LookStatus
+from hoox_async._api.webhook_payloads import Delivery
+from hoox_async._core.intents.intent import IntentState
+from hoox_async._io.protocols import Store, Workspace
 from hoox_async.errors import StoreError, StoreLocked, StoreMismatch
 
 

@@ -21,8 +21,9 @@ from store_kit import (
     settle,
 )
 
-from hoox_async._core.intents import Evidence, Intent, IntentState, Refusal
-from hoox_async._core.ledger import (
+from hoox_async._api.models import LookStatus
+from hoox_async._core.intents.intent import Evidence, Intent, IntentState, Refusal
+from hoox_async._core.intents.transitions import (
     Drop,
     IllegalStep,
     Lose,
@@ -35,8 +36,7 @@ from hoox_async._core.ledger import (
     Suspect,
     TakeBack,
 )
-from hoox_async._core.models import LookStatus
-from hoox_async._protocols import Store
+from hoox_async._io.protocols import Store
 
 _KEYS = st.sampled_from(["a", "b", "c", "ключ\x00\N{SNOWMAN}"])
 _LOOKS = st.sampled_from(["look_1", "look_2", "look_3"])

@@ -15,14 +15,14 @@ import pytest
 from blockbuster import blockbuster_ctx
 from store_kit import WORKSPACE, child, planned, read_only, send
 
-from hoox_async._core.intents import Intent, IntentState
-from hoox_async._store.reader import read_store
-from hoox_async._store.sqlite import SQLiteStore
+from hoox_async._core.intents.intent import Intent, IntentState
+from hoox_async._io.stores.sqlite.reader import read_store
+from hoox_async._io.stores.sqlite.store import SQLiteStore
 from hoox_async.errors import StoreError
 
 CRASH = """
 import asyncio, os, sys
-from hoox_async._store.sqlite import SQLiteStore
+from hoox_async._io.stores.sqlite.store import SQLiteStore
 from store_kit import WORKSPACE, planned
 
 async def main():

@@ -13,17 +13,17 @@ import pytest
 from store_kit import WORKSPACE, child, planned, send
 
 from hoox_async import recover_store
-from hoox_async._core.intents import IntentState
-from hoox_async._protocols import Workspace
-from hoox_async._store import _schema, _wal
-from hoox_async._store.reader import read_store
-from hoox_async._store.sqlite import SQLiteStore
+from hoox_async._core.intents.intent import IntentState
+from hoox_async._io.protocols import Workspace
+from hoox_async._io.stores.sqlite import schema, wal_mark
+from hoox_async._io.stores.sqlite.reader import read_store
+from hoox_async._io.stores.sqlite.store import SQLiteStore
 from hoox_async.errors import StoreError, StoreIncomplete, StoreLocked, StoreMismatch
 
 # Opens the store, writes, and is killed: before the statement that begins so (argument 2), or at the end.
 KILLED = """
 import asyncio, os, sqlite3, sys
-from hoox_async._store.sqlite import SQLiteStore
+from hoox_async._io.stores.sqlite.store import SQLiteStore
 from store_kit import WORKSPACE, planned, send
 
 class Killed(sqlite3.Connection):
@@ -176,7 +176,7 @@ async def test_a_mark_that_failed_is_mended(path: Path, monkeypatch: pytest.Monk
 
     kill(path)
     name = {"open": "set_mark", "mark": "require_mark", "close": "seal"}[fails]
-    monkeypatch.setattr(_wal, name, broken)
+    monkeypatch.setattr(wal_mark, name, broken)
     store = SQLiteStore(path)
     if fails == "close":
         await store.open(WORKSPACE)
@@ -241,7 +241,7 @@ async def test_a_file_of_an_earlier_version(path: Path) -> None:
     """A file without any mark opens, closed or killed, and bears the mark from then on."""
     kill(path)
     with closing(sqlite3.connect(path, isolation_level=None)) as db:
-        db.execute(f"PRAGMA user_version = {len(_schema.MIGRATIONS)}")
+        db.execute(f"PRAGMA user_version = {len(schema.MIGRATIONS)}")
         db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         db.execute("UPDATE intents SET open = open")
         killed = copy(path, "killed", "-wal")
@@ -255,7 +255,7 @@ async def test_a_file_of_an_earlier_version(path: Path) -> None:
 async def test_another_programs_database_with_that_bit(path: Path) -> None:
     """The bit means nothing in a database that is not ours."""
     with closing(sqlite3.connect(path)) as db:
-        db.execute(f"PRAGMA user_version = {_schema.MARK}")
+        db.execute(f"PRAGMA user_version = {schema.MARK}")
     with pytest.raises(StoreError, match="another program"):
         await SQLiteStore(path).open(WORKSPACE)
 

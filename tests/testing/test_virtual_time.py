@@ -16,8 +16,8 @@ import anyio.to_thread
 import pytest
 from aioresponses import aioresponses
 
-from hoox_async._clock import Clock
-from hoox_async.testing import VirtualTimeLoop, _virtual_time
+from hoox_async._io.clock import Clock
+from hoox_async.testing import VirtualTimeLoop, virtual_time
 
 T = TypeVar("T")
 
@@ -151,7 +151,7 @@ def test_outside_work_holds_the_clock() -> None:
 
 def test_a_deadlock_is_told_with_the_tasks_that_wait(monkeypatch: pytest.MonkeyPatch) -> None:
     """A program that can never go on ends with an error that names who waits."""
-    monkeypatch.setattr(_virtual_time, "STUCK_AFTER", 0.05)
+    monkeypatch.setattr(virtual_time, "STUCK_AFTER", 0.05)
 
     async def main() -> None:
         task = asyncio.current_task()

@@ -8,8 +8,9 @@ from collections.abc import AsyncIterator
 import pytest
 from webhook_kit import FOREIGN, READY, Session, chunked, hub, token_of
 
-from hoox_async._core.models import LookStatus
-from hoox_async._protocols import Deliveries, Delivery
+from hoox_async._api.models import LookStatus
+from hoox_async._api.webhook_payloads import Delivery
+from hoox_async._io.protocols import Deliveries
 from hoox_async.errors import StoreError
 
 pytestmark = pytest.mark.both_loops

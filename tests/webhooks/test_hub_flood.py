@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from webhook_kit import FOREIGN, READY, Session, chunked, hub, token_of
 
-from hoox_async._protocols import Delivery
+from hoox_async._api.webhook_payloads import Delivery
 
 forgeries = st.one_of(
     st.text(max_size=200),

@@ -7,7 +7,7 @@ import asyncio
 import pytest
 from webhook_kit import READY, Session, hub, token_of
 
-from hoox_async._protocols import Delivery
+from hoox_async._api.webhook_payloads import Delivery
 
 pytestmark = pytest.mark.virtual_time
 

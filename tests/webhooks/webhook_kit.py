@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from typing import Any
 
-from hoox_async._protocols import Delivery
+from hoox_async._api.webhook_payloads import Delivery
 from hoox_async.webhooks import WebhookHub
 
 SECRET = "a secret that is long enough"

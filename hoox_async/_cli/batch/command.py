@@ -10,15 +10,15 @@ import attrs
 from hoox_async import BatchItem, BatchRunner, ConfigurationError, Outcome, OutcomeState
 
 from ..campaign import Campaign, CampaignError, check_template, picture_name, read_campaign, select
-from ..connection import Output, StoreConnection, command, store_beside
-from ..exits import Exit, cap_reached
+from ..exit_codes import Exit, cap_reached
+from ..options import Output, StoreConnection, command, store_beside
 from ..terminal import Terminal, require
-from ..words import in_credits
-from .ending import Then, tell_end, tell_stop
-from .options import BatchOptions, resuming
+from ..text import in_credits
+from .batch_options import BatchOptions, resuming
+from .counters import Tally
+from .execution import Pictures, Ran, Running
 from .plan import Plan, make_plan, read_known, tell_plan
-from .run import Pictures, Ran, Running
-from .tally import Tally
+from .summary import Then, tell_end, tell_stop
 
 _OPTIONS = BatchOptions()
 _HERE = StoreConnection()

@@ -22,8 +22,8 @@ from hoox_async import (
 )
 
 from ..terminal import Terminal
-from ..words import amount, counted, duration, in_credits, listed
-from .options import BatchOptions
+from ..text import amount, counted, duration, in_credits, listed
+from .batch_options import BatchOptions
 
 _KINDS = {
     "prompt": ("avatar from a prompt", "avatars from prompts"),

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Self
 from hoox_async import QuotaSnapshot
 
 from ..terminal import Terminal
-from ..words import amount, duration
-from .tally import Tally
+from ..text import amount, duration
+from .counters import Tally
 
 if TYPE_CHECKING:
     from rich.console import RenderableType

@@ -12,10 +12,10 @@ from hoox_async import BatchItem, BatchRunner, HooxSession, LookEdit, LookRef, R
 from hoox_async.sandbox import Sandbox
 
 from ..terminal import Terminal
-from ..words import duration
-from .options import BatchOptions
-from .run import Pictures, Ran, Running
-from .tally import Tally
+from ..text import duration
+from .batch_options import BatchOptions
+from .counters import Tally
+from .execution import Pictures, Ran, Running
 
 
 async def rehearse(

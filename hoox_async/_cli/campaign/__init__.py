@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from .choose import select
-from .faults import CampaignError, Fault
-from .model import Campaign, Place
-from .names import PLACEHOLDERS, check_template, picture_name
+from .campaign import Campaign, Place
 from .parse import EXAMPLE, parse_campaign, read_campaign
+from .picture_names import PLACEHOLDERS, check_template, picture_name
+from .problems import CampaignError, Fault
+from .selection import select
 
 __all__ = [
     "EXAMPLE",

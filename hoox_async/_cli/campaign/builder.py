@@ -10,9 +10,9 @@ import attrs
 from hoox_async import BatchItem, InvalidRequest, LookEdit, LookRef
 
 from . import fields
-from .faults import Faults, did_you_mean
+from .campaign import ITEM_FORM, ITEM_KEY, PART_FORM, PART_KEY, Campaign, Place, is_key
 from .fields import Raw
-from .model import ITEM_FORM, ITEM_KEY, PART_FORM, PART_KEY, Campaign, Place, is_key
+from .problems import Faults, did_you_mean
 
 AVATAR_KINDS = "a prompt, image_urls, or avatar_id and look_id"
 _SOURCE_FORM = "the key of an avatar that stands above, or avatar_id:look_id"

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from hoox_async import Format, ImageAvatar, InvalidRequest, LookEdit, PromptAvatar, Resolution, Style
 
-from .faults import Faults
+from .problems import Faults
 
 _COMMON = ("webhook_url", "metadata", "extra")
 PROMPT_FIELDS = ("prompt", "style", "format", "resolution", "name", "place", "element_images", *_COMMON)

@@ -8,8 +8,8 @@ from typing import Literal
 
 from hoox_async import ConfigurationError
 
-from .faults import CampaignError, Fault, Faults
-from .model import Campaign
+from .campaign import Campaign
+from .problems import CampaignError, Fault, Faults
 from .rows import read_csv, read_jsonl
 from .toml_file import read_toml
 

@@ -10,9 +10,9 @@ from typing import Any
 
 from . import fields
 from .builder import Builder
-from .faults import Faults
+from .campaign import ITEM_KEY, PART_KEY, Campaign, is_key
 from .fields import Raw
-from .model import ITEM_KEY, PART_KEY, Campaign, is_key
+from .problems import Faults
 from .toml_file import place_of
 
 _SOURCE_FIELDS = ("avatar", "avatar_id", "look_id")

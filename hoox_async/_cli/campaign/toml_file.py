@@ -11,10 +11,10 @@ from hoox_async import LookEdit
 
 from . import fields
 from .builder import MOST_ITEMS, Builder
-from .faults import Faults, did_you_mean
+from .campaign import ITEM_KEY, PART_FORM, PART_KEY, Campaign, Place, is_key
 from .fields import Raw
-from .lines import Lines
-from .model import ITEM_KEY, PART_FORM, PART_KEY, Campaign, Place, is_key
+from .problems import Faults, did_you_mean
+from .toml_positions import Lines
 
 _TABLES = ("avatars", "scenes", "matrix", "looks")
 _DEFAULTS = ("style", "format", "resolution", "upscale", "images", "webhook_url", "metadata")

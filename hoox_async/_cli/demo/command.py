@@ -10,13 +10,13 @@ from statistics import median
 from hoox_async import BatchReport, BatchRunner, ConfigurationError, Outcome
 from hoox_async.sandbox import Sandbox
 
-from ..batch.manifest import MANIFEST
-from ..batch.run import Pictures, Ran, Running
-from ..batch.tally import Tally
-from ..connection import Output
-from ..exits import Exit
+from ..batch.counters import Tally
+from ..batch.execution import Pictures, Ran, Running
+from ..batch.picture_index import MANIFEST
+from ..exit_codes import Exit
+from ..options import Output
 from ..terminal import Terminal, require, shown_path
-from ..words import amount, counted, duration, in_credits
+from ..text import amount, counted, duration, in_credits
 from .content import AVATARS, items
 
 _SHOWN = Output()

@@ -1,0 +1,83 @@
+"""What stands between the session and the world: transport, store and deliveries."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+import attrs
+
+from .models import LookRef, LookStatus
+
+if TYPE_CHECKING:
+    pass
+
+
+from typing import Final
+
+from ..errors import WebhookRejected
+from .converter import expected, parse_json, read_id
+from .refusals import short_text
+from .responses import parse_status
+
+
+@attrs.frozen
+class Delivery:
+    """What a webhook told of a look. ``avatar_id`` is None in the older payload form."""
+
+    look_id: str
+    status: LookStatus
+    avatar_id: str | None = None
+    thumbnail_url: str | None = None
+    error_code: str | None = None
+    error_message: str | None = None
+
+
+MAX_BODY: Final = 256 * 1024
+"""Bytes of the longest delivery that is read."""
+MIN_SECRET: Final = 16
+"""Characters of the shortest secret that is taken."""
+
+_LOOK_TASKS = frozenset({"avatar_create", "avatar_edit"})
+_MAX_URL = 4096
+_NAMELESS = "-"  # stands for the avatar that the older form does not name
+
+
+class Foreign(NamedTuple):
+    """A delivery of another task of the workspace, such as ``video_generate``: to be acknowledged only."""
+
+    task: str
+
+
+def parse_delivery(body: bytes) -> Delivery | Foreign:
+    """What a delivery tells of a look, in either of the payload forms, or that it is another task's.
+
+    The older form names the look ``job_id`` and has no avatar; the newer has ``task``, ``avatar_id``
+    and ``look_id``. Ids and status must be right; of the rest, what is not understood is left out: a
+    delivery may be the only proof that a look was paid for. Raises `WebhookRejected` (400).
+    """
+    try:
+        return _read(parse_json(body))
+    except ValueError as error:
+        raise WebhookRejected(short_text(str(error)), status=400) from None
+
+
+def _read(payload: object) -> Delivery | Foreign:
+    if not isinstance(payload, dict):
+        raise ValueError("no JSON object")
+    task = payload.get("task")
+    if task is not None and not isinstance(task, str):
+        raise expected("text", task)
+    if task is not None and task.strip().lower() not in _LOOK_TASKS:
+        return Foreign(short_text(task, 60))
+    look_id = read_id(payload, "look_id" if payload.get("look_id") is not None else "job_id")
+    avatar_id = read_id(payload, "avatar_id") if payload.get("avatar_id") is not None else None
+    look = parse_status(payload, LookRef(avatar_id or _NAMELESS, look_id))
+    picture, error = look.thumbnail_url, look.error
+    return Delivery(
+        look_id=look_id,
+        status=look.status,
+        avatar_id=avatar_id,
+        thumbnail_url=picture if picture and len(picture) <= _MAX_URL and picture.isprintable() else None,
+        error_code=error.code if error else None,
+        error_message=error.message if error else None,
+    )

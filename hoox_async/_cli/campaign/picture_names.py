@@ -1,0 +1,99 @@
+"""Names of picture files, from a template such as ``{avatar}/{scene}-{n}``."""
+
+from __future__ import annotations
+
+import re
+import string
+import unicodedata
+from pathlib import PurePosixPath
+
+from hoox_async import BatchItem, ConfigurationError
+
+from .campaign import Campaign, Place
+from .problems import did_you_mean
+
+PLACEHOLDERS = ("avatar", "scene", "n", "key", "style", "format", "look_id")
+_RESERVED = re.compile(r"(?i)(con|prn|aux|nul|conin\$|conout\$|com[0-9¹²³]|lpt[0-9¹²³])(\.|$)")
+_LETTERS = frozenset("LNM")
+_WIDTH = re.compile(r"0?[1-9]")
+
+
+def picture_name(template: str, item: BatchItem, place: Place, *, look_id: str = "") -> PurePosixPath:
+    """The path, below the folder of the pictures and without a suffix, of an item's picture.
+
+    Whatever the values are, the path stays in the folder and its parts are safe on every system.
+    Raises `ConfigurationError` for a template that can't be used.
+    """
+    values: dict[str, str | int] = {
+        "avatar": place.avatar,
+        "scene": place.scene,
+        "n": place.n,
+        "key": item.key,
+        "style": str(getattr(item.request, "style", None) or "default"),
+        "format": str(getattr(item.request, "format", None) or "default"),
+        "look_id": look_id,
+    }
+    parts = [
+        safe_part("".join(literal + _filled(field, spec, values) for literal, field, spec in _fields(part)))
+        for part in _split(template)
+    ]
+    return PurePosixPath(*parts)
+
+
+def check_template(template: str, campaign: Campaign) -> None:
+    """Raise `ConfigurationError` when the template is wrong or gives two items of the campaign one name."""
+    used: dict[str, str] = {}
+    for item in campaign.items:
+        # the key stands in for the look's id: it is different for each item too
+        name = picture_name(template, item, campaign.places[item.key], look_id=item.key)
+        other = used.setdefault(str(name).casefold(), item.key)
+        if other != item.key:
+            raise ConfigurationError(
+                f"--names {template!r}: {other} and {item.key} would both be saved as {name}; "
+                "add {n}, {key} or {look_id}"
+            )
+
+
+def safe_part(text: str, *, fallback: str = "look", longest: int = 120) -> str:
+    """One part of a path, made of any text: letters and digits of any script, ``-``, ``_`` and ``.``.
+
+    It never is empty, ``.`` or ``..``, holds no separator, is no name that Windows reserves and is
+    at most ``longest`` bytes long (as UTF-8). Different texts may give the same part.
+    """
+    kept = "".join(c if _usable(c) else " " for c in unicodedata.normalize("NFKC", text))
+    part = re.sub(r"[ -]*[ ][ -]*", "-", kept.strip(" .-")).strip("-.")
+    part = part.encode()[:longest].decode(errors="ignore").rstrip("-.") or fallback
+    return f"_{part}" if _RESERVED.match(part) else part
+
+
+def _usable(character: str) -> bool:
+    return character in "-_." or unicodedata.category(character)[0] in _LETTERS
+
+
+def _split(template: str) -> list[str]:
+    parts = template.replace("\\", "/").split("/")
+    if any(part.strip() in ("", ".", "..") for part in parts):
+        raise ConfigurationError(f"--names {template!r}: expected a path below the folder, such as "
+                                 "{avatar}/{scene}-{n}")  # fmt: skip
+    return parts
+
+
+def _fields(part: str) -> list[tuple[str, str, str]]:
+    """The literal texts of a part, each with the placeholder behind it and that one's width."""
+    try:
+        parsed = list(string.Formatter().parse(part))
+    except ValueError as error:
+        raise ConfigurationError(f"--names: {part!r}: {error}") from None
+    fields = []
+    for literal, name, spec, conversion in parsed:
+        if name is not None and name not in PLACEHOLDERS:
+            hint = did_you_mean(name, PLACEHOLDERS) or f": there are {', '.join(PLACEHOLDERS)}"
+            raise ConfigurationError(f"--names: {{{name}}} is not known{hint}")
+        if conversion or (spec and (name != "n" or not _WIDTH.fullmatch(spec))):
+            raise ConfigurationError(f"--names: {part!r}: only {{n}} takes a width, such as {{n:03}}")
+        fields.append((literal, name or "", spec or ""))
+    return fields
+
+
+def _filled(field: str, spec: str, values: dict[str, str | int]) -> str:
+    return format(values[field], spec) if field else ""

@@ -1,0 +1,156 @@
+"""What may have been paid for: ``unknowns`` and ``resolve``."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import Literal
+
+from hoox_async import ConfigurationError, InvalidRequest, LookJob, LookRef, Unknown
+
+from .exit_codes import Exit
+from .json_output import unknown_record
+from .options import Output, StoreConnection, command, store_of
+from .terminal import Terminal
+from .text import counted, in_credits, one_line
+
+_HERE = StoreConnection()
+_SHOWN = Output()
+_Verdict = LookRef | Literal["resend", "drop"]
+
+
+def unknowns(store: Path, /, *, connection: StoreConnection = _HERE, output: Output = _SHOWN) -> int:
+    """List what may have been paid for.
+
+    Each request with the looks that may be its own, which takes one status request an avatar.
+
+    Parameters
+    ----------
+    store
+        The store (FILE.hoox.db), or the campaign file beside it.
+    """
+    terminal, path = output.terminal(), store_of(store)
+    found = asyncio.run(_list(connection, path))
+    for unknown in found:
+        terminal.record("unknown", **unknown_record(unknown))
+        if not output.json:
+            _show(unknown, terminal)
+    if not found:
+        terminal.say("nothing is unknown")
+        return Exit.READY
+    terminal.say(f"{counted(len(found), 'request')} may have been paid for. Settle one with (it asks):")
+    terminal.say("  " + command("resolve", str(store), found[0].key, *connection.words()))
+    return Exit.UNFINISHED
+
+
+def resolve(
+    store: Path,
+    key: str,
+    verdict: str | None = None,
+    /,
+    *,
+    connection: StoreConnection = _HERE,
+    output: Output = _SHOWN,
+) -> int:
+    """Settle what may have been paid for, by your word.
+
+    Shows it and asks, unless the verdict is given.
+
+    Parameters
+    ----------
+    store
+        The store (FILE.hoox.db), or the campaign file beside it.
+    key
+        The request's key, as `unknowns` shows it.
+    verdict
+        avatar_id:look_id says that this is its look; resend pays for it once more, whatever the first time
+        cost; drop leaves it alone for good, and what it may have cost at risk.
+    """
+    terminal, path = output.terminal(), store_of(store)
+    if verdict is not None:
+        decided = _verdict(verdict)
+        return asyncio.run(_settle(connection, path, key, decided, terminal))
+    unknown = _found(asyncio.run(_list(connection, path)), key)
+    terminal.record("unknown", **unknown_record(unknown))
+    if not output.json:
+        _show(unknown, terminal)
+    if not terminal.can_ask:
+        raise ConfigurationError("not a terminal: give the verdict: avatar_id:look_id, resend or drop")
+    return asyncio.run(_settle(connection, path, key, _ask(unknown, terminal), terminal))
+
+
+async def _list(connection: StoreConnection, store: Path) -> list[Unknown]:
+    async with connection.session(store=store, poll="awaited") as session:
+        return await session.unknowns()
+
+
+async def _settle(
+    connection: StoreConnection, store: Path, key: str, verdict: _Verdict, terminal: Terminal
+) -> int:
+    async with connection.session(store=store) as session:
+        job: LookJob | None = None
+        if verdict == "drop":
+            await session.drop(key)
+        elif verdict == "resend":
+            job = await session.resend(key)
+        else:
+            job = await session.resolve(key, verdict)
+        terminal.record("resolved", key=key, verdict=str(verdict), ref=str(job.ref) if job else None)
+        terminal.result(_told(key, verdict, job))
+    return Exit.READY
+
+
+def _told(key: str, verdict: _Verdict, job: LookJob | None) -> str:
+    if job is None:
+        return f"{key} is dropped; what it may have cost stays on the books"
+    if verdict == "resend":
+        credits = f" ({in_credits(job.credits)})" if job.credits is not None else ""
+        return f"{key} was sent again and accepted: {job.ref}{credits}"
+    return f"{key} is {job.ref}"
+
+
+def _found(listed: list[Unknown], key: str) -> Unknown:
+    for unknown in listed:
+        if unknown.key == key:
+            return unknown
+    keys = ", ".join(unknown.key for unknown in listed[:5]) or "there are none"
+    raise ConfigurationError(f"{key}: expected the key of an unknown: {keys}")
+
+
+def _verdict(text: str) -> _Verdict:
+    word = text.strip()
+    if word == "resend":
+        return "resend"
+    if word == "drop":
+        return "drop"
+    if ":" in word:
+        return LookRef.parse(word)
+    raise ConfigurationError(f"verdict {word!r}: expected avatar_id:look_id, resend or drop")
+
+
+def _show(unknown: Unknown, terminal: Terminal) -> None:
+    sent = f", sent {unknown.sent_at:%Y-%m-%d %H:%M:%S} UTC" if unknown.sent_at else ""
+    terminal.result(f"{unknown.key}  ({in_credits(unknown.request.credits)}{sent})")
+    prompt = getattr(unknown.request, "prompt", None)
+    if prompt:
+        terminal.result(f"  {one_line(prompt, 74)}")
+    for number, ref in enumerate(unknown.candidates, 1):
+        terminal.result(f"  {number}  {ref}")
+    if not unknown.candidates:
+        terminal.result("  no look was seen that could be its own")
+
+
+def _ask(unknown: Unknown, terminal: Terminal) -> _Verdict:
+    choice = "the number of its look, " if unknown.candidates else ""
+    while True:
+        answer = terminal.ask(
+            f"Which one is it? ({choice}avatar_id:look_id, resend or drop; empty: none now)"
+        )
+        if not answer:
+            raise KeyboardInterrupt
+        if answer.isdigit() and 1 <= int(answer) <= len(unknown.candidates):
+            return unknown.candidates[int(answer) - 1]
+        try:
+            return _verdict(answer)
+        except (InvalidRequest, ConfigurationError) as error:
+            terminal.say(str(error))

@@ -1,0 +1,73 @@
+"""A cap of credits that several submissions share."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+from ..._api.requests import FREE
+from ...errors import BudgetExceeded, ConfigurationError
+
+Credits = Decimal | int | float | str
+
+
+class Budget:
+    """A cap of credits. What may have been paid counts as spent.
+
+    Pass one to several ``session.submit(…, budget=…)`` calls, and together they never pass the cap.
+    ``spent`` is where the count starts: what a customer used up before, say.
+    Raises `ConfigurationError` for a cap or a start that is no number from 0 on.
+    """
+
+    def __init__(self, max_credits: Credits, *, spent: Credits = 0) -> None:
+        self.max_credits: Decimal = _credits("max_credits", max_credits)
+        self.spent: Decimal = _credits("spent", spent)
+        self.reserved: Decimal = FREE
+
+    def __repr__(self) -> str:
+        return f"Budget({self.max_credits}, spent={self.spent})"
+
+    @property
+    def left(self) -> Decimal:
+        """Credits that can still be promised to a submission."""
+        return max(FREE, self.max_credits - self.spent - self.reserved)
+
+    def allows(self, credits: Decimal) -> bool:
+        """Whether this much fits beside all that is spent and reserved. What costs nothing always fits."""
+        return not credits or self.spent + self.reserved + credits <= self.max_credits
+
+    def exhausted(self, credits: Decimal) -> bool:
+        """Whether this much will not fit, however the reservations that stand now turn out."""
+        return bool(credits) and self.spent + credits > self.max_credits
+
+    def must_wait(self, credits: Decimal) -> bool:
+        """Whether it depends on the reservations that stand now."""
+        return not self.allows(credits) and not self.exhausted(credits)
+
+    def reserve(self, credits: Decimal) -> None:
+        """Set this much aside. Raises `BudgetExceeded` where it does not fit."""
+        if not self.allows(credits):
+            raise BudgetExceeded(
+                f"{credits} credits more would pass the cap of {self.max_credits} "
+                f"({self.spent} spent or at risk, {self.reserved} reserved)"
+            )
+        self.reserved += credits
+
+    def release(self, credits: Decimal, *, spent: bool) -> None:
+        """End a reservation: the credits were (or may have been) spent, or surely not."""
+        self.reserved -= credits
+        if spent:
+            self.spent += credits
+
+    def count(self, credits: Decimal) -> None:
+        """Add what was spent elsewhere."""
+        self.spent += credits
+
+
+def _credits(field: str, value: Credits) -> Decimal:
+    try:
+        credits = Decimal(str(value)) if not isinstance(value, Decimal) else value
+    except ArithmeticError:
+        credits = Decimal("NaN")
+    if not credits.is_finite() or credits < 0:
+        raise ConfigurationError(f"{field}: {value!r} is not a number of credits from 0 on")
+    return credits

@@ -1,0 +1,136 @@
+"""What became of each item of a batch, as a value."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from decimal import Decimal
+from enum import StrEnum
+from typing import Any
+
+import attrs
+
+from ..._api.models import Look, LookRef, LookStatus
+from ..._api.requests import FREE, Request
+from ...errors import GenerationFailed, HooxError, OutcomeUnknown, api_error
+from .intent import Evidence, Intent, IntentState, Refusal
+
+
+class OutcomeState(StrEnum):
+    """How an item of a batch ended.
+
+    READY and FAILED were paid. REJECTED: the API said no to this one, or it is no valid request; no
+    charge. SKIPPED: its source came to nothing, no charge; or it was an unknown that was dropped, and may
+    have been paid: then its ``error`` is an `OutcomeUnknown`. UNSENT: not sent, and sent when run again.
+    PENDING: paid and not done yet. UNKNOWN: may have been paid.
+    """
+
+    READY = "ready"
+    FAILED = "failed"
+    REJECTED = "rejected"
+    SKIPPED = "skipped"
+    UNSENT = "unsent"
+    PENDING = "pending"
+    UNKNOWN = "unknown"
+
+
+@attrs.frozen
+class BatchItem:
+    """A request under a key of your own choosing, such as ``"alex/podcast-2"``."""
+
+    key: str
+    request: Request
+
+
+@attrs.frozen
+class Outcome:
+    """How one item ended.
+
+    ``credits`` were surely paid for it and ``at_risk`` may have been, over all runs of its store.
+    ``request`` is what the item held, also where that was no request at all (then REJECTED).
+    ``candidates`` are looks that may be those of an UNKNOWN one.
+    """
+
+    key: str
+    request: Request
+    state: OutcomeState
+    look: Look | None = None
+    error: HooxError | None = None
+    credits: Decimal = FREE
+    at_risk: Decimal = FREE
+    evidence: Evidence | None = None
+    submitted_at: datetime | None = None
+    settled_at: datetime | None = None
+    candidates: tuple[LookRef, ...] = ()
+
+    @property
+    def ref(self) -> LookRef | None:
+        """The look's ref, where there is a look: READY, FAILED and PENDING."""
+        return self.look.ref if self.look is not None else None
+
+    @property
+    def metadata(self) -> Mapping[str, str]:
+        """The metadata that the request was made with."""
+        return getattr(self.request, "metadata", {})
+
+    def unwrap(self) -> Look:
+        """The look, when it is READY. Raises the item's error otherwise."""
+        if self.state is OutcomeState.READY and self.look is not None:
+            return self.look
+        raise self.error or HooxError(f"{self.key}: {self.state}")
+
+
+_STATES = {
+    IntentState.PLANNED: OutcomeState.UNSENT,
+    IntentState.SENDING: OutcomeState.UNKNOWN,
+    IntentState.UNKNOWN: OutcomeState.UNKNOWN,
+    IntentState.ACCEPTED: OutcomeState.PENDING,
+    IntentState.READY: OutcomeState.READY,
+    IntentState.FAILED: OutcomeState.FAILED,
+    IntentState.REJECTED: OutcomeState.REJECTED,
+    IntentState.DROPPED: OutcomeState.SKIPPED,
+}
+
+
+def outcome_of(intent: Intent, **changes: Any) -> Outcome:
+    """The outcome of an intent as it stands. ``changes`` replace fields of it."""
+    outcome = Outcome(
+        key=intent.key,
+        request=intent.request,
+        state=_STATES[intent.state],
+        look=_look_of(intent),
+        error=error_of(intent),
+        credits=intent.spent,
+        at_risk=intent.at_risk,
+        evidence=intent.evidence,
+        submitted_at=intent.sent_at,
+        settled_at=intent.settled_at,
+        candidates=intent.candidates,
+    )
+    return attrs.evolve(outcome, **changes)
+
+
+def _look_of(intent: Intent) -> Look | None:
+    if intent.look is None and intent.ref is not None:
+        return Look(intent.ref, LookStatus.PENDING)
+    return intent.look
+
+
+def error_of(intent: Intent) -> HooxError | None:
+    """The error that stands for the intent's state: made anew for each who asks."""
+    if intent.state is IntentState.FAILED and intent.look is not None:
+        return GenerationFailed(intent.look)
+    if intent.state is IntentState.REJECTED:
+        return _refused(intent.refusal or Refusal(None, None, "refused"))
+    if intent.state in (IntentState.UNKNOWN, IntentState.SENDING, IntentState.DROPPED):
+        reason = intent.refusal.message if intent.refusal else "it is being sent"
+        if intent.state is IntentState.DROPPED:
+            reason += "; dropped by your word, it may have been charged"
+        return OutcomeUnknown(f"{intent.key}: {reason}", key=intent.key)
+    return None
+
+
+def _refused(refusal: Refusal) -> HooxError:
+    if refusal.status is None:
+        return HooxError(refusal.message)
+    return api_error(refusal.status, refusal.code, refusal.message)

@@ -1,0 +1,208 @@
+"""What a store writes down, as JSON text: requests, intents, deliveries.
+
+Stable and strict. A record has a version ``v`` and its values' fields, of which those that are None or
+empty are left out. Anything else than what was written is damage, and damage in a record of money is
+never read around: it raises `StoreError` and says what is wrong.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+import math
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from decimal import Decimal, InvalidOperation
+from typing import Any
+
+import attrs
+import cattrs
+from cattrs.gen import make_dict_structure_fn, make_dict_unstructure_fn, override
+
+from ..._api.converter import complaint, enum_hook, expected, parse_json, strict_converter
+from ..._api.models import LookRef, LookStatus
+from ..._api.requests import Format, ImageAvatar, LookEdit, PromptAvatar, Request, Resolution, Style
+from ..._api.webhook_payloads import Delivery
+from ...errors import StoreError
+from ..redaction import without_tokens
+from .intent import Evidence, Intent, IntentState
+
+VERSION = 1
+_REQUESTS: Mapping[str, type[Any]] = {kind.KIND: kind for kind in (PromptAvatar, ImageAvatar, LookEdit)}
+_MAX_DEPTH = 32
+
+
+def dump_intent(intent: Intent) -> str:
+    """The whole intent as a record. The API's raw answer is in it, without webhook URLs and tokens.
+
+    Its request holds the user's own ``webhook_url``: it is sent again from here.
+    """
+    return _dump(intent, Intent, "intent")
+
+
+def load_intent(text: str) -> Intent:
+    """The intent of a record. Raises `StoreError` for a damaged one."""
+    loaded: Intent = _load(text, Intent, "intent")
+    return loaded
+
+
+def dump_delivery(delivery: Delivery) -> str:
+    """The delivery as a record."""
+    return _dump(delivery, Delivery, "delivery")
+
+
+def load_delivery(text: str) -> Delivery:
+    """The delivery of a record. Raises `StoreError` for a damaged one."""
+    loaded: Delivery = _load(text, Delivery, "delivery")
+    return loaded
+
+
+def _dump(value: Any, kind: Any, name: str) -> str:
+    try:
+        fields = _converter().unstructure(value, kind)
+        return json.dumps({"v": VERSION, **fields}, separators=(",", ":"), allow_nan=False)
+    except (ValueError, TypeError, RecursionError, OverflowError) as error:
+        raise StoreError(f"this {name} cannot be written down: {error}") from None
+
+
+def _load(text: str, kind: Any, name: str) -> Any:
+    try:
+        fields = parse_json(text)
+        if not isinstance(fields, dict):
+            raise expected("an object", fields)
+        version = fields.pop("v", None)
+        if version != VERSION or isinstance(version, bool):
+            raise ValueError(f"its version is {str(version)[:20]!r}, and only {VERSION} can be read here")
+        return _converter().structure(fields, kind)
+    except (cattrs.BaseValidationError, ValueError, TypeError) as error:
+        reason = complaint(error) if isinstance(error, cattrs.BaseValidationError) else str(error)
+        raise StoreError(f"a stored {name} is damaged: {reason}") from None
+
+
+# --- the converter ----------------------------------------------------------------------------
+
+
+@functools.cache
+def _converter() -> cattrs.Converter:
+    converter = strict_converter(forbid_extra_keys=True)
+    for kind in (Style, Format, Resolution, LookStatus, IntentState, Evidence):
+        converter.register_structure_hook(kind, enum_hook(kind))
+    converter.register_structure_hook(Decimal, _read_credits)
+    converter.register_unstructure_hook(Decimal, str)
+    converter.register_structure_hook(datetime, _read_moment)
+    converter.register_unstructure_hook(datetime, _moment_text)
+    converter.register_structure_hook_factory(attrs.has, lambda kind: _class_reader(kind, converter))
+    converter.register_unstructure_hook_factory(attrs.has, lambda kind: _class_writer(kind, converter))
+    converter.register_structure_hook(LookRef | str, lambda value, _: _read_source(value, converter))
+    converter.register_structure_hook(Request, lambda value, _: _read_request(value, converter))
+    converter.register_unstructure_hook(
+        Request, lambda value: {"kind": value.KIND, **converter.unstructure(value, type(value))}
+    )
+    return converter
+
+
+def _class_writer(kind: type[Any], converter: cattrs.Converter) -> Callable[[Any], dict[str, Any]]:
+    """Writes what is set, and what may not be missing. Free JSON goes as it is, raw answers cleaned."""
+    free = {"raw": override(unstruct_hook=_cleaned), "extra": override(unstruct_hook=_as_it_is)}
+    attrs.resolve_types(kind)
+    own: dict[str, Any] = {field.name: free[field.name] for field in attrs.fields(kind) if field.name in free}
+    write = make_dict_unstructure_fn(kind, converter, **own)
+    optional = _may_be_missing(kind)
+
+    def hook(value: Any) -> dict[str, Any]:
+        fields = write(value).items()
+        return {name: field for name, field in fields if name not in optional or not _is_empty(field)}
+
+    return hook
+
+
+def _class_reader(kind: type[Any], converter: cattrs.Converter) -> Callable[[Any, Any], Any]:
+    """Reads what `_class_writer` wrote. Only what is empty by default may be missing.
+
+    A default that says something, such as a price-bearing resolution, was written down: that it is
+    missing is damage.
+    """
+    attrs.resolve_types(kind)
+    structure = make_dict_structure_fn(kind, converter, _cattrs_forbid_extra_keys=True)
+    optional = _may_be_missing(kind)
+    needed = [field.name for field in attrs.fields(kind) if field.name not in optional]
+
+    def hook(value: Any, _: Any) -> Any:
+        if not isinstance(value, dict):
+            raise expected("an object", value)
+        missing = [name for name in needed if name not in value]
+        if missing:
+            raise ValueError(f"{', '.join(missing)} is missing")
+        return structure(value, kind)
+
+    return hook
+
+
+def _may_be_missing(kind: type[Any]) -> frozenset[str]:
+    """The fields that are None or empty by default."""
+    fields: tuple[attrs.Attribute[Any], ...] = attrs.fields(kind)
+    empty = (field for field in fields if _is_empty(field.default) or field.default == attrs.Factory(dict))
+    return frozenset(field.name for field in empty)
+
+
+def _is_empty(value: Any) -> bool:
+    return value is None or (isinstance(value, list | tuple | Mapping) and not value)
+
+
+def _read_request(value: Any, converter: cattrs.Converter) -> Any:
+    if not isinstance(value, dict):
+        raise expected("an object", value)
+    kind = value.get("kind")
+    if not isinstance(kind, str) or kind not in _REQUESTS:
+        raise ValueError(f"kind: expected one of {', '.join(_REQUESTS)}")
+    fields = {name: field for name, field in value.items() if name != "kind"}
+    return converter.structure(fields, _REQUESTS[kind])
+
+
+def _read_source(value: Any, converter: cattrs.Converter) -> LookRef | str:
+    return value if isinstance(value, str) else converter.structure(value, LookRef)
+
+
+def _read_credits(value: Any, _: Any) -> Decimal:
+    try:
+        credits = Decimal(value) if isinstance(value, str) else None
+    except InvalidOperation:
+        credits = None
+    if credits is None or not credits.is_finite() or credits < 0:
+        raise ValueError("expected credits, a number as text")
+    return credits
+
+
+def _read_moment(value: Any, _: Any) -> datetime:
+    if not isinstance(value, str):
+        raise expected("a moment in UTC", value)
+    moment = datetime.fromisoformat(value)
+    if moment.tzinfo is None:
+        raise ValueError("expected a moment in UTC, got one without a time zone")
+    return moment.astimezone(UTC)
+
+
+def _moment_text(moment: datetime) -> str:
+    if moment.tzinfo is None:
+        raise ValueError(f"{moment} has no time zone")
+    return moment.astimezone(UTC).isoformat()
+
+
+def _as_it_is(value: Any) -> Any:
+    return value
+
+
+def _cleaned(value: Any, depth: int = _MAX_DEPTH) -> Any:
+    """An API answer fit for a store: no webhook URLs or tokens, no NaN, nothing too deep to be read back."""
+    if isinstance(value, str):
+        return without_tokens(value)
+    if value is None or isinstance(value, int):
+        return value
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if depth == 0:
+        return None
+    if isinstance(value, Mapping):
+        told = ((str(name), inner) for name, inner in value.items())
+        return {name: _cleaned(inner, depth - 1) for name, inner in told if "webhook" not in name.lower()}
+    return [_cleaned(inner, depth - 1) for inner in value] if isinstance(value, list | tuple) else None

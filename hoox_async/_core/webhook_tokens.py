@@ -1,0 +1,67 @@
+"""Webhooks, purely: what a delivery says, and whose it is.
+
+The vendor does not sign its deliveries. So each attempt gets a URL of its own, whose last part is a
+token: the attempt's random id, signed by us. Who knows the token was told it by us or by the API.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Sequence
+from typing import Final
+
+from itsdangerous import BadSignature
+from itsdangerous import Signer as _Signer
+
+from .._api.webhook_payloads import MIN_SECRET
+from ..errors import ConfigurationError, WebhookRejected
+
+_ATTEMPT = r"[A-Za-z0-9_-]{1,128}"
+# 32 bytes are 43 letters of base64, whose last one has two bits to spare: only one spelling is taken
+_SIGNATURE = r"[A-Za-z0-9_-]{42}[AEIMQUYcgkosw048]"
+_TOKEN = rf"{_ATTEMPT}\.{_SIGNATURE}"
+TOKEN_IN_TEXT: Final = rf"(?<![A-Za-z0-9_-]){_ATTEMPT}(?:\.|%2[eE]){_SIGNATURE}(?![A-Za-z0-9_-])"
+"""A pattern that finds tokens in a text. Not compiled: nothing is worked out at import."""
+
+
+class Signer:
+    """Makes an attempt's token and reads it back.
+
+    The first secret signs, all of them verify: to rotate, put a new one in front and keep the old one
+    until the last delivery signed with it has come. Raises `ConfigurationError` for no secret at all
+    and for one of less than 16 characters.
+    """
+
+    def __init__(self, secrets: Sequence[str]) -> None:
+        if not secrets:
+            raise ConfigurationError("webhooks need a secret to sign their URLs with")
+        if any(not isinstance(secret, str) or len(secret.strip()) < MIN_SECRET for secret in secrets):
+            raise ConfigurationError(f"a webhook secret is a text of at least {MIN_SECRET} characters")
+        self._signer = _Signer(
+            list(reversed(secrets)),  # itsdangerous signs with the last one
+            salt="hoox_async.webhook",
+            key_derivation="hmac",
+            digest_method=hashlib.sha256,
+        )
+
+    def __repr__(self) -> str:
+        return f"<Signer with {len(self._signer.secret_keys)} secrets>"
+
+    def sign(self, attempt_id: str) -> str:
+        """The attempt's token, fit for a URL's path. A bearer secret: whoever has it speaks for the attempt.
+
+        Raises `ValueError` for an id that is not made of 1 to 128 letters, digits, ``-`` and ``_``.
+        """
+        if not re.fullmatch(_ATTEMPT, attempt_id):
+            raise ValueError(f"{attempt_id!r} cannot be an attempt's id: letters, digits, - and _ only")
+        return self._signer.sign(attempt_id).decode()
+
+    def attempt_of(self, token: str) -> str:
+        """The id of the attempt that the token was made for. Raises `WebhookRejected` (404)."""
+        if re.fullmatch(_TOKEN, token):
+            try:
+                return self._signer.unsign(token).decode()
+            except BadSignature:
+                pass
+        raise WebhookRejected("no such webhook", status=404)

@@ -1,0 +1,255 @@
+"""The store that ends with the process: plain dictionaries."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncIterator, Awaitable, Collection, Generator, Iterable, Sequence
+from datetime import datetime, timedelta
+
+from ..._api.models import LookRef
+from ..._api.webhook_payloads import Delivery
+from ..._core.intents.intent import Intent, IntentState
+from ..._core.intents.transitions import LookTaken, Step, claimed_look, recover
+from ...errors import StoreError, StoreLocked
+from ..clock import Clock
+from ..protocols import Workspace
+from .binding import plain_url, require_new_key, require_url
+from .index_changes import FORGETTABLE, OPEN_STATES, Effects, effects, may_have_been_paid, take
+
+
+class _Done:
+    """What is done already, to be awaited any number of times, or not at all."""
+
+    def __await__(self) -> Generator[None, None, None]:
+        return
+        yield
+
+
+_DONE = _Done()
+_NAME = "the memory store"
+_KEPT_SENDS = timedelta(minutes=2)
+
+
+class MemoryStore:
+    """Keeps the session's memory of money in memory, for one session at a time.
+
+    It can be given to a later session of the same process, which goes on where the earlier one
+    stopped. Intents without a user's key are dropped once `forget` is told that nobody can ask for
+    them any more; their looks stay claimed.
+    """
+
+    def __init__(self) -> None:
+        self._is_open = False
+        self._workspace: Workspace | None = None
+        self._key_confirmed = False
+        self._intents: dict[str, Intent] = {}  # in the order of the plan
+        self._open_keys: set[str] = set()  # a long life has few of them
+        self._places: dict[str, int] = {}
+        self._planned = 0
+        self._attempts: dict[str, str] = {}
+        self._refs: dict[LookRef, str] = {}
+        self._forgotten: set[LookRef] = set()  # looks of intents that were forgotten: still no other's
+        self._baselines: set[str] = set()
+        self._seen: dict[str, set[str]] = {}
+        self._deliveries: dict[str, Delivery] = {}
+        self._sends: deque[datetime] = deque()  # in order
+
+    def __repr__(self) -> str:
+        return f"MemoryStore(<{len(self._intents)} intents>)"
+
+    async def open(self, workspace: Workspace) -> None:
+        """Bind it to the workspace. Raises `StoreLocked` while a session has it, and `StoreMismatch`."""
+        if self._is_open:
+            raise StoreLocked(f"{_NAME} is open in another session; one session at a time")
+        if self._workspace is not None:
+            require_url(plain_url(self._workspace.base_url), workspace, _NAME)
+            if workspace.api_key != self._workspace.api_key:
+                if self._key_confirmed or any(map(may_have_been_paid, self._intents.values())):
+                    require_new_key(workspace, _NAME)
+                self._key_confirmed = False
+        at = Clock(asyncio.get_running_loop()).utc()
+        self._workspace = workspace
+        self._is_open = True
+        try:
+            for intent in await self.in_states([IntentState.SENDING]):
+                await self.advance(intent.key, *recover(intent, at))
+        except BaseException:
+            self._is_open = False
+            raise
+
+    async def aclose(self) -> None:
+        """Let go of it: a later session can have it."""
+        self._is_open = False
+
+    def confirm_key(self) -> None:
+        """Bind it to its API key for good."""
+        self._key_confirmed = True
+
+    async def get(self, keys: Collection[str]) -> dict[str, Intent]:
+        """The intents of these keys, those that are known."""
+        self._require_open()
+        return {key: self._intents[key] for key in keys if key in self._intents}
+
+    async def plan(self, intent: Intent) -> Intent:
+        """Keep a new intent; where its key is known already, change nothing and return what stands."""
+        self._require_open()
+        standing = self._intents.get(intent.key)
+        if standing is not None:
+            return standing
+        found = effects(None, intent)
+        self._check(found)
+        self._planned += 1
+        self._places[intent.key] = self._planned
+        self._put(intent, [found])
+        return intent
+
+    async def advance(self, key: str, *steps: Step) -> Intent:
+        """Take the intent through the steps, all or none. Raises `IllegalStep`; no such key: `StoreError`."""
+        self._require_open()
+        intent = self._intents.get(key)
+        if intent is None:
+            raise StoreError(f"{_NAME} has no intent under the key {key!r}")
+        after, found = take(intent, steps)
+        for effect in found:
+            self._check(effect)
+            if effect.exclusive and effect.claimed is not None:
+                self._require_unclaimed(effect.claimed, key)
+        given_up = claimed_look(intent)
+        if given_up is not None and given_up != claimed_look(after) and self._refs.get(given_up) == key:
+            del self._refs[given_up]
+        self._put(after, found)
+        return after
+
+    async def by_attempt(self, attempt_id: str) -> Intent | None:
+        """The intent that this attempt, also an earlier one, belongs to."""
+        self._require_open()
+        key = self._attempts.get(attempt_id)
+        return self._intents.get(key) if key is not None else None
+
+    async def by_ref(self, ref: LookRef) -> Intent | None:
+        """The intent whose look this is."""
+        self._require_open()
+        key = self._refs.get(ref)
+        return self._intents[key] if key is not None else None
+
+    async def in_states(self, states: Collection[IntentState]) -> list[Intent]:
+        """All intents in these states, oldest first."""
+        self._require_open()
+        wanted = frozenset(states)
+        if wanted <= OPEN_STATES:
+            keys: Iterable[str] = sorted(self._open_keys, key=self._places.__getitem__)
+        else:
+            keys = self._intents
+        return [intent for intent in map(self._intents.__getitem__, keys) if intent.state in wanted]
+
+    async def stream(self) -> AsyncIterator[Intent]:
+        """Every intent, in the order in which they were planned."""
+        self._require_open()
+        for key in tuple(self._intents):
+            intent = self._intents.get(key)
+            if intent is not None:
+                yield intent
+
+    async def stream_accepted(self) -> AsyncIterator[Intent]:
+        """Every intent that is accepted and not settled, oldest first."""
+        self._require_open()
+        for key in sorted(self._open_keys, key=self._places.__getitem__):
+            intent = self._intents.get(key)
+            if intent is not None and intent.state is IntentState.ACCEPTED:
+                yield intent
+
+    async def forget(self, key: str) -> None:
+        """Drop an intent without a user's key whose money is beyond doubt. Any other is kept."""
+        self._require_open()
+        intent = self._intents.get(key)
+        if intent is None or intent.own_key or intent.state not in FORGETTABLE:
+            return
+        del self._intents[key], self._places[key]
+        self._open_keys.discard(key)
+        if intent.ref is not None and self._refs.get(intent.ref) == key:
+            del self._refs[intent.ref]
+            self._forgotten.add(intent.ref)
+        for attempt in intent.attempts:
+            self._attempts.pop(attempt.id, None)
+            self._deliveries.pop(attempt.id, None)
+
+    async def seen_looks(self, avatar_id: str) -> frozenset[str] | None:
+        """The looks that are nobody's lost POST's: baseline and claimed. None where no baseline stands."""
+        self._require_open()
+        if avatar_id not in self._baselines:
+            return None
+        return frozenset(self._seen.get(avatar_id, ()))
+
+    async def add_seen(self, avatar_id: str, look_ids: Iterable[str]) -> None:
+        """Add to an avatar's baseline (and make it one, if it is the first)."""
+        self._require_open()
+        self._baselines.add(avatar_id)
+        self._seen.setdefault(avatar_id, set()).update(look_ids)
+
+    async def keep_delivery(self, attempt_id: str, delivery: Delivery) -> None:
+        """Keep an attempt's first delivery; for an attempt that the store doesn't know, nothing is kept."""
+        self._require_open()
+        if attempt_id in self._attempts:
+            self._deliveries.setdefault(attempt_id, delivery)
+
+    async def kept_delivery(self, attempt_id: str) -> Delivery | None:
+        """The delivery kept for this attempt."""
+        self._require_open()
+        return self._deliveries.get(attempt_id)
+
+    def note_sends(self, sent_at: Sequence[datetime]) -> Awaitable[None]:
+        """Remember send times; those of more than two minutes before the newest are dropped."""
+        self._require_open()
+        sends = self._sends
+        if len(sent_at) == 1 and sends and sends[-1] <= sent_at[0]:  # as nearly always
+            sends.append(sent_at[0])
+            while sends[-1] - sends[0] > _KEPT_SENDS:
+                sends.popleft()
+        elif sent_at:
+            newest = max(sent_at)
+            times = sorted((*sends, *sent_at))
+            self._sends = deque(time for time in times if abs(newest - time) <= _KEPT_SENDS)
+        return _DONE
+
+    async def recent_sends(self, since: datetime) -> list[datetime]:
+        """The send times after ``since``, oldest first."""
+        self._require_open()
+        return [time for time in self._sends if time > since]
+
+    def _require_open(self) -> None:
+        if not self._is_open:
+            raise StoreError(f"{_NAME} is not open")
+
+    def _check(self, effect: Effects) -> None:
+        for attempt in effect.attempts:
+            if attempt.id in self._attempts:
+                raise StoreError(f"{_NAME} knows the attempt {attempt.id!r} already")
+
+    def _require_unclaimed(self, ref: LookRef, key: str) -> None:
+        """Raise `LookTaken` where another intent has this look."""
+        owner = self._refs.get(ref)
+        if owner is None and ref in self._forgotten:
+            owner = "an earlier request"
+        if owner is not None and owner != key:
+            raise LookTaken(ref, owner)
+
+    def _put(self, intent: Intent, found: Sequence[Effects]) -> None:
+        key = intent.key
+        self._intents[key] = intent
+        if intent.state in OPEN_STATES:
+            self._open_keys.add(key)
+        else:
+            self._open_keys.discard(key)
+        claimed = claimed_look(intent)
+        if claimed is not None:
+            self._refs.setdefault(claimed, key)
+        for effect in found:
+            for attempt in effect.attempts:
+                self._attempts[attempt.id] = key
+                if not self._sends or attempt.sent_at >= self._sends[0]:  # else it was written down late
+                    self.note_sends((attempt.sent_at,))
+            if effect.claimed is not None:
+                self._seen.setdefault(effect.claimed.avatar_id, set()).add(effect.claimed.look_id)
+            if effect.created is not None:
+                self._baselines.add(effect.created)

@@ -1,0 +1,134 @@
+"""One session at a time: a lock on a file beside the store, which dies with its process."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import sys
+from contextlib import suppress
+from datetime import UTC, datetime
+from weakref import WeakSet
+
+from ....errors import StoreError, StoreLocked
+
+# far behind the holder's name: on Windows a locked byte cannot be read by others
+_LOCKED_BYTE = 1 << 30
+
+
+class FileLock:
+    """Holds ``<store>.lock`` while the store is open.
+
+    The operating system lets go of it when the process ends, however that happens. The file itself
+    stays: were it removed, two processes could each hold a lock on a file of that name. It is a file
+    of its own because closing any handle of a SQLite file drops SQLite's own locks on POSIX.
+
+    A forked child inherits the handle and would hold the lock after its parent's death: it closes it at once.
+    """
+
+    def __init__(self, store_path: str) -> None:
+        self._store_path = store_path
+        self._fd: int | None = None
+
+    def acquire(self, since: datetime) -> None:
+        """Take the lock and write down who holds it. Raises `StoreLocked` or `OSError`."""
+        if self._store_path in _inherited:
+            # SQLite takes its parent's locks on the file for locks of this process, which has none
+            raise StoreError(
+                f"{self._store_path} was open when this process was forked: open it in a process that was "
+                'forked before, or that was started anew (multiprocessing\'s "spawn")'
+            )
+        fd = self._fd = os.open(self._store_path + ".lock", os.O_RDWR | os.O_CREAT, 0o644)
+        _held.add(self)  # before it is locked: another thread may fork at any time
+        try:
+            if not _try_lock(fd):
+                raise StoreLocked(f"{self._store_path} is open in {_holder(fd)}; one session at a time")
+        except BaseException:
+            self._fd = None
+            os.close(fd)
+            raise
+        with suppress(OSError):  # a full disk: the lock counts, not the name on it
+            os.ftruncate(fd, 0)
+            os.write(fd, json.dumps(_myself(since)).encode())
+
+    def release(self) -> None:
+        """Let go of it. Without effect where it is not held."""
+        if self._fd is None:
+            return
+        fd, self._fd = self._fd, None
+        with suppress(OSError):
+            os.ftruncate(fd, 0)
+        with suppress(OSError):
+            _unlock(fd)
+        with suppress(OSError):
+            os.close(fd)
+
+    def let_go_in_child(self) -> None:
+        """In a forked child: close the inherited handle. The lock stays its parent's."""
+        fd, self._fd = self._fd, None
+        if fd is not None:
+            _inherited.add(self._store_path)
+            with suppress(OSError):
+                os.close(fd)
+
+
+_held: WeakSet[FileLock] = WeakSet()
+_inherited: set[str] = set()
+
+
+def _let_go_in_child() -> None:
+    for lock in tuple(_held):
+        lock.let_go_in_child()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_let_go_in_child)
+
+
+def _myself(since: datetime) -> dict[str, object]:
+    return {
+        "pid": os.getpid(),
+        "host": socket.gethostname(),
+        "since": since.astimezone(UTC).isoformat(timespec="seconds"),
+    }
+
+
+def _holder(fd: int) -> str:
+    try:
+        os.lseek(fd, 0, os.SEEK_SET)
+        told = json.loads(os.read(fd, 4096))
+        return f"process {told['pid']} on {told['host']} since {told['since']}"
+    except (OSError, ValueError, KeyError, TypeError):
+        return "another session"  # it has the lock and has not written its name yet
+
+
+if sys.platform == "win32":  # pragma: no cover
+    import msvcrt
+
+    def _try_lock(fd: int) -> bool:
+        os.lseek(fd, _LOCKED_BYTE, os.SEEK_SET)
+        try:
+            msvcrt.locking(fd, msvcrt.LK_NBLCK, 1)
+        except PermissionError:
+            return False
+        finally:
+            os.lseek(fd, 0, os.SEEK_SET)
+        return True
+
+    def _unlock(fd: int) -> None:
+        os.lseek(fd, _LOCKED_BYTE, os.SEEK_SET)
+        msvcrt.locking(fd, msvcrt.LK_UNLCK, 1)
+
+else:
+    import fcntl
+
+    # flock, not lockf: it also keeps out a second session of the same process
+    def _try_lock(fd: int) -> bool:
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+        return True
+
+    def _unlock(fd: int) -> None:
+        fcntl.flock(fd, fcntl.LOCK_UN)

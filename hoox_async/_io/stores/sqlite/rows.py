@@ -1,0 +1,267 @@
+"""What the database is asked and told: functions of a connection, each inside its caller's transaction."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+import zlib
+from collections.abc import Collection, Iterable, Sequence
+from datetime import UTC, datetime, timedelta
+
+from ...._api.models import LookRef
+from ...._api.webhook_payloads import Delivery
+from ...._core.intents.intent import Intent, IntentState
+from ...._core.intents.records import dump_delivery, dump_intent, load_delivery, load_intent
+from ...._core.intents.transitions import LookTaken, Step, claimed_look, recover
+from ....errors import StoreError
+from ...protocols import Workspace
+from ..binding import Binding
+from ..index_changes import OPEN_STATES, Effects, effects, may_have_been_paid, take
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND = timedelta(microseconds=1)
+_KEPT_SENDS = timedelta(minutes=2) // _MICROSECOND
+
+
+_UNCONFIRMED = "key_unconfirmed"  # a row of `meta` while no answer has shown the key to be valid
+
+
+def bind(db: sqlite3.Connection, workspace: Workspace, path: str) -> None:
+    """Bind a new file to the workspace, or check that it belongs to it. Raises `StoreMismatch`."""
+    binding = read_binding(db)
+    if binding is None:
+        fresh = Binding.to(workspace)
+    else:
+        fresh = binding.check(workspace, path, replaceable=_key_is_replaceable(db))
+    if fresh is not binding:
+        values = [("base_url", fresh.base_url), ("salt", fresh.salt), ("fingerprint", fresh.fingerprint)]
+        db.executemany("INSERT OR REPLACE INTO meta (name, value) VALUES (?, ?)", values)
+        db.execute("INSERT OR REPLACE INTO meta (name, value) VALUES (?, 1)", (_UNCONFIRMED,))
+
+
+def confirm_key(db: sqlite3.Connection) -> None:
+    """Bind the file to its key for good."""
+    db.execute("DELETE FROM meta WHERE name = ?", (_UNCONFIRMED,))
+
+
+def _key_is_replaceable(db: sqlite3.Connection) -> bool:
+    if db.execute("SELECT 1 FROM meta WHERE name = ?", (_UNCONFIRMED,)).fetchone() is None:
+        return False
+    records = db.execute("SELECT record, crc FROM intents")
+    return not any(may_have_been_paid(_load(*row)) for row in records)
+
+
+def note_opening(db: sqlite3.Connection, at: datetime) -> None:
+    """Write down when the file was opened: one that cannot be written shows here, before money is spent."""
+    db.execute("INSERT OR REPLACE INTO meta (name, value) VALUES ('opened_at', ?)", (at.isoformat(),))
+
+
+def read_binding(db: sqlite3.Connection) -> Binding | None:
+    """To which workspace the file is bound."""
+    meta = dict(db.execute("SELECT name, value FROM meta"))
+    if not meta:
+        return None
+    base_url, salt, fingerprint = (meta.get(name) for name in ("base_url", "salt", "fingerprint"))
+    if isinstance(base_url, str) and isinstance(salt, bytes) and isinstance(fingerprint, bytes):
+        return Binding(base_url, salt, fingerprint)
+    raise StoreError("to whom it belongs is damaged: restore a copy of it, or start with a new file")
+
+
+def recover_all(db: sqlite3.Connection, at: datetime) -> None:
+    """Take every intent through the steps that the end of an earlier process makes necessary."""
+    for intent in in_states(db, [IntentState.SENDING]):
+        advance(db, intent.key, recover(intent, at))
+
+
+def get(db: sqlite3.Connection, keys: Iterable[str]) -> dict[str, Intent]:
+    """The intents of these keys."""
+    found: dict[str, Intent] = {}
+    for key in keys:
+        row = db.execute("SELECT record, crc FROM intents WHERE key = ?", (key,)).fetchone()
+        if row is not None:
+            found[key] = _load(*row)
+    return found
+
+
+def plan(db: sqlite3.Connection, intent: Intent) -> Intent:
+    """Insert a new intent, or return the one that stands under its key."""
+    cursor = db.execute(
+        "INSERT INTO intents (state, open, avatar_id, look_id, record, crc, key) "
+        "VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT (key) DO NOTHING",
+        (*_columns(intent), intent.key),
+    )
+    if cursor.rowcount == 0:
+        return get(db, [intent.key])[intent.key]
+    if intent.attempts or intent.ref:
+        _index(db, cursor.lastrowid or 0, effects(None, intent))
+    return intent
+
+
+def advance(db: sqlite3.Connection, key: str, steps: Sequence[Step]) -> Intent:
+    """Take the intent through the steps. Raises `IllegalStep`, and `StoreError` for an unknown key."""
+    row = db.execute("SELECT seq, record, crc FROM intents WHERE key = ?", (key,)).fetchone()
+    if row is None:
+        raise StoreError(f"the store has no intent under the key {key!r}")
+    seq, record, crc = row
+    intent, found = take(_load(record, crc), steps)
+    for effect in found:
+        if effect.exclusive and effect.claimed is not None:
+            _require_unclaimed(db, effect.claimed, key)
+    db.execute(
+        "UPDATE intents SET state = ?, open = ?, avatar_id = ?, look_id = ?, record = ?, crc = ? "
+        "WHERE seq = ?",
+        (*_columns(intent), seq),
+    )
+    for effect in found:
+        _index(db, seq, effect)
+    return intent
+
+
+def _require_unclaimed(db: sqlite3.Connection, ref: LookRef, key: str) -> None:
+    """Raise `LookTaken` where another intent has this look. A file of an earlier version may hold doubles."""
+    row = db.execute(
+        "SELECT key FROM intents WHERE avatar_id = ? AND look_id = ? AND key != ? ORDER BY seq LIMIT 1",
+        (ref.avatar_id, ref.look_id, key),
+    ).fetchone()
+    if row is not None:
+        raise LookTaken(ref, row[0])
+
+
+def by_attempt(db: sqlite3.Connection, attempt_id: str) -> Intent | None:
+    """The intent of this attempt."""
+    return _one(
+        db,
+        "SELECT record, crc FROM attempts JOIN intents ON seq = intent WHERE id = ?",
+        (attempt_id,),
+    )
+
+
+def by_ref(db: sqlite3.Connection, ref: LookRef) -> Intent | None:
+    """The intent that has this look."""
+    return _one(
+        db,
+        "SELECT record, crc FROM intents WHERE avatar_id = ? AND look_id = ? ORDER BY seq LIMIT 1",
+        (ref.avatar_id, ref.look_id),
+    )
+
+
+def in_states(db: sqlite3.Connection, states: Collection[IntentState]) -> list[Intent]:
+    """All intents in these states, by their place in the plan."""
+    wanted = json.dumps([str(state) for state in states])
+    # the words "open = 1" let SQLite use the small index: a long campaign has few open intents
+    query = (
+        "SELECT record, crc FROM intents WHERE open = 1 AND state IN (SELECT value FROM json_each(?)) "
+        "ORDER BY seq"
+        if OPEN_STATES.issuperset(states)
+        else "SELECT record, crc FROM intents WHERE state IN (SELECT value FROM json_each(?)) ORDER BY seq"
+    )
+    return [_load(*row) for row in db.execute(query, (wanted,))]
+
+
+def page(db: sqlite3.Connection, after: int, size: int) -> tuple[int, list[Intent]]:
+    """Up to ``size`` intents behind the place ``after``, and the place of the last of them."""
+    rows = db.execute(
+        "SELECT seq, record, crc FROM intents WHERE seq > ? ORDER BY seq LIMIT ?", (after, size)
+    ).fetchall()
+    return (rows[-1][0] if rows else after), [_load(record, crc) for _, record, crc in rows]
+
+
+def page_accepted(db: sqlite3.Connection, after: int, size: int) -> tuple[int | None, list[Intent]]:
+    """Up to ``size`` accepted intents behind the place ``after``, and where to go on; None at the end."""
+    rows = db.execute(
+        "SELECT seq, record, crc FROM intents WHERE open = 1 AND seq > ? AND state = ? ORDER BY seq LIMIT ?",
+        (after, IntentState.ACCEPTED.value, size),
+    ).fetchall()
+    place = rows[-1][0] if len(rows) == size else None
+    return place, [_load(record, crc) for _, record, crc in rows]
+
+
+def seen_looks(db: sqlite3.Connection, avatar_id: str) -> frozenset[str] | None:
+    """Baseline and claimed looks of an avatar; None where it has no baseline."""
+    if db.execute("SELECT 1 FROM baselines WHERE avatar_id = ?", (avatar_id,)).fetchone() is None:
+        return None
+    return frozenset(
+        row[0] for row in db.execute("SELECT look_id FROM seen WHERE avatar_id = ?", (avatar_id,))
+    )
+
+
+def add_seen(db: sqlite3.Connection, avatar_id: str, look_ids: Iterable[str]) -> None:
+    """Add looks to an avatar's baseline."""
+    db.execute("INSERT OR IGNORE INTO baselines (avatar_id) VALUES (?)", (avatar_id,))
+    db.executemany(
+        "INSERT OR IGNORE INTO seen (avatar_id, look_id) VALUES (?, ?)",
+        [(avatar_id, look_id) for look_id in look_ids],
+    )
+
+
+def keep_delivery(db: sqlite3.Connection, attempt_id: str, delivery: Delivery) -> None:
+    """Keep an attempt's first delivery. For an attempt that is not known nothing is kept."""
+    db.execute(
+        "INSERT OR IGNORE INTO deliveries (attempt, record) SELECT id, ? FROM attempts WHERE id = ?",
+        (dump_delivery(delivery), attempt_id),
+    )
+
+
+def kept_delivery(db: sqlite3.Connection, attempt_id: str) -> Delivery | None:
+    """The delivery kept for this attempt."""
+    row = db.execute("SELECT record FROM deliveries WHERE attempt = ?", (attempt_id,)).fetchone()
+    return load_delivery(row[0]) if row is not None else None
+
+
+def add_sends(db: sqlite3.Connection, sent_at: Sequence[datetime]) -> None:
+    """Write send times down, and drop those that no quota's window reaches any more."""
+    times = [(moment - _EPOCH) // _MICROSECOND for moment in sent_at]
+    if not times:
+        return
+    db.executemany("INSERT INTO sends (sent_at) VALUES (?)", [(time,) for time in times])
+    # also the future ones: they are of a clock that was set back since
+    db.execute("DELETE FROM sends WHERE abs(sent_at - ?) > ?", (max(times), _KEPT_SENDS))
+
+
+def recent_sends(db: sqlite3.Connection, since: datetime) -> list[datetime]:
+    """The send times after ``since``."""
+    rows = db.execute(
+        "SELECT sent_at FROM sends WHERE sent_at > ? ORDER BY sent_at", ((since - _EPOCH) // _MICROSECOND,)
+    )
+    return [_EPOCH + row[0] * _MICROSECOND for row in rows]
+
+
+def _columns(intent: Intent) -> tuple[str, bool, str | None, str | None, str, int]:
+    record = dump_intent(intent)
+    ref = claimed_look(intent)
+    return (
+        intent.state.value,
+        intent.state in OPEN_STATES,
+        ref.avatar_id if ref is not None else None,
+        ref.look_id if ref is not None else None,
+        record,
+        zlib.crc32(record.encode()),
+    )
+
+
+def _index(db: sqlite3.Connection, seq: int, effect: Effects) -> None:
+    for attempt in effect.attempts:
+        db.execute("INSERT INTO attempts (id, intent) VALUES (?, ?)", (attempt.id, seq))
+        sent_at = (attempt.sent_at - _EPOCH) // _MICROSECOND
+        db.execute("INSERT INTO sends (sent_at) VALUES (?)", (sent_at,))
+        # the older ones alone: an attempt that is written down late must not drop newer times
+        db.execute("DELETE FROM sends WHERE sent_at < ?", (sent_at - _KEPT_SENDS,))
+    if effect.claimed is not None:
+        db.execute(
+            "INSERT OR IGNORE INTO seen (avatar_id, look_id) VALUES (?, ?)",
+            (effect.claimed.avatar_id, effect.claimed.look_id),
+        )
+    if effect.created is not None:
+        db.execute("INSERT OR IGNORE INTO baselines (avatar_id) VALUES (?)", (effect.created,))
+
+
+def _one(db: sqlite3.Connection, query: str, values: tuple[str, ...]) -> Intent | None:
+    row = db.execute(query, values).fetchone()
+    return _load(*row) if row is not None else None
+
+
+def _load(record: str, crc: int) -> Intent:
+    # SQLite does not notice a flipped bit inside a value
+    if zlib.crc32(record.encode()) != crc:
+        raise StoreError("a record is damaged: restore a copy of the store, or start with a new file")
+    return load_intent(record)

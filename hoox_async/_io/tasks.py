@@ -1,0 +1,128 @@
+"""Plain asyncio tasks with one owner, which ends them. None of them dies without a word."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any, TypeVar
+
+from ..errors import SessionClosed
+
+_T = TypeVar("_T")
+_log = logging.getLogger("hoox_async")
+_FIRST_PAUSE = 1.0  # seconds
+_LONGEST_PAUSE = 60.0
+
+
+class TaskSet:
+    """Owns tasks: holds them while they run, and cancels and awaits them at the end."""
+
+    def __init__(self) -> None:
+        self._tasks: set[asyncio.Task[Any]] = set()
+        self.closed: bool = False
+        """Whether it ends or has ended: then no task is taken any more."""
+
+    def __len__(self) -> int:
+        return len(self._tasks)
+
+    def spawn(self, work: Coroutine[Any, Any, _T], name: str) -> asyncio.Task[_T]:
+        """Start a task for a caller who awaits it: what it raises is the caller's.
+
+        Raises `SessionClosed` once the set is ending, so that nothing outlives it.
+        """
+        if self.closed:
+            work.close()
+            raise SessionClosed("the session is closed")
+        task = asyncio.get_running_loop().create_task(work, name=name)
+        self._tasks.add(task)
+        task.add_done_callback(self._done)
+        return task
+
+    def background(self, work: Coroutine[Any, Any, Any], name: str) -> asyncio.Task[Any]:
+        """Start a task that nobody awaits: what it raises is logged with its traceback. Else as `spawn`."""
+        task = self.spawn(work, name)
+        task.add_done_callback(log_failure)
+        return task
+
+    def supervise(self, work: Callable[[], Awaitable[object]], name: str) -> asyncio.Task[Any]:
+        """Start a task that is to run as long as the session: see `restarted`. Else as `background`."""
+        return self.background(restarted(work, name), name)
+
+    async def complete(self, work: Coroutine[Any, Any, _T], name: str) -> _T:
+        """The result of work that goes on to its end also where its caller is cancelled.
+
+        Raises what the work raises, and `SessionClosed` where the set ends before it. What it raises after
+        its caller was cancelled is logged.
+        """
+        task = self.spawn(work, name)
+        try:
+            await asyncio.wait((task,))
+        except asyncio.CancelledError:
+            task.add_done_callback(log_failure)
+            raise
+        if task.cancelled():
+            raise SessionClosed("the session was closed")
+        return task.result()
+
+    def _done(self, task: asyncio.Task[Any]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled():
+            task.exception()  # taken, so that it is not reported as never retrieved
+
+    async def drain(self) -> None:
+        """Take no more tasks, and wait until all have ended by themselves."""
+        self.closed = True
+        while self._tasks:
+            await asyncio.wait(tuple(self._tasks))
+
+    def stop(self) -> None:
+        """Take no more tasks, and cancel all. They are gone a few turns of the loop later."""
+        self.closed = True
+        for task in tuple(self._tasks):
+            task.cancel()
+
+    async def cancel(self) -> None:
+        """Take no more tasks, cancel all and wait until they are gone."""
+        self.closed = True
+        while self._tasks:
+            self.stop()
+            await asyncio.wait(tuple(self._tasks))
+
+
+async def restarted(work: Callable[[], Awaitable[_T]], what: str, *, tries: int | None = None) -> _T:
+    """The result of the work, which is begun anew after a pause whenever it raises.
+
+    The pauses are 1, 2, 4 … 60 s, and short again after a minute without a failure. Each failure is
+    logged with its traceback. Raises the error of the last of ``tries`` (None: there is no last), and
+    at once `SessionClosed` and what is raised while the task is being cancelled.
+    """
+    loop = asyncio.get_running_loop()
+    pause, failures = _FIRST_PAUSE, 0
+    while True:
+        began = loop.time()
+        try:
+            return await work()
+        except SessionClosed:
+            raise
+        except Exception:
+            failures += 1
+            if failures == tries or _being_cancelled():
+                raise
+            if loop.time() - began > _LONGEST_PAUSE:
+                pause = _FIRST_PAUSE
+            _log.exception("%s failed; it is started again in %g s", what, pause)
+        await asyncio.sleep(pause)
+        pause = min(2 * pause, _LONGEST_PAUSE)
+
+
+def _being_cancelled() -> bool:
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
+
+
+def log_failure(task: asyncio.Task[Any]) -> None:
+    """A callback for a task that nobody awaits: log what it raised, unless the session was closed."""
+    error = None if task.cancelled() else task.exception()
+    if error is not None and not isinstance(error, SessionClosed):
+        _log.error("the task %s failed", task.get_name(), exc_info=error)

@@ -1,0 +1,70 @@
+"""Numbers as people read them."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import TYPE_CHECKING
+
+from .._core.intents.outcomes import OutcomeState
+
+if TYPE_CHECKING:
+    from .report import BatchReport
+
+EXPLAINED: dict[OutcomeState, str] = {
+    OutcomeState.READY: "the picture is there",
+    OutcomeState.FAILED: "paid for, and could not be made",
+    OutcomeState.REJECTED: "refused, no charge",
+    OutcomeState.SKIPPED: "its source came to nothing, or it was dropped and may have been paid for",
+    OutcomeState.UNSENT: "not sent yet: run again",
+    OutcomeState.PENDING: "paid for, and not done yet",
+    OutcomeState.UNKNOWN: "may have been paid for",
+}
+
+
+def amount(credits: Decimal) -> str:
+    """Credits without needless zeros: ``2``, ``3.5``, ``1,204``."""
+    text = format(credits, ",f")
+    return text.rstrip("0").rstrip(".") if "." in text else text
+
+
+def counted(count: int, noun: str, plural: str | None = None) -> str:
+    """``1 look``, ``1,200 looks``."""
+    return f"{count:,} {noun if count == 1 else plural or noun + 's'}"
+
+
+def credits_in_words(credits: Decimal) -> str:
+    """``1 credit``, ``3.5 credits``."""
+    return f"{amount(credits)} {'credit' if credits == 1 else 'credits'}"
+
+
+def duration(seconds: float) -> str:
+    """Seconds as ``0.4 s``, ``41 s``, ``1 min 12 s`` or ``2 h 5 min``."""
+    if seconds < 9.95:
+        return f"{seconds:.1f}".removesuffix(".0") + " s"
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    minutes, rest = divmod(whole, 60)
+    if minutes < 60:
+        return f"{minutes} min {rest} s" if rest else f"{minutes} min"
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes} min" if minutes else f"{hours} h"
+
+
+def summary(report: BatchReport) -> str:
+    """A report in a few lines: counts, credits, times."""
+    counts = report.counts
+    lines = [f"{counts[OutcomeState.READY]:,} of {counted(len(report), 'look')} ready"]
+    lines += [
+        f"{count:,} {state.value}: {EXPLAINED[state]}"
+        for state, count in counts.items()
+        if count and state is not OutcomeState.READY
+    ]
+    spent = f"{credits_in_words(report.credits_spent)} spent"
+    if report.credits_at_risk:
+        spent += f", {amount(report.credits_at_risk)} at risk"
+    lines.append(spent)
+    middle, slowest = report.median_seconds, report.slowest_seconds
+    if middle is not None and slowest is not None:
+        lines.append(f"a look took {duration(middle)} (median), {duration(slowest)} at most")
+    return "\n".join(lines)

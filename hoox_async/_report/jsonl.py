@@ -1,0 +1,111 @@
+"""Outcomes as lines of JSON, for programs."""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+from collections.abc import Iterable
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+from .._api.requests import ImageAvatar, LookEdit, PromptAvatar
+from .._core.intents.outcomes import Outcome
+
+REQUEST_KINDS = (PromptAvatar, ImageAvatar, LookEdit)
+_FIELDS = (
+    "prompt", "style", "format", "resolution", "name", "place",
+    "element_images", "image_urls", "images", "upscale", "extra",
+)  # fmt: skip
+
+
+def record(outcome: Outcome) -> dict[str, Any]:
+    """One outcome as JSON values. Credits are text, because they are decimal; times are ISO 8601 in UTC.
+
+    The request's ``webhook_url`` is left out: its last part may be a secret.
+    """
+    look = outcome.look
+    return {
+        "key": outcome.key,
+        "state": outcome.state.value,
+        "ref": str(look.ref) if look else None,
+        "avatar_id": look.avatar_id if look else None,
+        "look_id": look.look_id if look else None,
+        "thumbnail_url": look.thumbnail_url if look else None,
+        "error": _error(outcome),
+        "charged": charged(outcome),
+        "credits": _credits(outcome.credits),
+        "at_risk": _credits(outcome.at_risk),
+        "evidence": outcome.evidence.value if outcome.evidence else None,
+        "candidates": [str(ref) for ref in outcome.candidates],
+        "submitted_at": outcome.submitted_at.isoformat() if outcome.submitted_at else None,
+        "settled_at": outcome.settled_at.isoformat() if outcome.settled_at else None,
+        "request": _request(outcome.request),
+        "metadata": dict(outcome.metadata),
+    }
+
+
+def charged(outcome: Outcome) -> str:
+    """``yes``, ``maybe`` or ``no``: whether credits went for it, over all its rounds."""
+    if outcome.credits:
+        return "yes"
+    return "maybe" if outcome.at_risk else "no"
+
+
+def seconds_of(outcome: Outcome) -> float | None:
+    """How long this outcome took from its sending until it was settled, in seconds."""
+    if outcome.submitted_at is None or outcome.settled_at is None:
+        return None
+    return max(0.0, (outcome.settled_at - outcome.submitted_at).total_seconds())
+
+
+def write_lines(outcomes: Iterable[Outcome], path: Path) -> Path:
+    """Write one line an outcome. The file appears whole or not at all. Blocks: call it in a thread."""
+    with_newline = (json.dumps(record(outcome), ensure_ascii=False) + "\n" for outcome in outcomes)
+    return write_whole(path, with_newline)
+
+
+def write_whole(path: Path, parts: Iterable[str]) -> Path:
+    """Write to a temporary name beside ``path``, and rename it when it is whole. Blocks.
+
+    A lone surrogate, which UTF-8 cannot hold, is written as ``?``. Raises `OSError`.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
+    try:
+        with temporary.open("w", encoding="utf-8", errors="replace", newline="\n") as file:
+            file.writelines(parts)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+    return path
+
+
+def _error(outcome: Outcome) -> dict[str, Any] | None:
+    error = outcome.error
+    if error is None:
+        return None
+    failure = outcome.look.error if outcome.look else None
+    code = failure.code if failure else getattr(error, "code", None)
+    return {"type": type(error).__name__, "code": code, "message": str(failure or error)}
+
+
+def _credits(amount: Decimal) -> str:
+    return format(amount, "f")
+
+
+def _request(request: object) -> dict[str, Any]:
+    if not isinstance(request, REQUEST_KINDS):
+        return {"kind": None, "shown": repr(request)[:200]}
+    shown: dict[str, Any] = {"kind": request.KIND, "price": _credits(request.credits)}
+    if isinstance(request, LookEdit):
+        shown["source"] = str(request.source)
+    for name in _FIELDS:
+        value = getattr(request, name, None)
+        if value is not None and value != () and value != {}:
+            shown[name] = list(value) if isinstance(value, tuple) else value
+    return shown

@@ -1,0 +1,81 @@
+"""Checks an API key that was refused: one 401 may be a mistake of the API's, and must not end all work."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from contextlib import suppress
+
+from .._api.endpoints import WireResponse, status_request
+from .._api.models import LookRef
+from .._api.responses import read_status
+from ..errors import ApiError, AuthenticationError, HooxError, RateLimited, SessionClosed, UnexpectedResponse
+from ..events import Paused
+from .reads import Reads
+from .services import Parts
+
+_log = logging.getLogger("hoox_async")
+_AFTER = (5.0, 10.0, 20.0, 25.0)  # seconds from one to the next: a minute in all
+_AFTER_NEW = (1.0, 2.0)  # for a key that has not worked in this session: most likely it is wrong
+_NO_LOOK = LookRef("key-check", "key-check")  # the API looks at the key before it looks for that
+
+
+class KeyCheck:
+    """Asks with free requests whether the key is refused for good, while everything else waits."""
+
+    def __init__(self, parts: Parts, reads: Reads) -> None:
+        self._parts = parts
+        self._reads = reads
+
+    def begin(self) -> None:
+        """A request was answered 401, and the gate lets nothing go."""
+        with suppress(SessionClosed):
+            self._parts.tasks.background(self._run(), "hoox-key-check")
+
+    async def _run(self) -> None:
+        gate = self._parts.gate
+        refused: AuthenticationError | None = None
+        try:
+            refused = await self._check(_AFTER if gate.key_worked else _AFTER_NEW)
+        except Exception:
+            _log.exception("the API key could not be checked")
+        finally:
+            if refused is None:
+                gate.key_is_good()
+            else:
+                gate.key_is_bad(refused)
+
+    async def _check(self, delays: tuple[float, ...]) -> AuthenticationError | None:
+        """The error, if the key was refused to the end; None where it was not, or nothing was found out."""
+        seconds = sum(delays)
+        _log.warning("the API refused the key (401); it is checked for %g s, and nothing is sent", seconds)
+        self._parts.hooks.tell(Paused(seconds, "the API answered 401: the key is being checked"))
+        refused: AuthenticationError | None = None
+        for delay in delays:
+            await asyncio.sleep(delay)
+            try:
+                if await self._works():
+                    return None
+            except AuthenticationError as error:
+                refused = error
+            except HooxError as error:
+                refused = None
+                _log.debug("this check of the API key told nothing: %s", error)
+        return refused
+
+    async def _works(self) -> bool:
+        """Whether one request is answered as only a good key is. Raises what tells nothing."""
+        try:
+            await self._reads.once(await self._parts.gate.check(), status_request(_NO_LOOK), _read)
+        except (AuthenticationError, RateLimited):
+            raise
+        except UnexpectedResponse as error:
+            if error.status is None or not 200 <= error.status < 300:
+                raise
+        except ApiError:
+            pass
+        return True
+
+
+def _read(response: WireResponse) -> object:
+    return read_status(response, _NO_LOOK)

@@ -1,0 +1,90 @@
+"""Requests that cost nothing: through the gate, sent, read, and sent again where that may help."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from itertools import count
+from typing import Any, TypeVar
+
+from .._api.endpoints import (
+    WireRequest,
+    WireResponse,
+    avatar_request,
+    list_request,
+    look_request,
+    status_request,
+)
+from .._api.models import Avatar, Look, LookDetails, LookRef
+from .._api.responses import read_avatar, read_look, read_looks, read_status
+from .._core.retry import READ_SECONDS, GiveUp, decide_read
+from ..errors import HooxError, NotSent, SessionClosed, StoreError
+from ..events import Answered, RequestSent, Retried
+from .rate_limiter import Slot
+from .services import Parts
+
+_T = TypeVar("_T")
+
+
+class Reads:
+    """The one way in which a read goes out."""
+
+    def __init__(self, parts: Parts) -> None:
+        self._parts = parts
+
+    async def status(self, ref: LookRef) -> Look:
+        """The state of one look."""
+        return await self.read(status_request(ref), lambda answer: read_status(answer, ref))
+
+    async def avatar(self, avatar_id: str) -> Avatar:
+        """An avatar and all its looks."""
+        return await self.read(avatar_request(avatar_id), lambda answer: read_avatar(answer, avatar_id))
+
+    async def look(self, ref: LookRef) -> LookDetails:
+        """All that the API tells of one look."""
+        return await self.read(look_request(ref), lambda answer: read_look(answer, ref))
+
+    async def looks(self, filters: Mapping[str, Any]) -> tuple[LookDetails, ...]:
+        """The workspace's looks and the public catalogue, as far as the filters let them through."""
+        return await self.read(list_request(filters), read_looks)
+
+    async def read(self, request: WireRequest, parse: Callable[[WireResponse], _T]) -> _T:
+        """Send it for a caller, again where that may help. Raises what ``parse`` or the transport raise."""
+        gate, began = self._parts.gate, self._parts.clock.now()
+        for attempt in count(1):
+            try:
+                slot = gate.free_slot() or await gate.own(since=began, refused=READ_SECONDS)
+                return await self.once(slot, request, parse)
+            except HooxError as error:
+                if self._parts.tasks.closed:
+                    raise SessionClosed("the session was closed") from None
+                elapsed = self._parts.clock.now() - began
+                jitter = random.random()  # noqa: S311 - no secret
+                over = gate.has_given_up(error, began, READ_SECONDS)
+                decision = decide_read(attempt, error, elapsed, jitter, over=over)
+                if isinstance(decision, GiveUp):
+                    raise
+                self._parts.hooks.tell(Retried(request.endpoint, type(error).__name__, decision.delay))
+                await asyncio.sleep(decision.delay)
+        raise AssertionError("count() does not end")
+
+    async def once(self, slot: Slot, request: WireRequest, parse: Callable[[WireResponse], _T]) -> _T:
+        """Send it once in this slot of the quota."""
+        parts = self._parts
+        with slot.read():
+            with suppress(StoreError):  # a full disk does not keep looks from being read
+                await parts.store.note_sends((parts.clock.utc(),))
+            sent_at = parts.clock.now()
+            if parts.hooks.given:
+                parts.hooks.tell(RequestSent(request.endpoint, sent_at))
+            try:
+                response = await parts.transport.send(request)
+            except NotSent:
+                slot.give_back()  # no connection was made: nothing counts it
+                raise
+            parts.answered(slot, response)
+        if parts.hooks.given:
+            parts.hooks.tell(Answered(request.endpoint, response.status, parts.clock.now() - sent_at))
+        return parse(response)

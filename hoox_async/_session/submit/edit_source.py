@@ -1,0 +1,56 @@
+"""The source of an edit: while it is known to be unsettled, the edit is not sent."""
+
+from __future__ import annotations
+
+from ..._api.models import Look, LookRef, LookStatus
+from ..._core.intents.intent import IntentState, refuses_edits
+from ...errors import HooxError, NotSent, SessionClosed, WaitTimeout
+from ..jobs import JobBook, LookJob
+from ..services import Parts
+
+_NOT_SENT = frozenset({IntentState.PLANNED, IntentState.REJECTED})
+
+
+async def await_source(
+    parts: Parts, book: JobBook, ref: LookRef, key: str | None, max_wait: float | None
+) -> float | None:
+    """Wait until a look that is to be edited is READY. Gives what is left of ``max_wait``.
+
+    Returns at once for a look that neither the session nor its store knows to be unsettled, and for a
+    ``key`` under which nothing is to be sent. ``max_wait=None`` waits for ``Timeouts.wait`` at most.
+    While it waits, nothing is held. Raises `NotSent` where the time runs out or the source was not made,
+    `StoreError` and `SessionClosed`.
+    """
+    if key is not None:
+        stands = (await parts.store.get((key,))).get(key)
+        if stands is not None and stands.state not in _NOT_SENT:
+            return max_wait
+    job = await _known(parts, book, ref)
+    if job is None:
+        return max_wait
+    began = parts.clock.now()
+    seconds = parts.timeouts.wait if max_wait is None else max_wait
+    look = await _settled(book, job, seconds)
+    if look.status is LookStatus.FAILED:
+        raise NotSent(f"the source {ref} could not be made; the edit was not sent")
+    return None if max_wait is None else max(0.0, max_wait - (parts.clock.now() - began))
+
+
+async def _known(parts: Parts, book: JobBook, ref: LookRef) -> LookJob | None:
+    """The source's job, where its state is known and it is not READY."""
+    if book.is_unsettled(ref):
+        return book.job(ref)
+    intent = await parts.store.by_ref(ref)
+    return book.job_of(intent) if intent is not None and refuses_edits(intent) else None
+
+
+async def _settled(book: JobBook, job: LookJob, seconds: float) -> Look:
+    try:
+        return await book.settled(job, seconds)
+    except WaitTimeout:
+        message = f"the source {job.ref} was not done after {seconds:g} s; the edit was not sent"
+        raise NotSent(message) from None
+    except SessionClosed:
+        raise SessionClosed("the session was closed; the edit was not sent") from None
+    except HooxError as error:  # of the source, which was paid for; of the edit nothing was
+        raise NotSent(f"the source {job.ref} cannot be waited for; the edit was not sent: {error}") from error

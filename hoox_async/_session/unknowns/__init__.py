@@ -1,0 +1,6 @@
+"""Intents whose fate is not known: searched for by lanes, settled by proof or the user's word, and listed."""
+
+from .listing import list_unknowns
+from .reconciler import Unknowns
+
+__all__ = ["Unknowns", "list_unknowns"]

@@ -1,0 +1,158 @@
+"""The search for one edit that was lost in its lane."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from contextlib import suppress
+from typing import Protocol
+
+from ..._api.models import Avatar, Look, LookRef
+from ..._api.requests import LookEdit
+from ..._api.responses import look_from_details
+from ..._core.intents.intent import Evidence, Intent, IntentState
+from ..._core.intents.transitions import IllegalStep, Retire
+from ..._core.reconciliation.avatar_locks import Lanes
+from ..._core.reconciliation.elimination import Adopt, KeepLooking, LostEdit, judge, search_times
+from ...errors import HooxError, StoreError
+from ..reads import Reads
+from ..services import Parts
+from .baselines import Baselines
+
+_log = logging.getLogger("hoox_async")
+_MORE_SEARCHES = 5
+_LONGEST_PAUSE = 300.0
+_UNSETTLED = frozenset({IntentState.SENDING, IntentState.UNKNOWN})
+
+
+class Searched(Protocol):
+    """Who is told what a search finds."""
+
+    def is_searched(self, intent: Intent) -> bool:
+        """Whether it is still to be searched for."""
+        ...
+
+    def is_contested(self, intent: Intent) -> bool:
+        """Whether looks that nobody searches for may show up beside its own."""
+        ...
+
+    def spoil(self, avatar_id: str) -> None:
+        """Nothing is inferred for this avatar any more."""
+
+    async def prove(
+        self, intent: Intent, ref: LookRef, evidence: Evidence, look: Look | None = None
+    ) -> Intent:
+        """Its look is known."""
+        ...
+
+    def retired(self, intent: Intent) -> None:
+        """The search has ended, and nothing was found."""
+
+    def over(self, key: str) -> None:
+        """The search has ended."""
+
+
+class Search:
+    """Looks for the look of one lost edit until it is found, is settled otherwise, or is retired."""
+
+    def __init__(
+        self, parts: Parts, reads: Reads, lanes: Lanes, baselines: Baselines, told: Searched, intent: Intent
+    ) -> None:
+        assert intent.source is not None
+        self._parts = parts
+        self._reads = reads
+        self._lanes = lanes
+        self._baselines = baselines
+        self._told = told
+        self._intent = intent
+        self._avatar_id = intent.source.avatar_id
+
+    async def run(self) -> None:
+        """However it goes, the lane opens at the end: nobody waits for it for ever."""
+        try:
+            if await self._found():
+                return
+            with suppress(StoreError):  # the next POST meets that trouble, and stops what there is to stop
+                await self._parts.store.advance(self._intent.key, Retire())
+        except IllegalStep:
+            if await self._is_settled():  # something else was faster
+                self._told.over(self._intent.key)
+                return
+            # else the store never took that it is lost
+        except Exception:
+            _log.exception(
+                "the search for %r failed in a way that this library does not know", self._intent.key
+            )
+        # nothing was proved of the avatar's looks: nothing more is inferred from them here
+        self._told.spoil(self._avatar_id)
+        self._told.over(self._intent.key)
+
+    async def _found(self) -> bool:
+        """Whether the search has come to an end; False where the avatar could not be read at the last."""
+        pause = max(self._parts.timeouts.search)
+        for at, last in self._times():
+            await asyncio.sleep(max(0.0, at - self._parts.clock.now()))
+            if await self._searched(last=last):
+                return True
+        for _ in range(_MORE_SEARCHES):  # the last one had no answer
+            await asyncio.sleep(pause)
+            if await self._searched(last=True):
+                return True
+            pause = min(2 * pause, _LONGEST_PAUSE)
+        return not self._told.is_searched(self._intent)
+
+    async def _is_settled(self) -> bool:
+        try:
+            now = (await self._parts.store.get((self._intent.key,))).get(self._intent.key)
+        except HooxError:
+            return False
+        return now is not None and now.state not in _UNSETTLED
+
+    async def _searched(self, *, last: bool) -> bool:
+        """One search. True when the intent is no longer open, False also where no answer came."""
+        try:
+            return not self._told.is_searched(self._intent) or await self._look_for(last=last)
+        except HooxError:
+            return False
+
+    def _times(self) -> list[tuple[float, bool]]:
+        clock, timeouts, intent = self._parts.clock, self._parts.timeouts, self._intent
+        now = clock.now()
+        # what an earlier process wrote down lies in the future, where the clock was set back since
+        sent_at = min(clock.to_loop(intent.attempts[-1].sent_at), now)
+        lost_at = sent_at if intent.lost_at is None else min(clock.to_loop(intent.lost_at), now)
+        times = [lost_at + t for t in search_times(lost_at, sent_at, timeouts.answer, timeouts.search)]
+        ahead = [t for t in times if t > now] or [now]
+        return [(t, t == ahead[-1]) for t in ahead]
+
+    async def _look_for(self, *, last: bool) -> bool:
+        """One search. True when the intent is no longer open."""
+        intent, avatar_id, lanes = self._intent, self._avatar_id, self._lanes
+        mark = lanes.mark(avatar_id)
+        answer = await self._reads.avatar(avatar_id)
+        seen = await self._parts.store.seen_looks(avatar_id)
+        request = intent.request
+        verdict = judge(
+            LostEdit(avatar_id, request.format if isinstance(request, LookEdit) else None),
+            seen or frozenset(),
+            answer,
+            answer_is_clean=seen is not None and lanes.clean(avatar_id, mark),
+            last=last,
+            rivals=lanes.lost(avatar_id) - 1 + self._told.is_contested(intent),
+        )
+        if isinstance(verdict, KeepLooking) or not self._told.is_searched(intent):
+            return not self._told.is_searched(intent)
+        if isinstance(verdict, Adopt):
+            await self._told.prove(intent, verdict.ref, Evidence.INFERRED, _look_in(answer, verdict.ref))
+            return True
+        # what was seen joins the baseline first: from then on it is nobody's lost look
+        await self._baselines.put_on_record(avatar_id, verdict.candidates)
+        self._told.retired(await self._parts.store.advance(intent.key, Retire()))
+        return True
+
+
+def _look_in(avatar: Avatar, ref: LookRef) -> Look | None:
+    for details in avatar.looks:
+        if details.ref == ref:
+            return look_from_details(details)
+    return None

@@ -1,7 +1,0 @@
-"""HTTP by aiohttp: the one place that knows its exceptions, connectors and traces."""
-
-from .failures import mapped
-from .http import HttpTransport
-from .pictures import PictureFetcher
-
-__all__ = ["HttpTransport", "PictureFetcher", "mapped"]

@@ -1,6 +1,0 @@
-"""Intents whose fate is not known: searched for by lanes, settled by proof or the user's word, and listed."""
-
-from .listing import list_unknowns
-from .unknowns import Unknowns
-
-__all__ = ["Unknowns", "list_unknowns"]

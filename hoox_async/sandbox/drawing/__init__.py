@@ -1,0 +1,1 @@
+"""Pictures of fake looks, drawn with Pillow."""
