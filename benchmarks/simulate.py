@@ -1,4 +1,4 @@
-"""The watchlist and the feed alone, in simulated time: slots of 0.6 s, shared by submissions and reads.
+"""The scheduler and the feed alone, in simulated time: permits of 0.6 s, shared by submissions and reads.
 
     python benchmarks/simulate.py [seeds]
 
@@ -19,11 +19,11 @@ from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 from hoox_async._api.models import Avatar, Look, LookDetails, LookRef, LookStatus
-from hoox_async._batch.locality_queue import Feed
-from hoox_async._core.polling import PRICE, Ask, AskKind, News, Watchlist
+from hoox_async._batch.locality_queue import LocalityQueue
+from hoox_async._core.polling import PRICE, LookUpdate, PollKind, PollRequest, PollScheduler
 
 SLOT = 0.6
-Tell = Callable[[float], "Sequence[News | None]"]
+Tell = Callable[[float], "Sequence[LookUpdate | None]"]
 
 
 class Result(NamedTuple):
@@ -88,23 +88,23 @@ class Batch:
         self.items, self.avatars, self.latency = items, avatars, latency
         self.lookahead, self.in_flight, self.lost = lookahead, in_flight, lost
         self.takes = [self.rng.lognormvariate(math.log(median), sigma) for _ in range(items)]
-        self.watch = Watchlist(price=price)
+        self.watch = PollScheduler(price=price)
         self.server = Server()
-        self.feed = Feed[int](spacing=SLOT, latency=latency)
+        self.feed = LocalityQueue[int](spacing=SLOT, latency=latency)
         self.seen: dict[LookRef, float] = {}
         self.coming: list[tuple[float, int, Tell]] = []  # answers and deliveries on their way
-        self.lanes: dict[str, float] = {}
+        self.avatar_locks: dict[str, float] = {}
         self.number = itertools.count()
         self.asks = self.pulled = self.flying = 0
 
     def run(self) -> Result:
-        """Slot by slot, until all are known."""
+        """Slot by permit, until all are known."""
         started = time.perf_counter()
-        slot = 0
+        permit = 0
         while len(self.seen) < self.items:
-            self.arrive(slot * SLOT)
-            self.use_slot(slot * SLOT)
-            slot += 1
+            self.arrive(permit * SLOT)
+            self.use_slot(permit * SLOT)
+            permit += 1
         bound = max(SLOT * i + took for i, took in enumerate(self.takes))
         lags = sorted(self.seen[ref] - done for ref, done in self.server.done.items())
         return Result(
@@ -136,7 +136,7 @@ class Batch:
             self.asks += 1
             self.expect(now + self.latency, self.answer(ask, now + self.latency / 2))
         elif busy:
-            item = self.feed.pop(lambda avatar_id: self.lanes.get(avatar_id, -1.0) <= now)
+            item = self.feed.pop(lambda avatar_id: self.avatar_locks.get(avatar_id, -1.0) <= now)
             if item is not None:
                 self.submit(item, now)
 
@@ -147,7 +147,7 @@ class Batch:
     def submit(self, item: int, now: float) -> None:
         """A paid request, its answer and its webhook."""
         ref = LookRef(f"a{item % self.avatars}", str(item))
-        accepted = self.lanes[ref.avatar_id] = now + self.latency
+        accepted = self.avatar_locks[ref.avatar_id] = now + self.latency
         self.flying += 1
         self.server.accept(ref, now + self.latency / 2 + self.takes[item])
         self.expect(accepted, lambda at: self.accept(ref, at))
@@ -157,14 +157,14 @@ class Batch:
                 delivered, lambda at: [self.watch.heard(self.server.look(ref, at), at, delivered=True)]
             )
 
-    def accept(self, ref: LookRef, at: float) -> list[News | None]:
+    def accept(self, ref: LookRef, at: float) -> list[LookUpdate | None]:
         """The answer to a paid request."""
         self.watch.add(ref, "edit", at, at, pushed=self.lost is not None)
         return []
 
-    def answer(self, ask: Ask, read: float) -> Tell:
+    def answer(self, ask: PollRequest, read: float) -> Tell:
         """The answer to a status request, as things were at ``read``."""
-        if ask.kind is AskKind.GROUP:
+        if ask.kind is PollKind.GROUP:
             avatar = self.server.avatar(ask.avatar_id, read)
             return lambda at: self.watch.answered_avatar(ask, avatar, at)
         look = self.server.look(LookRef(ask.avatar_id, ask.look_id or ""), read)
@@ -176,7 +176,9 @@ def batch(seed: int, items: int, avatars: int, **options: Any) -> Result:
     return Batch(seed, items, avatars, **options).run()
 
 
-def lone(duration: float, watch: Watchlist, start: float = 0.0, latency: float = 0.3) -> tuple[float, int]:
+def lone(
+    duration: float, watch: PollScheduler, start: float = 0.0, latency: float = 0.3
+) -> tuple[float, int]:
     """One look, with nothing else to do: its lag, and how many requests it took."""
     server, ref = Server(), LookRef(f"a{start}", "l")
     server.accept(ref, start + duration)
@@ -223,8 +225,8 @@ def main() -> None:
             flush=True,
         )
     lasting = [0.5 * step for step in range(1, 61)]
-    fresh = [lone(duration, Watchlist()) for duration in lasting]
-    watch = Watchlist()
+    fresh = [lone(duration, PollScheduler()) for duration in lasting]
+    watch = PollScheduler()
     shuffled = lasting * 3
     random.Random(1).shuffle(shuffled)
     learned = [lone(duration, watch, 1000.0 * i) for i, duration in enumerate(shuffled)]

@@ -3,7 +3,7 @@
     python benchmarks/waiters.py
 
 ``bytes a job``: the real `LookJob` of an accepted look, its waiter's future and its watch entry; beside it
-the coroutine that waits. ``bytes a look``: the ref with its ids, a future and the watchlist's share.
+the coroutine that waits. ``bytes a look``: the ref with its ids, a future and the scheduler's share.
 ``decide``: `due` and `take`, busy and idle in turn, the median of many, their mean and the slowest;
 ``group answer``: telling a whole avatar's answer. With 50 looks an avatar, with one, and all of one. Python's
 collection of garbage is off while decisions are timed: with this many objects it takes longer than any.
@@ -23,16 +23,16 @@ from typing import NamedTuple
 from hoox_async._api.models import Avatar, Look, LookDetails, LookRef, LookStatus
 from hoox_async._api.requests import LookEdit
 from hoox_async._core.intents.intent import Intent, IntentState
-from hoox_async._core.polling import Ask, AskKind, Watchlist
+from hoox_async._core.polling import PollKind, PollRequest, PollScheduler
 from hoox_async._core.settings import Timeouts
 from hoox_async._io.clock import Clock
 from hoox_async._io.hooks import Hooks
 from hoox_async._io.stores.memory import MemoryStore
 from hoox_async._io.tasks import TaskSet
 from hoox_async._io.transport import HttpTransport
-from hoox_async._session.jobs import JobBook
-from hoox_async._session.rate_limiter import Gate
-from hoox_async._session.services import Parts
+from hoox_async._session.jobs import JobRegistry
+from hoox_async._session.rate_limiter import RateLimiter
+from hoox_async._session.services import SessionServices
 
 DECISIONS = 300
 
@@ -51,8 +51,10 @@ class Row(NamedTuple):
     answer: float
 
 
-def fill(looks: int, avatars: int, loop: asyncio.AbstractEventLoop) -> tuple[Watchlist, list[object], Row]:
-    """A watchlist of that many looks, accepted at 100 a minute or, if that takes long, within ten minutes."""
+def fill(
+    looks: int, avatars: int, loop: asyncio.AbstractEventLoop
+) -> tuple[PollScheduler, list[object], Row]:
+    """A scheduler of that many looks, accepted at 100 a minute or, if that takes long, within ten minutes."""
     rng = random.Random(1)
     gap = min(0.6, 600.0 / looks)
     gc.collect()
@@ -62,13 +64,13 @@ def fill(looks: int, avatars: int, loop: asyncio.AbstractEventLoop) -> tuple[Wat
     refs = [LookRef(ids[i % avatars], f"look_{rng.getrandbits(96):024x}") for i in range(looks)]
     futures = [loop.create_future() for _ in refs]
     with_refs = tracemalloc.get_traced_memory()[0]
-    watch = Watchlist()
+    watch = PollScheduler()
     for i, ref in enumerate(refs):
         watch.add(ref, ("edit", "2K"), gap * i, gap * i)
     watch.due(gap * looks, busy=True)
     after = tracemalloc.get_traced_memory()[0]
     tracemalloc.stop()
-    timed = Watchlist()
+    timed = PollScheduler()
     started = time.perf_counter()
     for i, ref in enumerate(refs):
         timed.add(ref, ("edit", "2K"), gap * i, gap * i)
@@ -78,23 +80,25 @@ def fill(looks: int, avatars: int, loop: asyncio.AbstractEventLoop) -> tuple[Wat
     return timed, [refs, futures], row
 
 
-def book_of(loop: asyncio.AbstractEventLoop) -> JobBook:
+def book_of(loop: asyncio.AbstractEventLoop) -> JobRegistry:
     """A session's book of jobs, of a session that sends nothing."""
     clock, timeouts = Clock(loop), Timeouts()
     transport = HttpTransport("http://127.0.0.1:1", "unused", timeouts)
     tasks = TaskSet(), TaskSet()
-    parts = Parts(clock, MemoryStore(), Gate(clock, 100), transport, Hooks(), timeouts, None, *tasks)
+    parts = SessionServices(
+        clock, MemoryStore(), RateLimiter(clock, 100), transport, Hooks(), timeouts, None, *tasks
+    )
 
     async def ask(ref: LookRef) -> Look:
         raise NotImplementedError
 
-    return JobBook(parts, Watchlist(), ask)
+    return JobRegistry(parts, PollScheduler(), ask)
 
 
 async def job_bytes(looks: int, avatars: int) -> tuple[float, float]:
     """Bytes of a job that is waited for (job, future, watch entry), and of its waiter's coroutine."""
     loop = asyncio.get_running_loop()
-    book, now = book_of(loop), Clock(loop).utc()
+    registry, now = book_of(loop), Clock(loop).utc()
     refs = [LookRef(f"avtr_{i % avatars:024x}", f"look_{i:024x}") for i in range(looks)]
     request = LookEdit(refs[0], "podcast scene")
     intents = [
@@ -104,8 +108,8 @@ async def job_bytes(looks: int, avatars: int) -> tuple[float, float]:
     gc.collect()
     tracemalloc.start()
     before = tracemalloc.get_traced_memory()[0]
-    jobs = [book.job_of(intent) for intent in intents]
-    waits = [book._changed(job) for job in jobs]
+    jobs = [registry.job_of(intent) for intent in intents]
+    waits = [registry._changed(job) for job in jobs]
     coroutines = sum(sys.getsizeof(wait) for wait in waits)
     for wait in waits:
         wait.send(None)
@@ -116,9 +120,9 @@ async def job_bytes(looks: int, avatars: int) -> tuple[float, float]:
     return (all_bytes - coroutines) / looks, coroutines / looks
 
 
-def answer(watch: Watchlist, ask: Ask, by_avatar: dict[str, list[LookRef]], now: float) -> None:
-    """Tell the watchlist that nothing is done yet."""
-    if ask.kind is AskKind.STATUS:
+def answer(watch: PollScheduler, ask: PollRequest, by_avatar: dict[str, list[LookRef]], now: float) -> None:
+    """Tell the scheduler that nothing is done yet."""
+    if ask.kind is PollKind.STATUS:
         ref = LookRef(ask.avatar_id, ask.look_id or "")
         watch.answered_look(ask, Look(ref, LookStatus.PENDING), now)
     else:
@@ -177,7 +181,7 @@ def main() -> None:
         "looks",
         "avatars",
         "bytes a look",
-        "of it watchlist",
+        "of it scheduler",
         "add",
         "decide",
         "mean",

@@ -8,7 +8,8 @@
     ├── KeyConflict                 no      a key that stands for other content already
     ├── BudgetExceeded              no      sending it would pass the cap
     ├── SessionClosed               no      the session is not open (any more)
-    ├── NotSent                     no      the connection was never made, or max_wait ran out at the gate
+    ├── NotSent                     no      the connection was never made, or max_wait ran out at the
+    rate limiter
     ├── ApiError                    no      the API refused: status, code, message, details
     │   ├── BadRequest              400
     │   ├── AuthenticationError     401

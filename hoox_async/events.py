@@ -20,7 +20,7 @@ _NONE: Mapping[str, str] = {}
 
 
 class RequestSent(NamedTuple):
-    """A request's slot of the quota was taken and it goes out. ``key`` is a paid request's."""
+    """A request's permit of the quota was taken and it goes out. ``key`` is a paid request's."""
 
     endpoint: Endpoint
     at: float

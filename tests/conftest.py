@@ -10,7 +10,7 @@ from typing import Any
 import aiohttp
 import pytest
 from aioresponses import aioresponses
-from gate_kit import Crowd
+from rate_limiter_kit import Crowd
 
 from hoox_async.testing import VirtualTimeLoop
 
@@ -59,7 +59,7 @@ def mocked_api(monkeypatch: pytest.MonkeyPatch) -> Iterator[aioresponses]:
 
 @pytest.fixture
 async def crowd() -> AsyncIterator[Crowd]:
-    """Those who wait at a gate whose burst is used up."""
+    """Those who wait at a rate limiter whose burst is used up."""
     crowd = Crowd()
     await crowd.use_up()
     yield crowd

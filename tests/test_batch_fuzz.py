@@ -28,7 +28,7 @@ from hypothesis import strategies as st
 
 from hoox_async import BatchItem, BatchRunner, HooxSession, ImageAvatar, LookEdit, Outcome, PromptAvatar
 from hoox_async._core.intents.intent import Intent
-from hoox_async._core.intents.transitions import Lose, Step
+from hoox_async._core.intents.transitions import MarkUnknown, Transition
 from hoox_async._io.protocols import Store
 from hoox_async._io.stores import open_store
 from hoox_async._io.stores.memory import MemoryStore
@@ -220,8 +220,8 @@ class Hiccups(MemoryStore):
         self._stumble()
         return await super().plan(intent)
 
-    async def advance(self, key: str, *steps: Step) -> Intent:
-        if not isinstance(steps[0], Lose) or "ended" not in steps[0].reason:  # the opening's own
+    async def advance(self, key: str, *steps: Transition) -> Intent:
+        if not isinstance(steps[0], MarkUnknown) or "ended" not in steps[0].reason:  # the opening's own
             self._stumble()
         return await super().advance(key, *steps)
 

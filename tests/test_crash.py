@@ -105,7 +105,7 @@ async def test_the_first_ctrl_c_finishes_the_post_in_the_air(tmp_path: Path) -> 
 
 
 async def test_the_second_ctrl_c_leaves_at_once_and_the_store_is_right(tmp_path: Path) -> None:
-    """The POST in the air may have been paid, and the store says so; the next run finds its look."""
+    """The POST outstanding may have been paid, and the store says so; the next run finds its look."""
     store = str(tmp_path / "campaign.db")
     async with Sandbox() as sandbox:
         async with sandbox.session() as session:
@@ -115,7 +115,7 @@ async def test_the_second_ctrl_c_leaves_at_once_and_the_store_is_right(tmp_path:
             await until(lambda: posts(sandbox) == 1)
             process.send_signal(signal.SIGINT)
             await asyncio.sleep(0.5)
-            assert process.returncode is None, "it waits for the POST in the air"
+            assert process.returncode is None, "it waits for the POST outstanding"
             began = time.monotonic()
             process.send_signal(signal.SIGINT)
             await asyncio.wait_for(process.communicate(), 30)

@@ -142,8 +142,8 @@ async def no_http(writer: asyncio.StreamWriter) -> None:
 def _bomb() -> bytes:
     squeeze = zlib.compressobj(9, zlib.DEFLATED, 31)
     block = bytes(1 << 20)
-    parts = [squeeze.compress(block) for _ in range(64)]
-    return b"".join((*parts, squeeze.flush()))
+    services = [squeeze.compress(block) for _ in range(64)]
+    return b"".join((*services, squeeze.flush()))
 
 
 BOMB = _bomb()  # 64 MiB in 64 KiB

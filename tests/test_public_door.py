@@ -111,22 +111,6 @@ def test_importing_brings_no_extra() -> None:
     assert unwanted & set(loaded) == set()
 
 
-def test_importing_leaves_the_rooms_for_later() -> None:
-    """What only an open session or a running batch needs is not imported with the names."""
-    program = """
-import json, sys, hoox_async
-names = [name for name in sys.modules if name.startswith("hoox_async.")]
-print(json.dumps(names))
-"""
-    later = {
-        "hoox_async._session.runtime",
-        "hoox_async._core.polling",
-        "hoox_async._session.submit",
-        "hoox_async._batch.run",
-    }
-    assert later & set(_in_interpreter(program)) == set()
-
-
 def test_importing_does_no_work() -> None:
     """`import hoox_async` starts no thread, no process and no connection, and writes no file."""
     program = """

@@ -42,13 +42,13 @@ _MAX_URL = 4096
 _NAMELESS = "-"  # stands for the avatar that the older form does not name
 
 
-class Foreign(NamedTuple):
+class OtherTask(NamedTuple):
     """A delivery of another task of the workspace, such as ``video_generate``: to be acknowledged only."""
 
     task: str
 
 
-def parse_delivery(body: bytes) -> Delivery | Foreign:
+def parse_delivery(body: bytes) -> Delivery | OtherTask:
     """What a delivery tells of a look, in either of the payload forms, or that it is another task's.
 
     The older form names the look ``job_id`` and has no avatar; the newer has ``task``, ``avatar_id``
@@ -61,14 +61,14 @@ def parse_delivery(body: bytes) -> Delivery | Foreign:
         raise WebhookRejected(short_text(str(error)), status=400) from None
 
 
-def _read(payload: object) -> Delivery | Foreign:
+def _read(payload: object) -> Delivery | OtherTask:
     if not isinstance(payload, dict):
         raise ValueError("no JSON object")
     task = payload.get("task")
     if task is not None and not isinstance(task, str):
         raise expected("text", task)
     if task is not None and task.strip().lower() not in _LOOK_TASKS:
-        return Foreign(short_text(task, 60))
+        return OtherTask(short_text(task, 60))
     look_id = read_id(payload, "look_id" if payload.get("look_id") is not None else "job_id")
     avatar_id = read_id(payload, "avatar_id") if payload.get("avatar_id") is not None else None
     look = parse_status(payload, LookRef(avatar_id or _NAMELESS, look_id))

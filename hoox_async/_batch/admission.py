@@ -11,8 +11,8 @@ from .._api.models import Look, LookRef, LookStatus
 from .._api.requests import FREE
 from .._core.intents.intent import Intent, IntentState
 from .._core.intents.outcomes import Outcome, OutcomeState, outcome_of
-from .._core.intents.transitions import Renew, Resend
-from .._session.submit import ToSend, to_send
+from .._core.intents.transitions import Replace, Resend
+from .._session.submit import SendDecision, to_send
 from ..errors import HooxError, InvalidRequest, KeyConflict, OutcomeUnknown, StoreError
 from .items import Item
 from .options import Options
@@ -71,19 +71,19 @@ def admit(
         return End(conflict(item))
     item.intent = stands
     item.renew = not item.repeated and options.pays_anew(stands, item.digest)
-    if item.waits_at_gate:
+    if item.needs_sending:
         return find_source(item, known, live, ended)
     return End(as_it_stands(item, stands)) if stands.state in _ENDED else WaitFor()
 
 
-def decide_turn(item: Item, wanted: Intent, stands: Intent | None, options: Options) -> ToSend | Intent:
+def decide_turn(item: Item, wanted: Intent, stands: Intent | None, options: Options) -> SendDecision | Intent:
     """What is to be sent for an item whose turn has come, by what the store knows of its key now.
 
     That can be more than at its admission: another run, or a single submission, may have had the key. What
     was settled since then is the result, and nothing is paid anew for it. Raises `KeyConflict`.
     """
     if stands is None:
-        return ToSend(wanted)
+        return SendDecision(wanted)
     if stands.digest != item.digest:
         if options.conflicts(stands, item.digest) or _is_second_content(item, stands):
             raise KeyConflict(item.key)
@@ -91,7 +91,7 @@ def decide_turn(item: Item, wanted: Intent, stands: Intent | None, options: Opti
     else:
         renews = item.renew and item.stands_as_known(stands)
     if renews:
-        return to_send(stands, Renew(item.request, item.digest), wanted.source)
+        return to_send(stands, Replace(item.request, item.digest), wanted.source)
     if stands.state is IntentState.PLANNED:
         return to_send(stands, source=wanted.source)
     if item.resends and item.stands_as_known(stands):
@@ -170,7 +170,7 @@ def cancelled_unclear(item: Item, error: HooxError) -> Outcome:
     Where it was to be sent, it may have been.
     """
     known = item.intent
-    if known is not None and not item.waits_at_gate:
+    if known is not None and not item.needs_sending:
         return for_want_of(item, known, error, OutcomeState.UNSENT)
     at_risk = item.request.credits + (known.at_risk if known else FREE)
     unknown = OutcomeUnknown(f"{item.key}: {error}; it may have been charged", key=item.key)

@@ -9,7 +9,7 @@ from .._core.intents.budget import Budget, Credits
 from ..errors import BudgetExceeded
 
 
-class BatchPurse:
+class BatchBudget:
     """An item that may still fit under the cap waits for the reservations before it to be decided."""
 
     def __init__(self, max_credits: Credits | None) -> None:

@@ -1,4 +1,5 @@
-"""Holds a batch's paid requests back while the API does not answer them: the circuit breaker at the gate."""
+"""Holds a batch's paid requests back while the API does not answer them: the circuit breaker at the rate
+limiter."""
 
 from __future__ import annotations
 
@@ -9,8 +10,8 @@ from types import TracebackType
 from typing import Self
 
 from .._core.circuit_breaker import LOSSES, PAUSES, CircuitBreaker, Go, Hold
-from .._session.rate_limiter import Slot
-from .._session.services import Parts
+from .._session.rate_limiter import Permit
+from .._session.services import SessionServices
 from ..errors import HooxError, OutcomeUnknown
 from ..events import Paused
 
@@ -23,45 +24,50 @@ class BatchBreaker:
     ``give_up(reason)`` is called when the last probe was lost.
     """
 
-    def __init__(self, parts: Parts, max_failures: int | None, give_up: Callable[[HooxError], None]) -> None:
-        self._parts = parts
+    def __init__(
+        self, services: SessionServices, max_failures: int | None, give_up: Callable[[HooxError], None]
+    ) -> None:
+        self._services = services
         self._give_up = give_up
         self._core = CircuitBreaker(trial=LOSSES if max_failures is None else min(LOSSES, max_failures))
-        self._taken: dict[Slot, bool] = {}  # slots of POSTs that have not ended, and whether each is a probe
+        self._taken: dict[
+            Permit, bool
+        ] = {}  # permits of POSTs that have not ended, and whether each is a probe
         self._is_holding = False
         self._is_paused = False
         self._notices_silence = False
         self._timer: asyncio.TimerHandle | None = None
 
-    def posts(self, ready: Callable[[], bool], left_gate: Callable[[], None], since: float) -> ItemPosts:
-        """The POSTs of one item. ``ready``: whether it can go; ``left_gate`` is told that it has its slot."""
-        return ItemPosts(self, ready, left_gate, since)
+    def posts(self, ready: Callable[[], bool], got_permit: Callable[[], None], since: float) -> ItemPosts:
+        """The POSTs of one item. ``ready``: whether it can go; ``got_permit`` is told that it has its
+        permit."""
+        return ItemPosts(self, ready, got_permit, since)
 
     def close(self) -> None:
         """The run is over."""
         if self._timer is not None:
             self._timer.cancel()
 
-    async def take_slot(self, ready: Callable[[], bool], since: float) -> Slot:
-        """A slot of the quota, once another POST may be sent."""
-        gate = self._parts.gate
+    async def acquire_permit(self, ready: Callable[[], bool], since: float) -> Permit:
+        """A permit of the quota, once another POST may be sent."""
+        rate_limiter = self._services.rate_limiter
         while True:
-            slot = await gate.batch(lambda: ready() and self._may_go(), since=since)
-            decision = self._decide()  # several may have got a slot in the same turn of the loop
+            permit = await rate_limiter.batch(lambda: ready() and self._may_go(), since=since)
+            decision = self._decide()  # several may have got a permit in the same turn of the loop
             if isinstance(decision, Go):
-                self._taken[slot] = decision.probe
+                self._taken[permit] = decision.probe
                 if decision.probe:
                     self._core.probe()
                 else:
                     self._resume()
-                return slot
-            slot.give_back()
+                return permit
+            permit.cancel()
 
-    def ended(self, slot: Slot, *, answered: bool, lost: bool) -> None:
+    def ended(self, permit: Permit, *, answered: bool, lost: bool) -> None:
         """What became of a POST. Neither: nobody here will hear of its end."""
-        probe = self._taken.pop(slot)
-        now = self._parts.clock.now()
-        if slot.sent_at is None or not (answered or lost):
+        probe = self._taken.pop(permit)
+        now = self._services.clock.now()
+        if permit.sent_at is None or not (answered or lost):
             self._core.withdrawn(probe=probe)
         elif answered:
             self._core.answered(now)
@@ -70,25 +76,27 @@ class BatchBreaker:
             self._count_loss(now, probe)
         if self._is_holding:
             self._is_holding = False
-            self._parts.clock.loop.call_soon(self._parts.gate.kick)  # not before a failure is counted
+            self._services.clock.loop.call_soon(
+                self._services.rate_limiter.wake
+            )  # not before a failure is counted
 
     def _count_loss(self, now: float, probe: bool) -> None:
         pause = self._core.lost(now, probe=probe)
         losses = self._core.losses
         if pause is not None:
-            self._timer = self._parts.clock.loop.call_at(now + pause, self._parts.gate.kick)
+            self._timer = self._services.clock.loop.call_at(now + pause, self._services.rate_limiter.wake)
             self._pause(pause, f"{losses} paid requests in a row were lost")
         elif self._core.gave_up:
             reason = f"{losses} paid requests in a row were lost, and with them {len(PAUSES)} probes"
             self._give_up(HooxError(f"the API does not answer: {reason}"))
 
     def _decide(self) -> Go | Hold:
-        outstanding = sum(not slot.given_back for slot in self._taken)
-        return self._core.decide(self._parts.clock.now(), outstanding, self._oldest())
+        outstanding = sum(not permit.given_back for permit in self._taken)
+        return self._core.decide(self._services.clock.now(), outstanding, self._oldest())
 
     def _oldest(self) -> float | None:
         """When the oldest outstanding POST was sent."""
-        return min((slot.sent_at for slot in self._taken if slot.sent_at is not None), default=None)
+        return min((permit.sent_at for permit in self._taken if permit.sent_at is not None), default=None)
 
     def _may_go(self) -> bool:
         decision = self._decide()
@@ -96,8 +104,8 @@ class BatchBreaker:
             return True
         self._is_holding = True
         if decision.silent and not self._is_paused and not self._notices_silence:
-            self._notices_silence = True  # hooks are told outside of the gate's own turn
-            self._parts.clock.loop.call_soon(self._tell_silence)
+            self._notices_silence = True  # hooks are told outside of the rate limiter's own turn
+            self._services.clock.loop.call_soon(self._tell_silence)
         return False
 
     # --- telling
@@ -107,13 +115,13 @@ class BatchBreaker:
         since = self._oldest()
         if self._is_paused or since is None:
             return
-        left = self._parts.timeouts.answer - (self._parts.clock.now() - since)
+        left = self._services.timeouts.answer - (self._services.clock.now() - since)
         self._pause(max(0.0, left), "the outstanding paid requests get no answer")
 
     def _pause(self, seconds: float, reason: str) -> None:
         self._is_paused = True
         _log.warning("a batch sends nothing new for %g s at most: %s", round(seconds, 1), reason)
-        self._parts.hooks.tell(Paused(seconds, reason))
+        self._services.hooks.emit(Paused(seconds, reason))
 
     def _resume(self) -> None:
         if self._is_paused:
@@ -128,22 +136,22 @@ class ItemPosts:
     """
 
     def __init__(
-        self, breaker: BatchBreaker, ready: Callable[[], bool], left_gate: Callable[[], None], since: float
+        self, breaker: BatchBreaker, ready: Callable[[], bool], got_permit: Callable[[], None], since: float
     ) -> None:
         self._breaker = breaker
         self._ready = ready
-        self._left_gate = left_gate
+        self._got_permit = got_permit
         self._since = since
-        self._slot: Slot | None = None
+        self._permit: Permit | None = None
         self.lost = False
         """Whether a POST of this item's own was lost."""
 
-    async def take_slot(self) -> Slot:
-        """See `TakeSlot`."""
+    async def acquire_permit(self) -> Permit:
+        """See `AcquirePermit`."""
         self._ended(answered=True, lost=False)  # by a 429, or it never left
-        self._slot = await self._breaker.take_slot(self._ready, self._since)
-        self._left_gate()
-        return self._slot
+        self._permit = await self._breaker.acquire_permit(self._ready, self._since)
+        self._got_permit()
+        return self._permit
 
     def __enter__(self) -> Self:
         return self
@@ -152,10 +160,10 @@ class ItemPosts:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         lost = isinstance(error, OutcomeUnknown)
-        self.lost = lost and self._slot is not None and self._slot.sent_at is not None
+        self.lost = lost and self._permit is not None and self._permit.sent_at is not None
         self._ended(answered=not lost and (error is None or isinstance(error, Exception)), lost=lost)
 
     def _ended(self, *, answered: bool, lost: bool) -> None:
-        slot, self._slot = self._slot, None
-        if slot is not None:
-            self._breaker.ended(slot, answered=answered, lost=lost)
+        permit, self._permit = self._permit, None
+        if permit is not None:
+            self._breaker.ended(permit, answered=answered, lost=lost)

@@ -1,4 +1,5 @@
-"""Which items are in flight: how many may be, which wait at the gate, and which have landed as failures."""
+"""Which items are in flight: how many may be, which wait at the rate limiter, and which have landed as
+failures."""
 
 from __future__ import annotations
 
@@ -7,10 +8,10 @@ from collections.abc import Callable
 from .._api.models import Look, LookStatus
 from .items import Item
 
-_AT_GATE = 32  # enough that a slot is never lost, few enough that who comes later can still be chosen
+_AT_GATE = 32  # enough that a permit is never lost, few enough that who comes later can still be chosen
 
 
-class Flights:
+class InFlightLimiter:
     """The places of a run, ``most`` at a time.
 
     A look that failed leaves its place before its reason is known, which is asked for last: it must
@@ -34,21 +35,21 @@ class Flights:
 
     @property
     def gate_is_full(self) -> bool:
-        """Whether enough items wait for a slot of the quota."""
+        """Whether enough items wait for a permit of the quota."""
         return len(self._at_gate) >= _AT_GATE
 
     def at_gate(self, avatar_id: str) -> bool:
-        """Whether an item of this avatar waits for a slot."""
+        """Whether an item of this avatar waits for a permit."""
         return avatar_id in self._at_gate.values()
 
-    def take_off(self, item: Item) -> Place:
+    def take_off(self, item: Item) -> Ticket:
         """Give the item a place."""
         self._in_flight += 1
-        if item.waits_at_gate:
+        if item.needs_sending:
             self._at_gate[item.key] = item.source.avatar_id if item.source else ""
-        return Place(self, item.key)
+        return Ticket(self, item.key)
 
-    def _left_gate(self, key: str) -> None:
+    def _got_permit(self, key: str) -> None:
         self._at_gate.pop(key, None)
         self._moved()
 
@@ -68,25 +69,25 @@ class Flights:
         self._failed(self._failures)
 
 
-class Place:
+class Ticket:
     """One item's place."""
 
-    def __init__(self, flights: Flights, key: str) -> None:
-        self._flights = flights
+    def __init__(self, in_flight: InFlightLimiter, key: str) -> None:
+        self._in_flight = in_flight
         self._key = key
         self._is_left = False
         self._explains = False
         self._is_failure = False
 
-    def left_gate(self) -> None:
-        """It has its slot of the quota, or needs none."""
-        self._flights._left_gate(self._key)
+    def got_permit(self) -> None:
+        """It has its permit of the quota, or needs none."""
+        self._in_flight._got_permit(self._key)
 
     def landed(self, look: Look) -> None:
         """Its look is READY or FAILED."""
         if look.status is LookStatus.FAILED:
             self.failed()
-            self._explains = not self._is_left and self._flights._explain(1)
+            self._explains = not self._is_left and self._in_flight._explain(1)
             if self._explains:
                 self._leave()
 
@@ -94,7 +95,7 @@ class Place:
         """It is a failure; counted once."""
         if not self._is_failure:
             self._is_failure = True
-            self._flights._count_failure(1)
+            self._in_flight._count_failure(1)
 
     def lost(self) -> None:
         """Its POST was lost: a failure until its look is found."""
@@ -104,17 +105,17 @@ class Place:
         """It was no failure after all: the look of a lost POST was proved, or made by a second one."""
         if self._is_failure:
             self._is_failure = False
-            self._flights._count_failure(-1)
+            self._in_flight._count_failure(-1)
 
     def over(self) -> None:
         """It has its outcome."""
         if self._explains:
             self._explains = False
-            self._flights._explain(-1)
-        self.left_gate()
+            self._in_flight._explain(-1)
+        self.got_permit()
         self._leave()
 
     def _leave(self) -> None:
         if not self._is_left:
             self._is_left = True
-            self._flights._landed()
+            self._in_flight._landed()

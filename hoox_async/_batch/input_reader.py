@@ -11,9 +11,9 @@ from .._core.intents.intent import Intent, refuses_edits
 from .._core.intents.outcomes import Outcome
 from .._io.protocols import Store
 from ..errors import HooxError, StoreError
-from .batch_budget import BatchPurse
+from .batch_budget import BatchBudget
 from .items import Input, Item, Keys
-from .prefetch import Lookahead
+from .prefetch import PrefetchWindow
 
 _PAGE = 100
 _LONGEST_READING = 1.0  # seconds; then what was read so far is sent, and the reading goes on beside it
@@ -38,13 +38,13 @@ class Admission(Protocol):
         """The store cannot be read: send nothing more."""
 
 
-class Pulling:
+class InputReader:
     """Reads one input to its end, or until it is told to stop."""
 
-    def __init__(self, given: Input, ahead: Lookahead, store: Store) -> None:
+    def __init__(self, given: Input, ahead: PrefetchWindow, store: Store) -> None:
         self._input = given
         self._keys = Keys()
-        self._ahead = ahead
+        self._prefetch = ahead
         self._store = store
         self._usable: set[LookRef | None] = set()  # sources that need not be waited for
         self.over = False
@@ -72,15 +72,15 @@ class Pulling:
     async def _read(self, admission: Admission, may_go_on: Callable[[], bool]) -> None:
         index = 0
         while may_go_on():
-            room = self._ahead.room(enough=admission.enough())
+            room = self._prefetch.room(enough=admission.enough())
             if room <= 0:
                 self._fill(admission)
-                await self._ahead.changed()
+                await self._prefetch.changed()
                 continue
             given = await self._input.pull(min(room, _PAGE))
             if not given:
                 break
-            self._ahead.read(len(given))
+            self._prefetch.read(len(given))
             self.admitting = True
             await self._admit(admission, index, self._keys.items(index, given))
             self.admitting = False
@@ -118,7 +118,7 @@ class Pulling:
         if len(self._usable) > _MOST_USABLE:
             self._usable.clear()
 
-    async def count_earlier(self, admission: Admission, purse: BatchPurse) -> None:
+    async def count_earlier(self, admission: Admission, purse: BatchBudget) -> None:
         """Count what earlier runs spent before anything is sent, where there is a cap.
 
         An input that cannot be read twice may end with what was paid before: so for one, all counts that the

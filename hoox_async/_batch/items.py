@@ -91,7 +91,7 @@ class Item:
         return source if isinstance(source, LookRef) else None
 
     @property
-    def waits_at_gate(self) -> bool:
+    def needs_sending(self) -> bool:
         """Whether it is to be sent, and not only waited for."""
         return self.intent is None or self.renew or self.intent.state is IntentState.PLANNED
 

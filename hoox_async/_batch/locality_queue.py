@@ -12,11 +12,11 @@ _T = TypeVar("_T")
 _OLDEST_EACH = 16  # every so often the avatar that has waited longest comes next, so that none starves
 
 
-class Feed(Generic[_T]):
+class LocalityQueue(Generic[_T]):
     """Waiting items, by avatar. In order within an avatar; items without an avatar go first.
 
     ``spacing`` is the time between two submissions and ``latency`` how long one is expected to
-    take, in seconds: so many avatars are worked on at a time that one of them is free whenever a slot
+    take, in seconds: so many avatars are worked on at a time that one of them is free whenever a permit
     comes. When none is, since answers are slow, one more is begun.
     """
 

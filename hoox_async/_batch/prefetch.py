@@ -12,7 +12,7 @@ ALWAYS_UNSENT = 1_000
 UNDELIVERED = 1_000
 
 
-class Lookahead:
+class PrefetchWindow:
     """Bounds what a run holds: items that are read and not sent yet, and looks that nobody has taken yet.
 
     Items that are not sent yet cost memory alone, about 1 KB each (``benchmarks/lookahead.py``): as many are
@@ -72,7 +72,7 @@ class Lookahead:
         await self._changed.wait()
 
 
-class Outbox:
+class ResultQueue:
     """The outcomes that nobody has taken yet, each with its place in the input."""
 
     def __init__(self) -> None:

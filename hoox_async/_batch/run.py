@@ -1,7 +1,8 @@
 """One run of a batch over one input: admits, sends for few avatars at a time, and awaits each.
 
 An item's way: pulled → admitted (what does the store know of it?) → parked until its source is READY →
-the feed → in flight (budget, gate, POST, waiting) → its outcome → the reader. `Lookahead` says how many
+the feed → in flight (budget, rate limiter, POST, waiting) → its outcome → the reader. `PrefetchWindow`
+says how many
 may be at these points.
 """
 
@@ -15,7 +16,7 @@ from typing import Any
 from .._api.models import LookRef
 from .._core.intents.intent import Intent
 from .._core.intents.outcomes import Outcome, OutcomeState
-from .._session.runtime import Opened
+from .._session.runtime import SessionRuntime
 from ..errors import BudgetExceeded, HooxError, SessionClosed, StoreError
 from .admission import (
     AwaitSource,
@@ -31,14 +32,14 @@ from .admission import (
     for_nothing,
     unsent,
 )
-from .batch_budget import BatchPurse
+from .batch_budget import BatchBudget
 from .breaker import BatchBreaker
-from .in_flight import Flights, Place
-from .input_reader import Known, Pulling
+from .in_flight import InFlightLimiter, Ticket
+from .input_reader import InputReader, Known
 from .items import Input, Item
-from .locality_queue import Feed
+from .locality_queue import LocalityQueue
 from .options import Options
-from .prefetch import Lookahead, Outbox
+from .prefetch import PrefetchWindow, ResultQueue
 from .sender import Sender
 from .stop import Stop, Stopped
 
@@ -51,24 +52,24 @@ _NOT_STORED = frozenset({OutcomeState.REJECTED, OutcomeState.SKIPPED, OutcomeSta
 class Run:
     """Owns the tasks of one run. It never refers to the stream that reads it."""
 
-    def __init__(self, opened: Opened, options: Options, given: Input) -> None:
-        self._opened = opened
+    def __init__(self, runtime: SessionRuntime, options: Options, given: Input) -> None:
+        self._runtime = runtime
         self._options = options
-        self._purse = BatchPurse(options.max_credits)
+        self._purse = BatchBudget(options.max_credits)
         self._stop = Stop()
-        self._breaker = BatchBreaker(opened.parts, options.max_failures, self.stop)
-        self._sender = Sender(opened, options, self._purse, self._stop, self._breaker)
-        limit = opened.parts.gate.snapshot().limit
-        self._feed: Feed[Item] = Feed(spacing=60 / limit)
+        self._breaker = BatchBreaker(runtime.services, options.max_failures, self.stop)
+        self._sender = Sender(runtime, options, self._purse, self._stop, self._breaker)
+        limit = runtime.services.rate_limiter.snapshot().limit
+        self._queue: LocalityQueue[Item] = LocalityQueue(spacing=60 / limit)
         self._live: dict[str, Item] = {}
         self._ended: dict[str, OutcomeState] = {}  # the user's keys that ended and are in no store
-        self._ahead = Lookahead(options.max_in_flight)
-        self._pulling = Pulling(given, self._ahead, opened.parts.store)
-        self._outbox = Outbox()
+        self._prefetch = PrefetchWindow(options.max_in_flight)
+        self._reader = InputReader(given, self._prefetch, runtime.services.store)
+        self._results = ResultQueue()
         self._behind: dict[str, list[Item]] = {}  # by the key of a source that an earlier run has sent
         self._waiting: deque[Item] = deque()  # accepted or unknown since an earlier run
         self._work = asyncio.Event()
-        self._flights = Flights(options.max_in_flight, self._work.set, self._count_failures)
+        self._in_flight = InFlightLimiter(options.max_in_flight, self._work.set, self._count_failures)
         self._items: asyncio.TaskGroup | None = None
         self._task: asyncio.Task[None] | None = None
         self._leaving = False
@@ -81,18 +82,18 @@ class Run:
     def start(self) -> None:
         """Begin, in a task that the session owns."""
         if self._task is None and not self._leaving:
-            self._task = self._opened.parts.tasks.spawn(self._pump(), "hoox-batch")
-            outbox = self._outbox
-            self._task.add_done_callback(lambda _: outbox.wake())
+            self._task = self._runtime.services.tasks.spawn(self._pump(), "hoox-batch")
+            results = self._results
+            self._task.add_done_callback(lambda _: results.wake())
 
     async def next(self) -> tuple[int, Outcome] | None:
         """The next outcome with its place in the input; None at the end."""
-        while (found := self._outbox.take()) is None:
+        while (found := self._results.take()) is None:
             if self._task is None or self._task.done():
                 self._raise_end()
                 return None
-            await self._outbox.changed()
-        self._ahead.deliver()
+            await self._results.changed()
+        self._prefetch.deliver()
         self._work.set()
         return found
 
@@ -128,7 +129,7 @@ class Run:
 
     def _turn_back(self, reason: HooxError) -> None:
         """What waits here to be sent ends UNSENT; from now on none is let in (see `_take`)."""
-        for item in self._feed.drain():
+        for item in self._queue.drain():
             self._finish(item, unsent(item, reason))
         for item in tuple(self._live.values()):
             for dependent in item.take_dependents():
@@ -137,21 +138,21 @@ class Run:
     # --- the tasks
 
     async def _pump(self) -> None:
-        no_more = self._opened.unknowns.on_move(self._work.set)
+        no_more = self._runtime.unknowns.on_move(self._work.set)
         try:
             async with asyncio.TaskGroup() as tasks:
                 self._items = tasks
-                pulling = self._spawn(self._pull(), "hoox-batch-pull", self._pulling_was_cancelled)
+                reader = self._spawn(self._pull(), "hoox-batch-pull", self._pulling_was_cancelled)
                 try:
                     await self._dispatch()
                 finally:
                     self._ending = True
-                pulling.cancel()
+                reader.cancel()
         finally:
-            self._opened.watchlist.backlog = 0
+            self._runtime.scheduler.backlog = 0
             no_more()
             self._breaker.close()
-            await self._pulling.aclose()
+            await self._reader.aclose()
 
     def _spawn(
         self, work: Coroutine[Any, Any, None], name: str, cancelled: Callable[[], None]
@@ -171,8 +172,8 @@ class Run:
         return task.cancelled() and not run_ends
 
     async def _pull(self) -> None:
-        await self._pulling.count_earlier(self, self._purse)
-        await self._pulling.run(self, self._may_pull)
+        await self._reader.count_earlier(self, self._purse)
+        await self._reader.run(self, self._may_pull)
         self._wake()
 
     def _pulling_was_cancelled(self) -> None:
@@ -182,10 +183,10 @@ class Run:
     def _may_pull(self) -> bool:
         # an input without an end must not go on for ever; of a list, each item gets its outcome
         is_pointless = self._stop.reason is not None or self._over_the_cap >= _MOST_OVER_THE_CAP
-        return not is_pointless or not self._pulling.endless
+        return not is_pointless or not self._reader.endless
 
     def _all_pulled(self) -> bool:
-        return not self._pulling.admitting and (self._pulling.over or not self._may_pull())
+        return not self._reader.admitting and (self._reader.over or not self._may_pull())
 
     async def _dispatch(self) -> None:
         while True:
@@ -200,24 +201,24 @@ class Run:
 
     def _next(self) -> Item | None:
         """What takes off now, if anything may."""
-        if self._flights.full or not self._ahead.may_send():
+        if self._in_flight.full or not self._prefetch.may_send():
             return None
         if self._waiting:
             return self._waiting.popleft()
-        if not self._pulling.filled or self._flights.gate_is_full:
+        if not self._reader.filled or self._in_flight.gate_is_full:
             return None
-        return self._feed.pop(self._is_free)
+        return self._queue.pop(self._is_free)
 
     def _is_free(self, avatar_id: str) -> bool:
-        """Whether an edit of the avatar can go to the gate: with lanes, one at a time."""
-        unknowns = self._opened.unknowns
-        if unknowns.lanes is None:
+        """Whether an edit of the avatar can go to the rate limiter: with avatar locks, one at a time."""
+        unknowns = self._runtime.unknowns
+        if unknowns.avatar_locks is None:
             return True
-        return unknowns.wanted(avatar_id) and not self._flights.at_gate(avatar_id)
+        return unknowns.wanted(avatar_id) and not self._in_flight.at_gate(avatar_id)
 
     def _wake(self) -> None:
         self._work.set()
-        self._ahead.wake()
+        self._prefetch.wake()
 
     # --- admission
 
@@ -236,7 +237,7 @@ class Run:
 
     def enough(self) -> bool:
         """Whether what waits is enough to send many looks of one avatar in a row."""
-        return max(len(self._waiting), self._feed.longest) >= _IN_A_ROW
+        return max(len(self._waiting), self._queue.longest) >= _IN_A_ROW
 
     def filled(self) -> None:
         """As much was read as is needed to begin: now items can be chosen by their avatars."""
@@ -275,7 +276,7 @@ class Run:
                 self._await_source(item, source)
             case Enqueue(source_ref):
                 item.source = source_ref
-                self._feed.put(self._queue_of(source_ref), item)
+                self._queue.put(self._queue_of(source_ref), item)
         self._work.set()
 
     def _queue_of(self, source: LookRef | None) -> str | None:
@@ -306,45 +307,45 @@ class Run:
     # --- in flight
 
     def _fly(self, item: Item) -> None:
-        self._ahead.take_off()
-        self._opened.watchlist.backlog = self._feed.together
-        place = self._flights.take_off(item)
-        told_before = item.repeated and not item.waits_at_gate
+        self._prefetch.take_off()
+        self._runtime.scheduler.backlog = self._queue.together
+        ticket = self._in_flight.take_off(item)
+        told_before = item.repeated and not item.needs_sending
         self._spawn(
-            self._carry(item, place, told_before),
+            self._carry(item, ticket, told_before),
             f"hoox-item-{item.key}",
-            lambda: self._pick_up(item, place, told_before),
+            lambda: self._pick_up(item, ticket, told_before),
         )
 
-    async def _carry(self, item: Item, place: Place, told_before: bool) -> None:
+    async def _carry(self, item: Item, ticket: Ticket, told_before: bool) -> None:
         try:
-            outcome = await self._sender.carry(item, place)
+            outcome = await self._sender.carry(item, ticket)
         except Stopped as stopped:
             self.stop(stopped.reason)
             outcome = unsent(item, stopped.reason)
-        self._land(item, place, outcome, told_before)
+        self._land(item, ticket, outcome, told_before)
 
-    def _pick_up(self, item: Item, place: Place, told_before: bool) -> None:
+    def _pick_up(self, item: Item, ticket: Ticket, told_before: bool) -> None:
         """Its task was cancelled: it gets an outcome all the same, by what the store knows."""
         error = _cut_off(item)
 
         async def settle() -> None:
-            self._land(item, place, await self._sender.after_cancel(item, error), told_before)
+            self._land(item, ticket, await self._sender.after_cancel(item, error), told_before)
 
         def give_up() -> None:
-            self._land(item, place, cancelled_unclear(item, error), told_before)
+            self._land(item, ticket, cancelled_unclear(item, error), told_before)
 
         self._spawn(settle(), f"hoox-item-{item.key}", give_up)
 
-    def _land(self, item: Item, place: Place, outcome: Outcome, told_before: bool) -> None:
+    def _land(self, item: Item, ticket: Ticket, outcome: Outcome, told_before: bool) -> None:
         """It has its outcome: its place is free, and whoever waited for it goes on."""
-        place.over()
-        self._ahead.land()
+        ticket.over()
+        self._prefetch.land()
         self._finish(item, for_nothing(outcome) if told_before else outcome)
         if outcome.state in (OutcomeState.FAILED, OutcomeState.REJECTED):
-            place.failed()
+            ticket.failed()
         elif outcome.state is not OutcomeState.UNKNOWN:
-            place.found()
+            ticket.found()
 
     def _count_failures(self, count: int) -> None:
         if count == self._options.max_failures:
@@ -377,8 +378,8 @@ class Run:
             self._tell(follower.index, for_nothing(outcome))
 
     def _tell(self, index: int, outcome: Outcome) -> None:
-        self._ahead.tell()
-        self._outbox.put(index, outcome)
+        self._prefetch.tell()
+        self._results.put(index, outcome)
 
     def _count_over_the_cap(self, outcome: Outcome) -> None:
         """A look begins the row anew; what was not sent for other reasons does not."""

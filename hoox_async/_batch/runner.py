@@ -20,14 +20,14 @@ from .._core.intents.intent import Intent, IntentState
 from .._core.intents.outcomes import Outcome
 from .._core.polling.durations import kind_of
 from .._report import BatchReport
-from .._session import HooxSession, opened_of
+from .._session import HooxSession, runtime_of
 from ..errors import ConfigurationError, HooxError
 from .items import Input, Item, Keys, Requests
 from .options import Changed, OnUnknown, Options, retry_states
 from .stream import OutcomeStream
 
 if TYPE_CHECKING:
-    from .._session.runtime import Opened
+    from .._session.runtime import SessionRuntime
     from .run import Run
 
 _PAGE = 500
@@ -131,9 +131,9 @@ class BatchRunner:
             run.stop(HooxError("the batch was stopped"))
 
     def _run(self, requests: Requests) -> Run:
-        from .run import Run  # here, as `_opened` in the session: many import the names alone
+        from .run import Run  # here, as `_runtime` in the session: many import the names alone
 
-        run = Run(opened_of(self._session), self._options, Input(requests))
+        run = Run(runtime_of(self._session), self._options, Input(requests))
         self._runs.add(run)
         return run
 
@@ -142,7 +142,7 @@ class BatchRunner:
 
         Raises `StoreError`.
         """
-        opened = opened_of(self._session)
+        runtime = runtime_of(self._session)
         counted = _Counted()
         keys, given = Keys(), Input(requests)
         index = 0
@@ -150,11 +150,11 @@ class BatchRunner:
             items = keys.items(index, pulled)
             index += len(pulled)
             fresh = [item for item in items if isinstance(item, Item) and not item.repeated]
-            known = await opened.parts.store.get([item.key for item in fresh])
+            known = await runtime.services.store.get([item.key for item in fresh])
             for item in fresh:
                 if self._would_send(item, known.get(item.key)):
                     counted.add(item)
-        return await counted.estimate(opened, self._options.max_in_flight)
+        return await counted.estimate(runtime, self._options.max_in_flight)
 
     def _would_send(self, item: Item, stands: Intent | None) -> bool:
         if stands is None:
@@ -186,17 +186,17 @@ class _Counted:
         look = PlannedLook(item.key, kind_of(request), item.source_key, group)
         self.looks.append((look, request.webhook_url is None))
 
-    async def estimate(self, opened: Opened, max_in_flight: int) -> Estimate:
+    async def estimate(self, runtime: SessionRuntime, max_in_flight: int) -> Estimate:
         """Their sums, and the time by a simulation of the quota with what is known of the durations."""
         from .prefetch import UNSENT
 
-        hub = opened.parts.deliveries is not None
+        hub = runtime.services.deliveries is not None
         looks = [look._replace(pushed=hub and own) for look, own in self.looks]
         simulate = partial(
             makespan,
             looks,
-            opened.watchlist.durations.quantile,
-            interval=60 / opened.parts.gate.snapshot().limit,
+            runtime.scheduler.durations.quantile,
+            interval=60 / runtime.services.rate_limiter.snapshot().limit,
             max_in_flight=max_in_flight,
             read_ahead=UNSENT,
         )

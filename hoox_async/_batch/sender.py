@@ -12,14 +12,14 @@ from .._api.models import Look, LookStatus
 from .._api.responses import refusal_is_the_items_own
 from .._core.intents.intent import Intent, IntentState, Refusal
 from .._core.intents.outcomes import Outcome, OutcomeState, outcome_of
-from .._core.intents.transitions import Renew, Resend, advance
+from .._core.intents.transitions import Replace, Resend, advance
 from .._core.polling.durations import kind_of
 from .._core.retry import Patience
-from .._session.runtime import Opened
-from .._session.submit import How
+from .._session.runtime import SessionRuntime
+from .._session.submit import SendOptions
 from ..errors import ApiError, HooxError, InvalidRequest, KeyConflict, NotFound, OutcomeUnknown, StoreError
 from .admission import accepted_unwritten, cancelled_unclear, conflict, decide_turn, for_want_of
-from .batch_budget import BatchPurse
+from .batch_budget import BatchBudget
 from .breaker import BatchBreaker
 from .items import Item
 from .options import Options
@@ -32,8 +32,8 @@ _PROOF_SECONDS = 120.0
 class Flight(Protocol):
     """Who is told how far an item has come."""
 
-    def left_gate(self) -> None:
-        """It has its slot of the quota, or needs none."""
+    def got_permit(self) -> None:
+        """It has its permit of the quota, or needs none."""
 
     def lost(self) -> None:
         """Its POST was lost in this run: it may have been paid."""
@@ -46,9 +46,9 @@ class Sender:
     """Carries items through the session's one paid way."""
 
     def __init__(
-        self, opened: Opened, options: Options, purse: BatchPurse, stop: Stop, breaker: BatchBreaker
+        self, runtime: SessionRuntime, options: Options, purse: BatchBudget, stop: Stop, breaker: BatchBreaker
     ) -> None:
-        self._opened = opened
+        self._runtime = runtime
         self._options = options
         self._purse = purse
         self._stop = stop
@@ -85,10 +85,10 @@ class Sender:
         if pays_anew and intent is not None and intent.digest == item.digest:  # the very look that is wanted
             await self._ask_first(item, intent)
             intent = item.intent
-        if intent is None or item.waits_at_gate or intent.state is IntentState.SENDING:
+        if intent is None or item.needs_sending or intent.state is IntentState.SENDING:
             intent = await self._send(item, flight)
         else:
-            flight.left_gate()
+            flight.got_permit()
         if intent.state is IntentState.UNKNOWN:
             intent = await self._wait_for_proof(intent)
             if intent.state is IntentState.UNKNOWN and self._resends(item):
@@ -102,10 +102,10 @@ class Sender:
         Notes on the item what it stands as, and whether it is still to be paid anew. Raises `Stopped`, and
         what the request raises: then nothing is paid.
         """
-        job = self._opened.book.job_of(pending)  # held: so the answer is written down
+        job = self._runtime.registry.job_of(pending)  # held: so the answer is written down
         try:
             async with self._stop.turns_back():
-                look = await self._opened.ask(job.ref)
+                look = await self._runtime.ask(job.ref)
         except HooxError as error:
             if isinstance(error, NotFound) and refusal_is_the_items_own(error):
                 return  # the API knows no such look: it will never be done
@@ -125,16 +125,18 @@ class Sender:
 
     async def _send(self, item: Item, flight: Flight) -> Intent:
         """Until it is accepted, or what became of it where it is lost or another has had its key."""
-        free = self._opened.unknowns.free
+        free = self._runtime.unknowns.free
         source = item.source or (item.intent.source if item.intent else None)
-        wanted = self._opened.submitter.plan(item.request, item.key, True, source)
-        began = self._opened.parts.clock.now()
-        posts = self._breaker.posts(lambda: source is None or free(source.avatar_id), flight.left_gate, began)
-        how = How(posts.take_slot, Patience.BATCH, self._purse, began)
+        wanted = self._runtime.submitter.plan(item.request, item.key, True, source)
+        began = self._runtime.services.clock.now()
+        posts = self._breaker.posts(
+            lambda: source is None or free(source.avatar_id), flight.got_permit, began
+        )
+        how = SendOptions(posts.acquire_permit, Patience.BATCH, self._purse, began)
         try:
             async with self._stop.turns_back():
                 with posts:
-                    return await self._opened.submitter.send(
+                    return await self._runtime.submitter.send(
                         wanted, lambda stands: decide_turn(item, wanted, stands, self._options), how
                     )
         except OutcomeUnknown as error:
@@ -145,9 +147,9 @@ class Sender:
             return await self._in_spite_of_the_stop(item, wanted)
 
     async def _in_spite_of_the_stop(self, item: Item, wanted: Intent) -> Intent:
-        """What was in the air in that moment still has its end. Raises `Stopped` for what was not."""
+        """What was outstanding in that moment still has its end. Raises `Stopped` for what was not."""
         try:
-            landed = await self._opened.submitter.landing(item.key)
+            landed = await self._runtime.submitter.landing(item.key)
         except OutcomeUnknown as error:
             return await self._lost(item, wanted, error)
         if landed is not None:
@@ -165,7 +167,7 @@ class Sender:
             return stands
         sent = stands or item.intent or wanted
         if sent.state is not IntentState.SENDING and item.renew:
-            sent = advance(sent, Renew(item.request, item.digest))
+            sent = advance(sent, Replace(item.request, item.digest))
         elif sent.state is IntentState.UNKNOWN:
             sent = advance(sent, Resend())
         return attrs.evolve(sent, state=IntentState.UNKNOWN, refusal=Refusal(None, None, str(error)))
@@ -174,7 +176,7 @@ class Sender:
 
     async def _wait_for_proof(self, intent: Intent) -> Intent:
         """As it stands once its look is proved, or nothing can be expected to prove it any more."""
-        unknowns = self._opened.unknowns
+        unknowns = self._runtime.unknowns
         searched = unknowns.is_searched(intent)
         patience = self._options.look_timeout if searched else self._proof_patience(intent)
         if patience > 0:
@@ -191,12 +193,12 @@ class Sender:
         return chosen and not item.repeated and not item.resends
 
     def _proof_patience(self, intent: Intent) -> float:
-        parts = self._opened.parts
-        if parts.deliveries is None or intent.request.webhook_url is not None or intent.sent_at is None:
+        services = self._runtime.services
+        if services.deliveries is None or intent.request.webhook_url is not None or intent.sent_at is None:
             return 0.0
-        expected = self._opened.watchlist.expected(kind_of(intent.request))
-        until = parts.clock.to_loop(intent.sent_at) + 3 * expected + _PROOF_SECONDS
-        return min(self._options.look_timeout, until - parts.clock.now())
+        expected = self._runtime.scheduler.expected(kind_of(intent.request))
+        until = services.clock.to_loop(intent.sent_at) + 3 * expected + _PROOF_SECONDS
+        return min(self._options.look_timeout, until - services.clock.now())
 
     # --- waiting
 
@@ -210,11 +212,11 @@ class Sender:
 
         ``landed`` is told when the look is READY or FAILED: the reason of a failure is asked for last.
         """
-        book, patience = self._opened.book, self._options.look_timeout
-        job = book.job_of(intent)
+        registry, patience = self._runtime.registry, self._options.look_timeout
+        job = registry.job_of(intent)
         error: HooxError | None = None
         try:
-            landed(await book.settled(job, patience))
+            landed(await registry.settled(job, patience))
             await job.wait(patience)
         except HooxError as pending:
             error = pending
@@ -236,12 +238,12 @@ class Sender:
     async def after_cancel(self, item: Item, error: HooxError) -> Outcome:
         """The outcome of an item whose task was cancelled from outside, by what the store knows of it.
 
-        What is in the air in that moment still has its end.
+        What is outstanding in that moment still has its end.
         """
         with suppress(HooxError):
-            await self._opened.submitter.landing(item.key)
+            await self._runtime.submitter.landing(item.key)
         try:
-            stands = (await self._opened.parts.store.get((item.key,))).get(item.key)
+            stands = (await self._runtime.services.store.get((item.key,))).get(item.key)
         except StoreError:
             return cancelled_unclear(item, error)
         return for_want_of(item, stands, error, OutcomeState.UNSENT)
@@ -249,7 +251,7 @@ class Sender:
     async def _known(self, key: str) -> Intent | None:
         """As the store knows it; None also where it can't tell."""
         try:
-            return (await self._opened.parts.store.get((key,))).get(key)
+            return (await self._runtime.services.store.get((key,))).get(key)
         except StoreError:
             return None
 

@@ -1,4 +1,4 @@
-"""How long a batch will take: a deterministic simulation of its requests, slot by slot of the quota."""
+"""How long a batch will take: a deterministic simulation of its requests, permit by permit of the quota."""
 
 from __future__ import annotations
 

@@ -2,7 +2,7 @@
 
 Reads cost nothing: they are repeated where that may help. A paid request is repeated only when it surely
 cost nothing: its connection was never made, or the API answered 429 or 401. A 429 and a 401 are no failures
-of the request: the gate pauses, or lets the key be checked, and no delay is added here.
+of the request: the rate limiter pauses, or lets the key be checked, and no delay is added here.
 """
 
 from __future__ import annotations
@@ -45,8 +45,10 @@ def decide_read(
 ) -> Retry | GiveUp:
     """What to do after the ``attempt``-th try (from 1) of a read failed: about 4 tries in 10 s.
 
-    ``elapsed`` is in seconds since the first try began, waiting at the gate included; ``jitter`` in [0, 1).
-    ``over``: the gate has given up: 429 was all there was for too long, or the key is refused for good.
+    ``elapsed`` is in seconds since the first try began, waiting at the rate limiter included; ``jitter``
+    in [0, 1).
+    ``over``: the rate limiter has given up: 429 was all there was for too long, or the key is refused
+    for good.
     """
     if isinstance(error, AuthenticationError):
         return GiveUp() if over or attempt >= KEY_TRIES else Retry(0.0)
@@ -75,11 +77,13 @@ def decide_paid(
     """What to do after the ``attempt``-th connection (from 1) for a paid request failed, or a 429 or 401.
 
     Those are no tries of a connection: they must not be counted in ``attempt``. ``denied`` counts the 401.
-    ``over``: the gate has given up: 429 was all there was for too long, or the key is refused for good.
+    ``over``: the rate limiter has given up: 429 was all there was for too long, or the key is refused
+    for good.
 
-    ``elapsed`` is in seconds since the first try began, waiting at the gate included; ``jitter`` in [0, 1).
+    ``elapsed`` is in seconds since the first try began, waiting at the rate limiter included; ``jitter``
+    in [0, 1).
     Everything that may have been charged is given up here. So is a `NotSent` that names a ``retry_after``:
-    that is the gate's, whose ``max_wait`` has run out.
+    that is the rate limiter's, whose ``max_wait`` has run out.
     """
     if isinstance(error, RateLimited):
         return GiveUp() if over else Retry(0.0)

@@ -40,7 +40,7 @@ class Hooks:
                 raise ConfigurationError(f"hooks: {type(hook).__name__} is not callable")
         self._queues = tuple(_HookQueue() for _ in self.given)
 
-    def tell(self, event: Event) -> None:
+    def emit(self, event: Event) -> None:
         """Tell every hook."""
         for hook, queue in zip(self.given, self._queues, strict=True):
             try:

@@ -21,7 +21,7 @@ from .._api.models import LookRef
 
 if TYPE_CHECKING:
     from .._core.intents.intent import Intent, IntentState
-    from .._core.intents.transitions import Step
+    from .._core.intents.transitions import Transition
 from .._api.endpoints import WireRequest, WireResponse
 from .._api.webhook_payloads import Delivery
 
@@ -110,10 +110,11 @@ class Store(Protocol):
         """Write a new intent; where its key is known already, change nothing and return what stands."""
         ...
 
-    async def advance(self, key: str, *steps: Step) -> Intent:
+    async def advance(self, key: str, *steps: Transition) -> Intent:
         """Take the intent, as it stands now, through the steps, all or none.
 
-        Raises `IllegalStep`, also for a condition (`Stands`) that does not hold, and changes nothing.
+        Raises `IllegalTransition`, also for a condition (`IfUnchanged`) that does not hold, and changes
+        nothing.
         """
         ...
 

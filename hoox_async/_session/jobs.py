@@ -14,8 +14,8 @@ from weakref import WeakValueDictionary
 from .._api.models import Look, LookRef, LookStatus
 from .._api.requests import Request
 from .._core.intents.intent import Intent, IntentState
-from .._core.intents.transitions import IllegalStep, Settle
-from .._core.polling import News, Watchlist, is_complete
+from .._core.intents.transitions import IllegalTransition, Settle
+from .._core.polling import LookUpdate, PollScheduler, is_complete
 from .._core.polling.durations import kind_of
 from .._core.settings import DEFAULT_TIMEOUT, Timeout, check_timeout
 from ..errors import (
@@ -29,7 +29,7 @@ from ..errors import (
     WaitTimeout,
 )
 from ..events import LookSettled
-from .services import Parts
+from .services import SessionServices
 
 Waiter = asyncio.Future[HooxError | None]
 _NOTHING: Mapping[str, str] = {}
@@ -65,13 +65,13 @@ class LookJob:
     if the session is closed meanwhile. A waiter that is cancelled never cancels the job.
     """
 
-    __slots__ = ("__weakref__", "_book", "_complete", "_last", "_paid", "_waiters", "ref")
+    __slots__ = ("__weakref__", "_complete", "_last", "_paid", "_registry", "_waiters", "ref")
 
     ref: LookRef
     """Names the look."""
 
-    def __init__(self, book: JobBook, ref: LookRef, paid: Paid | None) -> None:
-        self._book = book
+    def __init__(self, registry: JobRegistry, ref: LookRef, paid: Paid | None) -> None:
+        self._registry = registry
         self._paid = paid
         self._complete = False
         self._waiters: Waiter | list[Waiter] | None = None  # nearly always one: a list costs 100 bytes
@@ -93,7 +93,7 @@ class LookJob:
 
     def __del__(self) -> None:
         if self._paid is not None and not self._paid.kept:
-            self._book.let_go(self._paid.key)
+            self._registry.let_go(self._paid.key)
 
     @property
     def avatar_id(self) -> str:
@@ -142,11 +142,11 @@ class LookJob:
         `GenerationFailed`, `WaitTimeout`, `SessionClosed`, `StoreError`, and `NotFound` if the API
         goes on saying that there is no such look.
         """
-        return await self._book.wait(self, timeout)
+        return await self._registry.wait(self, timeout)
 
     async def status(self) -> Look:
         """Ask for the look's state now, with one request. Raises as ``session.status`` does."""
-        return await self._book.ask(self.ref)
+        return await self._registry.ask(self.ref)
 
     async def updates(self) -> AsyncIterator[Look]:
         """The look as it stands, then again whenever it changed, until it is READY or FAILED.
@@ -154,7 +154,7 @@ class LookJob:
         A failed look is given, not raised. Raises `SessionClosed`, `StoreError`, and `NotFound` as `wait`
         does.
         """
-        async for look in self._book.updates(self):
+        async for look in self._registry.updates(self):
             yield look
 
 
@@ -162,7 +162,7 @@ _log = logging.getLogger("hoox_async")
 _FOREIGN = ("foreign", "")
 
 
-class JobBook:
+class JobRegistry:
     """Knows every job that somebody holds, and which looks are polled.
 
     ``polls_all``: all looks that were paid for are, until they are settled; else those that somebody awaits.
@@ -170,16 +170,16 @@ class JobBook:
 
     def __init__(
         self,
-        parts: Parts,
-        watchlist: Watchlist,
+        services: SessionServices,
+        scheduler: PollScheduler,
         ask: Callable[[LookRef], Awaitable[Look]],
         *,
         polls_all: bool = False,
     ) -> None:
-        self._parts = parts
-        self._since = parts.clock.utc()
+        self._services = services
+        self._since = services.clock.utc()
         self.ask = ask
-        self._watchlist = watchlist
+        self._scheduler = scheduler
         self._jobs: WeakValueDictionary[LookRef, LookJob] = WeakValueDictionary()
         self._polls_all = polls_all
         self._given_up: set[LookRef] = set()  # the API goes on refusing them: not polled in this life
@@ -223,7 +223,7 @@ class JobBook:
         if not self._polls_all or self._closed is not None or ref is None or ref in self._given_up:
             return
         try:
-            if ref not in self._watchlist:
+            if ref not in self._scheduler:
                 self._poll(ref, self._paid_by(intent))
         except Exception:  # it stays accepted in the store, where it is found again
             _log.exception("%s is not polled for now", ref)
@@ -243,7 +243,7 @@ class JobBook:
     def _paid_by(self, intent: Intent) -> Paid:
         # of an earlier process's look the delivery may have come when nobody listened
         ours = intent.accepted_at is None or intent.accepted_at >= self._since
-        return Paid.by(intent, pushed=ours and self._parts.deliveries is not None)
+        return Paid.by(intent, pushed=ours and self._services.deliveries is not None)
 
     async def wait(self, job: LookJob, timeout: Timeout) -> Look:
         """See `LookJob.wait`."""
@@ -257,7 +257,7 @@ class JobBook:
 
     async def _until(self, job: LookJob, reached: Callable[[], bool], timeout: Timeout) -> None:
         """The one way in which a job is waited for."""
-        seconds = check_timeout(timeout, self._parts.timeouts.wait)
+        seconds = check_timeout(timeout, self._services.timeouts.wait)
         await self._learn(job)
         if seconds == 0 and not reached():
             raise WaitTimeout(job, seconds)
@@ -287,13 +287,13 @@ class JobBook:
         if self._closed is not None:
             raise _paid_for(self._closed)
         if job._paid is None or job._paid.pushed:  # a delivery may have come before anybody held the job
-            intent = await self._parts.store.by_ref(job.ref)
+            intent = await self._services.store.by_ref(job.ref)
             if intent is not None:
                 self._inform(job, intent)
 
     async def _changed(self, job: LookJob) -> None:
         """Return when something was heard of the job. Raises what ends the waiting for it."""
-        future: Waiter = self._parts.clock.loop.create_future()
+        future: Waiter = self._services.clock.loop.create_future()
         self._join(job, future)
         try:
             error = await future
@@ -323,25 +323,25 @@ class JobBook:
         self._poll(job.ref, job._paid)
 
     def _poll(self, ref: LookRef, paid: Paid | None) -> None:
-        now = self._parts.clock.now()
-        accepted = self._parts.clock.to_loop(paid.accepted_at) if paid and paid.accepted_at else now
+        now = self._services.clock.now()
+        accepted = self._services.clock.to_loop(paid.accepted_at) if paid and paid.accepted_at else now
         kind, pushed = (paid.kind, paid.pushed) if paid else (_FOREIGN, False)
-        self._watchlist.add(ref, kind, accepted, now, pushed=pushed)
-        self._parts.gate.kick()
+        self._scheduler.add(ref, kind, accepted, now, pushed=pushed)
+        self._services.rate_limiter.wake()
 
     def _unwatch(self, job: LookJob) -> None:
         job._waiters = None
         if not self._polls_all or job._paid is None or job.ref in self._given_up:
-            self._watchlist.drop(job.ref)
+            self._scheduler.drop(job.ref)
 
     async def hear(self, job: LookJob, look: Look) -> None:
         """A look that nobody waits for now was heard of."""
         if job._last is None and look.status is LookStatus.PENDING:
             job._last = look  # no news, but now it is known
         if look.status is not job.last.status or (look.status.settled and not job.done):
-            await self.tell((News(look, is_complete(look)),))
+            await self.tell((LookUpdate(look, is_complete(look)),))
 
-    async def tell(self, news: Iterable[News]) -> None:
+    async def tell(self, news: Iterable[LookUpdate]) -> None:
         """Write down what was heard of looks, then wake who waits for them."""
         told = list(news)
         settled = [self._settle(look, complete) for look, complete in told if look.status.settled]
@@ -360,12 +360,12 @@ class JobBook:
         first = not job._is_settled and not told_before
         self._change_to(look, complete)
         if first:
-            self._parts.hooks.tell(self._settled_event(job, look))
+            self._services.hooks.emit(self._settled_event(job, look))
 
     async def _recall(self, ref: LookRef) -> LookJob | None:
         """The job of a look that was polled and that nobody holds, by what the store knows of it."""
         try:
-            intent = await self._parts.store.by_ref(ref)
+            intent = await self._services.store.by_ref(ref)
         except Exception as error:  # it stays accepted there, and is found again
             _log.warning("the store does not tell whose look %s is: %s", ref, error)
             return None
@@ -374,8 +374,8 @@ class JobBook:
     async def _write_settled(self, key: str, look: Look) -> None:
         """Record in the store that the look is done. Where that fails, the look is polled again later."""
         try:
-            await self._parts.store.advance(key, Settle(look, self._parts.clock.utc()))
-        except IllegalStep:
+            await self._services.store.advance(key, Settle(look, self._services.clock.utc()))
+        except IllegalTransition:
             pass  # it was settled before, the other way: what was first stands
         except StoreError as error:
             # it stays accepted in the store, where it is found again: nothing is lost
@@ -392,7 +392,7 @@ class JobBook:
         paid = job._paid
         seconds = None
         if paid is not None and paid.accepted_at is not None:
-            seconds = (self._parts.clock.utc() - paid.accepted_at).total_seconds()
+            seconds = (self._services.clock.utc() - paid.accepted_at).total_seconds()
         return LookSettled(look, job.key, seconds, job.metadata)
 
     def _change_to(self, look: Look, complete: bool) -> None:
@@ -415,7 +415,7 @@ class JobBook:
             self._given_up.add(ref)
         job = self._jobs.get(ref)
         if job is not None and job._waiters is not None:
-            self._watchlist.drop(ref)
+            self._scheduler.drop(ref)
             self._wake(job, error)
 
     def end_all(self, error: HooxError) -> None:
@@ -431,7 +431,7 @@ class JobBook:
             if not future.done():
                 future.set_result(error)
         # those who wait on have asked again by then
-        self._parts.clock.loop.call_soon(self._drop_unawaited, job)
+        self._services.clock.loop.call_soon(self._drop_unawaited, job)
 
     def _drop_unawaited(self, job: LookJob) -> None:
         if job._waiters is None:
@@ -447,9 +447,9 @@ class JobBook:
         if not self._let_go:
             return
         keys, self._let_go = self._let_go, []
-        for key, intent in (await self._parts.store.get(keys)).items():
+        for key, intent in (await self._services.store.get(keys)).items():
             if intent.state in (IntentState.READY, IntentState.FAILED):
-                await self._parts.store.forget(key)
+                await self._services.store.forget(key)
 
     def close(self, error: HooxError) -> None:
         """End all waiting."""

@@ -12,7 +12,7 @@ from .._api.responses import read_status
 from ..errors import ApiError, AuthenticationError, HooxError, RateLimited, SessionClosed, UnexpectedResponse
 from ..events import Paused
 from .reads import Reads
-from .services import Parts
+from .services import SessionServices
 
 _log = logging.getLogger("hoox_async")
 _AFTER = (5.0, 10.0, 20.0, 25.0)  # seconds from one to the next: a minute in all
@@ -23,33 +23,33 @@ _NO_LOOK = LookRef("key-check", "key-check")  # the API looks at the key before 
 class KeyCheck:
     """Asks with free requests whether the key is refused for good, while everything else waits."""
 
-    def __init__(self, parts: Parts, reads: Reads) -> None:
-        self._parts = parts
+    def __init__(self, services: SessionServices, reads: Reads) -> None:
+        self._services = services
         self._reads = reads
 
     def begin(self) -> None:
-        """A request was answered 401, and the gate lets nothing go."""
+        """A request was answered 401, and the rate limiter lets nothing go."""
         with suppress(SessionClosed):
-            self._parts.tasks.background(self._run(), "hoox-key-check")
+            self._services.tasks.background(self._run(), "hoox-key-check")
 
     async def _run(self) -> None:
-        gate = self._parts.gate
+        rate_limiter = self._services.rate_limiter
         refused: AuthenticationError | None = None
         try:
-            refused = await self._check(_AFTER if gate.key_worked else _AFTER_NEW)
+            refused = await self._check(_AFTER if rate_limiter.key_worked else _AFTER_NEW)
         except Exception:
             _log.exception("the API key could not be checked")
         finally:
             if refused is None:
-                gate.key_is_good()
+                rate_limiter.key_is_good()
             else:
-                gate.key_is_bad(refused)
+                rate_limiter.key_is_bad(refused)
 
     async def _check(self, delays: tuple[float, ...]) -> AuthenticationError | None:
         """The error, if the key was refused to the end; None where it was not, or nothing was found out."""
         seconds = sum(delays)
         _log.warning("the API refused the key (401); it is checked for %g s, and nothing is sent", seconds)
-        self._parts.hooks.tell(Paused(seconds, "the API answered 401: the key is being checked"))
+        self._services.hooks.emit(Paused(seconds, "the API answered 401: the key is being checked"))
         refused: AuthenticationError | None = None
         for delay in delays:
             await asyncio.sleep(delay)
@@ -66,7 +66,7 @@ class KeyCheck:
     async def _works(self) -> bool:
         """Whether one request is answered as only a good key is. Raises what tells nothing."""
         try:
-            await self._reads.once(await self._parts.gate.check(), status_request(_NO_LOOK), _read)
+            await self._reads.once(await self._services.rate_limiter.check(), status_request(_NO_LOOK), _read)
         except (AuthenticationError, RateLimited):
             raise
         except UnexpectedResponse as error:

@@ -1,8 +1,8 @@
 """The one place where requests wait for the quota. It has no task: a timer and those who come wake it.
 
-Who goes first when a slot is free: who has been passed over for 10 s (the batch as a whole and the watcher,
-once each), then a caller's own requests, then the watcher where a status request is worth more than a
-submission, then the batch, then the watcher where it is worth a slot that nobody else wants.
+Who goes first when a permit is free: who has been passed over for 10 s (the batch as a whole and the poller,
+once each), then a caller's own requests, then the poller where a status request is worth more than a
+submission, then the batch, then the poller where it is worth a permit that nobody else wants.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from types import TracebackType
 from .._api.endpoints import WireResponse
 from .._api.models import QuotaSnapshot, ServerQuota
 from .._api.responses import retry_after, server_quota
-from .._core.quota.sliding_window import Window
+from .._core.quota.sliding_window import SlidingWindow
 from .._io.clock import Clock
 from ..errors import AuthenticationError, HooxError, NotSent, RateLimited, SessionClosed
 from .shared_quota import Quota
@@ -32,14 +32,19 @@ Due = Callable[[float, bool], float]
 
 
 class _Claim:
-    """Somebody who waits for a slot."""
+    """Somebody who waits for a permit."""
 
-    __slots__ = ("due", "due_since", "ready", "refused", "since", "slot")
+    __slots__ = ("due", "due_since", "permit", "ready", "refused", "since")
 
     def __init__(
-        self, slot: asyncio.Future[Slot], ready: Ready | None, due: Due | None, since: float, refused: float
+        self,
+        permit: asyncio.Future[Permit],
+        ready: Ready | None,
+        due: Due | None,
+        since: float,
+        refused: float,
     ) -> None:
-        self.slot = slot
+        self.permit = permit
         self.since = since  # when what it is for began
         self.refused = refused  # for how many seconds that goes on against nothing but 429
         self.ready = ready
@@ -47,22 +52,22 @@ class _Claim:
         self.due_since: float | None = None
 
     def can_go(self) -> bool:
-        if self.slot.done():
+        if self.permit.done():
             return False
         try:
             return self.ready is None or self.ready()
         except Exception as error:
-            self.slot.set_exception(error)  # for who waits here, not for who happens to look
+            self.permit.set_exception(error)  # for who waits here, not for who happens to look
             return False
 
     def due_at(self, now: float, busy: bool) -> float:
-        """From when the watcher wants a slot. Notes since when it has been wanting one."""
+        """From when the poller wants a permit. Notes since when it has been wanting one."""
         at = math.inf
-        if self.due is not None and not self.slot.done():
+        if self.due is not None and not self.permit.done():
             try:
                 at = self.due(now, busy)
             except Exception as error:
-                self.slot.set_exception(error)  # as above
+                self.permit.set_exception(error)  # as above
         if at > now:
             self.due_since = None
         elif self.due_since is None:
@@ -70,13 +75,14 @@ class _Claim:
         return at
 
 
-class Gate:
-    """Hands out the slots of the quota, one by one, to those who wait.
+class RateLimiter:
+    """Hands out the permits of the quota, one by one, to those who wait.
 
     ``limit`` is in requests a minute. ``on_pause(seconds, reason)`` is told when a 429 stops everything.
     ``refused`` is for how many seconds who waits goes on against nothing but 429. ``quota`` is one that is
     shared with other gates. ``on_doubt``, if it is set, is called at the first 401: nothing goes then until
-    `key_is_good` or `key_is_bad` is said. All waits end with `SessionClosed` when the gate is closed, and a
+    `key_is_good` or `key_is_bad` is said. All waits end with `SessionClosed` when the rate limiter is
+    closed, and a
     wait that is cancelled costs nothing.
     """
 
@@ -92,7 +98,7 @@ class Gate:
         self.clock = clock
         self.limit = limit
         self.quota: Quota = quota or Quota(limit)
-        self.window: Window = self.quota.window
+        self.window: SlidingWindow = self.quota.window
         self.last_sent_at: float | None = None
         self.on_doubt: Callable[[], None] | None = None
         self.key_worked: bool = False
@@ -111,26 +117,27 @@ class Gate:
         self._timer_at = math.inf  # kept here: uvloop's call_at can return a handle without `.when()`
         self._serving = False
         self._closed = False
-        # until when a slot that is free is wanted by nobody who waits; -inf: somebody waits for one
+        # until when a permit that is free is wanted by nobody who waits; -inf: somebody waits for one
         self._unwanted_until = math.inf
         self.quota.join(self)
 
     async def own(
         self, max_wait: float | None = None, *, since: float | None = None, refused: float | None = None
-    ) -> Slot:
-        """A slot for a caller's own read or single submission, in the order of their coming.
+    ) -> Permit:
+        """A permit for a caller's own read or single submission, in the order of their coming.
 
         Raises `NotSent`, with ``retry_after``, when that takes longer than ``max_wait`` seconds: at once
         where it is foreseen. Raises `RateLimited` when there was nothing but 429 for ``refused`` seconds
-        since ``since``, when what the slot is for began, and `AuthenticationError` when the key is found bad.
+        since ``since``, when what the permit is for began, and `AuthenticationError` when the key is
+        found bad.
         """
-        slot = self.free_slot()
-        if slot is not None:
-            return slot
+        permit = self.free_permit()
+        if permit is not None:
+            return permit
         claim = self._claim(since=since, refused=refused)
         self._own[claim] = None
-        self.kick()
-        if max_wait is None or claim.slot.done():
+        self.wake()
+        if max_wait is None or claim.permit.done():
             return await self._wait(claim)
         foreseen = self._foresee(claim)
         if max_wait <= 0 or foreseen > max_wait:
@@ -142,45 +149,45 @@ class Gate:
         finally:
             timer.cancel()
 
-    def free_slot(self) -> Slot | None:
-        """A slot that is free and that nobody who waits would have, for whoever asks now; else None."""
+    def free_permit(self) -> Permit | None:
+        """A permit that is free and that nobody who waits would have, for whoever asks now; else None."""
         now = self.clock.now()
         if now >= self._unwanted_until:
             return None
         with self.quota.lock:
             if self.window.earliest(now) > now:
                 return None
-            return Slot(self, self.window.take(now))
+            return Permit(self, self.window.take(now))
 
-    async def batch(self, ready: Ready | None = None, *, since: float | None = None) -> Slot:
-        """A slot for an item of a batch: the first to come whose ``ready()`` is true when one is free.
+    async def batch(self, ready: Ready | None = None, *, since: float | None = None) -> Permit:
+        """A permit for an item of a batch: the first to come whose ``ready()`` is true when one is free.
 
         Raises as `own` does.
         """
         claim = self._claim(ready, since=since)
         self._batch[claim] = None
-        self.kick()
+        self.wake()
         return await self._wait(claim)
 
-    async def watch(self, due: Due) -> Slot:
-        """A slot for the watcher, who waits alone.
+    async def watch(self, due: Due) -> Permit:
+        """A permit for the poller, who waits alone.
 
-        ``due(now, busy)`` is the loop's time from which a status request is worth a slot; ``inf`` for
-        never, as things are. ``busy``: an item of a batch could have that slot.
+        ``due(now, busy)`` is the loop's time from which a status request is worth a permit; ``inf`` for
+        never, as things are. ``busy``: an item of a batch could have that permit.
         """
         if self._watch is not None:
-            raise RuntimeError("only one watcher can wait at the gate")
+            raise RuntimeError("only one poller can wait at the rate limiter")
         claim = self._watch = self._claim(due=due)
-        self.kick()
+        self.wake()
         return await self._wait(claim)
 
-    async def check(self) -> Slot:
-        """A slot for the check of a key that was refused: it alone goes meanwhile."""
+    async def check(self) -> Permit:
+        """A permit for the check of a key that was refused: it alone goes meanwhile."""
         claim = self._check = self._claim()
-        self.kick()
+        self.wake()
         return await self._wait(claim)
 
-    def kick(self) -> None:
+    def wake(self) -> None:
         """Look again who can go: something that ``ready`` or ``due`` depend on may have changed.
 
         It never raises: whoever calls this, as a paid POST does, must not fail for those who wait.
@@ -197,24 +204,25 @@ class Gate:
             self._serving = False
         self._arm(at)
 
-    def slots_changed(self) -> None:
-        """What the quota has left has changed. That concerns those only who wait for a slot. Never raises."""
+    def permits_changed(self) -> None:
+        """What the quota has left has changed. That concerns those only who wait for a permit. Never
+        raises."""
         self.quota_changed()
         if self.quota.is_shared:
             self.quota.tell_others(self)
 
     def quota_changed(self) -> None:
-        """As `slots_changed`, said by another session that shares the quota."""
+        """As `permits_changed`, said by another session that shares the quota."""
         if self._unwanted_until == -math.inf:
-            self.kick()
+            self.wake()
 
     @property
     def busy(self) -> bool:
-        """Whether an item of a batch could have the next slot."""
+        """Whether an item of a batch could have the next permit."""
         return _first(self._batch) is not None
 
-    def answered(self, slot: Slot, response: WireResponse) -> None:
-        """Take in what an answer says of quota and key. To be said inside the block of its slot."""
+    def answered(self, permit: Permit, response: WireResponse) -> None:
+        """Take in what an answer says of quota and key. To be said inside the block of its permit."""
         quota = server_quota(response.headers)
         if quota is None or quota.resets_in is None:  # without a Date, the reset counts against our clock
             quota = server_quota(response.headers, self.clock.utc())
@@ -222,34 +230,35 @@ class Gate:
             if response.status == _REFUSED:
                 # "none left" is over when the pause is, and must not slow the minute after it
                 quota = quota._replace(remaining=None)
-            self.observe(quota, slot)
+            self.observe(quota, permit)
         if response.status == _REFUSED:
-            self.pause(retry_after(response.headers), "the API answered 429", slot)
+            self.pause(retry_after(response.headers), "the API answered 429", permit)
             return
         with self.quota.lock:
-            slot.accepted()
+            permit.accepted()
         if response.status == _DENIED:
             self._doubt()
         elif response.status < 500:
             self.key_worked, self.denied = True, None
-        self.slots_changed()
+        self.permits_changed()
 
-    def observe(self, quota: ServerQuota, slot: Slot | None = None) -> None:
-        """Take in an answer's quota headers. ``slot`` is its request's; the one that ended last, if None."""
-        sent_at = self.last_sent_at if slot is None else slot.sent_at
+    def observe(self, quota: ServerQuota, permit: Permit | None = None) -> None:
+        """Take in an answer's quota headers. ``permit`` is its request's; the one that ended last, if
+        None."""
+        sent_at = self.last_sent_at if permit is None else permit.sent_at
         with self.quota.lock:
             self.window.observe(self.clock.now(), quota, sent_at)
-        self.slots_changed()
+        self.permits_changed()
 
-    def pause(self, seconds: float | None, reason: str, slot: Slot | None = None) -> None:
+    def pause(self, seconds: float | None, reason: str, permit: Permit | None = None) -> None:
         """A 429: nothing goes for so many seconds; None means until the server's reset, or for a minute."""
         with self.quota.lock:
             now = self.clock.now()
             known = self.window.paused_until
-            lasts = slot.refused(seconds) if slot is not None else self.window.pause(now, seconds)
+            lasts = permit.refused(seconds) if permit is not None else self.window.pause(now, seconds)
         if self._on_pause is not None and lasts > 0.0 and (now >= known or now + lasts > known + 1.0):
             self._on_pause(lasts, reason)
-        self.slots_changed()
+        self.permits_changed()
 
     @property
     def checking(self) -> bool:
@@ -277,7 +286,7 @@ class Gate:
     def key_is_good(self) -> None:
         """The check has found the key good, or nothing out: all goes on."""
         self._checking = False
-        self.kick()
+        self.wake()
 
     def key_is_bad(self, error: AuthenticationError) -> None:
         """The check has found that the key is refused for good: all waits end with this error."""
@@ -288,9 +297,9 @@ class Gate:
         claims = (*self._own, *self._batch, *(c for c in (self._watch, self._check) if c is not None))
         self._own, self._batch, self._watch, self._check = {}, {}, None, None
         for claim in claims:
-            if not claim.slot.done():
-                claim.slot.set_exception(copy(error))
-        self.kick()
+            if not claim.permit.done():
+                claim.permit.set_exception(copy(error))
+        self.wake()
 
     def pace(self, now: float) -> float:
         """Seconds between two of our requests, evenly, as far as is known of what others leave us."""
@@ -334,24 +343,24 @@ class Gate:
             self._refused if refused is None else refused,
         )
 
-    async def _wait(self, claim: _Claim) -> Slot:
+    async def _wait(self, claim: _Claim) -> Permit:
         try:
-            return await claim.slot
+            return await claim.permit
         except BaseException:
             self._leave(claim)
             raise
 
     def _leave(self, claim: _Claim) -> None:
-        """Give up the place, or the slot where that came in the same instant."""
+        """Give up the place, or the permit where that came in the same instant."""
         self._take_out(claim)
-        if claim.slot.done() and not claim.slot.cancelled() and claim.slot.exception() is None:
-            claim.slot.result().give_back()
-        self.kick()
+        if claim.permit.done() and not claim.permit.cancelled() and claim.permit.exception() is None:
+            claim.permit.result().cancel()
+        self.wake()
 
     def _run_out(self, claim: _Claim) -> None:
-        self.kick()  # a slot that is free in this very instant is still in time
-        if not claim.slot.done():
-            claim.slot.set_exception(_too_long(self._foresee(claim)))
+        self.wake()  # a permit that is free in this very instant is still in time
+        if not claim.permit.done():
+            claim.permit.set_exception(_too_long(self._foresee(claim)))
             self._own.pop(claim, None)
 
     def _foresee(self, claim: _Claim) -> float:
@@ -376,7 +385,7 @@ class Gate:
                 if claim is None:
                     self._unwanted_until = look_again
                     return min(look_again, ends_at)
-                claim.slot.set_result(Slot(self, self.window.take(now)))
+                claim.permit.set_result(Permit(self, self.window.take(now)))
         self._unwanted_until = -math.inf if self._checking else math.inf
         return math.inf
 
@@ -392,13 +401,13 @@ class Gate:
                 next_at = min(next_at, now + left)
                 continue
             self._take_out(claim)
-            if not claim.slot.done():
+            if not claim.permit.done():
                 message = f"the API has answered nothing but 429 for {now - refused_since:.0f} s"
-                claim.slot.set_exception(RateLimited(_REFUSED, None, message))
+                claim.permit.set_exception(RateLimited(_REFUSED, None, message))
         return next_at
 
     def _pick(self, now: float) -> tuple[_Claim | None, float]:
-        """Who goes now; or nobody, and from when the watcher would."""
+        """Who goes now; or nobody, and from when the poller would."""
         if self._checking:
             check, self._check = self._check, None
             return check, now
@@ -440,7 +449,7 @@ class Gate:
 
     def _ring(self) -> None:
         self._timer = None
-        self.kick()
+        self.wake()
 
 
 def _first(claims: Iterable[_Claim]) -> _Claim | None:
@@ -452,28 +461,30 @@ def _passed_over(since: float | None, now: float) -> bool:
 
 
 def _too_long(seconds: float) -> NotSent:
-    return NotSent(f"the quota has no slot for about {seconds:.1f} s; nothing was sent", retry_after=seconds)
+    return NotSent(
+        f"the quota has no permit for about {seconds:.1f} s; nothing was sent", retry_after=seconds
+    )
 
 
 def _closed() -> SessionClosed:
     return SessionClosed("the session is closed")
 
 
-class Slot:
+class Permit:
     """Leave to send one request. Use it as a context manager around the sending.
 
-    A paid request calls `stamp` when its headers go out; it counts from then on. A read says
-    ``with slot.read():`` and counts from now until a minute after the end of the block. A slot of
+    A paid request calls `mark_sent` when its headers go out; it counts from then on. A read says
+    ``with permit.read():`` and counts from now until a minute after the end of the block. A permit of
     which neither was said is given back and counts nothing.
     """
 
-    __slots__ = ("_gate", "_id", "_state", "_taken_at", "sent_at")
+    __slots__ = ("_id", "_rate_limiter", "_state", "_taken_at", "sent_at")
 
-    def __init__(self, gate: Gate, slot_id: int) -> None:
-        self._gate = gate
-        self._id = slot_id
+    def __init__(self, rate_limiter: RateLimiter, permit_id: int) -> None:
+        self._rate_limiter = rate_limiter
+        self._id = permit_id
         self._state = "taken"
-        self._taken_at = gate.clock.now()
+        self._taken_at = rate_limiter.clock.now()
         self.sent_at: float | None = None
         """The loop's time at which the request went out; None until then."""
 
@@ -483,78 +494,78 @@ class Slot:
         return self._state == "over" and self.sent_at is None
 
     def is_stale(self, longest: float) -> bool:
-        """Whether a new slot must be taken: it was held for longer than that, or all has paused since."""
-        gate = self._gate
-        held = gate.clock.now() - self._taken_at
-        return held > longest or gate.checking or gate.window.is_overtaken(self._id)
+        """Whether a new permit must be taken: it was held for longer than that, or all has paused since."""
+        rate_limiter = self._rate_limiter
+        held = rate_limiter.clock.now() - self._taken_at
+        return held > longest or rate_limiter.checking or rate_limiter.window.is_overtaken(self._id)
 
-    def stamp(self) -> None:
+    def mark_sent(self) -> None:
         """The headers of a paid request go out now. Said again, it changes nothing."""
         if self._state == "taken":
             self._state = "sent"
-            with self._gate.quota.lock:
-                self.sent_at = self._gate.clock.now()
-                self._gate.window.stamp(self._id, self.sent_at)
-            self._gate.slots_changed()
+            with self._rate_limiter.quota.lock:
+                self.sent_at = self._rate_limiter.clock.now()
+                self._rate_limiter.window.mark_sent(self._id, self.sent_at)
+            self._rate_limiter.permits_changed()
 
-    def read(self) -> Slot:
-        """A read goes out now; gives the slot itself. Said again, it changes nothing."""
+    def read(self) -> Permit:
+        """A read goes out now; gives the permit itself. Said again, it changes nothing."""
         if self._state == "taken":
             self._state = "reading"
-            with self._gate.quota.lock:
-                self.sent_at = self._gate.clock.now()
-                self._gate.window.read(self._id, self.sent_at)
+            with self._rate_limiter.quota.lock:
+                self.sent_at = self._rate_limiter.clock.now()
+                self._rate_limiter.window.read(self._id, self.sent_at)
         return self
 
     def accepted(self) -> None:
         """Its request was answered with anything but a 429."""
-        self._gate.window.accepted(self._gate.clock.now(), self._id)
+        self._rate_limiter.window.accepted(self._rate_limiter.clock.now(), self._id)
 
     def refused(self, seconds: float | None) -> float:
         """Its request was answered 429; for how many seconds nothing goes now."""
-        return self._gate.window.pause(self._gate.clock.now(), seconds, self._id)
+        return self._rate_limiter.window.pause(self._rate_limiter.clock.now(), seconds, self._id)
 
-    def give_back(self) -> None:
-        """Nothing was sent, for certain: the slot counts nothing. A stamped one counts all the same."""
+    def cancel(self) -> None:
+        """Nothing was sent, for certain: the permit counts nothing. A stamped one counts all the same."""
         if self._state in ("taken", "reading"):
             self._state = "over"
-            with self._gate.quota.lock:
-                self._gate.window.give_back(self._id)
-            self._gate.slots_changed()
+            with self._rate_limiter.quota.lock:
+                self._rate_limiter.window.cancel(self._id)
+            self._rate_limiter.permits_changed()
 
-    def __enter__(self) -> Slot:
+    def __enter__(self) -> Permit:
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._gate.last_sent_at = self.sent_at
+        self._rate_limiter.last_sent_at = self.sent_at
         if self._state in ("sent", "reading"):
             self._state = "over"
-            with self._gate.quota.lock:
-                self._gate.window.end(self._id, self._gate.clock.now())
-            self._gate.slots_changed()
+            with self._rate_limiter.quota.lock:
+                self._rate_limiter.window.end(self._id, self._rate_limiter.clock.now())
+            self._rate_limiter.permits_changed()
         else:
-            self.give_back()
+            self.cancel()
 
 
-class OwnSlots:
+class OwnPermits:
     """Slots for one caller's submission: each call gives one, all within ``max_wait`` seconds from now on.
 
     ``max_wait=None``: without an end.
     """
 
-    __slots__ = ("_gate", "_until", "since")
+    __slots__ = ("_rate_limiter", "_until", "since")
 
-    def __init__(self, gate: Gate, max_wait: float | None) -> None:
-        self._gate = gate
-        self.since = gate.clock.now()
+    def __init__(self, rate_limiter: RateLimiter, max_wait: float | None) -> None:
+        self._rate_limiter = rate_limiter
+        self.since = rate_limiter.clock.now()
         self._until = None if max_wait is None else self.since + max_wait
 
     def left(self) -> float | None:
         """The seconds that are left; None without an end."""
-        return None if self._until is None else max(0.0, self._until - self._gate.clock.now())
+        return None if self._until is None else max(0.0, self._until - self._rate_limiter.clock.now())
 
-    async def __call__(self) -> Slot:
-        """A slot. Raises as `Gate.own` does, and `NotSent` when it takes longer than is left."""
-        return await self._gate.own(self.left(), since=self.since)
+    async def __call__(self) -> Permit:
+        """A permit. Raises as `RateLimiter.own` does, and `NotSent` when it takes longer than is left."""
+        return await self._rate_limiter.own(self.left(), since=self.since)

@@ -1,4 +1,4 @@
-"""Requests that cost nothing: through the gate, sent, read, and sent again where that may help."""
+"""Requests that cost nothing: through the rate limiter, sent, read, and sent again where that may help."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ from .._api.responses import read_avatar, read_look, read_looks, read_status
 from .._core.retry import READ_SECONDS, GiveUp, decide_read
 from ..errors import HooxError, NotSent, SessionClosed, StoreError
 from ..events import Answered, RequestSent, Retried
-from .rate_limiter import Slot
-from .services import Parts
+from .rate_limiter import Permit
+from .services import SessionServices
 
 _T = TypeVar("_T")
 
@@ -31,8 +31,8 @@ _T = TypeVar("_T")
 class Reads:
     """The one way in which a read goes out."""
 
-    def __init__(self, parts: Parts) -> None:
-        self._parts = parts
+    def __init__(self, services: SessionServices) -> None:
+        self._services = services
 
     async def status(self, ref: LookRef) -> Look:
         """The state of one look."""
@@ -52,39 +52,41 @@ class Reads:
 
     async def read(self, request: WireRequest, parse: Callable[[WireResponse], _T]) -> _T:
         """Send it for a caller, again where that may help. Raises what ``parse`` or the transport raise."""
-        gate, began = self._parts.gate, self._parts.clock.now()
+        rate_limiter, began = self._services.rate_limiter, self._services.clock.now()
         for attempt in count(1):
             try:
-                slot = gate.free_slot() or await gate.own(since=began, refused=READ_SECONDS)
-                return await self.once(slot, request, parse)
+                permit = rate_limiter.free_permit() or await rate_limiter.own(
+                    since=began, refused=READ_SECONDS
+                )
+                return await self.once(permit, request, parse)
             except HooxError as error:
-                if self._parts.tasks.closed:
+                if self._services.tasks.closed:
                     raise SessionClosed("the session was closed") from None
-                elapsed = self._parts.clock.now() - began
+                elapsed = self._services.clock.now() - began
                 jitter = random.random()  # noqa: S311 - no secret
-                over = gate.has_given_up(error, began, READ_SECONDS)
+                over = rate_limiter.has_given_up(error, began, READ_SECONDS)
                 decision = decide_read(attempt, error, elapsed, jitter, over=over)
                 if isinstance(decision, GiveUp):
                     raise
-                self._parts.hooks.tell(Retried(request.endpoint, type(error).__name__, decision.delay))
+                self._services.hooks.emit(Retried(request.endpoint, type(error).__name__, decision.delay))
                 await asyncio.sleep(decision.delay)
         raise AssertionError("count() does not end")
 
-    async def once(self, slot: Slot, request: WireRequest, parse: Callable[[WireResponse], _T]) -> _T:
-        """Send it once in this slot of the quota."""
-        parts = self._parts
-        with slot.read():
+    async def once(self, permit: Permit, request: WireRequest, parse: Callable[[WireResponse], _T]) -> _T:
+        """Send it once in this permit of the quota."""
+        services = self._services
+        with permit.read():
             with suppress(StoreError):  # a full disk does not keep looks from being read
-                await parts.store.note_sends((parts.clock.utc(),))
-            sent_at = parts.clock.now()
-            if parts.hooks.given:
-                parts.hooks.tell(RequestSent(request.endpoint, sent_at))
+                await services.store.note_sends((services.clock.utc(),))
+            sent_at = services.clock.now()
+            if services.hooks.given:
+                services.hooks.emit(RequestSent(request.endpoint, sent_at))
             try:
-                response = await parts.transport.send(request)
+                response = await services.transport.send(request)
             except NotSent:
-                slot.give_back()  # no connection was made: nothing counts it
+                permit.cancel()  # no connection was made: nothing counts it
                 raise
-            parts.answered(slot, response)
-        if parts.hooks.given:
-            parts.hooks.tell(Answered(request.endpoint, response.status, parts.clock.now() - sent_at))
+            services.answered(permit, response)
+        if services.hooks.given:
+            services.hooks.emit(Answered(request.endpoint, response.status, services.clock.now() - sent_at))
         return parse(response)

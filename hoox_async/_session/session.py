@@ -54,7 +54,7 @@ from ..events import Hook
 from .jobs import LookJob
 
 if TYPE_CHECKING:
-    from .runtime import Opened
+    from .runtime import SessionRuntime
 
 
 class SpelledOut(ABC):
@@ -190,7 +190,7 @@ class HooxSession(SpelledOut):
         self._own_transport = transport is None  # then the quota is shared with this process's other sessions
         self._transport = transport or HttpTransport(self._workspace.base_url, key, self._timeouts)
         self._store = open_store(store)
-        self._open: Opened | None = None
+        self._open: SessionRuntime | None = None
         self._closing: asyncio.Task[None] | None = None
         self._state = "new"
 
@@ -201,27 +201,27 @@ class HooxSession(SpelledOut):
         if self._state != "new":
             raise SessionClosed(f"a session is opened once; this one is {self._state}")
         self._state = "opening"
-        opened, store_is_ours = None, False
+        runtime, store_is_ours = None, False
         try:
             await self._store.open(self._workspace)  # one that raises holds nothing, or is another session's
             store_is_ours = True
             await self._transport.start()
-            opened = self._put_together()
-            await opened.begin()
+            runtime = self._put_together()
+            await runtime.begin()
         except BaseException as error:
             self._state = "closed"
             # a cancelled opening goes on in the store's thread, and is waited for
             if store_is_ours or isinstance(error, asyncio.CancelledError):
-                await self._close(opened)
+                await self._close(runtime)
             raise
-        self._open, self._state = opened, "open"
+        self._open, self._state = runtime, "open"
         return self
 
-    def _put_together(self) -> Opened:
+    def _put_together(self) -> SessionRuntime:
         # Imported where a session is opened: many import this library for its names alone.
-        from .runtime import Opened, open_parts
+        from .runtime import SessionRuntime, open_services
 
-        parts = open_parts(
+        services = open_services(
             self._store,
             self._transport,
             self._limit,
@@ -230,7 +230,7 @@ class HooxSession(SpelledOut):
             self._webhooks,
             self._workspace if self._own_transport else None,
         )
-        return Opened(parts, exclusive=self._exclusive, poll=self._poll)
+        return SessionRuntime(services, exclusive=self._exclusive, poll=self._poll)
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -238,38 +238,39 @@ class HooxSession(SpelledOut):
         await self.aclose()
 
     async def aclose(self) -> None:
-        """Let the paid POSTs in the air end and be written down, then close everything.
+        """Let the paid POSTs outstanding end and be written down, then close everything.
 
-        What waits for a job, at the gate or for an avatar's lane ends with `SessionClosed`; accepted looks
+        What waits for a job, at the rate limiter or for an avatar's lock ends with `SessionClosed`;
+        accepted looks
         stay in the store. A paid POST is let end for as long as ``Timeouts.answer`` allows, and async hooks
-        have 10 s to run. Cancelled, it ends those at once, and what was in the air is found as unknown when
+        have 10 s to run. Cancelled, it ends those at once, and what was outstanding is found as unknown when
         the store is opened again; all the same everything is closed before the cancellation goes on.
         Cancelled once more it ends at once, and the rest is done in the background: `aclose` said again waits
         for that.
         """
-        opened = None if self._open is None else self._ready()
+        runtime = None if self._open is None else self._ready()
         self._open, self._state = None, "closed"
-        if opened is not None:
-            await self._close(opened)
+        if runtime is not None:
+            await self._close(runtime)
         elif self._closing is not None and not self._closing.done():
             await asyncio.shield(self._closing)
 
-    async def _close(self, opened: Opened | None) -> None:
+    async def _close(self, runtime: SessionRuntime | None) -> None:
         """Close all in a task of its own, which no cancellation of a caller reaches."""
-        closing = self._closing = asyncio.create_task(self._end(opened), name="hoox-close")
+        closing = self._closing = asyncio.create_task(self._end(runtime), name="hoox-close")
         try:
             await asyncio.shield(closing)
         except asyncio.CancelledError:
             closing.add_done_callback(log_failure)
-            if opened is not None:
-                opened.hurry()
+            if runtime is not None:
+                runtime.hurry()
             await asyncio.wait((closing,))
             raise
 
-    async def _end(self, opened: Opened | None) -> None:
+    async def _end(self, runtime: SessionRuntime | None) -> None:
         try:
-            if opened is not None:
-                await opened.end()
+            if runtime is not None:
+                await runtime.end()
         finally:
             await self._let_go()
 
@@ -283,10 +284,10 @@ class HooxSession(SpelledOut):
         if getattr(self, "_open", None) is not None:
             warnings.warn(f"{self!r} was never closed", ResourceWarning, stacklevel=1, source=self)
 
-    def _ready(self) -> Opened:
+    def _ready(self) -> SessionRuntime:
         if self._open is None:
             raise SessionClosed(f"the session is {self._state}: use it inside `async with`")
-        if asyncio.get_running_loop() is not self._open.parts.clock.loop:
+        if asyncio.get_running_loop() is not self._open.services.clock.loop:
             raise ConfigurationError("the session belongs to another event loop: open one session per loop")
         return self._open
 
@@ -305,7 +306,7 @@ class HooxSession(SpelledOut):
         The same ``key`` is the same job, also after a restart with the same store; without one each call
         is a new look. What was refused before under a key cost nothing and is sent again, also with other
         content. ``budget`` caps the credits of several submissions together. ``max_wait`` bounds, in
-        seconds, the wait for the quota and, with ``exclusive=True``, for the avatar's lane; not the answer.
+        seconds, the wait for the quota and, with ``exclusive=True``, for the avatar's lock; not the answer.
         ``None`` is no limit; with 0 or less it is sent now or not at all. With ``None``, `RateLimited` is
         raised when 429 was all that the API answered for ``Timeouts.refused`` seconds. A 401 is checked with
         free requests before it is raised, for up to a minute.
@@ -319,7 +320,7 @@ class HooxSession(SpelledOut):
         was not charged, unless its ``charged`` is ``"yes"``: then the API took the request, ``error.ref``
         is the look, and only the store did not write it down.
         """
-        opened = self._ready()
+        runtime = self._ready()
         if not isinstance(request, PromptAvatar | ImageAvatar | LookEdit):
             raise InvalidRequest("request", request, "a PromptAvatar, an ImageAvatar or a LookEdit")
         if key is not None and not is_key(key):
@@ -328,10 +329,10 @@ class HooxSession(SpelledOut):
             raise InvalidRequest("budget", budget, "a Budget, or None")
         max_wait = check_wait("max_wait", max_wait)
         if isinstance(request, LookEdit) and isinstance(request.source, LookRef):
-            max_wait = await opened.await_source(request.source, key, max_wait)
-        await opened.book.forget_let_go()
-        intent = await opened.submitter.submit(request, key, budget, max_wait)
-        return opened.book.job_of(intent)
+            max_wait = await runtime.await_source(request.source, key, max_wait)
+        await runtime.registry.forget_let_go()
+        intent = await runtime.submitter.submit(request, key, budget, max_wait)
+        return runtime.registry.job_of(intent)
 
     async def run(
         self,
@@ -354,8 +355,8 @@ class HooxSession(SpelledOut):
 
     async def status(self, ref: HasRef) -> Look:
         """The look's state now, by one request. Raises `NotFound`, `ServerError`, `TransportError` …"""
-        opened = self._ready()
-        return await opened.ask(ref_of(ref))
+        runtime = self._ready()
+        return await runtime.ask(ref_of(ref))
 
     async def wait(self, ref: HasRef, timeout: Timeout = DEFAULT_TIMEOUT) -> Look:
         """Wait until a look is READY, whoever had it made, ``timeout`` seconds at most.
@@ -369,15 +370,15 @@ class HooxSession(SpelledOut):
 
         Raises `InvalidRequest` for what names no look.
         """
-        return self._ready().book.job(ref_of(ref))
+        return self._ready().registry.job(ref_of(ref))
 
     async def jobs(self) -> list[LookJob]:
         """The accepted looks that are not known to be done, as the store knows them, oldest first.
 
         Raises `StoreError`.
         """
-        opened = self._ready()
-        return [opened.book.job_of(i) for i in await self._store.in_states((IntentState.ACCEPTED,))]
+        runtime = self._ready()
+        return [runtime.registry.job_of(i) for i in await self._store.in_states((IntentState.ACCEPTED,))]
 
     async def unknowns(self) -> list[Unknown]:
         """Paid requests whose fate is not known, with the looks that may be theirs.
@@ -405,10 +406,10 @@ class HooxSession(SpelledOut):
         ``budget`` and ``max_wait`` are as in `submit`. Raises `InvalidRequest` for a key that is no unknown's
         (any more), and what `submit` raises. What cost nothing leaves the unknown as it was.
         """
-        opened = self._ready()
+        runtime = self._ready()
         if not isinstance(budget, Budget | None):
             raise InvalidRequest("budget", budget, "a Budget, or None")
-        return await opened.resend(key, budget, check_wait("max_wait", max_wait))
+        return await runtime.resend(key, budget, check_wait("max_wait", max_wait))
 
     async def drop(self, key: str) -> None:
         """Settle an unknown by leaving it alone for good; what it may have cost stays at risk.
@@ -423,8 +424,8 @@ class HooxSession(SpelledOut):
 
     async def look(self, ref: HasRef) -> LookDetails:
         """All that the API tells of one look, by one request. Raises `NotFound`, `ServerError` …"""
-        opened = self._ready()
-        return await opened.reads.look(ref_of(ref))
+        runtime = self._ready()
+        return await runtime.reads.look(ref_of(ref))
 
     async def looks(
         self,
@@ -490,9 +491,9 @@ class HooxSession(SpelledOut):
         """The workspace's requests a minute and what is left of them, as this session sees it."""
         if self._open is None:
             raise SessionClosed(f"the session is {self._state}: use it inside `async with`")
-        return self._open.parts.gate.snapshot()
+        return self._open.services.rate_limiter.snapshot()
 
 
-def opened_of(session: HooxSession) -> Opened:
+def runtime_of(session: HooxSession) -> SessionRuntime:
     """What an open session is made of, for the floor above. Raises as all of the session's methods do."""
     return session._ready()

@@ -16,63 +16,63 @@ import weakref
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from .._core.quota.sliding_window import Window
+from .._core.quota.sliding_window import SlidingWindow
 
 if TYPE_CHECKING:
-    from .rate_limiter import Gate
+    from .rate_limiter import RateLimiter
 
-_STAGGER = 0.004  # seconds: so that not always the same of several sessions takes the next slot
+_STAGGER = 0.004  # seconds: so that not always the same of several sessions takes the next permit
 _SAME_CLOCK = 1.0
 
 
 class Quota:
-    """The window of one workspace, and the gates that take slots from it, each on a loop of its own.
+    """The window of one workspace, and the gates that take permits from it, each on a loop of its own.
 
     Whoever uses the window holds the lock. The window's times are those of the loops, so gates that share
     a quota must have loops with one clock.
     """
 
     def __init__(self, limit: int) -> None:
-        self.window: Window = Window(limit)
+        self.window: SlidingWindow = SlidingWindow(limit)
         self.lock: threading.RLock = threading.RLock()
-        self._gates: weakref.WeakSet[Gate] = weakref.WeakSet()
+        self._gates: weakref.WeakSet[RateLimiter] = weakref.WeakSet()
 
-    def join(self, gate: Gate) -> None:
-        """This gate takes slots from now on. The smallest limit of all that do holds."""
+    def join(self, rate_limiter: RateLimiter) -> None:
+        """This rate limiter takes permits from now on. The smallest limit of all that do holds."""
         with self.lock:
-            self._gates.add(gate)
+            self._gates.add(rate_limiter)
             self._set_limit()
 
-    def leave(self, gate: Gate) -> None:
-        """This gate takes no slots any more; those in its hands still count."""
+    def leave(self, rate_limiter: RateLimiter) -> None:
+        """This rate limiter takes no permits any more; those in its hands still count."""
         with self.lock:
-            self._gates.discard(gate)
+            self._gates.discard(rate_limiter)
             self._set_limit()
 
     def _set_limit(self) -> None:
         if self._gates:
-            self.window.set_limit(min(gate.limit for gate in self._gates))
+            self.window.set_limit(min(rate_limiter.limit for rate_limiter in self._gates))
 
     @property
     def is_shared(self) -> bool:
-        """Whether several gates take slots."""
+        """Whether several gates take permits."""
         return len(self._gates) > 1
 
     def is_over(self) -> bool:
-        """Whether no gate takes slots, and nothing that was sent counts any more."""
+        """Whether no rate limiter takes permits, and nothing that was sent counts any more."""
         with self.lock:
             return not self._gates and self.window.idle(time.monotonic())
 
-    def tell_others(self, gate: Gate) -> None:
+    def tell_others(self, rate_limiter: RateLimiter) -> None:
         """Let the other gates look again who can go. Can be called on any thread."""
         with self.lock:
-            others = [other for other in self._gates if other is not gate]
+            others = [other for other in self._gates if other is not rate_limiter]
         for other in others:
             with suppress(RuntimeError):  # its loop is closed
                 other.clock.loop.call_soon_threadsafe(other.quota_changed)
 
     def stagger(self) -> float:
-        """By how many seconds to be late for the next slot, where others want it too."""
+        """By how many seconds to be late for the next permit, where others want it too."""
         return random.uniform(0.0, _STAGGER) if self.is_shared else 0.0  # noqa: S311 - no secret
 
 

@@ -19,14 +19,14 @@ from .._api.models import Look, LookFailure, LookRef
 from .._api.requests import LookEdit
 from .._api.webhook_payloads import Delivery
 from .._core.intents.intent import Evidence, Intent, IntentState
-from .._core.intents.transitions import IllegalStep
-from .._core.polling import News, Watchlist, is_complete
+from .._core.intents.transitions import IllegalTransition
+from .._core.polling import LookUpdate, PollScheduler, is_complete
 from .._io.tasks import restarted
 from ..errors import HooxError, SessionClosed
 from ..events import DeliveryReceived
-from .jobs import JobBook
+from .jobs import JobRegistry
 from .reads import Reads
-from .services import Parts
+from .services import SessionServices
 from .unknowns import Unknowns
 
 _log = logging.getLogger("hoox_async")
@@ -42,12 +42,17 @@ class Receiver:
     """Takes deliveries for one session."""
 
     def __init__(
-        self, parts: Parts, reads: Reads, book: JobBook, watchlist: Watchlist, unknowns: Unknowns
+        self,
+        services: SessionServices,
+        reads: Reads,
+        registry: JobRegistry,
+        scheduler: PollScheduler,
+        unknowns: Unknowns,
     ) -> None:
-        self._parts = parts
+        self._services = services
         self._reads = reads
-        self._book = book
-        self._watchlist = watchlist
+        self._registry = registry
+        self._scheduler = scheduler
         self._unknowns = unknowns
         self._room = asyncio.Semaphore(_AT_ONCE)
         self._nameless: dict[str, Delivery] = {}  # by attempt; their avatars are looked for in the list
@@ -56,7 +61,7 @@ class Receiver:
 
     async def receive(self, attempt_id: str, delivery: Delivery) -> bool:
         """Whether the attempt is known here. Then the delivery will be worked on."""
-        loop = self._parts.clock.loop
+        loop = self._services.clock.loop
         if asyncio.get_running_loop() is loop:
             return await self._receive(attempt_id, delivery)
         future = asyncio.run_coroutine_threadsafe(self._receive(attempt_id, delivery), loop)
@@ -64,7 +69,7 @@ class Receiver:
 
     async def _receive(self, attempt_id: str, delivery: Delivery) -> bool:
         """Safe to be cancelled at any point: what was not acknowledged is delivered again."""
-        store = self._parts.store
+        store = self._services.store
         intent = await store.by_attempt(attempt_id)
         if intent is None:
             return False
@@ -74,7 +79,7 @@ class Receiver:
         early = kept and intent.state is not IntentState.ACCEPTED
         await self._room.acquire()
         try:
-            self._parts.tasks.background(self._work(attempt_id, delivery, early), "hoox-delivery")
+            self._services.tasks.background(self._work(attempt_id, delivery, early), "hoox-delivery")
         except SessionClosed:
             self._room.release()
             return False
@@ -96,13 +101,13 @@ class Receiver:
 
         what = f"working on a delivery for look {delivery.look_id}"
         key, used = await restarted(apply, what, tries=_TRIES)
-        self._parts.hooks.tell(DeliveryReceived(delivery.look_id, delivery.status, key, used or early))
+        self._services.hooks.emit(DeliveryReceived(delivery.look_id, delivery.status, key, used or early))
 
     async def _apply(self, attempt_id: str, delivery: Delivery) -> tuple[str | None, bool]:
         """The intent's key, and whether the delivery changed anything."""
         key = None
         for _ in range(2):  # once more where something else was faster
-            intent = await self._parts.store.by_attempt(attempt_id)
+            intent = await self._services.store.by_attempt(attempt_id)
             if intent is None:
                 break
             key = intent.key
@@ -115,7 +120,7 @@ class Receiver:
                     case _:
                         await self._claim_double(intent, attempt_id, delivery)
                         break  # kept for the answer that is on its way, or of no use any more
-            except IllegalStep:
+            except IllegalTransition:
                 continue
         return key, False
 
@@ -125,8 +130,8 @@ class Receiver:
             await self._claim_double(intent, attempt_id, delivery)
             return False
         look = look_of(delivery, ref)
-        if look.ref not in self._watchlist:
-            self._watchlist.delivered_late(ref)
+        if look.ref not in self._scheduler:
+            self._scheduler.delivered_late(ref)
         if intent.state is not IntentState.ACCEPTED and not _adds_to(intent, look):
             return False
         return await self._hear(intent, look)
@@ -138,17 +143,17 @@ class Receiver:
         """
         avatar_id = delivery.avatar_id or intent.avatar_id
         if avatar_id is not None and not _has_its_own(intent, attempt_id):
-            await self._parts.store.add_seen(avatar_id, (delivery.look_id,))
+            await self._services.store.add_seen(avatar_id, (delivery.look_id,))
 
     async def _hear(self, intent: Intent, look: Look) -> bool:
         """Whether it was news."""
-        if look.ref in self._watchlist:
-            news = self._watchlist.heard(look, self._parts.clock.now(), delivered=True)
-            await self._book.tell((news,) if news else ())
-            self._parts.gate.kick()
+        if look.ref in self._scheduler:
+            news = self._scheduler.heard(look, self._services.clock.now(), delivered=True)
+            await self._registry.tell((news,) if news else ())
+            self._services.rate_limiter.wake()
             return news is not None
-        job = self._book.job_of(intent)  # held until it is written down
-        await self._book.tell([News(look, is_complete(look))])
+        job = self._registry.job_of(intent)  # held until it is written down
+        await self._registry.tell([LookUpdate(look, is_complete(look))])
         return job.last is look
 
     async def prove(self, intent: Intent, attempt_id: str, delivery: Delivery) -> Intent | None:
@@ -165,18 +170,18 @@ class Receiver:
             self._look_up(attempt_id, delivery)
             return None
         ref = LookRef(avatar_id, delivery.look_id)
-        other = await self._parts.store.by_ref(ref)
+        other = await self._services.store.by_ref(ref)
         if other is not None or (isinstance(intent.request, LookEdit) and ref == intent.source):
             _log.warning("a delivery named %s, which is another request's look", ref)
             return None
         await self._unknowns.prove(intent, ref, Evidence.WEBHOOK, look_of(delivery, ref))
-        return await self._parts.store.by_ref(ref)
+        return await self._services.store.by_ref(ref)
 
     def _look_up(self, attempt_id: str, delivery: Delivery) -> None:
         self._nameless[attempt_id] = delivery
         self._lookups = 0
         if self._finder is None or self._finder.done():
-            self._finder = self._parts.tasks.background(self._find(), "hoox-find-avatars")
+            self._finder = self._services.tasks.background(self._find(), "hoox-find-avatars")
 
     async def _find(self) -> None:
         """Look for all of them at once, a few times. What is not found stays unknown, and kept."""
@@ -207,17 +212,17 @@ class Receiver:
 
     async def apply_kept(self, accepted: Intent, attempt_id: str) -> Intent:
         """Work on a delivery that overtook the answer to its POST. Gives the intent as it stands then."""
-        if self._parts.deliveries is None:
+        if self._services.deliveries is None:
             return accepted
         try:
             delivery = None
             for attempt in accepted.attempts:  # those of earlier ones name looks that nobody else made
-                delivery = await self._parts.store.kept_delivery(attempt.id)
+                delivery = await self._services.store.kept_delivery(attempt.id)
                 if delivery is not None:
                     await self._settle(accepted, attempt.id, delivery)
             if delivery is None:
                 return accepted
-            return await self._parts.store.by_attempt(attempt_id) or accepted
+            return await self._services.store.by_attempt(attempt_id) or accepted
         except Exception as error:  # whatever a store raises, it is accepted all the same
             _log.warning("an early delivery for %s could not be worked on: %r", accepted.ref, error)
             self._apply_kept_again([attempt.id for attempt in accepted.attempts])
@@ -228,12 +233,12 @@ class Receiver:
 
         Gives the intent as that proves it. Two such looks are both its own: the latest attempt's counts.
         """
-        if self._parts.deliveries is None:
+        if self._services.deliveries is None:
             return None
-        store, proved = self._parts.store, None
+        store, proved = self._services.store, None
         try:
             intent = await store.by_attempt(attempt_id)
-            with suppress(IllegalStep):  # a delivery that came in this moment was faster
+            with suppress(IllegalTransition):  # a delivery that came in this moment was faster
                 for attempt in reversed(intent.attempts) if intent is not None else ():
                     proved = await self._prove_by_kept(attempt.id) or proved
             now = proved or await store.by_attempt(attempt_id)
@@ -244,8 +249,8 @@ class Receiver:
             return proved
 
     async def _prove_by_kept(self, attempt_id: str) -> Intent | None:
-        delivery = await self._parts.store.kept_delivery(attempt_id)
-        intent = await self._parts.store.by_attempt(attempt_id) if delivery is not None else None
+        delivery = await self._services.store.kept_delivery(attempt_id)
+        intent = await self._services.store.by_attempt(attempt_id) if delivery is not None else None
         if delivery is None or intent is None:
             return None
         if intent.state is IntentState.UNKNOWN:
@@ -255,7 +260,7 @@ class Receiver:
 
     async def recall(self) -> None:
         """Work on deliveries that an earlier run kept, for looks that are not known to be done."""
-        for intent in await self._parts.store.in_states((IntentState.UNKNOWN, IntentState.ACCEPTED)):
+        for intent in await self._services.store.in_states((IntentState.UNKNOWN, IntentState.ACCEPTED)):
             attempt_ids = [attempt.id for attempt in intent.attempts]
             try:
                 await self._apply_kept(attempt_ids)
@@ -265,7 +270,7 @@ class Receiver:
 
     async def _apply_kept(self, attempt_ids: list[str]) -> None:
         for attempt_id in attempt_ids:
-            delivery = await self._parts.store.kept_delivery(attempt_id)
+            delivery = await self._services.store.kept_delivery(attempt_id)
             if delivery is not None:
                 await self._apply(attempt_id, delivery)
 
@@ -277,13 +282,13 @@ class Receiver:
         """Work on it in the background, again after a pause where that fails."""
         with suppress(SessionClosed):  # then it is worked on when the store is opened again
             again = restarted(work, f"working on {what}", tries=_TRIES)
-            self._parts.tasks.background(again, "hoox-delivery")
+            self._services.tasks.background(again, "hoox-delivery")
 
 
 def _to_keep(intent: Intent, delivery: Delivery) -> bool:
     """Whether it is of use later. The first that is kept stands.
 
-    So of a POST in the air only a look's last word is kept; of one that was lost, and be it before it was
+    So of a POST outstanding only a look's last word is kept; of one that was lost, and be it before it was
     sent again, any delivery names the look. Of one that was accepted its own look's last word is kept, for
     the case that it cannot be worked on at once.
     """

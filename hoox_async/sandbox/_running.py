@@ -11,10 +11,10 @@ from typing import Any
 
 import aiohttp
 
+from ._drawing.pictures import paint
 from ._server import Server
 from ._values import FakeLook
 from .deliveries import Courier, DeliveryOptions, DeliveryRecord
-from .drawing.pictures import paint
 from .space import Space
 
 _KEPT_PICTURES = 64

@@ -100,7 +100,7 @@ class InProcessTransport:
     @asynccontextmanager
     async def fetch(self, url: str) -> AsyncIterator[Fetched]:
         """Open a picture's URL: see `hoox_async._protocols.Transport`. Needs Pillow."""
-        from .drawing.pictures import paint
+        from ._drawing.pictures import paint
 
         await asyncio.sleep(self._latency)
         fault = self.space.faults.take("picture")

@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequen
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from .._api.webhook_payloads import MAX_BODY, Delivery, Foreign, parse_delivery
+from .._api.webhook_payloads import MAX_BODY, Delivery, OtherTask, parse_delivery
 from .._core.webhook_tokens import Signer
 from .._io.logs import LogLimit
 from ..errors import ConfigurationError, WebhookRejected
@@ -186,7 +186,7 @@ class WebhookHub:
         except WebhookRejected as rejected:
             _log.warning("malformed delivery: %s", rejected)
             return rejected.status
-        if isinstance(delivery, Foreign):
+        if isinstance(delivery, OtherTask):
             return TAKEN
         for receiver in tuple(self._receivers.values()):
             try:

@@ -29,7 +29,7 @@ from hoox_async._batch.options import Options, retry_states
 from hoox_async._core.intents.intent import Evidence, Intent, IntentState, Refusal
 from hoox_async._core.intents.keys import digest
 from hoox_async._core.intents.outcomes import OutcomeState
-from hoox_async._core.intents.transitions import Accept, Drop, Lose, Refuse, Send, Settle
+from hoox_async._core.intents.transitions import Accept, Drop, MarkUnknown, Reject, Send, Settle
 from hoox_async._core.intents.transitions import advance as step
 from hoox_async.errors import HooxError, InvalidRequest, KeyConflict
 
@@ -57,12 +57,12 @@ def intent(state: str = "planned", key: str = "a", request: Any = EDIT) -> Inten
     if state == "planned":
         return found
     if state == "rejected":
-        return step(found, Refuse(Refusal(400, "X", "no"), AT))
+        return step(found, Reject(Refusal(400, "X", "no"), AT))
     found = step(found, Send("attempt", AT, SOURCE))
     if state == "sending":
         return found
     if state == "unknown":
-        return step(found, Lose("lost", AT))
+        return step(found, MarkUnknown("lost", AT))
     found = step(found, Accept(MADE, AT, Evidence.ANSWER))
     if state == "accepted":
         return found

@@ -12,7 +12,7 @@ from batch_kit import QUICK, avatar, edits, opened, prompts, space_of, states
 from hoox_async import BatchItem, BatchRunner, HooxSession, LookEdit, LookRef
 from hoox_async._api.models import Look, LookStatus
 from hoox_async._core.intents.intent import Intent, IntentState
-from hoox_async._core.intents.transitions import Send, Settle, Step
+from hoox_async._core.intents.transitions import Send, Settle, Transition
 from hoox_async._io.clock import Clock
 from hoox_async._io.stores.memory import MemoryStore
 from hoox_async.errors import ApiError, BadRequest, OutcomeUnknown
@@ -178,7 +178,7 @@ async def test_a_resend_that_did_not_fit_the_cap_is_held_by_the_next_run() -> No
 
 
 @pytest.mark.parametrize("ends", ["cancel", "stop"])
-async def test_a_resend_that_is_ended_at_the_gate_is_held_by_the_next_run(ends: str) -> None:
+async def test_a_resend_that_is_ended_at_the_rate_limiter_is_held_by_the_next_run(ends: str) -> None:
     """Nothing of it was written down."""
     space, store = space_of(), MemoryStore()
     async with opened(space, store=store) as session:
@@ -198,8 +198,8 @@ async def test_a_resend_that_is_ended_at_the_gate_is_held_by_the_next_run(ends: 
     assert prompts(space)["e0"] == 1
 
 
-async def test_a_resend_waits_for_its_own_lane_no_longer_than_the_users_word() -> None:
-    """It is no longer searched for: the lane that it shut itself is open for it."""
+async def test_a_resend_waits_for_its_own_avatar_lock_no_longer_than_the_users_word() -> None:
+    """It is no longer searched for: the avatar lock that it shut itself is open for it."""
     space = space_of()
     async with opened(space, exclusive=True, timeouts=QUICK) as session:
         source = await avatar(session)
@@ -259,7 +259,7 @@ async def test_a_pending_one_that_became_ready_meanwhile_is_not_paid_anew() -> N
 class Faster(MemoryStore):
     """In the moment in which a sending is written down, the look that was paid before is settled."""
 
-    async def advance(self, key: str, *steps: Step) -> Intent:
+    async def advance(self, key: str, *steps: Transition) -> Intent:
         ref = self._intents[key].ref
         if isinstance(steps[-1], Send) and ref is not None:
             at = Clock(asyncio.get_running_loop()).utc()

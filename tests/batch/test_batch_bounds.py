@@ -12,7 +12,7 @@ from batch_kit import PICTURE, avatar, edits, now, opened, prompts, space_of
 from hoox_async import BatchItem, BatchRunner, ImageAvatar, LookEdit, LookRef, Outcome, PromptAvatar
 from hoox_async._batch.prefetch import ALWAYS_UNSENT, UNDELIVERED, UNSENT
 from hoox_async._core.intents.intent import Intent
-from hoox_async._session import opened_of
+from hoox_async._session import runtime_of
 from hoox_async.sandbox import Fault, Space
 
 pytestmark = pytest.mark.virtual_time
@@ -162,7 +162,7 @@ async def test_sending_begins_after_a_second_of_reading() -> None:
     async with opened(space) as session:
         source = await avatar(session)
         await asyncio.sleep(60)
-        store = opened_of(session).parts.store
+        store = runtime_of(session).services.store
         look_up = store.get
 
         async def slow(keys: Collection[str]) -> dict[str, Intent]:
@@ -184,7 +184,7 @@ async def test_sending_begins_after_a_second_of_reading() -> None:
 
 @pytest.mark.parametrize("most", [1, 3, 50])
 async def test_max_in_flight_bounds_what_is_being_made(most: int) -> None:
-    """From the gate to the end of the waiting."""
+    """From the rate limiter to the end of the waiting."""
     space = space_of(30.0)
     seen = 0
     async with opened(space) as session:
@@ -242,7 +242,7 @@ async def test_a_stop_does_not_wait_for_a_slow_async_input() -> None:
     assert now() < 60
 
 
-async def test_with_lanes_one_edit_of_an_avatar_is_in_the_air_at_a_time() -> None:
+async def test_with_avatar_locks_one_edit_of_an_avatar_is_in_the_air_at_a_time() -> None:
     """And several avatars at once, so that the quota is used."""
     space = space_of(5.0)
     async with opened(space, exclusive=True, transport={"latency": 3.0}) as session:
@@ -260,7 +260,7 @@ async def test_with_lanes_one_edit_of_an_avatar_is_in_the_air_at_a_time() -> Non
     assert took < 48 * 3.0 / 2
 
 
-async def test_a_shut_lane_does_not_hold_the_other_avatars_up() -> None:
+async def test_a_shut_avatar_lock_does_not_hold_the_other_avatars_up() -> None:
     """While one avatar's lost edit is searched for, the others are edited."""
     space = space_of(5.0)
     told: list[Outcome] = []
@@ -278,7 +278,7 @@ async def test_a_shut_lane_does_not_hold_the_other_avatars_up() -> None:
 
 
 async def test_a_lost_edit_of_an_earlier_run_that_is_not_in_this_input_is_searched_for() -> None:
-    """Its lane would stay shut for the items that are."""
+    """Its avatar lock would stay shut for the items that are."""
     space = space_of(5.0)
     async with opened(space, exclusive=True) as session:
         source = await avatar(session)

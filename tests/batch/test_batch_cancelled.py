@@ -70,7 +70,7 @@ async def test_an_item_that_is_cancelled_before_its_task_has_begun_has_an_outcom
 
 @pytest.mark.virtual_time
 async def test_a_lost_post_of_a_cancelled_item_is_unknown() -> None:
-    """What was in the air still has its end."""
+    """What was outstanding still has its end."""
     space = space_of()
     async with opened(space) as session:
         source = await avatar(session)

@@ -167,7 +167,8 @@ async def test_the_same_key_twice_with_two_contents_is_a_conflict_at_its_turn_to
 
 @pytest.mark.parametrize("at", [n / 10 for n in range(1, 60)])
 async def test_a_batch_cancelled_anywhere_and_run_again_at_once_pays_once(at: float) -> None:
-    """With lanes, a chain and a cap: whatever was in the air, connecting or waiting in that moment."""
+    """With avatar locks, a chain and a cap: whatever was outstanding, connecting or waiting in that
+    moment."""
     space = space_of()
     async with opened(space, exclusive=True) as session:
         source = await avatar(session)
@@ -177,13 +178,13 @@ async def test_a_batch_cancelled_anywhere_and_run_again_at_once_pays_once(at: fl
         run.cancel()
         await asyncio.wait([run])
         report = await BatchRunner(session, max_credits=14).run(items)
-        assert len(session._ready().parts.gate.window._open) == 0
+        assert len(session._ready().services.rate_limiter.window._open) == 0
     assert set(states(report).values()) == {"ready"}
     assert max(prompts(space).values()) == 1
 
 
 async def test_a_run_beside_one_that_is_stopped_is_not_stopped() -> None:
-    """Also where the one that is stopped holds a key, or has its POST in the air."""
+    """Also where the one that is stopped holds a key, or has its POST outstanding."""
     for after in (0.1, 0.4, 1.0):
         space = space_of(requests_per_minute=None)
         async with opened(space) as session:
@@ -198,7 +199,7 @@ async def test_a_run_beside_one_that_is_stopped_is_not_stopped() -> None:
 
 
 async def test_a_session_closed_under_two_runs_leaves_each_paid_once() -> None:
-    """Both are told; what was in the air is written down."""
+    """Both are told; what was outstanding is written down."""
     space = space_of()
     async with opened(space) as session:
         source = await avatar(session)

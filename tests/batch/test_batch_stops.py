@@ -167,7 +167,8 @@ async def test_stop_sends_nothing_more_and_awaits_what_was_accepted() -> None:
 
 
 async def test_a_stop_ends_at_once_whatever_items_wait_for() -> None:
-    """The gate, a pause after 429, the budget, a source in flight or of an earlier run, a shut lane."""
+    """The rate limiter, a pause after 429, the budget, a source in flight or of an earlier run, a shut
+    avatar lock."""
     space = space_of(5000.0)
     async with opened(space, exclusive=True) as session:
         source = await avatar(session)

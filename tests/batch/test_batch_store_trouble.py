@@ -11,7 +11,7 @@ from batch_kit import QUICK, avatar, counts, edits, opened, prompts, space_of, s
 
 from hoox_async import BatchItem, BatchRunner, LookEdit, PromptAvatar
 from hoox_async._core.intents.intent import Intent
-from hoox_async._core.intents.transitions import Accept, Lose, Send, Step
+from hoox_async._core.intents.transitions import Accept, MarkUnknown, Send, Transition
 from hoox_async._io.stores.memory import MemoryStore
 from hoox_async.errors import StoreError
 from hoox_async.sandbox import Fault
@@ -37,7 +37,7 @@ class Failing(MemoryStore):
         self._spend(Send if intent.attempts else type(None))
         return await super().plan(intent)
 
-    async def advance(self, key: str, *steps: Step) -> Intent:
+    async def advance(self, key: str, *steps: Transition) -> Intent:
         for step in steps:
             self._spend(type(step))
         return await super().advance(key, *steps)
@@ -70,13 +70,13 @@ async def test_an_accepted_look_that_could_not_be_written_down_is_pending_with_i
     assert all(outcome.credits == 2 for outcome in lost)
 
 
-@pytest.mark.parametrize("kind", [Lose, dict])
+@pytest.mark.parametrize("kind", [MarkUnknown, dict])
 @pytest.mark.parametrize("exclusive", [True, False])
 async def test_trouble_with_the_store_never_makes_a_lost_post_unsent(kind: Any, exclusive: bool) -> None:
     """What may have been paid is told as UNKNOWN, wherever the store fails on the way."""
     for after in range(8):
         space = space_of()
-        store = Failing(kind, 0 if kind is Lose else 4 + after)
+        store = Failing(kind, 0 if kind is MarkUnknown else 4 + after)
         async with opened(space, store=store, exclusive=exclusive, timeouts=QUICK) as session:
             source = await avatar(session)
             space.faults.fail_next("edit", Fault.DROP_AFTER, times=2)
@@ -106,7 +106,7 @@ async def test_a_stop_tells_of_each_of_a_chain_once() -> None:
 
 
 async def test_a_stop_leaves_what_was_to_be_tried_again_unsent() -> None:
-    """At the gate or before it: not paid anew, and what it was before is still in the store."""
+    """At the rate limiter or before it: not paid anew, and what it was before is still in the store."""
     space = space_of()
     async with opened(space) as session:
         source = await avatar(session)

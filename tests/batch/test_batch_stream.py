@@ -114,7 +114,7 @@ async def test_a_stream_that_is_left_ends_its_tasks_and_keeps_what_was_accepted(
         await leave(session, edits(source, 60))  # type: ignore[misc]
         await turns()
         assert tasks_of_a_batch() == []
-        await asyncio.sleep(1)  # a POST that was in the air is finished
+        await asyncio.sleep(1)  # a POST that was outstanding is finished
         paid = prompts(space)
         assert 0 < len(paid) < 60
         jobs = await session.jobs()

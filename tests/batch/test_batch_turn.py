@@ -18,16 +18,16 @@ from hoox_async._core.intents.intent import Evidence, Intent, IntentState
 from hoox_async._core.intents.keys import digest
 from hoox_async._core.intents.transitions import (
     Accept,
-    Lose,
-    Renew,
+    MarkUnknown,
+    Replace,
     Resend,
+    Revert,
     Send,
     Settle,
-    Step,
-    TakeBack,
+    Transition,
     advance,
 )
-from hoox_async._session.submit import ToSend
+from hoox_async._session.submit import SendDecision
 from hoox_async.errors import KeyConflict, StoreError
 
 AT = datetime(2030, 1, 1, tzinfo=UTC)
@@ -42,7 +42,7 @@ def options(**changes: Any) -> Options:
     })  # fmt: skip
 
 
-def intent(*steps: Step, request: LookEdit = EDIT) -> Intent:
+def intent(*steps: Transition, request: LookEdit = EDIT) -> Intent:
     found = Intent("a", True, request, digest(request), AT, source=SOURCE)
     for step in steps:
         found = advance(found, step)
@@ -56,19 +56,19 @@ def item(known: Intent | None = None, **noted: Any) -> Item:
 SENT = Send("a1", AT, SOURCE)
 DONE = (Accept(MADE, AT, Evidence.ANSWER), Settle(Look(MADE, LookStatus.FAILED), AT))
 FAILED = intent(SENT, *DONE)
-UNKNOWN = intent(SENT, Lose("dropped", AT))
-RENEW = Renew(EDIT, digest(EDIT))
+UNKNOWN = intent(SENT, MarkUnknown("dropped", AT))
+RENEW = Replace(EDIT, digest(EDIT))
 
 
-def turn(given: Item, stands: Intent | None, **changes: Any) -> ToSend | Intent:
+def turn(given: Item, stands: Intent | None, **changes: Any) -> SendDecision | Intent:
     return decide_turn(given, intent(), stands, options(**changes))
 
 
 def test_what_is_new_or_planned_is_sent() -> None:
     """Also where it was planned since its admission."""
-    assert turn(item(), None) == ToSend(intent())
-    tried = intent(SENT, TakeBack())
-    assert turn(item(), tried) == ToSend(tried, tried)
+    assert turn(item(), None) == SendDecision(intent())
+    tried = intent(SENT, Revert())
+    assert turn(item(), tried) == SendDecision(tried, tried)
 
 
 @pytest.mark.parametrize("stands", [FAILED, UNKNOWN, intent(SENT)], ids=["failed", "unknown", "sending"])
@@ -82,7 +82,7 @@ def test_what_came_since_its_admission_is_the_result(stands: Intent) -> None:
 def test_what_was_to_be_paid_anew_is_that_unless_it_moved() -> None:
     """Another round, which somebody else had meanwhile, is not."""
     decided = turn(item(FAILED, renew=True), FAILED)
-    assert isinstance(decided, ToSend)
+    assert isinstance(decided, SendDecision)
     assert (decided.word, decided.stands) == (RENEW, FAILED)
     assert decided.intent.spent == 2
     moved, again = FAILED, LookRef("avtr_1", "look_3")
@@ -96,11 +96,11 @@ def test_what_was_to_be_paid_anew_is_that_unless_it_moved() -> None:
 def test_an_unknown_is_sent_again_unless_it_moved() -> None:
     """One that somebody else has sent again, and lost again, was not waited for."""
     decided = turn(item(UNKNOWN, resends=True), UNKNOWN)
-    assert isinstance(decided, ToSend)
+    assert isinstance(decided, SendDecision)
     assert decided.word == Resend()
     assert decided.intent.at_risk == 2
     moved = UNKNOWN
-    for step in (Resend(), Send("a2", AT, SOURCE), Lose("dropped", AT)):
+    for step in (Resend(), Send("a2", AT, SOURCE), MarkUnknown("dropped", AT)):
         moved = advance(moved, step)
     assert turn(item(UNKNOWN, resends=True), moved) is moved
 
@@ -112,10 +112,10 @@ def test_other_content_is_treated_by_the_options() -> None:
         turn(item(), other)
     assert turn(item(), other, changed="keep") is other
     redone = turn(item(), other, changed="redo")
-    assert isinstance(redone, ToSend)
+    assert isinstance(redone, SendDecision)
     assert redone.intent.request == EDIT
     assert turn(item(repeated=True), other, changed="redo") is other
-    lost = intent(SENT, Lose("dropped", AT), request=OTHER)
+    lost = intent(SENT, MarkUnknown("dropped", AT), request=OTHER)
     assert turn(item(), lost, changed="redo") is lost
 
 
@@ -133,7 +133,7 @@ def test_what_was_paid_and_not_written_down_is_told_with_what_was_paid_before() 
 async def test_a_stop_in_the_moment_of_the_answer_is_told_of_the_new_look(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """It is in the air no more, and in the store: paid anew, and not UNSENT."""
+    """It is outstanding no more, and in the store: paid anew, and not UNSENT."""
     space = space_of()
     async with opened(space, transport={"latency": 4.0}) as session:
         source = await avatar(session)

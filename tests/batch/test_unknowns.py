@@ -1,4 +1,4 @@
-"""Lost POSTs: lanes, baselines, searches, adoption and retiring; and what a user does about them."""
+"""Lost POSTs: avatar locks, baselines, searches, adoption and retiring; and what a user does about them."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ async def test_a_charged_unknown_is_adopted_by_elimination(fault: Fault) -> None
 
 
 @pytest.mark.parametrize("fault", UNCHARGED, ids=lambda fault: fault.name)
-async def test_an_uncharged_unknown_is_held_and_its_lane_opens_again(fault: Fault) -> None:
+async def test_an_uncharged_unknown_is_held_and_its_avatar_lock_opens_again(fault: Fault) -> None:
     """Not found is no proof: it stays at risk; the others of the avatar are made."""
     space = space_of()
     async with opened(space, exclusive=True) as session:
@@ -102,13 +102,13 @@ async def test_the_searches_come_when_they_should() -> None:
         source = await avatar(session)
         await lose(session, space, source, "lost", Fault.DROP_BEFORE)
         lost_at = now()
-        await session.submit(LookEdit(source, "next"))  # it wants the lane
+        await session.submit(LookEdit(source, "next"))  # it wants the avatar lock
         took = [at - lost_at for at in reads(space)]
         assert took == pytest.approx([2, 10, 30, 90], abs=1.5)
         assert now() - lost_at == pytest.approx(91, abs=2)
 
 
-async def test_an_edit_that_wants_the_lane_waits_for_the_search() -> None:
+async def test_an_edit_that_wants_the_avatar_lock_waits_for_the_search() -> None:
     """And goes as soon as the lost look was found."""
     space = space_of()
     async with opened(space, exclusive=True) as session:
@@ -166,7 +166,7 @@ async def test_what_a_retired_one_left_behind_is_never_the_next_ones() -> None:
 
 
 async def test_without_exclusive_nothing_is_inferred() -> None:
-    """The looks that may be its own are listed, for people; the lane is never shut."""
+    """The looks that may be its own are listed, for people; the avatar lock is never shut."""
     space = space_of()
     async with opened(space) as session:
         source = await avatar(session)
@@ -220,7 +220,7 @@ async def test_a_lost_creation_is_held() -> None:
 # --- when the avatar can't be read
 
 
-async def test_an_avatar_that_cannot_be_read_for_long_shuts_its_lane_no_longer_than_that() -> None:
+async def test_an_avatar_that_cannot_be_read_for_long_shuts_its_avatar_lock_no_longer_than_that() -> None:
     """Then nothing is proved: it stays unknown, and nothing more is inferred for the avatar."""
     space = space_of()
     async with opened(space, exclusive=True, timeouts=QUICK) as session:

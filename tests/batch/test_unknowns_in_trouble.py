@@ -11,7 +11,7 @@ from batch_kit import QUICK, avatar, edits, lose, now, opened, prompts, space_of
 
 from hoox_async import BatchRunner, HooxSession, LookEdit, LookRef
 from hoox_async._core.intents.intent import Intent, IntentState
-from hoox_async._core.intents.transitions import Lose, Retire, Step
+from hoox_async._core.intents.transitions import EndSearch, MarkUnknown, Transition
 from hoox_async._io.stores.memory import MemoryStore
 from hoox_async.errors import NotFound, NotSent, SessionClosed, StoreError
 from hoox_async.sandbox import Fault, Space
@@ -27,7 +27,7 @@ class Hiccup(MemoryStore):
         self.refuses: type[Any] | None = None
         self.with_error: Exception = StoreError("the disk is full")
 
-    async def advance(self, key: str, *steps: Step) -> Intent:
+    async def advance(self, key: str, *steps: Transition) -> Intent:
         if self.refuses is not None and isinstance(steps[0], self.refuses):
             raise self.with_error
         return await super().advance(key, *steps)
@@ -37,21 +37,21 @@ class Hiccup(MemoryStore):
 
 
 @pytest.mark.parametrize("fault", [Fault.DROP_BEFORE, Fault.DROP_AFTER], ids=["uncharged", "charged"])
-async def test_a_loss_that_the_store_never_takes_shuts_no_lane_for_good(
+async def test_a_loss_that_the_store_never_takes_shuts_no_avatar_lock_for_good(
     fault: Fault, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """The search ends as any other, and the lane can be entered."""
+    """The search ends as any other, and the avatar lock can be entered."""
     space, store = space_of(), Hiccup()
     async with opened(space, store=store, exclusive=True, timeouts=QUICK) as session:
         source = await avatar(session)
-        store.refuses = Lose
+        store.refuses = MarkUnknown
         await lose(session, space, source, "lost", fault)
         unknowns = session._ready().unknowns
         intent = (await store.get(("lost",)))["lost"]
         await unknowns.lost(intent)
         async with asyncio.timeout(3600):
-            slot = await unknowns.enter_lane(source.avatar_id, session._ready().parts.gate.own)
-        slot.give_back()
+            permit = await unknowns.lock_avatar(source.avatar_id, session._ready().services.rate_limiter.own)
+        permit.cancel()
         assert "does not know" not in caplog.text
         store.refuses = None
 
@@ -61,8 +61,8 @@ class NoReads(MemoryStore):
 
     lost = False
 
-    async def advance(self, key: str, *steps: Step) -> Intent:
-        self.lost = self.lost or isinstance(steps[0], Lose)
+    async def advance(self, key: str, *steps: Transition) -> Intent:
+        self.lost = self.lost or isinstance(steps[0], MarkUnknown)
         return await super().advance(key, *steps)
 
     async def get(self, keys: Collection[str]) -> dict[str, Intent]:
@@ -80,13 +80,13 @@ async def test_a_store_that_reads_nothing_after_a_loss_hides_it_from_nobody() ->
         assert not session._ready().unknowns.proves((await store.in_states([IntentState.UNKNOWN]))[0])
 
 
-async def test_a_search_whose_end_cannot_be_written_opens_the_lane() -> None:
+async def test_a_search_whose_end_cannot_be_written_opens_the_avatar_lock() -> None:
     """Whatever a user's own store raises; nothing more is inferred for the avatar."""
     space, store = space_of(), Hiccup()
     async with opened(space, store=store, exclusive=True, timeouts=QUICK) as session:
         source = await avatar(session)
         await lose(session, space, source, "lost", Fault.DROP_BEFORE)
-        store.refuses, store.with_error = Retire, OSError("gone")
+        store.refuses, store.with_error = EndSearch, OSError("gone")
         async with asyncio.timeout(3600):
             await session.submit(LookEdit(source, "next"))
         await lose(session, space, source, "second", Fault.DROP_AFTER)
@@ -102,7 +102,7 @@ async def test_a_batch_does_not_hang_where_the_store_takes_no_retiring() -> None
     space, store = space_of(), Hiccup()
     async with opened(space, store=store, exclusive=True, timeouts=QUICK) as session:
         source = await avatar(session)
-        store.refuses = Retire
+        store.refuses = EndSearch
         space.faults.fail_next("edit", Fault.DROP_BEFORE)
         async with asyncio.timeout(24 * 3600):
             report = await BatchRunner(session, look_timeout=3600.0).run(edits(source, 5))
@@ -120,8 +120,8 @@ async def end_of(waiter: asyncio.Task[Any]) -> BaseException | None:
     return waiter.exception()
 
 
-async def test_who_waits_for_a_shut_lane_is_told_that_the_session_closed() -> None:
-    """A lost edit is searched for; several others wait for its lane."""
+async def test_who_waits_for_a_shut_avatar_lock_is_told_that_the_session_closed() -> None:
+    """A lost edit is searched for; several others wait for its avatar's lock."""
     space = space_of()
     async with opened(space, exclusive=True) as session:
         source = await avatar(session)
@@ -190,7 +190,7 @@ async def test_max_wait_bounds_the_baselines_wait_too() -> None:
     assert prompts(space)["a"] == 0
 
 
-async def test_max_wait_bounds_the_wait_for_a_shut_lane() -> None:
+async def test_max_wait_bounds_the_wait_for_a_shut_avatar_lock() -> None:
     """What was lost in it is searched for; the one who waits has not got that long."""
     space = space_of()
     async with opened(space, exclusive=True) as session:
@@ -203,7 +203,7 @@ async def test_max_wait_bounds_the_wait_for_a_shut_lane() -> None:
 
 
 async def test_a_baseline_that_stands_costs_no_patience() -> None:
-    """With max_wait=0 an edit goes out where a slot is free."""
+    """With max_wait=0 an edit goes out where a permit is free."""
     space = space_of()
     async with opened(space, exclusive=True) as session:
         source = await avatar(session)

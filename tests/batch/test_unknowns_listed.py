@@ -76,7 +76,8 @@ async def test_a_baseline_hides_no_lost_look_from_the_list() -> None:
 
 
 async def test_what_one_search_retires_stays_a_candidate_of_the_others() -> None:
-    """Lost outside of lanes and made, then one in a lane: its search takes the look into the baseline."""
+    """Lost outside of avatar locks and made, then one in an avatar lock: its search takes the look into
+    the baseline."""
     space, store = space_of(), MemoryStore()
     async with opened(space, store=store, timeouts=QUICK) as session:
         source = await avatar(session)

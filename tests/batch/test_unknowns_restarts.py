@@ -51,7 +51,7 @@ async def test_a_post_that_a_crash_cut_off_is_found(store: str) -> None:
                 task = asyncio.create_task(session.submit(LookEdit(source, "lost"), key="lost"))
                 await asyncio.sleep(1.0)
                 task.cancel()
-                await session._open.parts.posts.cancel()  # type: ignore[union-attr]
+                await session._open.services.posts.cancel()  # type: ignore[union-attr]
     async with opened(space, store=store, exclusive=True) as session:
         source = space.ledger[0].ref
         await session.submit(LookEdit(source, "next"))
@@ -63,7 +63,7 @@ async def avatar_at_once(session: HooxSession) -> LookRef:
 
 
 async def test_a_baseline_of_a_later_session_never_swallows_a_lost_look(store: str) -> None:
-    """The lane is searched before the avatar's looks are put on record anew."""
+    """The avatar lock is searched before the avatar's looks are put on record anew."""
     space = space_of()
     async with opened(space, store=store, exclusive=True) as session:
         source = await avatar(session)
@@ -73,7 +73,7 @@ async def test_a_baseline_of_a_later_session_never_swallows_a_lost_look(store: s
         assert await session.unknowns() == []
 
 
-async def test_one_lost_without_lanes_is_no_rival_of_a_later_session(store: str) -> None:
+async def test_one_lost_without_avatar_locks_is_no_rival_of_a_later_session(store: str) -> None:
     """Its look may still come when the avatar's looks are on record: then nothing is inferred."""
     space = space_of()
     async with opened(space, store=store) as session:

@@ -39,7 +39,7 @@ async def intent(session: HooxSession, key: str) -> Intent:
     return (await session._store.get((key,)))[key]
 
 
-async def test_a_look_lost_outside_of_lanes_is_never_adopted_for_one_lost_in_a_lane(
+async def test_a_look_lost_outside_of_avatar_locks_is_never_adopted_for_one_lost_in_a_avatar_lock(
     store: str | Store,
 ) -> None:
     """Exclusive, A is lost and was not made; then, not exclusive, B is lost and was."""
@@ -58,7 +58,9 @@ async def test_a_look_lost_outside_of_lanes_is_never_adopted_for_one_lost_in_a_l
     assert unknowns == {"A": (b,), "B": (b,)}
 
 
-async def test_a_session_that_sends_without_lanes_ends_the_search_of_earlier_ones(store: str | Store) -> None:
+async def test_a_session_that_sends_without_avatar_locks_ends_the_search_of_earlier_ones(
+    store: str | Store,
+) -> None:
     """A stranger's look of that time is not taken for what was lost before: it is a candidate."""
     space = space_of()
     async with exclusive(space, store) as session:
@@ -78,7 +80,7 @@ async def test_a_session_that_sends_without_lanes_ends_the_search_of_earlier_one
     assert (unknown.key, unknown.candidates) == ("A", (stranger,))
 
 
-async def test_one_lost_outside_of_lanes_is_a_rival_of_those_that_are_searched_for(
+async def test_one_lost_outside_of_avatar_locks_is_a_rival_of_those_that_are_searched_for(
     store: str | Store,
 ) -> None:
     """Also where the session that lost it did not end the earlier search."""
@@ -113,7 +115,8 @@ async def test_a_session_that_only_looks_ends_no_search(store: str | Store) -> N
 
 
 async def test_what_was_retired_before_its_time_may_still_show_up(store: str | Store) -> None:
-    """A was lost in a lane, retired by a session without lanes, and made after the next one's baseline."""
+    """A was lost in an avatar lock, retired by a session without avatar locks, and made after the next
+    one's baseline."""
     space = space_of()
     async with exclusive(space, store, timeouts=SLOW) as session:
         source = await avatar(session)
@@ -164,7 +167,7 @@ async def test_what_was_given_up_long_ago_is_in_nobodys_way(store: str | Store) 
         assert (await intent(session, "B")).ref == b
 
 
-async def test_a_clock_that_was_set_back_keeps_no_lane_shut(store: str | Store) -> None:
+async def test_a_clock_that_was_set_back_keeps_no_avatar_lock_shut(store: str | Store) -> None:
     """A loss of tomorrow is searched for today."""
     space = space_of()
     loop: Any = asyncio.get_running_loop()

@@ -12,20 +12,22 @@ from typing import Any, Protocol
 import attrs
 
 from hoox_async._api.models import ServerQuota
-from hoox_async._core.quota.sliding_window import Window
+from hoox_async._core.quota.sliding_window import SlidingWindow
 
 GAP = 60.05 / 100
 
 
-def send(window: Window, count: int, now: float = 0.0, answer: ServerQuota | None = None) -> list[float]:
+def send(
+    window: SlidingWindow, count: int, now: float = 0.0, answer: ServerQuota | None = None
+) -> list[float]:
     """Send paid requests one after the other, each as early as allowed; the times at which they went."""
     times = []
     for _ in range(count):
         now = window.earliest(now)
-        slot = window.take(now)
-        window.stamp(slot, now)
-        window.accepted(now, slot)
-        window.end(slot, now)
+        permit = window.take(now)
+        window.mark_sent(permit, now)
+        window.accepted(now, permit)
+        window.end(permit, now)
         times.append(now)
         if answer is not None:
             window.observe(now, answer, now)
@@ -94,7 +96,7 @@ def simulate(
     server: Server, others: list[float], *, seconds: float, latency: Callable[[], float], reads: bool = False
 ) -> Run:
     """Use all the quota that we can get, beside other requests at the given times."""
-    window, run, now = Window(100), Run(), 0.0
+    window, run, now = SlidingWindow(100), Run(), 0.0
     events: list[tuple[float, int, str, Any]] = [(at, n, "other", None) for n, at in enumerate(others)]
     heapq.heapify(events)
 
@@ -104,9 +106,9 @@ def simulate(
     while now < seconds:
         free_at = window.earliest(now)
         if free_at <= now:
-            slot = window.take(now)
-            window.read(slot, now) if reads else window.stamp(slot, now)
-            later("arrives", (slot, now))
+            permit = window.take(now)
+            window.read(permit, now) if reads else window.mark_sent(permit, now)
+            later("arrives", (permit, now))
         elif events and events[0][0] <= free_at:
             now, _, what, data = heapq.heappop(events)
             if what == "other":
@@ -114,15 +116,15 @@ def simulate(
             elif what == "arrives":
                 later("answered", (*data, *server.hit(now)))
             else:
-                slot, sent_at, accepted, quota = data
+                permit, sent_at, accepted, quota = data
                 window.observe(now, quota, sent_at)
                 if accepted:
-                    window.accepted(now, slot)
+                    window.accepted(now, permit)
                     run.accepted.append(now)
                 else:
                     run.refused += 1
-                    window.pause(now, None, slot)
-                window.end(slot, now)
+                    window.pause(now, None, permit)
+                window.end(permit, now)
         else:
             now = free_at
     return run

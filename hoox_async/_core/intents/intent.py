@@ -50,7 +50,8 @@ class Evidence(StrEnum):
 class Attempt:
     """One time that an intent was sent, under a random id of its own.
 
-    ``in_lane``: no other edit of its avatar was in the air, and the looks that the avatar had were on record.
+    ``in_lane``: no other edit of its avatar was outstanding, and the looks that the avatar had were on
+    record.
     """
 
     id: str
@@ -93,7 +94,7 @@ class Intent:
     past_attempts: tuple[str, ...] = ()
     """Ids of the attempts of earlier rounds: what they made was told of then, or is of another content."""
     before: Intent | None = None
-    """What stood before it is paid anew, as long as the new sending is in the air."""
+    """What stood before it is paid anew, as long as the new sending is outstanding."""
 
     @property
     def credits(self) -> Decimal:

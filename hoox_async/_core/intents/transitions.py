@@ -9,15 +9,16 @@ The rules:
 3. UNKNOWN is left by proof (the look is found and accepted) or by the user's word, never by a guess.
 4. ACCEPTED has cost credits and has a ref. From there on only the look's own state matters.
 5. What was paid or may have been paid stays on the books when an intent is paid anew. The user's word
-   for that (`Resend`, `Renew`) is written in one transaction with the `Send` that it leads to, and what
+   for that (`Resend`, `Replace`) is written in one transaction with the `Send` that it leads to, and what
    stood before is kept until the new sending has cost something: when it surely cost nothing, the
    unknown, or the look that was there, stands as if nobody had touched it.
 
 6. One look is one intent's: a step that claims a look which another intent has raises `LookTaken`. Only
    a store can see that, so it looks inside the transaction that takes the step.
 
-A step that the table does not allow raises `IllegalStep` and changes nothing. What was decided by what an
-intent was when it was read goes with `Stands` in front: then it is taken only where that still holds.
+A step that the table does not allow raises `IllegalTransition` and changes nothing. What was decided by
+what an
+intent was when it was read goes with `IfUnchanged` in front: then it is taken only where that still holds.
 """
 
 from __future__ import annotations
@@ -33,14 +34,14 @@ from ..._api.requests import Request
 from .intent import Attempt, Evidence, Intent, IntentState, Refusal
 
 
-class Stands(NamedTuple):
+class IfUnchanged(NamedTuple):
     """A condition and no change: it was not sent, settled or given other content since it stood so."""
 
     since: Intent
 
 
 class Send(NamedTuple):
-    """It is about to leave: the quota slot is in hand, the connection stands."""
+    """It is about to leave: the quota permit is in hand, the connection stands."""
 
     attempt_id: str
     at: datetime
@@ -48,7 +49,7 @@ class Send(NamedTuple):
     in_lane: bool = False
 
 
-class TakeBack(NamedTuple):
+class Revert(NamedTuple):
     """It surely cost nothing and may be sent again: what stood before the sending stands."""
 
 
@@ -67,25 +68,25 @@ class Correct(NamedTuple):
     at: datetime
 
 
-class Refuse(NamedTuple):
+class Reject(NamedTuple):
     """The API said no to this very request; no charge. What was paid before, or may have been, stands."""
 
     refusal: Refusal
     at: datetime
 
 
-class Lose(NamedTuple):
+class MarkUnknown(NamedTuple):
     """It was sent, and what became of it is not known."""
 
     reason: str
     at: datetime
 
 
-class Retire(NamedTuple):
+class EndSearch(NamedTuple):
     """The last search found no look that can only be its own. It stays unknown and at risk."""
 
 
-class Suspect(NamedTuple):
+class AddCandidates(NamedTuple):
     """Looks that may be its own and cannot be proved to be. For people to choose from, never adopted.
 
     They join those that are known already, of which ``others`` have become another intent's.
@@ -110,55 +111,55 @@ class Drop(NamedTuple):
     """The user's word: leave an unknown alone for good."""
 
 
-class Renew(NamedTuple):
+class Replace(NamedTuple):
     """The user's word: pay anew for something that ended, perhaps with another request."""
 
     request: Request
     digest: str
 
 
-Step = (
-    Stands
+Transition = (
+    IfUnchanged
     | Send
-    | TakeBack
+    | Revert
     | Accept
     | Correct
-    | Refuse
-    | Lose
-    | Retire
-    | Suspect
+    | Reject
+    | MarkUnknown
+    | EndSearch
+    | AddCandidates
     | Settle
     | Resend
     | Drop
-    | Renew
+    | Replace
 )
 
 S = IntentState
-_FROM_UNKNOWN: Mapping[type[Step], IntentState | None] = {
-    Accept: S.ACCEPTED, Retire: S.UNKNOWN, Suspect: S.UNKNOWN, Resend: S.PLANNED, Drop: S.DROPPED
+_FROM_UNKNOWN: Mapping[type[Transition], IntentState | None] = {
+    Accept: S.ACCEPTED, EndSearch: S.UNKNOWN, AddCandidates: S.UNKNOWN, Resend: S.PLANNED, Drop: S.DROPPED
 }  # fmt: skip
-TRANSITIONS: Mapping[IntentState, Mapping[type[Step], IntentState | None]] = {
+TRANSITIONS: Mapping[IntentState, Mapping[type[Transition], IntentState | None]] = {
     # None: the state that the step itself names (the look's status). TakeBack and Refuse lead to what
     # stood before instead, where the intent was being paid anew.
-    S.PLANNED:  {Send: S.SENDING, Refuse: S.REJECTED, Renew: S.PLANNED},
-    S.SENDING:  {TakeBack: S.PLANNED, Accept: S.ACCEPTED, Refuse: S.REJECTED, Lose: S.UNKNOWN},
+    S.PLANNED:  {Send: S.SENDING, Reject: S.REJECTED, Replace: S.PLANNED},
+    S.SENDING:  {Revert: S.PLANNED, Accept: S.ACCEPTED, Reject: S.REJECTED, MarkUnknown: S.UNKNOWN},
     S.UNKNOWN:  _FROM_UNKNOWN,
-    S.ACCEPTED: {Settle: None, Correct: S.ACCEPTED, Renew: S.PLANNED},
-    S.READY:    {Settle: None, Correct: S.ACCEPTED, Renew: S.PLANNED},
-    S.FAILED:   {Settle: None, Correct: S.ACCEPTED, Renew: S.PLANNED},
-    S.REJECTED: {Renew: S.PLANNED},
+    S.ACCEPTED: {Settle: None, Correct: S.ACCEPTED, Replace: S.PLANNED},
+    S.READY:    {Settle: None, Correct: S.ACCEPTED, Replace: S.PLANNED},
+    S.FAILED:   {Settle: None, Correct: S.ACCEPTED, Replace: S.PLANNED},
+    S.REJECTED: {Replace: S.PLANNED},
     S.DROPPED:  {Accept: S.ACCEPTED, Resend: S.PLANNED},
 }  # fmt: skip
 
 
-class IllegalStep(RuntimeError):
+class IllegalTransition(RuntimeError):
     """A step that the table does not allow, or a condition that does not hold.
 
     Something else was faster, or it is a mistake of this library; never one of its user.
     """
 
 
-class LookTaken(IllegalStep):
+class LookTaken(IllegalTransition):
     """The look that a step claims is another intent's already: what names it contradicts what is stored."""
 
     def __init__(self, ref: LookRef, owner: str) -> None:
@@ -174,27 +175,27 @@ def claimed_look(intent: Intent) -> LookRef | None:
     return intent.ref
 
 
-def advance(intent: Intent, step: Step) -> Intent:
-    """The intent after the step. Raises `IllegalStep`, and the intent stands as it was."""
-    if isinstance(step, Stands):
+def advance(intent: Intent, step: Transition) -> Intent:
+    """The intent after the step. Raises `IllegalTransition`, and the intent stands as it was."""
+    if isinstance(step, IfUnchanged):
         return _stands(intent, step)
     kind = type(step)
     if kind not in TRANSITIONS[intent.state]:
-        raise IllegalStep(f"intent {intent.key!r} is {intent.state}: no {kind.__name__} from there")
+        raise IllegalTransition(f"intent {intent.key!r} is {intent.state}: no {kind.__name__} from there")
     target = TRANSITIONS[intent.state][kind]
     return _APPLY[kind](intent, step, target)
 
 
-def recover(intent: Intent, at: datetime) -> tuple[Step, ...]:
+def recover(intent: Intent, at: datetime) -> tuple[Transition, ...]:
     """The steps that a crash makes necessary: what was being sent may have been paid."""
     if intent.state is S.SENDING:
-        return (Lose("the process ended while the request was being sent", at),)
+        return (MarkUnknown("the process ended while the request was being sent", at),)
     return ()
 
 
-def _stands(intent: Intent, step: Stands) -> Intent:
+def _stands(intent: Intent, step: IfUnchanged) -> Intent:
     if not intent.unmoved(step.since):
-        raise IllegalStep(f"intent {intent.key!r} has moved on: it is {intent.state}")
+        raise IllegalTransition(f"intent {intent.key!r} has moved on: it is {intent.state}")
     return intent
 
 
@@ -205,7 +206,7 @@ def _send(intent: Intent, step: Send, state: IntentState) -> Intent:
     )
 
 
-def _take_back(intent: Intent, _: TakeBack, state: IntentState) -> Intent:
+def _take_back(intent: Intent, _: Revert, state: IntentState) -> Intent:
     # with its attempts: those of the unknown are what can still be proved, the last of them its own
     return intent.before or attrs.evolve(intent, state=state)
 
@@ -227,27 +228,27 @@ def _accept(intent: Intent, step: Accept, state: IntentState) -> Intent:
 
 def _correct(intent: Intent, step: Correct, state: IntentState) -> Intent:
     if intent.evidence is not Evidence.USER:
-        raise IllegalStep(f"intent {intent.key!r}: its look is known by {intent.evidence}")
+        raise IllegalTransition(f"intent {intent.key!r}: its look is known by {intent.evidence}")
     return attrs.evolve(intent, state=state, ref=step.ref, accepted_at=step.at, settled_at=None, look=None)
 
 
-def _refuse(intent: Intent, step: Refuse, state: IntentState) -> Intent:
+def _refuse(intent: Intent, step: Reject, state: IntentState) -> Intent:
     before = intent.before
     if before is not None and (before.state.paid or before.state.in_doubt):
         return before
     return attrs.evolve(intent, state=state, refusal=step.refusal, settled_at=step.at, before=None)
 
 
-def _lose(intent: Intent, step: Lose, state: IntentState) -> Intent:
+def _lose(intent: Intent, step: MarkUnknown, state: IntentState) -> Intent:
     refusal = Refusal(None, None, step.reason)
     return attrs.evolve(intent, state=state, refusal=refusal, lost_at=step.at, before=None)
 
 
-def _retire(intent: Intent, _: Retire, state: IntentState) -> Intent:
+def _retire(intent: Intent, _: EndSearch, state: IntentState) -> Intent:
     return attrs.evolve(intent, state=state, retired=True)
 
 
-def _suspect(intent: Intent, step: Suspect, state: IntentState) -> Intent:
+def _suspect(intent: Intent, step: AddCandidates, state: IntentState) -> Intent:
     known = dict.fromkeys((*intent.candidates, *step.candidates))
     candidates = tuple(ref for ref in known if ref not in step.others)
     return attrs.evolve(intent, state=state, candidates=candidates)
@@ -255,14 +256,14 @@ def _suspect(intent: Intent, step: Suspect, state: IntentState) -> Intent:
 
 def _settle(intent: Intent, step: Settle, _: None) -> Intent:
     if step.look.ref != intent.ref:
-        raise IllegalStep(f"intent {intent.key!r} has the look {intent.ref}, not {step.look.ref}")
+        raise IllegalTransition(f"intent {intent.key!r} has the look {intent.ref}, not {step.look.ref}")
     if not step.look.status.settled:
-        raise IllegalStep(f"intent {intent.key!r}: a look that is {step.look.status} settles nothing")
+        raise IllegalTransition(f"intent {intent.key!r}: a look that is {step.look.status} settles nothing")
     state = S.READY if step.look.status is LookStatus.READY else S.FAILED
     if intent.state is S.ACCEPTED:
         return attrs.evolve(intent, state=state, look=step.look, settled_at=step.at)
     if state is not intent.state or intent.look is None:
-        raise IllegalStep(f"intent {intent.key!r} is {intent.state} already, not {state}")
+        raise IllegalTransition(f"intent {intent.key!r} is {intent.state} already, not {state}")
     merged = attrs.evolve(
         intent.look,
         thumbnail_url=intent.look.thumbnail_url or step.look.thumbnail_url,
@@ -299,24 +300,24 @@ def _drop(intent: Intent, _: Drop, state: IntentState) -> Intent:
     return attrs.evolve(intent, state=state)
 
 
-def _renew(intent: Intent, step: Renew, state: IntentState) -> Intent:
+def _renew(intent: Intent, step: Replace, state: IntentState) -> Intent:
     earlier = tuple(attempt.id for attempt in intent.attempts)
     return attrs.evolve(
         _to_plan(intent, state), request=step.request, digest=step.digest, past_attempts=earlier
     )
 
 
-_APPLY: Mapping[type[Step], Callable[[Intent, Any, Any], Intent]] = {
+_APPLY: Mapping[type[Transition], Callable[[Intent, Any, Any], Intent]] = {
     Send: _send,
-    TakeBack: _take_back,
+    Revert: _take_back,
     Accept: _accept,
     Correct: _correct,
-    Refuse: _refuse,
-    Lose: _lose,
-    Retire: _retire,
-    Suspect: _suspect,
+    Reject: _refuse,
+    MarkUnknown: _lose,
+    EndSearch: _retire,
+    AddCandidates: _suspect,
     Settle: _settle,
     Resend: _resend,
     Drop: _drop,
-    Renew: _renew,
+    Replace: _renew,
 }

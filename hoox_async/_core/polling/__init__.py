@@ -1,7 +1,7 @@
 """The looks that somebody waits for, and which status request to send next, and when. Pure."""
 
-from .look_updates import News, is_complete
-from .scheduler import PRICE, Watchlist
-from .tracked_looks import Ask, AskKind
+from .look_updates import LookUpdate, is_complete
+from .scheduler import PRICE, PollScheduler
+from .tracked_looks import PollKind, PollRequest
 
-__all__ = ["PRICE", "Ask", "AskKind", "News", "Watchlist", "is_complete"]
+__all__ = ["PRICE", "LookUpdate", "PollKind", "PollRequest", "PollScheduler", "is_complete"]

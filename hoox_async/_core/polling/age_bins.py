@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from .request_value import Term, term
-from .tracked_looks import Entry
+from .tracked_looks import TrackedLook
 
 _FINE, _COARSE = 3.0, 0.2  # width of an age bin: seconds while young, share of the age later
 
@@ -15,29 +15,29 @@ class _Bin:
 
     __slots__ = ("accepted", "count", "expects_webhook", "model")
 
-    def __init__(self, entry: Entry) -> None:
+    def __init__(self, entry: TrackedLook) -> None:
         self.model = entry.model
         self.expects_webhook = entry.expects_webhook
         self.count = 0
         self.accepted = 0.0  # the sum
 
-    def is_like(self, entry: Entry) -> bool:
+    def is_like(self, entry: TrackedLook) -> bool:
         """Whether it is of the same kind, is told of in the same way, and came about the same time."""
         same = self.model is entry.model and self.expects_webhook is entry.expects_webhook
         return same and abs(entry.accepted - self.accepted / self.count) <= 0.6 * _FINE
 
-    def add(self, entry: Entry) -> None:
+    def add(self, entry: TrackedLook) -> None:
         """Count one more."""
         self.count += 1
         self.accepted += entry.accepted
 
 
-class Bins:
+class AgeBins:
     """Looks counted by age, so that a group's worth takes few steps however large the group is."""
 
     __slots__ = ("bins", "size")
 
-    def __init__(self, entries: list[Entry], now: float) -> None:
+    def __init__(self, entries: list[TrackedLook], now: float) -> None:
         by_age: dict[tuple[int, bool, int], _Bin] = {}
         for entry in entries:
             age = now - entry.accepted
@@ -53,7 +53,7 @@ class Bins:
         self.bins = [found for _, found in sorted(by_age.items(), key=lambda kv: -kv[0][2])]  # oldest first
         self.size = len(entries)
 
-    def add(self, entry: Entry) -> None:
+    def add(self, entry: TrackedLook) -> None:
         """Count one more, the newest."""
         self.size += 1
         if not self.bins or not self.bins[-1].is_like(entry):

@@ -4,23 +4,23 @@ from __future__ import annotations
 
 import math
 
-from .age_bins import Bins
-from .bucket_queue import Unit
-from .delivery_losses import Losses
-from .indexed_heap import Agenda, Alarm
+from .age_bins import AgeBins
+from .bucket_queue import QueueItem
+from .delivery_losses import DeliveryLosses
+from .indexed_heap import HeapItem, IndexedHeap
 from .request_value import Term, term
-from .tracked_looks import Ask, AskKind, Entry, Place
+from .tracked_looks import PollKind, PollRequest, TrackedLook, TrackingState
 
 _NEVER = -math.inf  # one float for all: it is kept per avatar
 _FEW = 6  # looks that are cheaper to take one by one than by age
 _MOST_BINS = 64
 _CURIOUS = 8  # answers after which a kind's durations count as known
-_THRIFTY = 1.7  # slots of the quota between two requests
-_SOON = 2.0  # slots until the first request for a kind whose durations are not known
+_THRIFTY = 1.7  # permits of the quota between two requests
+_SOON = 2.0  # permits until the first request for a kind whose durations are not known
 _LATER = 0.5  # of its age: until a look that is late is asked for again, though a webhook is expected
 
 
-class Group(Unit):
+class AvatarGroup(QueueItem):
     """One avatar: the looks that are asked for together, and what is known of asking."""
 
     __slots__ = (
@@ -28,17 +28,17 @@ class Group(Unit):
         "lone_until", "losses", "newest", "strays", "told",
     )  # fmt: skip
 
-    def __init__(self, avatar_id: str, losses: Losses) -> None:
+    def __init__(self, avatar_id: str, losses: DeliveryLosses) -> None:
         super().__init__()
         self.avatar_id = avatar_id
         self.losses = losses
-        self.entries: list[Entry] = []
-        self.bins: Bins | None = None
-        self.strays: Strays | None = None
-        self.extras: Extras | None = None
+        self.entries: list[TrackedLook] = []
+        self.bins: AgeBins | None = None
+        self.strays: LooksPolledAlone | None = None
+        self.extras: MissingDetails | None = None
         self.told = _NEVER
         self.newest = _NEVER
-        self.air: Ask | None = None
+        self.air: PollRequest | None = None
         self.hushed = _NEVER
         self.failures = 0
         self.lone_until = _NEVER
@@ -54,18 +54,18 @@ class Group(Unit):
         """Whether nobody waits for anything of this avatar, and no answer is on its way."""
         return not (self.entries or self.strays or self.extras) and self.air is None
 
-    def last_told(self, entry: Entry) -> float:
+    def last_told(self, entry: TrackedLook) -> float:
         """When an answer last told of the entry, or its acceptance if none did."""
         told = self.told
-        if entry.place is Place.STRAY and self.strays is not None:
+        if entry.place is TrackingState.STRAY and self.strays is not None:
             told = self.strays.told(entry)
         return max(told, entry.accepted)
 
-    def isolate(self, entries: list[Entry]) -> Strays:
+    def isolate(self, entries: list[TrackedLook]) -> LooksPolledAlone:
         """Ask for these one by one from now on."""
         strays = self.strays
         if strays is None:
-            strays = self.strays = Strays(self)
+            strays = self.strays = LooksPolledAlone(self)
         for entry in entries:
             told = self.last_told(entry)
             self.remove(entry)
@@ -80,9 +80,9 @@ class Group(Unit):
                 self.told = min(self.told, max(strays.told(entry), entry.accepted))
             self.insert(entry)
 
-    def insert(self, entry: Entry) -> None:
+    def insert(self, entry: TrackedLook) -> None:
         """Ask for this one with the others."""
-        entry.place = Place.GROUPED
+        entry.place = TrackingState.GROUPED
         entry.index = len(self.entries)
         if entry.index:
             self.entries.append(entry)
@@ -95,7 +95,7 @@ class Group(Unit):
             else:
                 self.bins = None
 
-    def remove(self, entry: Entry) -> None:
+    def remove(self, entry: TrackedLook) -> None:
         """Ask for this one no more."""
         last = self.entries.pop()
         if last is not entry:
@@ -112,103 +112,103 @@ class Group(Unit):
             self.bins = None
             return [term(1, each.accepted, self.told, each.model, self.lost(each)) for each in self.entries]
         if self.bins is None:
-            self.bins = Bins(self.entries, now)
+            self.bins = AgeBins(self.entries, now)
         return self.bins.terms(self.told, self.losses.share)
 
-    def lost(self, entry: Entry) -> float:
+    def lost(self, entry: TrackedLook) -> float:
         """How probable it was from the start that no webhook tells of the look."""
         return self.losses.share if entry.expects_webhook else 1.0
 
-    def bounds(self, slot: float) -> tuple[float, float, float]:
+    def bounds(self, permit: float) -> tuple[float, float, float]:
         since = max(self.told, self.newest)
         age = since - self.newest
         # Far-off looks are asked for at growing intervals: 2 % of the age says "days" in minutes.
-        thrifty = self.told + max(_THRIFTY * slot, 0.02 * age)
+        thrifty = self.told + max(_THRIFTY * permit, 0.02 * age)
         first = self.entries[0]
         if first.expects_webhook:
             curious = self.told + _LATER * age if age > 0.0 else math.inf
         elif first.model.seen >= _CURIOUS:
             curious = math.inf
         else:
-            curious = since + _SOON * slot + 0.14 * age
+            curious = since + _SOON * permit + 0.14 * age
         return self.hushed, thrifty, curious
 
-    def ask(self, now: float) -> Ask:
+    def ask(self, now: float) -> PollRequest:
         """The request that tells of them."""
         if len(self.entries) > 1:
-            return Ask(AskKind.GROUP, self.avatar_id, None, now)
-        return Ask(AskKind.STATUS, self.avatar_id, self.entries[0].ref.look_id, now)
+            return PollRequest(PollKind.GROUP, self.avatar_id, None, now)
+        return PollRequest(PollKind.STATUS, self.avatar_id, self.entries[0].ref.look_id, now)
 
 
-class Extras(Alarm[Group]):
+class MissingDetails(HeapItem[AvatarGroup]):
     """Looks of one avatar that are settled with a picture or a reason missing, since when each."""
 
     __slots__ = ("since",)
 
-    def __init__(self, group: Group) -> None:
+    def __init__(self, group: AvatarGroup) -> None:
         super().__init__(group)
-        self.since: dict[Entry, float] = {}
+        self.since: dict[TrackedLook, float] = {}
 
-    def next(self) -> tuple[float, Entry]:
+    def next(self) -> tuple[float, TrackedLook]:
         """The one that is asked for first, and since when it is missing something."""
         entry, since = next(iter(self.since.items()))
         return since, entry
 
 
-class Stray(Alarm[Entry]):
+class LookPolledAlone(HeapItem[TrackedLook]):
     """A look that is asked for alone: its turn, and when an answer last told of it."""
 
     __slots__ = ("told",)
 
-    def __init__(self, entry: Entry, told: float) -> None:
+    def __init__(self, entry: TrackedLook, told: float) -> None:
         super().__init__(entry)
         self.told = told
 
 
-class Strays(Unit):
+class LooksPolledAlone(QueueItem):
     """The looks of an avatar that are asked for one by one; first the one most likely done."""
 
     __slots__ = ("_strays", "_turns", "all_of_them", "group")
 
-    def __init__(self, group: Group) -> None:
+    def __init__(self, group: AvatarGroup) -> None:
         super().__init__()
         self.group = group
         self.all_of_them = False
-        self._strays: dict[Entry, Stray] = {}
-        self._turns: Agenda[Stray] = Agenda("at", "place")
+        self._strays: dict[TrackedLook, LookPolledAlone] = {}
+        self._turns: IndexedHeap[LookPolledAlone] = IndexedHeap("at", "place")
 
     def __len__(self) -> int:
         return len(self._strays)
 
-    def insert(self, entry: Entry, told: float) -> None:
+    def insert(self, entry: TrackedLook, told: float) -> None:
         """Ask for this one alone, again if it was asked for before."""
-        entry.place = Place.STRAY
+        entry.place = TrackingState.STRAY
         median = entry.model.median
         turn = entry.accepted + median
         if told > entry.accepted:
             turn = told + 0.6 * median + 0.1 * (told - entry.accepted)
         stray = self._strays.get(entry)
         if stray is None:
-            stray = self._strays[entry] = Stray(entry, told)
+            stray = self._strays[entry] = LookPolledAlone(entry, told)
         stray.told = told
         self._turns.set(stray, turn)
 
-    def remove(self, entry: Entry) -> None:
+    def remove(self, entry: TrackedLook) -> None:
         """Ask for this one no more."""
         stray = self._strays.pop(entry, None)
         if stray is not None:
             self._turns.call_off(stray)
 
-    def told(self, entry: Entry) -> float:
+    def told(self, entry: TrackedLook) -> float:
         """When the entry was last told of; long ago if never."""
         return self._strays[entry].told
 
-    def head(self) -> Entry | None:
+    def head(self) -> TrackedLook | None:
         """The one whose turn it is."""
         first = self._turns.first
         return None if first is None else first.what
 
-    def entries(self) -> list[Entry]:
+    def entries(self) -> list[TrackedLook]:
         """All of them, in the order in which they came."""
         return list(self._strays)
 
@@ -218,8 +218,8 @@ class Strays(Unit):
             return []
         return [term(1, head.accepted, self.told(head), head.model, self.group.lost(head))]
 
-    def bounds(self, slot: float) -> tuple[float, float, float]:
+    def bounds(self, permit: float) -> tuple[float, float, float]:
         head = self.head()
         told = self.told(head) if head is not None else 0.0
         age = max(told - head.accepted, 0.0) if head is not None else 0.0
-        return self.group.hushed, told + max(_THRIFTY * slot, 0.02 * age), math.inf
+        return self.group.hushed, told + max(_THRIFTY * permit, 0.02 * age), math.inf

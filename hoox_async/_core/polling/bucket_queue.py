@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from bisect import bisect_right
 
-from .indexed_heap import NOWHERE, Agenda
+from .indexed_heap import NOWHERE, IndexedHeap
 from .request_value import Term, reaches, worth
 
 _STEP = 2.0
@@ -20,7 +20,7 @@ _GRAIN = 0.02  # seconds
 _LIKELY = 0.25  # looks that an answer must be expected to show done, where a webhook may still tell of them
 
 
-class Unit:
+class QueueItem:
     """Something that one request can ask about. Linked into the rung that it stands on."""
 
     __slots__ = ("after", "before", "climbs_at", "place", "rung")
@@ -29,33 +29,33 @@ class Unit:
         self.rung = _OFF
         self.climbs_at = math.inf
         self.place = NOWHERE
-        self.before: Unit | None = None
-        self.after: Unit | None = None
+        self.before: QueueItem | None = None
+        self.after: QueueItem | None = None
 
     def terms(self, now: float) -> list[Term]:
         """What it waits for; empty if there is nothing to ask now."""
         raise NotImplementedError
 
-    def bounds(self, slot: float) -> tuple[float, float, float]:
+    def bounds(self, permit: float) -> tuple[float, float, float]:
         """Not asked before the first moment at all, nor before the second while it is worth less than
         the price; from the third on asked even where little is expected."""
         raise NotImplementedError
 
 
-class Ladder:
+class BucketQueue:
     """The units, by what asking about them is worth. Look-seconds."""
 
-    def __init__(self, price: float, idle_price: float, slot: float = 0.6) -> None:
-        self._slot = slot
+    def __init__(self, price: float, idle_price: float, permit: float = 0.6) -> None:
+        self._permit = permit
         below = max(0, math.ceil(math.log(price / idle_price, _STEP)))
         self._values = [price * _STEP ** (rung - below) for rung in range(below + _ABOVE_PRICE)]
         self._price_rung = below
-        self._first: list[Unit | None] = [None] * len(self._values)
-        self._last: list[Unit | None] = [None] * len(self._values)
+        self._first: list[QueueItem | None] = [None] * len(self._values)
+        self._last: list[QueueItem | None] = [None] * len(self._values)
         self._mask = 0
-        self._climbing: Agenda[Unit] = Agenda("climbs_at", "place")
+        self._climbing: IndexedHeap[QueueItem] = IndexedHeap("climbs_at", "place")
 
-    def top(self) -> Unit | None:
+    def top(self) -> QueueItem | None:
         """The one that has stood longest on the highest rung."""
         return self._first[self._mask.bit_length() - 1] if self._mask else None
 
@@ -71,13 +71,13 @@ class Ladder:
         """When some unit reaches its next rung."""
         return self._climbing.next_at
 
-    def place(self, unit: Unit, now: float) -> None:
+    def place(self, unit: QueueItem, now: float) -> None:
         """Work out where the unit stands, and when it climbs."""
         terms = unit.terms(now)
         if not terms:
             self.remove(unit)
             return
-        hushed, thrifty, curious = unit.bounds(self._slot)
+        hushed, thrifty, curious = unit.bounds(self._permit)
         value, looks = worth(terms, now)
         rung = self._rung(value)
         unlikely = looks < _LIKELY and now < curious and all(each.lost < 1.0 for each in terms)
@@ -94,7 +94,7 @@ class Ladder:
         self._stand(unit, rung)
         self._climbing.set(unit, max(climbs_at, now + _GRAIN))
 
-    def remove(self, unit: Unit) -> None:
+    def remove(self, unit: QueueItem) -> None:
         """Take the unit off. It comes back with `place`."""
         self._stand(unit, _OFF)
         self._climbing.call_off(unit)
@@ -105,7 +105,7 @@ class Ladder:
     def _rung(self, value: float) -> int:
         return bisect_right(self._values, value * (1.0 + 1e-9)) - 1  # -1 is _OFF
 
-    def _stand(self, unit: Unit, rung: int) -> None:
+    def _stand(self, unit: QueueItem, rung: int) -> None:
         if unit.rung == rung:
             return
         if unit.rung != _OFF:
@@ -121,7 +121,7 @@ class Ladder:
                 last.after = unit
             self._last[rung] = unit
 
-    def _unlink(self, unit: Unit) -> None:
+    def _unlink(self, unit: QueueItem) -> None:
         before, after, rung = unit.before, unit.after, unit.rung
         if before is None:
             self._first[rung] = after

@@ -10,7 +10,7 @@ _KEPT = 1_000
 _MOVED = 1.25
 
 
-class Losses:
+class DeliveryLosses:
     """Learns the share of lost deliveries from looks that were expected to be delivered."""
 
     __slots__ = ("_found", "_lost", "_planned", "_seen", "share")

@@ -139,7 +139,7 @@ def kind_of(request: Request) -> Hashable:
     return request.KIND, request.resolution
 
 
-class DurationBook:
+class DurationModels:
     """`Durations` by kind. A kind that is new starts from what all kinds together have shown.
 
     `AT_ONCE` stands apart: it says nothing of the others.

@@ -15,8 +15,8 @@ from ...errors import (
     TransportError,
     UnexpectedResponse,
 )
-from .avatar_groups import Group
-from .tracked_looks import Ask, AskKind
+from .avatar_groups import AvatarGroup
+from .tracked_looks import PollKind, PollRequest
 
 _BACKOFF, _LONGEST = 2.0, 60.0  # seconds
 _REFUSED_TIMES, _REFUSED_FOR = 3, 30.0
@@ -26,7 +26,7 @@ _DENIED_BACKOFF = 15.0
 _LONE_FOR, _LONE_LONGEST = 180.0, 3600.0
 
 
-class Strikes:
+class FailureStreak:
     """A row of failures of one sort: how many, and since when."""
 
     __slots__ = ("count", "since")
@@ -51,9 +51,9 @@ class Failures:
 
     def __init__(self) -> None:
         self.paused = float("-inf")
-        self._key = Strikes()
-        self._avatars: dict[str, Strikes] = {}
-        self._looks: dict[LookRef, Strikes] = {}
+        self._key = FailureStreak()
+        self._avatars: dict[str, FailureStreak] = {}
+        self._looks: dict[LookRef, FailureStreak] = {}
 
     def answered(self, avatar_id: str) -> None:
         """An answer came: the key is good, and so is the avatar."""
@@ -76,22 +76,22 @@ class Failures:
         self.paused = now + _DENIED_BACKOFF
         return self._key.last(_DENIED_TIMES, _DENIED_FOR, now)
 
-    def avatar_denied(self, group: Group, now: float) -> bool:
+    def avatar_denied(self, group: AvatarGroup, now: float) -> bool:
         """The avatar is not ours to see. Whether that lasts."""
-        strikes = self._avatars.setdefault(group.avatar_id, Strikes())
+        strikes = self._avatars.setdefault(group.avatar_id, FailureStreak())
         strikes.add(now)
         group.hushed = now + _DENIED_BACKOFF
         return strikes.last(_DENIED_TIMES, _DENIED_FOR, now)
 
-    def look_refused(self, group: Group, ref: LookRef, now: float) -> bool:
+    def look_refused(self, group: AvatarGroup, ref: LookRef, now: float) -> bool:
         """The API knows no such look, or says no to asking for it. Whether that lasts."""
-        strikes = self._looks.setdefault(ref, Strikes())
+        strikes = self._looks.setdefault(ref, FailureStreak())
         strikes.add(now)
         group.hushed = now + min(_REFUSED_BACKOFF * 2.0 ** min(strikes.count - 1, 8), _LONGEST)
         return strikes.last(_REFUSED_TIMES, _REFUSED_FOR, now)
 
 
-def back_off(group: Group, error: HooxError, now: float) -> None:
+def back_off(group: AvatarGroup, error: HooxError, now: float) -> None:
     """Leave the avatar alone for a while, the longer the more requests failed in a row."""
     if isinstance(error, RateLimited):  # whoever sends has paused already; it says nothing of the avatar
         group.hushed = now + 1.0
@@ -100,15 +100,15 @@ def back_off(group: Group, error: HooxError, now: float) -> None:
     group.hushed = now + min(_BACKOFF * 2.0 ** min(group.failures - 1, 8), _LONGEST)
 
 
-def go_alone(group: Group, now: float) -> None:
+def go_alone(group: AvatarGroup, now: float) -> None:
     """Asking for the group failed or lacked a look: try again later, each time twice as late."""
     group.lone_until = now + min(_LONE_FOR * 2.0 ** min(group.lone_times, 8), _LONE_LONGEST)
     group.lone_times += 1
 
 
-def breaks_group(group: Group, ask: Ask, error: HooxError) -> bool:
+def breaks_group(group: AvatarGroup, ask: PollRequest, error: HooxError) -> bool:
     """Whether asking for the group is given up for a while. A lost answer or a 5xx may pass: twice, then."""
-    if ask.kind is not AskKind.GROUP or isinstance(error, RateLimited | AuthenticationError):
+    if ask.kind is not PollKind.GROUP or isinstance(error, RateLimited | AuthenticationError):
         return False
     if isinstance(error, ServerError | TransportError):
         return group.failures >= 1

@@ -14,7 +14,7 @@ NOWHERE = -1
 T = TypeVar("T")
 
 
-class Alarm(Generic[T]):
+class HeapItem(Generic[T]):
     """A thing with a time, where the thing itself is too small to keep one."""
 
     __slots__ = ("at", "place", "what")
@@ -25,7 +25,7 @@ class Alarm(Generic[T]):
         self.what = what
 
 
-class Agenda(Generic[T]):
+class IndexedHeap(Generic[T]):
     """Things with a time, the earliest first.
 
     Each keeps its time and its place in the attributes of these names, infinity and ``NOWHERE`` while

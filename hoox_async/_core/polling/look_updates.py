@@ -9,10 +9,10 @@ import attrs
 from ..._api.models import Look, LookStatus
 
 
-class News(NamedTuple):
+class LookUpdate(NamedTuple):
     """A look whose status or picture changed.
 
-    ``complete``: nothing more is to come and the watchlist has let go of it. A settled look that is
+    ``complete``: nothing more is to come and the scheduler has let go of it. A settled look that is
     not complete lacks its picture or its reason, which is asked for once.
     """
 

@@ -1,4 +1,4 @@
-"""Which looks are waited for and where each stands: the state that the watchlist works on."""
+"""Which looks are waited for and where each stands: the state that the scheduler works on."""
 
 from __future__ import annotations
 
@@ -10,23 +10,23 @@ from typing import NamedTuple
 from ..._api.models import Avatar, Look, LookRef
 from ..._api.responses import look_from_details
 from ...errors import AuthenticationError, HooxError, PermissionDenied
-from .avatar_groups import Extras, Group, Strays
-from .bucket_queue import Ladder, Unit
-from .delivery_losses import Losses
-from .durations import DurationBook, Durations
+from .avatar_groups import AvatarGroup, LooksPolledAlone, MissingDetails
+from .bucket_queue import BucketQueue, QueueItem
+from .delivery_losses import DeliveryLosses
+from .durations import DurationModels, Durations
 from .failures import Failures, back_off, breaks_group, go_alone, refuses_look
-from .indexed_heap import Agenda
-from .look_updates import News, filled, is_complete
+from .indexed_heap import IndexedHeap
+from .look_updates import LookUpdate, filled, is_complete
 from .request_value import worth
-from .tracked_looks import Ask, AskKind, Entry, Place
+from .tracked_looks import PollKind, PollRequest, TrackedLook, TrackingState
 
 _HIGH_YIELD = 0.5  # looks that an answer is expected to show done
 _EXTRA_PATIENCE = 900.0  # seconds that a missing picture or reason waits while submissions do
 _LONG_BACKLOG = 1_000  # submissions, that is ten minutes; from there on a request delays so many that …
 _DEAREST = 2.0  # … it costs up to so many prices
-_PRESSING = 1.4  # prices; what is worth that may take more slots than submissions leave it
-_BUSY_SHARE = 0.5  # of the slots, while submissions wait and nothing presses
-_IDLE_SHARE = 0.5  # of the slots, for requests that promise little
+_PRESSING = 1.4  # prices; what is worth that may take more permits than submissions leave it
+_BUSY_SHARE = 0.5  # of the permits, while submissions wait and nothing presses
+_IDLE_SHARE = 0.5  # of the permits, for requests that promise little
 _BURST = 2
 _AT_A_TIME, _BREATH = 32, 5e-3  # units brought up to date in one decision; seconds until the next few
 _GRAIN = 1e-3
@@ -36,30 +36,30 @@ class Choice(NamedTuple):
     """What to ask about, and from when on: a unit of the ladder, or a settled look's missing part."""
 
     at: float
-    what: Unit | Entry | None = None
+    what: QueueItem | TrackedLook | None = None
 
 
 class Waiting:
     """The looks, the groups they stand in, and the order in which they are asked for."""
 
     def __init__(self, limit: int, price: float, idle_price: float) -> None:
-        self.durations: DurationBook = DurationBook()
-        self._slot = self._pace = 60.0 / max(limit, 1)
+        self.durations: DurationModels = DurationModels()
+        self._permit = self._pace = 60.0 / max(limit, 1)
         self.backlog = 0
         """How many submissions wait whose looks one request will tell of together with others."""
         self._price = price
         self._thrift_at = -math.inf
-        self._entries: dict[LookRef, Entry] = {}
-        self._groups: dict[str, Group] = {}
-        self._ladder = Ladder(price, min(idle_price, price), self._slot)
-        self._losses = Losses()
+        self._entries: dict[LookRef, TrackedLook] = {}
+        self._groups: dict[str, AvatarGroup] = {}
+        self._ladder = BucketQueue(price, min(idle_price, price), self._permit)
+        self._losses = DeliveryLosses()
         self._outdated: deque[str] = deque()  # avatars that were placed by what was known earlier
-        self._extras: Agenda[Extras] = Agenda("at", "place")
+        self._extras: IndexedHeap[MissingDetails] = IndexedHeap("at", "place")
         self._extra_failures: dict[LookRef, int] = {}
         self._failures = Failures()
-        self._left: list[News] = []
+        self._left: list[LookUpdate] = []
 
-    def _admit(self, group: Group, entry: Entry, now: float) -> None:
+    def _admit(self, group: AvatarGroup, entry: TrackedLook, now: float) -> None:
         if group.lone:
             group.isolate([]).insert(entry, -math.inf)
         else:
@@ -70,10 +70,10 @@ class Waiting:
         if group.lone or looks % (1 << max(looks.bit_length() - 4, 0)) == 0:
             self._place(group, now)  # each time that an eighth or less has come: it costs a look little
 
-    def _take_out(self, group: Group, entry: Entry) -> None:
-        if entry.place is Place.GROUPED:
+    def _take_out(self, group: AvatarGroup, entry: TrackedLook) -> None:
+        if entry.place is TrackingState.GROUPED:
             group.remove(entry)
-        elif entry.place is Place.SETTLED:
+        elif entry.place is TrackingState.SETTLED:
             self._lacks_nothing(group, entry)
         elif group.strays is not None:
             group.strays.remove(entry)
@@ -82,7 +82,7 @@ class Waiting:
         if not group.entries:
             self._ladder.remove(group)
 
-    def _remove(self, entry: Entry) -> None:
+    def _remove(self, entry: TrackedLook) -> None:
         group = self._groups[entry.ref.avatar_id]
         self._take_out(group, entry)
         del self._entries[entry.ref]
@@ -90,40 +90,40 @@ class Waiting:
         self._extra_failures.pop(entry.ref, None)
         self._forget_if_empty(group)
 
-    def _forget_if_empty(self, group: Group) -> None:
+    def _forget_if_empty(self, group: AvatarGroup) -> None:
         if group.empty and self._groups.get(group.avatar_id) is group:
             del self._groups[group.avatar_id]
             self._failures.forget(group.avatar_id)
             self._unplace(group)
 
-    def _unplace(self, group: Group) -> None:
+    def _unplace(self, group: AvatarGroup) -> None:
         self._ladder.remove(group)
         if group.strays is not None:
             self._ladder.remove(group.strays)
         self._await_extra(group)
 
-    def _place(self, group: Group, now: float) -> None:
+    def _place(self, group: AvatarGroup, now: float) -> None:
         self._ladder.place(group, now)
         if group.strays is not None:
             self._ladder.place(group.strays, now)
         self._await_extra(group)
         self._forget_if_empty(group)
 
-    def _await_extra(self, group: Group) -> None:
+    def _await_extra(self, group: AvatarGroup) -> None:
         """Note from when on a missing picture or reason of the avatar's looks can be asked for."""
         if group.extras is not None:
             at = max(group.extras.next()[0], group.hushed) if group.air is None else math.inf
             self._extras.set(group.extras, at)
 
-    def _lacks(self, group: Group, entry: Entry, now: float) -> None:
+    def _lacks(self, group: AvatarGroup, entry: TrackedLook, now: float) -> None:
         """The look is settled, and its picture or its reason is to be asked for, after the others'."""
         if group.extras is None:
-            group.extras = Extras(group)
+            group.extras = MissingDetails(group)
         group.extras.since.pop(entry, None)
         group.extras.since[entry] = now
         self._await_extra(group)
 
-    def _lacks_nothing(self, group: Group, entry: Entry) -> None:
+    def _lacks_nothing(self, group: AvatarGroup, entry: TrackedLook) -> None:
         if group.extras is None or group.extras.since.pop(entry, None) is None:
             return
         if group.extras.since:
@@ -160,7 +160,7 @@ class Waiting:
 
     def _keep_pace(self, seconds: float | None) -> None:
         """Slots are dearer where others leave us fewer of them."""
-        self._pace = max(seconds or 0.0, self._slot)
+        self._pace = max(seconds or 0.0, self._permit)
 
     def _choose(self, now: float, busy: bool) -> Choice:
         if self._failures.paused > now:
@@ -184,24 +184,26 @@ class Waiting:
         return Choice(since if top is None else min(since, self._thrift_at))
 
     def _price_now(self, busy: bool) -> float:
-        """What a request must be worth: more where others leave us fewer slots, or where many wait."""
-        price = self._price * self._pace / self._slot
+        """What a request must be worth: more where others leave us fewer permits, or where many wait."""
+        price = self._price * self._pace / self._permit
         return price * min(max(self.backlog / _LONG_BACKLOG, 1.0), _DEAREST) if busy else price
 
-    def _next_extra(self) -> tuple[float, Entry | None]:
+    def _next_extra(self) -> tuple[float, TrackedLook | None]:
         """The settled look whose missing part is asked for next, and from when on."""
         first = self._extras.first
         return (math.inf, None) if first is None else (first.at, first.next()[1])
 
     def _spend(self, now: float, busy: bool) -> None:
-        """A request took one of the slots that are shared with others: so many of the quota, no more."""
+        """A request took one of the permits that are shared with others: so many of the quota, no more."""
         gap = self._pace / (_BUSY_SHARE if busy else _IDLE_SHARE)
         self._thrift_at = max(self._thrift_at, now - _BURST * gap) + gap
 
-    def _yields(self, unit: Unit, now: float) -> bool:
+    def _yields(self, unit: QueueItem, now: float) -> bool:
         return worth(unit.terms(now), now)[1] >= _HIGH_YIELD
 
-    def _tell(self, group: Group, entry: Entry, look: Look, not_yet: float, at: float) -> News | None:
+    def _tell(
+        self, group: AvatarGroup, entry: TrackedLook, look: Look, not_yet: float, at: float
+    ) -> LookUpdate | None:
         """Merge what was told of a look. ``not_yet``: when it was last known to be unfinished."""
         if entry.look is not None:
             more = filled(entry.look, look)
@@ -210,10 +212,10 @@ class Waiting:
             entry.look = more
             if is_complete(more):
                 self._remove(entry)
-            return News(more, is_complete(more))
+            return LookUpdate(more, is_complete(more))
         if not look.status.settled:
             changed, entry.status = look.status is not entry.status, look.status
-            return News(look, False) if changed else None
+            return LookUpdate(look, False) if changed else None
         self.durations.observe(entry.model, not_yet - entry.accepted, at - entry.accepted)
         self._learned(entry.model)
         complete = is_complete(look)
@@ -221,14 +223,14 @@ class Waiting:
             self._remove(entry)
         else:
             self._take_out(group, entry)
-            entry.look, entry.place = look, Place.SETTLED
+            entry.look, entry.place = look, TrackingState.SETTLED
             self._lacks(group, entry, at)
-        return News(look, complete)
+        return LookUpdate(look, complete)
 
-    def _give_up_on_extra(self, entry: Entry) -> News:
+    def _give_up_on_extra(self, entry: TrackedLook) -> LookUpdate:
         self._remove(entry)
         assert entry.look is not None
-        return News(entry.look, True)
+        return LookUpdate(entry.look, True)
 
 
 PRICE = 80.0  # look-seconds; measured on 1,000 edits of 20 avatars: makespan against lag
@@ -238,19 +240,19 @@ _USUAL_LIMIT = 100
 _LATE_TO_LIST = 15.0  # an avatar's answer may lack a look that is younger (seconds)
 
 
-class Watchlist(Waiting):
+class PollScheduler(Waiting):
     """Looks that somebody waits for. Decides which status request to send next, and when.
 
     All times are the loop's, in seconds, and come in as arguments. ``limit`` is the quota in requests
     a minute: with nothing to submit, requests that promise little take half of it at most. ``price``
-    is what a request must be worth, in look-seconds, while submissions wait for slots, and ``idle_price``
-    while none do. Both are of a quota of 100; the slots of a larger one are worth less. A decision
+    is what a request must be worth, in look-seconds, while submissions wait for permits, and ``idle_price``
+    while none do. Both are of a quota of 100; the permits of a larger one are worth less. A decision
     takes O(log n) steps: it brings some avatars up to now, 32 at most, however many have something to tell.
     """
 
     def __init__(self, *, limit: int = 100, price: float = PRICE, idle_price: float = IDLE_PRICE) -> None:
-        slot = _USUAL_LIMIT / max(limit, 1)
-        super().__init__(limit, price * slot, idle_price * slot)
+        permit = _USUAL_LIMIT / max(limit, 1)
+        super().__init__(limit, price * permit, idle_price * permit)
 
     def __len__(self) -> int:
         return len(self._entries)
@@ -277,11 +279,11 @@ class Watchlist(Waiting):
         entry = self._entries.get(ref)
         if entry is None:
             model = self.durations.of(kind)
-            entry = Entry(ref, model, min(accepted_at, now), expects_webhook=pushed)
+            entry = TrackedLook(ref, model, min(accepted_at, now), expects_webhook=pushed)
             self._entries[ref] = entry
             group = self._groups.get(ref.avatar_id)
             if group is None:
-                group = self._groups[ref.avatar_id] = Group(ref.avatar_id, self._losses)
+                group = self._groups[ref.avatar_id] = AvatarGroup(ref.avatar_id, self._losses)
             self._admit(group, entry, now)
         elif entry.expects_webhook is not pushed:
             entry.expects_webhook = pushed
@@ -296,7 +298,7 @@ class Watchlist(Waiting):
         if entry is not None:
             self._remove(entry)
 
-    def heard(self, look: Look, now: float, *, delivered: bool = False) -> News | None:
+    def heard(self, look: Look, now: float, *, delivered: bool = False) -> LookUpdate | None:
         """A webhook (``delivered``) or a request of someone's own told of a look. None if that is no news."""
         entry = self._entries.get(look.ref)
         if entry is None:
@@ -317,16 +319,16 @@ class Watchlist(Waiting):
         self._losses.came_late(ref)
 
     def due(self, now: float, busy: bool, pace: float | None = None) -> float:
-        """When a status request is worth a slot: now or earlier, later, or infinity for not at all.
+        """When a status request is worth a permit: now or earlier, later, or infinity for not at all.
 
-        ``busy``: paid submissions wait for slots. ``pace``: seconds between two requests, where others
-        leave us less than the whole quota: then what slots are left is dearer. Ask again at that time
-        before a slot is taken, and after each call that changes something.
+        ``busy``: paid submissions wait for permits. ``pace``: seconds between two requests, where others
+        leave us less than the whole quota: then what permits are left is dearer. Ask again at that time
+        before a permit is taken, and after each call that changes something.
         """
         self._keep_pace(pace)
         return self._decide(now, busy).at
 
-    def take(self, now: float, busy: bool) -> Ask | None:
+    def take(self, now: float, busy: bool) -> PollRequest | None:
         """The request to send now, if one is worth it, at the pace that `due` was told last.
 
         The avatar is left alone until its answer is told.
@@ -336,9 +338,9 @@ class Watchlist(Waiting):
             at, chosen = self._decide(now, busy)
         if at > now or chosen is None:
             return None
-        if isinstance(chosen, Entry):
+        if isinstance(chosen, TrackedLook):
             group = self._groups[chosen.ref.avatar_id]
-            ask = Ask(AskKind.STATUS, group.avatar_id, chosen.ref.look_id, now)
+            ask = PollRequest(PollKind.STATUS, group.avatar_id, chosen.ref.look_id, now)
         else:
             if busy or not self._yields(chosen, now):
                 self._spend(now, busy)
@@ -347,7 +349,7 @@ class Watchlist(Waiting):
         self._unplace(group)
         return ask
 
-    def answered_avatar(self, ask: Ask, avatar: Avatar, now: float) -> list[News]:
+    def answered_avatar(self, ask: PollRequest, avatar: Avatar, now: float) -> list[LookUpdate]:
         """The answer to a GROUP request. Returns what is news of the looks that are watched."""
         news = self._drain()
         at = self._read_at(ask, now)
@@ -362,7 +364,7 @@ class Watchlist(Waiting):
             look = look_from_details(details) if entry is not None else None
             if entry is None or look is None:
                 continue
-            seen += entry.place is Place.GROUPED
+            seen += entry.place is TrackingState.GROUPED
             self._failures.told(look.ref)
             told = self._found(group, entry, look, at)
             if told is not None:
@@ -376,7 +378,7 @@ class Watchlist(Waiting):
         self._place(group, now)
         return news
 
-    def answered_look(self, ask: Ask, look: Look, now: float) -> list[News]:
+    def answered_look(self, ask: PollRequest, look: Look, now: float) -> list[LookUpdate]:
         """The answer to a STATUS request. Returns what is news."""
         news = self._drain()
         at = self._read_at(ask, now)
@@ -388,7 +390,7 @@ class Watchlist(Waiting):
         group.failures = 0
         if entry is not None and entry.ref == look.ref:
             self._failures.told(look.ref)
-            was_settled = entry.place is Place.SETTLED
+            was_settled = entry.place is TrackingState.SETTLED
             told = self._found(group, entry, look, at)
             if was_settled and entry.ref in self._entries:
                 if look.status.settled:
@@ -402,12 +404,12 @@ class Watchlist(Waiting):
         self._place(group, now)
         return [*news, *self._drain()]
 
-    def failed(self, ask: Ask, error: HooxError, now: float) -> list[tuple[LookRef, HooxError]]:
+    def failed(self, ask: PollRequest, error: HooxError, now: float) -> list[tuple[LookRef, HooxError]]:
         """A request failed. Returns the looks whose watch ends with this error.
 
         Those are looks that the API keeps refusing (3 times over 30 s), and all of an avatar, or all
         there are, when access or the API key is (5 times over 60 s). Any other failure makes the
-        watchlist wait and try again. `leftovers` tells of settled looks that are given up on.
+        scheduler wait and try again. `leftovers` tells of settled looks that are given up on.
         """
         group = self._land(ask)
         if isinstance(error, AuthenticationError):
@@ -417,59 +419,59 @@ class Watchlist(Waiting):
         else:
             ended = self._failed_group(group, ask, error, now)
         entry = self._asked(ask)
-        if entry is not None and entry.place is Place.SETTLED and entry not in ended:
+        if entry is not None and entry.place is TrackingState.SETTLED and entry not in ended:
             self._retry_extra(entry, now)
         if group is not None:
             self._place(group, now)
         return self._end(ended, error)
 
-    def leftovers(self) -> list[News]:
+    def leftovers(self) -> list[LookUpdate]:
         """News that `failed` left: settled looks whose picture or reason could not be had.
 
         What is not taken here comes with the next answer.
         """
         return self._drain()
 
-    def _note_delivery(self, entry: Entry) -> None:
-        if entry.place is Place.SETTLED:
+    def _note_delivery(self, entry: TrackedLook) -> None:
+        if entry.place is TrackingState.SETTLED:
             self._losses.came_late(entry.ref)
         elif entry.expects_webhook:
             self._losses.came()
 
-    def _found(self, group: Group, entry: Entry, look: Look, at: float) -> News | None:
+    def _found(self, group: AvatarGroup, entry: TrackedLook, look: Look, at: float) -> LookUpdate | None:
         """A status request told of the look."""
-        if entry.expects_webhook and look.status.settled and entry.place is not Place.SETTLED:
+        if entry.expects_webhook and look.status.settled and entry.place is not TrackingState.SETTLED:
             self._losses.found(entry.ref)
         return self._tell(group, entry, look, group.last_told(entry), at)
 
-    def _ask_of(self, unit: Unit, now: float) -> tuple[Group, Ask]:
-        if isinstance(unit, Strays):
+    def _ask_of(self, unit: QueueItem, now: float) -> tuple[AvatarGroup, PollRequest]:
+        if isinstance(unit, LooksPolledAlone):
             group, head = unit.group, unit.head()
             if head is not None and (group.lone_until > now or len(unit) + len(group.entries) < 2):
-                return group, Ask(AskKind.STATUS, group.avatar_id, head.ref.look_id, now)
+                return group, PollRequest(PollKind.STATUS, group.avatar_id, head.ref.look_id, now)
         else:
-            assert isinstance(unit, Group)
+            assert isinstance(unit, AvatarGroup)
             group = unit
         if group.strays is not None and group.lone_until <= now:
             self._ladder.remove(group.strays)
             group.gather()
         return group, group.ask(now)
 
-    def _land(self, ask: Ask) -> Group | None:
+    def _land(self, ask: PollRequest) -> AvatarGroup | None:
         group = self._groups.get(ask.avatar_id)
         if group is not None and group.air is ask:
             group.air = None
         return group
 
-    def _read_at(self, ask: Ask, now: float) -> float:
+    def _read_at(self, ask: PollRequest, now: float) -> float:
         """When the API looked, as near as can be known: half way between asking and being answered."""
         group = self._groups.get(ask.avatar_id)
         return 0.5 * (ask.at + now) if group is not None and group.air is ask else now
 
-    def _asked(self, ask: Ask) -> Entry | None:
+    def _asked(self, ask: PollRequest) -> TrackedLook | None:
         return None if ask.look_id is None else self._entries.get(LookRef(ask.avatar_id, ask.look_id))
 
-    def _isolate_lacking(self, group: Group, avatar: Avatar, at: float) -> None:
+    def _isolate_lacking(self, group: AvatarGroup, avatar: Avatar, at: float) -> None:
         listed = {details.ref.look_id for details in avatar.looks if details.status is not None}
         lacking = [
             entry
@@ -480,12 +482,14 @@ class Watchlist(Waiting):
             group.isolate(lacking)
             go_alone(group, at)
 
-    def _failed_group(self, group: Group, ask: Ask, error: HooxError, now: float) -> list[Entry]:
+    def _failed_group(
+        self, group: AvatarGroup, ask: PollRequest, error: HooxError, now: float
+    ) -> list[TrackedLook]:
         if breaks_group(group, ask, error):
             group.isolate(list(group.entries)).all_of_them = True
             go_alone(group, now)
             return []
-        if ask.kind is AskKind.STATUS and isinstance(error, PermissionDenied):
+        if ask.kind is PollKind.STATUS and isinstance(error, PermissionDenied):
             lasting = self._failures.avatar_denied(group, now)
             mine = (entry for entry in self._entries.values() if entry.ref.avatar_id == group.avatar_id)
             return list(mine) if lasting else []
@@ -496,7 +500,7 @@ class Watchlist(Waiting):
         back_off(group, error, now)
         return []
 
-    def _retry_extra(self, entry: Entry, now: float) -> None:
+    def _retry_extra(self, entry: TrackedLook, now: float) -> None:
         tries = self._extra_failures.get(entry.ref, 0) + 1
         self._extra_failures[entry.ref] = tries
         if tries >= _EXTRA_TRIES:
@@ -504,25 +508,25 @@ class Watchlist(Waiting):
         else:
             self._lacks(self._groups[entry.ref.avatar_id], entry, now + _EXTRA_PAUSE)
 
-    def _end(self, ended: list[Entry], error: HooxError) -> list[tuple[LookRef, HooxError]]:
+    def _end(self, ended: list[TrackedLook], error: HooxError) -> list[tuple[LookRef, HooxError]]:
         lost: list[tuple[LookRef, HooxError]] = []
         for entry in ended:
-            if entry.place is Place.SETTLED:
+            if entry.place is TrackingState.SETTLED:
                 self._left.append(self._give_up_on_extra(entry))
             else:
                 self._remove(entry)
                 lost.append((entry.ref, error))
         return lost
 
-    def _drain(self) -> list[News]:
+    def _drain(self) -> list[LookUpdate]:
         left, self._left = self._left, []
         return left
 
 
-def _note_told(group: Group, entry: Entry, at: float) -> None:
+def _note_told(group: AvatarGroup, entry: TrackedLook, at: float) -> None:
     """A look that is not settled was told of by itself."""
-    if entry.place is Place.STRAY and group.strays is not None:
+    if entry.place is TrackingState.STRAY and group.strays is not None:
         group.strays.insert(entry, at)
-    elif entry.place is Place.GROUPED and entry.index >= 0 and len(group.entries) <= 8:
+    elif entry.place is TrackingState.GROUPED and entry.index >= 0 and len(group.entries) <= 8:
         others = (other.accepted for other in group.entries if other is not entry)
         group.told = max(group.told, min(at, min(others, default=at)))

@@ -9,23 +9,23 @@ from ..._api.models import Look, LookRef, LookStatus
 from .durations import Durations
 
 
-class AskKind(Enum):
+class PollKind(Enum):
     """GROUP is ``GET /avatar/{id}``, STATUS is ``GET /avatar/status``."""
 
     GROUP = "group"
     STATUS = "status"
 
 
-class Ask(NamedTuple):
+class PollRequest(NamedTuple):
     """A status request to send at ``at``. ``look_id`` is None for GROUP."""
 
-    kind: AskKind
+    kind: PollKind
     avatar_id: str
     look_id: str | None
     at: float
 
 
-class Place(Enum):
+class TrackingState(Enum):
     """Where an entry of the list stands."""
 
     GROUPED = 0
@@ -33,7 +33,7 @@ class Place(Enum):
     SETTLED = 2  # known to be settled; its picture or reason is missing
 
 
-class Entry:
+class TrackedLook:
     """A look that is not known to be done. ``expects_webhook``: a delivery will probably tell of it."""
 
     __slots__ = ("accepted", "expects_webhook", "index", "look", "model", "place", "ref", "status")
@@ -45,7 +45,7 @@ class Entry:
         self.model = model
         self.accepted = accepted
         self.expects_webhook = expects_webhook
-        self.place = Place.GROUPED
+        self.place = TrackingState.GROUPED
         self.index = -1
         self.status = LookStatus.PENDING
         self.look: Look | None = None

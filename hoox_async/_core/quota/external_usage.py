@@ -12,7 +12,7 @@ HUGEST_LIMIT = 100_000
 _JUST_NOW = 5.0  # a reset that was so many seconds ago is over; one longer ago makes no sense
 
 
-class Others:
+class ExternalUsage:
     """What the other clients of the workspace use, as far as the server's headers tell.
 
     A server may count a sliding minute or fixed ones; which, shows in how its reset moves.

@@ -1,6 +1,6 @@
 """The accounting of the workspace's quota: never more than the limit in any 60 s, spread evenly.
 
-Two questions are kept apart. How many slots are taken: a strict log of our own requests, here. How many
+Two questions are kept apart. How many permits are taken: a strict log of our own requests, here. How many
 of the quota are not ours to take: `others`. Times are the loop's, in seconds.
 """
 
@@ -12,7 +12,7 @@ from collections import deque
 from collections.abc import Iterable
 
 from ..._api.models import QuotaSnapshot, ServerQuota
-from .external_usage import MINUTE, Others
+from .external_usage import MINUTE, ExternalUsage
 
 MARGIN = 0.05
 """A request counts this much longer than a minute, beside what its own answer's time adds."""
@@ -28,10 +28,10 @@ PROBE_PATIENCE = 10.0
 BELIEVED = 5
 
 
-class Window:
+class SlidingWindow:
     """Who has sent what in the last minute, and from when the next request may go.
 
-    A slot is taken, and then stamped (a paid request's headers go out: it counts for a minute from then
+    A permit is taken, and then stamped (a paid request's headers go out: it counts for a minute from then
     on, and longer where its answer was slow), or read (a read counts until a minute after its end), and
     ended; or it is given back (it counts nothing).
 
@@ -44,16 +44,16 @@ class Window:
         """Requests a minute: what was configured, or the server's limit where that is smaller."""
         self._configured = limit
         self._burst = burst
-        self.others: Others = Others()
-        # slot: its step of the pace, start of its read
+        self.others: ExternalUsage = ExternalUsage()
+        # permit: its step of the pace, start of its read
         self._open: dict[int, tuple[float, float | None]] = {}
         self._sent: dict[int, tuple[float, float]] = {}  # stamped, not ended: when, and when it leaves
         self._fastest = math.inf  # answer to a paid request
         self._measured = 0  # answers to paid requests
-        self._leaves: list[float] = []  # when the slots that count on will leave the window, sorted
+        self._leaves: list[float] = []  # when the permits that count on will leave the window, sorted
         self._starts: deque[float] = deque()  # when requests went out, sorted, for the server's count
         self._next_id = 0
-        self._even = -math.inf  # when the next slot would be due if there were no bursts
+        self._even = -math.inf  # when the next permit would be due if there were no bursts
         self._taken_at = -math.inf
         self.paused_until: float = -math.inf
         """Until when nothing is sent because the server refused a request."""
@@ -63,7 +63,7 @@ class Window:
         self._probing = False
         self._probe: int | None = None
         self._probe_until = -math.inf
-        self._newest_refused = 0  # slots up to this one were taken before the latest pause began
+        self._newest_refused = 0  # permits up to this one were taken before the latest pause began
         self._spent_in_a_row = 0
         self._span = MINUTE + MARGIN
         self._known_at = math.nan  # for when the next two hold
@@ -71,7 +71,8 @@ class Window:
         self._gap = self._span / limit  # seconds between two of them, evenly
 
     def earliest(self, now: float) -> float:
-        """From when a slot is free; ``now`` or later. ``inf`` while only requests in the air can free one."""
+        """From when a permit is free; ``now`` or later. ``inf`` while only requests outstanding can free
+        one."""
         self._go_on(now)
         at = max(now, self.paused_until, self.others.hold_until)
         if self._probe is not None:
@@ -96,7 +97,7 @@ class Window:
         self._known_at = math.nan
 
     def expect(self, now: float, ahead: int) -> float:
-        """About when a slot is free for one who lets ``ahead`` others go first. Always finite."""
+        """About when a permit is free for one who lets ``ahead`` others go first. Always finite."""
         first = self.earliest(now)
         if math.isinf(first):
             first = now + self._span
@@ -113,7 +114,7 @@ class Window:
         return self._gap
 
     def take(self, now: float) -> int:
-        """Take a slot; its number. Only when `earliest` said ``now``."""
+        """Take a permit; its number. Only when `earliest` said ``now``."""
         self._go_on(now)
         self._next_id += 1
         step = self._step(now)
@@ -124,40 +125,40 @@ class Window:
             self._probe, self._probe_until = self._next_id, now + PROBE_PATIENCE
         return self._next_id
 
-    def stamp(self, slot: int, now: float) -> None:
+    def mark_sent(self, permit: int, now: float) -> None:
         """The headers of a paid request go out now."""
-        del self._open[slot]
+        del self._open[permit]
         insort(self._starts, now)
         leaves = now + self._span
         insort(self._leaves, leaves)
-        self._sent[slot] = (now, leaves)
+        self._sent[permit] = (now, leaves)
 
-    def read(self, slot: int, now: float) -> None:
+    def read(self, permit: int, now: float) -> None:
         """A read goes out now. It counts until it is ended, and a minute on."""
-        self._open[slot] = (self._open[slot][0], now)
+        self._open[permit] = (self._open[permit][0], now)
         insort(self._starts, now)
 
-    def end(self, slot: int, now: float) -> None:
+    def end(self, permit: int, now: float) -> None:
         """A request was answered, or failed."""
-        if slot in self._open:
-            del self._open[slot]
+        if permit in self._open:
+            del self._open[permit]
             insort(self._leaves, now + self._span)
         else:
-            self._correct(*self._sent.pop(slot), now)
-        self._end_probe(slot)
+            self._correct(*self._sent.pop(permit), now)
+        self._end_probe(permit)
 
-    def give_back(self, slot: int) -> None:
-        """The slot was not used."""
-        step, start = self._open.pop(slot)
+    def cancel(self, permit: int) -> None:
+        """The permit was not used."""
+        step, start = self._open.pop(permit)
         self._even -= step
         if start is not None and start in self._starts:
             self._starts.remove(start)
-        self._end_probe(slot)
+        self._end_probe(permit)
 
-    def accepted(self, now: float, slot: int) -> None:
-        """The request of this slot, which is not ended yet, was answered with anything but a refusal."""
+    def accepted(self, now: float, permit: int) -> None:
+        """The request of this permit, which is not ended yet, was answered with anything but a refusal."""
         self.refused_since = None
-        if not self._probing or slot <= self._newest_refused:
+        if not self._probing or permit <= self._newest_refused:
             return  # one from before the pause says nothing of now
         self._probing, self._probe, self._refusals = False, None, 0
         self._known_at = math.nan
@@ -167,7 +168,7 @@ class Window:
     def observe(self, now: float, quota: ServerQuota, sent_at: float | None = None) -> None:
         """Take in the quota headers of an answer, whose request went out at ``sent_at``.
 
-        Without that, the answer is taken for that of the longest read in the air, or of the last request.
+        Without that, the answer is taken for that of the longest read outstanding, or of the last request.
         """
         if sent_at is None:
             self._go_on(now)
@@ -183,8 +184,8 @@ class Window:
         if quota.remaining:
             self._refusals = 0
 
-    def pause(self, now: float, seconds: float | None, slot: int | None = None) -> float:
-        """The request of this slot was refused: nothing goes for so long; returns for how many seconds.
+    def pause(self, now: float, seconds: float | None, permit: int | None = None) -> float:
+        """The request of this permit was refused: nothing goes for so long; returns for how many seconds.
 
         A time that the server named is kept to, up to a minute; it may be nonsense, and a probe tells. Where
         that is refused too, up to two minutes, and so on. ``None`` (or 0, which names none) leaves it to us.
@@ -192,7 +193,7 @@ class Window:
         if self.refused_since is None:
             self.refused_since = now
         self._spent_in_a_row = 0
-        late = self._probing and slot is not None and slot <= self._newest_refused
+        late = self._probing and permit is not None and permit <= self._newest_refused
         if late and now >= self.paused_until:  # a request from before the pause, answered after it
             return 0.0
         self._probing, self._probe = True, None
@@ -246,9 +247,9 @@ class Window:
             return MINUTE
         return max(seconds, min(MINUTE, 2.0 ** (self._refusals - 1)))
 
-    def is_overtaken(self, slot: int) -> bool:
+    def is_overtaken(self, permit: int) -> bool:
         """Whether it was taken before a pause that is not over, or whose probe is not answered."""
-        return self._probing and slot <= self._newest_refused
+        return self._probing and permit <= self._newest_refused
 
     def _is_believed(self, used: int, remaining: int | None) -> bool:
         """Whether an answer's count is taken in, by which others have used so much.
@@ -280,9 +281,9 @@ class Window:
         if leaves + late > now:
             insort(self._leaves, leaves + late)
 
-    def _end_probe(self, slot: int) -> None:
+    def _end_probe(self, permit: int) -> None:
         """Without an answer the probe told nothing: another one may go."""
-        if self._probe == slot:
+        if self._probe == permit:
             self._probe = None
 
     def _ours(self, at: float) -> int:
@@ -321,7 +322,7 @@ class Window:
         return max(1, self.limit // 20, min(self.limit, free))
 
     def _step(self, now: float) -> float:
-        """What taking a slot moves the pace: its even share, or more where a burst has left few slots.
+        """What taking a permit moves the pace: its even share, or more where a burst has left few permits.
 
         Without that, the requests of a burst would be missing a minute later, all at once.
         """

@@ -1,8 +1,8 @@
 """Which unclaimed look is which lost POST's: decided by elimination, or not at all.
 
 An edit whose answer was lost may have made a look. Under ``exclusive=True`` the user's word is that
-nobody else makes looks of the avatar meanwhile, and `Lanes` keep our own edits apart: one of an avatar
-in the air at a time. So a look that is neither in the avatar's baseline nor claimed by an intent can
+nobody else makes looks of the avatar meanwhile, and `AvatarLocks` keep our own edits apart: one of an avatar
+outstanding at a time. So a look that is neither in the avatar's baseline nor claimed by an intent can
 only be the lost one's, provided that it is the only one. Two such looks mean that somebody else is at
 work after all; then nothing is adopted. Without ``exclusive`` only `candidates` are listed, for people.
 
@@ -18,20 +18,20 @@ from __future__ import annotations
 from enum import StrEnum
 
 
-class LaneState(StrEnum):
-    """Whether an avatar may get an edit now: OPEN yes, BUSY one is in the air, SHUT one is searched for."""
+class AvatarLockState(StrEnum):
+    """Whether an avatar may get an edit now: OPEN yes, BUSY one is outstanding, SHUT one is searched for."""
 
     OPEN = "open"
     BUSY = "busy"
     SHUT = "shut"
 
 
-class LaneNotFree(RuntimeError):
-    """An edit was let into a lane that is not open: a mistake of this library, never of its user."""
+class AvatarLocked(RuntimeError):
+    """An edit was let into an avatar lock that is not open: a mistake of this library, never of its user."""
 
 
-class Lanes:
-    """One edit of an avatar in the air at a time, and none while a lost one is searched for.
+class AvatarLocks:
+    """One edit of an avatar outstanding at a time, and none while a lost one is searched for.
 
     It also says whether an answer of ``GET /avatar/{id}`` is clean: take a `mark` before the request
     is sent, and ask `clean` with it when the answer was read.
@@ -42,34 +42,34 @@ class Lanes:
         self._shut: dict[str, int] = {}
         self._entries: dict[str, int] = {}
 
-    def state(self, avatar_id: str) -> LaneState:
-        """The lane's state. BUSY comes before SHUT, where it is both."""
+    def state(self, avatar_id: str) -> AvatarLockState:
+        """The avatar lock's state. BUSY comes before SHUT, where it is both."""
         if avatar_id in self._busy:
-            return LaneState.BUSY
-        return LaneState.SHUT if avatar_id in self._shut else LaneState.OPEN
+            return AvatarLockState.BUSY
+        return AvatarLockState.SHUT if avatar_id in self._shut else AvatarLockState.OPEN
 
     def free(self, avatar_id: str) -> bool:
         """Whether an edit of this avatar may be sent now."""
         return avatar_id not in self._busy and avatar_id not in self._shut
 
     def enter(self, avatar_id: str) -> None:
-        """An edit of this avatar goes out. Raises `LaneNotFree` unless the lane is open."""
+        """An edit of this avatar goes out. Raises `AvatarLocked` unless the avatar lock is open."""
         if not self.free(avatar_id):
-            raise LaneNotFree(f"avatar {avatar_id!r}: its lane is {self.state(avatar_id)}")
+            raise AvatarLocked(f"avatar {avatar_id!r}: its avatar's lock is {self.state(avatar_id)}")
         self._busy.add(avatar_id)
         self._entries[avatar_id] = self._entries.get(avatar_id, 0) + 1
 
     def leave(self, avatar_id: str) -> None:
-        """The edit in the air is over: accepted and claimed, refused, or never sent."""
+        """The edit outstanding is over: accepted and claimed, refused, or never sent."""
         self._busy.discard(avatar_id)
 
     def shut(self, avatar_id: str) -> None:
-        """An edit of this avatar was lost, the one in the air or one of an earlier process."""
+        """An edit of this avatar was lost, the one outstanding or one of an earlier process."""
         self._busy.discard(avatar_id)
         self._shut[avatar_id] = self._shut.get(avatar_id, 0) + 1
 
     def reopen(self, avatar_id: str) -> None:
-        """The search for one lost edit ended. The lane opens when none is searched for any more."""
+        """The search for one lost edit ended. The avatar lock opens when none is searched for any more."""
         left = self._shut.pop(avatar_id, 0) - 1
         if left > 0:
             self._shut[avatar_id] = left
@@ -83,5 +83,5 @@ class Lanes:
         return -1 if avatar_id in self._busy else self._entries.get(avatar_id, 0)
 
     def clean(self, avatar_id: str, mark: int) -> bool:
-        """Whether no edit of this avatar was in the air at any time since the mark was taken."""
+        """Whether no edit of this avatar was outstanding at any time since the mark was taken."""
         return avatar_id not in self._busy and mark == self._entries.get(avatar_id, 0)

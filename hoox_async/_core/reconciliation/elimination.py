@@ -1,8 +1,8 @@
 """Which unclaimed look is which lost POST's: decided by elimination, or not at all.
 
 An edit whose answer was lost may have made a look. Under ``exclusive=True`` the user's word is that
-nobody else makes looks of the avatar meanwhile, and `Lanes` keep our own edits apart: one of an avatar
-in the air at a time. So a look that is neither in the avatar's baseline nor claimed by an intent can
+nobody else makes looks of the avatar meanwhile, and `AvatarLocks` keep our own edits apart: one of an avatar
+outstanding at a time. So a look that is neither in the avatar's baseline nor claimed by an intent can
 only be the lost one's, provided that it is the only one. Two such looks mean that somebody else is at
 work after all; then nothing is adopted. Without ``exclusive`` only `candidates` are listed, for people.
 
@@ -66,8 +66,8 @@ def judge(
 
     ``seen`` are the ids of looks in the avatar's baseline or claimed by an intent, and ``rivals`` the
     number of other edits of the avatar whose looks may show up too, because they are searched for or were
-    lost outside of lanes: with any, nothing is adopted.
-    An answer that is not clean (see `Lanes.clean`) adopts nothing either. ``last`` says that no search
+    lost outside of avatar locks: with any, nothing is adopted.
+    An answer that is not clean (see `AvatarLocks.clean`) adopts nothing either. ``last`` says that no search
     follows: what is not adopted is then retired.
     """
     found = candidates(seen, answer)

@@ -8,7 +8,7 @@ from typing import NamedTuple
 from ..._api.models import LookRef
 from ..._api.requests import LookEdit
 from ..._core.intents.intent import Attempt, Evidence, Intent, IntentState
-from ..._core.intents.transitions import Accept, Correct, Step, advance
+from ..._core.intents.transitions import Accept, Correct, Transition, advance
 
 OPEN_STATES = frozenset({IntentState.PLANNED, IntentState.SENDING, IntentState.UNKNOWN, IntentState.ACCEPTED})
 """States that something is still to come of."""
@@ -49,8 +49,8 @@ def may_have_been_paid(intent: Intent) -> bool:
     return intent.state not in _FREE or bool(intent.spent or intent.at_risk)
 
 
-def take(intent: Intent, steps: Iterable[Step]) -> tuple[Intent, Sequence[Effects]]:
-    """The intent after all the steps, and the effects of each. Raises `IllegalStep`."""
+def take(intent: Intent, steps: Iterable[Transition]) -> tuple[Intent, Sequence[Effects]]:
+    """The intent after all the steps, and the effects of each. Raises `IllegalTransition`."""
     found: list[Effects] = []
     for step in steps:
         after = advance(intent, step)

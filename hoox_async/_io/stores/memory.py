@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from ..._api.models import LookRef
 from ..._api.webhook_payloads import Delivery
 from ..._core.intents.intent import Intent, IntentState
-from ..._core.intents.transitions import LookTaken, Step, claimed_look, recover
+from ..._core.intents.transitions import LookTaken, Transition, claimed_look, recover
 from ...errors import StoreError, StoreLocked
 from ..clock import Clock
 from ..protocols import Workspace
@@ -104,8 +104,9 @@ class MemoryStore:
         self._put(intent, [found])
         return intent
 
-    async def advance(self, key: str, *steps: Step) -> Intent:
-        """Take the intent through the steps, all or none. Raises `IllegalStep`; no such key: `StoreError`."""
+    async def advance(self, key: str, *steps: Transition) -> Intent:
+        """Take the intent through the steps, all or none. Raises `IllegalTransition`; no such key:
+        `StoreError`."""
         self._require_open()
         intent = self._intents.get(key)
         if intent is None:

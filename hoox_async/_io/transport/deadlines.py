@@ -16,7 +16,7 @@ _SHORTEST_GRACE = 0.01  # seconds; less than a millisecond is no pause on uvloop
 _LONGEST_GRACE = 5.0
 
 
-class Times:
+class Deadlines:
     """Lets each that begins have so many seconds."""
 
     def __init__(self, seconds: float) -> None:

@@ -18,7 +18,7 @@ from ..._core.redaction import without_secrets
 from ..._core.settings import Timeouts
 from ...errors import NotSent, SessionClosed, TransportError, UnexpectedResponse
 from ..protocols import BeforeSend
-from .deadlines import Times
+from .deadlines import Deadlines
 from .failures import mapped
 from .picture_fetcher import PictureFetcher
 from .user_agent import USER_AGENT
@@ -31,7 +31,7 @@ _USUAL_PATHS = ("avatar/create", "avatar/edit", "avatar/status")
 class _Sending:
     """What happens in the moment before a paid request's first byte leaves."""
 
-    def __init__(self, before_send: BeforeSend | None, deadline: asyncio.Timeout, times: Times) -> None:
+    def __init__(self, before_send: BeforeSend | None, deadline: asyncio.Timeout, times: Deadlines) -> None:
         self._before_send = before_send
         self._deadline = deadline
         self._times = times
@@ -86,8 +86,8 @@ class HttpTransport:
         self._key = api_key.encode()
         self._headers = {**_HEADERS, "Authorization": f"Bearer {api_key}"}
         self._timeouts = timeouts
-        self._read_times = Times(timeouts.read)
-        self._answer_times = Times(timeouts.answer)
+        self._read_times = Deadlines(timeouts.read)
+        self._answer_times = Deadlines(timeouts.answer)
         self._pictures = PictureFetcher(timeouts)
         self._paid: aiohttp.ClientSession | None = None
         self._reads: aiohttp.ClientSession | None = None

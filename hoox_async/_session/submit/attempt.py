@@ -14,37 +14,48 @@ from ..._api.endpoints import WireResponse, submit_endpoint, submit_request
 from ..._api.models import LookRef
 from ..._api.responses import read_accepted, refusal_is_the_items_own
 from ..._core.intents.intent import Evidence, Intent, IntentState, Refusal
-from ..._core.intents.send_decision import ToSend
-from ..._core.intents.transitions import IllegalStep, LookTaken, Lose, Refuse, Send, Stands, TakeBack, advance
+from ..._core.intents.send_decision import SendDecision
+from ..._core.intents.transitions import (
+    IfUnchanged,
+    IllegalTransition,
+    LookTaken,
+    MarkUnknown,
+    Reject,
+    Revert,
+    Send,
+    advance,
+)
 from ...errors import ApiError, HooxError, NotSent, OutcomeUnknown, SessionClosed, StoreError, TransportError
 from ...events import Answered, OutcomeLost, RequestSent
-from ..jobs import JobBook
-from ..rate_limiter import Slot
-from ..services import Parts
+from ..jobs import JobRegistry
+from ..rate_limiter import Permit
+from ..services import SessionServices
 from ..unknowns import Unknowns
 from ..webhook_processor import Receiver
-from .deferred_writes import Late, PendingWrites
+from .deferred_writes import DeferredWrite, DeferredWrites
 from .reservation import Purse
 
 _HELD_TOO_LONG = 10.0  # seconds; beyond those that connecting may take
 
 
 class Superseded(Exception):
-    """Nothing was sent, and it is decided anew: the intent was settled or changed, or its slot is stale."""
+    """Nothing was sent, and it is decided anew: the intent was settled or changed, or its permit is stale."""
 
 
 class Sending:
     """One POST of an intent. ``in_lane``: a look that it leaves behind could be told by elimination."""
 
-    def __init__(self, parts: Parts, order: ToSend, slot: Slot, *, in_lane: bool) -> None:
-        self._parts = parts
+    def __init__(
+        self, services: SessionServices, order: SendDecision, permit: Permit, *, in_lane: bool
+    ) -> None:
+        self._services = services
         self._order = order
         self._in_lane = in_lane
         self._sent_at = 0.0
         self._held_back: Exception | None = None
         self._unwritten: Send | None = None
         self.intent = order.intent
-        self.slot = slot
+        self.permit = permit
         self.id = secrets.token_urlsafe(18)
         self._answered = False
         self.may_cost = False
@@ -55,14 +66,14 @@ class Sending:
 
         Raises `Superseded`, `StoreError`, `NotSent` and what else a transport raises.
         """
-        parts, intent = self._parts, self.intent
-        with self.slot:
+        services, intent = self._services, self.intent
+        with self.permit:
             url = None
-            if parts.deliveries is not None and intent.request.webhook_url is None:
-                url = parts.deliveries.url_for(self.id)
+            if services.deliveries is not None and intent.request.webhook_url is None:
+                url = services.deliveries.url_for(self.id)
             wire = submit_request(intent.request, intent.source, url)
             try:
-                response = await parts.transport.send(wire, self._before_send)
+                response = await services.transport.send(wire, self._before_send)
             except asyncio.CancelledError:
                 task = asyncio.current_task()
                 if not self.may_cost or task is None or task.cancelling():
@@ -76,21 +87,21 @@ class Sending:
                 raise
             self._never_said()
             self._answered = True
-            parts.answered(self.slot, response)
-        seconds = parts.clock.now() - self._sent_at
-        parts.hooks.tell(Answered(wire.endpoint, response.status, seconds, intent.key))
+            services.answered(self.permit, response)
+        seconds = services.clock.now() - self._sent_at
+        services.hooks.emit(Answered(wire.endpoint, response.status, seconds, intent.key))
         return response
 
     async def _before_send(self) -> None:
         if self.may_cost:
             raise TransportError("a paid request is sent once")
-        if self.slot.is_stale(self._longest_hold()):
+        if self.permit.is_stale(self._longest_hold()):
             self._held_back = Superseded(self.intent.key)
             raise self._held_back
         step = self._step()
         try:
             await self._write_down(step)
-        except IllegalStep:
+        except IllegalTransition:
             self._held_back = Superseded(self.intent.key)
             raise self._held_back from None
         except HooxError as error:
@@ -102,13 +113,13 @@ class Sending:
         self._leaves()
 
     def _longest_hold(self) -> float:
-        """For how long its slot may be in hand: as connecting may take, and some more.
+        """For how long its permit may be in hand: as connecting may take, and some more.
 
         A transport that is not ours may connect for as long as it likes; anew each time, it would never send.
         """
-        if not getattr(self._parts.transport, "announces", False):
+        if not getattr(self._services.transport, "announces", False):
             return math.inf
-        return 2 * self._parts.timeouts.connect + _HELD_TOO_LONG
+        return 2 * self._services.timeouts.connect + _HELD_TOO_LONG
 
     def _has_surely_not_left(self, error: Exception) -> bool:
         """By the transport's word. Of one that announces, so has what others raise before it has begun.
@@ -117,7 +128,7 @@ class Sending:
         """
         if self.may_cost or isinstance(error, NotSent):
             return not self.may_cost
-        announces = getattr(self._parts.transport, "announces", False)
+        announces = getattr(self._services.transport, "announces", False)
         return announces and (isinstance(error, SessionClosed) or not isinstance(error, HooxError))
 
     def _never_said(self) -> None:
@@ -127,42 +138,42 @@ class Sending:
             self._leaves()
 
     def _step(self) -> Send:
-        return Send(self.id, self._parts.clock.utc(), self.intent.source, self._in_lane)
+        return Send(self.id, self._services.clock.utc(), self.intent.source, self._in_lane)
 
     def _leaves(self) -> None:
-        parts = self._parts
+        services = self._services
         self.may_cost = True
         endpoint = submit_endpoint(self.intent.request)
-        parts.hooks.tell(RequestSent(endpoint, parts.clock.now(), self.intent.key))
-        self.slot.stamp()  # as late as can be: a hook may have taken its time, and the bytes go now
-        self._sent_at = parts.clock.now()
+        services.hooks.emit(RequestSent(endpoint, services.clock.now(), self.intent.key))
+        self.permit.mark_sent()  # as late as can be: a hook may have taken its time, and the bytes go now
+        self._sent_at = services.clock.now()
 
     async def _write_down(self, step: Send) -> None:
         """In one transaction: that it stands as was decided upon, the user's word, and that it is sent."""
-        (intent, stands, word), store = self._order, self._parts.store
+        (intent, stands, word), store = self._order, self._services.store
         if stands is not None:
-            await store.advance(intent.key, Stands(stands), *(() if word is None else (word,)), step)
+            await store.advance(intent.key, IfUnchanged(stands), *(() if word is None else (word,)), step)
             return
         written = await store.plan(advance(intent, step))
         if not written.attempts or written.attempts[-1].id != self.id:
-            raise IllegalStep(f"intent {intent.key!r} was planned by another: it is {written.state}")
+            raise IllegalTransition(f"intent {intent.key!r} was planned by another: it is {written.state}")
 
     async def then(self, write: Callable[[], Awaitable[Intent]]) -> Intent:
         """Write what became of it; before that its sending, where that is not written yet."""
         if self._unwritten is not None:
             try:
                 await self._write_down(self._unwritten)
-            except IllegalStep:
+            except IllegalTransition:
                 if not await self._is_written():  # as by a write that said it had failed
                     raise
             self._unwritten = None
         return await write()
 
     async def _is_written(self) -> bool:
-        known = (await self._parts.store.get((self.intent.key,))).get(self.intent.key)
+        known = (await self._services.store.get((self.intent.key,))).get(self.intent.key)
         return known is not None and any(attempt.id == self.id for attempt in known.attempts)
 
-    def end_by(self, error: Exception) -> TakeBack | Refuse | Lose:
+    def end_by(self, error: Exception) -> Revert | Reject | MarkUnknown:
         """What an error means for the money of a request that had left.
 
         Only a refusal that was read from an answer shows that it cost nothing. What a transport raises shows
@@ -170,11 +181,11 @@ class Sending:
         """
         if isinstance(error, ApiError) and self._answered:
             if not refusal_is_the_items_own(error):
-                return TakeBack()
-            return Refuse(Refusal(error.status, error.code, error.message), self._parts.clock.utc())
+                return Revert()
+            return Reject(Refusal(error.status, error.code, error.message), self._services.clock.utc())
         told = isinstance(error, HooxError | LookTaken)
         reason = str(error) if told else f"{type(error).__name__} on the way"
-        return Lose(reason, self._parts.clock.utc())
+        return MarkUnknown(reason, self._services.clock.utc())
 
 
 def as_store_error(error: Exception) -> StoreError:
@@ -187,21 +198,24 @@ def as_store_error(error: Exception) -> StoreError:
 class Posting:
     """Carries POSTs out and writes down what became of them; what the store does not take is `pending`."""
 
-    def __init__(self, parts: Parts, book: JobBook, unknowns: Unknowns, receiver: Receiver) -> None:
-        self._parts = parts
-        self._book = book
+    def __init__(
+        self, services: SessionServices, registry: JobRegistry, unknowns: Unknowns, receiver: Receiver
+    ) -> None:
+        self._services = services
+        self._registry = registry
         self._unknowns = unknowns
         self._receiver = receiver
-        self.pending = PendingWrites(parts)
+        self.pending = DeferredWrites(services)
 
-    async def post(self, order: ToSend, slot: Slot, purse: Purse) -> Intent:
-        """The intent once it is accepted. Leaves its lane and ends its reservation, whatever happens.
+    async def post(self, order: SendDecision, permit: Permit, purse: Purse) -> Intent:
+        """The intent once it is accepted. Leaves its avatar's lock and ends its reservation, whatever
+        happens.
 
         Raises what `Sending.post` raises where nothing left, `OutcomeUnknown`, `ApiError`, `NotSent`, and
         `StoreError` where what became of it is not written down yet.
         """
         intent = order.intent
-        sending = Sending(self._parts, order, slot, in_lane=self._unknowns.proves(intent))
+        sending = Sending(self._services, order, permit, in_lane=self._unknowns.proves(intent))
         try:
             try:
                 response = await sending.post()
@@ -211,7 +225,7 @@ class Posting:
             return await self._accepted(sending, ref)
         finally:
             if intent.key not in self.pending:
-                self._unknowns.leave_lane(intent)
+                self._unknowns.unlock_avatar(intent)
             purse.release(intent.credits, spent=sending.may_cost)
 
     async def _accepted(self, sending: Sending, ref: LookRef) -> Intent:
@@ -219,13 +233,13 @@ class Posting:
 
         An answer that names another request's look proves nothing of this one's: it is lost.
         """
-        accept = partial(self._parts.accept, sending.intent.key, ref, Evidence.ANSWER)
+        accept = partial(self._services.accept, sending.intent.key, ref, Evidence.ANSWER)
 
         async def write_late() -> Intent:
             try:
                 return await sending.then(accept)
             except LookTaken as taken:
-                after = await self._parts.store.advance(sending.intent.key, sending.end_by(taken))
+                after = await self._services.store.advance(sending.intent.key, sending.end_by(taken))
                 self._tell_lost(after, str(taken))
                 return after
 
@@ -233,7 +247,7 @@ class Posting:
             if after.state is IntentState.UNKNOWN:
                 return await self._settle_unknown(after, lost=True)
             self._unknowns.made(after)
-            self._book.follow(after)
+            self._registry.follow(after)
             return await self._receiver.apply_kept(after, sending.id)
 
         try:
@@ -246,7 +260,7 @@ class Posting:
             self._keep(sending.intent, write_late, error, follow)
             raise error from trouble
         self._unknowns.made(accepted)
-        self._book.follow(accepted)
+        self._registry.follow(accepted)
         return await self._receiver.apply_kept(accepted, sending.id)
 
     async def _ended(self, sending: Sending, error: Exception) -> Intent:
@@ -254,12 +268,12 @@ class Posting:
         if not sending.may_cost:
             raise error
         intent, step = sending.intent, sending.end_by(error)
-        sending.may_cost = lost = isinstance(step, Lose)
+        sending.may_cost = lost = isinstance(step, MarkUnknown)
         told: Exception = error
-        if isinstance(step, Lose):
+        if isinstance(step, MarkUnknown):
             told = OutcomeUnknown(f"{intent.key}: {step.reason}; it may have been charged", key=intent.key)
             self._tell_lost(intent, step.reason)
-        write = partial(sending.then, partial(self._parts.store.advance, intent.key, step))
+        write = partial(sending.then, partial(self._services.store.advance, intent.key, step))
         follow = partial(self._settle_unknown, lost=lost)
         try:
             after = await write()
@@ -273,7 +287,7 @@ class Posting:
         raise told from None
 
     def _tell_lost(self, intent: Intent, reason: str) -> None:
-        self._parts.hooks.tell(OutcomeLost(intent.key, reason, intent.credits, intent.request.metadata))
+        self._services.hooks.emit(OutcomeLost(intent.key, reason, intent.credits, intent.request.metadata))
 
     async def _settle_unknown(self, after: Intent, *, lost: bool) -> Intent | None:
         """A delivery may have named the look already; else it is searched for, where that can prove it."""
@@ -292,5 +306,7 @@ class Posting:
         told: HooxError,
         follow: Callable[[Intent], Awaitable[object]],
     ) -> None:
-        leave = partial(self._unknowns.leave_lane, intent)
-        self.pending.keep(Late(intent.key, self._unknowns.lane_of(intent), write, told, follow, leave))
+        leave = partial(self._unknowns.unlock_avatar, intent)
+        self.pending.keep(
+            DeferredWrite(intent.key, self._unknowns.locked_avatar_of(intent), write, told, follow, leave)
+        )

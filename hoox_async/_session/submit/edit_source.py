@@ -5,14 +5,14 @@ from __future__ import annotations
 from ..._api.models import Look, LookRef, LookStatus
 from ..._core.intents.intent import IntentState, refuses_edits
 from ...errors import HooxError, NotSent, SessionClosed, WaitTimeout
-from ..jobs import JobBook, LookJob
-from ..services import Parts
+from ..jobs import JobRegistry, LookJob
+from ..services import SessionServices
 
 _NOT_SENT = frozenset({IntentState.PLANNED, IntentState.REJECTED})
 
 
 async def await_source(
-    parts: Parts, book: JobBook, ref: LookRef, key: str | None, max_wait: float | None
+    services: SessionServices, registry: JobRegistry, ref: LookRef, key: str | None, max_wait: float | None
 ) -> float | None:
     """Wait until a look that is to be edited is READY. Gives what is left of ``max_wait``.
 
@@ -22,31 +22,31 @@ async def await_source(
     `StoreError` and `SessionClosed`.
     """
     if key is not None:
-        stands = (await parts.store.get((key,))).get(key)
+        stands = (await services.store.get((key,))).get(key)
         if stands is not None and stands.state not in _NOT_SENT:
             return max_wait
-    job = await _known(parts, book, ref)
+    job = await _known(services, registry, ref)
     if job is None:
         return max_wait
-    began = parts.clock.now()
-    seconds = parts.timeouts.wait if max_wait is None else max_wait
-    look = await _settled(book, job, seconds)
+    began = services.clock.now()
+    seconds = services.timeouts.wait if max_wait is None else max_wait
+    look = await _settled(registry, job, seconds)
     if look.status is LookStatus.FAILED:
         raise NotSent(f"the source {ref} could not be made; the edit was not sent")
-    return None if max_wait is None else max(0.0, max_wait - (parts.clock.now() - began))
+    return None if max_wait is None else max(0.0, max_wait - (services.clock.now() - began))
 
 
-async def _known(parts: Parts, book: JobBook, ref: LookRef) -> LookJob | None:
+async def _known(services: SessionServices, registry: JobRegistry, ref: LookRef) -> LookJob | None:
     """The source's job, where its state is known and it is not READY."""
-    if book.is_unsettled(ref):
-        return book.job(ref)
-    intent = await parts.store.by_ref(ref)
-    return book.job_of(intent) if intent is not None and refuses_edits(intent) else None
+    if registry.is_unsettled(ref):
+        return registry.job(ref)
+    intent = await services.store.by_ref(ref)
+    return registry.job_of(intent) if intent is not None and refuses_edits(intent) else None
 
 
-async def _settled(book: JobBook, job: LookJob, seconds: float) -> Look:
+async def _settled(registry: JobRegistry, job: LookJob, seconds: float) -> Look:
     try:
-        return await book.settled(job, seconds)
+        return await registry.settled(job, seconds)
     except WaitTimeout:
         message = f"the source {job.ref} was not done after {seconds:g} s; the edit was not sent"
         raise NotSent(message) from None

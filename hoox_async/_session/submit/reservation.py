@@ -1,4 +1,4 @@
-"""Where the credits of an attempt are set aside before it waits for its slot."""
+"""Where the credits of an attempt are set aside before it waits for its permit."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from ..._core.intents.budget import Budget
 
 
 class Purse(Protocol):
-    """Where the credits of an attempt are set aside before it waits for its slot."""
+    """Where the credits of an attempt are set aside before it waits for its permit."""
 
     async def reserve(self, credits: Decimal) -> None:
         """Set them aside. Raises `BudgetExceeded`."""

@@ -1,7 +1,8 @@
 """The one way a paid POST goes.
 
 A key is held by one caller at a time, who reads what the store knows of it before each try and decides
-then whether anything is to be sent. It waits at the gate in its own task: cancelled there, nothing was
+then whether anything is to be sent. It waits at the rate limiter in its own task: cancelled there,
+nothing was
 sent. The POST itself runs in a task of the session's and is awaited through a shield, so that whatever
 happens to the caller, its answer is written down. It is sent again only when it surely never left, or when
 the API answered 429, or a 401 that was a mistake.
@@ -26,7 +27,7 @@ from ..._api.requests import LookEdit, Request
 from ..._core.intents.budget import Budget
 from ..._core.intents.intent import Intent, IntentState
 from ..._core.intents.keys import digest
-from ..._core.intents.send_decision import Decide, ToSend, decide_resend, decide_single
+from ..._core.intents.send_decision import Decide, SendDecision, decide_resend, decide_single
 from ..._core.intents.transitions import Resend
 from ..._core.retry import GiveUp, Patience, decide_paid
 from ...errors import (
@@ -41,34 +42,34 @@ from ...errors import (
     StoreError,
 )
 from ...events import Retried
-from ..jobs import JobBook
-from ..rate_limiter import OwnSlots, Slot
-from ..services import Parts
+from ..jobs import JobRegistry
+from ..rate_limiter import OwnPermits, Permit
+from ..services import SessionServices
 from ..unknowns import Unknowns
 from ..webhook_processor import Receiver
 from .attempt import Posting, Superseded, as_store_error
 from .key_locks import KeyBusy, KeyLocks
 from .reservation import Purse, SinglePurse
 
-TakeSlot = Callable[[], Awaitable[Slot]]
+AcquirePermit = Callable[[], Awaitable[Permit]]
 
 _log = logging.getLogger("hoox_async")
 _KEY_RETRY = 1.0  # seconds
 
 
-class How(NamedTuple):
-    """How a caller sends: where its slots come from, how long it tries to connect, and from what purse.
+class SendOptions(NamedTuple):
+    """How a caller sends: where its permits come from, how long it tries to connect, and from what purse.
 
     ``since`` is the loop's time at which the caller began.
     """
 
-    take_slot: TakeSlot
+    acquire_permit: AcquirePermit
     patience: Patience
     purse: Purse
     since: float
 
 
-class _InAir(NamedTuple):
+class _Outstanding(NamedTuple):
     """A POST that is on its way, perhaps still connecting."""
 
     task: asyncio.Task[Intent]
@@ -78,16 +79,18 @@ class _InAir(NamedTuple):
 class Submitter:
     """Sends intents, each at most once unless it surely cost nothing."""
 
-    def __init__(self, parts: Parts, book: JobBook, unknowns: Unknowns, receiver: Receiver) -> None:
-        self._parts = parts
+    def __init__(
+        self, services: SessionServices, registry: JobRegistry, unknowns: Unknowns, receiver: Receiver
+    ) -> None:
+        self._services = services
         self._unknowns = unknowns
-        self._posting = Posting(parts, book, unknowns, receiver)
+        self._posting = Posting(services, registry, unknowns, receiver)
         self._locks = KeyLocks()
-        self._air: dict[str, _InAir] = {}
+        self._air: dict[str, _Outstanding] = {}
 
     def plan(self, request: Request, key: str, kept: bool, source: LookRef | None) -> Intent:
         """A new intent, not yet written anywhere."""
-        return Intent(key, kept, request, digest(request), self._parts.clock.utc(), source=source)
+        return Intent(key, kept, request, digest(request), self._services.clock.utc(), source=source)
 
     # --- whole submissions: each holds its key and reads the store under it
 
@@ -98,44 +101,44 @@ class Submitter:
         wanted = self.plan(
             request, key or f"once-{secrets.token_hex(12)}", key is not None, _source_of(request)
         )
-        slots = OwnSlots(self._parts.gate, max_wait)
-        how = How(slots, Patience.SINGLE, SinglePurse(budget), slots.since)
+        permits = OwnPermits(self._services.rate_limiter, max_wait)
+        how = SendOptions(permits, Patience.SINGLE, SinglePurse(budget), permits.since)
         at_begin = None if key is None else await self._known(key)
         try:
             return await self.send(wanted, partial(decide_single, wanted, at_begin), how)
         except (ApiError, NotSent):
             if key is None:  # it cost nothing, and nobody can ask for it again
                 with suppress(StoreError):
-                    await self._parts.store.forget(wanted.key)
+                    await self._services.store.forget(wanted.key)
             raise
 
     async def resend(self, doubtful: Intent, budget: Budget | None, max_wait: float | None) -> Intent:
         """Send an unknown again by the user's word, unless it is proved before that leaves."""
-        slots = OwnSlots(self._parts.gate, max_wait)
-        how = How(slots, Patience.SINGLE, SinglePurse(budget), slots.since)
+        permits = OwnPermits(self._services.rate_limiter, max_wait)
+        how = SendOptions(permits, Patience.SINGLE, SinglePurse(budget), permits.since)
         return await self.send(doubtful, partial(decide_resend, doubtful), how)
 
-    async def send(self, wanted: Intent, decide: Decide, how: How) -> Intent:
+    async def send(self, wanted: Intent, decide: Decide, how: SendOptions) -> Intent:
         """Send what is wanted under its key until it is accepted, refused or lost.
 
         Holds the key. Before each try ``decide`` says, by what the store knows then, what is to be sent; an
         intent that it gives instead is the result. Raises what became of it otherwise.
         """
-        left = how.take_slot.left() if isinstance(how.take_slot, OwnSlots) else None
+        left = how.acquire_permit.left() if isinstance(how.acquire_permit, OwnPermits) else None
         try:
             async with self._locks.holding(wanted.key, left):
                 return await self._send(wanted, decide, how)
         except KeyBusy:
-            landed = await self.landing(wanted.key)  # what is in the air is never told as not sent
+            landed = await self.landing(wanted.key)  # what is outstanding is never told as not sent
             decided = None if landed is None else decide(landed)
             if isinstance(decided, Intent):
                 return decided
             message = f"{wanted.key}: another submission of this key still waits; this one sent nothing"
             raise NotSent(message, retry_after=_KEY_RETRY) from None
 
-    async def _send(self, wanted: Intent, decide: Decide, how: How) -> Intent:
+    async def _send(self, wanted: Intent, decide: Decide, how: SendOptions) -> Intent:
         """Try until that leads to something; its caller holds the key."""
-        began, connections, denied = self._parts.clock.now(), 0, 0
+        began, connections, denied = self._services.clock.now(), 0, 0
         while True:
             try:
                 return await self._try(wanted, decide, how)
@@ -144,8 +147,8 @@ class Submitter:
             except (NotSent, RateLimited, AuthenticationError) as error:
                 connections += isinstance(error, NotSent)
                 denied += isinstance(error, AuthenticationError)
-                over = self._parts.gate.has_given_up(error, how.since)
-                elapsed = self._parts.clock.now() - began
+                over = self._services.rate_limiter.has_given_up(error, how.since)
+                elapsed = self._services.clock.now() - began
                 jitter = random.random()  # noqa: S311 - no secret
                 decision = decide_paid(
                     connections, error, elapsed, how.patience, jitter, over=over, denied=denied
@@ -156,7 +159,7 @@ class Submitter:
                 await asyncio.sleep(decision.delay)
 
     async def landing(self, key: str) -> Intent | None:
-        """What the POST of this key that is in the air now comes to, for who holds the key no more.
+        """What the POST of this key that is outstanding now comes to, for who holds the key no more.
 
         None where there is none, or where it surely cost nothing. Raises what became of it otherwise.
         """
@@ -170,12 +173,12 @@ class Submitter:
 
     def _tell_retry(self, intent: Intent, error: HooxError, delay: float) -> None:
         endpoint = submit_endpoint(intent.request)
-        self._parts.hooks.tell(Retried(endpoint, type(error).__name__, delay, intent.key))
+        self._services.hooks.emit(Retried(endpoint, type(error).__name__, delay, intent.key))
 
     # --- one try: its caller holds the key
 
-    async def _try(self, wanted: Intent, decide: Decide, how: How) -> Intent:
-        """Join the POST in the air, or start one where that is decided."""
+    async def _try(self, wanted: Intent, decide: Decide, how: SendOptions) -> Intent:
+        """Join the POST outstanding, or start one where that is decided."""
         flight = self._air.get(wanted.key)
         if flight is not None and flight.intent.digest != wanted.digest:
             decide(flight.intent)  # raises where other content is a conflict
@@ -191,47 +194,47 @@ class Submitter:
 
     async def _known(self, key: str) -> Intent | None:
         try:
-            return (await self._parts.store.get((key,))).get(key)
+            return (await self._services.store.get((key,))).get(key)
         except HooxError:
             raise
         except Exception as error:  # of a user's own store
             raise as_store_error(error) from error
 
-    async def _start(self, order: ToSend, how: How) -> asyncio.Task[Intent]:
-        """Reserve, take a slot (and the avatar's lane), and let the session's own task send it."""
+    async def _start(self, order: SendDecision, how: SendOptions) -> asyncio.Task[Intent]:
+        """Reserve, take a permit (and the avatar's lock), and let the session's own task send it."""
         intent, purse = order.intent, how.purse
         await purse.reserve(intent.credits)
         try:
             if isinstance(order.word, Resend) and order.stands is not None:
-                self._unknowns.give_up(order.stands)  # it shuts the very lane that it has to pass
-            slot = await self._slot(intent, how.take_slot)
+                self._unknowns.give_up(order.stands)  # it shuts the very avatar lock that it has to pass
+            permit = await self._permit(intent, how.acquire_permit)
             try:
-                task = self._parts.posts.spawn(
-                    self._posting.post(order, slot, purse), f"hoox-post-{intent.key}"
+                task = self._services.posts.spawn(
+                    self._posting.post(order, permit, purse), f"hoox-post-{intent.key}"
                 )
             except SessionClosed:
-                slot.give_back()
-                self._unknowns.leave_lane(intent)
+                permit.cancel()
+                self._unknowns.unlock_avatar(intent)
                 raise
         except BaseException:
             purse.release(intent.credits, spent=False)
             raise
-        self._air[intent.key] = _InAir(task, attrs.evolve(intent, state=IntentState.SENDING))
+        self._air[intent.key] = _Outstanding(task, attrs.evolve(intent, state=IntentState.SENDING))
         task.add_done_callback(lambda _: self._air.pop(intent.key, None))
         task.add_done_callback(_log_unexpected)
         return task
 
-    async def _slot(self, intent: Intent, take_slot: TakeSlot) -> Slot:
-        avatar_id = self._unknowns.lane_of(intent)
+    async def _permit(self, intent: Intent, acquire_permit: AcquirePermit) -> Permit:
+        avatar_id = self._unknowns.locked_avatar_of(intent)
         if avatar_id is None:
-            return await take_slot()
-        slot = await self._unknowns.enter_lane(avatar_id, take_slot)
+            return await acquire_permit()
+        permit = await self._unknowns.lock_avatar(avatar_id, acquire_permit)
         late = self._posting.pending.of_avatar(avatar_id)
         if late is not None:
-            slot.give_back()
-            self._unknowns.leave_lane(intent)
+            permit.cancel()
+            self._unknowns.unlock_avatar(intent)
             raise StoreError(f"what became of {late.key} is not written down: {late.error}")
-        return slot
+        return permit
 
 
 def _log_unexpected(post: asyncio.Task[Intent]) -> None:

@@ -1,4 +1,5 @@
-"""Intents whose fate is not known: searched for by lanes, settled by proof or the user's word, and listed."""
+"""Intents whose fate is not known: searched for by avatar locks, settled by proof or the user's word,
+and listed."""
 
 from .listing import list_unknowns
 from .reconciler import Unknowns

@@ -10,7 +10,7 @@ from ..._api.models import LookRef
 from ..._core.intents.intent import IntentState
 from ...errors import HooxError, NotSent, RateLimited, ServerError, SessionClosed, TransportError
 from ..reads import Reads
-from ..services import Parts
+from ..services import SessionServices
 from .candidates import suspect
 
 _PAUSES = (1.0, 3.0, 8.0)  # seconds between the tries; each of them is several requests
@@ -20,8 +20,8 @@ _LATER = 30.0
 class Baselines:
     """Puts the looks of an avatar on record, by one request, once a session."""
 
-    def __init__(self, parts: Parts, reads: Reads) -> None:
-        self._parts = parts
+    def __init__(self, services: SessionServices, reads: Reads) -> None:
+        self._services = services
         self._reads = reads
         self._stand: set[str] = set()
         self._tasks: dict[str, asyncio.Task[None]] = {}
@@ -46,7 +46,7 @@ class Baselines:
             try:
                 await self._taken(avatar_id)
             except RateLimited:
-                continue  # the gate pauses
+                continue  # the rate limiter pauses
             except (NotSent, ServerError, TransportError) as error:
                 pause = next(pauses, None)
                 if pause is None:
@@ -60,7 +60,7 @@ class Baselines:
         """One try, shared by all who wait for it; each gets its own error."""
         task = self._tasks.get(avatar_id)
         if task is None:
-            task = self._parts.tasks.spawn(self._take(avatar_id), f"hoox-baseline-{avatar_id}")
+            task = self._services.tasks.spawn(self._take(avatar_id), f"hoox-baseline-{avatar_id}")
             self._tasks[avatar_id] = task
             task.add_done_callback(lambda _: self._tasks.pop(avatar_id, None))
         await asyncio.wait((task,))
@@ -80,7 +80,7 @@ class Baselines:
 
         Raises `StoreError`.
         """
-        store = self._parts.store
+        store = self._services.store
         known = await store.seen_looks(avatar_id) or frozenset()
         looks = list(refs)
         await self.suspect_all(avatar_id, [ref for ref in looks if ref.look_id not in known])
@@ -88,7 +88,7 @@ class Baselines:
 
     async def suspect_all(self, avatar_id: str, refs: Collection[LookRef]) -> None:
         """Write down, for people, that these may be looks of the avatar's unknowns. Raises `StoreError`."""
-        store = self._parts.store
+        store = self._services.store
         for intent in await store.in_states((IntentState.UNKNOWN,)) if refs else ():
             if intent.source is not None and intent.source.avatar_id == avatar_id:
                 await suspect(store, intent, refs)

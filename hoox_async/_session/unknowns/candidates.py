@@ -7,7 +7,7 @@ from contextlib import suppress
 
 from ..._api.models import LookRef
 from ..._core.intents.intent import Intent
-from ..._core.intents.transitions import IllegalStep, Suspect
+from ..._core.intents.transitions import AddCandidates, IllegalTransition
 from ..._io.protocols import Store
 
 
@@ -20,6 +20,6 @@ async def suspect(store: Store, intent: Intent, refs: Iterable[LookRef]) -> tupl
     others = tuple([ref for ref in found if await store.by_ref(ref) is not None])
     free = tuple(ref for ref in found if ref not in others)
     if free != intent.candidates:
-        with suppress(IllegalStep):  # it was settled meanwhile
-            return (await store.advance(intent.key, Suspect(free, others))).candidates
+        with suppress(IllegalTransition):  # it was settled meanwhile
+            return (await store.advance(intent.key, AddCandidates(free, others))).candidates
     return free

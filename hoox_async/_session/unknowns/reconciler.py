@@ -1,4 +1,4 @@
-"""Lost edits: the avatars' lanes, who searches for them, and who waits for an unknown to be settled."""
+"""Lost edits: the avatars' locks, who searches for them, and who waits for an unknown to be settled."""
 
 from __future__ import annotations
 
@@ -9,31 +9,33 @@ from contextlib import suppress
 from ..._api.models import Look, LookRef
 from ..._api.requests import LookEdit
 from ..._core.intents.intent import Evidence, Intent, IntentState
-from ..._core.intents.transitions import Correct, IllegalStep, Retire
-from ..._core.polling import News, is_complete
-from ..._core.reconciliation.avatar_locks import Lanes
+from ..._core.intents.transitions import Correct, EndSearch, IllegalTransition
+from ..._core.polling import LookUpdate, is_complete
+from ..._core.reconciliation.avatar_locks import AvatarLocks
 from ..._core.reconciliation.elimination import LATEST_SHOW, doubtful, ends_inference, may_still_show
 from ..._io.logs import failures_logged
 from ...errors import NotSent, SessionClosed
-from ..jobs import JobBook
-from ..rate_limiter import OwnSlots, Slot
+from ..jobs import JobRegistry
+from ..rate_limiter import OwnPermits, Permit
 from ..reads import Reads
-from ..services import Parts
+from ..services import SessionServices
 from .baselines import Baselines
 from .search import Search
 
 
 class Unknowns:
-    """Keeps the avatars' lanes, and knows who waits for an unknown to be settled."""
+    """Keeps the avatars' locks, and knows who waits for an unknown to be settled."""
 
-    def __init__(self, parts: Parts, reads: Reads, book: JobBook, *, exclusive: bool) -> None:
-        self._parts = parts
+    def __init__(
+        self, services: SessionServices, reads: Reads, registry: JobRegistry, *, exclusive: bool
+    ) -> None:
+        self._services = services
         self._reads = reads
-        self._book = book
-        self.lanes = Lanes() if exclusive else None
-        self._open: dict[str, Intent] = {}  # lost in a lane and not searched to the end, by key
+        self._registry = registry
+        self.avatar_locks = AvatarLocks() if exclusive else None
+        self._open: dict[str, Intent] = {}  # lost in an avatar lock and not searched to the end, by key
         self._searches: dict[str, asyncio.Task[None]] = {}
-        self._baselines = Baselines(parts, reads)
+        self._baselines = Baselines(services, reads)
         self._waiting: dict[str, list[asyncio.Future[None]]] = {}
         self._moved = asyncio.Event()
         self._listeners: list[Callable[[], None]] = []
@@ -43,9 +45,9 @@ class Unknowns:
         self._closed = False
 
     async def recall(self) -> list[Intent]:
-        """Shut the lanes of what an earlier process lost in them. Gives all unknowns of the store."""
-        unknowns = await self._parts.store.in_states((IntentState.UNKNOWN,))
-        if self.lanes is None:
+        """Shut the avatar locks of what an earlier process lost in them. Gives all unknowns of the store."""
+        unknowns = await self._services.store.in_states((IntentState.UNKNOWN,))
+        if self.avatar_locks is None:
             for intent in unknowns:
                 if _lost_in_lane(intent) and intent.source is not None:
                     self._older.setdefault(intent.source.avatar_id, []).append(intent)
@@ -58,26 +60,27 @@ class Unknowns:
 
     async def _given_up(self) -> list[Intent]:
         """What was dropped or sent again by the user's word, where a look of that time may still show up."""
-        store = self._parts.store
-        if not await store.recent_sends(self._parts.clock.utc() - LATEST_SHOW):
+        store = self._services.store
+        if not await store.recent_sends(self._services.clock.utc() - LATEST_SHOW):
             return []
         given_up = (IntentState.UNKNOWN, IntentState.SENDING)
         return [i async for i in store.stream() if i.state not in given_up and doubtful(i)]
 
     def _beware_of(self, intent: Intent) -> None:
-        """Its look may show up beside that of one lost in a lane, or long after a baseline was taken."""
+        """Its look may show up beside that of one lost in an avatar lock, or long after a baseline was
+        taken."""
         if intent.source is None:
             return
         avatar_id, attempts = intent.source.avatar_id, doubtful(intent)
         if intent.state is IntentState.UNKNOWN:  # its last attempt is searched for, or ends the inference
             attempts = attempts[:-1]
-        if may_still_show(attempts, self._parts.clock.utc()):
+        if may_still_show(attempts, self._services.clock.utc()):
             self._spoiled.add(avatar_id)
         self._note_unsearched(intent)
 
     def _note_unsearched(self, intent: Intent) -> None:
         """Infer nothing for its avatar until it is resolved, where it is an unknown without a search."""
-        if self.lanes is None or intent.source is None:
+        if self.avatar_locks is None or intent.source is None:
             return
         if ends_inference(intent, searched=intent.key in self._open):
             self._unsearched.setdefault(intent.source.avatar_id, set()).add(intent.key)
@@ -86,54 +89,54 @@ class Unknowns:
         """Whether a look of this avatar can be told by elimination."""
         return avatar_id not in self._spoiled and avatar_id not in self._unsearched
 
-    # --- lanes
+    # --- avatar locks
 
-    def lane_of(self, intent: Intent) -> str | None:
-        """The avatar whose lane this intent has to pass; None where it passes none."""
+    def locked_avatar_of(self, intent: Intent) -> str | None:
+        """The avatar whose avatar lock this intent has to pass; None where it passes none."""
         if intent.source is None:
             return None
         avatar_id = intent.source.avatar_id
-        return None if self.lanes is None and avatar_id not in self._older else avatar_id
+        return None if self.avatar_locks is None and avatar_id not in self._older else avatar_id
 
     def proves(self, intent: Intent) -> bool:
         """Whether a look that this intent leaves behind could be told by elimination."""
-        avatar_id = self.lane_of(intent)
-        return self.lanes is not None and avatar_id is not None and self._infers(avatar_id)
+        avatar_id = self.locked_avatar_of(intent)
+        return self.avatar_locks is not None and avatar_id is not None and self._infers(avatar_id)
 
     def free(self, avatar_id: str) -> bool:
         """Whether an edit of this avatar may be sent now."""
-        return self.lanes is None or self.lanes.free(avatar_id)
+        return self.avatar_locks is None or self.avatar_locks.free(avatar_id)
 
     def wanted(self, avatar_id: str) -> bool:
-        """As `free`; and where the lane is shut, what was lost in it is searched for from now on."""
+        """As `free`; and where the avatar lock is shut, what was lost in it is searched for from now on."""
         if self.free(avatar_id):
             return True
         self.search(avatar_id)
         return False
 
-    async def enter_lane(self, avatar_id: str, take_slot: Callable[[], Awaitable[Slot]]) -> Slot:
-        """A slot of the quota, together with the avatar's lane. Nothing is held while it waits.
+    async def lock_avatar(self, avatar_id: str, acquire_permit: Callable[[], Awaitable[Permit]]) -> Permit:
+        """A permit of the quota, together with the avatar's lock. Nothing is held while it waits.
 
         Raises `NotSent` where that takes longer than the caller's ``max_wait``, and `SessionClosed`.
         """
-        if self.lanes is None:
+        if self.avatar_locks is None:
             await self._retire_older(avatar_id)
-            return await take_slot()
+            return await acquire_permit()
         while True:
-            left = take_slot.left() if isinstance(take_slot, OwnSlots) else None
+            left = acquire_permit.left() if isinstance(acquire_permit, OwnPermits) else None
             try:
                 async with asyncio.timeout(left):
-                    await self._open_lane(avatar_id)
+                    await self._wait_for_avatar(avatar_id)
             except TimeoutError:
                 message = f"no edit of avatar {avatar_id} could go out in time; nothing was sent"
-                raise NotSent(message, retry_after=self._parts.timeouts.search[0]) from None
-            slot = await take_slot()
-            if self.lanes.free(avatar_id):
-                self.lanes.enter(avatar_id)
-                return slot
-            slot.give_back()
+                raise NotSent(message, retry_after=self._services.timeouts.search[0]) from None
+            permit = await acquire_permit()
+            if self.avatar_locks.free(avatar_id):
+                self.avatar_locks.enter(avatar_id)
+                return permit
+            permit.cancel()
 
-    async def _open_lane(self, avatar_id: str) -> None:
+    async def _wait_for_avatar(self, avatar_id: str) -> None:
         while not self._closed and not self.wanted(avatar_id):
             self._moved.clear()
             await self._moved.wait()
@@ -142,49 +145,54 @@ class Unknowns:
         await self._baselines.require(avatar_id)
 
     async def _retire_older(self, avatar_id: str) -> None:
-        """An edit outside of lanes goes out: what an exclusive session lost earlier is proved no more."""
+        """An edit outside of avatar locks goes out: what an exclusive session lost earlier is proved no
+        more."""
         for intent in self._older.get(avatar_id, ()):
-            with suppress(IllegalStep):  # it was settled meanwhile
-                await self._parts.store.advance(intent.key, Retire())
+            with suppress(IllegalTransition):  # it was settled meanwhile
+                await self._services.store.advance(intent.key, EndSearch())
         self._older.pop(avatar_id, None)
 
     def made(self, intent: Intent) -> None:
         """An avatar that this session made has no looks but its own: it needs no baseline."""
-        if self.lanes is not None and intent.ref is not None and not isinstance(intent.request, LookEdit):
+        if (
+            self.avatar_locks is not None
+            and intent.ref is not None
+            and not isinstance(intent.request, LookEdit)
+        ):
             self._baselines.stands(intent.ref.avatar_id)
 
-    def leave_lane(self, intent: Intent) -> None:
-        """The edit in the air is over."""
-        avatar_id = self.lane_of(intent)
-        if avatar_id is not None and self.lanes is not None:
-            self.lanes.leave(avatar_id)
+    def unlock_avatar(self, intent: Intent) -> None:
+        """The edit outstanding is over."""
+        avatar_id = self.locked_avatar_of(intent)
+        if avatar_id is not None and self.avatar_locks is not None:
+            self.avatar_locks.leave(avatar_id)
             self._move()
 
     def _move(self) -> None:
         self._moved.set()
-        for listener in (self._parts.gate.kick, *self._listeners):
-            with failures_logged("telling that an avatar's lane may have opened"):
+        for listener in (self._services.rate_limiter.wake, *self._listeners):
+            with failures_logged("telling that an avatar's lock may have opened"):
                 listener()
 
     def on_move(self, listener: Callable[[], None]) -> Callable[[], None]:
-        """Call this whenever a lane may have opened, until the returned function is called."""
+        """Call this whenever an avatar lock may have opened, until the returned function is called."""
         self._listeners.append(listener)
         return lambda: self._listeners.remove(listener)
 
     def close(self) -> None:
-        """Who waits for a lane is told that the session was closed."""
+        """Who waits for an avatar lock is told that the session was closed."""
         self._closed = True
         self._moved.set()
 
     # --- searching
 
     async def lost(self, intent: Intent) -> None:
-        """A paid POST was lost: its lane is shut until it was searched for, or proved otherwise.
+        """A paid POST was lost: its avatar's lock is shut until it was searched for, or proved otherwise.
 
         Raises what the store raises; then nothing is inferred for its avatar any more.
         """
         try:
-            found = (await self._parts.store.get((intent.key,))).get(intent.key)
+            found = (await self._services.store.get((intent.key,))).get(intent.key)
         except Exception:
             if intent.source is not None:
                 self.spoil(intent.source.avatar_id)
@@ -194,23 +202,23 @@ class Unknowns:
             self._note_unsearched(found)
 
     def _shut(self, intent: Intent) -> None:
-        """Shut its lane, where it was lost in one and not yet searched for to the end."""
-        if self.lanes is not None and intent.source is not None and _lost_in_lane(intent):
+        """Shut its avatar's lock, where it was lost in one and not yet searched for to the end."""
+        if self.avatar_locks is not None and intent.source is not None and _lost_in_lane(intent):
             self._open[intent.key] = intent
-            self.lanes.shut(intent.source.avatar_id)
+            self.avatar_locks.shut(intent.source.avatar_id)
 
     def search(self, avatar_id: str) -> None:
         """Search for what was lost of this avatar, unless that goes on already."""
-        if self.lanes is None:
+        if self.avatar_locks is None:
             return
         for intent in self._open.values():
             if intent.avatar_id == avatar_id and intent.key not in self._searches:
-                search = Search(self._parts, self._reads, self.lanes, self._baselines, self, intent)
-                task = self._parts.tasks.background(search.run(), f"hoox-search-{intent.key}")
+                search = Search(self._services, self._reads, self.avatar_locks, self._baselines, self, intent)
+                task = self._services.tasks.background(search.run(), f"hoox-search-{intent.key}")
                 self._searches[intent.key] = task
 
     def is_searched(self, intent: Intent) -> bool:
-        """Whether a search by lanes can still prove something of it."""
+        """Whether a search by avatar locks can still prove something of it."""
         return intent.key in self._open
 
     def is_contested(self, intent: Intent) -> bool:
@@ -224,8 +232,9 @@ class Unknowns:
     async def prove(
         self, intent: Intent, ref: LookRef, evidence: Evidence, look: Look | None = None
     ) -> Intent:
-        """The unknown's look is known now. Raises `StoreError`, and `IllegalStep` where it has moved on."""
-        accepted = await self._parts.accept(intent.key, ref, evidence, since=intent)
+        """The unknown's look is known now. Raises `StoreError`, and `IllegalTransition` where it has
+        moved on."""
+        accepted = await self._services.accept(intent.key, ref, evidence, since=intent)
         if evidence is not Evidence.USER:  # the user's word does not say that the avatar has no other looks
             self.made(accepted)
         await self._tell_settled(accepted, look)
@@ -235,22 +244,23 @@ class Unknowns:
     async def correct(self, intent: Intent, ref: LookRef, look: Look | None = None) -> Intent:
         """By the user's word its look is another than the one that the user named before.
 
-        Raises `StoreError`, and `IllegalStep` where it has moved on, or `LookTaken`. The look that was named
+        Raises `StoreError`, and `IllegalTransition` where it has moved on, or `LookTaken`. The look that
+        was named
         before may be another unknown's.
         """
-        step = Correct(ref, self._parts.clock.utc())
-        corrected = await self._parts.store.advance(intent.key, step)  # it says by itself what must hold
+        step = Correct(ref, self._services.clock.utc())
+        corrected = await self._services.store.advance(intent.key, step)  # it says by itself what must hold
         if intent.ref is not None:
-            self._book.disown(intent.ref)
+            self._registry.disown(intent.ref)
             await self._baselines.suspect_all(intent.ref.avatar_id, [intent.ref])
         await self._tell_settled(corrected, look)
         return corrected
 
     async def _tell_settled(self, accepted: Intent, look: Look | None) -> None:
-        self._book.follow(accepted)
-        job = self._book.job_of(accepted)  # held until it is written down
+        self._registry.follow(accepted)
+        job = self._registry.job_of(accepted)  # held until it is written down
         if look is not None and look.status.settled:
-            await self._book.tell([News(look, is_complete(look))])
+            await self._registry.tell([LookUpdate(look, is_complete(look))])
         del job
 
     def retired(self, intent: Intent) -> None:
@@ -265,8 +275,8 @@ class Unknowns:
         task = self._searches.pop(key, None)
         if task is not None and task is not asyncio.current_task():
             task.cancel()
-        if intent is not None and intent.source is not None and self.lanes is not None:
-            self.lanes.reopen(intent.source.avatar_id)
+        if intent is not None and intent.source is not None and self.avatar_locks is not None:
+            self.avatar_locks.reopen(intent.source.avatar_id)
             self._move()
         for future in self._waiting.pop(key, ()):
             if not future.done():
@@ -286,11 +296,11 @@ class Unknowns:
         """Wait until the unknown is settled or retired, ``seconds`` at most."""
         if intent.key in self._open and intent.source is not None:
             self.search(intent.source.avatar_id)
-        future: asyncio.Future[None] = self._parts.clock.loop.create_future()
+        future: asyncio.Future[None] = self._services.clock.loop.create_future()
         waiting = self._waiting.setdefault(intent.key, [])
         waiting.append(future)
         try:
-            now = (await self._parts.store.get((intent.key,))).get(intent.key, intent)
+            now = (await self._services.store.get((intent.key,))).get(intent.key, intent)
             if now.state is not IntentState.UNKNOWN or now.retired:
                 return
             async with asyncio.timeout(seconds):
@@ -314,6 +324,6 @@ class Unknowns:
 
 
 def _lost_in_lane(intent: Intent) -> bool:
-    """Whether it can be searched for: it was lost in a lane, and not yet searched for to the end."""
+    """Whether it can be searched for: it was lost in an avatar lock, and not yet searched for to the end."""
     in_doubt = intent.state.in_doubt and not intent.retired
     return in_doubt and bool(intent.attempts) and intent.attempts[-1].in_lane

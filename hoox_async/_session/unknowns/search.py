@@ -1,4 +1,4 @@
-"""The search for one edit that was lost in its lane."""
+"""The search for one edit that was lost in its avatar's lock."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from ..._api.models import Avatar, Look, LookRef
 from ..._api.requests import LookEdit
 from ..._api.responses import look_from_details
 from ..._core.intents.intent import Evidence, Intent, IntentState
-from ..._core.intents.transitions import IllegalStep, Retire
-from ..._core.reconciliation.avatar_locks import Lanes
+from ..._core.intents.transitions import EndSearch, IllegalTransition
+from ..._core.reconciliation.avatar_locks import AvatarLocks
 from ..._core.reconciliation.elimination import Adopt, KeepLooking, LostEdit, judge, search_times
 from ...errors import HooxError, StoreError
 from ..reads import Reads
-from ..services import Parts
+from ..services import SessionServices
 from .baselines import Baselines
 
 _log = logging.getLogger("hoox_async")
@@ -56,25 +56,31 @@ class Search:
     """Looks for the look of one lost edit until it is found, is settled otherwise, or is retired."""
 
     def __init__(
-        self, parts: Parts, reads: Reads, lanes: Lanes, baselines: Baselines, told: Searched, intent: Intent
+        self,
+        services: SessionServices,
+        reads: Reads,
+        avatar_locks: AvatarLocks,
+        baselines: Baselines,
+        told: Searched,
+        intent: Intent,
     ) -> None:
         assert intent.source is not None
-        self._parts = parts
+        self._services = services
         self._reads = reads
-        self._lanes = lanes
+        self._avatar_locks = avatar_locks
         self._baselines = baselines
         self._told = told
         self._intent = intent
         self._avatar_id = intent.source.avatar_id
 
     async def run(self) -> None:
-        """However it goes, the lane opens at the end: nobody waits for it for ever."""
+        """However it goes, the avatar lock opens at the end: nobody waits for it for ever."""
         try:
             if await self._found():
                 return
             with suppress(StoreError):  # the next POST meets that trouble, and stops what there is to stop
-                await self._parts.store.advance(self._intent.key, Retire())
-        except IllegalStep:
+                await self._services.store.advance(self._intent.key, EndSearch())
+        except IllegalTransition:
             if await self._is_settled():  # something else was faster
                 self._told.over(self._intent.key)
                 return
@@ -89,9 +95,9 @@ class Search:
 
     async def _found(self) -> bool:
         """Whether the search has come to an end; False where the avatar could not be read at the last."""
-        pause = max(self._parts.timeouts.search)
+        pause = max(self._services.timeouts.search)
         for at, last in self._times():
-            await asyncio.sleep(max(0.0, at - self._parts.clock.now()))
+            await asyncio.sleep(max(0.0, at - self._services.clock.now()))
             if await self._searched(last=last):
                 return True
         for _ in range(_MORE_SEARCHES):  # the last one had no answer
@@ -103,7 +109,7 @@ class Search:
 
     async def _is_settled(self) -> bool:
         try:
-            now = (await self._parts.store.get((self._intent.key,))).get(self._intent.key)
+            now = (await self._services.store.get((self._intent.key,))).get(self._intent.key)
         except HooxError:
             return False
         return now is not None and now.state not in _UNSETTLED
@@ -116,7 +122,7 @@ class Search:
             return False
 
     def _times(self) -> list[tuple[float, bool]]:
-        clock, timeouts, intent = self._parts.clock, self._parts.timeouts, self._intent
+        clock, timeouts, intent = self._services.clock, self._services.timeouts, self._intent
         now = clock.now()
         # what an earlier process wrote down lies in the future, where the clock was set back since
         sent_at = min(clock.to_loop(intent.attempts[-1].sent_at), now)
@@ -127,18 +133,18 @@ class Search:
 
     async def _look_for(self, *, last: bool) -> bool:
         """One search. True when the intent is no longer open."""
-        intent, avatar_id, lanes = self._intent, self._avatar_id, self._lanes
-        mark = lanes.mark(avatar_id)
+        intent, avatar_id, avatar_locks = self._intent, self._avatar_id, self._avatar_locks
+        mark = avatar_locks.mark(avatar_id)
         answer = await self._reads.avatar(avatar_id)
-        seen = await self._parts.store.seen_looks(avatar_id)
+        seen = await self._services.store.seen_looks(avatar_id)
         request = intent.request
         verdict = judge(
             LostEdit(avatar_id, request.format if isinstance(request, LookEdit) else None),
             seen or frozenset(),
             answer,
-            answer_is_clean=seen is not None and lanes.clean(avatar_id, mark),
+            answer_is_clean=seen is not None and avatar_locks.clean(avatar_id, mark),
             last=last,
-            rivals=lanes.lost(avatar_id) - 1 + self._told.is_contested(intent),
+            rivals=avatar_locks.lost(avatar_id) - 1 + self._told.is_contested(intent),
         )
         if isinstance(verdict, KeepLooking) or not self._told.is_searched(intent):
             return not self._told.is_searched(intent)
@@ -147,7 +153,7 @@ class Search:
             return True
         # what was seen joins the baseline first: from then on it is nobody's lost look
         await self._baselines.put_on_record(avatar_id, verdict.candidates)
-        self._told.retired(await self._parts.store.advance(intent.key, Retire()))
+        self._told.retired(await self._services.store.advance(intent.key, EndSearch()))
         return True
 
 

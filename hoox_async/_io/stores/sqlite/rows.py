@@ -12,7 +12,7 @@ from ...._api.models import LookRef
 from ...._api.webhook_payloads import Delivery
 from ...._core.intents.intent import Intent, IntentState
 from ...._core.intents.records import dump_delivery, dump_intent, load_delivery, load_intent
-from ...._core.intents.transitions import LookTaken, Step, claimed_look, recover
+from ...._core.intents.transitions import LookTaken, Transition, claimed_look, recover
 from ....errors import StoreError
 from ...protocols import Workspace
 from ..binding import Binding
@@ -97,8 +97,8 @@ def plan(db: sqlite3.Connection, intent: Intent) -> Intent:
     return intent
 
 
-def advance(db: sqlite3.Connection, key: str, steps: Sequence[Step]) -> Intent:
-    """Take the intent through the steps. Raises `IllegalStep`, and `StoreError` for an unknown key."""
+def advance(db: sqlite3.Connection, key: str, steps: Sequence[Transition]) -> Intent:
+    """Take the intent through the steps. Raises `IllegalTransition`, and `StoreError` for an unknown key."""
     row = db.execute("SELECT seq, record, crc FROM intents WHERE key = ?", (key,)).fetchone()
     if row is None:
         raise StoreError(f"the store has no intent under the key {key!r}")

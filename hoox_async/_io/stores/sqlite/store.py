@@ -14,7 +14,7 @@ from typing import TypeVar
 from ...._api.models import LookRef
 from ...._api.webhook_payloads import Delivery
 from ...._core.intents.intent import Intent, IntentState
-from ...._core.intents.transitions import Send, Step
+from ...._core.intents.transitions import Send, Transition
 from ....errors import StoreError, StoreLocked
 from ...clock import Clock
 from ...protocols import Workspace
@@ -48,7 +48,7 @@ class SQLiteStore:
         return f"SQLiteStore({self.path!r})"
 
     async def open(self, workspace: Workspace) -> None:
-        """Open the file (made where it is missing), bind it, and mark what a crash left in the air.
+        """Open the file (made where it is missing), bind it, and mark what a crash left outstanding.
 
         Raises `StoreLocked` naming the holder, `StoreMismatch` where the file belongs to another base
         URL or API key, `StoreError` where it is damaged, newer than this version, or cannot be written.
@@ -95,8 +95,9 @@ class SQLiteStore:
         sends = intent.state is IntentState.SENDING
         return await self._write(partial(rows.plan, intent=intent), sends=sends)
 
-    async def advance(self, key: str, *steps: Step) -> Intent:
-        """Take the intent through the steps, all or none. Raises `IllegalStep`; no such key: `StoreError`.
+    async def advance(self, key: str, *steps: Transition) -> Intent:
+        """Take the intent through the steps, all or none. Raises `IllegalTransition`; no such key:
+        `StoreError`.
 
         A `Send` is also refused with `StoreError` where the file was removed or replaced meanwhile. Other
         steps are written into the file that was opened, which may have been moved only.

@@ -1,0 +1,80 @@
+"""Refs, looks and statuses."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import attrs
+import pytest
+import request_strategies as our
+from hypothesis import given, settings
+
+from hoox_async._api.models import Look, LookFailure, LookRef, LookStatus, Picture
+from hoox_async.errors import InvalidRequest
+
+REF = LookRef("avtr_abc", "look_123")
+
+
+@settings(deadline=None, max_examples=50)
+@given(our.refs)
+def test_a_ref_is_what_its_text_says(ref: LookRef) -> None:
+    """str and parse are each other's inverse."""
+    assert LookRef.parse(str(ref)) == ref
+
+
+def test_the_text_of_a_ref() -> None:
+    """The form that users put into files and command lines; spaces around its parts don't count."""
+    assert str(REF) == "avtr_abc:look_123"
+    assert LookRef.parse(" avtr_abc : look_123 ") == REF
+
+
+@pytest.mark.parametrize("text", ["", ":", "avtr_abc", "avtr_abc:", ":look_123", " : ", "a:b:c"])
+def test_a_text_that_is_no_ref(text: str) -> None:
+    """Anything but avatar_id:look_id is an InvalidRequest that says the form."""
+    with pytest.raises(InvalidRequest) as caught:
+        LookRef.parse(text)
+    assert (caught.value.field, caught.value.value) == ("ref", text)
+    assert "avatar_id:look_id" in caught.value.expected
+
+
+@pytest.mark.parametrize("bad", ["", "  ", None, 7, b"look"])
+@pytest.mark.parametrize("field", ["avatar_id", "look_id"])
+def test_ids_are_text(field: str, bad: Any) -> None:
+    """An id that can be none is named when the ref is made."""
+    with pytest.raises(InvalidRequest) as caught:
+        attrs.evolve(REF, **{field: bad})
+    assert (caught.value.field, caught.value.value) == (field, bad)
+
+
+def test_refs_are_values() -> None:
+    """Equal refs are one key of a dict, refs have an order, and a ref is its own ref."""
+    assert {REF: 1}[LookRef("avtr_abc", "look_123")] == 1
+    assert sorted([LookRef("b", "a"), LookRef("a", "z")])[0] == LookRef("a", "z")
+    assert REF.ref is REF
+    with pytest.raises(attrs.exceptions.FrozenInstanceError):
+        REF.look_id = "x"  # type: ignore[misc]
+
+
+def test_which_statuses_are_final() -> None:
+    """READY and FAILED will not change; an unknown word may."""
+    assert {status for status in LookStatus if status.settled} == {LookStatus.READY, LookStatus.FAILED}
+
+
+def test_a_look_speaks_for_its_ref() -> None:
+    """The ids are at hand, and the raw answer counts neither for equality nor in the repr."""
+    look = Look(REF, LookStatus.READY, raw={"secret": 1})
+    assert (look.avatar_id, look.look_id) == ("avtr_abc", "look_123")
+    assert look == Look(REF, LookStatus.READY)
+    assert "secret" not in repr(look)
+    assert {look} == {Look(REF, LookStatus.READY)}
+
+
+def test_the_text_of_a_failure() -> None:
+    """Message and code, or the message alone."""
+    assert str(LookFailure("GENERATION_FAILED", "Edit failed")) == "Edit failed [GENERATION_FAILED]"
+    assert str(LookFailure(None, "Edit failed")) == "Edit failed"
+
+
+def test_a_picture_does_not_print_its_bytes() -> None:
+    """Megabytes stay out of logs."""
+    assert "data" not in repr(Picture(b"data", "image/jpeg"))

@@ -1,0 +1,124 @@
+"""The words and the bodies of requests, as the API's pages spell them."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+import request_strategies as our
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from hoox_async._api.endpoints import request_body
+from hoox_async._api.models import LookRef, LookStatus
+from hoox_async._api.requests import ImageAvatar, LookEdit, PromptAvatar, Request
+from hoox_async._api.responses import look_status, same_code
+
+REF = LookRef("avtr_abc", "look_123")
+
+
+# --- words ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("word", "status"),
+    [
+        ("pending", LookStatus.PENDING),
+        ("processing", LookStatus.PROCESSING),
+        ("completed", LookStatus.READY),
+        ("ready", LookStatus.READY),
+        ("failed", LookStatus.FAILED),
+        ("error", LookStatus.FAILED),
+        ("COMPLETED", LookStatus.READY),
+        (" Ready ", LookStatus.READY),
+        ("queued", LookStatus.UNKNOWN),
+        ("", LookStatus.UNKNOWN),
+    ],
+)
+def test_both_vocabularies_of_a_status(word: str, status: LookStatus) -> None:
+    """completed is ready and error is failed, in any case of letters; a new word is UNKNOWN."""
+    assert look_status(word) is status
+
+
+def test_codes_come_in_both_cases() -> None:
+    """A code is compared whatever the case of its letters; what is no text is no code."""
+    assert same_code("space_not_found", "SPACE_NOT_FOUND")
+    assert same_code("PLAN_REQUIRED", "plan_required")
+    assert not same_code("SPACE_NOT_FOUND_2", "SPACE_NOT_FOUND")
+    assert not same_code(None, "SPACE_NOT_FOUND")
+    assert not same_code(404, "SPACE_NOT_FOUND")
+
+
+# --- bodies -----------------------------------------------------------------------------------
+
+
+def test_a_full_prompt_body_is_the_workflow_pages() -> None:
+    """The example of the vendor's page, byte for byte in its fields."""
+    request = PromptAvatar(
+        "Young entrepreneur in a modern office, confident smile",
+        style="iphone",
+        format="vertical",
+        resolution="2K",
+        name="Alex",
+        place="office",
+        element_images=["https://your-domain.com/logo.png"],
+        webhook_url="https://your-domain.com/webhooks/avatar",
+    )
+    assert request_body(request, None, None) == {
+        "prompt": "Young entrepreneur in a modern office, confident smile",
+        "style": "iphone",
+        "format": "vertical",
+        "name": "Alex",
+        "place": "office",
+        "resolution": "2K",
+        "elementImages": ["https://your-domain.com/logo.png"],
+        "webhook_url": "https://your-domain.com/webhooks/avatar",
+    }
+
+
+def test_a_full_edit_body() -> None:
+    """Extra references of an edit go under images, and upscale only when it is wanted."""
+    edit = LookEdit(
+        REF,
+        "podcast",
+        style="raw",
+        format="horizontal",
+        resolution="4K",
+        images=["https://x.example/1.jpg"],
+        upscale=True,
+    )
+    assert request_body(edit, None, "https://hub.example/t") == {
+        "avatar_id": "avtr_abc",
+        "look_id": "look_123",
+        "prompt": "podcast",
+        "style": "raw",
+        "format": "horizontal",
+        "resolution": "4K",
+        "images": ["https://x.example/1.jpg"],
+        "upscale": True,
+        "webhook_url": "https://hub.example/t",
+    }
+
+
+def test_a_body_of_images_has_no_prompt_and_no_resolution() -> None:
+    """A prompt would win over the images; these cost nothing in any resolution."""
+    request = ImageAvatar(["https://x.example/1.jpg"], name="Jordan", place="studio")
+    assert request_body(request, None, None) == {
+        "imageUrls": ["https://x.example/1.jpg"],
+        "name": "Jordan",
+        "place": "studio",
+    }
+
+
+@settings(deadline=None, max_examples=150)
+@given(our.requests, st.none() | our.urls)
+def test_every_body_is_json_with_nothing_unset(request: Request, webhook_url: str | None) -> None:
+    """No null, no empty list; extra is merged; metadata never leaves; a price is never left to a default."""
+    body = request_body(request, REF, webhook_url)
+    assert json.loads(json.dumps(body)).keys() == body.keys()
+    own = {name: value for name, value in body.items() if name not in request.extra}
+    assert all(own.values())
+    assert {name: body[name] for name in request.extra} == dict(request.extra)
+    assert "metadata" not in own
+    assert ("resolution" in body) is not isinstance(request, ImageAvatar)
+    assert body.get("webhook_url") == (request.webhook_url or webhook_url)

@@ -1,0 +1,317 @@
+"""What an answer means: accepted, refused, or not known, for POSTs and for reads."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+import request_strategies as our
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from hoox_async._api import responses
+from hoox_async._api.endpoints import WireResponse
+from hoox_async._api.models import LookRef, LookStatus
+from hoox_async.errors import (
+    ApiError,
+    AuthenticationError,
+    BadRequest,
+    Conflict,
+    HooxError,
+    InsufficientCredits,
+    NotFound,
+    OutcomeUnknown,
+    PermissionDenied,
+    RateLimited,
+    ServerError,
+    UnexpectedResponse,
+    api_error,
+)
+
+REF = LookRef("avtr_abc", "look_123")
+DATE = "Tue, 01 Jul 2025 12:00:00 GMT"
+AT = datetime(2025, 7, 1, 12, 0, 0, tzinfo=UTC)
+
+
+def answer(body: Any, status: int = 200, headers: Mapping[str, str] | None = None) -> WireResponse:
+    """An answer of the API: bytes as they are, anything else as JSON."""
+    data = body if isinstance(body, bytes) else json.dumps(body).encode()
+    return WireResponse(status, headers or {}, data)
+
+
+# --- answers to POSTs -------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("status", [200, 201, 202])
+def test_accepted(status: int) -> None:
+    """Any 2xx with both ids is the new look."""
+    body = {"avatar_id": "avtr_abc", "look_id": "look_new", "later": {"more": 1}}
+    assert responses.read_accepted(answer(body, status), REF) == LookRef("avtr_abc", "look_new")
+    camel = {"avatarId": "avtr_abc", "lookId": "look_new"}
+    assert responses.read_accepted(answer(camel, status), None) == LookRef("avtr_abc", "look_new")
+
+
+def test_an_accepted_edit_of_another_avatar_counts_as_answered() -> None:
+    """The API's word on where the look is stands: it was paid for."""
+    found = responses.read_accepted(answer({"avatar_id": "avtr_other", "look_id": "look_new"}), REF)
+    assert found == LookRef("avtr_other", "look_new")
+
+
+def test_an_accepted_edit_without_avatar_is_its_sources() -> None:
+    """An edit makes a look of the same avatar, so a missing avatar_id loses nothing."""
+    assert responses.read_accepted(answer({"look_id": "look_new"}), REF) == LookRef("avtr_abc", "look_new")
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"<html>OK</html>",
+        b"\xff\xfe\x00",
+        b"[" * 100_000,
+        b'{"avatar_id": "a", "look_id": ' + b"9" * 5000 + b"}",
+        [],
+        None,
+        "look_new",
+        {},
+        {"avatar_id": "a"},
+        {"look_id": "l"},
+        {"avatar_id": "a", "look_id": None},
+        {"avatar_id": "a", "look_id": ""},
+        {"avatar_id": "a", "look_id": 7},
+        {"avatar_id": ["a"], "look_id": "l"},
+        {"avatar_id": "a", "look_id": "l\ud800"},
+        {"avatar_id": "a", "look_id": "l\n"},
+        {"avatar_id": "a", "look_id": "l" * 501},
+        {"avatar_id": "a", "id": "l"},
+        {"error": "Not now", "code": "BUSY"},
+    ],
+)
+@pytest.mark.parametrize("status", [200, 201])
+def test_a_2xx_that_names_no_look_may_have_been_paid(body: Any, status: int) -> None:
+    """An answer without both ids says nothing about the money, so it is never a refusal."""
+    with pytest.raises(OutcomeUnknown) as caught:
+        responses.read_accepted(answer(body, status), None)
+    assert caught.value.charged == "maybe"
+    assert len(str(caught.value)) < 500
+
+
+def test_an_edit_that_is_answered_with_its_own_source_is_unknown() -> None:
+    """Taken at its word, the old picture would pass for the new one."""
+    with pytest.raises(OutcomeUnknown, match="source"):
+        responses.read_accepted(answer({"avatar_id": "avtr_abc", "look_id": "look_123"}), REF)
+
+
+REFUSALS: list[tuple[int, type[ApiError]]] = [
+    (400, BadRequest),
+    (401, AuthenticationError),
+    (402, InsufficientCredits),
+    (403, PermissionDenied),
+    (404, NotFound),
+    (409, Conflict),
+    (429, RateLimited),
+]
+
+
+@pytest.mark.parametrize(("status", "kind"), REFUSALS)
+def test_refusals_of_a_post(status: int, kind: type[ApiError]) -> None:
+    """The seven statuses that are not charged, with the API's own words."""
+    refused = answer({"error": "No", "code": "WHY"}, status, {"retry-after": "7"})
+    with pytest.raises(kind) as caught:
+        responses.read_accepted(refused, None)
+    error = caught.value
+    assert (error.status, error.code, error.message, error.retry_after) == (status, "WHY", "No", 7.0)
+    assert error.charged == "no"
+
+
+def test_every_other_status_of_a_post_may_have_been_paid() -> None:
+    """Whatever is neither 2xx nor one of the seven is no proof of anything, even with ids in it."""
+    clear = {status for status, _ in REFUSALS}
+    for status in range(100, 600):
+        if status in clear or 200 <= status < 300:
+            continue
+        with pytest.raises(OutcomeUnknown):
+            responses.read_accepted(answer({"avatar_id": "a", "look_id": "l"}, status), None)
+
+
+def test_an_unknown_outcome_says_what_the_proxy_said() -> None:
+    """The HTML of a proxy becomes a short sentence."""
+    page = b"<html><head><title>502 Bad Gateway</title></head><body><h1>502 Bad Gateway</h1></body></html>"
+    with pytest.raises(OutcomeUnknown, match=r"HTTP 502: 502 Bad Gateway$"):
+        responses.read_accepted(answer(page, 502), None)
+
+
+@pytest.mark.parametrize(
+    ("status", "code", "own"),
+    [
+        (400, "INVALID_VALUE", True),
+        (400, None, True),
+        (400, "space_not_found", False),
+        (401, "invalid_api_key", False),
+        (401, None, False),
+        (402, "INSUFFICIENT_CREDITS", False),
+        (402, None, False),
+        (403, "plan_required", False),
+        (403, "PLAN_REQUIRED", False),
+        (403, None, True),
+        (403, "not_yours", True),
+        (404, "SPACE_NOT_FOUND", False),
+        (404, "space_not_found", False),
+        (404, None, True),
+        (409, None, True),
+        (429, None, False),
+        (429, "rate_limit_exceeded", False),
+    ],
+)
+def test_whose_refusal_it_is(status: int, code: str | None, own: bool) -> None:
+    """What concerns key, credits, plan, workspace or quota is no single item's."""
+    assert responses.refusal_is_the_items_own(api_error(status, code, "no")) is own
+
+
+# --- answers to reads -------------------------------------------------------------------------
+
+Read = Callable[[WireResponse], object]
+READS: dict[str, Read] = {
+    "status": lambda response: responses.read_status(response, REF),
+    "avatar": lambda response: responses.read_avatar(response, "avtr_abc"),
+    "look": lambda response: responses.read_look(response, REF),
+    "looks": responses.read_looks,
+}
+each_read = pytest.mark.parametrize("read", READS.values(), ids=READS.keys())
+
+
+@each_read
+@pytest.mark.parametrize(("status", "kind"), [*REFUSALS, (405, ApiError), (422, ApiError)])
+def test_a_read_that_is_refused(read: Read, status: int, kind: type[ApiError]) -> None:
+    """4xx is the API's refusal, also where it has no class of its own."""
+    with pytest.raises(kind) as caught:
+        read(answer({"error": "Look not found"}, status))
+    assert caught.value.message == "Look not found"
+
+
+@each_read
+@pytest.mark.parametrize("status", [500, 502, 503, 504, 599])
+def test_a_read_that_fails_there(read: Read, status: int) -> None:
+    """5xx is the server's trouble, with its own word on when to come back."""
+    with pytest.raises(ServerError) as caught:
+        read(answer(b"<h1>Bad Gateway</h1>", status, {"retry-after": "3"}))
+    assert (caught.value.status, caught.value.message, caught.value.retry_after) == (
+        status,
+        "Bad Gateway",
+        3.0,
+    )
+
+
+@each_read
+@pytest.mark.parametrize("status", [100, 301, 304, 600, 999])
+def test_a_read_with_a_senseless_status(read: Read, status: int) -> None:
+    """A redirect that nobody follows, or no status at all, is no answer."""
+    with pytest.raises(UnexpectedResponse) as caught:
+        read(answer({"status": "ready"}, status))
+    assert caught.value.status == status
+
+
+@each_read
+@pytest.mark.parametrize("body", [b"", b"no", b"{", b"[" * 100_000, b"\x00" * (1 << 20), 7, "ready", None])
+def test_a_read_that_can_not_be_read(read: Read, body: Any) -> None:
+    """Junk, and nesting that no stack can hold, are an UnexpectedResponse with a short message."""
+    with pytest.raises(UnexpectedResponse) as caught:
+        read(answer(body))
+    assert caught.value.status == 200
+    assert len(str(caught.value)) < 500
+
+
+def test_reads_give_values() -> None:
+    """One good answer of each kind."""
+    look = {"id": "look_123", "avatar_id": "avtr_abc", "status": "ready"}
+    assert (
+        responses.read_status(answer({"look_id": "look_123", "status": "ready"}), REF).status
+        is LookStatus.READY
+    )
+    assert responses.read_avatar(answer({"id": "avtr_abc", "looks": [look]}), "avtr_abc").looks[0].ref == REF
+    assert responses.read_look(answer(look), REF).ref == REF
+    assert [found.ref for found in responses.read_looks(answer([look]))] == [REF]
+
+
+def test_the_place_in_the_json_is_named() -> None:
+    """Who reports a broken answer can say where it is broken."""
+    body = {"id": "avtr_abc", "looks": [{"id": "look_1"}, {"id": None}]}
+    with pytest.raises(UnexpectedResponse, match=r"look_id.*null.*\$\.looks\[1\]\.ref"):
+        responses.read_avatar(answer(body), "avtr_abc")
+    with pytest.raises(UnexpectedResponse, match=r"\$\.status"):
+        responses.read_status(answer({"status": 5}), REF)
+
+
+# --- anything at all --------------------------------------------------------------------------
+
+names = st.sampled_from(
+    ["id", "look_id", "lookId", "avatar_id", "status", "looks", "result", "error", "code", "message"]
+) | st.sampled_from(["details", "field", "thumbnail", "thumbnail_url", "error_message", "name", "selfie"])
+api_words = st.sampled_from(["avtr_abc", "look_123", "ready", "completed", "FAILED", "pending", "new"])
+answers_like = st.recursive(
+    our.scalars | api_words | st.just(float("nan")),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(names, inner, max_size=5),
+    max_leaves=15,
+)
+bodies = st.binary(max_size=200) | (answers_like | our.json_values).map(
+    lambda body: json.dumps(body).encode()
+)
+header_texts = (
+    st.text(max_size=30)
+    | st.integers().map(str)
+    | st.datetimes().map(lambda at: at.strftime("%a, %d %b %Y %H:%M:%S GMT"))
+)
+headers_like = st.dictionaries(
+    st.sampled_from(
+        ["retry-after", "date", "x-ratelimit-limit", "x-ratelimit-remaining", "x-ratelimit-reset", "etag"]
+    ),
+    header_texts,
+)
+statuses = st.sampled_from([200, 201, 400, 402, 404, 429, 500, 503]) | st.integers(100, 599)
+
+
+@settings(deadline=None, max_examples=400)
+@given(statuses, headers_like, bodies)
+@example(200, {}, b'{"looks": [' + b"[" * 2000)
+@example(400, {}, b'{"error": "\\ud800", "code": "\\ud800"}')
+def test_any_answer_is_a_value_or_our_error(status: int, headers: dict[str, str], body: bytes) -> None:
+    """No answer whatever makes a read raise anything but the library's own errors."""
+    response = WireResponse(status, headers, body)
+    reads: list[Read] = [*READS.values(), lambda response: responses.read_accepted(response, REF)]
+    for read in reads:
+        with contextlib.suppress(HooxError):
+            read(response)
+
+
+@settings(deadline=None, max_examples=300)
+@given(statuses, headers_like, bodies)
+def test_any_answer_to_a_post_is_accepted_refused_or_unknown(
+    status: int, headers: dict[str, str], body: bytes
+) -> None:
+    """By status alone: 2xx is a look or unknown, the seven are refusals, the rest is unknown."""
+    try:
+        responses.read_accepted(WireResponse(status, headers, body), None)
+        kind: object = "accepted"
+    except HooxError as error:
+        kind = error.charged
+    if 200 <= status < 300:
+        assert kind in ("accepted", "maybe")
+    else:
+        assert kind == ("no" if status in {status for status, _ in REFUSALS} else "maybe")
+
+
+@settings(deadline=None, max_examples=400)
+@given(headers_like)
+def test_any_headers_give_sensible_numbers(headers: dict[str, str]) -> None:
+    """Pauses and resets are seconds between 0 and an hour, counts are not negative."""
+    pause = responses.retry_after(headers, AT)
+    assert pause is None or 0 <= pause <= 3600
+    quota = responses.server_quota(headers, AT)
+    if quota is not None:
+        assert quota.limit is None or quota.limit > 0
+        assert quota.remaining is None or quota.remaining >= 0
+        assert quota.resets_in is None or 0 <= quota.resets_in <= 3600

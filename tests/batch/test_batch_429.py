@@ -1,0 +1,128 @@
+"""A server that answers nothing but 429: one request asks now and then, and after a while all give up."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from itertools import pairwise
+
+import pytest
+from batch_kit import avatar, counts, edits, opened, space_of
+from session_kit import edit, made, now, on_space, sends
+
+from hoox_async import BatchRunner, Timeouts
+from hoox_async.errors import ConfigurationError, NotSent, RateLimited
+from hoox_async.sandbox import Fault
+
+pytestmark = pytest.mark.virtual_time
+
+FOR_EVER = 10**9
+
+
+async def test_a_submission_gives_up_in_the_end() -> None:
+    """After `Timeouts.refused` of nothing but 429 it raises `RateLimited`; the same key can be sent later."""
+    async with on_space(timeouts=Timeouts(refused=300.0)) as (session, space):
+        ref = made(space)
+        space.faults.fail_next("edit", Fault.rate_limited(retry_after=30), times=FOR_EVER)
+        began = now()
+        with pytest.raises(RateLimited) as caught:
+            await session.submit(edit(ref), key="k")
+        assert caught.value.charged == "no"
+        assert 300.0 <= now() - began <= 340.0
+        space.faults._planned.clear()
+        await session.submit(edit(ref), key="k")
+        assert len(space.ledger) == 1
+
+
+async def test_a_batch_stops_in_the_end() -> None:
+    """Its items end UNSENT, and after each pause one POST alone has asked."""
+    space = space_of()
+    async with opened(space, timeouts=Timeouts(refused=300.0)) as session:
+        source = await avatar(session)
+        space.faults.fail_next("edit", Fault.rate_limited(retry_after=30), times=FOR_EVER)
+        began = now()
+        report = await BatchRunner(session).run(edits(source, 50))
+        assert counts(report) == {"unsent": 50}
+        assert all(isinstance(outcome.error, RateLimited) for outcome in report)
+        assert 300.0 <= now() - began <= 340.0
+        asked = [record.at for record in space.requests if record.status == 429]
+    first = sum(at - began < 5.0 for at in asked)  # what was on the way when the first was refused
+    assert all(later - at >= 29.0 for at, later in pairwise(asked[first:]))
+    assert len(asked) <= first + 11
+
+
+async def test_a_batch_goes_on_after_a_pause_with_one_request_first() -> None:
+    """The others go when that one was answered, at the pace of the quota, and none is lost."""
+    space = space_of()
+    async with opened(space) as session:
+        source = await avatar(session)
+        await asyncio.sleep(100)
+        space.faults.fail_next("edit", Fault.rate_limited(retry_after=30), times=30)
+        before = len(space.requests)
+        report = await BatchRunner(session).run(edits(source, 60))
+    assert counts(report) == {"ready": 60}
+    posts = [r.at for r in space.requests[before:] if r.endpoint == "edit" and r.status == 201]
+    assert posts[1] - posts[0] >= 0.3
+    assert sum(at - posts[0] < 5.0 for at in posts) <= 10
+    assert Counter(r.status for r in space.requests)[429] == 30
+
+
+async def test_reads_that_wait_end_too() -> None:
+    """Whoever asks meanwhile: also one whose own request is never the one that is sent."""
+    async with on_space() as (session, space):
+        ref = made(space)
+        for endpoint in ("edit", "status"):
+            space.faults.fail_next(endpoint, Fault.rate_limited(retry_after=3000), times=FOR_EVER)
+        submitting = asyncio.create_task(session.submit(edit(ref)))
+        await asyncio.sleep(1)
+        began = now()
+        ends = await asyncio.gather(*(session.status(ref) for _ in range(20)), return_exceptions=True)
+        assert {type(end) for end in ends} == {RateLimited}
+        assert now() - began <= 180.0
+        assert sends(space, "status", "edit") <= 5
+        with pytest.raises(RateLimited):
+            await submitting
+
+
+async def test_a_bound_on_the_wait_holds_as_before() -> None:
+    """With ``max_wait`` it is `NotSent`, and so long before."""
+    async with on_space() as (session, space):
+        ref = made(space)
+        space.faults.fail_next("edit", Fault.rate_limited(retry_after=30), times=FOR_EVER)
+        began = now()
+        with pytest.raises(NotSent):
+            await session.submit(edit(ref), max_wait=70.0)
+        assert now() - began <= 71.0
+
+
+async def test_who_comes_late_has_the_whole_time() -> None:
+    """That others were refused for hours before is not told to somebody who has not tried."""
+    async with on_space(timeouts=Timeouts(refused=300.0)) as (session, space):
+        ref = made(space)
+        space.faults.fail_next("edit", Fault.rate_limited(retry_after=30), times=15)
+        with pytest.raises(RateLimited):
+            await session.submit(edit(ref))
+        await session.submit(edit(ref))
+        assert len(space.ledger) == 1
+
+
+async def test_a_pause_that_begins_while_a_post_connects_holds_it_back() -> None:
+    """Its permit is taken anew: nothing leaves during a pause."""
+    async with on_space(transport={"connect": 5.0}) as (session, space):
+        ref = made(space)
+        space.faults.fail_next("status", Fault.rate_limited(retry_after=20))
+        submitting = asyncio.create_task(session.submit(edit(ref)))
+        await asyncio.sleep(1)
+        await session.status(ref)
+        await submitting
+        status, edits = ([r.at for r in space.requests if r.endpoint == e] for e in ("status", "edit"))
+        assert edits[0] - status[0] >= 20.0
+        assert len(space.ledger) == 1
+
+
+def test_the_time_is_checked() -> None:
+    """As the others: it needs an end."""
+    assert Timeouts().refused == 3600.0
+    for wrong in (0, -1, float("inf"), float("nan"), "5", True):
+        with pytest.raises(ConfigurationError, match="refused"):
+            Timeouts(refused=wrong)  # type: ignore[arg-type]

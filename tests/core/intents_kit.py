@@ -1,0 +1,97 @@
+"""An intent of the ledger's tests, its steps, and the ways to each state."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from decimal import Decimal
+
+from hoox_async._api.models import Look, LookFailure, LookRef, LookStatus
+from hoox_async._api.requests import LookEdit, PromptAvatar
+from hoox_async._core.intents.intent import Evidence, Intent, IntentState, Refusal
+from hoox_async._core.intents.transitions import (
+    Accept,
+    AddCandidates,
+    Drop,
+    EndSearch,
+    MarkUnknown,
+    Reject,
+    Replace,
+    Resend,
+    Revert,
+    Send,
+    Settle,
+    Transition,
+    advance,
+)
+
+S = IntentState
+AT = datetime(2025, 7, 1, 12, 0, tzinfo=UTC)
+SOURCE = LookRef("avtr_abc", "look_123")
+REF = LookRef("avtr_abc", "look_new")
+READY = Look(REF, LookStatus.READY, "https://x.example/t.jpg")
+FAILED = Look(REF, LookStatus.FAILED, error=LookFailure("X", "Edit failed"))
+NO = Refusal(400, "INVALID_VALUE", "No")
+REQUEST = LookEdit(SOURCE, "podcast", upscale=True)
+PRICE = Decimal("3.5")
+OTHER = PromptAvatar("a", resolution="4K")
+PLANNED = Intent("alex", True, REQUEST, "d1", AT)
+
+STEPS: dict[type[Transition], Transition] = {
+    Send: Send("a1", AT, SOURCE, True),
+    Revert: Revert(),
+    Accept: Accept(REF, AT, Evidence.ANSWER),
+    Reject: Reject(NO, AT),
+    MarkUnknown: MarkUnknown("dropped", AT),
+    EndSearch: EndSearch(),
+    AddCandidates: AddCandidates((REF,)),
+    Settle: Settle(READY, AT),
+    Resend: Resend(),
+    Drop: Drop(),
+    Replace: Replace(OTHER, "d2"),
+}
+PATHS: dict[IntentState, list[type[Transition]]] = {
+    S.PLANNED: [],
+    S.SENDING: [Send],
+    S.UNKNOWN: [Send, MarkUnknown],
+    S.ACCEPTED: [Send, Accept],
+    S.READY: [Send, Accept, Settle],
+    S.FAILED: [Send, Accept],
+    S.REJECTED: [Reject],
+    S.DROPPED: [Send, MarkUnknown, Drop],
+}
+LEGAL: dict[tuple[IntentState, type[Transition]], IntentState] = {
+    (S.PLANNED, Send): S.SENDING,
+    (S.PLANNED, Reject): S.REJECTED,
+    (S.PLANNED, Replace): S.PLANNED,
+    (S.SENDING, Revert): S.PLANNED,
+    (S.SENDING, Accept): S.ACCEPTED,
+    (S.SENDING, Reject): S.REJECTED,
+    (S.SENDING, MarkUnknown): S.UNKNOWN,
+    (S.UNKNOWN, Accept): S.ACCEPTED,
+    (S.UNKNOWN, EndSearch): S.UNKNOWN,
+    (S.UNKNOWN, AddCandidates): S.UNKNOWN,
+    (S.UNKNOWN, Resend): S.PLANNED,
+    (S.UNKNOWN, Drop): S.DROPPED,
+    (S.ACCEPTED, Settle): S.READY,
+    (S.ACCEPTED, Replace): S.PLANNED,
+    (S.READY, Settle): S.READY,
+    (S.READY, Replace): S.PLANNED,
+    (S.FAILED, Settle): S.FAILED,
+    (S.FAILED, Replace): S.PLANNED,
+    (S.REJECTED, Replace): S.PLANNED,
+    (S.DROPPED, Accept): S.ACCEPTED,
+    (S.DROPPED, Resend): S.PLANNED,
+}
+
+
+def after(*steps: Transition, start: Intent = PLANNED) -> Intent:
+    """The intent after all the steps."""
+    for step in steps:
+        start = advance(start, step)
+    return start
+
+
+def in_state(state: IntentState) -> Intent:
+    """An intent in this state, come there by legal steps."""
+    intent = after(*(STEPS[kind] for kind in PATHS[state]))
+    return after(Settle(FAILED, AT), start=intent) if state is S.FAILED else intent

@@ -1,0 +1,193 @@
+"""The quota's accounting beside other clients, and after refusals."""
+
+from __future__ import annotations
+
+import math
+import random
+from collections.abc import Callable
+from itertools import pairwise
+
+import pytest
+from quota_kit import (
+    FixedServer,
+    Server,
+    SlidingServer,
+    at_random,
+    send,
+    simulate,
+    steady,
+)
+
+from hoox_async._api.models import ServerQuota
+from hoox_async._core.quota.sliding_window import SlidingWindow
+
+
+@pytest.mark.parametrize("kind", ["sliding", "fixed"])
+@pytest.mark.parametrize("use", ["steady", "random"])
+@pytest.mark.parametrize("seed", [1, 2, 3])
+def test_another_client_at_forty_per_cent(kind: str, use: str, seed: int) -> None:
+    """At most 2 % of our requests are refused, and we get at least 1/1.15 of what the other leaves."""
+    others = steady(40, 900) if use == "steady" else at_random(40, 900, seed)
+    server: Server = SlidingServer() if kind == "sliding" else FixedServer()
+    dice = random.Random(seed)
+    run = simulate(server, others, seconds=900.0, latency=lambda: dice.uniform(0.1, 0.5))
+    assert run.refused <= 0.02 * len(run.accepted)
+    assert run.share(0.0, 900.0) >= 1 / 1.15
+
+
+def test_the_pace_is_what_others_leave() -> None:
+    """Seconds between two of ours: those of the whole quota alone, more while others use it."""
+    window = SlidingWindow(100)
+    assert window.pace(0.0) == pytest.approx(0.6, rel=0.01)
+    send(window, 1)
+    window.observe(1.0, ServerQuota(100, 49, 30.0), 0.0)
+    assert window.pace(1.0) == pytest.approx(60.0 / 48, rel=0.05)
+    assert window.pace(200.0) == pytest.approx(0.6, rel=0.01)
+
+
+def test_a_server_that_resets_as_a_whole_costs_no_refusals() -> None:
+    """Also where the reset is when all is free again, a steady other client leaves us our part."""
+    run = simulate(SlidingServer(oldest=False), steady(40, 900), seconds=900.0, latency=lambda: 0.3)
+    assert run.refused <= 1
+    assert run.share(0.0, 900.0) >= 1 / 1.15
+
+
+@pytest.mark.parametrize(("server", "within"), [(SlidingServer, 65.0), (FixedServer, 125.0)])
+def test_we_recover_when_the_other_client_stops(server: Callable[[], Server], within: float) -> None:
+    """A minute after the other's last request (two, where whole minutes are counted) we are at the limit."""
+    run = simulate(server(), steady(40, 300), seconds=900.0, latency=lambda: 0.3)
+    run.others = 0
+    assert run.share(300.0 + within, 900.0) >= 0.97
+
+
+def test_a_refusal_pauses_for_what_the_server_says() -> None:
+    """Retry-After, else the reset, else a minute; no single header stops all for more than a minute."""
+    for said, resets_in, expected in [(7.0, 30.0, 7.0), (None, 30.0, 30.0), (None, None, 60.0),
+                                      (None, -50.0, 60.0), (None, 1e9, 60.0), (1e12, None, 60.0),
+                                      (math.nan, None, 60.0), (0.0, None, 1.0)]:  # fmt: skip
+        window = SlidingWindow(100)
+        window.observe(10.0, ServerQuota(100, 0, resets_in))
+        assert window.pause(10.0, said) == pytest.approx(expected)
+        assert window.earliest(10.0) >= 10.0 + expected
+
+
+def refusals(
+    window: SlidingWindow, count: int, said: float | None, resets_in: float | None = None
+) -> list[float]:
+    """The pauses of refusals that each come as soon as the pause before is over."""
+    now, pauses = 0.0, []
+    for _ in range(count):
+        if resets_in is not None:
+            window.observe(now, ServerQuota(100, 0, resets_in), now)
+        pauses.append(window.pause(now, said))
+        window.pause(now + 0.1, said and said - 0.1)  # another one of the same burst: no further step
+        now = window.paused_until
+    return pauses
+
+
+@pytest.mark.parametrize(("said", "resets_in"), [(0.0, None), (0.0, 30.0), (None, 0.5)])
+def test_refusals_right_after_a_pause_wait_longer_each_time(
+    said: float | None, resets_in: float | None
+) -> None:
+    """Where the server names no time, or a reset always a moment away, we don't knock every second."""
+    window = SlidingWindow(100)
+    pauses = refusals(window, 8, said, resets_in)
+    assert pauses == pytest.approx([1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 60.0, 60.0])
+    now = window.paused_until
+    window.observe(now, ServerQuota(100, 50, 30.0))
+    assert window.pause(now + 1.0, 0.0) == 1.0
+
+
+@pytest.mark.parametrize("said", [0.5, 1.0, 7.0])
+def test_a_time_that_the_server_names_is_kept_to_each_time(said: float) -> None:
+    """Retry-After is the server's word: no longer pauses of our own, however often it refuses."""
+    assert refusals(SlidingWindow(100), 8, said, 30.0) == pytest.approx([said] * 8)
+
+
+def test_refusals_far_apart_are_each_a_first_one() -> None:
+    """A server that sends no quota headers never says that all is well; a minute without a refusal does."""
+    window = SlidingWindow(100)
+    assert [window.pause(n * 200.0, 0.0) for n in range(5)] == [1.0] * 5
+
+
+def test_a_shorter_pause_does_not_end_a_longer_one() -> None:
+    """The longest of several refusals counts."""
+    window = SlidingWindow(100)
+    window.pause(0.0, 30.0)
+    window.pause(1.0, 2.0)
+    assert window.paused_until == 30.0
+
+
+@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize("reads", [False, True])
+def test_arrivals_that_jitter_cost_no_refusal(seed: int, reads: bool) -> None:
+    """Requests take 20 to 400 ms to arrive: what their answers' times allow is kept free, and no more."""
+    dice = random.Random(seed)
+    run = simulate(SlidingServer(), [], seconds=1800.0, latency=lambda: dice.uniform(0.04, 0.8), reads=reads)
+    assert run.refused == 0
+    assert run.share(0.0, 1800.0) >= 0.985
+
+
+def refuse(window: SlidingWindow, now: float, said: float | None) -> float:
+    """One request, sent as early as it may be and refused; when that was."""
+    now = window.earliest(now)
+    permit = window.take(now)
+    window.mark_sent(permit, now)
+    window.pause(now, said, permit)
+    window.end(permit, now)
+    return now
+
+
+def test_a_pause_that_makes_no_sense_is_probed_after_a_minute() -> None:
+    """Milliseconds read as seconds, a date far ahead: a request tells after a minute, then later."""
+    window, times = SlidingWindow(100), [0.0]
+    for _ in range(9):
+        times.append(refuse(window, times[-1], 3_000.0))
+    gaps = [after - before for before, after in pairwise(times)][1:]
+    assert gaps == pytest.approx([60.0, 120.0, 240.0, 480.0, 960.0, 1920.0, 3000.0, 3000.0])
+    now = window.earliest(times[-1])
+    permit = window.take(now)
+    window.read(permit, now)
+    window.accepted(now, permit)
+    window.end(permit, now)
+    assert window.earliest(now) <= now + 1.0
+    assert window.pause(now + 1.0, 3_000.0) == pytest.approx(60.0)
+
+
+def test_after_a_pause_one_request_goes_first() -> None:
+    """The others wait for its answer; where there is none they try in its place, one at a time."""
+    window = SlidingWindow(100)
+    refuse(window, 0.0, 5.0)
+    assert window.earliest(0.0) == 5.0
+    probe = window.take(5.0)
+    window.mark_sent(probe, 5.0)
+    assert window.earliest(6.0) == 15.0
+    window.end(probe, 6.0)  # no answer
+    assert window.earliest(6.0) == 6.0
+    probe = window.take(6.0)
+    window.cancel(probe)
+    probe = window.take(6.0)
+    window.mark_sent(probe, 6.0)
+    window.accepted(6.3, probe)
+    window.end(probe, 6.3)
+    assert window.refused_since is None
+    times = send(window, 20, now=6.3)
+    assert sum(at < 7.0 for at in times) <= 2  # the flow, and no burst
+    assert times[-1] <= 6.3 + 20 * 0.61
+
+
+def test_an_answer_to_a_request_from_before_the_pause_ends_no_pause() -> None:
+    """It was counted before; neither does its refusal make the pause a longer one."""
+    window = SlidingWindow(100)
+    early = [window.take(0.0) for _ in range(4)]
+    for permit in early:
+        window.mark_sent(permit, 0.0)
+    window.pause(0.3, 5.0, early[0])
+    window.accepted(0.4, early[1])
+    assert window.is_overtaken(early[1])
+    probe = window.take(5.3)
+    window.mark_sent(probe, 5.3)
+    assert window.earliest(5.4) == pytest.approx(15.3)
+    assert window.pause(5.4, 30.0, early[2]) == 0.0
+    assert window.earliest(5.4) == pytest.approx(15.3)
+    assert not window.is_overtaken(probe)

@@ -1,0 +1,167 @@
+"""Digests: equal content, equal key, today and in later versions."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import Any
+
+import attrs
+import pytest
+import request_strategies as our
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from hoox_async._api.models import LookRef
+from hoox_async._api.requests import ImageAvatar, LookEdit, PromptAvatar, Request
+from hoox_async._core.intents.keys import digest, ordinal_key
+
+REF = LookRef("avtr_abc", "look_123")
+
+PINNED: list[tuple[Request, str]] = [
+    (PromptAvatar("Young entrepreneur"), "0f4189a73be99a92f53f92b2ffa946d4"),
+    (
+        PromptAvatar(
+            "Young entrepreneur",
+            style="selfie",
+            format="horizontal",
+            resolution="4K",
+            name="Alex",
+            place="office",
+            element_images=["https://media.example/logo.png"],
+            extra={"seed": 7},
+        ),
+        "8d1e9efe67ba49e05da2cad7fb02b367",
+    ),
+    (
+        ImageAvatar(["https://media.example/1.jpg", "https://media.example/2.jpg"], name="Jordan"),
+        "0a7f1359e538b26be6106646aa8732fa",
+    ),
+    (LookEdit(REF, "podcast scene"), "ec10cc9ce429200ef30c73285246e052"),
+    (LookEdit("alex", "podcast scene"), "11e33f10b6d8ffb735368fa9d52c34b7"),
+    (
+        LookEdit(
+            REF,
+            "ein Café, draußen",
+            style="raw",
+            format="vertical",
+            resolution="1K",
+            images=["https://media.example/x.jpg"],
+            upscale=True,
+        ),
+        "1f9c8571c03027fbb62b838affd0ac79",
+    ),
+]
+
+
+@pytest.mark.parametrize(("request_", "pinned"), PINNED)
+def test_digests_stay_what_they_are(request_: Request, pinned: str) -> None:
+    """A digest is in users' stores: if this fails, their next run pays for everything anew."""
+    assert digest(request_) == pinned
+
+
+def test_the_digest_is_a_hash_of_canonical_json() -> None:
+    """What is hashed is spelled out, so that another program can make the same keys."""
+    text = '{"kind":"edit","prompt":"podcast scene","resolution":"2K","source_ref":"avtr_abc:look_123"}'
+    assert digest(LookEdit(REF, "podcast scene")) == hashlib.sha256(text.encode()).hexdigest()[:32]
+
+
+@settings(deadline=None, max_examples=100)
+@given(our.requests, st.dictionaries(st.text(), st.text(), max_size=2), st.none() | our.urls)
+def test_metadata_and_webhook_do_not_count(
+    request_: Request, metadata: dict[str, str], webhook_url: str | None
+) -> None:
+    """What the API's look does not depend on changes no digest."""
+    other = attrs.evolve(request_, metadata=metadata, webhook_url=webhook_url)
+    assert digest(other) == digest(request_)
+
+
+@settings(deadline=None, max_examples=200)
+@given(our.requests, our.requests)
+def test_other_content_gives_another_digest(one: Request, two: Request) -> None:
+    """Requests have the same digest just when they ask for the same."""
+    plain = [attrs.evolve(each, metadata={}, webhook_url=None) for each in (one, two)]
+    shown = [(repr(attrs.evolve(each, extra={})), json.dumps(each.extra, sort_keys=True)) for each in plain]
+    assert (digest(one) == digest(two)) == (shown[0] == shown[1])
+
+
+FIELDS: list[tuple[Request, dict[str, object]]] = [
+    (
+        PromptAvatar("a"),
+        {
+            "prompt": "b",
+            "style": "car",
+            "format": "horizontal",
+            "resolution": "4K",
+            "name": "n",
+            "place": "p",
+            "element_images": ["https://x.example/1"],
+            "extra": {"seed": 1},
+        },
+    ),
+    (
+        ImageAvatar(["https://x.example/1"]),
+        {"image_urls": ["https://x.example/2"], "name": "n", "place": "p", "extra": {"seed": 1}},
+    ),
+    (
+        LookEdit(REF, "a"),
+        {
+            "source": LookRef("avtr_abc", "look_124"),
+            "prompt": "b",
+            "style": "car",
+            "format": "horizontal",
+            "resolution": "4K",
+            "images": ["https://x.example/1"],
+            "upscale": True,
+            "extra": {"seed": 1},
+        },
+    ),
+]
+
+
+@pytest.mark.parametrize(("request_", "changes"), FIELDS)
+def test_every_field_of_the_look_counts(request_: Any, changes: dict[str, object]) -> None:
+    """Each field that the API is told changes the digest, and no field of the class is forgotten."""
+    assert {*changes, "webhook_url", "metadata"} == {field.name for field in attrs.fields(type(request_))}
+    found = {digest(attrs.evolve(request_, **{name: value})) for name, value in changes.items()}
+    assert len(found | {digest(request_)}) == len(changes) + 1
+
+
+def test_order_of_images_counts_and_order_of_extra_does_not() -> None:
+    """Images are a list, extra fields are a mapping."""
+    one, two = "https://x.example/1", "https://x.example/2"
+    assert digest(ImageAvatar([one, two])) != digest(ImageAvatar([two, one]))
+    assert digest(PromptAvatar("a", extra={"b": 1, "c": {"d": 1, "e": 2}})) == digest(
+        PromptAvatar("a", extra={"c": {"e": 2, "d": 1}, "b": 1})
+    )
+
+
+def test_source_counts_by_the_other_items_key() -> None:
+    """An edit of another item has one digest, whether the other's look is known yet or not."""
+    assert digest(LookEdit("alex", "p")) == digest(LookEdit(REF, "p"), source_key="alex")
+    assert digest(LookEdit("alex", "p"), source_key="d1") == digest(LookEdit("other", "p"), source_key="d1")
+    assert digest(LookEdit("alex", "p")) != digest(LookEdit("alexa", "p"))
+
+
+def test_a_key_that_reads_like_a_ref_is_another_source() -> None:
+    """The item "avtr_abc:look_123" is not the look avtr_abc:look_123."""
+    assert digest(LookEdit(str(REF), "p")) != digest(LookEdit(REF, "p"))
+
+
+def test_plain_text_and_enum_are_the_same_content() -> None:
+    """A style given as text has the digest of the style."""
+    assert digest(PromptAvatar("a", style="iphone", resolution="2K")) == digest(PromptAvatar("a"))
+
+
+def test_the_digest_is_short_and_hex() -> None:
+    """32 hex digits: fit for a key, a file name, a column."""
+    found = digest(PromptAvatar("a"))
+    assert len(found) == 32
+    assert set(found) <= set("0123456789abcdef")
+
+
+def test_ordinal_keys() -> None:
+    """Equals in one batch get keys of their own; the first has the digest itself."""
+    assert [ordinal_key("d", n) for n in range(3)] == ["d", "d#2", "d#3"]
+    with pytest.raises(ValueError):
+        ordinal_key("d", -1)

@@ -1,0 +1,192 @@
+"""Outcomes: what an intent's state means to the user of a batch."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import Any
+
+import attrs
+import pytest
+import request_strategies as our
+from hypothesis import given, settings
+
+from hoox_async._api.models import Look, LookFailure, LookRef, LookStatus
+from hoox_async._api.refs import HasRef
+from hoox_async._api.requests import FREE, LookEdit, PromptAvatar
+from hoox_async._core.intents.intent import Attempt, Evidence, Intent, IntentState, Refusal
+from hoox_async._core.intents.outcomes import BatchItem, Outcome, OutcomeState, error_of, outcome_of
+from hoox_async.errors import (
+    BadRequest,
+    Conflict,
+    GenerationFailed,
+    HooxError,
+    InvalidRequest,
+    NotSent,
+    OutcomeUnknown,
+)
+
+AT = datetime(2025, 7, 1, 12, 0, tzinfo=UTC)
+REF = LookRef("avtr_abc", "look_new")
+READY = Look(REF, LookStatus.READY, "https://x.example/t.jpg")
+FAILED = Look(REF, LookStatus.FAILED, error=LookFailure("X", "Edit failed"))
+INTENT = Intent("alex", True, PromptAvatar("a", metadata={"scene": "1"}), "d1", AT)
+
+
+def intent(state: IntentState, **fields: Any) -> Intent:
+    return attrs.evolve(INTENT, state=state, **fields)
+
+
+CASES = [
+    (intent(IntentState.PLANNED), OutcomeState.UNSENT, None, "0", "0"),
+    (intent(IntentState.SENDING), OutcomeState.UNKNOWN, OutcomeUnknown, "0", "2"),
+    (intent(IntentState.UNKNOWN), OutcomeState.UNKNOWN, OutcomeUnknown, "0", "2"),
+    (intent(IntentState.ACCEPTED, ref=REF), OutcomeState.PENDING, None, "2", "0"),
+    (intent(IntentState.READY, ref=REF, look=READY), OutcomeState.READY, None, "2", "0"),
+    (intent(IntentState.FAILED, ref=REF, look=FAILED), OutcomeState.FAILED, GenerationFailed, "2", "0"),
+    (intent(IntentState.REJECTED), OutcomeState.REJECTED, HooxError, "0", "0"),
+    (intent(IntentState.DROPPED), OutcomeState.SKIPPED, OutcomeUnknown, "0", "2"),
+]
+
+
+@pytest.mark.parametrize(
+    ("stored", "state", "error", "credits", "at_risk"),
+    CASES,
+    ids=lambda value: str(getattr(value, "state", "")),
+)
+def test_what_a_state_means(
+    stored: Intent, state: OutcomeState, error: type[HooxError] | None, credits: str, at_risk: str
+) -> None:
+    """Each state of the ledger has its word for the user, its error and its money."""
+    outcome = outcome_of(stored)
+    assert (outcome.key, outcome.request, outcome.state) == ("alex", INTENT.request, state)
+    assert (outcome.credits, outcome.at_risk) == (Decimal(credits), Decimal(at_risk))
+    assert type(outcome.error) is (error or type(None))
+
+
+def test_every_state_of_the_ledger_has_an_outcome() -> None:
+    """The cases above leave out no state."""
+    assert {stored.state for stored, *_ in CASES} == set(IntentState)
+
+
+def test_times_evidence_and_candidates_go_along() -> None:
+    """All that the ledger knows of an item is in its outcome."""
+    stored = intent(
+        IntentState.READY,
+        ref=REF,
+        look=READY,
+        attempts=(Attempt("a1", AT),),
+        evidence=Evidence.WEBHOOK,
+        settled_at=AT,
+        candidates=(REF,),
+        past_spent=Decimal(4),
+        past_at_risk=Decimal("1.5"),
+    )
+    outcome = outcome_of(stored)
+    assert (outcome.submitted_at, outcome.settled_at, outcome.evidence) == (AT, AT, Evidence.WEBHOOK)
+    assert outcome.candidates == (REF,)
+    assert (outcome.credits, outcome.at_risk) == (Decimal(6), Decimal("1.5"))
+    assert outcome.metadata == {"scene": "1"}
+
+
+def test_what_was_dropped_tells_what_it_may_have_cost() -> None:
+    """It is SKIPPED as if it had cost nothing: its error says otherwise, and whose word it was."""
+    lost = Refusal(None, None, "cut off")
+    outcome = outcome_of(intent(IntentState.DROPPED, refusal=lost))
+    assert str(outcome.error) == "alex: cut off; dropped by your word, it may have been charged"
+    assert outcome.error is not None
+    assert outcome.error.charged == "maybe"
+    assert outcome.at_risk == 2
+    with pytest.raises(OutcomeUnknown) as caught:
+        outcome.unwrap()
+    assert caught.value.key == "alex"
+
+
+def test_an_accepted_look_is_pending_with_its_ref() -> None:
+    """PENDING has a ref to wait for, though no answer told of the look yet."""
+    outcome = outcome_of(intent(IntentState.ACCEPTED, ref=REF))
+    assert outcome.ref == REF
+    assert outcome.look == Look(REF, LookStatus.PENDING)
+    assert outcome_of(INTENT).ref is None
+
+
+def test_an_outcome_can_be_a_source() -> None:
+    """An edit takes an outcome with a look as its source."""
+    outcome = outcome_of(intent(IntentState.READY, ref=REF, look=READY))
+    assert isinstance(outcome, HasRef)
+    assert LookEdit(outcome, "a").source == REF
+    with pytest.raises(InvalidRequest):
+        LookEdit(outcome_of(INTENT), "a")
+
+
+def test_changes_replace_fields() -> None:
+    """The batch adds what only it knows: why an item was not sent."""
+    error = NotSent("stopped")
+    outcome = outcome_of(INTENT, error=error, state=OutcomeState.UNSENT)
+    assert outcome.error is error
+
+
+def test_the_error_of_a_refusal_is_the_apis_own() -> None:
+    """From the stored refusal the same class of error is made again."""
+    refusal = Refusal(400, "INVALID_VALUE", "No")
+    error = error_of(intent(IntentState.REJECTED, refusal=refusal))
+    assert isinstance(error, BadRequest)
+    assert (error.status, error.code, error.message) == (400, "INVALID_VALUE", "No")
+    assert isinstance(error_of(intent(IntentState.REJECTED, refusal=Refusal(409, None, "x"))), Conflict)
+
+
+def test_a_refusal_that_came_before_the_api() -> None:
+    """An item that is no valid request has no HTTP status."""
+    error = error_of(intent(IntentState.REJECTED, refusal=Refusal(None, None, "prompt: empty")))
+    assert type(error) is HooxError
+    assert str(error) == "prompt: empty"
+    assert error.charged == "no"
+
+
+def test_the_error_of_a_loss_says_why_and_for_which_key() -> None:
+    """What session.resolve needs is in the error."""
+    error = error_of(intent(IntentState.UNKNOWN, refusal=Refusal(None, None, "timed out")))
+    assert isinstance(error, OutcomeUnknown)
+    assert error.key == "alex"
+    assert "timed out" in str(error)
+
+
+def test_each_who_asks_gets_an_error_of_its_own() -> None:
+    """Two tasks that raise the same exception object would mix up their tracebacks."""
+    stored = intent(IntentState.FAILED, ref=REF, look=FAILED)
+    assert error_of(stored) is not error_of(stored)
+
+
+def test_unwrap() -> None:
+    """The look of what is READY, the error of everything else, and never None."""
+    assert outcome_of(intent(IntentState.READY, ref=REF, look=READY)).unwrap() is READY
+    with pytest.raises(GenerationFailed):
+        outcome_of(intent(IntentState.FAILED, ref=REF, look=FAILED)).unwrap()
+    with pytest.raises(HooxError, match="alex: pending"):
+        outcome_of(intent(IntentState.ACCEPTED, ref=REF)).unwrap()
+    with pytest.raises(HooxError, match="alex: unsent"):
+        outcome_of(INTENT).unwrap()
+
+
+def test_an_outcome_of_what_was_no_request() -> None:
+    """An item that held something else has no metadata, and that raises nothing."""
+    request: Any = "not a request"
+    outcome = Outcome("k", request, OutcomeState.REJECTED)
+    assert outcome.metadata == {}
+    assert outcome.ref is None
+    assert (outcome.credits, outcome.at_risk) == (FREE, FREE)
+
+
+def test_a_batch_item() -> None:
+    """A key of your own and a request."""
+    item = BatchItem("alex/podcast-2", INTENT.request)
+    assert (item.key, item.request) == ("alex/podcast-2", INTENT.request)
+
+
+@settings(deadline=None, max_examples=100)
+@given(our.intents)
+def test_any_intent_has_an_outcome(stored: Intent) -> None:
+    """Whatever a store holds can be shown, with all its money."""
+    outcome = outcome_of(stored)
+    assert (outcome.credits, outcome.at_risk) == (stored.spent, stored.at_risk)
+    assert outcome.key == stored.key

@@ -1,0 +1,315 @@
+"""Stored records: what is written is read back, and damage is never read around."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta, timezone
+from decimal import Decimal
+from typing import Any
+
+import attrs
+import pytest
+import request_strategies as our
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+
+from hoox_async._api.models import Look, LookFailure, LookRef, LookStatus
+from hoox_async._api.requests import ImageAvatar, LookEdit, PromptAvatar, Request
+from hoox_async._api.webhook_payloads import Delivery
+from hoox_async._core.intents.intent import Attempt, Evidence, Intent, IntentState, Refusal
+from hoox_async._core.intents.records import dump_delivery, dump_intent, load_delivery, load_intent
+from hoox_async._core.webhook_tokens import Signer
+from hoox_async.errors import StoreError
+
+AT = datetime(2025, 7, 1, 12, 0, tzinfo=UTC)
+REF = LookRef("avtr_abc", "look_123")
+NEW = LookRef("avtr_abc", "look_edit_789")
+INTENT = Intent(
+    key="alex/podcast",
+    own_key=True,
+    request=LookEdit(REF, "podcast scene", metadata={"scene": "1"}, webhook_url="https://me.example/hook"),
+    digest="ec10cc9ce429200ef30c73285246e052",
+    planned_at=AT,
+    state=IntentState.FAILED,
+    source=REF,
+    attempts=(Attempt("a1", AT), Attempt("a2", AT + timedelta(seconds=1), True)),
+    ref=NEW,
+    evidence=Evidence.ANSWER,
+    accepted_at=AT + timedelta(seconds=2),
+    settled_at=AT + timedelta(seconds=40),
+    look=Look(NEW, LookStatus.FAILED, None, LookFailure("X", "Edit failed"), {"status": "error"}),
+    refusal=Refusal(None, None, "lost once"),
+    candidates=(REF,),
+    past_spent=Decimal("1.5"),
+    past_at_risk=Decimal(0),
+)
+RECORD = {
+    "v": 1,
+    "key": "alex/podcast",
+    "own_key": True,
+    "request": {
+        "kind": "edit",
+        "webhook_url": "https://me.example/hook",
+        "metadata": {"scene": "1"},
+        "source": {"avatar_id": "avtr_abc", "look_id": "look_123"},
+        "prompt": "podcast scene",
+        "resolution": "2K",
+        "upscale": False,
+    },
+    "digest": "ec10cc9ce429200ef30c73285246e052",
+    "planned_at": "2025-07-01T12:00:00+00:00",
+    "state": "failed",
+    "source": {"avatar_id": "avtr_abc", "look_id": "look_123"},
+    "attempts": [
+        {"id": "a1", "sent_at": "2025-07-01T12:00:00+00:00", "in_lane": False},
+        {"id": "a2", "sent_at": "2025-07-01T12:00:01+00:00", "in_lane": True},
+    ],
+    "ref": {"avatar_id": "avtr_abc", "look_id": "look_edit_789"},
+    "evidence": "answer",
+    "accepted_at": "2025-07-01T12:00:02+00:00",
+    "settled_at": "2025-07-01T12:00:40+00:00",
+    "look": {
+        "ref": {"avatar_id": "avtr_abc", "look_id": "look_edit_789"},
+        "status": "failed",
+        "error": {"code": "X", "message": "Edit failed"},
+        "raw": {"status": "error"},
+    },
+    "refusal": {"status": None, "code": None, "message": "lost once"},
+    "retired": False,
+    "candidates": [{"avatar_id": "avtr_abc", "look_id": "look_123"}],
+    "past_spent": "1.5",
+    "past_at_risk": "0",
+}
+
+
+def test_the_form_of_a_record_stays_what_it_is() -> None:
+    """A record like this one is in users' stores: it must be read for ever, or ``v`` must rise."""
+    assert json.loads(dump_intent(INTENT)) == RECORD
+    assert load_intent(json.dumps(RECORD)) == INTENT
+
+
+@pytest.mark.parametrize(
+    ("request_", "record"),
+    [
+        (
+            PromptAvatar("a"),
+            {
+                "kind": "prompt",
+                "prompt": "a",
+                "style": "iphone",
+                "format": "vertical",
+                "resolution": "2K",
+            },
+        ),
+        (
+            ImageAvatar(["https://x.example/1"], extra={"seed": [1, None]}),
+            {"kind": "images", "image_urls": ["https://x.example/1"], "extra": {"seed": [1, None]}},
+        ),
+        (
+            LookEdit("alex", "a", style="raw", upscale=True),
+            {
+                "kind": "edit",
+                "source": "alex",
+                "prompt": "a",
+                "style": "raw",
+                "resolution": "2K",
+                "upscale": True,
+            },
+        ),
+    ],
+)
+def test_the_form_of_a_request_stays_what_it_is(request_: Request, record: dict[str, Any]) -> None:
+    """The three kinds of request, and what of them is left out."""
+    assert json.loads(dump_intent(attrs.evolve(INTENT, request=request_)))["request"] == record
+    assert load_intent(json.dumps({**RECORD, "request": record})).request == request_
+
+
+def test_the_form_of_a_delivery_stays_what_it_is() -> None:
+    """A kept delivery is the proof of money: it is read for ever, too."""
+    record = {"v": 1, "look_id": "l", "status": "failed", "error_message": "Edit failed"}
+    delivery = Delivery("l", LookStatus.FAILED, error_message="Edit failed")
+    assert json.loads(dump_delivery(delivery)) == record
+    assert load_delivery(json.dumps(record)) == delivery
+
+
+@settings(deadline=None, max_examples=200)
+@given(our.intents)
+def test_intents_come_back(intent: Intent) -> None:
+    """Whatever an intent holds, it is the same after the store, and so is its money."""
+    back = load_intent(dump_intent(intent))
+    assert back == intent
+    assert (back.spent, back.at_risk, back.credits) == (intent.spent, intent.at_risk, intent.credits)
+    assert type(back.request) is type(intent.request)
+
+
+@settings(deadline=None, max_examples=150)
+@given(our.requests)
+def test_requests_come_back(request_: Request) -> None:
+    """A request comes back with its extra fields, its metadata and its own webhook_url."""
+    back = load_intent(dump_intent(attrs.evolve(INTENT, request=request_))).request
+    assert back == request_
+    assert back.webhook_url == request_.webhook_url
+
+
+@settings(deadline=None, max_examples=100)
+@given(our.deliveries)
+def test_deliveries_come_back(delivery: Delivery) -> None:
+    """What a webhook told is the same after the store."""
+    assert load_delivery(dump_delivery(delivery)) == delivery
+
+
+@settings(deadline=None, max_examples=100)
+@given(st.dictionaries(st.text(), our.json_values, max_size=3))
+def test_raw_answers_come_back(raw: dict[str, Any]) -> None:
+    """The API's answer is stored whole, where it has no webhook in it."""
+    assume("webhook" not in json.dumps(raw).lower())
+    look = load_intent(dump_intent(attrs.evolve(INTENT, look=Look(NEW, LookStatus.READY, raw=raw)))).look
+    assert look is not None
+    assert look.raw == raw
+
+
+def test_moments_are_written_in_utc() -> None:
+    """A moment of another time zone is the same moment after the store."""
+    east = AT.astimezone(timezone(timedelta(hours=5)))
+    text = dump_intent(attrs.evolve(INTENT, planned_at=east))
+    assert json.loads(text)["planned_at"] == "2025-07-01T12:00:00+00:00"
+    assert load_intent(text).planned_at == AT
+
+
+def test_webhook_urls_and_tokens_of_raw_are_not_stored() -> None:
+    """A token is a bearer secret: an answer that echoes it must not put it on a disk."""
+    token = Signer(["a secret of some length"]).sign("attempt-1")
+    raw = {
+        "webhook_url": f"https://hub.example/{token}",
+        "request": {"WebhookUrl": "https://hub.example/x", "kept": 1},
+        "log": [f"will call https://hub.example/{token} soon"],
+        "thumbnail_url": "https://media.example/image.jpg",
+    }
+    text = dump_intent(attrs.evolve(INTENT, look=Look(NEW, LookStatus.READY, raw=raw)))
+    assert token not in text
+    look = load_intent(text).look
+    assert look is not None
+    assert look.raw == {
+        "request": {"kept": 1},
+        "log": ["will call https://hub.example/[token] soon"],
+        "thumbnail_url": "https://media.example/image.jpg",
+    }
+
+
+def test_raw_that_json_has_no_form_for_is_left_out() -> None:
+    """NaN, depths that no parser reads back and odd objects must not keep a paid look from being stored."""
+    deep: Any = "bottom"
+    for _ in range(5000):
+        deep = [deep]
+    raw = {"nan": float("nan"), "deep": {"a": deep}, "odd": object(), "pair": (1, 2), "fine": 1.5}
+    text = dump_intent(attrs.evolve(INTENT, look=Look(NEW, LookStatus.READY, raw=raw)))
+    look = load_intent(text).look
+    assert look is not None
+    assert look.raw["nan"] is None
+    assert look.raw["odd"] is None
+    assert look.raw["pair"] == [1, 2]
+    assert look.raw["fine"] == 1.5
+    assert "bottom" not in text
+    assert "NaN" not in text
+
+
+def test_a_moment_without_time_zone_is_not_written() -> None:
+    """Nobody could say later which moment it was."""
+    with pytest.raises(StoreError, match=r"cannot be written down: .*no time zone"):
+        dump_intent(attrs.evolve(INTENT, planned_at=datetime(2025, 7, 1)))
+
+
+# --- damage -----------------------------------------------------------------------------------
+
+
+def damaged(**changes: Any) -> str:
+    """The record with some fields changed, or left out where the value is ``...``."""
+    return json.dumps({name: value for name, value in {**RECORD, **changes}.items() if value is not ...})
+
+
+@pytest.mark.parametrize("name", [name for name in RECORD if name not in ("v", "candidates", "attempts")])
+def test_a_field_of_another_type_is_damage(name: str) -> None:
+    """No field is guessed at, and the complaint names it."""
+    with pytest.raises(StoreError, match=rf"a stored intent is damaged: .*\$\.{name}"):
+        load_intent(damaged(**{name: 7}))
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["key", "own_key", "request", "digest", "planned_at", "state", "retired", "past_spent", "past_at_risk"],
+)
+def test_a_missing_field_is_damage(name: str) -> None:
+    """Only what is None or empty by default may be missing; money and state never are."""
+    with pytest.raises(StoreError, match=f"{name} is missing"):
+        load_intent(damaged(**{name: ...}))
+
+
+@pytest.mark.parametrize(
+    ("changes", "complaint"),
+    [
+        ({"v": 2}, "version is '2'"),
+        ({"v": True}, "version is 'True'"),
+        ({"v": ...}, "version is 'None'"),
+        ({"later": 1}, "fields that nobody knows: later"),
+        ({"state": "paid"}, r"expected one of planned, .* @ \$\.state"),
+        ({"state": "FAILED"}, r"\$\.state"),
+        ({"past_spent": "NaN"}, r"expected credits.*\$\.past_spent"),
+        ({"past_spent": "-1"}, r"\$\.past_spent"),
+        ({"past_spent": "two"}, r"\$\.past_spent"),
+        ({"past_spent": 2.0}, r"\$\.past_spent"),
+        ({"planned_at": "2025-07-01T12:00:00"}, r"without a time zone @ \$\.planned_at"),
+        ({"planned_at": "today"}, r"\$\.planned_at"),
+        ({"own_key": 1}, r"\$\.own_key"),
+        ({"key": None}, r"expected text, got null @ \$\.key"),
+        ({"attempts": "ab"}, r"expected a list, got text @ \$\.attempts"),
+        ({"attempts": [{"id": "a"}]}, r"sent_at.* is missing @ \$\.attempts\[0\]"),
+        ({"candidates": [7]}, r"expected an object, got a number @ \$\.candidates\[0\]"),
+        (
+            {"ref": {"avatar_id": "a", "look_id": ""}},
+            r"look_id.* @ \$\.ref\.look_id|look_id: '' is not usable",
+        ),
+        ({"look": {**RECORD["look"], "status": "completed"}}, r"\$\.look\.status"),  # type: ignore[dict-item]
+        ({"look": {**RECORD["look"], "raw": []}}, r"\$\.look\.raw"),  # type: ignore[dict-item]
+        ({"request": {"kind": "video"}}, r"kind: expected one of prompt, images, edit @ \$\.request"),
+        ({"request": {"kind": ["edit"]}}, "kind: expected one of"),
+        ({"request": {"kind": "prompt", "prompt": "a"}}, "style, format, resolution is missing"),
+        ({"request": {"kind": "images"}}, "image_urls is missing"),
+    ],
+)
+def test_damage_is_named(changes: dict[str, Any], complaint: str) -> None:
+    """Whoever has to mend a store is told where it is broken."""
+    with pytest.raises(StoreError, match=complaint):
+        load_intent(damaged(**changes))
+
+
+def test_a_request_that_checks_itself_finds_damage_too() -> None:
+    """A stored request with a value that the API would refuse was not stored by us."""
+    request = {"kind": "prompt", "prompt": "  ", "style": "iphone", "format": "vertical", "resolution": "2K"}
+    record = {**RECORD, "request": request}
+    with pytest.raises(StoreError, match=r"a stored intent is damaged: .*prompt"):
+        load_intent(json.dumps(record))
+
+
+Load = Callable[[str], object]
+LOADS: list[Load] = [load_intent, load_delivery]
+
+
+@pytest.mark.parametrize("load", LOADS)
+@pytest.mark.parametrize("text", ["", "{", "null", "[]", "7", '"x"', "{}", '{"v":1}', "[" * 100_000, "\x00"])
+def test_text_that_is_no_record(load: Load, text: str) -> None:
+    """Whatever stands in the file, the answer is a StoreError."""
+    with pytest.raises(StoreError, match=r"a stored (intent|delivery) is damaged: "):
+        load(text)
+
+
+@settings(deadline=None, max_examples=200)
+@given(our.json_values, st.sampled_from(sorted(RECORD)), st.sampled_from(LOADS))
+def test_any_damage_is_a_store_error_or_still_a_record(value: Any, name: str, load: Load) -> None:
+    """One field replaced by anything gives a whole intent or a StoreError, and nothing else."""
+    text = json.dumps({**RECORD, name: value})
+    with contextlib.suppress(StoreError):
+        loaded = load(text)
+        assert isinstance(loaded, Intent)
+        assert load_intent(dump_intent(loaded)) == loaded

@@ -1,0 +1,149 @@
+"""What is sent again after a failure: reads where it may help, paid requests only when surely free."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from hoox_async._core.retry import GiveUp, Patience, Retry, decide_paid, decide_read
+from hoox_async.errors import (
+    AuthenticationError,
+    BadRequest,
+    HooxError,
+    NotFound,
+    NotSent,
+    OutcomeUnknown,
+    RateLimited,
+    ServerError,
+    StoreError,
+    TransportError,
+    UnexpectedResponse,
+    api_error,
+)
+
+REFUSED = RateLimited(429, "rate_limit_exceeded", "quota spent", retry_after=7.0)
+PASSING = (NotSent("no connection"), TransportError("lost"), ServerError(503, "busy"))
+FINAL = (
+    BadRequest(400, None, "no"),
+    NotFound(404, None, "no"),
+    api_error(418, None, "no"),
+    UnexpectedResponse("html"),
+    StoreError("disk full"),
+    OutcomeUnknown("dropped"),
+    HooxError("?"),
+)
+
+
+def delays_of_read(error: HooxError, jitter: float = 0.5) -> list[float]:
+    delays: list[float] = []
+    while isinstance(decision := decide_read(len(delays) + 1, error, sum(delays), jitter), Retry):
+        delays.append(decision.delay)
+    return delays
+
+
+def delays_of_paid(error: HooxError, patience: Patience, jitter: float = 0.5) -> list[float]:
+    delays: list[float] = []
+    while isinstance(decision := decide_paid(len(delays) + 1, error, sum(delays), patience, jitter), Retry):
+        delays.append(decision.delay)
+    return delays
+
+
+@pytest.mark.parametrize("error", PASSING, ids=lambda error: type(error).__name__)
+def test_a_read_is_tried_four_times_in_about_ten_seconds(error: HooxError) -> None:
+    """A lost connection and a 5xx are tried again, later each time."""
+    delays = delays_of_read(error)
+    assert len(delays) == 3
+    assert delays == sorted(delays)
+    assert 8.0 <= sum(delays) <= 13.0
+
+
+@pytest.mark.parametrize("error", FINAL, ids=lambda error: type(error).__name__)
+def test_what_will_not_change_is_not_asked_again(error: HooxError) -> None:
+    """Any other answer to a read, and any other trouble, stands."""
+    assert decide_read(1, error, 0.0, 0.5) == GiveUp()
+
+
+def test_a_read_waits_as_long_as_the_server_asks() -> None:
+    """Retry-After of a 5xx is the least delay; one of more than a minute is not waited for."""
+    assert decide_read(1, ServerError(503, "busy", retry_after=20.0), 0.0, 0.5) == Retry(20.0)
+    assert decide_read(1, ServerError(503, "busy", retry_after=0.0), 0.0, 0.5) == Retry(1.5)
+    assert decide_read(1, ServerError(503, "busy", retry_after=600.0), 0.0, 0.5) == GiveUp()
+
+
+def test_a_refused_read_goes_again_at_once_but_not_for_ever() -> None:
+    """429 adds no delay (the rate limiter pauses) and is tried ten times."""
+    assert delays_of_read(REFUSED) == [0.0] * 9
+
+
+def test_a_read_that_took_minutes_is_given_up() -> None:
+    """However few the tries, a caller of a read gets its error after two minutes."""
+    assert decide_read(2, TransportError("too slow"), 121.0, 0.5) == GiveUp()
+
+
+def test_a_single_submission_is_tried_four_times_in_seven_seconds() -> None:
+    """A connection that is never made is tried again, for the patience of a caller who waits."""
+    assert delays_of_paid(NotSent("refused"), Patience.SINGLE) == [1.0, 2.0, 4.0]
+
+
+def test_a_batch_has_patience_for_about_a_minute() -> None:
+    """A batch's item outlives a network that is away for a minute."""
+    delays = delays_of_paid(NotSent("refused"), Patience.BATCH)
+    assert 50.0 <= sum(delays) <= 75.0
+    assert max(delays) <= 15.0
+
+
+def test_a_batch_item_that_waited_long_at_the_rate_limiter_is_tried_again_all_the_same() -> None:
+    """Time at the rate limiter is no failure: only tries count for a paid request."""
+    assert isinstance(decide_paid(1, NotSent("refused"), 900.0, Patience.BATCH, 0.5), Retry)
+
+
+@given(attempt=st.integers(1, 10_000), elapsed=st.floats(0, 1e6), jitter=st.floats(0, 1, exclude_max=True))
+def test_a_refused_paid_request_goes_again_until_it_is_accepted(
+    attempt: int, elapsed: float, jitter: float
+) -> None:
+    """429 never ends a paid request, whatever its count or age."""
+    assert decide_paid(attempt, REFUSED, elapsed, Patience.SINGLE, jitter) == Retry(0.0)
+
+
+@pytest.mark.parametrize("patience", Patience)
+@pytest.mark.parametrize("error", [*FINAL, *PASSING[1:]], ids=lambda error: type(error).__name__)
+def test_what_may_have_been_charged_is_never_sent_again(error: HooxError, patience: Patience) -> None:
+    """A paid request that may have been received, or was judged, is not repeated on a guess."""
+    assert decide_paid(1, error, 0.0, patience, 0.5) == GiveUp()
+
+
+def test_max_wait_that_ran_out_is_the_callers_answer() -> None:
+    """A NotSent of the rate limiter (it names retry_after) is not tried again behind the caller's back."""
+    assert (
+        decide_paid(1, NotSent("the rate limiter is full", retry_after=3.0), 0.0, Patience.SINGLE, 0.5)
+        == GiveUp()
+    )
+
+
+@given(jitter=st.floats(0, 1, exclude_max=True), attempt=st.integers(1, 3))
+def test_jitter_moves_a_delay_by_a_quarter_at_most(jitter: float, attempt: int) -> None:
+    """Delays spread around their nominal value, and never reach zero."""
+    nominal = 1.5 * 2 ** (attempt - 1)
+    decision = decide_read(attempt, TransportError("lost"), 0.0, jitter)
+    assert isinstance(decision, Retry)
+    assert 0.75 * nominal <= decision.delay <= 1.25 * nominal
+
+
+DENIED = AuthenticationError(401, "invalid_api_key", "no")
+
+
+@pytest.mark.parametrize("error", [REFUSED, DENIED], ids=lambda error: type(error).__name__)
+def test_what_the_rate_limiter_has_given_up_is_not_sent_again(error: HooxError) -> None:
+    """429 for too long and a key that is refused for good are ends; before that they add no delay."""
+    assert decide_read(1, error, 0.0, 0.5) == Retry(0.0)
+    assert decide_read(1, error, 0.0, 0.5, over=True) == GiveUp()
+    assert decide_paid(0, error, 0.0, Patience.SINGLE, 0.5) == Retry(0.0)
+    assert decide_paid(0, error, 0.0, Patience.SINGLE, 0.5, over=True) == GiveUp()
+
+
+def test_a_401_that_no_check_confirms_is_met_three_times_at_most() -> None:
+    """One that only these requests meet would go on for ever."""
+    assert decide_read(3, DENIED, 0.0, 0.5) == GiveUp()
+    assert decide_paid(0, DENIED, 0.0, Patience.BATCH, 0.5, denied=2) == Retry(0.0)
+    assert decide_paid(0, DENIED, 0.0, Patience.BATCH, 0.5, denied=3) == GiveUp()

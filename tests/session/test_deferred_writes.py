@@ -1,0 +1,294 @@
+"""What became of a paid POST and the store did not take: kept, and written as soon as it does."""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import pytest
+from session_kit import edit, intent_of, made, on_space, others, prompt
+
+from hoox_async import BatchItem, BatchRunner, Timeouts
+from hoox_async._core.intents.intent import Intent, IntentState
+from hoox_async._core.intents.transitions import Accept, MarkUnknown, Reject, Revert, Send, Transition
+from hoox_async._io.stores.memory import MemoryStore
+from hoox_async.errors import ApiError, HooxError, OutcomeUnknown, StoreError
+from hoox_async.events import Event, LookAccepted
+from hoox_async.sandbox import Fault, Space
+
+pytestmark = pytest.mark.virtual_time
+
+QUICK = Timeouts(answer=10.0, search=(1.0, 3.0))
+TROUBLES = [StoreError("another program keeps the file locked"), OSError("gone")]
+
+
+class Refusing(MemoryStore):
+    """Does not take steps of one kind, as often as it is told to."""
+
+    def __init__(
+        self, kind: type[Any] | None = None, times: int = 10**9, error: Exception | None = None
+    ) -> None:
+        super().__init__()
+        self.kind = kind
+        self.times = times
+        self.error = error or StoreError("the disk is full")
+        self.tried: list[float] = []
+
+    async def advance(self, key: str, *steps: Transition) -> Intent:
+        if self.kind is not None and isinstance(steps[-1], self.kind) and self.times > 0:
+            self.times -= 1
+            self.tried.append(asyncio.get_running_loop().time())
+            raise self.error
+        return await super().advance(key, *steps)
+
+    async def plan(self, intent: Intent) -> Intent:
+        if self.kind is Send and self.times > 0:
+            raise self.error
+        return await super().plan(intent)
+
+
+def scenes(space: Space) -> Counter[str]:
+    """How often each prompt was paid."""
+    return Counter(charge.request.get("prompt", "") for charge in space.ledger)
+
+
+# --- what was paid
+
+
+@pytest.mark.parametrize("trouble", TROUBLES, ids=["ours", "odd"])
+async def test_an_acceptance_that_was_refused_once_is_written_down_later(trouble: Exception) -> None:
+    """Its caller has the ref at once; a second later it is among the jobs, and the hooks are told."""
+    told: list[Event] = []
+    store = Refusing(Accept, 1, trouble)
+    async with on_space(store=store, hooks=[told.append]) as (session, space):
+        with pytest.raises(StoreError) as caught:
+            await session.submit(prompt(), key="k")
+        assert (caught.value.charged, caught.value.ref) == ("yes", space.ledger[0].ref)
+        assert await session.jobs() == []
+        await asyncio.sleep(1.5)
+        (job,) = await session.jobs()
+        assert job.ref == space.ledger[0].ref
+        assert (await job.wait()).ref == job.ref
+        assert (await intent_of(session, "k")).state is IntentState.READY
+    assert [event.key for event in told if isinstance(event, LookAccepted)] == ["k"]
+
+
+async def test_it_is_tried_again_and_again_and_ever_less_often() -> None:
+    """After 1, 2, 4 … 30 seconds, by one task that ends with it."""
+    store = Refusing(Accept, 8)
+    async with on_space(store=store, poll="awaited") as (session, _):
+        before = others()
+        for key in "ab":
+            with pytest.raises(StoreError):
+                await session.submit(prompt(), key=key)
+        await asyncio.sleep(200)
+        assert len(await session.jobs()) == 2
+        assert others() == before
+    pauses = [round(b - a) for a, b in zip(store.tried[1:-1:2], store.tried[3::2], strict=False)]
+    assert pauses == [1, 2, 4]
+
+
+async def test_the_same_key_is_the_same_job_as_soon_as_the_store_works() -> None:
+    """Asked for again, it is written at once; and while that fails, the error is the first one's."""
+    store = Refusing(Accept, 2)
+    async with on_space(store=store) as (session, space):
+        for _ in range(2):
+            with pytest.raises(StoreError) as caught:
+                await session.submit(prompt(), key="k")
+            assert (caught.value.charged, caught.value.ref) == ("yes", space.ledger[0].ref)
+        job = await session.submit(prompt(), key="k")
+        assert job.ref == space.ledger[0].ref
+        await asyncio.sleep(60)
+        assert len(space.ledger) == 1
+
+
+async def test_it_is_written_at_the_close_at_the_latest() -> None:
+    """The next session finds it accepted."""
+    space, store = Space(rng=Random(1)), Refusing(Accept, 1)
+    async with on_space(space, store=store) as (session, _):
+        with pytest.raises(StoreError):
+            await session.submit(prompt(), key="k")
+    async with on_space(space, store=store) as (session, _):
+        assert (await session.submit(prompt(), key="k")).ref == space.ledger[0].ref
+    assert len(space.ledger) == 1
+
+
+async def test_a_store_that_never_works_again_keeps_no_session_open() -> None:
+    """The next one finds it as an unknown, as after a crash."""
+    space, store = Space(rng=Random(1)), Refusing(Accept)
+    async with on_space(space, store=store) as (session, _):
+        with pytest.raises(StoreError):
+            await session.submit(prompt(), key="k")
+        await asyncio.sleep(300)
+    store.kind = None
+    async with on_space(space, store=store) as (session, _):
+        assert [unknown.key for unknown in await session.unknowns()] == ["k"]
+
+
+# --- what was lost, or taken back
+
+
+@pytest.mark.parametrize("trouble", TROUBLES, ids=["ours", "odd"])
+async def test_a_loss_that_was_refused_once_is_an_unknown_later(trouble: Exception) -> None:
+    """Whatever a store raises, its caller hears that it may have been charged."""
+    store = Refusing(MarkUnknown, 1, trouble)
+    async with on_space(store=store) as (session, space):
+        space.faults.fail_next("create", Fault.DROP_AFTER)
+        with pytest.raises(OutcomeUnknown) as caught:
+            await session.submit(prompt(), key="k")
+        assert caught.value.__cause__ is trouble
+        with pytest.raises(OutcomeUnknown):
+            await session.submit(prompt(), key="k")
+        assert [unknown.key for unknown in await session.unknowns()] == ["k"]
+        assert len(space.ledger) == 1
+
+
+@pytest.mark.parametrize(("fault", "state"), [(402, IntentState.PLANNED), (400, IntentState.REJECTED)])
+async def test_a_refusal_that_the_store_did_not_take_is_written_down_later(
+    fault: int, state: IntentState
+) -> None:
+    """It cost nothing, and must not be found as an unknown."""
+    store = Refusing(Revert if fault == 402 else Reject, 1)
+    async with on_space(store=store) as (session, space):
+        space.faults.fail_next("create", Fault.status(fault))
+        with pytest.raises(StoreError) as caught:
+            await session.submit(prompt(), key="k")
+        assert caught.value.charged == "no"
+        await asyncio.sleep(2)
+        assert (await intent_of(session, "k")).state is state
+        assert await session.unknowns() == []
+
+
+@pytest.mark.parametrize("trouble", TROUBLES, ids=["ours", "odd"])
+async def test_what_fails_before_the_post_sends_nothing(trouble: Exception) -> None:
+    """Also for what stands in the store already; it is the batch's end, and not its crash."""
+    store = Refusing(Send, error=trouble)
+    async with on_space(store=store) as (session, space):
+        with pytest.raises(StoreError) as caught:
+            await session.submit(prompt(), key="k")
+        assert caught.value.charged == "no"
+        (outcome,) = (await BatchRunner(session).run([BatchItem("k", prompt())])).outcomes
+        assert str(outcome.state) == "unsent"
+        store.kind = None
+        space.faults.fail_next("create", Fault.status(402))
+        with pytest.raises(ApiError):
+            await session.submit(prompt(), key="k")
+        store.kind = Send
+        with pytest.raises(StoreError):
+            await session.submit(prompt(), key="k")
+        assert space.ledger == []
+
+
+# --- avatar locks
+
+
+@pytest.mark.parametrize("kind", [Accept, MarkUnknown])
+async def test_its_avatars_avatar_lock_is_held_until_it_is_written(kind: type[Any]) -> None:
+    """So its look is taken for no other lost edit's, and the next edit goes as soon as the store works."""
+    store = Refusing(kind, 3)
+    async with on_space(store=store, exclusive=True, timeouts=QUICK, poll="awaited") as (session, space):
+        source = made(space)
+        if kind is MarkUnknown:
+            space.faults.fail_next("edit", Fault.DROP_BEFORE)
+        with pytest.raises(HooxError):
+            await session.submit(edit(source, "mine"), key="mine")
+        space.faults.fail_next("edit", Fault.DROP_BEFORE)
+        report = await BatchRunner(session).run([BatchItem(f"e{n}", edit(source, f"e{n}")) for n in range(3)])
+        assert sorted(str(outcome.state) for outcome in report) == ["ready", "ready", "unknown"]
+        mine = await intent_of(session, "mine")
+        assert mine.state is (IntentState.ACCEPTED if kind is Accept else IntentState.UNKNOWN)
+        assert mine.ref not in [outcome.ref for outcome in report if outcome.ref]
+    assert max(scenes(space).values()) == 1
+
+
+@pytest.mark.parametrize("kind", [Accept, MarkUnknown])
+async def test_who_waits_for_such_a_avatar_lock_is_told_of_the_trouble(kind: type[Any]) -> None:
+    """After half a minute, and again at once: a batch ends there, and hangs nowhere."""
+    store = Refusing(kind)
+    async with on_space(store=store, exclusive=True, timeouts=QUICK) as (session, space):
+        source = made(space)
+        if kind is MarkUnknown:
+            space.faults.fail_next("edit", Fault.DROP_BEFORE)
+        items = [BatchItem(f"e{n}", edit(source, f"e{n}")) for n in range(4)]
+        async with asyncio.timeout(120):
+            report = await BatchRunner(session, look_timeout=60).run(items)
+        states = Counter(str(outcome.state) for outcome in report)
+        assert states == {"pending" if kind is Accept else "unknown": 1, "unsent": 3}
+        with pytest.raises(StoreError, match="not written down"):
+            await session.submit(edit(source, "another"))
+        store.kind = None
+        await asyncio.sleep(60)
+        await session.submit(edit(source, "last"))
+    assert scenes(space)["another"] == 0
+
+
+class SlowToSay(Refusing):
+    """What it does take, it says so a second later."""
+
+    async def advance(self, key: str, *steps: Transition) -> Intent:
+        after = await super().advance(key, *steps)
+        if self.tried:
+            await asyncio.sleep(1)
+        return after
+
+
+@pytest.mark.parametrize("leaves", [True, False])
+async def test_what_follows_from_a_late_write_is_missed_by_no_try(leaves: bool) -> None:
+    """Its caller asks again and leaves in that moment, or two ask at once: it is searched for."""
+    store = SlowToSay(MarkUnknown, 1)
+    async with on_space(store=store, exclusive=True, timeouts=QUICK) as (session, space):
+        source = made(space)
+        space.faults.fail_next("edit", Fault.DROP_AFTER)
+        with pytest.raises(OutcomeUnknown):
+            await session.submit(edit(source), key="k")
+        again = asyncio.create_task(session.submit(edit(source), key="k"))
+        await asyncio.sleep(0.7 if leaves else 1.2)  # the background's own try is after a second
+        assert (await intent_of(session, "k")).state is IntentState.UNKNOWN
+        if leaves:
+            again.cancel()
+        await asyncio.wait([again])
+        await asyncio.sleep(1.5)
+        unknowns = session._ready().unknowns
+        assert unknowns.is_searched(await intent_of(session, "k"))
+        assert not unknowns.free(source.avatar_id)
+        job = await session.submit(edit(source, "next"), key="next")
+        assert job.ref != space.ledger[0].ref == (await intent_of(session, "k")).ref
+
+
+def sqlite_lock(path: str) -> Callable[[], None]:
+    """Another program that keeps the file locked, until the returned function is called."""
+    db = sqlite3.connect(path, isolation_level=None)
+    db.execute("BEGIN IMMEDIATE")
+
+    def let_go() -> None:
+        db.execute("ROLLBACK")
+        db.close()
+
+    return let_go
+
+
+async def test_a_file_that_another_program_locks_for_a_while(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As `StoreError` comes from SQLite itself, which waits two seconds for the lock."""
+    connect = sqlite3.connect
+    monkeypatch.setattr(sqlite3, "connect", lambda path, **how: connect(path, **{**how, "timeout": 0.01}))
+    path = str(tmp_path / "campaign.db")
+    async with on_space(store=path, transport={"latency": 20.0}) as (session, space):
+        task = asyncio.create_task(session.submit(prompt(), key="k"))
+        await asyncio.sleep(5)
+        let_go = sqlite_lock(path)
+        try:
+            with pytest.raises(StoreError) as caught:
+                await task
+        finally:
+            let_go()
+        assert caught.value.ref == space.ledger[0].ref
+        await asyncio.sleep(5)
+        (job,) = await session.jobs()
+        assert job.ref == space.ledger[0].ref

@@ -1,0 +1,126 @@
+"""The one task that asks: it survives what goes wrong, and asks for many looks at once."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import Any
+
+import pytest
+from session_kit import edit, made, on_space, others, prompt, sends
+
+from hoox_async import LookRef, LookStatus
+from hoox_async.errors import AuthenticationError, NotFound
+from hoox_async.sandbox import Fault
+
+pytestmark = pytest.mark.virtual_time
+
+
+async def test_looks_of_one_avatar_are_asked_for_at_once() -> None:
+    """Single requests are for what an avatar's answer lacks; idle quota is used up to cut the lag."""
+    async with on_space(requests_per_minute=100) as (session, space):
+        ref = made(space)
+        jobs = [await session.submit(edit(ref, f"scene {n}")) for n in range(30)]
+        looks = await asyncio.gather(*(job.wait() for job in jobs))
+        assert {look.status for look in looks} == {LookStatus.READY}
+        assert 1 <= sends(space, "avatar") <= 100
+        assert sends(space, "status") <= 10
+
+
+async def test_there_is_no_task_for_each_look() -> None:
+    """One poller, and as many requests outstanding as are."""
+    async with on_space() as (session, space):
+        ref = made(space)
+        space.hold(0.0)
+        jobs = [await session.submit(edit(ref, f"scene {n}")) for n in range(50)]
+        waiters = [asyncio.create_task(job.wait(), name="waiter") for job in jobs]
+        await asyncio.sleep(30)
+        ours = [task for task in asyncio.all_tasks() if task.get_name().startswith("hoox-")]
+        assert len(ours) <= 1 + 8
+        for waiter in waiters:
+            waiter.cancel()
+        await asyncio.gather(*waiters, return_exceptions=True)
+
+
+async def test_a_hung_answer_does_not_stop_the_others() -> None:
+    """Another avatar's looks are asked for while one answer is waited for."""
+    async with on_space(transport={"read": 600.0}) as (session, space):
+        first, second = await session.submit(prompt("a")), await session.submit(prompt("b"))
+        space.faults.fail_next("status", Fault.HANG)
+        looks = [asyncio.create_task(job.wait()) for job in (first, second)]
+        done, _ = await asyncio.wait(looks, timeout=300, return_when=asyncio.FIRST_COMPLETED)
+        assert len(done) == 1
+        await asyncio.gather(*looks)
+
+
+async def test_a_failed_group_is_asked_for_one_by_one() -> None:
+    """Where the avatar's own answer keeps failing, no look is lost."""
+    async with on_space() as (session, space):
+        ref = made(space)
+        space.faults.fail_next("avatar", Fault.status(403), times=10_000)
+        jobs = [await session.submit(edit(ref, f"scene {n}")) for n in range(4)]
+        looks = await asyncio.gather(*(job.wait() for job in jobs))
+        assert {look.status for look in looks} == {LookStatus.READY}
+        assert sends(space, "status") >= 4
+
+
+async def test_a_refused_key_ends_all_waits_in_the_end() -> None:
+    """After a while of nothing else, each waiter hears it."""
+    async with on_space() as (session, space):
+        jobs = [await session.submit(prompt(text)) for text in "ab"]
+        for endpoint in ("avatar", "status"):
+            space.faults.fail_next(endpoint, Fault.status(401), times=10_000)
+        errors = await asyncio.gather(*(job.wait() for job in jobs), return_exceptions=True)
+        assert [type(error) for error in errors] == [AuthenticationError] * 2
+        assert asyncio.get_running_loop().time() < 900
+
+
+async def test_an_error_that_nobody_foresaw_does_not_end_the_poller(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It is logged, and the look is asked for again."""
+    async with on_space() as (session, _):
+        job = await session.submit(prompt())
+        transport = session._transport
+        send, failures = transport.send, iter(range(2))
+
+        async def odd(*args: Any) -> Any:
+            if next(failures, None) is not None:
+                raise ZeroDivisionError("from a transport of the user's own")
+            return await send(*args)
+
+        monkeypatch.setattr(transport, "send", odd)
+        with caplog.at_level(logging.ERROR, logger="hoox_async"):
+            assert (await job).status is LookStatus.READY
+        assert "does not know" in caplog.text
+
+
+async def test_an_idle_session_asks_nothing() -> None:
+    """With poll="awaited", where nobody awaits anything: no request, for hours."""
+    async with on_space(poll="awaited") as (session, space):
+        await session.submit(prompt())
+        await asyncio.sleep(4 * 3600)
+        assert sends(space, "status", "avatar") == 0
+
+
+async def test_nothing_is_left_when_it_is_closed_in_the_middle() -> None:
+    """With requests outstanding and looks waited for."""
+    before = others()
+    async with on_space(transport={"latency": 5.0}) as (session, _):
+        jobs = [await session.submit(prompt(text)) for text in "abc"]
+        waiters = [asyncio.create_task(job.wait(), name="waiter") for job in jobs]
+        await asyncio.sleep(60)
+    await asyncio.gather(*waiters, return_exceptions=True)
+    assert others() == before
+
+
+async def test_an_avatar_id_that_cannot_stand_in_a_path_is_asked_for_look_by_look() -> None:
+    """The request for the group is refused before it is sent: its permit goes back, and /status is asked."""
+    async with on_space(requests_per_minute=100) as (session, space):
+        refs = [LookRef("avtr/1", f"look_{n}") for n in range(2)]
+        waits = [asyncio.create_task(session.wait(ref, timeout=7200)) for ref in refs]
+        await asyncio.sleep(30)
+        assert sends(space, "status") >= 2
+        ends = await asyncio.gather(*waits, return_exceptions=True)
+        assert [type(end) for end in ends] == [NotFound] * 2
+        assert not session._ready().services.rate_limiter.window._open

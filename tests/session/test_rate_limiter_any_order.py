@@ -1,0 +1,101 @@
+"""Whatever people do at the rate limiter, in whatever order: all are served, and the limit is kept."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from rate_limiter_kit import most_in_a_minute, waiting
+
+from hoox_async._api.models import ServerQuota
+from hoox_async._io.clock import Clock
+from hoox_async._session.rate_limiter import Permit, RateLimiter
+from hoox_async.testing import VirtualTimeLoop
+
+STEPS = st.lists(
+    st.tuples(
+        st.sampled_from(["own", "own", "batch", "batch", "watch", "cancel", "headers", "pause", "wait"]),
+        st.floats(0.0, 1.0),
+        st.floats(0.0, 1.0),
+    ),
+    min_size=1,
+    max_size=80,
+)
+
+
+@settings(deadline=None, max_examples=60)
+@given(steps=STEPS, limit=st.sampled_from([2, 5, 30]))
+def test_nobody_is_lost_and_the_limit_is_kept(steps: list[tuple[str, float, float]], limit: int) -> None:
+    """Any order of arrivals, cancellations, answers and pauses: all are served, never too many in 60 s."""
+    with asyncio.Runner(loop_factory=VirtualTimeLoop) as runner:
+        intervals = runner.run(play(steps, limit))
+    assert not intervals or most_in_a_minute(intervals) <= limit
+
+
+async def play(steps: list[tuple[str, float, float]], limit: int) -> list[tuple[float, float]]:
+    """Do the steps, wait for all who were not cancelled; when their requests were on the way."""
+    story = Story(limit)
+    for what, x, y in steps:
+        story.step(what, x, y)
+        await asyncio.sleep(x * y * 20.0 if what == "wait" else 0)
+    async with asyncio.timeout(60.0 * 2 * (len(steps) + 2)):
+        ends = await asyncio.gather(*story.tasks, return_exceptions=True)
+    assert all(end is None or task in story.cancelled for task, end in zip(story.tasks, ends, strict=True))
+    assert waiting(story.rate_limiter) == 0
+    assert not story.rate_limiter.window._open
+    return story.intervals
+
+
+class Story:
+    """One run of the property test: who came, who was cancelled, and when requests were on the way."""
+
+    def __init__(self, limit: int) -> None:
+        self.loop = asyncio.get_running_loop()
+        self.rate_limiter = RateLimiter(Clock(self.loop), limit)
+        self.intervals: list[tuple[float, float]] = []
+        self.tasks: list[asyncio.Task[None]] = []
+        self.cancelled: set[asyncio.Task[None]] = set()
+        self.poller: asyncio.Task[None] | None = None
+
+    def step(self, what: str, x: float, y: float) -> None:
+        if what == "own":
+            self.come(self.rate_limiter.own(), x, y)
+        elif what == "batch":
+            free = asyncio.Event()
+            self.come(self.rate_limiter.batch(free.is_set), x, y)
+            self.loop.call_later(50.0 * y, self.open, free)
+        elif what == "watch" and (self.poller is None or self.poller.done()):
+            due = self.loop.time() + 100.0 * y
+            self.poller = self.come(self.rate_limiter.watch(lambda now, busy: due + 50.0 * busy), x, y)
+        elif what == "cancel" and self.tasks:
+            self.cancelled.add(task := self.tasks[int(x * (len(self.tasks) - 1))])
+            task.cancel()
+        elif what == "headers":
+            self.rate_limiter.observe(ServerQuota(int(60 * x), int(60 * y), 100.0 * (x - y)))
+        elif what == "pause":
+            self.rate_limiter.pause(None if x < 0.5 else 100.0 * y, "429")
+
+    def open(self, free: asyncio.Event) -> None:
+        free.set()
+        self.rate_limiter.wake()
+
+    def come(self, permit: Awaitable[Permit], x: float, y: float) -> asyncio.Task[None]:
+        self.tasks.append(task := asyncio.create_task(self.visit(permit, x, y)))
+        return task
+
+    async def visit(self, permit: Awaitable[Permit], x: float, y: float) -> None:
+        with await permit as got:
+            if x < 0.4:  # a read
+                got.read()
+                start = self.loop.time()
+                try:
+                    await asyncio.sleep(20.0 * y)
+                finally:
+                    self.intervals.append((start, self.loop.time()))
+            elif x < 0.9:  # a paid request; else nothing is sent
+                await asyncio.sleep(y)
+                got.mark_sent()
+                self.intervals.append((self.loop.time(), self.loop.time()))
+                await asyncio.sleep(20.0 * y)

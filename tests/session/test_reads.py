@@ -1,0 +1,256 @@
+"""Reads: through the rate limiter, counted, and sent again only where that may help."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from itertools import pairwise
+from random import Random
+
+import pytest
+from session_kit import made, on_space, prompt, sends
+
+from hoox_async import HooxSession, LookRef
+from hoox_async._api.endpoints import WireRequest, WireResponse
+from hoox_async._core.intents.intent import Intent
+from hoox_async._core.intents.transitions import Settle, Transition
+from hoox_async._io.protocols import BeforeSend
+from hoox_async._io.stores.memory import MemoryStore
+from hoox_async.errors import (
+    ApiError,
+    AuthenticationError,
+    HooxError,
+    NotFound,
+    NotSent,
+    RateLimited,
+    ServerError,
+    SessionClosed,
+    TransportError,
+    UnexpectedResponse,
+)
+from hoox_async.events import Answered, Event, Paused, RequestSent, Retried
+from hoox_async.sandbox import Fault, InProcessTransport, Space
+
+pytestmark = pytest.mark.virtual_time
+
+READS: dict[str, Callable[[HooxSession, LookRef], Awaitable[object]]] = {
+    "status": lambda session, ref: session.status(ref),
+    "avatar": lambda session, ref: session.avatar(ref.avatar_id),
+    "look": lambda session, ref: session.look(ref),
+    "list": lambda session, ref: session.looks(),
+}
+
+
+@pytest.mark.parametrize("endpoint", READS)
+@pytest.mark.parametrize(
+    "fault",
+    [Fault.DROP_BEFORE, Fault.ERROR_500_BEFORE, Fault.BAD_GATEWAY, Fault.REFUSED],
+    ids=lambda f: f.name,
+)
+async def test_a_read_that_fails_is_sent_again(endpoint: str, fault: Fault) -> None:
+    """It costs nothing; the hooks hear of each retry."""
+    told: list[Event] = []
+    async with on_space(hooks=[told.append]) as (session, space):
+        ref = made(space)
+        space.faults.fail_next(endpoint, fault, times=2)
+        assert await READS[endpoint](session, ref)
+        assert sends(space, endpoint) == 3
+    assert [event.endpoint for event in told if isinstance(event, Retried)] == [endpoint] * 2
+    assert sum(isinstance(event, RequestSent) for event in told) == 3
+
+
+@pytest.mark.parametrize(
+    ("fault", "error", "times"),
+    [
+        (Fault.DROP_BEFORE, TransportError, 4),
+        (Fault.REFUSED, NotSent, 4),
+        (Fault.ERROR_500_BEFORE, ServerError, 4),
+        (Fault.TEAPOT, ApiError, 1),
+        (Fault.REDIRECT, UnexpectedResponse, 1),
+        (Fault.NOT_JSON, UnexpectedResponse, 1),
+        (Fault.TRUNCATED, UnexpectedResponse, 1),
+        (Fault.DEEP_JSON, UnexpectedResponse, 1),
+        (Fault.HUGE, UnexpectedResponse, 1),
+        (Fault.status(401), AuthenticationError, 3),  # two of them check the key
+        (Fault.status(404), NotFound, 1),
+    ],
+    ids=lambda value: getattr(value, "name", None),
+)
+async def test_a_read_that_keeps_failing_ends(fault: Fault, error: type[HooxError], times: int) -> None:
+    """After a bounded number of tries, with what the last one met; nothing was charged."""
+    async with on_space() as (session, space):
+        ref = made(space)
+        space.faults.fail_next("status", fault, times=100)
+        with pytest.raises(error) as caught:
+            await session.status(ref)
+        assert caught.value.charged == "no"
+        assert sends(space, "status") == times
+        assert space.ledger == []
+
+
+async def test_a_read_that_is_always_limited_ends() -> None:
+    """The pauses grow, and after about two minutes the caller hears of it."""
+    async with on_space() as (session, space):
+        ref = made(space)
+        space.faults.fail_next("status", Fault.RATE_LIMITED, times=100)
+        with pytest.raises(RateLimited):
+            await session.status(ref)
+        assert 2 <= sends(space, "status") <= 10
+
+
+async def test_a_hung_read_ends() -> None:
+    """Each try has its read timeout."""
+    async with on_space(transport={"read": 2.0}) as (session, space):
+        ref = made(space)
+        space.faults.fail_next("status", Fault.HANG, times=100)
+        began = asyncio.get_running_loop().time()
+        with pytest.raises(TransportError):
+            await session.status(ref)
+        assert 8.0 <= asyncio.get_running_loop().time() - began <= 25.0
+
+
+async def test_a_429_pauses_every_request() -> None:
+    """Retry-After is honoured by all, and no quota is spent on asking meanwhile."""
+    told: list[Event] = []
+    async with on_space(hooks=[told.append]) as (session, space):
+        ref = made(space)
+        space.faults.fail_next("status", Fault.rate_limited(retry_after=20))
+        first = asyncio.create_task(session.status(ref))
+        await asyncio.sleep(1.0)
+        await asyncio.gather(first, session.avatar(ref.avatar_id), session.status(ref))
+        times = [record.at for record in space.requests]
+        assert len(times) == 4
+        assert times[1] - times[0] >= 20.0
+    assert [round(event.seconds) for event in told if isinstance(event, Paused)] == [20]
+
+
+@pytest.mark.parametrize("fault", [Fault.RATE_LIMITED, Fault.RATE_LIMITED_RETRY_AFTER], ids=lambda f: f.name)
+async def test_a_429_costs_its_pause_and_no_more(fault: Fault) -> None:
+    """That nothing was left is over with the pause: the minute after goes on at the pace of before."""
+    async with on_space(requests_per_minute=100) as (session, space):
+        ref = made(space)
+        space.faults.fail_next("status", fault, after=20)
+        await asyncio.gather(*[session.status(ref) for _ in range(60)])
+        times = [record.at for record in space.requests]
+        assert max(later - at for at, later in pairwise(times)) < 2.0
+        assert times[-1] - times[0] < 60 * 0.61 + 2.0
+
+
+async def test_the_answer_is_told_to_the_hooks() -> None:
+    """With its status and how long it took."""
+    told: list[Event] = []
+    async with on_space(hooks=[told.append], transport={"latency": 0.4}) as (session, space):
+        ref = made(space)
+        await session.status(ref)
+    answered = [event for event in told if isinstance(event, Answered)]
+    assert [(event.endpoint, event.status) for event in answered] == [("status", 200)]
+    assert answered[0].seconds == pytest.approx(0.4)
+
+
+async def test_a_read_without_a_connection_gives_its_permit_back() -> None:
+    """Nothing reached the API, so nothing counts against the quota; an answered one counts."""
+    async with on_space(requests_per_minute=100) as (session, space):
+        ref = made(space)
+        space.faults.fail_next("status", Fault.REFUSED, times=4)
+        with pytest.raises(NotSent):
+            await session.status(ref)
+        assert session.quota.remaining == 100
+        await session.status(ref)
+        assert session.quota.remaining == 99
+
+
+async def test_a_lost_read_counts_against_the_quota() -> None:
+    """The API may have seen it."""
+    async with on_space(requests_per_minute=100) as (session, space):
+        ref = made(space)
+        space.faults.fail_next("status", Fault.DROP_BEFORE)
+        await session.status(ref)
+        assert session.quota.remaining == 98
+
+
+async def test_the_quota_headers_are_taken_in() -> None:
+    """Where others use the workspace too, the server knows better what is left."""
+    space = Space(rng=Random(1), requests_per_minute=100)
+    async with on_space(space, requests_per_minute=100) as (session, _):
+        ref = made(space)
+        for _ in range(40):
+            space.window.take(asyncio.get_running_loop().time())
+        await session.status(ref)
+        assert session.quota.remaining <= 60
+
+
+async def test_a_read_in_the_air_ends_with_the_session() -> None:
+    """At once, and not after the pause of a retry."""
+
+    class Cut(InProcessTransport):
+        """Its requests outstanding fail when it is closed, as real connections do."""
+
+        closed: asyncio.Event
+
+        async def start(self) -> None:
+            self.closed = asyncio.Event()
+            await super().start()
+
+        async def send(self, request: WireRequest, before_send: BeforeSend | None = None) -> WireResponse:
+            await self.closed.wait()
+            raise TransportError("the connection was closed")
+
+        async def aclose(self) -> None:
+            self.closed.set()
+            await super().aclose()
+
+    space = Space(rng=Random(1))
+    loop = asyncio.get_running_loop()
+    async with HooxSession(space.api_key, transport=Cut(space)) as session:
+        task = asyncio.create_task(session.status(LookRef("avtr_1", "look_1")))
+        await asyncio.sleep(1.0)
+        at = loop.time()
+    with pytest.raises(SessionClosed):
+        await task
+    assert loop.time() == at
+
+
+async def test_a_cancelled_read_leaves_the_session_as_it_was() -> None:
+    """While it waits at the rate limiter nothing is sent, and outstanding its permit counts on."""
+    async with on_space(requests_per_minute=1) as (session, space):
+        ref = made(space)
+        await session.status(ref)
+        waiting = asyncio.create_task(session.status(ref))
+        await asyncio.sleep(1.0)
+        waiting.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await waiting
+        assert sends(space, "status") == 1
+        await session.status(ref)
+        assert space.requests[1].at - space.requests[0].at >= 60.0
+
+
+class SlowToSay(MemoryStore):
+    """Says a second after it that it has written down that a look is done."""
+
+    async def advance(self, key: str, *steps: Transition) -> Intent:
+        after = await super().advance(key, *steps)
+        if isinstance(steps[-1], Settle):
+            await asyncio.sleep(1)
+        return after
+
+
+@pytest.mark.parametrize("leaves", [True, False])
+async def test_who_asks_and_leaves_keeps_no_news_from_those_who_wait(leaves: bool) -> None:
+    """The answer says that the look is done, and nobody would ask for it again."""
+    async with on_space(store=SlowToSay()) as (session, space):
+        space.hold(0.0)
+        job = await session.submit(prompt())
+        waiter = asyncio.create_task(job.wait(timeout=10_000))
+        await asyncio.sleep(0)
+        space.settle(job, "ready", asyncio.get_running_loop().time())
+        began = asyncio.get_running_loop().time()
+        asking = asyncio.create_task(session.status(job))
+        await asyncio.sleep(0.9)
+        assert not asking.done()
+        if leaves:
+            asking.cancel()
+        assert (await waiter).ref == job.ref
+        assert asyncio.get_running_loop().time() - began < 5
+        if not leaves:
+            assert (await asking).ref == job.ref

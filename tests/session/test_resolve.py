@@ -1,0 +1,291 @@
+"""The user's word on an unknown, where a proof comes in the same moment, and words that say nothing."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Collection
+from decimal import Decimal
+from typing import Any
+
+import pytest
+from session_kit import edit, intent_of, made, now, on_space, sends, turns
+
+from hoox_async import Budget, HooxSession, Look, LookRef, LookStatus
+from hoox_async._core.intents.intent import Evidence, Intent, IntentState
+from hoox_async._core.intents.transitions import Accept, Drop, MarkUnknown, Resend, Send, Transition
+from hoox_async._io.stores.memory import MemoryStore
+from hoox_async.errors import BudgetExceeded, InvalidRequest, NotFound, NotSent, OutcomeUnknown
+from hoox_async.events import Event, LookAccepted
+from hoox_async.sandbox import Fault, Space
+
+pytestmark = pytest.mark.virtual_time
+
+
+class Racing(MemoryStore):
+    """In the moment before a step is taken, something else moves the intent on."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first: tuple[Transition, ...] = ()
+        self.before: type[Any] = Drop
+
+    async def advance(self, key: str, *steps: Transition) -> Intent:
+        if self.first and isinstance(steps[-1], self.before):
+            first, self.first = self.first, ()
+            await super().advance(key, *first)
+        return await super().advance(key, *steps)
+
+    async def get(self, keys: Collection[str]) -> dict[str, Intent]:
+        found = await super().get(keys)
+        if self.first and self.before is type(None):
+            first, self.first = self.first, ()
+            await super().advance(next(iter(keys)), *first)
+        return found
+
+
+class SlowToSay(MemoryStore):
+    """Says a second after it that it has written the user's word."""
+
+    async def advance(self, key: str, *steps: Transition) -> Intent:
+        after = await super().advance(key, *steps)
+        if isinstance(steps[-1], Drop | Accept):
+            await asyncio.sleep(1)
+        return after
+
+
+async def lose(session: HooxSession, space: Space, source: LookRef) -> LookRef:
+    """Lose an edit under the key "lost", and give the look that it made."""
+    space.faults.fail_next("edit", Fault.DROP_AFTER)
+    with pytest.raises(OutcomeUnknown):
+        await session.submit(edit(source, "lost"), key="lost")
+    return space.ledger[-1].ref
+
+
+async def say(session: HooxSession, word: str, ref: LookRef) -> None:
+    """Drop what was lost, or name its look."""
+    await (session.drop("lost") if word == "drop" else session.resolve("lost", ref))
+
+
+def arrives(space: Space, source: LookRef) -> LookRef:
+    """A look of the avatar that somebody else had made."""
+    body = {"avatar_id": source.avatar_id, "look_id": source.look_id, "prompt": "a stranger's"}
+    _, answered = space._edit(body, now())
+    space.ledger.pop()
+    return LookRef(answered["avatar_id"], answered["look_id"])
+
+
+@pytest.mark.parametrize("word", ["drop", "a look"])
+async def test_a_proof_that_comes_first_makes_it_no_unknown_any_more(word: Any) -> None:
+    """The user is told so, and what was proved stands."""
+    store = Racing()
+    async with on_space(store=store) as (session, space):
+        source = made(space)
+        ref = await lose(session, space, source)
+        other = arrives(space, source)
+        store.first = (Accept(ref, session._ready().services.clock.utc(), Evidence.WEBHOOK),)
+        store.before = Drop if word == "drop" else Accept
+        with pytest.raises(InvalidRequest, match="in this moment"):
+            await say(session, word, other)
+        intent = await intent_of(session, "lost")
+    assert (intent.state, intent.ref) == (IntentState.ACCEPTED, ref)
+
+
+@pytest.mark.parametrize("lost", [False, True], ids=["outstanding", "lost again"])
+@pytest.mark.parametrize("word", ["drop", "a look"])
+async def test_a_word_on_an_unknown_is_none_on_what_was_sent_again_since(word: Any, lost: bool) -> None:
+    """It was said of what stood then."""
+    store = Racing()
+    async with on_space(store=store) as (session, space):
+        ref = await lose(session, space, made(space))
+        at = session._ready().services.clock.utc()
+        store.first = (Resend(), Send("again", at, ref), *([MarkUnknown("cut off", at)] if lost else []))
+        store.before = Drop if word == "drop" else Accept
+        with pytest.raises(InvalidRequest, match="in this moment"):
+            await say(session, word, ref)
+        state = (await intent_of(session, "lost")).state
+        assert state is (IntentState.UNKNOWN if lost else IntentState.SENDING)
+
+
+async def test_a_look_that_was_proved_to_be_its_own_in_the_same_moment_is_its_job() -> None:
+    """The user said what the proof says."""
+    store = Racing()
+    async with on_space(store=store) as (session, space):
+        ref = await lose(session, space, made(space))
+        store.first = (Accept(ref, session._ready().services.clock.utc(), Evidence.WEBHOOK),)
+        store.before = type(None)
+        job = await session.resolve("lost", ref)
+        assert job is not None
+        assert job.ref == ref
+        assert (await intent_of(session, "lost")).evidence is Evidence.WEBHOOK
+
+
+@pytest.mark.parametrize("named", ["resend", "drop", "", "avtr_1", 7, None, object()])
+async def test_what_names_no_look_is_refused(named: Any) -> None:
+    """Nothing is asked, sent or written."""
+    async with on_space() as (session, space):
+        await lose(session, space, made(space))
+        with pytest.raises(InvalidRequest):
+            await session.resolve("lost", named)
+        assert (await intent_of(session, "lost")).state is IntentState.UNKNOWN
+        assert sends(space, "look", "status", "avatar") == 0
+        assert space.credits_spent == 2
+
+
+@pytest.mark.parametrize("form", ["ref", "text", "look", "job"])
+async def test_a_look_is_named_in_any_form_and_checked_by_one_request(form: str) -> None:
+    """A LookRef, its text, or anything with a ``.ref``; what the check tells of the look is taken too."""
+    async with on_space() as (session, space):
+        ref = await lose(session, space, made(space))
+        await asyncio.sleep(300)
+        forms: dict[str, Any] = {
+            "ref": ref,
+            "text": str(ref),
+            "look": Look(ref, LookStatus.READY),
+            "job": session.job(ref),
+        }
+        job = await session.resolve("lost", forms[form])
+        assert (job.ref, job.key, job.credits) == (ref, "lost", Decimal(2))
+        assert sends(space, "look", "status", "avatar") == 1
+        intent = await intent_of(session, "lost")
+        assert (intent.state, intent.evidence) == (IntentState.READY, Evidence.USER)
+
+
+async def test_a_look_that_does_not_exist_is_not_found() -> None:
+    """The unknown stays one: a mistyped id is no answer to what was paid."""
+    async with on_space() as (session, space):
+        source = made(space)
+        await lose(session, space, source)
+        with pytest.raises(NotFound):
+            await session.resolve("lost", LookRef(source.avatar_id, "look_mistyped"))
+        assert (await intent_of(session, "lost")).state is IntentState.UNKNOWN
+
+
+async def test_a_look_that_cannot_be_its_own_is_refused() -> None:
+    """Another avatar's, the edited look itself, and another request's; no request is spent on them."""
+    async with on_space(poll="awaited") as (session, space):
+        source, elsewhere = made(space), made(space)
+        other = await session.submit(edit(source, "other"), key="other")
+        await lose(session, space, source)
+        for look in (elsewhere, source, other):
+            with pytest.raises(InvalidRequest, match="look"):
+                await session.resolve("lost", look)
+        assert sends(space, "look", "status", "avatar") == 0
+        assert (await intent_of(session, "lost")).state is IntentState.UNKNOWN
+
+
+class TakenMeanwhile(MemoryStore):
+    """While the user's word is written, another intent's answer names the same look."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.taken: LookRef | None = None
+
+    async def advance(self, key: str, *steps: Transition) -> Intent:
+        if self.taken is not None and isinstance(steps[-1], Accept):
+            at, ref, self.taken = steps[-1].at, self.taken, None
+            await super().advance("other", Resend(), Send("a-other", at), Accept(ref, at, Evidence.ANSWER))
+        return await super().advance(key, *steps)
+
+
+async def test_a_look_that_becomes_anothers_in_that_moment_is_refused() -> None:
+    """The store itself lets one of them have it."""
+    store = TakenMeanwhile()
+    async with on_space(store=store) as (session, space):
+        source = made(space)
+        ref = await lose(session, space, source)
+        space.faults.fail_next("edit", Fault.DROP_BEFORE)
+        with pytest.raises(OutcomeUnknown):
+            await session.submit(edit(source, "other"), key="other")
+        store.taken = ref
+        with pytest.raises(InvalidRequest, match="'other'"):
+            await session.resolve("lost", ref)
+        assert (await intent_of(session, "lost")).state is IntentState.UNKNOWN
+
+
+async def test_the_users_word_may_be_said_again() -> None:
+    """With another look, as long as it is all the evidence; the first look can then be another unknown's."""
+    told: list[Event] = []
+    async with on_space(hooks=[told.append]) as (session, space):
+        source = made(space)
+        ref = await lose(session, space, source)
+        space.faults.fail_next("edit", Fault.DROP_AFTER)
+        with pytest.raises(OutcomeUnknown):
+            await session.submit(edit(source, "second"), key="second")
+        second = space.ledger[-1].ref
+        wrong = await session.resolve("lost", second)
+        assert [unknown.candidates for unknown in await session.unknowns()] == [(ref,)]
+        await wrong
+        right = await session.resolve("lost", ref)
+        assert (right.ref, right.key, wrong.key) == (ref, "lost", None)
+        assert (await right).ref == ref
+        assert [unknown.candidates for unknown in await session.unknowns()] == [(second,)]
+        await session.resolve("second", second)
+        assert await session.resolve("lost", ref) is right
+        lost = await intent_of(session, "lost")
+        assert (lost.ref, lost.evidence, float(lost.spent)) == (ref, Evidence.USER, 2)
+    accepted = [event for event in told if isinstance(event, LookAccepted)]
+    assert [event.key for event in accepted] == ["lost", "second"]
+
+
+async def test_the_users_word_does_not_unsay_a_proof() -> None:
+    """What the API's answer named stands."""
+    async with on_space() as (session, space):
+        source = made(space)
+        job = await session.submit(edit(source), key="k")
+        with pytest.raises(InvalidRequest, match="unknown"):
+            await session.resolve("k", arrives(space, source))
+        assert (await intent_of(session, "k")).ref == job.ref
+
+
+async def test_a_resend_has_its_budget_and_its_patience() -> None:
+    """Over the cap, or with no permit in time, nothing is sent, and the unknown stays as it was."""
+    async with on_space(requests_per_minute=100) as (session, space):
+        await lose(session, space, made(space))
+        before = await intent_of(session, "lost")
+        with pytest.raises(BudgetExceeded):
+            await session.resend("lost", budget=Budget(1))
+        with pytest.raises(InvalidRequest, match="budget"):
+            await session.resend("lost", budget=1)  # type: ignore[arg-type]
+        session._ready().services.rate_limiter.pause(30.0, "a test")
+        with pytest.raises(NotSent):
+            await session.resend("lost", max_wait=1.0)
+        assert await intent_of(session, "lost") == before
+        budget = Budget(2)
+        job = await session.resend("lost", budget=budget)
+        assert (job.ref, budget.spent) == (space.ledger[-1].ref, Decimal(2))
+        assert len(space.ledger) == 2
+
+
+async def test_the_hooks_hear_whose_word_it_was() -> None:
+    """The evidence of an accepted look is the enum's member."""
+    told: list[Event] = []
+    async with on_space(hooks=[told.append]) as (session, space):
+        ref = await lose(session, space, made(space))
+        await session.resolve("lost", ref)
+    (accepted,) = [event for event in told if isinstance(event, LookAccepted)]
+    assert accepted.evidence is Evidence.USER
+    assert (accepted.key, accepted.ref, accepted.credits) == ("lost", ref, Decimal(2))
+
+
+@pytest.mark.parametrize("word", ["drop", "a look"])
+@pytest.mark.parametrize("at", [0.0, 0.5], ids=["at once", "while it is written"])
+async def test_a_word_is_carried_out_whole_though_its_caller_leaves(word: str, at: float) -> None:
+    """The avatar lock that the unknown shut opens; the look of one that is dropped may still show up,
+    and is taken
+    for no other one's."""
+    told: list[Event] = []
+    async with on_space(store=SlowToSay(), exclusive=True, hooks=[told.append]) as (session, space):
+        source = made(space)
+        ref = await lose(session, space, source)
+        unknowns, unknown = session._ready().unknowns, await intent_of(session, "lost")
+        assert unknowns.is_searched(unknown)
+        resolving = asyncio.create_task(say(session, word, ref))
+        await (asyncio.sleep(at) if at else turns(1))
+        resolving.cancel()
+        await asyncio.wait([resolving])
+        await asyncio.sleep(2)
+        assert (await intent_of(session, "lost")).state is not IntentState.UNKNOWN
+        assert not unknowns.is_searched(unknown)
+        assert unknowns.free(source.avatar_id)
+        assert unknowns.is_contested(unknown) is (word == "drop")
+        assert len([event for event in told if isinstance(event, LookAccepted)]) == (word != "drop")

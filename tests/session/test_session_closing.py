@@ -1,0 +1,220 @@
+"""Closing a session completes whatever cuts it short, and so does an opening that is given up."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from session_kit import others, prompt, turns
+
+from hoox_async import HooxSession
+from hoox_async.errors import OutcomeUnknown, SessionClosed
+from hoox_async.events import Event
+from hoox_async.sandbox import Fault, Sandbox
+
+pytestmark = pytest.mark.both_loops
+
+
+@asynccontextmanager
+async def nothing_left_open() -> AsyncIterator[None]:
+    """Fail where the loop is told of anything that was left open or was never retrieved."""
+    told: list[str] = []
+    loop, before = asyncio.get_running_loop(), others()
+    loop.set_exception_handler(lambda _, context: told.append(str(context["message"])))
+    yield
+    gc.collect()
+    await turns(3)
+    assert told == []
+    assert {name for name in others() if name.startswith("hoox-")} <= before
+
+
+async def test_a_close_that_is_cut_short_leaves_no_connection_open() -> None:
+    """After however many turns of the loop it is cancelled: when it has ended, everything is closed."""
+    with Sandbox() as sandbox:
+        async with nothing_left_open():
+            for turn in range(1, 26, 2):
+                session = sandbox.session()
+                await session.__aenter__()
+                await session.status(await session.submit(prompt()))
+                closing = asyncio.create_task(session.aclose())
+                await turns(turn)
+                closing.cancel()
+                await asyncio.wait([closing])
+                assert session._closing is not None
+                assert session._closing.done()
+                del session, closing
+
+
+@pytest.mark.parametrize("cancellations", [2, 4])
+async def test_a_close_that_is_cut_short_again_and_again_is_finished_by_the_next_one(
+    cancellations: int, tmp_path: Path
+) -> None:
+    """It ends at once then; what is left goes on in the background, and aclose said again waits for it."""
+    with Sandbox() as sandbox:
+        async with nothing_left_open():
+            for turn in range(0, 12, 2):
+                session = sandbox.session(store=tmp_path / "a.db")
+                await session.__aenter__()
+                await session.status(await session.submit(prompt()))
+                closing = asyncio.create_task(session.aclose())
+                await turns(turn)
+                for _ in range(cancellations):
+                    closing.cancel()
+                    await asyncio.sleep(0)
+                await asyncio.wait([closing])
+                await session.aclose()
+                assert session._closing is not None or turn == 0  # cancelled before it began
+                assert "closed" in repr(session)
+                del session, closing
+
+
+async def test_a_close_with_a_timeout_gives_up_the_posts_and_closes_all() -> None:
+    """Their callers are told that it may have been charged, not that they were cancelled."""
+    async with Sandbox() as sandbox, nothing_left_open():
+        session = sandbox.session()
+        await session.__aenter__()
+        sandbox.fail_next("create", Fault.HANG)
+        post = asyncio.create_task(session.submit(prompt(), key="k"))
+        while not sandbox.requests:
+            await asyncio.sleep(0.01)
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.1):
+                await session.aclose()
+        with pytest.raises(OutcomeUnknown):
+            await post
+        with pytest.raises(SessionClosed):
+            await session.status("a:b")  # type: ignore[arg-type]
+
+
+async def test_those_who_close_at_the_same_time_all_wait_for_the_end() -> None:
+    """Not only the first one."""
+    async with Sandbox() as sandbox, nothing_left_open():
+        session = sandbox.session()
+        await session.__aenter__()
+        sandbox.fail_next("create", Fault.late(0.3))
+        post = asyncio.create_task(session.submit(prompt()))
+        while not sandbox.requests:
+            await asyncio.sleep(0.01)
+        await asyncio.gather(session.aclose(), session.aclose())
+        assert post.done()
+        assert (await post).ref == sandbox.ledger[0].ref
+
+
+async def test_what_a_cut_short_close_gave_up_is_unknown_when_the_store_is_opened_again(
+    tmp_path: Path,
+) -> None:
+    """The store was closed in order: it opens, and knows the POST that was outstanding."""
+    async with Sandbox() as sandbox, nothing_left_open():
+        session = sandbox.session(store=tmp_path / "a.db")
+        await session.__aenter__()
+        sandbox.fail_next("create", Fault.HANG)
+        post = asyncio.create_task(session.submit(prompt(), key="k"))
+        while not sandbox.requests:
+            await asyncio.sleep(0.01)
+        closing = asyncio.create_task(session.aclose())
+        await turns(2)
+        closing.cancel()
+        await asyncio.wait([closing, post])
+        assert closing.cancelled()
+        async with sandbox.session(store=tmp_path / "a.db") as again:
+            (unknown,) = await again.unknowns()
+            assert unknown.key == "k"
+
+
+async def test_an_opening_that_is_cancelled_leaves_nothing_open(tmp_path: Path) -> None:
+    """After however many turns of the loop: the store's file is free, and no connector is left."""
+    with Sandbox() as sandbox:
+        async with nothing_left_open():
+            for turn in range(0, 30, 2):
+                session = sandbox.session(store=tmp_path / "a.db")
+                opening = asyncio.create_task(session.__aenter__())
+                await turns(turn)
+                opening.cancel()
+                await asyncio.wait([opening])
+                if opening.cancelled() and turn:
+                    with pytest.raises(SessionClosed):
+                        await session.jobs()
+                await session.aclose()
+                del session, opening
+            async with sandbox.session(store=tmp_path / "a.db"):
+                pass
+
+
+async def test_a_close_that_is_cut_short_does_not_wait_for_async_hooks() -> None:
+    """They are cancelled with what else it waits for."""
+    ended: list[str] = []
+
+    async def hook(event: Event) -> None:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            ended.append("cancelled")
+
+    async with Sandbox() as sandbox, nothing_left_open():
+        session = sandbox.session(hooks=[hook])
+        await session.__aenter__()
+        await session.submit(prompt())
+        await turns()
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.05):
+                await session.aclose()
+    assert ended == ["cancelled"]
+
+
+def test_a_program_that_is_interrupted_while_it_closes_leaves_nothing_open(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """asyncio.run cancels all tasks at its end, those that close a session too."""
+    held: list[Any] = []
+
+    async def program() -> None:
+        loop = asyncio.get_running_loop()
+        loop.set_exception_handler(lambda _, context: held.append(context["message"]))
+        session = sandbox.session()
+        await session.__aenter__()
+        await session.run(prompt())
+        closing = asyncio.create_task(session.aclose())
+        await turns(2)
+        closing.cancel()  # and nobody waits for it
+
+    with Sandbox() as sandbox:
+        for _ in range(3):
+            asyncio.run(program())
+            gc.collect()
+    assert held == []
+
+
+def test_a_new_session_that_is_closed_owns_nothing() -> None:
+    """It was never opened."""
+
+    async def close() -> None:
+        session = HooxSession("hx_live_marked")
+        await session.aclose()
+        await session.aclose()
+
+    asyncio.run(close())
+
+
+async def test_an_opening_that_fails_after_its_parts_were_put_together_ends_them(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Nothing goes on in a session that was never open: no task, and nothing that waits at its limiter."""
+    ended: list[str] = []
+
+    async def recall(self: Any) -> Any:
+        raise ValueError("a defect")
+
+    monkeypatch.setattr("hoox_async._session.unknowns.Unknowns.recall", recall)
+    monkeypatch.setattr(
+        "hoox_async._session.rate_limiter.RateLimiter.close", lambda _: ended.append("rate_limiter")
+    )
+    async with Sandbox() as sandbox, nothing_left_open():
+        session = sandbox.session()
+        with pytest.raises(ValueError, match="a defect"):
+            await session.__aenter__()
+    assert ended == ["rate_limiter"]

@@ -1,0 +1,281 @@
+"""A session's life: what it is made of, that it is opened once, and what closing leaves behind."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import threading
+import warnings
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import pytest
+from door_kit import BASE, KEY, REF, session_on
+from session_kit import others, prompt
+
+from hoox_async import HooxSession
+from hoox_async._io.stores.memory import MemoryStore
+from hoox_async.errors import ConfigurationError, SessionClosed, StoreError, StoreLocked, StoreMismatch
+from hoox_async.sandbox import Fault, InProcessTransport, Sandbox, Space
+
+pytestmark = pytest.mark.both_loops
+
+# --- opening
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"base_url": "http://app.hoox.video"}, "https"),
+        ({"requests_per_minute": 0}, "requests_per_minute"),
+        ({"hooks": [7]}, "hooks"),
+        ({"timeouts": 30}, "timeouts"),
+        ({"api_key": ""}, "HOOX_API_KEY"),
+    ],
+)
+def test_a_session_that_cannot_work_is_not_made(options: dict[str, Any], said: str) -> None:
+    """It needs no loop to say so."""
+    with pytest.raises(ConfigurationError, match=said):
+        HooxSession(**{"api_key": KEY, **options})
+
+
+def test_the_key_comes_from_the_environment_and_the_url_never(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A stray variable must not send the key to another host."""
+    monkeypatch.delenv("HOOX_API_KEY", raising=False)
+    with pytest.raises(ConfigurationError, match="HOOX_API_KEY"):
+        HooxSession()
+    monkeypatch.setenv("HOOX_API_KEY", KEY)
+    for name in ("HOOX_BASE_URL", "HOOX_API_URL", "HOOX_URL"):
+        monkeypatch.setenv(name, "https://evil.example")
+    session = HooxSession()
+    assert repr(session) == "<HooxSession https://app.hoox.video/api/public/v1 new>"
+    assert KEY not in repr(session)
+
+
+async def test_a_session_is_opened_once() -> None:
+    """Neither twice at the same time nor again after its end."""
+    session = HooxSession(KEY, base_url=BASE)
+    async with session:
+        with pytest.raises(SessionClosed, match="once"):
+            await session.__aenter__()
+        assert "open" in repr(session)
+    with pytest.raises(SessionClosed, match="closed"):
+        await session.__aenter__()
+
+
+async def test_an_opening_that_fails_leaves_nothing() -> None:
+    """A store that is open elsewhere, or another workspace's."""
+    before, store = others(), MemoryStore()
+    async with session_on(store=store):
+        with pytest.raises(StoreLocked):
+            await HooxSession(KEY, base_url=BASE, store=store).__aenter__()
+        store.confirm_key()
+    with pytest.raises(StoreMismatch):
+        await HooxSession(KEY, base_url="https://elsewhere.example", store=store).__aenter__()
+    with pytest.raises(StoreMismatch):
+        await HooxSession("hx_another", base_url=BASE, store=store).__aenter__()
+    async with HooxSession("hx_another", base_url=BASE, store=store, new_key=True):
+        pass
+    assert others() == before
+
+
+async def test_a_store_that_fails_while_opening_leaves_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is closed again, and the session with it."""
+    store = MemoryStore()
+
+    async def recent_sends(_: Any) -> Any:
+        raise StoreError("disk full")
+
+    monkeypatch.setattr(store, "recent_sends", recent_sends)
+    session = HooxSession(KEY, base_url=BASE, store=store)
+    with pytest.raises(StoreError, match="disk full"):
+        await session.__aenter__()
+    monkeypatch.undo()
+    with pytest.raises(SessionClosed):
+        await session.status(REF)
+    async with session_on(store=store):
+        pass
+
+
+# --- closing
+
+CALLS: dict[str, Callable[[HooxSession], Awaitable[Any]]] = {
+    "submit": lambda s: s.submit(prompt()),
+    "run": lambda s: s.run(prompt()),
+    "create_avatar": lambda s: s.create_avatar("x"),
+    "create_avatar_from_images": lambda s: s.create_avatar_from_images(["https://m.example/a.jpg"]),
+    "edit_look": lambda s: s.edit_look(REF, "x"),
+    "status": lambda s: s.status(REF),
+    "wait": lambda s: s.wait(REF),
+    "jobs": lambda s: s.jobs(),
+    "unknowns": lambda s: s.unknowns(),
+    "resolve": lambda s: s.resolve("k", "avtr_1:look_1"),
+    "resend": lambda s: s.resend("k"),
+    "drop": lambda s: s.drop("k"),
+    "avatar": lambda s: s.avatar("avtr_1"),
+    "look": lambda s: s.look(REF),
+    "looks": lambda s: s.looks(),
+    "picture": lambda s: s.picture(REF),
+    "download": lambda s: s.download(REF, "never-made.jpg"),
+}
+
+
+@pytest.mark.parametrize("name", CALLS)
+async def test_nothing_works_outside_of_the_session(name: str) -> None:
+    """Before it is opened, and after its end."""
+    session = HooxSession(KEY, base_url=BASE)
+    with pytest.raises(SessionClosed, match="async with"):
+        await CALLS[name](session)
+    async with session:
+        pass
+    with pytest.raises(SessionClosed, match="closed"):
+        await CALLS[name](session)
+
+
+async def test_what_needs_no_request_works_only_inside_too() -> None:
+    """The quota and a look's job."""
+    session = HooxSession(KEY, base_url=BASE)
+    for _ in range(2):
+        with pytest.raises(SessionClosed):
+            _ = session.quota
+        with pytest.raises(SessionClosed):
+            session.job(REF)
+        await session.aclose()
+    with pytest.raises(SessionClosed):
+        await session.__aenter__()
+
+
+@pytest.mark.parametrize("name", CALLS)
+async def test_nothing_works_on_another_loop(name: str) -> None:
+    """One session a loop: said clearly, instead of a future that belongs elsewhere."""
+    async with session_on() as session:
+        raised: list[BaseException] = []
+
+        async def call() -> None:
+            try:
+                await CALLS[name](session)
+            except ConfigurationError as error:
+                raised.append(error)
+
+        thread = threading.Thread(target=lambda: asyncio.run(call()))
+        thread.start()
+        await asyncio.to_thread(thread.join)
+        assert "another event loop" in str(raised[0])
+
+
+async def test_it_is_closed_on_its_own_loop() -> None:
+    """Elsewhere that is refused, and it stays open."""
+    async with session_on() as session:
+
+        def close() -> str:
+            with pytest.raises(ConfigurationError, match="another event loop"):
+                asyncio.run(session.aclose())
+            return "refused"
+
+        assert await asyncio.to_thread(close) == "refused"
+        assert session.quota.limit == 100
+
+
+async def test_closing_twice_is_closing_once() -> None:
+    """Also at the same time."""
+    session = HooxSession(KEY, base_url=BASE)
+    await session.__aenter__()
+    await asyncio.gather(session.aclose(), session.aclose())
+    await session.aclose()
+
+
+def open_files_in(fds: Path) -> int:
+    return len(list(fds.iterdir())) if fds.exists() else 0
+
+
+async def test_closing_ends_what_waits_and_leaves_no_task_and_no_socket() -> None:
+    """Jobs, reads outstanding and at the rate limiter; the server sees every connection end."""
+    before = others()
+    fds = Path("/proc/self/fd")
+    async with Sandbox() as sandbox:
+        sandbox.hold()
+        open_files = open_files_in(fds)
+        async with sandbox.session(requests_per_minute=5) as session:
+            job = await session.submit(prompt())
+            sandbox.fail_next("avatar", Fault.HANG)
+            waits = [
+                asyncio.create_task(job.wait()),
+                asyncio.create_task(session.wait(job)),
+                asyncio.create_task(session.avatar(job.avatar_id)),
+                *(asyncio.create_task(session.status(job)) for _ in range(9)),
+            ]
+            await asyncio.sleep(0.1)
+        async with asyncio.timeout(2):
+            results = await asyncio.gather(*waits, return_exceptions=True)
+        assert {type(result) for result in results if isinstance(result, BaseException)} == {SessionClosed}
+        assert {type(result) for result in results[:3]} == {SessionClosed}
+        assert [name for name in others() if name.startswith("hoox-")] == []
+        if fds.exists():
+            for _ in range(100):
+                if open_files_in(fds) <= open_files:
+                    break
+                await asyncio.sleep(0.01)
+            assert open_files_in(fds) <= open_files
+    assert others() == before
+
+
+async def test_an_error_inside_comes_out_and_the_session_is_closed() -> None:
+    """async with hides nothing."""
+    before = others()
+    with pytest.raises(ZeroDivisionError):
+        async with session_on() as session:
+            raise ZeroDivisionError
+    assert "closed" in repr(session)
+    assert others() == before
+
+
+def test_a_session_that_nobody_closes_warns() -> None:
+    """As an open file does."""
+
+    async def forget() -> None:
+        space = Space(rng=Random(1))
+        session = HooxSession(space.api_key, transport=InProcessTransport(space))
+        await session.__aenter__()
+        services = session._ready().services
+        held = [session]
+        del session
+        with pytest.warns(ResourceWarning, match="never closed"):
+            held.clear()
+        await services.tasks.cancel()
+
+    asyncio.run(forget())
+
+
+def test_a_session_that_was_never_opened_does_not_warn() -> None:
+    """It owns nothing yet."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        HooxSession(KEY, base_url=BASE)
+        gc.collect()
+
+
+async def test_a_fixture_may_open_and_close_it_in_different_tasks() -> None:
+    """No task group and no cancel scope is held in between."""
+    session = HooxSession(KEY, base_url=BASE)
+    await asyncio.create_task(session.__aenter__())
+    await asyncio.create_task(session.aclose())
+
+
+async def test_closing_ends_waits_at_once_though_a_post_is_in_the_air() -> None:
+    """The POST's answer is waited for, the looks are not."""
+    async with Sandbox() as sandbox:
+        sandbox.hold()
+        async with sandbox.session() as session:
+            job = await session.submit(prompt())
+            wait = asyncio.create_task(job.wait())
+            sandbox.fail_next("create", Fault.late(0.4))
+            post = asyncio.create_task(session.submit(prompt("late")))
+            await asyncio.sleep(0.1)
+            closing = asyncio.create_task(session.aclose())
+            with pytest.raises(SessionClosed):
+                await asyncio.wait_for(wait, 0.2)
+            assert not closing.done()
+            await closing
+        assert (await post).ref == sandbox.ledger[1].ref

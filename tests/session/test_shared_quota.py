@@ -1,0 +1,157 @@
+"""Sessions of one process share the quota of their workspace, whatever loops and threads they are on."""
+
+from __future__ import annotations
+
+import asyncio
+from random import Random
+
+import pytest
+from session_kit import made
+
+from hoox_async import HooxSession
+from hoox_async._api.models import LookRef
+from hoox_async._io.clock import Clock
+from hoox_async._session.rate_limiter import RateLimiter
+from hoox_async._session.shared_quota import Quota, _quotas, shared_quota
+from hoox_async.errors import NotFound
+from hoox_async.sandbox import InProcessTransport, Sandbox, Space
+
+NO_LOOK = LookRef("avtr_none", "look_none")
+
+
+async def ask(session: HooxSession, times: int) -> int:
+    """So many reads; how many requests are left after them."""
+    for _ in range(times):
+        with pytest.raises(NotFound):
+            await session.status(NO_LOOK)
+    return session.quota.remaining
+
+
+async def test_a_later_session_has_what_an_earlier_one_left() -> None:
+    """Sessions one after the other, without a store, do not send the limit once each."""
+    async with Sandbox(requests_per_minute=100) as sandbox:
+        left = []
+        for _ in range(4):
+            async with sandbox.session() as session:
+                left.append(await ask(session, 3))
+    assert left == [97, 94, 91, 88]
+
+
+async def test_sessions_side_by_side_share_it() -> None:
+    """Each counts what the others send, as soon as it goes."""
+    async with (
+        Sandbox(requests_per_minute=100) as sandbox,
+        sandbox.session() as one,
+        sandbox.session() as two,
+    ):
+        assert await ask(one, 3) == 97
+        assert await ask(two, 3) == 94
+        assert one.quota.remaining == 94
+
+
+async def test_sessions_in_several_threads_share_it() -> None:
+    """Each on a loop of its own."""
+    async with Sandbox(requests_per_minute=100) as sandbox:
+
+        async def work() -> None:
+            async with sandbox.session() as session:
+                await ask(session, 3)
+
+        await asyncio.gather(*(asyncio.to_thread(asyncio.run, work()) for _ in range(3)))
+        async with sandbox.session() as session:
+            assert session.quota.remaining == 91
+
+
+async def test_other_keys_and_other_servers_have_their_own() -> None:
+    """The quota is a workspace's."""
+    async with Sandbox(requests_per_minute=100) as one, Sandbox(requests_per_minute=100) as two:
+        async with one.session() as session:
+            await ask(session, 3)
+        async with two.session() as session:
+            assert session.quota.remaining == 100
+        async with one.session(api_key="hx_live_another") as session:
+            assert session.quota.remaining == 100
+
+
+async def test_a_given_transport_shares_nothing() -> None:
+    """A fake of a test's is nobody's workspace."""
+    for _ in range(2):
+        space = Space(rng=Random(1))
+        transport = InProcessTransport(space, latency=0.0)
+        async with HooxSession(space.api_key, transport=transport) as session:
+            ref = made(space)
+            await session.status(ref)
+            assert session.quota.remaining == 99
+
+
+@pytest.mark.virtual_time
+async def test_virtual_time_shares_nothing() -> None:
+    """Its minutes are not those of the world."""
+    assert shared_quota("https://api.example", "hx_live_key", 100) is None
+
+
+async def test_a_quota_is_held_until_a_minute_after_its_last_request() -> None:
+    """Then it is forgotten. The key itself stands nowhere."""
+    key = "hx_live_" + "5ec2e7" * 10
+    quota = shared_quota("https://api.example", key, 100)
+    assert quota is not None
+    assert key not in repr(_quotas)
+    rate_limiter = RateLimiter(Clock(asyncio.get_running_loop()), 100, quota=quota)
+    with (await rate_limiter.own()).read():
+        pass
+    rate_limiter.close()
+    assert not quota.is_over()
+    assert shared_quota("https://api.example", key, 100) is quota
+    quota.window._leaves.clear()  # a minute passes
+    assert quota.is_over()
+    shared_quota("https://elsewhere.example", key, 100)
+    assert shared_quota("https://api.example", key, 100) is not quota
+
+
+async def test_the_smallest_limit_of_the_open_sessions_holds() -> None:
+    """The limit is the workspace's: the most careful word counts, for as long as it is said."""
+    quota = Quota(100)
+    clock = Clock(asyncio.get_running_loop())
+    one = RateLimiter(clock, 100, quota=quota)
+    two = RateLimiter(clock, 30, quota=quota)
+    assert one.snapshot().limit == 30
+    two.close()
+    assert one.snapshot().limit == 100
+
+
+@pytest.mark.virtual_time
+async def test_who_waits_is_woken_by_a_permit_that_another_session_gives_back() -> None:
+    """Where only a request outstanding can free a permit, there is no time to wait for."""
+    quota, clock = Quota(1), Clock(asyncio.get_running_loop())
+    one, two = RateLimiter(clock, 1, quota=quota), RateLimiter(clock, 1, quota=quota)
+    permit = await one.own()
+    waiting = asyncio.create_task(two.own())
+    await asyncio.sleep(100)
+    assert not waiting.done()
+    permit.cancel()
+    await asyncio.sleep(0)
+    assert (await waiting).sent_at is None
+    assert clock.now() == 100.0
+
+
+@pytest.mark.virtual_time
+async def test_several_gates_keep_the_limit_and_each_gets_its_part() -> None:
+    """Never more than the limit in any minute, and nobody is starved."""
+    quota, clock = Quota(100), Clock(asyncio.get_running_loop())
+    sent: list[list[float]] = [[], [], []]
+
+    async def work(rate_limiter: RateLimiter, times: list[float]) -> None:
+        while True:
+            with await rate_limiter.batch() as permit:
+                permit.mark_sent()
+                times.append(clock.now())
+
+    tasks = [asyncio.create_task(work(RateLimiter(clock, 100, quota=quota), times)) for times in sent]
+    await asyncio.sleep(600)
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+    times = sorted(at for each in sent for at in each)
+    assert max(sum(first <= at < first + 60.0 for at in times) for first in times) <= 100
+    assert len(times) >= 970
+    assert min(len(each) for each in sent) >= 250

@@ -1,0 +1,193 @@
+"""Several POSTs that are answered with the same look: the first has it, the others may have been charged."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Collection
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import pytest
+from session_kit import RawServer, edit, intent_of, made, now, on_space, prompt
+
+from hoox_async import BatchItem, BatchRunner, Budget, HooxSession
+from hoox_async._api.endpoints import WireRequest, WireResponse
+from hoox_async._api.webhook_payloads import Delivery
+from hoox_async._core.intents.intent import Evidence, Intent, IntentState
+from hoox_async._core.intents.transitions import Accept, Transition
+from hoox_async._io.protocols import BeforeSend
+from hoox_async._io.stores.memory import MemoryStore
+from hoox_async.errors import OutcomeUnknown, StoreError
+from hoox_async.events import Event, LookAccepted, OutcomeLost
+from hoox_async.sandbox import Fault, InProcessTransport, Space
+
+
+class Caching(InProcessTransport):
+    """A proxy that answers each edit as it answered the first one."""
+
+    cached: WireResponse | None = None
+
+    async def send(self, request: WireRequest, before_send: BeforeSend | None = None) -> WireResponse:
+        response = await super().send(request, before_send)
+        if request.endpoint != "edit":
+            return response
+        self.cached = self.cached or response
+        return self.cached
+
+
+@pytest.mark.parametrize("kind", ["memory", "disk"])
+async def test_one_answer_for_all_is_one_look_and_unknowns(kind: str, tmp_path: Path) -> None:
+    """In a batch and alone, over a real socket; and so it stands in the store when it is opened again."""
+    store: Any = MemoryStore() if kind == "memory" else tmp_path / "campaign.db"
+    async with RawServer() as server:
+        async with HooxSession("k" * 20, base_url=server.url, store=store) as session:
+            first = await session.submit(prompt("first"), key="first")
+            items = [BatchItem(f"k{n}", prompt(f"person {n}")) for n in range(3)]
+            report = await BatchRunner(session).run(items)
+            assert {str(outcome.state) for outcome in report} == {"unknown"}
+            assert report.credits_at_risk == 6
+            assert str(first.ref) in str(report.outcomes[0].error)
+            assert [job.ref for job in await session.jobs()] == [first.ref]
+            assert [unknown.key for unknown in await session.unknowns()] == ["k0", "k1", "k2"]
+        async with HooxSession("k" * 20, base_url=server.url, store=store) as session:
+            intent = await intent_of(session, "k1")
+            assert (intent.state, intent.ref, float(intent.at_risk)) == (IntentState.UNKNOWN, None, 2)
+            assert intent.refusal is not None
+            assert "'first'" in intent.refusal.message
+            with pytest.raises(OutcomeUnknown):
+                await session.submit(prompt("person 1"), key="k1")
+
+
+@pytest.mark.virtual_time
+async def test_a_request_without_a_key_is_no_exception() -> None:
+    """Its intent is forgotten once its look is done; the look is still nobody else's."""
+    space, told = Space(rng=Random(1), requests_per_minute=None), list[Event]()
+    carrier, budget = Caching(space), Budget(10)
+    async with HooxSession(space.api_key, transport=carrier, hooks=[told.append]) as session:
+        source = made(space)
+        await session.run(edit(source, "one"))
+        for n in range(3):
+            with pytest.raises(OutcomeUnknown, match="already"):
+                await session.submit(edit(source, f"another {n}"), budget=budget)
+        assert (float(budget.spent), float(budget.reserved)) == (6, 0)
+    assert len([event for event in told if isinstance(event, LookAccepted)]) == 1
+    assert len([event for event in told if isinstance(event, OutcomeLost)]) == 3
+
+
+@pytest.mark.virtual_time
+async def test_answers_in_the_same_moment_claim_a_look_once() -> None:
+    """Twenty at once: one is accepted."""
+    space = Space(rng=Random(1), requests_per_minute=None)
+    async with HooxSession(space.api_key, transport=Caching(space), requests_per_minute=60_000) as session:
+        source = made(space)
+        sent = [session.submit(edit(source, f"p{n}"), key=f"k{n}") for n in range(20)]
+        ends = await asyncio.gather(*sent, return_exceptions=True)
+        assert sum(isinstance(end, OutcomeUnknown) for end in ends) == 19
+        assert len(await session.unknowns()) == 19
+
+
+@pytest.mark.virtual_time
+async def test_a_failed_look_that_is_paid_anew_is_not_answered_with_itself() -> None:
+    """The earlier round was paid for by itself: the second may have been charged, and has no look."""
+    space = Space(rng=Random(1), requests_per_minute=None)
+    async with HooxSession(space.api_key, transport=Caching(space)) as session:
+        items = [BatchItem("k", edit(made(space)))]
+        space.hold(1.0)
+        task = asyncio.create_task(BatchRunner(session).run(items))
+        while not space.ledger:
+            await asyncio.sleep(0.1)
+        space.settle(space.ledger[0].ref, "failed", now())
+        (failed,) = await task
+        assert str(failed.state) == "failed"
+        (again,) = await BatchRunner(session, retry=["failed"]).run(items)
+    assert (str(again.state), float(again.credits), float(again.at_risk)) == ("unknown", 2, 2)
+
+
+class DeferredWrite(MemoryStore):
+    """Takes no acceptance of one key, as long as it is full."""
+
+    full = False
+
+    async def advance(self, key: str, *steps: Transition) -> Intent:
+        if self.full and key == "second" and isinstance(steps[-1], Accept):
+            raise StoreError("the disk is full")
+        return await super().advance(key, *steps)
+
+
+@pytest.mark.virtual_time
+async def test_an_acceptance_that_is_written_late_is_checked_too() -> None:
+    """It is an unknown as soon as the store takes anything, and not sent again."""
+    space, store, told = Space(rng=Random(1), requests_per_minute=None), DeferredWrite(), list[Event]()
+    carrier = Caching(space)
+    async with HooxSession(space.api_key, transport=carrier, store=store, hooks=[told.append]) as session:
+        source = made(space)
+        await session.submit(edit(source, "first"), key="first")
+        store.full = True
+        with pytest.raises(StoreError):
+            await session.submit(edit(source, "second"), key="second")
+        store.full = False
+        await asyncio.sleep(60)
+        intent = await intent_of(session, "second")
+        assert (intent.state, float(intent.at_risk)) == (IntentState.UNKNOWN, 2)
+        with pytest.raises(OutcomeUnknown):
+            await session.submit(edit(source, "second"), key="second")
+    assert [event.key for event in told if isinstance(event, OutcomeLost)] == ["second"]
+    assert len(space.ledger) == 2
+
+
+class Interrupted(MemoryStore):
+    """The process ends after it was seen that the look is another's, before anything is written of that."""
+
+    async def advance(self, key: str, *steps: Transition) -> Intent:
+        if key == "second" and not isinstance(steps[0], Accept) and self._intents[key].attempts:
+            raise StoreError("killed")
+        return await super().advance(key, *steps)
+
+
+@pytest.mark.virtual_time
+async def test_a_process_that_ends_in_between_leaves_an_unknown() -> None:
+    """It was being sent when the process ended."""
+    space, store = Space(rng=Random(1), requests_per_minute=None), Interrupted()
+    async with HooxSession(space.api_key, transport=Caching(space), store=store) as session:
+        source = made(space)
+        await session.submit(edit(source, "first"), key="first")
+        with pytest.raises(OutcomeUnknown):
+            await session.submit(edit(source, "second"), key="second")
+        assert (await intent_of(session, "second")).state is IntentState.SENDING
+    store.__class__ = MemoryStore  # type: ignore[assignment]
+    async with HooxSession(space.api_key, transport=InProcessTransport(space), store=store) as session:
+        assert [unknown.key for unknown in await session.unknowns()] == ["second"]
+
+
+class TakenMeanwhile(MemoryStore):
+    """Says that a look is nobody's in the moment before another intent gets it."""
+
+    hides = False
+
+    async def by_ref(self, ref: Any) -> Intent | None:
+        return None if self.hides else await super().by_ref(ref)
+
+    async def get(self, keys: Collection[str]) -> dict[str, Intent]:
+        return await super().get(keys)
+
+
+@pytest.mark.virtual_time
+async def test_a_delivery_that_names_anothers_look_proves_nothing() -> None:
+    """Also where that look became the other's in this very moment: the store looks again as it writes."""
+    store = TakenMeanwhile()
+    async with on_space(store=store) as (session, space):
+        source = made(space)
+        first = await session.submit(edit(source, "first"), key="first")
+        space.faults.fail_next("edit", Fault.DROP_BEFORE)
+        with pytest.raises(OutcomeUnknown):
+            await session.submit(edit(source, "lost"), key="lost")
+        attempt = (await intent_of(session, "lost")).attempts[0].id
+        store.hides = True
+        receiver = session._ready().receiver
+        assert await receiver.receive(attempt, Delivery(first.look_id, first.last.status, first.avatar_id))
+        await asyncio.sleep(1)
+        store.hides = False
+        lost = await intent_of(session, "lost")
+        assert (lost.state, lost.evidence) == (IntentState.UNKNOWN, None)
+        assert (await intent_of(session, "first")).evidence is Evidence.ANSWER

@@ -1,0 +1,250 @@
+"""Nothing dies silently: faults of our own parts are logged, and the work goes on.
+
+Each test makes one part of an open session raise once, as a defect of this library would.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from random import Random
+from typing import Any
+
+import pytest
+from delivery_kit import stage
+from session_kit import intents, made, on_space, prompt, sends
+
+from hoox_async import HooxSession, LookStatus
+from hoox_async._core.intents.intent import IntentState
+from hoox_async.events import Event, LookSettled
+from hoox_async.sandbox import Fault, Space
+
+pytestmark = pytest.mark.virtual_time
+
+
+class Defect(Exception):
+    """What nobody foresaw."""
+
+
+def raises_once(
+    owner: Any, name: str, monkeypatch: pytest.MonkeyPatch, times: int = 1, error: type[Exception] = Defect
+) -> list[int]:
+    """Let a method raise at its next calls; gives a list that grows by each of them."""
+    method, raised = getattr(owner, name), list[int]()
+
+    def call(*args: Any, **options: Any) -> Any:
+        if len(raised) < times:
+            raised.append(1)
+            raise error(name)
+        return method(*args, **options)
+
+    monkeypatch.setattr(owner, name, call)
+    return raised
+
+
+def parts_of(session: HooxSession) -> dict[str, Any]:
+    opened = session._ready()
+    return {
+        "scheduler": opened.scheduler,
+        "rate_limiter": opened.services.rate_limiter,
+        "registry": opened.registry,
+        "window": opened.services.rate_limiter.window,
+    }
+
+
+WATCHING = [
+    ("scheduler", "due"),
+    ("scheduler", "take"),
+    ("scheduler", "answered_avatar"),
+    ("scheduler", "answered_look"),
+    ("registry", "tell"),
+    ("rate_limiter", "_serve"),
+]
+
+
+@pytest.mark.parametrize(("part", "method"), WATCHING)
+@pytest.mark.parametrize("looks", [1, 3])
+async def test_the_poller_goes_on_after_a_defect(
+    part: str, method: str, looks: int, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It is logged with its traceback, and each look is known when it is done, in little more time."""
+    async with on_space(requests_per_minute=100) as (session, space):
+        ref = made(space)
+        jobs = [await session.edit_look(ref, f"scene {n}") for n in range(looks)]
+        waits = [asyncio.create_task(job.wait()) for job in jobs]
+        await asyncio.sleep(0)
+        raised = raises_once(parts_of(session)[part], method, monkeypatch)
+        async with asyncio.timeout(200):
+            ends = [await wait for wait in waits]
+        assert {look.status for look in ends} == {LookStatus.READY}
+    if raised:  # a look alone is not asked for by its avatar, and the other way round
+        assert f"Defect: {method}" in caplog.text
+
+
+async def test_a_failed_request_and_a_defect_after_it_do_not_end_the_asking(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """What comes of a failure is taken in again where that raises: the look is asked for later."""
+    async with on_space(requests_per_minute=100) as (session, space):
+        job = await session.submit(prompt())
+        for endpoint in ("status", "avatar"):
+            space.faults.fail_next(endpoint, Fault.status(404))
+        raised = raises_once(parts_of(session)["scheduler"], "failed", monkeypatch, times=2)
+        assert (await job).status is LookStatus.READY
+        assert len(raised) == 2
+    assert caplog.text.count("Defect: failed") == 2
+
+
+async def test_a_look_that_was_taken_in_before_a_defect_is_told(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The scheduler has struck it off and would not ask again: the answer itself tells the book."""
+    async with on_space(requests_per_minute=100) as (session, space):
+        ref = made(space)
+        jobs = [await session.edit_look(ref, f"scene {n}") for n in range(3)]
+        scheduler = session._ready().scheduler
+        answered, raised = scheduler.answered_avatar, list[int]()
+
+        def takes_in_and_raises(*args: Any) -> Any:
+            news = answered(*args)
+            if news and not raised:
+                raised.append(1)
+                raise Defect("too late")
+            return news
+
+        monkeypatch.setattr(scheduler, "answered_avatar", takes_in_and_raises)
+        async with asyncio.timeout(300):
+            ends = await asyncio.gather(*jobs)
+        assert {look.status for look in ends} == {LookStatus.READY}
+        assert raised
+
+
+# --- paid POSTs
+
+
+PAID: list[tuple[str, str]] = [
+    ("rate_limiter", "_serve"),
+    ("rate_limiter", "wake"),
+    ("rate_limiter", "observe"),
+    ("scheduler", "due"),
+]
+
+
+@pytest.mark.parametrize(("part", "method"), PAID)
+@pytest.mark.parametrize("exclusive", [False, True])
+async def test_a_paid_post_goes_on_whatever_the_scheduler_does(
+    part: str, method: str, exclusive: bool, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A defect while it is sent or answered is logged: it is accepted, charged once, and no unknown."""
+    space = Space(rng=Random(1), requests_per_minute=100)
+    async with on_space(space, requests_per_minute=100, exclusive=exclusive) as (session, _):
+        ref = made(space)
+        waiting = asyncio.create_task(session.wait(await session.submit(prompt())))
+        await asyncio.sleep(0)
+        services = {**parts_of(session), "store": session._store}
+        # from the moment in which it has its permit
+        sent = asyncio.create_task(session.edit_look(ref, "scene", key="k"))
+        await asyncio.sleep(0.01)
+        raised = raises_once(services[part], method, monkeypatch, times=3)
+        job = await sent
+        monkeypatch.undo()
+        assert (await job).status is LookStatus.READY
+        assert (await waiting).status is LookStatus.READY
+        assert (await intents(session))["k"] is IntentState.READY
+        assert sends(space, "edit") == 1
+    assert (
+        raised or not exclusive
+    )  # outside of avatar locks nothing asks the scheduler while permits are free
+    assert f"Defect: {method}" in caplog.text or not raised
+
+
+@pytest.mark.parametrize("times", [1, 2])
+async def test_a_429_is_a_429_though_the_pause_fails(
+    times: int, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It cost nothing and is sent again: a defect of the limiter does not make an unknown of it."""
+    async with on_space() as (session, space):
+        space.faults.fail_next("create", Fault.status(429), times=times)
+        raises_once(session._ready().services.rate_limiter, "pause", monkeypatch, times=times)
+        job = await session.submit(prompt(), key="k")
+        assert (await job).status is LookStatus.READY
+        assert sends(space, "create") == times + 1
+    assert "Defect: pause" in caplog.text
+
+
+async def test_a_hook_that_raises_at_every_event_harms_nothing(caplog: pytest.LogCaptureFixture) -> None:
+    """Plain or async: looks are paid for once, delivered and settled; each failure is logged."""
+    told: list[Event] = []
+
+    def bad(event: Event) -> None:
+        told.append(event)
+        raise Defect(type(event).__name__)
+
+    async def also_bad(event: Event) -> None:
+        raise Defect(f"async {type(event).__name__}")
+
+    async with on_space(hooks=[bad, also_bad]) as (session, space):
+        space.faults.fail_next("create", Fault.status(429))
+        space.faults.fail_next("status", Fault.status(500))
+        job = await session.submit(prompt(), key="k")
+        assert (await job).status is LookStatus.READY
+        assert sends(space, "create") == 2
+    names = {type(event).__name__ for event in told}
+    assert {"RequestSent", "Answered", "Retried", "Paused", "LookAccepted", "LookSettled"} <= names
+    for name in names:
+        assert f"Defect: {name}" in caplog.text
+        assert f"Defect: async {name}" in caplog.text
+
+
+async def test_a_hook_that_raises_at_deliveries_and_losses_harms_nothing() -> None:
+    """The lost POST is proved by its delivery all the same."""
+
+    def bad(event: Event) -> None:
+        raise Defect
+
+    async with stage() as on:
+        hooks: Any = on.session._hooks
+        hooks.given = (bad, *hooks.given)
+        hooks._queues = (*hooks._queues, *hooks._queues)
+        attempt = await on.lose(prompt(), "k")
+        await on.deliver(attempt, on.last, LookStatus.READY)
+        assert await intents(on.session) == {"k": IntentState.READY}
+        assert [event for event in on.told if isinstance(event, LookSettled)]
+
+
+async def test_a_batch_item_whose_turn_cannot_be_told_has_the_error_itself(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """What its own ``ready`` raises ends its waiting, not that of the others at the rate limiter."""
+    async with on_space(requests_per_minute=5) as (session, _):
+        rate_limiter = session._ready().services.rate_limiter
+        while (permit := rate_limiter.free_permit()) is not None:
+            with permit.read():
+                pass
+
+        def bad() -> bool:
+            raise Defect("ready")
+
+        broken = asyncio.create_task(rate_limiter.batch(bad))
+        fine = asyncio.create_task(rate_limiter.batch())
+        await asyncio.sleep(120)
+        with pytest.raises(Defect):
+            await broken
+        (await fine).cancel()
+        assert not rate_limiter._batch
+
+
+# --- the log
+
+
+async def test_defects_are_logged_by_the_library_logger(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """As errors, with a traceback, under the one name that users configure."""
+    async with on_space() as (session, _):
+        raises_once(session._ready().scheduler, "take", monkeypatch)
+        assert (await session.run(prompt())).status is LookStatus.READY
+    errors = [record for record in caplog.records if record.levelno >= logging.ERROR]
+    assert errors
+    assert {record.name for record in errors} == {"hoox_async"}
+    assert all(record.exc_info for record in errors)

@@ -1,0 +1,198 @@
+"""Deliveries of an intent that was sent more than once, or that nobody wants any more."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+from delivery_kit import Stage, stage
+from session_kit import edit, intent_of, made, prompt
+
+from hoox_async import LookRef, LookStatus
+from hoox_async._api.endpoints import WireResponse
+from hoox_async._api.models import LookDetails
+from hoox_async._api.responses import read_looks
+from hoox_async._api.webhook_payloads import Delivery
+from hoox_async._core.intents.intent import Evidence, Intent, IntentState
+from hoox_async._core.intents.transitions import Accept, MarkUnknown, Transition
+from hoox_async._io.stores.memory import MemoryStore
+from hoox_async.errors import OutcomeUnknown
+from hoox_async.sandbox import Fault
+
+pytestmark = pytest.mark.virtual_time
+
+
+async def lose_twice(on: Stage, source: LookRef) -> tuple[tuple[str, LookRef], tuple[str, LookRef]]:
+    """Both sendings were charged and lost: their attempts and looks."""
+    first = await on.lose(edit(source, "twice"), "k")
+    look = on.last
+    on.space.faults.fail_next("edit", Fault.DROP_AFTER)
+    with pytest.raises(OutcomeUnknown):
+        await on.session.resend("k")
+    return (first, look), (on.hub.attempts[-1], on.last)
+
+
+async def seen(on: Stage, avatar_id: str) -> frozenset[str]:
+    return await on.session._store.seen_looks(avatar_id) or frozenset()
+
+
+@pytest.mark.parametrize("order", [(0, 1), (1, 0)], ids=["in order", "the other way round"])
+async def test_both_looks_of_an_intent_that_was_sent_twice_are_nobody_elses(order: tuple[int, int]) -> None:
+    """The one that is delivered first is its own, the other one is claimed for nobody."""
+    async with stage(exclusive=True) as on:
+        source = made(on.space)
+        attempts = await lose_twice(on, source)
+        for index in order:
+            assert await on.deliver(*attempts[index], LookStatus.READY)
+        assert (await intent_of(on.session, "k")).ref == attempts[order[0]][1]
+        assert {look.look_id for _, look in attempts} <= await seen(on, source.avatar_id)
+
+
+async def test_an_earlier_attempts_delivery_settles_a_resend_that_was_lost_too() -> None:
+    """It came while the second was on its way."""
+    async with stage() as on:
+        source = made(on.space)
+        first = await on.lose(edit(source, "lost"), "k")
+        look = on.last
+        on.slow_down()
+        on.space.faults.fail_next("edit", Fault.DROP_BEFORE)
+        again = asyncio.create_task(on.session.resend("k"))
+        await asyncio.sleep(3)
+        assert (await intent_of(on.session, "k")).state is IntentState.SENDING
+        assert await on.deliver(first, look, LookStatus.READY)
+        job = await again
+        assert job is not None
+        assert job.ref == look
+        intent = await intent_of(on.session, "k")
+        assert (intent.state, intent.evidence) == (IntentState.READY, Evidence.WEBHOOK)
+        assert intent.at_risk == 2  # what the second one may have cost
+
+
+class SlowToProve(MemoryStore):
+    """Takes three seconds until it writes what a delivery has proved."""
+
+    async def advance(self, key: str, *steps: Transition) -> Intent:
+        if isinstance(steps[-1], Accept) and steps[-1].evidence is Evidence.WEBHOOK:
+            await asyncio.sleep(3)
+        return await super().advance(key, *steps)
+
+
+async def test_a_proof_that_is_written_when_the_resend_is_in_the_air_is_kept_for_its_end() -> None:
+    """It was true of what stood before: the answer's look is the job's, and both are claimed."""
+    async with stage(store=SlowToProve(), exclusive=True) as on:
+        source = made(on.space)
+        first = await on.lose(edit(source, "twice"), "k")
+        look = on.last
+        on.slow_down()
+        proving = asyncio.create_task(on.deliver(first, look, LookStatus.READY))
+        await asyncio.sleep(1)
+        again = asyncio.create_task(on.session.resend("k"))
+        assert await proving
+        job = await again
+        assert job is not None
+        assert job.ref == on.last != look
+        assert {look.look_id, on.last.look_id} <= await seen(on, source.avatar_id)
+
+
+async def test_an_earlier_attempts_look_is_claimed_where_the_resend_was_accepted() -> None:
+    """Both were paid; the first one's delivery came while the second was on its way."""
+    async with stage(exclusive=True) as on:
+        source = made(on.space)
+        first = await on.lose(edit(source, "twice"), "k")
+        look = on.last
+        on.slow_down()
+        again = asyncio.create_task(on.session.resend("k"))
+        await asyncio.sleep(3)
+        assert await on.deliver(first, look, LookStatus.READY)
+        job = await again
+        assert job is not None
+        assert job.ref == on.last != look
+        assert {look.look_id, on.last.look_id} <= await seen(on, source.avatar_id)
+        assert job.last.status is LookStatus.PENDING  # it was not this look's delivery
+
+
+async def test_a_dropped_ones_look_is_nobody_elses() -> None:
+    """It is told on the dropped one's own token."""
+    async with stage(exclusive=True) as on:
+        source = made(on.space)
+        attempt = await on.lose(edit(source, "lost"), "k")
+        await on.session.drop("k")
+        assert await on.deliver(attempt, on.last, LookStatus.READY)
+        assert on.last.look_id in await seen(on, source.avatar_id)
+        assert (await intent_of(on.session, "k")).state is IntentState.DROPPED
+
+
+async def test_a_contradiction_claims_nothing() -> None:
+    """A look that was accepted, and a delivery on its token that names another one."""
+    async with stage() as on:
+        source = made(on.space)
+        await on.session.submit(edit(source, "a"), key="k")
+        other = LookRef(source.avatar_id, "look_of_somebody")
+        assert await on.deliver(on.hub.attempts[-1], other, LookStatus.READY)
+        assert other.look_id not in await seen(on, source.avatar_id)
+        assert on.used == [False]
+
+
+async def test_a_look_that_stands_twice_in_the_list_does_not_end_the_finding(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The workspace's own come first, then the public catalogue: a look can be in both."""
+
+    def twice(response: WireResponse) -> list[LookDetails]:
+        return [look for look in read_looks(response) for _ in range(2)]
+
+    monkeypatch.setattr("hoox_async._session.reads.read_looks", twice)
+    async with stage() as on:
+        attempts = [await on.lose(prompt(key), key) for key in ("a", "b")]
+        looks = [charge.ref for charge in on.space.ledger]
+        for attempt, look in zip(attempts, looks, strict=True):
+            on.space.settle(look, "ready", 1.0)
+            assert await on.hub(attempt, Delivery(look.look_id, LookStatus.READY))
+        await asyncio.sleep(600)
+        assert await on.session.unknowns() == []
+
+
+class SlowToSay(MemoryStore):
+    """Says a second after it that it has written down that a POST was lost."""
+
+    async def advance(self, key: str, *steps: Transition) -> Intent:
+        after = await super().advance(key, *steps)
+        if isinstance(steps[-1], MarkUnknown):
+            await asyncio.sleep(1)
+        return after
+
+
+@pytest.mark.parametrize("exclusive", [False, True])
+async def test_a_delivery_that_is_faster_than_the_loss_is_the_answer(exclusive: bool) -> None:
+    """It proves what is lost in this moment: its caller gets the job, and the avatar's lock stays open."""
+    async with stage(store=SlowToSay(), exclusive=exclusive) as on:
+        source = made(on.space)
+        on.space.faults.fail_next("edit", Fault.DROP_AFTER)
+        submitted = asyncio.create_task(on.session.submit(edit(source), key="k"))
+        await asyncio.sleep(1)
+        assert (await intent_of(on.session, "k")).state is IntentState.UNKNOWN
+        assert not submitted.done()
+        assert await on.deliver(on.hub.attempts[-1], on.last, LookStatus.READY)
+        job = await submitted
+        assert (job.ref, job.last.status) == (on.last, LookStatus.READY)
+        assert on.session._ready().unknowns.free(source.avatar_id)
+
+
+async def test_a_kept_delivery_of_an_earlier_attempt_proves_after_a_restart() -> None:
+    """It came while the second sending was outstanding, and the process ended there."""
+    store = MemoryStore()
+    async with stage(store=store) as on:
+        source = made(on.space)
+        first = await on.lose(edit(source, "lost"), "k")
+        look = on.last
+        on.slow_down()
+        on.space.faults.fail_next("edit", Fault.HANG_BEFORE)
+        again = asyncio.create_task(on.session.resend("k"))
+        await asyncio.sleep(3)
+        assert await on.deliver(first, look, LookStatus.READY)
+        await on.session._ready().services.posts.cancel()
+        with pytest.raises(OutcomeUnknown):
+            await again
+    async with stage(on.space, store=store) as on:
+        await asyncio.sleep(5)
+        assert (await intent_of(on.session, "k")).ref == look

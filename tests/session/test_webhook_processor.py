@@ -1,0 +1,242 @@
+"""Deliveries: early, late, doubled, contradicting, forged; and what they prove."""
+
+from __future__ import annotations
+
+import asyncio
+from random import Random
+
+import pytest
+from delivery_kit import PICTURE, Hub, stage
+from session_kit import edit, intent_of, intents, made, prompt, sends, turns
+
+from hoox_async import ImageAvatar, Look, LookRef, LookStatus
+from hoox_async._api.webhook_payloads import Delivery
+from hoox_async._core.intents.intent import Evidence, IntentState
+from hoox_async.errors import StoreError
+from hoox_async.events import LookSettled
+from hoox_async.sandbox import DeliveryOptions, Fault, Space
+
+pytestmark = pytest.mark.virtual_time
+
+
+# --- the sandbox's own deliveries
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        DeliveryOptions(),
+        DeliveryOptions(form="old"),
+        DeliveryOptions(early=1.0),
+        DeliveryOptions(early=1.0, form="old"),
+        DeliveryOptions(double=1.0, contradict=1.0),
+        DeliveryOptions(delay=30.0, reorder=20.0),
+        DeliveryOptions(lose=1.0),
+    ],
+    ids=["new", "old", "early", "early old", "doubled and contradicted", "late", "lost"],
+)
+async def test_every_look_is_found(options: DeliveryOptions) -> None:
+    """However deliveries come, or don't. Where they come in time, only very late looks are polled."""
+    async with stage(sends_webhooks=options) as on:
+        ref = made(on.space)
+        jobs = [await on.session.submit(edit(ref, f"scene {n}"), key=str(n)) for n in range(6)]
+        jobs += [await on.session.submit(prompt(), key="p")]
+        looks = await asyncio.gather(*(job.wait() for job in jobs))
+        assert {look.status for look in looks} == {LookStatus.READY}
+        assert all(look.thumbnail_url for look in looks)
+        assert set((await intents(on.session)).values()) == {IntentState.READY}
+        if not options.lose and not options.delay:
+            assert sends(on.space, "status", "avatar") <= 3
+
+
+async def test_an_early_delivery_settles_the_look_at_once() -> None:
+    """It overtook the answer to its POST; the job is done before anybody asks, in no time."""
+    async with stage(sends_webhooks=DeliveryOptions(early=1.0)) as on:
+        job = await on.session.submit(prompt(), key="k")
+        at = asyncio.get_running_loop().time()
+        assert (await job).thumbnail_url
+        assert asyncio.get_running_loop().time() == at
+        assert sends(on.space, "status", "avatar") == 0
+        assert on.used == [True]
+
+
+async def test_an_early_failure_has_its_reason() -> None:
+    """It is paid, and known without a request."""
+    async with stage(sends_webhooks=DeliveryOptions(early=1.0)) as on:
+        job = await on.session.submit(prompt("[fail]"), key="k")
+        assert job.last.status is LookStatus.FAILED
+        assert job.last.error is not None
+        assert await intents(on.session) == {"k": IntentState.FAILED}
+
+
+# --- while the POST is outstanding
+
+
+async def test_a_last_word_is_not_shut_out_by_an_earlier_one() -> None:
+    """Of a POST outstanding only what settles the look is kept."""
+    space = Space(rng=Random(1))
+    async with stage(space) as on:
+        on.slow_down()
+        task = asyncio.create_task(on.session.submit(prompt(), key="k"))
+        await asyncio.sleep(6)
+        for status in (LookStatus.PENDING, LookStatus.PROCESSING, LookStatus.READY):
+            assert await on.deliver(on.hub.attempts[0], on.last, status)
+        job = await task
+        assert job.last.status is LookStatus.READY
+        assert (await job).thumbnail_url == PICTURE
+        assert on.used == [False, False, True]
+
+
+async def test_a_lost_answer_is_proved_by_what_came_before() -> None:
+    """The delivery was there already: the submission is accepted, and no unknown is reported."""
+    space = Space(rng=Random(1))
+    async with stage(space) as on:
+        on.slow_down()
+        on.space.faults.fail_next("create", Fault.DROP_AFTER)
+        task = asyncio.create_task(on.session.submit(prompt(), key="k"))
+        await asyncio.sleep(6)
+        await on.deliver(on.hub.attempts[0], on.last, LookStatus.READY)
+        job = await task
+        assert (job.ref, job.last.status) == (on.last, LookStatus.READY)
+        assert (await intent_of(on.session, "k")).evidence is Evidence.WEBHOOK
+        assert sends(on.space, "create") == 1
+
+
+# --- once it is accepted
+
+
+async def test_doubles_and_contradictions_change_nothing() -> None:
+    """They are counted, and the first word stands."""
+    async with stage() as on:
+        job = await on.session.submit(prompt(), key="k")
+        attempt = on.hub.attempts[0]
+        for status in (LookStatus.READY, LookStatus.READY, LookStatus.FAILED, LookStatus.PROCESSING):
+            assert await on.deliver(attempt, job.ref, status)
+        assert on.used == [True, False, False, False]
+        assert (await job).status is LookStatus.READY
+        assert await intents(on.session) == {"k": IntentState.READY}
+        assert sum(isinstance(event, LookSettled) for event in on.told) == 1
+
+
+async def test_doubles_at_the_same_moment_settle_once() -> None:
+    """Both were taken before either was worked on."""
+    async with stage() as on:
+        job = await on.session.submit(prompt(), key="k")
+        delivery = Delivery(job.look_id, LookStatus.READY, job.avatar_id, PICTURE)
+        taken = await asyncio.gather(*(on.hub(on.hub.attempts[0], delivery) for _ in range(5)))
+        await turns()
+        assert taken == [True] * 5
+        assert sorted(on.used) == [False] * 4 + [True]
+
+
+async def test_a_delivery_of_a_job_nobody_holds_is_written_down() -> None:
+    """And told to the hooks, with the metadata."""
+    async with stage() as on:
+        await on.session.submit(prompt(metadata={"who": "me"}), key="k")
+        await on.deliver(on.hub.attempts[0], on.last, LookStatus.READY)
+        assert await intents(on.session) == {"k": IntentState.READY}
+        (settled,) = [event for event in on.told if isinstance(event, LookSettled)]
+        assert (settled.key, settled.metadata) == ("k", {"who": "me"})
+        job = await on.session.submit(prompt(metadata={"who": "me"}), key="k")
+        assert (await job).thumbnail_url == PICTURE
+
+
+async def test_another_looks_delivery_is_not_believed() -> None:
+    """A good token speaks for its own look only."""
+    async with stage() as on:
+        other = made(on.space)
+        job = await on.session.submit(prompt(), key="k")
+        assert await on.deliver(on.hub.attempts[0], other, LookStatus.READY)
+        assert on.used == [False]
+        assert job.last.status is LookStatus.PENDING
+
+
+async def test_a_state_that_is_not_the_last_is_news_for_who_waits() -> None:
+    """With a picture or not, it does not end the wait."""
+    async with stage() as on:
+        job = await on.session.submit(prompt(), key="k")
+        await on.deliver(on.hub.attempts[0], job.ref, LookStatus.PROCESSING, thumbnail_url=PICTURE)
+        assert job.last.status is LookStatus.PROCESSING
+        assert not job.done
+
+
+async def test_a_missing_picture_is_asked_for() -> None:
+    """A delivery without one settles the look, and a request brings the rest."""
+    async with stage() as on:
+        job = await on.session.submit(prompt(), key="k")
+        on.space.settle(job, "ready", 1.0)
+        await on.deliver(on.hub.attempts[0], job.ref, LookStatus.READY, thumbnail_url=None)
+        assert await intents(on.session) == {"k": IntentState.READY}
+        assert (await job).thumbnail_url
+        assert (await intent_of(on.session, "k")).look.thumbnail_url  # type: ignore[union-attr]
+
+
+async def test_a_strangers_attempt_is_not_taken() -> None:
+    """So that the API's next try may reach the right process."""
+    async with stage() as on:
+        assert not await on.deliver("never-heard-of", LookRef("a", "b"), LookStatus.READY)
+        assert on.used == []
+
+
+# --- the edges
+
+
+async def test_a_store_that_fails_takes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The error goes to the hub, which asks the API to come again."""
+    async with stage() as on:
+        await on.session.submit(prompt(), key="k")
+
+        async def by_attempt(_: str) -> None:
+            raise StoreError("disk full")
+
+        monkeypatch.setattr(on.session._store, "by_attempt", by_attempt)
+        with pytest.raises(StoreError):
+            await on.hub(on.hub.attempts[0], Delivery("look", LookStatus.READY))
+
+
+async def test_a_receive_that_is_cancelled_loses_nothing() -> None:
+    """The hub gives up on one that takes too long; it comes again."""
+    async with stage() as on:
+        attempt = await on.lose(prompt(), "k")
+        receiver = on.session._ready().receiver
+        for _ in range(200):
+            await receiver._room.acquire()
+        delivery = Delivery(on.last.look_id, LookStatus.READY, on.last.avatar_id, PICTURE)
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(5):
+                await on.hub(attempt, delivery)
+        assert await intents(on.session) == {"k": IntentState.UNKNOWN}
+        for _ in range(200):
+            receiver._room.release()
+        assert await on.hub(attempt, delivery)
+        await turns()
+        assert await intents(on.session) == {"k": IntentState.READY}
+
+
+async def test_a_closed_session_takes_no_delivery() -> None:
+    """Its receiver is detached; one that was on its way is not acknowledged."""
+    hub = Hub()
+    async with stage(hub=hub) as on:
+        await on.session.submit(prompt(), key="k")
+        (receiver,) = hub.receivers
+        opened = on.session._ready()
+        opened.services.tasks.closed = True
+        assert not await receiver(hub.attempts[0], Delivery("look", LookStatus.READY))
+        opened.services.tasks.closed = False
+    assert hub.receivers == []
+
+
+async def test_a_requests_own_webhook_wins() -> None:
+    """Then nothing comes to us, and its look is asked for as if there were no hub."""
+    async with stage(sends_webhooks=DeliveryOptions()) as on:
+        job = await on.session.submit(prompt(webhook_url="https://me.example/hook"))
+        assert isinstance(await job, Look)
+        assert on.space.ledger[0].request["webhook_url"] == "https://me.example/hook"
+        assert on.used == []
+
+
+async def test_images_are_ready_at_once_and_so_is_their_job() -> None:
+    """Whatever comes first, the answer or the delivery."""
+    async with stage(sends_webhooks=DeliveryOptions()) as on:
+        job = await on.session.submit(ImageAvatar(["https://example.com/a.jpg"]))
+        assert (await job.wait(timeout=60)).status is LookStatus.READY

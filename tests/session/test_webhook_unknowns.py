@@ -1,0 +1,162 @@
+"""Deliveries for what may have been paid: the one on its own token is proof."""
+
+from __future__ import annotations
+
+import asyncio
+from random import Random
+from typing import Any
+
+import pytest
+from delivery_kit import PICTURE, Hub, stage
+from session_kit import edit, intent_of, intents, made, prompt, sends, turns
+
+from hoox_async import HooxSession, LookStatus
+from hoox_async._api.webhook_payloads import Delivery
+from hoox_async._core.intents.intent import Evidence, IntentState
+from hoox_async._io.stores.memory import MemoryStore
+from hoox_async.events import LookAccepted
+from hoox_async.sandbox import Fault, InProcessTransport, Space
+
+pytestmark = pytest.mark.virtual_time
+
+
+@pytest.mark.parametrize(
+    "status", [LookStatus.READY, LookStatus.FAILED, LookStatus.PENDING, LookStatus.PROCESSING]
+)
+@pytest.mark.parametrize("form", ["new", "old"])
+async def test_a_lost_edit_is_settled_by_its_token(form: str, status: LookStatus) -> None:
+    """In both payload forms, by any state: it names the look."""
+    async with stage() as on:
+        attempt = await on.lose(edit(made(on.space)), "k")
+        fields: dict[str, Any] = {"avatar_id": None} if form == "old" else {}
+        await on.deliver(attempt, on.last, status, **fields)
+        intent = await intent_of(on.session, "k")
+        assert (intent.ref, intent.evidence) == (on.last, Evidence.WEBHOOK)
+        assert intent.state.value == (status.value if status.settled else "accepted")
+        assert await on.session.unknowns() == []
+        assert [event.evidence for event in on.told if isinstance(event, LookAccepted)] == [Evidence.WEBHOOK]
+        assert len(on.space.ledger) == 1
+
+
+async def test_a_lost_create_is_settled_by_its_token() -> None:
+    """The newer form names the avatar."""
+    async with stage() as on:
+        attempt = await on.lose(prompt(), "k")
+        await on.deliver(attempt, on.last, LookStatus.READY)
+        assert (await intent_of(on.session, "k")).ref == on.last
+        assert sends(on.space, "list") == 0
+        job = await on.session.submit(prompt(), key="k")
+        assert (await job).thumbnail_url == PICTURE
+
+
+async def test_a_nameless_avatar_is_found_in_the_list() -> None:
+    """The older form does not name it; one request answers for all that wait."""
+    async with stage() as on:
+        attempts = [await on.lose(prompt(str(n)), str(n)) for n in range(3)]
+        refs = [charge.ref for charge in on.space.ledger]
+        for ref in refs:
+            on.space.settle(ref, "ready", 1.0)
+        for attempt, ref in zip(attempts, refs, strict=True):
+            await on.hub(attempt, Delivery(ref.look_id, LookStatus.READY, None, PICTURE))
+        await asyncio.sleep(30)
+        assert [(await intent_of(on.session, str(n))).ref for n in range(3)] == refs
+        assert set((await intents(on.session)).values()) == {IntentState.READY}
+        assert sends(on.space, "list") <= 2
+
+
+async def test_a_nameless_avatar_is_looked_for_again() -> None:
+    """A look that is not in the list yet may be there later; a failed request is no answer."""
+    async with stage() as on:
+        attempt = await on.lose(prompt(), "k")
+        on.space.faults.fail_next("list", Fault.status(400))
+        await on.hub(attempt, Delivery(on.last.look_id, LookStatus.READY, None, PICTURE))
+        await asyncio.sleep(30)
+        assert await intents(on.session) == {"k": IntentState.UNKNOWN}
+        on.space.settle(on.last, "ready", asyncio.get_running_loop().time())
+        await asyncio.sleep(120)
+        assert await intents(on.session) == {"k": IntentState.READY}
+
+
+async def test_looking_for_an_avatar_is_bounded() -> None:
+    """What never shows stays unknown, and the asking ends; another delivery starts it anew."""
+    async with stage() as on:
+        attempt = await on.lose(prompt(), "k")
+        delivery = Delivery(on.last.look_id, LookStatus.READY, None, PICTURE)
+        await on.hub(attempt, delivery)
+        await asyncio.sleep(3600)
+        asked = sends(on.space, "list")
+        assert 2 <= asked <= 6
+        await asyncio.sleep(3600)
+        assert sends(on.space, "list") == asked
+        assert await intents(on.session) == {"k": IntentState.UNKNOWN}
+        on.space.settle(on.last, "ready", asyncio.get_running_loop().time())
+        await on.hub(attempt, delivery)
+        await asyncio.sleep(10)
+        assert await intents(on.session) == {"k": IntentState.READY}
+
+
+@pytest.mark.parametrize("form", ["new", "old"])
+async def test_a_kept_delivery_proves_after_a_restart(form: str) -> None:
+    """It came while the POST was outstanding, and then the process ended."""
+    store, space = MemoryStore(), Space(rng=Random(1))
+    hub = Hub()
+    space.hold(0.0)
+    session = HooxSession(
+        space.api_key, transport=InProcessTransport(space, latency=10.0), store=store, webhooks=hub
+    )
+    await session.__aenter__()
+    task = asyncio.create_task(session.submit(prompt(), key="k"))
+    await asyncio.sleep(6)
+    ref = space.ledger[0].ref
+    space.settle(ref, "ready", 1.0)
+    assert await hub(
+        hub.attempts[0],
+        Delivery(ref.look_id, LookStatus.READY, ref.avatar_id if form == "new" else None, PICTURE),
+    )
+    closing = asyncio.create_task(session.aclose())
+    await asyncio.sleep(0.1)
+    closing.cancel()
+    await asyncio.gather(task, closing, return_exceptions=True)
+    async with stage(space, store=store, hub=hub) as on:
+        await asyncio.sleep(10)
+        intent = await intent_of(on.session, "k")
+        assert (intent.state, intent.ref, intent.evidence) == (IntentState.READY, ref, Evidence.WEBHOOK)
+    assert len(space.ledger) == 1
+
+
+async def test_a_delivery_after_the_restart_proves_too() -> None:
+    """The token outlives the process."""
+    store, space, hub = MemoryStore(), Space(rng=Random(1)), Hub()
+    async with stage(space, store=store, hub=hub) as on:
+        attempt = await on.lose(prompt(), "k")
+    async with stage(space, store=store, hub=hub) as on:
+        await on.deliver(attempt, on.last, LookStatus.READY)
+        assert await intents(on.session) == {"k": IntentState.READY}
+
+
+async def test_a_claimed_look_is_nobody_elses() -> None:
+    """A delivery that names another request's look, or an edit's own source, proves nothing."""
+    async with stage() as on:
+        source = made(on.space)
+        job = await on.session.submit(edit(source, "first"), key="first")
+        attempt = await on.lose(edit(source, "second"), "second")
+        for ref in (job.ref, source):
+            await on.deliver(attempt, ref, LookStatus.READY)
+            assert (await intents(on.session))["second"] is IntentState.UNKNOWN
+        await on.deliver(attempt, on.last, LookStatus.READY)
+        assert (await intents(on.session))["second"] is IntentState.READY
+        assert on.used[-1]
+
+
+async def test_several_deliveries_of_an_unknown_at_once_are_worked_on_once() -> None:
+    """The first proves it, the last word settles it."""
+    async with stage() as on:
+        attempt = await on.lose(prompt(), "k")
+        look = on.last
+        deliveries = [
+            Delivery(look.look_id, LookStatus.PROCESSING, look.avatar_id),
+            Delivery(look.look_id, LookStatus.READY, look.avatar_id, PICTURE),
+        ]
+        assert all(await asyncio.gather(*(on.hub(attempt, delivery) for delivery in deliveries)))
+        await turns()
+        assert await intents(on.session) == {"k": IntentState.READY}

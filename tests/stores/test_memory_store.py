@@ -1,0 +1,126 @@
+"""The memory store: what it forgets, and what it never does."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from datetime import timedelta
+
+import pytest
+from store_kit import NOW, WORKSPACE, accept, planned, send, settle
+
+from hoox_async._api.models import LookRef, LookStatus
+from hoox_async._api.webhook_payloads import Delivery
+from hoox_async._core.intents.intent import IntentState, Refusal
+from hoox_async._core.intents.transitions import Drop, MarkUnknown, Reject, Transition
+from hoox_async._io.stores.memory import MemoryStore
+
+
+@pytest.fixture
+async def store() -> AsyncIterator[MemoryStore]:
+    store = MemoryStore()
+    await store.open(WORKSPACE)
+    yield store
+    await store.aclose()
+
+
+ENDS: dict[str, tuple[Transition, ...]] = {
+    "never sent": (),
+    "ready": (send("att_1"), accept("look_9"), settle("look_9")),
+    "failed": (send("att_1"), accept("look_9"), settle("look_9", status=LookStatus.FAILED)),
+    "rejected": (send("att_1"), Reject(Refusal(400, None, "no"), NOW)),
+}
+OPEN: dict[str, tuple[Transition, ...]] = {
+    "sending": (send("att_1"),),
+    "unknown": (send("att_1"), MarkUnknown("dropped", NOW)),
+    "dropped": (send("att_1"), MarkUnknown("dropped", NOW), Drop()),
+    "accepted": (send("att_1"), accept("look_9")),
+}
+
+
+@pytest.mark.parametrize("steps", ENDS.values(), ids=ENDS)
+async def test_a_settled_intent_is_forgotten(store: MemoryStore, steps: tuple[Transition, ...]) -> None:
+    """Nothing of it is found any more, by key, attempt, look, state or in the stream."""
+    await store.plan(planned("a", own_key=False))
+    await store.advance("a", *steps)
+    await store.keep_delivery("att_1", Delivery("look_9", LookStatus.READY))
+    await store.forget("a")
+    assert await store.get(["a"]) == {}
+    assert await store.by_attempt("att_1") is None
+    assert await store.kept_delivery("att_1") is None
+    assert await store.by_ref(LookRef("avtr_1", "look_9")) is None
+    assert await store.in_states(list(IntentState)) == []
+    assert [intent async for intent in store.stream()] == []
+
+
+@pytest.mark.parametrize("steps", OPEN.values(), ids=OPEN)
+async def test_money_in_doubt_is_never_forgotten(store: MemoryStore, steps: tuple[Transition, ...]) -> None:
+    """An intent that something is still to come of, or that may have been paid, stays."""
+    await store.plan(planned("a", own_key=False))
+    intent = await store.advance("a", *steps)
+    await store.forget("a")
+    assert await store.get(["a"]) == {"a": intent}
+
+
+async def test_a_users_key_is_never_forgotten(store: MemoryStore) -> None:
+    """A settled intent under a user's own key stays: the same key must be the same job."""
+    await store.plan(planned("a", own_key=True))
+    await store.advance("a", *ENDS["ready"])
+    await store.forget("a")
+    assert "a" in await store.get(["a"])
+
+
+async def test_a_forgotten_intents_look_stays_claimed(store: MemoryStore) -> None:
+    """Its look is nobody's lost POST's, also when the intent is gone."""
+    await store.add_seen("avtr_1", [])
+    await store.plan(planned("a", own_key=False))
+    await store.advance("a", *ENDS["ready"])
+    await store.forget("a")
+    assert await store.seen_looks("avtr_1") == frozenset({"look_9"})
+
+
+async def test_forgetting_nobody_is_nothing(store: MemoryStore) -> None:
+    """An unknown key is no error: it may have been forgotten before."""
+    await store.forget("nobody")
+    assert await store.in_states(list(IntentState)) == []
+
+
+async def test_a_flood_of_deliveries_takes_no_room(store: MemoryStore) -> None:
+    """Deliveries for unknown attempts are not kept, and an attempt keeps one, however many come."""
+    await store.plan(planned("a"))
+    await store.advance("a", send("att_1"))
+    for number in range(1000):
+        await store.keep_delivery(f"stranger {number}", Delivery("look_1", LookStatus.READY))
+        await store.keep_delivery("att_1", Delivery(f"look_{number}", LookStatus.READY))
+    assert list(store._deliveries) == ["att_1"]
+
+
+async def test_the_stream_bears_changes(store: MemoryStore) -> None:
+    """Planning and forgetting while the stream is read neither raises nor shows what is gone."""
+    for key in "abc":
+        await store.plan(planned(key, own_key=False))
+    found = []
+    async for intent in store.stream():
+        found.append(intent.key)
+        await store.forget("b")
+        await store.plan(planned("d"))
+    assert found == ["a", "c"]
+
+
+async def test_neither_key_nor_prompts_are_shown(store: MemoryStore) -> None:
+    """Its repr says how many intents there are and holds nothing of theirs."""
+    await store.plan(planned("secret plan"))
+    assert repr(store) == "MemoryStore(<1 intents>)"
+
+
+async def test_send_times_of_a_long_life_take_no_room(store: MemoryStore) -> None:
+    """Noted one by one for an hour, the last two minutes are kept; a clock that is set back harms nothing."""
+    for second in range(3600):
+        store.note_sends([NOW + timedelta(seconds=second)])
+    assert len(store._sends) == 121
+    store.note_sends([NOW + timedelta(seconds=3500)])
+    assert len(store._sends) == 122
+    assert await store.recent_sends(NOW + timedelta(seconds=3597)) == [
+        NOW + timedelta(seconds=second) for second in (3598, 3599)
+    ]
+    store.note_sends([NOW])
+    assert await store.recent_sends(NOW - timedelta(hours=1)) == [NOW]

@@ -1,0 +1,326 @@
+"""What every store promises of its intents, looks, deliveries and send times, asked of both."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import timedelta
+from typing import Any
+
+import attrs
+import pytest
+from store_kit import (
+    CREATE,
+    EDIT,
+    FREE_CREATE,
+    NOW,
+    accept,
+    after,
+    planned,
+    send,
+    settle,
+)
+
+from hoox_async._api.models import LookRef, LookStatus
+from hoox_async._api.webhook_payloads import Delivery
+from hoox_async._core.intents.intent import Evidence, Intent, IntentState
+from hoox_async._core.intents.transitions import (
+    Correct,
+    Drop,
+    IfUnchanged,
+    IllegalTransition,
+    LookTaken,
+    MarkUnknown,
+    Replace,
+    Resend,
+    Revert,
+    Transition,
+)
+from hoox_async._core.intents.transitions import advance as ledger_advance
+from hoox_async._io.protocols import Store
+from hoox_async.errors import StoreError
+
+
+async def test_a_new_intent_is_kept_whole(store: Store) -> None:
+    """`plan` returns the new intent, and `get` gives back an equal one."""
+    intent = planned("a")
+    assert await store.plan(intent) == intent
+    assert await store.get(["a", "unheard of"]) == {"a": intent}
+
+
+async def test_a_known_key_changes_nothing(store: Store) -> None:
+    """Planning a key again returns what stands, with its state, and writes nothing."""
+    await store.plan(planned("a"))
+    standing = await store.advance("a", send("att_1"))
+    again = await store.plan(attrs.evolve(planned("a"), digest="other"))
+    assert again == standing == (await store.get(["a"]))["a"]
+
+
+async def test_steps_are_the_ledgers(store: Store) -> None:
+    """`advance` returns and stores what the ledger makes of the steps."""
+    steps: list[Transition] = [send("att_1"), accept("look_9"), settle("look_9")]
+    expected = planned("a")
+    for step in steps:
+        expected = ledger_advance(expected, step)
+    await store.plan(planned("a"))
+    assert await store.advance("a", *steps) == expected
+    assert (await store.get(["a"]))["a"] == expected
+
+
+async def test_all_steps_or_none(store: Store) -> None:
+    """An illegal step raises `IllegalTransition`, and the legal ones before it leave no trace."""
+    await store.plan(planned("a"))
+    with pytest.raises(IllegalTransition):
+        await store.advance("a", send("att_1"), accept("look_9"), send("att_2"))
+    assert await store.get(["a"]) == {"a": planned("a")}
+    assert await store.by_attempt("att_1") is None
+    assert await store.by_ref(LookRef("avtr_1", "look_9")) is None
+    await store.add_seen("avtr_1", [])
+    assert await store.seen_looks("avtr_1") == frozenset()
+
+
+async def test_a_condition_among_the_steps_is_the_transactions(store: Store) -> None:
+    """An intent that has moved on since it was read takes none of the steps; one that has not, takes all."""
+    await store.plan(planned("a"))
+    pending = await store.advance("a", send("att_1"), accept("look_9"))
+    ready = await store.advance("a", settle("look_9"))
+    with pytest.raises(IllegalTransition, match="moved on"):
+        await store.advance("a", IfUnchanged(pending), Replace(EDIT, "d"), send("att_2"))
+    assert await store.get(["a"]) == {"a": ready}
+    assert await store.by_attempt("att_2") is None
+    again = await store.advance("a", IfUnchanged(ready), Replace(EDIT, "d"), send("att_2"))
+    assert again.state is IntentState.SENDING
+
+
+async def test_an_unknown_key_cannot_be_advanced(store: Store) -> None:
+    """`advance` of a key that was never planned is a `StoreError` naming it."""
+    with pytest.raises(StoreError, match="'nobody'"):
+        await store.advance("nobody", send("att_1"))
+
+
+async def test_attempts_lead_to_their_intent(store: Store) -> None:
+    """An earlier attempt leads to its intent as the newest does, and an unknown one to None."""
+    await store.plan(planned("a"))
+    intent = await store.advance("a", send("att_1"), Revert(), send("att_2"))
+    assert await store.by_attempt("att_1") == await store.by_attempt("att_2") == intent
+    assert await store.by_attempt("att_3") is None
+
+
+async def test_an_attempt_id_is_used_once(store: Store) -> None:
+    """A second attempt under the same id is refused, and its intent stands as it was."""
+    await store.plan(planned("a"))
+    await store.plan(planned("b"))
+    await store.advance("a", send("att_1"))
+    with pytest.raises(StoreError):
+        await store.advance("b", send("att_1"))
+    assert (await store.get(["b"]))["b"].state is IntentState.PLANNED
+
+
+async def test_a_look_leads_to_its_intent(store: Store) -> None:
+    """`by_ref` finds the intent that has the look, until it was paid anew: a refusal would give it back."""
+    ref = LookRef("avtr_1", "look_9")
+    await store.plan(planned("a"))
+    intent = await store.advance("a", send("att_1"), accept("look_9"))
+    assert await store.by_ref(ref) == intent
+    again = await store.advance(
+        "a", settle("look_9", status=LookStatus.FAILED), Replace(EDIT, "d"), send("att_2")
+    )
+    assert await store.by_ref(ref) == again
+    await store.advance("a", accept("look_10"))
+    assert await store.by_ref(ref) is None
+
+
+@pytest.mark.parametrize("evidence", Evidence)
+async def test_a_look_is_claimed_once(store: Store, evidence: Evidence) -> None:
+    """A second intent that is to have the same look is refused, whatever names it, and stands as it was."""
+    for key in "ab":
+        await store.plan(planned(key))
+        await store.advance(key, send(f"att_{key}"))
+    first = await store.advance("a", accept("look_9"))
+    before = (await store.get(["b"]))["b"]
+    with pytest.raises(LookTaken, match="'a'") as caught:
+        await store.advance("b", accept("look_9", evidence=evidence))
+    assert (caught.value.ref, caught.value.owner) == (LookRef("avtr_1", "look_9"), "a")
+    assert await store.get(["a", "b"]) == {"a": first, "b": before}
+    assert await store.by_ref(LookRef("avtr_1", "look_9")) == first
+    assert (await store.advance("b", MarkUnknown(str(caught.value), NOW))).state is IntentState.UNKNOWN
+
+
+async def test_of_claims_in_the_same_moment_one_is_taken(store: Store) -> None:
+    """Twenty intents claim one look at once: the store itself lets one have it."""
+    keys = [f"k{n}" for n in range(20)]
+    for key in keys:
+        await store.plan(planned(key))
+        await store.advance(key, send(f"att_{key}"))
+    ends = await asyncio.gather(
+        *(store.advance(key, accept("look_9")) for key in keys), return_exceptions=True
+    )
+    assert [type(end) for end in ends].count(Intent) == 1
+    assert [type(end) for end in ends].count(LookTaken) == 19
+
+
+async def test_a_look_that_may_be_given_back_is_nobody_elses(store: Store) -> None:
+    """While a failed look is paid anew, its look stays claimed; a refusal then gives it back."""
+    for key in "ab":
+        await store.plan(planned(key))
+        await store.advance(key, send(f"att_{key}"))
+    await store.advance("a", accept("look_9"), settle("look_9", status=LookStatus.FAILED))
+    await store.advance("a", Replace(EDIT, "d"), send("att_a2"))
+    with pytest.raises(LookTaken):
+        await store.advance("b", accept("look_9"))
+    back = await store.advance("a", Revert())
+    assert await store.by_ref(LookRef("avtr_1", "look_9")) == back
+
+
+async def test_the_users_word_said_again_frees_the_first_look(store: Store) -> None:
+    """Another intent may have it then; and a look that another has cannot be named."""
+    for key in "ab":
+        await store.plan(planned(key))
+        await store.advance(key, send(f"att_{key}"), MarkUnknown("dropped", NOW))
+    await store.advance("a", accept("look_1", evidence=Evidence.USER), settle("look_1"))
+    await store.advance("a", Correct(LookRef("avtr_1", "look_2"), NOW))
+    assert await store.by_ref(LookRef("avtr_1", "look_1")) is None
+    b = await store.advance("b", accept("look_1"))
+    assert await store.by_ref(LookRef("avtr_1", "look_1")) == b
+    with pytest.raises(LookTaken):
+        await store.advance("a", Correct(LookRef("avtr_1", "look_1"), NOW))
+
+
+async def test_states_are_listed_oldest_first(store: Store) -> None:
+    """`in_states` lists by the plan's order, whatever the order of the later steps."""
+    for key in "abcd":
+        await store.plan(planned(key))
+    for key in "dbca":
+        await store.advance(key, send(f"att_{key}"), MarkUnknown("dropped", NOW))
+    await store.advance("b", accept("look_b"), settle("look_b"))
+    await store.advance("a", Drop(), Resend())
+    unknown = [intent.key for intent in await store.in_states([IntentState.UNKNOWN])]
+    every = [intent.key for intent in await store.in_states(list(IntentState))]
+    assert (unknown, every) == (["c", "d"], ["a", "b", "c", "d"])
+    assert await store.in_states([]) == []
+
+
+async def test_every_intent_is_streamed_in_order(store: Store) -> None:
+    """`stream` gives every intent once, in the order of the plan, also past a page."""
+    keys = [f"item {number}" for number in range(1203)]
+    await asyncio.gather(*(store.plan(planned(key)) for key in keys))
+    assert [intent.key async for intent in store.stream()] == keys
+
+
+async def test_no_baseline_is_none(store: Store) -> None:
+    """Of an avatar without baseline None is said, also where an intent has a look of it."""
+    await store.plan(planned("a"))
+    await store.advance("a", send("att_1"), accept("look_9"))
+    assert await store.seen_looks("avtr_1") is None
+
+
+async def test_baseline_and_claimed_are_seen(store: Store) -> None:
+    """The baseline's looks and those that intents claim, before or after it, count as seen."""
+    for key in "ab":
+        await store.plan(planned(key))
+    await store.advance("a", send("att_a"), accept("look_a"))
+    await store.add_seen("avtr_1", ["look_source"])
+    await store.add_seen("avtr_1", iter(["look_other", "look_source"]))
+    await store.advance("b", send("att_b"), accept("look_b"))
+    assert await store.seen_looks("avtr_1") == frozenset({"look_source", "look_other", "look_a", "look_b"})
+    assert await store.seen_looks("avtr_2") is None
+
+
+async def test_an_empty_baseline_is_one(store: Store) -> None:
+    """A baseline of no looks stands: nothing is seen, which is not the same as None."""
+    await store.add_seen("avtr_1", [])
+    assert await store.seen_looks("avtr_1") == frozenset()
+
+
+@pytest.mark.parametrize("request_", [CREATE, FREE_CREATE], ids=["prompt", "images"])
+async def test_an_avatar_of_our_own_needs_no_baseline(store: Store, request_: Any) -> None:
+    """An avatar that an intent of this store created has its first look as baseline."""
+    await store.plan(planned("a", request_))
+    await store.advance("a", send("att_1"), accept("look_1", "avtr_new"))
+    assert await store.seen_looks("avtr_new") == frozenset({"look_1"})
+
+
+async def test_the_users_word_is_no_baseline(store: Store) -> None:
+    """A look that a user named for a lost create proves nothing about the avatar's other looks."""
+    await store.plan(planned("a", CREATE))
+    await store.advance(
+        "a", send("att_1"), MarkUnknown("dropped", NOW), accept("look_1", "avtr_x", Evidence.USER)
+    )
+    assert await store.seen_looks("avtr_x") is None
+
+
+async def test_a_look_stays_claimed(store: Store) -> None:
+    """The look of an intent that is paid anew stays claimed, also within one call: it is no lost POST's."""
+    await store.add_seen("avtr_1", [])
+    await store.plan(planned("a"))
+    await store.advance(
+        "a", send("att_1"), accept("look_9"), settle("look_9", status=LookStatus.FAILED), Replace(EDIT, "d")
+    )
+    assert await store.seen_looks("avtr_1") == frozenset({"look_9"})
+
+
+async def test_the_first_delivery_stands(store: Store) -> None:
+    """The first delivery of an attempt is kept, and a contradicting second changes nothing."""
+    first = Delivery("look_9", LookStatus.FAILED, None, None, "GENERATION_FAILED", "too dark")
+    await store.plan(planned("a"))
+    await store.advance("a", send("att_1"))
+    assert await store.kept_delivery("att_1") is None
+    await store.keep_delivery("att_1", first)
+    await store.keep_delivery("att_1", Delivery("look_8", LookStatus.READY))
+    assert await store.kept_delivery("att_1") == first
+
+
+async def test_a_strangers_delivery_is_not_kept(store: Store) -> None:
+    """A delivery for an attempt that the store doesn't know takes no room."""
+    await store.keep_delivery("att_unknown", Delivery("look_9", LookStatus.READY))
+    assert await store.kept_delivery("att_unknown") is None
+
+
+async def test_send_times_come_back_in_order(store: Store) -> None:
+    """`recent_sends` tells those after the moment asked for, oldest first, to the microsecond."""
+    store.note_sends([after(3), after(1)])
+    store.note_sends([])
+    store.note_sends([after(2)])
+    assert await store.recent_sends(after(1)) == [after(2), after(3)]
+    assert await store.recent_sends(after(0)) == [after(1), after(2), after(3)]
+
+
+async def test_the_times_of_attempts_are_send_times(store: Store) -> None:
+    """Written with the attempt itself; they stay when it is taken back, and nobody has to note them."""
+    await store.plan(planned("a"))
+    await store.advance("a", send("att_1"))
+    assert await store.recent_sends(after(-1)) == [NOW]
+    await store.advance("a", Revert())
+    assert await store.recent_sends(after(-1)) == [NOW]
+    await store.plan(ledger_advance(planned("b"), send("att_2")))
+    assert await store.recent_sends(after(-1)) == [NOW, NOW]
+
+
+async def test_an_attempt_that_is_written_late_drops_no_newer_times(store: Store) -> None:
+    """As one whose write failed for minutes."""
+    await store.note_sends([after(600)])
+    await store.plan(planned("a"))
+    await store.advance("a", send("att_1"))
+    assert after(600) in await store.recent_sends(after(-1))
+
+
+async def test_old_send_times_are_dropped(store: Store) -> None:
+    """Send times out of reach of any quota's window are dropped, also those of a clock that was set back."""
+    for times in ([after(9000)], [after(0), after(170)], [after(200)]):
+        store.note_sends(times)
+        await store.recent_sends(NOW)
+    assert await store.recent_sends(NOW - timedelta(days=1)) == [after(170), after(200)]
+
+
+async def test_accepted_intents_are_streamed(store: Store) -> None:
+    """Those alone, in the order in which they were planned, over several pages, also while some settle."""
+    count = 1_100
+    await asyncio.gather(*(store.plan(planned(f"k{n}")) for n in range(count)))
+    even = range(0, count, 2)
+    await asyncio.gather(*(store.advance(f"k{n}", send(f"att_{n}"), accept(f"look_{n}")) for n in even))
+    await store.advance("k4", settle("look_4"))
+    found = []
+    async for intent in store.stream_accepted():
+        found.append(intent.key)
+        if intent.key == "k6":
+            await store.advance("k6", settle("look_6"))
+    assert found == [f"k{n}" for n in even if n != 4]

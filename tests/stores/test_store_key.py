@@ -1,0 +1,100 @@
+"""When a store is bound to its API key for good: asked of both stores."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Sequence
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+from store_kit import NOW, WORKSPACE, accept, planned, send
+
+from hoox_async._core.intents.intent import Refusal
+from hoox_async._core.intents.transitions import MarkUnknown, Reject, Revert, Transition
+from hoox_async._io.protocols import Store, Workspace
+from hoox_async._io.stores.sqlite.store import SQLiteStore
+from hoox_async.errors import StoreMismatch
+
+WRONG = Workspace(WORKSPACE.base_url, "hx_live_with_a_typing_error")
+REFUSED = Reject(Refusal(400, None, "no"), NOW)
+
+FREE: dict[str, Sequence[Transition]] = {
+    "nothing sent": (),
+    "taken back": (send("att_1"), Revert()),
+    "refused": (send("att_1"), REFUSED),
+}
+PAID: dict[str, Sequence[Transition]] = {
+    "sending": (send("att_1"),),
+    "unknown": (send("att_1"), MarkUnknown("no answer", NOW)),
+    "accepted": (send("att_1"), accept("look_1")),
+}
+
+
+async def life(
+    store: Store, workspace: Workspace, steps: Sequence[Transition] = (), *, confirmed: bool
+) -> None:
+    """One session's life with the store."""
+    await store.open(workspace)
+    if steps:
+        await store.plan(planned("a"))
+        await store.advance("a", *steps)
+    if confirmed:
+        store.confirm_key()
+        store.confirm_key()
+    await store.aclose()
+
+
+@pytest.mark.parametrize("steps", FREE.values(), ids=FREE)
+async def test_a_wrong_key_is_replaced(closed: Store, steps: Sequence[Transition]) -> None:
+    """As long as no answer confirmed the key and nothing may have been paid, the right key gets in.
+
+    It takes the place of the wrong one, and once it is confirmed no other gets in.
+    """
+    await life(closed, WRONG, steps, confirmed=False)
+    await life(closed, WORKSPACE, confirmed=True)
+    with pytest.raises(StoreMismatch, match="another API key"):
+        await closed.open(WRONG)
+    await life(closed, WORKSPACE, confirmed=False)
+
+
+async def test_the_base_url_is_bound_at_once(closed: Store) -> None:
+    """Another base URL is refused from the first opening on, whatever became of the key."""
+    await life(closed, WRONG, confirmed=False)
+    with pytest.raises(StoreMismatch, match="belongs to"):
+        await closed.open(Workspace("https://other.example", WRONG.api_key))
+
+
+@pytest.mark.parametrize("steps", PAID.values(), ids=PAID)
+async def test_what_may_have_been_paid_binds_the_key(closed: Store, steps: Sequence[Transition]) -> None:
+    """Where something was paid or may have been, another key is refused though no answer confirmed it."""
+    await life(closed, WORKSPACE, steps, confirmed=False)
+    with pytest.raises(StoreMismatch, match="new_key=True"):
+        await closed.open(WRONG)
+    await life(closed, WORKSPACE, confirmed=False)
+
+
+async def test_a_replaced_key_is_confirmed_anew(closed: Store) -> None:
+    """A key given with ``new_key`` is not bound for good either before an answer confirms it."""
+    await life(closed, WORKSPACE, confirmed=True)
+    await life(closed, Workspace(WRONG.base_url, WRONG.api_key, new_key=True), confirmed=False)
+    await life(closed, WORKSPACE, confirmed=True)
+    with pytest.raises(StoreMismatch):
+        await closed.open(WRONG)
+
+
+async def test_confirming_never_raises(closed: Store) -> None:
+    """An answer that comes before the opening or after the closing disturbs nobody."""
+    closed.confirm_key()
+    await life(closed, WORKSPACE, confirmed=True)
+    closed.confirm_key()
+
+
+async def test_an_existing_file_counts_as_confirmed(tmp_path: Path) -> None:
+    """A file from before this rule, which says nothing of it, belongs to its key."""
+    path = tmp_path / "campaign.db"
+    await life(SQLiteStore(path), WORKSPACE, confirmed=False)
+    with closing(sqlite3.connect(path)) as db, db:
+        assert db.execute("DELETE FROM meta WHERE name = 'key_unconfirmed'").rowcount == 1
+    with pytest.raises(StoreMismatch):
+        await SQLiteStore(path).open(WRONG)

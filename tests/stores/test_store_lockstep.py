@@ -1,0 +1,93 @@
+"""The two stores side by side through whatever hypothesis thinks of."""
+
+from __future__ import annotations
+
+import asyncio
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from store_kit import (
+    CREATE,
+    EDIT,
+    NOW,
+    WORKSPACE,
+    accept,
+    make_store,
+    planned,
+    send,
+    settle,
+)
+
+from hoox_async._api.models import LookStatus
+from hoox_async._core.intents.intent import Evidence, Intent, IntentState, Refusal
+from hoox_async._core.intents.transitions import (
+    AddCandidates,
+    Drop,
+    EndSearch,
+    IfUnchanged,
+    IllegalTransition,
+    MarkUnknown,
+    Reject,
+    Replace,
+    Resend,
+    Revert,
+    Transition,
+)
+from hoox_async._io.protocols import Store
+
+_KEYS = st.sampled_from(["a", "b", "c", "ключ\x00\N{SNOWMAN}"])
+_LOOKS = st.sampled_from(["look_1", "look_2", "look_3"])
+_STEPS: st.SearchStrategy[Any] = st.one_of(
+    st.sampled_from(
+        [Revert(), EndSearch(), Resend(), Drop(), MarkUnknown("dropped", NOW), AddCandidates(())]
+    ),
+    st.builds(accept, _LOOKS, evidence=st.sampled_from(Evidence)),
+    st.builds(settle, _LOOKS, status=st.sampled_from([LookStatus.READY, LookStatus.FAILED])),
+    st.builds(Reject, st.just(Refusal(400, "INVALID_VALUE", "no")), st.just(NOW)),
+    st.builds(IfUnchanged, st.builds(planned, _KEYS)),
+    st.builds(Replace, st.sampled_from([EDIT, CREATE]), st.just("other digest")),
+    st.just("send"),
+)
+
+
+@given(st.lists(st.tuples(_KEYS, st.lists(_STEPS, min_size=1, max_size=4)), max_size=25))
+@settings(deadline=None, max_examples=25)
+def test_both_stores_tell_the_same(calls: list[tuple[str, list[Any]]]) -> None:
+    """Whatever is done to them, the two stores hold, list and refuse the same."""
+    with tempfile.TemporaryDirectory() as folder:
+        asyncio.run(_lockstep(Path(folder), calls))
+
+
+async def _lockstep(folder: Path, calls: list[tuple[str, list[Any]]]) -> None:
+    stores = [make_store(kind, folder) for kind in ("memory", "sqlite")]
+    for store in stores:
+        await store.open(WORKSPACE)
+    try:
+        for number, (key, wanted) in enumerate(calls):
+            steps = [send(f"att_{number}_{n}") if step == "send" else step for n, step in enumerate(wanted)]
+            memory, disk = [await _told(store, key, steps) for store in stores]
+            assert memory == disk
+        whole = [await _everything(store) for store in stores]
+        assert whole[0] == whole[1]
+    finally:
+        for store in stores:
+            await store.aclose()
+
+
+async def _told(store: Store, key: str, steps: list[Transition]) -> Intent | str:
+    await store.plan(planned(key))
+    try:
+        return await store.advance(key, *steps)
+    except IllegalTransition as error:
+        return str(error)
+
+
+async def _everything(store: Store) -> list[object]:
+    told: list[object] = [[intent async for intent in store.stream()]]
+    told += [await store.in_states([state]) for state in IntentState]
+    told += [await store.seen_looks("avtr_1")]
+    await store.add_seen("avtr_1", [])
+    return [*told, await store.seen_looks("avtr_1")]
