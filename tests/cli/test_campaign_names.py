@@ -9,13 +9,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hoox_async import BatchItem, ConfigurationError, LookEdit, PromptAvatar
-from hoox_async._cli.campaign import PLACEHOLDERS, Place, check_template, parse_campaign, picture_name
+from hoox_async._cli.campaign import PLACEHOLDERS, ItemOrigin, check_template, parse_campaign, picture_name
 from hoox_async._cli.campaign.picture_names import safe_part
 
 # the names that Windows keeps for devices, with any suffix
 RESERVED = {"CON", "PRN", "AUX", "NUL", *(f"{port}{n}" for port in ("COM", "LPT") for n in "0123456789¹²³")}
 LOOK = BatchItem("alex/car-2", LookEdit("alex", "x", style="car"))
-PLACE = Place("alex", "car", 2, 1)
+PLACE = ItemOrigin("alex", "car", 2, 1)
 
 
 @pytest.mark.parametrize(
@@ -78,7 +78,7 @@ def test_avatar_has_a_name_too() -> None:
     """An avatar's own picture is its scene ``avatar``."""
     campaign = parse_campaign("key,prompt\nalex,x\n", "csv")
     [item] = campaign.items
-    assert str(picture_name("{avatar}/{scene}-{n}", item, campaign.places["alex"])) == "alex/avatar-1"
+    assert str(picture_name("{avatar}/{scene}-{n}", item, campaign.origins["alex"])) == "alex/avatar-1"
 
 
 @given(st.text(max_size=40), st.text(max_size=40), st.sampled_from(PLACEHOLDERS))
@@ -86,7 +86,7 @@ def test_avatar_has_a_name_too() -> None:
 def test_no_value_leaves_the_folder(avatar: str, scene: str, name: str) -> None:
     """Whatever the values are, the path has as many parts as the template."""
     item = BatchItem(f"{avatar}/{scene}", PromptAvatar("x"))
-    path = picture_name(f"{{avatar}}/{{{name}}}", item, Place(avatar, scene, 1, 1), look_id=scene)
+    path = picture_name(f"{{avatar}}/{{{name}}}", item, ItemOrigin(avatar, scene, 1, 1), look_id=scene)
     assert len(path.parts) == 2
     assert not path.is_absolute()
     assert ".." not in path.parts

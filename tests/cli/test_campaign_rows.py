@@ -15,11 +15,11 @@ from hoox_async._cli.campaign import CampaignError, parse_campaign
 Kind = Literal["csv", "jsonl"]
 
 
-def faults(text: str, kind: Kind) -> list[tuple[int, str]]:
+def problems(text: str, kind: Kind) -> list[tuple[int, str]]:
     """The lines and fields of all that is wrong."""
     with pytest.raises(CampaignError) as caught:
         parse_campaign(text, kind)
-    return [(fault.line, fault.field) for fault in caught.value.faults]
+    return [(problem.line, problem.field) for problem in caught.value.problems]
 
 
 def test_csv_row_is_an_avatar_or_a_look() -> None:
@@ -39,8 +39,8 @@ def test_csv_row_is_an_avatar_or_a_look() -> None:
         "alex/rain": LookEdit("alex", "rain", upscale=True, images=["https://me.test/logo.png"]),
         "x/rain": LookEdit(LookRef("avtr_1", "look_2"), "rain", style=Style.RAW),
     }
-    assert campaign.places["alex/rain"].line == 6
-    assert campaign.places["x/rain"][:3] == ("x", "rain", 1)
+    assert campaign.origins["alex/rain"].line == 6
+    assert campaign.origins["x/rain"][:3] == ("x", "rain", 1)
 
 
 @pytest.mark.parametrize("mark", [";", "\t"])
@@ -49,7 +49,7 @@ def test_csv_of_other_spreadsheets(mark: str) -> None:
     text = "key,avatar_id,look_id,prompt\na/b-3,av,lo,x".replace(",", mark)
     campaign = parse_campaign(b"\xef\xbb\xbf" + text.encode(), "csv")
     assert campaign.items[0].request == LookEdit(LookRef("av", "lo"), "x")
-    assert campaign.places["a/b-3"][:3] == ("a", "b", 3)
+    assert campaign.origins["a/b-3"][:3] == ("a", "b", 3)
 
 
 def test_csv_tells_every_fault_with_its_line() -> None:
@@ -62,7 +62,7 @@ def test_csv_tells_every_fault_with_its_line() -> None:
         "a/z,a,x,y,too,many\n"  # 6
         "a,,again,\n"  # 7
     )
-    assert faults(text, "csv") == [
+    assert problems(text, "csv") == [
         (1, "styl"), (4, "avatar"), (5, "prompt"), (6, "row"), (7, "key")
     ]  # fmt: skip
 
@@ -80,10 +80,10 @@ def test_csv_tells_every_fault_with_its_line() -> None:
     ],
 )
 def test_csv_faults(text: str, expected: str) -> None:
-    """A fault says what would be right."""
+    """A problem says what would be right."""
     with pytest.raises(CampaignError, match=expected) as caught:
         parse_campaign(text, "csv")
-    assert len(caught.value.faults) == 1
+    assert len(caught.value.problems) == 1
 
 
 def test_jsonl_is_for_programs() -> None:
@@ -106,7 +106,7 @@ def test_jsonl_is_for_programs() -> None:
 
 
 def test_jsonl_tells_every_fault_with_its_line() -> None:
-    """Lines that are no JSON don't hide the faults of others."""
+    """Lines that are no JSON don't hide the problems of others."""
     text = "\n".join(
         [
             '{"key": "a", "promt": "x"}',
@@ -120,7 +120,7 @@ def test_jsonl_tells_every_fault_with_its_line() -> None:
             "[" * 100_000,
         ]
     )
-    assert faults(text, "jsonl") == [
+    assert problems(text, "jsonl") == [
         (1, "promt"), (1, "row"), (2, "avatr"), (3, "row"), (4, "syntax"), (5, "syntax"),
         (6, "avatar"), (7, "syntax"), (8, "avatar"), (9, "syntax"),
     ]  # fmt: skip
@@ -130,15 +130,15 @@ def test_source_must_stand_above() -> None:
     """A look may be made from what stands above it, a look among them, and from nothing else."""
     good = "key,avatar,prompt\na,,x\na/b,a,x\na/c,a/b,x\n"
     assert len(parse_campaign(good, "csv").items) == 3
-    assert faults("key,avatar,prompt\na/b,a,x\na,,x\n", "csv") == [(2, "avatar")]
+    assert problems("key,avatar,prompt\na/b,a,x\na,,x\n", "csv") == [(2, "avatar")]
 
 
 def either(text: str, kind: Kind) -> bool:
-    """Whether the text is a campaign with items; else it must have faults."""
+    """Whether the text is a campaign with items; else it must have problems."""
     try:
         return bool(parse_campaign(text, kind).items)
     except CampaignError as error:
-        return bool(error.faults)
+        return bool(error.problems)
 
 
 @given(st.sampled_from(["csv", "jsonl"]), st.text(max_size=200))
@@ -168,7 +168,7 @@ def test_any_text_is_a_campaign_or_an_error(kind: Kind, text: str) -> None:
 )
 @settings(deadline=None, max_examples=200)
 def test_any_values_are_a_campaign_or_an_error(rows: list[dict[str, object]]) -> None:
-    """Values of any type in any field are right or a fault."""
+    """Values of any type in any field are right or a problem."""
     assert either("\n".join(json.dumps(row) for row in rows), "jsonl")
 
 
@@ -177,7 +177,7 @@ def test_any_values_are_a_campaign_or_an_error(rows: list[dict[str, object]]) ->
 )
 @settings(deadline=None, max_examples=200)
 def test_any_cells_are_a_campaign_or_an_error(rows: list[list[str]]) -> None:
-    """Cells of any number and content are right or a fault."""
+    """Cells of any number and content are right or a problem."""
     text = "key,avatar,prompt,upscale,images\n" + "\n".join(",".join(row) for row in rows)
     assert either(text, "csv")
 
@@ -186,7 +186,7 @@ def test_a_look_that_names_no_source_is_told_so() -> None:
     """It is the source that is missing, not the key that is wrong; Python's name for it is understood."""
     with pytest.raises(CampaignError) as caught:
         parse_campaign("key,source,prompt\nalex,,a man\nalex/car,alex,in a car\nalex/car,alex,x\n", "csv")
-    header, car, twice, _ = (str(fault) for fault in caught.value.faults)
+    header, car, twice, _ = (str(problem) for problem in caught.value.problems)
     assert header == "line 1: source; expected a known field (did you mean 'avatar'?)"
     assert car.startswith("line 3: avatar; expected what alex/car is made from")
     assert "line 3 has it already" in twice

@@ -51,7 +51,7 @@ def test_pattern_that_matches_nothing_is_told() -> None:
 @pytest.mark.parametrize("limit", [0, -1])
 def test_limit_below_one_is_told(limit: int) -> None:
     """A limit is at least one."""
-    with pytest.raises(ConfigurationError, match="from 1"):
+    with pytest.raises(ConfigurationError, match="1 or more"):
         select(ITEMS, limit=limit)
 
 

@@ -99,7 +99,7 @@ def test_all_faults_at_once(cli: Cli, tmp_path: Path) -> None:
     wrong = CAMPAIGN.replace('style = "podcast"', 'style = "podcst"').replace('"look_public_bruno"', '""')
     done = cli("batch", campaign(tmp_path, wrong), "--yes", "--json")
     assert done.code == 2
-    assert "campaign.toml: 2 faults" in done.err
+    assert "campaign.toml: 2 problems" in done.err
     assert "line 9: avatars[2].look_id" in done.err
     assert [fault["line"] for fault in done.of("fault")] == [9, 14]
     assert "iphone, selfie, podcast" in done.of("fault")[1]["expected"]
@@ -144,7 +144,7 @@ def test_the_cap_counts_all_runs(cli: Cli, tmp_path: Path) -> None:
     assert done.code == 4
     assert cli.sandbox.credits_spent == 4
     assert "the cap is too low for all of them" in done.err
-    assert "A cap for all of them would be:" in done.err
+    assert "With a cap that is enough for all of them:" in done.err
     assert "--max-credits 6 " in done.err.splitlines()[-1]
     assert cli("batch", file, "--max-credits", "8").code == 0
     assert cli.sandbox.credits_spent == 8
@@ -159,11 +159,11 @@ def test_failed_looks_are_code_1_and_can_be_retried(cli: Cli, tmp_path: Path) ->
         cli.sandbox.settle(charge.ref, "failed")
     done = cli("batch", file, "--yes", "--only", "noor/*")
     assert done.code == 1
-    assert "2 failed: paid for, and could not be made" in done.out
+    assert "2 failed: paid for, but could not be made" in done.out
     assert "failed: noor/podcast, noor/stage: Edit failed" in done.out
     cli.sandbox.release()
     again = cli("batch", file, "--only", "noor/*", "--dry-run")
-    assert "--retry failed would pay for the failed ones anew: 4 credits" in again.out
+    assert "--retry failed would pay for the failed ones again: 4 credits" in again.out
     assert cli("batch", file, "--yes", "--only", "noor/*", "--retry", "failed").code == 0
     assert cli.sandbox.credits_spent == 8
 
@@ -175,7 +175,7 @@ def test_a_look_that_takes_long_is_code_4_and_resumed(cli: Cli, tmp_path: Path) 
     words = ("batch", file, "--yes", "--only", "noor/stage", "--look-timeout", "0.2")
     done = cli(*words)
     assert done.code == 4
-    assert "1 pending: paid for, and not done yet" in done.out
+    assert "1 pending: paid for, not ready yet" in done.out
     assert f"hoox-async batch {file} --only noor/stage --look-timeout 0.2 --yes" in done.err
     cli.sandbox.release()
     assert cli("batch", file, "--yes", "--only", "noor/stage").code == 0
@@ -208,7 +208,7 @@ def test_changed_content(cli: Cli, tmp_path: Path) -> None:
     redone = cli("batch", file, "--yes", "--changed", "redo")
     assert redone.code == 0
     assert cli.sandbox.credits_spent == 12
-    assert "paid for anew: 4 credits" in redone.err
+    assert "paid for again: 4 credits" in redone.err
 
 
 def test_what_was_refused_at_no_cost_can_be_corrected(cli: Cli, tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ import pytest
 from cli_kit import Cli
 
 from hoox_async._cli import run
-from hoox_async._cli.text import amount, duration, listed, one_line, plain
+from hoox_async._cli.text import format_amount, format_duration, one_line, sanitize, shorten_list
 
 COMMANDS = (
     "demo", "sandbox", "create", "edit", "status", "wait", "looks", "check", "batch", "unknowns",
@@ -138,10 +138,10 @@ def test_words() -> None:
     """Numbers and texts are written as people read them, and can do nothing to a terminal."""
     from decimal import Decimal
 
-    assert [amount(Decimal(text)) for text in ("2.00", "3.5", "1204")] == ["2", "3.5", "1,204"]
-    assert [duration(s) for s in (0.44, 41.2, 72, 3600, 7500)] == [
+    assert [format_amount(Decimal(text)) for text in ("2.00", "3.5", "1204")] == ["2", "3.5", "1,204"]
+    assert [format_duration(s) for s in (0.44, 41.2, 72, 3600, 7500)] == [
         "0.4 s", "41 s", "1 min 12 s", "1 h", "2 h 5 min",
     ]  # fmt: skip
-    assert listed(["a", "b", "c"], 2) == "a, b and 1 more"
-    assert "\x1b" not in plain("\x1b[31mred\x1b[0m\x07")
+    assert shorten_list(["a", "b", "c"], 2) == "a, b and 1 more"
+    assert "\x1b" not in sanitize("\x1b[31mred\x1b[0m\x07")
     assert one_line("a\nb" + "c" * 300).endswith("…")

@@ -194,7 +194,7 @@ def test_check_of_another_server(cli: Cli) -> None:
     """A server that answers 404 to everything is no API, whatever key it was shown."""
     done = cli.bare("check", "--base-url", cli.sandbox.base_url.removesuffix("/v1"))
     assert (done.code, done.out) == (2, "")
-    assert "there is a server, but not the API" in done.err
+    assert "a server answers there, but it is not the API" in done.err
 
 
 def test_check_with_a_bad_key(cli: Cli, tmp_path: Path) -> None:

@@ -57,7 +57,7 @@ def test_backup_replaces_nothing(cli: Cli, file: Path, tmp_path: Path) -> None:
     """An existing target is refused in one line and stays; a missing store is code 2."""
     (tmp_path / "copy.db").write_text("mine")
     done = cli.bare("store", "backup", file, tmp_path / "copy.db", "--json")
-    assert (done.code, done.out) == (4, "")
+    assert (done.code, done.out) == (2, "")
     assert len(done.err.splitlines()) == 1
     assert "exists already" in done.err
     assert (tmp_path / "copy.db").read_text() == "mine"
@@ -91,8 +91,8 @@ def test_recover_asks(cli: Cli, part: Path, monkeypatch: pytest.MonkeyPatch) -> 
     assert part.read_bytes() == before
     done = cli.bare("store", "recover", part)
     assert done.code == 0
-    assert "pays for them again" in done.err
-    assert "4 requests stood in what was left" in done.out
+    assert "pays for them a second time" in done.err
+    assert "is recovered; 4 requests found in it" in done.out
     assert cli("unknowns", part).code == 0
 
 

@@ -18,8 +18,8 @@ from hoox_async._core.intents.transitions import Accept, Send
 from hoox_async._io.protocols import Workspace
 from hoox_async._io.stores.sqlite.store import SQLiteStore
 from hoox_async._report import BatchReport
-from hoox_async._report.formatting import amount, duration
-from hoox_async._report.jsonl import write_whole
+from hoox_async._report.formatting import format_amount, format_duration
+from hoox_async._report.jsonl import write_atomically
 from hoox_async.errors import StoreError
 
 
@@ -77,7 +77,7 @@ def test_summary_says_what_a_person_asks_first(outcomes: list[Outcome]) -> None:
     """Looks ready, each other state once, credits and times."""
     text = str(BatchReport(outcomes))
     assert text.splitlines()[0] == "4 of 10 looks ready"
-    assert "1 failed: paid for, and could not be made" in text
+    assert "1 failed: paid for, but could not be made" in text
     assert "14 credits spent, 4 at risk" in text
     assert "50 s (median), 1 min 30 s at most" in text
     assert repr(BatchReport(outcomes)).startswith("<BatchReport: 4 ready, 1 failed")
@@ -90,7 +90,7 @@ async def test_what_was_dropped_is_at_risk_wherever_it_is_told(tmp_path: Path) -
     assert report.credits_spent == 0
     assert report.credits_at_risk == 4
     text = str(report)
-    assert "1 skipped: its source came to nothing, or it was dropped and may have been paid for" in text
+    assert "1 skipped: its source failed, or it was dropped and may have been paid for" in text
     assert "0 credits spent, 4 at risk" in text
     row = json.loads((await report.to_jsonl(tmp_path / "report.jsonl")).read_text("utf-8"))
     assert (row["state"], row["charged"], row["at_risk"]) == ("skipped", "maybe", "4")
@@ -104,7 +104,7 @@ async def test_what_was_dropped_is_at_risk_wherever_it_is_told(tmp_path: Path) -
 )
 def test_durations_read_well(seconds: float, shown: str) -> None:
     """Seconds are shown in the units that people use."""
-    assert duration(seconds) == shown
+    assert format_duration(seconds) == shown
 
 
 @pytest.mark.parametrize(
@@ -112,7 +112,7 @@ def test_durations_read_well(seconds: float, shown: str) -> None:
 )
 def test_credits_read_well(credits: str, shown: str) -> None:
     """Credits have no needless zeros, and keep those that matter."""
-    assert amount(Decimal(credits)) == shown
+    assert format_amount(Decimal(credits)) == shown
 
 
 async def test_jsonl_has_one_object_an_outcome(outcomes: list[Outcome], tmp_path: Path) -> None:
@@ -158,7 +158,7 @@ def test_write_that_fails_leaves_the_old_file(tmp_path: Path) -> None:
         raise RuntimeError("in the middle")
 
     with pytest.raises(RuntimeError):
-        write_whole(path, parts())
+        write_atomically(path, parts())
     assert path.read_text() == "old"
     assert [file.name for file in tmp_path.iterdir()] == ["page.html"]
 

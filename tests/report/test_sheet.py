@@ -25,7 +25,7 @@ from hoox_async._core.intents.outcomes import Outcome, OutcomeState
 from hoox_async._report import BatchReport
 from hoox_async._report.contact_sheet import render
 from hoox_async._report.sheet_contents import sections
-from hoox_async._report.sheet_pictures import Shot
+from hoox_async._report.sheet_pictures import SheetPicture, file_stem
 from hoox_async.errors import ConfigurationError
 
 
@@ -116,7 +116,7 @@ async def test_pictures_that_the_caller_has_are_copied(pictures: Pictures, tmp_p
     path = await report.write_contact_sheet(tmp_path / "sheet", pictures=given_files, fetch=pictures.fetch)
     assert pictures.asked == []
     assert len(list((tmp_path / "sheet" / "pictures").iterdir())) == 1
-    assert "There is no file lost.jpg" in path.read_text("utf-8")
+    assert "The file lost.jpg does not exist" in path.read_text("utf-8")
 
 
 async def test_nothing_is_fetched_unless_wished(
@@ -135,8 +135,8 @@ async def test_what_is_no_picture_gets_a_placeholder(pictures: Pictures, tmp_pat
     bare = attrs.evolve(bare, look=attrs.evolve(bare.look, thumbnail_url=None))
     report = BatchReport([ready("a", url="https://pictures.test/text"), bare, ready("c")])
     html = (await report.write_contact_sheet(tmp_path, fetch=pictures.fetch)).read_text("utf-8")
-    assert "What was downloaded is no picture that can be read" in html
-    assert "The API gave no picture for it" in html
+    assert "The downloaded file is not a picture that can be read" in html
+    assert "The API gave no picture for this look" in html
     assert len([image for image in Page(html).every("img") if image.get("src")]) == 1
 
 
@@ -186,14 +186,14 @@ def test_any_text_gives_a_page(prompt: str, key: str) -> None:
     """Any prompt and key can be rendered, and only the page's own script is there."""
     request = LookEdit("alex", prompt if prompt.strip() else "x")
     outcome = Outcome(key, request, OutcomeState.UNSENT)
-    html = render(BatchReport([outcome]), [Shot()], title=key, made_at=NOON)
+    html = render(BatchReport([outcome]), [SheetPicture()], title=key, made_at=NOON)
     assert html.count("<script>") == 1
     assert len(Page(html).every("li")) == 1
 
 
 def test_page_loads_nothing_from_elsewhere(outcomes: list[Outcome]) -> None:
     """The policy forbids it, and no element asks for it."""
-    html = render(BatchReport(outcomes), [Shot()] * len(outcomes), title="t", made_at=NOON)
+    html = render(BatchReport(outcomes), [SheetPicture()] * len(outcomes), title="t", made_at=NOON)
     page = Page(html)
     policy = next(m["content"] for m in page.every("meta") if m.get("http-equiv"))
     assert policy is not None
@@ -211,7 +211,7 @@ def test_empty_batch_has_a_page() -> None:
 
 def test_sections_are_avatars_in_order(outcomes: list[Outcome]) -> None:
     """Looks stand with their avatar, also where only their source's key tells which that is."""
-    first, second = sections(outcomes, [Shot()] * len(outcomes))
+    first, second = sections(outcomes, [SheetPicture()] * len(outcomes))
     assert (first.name, first.avatar_id, first.total, first.ready) == ("Alex", "avtr_1", 8, 2)
     assert (second.name, second.avatar_id, second.total, second.ready) == ("mara", "avtr_2", 2, 2)
     assert [card.title for card in first.tall][:3] == ["Avatar", "podcast", "failed"]
@@ -219,29 +219,32 @@ def test_sections_are_avatars_in_order(outcomes: list[Outcome]) -> None:
 
 def test_section_of_an_avatar_not_made_here_takes_its_name_from_the_keys() -> None:
     """Keys such as ``kim/car`` tell the name of an avatar that only its id is known of."""
-    [section] = sections([ready("kim/car"), ready("kim/desk")], [Shot()] * 2)
+    [section] = sections([ready("kim/car"), ready("kim/desk")], [SheetPicture()] * 2)
     assert section.name == "kim"
-    [section] = sections([ready("kim/car"), ready("tom/desk")], [Shot()] * 2)
+    [section] = sections([ready("kim/car"), ready("tom/desk")], [SheetPicture()] * 2)
     assert section.name == "avtr_1"
 
 
 def test_sources_that_name_each_other_end() -> None:
     """A circle of sources, which no batch can send, still has a section."""
     circle = [Outcome(key, LookEdit(other, "x"), OutcomeState.UNSENT) for key, other in ("ab", "ba")]
-    assert sum(section.total for section in sections(circle, [Shot()] * 2)) == 2
+    assert sum(section.total for section in sections(circle, [SheetPicture()] * 2)) == 2
 
 
 def test_shape_comes_from_the_picture_else_from_the_format() -> None:
     """A picture's own shape wins over the format that was asked for."""
     wide = attrs.evolve(ready("b"), request=LookEdit("x", "y", format="horizontal"))
-    [section] = sections([ready("a"), wide, wide], [Shot("p", "s", 160, 90), Shot(), Shot("p", "s", 90, 160)])
+    [section] = sections(
+        [ready("a"), wide, wide],
+        [SheetPicture("p", "s", 160, 90), SheetPicture(), SheetPicture("p", "s", 90, 160)],
+    )
     assert [card.wide for card in (*section.tall, *section.wide)] == [False, True, True]
     assert [card.number for card in section.wide] == [1, 2]
 
 
 def test_what_was_dropped_says_that_it_may_have_been_charged() -> None:
     """On its card, beside what is at risk."""
-    (section,) = sections([dropped()], [Shot()])
+    (section,) = sections([dropped()], [SheetPicture()])
     (card,) = section.tall
     assert card.reason == "The connection broke; dropped by your word, it may have been charged"
     assert "4 cr at risk" in card.note
@@ -253,7 +256,7 @@ def test_failure_shows_how_long_it_took() -> None:
     outcome = attrs.evolve(
         ready("k"), state=OutcomeState.FAILED, look=look, settled_at=NOON + timedelta(seconds=75)
     )
-    [section] = sections([outcome], [Shot()])
+    [section] = sections([outcome], [SheetPicture()])
     assert section.tall[0].note == "podcast · 1 min 15 s · 2 cr"
 
 
@@ -298,3 +301,15 @@ async def test_pictures_come_over_http_by_default(tmp_path: Path) -> None:
     [file] = (tmp_path / "pictures").iterdir()
     assert file.suffix == ".png"
     assert "HTTP 404" in html
+
+
+@given(st.text(max_size=200), st.text(max_size=20), st.text(max_size=200), st.text(max_size=20))
+@settings(deadline=None)
+def test_stems_differ_where_items_differ(key: str, ref: str, other_key: str, other_ref: str) -> None:
+    """Two items never share a file, also where a file system takes capitals for small letters."""
+    stem = file_stem(key, ref)
+    assert stem == stem.lower()
+    assert stem.replace("-", "").isalnum()
+    assert stem.isascii()
+    assert len(stem) <= 61
+    assert (file_stem(other_key, other_ref) == stem) == ((other_key, other_ref) == (key, ref))
