@@ -124,7 +124,7 @@ def create(
         The URL of a thing to show, such as a logo. Repeatable.
     """
     if (prompt is None) == (not image):
-        raise ConfigurationError("create: expected either a prompt or --image URL, not both")
+        raise ConfigurationError("create: expected either a prompt or --image (repeatable), and not both")
     if prompt is None:
         _refuse_with_images(
             {

@@ -94,7 +94,8 @@ def wait(
         return asyncio.run(ask())
     except KeyboardInterrupt:
         terminal.say("interrupted; nothing is lost. Go on with:")
-        terminal.say("  " + command_line("wait", *map(str, refs), *connection.arguments()))
+        saving = ["--out", out] if out is not None else []
+        terminal.say("  " + command_line("wait", *map(str, refs), *saving, *connection.arguments()))
         return Exit.UNFINISHED
 
 

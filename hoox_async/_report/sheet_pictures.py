@@ -67,7 +67,7 @@ async def collect_pictures(
     """
     require_pillow()
     pictures = [SheetPicture()] * len(outcomes)
-    place = _PictureFolder(folder, await anyio.to_thread.run_sync(_existing_pictures, folder / "pictures"))
+    page = _PictureFolder(folder, await anyio.to_thread.run_sync(_existing_pictures, folder / "pictures"))
     wanted = _wanted(outcomes)
     limiter = anyio.CapacityLimiter(DECODES_AT_ONCE)
     async with AsyncExitStack() as stack:
@@ -80,7 +80,7 @@ async def collect_pictures(
             for want in wanted:
                 file = given.get(want.outcome.key)
                 pictures[want.position] = await _collect_one(
-                    want, place, file, fetch if download else None, limiter
+                    want, page, file, fetch if download else None, limiter
                 )
 
         await _run_workers(work, FETCHES_AT_ONCE)
@@ -112,16 +112,16 @@ def _wanted(outcomes: Sequence[Outcome]) -> Iterator[_WantedPicture]:
 
 async def _collect_one(
     want: _WantedPicture,
-    place: _PictureFolder,
+    page: _PictureFolder,
     given: Path | None,
     fetch: Fetch | None,
     limiter: anyio.CapacityLimiter,
 ) -> SheetPicture:
-    folder = place.folder / "pictures"
+    folder = page.folder / "pictures"
     try:
-        name = place.existing.get(want.stem)
+        name = page.existing.get(want.stem)
         picture = folder / name if name else await _obtain(want, folder, given, fetch)
-        thumbnail = place.folder / "small" / f"{want.stem}.jpg"
+        thumbnail = page.folder / "small" / f"{want.stem}.jpg"
         return await anyio.to_thread.run_sync(_prepare, picture, thumbnail, limiter=limiter)
     except (HooxError, _PictureUnavailable) as error:
         return SheetPicture(problem=str(error) or type(error).__name__)
@@ -173,9 +173,8 @@ def _prepare(picture: Path, thumbnail: Path) -> SheetPicture:
         if not thumbnail.exists():
             thumbnail.parent.mkdir(parents=True, exist_ok=True)
             with Image.open(picture) as full:
-                full.draft(
-                    "RGB", THUMBNAIL_SIZE
-                )  # a JPEG is then scaled while it is decoded, an eighth of the work at 4K
+                # a JPEG is then scaled while it is decoded, an eighth of the work at 4K
+                full.draft("RGB", THUMBNAIL_SIZE)
                 upright = ImageOps.exif_transpose(full)
                 upright.thumbnail(THUMBNAIL_SIZE)
                 part = thumbnail.with_suffix(".part")

@@ -127,7 +127,7 @@ def test_jsonl_tells_every_fault_with_its_line() -> None:
 
 
 def test_source_must_stand_above() -> None:
-    """A look may be made from what stands above it, a look among them, and from nothing else."""
+    """The source of a look must be an avatar or a look of an earlier row."""
     good = "key,avatar,prompt\na,,x\na/b,a,x\na/c,a/b,x\n"
     assert len(parse_campaign(good, "csv").items) == 3
     assert problems("key,avatar,prompt\na/b,a,x\na,,x\n", "csv") == [(2, "avatar")]

@@ -34,14 +34,14 @@ ROOT = Path(__file__).parents[2]
 
 
 def problems(text: str | bytes) -> list[tuple[int, str]]:
-    """The lines and fields of all that is wrong."""
+    """The line and field of every problem."""
     with pytest.raises(CampaignError) as caught:
         parse_campaign(text, "toml")
     return [(problem.line, problem.field) for problem in caught.value.problems]
 
 
 def one_problem(text: str | bytes) -> Problem:
-    """The only thing that is wrong."""
+    """The only problem."""
     with pytest.raises(CampaignError) as caught:
         parse_campaign(text, "toml")
     [problem] = caught.value.problems
@@ -87,7 +87,7 @@ def test_avatars_of_each_kind() -> None:
 
 
 def test_matrix_takes_parts_and_defaults() -> None:
-    """A matrix may name avatars and scenes; its fields stand in where a scene doesn't say."""
+    """A matrix may name avatars and scenes; its fields apply where a scene has none of its own."""
     text = (
         ALEX + '[[avatars]]\nkey = "tom"\nprompt = "Tom"\n'
         '[[scenes]]\nkey = "car"\nprompt = "In a car"\nresolution = "1K"\n'
@@ -108,7 +108,7 @@ def test_matrix_takes_parts_and_defaults() -> None:
 
 
 def test_more_variations_later_keep_the_first_key() -> None:
-    """Asking for more variations adds keys and changes none: what is paid for stands."""
+    """Asking for more variations adds keys and changes none, so nothing is paid for twice."""
     text = ALEX + '[[scenes]]\nkey = "car"\nprompt = "In a car"\n[matrix]\nvariations = '
     one = [item.key for item in parse_campaign(text + "1", "toml").items]
     three = [item.key for item in parse_campaign(text + "3", "toml").items]
@@ -116,7 +116,7 @@ def test_more_variations_later_keep_the_first_key() -> None:
     assert three == [*one, "alex/car-2", "alex/car-3"]
 
 
-def test_all_faults_are_told_at_once() -> None:
+def test_all_problems_are_reported_at_once() -> None:
     """One error holds every problem of the file, in the order of its lines."""
     text = (
         '[[avatars]]\nkey = "a b"\nprompt = ""\nstyl = "x"\n'  # 1-4
@@ -159,40 +159,40 @@ def test_all_faults_are_told_at_once() -> None:
         (f"x = {'[' * 50_000}", 1, "nested"),
     ],
 )
-def test_each_kind_of_fault(text: str | bytes, line: int, expected: str) -> None:
-    """A problem tells its line and what would be right."""
+def test_each_kind_of_problem(text: str | bytes, line: int, expected: str) -> None:
+    """Every problem names its line and what was expected."""
     with pytest.raises(CampaignError, match=expected) as caught:
         parse_campaign(text, "toml")
     assert caught.value.problems[0].line == line
     assert len(caught.value.problems) == 1
 
 
-def test_numbers_too_long_to_write_are_faults() -> None:
-    """A hexadecimal number of any length can't break the telling of it."""
+def test_numbers_too_long_to_print_are_problems() -> None:
+    """A hexadecimal number too long for Python to print is still reported as a problem."""
     assert one_problem(f'[[avatars]]\nkey = "a"\nprompt = 0x{"f" * 20_000}').field == "avatars[1].prompt"
 
 
-def test_variations_that_meet_another_scene_are_a_fault() -> None:
+def test_a_variation_with_the_key_of_another_scene_is_a_problem() -> None:
     """Scene ``car-2`` and the second variation of ``car`` would have one key."""
     scenes = '[[scenes]]\nkey = "car"\nprompt = "x"\n[[scenes]]\nkey = "car-2"\nprompt = "y"\n'
     problem = one_problem(ALEX + scenes + "[matrix]\nvariations = 2")
     assert (problem.line, problem.value) == (8, "alex/car-2")
 
 
-def test_matrix_without_end_is_refused_before_it_is_built() -> None:
-    """So many looks are no campaign, and no memory is spent on them."""
+def test_a_huge_matrix_is_refused_before_it_is_expanded() -> None:
+    """A matrix with too many looks is refused before any memory is spent on them."""
     scenes = "".join(f'[[scenes]]\nkey = "s{n}"\nprompt = "x"\n' for n in range(300))
     assert one_problem(ALEX + scenes + "[matrix]\nvariations = 1000").field == "matrix"
 
 
-def test_byte_order_mark_is_no_fault() -> None:
-    """Editors that write one are forgiven."""
+def test_a_byte_order_mark_is_accepted() -> None:
+    """A byte order mark at the start of the file is skipped, as bytes and as text."""
     assert parse_campaign(b"\xef\xbb\xbf" + ALEX.encode(), "toml").items[0].key == "alex"
     assert parse_campaign("\ufeff" + ALEX, "toml").items[0].key == "alex"
 
 
 def test_file_that_cannot_be_read(tmp_path: Path) -> None:
-    """A missing file and an unknown suffix are told as such."""
+    """A missing file and an unknown suffix raise errors that say so."""
     with pytest.raises(ConfigurationError, match=r"\.toml, \.csv or \.jsonl"):
         read_campaign(tmp_path / "campaign.yaml")
     with pytest.raises(ConfigurationError, match="No such file"):
@@ -200,7 +200,7 @@ def test_file_that_cannot_be_read(tmp_path: Path) -> None:
 
 
 def test_lines_of_keys_and_tables() -> None:
-    """Lines are true for tables, keys, dotted keys and tables within; text in long strings is no key."""
+    """Lines are right for tables, keys, dotted keys and nested tables; text in long strings is not a key."""
     lines = TomlPositions(
         'top = 1\n[[a]]\nkey = """\nkey = 2 \'\'\'\n"""\nother = "#"\n\n[a.meta]\nx.y = 1\n'
         "[[a]]\n'quoted' = '''\n[matrix]\n'''\nlast = [\n  1,\n]\n[ matrix ] # here\n"
@@ -259,8 +259,8 @@ WORDS = st.sampled_from(
 
 @given(st.one_of(st.text(max_size=200), st.lists(WORDS, max_size=40).map(" ".join)))
 @settings(deadline=None, max_examples=300)
-def test_any_text_is_a_campaign_or_an_error(text: str) -> None:
-    """No text does anything else."""
+def test_any_text_is_a_campaign_or_a_campaign_error(text: str) -> None:
+    """Any text gives items or a `CampaignError` whose problems have lines of the text."""
     items, found = either(text)
     assert bool(items) != bool(found)
     assert all(1 <= problem.line <= text.count("\n") + 1 for problem in found)
@@ -318,7 +318,7 @@ def toml_of(value: object) -> str:
 )
 @settings(deadline=None, max_examples=200)
 def test_any_values_are_a_campaign_or_an_error(tables: list[tuple[str, dict[str, object]]]) -> None:
-    """Values of any type in any field are right or a problem."""
+    """Values of any type in any field give items or problems, and nothing else."""
     text = "".join(
         head + "\n" + "".join(f"{name} = {toml_of(value)}\n" for name, value in values.items())
         for head, values in tables

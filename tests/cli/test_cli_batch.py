@@ -77,7 +77,7 @@ def test_a_first_run_without_a_key(cli: Cli, tmp_path: Path, monkeypatch: pytest
 
 
 @pytest.mark.parametrize(("answer", "code", "sent"), [("y", 0, 4), ("", 4, 0), ("no", 4, 0)])
-def test_the_question(
+def test_consent_is_asked_for(
     cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, answer: str, code: int, sent: int
 ) -> None:
     """On a terminal the cost is shown and asked for; only yes is yes."""
@@ -94,8 +94,8 @@ def test_the_question(
     assert asked == ["Spend 8 credits? [y/N]"]
 
 
-def test_all_faults_at_once(cli: Cli, tmp_path: Path) -> None:
-    """Every fault of a file is told with line, field, value and what is expected: code 2, nothing sent."""
+def test_all_problems_are_reported_at_once(cli: Cli, tmp_path: Path) -> None:
+    """Every problem of a file is reported with line, field, value and expectation; code 2, nothing sent."""
     wrong = CAMPAIGN.replace('style = "podcast"', 'style = "podcst"').replace('"look_public_bruno"', '""')
     done = cli("batch", campaign(tmp_path, wrong), "--yes", "--json")
     assert done.code == 2
@@ -126,8 +126,8 @@ def test_bad_options(cli: Cli, tmp_path: Path, words: tuple[str, ...]) -> None:
     assert cli.sandbox.requests == []
 
 
-def test_a_part_of_it(cli: Cli, tmp_path: Path) -> None:
-    """`--only` and `--limit` take a part with what it is made from; the rest comes later."""
+def test_only_and_limit_select_a_part(cli: Cli, tmp_path: Path) -> None:
+    """`--only` and `--limit` make a part with its sources; a later run makes the rest."""
     file = campaign(tmp_path)
     cli("batch", file, "--yes", "--only", "*/stage", "--limit", "1")
     assert [charge.avatar_id for charge in cli.sandbox.ledger] == ["avtr_public_ada"]
@@ -151,7 +151,7 @@ def test_the_cap_counts_all_runs(cli: Cli, tmp_path: Path) -> None:
 
 
 def test_failed_looks_are_code_1_and_can_be_retried(cli: Cli, tmp_path: Path) -> None:
-    """A failed look stands, with its reason; what trying again costs is shown, and `--retry` pays it."""
+    """A failed look is reported with its reason; only `--retry` pays for it again, at the cost shown."""
     file = campaign(tmp_path)
     cli.sandbox.hold()
     cli("batch", file, "--yes", "--only", "noor/*", "--look-timeout", "0.2")
@@ -194,7 +194,7 @@ def test_max_failures_stops(cli: Cli, tmp_path: Path) -> None:
 
 
 def test_changed_content(cli: Cli, tmp_path: Path) -> None:
-    """A key with other content is refused, kept or paid anew, as `--changed` says; its cost is shown."""
+    """A key with other content is refused, kept or paid again, as `--changed` says; its cost is shown."""
     file = campaign(tmp_path)
     cli("batch", file, "--yes")
     campaign(tmp_path, CAMPAIGN.replace("blue light", "red light"))
@@ -211,8 +211,8 @@ def test_changed_content(cli: Cli, tmp_path: Path) -> None:
     assert "paid for again: 4 credits" in redone.err
 
 
-def test_what_was_refused_at_no_cost_can_be_corrected(cli: Cli, tmp_path: Path) -> None:
-    """No conflict, no `--changed` and no question: nothing was paid under those keys. Unchanged, it stays."""
+def test_an_item_that_was_refused_free_of_charge_can_be_corrected(cli: Cli, tmp_path: Path) -> None:
+    """An item that was refused free of charge may be changed without `--changed`; else it is not resent."""
     file = campaign(tmp_path)
     refusal = Fault.status(400, '{"error": "bad", "code": "INVALID_VALUE"}')
     cli.sandbox.fail_next("edit", refusal, times=4)
@@ -230,7 +230,7 @@ def test_what_was_refused_at_no_cost_can_be_corrected(cli: Cli, tmp_path: Path) 
 
 
 def test_an_outage_stops_after_max_failures(cli: Cli, tmp_path: Path) -> None:
-    """Lost requests count: the API answers each with 502, and little is put at risk."""
+    """Requests with an unknown outcome count as failures, so an outage puts few credits at risk."""
     cli.sandbox.fail_next("edit", Fault.BAD_GATEWAY, times=100)
     done = cli("batch", campaign(tmp_path), "--yes", "--max-failures", "2", "--json")
     assert done.code == 4
@@ -253,8 +253,8 @@ def test_pictures(cli: Cli, tmp_path: Path) -> None:
     assert not (out / ".incoming").exists()
 
 
-def test_pictures_in_the_way(cli: Cli, tmp_path: Path) -> None:
-    """A stranger's file keeps its name; the picture of a look that was redone keeps the old one beside it."""
+def test_existing_files_are_not_overwritten(cli: Cli, tmp_path: Path) -> None:
+    """Another program's file is left alone; the old picture of a redone look is kept under another name."""
     file, out = campaign(tmp_path), tmp_path / "pictures"
     (out / "alex").mkdir(parents=True)
     (out / "alex" / "podcast-1.jpg").write_text("mine")
@@ -268,9 +268,9 @@ def test_pictures_in_the_way(cli: Cli, tmp_path: Path) -> None:
     assert (out / "noor" / "stage-1.jpg").read_bytes() != old
 
 
-def test_a_picture_that_can_not_be_had(cli: Cli, tmp_path: Path) -> None:
-    """A picture that fails is tried again with a fresh URL; one that goes on failing is code 4, said, and
-    saved by the next run."""
+def test_a_picture_that_cannot_be_downloaded(cli: Cli, tmp_path: Path) -> None:
+    """A download that fails is tried again with a new URL. If it fails again, the exit code is 4, and the
+    next run saves the picture."""
     file, out = campaign(tmp_path), tmp_path / "pictures"
     cli.sandbox.fail_next("picture", Fault.BAD_GATEWAY, times=2)
     done = cli("batch", file, "--yes", "--only", "noor/stage", "--out", out)

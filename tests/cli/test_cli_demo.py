@@ -1,4 +1,4 @@
-"""`demo` and `sandbox`: what a newcomer runs first."""
+"""`demo` and `sandbox`: the commands that need no key."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def test_the_demo(cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def test_the_demo_again(cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Run once more it replaces what is its own; a folder of somebody else's it leaves alone, with code 2."""
+    """A second demo replaces the pictures of the first; a folder with other files is refused with code 2."""
     monkeypatch.setattr("hoox_async._cli.demo_command.LOOKS_EACH", 1)
     monkeypatch.setattr("hoox_async._cli.demo_command._SPEED", 400.0)
     out = tmp_path / "demo"

@@ -1,4 +1,4 @@
-"""The counters and lines of the progress, and the list of saved pictures."""
+"""The counters and lines of the progress display, and the index of saved pictures."""
 
 from __future__ import annotations
 
@@ -51,7 +51,10 @@ def _counters() -> RunCounters:
 
 
 def test_earlier_runs_count() -> None:
-    """What earlier runs paid is counted in credits, submitted and in flight; what is paid anew is not yet."""
+    """What earlier runs paid is counted in credits, submitted and in flight.
+
+    What will be paid again is not counted yet.
+    """
     counters = _counters()
     assert counters.credits == 12
     assert (counters.submitted, counters.in_flight) == (2, 1)
@@ -79,7 +82,7 @@ def test_events_and_outcomes_count() -> None:
 
 
 def test_the_time_that_is_left() -> None:
-    """It shrinks with what is accepted, learns how long looks take, and is None at the end."""
+    """The estimate shrinks as looks are accepted, uses observed times of looks, and is None at the end."""
     counters = _counters()
     first = counters.seconds_left()
     counters(LookAccepted("a", REF, Decimal(2), Evidence.ANSWER))
@@ -108,7 +111,8 @@ def test_the_line_says_everything() -> None:
 
 
 def test_a_pause_is_shown_until_a_paid_request_goes_again() -> None:
-    """In the line, and below the bar; status requests go on and end no pause. Nothing left: no pause."""
+    """A pause is shown until a paid request is sent; status requests don't end it. With nothing left to send
+    no pause is shown."""
     counters = _counters()
     progress = _progress(counters)
     counters(Paused(30.0, "5 paid requests in a row were lost"))
@@ -149,8 +153,8 @@ def _picture(folder: Path, name: str) -> Path:
     return folder / name
 
 
-def test_the_list_of_pictures(tmp_path: Path) -> None:
-    """A picture that was noted is found by key and ref, and no longer when its file is gone."""
+def test_the_index_finds_recorded_pictures(tmp_path: Path) -> None:
+    """A recorded picture is found by key and ref, unless its file was deleted."""
     manifest = PictureIndex(tmp_path)
     file = _picture(tmp_path, "a.jpg")
     manifest.add("alex/a", "avtr_1:look_1", file)
@@ -162,8 +166,8 @@ def test_the_list_of_pictures(tmp_path: Path) -> None:
     assert read_picture_index(tmp_path) == {}
 
 
-def test_a_torn_list(tmp_path: Path) -> None:
-    """A line that a crash cut off is passed over, and the next one is written on a line of its own."""
+def test_a_torn_line_of_the_index_is_skipped(tmp_path: Path) -> None:
+    """A line that a crash cut off is skipped, and the next one is written on a line of its own."""
     first = _picture(tmp_path, "a.jpg")
     PictureIndex(tmp_path).add("a", "r:1", first)
     with (tmp_path / INDEX_NAME).open("a") as lines:
@@ -173,8 +177,8 @@ def test_a_torn_list(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["../outside.jpg", "/etc/hostname"])
-def test_a_list_cannot_point_outside(tmp_path: Path, name: str) -> None:
-    """A line that names a file outside the folder is passed over."""
+def test_the_index_cannot_point_outside_its_folder(tmp_path: Path, name: str) -> None:
+    """A line that names a file outside the folder is skipped."""
     inner = tmp_path / "inner"
     inner.mkdir()
     _picture(tmp_path, "outside.jpg")

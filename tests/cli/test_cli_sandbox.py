@@ -22,8 +22,8 @@ def made(monkeypatch: pytest.MonkeyPatch) -> list[Sandbox]:
     return served
 
 
-def test_faults_latency_and_words_can_be_given(made: list[Sandbox]) -> None:
-    """Each fault meets the call that was named, the others none."""
+def test_faults_latency_and_vocabulary_can_be_given(made: list[Sandbox]) -> None:
+    """Each `--fault` affects the call that it names and no other; latency and vocabulary are passed on."""
     argv = "--latency 0.3 --failures 0.05 --fault edit:drop_after:3 --fault create:rate-limited"
     assert run(["sandbox", *argv.split(), "--vocabulary", "ready"]) == 0
     [sandbox] = made
@@ -47,7 +47,7 @@ def test_faults_latency_and_words_can_be_given(made: list[Sandbox]) -> None:
         (["--vocabulary", "english"], "english"),
     ],
 )
-def test_what_cannot_be_served_is_said(
+def test_an_invalid_option_is_refused(
     made: list[Sandbox], argv: list[str], said: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """In one line, with exit code 2, and nothing is started."""

@@ -97,7 +97,7 @@ def test_recover_asks(cli: Cli, part: Path, monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def test_recover_without_asking(cli: Cli, part: Path) -> None:
-    """With `--yes` nobody is asked; a second time nothing is missing, which is no error."""
+    """With `--yes` nobody is asked; recovering a second time finds nothing missing and ends with code 0."""
     [record] = cli.bare("store", "recover", part, "--yes", "--json").records
     assert record == {"event": "recovered", "path": str(part), "known": 4}
     done = cli.bare("store", "recover", part, "--yes")
@@ -105,8 +105,8 @@ def test_recover_without_asking(cli: Cli, part: Path) -> None:
     assert "nothing is missing" in done.err
 
 
-def test_recover_is_not_for_other_troubles(cli: Cli, tmp_path: Path) -> None:
-    """A file that is no store is refused in one line."""
+def test_recover_refuses_a_file_that_is_no_store(cli: Cli, tmp_path: Path) -> None:
+    """`store recover` of a file that is not a store is refused in one line."""
     (tmp_path / "other.db").write_text("nothing")
     done = cli.bare("store", "recover", tmp_path / "other.db", "--yes")
     assert done.code in (2, 4)

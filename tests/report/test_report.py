@@ -30,14 +30,14 @@ def outcomes() -> list[Outcome]:
 
 
 def test_report_keeps_the_order_given(outcomes: list[Outcome]) -> None:
-    """Outcomes stand in the order in which they were given, and the report iterates over them."""
+    """Outcomes are in the order in which they were given, and the report iterates over them."""
     report = BatchReport(outcomes)
     assert list(report) == outcomes
     assert report.outcomes == tuple(outcomes)
     assert len(report) == 10
 
 
-def test_every_state_has_its_view_and_count(outcomes: list[Outcome]) -> None:
+def test_every_state_has_its_property_and_count(outcomes: list[Outcome]) -> None:
     """Each state has a property of its name, and `counts` knows all states."""
     report = BatchReport(outcomes)
     for state in OutcomeState:
@@ -47,8 +47,8 @@ def test_every_state_has_its_view_and_count(outcomes: list[Outcome]) -> None:
     assert BatchReport([]).counts == dict.fromkeys(OutcomeState, 0)
 
 
-def test_credits_are_apart_by_what_is_known_of_them(outcomes: list[Outcome]) -> None:
-    """Spent, at risk and refused are sums of their own, and decimal."""
+def test_spent_at_risk_and_refused_credits_are_separate(outcomes: list[Outcome]) -> None:
+    """Credits spent, at risk and refused are separate decimal sums."""
     report = BatchReport(outcomes)
     assert report.credits_spent == Decimal(14)
     assert report.credits_at_risk == Decimal(4)
@@ -73,8 +73,8 @@ def test_times_are_of_generated_looks_only(outcomes: list[Outcome]) -> None:
     assert BatchReport([]).slowest_seconds is None
 
 
-def test_summary_says_what_a_person_asks_first(outcomes: list[Outcome]) -> None:
-    """Looks ready, each other state once, credits and times."""
+def test_summary_shows_counts_credits_and_times(outcomes: list[Outcome]) -> None:
+    """The summary shows the looks that are ready, each other state once, credits and times."""
     text = str(BatchReport(outcomes))
     assert text.splitlines()[0] == "4 of 10 looks ready"
     assert "1 failed: paid for, but could not be made" in text
@@ -84,8 +84,8 @@ def test_summary_says_what_a_person_asks_first(outcomes: list[Outcome]) -> None:
     assert str(BatchReport([])) == "0 of 0 looks ready\n0 credits spent"
 
 
-async def test_what_was_dropped_is_at_risk_wherever_it_is_told(tmp_path: Path) -> None:
-    """Though it is SKIPPED, which costs nothing where a source came to nothing."""
+async def test_a_dropped_unknown_is_reported_as_at_risk_everywhere(tmp_path: Path) -> None:
+    """A dropped unknown is SKIPPED, but summary, sums and JSON lines show its credits as at risk."""
     report = BatchReport([dropped()])
     assert report.credits_spent == 0
     assert report.credits_at_risk == 4
@@ -102,7 +102,7 @@ async def test_what_was_dropped_is_at_risk_wherever_it_is_told(tmp_path: Path) -
     ("seconds", "shown"),
     [(0, "0 s"), (0.44, "0.4 s"), (41.2, "41 s"), (59.9, "1 min"), (72, "1 min 12 s"), (7500, "2 h 5 min")],
 )
-def test_durations_read_well(seconds: float, shown: str) -> None:
+def test_durations_are_formatted_for_people(seconds: float, shown: str) -> None:
     """Seconds are shown in the units that people use."""
     assert format_duration(seconds) == shown
 
@@ -110,7 +110,7 @@ def test_durations_read_well(seconds: float, shown: str) -> None:
 @pytest.mark.parametrize(
     ("credits", "shown"), [("2", "2"), ("3.50", "3.5"), ("1204.0", "1,204"), ("100", "100")]
 )
-def test_credits_read_well(credits: str, shown: str) -> None:
+def test_credits_are_formatted_for_people(credits: str, shown: str) -> None:
     """Credits have no needless zeros, and keep those that matter."""
     assert format_amount(Decimal(credits)) == shown
 
@@ -183,7 +183,7 @@ async def test_open_reads_a_store_while_it_is_written(tmp_path: Path) -> None:
     assert report.credits_spent == 2
 
 
-async def test_open_of_no_store_is_told(tmp_path: Path) -> None:
+async def test_open_without_a_store_raises(tmp_path: Path) -> None:
     """A path without a store is an error, and nothing is made there."""
     with pytest.raises(StoreError):
         await BatchReport.open(tmp_path / "none.db")

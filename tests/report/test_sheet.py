@@ -99,8 +99,8 @@ async def test_pictures_that_are_there_are_not_fetched_again(
     assert pictures.asked == ["https://pictures.test/mara-gone.jpg"]
 
 
-async def test_look_paid_anew_has_another_picture(pictures: Pictures, tmp_path: Path) -> None:
-    """The file's name depends on the look, not on the key alone."""
+async def test_a_look_paid_for_again_has_another_picture(pictures: Pictures, tmp_path: Path) -> None:
+    """The name of a picture's file depends on the look's ref as well as on the key."""
     await BatchReport([ready("a", look="look_1")]).write_contact_sheet(tmp_path, fetch=pictures.fetch)
     await BatchReport([ready("a", look="look_2")]).write_contact_sheet(tmp_path, fetch=pictures.fetch)
     assert len(pictures.asked) == 2
@@ -129,7 +129,7 @@ async def test_nothing_is_fetched_unless_wished(
 
 
 async def test_what_is_no_picture_gets_a_placeholder(pictures: Pictures, tmp_path: Path) -> None:
-    """Bytes that Pillow cannot read don't spoil the page, and neither does a look without a URL."""
+    """A file that Pillow cannot read and a look without a URL each get a placeholder on the page."""
     bare = ready("b")
     assert bare.look is not None
     bare = attrs.evolve(bare, look=attrs.evolve(bare.look, thumbnail_url=None))
@@ -192,7 +192,7 @@ def test_any_text_gives_a_page(prompt: str, key: str) -> None:
 
 
 def test_page_loads_nothing_from_elsewhere(outcomes: list[Outcome]) -> None:
-    """The policy forbids it, and no element asks for it."""
+    """The Content-Security-Policy forbids other sources, and no element refers to one."""
     html = render(BatchReport(outcomes), [SheetPicture()] * len(outcomes), title="t", made_at=NOON)
     page = Page(html)
     policy = next(m["content"] for m in page.every("meta") if m.get("http-equiv"))
@@ -205,12 +205,12 @@ def test_page_loads_nothing_from_elsewhere(outcomes: list[Outcome]) -> None:
 
 
 def test_empty_batch_has_a_page() -> None:
-    """A batch without items is told as such."""
+    """The page of a batch without items says that there are no looks yet."""
     assert "This batch has no looks yet" in render(BatchReport([]), [], title="t", made_at=NOON)
 
 
 def test_sections_are_avatars_in_order(outcomes: list[Outcome]) -> None:
-    """Looks stand with their avatar, also where only their source's key tells which that is."""
+    """Looks are grouped by avatar, even if the avatar is known only through their source's key."""
     first, second = sections(outcomes, [SheetPicture()] * len(outcomes))
     assert (first.name, first.avatar_id, first.total, first.ready) == ("Alex", "avtr_1", 8, 2)
     assert (second.name, second.avatar_id, second.total, second.ready) == ("mara", "avtr_2", 2, 2)
@@ -218,7 +218,7 @@ def test_sections_are_avatars_in_order(outcomes: list[Outcome]) -> None:
 
 
 def test_section_of_an_avatar_not_made_here_takes_its_name_from_the_keys() -> None:
-    """Keys such as ``kim/car`` tell the name of an avatar that only its id is known of."""
+    """An avatar of which only the id is known is named after its looks' keys, such as ``kim/car``."""
     [section] = sections([ready("kim/car"), ready("kim/desk")], [SheetPicture()] * 2)
     assert section.name == "kim"
     [section] = sections([ready("kim/car"), ready("tom/desk")], [SheetPicture()] * 2)
@@ -243,7 +243,7 @@ def test_shape_comes_from_the_picture_else_from_the_format() -> None:
 
 
 def test_what_was_dropped_says_that_it_may_have_been_charged() -> None:
-    """On its card, beside what is at risk."""
+    """The card of a dropped unknown says that it may have been charged and how much is at risk."""
     (section,) = sections([dropped()], [SheetPicture()])
     (card,) = section.tall
     assert card.reason == "The connection broke; dropped by your word, it may have been charged"
@@ -251,7 +251,7 @@ def test_what_was_dropped_says_that_it_may_have_been_charged() -> None:
 
 
 def test_failure_shows_how_long_it_took() -> None:
-    """A failed look was waited for too."""
+    """The card of a failed look shows how long it took to fail."""
     look = Look(LookRef("a", "l"), LookStatus.FAILED)
     outcome = attrs.evolve(
         ready("k"), state=OutcomeState.FAILED, look=look, settled_at=NOON + timedelta(seconds=75)
@@ -287,7 +287,7 @@ async def test_folder_that_cannot_be_written_is_the_callers_error(pictures: Pict
 
 
 async def test_pictures_come_over_http_by_default(tmp_path: Path) -> None:
-    """Without a ``fetch`` of the caller's, pictures are fetched from their URLs; what is missing is told."""
+    """Without ``fetch`` pictures are fetched from their URLs; a missing picture gets a placeholder."""
     app = web.Application()
 
     async def picture(request: web.Request) -> web.Response:
@@ -306,7 +306,7 @@ async def test_pictures_come_over_http_by_default(tmp_path: Path) -> None:
 @given(st.text(max_size=200), st.text(max_size=20), st.text(max_size=200), st.text(max_size=20))
 @settings(deadline=None)
 def test_stems_differ_where_items_differ(key: str, ref: str, other_key: str, other_ref: str) -> None:
-    """Two items never share a file, also where a file system takes capitals for small letters."""
+    """Two items never share a file name, even on a file system that ignores case."""
     stem = file_stem(key, ref)
     assert stem == stem.lower()
     assert stem.replace("-", "").isalnum()

@@ -65,7 +65,7 @@ async def found(page: Page, text: str) -> None:
 
 
 async def test_filters_narrow_and_clear(tmp_path: Path) -> None:
-    """Text, avatar and state filter together, the number found is told, and clearing shows all."""
+    """Text, avatar and state filters combine, the number of looks found is shown, and clearing shows all."""
     async with opened(tmp_path, every_state()) as (page, _):
         visible = page.locator(".card:visible")
         await found(page, "10 looks")
@@ -135,7 +135,7 @@ async def test_viewer_walks_through_what_the_filter_shows(tmp_path: Path) -> Non
 
 
 async def test_slash_goes_to_the_search(tmp_path: Path) -> None:
-    """One key leads to the search; typed there, it is a slash."""
+    """The slash key moves the focus to the search field; typed there, it is a slash."""
     async with opened(tmp_path, every_state()) as (page, _):
         await page.keyboard.press("/")
         await page.keyboard.type("alex/failed")
