@@ -36,7 +36,7 @@ def details_record(details: LookDetails) -> dict[str, Any]:
 
 
 def outcome_record(outcome: Outcome) -> dict[str, Any]:
-    """The outcome of one item."""
+    """The outcome of one item, without the request and times that the lines of a report have."""
     look = outcome.look
     return {
         "key": outcome.key,

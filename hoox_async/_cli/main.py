@@ -17,9 +17,8 @@ def run(argv: Sequence[str]) -> int:
     """Run one command and return its exit code. An error becomes one line on stderr."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):
-            stream.reconfigure(
-                errors="replace"
-            )  # a terminal that can't show a letter must not end the command
+            # a terminal that can't show a letter must not end the command
+            stream.reconfigure(errors="replace")
     try:
         return _dispatch(argv)
     except BrokenPipeError:

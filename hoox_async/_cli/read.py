@@ -64,6 +64,8 @@ def wait(
 ) -> int:
     """Wait until looks are ready, whoever submitted them.
 
+    - `hoox-async wait avtr_a:look_1 avtr_a:look_2 --out pictures/`
+
     Parameters
     ----------
     look
@@ -118,6 +120,8 @@ def looks(
     """List the looks of the workspace and of the public catalogue.
 
     Takes one request.
+
+    - `hoox-async looks --gender female --no-selfie`
 
     Parameters
     ----------

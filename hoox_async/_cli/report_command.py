@@ -30,6 +30,8 @@ def report(
 
     Works while the batch runs. Needs no API key. Pictures that are not saved yet are downloaded.
 
+    - `hoox-async report campaign.toml --pictures pictures`
+
     Parameters
     ----------
     store

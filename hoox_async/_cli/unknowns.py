@@ -12,7 +12,7 @@ from .exit_codes import Exit
 from .json_output import unknown_record
 from .options import Output, StoreConnection, command_line, store_of
 from .terminal import Terminal
-from .text import format_count, format_credits, one_line
+from .text import format_count, format_credits, one_line, shorten_list
 
 _DEFAULT_CONNECTION = StoreConnection()
 _DEFAULT_OUTPUT = Output()
@@ -120,8 +120,8 @@ def _find(listed: list[Unknown], key: str) -> Unknown:
     for unknown in listed:
         if unknown.key == key:
             return unknown
-    keys = ", ".join(unknown.key for unknown in listed[:5]) or "there are none"
-    raise ConfigurationError(f"{key}: this request is not unknown; expected one of: {keys}")
+    known = f"expected one of {shorten_list(unknown.key for unknown in listed)}" if listed else "none is"
+    raise ConfigurationError(f"{key}: its outcome is not unknown; {known}")
 
 
 def _parse_verdict(text: str) -> _Verdict:

@@ -21,7 +21,6 @@ from hoox_async import (
     Style,
 )
 from hoox_async._cli.campaign import (
-    EXAMPLE,
     CampaignError,
     ItemOrigin,
     Problem,
@@ -51,9 +50,8 @@ def one_problem(text: str | bytes) -> Problem:
 ALEX = '[[avatars]]\nkey = "alex"\nprompt = "Young entrepreneur"\n'
 
 
-def test_example_is_the_file_and_makes_what_it_says() -> None:
-    """The example that the help shows is the file in ``examples/``, and it can be read."""
-    assert (ROOT / "examples" / "campaign.toml").read_text("utf-8") == EXAMPLE
+def test_the_example_makes_what_its_comments_say() -> None:
+    """``examples/campaign.toml`` gives the items, credits and lines that its comments promise."""
     campaign = read_campaign(ROOT / "examples" / "campaign.toml")
     assert [item.key for item in campaign.items] == [
         "alex", "alex/podcast", "mara/podcast", "alex/podcast-2", "mara/podcast-2",

@@ -306,6 +306,7 @@ def test_no_credits_is_code_3(cli: Cli, sandbox: Sandbox, tmp_path: Path) -> Non
     assert done.code == 3
     assert cli.sandbox.credits_spent == 4
     assert "HTTP 402" in done.out
+    assert "Not finished. Go on with:" in done.err
     sandbox.space.balance = Decimal(100)
     assert cli("batch", file, "--yes").code == 0
     assert cli.sandbox.credits_spent == 8

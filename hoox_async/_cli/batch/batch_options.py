@@ -121,11 +121,15 @@ class BatchOptions:
         if not 0 < self.speed < float("inf"):
             raise ConfigurationError(f"--speed {self.speed:g}: expected a number above 0")
         if not self.look_timeout > 0:
-            raise ConfigurationError(f"--look-timeout {self.look_timeout:g}: expected seconds above 0")
+            raise ConfigurationError(
+                f"--look-timeout {self.look_timeout:g}: expected a number of seconds above 0"
+            )
         if self.max_credits is not None and not (self.max_credits.is_finite() and self.max_credits >= 0):
-            raise ConfigurationError(f"--max-credits {self.max_credits}: expected a number from 0 on")
+            raise ConfigurationError(f"--max-credits {self.max_credits}: expected a number, 0 or more")
         if self.max_failures is not None and self.max_failures < 1:
-            raise ConfigurationError(f"--max-failures {self.max_failures}: expected a whole number from 1")
+            raise ConfigurationError(
+                f"--max-failures {self.max_failures}: expected a whole number, 1 or more"
+            )
         if self.dry_run and self.rehearse:
             raise ConfigurationError("--dry-run and --rehearse: give only one of them")
 

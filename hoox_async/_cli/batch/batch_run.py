@@ -107,6 +107,8 @@ class BatchRun:
                 if self.saver is not None:
                     self.saver.add(outcome)
             if self.saver is not None:
+                if self.progress is not None:
+                    self.progress.extra = "saving pictures"
                 await self.saver.finish()
         finally:
             if self.saver is not None:

@@ -43,13 +43,16 @@ class RunCounters:
         self.pause: Paused | None = None
         """Why no paid request is sent at the moment; None once one is sent again."""
 
-    def count_earlier_runs(self, known: Mapping[str, Outcome], keys: set[str], again: set[str]) -> None:
-        """Add what earlier runs paid. ``keys`` are this run's items, ``again`` those to pay again."""
-        self.credits += sum((o.credits + o.at_risk for o in known.values()), Decimal(0))
-        for key in keys & known.keys() - again:
-            if known[key].state in _PAID:
+    def count_earlier_runs(self, stored: Mapping[str, Outcome], keys: set[str], again: set[str]) -> None:
+        """Add what earlier runs paid, from all outcomes of the store.
+
+        ``keys`` are this run's items, ``again`` those to pay again.
+        """
+        self.credits += sum((o.credits + o.at_risk for o in stored.values()), Decimal(0))
+        for key in keys & stored.keys() - again:
+            if stored[key].state in _PAID:
                 self._submitted.add(key)
-            if known[key].state is OutcomeState.PENDING:
+            if stored[key].state is OutcomeState.PENDING:
                 self._in_flight.add(key)
 
     def __call__(self, event: Event) -> None:
@@ -84,17 +87,17 @@ class RunCounters:
 
     @property
     def submitted(self) -> int:
-        """Looks of this campaign that were paid for, now or earlier."""
+        """The number of this campaign's looks that were paid for, now or earlier."""
         return len(self._submitted)
 
     @property
     def in_flight(self) -> int:
-        """Paid for and not done yet."""
+        """Looks that were paid for and are not settled yet."""
         return len(self._in_flight)
 
     @property
     def done(self) -> int:
-        """Items with an outcome."""
+        """The number of items with an outcome."""
         return self.ready + self.failed + self.other
 
     def seconds_left(self) -> float | None:

@@ -35,7 +35,6 @@ class PictureSaver:
     ) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self.folder = folder
-        self.saved = 0
         self.files: dict[str, Path] = {}
         self.missing: dict[str, str] = {}
         self._session = session
@@ -90,7 +89,6 @@ class PictureSaver:
             except HooxError as error:
                 self._report_missing(outcome.key, error)
             else:
-                self.saved += 1
                 self.files[outcome.key] = file
                 self._terminal.record("picture", key=outcome.key, path=str(file))
             self._queue.task_done()

@@ -57,7 +57,8 @@ def show_summary(
 ) -> Exit:
     """Show the summary of a run that was not interrupted, and what to type next."""
     report, code = BatchReport(result.outcomes), exit_code(result)
-    resume = next_commands.again if next_commands is not None and code is Exit.UNFINISHED else None
+    can_resume = code in (Exit.UNFINISHED, Exit.ACCESS)
+    resume = next_commands.again if next_commands is not None and can_resume else None
     terminal.record(
         "summary",
         counts={state.value: count for state, count in report.counts.items()},

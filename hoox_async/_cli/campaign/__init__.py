@@ -6,13 +6,12 @@ It may import the public door (`hoox_async`) and nothing else, not even the rest
 from __future__ import annotations
 
 from .campaign import Campaign, ItemOrigin
-from .parse import EXAMPLE, parse_campaign, read_campaign
+from .parse import parse_campaign, read_campaign
 from .picture_names import PLACEHOLDERS, check_template, picture_name
 from .problems import CampaignError, Problem
 from .selection import select
 
 __all__ = [
-    "EXAMPLE",
     "PLACEHOLDERS",
     "Campaign",
     "CampaignError",

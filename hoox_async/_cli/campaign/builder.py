@@ -14,7 +14,7 @@ from .campaign import ITEM_FORM, ITEM_KEY, PART_FORM, PART_KEY, Campaign, ItemOr
 from .fields import RawFields
 from .problems import ProblemList, did_you_mean
 
-AVATAR_KINDS = "a prompt, image_urls, or avatar_id and look_id"
+_AVATAR_KINDS = "a prompt, image_urls, or avatar_id and look_id"
 _SOURCE_FORM = "the key of an avatar from above, or avatar_id:look_id"
 _AVATAR_FIELDS = frozenset(("key", "avatar_id", "look_id", *fields.PROMPT_FIELDS, *fields.IMAGE_FIELDS))
 MOST_ITEMS = 200_000
@@ -64,7 +64,7 @@ class CampaignBuilder:
         if kind_count != 1:
             found = [name for name in ("prompt", "image_urls", "avatar_id", "look_id") if name in values]
             self.problems.add(
-                raw.line, raw.name or "row", ", ".join(found) or None, f"one of these: {AVATAR_KINDS}"
+                raw.line, raw.name or "row", ", ".join(found) or None, f"one of these: {_AVATAR_KINDS}"
             )
             fields.check_names(raw, _AVATAR_FIELDS, self.problems)
             return
@@ -76,7 +76,7 @@ class CampaignBuilder:
             self.faulty.discard(key)
             self.sources[key] = source
 
-    def look(self, raw: RawFields, key: str | None, source: LookRef | str | None, origin: ItemOrigin) -> None:
+    def look(self, raw: RawFields, key: str | None, source: LookRef | str | None) -> None:
         """Add a look. ``key`` and ``source`` are None if they have a problem, which is recorded already."""
         given: Any = source if source is not None else "x"
         request = fields.build(fields.EDIT, raw, self.problems, source=given)
@@ -86,7 +86,7 @@ class CampaignBuilder:
             self.faulty.add(key)
             return
         self.sources[key] = key
-        self._add(key, request, origin)
+        self._add(key, request, _origin_of(key, raw))
 
     def variation(self, raw: RawFields, request: LookEdit, avatar: str, scene: str, n: int) -> None:
         """Add one look of the matrix: the scene's request, made from this avatar.
@@ -144,3 +144,17 @@ class CampaignBuilder:
     def _add(self, key: str, request: Any, origin: ItemOrigin) -> None:
         self._items.append(BatchItem(key, request))
         self._origins[key] = origin
+
+
+def _origin_of(key: str, raw: RawFields) -> ItemOrigin:
+    """The origin of a single look, from its key: ``alex/podcast-2`` is scene ``podcast``, variation 2."""
+    head, _, tail = key.rpartition("/")
+    scene, dash, number = tail.rpartition("-")
+    if dash and number.isascii() and number.isdigit() and len(number) < 7:
+        return ItemOrigin(head or _avatar_of(raw), scene, int(number), raw.line)
+    return ItemOrigin(head or _avatar_of(raw), tail, 1, raw.line)
+
+
+def _avatar_of(raw: RawFields) -> str:
+    named = raw.values.get("avatar", raw.values.get("avatar_id"))
+    return named.partition(":")[0] if isinstance(named, str) else ""

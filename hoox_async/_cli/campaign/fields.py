@@ -14,7 +14,6 @@ PROMPT_FIELDS = ("prompt", "style", "format", "resolution", "name", "place", "el
 IMAGE_FIELDS = ("image_urls", "name", "place", *_COMMON)
 EDIT_FIELDS = ("prompt", "style", "format", "resolution", "images", "upscale", *_COMMON)
 LISTS = ("element_images", "image_urls", "images")
-MISSING_PROMPT = "a prompt: what the picture should show"
 
 _CREATE_STYLES = tuple(style.value for style in Style if style is not Style.RAW)
 _FORMATS = tuple(format.value for format in Format)
@@ -52,7 +51,7 @@ PROMPT = RequestKind(PromptAvatar, PROMPT_FIELDS, "prompt", {"prompt": "x"})
 IMAGES = RequestKind(ImageAvatar, IMAGE_FIELDS, "image_urls", {"image_urls": ("https://x.test/",)})
 EDIT = RequestKind(LookEdit, EDIT_FIELDS, "prompt", {"source": "x", "prompt": "x"})
 _EXPECTED = {
-    "prompt": MISSING_PROMPT,
+    "prompt": "a prompt: what the picture should show",
     "image_urls": "at least one image URL",
 }
 

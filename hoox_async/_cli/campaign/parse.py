@@ -18,39 +18,6 @@ _READERS = {"toml": read_toml, "csv": read_csv, "jsonl": read_jsonl}
 _FORMATS: dict[str, FileFormat] = {".toml": "toml", ".csv": "csv", ".jsonl": "jsonl", ".ndjson": "jsonl"}
 _UTF16_MARKS = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 
-EXAMPLE = """\
-[[avatars]]                       # a new avatar: 2 credits, 4 at 4K
-key = "alex"
-prompt = "Young entrepreneur, confident smile"
-style = "iphone"                  # iphone, selfie, podcast, car or conference
-
-[[avatars]]                       # one that you have already: no credits
-key = "mara"
-avatar_id = "avtr_abc"
-look_id = "look_123"
-
-[[scenes]]
-key = "podcast"
-prompt = "Podcast studio, warm light, speaking into a large microphone"
-style = "podcast"
-
-[[scenes]]
-key = "stage"
-prompt = "On a small stage, blue light behind, gesturing to the audience"
-format = "horizontal"             # vertical or horizontal
-variations = 1                    # instead of the matrix' 2
-
-[matrix]                          # every avatar in every scene
-variations = 2
-resolution = "4K"                 # for scenes that don't say: 1K, 2K or 4K
-
-[[looks]]                         # one look by itself
-key = "mara/rain"
-avatar = "mara"                   # a key from above, or avatar_id:look_id
-prompt = "Rainy street at night, umbrella, neon reflections"
-upscale = true                    # 1.5 credits more
-"""
-
 
 def read_campaign(path: Path) -> Campaign:
     """Read a campaign file, whose format is known by its suffix. Blocks.

@@ -13,7 +13,6 @@ from .builder import CampaignBuilder
 from .campaign import ITEM_KEY, PART_KEY, Campaign, is_key
 from .fields import RawFields
 from .problems import ProblemList
-from .toml_file import origin_of
 
 _SOURCE_FIELDS = ("avatar", "avatar_id", "look_id")
 _CREATE = tuple(dict.fromkeys(("key", *fields.PROMPT_FIELDS, *fields.IMAGE_FIELDS)))
@@ -58,7 +57,7 @@ def _look(raw: RawFields, builder: CampaignBuilder) -> None:
         expected = "either avatar, or avatar_id and look_id"
         builder.problems.add(raw.line_of("avatar"), raw.field("avatar"), raw.values["avatar"], expected)
     source = builder.ref(raw) if by_ids else builder.source(raw, "avatar")
-    builder.look(raw, key, source, origin_of(key or "", raw))
+    builder.look(raw, key, source)
 
 
 def _is_look_key(key: object) -> bool:
@@ -70,7 +69,7 @@ def _look_without_source(raw: RawFields, builder: CampaignBuilder) -> None:
     key = builder.claim(raw, raw.values["key"], ITEM_KEY)
     expected = f"what {raw.values['key']} is made from (only a key without a slash is an avatar's)"
     builder.problems.add(raw.line, "avatar", None, expected)
-    builder.look(raw, key, None, origin_of(key or "", raw))
+    builder.look(raw, key, None)
 
 
 def _csv_rows(text: str, problems: ProblemList) -> Iterator[RawFields]:
@@ -97,7 +96,7 @@ def _csv_rows(text: str, problems: ProblemList) -> Iterator[RawFields]:
         problems.add(reader.line_num or 1, "syntax", None, f"CSV ({error})")
     else:
         if columns is None:
-            problems.add(1, "file", None, "a header line, then one look a row")
+            problems.add(1, "file", None, "a header line, then one look in each row")
 
 
 def _columns(cells: list[str], line: int, problems: ProblemList) -> list[str]:

@@ -11,7 +11,7 @@ from hoox_async import LookEdit
 
 from . import fields
 from .builder import MOST_ITEMS, CampaignBuilder
-from .campaign import ITEM_KEY, PART_FORM, PART_KEY, Campaign, ItemOrigin, is_key
+from .campaign import ITEM_KEY, PART_FORM, PART_KEY, Campaign, is_key
 from .fields import RawFields
 from .problems import ProblemList, did_you_mean
 from .toml_positions import TomlPositions
@@ -40,10 +40,10 @@ def read_toml(text: str, problems: ProblemList) -> Campaign:
 def _add_syntax_problem(text: str, error: Exception, problems: ProblemList) -> None:
     at = _AT_LINE.search(str(error))
     line = int(at[1]) if at else text.count("\n") + 1
-    said = _AT_LINE.sub("", str(error)).replace("(at end of document)", "").strip()
+    message = _AT_LINE.sub("", str(error)).replace("(at end of document)", "").strip()
     if isinstance(error, RecursionError):
-        line, said = 1, "it is nested too deeply"
-    problems.add(line, "syntax", None, f"TOML ({said})")
+        line, message = 1, "it is nested too deeply"
+    problems.add(line, "syntax", None, f"TOML ({message})")
 
 
 class _TomlDocument:
@@ -138,7 +138,8 @@ class _TomlDocument:
         avatars = self.chosen(raw, "avatars", [*self.builder.sources, *self.builder.faulty])
         scenes = self.chosen(raw, "scenes", list(self.scenes))
         variations = self.variations(raw, 1)
-        counts = {key: self.variations(self.scenes[key], variations) for key in scenes if self.usable(key)}
+        usable = [key for key in scenes if key not in self.faulty_scenes]
+        counts = {key: self.variations(self.scenes[key], variations) for key in usable}
         if len(avatars) * sum(counts.values()) > MOST_ITEMS:
             self.problems.add(line, "matrix", None, f"at most {MOST_ITEMS:,} looks in one file")
             return
@@ -146,10 +147,6 @@ class _TomlDocument:
             self.problems.add(line, "matrix", None, "at least one avatar and one scene")
         defaults = {name: values[name] for name in _DEFAULTS if name in values}
         self.expand([key for key in avatars if key in self.builder.sources], counts, defaults)
-
-    def usable(self, scene: str) -> bool:
-        """Whether this scene has no problems."""
-        return scene not in self.faulty_scenes
 
     def expand(self, avatars: Sequence[str], counts: dict[str, int], defaults: dict[str, Any]) -> None:
         """Add the looks of the matrix, scene by scene, with the avatars in turn."""
@@ -190,18 +187,4 @@ class _TomlDocument:
         fields.check_names(raw, _LOOK_FIELDS, self.problems)
         key = self.builder.claim(raw, raw.values.get("key"), ITEM_KEY)
         source = self.builder.source(raw, "avatar")
-        self.builder.look(raw, key, source, origin_of(key or "", raw))
-
-
-def origin_of(key: str, raw: RawFields) -> ItemOrigin:
-    """The origin of a single look, from its key: ``alex/podcast-2`` is scene ``podcast``, variation 2."""
-    head, _, tail = key.rpartition("/")
-    scene, dash, number = tail.rpartition("-")
-    if dash and number.isascii() and number.isdigit() and len(number) < 7:
-        return ItemOrigin(head or _avatar_of(raw), scene, int(number), raw.line)
-    return ItemOrigin(head or _avatar_of(raw), tail, 1, raw.line)
-
-
-def _avatar_of(raw: RawFields) -> str:
-    named = raw.values.get("avatar", raw.values.get("avatar_id"))
-    return named.partition(":")[0] if isinstance(named, str) else ""
+        self.builder.look(raw, key, source)
