@@ -15,8 +15,8 @@ def _pictures(folder: Path) -> set[str]:
     return {str(file.relative_to(folder)) for file in folder.rglob("*.jpg")}
 
 
-def test_all_ready(cli: Cli, tmp_path: Path) -> None:
-    """A campaign is made as a whole: code 0, each look paid once, the store beside the file."""
+def test_a_campaign_is_made(cli: Cli, tmp_path: Path) -> None:
+    """All looks of a campaign are made: code 0, each look paid for once, the store beside the file."""
     file = campaign(tmp_path, AVATARS)
     done = cli("batch", file, "--yes")
     assert done.code == 0
@@ -29,7 +29,7 @@ def test_all_ready(cli: Cli, tmp_path: Path) -> None:
 
 
 def test_running_again_pays_nothing(cli: Cli, tmp_path: Path) -> None:
-    """A second run of the same file sends nothing, needs no consent, and is code 0 again."""
+    """A second run of the same file sends nothing, needs no consent, and ends with code 0."""
     file = campaign(tmp_path)
     cli("batch", file, "--yes")
     done = cli("batch", file)
@@ -63,7 +63,7 @@ def test_a_dry_run_sends_nothing(cli: Cli, tmp_path: Path, monkeypatch: pytest.M
 
 
 def test_without_consent_nothing_is_sent(cli: Cli, tmp_path: Path) -> None:
-    """Where nobody can be asked, `--yes` or `--max-credits` is needed: else code 2, and nothing is sent."""
+    """If nobody can be asked, a run without `--yes` and `--max-credits` is code 2 and sends nothing."""
     done = cli("batch", campaign(tmp_path))
     assert done.code == 2
     assert "--yes or --max-credits" in done.err
@@ -71,7 +71,7 @@ def test_without_consent_nothing_is_sent(cli: Cli, tmp_path: Path) -> None:
 
 
 def test_a_first_run_without_a_key(cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without a key a run is code 3 before anything else."""
+    """A run without an API key ends with code 3 before anything else is done."""
     monkeypatch.delenv("HOOX_API_KEY")
     assert cli("batch", campaign(tmp_path), "--yes").code == 3
 
@@ -80,7 +80,7 @@ def test_a_first_run_without_a_key(cli: Cli, tmp_path: Path, monkeypatch: pytest
 def test_consent_is_asked_for(
     cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, answer: str, code: int, sent: int
 ) -> None:
-    """On a terminal the cost is shown and asked for; only yes is yes."""
+    """On a terminal the cost is shown with a question, and only yes sends anything."""
     asked: list[str] = []
 
     def ask(_: object, question: str) -> str:
@@ -136,7 +136,7 @@ def test_only_and_limit_select_a_part(cli: Cli, tmp_path: Path) -> None:
 
 
 def test_the_cap_counts_all_runs(cli: Cli, tmp_path: Path) -> None:
-    """`--max-credits` is never passed over all runs of the store, also by runs of other parts of it."""
+    """`--max-credits` limits what all runs with the store spend, runs of other parts included."""
     file = campaign(tmp_path)
     assert cli("batch", file, "--max-credits", "2", "--only", "alex*").code == 4
     assert cli.sandbox.credits_spent == 2
@@ -169,7 +169,7 @@ def test_failed_looks_are_code_1_and_can_be_retried(cli: Cli, tmp_path: Path) ->
 
 
 def test_a_look_that_takes_long_is_code_4_and_resumed(cli: Cli, tmp_path: Path) -> None:
-    """What is not done within `--look-timeout` is left for later: code 4, and the printed command goes on."""
+    """A look that takes longer than `--look-timeout` is code 4, and the printed command resumes the run."""
     file = campaign(tmp_path)
     cli.sandbox.hold()
     words = ("batch", file, "--yes", "--only", "noor/stage", "--look-timeout", "0.2")
@@ -183,7 +183,7 @@ def test_a_look_that_takes_long_is_code_4_and_resumed(cli: Cli, tmp_path: Path) 
 
 
 def test_max_failures_stops(cli: Cli, tmp_path: Path) -> None:
-    """After `--max-failures` nothing more is sent, and what was left is left for the next run."""
+    """After `--max-failures` nothing more is sent; the rest is left for the next run."""
     refused = "".join(f'[[looks]]\nkey = "x{n}"\navatar = "avtr_x:look_x"\nprompt = "x"\n' for n in range(80))
     done = cli("batch", campaign(tmp_path, refused), "--yes", "--max-failures", "1", "--json", rpm=600)
     assert done.code == 4
@@ -238,8 +238,8 @@ def test_an_outage_stops_after_max_failures(cli: Cli, tmp_path: Path) -> None:
     assert {state: count for state, count in counts.items() if count} == {"unsent": 2, "unknown": 2}
 
 
-def test_pictures(cli: Cli, tmp_path: Path) -> None:
-    """`--out` saves each picture under its name; a later run saves those that are missing, and no other."""
+def test_pictures_are_saved(cli: Cli, tmp_path: Path) -> None:
+    """`--out` saves each picture under its name; a later run saves only those that are missing."""
     file, out = campaign(tmp_path), tmp_path / "pictures"
     cli("batch", file, "--yes", "--only", "alex/*")
     done = cli("batch", file, "--yes", "--out", out, "--names", "{scene}/{avatar}-{n:02}", "--json")

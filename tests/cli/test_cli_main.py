@@ -129,7 +129,7 @@ def test_as_a_module() -> None:
     assert done.stdout.strip()[0].isdigit()
 
 
-def test_the_entry_imports_no_extra() -> None:
+def test_main_imports_no_extra() -> None:
     """Importing `hoox_async.__main__` imports neither cyclopts nor rich."""
     program = "import sys, hoox_async.__main__ as m; print({'cyclopts', 'rich'} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60)

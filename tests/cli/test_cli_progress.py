@@ -50,7 +50,7 @@ def _counters() -> RunCounters:
     return counters
 
 
-def test_earlier_runs_count() -> None:
+def test_earlier_runs_are_counted() -> None:
     """What earlier runs paid is counted in credits, submitted and in flight.
 
     What will be paid again is not counted yet.
@@ -60,8 +60,8 @@ def test_earlier_runs_count() -> None:
     assert (counters.submitted, counters.in_flight) == (2, 1)
 
 
-def test_events_and_outcomes_count() -> None:
-    """Accepted looks are in flight until they settle; a lost request counts as spent; outcomes as done."""
+def test_events_and_outcomes_are_counted() -> None:
+    """Accepted looks are in flight until they settle, a lost request counts as spent, an outcome as done."""
     counters = _counters()
     counters(LookAccepted("a", REF, Decimal(4), Evidence.ANSWER))
     counters(LookAccepted("b", REF, Decimal(2), Evidence.ANSWER))
@@ -81,7 +81,7 @@ def test_events_and_outcomes_count() -> None:
     )
 
 
-def test_the_time_that_is_left() -> None:
+def test_the_estimate_of_the_time_left() -> None:
     """The estimate shrinks as looks are accepted, uses observed times of looks, and is None at the end."""
     counters = _counters()
     first = counters.seconds_left()
@@ -102,8 +102,8 @@ def _progress(counters: RunCounters) -> Progress:
     return Progress(Terminal(), counters, lambda: QuotaSnapshot(100, 61, 0.0))
 
 
-def test_the_line_says_everything() -> None:
-    """The plain line holds all figures: done, submitted, in flight, ready, failed, credits, quota, time."""
+def test_the_line_has_all_figures() -> None:
+    """The plain line has all figures: done, submitted, in flight, ready, failed, credits, quota, time."""
     line = _progress(_counters()).line()
     for part in ("0 of 10 done", "submitted 2", "in flight 1", "ready 0", "failed 0", "credits 12 of 40",
                  "requests left 61 of 100", "about 1 min 5 s left"):  # fmt: skip

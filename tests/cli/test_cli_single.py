@@ -107,14 +107,14 @@ def test_edit_sends_what_was_typed(cli: Cli) -> None:
 
 
 def test_a_failed_look_is_code_1(cli: Cli) -> None:
-    """A look that could not be made ends `edit` with code 1 and the reason."""
+    """A look whose generation failed ends `edit` with code 1 and the reason."""
     done = cli("edit", _ref(cli), "this one will [fail]")
     assert done.code == 1
     assert "generation failed" in done.err
 
 
 def test_a_lost_request_is_code_4_and_reported_as_maybe_paid(cli: Cli) -> None:
-    """A POST whose answer is lost ends with code 4, is not sent again, and the line says it may be paid."""
+    """A POST whose answer is lost is not sent again; it ends with code 4 and a line that it may be paid."""
     cli.sandbox.fail_next("create", Fault.DROP_AFTER)
     done = cli("create", "a host")
     assert done.code == 4
@@ -130,7 +130,7 @@ def test_no_wait_gives_the_ref_at_once(cli: Cli) -> None:
 
 
 def test_a_wait_that_is_too_short_prints_how_to_go_on(cli: Cli) -> None:
-    """A look that is not ready in time ends with code 4 and the command that waits on, which works."""
+    """A look that is not ready in time ends with code 4 and prints a command that goes on waiting."""
     cli.sandbox.hold()
     done = cli("create", "a host", "--timeout", "0.1")
     ref = str(cli.sandbox.ledger[0].ref)
@@ -200,7 +200,7 @@ def test_looks_lists_and_filters(cli: Cli) -> None:
 
 
 def test_looks_shows_no_more_than_the_limit(cli: Cli) -> None:
-    """With `--limit` the rest is counted, and not shown."""
+    """`looks --limit` shows this many looks and the number of the others."""
     done = cli("looks", "--limit", "2")
     assert done.out.count("avtr_public") == 2
     assert "4 not shown" in done.err
@@ -215,7 +215,7 @@ def test_check_prints_the_quota(cli: Cli) -> None:
 
 
 def test_a_slash_makes_a_folder(cli: Cli, tmp_path: Path) -> None:
-    """`--out NAME/` saves into a folder that need not be there yet, under a name made from the look's ref."""
+    """`--out NAME/` makes the folder and saves the picture under a name made from the look's ref."""
     for command in (("create", "a friendly host"), ("wait", _ref(cli))):
         folder = tmp_path / command[0]
         done = cli(*command, "--out", f"{folder}/")
@@ -232,7 +232,7 @@ def test_check_of_another_server(cli: Cli) -> None:
 
 
 def test_check_with_a_bad_key(cli: Cli, tmp_path: Path) -> None:
-    """A wrong key is code 3, one line, and the line does not show the key."""
+    """`check` with a wrong key ends with code 3 and one line that does not show the key."""
     secret = tmp_path / "key"
     secret.write_text("hx_live_wrong\n")
     done = cli("check", "--key-file", secret)
@@ -250,7 +250,7 @@ def test_the_key_comes_from_a_file(cli: Cli, tmp_path: Path, monkeypatch: pytest
 
 
 def test_without_credits_it_is_code_3(cli: Cli, sandbox: Sandbox) -> None:
-    """A workspace that ran out of credits is code 3."""
+    """`create` in a workspace without credits ends with code 3."""
     sandbox.space.balance = Decimal(1)
     done = cli("create", "a host")
     assert done.code == 3

@@ -56,7 +56,7 @@ def test_spent_at_risk_and_refused_credits_are_separate(outcomes: list[Outcome])
 
 
 def test_refused_item_that_was_no_request_costs_nothing() -> None:
-    """A REJECTED item may hold anything; it has no price."""
+    """A REJECTED item that is not a valid request has no price."""
     odd = Outcome("odd", "no request", OutcomeState.REJECTED)  # type: ignore[arg-type]
     report = BatchReport([odd])
     assert report.credits_refused == 0
@@ -64,7 +64,7 @@ def test_refused_item_that_was_no_request_costs_nothing() -> None:
 
 
 def test_times_are_of_generated_looks_only(outcomes: list[Outcome]) -> None:
-    """Avatars from images are ready at once and don't count; neither does what is not ready."""
+    """Durations leave out avatars from images, which are ready at once, and looks that are not ready."""
     report = BatchReport(outcomes)
     assert list(report.seconds) == [30, 50, 90]
     assert report.median_seconds == 50
@@ -115,8 +115,8 @@ def test_credits_are_formatted_for_people(credits: str, shown: str) -> None:
     assert format_amount(Decimal(credits)) == shown
 
 
-async def test_jsonl_has_one_object_an_outcome(outcomes: list[Outcome], tmp_path: Path) -> None:
-    """Every line is one JSON object with what a program needs; the order is the report's."""
+async def test_jsonl_has_one_object_for_each_outcome(outcomes: list[Outcome], tmp_path: Path) -> None:
+    """Every line is one JSON object with the fields that a program needs, in the order of the report."""
     path = await BatchReport(outcomes).to_jsonl(tmp_path / "deep" / "report.jsonl")
     rows = [json.loads(line) for line in path.read_text("utf-8").splitlines()]
     assert [row["key"] for row in rows] == [outcome.key for outcome in outcomes]
@@ -149,7 +149,7 @@ async def test_jsonl_survives_text_that_utf8_cannot_hold(tmp_path: Path) -> None
 
 
 def test_write_that_fails_leaves_the_old_file(tmp_path: Path) -> None:
-    """A file is replaced whole or not at all, and no temporary file stays."""
+    """A write that fails leaves the old file as it was, and no temporary file."""
     path = tmp_path / "page.html"
     path.write_text("old")
 
@@ -184,7 +184,7 @@ async def test_open_reads_a_store_while_it_is_written(tmp_path: Path) -> None:
 
 
 async def test_open_without_a_store_raises(tmp_path: Path) -> None:
-    """A path without a store is an error, and nothing is made there."""
+    """Opening a path without a store raises `StoreError` and creates no file."""
     with pytest.raises(StoreError):
         await BatchReport.open(tmp_path / "none.db")
     assert list(tmp_path.iterdir()) == []

@@ -66,7 +66,7 @@ def pictures() -> Pictures:
 async def test_page_shows_every_look_and_its_picture(
     outcomes: list[Outcome], pictures: Pictures, tmp_path: Path
 ) -> None:
-    """Each ready look has a local picture and a small version; each other one says what became of it."""
+    """Each ready look has a local picture and a thumbnail; every other look says why it has none."""
     report = BatchReport(outcomes)
     path = await report.write_contact_sheet(tmp_path / "sheet", title="Summer", fetch=pictures.fetch)
     page = Page(path.read_text("utf-8"))
@@ -87,10 +87,10 @@ async def test_page_shows_every_look_and_its_picture(
     assert "me.test/secret" not in path.read_text("utf-8")
 
 
-async def test_pictures_that_are_there_are_not_fetched_again(
+async def test_existing_pictures_are_not_fetched_again(
     outcomes: list[Outcome], pictures: Pictures, tmp_path: Path
 ) -> None:
-    """Written again, only what is missing is asked for: one picture that failed the first time."""
+    """When the page is written again, only the picture that failed the first time is fetched."""
     report = BatchReport(outcomes)
     await report.write_contact_sheet(tmp_path, fetch=pictures.fetch)
     assert len(pictures.asked) == 4
@@ -107,7 +107,7 @@ async def test_a_look_paid_for_again_has_another_picture(pictures: Pictures, tmp
     assert len(list((tmp_path / "pictures").iterdir())) == 2
 
 
-async def test_pictures_that_the_caller_has_are_copied(pictures: Pictures, tmp_path: Path) -> None:
+async def test_given_pictures_are_copied(pictures: Pictures, tmp_path: Path) -> None:
     """Files given by key are used instead of the network; one that is missing gets a placeholder."""
     file = tmp_path / "mine.jpg"
     file.write_bytes(jpeg())
@@ -119,10 +119,10 @@ async def test_pictures_that_the_caller_has_are_copied(pictures: Pictures, tmp_p
     assert "The file lost.jpg does not exist" in path.read_text("utf-8")
 
 
-async def test_nothing_is_fetched_unless_wished(
+async def test_nothing_is_fetched_without_download(
     outcomes: list[Outcome], pictures: Pictures, tmp_path: Path
 ) -> None:
-    """With ``download=False`` the page has placeholders."""
+    """With ``download=False`` nothing is fetched, and the page has placeholders."""
     path = await BatchReport(outcomes).write_contact_sheet(tmp_path, fetch=pictures.fetch, download=False)
     assert pictures.asked == []
     assert "The picture was not downloaded" in path.read_text("utf-8")
@@ -140,8 +140,8 @@ async def test_what_is_no_picture_gets_a_placeholder(pictures: Pictures, tmp_pat
     assert len([image for image in Page(html).every("img") if image.get("src")]) == 1
 
 
-async def test_small_versions_are_small(tmp_path: Path) -> None:
-    """A large picture is shown small on the page, and whole when it is opened."""
+async def test_thumbnails_are_small(tmp_path: Path) -> None:
+    """The page shows a thumbnail of a large picture and links to the whole one."""
     large = tmp_path / "large.png"
     Image.new("RGBA", (2160, 3840), "navy").save(large)
     await BatchReport([ready("a")]).write_contact_sheet(tmp_path / "s", pictures={"a": large}, download=False)
@@ -225,7 +225,7 @@ def test_section_of_an_avatar_not_made_here_takes_its_name_from_the_keys() -> No
     assert section.name == "avtr_1"
 
 
-def test_sources_that_name_each_other_end() -> None:
+def test_a_circle_of_sources_ends() -> None:
     """A circle of sources, which no batch can send, still has a section."""
     circle = [Outcome(key, LookEdit(other, "x"), OutcomeState.UNSENT) for key, other in ("ab", "ba")]
     assert sum(section.total for section in sections(circle, [SheetPicture()] * 2)) == 2
@@ -242,7 +242,7 @@ def test_shape_comes_from_the_picture_else_from_the_format() -> None:
     assert [card.number for card in section.wide] == [1, 2]
 
 
-def test_what_was_dropped_says_that_it_may_have_been_charged() -> None:
+def test_a_dropped_unknown_says_that_it_may_have_been_charged() -> None:
     """The card of a dropped unknown says that it may have been charged and how much is at risk."""
     (section,) = sections([dropped()], [SheetPicture()])
     (card,) = section.tall
@@ -264,7 +264,7 @@ def test_failure_shows_how_long_it_took() -> None:
 async def test_missing_extra_says_what_to_install(
     module: str, name: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    """Without the extra ``report`` the error names it."""
+    """Without Pillow or Jinja2 the error names the extra ``report``."""
     real: Callable[..., Any] = builtins.__import__
 
     def without(wanted: str, *args: Any, **kwargs: Any) -> Any:
@@ -279,8 +279,8 @@ async def test_missing_extra_says_what_to_install(
         await BatchReport([]).write_contact_sheet(tmp_path)
 
 
-async def test_folder_that_cannot_be_written_is_the_callers_error(pictures: Pictures, tmp_path: Path) -> None:
-    """A file where the folder should be raises `OSError`, no group of exceptions."""
+async def test_a_folder_that_cannot_be_written_raises_oserror(pictures: Pictures, tmp_path: Path) -> None:
+    """A file in the place of the folder raises `OSError`, not an exception group."""
     (tmp_path / "sheet").write_text("a file")
     with pytest.raises(OSError, match="sheet"):
         await BatchReport([ready("a")]).write_contact_sheet(tmp_path / "sheet", download=False)
