@@ -1,4 +1,4 @@
-"""The commands, put together."""
+"""The application: all commands, in groups, with the program's help."""
 
 from __future__ import annotations
 
@@ -9,17 +9,19 @@ from cyclopts import App, Group, Parameter
 
 from .batch import batch
 from .create import create, edit
-from .demo import demo
+from .demo_command import demo
 from .read import check, looks, status, wait
 from .report_command import report
 from .sandbox_command import sandbox
 from .store_command import backup, recover
 from .unknowns import resolve, unknowns
 
-_HELP = """Avatar looks from the Hoox API, by the dozen or the thousand, none paid for twice.
+_HELP = """Make avatar looks with the Hoox API, by the dozen or the thousand, and pay for none of them twice.
 
-Try `hoox-async demo` first: it needs no key and no network. The API key comes from HOOX_API_KEY or
---key-file. Exit codes: 0 all ready, 1 some failed, 2 bad use or input, 3 key or credits, 4 not finished.
+Try `hoox-async demo` first: it needs no key and no network. The API key is read from HOOX_API_KEY or
+--key-file; the base URL only from --base-url, never from the environment.
+
+Exit codes: 0 all ready, 1 some failed, 2 bad usage or input, 3 API key or credits, 4 not finished.
 """
 
 _COMMANDS: dict[str, tuple[Callable[..., int], ...]] = {
@@ -28,16 +30,22 @@ _COMMANDS: dict[str, tuple[Callable[..., int], ...]] = {
     "One look at a time": (create, edit),
     "Free of charge": (status, wait, looks, check),
 }
-_PLAIN = Parameter(show_default=False)
-_STORE_HELP = "Copy a store, or open what is left of one."
+_WITHOUT_DEFAULTS = Parameter(show_default=False)
+_STORE_HELP = "Copy a store, or recover a damaged one."
 _USAGE: dict[Callable[..., int], str] = {status: "status [OPTIONS] LOOK...", wait: "wait [OPTIONS] LOOK..."}
 
 
 def build() -> App:
     """The application with all its commands."""
-    app = App(name="hoox-async", help=_HELP, version=_version(), default_parameter=_PLAIN)
-    for place, (heading, commands) in enumerate(_COMMANDS.items()):
-        group = Group(heading, sort_key=place)
+    app = App(
+        name="hoox-async",
+        help=_HELP,
+        version=_version(),
+        version_flags=("--version", "-V"),
+        default_parameter=_WITHOUT_DEFAULTS,
+    )
+    for position, (heading, commands) in enumerate(_COMMANDS.items()):
+        group = Group(heading, sort_key=position)
         for command in commands:
             usage = _USAGE.get(command)
             app.command(command, group=group, usage=f"Usage: hoox-async {usage}" if usage else None)
@@ -47,7 +55,9 @@ def build() -> App:
 
 
 def _store_commands(group: Group | str | tuple[Group | str, ...]) -> App:
-    store = App(name="store", help=_STORE_HELP, group=group, version_flags=(), default_parameter=_PLAIN)
+    store = App(
+        name="store", help=_STORE_HELP, group=group, version_flags=(), default_parameter=_WITHOUT_DEFAULTS
+    )
     store.command(backup)
     store.command(recover)
     return store

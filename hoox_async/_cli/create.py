@@ -1,12 +1,12 @@
-"""One look at a time: ``create`` and ``edit``."""
+"""``create`` and ``edit``: make one look."""
 
 from __future__ import annotations
 
 import asyncio
 import math
+import os
 from collections.abc import Mapping
 from contextlib import nullcontext
-from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -16,6 +16,7 @@ from cyclopts import Parameter
 from hoox_async import (
     ConfigurationError,
     Event,
+    HooxError,
     HooxSession,
     ImageAvatar,
     Look,
@@ -29,37 +30,57 @@ from hoox_async import (
 
 from .exit_codes import Exit
 from .json_output import look_record
-from .options import Output, StoreConnection, command
+from .options import Output, StoreConnection, command_line
 from .read import save
 from .terminal import Terminal
-from .text import in_credits
+from .text import format_credits
 
 
 @Parameter(name="*")
 @attrs.frozen(kw_only=True)
-class Making:
-    """What to do about the look once it is accepted."""
+class LookOptions:
+    """What to do with the look after it was accepted."""
 
-    wait: Annotated[bool, Parameter(help="Wait until the look is ready.")] = True
-    timeout: Annotated[float, Parameter(help="How many seconds to wait at most (900).")] = 900.0
+    wait: Annotated[
+        bool, Parameter(help="Wait until the look is ready (the default), or print its ref at once.")
+    ] = True
+    timeout: Annotated[float, Parameter(help="The most seconds to wait (900).")] = 900.0
     out: Annotated[
-        str | None, Parameter(help="Save the picture: the path of a file, or a folder (ends in a slash).")
+        str | None, Parameter(help="Save the picture in this file, or in this folder (ends in a slash).")
     ] = None
     store: Annotated[
         Path | None,
-        Parameter(help="A file that remembers what was paid, so that a lost request can be resolved."),
+        Parameter(
+            help="A store that records what was paid, so that a lost request can be settled with resolve."
+        ),
     ] = None
 
+    def check(self) -> None:
+        """Raise `ConfigurationError` for what would fail only after the look was paid for."""
+        if math.isnan(self.timeout):
+            raise ConfigurationError("--timeout nan: expected a number of seconds")
+        if self.out is None:
+            return
+        if not self.wait:
+            raise ConfigurationError("--no-wait and --out: a picture can only be saved after waiting for it")
+        path = Path(self.out)
+        is_folder = self.out.endswith(("/", os.sep)) or path.is_dir()
+        if path.exists() and not is_folder:
+            raise ConfigurationError(f"--out {self.out}: the file exists already; choose another name")
+        nearest = next(parent for parent in (path, *path.absolute().parents) if parent.exists())
+        if not nearest.is_dir() or not os.access(nearest, os.W_OK):
+            raise ConfigurationError(f"--out {self.out}: nothing can be written in {nearest}")
 
-# the API's own words: of an enum, the command line would offer the names of its members
+
+# literals, because cyclopts would offer the names of an enum's members instead of the API's words
 _CreateStyle = Literal["iphone", "selfie", "podcast", "car", "conference"]
 _EditStyle = Literal["iphone", "selfie", "podcast", "car", "conference", "raw"]
 _Format = Literal["vertical", "horizontal"]
 _Resolution = Literal["1K", "2K", "4K"]
 
-_DEFAULT = Making()
-_HERE = StoreConnection()
-_SHOWN = Output()
+_DEFAULT = LookOptions()
+_DEFAULT_CONNECTION = StoreConnection()
+_DEFAULT_OUTPUT = Output()
 
 
 def create(
@@ -73,37 +94,39 @@ def create(
     name: str | None = None,
     place: str | None = None,
     element_image: Annotated[tuple[str, ...], Parameter(negative=())] = (),
-    making: Making = _DEFAULT,
-    connection: StoreConnection = _HERE,
-    output: Output = _SHOWN,
+    options: LookOptions = _DEFAULT,
+    connection: StoreConnection = _DEFAULT_CONNECTION,
+    output: Output = _DEFAULT_OUTPUT,
 ) -> int:
     """Create an avatar from a prompt or from images.
 
     From a prompt: 2 credits, 4 at 4K. From images: no credits.
 
+    - `hoox-async create "Young entrepreneur, confident smile" --name Alex --out alex.jpg`
+
     Parameters
     ----------
     prompt
-        What the avatar's first picture shall show.
+        What the avatar's first picture should show.
     image
-        The http(s) URL of a picture of the person, instead of a prompt; can be given several times.
+        The http(s) URL of a picture of the person, instead of a prompt. Repeatable.
     style
-        How the picture looks taken; iphone unless given.
+        How the picture seems to be taken (iphone).
     format
-        vertical (9:16) unless given, or horizontal (16:9).
+        The picture's shape: 9:16 or 16:9 (vertical).
     resolution
-        2K unless given.
+        The picture's size (2K).
     name
         The avatar's name.
     place
         Where the picture is taken.
     element_image
-        The URL of a thing to show, such as a logo; can be given several times.
+        The URL of a thing to show, such as a logo. Repeatable.
     """
     if (prompt is None) == (not image):
-        raise ConfigurationError("create: expected either a prompt, or --image URL (once or more)")
+        raise ConfigurationError("create: expected either a prompt or --image (repeatable), and not both")
     if prompt is None:
-        _refuse_beside_images(
+        _refuse_with_images(
             {
                 "--style": style,
                 "--format": format,
@@ -122,13 +145,13 @@ def create(
             place=place,
             element_images=element_image,
         )
-    return _make(request, making, connection, output.terminal())
+    return _make(request, options, connection, output.terminal())
 
 
-def _refuse_beside_images(only_of_prompts: Mapping[str, object]) -> None:
+def _refuse_with_images(only_of_prompts: Mapping[str, object]) -> None:
     given = [option for option, value in only_of_prompts.items() if value]
     if given:
-        raise ConfigurationError(f"{given[0]}: goes with a prompt; from images it has no meaning")
+        raise ConfigurationError(f"{given[0]}: only for avatars from a prompt, not from images")
 
 
 def edit(
@@ -141,30 +164,32 @@ def edit(
     resolution: _Resolution = "2K",
     image: Annotated[tuple[str, ...], Parameter(negative=())] = (),
     upscale: Annotated[bool, Parameter(negative=())] = False,
-    making: Making = _DEFAULT,
-    connection: StoreConnection = _HERE,
-    output: Output = _SHOWN,
+    options: LookOptions = _DEFAULT,
+    connection: StoreConnection = _DEFAULT_CONNECTION,
+    output: Output = _DEFAULT_OUTPUT,
 ) -> int:
     """Make a new look from an existing one.
 
     2 credits, 4 at 4K; 1.5 more with --upscale.
+
+    - `hoox-async edit avtr_a:look_1 "podcast scene, warm light" --style podcast --out podcast.jpg`
 
     Parameters
     ----------
     source
         The look to start from, as avatar_id:look_id. It is not changed.
     prompt
-        What the new picture shall show.
+        What the new picture should show.
     style
-        How the picture looks taken; the API chooses unless given.
+        How the picture seems to be taken (the API chooses).
     format
-        vertical (9:16) or horizontal (16:9); the API chooses unless given.
+        The picture's shape: 9:16 or 16:9 (the API chooses).
     resolution
-        The picture's size; 2K unless given.
+        The picture's size (2K).
     image
-        The URL of another reference picture; can be given several times.
+        The URL of another reference picture. Repeatable.
     upscale
-        Make it larger, for 1.5 credits more.
+        Enlarge the picture, for 1.5 more credits.
     """
     request = LookEdit(
         LookRef.parse(source),
@@ -175,52 +200,60 @@ def edit(
         images=image,
         upscale=upscale,
     )
-    return _make(request, making, connection, output.terminal())
+    return _make(request, options, connection, output.terminal())
 
 
-class _Accepted:
-    """A hook that tells at once what was paid for, also when the command is interrupted just then."""
+class _AcceptedHook:
+    """A hook that reports an accepted look at once, so that it is known even after an interruption."""
 
     def __init__(self, terminal: Terminal) -> None:
         self._terminal = terminal
         self.ref: LookRef | None = None
-        self.credits = Decimal(0)
 
     def __call__(self, event: Event) -> None:
         if isinstance(event, LookAccepted):
-            self.ref, self.credits = event.ref, event.credits
-            self._terminal.say(f"accepted: {event.ref} ({in_credits(event.credits)})")
+            self.ref = event.ref
+            self._terminal.say(f"accepted: {event.ref} ({format_credits(event.credits)})")
             self._terminal.record("accepted", ref=str(event.ref), credits=format(event.credits, "f"))
 
 
-def _make(request: Request, making: Making, connection: StoreConnection, terminal: Terminal) -> int:
-    accepted = _Accepted(terminal)
-    session = connection.session(store=making.store, hooks=[accepted])
+class _PictureNotSaved(Exception):
+    """The look is ready and paid for, but its picture could not be saved."""
+
+
+def _make(request: Request, options: LookOptions, connection: StoreConnection, terminal: Terminal) -> int:
+    options.check()
+    accepted = _AcceptedHook(terminal)
+    session = connection.session(store=options.store, hooks=[accepted])
     try:
-        return asyncio.run(_made(session, request, making, terminal))
+        return asyncio.run(_submit_and_wait(session, request, options, terminal))
     except (KeyboardInterrupt, WaitTimeout) as error:
         if accepted.ref is None:
             raise
-        again = command("wait", str(accepted.ref), *connection.words())
-        terminal.say(
-            f"not ready {'yet' if isinstance(error, WaitTimeout) else 'when interrupted'}; go on with:"
-        )
-        terminal.say(f"  {again}")
-        return Exit.UNFINISHED
+        moment = "yet" if isinstance(error, WaitTimeout) else "when interrupted"
+        terminal.say(f"not ready {moment}; go on with:")
+    except _PictureNotSaved as error:
+        terminal.say(f"{error}; save it with:")
+    saving = ["--out", options.out] if options.out is not None else []
+    terminal.say("  " + command_line("wait", str(accepted.ref), *saving, *connection.arguments()))
+    return Exit.UNFINISHED
 
 
-async def _made(session: HooxSession, request: Request, making: Making, terminal: Terminal) -> int:
-    if math.isnan(making.timeout):  # said before it costs
-        raise ConfigurationError("--timeout nan: expected a number of seconds")
+async def _submit_and_wait(
+    session: HooxSession, request: Request, options: LookOptions, terminal: Terminal
+) -> int:
     async with session:
         job = await session.submit(request)
-        if not making.wait:
+        if not options.wait:
             terminal.result(str(job.ref))
             return Exit.READY
         with terminal.err.status("waiting for the look") if terminal.live else nullcontext():
-            look: Look = await job.wait(making.timeout)
+            look: Look = await job.wait(options.timeout)
         terminal.record("look", **look_record(look))
         terminal.result(f"{look.ref} is ready: {look.thumbnail_url}")
-        if making.out is not None:
-            await save(session, look, making.out, terminal)
+        if options.out is not None:
+            try:
+                await save(session, look, options.out, terminal)
+            except (HooxError, OSError) as error:
+                raise _PictureNotSaved(f"the picture could not be saved: {error}") from error
     return Exit.READY

@@ -17,34 +17,32 @@ from hoox_async import (
     NotFound,
     PermissionDenied,
     RateLimited,
-    StoreIncomplete,
-    StoreLocked,
-    StoreMismatch,
+    StoreError,
 )
 
 
 class Exit(IntEnum):
-    """What the command's exit code says."""
+    """The exit codes of every command."""
 
     READY = 0
-    """All is ready, or what was asked for is done."""
+    """All looks are ready, or the command did what it was asked to."""
     FAILED = 1
-    """Some looks failed, were refused, or came to nothing with their source."""
+    """Some looks failed, were refused, or were skipped because their source failed."""
     USE = 2
-    """Bad use or input: running it again in this way does not help."""
+    """Bad usage or input: running the same command again does not help."""
     ACCESS = 3
-    """API key, plan or credits."""
+    """A problem with the API key, the plan or the credits."""
     UNFINISHED = 4
-    """Not finished: run it again as printed."""
+    """Not finished: run the printed command to go on."""
 
 
 class NoKey(ConfigurationError):
-    """There is no API key to be found."""
+    """No API key was given."""
 
 
 _ACCESS = (NoKey, AuthenticationError, InsufficientCredits, PermissionDenied)
 _USE = (
-    ConfigurationError, InvalidRequest, KeyConflict, StoreIncomplete, StoreMismatch, StoreLocked, OSError,
+    ConfigurationError, InvalidRequest, KeyConflict, StoreError, OSError,
 )  # fmt: skip
 
 
@@ -64,12 +62,12 @@ def code_of(error: BaseException) -> Exit:
 
 
 def is_access(error: BaseException | None) -> bool:
-    """Whether key, plan, workspace or credits are the matter."""
+    """Whether the error is about the API key, the plan, the workspace or missing credits."""
     if isinstance(error, NotFound):
         return (error.code or "").upper() == "SPACE_NOT_FOUND"
     return isinstance(error, _ACCESS)
 
 
 def cap_reached(error: BaseException | None) -> bool:
-    """Whether the user's own cap of credits is the matter."""
+    """Whether the error is that the user's own cap of credits is reached."""
     return isinstance(error, BudgetExceeded)

@@ -1,4 +1,4 @@
-"""Looks, outcomes and unknowns as values for lines of JSON. Credits are text, because they are decimal."""
+"""Turns looks, outcomes, errors and unknowns into JSON values. Credits are text, because they are decimal."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from hoox_async import GenerationFailed, HooxError, Look, LookDetails, Outcome, 
 
 
 def look_record(look: Look) -> dict[str, Any]:
-    """A look's state."""
+    """A look's status, picture and failure."""
     failure = look.error
     return {
         "ref": str(look.ref),
@@ -21,7 +21,7 @@ def look_record(look: Look) -> dict[str, Any]:
 
 
 def details_record(details: LookDetails) -> dict[str, Any]:
-    """All that the API tells of a look."""
+    """All details that the API gives of a look."""
     names = (
         "name", "avatar_name", "gender", "age_range", "ethnicity", "hair_color", "place", "accessories",
         "action", "emotion", "selfie", "format", "thumbnail_url", "preview_url", "model_available",
@@ -36,7 +36,7 @@ def details_record(details: LookDetails) -> dict[str, Any]:
 
 
 def outcome_record(outcome: Outcome) -> dict[str, Any]:
-    """What became of one item."""
+    """The outcome of one item, without the request and times that the lines of a report have."""
     look = outcome.look
     return {
         "key": outcome.key,
@@ -61,14 +61,14 @@ def error_record(error: HooxError) -> dict[str, Any]:
 
 
 def reason(error: HooxError) -> str:
-    """Why, in the API's words where it has some."""
+    """Why something failed, in the API's words if it gave a reason."""
     if isinstance(error, GenerationFailed) and error.look.error is not None:
         return error.look.error.message
     return str(error)
 
 
 def unknown_record(unknown: Unknown) -> dict[str, Any]:
-    """A paid request whose fate is not known."""
+    """A paid request whose outcome is not known."""
     return {
         "key": unknown.key,
         "credits": format(unknown.request.credits, "f"),

@@ -1,4 +1,4 @@
-"""Options that several commands share: where the API is, with which key, and how to print."""
+"""Options that several commands share (connection, output), and paths of stores."""
 
 from __future__ import annotations
 
@@ -17,35 +17,35 @@ from hoox_async import ConfigurationError, Hook, HooxSession
 from .exit_codes import NoKey
 from .terminal import Terminal
 
-_WHERE = Group("Connection and output", sort_key=9)
+_SHARED = Group("Connection and output", sort_key=9)
 
 
-@Parameter(name="*", group=_WHERE)
+@Parameter(name="*", group=_SHARED)
 @attrs.frozen(kw_only=True)
 class Output:
-    """How to print."""
+    """The option that chooses the format of the output."""
 
     json: Annotated[
-        bool, Parameter(negative=(), help="Lines of JSON on stdout, everything else on stderr.")
+        bool, Parameter(negative=(), help="Write lines of JSON to stdout and everything else to stderr.")
     ] = False
 
     def terminal(self) -> Terminal:
-        """The streams to write to."""
+        """The terminal that writes in this format."""
         return Terminal(as_json=self.json)
 
 
-@Parameter(name="*", group=_WHERE)
+@Parameter(name="*", group=_SHARED)
 @attrs.frozen(kw_only=True)
 class Connection:
-    """Where the API is and who asks."""
+    """The API's address, the API key and the quota."""
 
     base_url: Annotated[
-        str | None, Parameter(help="Another API than Hoox's: https, or a loopback host such as a sandbox.")
+        str | None, Parameter(help="Another API address: https, or a loopback host such as a sandbox.")
     ] = None
     key_file: Annotated[
-        Path | None, Parameter(help="A file with the API key; else it comes from HOOX_API_KEY.")
+        Path | None, Parameter(help="A file that holds the API key. Default: the variable HOOX_API_KEY.")
     ] = None
-    rpm: Annotated[int, Parameter(help="The workspace's requests a minute (100).")] = 100
+    rpm: Annotated[int, Parameter(help="The workspace's quota of requests a minute (100).")] = 100
 
     def key(self) -> str:
         """The API key. Raises `NoKey`, or `ConfigurationError` for a file that can't be read."""
@@ -76,8 +76,8 @@ class Connection:
             **options,
         )
 
-    def words(self) -> list[str]:
-        """These options as they are typed, those that are not as usual."""
+    def arguments(self) -> list[str]:
+        """These options as they are typed, without those that have their default."""
         typed: list[str] = []
         if self.base_url is not None:
             typed += ["--base-url", self.base_url]
@@ -88,13 +88,13 @@ class Connection:
         return typed
 
 
-@Parameter(name="*", group=_WHERE)
+@Parameter(name="*", group=_SHARED)
 @attrs.frozen(kw_only=True)
 class StoreConnection(Connection):
-    """The same, for commands that keep a store."""
+    """`Connection` for commands that keep a store."""
 
     new_key: Annotated[
-        bool, Parameter(negative=(), help="The key replaced the one that the store was made with.")
+        bool, Parameter(negative=(), help="The API key has replaced the one that the store was made with.")
     ] = False
 
     def session(self, **options: Any) -> HooxSession:
@@ -103,29 +103,31 @@ class StoreConnection(Connection):
 
 
 def program() -> list[str]:
-    """How this program was called, to print commands that can be copied."""
+    """The words that started this program, for printed commands that can be copied."""
     as_module = Path(sys.argv[0]).name == "__main__.py"
     return ["python", "-m", "hoox_async"] if as_module else ["hoox-async"]
 
 
-def command(*words: str) -> str:
+def command_line(*words: str) -> str:
     """A command of this program as it is typed in a shell."""
     return shlex.join([*program(), *words])
 
 
 def store_of(path: Path) -> Path:
-    """The store that this path means: itself, or the one beside a campaign file.
+    """The store at this path, or the store beside this campaign file.
 
-    Raises `ConfigurationError` where there is none.
+    Raises `ConfigurationError` if there is none.
     """
     beside = store_beside(path)
     if path.suffix == ".db":
         beside = path
     if not beside.is_file():
-        raise ConfigurationError(f"{beside}: there is no such store; `batch` makes one beside its file")
+        raise ConfigurationError(
+            f"{beside}: there is no such store; `batch` creates one beside the campaign file"
+        )
     return beside
 
 
 def store_beside(campaign: Path) -> Path:
-    """Where a campaign's store is: beside the file, under its whole name."""
+    """The path of a campaign's store: the file's whole name with ``.hoox.db`` added."""
     return campaign.with_name(campaign.name + ".hoox.db")

@@ -1,4 +1,4 @@
-"""What costs nothing: ``status``, ``wait``, ``looks`` and ``check``."""
+"""``status``, ``wait``, ``looks`` and ``check``: the commands that only read and cost nothing."""
 
 from __future__ import annotations
 
@@ -24,29 +24,33 @@ from hoox_async import (
 
 from .exit_codes import Exit, code_of, is_access
 from .json_output import details_record, error_record, look_record
-from .options import Connection, Output, command
+from .options import Connection, Output, command_line
 from .terminal import Terminal
-from .text import counted, one_line
+from .text import format_count, one_line
 
-_HERE = Connection()
-_SHOWN = Output()
-_FILTERS = Group("Filters", sort_key=1, help="As the API's own words have it, such as --gender female.")
+_DEFAULT_CONNECTION = Connection()
+_DEFAULT_OUTPUT = Output()
+_FILTERS = Group(
+    "Filters",
+    sort_key=1,
+    help="Values are the API's own words, such as --gender female. Repeatable: any of the values matches.",
+)
 _Filter = Annotated[tuple[str, ...], Parameter(negative=(), group=_FILTERS)]
 
 
-def status(*look: str, connection: Connection = _HERE, output: Output = _SHOWN) -> int:
-    """Ask once for the state of looks.
+def status(*look: str, connection: Connection = _DEFAULT_CONNECTION, output: Output = _DEFAULT_OUTPUT) -> int:
+    """Ask once for the status of looks.
 
     Parameters
     ----------
     look
-        A look as avatar_id:look_id; can be several.
+        One or more looks, each as avatar_id:look_id.
     """
-    refs, terminal = _refs(look), output.terminal()
+    refs, terminal = _parse_refs(look), output.terminal()
 
     async def ask() -> int:
         async with connection.session(poll="awaited") as session:
-            return await _each(refs, session.status, terminal)
+            return await _print_each(refs, session.status, terminal)
 
     return asyncio.run(ask())
 
@@ -55,21 +59,23 @@ def wait(
     *look: str,
     timeout: float = 900.0,
     out: str | None = None,
-    connection: Connection = _HERE,
-    output: Output = _SHOWN,
+    connection: Connection = _DEFAULT_CONNECTION,
+    output: Output = _DEFAULT_OUTPUT,
 ) -> int:
-    """Wait until looks are ready, whoever had them made.
+    """Wait until looks are ready, whoever submitted them.
+
+    - `hoox-async wait avtr_a:look_1 avtr_a:look_2 --out pictures/`
 
     Parameters
     ----------
     look
-        A look as avatar_id:look_id; can be several.
+        One or more looks, each as avatar_id:look_id.
     timeout
-        How many seconds to wait at most (900).
+        The most seconds to wait (900).
     out
-        Save the pictures: a folder (ends in a slash), or the path of a file for a single look.
+        Save the pictures in this folder (ends in a slash); for a single look also the path of a file.
     """
-    refs, terminal = _refs(look), output.terminal()
+    refs, terminal = _parse_refs(look), output.terminal()
     if out is not None and len(refs) > 1:
         out = f"{out}/"
 
@@ -82,15 +88,16 @@ def wait(
                     await save(session, ready, out, terminal)
                 return ready
 
-            waiting = f"waiting for {counted(len(refs), 'look')}"
+            waiting = f"waiting for {format_count(len(refs), 'look')}"
             with terminal.err.status(waiting) if terminal.live else nullcontext():
-                return await _each(refs, one, terminal)
+                return await _print_each(refs, one, terminal)
 
     try:
         return asyncio.run(ask())
     except KeyboardInterrupt:
-        terminal.say("interrupted; nothing is lost, go on with:")
-        terminal.say("  " + command("wait", *map(str, refs), *connection.words()))
+        terminal.say("interrupted; nothing is lost. Go on with:")
+        saving = ["--out", out] if out is not None else []
+        terminal.say("  " + command_line("wait", *map(str, refs), *saving, *connection.arguments()))
         return Exit.UNFINISHED
 
 
@@ -107,21 +114,23 @@ def looks(
     selfie: Annotated[bool | None, Parameter(group=_FILTERS)] = None,
     only_public: Annotated[bool | None, Parameter(negative=(), group=_FILTERS)] = None,
     limit: int = 50,
-    connection: Connection = _HERE,
-    output: Output = _SHOWN,
+    connection: Connection = _DEFAULT_CONNECTION,
+    output: Output = _DEFAULT_OUTPUT,
 ) -> int:
-    """List the workspace's looks and the public catalogue.
+    """List the looks of the workspace and of the public catalogue.
 
-    One request. Filters can be given several times: any of the values will do.
+    Takes one request.
+
+    - `hoox-async looks --gender female --no-selfie`
 
     Parameters
     ----------
     selfie
-        Only selfies, or only others.
+        Only selfies, or no selfies.
     only_public
-        Only the public catalogue.
+        Only looks of the public catalogue.
     limit
-        How many to show at most (50); with --json all are shown.
+        The most looks to show (50); --json always lists all.
     """
     filters: dict[str, Any] = {
         "gender": gender, "age_range": age_range, "ethnicity": ethnicity, "hair_color": hair_color,
@@ -137,20 +146,20 @@ def looks(
         if rows:
             terminal.table(["look", "avatar", "person", "place", "format"], rows, whole=("look",))
         more = f"; {len(found) - len(rows):,} not shown (--limit)" if len(found) > len(rows) else ""
-        terminal.say(counted(len(found), "look") + more)
+        terminal.say(format_count(len(found), "look") + more)
     return Exit.READY
 
 
-def check(*, connection: Connection = _HERE, output: Output = _SHOWN) -> int:
-    """See whether the API key is good.
+def check(*, connection: Connection = _DEFAULT_CONNECTION, output: Output = _DEFAULT_OUTPUT) -> int:
+    """Check the API key, and show how much of the quota is left.
 
-    Also how much of the quota is left. One small request.
+    Takes one small request.
     """
     terminal = output.terminal()
 
     async def ask() -> int:
         async with connection.session(poll="awaited") as session:
-            await _knock(session, connection.base_url)
+            await _check_key(session, connection.base_url)
             quota = session.quota
             terminal.record("check", key="ok", limit=quota.limit, remaining=quota.remaining)
             terminal.result(f"the key is good; {quota.remaining} of {quota.limit} requests a minute are left")
@@ -160,28 +169,30 @@ def check(*, connection: Connection = _HERE, output: Output = _SHOWN) -> int:
 
 
 async def save(session: HooxSession, look: Look, out: str, terminal: Terminal) -> None:
-    """Save a look's picture and tell where. Raises `ConfigurationError` where a file is in the way.
+    """Save a look's picture and print its path. Raises `ConfigurationError` if the file exists.
 
-    ``out`` is what was typed: as a `Path` it would lose the slash that makes it a folder.
+    ``out`` is the text that was typed: a `Path` would lose the slash that makes it a folder.
     """
     try:
         path = await session.download(look, out)
     except FileExistsError:
-        raise ConfigurationError(f"{out}: there is such a picture already; choose another --out") from None
+        raise ConfigurationError(f"--out {out}: the file exists already; choose another name") from None
     terminal.record("picture", ref=str(look.ref), path=str(path))
     terminal.result(f"saved {path}")
 
 
-async def _knock(session: HooxSession, base_url: str | None) -> None:
-    # the API has no endpoint that only checks the key: a look that can't be is the smallest answer
+async def _check_key(session: HooxSession, base_url: str | None) -> None:
+    # the API has no endpoint that only checks a key; a look that can't exist is the smallest answer
     try:
         await session.status(LookRef("avtr_none", "look_none"))
     except NotFound as error:
         if is_access(error):
             raise
-        # any web server says 404 to a path that it doesn't have; the API says what it didn't find
+        # any web server answers 404 to an unknown path; only the API says that an avatar or look is missing
         if base_url is not None and not any(word in error.message.lower() for word in ("avatar", "look")):
-            raise ConfigurationError(f"--base-url {base_url}: there is a server, but not the API") from None
+            raise ConfigurationError(
+                f"--base-url {base_url}: a server answers there, but it is not the API"
+            ) from None
 
 
 async def _list(connection: Connection, filters: Mapping[str, Any]) -> list[LookDetails]:
@@ -189,8 +200,8 @@ async def _list(connection: Connection, filters: Mapping[str, Any]) -> list[Look
         return await session.looks(**filters)
 
 
-async def _each(refs: tuple[LookRef, ...], ask: Any, terminal: Terminal) -> int:
-    """Ask for all, tell of each when it is there; the worst exit code of them."""
+async def _print_each(refs: tuple[LookRef, ...], ask: Any, terminal: Terminal) -> int:
+    """Ask for all looks at once and print each as it comes; returns the worst exit code."""
 
     async def one(ref: LookRef) -> Exit:
         try:
@@ -206,14 +217,14 @@ async def _each(refs: tuple[LookRef, ...], ask: Any, terminal: Terminal) -> int:
             terminal.say(f"{ref}: {error}")
             return code_of(error)
         terminal.record("look", **look_record(look))
-        terminal.result(_told(look))
+        terminal.result(_as_line(look))
         return _code(look)
 
     codes = await asyncio.gather(*(one(ref) for ref in refs))
     return max(codes)
 
 
-def _told(look: Look) -> str:
+def _as_line(look: Look) -> str:
     detail = look.thumbnail_url if look.status is LookStatus.READY else look.error
     return f"{look.ref} is {look.status}" + (f": {one_line(str(detail))}" if detail else "")
 
@@ -224,7 +235,7 @@ def _code(look: Look) -> Exit:
     return Exit.FAILED if look.status is LookStatus.FAILED else Exit.UNFINISHED
 
 
-def _refs(given: tuple[str, ...]) -> tuple[LookRef, ...]:
+def _parse_refs(given: tuple[str, ...]) -> tuple[LookRef, ...]:
     if not given:
         raise ConfigurationError("expected at least one look, as avatar_id:look_id")
     return tuple(dict.fromkeys(LookRef.parse(text) for text in given))

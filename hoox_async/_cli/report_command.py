@@ -1,4 +1,4 @@
-"""``report``: the contact sheet of a store."""
+"""``report``: writes the contact sheet of a store."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from pathlib import Path
 
 from hoox_async import BatchReport
 
-from .batch.picture_index import read_manifest
+from .batch.picture_index import read_picture_index
 from .exit_codes import Exit
 from .options import Output, store_of
-from .terminal import Terminal, require
+from .terminal import Terminal, require_modules
 
-_SHOWN = Output()
+_DEFAULT_OUTPUT = Output()
 
 
 def report(
@@ -24,32 +24,34 @@ def report(
     pictures: Path | None = None,
     download: bool = True,
     title: str | None = None,
-    output: Output = _SHOWN,
+    output: Output = _DEFAULT_OUTPUT,
 ) -> int:
     """Write the contact sheet: all pictures on one page.
 
-    Also while the batch runs. It needs no API key, but fetches the pictures, unless they are there.
+    Works while the batch runs. Needs no API key. Pictures that are not saved yet are downloaded.
+
+    - `hoox-async report campaign.toml --pictures pictures`
 
     Parameters
     ----------
     store
         The store (FILE.hoox.db), or the campaign file beside it.
     out
-        The folder of the page; FILE.sheet unless given.
+        The folder to write the page in (FILE.sheet).
     jsonl
-        Write all outcomes to this file too, one line of JSON each.
+        Also write all outcomes to this file, one line of JSON each.
     pictures
-        The folder that `batch --out` saved to: those pictures are not fetched again.
+        The folder that `batch --out` saved to; pictures found there are not downloaded.
     download
-        Fetch the pictures that are not there.
+        Download the missing pictures (the default), or leave them out.
     title
-        The page's title; the campaign's name unless given.
+        The page's title (the campaign's name).
     """
     terminal, path = output.terminal(), store_of(store)
-    require("report", {"jinja2": "Jinja2", "PIL": "Pillow"}, "the contact sheet")
+    require_modules("report", {"jinja2": "Jinja2", "PIL": "Pillow"}, "the contact sheet")
     name = path.name.removesuffix(".db").removesuffix(".hoox")
     folder = out or path.with_name(f"{name}.sheet")
-    saved = read_manifest(pictures) if pictures else {}
+    saved = read_picture_index(pictures) if pictures else {}
     return asyncio.run(_write(path, folder, jsonl, saved, download, title or name, terminal))
 
 

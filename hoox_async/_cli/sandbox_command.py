@@ -1,4 +1,4 @@
-"""``sandbox``: the local server of the API, until Ctrl-C."""
+"""``sandbox``: serves a local imitation of the API until Ctrl-C."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from cyclopts import Parameter
 from hoox_async import ConfigurationError, Endpoint
 
 from .exit_codes import Exit
-from .options import Output, command
-from .signals import stopping
+from .options import Output, command_line
+from .signals import stop_on_signals
 from .terminal import Terminal
-from .text import amount, counted, in_credits
+from .text import format_amount, format_count, format_credits
 
 if TYPE_CHECKING:
     from hoox_async.sandbox import Fault, Sandbox
 
-_SHOWN = Output()
+_DEFAULT_OUTPUT = Output()
 
 
 def sandbox(
@@ -31,47 +31,48 @@ def sandbox(
     requests_per_minute: Annotated[int, Parameter(name=["--requests-per-minute", "--rpm"])] = 100,
     failures: float = 0.0,
     latency: float = 0.0,
-    fault: tuple[str, ...] = (),
+    fault: Annotated[tuple[str, ...], Parameter(negative=())] = (),
     vocabulary: Literal["both", "completed", "ready"] = "both",
     seed: int = 0,
-    output: Output = _SHOWN,
+    output: Output = _DEFAULT_OUTPUT,
 ) -> int:
-    """Serve a local stand-in of the API until Ctrl-C.
+    """Serve a local imitation of the API until Ctrl-C.
 
-    Nothing costs anything there, and all is forgotten at the end.
+    It costs nothing, and everything it holds is gone when it ends.
+
+    - `hoox-async sandbox --speed 100 --fault edit:drop_after:3`
 
     Parameters
     ----------
     port
-        The port on 127.0.0.1; a free one unless given.
+        The port on 127.0.0.1 (a free one).
     credits
-        What the workspace has at first (1,000,000).
+        The credits that the workspace starts with (1,000,000).
     speed
-        How many times faster than the real API looks are made (10). One takes about 40 s there.
+        How many times faster than on the real API looks are made (10). A real look takes about 40 s.
     requests_per_minute
-        The workspace's quota (100).
+        The workspace's quota of requests a minute (100).
     failures
         The share of looks that fail, from 0 to 1 (0).
     latency
-        How many seconds pass between a request and its answer (0).
+        Seconds between a request and its answer (0).
     fault
-        What goes wrong with one request, as endpoint:fault:number, such as edit:drop_after:3 for the third
-        edit; can be given several times. Endpoints: create, edit, status, avatar, look, list, picture.
-        Faults:
+        A fault of one request, as endpoint:fault:number; edit:drop_after:3 is for the third edit. Repeatable.
+        Endpoints: create, edit, status, avatar, look, list, picture. Faults:
         drop_before, drop_after, hang_before, hang, error_500_before, error_500_after, bad_gateway,
         rate_limited, rate_limited_retry_after, truncated, drop_in_body, slow_body, teapot, redirect, huge,
-        deep_json, not_json. A paid one that goes through and seems not to: drop_after, hang, error_500_after.
+        deep_json, not_json. With drop_after, hang and error_500_after a paid request is charged, though the
+        client gets no good answer.
     vocabulary
-        The words of a status: completed and failed, or ready and error; both, as the API uses them, unless
-        given.
+        The words that statuses use: completed and failed, or ready and error (both, as the API does).
     seed
-        A number that rules ids, the key, times and chances: the same seed, the same sandbox (0).
+        Determines ids, the key, times and failures: the same seed gives the same sandbox (0).
     """
     _check(
         port=port, credits=credits, speed=speed, requests_per_minute=requests_per_minute, failures=failures
     )
     if not 0 <= latency < float("inf"):
-        raise ConfigurationError(f"--latency {latency:g}: expected seconds from 0 on")
+        raise ConfigurationError(f"--latency {latency:g}: expected a number of seconds, 0 or more")
     from hoox_async.sandbox import Sandbox
 
     served = Sandbox(
@@ -94,17 +95,19 @@ def _check(*, port: int, credits: Decimal, speed: float, requests_per_minute: in
     if not 0 <= port <= 65535:
         raise ConfigurationError(f"--port {port}: expected a number from 0 to 65535")
     if not credits.is_finite() or credits < 0:
-        raise ConfigurationError(f"--credits {credits}: expected a number from 0 on")
+        raise ConfigurationError(f"--credits {credits}: expected a number, 0 or more")
     if not 0 < speed < float("inf"):
         raise ConfigurationError(f"--speed {speed:g}: expected a number above 0")
     if requests_per_minute < 1:
-        raise ConfigurationError(f"--requests-per-minute {requests_per_minute}: expected a number from 1")
+        raise ConfigurationError(
+            f"--requests-per-minute {requests_per_minute}: expected a whole number, 1 or more"
+        )
     if not 0 <= failures <= 1:
-        raise ConfigurationError(f"--failures {failures:g}: expected a share from 0 to 1")
+        raise ConfigurationError(f"--failures {failures:g}: expected a number from 0 to 1")
 
 
 def _fault(text: str) -> tuple[str, int, Fault]:
-    """Endpoint, number of the call and fault of ``edit:drop_after:3``; the number is 1 if it is left out."""
+    """Parse ``edit:drop_after:3`` into endpoint, number of the call (1 if left out) and fault."""
     from hoox_async.sandbox import Fault
 
     endpoint, _, rest = text.partition(":")
@@ -113,30 +116,34 @@ def _fault(text: str) -> tuple[str, int, Fault]:
     found = faults.get(name.lower().replace("-", "_"))
     if found is None or found is Fault.REFUSED:
         usable = ", ".join(sorted(faults.keys() - {"refused"}))
-        raise ConfigurationError(f"--fault {text}: {name or 'nothing'} is no fault; expected one of {usable}")
+        raise ConfigurationError(
+            f"--fault {text}: {name or 'nothing'} is not a fault; expected one of {usable}"
+        )
     endpoints = (*Endpoint, "picture")
     if endpoint not in endpoints:
+        usable = ", ".join(endpoints)
         raise ConfigurationError(
-            f"--fault {text}: {endpoint or 'nothing'} is no endpoint; expected one of {', '.join(endpoints)}"
+            f"--fault {text}: {endpoint or 'nothing'} is not an endpoint; expected one of {usable}"
         )
     if number and not (number.isascii() and number.isdigit() and int(number) > 0):
-        raise ConfigurationError(f"--fault {text}: expected the number of a call, from 1")
+        raise ConfigurationError(f"--fault {text}: expected the number of a call, 1 or more")
     return endpoint, int(number or 1), found
 
 
 async def _serve(served: Sandbox, terminal: Terminal) -> None:
-    with stopping() as stop:
+    with stop_on_signals() as stop:
         async with served:
             terminal.record("sandbox", base_url=served.base_url, api_key=served.api_key)
             terminal.result(f"base URL  {served.base_url}")
             terminal.result(f"API key   {served.api_key}")
             terminal.say("Try it in another terminal (the key is worth nothing elsewhere):")
             terminal.say(f"  export HOOX_API_KEY={served.api_key}")
-            terminal.say("  " + command("check", "--base-url", served.base_url))
+            terminal.say("  " + command_line("check", "--base-url", served.base_url))
             terminal.say("Ctrl-C ends it.")
             await stop.requested.wait()
-            left = amount(served.space.balance)
+            left = format_amount(served.space.balance)
             terminal.say(
-                f"\n{counted(len(served.requests), 'request')}, {counted(len(served.ledger), 'look')}, "
-                f"{in_credits(served.credits_spent)} spent, {left} left"
+                f"\n{format_count(len(served.requests), 'request')}, "
+                f"{format_count(len(served.ledger), 'look')}, "
+                f"{format_credits(served.credits_spent)} spent, {left} left"
             )

@@ -1,4 +1,4 @@
-"""Ctrl-C, as the user means it: once to stop well, twice to leave at once."""
+"""Stopping on signals: the first one stops in good order, the second one leaves at once."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from typing import Any
 
 from .exit_codes import Exit
 
-_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+_SIGNALS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))
 
 
-class Stop:
-    """What the user asked for: ``requested`` by the first signal, ``at_once`` by the second.
+class StopRequest:
+    """Set by signals: ``requested`` by the first one, ``at_once`` by the second one.
 
-    A third one ends the process as it stands: nothing may keep a user from leaving.
+    A third signal ends the process immediately, so that nothing can keep a user from leaving.
     """
 
     def __init__(self, on_first: Callable[[], None]) -> None:
@@ -25,8 +25,8 @@ class Stop:
         self.at_once = asyncio.Event()
         self._on_first = on_first
 
-    def signal(self) -> None:
-        """One signal came."""
+    def on_signal(self) -> None:
+        """Handle one signal."""
         if not self.requested.is_set():
             self.requested.set()
             self._on_first()
@@ -36,39 +36,44 @@ class Stop:
             os._exit(Exit.UNFINISHED)
 
 
-async def unless(event: asyncio.Event, work: Coroutine[Any, Any, None]) -> None:
-    """Do the work, and cancel it when the event is set. Raises what the work raises."""
-    doing = asyncio.create_task(work)
+async def run_until(event: asyncio.Event, work: Coroutine[Any, Any, None]) -> None:
+    """Await ``work``, but cancel it when the event is set. Raises what the work raises."""
+    working = asyncio.create_task(work)
     waiting = asyncio.create_task(event.wait())
     try:
-        await asyncio.wait([doing, waiting], return_when=asyncio.FIRST_COMPLETED)
-        if doing.done():
-            doing.result()
+        await asyncio.wait([working, waiting], return_when=asyncio.FIRST_COMPLETED)
+        if working.done():
+            working.result()
     finally:
         waiting.cancel()
-        doing.cancel()
-        await asyncio.gather(doing, waiting, return_exceptions=True)
+        working.cancel()
+        await asyncio.gather(working, waiting, return_exceptions=True)
 
 
 @contextmanager
-def stopping(on_first: Callable[[], None] = lambda: None) -> Iterator[Stop]:
-    """Ctrl-C and SIGTERM go to the `Stop` that this gives. Enter it while the loop runs."""
-    stop = Stop(on_first)
+def stop_on_signals(on_first: Callable[[], None] = lambda: None) -> Iterator[StopRequest]:
+    """While the block runs, signals go to the `StopRequest` that it is given. Needs a running loop.
+
+    Handled are Ctrl-C, SIGTERM, and SIGHUP (a terminal that was closed) where the system has it.
+    """
+    stop = StopRequest(on_first)
     loop = asyncio.get_running_loop()
+    # nohup has SIGHUP ignored: the run must then survive the end of its terminal
     before = {number: signal.getsignal(number) for number in _SIGNALS}
+    handled = [n for n in _SIGNALS if n.name != "SIGHUP" or before[n] is not signal.SIG_IGN]
     try:
-        for number in _SIGNALS:
-            _listen(loop, number, stop.signal)
+        for number in handled:
+            _add_handler(loop, number, stop.on_signal)
         yield stop
     finally:
-        for number in _SIGNALS:
+        for number in handled:
             with suppress(NotImplementedError):
                 loop.remove_signal_handler(number)
             with suppress(ValueError):  # not the main thread: nothing was changed
                 signal.signal(number, before[number])
 
 
-def _listen(loop: asyncio.AbstractEventLoop, number: signal.Signals, called: Callable[[], None]) -> None:
+def _add_handler(loop: asyncio.AbstractEventLoop, number: signal.Signals, called: Callable[[], None]) -> None:
     try:
         loop.add_signal_handler(number, called)
     except NotImplementedError:  # Windows

@@ -1,4 +1,4 @@
-"""``store``: copies of a store, and opening one of which a part is gone."""
+"""``store backup`` and ``store recover``: copy a store, or recover one whose -wal file is lost."""
 
 from __future__ import annotations
 
@@ -13,27 +13,29 @@ from hoox_async import BatchReport, ConfigurationError, StoreIncomplete, backup_
 from .exit_codes import Exit
 from .options import Output, store_beside, store_of
 from .terminal import Terminal
-from .text import counted
+from .text import format_count
 
-_SHOWN = Output()
+_DEFAULT_OUTPUT = Output()
 _WARNING = (
-    "Without that file, looks that were paid for are not known any more, and running the same campaign pays "
-    "for them again. Keep a copy of what is here as it is now."
+    "Looks that were recorded only in that file are forgotten, and running the same campaign again pays for "
+    "them a second time. First copy the files that are left to another place."
 )
 
 
-def backup(source: Path, target: Path, /, *, output: Output = _SHOWN) -> int:
+def backup(source: Path, target: Path, /, *, output: Output = _DEFAULT_OUTPUT) -> int:
     """Copy a store into one file, also while a batch has it open.
 
-    Use the copy in the place of the store, never beside it: each of the two would pay for what the other
-    has paid for. Before it takes that place, remove the store's -wal and -shm files. It needs no API key.
+    Needs no API key. To restore the copy, remove the store with its -wal and -shm files and put the copy in
+    its place. Never use both: each would pay again for what the other has paid for.
+
+    - `hoox-async store backup campaign.toml campaign.backup.db`
 
     Parameters
     ----------
     source
         The store (FILE.hoox.db), or the campaign file beside it.
     target
-        The copy to write. A file that exists is not replaced.
+        The file to write the copy to. An existing file is not replaced.
     """
     terminal = output.terminal()
     copy = asyncio.run(backup_store(_store(source), target))
@@ -46,13 +48,13 @@ def recover(
     store: Path,
     /,
     *,
-    yes: Annotated[bool, Parameter(negative=(), help="Don't ask.")] = False,
-    output: Output = _SHOWN,
+    yes: Annotated[bool, Parameter(negative=(), help="Don't ask before recovering.")] = False,
+    output: Output = _DEFAULT_OUTPUT,
 ) -> int:
-    """Open what is left of a store whose -wal file is gone for good.
+    """Make a store usable again whose -wal file is lost.
 
-    What stood in that file alone is lost: looks that were paid for and are not known any more, which the
-    next run would pay for again.
+    What was recorded only in that file is forgotten: looks that were paid for, which the next run would
+    pay for again. Look for the -wal file and for a backup first.
 
     Parameters
     ----------
@@ -71,13 +73,13 @@ def recover(
     asyncio.run(recover_store(path))
     known = len(asyncio.run(BatchReport.open(path)))
     terminal.record("recovered", path=str(path), known=known)
-    terminal.result(f"{path} can be opened again; {counted(known, 'request')} stood in what was left")
-    terminal.say("Before anything is run again: `hoox-async looks` lists what the workspace has.")
+    terminal.result(f"{path} is recovered; {format_count(known, 'request')} found in it")
+    terminal.say("Before you run anything again, see with `hoox-async looks` which looks the workspace has.")
     return Exit.READY
 
 
 def _store(path: Path) -> Path:
-    """As `store_of`, but a store may have any name."""
+    """The store as `store_of` finds it, but also under a name that does not end in .db."""
     return path if path.is_file() and not store_beside(path).is_file() else store_of(path)
 
 
@@ -91,5 +93,5 @@ def _missing(path: Path) -> StoreIncomplete | None:
 
 def _agreed(terminal: Terminal) -> bool:
     if not terminal.can_ask:
-        raise ConfigurationError("nobody can be asked: add --yes to recover it all the same")
-    return terminal.ask("Recover it without that file? (yes; empty: no)").lower() in ("y", "yes")
+        raise ConfigurationError("nobody can be asked: add --yes to recover it without asking")
+    return terminal.ask("Recover it without that file? [y/N]").lower() in ("y", "yes")

@@ -1,4 +1,4 @@
-"""Where the command writes: results to stdout, everything else to stderr."""
+"""Writes the output of commands: results to stdout, everything else to stderr."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from hoox_async import ConfigurationError
 
-from .text import plain
+from .text import sanitize
 
 if TYPE_CHECKING:
     from rich.console import Console
 
 
 class Terminal:
-    """The command's two streams. With ``as_json`` stdout holds nothing but lines of JSON."""
+    """The two output streams and the questions. With ``as_json`` stdout holds only lines of JSON."""
 
     def __init__(self, *, as_json: bool = False) -> None:
         from rich.console import Console
@@ -28,24 +28,24 @@ class Terminal:
 
     @property
     def live(self) -> bool:
-        """Whether stderr is a terminal, so that a bar can move."""
+        """Whether stderr is a terminal that can redraw a progress bar."""
         return self.err.is_terminal and not self.err.is_dumb_terminal
 
     @property
     def can_ask(self) -> bool:
-        """Whether somebody is there to answer."""
+        """Whether a person can be asked: stdin and stderr are a terminal."""
         return self.err.is_terminal and sys.stdin is not None and sys.stdin.isatty()
 
     def say(self, text: str = "") -> None:
-        """Something to know, on stderr."""
+        """Write a message to stderr."""
         _print(self.err, text)
 
     def result(self, text: str = "") -> None:
-        """What was asked for, for people: on stdout, unless lines of JSON go there."""
+        """Write a result for people: to stdout, or to stderr if JSON goes to stdout."""
         _print(self.err if self.as_json else self._out, text)
 
     def record(self, event: str, **values: Any) -> None:
-        """What was asked for, for programs. Nothing is written without ``as_json``."""
+        """Write a result for programs, as one line of JSON. Writes nothing without ``as_json``."""
         if self.as_json:
             sys.stdout.write(json.dumps({"event": event, **values}, default=str) + "\n")
             sys.stdout.flush()
@@ -59,8 +59,8 @@ class Terminal:
         whole: Sequence[str] = (),
         total: bool = False,
     ) -> None:
-        """A table for people. ``numbers`` stand to the right, ``whole`` are kept on one line; with
-        ``total`` the last row is a sum."""
+        """Write a table for people. Columns in ``numbers`` are aligned right, those in ``whole`` are not
+        wrapped; with ``total`` the last row is set apart as a sum."""
         from rich import box
         from rich.table import Table
         from rich.text import Text
@@ -69,14 +69,14 @@ class Terminal:
         for name in columns:
             side: Literal["left", "right"] = "right" if name in numbers else "left"
             table.add_column(name, justify=side, overflow="fold", no_wrap=name in whole)
-        for place, row in enumerate(rows):
-            last = total and place == len(rows) - 2
-            table.add_row(*(Text(plain(cell)) for cell in row), end_section=last)
+        for position, row in enumerate(rows):
+            last = total and position == len(rows) - 2
+            table.add_row(*(Text(sanitize(cell)) for cell in row), end_section=last)
         (self.err if self.as_json else self._out).print(table)
 
     def ask(self, question: str) -> str:
-        """Ask, and give what was typed, without spaces around it. Empty at the end of the input."""
-        self.err.print(plain(question), end=" ", soft_wrap=True)
+        """Ask a question; return the answer without surrounding spaces, empty at the end of the input."""
+        self.err.print(sanitize(question), end=" ", soft_wrap=True)
         try:
             return input().strip()
         except EOFError:
@@ -85,11 +85,11 @@ class Terminal:
 
 
 def _print(console: Console, text: str) -> None:
-    console.print(plain(text), soft_wrap=True)
+    console.print(sanitize(text), soft_wrap=True)
 
 
-def require(extra: str, modules: Mapping[str, str], what: str) -> None:
-    """Raise `ConfigurationError` where a module (with the name that people know it by) is not installed."""
+def require_modules(extra: str, modules: Mapping[str, str], what: str) -> None:
+    """Raise `ConfigurationError` if a module is not installed. ``modules`` maps modules to project names."""
     from importlib import import_module
 
     for module, name in modules.items():
@@ -102,5 +102,5 @@ def require(extra: str, modules: Mapping[str, str], what: str) -> None:
 
 
 def shown_path(path: Path) -> str:
-    """A path as a person would type it from here: a folder ends in a slash."""
+    """A path as people type it: a folder ends in a slash."""
     return f"{path}/" if path.is_dir() else str(path)

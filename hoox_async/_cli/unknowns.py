@@ -1,4 +1,4 @@
-"""What may have been paid for: ``unknowns`` and ``resolve``."""
+"""``unknowns`` and ``resolve``: paid requests whose outcome is not known."""
 
 from __future__ import annotations
 
@@ -10,19 +10,21 @@ from hoox_async import ConfigurationError, InvalidRequest, LookJob, LookRef, Unk
 
 from .exit_codes import Exit
 from .json_output import unknown_record
-from .options import Output, StoreConnection, command, store_of
+from .options import Output, StoreConnection, command_line, store_of
 from .terminal import Terminal
-from .text import counted, in_credits, one_line
+from .text import format_count, format_credits, one_line, shorten_list
 
-_HERE = StoreConnection()
-_SHOWN = Output()
+_DEFAULT_CONNECTION = StoreConnection()
+_DEFAULT_OUTPUT = Output()
 _Verdict = LookRef | Literal["resend", "drop"]
 
 
-def unknowns(store: Path, /, *, connection: StoreConnection = _HERE, output: Output = _SHOWN) -> int:
-    """List what may have been paid for.
+def unknowns(
+    store: Path, /, *, connection: StoreConnection = _DEFAULT_CONNECTION, output: Output = _DEFAULT_OUTPUT
+) -> int:
+    """List the requests that may have been paid for.
 
-    Each request with the looks that may be its own, which takes one status request an avatar.
+    Shows each with the looks that may be its result. Takes one status request for each avatar.
 
     Parameters
     ----------
@@ -38,8 +40,10 @@ def unknowns(store: Path, /, *, connection: StoreConnection = _HERE, output: Out
     if not found:
         terminal.say("nothing is unknown")
         return Exit.READY
-    terminal.say(f"{counted(len(found), 'request')} may have been paid for. Settle one with (it asks):")
-    terminal.say("  " + command("resolve", str(store), found[0].key, *connection.words()))
+    terminal.say(
+        f"{format_count(len(found), 'request')} may have been paid for. To decide about one (it asks):"
+    )
+    terminal.say("  " + command_line("resolve", str(store), found[0].key, *connection.arguments()))
     return Exit.UNFINISHED
 
 
@@ -49,12 +53,15 @@ def resolve(
     verdict: str | None = None,
     /,
     *,
-    connection: StoreConnection = _HERE,
-    output: Output = _SHOWN,
+    connection: StoreConnection = _DEFAULT_CONNECTION,
+    output: Output = _DEFAULT_OUTPUT,
 ) -> int:
-    """Settle what may have been paid for, by your word.
+    """Decide about a request that may have been paid for.
 
-    Shows it and asks, unless the verdict is given.
+    Without a verdict it shows the request with the looks that may be its result, and asks.
+
+    - `hoox-async resolve campaign.toml alex/podcast`
+    - `hoox-async resolve campaign.toml alex/podcast resend`
 
     Parameters
     ----------
@@ -63,19 +70,19 @@ def resolve(
     key
         The request's key, as `unknowns` shows it.
     verdict
-        avatar_id:look_id says that this is its look; resend pays for it once more, whatever the first time
-        cost; drop leaves it alone for good, and what it may have cost at risk.
+        avatar_id:look_id names the look that is its result. resend sends it again and pays for that. drop
+        gives it up; what it may have cost stays counted as at risk.
     """
     terminal, path = output.terminal(), store_of(store)
     if verdict is not None:
-        decided = _verdict(verdict)
+        decided = _parse_verdict(verdict)
         return asyncio.run(_settle(connection, path, key, decided, terminal))
-    unknown = _found(asyncio.run(_list(connection, path)), key)
+    unknown = _find(asyncio.run(_list(connection, path)), key)
     terminal.record("unknown", **unknown_record(unknown))
     if not output.json:
         _show(unknown, terminal)
     if not terminal.can_ask:
-        raise ConfigurationError("not a terminal: give the verdict: avatar_id:look_id, resend or drop")
+        raise ConfigurationError("nobody can be asked: give the verdict as avatar_id:look_id, resend or drop")
     return asyncio.run(_settle(connection, path, key, _ask(unknown, terminal), terminal))
 
 
@@ -96,28 +103,28 @@ async def _settle(
         else:
             job = await session.resolve(key, verdict)
         terminal.record("resolved", key=key, verdict=str(verdict), ref=str(job.ref) if job else None)
-        terminal.result(_told(key, verdict, job))
+        terminal.result(_decision_text(key, verdict, job))
     return Exit.READY
 
 
-def _told(key: str, verdict: _Verdict, job: LookJob | None) -> str:
+def _decision_text(key: str, verdict: _Verdict, job: LookJob | None) -> str:
     if job is None:
-        return f"{key} is dropped; what it may have cost stays on the books"
+        return f"{key} is dropped; what it may have cost stays counted as at risk"
     if verdict == "resend":
-        credits = f" ({in_credits(job.credits)})" if job.credits is not None else ""
+        credits = f" ({format_credits(job.credits)})" if job.credits is not None else ""
         return f"{key} was sent again and accepted: {job.ref}{credits}"
     return f"{key} is {job.ref}"
 
 
-def _found(listed: list[Unknown], key: str) -> Unknown:
+def _find(listed: list[Unknown], key: str) -> Unknown:
     for unknown in listed:
         if unknown.key == key:
             return unknown
-    keys = ", ".join(unknown.key for unknown in listed[:5]) or "there are none"
-    raise ConfigurationError(f"{key}: expected the key of an unknown: {keys}")
+    known = f"expected one of {shorten_list(unknown.key for unknown in listed)}" if listed else "none is"
+    raise ConfigurationError(f"{key}: its outcome is not unknown; {known}")
 
 
-def _verdict(text: str) -> _Verdict:
+def _parse_verdict(text: str) -> _Verdict:
     word = text.strip()
     if word == "resend":
         return "resend"
@@ -130,27 +137,27 @@ def _verdict(text: str) -> _Verdict:
 
 def _show(unknown: Unknown, terminal: Terminal) -> None:
     sent = f", sent {unknown.sent_at:%Y-%m-%d %H:%M:%S} UTC" if unknown.sent_at else ""
-    terminal.result(f"{unknown.key}  ({in_credits(unknown.request.credits)}{sent})")
+    terminal.result(f"{unknown.key}  ({format_credits(unknown.request.credits)}{sent})")
     prompt = getattr(unknown.request, "prompt", None)
     if prompt:
         terminal.result(f"  {one_line(prompt, 74)}")
     for number, ref in enumerate(unknown.candidates, 1):
         terminal.result(f"  {number}  {ref}")
     if not unknown.candidates:
-        terminal.result("  no look was seen that could be its own")
+        terminal.result("  no look was found that could be its result")
 
 
 def _ask(unknown: Unknown, terminal: Terminal) -> _Verdict:
     choice = "the number of its look, " if unknown.candidates else ""
     while True:
         answer = terminal.ask(
-            f"Which one is it? ({choice}avatar_id:look_id, resend or drop; empty: none now)"
+            f"Which one is it? ({choice}avatar_id:look_id, resend or drop; empty: decide later)"
         )
         if not answer:
             raise KeyboardInterrupt
         if answer.isdigit() and 1 <= int(answer) <= len(unknown.candidates):
             return unknown.candidates[int(answer) - 1]
         try:
-            return _verdict(answer)
+            return _parse_verdict(answer)
         except (InvalidRequest, ConfigurationError) as error:
             terminal.say(str(error))

@@ -1,4 +1,4 @@
-"""The contact sheet: one page that opens from disk, with nothing from anywhere else."""
+"""Writes the contact sheet: one HTML page that opens from disk and loads nothing from elsewhere."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ import anyio.to_thread
 
 from .._io.clock import Clock
 from ..errors import ConfigurationError
-from .formatting import EXPLAINED, amount, duration
-from .jsonl import write_whole
+from .formatting import STATE_EXPLANATIONS, format_amount, format_duration
+from .jsonl import write_atomically
 from .sheet_contents import moment, sections
-from .sheet_pictures import Shot, collect
+from .sheet_pictures import SheetPicture, collect_pictures
 
 if TYPE_CHECKING:
     from .report import BatchReport, Fetch
@@ -32,19 +32,21 @@ async def write_sheet(
     fetch: Fetch | None,
     download: bool,
 ) -> Path:
-    """Bring the pictures, write the page, return its path. See `BatchReport.write_contact_sheet`."""
+    """Collect the pictures, write the page and return its path. See `BatchReport.write_contact_sheet`."""
     _require_jinja()
     made_at = Clock(asyncio.get_running_loop()).utc()
-    shots = await collect(report.outcomes, folder, given=given, fetch=fetch, download=download)
+    pictures = await collect_pictures(report.outcomes, folder, given=given, fetch=fetch, download=download)
 
     def write() -> Path:
-        return write_whole(folder / "index.html", [render(report, shots, title=title, made_at=made_at)])
+        return write_atomically(
+            folder / "index.html", [render(report, pictures, title=title, made_at=made_at)]
+        )
 
     return await anyio.to_thread.run_sync(write)
 
 
-def render(report: BatchReport, shots: Sequence[Shot], *, title: str, made_at: datetime) -> str:
-    """The page's HTML. ``shots`` has one entry an outcome. Blocks: it reads the template."""
+def render(report: BatchReport, pictures: Sequence[SheetPicture], *, title: str, made_at: datetime) -> str:
+    """The page's HTML. ``pictures`` has one entry for each outcome. Blocks: it reads the template."""
     _require_jinja()
     from jinja2 import Environment, PackageLoader, StrictUndefined
     from markupsafe import Markup
@@ -59,7 +61,7 @@ def render(report: BatchReport, shots: Sequence[Shot], *, title: str, made_at: d
         title=title,
         made_at=moment(made_at),
         made_at_iso=made_at.isoformat(timespec="seconds"),
-        sections=sections(report.outcomes, shots),
+        sections=sections(report.outcomes, pictures),
         styles=Markup(styles),  # noqa: S704 - our own file
         script=Markup(script),  # noqa: S704 - our own file
         policy=_policy(styles, script),
@@ -69,7 +71,7 @@ def render(report: BatchReport, shots: Sequence[Shot], *, title: str, made_at: d
 
 
 def _policy(styles: str, script: str) -> str:
-    """Nothing but the page's own pictures, and the one style and script that it was written with."""
+    """The Content-Security-Policy: only pictures beside the page, and this one style and script."""
     return (
         "default-src 'none'; base-uri 'none'; form-action 'none'; img-src 'self' file:; "
         f"style-src '{_hash(styles)}'; script-src '{_hash(script)}'"
@@ -85,17 +87,17 @@ def _totals(report: BatchReport) -> dict[str, Any]:
     for state, count in report.counts.items():
         if count:
             states.append(
-                {"name": state.value, "count": count, "start": start, "explained": EXPLAINED[state]}
+                {"name": state.value, "count": count, "start": start, "explained": STATE_EXPLANATIONS[state]}
             )
             start += count
     middle, slowest = report.median_seconds, report.slowest_seconds
     return {
         "states": states,
         "ready": len(report.ready),
-        "spent": amount(report.credits_spent),
-        "at_risk": amount(report.credits_at_risk) if report.credits_at_risk else "",
-        "median": duration(middle) if middle is not None else "",
-        "slowest": duration(slowest) if slowest is not None else "",
+        "spent": format_amount(report.credits_spent),
+        "at_risk": format_amount(report.credits_at_risk) if report.credits_at_risk else "",
+        "median": format_duration(middle) if middle is not None else "",
+        "slowest": format_duration(slowest) if slowest is not None else "",
     }
 
 

@@ -1,4 +1,8 @@
-"""Numbers as people read them."""
+"""Formats credits, counts, durations and the summary for people.
+
+The command line has its own copies of the small functions in its `text`, because it imports nothing but
+the public door; a test keeps the two equal.
+"""
 
 from __future__ import annotations
 
@@ -10,34 +14,34 @@ from .._core.intents.outcomes import OutcomeState
 if TYPE_CHECKING:
     from .report import BatchReport
 
-EXPLAINED: dict[OutcomeState, str] = {
-    OutcomeState.READY: "the picture is there",
-    OutcomeState.FAILED: "paid for, and could not be made",
-    OutcomeState.REJECTED: "refused, no charge",
-    OutcomeState.SKIPPED: "its source came to nothing, or it was dropped and may have been paid for",
-    OutcomeState.UNSENT: "not sent yet: run again",
-    OutcomeState.PENDING: "paid for, and not done yet",
+STATE_EXPLANATIONS: dict[OutcomeState, str] = {
+    OutcomeState.READY: "the picture is ready",
+    OutcomeState.FAILED: "paid for, but could not be made",
+    OutcomeState.REJECTED: "refused, nothing was charged",
+    OutcomeState.SKIPPED: "its source failed, or it was dropped and may have been paid for",
+    OutcomeState.UNSENT: "was not sent: run again",
+    OutcomeState.PENDING: "paid for, not ready yet",
     OutcomeState.UNKNOWN: "may have been paid for",
 }
 
 
-def amount(credits: Decimal) -> str:
+def format_amount(credits: Decimal) -> str:
     """Credits without needless zeros: ``2``, ``3.5``, ``1,204``."""
     text = format(credits, ",f")
     return text.rstrip("0").rstrip(".") if "." in text else text
 
 
-def counted(count: int, noun: str, plural: str | None = None) -> str:
+def format_count(count: int, noun: str, plural: str | None = None) -> str:
     """``1 look``, ``1,200 looks``."""
     return f"{count:,} {noun if count == 1 else plural or noun + 's'}"
 
 
-def credits_in_words(credits: Decimal) -> str:
+def format_credits(credits: Decimal) -> str:
     """``1 credit``, ``3.5 credits``."""
-    return f"{amount(credits)} {'credit' if credits == 1 else 'credits'}"
+    return f"{format_amount(credits)} {'credit' if credits == 1 else 'credits'}"
 
 
-def duration(seconds: float) -> str:
+def format_duration(seconds: float) -> str:
     """Seconds as ``0.4 s``, ``41 s``, ``1 min 12 s`` or ``2 h 5 min``."""
     if seconds < 9.95:
         return f"{seconds:.1f}".removesuffix(".0") + " s"
@@ -52,19 +56,19 @@ def duration(seconds: float) -> str:
 
 
 def summary(report: BatchReport) -> str:
-    """A report in a few lines: counts, credits, times."""
+    """A report in a few lines: counts, credits and times."""
     counts = report.counts
-    lines = [f"{counts[OutcomeState.READY]:,} of {counted(len(report), 'look')} ready"]
+    lines = [f"{counts[OutcomeState.READY]:,} of {format_count(len(report), 'look')} ready"]
     lines += [
-        f"{count:,} {state.value}: {EXPLAINED[state]}"
+        f"{count:,} {state.value}: {STATE_EXPLANATIONS[state]}"
         for state, count in counts.items()
         if count and state is not OutcomeState.READY
     ]
-    spent = f"{credits_in_words(report.credits_spent)} spent"
+    spent = f"{format_credits(report.credits_spent)} spent"
     if report.credits_at_risk:
-        spent += f", {amount(report.credits_at_risk)} at risk"
+        spent += f", {format_amount(report.credits_at_risk)} at risk"
     lines.append(spent)
     middle, slowest = report.median_seconds, report.slowest_seconds
     if middle is not None and slowest is not None:
-        lines.append(f"a look took {duration(middle)} (median), {duration(slowest)} at most")
+        lines.append(f"a look took {format_duration(middle)} (median), {format_duration(slowest)} at most")
     return "\n".join(lines)

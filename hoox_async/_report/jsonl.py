@@ -1,4 +1,4 @@
-"""Outcomes as lines of JSON, for programs."""
+"""Writes outcomes as lines of JSON, for programs."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _FIELDS = (
 )  # fmt: skip
 
 
-def record(outcome: Outcome) -> dict[str, Any]:
+def outcome_record(outcome: Outcome) -> dict[str, Any]:
     """One outcome as JSON values. Credits are text, because they are decimal; times are ISO 8601 in UTC.
 
     The request's ``webhook_url`` is left out: its last part may be a secret.
@@ -47,27 +47,27 @@ def record(outcome: Outcome) -> dict[str, Any]:
 
 
 def charged(outcome: Outcome) -> str:
-    """``yes``, ``maybe`` or ``no``: whether credits went for it, over all its rounds."""
+    """Whether any attempt at this outcome was charged: ``yes``, ``maybe`` or ``no``."""
     if outcome.credits:
         return "yes"
     return "maybe" if outcome.at_risk else "no"
 
 
 def seconds_of(outcome: Outcome) -> float | None:
-    """How long this outcome took from its sending until it was settled, in seconds."""
+    """The seconds from the last submission until the outcome was settled; None if one is not known."""
     if outcome.submitted_at is None or outcome.settled_at is None:
         return None
     return max(0.0, (outcome.settled_at - outcome.submitted_at).total_seconds())
 
 
 def write_lines(outcomes: Iterable[Outcome], path: Path) -> Path:
-    """Write one line an outcome. The file appears whole or not at all. Blocks: call it in a thread."""
-    with_newline = (json.dumps(record(outcome), ensure_ascii=False) + "\n" for outcome in outcomes)
-    return write_whole(path, with_newline)
+    """Write one line for each outcome, atomically. Blocks: call it in a thread. Raises `OSError`."""
+    lines = (json.dumps(outcome_record(outcome), ensure_ascii=False) + "\n" for outcome in outcomes)
+    return write_atomically(path, lines)
 
 
-def write_whole(path: Path, parts: Iterable[str]) -> Path:
-    """Write to a temporary name beside ``path``, and rename it when it is whole. Blocks.
+def write_atomically(path: Path, parts: Iterable[str]) -> Path:
+    """Write to a temporary file beside ``path``, then rename it to ``path``. Blocks.
 
     A lone surrogate, which UTF-8 cannot hold, is written as ``?``. Raises `OSError`.
     """

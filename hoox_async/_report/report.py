@@ -1,4 +1,4 @@
-"""`BatchReport`: every item's outcome, and what they came to together."""
+"""`BatchReport`: the outcome of every item of a batch, with counts, credits and times."""
 
 from __future__ import annotations
 
@@ -7,8 +7,10 @@ from contextlib import AbstractAsyncContextManager
 from decimal import Decimal
 from os import PathLike
 from pathlib import Path
+from statistics import median
 from typing import TYPE_CHECKING
 
+import anyio.to_thread
 import attrs
 
 from .._api.requests import FREE, ImageAvatar
@@ -27,9 +29,9 @@ def _as_tuple(outcomes: Iterable[Outcome]) -> tuple[Outcome, ...]:
 
 @attrs.frozen(repr=False)
 class BatchReport:
-    """What became of a batch: ``outcomes`` stand in the order in which the items were given.
+    """The report of a batch. ``outcomes`` are in the order in which the items were given.
 
-    Credits are those of all runs of the store, durations those of the last sending.
+    Credits are summed over all runs with the store; durations are those of the last submission.
     """
 
     outcomes: tuple[Outcome, ...] = attrs.field(converter=_as_tuple)
@@ -38,8 +40,8 @@ class BatchReport:
     async def open(cls, store_path: str | PathLike[str]) -> BatchReport:
         """Read the report of a store on disk, also while a batch writes to it.
 
-        Items that the batch has not come to yet are not in the store, and so not in the report.
-        Raises `StoreError` when there is no such store or it can't be read.
+        Items that the batch has not reached yet are not in the store, and so not in the report.
+        Raises `StoreError` if there is no such store or it can't be read.
         """
         from .._io.stores.sqlite.reader import read_store
 
@@ -63,7 +65,7 @@ class BatchReport:
 
     @property
     def counts(self) -> dict[OutcomeState, int]:
-        """How many outcomes are in each state, zeros too."""
+        """The number of outcomes in each state, zeros included."""
         counts = dict.fromkeys(OutcomeState, 0)
         for outcome in self.outcomes:
             counts[outcome.state] += 1
@@ -75,83 +77,79 @@ class BatchReport:
 
     @property
     def ready(self) -> tuple[Outcome, ...]:
-        """The looks that are there."""
+        """Looks that are ready."""
         return self.in_state(OutcomeState.READY)
 
     @property
     def failed(self) -> tuple[Outcome, ...]:
-        """Paid for, and could not be made."""
+        """Looks that were paid for but could not be made."""
         return self.in_state(OutcomeState.FAILED)
 
     @property
     def rejected(self) -> tuple[Outcome, ...]:
-        """Refused by the API or no valid request; no charge."""
+        """Requests that were invalid or refused by the API; nothing was charged."""
         return self.in_state(OutcomeState.REJECTED)
 
     @property
     def skipped(self) -> tuple[Outcome, ...]:
-        """Not sent, because the source came to nothing; or an unknown that was dropped, which is at risk."""
+        """Not sent because the source failed; or an unknown that was dropped, whose credits are at risk."""
         return self.in_state(OutcomeState.SKIPPED)
 
     @property
     def unsent(self) -> tuple[Outcome, ...]:
-        """Not sent, and sent when the batch is run again."""
+        """Not sent; the next run of the batch sends them."""
         return self.in_state(OutcomeState.UNSENT)
 
     @property
     def pending(self) -> tuple[Outcome, ...]:
-        """Paid for and not done yet."""
+        """Paid for and not settled yet."""
         return self.in_state(OutcomeState.PENDING)
 
     @property
     def unknown(self) -> tuple[Outcome, ...]:
-        """May have been paid for; what became of them is not known."""
+        """May have been paid for; the outcome of the request is not known."""
         return self.in_state(OutcomeState.UNKNOWN)
 
     @property
     def credits_spent(self) -> Decimal:
-        """Credits that were surely spent."""
+        """Credits that were certainly spent."""
         return sum((outcome.credits for outcome in self.outcomes), FREE)
 
     @property
     def credits_at_risk(self) -> Decimal:
-        """Credits that may have been spent on top."""
+        """Credits that may have been spent in addition to `credits_spent`."""
         return sum((outcome.at_risk for outcome in self.outcomes), FREE)
 
     @property
     def credits_refused(self) -> Decimal:
-        """The price of what was REJECTED: credits that were not spent."""
+        """The price of the REJECTED requests, in credits; it was not spent."""
         requests = (outcome.request for outcome in self.rejected)
         return sum((request.credits for request in requests if isinstance(request, REQUEST_KINDS)), FREE)
 
     @property
     def seconds(self) -> tuple[float, ...]:
-        """How long each ready look took from its sending until it was known to be done, in seconds.
+        """The seconds that each ready look took from its submission until it was known to be ready.
 
-        Avatars from images are left out: they are ready at once and would only hide how long looks take.
+        Avatars from images are left out: they are ready at once and would distort the figures.
         """
         taken = (seconds_of(o) for o in self.ready if not isinstance(o.request, ImageAvatar))
         return tuple(seconds for seconds in taken if seconds is not None)
 
     @property
     def median_seconds(self) -> float | None:
-        """The median of `seconds`; None where no look is ready."""
-        from statistics import median  # with what it brings, a millisecond of import
-
+        """The median of `seconds`; None if no look is ready."""
         return median(self.seconds) if self.seconds else None
 
     @property
     def slowest_seconds(self) -> float | None:
-        """The largest of `seconds`; None where no look is ready."""
+        """The largest of `seconds`; None if no look is ready."""
         return max(self.seconds, default=None)
 
     async def to_jsonl(self, path: str | PathLike[str]) -> Path:
-        """Write one JSON object a line and an outcome, in order; return the path.
+        """Write one line with a JSON object for each outcome, in order; return the path.
 
-        The file appears whole or not at all. Raises `OSError` where it can't be written.
+        The file is replaced atomically. Raises `OSError` if it can't be written.
         """
-        import anyio.to_thread
-
         return await anyio.to_thread.run_sync(write_lines, self.outcomes, Path(path))
 
     async def write_contact_sheet(
@@ -166,11 +164,11 @@ class BatchReport:
         """Write a page with every look, its picture, prompt, time and credits; return its ``index.html``.
 
         The page opens from disk without a network. Pictures are stored beside it and not fetched again
-        when it is written anew; one that can't be fetched gets a placeholder that says why.
-        ``pictures`` maps keys to files that are there already. ``fetch`` opens a picture's URL (a
+        when it is written again; one that can't be fetched gets a placeholder that says why.
+        ``pictures`` maps keys to files that exist already. ``fetch`` opens a picture's URL (a
         connection of its own, without the API key, by default); ``download=False`` fetches nothing.
 
-        Raises `ConfigurationError` without the extra ``report``, and `OSError` where the folder can't
+        Raises `ConfigurationError` without the extra ``report``, and `OSError` if the folder can't
         be written.
         """
         from .contact_sheet import write_sheet

@@ -1,4 +1,4 @@
-"""What the page shows, as values: sections by avatar, cards by look, totals. Pure."""
+"""What the contact sheet shows, as plain values: a section for each avatar, a card for each look. Pure."""
 
 from __future__ import annotations
 
@@ -9,15 +9,18 @@ from typing import NamedTuple
 from .._api.models import LookRef
 from .._api.requests import FREE, Format, ImageAvatar, LookEdit, PromptAvatar
 from .._core.intents.outcomes import Outcome, OutcomeState
-from .formatting import EXPLAINED, amount, credits_in_words, duration
+from .formatting import STATE_EXPLANATIONS, format_amount, format_credits, format_duration
 from .jsonl import seconds_of
-from .sheet_pictures import Shot
+from .sheet_pictures import SheetPicture
 
-WIDE = 1.15  # wider than this (width over height) is shown among the horizontal ones
+WIDE = 1.15  # a picture with a larger ratio of width to height is shown among the horizontal ones
 
 
 class Card(NamedTuple):
-    """One look on the page. All of it is plain text: the template escapes it."""
+    """One look on the page. All fields are plain text: the template escapes them.
+
+    ``fits`` says whether the picture has the shape of its frame, so that it can fill it.
+    """
 
     number: int
     title: str
@@ -25,7 +28,7 @@ class Card(NamedTuple):
     state: str
     wide: bool
     fits: bool
-    shot: Shot
+    picture: SheetPicture
     prompt: str
     note: str
     """One short line: style, time, credits."""
@@ -35,7 +38,7 @@ class Card(NamedTuple):
 
 
 class Section(NamedTuple):
-    """One avatar and its looks, upright ones first."""
+    """One avatar and its looks, vertical ones first."""
 
     number: int
     name: str
@@ -47,20 +50,20 @@ class Section(NamedTuple):
 
     @property
     def total(self) -> int:
-        """How many looks it has."""
+        """The number of its looks."""
         return len(self.tall) + len(self.wide)
 
 
-def sections(outcomes: Sequence[Outcome], shots: Sequence[Shot]) -> list[Section]:
-    """The outcomes by avatar, avatars in the order in which they first come."""
+def sections(outcomes: Sequence[Outcome], pictures: Sequence[SheetPicture]) -> list[Section]:
+    """The outcomes grouped by avatar, avatars in the order of their first outcome."""
     groups: dict[str, list[tuple[int, Outcome]]] = {}
-    owner = _Owners(outcomes)
+    avatars = _AvatarOfOutcome(outcomes)
     for index, outcome in enumerate(outcomes):
-        groups.setdefault(owner.of(outcome), []).append((index, outcome))
+        groups.setdefault(avatars.of(outcome), []).append((index, outcome))
     made = []
     for number, (group, members) in enumerate(groups.items(), 1):
         name = _name(group, [outcome for _, outcome in members])
-        cards = [_card(index + 1, outcome, shots[index], name) for index, outcome in members]
+        cards = [_card(index + 1, outcome, pictures[index], name) for index, outcome in members]
         known = any(o.look or (isinstance(o.request, LookEdit) and isinstance(o.request.source, LookRef))
                     for _, o in members)  # fmt: skip
         made.append(
@@ -71,20 +74,20 @@ def sections(outcomes: Sequence[Outcome], shots: Sequence[Shot]) -> list[Section
                 tall=tuple(card for card in cards if not card.wide),
                 wide=tuple(card for card in cards if card.wide),
                 ready=sum(outcome.state is OutcomeState.READY for _, outcome in members),
-                credits=credits_in_words(sum((o.credits for _, o in members), FREE)),
+                credits=format_credits(sum((o.credits for _, o in members), FREE)),
             )
         )
     return made
 
 
-class _Owners:
-    """Finds the avatar of each outcome: by its ref, its source's ref, or the item that its source names."""
+class _AvatarOfOutcome:
+    """Finds the avatar of an outcome: by its own ref, its source's ref, or the item that its source names."""
 
     def __init__(self, outcomes: Sequence[Outcome]) -> None:
         self._by_key: Mapping[str, Outcome] = {outcome.key: outcome for outcome in outcomes}
 
     def of(self, outcome: Outcome) -> str:
-        """The avatar's id where it is known, else the key of the item that was to create it."""
+        """The avatar's id if it is known, else the key of the item that creates it."""
         seen: set[str] = set()
         while True:
             if outcome.look is not None:
@@ -107,11 +110,11 @@ def _name(group: str, members: Sequence[Outcome]) -> str:
     return heads.pop() if same else group
 
 
-def _card(number: int, outcome: Outcome, shot: Shot, avatar: str) -> Card:
+def _card(number: int, outcome: Outcome, picture: SheetPicture, avatar: str) -> Card:
     request = outcome.request
     creates = isinstance(request, PromptAvatar | ImageAvatar)
     tail = outcome.key.partition("/")[2]
-    ratio = shot.width / shot.height if shot.height else 0.0
+    ratio = picture.width / picture.height if picture.height else 0.0
     wide = ratio > WIDE if ratio else getattr(request, "format", None) is Format.HORIZONTAL
     return Card(
         number=number,
@@ -120,10 +123,10 @@ def _card(number: int, outcome: Outcome, shot: Shot, avatar: str) -> Card:
         state=outcome.state.value,
         wide=wide,
         fits=abs(ratio / (16 / 9 if wide else 9 / 16) - 1) < 0.04,
-        shot=shot,
+        picture=picture,
         prompt=_prompt(outcome),
         note=_note(outcome),
-        reason=_sentence(_reason(outcome, shot)),
+        reason=_sentence(_reason(outcome, picture)),
         candidates=tuple(str(ref) for ref in outcome.candidates),
         details=tuple((name, value) for name, value in _details(outcome, avatar) if value),
     )
@@ -141,21 +144,21 @@ def _note(outcome: Outcome) -> str:
     seconds = seconds_of(outcome) if outcome.look and outcome.look.status.settled else None
     parts = [
         str(getattr(outcome.request, "style", None) or ""),
-        duration(seconds) if seconds is not None else "",
-        f"{amount(outcome.credits)} cr" if outcome.credits else "",
-        f"{amount(outcome.at_risk)} cr at risk" if outcome.at_risk else "",
+        format_duration(seconds) if seconds is not None else "",
+        f"{format_amount(outcome.credits)} cr" if outcome.credits else "",
+        f"{format_amount(outcome.at_risk)} cr at risk" if outcome.at_risk else "",
     ]
     return " · ".join(part for part in parts if part)
 
 
-def _reason(outcome: Outcome, shot: Shot) -> str:
+def _reason(outcome: Outcome, picture: SheetPicture) -> str:
     if outcome.state is OutcomeState.READY:
-        return shot.problem or ""
+        return picture.problem or ""
     if outcome.look is not None and outcome.look.error is not None:
         return str(outcome.look.error)
-    # the errors of some states begin with the item's key, which the card shows already
-    said = str(outcome.error).removeprefix(f"{outcome.key}: ") if outcome.error else ""
-    return said or EXPLAINED[outcome.state]
+    # some errors begin with the item's key, which the card shows already
+    message = str(outcome.error).removeprefix(f"{outcome.key}: ") if outcome.error else ""
+    return message or STATE_EXPLANATIONS[outcome.state]
 
 
 def _sentence(text: str) -> str:
@@ -177,9 +180,9 @@ def _details(outcome: Outcome, avatar: str) -> list[tuple[str, str]]:
         ("Resolution", str(getattr(request, "resolution", None) or "")),
         ("Upscaled", "yes" if getattr(request, "upscale", False) else ""),
         ("Place", str(getattr(request, "place", None) or "")),
-        ("Time taken", duration(seconds) if seconds is not None else ""),
-        ("Credits", amount(outcome.credits)),
-        ("At risk", credits_in_words(outcome.at_risk) if outcome.at_risk else ""),
+        ("Time taken", format_duration(seconds) if seconds is not None else ""),
+        ("Credits", format_amount(outcome.credits)),
+        ("At risk", format_credits(outcome.at_risk) if outcome.at_risk else ""),
         ("Evidence", outcome.evidence.value if outcome.evidence else ""),
         ("Sent", moment(outcome.submitted_at)),
         ("Settled", moment(outcome.settled_at)),
@@ -188,5 +191,5 @@ def _details(outcome: Outcome, avatar: str) -> list[tuple[str, str]]:
 
 
 def moment(at: datetime | None) -> str:
-    """A time as ``2025-06-01 14:03:09 UTC``."""
+    """A time, formatted as ``2025-06-01 14:03:09 UTC``."""
     return at.strftime("%Y-%m-%d %H:%M:%S %Z") if at else ""

@@ -1,9 +1,12 @@
-"""The pictures of a contact sheet: fetched once, kept beside the page, each with a small version."""
+"""Collects the pictures of a contact sheet: stored beside the page, each with a thumbnail, fetched once."""
 
 from __future__ import annotations
 
 import asyncio
+import hashlib
+import re
 import shutil
+import unicodedata
 from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -14,57 +17,59 @@ import anyio.to_thread
 
 from .._core.intents.outcomes import Outcome, OutcomeState
 from ..errors import ConfigurationError, HooxError
-from .file_names import file_stem
 
 if TYPE_CHECKING:
     from .report import Fetch
 
-AT_ONCE = 8
-DECODERS = 2
-SMALL = (480, 720)  # a card is 240 CSS pixels wide at most: twice that for dense screens
-QUALITY = 82
+FETCHES_AT_ONCE = 8
+DECODES_AT_ONCE = 2
+THUMBNAIL_SIZE = (480, 720)  # a card is at most 240 CSS pixels wide; twice that for dense screens
+THUMBNAIL_QUALITY = 82
 
 
-class Shot(NamedTuple):
-    """A look's picture as the page needs it: paths below the folder, size in pixels, or what is wrong."""
+class SheetPicture(NamedTuple):
+    """A look's picture on the page: paths relative to the page, the thumbnail's size in pixels.
 
-    picture: str | None = None
-    small: str | None = None
+    ``problem`` says why there is no picture.
+    """
+
+    file: str | None = None
+    thumbnail: str | None = None
     width: int = 0
     height: int = 0
     problem: str | None = None
 
 
-class _Want(NamedTuple):
+class _WantedPicture(NamedTuple):
     position: int
     outcome: Outcome
     stem: str
 
 
-class _Place(NamedTuple):
-    """Where pictures go and what is there already: file names by their stem."""
+class _PictureFolder(NamedTuple):
+    """The folder of the page, and the names of the pictures already in it, by their stem."""
 
     folder: Path
-    there: Mapping[str, str]
+    existing: Mapping[str, str]
 
 
-async def collect(
+async def collect_pictures(
     outcomes: Sequence[Outcome],
     folder: Path,
     *,
     given: Mapping[str, Path],
     fetch: Fetch | None,
     download: bool,
-) -> list[Shot]:
-    """A shot for each outcome, in order; an empty one where the outcome has no picture to show.
+) -> list[SheetPicture]:
+    """A picture for each outcome, in order; an empty one for an outcome that has none.
 
-    Raises `ConfigurationError` without Pillow, and `OSError` where the folder can't be written.
+    Raises `ConfigurationError` without Pillow, and `OSError` if the folder can't be written.
     """
     require_pillow()
-    shots = [Shot()] * len(outcomes)
-    place = _Place(folder, await anyio.to_thread.run_sync(_listed, folder / "pictures"))
+    pictures = [SheetPicture()] * len(outcomes)
+    page = _PictureFolder(folder, await anyio.to_thread.run_sync(_existing_pictures, folder / "pictures"))
     wanted = _wanted(outcomes)
-    limiter = anyio.CapacityLimiter(DECODERS)
+    limiter = anyio.CapacityLimiter(DECODES_AT_ONCE)
     async with AsyncExitStack() as stack:
         if fetch is None and download:
             from .._io.transport import PictureFetcher
@@ -74,13 +79,15 @@ async def collect(
         async def work() -> None:
             for want in wanted:
                 file = given.get(want.outcome.key)
-                shots[want.position] = await _shot(want, place, file, fetch if download else None, limiter)
+                pictures[want.position] = await _collect_one(
+                    want, page, file, fetch if download else None, limiter
+                )
 
-        await _together(work, AT_ONCE)
-    return shots
+        await _run_workers(work, FETCHES_AT_ONCE)
+    return pictures
 
 
-async def _together(work: Callable[[], Coroutine[None, None, None]], count: int) -> None:
+async def _run_workers(work: Callable[[], Coroutine[None, None, None]], count: int) -> None:
     try:
         async with asyncio.TaskGroup() as group:
             for _ in range(count):
@@ -89,55 +96,59 @@ async def _together(work: Callable[[], Coroutine[None, None, None]], count: int)
         raise several.exceptions[0] from None
 
 
-def _listed(folder: Path) -> dict[str, str]:
-    """The pictures that are there, by their stem: the suffix is the one that the server's answer gave."""
+def _existing_pictures(folder: Path) -> dict[str, str]:
+    """The names of the pictures in a folder, by their stem; the suffix depends on the server's answer."""
     if not folder.is_dir():
         return {}
     return {file.stem: file.name for file in folder.iterdir() if not file.name.endswith(".part")}
 
 
-def _wanted(outcomes: Sequence[Outcome]) -> Iterator[_Want]:
+def _wanted(outcomes: Sequence[Outcome]) -> Iterator[_WantedPicture]:
     for index, outcome in enumerate(outcomes):
         if outcome.state is OutcomeState.READY and outcome.look is not None:
-            # the ref is part of the name: a look that was paid for anew has another picture
-            yield _Want(index, outcome, file_stem(outcome.key, str(outcome.look.ref)))
+            # the ref is part of the name: a look that was paid for again has another picture
+            yield _WantedPicture(index, outcome, file_stem(outcome.key, str(outcome.look.ref)))
 
 
-async def _shot(
-    want: _Want, place: _Place, given: Path | None, fetch: Fetch | None, limiter: anyio.CapacityLimiter
-) -> Shot:
-    folder = place.folder / "pictures"
+async def _collect_one(
+    want: _WantedPicture,
+    page: _PictureFolder,
+    given: Path | None,
+    fetch: Fetch | None,
+    limiter: anyio.CapacityLimiter,
+) -> SheetPicture:
+    folder = page.folder / "pictures"
     try:
-        name = place.there.get(want.stem)
-        picture = folder / name if name else await _bring(want, folder, given, fetch)
-        small = place.folder / "small" / f"{want.stem}.jpg"
-        return await anyio.to_thread.run_sync(_prepare, picture, small, limiter=limiter)
-    except (HooxError, _NoPicture) as error:
-        return Shot(problem=str(error) or type(error).__name__)
+        name = page.existing.get(want.stem)
+        picture = folder / name if name else await _obtain(want, folder, given, fetch)
+        thumbnail = page.folder / "small" / f"{want.stem}.jpg"
+        return await anyio.to_thread.run_sync(_prepare, picture, thumbnail, limiter=limiter)
+    except (HooxError, _PictureUnavailable) as error:
+        return SheetPicture(problem=str(error) or type(error).__name__)
 
 
-class _NoPicture(Exception):
-    """There is nothing to show, for this reason."""
+class _PictureUnavailable(Exception):
+    """There is no picture to show; the message says why."""
 
 
-async def _bring(want: _Want, folder: Path, given: Path | None, fetch: Fetch | None) -> Path:
+async def _obtain(want: _WantedPicture, folder: Path, given: Path | None, fetch: Fetch | None) -> Path:
     if given is not None:
         suffix = given.suffix.lower() if given.suffix.isascii() else ""
         return await anyio.to_thread.run_sync(_copy, given, folder / f"{want.stem}{suffix}")
     url = want.outcome.look.thumbnail_url if want.outcome.look else None
     if not url:
-        raise _NoPicture("the API gave no picture for it")
+        raise _PictureUnavailable("the API gave no picture for this look")
     if fetch is None:
-        raise _NoPicture("the picture was not downloaded")
+        raise _PictureUnavailable("the picture was not downloaded")
     from .._io.downloads import save_picture
 
-    # overwrite: another report of the same batch may be written at the same time, with the same pictures
+    # overwrite, because another report may be writing the same pictures at the same time
     return await save_picture(fetch, url, folder, name=want.stem, overwrite=True)
 
 
 def _copy(source: Path, target: Path) -> Path:
     if not source.is_file():
-        raise _NoPicture(f"there is no file {source.name}")
+        raise _PictureUnavailable(f"the file {source.name} does not exist")
     target.parent.mkdir(parents=True, exist_ok=True)
     part = target.with_name(f"{target.name}.part")
     shutil.copyfile(source, part)
@@ -145,7 +156,7 @@ def _copy(source: Path, target: Path) -> Path:
 
 
 def require_pillow() -> None:
-    """Raise `ConfigurationError` where Pillow is not installed."""
+    """Raise `ConfigurationError` if Pillow is not installed."""
     try:
         import PIL  # noqa: F401
     except ImportError:
@@ -154,22 +165,38 @@ def require_pillow() -> None:
         ) from None
 
 
-def _prepare(picture: Path, small: Path) -> Shot:
-    """Make the small version unless it is there. Blocks: it decodes a picture."""
+def _prepare(picture: Path, thumbnail: Path) -> SheetPicture:
+    """Make the thumbnail unless it exists. Blocks: it decodes a picture."""
     from PIL import Image, ImageOps, UnidentifiedImageError
 
     try:
-        if not small.exists():
-            small.parent.mkdir(parents=True, exist_ok=True)
+        if not thumbnail.exists():
+            thumbnail.parent.mkdir(parents=True, exist_ok=True)
             with Image.open(picture) as full:
-                full.draft("RGB", SMALL)  # JPEG decoders then scale while they decode: 4K costs an eighth
+                # a JPEG is then scaled while it is decoded, an eighth of the work at 4K
+                full.draft("RGB", THUMBNAIL_SIZE)
                 upright = ImageOps.exif_transpose(full)
-                upright.thumbnail(SMALL)
-                part = small.with_suffix(".part")
-                upright.convert("RGB").save(part, "JPEG", quality=QUALITY, optimize=True, progressive=True)
-            part.replace(small)
-        with Image.open(small) as done:
+                upright.thumbnail(THUMBNAIL_SIZE)
+                part = thumbnail.with_suffix(".part")
+                upright.convert("RGB").save(
+                    part, "JPEG", quality=THUMBNAIL_QUALITY, optimize=True, progressive=True
+                )
+            part.replace(thumbnail)
+        with Image.open(thumbnail) as done:
             width, height = done.size
     except (UnidentifiedImageError, Image.DecompressionBombError, SyntaxError, ValueError, EOFError):
-        raise _NoPicture("what was downloaded is no picture that can be read") from None
-    return Shot(f"pictures/{picture.name}", f"small/{small.name}", width, height)
+        raise _PictureUnavailable("the downloaded file is not a picture that can be read") from None
+    return SheetPicture(f"pictures/{picture.name}", f"small/{thumbnail.name}", width, height)
+
+
+def file_stem(text: str, *identity: str) -> str:
+    """A readable stem of a file name, which differs whenever ``text`` or ``identity`` differ.
+
+    It has only lower-case ASCII letters, digits and dashes and ends in a digest, so it stays in its folder
+    and is no name that Windows reserves. Some file systems take ``Alex`` and ``alex`` for one name.
+    """
+    plain = unicodedata.normalize("NFKD", text).encode("ascii", "ignore").decode()
+    slug = re.sub(r"[^a-z0-9]+", "-", plain.lower()).strip("-")[:48].rstrip("-")
+    seed = "\0".join((text, *identity)).encode("utf-8", "surrogatepass")
+    digest = hashlib.sha256(seed).hexdigest()[:12]
+    return f"{slug or 'look'}-{digest}"

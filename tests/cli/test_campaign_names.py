@@ -9,13 +9,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hoox_async import BatchItem, ConfigurationError, LookEdit, PromptAvatar
-from hoox_async._cli.campaign import PLACEHOLDERS, Place, check_template, parse_campaign, picture_name
+from hoox_async._cli.campaign import PLACEHOLDERS, ItemOrigin, check_template, parse_campaign, picture_name
 from hoox_async._cli.campaign.picture_names import safe_part
 
 # the names that Windows keeps for devices, with any suffix
 RESERVED = {"CON", "PRN", "AUX", "NUL", *(f"{port}{n}" for port in ("COM", "LPT") for n in "0123456789¹²³")}
 LOOK = BatchItem("alex/car-2", LookEdit("alex", "x", style="car"))
-PLACE = Place("alex", "car", 2, 1)
+PLACE = ItemOrigin("alex", "car", 2, 1)
 
 
 @pytest.mark.parametrize(
@@ -30,7 +30,7 @@ PLACE = Place("alex", "car", 2, 1)
         ("plain {{x}}", "plain-x"),
     ],
 )
-def test_templates(template: str, path: str) -> None:
+def test_templates_are_filled(template: str, path: str) -> None:
     """Placeholders are filled; a slash in the template makes a folder, one in a value does not."""
     assert picture_name(template, LOOK, PLACE, look_id="look_9") == PurePosixPath(path)
 
@@ -53,20 +53,20 @@ def test_templates(template: str, path: str) -> None:
         "{n[0]}",
     ],
 )
-def test_templates_that_cannot_be_used(template: str) -> None:
-    """A template that leaves the folder, or asks for what there is not, is refused."""
+def test_unusable_templates_are_refused(template: str) -> None:
+    """A template that leaves the folder, or that has an unknown placeholder or width, is refused."""
     with pytest.raises(ConfigurationError, match="--names"):
         picture_name(template, LOOK, PLACE)
 
 
 def test_mistyped_placeholder_gets_a_hint() -> None:
-    """The error names the placeholder that was meant."""
+    """The error for a mistyped placeholder suggests the right one."""
     with pytest.raises(ConfigurationError, match="did you mean 'scene'"):
         picture_name("{scen}", LOOK, PLACE)
 
 
 def test_two_items_never_share_a_file() -> None:
-    """A template that gives two items one name is refused, also where only capitals differ."""
+    """A template that gives two items the same name, also when case is ignored, is refused."""
     text = "key,prompt\nalex,x\nAlex,x\n"
     campaign = parse_campaign(text, "csv")
     with pytest.raises(ConfigurationError, match="alex and Alex would both be saved"):
@@ -74,19 +74,19 @@ def test_two_items_never_share_a_file() -> None:
     check_template("{avatar}/{look_id}", parse_campaign("key,prompt\nalex,x\nmara,x\n", "csv"))
 
 
-def test_avatar_has_a_name_too() -> None:
-    """An avatar's own picture is its scene ``avatar``."""
+def test_the_picture_of_an_avatar_has_the_scene_avatar() -> None:
+    """An avatar's own picture is named with the scene ``avatar``."""
     campaign = parse_campaign("key,prompt\nalex,x\n", "csv")
     [item] = campaign.items
-    assert str(picture_name("{avatar}/{scene}-{n}", item, campaign.places["alex"])) == "alex/avatar-1"
+    assert str(picture_name("{avatar}/{scene}-{n}", item, campaign.origins["alex"])) == "alex/avatar-1"
 
 
 @given(st.text(max_size=40), st.text(max_size=40), st.sampled_from(PLACEHOLDERS))
 @settings(deadline=None)
 def test_no_value_leaves_the_folder(avatar: str, scene: str, name: str) -> None:
-    """Whatever the values are, the path has as many parts as the template."""
+    """Whatever the values are, the path has as many parts as the template, so it stays in the folder."""
     item = BatchItem(f"{avatar}/{scene}", PromptAvatar("x"))
-    path = picture_name(f"{{avatar}}/{{{name}}}", item, Place(avatar, scene, 1, 1), look_id=scene)
+    path = picture_name(f"{{avatar}}/{{{name}}}", item, ItemOrigin(avatar, scene, 1, 1), look_id=scene)
     assert len(path.parts) == 2
     assert not path.is_absolute()
     assert ".." not in path.parts
@@ -109,14 +109,14 @@ def test_no_value_leaves_the_folder(avatar: str, scene: str, name: str) -> None:
     ],
 )
 def test_safe_part_of_known_texts(text: str, part: str) -> None:
-    """Readable text stays readable, and what could do harm is gone."""
+    """`safe_part` keeps readable text and removes what is harmful in a path."""
     assert safe_part(text) == part
 
 
 @given(st.text(max_size=300))
 @settings(deadline=None, max_examples=300)
 def test_safe_part_is_one_harmless_part(text: str) -> None:
-    """Whatever the text: one part of a path, on POSIX and on Windows, short, not reserved, stable."""
+    """`safe_part` of any text is one short part of a path, safe on POSIX and Windows, and stable."""
     part = safe_part(text)
     assert PurePosixPath("folder", part).parts == ("folder", part)
     assert PureWindowsPath("folder", part).parts == ("folder", part)

@@ -15,15 +15,15 @@ from hoox_async._cli.campaign import CampaignError, parse_campaign
 Kind = Literal["csv", "jsonl"]
 
 
-def faults(text: str, kind: Kind) -> list[tuple[int, str]]:
+def problems(text: str, kind: Kind) -> list[tuple[int, str]]:
     """The lines and fields of all that is wrong."""
     with pytest.raises(CampaignError) as caught:
         parse_campaign(text, kind)
-    return [(fault.line, fault.field) for fault in caught.value.faults]
+    return [(problem.line, problem.field) for problem in caught.value.problems]
 
 
 def test_csv_row_is_an_avatar_or_a_look() -> None:
-    """A row with a source is a look, one without is an avatar; empty cells and rows are nothing."""
+    """A row with a source is a look and one without is an avatar; empty cells and rows are ignored."""
     text = (
         "key,avatar,prompt,style,image_urls,upscale,images,metadata.client\r\n"
         'alex,,"Young entrepreneur,\r\nsmiling",selfie,,,,acme\r\n'
@@ -39,21 +39,21 @@ def test_csv_row_is_an_avatar_or_a_look() -> None:
         "alex/rain": LookEdit("alex", "rain", upscale=True, images=["https://me.test/logo.png"]),
         "x/rain": LookEdit(LookRef("avtr_1", "look_2"), "rain", style=Style.RAW),
     }
-    assert campaign.places["alex/rain"].line == 6
-    assert campaign.places["x/rain"][:3] == ("x", "rain", 1)
+    assert campaign.origins["alex/rain"].line == 6
+    assert campaign.origins["x/rain"][:3] == ("x", "rain", 1)
 
 
 @pytest.mark.parametrize("mark", [";", "\t"])
-def test_csv_of_other_spreadsheets(mark: str) -> None:
-    """Semicolons and tabs between the cells are read as well."""
+def test_csv_with_other_delimiters(mark: str) -> None:
+    """CSV with semicolons or tabs between the cells is read as well."""
     text = "key,avatar_id,look_id,prompt\na/b-3,av,lo,x".replace(",", mark)
     campaign = parse_campaign(b"\xef\xbb\xbf" + text.encode(), "csv")
     assert campaign.items[0].request == LookEdit(LookRef("av", "lo"), "x")
-    assert campaign.places["a/b-3"][:3] == ("a", "b", 3)
+    assert campaign.origins["a/b-3"][:3] == ("a", "b", 3)
 
 
-def test_csv_tells_every_fault_with_its_line() -> None:
-    """Lines are those of the file, also after a cell of many lines."""
+def test_csv_problems_have_their_lines() -> None:
+    """Problems have the line numbers of the file, also after a cell of many lines."""
     text = (
         "key,avatar,prompt,styl\n"  # 1
         'a,,"two\nlines",\n'  # 2, 3
@@ -62,7 +62,7 @@ def test_csv_tells_every_fault_with_its_line() -> None:
         "a/z,a,x,y,too,many\n"  # 6
         "a,,again,\n"  # 7
     )
-    assert faults(text, "csv") == [
+    assert problems(text, "csv") == [
         (1, "styl"), (4, "avatar"), (5, "prompt"), (6, "row"), (7, "key")
     ]  # fmt: skip
 
@@ -79,15 +79,15 @@ def test_csv_tells_every_fault_with_its_line() -> None:
         ("   \n", "the file is empty"),
     ],
 )
-def test_csv_faults(text: str, expected: str) -> None:
-    """A fault says what would be right."""
+def test_csv_problems_say_what_is_expected(text: str, expected: str) -> None:
+    """Each problem of a CSV file says what was expected."""
     with pytest.raises(CampaignError, match=expected) as caught:
         parse_campaign(text, "csv")
-    assert len(caught.value.faults) == 1
+    assert len(caught.value.problems) == 1
 
 
-def test_jsonl_is_for_programs() -> None:
-    """One object a line, null is "not given", values have their JSON types."""
+def test_jsonl_has_an_object_in_each_line() -> None:
+    """JSONL has one object in each line; null means "not given", and values have their JSON types."""
     rows = [
         {"key": "alex", "prompt": "Young", "style": None, "metadata": {"id": "7"}, "extra": {"seed": 3}},
         {
@@ -105,8 +105,8 @@ def test_jsonl_is_for_programs() -> None:
     ]
 
 
-def test_jsonl_tells_every_fault_with_its_line() -> None:
-    """Lines that are no JSON don't hide the faults of others."""
+def test_jsonl_problems_have_their_lines() -> None:
+    """A line that is not JSON doesn't hide the problems of other lines."""
     text = "\n".join(
         [
             '{"key": "a", "promt": "x"}',
@@ -120,31 +120,31 @@ def test_jsonl_tells_every_fault_with_its_line() -> None:
             "[" * 100_000,
         ]
     )
-    assert faults(text, "jsonl") == [
+    assert problems(text, "jsonl") == [
         (1, "promt"), (1, "row"), (2, "avatr"), (3, "row"), (4, "syntax"), (5, "syntax"),
         (6, "avatar"), (7, "syntax"), (8, "avatar"), (9, "syntax"),
     ]  # fmt: skip
 
 
-def test_source_must_stand_above() -> None:
-    """A look may be made from what stands above it, a look among them, and from nothing else."""
+def test_source_must_be_in_an_earlier_row() -> None:
+    """The source of a look must be an avatar or a look of an earlier row."""
     good = "key,avatar,prompt\na,,x\na/b,a,x\na/c,a/b,x\n"
     assert len(parse_campaign(good, "csv").items) == 3
-    assert faults("key,avatar,prompt\na/b,a,x\na,,x\n", "csv") == [(2, "avatar")]
+    assert problems("key,avatar,prompt\na/b,a,x\na,,x\n", "csv") == [(2, "avatar")]
 
 
 def either(text: str, kind: Kind) -> bool:
-    """Whether the text is a campaign with items; else it must have faults."""
+    """Whether the text is a campaign with items; else it must have problems."""
     try:
         return bool(parse_campaign(text, kind).items)
     except CampaignError as error:
-        return bool(error.faults)
+        return bool(error.problems)
 
 
 @given(st.sampled_from(["csv", "jsonl"]), st.text(max_size=200))
 @settings(deadline=None, max_examples=200)
-def test_any_text_is_a_campaign_or_an_error(kind: Kind, text: str) -> None:
-    """No text does anything else."""
+def test_any_text_is_a_campaign_or_a_campaign_error(kind: Kind, text: str) -> None:
+    """Any text gives a campaign or a `CampaignError`, in both formats."""
     assert either(text, kind)
 
 
@@ -167,8 +167,8 @@ def test_any_text_is_a_campaign_or_an_error(kind: Kind, text: str) -> None:
     )
 )
 @settings(deadline=None, max_examples=200)
-def test_any_values_are_a_campaign_or_an_error(rows: list[dict[str, object]]) -> None:
-    """Values of any type in any field are right or a fault."""
+def test_any_values_are_a_campaign_or_a_campaign_error(rows: list[dict[str, object]]) -> None:
+    """Values of any type in any field of JSONL give a campaign or a `CampaignError`."""
     assert either("\n".join(json.dumps(row) for row in rows), "jsonl")
 
 
@@ -176,17 +176,17 @@ def test_any_values_are_a_campaign_or_an_error(rows: list[dict[str, object]]) ->
     st.lists(st.lists(st.sampled_from(["a", "a/b", "x:y", "", "yes", "https://x.test", "raw"]), max_size=6))
 )
 @settings(deadline=None, max_examples=200)
-def test_any_cells_are_a_campaign_or_an_error(rows: list[list[str]]) -> None:
-    """Cells of any number and content are right or a fault."""
+def test_any_cells_are_a_campaign_or_a_campaign_error(rows: list[list[str]]) -> None:
+    """Cells of any number and content give a campaign or a `CampaignError`."""
     text = "key,avatar,prompt,upscale,images\n" + "\n".join(",".join(row) for row in rows)
     assert either(text, "csv")
 
 
-def test_a_look_that_names_no_source_is_told_so() -> None:
-    """It is the source that is missing, not the key that is wrong; Python's name for it is understood."""
+def test_a_look_without_a_source_is_reported() -> None:
+    """For a row with a look's key and no source, the missing source is reported, not the key."""
     with pytest.raises(CampaignError) as caught:
         parse_campaign("key,source,prompt\nalex,,a man\nalex/car,alex,in a car\nalex/car,alex,x\n", "csv")
-    header, car, twice, _ = (str(fault) for fault in caught.value.faults)
+    header, car, twice, _ = (str(problem) for problem in caught.value.problems)
     assert header == "line 1: source; expected a known field (did you mean 'avatar'?)"
     assert car.startswith("line 3: avatar; expected what alex/car is made from")
     assert "line 3 has it already" in twice

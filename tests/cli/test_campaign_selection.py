@@ -22,40 +22,40 @@ def keys(items: tuple[BatchItem, ...]) -> list[str]:
     return [item.key for item in items]
 
 
-def test_all_without_patterns() -> None:
-    """Nothing chosen is everything."""
+def test_everything_is_selected_without_patterns() -> None:
+    """Without patterns and a limit all items are selected."""
     assert select(ITEMS) == ITEMS
 
 
-def test_sources_come_along_in_order() -> None:
-    """What a chosen look is made from is kept, through all steps, and the order stays."""
+def test_sources_are_selected_in_order() -> None:
+    """The sources of a selected look are selected too, through all steps, and the order is kept."""
     assert keys(select(ITEMS, only=["alex/night"])) == ["alex", "alex/car", "alex/night"]
     assert keys(select(ITEMS, only=["kim/*", "mara/*"])) == ["mara", "mara/car", "kim/car"]
     assert keys(select(ITEMS, only=["mara"])) == ["mara"]
 
 
 def test_limit_counts_looks_and_not_their_sources() -> None:
-    """A limit of N is N looks with all that they are made from."""
+    """A limit of N selects N looks and, in addition, all their sources."""
     assert keys(select(ITEMS, limit=1)) == ["mara", "mara/car"]
     assert keys(select(ITEMS, limit=2)) == ["alex", "mara", "alex/car", "mara/car", "alex/night"]
     assert keys(select(ITEMS, only=["*/car"], limit=2)) == ["alex", "mara", "alex/car", "mara/car"]
     assert select(ITEMS, limit=99) == ITEMS
 
 
-def test_pattern_that_matches_nothing_is_told() -> None:
-    """A mistyped pattern must not look like an empty campaign."""
+def test_pattern_that_matches_nothing_is_refused() -> None:
+    """A pattern that matches no key is an error, since it is probably mistyped."""
     with pytest.raises(ConfigurationError, match="did you mean 'alex/car'"):
         select(ITEMS, only=["alex/caar"])
 
 
 @pytest.mark.parametrize("limit", [0, -1])
-def test_limit_below_one_is_told(limit: int) -> None:
-    """A limit is at least one."""
-    with pytest.raises(ConfigurationError, match="from 1"):
+def test_limit_below_one_is_refused(limit: int) -> None:
+    """A limit below 1 is an error."""
+    with pytest.raises(ConfigurationError, match="1 or more"):
         select(ITEMS, limit=limit)
 
 
-def test_keys_are_matched_as_written() -> None:
-    """Capitals count, on every system."""
+def test_patterns_are_case_sensitive() -> None:
+    """Patterns are case-sensitive, on every system."""
     with pytest.raises(ConfigurationError):
         select(ITEMS, only=["ALEX"])

@@ -20,41 +20,46 @@ from hoox_async import (
     Resolution,
     Style,
 )
-from hoox_async._cli.campaign import EXAMPLE, CampaignError, Fault, Place, parse_campaign, read_campaign
-from hoox_async._cli.campaign.toml_positions import Lines
+from hoox_async._cli.campaign import (
+    CampaignError,
+    ItemOrigin,
+    Problem,
+    parse_campaign,
+    read_campaign,
+)
+from hoox_async._cli.campaign.toml_positions import TomlPositions
 
 ROOT = Path(__file__).parents[2]
 
 
-def faults(text: str | bytes) -> list[tuple[int, str]]:
-    """The lines and fields of all that is wrong."""
+def problems(text: str | bytes) -> list[tuple[int, str]]:
+    """The line and field of every problem."""
     with pytest.raises(CampaignError) as caught:
         parse_campaign(text, "toml")
-    return [(fault.line, fault.field) for fault in caught.value.faults]
+    return [(problem.line, problem.field) for problem in caught.value.problems]
 
 
-def one_fault(text: str | bytes) -> Fault:
-    """The only thing that is wrong."""
+def one_problem(text: str | bytes) -> Problem:
+    """The only problem."""
     with pytest.raises(CampaignError) as caught:
         parse_campaign(text, "toml")
-    [fault] = caught.value.faults
-    return fault
+    [problem] = caught.value.problems
+    return problem
 
 
 ALEX = '[[avatars]]\nkey = "alex"\nprompt = "Young entrepreneur"\n'
 
 
-def test_example_is_the_file_and_makes_what_it_says() -> None:
-    """The example that the help shows is the file in ``examples/``, and it can be read."""
-    assert (ROOT / "examples" / "campaign.toml").read_text("utf-8") == EXAMPLE
+def test_the_example_makes_what_its_comments_say() -> None:
+    """``examples/campaign.toml`` gives the items, credits and lines that its comments promise."""
     campaign = read_campaign(ROOT / "examples" / "campaign.toml")
     assert [item.key for item in campaign.items] == [
         "alex", "alex/podcast", "mara/podcast", "alex/podcast-2", "mara/podcast-2",
         "alex/stage", "mara/stage", "mara/rain",
     ]  # fmt: skip
     assert campaign.credits == Decimal("29.5")
-    assert campaign.places["alex/podcast-2"] == Place("alex", "podcast", 2, 11)
-    assert campaign.places["mara/rain"][:3] == ("mara", "rain", 1)
+    assert campaign.origins["alex/podcast-2"] == ItemOrigin("alex", "podcast", 2, 11)
+    assert campaign.origins["mara/rain"][:3] == ("mara", "rain", 1)
 
 
 def test_avatars_of_each_kind() -> None:
@@ -80,7 +85,7 @@ def test_avatars_of_each_kind() -> None:
 
 
 def test_matrix_takes_parts_and_defaults() -> None:
-    """A matrix may name avatars and scenes; its fields stand in where a scene doesn't say."""
+    """A matrix may name avatars and scenes; its fields apply where a scene has none of its own."""
     text = (
         ALEX + '[[avatars]]\nkey = "tom"\nprompt = "Tom"\n'
         '[[scenes]]\nkey = "car"\nprompt = "In a car"\nresolution = "1K"\n'
@@ -101,7 +106,7 @@ def test_matrix_takes_parts_and_defaults() -> None:
 
 
 def test_more_variations_later_keep_the_first_key() -> None:
-    """Asking for more variations adds keys and changes none: what is paid for stands."""
+    """Asking for more variations adds keys and changes none, so nothing is paid for twice."""
     text = ALEX + '[[scenes]]\nkey = "car"\nprompt = "In a car"\n[matrix]\nvariations = '
     one = [item.key for item in parse_campaign(text + "1", "toml").items]
     three = [item.key for item in parse_campaign(text + "3", "toml").items]
@@ -109,8 +114,8 @@ def test_more_variations_later_keep_the_first_key() -> None:
     assert three == [*one, "alex/car-2", "alex/car-3"]
 
 
-def test_all_faults_are_told_at_once() -> None:
-    """One error holds every fault of the file, in the order of its lines."""
+def test_all_problems_are_reported_at_once() -> None:
+    """One error holds every problem of the file, in the order of its lines."""
     text = (
         '[[avatars]]\nkey = "a b"\nprompt = ""\nstyl = "x"\n'  # 1-4
         '[[avatars]]\nkey = "k"\nimage_urls = ["./a.jpg", "https://x.test/z", "C:\\\\x.jpg"]\n'  # 5-7
@@ -119,7 +124,7 @@ def test_all_faults_are_told_at_once() -> None:
         '[[looks]]\nkey = "q"\navatar = "kk"\n'  # 19-21
         '[[looks]]\nkey = "q2"\navatar = "k"\nprompt = "x"\nupscale = "yes"\n'  # 22-26
     )
-    assert faults(text) == [
+    assert problems(text) == [
         (2, "avatars[1].key"), (3, "avatars[1].prompt"), (4, "avatars[1].styl"),
         (7, "avatars[2].image_urls[1]"), (7, "avatars[2].image_urls[3]"),
         (13, "scenes[1].format"), (14, "scenes[1].variations"),
@@ -152,40 +157,40 @@ def test_all_faults_are_told_at_once() -> None:
         (f"x = {'[' * 50_000}", 1, "nested"),
     ],
 )
-def test_each_kind_of_fault(text: str | bytes, line: int, expected: str) -> None:
-    """A fault tells its line and what would be right."""
+def test_each_kind_of_problem(text: str | bytes, line: int, expected: str) -> None:
+    """Every problem names its line and what was expected."""
     with pytest.raises(CampaignError, match=expected) as caught:
         parse_campaign(text, "toml")
-    assert caught.value.faults[0].line == line
-    assert len(caught.value.faults) == 1
+    assert caught.value.problems[0].line == line
+    assert len(caught.value.problems) == 1
 
 
-def test_numbers_too_long_to_write_are_faults() -> None:
-    """A hexadecimal number of any length can't break the telling of it."""
-    assert one_fault(f'[[avatars]]\nkey = "a"\nprompt = 0x{"f" * 20_000}').field == "avatars[1].prompt"
+def test_numbers_too_long_to_print_are_problems() -> None:
+    """A hexadecimal number too long for Python to print is still reported as a problem."""
+    assert one_problem(f'[[avatars]]\nkey = "a"\nprompt = 0x{"f" * 20_000}').field == "avatars[1].prompt"
 
 
-def test_variations_that_meet_another_scene_are_a_fault() -> None:
+def test_a_variation_with_the_key_of_another_scene_is_a_problem() -> None:
     """Scene ``car-2`` and the second variation of ``car`` would have one key."""
     scenes = '[[scenes]]\nkey = "car"\nprompt = "x"\n[[scenes]]\nkey = "car-2"\nprompt = "y"\n'
-    fault = one_fault(ALEX + scenes + "[matrix]\nvariations = 2")
-    assert (fault.line, fault.value) == (8, "alex/car-2")
+    problem = one_problem(ALEX + scenes + "[matrix]\nvariations = 2")
+    assert (problem.line, problem.value) == (8, "alex/car-2")
 
 
-def test_matrix_without_end_is_refused_before_it_is_built() -> None:
-    """So many looks are no campaign, and no memory is spent on them."""
+def test_a_huge_matrix_is_refused_before_it_is_expanded() -> None:
+    """A matrix with too many looks is refused before any memory is spent on them."""
     scenes = "".join(f'[[scenes]]\nkey = "s{n}"\nprompt = "x"\n' for n in range(300))
-    assert one_fault(ALEX + scenes + "[matrix]\nvariations = 1000").field == "matrix"
+    assert one_problem(ALEX + scenes + "[matrix]\nvariations = 1000").field == "matrix"
 
 
-def test_byte_order_mark_is_no_fault() -> None:
-    """Editors that write one are forgiven."""
+def test_a_byte_order_mark_is_accepted() -> None:
+    """A byte order mark at the start of the file is skipped, as bytes and as text."""
     assert parse_campaign(b"\xef\xbb\xbf" + ALEX.encode(), "toml").items[0].key == "alex"
     assert parse_campaign("\ufeff" + ALEX, "toml").items[0].key == "alex"
 
 
 def test_file_that_cannot_be_read(tmp_path: Path) -> None:
-    """A missing file and an unknown suffix are told as such."""
+    """A missing file and an unknown suffix raise errors that say so."""
     with pytest.raises(ConfigurationError, match=r"\.toml, \.csv or \.jsonl"):
         read_campaign(tmp_path / "campaign.yaml")
     with pytest.raises(ConfigurationError, match="No such file"):
@@ -193,8 +198,8 @@ def test_file_that_cannot_be_read(tmp_path: Path) -> None:
 
 
 def test_lines_of_keys_and_tables() -> None:
-    """Lines are true for tables, keys, dotted keys and tables within; text in long strings is no key."""
-    lines = Lines(
+    """Lines are right for tables, keys, dotted keys and nested tables; text in long strings is not a key."""
+    lines = TomlPositions(
         'top = 1\n[[a]]\nkey = """\nkey = 2 \'\'\'\n"""\nother = "#"\n\n[a.meta]\nx.y = 1\n'
         "[[a]]\n'quoted' = '''\n[matrix]\n'''\nlast = [\n  1,\n]\n[ matrix ] # here\n"
     )
@@ -211,12 +216,12 @@ def test_lines_of_keys_and_tables() -> None:
     assert lines.find("nowhere") == 1
 
 
-def either(text: str) -> tuple[tuple[BatchItem, ...], tuple[Fault, ...]]:
-    """The items of the text, or its faults."""
+def either(text: str) -> tuple[tuple[BatchItem, ...], tuple[Problem, ...]]:
+    """The items of the text, or its problems."""
     try:
         return parse_campaign(text, "toml").items, ()
     except CampaignError as error:
-        return (), error.faults
+        return (), error.problems
 
 
 WORDS = st.sampled_from(
@@ -252,11 +257,11 @@ WORDS = st.sampled_from(
 
 @given(st.one_of(st.text(max_size=200), st.lists(WORDS, max_size=40).map(" ".join)))
 @settings(deadline=None, max_examples=300)
-def test_any_text_is_a_campaign_or_an_error(text: str) -> None:
-    """No text does anything else."""
+def test_any_text_is_a_campaign_or_a_campaign_error(text: str) -> None:
+    """Any text gives items or a `CampaignError` whose problems have lines of the text."""
     items, found = either(text)
     assert bool(items) != bool(found)
-    assert all(1 <= fault.line <= text.count("\n") + 1 for fault in found)
+    assert all(1 <= problem.line <= text.count("\n") + 1 for problem in found)
 
 
 VALUES = st.recursive(
@@ -311,7 +316,7 @@ def toml_of(value: object) -> str:
 )
 @settings(deadline=None, max_examples=200)
 def test_any_values_are_a_campaign_or_an_error(tables: list[tuple[str, dict[str, object]]]) -> None:
-    """Values of any type in any field are right or a fault."""
+    """Values of any type in any field give items or problems, and nothing else."""
     text = "".join(
         head + "\n" + "".join(f"{name} = {toml_of(value)}\n" for name, value in values.items())
         for head, values in tables

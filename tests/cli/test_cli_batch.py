@@ -15,8 +15,8 @@ def _pictures(folder: Path) -> set[str]:
     return {str(file.relative_to(folder)) for file in folder.rglob("*.jpg")}
 
 
-def test_all_ready(cli: Cli, tmp_path: Path) -> None:
-    """A campaign is made as a whole: code 0, each look paid once, the store beside the file."""
+def test_a_campaign_is_made(cli: Cli, tmp_path: Path) -> None:
+    """All looks of a campaign are made: code 0, each look paid for once, the store beside the file."""
     file = campaign(tmp_path, AVATARS)
     done = cli("batch", file, "--yes")
     assert done.code == 0
@@ -29,7 +29,7 @@ def test_all_ready(cli: Cli, tmp_path: Path) -> None:
 
 
 def test_running_again_pays_nothing(cli: Cli, tmp_path: Path) -> None:
-    """A second run of the same file sends nothing, needs no consent, and is code 0 again."""
+    """A second run of the same file sends nothing, needs no consent, and ends with code 0."""
     file = campaign(tmp_path)
     cli("batch", file, "--yes")
     done = cli("batch", file)
@@ -63,7 +63,7 @@ def test_a_dry_run_sends_nothing(cli: Cli, tmp_path: Path, monkeypatch: pytest.M
 
 
 def test_without_consent_nothing_is_sent(cli: Cli, tmp_path: Path) -> None:
-    """Where nobody can be asked, `--yes` or `--max-credits` is needed: else code 2, and nothing is sent."""
+    """If nobody can be asked, a run without `--yes` and `--max-credits` is code 2 and sends nothing."""
     done = cli("batch", campaign(tmp_path))
     assert done.code == 2
     assert "--yes or --max-credits" in done.err
@@ -71,16 +71,16 @@ def test_without_consent_nothing_is_sent(cli: Cli, tmp_path: Path) -> None:
 
 
 def test_a_first_run_without_a_key(cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without a key a run is code 3 before anything else."""
+    """A run without an API key ends with code 3 before anything else is done."""
     monkeypatch.delenv("HOOX_API_KEY")
     assert cli("batch", campaign(tmp_path), "--yes").code == 3
 
 
 @pytest.mark.parametrize(("answer", "code", "sent"), [("y", 0, 4), ("", 4, 0), ("no", 4, 0)])
-def test_the_question(
+def test_consent_is_asked_for(
     cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, answer: str, code: int, sent: int
 ) -> None:
-    """On a terminal the cost is shown and asked for; only yes is yes."""
+    """On a terminal the cost is shown with a question, and only yes sends anything."""
     asked: list[str] = []
 
     def ask(_: object, question: str) -> str:
@@ -94,12 +94,12 @@ def test_the_question(
     assert asked == ["Spend 8 credits? [y/N]"]
 
 
-def test_all_faults_at_once(cli: Cli, tmp_path: Path) -> None:
-    """Every fault of a file is told with line, field, value and what is expected: code 2, nothing sent."""
+def test_all_problems_are_reported_at_once(cli: Cli, tmp_path: Path) -> None:
+    """Every problem of a file is reported with line, field, value and expectation; code 2, nothing sent."""
     wrong = CAMPAIGN.replace('style = "podcast"', 'style = "podcst"').replace('"look_public_bruno"', '""')
     done = cli("batch", campaign(tmp_path, wrong), "--yes", "--json")
     assert done.code == 2
-    assert "campaign.toml: 2 faults" in done.err
+    assert "campaign.toml: 2 problems" in done.err
     assert "line 9: avatars[2].look_id" in done.err
     assert [fault["line"] for fault in done.of("fault")] == [9, 14]
     assert "iphone, selfie, podcast" in done.of("fault")[1]["expected"]
@@ -126,8 +126,8 @@ def test_bad_options(cli: Cli, tmp_path: Path, words: tuple[str, ...]) -> None:
     assert cli.sandbox.requests == []
 
 
-def test_a_part_of_it(cli: Cli, tmp_path: Path) -> None:
-    """`--only` and `--limit` take a part with what it is made from; the rest comes later."""
+def test_only_and_limit_select_a_part(cli: Cli, tmp_path: Path) -> None:
+    """`--only` and `--limit` make a part with its sources; a later run makes the rest."""
     file = campaign(tmp_path)
     cli("batch", file, "--yes", "--only", "*/stage", "--limit", "1")
     assert [charge.avatar_id for charge in cli.sandbox.ledger] == ["avtr_public_ada"]
@@ -136,7 +136,7 @@ def test_a_part_of_it(cli: Cli, tmp_path: Path) -> None:
 
 
 def test_the_cap_counts_all_runs(cli: Cli, tmp_path: Path) -> None:
-    """`--max-credits` is never passed over all runs of the store, also by runs of other parts of it."""
+    """`--max-credits` limits what all runs with the store spend, runs of other parts included."""
     file = campaign(tmp_path)
     assert cli("batch", file, "--max-credits", "2", "--only", "alex*").code == 4
     assert cli.sandbox.credits_spent == 2
@@ -144,14 +144,14 @@ def test_the_cap_counts_all_runs(cli: Cli, tmp_path: Path) -> None:
     assert done.code == 4
     assert cli.sandbox.credits_spent == 4
     assert "the cap is too low for all of them" in done.err
-    assert "A cap for all of them would be:" in done.err
+    assert "With a cap that is enough for all of them:" in done.err
     assert "--max-credits 6 " in done.err.splitlines()[-1]
     assert cli("batch", file, "--max-credits", "8").code == 0
     assert cli.sandbox.credits_spent == 8
 
 
 def test_failed_looks_are_code_1_and_can_be_retried(cli: Cli, tmp_path: Path) -> None:
-    """A failed look stands, with its reason; what trying again costs is shown, and `--retry` pays it."""
+    """A failed look is reported with its reason; only `--retry` pays for it again, at the cost shown."""
     file = campaign(tmp_path)
     cli.sandbox.hold()
     cli("batch", file, "--yes", "--only", "noor/*", "--look-timeout", "0.2")
@@ -159,23 +159,23 @@ def test_failed_looks_are_code_1_and_can_be_retried(cli: Cli, tmp_path: Path) ->
         cli.sandbox.settle(charge.ref, "failed")
     done = cli("batch", file, "--yes", "--only", "noor/*")
     assert done.code == 1
-    assert "2 failed: paid for, and could not be made" in done.out
+    assert "2 failed: paid for, but could not be made" in done.out
     assert "failed: noor/podcast, noor/stage: Edit failed" in done.out
     cli.sandbox.release()
     again = cli("batch", file, "--only", "noor/*", "--dry-run")
-    assert "--retry failed would pay for the failed ones anew: 4 credits" in again.out
+    assert "--retry failed would pay for the failed ones again: 4 credits" in again.out
     assert cli("batch", file, "--yes", "--only", "noor/*", "--retry", "failed").code == 0
     assert cli.sandbox.credits_spent == 8
 
 
 def test_a_look_that_takes_long_is_code_4_and_resumed(cli: Cli, tmp_path: Path) -> None:
-    """What is not done within `--look-timeout` is left for later: code 4, and the printed command goes on."""
+    """A look that takes longer than `--look-timeout` is code 4, and the printed command resumes the run."""
     file = campaign(tmp_path)
     cli.sandbox.hold()
     words = ("batch", file, "--yes", "--only", "noor/stage", "--look-timeout", "0.2")
     done = cli(*words)
     assert done.code == 4
-    assert "1 pending: paid for, and not done yet" in done.out
+    assert "1 pending: paid for, not ready yet" in done.out
     assert f"hoox-async batch {file} --only noor/stage --look-timeout 0.2 --yes" in done.err
     cli.sandbox.release()
     assert cli("batch", file, "--yes", "--only", "noor/stage").code == 0
@@ -183,7 +183,7 @@ def test_a_look_that_takes_long_is_code_4_and_resumed(cli: Cli, tmp_path: Path) 
 
 
 def test_max_failures_stops(cli: Cli, tmp_path: Path) -> None:
-    """After `--max-failures` nothing more is sent, and what was left is left for the next run."""
+    """After `--max-failures` nothing more is sent; the rest is left for the next run."""
     refused = "".join(f'[[looks]]\nkey = "x{n}"\navatar = "avtr_x:look_x"\nprompt = "x"\n' for n in range(80))
     done = cli("batch", campaign(tmp_path, refused), "--yes", "--max-failures", "1", "--json", rpm=600)
     assert done.code == 4
@@ -194,7 +194,7 @@ def test_max_failures_stops(cli: Cli, tmp_path: Path) -> None:
 
 
 def test_changed_content(cli: Cli, tmp_path: Path) -> None:
-    """A key with other content is refused, kept or paid anew, as `--changed` says; its cost is shown."""
+    """A key with other content is refused, kept or paid again, as `--changed` says; its cost is shown."""
     file = campaign(tmp_path)
     cli("batch", file, "--yes")
     campaign(tmp_path, CAMPAIGN.replace("blue light", "red light"))
@@ -208,11 +208,11 @@ def test_changed_content(cli: Cli, tmp_path: Path) -> None:
     redone = cli("batch", file, "--yes", "--changed", "redo")
     assert redone.code == 0
     assert cli.sandbox.credits_spent == 12
-    assert "paid for anew: 4 credits" in redone.err
+    assert "paid for again: 4 credits" in redone.err
 
 
-def test_what_was_refused_at_no_cost_can_be_corrected(cli: Cli, tmp_path: Path) -> None:
-    """No conflict, no `--changed` and no question: nothing was paid under those keys. Unchanged, it stays."""
+def test_an_item_that_was_refused_free_of_charge_can_be_corrected(cli: Cli, tmp_path: Path) -> None:
+    """An item that was refused free of charge may be changed without `--changed`; else it is not resent."""
     file = campaign(tmp_path)
     refusal = Fault.status(400, '{"error": "bad", "code": "INVALID_VALUE"}')
     cli.sandbox.fail_next("edit", refusal, times=4)
@@ -230,7 +230,7 @@ def test_what_was_refused_at_no_cost_can_be_corrected(cli: Cli, tmp_path: Path) 
 
 
 def test_an_outage_stops_after_max_failures(cli: Cli, tmp_path: Path) -> None:
-    """Lost requests count: the API answers each with 502, and little is put at risk."""
+    """Requests with an unknown outcome count as failures, so an outage puts few credits at risk."""
     cli.sandbox.fail_next("edit", Fault.BAD_GATEWAY, times=100)
     done = cli("batch", campaign(tmp_path), "--yes", "--max-failures", "2", "--json")
     assert done.code == 4
@@ -238,8 +238,8 @@ def test_an_outage_stops_after_max_failures(cli: Cli, tmp_path: Path) -> None:
     assert {state: count for state, count in counts.items() if count} == {"unsent": 2, "unknown": 2}
 
 
-def test_pictures(cli: Cli, tmp_path: Path) -> None:
-    """`--out` saves each picture under its name; a later run saves those that are missing, and no other."""
+def test_pictures_are_saved(cli: Cli, tmp_path: Path) -> None:
+    """`--out` saves each picture under its name; a later run saves only those that are missing."""
     file, out = campaign(tmp_path), tmp_path / "pictures"
     cli("batch", file, "--yes", "--only", "alex/*")
     done = cli("batch", file, "--yes", "--out", out, "--names", "{scene}/{avatar}-{n:02}", "--json")
@@ -253,8 +253,8 @@ def test_pictures(cli: Cli, tmp_path: Path) -> None:
     assert not (out / ".incoming").exists()
 
 
-def test_pictures_in_the_way(cli: Cli, tmp_path: Path) -> None:
-    """A stranger's file keeps its name; the picture of a look that was redone keeps the old one beside it."""
+def test_existing_files_are_not_overwritten(cli: Cli, tmp_path: Path) -> None:
+    """Another program's file is left alone; the old picture of a redone look is kept under another name."""
     file, out = campaign(tmp_path), tmp_path / "pictures"
     (out / "alex").mkdir(parents=True)
     (out / "alex" / "podcast-1.jpg").write_text("mine")
@@ -268,9 +268,9 @@ def test_pictures_in_the_way(cli: Cli, tmp_path: Path) -> None:
     assert (out / "noor" / "stage-1.jpg").read_bytes() != old
 
 
-def test_a_picture_that_can_not_be_had(cli: Cli, tmp_path: Path) -> None:
-    """A picture that fails is tried again with a fresh URL; one that goes on failing is code 4, said, and
-    saved by the next run."""
+def test_a_picture_that_cannot_be_downloaded(cli: Cli, tmp_path: Path) -> None:
+    """A download that fails is tried again with a new URL. If it fails again, the exit code is 4, and the
+    next run saves the picture."""
     file, out = campaign(tmp_path), tmp_path / "pictures"
     cli.sandbox.fail_next("picture", Fault.BAD_GATEWAY, times=2)
     done = cli("batch", file, "--yes", "--only", "noor/stage", "--out", out)
@@ -306,6 +306,7 @@ def test_no_credits_is_code_3(cli: Cli, sandbox: Sandbox, tmp_path: Path) -> Non
     assert done.code == 3
     assert cli.sandbox.credits_spent == 4
     assert "HTTP 402" in done.out
+    assert "Not finished. Go on with:" in done.err
     sandbox.space.balance = Decimal(100)
     assert cli("batch", file, "--yes").code == 0
     assert cli.sandbox.credits_spent == 8

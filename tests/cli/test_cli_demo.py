@@ -1,4 +1,4 @@
-"""`demo` and `sandbox`: what a newcomer runs first."""
+"""`demo` and `sandbox`: the commands that need no key."""
 
 from __future__ import annotations
 
@@ -16,27 +16,27 @@ from cli_kit import Cli
 def test_the_demo(cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """`demo` needs no key: 66 looks, some failed, a table, every picture and the contact sheet; code 0."""
     monkeypatch.delenv("HOOX_API_KEY")
-    monkeypatch.setattr("hoox_async._cli.demo.command._SPEED", 200.0)
-    monkeypatch.setattr("hoox_async._cli.demo.command._PER_MINUTE", 12000)
+    monkeypatch.setattr("hoox_async._cli.demo_command._SPEED", 200.0)
+    monkeypatch.setattr("hoox_async._cli.demo_command._PER_MINUTE", 12000)
     out = tmp_path / "demo"
     done = cli.bare("demo", "--out", out)
     assert done.code == 0
     rows = [line.split() for line in done.out.splitlines() if line.startswith(("alex", "ines", "all"))]
     assert rows[-1][:4] == ["all", "63", "3", "146"]
     assert [row[0] for row in rows] == ["alex", "ines", "all"]
-    assert done.err.count("failed, as some do") == 3
+    assert done.err.count("(the sandbox lets some fail)") == 3
     assert len(list(out.glob("*/*.jpg"))) == 63
     assert (out / "contact-sheet" / "index.html").is_file()
 
 
 def test_the_demo_again(cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Run once more it replaces what is its own; a folder of somebody else's it leaves alone, with code 2."""
-    monkeypatch.setattr("hoox_async._cli.demo.content.LOOKS_EACH", 1)
-    monkeypatch.setattr("hoox_async._cli.demo.command._SPEED", 400.0)
+    """A second demo replaces the pictures of the first; a folder with other files is refused with code 2."""
+    monkeypatch.setattr("hoox_async._cli.demo_command.LOOKS_EACH", 1)
+    monkeypatch.setattr("hoox_async._cli.demo_command._SPEED", 400.0)
     out = tmp_path / "demo"
     for seed in (1, 2):
-        monkeypatch.setattr("hoox_async._cli.demo.command._SEED", seed)
-        monkeypatch.setattr("hoox_async._cli.demo.command._FAILURES", 0.0)
+        monkeypatch.setattr("hoox_async._cli.demo_command._SEED", seed)
+        monkeypatch.setattr("hoox_async._cli.demo_command._FAILURES", 0.0)
         assert cli.bare("demo", "--out", out).code == 0
     assert len(list(out.glob("*/*.jpg"))) == 12
     (tmp_path / "mine").mkdir()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import shlex
@@ -17,6 +18,7 @@ from pathlib import Path
 import pytest
 from cli_kit import campaign
 
+from hoox_async._cli.signals import stop_on_signals
 from hoox_async.sandbox import Fault, Sandbox
 
 
@@ -62,7 +64,7 @@ def start(slow: Sandbox) -> Iterator[Start]:
 def _wait_for(sandbox: Sandbox, count: int) -> None:
     ends = time.monotonic() + 30
     while len(sandbox.ledger) < count:
-        assert time.monotonic() < ends, "the batch does not come on"
+        assert time.monotonic() < ends, "the batch makes no progress"
         time.sleep(0.02)
 
 
@@ -73,8 +75,9 @@ def _done(process: subprocess.Popen[str]) -> tuple[int, str, str]:
 
 
 def test_ctrl_c_and_resume(slow: Sandbox, start: Start, tmp_path: Path) -> None:
-    """After Ctrl-C nothing is lost: spent, in flight and the command that resumes are told, code 4. That
-    command, with scenes added and prompts corrected meanwhile, pays for each look exactly once."""
+    """After Ctrl-C the credits spent, the looks in flight and the command that resumes are printed, and the
+    exit code is 4. That command, with scenes added and prompts corrected meanwhile, pays for each look once.
+    """
     scenes = {f"s{n:02}": f"scene {n}" for n in range(12)}
     file = campaign(tmp_path, _text(scenes))
     words = ["batch", str(file), "--yes", "--base-url", slow.base_url, "--rpm", "600", "--json"]
@@ -105,8 +108,8 @@ def test_ctrl_c_and_resume(slow: Sandbox, start: Start, tmp_path: Path) -> None:
     assert len(list((tmp_path / "pictures").glob("*/*.jpg"))) == 52
 
 
-def test_what_is_in_the_air_is_finished(slow: Sandbox, start: Start, tmp_path: Path) -> None:
-    """A POST that is in the air at Ctrl-C is waited for and written down: it is no unknown afterwards."""
+def test_an_outstanding_post_is_awaited_at_ctrl_c(slow: Sandbox, start: Start, tmp_path: Path) -> None:
+    """A POST that is outstanding at Ctrl-C is awaited and recorded, so it is not unknown afterwards."""
     file = campaign(tmp_path, _text({"one": "scene one"}))
     slow.fail_next("edit", Fault.late(1.0), times=4)
     process = start("batch", file, "--yes", "--base-url", slow.base_url, "--rpm", "600")
@@ -120,7 +123,7 @@ def test_what_is_in_the_air_is_finished(slow: Sandbox, start: Start, tmp_path: P
 
 
 def test_a_second_ctrl_c_leaves_at_once(slow: Sandbox, start: Start, tmp_path: Path) -> None:
-    """A second Ctrl-C does not wait for answers; what was in the air is told as maybe paid, code 4."""
+    """A second Ctrl-C does not wait for answers; outstanding POSTs are reported as maybe paid, code 4."""
     file = campaign(tmp_path, _text({"one": "scene one"}))
     slow.fail_next("edit", Fault.HANG, times=4)
     process = start("batch", file, "--yes", "--base-url", slow.base_url, "--rpm", "600")
@@ -136,12 +139,28 @@ def test_a_second_ctrl_c_leaves_at_once(slow: Sandbox, start: Start, tmp_path: P
     assert "may have been paid for; see: python -m hoox_async unknowns" in out
 
 
-def test_sigterm_is_a_first_ctrl_c(slow: Sandbox, start: Start, tmp_path: Path) -> None:
-    """SIGTERM, as a service manager sends it, stops as well as Ctrl-C does."""
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_sigterm_and_sighup_stop_as_ctrl_c_does(
+    slow: Sandbox, start: Start, tmp_path: Path, number: signal.Signals
+) -> None:
+    """SIGTERM from a service manager and SIGHUP from a closed terminal stop a batch in good order."""
     file = campaign(tmp_path, _text({f"s{n}": f"scene {n}" for n in range(12)}))
     process = start("batch", file, "--yes", "--base-url", slow.base_url, "--rpm", "600")
     _wait_for(slow, 3)
-    process.send_signal(signal.SIGTERM)
+    process.send_signal(number)
     code, out, _ = _done(process)
     assert code == 4
     assert "Go on with:" in out
+
+
+async def test_an_ignored_sighup_stays_ignored() -> None:
+    """A program that was started with nohup goes on after its terminal was closed."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with stop_on_signals() as stop:
+            os.kill(os.getpid(), signal.SIGHUP)
+            await asyncio.sleep(0.05)
+            assert not stop.requested.is_set()
+        assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGHUP, before)

@@ -1,4 +1,4 @@
-"""The counters and lines of the progress, and the list of saved pictures."""
+"""The counters and lines of the progress display, and the index of saved pictures."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ from hoox_async import (
     QuotaSnapshot,
     RequestSent,
 )
-from hoox_async._cli.batch.counters import Tally
-from hoox_async._cli.batch.picture_index import MANIFEST, Manifest, read_manifest
+from hoox_async._cli.batch.counters import RunCounters
+from hoox_async._cli.batch.picture_index import INDEX_NAME, PictureIndex, read_picture_index
 from hoox_async._cli.batch.progress import Progress
 from hoox_async._cli.terminal import Terminal
 
@@ -38,95 +38,110 @@ def _outcome(key: str, state: OutcomeState, credits: int = 2) -> Outcome:
     return Outcome(key, REQUEST, state, credits=Decimal(credits))
 
 
-def _tally() -> Tally:
-    tally = Tally(10, 8, pace=0.6, max_credits=Decimal(40))
+def _counters() -> RunCounters:
+    counters = RunCounters(10, 8, pace=0.6, max_credits=Decimal(40))
     known = {
         "old": _outcome("old", OutcomeState.READY),
         "open": _outcome("open", OutcomeState.PENDING),
         "again": _outcome("again", OutcomeState.FAILED),
         "elsewhere": _outcome("elsewhere", OutcomeState.READY, 6),
     }
-    tally.stands(known, {"old", "open", "again", "a", "b"}, again={"again"})
-    return tally
+    counters.count_earlier_runs(known, {"old", "open", "again", "a", "b"}, again={"again"})
+    return counters
 
 
-def test_earlier_runs_count() -> None:
-    """What earlier runs paid is counted in credits, submitted and in flight; what is paid anew is not yet."""
-    tally = _tally()
-    assert tally.credits == 12
-    assert (tally.submitted, tally.in_flight) == (2, 1)
+def test_earlier_runs_are_counted() -> None:
+    """What earlier runs paid is counted in credits, submitted and in flight.
+
+    What will be paid again is not counted yet.
+    """
+    counters = _counters()
+    assert counters.credits == 12
+    assert (counters.submitted, counters.in_flight) == (2, 1)
 
 
-def test_events_and_outcomes_count() -> None:
-    """Accepted looks are in flight until they settle; a lost request counts as spent; outcomes as done."""
-    tally = _tally()
-    tally(LookAccepted("a", REF, Decimal(4), Evidence.ANSWER))
-    tally(LookAccepted("b", REF, Decimal(2), Evidence.ANSWER))
-    tally(OutcomeLost("c", "dropped", Decimal(2)))
-    assert tally.credits == 20
-    assert (tally.submitted, tally.in_flight) == (4, 3)
-    tally(LookSettled(Look(REF, LookStatus.READY), "a", 30.0))
-    tally.settled(_outcome("a", OutcomeState.READY))
-    tally.settled(_outcome("b", OutcomeState.FAILED))
-    tally.settled(_outcome("c", OutcomeState.UNKNOWN))
-    assert (tally.in_flight, tally.ready, tally.failed, tally.other, tally.done) == (1, 1, 1, 1, 3)
+def test_events_and_outcomes_are_counted() -> None:
+    """Accepted looks are in flight until they settle, a lost request counts as spent, an outcome as done."""
+    counters = _counters()
+    counters(LookAccepted("a", REF, Decimal(4), Evidence.ANSWER))
+    counters(LookAccepted("b", REF, Decimal(2), Evidence.ANSWER))
+    counters(OutcomeLost("c", "dropped", Decimal(2)))
+    assert counters.credits == 20
+    assert (counters.submitted, counters.in_flight) == (4, 3)
+    counters(LookSettled(Look(REF, LookStatus.READY), "a", 30.0))
+    counters.count_outcome(_outcome("a", OutcomeState.READY))
+    counters.count_outcome(_outcome("b", OutcomeState.FAILED))
+    counters.count_outcome(_outcome("c", OutcomeState.UNKNOWN))
+    assert (counters.in_flight, counters.ready, counters.failed, counters.other, counters.done) == (
+        1,
+        1,
+        1,
+        1,
+        3,
+    )
 
 
-def test_the_time_that_is_left() -> None:
-    """It shrinks with what is accepted, learns how long looks take, and is None at the end."""
-    tally = _tally()
-    first = tally.seconds_left()
-    tally(LookAccepted("a", REF, Decimal(2), Evidence.ANSWER))
-    second = tally.seconds_left()
-    tally(LookSettled(Look(REF, LookStatus.READY), "a", 4.0))
-    third = tally.seconds_left()
+def test_the_estimate_of_the_time_left() -> None:
+    """The estimate shrinks as looks are accepted, uses observed times of looks, and is None at the end."""
+    counters = _counters()
+    first = counters.seconds_left()
+    counters(LookAccepted("a", REF, Decimal(2), Evidence.ANSWER))
+    second = counters.seconds_left()
+    counters(LookSettled(Look(REF, LookStatus.READY), "a", 4.0))
+    third = counters.seconds_left()
     assert first is not None
     assert second is not None
     assert third is not None
     assert first > second > third
     for number in range(10):
-        tally.settled(_outcome(str(number), OutcomeState.READY))
-    assert tally.seconds_left() is None
+        counters.count_outcome(_outcome(str(number), OutcomeState.READY))
+    assert counters.seconds_left() is None
 
 
-def _progress(tally: Tally) -> Progress:
-    return Progress(Terminal(), tally, lambda: QuotaSnapshot(100, 61, 0.0))
+def _progress(counters: RunCounters) -> Progress:
+    return Progress(Terminal(), counters, lambda: QuotaSnapshot(100, 61, 0.0))
 
 
-def test_the_line_says_everything() -> None:
-    """The plain line holds all figures: done, submitted, in flight, ready, failed, credits, quota, time."""
-    line = _progress(_tally()).line()
+def test_the_line_has_all_figures() -> None:
+    """The plain line has all figures: done, submitted, in flight, ready, failed, credits, quota, time."""
+    line = _progress(_counters()).line()
     for part in ("0 of 10 done", "submitted 2", "in flight 1", "ready 0", "failed 0", "credits 12 of 40",
                  "requests left 61 of 100", "about 1 min 5 s left"):  # fmt: skip
         assert part in line
 
 
 def test_a_pause_is_shown_until_a_paid_request_goes_again() -> None:
-    """In the line, and below the bar; status requests go on and end no pause. Nothing left: no pause."""
-    tally = _tally()
-    progress = _progress(tally)
-    tally(Paused(30.0, "5 paid requests in a row were lost"))
-    tally(RequestSent(Endpoint.STATUS, 1.0))
+    """A pause is shown until a paid request is sent; status requests don't end it. With nothing left to send
+    no pause is shown."""
+    counters = _counters()
+    progress = _progress(counters)
+    counters(Paused(30.0, "5 paid requests in a row were lost"))
+    counters(RequestSent(Endpoint.STATUS, 1.0))
     assert "nothing is sent: 5 paid requests in a row were lost" in progress.line()
     console = Console(file=io.StringIO(), width=80, color_system=None)
     with console.capture() as shown:
-        console.print(progress._drawn())
+        console.print(progress.render())
     assert shown.get().splitlines()[-1] == "nothing is sent: 5 paid requests in a row were lost"
-    tally(RequestSent(Endpoint.EDIT, 2.0, "a"))
+    counters(RequestSent(Endpoint.EDIT, 2.0, "a"))
     assert "nothing is sent" not in progress.line()
-    tally(Paused(60.0, "the API answered 429"))
+    counters(Paused(60.0, "the API answered 429"))
     for number in range(8):
-        tally(LookAccepted(str(number), REF, Decimal(2), Evidence.ANSWER))
+        counters(LookAccepted(str(number), REF, Decimal(2), Evidence.ANSWER))
     assert "nothing is sent" not in progress.line()
 
 
 def test_the_bar_fits_80_columns() -> None:
     """On a terminal of 80 columns the bar and its figures take three lines, also with large numbers."""
-    tally = Tally(200_000, 200_000, pace=0.6, max_credits=Decimal("800000"))
-    tally.ready, tally.failed, tally.other, tally.credits = 123_456, 4_321, 321, Decimal("345678.5")
+    counters = RunCounters(200_000, 200_000, pace=0.6, max_credits=Decimal("800000"))
+    counters.ready, counters.failed, counters.other, counters.credits = (
+        123_456,
+        4_321,
+        321,
+        Decimal("345678.5"),
+    )
     file = io.StringIO()
     console = Console(file=file, width=80, force_terminal=True, color_system=None)
-    console.print(_progress(tally)._drawn())
+    console.print(_progress(counters).render())
     lines = [line for line in file.getvalue().splitlines() if line.strip()]
     assert len(lines) == 3
     assert max(map(len, lines)) <= 80
@@ -138,34 +153,34 @@ def _picture(folder: Path, name: str) -> Path:
     return folder / name
 
 
-def test_the_list_of_pictures(tmp_path: Path) -> None:
-    """A picture that was noted is found by key and ref, and no longer when its file is gone."""
-    manifest = Manifest(tmp_path)
+def test_the_index_finds_recorded_pictures(tmp_path: Path) -> None:
+    """A recorded picture is found by key and ref, unless its file was deleted."""
+    manifest = PictureIndex(tmp_path)
     file = _picture(tmp_path, "a.jpg")
-    manifest.note("alex/a", "avtr_1:look_1", file)
-    again = Manifest(tmp_path)
+    manifest.add("alex/a", "avtr_1:look_1", file)
+    again = PictureIndex(tmp_path)
     assert again.file_of("alex/a", "avtr_1:look_1") == file
     assert again.file_of("alex/a", "avtr_1:look_2") is None
     assert again.owner_of(file) == ("alex/a", "avtr_1:look_1")
     file.unlink()
-    assert read_manifest(tmp_path) == {}
+    assert read_picture_index(tmp_path) == {}
 
 
-def test_a_torn_list(tmp_path: Path) -> None:
-    """A line that a crash cut off is passed over, and the next one is written on a line of its own."""
+def test_a_torn_line_of_the_index_is_skipped(tmp_path: Path) -> None:
+    """A line that a crash cut off is skipped, and the next one is written on a line of its own."""
     first = _picture(tmp_path, "a.jpg")
-    Manifest(tmp_path).note("a", "r:1", first)
-    with (tmp_path / MANIFEST).open("a") as lines:
+    PictureIndex(tmp_path).add("a", "r:1", first)
+    with (tmp_path / INDEX_NAME).open("a") as lines:
         lines.write('{"key": "b", "re')
-    Manifest(tmp_path).note("c", "r:3", _picture(tmp_path, "c.jpg"))
-    assert set(read_manifest(tmp_path)) == {"a", "c"}
+    PictureIndex(tmp_path).add("c", "r:3", _picture(tmp_path, "c.jpg"))
+    assert set(read_picture_index(tmp_path)) == {"a", "c"}
 
 
 @pytest.mark.parametrize("name", ["../outside.jpg", "/etc/hostname"])
-def test_a_list_cannot_point_outside(tmp_path: Path, name: str) -> None:
-    """A line that names a file outside the folder is passed over."""
+def test_the_index_cannot_point_outside_its_folder(tmp_path: Path, name: str) -> None:
+    """A line that names a file outside the folder is skipped."""
     inner = tmp_path / "inner"
     inner.mkdir()
     _picture(tmp_path, "outside.jpg")
-    (inner / MANIFEST).write_text(f'{{"key": "a", "ref": "r:1", "file": "{name}"}}\n[]\n7\n')
-    assert read_manifest(inner) == {}
+    (inner / INDEX_NAME).write_text(f'{{"key": "a", "ref": "r:1", "file": "{name}"}}\n[]\n7\n')
+    assert read_picture_index(inner) == {}

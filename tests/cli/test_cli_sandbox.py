@@ -6,8 +6,7 @@ from typing import Any
 
 import pytest
 
-from hoox_async._cli import sandbox_command as command
-from hoox_async._cli.entry import run
+from hoox_async._cli.main import run
 from hoox_async.sandbox import Fault, Sandbox
 
 
@@ -19,12 +18,12 @@ def made(monkeypatch: pytest.MonkeyPatch) -> list[Sandbox]:
     async def serve(sandbox: Sandbox, terminal: Any) -> None:
         served.append(sandbox)
 
-    monkeypatch.setattr(command, "_serve", serve)
+    monkeypatch.setattr("hoox_async._cli.sandbox_command._serve", serve)
     return served
 
 
-def test_faults_latency_and_words_can_be_given(made: list[Sandbox]) -> None:
-    """Each fault meets the call that was named, the others none."""
+def test_faults_latency_and_vocabulary_can_be_given(made: list[Sandbox]) -> None:
+    """Each `--fault` affects the call that it names and no other; latency and vocabulary are passed on."""
     argv = "--latency 0.3 --failures 0.05 --fault edit:drop_after:3 --fault create:rate-limited"
     assert run(["sandbox", *argv.split(), "--vocabulary", "ready"]) == 0
     [sandbox] = made
@@ -37,18 +36,18 @@ def test_faults_latency_and_words_can_be_given(made: list[Sandbox]) -> None:
 @pytest.mark.parametrize(
     ("argv", "said"),
     [
-        (["--fault", "edit:drop_it:3"], "drop_it is no fault; expected one of bad_gateway, deep_json,"),
-        (["--fault", "edit:refused"], "refused is no fault"),
-        (["--fault", "edit"], "nothing is no fault"),
-        (["--fault", "make:hang"], "make is no endpoint; expected one of create, edit,"),
-        (["--fault", "edit:hang:0"], "expected the number of a call, from 1"),
-        (["--fault", "edit:hang:x"], "expected the number of a call, from 1"),
-        (["--latency", "-1"], "--latency -1: expected seconds from 0 on"),
-        (["--latency", "nan"], "--latency nan: expected seconds from 0 on"),
+        (["--fault", "edit:drop_it:3"], "drop_it is not a fault; expected one of bad_gateway, deep_json,"),
+        (["--fault", "edit:refused"], "refused is not a fault"),
+        (["--fault", "edit"], "nothing is not a fault"),
+        (["--fault", "make:hang"], "make is not an endpoint; expected one of create, edit,"),
+        (["--fault", "edit:hang:0"], "expected the number of a call, 1 or more"),
+        (["--fault", "edit:hang:x"], "expected the number of a call, 1 or more"),
+        (["--latency", "-1"], "--latency -1: expected a number of seconds, 0 or more"),
+        (["--latency", "nan"], "--latency nan: expected a number of seconds, 0 or more"),
         (["--vocabulary", "english"], "english"),
     ],
 )
-def test_what_cannot_be_served_is_said(
+def test_an_invalid_option_is_refused(
     made: list[Sandbox], argv: list[str], said: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """In one line, with exit code 2, and nothing is started."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from decimal import Decimal
 from pathlib import Path
 
@@ -16,7 +17,7 @@ def _ref(cli: Cli) -> str:
 
 
 def test_create_waits_and_saves(cli: Cli, tmp_path: Path) -> None:
-    """`create` makes one avatar, waits for it, tells its ref and cost, and saves the picture as named."""
+    """`create` makes one avatar, waits for it, prints its ref and cost, and saves the picture as named."""
     done = cli("create", "a friendly host", "--resolution", "4K", "--out", tmp_path / "host.jpg")
     assert done.code == 0
     [charge] = cli.sandbox.ledger
@@ -54,8 +55,41 @@ def test_create_refuses_bad_input(cli: Cli, words: tuple[str, ...]) -> None:
     assert cli.sandbox.requests == []
 
 
+@pytest.mark.parametrize("out", ["there.jpg", "there.jpg/", "there.jpg/new.jpg"])
+def test_out_is_checked_before_anything_is_paid(cli: Cli, tmp_path: Path, out: str) -> None:
+    """`create --out` with a path that cannot be written ends with code 2, and nothing is sent."""
+    (tmp_path / "there.jpg").write_text("mine")
+    done = cli("create", "a host", "--out", f"{tmp_path}/{out}")
+    assert done.code == 2
+    assert f"--out {tmp_path}/{out}" in done.err
+    assert cli.sandbox.requests == []
+
+
+def test_out_without_waiting_is_refused(cli: Cli, tmp_path: Path) -> None:
+    """`--no-wait --out` ends with code 2, because a picture exists only once the look is ready."""
+    done = cli("create", "a host", "--no-wait", "--out", tmp_path / "host.jpg")
+    assert done.code == 2
+    assert "--no-wait and --out" in done.err
+    assert cli.sandbox.requests == []
+
+
+def test_a_picture_that_could_not_be_saved_can_be_fetched_with_the_printed_command(
+    cli: Cli, tmp_path: Path
+) -> None:
+    """If saving fails, `create` ends with code 4 and prints the command that saves the picture."""
+    cli.sandbox.fail_next("picture", Fault.BAD_GATEWAY, times=1)
+    done = cli("create", "a host", "--out", tmp_path / "host.jpg")
+    assert done.code == 4
+    assert "the picture could not be saved" in done.err
+    words = shlex.split(done.err.splitlines()[-1])
+    assert words[1:2] == ["wait"]
+    assert cli.bare(*words[1:]).code == 0
+    assert (tmp_path / "host.jpg").exists()
+    assert len(cli.sandbox.ledger) == 1
+
+
 def test_edit_sends_what_was_typed(cli: Cli) -> None:
-    """`edit` sends style, format, resolution, references and upscale as typed, and tells the look as JSON."""
+    """`edit` sends style, format, resolution, references and upscale as typed, and prints the look."""
     done = cli(
         "edit", _ref(cli), "rainy street", "--style", "raw", "--format", "horizontal", "--resolution", "1K",
         "--image", "https://images.test/umbrella.jpg", "--upscale", "--json",
@@ -73,14 +107,14 @@ def test_edit_sends_what_was_typed(cli: Cli) -> None:
 
 
 def test_a_failed_look_is_code_1(cli: Cli) -> None:
-    """A look that could not be made ends `edit` with code 1 and the reason."""
+    """A look whose generation failed ends `edit` with code 1 and the reason."""
     done = cli("edit", _ref(cli), "this one will [fail]")
     assert done.code == 1
     assert "generation failed" in done.err
 
 
-def test_a_lost_request_is_code_4_and_said_to_be_maybe_paid(cli: Cli) -> None:
-    """A POST whose answer is lost ends with code 4, is not sent again, and the line says it may be paid."""
+def test_a_lost_request_is_code_4_and_reported_as_maybe_paid(cli: Cli) -> None:
+    """A POST whose answer is lost is not sent again; it ends with code 4 and a line that it may be paid."""
     cli.sandbox.fail_next("create", Fault.DROP_AFTER)
     done = cli("create", "a host")
     assert done.code == 4
@@ -96,7 +130,7 @@ def test_no_wait_gives_the_ref_at_once(cli: Cli) -> None:
 
 
 def test_a_wait_that_is_too_short_prints_how_to_go_on(cli: Cli) -> None:
-    """A look that is not ready in time ends with code 4 and the command that waits on, which works."""
+    """A look that is not ready in time ends with code 4 and prints a command that goes on waiting."""
     cli.sandbox.hold()
     done = cli("create", "a host", "--timeout", "0.1")
     ref = str(cli.sandbox.ledger[0].ref)
@@ -106,8 +140,8 @@ def test_a_wait_that_is_too_short_prints_how_to_go_on(cli: Cli) -> None:
     assert cli("wait", ref).code == 0
 
 
-def test_status_tells_each_and_gives_the_worst_code(cli: Cli) -> None:
-    """`status` asks for each look once; its code is 4 while one is not done, 1 when one failed."""
+def test_status_prints_each_look_and_returns_the_worst_code(cli: Cli) -> None:
+    """`status` asks for each look once; its code is 4 while one is not settled, and 1 if one failed."""
     ready = _ref(cli)
     cli.sandbox.hold()
     cli("edit", ready, "a scene", "--no-wait")
@@ -121,7 +155,7 @@ def test_status_tells_each_and_gives_the_worst_code(cli: Cli) -> None:
 
 
 def test_status_of_a_look_that_is_not_there(cli: Cli) -> None:
-    """An unknown look is told by its ref with code 2, beside one that is there."""
+    """A look that does not exist is reported by its ref with code 2; the others are still printed."""
     ready = _ref(cli)
     done = cli("status", "avtr_x:look_x", ready)
     assert done.code == 2
@@ -130,8 +164,8 @@ def test_status_of_a_look_that_is_not_there(cli: Cli) -> None:
 
 
 @pytest.mark.parametrize("words", [(), ("look_123",)])
-def test_status_wants_refs(cli: Cli, words: tuple[str, ...]) -> None:
-    """No ref, or something that is no ref, is code 2."""
+def test_status_needs_refs(cli: Cli, words: tuple[str, ...]) -> None:
+    """`status` without a ref, or with a text that is not a ref, ends with code 2."""
     assert cli("status", *words).code == 2
 
 
@@ -146,8 +180,8 @@ def test_wait_saves_several(cli: Cli, tmp_path: Path) -> None:
     assert {record["ref"] for record in done.of("picture")} == {first, second}
 
 
-def test_a_picture_in_the_way_is_left_alone(cli: Cli, tmp_path: Path) -> None:
-    """A file that is there is not overwritten: code 2, and the file stays as it was."""
+def test_wait_does_not_overwrite_a_file(cli: Cli, tmp_path: Path) -> None:
+    """`wait --out` does not overwrite an existing file: it ends with code 2."""
     there = tmp_path / "mine.jpg"
     there.write_text("mine")
     assert cli("wait", _ref(cli), "--out", there).code == 2
@@ -166,14 +200,14 @@ def test_looks_lists_and_filters(cli: Cli) -> None:
 
 
 def test_looks_shows_no_more_than_the_limit(cli: Cli) -> None:
-    """With `--limit` the rest is counted, and not shown."""
+    """`looks --limit` shows this many looks and the number of the others."""
     done = cli("looks", "--limit", "2")
     assert done.out.count("avtr_public") == 2
     assert "4 not shown" in done.err
 
 
-def test_check_tells_the_quota(cli: Cli) -> None:
-    """`check` needs one small request, spends nothing and tells the quota as the server has it."""
+def test_check_prints_the_quota(cli: Cli) -> None:
+    """`check` sends one request, spends nothing and prints the quota that the server reports."""
     done = cli("check", "--json")
     assert done.code == 0
     assert done.records == [{"event": "check", "key": "ok", "limit": 6000, "remaining": 5999}]
@@ -181,7 +215,7 @@ def test_check_tells_the_quota(cli: Cli) -> None:
 
 
 def test_a_slash_makes_a_folder(cli: Cli, tmp_path: Path) -> None:
-    """`--out NAME/` saves into a folder that need not be there yet, under a name of the look's own."""
+    """`--out NAME/` makes the folder and saves the picture under a name made from the look's ref."""
     for command in (("create", "a friendly host"), ("wait", _ref(cli))):
         folder = tmp_path / command[0]
         done = cli(*command, "--out", f"{folder}/")
@@ -191,14 +225,14 @@ def test_a_slash_makes_a_folder(cli: Cli, tmp_path: Path) -> None:
 
 
 def test_check_of_another_server(cli: Cli) -> None:
-    """A server that answers 404 to everything is no API, whatever key it was shown."""
+    """`check` recognises that a server which answers 404 to everything is not the API."""
     done = cli.bare("check", "--base-url", cli.sandbox.base_url.removesuffix("/v1"))
     assert (done.code, done.out) == (2, "")
-    assert "there is a server, but not the API" in done.err
+    assert "a server answers there, but it is not the API" in done.err
 
 
 def test_check_with_a_bad_key(cli: Cli, tmp_path: Path) -> None:
-    """A wrong key is code 3, one line, and the line does not show the key."""
+    """`check` with a wrong key ends with code 3 and one line that does not show the key."""
     secret = tmp_path / "key"
     secret.write_text("hx_live_wrong\n")
     done = cli("check", "--key-file", secret)
@@ -216,7 +250,7 @@ def test_the_key_comes_from_a_file(cli: Cli, tmp_path: Path, monkeypatch: pytest
 
 
 def test_without_credits_it_is_code_3(cli: Cli, sandbox: Sandbox) -> None:
-    """A workspace that ran out of credits is code 3."""
+    """`create` in a workspace without credits ends with code 3."""
     sandbox.space.balance = Decimal(1)
     done = cli("create", "a host")
     assert done.code == 3

@@ -57,7 +57,7 @@ def test_backup_replaces_nothing(cli: Cli, file: Path, tmp_path: Path) -> None:
     """An existing target is refused in one line and stays; a missing store is code 2."""
     (tmp_path / "copy.db").write_text("mine")
     done = cli.bare("store", "backup", file, tmp_path / "copy.db", "--json")
-    assert (done.code, done.out) == (4, "")
+    assert (done.code, done.out) == (2, "")
     assert len(done.err.splitlines()) == 1
     assert "exists already" in done.err
     assert (tmp_path / "copy.db").read_text() == "mine"
@@ -91,13 +91,13 @@ def test_recover_asks(cli: Cli, part: Path, monkeypatch: pytest.MonkeyPatch) -> 
     assert part.read_bytes() == before
     done = cli.bare("store", "recover", part)
     assert done.code == 0
-    assert "pays for them again" in done.err
-    assert "4 requests stood in what was left" in done.out
+    assert "pays for them a second time" in done.err
+    assert "is recovered; 4 requests found in it" in done.out
     assert cli("unknowns", part).code == 0
 
 
 def test_recover_without_asking(cli: Cli, part: Path) -> None:
-    """With `--yes` nobody is asked; a second time nothing is missing, which is no error."""
+    """With `--yes` nobody is asked; recovering a second time finds nothing missing and ends with code 0."""
     [record] = cli.bare("store", "recover", part, "--yes", "--json").records
     assert record == {"event": "recovered", "path": str(part), "known": 4}
     done = cli.bare("store", "recover", part, "--yes")
@@ -105,8 +105,8 @@ def test_recover_without_asking(cli: Cli, part: Path) -> None:
     assert "nothing is missing" in done.err
 
 
-def test_recover_is_not_for_other_troubles(cli: Cli, tmp_path: Path) -> None:
-    """A file that is no store is refused in one line."""
+def test_recover_refuses_a_file_that_is_no_store(cli: Cli, tmp_path: Path) -> None:
+    """`store recover` of a file that is not a store is refused in one line."""
     (tmp_path / "other.db").write_text("nothing")
     done = cli.bare("store", "recover", tmp_path / "other.db", "--yes")
     assert done.code in (2, 4)

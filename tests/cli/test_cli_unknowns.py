@@ -1,4 +1,4 @@
-"""What may have been paid for: `unknowns` and `resolve`."""
+"""`unknowns` and `resolve`: requests that may have been paid for."""
 
 from __future__ import annotations
 
@@ -40,8 +40,8 @@ def test_unknowns_shows_candidates(cli: Cli, lost: Path) -> None:
     assert (record["key"], record["candidates"]) == ("noor/stage", [candidate])
 
 
-def test_what_to_type_next(cli: Cli, lost: Path) -> None:
-    """Where only unknowns are left, `batch` leads to `unknowns`, and that to `resolve`."""
+def test_the_next_command_is_printed(cli: Cli, lost: Path) -> None:
+    """If only unknowns are left, `batch` prints the command `unknowns`, and that prints `resolve`."""
     again = cli("batch", lost, "--yes", "--only", "noor/stage")
     assert again.code == 4
     assert f"unknowns {lost} " in again.err.splitlines()[-1]
@@ -50,7 +50,7 @@ def test_what_to_type_next(cli: Cli, lost: Path) -> None:
 
 
 def test_nothing_is_unknown(cli: Cli, tmp_path: Path) -> None:
-    """With no unknowns `unknowns` is code 0."""
+    """`unknowns` of a store without unknowns prints nothing on stdout and ends with code 0."""
     file = campaign(tmp_path)
     cli("batch", file, "--yes", "--only", "noor/stage")
     done = cli("unknowns", file)
@@ -58,7 +58,7 @@ def test_nothing_is_unknown(cli: Cli, tmp_path: Path) -> None:
 
 
 def test_resolve_with_a_look(cli: Cli, lost: Path) -> None:
-    """A ref as the verdict makes the look the item's own: the next run pays nothing."""
+    """A ref as the verdict makes that look the item's result: the next run pays nothing."""
     paid = cli.sandbox.ledger[-1].ref
     assert cli("resolve", lost, "noor/stage", str(paid)).code == 0
     done = cli("batch", lost, "--only", "noor/stage", "--json")
@@ -68,7 +68,7 @@ def test_resolve_with_a_look(cli: Cli, lost: Path) -> None:
 
 
 def test_resolve_asks(cli: Cli, lost: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without a verdict it shows the candidates and asks until the answer makes sense; a number chooses."""
+    """Without a verdict `resolve` shows the candidates and asks until the answer is valid."""
     _answers(monkeypatch, "7", "what", "1")
     done = cli("resolve", lost, "noor/stage")
     assert done.code == 0
@@ -76,15 +76,15 @@ def test_resolve_asks(cli: Cli, lost: Path, monkeypatch: pytest.MonkeyPatch) -> 
     assert "verdict 'what': expected" in done.err
 
 
-def test_resolve_asks_and_hears_nothing(cli: Cli, lost: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """An empty answer leaves everything as it is."""
+def test_an_empty_answer_decides_nothing(cli: Cli, lost: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An empty answer to `resolve` leaves the request unknown."""
     _answers(monkeypatch, "")
     assert cli("resolve", lost, "noor/stage").code == 4
     assert cli("unknowns", lost).code == 4
 
 
 def test_resend_pays_once_more(cli: Cli, lost: Path) -> None:
-    """`resend` pays for it once more and says so; `drop` sends nothing."""
+    """`resend` sends the request again, which pays once more, and prints the new ref."""
     done = cli("resolve", lost, "noor/stage", "resend", "--json")
     assert done.code == 0
     assert len(cli.sandbox.ledger) == 2
@@ -92,7 +92,7 @@ def test_resend_pays_once_more(cli: Cli, lost: Path) -> None:
 
 
 def test_drop(cli: Cli, lost: Path) -> None:
-    """`drop` sends nothing, and the item is no unknown any more; the next run says what it may have cost."""
+    """`drop` sends nothing and ends the unknown; the next run still says what it may have cost."""
     assert cli("resolve", lost, "noor/stage", "drop").code == 0
     assert cli("unknowns", lost).code == 0
     done = cli("batch", lost, "--only", "noor/stage", "--yes")
@@ -107,7 +107,7 @@ def test_drop(cli: Cli, lost: Path) -> None:
     [("noor/stage", "perhaps"), ("nobody", "drop"), ("nobody",), ("noor/stage",), ("alex/stage", "drop")],
 )
 def test_bad_verdicts(cli: Cli, lost: Path, words: tuple[str, ...]) -> None:
-    """A word that is no verdict, a key that is no unknown's, and no verdict where nobody can be asked: 2."""
+    """An invalid verdict, a key that is not unknown, or no verdict where nobody can be asked is code 2."""
     done = cli("resolve", lost, *words)
     assert done.code == 2
     assert len(cli.sandbox.ledger) == 1
@@ -115,7 +115,7 @@ def test_bad_verdicts(cli: Cli, lost: Path, words: tuple[str, ...]) -> None:
 
 @pytest.mark.parametrize("command", ["unknowns", "report"])
 def test_no_store(cli: Cli, tmp_path: Path, command: str) -> None:
-    """Without a store beside the file it is code 2, and no file is made."""
+    """Without a store beside the campaign file the command ends with code 2 and creates no file."""
     done = cli.bare(command, campaign(tmp_path))
     assert done.code == 2
     assert "no such store" in done.err

@@ -70,7 +70,7 @@ def ready(key: str, seconds: float = 40, **fields: str) -> Outcome:
 
 
 def dropped(key: str = "alex/dropped") -> Outcome:
-    """An unknown that its user dropped, as the ledger tells of it."""
+    """The outcome of an unknown that the user dropped."""
     request = LookEdit(LookRef("avtr_1", "look_0"), "a scene", resolution="4K")
     lost = Refusal(None, None, "the connection broke")
     return outcome_of(Intent(key, True, request, "d", NOON, state=IntentState.DROPPED, refusal=lost))

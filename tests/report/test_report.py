@@ -18,8 +18,8 @@ from hoox_async._core.intents.transitions import Accept, Send
 from hoox_async._io.protocols import Workspace
 from hoox_async._io.stores.sqlite.store import SQLiteStore
 from hoox_async._report import BatchReport
-from hoox_async._report.formatting import amount, duration
-from hoox_async._report.jsonl import write_whole
+from hoox_async._report.formatting import format_amount, format_duration
+from hoox_async._report.jsonl import write_atomically
 from hoox_async.errors import StoreError
 
 
@@ -30,14 +30,14 @@ def outcomes() -> list[Outcome]:
 
 
 def test_report_keeps_the_order_given(outcomes: list[Outcome]) -> None:
-    """Outcomes stand in the order in which they were given, and the report iterates over them."""
+    """Outcomes are in the order in which they were given, and the report iterates over them."""
     report = BatchReport(outcomes)
     assert list(report) == outcomes
     assert report.outcomes == tuple(outcomes)
     assert len(report) == 10
 
 
-def test_every_state_has_its_view_and_count(outcomes: list[Outcome]) -> None:
+def test_every_state_has_its_property_and_count(outcomes: list[Outcome]) -> None:
     """Each state has a property of its name, and `counts` knows all states."""
     report = BatchReport(outcomes)
     for state in OutcomeState:
@@ -47,8 +47,8 @@ def test_every_state_has_its_view_and_count(outcomes: list[Outcome]) -> None:
     assert BatchReport([]).counts == dict.fromkeys(OutcomeState, 0)
 
 
-def test_credits_are_apart_by_what_is_known_of_them(outcomes: list[Outcome]) -> None:
-    """Spent, at risk and refused are sums of their own, and decimal."""
+def test_spent_at_risk_and_refused_credits_are_separate(outcomes: list[Outcome]) -> None:
+    """Credits spent, at risk and refused are separate decimal sums."""
     report = BatchReport(outcomes)
     assert report.credits_spent == Decimal(14)
     assert report.credits_at_risk == Decimal(4)
@@ -56,7 +56,7 @@ def test_credits_are_apart_by_what_is_known_of_them(outcomes: list[Outcome]) -> 
 
 
 def test_refused_item_that_was_no_request_costs_nothing() -> None:
-    """A REJECTED item may hold anything; it has no price."""
+    """A REJECTED item that is not a valid request has no price."""
     odd = Outcome("odd", "no request", OutcomeState.REJECTED)  # type: ignore[arg-type]
     report = BatchReport([odd])
     assert report.credits_refused == 0
@@ -64,7 +64,7 @@ def test_refused_item_that_was_no_request_costs_nothing() -> None:
 
 
 def test_times_are_of_generated_looks_only(outcomes: list[Outcome]) -> None:
-    """Avatars from images are ready at once and don't count; neither does what is not ready."""
+    """Durations leave out avatars from images, which are ready at once, and looks that are not ready."""
     report = BatchReport(outcomes)
     assert list(report.seconds) == [30, 50, 90]
     assert report.median_seconds == 50
@@ -73,24 +73,24 @@ def test_times_are_of_generated_looks_only(outcomes: list[Outcome]) -> None:
     assert BatchReport([]).slowest_seconds is None
 
 
-def test_summary_says_what_a_person_asks_first(outcomes: list[Outcome]) -> None:
-    """Looks ready, each other state once, credits and times."""
+def test_summary_shows_counts_credits_and_times(outcomes: list[Outcome]) -> None:
+    """The summary shows the looks that are ready, each other state once, credits and times."""
     text = str(BatchReport(outcomes))
     assert text.splitlines()[0] == "4 of 10 looks ready"
-    assert "1 failed: paid for, and could not be made" in text
+    assert "1 failed: paid for, but could not be made" in text
     assert "14 credits spent, 4 at risk" in text
     assert "50 s (median), 1 min 30 s at most" in text
     assert repr(BatchReport(outcomes)).startswith("<BatchReport: 4 ready, 1 failed")
     assert str(BatchReport([])) == "0 of 0 looks ready\n0 credits spent"
 
 
-async def test_what_was_dropped_is_at_risk_wherever_it_is_told(tmp_path: Path) -> None:
-    """Though it is SKIPPED, which costs nothing where a source came to nothing."""
+async def test_a_dropped_unknown_is_reported_as_at_risk_everywhere(tmp_path: Path) -> None:
+    """A dropped unknown is SKIPPED, but summary, sums and JSON lines show its credits as at risk."""
     report = BatchReport([dropped()])
     assert report.credits_spent == 0
     assert report.credits_at_risk == 4
     text = str(report)
-    assert "1 skipped: its source came to nothing, or it was dropped and may have been paid for" in text
+    assert "1 skipped: its source failed, or it was dropped and may have been paid for" in text
     assert "0 credits spent, 4 at risk" in text
     row = json.loads((await report.to_jsonl(tmp_path / "report.jsonl")).read_text("utf-8"))
     assert (row["state"], row["charged"], row["at_risk"]) == ("skipped", "maybe", "4")
@@ -102,21 +102,21 @@ async def test_what_was_dropped_is_at_risk_wherever_it_is_told(tmp_path: Path) -
     ("seconds", "shown"),
     [(0, "0 s"), (0.44, "0.4 s"), (41.2, "41 s"), (59.9, "1 min"), (72, "1 min 12 s"), (7500, "2 h 5 min")],
 )
-def test_durations_read_well(seconds: float, shown: str) -> None:
+def test_durations_are_formatted_for_people(seconds: float, shown: str) -> None:
     """Seconds are shown in the units that people use."""
-    assert duration(seconds) == shown
+    assert format_duration(seconds) == shown
 
 
 @pytest.mark.parametrize(
     ("credits", "shown"), [("2", "2"), ("3.50", "3.5"), ("1204.0", "1,204"), ("100", "100")]
 )
-def test_credits_read_well(credits: str, shown: str) -> None:
+def test_credits_are_formatted_for_people(credits: str, shown: str) -> None:
     """Credits have no needless zeros, and keep those that matter."""
-    assert amount(Decimal(credits)) == shown
+    assert format_amount(Decimal(credits)) == shown
 
 
-async def test_jsonl_has_one_object_an_outcome(outcomes: list[Outcome], tmp_path: Path) -> None:
-    """Every line is one JSON object with what a program needs; the order is the report's."""
+async def test_jsonl_has_one_object_for_each_outcome(outcomes: list[Outcome], tmp_path: Path) -> None:
+    """Every line is one JSON object with the fields that a program needs, in the order of the report."""
     path = await BatchReport(outcomes).to_jsonl(tmp_path / "deep" / "report.jsonl")
     rows = [json.loads(line) for line in path.read_text("utf-8").splitlines()]
     assert [row["key"] for row in rows] == [outcome.key for outcome in outcomes]
@@ -149,7 +149,7 @@ async def test_jsonl_survives_text_that_utf8_cannot_hold(tmp_path: Path) -> None
 
 
 def test_write_that_fails_leaves_the_old_file(tmp_path: Path) -> None:
-    """A file is replaced whole or not at all, and no temporary file stays."""
+    """A write that fails leaves the old file as it was, and no temporary file."""
     path = tmp_path / "page.html"
     path.write_text("old")
 
@@ -158,7 +158,7 @@ def test_write_that_fails_leaves_the_old_file(tmp_path: Path) -> None:
         raise RuntimeError("in the middle")
 
     with pytest.raises(RuntimeError):
-        write_whole(path, parts())
+        write_atomically(path, parts())
     assert path.read_text() == "old"
     assert [file.name for file in tmp_path.iterdir()] == ["page.html"]
 
@@ -183,8 +183,8 @@ async def test_open_reads_a_store_while_it_is_written(tmp_path: Path) -> None:
     assert report.credits_spent == 2
 
 
-async def test_open_of_no_store_is_told(tmp_path: Path) -> None:
-    """A path without a store is an error, and nothing is made there."""
+async def test_open_without_a_store_raises(tmp_path: Path) -> None:
+    """Opening a path without a store raises `StoreError` and creates no file."""
     with pytest.raises(StoreError):
         await BatchReport.open(tmp_path / "none.db")
     assert list(tmp_path.iterdir()) == []

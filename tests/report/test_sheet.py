@@ -25,7 +25,7 @@ from hoox_async._core.intents.outcomes import Outcome, OutcomeState
 from hoox_async._report import BatchReport
 from hoox_async._report.contact_sheet import render
 from hoox_async._report.sheet_contents import sections
-from hoox_async._report.sheet_pictures import Shot
+from hoox_async._report.sheet_pictures import SheetPicture, file_stem
 from hoox_async.errors import ConfigurationError
 
 
@@ -66,7 +66,7 @@ def pictures() -> Pictures:
 async def test_page_shows_every_look_and_its_picture(
     outcomes: list[Outcome], pictures: Pictures, tmp_path: Path
 ) -> None:
-    """Each ready look has a local picture and a small version; each other one says what became of it."""
+    """Each ready look has a local picture and a thumbnail; every other look says why it has none."""
     report = BatchReport(outcomes)
     path = await report.write_contact_sheet(tmp_path / "sheet", title="Summer", fetch=pictures.fetch)
     page = Page(path.read_text("utf-8"))
@@ -87,10 +87,10 @@ async def test_page_shows_every_look_and_its_picture(
     assert "me.test/secret" not in path.read_text("utf-8")
 
 
-async def test_pictures_that_are_there_are_not_fetched_again(
+async def test_existing_pictures_are_not_fetched_again(
     outcomes: list[Outcome], pictures: Pictures, tmp_path: Path
 ) -> None:
-    """Written again, only what is missing is asked for: one picture that failed the first time."""
+    """When the page is written again, only the picture that failed the first time is fetched."""
     report = BatchReport(outcomes)
     await report.write_contact_sheet(tmp_path, fetch=pictures.fetch)
     assert len(pictures.asked) == 4
@@ -99,15 +99,15 @@ async def test_pictures_that_are_there_are_not_fetched_again(
     assert pictures.asked == ["https://pictures.test/mara-gone.jpg"]
 
 
-async def test_look_paid_anew_has_another_picture(pictures: Pictures, tmp_path: Path) -> None:
-    """The file's name depends on the look, not on the key alone."""
+async def test_a_look_paid_for_again_has_another_picture(pictures: Pictures, tmp_path: Path) -> None:
+    """The name of a picture's file depends on the look's ref as well as on the key."""
     await BatchReport([ready("a", look="look_1")]).write_contact_sheet(tmp_path, fetch=pictures.fetch)
     await BatchReport([ready("a", look="look_2")]).write_contact_sheet(tmp_path, fetch=pictures.fetch)
     assert len(pictures.asked) == 2
     assert len(list((tmp_path / "pictures").iterdir())) == 2
 
 
-async def test_pictures_that_the_caller_has_are_copied(pictures: Pictures, tmp_path: Path) -> None:
+async def test_given_pictures_are_copied(pictures: Pictures, tmp_path: Path) -> None:
     """Files given by key are used instead of the network; one that is missing gets a placeholder."""
     file = tmp_path / "mine.jpg"
     file.write_bytes(jpeg())
@@ -116,32 +116,32 @@ async def test_pictures_that_the_caller_has_are_copied(pictures: Pictures, tmp_p
     path = await report.write_contact_sheet(tmp_path / "sheet", pictures=given_files, fetch=pictures.fetch)
     assert pictures.asked == []
     assert len(list((tmp_path / "sheet" / "pictures").iterdir())) == 1
-    assert "There is no file lost.jpg" in path.read_text("utf-8")
+    assert "The file lost.jpg does not exist" in path.read_text("utf-8")
 
 
-async def test_nothing_is_fetched_unless_wished(
+async def test_nothing_is_fetched_without_download(
     outcomes: list[Outcome], pictures: Pictures, tmp_path: Path
 ) -> None:
-    """With ``download=False`` the page has placeholders."""
+    """With ``download=False`` nothing is fetched, and the page has placeholders."""
     path = await BatchReport(outcomes).write_contact_sheet(tmp_path, fetch=pictures.fetch, download=False)
     assert pictures.asked == []
     assert "The picture was not downloaded" in path.read_text("utf-8")
 
 
 async def test_what_is_no_picture_gets_a_placeholder(pictures: Pictures, tmp_path: Path) -> None:
-    """Bytes that Pillow cannot read don't spoil the page, and neither does a look without a URL."""
+    """A file that Pillow cannot read and a look without a URL each get a placeholder on the page."""
     bare = ready("b")
     assert bare.look is not None
     bare = attrs.evolve(bare, look=attrs.evolve(bare.look, thumbnail_url=None))
     report = BatchReport([ready("a", url="https://pictures.test/text"), bare, ready("c")])
     html = (await report.write_contact_sheet(tmp_path, fetch=pictures.fetch)).read_text("utf-8")
-    assert "What was downloaded is no picture that can be read" in html
-    assert "The API gave no picture for it" in html
+    assert "The downloaded file is not a picture that can be read" in html
+    assert "The API gave no picture for this look" in html
     assert len([image for image in Page(html).every("img") if image.get("src")]) == 1
 
 
-async def test_small_versions_are_small(tmp_path: Path) -> None:
-    """A large picture is shown small on the page, and whole when it is opened."""
+async def test_thumbnails_are_small(tmp_path: Path) -> None:
+    """The page shows a thumbnail of a large picture and links to the whole one."""
     large = tmp_path / "large.png"
     Image.new("RGBA", (2160, 3840), "navy").save(large)
     await BatchReport([ready("a")]).write_contact_sheet(tmp_path / "s", pictures={"a": large}, download=False)
@@ -186,14 +186,14 @@ def test_any_text_gives_a_page(prompt: str, key: str) -> None:
     """Any prompt and key can be rendered, and only the page's own script is there."""
     request = LookEdit("alex", prompt if prompt.strip() else "x")
     outcome = Outcome(key, request, OutcomeState.UNSENT)
-    html = render(BatchReport([outcome]), [Shot()], title=key, made_at=NOON)
+    html = render(BatchReport([outcome]), [SheetPicture()], title=key, made_at=NOON)
     assert html.count("<script>") == 1
     assert len(Page(html).every("li")) == 1
 
 
 def test_page_loads_nothing_from_elsewhere(outcomes: list[Outcome]) -> None:
-    """The policy forbids it, and no element asks for it."""
-    html = render(BatchReport(outcomes), [Shot()] * len(outcomes), title="t", made_at=NOON)
+    """The Content-Security-Policy forbids other sources, and no element refers to one."""
+    html = render(BatchReport(outcomes), [SheetPicture()] * len(outcomes), title="t", made_at=NOON)
     page = Page(html)
     policy = next(m["content"] for m in page.every("meta") if m.get("http-equiv"))
     assert policy is not None
@@ -205,55 +205,58 @@ def test_page_loads_nothing_from_elsewhere(outcomes: list[Outcome]) -> None:
 
 
 def test_empty_batch_has_a_page() -> None:
-    """A batch without items is told as such."""
+    """The page of a batch without items says that there are no looks yet."""
     assert "This batch has no looks yet" in render(BatchReport([]), [], title="t", made_at=NOON)
 
 
 def test_sections_are_avatars_in_order(outcomes: list[Outcome]) -> None:
-    """Looks stand with their avatar, also where only their source's key tells which that is."""
-    first, second = sections(outcomes, [Shot()] * len(outcomes))
+    """Looks are grouped by avatar, even if the avatar is known only through their source's key."""
+    first, second = sections(outcomes, [SheetPicture()] * len(outcomes))
     assert (first.name, first.avatar_id, first.total, first.ready) == ("Alex", "avtr_1", 8, 2)
     assert (second.name, second.avatar_id, second.total, second.ready) == ("mara", "avtr_2", 2, 2)
     assert [card.title for card in first.tall][:3] == ["Avatar", "podcast", "failed"]
 
 
 def test_section_of_an_avatar_not_made_here_takes_its_name_from_the_keys() -> None:
-    """Keys such as ``kim/car`` tell the name of an avatar that only its id is known of."""
-    [section] = sections([ready("kim/car"), ready("kim/desk")], [Shot()] * 2)
+    """An avatar of which only the id is known is named after its looks' keys, such as ``kim/car``."""
+    [section] = sections([ready("kim/car"), ready("kim/desk")], [SheetPicture()] * 2)
     assert section.name == "kim"
-    [section] = sections([ready("kim/car"), ready("tom/desk")], [Shot()] * 2)
+    [section] = sections([ready("kim/car"), ready("tom/desk")], [SheetPicture()] * 2)
     assert section.name == "avtr_1"
 
 
-def test_sources_that_name_each_other_end() -> None:
+def test_a_circle_of_sources_ends() -> None:
     """A circle of sources, which no batch can send, still has a section."""
     circle = [Outcome(key, LookEdit(other, "x"), OutcomeState.UNSENT) for key, other in ("ab", "ba")]
-    assert sum(section.total for section in sections(circle, [Shot()] * 2)) == 2
+    assert sum(section.total for section in sections(circle, [SheetPicture()] * 2)) == 2
 
 
 def test_shape_comes_from_the_picture_else_from_the_format() -> None:
     """A picture's own shape wins over the format that was asked for."""
     wide = attrs.evolve(ready("b"), request=LookEdit("x", "y", format="horizontal"))
-    [section] = sections([ready("a"), wide, wide], [Shot("p", "s", 160, 90), Shot(), Shot("p", "s", 90, 160)])
+    [section] = sections(
+        [ready("a"), wide, wide],
+        [SheetPicture("p", "s", 160, 90), SheetPicture(), SheetPicture("p", "s", 90, 160)],
+    )
     assert [card.wide for card in (*section.tall, *section.wide)] == [False, True, True]
     assert [card.number for card in section.wide] == [1, 2]
 
 
-def test_what_was_dropped_says_that_it_may_have_been_charged() -> None:
-    """On its card, beside what is at risk."""
-    (section,) = sections([dropped()], [Shot()])
+def test_a_dropped_unknown_says_that_it_may_have_been_charged() -> None:
+    """The card of a dropped unknown says that it may have been charged and how much is at risk."""
+    (section,) = sections([dropped()], [SheetPicture()])
     (card,) = section.tall
     assert card.reason == "The connection broke; dropped by your word, it may have been charged"
     assert "4 cr at risk" in card.note
 
 
 def test_failure_shows_how_long_it_took() -> None:
-    """A failed look was waited for too."""
+    """The card of a failed look shows how long it took to fail."""
     look = Look(LookRef("a", "l"), LookStatus.FAILED)
     outcome = attrs.evolve(
         ready("k"), state=OutcomeState.FAILED, look=look, settled_at=NOON + timedelta(seconds=75)
     )
-    [section] = sections([outcome], [Shot()])
+    [section] = sections([outcome], [SheetPicture()])
     assert section.tall[0].note == "podcast · 1 min 15 s · 2 cr"
 
 
@@ -261,7 +264,7 @@ def test_failure_shows_how_long_it_took() -> None:
 async def test_missing_extra_says_what_to_install(
     module: str, name: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    """Without the extra ``report`` the error names it."""
+    """Without Pillow or Jinja2 the error names the extra ``report``."""
     real: Callable[..., Any] = builtins.__import__
 
     def without(wanted: str, *args: Any, **kwargs: Any) -> Any:
@@ -276,15 +279,15 @@ async def test_missing_extra_says_what_to_install(
         await BatchReport([]).write_contact_sheet(tmp_path)
 
 
-async def test_folder_that_cannot_be_written_is_the_callers_error(pictures: Pictures, tmp_path: Path) -> None:
-    """A file where the folder should be raises `OSError`, no group of exceptions."""
+async def test_a_folder_that_cannot_be_written_raises_oserror(pictures: Pictures, tmp_path: Path) -> None:
+    """A file in the place of the folder raises `OSError`, not an exception group."""
     (tmp_path / "sheet").write_text("a file")
     with pytest.raises(OSError, match="sheet"):
         await BatchReport([ready("a")]).write_contact_sheet(tmp_path / "sheet", download=False)
 
 
 async def test_pictures_come_over_http_by_default(tmp_path: Path) -> None:
-    """Without a ``fetch`` of the caller's, pictures are fetched from their URLs; what is missing is told."""
+    """Without ``fetch`` pictures are fetched from their URLs; a missing picture gets a placeholder."""
     app = web.Application()
 
     async def picture(request: web.Request) -> web.Response:
@@ -298,3 +301,15 @@ async def test_pictures_come_over_http_by_default(tmp_path: Path) -> None:
     [file] = (tmp_path / "pictures").iterdir()
     assert file.suffix == ".png"
     assert "HTTP 404" in html
+
+
+@given(st.text(max_size=200), st.text(max_size=20), st.text(max_size=200), st.text(max_size=20))
+@settings(deadline=None)
+def test_stems_differ_where_items_differ(key: str, ref: str, other_key: str, other_ref: str) -> None:
+    """Two items never share a file name, even on a file system that ignores case."""
+    stem = file_stem(key, ref)
+    assert stem == stem.lower()
+    assert stem.replace("-", "").isalnum()
+    assert stem.isascii()
+    assert len(stem) <= 61
+    assert (file_stem(other_key, other_ref) == stem) == ((other_key, other_ref) == (key, ref))

@@ -65,7 +65,7 @@ async def found(page: Page, text: str) -> None:
 
 
 async def test_filters_narrow_and_clear(tmp_path: Path) -> None:
-    """Text, avatar and state filter together, the number found is told, and clearing shows all."""
+    """Text, avatar and state filters combine, the number of looks found is shown, and clearing shows all."""
     async with opened(tmp_path, every_state()) as (page, _):
         visible = page.locator(".card:visible")
         await found(page, "10 looks")
@@ -88,14 +88,14 @@ async def test_filters_narrow_and_clear(tmp_path: Path) -> None:
 
 
 async def test_search_for_an_avatar_shows_its_looks(tmp_path: Path) -> None:
-    """The avatar's name finds all its looks, also those that don't hold the word."""
+    """A search for the avatar's name finds all its looks, also those without that word."""
     async with opened(tmp_path, every_state()) as (page, _):
         await page.fill("#text", "mara")
         await found(page, "2 of 10 looks")
 
 
-async def test_viewer_by_keyboard_alone(tmp_path: Path) -> None:
-    """Enter opens a look, arrows turn round, Escape closes and gives the focus to the look shown last."""
+async def test_viewer_works_by_keyboard_alone(tmp_path: Path) -> None:
+    """Enter opens a look, arrows go on and wrap around, Escape closes and focuses the look shown last."""
     async with opened(tmp_path, every_state()) as (page, _):
         title, viewer = page.locator("#viewer-title"), page.locator("#viewer")
         await page.locator("[data-open]").first.focus()
@@ -135,7 +135,7 @@ async def test_viewer_walks_through_what_the_filter_shows(tmp_path: Path) -> Non
 
 
 async def test_slash_goes_to_the_search(tmp_path: Path) -> None:
-    """One key leads to the search; typed there, it is a slash."""
+    """The slash key moves the focus to the search field; typed there, it is a slash."""
     async with opened(tmp_path, every_state()) as (page, _):
         await page.keyboard.press("/")
         await page.keyboard.type("alex/failed")
@@ -160,8 +160,8 @@ async def test_nothing_is_wider_than_the_window(width: int, tmp_path: Path) -> N
         assert await page.evaluate("document.documentElement.scrollWidth") <= width
 
 
-async def test_pictures_below_wait_until_they_are_near(tmp_path: Path) -> None:
-    """Of 400 pictures only those near the window are read at first."""
+async def test_pictures_are_loaded_lazily(tmp_path: Path) -> None:
+    """Of 400 pictures only those near the window are loaded at first."""
     async with opened(tmp_path, [ready(f"a/{n}") for n in range(400)]) as (page, seen):
         await page.wait_for_function("document.images[0].naturalWidth > 0")
         assert 0 < len([url for url in seen.asked if "/small/" in url]) < 200

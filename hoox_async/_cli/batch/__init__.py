@@ -1,7 +1,10 @@
-"""``batch``: a campaign file, made and resumed."""
+"""The command ``batch``: makes the looks of a campaign file and resumes an unfinished run.
+
+It may import the public door (`hoox_async`, `hoox_async.sandbox`) and the rest of the command line.
+"""
 
 from __future__ import annotations
 
-from .command import batch
+from .batch_command import batch
 
 __all__ = ["batch"]

@@ -1,4 +1,4 @@
-"""What a run has come to so far, counted from the session's events and the batch's outcomes."""
+"""The figures of a running batch, counted from the session's events and the batch's outcomes."""
 
 from __future__ import annotations
 
@@ -18,12 +18,14 @@ from hoox_async import (
 )
 
 _PAID = (OutcomeState.READY, OutcomeState.FAILED, OutcomeState.PENDING)
-_GUESS = 40.0
-"""Seconds that a look takes, until some were seen."""
+_EXPECTED_LOOK_SECONDS = 40.0  # used until the first looks of this run have settled
 
 
-class Tally:
-    """The counters behind the progress. A hook of the session; told of each outcome too."""
+class RunCounters:
+    """What the progress display shows. It is a hook of the session; `count_outcome` takes the outcomes.
+
+    ``pace`` is the number of seconds between two submissions.
+    """
 
     def __init__(self, total: int, to_send: int, *, pace: float, max_credits: Decimal | None) -> None:
         self.total = total
@@ -37,21 +39,24 @@ class Tally:
         self._pace = pace
         self._submitted: set[str] = set()
         self._in_flight: set[str] = set()
-        self._seconds: list[float] = []
+        self._look_seconds: list[float] = []
         self.pause: Paused | None = None
-        """Why nothing is sent now; None once a paid request goes again."""
+        """Why no paid request is sent at the moment; None once one is sent again."""
 
-    def stands(self, known: Mapping[str, Outcome], keys: set[str], again: set[str]) -> None:
-        """What earlier runs have done: ``keys`` are this run's, ``again`` those of them to be paid anew."""
-        self.credits += sum((o.credits + o.at_risk for o in known.values()), Decimal(0))
-        for key in keys & known.keys() - again:
-            if known[key].state in _PAID:
+    def count_earlier_runs(self, stored: Mapping[str, Outcome], keys: set[str], again: set[str]) -> None:
+        """Add what earlier runs paid, from all outcomes of the store.
+
+        ``keys`` are this run's items, ``again`` those to pay again.
+        """
+        self.credits += sum((o.credits + o.at_risk for o in stored.values()), Decimal(0))
+        for key in keys & stored.keys() - again:
+            if stored[key].state in _PAID:
                 self._submitted.add(key)
-            if known[key].state is OutcomeState.PENDING:
+            if stored[key].state is OutcomeState.PENDING:
                 self._in_flight.add(key)
 
     def __call__(self, event: Event) -> None:
-        """Hear of an event."""
+        """Count an event of the session."""
         match event:
             case RequestSent(endpoint=endpoint):
                 self.pause = None if endpoint.paid else self.pause
@@ -63,15 +68,15 @@ class Tally:
             case LookSettled(key=key, seconds=seconds):
                 self._in_flight.discard(key or "")
                 if seconds is not None and seconds > 0:
-                    self._seconds.append(seconds)
+                    self._look_seconds.append(seconds)
             case OutcomeLost(credits=credits):
                 self.credits += credits
                 self.accepted += 1
             case Paused():
                 self.pause = event
 
-    def settled(self, outcome: Outcome) -> None:
-        """Hear of an outcome."""
+    def count_outcome(self, outcome: Outcome) -> None:
+        """Count an outcome of the batch."""
         self._in_flight.discard(outcome.key)
         if outcome.state is OutcomeState.READY:
             self.ready += 1
@@ -82,24 +87,24 @@ class Tally:
 
     @property
     def submitted(self) -> int:
-        """Looks of this campaign that were paid for, now or earlier."""
+        """The number of this campaign's looks that were paid for, now or earlier."""
         return len(self._submitted)
 
     @property
     def in_flight(self) -> int:
-        """Paid for and not done yet."""
+        """Looks that were paid for and are not settled yet."""
         return len(self._in_flight)
 
     @property
     def done(self) -> int:
-        """Items with an outcome."""
+        """The number of items with an outcome."""
         return self.ready + self.failed + self.other
 
     def seconds_left(self) -> float | None:
-        """About how long it goes on; None when nothing is left."""
+        """The estimated seconds until the end of the run; None when all items have an outcome."""
         if self.done >= self.total:
             return None
-        look = median(self._seconds) if self._seconds else _GUESS
+        look = median(self._look_seconds) if self._look_seconds else _EXPECTED_LOOK_SECONDS
         left = max(0, self.to_send - self.accepted)
-        # a tenth of the quota goes on asking; the last looks take longer than the median
+        # a tenth of the quota is spent on polling; the last looks take longer than the median
         return 1.1 * left * self._pace + 1.5 * look

@@ -1,27 +1,30 @@
-"""Which picture of a folder is whose: ``pictures.jsonl``, one line a picture, the last one counts."""
+"""The index of saved pictures: a file ``pictures.jsonl`` in their folder, with one line for each picture.
+
+If a key has several lines, the last one holds.
+"""
 
 from __future__ import annotations
 
 import json
 from pathlib import Path
 
-MANIFEST = "pictures.jsonl"
+INDEX_NAME = "pictures.jsonl"
 
 
-def read_manifest(folder: Path) -> dict[str, tuple[str, Path]]:
-    """For each key the ref of the look and the file of its picture, of those that are still there. Blocks.
+def read_picture_index(folder: Path) -> dict[str, tuple[str, Path]]:
+    """Read the index: the look's ref and the picture's file by key, for files that still exist. Blocks.
 
-    A line that was cut off by a crash, or that somebody spoiled, is passed over.
+    A line that was cut off by a crash or cannot be read is skipped.
     """
     try:
-        lines = (folder / MANIFEST).read_text(encoding="utf-8", errors="replace").splitlines()
+        lines = (folder / INDEX_NAME).read_text(encoding="utf-8", errors="replace").splitlines()
     except FileNotFoundError:
         return {}
     found: dict[str, tuple[str, Path]] = {}
     for line in lines:
         try:
-            noted = json.loads(line)
-            key, ref, name = str(noted["key"]), str(noted["ref"]), str(noted["file"])
+            entry = json.loads(line)
+            key, ref, name = str(entry["key"]), str(entry["ref"]), str(entry["file"])
         except (ValueError, KeyError, TypeError):
             continue
         file = folder / name
@@ -30,38 +33,38 @@ def read_manifest(folder: Path) -> dict[str, tuple[str, Path]]:
     return found
 
 
-class Manifest:
-    """The folder's list of pictures, kept up to date."""
+class PictureIndex:
+    """The index of one folder, kept up to date while pictures are saved."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self._known = read_manifest(folder)
+        self._known = read_picture_index(folder)
 
     def file_of(self, key: str, ref: str) -> Path | None:
-        """The picture of this look, if it is saved."""
+        """The saved picture of this look, or None."""
         known = self._known.get(key)
         return known[1] if known is not None and known[0] == ref else None
 
     def owner_of(self, file: Path) -> tuple[str, str] | None:
-        """Key and ref of the look that this file is the picture of."""
+        """Key and ref of the look whose picture this file is, or None."""
         for key, (ref, known) in self._known.items():
             if known == file:
                 return key, ref
         return None
 
-    def note(self, key: str, ref: str, file: Path) -> None:
-        """The picture is saved. Blocks; raises `OSError`."""
+    def add(self, key: str, ref: str, file: Path) -> None:
+        """Record a saved picture. Blocks; raises `OSError`."""
         self._known[key] = (ref, file)
-        path = self._folder / MANIFEST
+        path = self._folder / INDEX_NAME
         name = file.relative_to(self._folder).as_posix()
         line = json.dumps({"key": key, "ref": ref, "file": name}) + "\n"
         with path.open("a+b") as lines:
-            if lines.tell() and not _ends_well(path):
+            if lines.tell() and not _ends_with_newline(path):
                 line = "\n" + line  # a crash left half a line
             lines.write(line.encode())
 
 
-def _ends_well(path: Path) -> bool:
+def _ends_with_newline(path: Path) -> bool:
     with path.open("rb") as lines:
         lines.seek(-1, 2)
         return lines.read(1) == b"\n"

@@ -1,4 +1,4 @@
-"""Saves each picture the moment it is ready, and those that an earlier run could not."""
+"""Saves pictures while the batch runs, and those that an earlier run could not save."""
 
 from __future__ import annotations
 
@@ -10,57 +10,56 @@ from pathlib import Path, PurePosixPath
 from hoox_async import HooxError, HooxSession, Look, Outcome, OutcomeState
 
 from ..terminal import Terminal
-from .picture_index import Manifest
+from .picture_index import PictureIndex
 
-NameOf = Callable[[Outcome], PurePosixPath]
-_AT_ONCE = 6
-_TOLD = 5
+NameFunction = Callable[[Outcome], PurePosixPath]
+_WORKERS = 6
+_MOST_REPORTED = 5
 
 
-class Saver:
-    """Saves pictures beside the batch. A picture that is there already is never overwritten,
-    unless ``replace`` says that older pictures of the same key may go.
+class PictureSaver:
+    """Downloads the pictures of ready looks into ``folder``, a few at a time.
 
-    ``name_of`` gives a picture's path below ``folder``, without a suffix. Made on the loop.
+    An existing file is never overwritten, except that with ``replace`` an older picture of the same key
+    is. ``name_of`` gives a picture's path below ``folder``, without a suffix.
     """
 
     def __init__(
         self,
         session: HooxSession,
         folder: Path,
-        name_of: NameOf,
+        name_of: NameFunction,
         terminal: Terminal,
         *,
         replace: bool = False,
     ) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self.folder = folder
-        self.saved = 0
         self.files: dict[str, Path] = {}
         self.missing: dict[str, str] = {}
         self._session = session
         self._name_of = name_of
         self._terminal = terminal
         self._replace = replace
-        self._manifest = Manifest(folder)
+        self._index = PictureIndex(folder)
         self._incoming = folder / ".incoming"
         self._queue: asyncio.Queue[Outcome] = asyncio.Queue()
         self._workers: list[asyncio.Task[None]] = []
 
     def add(self, outcome: Outcome) -> None:
-        """Save this one's picture, if it has one and it isn't saved."""
+        """Queue the picture of this outcome, if it has one that is not saved yet."""
         if outcome.state is not OutcomeState.READY or outcome.look is None:
             return
-        file = self._manifest.file_of(outcome.key, str(outcome.look.ref))
+        file = self._index.file_of(outcome.key, str(outcome.look.ref))
         if file is not None:
             self.files[outcome.key] = file
             return
         self._queue.put_nowait(outcome)
-        if len(self._workers) < _AT_ONCE:
+        if len(self._workers) < _WORKERS:
             self._workers.append(asyncio.create_task(self._work(), name="hoox-save"))
 
     async def finish(self) -> None:
-        """Wait until all are saved or have failed. Raises what ended a worker, such as a full disk."""
+        """Wait until every queued picture is saved or has failed. Raises what ended a worker."""
         done = asyncio.create_task(self._queue.join())
         try:
             await asyncio.wait([done, *self._workers], return_when=asyncio.FIRST_COMPLETED)
@@ -72,12 +71,12 @@ class Saver:
             await self.cancel()
 
     async def cancel(self) -> None:
-        """Leave what is not saved for the next run."""
+        """Stop saving; the next run saves what is missing."""
         for worker in self._workers:
             worker.cancel()
         await asyncio.gather(*self._workers, return_exceptions=True)
         self._workers.clear()
-        with suppress(OSError):  # not empty: somebody else's
+        with suppress(OSError):  # not empty: it holds files that are not ours
             self._incoming.rmdir()
 
     async def _work(self) -> None:
@@ -85,12 +84,11 @@ class Saver:
             outcome = await self._queue.get()
             assert outcome.look is not None
             try:
-                arrived = await self._fetch(outcome.look)
-                file = self._place(outcome, arrived)
+                downloaded = await self._fetch(outcome.look)
+                file = self._move_into_place(outcome, downloaded)
             except HooxError as error:
-                self._miss(outcome.key, error)
+                self._report_missing(outcome.key, error)
             else:
-                self.saved += 1
                 self.files[outcome.key] = file
                 self._terminal.record("picture", key=outcome.key, path=str(file))
             self._queue.task_done()
@@ -99,39 +97,39 @@ class Saver:
         try:
             return await self._session.download(look, f"{self._incoming}/", overwrite=True)
         except HooxError:
-            # URLs may not live for ever: ask for the look anew and try once more
+            # the URL may have expired: get a new one and try once more
             fresh = await self._session.status(look.ref)
             return await self._session.download(fresh, f"{self._incoming}/", overwrite=True)
 
-    def _place(self, outcome: Outcome, arrived: Path) -> Path:
-        """Give the picture its name. What stands there already makes room or is left alone."""
+    def _move_into_place(self, outcome: Outcome, downloaded: Path) -> Path:
+        """Move the downloaded picture to its name. An existing file is renamed or left where it is."""
         assert outcome.look is not None
         ref = outcome.look.ref
         base = self.folder / self._name_of(outcome)
-        target = base.with_name(base.name + arrived.suffix)
+        target = base.with_name(base.name + downloaded.suffix)
         target.parent.mkdir(parents=True, exist_ok=True)
         if target.exists():
-            owner = self._manifest.owner_of(target)
+            owner = self._index.owner_of(target)
             if owner is not None and owner[0] == outcome.key and self._replace:
                 target.unlink()
             elif owner is not None and owner[0] == outcome.key:
-                # the look was paid for anew: the picture of the first one was paid for too
-                target.rename(_free(base.with_name(f"{base.name}.old{arrived.suffix}")))
+                # the look was paid for a second time; its first picture was paid for too, so keep it
+                target.rename(_unused(base.with_name(f"{base.name}.old{downloaded.suffix}")))
             else:
-                target = _free(base.with_name(f"{base.name}.{ref.look_id}{arrived.suffix}"))
-        arrived.rename(target)
-        self._manifest.note(outcome.key, str(ref), target)
+                target = _unused(base.with_name(f"{base.name}.{ref.look_id}{downloaded.suffix}"))
+        downloaded.rename(target)
+        self._index.add(outcome.key, str(ref), target)
         return target
 
-    def _miss(self, key: str, error: HooxError) -> None:
+    def _report_missing(self, key: str, error: HooxError) -> None:
         self.missing[key] = str(error)
-        if len(self.missing) <= _TOLD:
+        if len(self.missing) <= _MOST_REPORTED:
             self._terminal.say(f"{key}: the picture could not be saved: {error}")
-        elif len(self.missing) == _TOLD + 1:
+        elif len(self.missing) == _MOST_REPORTED + 1:
             self._terminal.say("more pictures could not be saved")
 
 
-def _free(path: Path) -> Path:
+def _unused(path: Path) -> Path:
     """This path, or the first numbered one beside it that is free."""
     number, free = 1, path
     while free.exists():

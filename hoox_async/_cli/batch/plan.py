@@ -1,4 +1,4 @@
-"""What a run would do, before anything is sent: counts, credits, time, and what earlier runs left."""
+"""The plan of a run: what would be sent, its credits and time, and what earlier runs have done."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ from hoox_async import (
 )
 
 from ..terminal import Terminal
-from ..text import amount, counted, duration, in_credits, listed
+from ..text import format_amount, format_count, format_credits, format_duration, shorten_list
 from .batch_options import BatchOptions
 
-_KINDS = {
+_KIND_NAMES = {
     "prompt": ("avatar from a prompt", "avatars from prompts"),
     "images": ("avatar from images", "avatars from images"),
     "edit": ("edit", "edits"),
@@ -34,10 +34,14 @@ _KINDS = {
 
 @attrs.frozen
 class Plan:
-    """What would be sent now. ``known`` are all outcomes of the store, by key."""
+    """What would be sent now. ``stored`` holds all outcomes of the store, by key.
+
+    ``changed`` are the keys whose content differs from what was paid for; ``redo_credits`` and
+    ``retry_credits`` are what ``--changed redo`` and ``--retry failed`` cost.
+    """
 
     items: tuple[BatchItem, ...]
-    known: Mapping[str, Outcome]
+    stored: Mapping[str, Outcome]
     estimate: Estimate
     changed: tuple[str, ...] = ()
     redo_credits: Decimal = Decimal(0)
@@ -45,79 +49,79 @@ class Plan:
 
     @property
     def spent(self) -> Decimal:
-        """Credits that all runs of the store have spent or put at risk."""
-        return sum((outcome.credits + outcome.at_risk for outcome in self.known.values()), Decimal(0))
+        """Credits that all runs with this store have spent or put at risk."""
+        return sum((outcome.credits + outcome.at_risk for outcome in self.stored.values()), Decimal(0))
 
     @property
     def keys(self) -> set[str]:
         """The keys of this run's items."""
         return {item.key for item in self.items}
 
-    def again(self, options: BatchOptions) -> set[str]:
-        """The keys that are paid anew."""
+    def paid_again(self, options: BatchOptions) -> set[str]:
+        """The keys that will be paid again."""
         redone = set(self.changed) if options.changed == "redo" else set()
-        tried = {key for key in self.keys & self.known.keys() if self.known[key].state in options.retry}
+        tried = {key for key in self.keys & self.stored.keys() if self.stored[key].state in options.retry}
         return redone | tried
 
     def cap(self, options: BatchOptions) -> Decimal | None:
-        """The cap for this run's items: what others of the store have spent is taken off."""
+        """The cap for this run's items: the user's cap less what other items of the store have spent."""
         if options.max_credits is None:
             return None
         keys = self.keys
-        others = [outcome for key, outcome in self.known.items() if key not in keys]
+        others = [outcome for key, outcome in self.stored.items() if key not in keys]
         elsewhere = sum((outcome.credits + outcome.at_risk for outcome in others), Decimal(0))
         return max(Decimal(0), options.max_credits - elsewhere)
 
     def in_order(self) -> tuple[BatchItem, ...]:
-        """The items, those first that the store knows: so a cap counts them before anything is sent."""
-        return tuple(sorted(self.items, key=lambda item: item.key not in self.known))
+        """The items, those already in the store first, so that the cap counts those before it sends."""
+        return tuple(sorted(self.items, key=lambda item: item.key not in self.stored))
 
 
 async def make_plan(
-    session: HooxSession, items: Sequence[BatchItem], known: Mapping[str, Outcome], options: BatchOptions
+    session: HooxSession, items: Sequence[BatchItem], stored: Mapping[str, Outcome], options: BatchOptions
 ) -> Plan:
-    """Ask the runner what it would send. Nothing is sent."""
+    """Work out what a run would send, without sending anything."""
     changed = tuple(
         item.key
         for item in items
-        if item.key in known
-        and _content(known[item.key].request) != _content(item.request)
-        and not _is_free_to_change(known[item.key])
+        if item.key in stored
+        and _paid_content(stored[item.key].request) != _paid_content(item.request)
+        and not _is_free_to_change(stored[item.key])
     )
 
-    async def estimate(**others: Any) -> Estimate:
-        chosen = {"retry": options.retry, "changed": options.changed, **others}
+    async def estimate(**changes: Any) -> Estimate:
+        chosen = {"retry": options.retry, "changed": options.changed, **changes}
         return await BatchRunner(session, **chosen).estimate(items)
 
     redo = retry = Decimal(0)
     if changed:
         redo = (await estimate(changed="redo")).credits - (await estimate(changed="keep")).credits
-    if any(known[item.key].state is OutcomeState.FAILED for item in items if item.key in known):
+    if any(stored[item.key].state is OutcomeState.FAILED for item in items if item.key in stored):
         with_failed = await estimate(retry=(*options.retry, "failed"))
         without = await estimate(retry=tuple(state for state in options.retry if state != "failed"))
         retry = with_failed.credits - without.credits
-    return Plan(tuple(items), known, await estimate(), changed, redo, retry)
+    return Plan(tuple(items), stored, await estimate(), changed, redo, retry)
 
 
-async def read_known(store: Path) -> dict[str, Outcome]:
+async def read_outcomes(store: Path) -> dict[str, Outcome]:
     """All outcomes of a store, by key."""
     return {outcome.key: outcome for outcome in await BatchReport.open(store)}
 
 
-def _content(request: Request) -> Request:
-    """What is paid for: where deliveries go and the user's own notes are no part of it."""
+def _paid_content(request: Request) -> Request:
+    """The part of a request that is paid for, without its webhook URL and metadata."""
     return attrs.evolve(request, webhook_url=None, metadata={})
 
 
 def _is_free_to_change(outcome: Outcome) -> bool:
-    """Whether it was refused or not sent and never cost anything: then other content takes its place."""
+    """Whether the item never cost anything, so that other content may take its place under the key."""
     unpaid = outcome.state in (OutcomeState.UNSENT, OutcomeState.REJECTED)
     return unpaid and not outcome.credits and not outcome.at_risk
 
 
-def tell_plan(plan: Plan, name: str, options: BatchOptions, terminal: Terminal) -> list[str]:
-    """The plan in lines for people; as a record for programs."""
-    states = Counter(plan.known[key].state for key in plan.keys & plan.known.keys())
+def show_plan(plan: Plan, name: str, options: BatchOptions, terminal: Terminal) -> list[str]:
+    """Write the plan as a JSON record (with ``--json``) and return it as lines for people."""
+    states = Counter(plan.stored[key].state for key in plan.keys & plan.stored.keys())
     terminal.record(
         "plan",
         items=len(plan.items),
@@ -132,35 +136,35 @@ def tell_plan(plan: Plan, name: str, options: BatchOptions, terminal: Terminal) 
         redo_credits=format(plan.redo_credits, "f"),
         retry_credits=format(plan.retry_credits, "f"),
     )
-    lines = [f"{name}: {counted(len(plan.items), 'look')}"]
+    lines = [f"{name}: {format_count(len(plan.items), 'look')}"]
     if states:
         lines.append(_row("from before", ", ".join(f"{n:,} {state}" for state, n in sorted(states.items()))))
     if plan.retry_credits:
-        chosen = "" if "failed" in options.retry else " would pay for the failed ones anew:"
-        lines.append(_row("", f"--retry failed{chosen or ':'} {in_credits(plan.retry_credits)}"))
+        chosen = "" if "failed" in options.retry else " would pay for the failed ones again:"
+        lines.append(_row("", f"--retry failed{chosen or ':'} {format_credits(plan.retry_credits)}"))
     lines += _changed_lines(plan, options)
     if not plan.estimate.count:
         return [*lines, _row("to send", "nothing")]
-    kinds = [counted(n, *_KINDS.get(kind, (kind,))) for kind, n in plan.estimate.by_kind.items()]
-    cap = f", never more than {amount(options.max_credits)}" if options.max_credits is not None else ""
-    before = f" ({amount(plan.spent)} spent before{cap})" if plan.spent or cap else ""
+    kinds = [format_count(n, *_KIND_NAMES.get(kind, (kind,))) for kind, n in plan.estimate.by_kind.items()]
+    cap = f", never more than {format_amount(options.max_credits)}" if options.max_credits is not None else ""
+    before = f" ({format_amount(plan.spent)} spent before{cap})" if plan.spent or cap else ""
     lines.append(_row("to send", ", ".join(kinds)))
-    lines.append(_row("credits", amount(plan.estimate.credits) + before))
-    lines.append(_row("takes", f"about {duration(round(plan.estimate.duration))}"))
+    lines.append(_row("credits", format_amount(plan.estimate.credits) + before))
+    lines.append(_row("takes", f"about {format_duration(round(plan.estimate.duration))}"))
     if options.max_credits is not None and plan.spent + plan.estimate.credits > options.max_credits:
-        lines.append(_row("", "the cap is too low for all of them: the rest is left for later"))
+        lines.append(_row("", "the cap is too low for all of them: the rest is left for a later run"))
     return lines
 
 
 def _changed_lines(plan: Plan, options: BatchOptions) -> list[str]:
     if not plan.changed:
         return []
-    lines = [_row("changed", f"{len(plan.changed):,}: {listed(plan.changed, 3)}")]
-    costs = f"--changed redo costs {in_credits(plan.redo_credits)}, keep none"
+    lines = [_row("changed", f"{len(plan.changed):,}: {shorten_list(plan.changed, 3)}")]
+    costs = f"--changed redo costs {format_credits(plan.redo_credits)}, keep none"
     chosen = {
         "error": f"refused; {costs}",
         "keep": "the looks that were paid for are kept",
-        "redo": f"paid for anew: {in_credits(plan.redo_credits)}",
+        "redo": f"paid for again: {format_credits(plan.redo_credits)}",
     }
     return [*lines, _row("", chosen[options.changed])]
 

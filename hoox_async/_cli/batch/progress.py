@@ -1,4 +1,4 @@
-"""Shows how a run goes: a bar on a terminal, plain lines elsewhere."""
+"""Shows the progress of a run: a bar on a terminal, plain lines elsewhere."""
 
 from __future__ import annotations
 
@@ -10,24 +10,24 @@ from typing import TYPE_CHECKING, Self
 from hoox_async import QuotaSnapshot
 
 from ..terminal import Terminal
-from ..text import amount, duration
-from .counters import Tally
+from ..text import format_amount, format_duration
+from .counters import RunCounters
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
     from rich.live import Live
 
-_TICK = 0.2
-_LINE = 5.0
+_REDRAW_SECONDS = 0.2
+_LINE_SECONDS = 5.0
 
 
 class Progress:
-    """Use it as ``async with`` around a run. ``extra`` adds a word of the moment, such as "stopping"."""
+    """Shows progress while the ``async with`` block runs. ``extra`` is a note such as "stopping"."""
 
-    def __init__(self, terminal: Terminal, tally: Tally, quota: Callable[[], QuotaSnapshot]) -> None:
+    def __init__(self, terminal: Terminal, counters: RunCounters, quota: Callable[[], QuotaSnapshot]) -> None:
         self.extra = ""
         self._terminal = terminal
-        self._tally = tally
+        self._counters = counters
         self._quota = quota
         self._task: asyncio.Task[None] | None = None
         self._live: Live | None = None
@@ -53,58 +53,62 @@ class Progress:
     async def _run(self) -> None:
         if self._live is None:
             while True:
-                await asyncio.sleep(_LINE)
+                await asyncio.sleep(_LINE_SECONDS)
                 self._terminal.say(self.line())
         while True:
-            self._live.update(self._drawn(), refresh=True)
-            await asyncio.sleep(_TICK)
+            self._live.update(self.render(), refresh=True)
+            await asyncio.sleep(_REDRAW_SECONDS)
 
     def line(self) -> str:
-        """All of it as one line of text."""
-        parts = [f"{self._tally.done:,} of {self._tally.total:,} done", *self._counts(), *self._means()]
+        """All figures in one line of text."""
+        parts = [
+            f"{self._counters.done:,} of {self._counters.total:,} done",
+            *self._counts(),
+            *self._resources(),
+        ]
         return ", ".join([*parts, *filter(None, [self._time_left(), self._pause(), self.extra])])
 
-    def _drawn(self) -> RenderableType:
+    def render(self) -> RenderableType:
         from rich.console import Group
         from rich.progress_bar import ProgressBar
         from rich.table import Table
         from rich.text import Text
 
-        tally = self._tally
-        bar = ProgressBar(total=max(1, tally.total), completed=tally.done, width=30)
-        head = Text(f"{tally.done:,} of {tally.total:,} done")
+        counters = self._counters
+        bar = ProgressBar(total=max(1, counters.total), completed=counters.done, width=30)
+        head = Text(f"{counters.done:,} of {counters.total:,} done")
         time = Text(self.extra or self._time_left())
         first = Table.grid(padding=(0, 2))
         first.add_row(bar, head, time)
         return Group(
             first,
             Text("  ".join(self._counts())),
-            Text("  ".join(self._means())),
+            Text("  ".join(self._resources())),
             *(Text(line, overflow="ellipsis", no_wrap=True) for line in (self._pause(),) if line),
         )
 
     def _counts(self) -> list[str]:
-        tally = self._tally
+        counters = self._counters
         counts = [
-            f"submitted {tally.submitted:,}",
-            f"in flight {tally.in_flight:,}",
-            f"ready {tally.ready:,}",
-            f"failed {tally.failed:,}",
+            f"submitted {counters.submitted:,}",
+            f"in flight {counters.in_flight:,}",
+            f"ready {counters.ready:,}",
+            f"failed {counters.failed:,}",
         ]
-        return [*counts, f"other {tally.other:,}"] if tally.other else counts
+        return [*counts, f"other {counters.other:,}"] if counters.other else counts
 
-    def _means(self) -> list[str]:
-        tally, quota = self._tally, self._quota()
-        cap = f" of {amount(tally.max_credits)}" if tally.max_credits is not None else ""
+    def _resources(self) -> list[str]:
+        counters, quota = self._counters, self._quota()
+        cap = f" of {format_amount(counters.max_credits)}" if counters.max_credits is not None else ""
         return [
-            f"credits {amount(tally.credits)}{cap}",
+            f"credits {format_amount(counters.credits)}{cap}",
             f"requests left {quota.remaining:,} of {quota.limit:,}",
         ]
 
     def _pause(self) -> str:
-        pause, is_left = self._tally.pause, self._tally.accepted < self._tally.to_send
+        pause, is_left = self._counters.pause, self._counters.accepted < self._counters.to_send
         return f"nothing is sent: {pause.reason}" if pause is not None and is_left else ""
 
     def _time_left(self) -> str:
-        seconds = self._tally.seconds_left()
-        return f"about {duration(round(seconds))} left" if seconds is not None else ""
+        seconds = self._counters.seconds_left()
+        return f"about {format_duration(round(seconds))} left" if seconds is not None else ""

@@ -1,4 +1,4 @@
-"""``batch --rehearse``: the whole campaign on a sandbox, with a throwaway store."""
+"""``batch --rehearse``: runs the whole campaign on a sandbox with a temporary store."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from hoox_async import BatchItem, BatchRunner, HooxSession, LookEdit, LookRef, R
 from hoox_async.sandbox import Sandbox
 
 from ..terminal import Terminal
-from ..text import duration
+from ..text import format_duration
 from .batch_options import BatchOptions
-from .counters import Tally
-from .execution import Pictures, Ran, Running
+from .batch_run import BatchRun, PictureTarget, RunResult
+from .counters import RunCounters
 
 
 async def rehearse(
@@ -24,29 +24,29 @@ async def rehearse(
     terminal: Terminal,
     *,
     rpm: int,
-    pictures: Pictures | None,
-) -> Ran:
-    """Run these items on a sandbox whose looks and quota are ``options.speed`` times as fast as real."""
+    pictures: PictureTarget | None,
+) -> RunResult:
+    """Run these items on a sandbox that is ``options.speed`` times as fast as the real API."""
     limit = max(1, round(rpm * options.speed))
-    tally = Tally(len(items), len(items), pace=60 / limit, max_credits=options.max_credits)
+    counters = RunCounters(len(items), len(items), pace=60 / limit, max_credits=options.max_credits)
     with tempfile.TemporaryDirectory(prefix="hoox-rehearsal-", ignore_cleanup_errors=True) as folder:
         async with Sandbox(speed=options.speed, requests_per_minute=limit) as sandbox:
             async with sandbox.session() as session:
-                staged = await _staged(session, items)
-            session = sandbox.session(store=Path(folder, "rehearsal.hoox.db"), hooks=[tally])
+                prepared = await _with_stand_ins(session, items)
+            session = sandbox.session(store=Path(folder, "rehearsal.hoox.db"), hooks=[counters])
             runner = BatchRunner(
                 session,
                 max_credits=options.max_credits,
                 max_failures=options.max_failures,
                 look_timeout=options.look_timeout,
             )
-            ran = await Running(session, runner, staged, tally, terminal, pictures).run()
-    terminal.say(f"rehearsed at {options.speed:g} times the speed, in {duration(ran.seconds)}")
-    return ran
+            result = await BatchRun(session, runner, prepared, counters, terminal, pictures).run()
+    terminal.say(f"rehearsed at {options.speed:g} times the speed, in {format_duration(result.seconds)}")
+    return result
 
 
-async def _staged(session: HooxSession, items: Sequence[BatchItem]) -> list[BatchItem]:
-    """The items with stand-ins for avatars that only the real workspace has. No webhook is called."""
+async def _with_stand_ins(session: HooxSession, items: Sequence[BatchItem]) -> list[BatchItem]:
+    """The items without webhook URLs, edits of existing avatars made from stand-ins on the sandbox."""
     refs = {item.request.source for item in items if isinstance(item.request, LookEdit)}
     stand_ins: dict[LookRef | str, LookRef] = {}
     for ref in refs:
@@ -55,10 +55,10 @@ async def _staged(session: HooxSession, items: Sequence[BatchItem]) -> list[Batc
                 ["https://rehearsal.invalid/portrait.jpg"], name=ref.avatar_id
             )
             stand_ins[ref] = made.ref
-    return [attrs.evolve(item, request=_stand_in(item, stand_ins)) for item in items]
+    return [attrs.evolve(item, request=_for_sandbox(item, stand_ins)) for item in items]
 
 
-def _stand_in(item: BatchItem, stand_ins: dict[LookRef | str, LookRef]) -> Request:
+def _for_sandbox(item: BatchItem, stand_ins: dict[LookRef | str, LookRef]) -> Request:
     request = item.request
     if isinstance(request, LookEdit):
         source = stand_ins.get(request.source, request.source)

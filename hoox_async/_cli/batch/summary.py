@@ -1,4 +1,4 @@
-"""How a run ended, in words and as an exit code, and what to type next."""
+"""Shows how a run ended and what to type next, and gives the exit code."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from hoox_async import BatchReport, Outcome, OutcomeState
 from ..exit_codes import Exit, cap_reached, is_access
 from ..json_output import reason
 from ..terminal import Terminal, shown_path
-from ..text import counted, in_credits, listed, one_line
-from .execution import Pictures, Ran
+from ..text import format_count, format_credits, one_line, shorten_list
+from .batch_run import PictureTarget, RunResult
 
-_TOLD = (
+_EXPLAINED = (
     OutcomeState.FAILED,
     OutcomeState.REJECTED,
     OutcomeState.SKIPPED,
@@ -27,28 +27,38 @@ _BAD = (OutcomeState.FAILED, OutcomeState.REJECTED, OutcomeState.SKIPPED)
 _MOST_REASONS = 8
 
 
-class Then(NamedTuple):
-    """Commands to go on with: the same run again, the same with a cap that is high enough, and the list
-    of what may have been paid for."""
+class NextCommands(NamedTuple):
+    """Commands to continue with, as they are typed.
+
+    ``again`` runs the same again, ``uncapped`` does so with a cap that is high enough, and ``unknowns``
+    lists what may have been paid for.
+    """
 
     again: str
     uncapped: str
     unknowns: str
 
 
-def exit_code(ran: Ran) -> Exit:
+def exit_code(result: RunResult) -> Exit:
     """The exit code for a run."""
-    if any(outcome.state is OutcomeState.UNSENT and is_access(outcome.error) for outcome in ran.outcomes):
+    if any(outcome.state is OutcomeState.UNSENT and is_access(outcome.error) for outcome in result.outcomes):
         return Exit.ACCESS
-    if ran.interrupted or ran.missing or any(outcome.state in _OPEN for outcome in ran.outcomes):
+    if result.interrupted or result.missing or any(outcome.state in _OPEN for outcome in result.outcomes):
         return Exit.UNFINISHED
-    return Exit.FAILED if any(outcome.state in _BAD for outcome in ran.outcomes) else Exit.READY
+    return Exit.FAILED if any(outcome.state in _BAD for outcome in result.outcomes) else Exit.READY
 
 
-def tell_end(ran: Ran, terminal: Terminal, *, pictures: Pictures | None, then: Then | None = None) -> Exit:
-    """Tell how a run ended that was not interrupted, and what to type next."""
-    report, code = BatchReport(ran.outcomes), exit_code(ran)
-    resume = then.again if then is not None and code is Exit.UNFINISHED else None
+def show_summary(
+    result: RunResult,
+    terminal: Terminal,
+    *,
+    pictures: PictureTarget | None,
+    next_commands: NextCommands | None = None,
+) -> Exit:
+    """Show the summary of a run that was not interrupted, and what to type next."""
+    report, code = BatchReport(result.outcomes), exit_code(result)
+    can_resume = code in (Exit.UNFINISHED, Exit.ACCESS)
+    resume = next_commands.again if next_commands is not None and can_resume else None
     terminal.record(
         "summary",
         counts={state.value: count for state, count in report.counts.items()},
@@ -56,37 +66,37 @@ def tell_end(ran: Ran, terminal: Terminal, *, pictures: Pictures | None, then: T
         at_risk=format(report.credits_at_risk, "f"),
         median_seconds=report.median_seconds,
         slowest_seconds=report.slowest_seconds,
-        pictures=len(ran.pictures),
-        pictures_missing=len(ran.missing),
+        pictures=len(result.pictures),
+        pictures_missing=len(result.missing),
         exit=int(code),
         resume=resume,
     )
     terminal.result(str(report))
-    for line in _reasons(ran.outcomes):
+    for line in _reasons(result.outcomes):
         terminal.result(line)
     if pictures is not None:
-        missing = f"; {len(ran.missing):,} could not be saved" if ran.missing else ""
-        saved = counted(len(ran.pictures), "picture")
+        missing = f"; {len(result.missing):,} could not be saved" if result.missing else ""
+        saved = format_count(len(result.pictures), "picture")
         terminal.result(f"{saved} in {shown_path(pictures.folder)}{missing}")
-    if then is not None and resume is not None:
-        for line in _next(ran, then):
+    if next_commands is not None and resume is not None:
+        for line in _next(result, next_commands):
             terminal.say(line)
     return code
 
 
-def tell_stop(
+def show_interrupted(
     terminal: Terminal,
     *,
-    known: Mapping[str, Outcome],
+    stored: Mapping[str, Outcome],
     keys: set[str],
-    then: Then,
+    next_commands: NextCommands,
 ) -> Exit:
-    """Tell how an interrupted run left things. ``known`` is what the store says now."""
-    mine = [known[key] for key in keys & known.keys()]
-    spent = sum((outcome.credits for outcome in known.values()), Decimal(0))
-    at_risk = sum((outcome.at_risk for outcome in known.values()), Decimal(0))
-    count = {state: sum(outcome.state is state for outcome in mine) for state in OutcomeState}
-    settled = len(mine) - count[OutcomeState.UNSENT]
+    """Show what an interrupted run has paid. ``stored`` are the outcomes of the store, by key."""
+    chosen = [stored[key] for key in keys & stored.keys()]
+    spent = sum((outcome.credits for outcome in stored.values()), Decimal(0))
+    at_risk = sum((outcome.at_risk for outcome in stored.values()), Decimal(0))
+    count = {state: sum(outcome.state is state for outcome in chosen) for state in OutcomeState}
+    settled = len(chosen) - count[OutcomeState.UNSENT]
     terminal.record(
         "stopped",
         spent=format(spent, "f"),
@@ -96,46 +106,48 @@ def tell_stop(
         in_flight=count[OutcomeState.PENDING],
         unknown=count[OutcomeState.UNKNOWN],
         not_sent=len(keys) - settled,
-        resume=then.again,
+        resume=next_commands.again,
     )
-    risk = f", {in_credits(at_risk)} at risk" if at_risk else ""
-    terminal.result(f"stopped: {in_credits(spent)} spent{risk}")
+    risk = f", {format_credits(at_risk)} at risk" if at_risk else ""
+    terminal.result(f"stopped: {format_credits(spent)} spent{risk}")
     parts = [f"{count[OutcomeState.READY]:,} ready", f"{count[OutcomeState.FAILED]:,} failed"]
     parts.append(f"{count[OutcomeState.PENDING]:,} in flight (paid; nothing is lost)")
     terminal.result(", ".join([*parts, f"{len(keys) - settled:,} not sent"]))
     if count[OutcomeState.UNKNOWN]:
-        terminal.result(f"{count[OutcomeState.UNKNOWN]:,} may have been paid for; see: {then.unknowns}")
+        terminal.result(
+            f"{count[OutcomeState.UNKNOWN]:,} may have been paid for; see: {next_commands.unknowns}"
+        )
     terminal.result("Go on with:")
-    terminal.result(f"  {then.again}")
+    terminal.result(f"  {next_commands.again}")
     return Exit.UNFINISHED
 
 
 def _reasons(outcomes: tuple[Outcome, ...]) -> list[str]:
-    """Why some did not become ready: the same reason once, with the keys."""
+    """Why looks are not ready: each reason once, with the first keys it applies to."""
     found: dict[tuple[OutcomeState, str], list[str]] = {}
     for outcome in outcomes:
-        if outcome.state in _TOLD and outcome.error is not None:
+        if outcome.state in _EXPLAINED and outcome.error is not None:
             why = reason(outcome.error).removeprefix(f"{outcome.key}: ")
             found.setdefault((outcome.state, why.replace(outcome.key, "…")), []).append(outcome.key)
     lines = [
-        f"  {state}: {listed(keys, 3)}: {one_line(why)}"
-        for (state, why), keys in sorted(found.items(), key=lambda entry: _TOLD.index(entry[0][0]))
+        f"  {state}: {shorten_list(keys, 3)}: {one_line(why)}"
+        for (state, why), keys in sorted(found.items(), key=lambda entry: _EXPLAINED.index(entry[0][0]))
     ]
     more = len(lines) - _MOST_REASONS
-    return lines if more <= 0 else [*lines[:_MOST_REASONS], f"  and {more:,} reasons more"]
+    return lines if more <= 0 else [*lines[:_MOST_REASONS], f"  and {format_count(more, 'more reason')}"]
 
 
-def _next(ran: Ran, then: Then) -> list[str]:
-    still = [outcome for outcome in ran.outcomes if outcome.state in _OPEN]
+def _next(result: RunResult, next_commands: NextCommands) -> list[str]:
+    still = [outcome for outcome in result.outcomes if outcome.state in _OPEN]
     lines: list[str] = []
     if any(outcome.state is OutcomeState.UNKNOWN for outcome in still):
-        lines = ["What may have been paid for is settled by you:", f"  {then.unknowns}"]
+        lines = ["Decide about what may have been paid for:", f"  {next_commands.unknowns}"]
     if any(cap_reached(outcome.error) for outcome in still):
         return [
             *lines,
-            "The cap of credits is reached. A cap for all of them would be:",
-            f"  {then.uncapped}",
+            "The cap of credits is reached. With a cap that is enough for all of them:",
+            f"  {next_commands.uncapped}",
         ]
-    if lines and not ran.missing and all(outcome.state is OutcomeState.UNKNOWN for outcome in still):
-        return lines  # run again as it is, it would come to the same
-    return [*lines, "Not finished. Go on with:", f"  {then.again}"]
+    if lines and not result.missing and all(outcome.state is OutcomeState.UNKNOWN for outcome in still):
+        return lines  # running it again would change nothing
+    return [*lines, "Not finished. Go on with:", f"  {next_commands.again}"]

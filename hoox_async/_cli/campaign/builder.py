@@ -1,4 +1,4 @@
-"""Puts a campaign together, item by item, and notes what doesn't fit."""
+"""Builds a campaign item by item, and records every problem."""
 
 from __future__ import annotations
 
@@ -10,102 +10,103 @@ import attrs
 from hoox_async import BatchItem, InvalidRequest, LookEdit, LookRef
 
 from . import fields
-from .campaign import ITEM_FORM, ITEM_KEY, PART_FORM, PART_KEY, Campaign, Place, is_key
-from .fields import Raw
-from .problems import Faults, did_you_mean
+from .campaign import ITEM_FORM, ITEM_KEY, PART_FORM, PART_KEY, Campaign, ItemOrigin, is_key
+from .fields import RawFields
+from .problems import ProblemList, did_you_mean
 
-AVATAR_KINDS = "a prompt, image_urls, or avatar_id and look_id"
-_SOURCE_FORM = "the key of an avatar that stands above, or avatar_id:look_id"
+_AVATAR_KINDS = "a prompt, image_urls, or avatar_id and look_id"
+_SOURCE_FORM = "the key of an avatar from above, or avatar_id:look_id"
 _AVATAR_FIELDS = frozenset(("key", "avatar_id", "look_id", *fields.PROMPT_FIELDS, *fields.IMAGE_FIELDS))
 MOST_ITEMS = 200_000
 
 
-class Builder:
-    """The items so far. Keys of avatars and looks share one space of names."""
+class CampaignBuilder:
+    """Collects the items. Keys of avatars and looks share one namespace."""
 
-    def __init__(self, faults: Faults) -> None:
-        self.faults = faults
+    def __init__(self, problems: ProblemList) -> None:
+        self.problems = problems
         self.sources: dict[str, LookRef | str] = {}
-        """What an avatar's or a look's key stands for as a source; also of those that were faulty."""
-        self.broken: set[str] = set()
+        """For the key of each valid avatar or look, the source that a look made from it has."""
+        self.faulty: set[str] = set()
+        """Keys of avatars and looks with problems, which are not reported again where they are used."""
         self._lines: dict[str, int] = {}
         self._items: list[BatchItem] = []
-        self._places: dict[str, Place] = {}
+        self._origins: dict[str, ItemOrigin] = {}
 
     def campaign(self) -> Campaign:
-        """All of it."""
-        return Campaign(tuple(self._items), dict(self._places))
+        """The campaign with all items added so far."""
+        return Campaign(tuple(self._items), dict(self._origins))
 
-    def claim(self, raw: Raw, key: Any, form: re.Pattern[str], *, field: str = "key") -> str | None:
-        """The key, if it can be one and nobody has it; else None, with the fault noted."""
+    def claim(self, raw: RawFields, key: Any, form: re.Pattern[str], *, field: str = "key") -> str | None:
+        """Reserve this key. Returns None, and records a problem, if it is malformed or already taken."""
         line = raw.line_of(field)
         name = raw.field(field)
         if not is_key(key, form):
             expected = PART_FORM if form is PART_KEY else ITEM_FORM
             if key is None:
                 expected = f"a key of your own: {expected}"
-            self.faults.add(line, name, key, expected)
+            self.problems.add(line, name, key, expected)
             return None
         if (other := self._lines.get(key)) is not None:
-            self.faults.add(line, name, key, f"a key that stands once; line {other} has it already")
+            self.problems.add(line, name, key, f"a key that is used once; line {other} has it already")
             return None
         self._lines[key] = raw.line
         return str(key)
 
-    def avatar(self, raw: Raw) -> None:
-        """An avatar: made from a prompt or pictures, or one that exists already."""
+    def avatar(self, raw: RawFields) -> None:
+        """Add an avatar: one to be made from a prompt or pictures, or an existing one."""
         values = raw.values
         key = self.claim(raw, values.get("key"), PART_KEY)
         if key is not None:
-            self.broken.add(key)  # until all of it is right; what is made from it is then not told as unknown
+            self.faulty.add(key)  # until the whole avatar proves valid
         existing = "avatar_id" in values or "look_id" in values
-        kinds = ("prompt" in values) + ("image_urls" in values) + existing
-        if kinds != 1:
+        kind_count = ("prompt" in values) + ("image_urls" in values) + existing
+        if kind_count != 1:
             found = [name for name in ("prompt", "image_urls", "avatar_id", "look_id") if name in values]
-            self.faults.add(
-                raw.line, raw.name or "row", ", ".join(found) or None, f"one of these: {AVATAR_KINDS}"
+            self.problems.add(
+                raw.line, raw.name or "row", ", ".join(found) or None, f"one of these: {_AVATAR_KINDS}"
             )
-            fields.check_names(raw, _AVATAR_FIELDS, self.faults)
+            fields.check_names(raw, _AVATAR_FIELDS, self.problems)
             return
         if existing:
             source: LookRef | str | None = self._existing(raw)
         else:
             source = self._created(raw, key)
         if key is not None and source is not None:
-            self.broken.discard(key)
+            self.faulty.discard(key)
             self.sources[key] = source
 
-    def look(self, raw: Raw, key: str | None, source: LookRef | str | None, place: Place) -> None:
-        """A look made from a source. ``key`` and ``source`` are None where they are faulty (and noted)."""
+    def look(self, raw: RawFields, key: str | None, source: LookRef | str | None) -> None:
+        """Add a look. ``key`` and ``source`` are None if they have a problem, which is recorded already."""
         given: Any = source if source is not None else "x"
-        request = fields.build(fields.EDIT, raw, self.faults, source=given)
+        request = fields.build(fields.EDIT, raw, self.problems, source=given)
         if key is None:
             return
         if request is None or source is None:
-            self.broken.add(key)
+            self.faulty.add(key)
             return
         self.sources[key] = key
-        self._add(key, request, place)
+        self._add(key, request, _origin_of(key, raw))
 
-    def variation(self, raw: Raw, request: LookEdit, avatar: str, scene: str, n: int) -> None:
-        """One look of a matrix: the scene's request, made from this avatar.
+    def variation(self, raw: RawFields, request: LookEdit, avatar: str, scene: str, n: int) -> None:
+        """Add one look of the matrix: the scene's request, made from this avatar.
 
-        The first one has no number in its key: asking for more of them later keeps what is paid.
+        The first variation has no number in its key, so asking for more variations later changes no key.
         """
         key = self.claim(raw, f"{avatar}/{scene}" + (f"-{n}" if n > 1 else ""), ITEM_KEY)
         if key is not None:
             made = attrs.evolve(request, source=self.sources[avatar])
             self.sources[key] = key
-            self._add(key, made, Place(avatar, scene, n, raw.line))
+            self._add(key, made, ItemOrigin(avatar, scene, n, raw.line))
 
-    def source(self, raw: Raw, field: str) -> LookRef | str | None:
-        """What the field names as a source: an avatar or look that stands above, or a ref."""
+    def source(self, raw: RawFields, field: str) -> LookRef | str | None:
+        """The source that the field names: an avatar or a look from above, or a ref."""
         value = raw.values.get(field)
         if isinstance(value, str):
             if value in self.sources:
                 return self.sources[value]
-            if value in self.broken:
-                return None  # its own fault is told already
+            if value in self.faulty:
+                return None  # its own problem is recorded already
             if ":" in value:
                 try:
                     return LookRef.parse(value)
@@ -114,32 +115,46 @@ class Builder:
             hint = did_you_mean(value, self.sources)
         else:
             hint = ""
-        self.faults.add(raw.line_of(field), raw.field(field), value, _SOURCE_FORM + hint)
+        self.problems.add(raw.line_of(field), raw.field(field), value, _SOURCE_FORM + hint)
         return None
 
-    def ref(self, raw: Raw) -> LookRef | None:
-        """The ref that ``avatar_id`` and ``look_id`` make."""
+    def ref(self, raw: RawFields) -> LookRef | None:
+        """The ref made of the fields ``avatar_id`` and ``look_id``, or None with a recorded problem."""
         wrong = False
         for name in ("avatar_id", "look_id"):
             value = raw.values.get(name)
             if not isinstance(value, str) or not value.strip() or ":" in value:
-                self.faults.add(raw.line_of(name), raw.field(name), value, "an id as the API gave it")
+                self.problems.add(raw.line_of(name), raw.field(name), value, "an id as the API gave it")
                 wrong = True
         return None if wrong else LookRef(raw.values["avatar_id"].strip(), raw.values["look_id"].strip())
 
-    def _existing(self, raw: Raw) -> LookRef | None:
-        fields.check_names(raw, ("key", "avatar_id", "look_id"), self.faults)
+    def _existing(self, raw: RawFields) -> LookRef | None:
+        fields.check_names(raw, ("key", "avatar_id", "look_id"), self.problems)
         return self.ref(raw)
 
-    def _created(self, raw: Raw, key: str | None) -> str | None:
+    def _created(self, raw: RawFields, key: str | None) -> str | None:
         kind = fields.PROMPT if "prompt" in raw.values else fields.IMAGES
-        fields.check_names(raw, ("key", *kind.fields), self.faults)
-        request = fields.build(kind, raw, self.faults)
+        fields.check_names(raw, ("key", *kind.fields), self.problems)
+        request = fields.build(kind, raw, self.problems)
         if request is None or key is None:
             return None
-        self._add(key, request, Place(key, "avatar", 1, raw.line))
+        self._add(key, request, ItemOrigin(key, "avatar", 1, raw.line))
         return key
 
-    def _add(self, key: str, request: Any, place: Place) -> None:
+    def _add(self, key: str, request: Any, origin: ItemOrigin) -> None:
         self._items.append(BatchItem(key, request))
-        self._places[key] = place
+        self._origins[key] = origin
+
+
+def _origin_of(key: str, raw: RawFields) -> ItemOrigin:
+    """The origin of a single look, from its key: ``alex/podcast-2`` is scene ``podcast``, variation 2."""
+    head, _, tail = key.rpartition("/")
+    scene, dash, number = tail.rpartition("-")
+    if dash and number.isascii() and number.isdigit() and len(number) < 7:
+        return ItemOrigin(head or _avatar_of(raw), scene, int(number), raw.line)
+    return ItemOrigin(head or _avatar_of(raw), tail, 1, raw.line)
+
+
+def _avatar_of(raw: RawFields) -> str:
+    named = raw.values.get("avatar", raw.values.get("avatar_id"))
+    return named.partition(":")[0] if isinstance(named, str) else ""

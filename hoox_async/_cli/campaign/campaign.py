@@ -1,4 +1,4 @@
-"""What a campaign file comes to: the items of a batch, and where each has its place."""
+"""A campaign: the items of a batch, and where in the file each comes from; also the form of keys."""
 
 from __future__ import annotations
 
@@ -11,35 +11,35 @@ import attrs
 
 from hoox_async import BatchItem
 
-_PART = r"\w(?:[\w.+@-]*\w)?"
-PART_KEY = re.compile(_PART)
-ITEM_KEY = re.compile(rf"{_PART}(?:/{_PART})*")
+_KEY_PART = r"\w(?:[\w.+@-]*\w)?"
+PART_KEY = re.compile(_KEY_PART)
+ITEM_KEY = re.compile(rf"{_KEY_PART}(?:/{_KEY_PART})*")
 PART_FORM = "letters, digits, and - _ . + @ between them, at most 100"
 ITEM_FORM = f"parts made of {PART_FORM}; a slash between two parts, such as alex/podcast-2"
 
 
-class Place(NamedTuple):
-    """Where an item belongs: its avatar's key, its scene's, the number of the variation, and its line."""
+class ItemOrigin(NamedTuple):
+    """Where an item comes from: the keys of its avatar and scene, the variation (from 1), and its line."""
 
     avatar: str
     scene: str
-    n: int
+    variation: int
     line: int
 
 
 @attrs.frozen
 class Campaign:
-    """The items to make, sources before what is made from them, and the place of each by its key."""
+    """The items to make, sources before the looks made from them, and the origin of each by its key."""
 
     items: tuple[BatchItem, ...]
-    places: Mapping[str, Place]
+    origins: Mapping[str, ItemOrigin]
 
     @property
     def credits(self) -> Decimal:
-        """What all of it costs when nothing of it was paid before, in credits."""
+        """What all items cost in credits, if none was paid for before."""
         return sum((item.request.credits for item in self.items), Decimal(0))
 
 
 def is_key(text: object, form: re.Pattern[str], longest: int = 100) -> bool:
-    """Whether this can be a key: readable, without spaces, and harmless in a pattern or a file name."""
+    """Whether this can be a key: text of this form, which is safe in a pattern and in a file name."""
     return isinstance(text, str) and len(text) <= longest and form.fullmatch(text) is not None

@@ -1,4 +1,4 @@
-"""From the raw fields of one table or row to a request, every fault of it noted."""
+"""Turns the fields of one table or row into a request, and records every problem."""
 
 from __future__ import annotations
 
@@ -7,14 +7,13 @@ from typing import Any, NamedTuple
 
 from hoox_async import Format, ImageAvatar, InvalidRequest, LookEdit, PromptAvatar, Resolution, Style
 
-from .problems import Faults
+from .problems import ProblemList
 
 _COMMON = ("webhook_url", "metadata", "extra")
 PROMPT_FIELDS = ("prompt", "style", "format", "resolution", "name", "place", "element_images", *_COMMON)
 IMAGE_FIELDS = ("image_urls", "name", "place", *_COMMON)
 EDIT_FIELDS = ("prompt", "style", "format", "resolution", "images", "upscale", *_COMMON)
 LISTS = ("element_images", "image_urls", "images")
-MISSING_PROMPT = "a prompt: what the picture shall show"
 
 _CREATE_STYLES = tuple(style.value for style in Style if style is not Style.RAW)
 _FORMATS = tuple(format.value for format in Format)
@@ -22,90 +21,95 @@ _RESOLUTIONS = tuple(resolution.value for resolution in Resolution)
 _Request = PromptAvatar | ImageAvatar | LookEdit
 
 
-class Raw(NamedTuple):
-    """The fields of one table or row as they stand in the file, and how to find their lines."""
+class RawFields(NamedTuple):
+    """The unchecked fields of one table or row, and how to find their lines."""
 
     name: str
-    """How to speak of it, such as ``avatars[2]``; empty for a row."""
+    """The table's name in messages, such as ``avatars[2]``; empty for a row."""
     values: Mapping[str, Any]
     line: int
     line_of: Callable[[str], int]
 
     def field(self, name: str) -> str:
-        """A field's full name."""
+        """A field's full name in messages."""
         return f"{self.name}.{name}" if self.name else name
 
 
-class Kind(NamedTuple):
-    """A kind of request: its fields, and values that stand in for what it must have."""
+class RequestKind(NamedTuple):
+    """A kind of request: its class, its fields, the one it needs, and valid values for required fields.
+
+    With ``valid_values`` a request can be made to check one other field by itself.
+    """
 
     make: type[_Request]
     fields: tuple[str, ...]
-    needed: str
-    stand_in: Mapping[str, Any]
+    required: str
+    valid_values: Mapping[str, Any]
 
 
-PROMPT = Kind(PromptAvatar, PROMPT_FIELDS, "prompt", {"prompt": "x"})
-IMAGES = Kind(ImageAvatar, IMAGE_FIELDS, "image_urls", {"image_urls": ("https://x.test/",)})
-EDIT = Kind(LookEdit, EDIT_FIELDS, "prompt", {"source": "x", "prompt": "x"})
+PROMPT = RequestKind(PromptAvatar, PROMPT_FIELDS, "prompt", {"prompt": "x"})
+IMAGES = RequestKind(ImageAvatar, IMAGE_FIELDS, "image_urls", {"image_urls": ("https://x.test/",)})
+EDIT = RequestKind(LookEdit, EDIT_FIELDS, "prompt", {"source": "x", "prompt": "x"})
 _EXPECTED = {
-    "prompt": MISSING_PROMPT,
+    "prompt": "a prompt: what the picture should show",
     "image_urls": "at least one image URL",
 }
 
 
-def build(kind: Kind, raw: Raw, faults: Faults, **given: Any) -> _Request | None:
-    """The request that these fields make, or None when some of them are wrong (all of them noted)."""
-    before = len(faults.found)
+def build(kind: RequestKind, raw: RawFields, problems: ProblemList, **given: Any) -> _Request | None:
+    """The request made of these fields, or None if some of them have problems (all are recorded)."""
+    before = len(problems.found)
     values = {name: raw.values[name] for name in kind.fields if name in raw.values}
-    if kind.needed not in values:
-        faults.add(raw.line, raw.field(kind.needed), None, _EXPECTED[kind.needed])
+    if kind.required not in values:
+        problems.add(raw.line, raw.field(kind.required), None, _EXPECTED[kind.required])
     for name, value in values.items():
-        _check(kind, raw, name, value, faults)
-    if len(faults.found) > before:
+        _check(kind, raw, name, value, problems)
+    if len(problems.found) > before:
         return None
     try:
         return kind.make(**{**given, **values})
-    except InvalidRequest as error:  # what only shows when the fields stand together
-        faults.add_error(raw.line_of(error.field), raw.field(error.field), error)
+    except InvalidRequest as error:  # a problem between fields that are valid one by one
+        problems.add_error(raw.line_of(error.field), raw.field(error.field), error)
         return None
 
 
-def check_only(kind: Kind, raw: Raw, faults: Faults, fields: Iterable[str]) -> None:
-    """Check the fields that are there, without making a request."""
+def check_only(kind: RequestKind, raw: RawFields, problems: ProblemList, fields: Iterable[str]) -> None:
+    """Check those of these fields that are given, without making a request."""
     for name in fields:
         if name in raw.values:
-            _check(kind, raw, name, raw.values[name], faults)
+            _check(kind, raw, name, raw.values[name], problems)
 
 
-def check_names(raw: Raw, known: Iterable[str], faults: Faults) -> None:
-    """Note every field that is not known here."""
+def check_names(raw: RawFields, known: Iterable[str], problems: ProblemList) -> None:
+    """Record every field that is not known."""
     known = tuple(known)
     for name in raw.values:
         if name not in known:
-            faults.add_unknown(raw.line_of(name), raw.field(name), known)
+            problems.add_unknown(raw.line_of(name), raw.field(name), known)
 
 
-def _check(kind: Kind, raw: Raw, name: str, value: Any, faults: Faults) -> None:
+def _check(kind: RequestKind, raw: RawFields, name: str, value: Any, problems: ProblemList) -> None:
     if name in LISTS and isinstance(value, list) and value:
-        # one by one, so that each wrong URL is told
+        # one by one, so that each wrong URL is reported
         for index, url in enumerate(value):
-            _try(kind, raw, name, [url], f"{name}[{index + 1}]", faults)
+            _check_value(kind, raw, name, [url], f"{name}[{index + 1}]", problems)
         return
-    _try(kind, raw, name, value, name, faults)
+    _check_value(kind, raw, name, value, name, problems)
 
 
-def _try(kind: Kind, raw: Raw, name: str, value: Any, shown: str, faults: Faults) -> None:
-    """Ask the request itself about one field: a request of which everything else is right."""
+def _check_value(
+    kind: RequestKind, raw: RawFields, name: str, value: Any, shown: str, problems: ProblemList
+) -> None:
+    """Check one field by making a request in which every other field is valid."""
     try:
-        kind.make(**{**kind.stand_in, name: value})
+        kind.make(**{**kind.valid_values, name: value})
     except InvalidRequest as error:
-        faults.add_error(raw.line_of(name), raw.field(shown), error, _choices(kind, name))
+        problems.add_error(raw.line_of(name), raw.field(shown), error, _choices(kind, name))
     except ValueError:  # a whole number with more digits than Python writes out
-        faults.add(raw.line_of(name), raw.field(shown), value, "a value of a reasonable size")
+        problems.add(raw.line_of(name), raw.field(shown), value, "a value of a reasonable size")
 
 
-def _choices(kind: Kind, name: str) -> tuple[str, ...]:
+def _choices(kind: RequestKind, name: str) -> tuple[str, ...]:
     if name == "style":
         return tuple(Style) if kind is EDIT else _CREATE_STYLES
     return {"format": _FORMATS, "resolution": _RESOLUTIONS}.get(name, ())

@@ -1,4 +1,4 @@
-"""From the bytes of a campaign file to a campaign, or to everything that is wrong with it."""
+"""Reads a campaign file, in whichever format, and raises one error with all of its problems."""
 
 from __future__ import annotations
 
@@ -9,89 +9,56 @@ from typing import Literal
 from hoox_async import ConfigurationError
 
 from .campaign import Campaign
-from .problems import CampaignError, Fault, Faults
-from .rows import read_csv, read_jsonl
+from .problems import CampaignError, Problem, ProblemList
+from .row_files import read_csv, read_jsonl
 from .toml_file import read_toml
 
-Kind = Literal["toml", "csv", "jsonl"]
+FileFormat = Literal["toml", "csv", "jsonl"]
 _READERS = {"toml": read_toml, "csv": read_csv, "jsonl": read_jsonl}
-_KINDS: dict[str, Kind] = {".toml": "toml", ".csv": "csv", ".jsonl": "jsonl", ".ndjson": "jsonl"}
-_FOREIGN = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
-
-EXAMPLE = """\
-[[avatars]]                       # a new avatar: 2 credits, 4 at 4K
-key = "alex"
-prompt = "Young entrepreneur, confident smile"
-style = "iphone"                  # iphone, selfie, podcast, car or conference
-
-[[avatars]]                       # one that you have already: no credits
-key = "mara"
-avatar_id = "avtr_abc"
-look_id = "look_123"
-
-[[scenes]]
-key = "podcast"
-prompt = "Podcast studio, warm light, speaking into a large microphone"
-style = "podcast"
-
-[[scenes]]
-key = "stage"
-prompt = "On a small stage, blue light behind, gesturing to the audience"
-format = "horizontal"             # vertical or horizontal
-variations = 1                    # instead of the matrix' 2
-
-[matrix]                          # every avatar in every scene
-variations = 2
-resolution = "4K"                 # for scenes that don't say: 1K, 2K or 4K
-
-[[looks]]                         # one look by itself
-key = "mara/rain"
-avatar = "mara"                   # a key from above, or avatar_id:look_id
-prompt = "Rainy street at night, umbrella, neon reflections"
-upscale = true                    # 1.5 credits more
-"""
+_FORMATS: dict[str, FileFormat] = {".toml": "toml", ".csv": "csv", ".jsonl": "jsonl", ".ndjson": "jsonl"}
+_UTF16_MARKS = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 
 
 def read_campaign(path: Path) -> Campaign:
-    """Read a campaign file; its suffix tells the format. Blocks.
+    """Read a campaign file, whose format is known by its suffix. Blocks.
 
-    Raises `CampaignError` for what is wrong in it, and `ConfigurationError` for a file that can't be
+    Raises `CampaignError` for problems in the file, and `ConfigurationError` for a file that can't be
     read or has another suffix.
     """
-    kind = _KINDS.get(path.suffix.lower())
-    if kind is None:
+    format = _FORMATS.get(path.suffix.lower())
+    if format is None:
         raise ConfigurationError(f"{path}: expected a file that ends in .toml, .csv or .jsonl")
     try:
         data = path.read_bytes()
     except OSError as error:
         raise ConfigurationError(f"{path}: {error.strerror or error}") from None
-    return parse_campaign(data, kind, name=path.name)
+    return parse_campaign(data, format, name=path.name)
 
 
-def parse_campaign(data: bytes | str, kind: Kind, *, name: str = "campaign") -> Campaign:
-    """The campaign that the text describes. Pure. Raises `CampaignError` with all that is wrong."""
+def parse_campaign(data: bytes | str, format: FileFormat, *, name: str = "campaign") -> Campaign:
+    """Parse the text of a campaign file. Pure. Raises `CampaignError` with all problems."""
     text = _decoded(data, name) if isinstance(data, bytes) else data.removeprefix("\ufeff")
-    faults = Faults()
+    problems = ProblemList()
     if not text.strip():
-        faults.add(1, "file", None, "something: the file is empty")
-        faults.raise_if_any(name)
+        problems.add(1, "file", None, "a campaign: the file is empty")
+        problems.raise_if_any(name)
     try:
-        campaign = _READERS[kind](text, faults)
+        campaign = _READERS[format](text, problems)
     except RecursionError:
         raise CampaignError(
-            name, [Fault(1, "syntax", None, "values that are not nested this deeply")]
+            name, [Problem(1, "syntax", None, "values that are not nested this deeply")]
         ) from None
-    faults.raise_if_any(name)
+    problems.raise_if_any(name)
     return campaign
 
 
 def _decoded(data: bytes, name: str) -> str:
-    if data.startswith(_FOREIGN):
-        raise CampaignError(name, [Fault(1, "encoding", "UTF-16", "UTF-8 text")])
+    if data.startswith(_UTF16_MARKS):
+        raise CampaignError(name, [Problem(1, "encoding", "UTF-16", "UTF-8 text")])
     try:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1
         raise CampaignError(
-            name, [Fault(line, "encoding", data[error.start : error.end], "UTF-8 text")]
+            name, [Problem(line, "encoding", data[error.start : error.end], "UTF-8 text")]
         ) from None

@@ -1,4 +1,4 @@
-"""Names of picture files, from a template such as ``{avatar}/{scene}-{n}``."""
+"""Makes names of picture files from a template such as ``{avatar}/{scene}-{n}``."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import PurePosixPath
 
 from hoox_async import BatchItem, ConfigurationError
 
-from .campaign import Campaign, Place
+from .campaign import Campaign, ItemOrigin
 from .problems import did_you_mean
 
 PLACEHOLDERS = ("avatar", "scene", "n", "key", "style", "format", "look_id")
@@ -18,16 +18,16 @@ _LETTERS = frozenset("LNM")
 _WIDTH = re.compile(r"0?[1-9]")
 
 
-def picture_name(template: str, item: BatchItem, place: Place, *, look_id: str = "") -> PurePosixPath:
-    """The path, below the folder of the pictures and without a suffix, of an item's picture.
+def picture_name(template: str, item: BatchItem, origin: ItemOrigin, *, look_id: str = "") -> PurePosixPath:
+    """The path of an item's picture, relative to the folder of the pictures and without a suffix.
 
     Whatever the values are, the path stays in the folder and its parts are safe on every system.
     Raises `ConfigurationError` for a template that can't be used.
     """
     values: dict[str, str | int] = {
-        "avatar": place.avatar,
-        "scene": place.scene,
-        "n": place.n,
+        "avatar": origin.avatar,
+        "scene": origin.scene,
+        "n": origin.variation,
         "key": item.key,
         "style": str(getattr(item.request, "style", None) or "default"),
         "format": str(getattr(item.request, "format", None) or "default"),
@@ -44,8 +44,8 @@ def check_template(template: str, campaign: Campaign) -> None:
     """Raise `ConfigurationError` when the template is wrong or gives two items of the campaign one name."""
     used: dict[str, str] = {}
     for item in campaign.items:
-        # the key stands in for the look's id: it is different for each item too
-        name = picture_name(template, item, campaign.places[item.key], look_id=item.key)
+        # the key is used as the look's id: it too is different for each item
+        name = picture_name(template, item, campaign.origins[item.key], look_id=item.key)
         other = used.setdefault(str(name).casefold(), item.key)
         if other != item.key:
             raise ConfigurationError(
@@ -55,10 +55,10 @@ def check_template(template: str, campaign: Campaign) -> None:
 
 
 def safe_part(text: str, *, fallback: str = "look", longest: int = 120) -> str:
-    """One part of a path, made of any text: letters and digits of any script, ``-``, ``_`` and ``.``.
+    """Any text as one part of a path, of letters and digits of any script, ``-``, ``_`` and ``.``.
 
-    It never is empty, ``.`` or ``..``, holds no separator, is no name that Windows reserves and is
-    at most ``longest`` bytes long (as UTF-8). Different texts may give the same part.
+    It is never empty, ``.``, ``..`` or a name that Windows reserves, has no separator, and has at most
+    ``longest`` bytes in UTF-8. Different texts may give the same part.
     """
     kept = "".join(c if _usable(c) else " " for c in unicodedata.normalize("NFKC", text))
     part = re.sub(r"[ -]*[ ][ -]*", "-", kept.strip(" .-")).strip("-.")
@@ -79,7 +79,7 @@ def _split(template: str) -> list[str]:
 
 
 def _fields(part: str) -> list[tuple[str, str, str]]:
-    """The literal texts of a part, each with the placeholder behind it and that one's width."""
+    """The literal texts of a part, each with the placeholder that follows it and its width."""
     try:
         parsed = list(string.Formatter().parse(part))
     except ValueError as error:
@@ -87,8 +87,8 @@ def _fields(part: str) -> list[tuple[str, str, str]]:
     fields = []
     for literal, name, spec, conversion in parsed:
         if name is not None and name not in PLACEHOLDERS:
-            hint = did_you_mean(name, PLACEHOLDERS) or f": there are {', '.join(PLACEHOLDERS)}"
-            raise ConfigurationError(f"--names: {{{name}}} is not known{hint}")
+            hint = did_you_mean(name, PLACEHOLDERS) or f": expected one of {', '.join(PLACEHOLDERS)}"
+            raise ConfigurationError(f"--names: {{{name}}} is not a placeholder{hint}")
         if conversion or (spec and (name != "n" or not _WIDTH.fullmatch(spec))):
             raise ConfigurationError(f"--names: {part!r}: only {{n}} takes a width, such as {{n:03}}")
         fields.append((literal, name or "", spec or ""))

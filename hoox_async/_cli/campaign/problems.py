@@ -1,4 +1,4 @@
-"""What is wrong with a campaign file: all of it at once, each with its line."""
+"""The problems of a campaign file: collected while it is read, and reported together with their lines."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from typing import NamedTuple
 
 from hoox_async import ConfigurationError, InvalidRequest
 
-_MEANT = {"source": "avatar"}  # what a `LookEdit` in Python calls it
+_OTHER_NAMES = {"source": "avatar"}  # the name that `LookEdit` has for it in Python
 
 
-class Fault(NamedTuple):
-    """One thing that is wrong: in which line (from 1), which field, its value, and what would be right."""
+class Problem(NamedTuple):
+    """One problem: its line (from 1), the field, the field's value, and what was expected."""
 
     line: int
     field: str
@@ -25,49 +25,49 @@ class Fault(NamedTuple):
 
 
 class CampaignError(ConfigurationError):
-    """A campaign file that can't be used; nothing was sent. ``faults`` has all that is wrong, by line."""
+    """A campaign file that can't be used; nothing was sent. ``problems`` holds all of them, by line."""
 
-    def __init__(self, name: str, faults: Iterable[Fault]) -> None:
+    def __init__(self, name: str, problems: Iterable[Problem]) -> None:
         self.name = name
-        self.faults = tuple(sorted(faults, key=lambda fault: fault.line))
-        count = len(self.faults)
-        lines = "".join(f"\n  {fault}" for fault in self.faults)
-        super().__init__(f"{name}: {count} fault{'' if count == 1 else 's'}{lines}")
+        self.problems = tuple(sorted(problems, key=lambda problem: problem.line))
+        count = len(self.problems)
+        lines = "".join(f"\n  {problem}" for problem in self.problems)
+        super().__init__(f"{name}: {count} problem{'' if count == 1 else 's'}{lines}")
 
 
-class Faults:
-    """Collects what is wrong with one file while it is read."""
+class ProblemList:
+    """Collects the problems of one file while it is read."""
 
     def __init__(self) -> None:
-        self.found: list[Fault] = []
+        self.found: list[Problem] = []
 
     def add(self, line: int, field: str, value: object, expected: str) -> None:
-        """Note a fault."""
-        self.found.append(Fault(line, field, value, expected))
+        """Record a problem."""
+        self.found.append(Problem(line, field, value, expected))
 
     def add_error(self, line: int, field: str, error: InvalidRequest, choices: Iterable[str] = ()) -> None:
-        """Note what a request said of one of its fields."""
+        """Record the error that a request raised about one of its fields."""
         hint = did_you_mean(error.value, choices) if isinstance(error.value, str) else ""
         self.add(line, field, error.value, error.expected + hint)
 
     def add_unknown(self, line: int, field: str, known: Iterable[str]) -> None:
-        """Note a field that nobody reads."""
-        if any(fault.line == line and fault.field == field for fault in self.found):
-            return  # told already, with more names to choose from
+        """Record a field that does not exist."""
+        if any(problem.line == line and problem.field == field for problem in self.found):
+            return  # recorded already, with more names to choose from
         known = sorted(known)
         name = field.rpartition(".")[2]
-        hint = did_you_mean(_MEANT.get(name, name), known)
+        hint = did_you_mean(_OTHER_NAMES.get(name, name), known)
         self.add(line, field, None, "a known field" + (hint or f": one of {', '.join(known)}"))
 
     def raise_if_any(self, name: str) -> None:
-        """Raise `CampaignError` with everything found."""
+        """Raise `CampaignError` if any problem was recorded."""
         if self.found:
             raise CampaignError(name, self.found)
 
 
 def did_you_mean(text: str, choices: Iterable[str]) -> str:
-    """A hint at the choice that is most like the text, or nothing."""
-    # an enum's member is text too, and its repr is no text that a person could type
+    """A hint at the choice that is most similar to the text, or an empty text."""
+    # the repr of an enum's member is not what a person would type
     words = [str(choice) for choice in choices]
     close = difflib.get_close_matches(text[:80].lower(), words, n=1, cutoff=0.6)
     return f" (did you mean {close[0]!r}?)" if close else ""

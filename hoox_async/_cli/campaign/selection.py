@@ -1,4 +1,4 @@
-"""Parts of a campaign: ``--only 'alex/*'`` and ``--limit N``."""
+"""Selects a part of a campaign: ``--only 'alex/*'`` and ``--limit N``."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ def select(
 ) -> tuple[BatchItem, ...]:
     """The items whose key matches one of the patterns, at most ``limit`` of them, and their sources.
 
-    Sources that the chosen items are made from come along and don't count towards the limit; so a
-    limit of 5 is five looks with their avatars. The order stays.
+    Sources of the chosen items are added and don't count towards the limit: a limit of 5 gives five
+    looks with their avatars. The order is kept.
 
     Raises `ConfigurationError` for a pattern that matches nothing and for a limit below 1.
     """
     if limit is not None and limit < 1:
-        raise ConfigurationError(f"--limit {limit}: expected a whole number from 1")
+        raise ConfigurationError(f"--limit {limit}: expected a whole number, 1 or more")
     matching = _matching(items, only)
     sources = {item.key: item.request.source for item in items if isinstance(item.request, LookEdit)}
     made_from = {sources.get(key) for key in matching}
@@ -44,6 +44,6 @@ def _matching(items: Sequence[BatchItem], only: Sequence[str]) -> set[str]:
         keys = {item.key for item in items if fnmatchcase(item.key, pattern)}
         if not keys:
             hint = did_you_mean(pattern, [item.key for item in items[:1000]])
-            raise ConfigurationError(f"--only {pattern!r}: no item has such a key{hint}")
+            raise ConfigurationError(f"--only {pattern!r}: no item's key matches{hint}")
         matching |= keys
     return matching

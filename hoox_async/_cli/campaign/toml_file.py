@@ -1,4 +1,4 @@
-"""Campaigns in TOML: avatars, scenes, a matrix of both, and single looks."""
+"""Reads campaigns in TOML: avatars, scenes, a matrix of both, and single looks."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from typing import Any
 from hoox_async import LookEdit
 
 from . import fields
-from .builder import MOST_ITEMS, Builder
-from .campaign import ITEM_KEY, PART_FORM, PART_KEY, Campaign, Place, is_key
-from .fields import Raw
-from .problems import Faults, did_you_mean
-from .toml_positions import Lines
+from .builder import MOST_ITEMS, CampaignBuilder
+from .campaign import ITEM_KEY, PART_FORM, PART_KEY, Campaign, is_key
+from .fields import RawFields
+from .problems import ProblemList, did_you_mean
+from .toml_positions import TomlPositions
 
 _TABLES = ("avatars", "scenes", "matrix", "looks")
 _DEFAULTS = ("style", "format", "resolution", "upscale", "images", "webhook_url", "metadata")
@@ -25,43 +25,43 @@ _MOST_VARIATIONS = 1000
 _AT_LINE = re.compile(r"\(at line (\d+), column \d+\)")
 
 
-def read_toml(text: str, faults: Faults) -> Campaign:
-    """The campaign that this text describes; what is wrong is noted in ``faults``."""
-    builder = Builder(faults)
+def read_toml(text: str, problems: ProblemList) -> Campaign:
+    """Read a campaign in TOML. Problems are recorded in ``problems``."""
+    builder = CampaignBuilder(problems)
     try:
         document = tomllib.loads(text)
     except (ValueError, RecursionError) as error:
-        _syntax(text, error, faults)
+        _add_syntax_problem(text, error, problems)
         return builder.campaign()
-    _Document(document, Lines(text), builder).read()
+    _TomlDocument(document, TomlPositions(text), builder).read()
     return builder.campaign()
 
 
-def _syntax(text: str, error: Exception, faults: Faults) -> None:
+def _add_syntax_problem(text: str, error: Exception, problems: ProblemList) -> None:
     at = _AT_LINE.search(str(error))
     line = int(at[1]) if at else text.count("\n") + 1
-    said = _AT_LINE.sub("", str(error)).replace("(at end of document)", "").strip()
+    message = _AT_LINE.sub("", str(error)).replace("(at end of document)", "").strip()
     if isinstance(error, RecursionError):
-        line, said = 1, "it is nested too deeply"
-    faults.add(line, "syntax", None, f"TOML ({said})")
+        line, message = 1, "it is nested too deeply"
+    problems.add(line, "syntax", None, f"TOML ({message})")
 
 
-class _Document:
-    """One TOML document on its way to a campaign."""
+class _TomlDocument:
+    """Reads one parsed TOML document into a `CampaignBuilder`."""
 
-    def __init__(self, document: dict[str, Any], lines: Lines, builder: Builder) -> None:
+    def __init__(self, document: dict[str, Any], lines: TomlPositions, builder: CampaignBuilder) -> None:
         self.document = document
         self.lines = lines
         self.builder = builder
-        self.faults = builder.faults
-        self.scenes: dict[str, Raw] = {}
-        self.bad_scenes: set[str] = set()
+        self.problems = builder.problems
+        self.scenes: dict[str, RawFields] = {}
+        self.faulty_scenes: set[str] = set()
 
     def read(self) -> None:
         """Read all tables, avatars first."""
         for name in self.document:
             if name not in _TABLES:
-                self.faults.add_unknown(self.lines.find(name), name, _TABLES)
+                self.problems.add_unknown(self.lines.find(name), name, _TABLES)
         for raw in self.tables("avatars"):
             self.builder.avatar(raw)
         for raw in self.tables("scenes"):
@@ -69,14 +69,14 @@ class _Document:
         self.matrix()
         for raw in self.tables("looks"):
             self.single(raw)
-        if not self.faults.found and not self.builder.campaign().items:
-            self.faults.add(1, "file", None, "at least one avatar or look to make")
+        if not self.problems.found and not self.builder.campaign().items:
+            self.problems.add(1, "file", None, "at least one avatar or look to make")
 
-    def tables(self, name: str) -> list[Raw]:
-        """The tables of this name, each as raw fields."""
+    def tables(self, name: str) -> list[RawFields]:
+        """The tables of this array of tables, each as raw fields."""
         found = self.document.get(name, [])
         if not isinstance(found, list):
-            self.faults.add(self.lines.find(name), name, None, f"tables that begin with [[{name}]]")
+            self.problems.add(self.lines.find(name), name, None, f"tables that begin with [[{name}]]")
             return []
         raws = []
         for index, values in enumerate(found):
@@ -84,124 +84,107 @@ class _Document:
                 raws.append(self.raw(f"{name}[{index + 1}]", values, name, index))
             else:
                 expected = f"tables that begin with [[{name}]]"
-                self.faults.add(self.lines.find(name, index), f"{name}[{index + 1}]", values, expected)
+                self.problems.add(self.lines.find(name, index), f"{name}[{index + 1}]", values, expected)
         return raws
 
-    def raw(self, shown: str, values: dict[str, Any], *path: str | int) -> Raw:
+    def raw(self, shown: str, values: dict[str, Any], *path: str | int) -> RawFields:
         """A table as raw fields that know their lines."""
-        return Raw(shown, values, self.lines.find(*path), lambda field: self.lines.find(*path, field))
+        return RawFields(shown, values, self.lines.find(*path), lambda field: self.lines.find(*path, field))
 
-    def scene(self, raw: Raw) -> None:
-        """A scene: the fields of a look without an avatar."""
-        before = len(self.faults.found)
+    def scene(self, raw: RawFields) -> None:
+        """Check a scene (a look without an avatar) and keep it for the matrix."""
+        before = len(self.problems.found)
         key = raw.values.get("key")
         if not is_key(key, PART_KEY):
             wanted = PART_FORM if key is not None else f"a key of your own: {PART_FORM}"
-            self.faults.add(raw.line_of("key"), raw.field("key"), key, wanted)
+            self.problems.add(raw.line_of("key"), raw.field("key"), key, wanted)
         elif key in self.scenes:
             line = self.scenes[key].line
-            expected = f"a key that stands once; line {line} has it already"
-            self.faults.add(raw.line_of("key"), raw.field("key"), key, expected)
-        fields.check_names(raw, _SCENE_FIELDS, self.faults)
+            expected = f"a key that is used once; line {line} has it already"
+            self.problems.add(raw.line_of("key"), raw.field("key"), key, expected)
+        fields.check_names(raw, _SCENE_FIELDS, self.problems)
         self.variations(raw, 1)
-        fields.build(fields.EDIT, raw, self.faults, source="x")
+        fields.build(fields.EDIT, raw, self.problems, source="x")
         if isinstance(key, str):
             self.scenes.setdefault(key, raw)
-            if len(self.faults.found) > before:
-                self.bad_scenes.add(key)
+            if len(self.problems.found) > before:
+                self.faulty_scenes.add(key)
 
-    def variations(self, raw: Raw, default: int) -> int:
-        """How many looks of one scene."""
+    def variations(self, raw: RawFields, default: int) -> int:
+        """The number of looks to make of one scene."""
         value = raw.values.get("variations", default)
         if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= _MOST_VARIATIONS:
             expected = f"a whole number from 1 to {_MOST_VARIATIONS}"
-            self.faults.add(raw.line_of("variations"), raw.field("variations"), value, expected)
+            self.problems.add(raw.line_of("variations"), raw.field("variations"), value, expected)
             return default
         return value
 
     def matrix(self) -> None:
-        """Every avatar of the matrix in every scene of it."""
+        """Read the matrix: every chosen avatar in every chosen scene."""
         values = self.document.get("matrix")
         if values is None:
             if self.scenes:
                 line = next(iter(self.scenes.values())).line
                 expected = "a table [matrix] (it may be empty): it puts the avatars into the scenes"
-                self.faults.add(line, "scenes", None, expected)
+                self.problems.add(line, "scenes", None, expected)
             return
         line = self.lines.find("matrix")
         if not isinstance(values, dict):
-            self.faults.add(line, "matrix", None, "one table that begins with [matrix]")
+            self.problems.add(line, "matrix", None, "one table that begins with [matrix]")
             return
         raw = self.raw("matrix", values, "matrix")
-        fields.check_names(raw, _MATRIX_FIELDS, self.faults)
-        fields.check_only(fields.EDIT, raw, self.faults, _DEFAULTS)
-        avatars = self.chosen(raw, "avatars", [*self.builder.sources, *self.builder.broken])
+        fields.check_names(raw, _MATRIX_FIELDS, self.problems)
+        fields.check_only(fields.EDIT, raw, self.problems, _DEFAULTS)
+        avatars = self.chosen(raw, "avatars", [*self.builder.sources, *self.builder.faulty])
         scenes = self.chosen(raw, "scenes", list(self.scenes))
         variations = self.variations(raw, 1)
-        counts = {key: self.variations(self.scenes[key], variations) for key in scenes if self.usable(key)}
+        usable = [key for key in scenes if key not in self.faulty_scenes]
+        counts = {key: self.variations(self.scenes[key], variations) for key in usable}
         if len(avatars) * sum(counts.values()) > MOST_ITEMS:
-            self.faults.add(line, "matrix", None, f"at most {MOST_ITEMS:,} looks in one file")
+            self.problems.add(line, "matrix", None, f"at most {MOST_ITEMS:,} looks in one file")
             return
-        if not self.faults.found and not (avatars and scenes):
-            self.faults.add(line, "matrix", None, "at least one avatar and one scene")
+        if not self.problems.found and not (avatars and scenes):
+            self.problems.add(line, "matrix", None, "at least one avatar and one scene")
         defaults = {name: values[name] for name in _DEFAULTS if name in values}
         self.expand([key for key in avatars if key in self.builder.sources], counts, defaults)
 
-    def usable(self, scene: str) -> bool:
-        """Whether this scene is without faults; those of others are told already."""
-        return scene not in self.bad_scenes
-
     def expand(self, avatars: Sequence[str], counts: dict[str, int], defaults: dict[str, Any]) -> None:
-        """Add the looks of the matrix, scene by scene, the avatars in turns."""
-        if self.faults.found:
+        """Add the looks of the matrix, scene by scene, with the avatars in turn."""
+        if self.problems.found:
             return
         for scene, count in counts.items():
             raw = self.scenes[scene]
             raw = raw._replace(values={**defaults, **raw.values})
-            request = fields.build(fields.EDIT, raw, self.faults, source="x")
+            request = fields.build(fields.EDIT, raw, self.problems, source="x")
             if not isinstance(request, LookEdit):
                 return
             for n in range(1, count + 1):
                 for avatar in avatars:
                     self.builder.variation(raw, request, avatar, scene, n)
 
-    def chosen(self, raw: Raw, field: str, known: Sequence[str]) -> list[str]:
-        """The keys that the matrix names, or all of them."""
+    def chosen(self, raw: RawFields, field: str, known: Sequence[str]) -> list[str]:
+        """The keys that this field of the matrix names, or all known ones."""
         values = raw.values.get(field)
         if values is None:
             return list(known)
         if not isinstance(values, list) or not values:
-            self.faults.add(raw.line_of(field), raw.field(field), values, f"a list of keys of {field}")
+            self.problems.add(raw.line_of(field), raw.field(field), values, f"a list of keys of {field}")
             return []
         good: list[str] = []
         for index, value in enumerate(values):
             name = raw.field(f"{field}[{index + 1}]")
             if not isinstance(value, str) or value not in known:
                 hint = did_you_mean(value, known) if isinstance(value, str) else ""
-                self.faults.add(raw.line_of(field), name, value, f"the key of one of the {field}{hint}")
+                self.problems.add(raw.line_of(field), name, value, f"the key of one of the {field}{hint}")
             elif value in good:
-                self.faults.add(raw.line_of(field), name, value, "a key that stands once")
+                self.problems.add(raw.line_of(field), name, value, "each key only once")
             else:
                 good.append(value)
         return good
 
-    def single(self, raw: Raw) -> None:
-        """One look by itself."""
-        fields.check_names(raw, _LOOK_FIELDS, self.faults)
+    def single(self, raw: RawFields) -> None:
+        """Add a single look."""
+        fields.check_names(raw, _LOOK_FIELDS, self.problems)
         key = self.builder.claim(raw, raw.values.get("key"), ITEM_KEY)
         source = self.builder.source(raw, "avatar")
-        self.builder.look(raw, key, source, place_of(key or "", raw))
-
-
-def place_of(key: str, raw: Raw) -> Place:
-    """The place of a look that stands by itself: ``alex/podcast-2`` is scene ``podcast``, number 2."""
-    head, _, tail = key.rpartition("/")
-    scene, dash, number = tail.rpartition("-")
-    if dash and number.isascii() and number.isdigit() and len(number) < 7:
-        return Place(head or _avatar_of(raw), scene, int(number), raw.line)
-    return Place(head or _avatar_of(raw), tail, 1, raw.line)
-
-
-def _avatar_of(raw: Raw) -> str:
-    named = raw.values.get("avatar", raw.values.get("avatar_id"))
-    return named.partition(":")[0] if isinstance(named, str) else ""
+        self.builder.look(raw, key, source)

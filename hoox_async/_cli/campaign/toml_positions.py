@@ -1,4 +1,4 @@
-"""Where the keys of a TOML document stand: `tomllib` tells values only."""
+"""Finds the lines of tables and keys in a TOML document, since `tomllib` gives only values."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ _ASSIGNED = re.compile(rf"\s*({_DOTTED})\s*=")
 _SHORT = re.compile(r"""(?:"(?:[^"\\]|\\.)*"|'[^']*')""")
 
 
-class Lines:
-    """Line numbers, from 1, of tables and keys. Good for what people write; a guess for the rest.
+class TomlPositions:
+    """Line numbers, from 1, of tables and keys. Exact for usual TOML, approximate for unusual forms.
 
-    A path is such as ``("avatars", 1, "style")``, with the number of a table among its like, from 0.
+    A path is such as ``("avatars", 1, "style")``, with the index of a table in its array, from 0.
     """
 
     def __init__(self, text: str) -> None:
@@ -34,14 +34,14 @@ class Lines:
                     self._lines.setdefault(path[:length], number)
 
     def find(self, *path: str | int) -> int:
-        """The line of this key or table, else of what it stands in, else 1."""
+        """The line of this key or table; if not found, the line of its parent, else 1."""
         for length in range(len(path), 0, -1):
             if (line := self._lines.get(path[:length])) is not None:
                 return line
         return 1
 
     def _resolve(self, names: tuple[str, ...], *, array: bool) -> Path:
-        """The path of a table's head: ``[avatars.metadata]`` belongs to the last of the avatars."""
+        """The path of a table's header: ``[avatars.metadata]`` belongs to the last of the avatars."""
         path: Path = ()
         for position, name in enumerate(names, 1):
             path += (name,)
@@ -57,7 +57,7 @@ def _parts(dotted: str) -> tuple[str, ...]:
 
 
 def _outside_strings(text: str) -> Iterator[tuple[int, str]]:
-    """The numbered lines that don't begin inside a string of many lines."""
+    """The numbered lines that don't begin inside a multi-line string."""
     inside = ""
     for number, line in enumerate(text.split("\n"), 1):
         if not inside:
@@ -66,7 +66,7 @@ def _outside_strings(text: str) -> Iterator[tuple[int, str]]:
 
 
 def _still_inside(line: str, inside: str) -> str:
-    """Which kind of long string is open at the end of the line: three quotes of either kind, or none."""
+    """The quotes of the multi-line string that is open at the end of the line, or an empty text."""
     position = 0
     while position < len(line):
         if inside:

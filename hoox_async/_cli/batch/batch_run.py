@@ -1,4 +1,4 @@
-"""Runs a batch under the eyes of a user: progress, pictures, Ctrl-C."""
+"""Runs a batch for the command line: shows progress, saves pictures and stops on Ctrl-C."""
 
 from __future__ import annotations
 
@@ -11,16 +11,19 @@ import attrs
 from hoox_async import BatchItem, BatchRunner, HooxSession, Outcome, OutcomeStream
 
 from ..json_output import outcome_record
-from ..signals import Stop, stopping, unless
+from ..signals import StopRequest, run_until, stop_on_signals
 from ..terminal import Terminal
-from .counters import Tally
-from .picture_saver import NameOf, Saver
+from .counters import RunCounters
+from .picture_saver import NameFunction, PictureSaver
 from .progress import Progress
 
 
 @attrs.frozen
-class Ran:
-    """What a run came to, as far as it was heard: the outcomes in the order of the items."""
+class RunResult:
+    """How a run ended. ``outcomes`` are those received before it ended, in the order of the items.
+
+    ``pictures`` maps keys to saved files, ``missing`` maps keys to the reason why a picture was not saved.
+    """
 
     outcomes: tuple[Outcome, ...]
     seconds: float
@@ -30,60 +33,62 @@ class Ran:
 
 
 @attrs.frozen
-class Pictures:
-    """Where the pictures go. ``replace``: the folder is ours, and older pictures of a key may go."""
+class PictureTarget:
+    """Where the pictures go. With ``replace`` an older picture of the same key is overwritten."""
 
     folder: Path
-    name_of: NameOf
+    name_of: NameFunction
     replace: bool = False
 
 
 @attrs.define
-class Running:
-    """One run. ``session`` is not open yet; its hooks include ``tally``."""
+class BatchRun:
+    """One run of a batch. ``session`` must not be open yet, and its hooks must include ``counters``."""
 
     session: HooxSession
     runner: BatchRunner
     items: Sequence[BatchItem]
-    tally: Tally
+    counters: RunCounters
     terminal: Terminal
-    pictures: Pictures | None = None
+    pictures: PictureTarget | None = None
     outcomes: list[Outcome] = attrs.field(factory=list)
-    saver: Saver | None = None
+    saver: PictureSaver | None = None
     progress: Progress | None = None
 
-    async def run(self) -> Ran:
-        """Run to the end, or until Ctrl-C: then what is in the air is finished and written down."""
+    async def run(self) -> RunResult:
+        """Run to the end, or until Ctrl-C; outstanding POSTs are then awaited and recorded."""
         loop = asyncio.get_running_loop()
         began = loop.time()
-        with stopping(self._stopping) as stop:
+        with stop_on_signals(self._show_stopping) as stop:
             try:
                 await self.session.__aenter__()
-                await self._run(stop)
+                await self._stream(stop)
             finally:
-                # closing waits for the paid requests in the air, unless the user can't
-                await unless(stop.at_once, self.session.aclose())
+                # closing waits for outstanding POSTs, until a second signal
+                await run_until(stop.at_once, self.session.aclose())
         saver = self.saver
-        place = {item.key: number for number, item in enumerate(self.items)}
-        return Ran(
-            tuple(sorted(self.outcomes, key=lambda outcome: place.get(outcome.key, len(place)))),
+        position = {item.key: number for number, item in enumerate(self.items)}
+        return RunResult(
+            tuple(sorted(self.outcomes, key=lambda outcome: position.get(outcome.key, len(position)))),
             loop.time() - began,
             stop.requested.is_set(),
             dict(saver.files) if saver else {},
             dict(saver.missing) if saver else {},
         )
 
-    def _stopping(self) -> None:
+    def _show_stopping(self) -> None:
         if self.progress is not None:
             self.progress.extra = "stopping"
-        self.terminal.say("stopping: what is in the air is finished; Ctrl-C again leaves at once")
+        self.terminal.say(
+            "stopping: waiting for the answers to requests already sent; Ctrl-C again leaves at once"
+        )
 
-    async def _run(self, stop: Stop) -> None:
+    async def _stream(self, stop: StopRequest) -> None:
         if stop.requested.is_set():
             return
-        self.progress = Progress(self.terminal, self.tally, lambda: self.session.quota)
+        self.progress = Progress(self.terminal, self.counters, lambda: self.session.quota)
         if self.pictures is not None:
-            self.saver = Saver(
+            self.saver = PictureSaver(
                 self.session,
                 self.pictures.folder,
                 self.pictures.name_of,
@@ -91,17 +96,19 @@ class Running:
                 replace=self.pictures.replace,
             )
         async with self.progress, self.runner.stream(self.items) as stream:
-            await unless(stop.requested, self._consume(stream))
+            await run_until(stop.requested, self._consume(stream))
 
     async def _consume(self, stream: OutcomeStream) -> None:
         try:
             async for outcome in stream:
                 self.outcomes.append(outcome)
-                self.tally.settled(outcome)
+                self.counters.count_outcome(outcome)
                 self.terminal.record("outcome", **outcome_record(outcome))
                 if self.saver is not None:
                     self.saver.add(outcome)
             if self.saver is not None:
+                if self.progress is not None:
+                    self.progress.extra = "saving pictures"
                 await self.saver.finish()
         finally:
             if self.saver is not None:

@@ -1,4 +1,4 @@
-"""From arguments to an exit code: the one place where errors become lines."""
+"""Runs one command line: parses the arguments, calls the command, turns errors into one line each."""
 
 from __future__ import annotations
 
@@ -14,24 +14,27 @@ from .exit_codes import Exit, code_of
 
 
 def run(argv: Sequence[str]) -> int:
-    """Run one command; gives its exit code. Errors end as one line on stderr."""
+    """Run one command and return its exit code. An error becomes one line on stderr."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):
-            stream.reconfigure(errors="replace")  # a terminal that can't show a letter is no reason to fail
+            # a terminal that can't show a letter must not end the command
+            stream.reconfigure(errors="replace")
     try:
         return _dispatch(argv)
     except BrokenPipeError:
-        # whoever read stdout has left; what is still in its buffer must not fail at exit
+        # the reader of stdout is gone; flushing the rest of the buffer at exit must not raise again
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return Exit.UNFINISHED
     except KeyboardInterrupt:
-        _tell("interrupted")
+        _print_error("interrupted")
         return Exit.UNFINISHED
     except (HooxError, OSError) as error:
-        _tell(_message(error))
+        _print_error(_message(error))
         return code_of(error)
     except Exception as error:
-        _tell(f"unexpected {type(error).__name__}: {error}; this is a fault of hoox-async, please report it")
+        _print_error(
+            f"unexpected {type(error).__name__}: {error}; this is a bug in hoox-async, please report it"
+        )
         return Exit.USE
 
 
@@ -49,17 +52,17 @@ def _dispatch(argv: Sequence[str]) -> int:
     try:
         command, bound, _ = app.parse_args(list(argv), exit_on_error=False, print_error=False)
     except cyclopts.CycloptsError as error:
-        _tell(f"{_in_words(str(error))} Try --help.")
+        _print_error(f"{_without_type_names(str(error))} Try --help.")
         return Exit.USE
     found = command(*bound.args, **bound.kwargs)
     return found if isinstance(found, int) else Exit.READY
 
 
-def _in_words(text: str) -> str:
-    """A type as people would say it: "unable to convert … into Decimal|None" is no help."""
+def _without_type_names(text: str) -> str:
+    """Reword cyclopts' "unable to convert … into Decimal|None" in plain English."""
     kinds = {"int": "a whole number", "float": "a number", "Decimal": "a number"}
-    said = re.compile(r'unable to convert "(.*)" into (int|float|Decimal)(\|None)?')
-    return said.sub(lambda found: f"{found[1]!r} is not {kinds[found[2]]}", text)
+    pattern = re.compile(r'unable to convert "(.*)" into (int|float|Decimal)(\|None)?')
+    return pattern.sub(lambda found: f"{found[1]!r} is not {kinds[found[2]]}", text)
 
 
 def _message(error: BaseException) -> str:
@@ -67,12 +70,12 @@ def _message(error: BaseException) -> str:
         return f"{error}. It may have been paid for; nothing more was sent"
     if isinstance(error, OSError) and not isinstance(error, HooxError):
         return f"{error.filename}: {error.strerror}" if error.filename else str(error)
-    # what a program would pass to the session has an option here
+    # a program passes an argument to the session where the command line has an option
     text = str(error).replace("open the session once with new_key=True", "add --new-key once")
     return text.replace("session.unknowns() lists them", "the command unknowns lists them")
 
 
-def _tell(text: str) -> None:
-    from .text import plain
+def _print_error(text: str) -> None:
+    from .text import sanitize
 
-    print(f"hoox-async: {plain(text)}", file=sys.stderr)
+    print(f"hoox-async: {sanitize(text)}", file=sys.stderr)

@@ -1,4 +1,4 @@
-"""Campaigns in rows: CSV (one look a row, a header first) and JSONL (one object a line)."""
+"""Reads campaigns in rows: CSV (a header, then one look in each row) and JSONL (one object in each line)."""
 
 from __future__ import annotations
 
@@ -9,11 +9,10 @@ from collections.abc import Iterator
 from typing import Any
 
 from . import fields
-from .builder import Builder
+from .builder import CampaignBuilder
 from .campaign import ITEM_KEY, PART_KEY, Campaign, is_key
-from .fields import Raw
-from .problems import Faults
-from .toml_file import place_of
+from .fields import RawFields
+from .problems import ProblemList
 
 _SOURCE_FIELDS = ("avatar", "avatar_id", "look_id")
 _CREATE = tuple(dict.fromkeys(("key", *fields.PROMPT_FIELDS, *fields.IMAGE_FIELDS)))
@@ -24,58 +23,58 @@ _META = "metadata."
 _YES, _NO = ("true", "yes", "1"), ("false", "no", "0")
 
 
-def read_csv(text: str, faults: Faults) -> Campaign:
-    """The campaign that these rows describe; what is wrong is noted in ``faults``."""
-    return _campaign(_csv_rows(text, faults), faults)
+def read_csv(text: str, problems: ProblemList) -> Campaign:
+    """Read a campaign in CSV. Problems are recorded in ``problems``."""
+    return _campaign(_csv_rows(text, problems), problems)
 
 
-def read_jsonl(text: str, faults: Faults) -> Campaign:
-    """The campaign that these lines describe; what is wrong is noted in ``faults``."""
-    return _campaign(_json_rows(text, faults), faults)
+def read_jsonl(text: str, problems: ProblemList) -> Campaign:
+    """Read a campaign in JSONL. Problems are recorded in ``problems``."""
+    return _campaign(_json_rows(text, problems), problems)
 
 
-def _campaign(rows: Iterator[Raw], faults: Faults) -> Campaign:
-    builder = Builder(faults)
+def _campaign(rows: Iterator[RawFields], problems: ProblemList) -> Campaign:
+    builder = CampaignBuilder(problems)
     for raw in rows:
-        fields.check_names(raw, _ALL, faults)
+        fields.check_names(raw, _ALL, problems)
         if any(name in raw.values for name in _SOURCE_FIELDS):
             _look(raw, builder)
-        elif _is_of_a_look(raw.values.get("key")):
-            _sourceless(raw, builder)
+        elif _is_look_key(raw.values.get("key")):
+            _look_without_source(raw, builder)
         else:
             builder.avatar(raw)
     campaign = builder.campaign()
-    if not faults.found and not campaign.items:
-        faults.add(1, "file", None, "at least one row")
+    if not problems.found and not campaign.items:
+        problems.add(1, "file", None, "at least one row")
     return campaign
 
 
-def _look(raw: Raw, builder: Builder) -> None:
-    fields.check_names(raw, _EDIT, builder.faults)
+def _look(raw: RawFields, builder: CampaignBuilder) -> None:
+    fields.check_names(raw, _EDIT, builder.problems)
     key = builder.claim(raw, raw.values.get("key"), ITEM_KEY)
     by_ids = "avatar_id" in raw.values or "look_id" in raw.values
     if by_ids and "avatar" in raw.values:
         expected = "either avatar, or avatar_id and look_id"
-        builder.faults.add(raw.line_of("avatar"), raw.field("avatar"), raw.values["avatar"], expected)
+        builder.problems.add(raw.line_of("avatar"), raw.field("avatar"), raw.values["avatar"], expected)
     source = builder.ref(raw) if by_ids else builder.source(raw, "avatar")
-    builder.look(raw, key, source, place_of(key or "", raw))
+    builder.look(raw, key, source)
 
 
-def _is_of_a_look(key: object) -> bool:
+def _is_look_key(key: object) -> bool:
     return is_key(key, ITEM_KEY) and not is_key(key, PART_KEY)
 
 
-def _sourceless(raw: Raw, builder: Builder) -> None:
-    """A row whose key is a look's and that names no source: that is what is wrong, not the key."""
+def _look_without_source(raw: RawFields, builder: CampaignBuilder) -> None:
+    """Record the problem of a row that has a look's key but no source: the source is missing."""
     key = builder.claim(raw, raw.values["key"], ITEM_KEY)
     expected = f"what {raw.values['key']} is made from (only a key without a slash is an avatar's)"
-    builder.faults.add(raw.line, "avatar", None, expected)
-    builder.look(raw, key, None, place_of(key or "", raw))
+    builder.problems.add(raw.line, "avatar", None, expected)
+    builder.look(raw, key, None)
 
 
-def _csv_rows(text: str, faults: Faults) -> Iterator[Raw]:
+def _csv_rows(text: str, problems: ProblemList) -> Iterator[RawFields]:
     head = text.lstrip("\r\n").partition("\n")[0]
-    # spreadsheets of half of Europe write semicolons
+    # spreadsheets write semicolons in languages with a decimal comma
     delimiter = next((mark for mark in (",", ";", "\t") if mark in head), ",")
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
     columns: list[str] | None = None
@@ -86,31 +85,31 @@ def _csv_rows(text: str, faults: Faults) -> Iterator[Raw]:
             if not any(cell.strip() for cell in cells):
                 continue
             if columns is None:
-                columns = _columns(cells, start, faults)
+                columns = _columns(cells, start, problems)
                 continue
             if len(cells) > len(columns):
                 expected = f"at most {len(columns)} cells, as the header has"
-                faults.add(start, "row", f"{len(cells)} cells", expected)
+                problems.add(start, "row", f"{len(cells)} cells", expected)
                 continue
             yield _csv_raw(columns, cells, start)
     except csv.Error as error:
-        faults.add(reader.line_num or 1, "syntax", None, f"CSV ({error})")
+        problems.add(reader.line_num or 1, "syntax", None, f"CSV ({error})")
     else:
         if columns is None:
-            faults.add(1, "file", None, "a header line, then one look a row")
+            problems.add(1, "file", None, "a header line, then one look in each row")
 
 
-def _columns(cells: list[str], line: int, faults: Faults) -> list[str]:
+def _columns(cells: list[str], line: int, problems: ProblemList) -> list[str]:
     columns = [cell.strip() for cell in cells]
     for position, name in enumerate(columns):
         if name in columns[:position]:
-            faults.add(line, "header", name, "each column once")
+            problems.add(line, "header", name, "each column once")
         elif not (name in _COLUMNS or (name.startswith(_META) and name != _META)):
-            faults.add_unknown(line, name or f"column {position + 1}", (*_COLUMNS, "metadata.NAME"))
+            problems.add_unknown(line, name or f"column {position + 1}", (*_COLUMNS, "metadata.NAME"))
     return columns
 
 
-def _csv_raw(columns: list[str], cells: list[str], line: int) -> Raw:
+def _csv_raw(columns: list[str], cells: list[str], line: int) -> RawFields:
     values: dict[str, Any] = {}
     metadata: dict[str, str] = {}
     for name, cell in zip(columns, cells, strict=False):
@@ -122,48 +121,48 @@ def _csv_raw(columns: list[str], cells: list[str], line: int) -> Raw:
         elif name in fields.LISTS:
             values[name] = text.split()
         elif name == "upscale":
-            values[name] = _bool(text)
+            values[name] = _parse_bool(text)
         else:
             values[name] = text
     if metadata:
         values["metadata"] = metadata
-    return Raw("", values, line, lambda _: line)
+    return RawFields("", values, line, lambda _: line)
 
 
-def _bool(text: str) -> bool | str:
+def _parse_bool(text: str) -> bool | str:
     lower = text.lower()
     return True if lower in _YES else False if lower in _NO else text
 
 
-def _json_rows(text: str, faults: Faults) -> Iterator[Raw]:
+def _json_rows(text: str, problems: ProblemList) -> Iterator[RawFields]:
     for number, line in enumerate(text.split("\n"), 1):
         if not line.strip():
             continue
         try:
-            values = json.loads(line, object_pairs_hook=_once, parse_constant=_no_constant)
+            values = json.loads(line, object_pairs_hook=_refuse_duplicates, parse_constant=_refuse_constant)
         except json.JSONDecodeError as error:
-            faults.add(number, "syntax", None, f"JSON ({error.msg}, column {error.colno})")
+            problems.add(number, "syntax", None, f"JSON ({error.msg}, column {error.colno})")
         except RecursionError:
-            faults.add(number, "syntax", None, "JSON that is not nested this deeply")
+            problems.add(number, "syntax", None, "JSON that is not nested this deeply")
         except ValueError as error:
-            faults.add(number, "syntax", None, f"JSON ({error})")
+            problems.add(number, "syntax", None, f"JSON ({error})")
         else:
             if isinstance(values, dict):
-                # null is how programs write "not given"
+                # programs write null for a value that is not given
                 given = {name: value for name, value in values.items() if value is not None}
-                yield Raw("", given, number, lambda _, line=number: line)  # type: ignore[misc]
+                yield RawFields("", given, number, lambda _, line=number: line)  # type: ignore[misc]
             else:
-                faults.add(number, "row", values, "a JSON object")
+                problems.add(number, "row", values, "a JSON object")
 
 
-def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def _refuse_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     values = dict(pairs)
     if len(values) < len(pairs):
         names = [name for name, _ in pairs]
         twice = next(name for name in names if names.count(name) > 1)
-        raise ValueError(f"{twice!r} stands twice")
+        raise ValueError(f"{twice!r} is given twice")
     return values
 
 
-def _no_constant(name: str) -> Any:
-    raise ValueError(f"{name} is no JSON")
+def _refuse_constant(name: str) -> Any:
+    raise ValueError(f"{name} is not JSON")

@@ -1,15 +1,17 @@
-"""The entry: arguments, missing extras, keys, base URLs, and errors as single lines."""
+"""Running a command line: arguments, missing extras, keys, base URLs, and errors as single lines."""
 
 from __future__ import annotations
 
 import subprocess
 import sys
+from decimal import Decimal
 
 import pytest
 from cli_kit import Cli
 
-from hoox_async._cli import run
-from hoox_async._cli.text import amount, duration, listed, one_line, plain
+from hoox_async._cli import run, text
+from hoox_async._cli.text import format_amount, format_duration, one_line, sanitize, shorten_list
+from hoox_async._report import formatting
 
 COMMANDS = (
     "demo", "sandbox", "create", "edit", "status", "wait", "looks", "check", "batch", "unknowns",
@@ -48,8 +50,8 @@ def test_help_names_every_command(cli: Cli) -> None:
 
 
 @pytest.mark.parametrize(("option", "said"), [("--max-credits", "a number"), ("--limit", "a whole number")])
-def test_numbers_in_words(cli: Cli, option: str, said: str) -> None:
-    """What is no number is told so in words, not by the name of a type."""
+def test_a_wrong_number_is_reported_without_type_names(cli: Cli, option: str, said: str) -> None:
+    """The error for an option that is not a number says so in plain English, without the name of a type."""
     done = cli.bare("batch", "x.toml", option, "many")
     assert done.err == f"hoox-async: Invalid value for {option}: 'many' is not {said}. Try --help.\n"
 
@@ -89,7 +91,7 @@ def test_bad_use_is_code_2_in_one_line(cli: Cli, argv: tuple[str, ...]) -> None:
 
 
 def test_without_a_key(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
-    """No key anywhere is code 3, and the line says where one can be put."""
+    """Without an API key the exit code is 3, and the line says how to give one."""
     monkeypatch.delenv("HOOX_API_KEY")
     done = cli.bare("check")
     assert done.code == 3
@@ -108,7 +110,7 @@ def test_without_the_extra(
 
 
 def test_an_unexpected_error_is_one_line(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A fault of the program itself is told in one line too."""
+    """A bug in the program itself is also reported in one line."""
 
     def broken() -> None:
         raise RuntimeError("the floor is gone")
@@ -127,21 +129,31 @@ def test_as_a_module() -> None:
     assert done.stdout.strip()[0].isdigit()
 
 
-def test_the_entry_imports_no_extra() -> None:
-    """Importing the program's entry brings neither cyclopts nor rich."""
+def test_main_imports_no_extra() -> None:
+    """Importing `hoox_async.__main__` imports neither cyclopts nor rich."""
     program = "import sys, hoox_async.__main__ as m; print({'cyclopts', 'rich'} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60)
     assert done.stdout.strip() == "set()", done.stderr
 
 
-def test_words() -> None:
-    """Numbers and texts are written as people read them, and can do nothing to a terminal."""
-    from decimal import Decimal
-
-    assert [amount(Decimal(text)) for text in ("2.00", "3.5", "1204")] == ["2", "3.5", "1,204"]
-    assert [duration(s) for s in (0.44, 41.2, 72, 3600, 7500)] == [
+def test_numbers_and_texts_are_formatted_for_people() -> None:
+    """Numbers have no needless digits; text is cut where it is long and cannot control the terminal."""
+    assert [format_amount(Decimal(number)) for number in ("2.00", "3.5", "1204")] == ["2", "3.5", "1,204"]
+    assert [format_duration(s) for s in (0.44, 41.2, 72, 3600, 7500)] == [
         "0.4 s", "41 s", "1 min 12 s", "1 h", "2 h 5 min",
     ]  # fmt: skip
-    assert listed(["a", "b", "c"], 2) == "a, b and 1 more"
-    assert "\x1b" not in plain("\x1b[31mred\x1b[0m\x07")
+    assert shorten_list(["a", "b", "c"], 2) == "a, b and 1 more"
+    assert "\x1b" not in sanitize("\x1b[31mred\x1b[0m\x07")
     assert one_line("a\nb" + "c" * 300).endswith("…")
+
+
+@pytest.mark.parametrize(
+    "number", ["0", "0.40", "1", "9.94", "9.96", "59.6", "72", "3600", "7500", "123456.5"]
+)
+def test_the_command_line_formats_as_the_report_does(number: str) -> None:
+    """The command line's own copies of the report's formatting functions give the same texts."""
+    value = Decimal(number)
+    assert text.format_amount(value) == formatting.format_amount(value)
+    assert text.format_credits(value) == formatting.format_credits(value)
+    assert text.format_count(int(value), "look") == formatting.format_count(int(value), "look")
+    assert text.format_duration(float(value)) == formatting.format_duration(float(value))
