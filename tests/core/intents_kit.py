@@ -7,7 +7,7 @@ from decimal import Decimal
 
 from hoox_async._api.models import Look, LookFailure, LookRef, LookStatus
 from hoox_async._api.requests import LookEdit, PromptAvatar
-from hoox_async._core.intents.intent import Evidence, Intent, IntentState, Refusal
+from hoox_async._core.intents.intent import Evidence, Intent, IntentState, Reason
 from hoox_async._core.intents.transitions import (
     Accept,
     AddCandidates,
@@ -30,7 +30,7 @@ SOURCE = LookRef("avtr_abc", "look_123")
 REF = LookRef("avtr_abc", "look_new")
 READY = Look(REF, LookStatus.READY, "https://x.example/t.jpg")
 FAILED = Look(REF, LookStatus.FAILED, error=LookFailure("X", "Edit failed"))
-NO = Refusal(400, "INVALID_VALUE", "No")
+NO = Reason(400, "INVALID_VALUE", "No")
 REQUEST = LookEdit(SOURCE, "podcast", upscale=True)
 PRICE = Decimal("3.5")
 OTHER = PromptAvatar("a", resolution="4K")

@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hoox_async._api.models import Look, LookFailure, LookRef, LookStatus
 from hoox_async._api.refs import HasRef
 from hoox_async._api.requests import FREE, LookEdit, PromptAvatar
-from hoox_async._core.intents.intent import Attempt, Evidence, Intent, IntentState, Refusal
+from hoox_async._core.intents.intent import Attempt, Evidence, Intent, IntentState, Reason
 from hoox_async._core.intents.outcomes import BatchItem, Outcome, OutcomeState, error_of, outcome_of
 from hoox_async.errors import (
     BadRequest,
@@ -91,8 +91,8 @@ def test_times_evidence_and_candidates_go_along() -> None:
 
 def test_what_was_dropped_tells_what_it_may_have_cost() -> None:
     """It is SKIPPED as if it had cost nothing: its error says otherwise, and whose word it was."""
-    lost = Refusal(None, None, "cut off")
-    outcome = outcome_of(intent(IntentState.DROPPED, refusal=lost))
+    lost = Reason(None, None, "cut off")
+    outcome = outcome_of(intent(IntentState.DROPPED, reason=lost))
     assert str(outcome.error) == "alex: cut off; dropped by your word, it may have been charged"
     assert outcome.error is not None
     assert outcome.error.charged == "maybe"
@@ -128,16 +128,16 @@ def test_changes_replace_fields() -> None:
 
 def test_the_error_of_a_refusal_is_the_apis_own() -> None:
     """From the stored refusal the same class of error is made again."""
-    refusal = Refusal(400, "INVALID_VALUE", "No")
-    error = error_of(intent(IntentState.REJECTED, refusal=refusal))
+    refusal = Reason(400, "INVALID_VALUE", "No")
+    error = error_of(intent(IntentState.REJECTED, reason=refusal))
     assert isinstance(error, BadRequest)
     assert (error.status, error.code, error.message) == (400, "INVALID_VALUE", "No")
-    assert isinstance(error_of(intent(IntentState.REJECTED, refusal=Refusal(409, None, "x"))), Conflict)
+    assert isinstance(error_of(intent(IntentState.REJECTED, reason=Reason(409, None, "x"))), Conflict)
 
 
 def test_a_refusal_that_came_before_the_api() -> None:
     """An item that is no valid request has no HTTP status."""
-    error = error_of(intent(IntentState.REJECTED, refusal=Refusal(None, None, "prompt: empty")))
+    error = error_of(intent(IntentState.REJECTED, reason=Reason(None, None, "prompt: empty")))
     assert type(error) is HooxError
     assert str(error) == "prompt: empty"
     assert error.charged == "no"
@@ -145,7 +145,7 @@ def test_a_refusal_that_came_before_the_api() -> None:
 
 def test_the_error_of_a_loss_says_why_and_for_which_key() -> None:
     """What session.resolve needs is in the error."""
-    error = error_of(intent(IntentState.UNKNOWN, refusal=Refusal(None, None, "timed out")))
+    error = error_of(intent(IntentState.UNKNOWN, reason=Reason(None, None, "timed out")))
     assert isinstance(error, OutcomeUnknown)
     assert error.key == "alex"
     assert "timed out" in str(error)

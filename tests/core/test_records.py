@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from hoox_async._api.models import Look, LookFailure, LookRef, LookStatus
 from hoox_async._api.requests import ImageAvatar, LookEdit, PromptAvatar, Request
 from hoox_async._api.webhook_payloads import Delivery
-from hoox_async._core.intents.intent import Attempt, Evidence, Intent, IntentState, Refusal
+from hoox_async._core.intents.intent import Attempt, Evidence, Intent, IntentState, Reason
 from hoox_async._core.intents.records import dump_delivery, dump_intent, load_delivery, load_intent
 from hoox_async._core.webhook_tokens import Signer
 from hoox_async.errors import StoreError
@@ -40,7 +40,7 @@ INTENT = Intent(
     accepted_at=AT + timedelta(seconds=2),
     settled_at=AT + timedelta(seconds=40),
     look=Look(NEW, LookStatus.FAILED, None, LookFailure("X", "Edit failed"), {"status": "error"}),
-    refusal=Refusal(None, None, "lost once"),
+    reason=Reason(None, None, "lost once"),
     candidates=(REF,),
     past_spent=Decimal("1.5"),
     past_at_risk=Decimal(0),

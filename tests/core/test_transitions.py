@@ -25,7 +25,7 @@ from intents_kit import (
 )
 
 from hoox_async._api.models import Look, LookRef, LookStatus
-from hoox_async._core.intents.intent import Attempt, Evidence, IntentState, Refusal
+from hoox_async._core.intents.intent import Attempt, Evidence, IntentState, Reason
 from hoox_async._core.intents.transitions import (
     TRANSITIONS,
     Accept,
@@ -113,7 +113,7 @@ def test_a_look_of_an_earlier_round_is_not_the_next_rounds_too() -> None:
     """Each round is paid for by itself: an answer that names the earlier look again contradicts itself."""
     renewed = after(Replace(OTHER, "d2"), STEPS[Send], start=in_state(S.FAILED))
     assert claimed_look(renewed) == REF
-    with pytest.raises(LookTaken, match="look_new is 'alex''s already"):
+    with pytest.raises(LookTaken, match="look_new belongs to 'alex' already"):
         advance(renewed, STEPS[Accept])
     assert claimed_look(advance(renewed, Revert())) == REF
     assert claimed_look(advance(renewed, STEPS[MarkUnknown])) is None
@@ -152,18 +152,18 @@ def test_a_second_attempt_keeps_the_first() -> None:
 def test_a_refusal_is_kept() -> None:
     """Who asks later gets the same error."""
     for rejected in (after(STEPS[Reject]), after(STEPS[Send], STEPS[Reject])):
-        assert (rejected.refusal, rejected.settled_at) == (NO, AT)
+        assert (rejected.reason, rejected.settled_at) == (NO, AT)
 
 
 def test_a_loss_says_why_and_its_end_clears_it() -> None:
     """What is known of a loss stands until the look is found; sent anew, its candidates are kept."""
     lost = after(STEPS[Send], MarkUnknown("timed out", AT), AddCandidates((REF, SOURCE)), EndSearch())
-    assert (lost.refusal, lost.lost_at) == (Refusal(None, None, "timed out"), AT)
-    assert (lost.candidates, lost.retired) == ((REF, SOURCE), True)
+    assert (lost.reason, lost.lost_at) == (Reason(None, None, "timed out"), AT)
+    assert (lost.candidates, lost.search_ended) == ((REF, SOURCE), True)
     found = advance(lost, Accept(REF, AT, Evidence.USER))
-    assert (found.refusal, found.candidates, found.evidence) == (None, (), Evidence.USER)
+    assert (found.reason, found.candidates, found.evidence) == (None, (), Evidence.USER)
     resent = after(Resend(), start=lost)
-    assert (resent.refusal, resent.lost_at, resent.retired) == (None, None, False)
+    assert (resent.reason, resent.lost_at, resent.search_ended) == (None, None, False)
     assert resent.candidates == (REF, SOURCE), "the first attempt's look may still be among them"
 
 
@@ -199,7 +199,7 @@ def test_the_looks_status_names_the_state() -> None:
 @pytest.mark.parametrize("status", [status for status in LookStatus if not status.settled])
 def test_a_look_that_is_not_done_settles_nothing(status: LookStatus) -> None:
     """Pending, processing and unknown words are no end."""
-    with pytest.raises(IllegalTransition, match="settles nothing"):
+    with pytest.raises(IllegalTransition, match="is not done"):
         advance(in_state(S.ACCEPTED), Settle(Look(REF, status), AT))
 
 

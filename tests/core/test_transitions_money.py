@@ -37,7 +37,7 @@ from hoox_async._core.intents.transitions import (
     Settle,
     Transition,
     advance,
-    recover,
+    recovery_transitions,
 )
 
 # --- money
@@ -113,7 +113,7 @@ def test_the_books_are_those_of_an_accountant(kinds: list[type[Transition]]) -> 
             continue
         sent += kind is Send
         # of one that is paid anew and costs nothing, what stood before has its own attempts
-        undone = kind in (Revert, Reject) and intent.before is not None and following == intent.before
+        undone = kind in (Revert, Reject) and intent.previous is not None and following == intent.previous
         counted = len(following.attempts) if undone else counted + (kind is Send)
         before, now = intent.spent + intent.at_risk, following.spent + following.at_risk
         assert following.spent >= intent.spent
@@ -137,12 +137,12 @@ def test_recovery(state: IntentState) -> None:
     """Only what was being sent changes: it may have been paid, so it is unknown."""
     later = AT + timedelta(hours=1)
     intent = in_state(state)
-    recovered = after(*recover(intent, later), start=intent)
+    recovered = after(*recovery_transitions(intent, later), start=intent)
     if state is S.SENDING:
         assert (recovered.state, recovered.lost_at, recovered.at_risk) == (S.UNKNOWN, later, PRICE)
-        assert recovered.refusal is not None
-        assert "ended" in recovered.refusal.message
-        assert recover(recovered, later) == ()
+        assert recovered.reason is not None
+        assert "ended" in recovered.reason.message
+        assert recovery_transitions(recovered, later) == ()
     else:
         assert recovered == intent
 
@@ -151,7 +151,7 @@ def test_recovery(state: IntentState) -> None:
 @given(our.intents)
 def test_recovery_is_legal_for_whatever_was_stored(intent: Intent) -> None:
     """No stored intent keeps a session from opening."""
-    assert after(*recover(intent, AT), start=intent).state is not S.SENDING
+    assert after(*recovery_transitions(intent, AT), start=intent).state is not S.SENDING
 
 
 def test_no_other_object_is_a_step() -> None:

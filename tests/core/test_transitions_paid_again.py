@@ -12,7 +12,7 @@ from intents_kit import AT, OTHER, PLANNED, REF, SOURCE, S, after
 
 from hoox_async._api.models import Look, LookRef, LookStatus
 from hoox_async._api.requests import FREE
-from hoox_async._core.intents.intent import Evidence, Intent, Refusal
+from hoox_async._core.intents.intent import Evidence, Intent, Reason
 from hoox_async._core.intents.records import dump_intent, load_intent
 from hoox_async._core.intents.transitions import (
     Accept,
@@ -30,11 +30,11 @@ from hoox_async._core.intents.transitions import (
     Settle,
     Transition,
     advance,
-    recover,
+    recovery_transitions,
 )
 
 LATER = AT + timedelta(hours=1)
-NO = Reject(Refusal(400, "INVALID_VALUE", "No"), LATER)
+NO = Reject(Reason(400, "INVALID_VALUE", "No"), LATER)
 AGAIN = Send("a2", LATER, SOURCE)
 
 
@@ -48,7 +48,7 @@ STANDING: dict[str, tuple[Intent, Transition]] = {
     "accepted": (ACCEPTED, Replace(OTHER, "d2")),
     "ready": (after(Settle(Look(REF, LookStatus.READY), AT), start=ACCEPTED), Replace(OTHER, "d2")),
     "failed": (after(Settle(Look(REF, LookStatus.FAILED), AT), start=ACCEPTED), Replace(OTHER, "d2")),
-    "rejected": (after(SENT, Reject(Refusal(400, "X", "bad"), AT)), Replace(OTHER, "d2")),
+    "rejected": (after(SENT, Reject(Reason(400, "X", "bad"), AT)), Replace(OTHER, "d2")),
 }
 PAID_BEFORE = [name for name in STANDING if name != "rejected"]
 
@@ -73,8 +73,8 @@ def test_a_refusal_of_what_was_refused_before_is_the_new_one() -> None:
     """Nothing was there to be kept."""
     stands, word = STANDING["rejected"]
     refused = after(word, AGAIN, NO, start=stands)
-    assert (refused.state, refused.refusal, refused.digest) == (S.REJECTED, NO.refusal, "d2")
-    assert refused.before is None
+    assert (refused.state, refused.reason, refused.digest) == (S.REJECTED, NO.reason, "d2")
+    assert refused.previous is None
 
 
 @pytest.mark.parametrize("name", STANDING)
@@ -85,7 +85,7 @@ def test_what_has_cost_something_forgets_what_stood(name: str, end: Transition) 
     """But its money: that was paid, or may have been, all the same."""
     stands, word = STANDING[name]
     done = after(word, AGAIN, end, start=stands)
-    assert done.before is None
+    assert done.previous is None
     assert done.spent + done.at_risk == stands.spent + stands.at_risk + done.credits
     assert done.spent >= stands.spent
 
@@ -95,9 +95,9 @@ def test_while_it_is_in_the_air_both_are_on_the_books(name: str) -> None:
     """Also when the process ends there."""
     stands, word = STANDING[name]
     sending = after(word, AGAIN, start=stands)
-    assert sending.before == stands
+    assert sending.previous == stands
     assert (sending.spent, sending.at_risk) == (stands.spent, stands.at_risk + sending.credits)
-    recovered = after(*recover(sending, LATER), start=sending)
+    recovered = after(*recovery_transitions(sending, LATER), start=sending)
     assert recovered.state is S.UNKNOWN
     assert recovered.at_risk == sending.at_risk
 
@@ -112,17 +112,17 @@ def test_proof_that_came_first_makes_a_resend_illegal() -> None:
 def test_what_never_cost_anything_is_replaced_for_good() -> None:
     """A corrected prompt that is refused for want of credits is still the one that is wanted."""
     tried = after(SENT, Revert())
-    assert tried.replaceable
+    assert tried.never_charged
     back = after(Replace(OTHER, "d2"), AGAIN, Revert(), start=tried)
-    assert (back.state, back.request, back.before) == (S.PLANNED, OTHER, None)
+    assert (back.state, back.request, back.previous) == (S.PLANNED, OTHER, None)
 
 
 @pytest.mark.parametrize("name", STANDING)
 def test_only_what_never_cost_anything_is_replaceable(name: str) -> None:
     """A refusal cost nothing; what was paid or may have been is not, also once it is planned anew."""
     stands, word = STANDING[name]
-    assert stands.replaceable is (name == "rejected")
-    assert advance(stands, word).replaceable is (name == "rejected")
+    assert stands.never_charged is (name == "rejected")
+    assert advance(stands, word).never_charged is (name == "rejected")
 
 
 def test_the_attempts_of_earlier_rounds_are_told_apart() -> None:
@@ -141,10 +141,10 @@ def test_the_attempts_of_earlier_rounds_are_told_apart() -> None:
 
 def test_unmoved_means_neither_sent_nor_settled_nor_changed() -> None:
     """What is only known better, such as looks that may be its own, moves nothing."""
-    assert UNKNOWN.unmoved(after(SENT, MarkUnknown("dropped", AT)))
-    assert not after(Resend(), AGAIN, MarkUnknown("x", LATER), start=UNKNOWN).unmoved(UNKNOWN)
-    assert not STANDING["ready"][0].unmoved(ACCEPTED)
-    assert not advance(PLANNED, Replace(OTHER, "d2")).unmoved(PLANNED)
+    assert UNKNOWN.unchanged_since(after(SENT, MarkUnknown("dropped", AT)))
+    assert not after(Resend(), AGAIN, MarkUnknown("x", LATER), start=UNKNOWN).unchanged_since(UNKNOWN)
+    assert not STANDING["ready"][0].unchanged_since(ACCEPTED)
+    assert not advance(PLANNED, Replace(OTHER, "d2")).unchanged_since(PLANNED)
 
 
 @pytest.mark.parametrize("name", STANDING)
@@ -154,7 +154,7 @@ def test_a_sending_can_depend_on_what_stood_when_it_was_decided(name: str) -> No
     assert advance(stands, IfUnchanged(stands)) is stands
     again = after(IfUnchanged(stands), word, AGAIN, start=stands)
     assert again == after(word, AGAIN, start=stands)
-    with pytest.raises(IllegalTransition, match="'alex' has moved on: it is sending"):
+    with pytest.raises(IllegalTransition, match="'alex' was changed meanwhile: it is sending"):
         advance(again, IfUnchanged(stands))
 
 
@@ -177,7 +177,7 @@ def test_a_record_of_an_earlier_version_can_be_read() -> None:
     """It has no such fields."""
     record = dump_intent(UNKNOWN)
     assert not {"before", "past_attempts"} & set(json.loads(record))
-    assert (load_intent(record).before, load_intent(record).past_attempts) == (None, ())
+    assert (load_intent(record).previous, load_intent(record).past_attempts) == (None, ())
 
 
 @settings(deadline=None, max_examples=200)

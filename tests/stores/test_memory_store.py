@@ -10,7 +10,7 @@ from store_kit import NOW, WORKSPACE, accept, planned, send, settle
 
 from hoox_async._api.models import LookRef, LookStatus
 from hoox_async._api.webhook_payloads import Delivery
-from hoox_async._core.intents.intent import IntentState, Refusal
+from hoox_async._core.intents.intent import IntentState, Reason
 from hoox_async._core.intents.transitions import Drop, MarkUnknown, Reject, Transition
 from hoox_async._io.stores.memory import MemoryStore
 
@@ -27,7 +27,7 @@ ENDS: dict[str, tuple[Transition, ...]] = {
     "never sent": (),
     "ready": (send("att_1"), accept("look_9"), settle("look_9")),
     "failed": (send("att_1"), accept("look_9"), settle("look_9", status=LookStatus.FAILED)),
-    "rejected": (send("att_1"), Reject(Refusal(400, None, "no"), NOW)),
+    "rejected": (send("att_1"), Reject(Reason(400, None, "no"), NOW)),
 }
 OPEN: dict[str, tuple[Transition, ...]] = {
     "sending": (send("att_1"),),

@@ -83,7 +83,7 @@ async def test_a_condition_among_the_steps_is_the_transactions(store: Store) -> 
     await store.plan(planned("a"))
     pending = await store.advance("a", send("att_1"), accept("look_9"))
     ready = await store.advance("a", settle("look_9"))
-    with pytest.raises(IllegalTransition, match="moved on"):
+    with pytest.raises(IllegalTransition, match="changed meanwhile"):
         await store.advance("a", IfUnchanged(pending), Replace(EDIT, "d"), send("att_2"))
     assert await store.get(["a"]) == {"a": ready}
     assert await store.by_attempt("att_2") is None

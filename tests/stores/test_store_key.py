@@ -10,14 +10,14 @@ from pathlib import Path
 import pytest
 from store_kit import NOW, WORKSPACE, accept, planned, send
 
-from hoox_async._core.intents.intent import Refusal
+from hoox_async._core.intents.intent import Reason
 from hoox_async._core.intents.transitions import MarkUnknown, Reject, Revert, Transition
 from hoox_async._io.protocols import Store, Workspace
 from hoox_async._io.stores.sqlite.store import SQLiteStore
 from hoox_async.errors import StoreMismatch
 
 WRONG = Workspace(WORKSPACE.base_url, "hx_live_with_a_typing_error")
-REFUSED = Reject(Refusal(400, None, "no"), NOW)
+REFUSED = Reject(Reason(400, None, "no"), NOW)
 
 FREE: dict[str, Sequence[Transition]] = {
     "nothing sent": (),

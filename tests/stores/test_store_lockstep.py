@@ -22,7 +22,7 @@ from store_kit import (
 )
 
 from hoox_async._api.models import LookStatus
-from hoox_async._core.intents.intent import Evidence, Intent, IntentState, Refusal
+from hoox_async._core.intents.intent import Evidence, Intent, IntentState, Reason
 from hoox_async._core.intents.transitions import (
     AddCandidates,
     Drop,
@@ -46,7 +46,7 @@ _STEPS: st.SearchStrategy[Any] = st.one_of(
     ),
     st.builds(accept, _LOOKS, evidence=st.sampled_from(Evidence)),
     st.builds(settle, _LOOKS, status=st.sampled_from([LookStatus.READY, LookStatus.FAILED])),
-    st.builds(Reject, st.just(Refusal(400, "INVALID_VALUE", "no")), st.just(NOW)),
+    st.builds(Reject, st.just(Reason(400, "INVALID_VALUE", "no")), st.just(NOW)),
     st.builds(IfUnchanged, st.builds(planned, _KEYS)),
     st.builds(Replace, st.sampled_from([EDIT, CREATE]), st.just("other digest")),
     st.just("send"),

@@ -137,7 +137,7 @@ async def test_why_an_intent_was_refused_or_lost_is_read(path: Path) -> None:
     """The API's refusal, and the reason of a loss, are those that were written."""
     store = await opened(path)
     found = await store.get(["rejected", "unknown", "sending"])
-    reasons = {key: intent.refusal for key, intent in found.items()}
+    reasons = {key: intent.reason for key, intent in found.items()}
     assert {
         key: (reason.status, reason.code, reason.message) for key, reason in reasons.items() if reason
     } == {
@@ -152,8 +152,8 @@ async def test_an_ended_search_and_its_lock_are_read(path: Path) -> None:
     """That an edit was lost under its avatar's lock, and that its search has ended, is not forgotten."""
     store = await opened(path)
     found = await store.get(["search ended", "unknown"])
-    assert (found["search ended"].retired, found["search ended"].attempts[0].in_lane) == (True, True)
-    assert (found["unknown"].retired, found["unknown"].attempts[0].in_lane) == (False, False)
+    assert (found["search ended"].search_ended, found["search ended"].attempts[0].under_lock) == (True, True)
+    assert (found["unknown"].search_ended, found["unknown"].attempts[0].under_lock) == (False, False)
     await store.aclose()
 
 
@@ -161,7 +161,7 @@ async def test_what_stood_before_a_resend_or_a_replacement_is_read(path: Path) -
     """Until the new POST has cost something, the file holds what it goes back to otherwise."""
     async with await read_store(path) as snapshot:
         found = {intent.key: intent async for intent in snapshot}
-    resent, replaced = found["resent and sending"].before, found["renewed and sending"].before
+    resent, replaced = found["resent and sending"].previous, found["renewed and sending"].previous
     assert resent is not None
     assert replaced is not None
     assert facts_of(resent) == Facts(S.UNKNOWN, 0, 2, ("attempt-resent-1",))

@@ -13,7 +13,7 @@ import attrs
 from ..._api.models import Look, LookRef, LookStatus
 from ..._api.requests import FREE, Request
 from ...errors import GenerationFailed, HooxError, OutcomeUnknown, api_error
-from .intent import Evidence, Intent, IntentState, Refusal
+from .intent import Evidence, Intent, IntentState, Reason
 
 
 class OutcomeState(StrEnum):
@@ -121,16 +121,16 @@ def error_of(intent: Intent) -> HooxError | None:
     if intent.state is IntentState.FAILED and intent.look is not None:
         return GenerationFailed(intent.look)
     if intent.state is IntentState.REJECTED:
-        return _refused(intent.refusal or Refusal(None, None, "refused"))
+        return _refused(intent.reason or Reason(None, None, "refused"))
     if intent.state in (IntentState.UNKNOWN, IntentState.SENDING, IntentState.DROPPED):
-        reason = intent.refusal.message if intent.refusal else "it is being sent"
+        reason = intent.reason.message if intent.reason else "it is being sent"
         if intent.state is IntentState.DROPPED:
             reason += "; dropped by your word, it may have been charged"
         return OutcomeUnknown(f"{intent.key}: {reason}", key=intent.key)
     return None
 
 
-def _refused(refusal: Refusal) -> HooxError:
+def _refused(refusal: Reason) -> HooxError:
     if refusal.status is None:
         return HooxError(refusal.message)
     return api_error(refusal.status, refusal.code, refusal.message)

@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from ..._api.models import LookRef
 from ..._api.webhook_payloads import Delivery
 from ..._core.intents.intent import Intent, IntentState
-from ..._core.intents.transitions import LookTaken, Transition, claimed_look, recover
+from ..._core.intents.transitions import LookTaken, Transition, claimed_look, recovery_transitions
 from ...errors import StoreError, StoreLocked
 from ..clock import Clock
 from ..protocols import Workspace
@@ -73,7 +73,7 @@ class MemoryStore:
         self._is_open = True
         try:
             for intent in await self.in_states([IntentState.SENDING]):
-                await self.advance(intent.key, *recover(intent, at))
+                await self.advance(intent.key, *recovery_transitions(intent, at))
         except BaseException:
             self._is_open = False
             raise

@@ -12,7 +12,7 @@ from ...._api.models import LookRef
 from ...._api.webhook_payloads import Delivery
 from ...._core.intents.intent import Intent, IntentState
 from ...._core.intents.records import dump_delivery, dump_intent, load_delivery, load_intent
-from ...._core.intents.transitions import LookTaken, Transition, claimed_look, recover
+from ...._core.intents.transitions import LookTaken, Transition, claimed_look, recovery_transitions
 from ....errors import StoreError
 from ...protocols import Workspace
 from ..binding import Binding
@@ -70,7 +70,7 @@ def read_binding(db: sqlite3.Connection) -> Binding | None:
 def recover_all(db: sqlite3.Connection, at: datetime) -> None:
     """Take every intent through the steps that the end of an earlier process makes necessary."""
     for intent in in_states(db, [IntentState.SENDING]):
-        advance(db, intent.key, recover(intent, at))
+        advance(db, intent.key, recovery_transitions(intent, at))
 
 
 def get(db: sqlite3.Connection, keys: Iterable[str]) -> dict[str, Intent]:
