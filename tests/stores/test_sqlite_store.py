@@ -14,7 +14,7 @@ from store_kit import API_KEY, NOW, WORKSPACE, planned, send
 from hoox_async._api.models import LookRef
 from hoox_async._core.intents.intent import Intent, IntentState
 from hoox_async._core.intents.transitions import IllegalTransition
-from hoox_async._io.stores.sqlite import rows
+from hoox_async._io.stores.sqlite import queries
 from hoox_async._io.stores.sqlite.store import SQLiteStore
 from hoox_async.errors import StoreError
 
@@ -145,11 +145,11 @@ async def test_it_belongs_to_its_loop(store: SQLiteStore) -> None:
 @pytest.mark.parametrize(
     ("read", "index"),
     [
-        (lambda db: rows.by_ref(db, LookRef("a", "b")), "intents_ref"),
-        (lambda db: rows.in_states(db, [IntentState.UNKNOWN, IntentState.SENDING]), "intents_open"),
-        (lambda db: rows.by_attempt(db, "att_1"), "PRIMARY KEY"),
-        (lambda db: rows.get(db, ["a"]), "intents"),
-        (lambda db: rows.seen_looks(db, "avtr_1"), "PRIMARY KEY"),
+        (lambda db: queries.by_ref(db, LookRef("a", "b")), "intents_ref"),
+        (lambda db: queries.in_states(db, [IntentState.UNKNOWN, IntentState.SENDING]), "intents_open"),
+        (lambda db: queries.by_attempt(db, "att_1"), "PRIMARY KEY"),
+        (lambda db: queries.get(db, ["a"]), "intents"),
+        (lambda db: queries.seen_looks(db, "avtr_1"), "PRIMARY KEY"),
     ],
 )
 async def test_questions_use_an_index(store: SQLiteStore, read: Any, index: str) -> None:

@@ -15,7 +15,7 @@ from store_kit import WORKSPACE, child, planned, send
 from hoox_async import recover_store
 from hoox_async._core.intents.intent import IntentState
 from hoox_async._io.protocols import Workspace
-from hoox_async._io.stores.sqlite import schema, wal_mark
+from hoox_async._io.stores.sqlite import missing_wal, schema
 from hoox_async._io.stores.sqlite.reader import read_store
 from hoox_async._io.stores.sqlite.store import SQLiteStore
 from hoox_async.errors import StoreError, StoreIncomplete, StoreLocked, StoreMismatch
@@ -176,7 +176,7 @@ async def test_a_mark_that_failed_is_mended(path: Path, monkeypatch: pytest.Monk
 
     kill(path)
     name = {"open": "set_mark", "mark": "require_mark", "close": "seal"}[fails]
-    monkeypatch.setattr(wal_mark, name, broken)
+    monkeypatch.setattr(missing_wal, name, broken)
     store = SQLiteStore(path)
     if fails == "close":
         await store.open(WORKSPACE)
