@@ -1,4 +1,4 @@
-"""An intent of the ledger's tests, its steps, and the ways to each state."""
+"""An intent for the tests of transitions, a transition of each kind, and a way to each state."""
 
 from __future__ import annotations
 
@@ -85,13 +85,13 @@ LEGAL: dict[tuple[IntentState, type[Transition]], IntentState] = {
 
 
 def after(*steps: Transition, start: Intent = PLANNED) -> Intent:
-    """The intent after all the steps."""
+    """The intent after all the transitions."""
     for step in steps:
         start = advance(start, step)
     return start
 
 
 def in_state(state: IntentState) -> Intent:
-    """An intent in this state, come there by legal steps."""
+    """An intent in this state, reached by legal transitions."""
     intent = after(*(STEPS[kind] for kind in PATHS[state]))
     return after(Settle(FAILED, AT), start=intent) if state is S.FAILED else intent
