@@ -217,7 +217,7 @@ def test_raw_that_json_has_no_form_for_is_left_out() -> None:
 
 def test_a_moment_without_time_zone_is_not_written() -> None:
     """A time without a time zone is a StoreError: nobody could say later which time it was."""
-    with pytest.raises(StoreError, match=r"cannot be written down: .*no time zone"):
+    with pytest.raises(StoreError, match=r"cannot be written: .*no time zone"):
         dump_intent(attrs.evolve(INTENT, planned_at=datetime(2025, 7, 1)))
 
 

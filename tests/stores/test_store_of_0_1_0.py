@@ -169,15 +169,15 @@ async def test_what_stood_before_a_resend_or_a_replacement_is_read(path: Path) -
     assert found["renewed and ready"].past_attempts == ("attempt-renewed-1",)
 
 
-@pytest.mark.parametrize("word", ["pending", "processing", "ready", "failed"])
-async def test_a_kept_delivery_of_each_status_is_read(path: Path, word: str) -> None:
+@pytest.mark.parametrize("status", ["pending", "processing", "ready", "failed"])
+async def test_a_kept_delivery_of_each_status_is_read(path: Path, status: str) -> None:
     """A delivery that came before the answer is proof of money: its look and its status are those it had."""
     store = await opened(path)
-    delivery = await store.kept_delivery(f"attempt-early-{word}")
+    delivery = await store.kept_delivery(f"attempt-early-{status}")
     assert delivery is not None
-    assert (delivery.look_id, delivery.avatar_id) == (f"look_d_{word}", "avtr_1")
-    assert delivery.status is LookStatus[word.upper()]
-    failed = word == "failed"
+    assert (delivery.look_id, delivery.avatar_id) == (f"look_d_{status}", "avtr_1")
+    assert delivery.status is LookStatus[status.upper()]
+    failed = status == "failed"
     assert (delivery.error_code, delivery.error_message) == (("CODE", "text") if failed else (None, None))
     await store.aclose()
 

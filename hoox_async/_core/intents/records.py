@@ -69,7 +69,7 @@ def _dump(value: Any, kind: Any, name: str) -> str:
         fields = _converter().unstructure(value, kind)
         return json.dumps({"v": VERSION, **fields}, separators=(",", ":"), allow_nan=False)
     except (ValueError, TypeError, RecursionError, OverflowError) as error:
-        raise StoreError(f"this {name} cannot be written down: {error}") from None
+        raise StoreError(f"this {name} cannot be written: {error}") from None
 
 
 def _load(text: str, kind: Any, name: str) -> Any:

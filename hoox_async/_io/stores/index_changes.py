@@ -25,7 +25,8 @@ class IndexChanges(NamedTuple):
 
     ``attempts`` are new attempts, ``claimed`` is a look that the intent has from now on, and ``created`` is
     the id of an avatar that the intent has made. ``exclusive`` says that the store must check that no other
-    intent has the claimed look; a claim that is restored needs no check, since it was never given up.
+    intent has the claimed look; a claim that is restored needs no check, since no other intent could take it
+    meanwhile.
     """
 
     attempts: tuple[Attempt, ...]

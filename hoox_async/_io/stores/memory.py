@@ -246,7 +246,7 @@ class MemoryStore:
         for changes in all_changes:
             for attempt in changes.attempts:
                 self._attempts[attempt.id] = key
-                if not self._sends or attempt.sent_at >= self._sends[0]:  # else it was written down late
+                if not self._sends or attempt.sent_at >= self._sends[0]:  # else it was written late
                     self.note_sends((attempt.sent_at,))
             if changes.claimed is not None:
                 self._seen.setdefault(changes.claimed.avatar_id, set()).add(changes.claimed.look_id)
