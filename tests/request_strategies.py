@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from hoox_async._api.models import Look, LookFailure, LookRef, LookStatus
 from hoox_async._api.requests import Format, ImageAvatar, LookEdit, PromptAvatar, Request, Resolution, Style
 from hoox_async._api.webhook_payloads import Delivery
-from hoox_async._core.intents.intent import Attempt, Evidence, Intent, IntentState, Refusal
+from hoox_async._core.intents.intent import Attempt, Evidence, Intent, IntentState, Reason
 
 texts = st.text(min_size=1, max_size=20).filter(lambda text: bool(text.strip()))
 ids = st.text(st.characters(categories=["L", "N"], include_characters="_-"), min_size=1, max_size=12)
@@ -85,15 +85,15 @@ _intent: dict[str, st.SearchStrategy[Any]] = {
     "accepted_at": st.none() | moments,
     "settled_at": st.none() | moments,
     "look": st.none() | looks,
-    "refusal": st.none() | st.builds(Refusal, st.none() | st.integers(100, 599), st.none() | texts, texts),
+    "reason": st.none() | st.builds(Reason, st.none() | st.integers(100, 599), st.none() | texts, texts),
     "lost_at": st.none() | moments,
-    "retired": st.booleans(),
+    "search_ended": st.booleans(),
     "candidates": st.lists(refs, max_size=2).map(tuple),
     "past_spent": credits,
     "past_at_risk": credits,
     "past_attempts": st.lists(ids, max_size=2).map(tuple),
 }
-intents = st.builds(Intent, before=st.none() | st.builds(Intent, **_intent), **_intent)
+intents = st.builds(Intent, previous=st.none() | st.builds(Intent, **_intent), **_intent)
 deliveries = st.builds(
     Delivery,
     look_id=ids,

@@ -105,9 +105,9 @@ def test_the_side_doors_hold_what_is_promised() -> None:
 
 
 def test_importing_brings_no_extra() -> None:
-    """`import hoox_async` imports nothing of the extras, no test tool and no database."""
+    """`import hoox_async` imports nothing of the extras and no test tool."""
     loaded = _in_interpreter("import json, sys, hoox_async; print(json.dumps(sorted(sys.modules)))")
-    unwanted = {"rich", "jinja2", "PIL", "cyclopts", "pytest", "sqlite3", "hypothesis", "uvicorn", "httpx"}
+    unwanted = {"rich", "jinja2", "PIL", "cyclopts", "pytest", "hypothesis", "uvicorn", "httpx"}
     assert unwanted & set(loaded) == set()
 
 

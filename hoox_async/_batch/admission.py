@@ -12,7 +12,7 @@ from .._api.requests import FREE
 from .._core.intents.intent import Intent, IntentState
 from .._core.intents.outcomes import Outcome, OutcomeState, outcome_of
 from .._core.intents.transitions import Replace, Resend
-from .._session.submit import SendDecision, to_send
+from .._session.submit import SendDecision, send_stored
 from ..errors import HooxError, InvalidRequest, KeyConflict, OutcomeUnknown, StoreError
 from .items import Item
 from .options import Options
@@ -91,17 +91,17 @@ def decide_turn(item: Item, wanted: Intent, stands: Intent | None, options: Opti
     else:
         renews = item.renew and item.stands_as_known(stands)
     if renews:
-        return to_send(stands, Replace(item.request, item.digest), wanted.source)
+        return send_stored(stands, Replace(item.request, item.digest), wanted.source)
     if stands.state is IntentState.PLANNED:
-        return to_send(stands, source=wanted.source)
+        return send_stored(stands, source=wanted.source)
     if item.resends and item.stands_as_known(stands):
-        return to_send(stands, Resend())
+        return send_stored(stands, Resend())
     return stands
 
 
 def _is_second_content(item: Item, stands: Intent) -> bool:
     """Whether its key came before in this input with other content, which has cost nothing so far."""
-    unpaid = stands.state is IntentState.PLANNED or stands.replaceable
+    unpaid = stands.state is IntentState.PLANNED or stands.never_charged
     return item.repeated and unpaid and stands.digest != item.digest
 
 

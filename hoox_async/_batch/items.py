@@ -99,7 +99,7 @@ class Item:
         """Whether nothing was sent, settled or changed under its key since that was decided."""
         if stands is None or self.intent is None:
             return stands is self.intent
-        return stands.unmoved(self.intent)
+        return stands.unchanged_since(self.intent)
 
 
 class Keys:

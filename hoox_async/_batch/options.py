@@ -51,12 +51,12 @@ class Options(NamedTuple):
         if stands.digest == digest:
             return stands.state in self.retry
         if self.changed == "keep":  # what was never sent, or was refused, has no look to keep
-            return stands.state is IntentState.PLANNED or stands.replaceable
-        return self.changed == "redo" or stands.replaceable
+            return stands.state is IntentState.PLANNED or stands.never_charged
+        return self.changed == "redo" or stands.never_charged
 
     def conflicts(self, stands: Intent, digest: str) -> bool:
         """Whether the key stands for other content, which is not to be kept or redone."""
-        return stands.digest != digest and self.changed == "error" and not stands.replaceable
+        return stands.digest != digest and self.changed == "error" and not stands.never_charged
 
 
 def retry_states(retry: Iterable[Any]) -> frozenset[IntentState]:

@@ -10,7 +10,7 @@ import attrs
 
 from .._api.models import Look, LookStatus
 from .._api.responses import refusal_is_the_items_own
-from .._core.intents.intent import Intent, IntentState, Refusal
+from .._core.intents.intent import Intent, IntentState, Reason
 from .._core.intents.outcomes import Outcome, OutcomeState, outcome_of
 from .._core.intents.transitions import Replace, Resend, advance
 from .._core.polling.durations import kind_of
@@ -114,7 +114,7 @@ class Sender:
         if not look.status.settled:
             return
         now = await self._known(item.key)
-        if now is None or now.unmoved(pending):  # the store did not take it; what was heard is still true
+        if now is None or now.unchanged_since(pending):  # the store did not take it; it is still true
             state = IntentState.READY if look.status is LookStatus.READY else IntentState.FAILED
             now = attrs.evolve(pending, state=state, look=look)
         if now.digest == item.digest:
@@ -170,7 +170,7 @@ class Sender:
             sent = advance(sent, Replace(item.request, item.digest))
         elif sent.state is IntentState.UNKNOWN:
             sent = advance(sent, Resend())
-        return attrs.evolve(sent, state=IntentState.UNKNOWN, refusal=Refusal(None, None, str(error)))
+        return attrs.evolve(sent, state=IntentState.UNKNOWN, reason=Reason(None, None, str(error)))
 
     # --- unknowns
 

@@ -1,66 +1,55 @@
-"""What stands between the session and the world: transport, store and deliveries."""
+"""The interfaces between a session and the world: `Transport` carries requests, `Store` remembers money."""
 
 from __future__ import annotations
 
-from collections.abc import (
-    AsyncIterator,
-    Awaitable,
-    Callable,
-    Collection,
-    Coroutine,
-    Iterable,
-    Sequence,
-)
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Coroutine, Iterable, Sequence
 from contextlib import AbstractAsyncContextManager
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import attrs
 
-from .._api.models import LookRef
-
-if TYPE_CHECKING:
-    from .._core.intents.intent import Intent, IntentState
-    from .._core.intents.transitions import Transition
 from .._api.endpoints import WireRequest, WireResponse
+from .._api.models import LookRef
 from .._api.webhook_payloads import Delivery
+from .._core.intents.intent import Intent, IntentState
+from .._core.intents.transitions import Transition
 
 
 class Fetched(NamedTuple):
-    """A picture on its way: its content type and its bytes as they come."""
+    """A picture that is being downloaded: its content type, and its bytes in chunks."""
 
     content_type: str
     chunks: AsyncIterator[bytes]
 
 
 BeforeSend = Callable[[], Awaitable[None]]
+"""Called when the connection is made, before any byte of the request leaves it."""
 
 
 class Transport(Protocol):
-    """Carries requests of the API. One transport belongs to one session, which opens and closes it.
-
-    One whose ``announces`` is true promises that no byte of a paid request leaves before ``before_send``
-    was awaited, whatever happens. Then what others raise before that, as a guard in a test, has sent nothing.
-    """
+    """Carries requests of the API. One transport belongs to one session, which starts and closes it."""
 
     async def start(self) -> None:
-        """Open what is needed; called once, on the session's loop."""
+        """Open what is needed. Called once, on the session's loop."""
 
     def send(
         self, request: WireRequest, before_send: BeforeSend | None = None
     ) -> Coroutine[Any, Any, WireResponse]:
-        """Send once and read the whole answer.
+        """Send the request once and read the whole answer.
 
-        ``before_send`` is awaited when the connection stands and before any byte of the request
-        leaves; what it raises is raised here and nothing was sent. Without that call, a paid request
-        that is cut off with its process leaves no trace. Raises `NotSent` when the connection was never made
-        and `TransportError` when the request may have been received, as anything else is taken to mean. Once
-        ``before_send`` has returned, a paid request may have been received whatever is raised, `NotSent` too.
+        ``before_send`` is awaited when the connection is made and before any byte of the request leaves.
+        What it raises is raised here, and nothing was sent. A session writes the intent's SENDING in it: a
+        paid request that left without that call would leave no trace if the process ended.
+
+        Raises `NotSent` where the connection was never made, and `TransportError` where the request may
+        have been received. Once ``before_send`` has returned, the session takes every exception, `NotSent`
+        too, to mean that a paid request may have been received.
         """
         ...
 
     def fetch(self, url: str) -> AbstractAsyncContextManager[Fetched]:
-        """Open a picture's URL, without the API key. Raises `TransportError` or `UnexpectedResponse`."""
+        """Open the URL of a picture, without the API key. Raises `TransportError` or `UnexpectedResponse`."""
         ...
 
     async def aclose(self) -> None:
@@ -69,65 +58,70 @@ class Transport(Protocol):
 
 @attrs.frozen
 class Workspace:
-    """Whose money a store remembers: the API's base URL and the API key (which is never stored)."""
+    """The workspace whose money a store remembers: the API's base URL, and the key (which is not stored).
+
+    ``new_key`` is the user's word that this key replaces the one that the store was bound to.
+    """
 
     base_url: str
     api_key: str = attrs.field(repr=False)
     new_key: bool = False
-    """The user's word that this key replaces the one that the store was bound to."""
 
 
 class Store(Protocol):
-    """The session's memory of money: intents, attempts, claimed looks, early deliveries, send times.
+    """A session's memory of money: intents, attempts, claimed looks, early deliveries and send times.
 
-    Every method that writes returns after the write is durable (as far as the store can be), and
-    raises `StoreError` when it is not. `advance` reads the intent and takes it through steps of the ledger in
-    one transaction.
+    A method that writes returns when its write is durable (as durable as this store can be), and raises
+    `StoreError` when it is not. Each call is one transaction. A caller that is cancelled meanwhile must
+    expect that the write took place.
     """
 
     async def open(self, workspace: Workspace) -> None:
-        """Open and bind to the workspace. Raises `StoreLocked`, `StoreMismatch` or `StoreError`.
+        """Open the store, bind it to the workspace, and mark what an earlier process left SENDING as UNKNOWN.
 
-        Where it raises, it holds nothing, and another session that has it open is not disturbed: it is not
-        closed by the one that was refused.
+        Raises `StoreLocked` where another session has it open, `StoreMismatch` where it is bound to another
+        workspace, and `StoreError`. Then it holds nothing, and the other session is not disturbed.
         """
 
     async def aclose(self) -> None:
-        """Write what is waiting and let go of the file."""
+        """Write what is waiting to be written, and release what `open` acquired."""
 
     def confirm_key(self) -> None:
-        """An answer has shown that the API key is valid: from now on the store belongs to it for good.
+        """Bind the store to its API key for good, since an answer has shown that the key is valid.
 
         Until then another key may be given at the next opening, as long as nothing was or may have been
-        paid. Called with each such answer: it returns at once, never raises, and is written when convenient.
+        paid. Called with each such answer. It returns at once, never raises, and is written with a later
+        write.
         """
 
     async def get(self, keys: Collection[str]) -> dict[str, Intent]:
-        """The intents of these keys, those that are known."""
+        """The intents of those of these keys that are known."""
         ...
 
     async def plan(self, intent: Intent) -> Intent:
-        """Write a new intent; where its key is known already, change nothing and return what stands."""
+        """Insert a new intent. Where its key exists already, change nothing and return the stored intent."""
         ...
 
-    async def advance(self, key: str, *steps: Transition) -> Intent:
-        """Take the intent, as it stands now, through the steps, all or none.
+    async def advance(self, key: str, *transitions: Transition) -> Intent:
+        """Read the intent and apply the transitions, all or none, in one transaction.
 
-        Raises `IllegalTransition`, also for a condition (`IfUnchanged`) that does not hold, and changes
-        nothing.
+        This is the store's compare-and-set: `IfUnchanged` in front compares with the intent that a decision
+        was made from. Raises `IllegalTransition` where the condition does not hold or the table of
+        transitions does not allow it, `LookTaken` where the look belongs to another intent, and `StoreError`
+        where the key is not known; then nothing has changed.
         """
         ...
 
     async def by_attempt(self, attempt_id: str) -> Intent | None:
-        """The intent that this attempt, also an earlier one, belongs to."""
+        """The intent that has this attempt, the latest or an earlier one."""
         ...
 
     async def by_ref(self, ref: LookRef) -> Intent | None:
-        """The intent whose look this is."""
+        """The intent that has this look."""
         ...
 
     async def in_states(self, states: Collection[IntentState]) -> list[Intent]:
-        """All intents in these states, oldest first."""
+        """All intents in these states, in the order in which they were planned."""
         ...
 
     def stream(self) -> AsyncIterator[Intent]:
@@ -135,51 +129,37 @@ class Store(Protocol):
         ...
 
     def stream_accepted(self) -> AsyncIterator[Intent]:
-        """Every intent that is accepted and not settled, oldest first; few at a time are in memory."""
+        """Every intent that is ACCEPTED, in the order of the plan, with few in memory at a time."""
         ...
 
     async def forget(self, key: str) -> None:
-        """Drop a settled intent that nobody can ask for again. A store on disk keeps it and does nothing."""
+        """Delete an intent whose key nobody can use again. Only a store in memory does so."""
 
     async def seen_looks(self, avatar_id: str) -> frozenset[str] | None:
-        """The looks that are nobody's lost POST's: baseline and claimed. None where no baseline stands.
+        """The ids of an avatar's looks that no lost POST has made: its baseline and all claimed looks.
 
-        An avatar that an intent of this store created needs none: its own looks are its baseline.
+        None where the avatar has no baseline. An avatar that an intent of this store created has one from
+        the beginning: its own looks.
         """
         ...
 
     async def add_seen(self, avatar_id: str, look_ids: Iterable[str]) -> None:
-        """Add to an avatar's baseline (and make it one, if it is the first)."""
+        """Add these looks to the avatar's baseline, which the first call makes."""
 
     async def keep_delivery(self, attempt_id: str, delivery: Delivery) -> None:
-        """Keep a delivery that came before the answer to its POST. The first one of an attempt stands."""
+        """Keep the first delivery of an attempt until it is needed. One of an unknown attempt is not kept."""
 
     async def kept_delivery(self, attempt_id: str) -> Delivery | None:
-        """The delivery kept for this attempt."""
+        """The delivery that was kept for this attempt."""
         ...
 
     def note_sends(self, sent_at: Sequence[datetime]) -> Awaitable[None]:
-        """Remember when reads go out. Returns at once; what it gives is awaited until that is durable.
+        """Write when GET requests were sent. Returns at once; await the result to know that it is durable.
 
-        The times of attempts need not be noted: `plan` and `advance` do that with them.
+        The times of attempts are written by `plan` and `advance`.
         """
         ...
 
     async def recent_sends(self, since: datetime) -> list[datetime]:
-        """The send times after ``since``, of reads and of attempts, oldest first."""
-        ...
-
-
-class Deliveries(Protocol):
-    """Where webhooks come in, as the session sees it (a `WebhookHub`)."""
-
-    def url_for(self, attempt_id: str) -> str:
-        """The URL to give to the API for this attempt. Its last part is a bearer secret."""
-        ...
-
-    def attach(self, receiver: Callable[[str, Delivery], Awaitable[bool]]) -> Callable[[], None]:
-        """Send deliveries to this receiver until the returned function is called.
-
-        The receiver takes an attempt id and what was delivered, and says whether it knows the attempt.
-        """
+        """The send times after ``since``, of GET requests and of attempts, oldest first."""
         ...

@@ -18,10 +18,11 @@ from .._core.polling import PollScheduler
 from .._core.settings import Poll, Timeouts
 from .._io.clock import Clock
 from .._io.hooks import Hooks
-from .._io.protocols import Deliveries, Store, Transport, Workspace
+from .._io.protocols import Store, Transport, Workspace
 from .._io.tasks import TaskSet
 from ..errors import InvalidRequest, SessionClosed
 from ..events import Paused
+from ..webhooks.hub import WebhookHub
 from .jobs import JobRegistry, LookJob
 from .key_check import KeyCheck
 from .poller import Poller
@@ -45,7 +46,7 @@ def open_services(
     limit: int,
     hooks: Hooks,
     timeouts: Timeouts,
-    webhooks: Deliveries | None,
+    webhooks: WebhookHub | None,
     workspace: Workspace | None = None,
 ) -> SessionServices:
     """What an open session's parts share, on the running loop. ``limit`` is in requests a minute.

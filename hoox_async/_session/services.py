@@ -13,9 +13,10 @@ from .._core.settings import Timeouts
 from .._io.clock import Clock
 from .._io.hooks import Hooks
 from .._io.logs import failures_logged
-from .._io.protocols import Deliveries, Store, Transport
+from .._io.protocols import Store, Transport
 from .._io.tasks import TaskSet
 from ..events import LookAccepted
+from ..webhooks.hub import WebhookHub
 from .rate_limiter import Permit, RateLimiter
 
 
@@ -28,7 +29,7 @@ class SessionServices(NamedTuple):
     transport: Transport
     hooks: Hooks
     timeouts: Timeouts
-    deliveries: Deliveries | None
+    deliveries: WebhookHub | None
     tasks: TaskSet
     posts: TaskSet
 

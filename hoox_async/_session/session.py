@@ -45,12 +45,13 @@ from .._core.settings import (
 )
 from .._io.downloads import file_name, picture_target, read_picture, refuse_existing, save_picture
 from .._io.hooks import Hooks
-from .._io.protocols import Deliveries, Store, Transport, Workspace
+from .._io.protocols import Store, Transport, Workspace
 from .._io.stores import open_store
 from .._io.tasks import log_failure
 from .._io.transport import HttpTransport
 from ..errors import ConfigurationError, InvalidRequest, SessionClosed, UnexpectedResponse
 from ..events import Hook
+from ..webhooks.hub import WebhookHub
 from .jobs import LookJob
 
 if TYPE_CHECKING:
@@ -171,7 +172,7 @@ class HooxSession(SpelledOut):
         requests_per_minute: int = 100,
         timeouts: Timeouts | None = None,
         exclusive: bool = False,
-        webhooks: Deliveries | None = None,
+        webhooks: WebhookHub | None = None,
         hooks: Iterable[Hook] = (),
         poll: Poll = "all",
         transport: Transport | None = None,

@@ -26,7 +26,7 @@ from hoox_async._batch.admission import (
 )
 from hoox_async._batch.items import Item
 from hoox_async._batch.options import Options, retry_states
-from hoox_async._core.intents.intent import Evidence, Intent, IntentState, Refusal
+from hoox_async._core.intents.intent import Evidence, Intent, IntentState, Reason
 from hoox_async._core.intents.keys import digest
 from hoox_async._core.intents.outcomes import OutcomeState
 from hoox_async._core.intents.transitions import Accept, Drop, MarkUnknown, Reject, Send, Settle
@@ -57,7 +57,7 @@ def intent(state: str = "planned", key: str = "a", request: Any = EDIT) -> Inten
     if state == "planned":
         return found
     if state == "rejected":
-        return step(found, Reject(Refusal(400, "X", "no"), AT))
+        return step(found, Reject(Reason(400, "X", "no"), AT))
     found = step(found, Send("attempt", AT, SOURCE))
     if state == "sending":
         return found

@@ -45,7 +45,7 @@ async def lose_in_vain(session: HooxSession, space: Space, source: LookRef, key:
     """Lose an edit that the API has not taken yet, and search for it until that ends."""
     await lose(session, space, source, key, Fault.DROP_BEFORE)
     await session.submit(LookEdit(source, f"after {key}"), key=f"after {key}")
-    assert (await intent(session, key)).retired
+    assert (await intent(session, key)).search_ended
 
 
 async def is_adopted(session: HooxSession, space: Space, source: LookRef, key: str) -> bool:

@@ -1,4 +1,4 @@
-"""An intent of the ledger's tests, its steps, and the ways to each state."""
+"""An intent for the tests of transitions, a transition of each kind, and a way to each state."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from decimal import Decimal
 
 from hoox_async._api.models import Look, LookFailure, LookRef, LookStatus
 from hoox_async._api.requests import LookEdit, PromptAvatar
-from hoox_async._core.intents.intent import Evidence, Intent, IntentState, Refusal
+from hoox_async._core.intents.intent import Evidence, Intent, IntentState, Reason
 from hoox_async._core.intents.transitions import (
     Accept,
     AddCandidates,
@@ -30,7 +30,7 @@ SOURCE = LookRef("avtr_abc", "look_123")
 REF = LookRef("avtr_abc", "look_new")
 READY = Look(REF, LookStatus.READY, "https://x.example/t.jpg")
 FAILED = Look(REF, LookStatus.FAILED, error=LookFailure("X", "Edit failed"))
-NO = Refusal(400, "INVALID_VALUE", "No")
+NO = Reason(400, "INVALID_VALUE", "No")
 REQUEST = LookEdit(SOURCE, "podcast", upscale=True)
 PRICE = Decimal("3.5")
 OTHER = PromptAvatar("a", resolution="4K")
@@ -85,13 +85,13 @@ LEGAL: dict[tuple[IntentState, type[Transition]], IntentState] = {
 
 
 def after(*steps: Transition, start: Intent = PLANNED) -> Intent:
-    """The intent after all the steps."""
+    """The intent after all the transitions."""
     for step in steps:
         start = advance(start, step)
     return start
 
 
 def in_state(state: IntentState) -> Intent:
-    """An intent in this state, come there by legal steps."""
+    """An intent in this state, reached by legal transitions."""
     intent = after(*(STEPS[kind] for kind in PATHS[state]))
     return after(Settle(FAILED, AT), start=intent) if state is S.FAILED else intent

@@ -16,7 +16,7 @@ halves = st.integers(0, 20).map(lambda n: Decimal(n) / 2)
 
 
 def test_a_reservation_counts_until_it_ends() -> None:
-    """Spent stays spent; what surely cost nothing is free again."""
+    """Ending a reservation as spent keeps its credits counted; ending it as unspent frees them."""
     budget = Budget(10, spent="2.5")
     budget.reserve(Decimal(4))
     assert (budget.left, budget.reserved) == (Decimal("3.5"), Decimal(4))
@@ -28,7 +28,7 @@ def test_a_reservation_counts_until_it_ends() -> None:
 
 
 def test_what_does_not_fit_is_refused_and_changes_nothing() -> None:
-    """The error says how things stand."""
+    """The error names the cap, the credits spent and the credits reserved, and nothing is reserved."""
     budget = Budget(3)
     budget.reserve(Decimal(2))
     with pytest.raises(BudgetExceeded, match="cap of 3") as caught:
@@ -38,7 +38,7 @@ def test_what_does_not_fit_is_refused_and_changes_nothing() -> None:
 
 
 def test_what_costs_nothing_always_fits() -> None:
-    """Also where the cap was passed before."""
+    """A request without a price fits even where more than the cap is spent."""
     budget = Budget(0, spent=5)
     budget.reserve(Decimal(0))
     assert budget.left == 0
@@ -46,7 +46,7 @@ def test_what_costs_nothing_always_fits() -> None:
 
 
 def test_waiting_helps_only_while_something_is_reserved() -> None:
-    """A reservation may turn out unspent; what is spent never does."""
+    """Waiting can help only where a reservation may end unspent; what is spent stays spent."""
     budget = Budget(4)
     budget.reserve(Decimal(4))
     assert budget.must_wait(Decimal(2))
@@ -58,15 +58,15 @@ def test_waiting_helps_only_while_something_is_reserved() -> None:
 
 @pytest.mark.parametrize("value", ["many", None, -1, float("nan"), float("inf"), [], Decimal("NaN")])
 def test_a_strange_cap_is_refused(value: Any) -> None:
-    """A budget of money is a number from 0 on."""
+    """A cap or start that is no number from 0 on is a ConfigurationError."""
     with pytest.raises(ConfigurationError, match="max_credits"):
         Budget(value)
     with pytest.raises(ConfigurationError, match="spent"):
         Budget(1, spent=value)
 
 
-def test_floats_are_taken_at_their_word() -> None:
-    """0.1 is a tenth, not its binary neighbour."""
+def test_a_float_is_read_as_it_is_written() -> None:
+    """The float 0.1 counts as one tenth exactly."""
     assert Budget(0.1).max_credits == Decimal("0.1")
     assert repr(Budget(3, spent=1)) == "Budget(3, spent=1)"
 
@@ -74,7 +74,7 @@ def test_floats_are_taken_at_their_word() -> None:
 @settings(deadline=None, max_examples=60)
 @given(cap=halves, steps=st.lists(st.tuples(halves, st.booleans()), max_size=30))
 def test_the_cap_is_never_passed(cap: Decimal, steps: list[tuple[Decimal, bool]]) -> None:
-    """Whatever is reserved and however it ends, the sum stays within the cap."""
+    """Whatever is reserved, and however the reservations end, their sum stays within the cap."""
     budget = Budget(cap)
     held: list[Decimal] = []
     for price, spent in steps:

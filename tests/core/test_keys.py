@@ -61,7 +61,7 @@ def test_digests_stay_what_they_are(request_: Request, pinned: str) -> None:
 
 
 def test_the_digest_is_a_hash_of_canonical_json() -> None:
-    """What is hashed is spelled out, so that another program can make the same keys."""
+    """The hashed text is exactly this JSON, so that another program can compute the same keys."""
     text = '{"kind":"edit","prompt":"podcast scene","resolution":"2K","source_ref":"avtr_abc:look_123"}'
     assert digest(LookEdit(REF, "podcast scene")) == hashlib.sha256(text.encode()).hexdigest()[:32]
 
@@ -71,7 +71,7 @@ def test_the_digest_is_a_hash_of_canonical_json() -> None:
 def test_metadata_and_webhook_do_not_count(
     request_: Request, metadata: dict[str, str], webhook_url: str | None
 ) -> None:
-    """What the API's look does not depend on changes no digest."""
+    """Fields that do not change the look, ``webhook_url`` and ``metadata``, do not change the digest."""
     other = attrs.evolve(request_, metadata=metadata, webhook_url=webhook_url)
     assert digest(other) == digest(request_)
 
@@ -79,7 +79,7 @@ def test_metadata_and_webhook_do_not_count(
 @settings(deadline=None, max_examples=200)
 @given(our.requests, our.requests)
 def test_other_content_gives_another_digest(one: Request, two: Request) -> None:
-    """Requests have the same digest just when they ask for the same."""
+    """Two requests have the same digest if and only if they ask for the same look."""
     plain = [attrs.evolve(each, metadata={}, webhook_url=None) for each in (one, two)]
     shown = [(repr(attrs.evolve(each, extra={})), json.dumps(each.extra, sort_keys=True)) for each in plain]
     assert (digest(one) == digest(two)) == (shown[0] == shown[1])
@@ -121,14 +121,14 @@ FIELDS: list[tuple[Request, dict[str, object]]] = [
 
 @pytest.mark.parametrize(("request_", "changes"), FIELDS)
 def test_every_field_of_the_look_counts(request_: Any, changes: dict[str, object]) -> None:
-    """Each field that the API is told changes the digest, and no field of the class is forgotten."""
+    """Each field that is sent to the API changes the digest, and the test covers all fields of the class."""
     assert {*changes, "webhook_url", "metadata"} == {field.name for field in attrs.fields(type(request_))}
     found = {digest(attrs.evolve(request_, **{name: value})) for name, value in changes.items()}
     assert len(found | {digest(request_)}) == len(changes) + 1
 
 
 def test_order_of_images_counts_and_order_of_extra_does_not() -> None:
-    """Images are a list, extra fields are a mapping."""
+    """The order of images changes the digest; the order of extra fields does not."""
     one, two = "https://x.example/1", "https://x.example/2"
     assert digest(ImageAvatar([one, two])) != digest(ImageAvatar([two, one]))
     assert digest(PromptAvatar("a", extra={"b": 1, "c": {"d": 1, "e": 2}})) == digest(
@@ -154,14 +154,14 @@ def test_plain_text_and_enum_are_the_same_content() -> None:
 
 
 def test_the_digest_is_short_and_hex() -> None:
-    """32 hex digits: fit for a key, a file name, a column."""
+    """A digest has 32 hex digits, so it can be a key, a file name or a column's value."""
     found = digest(PromptAvatar("a"))
     assert len(found) == 32
     assert set(found) <= set("0123456789abcdef")
 
 
 def test_ordinal_keys() -> None:
-    """Equals in one batch get keys of their own; the first has the digest itself."""
+    """Equal items of one batch get different keys; the first one's key is the digest itself."""
     assert [ordinal_key("d", n) for n in range(3)] == ["d", "d#2", "d#3"]
     with pytest.raises(ValueError):
         ordinal_key("d", -1)

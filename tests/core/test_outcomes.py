@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hoox_async._api.models import Look, LookFailure, LookRef, LookStatus
 from hoox_async._api.refs import HasRef
 from hoox_async._api.requests import FREE, LookEdit, PromptAvatar
-from hoox_async._core.intents.intent import Attempt, Evidence, Intent, IntentState, Refusal
+from hoox_async._core.intents.intent import Attempt, Evidence, Intent, IntentState, Reason
 from hoox_async._core.intents.outcomes import BatchItem, Outcome, OutcomeState, error_of, outcome_of
 from hoox_async.errors import (
     BadRequest,
@@ -57,20 +57,20 @@ CASES = [
 def test_what_a_state_means(
     stored: Intent, state: OutcomeState, error: type[HooxError] | None, credits: str, at_risk: str
 ) -> None:
-    """Each state of the ledger has its word for the user, its error and its money."""
+    """Each state of an intent has its outcome state, its error, and its credits."""
     outcome = outcome_of(stored)
     assert (outcome.key, outcome.request, outcome.state) == ("alex", INTENT.request, state)
     assert (outcome.credits, outcome.at_risk) == (Decimal(credits), Decimal(at_risk))
     assert type(outcome.error) is (error or type(None))
 
 
-def test_every_state_of_the_ledger_has_an_outcome() -> None:
-    """The cases above leave out no state."""
+def test_every_state_of_an_intent_has_an_outcome() -> None:
+    """The cases above cover all states."""
     assert {stored.state for stored, *_ in CASES} == set(IntentState)
 
 
 def test_times_evidence_and_candidates_go_along() -> None:
-    """All that the ledger knows of an item is in its outcome."""
+    """An outcome has the times, the evidence, the candidates and the credits of its intent."""
     stored = intent(
         IntentState.READY,
         ref=REF,
@@ -90,9 +90,9 @@ def test_times_evidence_and_candidates_go_along() -> None:
 
 
 def test_what_was_dropped_tells_what_it_may_have_cost() -> None:
-    """It is SKIPPED as if it had cost nothing: its error says otherwise, and whose word it was."""
-    lost = Refusal(None, None, "cut off")
-    outcome = outcome_of(intent(IntentState.DROPPED, refusal=lost))
+    """A dropped unknown is SKIPPED; its error says who dropped it and that it may have been charged."""
+    lost = Reason(None, None, "cut off")
+    outcome = outcome_of(intent(IntentState.DROPPED, reason=lost))
     assert str(outcome.error) == "alex: cut off; dropped by your word, it may have been charged"
     assert outcome.error is not None
     assert outcome.error.charged == "maybe"
@@ -103,7 +103,7 @@ def test_what_was_dropped_tells_what_it_may_have_cost() -> None:
 
 
 def test_an_accepted_look_is_pending_with_its_ref() -> None:
-    """PENDING has a ref to wait for, though no answer told of the look yet."""
+    """A PENDING outcome has a look with the ref, so that it can be waited for."""
     outcome = outcome_of(intent(IntentState.ACCEPTED, ref=REF))
     assert outcome.ref == REF
     assert outcome.look == Look(REF, LookStatus.PENDING)
@@ -111,7 +111,7 @@ def test_an_accepted_look_is_pending_with_its_ref() -> None:
 
 
 def test_an_outcome_can_be_a_source() -> None:
-    """An edit takes an outcome with a look as its source."""
+    """An outcome that has a look can be the source of an edit."""
     outcome = outcome_of(intent(IntentState.READY, ref=REF, look=READY))
     assert isinstance(outcome, HasRef)
     assert LookEdit(outcome, "a").source == REF
@@ -120,45 +120,45 @@ def test_an_outcome_can_be_a_source() -> None:
 
 
 def test_changes_replace_fields() -> None:
-    """The batch adds what only it knows: why an item was not sent."""
+    """A batch can replace fields of an outcome, such as the reason why an item was not sent."""
     error = NotSent("stopped")
     outcome = outcome_of(INTENT, error=error, state=OutcomeState.UNSENT)
     assert outcome.error is error
 
 
 def test_the_error_of_a_refusal_is_the_apis_own() -> None:
-    """From the stored refusal the same class of error is made again."""
-    refusal = Refusal(400, "INVALID_VALUE", "No")
-    error = error_of(intent(IntentState.REJECTED, refusal=refusal))
+    """A stored reason gives an error of the same class as the API's refusal did."""
+    refusal = Reason(400, "INVALID_VALUE", "No")
+    error = error_of(intent(IntentState.REJECTED, reason=refusal))
     assert isinstance(error, BadRequest)
     assert (error.status, error.code, error.message) == (400, "INVALID_VALUE", "No")
-    assert isinstance(error_of(intent(IntentState.REJECTED, refusal=Refusal(409, None, "x"))), Conflict)
+    assert isinstance(error_of(intent(IntentState.REJECTED, reason=Reason(409, None, "x"))), Conflict)
 
 
 def test_a_refusal_that_came_before_the_api() -> None:
-    """An item that is no valid request has no HTTP status."""
-    error = error_of(intent(IntentState.REJECTED, refusal=Refusal(None, None, "prompt: empty")))
+    """The reason of an item that is no valid request has no HTTP status and gives a plain HooxError."""
+    error = error_of(intent(IntentState.REJECTED, reason=Reason(None, None, "prompt: empty")))
     assert type(error) is HooxError
     assert str(error) == "prompt: empty"
     assert error.charged == "no"
 
 
 def test_the_error_of_a_loss_says_why_and_for_which_key() -> None:
-    """What session.resolve needs is in the error."""
-    error = error_of(intent(IntentState.UNKNOWN, refusal=Refusal(None, None, "timed out")))
+    """The error of an unknown has the key, which `session.resolve` needs."""
+    error = error_of(intent(IntentState.UNKNOWN, reason=Reason(None, None, "timed out")))
     assert isinstance(error, OutcomeUnknown)
     assert error.key == "alex"
     assert "timed out" in str(error)
 
 
 def test_each_who_asks_gets_an_error_of_its_own() -> None:
-    """Two tasks that raise the same exception object would mix up their tracebacks."""
+    """Each call makes a new exception: two tasks that raise the same object would mix up their tracebacks."""
     stored = intent(IntentState.FAILED, ref=REF, look=FAILED)
     assert error_of(stored) is not error_of(stored)
 
 
 def test_unwrap() -> None:
-    """The look of what is READY, the error of everything else, and never None."""
+    """`unwrap` returns the look of a READY outcome and raises the error of any other."""
     assert outcome_of(intent(IntentState.READY, ref=REF, look=READY)).unwrap() is READY
     with pytest.raises(GenerationFailed):
         outcome_of(intent(IntentState.FAILED, ref=REF, look=FAILED)).unwrap()
@@ -169,7 +169,7 @@ def test_unwrap() -> None:
 
 
 def test_an_outcome_of_what_was_no_request() -> None:
-    """An item that held something else has no metadata, and that raises nothing."""
+    """The metadata of an item that held no request is empty, and asking for it raises nothing."""
     request: Any = "not a request"
     outcome = Outcome("k", request, OutcomeState.REJECTED)
     assert outcome.metadata == {}
@@ -178,7 +178,7 @@ def test_an_outcome_of_what_was_no_request() -> None:
 
 
 def test_a_batch_item() -> None:
-    """A key of your own and a request."""
+    """A batch item is a key of the user's and a request."""
     item = BatchItem("alex/podcast-2", INTENT.request)
     assert (item.key, item.request) == ("alex/podcast-2", INTENT.request)
 
@@ -186,7 +186,7 @@ def test_a_batch_item() -> None:
 @settings(deadline=None, max_examples=100)
 @given(our.intents)
 def test_any_intent_has_an_outcome(stored: Intent) -> None:
-    """Whatever a store holds can be shown, with all its money."""
+    """Any stored intent has an outcome with the same credits."""
     outcome = outcome_of(stored)
     assert (outcome.credits, outcome.at_risk) == (stored.spent, stored.at_risk)
     assert outcome.key == stored.key

@@ -1,4 +1,4 @@
-"""Stored records: what is written is read back, and damage is never read around."""
+"""Stored records: what is written is read back unchanged, and any damage is an error."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from hoox_async._api.models import Look, LookFailure, LookRef, LookStatus
 from hoox_async._api.requests import ImageAvatar, LookEdit, PromptAvatar, Request
 from hoox_async._api.webhook_payloads import Delivery
-from hoox_async._core.intents.intent import Attempt, Evidence, Intent, IntentState, Refusal
+from hoox_async._core.intents.intent import Attempt, Evidence, Intent, IntentState, Reason
 from hoox_async._core.intents.records import dump_delivery, dump_intent, load_delivery, load_intent
 from hoox_async._core.webhook_tokens import Signer
 from hoox_async.errors import StoreError
@@ -40,7 +40,7 @@ INTENT = Intent(
     accepted_at=AT + timedelta(seconds=2),
     settled_at=AT + timedelta(seconds=40),
     look=Look(NEW, LookStatus.FAILED, None, LookFailure("X", "Edit failed"), {"status": "error"}),
-    refusal=Refusal(None, None, "lost once"),
+    reason=Reason(None, None, "lost once"),
     candidates=(REF,),
     past_spent=Decimal("1.5"),
     past_at_risk=Decimal(0),
@@ -85,7 +85,7 @@ RECORD = {
 
 
 def test_the_form_of_a_record_stays_what_it_is() -> None:
-    """A record like this one is in users' stores: it must be read for ever, or ``v`` must rise."""
+    """Users' stores hold records like this one: their form must not change unless ``v`` does."""
     assert json.loads(dump_intent(INTENT)) == RECORD
     assert load_intent(json.dumps(RECORD)) == INTENT
 
@@ -121,13 +121,13 @@ def test_the_form_of_a_record_stays_what_it_is() -> None:
     ],
 )
 def test_the_form_of_a_request_stays_what_it_is(request_: Request, record: dict[str, Any]) -> None:
-    """The three kinds of request, and what of them is left out."""
+    """Each kind of request is written in this form, without the fields that are empty by default."""
     assert json.loads(dump_intent(attrs.evolve(INTENT, request=request_)))["request"] == record
     assert load_intent(json.dumps({**RECORD, "request": record})).request == request_
 
 
 def test_the_form_of_a_delivery_stays_what_it_is() -> None:
-    """A kept delivery is the proof of money: it is read for ever, too."""
+    """A kept delivery proves a payment, so its form must not change either."""
     record = {"v": 1, "look_id": "l", "status": "failed", "error_message": "Edit failed"}
     delivery = Delivery("l", LookStatus.FAILED, error_message="Edit failed")
     assert json.loads(dump_delivery(delivery)) == record
@@ -137,7 +137,7 @@ def test_the_form_of_a_delivery_stays_what_it_is() -> None:
 @settings(deadline=None, max_examples=200)
 @given(our.intents)
 def test_intents_come_back(intent: Intent) -> None:
-    """Whatever an intent holds, it is the same after the store, and so is its money."""
+    """Any intent is equal after writing and reading, and so are its credits."""
     back = load_intent(dump_intent(intent))
     assert back == intent
     assert (back.spent, back.at_risk, back.credits) == (intent.spent, intent.at_risk, intent.credits)
@@ -156,14 +156,14 @@ def test_requests_come_back(request_: Request) -> None:
 @settings(deadline=None, max_examples=100)
 @given(our.deliveries)
 def test_deliveries_come_back(delivery: Delivery) -> None:
-    """What a webhook told is the same after the store."""
+    """Any delivery is equal after writing and reading."""
     assert load_delivery(dump_delivery(delivery)) == delivery
 
 
 @settings(deadline=None, max_examples=100)
 @given(st.dictionaries(st.text(), our.json_values, max_size=3))
 def test_raw_answers_come_back(raw: dict[str, Any]) -> None:
-    """The API's answer is stored whole, where it has no webhook in it."""
+    """The API's raw answer is stored unchanged, unless a webhook is mentioned in it."""
     assume("webhook" not in json.dumps(raw).lower())
     look = load_intent(dump_intent(attrs.evolve(INTENT, look=Look(NEW, LookStatus.READY, raw=raw)))).look
     assert look is not None
@@ -171,7 +171,7 @@ def test_raw_answers_come_back(raw: dict[str, Any]) -> None:
 
 
 def test_moments_are_written_in_utc() -> None:
-    """A moment of another time zone is the same moment after the store."""
+    """A time in another time zone is written in UTC, and is the same time after reading."""
     east = AT.astimezone(timezone(timedelta(hours=5)))
     text = dump_intent(attrs.evolve(INTENT, planned_at=east))
     assert json.loads(text)["planned_at"] == "2025-07-01T12:00:00+00:00"
@@ -216,8 +216,8 @@ def test_raw_that_json_has_no_form_for_is_left_out() -> None:
 
 
 def test_a_moment_without_time_zone_is_not_written() -> None:
-    """Nobody could say later which moment it was."""
-    with pytest.raises(StoreError, match=r"cannot be written down: .*no time zone"):
+    """A time without a time zone is a StoreError: nobody could say later which time it was."""
+    with pytest.raises(StoreError, match=r"cannot be written: .*no time zone"):
         dump_intent(attrs.evolve(INTENT, planned_at=datetime(2025, 7, 1)))
 
 
@@ -231,7 +231,7 @@ def damaged(**changes: Any) -> str:
 
 @pytest.mark.parametrize("name", [name for name in RECORD if name not in ("v", "candidates", "attempts")])
 def test_a_field_of_another_type_is_damage(name: str) -> None:
-    """No field is guessed at, and the complaint names it."""
+    """A field of another type raises a StoreError that names the field as the record does."""
     with pytest.raises(StoreError, match=rf"a stored intent is damaged: .*\$\.{name}"):
         load_intent(damaged(**{name: 7}))
 
@@ -241,7 +241,7 @@ def test_a_field_of_another_type_is_damage(name: str) -> None:
     ["key", "own_key", "request", "digest", "planned_at", "state", "retired", "past_spent", "past_at_risk"],
 )
 def test_a_missing_field_is_damage(name: str) -> None:
-    """Only what is None or empty by default may be missing; money and state never are."""
+    """Only fields that are None or empty by default may be missing; credits and state may not."""
     with pytest.raises(StoreError, match=f"{name} is missing"):
         load_intent(damaged(**{name: ...}))
 
@@ -279,7 +279,7 @@ def test_a_missing_field_is_damage(name: str) -> None:
     ],
 )
 def test_damage_is_named(changes: dict[str, Any], complaint: str) -> None:
-    """Whoever has to mend a store is told where it is broken."""
+    """The error names the place of the damage, for whoever has to repair the store."""
     with pytest.raises(StoreError, match=complaint):
         load_intent(damaged(**changes))
 
@@ -299,7 +299,7 @@ LOADS: list[Load] = [load_intent, load_delivery]
 @pytest.mark.parametrize("load", LOADS)
 @pytest.mark.parametrize("text", ["", "{", "null", "[]", "7", '"x"', "{}", '{"v":1}', "[" * 100_000, "\x00"])
 def test_text_that_is_no_record(load: Load, text: str) -> None:
-    """Whatever stands in the file, the answer is a StoreError."""
+    """Any text that is no record raises a StoreError."""
     with pytest.raises(StoreError, match=r"a stored (intent|delivery) is damaged: "):
         load(text)
 

@@ -1,4 +1,4 @@
-"""The life of an intent: every step from every state, and the money along the way."""
+"""The transitions of an intent: each one from each state, and what it writes."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from intents_kit import (
 )
 
 from hoox_async._api.models import Look, LookRef, LookStatus
-from hoox_async._core.intents.intent import Attempt, Evidence, IntentState, Refusal
+from hoox_async._core.intents.intent import Attempt, Evidence, IntentState, Reason
 from hoox_async._core.intents.transitions import (
     TRANSITIONS,
     Accept,
@@ -50,8 +50,8 @@ from hoox_async._core.intents.transitions import (
 # --- the table
 
 
-def test_the_table_knows_all_states_and_steps() -> None:
-    """Every state has a row, and the checks below know every step but the condition, which leads nowhere."""
+def test_the_table_has_all_states_and_transitions() -> None:
+    """Every state has a row, and the tests cover every transition but `IfUnchanged`, which changes none."""
     assert set(TRANSITIONS) == set(IntentState) == set(PATHS)
     assert set(get_args(Transition)) == {*STEPS, IfUnchanged, Correct}
     assert {kind for row in TRANSITIONS.values() for kind in row} == {*STEPS, Correct}
@@ -59,8 +59,8 @@ def test_the_table_knows_all_states_and_steps() -> None:
 
 @pytest.mark.parametrize("kind", STEPS, ids=lambda kind: kind.__name__)
 @pytest.mark.parametrize("state", IntentState)
-def test_every_step_from_every_state(state: IntentState, kind: type[Transition]) -> None:
-    """Each pair leads where the law says, or raises IllegalTransition and changes nothing."""
+def test_each_transition_from_each_state(state: IntentState, kind: type[Transition]) -> None:
+    """A legal pair leads to the state in `LEGAL`; any other raises IllegalTransition and changes nothing."""
     intent = in_state(state)
     assert intent.state is state
     before = attrs.evolve(intent)
@@ -73,13 +73,13 @@ def test_every_step_from_every_state(state: IntentState, kind: type[Transition])
     assert intent == before
 
 
-def test_only_planned_is_sent() -> None:
-    """The one rule that keeps money: nothing is sent from anywhere else."""
+def test_an_intent_is_sent_only_from_planned() -> None:
+    """`Send` is legal from PLANNED and from no other state, so nothing is sent twice by mistake."""
     assert {state for state in IntentState if Send in TRANSITIONS[state]} == {S.PLANNED}
 
 
-def test_what_was_accepted_can_not_be_lost_or_taken_back() -> None:
-    """From ACCEPTED on only the look's own state matters, or paying anew."""
+def test_an_accepted_intent_cannot_be_lost_or_reverted() -> None:
+    """From ACCEPTED on an intent can only be settled, corrected by the user, or paid anew."""
     for state in (S.ACCEPTED, S.READY, S.FAILED):
         assert set(TRANSITIONS[state]) == {Settle, Correct, Replace}
 
@@ -88,8 +88,8 @@ def test_what_was_accepted_can_not_be_lost_or_taken_back() -> None:
 
 
 @pytest.mark.parametrize("state", [S.ACCEPTED, S.READY, S.FAILED])
-def test_the_users_word_can_be_said_again(state: IntentState) -> None:
-    """Where the user named the look, the user may name another; it is accepted anew and costs no more."""
+def test_the_user_can_name_another_look(state: IntentState) -> None:
+    """Where the user named the look, another one may be named: it is accepted anew and costs no more."""
     other = LookRef("avtr_abc", "look_right")
     intent = after(STEPS[Send], STEPS[MarkUnknown], Accept(REF, AT, Evidence.USER))
     if state is not S.ACCEPTED:
@@ -102,28 +102,28 @@ def test_the_users_word_can_be_said_again(state: IntentState) -> None:
 
 
 @pytest.mark.parametrize("evidence", [Evidence.ANSWER, Evidence.WEBHOOK, Evidence.INFERRED])
-def test_a_proof_is_not_corrected_by_the_users_word(evidence: Evidence) -> None:
-    """What the answer, a delivery or elimination named stands."""
+def test_the_user_cannot_correct_a_proof(evidence: Evidence) -> None:
+    """A look that is known from the answer, a delivery or elimination cannot be replaced by the user."""
     intent = after(STEPS[Send], STEPS[MarkUnknown], Accept(REF, AT, evidence))
     with pytest.raises(IllegalTransition, match=evidence.value):
         advance(intent, Correct(LookRef("avtr_abc", "look_other"), AT))
 
 
-def test_a_look_of_an_earlier_round_is_not_the_next_rounds_too() -> None:
-    """Each round is paid for by itself: an answer that names the earlier look again contradicts itself."""
-    renewed = after(Replace(OTHER, "d2"), STEPS[Send], start=in_state(S.FAILED))
-    assert claimed_look(renewed) == REF
-    with pytest.raises(LookTaken, match="look_new is 'alex''s already"):
-        advance(renewed, STEPS[Accept])
-    assert claimed_look(advance(renewed, Revert())) == REF
-    assert claimed_look(advance(renewed, STEPS[MarkUnknown])) is None
+def test_the_look_of_an_earlier_round_cannot_be_the_next_rounds_too() -> None:
+    """Each round pays for a look of its own, so an answer that names the earlier look proves nothing."""
+    replaced = after(Replace(OTHER, "d2"), STEPS[Send], start=in_state(S.FAILED))
+    assert claimed_look(replaced) == REF
+    with pytest.raises(LookTaken, match="look_new belongs to 'alex' already"):
+        advance(replaced, STEPS[Accept])
+    assert claimed_look(advance(replaced, Revert())) == REF
+    assert claimed_look(advance(replaced, STEPS[MarkUnknown])) is None
 
 
 # --- what the steps write
 
 
-def test_a_plain_life() -> None:
-    """Planned, sent, accepted, ready: each step writes what it knows."""
+def test_each_transition_of_a_plain_life_writes_what_it_knows() -> None:
+    """Sending writes the attempt, accepting the look and its evidence, settling the result and its time."""
     later = AT + timedelta(seconds=40)
     sent = after(STEPS[Send])
     assert (sent.attempts, sent.source, sent.sent_at) == ((Attempt("a1", AT, True),), SOURCE, AT)
@@ -136,39 +136,39 @@ def test_a_plain_life() -> None:
     assert accepted.avatar_id == "avtr_abc"
 
 
-def test_the_avatar_of_an_answer_wins() -> None:
-    """Once the look is known, its own avatar counts, not the source's."""
+def test_the_avatar_of_the_look_counts_once_it_is_known() -> None:
+    """`avatar_id` is the look's avatar where the look is known, even if the source has another one."""
     accepted = after(STEPS[Send], Accept(LookRef("avtr_x", "l"), AT, Evidence.WEBHOOK))
     assert (accepted.source, accepted.avatar_id) == (SOURCE, "avtr_x")
 
 
-def test_a_second_attempt_keeps_the_first() -> None:
-    """A delivery on an old attempt's token must still find its intent."""
+def test_a_second_attempt_does_not_replace_the_first() -> None:
+    """All attempts are kept: a delivery on an old attempt's token must still find its intent."""
     again = after(STEPS[Send], Revert(), Send("a2", AT + timedelta(seconds=60), SOURCE))
     assert [attempt.id for attempt in again.attempts] == ["a1", "a2"]
     assert again.sent_at == AT + timedelta(seconds=60)
 
 
-def test_a_refusal_is_kept() -> None:
-    """Who asks later gets the same error."""
+def test_a_rejection_keeps_its_reason() -> None:
+    """The reason is stored, so that the same error can be raised later."""
     for rejected in (after(STEPS[Reject]), after(STEPS[Send], STEPS[Reject])):
-        assert (rejected.refusal, rejected.settled_at) == (NO, AT)
+        assert (rejected.reason, rejected.settled_at) == (NO, AT)
 
 
-def test_a_loss_says_why_and_its_end_clears_it() -> None:
-    """What is known of a loss stands until the look is found; sent anew, its candidates are kept."""
+def test_the_reason_of_a_loss_is_kept_until_the_look_is_found() -> None:
+    """Finding the look clears reason and candidates; a resend clears the reason and keeps the candidates."""
     lost = after(STEPS[Send], MarkUnknown("timed out", AT), AddCandidates((REF, SOURCE)), EndSearch())
-    assert (lost.refusal, lost.lost_at) == (Refusal(None, None, "timed out"), AT)
-    assert (lost.candidates, lost.retired) == ((REF, SOURCE), True)
+    assert (lost.reason, lost.lost_at) == (Reason(None, None, "timed out"), AT)
+    assert (lost.candidates, lost.search_ended) == ((REF, SOURCE), True)
     found = advance(lost, Accept(REF, AT, Evidence.USER))
-    assert (found.refusal, found.candidates, found.evidence) == (None, (), Evidence.USER)
+    assert (found.reason, found.candidates, found.evidence) == (None, (), Evidence.USER)
     resent = after(Resend(), start=lost)
-    assert (resent.refusal, resent.lost_at, resent.retired) == (None, None, False)
+    assert (resent.reason, resent.lost_at, resent.search_ended) == (None, None, False)
     assert resent.candidates == (REF, SOURCE), "the first attempt's look may still be among them"
 
 
-def test_suspects_are_added_and_taken_out() -> None:
-    """Each who looks says what is to be added and what is another's: nobody writes over another's find."""
+def test_candidates_are_added_and_removed() -> None:
+    """Candidates join those that are known, and looks that other intents have taken are removed."""
     third = LookRef("avtr_abc", "look_3")
     lost = after(STEPS[Send], STEPS[MarkUnknown], AddCandidates((REF, SOURCE)), AddCandidates((third, REF)))
     assert lost.candidates == (REF, SOURCE, third)
@@ -176,21 +176,21 @@ def test_suspects_are_added_and_taken_out() -> None:
     assert advance(lost, AddCandidates()).candidates == (REF, SOURCE, third)
 
 
-def test_paying_anew_starts_clean_with_the_new_content() -> None:
-    """What the earlier round told is gone; its attempts and its money are not."""
-    renewed = after(STEPS[Send], STEPS[Accept], STEPS[Settle], Replace(OTHER, "d2"))
-    assert (renewed.request, renewed.digest, renewed.state) == (OTHER, "d2", S.PLANNED)
-    empty = (renewed.ref, renewed.evidence, renewed.accepted_at, renewed.settled_at, renewed.look)
+def test_a_replacement_begins_a_round_with_the_new_content() -> None:
+    """The look of the earlier round is cleared; its attempts are kept, and so is what was planned."""
+    replaced = after(STEPS[Send], STEPS[Accept], STEPS[Settle], Replace(OTHER, "d2"))
+    assert (replaced.request, replaced.digest, replaced.state) == (OTHER, "d2", S.PLANNED)
+    empty = (replaced.ref, replaced.evidence, replaced.accepted_at, replaced.settled_at, replaced.look)
     assert empty == (None, None, None, None, None)
-    assert [attempt.id for attempt in renewed.attempts] == ["a1"]
-    assert (renewed.key, renewed.own_key, renewed.planned_at) == ("alex", True, AT)
+    assert [attempt.id for attempt in replaced.attempts] == ["a1"]
+    assert (replaced.key, replaced.own_key, replaced.planned_at) == ("alex", True, AT)
 
 
 # --- settling
 
 
-def test_the_looks_status_names_the_state() -> None:
-    """READY or FAILED, as the look is."""
+def test_the_status_of_the_look_decides_the_state() -> None:
+    """A look that is ready makes the intent READY, and one that failed makes it FAILED."""
     accepted = in_state(S.ACCEPTED)
     assert advance(accepted, Settle(READY, AT)).state is S.READY
     assert advance(accepted, Settle(FAILED, AT)).state is S.FAILED
@@ -198,28 +198,28 @@ def test_the_looks_status_names_the_state() -> None:
 
 @pytest.mark.parametrize("status", [status for status in LookStatus if not status.settled])
 def test_a_look_that_is_not_done_settles_nothing(status: LookStatus) -> None:
-    """Pending, processing and unknown words are no end."""
-    with pytest.raises(IllegalTransition, match="settles nothing"):
+    """A look that is pending, processing or in an unrecognized state cannot settle an intent."""
+    with pytest.raises(IllegalTransition, match="is not done"):
         advance(in_state(S.ACCEPTED), Settle(Look(REF, status), AT))
 
 
 @pytest.mark.parametrize("state", [S.ACCEPTED, S.READY, S.FAILED])
 def test_another_look_settles_nothing(state: IntentState) -> None:
-    """A look that is not the intent's own is refused."""
+    """A look with another ref than the intent's own cannot settle it."""
     with pytest.raises(IllegalTransition, match="not avtr_abc:look_x"):
         advance(in_state(state), Settle(Look(LookRef("avtr_abc", "look_x"), LookStatus.READY), AT))
 
 
-def test_a_contradiction_changes_nothing() -> None:
-    """A look that was ready does not become failed, nor the other way round."""
+def test_a_settled_intent_keeps_its_result() -> None:
+    """An intent that is READY cannot become FAILED, nor the other way round."""
     with pytest.raises(IllegalTransition, match="ready already"):
         advance(in_state(S.READY), Settle(FAILED, AT))
     with pytest.raises(IllegalTransition, match="failed already"):
         advance(in_state(S.FAILED), Settle(READY, AT))
 
 
-def test_said_again_it_fills_in_what_was_missing() -> None:
-    """A missing picture or reason comes later; what is there, and when it settled, stands."""
+def test_settling_again_fills_in_what_was_missing() -> None:
+    """A missing picture or error is added later; what is there already, and the time, do not change."""
     later = AT + timedelta(seconds=5)
     bare = after(STEPS[Send], STEPS[Accept], Settle(Look(REF, LookStatus.READY), AT))
     filled = advance(bare, Settle(READY, later))
@@ -228,6 +228,6 @@ def test_said_again_it_fills_in_what_was_missing() -> None:
     again = advance(filled, Settle(attrs.evolve(READY, thumbnail_url="https://x.example/other.jpg"), later))
     assert again == filled
     silent = after(STEPS[Send], STEPS[Accept], Settle(Look(REF, LookStatus.FAILED), AT))
-    told = advance(silent, Settle(FAILED, later))
-    assert told.look is not None
-    assert told.look.error == FAILED.error
+    filled_in = advance(silent, Settle(FAILED, later))
+    assert filled_in.look is not None
+    assert filled_in.look.error == FAILED.error

@@ -1,4 +1,4 @@
-"""The ledger: what an intent has cost, whatever happened to it."""
+"""What an intent has cost, surely or perhaps, after any sequence of transitions."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ from hoox_async._core.intents.transitions import (
     Settle,
     Transition,
     advance,
-    recover,
+    recovery_transitions,
 )
 
 # --- money
@@ -57,13 +57,13 @@ from hoox_async._core.intents.transitions import (
     ],
 )
 def test_money_of_a_state(state: IntentState, spent: Decimal, at_risk: Decimal) -> None:
-    """Paid, perhaps paid, or not: once, by the state."""
+    """The state says whether the price counts as spent, as at risk, or not at all."""
     intent = in_state(state)
     assert (intent.credits, intent.spent, intent.at_risk) == (PRICE, spent, at_risk)
 
 
 def test_a_resent_unknown_stays_at_risk() -> None:
-    """Sent again by the user's word, the first sending may still have been paid."""
+    """After the user had it sent again, the price of the first POST still counts as at risk."""
     resent = after(STEPS[Send], STEPS[MarkUnknown], Resend())
     assert (resent.spent, resent.at_risk) == (FREE, PRICE)
     ready = after(STEPS[Send], STEPS[Accept], STEPS[Settle], start=resent)
@@ -72,39 +72,41 @@ def test_a_resent_unknown_stays_at_risk() -> None:
     assert (lost_again.spent, lost_again.at_risk) == (FREE, 2 * PRICE)
 
 
-def test_what_was_paid_stays_paid_when_paid_anew() -> None:
-    """A failed look that is tried again with another request: both prices are on the books."""
-    renewed = after(Replace(OTHER, "d2"), start=in_state(S.FAILED))
-    assert (renewed.spent, renewed.at_risk, renewed.credits) == (PRICE, FREE, Decimal(4))
+def test_an_earlier_round_stays_counted_when_the_intent_is_paid_anew() -> None:
+    """Where a failed look is replaced by another request, both prices count."""
+    replaced = after(Replace(OTHER, "d2"), start=in_state(S.FAILED))
+    assert (replaced.spent, replaced.at_risk, replaced.credits) == (PRICE, FREE, Decimal(4))
     second = Accept(LookRef("avtr_2", "look_2"), AT, Evidence.ANSWER)
-    accepted = after(STEPS[Send], second, start=renewed)
+    accepted = after(STEPS[Send], second, start=replaced)
     assert (accepted.spent, accepted.at_risk) == (PRICE + 4, FREE)
 
 
 @pytest.mark.parametrize("state", [S.PLANNED, S.REJECTED])
-def test_what_cost_nothing_is_renewed_for_nothing(state: IntentState) -> None:
-    """A changed request that was never taken brings no debt along."""
-    renewed = advance(in_state(state), Replace(OTHER, "d2"))
-    assert (renewed.spent, renewed.at_risk) == (FREE, FREE)
+def test_replacing_what_cost_nothing_adds_no_cost(state: IntentState) -> None:
+    """A replacement of an intent that never cost anything begins with nothing spent and nothing at risk."""
+    replaced = advance(in_state(state), Replace(OTHER, "d2"))
+    assert (replaced.spent, replaced.at_risk) == (FREE, FREE)
 
 
-def test_a_found_look_was_paid_and_is_no_risk_any_more() -> None:
-    """Proof turns the risk into a payment."""
+def test_a_found_look_is_paid_and_no_longer_at_risk() -> None:
+    """Once its look is proved, the price of an unknown counts as spent instead of at risk."""
     for state in (S.UNKNOWN, S.DROPPED):
         found = advance(in_state(state), STEPS[Accept])
         assert (found.spent, found.at_risk) == (PRICE, FREE)
 
 
-def test_taken_back_costs_nothing() -> None:
-    """What never left, or was refused without a charge, is as if it had not been tried."""
+def test_a_reverted_or_rejected_post_costs_nothing() -> None:
+    """A POST that never left, or was refused without a charge, leaves nothing spent and nothing at risk."""
     back = after(STEPS[Send], Revert())
     assert (back.spent, back.at_risk) == (FREE, FREE)
 
 
 @settings(deadline=None, max_examples=200)
 @given(st.lists(st.sampled_from(list(STEPS)), max_size=25))
-def test_the_books_are_those_of_an_accountant(kinds: list[type[Transition]]) -> None:
-    """Over any life: at most one payment a sending, and nothing paid or at risk is ever forgotten."""
+def test_over_any_life_each_post_is_counted_at_most_once_and_none_is_forgotten(
+    kinds: list[type[Transition]],
+) -> None:
+    """Each `Send` adds its price at most once, and what is spent or at risk never becomes less by itself."""
     intent, sent, owed, counted = PLANNED, 0, Decimal(0), 0
     for kind in kinds:
         try:
@@ -112,8 +114,8 @@ def test_the_books_are_those_of_an_accountant(kinds: list[type[Transition]]) -> 
         except IllegalTransition:
             continue
         sent += kind is Send
-        # of one that is paid anew and costs nothing, what stood before has its own attempts
-        undone = kind in (Revert, Reject) and intent.before is not None and following == intent.before
+        # `previous`, which comes back where the new POST cost nothing, has its own attempts
+        undone = kind in (Revert, Reject) and intent.previous is not None and following == intent.previous
         counted = len(following.attempts) if undone else counted + (kind is Send)
         before, now = intent.spent + intent.at_risk, following.spent + following.at_risk
         assert following.spent >= intent.spent
@@ -133,16 +135,16 @@ def test_the_books_are_those_of_an_accountant(kinds: list[type[Transition]]) -> 
 
 
 @pytest.mark.parametrize("state", IntentState)
-def test_recovery(state: IntentState) -> None:
-    """Only what was being sent changes: it may have been paid, so it is unknown."""
+def test_recovery_marks_only_outstanding_posts_unknown(state: IntentState) -> None:
+    """After a crash a SENDING intent becomes UNKNOWN, and no other state changes."""
     later = AT + timedelta(hours=1)
     intent = in_state(state)
-    recovered = after(*recover(intent, later), start=intent)
+    recovered = after(*recovery_transitions(intent, later), start=intent)
     if state is S.SENDING:
         assert (recovered.state, recovered.lost_at, recovered.at_risk) == (S.UNKNOWN, later, PRICE)
-        assert recovered.refusal is not None
-        assert "ended" in recovered.refusal.message
-        assert recover(recovered, later) == ()
+        assert recovered.reason is not None
+        assert "ended" in recovered.reason.message
+        assert recovery_transitions(recovered, later) == ()
     else:
         assert recovered == intent
 
@@ -150,12 +152,12 @@ def test_recovery(state: IntentState) -> None:
 @settings(deadline=None, max_examples=100)
 @given(our.intents)
 def test_recovery_is_legal_for_whatever_was_stored(intent: Intent) -> None:
-    """No stored intent keeps a session from opening."""
-    assert after(*recover(intent, AT), start=intent).state is not S.SENDING
+    """The transitions that a crash makes necessary are legal for any stored intent."""
+    assert after(*recovery_transitions(intent, AT), start=intent).state is not S.SENDING
 
 
-def test_no_other_object_is_a_step() -> None:
-    """A mistake of the library is an IllegalTransition, too."""
+def test_no_other_object_is_a_transition() -> None:
+    """`advance` raises IllegalTransition for an object that is no transition."""
     step: Any = "send"
     with pytest.raises(IllegalTransition):
         advance(PLANNED, step)

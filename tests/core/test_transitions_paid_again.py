@@ -1,4 +1,4 @@
-"""Paying anew: until the new sending has cost something, what stood before it stands."""
+"""Paying anew: until the new POST has cost something, the intent can become again what it was before."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from intents_kit import AT, OTHER, PLANNED, REF, SOURCE, S, after
 
 from hoox_async._api.models import Look, LookRef, LookStatus
 from hoox_async._api.requests import FREE
-from hoox_async._core.intents.intent import Evidence, Intent, Refusal
+from hoox_async._core.intents.intent import Evidence, Intent, Reason
 from hoox_async._core.intents.records import dump_intent, load_intent
 from hoox_async._core.intents.transitions import (
     Accept,
@@ -30,163 +30,167 @@ from hoox_async._core.intents.transitions import (
     Settle,
     Transition,
     advance,
-    recover,
+    recovery_transitions,
 )
 
 LATER = AT + timedelta(hours=1)
-NO = Reject(Refusal(400, "INVALID_VALUE", "No"), LATER)
+NO = Reject(Reason(400, "INVALID_VALUE", "No"), LATER)
 AGAIN = Send("a2", LATER, SOURCE)
 
 
 SENT = Send("a1", AT, SOURCE, True)
 ACCEPTED = after(SENT, Accept(REF, AT, Evidence.ANSWER))
 UNKNOWN = after(SENT, MarkUnknown("dropped", AT), AddCandidates((REF,)))
-STANDING: dict[str, tuple[Intent, Transition]] = {
+PREVIOUS: dict[str, tuple[Intent, Transition]] = {
     "unknown": (UNKNOWN, Resend()),
     "retired": (advance(UNKNOWN, EndSearch()), Resend()),
     "dropped": (advance(UNKNOWN, Drop()), Resend()),
     "accepted": (ACCEPTED, Replace(OTHER, "d2")),
     "ready": (after(Settle(Look(REF, LookStatus.READY), AT), start=ACCEPTED), Replace(OTHER, "d2")),
     "failed": (after(Settle(Look(REF, LookStatus.FAILED), AT), start=ACCEPTED), Replace(OTHER, "d2")),
-    "rejected": (after(SENT, Reject(Refusal(400, "X", "bad"), AT)), Replace(OTHER, "d2")),
+    "rejected": (after(SENT, Reject(Reason(400, "X", "bad"), AT)), Replace(OTHER, "d2")),
 }
-PAID_BEFORE = [name for name in STANDING if name != "rejected"]
+CHARGED = [name for name in PREVIOUS if name != "rejected"]
 
 
-@pytest.mark.parametrize("name", STANDING)
-def test_what_surely_cost_nothing_leaves_what_stood(name: str) -> None:
-    """To the last field: its look, its doubt and its attempts, of which the last is the one that counts."""
-    stands, word = STANDING[name]
-    assert after(word, AGAIN, Revert(), start=stands) == stands
-    twice = after(word, AGAIN, Revert(), word, Send("a3", LATER), Revert(), start=stands)
-    assert twice == stands
+@pytest.mark.parametrize("name", PREVIOUS)
+def test_a_new_post_that_surely_cost_nothing_restores_the_previous_intent(name: str) -> None:
+    """The previous intent comes back unchanged in all fields: look, credits at risk, and attempts."""
+    previous, instruction = PREVIOUS[name]
+    assert after(instruction, AGAIN, Revert(), start=previous) == previous
+    twice = after(instruction, AGAIN, Revert(), instruction, Send("a3", LATER), Revert(), start=previous)
+    assert twice == previous
 
 
-@pytest.mark.parametrize("name", PAID_BEFORE)
-def test_a_refusal_takes_nothing_away_that_may_have_been_paid(name: str) -> None:
-    """The API said no to the new sending: the old look, or the old doubt, is none of its business."""
-    stands, word = STANDING[name]
-    assert after(word, AGAIN, NO, start=stands) == stands
+@pytest.mark.parametrize("name", CHARGED)
+def test_a_refused_new_post_restores_what_may_have_been_paid(name: str) -> None:
+    """A refusal of the new POST says nothing of the earlier one, so the previous intent comes back."""
+    previous, instruction = PREVIOUS[name]
+    assert after(instruction, AGAIN, NO, start=previous) == previous
 
 
-def test_a_refusal_of_what_was_refused_before_is_the_new_one() -> None:
-    """Nothing was there to be kept."""
-    stands, word = STANDING["rejected"]
-    refused = after(word, AGAIN, NO, start=stands)
-    assert (refused.state, refused.refusal, refused.digest) == (S.REJECTED, NO.refusal, "d2")
-    assert refused.before is None
+def test_a_second_refusal_replaces_the_first() -> None:
+    """Where the earlier round was rejected too, the new reason and the new content are kept."""
+    previous, instruction = PREVIOUS["rejected"]
+    refused = after(instruction, AGAIN, NO, start=previous)
+    assert (refused.state, refused.reason, refused.digest) == (S.REJECTED, NO.reason, "d2")
+    assert refused.previous is None
 
 
-@pytest.mark.parametrize("name", STANDING)
+@pytest.mark.parametrize("name", PREVIOUS)
 @pytest.mark.parametrize(
     "end", [Accept(LookRef("avtr_abc", "x"), LATER, Evidence.ANSWER), MarkUnknown("cut", LATER)]
 )
-def test_what_has_cost_something_forgets_what_stood(name: str, end: Transition) -> None:
-    """But its money: that was paid, or may have been, all the same."""
-    stands, word = STANDING[name]
-    done = after(word, AGAIN, end, start=stands)
-    assert done.before is None
-    assert done.spent + done.at_risk == stands.spent + stands.at_risk + done.credits
-    assert done.spent >= stands.spent
+def test_a_new_post_that_may_have_cost_something_drops_the_previous_intent(
+    name: str, end: Transition
+) -> None:
+    """Only the credits of the earlier rounds are kept: they were paid, or may have been."""
+    previous, instruction = PREVIOUS[name]
+    done = after(instruction, AGAIN, end, start=previous)
+    assert done.previous is None
+    assert done.spent + done.at_risk == previous.spent + previous.at_risk + done.credits
+    assert done.spent >= previous.spent
 
 
-@pytest.mark.parametrize("name", STANDING)
-def test_while_it_is_in_the_air_both_are_on_the_books(name: str) -> None:
-    """Also when the process ends there."""
-    stands, word = STANDING[name]
-    sending = after(word, AGAIN, start=stands)
-    assert sending.before == stands
-    assert (sending.spent, sending.at_risk) == (stands.spent, stands.at_risk + sending.credits)
-    recovered = after(*recover(sending, LATER), start=sending)
+@pytest.mark.parametrize("name", PREVIOUS)
+def test_while_the_new_post_is_outstanding_both_rounds_are_counted(name: str) -> None:
+    """What the earlier round cost and the price of the new POST both count, also after a crash."""
+    previous, instruction = PREVIOUS[name]
+    sending = after(instruction, AGAIN, start=previous)
+    assert sending.previous == previous
+    assert (sending.spent, sending.at_risk) == (previous.spent, previous.at_risk + sending.credits)
+    recovered = after(*recovery_transitions(sending, LATER), start=sending)
     assert recovered.state is S.UNKNOWN
     assert recovered.at_risk == sending.at_risk
 
 
 def test_proof_that_came_first_makes_a_resend_illegal() -> None:
-    """The steps of one transaction: none of them is taken."""
+    """Where a delivery proved the look first, the transaction of `Resend` and `Send` is refused."""
     proved = advance(UNKNOWN, Accept(REF, LATER, Evidence.WEBHOOK))
     with pytest.raises(IllegalTransition):
         after(Resend(), AGAIN, start=proved)
 
 
 def test_what_never_cost_anything_is_replaced_for_good() -> None:
-    """A corrected prompt that is refused for want of credits is still the one that is wanted."""
+    """The new content stays, also when its POST is reverted, for example because credits are missing."""
     tried = after(SENT, Revert())
-    assert tried.replaceable
+    assert tried.never_charged
     back = after(Replace(OTHER, "d2"), AGAIN, Revert(), start=tried)
-    assert (back.state, back.request, back.before) == (S.PLANNED, OTHER, None)
+    assert (back.state, back.request, back.previous) == (S.PLANNED, OTHER, None)
 
 
-@pytest.mark.parametrize("name", STANDING)
-def test_only_what_never_cost_anything_is_replaceable(name: str) -> None:
-    """A refusal cost nothing; what was paid or may have been is not, also once it is planned anew."""
-    stands, word = STANDING[name]
-    assert stands.replaceable is (name == "rejected")
-    assert advance(stands, word).replaceable is (name == "rejected")
+@pytest.mark.parametrize("name", PREVIOUS)
+def test_only_a_rejected_intent_was_never_charged(name: str) -> None:
+    """An intent that was paid, or may have been, is charged, also once it is planned anew."""
+    previous, instruction = PREVIOUS[name]
+    assert previous.never_charged is (name == "rejected")
+    assert advance(previous, instruction).never_charged is (name == "rejected")
 
 
-def test_the_attempts_of_earlier_rounds_are_told_apart() -> None:
-    """A round begins with `Replace`; what is sent again by `Resend` is another attempt of the same round."""
-    failed = STANDING["failed"][0]
+def test_the_attempts_of_earlier_content_are_kept_apart() -> None:
+    """`Replace` moves all attempts to `past_attempts`; `Resend` does not, since the content is the same."""
+    failed = PREVIOUS["failed"][0]
     assert failed.past_attempts == ()
-    renewed = after(Replace(OTHER, "d2"), AGAIN, MarkUnknown("x", LATER), start=failed)
-    resent = after(Resend(), Send("a3", LATER), start=renewed)
+    replaced = after(Replace(OTHER, "d2"), AGAIN, MarkUnknown("x", LATER), start=failed)
+    resent = after(Resend(), Send("a3", LATER), start=replaced)
     lost, found = (
         advance(resent, MarkUnknown("x", LATER)),
         advance(resent, Accept(REF, LATER, Evidence.WEBHOOK)),
     )
-    assert {intent.past_attempts for intent in (renewed, resent, lost, found)} == {("a1",)}
+    assert {intent.past_attempts for intent in (replaced, resent, lost, found)} == {("a1",)}
     assert advance(found, Replace(OTHER, "d3")).past_attempts == ("a1", "a2", "a3")
 
 
-def test_unmoved_means_neither_sent_nor_settled_nor_changed() -> None:
-    """What is only known better, such as looks that may be its own, moves nothing."""
-    assert UNKNOWN.unmoved(after(SENT, MarkUnknown("dropped", AT)))
-    assert not after(Resend(), AGAIN, MarkUnknown("x", LATER), start=UNKNOWN).unmoved(UNKNOWN)
-    assert not STANDING["ready"][0].unmoved(ACCEPTED)
-    assert not advance(PLANNED, Replace(OTHER, "d2")).unmoved(PLANNED)
+def test_unchanged_means_neither_sent_nor_settled_nor_replaced() -> None:
+    """New candidates do not count as a change; a new attempt, a new state and new content do."""
+    assert UNKNOWN.unchanged_since(after(SENT, MarkUnknown("dropped", AT)))
+    assert not after(Resend(), AGAIN, MarkUnknown("x", LATER), start=UNKNOWN).unchanged_since(UNKNOWN)
+    assert not PREVIOUS["ready"][0].unchanged_since(ACCEPTED)
+    assert not advance(PLANNED, Replace(OTHER, "d2")).unchanged_since(PLANNED)
 
 
-@pytest.mark.parametrize("name", STANDING)
-def test_a_sending_can_depend_on_what_stood_when_it_was_decided(name: str) -> None:
-    """The condition changes nothing where it holds; where it does not, it is an illegal step."""
-    stands, word = STANDING[name]
-    assert advance(stands, IfUnchanged(stands)) is stands
-    again = after(IfUnchanged(stands), word, AGAIN, start=stands)
-    assert again == after(word, AGAIN, start=stands)
-    with pytest.raises(IllegalTransition, match="'alex' has moved on: it is sending"):
-        advance(again, IfUnchanged(stands))
+@pytest.mark.parametrize("name", PREVIOUS)
+def test_a_send_can_require_that_the_intent_is_unchanged(name: str) -> None:
+    """`IfUnchanged` changes nothing where it holds, and raises IllegalTransition where it does not."""
+    previous, instruction = PREVIOUS[name]
+    assert advance(previous, IfUnchanged(previous)) is previous
+    again = after(IfUnchanged(previous), instruction, AGAIN, start=previous)
+    assert again == after(instruction, AGAIN, start=previous)
+    with pytest.raises(IllegalTransition, match="'alex' was changed meanwhile: it is sending"):
+        advance(again, IfUnchanged(previous))
 
 
-def test_the_condition_does_not_hold_for_what_was_settled_meanwhile() -> None:
-    """Though the word that follows it would be legal from there: it was given for what stood."""
+def test_an_intent_that_was_settled_meanwhile_is_not_unchanged() -> None:
+    """The condition fails although `Replace` would be legal: it was meant for the earlier state."""
     ready = advance(ACCEPTED, Settle(Look(REF, LookStatus.READY), LATER))
     with pytest.raises(IllegalTransition):
         after(IfUnchanged(ACCEPTED), Replace(OTHER, "d2"), AGAIN, start=ready)
 
 
-@pytest.mark.parametrize("name", STANDING)
-def test_it_survives_a_store(name: str) -> None:
-    """What stood before is written down with what is outstanding."""
-    stands, word = STANDING[name]
-    sending = after(word, AGAIN, start=stands)
-    assert advance(load_intent(dump_intent(sending)), Revert()) == stands
+@pytest.mark.parametrize("name", PREVIOUS)
+def test_the_previous_intent_is_stored(name: str) -> None:
+    """A record of an intent whose new POST is outstanding holds the previous intent too."""
+    previous, instruction = PREVIOUS[name]
+    sending = after(instruction, AGAIN, start=previous)
+    assert advance(load_intent(dump_intent(sending)), Revert()) == previous
 
 
 def test_a_record_of_an_earlier_version_can_be_read() -> None:
-    """It has no such fields."""
+    """A record without the fields ``before`` and ``past_attempts`` is read as having none."""
     record = dump_intent(UNKNOWN)
     assert not {"before", "past_attempts"} & set(json.loads(record))
-    assert (load_intent(record).before, load_intent(record).past_attempts) == (None, ())
+    assert (load_intent(record).previous, load_intent(record).past_attempts) == (None, ())
 
 
 @settings(deadline=None, max_examples=200)
-@given(st.lists(st.sampled_from(["take back", "refuse"]), max_size=5), st.sampled_from(PAID_BEFORE))
-def test_however_often_it_costs_nothing_what_stood_stands(ends: list[str], name: str) -> None:
-    """A storm of 429s and refusals changes nothing."""
-    stands, word = STANDING[name]
-    intent = stands
+@given(st.lists(st.sampled_from(["revert", "reject"]), max_size=5), st.sampled_from(CHARGED))
+def test_any_number_of_posts_that_cost_nothing_restores_the_previous_intent(
+    ends: list[str], name: str
+) -> None:
+    """After any sequence of reverted and refused POSTs the intent is what it was before them."""
+    previous, instruction = PREVIOUS[name]
+    intent = previous
     for n, end in enumerate(ends):
-        intent = after(word, Send(f"b{n}", LATER), Revert() if end == "take back" else NO, start=intent)
-    assert intent == stands
+        intent = after(instruction, Send(f"b{n}", LATER), Revert() if end == "revert" else NO, start=intent)
+    assert intent == previous
     assert (intent.spent, intent.at_risk) != (FREE, FREE)

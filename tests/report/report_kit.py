@@ -10,7 +10,7 @@ from decimal import Decimal
 
 from hoox_async._api.models import Look, LookFailure, LookRef, LookStatus
 from hoox_async._api.requests import ImageAvatar, LookEdit, PromptAvatar
-from hoox_async._core.intents.intent import Evidence, Intent, IntentState, Refusal
+from hoox_async._core.intents.intent import Evidence, Intent, IntentState, Reason
 from hoox_async._core.intents.outcomes import Outcome, OutcomeState, outcome_of
 from hoox_async._io.protocols import Fetched
 from hoox_async.errors import BadRequest, GenerationFailed, OutcomeUnknown, TransportError
@@ -72,8 +72,8 @@ def ready(key: str, seconds: float = 40, **fields: str) -> Outcome:
 def dropped(key: str = "alex/dropped") -> Outcome:
     """The outcome of an unknown that the user dropped."""
     request = LookEdit(LookRef("avtr_1", "look_0"), "a scene", resolution="4K")
-    lost = Refusal(None, None, "the connection broke")
-    return outcome_of(Intent(key, True, request, "d", NOON, state=IntentState.DROPPED, refusal=lost))
+    lost = Reason(None, None, "the connection broke")
+    return outcome_of(Intent(key, True, request, "d", NOON, state=IntentState.DROPPED, reason=lost))
 
 
 def every_state() -> list[Outcome]:

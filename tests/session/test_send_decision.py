@@ -9,7 +9,7 @@ import attrs
 import pytest
 
 from hoox_async import LookEdit, LookRef
-from hoox_async._core.intents.intent import Evidence, Intent, IntentState, Refusal
+from hoox_async._core.intents.intent import Evidence, Intent, IntentState, Reason
 from hoox_async._core.intents.keys import digest
 from hoox_async._core.intents.send_decision import decide_resend, decide_single
 from hoox_async._core.intents.transitions import (
@@ -24,7 +24,7 @@ from hoox_async._core.intents.transitions import (
     Send,
     advance,
 )
-from hoox_async._session.submit import SendDecision, to_send
+from hoox_async._session.submit import SendDecision, send_stored
 from hoox_async.errors import BadRequest, HooxError, KeyConflict, OutcomeUnknown
 
 AT = datetime(2030, 1, 1, tzinfo=UTC)
@@ -39,7 +39,7 @@ def intent(prompt: str = "a beach", source: LookRef = SOURCE) -> Intent:
 
 SENT = advance(intent(), Send("a1", AT, SOURCE))
 UNKNOWN = advance(SENT, MarkUnknown("dropped", AT))
-REFUSED = advance(SENT, Reject(Refusal(400, "X", "no"), AT))
+REFUSED = advance(SENT, Reject(Reason(400, "X", "no"), AT))
 ACCEPTED = advance(SENT, Accept(MADE, AT, Evidence.ANSWER))
 
 
@@ -60,7 +60,7 @@ def test_other_content_takes_the_place_of_what_never_cost_anything() -> None:
     wanted = intent("a desk", OTHER)
     decided = decide_single(wanted, tried, tried)
     assert isinstance(decided, SendDecision)
-    assert decided.word == Replace(wanted.request, wanted.digest)
+    assert decided.instruction == Replace(wanted.request, wanted.digest)
     assert (decided.intent.request, decided.intent.source) == (wanted.request, OTHER)
     assert decided.intent.state is IntentState.PLANNED
 
@@ -106,8 +106,8 @@ def test_what_was_refused_before_a_submission_began_is_sent_again() -> None:
     """With the same content, and with the notes of the new submission."""
     decided = decide_single(intent(), REFUSED, REFUSED)
     assert isinstance(decided, SendDecision)
-    assert decided.word == Replace(intent().request, intent().digest)
-    assert (decided.stands, decided.intent.state) == (REFUSED, IntentState.PLANNED)
+    assert decided.instruction == Replace(intent().request, intent().digest)
+    assert (decided.stored, decided.intent.state) == (REFUSED, IntentState.PLANNED)
     assert decided.intent.spent == decided.intent.at_risk == 0
 
 
@@ -117,7 +117,7 @@ def test_what_is_refused_while_a_submission_waits_is_its_refusal_too(at_begin: I
     stands = REFUSED
     if at_begin is REFUSED:
         again = advance(advance(REFUSED, Replace(intent().request, intent().digest)), Send("a2", AT, SOURCE))
-        stands = advance(again, Reject(Refusal(400, "X", "no"), AT))
+        stands = advance(again, Reject(Reason(400, "X", "no"), AT))
     with pytest.raises(BadRequest):
         decide_single(intent(), at_begin, stands)
 
@@ -135,7 +135,7 @@ def test_a_resend_is_one_as_long_as_nothing_moved(stands: Intent) -> None:
     """What it may have cost is on the books of what is sent."""
     decided = decide_resend(stands, stands)
     assert isinstance(decided, SendDecision)
-    assert (decided.stands, decided.word) == (stands, Resend())
+    assert (decided.stored, decided.instruction) == (stands, Resend())
     assert decided.intent.at_risk == 2
     assert decided.intent.source == SOURCE
 
@@ -150,5 +150,5 @@ def test_a_resend_of_what_was_sent_or_dropped_meanwhile_is_none() -> None:
 
 def test_a_source_that_is_known_by_now_goes_along() -> None:
     """Of an item whose source was made anew."""
-    assert to_send(intent(), source=OTHER).intent.source == OTHER
-    assert to_send(intent()).intent.source == SOURCE
+    assert send_stored(intent(), source=OTHER).intent.source == OTHER
+    assert send_stored(intent()).intent.source == SOURCE

@@ -53,8 +53,8 @@ async def test_one_answer_for_all_is_one_look_and_unknowns(kind: str, tmp_path: 
         async with HooxSession("k" * 20, base_url=server.url, store=store) as session:
             intent = await intent_of(session, "k1")
             assert (intent.state, intent.ref, float(intent.at_risk)) == (IntentState.UNKNOWN, None, 2)
-            assert intent.refusal is not None
-            assert "'first'" in intent.refusal.message
+            assert intent.reason is not None
+            assert "'first'" in intent.reason.message
             with pytest.raises(OutcomeUnknown):
                 await session.submit(prompt("person 1"), key="k1")
 

@@ -102,7 +102,10 @@ async def test_a_kept_delivery_proves_after_a_restart(form: str) -> None:
     hub = Hub()
     space.hold(0.0)
     session = HooxSession(
-        space.api_key, transport=InProcessTransport(space, latency=10.0), store=store, webhooks=hub
+        space.api_key,
+        transport=InProcessTransport(space, latency=10.0),
+        store=store,
+        webhooks=hub,  # type: ignore[arg-type]
     )
     await session.__aenter__()
     task = asyncio.create_task(session.submit(prompt(), key="k"))

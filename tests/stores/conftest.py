@@ -1,4 +1,4 @@
-"""The stores, closed and open, for the tests that ask both the same."""
+"""Fixtures: a store of each kind, closed or open, for the tests that hold for both kinds."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Intents, workspaces and awkward folders for the tests of the stores."""
+"""Intents, workspaces and read-only folders for the tests of the stores."""
 
 from __future__ import annotations
 
@@ -46,17 +46,17 @@ def planned(key: str, request: Request = EDIT, *, own_key: bool = True) -> Inten
 
 
 def send(attempt_id: str) -> Send:
-    """The step that sends it."""
+    """The transition that sends it."""
     return Send(attempt_id, NOW, SOURCE)
 
 
 def accept(look_id: str, avatar_id: str = "avtr_1", evidence: Evidence = Evidence.ANSWER) -> Accept:
-    """The step that gives it a look."""
+    """The transition that gives it a look."""
     return Accept(LookRef(avatar_id, look_id), NOW, evidence)
 
 
 def settle(look_id: str, avatar_id: str = "avtr_1", status: LookStatus = LookStatus.READY) -> Settle:
-    """The step that ends it."""
+    """The transition that settles it."""
     return Settle(Look(LookRef(avatar_id, look_id), status, "https://cdn.example/1.jpg"), NOW)
 
 
@@ -92,7 +92,7 @@ def child(program: str, *arguments: object, stdin: bool = False) -> subprocess.P
 
 
 async def refused(path: Path, wanted: str) -> None:
-    """Opening is a `StoreError` that names the path and says this."""
+    """Opening this file raises a `StoreError` that names the path and matches ``wanted``."""
     with pytest.raises(StoreError, match=wanted) as caught:
         await SQLiteStore(path).open(WORKSPACE)
     assert str(path) in str(caught.value)

@@ -1,4 +1,4 @@
-"""The memory store: what it forgets, and what it never does."""
+"""The memory store: which intents it forgets, and which it never forgets."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from store_kit import NOW, WORKSPACE, accept, planned, send, settle
 
 from hoox_async._api.models import LookRef, LookStatus
 from hoox_async._api.webhook_payloads import Delivery
-from hoox_async._core.intents.intent import IntentState, Refusal
+from hoox_async._core.intents.intent import IntentState, Reason
 from hoox_async._core.intents.transitions import Drop, MarkUnknown, Reject, Transition
 from hoox_async._io.stores.memory import MemoryStore
 
@@ -27,7 +27,7 @@ ENDS: dict[str, tuple[Transition, ...]] = {
     "never sent": (),
     "ready": (send("att_1"), accept("look_9"), settle("look_9")),
     "failed": (send("att_1"), accept("look_9"), settle("look_9", status=LookStatus.FAILED)),
-    "rejected": (send("att_1"), Reject(Refusal(400, None, "no"), NOW)),
+    "rejected": (send("att_1"), Reject(Reason(400, None, "no"), NOW)),
 }
 OPEN: dict[str, tuple[Transition, ...]] = {
     "sending": (send("att_1"),),
@@ -37,11 +37,11 @@ OPEN: dict[str, tuple[Transition, ...]] = {
 }
 
 
-@pytest.mark.parametrize("steps", ENDS.values(), ids=ENDS)
-async def test_a_settled_intent_is_forgotten(store: MemoryStore, steps: tuple[Transition, ...]) -> None:
-    """Nothing of it is found any more, by key, attempt, look, state or in the stream."""
+@pytest.mark.parametrize("transitions", ENDS.values(), ids=ENDS)
+async def test_a_settled_intent_is_forgotten(store: MemoryStore, transitions: tuple[Transition, ...]) -> None:
+    """A forgotten intent is found no more: not by key, attempt, look or state, nor in the stream."""
     await store.plan(planned("a", own_key=False))
-    await store.advance("a", *steps)
+    await store.advance("a", *transitions)
     await store.keep_delivery("att_1", Delivery("look_9", LookStatus.READY))
     await store.forget("a")
     assert await store.get(["a"]) == {}
@@ -52,11 +52,13 @@ async def test_a_settled_intent_is_forgotten(store: MemoryStore, steps: tuple[Tr
     assert [intent async for intent in store.stream()] == []
 
 
-@pytest.mark.parametrize("steps", OPEN.values(), ids=OPEN)
-async def test_money_in_doubt_is_never_forgotten(store: MemoryStore, steps: tuple[Transition, ...]) -> None:
-    """An intent that something is still to come of, or that may have been paid, stays."""
+@pytest.mark.parametrize("transitions", OPEN.values(), ids=OPEN)
+async def test_money_in_doubt_is_never_forgotten(
+    store: MemoryStore, transitions: tuple[Transition, ...]
+) -> None:
+    """An intent that is not settled, or may have been paid, is kept."""
     await store.plan(planned("a", own_key=False))
-    intent = await store.advance("a", *steps)
+    intent = await store.advance("a", *transitions)
     await store.forget("a")
     assert await store.get(["a"]) == {"a": intent}
 
@@ -70,7 +72,7 @@ async def test_a_users_key_is_never_forgotten(store: MemoryStore) -> None:
 
 
 async def test_a_forgotten_intents_look_stays_claimed(store: MemoryStore) -> None:
-    """Its look is nobody's lost POST's, also when the intent is gone."""
+    """The look of a forgotten intent still counts as claimed, so it is never taken for a lost POST's."""
     await store.add_seen("avtr_1", [])
     await store.plan(planned("a", own_key=False))
     await store.advance("a", *ENDS["ready"])
@@ -78,7 +80,7 @@ async def test_a_forgotten_intents_look_stays_claimed(store: MemoryStore) -> Non
     assert await store.seen_looks("avtr_1") == frozenset({"look_9"})
 
 
-async def test_forgetting_nobody_is_nothing(store: MemoryStore) -> None:
+async def test_forgetting_an_unknown_key_does_nothing(store: MemoryStore) -> None:
     """An unknown key is no error: it may have been forgotten before."""
     await store.forget("nobody")
     assert await store.in_states(list(IntentState)) == []
@@ -94,7 +96,7 @@ async def test_a_flood_of_deliveries_takes_no_room(store: MemoryStore) -> None:
     assert list(store._deliveries) == ["att_1"]
 
 
-async def test_the_stream_bears_changes(store: MemoryStore) -> None:
+async def test_the_store_can_change_while_its_stream_is_read(store: MemoryStore) -> None:
     """Planning and forgetting while the stream is read neither raises nor shows what is gone."""
     for key in "abc":
         await store.plan(planned(key, own_key=False))

@@ -1,4 +1,4 @@
-"""The store on disk when the file is against it: damage, strangers, read-only folders."""
+"""The SQLite store refuses damaged files, files of other programs, and read-only places."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ async def test_another_programs_database_is_refused_and_untouched(path: Path) ->
 
 
 async def test_a_newer_version_is_refused(path: Path) -> None:
-    """A file of a version to come is refused, with the word to upgrade."""
+    """A file of a version to come is refused, and the error says to upgrade."""
     await fill(path, 1)
     db = sqlite3.connect(path)
     db.execute(f"PRAGMA user_version = {len(schema.MIGRATIONS) + 1}")
@@ -100,7 +100,7 @@ async def test_a_truncated_file_is_refused(path: Path, kept: float) -> None:
 
 
 @pytest.mark.parametrize("seed", range(30))
-async def test_flipped_bytes_never_tell_lies(path: Path, seed: int) -> None:
+async def test_flipped_bytes_never_give_a_wrong_intent(path: Path, seed: int) -> None:
     """After bytes were flipped, each intent is read as it was written, or a `StoreError` is raised."""
     found = await fill(path, 12)
     data = bytearray(path.read_bytes())
@@ -109,14 +109,14 @@ async def test_flipped_bytes_never_tell_lies(path: Path, seed: int) -> None:
         data[chance.randrange(len(data))] ^= 1 << chance.randrange(8)
     path.write_bytes(data)
     store = SQLiteStore(path)
-    told: object = None
+    read: object = None
     try:
         await store.open(WORKSPACE)
-        told = await read_all(store)
+        read = await read_all(store)
     except StoreError as error:
-        told = str(error)
+        read = str(error)
     await store.aclose()
-    assert told == found or (isinstance(told, str) and str(path) in told)
+    assert read == found or (isinstance(read, str) and str(path) in read)
 
 
 async def test_a_flipped_byte_in_a_record_is_noticed(path: Path) -> None:
@@ -139,21 +139,21 @@ async def test_a_flipped_byte_in_a_record_is_noticed(path: Path) -> None:
     [(b"NOT NULL", b"\xceOT NULL"), (b"fingerprint", b"fingerprins"), (b"base_url", b"base_urk")],
     ids=["no UTF-8", "no fingerprint", "no base URL"],
 )
-async def test_damage_outside_of_the_rows(path: Path, old: bytes, new: bytes) -> None:
-    """Damage in the tables' description, or in whose the file is, is a `StoreError` like any other."""
+async def test_damage_outside_of_the_intents_is_an_error(path: Path, old: bytes, new: bytes) -> None:
+    """Damage in the schema, or in the record of the workspace, is a `StoreError` like any other."""
     await fill(path, 1)
     path.write_bytes(path.read_bytes().replace(old, new))
     await refused(path, "damaged|database failed|UnicodeDecodeError")
 
 
 async def test_a_missing_folder_is_named(tmp_path: Path) -> None:
-    """Where the folder is missing it is named, and not made."""
+    """Where the folder is missing, the error names it, and it is not created."""
     await refused(tmp_path / "missing" / "campaign.db", "there is no folder")
     assert list(tmp_path.iterdir()) == []
 
 
 async def test_a_folder_is_no_file(tmp_path: Path) -> None:
-    """A folder given as path is refused with the word for it."""
+    """A folder given as path is refused, and the error says that it is a folder."""
     await refused(tmp_path, "it is a folder")
 
 

@@ -41,7 +41,7 @@ async def doubles(path: Path) -> SQLiteStore:
 
 
 async def test_a_file_that_holds_doubles_opens_and_works(tmp_path: Path) -> None:
-    """The first of them is the look's; each can be settled, and a third one gets it no more."""
+    """`by_ref` finds the first of them; each can be settled, and a third intent cannot claim the look."""
     store = await doubles(tmp_path / "campaign.db")
     first = await store.by_ref(REF)
     assert first is not None
@@ -57,7 +57,7 @@ async def test_a_file_that_holds_doubles_opens_and_works(tmp_path: Path) -> None
 
 
 async def test_neither_of_the_doubles_stops_the_other_from_having_another_look(tmp_path: Path) -> None:
-    """A claim looks at the look that is wanted, not at the one that is had."""
+    """A claim checks who has the wanted look, and not the look that the intent has already."""
     store = await doubles(tmp_path / "campaign.db")
     await store.plan(planned("c"))
     await store.advance("c", send("att_c"), accept("look_8"))

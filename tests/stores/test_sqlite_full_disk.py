@@ -1,4 +1,4 @@
-"""The store on disk when the disk is full: writes raise, reads answer, and room makes it well again."""
+"""The SQLite store on a full disk: writes raise, reads work, and with free space writes work again."""
 
 from __future__ import annotations
 
@@ -24,18 +24,18 @@ def path(tmp_path: Path) -> Path:
 
 
 async def write_until_full(store: SQLiteStore) -> list[str]:
-    """Plans until the store says no; the keys that it said yes to."""
+    """Plan intents until the store raises; return the keys that were written."""
     kept: list[str] = []
-    told = ""
+    message = ""
     for number in range(100_000):
         try:
             await store.plan(planned(f"item {number}"))
         except StoreError as error:
-            told = str(error)
+            message = str(error)
             break
         kept.append(f"item {number}")
-    assert store.path in told
-    assert "disk is full" in told
+    assert store.path in message
+    assert "disk is full" in message
     return kept
 
 

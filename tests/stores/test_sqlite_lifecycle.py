@@ -37,7 +37,7 @@ async def store(path: Path) -> AsyncIterator[SQLiteStore]:
 
 
 async def test_a_cancelled_caller_has_written(store: SQLiteStore) -> None:
-    """A write under way is finished when its caller is cancelled, and no error is left untaken."""
+    """A write whose caller is cancelled takes place, and no exception is left unretrieved."""
     complaints: list[dict[str, Any]] = []
     asyncio.get_running_loop().set_exception_handler(lambda _, context: complaints.append(context))
     await store.plan(planned("a"))
@@ -62,7 +62,7 @@ async def test_a_cancelled_caller_has_written(store: SQLiteStore) -> None:
 
 
 async def test_closing_writes_what_waits(path: Path) -> None:
-    """Writes that were handed in before `aclose` are written, and their callers are told."""
+    """Writes that were begun before `aclose` take place, and their callers get the results."""
     store = SQLiteStore(path)
     await store.open(WORKSPACE)
     writes = [asyncio.create_task(store.plan(planned(f"item {number}"))) for number in range(2500)]
@@ -74,7 +74,7 @@ async def test_closing_writes_what_waits(path: Path) -> None:
     await store.aclose()
 
 
-async def test_closing_bears_cancellation(path: Path) -> None:
+async def test_a_cancelled_closing_still_closes(path: Path) -> None:
     """An `aclose` that is cancelled closes all the same: the file is free soon after."""
     store = SQLiteStore(path)
     await store.open(WORKSPACE)
@@ -92,7 +92,7 @@ async def test_closing_bears_cancellation(path: Path) -> None:
     await other.aclose()
 
 
-async def test_opening_bears_cancellation(path: Path) -> None:
+async def test_a_cancelled_opening_holds_nothing(path: Path) -> None:
     """An `open` that is cancelled holds neither the file nor the lock afterwards."""
     store = SQLiteStore(path)
     opening = asyncio.create_task(store.open(WORKSPACE))

@@ -1,4 +1,4 @@
-"""The store on disk: group commits, send times, what stands in the file."""
+"""The SQLite store: group commits, send times, and what is in the file."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from store_kit import API_KEY, NOW, WORKSPACE, planned, send
 from hoox_async._api.models import LookRef
 from hoox_async._core.intents.intent import Intent, IntentState
 from hoox_async._core.intents.transitions import IllegalTransition
-from hoox_async._io.stores.sqlite import rows
+from hoox_async._io.stores.sqlite import queries
 from hoox_async._io.stores.sqlite.store import SQLiteStore
 from hoox_async.errors import StoreError
 
@@ -54,7 +54,7 @@ async def test_writes_share_commits(store: SQLiteStore, monkeypatch: pytest.Monk
     assert len(await store.in_states([IntentState.PLANNED])) == 1000
 
 
-async def test_one_failure_spoils_no_other(store: SQLiteStore) -> None:
+async def test_a_failed_function_does_not_affect_the_others_of_its_commit(store: SQLiteStore) -> None:
     """In one commit, a function that fails leaves no trace and the others are written."""
     await store.plan(planned("a"))
     results = await asyncio.gather(
@@ -70,8 +70,8 @@ async def test_one_failure_spoils_no_other(store: SQLiteStore) -> None:
     assert (await store.get(["b"]))["b"].state is IntentState.SENDING
 
 
-async def test_a_failing_statement_spoils_no_other(store: SQLiteStore) -> None:
-    """An attempt id used twice is refused by the database; what stood in the same commit is written."""
+async def test_a_failed_statement_does_not_affect_the_others_of_its_commit(store: SQLiteStore) -> None:
+    """An attempt id used twice is refused by the database; the other writes of the same commit take place."""
     for key in "ab":
         await store.plan(planned(key))
     results = await asyncio.gather(
@@ -86,7 +86,7 @@ async def test_a_failing_statement_spoils_no_other(store: SQLiteStore) -> None:
 
 
 async def test_send_times_are_durable_when_they_are_awaited(path: Path, store: SQLiteStore) -> None:
-    """Then they are in the file: a process that is killed has sent nothing that the next one doesn't know."""
+    """Awaited send times are in the file, so after a kill the next process knows all that was sent."""
     await store.note_sends([NOW])
     await store.note_sends([])
     reader = sqlite3.connect(path)
@@ -95,7 +95,7 @@ async def test_send_times_are_durable_when_they_are_awaited(path: Path, store: S
 
 
 async def test_the_api_key_is_in_no_file(path: Path, tmp_path: Path) -> None:
-    """Neither the key nor a half of it stands in any of the store's files, open or closed."""
+    """Neither the key nor a half of it is in any of the store's files, open or closed."""
     store = SQLiteStore(path)
     await store.open(WORKSPACE)
     await store.plan(planned("a"))
@@ -108,7 +108,7 @@ async def test_the_api_key_is_in_no_file(path: Path, tmp_path: Path) -> None:
 
 
 async def test_equal_keys_have_unequal_fingerprints(tmp_path: Path) -> None:
-    """Two files of one workspace hold different salts and fingerprints: they tell nothing of each other."""
+    """Two files of one workspace have different salts and fingerprints: neither reveals the other."""
     found = []
     for name in ("one.db", "two.db"):
         store = SQLiteStore(tmp_path / name)
@@ -145,15 +145,15 @@ async def test_it_belongs_to_its_loop(store: SQLiteStore) -> None:
 @pytest.mark.parametrize(
     ("read", "index"),
     [
-        (lambda db: rows.by_ref(db, LookRef("a", "b")), "intents_ref"),
-        (lambda db: rows.in_states(db, [IntentState.UNKNOWN, IntentState.SENDING]), "intents_open"),
-        (lambda db: rows.by_attempt(db, "att_1"), "PRIMARY KEY"),
-        (lambda db: rows.get(db, ["a"]), "intents"),
-        (lambda db: rows.seen_looks(db, "avtr_1"), "PRIMARY KEY"),
+        (lambda db: queries.by_ref(db, LookRef("a", "b")), "intents_ref"),
+        (lambda db: queries.in_states(db, [IntentState.UNKNOWN, IntentState.SENDING]), "intents_open"),
+        (lambda db: queries.by_attempt(db, "att_1"), "PRIMARY KEY"),
+        (lambda db: queries.get(db, ["a"]), "intents"),
+        (lambda db: queries.seen_looks(db, "avtr_1"), "PRIMARY KEY"),
     ],
 )
 async def test_questions_use_an_index(store: SQLiteStore, read: Any, index: str) -> None:
-    """What a session asks again and again is answered by an index, never by reading all rows."""
+    """The queries that a session repeats use an index and never read all rows."""
 
     def plans(db: sqlite3.Connection) -> list[str]:
         statements: list[str] = []
@@ -162,10 +162,11 @@ async def test_questions_use_an_index(store: SQLiteStore, read: Any, index: str)
         db.set_trace_callback(None)
         return [row[3] for text in statements for row in db.execute("EXPLAIN QUERY PLAN " + text)]
 
-    told = await store._read(plans)
-    assert any(index in line for line in told)
+    query_plan = await store._read(plans)
+    assert any(index in line for line in query_plan)
     assert not any(
-        line.startswith("SCAN") and "USING INDEX" not in line and "json_each" not in line for line in told
+        line.startswith("SCAN") and "USING INDEX" not in line and "json_each" not in line
+        for line in query_plan
     )
 
 

@@ -34,8 +34,8 @@ from hoox_async._core.intents.transitions import (
     Resend,
     Revert,
     Transition,
+    advance,
 )
-from hoox_async._core.intents.transitions import advance as ledger_advance
 from hoox_async._io.protocols import Store
 from hoox_async.errors import StoreError
 
@@ -48,26 +48,26 @@ async def test_a_new_intent_is_kept_whole(store: Store) -> None:
 
 
 async def test_a_known_key_changes_nothing(store: Store) -> None:
-    """Planning a key again returns what stands, with its state, and writes nothing."""
+    """Planning a key again returns the stored intent, with its state, and writes nothing."""
     await store.plan(planned("a"))
-    standing = await store.advance("a", send("att_1"))
+    stored = await store.advance("a", send("att_1"))
     again = await store.plan(attrs.evolve(planned("a"), digest="other"))
-    assert again == standing == (await store.get(["a"]))["a"]
+    assert again == stored == (await store.get(["a"]))["a"]
 
 
-async def test_steps_are_the_ledgers(store: Store) -> None:
-    """`advance` returns and stores what the ledger makes of the steps."""
-    steps: list[Transition] = [send("att_1"), accept("look_9"), settle("look_9")]
+async def test_the_store_applies_transitions_as_the_core_does(store: Store) -> None:
+    """`advance` returns and stores the intent that `transitions.advance` gives."""
+    transitions: list[Transition] = [send("att_1"), accept("look_9"), settle("look_9")]
     expected = planned("a")
-    for step in steps:
-        expected = ledger_advance(expected, step)
+    for transition in transitions:
+        expected = advance(expected, transition)
     await store.plan(planned("a"))
-    assert await store.advance("a", *steps) == expected
+    assert await store.advance("a", *transitions) == expected
     assert (await store.get(["a"]))["a"] == expected
 
 
 async def test_all_steps_or_none(store: Store) -> None:
-    """An illegal step raises `IllegalTransition`, and the legal ones before it leave no trace."""
+    """An illegal transition raises `IllegalTransition`, and the legal ones before it are not stored."""
     await store.plan(planned("a"))
     with pytest.raises(IllegalTransition):
         await store.advance("a", send("att_1"), accept("look_9"), send("att_2"))
@@ -78,12 +78,12 @@ async def test_all_steps_or_none(store: Store) -> None:
     assert await store.seen_looks("avtr_1") == frozenset()
 
 
-async def test_a_condition_among_the_steps_is_the_transactions(store: Store) -> None:
-    """An intent that has moved on since it was read takes none of the steps; one that has not, takes all."""
+async def test_a_condition_holds_for_the_whole_transaction(store: Store) -> None:
+    """After `IfUnchanged`, an intent that was changed meanwhile takes none of the transitions, else all."""
     await store.plan(planned("a"))
     pending = await store.advance("a", send("att_1"), accept("look_9"))
     ready = await store.advance("a", settle("look_9"))
-    with pytest.raises(IllegalTransition, match="moved on"):
+    with pytest.raises(IllegalTransition, match="changed meanwhile"):
         await store.advance("a", IfUnchanged(pending), Replace(EDIT, "d"), send("att_2"))
     assert await store.get(["a"]) == {"a": ready}
     assert await store.by_attempt("att_2") is None
@@ -106,7 +106,7 @@ async def test_attempts_lead_to_their_intent(store: Store) -> None:
 
 
 async def test_an_attempt_id_is_used_once(store: Store) -> None:
-    """A second attempt under the same id is refused, and its intent stands as it was."""
+    """A second attempt under the same id is refused, and its intent is not changed."""
     await store.plan(planned("a"))
     await store.plan(planned("b"))
     await store.advance("a", send("att_1"))
@@ -131,7 +131,7 @@ async def test_a_look_leads_to_its_intent(store: Store) -> None:
 
 @pytest.mark.parametrize("evidence", Evidence)
 async def test_a_look_is_claimed_once(store: Store, evidence: Evidence) -> None:
-    """A second intent that is to have the same look is refused, whatever names it, and stands as it was."""
+    """A second intent that is to have the same look is refused, whatever the evidence, and is not changed."""
     for key in "ab":
         await store.plan(planned(key))
         await store.advance(key, send(f"att_{key}"))
@@ -186,7 +186,7 @@ async def test_the_users_word_said_again_frees_the_first_look(store: Store) -> N
 
 
 async def test_states_are_listed_oldest_first(store: Store) -> None:
-    """`in_states` lists by the plan's order, whatever the order of the later steps."""
+    """`in_states` lists in the order of the plan, whatever the order of the later transitions."""
     for key in "abcd":
         await store.plan(planned(key))
     for key in "dbca":
@@ -226,7 +226,7 @@ async def test_baseline_and_claimed_are_seen(store: Store) -> None:
 
 
 async def test_an_empty_baseline_is_one(store: Store) -> None:
-    """A baseline of no looks stands: nothing is seen, which is not the same as None."""
+    """A baseline may have no looks: the result is then an empty set and not None."""
     await store.add_seen("avtr_1", [])
     assert await store.seen_looks("avtr_1") == frozenset()
 
@@ -276,7 +276,7 @@ async def test_a_strangers_delivery_is_not_kept(store: Store) -> None:
 
 
 async def test_send_times_come_back_in_order(store: Store) -> None:
-    """`recent_sends` tells those after the moment asked for, oldest first, to the microsecond."""
+    """`recent_sends` returns the times after the given one, oldest first, to the microsecond."""
     store.note_sends([after(3), after(1)])
     store.note_sends([])
     store.note_sends([after(2)])
@@ -285,13 +285,13 @@ async def test_send_times_come_back_in_order(store: Store) -> None:
 
 
 async def test_the_times_of_attempts_are_send_times(store: Store) -> None:
-    """Written with the attempt itself; they stay when it is taken back, and nobody has to note them."""
+    """The time of an attempt is written with it, without `note_sends`, and stays after a `Revert`."""
     await store.plan(planned("a"))
     await store.advance("a", send("att_1"))
     assert await store.recent_sends(after(-1)) == [NOW]
     await store.advance("a", Revert())
     assert await store.recent_sends(after(-1)) == [NOW]
-    await store.plan(ledger_advance(planned("b"), send("att_2")))
+    await store.plan(advance(planned("b"), send("att_2")))
     assert await store.recent_sends(after(-1)) == [NOW, NOW]
 
 

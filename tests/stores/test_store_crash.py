@@ -1,4 +1,4 @@
-"""A process that writes is killed with SIGKILL: whatever it was told is written is there."""
+"""A process that writes is killed with SIGKILL: every acknowledged write is there."""
 
 from __future__ import annotations
 
@@ -12,24 +12,24 @@ from store_kit import WORKSPACE, child
 from hoox_async._core.intents.intent import IntentState
 from hoox_async._io.stores.sqlite.store import SQLiteStore
 
-# A word is printed when the write before it has returned: what the parent reads was acknowledged.
+# A state is printed when the write before it has returned: what the parent reads was acknowledged.
 WRITE = """
 import asyncio, os, sys
 from hoox_async._io.stores.sqlite.store import SQLiteStore
 from store_kit import WORKSPACE, accept, planned, send
 
-def told(*words):
+def acknowledge(*words):
     os.write(1, (" ".join(words) + "\\n").encode())
 
 async def life(store, name):
     for number in range(100_000):
         key = f"{name}-{number}"
         await store.plan(planned(key))
-        told("planned", key)
+        acknowledge("planned", key)
         await store.advance(key, send(f"att-{key}"))
-        told("sending", key)
+        acknowledge("sending", key)
         await store.advance(key, accept(f"look-{key}"))
-        told("accepted", key)
+        acknowledge("accepted", key)
 
 async def main():
     store = SQLiteStore(sys.argv[1])
@@ -58,9 +58,9 @@ async def test_what_was_acknowledged_is_there(tmp_path: Path, seed: int) -> None
             process.send_signal(signal.SIGKILL)
             lines += process.stdout.read().split("\n")
         for line in lines:
-            word, _, key = line.strip().partition(" ")
+            state, _, key = line.strip().partition(" ")
             if key:
-                acknowledged[key] = word
+                acknowledged[key] = state
         await _check(path, acknowledged)
 
 
@@ -69,8 +69,8 @@ async def _check(path: Path, acknowledged: dict[str, str]) -> None:
     await store.open(WORKSPACE)
     states = {intent.key: intent.state async for intent in store.stream()}
     assert len(acknowledged) > 20
-    for key, word in acknowledged.items():
-        assert states[key] in AT_LEAST[word]
+    for key, state in acknowledged.items():
+        assert states[key] in AT_LEAST[state]
     assert IntentState.SENDING not in states.values()
     found = await store.by_attempt(f"att-{next(k for k, w in acknowledged.items() if w == 'accepted')}")
     assert found is not None

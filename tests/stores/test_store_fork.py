@@ -27,7 +27,7 @@ from store_kit import WORKSPACE, planned
 path, mode = sys.argv[1:]
 
 async def use(store):
-    told = {}
+    results = {}
     for name, call in {
         "plan": lambda: store.plan(planned("of the child")),
         "get": lambda: store.get(["a"]),
@@ -37,10 +37,10 @@ async def use(store):
     }.items():
         try:
             await call()
-            told[name] = ""
+            results[name] = ""
         except HooxError as error:
-            told[name] = f"{type(error).__name__}: {error}"
-    return told
+            results[name] = f"{type(error).__name__}: {error}"
+    return results
 
 async def begin(store):
     await store.open(WORKSPACE)
@@ -81,7 +81,7 @@ os._exit(0)
 """
 
 
-def tell(process: Any) -> None:
+def signal_go(process: Any) -> None:
     process.stdin.write("\n")
     process.stdin.flush()
 
@@ -105,15 +105,15 @@ async def test_a_child_keeps_nothing(tmp_path: Path, mode: str) -> None:
         with child(HOLD, path) as later:
             assert later.stdout is not None
             assert later.stdout.readline() == "holding\n"
-            tell(process)
-            told = json.loads(process.stdout.readline())
+            signal_go(process)
+            results = json.loads(process.stdout.readline())
             later.kill()
-        tell(process)
+        signal_go(process)
         assert process.stdout.read() == ""  # the child has ended too
     for name in ("plan", "get", "open"):
-        assert f"StoreError: {path}: the store belongs to process {process.pid}" in told[name]
-    assert "was open when this process was forked" in told["another"]
-    assert told["aclose"] == ""
+        assert f"StoreError: {path}: the store belongs to process {process.pid}" in results[name]
+    assert "was open when this process was forked" in results["another"]
+    assert results["aclose"] == ""
     await store.open(WORKSPACE)
     assert list(await store.get(["a", "of the child", "of the later one"])) == ["a", "of the later one"]
     await store.aclose()
@@ -136,14 +136,14 @@ asyncio.run(main())
 
 
 async def test_a_parent_keeps_its_lock(tmp_path: Path) -> None:
-    """A child that lets go of the lock and ends does not take it from its parent, which writes on."""
+    """A child that closes its handle of the lock and ends leaves it to its parent, which goes on writing."""
     path = tmp_path / "campaign.db"
     with child(PARENT, path, "stay", stdin=True) as parent:
         assert parent.stdout is not None
         assert parent.stdout.readline() == "forked\n"
         with pytest.raises(StoreLocked, match=f"process {parent.pid} "):
             await SQLiteStore(path).open(WORKSPACE)
-        tell(parent)
+        signal_go(parent)
         assert parent.wait() == 0
     store = SQLiteStore(path)
     await store.open(WORKSPACE)

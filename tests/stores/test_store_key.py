@@ -1,4 +1,4 @@
-"""When a store is bound to its API key for good: asked of both stores."""
+"""When a store of either kind is bound to its API key for good."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from pathlib import Path
 import pytest
 from store_kit import NOW, WORKSPACE, accept, planned, send
 
-from hoox_async._core.intents.intent import Refusal
+from hoox_async._core.intents.intent import Reason
 from hoox_async._core.intents.transitions import MarkUnknown, Reject, Revert, Transition
 from hoox_async._io.protocols import Store, Workspace
 from hoox_async._io.stores.sqlite.store import SQLiteStore
 from hoox_async.errors import StoreMismatch
 
 WRONG = Workspace(WORKSPACE.base_url, "hx_live_with_a_typing_error")
-REFUSED = Reject(Refusal(400, None, "no"), NOW)
+REFUSED = Reject(Reason(400, None, "no"), NOW)
 
 FREE: dict[str, Sequence[Transition]] = {
     "nothing sent": (),
-    "taken back": (send("att_1"), Revert()),
+    "reverted": (send("att_1"), Revert()),
     "refused": (send("att_1"), REFUSED),
 }
 PAID: dict[str, Sequence[Transition]] = {
@@ -32,26 +32,26 @@ PAID: dict[str, Sequence[Transition]] = {
 
 
 async def life(
-    store: Store, workspace: Workspace, steps: Sequence[Transition] = (), *, confirmed: bool
+    store: Store, workspace: Workspace, transitions: Sequence[Transition] = (), *, confirmed: bool
 ) -> None:
     """One session's life with the store."""
     await store.open(workspace)
-    if steps:
+    if transitions:
         await store.plan(planned("a"))
-        await store.advance("a", *steps)
+        await store.advance("a", *transitions)
     if confirmed:
         store.confirm_key()
         store.confirm_key()
     await store.aclose()
 
 
-@pytest.mark.parametrize("steps", FREE.values(), ids=FREE)
-async def test_a_wrong_key_is_replaced(closed: Store, steps: Sequence[Transition]) -> None:
+@pytest.mark.parametrize("transitions", FREE.values(), ids=FREE)
+async def test_a_wrong_key_is_replaced(closed: Store, transitions: Sequence[Transition]) -> None:
     """As long as no answer confirmed the key and nothing may have been paid, the right key gets in.
 
     It takes the place of the wrong one, and once it is confirmed no other gets in.
     """
-    await life(closed, WRONG, steps, confirmed=False)
+    await life(closed, WRONG, transitions, confirmed=False)
     await life(closed, WORKSPACE, confirmed=True)
     with pytest.raises(StoreMismatch, match="another API key"):
         await closed.open(WRONG)
@@ -65,10 +65,12 @@ async def test_the_base_url_is_bound_at_once(closed: Store) -> None:
         await closed.open(Workspace("https://other.example", WRONG.api_key))
 
 
-@pytest.mark.parametrize("steps", PAID.values(), ids=PAID)
-async def test_what_may_have_been_paid_binds_the_key(closed: Store, steps: Sequence[Transition]) -> None:
+@pytest.mark.parametrize("transitions", PAID.values(), ids=PAID)
+async def test_what_may_have_been_paid_binds_the_key(
+    closed: Store, transitions: Sequence[Transition]
+) -> None:
     """Where something was paid or may have been, another key is refused though no answer confirmed it."""
-    await life(closed, WORKSPACE, steps, confirmed=False)
+    await life(closed, WORKSPACE, transitions, confirmed=False)
     with pytest.raises(StoreMismatch, match="new_key=True"):
         await closed.open(WRONG)
     await life(closed, WORKSPACE, confirmed=False)

@@ -35,7 +35,7 @@ async def test_a_later_session_goes_on(closed: Store) -> None:
     await closed.open(WORKSPACE)
     found = {intent.key: intent async for intent in closed.stream()}
     assert found["a"].state is IntentState.UNKNOWN
-    assert found["a"].refusal is not None
+    assert found["a"].reason is not None
     assert found["b"] == planned("b")
     assert await closed.by_attempt("att_1") == found["a"]
     assert await closed.recent_sends(NOW - timedelta(seconds=1)) == [NOW, NOW]  # an attempt and a read

@@ -1,4 +1,4 @@
-"""The lock of a store's file: who holds it is named, and it dies with its process."""
+"""The lock of a store's file: who holds it is named, and it ends with its process."""
 
 from __future__ import annotations
 
@@ -45,9 +45,9 @@ async def test_another_process_is_kept_out_until_it_is_killed(path: Path) -> Non
                 await SQLiteStore(path).open(WORKSPACE)
         finally:
             process.send_signal(signal.SIGKILL)
-    told = str(caught.value)
-    assert f"process {process.pid} on {socket.gethostname()} since 20" in told
-    assert str(path) in told
+    message = str(caught.value)
+    assert f"process {process.pid} on {socket.gethostname()} since 20" in message
+    assert str(path) in message
     store = SQLiteStore(path)
     await store.open(WORKSPACE)
     assert [intent.key async for intent in store.stream()] == ["of the child"]
@@ -105,7 +105,7 @@ async def test_the_side_file_stays_and_harms_nothing(path: Path) -> None:
 
 @pytest.mark.parametrize("content", [b"", b"{", b"[]", b"\xff\xfe", b'{"pid": 1}'])
 def test_a_holder_without_a_name(path: Path, content: bytes) -> None:
-    """Where the holder has not written its name, or something else stands there, it is still locked."""
+    """Where the holder has not written its name, or something else is in the file, it is still locked."""
     holder = FileLock(str(path))
     holder.acquire(NOW)
     Path(f"{path}.lock").write_bytes(content)

@@ -1,4 +1,4 @@
-"""The two stores side by side through whatever hypothesis thinks of."""
+"""The two kinds of store give the same results for any sequence of calls."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from store_kit import (
 )
 
 from hoox_async._api.models import LookStatus
-from hoox_async._core.intents.intent import Evidence, Intent, IntentState, Refusal
+from hoox_async._core.intents.intent import Evidence, Intent, IntentState, Reason
 from hoox_async._core.intents.transitions import (
     AddCandidates,
     Drop,
@@ -46,7 +46,7 @@ _STEPS: st.SearchStrategy[Any] = st.one_of(
     ),
     st.builds(accept, _LOOKS, evidence=st.sampled_from(Evidence)),
     st.builds(settle, _LOOKS, status=st.sampled_from([LookStatus.READY, LookStatus.FAILED])),
-    st.builds(Reject, st.just(Refusal(400, "INVALID_VALUE", "no")), st.just(NOW)),
+    st.builds(Reject, st.just(Reason(400, "INVALID_VALUE", "no")), st.just(NOW)),
     st.builds(IfUnchanged, st.builds(planned, _KEYS)),
     st.builds(Replace, st.sampled_from([EDIT, CREATE]), st.just("other digest")),
     st.just("send"),
@@ -55,8 +55,8 @@ _STEPS: st.SearchStrategy[Any] = st.one_of(
 
 @given(st.lists(st.tuples(_KEYS, st.lists(_STEPS, min_size=1, max_size=4)), max_size=25))
 @settings(deadline=None, max_examples=25)
-def test_both_stores_tell_the_same(calls: list[tuple[str, list[Any]]]) -> None:
-    """Whatever is done to them, the two stores hold, list and refuse the same."""
+def test_both_stores_give_the_same_results(calls: list[tuple[str, list[Any]]]) -> None:
+    """In any sequence of calls both stores refuse the same ones, and hold the same intents after it."""
     with tempfile.TemporaryDirectory() as folder:
         asyncio.run(_lockstep(Path(folder), calls))
 
@@ -67,8 +67,10 @@ async def _lockstep(folder: Path, calls: list[tuple[str, list[Any]]]) -> None:
         await store.open(WORKSPACE)
     try:
         for number, (key, wanted) in enumerate(calls):
-            steps = [send(f"att_{number}_{n}") if step == "send" else step for n, step in enumerate(wanted)]
-            memory, disk = [await _told(store, key, steps) for store in stores]
+            transitions = [
+                send(f"att_{number}_{n}") if each == "send" else each for n, each in enumerate(wanted)
+            ]
+            memory, disk = [await _result(store, key, transitions) for store in stores]
             assert memory == disk
         whole = [await _everything(store) for store in stores]
         assert whole[0] == whole[1]
@@ -77,17 +79,17 @@ async def _lockstep(folder: Path, calls: list[tuple[str, list[Any]]]) -> None:
             await store.aclose()
 
 
-async def _told(store: Store, key: str, steps: list[Transition]) -> Intent | str:
+async def _result(store: Store, key: str, transitions: list[Transition]) -> Intent | str:
     await store.plan(planned(key))
     try:
-        return await store.advance(key, *steps)
+        return await store.advance(key, *transitions)
     except IllegalTransition as error:
         return str(error)
 
 
 async def _everything(store: Store) -> list[object]:
-    told: list[object] = [[intent async for intent in store.stream()]]
-    told += [await store.in_states([state]) for state in IntentState]
-    told += [await store.seen_looks("avtr_1")]
+    contents: list[object] = [[intent async for intent in store.stream()]]
+    contents += [await store.in_states([state]) for state in IntentState]
+    contents += [await store.seen_looks("avtr_1")]
     await store.add_seen("avtr_1", [])
-    return [*told, await store.seen_looks("avtr_1")]
+    return [*contents, await store.seen_looks("avtr_1")]

@@ -71,7 +71,7 @@ async def test_nothing_is_sent_that_could_not_be_remembered(
 ) -> None:
     """A sending is refused, whether its intent is known or new, and costs nothing.
 
-    What was sent before is written and told as ever.
+    What was sent before is written and reported as usual.
     """
     store = SQLiteStore(path)
     await store.open(WORKSPACE)

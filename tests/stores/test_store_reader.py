@@ -63,7 +63,7 @@ async def test_a_closed_store_is_read(tmp_path: Path) -> None:
             assert [intent.key async for intent in snapshot] == keys
 
 
-async def test_a_snapshot_stands_still_beside_a_writer(tmp_path: Path) -> None:
+async def test_a_snapshot_does_not_change_while_a_session_writes(tmp_path: Path) -> None:
     """While a session writes, a snapshot shows the moment of its opening; the writer is not held up."""
     path = tmp_path / "campaign.db"
     store = SQLiteStore(path)
@@ -106,7 +106,7 @@ async def test_a_read_only_folder_can_be_read(folder: Path) -> None:
 
 
 async def test_a_crashed_store_is_read_to_the_last_commit(folder: Path) -> None:
-    """What a killed process had committed is read, though it stands beside the file only."""
+    """What a killed process had committed is read, though it is in the ``-wal`` only."""
     path = folder / "campaign.db"
     with child(CRASH, path) as process:
         assert process.wait() == -signal.SIGKILL
@@ -116,7 +116,7 @@ async def test_a_crashed_store_is_read_to_the_last_commit(folder: Path) -> None:
         assert await read(path) == [planned("of the dead")]
 
 
-async def test_half_the_truth_is_not_told(folder: Path) -> None:
+async def test_an_incomplete_store_is_not_read(folder: Path) -> None:
     """Where the last commits cannot be reached, it is a `StoreError` and no older state is shown."""
     path = folder / "campaign.db"
     with child(CRASH, path) as process:

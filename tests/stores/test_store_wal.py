@@ -15,7 +15,7 @@ from store_kit import WORKSPACE, child, planned, send
 from hoox_async import recover_store
 from hoox_async._core.intents.intent import IntentState
 from hoox_async._io.protocols import Workspace
-from hoox_async._io.stores.sqlite import schema, wal_mark
+from hoox_async._io.stores.sqlite import missing_wal, schema
 from hoox_async._io.stores.sqlite.reader import read_store
 from hoox_async._io.stores.sqlite.store import SQLiteStore
 from hoox_async.errors import StoreError, StoreIncomplete, StoreLocked, StoreMismatch
@@ -78,7 +78,7 @@ async def states(path: Path) -> dict[str, IntentState]:
 
 
 async def incomplete(path: Path) -> None:
-    """The store is refused, by a session and by a reader, with the word which files to copy."""
+    """The store is refused, by a session and by a reader, and the error says which files to copy."""
     before = path.read_bytes()
     for attempt in (SQLiteStore(path).open(WORKSPACE), read_store(path)):
         with pytest.raises(StoreIncomplete, match=rf"{path.name}-wal.* together") as caught:
@@ -168,7 +168,9 @@ async def test_killed_at_any_step(path: Path, life: str, statement: str, times: 
 
 
 @pytest.mark.parametrize("fails", ["open", "mark", "close"])
-async def test_a_mark_that_failed_is_mended(path: Path, monkeypatch: pytest.MonkeyPatch, fails: str) -> None:
+async def test_a_mark_that_could_not_be_written_does_no_harm(
+    path: Path, monkeypatch: pytest.MonkeyPatch, fails: str
+) -> None:
     """Where SQLite fails at setting or clearing the mark, nothing is lost, and the next session opens it."""
 
     def broken(*_: object) -> None:
@@ -176,7 +178,7 @@ async def test_a_mark_that_failed_is_mended(path: Path, monkeypatch: pytest.Monk
 
     kill(path)
     name = {"open": "set_mark", "mark": "require_mark", "close": "seal"}[fails]
-    monkeypatch.setattr(wal_mark, name, broken)
+    monkeypatch.setattr(missing_wal, name, broken)
     store = SQLiteStore(path)
     if fails == "close":
         await store.open(WORKSPACE)
@@ -238,7 +240,7 @@ async def test_a_reader_that_prevents_the_mark(path: Path, monkeypatch: pytest.M
 
 
 async def test_a_file_of_an_earlier_version(path: Path) -> None:
-    """A file without any mark opens, closed or killed, and bears the mark from then on."""
+    """A file without any mark opens, closed or killed, and has the mark from then on."""
     kill(path)
     with closing(sqlite3.connect(path, isolation_level=None)) as db:
         db.execute(f"PRAGMA user_version = {len(schema.MIGRATIONS)}")
@@ -261,7 +263,7 @@ async def test_another_programs_database_with_that_bit(path: Path) -> None:
 
 
 async def test_recovering_opens_what_is_left(path: Path) -> None:
-    """After `recover_store` a store without its ``-wal`` opens with what stood in the main file."""
+    """After `recover_store` a store without its ``-wal`` opens with what is in the main file."""
     assert await states(path) == {}
     store = SQLiteStore(path)
     await store.open(WORKSPACE)

@@ -10,7 +10,6 @@ from webhook_kit import FOREIGN, READY, Session, chunked, hub, token_of
 
 from hoox_async._api.models import LookStatus
 from hoox_async._api.webhook_payloads import Delivery
-from hoox_async._io.protocols import Deliveries
 from hoox_async.errors import StoreError
 
 pytestmark = pytest.mark.both_loops
@@ -24,10 +23,9 @@ async def test_a_delivery_reaches_the_session_that_knows_its_attempt() -> None:
     assert session.calls == [("a1", Delivery("look_1", LookStatus.READY, None, "https://m.example/1"))]
 
 
-def test_the_hub_is_what_a_session_takes() -> None:
-    """It fits the protocol that the session is written against, and its URLs stand below the public one."""
-    deliveries: Deliveries = hub()
-    assert deliveries.url_for("a1").startswith("https://example.com/hooks/hoox/a1.")
+def test_the_url_of_an_attempt_is_below_the_public_url() -> None:
+    """The URL of an attempt is the public URL and a token, which begins with the attempt's id."""
+    assert hub().url_for("a1").startswith("https://example.com/hooks/hoox/a1.")
 
 
 async def test_the_first_session_that_knows_the_attempt_has_it() -> None:

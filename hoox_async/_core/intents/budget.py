@@ -13,9 +13,9 @@ Credits = Decimal | int | float | str
 class Budget:
     """A cap of credits. What may have been paid counts as spent.
 
-    Pass one to several ``session.submit(…, budget=…)`` calls, and together they never pass the cap.
-    ``spent`` is where the count starts: what a customer used up before, say.
-    Raises `ConfigurationError` for a cap or a start that is no number from 0 on.
+    Pass the same budget to several ``session.submit(…, budget=…)`` calls, and together they never exceed the
+    cap. ``spent`` is the start of the count, for example what a customer has used before. Raises
+    `ConfigurationError` for a cap or a start that is not a number from 0 on.
     """
 
     def __init__(self, max_credits: Credits, *, spent: Credits = 0) -> None:
@@ -28,23 +28,23 @@ class Budget:
 
     @property
     def left(self) -> Decimal:
-        """Credits that can still be promised to a submission."""
+        """Credits that can still be reserved."""
         return max(FREE, self.max_credits - self.spent - self.reserved)
 
     def allows(self, credits: Decimal) -> bool:
-        """Whether this much fits beside all that is spent and reserved. What costs nothing always fits."""
+        """Whether this much can be reserved beside what is spent and reserved. Zero credits always can."""
         return not credits or self.spent + self.reserved + credits <= self.max_credits
 
     def exhausted(self, credits: Decimal) -> bool:
-        """Whether this much will not fit, however the reservations that stand now turn out."""
+        """Whether this much can never be reserved, even if all present reservations end unspent."""
         return bool(credits) and self.spent + credits > self.max_credits
 
     def must_wait(self, credits: Decimal) -> bool:
-        """Whether it depends on the reservations that stand now."""
+        """Whether the present reservations decide if this much can be reserved later."""
         return not self.allows(credits) and not self.exhausted(credits)
 
     def reserve(self, credits: Decimal) -> None:
-        """Set this much aside. Raises `BudgetExceeded` where it does not fit."""
+        """Reserve this much. Raises `BudgetExceeded` where that would exceed the cap."""
         if not self.allows(credits):
             raise BudgetExceeded(
                 f"{credits} credits more would pass the cap of {self.max_credits} "
@@ -53,13 +53,13 @@ class Budget:
         self.reserved += credits
 
     def release(self, credits: Decimal, *, spent: bool) -> None:
-        """End a reservation: the credits were (or may have been) spent, or surely not."""
+        """End a reservation. ``spent`` says that the credits were spent, or may have been."""
         self.reserved -= credits
         if spent:
             self.spent += credits
 
     def count(self, credits: Decimal) -> None:
-        """Add what was spent elsewhere."""
+        """Add credits that were spent without a reservation."""
         self.spent += credits
 
 

@@ -1,4 +1,4 @@
-"""One look that somebody wants to pay for, as a value: where it stands, and what is known of its money."""
+"""An intent: one look that somebody wants to pay for, its state, and what is known of its cost."""
 
 from __future__ import annotations
 
@@ -14,7 +14,12 @@ from ..._api.requests import FREE, ImageAvatar, Request
 
 
 class IntentState(StrEnum):
-    """Where an intent stands."""
+    """The state of an intent. `transitions` holds the rules by which it changes.
+
+    PLANNED: not sent. SENDING: its POST is outstanding. UNKNOWN: its POST may have been received, and what
+    became of it is not known. ACCEPTED: its look exists and was paid for. READY and FAILED: its look is done.
+    REJECTED: the API refused it without a charge. DROPPED: an unknown that the user gave up.
+    """
 
     PLANNED = "planned"
     SENDING = "sending"
@@ -27,18 +32,21 @@ class IntentState(StrEnum):
 
     @property
     def paid(self) -> bool:
-        """Whether it surely cost credits in this round, and has a ref."""
+        """Whether the intent surely cost credits in its current round, and has a ref."""
         return self in _PAID
 
     @property
     def in_doubt(self) -> bool:
-        """Whether it may have cost credits in this round."""
+        """Whether the intent may have cost credits in its current round."""
         return self in _IN_DOUBT
 
 
 class Evidence(StrEnum):
-    """How we know which look is the intent's: the POST's answer, a delivery on the attempt's own
-    token, elimination under ``exclusive=True``, or the user's word."""
+    """How it is known which look is the intent's.
+
+    ANSWER: the POST's answer said so. WEBHOOK: a delivery on the attempt's own token. INFERRED: elimination
+    under ``exclusive=True``. USER: the user said so with `HooxSession.resolve`.
+    """
 
     ANSWER = "answer"
     WEBHOOK = "webhook"
@@ -48,20 +56,23 @@ class Evidence(StrEnum):
 
 @attrs.frozen
 class Attempt:
-    """One time that an intent was sent, under a random id of its own.
+    """One POST of an intent, under a random id of its own.
 
-    ``in_lane``: no other edit of its avatar was outstanding, and the looks that the avatar had were on
-    record.
+    ``under_lock``: it went out under its avatar's lock. So no other edit of the avatar was outstanding, and
+    the looks that the avatar had were on record.
     """
 
     id: str
     sent_at: datetime
-    in_lane: bool = False
+    under_lock: bool = False
 
 
 @attrs.frozen
-class Refusal:
-    """How the API said no, or why an intent is lost: enough to raise the same error again."""
+class Reason:
+    """Why an intent was rejected, or why its outcome is unknown: enough to raise the same error again.
+
+    ``status`` and ``code`` are those of the API's refusal, and None where the API refused nothing.
+    """
 
     status: int | None
     code: str | None
@@ -70,7 +81,18 @@ class Refusal:
 
 @attrs.frozen
 class Intent:
-    """One look that somebody wants, and all that is known of its money."""
+    """One look that somebody wants to pay for, and all that is known of its cost.
+
+    An intent that is paid anew (`Resend`, `Replace`) begins another round. ``past_spent`` and
+    ``past_at_risk`` are the credits of its earlier rounds, and ``past_attempts`` the ids of the attempts
+    whose looks belong to earlier content. ``previous`` is the intent as it was before the current round, as
+    long as the POST of this round is outstanding; the intent becomes that again if the POST surely cost
+    nothing.
+
+    ``own_key`` says that the user chose the key. ``digest`` is that of the request's content (`keys.digest`).
+    ``source`` is the look that an edit is made from. ``reason`` is set for REJECTED, UNKNOWN and DROPPED.
+    ``search_ended`` says of an unknown that no search for its look follows.
+    """
 
     key: str
     own_key: bool
@@ -85,16 +107,14 @@ class Intent:
     accepted_at: datetime | None = None
     settled_at: datetime | None = None
     look: Look | None = None
-    refusal: Refusal | None = None
+    reason: Reason | None = None
     lost_at: datetime | None = None
-    retired: bool = False
+    search_ended: bool = False
     candidates: tuple[LookRef, ...] = ()
     past_spent: Decimal = FREE
     past_at_risk: Decimal = FREE
     past_attempts: tuple[str, ...] = ()
-    """Ids of the attempts of earlier rounds: what they made was told of then, or is of another content."""
-    before: Intent | None = None
-    """What stood before it is paid anew, as long as the new sending is outstanding."""
+    previous: Intent | None = None
 
     @property
     def credits(self) -> Decimal:
@@ -103,40 +123,40 @@ class Intent:
 
     @property
     def spent(self) -> Decimal:
-        """Credits that were surely paid for it, in all its rounds."""
+        """Credits that were surely paid for the intent, in all its rounds."""
         return self.past_spent + (self.credits if self.state.paid else FREE)
 
     @property
     def at_risk(self) -> Decimal:
-        """Credits that may have been paid for it, in all its rounds."""
+        """Credits that may have been paid for the intent, in all its rounds."""
         return self.past_at_risk + (self.credits if self.state.in_doubt else FREE)
 
     @property
-    def replaceable(self) -> bool:
-        """Whether other content may take its place: not sent or refused, it never cost anything."""
+    def never_charged(self) -> bool:
+        """Whether the intent surely cost nothing in any of its rounds. Then other content may replace it."""
         return self.state in _UNPAID and not self.spent and not self.at_risk
 
-    def unmoved(self, since: Intent) -> bool:
-        """Whether it was neither sent nor settled nor given other content since it stood so."""
-        return (self.state, self.attempts, self.digest) == (since.state, since.attempts, since.digest)
+    def unchanged_since(self, earlier: Intent) -> bool:
+        """Whether the intent was neither sent, nor settled, nor given other content since ``earlier``."""
+        return (self.state, self.attempts, self.digest) == (earlier.state, earlier.attempts, earlier.digest)
 
     @property
     def sent_at(self) -> datetime | None:
-        """When it was last sent."""
+        """When the intent was last sent."""
         return self.attempts[-1].sent_at if self.attempts else None
 
     @property
     def avatar_id(self) -> str | None:
-        """The avatar it concerns, once that is known."""
+        """The avatar of the look, or of the source as long as the look is not known."""
         if self.ref is not None:
             return self.ref.avatar_id
         return self.source.avatar_id if self.source is not None else None
 
 
 def refuses_edits(intent: Intent) -> bool:
-    """Whether an edit of its look would be refused, as far as is known: it is not done, or it failed.
+    """Whether the API would refuse an edit of the intent's look: the look is not done, or it failed.
 
-    A look from images is ready when it is accepted (API reference).
+    A look from images is ready as soon as it is accepted (API reference).
     """
     if intent.state is IntentState.ACCEPTED:
         return not isinstance(intent.request, ImageAvatar)
@@ -149,7 +169,7 @@ _IN_DOUBT = frozenset({IntentState.SENDING, IntentState.UNKNOWN, IntentState.DRO
 
 
 class Unknown(NamedTuple):
-    """A paid request whose fate is not known. ``candidates`` are looks that may be its own."""
+    """A paid request whose outcome is not known. ``candidates`` are looks that it may have made."""
 
     key: str
     request: Request

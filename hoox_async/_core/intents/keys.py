@@ -1,8 +1,8 @@
-"""The keys of a batch's items: digests of what a request asks for.
+"""The keys of batch items: digests of what a request asks for.
 
-A digest is written into stores and compared in later runs, perhaps by a later version. So what enters
-it is spelled out here, apart from the wire's names and the classes' fields, and what is unset does not
-enter: a field that comes new leaves the digests of today as they are.
+Digests are written into stores and compared in later runs, perhaps by a later version. So the digested
+content is spelled out here, apart from the API's names and the classes' fields. A field that is not set is
+left out: a new field does not change the digests of requests that do not use it.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ _canonical = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_asci
 
 
 def digest(request: Request, source_key: str | None = None) -> str:
-    """The digest of a request's content, 32 hex digits. Equal content, equal digest, in every version.
+    """The digest of a request's content, 32 hex digits. Equal content has an equal digest, in every version.
 
-    The content is the request's kind, all that the API is told of the look, and ``extra``, but neither
-    ``webhook_url`` nor ``metadata``. An edit's source counts by its ref; where it is another item of the
-    batch, by that item's key: the text that ``source`` holds, or ``source_key``, which wins.
+    The content is the request's kind, every field that describes the look to the API, and ``extra``, but
+    neither ``webhook_url`` nor ``metadata``. The source of an edit counts by its ref, or, where it is another
+    item of the batch, by the key of that item: ``source_key``, else the text in ``source``.
     """
     content = {name: value for name, value in _content(request, source_key).items() if _is_set(value)}
     return hashlib.sha256(_canonical(content).encode("ascii")).hexdigest()[:_LENGTH]
@@ -34,7 +34,7 @@ KEY = "text that is not empty and can be written as UTF-8"
 
 
 def is_key(key: object) -> TypeGuard[str]:
-    """Whether this can be a key: `KEY`. A lone surrogate is text that no store can hold."""
+    """Whether this can be a key (see `KEY`). No store can hold a lone surrogate."""
     if not isinstance(key, str) or not key.strip():
         return False
     try:
@@ -86,7 +86,7 @@ def _edit(request: LookEdit, source_key: str | None) -> Mapping[str, Any]:
     by_ref = str(request.source) if by_key is None else None
     return {
         "kind": "edit",
-        # under two names: a key that reads like a ref is still another thing
+        # two names, since a key may look like a ref and is something else
         "source_key": by_key,
         "source_ref": by_ref,
         "prompt": request.prompt,
@@ -100,5 +100,5 @@ def _edit(request: LookEdit, source_key: str | None) -> Mapping[str, Any]:
 
 
 def _is_set(value: Any) -> bool:
-    """Whether a field says anything: None, False and what is empty are what a request has by itself."""
+    """Whether a field is set: None, False and empty values are the defaults of a request."""
     return bool(value)

@@ -1,4 +1,4 @@
-"""What became of each item of a batch, as a value."""
+"""The outcome of a batch item: what an intent's state means to the user of a batch."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ import attrs
 from ..._api.models import Look, LookRef, LookStatus
 from ..._api.requests import FREE, Request
 from ...errors import GenerationFailed, HooxError, OutcomeUnknown, api_error
-from .intent import Evidence, Intent, IntentState, Refusal
+from .intent import Evidence, Intent, IntentState, Reason
 
 
 class OutcomeState(StrEnum):
     """How an item of a batch ended.
 
-    READY and FAILED were paid. REJECTED: the API said no to this one, or it is no valid request; no
-    charge. SKIPPED: its source came to nothing, no charge; or it was an unknown that was dropped, and may
-    have been paid: then its ``error`` is an `OutcomeUnknown`. UNSENT: not sent, and sent when run again.
-    PENDING: paid and not done yet. UNKNOWN: may have been paid.
+    READY and FAILED: paid. REJECTED: no charge; the API refused this item, or it is no valid request.
+    SKIPPED: no charge, since its source came to nothing; or an unknown that was dropped and may have been
+    paid, whose ``error`` is an `OutcomeUnknown`. UNSENT: not sent; it will be sent when the batch is run
+    again. PENDING: paid and not done yet. UNKNOWN: may have been paid.
     """
 
     READY = "ready"
@@ -46,9 +46,9 @@ class BatchItem:
 class Outcome:
     """How one item ended.
 
-    ``credits`` were surely paid for it and ``at_risk`` may have been, over all runs of its store.
-    ``request`` is what the item held, also where that was no request at all (then REJECTED).
-    ``candidates`` are looks that may be those of an UNKNOWN one.
+    ``credits`` were surely paid for it, and ``at_risk`` may have been paid, over all runs with its store.
+    ``request`` is what the item held, even if that was no request (then the state is REJECTED).
+    ``candidates`` are looks that an UNKNOWN item may have made.
     """
 
     key: str
@@ -93,7 +93,7 @@ _STATES = {
 
 
 def outcome_of(intent: Intent, **changes: Any) -> Outcome:
-    """The outcome of an intent as it stands. ``changes`` replace fields of it."""
+    """The outcome of an intent in its present state. ``changes`` replace fields of the outcome."""
     outcome = Outcome(
         key=intent.key,
         request=intent.request,
@@ -117,20 +117,20 @@ def _look_of(intent: Intent) -> Look | None:
 
 
 def error_of(intent: Intent) -> HooxError | None:
-    """The error that stands for the intent's state: made anew for each who asks."""
+    """The error of an intent's state, or None. Each call makes a new exception object."""
     if intent.state is IntentState.FAILED and intent.look is not None:
         return GenerationFailed(intent.look)
     if intent.state is IntentState.REJECTED:
-        return _refused(intent.refusal or Refusal(None, None, "refused"))
+        return _rejection(intent.reason or Reason(None, None, "refused"))
     if intent.state in (IntentState.UNKNOWN, IntentState.SENDING, IntentState.DROPPED):
-        reason = intent.refusal.message if intent.refusal else "it is being sent"
+        reason = intent.reason.message if intent.reason else "it is being sent"
         if intent.state is IntentState.DROPPED:
             reason += "; dropped by your word, it may have been charged"
         return OutcomeUnknown(f"{intent.key}: {reason}", key=intent.key)
     return None
 
 
-def _refused(refusal: Refusal) -> HooxError:
-    if refusal.status is None:
-        return HooxError(refusal.message)
-    return api_error(refusal.status, refusal.code, refusal.message)
+def _rejection(reason: Reason) -> HooxError:
+    if reason.status is None:
+        return HooxError(reason.message)
+    return api_error(reason.status, reason.code, reason.message)

@@ -1,8 +1,9 @@
-"""What a store writes down, as JSON text: requests, intents, deliveries.
+"""What a store writes, as JSON text: intents with their requests, and deliveries.
 
-Stable and strict. A record has a version ``v`` and its values' fields, of which those that are None or
-empty are left out. Anything else than what was written is damage, and damage in a record of money is
-never read around: it raises `StoreError` and says what is wrong.
+A record has a version ``v`` and the fields of the value, of which those that are None or empty are left out.
+Its form never changes: a field whose Python name has changed keeps its stored name (`_STORED_NAMES`). Reading
+is strict. Anything that this module would not have written is damage, and raises a `StoreError` that says
+what is wrong and where: with a record of money nothing is guessed.
 """
 
 from __future__ import annotations
@@ -25,17 +26,23 @@ from ..._api.requests import Format, ImageAvatar, LookEdit, PromptAvatar, Reques
 from ..._api.webhook_payloads import Delivery
 from ...errors import StoreError
 from ..redaction import without_tokens
-from .intent import Evidence, Intent, IntentState
+from .intent import Attempt, Evidence, Intent, IntentState
 
 VERSION = 1
 _REQUESTS: Mapping[str, type[Any]] = {kind.KIND: kind for kind in (PromptAvatar, ImageAvatar, LookEdit)}
 _MAX_DEPTH = 32
 
+# Python name → name in the record, of the fields where they differ.
+_STORED_NAMES: Mapping[type[Any], Mapping[str, str]] = {
+    Intent: {"reason": "refusal", "search_ended": "retired", "previous": "before"},
+    Attempt: {"under_lock": "in_lane"},
+}
+
 
 def dump_intent(intent: Intent) -> str:
     """The whole intent as a record. The API's raw answer is in it, without webhook URLs and tokens.
 
-    Its request holds the user's own ``webhook_url``: it is sent again from here.
+    The request keeps the user's own ``webhook_url``, since it may be sent again from the record.
     """
     return _dump(intent, Intent, "intent")
 
@@ -62,7 +69,7 @@ def _dump(value: Any, kind: Any, name: str) -> str:
         fields = _converter().unstructure(value, kind)
         return json.dumps({"v": VERSION, **fields}, separators=(",", ":"), allow_nan=False)
     except (ValueError, TypeError, RecursionError, OverflowError) as error:
-        raise StoreError(f"this {name} cannot be written down: {error}") from None
+        raise StoreError(f"this {name} cannot be written: {error}") from None
 
 
 def _load(text: str, kind: Any, name: str) -> Any:
@@ -102,11 +109,14 @@ def _converter() -> cattrs.Converter:
 
 
 def _class_writer(kind: type[Any], converter: cattrs.Converter) -> Callable[[Any], dict[str, Any]]:
-    """Writes what is set, and what may not be missing. Free JSON goes as it is, raw answers cleaned."""
+    """A hook that writes the fields that are set, and those that may not be missing.
+
+    ``extra`` is the user's JSON and is written as it is; ``raw`` is the API's and is cleaned.
+    """
     free = {"raw": override(unstruct_hook=_cleaned), "extra": override(unstruct_hook=_as_it_is)}
     attrs.resolve_types(kind)
     own: dict[str, Any] = {field.name: free[field.name] for field in attrs.fields(kind) if field.name in free}
-    write = make_dict_unstructure_fn(kind, converter, **own)
+    write = make_dict_unstructure_fn(kind, converter, **own, **_renamed(kind))
     optional = _may_be_missing(kind)
 
     def hook(value: Any) -> dict[str, Any]:
@@ -117,15 +127,15 @@ def _class_writer(kind: type[Any], converter: cattrs.Converter) -> Callable[[Any
 
 
 def _class_reader(kind: type[Any], converter: cattrs.Converter) -> Callable[[Any, Any], Any]:
-    """Reads what `_class_writer` wrote. Only what is empty by default may be missing.
+    """A hook that reads what `_class_writer` wrote. Only fields that are empty by default may be missing.
 
-    A default that says something, such as a price-bearing resolution, was written down: that it is
-    missing is damage.
+    A default that means something, such as a resolution that has a price, is always written: a record without
+    it is damaged.
     """
     attrs.resolve_types(kind)
-    structure = make_dict_structure_fn(kind, converter, _cattrs_forbid_extra_keys=True)
+    structure = make_dict_structure_fn(kind, converter, _cattrs_forbid_extra_keys=True, **_renamed(kind))
     optional = _may_be_missing(kind)
-    needed = [field.name for field in attrs.fields(kind) if field.name not in optional]
+    needed = [name for field in attrs.fields(kind) if (name := _stored_name(kind, field)) not in optional]
 
     def hook(value: Any, _: Any) -> Any:
         if not isinstance(value, dict):
@@ -133,16 +143,40 @@ def _class_reader(kind: type[Any], converter: cattrs.Converter) -> Callable[[Any
         missing = [name for name in needed if name not in value]
         if missing:
             raise ValueError(f"{', '.join(missing)} is missing")
-        return structure(value, kind)
+        try:
+            return structure(value, kind)
+        except cattrs.ClassValidationError as error:
+            _use_stored_names(error, kind)
+            raise
 
     return hook
 
 
+def _renamed(kind: type[Any]) -> dict[str, Any]:
+    return {name: override(rename=stored) for name, stored in _STORED_NAMES.get(kind, {}).items()}
+
+
+def _stored_name(kind: type[Any], field: attrs.Attribute[Any]) -> str:
+    return _STORED_NAMES.get(kind, {}).get(field.name, field.name)
+
+
+def _use_stored_names(error: cattrs.ClassValidationError, kind: type[Any]) -> None:
+    """Let the error name the fields as the record does: whoever repairs a record reads them there."""
+    names = _STORED_NAMES.get(kind, {})
+    for inner in error.exceptions:
+        inner.__notes__ = [
+            cattrs.AttributeValidationNote(note, names.get(note.name, note.name), note.type)
+            if isinstance(note, cattrs.AttributeValidationNote)
+            else note
+            for note in getattr(inner, "__notes__", ())
+        ]
+
+
 def _may_be_missing(kind: type[Any]) -> frozenset[str]:
-    """The fields that are None or empty by default."""
+    """The stored names of the fields that are None or empty by default."""
     fields: tuple[attrs.Attribute[Any], ...] = attrs.fields(kind)
     empty = (field for field in fields if _is_empty(field.default) or field.default == attrs.Factory(dict))
-    return frozenset(field.name for field in empty)
+    return frozenset(_stored_name(kind, field) for field in empty)
 
 
 def _is_empty(value: Any) -> bool:
@@ -203,6 +237,6 @@ def _cleaned(value: Any, depth: int = _MAX_DEPTH) -> Any:
     if depth == 0:
         return None
     if isinstance(value, Mapping):
-        told = ((str(name), inner) for name, inner in value.items())
-        return {name: _cleaned(inner, depth - 1) for name, inner in told if "webhook" not in name.lower()}
+        named = ((str(name), inner) for name, inner in value.items())
+        return {name: _cleaned(inner, depth - 1) for name, inner in named if "webhook" not in name.lower()}
     return [_cleaned(inner, depth - 1) for inner in value] if isinstance(value, list | tuple) else None

@@ -1,4 +1,4 @@
-"""What is to be sent for a key, decided from what the store knows of it in that very moment. Pure."""
+"""Decides what is to be sent for a key, from what the store holds under that key at this moment."""
 
 from __future__ import annotations
 
@@ -15,57 +15,61 @@ from .transitions import Replace, Resend, advance
 
 
 class SendDecision(NamedTuple):
-    """An intent that may be sent.
+    """The decision to send an intent.
 
-    ``intent`` is as it will be: planned, with its source. ``stands`` is what the store has under its key
-    (None: nothing), and ``word`` the user's word that lets it be paid anew, which is not written down
-    before the request leaves.
+    ``intent`` is the intent as it will be sent: planned, with its source. ``stored`` is what the store holds
+    under its key (None: nothing). ``instruction`` is the user's instruction to pay it anew, where there is
+    one. It is not written before the request leaves.
     """
 
     intent: Intent
-    stands: Intent | None = None
-    word: Replace | Resend | None = None
+    stored: Intent | None = None
+    instruction: Replace | Resend | None = None
 
 
 Decide = Callable[[Intent | None], SendDecision | Intent]
-"""From what the store knows: what to send, or the intent as it stands where nothing is to be sent."""
+"""Takes the stored intent of a key. Gives what to send, or the stored intent where nothing is to be sent."""
 
 
-def to_send(
-    stands: Intent, word: Replace | Resend | None = None, source: LookRef | None = None
+def send_stored(
+    stored: Intent, instruction: Replace | Resend | None = None, source: LookRef | None = None
 ) -> SendDecision:
-    """To send what the store knows: as it was planned, or anew by the user's word."""
-    planned = stands if word is None else advance(stands, word)
-    return SendDecision(attrs.evolve(planned, source=source or stands.source), stands, word)
+    """The decision to send a stored intent: as it was planned, or anew on the user's instruction."""
+    planned = stored if instruction is None else advance(stored, instruction)
+    return SendDecision(attrs.evolve(planned, source=source or stored.source), stored, instruction)
 
 
-def decide_single(wanted: Intent, at_begin: Intent | None, stands: Intent | None) -> SendDecision | Intent:
-    """For a single submission. ``at_begin`` is what the store knew of its key when it began.
+def decide_single(wanted: Intent, at_begin: Intent | None, stored: Intent | None) -> SendDecision | Intent:
+    """Decide for a single submission. ``at_begin`` is what the store held under the key when it began.
 
-    What had been refused by then is sent again: that cost nothing. What was refused since then, while it
-    waited for its key, is its refusal too. Raises that, `KeyConflict`, and the error of what was lost.
+    What had been rejected by then is sent again, since that cost nothing. A rejection that came while the
+    submission waited for its key counts as its own. Raises the error of that rejection, `KeyConflict`, and
+    `OutcomeUnknown` for an unknown.
     """
-    if stands is None:
+    if stored is None:
         return SendDecision(wanted)
-    if stands.digest != wanted.digest:
-        if not stands.replaceable:
+    if stored.digest != wanted.digest:
+        if not stored.never_charged:
             raise KeyConflict(wanted.key)
-        return to_send(stands, Replace(wanted.request, wanted.digest), wanted.source)
-    if stands.state is IntentState.PLANNED:
-        return to_send(stands)
-    if stands.state is IntentState.REJECTED and at_begin is not None and stands.unmoved(at_begin):
-        return to_send(stands, Replace(wanted.request, wanted.digest), wanted.source)
-    return _paid(stands)
+        return send_stored(stored, Replace(wanted.request, wanted.digest), wanted.source)
+    if stored.state is IntentState.PLANNED:
+        return send_stored(stored)
+    if stored.state is IntentState.REJECTED and at_begin is not None and stored.unchanged_since(at_begin):
+        return send_stored(stored, Replace(wanted.request, wanted.digest), wanted.source)
+    return _require_paid(stored)
 
 
-def decide_resend(doubtful: Intent, stands: Intent | None) -> SendDecision | Intent:
-    """For an unknown that the user wants to be sent again. Raises its error where it changed meanwhile."""
-    if stands is not None and stands.unmoved(doubtful):
-        return to_send(stands, Resend())
-    return _paid(stands or doubtful)
+def decide_resend(unknown: Intent, stored: Intent | None) -> SendDecision | Intent:
+    """Decide for an unknown that the user wants to be sent again.
+
+    Where it was changed meanwhile, gives it if it is paid for, and raises its error otherwise.
+    """
+    if stored is not None and stored.unchanged_since(unknown):
+        return send_stored(stored, Resend())
+    return _require_paid(stored or unknown)
 
 
-def _paid(stands: Intent) -> Intent:
-    if stands.state.paid:
-        return stands
-    raise error_of(stands) or HooxError(f"{stands.key}: {stands.state}")
+def _require_paid(stored: Intent) -> Intent:
+    if stored.state.paid:
+        return stored
+    raise error_of(stored) or HooxError(f"{stored.key}: {stored.state}")

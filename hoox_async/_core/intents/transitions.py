@@ -1,24 +1,23 @@
-"""The life of one intent: one look that somebody wants to pay for, once.
+"""The transitions of an intent: one look that somebody wants to pay for, once.
 
 The rules:
 
-1. An intent is sent only from PLANNED, and SENDING is written down before the first byte leaves.
-   So whatever is found SENDING after a crash may have been paid: it becomes UNKNOWN.
-2. Only two things lead from SENDING back to what stood before: it is certain that nothing left or that
-   the API refused without a charge for a reason that is not the request's own (429, 401, 402 …).
-3. UNKNOWN is left by proof (the look is found and accepted) or by the user's word, never by a guess.
+1. An intent is sent only from PLANNED, and SENDING is written before the first byte leaves. So whatever is
+   found SENDING after a crash may have been paid: it becomes UNKNOWN.
+2. Only two things lead from SENDING back to the state before it: it is certain that nothing left, or the API
+   refused without a charge for a reason that is not the request's own (429, 401, 402 …).
+3. UNKNOWN is left by proof (the look is found and accepted) or on the user's instruction, never by a guess.
 4. ACCEPTED has cost credits and has a ref. From there on only the look's own state matters.
-5. What was paid or may have been paid stays on the books when an intent is paid anew. The user's word
-   for that (`Resend`, `Replace`) is written in one transaction with the `Send` that it leads to, and what
-   stood before is kept until the new sending has cost something: when it surely cost nothing, the
-   unknown, or the look that was there, stands as if nobody had touched it.
+5. What was paid, or may have been paid, stays counted when an intent is paid anew. The user's instruction for
+   that (`Resend`, `Replace`) is written in one transaction with the `Send` that it leads to. The intent as it
+   was before is kept until the new POST has cost something. If that surely cost nothing, the intent becomes
+   again what it was.
+6. A look belongs to one intent only. A transition that claims another intent's look raises `LookTaken`. Only
+   a store can see that, so it checks inside the transaction that applies the transition.
 
-6. One look is one intent's: a step that claims a look which another intent has raises `LookTaken`. Only
-   a store can see that, so it looks inside the transaction that takes the step.
-
-A step that the table does not allow raises `IllegalTransition` and changes nothing. What was decided by
-what an
-intent was when it was read goes with `IfUnchanged` in front: then it is taken only where that still holds.
+A transition that the table does not allow raises `IllegalTransition` and changes nothing. A decision that was
+made from an intent as it was read earlier is written with `IfUnchanged` in front, so that it is applied only
+where the intent is still the same.
 """
 
 from __future__ import annotations
@@ -31,30 +30,30 @@ import attrs
 
 from ..._api.models import Look, LookRef, LookStatus
 from ..._api.requests import Request
-from .intent import Attempt, Evidence, Intent, IntentState, Refusal
+from .intent import Attempt, Evidence, Intent, IntentState, Reason
 
 
 class IfUnchanged(NamedTuple):
-    """A condition and no change: it was not sent, settled or given other content since it stood so."""
+    """A condition that changes nothing: the intent was not sent, settled or given other content meanwhile."""
 
-    since: Intent
+    earlier: Intent
 
 
 class Send(NamedTuple):
-    """It is about to leave: the quota permit is in hand, the connection stands."""
+    """The POST is about to leave: its permit is acquired and its connection is made."""
 
     attempt_id: str
     at: datetime
     source: LookRef | None = None
-    in_lane: bool = False
+    under_lock: bool = False
 
 
 class Revert(NamedTuple):
-    """It surely cost nothing and may be sent again: what stood before the sending stands."""
+    """The POST surely cost nothing and may be sent again: the intent becomes what it was before."""
 
 
 class Accept(NamedTuple):
-    """Its look is known."""
+    """The intent's look is known, and was paid for."""
 
     ref: LookRef
     at: datetime
@@ -62,57 +61,58 @@ class Accept(NamedTuple):
 
 
 class Correct(NamedTuple):
-    """The user's word again: another look is its own. Only where the user's word is all the evidence."""
+    """The user names another look than before. Allowed only where the user's word is all the evidence."""
 
     ref: LookRef
     at: datetime
 
 
 class Reject(NamedTuple):
-    """The API said no to this very request; no charge. What was paid before, or may have been, stands."""
+    """The API refused this very request, without a charge. What earlier rounds have cost stays counted."""
 
-    refusal: Refusal
+    reason: Reason
     at: datetime
 
 
 class MarkUnknown(NamedTuple):
-    """It was sent, and what became of it is not known."""
+    """The POST may have been received, and what became of it is not known."""
 
     reason: str
     at: datetime
 
 
 class EndSearch(NamedTuple):
-    """The last search found no look that can only be its own. It stays unknown and at risk."""
+    """The last search for the intent's look proved nothing. The intent stays unknown and at risk."""
 
 
 class AddCandidates(NamedTuple):
-    """Looks that may be its own and cannot be proved to be. For people to choose from, never adopted.
+    """Looks that the lost POST may have made. They are shown to people and never accepted without proof.
 
-    They join those that are known already, of which ``others`` have become another intent's.
+    They join the candidates that are known already. ``taken`` have become other intents' looks since, and are
+    no candidates any more.
     """
 
     candidates: tuple[LookRef, ...] = ()
-    others: tuple[LookRef, ...] = ()
+    taken: tuple[LookRef, ...] = ()
 
 
 class Settle(NamedTuple):
-    """The look is done. Said again with the same status, it fills in a missing picture or reason."""
+    """The look is done. Applied again with the same status, it fills in a missing picture or error."""
 
     look: Look
     at: datetime
 
 
 class Resend(NamedTuple):
-    """The user's word: send an unknown again, whatever it may have cost."""
+    """The user's instruction to send an unknown again, whatever it may have cost."""
 
 
 class Drop(NamedTuple):
-    """The user's word: leave an unknown alone for good."""
+    """The user's instruction to give up an unknown for good."""
 
 
 class Replace(NamedTuple):
-    """The user's word: pay anew for something that ended, perhaps with another request."""
+    """The user's instruction to pay anew for an intent that has ended, perhaps with another request."""
 
     request: Request
     digest: str
@@ -139,8 +139,8 @@ _FROM_UNKNOWN: Mapping[type[Transition], IntentState | None] = {
     Accept: S.ACCEPTED, EndSearch: S.UNKNOWN, AddCandidates: S.UNKNOWN, Resend: S.PLANNED, Drop: S.DROPPED
 }  # fmt: skip
 TRANSITIONS: Mapping[IntentState, Mapping[type[Transition], IntentState | None]] = {
-    # None: the state that the step itself names (the look's status). TakeBack and Refuse lead to what
-    # stood before instead, where the intent was being paid anew.
+    # None: the look's status decides. Where the intent was being paid anew, Revert and Reject lead to what it
+    # was before instead.
     S.PLANNED:  {Send: S.SENDING, Reject: S.REJECTED, Replace: S.PLANNED},
     S.SENDING:  {Revert: S.PLANNED, Accept: S.ACCEPTED, Reject: S.REJECTED, MarkUnknown: S.UNKNOWN},
     S.UNKNOWN:  _FROM_UNKNOWN,
@@ -153,126 +153,134 @@ TRANSITIONS: Mapping[IntentState, Mapping[type[Transition], IntentState | None]]
 
 
 class IllegalTransition(RuntimeError):
-    """A step that the table does not allow, or a condition that does not hold.
+    """A transition that the table does not allow, or a condition that does not hold.
 
-    Something else was faster, or it is a mistake of this library; never one of its user.
+    Another task or process changed the intent first, or this library is wrong; its user never is.
     """
 
 
 class LookTaken(IllegalTransition):
-    """The look that a step claims is another intent's already: what names it contradicts what is stored."""
+    """The look that a transition claims belongs to another intent already."""
 
     def __init__(self, ref: LookRef, owner: str) -> None:
         self.ref = ref
         self.owner = owner
-        super().__init__(f"the look {ref} is {owner!r}'s already")
+        super().__init__(f"the look {ref} belongs to {owner!r} already")
 
 
 def claimed_look(intent: Intent) -> LookRef | None:
-    """The look that nobody else may claim: its own, or the one that it goes back to where it is paid anew."""
-    if intent.ref is None and intent.before is not None:
-        return intent.before.ref
+    """The look that no other intent may claim: the intent's own, or that of the round before."""
+    if intent.ref is None and intent.previous is not None:
+        return intent.previous.ref
     return intent.ref
 
 
-def advance(intent: Intent, step: Transition) -> Intent:
-    """The intent after the step. Raises `IllegalTransition`, and the intent stands as it was."""
-    if isinstance(step, IfUnchanged):
-        return _stands(intent, step)
-    kind = type(step)
+def advance(intent: Intent, transition: Transition) -> Intent:
+    """The intent after the transition. Raises `IllegalTransition`."""
+    if isinstance(transition, IfUnchanged):
+        return _require_unchanged(intent, transition)
+    kind = type(transition)
     if kind not in TRANSITIONS[intent.state]:
         raise IllegalTransition(f"intent {intent.key!r} is {intent.state}: no {kind.__name__} from there")
     target = TRANSITIONS[intent.state][kind]
-    return _APPLY[kind](intent, step, target)
+    return _APPLY[kind](intent, transition, target)
 
 
-def recover(intent: Intent, at: datetime) -> tuple[Transition, ...]:
-    """The steps that a crash makes necessary: what was being sent may have been paid."""
+def recovery_transitions(intent: Intent, at: datetime) -> tuple[Transition, ...]:
+    """The transitions that the end of an earlier process makes necessary.
+
+    A request that was being sent may have been paid.
+    """
     if intent.state is S.SENDING:
         return (MarkUnknown("the process ended while the request was being sent", at),)
     return ()
 
 
-def _stands(intent: Intent, step: IfUnchanged) -> Intent:
-    if not intent.unmoved(step.since):
-        raise IllegalTransition(f"intent {intent.key!r} has moved on: it is {intent.state}")
+def _require_unchanged(intent: Intent, transition: IfUnchanged) -> Intent:
+    if not intent.unchanged_since(transition.earlier):
+        raise IllegalTransition(f"intent {intent.key!r} was changed meanwhile: it is {intent.state}")
     return intent
 
 
-def _send(intent: Intent, step: Send, state: IntentState) -> Intent:
-    attempts = (*intent.attempts, Attempt(step.attempt_id, step.at, step.in_lane))
+def _send(intent: Intent, transition: Send, state: IntentState) -> Intent:
+    attempts = (*intent.attempts, Attempt(transition.attempt_id, transition.at, transition.under_lock))
     return attrs.evolve(
-        intent, state=state, attempts=attempts, source=step.source, lost_at=None, refusal=None
+        intent, state=state, attempts=attempts, source=transition.source, lost_at=None, reason=None
     )
 
 
-def _take_back(intent: Intent, _: Revert, state: IntentState) -> Intent:
-    # with its attempts: those of the unknown are what can still be proved, the last of them its own
-    return intent.before or attrs.evolve(intent, state=state)
+def _revert(intent: Intent, _: Revert, state: IntentState) -> Intent:
+    # the attempts of `previous` are those that can still be proved, the last of them its own
+    return intent.previous or attrs.evolve(intent, state=state)
 
 
-def _accept(intent: Intent, step: Accept, state: IntentState) -> Intent:
-    if intent.before is not None and intent.before.ref == step.ref:
-        raise LookTaken(step.ref, intent.key)  # of its earlier round, which was paid for by itself
+def _accept(intent: Intent, transition: Accept, state: IntentState) -> Intent:
+    if intent.previous is not None and intent.previous.ref == transition.ref:
+        # each round is paid for by itself: the look of the round before cannot be this one's too
+        raise LookTaken(transition.ref, intent.key)
     return attrs.evolve(
         intent,
         state=state,
-        ref=step.ref,
-        evidence=step.evidence,
-        accepted_at=step.at,
-        refusal=None,
+        ref=transition.ref,
+        evidence=transition.evidence,
+        accepted_at=transition.at,
+        reason=None,
         candidates=(),
-        before=None,
+        previous=None,
     )
 
 
-def _correct(intent: Intent, step: Correct, state: IntentState) -> Intent:
+def _correct(intent: Intent, transition: Correct, state: IntentState) -> Intent:
     if intent.evidence is not Evidence.USER:
         raise IllegalTransition(f"intent {intent.key!r}: its look is known by {intent.evidence}")
-    return attrs.evolve(intent, state=state, ref=step.ref, accepted_at=step.at, settled_at=None, look=None)
+    return attrs.evolve(
+        intent, state=state, ref=transition.ref, accepted_at=transition.at, settled_at=None, look=None
+    )
 
 
-def _refuse(intent: Intent, step: Reject, state: IntentState) -> Intent:
-    before = intent.before
-    if before is not None and (before.state.paid or before.state.in_doubt):
-        return before
-    return attrs.evolve(intent, state=state, refusal=step.refusal, settled_at=step.at, before=None)
+def _reject(intent: Intent, transition: Reject, state: IntentState) -> Intent:
+    previous = intent.previous
+    if previous is not None and (previous.state.paid or previous.state.in_doubt):
+        return previous
+    return attrs.evolve(
+        intent, state=state, reason=transition.reason, settled_at=transition.at, previous=None
+    )
 
 
-def _lose(intent: Intent, step: MarkUnknown, state: IntentState) -> Intent:
-    refusal = Refusal(None, None, step.reason)
-    return attrs.evolve(intent, state=state, refusal=refusal, lost_at=step.at, before=None)
+def _mark_unknown(intent: Intent, transition: MarkUnknown, state: IntentState) -> Intent:
+    reason = Reason(None, None, transition.reason)
+    return attrs.evolve(intent, state=state, reason=reason, lost_at=transition.at, previous=None)
 
 
-def _retire(intent: Intent, _: EndSearch, state: IntentState) -> Intent:
-    return attrs.evolve(intent, state=state, retired=True)
+def _end_search(intent: Intent, _: EndSearch, state: IntentState) -> Intent:
+    return attrs.evolve(intent, state=state, search_ended=True)
 
 
-def _suspect(intent: Intent, step: AddCandidates, state: IntentState) -> Intent:
-    known = dict.fromkeys((*intent.candidates, *step.candidates))
-    candidates = tuple(ref for ref in known if ref not in step.others)
+def _add_candidates(intent: Intent, transition: AddCandidates, state: IntentState) -> Intent:
+    known = dict.fromkeys((*intent.candidates, *transition.candidates))
+    candidates = tuple(ref for ref in known if ref not in transition.taken)
     return attrs.evolve(intent, state=state, candidates=candidates)
 
 
-def _settle(intent: Intent, step: Settle, _: None) -> Intent:
-    if step.look.ref != intent.ref:
-        raise IllegalTransition(f"intent {intent.key!r} has the look {intent.ref}, not {step.look.ref}")
-    if not step.look.status.settled:
-        raise IllegalTransition(f"intent {intent.key!r}: a look that is {step.look.status} settles nothing")
-    state = S.READY if step.look.status is LookStatus.READY else S.FAILED
+def _settle(intent: Intent, transition: Settle, _: None) -> Intent:
+    if transition.look.ref != intent.ref:
+        raise IllegalTransition(f"intent {intent.key!r} has the look {intent.ref}, not {transition.look.ref}")
+    if not transition.look.status.settled:
+        raise IllegalTransition(f"intent {intent.key!r}: a look that is {transition.look.status} is not done")
+    state = S.READY if transition.look.status is LookStatus.READY else S.FAILED
     if intent.state is S.ACCEPTED:
-        return attrs.evolve(intent, state=state, look=step.look, settled_at=step.at)
+        return attrs.evolve(intent, state=state, look=transition.look, settled_at=transition.at)
     if state is not intent.state or intent.look is None:
-        raise IllegalTransition(f"intent {intent.key!r} is {intent.state} already, not {state}")
+        raise IllegalTransition(f"intent {intent.key!r} is {intent.state} already and cannot become {state}")
     merged = attrs.evolve(
         intent.look,
-        thumbnail_url=intent.look.thumbnail_url or step.look.thumbnail_url,
-        error=intent.look.error or step.look.error,
+        thumbnail_url=intent.look.thumbnail_url or transition.look.thumbnail_url,
+        error=intent.look.error or transition.look.error,
     )
     return attrs.evolve(intent, look=merged)
 
 
-def _to_plan(intent: Intent, state: IntentState) -> Intent:
+def _begin_round(intent: Intent, state: IntentState) -> Intent:
     return attrs.evolve(
         intent,
         state=state,
@@ -281,43 +289,46 @@ def _to_plan(intent: Intent, state: IntentState) -> Intent:
         accepted_at=None,
         settled_at=None,
         look=None,
-        refusal=None,
+        reason=None,
         lost_at=None,
-        retired=False,
+        search_ended=False,
         candidates=(),
         past_spent=intent.spent,
         past_at_risk=intent.at_risk,
-        before=intent.before if intent.state is S.PLANNED else intent,
+        previous=intent.previous if intent.state is S.PLANNED else intent,
     )
 
 
 def _resend(intent: Intent, _: Resend, state: IntentState) -> Intent:
-    # the first attempt's look may still be among them, and a baseline may have swallowed it
-    return attrs.evolve(_to_plan(intent, state), candidates=intent.candidates)
+    # one of them may be the first attempt's look, and may have joined the avatar's baseline meanwhile
+    return attrs.evolve(_begin_round(intent, state), candidates=intent.candidates)
 
 
 def _drop(intent: Intent, _: Drop, state: IntentState) -> Intent:
     return attrs.evolve(intent, state=state)
 
 
-def _renew(intent: Intent, step: Replace, state: IntentState) -> Intent:
+def _replace(intent: Intent, transition: Replace, state: IntentState) -> Intent:
     earlier = tuple(attempt.id for attempt in intent.attempts)
     return attrs.evolve(
-        _to_plan(intent, state), request=step.request, digest=step.digest, past_attempts=earlier
+        _begin_round(intent, state),
+        request=transition.request,
+        digest=transition.digest,
+        past_attempts=earlier,
     )
 
 
 _APPLY: Mapping[type[Transition], Callable[[Intent, Any, Any], Intent]] = {
     Send: _send,
-    Revert: _take_back,
+    Revert: _revert,
     Accept: _accept,
     Correct: _correct,
-    Reject: _refuse,
-    MarkUnknown: _lose,
-    EndSearch: _retire,
-    AddCandidates: _suspect,
+    Reject: _reject,
+    MarkUnknown: _mark_unknown,
+    EndSearch: _end_search,
+    AddCandidates: _add_candidates,
     Settle: _settle,
     Resend: _resend,
     Drop: _drop,
-    Replace: _renew,
+    Replace: _replace,
 }

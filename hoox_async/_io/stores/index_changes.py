@@ -1,4 +1,4 @@
-"""What a step of the ledger means for a store's indexes. Both stores read it here, so they cannot differ."""
+"""What the transitions of an intent change in a store's indexes. All stores use it, so they cannot differ."""
 
 from __future__ import annotations
 
@@ -11,21 +11,22 @@ from ..._core.intents.intent import Attempt, Evidence, Intent, IntentState
 from ..._core.intents.transitions import Accept, Correct, Transition, advance
 
 OPEN_STATES = frozenset({IntentState.PLANNED, IntentState.SENDING, IntentState.UNKNOWN, IntentState.ACCEPTED})
-"""States that something is still to come of."""
+"""The states that an intent leaves sooner or later without the user's doing."""
 
 FORGETTABLE = frozenset({IntentState.PLANNED, IntentState.READY, IntentState.FAILED, IntentState.REJECTED})
-"""States in which an intent's money is beyond doubt and its request is not under way."""
+"""The states in which it is certain what an intent has cost, and its POST is not outstanding."""
 
-_FREE = frozenset({IntentState.PLANNED, IntentState.REJECTED})
-
-# The user's word names a look. That the avatar has no looks of others does not follow from it.
+# A look that the user named does not prove that we made its avatar, or that the avatar has no other looks.
 _MADE_BY_US = frozenset({Evidence.ANSWER, Evidence.WEBHOOK})
 
 
-class Effects(NamedTuple):
-    """What is new in an intent: attempts, a look that it claims, an avatar that it made.
+class IndexChanges(NamedTuple):
+    """What is new in an intent after a transition.
 
-    ``exclusive``: the look must be no other intent's. A claim that is restored was never given up.
+    ``attempts`` are new attempts, ``claimed`` is a look that the intent has from now on, and ``created`` is
+    the id of an avatar that the intent has made. ``exclusive`` says that the store must check that no other
+    intent has the claimed look; a claim that is restored needs no check, since no other intent could take it
+    meanwhile.
     """
 
     attempts: tuple[Attempt, ...]
@@ -34,26 +35,24 @@ class Effects(NamedTuple):
     exclusive: bool = False
 
 
-def effects(before: Intent | None, after: Intent) -> Effects:
-    """What ``after`` has that ``before`` (None: no such intent yet) had not."""
+def changes_between(before: Intent | None, after: Intent) -> IndexChanges:
+    """What ``after`` has that ``before`` did not have (None: there was no such intent)."""
     known = len(before.attempts) if before is not None else 0
     claimed = after.ref if before is None or before.ref != after.ref else None
     created = None
     if claimed is not None and after.evidence in _MADE_BY_US and not isinstance(after.request, LookEdit):
         created = claimed.avatar_id
-    return Effects(after.attempts[known:], claimed, created)
+    return IndexChanges(after.attempts[known:], claimed, created)
 
 
-def may_have_been_paid(intent: Intent) -> bool:
-    """Whether it was paid or may have been, in any of its rounds: then it is of the workspace of its key."""
-    return intent.state not in _FREE or bool(intent.spent or intent.at_risk)
-
-
-def take(intent: Intent, steps: Iterable[Transition]) -> tuple[Intent, Sequence[Effects]]:
-    """The intent after all the steps, and the effects of each. Raises `IllegalTransition`."""
-    found: list[Effects] = []
-    for step in steps:
-        after = advance(intent, step)
-        found.append(effects(intent, after)._replace(exclusive=isinstance(step, Accept | Correct)))
+def apply_transitions(
+    intent: Intent, transitions: Iterable[Transition]
+) -> tuple[Intent, Sequence[IndexChanges]]:
+    """The intent after all the transitions, and the changes of each. Raises `IllegalTransition`."""
+    changes: list[IndexChanges] = []
+    for transition in transitions:
+        after = advance(intent, transition)
+        exclusive = isinstance(transition, Accept | Correct)
+        changes.append(changes_between(intent, after)._replace(exclusive=exclusive))
         intent = after
-    return intent, found
+    return intent, changes

@@ -1,4 +1,4 @@
-"""The store that ends with the process: plain dictionaries."""
+"""The store in memory, which ends with the process: plain dictionaries."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from datetime import datetime, timedelta
 from ..._api.models import LookRef
 from ..._api.webhook_payloads import Delivery
 from ..._core.intents.intent import Intent, IntentState
-from ..._core.intents.transitions import LookTaken, Transition, claimed_look, recover
+from ..._core.intents.transitions import LookTaken, Transition, claimed_look, recovery_transitions
 from ...errors import StoreError, StoreLocked
 from ..clock import Clock
 from ..protocols import Workspace
-from .binding import plain_url, require_new_key, require_url
-from .index_changes import FORGETTABLE, OPEN_STATES, Effects, effects, may_have_been_paid, take
+from .index_changes import FORGETTABLE, OPEN_STATES, IndexChanges, apply_transitions, changes_between
+from .workspace_binding import plain_url, require_new_key, require_url
 
 
 class _Done:
-    """What is done already, to be awaited any number of times, or not at all."""
+    """An awaitable that is done already. It can be awaited any number of times, or not at all."""
 
     def __await__(self) -> Generator[None, None, None]:
         return
@@ -32,11 +32,10 @@ _KEPT_SENDS = timedelta(minutes=2)
 
 
 class MemoryStore:
-    """Keeps the session's memory of money in memory, for one session at a time.
+    """A `Store` in memory, for one session at a time.
 
-    It can be given to a later session of the same process, which goes on where the earlier one
-    stopped. Intents without a user's key are dropped once `forget` is told that nobody can ask for
-    them any more; their looks stay claimed.
+    A later session of the same process may open it again and continues where the earlier one stopped. An
+    intent without a key of the user's is deleted by `forget`; its look stays claimed.
     """
 
     def __init__(self) -> None:
@@ -44,12 +43,12 @@ class MemoryStore:
         self._workspace: Workspace | None = None
         self._key_confirmed = False
         self._intents: dict[str, Intent] = {}  # in the order of the plan
-        self._open_keys: set[str] = set()  # a long life has few of them
+        self._open_keys: set[str] = set()  # few, however many intents there are
         self._places: dict[str, int] = {}
         self._planned = 0
         self._attempts: dict[str, str] = {}
         self._refs: dict[LookRef, str] = {}
-        self._forgotten: set[LookRef] = set()  # looks of intents that were forgotten: still no other's
+        self._forgotten: set[LookRef] = set()  # still claimed: looks of forgotten intents
         self._baselines: set[str] = set()
         self._seen: dict[str, set[str]] = {}
         self._deliveries: dict[str, Delivery] = {}
@@ -59,13 +58,13 @@ class MemoryStore:
         return f"MemoryStore(<{len(self._intents)} intents>)"
 
     async def open(self, workspace: Workspace) -> None:
-        """Bind it to the workspace. Raises `StoreLocked` while a session has it, and `StoreMismatch`."""
+        """Bind the store to the workspace. Raises `StoreLocked` while another has it; `StoreMismatch`."""
         if self._is_open:
             raise StoreLocked(f"{_NAME} is open in another session; one session at a time")
         if self._workspace is not None:
             require_url(plain_url(self._workspace.base_url), workspace, _NAME)
             if workspace.api_key != self._workspace.api_key:
-                if self._key_confirmed or any(map(may_have_been_paid, self._intents.values())):
+                if self._key_confirmed or not all(intent.never_charged for intent in self._intents.values()):
                     require_new_key(workspace, _NAME)
                 self._key_confirmed = False
         at = Clock(asyncio.get_running_loop()).utc()
@@ -73,17 +72,17 @@ class MemoryStore:
         self._is_open = True
         try:
             for intent in await self.in_states([IntentState.SENDING]):
-                await self.advance(intent.key, *recover(intent, at))
+                await self.advance(intent.key, *recovery_transitions(intent, at))
         except BaseException:
             self._is_open = False
             raise
 
     async def aclose(self) -> None:
-        """Let go of it: a later session can have it."""
+        """Close the store. A later session can open it."""
         self._is_open = False
 
     def confirm_key(self) -> None:
-        """Bind it to its API key for good."""
+        """Bind the store to its API key for good."""
         self._key_confirmed = True
 
     async def get(self, keys: Collection[str]) -> dict[str, Intent]:
@@ -92,50 +91,49 @@ class MemoryStore:
         return {key: self._intents[key] for key in keys if key in self._intents}
 
     async def plan(self, intent: Intent) -> Intent:
-        """Keep a new intent; where its key is known already, change nothing and return what stands."""
+        """Insert a new intent. Where its key exists already, change nothing and return the stored intent."""
         self._require_open()
-        standing = self._intents.get(intent.key)
-        if standing is not None:
-            return standing
-        found = effects(None, intent)
-        self._check(found)
+        stored = self._intents.get(intent.key)
+        if stored is not None:
+            return stored
+        changes = changes_between(None, intent)
+        self._require_new_attempts(changes)
         self._planned += 1
         self._places[intent.key] = self._planned
-        self._put(intent, [found])
+        self._put(intent, [changes])
         return intent
 
-    async def advance(self, key: str, *steps: Transition) -> Intent:
-        """Take the intent through the steps, all or none. Raises `IllegalTransition`; no such key:
-        `StoreError`."""
+    async def advance(self, key: str, *transitions: Transition) -> Intent:
+        """Apply the transitions, all or none. Raises `IllegalTransition`; `StoreError` for an unknown key."""
         self._require_open()
         intent = self._intents.get(key)
         if intent is None:
             raise StoreError(f"{_NAME} has no intent under the key {key!r}")
-        after, found = take(intent, steps)
-        for effect in found:
-            self._check(effect)
-            if effect.exclusive and effect.claimed is not None:
-                self._require_unclaimed(effect.claimed, key)
-        given_up = claimed_look(intent)
-        if given_up is not None and given_up != claimed_look(after) and self._refs.get(given_up) == key:
-            del self._refs[given_up]
-        self._put(after, found)
+        after, all_changes = apply_transitions(intent, transitions)
+        for changes in all_changes:
+            self._require_new_attempts(changes)
+            if changes.exclusive and changes.claimed is not None:
+                self._require_unclaimed(changes.claimed, key)
+        old_claim = claimed_look(intent)
+        if old_claim is not None and old_claim != claimed_look(after) and self._refs.get(old_claim) == key:
+            del self._refs[old_claim]
+        self._put(after, all_changes)
         return after
 
     async def by_attempt(self, attempt_id: str) -> Intent | None:
-        """The intent that this attempt, also an earlier one, belongs to."""
+        """The intent that has this attempt, the latest or an earlier one."""
         self._require_open()
         key = self._attempts.get(attempt_id)
         return self._intents.get(key) if key is not None else None
 
     async def by_ref(self, ref: LookRef) -> Intent | None:
-        """The intent whose look this is."""
+        """The intent that has this look."""
         self._require_open()
         key = self._refs.get(ref)
         return self._intents[key] if key is not None else None
 
     async def in_states(self, states: Collection[IntentState]) -> list[Intent]:
-        """All intents in these states, oldest first."""
+        """All intents in these states, in the order in which they were planned."""
         self._require_open()
         wanted = frozenset(states)
         if wanted <= OPEN_STATES:
@@ -153,7 +151,7 @@ class MemoryStore:
                 yield intent
 
     async def stream_accepted(self) -> AsyncIterator[Intent]:
-        """Every intent that is accepted and not settled, oldest first."""
+        """Every intent that is ACCEPTED, in the order in which they were planned."""
         self._require_open()
         for key in sorted(self._open_keys, key=self._places.__getitem__):
             intent = self._intents.get(key)
@@ -161,7 +159,7 @@ class MemoryStore:
                 yield intent
 
     async def forget(self, key: str) -> None:
-        """Drop an intent without a user's key whose money is beyond doubt. Any other is kept."""
+        """Delete an intent without a key of the user's, once it is certain what it cost. Others are kept."""
         self._require_open()
         intent = self._intents.get(key)
         if intent is None or intent.own_key or intent.state not in FORGETTABLE:
@@ -176,31 +174,31 @@ class MemoryStore:
             self._deliveries.pop(attempt.id, None)
 
     async def seen_looks(self, avatar_id: str) -> frozenset[str] | None:
-        """The looks that are nobody's lost POST's: baseline and claimed. None where no baseline stands."""
+        """Baseline and claimed looks of an avatar; None where it has no baseline."""
         self._require_open()
         if avatar_id not in self._baselines:
             return None
         return frozenset(self._seen.get(avatar_id, ()))
 
     async def add_seen(self, avatar_id: str, look_ids: Iterable[str]) -> None:
-        """Add to an avatar's baseline (and make it one, if it is the first)."""
+        """Add these looks to the avatar's baseline, which the first call makes."""
         self._require_open()
         self._baselines.add(avatar_id)
         self._seen.setdefault(avatar_id, set()).update(look_ids)
 
     async def keep_delivery(self, attempt_id: str, delivery: Delivery) -> None:
-        """Keep an attempt's first delivery; for an attempt that the store doesn't know, nothing is kept."""
+        """Keep the first delivery of an attempt. One of an unknown attempt is not kept."""
         self._require_open()
         if attempt_id in self._attempts:
             self._deliveries.setdefault(attempt_id, delivery)
 
     async def kept_delivery(self, attempt_id: str) -> Delivery | None:
-        """The delivery kept for this attempt."""
+        """The delivery that was kept for this attempt."""
         self._require_open()
         return self._deliveries.get(attempt_id)
 
     def note_sends(self, sent_at: Sequence[datetime]) -> Awaitable[None]:
-        """Remember send times; those of more than two minutes before the newest are dropped."""
+        """Keep send times. Those of more than two minutes before the newest are dropped."""
         self._require_open()
         sends = self._sends
         if len(sent_at) == 1 and sends and sends[-1] <= sent_at[0]:  # as nearly always
@@ -222,8 +220,8 @@ class MemoryStore:
         if not self._is_open:
             raise StoreError(f"{_NAME} is not open")
 
-    def _check(self, effect: Effects) -> None:
-        for attempt in effect.attempts:
+    def _require_new_attempts(self, changes: IndexChanges) -> None:
+        for attempt in changes.attempts:
             if attempt.id in self._attempts:
                 raise StoreError(f"{_NAME} knows the attempt {attempt.id!r} already")
 
@@ -235,7 +233,7 @@ class MemoryStore:
         if owner is not None and owner != key:
             raise LookTaken(ref, owner)
 
-    def _put(self, intent: Intent, found: Sequence[Effects]) -> None:
+    def _put(self, intent: Intent, all_changes: Sequence[IndexChanges]) -> None:
         key = intent.key
         self._intents[key] = intent
         if intent.state in OPEN_STATES:
@@ -245,12 +243,12 @@ class MemoryStore:
         claimed = claimed_look(intent)
         if claimed is not None:
             self._refs.setdefault(claimed, key)
-        for effect in found:
-            for attempt in effect.attempts:
+        for changes in all_changes:
+            for attempt in changes.attempts:
                 self._attempts[attempt.id] = key
-                if not self._sends or attempt.sent_at >= self._sends[0]:  # else it was written down late
+                if not self._sends or attempt.sent_at >= self._sends[0]:  # else it was written late
                     self.note_sends((attempt.sent_at,))
-            if effect.claimed is not None:
-                self._seen.setdefault(effect.claimed.avatar_id, set()).add(effect.claimed.look_id)
-            if effect.created is not None:
-                self._baselines.add(effect.created)
+            if changes.claimed is not None:
+                self._seen.setdefault(changes.claimed.avatar_id, set()).add(changes.claimed.look_id)
+            if changes.created is not None:
+                self._baselines.add(changes.created)

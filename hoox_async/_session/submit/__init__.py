@@ -1,6 +1,6 @@
 """The one way a paid POST goes: at most one paid send of an intent, or an unknown that is reported."""
 
-from ..._core.intents.send_decision import Decide, SendDecision, to_send
+from ..._core.intents.send_decision import Decide, SendDecision, send_stored
 from .reservation import Purse, SinglePurse
 from .submitter import AcquirePermit, SendOptions, Submitter
 
@@ -12,5 +12,5 @@ __all__ = [
     "SendOptions",
     "SinglePurse",
     "Submitter",
-    "to_send",
+    "send_stored",
 ]

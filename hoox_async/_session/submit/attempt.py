@@ -13,7 +13,7 @@ from functools import partial
 from ..._api.endpoints import WireResponse, submit_endpoint, submit_request
 from ..._api.models import LookRef
 from ..._api.responses import read_accepted, refusal_is_the_items_own
-from ..._core.intents.intent import Evidence, Intent, IntentState, Refusal
+from ..._core.intents.intent import Evidence, Intent, IntentState, Reason
 from ..._core.intents.send_decision import SendDecision
 from ..._core.intents.transitions import (
     IfUnchanged,
@@ -43,14 +43,14 @@ class Superseded(Exception):
 
 
 class Sending:
-    """One POST of an intent. ``in_lane``: a look that it leaves behind could be told by elimination."""
+    """One POST of an intent. ``under_lock``: a look that it leaves behind could be told by elimination."""
 
     def __init__(
-        self, services: SessionServices, order: SendDecision, permit: Permit, *, in_lane: bool
+        self, services: SessionServices, order: SendDecision, permit: Permit, *, under_lock: bool
     ) -> None:
         self._services = services
         self._order = order
-        self._in_lane = in_lane
+        self._under_lock = under_lock
         self._sent_at = 0.0
         self._held_back: Exception | None = None
         self._unwritten: Send | None = None
@@ -138,7 +138,7 @@ class Sending:
             self._leaves()
 
     def _step(self) -> Send:
-        return Send(self.id, self._services.clock.utc(), self.intent.source, self._in_lane)
+        return Send(self.id, self._services.clock.utc(), self.intent.source, self._under_lock)
 
     def _leaves(self) -> None:
         services = self._services
@@ -182,7 +182,7 @@ class Sending:
         if isinstance(error, ApiError) and self._answered:
             if not refusal_is_the_items_own(error):
                 return Revert()
-            return Reject(Refusal(error.status, error.code, error.message), self._services.clock.utc())
+            return Reject(Reason(error.status, error.code, error.message), self._services.clock.utc())
         told = isinstance(error, HooxError | LookTaken)
         reason = str(error) if told else f"{type(error).__name__} on the way"
         return MarkUnknown(reason, self._services.clock.utc())
@@ -215,7 +215,7 @@ class Posting:
         `StoreError` where what became of it is not written down yet.
         """
         intent = order.intent
-        sending = Sending(self._services, order, permit, in_lane=self._unknowns.proves(intent))
+        sending = Sending(self._services, order, permit, under_lock=self._unknowns.proves(intent))
         try:
             try:
                 response = await sending.post()

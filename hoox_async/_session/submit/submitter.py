@@ -205,8 +205,8 @@ class Submitter:
         intent, purse = order.intent, how.purse
         await purse.reserve(intent.credits)
         try:
-            if isinstance(order.word, Resend) and order.stands is not None:
-                self._unknowns.give_up(order.stands)  # it shuts the very avatar lock that it has to pass
+            if isinstance(order.instruction, Resend) and order.stored is not None:
+                self._unknowns.give_up(order.stored)  # it shuts the very avatar lock that it has to pass
             permit = await self._permit(intent, how.acquire_permit)
             try:
                 task = self._services.posts.spawn(

@@ -12,7 +12,12 @@ from ..._core.intents.intent import Evidence, Intent, IntentState
 from ..._core.intents.transitions import Correct, EndSearch, IllegalTransition
 from ..._core.polling import LookUpdate, is_complete
 from ..._core.reconciliation.avatar_locks import AvatarLocks
-from ..._core.reconciliation.elimination import LATEST_SHOW, doubtful, ends_inference, may_still_show
+from ..._core.reconciliation.elimination import (
+    LATEST_APPEARANCE,
+    attempts_in_doubt,
+    may_still_appear,
+    prevents_inference,
+)
 from ..._io.logs import failures_logged
 from ...errors import NotSent, SessionClosed
 from ..jobs import JobRegistry
@@ -49,7 +54,7 @@ class Unknowns:
         unknowns = await self._services.store.in_states((IntentState.UNKNOWN,))
         if self.avatar_locks is None:
             for intent in unknowns:
-                if _lost_in_lane(intent) and intent.source is not None:
+                if _lost_under_lock(intent) and intent.source is not None:
                     self._older.setdefault(intent.source.avatar_id, []).append(intent)
             return unknowns
         for intent in unknowns:
@@ -61,20 +66,20 @@ class Unknowns:
     async def _given_up(self) -> list[Intent]:
         """What was dropped or sent again by the user's word, where a look of that time may still show up."""
         store = self._services.store
-        if not await store.recent_sends(self._services.clock.utc() - LATEST_SHOW):
+        if not await store.recent_sends(self._services.clock.utc() - LATEST_APPEARANCE):
             return []
         given_up = (IntentState.UNKNOWN, IntentState.SENDING)
-        return [i async for i in store.stream() if i.state not in given_up and doubtful(i)]
+        return [i async for i in store.stream() if i.state not in given_up and attempts_in_doubt(i)]
 
     def _beware_of(self, intent: Intent) -> None:
         """Its look may show up beside that of one lost in an avatar lock, or long after a baseline was
         taken."""
         if intent.source is None:
             return
-        avatar_id, attempts = intent.source.avatar_id, doubtful(intent)
+        avatar_id, attempts = intent.source.avatar_id, attempts_in_doubt(intent)
         if intent.state is IntentState.UNKNOWN:  # its last attempt is searched for, or ends the inference
             attempts = attempts[:-1]
-        if may_still_show(attempts, self._services.clock.utc()):
+        if may_still_appear(attempts, self._services.clock.utc()):
             self._spoiled.add(avatar_id)
         self._note_unsearched(intent)
 
@@ -82,7 +87,7 @@ class Unknowns:
         """Infer nothing for its avatar until it is resolved, where it is an unknown without a search."""
         if self.avatar_locks is None or intent.source is None:
             return
-        if ends_inference(intent, searched=intent.key in self._open):
+        if prevents_inference(intent, searched=intent.key in self._open):
             self._unsearched.setdefault(intent.source.avatar_id, set()).add(intent.key)
 
     def _infers(self, avatar_id: str) -> bool:
@@ -105,7 +110,7 @@ class Unknowns:
 
     def free(self, avatar_id: str) -> bool:
         """Whether an edit of this avatar may be sent now."""
-        return self.avatar_locks is None or self.avatar_locks.free(avatar_id)
+        return self.avatar_locks is None or self.avatar_locks.can_acquire(avatar_id)
 
     def wanted(self, avatar_id: str) -> bool:
         """As `free`; and where the avatar lock is shut, what was lost in it is searched for from now on."""
@@ -131,8 +136,8 @@ class Unknowns:
                 message = f"no edit of avatar {avatar_id} could go out in time; nothing was sent"
                 raise NotSent(message, retry_after=self._services.timeouts.search[0]) from None
             permit = await acquire_permit()
-            if self.avatar_locks.free(avatar_id):
-                self.avatar_locks.enter(avatar_id)
+            if self.avatar_locks.can_acquire(avatar_id):
+                self.avatar_locks.acquire(avatar_id)
                 return permit
             permit.cancel()
 
@@ -165,7 +170,7 @@ class Unknowns:
         """The edit outstanding is over."""
         avatar_id = self.locked_avatar_of(intent)
         if avatar_id is not None and self.avatar_locks is not None:
-            self.avatar_locks.leave(avatar_id)
+            self.avatar_locks.release(avatar_id)
             self._move()
 
     def _move(self) -> None:
@@ -203,9 +208,9 @@ class Unknowns:
 
     def _shut(self, intent: Intent) -> None:
         """Shut its avatar's lock, where it was lost in one and not yet searched for to the end."""
-        if self.avatar_locks is not None and intent.source is not None and _lost_in_lane(intent):
+        if self.avatar_locks is not None and intent.source is not None and _lost_under_lock(intent):
             self._open[intent.key] = intent
-            self.avatar_locks.shut(intent.source.avatar_id)
+            self.avatar_locks.close(intent.source.avatar_id)
 
     def search(self, avatar_id: str) -> None:
         """Search for what was lost of this avatar, unless that goes on already."""
@@ -301,7 +306,7 @@ class Unknowns:
         waiting.append(future)
         try:
             now = (await self._services.store.get((intent.key,))).get(intent.key, intent)
-            if now.state is not IntentState.UNKNOWN or now.retired:
+            if now.state is not IntentState.UNKNOWN or now.search_ended:
                 return
             async with asyncio.timeout(seconds):
                 await future
@@ -323,7 +328,7 @@ class Unknowns:
         self.over(intent.key)
 
 
-def _lost_in_lane(intent: Intent) -> bool:
+def _lost_under_lock(intent: Intent) -> bool:
     """Whether it can be searched for: it was lost in an avatar lock, and not yet searched for to the end."""
-    in_doubt = intent.state.in_doubt and not intent.retired
-    return in_doubt and bool(intent.attempts) and intent.attempts[-1].in_lane
+    in_doubt = intent.state.in_doubt and not intent.search_ended
+    return in_doubt and bool(intent.attempts) and intent.attempts[-1].under_lock

@@ -13,7 +13,7 @@ from ..._api.responses import look_from_details
 from ..._core.intents.intent import Evidence, Intent, IntentState
 from ..._core.intents.transitions import EndSearch, IllegalTransition
 from ..._core.reconciliation.avatar_locks import AvatarLocks
-from ..._core.reconciliation.elimination import Adopt, KeepLooking, LostEdit, judge, search_times
+from ..._core.reconciliation.elimination import Found, LostEdit, SearchAgain, conclude, search_times
 from ...errors import HooxError, StoreError
 from ..reads import Reads
 from ..services import SessionServices
@@ -134,25 +134,26 @@ class Search:
     async def _look_for(self, *, last: bool) -> bool:
         """One search. True when the intent is no longer open."""
         intent, avatar_id, avatar_locks = self._intent, self._avatar_id, self._avatar_locks
-        mark = avatar_locks.mark(avatar_id)
+        snapshot = avatar_locks.snapshot(avatar_id)
         answer = await self._reads.avatar(avatar_id)
         seen = await self._services.store.seen_looks(avatar_id)
         request = intent.request
-        verdict = judge(
+        conclusion = conclude(
             LostEdit(avatar_id, request.format if isinstance(request, LookEdit) else None),
             seen or frozenset(),
             answer,
-            answer_is_clean=seen is not None and avatar_locks.clean(avatar_id, mark),
+            no_edit_meanwhile=seen is not None and avatar_locks.unchanged_since(avatar_id, snapshot),
             last=last,
-            rivals=avatar_locks.lost(avatar_id) - 1 + self._told.is_contested(intent),
+            competing_edits=avatar_locks.lost_edits(avatar_id) - 1 + self._told.is_contested(intent),
         )
-        if isinstance(verdict, KeepLooking) or not self._told.is_searched(intent):
+        if isinstance(conclusion, SearchAgain) or not self._told.is_searched(intent):
             return not self._told.is_searched(intent)
-        if isinstance(verdict, Adopt):
-            await self._told.prove(intent, verdict.ref, Evidence.INFERRED, _look_in(answer, verdict.ref))
+        if isinstance(conclusion, Found):
+            look = _look_in(answer, conclusion.ref)
+            await self._told.prove(intent, conclusion.ref, Evidence.INFERRED, look)
             return True
         # what was seen joins the baseline first: from then on it is nobody's lost look
-        await self._baselines.put_on_record(avatar_id, verdict.candidates)
+        await self._baselines.put_on_record(avatar_id, conclusion.candidates)
         self._told.retired(await self._services.store.advance(intent.key, EndSearch()))
         return True
 

@@ -1,4 +1,4 @@
-"""Complete copies of a store, also while a session has it open, and what to do with one that is not."""
+"""Makes a complete copy of a store that may be open, and makes an incomplete copy usable again."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from ....errors import StoreError
-from . import schema, wal_mark
-from .failures import translated
+from . import missing_wal, schema
+from .error_translation import translated
 from .file_lock import FileLock
 from .reader import connect_to_read
 
-_BESIDE = ("", "-wal", "-shm", "-journal")  # SQLite would take a file of such a name for the copy's
+_BESIDE = ("", "-wal", "-shm", "-journal")  # SQLite would read such a file as the copy's own
 
 
 def back_up(source: str, target: str) -> Path:
-    """See `backup_store`. Blocks."""
+    """Do what `backup_store` says, in the calling thread."""
     place = Path(target)
     part = place.with_name(f".{place.name}.{secrets.token_hex(4)}.part")
     with closing(connect_to_read(source)) as db, translated(target):
@@ -28,7 +28,7 @@ def back_up(source: str, target: str) -> Path:
         try:
             _copy(db, part)
             shutil.copymode(source, part)
-            _name(part, place)
+            _rename(part, place)
         finally:
             for suffix in _BESIDE:
                 with suppress(OSError):
@@ -41,7 +41,7 @@ def _copy(db: sqlite3.Connection, part: Path) -> None:
         copy.execute("PRAGMA synchronous = EXTRA")
         db.backup(copy)
         copy.execute("PRAGMA journal_mode = DELETE")
-        wal_mark.clear_mark(copy)
+        missing_wal.clear_mark(copy)
         schema.check(copy, str(part))
 
 
@@ -53,8 +53,8 @@ def _require_free(place: Path) -> None:
             raise StoreError(f"{place}{suffix} exists already, and a backup replaces nothing")
 
 
-def _name(part: Path, place: Path) -> None:
-    """Give the whole copy its name. Raises `OSError` where that was taken meanwhile."""
+def _rename(part: Path, place: Path) -> None:
+    """Give the complete copy its name. Raises `OSError` where a file has taken that name meanwhile."""
     try:
         place.hardlink_to(part)
     except FileExistsError:
@@ -64,21 +64,21 @@ def _name(part: Path, place: Path) -> None:
         part.rename(place)
 
 
-def recover(shown: str) -> None:
-    """See `recover_store`. Blocks."""
-    with translated(shown):
-        path = os.path.realpath(shown)
+def recover(name: str) -> None:
+    """Do what `recover_store` says, in the calling thread."""
+    with translated(name):
+        path = os.path.realpath(name)
         if not Path(path).is_file():
             raise StoreError("there is no such file")
         lock = FileLock(path)
         lock.acquire(datetime.now(UTC))
         try:
-            if not wal_mark.is_part(path):
+            if not missing_wal.is_incomplete(path):
                 raise StoreError("its -wal is not missing: there is nothing to recover, open it as it is")
             with closing(sqlite3.connect(path, timeout=2.0, isolation_level=None)) as db:
                 db.execute("PRAGMA synchronous = FULL")
-                schema.version_of(db, shown)
-                schema.check(db, shown)
-                wal_mark.clear_mark(db)
+                schema.version_of(db, name)
+                schema.check(db, name)
+                missing_wal.clear_mark(db)
         finally:
             lock.release()

@@ -1,4 +1,4 @@
-"""The store's file as its own thread sees it: opening, transactions, closing. Nothing here knows the loop."""
+"""The SQLite file: opening, transactions, closing. All of it runs on the store's thread, without a loop."""
 
 from __future__ import annotations
 
@@ -14,30 +14,30 @@ from weakref import WeakSet
 
 from ....errors import StoreError
 from ...protocols import Workspace
-from . import rows, schema, wal_mark
-from .failures import FAILURES, store_error, translated
+from . import missing_wal, queries, schema
+from .error_translation import FAILURES, store_error, translated
 from .file_lock import FileLock
-from .kept_open import keep_open
 
-_GROUP = 1000  # functions in a commit at most: it takes tens of milliseconds
+_MAX_JOBS = 1000  # in one commit, which then takes tens of milliseconds
 
 Work = Callable[[sqlite3.Connection], Any]
 
 
 class Job(NamedTuple):
-    """A function that waits for its transaction, and whoever waits for the function.
+    """A function that is to run in a transaction, and the future of the caller who waits for it.
 
-    ``sends``: a request leaves as soon as it is written, so it must not be written into a file that is gone.
+    ``sends`` says that a request leaves as soon as this is written. So it must not be written into a file
+    that was removed or replaced.
     """
 
     work: Work
     writes: bool
     sends: bool
-    waiter: Any
+    future: Any
 
 
 class Done(NamedTuple):
-    """What became of a job: its value, or the error that it raised."""
+    """The result of a job: its value, or the error that it raised."""
 
     job: Job
     value: Any
@@ -45,7 +45,7 @@ class Done(NamedTuple):
 
 
 class Database:
-    """One open SQLite file. Every method belongs to one thread."""
+    """One open SQLite file. All methods are called on one thread."""
 
     def __init__(self, path: str) -> None:
         self.path = path
@@ -55,7 +55,7 @@ class Database:
         _databases.add(self)
 
     def open(self, workspace: Workspace, at: datetime) -> None:
-        """Lock, check, migrate, bind and recover. Raises `StoreError` and then holds nothing."""
+        """Lock, check, migrate, bind and recover the file. When it raises `StoreError`, it holds nothing."""
         try:
             with translated(self.path):
                 self._open(workspace, at)
@@ -64,17 +64,17 @@ class Database:
             raise
 
     def run(self, waiting: deque[Job]) -> list[Done]:
-        """Run a group of waiting jobs in one commit: all is durable when this returns."""
+        """Run a group of waiting jobs in one commit. What they wrote is durable when this returns."""
         jobs: list[Job] = []
-        while waiting and len(jobs) < _GROUP:
+        while waiting and len(jobs) < _MAX_JOBS:
             jobs.append(waiting.popleft())
         try:
             return self._together(jobs)
-        except Exception:  # the group's transaction is gone: who is to blame shows when each has its own
+        except Exception:  # the whole group failed: with a transaction each, only the jobs at fault fail
             return [self._alone(job) for job in jobs]
 
     def finish(self, waiting: deque[Job]) -> list[Done]:
-        """Run all that still waits, then close."""
+        """Run all jobs that still wait, then close."""
         done: list[Done] = []
         while waiting:
             done += self.run(waiting)
@@ -82,7 +82,7 @@ class Database:
         return done
 
     def close(self) -> None:
-        """Let go of the file and the lock. Never raises: what was promised is durable already."""
+        """Close the file and release the lock. Never raises: what was promised is durable already."""
         db, self._db = self._db, None
         if db is not None:
             _close(db)
@@ -91,18 +91,18 @@ class Database:
             lock.release()
 
     def abandon(self) -> None:
-        """In a forked child: forget the file without closing it, since it is the parent's."""
+        """In a forked child: forget the file without closing it, since it is still open in the parent."""
         db, self._db = self._db, None
         if db is not None:
-            keep_open(db)
+            _keep_open(db)
 
     def _open(self, workspace: Workspace, at: datetime) -> None:
-        path = os.path.realpath(self.path)  # a link to the file is the same file and the same lock
-        _check_place(self.path, Path(path))
+        path = os.path.realpath(self.path)  # so that a link to the file has the same lock
+        _require_place(self.path, Path(path))
         lock = FileLock(path)
         lock.acquire(at)
         self._lock = lock
-        wal_mark.require_wal(path, self.path)
+        missing_wal.require_wal(path, self.path)
         db = self._db = sqlite3.connect(path, timeout=2.0, isolation_level=None)
         version = schema.version_of(db, self.path)
         schema.check(db, self.path)
@@ -111,14 +111,14 @@ class Database:
         db.execute("PRAGMA foreign_keys = ON")
         self._begin(writes=True)
         schema.migrate(db, version)
-        rows.bind(db, workspace, self.path)
-        rows.note_opening(db, at)
-        rows.recover_all(db, at)
-        if in_wal:  # some file systems cannot have it; then everything is in the main file at once
-            wal_mark.set_mark(db)
+        queries.bind(db, workspace, self.path)
+        queries.note_opening(db, at)
+        queries.recover_all(db, at)
+        if in_wal:  # not on some file systems; there everything is in the main file at once
+            missing_wal.set_mark(db)
         db.execute("COMMIT")
         if in_wal:
-            wal_mark.require_mark(db, path)
+            missing_wal.require_mark(db, path)
         names = [path, f"{path}.lock", *([f"{path}-wal"] if in_wal else [])]
         self._files = {name: _identity(name) for name in names}
 
@@ -133,7 +133,7 @@ class Database:
         return done
 
     def _within(self, job: Job) -> Done:
-        """One job inside the group's transaction. Raises `sqlite3.Error`, which may have ended that."""
+        """Run one job inside the group's transaction. Raises `sqlite3.Error`, which may have ended that."""
         db = self._connection()
         if job.writes:
             db.execute("SAVEPOINT job")
@@ -145,7 +145,7 @@ class Database:
             if job.writes:
                 db.execute("ROLLBACK TO job")
                 db.execute("RELEASE job")
-            return Done(job, None, self._told(error))
+            return Done(job, None, self._translated(error))
         if job.writes:
             db.execute("RELEASE job")
         return Done(job, value, None)
@@ -157,7 +157,7 @@ class Database:
             self._execute("COMMIT")
         except Exception as error:
             self._roll_back()
-            return Done(job, None, self._told(error))
+            return Done(job, None, self._translated(error))
         return Done(job, value, None)
 
     def _do(self, job: Job) -> Any:
@@ -166,9 +166,9 @@ class Database:
         return job.work(self._connection())
 
     def _require_files(self) -> None:
-        """Raise `StoreError` where the path leads to other files than those that are open, or to none.
+        """Raise `StoreError` where the open files were removed or replaced.
 
-        What is written then is lost with this process, and a second session could open the path.
+        What is written into them then is lost with this process, and a second session could open the path.
         """
         for name, opened in self._files.items():
             try:
@@ -182,16 +182,16 @@ class Database:
                     "the session and open it anew"
                 )
 
-    def _told(self, error: Exception) -> Exception:
+    def _translated(self, error: Exception) -> Exception:
         if not isinstance(error, FAILURES):
             return error
-        told = store_error(self.path, error)
-        if told is not error:
-            told.__cause__ = error
-        return told
+        translation = store_error(self.path, error)
+        if translation is not error:
+            translation.__cause__ = error
+        return translation
 
     def _begin(self, *, writes: bool) -> None:
-        # a group that only reads asks for no right to write, and so works on a full disk
+        # a group that only reads takes no write lock, so it works on a full disk too
         self._execute("BEGIN IMMEDIATE" if writes else "BEGIN")
 
     def _roll_back(self) -> None:
@@ -209,39 +209,58 @@ class Database:
 
 
 def _identity(path: str) -> tuple[int, int]:
-    # by its name: closing a second descriptor of the database would drop SQLite's locks on it
+    # by name: closing a second descriptor of the file would drop SQLite's locks on it
     found = Path(path).stat()
     return found.st_dev, found.st_ino
 
 
-def _keep_open_in_child() -> None:
+_kept_open: list[sqlite3.Connection] = []
+
+
+def _keep_open(db: sqlite3.Connection) -> None:
+    """Never close the connection; it ends with the process, as if the process were killed.
+
+    SQLite deletes the ``-wal`` when the last connection is closed. That must not happen where the content of
+    the ``-wal`` could not be brought into the main file, nor in a forked child, where the file is its
+    parent's.
+    """
+    _kept_open.append(db)
+    try:  # at its end the interpreter would clear the list and so close them: hence one reference too many
+        import ctypes
+
+        ctypes.pythonapi.Py_IncRef(ctypes.py_object(db))
+    except (ImportError, AttributeError):  # pragma: no cover - not CPython, or built without ctypes
+        pass
+
+
+def _abandon_in_child() -> None:
     for database in tuple(_databases):
         database.abandon()
 
 
 _databases: WeakSet[Database] = WeakSet()
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_keep_open_in_child)
+    os.register_at_fork(after_in_child=_abandon_in_child)
 
 
 def _close(db: sqlite3.Connection) -> None:
     marked = False
-    with suppress(Exception):  # a damaged file raises UnicodeError too: SQLite's complaints quote its bytes
+    with suppress(Exception):  # a damaged file raises UnicodeError too: SQLite's messages quote its bytes
         if db.in_transaction:
             db.execute("ROLLBACK")
-        marked = wal_mark.is_marked(db)
+        marked = missing_wal.is_marked(db)
     if marked:
         try:
-            wal_mark.seal(db)
-        except Exception:  # as on a full disk: mark and -wal belong together
-            keep_open(db)
+            missing_wal.seal(db)
+        except Exception:  # as on a full disk: then the mark and the -wal both stay
+            _keep_open(db)
             return
     with suppress(Exception):
         db.close()
 
 
-def _check_place(shown: str, path: Path) -> None:
+def _require_place(name: str, path: Path) -> None:
     if not path.parent.is_dir():
-        raise StoreError(f"{shown}: there is no folder {path.parent}: make it first")
+        raise StoreError(f"{name}: there is no folder {path.parent}: make it first")
     if path.is_dir():
-        raise StoreError(f"{shown}: it is a folder, not a file")
+        raise StoreError(f"{name}: it is a folder, not a file")

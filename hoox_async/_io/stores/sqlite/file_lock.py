@@ -1,4 +1,4 @@
-"""One session at a time: a lock on a file beside the store, which dies with its process."""
+"""Lets one session at a time open a store: a lock on a file beside it, which ends with its process."""
 
 from __future__ import annotations
 
@@ -12,18 +12,19 @@ from weakref import WeakSet
 
 from ....errors import StoreError, StoreLocked
 
-# far behind the holder's name: on Windows a locked byte cannot be read by others
+# far behind the holder's name, since on Windows others cannot read a locked byte
 _LOCKED_BYTE = 1 << 30
 
 
 class FileLock:
-    """Holds ``<store>.lock`` while the store is open.
+    """A lock on the file ``<store>.lock`` while the store is open.
 
-    The operating system lets go of it when the process ends, however that happens. The file itself
-    stays: were it removed, two processes could each hold a lock on a file of that name. It is a file
-    of its own because closing any handle of a SQLite file drops SQLite's own locks on POSIX.
+    The operating system releases it when the process ends, however that happens. The file itself is kept: if
+    it were removed, two processes could each lock a file of that name. It is not the store's own file because
+    closing any handle of a SQLite file releases SQLite's own locks on POSIX.
 
-    A forked child inherits the handle and would hold the lock after its parent's death: it closes it at once.
+    A forked child inherits the handle and would keep the lock after its parent's end, so it closes it at
+    once.
     """
 
     def __init__(self, store_path: str) -> None:
@@ -31,15 +32,15 @@ class FileLock:
         self._fd: int | None = None
 
     def acquire(self, since: datetime) -> None:
-        """Take the lock and write down who holds it. Raises `StoreLocked` or `OSError`."""
+        """Take the lock and write who holds it. Raises `StoreLocked`, `StoreError` or `OSError`."""
         if self._store_path in _inherited:
-            # SQLite takes its parent's locks on the file for locks of this process, which has none
+            # SQLite would believe that it holds its parent's locks on the file
             raise StoreError(
                 f"{self._store_path} was open when this process was forked: open it in a process that was "
                 'forked before, or that was started anew (multiprocessing\'s "spawn")'
             )
         fd = self._fd = os.open(self._store_path + ".lock", os.O_RDWR | os.O_CREAT, 0o644)
-        _held.add(self)  # before it is locked: another thread may fork at any time
+        _held.add(self)  # before it is locked, since another thread may fork at any time
         try:
             if not _try_lock(fd):
                 raise StoreLocked(f"{self._store_path} is open in {_holder(fd)}; one session at a time")
@@ -47,12 +48,12 @@ class FileLock:
             self._fd = None
             os.close(fd)
             raise
-        with suppress(OSError):  # a full disk: the lock counts, not the name on it
+        with suppress(OSError):  # on a full disk the name is missing, and the lock is held nevertheless
             os.ftruncate(fd, 0)
             os.write(fd, json.dumps(_myself(since)).encode())
 
     def release(self) -> None:
-        """Let go of it. Without effect where it is not held."""
+        """Release the lock. Does nothing where it is not held."""
         if self._fd is None:
             return
         fd, self._fd = self._fd, None
@@ -63,8 +64,8 @@ class FileLock:
         with suppress(OSError):
             os.close(fd)
 
-    def let_go_in_child(self) -> None:
-        """In a forked child: close the inherited handle. The lock stays its parent's."""
+    def close_in_child(self) -> None:
+        """In a forked child: close the inherited handle. The parent keeps the lock."""
         fd, self._fd = self._fd, None
         if fd is not None:
             _inherited.add(self._store_path)
@@ -76,13 +77,13 @@ _held: WeakSet[FileLock] = WeakSet()
 _inherited: set[str] = set()
 
 
-def _let_go_in_child() -> None:
+def _close_in_child() -> None:
     for lock in tuple(_held):
-        lock.let_go_in_child()
+        lock.close_in_child()
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_let_go_in_child)
+    os.register_at_fork(after_in_child=_close_in_child)
 
 
 def _myself(since: datetime) -> dict[str, object]:
@@ -96,10 +97,10 @@ def _myself(since: datetime) -> dict[str, object]:
 def _holder(fd: int) -> str:
     try:
         os.lseek(fd, 0, os.SEEK_SET)
-        told = json.loads(os.read(fd, 4096))
-        return f"process {told['pid']} on {told['host']} since {told['since']}"
+        holder = json.loads(os.read(fd, 4096))
+        return f"process {holder['pid']} on {holder['host']} since {holder['since']}"
     except (OSError, ValueError, KeyError, TypeError):
-        return "another session"  # it has the lock and has not written its name yet
+        return "another session"  # which has the lock and has not written its name yet
 
 
 if sys.platform == "win32":  # pragma: no cover
@@ -122,7 +123,7 @@ if sys.platform == "win32":  # pragma: no cover
 else:
     import fcntl
 
-    # flock, not lockf: it also keeps out a second session of the same process
+    # flock and not lockf: it also excludes a second session of the same process
     def _try_lock(fd: int) -> bool:
         try:
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)

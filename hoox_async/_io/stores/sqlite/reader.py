@@ -1,4 +1,4 @@
-"""Reads a store's file for reports, also while a session writes it. Changes nothing in it."""
+"""Reads a store's file for reports, also while a session writes to it, and changes nothing in it."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ from typing import Self
 
 from ...._core.intents.intent import Intent
 from ....errors import StoreError
-from . import rows, schema, wal_mark
-from .failures import translated
-from .writer_thread import Worker
+from . import missing_wal, queries, schema
+from .error_translation import translated
+from .worker_thread import WorkerThread
 
 _PAGE = 500
 
 
 class StoreSnapshot:
-    """A store's intents as they stood at one moment, in the order in which they were planned.
+    """A store's intents as they were at one moment, in the order in which they were planned.
 
-    Made by `read_store`. Iterate with ``async for``, as often as you like, a few hundred being in
-    memory at a time; close it with ``aclose()`` or use it as an async context manager.
+    `read_store` returns it. Iterate over it with ``async for``, as often as you like; a few hundred intents
+    are in memory at a time. Close it with ``aclose()``, or use it as an async context manager.
     """
 
-    def __init__(self, worker: Worker, file: _File) -> None:
+    def __init__(self, worker: WorkerThread, file: _File) -> None:
         self._worker = worker
         self._file = file
 
@@ -56,7 +56,7 @@ class StoreSnapshot:
         await self.aclose()
 
     async def aclose(self) -> None:
-        """Let go of the file. Can be called again."""
+        """Close the snapshot. It can be called again."""
         self._worker.end(self._file.close)
         await self._worker.ended()
 
@@ -64,10 +64,10 @@ class StoreSnapshot:
 async def read_store(path: str | os.PathLike[str]) -> StoreSnapshot:
     """Open a store's file read-only, without its lock and without an API key.
 
-    Raises `StoreError` where the file is missing (it is not made), damaged, no store or newer than this
-    version.
+    Raises `StoreError` where the file is missing (it is not created), damaged, no store, or written by a
+    newer version.
     """
-    worker = Worker(asyncio.get_running_loop())
+    worker = WorkerThread(asyncio.get_running_loop())
     file = _File(os.fspath(path))
     try:
         await asyncio.shield(worker.run(file.open))
@@ -78,7 +78,7 @@ async def read_store(path: str | os.PathLike[str]) -> StoreSnapshot:
 
 
 class _File:
-    """The thread's side of a snapshot: a copy of what one read transaction saw at the opening."""
+    """The thread's side of a snapshot: a copy of the database, made in one read transaction."""
 
     def __init__(self, path: str) -> None:
         self.path = path
@@ -87,8 +87,8 @@ class _File:
 
     def open(self) -> None:
         with closing(connect_to_read(self.path)) as db, translated(self.path):
-            # A copy (on disk, once it is large), so that a long report keeps no session from opening, or
-            # from bringing everything into the main file when it closes.
+            # A copy (on disk, once it is large): an open read transaction would prevent sessions from opening
+            # the file, and from bringing everything into the main file when they close.
             self._db = sqlite3.connect("", isolation_level=None)
             db.backup(self._db)
             self.base_url = _base_url(self._db, self.path)
@@ -97,7 +97,7 @@ class _File:
         if self._db is None:
             raise StoreError(f"{self.path}: the snapshot is closed")
         with translated(self.path):
-            return rows.page(self._db, after, _PAGE)
+            return queries.page(self._db, after, _PAGE)
 
     def close(self) -> None:
         db, self._db = self._db, None
@@ -106,15 +106,15 @@ class _File:
 
 
 def connect_to_read(path: str) -> sqlite3.Connection:
-    """A connection to a store's file that reads only, with a transaction begun: it sees this moment.
+    """A read-only connection to a store's file, inside a transaction that sees the file as it is now.
 
-    Raises `StoreError` where there is no such store, or not all of it.
+    Raises `StoreError` where there is no such store, or where it is incomplete.
     """
     with translated(path):
         real = Path(os.path.realpath(path))
         if not real.is_file():
             raise StoreError(f"{path}: there is no such file")
-        wal_mark.require_wal(str(real), path)
+        missing_wal.require_wal(str(real), path)
         db = _connect(real)
         try:
             _base_url(db, path)
@@ -130,14 +130,14 @@ def _connect(real: Path) -> sqlite3.Connection:
     except sqlite3.OperationalError:
         wal = Path(f"{real}-wal")
         if wal.exists() and wal.stat().st_size:
-            raise  # it holds what is not in the file yet: to leave it out would be a lie
-    # Where nothing can be made beside it, SQLite reads a file only when told that it stands still.
+            raise  # it holds commits that are not in the main file yet, so they must be read
+    # where SQLite cannot create files beside it, it reads a file only if told that it does not change
     return _begin(f"{real.as_uri()}?mode=ro&immutable=1")
 
 
 def _base_url(db: sqlite3.Connection, path: str) -> str:
     version = schema.version_of(db, path)
-    binding = rows.read_binding(db) if version else None
+    binding = queries.read_binding(db) if version else None
     if binding is None:
         raise StoreError(f"{path}: it is no store of hoox-async (yet): nothing was written to it")
     return binding.base_url
@@ -147,7 +147,7 @@ def _begin(uri: str) -> sqlite3.Connection:
     db = sqlite3.connect(uri, uri=True, timeout=2.0, isolation_level=None)
     try:
         db.execute("BEGIN")
-        db.execute("SELECT count(*) FROM sqlite_master").fetchone()  # the snapshot is taken by its first read
+        db.execute("SELECT count(*) FROM sqlite_master").fetchone()  # its first read fixes what it sees
     except BaseException:
         db.close()
         raise

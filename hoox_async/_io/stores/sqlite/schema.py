@@ -1,4 +1,4 @@
-"""The database's tables, their versions, and the checks that a file is a sound store of ours."""
+"""The tables of a store's file, their versions, and the checks that a file is an undamaged store."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ import sqlite3
 
 from ....errors import StoreError
 
-APPLICATION_ID = 0x486F6F78  # "Hoox", in the header of the file: no other program's database is touched
+APPLICATION_ID = 0x486F6F78  # "Hoox", in the file's header: another program's database is never changed
 MARK = 1 << 30
-"""The bit of ``user_version`` that says that the last commits may be in the ``-wal`` alone: see `_wal`."""
+"""The bit of ``user_version`` for "the last commits may be in the ``-wal`` alone": see `missing_wal`."""
 
-# One tuple of statements a version. What is released is never edited, only added to.
+# One tuple of statements for each version. A released one is never changed; new ones are added behind it.
 MIGRATIONS: tuple[tuple[str, ...], ...] = (
     (
         "CREATE TABLE meta (name TEXT PRIMARY KEY, value NOT NULL) WITHOUT ROWID",
@@ -55,7 +55,7 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
 
 
 def version_of(db: sqlite3.Connection, path: str) -> int:
-    """The version of the file's tables, 0 for a new file. Raises `StoreError` for a file that is not ours."""
+    """The version of the file's tables; 0 for a new file. Raises `StoreError` for another program's file."""
     stored = int(_pragma(db, "user_version"))
     version = stored & ~MARK
     application_id = int(_pragma(db, "application_id"))
@@ -73,9 +73,9 @@ def version_of(db: sqlite3.Connection, path: str) -> int:
 
 
 def check(db: sqlite3.Connection, path: str) -> None:
-    """Read the whole file and raise `StoreError` where it is damaged (0.1 s for 100,000 intents).
+    """Read the whole file and raise `StoreError` where it is damaged. It takes 0.1 s for 100,000 intents.
 
-    A damaged index would hide an intent that was paid for, and it would be paid for again.
+    A damaged index would hide an intent that was paid for, which would then be paid for again.
     """
     found = db.execute("PRAGMA integrity_check(1)").fetchone()[0]
     if found != "ok":
@@ -85,9 +85,9 @@ def check(db: sqlite3.Connection, path: str) -> None:
 
 
 def migrate(db: sqlite3.Connection, version: int) -> None:
-    """Bring the tables from this version to the newest, inside the caller's transaction.
+    """Migrate the tables from this version to the newest, inside the caller's transaction.
 
-    The version stands in the file's header and is committed together with what it records.
+    The version is in the file's header, and is committed together with the migration.
     """
     if version == len(MIGRATIONS):
         return

@@ -1,4 +1,4 @@
-"""The store on disk: a SQLite file that survives the end of the process at any moment."""
+"""The store on disk: a SQLite file, which survives the end of its process at any moment."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from ...._core.intents.transitions import Send, Transition
 from ....errors import StoreError, StoreLocked
 from ...clock import Clock
 from ...protocols import Workspace
-from . import rows
+from . import queries
 from .database import Database, Done, Job
-from .writer_thread import Worker, heard
+from .worker_thread import WorkerThread, ignore_error
 
 _PAGE = 500
 
@@ -28,27 +28,26 @@ _T = TypeVar("_T")
 
 
 class SQLiteStore:
-    """Keeps the session's memory of money in the SQLite file ``path``, for one session at a time.
+    """A `Store` in the SQLite file ``path``, for one session at a time.
 
-    All database work runs on one thread. What comes while it writes is committed together in the
-    next commit. A method that writes returns after its commit is on the disk (``synchronous=FULL``).
-    Beside the file stand SQLite's own ``-wal`` and ``-shm`` while it is open, and ``.lock``.
+    All database work runs on one thread. Writes that arrive during a commit share the next one. A method that
+    writes returns when its commit is on the disk (``synchronous=FULL``). While the file is open, SQLite's own
+    ``-wal`` and ``-shm`` and our ``.lock`` are beside it.
 
-    It belongs to the loop that opened it. A caller that is cancelled while a write is under way has
-    written nevertheless. After a failed write each later one is tried anew, and fails as long as
-    the disk does.
+    The store belongs to the loop that opened it. A write whose caller is cancelled takes place nevertheless.
+    After a write that failed, each later one is tried, and fails as long as the disk does.
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = os.fspath(path)
-        self._queue: _Queue | None = None
+        self._queue: _JobQueue | None = None
         self._key_confirmed = False
 
     def __repr__(self) -> str:
         return f"SQLiteStore({self.path!r})"
 
     async def open(self, workspace: Workspace) -> None:
-        """Open the file (made where it is missing), bind it, and mark what a crash left outstanding.
+        """Open the file (or create it), bind it, and mark what a crash left SENDING as UNKNOWN.
 
         Raises `StoreLocked` naming the holder, `StoreMismatch` where the file belongs to another base
         URL or API key, `StoreError` where it is damaged, newer than this version, or cannot be written.
@@ -59,119 +58,118 @@ class SQLiteStore:
             raise StoreLocked(
                 f"{self.path} is open in another session of this process; one session at a time"
             )
-        await self.aclose()  # of an earlier session, should that still be under way
+        await self.aclose()  # of an earlier session, if that is still under way
         loop = asyncio.get_running_loop()
         self._key_confirmed = False
-        queue = self._queue = _Queue(loop, Database(self.path))
+        queue = self._queue = _JobQueue(loop, Database(self.path))
         try:
             await queue.start(workspace, Clock(loop).utc())
-        except Exception:  # a cancelled opening has still to be waited for: see `aclose`
+        except Exception:  # after a cancelled opening `aclose` still has to wait for the thread
             self._queue = None
             raise
 
     async def aclose(self) -> None:
-        """Write what is waiting and let go of the file. Can be called at any time, and again.
+        """Write what is waiting to be written and close the file. It can be called at any time, and again.
 
-        In a forked child it does nothing: the file is its parent's.
+        In a forked child it does nothing, since the file belongs to the parent.
         """
         queue = self._queue
         if queue is not None and not queue.inherited:
             await queue.aclose()
 
     def confirm_key(self) -> None:
-        """Bind the file to its API key for good. Returns at once; written with the next write."""
+        """Bind the file to its API key for good. Returns at once; it is written with the next write."""
         queue = self._queue
         if not self._key_confirmed and queue is not None and not queue.closed and not queue.inherited:
             self._key_confirmed = True
-            # nobody waits for it: where a full disk swallows it, the next session says it again
-            queue.post(rows.confirm_key, writes=True).add_done_callback(heard)
+            # nobody waits for it: if a full disk prevents it, the next session does it again
+            queue.post(queries.confirm_key, writes=True).add_done_callback(ignore_error)
 
     async def get(self, keys: Collection[str]) -> dict[str, Intent]:
         """The intents of these keys, those that are known."""
-        return await self._read(partial(rows.get, keys=tuple(keys)))
+        return await self._read(partial(queries.get, keys=tuple(keys)))
 
     async def plan(self, intent: Intent) -> Intent:
-        """Write a new intent; where its key is known already, change nothing and return what stands."""
+        """Insert a new intent. Where its key exists already, change nothing and return the stored intent."""
         sends = intent.state is IntentState.SENDING
-        return await self._write(partial(rows.plan, intent=intent), sends=sends)
+        return await self._write(partial(queries.plan, intent=intent), sends=sends)
 
-    async def advance(self, key: str, *steps: Transition) -> Intent:
-        """Take the intent through the steps, all or none. Raises `IllegalTransition`; no such key:
-        `StoreError`.
+    async def advance(self, key: str, *transitions: Transition) -> Intent:
+        """Apply the transitions, all or none. Raises `IllegalTransition`; `StoreError` for an unknown key.
 
-        A `Send` is also refused with `StoreError` where the file was removed or replaced meanwhile. Other
-        steps are written into the file that was opened, which may have been moved only.
+        A `Send` also raises `StoreError` where the file was removed or replaced since it was opened. Other
+        transitions are written into the open file, which may only have been moved.
         """
-        sends = any(isinstance(step, Send) for step in steps)
-        return await self._write(partial(rows.advance, key=key, steps=steps), sends=sends)
+        sends = any(isinstance(transition, Send) for transition in transitions)
+        return await self._write(partial(queries.advance, key=key, transitions=transitions), sends=sends)
 
     async def by_attempt(self, attempt_id: str) -> Intent | None:
-        """The intent that this attempt, also an earlier one, belongs to."""
-        return await self._read(partial(rows.by_attempt, attempt_id=attempt_id))
+        """The intent that has this attempt, the latest or an earlier one."""
+        return await self._read(partial(queries.by_attempt, attempt_id=attempt_id))
 
     async def by_ref(self, ref: LookRef) -> Intent | None:
-        """The intent whose look this is."""
-        return await self._read(partial(rows.by_ref, ref=ref))
+        """The intent that has this look."""
+        return await self._read(partial(queries.by_ref, ref=ref))
 
     async def in_states(self, states: Collection[IntentState]) -> list[Intent]:
-        """All intents in these states, oldest first."""
-        return await self._read(partial(rows.in_states, states=tuple(states)))
+        """All intents in these states, in the order in which they were planned."""
+        return await self._read(partial(queries.in_states, states=tuple(states)))
 
     async def stream(self) -> AsyncIterator[Intent]:
-        """Every intent, in the order in which they were planned; a few hundred at a time are in memory."""
+        """Every intent, in the order in which they were planned, with a few hundred in memory at a time."""
         place = 0
         while True:
-            place, intents = await self._read(partial(rows.page, after=place, size=_PAGE))
+            place, intents = await self._read(partial(queries.page, after=place, size=_PAGE))
             for intent in intents:
                 yield intent
             if len(intents) < _PAGE:
                 return
 
     async def stream_accepted(self) -> AsyncIterator[Intent]:
-        """Every intent that is accepted and not settled, oldest first; a few hundred at a time in memory."""
+        """Every intent that is ACCEPTED, in the order of the plan, with a few hundred in memory at a time."""
         place: int | None = 0
         while place is not None:
-            place, intents = await self._read(partial(rows.page_accepted, after=place, size=_PAGE))
+            place, intents = await self._read(partial(queries.page_accepted, after=place, size=_PAGE))
             for intent in intents:
                 yield intent
 
     async def forget(self, key: str) -> None:  # noqa: ARG002 -- the protocol's signature
-        """Does nothing: what is on disk is kept."""
-        self._open_queue()
+        """Do nothing: on disk all intents are kept."""
+        self._require_queue()
 
     async def seen_looks(self, avatar_id: str) -> frozenset[str] | None:
-        """The looks that are nobody's lost POST's: baseline and claimed. None where no baseline stands."""
-        return await self._read(partial(rows.seen_looks, avatar_id=avatar_id))
+        """Baseline and claimed looks of an avatar; None where it has no baseline."""
+        return await self._read(partial(queries.seen_looks, avatar_id=avatar_id))
 
     async def add_seen(self, avatar_id: str, look_ids: Iterable[str]) -> None:
-        """Add to an avatar's baseline (and make it one, if it is the first)."""
-        await self._write(partial(rows.add_seen, avatar_id=avatar_id, look_ids=tuple(look_ids)))
+        """Add these looks to the avatar's baseline, which the first call makes."""
+        await self._write(partial(queries.add_seen, avatar_id=avatar_id, look_ids=tuple(look_ids)))
 
     async def keep_delivery(self, attempt_id: str, delivery: Delivery) -> None:
-        """Keep an attempt's first delivery; for an attempt that the store doesn't know, nothing is kept."""
-        await self._write(partial(rows.keep_delivery, attempt_id=attempt_id, delivery=delivery))
+        """Keep the first delivery of an attempt. One of an unknown attempt is not kept."""
+        await self._write(partial(queries.keep_delivery, attempt_id=attempt_id, delivery=delivery))
 
     async def kept_delivery(self, attempt_id: str) -> Delivery | None:
-        """The delivery kept for this attempt."""
-        return await self._read(partial(rows.kept_delivery, attempt_id=attempt_id))
+        """The delivery that was kept for this attempt."""
+        return await self._read(partial(queries.kept_delivery, attempt_id=attempt_id))
 
     def note_sends(self, sent_at: Sequence[datetime]) -> Awaitable[None]:
-        """Remember send times. Returns at once; they are in the next commit, which can be awaited."""
-        written = self._open_queue().post(partial(rows.add_sends, sent_at=tuple(sent_at)), writes=True)
-        written.add_done_callback(heard)  # nobody has to wait for it
+        """Write send times with the next commit. Returns at once; the result can be awaited."""
+        written = self._require_queue().post(partial(queries.add_sends, sent_at=tuple(sent_at)), writes=True)
+        written.add_done_callback(ignore_error)  # nobody has to await it
         return written
 
     async def recent_sends(self, since: datetime) -> list[datetime]:
         """The send times after ``since``, oldest first."""
-        return await self._read(partial(rows.recent_sends, since=since))
+        return await self._read(partial(queries.recent_sends, since=since))
 
     async def _read(self, work: Callable[[Connection], _T]) -> _T:
-        return await self._open_queue().post(work, writes=False)
+        return await self._require_queue().post(work, writes=False)
 
     async def _write(self, work: Callable[[Connection], _T], *, sends: bool = False) -> _T:
-        return await self._open_queue().post(work, writes=True, sends=sends)
+        return await self._require_queue().post(work, writes=True, sends=sends)
 
-    def _open_queue(self) -> _Queue:
+    def _require_queue(self) -> _JobQueue:
         if self._queue is None:
             raise StoreError(f"{self.path}: the store is not open")
         if self._queue.inherited:
@@ -181,20 +179,20 @@ class SQLiteStore:
         return self._queue
 
 
-class _Queue:
-    """The loop's side of the one thread: what waits for it, and who is told what became of it."""
+class _JobQueue:
+    """The loop's side of the thread: jobs that wait for a transaction, and the futures of their callers."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop, database: Database) -> None:
         self.loop = loop
         self._database = database
-        self._worker = Worker(loop)
+        self._worker = WorkerThread(loop)
         self._waiting: deque[Job] = deque()
         self._running = False
         self._pid = os.getpid()
 
     @property
     def inherited(self) -> str:
-        """Why it cannot be used, in a child that was forked after the opening; else empty."""
+        """Why the queue cannot be used, in a child that was forked after the opening; else empty."""
         if os.getpid() == self._pid:
             return ""
         return (
@@ -204,11 +202,11 @@ class _Queue:
 
     @property
     def closed(self) -> bool:
-        """Whether nothing is taken any more."""
+        """Whether the queue takes no more jobs."""
         return self._worker.ending
 
     async def start(self, workspace: Workspace, at: datetime) -> None:
-        """Open the database. Raised or cancelled, it ends as if it had been closed."""
+        """Open the database. If that raises or is cancelled, the queue is closed."""
         try:
             await asyncio.shield(self._worker.run(self._database.open, workspace, at))
         except asyncio.CancelledError:
@@ -221,39 +219,39 @@ class _Queue:
     def post(
         self, work: Callable[[Connection], _T], *, writes: bool, sends: bool = False
     ) -> asyncio.Future[_T]:
-        """Let the function run in one of the next transactions."""
+        """Run the function in one of the next transactions."""
         if asyncio.get_running_loop() is not self.loop:
             raise StoreError(f"{self._database.path}: the store belongs to the loop that opened it")
-        waiter: asyncio.Future[_T] = self.loop.create_future()
-        self._waiting.append(Job(work, writes, sends, waiter))
+        future: asyncio.Future[_T] = self.loop.create_future()
+        self._waiting.append(Job(work, writes, sends, future))
         if not self._running:
-            self._go()
-        return waiter
+            self._start_group()
+        return future
 
     async def aclose(self) -> None:
-        """Run what waits, close the database and end the thread."""
+        """Run the jobs that wait, close the database and end the thread."""
         self._end()
         await self._worker.ended()
 
     def _end(self) -> None:
         if not self.closed:
-            self._worker.end(self._database.finish, self._waiting).add_done_callback(self._tell)
+            self._worker.end(self._database.finish, self._waiting).add_done_callback(self._resolve)
 
-    def _go(self) -> None:
+    def _start_group(self) -> None:
         self._running = True
-        self._worker.run(self._database.run, self._waiting).add_done_callback(self._went)
+        self._worker.run(self._database.run, self._waiting).add_done_callback(self._group_done)
 
-    def _went(self, group: asyncio.Future[list[Done]]) -> None:
+    def _group_done(self, group: asyncio.Future[list[Done]]) -> None:
         self._running = False
-        self._tell(group)
+        self._resolve(group)
         if self._waiting and not self.closed:
-            self._go()
+            self._start_group()
 
-    def _tell(self, group: asyncio.Future[list[Done]]) -> None:
+    def _resolve(self, group: asyncio.Future[list[Done]]) -> None:
         for job, value, error in group.result():
-            if job.waiter.done():  # whoever waited was cancelled; it is written all the same
+            if job.future.done():  # its caller was cancelled; it is written all the same
                 continue
             if error is not None:
-                job.waiter.set_exception(error)
+                job.future.set_exception(error)
             else:
-                job.waiter.set_result(value)
+                job.future.set_result(value)

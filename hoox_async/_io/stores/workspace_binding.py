@@ -1,8 +1,9 @@
-"""Binds a store to one workspace. A file gets no API key, only a salted fingerprint of it.
+"""Binds a store to one workspace: to the API's base URL and to the API key.
 
-The base URL is bound when the store is opened first, the key for good by the first answer that shows that it
-is valid. Until then another key may take its place, as long as nothing was or may have been paid with it:
-else one typing error would make the store unusable for the right key.
+A file holds no API key, only a salted fingerprint of it. The base URL is bound when the store is first
+opened. The key is bound for good by the first answer that shows that it is valid. Until then another key may
+replace it, as long as nothing was or may have been paid: else one typing error would make the store unusable
+for the right key.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from ..protocols import Workspace
 
 @attrs.frozen
 class Binding:
-    """Whose money a file remembers: the base URL, a random salt and the salted fingerprint of the key."""
+    """What a file knows of its workspace: base URL, a random salt, the salted fingerprint of the key."""
 
     base_url: str
     salt: bytes = attrs.field(repr=False)
@@ -32,10 +33,10 @@ class Binding:
         return cls(plain_url(workspace.base_url), salt, _fingerprint(workspace.api_key, salt))
 
     def check(self, workspace: Workspace, name: str, *, replaceable: bool) -> Binding:
-        """The binding that holds from now on: this one, or a new one where the key was replaced.
+        """The binding that is valid from now on: this one, or a new one where the key was replaced.
 
-        ``name`` is what the messages call the store, ``replaceable`` whether another key needs no word of
-        the user's. Raises `StoreMismatch`.
+        ``name`` is what messages call the store. ``replaceable`` says that another key may replace the bound
+        one without ``new_key``. Raises `StoreMismatch`.
         """
         require_url(self.base_url, workspace, name)
         if hmac.compare_digest(self.fingerprint, _fingerprint(workspace.api_key, self.salt)):
@@ -55,7 +56,7 @@ def require_url(bound: str, workspace: Workspace, name: str) -> None:
 
 
 def require_new_key(workspace: Workspace, name: str) -> None:
-    """Raise `StoreMismatch` for another key, unless it is the user's word that this one replaced it."""
+    """Raise `StoreMismatch` for another key, unless the user said that it replaced the bound one."""
     if not workspace.new_key:
         raise StoreMismatch(
             f"{name} belongs to another API key. If yours replaced it in the same workspace, open the "
@@ -64,7 +65,7 @@ def require_new_key(workspace: Workspace, name: str) -> None:
 
 
 def plain_url(base_url: str) -> str:
-    """The base URL without the slash at its end, which makes no difference."""
+    """The base URL without a slash at its end, so that both spellings are equal."""
     return base_url.rstrip("/")
 
 

@@ -1,4 +1,4 @@
-"""Turns what SQLite and the file system say into `StoreError`: none of their exceptions leaves the store."""
+"""Translates exceptions of SQLite and the file system into `StoreError`: no other leaves the store."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from ....errors import StoreError
 
 _MEANING = {
-    "SQLITE_FULL": "the disk is full (or the file may not grow): nothing can be written down",
+    "SQLITE_FULL": "the disk is full (or the file may not grow): nothing can be written",
     "SQLITE_NOTADB": "it is no store: the file is not a SQLite database",
     "SQLITE_CORRUPT": "the file is damaged: restore a copy of it, or start with a new file",
     "SQLITE_READONLY": "it cannot be written: the file or its folder is read-only",
@@ -25,7 +25,7 @@ FAILURES = (sqlite3.Error, OSError, UnicodeError, OverflowError, StoreError)
 
 
 def store_error(path: str, error: Exception) -> StoreError:
-    """The `StoreError` that says in words what this error means, naming the store's path."""
+    """The `StoreError` that says what this error means and names the store's path."""
     if type(error) is StoreError and not str(error).startswith(path):
         return StoreError(f"{path}: {error}")
     if isinstance(error, StoreError):
@@ -45,7 +45,7 @@ def translated(path: str) -> Iterator[None]:
     try:
         yield
     except FAILURES as error:
-        told = store_error(path, error)
-        if told is error:
+        translation = store_error(path, error)
+        if translation is error:
             raise
-        raise told from error
+        raise translation from error

@@ -1,4 +1,4 @@
-"""What the database is asked and told: functions of a connection, each inside its caller's transaction."""
+"""The SQL of the store: functions of a connection, each of which runs inside its caller's transaction."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from ...._api.models import LookRef
 from ...._api.webhook_payloads import Delivery
 from ...._core.intents.intent import Intent, IntentState
 from ...._core.intents.records import dump_delivery, dump_intent, load_delivery, load_intent
-from ...._core.intents.transitions import LookTaken, Transition, claimed_look, recover
+from ...._core.intents.transitions import LookTaken, Transition, claimed_look, recovery_transitions
 from ....errors import StoreError
 from ...protocols import Workspace
-from ..binding import Binding
-from ..index_changes import OPEN_STATES, Effects, effects, may_have_been_paid, take
+from ..index_changes import OPEN_STATES, IndexChanges, apply_transitions, changes_between
+from ..workspace_binding import Binding
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 _KEPT_SENDS = timedelta(minutes=2) // _MICROSECOND
 
 
-_UNCONFIRMED = "key_unconfirmed"  # a row of `meta` while no answer has shown the key to be valid
+_UNCONFIRMED = "key_unconfirmed"  # this row of `meta` exists while no answer has shown that the key is valid
 
 
 def bind(db: sqlite3.Connection, workspace: Workspace, path: str) -> None:
@@ -48,29 +48,29 @@ def _key_is_replaceable(db: sqlite3.Connection) -> bool:
     if db.execute("SELECT 1 FROM meta WHERE name = ?", (_UNCONFIRMED,)).fetchone() is None:
         return False
     records = db.execute("SELECT record, crc FROM intents")
-    return not any(may_have_been_paid(_load(*row)) for row in records)
+    return all(_load(*row).never_charged for row in records)
 
 
 def note_opening(db: sqlite3.Connection, at: datetime) -> None:
-    """Write down when the file was opened: one that cannot be written shows here, before money is spent."""
+    """Write when the file was opened. A file that cannot be written fails here, before money is spent."""
     db.execute("INSERT OR REPLACE INTO meta (name, value) VALUES ('opened_at', ?)", (at.isoformat(),))
 
 
 def read_binding(db: sqlite3.Connection) -> Binding | None:
-    """To which workspace the file is bound."""
+    """The workspace that the file is bound to; None for a new file."""
     meta = dict(db.execute("SELECT name, value FROM meta"))
     if not meta:
         return None
     base_url, salt, fingerprint = (meta.get(name) for name in ("base_url", "salt", "fingerprint"))
     if isinstance(base_url, str) and isinstance(salt, bytes) and isinstance(fingerprint, bytes):
         return Binding(base_url, salt, fingerprint)
-    raise StoreError("to whom it belongs is damaged: restore a copy of it, or start with a new file")
+    raise StoreError("the record of its workspace is damaged: restore a copy of it, or start with a new file")
 
 
 def recover_all(db: sqlite3.Connection, at: datetime) -> None:
-    """Take every intent through the steps that the end of an earlier process makes necessary."""
+    """Apply to every intent the transitions that the end of an earlier process makes necessary."""
     for intent in in_states(db, [IntentState.SENDING]):
-        advance(db, intent.key, recover(intent, at))
+        advance(db, intent.key, recovery_transitions(intent, at))
 
 
 def get(db: sqlite3.Connection, keys: Iterable[str]) -> dict[str, Intent]:
@@ -84,7 +84,7 @@ def get(db: sqlite3.Connection, keys: Iterable[str]) -> dict[str, Intent]:
 
 
 def plan(db: sqlite3.Connection, intent: Intent) -> Intent:
-    """Insert a new intent, or return the one that stands under its key."""
+    """Insert a new intent, or return the one that is stored under its key."""
     cursor = db.execute(
         "INSERT INTO intents (state, open, avatar_id, look_id, record, crc, key) "
         "VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT (key) DO NOTHING",
@@ -93,27 +93,27 @@ def plan(db: sqlite3.Connection, intent: Intent) -> Intent:
     if cursor.rowcount == 0:
         return get(db, [intent.key])[intent.key]
     if intent.attempts or intent.ref:
-        _index(db, cursor.lastrowid or 0, effects(None, intent))
+        _index(db, cursor.lastrowid or 0, changes_between(None, intent))
     return intent
 
 
-def advance(db: sqlite3.Connection, key: str, steps: Sequence[Transition]) -> Intent:
-    """Take the intent through the steps. Raises `IllegalTransition`, and `StoreError` for an unknown key."""
+def advance(db: sqlite3.Connection, key: str, transitions: Sequence[Transition]) -> Intent:
+    """Apply the transitions. Raises `IllegalTransition`, and `StoreError` for an unknown key."""
     row = db.execute("SELECT seq, record, crc FROM intents WHERE key = ?", (key,)).fetchone()
     if row is None:
         raise StoreError(f"the store has no intent under the key {key!r}")
     seq, record, crc = row
-    intent, found = take(_load(record, crc), steps)
-    for effect in found:
-        if effect.exclusive and effect.claimed is not None:
-            _require_unclaimed(db, effect.claimed, key)
+    intent, all_changes = apply_transitions(_load(record, crc), transitions)
+    for changes in all_changes:
+        if changes.exclusive and changes.claimed is not None:
+            _require_unclaimed(db, changes.claimed, key)
     db.execute(
         "UPDATE intents SET state = ?, open = ?, avatar_id = ?, look_id = ?, record = ?, crc = ? "
         "WHERE seq = ?",
         (*_columns(intent), seq),
     )
-    for effect in found:
-        _index(db, seq, effect)
+    for changes in all_changes:
+        _index(db, seq, changes)
     return intent
 
 
@@ -146,9 +146,9 @@ def by_ref(db: sqlite3.Connection, ref: LookRef) -> Intent | None:
 
 
 def in_states(db: sqlite3.Connection, states: Collection[IntentState]) -> list[Intent]:
-    """All intents in these states, by their place in the plan."""
+    """All intents in these states, in the order in which they were planned."""
     wanted = json.dumps([str(state) for state in states])
-    # the words "open = 1" let SQLite use the small index: a long campaign has few open intents
+    # with "open = 1" SQLite uses the small index: a long campaign has few open intents
     query = (
         "SELECT record, crc FROM intents WHERE open = 1 AND state IN (SELECT value FROM json_each(?)) "
         "ORDER BY seq"
@@ -159,7 +159,7 @@ def in_states(db: sqlite3.Connection, states: Collection[IntentState]) -> list[I
 
 
 def page(db: sqlite3.Connection, after: int, size: int) -> tuple[int, list[Intent]]:
-    """Up to ``size`` intents behind the place ``after``, and the place of the last of them."""
+    """Up to ``size`` intents after the sequence number ``after``, and the number of the last of them."""
     rows = db.execute(
         "SELECT seq, record, crc FROM intents WHERE seq > ? ORDER BY seq LIMIT ?", (after, size)
     ).fetchall()
@@ -167,7 +167,7 @@ def page(db: sqlite3.Connection, after: int, size: int) -> tuple[int, list[Inten
 
 
 def page_accepted(db: sqlite3.Connection, after: int, size: int) -> tuple[int | None, list[Intent]]:
-    """Up to ``size`` accepted intents behind the place ``after``, and where to go on; None at the end."""
+    """Up to ``size`` accepted intents after the number ``after``, and where the next page begins."""
     rows = db.execute(
         "SELECT seq, record, crc FROM intents WHERE open = 1 AND seq > ? AND state = ? ORDER BY seq LIMIT ?",
         (after, IntentState.ACCEPTED.value, size),
@@ -195,7 +195,7 @@ def add_seen(db: sqlite3.Connection, avatar_id: str, look_ids: Iterable[str]) ->
 
 
 def keep_delivery(db: sqlite3.Connection, attempt_id: str, delivery: Delivery) -> None:
-    """Keep an attempt's first delivery. For an attempt that is not known nothing is kept."""
+    """Keep the first delivery of an attempt. One of an unknown attempt is not kept."""
     db.execute(
         "INSERT OR IGNORE INTO deliveries (attempt, record) SELECT id, ? FROM attempts WHERE id = ?",
         (dump_delivery(delivery), attempt_id),
@@ -203,18 +203,18 @@ def keep_delivery(db: sqlite3.Connection, attempt_id: str, delivery: Delivery) -
 
 
 def kept_delivery(db: sqlite3.Connection, attempt_id: str) -> Delivery | None:
-    """The delivery kept for this attempt."""
+    """The delivery that was kept for this attempt."""
     row = db.execute("SELECT record FROM deliveries WHERE attempt = ?", (attempt_id,)).fetchone()
     return load_delivery(row[0]) if row is not None else None
 
 
 def add_sends(db: sqlite3.Connection, sent_at: Sequence[datetime]) -> None:
-    """Write send times down, and drop those that no quota's window reaches any more."""
+    """Write send times, and delete those that are outside of any quota's window."""
     times = [(moment - _EPOCH) // _MICROSECOND for moment in sent_at]
     if not times:
         return
     db.executemany("INSERT INTO sends (sent_at) VALUES (?)", [(time,) for time in times])
-    # also the future ones: they are of a clock that was set back since
+    # future times too: they were written before the clock was set back
     db.execute("DELETE FROM sends WHERE abs(sent_at - ?) > ?", (max(times), _KEPT_SENDS))
 
 
@@ -239,20 +239,20 @@ def _columns(intent: Intent) -> tuple[str, bool, str | None, str | None, str, in
     )
 
 
-def _index(db: sqlite3.Connection, seq: int, effect: Effects) -> None:
-    for attempt in effect.attempts:
+def _index(db: sqlite3.Connection, seq: int, changes: IndexChanges) -> None:
+    for attempt in changes.attempts:
         db.execute("INSERT INTO attempts (id, intent) VALUES (?, ?)", (attempt.id, seq))
         sent_at = (attempt.sent_at - _EPOCH) // _MICROSECOND
         db.execute("INSERT INTO sends (sent_at) VALUES (?)", (sent_at,))
-        # the older ones alone: an attempt that is written down late must not drop newer times
+        # only the older ones: an attempt that is written late must not delete newer times
         db.execute("DELETE FROM sends WHERE sent_at < ?", (sent_at - _KEPT_SENDS,))
-    if effect.claimed is not None:
+    if changes.claimed is not None:
         db.execute(
             "INSERT OR IGNORE INTO seen (avatar_id, look_id) VALUES (?, ?)",
-            (effect.claimed.avatar_id, effect.claimed.look_id),
+            (changes.claimed.avatar_id, changes.claimed.look_id),
         )
-    if effect.created is not None:
-        db.execute("INSERT OR IGNORE INTO baselines (avatar_id) VALUES (?)", (effect.created,))
+    if changes.created is not None:
+        db.execute("INSERT OR IGNORE INTO baselines (avatar_id) VALUES (?)", (changes.created,))
 
 
 def _one(db: sqlite3.Connection, query: str, values: tuple[str, ...]) -> Intent | None:
@@ -261,7 +261,7 @@ def _one(db: sqlite3.Connection, query: str, values: tuple[str, ...]) -> Intent 
 
 
 def _load(record: str, crc: int) -> Intent:
-    # SQLite does not notice a flipped bit inside a value
+    # SQLite does not detect a flipped bit inside a value
     if zlib.crc32(record.encode()) != crc:
         raise StoreError("a record is damaged: restore a copy of the store, or start with a new file")
     return load_intent(record)
