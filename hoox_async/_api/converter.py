@@ -44,14 +44,14 @@ def exactly(kind: type, name: str) -> Callable[[Any, Any], Any]:
 
 
 def enum_hook(kind: type[Enum]) -> Callable[[Any, Any], Any]:
-    """A hook that reads an enum by its exact value."""
-    members = {member.value: member for member in kind}
-    words = ", ".join(str(word) for word in members)
+    """A hook that reads an enum by its exact value, or by an older word that its ``_missing_`` knows."""
+    words = ", ".join(str(member.value) for member in kind)
 
     def hook(value: Any, _: Any) -> Any:
-        if not isinstance(value, str) or value not in members:
-            raise ValueError(f"expected one of {words}")
-        return members[value]
+        try:
+            return kind(value if isinstance(value, str) else None)
+        except ValueError:
+            raise ValueError(f"expected one of {words}") from None
 
     return hook
 

@@ -15,15 +15,20 @@ class LookStatus(StrEnum):
     """The state of a look, in one vocabulary.
 
     The API says ``completed`` and ``failed`` on one page and ``ready`` and ``error`` on another;
-    both are read as READY and FAILED. A word that we don't know is UNKNOWN: it is not terminal,
-    and the word itself stays in ``Look.raw``.
+    both are read as READY and FAILED. A word that this library does not know is UNRECOGNIZED: such a
+    look is not settled, and the word itself is in ``Look.raw``.
     """
 
     PENDING = "pending"
     PROCESSING = "processing"
     READY = "ready"
     FAILED = "failed"
-    UNKNOWN = "unknown"
+    UNRECOGNIZED = "unrecognized"
+
+    @classmethod
+    def _missing_(cls, value: object) -> LookStatus | None:
+        """UNRECOGNIZED was called ``"unknown"`` once, and stands so in older stores."""
+        return cls.UNRECOGNIZED if value == "unknown" else None
 
     @property
     def settled(self) -> bool:

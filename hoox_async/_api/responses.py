@@ -36,7 +36,7 @@ _STATUS_WORDS: Mapping[str, LookStatus] = {
 
 def look_status(word: str) -> LookStatus:
     """The status that a word of the API means, in either vocabulary and any case; else UNKNOWN."""
-    return _STATUS_WORDS.get(word) or _STATUS_WORDS.get(word.strip().lower(), LookStatus.UNKNOWN)
+    return _STATUS_WORDS.get(word) or _STATUS_WORDS.get(word.strip().lower(), LookStatus.UNRECOGNIZED)
 
 
 def same_code(code: object, wanted: str) -> bool:

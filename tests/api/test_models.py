@@ -56,8 +56,16 @@ def test_refs_are_values() -> None:
 
 
 def test_which_statuses_are_final() -> None:
-    """READY and FAILED will not change; an unknown word may."""
+    """READY and FAILED will not change; a look with an unrecognized status may."""
     assert {status for status in LookStatus if status.settled} == {LookStatus.READY, LookStatus.FAILED}
+
+
+def test_a_status_of_an_older_store_is_still_read() -> None:
+    """Stores used to say "unknown" where the API's word was not recognized: that is UNRECOGNIZED."""
+    assert LookStatus("unknown") is LookStatus.UNRECOGNIZED
+    assert LookStatus.UNRECOGNIZED.value == "unrecognized"
+    with pytest.raises(ValueError):
+        LookStatus("embalmed")
 
 
 def test_a_look_speaks_for_its_ref() -> None:

@@ -31,8 +31,8 @@ REF = LookRef("avtr_abc", "look_123")
         ("error", LookStatus.FAILED),
         ("COMPLETED", LookStatus.READY),
         (" Ready ", LookStatus.READY),
-        ("queued", LookStatus.UNKNOWN),
-        ("", LookStatus.UNKNOWN),
+        ("queued", LookStatus.UNRECOGNIZED),
+        ("", LookStatus.UNRECOGNIZED),
     ],
 )
 def test_both_vocabularies_of_a_status(word: str, status: LookStatus) -> None:

@@ -89,7 +89,7 @@ def test_a_look_that_did_not_fail_has_no_error() -> None:
 def test_a_new_word_of_status_is_kept_in_raw() -> None:
     """An unknown status is not terminal, and who wants to see the word can."""
     look = responses.parse_status({"status": "Queued"}, REF)
-    assert look.status is LookStatus.UNKNOWN
+    assert look.status is LookStatus.UNRECOGNIZED
     assert not look.status.settled
     assert look.raw["status"] == "Queued"
 

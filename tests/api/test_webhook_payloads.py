@@ -68,7 +68,7 @@ def test_the_look_id_wins_over_the_job_id() -> None:
         ("Error", LookStatus.FAILED),
         ("pending", LookStatus.PENDING),
         ("processing", LookStatus.PROCESSING),
-        ("embalmed", LookStatus.UNKNOWN),
+        ("embalmed", LookStatus.UNRECOGNIZED),
     ],
 )
 def test_both_vocabularies_are_read(word: str, status: LookStatus) -> None:
