@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import enum
+import inspect
 import json
 import math
 import pathlib
@@ -18,8 +19,21 @@ import pytest
 from hoox_async._api.endpoints import request_body
 from hoox_async._api.models import Look, LookRef, LookStatus
 from hoox_async._api.refs import HasRef
-from hoox_async._api.requests import Format, ImageAvatar, LookEdit, PromptAvatar, Request, Resolution, Style
+from hoox_async._api.requests import (
+    Format,
+    ImageAvatar,
+    LookEdit,
+    PromptAvatar,
+    Request,
+    Resolution,
+    Style,
+    content_of,
+    fields_of,
+    reserved_names,
+    with_source_ref,
+)
 from hoox_async._core.intents.keys import digest
+from hoox_async._session import HooxSession
 from hoox_async.errors import InvalidRequest
 
 REF = LookRef("avtr_abc", "look_123")
@@ -110,6 +124,83 @@ def test_a_source_is_anything_with_a_ref() -> None:
     for source in (REF, look, Job()):
         assert LookEdit(source, "a").source == REF
     assert LookEdit("alex/1", "a").source == "alex/1"
+
+
+def test_the_text_of_a_ref_is_the_same_source_as_the_ref() -> None:
+    """`with_source_ref` makes equal requests, with the same digest, of a ref and of its text."""
+    by_text, by_ref = LookEdit("avtr_abc:look_123", "a", style="raw"), LookEdit(REF, "a", style="raw")
+    assert with_source_ref(by_text) == with_source_ref(by_ref) == by_ref
+    assert digest(with_source_ref(by_text)) == digest(by_ref)
+
+
+@pytest.mark.parametrize("text", ["alex", "alex/1", "a:b:c", ":look_123", "avtr_abc:"])
+def test_a_source_text_that_is_no_ref_needs_a_batch(text: str) -> None:
+    """Outside of a batch there are no items whose key it could be: `InvalidRequest` names the source."""
+    with pytest.raises(InvalidRequest) as caught:
+        with_source_ref(LookEdit(text, "a"))
+    assert (caught.value.field, caught.value.value) == ("source", text)
+
+
+# --- fields -----------------------------------------------------------------------------------
+
+SPELLED_OUT: list[tuple[type[Request], Any]] = [
+    (PromptAvatar, HooxSession.create_avatar),
+    (ImageAvatar, HooxSession.create_avatar_from_images),
+    (LookEdit, HooxSession.edit_look),
+]
+
+
+@pytest.mark.parametrize(("kind", "method"), SPELLED_OUT, ids=lambda value: value.__name__)
+def test_a_spelled_out_method_has_exactly_the_fields_of_its_request(kind: type[Request], method: Any) -> None:
+    """`create_avatar` and its siblings take every field as the class does, with the same default."""
+    fields = inspect.signature(kind).parameters
+    arguments = dict(inspect.signature(method).parameters)
+    for own in ("self", "key", "budget", "max_wait"):
+        del arguments[own]
+    assert set(arguments) == set(fields) == {field.name for field in fields_of(kind)}
+    for name, argument in arguments.items():
+        assert argument.kind is fields[name].kind, name
+        if name not in ("metadata", "extra"):  # None stands for an empty mapping there
+            assert argument.default == fields[name].default, name
+
+
+@pytest.mark.parametrize(
+    ("kind", "wire_names"),
+    [
+        (
+            PromptAvatar,
+            "prompt style format resolution name place elementImages webhook_url",
+        ),
+        (ImageAvatar, "imageUrls name place webhook_url"),
+        (LookEdit, "avatar_id look_id prompt style format resolution images upscale webhook_url"),
+    ],
+)
+def test_the_names_under_which_the_api_takes_a_request(kind: type[Request], wire_names: str) -> None:
+    """The names of the vendor's pages, in the order of the class's own fields."""
+    assert [name for field in fields_of(kind) for name in field.wire_names] == wire_names.split()
+
+
+@pytest.mark.parametrize("kind", [PromptAvatar, ImageAvatar, LookEdit])
+def test_only_the_webhook_and_the_metadata_stay_out_of_the_digest(kind: type[Request]) -> None:
+    """Everything else makes another look, so it must make another digest."""
+    assert {field.name for field in fields_of(kind) if not field.in_digest} == {"webhook_url", "metadata"}
+
+
+def test_the_content_of_a_request_is_json_with_every_field_of_the_look() -> None:
+    """Enums are plain text and tuples are lists; what is unset is there too; an edit's source is not."""
+    assert content_of(edit(style="raw", images=[URL], extra={"seed": 1})) == {
+        "prompt": "a",
+        "style": "raw",
+        "format": None,
+        "resolution": "2K",
+        "images": [URL],
+        "upscale": False,
+        "extra": {"seed": 1},
+    }
+    assert type(content_of(edit(style="raw"))["style"]) is str
+
+
+# --- frozen values ----------------------------------------------------------------------------
 
 
 def test_what_is_given_can_change_without_changing_the_request() -> None:
@@ -391,20 +482,23 @@ def test_extra_that_holds_itself() -> None:
 
 
 @each
-def test_extra_can_not_smuggle_a_known_field(make: Any) -> None:
+def test_extra_must_not_hold_a_field_that_the_request_has_an_argument_for(make: Any) -> None:
     """A field that has an argument, or that would turn the request into another kind, is refused."""
-    kind = type(make())
-    assert "webhook_url" in kind.WIRE_FIELDS
-    for name in kind.WIRE_FIELDS:
+    for name in reserved_names(type(make())):
         error = refused(make, "extra", {name: "x"})
         assert (error.field, error.value) == (f"extra.{name}", "x")
 
 
-def test_the_fields_that_extra_may_not_name() -> None:
-    """Pinned: a price-bearing field in extra would make our price wrong."""
-    assert {"resolution", "upscale", "prompt", "avatar_id", "look_id"} <= LookEdit.WIRE_FIELDS
-    assert {"resolution", "imageUrls", "images", "elementImages"} <= PromptAvatar.WIRE_FIELDS
-    assert {"prompt", "imageUrls", "images"} <= ImageAvatar.WIRE_FIELDS
+def test_the_names_that_extra_must_not_hold() -> None:
+    """Each API name of a request's own fields, and whatever decides between a paid and a free avatar."""
+    common = {"webhook_url", "prompt", "images", "imageUrls"}
+    assert reserved_names(PromptAvatar) == common | {
+        "style", "format", "resolution", "name", "place", "elementImages"
+    }  # fmt: skip
+    assert reserved_names(ImageAvatar) == common | {"name", "place"}
+    assert reserved_names(LookEdit) == common | {
+        "avatar_id", "look_id", "style", "format", "resolution", "upscale"
+    }  # fmt: skip
 
 
 @pytest.mark.parametrize("bad", ["", "  ", None, 7, object(), Look])

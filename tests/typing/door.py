@@ -69,6 +69,8 @@ async def calls(session: hx.HooxSession, ref: hx.LookRef) -> None:
     assert_type(await session.create_avatar("Alex", style="selfie", name="Alex"), hx.LookJob)
     assert_type(await session.create_avatar_from_images(["https://example.com/a.jpg"]), hx.LookJob)
     assert_type(await session.edit_look(job, "car", style=hx.Style.CAR, resolution="4K"), hx.LookJob)
+    assert_type(await session.edit_look("avtr_1:look_1", "car"), hx.LookJob)
+    await session.edit_look(3, "car")  # type: ignore[arg-type]
     assert_type(await session.status(job), hx.Look)
     assert_type(await session.wait(ref, timeout=60.0), hx.Look)
     assert_type(session.job(ref), hx.LookJob)
@@ -96,6 +98,7 @@ async def calls(session: hx.HooxSession, ref: hx.LookRef) -> None:
     hx.LookEdit(ref, "car", style="podkast")  # type: ignore[arg-type]
     hx.LookEdit(3, "car")  # type: ignore[arg-type]
     hx.ImageAvatar(3)  # type: ignore[arg-type]
+    assert_type(hx.LookEdit("avtr_1:look_1", "car").source, hx.LookRef | str)
     assert_type(hx.LookEdit(job, "car", style="raw", images=["https://a.example/a.jpg"]), hx.LookEdit)
     assert_type(hx.LookEdit("key", "car", style=hx.Style.RAW).style, hx.Style | None)
 
