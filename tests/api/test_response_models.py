@@ -8,7 +8,7 @@ import pytest
 
 from hoox_async._api import responses
 from hoox_async._api.models import LookDetails, LookFailure, LookRef, LookStatus
-from hoox_async._api.responses import failure, look_from_details
+from hoox_async._api.responses import look_from_details, parse_failure
 
 REF = LookRef("avtr_abc", "look_123")
 
@@ -156,7 +156,7 @@ FULL = LookDetails(
 
 def test_all_of_a_look() -> None:
     """Every field that the API's page lists is read, and raw is the answer itself."""
-    found = responses.parse_details(FULL_LOOK, REF)
+    found = responses.parse_look(FULL_LOOK, REF)
     assert found == FULL
     assert found.raw == FULL_LOOK
 
@@ -176,7 +176,7 @@ def test_all_of_a_look_in_the_other_spelling() -> None:
         "errorMessage": "Edit failed",
     }
     same = ["gender", "ethnicity", "place", "accessories", "action", "emotion", "selfie", "format", "status"]
-    assert responses.parse_details({**other, **{name: FULL_LOOK[name] for name in same}}, REF) == FULL
+    assert responses.parse_look({**other, **{name: FULL_LOOK[name] for name in same}}, REF) == FULL
 
 
 def test_an_avatar_with_its_looks() -> None:
@@ -264,8 +264,8 @@ def test_details_of_another_look_are_none_of_ours() -> None:
     """Neither another look nor the same id of another avatar."""
     for other in ({"id": "look_124"}, {"look_id": "look_124"}, {"avatar_id": "avtr_x"}):
         with pytest.raises(ValueError, match="another look"):
-            responses.parse_details(other, REF)
-    assert responses.parse_details({}, REF) == LookDetails(REF)
+            responses.parse_look(other, REF)
+    assert responses.parse_look({}, REF) == LookDetails(REF)
 
 
 def test_the_list_has_looks_without_status() -> None:
@@ -297,7 +297,7 @@ def test_a_look_from_its_avatars_answer() -> None:
 
 def test_a_reason_is_one_line_and_not_a_book() -> None:
     """What the API says is shown to people: no control characters, no megabytes."""
-    found = failure({"code": "X" * 500, "message": "a\x1b[31m\nb" + "c" * 5000})
+    found = parse_failure({"code": "X" * 500, "message": "a\x1b[31m\nb" + "c" * 5000})
     assert found is not None
     assert found.message.startswith("a [31m b")
     assert len(found.message) <= 1000
