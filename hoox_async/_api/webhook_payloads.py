@@ -14,8 +14,6 @@ from .responses import parse_status
 
 MAX_BODY: Final = 256 * 1024
 """Bytes of the longest delivery that is read."""
-MIN_SECRET: Final = 16
-"""Characters of the shortest secret that webhook URLs are signed with."""
 
 _LOOK_TASKS = frozenset({"avatar_create", "avatar_edit"})
 _MAX_URL = 4096

@@ -84,7 +84,7 @@ def test_the_third_lost_probe_is_the_last() -> None:
         breaker.probe()
         following = breaker.lost(now, probe=True)
         assert following == (PAUSES[number] if number < len(PAUSES) else None)
-    assert breaker.gave_up
+    assert breaker.stopped
     assert breaker.decide(now + 10_000.0, 0, None) == HOLD
 
 
@@ -94,7 +94,7 @@ def test_losses_of_earlier_requests_neither_lengthen_a_pause_nor_count_as_probes
     for second in range(20):
         assert breaker.lost(float(second), probe=False) is None
     assert breaker.decide(30.0, 0, None) == PROBE
-    assert not breaker.gave_up
+    assert not breaker.stopped
 
 
 def test_a_late_answer_in_a_pause_ends_it() -> None:

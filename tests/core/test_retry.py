@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hoox_async._core.retry import GiveUp, Patience, Retry, decide_paid, decide_read
+from hoox_async._core.retry import NoRetry, Patience, Retry, decide_paid, decide_read
 from hoox_async.errors import (
     AuthenticationError,
     BadRequest,
@@ -61,14 +61,14 @@ def test_a_read_is_tried_four_times_in_about_ten_seconds(error: HooxError) -> No
 @pytest.mark.parametrize("error", FINAL, ids=lambda error: type(error).__name__)
 def test_what_will_not_change_is_not_asked_again(error: HooxError) -> None:
     """Any other answer to a read, and any other trouble, stands."""
-    assert decide_read(1, error, 0.0, 0.5) == GiveUp()
+    assert decide_read(1, error, 0.0, 0.5) == NoRetry()
 
 
 def test_a_read_waits_as_long_as_the_server_asks() -> None:
     """Retry-After of a 5xx is the least delay; one of more than a minute is not waited for."""
     assert decide_read(1, ServerError(503, "busy", retry_after=20.0), 0.0, 0.5) == Retry(20.0)
     assert decide_read(1, ServerError(503, "busy", retry_after=0.0), 0.0, 0.5) == Retry(1.5)
-    assert decide_read(1, ServerError(503, "busy", retry_after=600.0), 0.0, 0.5) == GiveUp()
+    assert decide_read(1, ServerError(503, "busy", retry_after=600.0), 0.0, 0.5) == NoRetry()
 
 
 def test_a_refused_read_goes_again_at_once_but_not_for_ever() -> None:
@@ -78,7 +78,7 @@ def test_a_refused_read_goes_again_at_once_but_not_for_ever() -> None:
 
 def test_a_read_that_took_minutes_is_given_up() -> None:
     """However few the tries, a caller of a read gets its error after two minutes."""
-    assert decide_read(2, TransportError("too slow"), 121.0, 0.5) == GiveUp()
+    assert decide_read(2, TransportError("too slow"), 121.0, 0.5) == NoRetry()
 
 
 def test_a_single_submission_is_tried_four_times_in_seven_seconds() -> None:
@@ -110,14 +110,14 @@ def test_a_refused_paid_request_goes_again_until_it_is_accepted(
 @pytest.mark.parametrize("error", [*FINAL, *PASSING[1:]], ids=lambda error: type(error).__name__)
 def test_what_may_have_been_charged_is_never_sent_again(error: HooxError, patience: Patience) -> None:
     """A paid request that may have been received, or was judged, is not repeated on a guess."""
-    assert decide_paid(1, error, 0.0, patience, 0.5) == GiveUp()
+    assert decide_paid(1, error, 0.0, patience, 0.5) == NoRetry()
 
 
 def test_max_wait_that_ran_out_is_the_callers_answer() -> None:
     """A NotSent of the rate limiter (it names retry_after) is not tried again behind the caller's back."""
     assert (
         decide_paid(1, NotSent("the rate limiter is full", retry_after=3.0), 0.0, Patience.SINGLE, 0.5)
-        == GiveUp()
+        == NoRetry()
     )
 
 
@@ -137,13 +137,13 @@ DENIED = AuthenticationError(401, "invalid_api_key", "no")
 def test_what_the_rate_limiter_has_given_up_is_not_sent_again(error: HooxError) -> None:
     """429 for too long and a key that is refused for good are ends; before that they add no delay."""
     assert decide_read(1, error, 0.0, 0.5) == Retry(0.0)
-    assert decide_read(1, error, 0.0, 0.5, over=True) == GiveUp()
+    assert decide_read(1, error, 0.0, 0.5, final=True) == NoRetry()
     assert decide_paid(0, error, 0.0, Patience.SINGLE, 0.5) == Retry(0.0)
-    assert decide_paid(0, error, 0.0, Patience.SINGLE, 0.5, over=True) == GiveUp()
+    assert decide_paid(0, error, 0.0, Patience.SINGLE, 0.5, final=True) == NoRetry()
 
 
 def test_a_401_that_no_check_confirms_is_met_three_times_at_most() -> None:
     """One that only these requests meet would go on for ever."""
-    assert decide_read(3, DENIED, 0.0, 0.5) == GiveUp()
-    assert decide_paid(0, DENIED, 0.0, Patience.BATCH, 0.5, denied=2) == Retry(0.0)
-    assert decide_paid(0, DENIED, 0.0, Patience.BATCH, 0.5, denied=3) == GiveUp()
+    assert decide_read(3, DENIED, 0.0, 0.5) == NoRetry()
+    assert decide_paid(0, DENIED, 0.0, Patience.BATCH, 0.5, denials=2) == Retry(0.0)
+    assert decide_paid(0, DENIED, 0.0, Patience.BATCH, 0.5, denials=3) == NoRetry()
