@@ -23,7 +23,7 @@ from .refs import HasRef, ref_in
 
 
 class Style(StrEnum):
-    """How the picture looks taken. ``RAW`` is for edits only (API reference)."""
+    """The way in which the picture seems to be taken. ``RAW`` is for edits only (API reference)."""
 
     IPHONE = "iphone"
     SELFIE = "selfie"
@@ -34,22 +34,22 @@ class Style(StrEnum):
 
 
 class Format(StrEnum):
-    """The picture's shape: ``VERTICAL`` is 9:16, ``HORIZONTAL`` 16:9."""
+    """The picture's format: ``VERTICAL`` is 9:16, ``HORIZONTAL`` is 16:9."""
 
     VERTICAL = "vertical"
     HORIZONTAL = "horizontal"
 
 
 class Resolution(StrEnum):
-    """The picture's size. The API's pages disagree on the default, so it is always sent."""
+    """The picture's resolution. The API's pages disagree on the default, so it is always sent."""
 
     ONE_K = "1K"
     TWO_K = "2K"
     FOUR_K = "4K"
 
 
-# "Avatar Workflow": 2 credits at 2K, 4 at 4K, nothing from images. 1K costs as 2K (vendor's MCP client),
-# an upscale 1.5 more (API reference).
+# In credits. 2K, 4K and an avatar from images (free): "Avatar Workflow". 1K: the vendor's MCP client.
+# An upscale: API reference.
 PRICES: Mapping[Resolution, Decimal] = {
     Resolution.ONE_K: Decimal(2),
     Resolution.TWO_K: Decimal(2),
@@ -143,11 +143,11 @@ def _check_some_images(instance: object, attribute: attrs.Attribute[Any], value:
 
 
 def _urls(value: Iterable[str]) -> tuple[str, ...]:
-    """One URL given bare is taken as a list of one: a string is no list of letters."""
+    """The URLs as a tuple; one URL alone becomes a tuple of one, not of its letters."""
     given: Any = value
     if isinstance(given, Iterable) and not isinstance(given, str | bytes):
         return tuple(given)
-    # what is no text and no iterable is refused by the validator, which knows the field's name
+    # anything else is refused by the validator, which knows the field's name
     wrapped: Any = (given,) if isinstance(given, str | bytes) else given
     return wrapped  # type: ignore[no-any-return]
 
@@ -286,9 +286,9 @@ class _Common:
 class PromptAvatar(_Common):
     """A new avatar from a prompt. 2 credits, 4 at 4K ("Avatar Workflow").
 
-    ``element_images`` are URLs of things to show, such as a logo. ``metadata`` is yours: it goes
-    through store, events and outcomes and never to the API. ``extra`` holds fields of the API that
-    this library doesn't know yet. A request's own ``webhook_url`` wins over the session's hub.
+    ``element_images`` are URLs of things to show, such as a logo. ``metadata`` is yours: it is kept in the
+    store and stands in events and outcomes, and is never sent to the API. ``extra`` has fields of the API
+    that this library does not know yet. A request's own ``webhook_url`` wins over the session's hub.
 
     Raises `InvalidRequest` when made with a value that the API would refuse.
     """
@@ -311,15 +311,16 @@ class PromptAvatar(_Common):
 
     @property
     def credits(self) -> Decimal:
-        """What the API charges for it, in credits."""
+        """What the API charges for the request, in credits."""
         return PRICES[self.resolution]
 
 
 @attrs.frozen
 class ImageAvatar(_Common):
-    """A new avatar from pictures of your own, given as URLs. No credits ("Avatar Workflow").
+    """A new avatar from pictures of your own, given as URLs. It costs no credits ("Avatar Workflow").
 
-    Raises `InvalidRequest` when made without images, or with something that is no http(s) URL.
+    The other fields are as in `PromptAvatar`. Raises `InvalidRequest` when made without images, or with a
+    value that the API would refuse.
     """
 
     KIND: ClassVar[str] = "images"
@@ -332,19 +333,19 @@ class ImageAvatar(_Common):
 
     @property
     def credits(self) -> Decimal:
-        """What the API charges for it: nothing."""
+        """What the API charges for the request: nothing."""
         return FREE
 
 
 @attrs.frozen
 class LookEdit(_Common):
-    """A new look from an existing one. 2 credits, 4 at 4K, 1.5 more with ``upscale``.
+    """A new look from an existing one. 2 credits, 4 at 4K, 1.5 more with ``upscale`` (API reference).
 
     ``source`` is the look that is edited; it is not changed itself. It takes a `LookRef`, the text of one
     (``"avtr_a:look_1"``), anything with a ``.ref``, or (in a batch only) the key of an item that stands
     earlier in the input or in the store. A batch refuses a text that is both a ref's and an earlier item's
     key. ``style`` and ``format`` of None leave the choice to the API. ``images`` are URLs of more reference
-    pictures.
+    pictures. The other fields are as in `PromptAvatar`.
 
     Raises `InvalidRequest` when made with a value that the API would refuse.
     """
@@ -361,7 +362,7 @@ class LookEdit(_Common):
 
     @property
     def credits(self) -> Decimal:
-        """What the API charges for it, in credits."""
+        """What the API charges for the request, in credits."""
         return PRICES[self.resolution] + (UPSCALE_PRICE if self.upscale else FREE)
 
 
