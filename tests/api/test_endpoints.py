@@ -1,4 +1,4 @@
-"""Requests on the responses, and the headers of answers."""
+"""From requests to HTTP requests, and the headers of the answers."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ def answer(body: Any, status: int = 200, headers: Mapping[str, str] | None = Non
 # --- requests ---------------------------------------------------------------------------------
 
 
-def test_create_from_a_prompt() -> None:
-    """The workflow page's first example, as a request."""
+def test_a_prompt_avatar_is_posted_to_create() -> None:
+    """The first example of "Avatar Workflow" as an HTTP request."""
     request = PromptAvatar("Young entrepreneur", name="Alex")
     assert endpoints.submit_request(request, None, "https://me.example/hook") == WireRequest(
         Endpoint.CREATE,
@@ -47,15 +47,15 @@ def test_create_from_a_prompt() -> None:
     )
 
 
-def test_create_from_images() -> None:
-    """An avatar of pictures goes to the same place, without a prompt."""
+def test_an_image_avatar_is_posted_to_create() -> None:
+    """An avatar from images goes to the same endpoint, without a prompt."""
     sent = endpoints.submit_request(ImageAvatar(["https://x.example/1.jpg"]), None, None)
     assert (sent.endpoint, sent.path) == (Endpoint.CREATE, "avatar/create")
     assert sent.body == {"imageUrls": ["https://x.example/1.jpg"]}
 
 
-def test_edit() -> None:
-    """An edit names its source look, by the request or by what the batch found out."""
+def test_an_edit_is_posted_to_edit_with_its_source() -> None:
+    """The source look is the request's own ref, or the ref that a batch found for its key."""
     by_ref = endpoints.submit_request(LookEdit(REF, "podcast"), None, None)
     by_key = endpoints.submit_request(LookEdit("alex", "podcast"), REF, None)
     assert by_ref == by_key
@@ -69,22 +69,22 @@ def test_edit() -> None:
 
 
 def test_an_edit_of_a_look_not_known_is_not_sent() -> None:
-    """A key that nobody resolved is an InvalidRequest, before anything is sent."""
+    """An edit whose source is a key, without the look's ref, is an InvalidRequest."""
     with pytest.raises(InvalidRequest) as caught:
         endpoints.submit_request(LookEdit("alex", "podcast"), None, None)
     assert (caught.value.field, caught.value.value) == ("source", "alex")
 
 
 def test_the_requests_own_webhook_wins() -> None:
-    """A webhook_url of the request's own stands before the session's hub."""
+    """A request's own webhook_url is sent instead of the hub's."""
     request = PromptAvatar("a", webhook_url="https://mine.example/hook")
     sent = endpoints.submit_request(request, None, "https://hub.example/token")
     assert sent.body is not None
     assert sent.body["webhook_url"] == "https://mine.example/hook"
 
 
-def test_reads() -> None:
-    """The four reads, with the room that their answers may take."""
+def test_the_four_reads() -> None:
+    """Each read has its path, its parameters and the most bytes that are read of its answer."""
     params = {"avatar_id": "avtr_abc", "look_id": "look_123"}
     assert endpoints.status_request(REF) == WireRequest(Endpoint.STATUS, "GET", "avatar/status", params)
     assert endpoints.avatar_request("avtr_abc") == WireRequest(
@@ -97,21 +97,21 @@ def test_reads() -> None:
 
 
 @pytest.mark.parametrize("bad", ["..", ".", "a/b", "a\\b", "", " ", "a\nb", "../../v2/x", None, 7])
-def test_ids_lead_nowhere_else(bad: Any) -> None:
-    """An id never changes where on the host a request goes."""
+def test_an_avatar_id_cannot_change_the_path(bad: Any) -> None:
+    """An id with slashes or dots, or one that is no text, is refused."""
     with pytest.raises(InvalidRequest):
         endpoints.avatar_request(bad)
 
 
-def test_a_look_id_leads_nowhere_else_either() -> None:
-    """The same for the second part of a look's path."""
+def test_a_look_id_cannot_change_the_path() -> None:
+    """A look's id is checked as the avatar's is, and the error names it."""
     with pytest.raises(InvalidRequest) as caught:
         endpoints.look_request(LookRef("avtr_abc", "../../list"))
     assert caught.value.field == "look_id"
 
 
-def test_filters() -> None:
-    """Lists become comma-separated, booleans words, only_public the API's onlyPublic; None is left out."""
+def test_filters_become_query_parameters() -> None:
+    """Lists become comma-separated, booleans words, only_public becomes onlyPublic; None is left out."""
     sent = endpoints.list_request(
         {
             "gender": "female",
@@ -145,8 +145,8 @@ def test_filters() -> None:
         ("only_public", 1),
     ],
 )
-def test_bad_filters(name: str, value: object) -> None:
-    """A filter that the API does not have, or a value that it would not understand, is named."""
+def test_a_wrong_filter_is_refused(name: str, value: object) -> None:
+    """A filter that the API does not have, or a value that it would not understand, is an InvalidRequest."""
     with pytest.raises(InvalidRequest) as caught:
         endpoints.list_request({name: value})
     assert caught.value.field == name
@@ -178,13 +178,13 @@ def test_bad_filters(name: str, value: object) -> None:
         ("", None),
     ],
 )
-def test_retry_after(value: str, seconds: float | None) -> None:
-    """Both forms of the header, an hour at most; what makes no sense is as good as none."""
+def test_retry_after_is_read_in_both_forms(value: str, seconds: float | None) -> None:
+    """Seconds and dates are read, up to an hour; a value that makes no sense is None."""
     assert responses.retry_after({"retry-after": value, "date": DATE}) == seconds
 
 
 def test_retry_after_without_a_date_counts_from_the_callers_time() -> None:
-    """A date needs another date to be seconds: the answer's own, else the caller's, else none."""
+    """A date is counted from the answer's own Date, else from the caller's time, else it is None."""
     headers = {"retry-after": "Tue, 01 Jul 2025 12:00:30 GMT"}
     assert responses.retry_after(headers, AT) == 30.0
     assert responses.retry_after({**headers, "date": "Tue, 01 Jul 2025 12:00:20 GMT"}, AT) == 10.0
@@ -197,8 +197,8 @@ def quota_headers(**values: str) -> dict[str, str]:
     return {f"x-ratelimit-{name}": value for name, value in values.items()}
 
 
-def test_quota_headers() -> None:
-    """The reset counts against the answer's own clock, whatever ours says."""
+def test_the_reset_is_counted_from_the_answers_own_date() -> None:
+    """The quota's reset is counted from the answer's Date, whatever our own clock says."""
     headers = quota_headers(limit="100", remaining="95", reset=str(int(AT.timestamp()) + 42))
     wrong = datetime(2031, 1, 1, tzinfo=UTC)
     assert responses.server_quota({**headers, "date": DATE}, wrong) == ServerQuota(100, 95, 42.0)
@@ -222,6 +222,6 @@ def test_quota_headers() -> None:
         (quota_headers(reset="9" * 400), None),
     ],
 )
-def test_quota_headers_that_make_less_sense(headers: dict[str, str], quota: ServerQuota | None) -> None:
-    """Each header counts for itself; one that makes no sense is as good as none."""
+def test_each_quota_header_counts_for_itself(headers: dict[str, str], quota: ServerQuota | None) -> None:
+    """A quota header that makes no sense is None and leaves the others valid."""
     assert responses.server_quota({**headers, "date": DATE}) == quota

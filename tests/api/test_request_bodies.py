@@ -1,4 +1,4 @@
-"""The words and the bodies of requests, as the API's pages spell them."""
+"""The words of a status and of error codes, and the bodies of paid requests."""
 
 from __future__ import annotations
 
@@ -35,13 +35,13 @@ REF = LookRef("avtr_abc", "look_123")
         ("", LookStatus.UNRECOGNIZED),
     ],
 )
-def test_both_vocabularies_of_a_status(word: str, status: LookStatus) -> None:
-    """completed is ready and error is failed, in any case of letters; a new word is UNKNOWN."""
+def test_both_vocabularies_of_a_status_are_read(word: str, status: LookStatus) -> None:
+    """`completed` means READY and `error` FAILED, in any case of letters; another word is UNRECOGNIZED."""
     assert look_status(word) is status
 
 
-def test_codes_come_in_both_cases() -> None:
-    """A code is compared whatever the case of its letters; what is no text is no code."""
+def test_error_codes_are_compared_in_any_case() -> None:
+    """Codes are equal whatever the case of their letters; what is no text equals no code."""
     assert same_code("space_not_found", "SPACE_NOT_FOUND")
     assert same_code("PLAN_REQUIRED", "plan_required")
     assert not same_code("SPACE_NOT_FOUND_2", "SPACE_NOT_FOUND")
@@ -52,8 +52,8 @@ def test_codes_come_in_both_cases() -> None:
 # --- bodies -----------------------------------------------------------------------------------
 
 
-def test_a_full_prompt_body_is_the_workflow_pages() -> None:
-    """The example of the vendor's page, byte for byte in its fields."""
+def test_the_body_of_a_full_prompt_avatar_is_that_of_the_vendors_page() -> None:
+    """A request with every field has the body of the example in `Avatar Workflow`."""
     request = PromptAvatar(
         "Young entrepreneur in a modern office, confident smile",
         style="iphone",
@@ -76,8 +76,8 @@ def test_a_full_prompt_body_is_the_workflow_pages() -> None:
     }
 
 
-def test_a_full_edit_body() -> None:
-    """Extra references of an edit go under images, and upscale only when it is wanted."""
+def test_the_body_of_a_full_edit() -> None:
+    """An edit sends its source's two ids, its reference pictures as `images`, and the hub's webhook."""
     edit = LookEdit(
         REF,
         "podcast",
@@ -101,7 +101,7 @@ def test_a_full_edit_body() -> None:
 
 
 def test_a_body_of_images_has_no_prompt_and_no_resolution() -> None:
-    """A prompt would win over the images; these cost nothing in any resolution."""
+    """An avatar from images sends neither: with a prompt the API would use that and charge for it."""
     request = ImageAvatar(["https://x.example/1.jpg"], name="Jordan", place="studio")
     assert request_body(request, None, None) == {
         "imageUrls": ["https://x.example/1.jpg"],
@@ -113,7 +113,7 @@ def test_a_body_of_images_has_no_prompt_and_no_resolution() -> None:
 @settings(deadline=None, max_examples=150)
 @given(our.requests, st.none() | our.urls)
 def test_every_body_is_json_with_nothing_unset(request: Request, webhook_url: str | None) -> None:
-    """No null, no empty list; extra is merged; metadata never leaves; a price is never left to a default."""
+    """No null, no empty list, no metadata; `extra` is merged, and the resolution is always sent."""
     body = request_body(request, REF, webhook_url)
     assert json.loads(json.dumps(body)).keys() == body.keys()
     own = {name: value for name, value in body.items() if name not in request.extra}
