@@ -83,8 +83,8 @@ def test_the_docstring_names_every_error_with_its_cost() -> None:
         and len(words) > 1
     }
     for error, _, charged in ALL[1:]:
-        told = lines[type(error).__name__]
-        assert told == (str(cast(Any, error).status) if told.isdigit() else charged)
+        shown = lines[type(error).__name__]
+        assert shown == (str(cast(Any, error).status) if shown.isdigit() else charged)
 
 
 @pytest.mark.parametrize(("error", "parent", "charged"), ALL, ids=lambda value: type(value).__name__)

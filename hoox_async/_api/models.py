@@ -27,7 +27,7 @@ class LookStatus(StrEnum):
 
     @classmethod
     def _missing_(cls, value: object) -> LookStatus | None:
-        """UNRECOGNIZED was called ``"unknown"`` once, and stands so in older stores."""
+        """Older stores have ``"unknown"`` for UNRECOGNIZED."""
         return cls.UNRECOGNIZED if value == "unknown" else None
 
     @property

@@ -287,7 +287,7 @@ class PromptAvatar(_Common):
     """A new avatar from a prompt. 2 credits, 4 at 4K ("Avatar Workflow").
 
     ``element_images`` are URLs of things to show, such as a logo. ``metadata`` is yours: it is kept in the
-    store and stands in events and outcomes, and is never sent to the API. ``extra`` has fields of the API
+    store and is in events and outcomes, and is never sent to the API. ``extra`` has fields of the API
     that this library does not know yet. A request's own ``webhook_url`` wins over the session's hub.
 
     Raises `InvalidRequest` when made with a value that the API would refuse.
@@ -342,7 +342,7 @@ class LookEdit(_Common):
     """A new look from an existing one. 2 credits, 4 at 4K, 1.5 more with ``upscale`` (API reference).
 
     ``source`` is the look that is edited; it is not changed itself. It takes a `LookRef`, the text of one
-    (``"avtr_a:look_1"``), anything with a ``.ref``, or (in a batch only) the key of an item that stands
+    (``"avtr_a:look_1"``), anything with a ``.ref``, or (in a batch only) the key of an item that is
     earlier in the input or in the store. A batch refuses a text that is both a ref's and an earlier item's
     key. ``style`` and ``format`` of None leave the choice to the API. ``images`` are URLs of more reference
     pictures. The other fields are as in `PromptAvatar`.

@@ -289,7 +289,7 @@ _AVATAR_SPELLINGS: Mapping[str, tuple[str, ...]] = {
 def _look_fields(look: Any, avatar_id: str | None = None, look_id: str | None = None) -> Any:
     """A look's fields in one spelling; where it has no ids, they are the given ones.
 
-    What is no object is returned as it is: the converter can say where it stands.
+    What is no object is returned as it is: the converter can say where it is.
     """
     if not isinstance(look, dict):
         return look

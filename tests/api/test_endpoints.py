@@ -1,29 +1,22 @@
-"""From requests to HTTP requests, and the headers of the answers."""
+"""From requests to HTTP requests: paths, parameters and JSON bodies."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from datetime import UTC, datetime
 from typing import Any
 
 import pytest
+import request_strategies as our
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from hoox_async._api import endpoints, responses
-from hoox_async._api.endpoints import Endpoint, WireRequest, WireResponse
-from hoox_async._api.models import LookRef, ServerQuota
-from hoox_async._api.requests import ImageAvatar, LookEdit, PromptAvatar
+from hoox_async._api import endpoints
+from hoox_async._api.endpoints import Endpoint, WireRequest, request_body
+from hoox_async._api.models import LookRef
+from hoox_async._api.requests import ImageAvatar, LookEdit, PromptAvatar, Request
 from hoox_async.errors import InvalidRequest
 
 REF = LookRef("avtr_abc", "look_123")
-DATE = "Tue, 01 Jul 2025 12:00:00 GMT"
-AT = datetime(2025, 7, 1, 12, 0, 0, tzinfo=UTC)
-
-
-def answer(body: Any, status: int = 200, headers: Mapping[str, str] | None = None) -> WireResponse:
-    """An answer of the API: bytes as they are, anything else as JSON."""
-    data = body if isinstance(body, bytes) else json.dumps(body).encode()
-    return WireResponse(status, headers or {}, data)
 
 
 # --- requests ---------------------------------------------------------------------------------
@@ -153,75 +146,76 @@ def test_a_wrong_filter_is_refused(name: str, value: object) -> None:
     assert caught.value.value == value
 
 
-# --- headers ----------------------------------------------------------------------------------
+# --- bodies -----------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    ("value", "seconds"),
-    [
-        ("7", 7.0),
-        (" 1.5 ", 1.5),
-        ("0", 0.0),
-        ("99999999", 3600.0),
-        ("9" * 400, 3600.0),
-        ("Tue, 01 Jul 2025 12:00:30 GMT", 30.0),
-        ("Tue, 01 Jul 2025 14:00:30 +0200", 30.0),
-        ("Tue, 01 Jul 2025 11:00:00 GMT", 0.0),
-        ("Wed, 01 Jul 2026 11:00:00 GMT", 3600.0),
-        ("-5", None),
-        ("nan", None),
-        ("inf", None),
-        ("1e3", None),
-        ("1_0", None),
-        ("٣", None),
-        ("soon", None),
-        ("", None),
-    ],
-)
-def test_retry_after_is_read_in_both_forms(value: str, seconds: float | None) -> None:
-    """Seconds and dates are read, up to an hour; a value that makes no sense is None."""
-    assert responses.retry_after({"retry-after": value, "date": DATE}) == seconds
+def test_the_body_of_a_full_prompt_avatar_is_that_of_the_vendors_page() -> None:
+    """A request with every field has the body of the example in `Avatar Workflow`."""
+    request = PromptAvatar(
+        "Young entrepreneur in a modern office, confident smile",
+        style="iphone",
+        format="vertical",
+        resolution="2K",
+        name="Alex",
+        place="office",
+        element_images=["https://your-domain.com/logo.png"],
+        webhook_url="https://your-domain.com/webhooks/avatar",
+    )
+    assert request_body(request, None, None) == {
+        "prompt": "Young entrepreneur in a modern office, confident smile",
+        "style": "iphone",
+        "format": "vertical",
+        "name": "Alex",
+        "place": "office",
+        "resolution": "2K",
+        "elementImages": ["https://your-domain.com/logo.png"],
+        "webhook_url": "https://your-domain.com/webhooks/avatar",
+    }
 
 
-def test_retry_after_without_a_date_counts_from_the_callers_time() -> None:
-    """A date is counted from the answer's own Date, else from the caller's time, else it is None."""
-    headers = {"retry-after": "Tue, 01 Jul 2025 12:00:30 GMT"}
-    assert responses.retry_after(headers, AT) == 30.0
-    assert responses.retry_after({**headers, "date": "Tue, 01 Jul 2025 12:00:20 GMT"}, AT) == 10.0
-    assert responses.retry_after({**headers, "date": "today"}, AT) == 30.0
-    assert responses.retry_after(headers) is None
-    assert responses.retry_after({}) is None
+def test_the_body_of_a_full_edit() -> None:
+    """An edit sends its source's two ids, its reference pictures as `images`, and the hub's webhook."""
+    edit = LookEdit(
+        REF,
+        "podcast",
+        style="raw",
+        format="horizontal",
+        resolution="4K",
+        images=["https://x.example/1.jpg"],
+        upscale=True,
+    )
+    assert request_body(edit, None, "https://hub.example/t") == {
+        "avatar_id": "avtr_abc",
+        "look_id": "look_123",
+        "prompt": "podcast",
+        "style": "raw",
+        "format": "horizontal",
+        "resolution": "4K",
+        "images": ["https://x.example/1.jpg"],
+        "upscale": True,
+        "webhook_url": "https://hub.example/t",
+    }
 
 
-def quota_headers(**values: str) -> dict[str, str]:
-    return {f"x-ratelimit-{name}": value for name, value in values.items()}
+def test_a_body_of_images_has_no_prompt_and_no_resolution() -> None:
+    """An avatar from images sends neither: with a prompt the API would use that and charge for it."""
+    request = ImageAvatar(["https://x.example/1.jpg"], name="Jordan", place="studio")
+    assert request_body(request, None, None) == {
+        "imageUrls": ["https://x.example/1.jpg"],
+        "name": "Jordan",
+        "place": "studio",
+    }
 
 
-def test_the_reset_is_counted_from_the_answers_own_date() -> None:
-    """The quota's reset is counted from the answer's Date, whatever our own clock says."""
-    headers = quota_headers(limit="100", remaining="95", reset=str(int(AT.timestamp()) + 42))
-    wrong = datetime(2031, 1, 1, tzinfo=UTC)
-    assert responses.server_quota({**headers, "date": DATE}, wrong) == ServerQuota(100, 95, 42.0)
-    assert responses.server_quota(headers, AT) == ServerQuota(100, 95, 42.0)
-    assert responses.server_quota(headers) == ServerQuota(100, 95, None)
-
-
-@pytest.mark.parametrize(
-    ("headers", "quota"),
-    [
-        ({}, None),
-        (quota_headers(limit="many", remaining="-1", reset="later"), None),
-        (quota_headers(limit="0"), None),
-        (quota_headers(limit="1" * 30, remaining="1.5"), None),
-        (quota_headers(remaining="0"), ServerQuota(None, 0, None)),
-        (quota_headers(limit=" 60 "), ServerQuota(60, None, None)),
-        (quota_headers(reset=str(int(AT.timestamp()) - 2)), ServerQuota(None, None, 0.0)),
-        (quota_headers(reset=str(int(AT.timestamp()) * 1000)), None),
-        (quota_headers(reset="30"), None),
-        (quota_headers(reset="nan"), None),
-        (quota_headers(reset="9" * 400), None),
-    ],
-)
-def test_each_quota_header_counts_for_itself(headers: dict[str, str], quota: ServerQuota | None) -> None:
-    """A quota header that makes no sense is None and leaves the others valid."""
-    assert responses.server_quota({**headers, "date": DATE}) == quota
+@settings(deadline=None, max_examples=150)
+@given(our.requests, st.none() | our.urls)
+def test_every_body_is_json_with_nothing_unset(request: Request, webhook_url: str | None) -> None:
+    """No null, no empty list, no metadata; `extra` is merged, and the resolution is always sent."""
+    body = request_body(request, REF, webhook_url)
+    assert json.loads(json.dumps(body)).keys() == body.keys()
+    own = {name: value for name, value in body.items() if name not in request.extra}
+    assert all(own.values())
+    assert {name: body[name] for name in request.extra} == dict(request.extra)
+    assert "metadata" not in own
+    assert ("resolution" in body) is not isinstance(request, ImageAvatar)
+    assert body.get("webhook_url") == (request.webhook_url or webhook_url)

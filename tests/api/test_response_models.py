@@ -54,7 +54,7 @@ def test_a_ready_look_without_a_readable_picture_is_ready(result: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    ("told", "error"),
+    ("reason", "error"),
     [
         (
             {"error": {"code": "GENERATION_FAILED", "message": "Edit failed"}},
@@ -69,17 +69,17 @@ def test_a_ready_look_without_a_readable_picture_is_ready(result: Any) -> None:
     ],
 )
 def test_the_reason_of_a_failed_look_is_read_in_every_form(
-    told: dict[str, Any], error: tuple[str | None, str]
+    reason: dict[str, Any], error: tuple[str | None, str]
 ) -> None:
     """The API gives the reason of a failure as an object, as a text, or in a field of its own."""
-    look = responses.parse_status({"status": "failed", **told}, REF)
+    look = responses.parse_status({"status": "failed", **reason}, REF)
     assert (look.status, look.error) == (LookStatus.FAILED, LookFailure(*error))
 
 
-@pytest.mark.parametrize("told", [{}, {"error": None}, {"error": {}}, {"error": ["x"]}, {"error": " "}])
-def test_a_look_can_fail_without_a_reason(told: dict[str, Any]) -> None:
+@pytest.mark.parametrize("reason", [{}, {"error": None}, {"error": {}}, {"error": ["x"]}, {"error": " "}])
+def test_a_look_can_fail_without_a_reason(reason: dict[str, Any]) -> None:
     """A failed look for which the API gives no reason has no error."""
-    assert responses.parse_status({"status": "error", **told}, REF).error is None
+    assert responses.parse_status({"status": "error", **reason}, REF).error is None
 
 
 def test_a_look_that_did_not_fail_has_no_error() -> None:

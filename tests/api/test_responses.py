@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from hoox_async._api import responses
 from hoox_async._api.endpoints import WireResponse
-from hoox_async._api.models import LookRef, LookStatus
+from hoox_async._api.models import LookRef, LookStatus, ServerQuota
 from hoox_async.errors import (
     ApiError,
     AuthenticationError,
@@ -41,6 +41,38 @@ def answer(body: Any, status: int = 200, headers: Mapping[str, str] | None = Non
     """An answer of the API: bytes as they are, anything else as JSON."""
     data = body if isinstance(body, bytes) else json.dumps(body).encode()
     return WireResponse(status, headers or {}, data)
+
+
+# --- words ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("word", "status"),
+    [
+        ("pending", LookStatus.PENDING),
+        ("processing", LookStatus.PROCESSING),
+        ("completed", LookStatus.READY),
+        ("ready", LookStatus.READY),
+        ("failed", LookStatus.FAILED),
+        ("error", LookStatus.FAILED),
+        ("COMPLETED", LookStatus.READY),
+        (" Ready ", LookStatus.READY),
+        ("queued", LookStatus.UNRECOGNIZED),
+        ("", LookStatus.UNRECOGNIZED),
+    ],
+)
+def test_both_vocabularies_of_a_status_are_read(word: str, status: LookStatus) -> None:
+    """`completed` means READY and `error` FAILED, in any case of letters; another word is UNRECOGNIZED."""
+    assert responses.look_status(word) is status
+
+
+def test_error_codes_are_compared_in_any_case() -> None:
+    """Codes are equal whatever the case of their letters; what is no text equals no code."""
+    assert responses.same_code("space_not_found", "SPACE_NOT_FOUND")
+    assert responses.same_code("PLAN_REQUIRED", "plan_required")
+    assert not responses.same_code("SPACE_NOT_FOUND_2", "SPACE_NOT_FOUND")
+    assert not responses.same_code(None, "SPACE_NOT_FOUND")
+    assert not responses.same_code(404, "SPACE_NOT_FOUND")
 
 
 # --- answers to POSTs -------------------------------------------------------------------------
@@ -244,6 +276,80 @@ def test_the_place_in_the_json_is_named() -> None:
         responses.read_avatar(answer(body), "avtr_abc")
     with pytest.raises(UnexpectedResponse, match=r"\$\.status"):
         responses.read_status(answer({"status": 5}), REF)
+
+
+# --- headers ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("value", "seconds"),
+    [
+        ("7", 7.0),
+        (" 1.5 ", 1.5),
+        ("0", 0.0),
+        ("99999999", 3600.0),
+        ("9" * 400, 3600.0),
+        ("Tue, 01 Jul 2025 12:00:30 GMT", 30.0),
+        ("Tue, 01 Jul 2025 14:00:30 +0200", 30.0),
+        ("Tue, 01 Jul 2025 11:00:00 GMT", 0.0),
+        ("Wed, 01 Jul 2026 11:00:00 GMT", 3600.0),
+        ("-5", None),
+        ("nan", None),
+        ("inf", None),
+        ("1e3", None),
+        ("1_0", None),
+        ("٣", None),
+        ("soon", None),
+        ("", None),
+    ],
+)
+def test_retry_after_is_read_in_both_forms(value: str, seconds: float | None) -> None:
+    """Seconds and dates are read, up to an hour; a value that makes no sense is None."""
+    assert responses.retry_after({"retry-after": value, "date": DATE}) == seconds
+
+
+def test_retry_after_without_a_date_counts_from_the_callers_time() -> None:
+    """A date is counted from the answer's own Date, else from the caller's time, else it is None."""
+    headers = {"retry-after": "Tue, 01 Jul 2025 12:00:30 GMT"}
+    assert responses.retry_after(headers, AT) == 30.0
+    assert responses.retry_after({**headers, "date": "Tue, 01 Jul 2025 12:00:20 GMT"}, AT) == 10.0
+    assert responses.retry_after({**headers, "date": "today"}, AT) == 30.0
+    assert responses.retry_after(headers) is None
+    assert responses.retry_after({}) is None
+
+
+def quota_headers(**values: str) -> dict[str, str]:
+    return {f"x-ratelimit-{name}": value for name, value in values.items()}
+
+
+def test_the_reset_is_counted_from_the_answers_own_date() -> None:
+    """The quota's reset is counted from the answer's Date, whatever our own clock says."""
+    headers = quota_headers(limit="100", remaining="95", reset=str(int(AT.timestamp()) + 42))
+    wrong = datetime(2031, 1, 1, tzinfo=UTC)
+    assert responses.server_quota({**headers, "date": DATE}, wrong) == ServerQuota(100, 95, 42.0)
+    assert responses.server_quota(headers, AT) == ServerQuota(100, 95, 42.0)
+    assert responses.server_quota(headers) == ServerQuota(100, 95, None)
+
+
+@pytest.mark.parametrize(
+    ("headers", "quota"),
+    [
+        ({}, None),
+        (quota_headers(limit="many", remaining="-1", reset="later"), None),
+        (quota_headers(limit="0"), None),
+        (quota_headers(limit="1" * 30, remaining="1.5"), None),
+        (quota_headers(remaining="0"), ServerQuota(None, 0, None)),
+        (quota_headers(limit=" 60 "), ServerQuota(60, None, None)),
+        (quota_headers(reset=str(int(AT.timestamp()) - 2)), ServerQuota(None, None, 0.0)),
+        (quota_headers(reset=str(int(AT.timestamp()) * 1000)), None),
+        (quota_headers(reset="30"), None),
+        (quota_headers(reset="nan"), None),
+        (quota_headers(reset="9" * 400), None),
+    ],
+)
+def test_each_quota_header_counts_for_itself(headers: dict[str, str], quota: ServerQuota | None) -> None:
+    """A quota header that makes no sense is None and leaves the others valid."""
+    assert responses.server_quota({**headers, "date": DATE}) == quota
 
 
 # --- anything at all --------------------------------------------------------------------------
