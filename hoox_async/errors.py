@@ -1,34 +1,33 @@
-"""Every error of the library, classed by money.
+"""Every error of the library, classed by what the failed call cost.
 
-``error.charged`` says what the failed call cost: ``"no"``, ``"maybe"`` or ``"yes"``.
+``error.charged`` is ``"no"``, ``"maybe"`` or ``"yes"``: whether credits were spent.
 
-    HooxError
-    ├── ConfigurationError          no      the session, the hub or the command was set up wrongly
-    ├── InvalidRequest              no      a value that the API would refuse; raised before anything is sent
-    ├── KeyConflict                 no      a key that stands for other content already
-    ├── BudgetExceeded              no      sending it would pass the cap
-    ├── SessionClosed               no      the session is not open (any more)
-    ├── NotSent                     no      the connection was never made, or max_wait ran out at the
-    rate limiter
-    ├── ApiError                    no      the API refused: status, code, message, details
-    │   ├── BadRequest              400
-    │   ├── AuthenticationError     401
-    │   ├── InsufficientCredits     402
-    │   ├── PermissionDenied        403
-    │   ├── NotFound                404
-    │   ├── Conflict                409
-    │   └── RateLimited             429
-    ├── OutcomeUnknown              maybe   a paid request was sent and its fate is not known
-    ├── GenerationFailed            yes     the look was paid for and could not be made
-    ├── WaitTimeout                 yes     the look was paid for and is not done yet; wait again
-    ├── ServerError                 no      a read was answered 5xx, also after retries
+    HooxError                       no      the root of all of them
+    ├── ConfigurationError          no      a session, a hub or the command was set up wrongly
+    ├── InvalidRequest              no      a value that the API would refuse; nothing was sent
+    ├── KeyConflict                 no      the key belongs to a request with other content
+    ├── BudgetExceeded              no      sending the request would exceed the cap of credits
+    ├── SessionClosed               no      the session is not open, or was closed meanwhile
+    ├── NotSent                     no      no connection was made, or max_wait ended before it was sent
+    ├── ApiError                    no      the API refused the request; its status, code and message
+    │   ├── BadRequest              400     a value is wrong
+    │   ├── AuthenticationError     401     the API key is wrong
+    │   ├── InsufficientCredits     402     the workspace has too few credits
+    │   ├── PermissionDenied        403     the plan has no API, or the look is another workspace's
+    │   ├── NotFound                404     there is no such avatar, look or workspace
+    │   ├── Conflict                409     it exists already
+    │   └── RateLimited             429     the workspace's quota is used up
+    ├── OutcomeUnknown              maybe   a paid request was sent, and whether it was accepted is not known
+    ├── GenerationFailed            yes     the look was paid for, and could not be made
+    ├── WaitTimeout                 yes     the look was paid for, and is not done yet; wait again
+    ├── ServerError                 no      a read was answered with 5xx, also when it was repeated
     ├── UnexpectedResponse          no      a read was answered with something that makes no sense
-    ├── TransportError              no      a read found no answer
-    ├── StoreError                  no      the store cannot be trusted with money now
+    ├── TransportError              no      a read got no answer
+    ├── StoreError                  no      the store failed, so nothing may be paid for now
     │   ├── StoreIncomplete         no      the file is a part of a store: its -wal is missing
     │   ├── StoreLocked             no      another process has the file open
     │   └── StoreMismatch           no      the file belongs to another workspace
-    └── WebhookRejected             no      a delivery that proves nothing
+    └── WebhookRejected             no      a webhook delivery that is not genuine or cannot be read
 """
 
 from __future__ import annotations
@@ -50,7 +49,7 @@ class HooxError(Exception):
     charged: Charged = "no"
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Copied and pickled by its parts: the classes below are made from other arguments than args."""
+        """How to copy and pickle it: the classes below have other arguments than those in ``args``."""
         return _rebuilt, (type(self), self.args, self.__dict__)
 
 
@@ -62,13 +61,13 @@ def _rebuilt(kind: type[HooxError], args: tuple[Any, ...], state: dict[str, Any]
 
 
 class ConfigurationError(HooxError):
-    """A session, hub or command was set up with something that cannot work."""
+    """A session, a hub or the command was set up with something that cannot work."""
 
 
 class InvalidRequest(HooxError, ValueError):
     """A request holds a value that the API would refuse; nothing was sent.
 
-    ``field`` and ``value`` name the culprit, ``expected`` what would be right.
+    ``field`` is the field's name, ``value`` what it was given, and ``expected`` says what would be right.
     """
 
     def __init__(self, field: str, value: object, expected: str) -> None:
@@ -79,23 +78,23 @@ class InvalidRequest(HooxError, ValueError):
 
 
 class KeyConflict(HooxError):
-    """The key stands for a request with other content already; nothing was sent."""
+    """The key belongs to a request with other content already; nothing was sent."""
 
-    def __init__(self, key: str, detail: str = "the store knows it for another content") -> None:
+    def __init__(self, key: str, detail: str = "it belongs to a request with other content") -> None:
         self.key = key
         super().__init__(f"key {key!r}: {detail}")
 
 
 class BudgetExceeded(HooxError):
-    """Sending the request would pass the cap of credits; nothing was sent."""
+    """Sending the request would exceed the cap of credits; nothing was sent."""
 
 
 class SessionClosed(HooxError):
-    """The session is not open, or was closed while this waited. Accepted looks stay in its store."""
+    """The session is not open, or was closed while the call waited. Accepted looks stay in its store."""
 
 
 class NotSent(HooxError):
-    """The request certainly never left. ``retry_after`` says when (seconds) to try again, where known."""
+    """The request was certainly not sent. Try again in ``retry_after`` seconds, where that is known."""
 
     def __init__(self, message: str, *, retry_after: float | None = None) -> None:
         self.retry_after = retry_after
@@ -124,7 +123,7 @@ class ApiError(HooxError):
 
 
 class BadRequest(ApiError):
-    """400: the API found a value wrong."""
+    """400: the API refused a value of the request."""
 
 
 class AuthenticationError(ApiError):
@@ -136,7 +135,7 @@ class InsufficientCredits(ApiError):
 
 
 class PermissionDenied(ApiError):
-    """403: the plan does not include the API, or the thing belongs to another workspace."""
+    """403: the plan does not include the API, or the avatar or look belongs to another workspace."""
 
 
 class NotFound(ApiError):
@@ -148,7 +147,7 @@ class Conflict(ApiError):
 
 
 class RateLimited(ApiError):
-    """429: the workspace's quota is spent. ``retry_after`` is in seconds, where the server said."""
+    """429: the workspace's quota is used up. ``retry_after`` is in seconds, where the server said."""
 
 
 _BY_STATUS: dict[int, type[ApiError]] = {
@@ -170,14 +169,14 @@ def api_error(
     *,
     retry_after: float | None = None,
 ) -> ApiError:
-    """The error class of this HTTP status, made. A status without a class of its own gives `ApiError`."""
+    """An error of the class of this HTTP status, or an `ApiError` where the status has no class."""
     return _BY_STATUS.get(status, ApiError)(status, code, message, details, retry_after=retry_after)
 
 
 class OutcomeUnknown(HooxError):
-    """A paid request was sent and what became of it is not known: it may have been charged.
+    """A paid request was sent, and whether it was accepted is not known: it may have been charged.
 
-    It is never sent again on a guess. ``session.unknowns()`` lists it under ``key``, and
+    It is never sent again without your word. ``session.unknowns()`` lists it under ``key``, and
     ``session.resolve``, ``session.resend`` or ``session.drop`` settles it.
     """
 
@@ -189,7 +188,7 @@ class OutcomeUnknown(HooxError):
 
 
 class GenerationFailed(HooxError):
-    """The look was accepted and paid for, and could not be made. ``look.error`` has the reason."""
+    """The look was accepted and paid for, and the API could not make it. ``look.error`` has the reason."""
 
     charged: Charged = "yes"
 
@@ -200,7 +199,7 @@ class GenerationFailed(HooxError):
 
 
 class WaitTimeout(HooxError, TimeoutError):
-    """The look is not done yet. Nothing is lost: ``await error.job.wait()`` goes on."""
+    """The look is paid for and not done yet. ``await error.job.wait()`` goes on waiting for it."""
 
     charged: Charged = "yes"
 
@@ -211,7 +210,7 @@ class WaitTimeout(HooxError, TimeoutError):
 
 
 class ServerError(HooxError):
-    """A read was answered 5xx, also after retries."""
+    """A read was answered with 5xx, also when it was repeated. ``retry_after`` is in seconds, where given."""
 
     def __init__(self, status: int, message: str, *, retry_after: float | None = None) -> None:
         self.status = status
@@ -229,11 +228,14 @@ class UnexpectedResponse(HooxError):
 
 
 class TransportError(HooxError):
-    """A read found no answer: connection lost, refused or too slow."""
+    """A read got no answer: the connection was refused or lost, or the answer took too long."""
 
 
 class StoreError(HooxError):
-    """The store failed. Nothing is submitted while what it would cost cannot be written down."""
+    """The store failed. Nothing is submitted while what it costs cannot be written down.
+
+    ``charged`` is ``"yes"`` and ``ref`` the look where the API had accepted the request before that.
+    """
 
     ref: LookRef | None = None
 
@@ -241,7 +243,8 @@ class StoreError(HooxError):
 class StoreIncomplete(StoreError):
     """The file is only a part of a store: what was committed last is in its ``-wal``, which is missing.
 
-    As after it was copied alone while a session had it open. `recover_store` opens what is left.
+    That happens when it is copied alone while a session has it open. `recover_store` makes what is left
+    usable.
     """
 
 
@@ -254,7 +257,7 @@ class StoreMismatch(StoreError):
 
 
 class WebhookRejected(HooxError):
-    """A delivery that proves nothing. ``status`` is the HTTP status to answer with."""
+    """A delivery that is not genuine or cannot be read. ``status`` is the HTTP status to answer it with."""
 
     def __init__(self, message: str, *, status: int = 404) -> None:
         self.status = status
@@ -264,6 +267,6 @@ class WebhookRejected(HooxError):
 def _shown(value: object) -> str:
     try:
         text = repr(value)
-    except Exception:  # a number of too many digits, something nested too deeply, a class with a bug
+    except Exception:  # the repr of a value can fail: too many digits, nested too deeply, a bug in its class
         return f"this {type(value).__name__}"
     return text if len(text) <= 120 else text[:117] + "..."

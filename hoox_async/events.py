@@ -1,7 +1,7 @@
-"""What happens inside a session, told to its hooks.
+"""The events of a session: what its hooks are called with.
 
 A hook is a callable that takes one event. Events are frozen and made for ``match``. None of them
-holds the API key, a webhook token or a picture. Times are the loop's (seconds).
+contains the API key, a webhook token or a picture. Times are the event loop's, in seconds.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _NONE: Mapping[str, str] = {}
 
 
 class RequestSent(NamedTuple):
-    """A request's permit of the quota was taken and it goes out. ``key`` is a paid request's."""
+    """A request has its permit of the quota and is being sent. ``key`` is set for a paid request."""
 
     endpoint: Endpoint
     at: float
@@ -28,7 +28,7 @@ class RequestSent(NamedTuple):
 
 
 class Answered(NamedTuple):
-    """A request was answered with this HTTP status, ``seconds`` after it went out."""
+    """A request was answered with this HTTP status, ``seconds`` after it was sent."""
 
     endpoint: Endpoint
     status: int
@@ -37,7 +37,7 @@ class Answered(NamedTuple):
 
 
 class Retried(NamedTuple):
-    """A request failed in a way that allows sending it again, in ``delay`` seconds."""
+    """A request failed and is sent again in ``delay`` seconds: it surely cost nothing."""
 
     endpoint: Endpoint
     reason: str
@@ -46,9 +46,10 @@ class Retried(NamedTuple):
 
 
 class Paused(NamedTuple):
-    """Nothing is sent for ``seconds``: the quota is spent, or a key that was refused is checked.
+    """Nothing is sent for ``seconds``: the quota is used up, or an API key that was refused is checked.
 
-    Or a batch's paid requests are lost or get no answer: it sends nothing new, for ``seconds`` at most.
+    Also when a batch's paid requests are lost or get no answer: that batch sends nothing new then, for
+    ``seconds`` at most.
     """
 
     seconds: float
@@ -56,7 +57,7 @@ class Paused(NamedTuple):
 
 
 class LookAccepted(NamedTuple):
-    """The API took a paid request: now it has cost ``credits``."""
+    """The API accepted a paid request: it has cost ``credits``."""
 
     key: str
     ref: LookRef
@@ -66,7 +67,7 @@ class LookAccepted(NamedTuple):
 
 
 class LookSettled(NamedTuple):
-    """A look is done, ready or failed, ``seconds`` after it was accepted (None if that is not known)."""
+    """A look is READY or FAILED, ``seconds`` after it was accepted (None if that is not known)."""
 
     look: Look
     key: str | None
@@ -75,7 +76,7 @@ class LookSettled(NamedTuple):
 
 
 class OutcomeLost(NamedTuple):
-    """A paid request was sent and its fate is not known."""
+    """A paid request was sent, and whether it was accepted is not known. It may have cost ``credits``."""
 
     key: str
     reason: str
@@ -84,7 +85,10 @@ class OutcomeLost(NamedTuple):
 
 
 class DeliveryReceived(NamedTuple):
-    """A webhook came with a good token. ``used`` is False for doubles and contradictions."""
+    """A webhook delivery with a valid token came.
+
+    ``used`` is False for one that repeats or contradicts what is known of the look.
+    """
 
     look_id: str
     status: str
@@ -96,11 +100,11 @@ Event = (
     RequestSent | Answered | Retried | Paused | LookAccepted | LookSettled | OutcomeLost | DeliveryReceived
 )
 Hook = Callable[[Event], object]
-"""What is called with each event. One that returns a coroutine, as an ``async def`` does, is an async hook.
+"""A callable that is called with each event. One that returns a coroutine (``async def``) is an async hook.
 
-A plain hook is called in the middle of things, on the session's loop: it must not block. An async hook's
-coroutines are run one after the other, in the order of the events. 10,000 events may wait for it; newer ones
-are not told to it then, which is logged. Closing the session waits 10 s for them, then cancels them; what an
-async hook asks of a session that is being closed raises `SessionClosed`. A hook that raises is logged and
-harms nothing.
+A plain hook is called on the session's event loop, between two steps of the session: it must not block. The
+coroutines of an async hook are run one after the other, in the order of the events. 10,000 events can wait
+for it; while they do, newer ones are dropped for this hook, which is logged. Closing the session waits 10 s
+for those that wait, then cancels them; an async hook that calls a method of a session that is being closed
+gets `SessionClosed`. When a hook raises, that is logged, and the session goes on.
 """

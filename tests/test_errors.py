@@ -1,4 +1,4 @@
-"""The tree of errors, and what each one says of the money."""
+"""The tree of errors, what each says about credits, and what it carries."""
 
 from __future__ import annotations
 
@@ -59,21 +59,23 @@ def _all_classes(root: type[errors.HooxError]) -> set[type[errors.HooxError]]:
     return found
 
 
-def test_every_error_is_known_here() -> None:
-    """No class of errors is left out of the checks below."""
+def test_every_error_class_is_checked_here() -> None:
+    """The list of this file has an error of each class of the module."""
     assert {type(error) for error, _, _ in ALL} == _all_classes(errors.HooxError)
 
 
 @pytest.mark.parametrize(("error", "parent", "charged"), ALL, ids=lambda value: type(value).__name__)
-def test_tree_and_money(error: errors.HooxError, parent: type[BaseException], charged: str) -> None:
-    """Each class hangs where the tree says, and says what the failed call cost."""
+def test_each_error_has_its_parent_and_says_what_the_call_cost(
+    error: errors.HooxError, parent: type[BaseException], charged: str
+) -> None:
+    """Each class has the parent that the tree shows, and `charged` says what the failed call cost."""
     assert type(error).__bases__[0] is parent
     assert error.charged == charged
     assert type(error).charged == charged
 
 
-def test_the_docstring_tells_the_truth() -> None:
-    """The tree in the module's docstring names every class, with its money where it is not a status."""
+def test_the_docstring_names_every_error_with_its_cost() -> None:
+    """The tree in the module's docstring has a line for each class, with its HTTP status or `charged`."""
     lines = {
         words[0]: words[1]
         for line in (errors.__doc__ or "").splitlines()
@@ -81,43 +83,43 @@ def test_the_docstring_tells_the_truth() -> None:
         and len(words) > 1
     }
     for error, _, charged in ALL[1:]:
-        told = lines[type(error).__name__]
-        assert told == (str(cast(Any, error).status) if told.isdigit() else charged)
+        shown = lines[type(error).__name__]
+        assert shown == (str(cast(Any, error).status) if shown.isdigit() else charged)
 
 
 @pytest.mark.parametrize(("error", "parent", "charged"), ALL, ids=lambda value: type(value).__name__)
 def test_errors_are_copied_and_pickled(
     error: errors.HooxError, parent: type[BaseException], charged: str
 ) -> None:
-    """An error crosses a process, as in a pool of workers, with all that it says."""
+    """A copied or pickled error has the same class, message and attributes."""
     for other in (copy.copy(error), pickle.loads(pickle.dumps(error))):
         assert type(other) is type(error)
         assert str(other) == str(error)
         assert vars(other).keys() == vars(error).keys()
 
 
-def test_builtin_relatives() -> None:
-    """Code that catches ValueError or TimeoutError catches ours of that kind, too."""
+def test_two_errors_are_also_builtin_errors() -> None:
+    """InvalidRequest is a ValueError and WaitTimeout is a TimeoutError."""
     assert isinstance(errors.InvalidRequest("f", 1, "x"), ValueError)
     assert isinstance(_wait_timeout(), TimeoutError)
 
 
 def test_invalid_request_names_field_value_and_what_is_right() -> None:
-    """All three are attributes and in the message."""
+    """The field, the value and what is expected are attributes and are in the message."""
     error = errors.InvalidRequest("style", "cartoon", "one of iphone, selfie")
     assert (error.field, error.value, error.expected) == ("style", "cartoon", "one of iphone, selfie")
     assert str(error) == "style: 'cartoon' is not usable; expected one of iphone, selfie"
 
 
-def test_invalid_request_shows_no_book() -> None:
-    """A value of a megabyte is not put into a message."""
+def test_invalid_request_shortens_a_long_value() -> None:
+    """The message has only the beginning of a value that is a megabyte long."""
     error = errors.InvalidRequest("prompt", "x" * (1 << 20), "less")
     assert len(str(error)) < 200
     assert "..." in str(error)
 
 
 def test_key_conflict_has_the_key() -> None:
-    """Whose key it is can be read from the error."""
+    """The key is an attribute of KeyConflict and is in its message."""
     error = errors.KeyConflict("alex/1")
     assert error.key == "alex/1"
     assert "'alex/1'" in str(error)
@@ -125,7 +127,7 @@ def test_key_conflict_has_the_key() -> None:
 
 
 def test_not_sent_says_when_to_try_again() -> None:
-    """retry_after is in seconds, or None where nobody knows."""
+    """retry_after of NotSent is in seconds, or None where that is not known."""
     assert errors.NotSent("x").retry_after is None
     assert errors.NotSent("x", retry_after=2.5).retry_after == 2.5
 
@@ -144,8 +146,8 @@ def test_not_sent_says_when_to_try_again() -> None:
         (422, errors.ApiError),
     ],
 )
-def test_api_error_of_a_status(status: int, kind: type[errors.ApiError]) -> None:
-    """The status picks the class; all parts of the refusal are there."""
+def test_the_status_decides_the_class_of_an_api_error(status: int, kind: type[errors.ApiError]) -> None:
+    """api_error makes an error of the status's class, with all parts of the refusal."""
     error = errors.api_error(status, "CODE", "No", [{"field": "f"}], retry_after=3.0)
     assert type(error) is kind
     assert (error.status, error.code, error.message) == (status, "CODE", "No")
@@ -153,19 +155,19 @@ def test_api_error_of_a_status(status: int, kind: type[errors.ApiError]) -> None
     assert str(error) == f"HTTP {status} [CODE]: No"
 
 
-def test_a_refusal_without_code() -> None:
-    """No code, no brackets."""
+def test_the_message_of_a_refusal_without_a_code() -> None:
+    """The message of a refusal without a code has no brackets."""
     assert str(errors.api_error(404, None, "Look not found")) == "HTTP 404: Look not found"
 
 
 def test_outcome_unknown_has_the_key_to_settle_it() -> None:
-    """session.resolve takes the key that the error carries."""
+    """OutcomeUnknown has the key that session.resolve takes, or None."""
     assert errors.OutcomeUnknown("x", key="alex").key == "alex"
     assert errors.OutcomeUnknown("x").key is None
 
 
 def test_generation_failed_has_the_look() -> None:
-    """The look and the API's reason, or that there was none."""
+    """GenerationFailed has the look; its message has the API's reason, or says that there was none."""
     error = errors.GenerationFailed(FAILED)
     assert error.look is FAILED
     assert str(error) == "avtr_abc:look_123: generation failed: Edit failed [X]"
@@ -174,7 +176,7 @@ def test_generation_failed_has_the_look() -> None:
 
 
 def test_wait_timeout_has_the_job() -> None:
-    """Nothing is lost: the job is there to be waited for again."""
+    """WaitTimeout has the job, which can be waited for again, and the seconds."""
     error = _wait_timeout()
     assert error.job.ref == REF
     assert error.seconds == 900.0
@@ -182,8 +184,8 @@ def test_wait_timeout_has_the_job() -> None:
     assert "900 s" in str(error)
 
 
-def test_errors_of_reads_and_deliveries() -> None:
-    """What else the errors of reads, store and webhooks carry."""
+def test_the_attributes_of_the_errors_of_reads_stores_and_webhooks() -> None:
+    """ServerError, UnexpectedResponse, StoreError and WebhookRejected have their documented attributes."""
     server = errors.ServerError(503, "busy", retry_after=1.0)
     assert (server.status, server.message, server.retry_after) == (503, "busy", 1.0)
     assert str(server) == "HTTP 503: busy"

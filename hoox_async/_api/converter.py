@@ -1,7 +1,7 @@
-"""The one strict cattrs converter, for the API's answers and for stored records.
+"""The strict cattrs converter for the API's answers and for stored records.
 
-Plain cattrs turns None into ``"None"`` and ``"false"`` into True. Here nothing is coerced, and a
-complaint names the place in the JSON.
+Plain cattrs turns None into ``"None"`` and ``"false"`` into True. Here no value is coerced, and an error
+message names the place in the JSON.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ _MAX_ID = 500
 
 
 def strict_converter(*, forbid_extra_keys: bool = False) -> cattrs.Converter:
-    """A converter that takes text for str, numbers for int and float, booleans for bool, lists for tuples.
+    """A converter that reads text as str, numbers as int and float, booleans as bool, lists as tuples.
 
-    Enums get no hook here: each is registered on its own, or the hook of str would take it.
+    Each enum needs a hook of its own: otherwise the hook of str would read it.
     """
     converter = cattrs.Converter(forbid_extra_keys=forbid_extra_keys)
     for kind, name in ((str, "text"), (int, "a whole number"), (bool, "true or false")):
@@ -33,7 +33,7 @@ def strict_converter(*, forbid_extra_keys: bool = False) -> cattrs.Converter:
 
 
 def exactly(kind: type, name: str) -> Callable[[Any, Any], Any]:
-    """A hook that lets values of just this type through. ``name`` is what a complaint calls it."""
+    """A hook that accepts values of exactly this type. ``name`` is what an error message calls it."""
 
     def hook(value: Any, _: Any) -> Any:
         if type(value) is not kind:
@@ -44,20 +44,20 @@ def exactly(kind: type, name: str) -> Callable[[Any, Any], Any]:
 
 
 def enum_hook(kind: type[Enum]) -> Callable[[Any, Any], Any]:
-    """A hook that reads an enum by its exact value."""
-    members = {member.value: member for member in kind}
-    words = ", ".join(str(word) for word in members)
+    """A hook that reads an enum by its exact value, or by an older word that its ``_missing_`` knows."""
+    words = ", ".join(str(member.value) for member in kind)
 
     def hook(value: Any, _: Any) -> Any:
-        if not isinstance(value, str) or value not in members:
-            raise ValueError(f"expected one of {words}")
-        return members[value]
+        try:
+            return kind(value if isinstance(value, str) else None)
+        except ValueError:
+            raise ValueError(f"expected one of {words}") from None
 
     return hook
 
 
 def expected(name: str, value: object) -> ValueError:
-    """The complaint about a value of the wrong type. It names the type, never the value."""
+    """The error for a value of the wrong type. Its message names the type, never the value."""
     return ValueError(f"expected {name}, got {_KINDS.get(type(value), 'something else')}")
 
 
@@ -86,17 +86,15 @@ def read_id(payload: Mapping[str, Any], name: str) -> str:
 
 
 def complaint(error: BaseException) -> str:
-    """What a converter found wrong and where: ``"expected text, got null @ $.looks[3].ref.look_id"``."""
+    """What a converter found wrong, and where: ``"expected text, got null @ $.looks[3].ref.look_id"``."""
     found = cattrs.transform_error(error, format_exception=_reason)
     more = f" (and {len(found) - _MAX_COMPLAINTS} more)" if len(found) > _MAX_COMPLAINTS else ""
     return "; ".join(found[:_MAX_COMPLAINTS]) + more
 
 
 def parse_json(text: str | bytes) -> Any:
-    """Any JSON value. Raises `ValueError` for everything that can't be read, however it is broken."""
+    """Any JSON value. Raises only `ValueError` for what cannot be read, whatever is wrong with it."""
     try:
-        if isinstance(text, bytes) and text.startswith(b'{"'):  # UTF-8; json would look for others first
-            text = text.decode("utf-8", "surrogatepass")
         return json.loads(text)
     except RecursionError:
         raise ValueError("nested too deeply") from None
@@ -108,8 +106,8 @@ def parse_json(text: str | bytes) -> Any:
 
 def _reason(error: BaseException, _: type | None) -> str:
     if isinstance(error, cattrs.ForbiddenExtraKeysError):
-        return f"fields that nobody knows: {', '.join(sorted(error.extra_fields))[:200]}"
-    if isinstance(error, AttributeError):  # what cattrs raises for a mapping that is none
+        return f"unknown fields: {', '.join(sorted(error.extra_fields))[:200]}"
+    if isinstance(error, AttributeError):  # cattrs calls a method of a mapping on what is none
         return "expected an object"
     return str(error) or type(error).__name__
 

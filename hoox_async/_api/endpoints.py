@@ -1,24 +1,30 @@
-"""What stands between the session and the world: transport, store and deliveries."""
+"""The endpoints of the API: from our requests to HTTP requests, as values."""
 
 from __future__ import annotations
 
-from collections.abc import (
-    Mapping,
-    Sequence,
-)
-from enum import StrEnum
-from typing import TYPE_CHECKING, Any, NamedTuple
-
-from .models import LookRef
-
-if TYPE_CHECKING:
-    pass
-
-
+from collections.abc import Mapping, Sequence
 from collections.abc import Set as AbstractSet
+from enum import StrEnum
+from typing import Any, NamedTuple
 
 from ..errors import InvalidRequest
-from .requests import ImageAvatar, LookEdit, PromptAvatar, Request
+from .models import LookRef
+from .requests import LookEdit, Request, fields_of, json_value
+
+AVATAR_BYTES = 16 << 20
+"""Bytes of the longest answer about one avatar that is read: an avatar can have thousands of looks."""
+LIST_BYTES = 64 << 20
+"""Bytes of the longest list of looks that is read: it is not paged and holds the public catalogue."""
+
+Choice = str | Sequence[str] | AbstractSet[str]
+"""A filter's value: one text, or several of which any will do."""
+_FILTERS = (
+    "gender", "age_range", "ethnicity", "hair_color", "place", "action", "emotion", "accessories"
+)  # fmt: skip
+_SWITCHES = {"selfie": "selfie", "only_public": "onlyPublic"}
+
+
+# --- HTTP as values ---------------------------------------------------------------------------
 
 
 class Endpoint(StrEnum):
@@ -41,7 +47,10 @@ _NO_PARAMS: Mapping[str, str] = {}
 
 
 class WireRequest(NamedTuple):
-    """One HTTP request, as a value. ``path`` and ``params`` are not yet percent-encoded."""
+    """One HTTP request. ``path`` and ``params`` are not yet percent-encoded.
+
+    At most ``max_bytes`` of the answer's body are read.
+    """
 
     endpoint: Endpoint
     method: str
@@ -55,7 +64,7 @@ class WireRequest(NamedTuple):
 
 
 class WireResponse(NamedTuple):
-    """One HTTP answer, read whole. Headers are found under their names in lower case."""
+    """One HTTP answer with its whole body. The names of the headers are in lower case."""
 
     status: int
     headers: Mapping[str, str]
@@ -65,70 +74,14 @@ class WireResponse(NamedTuple):
         return f"WireResponse({self.status}, headers={self.headers!r}, {len(self.body)} bytes)"
 
 
-def request_body(request: Request, source: LookRef | None, webhook_url: str | None) -> dict[str, Any]:
-    """The JSON body of a paid request. What is unset is left out; the resolution never is.
-
-    ``source`` is an edit's source look, where the request holds another item's key. The request's own
-    ``webhook_url`` wins over the one given here. Raises `InvalidRequest` for an edit of a look not known.
-    """
-    match request:
-        case PromptAvatar():
-            fields = {
-                "prompt": request.prompt,
-                "style": request.style.value,
-                "format": request.format.value,
-                "resolution": request.resolution.value,
-                "name": request.name,
-                "place": request.place,
-                "elementImages": list(request.element_images),
-            }
-        case ImageAvatar():
-            fields = {"imageUrls": list(request.image_urls), "name": request.name, "place": request.place}
-        case LookEdit():
-            fields = _edit_fields(request, source)
-    fields["webhook_url"] = request.webhook_url or webhook_url
-    return {**request.extra, **{name: value for name, value in fields.items() if value}}
-
-
-def _edit_fields(request: LookEdit, source: LookRef | None) -> dict[str, Any]:
-    if source is None:
-        if not isinstance(request.source, LookRef):
-            raise InvalidRequest("source", request.source, "a look's ref (a key is for items of a batch)")
-        source = request.source
-    return {
-        "avatar_id": source.avatar_id,
-        "look_id": source.look_id,
-        "prompt": request.prompt,
-        "style": request.style.value if request.style else None,
-        "format": request.format.value if request.format else None,
-        "resolution": request.resolution.value,
-        # "Avatar Workflow" says images here, and imageUrls for a new avatar
-        "images": list(request.images),
-        "upscale": request.upscale,
-    }
-
-
-AVATAR_BYTES = 16 << 20
-"""The longest answer about one avatar: it can have thousands of looks."""
-LIST_BYTES = 64 << 20
-"""The longest list of looks: it is unpaged and holds the public catalogue."""
-
-_FILTERS = (
-    "gender", "age_range", "ethnicity", "hair_color", "place", "action", "emotion", "accessories"
-)  # fmt: skip
-Choice = str | Sequence[str] | AbstractSet[str]
-"""A filter's value: one text, or several of which any will do."""
-_SWITCHES = {"selfie": "selfie", "only_public": "onlyPublic"}
-
-
-# --- requests ---------------------------------------------------------------------------------
+# --- paid requests ----------------------------------------------------------------------------
 
 
 def submit_request(request: Request, source: LookRef | None, webhook_url: str | None) -> WireRequest:
     """The POST of a paid request. The request's own ``webhook_url`` wins over the one given here.
 
-    ``source`` is an edit's source look, where the request holds another item's key. Raises
-    `InvalidRequest` for an edit whose source is not known.
+    ``source`` is an edit's source look, where the request names it by another item's key. Raises
+    `InvalidRequest` for an edit whose source look is not known.
     """
     endpoint = submit_endpoint(request)
     body = request_body(request, source, webhook_url)
@@ -136,8 +89,38 @@ def submit_request(request: Request, source: LookRef | None, webhook_url: str | 
 
 
 def submit_endpoint(request: Request) -> Endpoint:
-    """Where a paid request is sent to."""
+    """The endpoint to which a paid request is sent."""
     return Endpoint.EDIT if isinstance(request, LookEdit) else Endpoint.CREATE
+
+
+def request_body(request: Request, source: LookRef | None, webhook_url: str | None) -> dict[str, Any]:
+    """The JSON body of a paid request. What is unset is left out; the resolution never is.
+
+    Takes and raises what `submit_request` does.
+    """
+    body: dict[str, Any] = dict(request.extra)
+    for field in fields_of(type(request)):
+        value = getattr(request, field.name)
+        if field.name == "source":
+            value = _source_look(value, source)
+        for name in field.wire_names:
+            sent = getattr(value, name) if isinstance(value, LookRef) else json_value(value)
+            if sent:
+                body[name] = sent
+    if webhook_url:
+        body.setdefault("webhook_url", webhook_url)
+    return body
+
+
+def _source_look(named: LookRef | str, known: LookRef | None) -> LookRef:
+    if known is not None:
+        return known
+    if isinstance(named, LookRef):
+        return named
+    raise InvalidRequest("source", named, "a look's ref (a key is for items of a batch)")
+
+
+# --- reads ------------------------------------------------------------------------------------
 
 
 def status_request(ref: LookRef) -> WireRequest:
@@ -148,20 +131,20 @@ def status_request(ref: LookRef) -> WireRequest:
 
 def avatar_request(avatar_id: str) -> WireRequest:
     """``GET /avatar/{id}``: the avatar and all its looks. Raises `InvalidRequest` for what is no id."""
-    path = f"avatar/{_segment('avatar_id', avatar_id)}"
+    path = f"avatar/{_path_segment('avatar_id', avatar_id)}"
     return WireRequest(Endpoint.AVATAR, "GET", path, max_bytes=AVATAR_BYTES)
 
 
 def look_request(ref: LookRef) -> WireRequest:
     """``GET /avatar/{id}/look/{id}``: one look. Raises `InvalidRequest` for what is no id."""
-    path = f"avatar/{_segment('avatar_id', ref.avatar_id)}/look/{_segment('look_id', ref.look_id)}"
-    return WireRequest(Endpoint.LOOK, "GET", path)
+    avatar, look = _path_segment("avatar_id", ref.avatar_id), _path_segment("look_id", ref.look_id)
+    return WireRequest(Endpoint.LOOK, "GET", f"avatar/{avatar}/look/{look}")
 
 
 def list_request(filters: Mapping[str, object]) -> WireRequest:
-    """``GET /avatar/list``, the looks of the workspace and of the public catalogue.
+    """``GET /avatar/list``: the looks of the workspace and of the public catalogue.
 
-    Each filter is a text or a list of them, ``selfie`` and ``only_public`` are True or False. A filter
+    Each filter is a text or a list of texts; ``selfie`` and ``only_public`` are True or False. A filter
     of None is left out. Raises `InvalidRequest` for another name or value.
     """
     params: dict[str, str] = {}
@@ -177,8 +160,8 @@ def list_request(filters: Mapping[str, object]) -> WireRequest:
     return WireRequest(Endpoint.LIST, "GET", "avatar/list", params, max_bytes=LIST_BYTES)
 
 
-def _segment(field: str, value: object) -> str:
-    """An id as one part of a path. One that could lead elsewhere on the host is refused."""
+def _path_segment(field: str, value: object) -> str:
+    """An id as one segment of a path. An id that would change which path is requested is refused."""
     usable = isinstance(value, str) and value.strip(". ") and value.isprintable()
     if not usable or any(c in "/\\" for c in str(value)):
         raise InvalidRequest(field, value, "an id as the API gave it, without slashes")

@@ -1,4 +1,4 @@
-"""Immutable JSON: what a frozen request may hold, checked and copied when the request is made."""
+"""Immutable JSON values: the metadata and the extra fields of a request, copied when it is made."""
 
 from __future__ import annotations
 
@@ -54,8 +54,8 @@ def frozen(value: Mapping[str, _V]) -> FrozenDict[_V]:
 def frozen_json(field: str, value: Mapping[str, Any]) -> FrozenDict[Any]:
     """An immutable copy of a JSON object, lists as tuples.
 
-    Raises `InvalidRequest` for all that JSON cannot carry, with its place below ``field``: a name that is no
-    text, NaN, bytes, a whole number of more than 4,300 digits, what is nested deeper than 100 levels.
+    Raises `InvalidRequest`, with the place below ``field``, for what JSON cannot hold: a name that is no
+    text, NaN, bytes, a whole number of more than 4,300 digits, or values nested deeper than 100 levels.
     """
     if isinstance(value, FrozenDict):
         return value
@@ -73,7 +73,7 @@ def _frozen_object(field: str, value: Mapping[Any, Any], depth: int) -> FrozenDi
 
 def _frozen_value(field: str, value: Any, depth: int) -> Any:
     if isinstance(value, str):
-        return str.__str__(value)  # of an enum or another kind of text, the plain text
+        return str.__str__(value)  # the plain text of an enum or of another subclass
     if value is None or isinstance(value, bool):
         return value
     if isinstance(value, int) and _has_few_digits(value):

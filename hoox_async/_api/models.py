@@ -1,4 +1,4 @@
-"""What the API speaks of: avatars, looks and their states. Values only."""
+"""The values that the API knows: avatars, looks, their states and pictures, and the quota."""
 
 from __future__ import annotations
 
@@ -15,15 +15,20 @@ class LookStatus(StrEnum):
     """The state of a look, in one vocabulary.
 
     The API says ``completed`` and ``failed`` on one page and ``ready`` and ``error`` on another;
-    both are read as READY and FAILED. A word that we don't know is UNKNOWN: it is not terminal,
-    and the word itself stays in ``Look.raw``.
+    both are read as READY and FAILED. A word that this library does not know is UNRECOGNIZED: such a
+    look is not settled, and the word itself is in ``Look.raw``.
     """
 
     PENDING = "pending"
     PROCESSING = "processing"
     READY = "ready"
     FAILED = "failed"
-    UNKNOWN = "unknown"
+    UNRECOGNIZED = "unrecognized"
+
+    @classmethod
+    def _missing_(cls, value: object) -> LookStatus | None:
+        """Older stores have ``"unknown"`` for UNRECOGNIZED."""
+        return cls.UNRECOGNIZED if value == "unknown" else None
 
     @property
     def settled(self) -> bool:
@@ -41,7 +46,7 @@ def _id(instance: object, attribute: attrs.Attribute[str], value: object) -> Non
 
 @attrs.frozen(order=True)
 class LookRef:
-    """Names one look. ``str(ref)`` is ``"avtr_abc:look_123"``, and ``LookRef.parse`` reads that."""
+    """The ids that name one look. ``str(ref)`` is ``"avtr_abc:look_123"``; ``LookRef.parse`` reads that."""
 
     avatar_id: str = attrs.field(validator=_id)
     look_id: str = attrs.field(validator=_id)
@@ -51,7 +56,7 @@ class LookRef:
 
     @property
     def ref(self) -> LookRef:
-        """Itself, so that a ref can stand wherever something with a ``.ref`` can."""
+        """Itself, so that a ref can be used wherever something with a ``.ref`` can."""
         return self
 
     @classmethod
@@ -76,7 +81,7 @@ class LookFailure:
 
 @attrs.frozen
 class Look:
-    """A look as one answer or delivery told of it. ``raw`` is that answer, whole."""
+    """A look as one answer or webhook delivery showed it. ``raw`` is that whole answer."""
 
     ref: LookRef
     status: LookStatus
@@ -97,9 +102,9 @@ class Look:
 
 @attrs.frozen
 class LookDetails:
-    """All that ``GET /avatar/{id}/look/{id}`` and ``GET /avatar/list`` tell of a look.
+    """A look with all its fields, from ``GET /avatar/{id}/look/{id}`` or ``GET /avatar/list``.
 
-    A field that the answer lacked is None. ``status`` is None in the list (API reference).
+    A field that the answer did not have is None. ``status`` is None in the list (API reference).
     """
 
     ref: LookRef
@@ -125,7 +130,7 @@ class LookDetails:
 
 @attrs.frozen
 class Avatar:
-    """An avatar and all its looks, as ``GET /avatar/{id}`` tells of them in one answer."""
+    """An avatar and all its looks, from one answer of ``GET /avatar/{id}``."""
 
     id: str
     name: str | None = None
@@ -141,7 +146,7 @@ class Avatar:
 
 
 class Picture(NamedTuple):
-    """A look's picture as it came: the bytes and their content type."""
+    """A look's picture as it was received: the bytes and their content type."""
 
     data: bytes
     content_type: str
@@ -151,9 +156,9 @@ class Picture(NamedTuple):
 
 
 class QuotaSnapshot(NamedTuple):
-    """The workspace's quota as the session sees it: requests a minute, and what is left of them.
+    """The workspace's quota as the session knows it: requests a minute, and how many of them are left.
 
-    ``resets_at`` is the loop's time (seconds) at which the whole limit is free again.
+    ``resets_at`` is the event loop's time (seconds) at which the whole limit is free again.
     """
 
     limit: int
@@ -162,9 +167,9 @@ class QuotaSnapshot(NamedTuple):
 
 
 class ServerQuota(NamedTuple):
-    """What the quota headers of one answer say; None where a header was missing or made no sense.
+    """What the quota headers of one answer say; None where a header is missing or makes no sense.
 
-    ``resets_in`` is in seconds, counted against the answer's own ``Date``.
+    ``resets_in`` is in seconds, counted from the answer's own ``Date``.
     """
 
     limit: int | None = None

@@ -1,4 +1,4 @@
-"""Whatever names a look."""
+"""The ways to name a look: a `LookRef`, its text, or anything with a ``.ref``."""
 
 from __future__ import annotations
 
@@ -16,6 +16,14 @@ class HasRef(Protocol):
     def ref(self) -> LookRef | None:
         """The look's ref; None where there is no look."""
         ...
+
+
+def ref_in(text: str) -> LookRef | None:
+    """The ref whose text this is, ``"avatar_id:look_id"``; None for any other text."""
+    try:
+        return LookRef.parse(text)
+    except InvalidRequest:
+        return None
 
 
 def ref_of(named: Any) -> LookRef:

@@ -1,7 +1,8 @@
-"""What a refusal says: code, message and details, from JSON of several shapes or a proxy's HTML."""
+"""What a refusal says: its code, message and details, from several forms of JSON or a proxy's HTML."""
 
 from __future__ import annotations
 
+import html
 import re
 from collections.abc import Mapping
 from typing import Any, NamedTuple
@@ -13,15 +14,14 @@ _MAX_DETAILS = 50
 _MAX_CODE = 100
 _READ_AS_TEXT = 4096  # bytes of a body that is no JSON: enough for a sentence, cheap to search
 
-# texts: compiled when first a refusal comes
 _TAG = r"<[^>]*(?:>|$)"
-_UNSEEN = r"(?is)<(script|style|head)\b.*?(?:</\1\s*>|$)"
+_INVISIBLE = r"(?is)<(script|style|head)\b.*?(?:</\1\s*>|$)"
 _HTML = r"<[A-Za-z!/]"
 _CODE = r"[A-Za-z0-9]+(?:_[A-Za-z0-9]+)+"
 
 
 class Refused(NamedTuple):
-    """How the API said no, in its own words. ``code`` is in the case in which it came."""
+    """A refusal in the API's own words. ``code`` is in the case of letters in which it came."""
 
     code: str | None
     message: str
@@ -29,7 +29,7 @@ class Refused(NamedTuple):
 
 
 def read_refusal(body: bytes) -> Refused:
-    """What the body of a refusal says. Never fails: what is no JSON object is read as text."""
+    """What the body of a refusal says. It never raises: what is no JSON object is read as text."""
     try:
         answer = parse_json(body)
     except ValueError:
@@ -45,18 +45,16 @@ def read_refusal(body: bytes) -> Refused:
     code = _code(answer) or next((code for d in details if (code := _code(d))), None)
     if code is None and re.fullmatch(_CODE, said):
         code = said
-    message = ": ".join(part for part in (said, _said_by(details)) if part)
+    message = ": ".join(part for part in (said, _text_of_details(details)) if part)
     return Refused(code and short_text(code, _MAX_CODE), short_text(message) or "no reason given", details)
 
 
 def body_text(body: bytes) -> str:
-    """A short text for a body of any kind, without markup. Only the body's beginning is looked at."""
+    """A short text for a body of any kind, without markup. Only the beginning of the body is read."""
     text = body[:_READ_AS_TEXT].decode("utf-8", "replace")
     if re.search(_HTML, text):
-        import html  # a table of 2,000 names, needed where a proxy answers
-
         title = re.search(r"<title[^>]*>([^<]*)", text, re.IGNORECASE)
-        seen = re.sub(_TAG, " ", html.unescape(re.sub(_TAG, " ", re.sub(_UNSEEN, " ", text))))
+        seen = re.sub(_TAG, " ", html.unescape(re.sub(_TAG, " ", re.sub(_INVISIBLE, " ", text))))
         text = seen if seen.strip() or not title else re.sub(_TAG, " ", html.unescape(title[1]))
     if text.count("\ufffd") * 4 > len(text):
         text = ""
@@ -64,7 +62,7 @@ def body_text(body: bytes) -> str:
 
 
 def short_text(text: str, length: int = _MAX_MESSAGE) -> str:
-    """The text in one line, no longer than that, without control characters and lone surrogates."""
+    """The text in one line of at most ``length``, without control characters and lone surrogates."""
     line = " ".join("".join(c if c.isprintable() else " " for c in text[: 4 * length]).split())
     return line if len(line) <= length else line[: length - 1] + "…"
 
@@ -76,8 +74,8 @@ def _details(answer: Mapping[str, Any]) -> tuple[Any, ...]:
     return tuple(details[:_MAX_DETAILS]) if isinstance(details, list) else (details,)
 
 
-def _said_by(details: tuple[Any, ...]) -> str:
-    """The details' own words: ``"prompt: is required; style: unknown"``."""
+def _text_of_details(details: tuple[Any, ...]) -> str:
+    """The messages of the details, with their fields: ``"prompt: is required; style: unknown"``."""
     said = []
     for detail in details:
         message = detail if isinstance(detail, str) else _first_text(_get(detail, "message"))

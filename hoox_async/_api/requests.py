@@ -1,11 +1,17 @@
-"""The three paid requests, which check themselves when made, and the price list."""
+"""The three paid requests, which check their values when they are made, and the price list.
+
+A request class is the only place that lists the fields of its request. Each field's metadata says what the
+API calls it and whether it enters the digest (see `_sent_as`); the JSON body, the digest and the report are
+made from `fields_of` and `content_of`.
+"""
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterable, Mapping
 from decimal import Decimal
 from enum import StrEnum
-from typing import Any, ClassVar, Literal, TypeVar
+from typing import Any, ClassVar, Final, Literal, NamedTuple, TypeVar
 from urllib.parse import urlsplit
 
 import attrs
@@ -13,11 +19,11 @@ import attrs
 from ..errors import InvalidRequest
 from .frozen import FrozenDict, frozen, frozen_json
 from .models import LookRef
-from .refs import HasRef
+from .refs import HasRef, ref_in
 
 
 class Style(StrEnum):
-    """How the picture looks taken. ``RAW`` is for edits only (API reference)."""
+    """The way in which the picture seems to be taken. ``RAW`` is for edits only (API reference)."""
 
     IPHONE = "iphone"
     SELFIE = "selfie"
@@ -28,22 +34,22 @@ class Style(StrEnum):
 
 
 class Format(StrEnum):
-    """The picture's shape: ``VERTICAL`` is 9:16, ``HORIZONTAL`` 16:9."""
+    """The picture's format: ``VERTICAL`` is 9:16, ``HORIZONTAL`` is 16:9."""
 
     VERTICAL = "vertical"
     HORIZONTAL = "horizontal"
 
 
 class Resolution(StrEnum):
-    """The picture's size. The API's pages disagree on the default, so it is always sent."""
+    """The picture's resolution. The API's pages disagree on the default, so it is always sent."""
 
     ONE_K = "1K"
     TWO_K = "2K"
     FOUR_K = "4K"
 
 
-# "Avatar Workflow": 2 credits at 2K, 4 at 4K, nothing from images. 1K costs as 2K (vendor's MCP client),
-# an upscale 1.5 more (API reference).
+# In credits. 2K, 4K and an avatar from images (free): "Avatar Workflow". 1K: the vendor's MCP client.
+# An upscale: API reference.
 PRICES: Mapping[Resolution, Decimal] = {
     Resolution.ONE_K: Decimal(2),
     Resolution.TWO_K: Decimal(2),
@@ -137,11 +143,11 @@ def _check_some_images(instance: object, attribute: attrs.Attribute[Any], value:
 
 
 def _urls(value: Iterable[str]) -> tuple[str, ...]:
-    """One URL given bare is taken as a list of one: a string is no list of letters."""
+    """The URLs as a tuple; one URL alone becomes a tuple of one, not of its letters."""
     given: Any = value
     if isinstance(given, Iterable) and not isinstance(given, str | bytes):
         return tuple(given)
-    # what is no text and no iterable is refused by the validator, which knows the field's name
+    # anything else is refused by the validator, which knows the field's name
     wrapped: Any = (given,) if isinstance(given, str | bytes) else given
     return wrapped  # type: ignore[no-any-return]
 
@@ -158,19 +164,17 @@ def _check_metadata(instance: object, attribute: attrs.Attribute[Any], value: ob
         raise InvalidRequest(attribute.name, value, "a mapping of text to text")
 
 
-_EXTRA = "a mapping of the API's field names to JSON values"
-
-
 def _extra(value: Mapping[str, Any]) -> Mapping[str, Any]:
     given: Any = value
     if not isinstance(given, Mapping) or not all(isinstance(k, str) for k in given):
-        raise InvalidRequest("extra", given, _EXTRA)
+        raise InvalidRequest("extra", given, "a mapping of the API's field names to JSON values")
     return frozen_json("extra", given)
 
 
 def _check_extra(instance: Any, attribute: attrs.Attribute[Any], value: Mapping[str, Any]) -> None:
+    reserved = reserved_names(type(instance)) if value else ()
     for name in value:
-        if name in instance.WIRE_FIELDS:
+        if name in reserved:
             raise InvalidRequest(
                 f"extra.{name}", value[name], "a field that this request has no argument for"
             )
@@ -178,42 +182,118 @@ def _check_extra(instance: Any, attribute: attrs.Attribute[Any], value: Mapping[
 
 def _source(value: HasRef | str) -> LookRef | str:
     if isinstance(value, str):
-        if not value.strip():
-            raise InvalidRequest("source", value, "a look, its ref, or the key of a batch's item")
-        return value
-    ref = getattr(value, "ref", None)
-    if isinstance(ref, LookRef):
+        if value.strip():
+            return value
+    elif isinstance(ref := getattr(value, "ref", None), LookRef):
         return ref
-    raise InvalidRequest("source", value, "a LookRef, anything with a .ref, or the key of a batch's item")
-
-
-_COMMON_WIRE = frozenset({"webhook_url"})
-
-
-@attrs.frozen(kw_only=True, init=False, eq=False, repr=False)  # its kinds have all that
-class _Common:
-    webhook_url: str | None = attrs.field(default=None, validator=_check_webhook, repr=False)
-    metadata: Mapping[str, str] = attrs.field(
-        factory=dict, converter=_metadata, validator=_check_metadata, hash=False
+    raise InvalidRequest(
+        "source", value, "a LookRef, its text, anything with a .ref, or in a batch the key of another item"
     )
-    extra: Mapping[str, Any] = attrs.field(factory=dict, converter=_extra, validator=_check_extra, hash=False)
+
+
+# --- fields -----------------------------------------------------------------------------------
+
+_WIRE_NAMES: Final = "wire_names"
+_IN_DIGEST: Final = "in_digest"
+
+
+def _sent_as(*wire_names: str, in_digest: bool = True) -> Mapping[str, Any]:
+    """Metadata of a field that is not sent under its own name alone, or does not enter the digest.
+
+    ``wire_names`` are the names under which the body has it: none for what is not sent, or not under names
+    of ours.
+    """
+    return {_WIRE_NAMES: wire_names, _IN_DIGEST: in_digest}
+
+
+class RequestField(NamedTuple):
+    """One field of a request class: what the API calls it, and whether it enters the digest."""
+
+    name: str
+    wire_names: tuple[str, ...]
+    in_digest: bool
+
+
+# A new avatar with a prompt is paid, one with images is free, and the API's pages spell images in two ways:
+# named in `extra`, they would make the price wrong.
+_DECIDE_THE_PRICE = frozenset({"prompt", "images", "imageUrls"})
+
+
+def fields_of(kind: type[Request]) -> tuple[RequestField, ...]:
+    """The fields of a request class: its own, in their order, then those that every class has."""
+    hashable: Any = kind  # mypy takes these classes for unhashable
+    return _fields_of(hashable)
+
+
+@functools.cache
+def _fields_of(kind: type[Any]) -> tuple[RequestField, ...]:
+    fields = sorted(attrs.fields(kind), key=lambda field: field.inherited)
+    return tuple(
+        RequestField(
+            field.name,
+            field.metadata.get(_WIRE_NAMES, (field.name,)),
+            field.metadata.get(_IN_DIGEST, True),
+        )
+        for field in fields
+    )
+
+
+def reserved_names(kind: type[Request]) -> frozenset[str]:
+    """The API's names that ``extra`` must not hold, because the request has an argument for them."""
+    return _DECIDE_THE_PRICE.union(*(field.wire_names for field in fields_of(kind)))
+
+
+def content_of(request: Request) -> dict[str, Any]:
+    """What a request asks for: each field of its digest but an edit's source, as a JSON value.
+
+    Fields that are not set are included.
+    """
+    return {
+        field.name: json_value(getattr(request, field.name))
+        for field in fields_of(type(request))
+        if field.in_digest and field.name != "source"
+    }
+
+
+def json_value(value: Any) -> Any:
+    """A field's value as JSON has it: the plain text of an enum, a list for a tuple."""
+    if isinstance(value, StrEnum):
+        return value.value
+    return list(value) if isinstance(value, tuple) else value
+
+
+# --- requests ---------------------------------------------------------------------------------
+
+
+@attrs.frozen(kw_only=True, init=False, eq=False, repr=False)  # the classes below have all of that
+class _Common:
+    webhook_url: str | None = attrs.field(
+        default=None, validator=_check_webhook, repr=False, metadata=_sent_as("webhook_url", in_digest=False)
+    )
+    metadata: Mapping[str, str] = attrs.field(
+        factory=dict,
+        converter=_metadata,
+        validator=_check_metadata,
+        hash=False,
+        metadata=_sent_as(in_digest=False),
+    )
+    extra: Mapping[str, Any] = attrs.field(
+        factory=dict, converter=_extra, validator=_check_extra, hash=False, metadata=_sent_as()
+    )
 
 
 @attrs.frozen
 class PromptAvatar(_Common):
     """A new avatar from a prompt. 2 credits, 4 at 4K ("Avatar Workflow").
 
-    ``element_images`` are URLs of things to show, such as a logo. ``metadata`` is yours: it goes
-    through store, events and outcomes and never to the API. ``extra`` holds fields of the API that
-    this library doesn't know yet. A request's own ``webhook_url`` wins over the session's hub.
+    ``element_images`` are URLs of things to show, such as a logo. ``metadata`` is yours: it is kept in the
+    store and is in events and outcomes, and is never sent to the API. ``extra`` has fields of the API
+    that this library does not know yet. A request's own ``webhook_url`` wins over the session's hub.
 
     Raises `InvalidRequest` when made with a value that the API would refuse.
     """
 
     KIND: ClassVar[str] = "prompt"
-    WIRE_FIELDS: ClassVar[frozenset[str]] = _COMMON_WIRE | {
-        "prompt", "style", "format", "name", "place", "resolution", "elementImages", "imageUrls", "images"
-    }  # fmt: skip
 
     prompt: str = attrs.field(validator=_check_text)
     style: Style = attrs.field(default=Style.IPHONE, converter=_style_of_create, kw_only=True)
@@ -222,52 +302,57 @@ class PromptAvatar(_Common):
     name: str | None = attrs.field(default=None, validator=_check_text_or_none, kw_only=True)
     place: str | None = attrs.field(default=None, validator=_check_text_or_none, kw_only=True)
     element_images: tuple[str, ...] = attrs.field(
-        default=(), converter=_urls, validator=_check_images, kw_only=True
+        default=(),
+        converter=_urls,
+        validator=_check_images,
+        kw_only=True,
+        metadata=_sent_as("elementImages"),
     )
 
     @property
     def credits(self) -> Decimal:
-        """What the API charges for it, in credits."""
+        """What the API charges for the request, in credits."""
         return PRICES[self.resolution]
 
 
 @attrs.frozen
 class ImageAvatar(_Common):
-    """A new avatar from pictures of your own, given as URLs. No credits ("Avatar Workflow").
+    """A new avatar from pictures of your own, given as URLs. It costs no credits ("Avatar Workflow").
 
-    Raises `InvalidRequest` when made without images, or with something that is no http(s) URL.
+    The other fields are as in `PromptAvatar`. Raises `InvalidRequest` when made without images, or with a
+    value that the API would refuse.
     """
 
     KIND: ClassVar[str] = "images"
-    WIRE_FIELDS: ClassVar[frozenset[str]] = _COMMON_WIRE | {"imageUrls", "images", "prompt", "name", "place"}
 
-    image_urls: tuple[str, ...] = attrs.field(converter=_urls, validator=_check_some_images)
+    image_urls: tuple[str, ...] = attrs.field(
+        converter=_urls, validator=_check_some_images, metadata=_sent_as("imageUrls")
+    )
     name: str | None = attrs.field(default=None, validator=_check_text_or_none, kw_only=True)
     place: str | None = attrs.field(default=None, validator=_check_text_or_none, kw_only=True)
 
     @property
     def credits(self) -> Decimal:
-        """What the API charges for it: nothing."""
+        """What the API charges for the request: nothing."""
         return FREE
 
 
 @attrs.frozen
 class LookEdit(_Common):
-    """A new look from an existing one. 2 credits, 4 at 4K, 1.5 more with ``upscale``.
+    """A new look from an existing one. 2 credits, 4 at 4K, 1.5 more with ``upscale`` (API reference).
 
-    ``source`` takes a `LookRef`, anything with a ``.ref``, or (in a batch only) the key of an item
-    that stands earlier in the input or in the store. The source look itself is not changed.
-    ``style`` and ``format`` of None leave the choice to the API; ``images`` are URLs of extra references.
+    ``source`` is the look that is edited; it is not changed itself. It takes a `LookRef`, the text of one
+    (``"avtr_a:look_1"``), anything with a ``.ref``, or (in a batch only) the key of an item that is
+    earlier in the input or in the store. A batch refuses a text that is both a ref's and an earlier item's
+    key. ``style`` and ``format`` of None leave the choice to the API. ``images`` are URLs of more reference
+    pictures. The other fields are as in `PromptAvatar`.
 
     Raises `InvalidRequest` when made with a value that the API would refuse.
     """
 
     KIND: ClassVar[str] = "edit"
-    WIRE_FIELDS: ClassVar[frozenset[str]] = _COMMON_WIRE | {
-        "avatar_id", "look_id", "prompt", "style", "format", "resolution", "images", "imageUrls", "upscale"
-    }  # fmt: skip
 
-    source: LookRef | str = attrs.field(converter=_source)
+    source: LookRef | str = attrs.field(converter=_source, metadata=_sent_as("avatar_id", "look_id"))
     prompt: str = attrs.field(validator=_check_text)
     style: Style | None = attrs.field(default=None, converter=_style_of_edit, kw_only=True)
     format: Format | None = attrs.field(default=None, converter=_format_or_none, kw_only=True)
@@ -277,8 +362,22 @@ class LookEdit(_Common):
 
     @property
     def credits(self) -> Decimal:
-        """What the API charges for it, in credits."""
+        """What the API charges for the request, in credits."""
         return PRICES[self.resolution] + (UPSCALE_PRICE if self.upscale else FREE)
 
 
 Request = PromptAvatar | ImageAvatar | LookEdit
+
+
+def with_source_ref(request: LookEdit) -> LookEdit:
+    """The edit with a `LookRef` as its source, which may be the text of one: so both have the same digest.
+
+    Raises `InvalidRequest` for a source that is another text: only in a batch it can be the key of an item.
+    """
+    if isinstance(request.source, LookRef):
+        return request
+    ref = ref_in(request.source)
+    if ref is None:
+        expected = "a look, its ref or the text of that (only in a batch is a key of an item a source)"
+        raise InvalidRequest("source", request.source, expected)
+    return attrs.evolve(request, source=ref)

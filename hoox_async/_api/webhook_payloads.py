@@ -1,28 +1,28 @@
-"""What stands between the session and the world: transport, store and deliveries."""
+"""From the body of a webhook delivery to what it says of a look."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import Final, NamedTuple
 
 import attrs
 
-from .models import LookRef, LookStatus
-
-if TYPE_CHECKING:
-    pass
-
-
-from typing import Final
-
 from ..errors import WebhookRejected
 from .converter import expected, parse_json, read_id
+from .models import LookRef, LookStatus
 from .refusals import short_text
 from .responses import parse_status
+
+MAX_BODY: Final = 256 * 1024
+"""Bytes of the longest delivery that is read."""
+
+_LOOK_TASKS = frozenset({"avatar_create", "avatar_edit"})
+_MAX_URL = 4096
+_NO_AVATAR = "-"  # in place of the avatar's id, which the older form does not have
 
 
 @attrs.frozen
 class Delivery:
-    """What a webhook told of a look. ``avatar_id`` is None in the older payload form."""
+    """What a webhook delivery says of a look. ``avatar_id`` is None in the older form of the payload."""
 
     look_id: str
     status: LookStatus
@@ -32,36 +32,26 @@ class Delivery:
     error_message: str | None = None
 
 
-MAX_BODY: Final = 256 * 1024
-"""Bytes of the longest delivery that is read."""
-MIN_SECRET: Final = 16
-"""Characters of the shortest secret that is taken."""
-
-_LOOK_TASKS = frozenset({"avatar_create", "avatar_edit"})
-_MAX_URL = 4096
-_NAMELESS = "-"  # stands for the avatar that the older form does not name
-
-
 class OtherTask(NamedTuple):
-    """A delivery of another task of the workspace, such as ``video_generate``: to be acknowledged only."""
+    """A delivery about another task of the workspace, such as ``video_generate``: it is only acknowledged."""
 
     task: str
 
 
 def parse_delivery(body: bytes) -> Delivery | OtherTask:
-    """What a delivery tells of a look, in either of the payload forms, or that it is another task's.
+    """What a delivery says of a look, in either form of the payload; or that it is about another task.
 
-    The older form names the look ``job_id`` and has no avatar; the newer has ``task``, ``avatar_id``
-    and ``look_id``. Ids and status must be right; of the rest, what is not understood is left out: a
+    The older form names the look ``job_id`` and has no avatar; the newer one has ``task``, ``avatar_id``
+    and ``look_id``. Ids and status must be right. Anything else that cannot be read is left out, because a
     delivery may be the only proof that a look was paid for. Raises `WebhookRejected` (400).
     """
     try:
-        return _read(parse_json(body))
+        return _parse(parse_json(body))
     except ValueError as error:
         raise WebhookRejected(short_text(str(error)), status=400) from None
 
 
-def _read(payload: object) -> Delivery | OtherTask:
+def _parse(payload: object) -> Delivery | OtherTask:
     if not isinstance(payload, dict):
         raise ValueError("no JSON object")
     task = payload.get("task")
@@ -71,7 +61,7 @@ def _read(payload: object) -> Delivery | OtherTask:
         return OtherTask(short_text(task, 60))
     look_id = read_id(payload, "look_id" if payload.get("look_id") is not None else "job_id")
     avatar_id = read_id(payload, "avatar_id") if payload.get("avatar_id") is not None else None
-    look = parse_status(payload, LookRef(avatar_id or _NAMELESS, look_id))
+    look = parse_status(payload, LookRef(avatar_id or _NO_AVATAR, look_id))
     picture, error = look.thumbnail_url, look.error
     return Delivery(
         look_id=look_id,

@@ -86,7 +86,7 @@ class BatchBreaker:
         if pause is not None:
             self._timer = self._services.clock.loop.call_at(now + pause, self._services.rate_limiter.wake)
             self._pause(pause, f"{losses} paid requests in a row were lost")
-        elif self._core.gave_up:
+        elif self._core.stopped:
             reason = f"{losses} paid requests in a row were lost, and with them {len(PAUSES)} probes"
             self._give_up(HooxError(f"the API does not answer: {reason}"))
 

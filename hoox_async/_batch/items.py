@@ -9,13 +9,15 @@ from itertools import islice
 from typing import Any
 
 from .._api.models import LookRef
-from .._api.requests import ImageAvatar, LookEdit, PromptAvatar, Request
+from .._api.refs import ref_in
+from .._api.requests import ImageAvatar, LookEdit, PromptAvatar, Request, with_source_ref
 from .._core.intents.intent import Intent, IntentState
 from .._core.intents.keys import KEY, digest, is_key, ordinal_key
 from .._core.intents.outcomes import BatchItem, Outcome, OutcomeState
 from ..errors import InvalidRequest
 
 Requests = Iterable[Request | BatchItem] | AsyncIterable[Request | BatchItem]
+_NOT_AMBIGUOUS = "a LookRef or a key without a colon: this text is an earlier item's key and a look's ref"
 _MOMENT = 0.05  # seconds that a slow generator may hold up the loop for more than one item
 
 
@@ -124,14 +126,22 @@ class Keys:
             return _rejected(name, given, "request", given, "a request of this library")
         if key is not None and not is_key(key):
             return _rejected(name, request, "key", key, KEY)
-        source = request.source if isinstance(request, LookEdit) else None
-        if isinstance(source, str) and not is_key(source):
-            return _rejected(name, request, "source", source, f"a key: {KEY}")
+        if isinstance(request, LookEdit) and isinstance(request.source, str):
+            if not is_key(request.source):
+                return _rejected(name, request, "source", request.source, f"a key: {KEY}")
+            if ref_in(request.source) is not None:
+                if self._has(request.source):
+                    return _rejected(name, request, "source", request.source, _NOT_AMBIGUOUS)
+                request = with_source_ref(request)
         if key is None:
             content = digest(request)
             ordinal = self._count(content)
             return Item(index, ordinal_key(content, ordinal), request, content)
         return Item(index, key, request, digest(request), repeated=self._count(f"key {key}") > 0)
+
+    def _has(self, key: str) -> bool:
+        """Whether an earlier item of this input has this key of the user's own."""
+        return hash(f"key {key}") in self._seen
 
     def _count(self, text: str) -> int:
         """How often this was counted before."""

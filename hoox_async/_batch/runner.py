@@ -191,7 +191,7 @@ class _Counted:
         from .prefetch import UNSENT
 
         hub = runtime.services.deliveries is not None
-        looks = [look._replace(pushed=hub and own) for look, own in self.looks]
+        looks = [look._replace(expects_webhook=hub and own) for look, own in self.looks]
         simulate = partial(
             makespan,
             looks,

@@ -1,8 +1,8 @@
-"""Whether a batch may send its next paid request, by how the API answered those before: a circuit breaker.
+"""The circuit breaker of a batch: whether its next paid request may be sent, by what became of those before.
 
-During an outage each request that is sent may have been paid and is lost. So a batch begins with a few,
-sends nothing new while its requests get no answer, pauses after several losses in a row, probes with one
-request after each pause, and gives up when every probe was lost.
+During an outage each request that is sent can be charged and lost. So a batch begins with a few requests,
+sends nothing new while they get no answer, pauses after several losses in a row, sends one request as a
+probe after each pause, and stops when three probes in a row were lost.
 """
 
 from __future__ import annotations
@@ -11,31 +11,31 @@ import math
 from typing import NamedTuple
 
 SILENT_SECONDS = 10.0
-"""How long the oldest outstanding request may go without an answer to any before nothing new is sent."""
+"""Seconds without any answer since the oldest outstanding request was sent, after which nothing new is."""
 LOSSES = 5
-"""So many losses in a row begin a pause."""
+"""Losses in a row that begin a pause."""
 PAUSES = (30.0, 60.0, 120.0)
-"""Seconds before the first probe, and after each lost one before the next."""
+"""Seconds of the pause before the first, second and third probe."""
 
 
 class Go(NamedTuple):
-    """The next request may be sent. ``probe``: alone, and its end decides how it goes on."""
+    """The next request may be sent. ``probe``: as a probe, and nothing else is sent until it has ended."""
 
     probe: bool
 
 
 class Hold(NamedTuple):
-    """Nothing may be sent now. ``silent``: since the outstanding requests have had no answer for too long."""
+    """Nothing may be sent now. ``silent``: because the outstanding requests get no answer."""
 
     silent: bool = False
 
 
 class CircuitBreaker:
-    """Counts the answers and the losses of one batch. Times are in seconds, of any clock that only goes on.
+    """Counts the answers and the losses of one batch. Times are in seconds, of any monotonic clock.
 
-    An answer is an acceptance, or a refusal by the API itself. A loss is a request that may have been paid.
-    ``trial`` is how many requests may be outstanding or lost before the first answer, and after a loss
-    before the next one.
+    An answer is an acceptance, or a refusal by the API itself. A loss is a request that got no such answer
+    and may have been charged. ``trial`` is how many requests may be outstanding or lost as long as there is
+    no answer yet, and between a loss and the next answer.
     """
 
     def __init__(self, *, trial: int = LOSSES) -> None:
@@ -43,22 +43,22 @@ class CircuitBreaker:
         """Losses in a row."""
         self._trial = trial
         self._answered_at = -math.inf
-        self._probe_at: float | None = None  # None: no row of losses has begun a pause
+        self._probe_at: float | None = None  # None: there is no pause
         self._probing = False
         self._lost_probes = 0
 
     @property
-    def gave_up(self) -> bool:
-        """Whether as many probes were lost as there may be."""
+    def stopped(self) -> bool:
+        """Whether so many probes were lost that nothing is sent any more."""
         return self._lost_probes >= len(PAUSES)
 
     def decide(self, now: float, outstanding: int, oldest: float | None) -> Go | Hold:
-        """Whether one may be sent now.
+        """Whether the next request may be sent now.
 
-        ``outstanding`` requests have not ended, those included that are still connecting. ``oldest`` is when
-        the first of them was sent; None: none was.
+        ``outstanding`` is how many requests have not ended, including those that are still connecting.
+        ``oldest`` is when the first of them was sent; None where none was.
         """
-        if self.gave_up or self._probing:
+        if self.stopped or self._probing:
             return Hold()
         if self._is_silent(now, oldest):
             return Hold(silent=True)
@@ -70,15 +70,15 @@ class CircuitBreaker:
         return Go(probe=False)
 
     def _is_silent(self, now: float, oldest: float | None) -> bool:
-        """Whether no answer has come since the oldest outstanding one was sent, for too long."""
+        """Whether the oldest outstanding request was sent long ago and no answer at all has come since."""
         return oldest is not None and self._answered_at < oldest and now - oldest > SILENT_SECONDS
 
     def probe(self) -> None:
-        """The probe is on its way: nothing else goes until it has ended."""
+        """The probe is being sent: nothing else may be sent until it has ended."""
         self._probing = True
 
     def answered(self, now: float) -> None:
-        """The API has answered a request: a row of losses, and a pause, end."""
+        """The API has answered a request: that ends a pause, and the losses before it no longer count."""
         self.losses = 0
         self._answered_at = now
         self._probe_at = None
@@ -86,12 +86,12 @@ class CircuitBreaker:
         self._lost_probes = 0
 
     def lost(self, now: float, *, probe: bool) -> float | None:
-        """A request was lost. The seconds of the pause that this begins, if it begins one."""
+        """A request was lost. Gives the seconds of the pause that this begins, or None."""
         self.losses += 1
         if probe and self._probing:
             self._probing = False
             self._lost_probes += 1
-            if self.gave_up:
+            if self.stopped:
                 return None
         elif self._probe_at is not None or self.losses < LOSSES:
             return None
@@ -100,6 +100,6 @@ class CircuitBreaker:
         return pause
 
     def withdrawn(self, *, probe: bool) -> None:
-        """A request surely never left, or nobody will hear of its end: another may probe."""
+        """A request was surely not sent, or its end will not be reported: another one may be the probe."""
         if probe:
             self._probing = False

@@ -9,34 +9,34 @@ from statistics import NormalDist
 from typing import NamedTuple
 
 _MASK = (1 << 64) - 1
-_WORTH = 80.0
-"""Look-seconds of waiting at which a status request goes before a submission that waits (see `quota`)."""
+_POLL_THRESHOLD = 80.0
+"""Look-seconds of waiting at which a status request goes before a submission (as in `polling`)."""
 _LAG = 2.0
-"""Seconds from a look's being done until a status request of an idle quota finds it, on average."""
+"""Seconds from when a look is done until a status request finds it, on average, where the quota is idle."""
 
 
 class PlannedLook(NamedTuple):
-    """One look that a batch would have made.
+    """One look that a batch will have made.
 
-    ``source`` is the key of the look that it waits for, if that is made in this batch too. ``group`` is
-    its avatar: looks of one share a status request. It is None for a new one, and for a look whose source
-    is made here. ``pushed``: a webhook will tell.
+    ``source`` is the key of the look that it waits for, where that is made in the same batch. ``group`` is
+    its avatar, whose looks share a status request; None for a new avatar, and for a look whose source is
+    made in the same batch. ``expects_webhook``: no status request is needed to know that it is done.
     """
 
     key: str
     kind: Hashable
     source: str | None
     group: Hashable
-    pushed: bool = False
+    expects_webhook: bool = False
 
 
 _NORMAL = NormalDist()
 _SIMULATED = 8_000
 _MOST_RUNS = 50
-"""Chance rules the end of a small batch: it is simulated so often, a large one less."""
+"""Runs that are averaged: the end of a small batch depends much on chance, that of a large one less."""
 
 Quantile = Callable[[Hashable, float], float]
-"""Seconds of a kind's duration at so many spreads from its median."""
+"""The duration of looks of a kind, in seconds, at so many standard deviations from the median."""
 
 
 def makespan(
@@ -47,9 +47,9 @@ def makespan(
     max_in_flight: int,
     read_ahead: int = 1_000,
 ) -> float:
-    """The seconds until the last look is known to be done, when one request leaves each ``interval``.
+    """The seconds until the last look is known to be done, when one request is sent each ``interval``.
 
-    Of the next ``read_ahead`` looks, those of one avatar are sent one after the other.
+    Among the next ``read_ahead`` looks, those of one avatar are sent one after the other.
     """
     planned = _by_avatar(list(looks), read_ahead)
     runs = max(1, min(_MOST_RUNS, _SIMULATED // max(1, len(planned))))
@@ -58,7 +58,7 @@ def makespan(
 
 
 def _by_avatar(planned: list[PlannedLook], read_ahead: int) -> list[PlannedLook]:
-    """As a batch sends them: new avatars first, then avatar by avatar, as far as it reads ahead."""
+    """The order in which a batch sends them: new avatars first, then avatar by avatar."""
     ordered: list[PlannedLook] = []
     for start in range(0, len(planned), read_ahead):
         groups: dict[Hashable, list[PlannedLook]] = {None: []}
@@ -79,7 +79,7 @@ class _Simulation:
         self._to_send: deque[PlannedLook] = deque()
         self._dependents: dict[str, list[PlannedLook]] = {}
         self._making: list[tuple[float, int, PlannedLook]] = []
-        # done and not known yet, by what one status request shows, the longest waiting group first
+        # the looks that are done but not known to be, by group (one status request each), the oldest first
         self._done: dict[Hashable, list[tuple[float, PlannedLook]]] = {}
         self._draws = draws
         self._sent = 0
@@ -94,10 +94,10 @@ class _Simulation:
     def run(self) -> float:
         while self._can_send() or self._making or self._done:
             self._settle()
-            if self._can_send() and not self._worth_asking():
+            if self._can_send() and not self._is_poll_due():
                 self._send()
             elif self._done:
-                self._ask()
+                self._poll()
             elif self._making:
                 self._now = max(self._now, self._making[0][0])
                 continue
@@ -110,20 +110,20 @@ class _Simulation:
     def _settle(self) -> None:
         while self._making and self._making[0][0] <= self._now:
             at, _, look = heapq.heappop(self._making)
-            if look.pushed:
-                self._known(look, at)
+            if look.expects_webhook:
+                self._mark_known(look, at)
             else:
                 self._done.setdefault(look.group or (look.key,), []).append((at, look))
 
-    def _worth_asking(self) -> bool:
+    def _is_poll_due(self) -> bool:
         group = next(iter(self._done.values()), ())
-        return sum(self._now - at for at, _ in group) >= _WORTH
+        return sum(self._now - at for at, _ in group) >= _POLL_THRESHOLD
 
-    def _ask(self) -> None:
+    def _poll(self) -> None:
         for _, look in self._done.pop(next(iter(self._done))):
-            self._known(look, self._now)
+            self._mark_known(look, self._now)
 
-    def _known(self, look: PlannedLook, at: float) -> None:
+    def _mark_known(self, look: PlannedLook, at: float) -> None:
         self._room += 1
         self._last = max(self._last, at)
         for dependent in self._dependents.pop(look.key, ()):
@@ -134,12 +134,12 @@ class _Simulation:
         self._room -= 1
         self._sent += 1
         seconds = self._quantile(look.kind, _NORMAL.inv_cdf(_drawn(self._draws + self._sent)))
-        lag = 0.0 if look.pushed else _LAG
+        lag = 0.0 if look.expects_webhook else _LAG
         heapq.heappush(self._making, (self._now + seconds + lag, self._sent, look))
 
 
 def _drawn(number: int) -> float:
-    """A number between 0 and 1 that looks like chance (SplitMix64): the same for the same input."""
+    """A pseudo-random number between 0 and 1 (SplitMix64), always the same for the same input."""
     mixed = number * 0x9E3779B97F4A7C15 & _MASK
     mixed = (mixed ^ mixed >> 30) * 0xBF58476D1CE4E5B9 & _MASK
     mixed = (mixed ^ mixed >> 27) * 0x94D049BB133111EB & _MASK

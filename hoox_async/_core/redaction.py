@@ -1,4 +1,7 @@
-"""A server that repeats what it was sent, as in a refusal or on a gateway's error page, tells no secret."""
+"""Removes secrets from what the API or a gateway answers.
+
+A refusal or an error page can repeat what was sent: the API key, or a webhook URL with its token.
+"""
 
 from __future__ import annotations
 
@@ -6,11 +9,11 @@ import re
 
 from .webhook_tokens import TOKEN_IN_TEXT
 
-_SEARCHED = 1 << 16  # bytes of a refusal: what is shown of it comes from its beginning
+_SEARCHED = 1 << 16  # bytes of a refusal: only its beginning is ever shown
 
 
 def without_secrets(status: int, body: bytes, api_key: bytes) -> bytes:
-    """The body without the API key, and a refusal's without webhook tokens, which its message could show."""
+    """The body without the API key; of a refusal, which is shown to people, without webhook tokens too."""
     if api_key in body:
         body = body.replace(api_key, b"[API key]")
     if status >= 400:

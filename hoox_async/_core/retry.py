@@ -1,8 +1,8 @@
 """Whether a request that failed is sent again, and when.
 
-Reads cost nothing: they are repeated where that may help. A paid request is repeated only when it surely
-cost nothing: its connection was never made, or the API answered 429 or 401. A 429 and a 401 are no failures
-of the request: the rate limiter pauses, or lets the key be checked, and no delay is added here.
+A read costs nothing: it is repeated where that may help. A paid request is repeated only when it surely
+cost nothing: its connection was never made, or the API answered 429 or 401. After a 429 the rate limiter
+pauses, and after a 401 it has the key checked, so for these no delay is added here.
 """
 
 from __future__ import annotations
@@ -13,11 +13,17 @@ from typing import NamedTuple
 from ..errors import AuthenticationError, HooxError, NotSent, RateLimited, ServerError, TransportError
 
 READ_TRIES = 4
+"""Tries of a read whose connection fails or that is answered with 5xx."""
 READ_REFUSALS = 10
+"""Tries of a read that is answered with 429."""
 READ_SECONDS = 120.0
+"""Seconds after its first try began when a read is not repeated any more."""
 KEY_TRIES = 3
+"""Tries of a request that is answered with 401 though the key is valid for others."""
 PAID_SECONDS = 3600.0
+"""Seconds after its first try began when a paid request is not connected again."""
 LONGEST_RETRY_AFTER = 60.0
+"""Seconds of ``Retry-After`` beyond which a read fails at once."""
 
 
 class Retry(NamedTuple):
@@ -26,14 +32,14 @@ class Retry(NamedTuple):
     delay: float
 
 
-class GiveUp(NamedTuple):
-    """Don't send it again: its error is the result."""
+class NoRetry(NamedTuple):
+    """Do not send it again: its error is the result."""
 
 
 class Patience(Enum):
-    """How long to try to make a connection for a paid request: (tries, longest delay in seconds).
+    """How often a connection for a paid request is tried, and the longest delay between tries (seconds).
 
-    SINGLE, with a caller who waits for the answer: about 7 s. BATCH: about a minute.
+    SINGLE, for a caller who waits for the answer: about 7 s in all. BATCH: about a minute.
     """
 
     SINGLE = (4, 4.0)
@@ -41,26 +47,25 @@ class Patience(Enum):
 
 
 def decide_read(
-    attempt: int, error: HooxError, elapsed: float, jitter: float, *, over: bool = False
-) -> Retry | GiveUp:
+    attempt: int, error: HooxError, elapsed: float, jitter: float, *, final: bool = False
+) -> Retry | NoRetry:
     """What to do after the ``attempt``-th try (from 1) of a read failed: about 4 tries in 10 s.
 
     ``elapsed`` is in seconds since the first try began, waiting at the rate limiter included; ``jitter``
-    in [0, 1).
-    ``over``: the rate limiter has given up: 429 was all there was for too long, or the key is refused
-    for good.
+    is in [0, 1). ``final``: the rate limiter has ended the tries, because the API answered nothing but 429
+    for too long, or because the key was checked and is refused.
     """
     if isinstance(error, AuthenticationError):
-        return GiveUp() if over or attempt >= KEY_TRIES else Retry(0.0)
-    if over or elapsed > READ_SECONDS:
-        return GiveUp()
+        return NoRetry() if final or attempt >= KEY_TRIES else Retry(0.0)
+    if final or elapsed > READ_SECONDS:
+        return NoRetry()
     if isinstance(error, RateLimited):
-        return Retry(0.0) if attempt < READ_REFUSALS else GiveUp()
+        return Retry(0.0) if attempt < READ_REFUSALS else NoRetry()
     if not isinstance(error, NotSent | TransportError | ServerError) or attempt >= READ_TRIES:
-        return GiveUp()
+        return NoRetry()
     asked = None if isinstance(error, TransportError) else error.retry_after
     if asked is not None and asked > LONGEST_RETRY_AFTER:
-        return GiveUp()
+        return NoRetry()
     return Retry(max(asked or 0.0, _backoff(attempt, 1.5, 6.0, jitter)))
 
 
@@ -71,37 +76,35 @@ def decide_paid(
     patience: Patience,
     jitter: float,
     *,
-    over: bool = False,
-    denied: int = 1,
-) -> Retry | GiveUp:
-    """What to do after the ``attempt``-th connection (from 1) for a paid request failed, or a 429 or 401.
+    final: bool = False,
+    denials: int = 1,
+) -> Retry | NoRetry:
+    """What to do after a connection for a paid request failed, or after a 429 or a 401.
 
-    Those are no tries of a connection: they must not be counted in ``attempt``. ``denied`` counts the 401.
-    ``over``: the rate limiter has given up: 429 was all there was for too long, or the key is refused
-    for good.
-
-    ``elapsed`` is in seconds since the first try began, waiting at the rate limiter included; ``jitter``
-    in [0, 1).
-    Everything that may have been charged is given up here. So is a `NotSent` that names a ``retry_after``:
-    that is the rate limiter's, whose ``max_wait`` has run out.
+    ``attempt`` counts the connections that failed, and ``denials`` the answers of 401. ``elapsed``,
+    ``jitter`` and ``final`` are as in `decide_read`. What may have been charged is never sent again. A
+    `NotSent` with a ``retry_after`` is not either: it is from the rate limiter, where the caller's
+    ``max_wait`` has ended.
     """
     if isinstance(error, RateLimited):
-        return GiveUp() if over else Retry(0.0)
-    if isinstance(error, AuthenticationError):  # one that only paid requests meet would go on for ever
-        return GiveUp() if over or denied >= KEY_TRIES else Retry(0.0)
+        return NoRetry() if final else Retry(0.0)
+    if isinstance(
+        error, AuthenticationError
+    ):  # one that the key check does not confirm would be retried for ever
+        return NoRetry() if final or denials >= KEY_TRIES else Retry(0.0)
     tries, longest = patience.value
     if not isinstance(error, NotSent) or error.retry_after is not None:
-        return GiveUp()
+        return NoRetry()
     if attempt >= tries or elapsed > PAID_SECONDS:
-        return GiveUp()
+        return NoRetry()
     return Retry(_backoff(attempt, 1.0, longest, jitter))
 
 
 def shows_valid_key(status: int) -> bool:
-    """Whether an answer of this HTTP status is one that only a valid API key gets."""
+    """Whether the API gives an answer of this HTTP status only to a valid API key."""
     return status not in (401, 429) and status < 500
 
 
 def _backoff(attempt: int, first: float, longest: float, jitter: float) -> float:
-    """Doubled with each try up to the longest, and a quarter more or less so that not all come at once."""
+    """Exponential backoff up to the longest delay, with jitter of a quarter so that not all retry at once."""
     return min(first * 2.0 ** (attempt - 1), longest) * (0.75 + 0.5 * jitter)

@@ -1,4 +1,4 @@
-"""What a session and its waits are set up with, checked: timeouts, base URL, API key."""
+"""The options of a session and the timeouts of its methods, with their checks."""
 
 from __future__ import annotations
 
@@ -17,25 +17,25 @@ BASE_URL = "https://app.hoox.video/api/public/v1"
 Poll = Literal["all", "awaited"]
 
 
-def _endless(_: object, attribute: attrs.Attribute[Any], value: object) -> None:
+def _check_above_zero(_: object, attribute: attrs.Attribute[Any], value: object) -> None:
     if isinstance(value, bool) or not isinstance(value, int | float) or not value > 0:
         raise ConfigurationError(f"Timeouts.{attribute.name}: {value!r} is not a number of seconds above 0")
 
 
-def _seconds(_: object, attribute: attrs.Attribute[Any], value: object) -> None:
-    _endless(None, attribute, value)
+def _check_seconds(_: object, attribute: attrs.Attribute[Any], value: object) -> None:
+    _check_above_zero(None, attribute, value)
     if value == math.inf:
-        raise ConfigurationError(f"Timeouts.{attribute.name}: it needs an end, only `wait` may be infinite")
+        raise ConfigurationError(f"Timeouts.{attribute.name}: it must be finite; only `wait` may be infinite")
 
 
-def _rising(value: Any) -> Any:
+def _tuple(value: Any) -> Any:
     return tuple(value) if isinstance(value, Iterable) else value
 
 
-def _search(_: object, attribute: attrs.Attribute[Any], value: object) -> None:
+def _check_search(_: object, attribute: attrs.Attribute[Any], value: object) -> None:
     rises = isinstance(value, tuple) and value
     for seconds in value if isinstance(value, tuple) else ():
-        _seconds(None, attribute, seconds)
+        _check_seconds(None, attribute, seconds)
     if not rises or list(value) != sorted(value):  # type: ignore[call-overload]
         raise ConfigurationError(f"Timeouts.search: {value!r} is not a rising list of seconds")
 
@@ -45,18 +45,20 @@ class Timeouts:
     """How long things may take, in seconds.
 
     ``connect``: making a connection. ``read``: a status request or another read, as a whole.
-    ``answer``: a paid POST as a whole, from its sending. ``wait``: ``await job``; it alone may be
-    infinite. ``search``: when, after a paid POST was lost, its look is looked for. ``refused``: how long a
-    submission or a batch goes on against nothing but 429. Raises `ConfigurationError` for what is no such
-    number.
+    ``answer``: a paid POST, from its sending to its answer. ``wait``: ``await job``; only this one may be
+    infinite. ``search``: the delays after which the look of a lost paid POST is searched for. ``refused``:
+    how long a submission or a batch keeps trying while the API answers nothing but 429. Raises
+    `ConfigurationError` for anything else than a number above 0.
     """
 
-    connect: float = attrs.field(default=10.0, validator=_seconds)
-    read: float = attrs.field(default=30.0, validator=_seconds)
-    answer: float = attrs.field(default=120.0, validator=_seconds)
-    wait: float = attrs.field(default=900.0, validator=_endless)
-    search: tuple[float, ...] = attrs.field(default=(2.0, 10.0, 30.0), converter=_rising, validator=_search)
-    refused: float = attrs.field(default=3600.0, validator=_seconds)
+    connect: float = attrs.field(default=10.0, validator=_check_seconds)
+    read: float = attrs.field(default=30.0, validator=_check_seconds)
+    answer: float = attrs.field(default=120.0, validator=_check_seconds)
+    wait: float = attrs.field(default=900.0, validator=_check_above_zero)
+    search: tuple[float, ...] = attrs.field(
+        default=(2.0, 10.0, 30.0), converter=_tuple, validator=_check_search
+    )
+    refused: float = attrs.field(default=3600.0, validator=_check_seconds)
 
 
 class DefaultTimeout(Enum):
@@ -69,9 +71,9 @@ class DefaultTimeout(Enum):
 
 
 DEFAULT_TIMEOUT: Final = DefaultTimeout.DEFAULT_TIMEOUT
-"""What a method's ``timeout`` is when it is left out: the session's ``Timeouts.wait``.
+"""The default of a method's ``timeout``: the session's ``Timeouts.wait``.
 
-A wrapper takes it as its own default and forwards it. ``None`` is another thing: no limit.
+A wrapper can have it as its own default and forward it. ``None`` differs from it: that is no limit.
 """
 
 Timeout = float | None | DefaultTimeout
@@ -84,9 +86,9 @@ def check_timeout(timeout: Timeout, default: float) -> float | None:
 
 
 def check_wait(name: str, seconds: float | None) -> float | None:
-    """How long a caller would wait, in seconds; None where that has no limit.
+    """How long a caller waits at most, in seconds; None where there is no limit.
 
-    Infinity is no limit either, and what is below 0 is 0. Raises `InvalidRequest` for what is no number.
+    Infinity is no limit either, and a number below 0 becomes 0. Raises `InvalidRequest` for anything else.
     """
     if seconds is None:
         return None
@@ -101,15 +103,18 @@ def check_wait(name: str, seconds: float | None) -> float | None:
 
 
 def check_base_url(url: str) -> str:
-    """The base URL without a slash at its end. It must be https, unless it is a loopback host's."""
+    """The base URL without a slash at its end. It must be https, unless its host is a loopback one.
+
+    Raises `ConfigurationError`.
+    """
     try:
         parts = urlsplit(url)
         host = parts.hostname or ""
         _ = parts.port
-        strange = not url.isprintable() or any(c in url for c in "?#\\ ")
+        has_more = not url.isprintable() or any(c in url for c in "?#\\ ")
     except (ValueError, AttributeError, TypeError):
         raise ConfigurationError("base_url: that is no URL") from None
-    if not host or strange or parts.username is not None or parts.password is not None:
+    if not host or has_more or parts.username is not None or parts.password is not None:
         raise ConfigurationError("base_url: expected scheme, host and path alone, such as " + BASE_URL)
     if parts.scheme != "https" and not (parts.scheme == "http" and _is_loopback(host)):
         raise ConfigurationError(f"base_url: {url!r} is not https: the API key would travel in the open")
@@ -126,7 +131,7 @@ def _is_loopback(host: str) -> bool:
 
 
 def check_api_key(key: str | None) -> str:
-    """The key, stripped. Raises `ConfigurationError`, which never shows it."""
+    """The key, stripped. Raises `ConfigurationError`, whose message never contains the key."""
     stripped = (key or "").strip()
     if not stripped:
         raise ConfigurationError("no API key: pass api_key= or set HOOX_API_KEY")
@@ -136,14 +141,14 @@ def check_api_key(key: str | None) -> str:
 
 
 def check_poll(poll: Any) -> Poll:
-    """Which looks are polled."""
+    """The ``poll`` option, which says which looks are polled. Raises `ConfigurationError`."""
     if poll == "all" or poll == "awaited":
         return poll  # type: ignore[no-any-return]
     raise ConfigurationError(f"poll: {poll!r} is neither of {', '.join(map(repr, get_args(Poll)))}")
 
 
 def check_rate(requests_per_minute: int) -> int:
-    """The quota, a whole number above 0."""
+    """The quota, a whole number above 0. Raises `ConfigurationError`."""
     if isinstance(requests_per_minute, bool) or not isinstance(requests_per_minute, int):
         raise ConfigurationError(f"requests_per_minute: {requests_per_minute!r} is not a whole number")
     if requests_per_minute < 1:

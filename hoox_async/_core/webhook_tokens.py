@@ -1,7 +1,8 @@
-"""Webhooks, purely: what a delivery says, and whose it is.
+"""The tokens in webhook URLs, which say which attempt a delivery is about.
 
-The vendor does not sign its deliveries. So each attempt gets a URL of its own, whose last part is a
-token: the attempt's random id, signed by us. Who knows the token was told it by us or by the API.
+The vendor does not sign its deliveries. So each attempt has a webhook URL of its own, whose last part is a
+token: the attempt's random id, signed by us. Only we and the API know the token, so a delivery that has it is
+genuine.
 """
 
 from __future__ import annotations
@@ -14,22 +15,24 @@ from typing import Final
 from itsdangerous import BadSignature
 from itsdangerous import Signer as _Signer
 
-from .._api.webhook_payloads import MIN_SECRET
 from ..errors import ConfigurationError, WebhookRejected
 
+MIN_SECRET: Final = 16
+"""Characters of the shortest secret that is accepted."""
+
 _ATTEMPT = r"[A-Za-z0-9_-]{1,128}"
-# 32 bytes are 43 letters of base64, whose last one has two bits to spare: only one spelling is taken
+# 32 bytes are 43 characters of base64, the last of which has two unused bits: only zeros there are accepted
 _SIGNATURE = r"[A-Za-z0-9_-]{42}[AEIMQUYcgkosw048]"
 _TOKEN = rf"{_ATTEMPT}\.{_SIGNATURE}"
 TOKEN_IN_TEXT: Final = rf"(?<![A-Za-z0-9_-]){_ATTEMPT}(?:\.|%2[eE]){_SIGNATURE}(?![A-Za-z0-9_-])"
-"""A pattern that finds tokens in a text. Not compiled: nothing is worked out at import."""
+"""The pattern of a token within a text."""
 
 
 class Signer:
     """Makes an attempt's token and reads it back.
 
-    The first secret signs, all of them verify: to rotate, put a new one in front and keep the old one
-    until the last delivery signed with it has come. Raises `ConfigurationError` for no secret at all
+    The first secret signs, and all of them verify. To rotate, put a new secret first and keep the old one
+    until the last delivery to a URL that it signed has come. Raises `ConfigurationError` for no secret at all
     and for one of less than 16 characters.
     """
 
@@ -49,7 +52,9 @@ class Signer:
         return f"<Signer with {len(self._signer.secret_keys)} secrets>"
 
     def sign(self, attempt_id: str) -> str:
-        """The attempt's token, fit for a URL's path. A bearer secret: whoever has it speaks for the attempt.
+        """The attempt's token, which needs no escaping in a URL's path.
+
+        It is a bearer secret: whoever has it can say what became of the attempt.
 
         Raises `ValueError` for an id that is not made of 1 to 128 letters, digits, ``-`` and ``_``.
         """

@@ -10,14 +10,10 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
-from .._api.requests import ImageAvatar, LookEdit, PromptAvatar
+from .._api.requests import ImageAvatar, LookEdit, PromptAvatar, content_of
 from .._core.intents.outcomes import Outcome
 
 REQUEST_KINDS = (PromptAvatar, ImageAvatar, LookEdit)
-_FIELDS = (
-    "prompt", "style", "format", "resolution", "name", "place",
-    "element_images", "image_urls", "images", "upscale", "extra",
-)  # fmt: skip
 
 
 def outcome_record(outcome: Outcome) -> dict[str, Any]:
@@ -104,8 +100,5 @@ def _request(request: object) -> dict[str, Any]:
     shown: dict[str, Any] = {"kind": request.KIND, "price": _credits(request.credits)}
     if isinstance(request, LookEdit):
         shown["source"] = str(request.source)
-    for name in _FIELDS:
-        value = getattr(request, name, None)
-        if value is not None and value != () and value != {}:
-            shown[name] = list(value) if isinstance(value, tuple) else value
-    return shown
+    unset: tuple[Any, ...] = (None, [], {})
+    return shown | {name: value for name, value in content_of(request).items() if value not in unset}

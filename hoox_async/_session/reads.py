@@ -19,7 +19,7 @@ from .._api.endpoints import (
 )
 from .._api.models import Avatar, Look, LookDetails, LookRef
 from .._api.responses import read_avatar, read_look, read_looks, read_status
-from .._core.retry import READ_SECONDS, GiveUp, decide_read
+from .._core.retry import READ_SECONDS, NoRetry, decide_read
 from ..errors import HooxError, NotSent, SessionClosed, StoreError
 from ..events import Answered, RequestSent, Retried
 from .rate_limiter import Permit
@@ -65,8 +65,8 @@ class Reads:
                 elapsed = self._services.clock.now() - began
                 jitter = random.random()  # noqa: S311 - no secret
                 over = rate_limiter.has_given_up(error, began, READ_SECONDS)
-                decision = decide_read(attempt, error, elapsed, jitter, over=over)
-                if isinstance(decision, GiveUp):
+                decision = decide_read(attempt, error, elapsed, jitter, final=over)
+                if isinstance(decision, NoRetry):
                     raise
                 self._services.hooks.emit(Retried(request.endpoint, type(error).__name__, decision.delay))
                 await asyncio.sleep(decision.delay)

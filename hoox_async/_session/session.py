@@ -12,7 +12,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from .._api.endpoints import Choice
-from .._api.models import Avatar, Look, LookDetails, LookRef, Picture, QuotaSnapshot
+from .._api.models import Avatar, Look, LookDetails, Picture, QuotaSnapshot
 from .._api.refs import HasRef, ref_of
 from .._api.requests import (
     AnyFormat,
@@ -26,6 +26,7 @@ from .._api.requests import (
     Request,
     Resolution,
     Style,
+    with_source_ref,
 )
 from .._core.intents.budget import Budget
 from .._core.intents.intent import IntentState, Unknown
@@ -121,7 +122,7 @@ class SpelledOut(ABC):
 
     async def edit_look(
         self,
-        source: HasRef,
+        source: HasRef | str,
         prompt: str,
         *,
         style: EditStyle | None = None,
@@ -136,7 +137,10 @@ class SpelledOut(ABC):
         budget: Budget | None = None,
         max_wait: float | None = None,
     ) -> LookJob:
-        """`submit` a `LookEdit`: 2 credits, 4 at 4K, 1.5 more with ``upscale``. Raises as `submit` does."""
+        """`submit` a `LookEdit`: 2 credits, 4 at 4K, 1.5 more with ``upscale``. Raises as `submit` does.
+
+        ``source`` is a `LookRef`, the text of one or anything with a ``.ref``.
+        """
         request = LookEdit(
             source, prompt, style=style, format=format, resolution=resolution, images=images,
             upscale=upscale, webhook_url=webhook_url, metadata=metadata or {}, extra=extra or {},
@@ -329,8 +333,9 @@ class HooxSession(SpelledOut):
         if not isinstance(budget, Budget | None):
             raise InvalidRequest("budget", budget, "a Budget, or None")
         max_wait = check_wait("max_wait", max_wait)
-        if isinstance(request, LookEdit) and isinstance(request.source, LookRef):
-            max_wait = await runtime.await_source(request.source, key, max_wait)
+        if isinstance(request, LookEdit):
+            request = with_source_ref(request)
+            max_wait = await runtime.await_source(ref_of(request.source), key, max_wait)
         await runtime.registry.forget_let_go()
         intent = await runtime.submitter.submit(request, key, budget, max_wait)
         return runtime.registry.job_of(intent)

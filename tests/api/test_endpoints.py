@@ -1,36 +1,29 @@
-"""Requests on the responses, and the headers of answers."""
+"""From requests to HTTP requests: paths, parameters and JSON bodies."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from datetime import UTC, datetime
 from typing import Any
 
 import pytest
+import request_strategies as our
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from hoox_async._api import endpoints, responses
-from hoox_async._api.endpoints import Endpoint, WireRequest, WireResponse
-from hoox_async._api.models import LookRef, ServerQuota
-from hoox_async._api.requests import ImageAvatar, LookEdit, PromptAvatar
+from hoox_async._api import endpoints
+from hoox_async._api.endpoints import Endpoint, WireRequest, request_body
+from hoox_async._api.models import LookRef
+from hoox_async._api.requests import ImageAvatar, LookEdit, PromptAvatar, Request
 from hoox_async.errors import InvalidRequest
 
 REF = LookRef("avtr_abc", "look_123")
-DATE = "Tue, 01 Jul 2025 12:00:00 GMT"
-AT = datetime(2025, 7, 1, 12, 0, 0, tzinfo=UTC)
-
-
-def answer(body: Any, status: int = 200, headers: Mapping[str, str] | None = None) -> WireResponse:
-    """An answer of the API: bytes as they are, anything else as JSON."""
-    data = body if isinstance(body, bytes) else json.dumps(body).encode()
-    return WireResponse(status, headers or {}, data)
 
 
 # --- requests ---------------------------------------------------------------------------------
 
 
-def test_create_from_a_prompt() -> None:
-    """The workflow page's first example, as a request."""
+def test_a_prompt_avatar_is_posted_to_create() -> None:
+    """The first example of "Avatar Workflow" as an HTTP request."""
     request = PromptAvatar("Young entrepreneur", name="Alex")
     assert endpoints.submit_request(request, None, "https://me.example/hook") == WireRequest(
         Endpoint.CREATE,
@@ -47,15 +40,15 @@ def test_create_from_a_prompt() -> None:
     )
 
 
-def test_create_from_images() -> None:
-    """An avatar of pictures goes to the same place, without a prompt."""
+def test_an_image_avatar_is_posted_to_create() -> None:
+    """An avatar from images goes to the same endpoint, without a prompt."""
     sent = endpoints.submit_request(ImageAvatar(["https://x.example/1.jpg"]), None, None)
     assert (sent.endpoint, sent.path) == (Endpoint.CREATE, "avatar/create")
     assert sent.body == {"imageUrls": ["https://x.example/1.jpg"]}
 
 
-def test_edit() -> None:
-    """An edit names its source look, by the request or by what the batch found out."""
+def test_an_edit_is_posted_to_edit_with_its_source() -> None:
+    """The source look is the request's own ref, or the ref that a batch found for its key."""
     by_ref = endpoints.submit_request(LookEdit(REF, "podcast"), None, None)
     by_key = endpoints.submit_request(LookEdit("alex", "podcast"), REF, None)
     assert by_ref == by_key
@@ -69,22 +62,22 @@ def test_edit() -> None:
 
 
 def test_an_edit_of_a_look_not_known_is_not_sent() -> None:
-    """A key that nobody resolved is an InvalidRequest, before anything is sent."""
+    """An edit whose source is a key, without the look's ref, is an InvalidRequest."""
     with pytest.raises(InvalidRequest) as caught:
         endpoints.submit_request(LookEdit("alex", "podcast"), None, None)
     assert (caught.value.field, caught.value.value) == ("source", "alex")
 
 
 def test_the_requests_own_webhook_wins() -> None:
-    """A webhook_url of the request's own stands before the session's hub."""
+    """A request's own webhook_url is sent instead of the hub's."""
     request = PromptAvatar("a", webhook_url="https://mine.example/hook")
     sent = endpoints.submit_request(request, None, "https://hub.example/token")
     assert sent.body is not None
     assert sent.body["webhook_url"] == "https://mine.example/hook"
 
 
-def test_reads() -> None:
-    """The four reads, with the room that their answers may take."""
+def test_the_four_reads() -> None:
+    """Each read has its path, its parameters and the most bytes that are read of its answer."""
     params = {"avatar_id": "avtr_abc", "look_id": "look_123"}
     assert endpoints.status_request(REF) == WireRequest(Endpoint.STATUS, "GET", "avatar/status", params)
     assert endpoints.avatar_request("avtr_abc") == WireRequest(
@@ -97,21 +90,21 @@ def test_reads() -> None:
 
 
 @pytest.mark.parametrize("bad", ["..", ".", "a/b", "a\\b", "", " ", "a\nb", "../../v2/x", None, 7])
-def test_ids_lead_nowhere_else(bad: Any) -> None:
-    """An id never changes where on the host a request goes."""
+def test_an_avatar_id_cannot_change_the_path(bad: Any) -> None:
+    """An id with slashes or dots, or one that is no text, is refused."""
     with pytest.raises(InvalidRequest):
         endpoints.avatar_request(bad)
 
 
-def test_a_look_id_leads_nowhere_else_either() -> None:
-    """The same for the second part of a look's path."""
+def test_a_look_id_cannot_change_the_path() -> None:
+    """A look's id is checked as the avatar's is, and the error names it."""
     with pytest.raises(InvalidRequest) as caught:
         endpoints.look_request(LookRef("avtr_abc", "../../list"))
     assert caught.value.field == "look_id"
 
 
-def test_filters() -> None:
-    """Lists become comma-separated, booleans words, only_public the API's onlyPublic; None is left out."""
+def test_filters_become_query_parameters() -> None:
+    """Lists become comma-separated, booleans words, only_public becomes onlyPublic; None is left out."""
     sent = endpoints.list_request(
         {
             "gender": "female",
@@ -145,83 +138,84 @@ def test_filters() -> None:
         ("only_public", 1),
     ],
 )
-def test_bad_filters(name: str, value: object) -> None:
-    """A filter that the API does not have, or a value that it would not understand, is named."""
+def test_a_wrong_filter_is_refused(name: str, value: object) -> None:
+    """A filter that the API does not have, or a value that it would not understand, is an InvalidRequest."""
     with pytest.raises(InvalidRequest) as caught:
         endpoints.list_request({name: value})
     assert caught.value.field == name
     assert caught.value.value == value
 
 
-# --- headers ----------------------------------------------------------------------------------
+# --- bodies -----------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    ("value", "seconds"),
-    [
-        ("7", 7.0),
-        (" 1.5 ", 1.5),
-        ("0", 0.0),
-        ("99999999", 3600.0),
-        ("9" * 400, 3600.0),
-        ("Tue, 01 Jul 2025 12:00:30 GMT", 30.0),
-        ("Tue, 01 Jul 2025 14:00:30 +0200", 30.0),
-        ("Tue, 01 Jul 2025 11:00:00 GMT", 0.0),
-        ("Wed, 01 Jul 2026 11:00:00 GMT", 3600.0),
-        ("-5", None),
-        ("nan", None),
-        ("inf", None),
-        ("1e3", None),
-        ("1_0", None),
-        ("٣", None),
-        ("soon", None),
-        ("", None),
-    ],
-)
-def test_retry_after(value: str, seconds: float | None) -> None:
-    """Both forms of the header, an hour at most; what makes no sense is as good as none."""
-    assert responses.retry_after({"retry-after": value, "date": DATE}) == seconds
+def test_the_body_of_a_full_prompt_avatar_is_that_of_the_vendors_page() -> None:
+    """A request with every field has the body of the example in `Avatar Workflow`."""
+    request = PromptAvatar(
+        "Young entrepreneur in a modern office, confident smile",
+        style="iphone",
+        format="vertical",
+        resolution="2K",
+        name="Alex",
+        place="office",
+        element_images=["https://your-domain.com/logo.png"],
+        webhook_url="https://your-domain.com/webhooks/avatar",
+    )
+    assert request_body(request, None, None) == {
+        "prompt": "Young entrepreneur in a modern office, confident smile",
+        "style": "iphone",
+        "format": "vertical",
+        "name": "Alex",
+        "place": "office",
+        "resolution": "2K",
+        "elementImages": ["https://your-domain.com/logo.png"],
+        "webhook_url": "https://your-domain.com/webhooks/avatar",
+    }
 
 
-def test_retry_after_without_a_date_counts_from_the_callers_time() -> None:
-    """A date needs another date to be seconds: the answer's own, else the caller's, else none."""
-    headers = {"retry-after": "Tue, 01 Jul 2025 12:00:30 GMT"}
-    assert responses.retry_after(headers, AT) == 30.0
-    assert responses.retry_after({**headers, "date": "Tue, 01 Jul 2025 12:00:20 GMT"}, AT) == 10.0
-    assert responses.retry_after({**headers, "date": "today"}, AT) == 30.0
-    assert responses.retry_after(headers) is None
-    assert responses.retry_after({}) is None
+def test_the_body_of_a_full_edit() -> None:
+    """An edit sends its source's two ids, its reference pictures as `images`, and the hub's webhook."""
+    edit = LookEdit(
+        REF,
+        "podcast",
+        style="raw",
+        format="horizontal",
+        resolution="4K",
+        images=["https://x.example/1.jpg"],
+        upscale=True,
+    )
+    assert request_body(edit, None, "https://hub.example/t") == {
+        "avatar_id": "avtr_abc",
+        "look_id": "look_123",
+        "prompt": "podcast",
+        "style": "raw",
+        "format": "horizontal",
+        "resolution": "4K",
+        "images": ["https://x.example/1.jpg"],
+        "upscale": True,
+        "webhook_url": "https://hub.example/t",
+    }
 
 
-def quota_headers(**values: str) -> dict[str, str]:
-    return {f"x-ratelimit-{name}": value for name, value in values.items()}
+def test_a_body_of_images_has_no_prompt_and_no_resolution() -> None:
+    """An avatar from images sends neither: with a prompt the API would use that and charge for it."""
+    request = ImageAvatar(["https://x.example/1.jpg"], name="Jordan", place="studio")
+    assert request_body(request, None, None) == {
+        "imageUrls": ["https://x.example/1.jpg"],
+        "name": "Jordan",
+        "place": "studio",
+    }
 
 
-def test_quota_headers() -> None:
-    """The reset counts against the answer's own clock, whatever ours says."""
-    headers = quota_headers(limit="100", remaining="95", reset=str(int(AT.timestamp()) + 42))
-    wrong = datetime(2031, 1, 1, tzinfo=UTC)
-    assert responses.server_quota({**headers, "date": DATE}, wrong) == ServerQuota(100, 95, 42.0)
-    assert responses.server_quota(headers, AT) == ServerQuota(100, 95, 42.0)
-    assert responses.server_quota(headers) == ServerQuota(100, 95, None)
-
-
-@pytest.mark.parametrize(
-    ("headers", "quota"),
-    [
-        ({}, None),
-        (quota_headers(limit="many", remaining="-1", reset="later"), None),
-        (quota_headers(limit="0"), None),
-        (quota_headers(limit="1" * 30, remaining="1.5"), None),
-        (quota_headers(remaining="0"), ServerQuota(None, 0, None)),
-        (quota_headers(limit=" 60 "), ServerQuota(60, None, None)),
-        (quota_headers(reset=str(int(AT.timestamp()) - 2)), ServerQuota(None, None, 0.0)),
-        (quota_headers(reset=str(int(AT.timestamp()) * 1000)), None),
-        (quota_headers(reset="30"), None),
-        (quota_headers(reset="nan"), None),
-        (quota_headers(reset="9" * 400), None),
-    ],
-)
-def test_quota_headers_that_make_less_sense(headers: dict[str, str], quota: ServerQuota | None) -> None:
-    """Each header counts for itself; one that makes no sense is as good as none."""
-    assert responses.server_quota({**headers, "date": DATE}) == quota
+@settings(deadline=None, max_examples=150)
+@given(our.requests, st.none() | our.urls)
+def test_every_body_is_json_with_nothing_unset(request: Request, webhook_url: str | None) -> None:
+    """No null, no empty list, no metadata; `extra` is merged, and the resolution is always sent."""
+    body = request_body(request, REF, webhook_url)
+    assert json.loads(json.dumps(body)).keys() == body.keys()
+    own = {name: value for name, value in body.items() if name not in request.extra}
+    assert all(own.values())
+    assert {name: body[name] for name in request.extra} == dict(request.extra)
+    assert "metadata" not in own
+    assert ("resolution" in body) is not isinstance(request, ImageAvatar)
+    assert body.get("webhook_url") == (request.webhook_url or webhook_url)

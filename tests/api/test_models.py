@@ -17,20 +17,20 @@ REF = LookRef("avtr_abc", "look_123")
 
 @settings(deadline=None, max_examples=50)
 @given(our.refs)
-def test_a_ref_is_what_its_text_says(ref: LookRef) -> None:
-    """str and parse are each other's inverse."""
+def test_a_ref_is_read_back_from_its_text(ref: LookRef) -> None:
+    """LookRef.parse is the inverse of str, for any ref."""
     assert LookRef.parse(str(ref)) == ref
 
 
 def test_the_text_of_a_ref() -> None:
-    """The form that users put into files and command lines; spaces around its parts don't count."""
+    """A ref's text is "avatar_id:look_id"; spaces around the two parts are ignored."""
     assert str(REF) == "avtr_abc:look_123"
     assert LookRef.parse(" avtr_abc : look_123 ") == REF
 
 
 @pytest.mark.parametrize("text", ["", ":", "avtr_abc", "avtr_abc:", ":look_123", " : ", "a:b:c"])
-def test_a_text_that_is_no_ref(text: str) -> None:
-    """Anything but avatar_id:look_id is an InvalidRequest that says the form."""
+def test_a_text_that_is_no_ref_is_refused(text: str) -> None:
+    """LookRef.parse raises InvalidRequest for any other text and says which form is expected."""
     with pytest.raises(InvalidRequest) as caught:
         LookRef.parse(text)
     assert (caught.value.field, caught.value.value) == ("ref", text)
@@ -39,8 +39,8 @@ def test_a_text_that_is_no_ref(text: str) -> None:
 
 @pytest.mark.parametrize("bad", ["", "  ", None, 7, b"look"])
 @pytest.mark.parametrize("field", ["avatar_id", "look_id"])
-def test_ids_are_text(field: str, bad: Any) -> None:
-    """An id that can be none is named when the ref is made."""
+def test_the_ids_of_a_ref_must_be_text(field: str, bad: Any) -> None:
+    """An id that is empty or no text is refused when the ref is made, with the field's name."""
     with pytest.raises(InvalidRequest) as caught:
         attrs.evolve(REF, **{field: bad})
     assert (caught.value.field, caught.value.value) == (field, bad)
@@ -55,13 +55,21 @@ def test_refs_are_values() -> None:
         REF.look_id = "x"  # type: ignore[misc]
 
 
-def test_which_statuses_are_final() -> None:
-    """READY and FAILED will not change; an unknown word may."""
+def test_only_ready_and_failed_are_settled() -> None:
+    """A look with any other status may still change, an UNRECOGNIZED one too."""
     assert {status for status in LookStatus if status.settled} == {LookStatus.READY, LookStatus.FAILED}
 
 
-def test_a_look_speaks_for_its_ref() -> None:
-    """The ids are at hand, and the raw answer counts neither for equality nor in the repr."""
+def test_a_status_of_an_older_store_is_still_read() -> None:
+    """Stores used to say "unknown" where the API's word was not recognized: that is UNRECOGNIZED."""
+    assert LookStatus("unknown") is LookStatus.UNRECOGNIZED
+    assert LookStatus.UNRECOGNIZED.value == "unrecognized"
+    with pytest.raises(ValueError):
+        LookStatus("embalmed")
+
+
+def test_a_look_has_the_ids_of_its_ref() -> None:
+    """A look has its two ids as attributes; `raw` is part of neither its equality nor its repr."""
     look = Look(REF, LookStatus.READY, raw={"secret": 1})
     assert (look.avatar_id, look.look_id) == ("avtr_abc", "look_123")
     assert look == Look(REF, LookStatus.READY)
@@ -70,11 +78,11 @@ def test_a_look_speaks_for_its_ref() -> None:
 
 
 def test_the_text_of_a_failure() -> None:
-    """Message and code, or the message alone."""
+    """str of a failure is its message, followed by the code in brackets where there is one."""
     assert str(LookFailure("GENERATION_FAILED", "Edit failed")) == "Edit failed [GENERATION_FAILED]"
     assert str(LookFailure(None, "Edit failed")) == "Edit failed"
 
 
 def test_a_picture_does_not_print_its_bytes() -> None:
-    """Megabytes stay out of logs."""
+    """The repr of a picture does not contain its bytes, which can be megabytes."""
     assert "data" not in repr(Picture(b"data", "image/jpeg"))

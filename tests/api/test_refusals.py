@@ -1,4 +1,4 @@
-"""Refusals as the API words them: their reason in one clean line, whatever the body is."""
+"""Refusals: their code and their reason in one line, whatever the body is."""
 
 from __future__ import annotations
 
@@ -33,13 +33,13 @@ from hoox_async._api.refusals import Refused, body_text, read_refusal, short_tex
         (["Bad"], Refused(None, '["Bad"]')),
     ],
 )
-def test_shapes_of_a_refusal(body: Any, refused: Refused) -> None:
-    """Both shapes of the API's pages and their neighbours; a code keeps its case."""
+def test_every_form_of_a_refusal_is_read(body: Any, refused: Refused) -> None:
+    """Both forms of the API's pages and forms like them are read; a code keeps its case of letters."""
     assert read_refusal(json.dumps(body).encode()) == refused
 
 
 def test_a_validation_error_says_which_fields() -> None:
-    """The second shape: the details' words are in the message, the first code is the code."""
+    """The messages of the details are in the refusal's message, and the first code of theirs is its code."""
     details = [
         {"code": "MISSING_PROMPT", "message": "is required", "field": "prompt"},
         {"code": "INVALID_VALUE", "message": "Unknown style"},
@@ -64,13 +64,13 @@ def test_a_validation_error_says_which_fields() -> None:
         (b"\x00" * 5000, "5000 bytes that are no text"),
     ],
 )
-def test_text_of_bodies(body: bytes, text: str) -> None:
-    """A proxy's page becomes its words; a body without words is only counted."""
+def test_the_text_of_a_body(body: bytes, text: str) -> None:
+    """Of a proxy's page the visible words are given; of a body without words the number of its bytes."""
     assert body_text(body) == text
 
 
 def test_a_huge_body_is_never_echoed() -> None:
-    """A megabyte of anything gives one short line."""
+    """The message of a refusal is one short line, also where its body has a megabyte."""
     for body in (
         b"x" * (1 << 20),
         b"<p>" * (1 << 18),
@@ -81,7 +81,7 @@ def test_a_huge_body_is_never_echoed() -> None:
 
 
 def test_many_details_are_cut() -> None:
-    """A refusal with ten thousand details keeps fifty."""
+    """Of a refusal with ten thousand details, fifty are kept."""
     body = json.dumps({"error": "x", "details": [{"message": "m"}] * 10_000}).encode()
     refused = read_refusal(body)
     assert len(refused.details) == 50
@@ -93,7 +93,7 @@ def test_many_details_are_cut() -> None:
     st.binary(max_size=300) | st.text(alphabet="<>/&;ltgscriptheadbody ='\"x", max_size=200).map(str.encode)
 )
 def test_any_body_becomes_one_clean_line(body: bytes) -> None:
-    """Printable, short, in one line, never empty, and without tags where there were tags."""
+    """The text of any body is one printable, short line, never empty and without tags."""
     text = body_text(body)
     assert text
     assert text.isprintable()
@@ -102,8 +102,8 @@ def test_any_body_becomes_one_clean_line(body: bytes) -> None:
         assert "<" not in text
 
 
-def test_short_text() -> None:
-    """Long texts end in an ellipsis; lone surrogates, which no terminal can print, are gone."""
+def test_short_text_cuts_and_cleans() -> None:
+    """Long texts end in an ellipsis, and lone surrogates, which no terminal can print, are removed."""
     assert short_text("x" * 400) == "x" * 299 + "…"
     assert short_text("a\ud800b") == "a b"
     assert short_text("abc", 2) == "a…"

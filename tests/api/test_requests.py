@@ -1,9 +1,10 @@
-"""The three requests: what they cost, and every check that they make when made."""
+"""The three requests: their prices, their fields, and every check of a value when they are made."""
 
 from __future__ import annotations
 
 import copy
 import enum
+import inspect
 import json
 import math
 import pathlib
@@ -18,8 +19,21 @@ import pytest
 from hoox_async._api.endpoints import request_body
 from hoox_async._api.models import Look, LookRef, LookStatus
 from hoox_async._api.refs import HasRef
-from hoox_async._api.requests import Format, ImageAvatar, LookEdit, PromptAvatar, Request, Resolution, Style
+from hoox_async._api.requests import (
+    Format,
+    ImageAvatar,
+    LookEdit,
+    PromptAvatar,
+    Request,
+    Resolution,
+    Style,
+    content_of,
+    fields_of,
+    reserved_names,
+    with_source_ref,
+)
 from hoox_async._core.intents.keys import digest
+from hoox_async._session import HooxSession
 from hoox_async.errors import InvalidRequest
 
 REF = LookRef("avtr_abc", "look_123")
@@ -65,8 +79,8 @@ def refused(make: Make, field: str, value: Any) -> InvalidRequest:
         (edit(resolution="4K", upscale=True), "5.5"),
     ],
 )
-def test_prices(request_: Request, credits: str) -> None:
-    """The vendor's price list, in exact decimals."""
+def test_the_price_of_each_request(request_: Request, credits: str) -> None:
+    """Credits are the vendor's price list, as exact decimals."""
     assert request_.credits == Decimal(credits)
     assert isinstance(request_.credits, Decimal)
 
@@ -74,8 +88,8 @@ def test_prices(request_: Request, credits: str) -> None:
 # --- what is taken ----------------------------------------------------------------------------
 
 
-def test_defaults() -> None:
-    """The API's defaults are spelled out for a new avatar and left to the API for an edit."""
+def test_the_defaults_of_a_request() -> None:
+    """A new avatar has the API's defaults; an edit leaves style and format to the API."""
     new, changed = PromptAvatar("a"), LookEdit(REF, "a")
     assert (new.style, new.format, new.resolution) == (Style.IPHONE, Format.VERTICAL, Resolution.TWO_K)
     assert (changed.style, changed.format, changed.resolution) == (None, None, Resolution.TWO_K)
@@ -92,15 +106,15 @@ def test_plain_text_becomes_an_enum() -> None:
     assert type(request.style) is Style
 
 
-def test_one_url_given_bare_is_one_url() -> None:
-    """A string is no list of letters."""
+def test_one_url_without_a_list_is_one_url() -> None:
+    """A text given for a list of URLs is a list of that one URL, not of its letters."""
     assert ImageAvatar(URL).image_urls == (URL,)
     assert PromptAvatar("a", element_images=URL).element_images == (URL,)
     assert LookEdit(REF, "a", images=iter([URL])).images == (URL,)
 
 
 def test_a_source_is_anything_with_a_ref() -> None:
-    """A ref, a look, a job or an outcome; or the key of another item."""
+    """A ref, a look and a job are kept as the ref; a text that is no ref stays as it is."""
 
     class Job:
         ref = REF
@@ -112,8 +126,85 @@ def test_a_source_is_anything_with_a_ref() -> None:
     assert LookEdit("alex/1", "a").source == "alex/1"
 
 
-def test_what_is_given_can_change_without_changing_the_request() -> None:
-    """A request is checked once, when made: the caller's own dicts and lists are copied."""
+def test_the_text_of_a_ref_is_the_same_source_as_the_ref() -> None:
+    """`with_source_ref` makes equal requests, with the same digest, of a ref and of its text."""
+    by_text, by_ref = LookEdit("avtr_abc:look_123", "a", style="raw"), LookEdit(REF, "a", style="raw")
+    assert with_source_ref(by_text) == with_source_ref(by_ref) == by_ref
+    assert digest(with_source_ref(by_text)) == digest(by_ref)
+
+
+@pytest.mark.parametrize("text", ["alex", "alex/1", "a:b:c", ":look_123", "avtr_abc:"])
+def test_a_source_text_that_is_no_ref_needs_a_batch(text: str) -> None:
+    """Outside of a batch there are no items whose key it could be: `InvalidRequest` names the source."""
+    with pytest.raises(InvalidRequest) as caught:
+        with_source_ref(LookEdit(text, "a"))
+    assert (caught.value.field, caught.value.value) == ("source", text)
+
+
+# --- fields -----------------------------------------------------------------------------------
+
+SPELLED_OUT: list[tuple[type[Request], Any]] = [
+    (PromptAvatar, HooxSession.create_avatar),
+    (ImageAvatar, HooxSession.create_avatar_from_images),
+    (LookEdit, HooxSession.edit_look),
+]
+
+
+@pytest.mark.parametrize(("kind", "method"), SPELLED_OUT, ids=lambda value: value.__name__)
+def test_a_spelled_out_method_has_exactly_the_fields_of_its_request(kind: type[Request], method: Any) -> None:
+    """`create_avatar` and its siblings take every field as the class does, with the same default."""
+    fields = inspect.signature(kind).parameters
+    arguments = dict(inspect.signature(method).parameters)
+    for own in ("self", "key", "budget", "max_wait"):
+        del arguments[own]
+    assert set(arguments) == set(fields) == {field.name for field in fields_of(kind)}
+    for name, argument in arguments.items():
+        assert argument.kind is fields[name].kind, name
+        if name not in ("metadata", "extra"):  # None stands for an empty mapping there
+            assert argument.default == fields[name].default, name
+
+
+@pytest.mark.parametrize(
+    ("kind", "wire_names"),
+    [
+        (
+            PromptAvatar,
+            "prompt style format resolution name place elementImages webhook_url",
+        ),
+        (ImageAvatar, "imageUrls name place webhook_url"),
+        (LookEdit, "avatar_id look_id prompt style format resolution images upscale webhook_url"),
+    ],
+)
+def test_the_names_under_which_the_api_takes_a_request(kind: type[Request], wire_names: str) -> None:
+    """The names of the vendor's pages, in the order of the class's own fields."""
+    assert [name for field in fields_of(kind) for name in field.wire_names] == wire_names.split()
+
+
+@pytest.mark.parametrize("kind", [PromptAvatar, ImageAvatar, LookEdit])
+def test_only_the_webhook_and_the_metadata_stay_out_of_the_digest(kind: type[Request]) -> None:
+    """Everything else makes another look, so it must make another digest."""
+    assert {field.name for field in fields_of(kind) if not field.in_digest} == {"webhook_url", "metadata"}
+
+
+def test_the_content_of_a_request_is_json_with_every_field_of_the_look() -> None:
+    """Enums are plain text and tuples are lists; what is unset is there too; an edit's source is not."""
+    assert content_of(edit(style="raw", images=[URL], extra={"seed": 1})) == {
+        "prompt": "a",
+        "style": "raw",
+        "format": None,
+        "resolution": "2K",
+        "images": [URL],
+        "upscale": False,
+        "extra": {"seed": 1},
+    }
+    assert type(content_of(edit(style="raw"))["style"]) is str
+
+
+# --- frozen values ----------------------------------------------------------------------------
+
+
+def test_changing_what_was_given_does_not_change_the_request() -> None:
+    """A request is checked once, when it is made, so it copies the caller's dicts and lists."""
     metadata, extra, urls = {"a": "1"}, {"seed": 1}, [URL]
     request = PromptAvatar("a", metadata=metadata, extra=extra, element_images=urls)
     metadata["b"], extra["c"] = "2", 2
@@ -124,12 +215,12 @@ def test_what_is_given_can_change_without_changing_the_request() -> None:
 
 
 def test_the_webhook_url_is_not_in_the_repr() -> None:
-    """Webhook URLs may hold secrets, and reprs go into logs."""
+    """The repr of a request goes into logs and must not show a webhook URL, which may hold a secret."""
     assert "hook.example" not in repr(prompt(webhook_url="https://hook.example/secret"))
 
 
 def test_extra_takes_any_json() -> None:
-    """All JSON values, nested; lists come out as tuples, which are the same JSON."""
+    """`extra` takes all JSON values, also nested; lists become tuples, which are the same JSON."""
     value: dict[str, Any] = {"a": [None, True, 1, 1.5, "x", {"b": []}]}
     extra = prompt(extra={"seed": value}).extra
     assert extra == {"seed": {"a": (None, True, 1, 1.5, "x", {"b": ()})}}
@@ -155,7 +246,7 @@ FROZEN: dict[str, Any] = {"metadata": {"a": "1"}, "extra": {"seed": {"b": [1, {"
     ],
 )
 def test_nothing_in_a_request_can_be_changed(change: Any) -> None:
-    """Neither its mappings nor what lies deeper in them, however it is tried; in a copy neither."""
+    """No method of a mapping changes metadata or extra, at any depth, in a request or its copies."""
     for make in MAKERS:
         request = make(**FROZEN)
         for one in (request, copy.deepcopy(request), pickle.loads(pickle.dumps(request))):
@@ -166,8 +257,8 @@ def test_nothing_in_a_request_can_be_changed(change: Any) -> None:
             assert one == make(**FROZEN)
 
 
-def test_what_is_given_deep_down_can_change_without_changing_the_request() -> None:
-    """A request copies lists and dicts within ``extra`` too: it is checked once, when made."""
+def test_changing_what_is_deep_in_extra_does_not_change_the_request() -> None:
+    """A request copies the lists and dicts within `extra` too, because it is checked only once."""
     inner: dict[str, Any] = {"b": [1]}
     request = prompt(extra={"seed": inner})
     inner["b"].append(math.nan)
@@ -177,7 +268,7 @@ def test_what_is_given_deep_down_can_change_without_changing_the_request() -> No
 
 @pytest.mark.parametrize("make", [prompt, images, edit])
 def test_a_request_survives_copying_pickling_and_evolving(make: Any) -> None:
-    """Equal, with the same hash, digest and repr."""
+    """A copied, pickled or evolved request is equal, with the same hash, digest and repr."""
     request = make(**FROZEN)
     for twin in (
         copy.copy(request),
@@ -191,8 +282,8 @@ def test_a_request_survives_copying_pickling_and_evolving(make: Any) -> None:
     assert attrs.evolve(request, metadata={"b": "2"}).metadata == {"b": "2"}
 
 
-def test_of_an_enum_in_extra_the_plain_text_is_taken() -> None:
-    """What is kept is what is sent: JSON's own values."""
+def test_an_enum_in_extra_becomes_its_plain_value() -> None:
+    """A request keeps what is sent: an enum's text or number, of JSON's own types."""
     extra = prompt(extra={"seed": [Style.RAW, Yes.YES]}).extra
     assert [type(value) for value in extra["seed"]] == [str, int]
     assert extra == {"seed": ("raw", 1)}
@@ -203,7 +294,7 @@ class Yes(enum.IntEnum):
 
 
 def test_requests_are_hashable() -> None:
-    """A request can be a key, whatever stands in its metadata and extra."""
+    """A request can be a key of a dict, whatever its metadata and extra contain."""
     assert len({prompt(extra={"a": [1]}), prompt(extra={"a": [1]}), edit(), images()}) == 3
 
 
@@ -215,8 +306,8 @@ each = pytest.mark.parametrize("make", MAKERS)
 
 @pytest.mark.parametrize("make", [prompt, edit])
 @pytest.mark.parametrize("bad", ["", "  \n", None, 7, ["a"], b"a"])
-def test_a_prompt_is_text(make: Make, bad: Any) -> None:
-    """An empty prompt would be refused by the API, after a round trip."""
+def test_a_prompt_must_be_text(make: Make, bad: Any) -> None:
+    """An empty prompt, or one that is no text, is refused when the request is made."""
     error = refused(make, "prompt", bad)
     assert (error.field, error.value) == ("prompt", bad)
     assert error.expected == "text that is not empty"
@@ -225,23 +316,23 @@ def test_a_prompt_is_text(make: Make, bad: Any) -> None:
 @pytest.mark.parametrize("make", [prompt, images])
 @pytest.mark.parametrize("field", ["name", "place"])
 @pytest.mark.parametrize("bad", ["", " ", 7, ["a"]])
-def test_name_and_place_are_text_or_unset(make: Make, field: str, bad: Any) -> None:
-    """None is unset; an empty text is a mistake."""
+def test_name_and_place_must_be_text_or_none(make: Make, field: str, bad: Any) -> None:
+    """None leaves name and place open; an empty text is refused."""
     error = refused(make, field, bad)
     assert (error.field, error.value, error.expected) == (field, bad, "text that is not empty")
 
 
 @pytest.mark.parametrize("bad", ["cartoon", "", "IPHONE", "raw", Style.RAW, None, 7, ["iphone"]])
-def test_a_style_of_a_new_avatar(bad: Any) -> None:
-    """One of five; raw is for edits only."""
+def test_the_style_of_a_new_avatar_is_one_of_five(bad: Any) -> None:
+    """Any other style is refused for a new avatar, `raw` too, which is for edits only."""
     error = refused(prompt, "style", bad)
     assert (error.field, error.value) == ("style", bad)
     assert error.expected == "one of iphone, selfie, podcast, car, conference"
 
 
 @pytest.mark.parametrize("bad", ["cartoon", "", "RAW", 7])
-def test_a_style_of_an_edit(bad: Any) -> None:
-    """One of six, or unset."""
+def test_the_style_of_an_edit_is_one_of_six(bad: Any) -> None:
+    """An edit takes one of six styles, `raw` among them, or None; any other is refused."""
     error = refused(edit, "style", bad)
     assert (error.field, error.value) == ("style", bad)
     assert error.expected == "one of iphone, selfie, podcast, car, conference, raw"
@@ -249,23 +340,23 @@ def test_a_style_of_an_edit(bad: Any) -> None:
 
 
 @pytest.mark.parametrize(("make", "bad"), [(prompt, None), (prompt, "square"), (edit, "9:16"), (edit, "")])
-def test_a_format(make: Make, bad: Any) -> None:
-    """vertical or horizontal; an edit may leave it open."""
+def test_a_format_is_vertical_or_horizontal(make: Make, bad: Any) -> None:
+    """Any other format is refused; only an edit may leave it open."""
     error = refused(make, "format", bad)
     assert (error.field, error.value, error.expected) == ("format", bad, "one of vertical, horizontal")
 
 
 @pytest.mark.parametrize("make", [prompt, edit])
 @pytest.mark.parametrize("bad", ["2k", "8K", "", None, 2])
-def test_a_resolution(make: Make, bad: Any) -> None:
-    """1K, 2K or 4K, and never unset: it makes the price."""
+def test_a_resolution_is_never_unset(make: Make, bad: Any) -> None:
+    """A resolution is 1K, 2K or 4K and never None, because it decides the price."""
     error = refused(make, "resolution", bad)
     assert (error.field, error.value, error.expected) == ("resolution", bad, "one of 1K, 2K, 4K")
 
 
 @pytest.mark.parametrize("bad", [1, 0, "yes", None])
 def test_upscale_is_a_bool(bad: Any) -> None:
-    """It costs 1.5 credits: nothing that is merely true."""
+    """Upscaling costs credits, so only True turns it on, not every value that is true in Python."""
     error = refused(edit, "upscale", bad)
     assert (error.field, error.value, error.expected) == ("upscale", bad, "True or False")
 
@@ -296,8 +387,8 @@ LISTS = [(prompt, "element_images"), (images, "image_urls"), (edit, "images")]
         pathlib.PurePosixPath("photo.jpg"),
     ],
 )
-def test_images_are_urls(make: Make, field: str, bad: Any) -> None:
-    """A local file given as image is told apart from a URL, and which of the images it was."""
+def test_a_picture_must_be_given_as_a_url(make: Make, field: str, bad: Any) -> None:
+    """A local file is refused: the error says which picture it is and that the API takes URLs."""
     error = refused(make, field, [URL, bad])
     assert (error.field, error.value) == (f"{field}[1]", bad)
     assert "URL" in error.expected
@@ -306,22 +397,22 @@ def test_images_are_urls(make: Make, field: str, bad: Any) -> None:
 
 @pytest.mark.parametrize(("make", "field"), LISTS)
 @pytest.mark.parametrize("bad", [None, 7, pathlib.PurePosixPath("photo.jpg")])
-def test_images_are_a_list(make: Make, field: str, bad: Any) -> None:
-    """What is no list at all is named by the field that it was given for."""
+def test_pictures_must_be_given_as_a_list(make: Make, field: str, bad: Any) -> None:
+    """Something that is no list is refused with the name of the field that it was given for."""
     error = refused(make, field, bad)
     assert (error.field, error.value, error.expected) == (field, bad, "a list of http(s) URLs")
 
 
-def test_an_avatar_of_no_images() -> None:
-    """Without images there is nothing to build an avatar from."""
+def test_an_avatar_needs_at_least_one_image() -> None:
+    """An empty list of image URLs is refused."""
     error = refused(images, "image_urls", ())
     assert (error.field, error.value, error.expected) == ("image_urls", [], "at least one image URL")
 
 
 @each
 @pytest.mark.parametrize("bad", ["", "hook", "ftp://x.example", "https://", 7, "http://a b"])
-def test_a_webhook_url(make: Make, bad: Any) -> None:
-    """An http(s) URL, or unset."""
+def test_a_webhook_url_must_be_a_http_url(make: Make, bad: Any) -> None:
+    """A webhook_url that is no http(s) URL is refused."""
     error = refused(make, "webhook_url", bad)
     assert (error.field, error.value) == ("webhook_url", bad)
     assert "http(s) URL" in error.expected
@@ -330,7 +421,7 @@ def test_a_webhook_url(make: Make, bad: Any) -> None:
 @each
 @pytest.mark.parametrize("bad", [None, 7, "a", [("a", "b")], {"a": 1}, {1: "a"}, {"a": None}])
 def test_metadata_is_text_to_text(make: Make, bad: Any) -> None:
-    """It goes through stores and reports, which know nothing else."""
+    """Metadata other than a mapping of text to text is refused: stores and reports hold nothing else."""
     error = refused(make, "metadata", bad)
     assert (error.field, error.value, error.expected) == ("metadata", bad, "a mapping of text to text")
 
@@ -338,7 +429,7 @@ def test_metadata_is_text_to_text(make: Make, bad: Any) -> None:
 @each
 @pytest.mark.parametrize("bad", [None, 7, "a", [("a", "b")], {1: "a"}])
 def test_extra_is_a_mapping_of_names(make: Make, bad: Any) -> None:
-    """Names of the API's fields to values."""
+    """`extra` that is no mapping, or has a name that is no text, is refused."""
     error = refused(make, "extra", bad)
     assert (error.field, error.value) == ("extra", bad)
 
@@ -354,14 +445,14 @@ def test_extra_is_a_mapping_of_names(make: Make, bad: Any) -> None:
     ],
 )
 def test_extra_holds_json_only(bad: Any, field: str, value: Any) -> None:
-    """What JSON has no form for is named by its place."""
+    """A value that JSON cannot hold is refused, and the error names its place."""
     error = refused(prompt, "extra", bad)
     assert (error.field, error.value) == (field, value)
 
 
 @pytest.mark.parametrize("number", [10**5000, -(10**4300), 1 << 20_000], ids=["a", "b", "c"])
 def test_extra_holds_no_number_that_cannot_be_written(number: int) -> None:
-    """Python refuses to write 5,000 digits: a batch's digest crashed over it, in the middle of a run."""
+    """A number of more than 4,300 digits, which Python does not write as text, is refused."""
     error = refused(prompt, "extra", {"a": [number]})
     assert (error.field, error.expected) == ("extra.a[0]", "a JSON value")
     assert "this int" in str(error)
@@ -372,7 +463,7 @@ def test_extra_holds_no_number_that_cannot_be_written(number: int) -> None:
 
 
 def test_extra_is_a_hundred_levels_deep_at_most() -> None:
-    """So that digest, record and body can be written from wherever a program calls."""
+    """Deeper values are refused: writing the digest, record and body must not exhaust the stack."""
     deep: Any = 1
     for _ in range(99):
         deep = [deep]
@@ -381,8 +472,8 @@ def test_extra_is_a_hundred_levels_deep_at_most() -> None:
     assert (error.field, error.expected) == ("extra", "a JSON value less deep")
 
 
-def test_extra_that_holds_itself() -> None:
-    """An endless value is an InvalidRequest, and no RecursionError."""
+def test_extra_that_contains_itself_is_refused() -> None:
+    """A value that contains itself is an InvalidRequest, not a RecursionError."""
     endless: dict[str, Any] = {}
     endless["again"] = endless
     with pytest.raises(InvalidRequest) as caught:
@@ -391,32 +482,35 @@ def test_extra_that_holds_itself() -> None:
 
 
 @each
-def test_extra_can_not_smuggle_a_known_field(make: Any) -> None:
-    """A field that has an argument, or that would turn the request into another kind, is refused."""
-    kind = type(make())
-    assert "webhook_url" in kind.WIRE_FIELDS
-    for name in kind.WIRE_FIELDS:
+def test_extra_must_not_hold_a_field_that_the_request_has_an_argument_for(make: Any) -> None:
+    """A name in `extra` that has an argument, or that would make another kind of request, is refused."""
+    for name in reserved_names(type(make())):
         error = refused(make, "extra", {name: "x"})
         assert (error.field, error.value) == (f"extra.{name}", "x")
 
 
-def test_the_fields_that_extra_may_not_name() -> None:
-    """Pinned: a price-bearing field in extra would make our price wrong."""
-    assert {"resolution", "upscale", "prompt", "avatar_id", "look_id"} <= LookEdit.WIRE_FIELDS
-    assert {"resolution", "imageUrls", "images", "elementImages"} <= PromptAvatar.WIRE_FIELDS
-    assert {"prompt", "imageUrls", "images"} <= ImageAvatar.WIRE_FIELDS
+def test_the_names_that_extra_must_not_hold() -> None:
+    """Each API name of a request's own fields, and whatever decides between a paid and a free avatar."""
+    common = {"webhook_url", "prompt", "images", "imageUrls"}
+    assert reserved_names(PromptAvatar) == common | {
+        "style", "format", "resolution", "name", "place", "elementImages"
+    }  # fmt: skip
+    assert reserved_names(ImageAvatar) == common | {"name", "place"}
+    assert reserved_names(LookEdit) == common | {
+        "avatar_id", "look_id", "style", "format", "resolution", "upscale"
+    }  # fmt: skip
 
 
 @pytest.mark.parametrize("bad", ["", "  ", None, 7, object(), Look])
-def test_a_source_that_is_none(bad: Any) -> None:
-    """Neither a ref, nor something with one, nor a key."""
+def test_a_source_that_names_no_look_is_refused(bad: Any) -> None:
+    """What is neither a ref nor has one, and is no text that says something, is no source."""
     error = refused(edit, "source", bad)
     assert (error.field, error.value) == ("source", bad)
     assert "key" in error.expected
 
 
-def test_a_source_whose_ref_is_missing() -> None:
-    """An outcome without a look is no source."""
+def test_an_outcome_without_a_look_is_no_source() -> None:
+    """Something whose `.ref` is None is refused as a source."""
 
     class Outcome:
         ref = None
@@ -424,7 +518,7 @@ def test_a_source_whose_ref_is_missing() -> None:
     assert refused(edit, "source", Outcome()).field == "source"
 
 
-def test_an_argument_that_does_not_exist() -> None:
-    """A misspelled field is a TypeError of Python's own, before anything is sent."""
+def test_a_misspelled_argument_is_a_type_error() -> None:
+    """A name that the class has no argument for is Python's own TypeError."""
     with pytest.raises(TypeError):
         PromptAvatar("a", elementImages=[URL])  # type: ignore[call-arg]

@@ -1,4 +1,4 @@
-"""What a 2xx says, against the vendor's published examples and every odd shape a JSON body can have."""
+"""The bodies of 2xx answers: the vendor's published examples, and JSON of every unexpected form."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import pytest
 
 from hoox_async._api import responses
 from hoox_async._api.models import LookDetails, LookFailure, LookRef, LookStatus
-from hoox_async._api.responses import failure, look_from_details
+from hoox_async._api.responses import look_from_details, parse_failure
 
 REF = LookRef("avtr_abc", "look_123")
 
@@ -17,7 +17,7 @@ REF = LookRef("avtr_abc", "look_123")
 
 
 def test_a_ready_look_of_the_workflow_page() -> None:
-    """The example of the vendor's page."""
+    """The example of a finished look in "Avatar Workflow" is a READY look with its picture."""
     body = {
         "avatar_id": "avtr_abc",
         "look_id": "look_123",
@@ -41,20 +41,20 @@ def test_a_ready_look_of_the_workflow_page() -> None:
         {"result": {"thumbnail_url": None, "thumbnail": "https://x.example/1"}, "lookId": "look_123"},
     ],
 )
-def test_spellings_of_the_picture(body: dict[str, Any]) -> None:
-    """The picture is found under every name that it goes by."""
+def test_the_picture_is_found_under_every_name(body: dict[str, Any]) -> None:
+    """The picture's URL is read from `result` or from the answer, in each of its spellings."""
     assert responses.parse_status({"status": "ready", **body}, REF).thumbnail_url == "https://x.example/1"
 
 
 @pytest.mark.parametrize("result", [None, "image.jpg", ["x"], {}, {"thumbnail_url": {"url": "x"}}, 5])
-def test_an_odd_result_does_not_lose_the_look(result: Any) -> None:
-    """A paid look is ready though its picture can't be read from this answer."""
+def test_a_ready_look_without_a_readable_picture_is_ready(result: Any) -> None:
+    """A look that was paid for is READY even where its picture cannot be read from this answer."""
     look = responses.parse_status({"status": "ready", "result": result, "error": None}, REF)
     assert (look.status, look.thumbnail_url) == (LookStatus.READY, None)
 
 
 @pytest.mark.parametrize(
-    ("told", "error"),
+    ("reason", "error"),
     [
         (
             {"error": {"code": "GENERATION_FAILED", "message": "Edit failed"}},
@@ -68,42 +68,44 @@ def test_an_odd_result_does_not_lose_the_look(result: Any) -> None:
         ({"errorMessage": "Edit failed"}, (None, "Edit failed")),
     ],
 )
-def test_why_a_look_failed(told: dict[str, Any], error: tuple[str | None, str]) -> None:
-    """The reason in every form in which the API gives one."""
-    look = responses.parse_status({"status": "failed", **told}, REF)
+def test_the_reason_of_a_failed_look_is_read_in_every_form(
+    reason: dict[str, Any], error: tuple[str | None, str]
+) -> None:
+    """The API gives the reason of a failure as an object, as a text, or in a field of its own."""
+    look = responses.parse_status({"status": "failed", **reason}, REF)
     assert (look.status, look.error) == (LookStatus.FAILED, LookFailure(*error))
 
 
-@pytest.mark.parametrize("told", [{}, {"error": None}, {"error": {}}, {"error": ["x"]}, {"error": " "}])
-def test_a_look_that_failed_without_a_reason(told: dict[str, Any]) -> None:
-    """No reason is invented."""
-    assert responses.parse_status({"status": "error", **told}, REF).error is None
+@pytest.mark.parametrize("reason", [{}, {"error": None}, {"error": {}}, {"error": ["x"]}, {"error": " "}])
+def test_a_look_can_fail_without_a_reason(reason: dict[str, Any]) -> None:
+    """A failed look for which the API gives no reason has no error."""
+    assert responses.parse_status({"status": "error", **reason}, REF).error is None
 
 
 def test_a_look_that_did_not_fail_has_no_error() -> None:
-    """Whatever stands beside it, a ready look is ready."""
+    """A ready look has no error, even where the answer has an `error` field."""
     body = {"status": "ready", "error": {"code": "X", "message": "y"}}
     assert responses.parse_status(body, REF).error is None
 
 
-def test_a_new_word_of_status_is_kept_in_raw() -> None:
-    """An unknown status is not terminal, and who wants to see the word can."""
+def test_an_unrecognized_status_is_not_settled_and_is_kept_in_raw() -> None:
+    """A word that is not recognized is UNRECOGNIZED, which is not settled; `raw` has the word."""
     look = responses.parse_status({"status": "Queued"}, REF)
-    assert look.status is LookStatus.UNKNOWN
+    assert look.status is LookStatus.UNRECOGNIZED
     assert not look.status.settled
     assert look.raw["status"] == "Queued"
 
 
 @pytest.mark.parametrize("named", ["look_124", "LOOK_123", 123, ["look_123"], ""])
-def test_a_status_of_another_look_is_none_of_ours(named: Any) -> None:
-    """An answer that names another look would settle the wrong one."""
+def test_a_status_of_another_look_is_refused(named: Any) -> None:
+    """An answer that names another look is a ValueError: it would settle the wrong one."""
     with pytest.raises(ValueError, match="another look"):
         responses.parse_status({"look_id": named, "status": "ready"}, REF)
 
 
 @pytest.mark.parametrize("status", [None, 1, True, ["ready"], {"is": "ready"}])
 def test_a_status_must_be_a_word(status: Any) -> None:
-    """Nothing is coerced into a status."""
+    """A status that is no text is a ValueError that names its place."""
     with pytest.raises(ValueError, match=r"expected a word.*\$\.status"):
         responses.parse_status({"status": status}, REF)
 
@@ -154,15 +156,15 @@ FULL = LookDetails(
 )
 
 
-def test_all_of_a_look() -> None:
-    """Every field that the API's page lists is read, and raw is the answer itself."""
-    found = responses.parse_details(FULL_LOOK, REF)
+def test_every_documented_field_of_a_look_is_read() -> None:
+    """Each field of the API reference is read, and `raw` is the whole answer."""
+    found = responses.parse_look(FULL_LOOK, REF)
     assert found == FULL
     assert found.raw == FULL_LOOK
 
 
-def test_all_of_a_look_in_the_other_spelling() -> None:
-    """camelCase, look_id and thumbnail_url read the same."""
+def test_a_look_is_read_in_camel_case_too() -> None:
+    """camelCase names, `look_id` and `thumbnail_url` give the same look."""
     other = {
         "lookId": "look_123",
         "avatarId": "avtr_abc",
@@ -176,11 +178,11 @@ def test_all_of_a_look_in_the_other_spelling() -> None:
         "errorMessage": "Edit failed",
     }
     same = ["gender", "ethnicity", "place", "accessories", "action", "emotion", "selfie", "format", "status"]
-    assert responses.parse_details({**other, **{name: FULL_LOOK[name] for name in same}}, REF) == FULL
+    assert responses.parse_look({**other, **{name: FULL_LOOK[name] for name in same}}, REF) == FULL
 
 
-def test_an_avatar_with_its_looks() -> None:
-    """The avatar's own fields, and each look under the avatar's id."""
+def test_an_avatar_is_read_with_its_looks() -> None:
+    """The avatar's own fields are read, and each look has the avatar's id in its ref."""
     body = {
         "id": "avtr_abc",
         "name": "Alex",
@@ -212,8 +214,8 @@ ODD = [7, 1.5, True, ["x"], {"x": 1}, "", "x", None]
 
 @pytest.mark.parametrize("name", sorted(set(FULL_LOOK) - {"id", "avatar_id", "status"}))
 @pytest.mark.parametrize("odd", ODD, ids=repr)
-def test_an_odd_decoration_loses_no_look(name: str, odd: Any) -> None:
-    """Any descriptive field may be of any type: the look, its status and raw are there."""
+def test_an_unexpected_field_of_a_look_does_not_lose_it(name: str, odd: Any) -> None:
+    """A descriptive field may have any type: the look, its status and `raw` are read all the same."""
     found = responses.parse_avatar({"looks": [{**FULL_LOOK, name: odd}]}, "avtr_abc").looks[0]
     assert (found.ref, found.status) == (REF, LookStatus.FAILED)
     assert found.raw[name] == odd
@@ -224,8 +226,8 @@ def test_an_odd_decoration_loses_no_look(name: str, odd: Any) -> None:
 
 @pytest.mark.parametrize("name", ["name", "gender", "age", "thumbnail", "created_at"])
 @pytest.mark.parametrize("odd", ODD, ids=repr)
-def test_an_odd_decoration_loses_no_avatar(name: str, odd: Any) -> None:
-    """The same for the avatar's own fields."""
+def test_an_unexpected_field_of_an_avatar_does_not_lose_its_looks(name: str, odd: Any) -> None:
+    """A descriptive field of the avatar may have any type: its looks are read all the same."""
     found = responses.parse_avatar({"id": "avtr_abc", "looks": [FULL_LOOK], name: odd}, "avtr_abc")
     assert [look.ref for look in found.looks] == [REF]
 
@@ -247,29 +249,29 @@ def test_an_odd_decoration_loses_no_avatar(name: str, odd: Any) -> None:
         ([], "expected an object, got a list"),
     ],
 )
-def test_what_an_avatar_must_have(body: Any, complaint: str) -> None:
-    """Ids, statuses and the list itself are never guessed, and the complaint says where."""
+def test_ids_and_statuses_of_an_avatar_must_be_right(body: Any, complaint: str) -> None:
+    """Wrong ids, statuses or a missing list of looks are a ValueError that names the place."""
     with pytest.raises(ValueError, match=complaint):
         responses.parse_avatar(body, "avtr_abc")
 
 
 def test_many_complaints_are_cut_short() -> None:
-    """A list of a thousand broken looks gives a message that can be read."""
+    """A list of a thousand broken looks gives a short message with three of them."""
     with pytest.raises(ValueError, match=r"and 997 more") as caught:
         responses.parse_looks([{}] * 1000)
     assert len(str(caught.value)) < 400
 
 
-def test_details_of_another_look_are_none_of_ours() -> None:
-    """Neither another look nor the same id of another avatar."""
+def test_details_of_another_look_are_refused() -> None:
+    """An answer about another look, or the same look id of another avatar, is a ValueError."""
     for other in ({"id": "look_124"}, {"look_id": "look_124"}, {"avatar_id": "avtr_x"}):
         with pytest.raises(ValueError, match="another look"):
-            responses.parse_details(other, REF)
-    assert responses.parse_details({}, REF) == LookDetails(REF)
+            responses.parse_look(other, REF)
+    assert responses.parse_look({}, REF) == LookDetails(REF)
 
 
 def test_the_list_has_looks_without_status() -> None:
-    """Each look of the list names its avatar; a list that is none is refused."""
+    """Looks of the list have no status but must name their avatar; anything but a list is refused."""
     listed = {name: value for name, value in FULL_LOOK.items() if name != "status"}
     found = responses.parse_looks([listed, {"id": "look_9", "avatar_id": "avtr_public"}])
     assert [look.ref for look in found] == [REF, LookRef("avtr_public", "look_9")]
@@ -280,8 +282,8 @@ def test_the_list_has_looks_without_status() -> None:
         responses.parse_looks({"looks": []})
 
 
-def test_a_look_from_its_avatars_answer() -> None:
-    """What an avatar's answer tells of a look is a look; without a status it tells nothing."""
+def test_a_look_is_taken_from_its_details() -> None:
+    """Details with a status are a Look, with the failure's reason only where it failed; without one, None."""
     found = look_from_details(FULL)
     assert found is not None
     assert (found.ref, found.status) == (REF, LookStatus.FAILED)
@@ -295,9 +297,9 @@ def test_a_look_from_its_avatars_answer() -> None:
     assert (ready.error, ready.raw) == (None, {"a": 1})
 
 
-def test_a_reason_is_one_line_and_not_a_book() -> None:
-    """What the API says is shown to people: no control characters, no megabytes."""
-    found = failure({"code": "X" * 500, "message": "a\x1b[31m\nb" + "c" * 5000})
+def test_the_reason_of_a_failure_is_one_short_line() -> None:
+    """The API's words are shown to people: control characters are removed and long texts are cut."""
+    found = parse_failure({"code": "X" * 500, "message": "a\x1b[31m\nb" + "c" * 5000})
     assert found is not None
     assert found.message.startswith("a [31m b")
     assert len(found.message) <= 1000

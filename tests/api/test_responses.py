@@ -1,4 +1,4 @@
-"""What an answer means: accepted, refused, or not known, for POSTs and for reads."""
+"""Whole answers: accepted, refused or unknown for a POST, a model or an error for a read."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from hoox_async._api import responses
 from hoox_async._api.endpoints import WireResponse
-from hoox_async._api.models import LookRef, LookStatus
+from hoox_async._api.models import LookRef, LookStatus, ServerQuota
 from hoox_async.errors import (
     ApiError,
     AuthenticationError,
@@ -43,26 +43,58 @@ def answer(body: Any, status: int = 200, headers: Mapping[str, str] | None = Non
     return WireResponse(status, headers or {}, data)
 
 
+# --- words ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("word", "status"),
+    [
+        ("pending", LookStatus.PENDING),
+        ("processing", LookStatus.PROCESSING),
+        ("completed", LookStatus.READY),
+        ("ready", LookStatus.READY),
+        ("failed", LookStatus.FAILED),
+        ("error", LookStatus.FAILED),
+        ("COMPLETED", LookStatus.READY),
+        (" Ready ", LookStatus.READY),
+        ("queued", LookStatus.UNRECOGNIZED),
+        ("", LookStatus.UNRECOGNIZED),
+    ],
+)
+def test_both_vocabularies_of_a_status_are_read(word: str, status: LookStatus) -> None:
+    """`completed` means READY and `error` FAILED, in any case of letters; another word is UNRECOGNIZED."""
+    assert responses.look_status(word) is status
+
+
+def test_error_codes_are_compared_in_any_case() -> None:
+    """Codes are equal whatever the case of their letters; what is no text equals no code."""
+    assert responses.same_code("space_not_found", "SPACE_NOT_FOUND")
+    assert responses.same_code("PLAN_REQUIRED", "plan_required")
+    assert not responses.same_code("SPACE_NOT_FOUND_2", "SPACE_NOT_FOUND")
+    assert not responses.same_code(None, "SPACE_NOT_FOUND")
+    assert not responses.same_code(404, "SPACE_NOT_FOUND")
+
+
 # --- answers to POSTs -------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("status", [200, 201, 202])
-def test_accepted(status: int) -> None:
-    """Any 2xx with both ids is the new look."""
+def test_a_2xx_with_both_ids_is_the_new_look(status: int) -> None:
+    """Any 2xx with an avatar's and a look's id is an accepted request, in both spellings."""
     body = {"avatar_id": "avtr_abc", "look_id": "look_new", "later": {"more": 1}}
     assert responses.read_accepted(answer(body, status), REF) == LookRef("avtr_abc", "look_new")
     camel = {"avatarId": "avtr_abc", "lookId": "look_new"}
     assert responses.read_accepted(answer(camel, status), None) == LookRef("avtr_abc", "look_new")
 
 
-def test_an_accepted_edit_of_another_avatar_counts_as_answered() -> None:
-    """The API's word on where the look is stands: it was paid for."""
+def test_an_accepted_edit_may_name_another_avatar() -> None:
+    """The avatar that the API names is the look's: the edit was paid for, wherever its look is."""
     found = responses.read_accepted(answer({"avatar_id": "avtr_other", "look_id": "look_new"}), REF)
     assert found == LookRef("avtr_other", "look_new")
 
 
 def test_an_accepted_edit_without_avatar_is_its_sources() -> None:
-    """An edit makes a look of the same avatar, so a missing avatar_id loses nothing."""
+    """An edit makes a look of the source's avatar, so the answer need not name that."""
     assert responses.read_accepted(answer({"look_id": "look_new"}), REF) == LookRef("avtr_abc", "look_new")
 
 
@@ -93,7 +125,7 @@ def test_an_accepted_edit_without_avatar_is_its_sources() -> None:
 )
 @pytest.mark.parametrize("status", [200, 201])
 def test_a_2xx_that_names_no_look_may_have_been_paid(body: Any, status: int) -> None:
-    """An answer without both ids says nothing about the money, so it is never a refusal."""
+    """A 2xx without both ids is OutcomeUnknown, with a short message, and never a refusal."""
     with pytest.raises(OutcomeUnknown) as caught:
         responses.read_accepted(answer(body, status), None)
     assert caught.value.charged == "maybe"
@@ -101,7 +133,7 @@ def test_a_2xx_that_names_no_look_may_have_been_paid(body: Any, status: int) -> 
 
 
 def test_an_edit_that_is_answered_with_its_own_source_is_unknown() -> None:
-    """Taken at its word, the old picture would pass for the new one."""
+    """An answer that names the edited look is OutcomeUnknown: else the old picture would pass for the new."""
     with pytest.raises(OutcomeUnknown, match="source"):
         responses.read_accepted(answer({"avatar_id": "avtr_abc", "look_id": "look_123"}), REF)
 
@@ -118,8 +150,8 @@ REFUSALS: list[tuple[int, type[ApiError]]] = [
 
 
 @pytest.mark.parametrize(("status", "kind"), REFUSALS)
-def test_refusals_of_a_post(status: int, kind: type[ApiError]) -> None:
-    """The seven statuses that are not charged, with the API's own words."""
+def test_a_refusal_of_a_post_was_not_charged(status: int, kind: type[ApiError]) -> None:
+    """Each of the seven statuses that are not charged has its class and the API's own words."""
     refused = answer({"error": "No", "code": "WHY"}, status, {"retry-after": "7"})
     with pytest.raises(kind) as caught:
         responses.read_accepted(refused, None)
@@ -129,7 +161,7 @@ def test_refusals_of_a_post(status: int, kind: type[ApiError]) -> None:
 
 
 def test_every_other_status_of_a_post_may_have_been_paid() -> None:
-    """Whatever is neither 2xx nor one of the seven is no proof of anything, even with ids in it."""
+    """A POST with any other status is OutcomeUnknown, even where the answer has ids in it."""
     clear = {status for status, _ in REFUSALS}
     for status in range(100, 600):
         if status in clear or 200 <= status < 300:
@@ -139,7 +171,7 @@ def test_every_other_status_of_a_post_may_have_been_paid() -> None:
 
 
 def test_an_unknown_outcome_says_what_the_proxy_said() -> None:
-    """The HTML of a proxy becomes a short sentence."""
+    """The message of OutcomeUnknown has the words of a proxy's page without their HTML."""
     page = b"<html><head><title>502 Bad Gateway</title></head><body><h1>502 Bad Gateway</h1></body></html>"
     with pytest.raises(OutcomeUnknown, match=r"HTTP 502: 502 Bad Gateway$"):
         responses.read_accepted(answer(page, 502), None)
@@ -167,8 +199,8 @@ def test_an_unknown_outcome_says_what_the_proxy_said() -> None:
         (429, "rate_limit_exceeded", False),
     ],
 )
-def test_whose_refusal_it_is(status: int, code: str | None, own: bool) -> None:
-    """What concerns key, credits, plan, workspace or quota is no single item's."""
+def test_whether_a_refusal_concerns_one_item_alone(status: int, code: str | None, own: bool) -> None:
+    """A refusal about the key, credits, plan, workspace or quota concerns every item of a batch."""
     assert responses.refusal_is_the_items_own(api_error(status, code, "no")) is own
 
 
@@ -186,8 +218,8 @@ each_read = pytest.mark.parametrize("read", READS.values(), ids=READS.keys())
 
 @each_read
 @pytest.mark.parametrize(("status", "kind"), [*REFUSALS, (405, ApiError), (422, ApiError)])
-def test_a_read_that_is_refused(read: Read, status: int, kind: type[ApiError]) -> None:
-    """4xx is the API's refusal, also where it has no class of its own."""
+def test_a_read_answered_with_4xx_is_an_api_error(read: Read, status: int, kind: type[ApiError]) -> None:
+    """A 4xx is an ApiError of the status's class, or a plain one where the status has none."""
     with pytest.raises(kind) as caught:
         read(answer({"error": "Look not found"}, status))
     assert caught.value.message == "Look not found"
@@ -195,8 +227,8 @@ def test_a_read_that_is_refused(read: Read, status: int, kind: type[ApiError]) -
 
 @each_read
 @pytest.mark.parametrize("status", [500, 502, 503, 504, 599])
-def test_a_read_that_fails_there(read: Read, status: int) -> None:
-    """5xx is the server's trouble, with its own word on when to come back."""
+def test_a_read_answered_with_5xx_is_a_server_error(read: Read, status: int) -> None:
+    """A 5xx is a ServerError with the seconds of the server's Retry-After."""
     with pytest.raises(ServerError) as caught:
         read(answer(b"<h1>Bad Gateway</h1>", status, {"retry-after": "3"}))
     assert (caught.value.status, caught.value.message, caught.value.retry_after) == (
@@ -208,8 +240,8 @@ def test_a_read_that_fails_there(read: Read, status: int) -> None:
 
 @each_read
 @pytest.mark.parametrize("status", [100, 301, 304, 600, 999])
-def test_a_read_with_a_senseless_status(read: Read, status: int) -> None:
-    """A redirect that nobody follows, or no status at all, is no answer."""
+def test_a_read_with_any_other_status_is_unexpected(read: Read, status: int) -> None:
+    """A redirect, which is not followed, or a number that is no HTTP status is an UnexpectedResponse."""
     with pytest.raises(UnexpectedResponse) as caught:
         read(answer({"status": "ready"}, status))
     assert caught.value.status == status
@@ -217,16 +249,16 @@ def test_a_read_with_a_senseless_status(read: Read, status: int) -> None:
 
 @each_read
 @pytest.mark.parametrize("body", [b"", b"no", b"{", b"[" * 100_000, b"\x00" * (1 << 20), 7, "ready", None])
-def test_a_read_that_can_not_be_read(read: Read, body: Any) -> None:
-    """Junk, and nesting that no stack can hold, are an UnexpectedResponse with a short message."""
+def test_a_read_with_an_unreadable_body_is_unexpected(read: Read, body: Any) -> None:
+    """A body that is no JSON, or is nested too deeply, is an UnexpectedResponse with a short message."""
     with pytest.raises(UnexpectedResponse) as caught:
         read(answer(body))
     assert caught.value.status == 200
     assert len(str(caught.value)) < 500
 
 
-def test_reads_give_values() -> None:
-    """One good answer of each kind."""
+def test_each_read_gives_its_model() -> None:
+    """A good answer to each of the four reads becomes the model that belongs to it."""
     look = {"id": "look_123", "avatar_id": "avtr_abc", "status": "ready"}
     assert (
         responses.read_status(answer({"look_id": "look_123", "status": "ready"}), REF).status
@@ -238,12 +270,86 @@ def test_reads_give_values() -> None:
 
 
 def test_the_place_in_the_json_is_named() -> None:
-    """Who reports a broken answer can say where it is broken."""
+    """The message about an answer of a wrong form says where in the JSON it is wrong."""
     body = {"id": "avtr_abc", "looks": [{"id": "look_1"}, {"id": None}]}
     with pytest.raises(UnexpectedResponse, match=r"look_id.*null.*\$\.looks\[1\]\.ref"):
         responses.read_avatar(answer(body), "avtr_abc")
     with pytest.raises(UnexpectedResponse, match=r"\$\.status"):
         responses.read_status(answer({"status": 5}), REF)
+
+
+# --- headers ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("value", "seconds"),
+    [
+        ("7", 7.0),
+        (" 1.5 ", 1.5),
+        ("0", 0.0),
+        ("99999999", 3600.0),
+        ("9" * 400, 3600.0),
+        ("Tue, 01 Jul 2025 12:00:30 GMT", 30.0),
+        ("Tue, 01 Jul 2025 14:00:30 +0200", 30.0),
+        ("Tue, 01 Jul 2025 11:00:00 GMT", 0.0),
+        ("Wed, 01 Jul 2026 11:00:00 GMT", 3600.0),
+        ("-5", None),
+        ("nan", None),
+        ("inf", None),
+        ("1e3", None),
+        ("1_0", None),
+        ("٣", None),
+        ("soon", None),
+        ("", None),
+    ],
+)
+def test_retry_after_is_read_in_both_forms(value: str, seconds: float | None) -> None:
+    """Seconds and dates are read, up to an hour; a value that makes no sense is None."""
+    assert responses.retry_after({"retry-after": value, "date": DATE}) == seconds
+
+
+def test_retry_after_without_a_date_counts_from_the_callers_time() -> None:
+    """A date is counted from the answer's own Date, else from the caller's time, else it is None."""
+    headers = {"retry-after": "Tue, 01 Jul 2025 12:00:30 GMT"}
+    assert responses.retry_after(headers, AT) == 30.0
+    assert responses.retry_after({**headers, "date": "Tue, 01 Jul 2025 12:00:20 GMT"}, AT) == 10.0
+    assert responses.retry_after({**headers, "date": "today"}, AT) == 30.0
+    assert responses.retry_after(headers) is None
+    assert responses.retry_after({}) is None
+
+
+def quota_headers(**values: str) -> dict[str, str]:
+    return {f"x-ratelimit-{name}": value for name, value in values.items()}
+
+
+def test_the_reset_is_counted_from_the_answers_own_date() -> None:
+    """The quota's reset is counted from the answer's Date, whatever our own clock says."""
+    headers = quota_headers(limit="100", remaining="95", reset=str(int(AT.timestamp()) + 42))
+    wrong = datetime(2031, 1, 1, tzinfo=UTC)
+    assert responses.server_quota({**headers, "date": DATE}, wrong) == ServerQuota(100, 95, 42.0)
+    assert responses.server_quota(headers, AT) == ServerQuota(100, 95, 42.0)
+    assert responses.server_quota(headers) == ServerQuota(100, 95, None)
+
+
+@pytest.mark.parametrize(
+    ("headers", "quota"),
+    [
+        ({}, None),
+        (quota_headers(limit="many", remaining="-1", reset="later"), None),
+        (quota_headers(limit="0"), None),
+        (quota_headers(limit="1" * 30, remaining="1.5"), None),
+        (quota_headers(remaining="0"), ServerQuota(None, 0, None)),
+        (quota_headers(limit=" 60 "), ServerQuota(60, None, None)),
+        (quota_headers(reset=str(int(AT.timestamp()) - 2)), ServerQuota(None, None, 0.0)),
+        (quota_headers(reset=str(int(AT.timestamp()) * 1000)), None),
+        (quota_headers(reset="30"), None),
+        (quota_headers(reset="nan"), None),
+        (quota_headers(reset="9" * 400), None),
+    ],
+)
+def test_each_quota_header_counts_for_itself(headers: dict[str, str], quota: ServerQuota | None) -> None:
+    """A quota header that makes no sense is None and leaves the others valid."""
+    assert responses.server_quota({**headers, "date": DATE}) == quota
 
 
 # --- anything at all --------------------------------------------------------------------------
@@ -279,7 +385,7 @@ statuses = st.sampled_from([200, 201, 400, 402, 404, 429, 500, 503]) | st.intege
 @example(200, {}, b'{"looks": [' + b"[" * 2000)
 @example(400, {}, b'{"error": "\\ud800", "code": "\\ud800"}')
 def test_any_answer_is_a_value_or_our_error(status: int, headers: dict[str, str], body: bytes) -> None:
-    """No answer whatever makes a read raise anything but the library's own errors."""
+    """Any status, headers and body give a model or one of the library's own errors."""
     response = WireResponse(status, headers, body)
     reads: list[Read] = [*READS.values(), lambda response: responses.read_accepted(response, REF)]
     for read in reads:
@@ -292,7 +398,7 @@ def test_any_answer_is_a_value_or_our_error(status: int, headers: dict[str, str]
 def test_any_answer_to_a_post_is_accepted_refused_or_unknown(
     status: int, headers: dict[str, str], body: bytes
 ) -> None:
-    """By status alone: 2xx is a look or unknown, the seven are refusals, the rest is unknown."""
+    """The status alone decides: 2xx is a look or unknown, the seven are refusals, the rest is unknown."""
     try:
         responses.read_accepted(WireResponse(status, headers, body), None)
         kind: object = "accepted"
@@ -307,7 +413,7 @@ def test_any_answer_to_a_post_is_accepted_refused_or_unknown(
 @settings(deadline=None, max_examples=400)
 @given(headers_like)
 def test_any_headers_give_sensible_numbers(headers: dict[str, str]) -> None:
-    """Pauses and resets are seconds between 0 and an hour, counts are not negative."""
+    """For any headers, pauses and resets are 0 to 3,600 seconds and counts are not negative."""
     pause = responses.retry_after(headers, AT)
     assert pause is None or 0 <= pause <= 3600
     quota = responses.server_quota(headers, AT)

@@ -100,7 +100,7 @@ def constant(kind: object, spreads: float) -> float:
 
 def test_with_webhooks_no_status_requests_are_counted() -> None:
     """A hundred looks of 40 s at a hundred a minute: 99 pauses, and the last look's time."""
-    looks = [PlannedLook(str(n), "edit", None, n, pushed=True) for n in range(100)]
+    looks = [PlannedLook(str(n), "edit", None, n, expects_webhook=True) for n in range(100)]
     assert makespan(looks, constant, interval=0.6, max_in_flight=400) == pytest.approx(99 * 0.6 + 40)
 
 
@@ -113,5 +113,5 @@ def test_a_cycle_or_an_empty_batch_takes_no_time() -> None:
 
 def test_a_source_outside_of_the_batch_is_there_already() -> None:
     """Only what this run has made is waited for."""
-    one = [PlannedLook("a", "edit", "known", None, pushed=True)]
+    one = [PlannedLook("a", "edit", "known", None, expects_webhook=True)]
     assert makespan(one, constant, interval=0.6, max_in_flight=1) == pytest.approx(40)

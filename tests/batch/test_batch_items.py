@@ -152,3 +152,33 @@ def test_the_pages_of_a_repeatable_input() -> None:
     """From its start, whatever was pulled before."""
     given = Input([ImageAvatar([PICTURE])] * 5)
     assert [(index, len(page)) for index, page in given.pages(2)] == [(0, 2), (2, 2), (4, 1)]
+
+
+def test_the_text_of_a_ref_is_the_same_source_as_the_ref() -> None:
+    """An edit whose source is the text of a ref has the key and the digest of the edit of that ref."""
+    by_text = item(Keys(), LookEdit("avtr_1:look_1", "a beach"))
+    assert by_text.request == EDIT
+    assert by_text.key == item(Keys(), EDIT).key
+    assert (by_text.source_key, by_text.source_ref) == (None, EDIT.source)
+
+
+def test_a_source_text_that_is_an_earlier_key_and_a_ref_is_rejected() -> None:
+    """Which of the two is meant is not guessed: the wrong one would be paid for."""
+    keys = Keys()
+    item(keys, BatchItem("avtr_1:look_1", PromptAvatar("a host")))
+    found = keys.item(1, BatchItem("b", LookEdit("avtr_1:look_1", "a beach")))
+    assert isinstance(found, Outcome)
+    assert (found.key, found.state) == ("b", OutcomeState.REJECTED)
+    assert isinstance(found.error, InvalidRequest)
+    assert (found.error.field, found.error.value) == ("source", "avtr_1:look_1")
+
+
+def test_an_item_may_have_the_text_of_its_own_source_as_its_key() -> None:
+    """Its own key names no earlier item, so the text is a look's ref."""
+    found = item(Keys(), BatchItem("avtr_1:look_1", LookEdit("avtr_1:look_1", "a beach")))
+    assert found.source_ref == EDIT.source
+
+
+def test_a_key_without_a_colon_is_an_items() -> None:
+    """A source text that is no ref's stays the key of another item, whether that was seen yet or not."""
+    assert item(Keys(), LookEdit("alex/podcast", "a beach")).source_key == "alex/podcast"

@@ -195,3 +195,28 @@ async def test_a_source_by_ref_that_does_not_exist_is_that_items_alone() -> None
         nowhere = LookRef("avtr_none", "look_none")
         report = await BatchRunner(session).run([*edits(nowhere, 2), *edits(good, 2, "f")])
     assert states(report) == {"e0": "rejected", "e1": "rejected", "f0": "ready", "f1": "ready"}
+
+
+async def test_an_edit_of_a_look_named_by_text_is_made_from_that_look() -> None:
+    """The text of a ref is a source as the ref is; said again as a ref, it is the same look, paid once."""
+    space = space_of()
+    async with opened(space) as session:
+        source = await avatar(session)
+        [by_text] = await BatchRunner(session).run([BatchItem("e", LookEdit(str(source.ref), "a beach"))])
+        [by_ref] = await BatchRunner(session).run([BatchItem("e", LookEdit(source, "a beach"))])
+    assert by_text.unwrap() == by_ref.unwrap()
+    assert [charge.request["look_id"] for charge in space.ledger[1:]] == [source.ref.look_id]
+
+
+async def test_a_source_that_is_a_key_and_a_ref_costs_nothing() -> None:
+    """The edit is rejected, and the item whose key it could have meant is made all the same."""
+    space = space_of()
+    items = [
+        BatchItem("avtr_a:look_1", PromptAvatar("a host")),
+        BatchItem("e", LookEdit("avtr_a:look_1", "a beach")),
+    ]
+    async with opened(space) as session:
+        report = await BatchRunner(session).run(items)
+    assert states(report) == {"avtr_a:look_1": "ready", "e": "rejected"}
+    assert isinstance(report.outcomes[1].error, InvalidRequest)
+    assert len(space.ledger) == 1

@@ -1,4 +1,4 @@
-"""When a batch may send its next paid request, by how the API answered those before."""
+"""The circuit breaker: when a batch may send its next paid request, by what became of those before."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def tripped(at: float = 0.0) -> CircuitBreaker:
 
 
 def test_before_the_first_answer_only_a_few_are_outstanding() -> None:
-    """As many as may be lost before a pause; after an answer there is no such bound."""
+    """Until the first answer five requests may be outstanding; after it there is no such limit."""
     breaker = CircuitBreaker()
     assert [breaker.decide(1.0, n, 0.9) for n in range(LOSSES + 1)] == [*[GO] * LOSSES, HOLD]
     breaker.answered(1.0)
@@ -26,7 +26,7 @@ def test_before_the_first_answer_only_a_few_are_outstanding() -> None:
 
 
 def test_after_a_loss_only_a_few_are_outstanding_until_the_next_answer() -> None:
-    """Lost and outstanding ones together; one can always go."""
+    """The limit counts lost and outstanding requests together, and one may always be sent."""
     breaker = CircuitBreaker(trial=3)
     breaker.answered(0.0)
     breaker.lost(1.0, probe=False)
@@ -40,7 +40,7 @@ def test_after_a_loss_only_a_few_are_outstanding_until_the_next_answer() -> None
 
 
 def test_nothing_is_sent_while_the_oldest_outstanding_one_gets_no_answer() -> None:
-    """Ten seconds are allowed. An answer to any, since it went out, shows that the API lives."""
+    """After ten seconds without any answer since the oldest one was sent, nothing new is sent."""
     breaker = CircuitBreaker()
     breaker.answered(100.0)
     sent = 101.0
@@ -53,7 +53,7 @@ def test_nothing_is_sent_while_the_oldest_outstanding_one_gets_no_answer() -> No
 
 
 def test_losses_in_a_row_begin_a_pause_and_one_probe_ends_it() -> None:
-    """Nothing goes in the pause and beside the probe; its answer opens the way for all."""
+    """Nothing is sent during the pause and beside the probe; an answer to the probe ends the pause."""
     breaker = tripped()
     assert breaker.decide(29.9, 0, None) == HOLD
     assert breaker.decide(30.0, 0, None) == PROBE
@@ -64,8 +64,8 @@ def test_losses_in_a_row_begin_a_pause_and_one_probe_ends_it() -> None:
     assert breaker.decide(31.0, 50, 30.5) == GO
 
 
-def test_an_answer_ends_a_row_of_losses() -> None:
-    """Four losses, an answer and four losses more are no pause."""
+def test_an_answer_resets_the_count_of_losses() -> None:
+    """Four losses, an answer and four more losses begin no pause."""
     breaker = CircuitBreaker()
     for _ in range(3):
         for _ in range(LOSSES - 1):
@@ -75,7 +75,7 @@ def test_an_answer_ends_a_row_of_losses() -> None:
 
 
 def test_the_third_lost_probe_is_the_last() -> None:
-    """After 30, 60 and 120 seconds; nothing goes any more."""
+    """Probes are sent after 30, 60 and 120 seconds; when all are lost, nothing is sent any more."""
     breaker, now = tripped(), 0.0
     for number, pause in enumerate(PAUSES, start=1):
         assert breaker.decide(now + pause - 0.1, 0, None) == HOLD
@@ -84,21 +84,21 @@ def test_the_third_lost_probe_is_the_last() -> None:
         breaker.probe()
         following = breaker.lost(now, probe=True)
         assert following == (PAUSES[number] if number < len(PAUSES) else None)
-    assert breaker.gave_up
+    assert breaker.stopped
     assert breaker.decide(now + 10_000.0, 0, None) == HOLD
 
 
 def test_losses_of_earlier_requests_neither_lengthen_a_pause_nor_count_as_probes() -> None:
-    """Those that were outstanding when it began are lost one after the other."""
+    """Requests that were outstanding when a pause began may be lost during it without changing it."""
     breaker = tripped()
     for second in range(20):
         assert breaker.lost(float(second), probe=False) is None
     assert breaker.decide(30.0, 0, None) == PROBE
-    assert not breaker.gave_up
+    assert not breaker.stopped
 
 
 def test_a_late_answer_in_a_pause_ends_it() -> None:
-    """The API lives; a later row of losses begins with the shortest pause again."""
+    """An answer during a pause ends it, and later losses begin with the shortest pause again."""
     breaker = tripped()
     breaker.probe()
     assert breaker.lost(30.0, probe=True) == PAUSES[1]
@@ -108,15 +108,15 @@ def test_a_late_answer_in_a_pause_ends_it() -> None:
 
 
 def test_a_probe_waits_for_those_that_are_still_outstanding() -> None:
-    """Nothing new is sent while they get no answer, and no probe either."""
+    """While outstanding requests get no answer, no probe is sent either."""
     breaker = tripped(50.0)
     assert breaker.decide(80.0, 1, 1.0) == SILENT
     assert breaker.decide(80.0, 0, None) == PROBE
 
 
 @pytest.mark.parametrize("probe", [True, False])
-def test_what_never_left_counts_as_nothing(probe: bool) -> None:
-    """The next one may probe in its place."""
+def test_a_request_that_was_not_sent_counts_neither_as_answer_nor_as_loss(probe: bool) -> None:
+    """After a probe that was not sent, the next request may be the probe."""
     breaker = tripped()
     breaker.probe()
     breaker.withdrawn(probe=probe)
@@ -125,7 +125,7 @@ def test_what_never_left_counts_as_nothing(probe: bool) -> None:
 
 
 def test_a_probe_that_is_lost_after_an_answer_came_is_a_loss_like_any_other() -> None:
-    """An older request was answered meanwhile: the pause is over."""
+    """Where an older request was answered meanwhile, the pause is over and the lost probe is one loss."""
     breaker = tripped()
     breaker.probe()
     breaker.answered(31.0)

@@ -85,7 +85,7 @@ def test_unknown_words_are_not_terminal() -> None:
     """A word that we don't know is news, and the look is asked for again."""
     watch = watching(ref())
     ask, at = next_ask(watch, 0.0)
-    strange = look(ref(), LookStatus.UNKNOWN)
+    strange = look(ref(), LookStatus.UNRECOGNIZED)
     assert watch.answered_look(ask, strange, at) == [LookUpdate(strange, False)]
     ask, at = next_ask(watch, at)
     assert watch.answered_look(ask, strange, at) == []

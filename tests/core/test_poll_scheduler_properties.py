@@ -41,7 +41,9 @@ class World:
 
     def status(self, of: LookRef) -> Look:
         if self.now < self.done[of]:
-            return look(of, self.rng.choice((LookStatus.PENDING, LookStatus.PROCESSING, LookStatus.UNKNOWN)))
+            return look(
+                of, self.rng.choice((LookStatus.PENDING, LookStatus.PROCESSING, LookStatus.UNRECOGNIZED))
+            )
         kind = LookStatus.READY if int(of.look_id[1:]) % 3 else LookStatus.FAILED
         whole = self.rng.random() < 0.7
         return look(of, kind, URL if whole else None, REASON if whole and kind is LookStatus.FAILED else None)

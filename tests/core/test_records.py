@@ -134,6 +134,17 @@ def test_the_form_of_a_delivery_stays_what_it_is() -> None:
     assert load_delivery(json.dumps(record)) == delivery
 
 
+def test_an_unrecognized_status_of_an_older_record_is_read() -> None:
+    """Records used to call `LookStatus.UNRECOGNIZED` "unknown", in a delivery and in an intent's look."""
+    delivery = load_delivery('{"v": 1, "look_id": "l", "status": "unknown"}')
+    assert delivery.status is LookStatus.UNRECOGNIZED
+    assert json.loads(dump_delivery(delivery))["status"] == "unrecognized"
+    look = {"ref": {"avatar_id": "avtr_abc", "look_id": "look_edit_789"}, "status": "unknown"}
+    loaded = load_intent(json.dumps({**RECORD, "look": look}))
+    assert loaded.look is not None
+    assert loaded.look.status is LookStatus.UNRECOGNIZED
+
+
 @settings(deadline=None, max_examples=200)
 @given(our.intents)
 def test_intents_come_back(intent: Intent) -> None:
@@ -252,7 +263,7 @@ def test_a_missing_field_is_damage(name: str) -> None:
         ({"v": 2}, "version is '2'"),
         ({"v": True}, "version is 'True'"),
         ({"v": ...}, "version is 'None'"),
-        ({"later": 1}, "fields that nobody knows: later"),
+        ({"later": 1}, "unknown fields: later"),
         ({"state": "paid"}, r"expected one of planned, .* @ \$\.state"),
         ({"state": "FAILED"}, r"\$\.state"),
         ({"past_spent": "NaN"}, r"expected credits.*\$\.past_spent"),

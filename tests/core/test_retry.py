@@ -1,4 +1,4 @@
-"""What is sent again after a failure: reads where it may help, paid requests only when surely free."""
+"""What is sent again after a failure: reads where it helps, paid requests if they surely cost nothing."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hoox_async._core.retry import GiveUp, Patience, Retry, decide_paid, decide_read
+from hoox_async._core.retry import NoRetry, Patience, Retry, decide_paid, decide_read
 from hoox_async.errors import (
     AuthenticationError,
     BadRequest,
@@ -59,35 +59,35 @@ def test_a_read_is_tried_four_times_in_about_ten_seconds(error: HooxError) -> No
 
 
 @pytest.mark.parametrize("error", FINAL, ids=lambda error: type(error).__name__)
-def test_what_will_not_change_is_not_asked_again(error: HooxError) -> None:
-    """Any other answer to a read, and any other trouble, stands."""
-    assert decide_read(1, error, 0.0, 0.5) == GiveUp()
+def test_a_read_that_failed_for_good_is_not_repeated(error: HooxError) -> None:
+    """Any other error of a read is not retried."""
+    assert decide_read(1, error, 0.0, 0.5) == NoRetry()
 
 
 def test_a_read_waits_as_long_as_the_server_asks() -> None:
-    """Retry-After of a 5xx is the least delay; one of more than a minute is not waited for."""
+    """Retry-After of a 5xx is the least delay; with one of more than a minute the read fails at once."""
     assert decide_read(1, ServerError(503, "busy", retry_after=20.0), 0.0, 0.5) == Retry(20.0)
     assert decide_read(1, ServerError(503, "busy", retry_after=0.0), 0.0, 0.5) == Retry(1.5)
-    assert decide_read(1, ServerError(503, "busy", retry_after=600.0), 0.0, 0.5) == GiveUp()
+    assert decide_read(1, ServerError(503, "busy", retry_after=600.0), 0.0, 0.5) == NoRetry()
 
 
-def test_a_refused_read_goes_again_at_once_but_not_for_ever() -> None:
-    """429 adds no delay (the rate limiter pauses) and is tried ten times."""
+def test_a_read_answered_with_429_is_tried_ten_times() -> None:
+    """After a 429 the rate limiter pauses, so no delay is added; after ten of them the read fails."""
     assert delays_of_read(REFUSED) == [0.0] * 9
 
 
-def test_a_read_that_took_minutes_is_given_up() -> None:
-    """However few the tries, a caller of a read gets its error after two minutes."""
-    assert decide_read(2, TransportError("too slow"), 121.0, 0.5) == GiveUp()
+def test_a_read_is_not_repeated_after_two_minutes() -> None:
+    """Two minutes after a read began its error is raised, however few its tries were."""
+    assert decide_read(2, TransportError("too slow"), 121.0, 0.5) == NoRetry()
 
 
 def test_a_single_submission_is_tried_four_times_in_seven_seconds() -> None:
-    """A connection that is never made is tried again, for the patience of a caller who waits."""
+    """A connection that cannot be made is tried four times where a caller waits for the answer."""
     assert delays_of_paid(NotSent("refused"), Patience.SINGLE) == [1.0, 2.0, 4.0]
 
 
-def test_a_batch_has_patience_for_about_a_minute() -> None:
-    """A batch's item outlives a network that is away for a minute."""
+def test_a_batch_item_is_connected_again_for_about_a_minute() -> None:
+    """A batch's item survives a network that is down for a minute."""
     delays = delays_of_paid(NotSent("refused"), Patience.BATCH)
     assert 50.0 <= sum(delays) <= 75.0
     assert max(delays) <= 15.0
@@ -99,25 +99,23 @@ def test_a_batch_item_that_waited_long_at_the_rate_limiter_is_tried_again_all_th
 
 
 @given(attempt=st.integers(1, 10_000), elapsed=st.floats(0, 1e6), jitter=st.floats(0, 1, exclude_max=True))
-def test_a_refused_paid_request_goes_again_until_it_is_accepted(
-    attempt: int, elapsed: float, jitter: float
-) -> None:
-    """429 never ends a paid request, whatever its count or age."""
+def test_a_paid_request_is_always_sent_again_after_a_429(attempt: int, elapsed: float, jitter: float) -> None:
+    """A 429 alone never ends a paid request, whatever the number of tries or the time that has passed."""
     assert decide_paid(attempt, REFUSED, elapsed, Patience.SINGLE, jitter) == Retry(0.0)
 
 
 @pytest.mark.parametrize("patience", Patience)
 @pytest.mark.parametrize("error", [*FINAL, *PASSING[1:]], ids=lambda error: type(error).__name__)
 def test_what_may_have_been_charged_is_never_sent_again(error: HooxError, patience: Patience) -> None:
-    """A paid request that may have been received, or was judged, is not repeated on a guess."""
-    assert decide_paid(1, error, 0.0, patience, 0.5) == GiveUp()
+    """A paid request that may have been received, or was refused, is not sent again."""
+    assert decide_paid(1, error, 0.0, patience, 0.5) == NoRetry()
 
 
-def test_max_wait_that_ran_out_is_the_callers_answer() -> None:
-    """A NotSent of the rate limiter (it names retry_after) is not tried again behind the caller's back."""
+def test_a_submission_whose_max_wait_ended_is_not_retried() -> None:
+    """A NotSent with retry_after is the rate limiter's: the caller's max_wait has ended, so it is raised."""
     assert (
         decide_paid(1, NotSent("the rate limiter is full", retry_after=3.0), 0.0, Patience.SINGLE, 0.5)
-        == GiveUp()
+        == NoRetry()
     )
 
 
@@ -134,16 +132,16 @@ DENIED = AuthenticationError(401, "invalid_api_key", "no")
 
 
 @pytest.mark.parametrize("error", [REFUSED, DENIED], ids=lambda error: type(error).__name__)
-def test_what_the_rate_limiter_has_given_up_is_not_sent_again(error: HooxError) -> None:
-    """429 for too long and a key that is refused for good are ends; before that they add no delay."""
+def test_what_the_rate_limiter_has_ended_is_not_sent_again(error: HooxError) -> None:
+    """A 429 or 401 is retried without delay until the rate limiter says that it is final."""
     assert decide_read(1, error, 0.0, 0.5) == Retry(0.0)
-    assert decide_read(1, error, 0.0, 0.5, over=True) == GiveUp()
+    assert decide_read(1, error, 0.0, 0.5, final=True) == NoRetry()
     assert decide_paid(0, error, 0.0, Patience.SINGLE, 0.5) == Retry(0.0)
-    assert decide_paid(0, error, 0.0, Patience.SINGLE, 0.5, over=True) == GiveUp()
+    assert decide_paid(0, error, 0.0, Patience.SINGLE, 0.5, final=True) == NoRetry()
 
 
-def test_a_401_that_no_check_confirms_is_met_three_times_at_most() -> None:
-    """One that only these requests meet would go on for ever."""
-    assert decide_read(3, DENIED, 0.0, 0.5) == GiveUp()
-    assert decide_paid(0, DENIED, 0.0, Patience.BATCH, 0.5, denied=2) == Retry(0.0)
-    assert decide_paid(0, DENIED, 0.0, Patience.BATCH, 0.5, denied=3) == GiveUp()
+def test_a_401_that_the_key_check_does_not_confirm_is_tried_three_times() -> None:
+    """A request that alone is answered with 401 fails at the third, or it would be retried for ever."""
+    assert decide_read(3, DENIED, 0.0, 0.5) == NoRetry()
+    assert decide_paid(0, DENIED, 0.0, Patience.BATCH, 0.5, denials=2) == Retry(0.0)
+    assert decide_paid(0, DENIED, 0.0, Patience.BATCH, 0.5, denials=3) == NoRetry()

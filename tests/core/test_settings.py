@@ -1,4 +1,4 @@
-"""What a session is set up with: what is taken, what is refused, and that no secret is shown."""
+"""The options of a session: what is accepted, what is refused, and that no message shows a secret."""
 
 from __future__ import annotations
 
@@ -11,36 +11,36 @@ from hoox_async._core.settings import BASE_URL, Timeouts, check_api_key, check_b
 from hoox_async.errors import ConfigurationError
 
 
-def test_the_defaults_are_the_documented_ones() -> None:
-    """The public door's numbers, in seconds."""
+def test_the_default_timeouts_are_the_documented_ones() -> None:
+    """Timeouts() has the seconds that the documentation names."""
     assert Timeouts() == Timeouts(connect=10.0, read=30.0, answer=120.0, wait=900.0, search=(2.0, 10.0, 30.0))
 
 
 @pytest.mark.parametrize("name", ["connect", "read", "answer", "wait"])
 @pytest.mark.parametrize("value", [0, -1.0, math.nan, True, "10", None])
 def test_a_timeout_is_a_number_above_0(name: str, value: Any) -> None:
-    """Anything else is refused, and the complaint names it."""
+    """A timeout that is no number above 0 is a ConfigurationError that names the timeout."""
     with pytest.raises(ConfigurationError, match=name):
         Timeouts(**{name: value})
 
 
 @pytest.mark.parametrize("name", ["connect", "read", "answer"])
-def test_only_a_wait_may_be_endless(name: str) -> None:
-    """A request without an end would hold its place in the quota for ever."""
+def test_only_wait_may_be_infinite(name: str) -> None:
+    """`wait` may be infinite; the other timeouts must end, or a request could last for ever."""
     assert Timeouts(wait=math.inf).wait == math.inf
     with pytest.raises(ConfigurationError, match=name):
         Timeouts(**{name: math.inf})
 
 
 @pytest.mark.parametrize("search", [(), (3.0, 2.0), (0.0,), ("a",), "ab", 5, (1.0, math.inf)])
-def test_the_searches_rise(search: Any) -> None:
-    """Times of searching are a rising list of seconds."""
+def test_search_is_a_rising_list_of_seconds(search: Any) -> None:
+    """Anything but a rising, finite list of seconds above 0 is refused for `search`."""
     with pytest.raises(ConfigurationError, match="search"):
         Timeouts(search=search)
 
 
-def test_a_list_of_searches_is_taken() -> None:
-    """Any list will do."""
+def test_search_may_be_any_list() -> None:
+    """`search` accepts a list and keeps it as a tuple."""
     assert Timeouts(search=[1, 2.5]).search == (1, 2.5)
 
 
@@ -55,8 +55,8 @@ def test_a_list_of_searches_is_taken() -> None:
         ("http://localhost", "http://localhost"),
     ],
 )
-def test_https_and_loopback_hosts_are_taken(given: str, taken: str) -> None:
-    """Without the slash at the end."""
+def test_https_and_loopback_urls_are_accepted(given: str, taken: str) -> None:
+    """A base URL that is https or a loopback host's is accepted, without the slash at its end."""
     assert check_base_url(given) == taken
 
 
@@ -71,22 +71,22 @@ def test_https_and_loopback_hosts_are_taken(given: str, taken: str) -> None:
     ],
 )  # fmt: skip
 def test_any_other_base_url_is_refused(url: Any) -> None:
-    """The key would travel in the open, or nobody knows where; no user or password is shown."""
+    """Any other base URL is refused, since the key must not be sent unencrypted; no password is shown."""
     with pytest.raises(ConfigurationError, match="base_url") as caught:
         check_base_url(url)
     assert "secret" not in str(caught.value)
 
 
 def test_a_key_is_stripped() -> None:
-    """A newline from a file does no harm."""
+    """White space around an API key, such as a newline from a file, is removed."""
     assert check_api_key(" hx_live_abc\n") == "hx_live_abc"
 
 
 @pytest.mark.parametrize(
     "key", [None, "", "  ", "hx live secret", "hx_sécret", "hx\x00secret", "a\r\nX: secret"]
 )
-def test_a_strange_key_is_refused_unseen(key: str | None) -> None:
-    """The complaint never shows it."""
+def test_an_impossible_key_is_refused_without_showing_it(key: str | None) -> None:
+    """An API key with characters that no key has is refused, and the message does not show it."""
     with pytest.raises(ConfigurationError) as caught:
         check_api_key(key)
     assert "secret" not in str(caught.value)
@@ -94,7 +94,7 @@ def test_a_strange_key_is_refused_unseen(key: str | None) -> None:
 
 @pytest.mark.parametrize("rate", [0, -3, 1.5, "100", True, None])
 def test_a_rate_is_a_whole_number_from_1(rate: Any) -> None:
-    """A session with no requests a minute could do nothing."""
+    """requests_per_minute must be a whole number of at least 1."""
     assert check_rate(1) == 1
     with pytest.raises(ConfigurationError, match="requests_per_minute"):
         check_rate(rate)

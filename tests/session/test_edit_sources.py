@@ -21,7 +21,7 @@ from hoox_async import (
 )
 from hoox_async._core.intents.intent import IntentState
 from hoox_async._io.stores.memory import MemoryStore
-from hoox_async.errors import ApiError, NotSent, SessionClosed
+from hoox_async.errors import ApiError, InvalidRequest, NotSent, SessionClosed
 from hoox_async.sandbox import Space
 
 pytestmark = pytest.mark.virtual_time
@@ -192,3 +192,23 @@ async def test_a_batch_waits_for_sources_that_are_named_by_their_refs() -> None:
         sent = [record for record in space.requests if record.endpoint == "edit"]
         assert [record.status for record in sent] == [201] * 35
         assert sent[4].at < 10, "those that can go do so at once"
+
+
+async def test_the_text_of_a_ref_is_a_source() -> None:
+    """`submit` and `edit_look` take it, wait for that look as for a ref, and the same key is the same job."""
+    async with on_space(requests_per_minute=100) as (session, space):
+        source = await session.submit(prompt())
+        job = await session.submit(LookEdit(str(source.ref), "podcast scene"), key="podcast")
+        assert source.last.status is LookStatus.READY
+        assert await session.submit(LookEdit(source.ref, "podcast scene"), key="podcast") == job
+        assert [charge.request["look_id"] for charge in space.ledger[1:]] == [source.look_id]
+        assert (await session.edit_look(str(source.ref), "car")).avatar_id == source.avatar_id
+
+
+async def test_a_source_text_that_is_no_ref_is_refused_before_anything_is_sent() -> None:
+    """Only a batch has items whose keys can be sources."""
+    async with on_space() as (session, space):
+        with pytest.raises(InvalidRequest) as caught:
+            await session.submit(LookEdit("alex", "podcast scene"))
+        assert (caught.value.field, caught.value.value) == ("source", "alex")
+        assert space.requests == []

@@ -46,7 +46,7 @@ def requests() -> Iterator[hx.Request]:
 
 
 def values(look: hx.Look, details: hx.LookDetails, avatar: hx.Avatar, picture: hx.Picture) -> None:
-    """What comes back is made of values."""
+    """Looks, details, avatars and pictures are frozen values with typed fields."""
     assert_type(look.ref, hx.LookRef)
     assert_type(look.status, hx.LookStatus)
     assert_type(look.thumbnail_url, str | None)
@@ -59,7 +59,7 @@ def values(look: hx.Look, details: hx.LookDetails, avatar: hx.Avatar, picture: h
 
 
 async def calls(session: hx.HooxSession, ref: hx.LookRef) -> None:
-    """The session's methods, each with what it gives."""
+    """Each method of the session has the type of what it returns; wrong arguments are seen."""
     edit = hx.LookEdit(ref, "podcast scene")
     budget = hx.Budget(40, spent=Decimal("1.5"))
     job = await session.submit(edit, key="alex-podcast", budget=budget, max_wait=5.0)
@@ -69,6 +69,8 @@ async def calls(session: hx.HooxSession, ref: hx.LookRef) -> None:
     assert_type(await session.create_avatar("Alex", style="selfie", name="Alex"), hx.LookJob)
     assert_type(await session.create_avatar_from_images(["https://example.com/a.jpg"]), hx.LookJob)
     assert_type(await session.edit_look(job, "car", style=hx.Style.CAR, resolution="4K"), hx.LookJob)
+    assert_type(await session.edit_look("avtr_1:look_1", "car"), hx.LookJob)
+    await session.edit_look(3, "car")  # type: ignore[arg-type]
     assert_type(await session.status(job), hx.Look)
     assert_type(await session.wait(ref, timeout=60.0), hx.Look)
     assert_type(session.job(ref), hx.LookJob)
@@ -96,18 +98,19 @@ async def calls(session: hx.HooxSession, ref: hx.LookRef) -> None:
     hx.LookEdit(ref, "car", style="podkast")  # type: ignore[arg-type]
     hx.LookEdit(3, "car")  # type: ignore[arg-type]
     hx.ImageAvatar(3)  # type: ignore[arg-type]
+    assert_type(hx.LookEdit("avtr_1:look_1", "car").source, hx.LookRef | str)
     assert_type(hx.LookEdit(job, "car", style="raw", images=["https://a.example/a.jpg"]), hx.LookEdit)
     assert_type(hx.LookEdit("key", "car", style=hx.Style.RAW).style, hx.Style | None)
 
 
 async def patient(job: hx.LookJob, timeout: float | hx.DefaultTimeout | None = hx.DEFAULT_TIMEOUT) -> hx.Look:
-    """A wrapper forwards a timeout that may be left out."""
+    """A wrapper can have DEFAULT_TIMEOUT as its own default and forward it."""
     await job.wait("60")  # type: ignore[arg-type]
     return await job.wait(timeout)
 
 
 async def unknowns(session: hx.HooxSession) -> None:
-    """What may have been paid is listed, and settled by the user's word."""
+    """Unknowns are listed with their candidates, and resolved, sent again or dropped."""
     for unknown in await session.unknowns():
         assert_type(unknown, hx.Unknown)
         assert_type(unknown.key, str)
@@ -123,7 +126,7 @@ async def unknowns(session: hx.HooxSession) -> None:
 
 
 async def jobs(session: hx.HooxSession, job: hx.LookJob) -> None:
-    """A job is awaitable; a batch's outcome has what it came to."""
+    """A job is awaitable, has updates, and its look can be downloaded."""
     assert_type(await job, hx.Look)
     assert_type(await job.wait(timeout=5), hx.Look)
     assert_type(await job.status(), hx.Look)
@@ -176,7 +179,7 @@ async def batches(session: hx.HooxSession) -> None:
     hx.BatchRunner(session, on_unknown="panic")  # type: ignore[arg-type]
 
 
-def told(event: hx.Event) -> str:
+def shown(event: hx.Event) -> str:
     """Events are made for ``match``, and the match is complete."""
     match event:
         case hx.RequestSent(endpoint=endpoint) | hx.Answered(endpoint=endpoint):
@@ -195,17 +198,17 @@ def told(event: hx.Event) -> str:
 
 
 def show(event: hx.Event) -> None:
-    """A hook takes one event and gives nothing."""
-    print(told(event))
+    """A plain hook: it takes one event and returns nothing."""
+    print(shown(event))
 
 
 async def save(event: hx.Event) -> None:
-    """An async hook is a hook too."""
-    print(told(event))
+    """An async hook."""
+    print(shown(event))
 
 
 async def opened() -> None:
-    """A session's options; none is taken that does not exist."""
+    """A session takes its documented options, and a checker sees one that does not exist."""
     hook: hx.Hook = show
     async_hook: hx.Hook = save
     hub = WebhookHub("https://example.com/hooks", "a secret of a hub")
@@ -227,7 +230,7 @@ async def opened() -> None:
 
 
 async def refused(session: hx.HooxSession, request: hx.PromptAvatar) -> str:
-    """What cost nothing says why, each in its own way."""
+    """Errors that cost nothing have the attributes that say why."""
     try:
         return str((await session.run(request)).ref)
     except (hx.ConfigurationError, hx.SessionClosed, hx.BudgetExceeded) as error:
@@ -247,7 +250,7 @@ async def refused(session: hx.HooxSession, request: hx.PromptAvatar) -> str:
 
 
 async def uncertain(session: hx.HooxSession, request: hx.PromptAvatar) -> str:
-    """What may have been paid, was paid, or was a read's own trouble."""
+    """Errors after which credits were or may have been spent, and errors of reads and stores."""
     try:
         return str((await session.run(request)).ref)
     except hx.OutcomeUnknown as error:
@@ -265,13 +268,13 @@ async def uncertain(session: hx.HooxSession, request: hx.PromptAvatar) -> str:
 
 
 async def stores() -> None:
-    """What is done to a store without a session."""
+    """A store can be copied and recovered without a session."""
     await hx.backup_store("campaign.db", "copy.db")
     await hx.recover_store("campaign.db")
 
 
 async def around() -> None:
-    """The hub, the sandbox and the virtual loop."""
+    """The webhook hub, the sandbox and the virtual time loop."""
     hub = WebhookHub("https://example.com/hooks")
     assert_type(await hub.handle("token", b"{}"), int)
     hub.aiohttp_routes()

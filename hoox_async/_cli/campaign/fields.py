@@ -3,22 +3,36 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, get_origin
+
+import attrs
 
 from hoox_async import Format, ImageAvatar, InvalidRequest, LookEdit, PromptAvatar, Resolution, Style
 
 from .problems import ProblemList
 
-_COMMON = ("webhook_url", "metadata", "extra")
-PROMPT_FIELDS = ("prompt", "style", "format", "resolution", "name", "place", "element_images", *_COMMON)
-IMAGE_FIELDS = ("image_urls", "name", "place", *_COMMON)
-EDIT_FIELDS = ("prompt", "style", "format", "resolution", "images", "upscale", *_COMMON)
-LISTS = ("element_images", "image_urls", "images")
+_Request = PromptAvatar | ImageAvatar | LookEdit
+
+
+def _fields(kind: type[_Request]) -> tuple[str, ...]:
+    """The fields that a file can give a request, in the order of its class; an edit's source is apart."""
+    fields = sorted(attrs.fields(kind), key=lambda field: field.inherited)
+    return tuple(field.name for field in fields if field.name != "source")
+
+
+def _lists(*kinds: type[_Request]) -> frozenset[str]:
+    fields = (field for kind in kinds for field in attrs.fields(attrs.resolve_types(kind)))
+    return frozenset(field.name for field in fields if get_origin(field.type) is tuple)
+
+
+PROMPT_FIELDS = _fields(PromptAvatar)
+IMAGE_FIELDS = _fields(ImageAvatar)
+EDIT_FIELDS = _fields(LookEdit)
+LISTS = _lists(PromptAvatar, ImageAvatar, LookEdit)
 
 _CREATE_STYLES = tuple(style.value for style in Style if style is not Style.RAW)
 _FORMATS = tuple(format.value for format in Format)
 _RESOLUTIONS = tuple(resolution.value for resolution in Resolution)
-_Request = PromptAvatar | ImageAvatar | LookEdit
 
 
 class RawFields(NamedTuple):

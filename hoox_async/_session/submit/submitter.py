@@ -29,7 +29,7 @@ from ..._core.intents.intent import Intent, IntentState
 from ..._core.intents.keys import digest
 from ..._core.intents.send_decision import Decide, SendDecision, decide_resend, decide_single
 from ..._core.intents.transitions import Resend
-from ..._core.retry import GiveUp, Patience, decide_paid
+from ..._core.retry import NoRetry, Patience, decide_paid
 from ...errors import (
     ApiError,
     AuthenticationError,
@@ -151,9 +151,9 @@ class Submitter:
                 elapsed = self._services.clock.now() - began
                 jitter = random.random()  # noqa: S311 - no secret
                 decision = decide_paid(
-                    connections, error, elapsed, how.patience, jitter, over=over, denied=denied
+                    connections, error, elapsed, how.patience, jitter, final=over, denials=denied
                 )
-                if isinstance(decision, GiveUp):
+                if isinstance(decision, NoRetry):
                     raise
                 self._tell_retry(wanted, error, decision.delay)
                 await asyncio.sleep(decision.delay)
