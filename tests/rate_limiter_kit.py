@@ -16,11 +16,6 @@ virtual = pytest.mark.virtual_time
 GAP = 60.05 / 100
 
 
-def waiting(rate_limiter: RateLimiter) -> int:
-    """How many wait at the rate limiter, the poller not counted."""
-    return len(rate_limiter._own) + len(rate_limiter._batch)
-
-
 class Crowd:
     """People at the rate limiter; each sends as soon as it has a permit, and notes when."""
 
@@ -48,7 +43,7 @@ class Crowd:
     async def use_up(self) -> None:
         """Spend the burst, so that the next permits come one by one."""
         while self.rate_limiter.window.earliest(self.now()) <= self.now():
-            with await self.rate_limiter.own() as permit:
+            with await self.rate_limiter.acquire() as permit:
                 permit.mark_sent()
 
     async def leave(self) -> None:

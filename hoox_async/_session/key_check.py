@@ -41,9 +41,9 @@ class KeyCheck:
             _log.exception("the API key could not be checked")
         finally:
             if refused is None:
-                rate_limiter.key_is_good()
+                rate_limiter.mark_key_valid()
             else:
-                rate_limiter.key_is_bad(refused)
+                rate_limiter.mark_key_invalid(refused)
 
     async def _check(self, delays: tuple[float, ...]) -> AuthenticationError | None:
         """The error, if the key was refused to the end; None where it was not, or nothing was found out."""
@@ -66,7 +66,9 @@ class KeyCheck:
     async def _works(self) -> bool:
         """Whether one request is answered as only a good key is. Raises what tells nothing."""
         try:
-            await self._reads.once(await self._services.rate_limiter.check(), status_request(_NO_LOOK), _read)
+            await self._reads.once(
+                await self._services.rate_limiter.acquire_for_key_check(), status_request(_NO_LOOK), _read
+            )
         except (AuthenticationError, RateLimited):
             raise
         except UnexpectedResponse as error:

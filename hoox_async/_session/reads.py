@@ -55,8 +55,8 @@ class Reads:
         rate_limiter, began = self._services.rate_limiter, self._services.clock.now()
         for attempt in count(1):
             try:
-                permit = rate_limiter.free_permit() or await rate_limiter.own(
-                    since=began, refused=READ_SECONDS
+                permit = rate_limiter.try_acquire() or await rate_limiter.acquire(
+                    since=began, refusal_timeout=READ_SECONDS
                 )
                 return await self.once(permit, request, parse)
             except HooxError as error:
@@ -64,7 +64,7 @@ class Reads:
                     raise SessionClosed("the session was closed") from None
                 elapsed = self._services.clock.now() - began
                 jitter = random.random()  # noqa: S311 - no secret
-                over = rate_limiter.has_given_up(error, began, READ_SECONDS)
+                over = rate_limiter.is_final(error, began, READ_SECONDS)
                 decision = decide_read(attempt, error, elapsed, jitter, over=over)
                 if isinstance(decision, GiveUp):
                     raise
@@ -75,7 +75,7 @@ class Reads:
     async def once(self, permit: Permit, request: WireRequest, parse: Callable[[WireResponse], _T]) -> _T:
         """Send it once in this permit of the quota."""
         services = self._services
-        with permit.read():
+        with permit.start_read():
             with suppress(StoreError):  # a full disk does not keep looks from being read
                 await services.store.note_sends((services.clock.utc(),))
             sent_at = services.clock.now()

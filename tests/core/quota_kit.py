@@ -26,7 +26,7 @@ def send(
         now = window.earliest(now)
         permit = window.take(now)
         window.mark_sent(permit, now)
-        window.accepted(now, permit)
+        window.mark_accepted(permit, now)
         window.end(permit, now)
         times.append(now)
         if answer is not None:
@@ -107,7 +107,7 @@ def simulate(
         free_at = window.earliest(now)
         if free_at <= now:
             permit = window.take(now)
-            window.read(permit, now) if reads else window.mark_sent(permit, now)
+            window.start_read(permit, now) if reads else window.mark_sent(permit, now)
             later("arrives", (permit, now))
         elif events and events[0][0] <= free_at:
             now, _, what, data = heapq.heappop(events)
@@ -119,7 +119,7 @@ def simulate(
                 permit, sent_at, accepted, quota = data
                 window.observe(now, quota, sent_at)
                 if accepted:
-                    window.accepted(now, permit)
+                    window.mark_accepted(permit, now)
                     run.accepted.append(now)
                 else:
                     run.refused += 1

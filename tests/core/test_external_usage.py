@@ -38,11 +38,11 @@ def test_another_client_at_forty_per_cent(kind: str, use: str, seed: int) -> Non
 def test_the_pace_is_what_others_leave() -> None:
     """Seconds between two of ours: those of the whole quota alone, more while others use it."""
     window = SlidingWindow(100)
-    assert window.pace(0.0) == pytest.approx(0.6, rel=0.01)
+    assert window.interval(0.0) == pytest.approx(0.6, rel=0.01)
     send(window, 1)
     window.observe(1.0, ServerQuota(100, 49, 30.0), 0.0)
-    assert window.pace(1.0) == pytest.approx(60.0 / 48, rel=0.05)
-    assert window.pace(200.0) == pytest.approx(0.6, rel=0.01)
+    assert window.interval(1.0) == pytest.approx(60.0 / 48, rel=0.05)
+    assert window.interval(200.0) == pytest.approx(0.6, rel=0.01)
 
 
 def test_a_server_that_resets_as_a_whole_costs_no_refusals() -> None:
@@ -66,7 +66,7 @@ def test_a_refusal_pauses_for_what_the_server_says() -> None:
                                       (None, -50.0, 60.0), (None, 1e9, 60.0), (1e12, None, 60.0),
                                       (math.nan, None, 60.0), (0.0, None, 1.0)]:  # fmt: skip
         window = SlidingWindow(100)
-        window.observe(10.0, ServerQuota(100, 0, resets_in))
+        window.observe(10.0, ServerQuota(100, 0, resets_in), 10.0)
         assert window.pause(10.0, said) == pytest.approx(expected)
         assert window.earliest(10.0) >= 10.0 + expected
 
@@ -94,7 +94,7 @@ def test_refusals_right_after_a_pause_wait_longer_each_time(
     pauses = refusals(window, 8, said, resets_in)
     assert pauses == pytest.approx([1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 60.0, 60.0])
     now = window.paused_until
-    window.observe(now, ServerQuota(100, 50, 30.0))
+    window.observe(now, ServerQuota(100, 50, 30.0), now)
     assert window.pause(now + 1.0, 0.0) == 1.0
 
 
@@ -147,8 +147,8 @@ def test_a_pause_that_makes_no_sense_is_probed_after_a_minute() -> None:
     assert gaps == pytest.approx([60.0, 120.0, 240.0, 480.0, 960.0, 1920.0, 3000.0, 3000.0])
     now = window.earliest(times[-1])
     permit = window.take(now)
-    window.read(permit, now)
-    window.accepted(now, permit)
+    window.start_read(permit, now)
+    window.mark_accepted(permit, now)
     window.end(permit, now)
     assert window.earliest(now) <= now + 1.0
     assert window.pause(now + 1.0, 3_000.0) == pytest.approx(60.0)
@@ -168,7 +168,7 @@ def test_after_a_pause_one_request_goes_first() -> None:
     window.cancel(probe)
     probe = window.take(6.0)
     window.mark_sent(probe, 6.0)
-    window.accepted(6.3, probe)
+    window.mark_accepted(probe, 6.3)
     window.end(probe, 6.3)
     assert window.refused_since is None
     times = send(window, 20, now=6.3)
@@ -183,11 +183,11 @@ def test_an_answer_to_a_request_from_before_the_pause_ends_no_pause() -> None:
     for permit in early:
         window.mark_sent(permit, 0.0)
     window.pause(0.3, 5.0, early[0])
-    window.accepted(0.4, early[1])
-    assert window.is_overtaken(early[1])
+    window.mark_accepted(early[1], 0.4)
+    assert window.predates_pause(early[1])
     probe = window.take(5.3)
     window.mark_sent(probe, 5.3)
     assert window.earliest(5.4) == pytest.approx(15.3)
     assert window.pause(5.4, 30.0, early[2]) == 0.0
     assert window.earliest(5.4) == pytest.approx(15.3)
-    assert not window.is_overtaken(probe)
+    assert not window.predates_pause(probe)

@@ -57,7 +57,7 @@ def test_a_read_counts_until_a_minute_after_its_end() -> None:
     """While a read is outstanding nobody knows when the server counted it."""
     window = SlidingWindow(1)
     permit = window.take(0.0)
-    window.read(permit, 0.0)
+    window.start_read(permit, 0.0)
     assert window.earliest(100.0) == math.inf
     window.end(permit, 30.0)
     assert window.earliest(30.0) == pytest.approx(90.05)
@@ -69,7 +69,7 @@ def test_a_permit_given_back_counts_nothing(reading: bool) -> None:
     window = SlidingWindow(1)
     permit = window.take(5.0)
     if reading:
-        window.read(permit, 5.0)
+        window.start_read(permit, 5.0)
     window.cancel(permit)
     assert window.earliest(5.0) == 5.0
     assert window.snapshot(5.0).remaining == 1
@@ -115,11 +115,11 @@ def test_a_send_that_is_known_and_restored_counts_once() -> None:
 def test_a_smaller_limit_of_the_server_is_adopted() -> None:
     """Where the server says 60 a minute, 60 a minute it is; a larger one does not overrule the user."""
     window = SlidingWindow(100)
-    window.observe(0.0, ServerQuota(limit=60, remaining=60, resets_in=60))
+    window.observe(0.0, ServerQuota(limit=60, remaining=60, resets_in=60), 0.0)
     times = send(window, 300)
     assert window.limit == 60
     assert most_in_a_minute((at, at) for at in times) == 60
-    window.observe(times[-1], ServerQuota(limit=1000, remaining=1000, resets_in=60))
+    window.observe(times[-1], ServerQuota(limit=1000, remaining=1000, resets_in=60), times[-1])
     assert window.limit == 100
 
 
@@ -168,7 +168,7 @@ def test_a_server_that_says_nothing_is_left_is_believed_again_once_it_refuses() 
     now = window.earliest(now)
     permit = window.take(now)
     window.mark_sent(permit, now)
-    window.accepted(now, permit)
+    window.mark_accepted(permit, now)
     window.observe(now, spent, now)
     assert window.earliest(now) >= now + 1.0
 
@@ -189,9 +189,9 @@ def test_a_paid_request_counts_for_as_long_as_its_answer_was_slow() -> None:
         permit = window.take(float(at))
         window.mark_sent(permit, float(at))
         window.end(permit, at + (2.3 if at == 25 else 0.3))
-    assert window._leaves[20] - 60.05 == pytest.approx(20.0)
-    assert window._leaves[-1] - 60.05 == pytest.approx(29.0)
-    assert 25 + 60.05 + 2.0 in [pytest.approx(at) for at in window._leaves]
+    assert window._expiries[20] - 60.05 == pytest.approx(20.0)
+    assert window._expiries[-1] - 60.05 == pytest.approx(29.0)
+    assert 25 + 60.05 + 2.0 in [pytest.approx(at) for at in window._expiries]
 
 
 def test_a_quota_spent_by_others_is_waited_for_until_its_reset() -> None:
@@ -236,13 +236,13 @@ def test_the_snapshot_counts_down_and_up_again() -> None:
 def test_what_is_foreseen_is_what_comes() -> None:
     """The time told to one who lets n others go first is about the time at which the permit comes."""
     window = SlidingWindow(100)
-    foreseen = [window.expect(0.0, ahead) for ahead in range(250)]
+    foreseen = [window.estimate(0.0, ahead) for ahead in range(250)]
     times = send(window, 250)
     assert foreseen == sorted(foreseen)
     assert max(abs(told - came) for told, came in zip(foreseen, times, strict=True)) <= 8.0
     window = SlidingWindow(1)
     window.take(0.0)
-    assert math.isfinite(window.expect(0.0, 3))
+    assert math.isfinite(window.estimate(0.0, 3))
 
 
 ACTIONS = st.lists(
@@ -270,7 +270,7 @@ def test_never_more_than_the_limit_in_any_minute(actions: list[tuple[str, float,
             now = at
             permit = window.take(now)
             if what == "read":
-                window.read(permit, now)
+                window.start_read(permit, now)
                 hand.append((permit, now))
             elif what == "give back":
                 window.cancel(permit)
@@ -285,7 +285,7 @@ def test_never_more_than_the_limit_in_any_minute(actions: list[tuple[str, float,
         elif what == "wait":
             now += 100.0 * x * y
         elif what == "headers":
-            window.observe(now, ServerQuota(int(40 * x), int(40 * y), 200.0 * (x - y)))
+            window.observe(now, ServerQuota(int(40 * x), int(40 * y), 200.0 * (x - y)), now)
         else:
             window.pause(now, None if x < 0.5 else 90.0 * y)
     intervals += [(start, now) for _, start in hand]

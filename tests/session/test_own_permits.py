@@ -7,7 +7,7 @@ import asyncio
 import pytest
 
 from hoox_async._io.clock import Clock
-from hoox_async._session.rate_limiter import OwnPermits, RateLimiter
+from hoox_async._session.rate_limiter import CallerPermits, RateLimiter
 from hoox_async.errors import NotSent
 
 pytestmark = pytest.mark.virtual_time
@@ -16,7 +16,7 @@ pytestmark = pytest.mark.virtual_time
 async def test_without_an_end_it_waits_as_long_as_it_takes() -> None:
     """Also through a pause of a minute."""
     rate_limiter = RateLimiter(Clock(asyncio.get_running_loop()), 100)
-    take = OwnPermits(rate_limiter, None)
+    take = CallerPermits(rate_limiter, None)
     rate_limiter.pause(60.0, "a test")
     began = rate_limiter.clock.now()
     (await take()).cancel()
@@ -27,7 +27,7 @@ async def test_without_an_end_it_waits_as_long_as_it_takes() -> None:
 async def test_all_calls_share_one_patience() -> None:
     """What one has waited is missing for the next."""
     rate_limiter = RateLimiter(Clock(asyncio.get_running_loop()), 100)
-    take = OwnPermits(rate_limiter, 5.0)
+    take = CallerPermits(rate_limiter, 5.0)
     rate_limiter.pause(3.0, "a test")
     (await take()).cancel()
     assert take.left() == pytest.approx(2.0, abs=0.1)

@@ -7,7 +7,7 @@ from collections.abc import Awaitable
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from rate_limiter_kit import most_in_a_minute, waiting
+from rate_limiter_kit import most_in_a_minute
 
 from hoox_async._api.models import ServerQuota
 from hoox_async._io.clock import Clock
@@ -43,8 +43,8 @@ async def play(steps: list[tuple[str, float, float]], limit: int) -> list[tuple[
     async with asyncio.timeout(60.0 * 2 * (len(steps) + 2)):
         ends = await asyncio.gather(*story.tasks, return_exceptions=True)
     assert all(end is None or task in story.cancelled for task, end in zip(story.tasks, ends, strict=True))
-    assert waiting(story.rate_limiter) == 0
-    assert not story.rate_limiter.window._open
+    assert story.rate_limiter.waiting == 0
+    assert story.rate_limiter.window.held == 0
     return story.intervals
 
 
@@ -61,19 +61,23 @@ class Story:
 
     def step(self, what: str, x: float, y: float) -> None:
         if what == "own":
-            self.come(self.rate_limiter.own(), x, y)
+            self.come(self.rate_limiter.acquire(), x, y)
         elif what == "batch":
             free = asyncio.Event()
-            self.come(self.rate_limiter.batch(free.is_set), x, y)
+            self.come(self.rate_limiter.acquire_for_batch(free.is_set), x, y)
             self.loop.call_later(50.0 * y, self.open, free)
         elif what == "watch" and (self.poller is None or self.poller.done()):
             due = self.loop.time() + 100.0 * y
-            self.poller = self.come(self.rate_limiter.watch(lambda now, busy: due + 50.0 * busy), x, y)
+            self.poller = self.come(
+                self.rate_limiter.acquire_for_poller(lambda now, busy: due + 50.0 * busy), x, y
+            )
         elif what == "cancel" and self.tasks:
             self.cancelled.add(task := self.tasks[int(x * (len(self.tasks) - 1))])
             task.cancel()
         elif what == "headers":
-            self.rate_limiter.observe(ServerQuota(int(60 * x), int(60 * y), 100.0 * (x - y)))
+            self.rate_limiter.observe(
+                ServerQuota(int(60 * x), int(60 * y), 100.0 * (x - y)), self.loop.time()
+            )
         elif what == "pause":
             self.rate_limiter.pause(None if x < 0.5 else 100.0 * y, "429")
 
@@ -88,7 +92,7 @@ class Story:
     async def visit(self, permit: Awaitable[Permit], x: float, y: float) -> None:
         with await permit as got:
             if x < 0.4:  # a read
-                got.read()
+                got.start_read()
                 start = self.loop.time()
                 try:
                     await asyncio.sleep(20.0 * y)

@@ -80,7 +80,7 @@ async def test_a_permit_that_was_held_while_the_loop_stood_still_is_taken_anew(
         await asyncio.sleep(0.01)
         block(60.0)
         await submitting
-        assert runtime_of(session).services.rate_limiter.window._next_id == permits
+        assert runtime_of(session).services.rate_limiter.window._last_permit == permits
         assert len(space.ledger) == 1
 
 

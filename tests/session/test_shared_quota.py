@@ -12,7 +12,7 @@ from hoox_async import HooxSession
 from hoox_async._api.models import LookRef
 from hoox_async._io.clock import Clock
 from hoox_async._session.rate_limiter import RateLimiter
-from hoox_async._session.shared_quota import Quota, _quotas, shared_quota
+from hoox_async._session.shared_quota import SharedQuota, _quotas, shared_quota
 from hoox_async.errors import NotFound
 from hoox_async.sandbox import InProcessTransport, Sandbox, Space
 
@@ -97,20 +97,20 @@ async def test_a_quota_is_held_until_a_minute_after_its_last_request() -> None:
     assert quota is not None
     assert key not in repr(_quotas)
     rate_limiter = RateLimiter(Clock(asyncio.get_running_loop()), 100, quota=quota)
-    with (await rate_limiter.own()).read():
+    with (await rate_limiter.acquire()).start_read():
         pass
     rate_limiter.close()
-    assert not quota.is_over()
+    assert not quota.is_unused()
     assert shared_quota("https://api.example", key, 100) is quota
-    quota.window._leaves.clear()  # a minute passes
-    assert quota.is_over()
+    quota.window._expiries.clear()  # a minute passes
+    assert quota.is_unused()
     shared_quota("https://elsewhere.example", key, 100)
     assert shared_quota("https://api.example", key, 100) is not quota
 
 
 async def test_the_smallest_limit_of_the_open_sessions_holds() -> None:
     """The limit is the workspace's: the most careful word counts, for as long as it is said."""
-    quota = Quota(100)
+    quota = SharedQuota(100)
     clock = Clock(asyncio.get_running_loop())
     one = RateLimiter(clock, 100, quota=quota)
     two = RateLimiter(clock, 30, quota=quota)
@@ -122,10 +122,10 @@ async def test_the_smallest_limit_of_the_open_sessions_holds() -> None:
 @pytest.mark.virtual_time
 async def test_who_waits_is_woken_by_a_permit_that_another_session_gives_back() -> None:
     """Where only a request outstanding can free a permit, there is no time to wait for."""
-    quota, clock = Quota(1), Clock(asyncio.get_running_loop())
+    quota, clock = SharedQuota(1), Clock(asyncio.get_running_loop())
     one, two = RateLimiter(clock, 1, quota=quota), RateLimiter(clock, 1, quota=quota)
-    permit = await one.own()
-    waiting = asyncio.create_task(two.own())
+    permit = await one.acquire()
+    waiting = asyncio.create_task(two.acquire())
     await asyncio.sleep(100)
     assert not waiting.done()
     permit.cancel()
@@ -137,12 +137,12 @@ async def test_who_waits_is_woken_by_a_permit_that_another_session_gives_back() 
 @pytest.mark.virtual_time
 async def test_several_gates_keep_the_limit_and_each_gets_its_part() -> None:
     """Never more than the limit in any minute, and nobody is starved."""
-    quota, clock = Quota(100), Clock(asyncio.get_running_loop())
+    quota, clock = SharedQuota(100), Clock(asyncio.get_running_loop())
     sent: list[list[float]] = [[], [], []]
 
     async def work(rate_limiter: RateLimiter, times: list[float]) -> None:
         while True:
-            with await rate_limiter.batch() as permit:
+            with await rate_limiter.acquire_for_batch() as permit:
                 permit.mark_sent()
                 times.append(clock.now())
 
