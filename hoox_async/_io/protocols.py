@@ -39,8 +39,7 @@ BeforeSend = Callable[[], Awaitable[None]]
 class Transport(Protocol):
     """Carries requests of the API. One transport belongs to one session, which opens and closes it.
 
-    One whose ``announces`` is true promises that no byte of a paid request leaves before ``before_send``
-    was awaited, whatever happens. Then what others raise before that, as a guard in a test, has sent nothing.
+    It promises that no byte of a paid request leaves before ``before_send`` has returned.
     """
 
     async def start(self) -> None:
@@ -51,11 +50,10 @@ class Transport(Protocol):
     ) -> Coroutine[Any, Any, WireResponse]:
         """Send once and read the whole answer.
 
-        ``before_send`` is awaited when the connection stands and before any byte of the request
-        leaves; what it raises is raised here and nothing was sent. Without that call, a paid request
-        that is cut off with its process leaves no trace. Raises `NotSent` when the connection was never made
-        and `TransportError` when the request may have been received, as anything else is taken to mean. Once
-        ``before_send`` has returned, a paid request may have been received whatever is raised, `NotSent` too.
+        ``before_send`` is awaited when there is a connection and before any byte of the request leaves; what
+        it raises is raised here, and nothing was sent. Raises `NotSent` if the connection was never made, and
+        `TransportError` if the request may have been received, as any other error is taken to mean. Once
+        ``before_send`` has returned, a paid request may have been received whatever is raised, even `NotSent`.
         """
         ...
 

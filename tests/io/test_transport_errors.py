@@ -12,7 +12,7 @@ import pytest
 from multidict import CIMultiDict, CIMultiDictProxy
 from yarl import URL
 
-from hoox_async._io.transport import mapped
+from hoox_async._io.transport import map_error
 from hoox_async.errors import NotSent, StoreError, TransportError
 
 
@@ -66,7 +66,7 @@ def test_every_error_of_aiohttp_has_one_of_ours(kind: type[Exception]) -> None:
         error = kind(*arguments)
     except TypeError:
         error = kind.__new__(kind)
-    ours = mapped(error)
+    ours = map_error(error)
     assert type(ours) is (NotSent if kind.__name__ in NEVER_MADE else TransportError)
     assert ours.charged == "no"
 
@@ -82,10 +82,10 @@ def test_the_walk_is_over_all_of_them() -> None:
 @pytest.mark.parametrize("error", [TimeoutError(), OSError("x"), ValueError("x"), ConnectionResetError()])
 def test_the_loops_own_errors_prove_nothing(error: Exception) -> None:
     """They can come after the sending as well as before."""
-    assert type(mapped(error)) is TransportError
+    assert type(map_error(error)) is TransportError
 
 
 def test_an_error_of_ours_stays_itself() -> None:
     """It says all that is known."""
     error = StoreError("full")
-    assert mapped(error) is error
+    assert map_error(error) is error

@@ -220,7 +220,7 @@ async def test_a_picture_needs_a_usable_url(url: str) -> None:
 
 async def test_a_picture_that_drips_ends(monkeypatch: pytest.MonkeyPatch) -> None:
     """Each byte comes in time, and the whole does not."""
-    monkeypatch.setattr("hoox_async._io.transport.picture_fetcher._LONGEST", 0.1)
+    monkeypatch.setattr("hoox_async._io.transport.picture_fetcher._MAX_READ_TIMEOUTS", 0.1)
     head = b"HTTP/1.1 200 OK\r\nContent-Type: image/png\r\n\r\n\x89PNG\r\n\x1a\n" + bytes(8)
     timeouts = Timeouts(read=4.0)
     async with RawServer(hostile(head, b"x", 0.01)) as server, PictureFetcher(timeouts) as fetcher:
