@@ -53,7 +53,7 @@ class Transport(Protocol):
         ``before_send`` is awaited when there is a connection and before any byte of the request leaves; what
         it raises is raised here, and nothing was sent. Raises `NotSent` if the connection was never made, and
         `TransportError` if the request may have been received, as any other error is taken to mean. Once
-        ``before_send`` has returned, a paid request may have been received whatever is raised, even `NotSent`.
+        ``before_send`` has returned, a paid request may have been received whatever is raised, `NotSent` too.
         """
         ...
 

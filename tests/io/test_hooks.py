@@ -162,8 +162,8 @@ async def test_no_more_than_so_many_events_wait_for_an_async_hook(
     assert recorder.order[::2] == ["begin 0", "begin 1", "begin 2"]
     said = [record.getMessage() for record in caplog.records]
     assert len(said) == 2
-    assert "not told of 1 Paused" in said[0]
-    assert "not told of 6 Paused" in said[1]
+    assert "not called with 1 Paused" in said[0]
+    assert "not called with 6 Paused" in said[1]
 
 
 @pytest.mark.virtual_time
@@ -185,7 +185,7 @@ async def test_closing_waits_for_async_hooks_for_a_bounded_time(caplog: pytest.L
     await hooks.aclose()
     assert asyncio.get_running_loop().time() - began == pytest.approx(CLOSE_WITHIN)
     assert cancelled.is_set()
-    assert "not told of 1 Paused" in caplog.text
+    assert "not called with 1 Paused" in caplog.text
 
 
 @pytest.mark.virtual_time

@@ -195,7 +195,7 @@ async def test_work_that_raises_is_begun_anew_after_growing_pauses(caplog: pytes
     assert await restarted(work, "the work") == "done"
     assert work.pauses == pytest.approx([1, 2, 4, 8, 16, 32, 60, 60, 60])
     assert len([record for record in caplog.records if record.exc_info]) == 9
-    assert "the work failed; it is started again in 1 s" in caplog.text
+    assert "the work failed; trying again in 1 s" in caplog.text
 
 
 @pytest.mark.virtual_time
