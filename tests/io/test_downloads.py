@@ -60,11 +60,11 @@ async def test_what_only_calls_itself_a_picture_is_none(chunks: tuple[bytes, ...
     """Neither read nor saved; what stood there stands, and nothing is left beside it."""
     target = tmp_path / "a.jpg"
     target.write_bytes(b"old")
-    with pytest.raises(UnexpectedResponse, match="no picture"):
+    with pytest.raises(UnexpectedResponse, match="not a picture"):
         await read_picture(fetch(*chunks), URL)
-    with pytest.raises(UnexpectedResponse, match="no picture"):
+    with pytest.raises(UnexpectedResponse, match="not a picture"):
         await save_picture(fetch(*chunks), URL, target, overwrite=True)
-    with pytest.raises(UnexpectedResponse, match="no picture"):
+    with pytest.raises(UnexpectedResponse, match="not a picture"):
         await save_picture(fetch(*chunks), URL, tmp_path, name="b")
     assert target.read_bytes() == b"old"
     assert [path.name for path in tmp_path.iterdir()] == ["a.jpg"]
@@ -85,7 +85,7 @@ async def test_a_picture_that_comes_by_the_byte_is_one() -> None:
     async def fetched(url: str) -> AsyncIterator[Fetched]:
         yield Fetched("image/jpeg", endless())
 
-    with pytest.raises(UnexpectedResponse, match="no picture"):
+    with pytest.raises(UnexpectedResponse, match="not a picture"):
         await read_picture(fetched, URL)
     assert len(taken) == 16
 
