@@ -1,4 +1,4 @@
-"""The rate limiter: how long a caller waits at most, and how a wait is given up or ended."""
+"""The rate limiter: how long a caller waits at most, and how a wait is cancelled or ended."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from hoox_async.errors import NotSent, SessionClosed
 
 
 @virtual
-async def test_max_wait_is_decided_at_once_where_that_can_be_foreseen(crowd: Crowd) -> None:
-    """Behind twenty others nobody waits three seconds in vain: the error says when to come again."""
+async def test_a_wait_that_must_take_longer_than_max_wait_fails_at_once(crowd: Crowd) -> None:
+    """Behind twenty others, ``max_wait=3`` raises at once, and ``retry_after`` says how long the wait is."""
     for _ in range(20):
         crowd.come("o", crowd.rate_limiter.acquire())
     await asyncio.sleep(0)
@@ -30,8 +30,8 @@ async def test_max_wait_is_decided_at_once_where_that_can_be_foreseen(crowd: Cro
 
 
 @virtual
-async def test_max_wait_zero_is_now_or_never(crowd: Crowd) -> None:
-    """0 takes a permit that is free, and otherwise fails without waiting."""
+async def test_max_wait_zero_takes_a_free_permit_or_fails_at_once(crowd: Crowd) -> None:
+    """It does not wait in either case."""
     before = crowd.now()
     with pytest.raises(NotSent):
         await crowd.rate_limiter.acquire(max_wait=0)
@@ -43,8 +43,8 @@ async def test_max_wait_zero_is_now_or_never(crowd: Crowd) -> None:
 
 
 @virtual
-async def test_max_wait_that_is_enough_waits(crowd: Crowd) -> None:
-    """A permit that comes within max_wait is taken when it comes."""
+async def test_a_permit_that_comes_within_max_wait_is_waited_for(crowd: Crowd) -> None:
+    """The caller gets it as soon as it is free."""
     before = crowd.now()
     with await crowd.rate_limiter.acquire(max_wait=2.0) as permit:
         permit.mark_sent()
@@ -52,8 +52,8 @@ async def test_max_wait_that_is_enough_waits(crowd: Crowd) -> None:
 
 
 @virtual
-async def test_max_wait_runs_out_when_it_was_foreseen_wrongly() -> None:
-    """Where a pause comes in between, the wait ends after max_wait seconds all the same."""
+async def test_a_wait_ends_after_max_wait_even_if_the_estimate_was_shorter() -> None:
+    """If a pause begins meanwhile, the wait still ends after ``max_wait`` seconds."""
     crowd = Crowd()
     await crowd.use_up()
     before = crowd.now()
@@ -68,8 +68,8 @@ async def test_max_wait_runs_out_when_it_was_foreseen_wrongly() -> None:
 
 
 @virtual
-async def test_a_cancelled_waiter_gives_its_place_back(crowd: Crowd) -> None:
-    """Those behind it move up; nothing is counted for it."""
+async def test_those_behind_a_cancelled_waiter_move_up(crowd: Crowd) -> None:
+    """A cancelled wait counts nothing against the quota."""
     first = crowd.come("a", crowd.rate_limiter.acquire())
     crowd.come("b", crowd.rate_limiter.acquire())
     await asyncio.sleep(0)
@@ -81,8 +81,8 @@ async def test_a_cancelled_waiter_gives_its_place_back(crowd: Crowd) -> None:
 
 
 @virtual
-async def test_a_permit_that_comes_in_the_instant_of_the_cancellation_is_given_back(crowd: Crowd) -> None:
-    """Served and cancelled in the same turn of the loop: the permit goes to the next."""
+async def test_a_permit_granted_in_the_same_turn_as_the_cancellation_goes_to_the_next(crowd: Crowd) -> None:
+    """If a waiter gets its permit and is cancelled in one turn of the loop, the permit is not lost."""
     first = asyncio.create_task(crowd.rate_limiter.acquire())
     crowd.come("b", crowd.rate_limiter.acquire())
     await asyncio.sleep(0)
@@ -102,8 +102,8 @@ async def test_a_permit_that_comes_in_the_instant_of_the_cancellation_is_given_b
 
 
 @virtual
-async def test_a_waiter_just_cancelled_is_given_no_permit(crowd: Crowd) -> None:
-    """A permit that comes free before the cancelled waiter has had its turn goes to the next."""
+async def test_a_waiter_that_was_just_cancelled_gets_no_permit(crowd: Crowd) -> None:
+    """A permit that is free before the cancelled task has run goes to the next waiter."""
     waiters = [
         asyncio.create_task(wait)
         for wait in (crowd.rate_limiter.acquire(), crowd.rate_limiter.acquire_for_batch())
@@ -113,20 +113,20 @@ async def test_a_waiter_just_cancelled_is_given_no_permit(crowd: Crowd) -> None:
     await asyncio.sleep(0)
     served_at = crowd.rate_limiter.window.earliest(crowd.now())
 
-    def cancel_and_kick() -> None:
+    def cancel_and_wake() -> None:
         for waiter in (*waiters, poller):
             waiter.cancel()
         crowd.rate_limiter.wake()
 
-    asyncio.get_running_loop().call_at(served_at, cancel_and_kick)
+    asyncio.get_running_loop().call_at(served_at, cancel_and_wake)
     ends = await asyncio.gather(*waiters, poller, return_exceptions=True)
     assert all(isinstance(end, asyncio.CancelledError) for end in ends)
     assert crowd.served == [("b", served_at)]
 
 
 @virtual
-async def test_closing_ends_all_waits(crowd: Crowd) -> None:
-    """Who waits, and who comes later, gets SessionClosed; a permit in hand can still be let go."""
+async def test_closing_ends_all_waits_with_session_closed(crowd: Crowd) -> None:
+    """Also those that begin later. A permit that was handed out before can still be used and ended."""
     await asyncio.sleep(1.0)
     in_hand = await crowd.rate_limiter.acquire()
     await crowd.use_up()
@@ -153,8 +153,8 @@ async def test_closing_ends_all_waits(crowd: Crowd) -> None:
 
 
 @virtual
-async def test_closing_and_cancelling_together_leave_nothing_behind(crowd: Crowd) -> None:
-    """A waiter cancelled in the turn in which the rate limiter closes leaves no error that nobody takes."""
+async def test_closing_and_cancelling_in_one_turn_leave_no_unretrieved_error(crowd: Crowd) -> None:
+    """A waiter that is cancelled in the turn in which the rate limiter closes just ends cancelled."""
     waiter = asyncio.create_task(crowd.rate_limiter.acquire())
     await asyncio.sleep(0)
     crowd.rate_limiter.close()
