@@ -195,7 +195,7 @@ def test_a_paid_request_counts_for_as_long_as_its_answer_was_slow() -> None:
 
 
 def test_a_quota_spent_by_others_is_waited_for_until_its_reset() -> None:
-    """If an answer says that nothing remains, nothing goes before the reset, and soon after it all goes on."""
+    """If an answer says that nothing remains, nothing goes before the reset; soon after it all goes on."""
     window = SlidingWindow(100)
     permit = window.take(0.0)
     window.mark_sent(permit, 0.0)

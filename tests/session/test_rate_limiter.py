@@ -189,7 +189,7 @@ async def test_items_that_are_not_ready_are_passed_over(crowd: Crowd) -> None:
 
 @virtual
 async def test_a_read_counts_from_its_start_to_a_minute_after_its_end() -> None:
-    """``with permit.start_read()`` keeps the permit in use while the read is outstanding, even if it fails."""
+    """``with permit.start_read()`` keeps the permit in use as long as the read is outstanding."""
     rate_limiter = Crowd(limit=1).rate_limiter
     with suppress(OSError), (await rate_limiter.acquire()).start_read() as permit:
         await asyncio.sleep(20.0)
