@@ -31,18 +31,17 @@ class Hooks:
 
     def __init__(self, hooks: Iterable[Hook] = ()) -> None:
         try:
-            self.given: tuple[Hook, ...] = tuple(hooks)
-            """The hooks. If there are none, the busiest paths need not even make their events."""
+            self._hooks: tuple[Hook, ...] = tuple(hooks)
         except TypeError:
             raise ConfigurationError("hooks: expected a list of callables") from None
-        for hook in self.given:
+        for hook in self._hooks:
             if not callable(hook):
                 raise ConfigurationError(f"hooks: {type(hook).__name__} is not callable")
-        self._queues = tuple(_HookQueue() for _ in self.given)
+        self._queues = tuple(_HookQueue() for _ in self._hooks)
 
     def emit(self, event: Event) -> None:
         """Call every hook with this event. Never raises."""
-        for hook, queue in zip(self.given, self._queues, strict=True):
+        for hook, queue in zip(self._hooks, self._queues, strict=True):
             try:
                 result = hook(event)
                 if result is not None and isinstance(result, Coroutine):

@@ -6,7 +6,6 @@ import asyncio
 import random
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from itertools import count
 from typing import Any, TypeVar
 
 from .._api.endpoints import (
@@ -55,25 +54,23 @@ class Reads:
 
         Raises what the rate limiter, the transport or ``parse`` raise, and `SessionClosed`.
         """
-        rate_limiter, began = self._services.rate_limiter, self._services.clock.now()
-        for attempt in count(1):
+        rate_limiter, began, attempt = self._services.rate_limiter, self._services.clock.now(), 0
+        while True:
+            attempt += 1
             try:
-                permit = rate_limiter.try_acquire() or await rate_limiter.acquire(
-                    since=began, refusal_timeout=READ_SECONDS
-                )
+                permit = await rate_limiter.acquire(since=began, refusal_timeout=READ_SECONDS)
                 return await self.once(permit, request, parse)
             except HooxError as error:
                 if self._services.tasks.closed:
                     raise SessionClosed("the session was closed") from None
                 elapsed = self._services.clock.now() - began
                 jitter = random.random()  # noqa: S311 - no secret
-                over = rate_limiter.is_final(error, began, READ_SECONDS)
-                decision = decide_read(attempt, error, elapsed, jitter, over=over)
+                is_final = rate_limiter.is_final(error, began, READ_SECONDS)
+                decision = decide_read(attempt, error, elapsed, jitter, over=is_final)
                 if isinstance(decision, GiveUp):
                     raise
                 self._services.hooks.emit(Retried(request.endpoint, type(error).__name__, decision.delay))
                 await asyncio.sleep(decision.delay)
-        raise AssertionError("count() does not end")
 
     async def once(self, permit: Permit, request: WireRequest, parse: Callable[[WireResponse], _T]) -> _T:
         """Send it once with this permit, and parse the answer.
@@ -85,14 +82,12 @@ class Reads:
             with suppress(StoreError):  # a full disk must not prevent reads
                 await services.store.note_sends((services.clock.utc(),))
             sent_at = services.clock.now()
-            if services.hooks.given:
-                services.hooks.emit(RequestSent(request.endpoint, sent_at))
+            services.hooks.emit(RequestSent(request.endpoint, sent_at))
             try:
                 response = await services.transport.send(request)
             except NotSent:
                 permit.cancel()  # no connection was made, so it counts nothing
                 raise
             services.answered(permit, response)
-        if services.hooks.given:
-            services.hooks.emit(Answered(request.endpoint, response.status, services.clock.now() - sent_at))
+        services.hooks.emit(Answered(request.endpoint, response.status, services.clock.now() - sent_at))
         return parse(response)

@@ -204,7 +204,7 @@ async def test_a_hook_that_raises_at_deliveries_and_losses_harms_nothing() -> No
 
     async with stage() as on:
         hooks: Any = on.session._hooks
-        hooks.given = (bad, *hooks.given)
+        hooks._hooks = (bad, *hooks._hooks)
         hooks._queues = (*hooks._queues, *hooks._queues)
         attempt = await on.lose(prompt(), "k")
         await on.deliver(attempt, on.last, LookStatus.READY)
