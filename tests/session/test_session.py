@@ -195,9 +195,9 @@ async def test_a_look_that_is_not_done_has_no_picture(tmp_path: Path) -> None:
     async with Sandbox() as sandbox, sandbox.session() as session:
         sandbox.hold()
         job = await session.submit(prompt())
-        with pytest.raises(UnexpectedResponse, match="not a picture"):
+        with pytest.raises(UnexpectedResponse, match="no picture"):
             await session.picture(job)
-        with pytest.raises(UnexpectedResponse, match="not a picture"):
+        with pytest.raises(UnexpectedResponse, match="no picture"):
             await session.download(job, tmp_path / "new" / "a.jpg")
         assert list(tmp_path.iterdir()) == []
 
