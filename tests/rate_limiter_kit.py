@@ -1,5 +1,4 @@
-"""What the tests of the rate limiter share: a crowd at it, and how many requests a server counts in a
-minute."""
+"""Helpers for tests of the rate limiter: a crowd that waits at it, and a server's count of a minute."""
 
 from __future__ import annotations
 
@@ -13,16 +12,11 @@ from hoox_async._io.clock import Clock
 from hoox_async._session.rate_limiter import Permit, RateLimiter
 
 virtual = pytest.mark.virtual_time
-GAP = 60.05 / 100
-
-
-def waiting(rate_limiter: RateLimiter) -> int:
-    """How many wait at the rate limiter, the poller not counted."""
-    return len(rate_limiter._own) + len(rate_limiter._batch)
+INTERVAL = 60.05 / 100
 
 
 class Crowd:
-    """People at the rate limiter; each sends as soon as it has a permit, and notes when."""
+    """Clients that wait at a rate limiter. Each sends when it has a permit, and the time is recorded."""
 
     def __init__(self, limit: int = 100, **options: Any) -> None:
         self.rate_limiter = RateLimiter(Clock(asyncio.get_running_loop()), limit, **options)
@@ -46,9 +40,9 @@ class Crowd:
         return "".join(name for name, _ in self.served)
 
     async def use_up(self) -> None:
-        """Spend the burst, so that the next permits come one by one."""
+        """Use up the burst, so that the next permits come one by one."""
         while self.rate_limiter.window.earliest(self.now()) <= self.now():
-            with await self.rate_limiter.own() as permit:
+            with await self.rate_limiter.acquire() as permit:
                 permit.mark_sent()
 
     async def leave(self) -> None:
@@ -58,7 +52,7 @@ class Crowd:
 
 
 def most_in_a_minute(intervals: list[tuple[float, float]]) -> int:
-    """The most requests that a server can have counted in any 60 s, each at some time in its interval."""
+    """The most requests that a server can have counted in any 60 s, if each arrived within its interval."""
     return max(
         sum(end > first - 60.0 for start, end in intervals if start <= first) for first, _ in intervals
     )

@@ -25,7 +25,7 @@ FAST = 60_000  # requests a minute
 
 @asynccontextmanager
 async def hub_serving() -> AsyncIterator[WebhookHub]:
-    """A hub at a real port."""
+    """A hub that listens at a real port."""
     port = unused_port()
     hub = WebhookHub(f"http://127.0.0.1:{port}/hooks", "a secret that is long enough")
     app = web.Application()
@@ -35,13 +35,13 @@ async def hub_serving() -> AsyncIterator[WebhookHub]:
 
 
 @pytest.mark.parametrize("webhooks", [False, True], ids=["polled", "webhooks"])
-async def test_a_batch_of_a_hundred(webhooks: bool, tmp_path: Path) -> None:
-    """Edits of four avatars with a store on disk: each is READY and paid for once."""
-    told: list[Event] = []
+async def test_a_batch_of_a_hundred_edits_is_ready_and_paid_once(webhooks: bool, tmp_path: Path) -> None:
+    """With a store on disk, polled or with webhooks."""
+    events: list[Event] = []
 
     async def hook(event: Event) -> None:
         await asyncio.sleep(0)
-        told.append(event)
+        events.append(event)
 
     async with hub_serving() as hub, Sandbox(requests_per_minute=None) as sandbox:
         session = sandbox.session(
@@ -56,11 +56,11 @@ async def test_a_batch_of_a_hundred(webhooks: bool, tmp_path: Path) -> None:
             report = await BatchRunner(session, max_in_flight=50).run(requests)
         assert {outcome.state for outcome in report.outcomes} == {OutcomeState.READY}
         assert len(sandbox.ledger) == 104
-    assert bool([event for event in told if isinstance(event, DeliveryReceived)]) is webhooks
+    assert bool([event for event in events if isinstance(event, DeliveryReceived)]) is webhooks
 
 
-async def test_many_callers_at_a_small_quota_are_sent_or_told_that_they_were_not() -> None:
-    """Their waits end within microseconds of the limiter's timer, which is set for now, or for just now.
+async def test_callers_whose_max_wait_ends_together_with_a_permit_are_sent_or_raise_not_sent() -> None:
+    """Their waits end within microseconds of the rate limiter's timer, which is set for now or just before.
 
     On uvloop such a timer has no ``when()``.
     """
@@ -82,7 +82,7 @@ async def test_many_callers_at_a_small_quota_are_sent_or_told_that_they_were_not
         assert sent.count(True) > 0
 
 
-async def test_reads_and_waits_side_by_side() -> None:
+async def test_reads_run_beside_jobs_that_are_awaited() -> None:
     """Status requests, an avatar's looks, a picture, and jobs that several tasks wait for."""
     async with (
         Sandbox(requests_per_minute=None) as sandbox,
@@ -97,8 +97,8 @@ async def test_reads_and_waits_side_by_side() -> None:
         assert (await session.picture(looks[0])).data
 
 
-def test_sessions_follow_one_another_in_one_process() -> None:
-    """Each on a loop of its own, as programs that call asyncio.run again and again have."""
+def test_one_process_can_open_sessions_one_after_the_other() -> None:
+    """Each is on a loop of its own, as in programs that call asyncio.run several times."""
 
     async def once(session: HooxSession) -> LookStatus:
         async with session:

@@ -1,4 +1,4 @@
-"""A server that means harm: every answer of it is bounded in memory and in time, and classed by money."""
+"""A hostile server: whatever it answers is bounded in memory and time, and raises an error of ours."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ async def flood(writer: asyncio.StreamWriter, head: bytes, block: bytes, size: i
 
 
 async def gigabyte(writer: asyncio.StreamWriter) -> None:
-    """A body of 1 GB, announced."""
+    """A body of 1 GB, with its Content-Length."""
     await flood(writer, HEAD + b"Content-Length: %d\r\n\r\n" % GIGABYTE, BLOCK)
 
 
@@ -64,7 +64,7 @@ async def gigabyte_in_chunks(writer: asyncio.StreamWriter) -> None:
 
 
 async def folded(writer: asyncio.StreamWriter) -> None:
-    """A small body that unfolds to 64 MiB, though no compression was asked for."""
+    """A small body that decompresses to 64 MiB, though no compression was asked for."""
     body = BOMB
     writer.write(HEAD + b"Content-Encoding: gzip\r\nContent-Length: %d\r\n\r\n" % len(body) + body)
     await writer.drain()
@@ -134,7 +134,7 @@ async def silence(writer: asyncio.StreamWriter) -> None:
 
 
 async def no_http(writer: asyncio.StreamWriter) -> None:
-    """Something that is no HTTP."""
+    """Something that is not HTTP."""
     writer.write(b"\x00\xff" * 5000)
     await writer.drain()
 
@@ -196,7 +196,7 @@ async def serving(script: Script) -> AsyncIterator[Hostile]:
 
 @contextmanager
 def little_memory(limit: int) -> Iterator[None]:
-    """Fail where more is held at any moment inside."""
+    """Fail if more memory is held at any moment in the block."""
     tracemalloc.start()
     try:
         before = tracemalloc.get_traced_memory()[0]
@@ -207,8 +207,8 @@ def little_memory(limit: int) -> Iterator[None]:
 
 
 @every_script
-async def test_a_read_is_bounded(script: Script) -> None:
-    """A status request ends with an error of ours, holding little, however the server answers."""
+async def test_a_read_from_a_hostile_server_is_bounded(script: Script) -> None:
+    """However the server answers, a status request raises an error of ours and holds little memory."""
     async with serving(script) as hostile:
         transport = HttpTransport(hostile.url, KEY, SHORT)
         await transport.start()
@@ -223,8 +223,8 @@ async def test_a_read_is_bounded(script: Script) -> None:
 
 
 @every_script
-async def test_a_paid_request_is_bounded_and_sent_once(script: Script) -> None:
-    """A creation ends as OutcomeUnknown, was sent once, and the session can go on."""
+async def test_a_paid_request_to_a_hostile_server_is_bounded_and_sent_once(script: Script) -> None:
+    """A creation ends as OutcomeUnknown, and the session can go on."""
     async with serving(script) as hostile:
         with little_memory(MEMORY):
             async with (
@@ -260,13 +260,13 @@ async def endless_picture(writer: asyncio.StreamWriter) -> None:
 
 
 async def picture_drip(writer: asyncio.StreamWriter) -> None:
-    """A picture that comes by the byte."""
+    """A picture that comes byte by byte."""
     writer.write(PICTURE_HEAD + JPEG_HEAD)
     await drip(writer)
 
 
 async def folded_picture(writer: asyncio.StreamWriter) -> None:
-    """A picture that unfolds to 64 MiB."""
+    """A picture that decompresses to 64 MiB."""
     writer.write(b"HTTP/1.1 200 OK\r\nContent-Type: image/jpeg\r\nContent-Encoding: gzip\r\n")
     writer.write(b"Content-Length: %d\r\n\r\n" % len(BOMB) + BOMB)
     await writer.drain()
@@ -283,8 +283,8 @@ async def endless_redirects(writer: asyncio.StreamWriter) -> None:
     [endless_picture, picture_drip, folded_picture, endless_redirects, endless_headers, header_drip, silence],
     ids=lambda script: script.__name__,
 )
-async def test_a_picture_is_bounded(script: Script) -> None:
-    """A picture ends with an error of ours: at its cap in bytes, or after ten read time-outs."""
+async def test_a_picture_from_a_hostile_server_is_bounded(script: Script) -> None:
+    """It raises an error of ours at its limit in bytes, or after ten read timeouts."""
     short = Timeouts(connect=1.0, read=0.1)
     async with serving(script) as hostile, PictureFetcher(short) as fetcher:
         with little_memory(MEMORY):
@@ -296,8 +296,8 @@ async def test_a_picture_is_bounded(script: Script) -> None:
     assert hostile.requests <= 4
 
 
-def test_the_bomb_is_one() -> None:
-    """The compressed body is small and unfolds to far more than any cap on an answer about one look."""
+def test_the_compressed_test_body_is_far_larger_than_any_limit_when_decompressed() -> None:
+    """It is small itself, so that only decompressing it can exceed a limit."""
     assert len(BOMB) < 1 << 20
     assert len(gzip.decompress(BOMB)) == 4 * AVATAR_BYTES
 
@@ -311,14 +311,14 @@ def test_the_bomb_is_one() -> None:
         "http://2130706433.example.com", "http:///127.0.0.1", "127.0.0.1:8080",
     ],
 )  # fmt: skip
-def test_a_key_never_travels_in_the_open(url: str) -> None:
-    """A base URL without TLS is refused, unless it is a loopback host's; the error does not show the key."""
+def test_a_base_url_without_tls_is_refused(url: str) -> None:
+    """The key would travel unencrypted. The error does not show the key."""
     with pytest.raises(ConfigurationError) as caught:
         HooxSession(KEY, base_url=url)
     assert KEY not in str(caught.value)
 
 
 @pytest.mark.parametrize("url", ["http://localhost:8080", "http://127.1.2.3", "http://[::1]:80/api"])
-def test_the_loopback_needs_no_tls(url: str) -> None:
-    """Such as a sandbox's: nothing leaves the machine."""
+def test_a_loopback_base_url_needs_no_tls(url: str) -> None:
+    """Nothing leaves the machine, as with a sandbox."""
     assert url in repr(HooxSession(KEY, base_url=url))

@@ -52,7 +52,7 @@ class BatchBreaker:
         """A permit of the quota, once another POST may be sent."""
         rate_limiter = self._services.rate_limiter
         while True:
-            permit = await rate_limiter.batch(lambda: ready() and self._may_go(), since=since)
+            permit = await rate_limiter.acquire_for_batch(lambda: ready() and self._may_go(), since=since)
             decision = self._decide()  # several may have got a permit in the same turn of the loop
             if isinstance(decision, Go):
                 self._taken[permit] = decision.probe
@@ -91,7 +91,7 @@ class BatchBreaker:
             self._give_up(HooxError(f"the API does not answer: {reason}"))
 
     def _decide(self) -> Go | Hold:
-        outstanding = sum(not permit.given_back for permit in self._taken)
+        outstanding = sum(not permit.is_cancelled for permit in self._taken)
         return self._core.decide(self._services.clock.now(), outstanding, self._oldest())
 
     def _oldest(self) -> float | None:

@@ -1,4 +1,4 @@
-"""The session's one clock: the loop's for durations, and UTC for what is stored."""
+"""The session's one clock: the loop's time for durations, and UTC for what is stored."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from datetime import UTC, datetime, timedelta
 
 
 class Clock:
-    """Reads a loop's time, in seconds and as an aware UTC datetime.
+    """Reads the time of a loop, in seconds, and UTC, as an aware datetime.
 
-    UTC is read anew each time: a loop's clock stands still while the machine sleeps, and the machine's is
-    set. A loop may have an ``epoch`` (the UTC datetime of its time 0) that rules instead; a virtual loop
-    has, so that runs repeat.
+    UTC is read again each time, because a loop's clock stands still while the machine sleeps and because the
+    system's clock can be set. A loop can have an ``epoch``, the UTC datetime of its time 0: then UTC is
+    computed from the loop's time. Virtual loops have one, so that their runs can be repeated.
     """
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
@@ -26,13 +26,13 @@ class Clock:
         return self.to_utc(self.loop.time()) if self._epoch is not None else datetime.now(UTC)
 
     def to_utc(self, seconds: float) -> datetime:
-        """A moment of the loop's time as a UTC datetime, as far as the clocks have gone alike since."""
-        return self._started() + timedelta(seconds=seconds)
+        """A time of the loop as a UTC datetime, if neither clock has been stopped or set in between."""
+        return self._epoch_utc() + timedelta(seconds=seconds)
 
-    def to_loop(self, moment: datetime) -> float:
-        """A UTC datetime as a moment of the loop's time, as far as the clocks have gone alike since."""
-        return (moment - self._started()).total_seconds()
+    def to_loop(self, utc: datetime) -> float:
+        """A UTC datetime as a time of the loop, if neither clock has been stopped or set in between."""
+        return (utc - self._epoch_utc()).total_seconds()
 
-    def _started(self) -> datetime:
-        """What UTC was when the loop's time was 0, had both gone alike."""
+    def _epoch_utc(self) -> datetime:
+        """The UTC datetime of the loop's time 0."""
         return self._epoch or datetime.now(UTC) - timedelta(seconds=self.loop.time())

@@ -1,5 +1,8 @@
-"""Whether bytes are a picture, by the first few of them. A server's word for it is not enough: a page that
-says what went wrong is called an image too, where it comes from an image's address."""
+"""Reads and saves pictures.
+
+The first bytes decide whether it is a picture. What the server calls it is not enough: an error page from an
+image's address may be called an image too.
+"""
 
 from __future__ import annotations
 
@@ -8,31 +11,34 @@ import secrets
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
-from typing import TypeVar, TypeVarTuple
 
 import anyio
+import anyio.to_thread
 
 from .._api.models import LookRef, Picture
 from ..errors import InvalidRequest, UnexpectedResponse
 from .protocols import Fetched
 
 HEAD = 16
-"""So many bytes decide."""
+"""How many bytes decide whether it is a picture."""
 
 SUFFIXES: Mapping[str, str] = {
     "image/jpeg": ".jpg", "image/jpg": ".jpg", "image/png": ".png", "image/webp": ".webp",
     "image/gif": ".gif", "image/avif": ".avif",
 }  # fmt: skip
-"""The content types whose pictures are known here, and what their files are called."""
+"""The content types that are known here, with the suffixes of their files."""
 
+MAX_BYTES = 64 << 20
 _BEGINNINGS = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"GIF87a", b"GIF89a")
+
+Fetch = Callable[[str], AbstractAsyncContextManager[Fetched]]
 
 
 def may_be_picture(content_type: str, data: bytes) -> bool:
-    """Whether what begins so, or is that whole, can be a picture.
+    """Whether data that begins like this, or is this as a whole, can be a picture.
 
-    Under a type that is known here it has to be one of the known ones, not that very one: servers mix
-    their names up. Of other types, how they begin is not known.
+    Under a content type that is known here, it must begin like a picture of any known type: servers mix up
+    the types. Under another image type, nothing is known about how it must begin.
     """
     return content_type not in SUFFIXES or _is_known(data[:HEAD])
 
@@ -43,18 +49,16 @@ def _is_known(head: bytes) -> bool:
     return head.startswith(_BEGINNINGS) or is_webp or is_avif
 
 
-MAX_BYTES = 64 << 20
-Fetch = Callable[[str], AbstractAsyncContextManager[Fetched]]
-
-_Args = TypeVarTuple("_Args")
-_T = TypeVar("_T")
-
-
 async def read_picture(fetch: Fetch, url: str, *, max_bytes: int = MAX_BYTES) -> Picture:
-    """The picture at this URL. Raises `UnexpectedResponse` for what is no picture or too large."""
+    """The picture at this URL.
+
+    Raises `UnexpectedResponse` if it is no picture or larger than ``max_bytes``, and what ``fetch`` raises.
+    """
     async with fetch(url) as fetched:
         _check_type(fetched.content_type)
-        return Picture(b"".join([c async for c in _checked(fetched, max_bytes)]), fetched.content_type)
+        return Picture(
+            b"".join([chunk async for chunk in _checked(fetched, max_bytes)]), fetched.content_type
+        )
 
 
 async def save_picture(
@@ -66,31 +70,26 @@ async def save_picture(
     overwrite: bool = False,
     max_bytes: int = MAX_BYTES,
 ) -> Path:
-    """Save the picture at this URL as ``path``, or in it as ``name`` plus the right suffix.
+    """Save the picture at this URL as ``path``, or in the folder ``path`` as ``name`` and its suffix.
 
-    It is written under a temporary name beside the target and renamed when it is whole.
-    Raises `FileExistsError` for a file that is there (unless ``overwrite``), and what `read_picture` raises.
+    It is written to a temporary file beside the target, which is renamed when it is complete. Returns the
+    path of the picture. Raises `FileExistsError` if the file exists (unless ``overwrite``), and what
+    `read_picture` raises.
     """
     if name is None and not overwrite:
         await refuse_existing(path)
     async with fetch(url) as fetched:
         suffix = _check_type(fetched.content_type)
         target = path if name is None else path / (name + suffix)
-        await _in_thread(lambda: target.parent.mkdir(parents=True, exist_ok=True))
+        await anyio.to_thread.run_sync(lambda: target.parent.mkdir(parents=True, exist_ok=True))
         if not overwrite:
             await refuse_existing(target)
         await _write(target, _checked(fetched, max_bytes), overwrite=overwrite)
         return target
 
 
-async def _in_thread(work: Callable[[*_Args], _T], *args: *_Args) -> _T:
-    import anyio.to_thread  # most of what anyio takes to import, and few sessions save pictures
-
-    return await anyio.to_thread.run_sync(work, *args)
-
-
 def file_name(ref: LookRef) -> str:
-    """A file name for a look (without suffix) that is safe in any folder and on any system."""
+    """A file name for a look, without a suffix, that is valid on every system."""
     return "_".join(_safe(part) for part in (ref.avatar_id, ref.look_id))
 
 
@@ -106,24 +105,24 @@ def _check_type(content_type: str) -> str:
 
 
 async def refuse_existing(path: Path) -> None:
-    """Raises `FileExistsError` if there is such a file."""
-    await _in_thread(_refuse_existing, path)
+    """Raise `FileExistsError` if there is such a file."""
+    await anyio.to_thread.run_sync(_refuse_existing, path)
 
 
 def _refuse_existing(path: Path) -> None:
     if path.exists():
-        raise FileExistsError(f"{path} is there already; pass overwrite=True to replace it")
+        raise FileExistsError(f"{path} exists; pass overwrite=True to replace it")
 
 
 async def _checked(fetched: Fetched, max_bytes: int) -> AsyncIterator[bytes]:
-    """The bytes as they come, from when enough of them are there to see that it is a picture."""
+    """The bytes as they come, once the first of them have shown that it is a picture."""
     chunks, head = _capped(fetched, max_bytes), b""
     async for chunk in chunks:
         head += chunk
         if len(head) >= HEAD:
             break
     if not may_be_picture(fetched.content_type, head):
-        raise UnexpectedResponse(f"picture: what came as {fetched.content_type!r} is no picture")
+        raise UnexpectedResponse(f"picture: what came as {fetched.content_type!r} is not a picture")
     yield head
     async for chunk in chunks:
         yield chunk
@@ -144,10 +143,10 @@ async def _write(target: Path, chunks: AsyncIterator[bytes], *, overwrite: bool)
         async with await anyio.open_file(partial, "xb") as file:
             async for chunk in chunks:
                 await file.write(chunk)
-        await _in_thread(_publish, partial, target, overwrite)
+        await anyio.to_thread.run_sync(_publish, partial, target, overwrite)
     except BaseException:
         with anyio.CancelScope(shield=True):
-            await _in_thread(lambda: partial.unlink(missing_ok=True))
+            await anyio.to_thread.run_sync(lambda: partial.unlink(missing_ok=True))
         raise
 
 
@@ -156,7 +155,7 @@ def _publish(partial: Path, target: Path, overwrite: bool) -> None:
         partial.replace(target)
         return
     try:
-        os.link(partial, target)  # unlike a rename, it fails where a file has appeared meanwhile
+        os.link(partial, target)  # unlike a rename, it fails if a file has appeared meanwhile
     except FileExistsError:
         raise
     except OSError:  # a file system without hard links
@@ -167,9 +166,9 @@ def _publish(partial: Path, target: Path, overwrite: bool) -> None:
 
 
 async def picture_target(path_or_folder: str | os.PathLike[str]) -> tuple[Path, bool]:
-    """The path, and whether it is a folder: one that exists, or one written with a slash at its end."""
+    """The path, and whether it is a folder: it is if it exists as one, or ends with a slash."""
     text = os.fspath(path_or_folder)
     if not isinstance(text, str) or not text:
         raise InvalidRequest("path_or_folder", path_or_folder, "the path of a file or a folder")
     path = Path(text)
-    return path, text.endswith(("/", os.sep)) or await _in_thread(path.is_dir)
+    return path, text.endswith(("/", os.sep)) or await anyio.to_thread.run_sync(path.is_dir)

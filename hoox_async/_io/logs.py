@@ -1,4 +1,4 @@
-"""How failures are logged that must not spread, and refusals that may be many."""
+"""Logging of failures that must not spread, and of events that may come in large numbers."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _log = logging.getLogger("hoox_async")
 
 @contextmanager
 def failures_logged(what: str) -> Iterator[None]:
-    """Log what is raised inside and go on after the block: the caller's own work must not fail for it."""
+    """Log what the block raises and go on after it: the caller's own work must not fail because of it."""
     try:
         yield
     except Exception:
@@ -21,11 +21,11 @@ def failures_logged(what: str) -> Iterator[None]:
 
 
 class LogLimit:
-    """Lets one line a second through, with a count of what happened since the last one.
+    """Limits a log line to one every so many seconds, with counts of what happened since the last one.
 
-    ``log`` writes the line: it is given how often each thing has happened. The first happening is logged
-    at once. Those that follow within a second are logged together at its end, so that none is left out.
-    It runs on whatever loop is running, and outlives it.
+    ``log`` writes the line; its argument says how often each thing has happened. The first event is logged
+    at once, and those that follow within ``seconds`` are logged together at their end, so that none is
+    missing. It uses the loop that is running at the time, and can be used on another one later.
     """
 
     def __init__(self, log: Callable[[Counter[str]], None], seconds: float = 1.0) -> None:
@@ -36,10 +36,10 @@ class LogLimit:
         self._loop: asyncio.AbstractEventLoop | None = None
 
     def add(self, what: str) -> None:
-        """It has happened once more."""
+        """Count one more of these events."""
         loop = asyncio.get_running_loop()
         self._counts[what] += 1
-        if self._timer is None or self._loop is not loop:  # the timer of a loop that has ended never comes
+        if self._timer is None or self._loop is not loop:  # a timer of a closed loop never fires
             self._loop = loop
             self._flush()
 
@@ -51,7 +51,7 @@ class LogLimit:
             self._log(counts)
 
     def close(self) -> None:
-        """Log what was not logged yet, and end the timer."""
+        """Log what has not been logged yet, and cancel the timer."""
         timer, self._timer = self._timer, None
         if timer is not None:
             timer.cancel()

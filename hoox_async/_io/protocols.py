@@ -28,7 +28,10 @@ BeforeSend = Callable[[], Awaitable[None]]
 
 
 class Transport(Protocol):
-    """Carries requests of the API. One transport belongs to one session, which starts and closes it."""
+    """Carries requests of the API. One transport belongs to one session, which starts and closes it.
+
+    It promises that no byte of a paid request leaves before ``before_send`` has returned.
+    """
 
     async def start(self) -> None:
         """Open what is needed. Called once, on the session's loop."""

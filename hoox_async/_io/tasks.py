@@ -1,4 +1,4 @@
-"""Plain asyncio tasks with one owner, which ends them. None of them dies without a word."""
+"""asyncio tasks with an owner that ends them. A task that fails is always logged, or awaited by somebody."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ _LONGEST_PAUSE = 60.0
 
 
 class TaskSet:
-    """Owns tasks: holds them while they run, and cancels and awaits them at the end."""
+    """Owns tasks: keeps a reference to them while they run, and cancels and awaits them at the end."""
 
     def __init__(self) -> None:
         self._tasks: set[asyncio.Task[Any]] = set()
         self.closed: bool = False
-        """Whether it ends or has ended: then no task is taken any more."""
+        """Whether it is ending or has ended; then it starts no more tasks."""
 
     def __len__(self) -> int:
         return len(self._tasks)
 
     def spawn(self, work: Coroutine[Any, Any, _T], name: str) -> asyncio.Task[_T]:
-        """Start a task for a caller who awaits it: what it raises is the caller's.
+        """Start a task that the caller awaits, and whose errors are the caller's business.
 
-        Raises `SessionClosed` once the set is ending, so that nothing outlives it.
+        Raises `SessionClosed` once the set is ending, so that no task outlives it.
         """
         if self.closed:
             work.close()
@@ -40,20 +40,20 @@ class TaskSet:
         return task
 
     def background(self, work: Coroutine[Any, Any, Any], name: str) -> asyncio.Task[Any]:
-        """Start a task that nobody awaits: what it raises is logged with its traceback. Else as `spawn`."""
+        """As `spawn`, for a task that nobody awaits: its error is logged with a traceback."""
         task = self.spawn(work, name)
         task.add_done_callback(log_failure)
         return task
 
     def supervise(self, work: Callable[[], Awaitable[object]], name: str) -> asyncio.Task[Any]:
-        """Start a task that is to run as long as the session: see `restarted`. Else as `background`."""
+        """As `background`, for work that must go on as long as the session: see `restarted`."""
         return self.background(restarted(work, name), name)
 
     async def complete(self, work: Coroutine[Any, Any, _T], name: str) -> _T:
-        """The result of work that goes on to its end also where its caller is cancelled.
+        """Run the work to its end, even if the caller is cancelled meanwhile, and return its result.
 
-        Raises what the work raises, and `SessionClosed` where the set ends before it. What it raises after
-        its caller was cancelled is logged.
+        Raises what the work raises, and `SessionClosed` if the set ends before the work. An error after the
+        caller was cancelled is logged.
         """
         task = self.spawn(work, name)
         try:
@@ -68,22 +68,22 @@ class TaskSet:
     def _done(self, task: asyncio.Task[Any]) -> None:
         self._tasks.discard(task)
         if not task.cancelled():
-            task.exception()  # taken, so that it is not reported as never retrieved
+            task.exception()  # retrieve it, or asyncio reports that nobody did
 
     async def drain(self) -> None:
-        """Take no more tasks, and wait until all have ended by themselves."""
+        """Start no more tasks, and wait until all have ended by themselves."""
         self.closed = True
         while self._tasks:
             await asyncio.wait(tuple(self._tasks))
 
     def stop(self) -> None:
-        """Take no more tasks, and cancel all. They are gone a few turns of the loop later."""
+        """Start no more tasks, and cancel all. They end a few turns of the loop later."""
         self.closed = True
         for task in tuple(self._tasks):
             task.cancel()
 
     async def cancel(self) -> None:
-        """Take no more tasks, cancel all and wait until they are gone."""
+        """Start no more tasks, cancel all and wait until they have ended."""
         self.closed = True
         while self._tasks:
             self.stop()
@@ -91,11 +91,11 @@ class TaskSet:
 
 
 async def restarted(work: Callable[[], Awaitable[_T]], what: str, *, tries: int | None = None) -> _T:
-    """The result of the work, which is begun anew after a pause whenever it raises.
+    """Run the work, start it again after a pause whenever it raises, and return its result.
 
-    The pauses are 1, 2, 4 … 60 s, and short again after a minute without a failure. Each failure is
-    logged with its traceback. Raises the error of the last of ``tries`` (None: there is no last), and
-    at once `SessionClosed` and what is raised while the task is being cancelled.
+    The pauses are 1, 2, 4 … 60 s, and begin at 1 s again after a minute without a failure. Each failure is
+    logged with its traceback. Raises the error of the last of ``tries`` (None: no limit). `SessionClosed`,
+    and what is raised while the task is being cancelled, are raised at once.
     """
     loop = asyncio.get_running_loop()
     pause, failures = _FIRST_PAUSE, 0
@@ -111,7 +111,7 @@ async def restarted(work: Callable[[], Awaitable[_T]], what: str, *, tries: int 
                 raise
             if loop.time() - began > _LONGEST_PAUSE:
                 pause = _FIRST_PAUSE
-            _log.exception("%s failed; it is started again in %g s", what, pause)
+            _log.exception("%s failed; trying again in %g s", what, pause)
         await asyncio.sleep(pause)
         pause = min(2 * pause, _LONGEST_PAUSE)
 
@@ -122,7 +122,7 @@ def _being_cancelled() -> bool:
 
 
 def log_failure(task: asyncio.Task[Any]) -> None:
-    """A callback for a task that nobody awaits: log what it raised, unless the session was closed."""
+    """Log the error of a task that is done, unless it is `SessionClosed`. A done callback."""
     error = None if task.cancelled() else task.exception()
     if error is not None and not isinstance(error, SessionClosed):
         _log.error("the task %s failed", task.get_name(), exc_info=error)

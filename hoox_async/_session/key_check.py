@@ -1,4 +1,4 @@
-"""Checks an API key that was refused: one 401 may be a mistake of the API's, and must not end all work."""
+"""Checks an API key after a 401: a single one may be an error of the API's, and must not end all work."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ from .reads import Reads
 from .services import SessionServices
 
 _log = logging.getLogger("hoox_async")
-_AFTER = (5.0, 10.0, 20.0, 25.0)  # seconds from one to the next: a minute in all
-_AFTER_NEW = (1.0, 2.0)  # for a key that has not worked in this session: most likely it is wrong
-_NO_LOOK = LookRef("key-check", "key-check")  # the API looks at the key before it looks for that
+_DELAYS = (5.0, 10.0, 20.0, 25.0)  # seconds before each request: a minute in all
+_DELAYS_OF_NEW_KEY = (1.0, 2.0)  # for a key that has not worked in this session: most likely it is wrong
+_NO_LOOK = LookRef("key-check", "key-check")  # the API checks the key before it looks for the look
 
 
 class KeyCheck:
-    """Asks with free requests whether the key is refused for good, while everything else waits."""
+    """Finds out by requests that cost nothing whether a key is refused for good, while all else waits."""
 
     def __init__(self, services: SessionServices, reads: Reads) -> None:
         self._services = services
         self._reads = reads
 
     def begin(self) -> None:
-        """A request was answered 401, and the rate limiter lets nothing go."""
+        """Start the check. A request was answered 401, and the rate limiter has stopped everything else."""
         with suppress(SessionClosed):
             self._services.tasks.background(self._run(), "hoox-key-check")
 
@@ -36,19 +36,21 @@ class KeyCheck:
         rate_limiter = self._services.rate_limiter
         refused: AuthenticationError | None = None
         try:
-            refused = await self._check(_AFTER if rate_limiter.key_worked else _AFTER_NEW)
+            refused = await self._check(_DELAYS if rate_limiter.key_worked else _DELAYS_OF_NEW_KEY)
         except Exception:
             _log.exception("the API key could not be checked")
         finally:
             if refused is None:
-                rate_limiter.key_is_good()
+                rate_limiter.mark_key_valid()
             else:
-                rate_limiter.key_is_bad(refused)
+                rate_limiter.mark_key_invalid(refused)
 
     async def _check(self, delays: tuple[float, ...]) -> AuthenticationError | None:
-        """The error, if the key was refused to the end; None where it was not, or nothing was found out."""
+        """The error if the key was refused each time to the end; None if it works or that is not known."""
         seconds = sum(delays)
-        _log.warning("the API refused the key (401); it is checked for %g s, and nothing is sent", seconds)
+        _log.warning(
+            "the API refused the key (401); checking it for %g s, in which nothing else is sent", seconds
+        )
         self._services.hooks.emit(Paused(seconds, "the API answered 401: the key is being checked"))
         refused: AuthenticationError | None = None
         for delay in delays:
@@ -60,13 +62,15 @@ class KeyCheck:
                 refused = error
             except HooxError as error:
                 refused = None
-                _log.debug("this check of the API key told nothing: %s", error)
+                _log.debug("this check of the API key showed nothing: %s", error)
         return refused
 
     async def _works(self) -> bool:
-        """Whether one request is answered as only a good key is. Raises what tells nothing."""
+        """Send one request. True if its answer shows that the key is valid; raises any other outcome."""
         try:
-            await self._reads.once(await self._services.rate_limiter.check(), status_request(_NO_LOOK), _read)
+            await self._reads.once(
+                await self._services.rate_limiter.acquire_for_key_check(), status_request(_NO_LOOK), _read
+            )
         except (AuthenticationError, RateLimited):
             raise
         except UnexpectedResponse as error:

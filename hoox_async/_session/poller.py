@@ -49,7 +49,7 @@ class Poller:
         """What to ask for next, and the permit of the quota for it."""
         while True:
             try:
-                permit = await self._services.rate_limiter.watch(self._due)
+                permit = await self._services.rate_limiter.acquire_for_poller(self._due)
             except AuthenticationError as error:  # the key is refused for good
                 self._registry.end_all(error)
                 continue
@@ -63,7 +63,7 @@ class Poller:
             permit.cancel()
 
     def _due(self, now: float, busy: bool) -> float:
-        return self._scheduler.due(now, busy, self._services.rate_limiter.pace(now))
+        return self._scheduler.due(now, busy, self._services.rate_limiter.interval(now))
 
     async def _ask(self, permit: Permit, ask: PollRequest) -> None:
         try:

@@ -1,4 +1,4 @@
-"""Requests that cost nothing: through the rate limiter, sent, read, and sent again where that may help."""
+"""Reads, that is requests that cost nothing: each takes a permit, and is retried if that may help."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import asyncio
 import random
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from itertools import count
 from typing import Any, TypeVar
 
 from .._api.endpoints import (
@@ -29,13 +28,13 @@ _T = TypeVar("_T")
 
 
 class Reads:
-    """The one way in which a read goes out."""
+    """Sends every read of a session."""
 
     def __init__(self, services: SessionServices) -> None:
         self._services = services
 
     async def status(self, ref: LookRef) -> Look:
-        """The state of one look."""
+        """The status of one look."""
         return await self.read(status_request(ref), lambda answer: read_status(answer, ref))
 
     async def avatar(self, avatar_id: str) -> Avatar:
@@ -43,50 +42,52 @@ class Reads:
         return await self.read(avatar_request(avatar_id), lambda answer: read_avatar(answer, avatar_id))
 
     async def look(self, ref: LookRef) -> LookDetails:
-        """All that the API tells of one look."""
+        """All that the API says about one look."""
         return await self.read(look_request(ref), lambda answer: read_look(answer, ref))
 
     async def looks(self, filters: Mapping[str, Any]) -> tuple[LookDetails, ...]:
-        """The workspace's looks and the public catalogue, as far as the filters let them through."""
+        """The looks of the workspace and of the public catalogue that match the filters."""
         return await self.read(list_request(filters), read_looks)
 
     async def read(self, request: WireRequest, parse: Callable[[WireResponse], _T]) -> _T:
-        """Send it for a caller, again where that may help. Raises what ``parse`` or the transport raise."""
-        rate_limiter, began = self._services.rate_limiter, self._services.clock.now()
-        for attempt in count(1):
+        """Send it for a caller, with retries, and parse the answer.
+
+        Raises what the rate limiter, the transport or ``parse`` raise, and `SessionClosed`.
+        """
+        rate_limiter, began, attempt = self._services.rate_limiter, self._services.clock.now(), 0
+        while True:
+            attempt += 1
             try:
-                permit = rate_limiter.free_permit() or await rate_limiter.own(
-                    since=began, refused=READ_SECONDS
-                )
+                permit = await rate_limiter.acquire(since=began, refusal_timeout=READ_SECONDS)
                 return await self.once(permit, request, parse)
             except HooxError as error:
                 if self._services.tasks.closed:
                     raise SessionClosed("the session was closed") from None
                 elapsed = self._services.clock.now() - began
                 jitter = random.random()  # noqa: S311 - no secret
-                over = rate_limiter.has_given_up(error, began, READ_SECONDS)
-                decision = decide_read(attempt, error, elapsed, jitter, final=over)
+                is_final = rate_limiter.is_final(error, began, READ_SECONDS)
+                decision = decide_read(attempt, error, elapsed, jitter, final=is_final)
                 if isinstance(decision, NoRetry):
                     raise
                 self._services.hooks.emit(Retried(request.endpoint, type(error).__name__, decision.delay))
                 await asyncio.sleep(decision.delay)
-        raise AssertionError("count() does not end")
 
     async def once(self, permit: Permit, request: WireRequest, parse: Callable[[WireResponse], _T]) -> _T:
-        """Send it once in this permit of the quota."""
+        """Send it once with this permit, and parse the answer.
+
+        Raises what the transport or ``parse`` raise.
+        """
         services = self._services
-        with permit.read():
-            with suppress(StoreError):  # a full disk does not keep looks from being read
+        with permit.start_read():
+            with suppress(StoreError):  # a full disk must not prevent reads
                 await services.store.note_sends((services.clock.utc(),))
             sent_at = services.clock.now()
-            if services.hooks.given:
-                services.hooks.emit(RequestSent(request.endpoint, sent_at))
+            services.hooks.emit(RequestSent(request.endpoint, sent_at))
             try:
                 response = await services.transport.send(request)
             except NotSent:
-                permit.cancel()  # no connection was made: nothing counts it
+                permit.cancel()  # no connection was made, so it counts nothing
                 raise
             services.answered(permit, response)
-        if services.hooks.given:
-            services.hooks.emit(Answered(request.endpoint, response.status, services.clock.now() - sent_at))
+        services.hooks.emit(Answered(request.endpoint, response.status, services.clock.now() - sent_at))
         return parse(response)

@@ -58,7 +58,7 @@ def open_services(
         clock,
         limit,
         on_pause=lambda seconds, reason: hooks.emit(Paused(seconds, reason)),
-        refused=timeouts.refused,
+        refusal_timeout=timeouts.refused,
         quota=None if workspace is None else shared_quota(workspace.base_url, workspace.api_key, limit),
     )
     return SessionServices(
@@ -74,7 +74,7 @@ class SessionRuntime:
         self._polls_all = poll == "all"
         self.scheduler = PollScheduler(limit=services.rate_limiter.snapshot().limit)
         self.reads = Reads(services)
-        services.rate_limiter.on_doubt = KeyCheck(services, self.reads).begin
+        services.rate_limiter.on_key_refused = KeyCheck(services, self.reads).begin
         self.registry = JobRegistry(services, self.scheduler, self.ask, polls_all=self._polls_all)
         self.unknowns = Unknowns(services, self.reads, self.registry, exclusive=exclusive)
         self.receiver = Receiver(services, self.reads, self.registry, self.scheduler, self.unknowns)

@@ -71,7 +71,7 @@ class InProcessTransport:
             await self.courier.aclose()
 
     async def send(self, request: WireRequest, before_send: BeforeSend | None = None) -> WireResponse:
-        """Send once: see `hoox_async._protocols.Transport`."""
+        """Send once: see `hoox_async._io.protocols.Transport`."""
         fault = self.space.faults.take(request.endpoint)
         if request.endpoint.paid:
             await asyncio.sleep(self._connect)
@@ -99,7 +99,7 @@ class InProcessTransport:
 
     @asynccontextmanager
     async def fetch(self, url: str) -> AsyncIterator[Fetched]:
-        """Open a picture's URL: see `hoox_async._protocols.Transport`. Needs Pillow."""
+        """Open a picture's URL: see `hoox_async._io.protocols.Transport`. Needs Pillow."""
         from ._drawing.pictures import paint
 
         await asyncio.sleep(self._latency)

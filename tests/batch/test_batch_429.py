@@ -1,4 +1,4 @@
-"""A server that answers nothing but 429: one request asks now and then, and after a while all give up."""
+"""Against a server that answers nothing but 429, one request probes after each pause, and at last all end."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ pytestmark = pytest.mark.virtual_time
 FOR_EVER = 10**9
 
 
-async def test_a_submission_gives_up_in_the_end() -> None:
+async def test_a_submission_ends_after_the_refusal_timeout() -> None:
     """After `Timeouts.refused` of nothing but 429 it raises `RateLimited`; the same key can be sent later."""
     async with on_space(timeouts=Timeouts(refused=300.0)) as (session, space):
         ref = made(space)
@@ -34,8 +34,8 @@ async def test_a_submission_gives_up_in_the_end() -> None:
         assert len(space.ledger) == 1
 
 
-async def test_a_batch_stops_in_the_end() -> None:
-    """Its items end UNSENT, and after each pause one POST alone has asked."""
+async def test_a_batch_stops_after_the_refusal_timeout() -> None:
+    """Its items end UNSENT, and after each pause only one POST is sent."""
     space = space_of()
     async with opened(space, timeouts=Timeouts(refused=300.0)) as session:
         source = await avatar(session)
@@ -52,7 +52,7 @@ async def test_a_batch_stops_in_the_end() -> None:
 
 
 async def test_a_batch_goes_on_after_a_pause_with_one_request_first() -> None:
-    """The others go when that one was answered, at the pace of the quota, and none is lost."""
+    """The others go when that one was answered, at the even interval, and none is lost."""
     space = space_of()
     async with opened(space) as session:
         source = await avatar(session)
@@ -67,8 +67,8 @@ async def test_a_batch_goes_on_after_a_pause_with_one_request_first() -> None:
     assert Counter(r.status for r in space.requests)[429] == 30
 
 
-async def test_reads_that_wait_end_too() -> None:
-    """Whoever asks meanwhile: also one whose own request is never the one that is sent."""
+async def test_reads_that_meet_only_429_end_too() -> None:
+    """That holds also for a read that waits and is never itself the one that is sent."""
     async with on_space() as (session, space):
         ref = made(space)
         for endpoint in ("edit", "status"):
@@ -84,8 +84,8 @@ async def test_reads_that_wait_end_too() -> None:
             await submitting
 
 
-async def test_a_bound_on_the_wait_holds_as_before() -> None:
-    """With ``max_wait`` it is `NotSent`, and so long before."""
+async def test_max_wait_bounds_a_submission_that_meets_only_429() -> None:
+    """It raises `NotSent` after ``max_wait`` seconds, long before the refusal timeout."""
     async with on_space() as (session, space):
         ref = made(space)
         space.faults.fail_next("edit", Fault.rate_limited(retry_after=30), times=FOR_EVER)
@@ -95,8 +95,8 @@ async def test_a_bound_on_the_wait_holds_as_before() -> None:
         assert now() - began <= 71.0
 
 
-async def test_who_comes_late_has_the_whole_time() -> None:
-    """That others were refused for hours before is not told to somebody who has not tried."""
+async def test_a_later_submission_has_the_whole_refusal_timeout() -> None:
+    """The time in which earlier submissions met only 429 is not counted for it."""
     async with on_space(timeouts=Timeouts(refused=300.0)) as (session, space):
         ref = made(space)
         space.faults.fail_next("edit", Fault.rate_limited(retry_after=30), times=15)
@@ -107,7 +107,7 @@ async def test_who_comes_late_has_the_whole_time() -> None:
 
 
 async def test_a_pause_that_begins_while_a_post_connects_holds_it_back() -> None:
-    """Its permit is taken anew: nothing leaves during a pause."""
+    """The POST waits for another permit: nothing leaves during a pause."""
     async with on_space(transport={"connect": 5.0}) as (session, space):
         ref = made(space)
         space.faults.fail_next("status", Fault.rate_limited(retry_after=20))
@@ -120,8 +120,8 @@ async def test_a_pause_that_begins_while_a_post_connects_holds_it_back() -> None
         assert len(space.ledger) == 1
 
 
-def test_the_time_is_checked() -> None:
-    """As the others: it needs an end."""
+def test_the_refusal_timeout_must_be_a_positive_finite_number() -> None:
+    """As the other timeouts, it raises `ConfigurationError` otherwise."""
     assert Timeouts().refused == 3600.0
     for wrong in (0, -1, float("inf"), float("nan"), "5", True):
         with pytest.raises(ConfigurationError, match="refused"):

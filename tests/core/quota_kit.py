@@ -1,4 +1,4 @@
-"""Servers that count requests, and clients that share their quota."""
+"""Simulated servers that count requests, and clients that share their quota."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ import attrs
 from hoox_async._api.models import ServerQuota
 from hoox_async._core.quota.sliding_window import SlidingWindow
 
-GAP = 60.05 / 100
+INTERVAL = 60.05 / 100
 
 
 def send(
     window: SlidingWindow, count: int, now: float = 0.0, answer: ServerQuota | None = None
 ) -> list[float]:
-    """Send paid requests one after the other, each as early as allowed; the times at which they went."""
+    """Send paid requests one after the other, each as early as allowed. Returns when each was sent."""
     times = []
     for _ in range(count):
         now = window.earliest(now)
         permit = window.take(now)
         window.mark_sent(permit, now)
-        window.accepted(now, permit)
+        window.mark_accepted(permit, now)
         window.end(permit, now)
         times.append(now)
         if answer is not None:
@@ -35,7 +35,7 @@ def send(
 
 
 def most_in_a_minute(intervals: Iterable[tuple[float, float]]) -> int:
-    """The most requests that a server can have counted in any 60 s, each at some time in its interval."""
+    """The most requests that a server can have counted in any 60 s, if each arrived within its interval."""
     edges = sorted(intervals)
     return max(sum(last > first - 60.0 for start, last in edges if start <= first) for first, _ in edges)
 
@@ -45,7 +45,7 @@ class Server(Protocol):
 
 
 class SlidingServer:
-    """Counts the last 60 s, and resets when the oldest request (or, all of them) will have left."""
+    """Counts the last 60 s. Its reset is when the oldest request leaves them, or when all have left."""
 
     def __init__(self, limit: int = 100, *, oldest: bool = True) -> None:
         self.limit = limit
@@ -63,7 +63,7 @@ class SlidingServer:
 
 
 class FixedServer:
-    """Counts minute by minute."""
+    """Counts fixed minutes."""
 
     def __init__(self, limit: int = 100) -> None:
         self.limit = limit
@@ -87,7 +87,7 @@ class Run:
     others: int = 0
 
     def share(self, start: float, end: float) -> float:
-        """Our accepted requests in that time, over those that the others left of 100 a minute."""
+        """Our accepted requests in that time, divided by what the others left of 100 a minute."""
         mine = sum(start <= at < end for at in self.accepted)
         return mine / ((end - start) / 60.0 * 100.0 - self.others)
 
@@ -95,7 +95,7 @@ class Run:
 def simulate(
     server: Server, others: list[float], *, seconds: float, latency: Callable[[], float], reads: bool = False
 ) -> Run:
-    """Use all the quota that we can get, beside other requests at the given times."""
+    """Use all of the quota that we can get, while other clients send requests at the given times."""
     window, run, now = SlidingWindow(100), Run(), 0.0
     events: list[tuple[float, int, str, Any]] = [(at, n, "other", None) for n, at in enumerate(others)]
     heapq.heapify(events)
@@ -107,7 +107,7 @@ def simulate(
         free_at = window.earliest(now)
         if free_at <= now:
             permit = window.take(now)
-            window.read(permit, now) if reads else window.mark_sent(permit, now)
+            window.start_read(permit, now) if reads else window.mark_sent(permit, now)
             later("arrives", (permit, now))
         elif events and events[0][0] <= free_at:
             now, _, what, data = heapq.heappop(events)
@@ -119,7 +119,7 @@ def simulate(
                 permit, sent_at, accepted, quota = data
                 window.observe(now, quota, sent_at)
                 if accepted:
-                    window.accepted(now, permit)
+                    window.mark_accepted(permit, now)
                     run.accepted.append(now)
                 else:
                     run.refused += 1

@@ -1,4 +1,4 @@
-"""The quota's accounting beside other clients, and after refusals."""
+"""The sliding window beside other clients of the workspace, and after a 429."""
 
 from __future__ import annotations
 
@@ -25,8 +25,10 @@ from hoox_async._core.quota.sliding_window import SlidingWindow
 @pytest.mark.parametrize("kind", ["sliding", "fixed"])
 @pytest.mark.parametrize("use", ["steady", "random"])
 @pytest.mark.parametrize("seed", [1, 2, 3])
-def test_another_client_at_forty_per_cent(kind: str, use: str, seed: int) -> None:
-    """At most 2 % of our requests are refused, and we get at least 1/1.15 of what the other leaves."""
+def test_beside_a_client_that_uses_forty_percent_few_requests_are_refused(
+    kind: str, use: str, seed: int
+) -> None:
+    """At most 2 % of our requests are refused, and we use at least 1/1.15 of what the other leaves."""
     others = steady(40, 900) if use == "steady" else at_random(40, 900, seed)
     server: Server = SlidingServer() if kind == "sliding" else FixedServer()
     dice = random.Random(seed)
@@ -35,38 +37,40 @@ def test_another_client_at_forty_per_cent(kind: str, use: str, seed: int) -> Non
     assert run.share(0.0, 900.0) >= 1 / 1.15
 
 
-def test_the_pace_is_what_others_leave() -> None:
-    """Seconds between two of ours: those of the whole quota alone, more while others use it."""
+def test_the_interval_grows_when_other_clients_use_the_quota() -> None:
+    """Alone we get the whole quota; while others use half of it, our requests are twice as far apart."""
     window = SlidingWindow(100)
-    assert window.pace(0.0) == pytest.approx(0.6, rel=0.01)
+    assert window.interval(0.0) == pytest.approx(0.6, rel=0.01)
     send(window, 1)
     window.observe(1.0, ServerQuota(100, 49, 30.0), 0.0)
-    assert window.pace(1.0) == pytest.approx(60.0 / 48, rel=0.05)
-    assert window.pace(200.0) == pytest.approx(0.6, rel=0.01)
+    assert window.interval(1.0) == pytest.approx(60.0 / 48, rel=0.05)
+    assert window.interval(200.0) == pytest.approx(0.6, rel=0.01)
 
 
 def test_a_server_that_resets_as_a_whole_costs_no_refusals() -> None:
-    """Also where the reset is when all is free again, a steady other client leaves us our part."""
+    """If the reset is when all of the quota is free, we still get what a steady other client leaves."""
     run = simulate(SlidingServer(oldest=False), steady(40, 900), seconds=900.0, latency=lambda: 0.3)
     assert run.refused <= 1
     assert run.share(0.0, 900.0) >= 1 / 1.15
 
 
 @pytest.mark.parametrize(("server", "within"), [(SlidingServer, 65.0), (FixedServer, 125.0)])
-def test_we_recover_when_the_other_client_stops(server: Callable[[], Server], within: float) -> None:
-    """A minute after the other's last request (two, where whole minutes are counted) we are at the limit."""
+def test_the_full_quota_is_used_again_soon_after_the_other_client_stops(
+    server: Callable[[], Server], within: float
+) -> None:
+    """That is a minute after its last request, or two if the server counts fixed minutes."""
     run = simulate(server(), steady(40, 300), seconds=900.0, latency=lambda: 0.3)
     run.others = 0
     assert run.share(300.0 + within, 900.0) >= 0.97
 
 
-def test_a_refusal_pauses_for_what_the_server_says() -> None:
-    """Retry-After, else the reset, else a minute; no single header stops all for more than a minute."""
+def test_a_429_pauses_for_as_long_as_the_server_says() -> None:
+    """That is Retry-After, else the reset, else a minute; no single answer pauses for more than a minute."""
     for said, resets_in, expected in [(7.0, 30.0, 7.0), (None, 30.0, 30.0), (None, None, 60.0),
                                       (None, -50.0, 60.0), (None, 1e9, 60.0), (1e12, None, 60.0),
                                       (math.nan, None, 60.0), (0.0, None, 1.0)]:  # fmt: skip
         window = SlidingWindow(100)
-        window.observe(10.0, ServerQuota(100, 0, resets_in))
+        window.observe(10.0, ServerQuota(100, 0, resets_in), 10.0)
         assert window.pause(10.0, said) == pytest.approx(expected)
         assert window.earliest(10.0) >= 10.0 + expected
 
@@ -74,7 +78,7 @@ def test_a_refusal_pauses_for_what_the_server_says() -> None:
 def refusals(
     window: SlidingWindow, count: int, said: float | None, resets_in: float | None = None
 ) -> list[float]:
-    """The pauses of refusals that each come as soon as the pause before is over."""
+    """The pauses after several 429s, each of which comes as soon as the pause before is over."""
     now, pauses = 0.0, []
     for _ in range(count):
         if resets_in is not None:
@@ -86,32 +90,32 @@ def refusals(
 
 
 @pytest.mark.parametrize(("said", "resets_in"), [(0.0, None), (0.0, 30.0), (None, 0.5)])
-def test_refusals_right_after_a_pause_wait_longer_each_time(
+def test_each_429_right_after_a_pause_makes_a_longer_pause(
     said: float | None, resets_in: float | None
 ) -> None:
-    """Where the server names no time, or a reset always a moment away, we don't knock every second."""
+    """If the server names no time, or always a reset in a moment, the pauses double up to a minute."""
     window = SlidingWindow(100)
     pauses = refusals(window, 8, said, resets_in)
     assert pauses == pytest.approx([1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 60.0, 60.0])
     now = window.paused_until
-    window.observe(now, ServerQuota(100, 50, 30.0))
+    window.observe(now, ServerQuota(100, 50, 30.0), now)
     assert window.pause(now + 1.0, 0.0) == 1.0
 
 
 @pytest.mark.parametrize("said", [0.5, 1.0, 7.0])
-def test_a_time_that_the_server_names_is_kept_to_each_time(said: float) -> None:
-    """Retry-After is the server's word: no longer pauses of our own, however often it refuses."""
+def test_a_retry_after_is_kept_each_time(said: float) -> None:
+    """However often the server refuses, a Retry-After of up to a minute is not made longer."""
     assert refusals(SlidingWindow(100), 8, said, 30.0) == pytest.approx([said] * 8)
 
 
-def test_refusals_far_apart_are_each_a_first_one() -> None:
-    """A server that sends no quota headers never says that all is well; a minute without a refusal does."""
+def test_a_429_long_after_the_last_one_pauses_as_the_first_did() -> None:
+    """A minute without a 429 makes the pauses short again, also if the server sends no quota headers."""
     window = SlidingWindow(100)
     assert [window.pause(n * 200.0, 0.0) for n in range(5)] == [1.0] * 5
 
 
 def test_a_shorter_pause_does_not_end_a_longer_one() -> None:
-    """The longest of several refusals counts."""
+    """Of several 429s, the one with the longest pause decides."""
     window = SlidingWindow(100)
     window.pause(0.0, 30.0)
     window.pause(1.0, 2.0)
@@ -120,8 +124,8 @@ def test_a_shorter_pause_does_not_end_a_longer_one() -> None:
 
 @pytest.mark.parametrize("seed", range(5))
 @pytest.mark.parametrize("reads", [False, True])
-def test_arrivals_that_jitter_cost_no_refusal(seed: int, reads: bool) -> None:
-    """Requests take 20 to 400 ms to arrive: what their answers' times allow is kept free, and no more."""
+def test_requests_that_arrive_at_unequal_speed_are_not_refused(seed: int, reads: bool) -> None:
+    """If requests take 20 to 400 ms to arrive, none is refused and 98.5 % of the quota is used."""
     dice = random.Random(seed)
     run = simulate(SlidingServer(), [], seconds=1800.0, latency=lambda: dice.uniform(0.04, 0.8), reads=reads)
     assert run.refused == 0
@@ -129,7 +133,7 @@ def test_arrivals_that_jitter_cost_no_refusal(seed: int, reads: bool) -> None:
 
 
 def refuse(window: SlidingWindow, now: float, said: float | None) -> float:
-    """One request, sent as early as it may be and refused; when that was."""
+    """Send one request as early as possible, and refuse it. Returns when it was sent."""
     now = window.earliest(now)
     permit = window.take(now)
     window.mark_sent(permit, now)
@@ -138,24 +142,24 @@ def refuse(window: SlidingWindow, now: float, said: float | None) -> float:
     return now
 
 
-def test_a_pause_that_makes_no_sense_is_probed_after_a_minute() -> None:
-    """Milliseconds read as seconds, a date far ahead: a request tells after a minute, then later."""
+def test_a_very_long_pause_is_probed_after_a_minute() -> None:
+    """The named time may be nonsense: one request probes it after a minute, then after two, and so on."""
     window, times = SlidingWindow(100), [0.0]
     for _ in range(9):
         times.append(refuse(window, times[-1], 3_000.0))
-    gaps = [after - before for before, after in pairwise(times)][1:]
-    assert gaps == pytest.approx([60.0, 120.0, 240.0, 480.0, 960.0, 1920.0, 3000.0, 3000.0])
+    pauses = [after - before for before, after in pairwise(times)][1:]
+    assert pauses == pytest.approx([60.0, 120.0, 240.0, 480.0, 960.0, 1920.0, 3000.0, 3000.0])
     now = window.earliest(times[-1])
     permit = window.take(now)
-    window.read(permit, now)
-    window.accepted(now, permit)
+    window.start_read(permit, now)
+    window.mark_accepted(permit, now)
     window.end(permit, now)
     assert window.earliest(now) <= now + 1.0
     assert window.pause(now + 1.0, 3_000.0) == pytest.approx(60.0)
 
 
-def test_after_a_pause_one_request_goes_first() -> None:
-    """The others wait for its answer; where there is none they try in its place, one at a time."""
+def test_after_a_pause_one_request_goes_first_and_the_others_wait_for_its_answer() -> None:
+    """If the probe has no answer, or is cancelled, another one goes in its place, one at a time."""
     window = SlidingWindow(100)
     refuse(window, 0.0, 5.0)
     assert window.earliest(0.0) == 5.0
@@ -168,26 +172,26 @@ def test_after_a_pause_one_request_goes_first() -> None:
     window.cancel(probe)
     probe = window.take(6.0)
     window.mark_sent(probe, 6.0)
-    window.accepted(6.3, probe)
+    window.mark_accepted(probe, 6.3)
     window.end(probe, 6.3)
     assert window.refused_since is None
     times = send(window, 20, now=6.3)
-    assert sum(at < 7.0 for at in times) <= 2  # the flow, and no burst
+    assert sum(at < 7.0 for at in times) <= 2  # evenly, without a burst
     assert times[-1] <= 6.3 + 20 * 0.61
 
 
 def test_an_answer_to_a_request_from_before_the_pause_ends_no_pause() -> None:
-    """It was counted before; neither does its refusal make the pause a longer one."""
+    """A 429 to such a request does not make the pause longer either."""
     window = SlidingWindow(100)
     early = [window.take(0.0) for _ in range(4)]
     for permit in early:
         window.mark_sent(permit, 0.0)
     window.pause(0.3, 5.0, early[0])
-    window.accepted(0.4, early[1])
-    assert window.is_overtaken(early[1])
+    window.mark_accepted(early[1], 0.4)
+    assert window.predates_pause(early[1])
     probe = window.take(5.3)
     window.mark_sent(probe, 5.3)
     assert window.earliest(5.4) == pytest.approx(15.3)
     assert window.pause(5.4, 30.0, early[2]) == 0.0
     assert window.earliest(5.4) == pytest.approx(15.3)
-    assert not window.is_overtaken(probe)
+    assert not window.predates_pause(probe)

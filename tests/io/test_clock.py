@@ -12,7 +12,7 @@ from hoox_async.testing import VirtualTimeLoop
 
 
 @pytest.mark.virtual_time
-async def test_utc_goes_with_the_loop() -> None:
+async def test_utc_on_a_virtual_loop_is_computed_from_its_time() -> None:
     """An hour of the loop is an hour of UTC, counted from the loop's own epoch."""
     clock = Clock(asyncio.get_running_loop())
     assert clock.utc() == VirtualTimeLoop.epoch + timedelta(seconds=clock.now())
@@ -22,7 +22,7 @@ async def test_utc_goes_with_the_loop() -> None:
 
 
 @pytest.mark.virtual_time
-async def test_a_moment_goes_there_and_back() -> None:
+async def test_a_utc_time_can_be_converted_to_loop_time_and_back() -> None:
     """To the microsecond, which is what a store keeps."""
     clock = Clock(asyncio.get_running_loop())
     moment = datetime(2031, 5, 6, 7, 8, 9, 123456, tzinfo=UTC)
@@ -30,18 +30,18 @@ async def test_a_moment_goes_there_and_back() -> None:
     assert clock.to_loop(clock.to_utc(12.5)) == 12.5
 
 
-async def test_a_real_loop_has_the_real_time() -> None:
-    """Aware, and not away from the system's by more than the time it takes to ask."""
+async def test_a_real_loop_has_the_utc_of_the_system() -> None:
+    """It is an aware datetime."""
     before = datetime.now(UTC)
-    told = Clock(asyncio.get_running_loop()).utc()
+    utc = Clock(asyncio.get_running_loop()).utc()
     after = datetime.now(UTC)
     slack = timedelta(milliseconds=5)
-    assert before - slack <= told <= after + slack
-    assert told.utcoffset() == timedelta(0)
+    assert before - slack <= utc <= after + slack
+    assert utc.utcoffset() == timedelta(0)
 
 
-async def test_utc_is_read_anew(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A machine that slept for an hour, in which the loop's clock stood still, stores the right times."""
+async def test_utc_is_right_after_the_machine_has_slept(monkeypatch: pytest.MonkeyPatch) -> None:
+    """UTC is read again each time, because the loop's clock stood still in that hour."""
     clock = Clock(asyncio.get_running_loop())
     before = clock.utc()
 

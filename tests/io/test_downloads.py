@@ -38,16 +38,16 @@ def fetch(*chunks: bytes, kind: str = "image/jpeg", error: Exception | None = No
     return fetched
 
 
-async def test_a_picture_is_read_whole() -> None:
-    """All its pieces, in order, with its type."""
+async def test_a_picture_is_read_as_a_whole() -> None:
+    """All its pieces in order, with its content type."""
     picture = await read_picture(fetch(JPEG, b"abc", b"d", kind="image/jpeg"), URL)
     assert (picture.data, picture.content_type) == (JPEG + b"abcd", "image/jpeg")
     assert "abc" not in repr(picture)
 
 
 @pytest.mark.parametrize("kind", ["text/html", "application/json", "application/octet-stream", "image", ""])
-async def test_only_pictures_are_taken(kind: str, tmp_path: Path) -> None:
-    """Another content type is refused before a byte is kept, and nothing is made."""
+async def test_a_content_type_that_is_no_image_is_refused(kind: str, tmp_path: Path) -> None:
+    """Before a byte is kept; no file or folder is made."""
     with pytest.raises(UnexpectedResponse, match="content type"):
         await read_picture(fetch(b"a", kind=kind), URL)
     with pytest.raises(UnexpectedResponse, match="content type"):
@@ -56,22 +56,24 @@ async def test_only_pictures_are_taken(kind: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("chunks", [(b"<!DOCTYPE html>", b"<p>gone</p>"), (b"<", b"p"), (b"",), ()], ids=str)
-async def test_what_only_calls_itself_a_picture_is_none(chunks: tuple[bytes, ...], tmp_path: Path) -> None:
-    """Neither read nor saved; what stood there stands, and nothing is left beside it."""
+async def test_data_that_is_only_called_an_image_is_refused(
+    chunks: tuple[bytes, ...], tmp_path: Path
+) -> None:
+    """It is neither read nor saved; an existing file stays, and no temporary file is left."""
     target = tmp_path / "a.jpg"
     target.write_bytes(b"old")
-    with pytest.raises(UnexpectedResponse, match="no picture"):
+    with pytest.raises(UnexpectedResponse, match="not a picture"):
         await read_picture(fetch(*chunks), URL)
-    with pytest.raises(UnexpectedResponse, match="no picture"):
+    with pytest.raises(UnexpectedResponse, match="not a picture"):
         await save_picture(fetch(*chunks), URL, target, overwrite=True)
-    with pytest.raises(UnexpectedResponse, match="no picture"):
+    with pytest.raises(UnexpectedResponse, match="not a picture"):
         await save_picture(fetch(*chunks), URL, tmp_path, name="b")
     assert target.read_bytes() == b"old"
     assert [path.name for path in tmp_path.iterdir()] == ["a.jpg"]
 
 
-async def test_a_picture_that_comes_by_the_byte_is_one() -> None:
-    """Its head is waited for, and no more than that."""
+async def test_a_picture_that_comes_byte_by_byte_is_recognized() -> None:
+    """Its first bytes are waited for, and no more than those."""
     pieces = [JPEG[n : n + 1] for n in range(len(JPEG))]
     assert (await read_picture(fetch(*pieces), URL)).data == JPEG
     taken: list[int] = []
@@ -85,13 +87,13 @@ async def test_a_picture_that_comes_by_the_byte_is_one() -> None:
     async def fetched(url: str) -> AsyncIterator[Fetched]:
         yield Fetched("image/jpeg", endless())
 
-    with pytest.raises(UnexpectedResponse, match="no picture"):
+    with pytest.raises(UnexpectedResponse, match="not a picture"):
         await read_picture(fetched, URL)
     assert len(taken) == 16
 
 
-async def test_a_picture_has_a_largest_size(tmp_path: Path) -> None:
-    """Just the cap is taken, a byte more is not, and nothing of it is left."""
+async def test_a_picture_above_the_limit_is_refused(tmp_path: Path) -> None:
+    """Exactly the limit is accepted; one byte more is refused, and nothing is left of it."""
     size = len(JPEG) + 3
     assert len((await read_picture(fetch(JPEG, b"123"), URL, max_bytes=size)).data) == size
     with pytest.raises(UnexpectedResponse, match="larger"):
@@ -101,8 +103,8 @@ async def test_a_picture_has_a_largest_size(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-async def test_a_file_appears_only_when_it_is_whole(tmp_path: Path) -> None:
-    """While it comes, there is only a hidden name beside it."""
+async def test_a_file_appears_only_when_it_is_complete(tmp_path: Path) -> None:
+    """While the picture comes, there is only a temporary file with a hidden name."""
     target = tmp_path / "a.jpg"
     seen: list[list[str]] = []
 
@@ -122,7 +124,7 @@ async def test_a_file_appears_only_when_it_is_whole(tmp_path: Path) -> None:
 
 
 async def test_a_picture_that_breaks_off_leaves_nothing(tmp_path: Path) -> None:
-    """Neither a half file nor the hidden one; what stood there stands."""
+    """Neither a partial nor a temporary file; an existing file stays."""
     target = tmp_path / "a.jpg"
     target.write_bytes(b"old")
     with pytest.raises(TransportError):
@@ -132,7 +134,7 @@ async def test_a_picture_that_breaks_off_leaves_nothing(tmp_path: Path) -> None:
 
 
 async def test_nothing_is_overwritten_unless_asked(tmp_path: Path) -> None:
-    """For a file, for a name in a folder, and for one that appears while the picture comes."""
+    """Neither a file, nor a name in a folder, nor a file that appears while the picture comes."""
     target = tmp_path / "a.jpg"
     target.write_bytes(b"old")
     with pytest.raises(FileExistsError, match="overwrite=True"):
@@ -145,10 +147,10 @@ async def test_nothing_is_overwritten_unless_asked(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("links", [True, False])
-async def test_a_file_that_appears_meanwhile_stands(
+async def test_a_file_that_appears_meanwhile_is_kept(
     tmp_path: Path, links: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Two downloads to one name: the first that is whole has it, also where there are no hard links."""
+    """Of two downloads to one name, the first that is complete keeps it, also without hard links."""
     target = tmp_path / "a.jpg"
 
     async def body() -> AsyncIterator[bytes]:
@@ -176,8 +178,8 @@ async def test_a_file_that_appears_meanwhile_stands(
     ("kind", "suffix"),
     [("image/jpeg", ".jpg"), ("image/png", ".png"), ("image/webp", ".webp"), ("image/x-odd", ".img")],
 )
-async def test_a_name_gets_the_right_suffix(tmp_path: Path, kind: str, suffix: str) -> None:
-    """By the content type, never by the URL; folders are made as needed."""
+async def test_a_name_gets_the_suffix_of_its_content_type(tmp_path: Path, kind: str, suffix: str) -> None:
+    """It never comes from the URL; folders are made if needed."""
     path = await save_picture(fetch(JPEG, kind=kind), URL + ".exe", tmp_path / "x" / "y", name="look")
     assert path == tmp_path / "x" / "y" / f"look{suffix}"
     assert path.read_bytes() == JPEG
@@ -194,35 +196,35 @@ async def test_a_name_gets_the_right_suffix(tmp_path: Path, kind: str, suffix: s
         ("ü", "é" * 900),
     ],
 )
-def test_a_name_cannot_leave_its_folder(avatar_id: str, look_id: str) -> None:
-    """Whatever the API calls its looks."""
+def test_a_file_name_cannot_leave_its_folder(avatar_id: str, look_id: str) -> None:
+    """Whatever ids the API gives its looks."""
     name = file_name(LookRef(avatar_id, look_id))
     assert name
     assert set(name) <= set("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_")
     assert len(name) <= 170
 
 
-def test_usual_ids_stay_readable() -> None:
-    """Avatar, then look."""
+def test_usual_ids_are_kept_in_the_file_name() -> None:
+    """The id of the avatar comes first, then that of the look."""
     assert file_name(LookRef("avtr_1", "look_2")) == "avtr_1_look_2"
 
 
-async def test_a_folder_is_known_by_its_slash_or_by_being_there(tmp_path: Path) -> None:
-    """Anything else is the file's own path."""
+async def test_a_path_is_a_folder_if_it_exists_as_one_or_ends_with_a_slash(tmp_path: Path) -> None:
+    """Any other path is the file's own."""
     assert await picture_target(tmp_path) == (tmp_path, True)
     assert await picture_target("new/") == (Path("new"), True)
     assert await picture_target("new.jpg") == (Path("new.jpg"), False)
 
 
 @pytest.mark.parametrize("path", ["", b"bytes"])
-async def test_a_path_is_text(path: Any) -> None:
-    """And not empty, which would be the current folder."""
+async def test_a_path_must_be_text_and_not_empty(path: Any) -> None:
+    """An empty path would be the current folder."""
     with pytest.raises(InvalidRequest, match="path_or_folder"):
         await picture_target(path)
 
 
-async def test_a_long_name_is_no_trouble(tmp_path: Path) -> None:
-    """The hidden name beside it is not longer than a file system allows."""
+async def test_a_long_file_name_can_be_saved(tmp_path: Path) -> None:
+    """The name of the temporary file is not longer than a file system allows."""
     path = tmp_path / ("n" * 240 + ".jpg")
     await save_picture(fetch(JPEG), URL, path)
     assert path.read_bytes() == JPEG

@@ -1,4 +1,4 @@
-"""Hooks: told of each event, in order, and harmless."""
+"""Hooks are called with each event, in order, and cannot harm the session."""
 
 from __future__ import annotations
 
@@ -19,48 +19,48 @@ pytestmark = pytest.mark.both_loops
 PAUSED = Paused(1.5, "the API answered 429")
 
 
-def test_every_hook_is_told_in_order() -> None:
-    """In the order in which they were given."""
-    told: list[tuple[str, Event]] = []
-    hooks = Hooks([lambda event: told.append(("a", event)), lambda event: told.append(("b", event))])
+def test_every_hook_is_called_in_the_order_given() -> None:
+    """Each gets the event before the next hook does."""
+    calls: list[tuple[str, Event]] = []
+    hooks = Hooks([lambda event: calls.append(("a", event)), lambda event: calls.append(("b", event))])
     hooks.emit(PAUSED)
-    assert told == [("a", PAUSED), ("b", PAUSED)]
+    assert calls == [("a", PAUSED), ("b", PAUSED)]
 
 
 def test_a_hook_that_raises_is_logged_and_harms_nothing(caplog: pytest.LogCaptureFixture) -> None:
-    """The next one is told all the same."""
-    told: list[Event] = []
+    """The next hook is called all the same."""
+    calls: list[Event] = []
 
     def bad(event: Event) -> None:
         raise RuntimeError("mine")
 
     with caplog.at_level(logging.ERROR, logger="hoox_async"):
-        Hooks([bad, told.append]).emit(PAUSED)
-    assert told == [PAUSED]
+        Hooks([bad, calls.append]).emit(PAUSED)
+    assert calls == [PAUSED]
     assert "a hook raised at Paused" in caplog.text
 
 
 async def test_a_hook_that_raises_a_cancellation_cancels_nobody() -> None:
-    """Such as the result() of a future that was cancelled: whoever told it goes on."""
-    told: list[Event] = []
+    """As the result() of a cancelled future does: the task that emits the event goes on."""
+    calls: list[Event] = []
     future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
     future.cancel()
-    Hooks([lambda _: future.result(), told.append]).emit(PAUSED)
-    assert told == [PAUSED]
+    Hooks([lambda _: future.result(), calls.append]).emit(PAUSED)
+    assert calls == [PAUSED]
     task = asyncio.current_task()
     assert task is not None
     assert not task.cancelling()
 
 
 @pytest.mark.parametrize("hooks", [[print, "no"], [None], print, 3])
-def test_what_is_no_list_of_callables_is_refused(hooks: Any) -> None:
+def test_hooks_that_are_not_a_list_of_callables_are_refused(hooks: Any) -> None:
     """When the session is made, not at the first event."""
     with pytest.raises(ConfigurationError, match="hooks"):
         Hooks(hooks)
 
 
-def test_no_hooks_are_fine() -> None:
-    """Nobody listens, nothing happens."""
+def test_an_event_without_hooks_does_nothing() -> None:
+    """`emit` can be called all the same."""
     Hooks().emit(PAUSED)
 
 
@@ -92,7 +92,7 @@ def paused(reason: object) -> Paused:
 
 @pytest.mark.parametrize("kind", ["method", "partial", "callable object", "plain function of one"])
 async def test_an_async_hook_runs_in_the_order_of_the_events(kind: str) -> None:
-    """Each event is worked on to its end before the next one, whatever kind of async callable it is."""
+    """Each event is handled to its end before the next one, whatever kind of async callable the hook is."""
     recorder = Recorder()
     kinds: dict[str, Hook] = {
         "method": recorder.slow,
@@ -109,26 +109,26 @@ async def test_an_async_hook_runs_in_the_order_of_the_events(kind: str) -> None:
 
 
 async def test_an_async_hook_delays_neither_the_session_nor_the_other_hooks() -> None:
-    """A plain hook is told at once, another async hook while the first one hangs."""
-    told: list[Event] = []
+    """While one async hook hangs, plain hooks are called at once, and another async hook runs."""
+    calls: list[Event] = []
     recorder = Recorder()
 
     async def hangs(event: Event) -> None:
         await asyncio.Event().wait()
 
-    hooks = Hooks([hangs, recorder.slow, told.append])
+    hooks = Hooks([hangs, recorder.slow, calls.append])
     hooks.emit(paused("a"))
     hooks.emit(paused("b"))
-    assert told == [paused("a"), paused("b")]
+    assert calls == [paused("a"), paused("b")]
     while len(recorder.order) < 4:
         await asyncio.sleep(0.001)
     hooks.stop()
 
 
-async def test_an_async_hook_that_raises_is_logged_and_told_of_the_next_event(
+async def test_an_async_hook_that_raises_is_logged_and_called_with_the_next_event(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    """Also where it raises a cancellation, as the result() of a future that was cancelled."""
+    """Also if it raises a cancellation, as the result() of a cancelled future does."""
     seen: list[str] = []
 
     async def bad(event: Event) -> None:
@@ -149,10 +149,10 @@ async def test_an_async_hook_that_raises_is_logged_and_told_of_the_next_event(
     assert "RuntimeError: mine" in caplog.text
 
 
-async def test_no_more_than_so_many_events_wait_for_an_async_hook(
+async def test_the_events_that_wait_for_an_async_hook_are_limited(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """The newest ones are not told to it then, and their number is logged."""
+    """The newest ones are dropped, and their number is logged."""
     monkeypatch.setattr("hoox_async._io.hooks.MOST_WAITING", 3)
     recorder = Recorder()
     hooks = Hooks([recorder.slow])
@@ -162,13 +162,13 @@ async def test_no_more_than_so_many_events_wait_for_an_async_hook(
     assert recorder.order[::2] == ["begin 0", "begin 1", "begin 2"]
     said = [record.getMessage() for record in caplog.records]
     assert len(said) == 2
-    assert "not told of 1 Paused" in said[0]
-    assert "not told of 6 Paused" in said[1]
+    assert "not called with 1 Paused" in said[0]
+    assert "not called with 6 Paused" in said[1]
 
 
 @pytest.mark.virtual_time
 async def test_closing_waits_for_async_hooks_for_a_bounded_time(caplog: pytest.LogCaptureFixture) -> None:
-    """One that hangs is cancelled after ten seconds; what still waited for it is logged."""
+    """A hook that hangs is cancelled after ten seconds; the events that still waited for it are logged."""
     cancelled = asyncio.Event()
 
     async def hangs(event: Event) -> None:
@@ -185,7 +185,7 @@ async def test_closing_waits_for_async_hooks_for_a_bounded_time(caplog: pytest.L
     await hooks.aclose()
     assert asyncio.get_running_loop().time() - began == pytest.approx(CLOSE_WITHIN)
     assert cancelled.is_set()
-    assert "not told of 1 Paused" in caplog.text
+    assert "not called with 1 Paused" in caplog.text
 
 
 @pytest.mark.virtual_time
@@ -206,7 +206,7 @@ async def test_a_sessions_async_hook_has_seen_every_event_when_the_session_is_cl
 
 @pytest.mark.virtual_time
 async def test_an_async_hook_may_use_the_session() -> None:
-    """Such as asking for more of a look that is done, while the session goes on."""
+    """For instance to read the details of a look that is ready, while the session goes on."""
     found: list[Any] = []
 
     async def hook(event: Event) -> None:

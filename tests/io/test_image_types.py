@@ -26,8 +26,8 @@ REAL = {kind: painted(kind) for kind in ("JPEG", "PNG", "WEBP", "GIF")} | {"AVIF
 
 
 @pytest.mark.parametrize("name", REAL)
-def test_pictures_are_known_by_their_beginning(name: str) -> None:
-    """No more of it is needed than its head."""
+def test_pictures_are_recognized_by_their_first_bytes(name: str) -> None:
+    """The first 16 bytes are enough."""
     kind = f"image/{name.lower()}"
     assert may_be_picture(kind, REAL[name])
     assert may_be_picture(kind, REAL[name][:HEAD])
@@ -35,8 +35,8 @@ def test_pictures_are_known_by_their_beginning(name: str) -> None:
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("name", REAL)
-def test_a_picture_under_another_known_name_is_one(kind: str, name: str) -> None:
-    """Servers mix the names up: nobody who has paid for a look is refused its picture for that."""
+def test_a_picture_with_the_content_type_of_another_is_accepted(kind: str, name: str) -> None:
+    """Servers mix up the types: who has paid for a look must get its picture."""
     assert may_be_picture(kind, REAL[name])
 
 
@@ -49,19 +49,19 @@ def test_a_picture_under_another_known_name_is_one(kind: str, name: str) -> None
         b"%PDF-1.7\n1 0 obj", b"\x1f\x8b\x08\x00" + bytes(12),
     ],
 )  # fmt: skip
-def test_what_is_none_is_known_too(kind: str, data: bytes) -> None:
-    """A page that says what went wrong, nothing at all, what was cut off too early, a sound."""
+def test_data_that_is_no_picture_is_refused_under_a_known_content_type(kind: str, data: bytes) -> None:
+    """An error page, no data, data that is cut off too early, a sound."""
     assert not may_be_picture(kind, data)
 
 
 @given(st.binary(max_size=40))
 @pytest.mark.parametrize("kind", ["image/x-odd", "image/tiff", "image/heic", "image/svg+xml", "image/bmp"])
-def test_other_types_of_images_are_believed(kind: str, data: bytes) -> None:
-    """How they begin is not known here."""
+def test_data_under_another_image_type_is_accepted(kind: str, data: bytes) -> None:
+    """Nothing is known about how its pictures begin."""
     assert may_be_picture(kind, data)
 
 
 @given(st.sampled_from(KINDS), st.binary(max_size=40))
-def test_only_the_head_counts(kind: str, data: bytes) -> None:
+def test_only_the_first_bytes_decide(kind: str, data: bytes) -> None:
     """So a picture can be judged while it comes."""
     assert may_be_picture(kind, data) == may_be_picture(kind, data[:HEAD])

@@ -22,8 +22,8 @@ async def fail() -> None:
     raise ValueError("nobody awaits me")
 
 
-async def test_a_task_gives_its_result_and_is_let_go() -> None:
-    """The set holds it only while it runs."""
+async def test_a_task_returns_its_result_and_is_released() -> None:
+    """The set keeps a reference to it only while it runs."""
     tasks = TaskSet()
     task = tasks.spawn(answer(), "asks")
     assert (len(tasks), task.get_name()) == (1, "asks")
@@ -32,8 +32,8 @@ async def test_a_task_gives_its_result_and_is_let_go() -> None:
     assert len(tasks) == 0
 
 
-async def test_the_set_holds_its_tasks() -> None:
-    """A task that nobody else refers to is not collected in the middle of its work."""
+async def test_the_set_keeps_its_tasks_from_being_collected() -> None:
+    """A task without any other reference is not collected in the middle of its work."""
     tasks = TaskSet()
     done = asyncio.Event()
 
@@ -46,8 +46,8 @@ async def test_the_set_holds_its_tasks() -> None:
     await asyncio.wait_for(done.wait(), 1)
 
 
-async def test_what_nobody_awaits_is_not_reported() -> None:
-    """An error that nobody takes is no "exception was never retrieved"."""
+async def test_an_error_that_nobody_awaits_is_not_reported_by_asyncio() -> None:
+    """There is no "exception was never retrieved" for a task of the set."""
     reported: list[object] = []
     asyncio.get_running_loop().set_exception_handler(lambda _, context: reported.append(context))
     tasks = TaskSet()
@@ -58,14 +58,14 @@ async def test_what_nobody_awaits_is_not_reported() -> None:
     assert reported == []
 
 
-async def test_what_is_awaited_raises() -> None:
-    """The awaiter has the error all the same."""
+async def test_awaiting_a_task_raises_its_error() -> None:
+    """Although the set has retrieved the error too."""
     with pytest.raises(ValueError, match="nobody"):
         await TaskSet().spawn(fail(), "fails")
 
 
-async def test_cancel_waits_until_all_are_gone() -> None:
-    """Also for those that take their time, and for those that they start meanwhile."""
+async def test_cancel_waits_until_all_tasks_have_ended() -> None:
+    """Also tasks that take their time to end, and those that they start meanwhile."""
     tasks = TaskSet()
     ended: list[str] = []
 
@@ -84,8 +84,8 @@ async def test_cancel_waits_until_all_are_gone() -> None:
 
 
 @pytest.mark.parametrize("end", ["drain", "cancel"])
-async def test_nothing_is_taken_once_it_ends(end: str) -> None:
-    """What comes too late is refused, and its coroutine is closed."""
+async def test_a_set_that_is_ending_starts_no_task(end: str) -> None:
+    """It raises `SessionClosed` and closes the coroutine."""
     tasks = TaskSet()
     await getattr(tasks, end)()
     with pytest.raises(SessionClosed):
@@ -93,8 +93,8 @@ async def test_nothing_is_taken_once_it_ends(end: str) -> None:
     assert len(tasks) == 0
 
 
-async def test_work_can_outlast_its_caller() -> None:
-    """Who waits for it has its result, or its error; who leaves has started it all the same."""
+async def test_completed_work_outlasts_its_caller() -> None:
+    """Who awaits it gets its result or error; after a caller was cancelled, the work goes on."""
     tasks, ended = TaskSet(), asyncio.Event()
 
     async def slow() -> None:
@@ -112,8 +112,8 @@ async def test_work_can_outlast_its_caller() -> None:
     await asyncio.wait_for(ended.wait(), 1)
 
 
-async def test_who_waits_for_work_that_ends_with_the_set_is_told_so() -> None:
-    """It was not cancelled itself."""
+async def test_awaiting_work_that_ends_with_the_set_raises_session_closed() -> None:
+    """The caller itself was not cancelled."""
     tasks = TaskSet()
     caller = asyncio.create_task(tasks.complete(asyncio.sleep(60), "slow"))
     await asyncio.sleep(0)
@@ -127,10 +127,10 @@ async def test_who_waits_for_work_that_ends_with_the_set_is_told_so() -> None:
 # --- what nobody awaits
 
 
-async def test_what_a_background_task_raises_is_logged_with_its_traceback(
+async def test_the_error_of_a_background_task_is_logged_with_its_traceback(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    """Nobody awaits it, so the log is where it is told; a session that is closed is no failure."""
+    """Nobody awaits it. `SessionClosed` is not an error."""
     tasks = TaskSet()
 
     async def closed() -> None:
@@ -147,7 +147,7 @@ async def test_what_a_background_task_raises_is_logged_with_its_traceback(
 
 
 async def test_work_that_outlasts_its_caller_and_raises_is_logged(caplog: pytest.LogCaptureFixture) -> None:
-    """Its caller is gone and cannot be told; a caller who is there is told, and nothing is logged."""
+    """If the caller is still there, it gets the error and nothing is logged."""
     tasks, go = TaskSet(), asyncio.Event()
 
     async def fail_later() -> None:
@@ -189,18 +189,20 @@ class Flaky:
 
 
 @pytest.mark.virtual_time
-async def test_work_that_raises_is_begun_anew_after_growing_pauses(caplog: pytest.LogCaptureFixture) -> None:
-    """1, 2, 4 … 60 seconds; each failure is logged with its traceback."""
+async def test_work_that_raises_is_started_again_after_growing_pauses(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """The pauses are 1, 2, 4 … 60 seconds; each failure is logged with its traceback."""
     work = Flaky(*(ValueError(str(n)) for n in range(9)))
     assert await restarted(work, "the work") == "done"
     assert work.pauses == pytest.approx([1, 2, 4, 8, 16, 32, 60, 60, 60])
     assert len([record for record in caplog.records if record.exc_info]) == 9
-    assert "the work failed; it is started again in 1 s" in caplog.text
+    assert "the work failed; trying again in 1 s" in caplog.text
 
 
 @pytest.mark.virtual_time
 async def test_the_pauses_are_short_again_after_a_minute_without_a_failure() -> None:
-    """A task that fails once an hour is not kept from its work for a minute each time."""
+    """Work that fails once an hour is not kept waiting for a minute each time."""
     work = Flaky(*(ValueError(str(n)) for n in range(5)), lasts=61.0)
     await restarted(work, "the work")
     assert work.pauses == pytest.approx([1.0] * 5)
@@ -208,7 +210,7 @@ async def test_the_pauses_are_short_again_after_a_minute_without_a_failure() -> 
 
 @pytest.mark.virtual_time
 async def test_work_with_a_number_of_tries_raises_its_last_error() -> None:
-    """And a closed session ends it at once."""
+    """And `SessionClosed` is raised at once, whatever tries are left."""
     work = Flaky(*(ValueError(str(n)) for n in range(9)))
     with pytest.raises(ValueError, match="2"):
         await restarted(work, "the work", tries=3)
@@ -219,8 +221,8 @@ async def test_work_with_a_number_of_tries_raises_its_last_error() -> None:
     assert len(work.began) == 1
 
 
-async def test_a_supervised_task_is_gone_when_the_set_is_cancelled() -> None:
-    """Also one that answers its cancellation with an error of its own: it is not started again."""
+async def test_a_supervised_task_ends_when_the_set_is_cancelled() -> None:
+    """It is not started again, even if it answers its cancellation with an error of its own."""
     tasks, begun = TaskSet(), asyncio.Event()
 
     async def stubborn() -> None:

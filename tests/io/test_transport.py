@@ -34,8 +34,8 @@ def free_port() -> int:
 # --- a paid request
 
 
-async def test_nothing_leaves_before_before_send() -> None:
-    """The connection stands, and not one byte has come while before_send runs."""
+async def test_no_byte_leaves_before_before_send_has_returned() -> None:
+    """While it runs there is a connection, and the server has received nothing."""
     seen: list[tuple[int, int]] = []
     async with RawServer() as server, transport_to(server.url) as transport:
 
@@ -53,7 +53,7 @@ async def test_nothing_leaves_before_before_send() -> None:
     "error", [StoreError("disk full"), OSError("disk full"), TimeoutError(), ValueError("x")]
 )
 async def test_a_before_send_that_fails_sends_nothing(error: Exception) -> None:
-    """Its own error comes out, and the server has seen a connection without a byte."""
+    """`send` raises its error, and the server has seen a connection without a byte."""
     received: list[bytes] = []
 
     async def listen(reader: asyncio.StreamReader, _: asyncio.StreamWriter) -> None:
@@ -71,7 +71,7 @@ async def test_a_before_send_that_fails_sends_nothing(error: Exception) -> None:
 
 
 async def test_a_cancelled_before_send_sends_nothing() -> None:
-    """Cancelled in the last moment, it still has not left."""
+    """Also if it is cancelled while it runs, the server has seen a connection without a byte."""
     received: list[bytes] = []
     begun = asyncio.Event()
 
@@ -93,7 +93,7 @@ async def test_a_cancelled_before_send_sends_nothing() -> None:
 
 
 async def test_the_answer_timeout_counts_from_the_sending() -> None:
-    """However long before_send takes, the answer has its whole time, and no more than that."""
+    """However long before_send takes, the answer has its whole timeout after it."""
     loop = asyncio.get_running_loop()
     sent_at = 0.0
 
@@ -114,7 +114,7 @@ async def test_the_answer_timeout_counts_from_the_sending() -> None:
 
 
 async def test_each_paid_request_has_a_connection_of_its_own() -> None:
-    """A kept-alive socket may be stale, and then its request's fate is unknown without need."""
+    """A kept-alive connection may be stale, and then nobody could tell whether the request was received."""
     async with RawServer() as server, transport_to(server.url) as transport:
         for _ in range(3):
             await transport.send(POST)
@@ -122,8 +122,8 @@ async def test_each_paid_request_has_a_connection_of_its_own() -> None:
         assert b"connection: close" in server.requests[0].lower()
 
 
-async def test_a_refused_connection_is_not_sent() -> None:
-    """Nobody listens: the one case, beside 429, in which a paid request may be sent again."""
+async def test_a_refused_connection_raises_not_sent() -> None:
+    """That is the one case besides 429 in which a paid request may be sent again."""
     sent: list[int] = []
 
     async def before_send() -> None:
@@ -137,8 +137,8 @@ async def test_a_refused_connection_is_not_sent() -> None:
     assert sent == []
 
 
-async def test_a_connection_that_takes_too_long_is_not_sent(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Also where it is the name that is not resolved: aiohttp has no timeout for that."""
+async def test_a_connection_that_takes_too_long_raises_not_sent(monkeypatch: pytest.MonkeyPatch) -> None:
+    """That includes resolving the name, for which aiohttp has no timeout."""
 
     async def resolve(*_: Any, **__: Any) -> list[Any]:
         await asyncio.sleep(60)
@@ -151,8 +151,8 @@ async def test_a_connection_that_takes_too_long_is_not_sent(monkeypatch: pytest.
             await transport.send(POST)
 
 
-async def test_a_certificate_that_is_wrong_is_not_sent() -> None:
-    """The key has not travelled: TLS comes first."""
+async def test_a_wrong_certificate_raises_not_sent() -> None:
+    """The key has not been sent, because TLS comes first."""
 
     async def no_tls(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.read(1)
@@ -163,8 +163,8 @@ async def test_a_certificate_that_is_wrong_is_not_sent() -> None:
             await transport.send(POST)
 
 
-async def test_a_hang_up_may_follow_an_accepted_request() -> None:
-    """The server took it and hung up without an answer: that proves nothing, and it is sent once."""
+async def test_a_server_that_hangs_up_raises_transport_error() -> None:
+    """It may have accepted the request first; the request is sent once."""
 
     async def hang_up(reader: asyncio.StreamReader, _: asyncio.StreamWriter) -> None:
         await server.read(reader)
@@ -178,16 +178,18 @@ async def test_a_hang_up_may_follow_an_accepted_request() -> None:
 @pytest.mark.parametrize(
     "error", [aiohttp.ServerDisconnectedError(), TimeoutError(), aiohttp.ServerTimeoutError()]
 )
-async def test_a_mocked_loss_is_no_proof(mocked_api: aioresponses, error: Exception) -> None:
-    """A mock skips connector and traces; what it raises may still follow an accepted request."""
+async def test_a_loss_that_a_mock_raises_is_a_transport_error(
+    mocked_api: aioresponses, error: Exception
+) -> None:
+    """A mock of aiohttp skips connector and traces; the request still counts as possibly received."""
     mocked_api.post("https://hoox.example/v1/avatar/create", exception=error)
     async with transport_to("https://hoox.example/v1") as transport:
         with pytest.raises(TransportError):
             await transport.send(POST)
 
 
-async def test_a_mocked_answer_runs_before_send_too(mocked_api: aioresponses) -> None:
-    """So that users' mocks meet the same bookkeeping as the API."""
+async def test_before_send_runs_also_with_a_mock_of_aiohttp(mocked_api: aioresponses) -> None:
+    """So users' mocks go through the same bookkeeping as the API."""
     mocked_api.post("https://hoox.example/v1/avatar/create", status=201, body=ACCEPTED)
     ran: list[int] = []
 
@@ -203,7 +205,7 @@ async def test_a_mocked_answer_runs_before_send_too(mocked_api: aioresponses) ->
 
 
 async def test_reads_share_connections() -> None:
-    """A status request does not pay for a handshake each time."""
+    """A status request does not need a new handshake each time."""
     async with RawServer(reply=answer(STATUS, 200)) as server, transport_to(server.url) as transport:
         for _ in range(3):
             response = await transport.send(GET)
@@ -212,7 +214,7 @@ async def test_reads_share_connections() -> None:
 
 
 async def test_a_read_is_not_silently_sent_again() -> None:
-    """aiohttp repeats a GET on a stale connection by itself: that would not be counted in the quota."""
+    """aiohttp repeats a GET on a stale connection by itself, which the quota would not count."""
 
     async def once(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await server.read(reader)
@@ -226,8 +228,8 @@ async def test_a_read_is_not_silently_sent_again() -> None:
         assert (server.connections, len(server.requests)) == (1, 2)
 
 
-async def test_a_read_has_its_time() -> None:
-    """From its start to the last byte."""
+async def test_a_read_ends_after_its_timeout() -> None:
+    """The timeout is from its start to the last byte of the answer."""
 
     async def never(reader: asyncio.StreamReader, _: asyncio.StreamWriter) -> None:
         await reader.read()
@@ -237,8 +239,8 @@ async def test_a_read_has_its_time() -> None:
             await transport.send(GET)
 
 
-async def test_a_callers_own_timeout_of_the_same_length_is_the_callers() -> None:
-    """Both end in one turn of the loop: the caller's cancellation is not taken for the read's time."""
+async def test_a_callers_own_timeout_of_the_same_length_ends_the_caller() -> None:
+    """If both end in one turn of the loop, the caller's cancellation is not taken for the read's timeout."""
 
     async def never(reader: asyncio.StreamReader, _: asyncio.StreamWriter) -> None:
         await reader.read()
@@ -259,7 +261,7 @@ async def test_a_callers_own_timeout_of_the_same_length_is_the_callers() -> None
 
 @pytest.mark.parametrize("request_", [POST, GET], ids=["paid", "read"])
 async def test_redirects_are_not_followed(request_: WireRequest) -> None:
-    """The key never travels to another host; the answer is read as what it is."""
+    """The key never travels to another host; the redirect itself is returned as the answer."""
     async with RawServer() as elsewhere:
         away = answer(b"", 302, f"Location: {elsewhere.url}/avatar/create\r\n")
         async with RawServer(reply=away) as server, transport_to(server.url) as transport:
@@ -270,7 +272,7 @@ async def test_redirects_are_not_followed(request_: WireRequest) -> None:
 
 
 async def test_a_picture_is_fetched_without_the_key() -> None:
-    """Not at its first address and not where that redirects to."""
+    """Neither its first address nor the one that it redirects to gets the key or cookies."""
     picture = b"HTTP/1.1 200 OK\r\nContent-Type: image/jpeg\r\nContent-Length: 3\r\n\r\nJPG"
     async with RawServer(reply=picture) as elsewhere:
         away = answer(b"", 302, f"Location: {elsewhere.url}/p.jpg\r\nSet-Cookie: a=b\r\n")
@@ -284,7 +286,7 @@ async def test_a_picture_is_fetched_without_the_key() -> None:
 
 
 async def test_every_request_names_the_library_and_its_version() -> None:
-    """Paid requests, reads and pictures: an operator sees in a log what sent them."""
+    """Paid requests, reads and pictures have a User-Agent that shows an operator what sent them."""
     async with RawServer(reply=answer(status=200)) as server, transport_to(server.url) as transport:
         await transport.send(POST)
         await transport.send(GET)
@@ -296,14 +298,14 @@ async def test_every_request_names_the_library_and_its_version() -> None:
 
 
 async def test_ids_cannot_lead_elsewhere_on_the_host() -> None:
-    """What is in a path is quoted."""
+    """Whatever is in a path is quoted."""
     async with RawServer(reply=answer(b"{}", 200)) as server, transport_to(server.url + "/v1") as transport:
         await transport.send(WireRequest(Endpoint.AVATAR, "GET", "avatar/a b?c#d%2e"))
         assert server.requests[0].startswith(b"GET /v1/avatar/a%20b%3Fc%23d%252e HTTP/1.1")
 
 
 async def test_the_key_is_in_no_error_and_no_repr() -> None:
-    """Whatever goes wrong."""
+    """Neither the error, its cause nor the transport shows it."""
     async with transport_to(f"http://127.0.0.1:{free_port()}") as transport:
         with pytest.raises(NotSent) as caught:
             await transport.send(POST)
@@ -316,7 +318,7 @@ async def test_the_key_is_in_no_error_and_no_repr() -> None:
 
 
 async def test_a_transport_that_is_not_open_sends_nothing() -> None:
-    """Before the start and after the end."""
+    """Before `start` and after `aclose` it raises `SessionClosed`."""
     transport = HttpTransport("http://127.0.0.1:1", KEY, SHORT)
     for _ in range(2):
         with pytest.raises(SessionClosed):
@@ -330,7 +332,7 @@ async def test_a_transport_that_is_not_open_sends_nothing() -> None:
 
 
 async def test_no_connection_outlives_the_transport() -> None:
-    """The server sees every one of them end."""
+    """After `aclose` the server sees each of its connections end."""
     async with RawServer(reply=answer(STATUS, 200)) as server:
         async with transport_to(server.url) as transport:
             await asyncio.gather(*(transport.send(GET) for _ in range(5)))

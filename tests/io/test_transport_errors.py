@@ -1,4 +1,4 @@
-"""What an error of aiohttp or of the loop proves about a request, for every one that there is."""
+"""Every error of aiohttp and of the loop is mapped by what it proves about the request."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pytest
 from multidict import CIMultiDict, CIMultiDictProxy
 from yarl import URL
 
-from hoox_async._io.transport import mapped
+from hoox_async._io.transport import map_error
 from hoox_async.errors import NotSent, StoreError, TransportError
 
 
@@ -49,7 +49,7 @@ ERRORS = sorted(
     ),
     key=lambda kind: kind.__name__,
 )
-NEVER_MADE = {
+NOT_CONNECTED = {
     "ClientConnectorError", "ClientProxyConnectionError", "ClientConnectorDNSError", "ClientSSLError",
     "UnixClientConnectorError", "ClientConnectorSSLError", "ClientConnectorCertificateError",
     "ConnectionTimeoutError", "InvalidURL", "InvalidUrlClientError", "NonHttpUrlClientError",
@@ -57,8 +57,8 @@ NEVER_MADE = {
 
 
 @pytest.mark.parametrize("kind", ERRORS, ids=lambda kind: kind.__name__)
-def test_every_error_of_aiohttp_has_one_of_ours(kind: type[Exception]) -> None:
-    """Only a connection that was never made proves that nothing was received."""
+def test_every_error_of_aiohttp_is_mapped_to_one_of_ours(kind: type[Exception]) -> None:
+    """`NotSent` for a connection that was never made, which alone proves that nothing was received."""
     arguments = _arguments().get(kind.__name__, ())
     if kind.__name__ == "UnixClientConnectorError":
         arguments = ("/socket", *_arguments()["ClientConnectorError"])
@@ -66,26 +66,26 @@ def test_every_error_of_aiohttp_has_one_of_ours(kind: type[Exception]) -> None:
         error = kind(*arguments)
     except TypeError:
         error = kind.__new__(kind)
-    ours = mapped(error)
-    assert type(ours) is (NotSent if kind.__name__ in NEVER_MADE else TransportError)
+    ours = map_error(error)
+    assert type(ours) is (NotSent if kind.__name__ in NOT_CONNECTED else TransportError)
     assert ours.charged == "no"
 
 
-def test_the_walk_is_over_all_of_them() -> None:
-    """The list is aiohttp's own, so a new version's errors are walked too."""
+def test_the_list_of_errors_is_aiohttps_own() -> None:
+    """So the errors of a new version of aiohttp are tested too."""
     assert {kind.__name__ for kind in ERRORS} >= set(aiohttp.client_exceptions.__all__) - {
         "WSMessageTypeError"
     }
-    assert {kind.__name__ for kind in ERRORS} >= NEVER_MADE
+    assert {kind.__name__ for kind in ERRORS} >= NOT_CONNECTED
 
 
 @pytest.mark.parametrize("error", [TimeoutError(), OSError("x"), ValueError("x"), ConnectionResetError()])
-def test_the_loops_own_errors_prove_nothing(error: Exception) -> None:
-    """They can come after the sending as well as before."""
-    assert type(mapped(error)) is TransportError
+def test_errors_of_the_event_loop_are_transport_errors(error: Exception) -> None:
+    """They can come after the sending as well as before it."""
+    assert type(map_error(error)) is TransportError
 
 
-def test_an_error_of_ours_stays_itself() -> None:
-    """It says all that is known."""
+def test_an_error_of_ours_is_returned_as_it_is() -> None:
+    """It says already what is known."""
     error = StoreError("full")
-    assert mapped(error) is error
+    assert map_error(error) is error

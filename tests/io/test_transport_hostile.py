@@ -68,8 +68,8 @@ async def test_a_hostile_answer_is_bounded(
             tracemalloc.stop()
 
 
-async def test_an_announced_size_over_the_cap_is_refused_before_it_comes() -> None:
-    """A server that announces it and sends nothing is not waited for."""
+async def test_a_content_length_above_the_limit_is_refused_at_once() -> None:
+    """The body is not waited for."""
     head = b"HTTP/1.1 200 OK\r\nContent-Length: 99999999\r\n\r\n"
 
     async def announces(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -82,8 +82,8 @@ async def test_an_announced_size_over_the_cap_is_refused_before_it_comes() -> No
             await transport.send(GET)
 
 
-async def test_an_answer_of_just_the_cap_is_taken() -> None:
-    """One byte more is not."""
+async def test_an_answer_exactly_at_the_limit_is_accepted() -> None:
+    """One byte more is refused."""
     request = WireRequest(Endpoint.STATUS, "GET", "avatar/status", max_bytes=1000)
     for size, fits in ((1000, True), (1001, False)):
         body = b"x" * size
@@ -95,8 +95,8 @@ async def test_an_answer_of_just_the_cap_is_taken() -> None:
                     await transport.send(request)
 
 
-async def test_deep_json_is_bounded() -> None:
-    """A hundred thousand brackets are no look, and no crash."""
+async def test_deeply_nested_json_raises_an_error_of_ours() -> None:
+    """A hundred thousand brackets do not crash the parser."""
     deep = b"[" * 100_000 + b"]" * 100_000
     async with RawServer(reply=answer(deep)) as server, transport_to(server.url) as transport:
         response = await transport.send(POST)
@@ -106,8 +106,8 @@ async def test_deep_json_is_bounded() -> None:
             read_status(WireResponse(200, {}, deep), LookRef("avtr_1", "look_1"))
 
 
-async def test_a_packed_answer_is_unpacked_within_the_cap() -> None:
-    """None is asked for; but where a proxy packs, a paid answer must not be lost, nor fill the memory."""
+async def test_a_compressed_answer_is_decompressed_up_to_the_limit() -> None:
+    """No compression is asked for; but if a proxy compresses, a paid answer must not be lost."""
     packed = answer(gzip.compress(ACCEPTED), 201, "Content-Encoding: gzip\r\n")
     bomb = answer(gzip.compress(b"0" * (50 << 20)), 201, "Content-Encoding: gzip\r\n")
     broken = answer(b"not gzip", 201, "Content-Encoding: gzip\r\n")
@@ -140,15 +140,15 @@ RAW_DEFLATE = _RAW.compress(ACCEPTED) + _RAW.flush()
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
-async def test_every_spelling_of_a_known_packing_is_read(encoding: str, body: bytes) -> None:
-    """A coding's name has no case, and x-gzip is gzip (RFC 9110): no paid 201 is lost over its spelling."""
+async def test_every_spelling_of_a_known_encoding_is_decompressed(encoding: str, body: bytes) -> None:
+    """RFC 9110: names of encodings are case-insensitive, and x-gzip is gzip. No paid 201 is lost to that."""
     reply = answer(body, 201, f"Content-Encoding: {encoding}\r\n")
     async with RawServer(reply=reply) as server, transport_to(server.url) as transport:
         assert read_accepted(await transport.send(POST), None) == LookRef("avtr_1", "look_1")
 
 
-async def test_a_packing_that_is_not_known_is_left_as_it_is() -> None:
-    """Nothing is guessed of it; packed twice, an answer stays within the cap."""
+async def test_an_unknown_encoding_is_returned_as_it_came() -> None:
+    """An answer that is compressed twice stays within the limit."""
     async with (
         RawServer(reply=answer(b"??", 201, "Content-Encoding: br\r\n")) as server,
         transport_to(server.url) as transport,
@@ -163,8 +163,8 @@ async def test_a_packing_that_is_not_known_is_left_as_it_is() -> None:
             await transport.send(POST)
 
 
-async def test_a_broken_answer_is_an_error_of_ours() -> None:
-    """Closed in the middle of the body."""
+async def test_an_answer_that_breaks_off_raises_an_error_of_ours() -> None:
+    """The connection is closed in the middle of the body."""
     whole = answer(b"x" * 1000)
 
     async def half(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -180,8 +180,8 @@ async def test_a_broken_answer_is_an_error_of_ours() -> None:
 @pytest.mark.parametrize(
     "noise", [b"\x00\xff garbage\r\n\r\n", b"HTTP/9.9 abc\r\n\r\n", b"SSH-2.0-OpenSSH\r\n"]
 )
-async def test_what_is_no_http_is_an_error_of_ours(noise: bytes) -> None:
-    """Any bytes at all."""
+async def test_an_answer_that_is_not_http_raises_an_error_of_ours(noise: bytes) -> None:
+    """Whatever bytes it consists of."""
 
     async def speak(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await server.read(reader)
@@ -196,8 +196,8 @@ async def test_what_is_no_http_is_an_error_of_ours(noise: bytes) -> None:
 # --- pictures
 
 
-async def test_what_the_caller_raises_in_a_picture_is_the_callers() -> None:
-    """A full disk is no lost connection."""
+async def test_an_error_of_the_callers_block_around_a_picture_is_passed_on() -> None:
+    """A full disk is not taken for a lost connection."""
     reply = b"HTTP/1.1 200 OK\r\nContent-Type: image/png\r\nContent-Length: 1\r\n\r\nx"
     async with RawServer(reply=reply) as server, PictureFetcher(SHORT) as fetcher:
         for error in (FileExistsError("there"), TimeoutError("mine"), ValueError("mine")):
@@ -210,17 +210,17 @@ async def test_what_the_caller_raises_in_a_picture_is_the_callers() -> None:
 @pytest.mark.parametrize(
     "url", ["", "no url", "ftp://host/a", "file:///etc/passwd", "http://", "http://[x", "//h/a"]
 )
-async def test_a_picture_needs_a_usable_url(url: str) -> None:
-    """Anything else is an answer that makes no sense."""
+async def test_a_picture_with_an_unusable_url_raises_unexpected_response(url: str) -> None:
+    """Only http and https URLs with a host are usable."""
     async with PictureFetcher(SHORT) as fetcher:
         with pytest.raises((UnexpectedResponse, NotSent)):
             async with fetcher.fetch(url):
                 pass
 
 
-async def test_a_picture_that_drips_ends(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each byte comes in time, and the whole does not."""
-    monkeypatch.setattr("hoox_async._io.transport.picture_fetcher._LONGEST", 0.1)
+async def test_a_picture_that_comes_byte_by_byte_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each byte is within the read timeout, but the whole picture is not within ten of them."""
+    monkeypatch.setattr("hoox_async._io.transport.picture_fetcher._MAX_READ_TIMEOUTS", 0.1)
     head = b"HTTP/1.1 200 OK\r\nContent-Type: image/png\r\n\r\n\x89PNG\r\n\x1a\n" + bytes(8)
     timeouts = Timeouts(read=4.0)
     async with RawServer(hostile(head, b"x", 0.01)) as server, PictureFetcher(timeouts) as fetcher:
@@ -229,8 +229,8 @@ async def test_a_picture_that_drips_ends(monkeypatch: pytest.MonkeyPatch) -> Non
                 await read_picture(fetcher.fetch, server.url + "/a")
 
 
-async def test_redirects_of_a_picture_end() -> None:
-    """In a circle, or at something that is no address."""
+async def test_endless_redirects_of_a_picture_end() -> None:
+    """They lead in a circle, or to something that is not an address."""
     for place in ("/again", "ftp://host/a", "http://"):
         reply = answer(b"", 302, f"Location: {place}\r\n")
         async with RawServer(reply=reply) as server, PictureFetcher(SHORT) as fetcher:

@@ -123,4 +123,4 @@ async def test_an_avatar_id_that_cannot_stand_in_a_path_is_asked_for_look_by_loo
         assert sends(space, "status") >= 2
         ends = await asyncio.gather(*waits, return_exceptions=True)
         assert [type(end) for end in ends] == [NotFound] * 2
-        assert not session._ready().services.rate_limiter.window._open
+        assert session._ready().services.rate_limiter.window.held == 0

@@ -1,4 +1,4 @@
-"""Reads: through the rate limiter, counted, and sent again only where that may help."""
+"""Reads: each takes a permit and counts, and it is retried only if that may help."""
 
 from __future__ import annotations
 
@@ -48,15 +48,15 @@ READS: dict[str, Callable[[HooxSession, LookRef], Awaitable[object]]] = {
     ids=lambda f: f.name,
 )
 async def test_a_read_that_fails_is_sent_again(endpoint: str, fault: Fault) -> None:
-    """It costs nothing; the hooks hear of each retry."""
-    told: list[Event] = []
-    async with on_space(hooks=[told.append]) as (session, space):
+    """A retry costs nothing, and the hooks get an event for each."""
+    events: list[Event] = []
+    async with on_space(hooks=[events.append]) as (session, space):
         ref = made(space)
         space.faults.fail_next(endpoint, fault, times=2)
         assert await READS[endpoint](session, ref)
         assert sends(space, endpoint) == 3
-    assert [event.endpoint for event in told if isinstance(event, Retried)] == [endpoint] * 2
-    assert sum(isinstance(event, RequestSent) for event in told) == 3
+    assert [event.endpoint for event in events if isinstance(event, Retried)] == [endpoint] * 2
+    assert sum(isinstance(event, RequestSent) for event in events) == 3
 
 
 @pytest.mark.parametrize(
@@ -77,7 +77,7 @@ async def test_a_read_that_fails_is_sent_again(endpoint: str, fault: Fault) -> N
     ids=lambda value: getattr(value, "name", None),
 )
 async def test_a_read_that_keeps_failing_ends(fault: Fault, error: type[HooxError], times: int) -> None:
-    """After a bounded number of tries, with what the last one met; nothing was charged."""
+    """After a bounded number of tries the error of the last one is raised; nothing was charged."""
     async with on_space() as (session, space):
         ref = made(space)
         space.faults.fail_next("status", fault, times=100)
@@ -88,8 +88,8 @@ async def test_a_read_that_keeps_failing_ends(fault: Fault, error: type[HooxErro
         assert space.ledger == []
 
 
-async def test_a_read_that_is_always_limited_ends() -> None:
-    """The pauses grow, and after about two minutes the caller hears of it."""
+async def test_a_read_that_meets_only_429_ends_after_about_two_minutes() -> None:
+    """The pauses between its tries grow, and at last it raises `RateLimited`."""
     async with on_space() as (session, space):
         ref = made(space)
         space.faults.fail_next("status", Fault.RATE_LIMITED, times=100)
@@ -98,8 +98,8 @@ async def test_a_read_that_is_always_limited_ends() -> None:
         assert 2 <= sends(space, "status") <= 10
 
 
-async def test_a_hung_read_ends() -> None:
-    """Each try has its read timeout."""
+async def test_a_read_without_an_answer_ends() -> None:
+    """Each try has the read timeout, and the last one raises `TransportError`."""
     async with on_space(transport={"read": 2.0}) as (session, space):
         ref = made(space)
         space.faults.fail_next("status", Fault.HANG, times=100)
@@ -110,9 +110,9 @@ async def test_a_hung_read_ends() -> None:
 
 
 async def test_a_429_pauses_every_request() -> None:
-    """Retry-After is honoured by all, and no quota is spent on asking meanwhile."""
-    told: list[Event] = []
-    async with on_space(hooks=[told.append]) as (session, space):
+    """All requests wait for the Retry-After, and none of the quota is spent on trying meanwhile."""
+    events: list[Event] = []
+    async with on_space(hooks=[events.append]) as (session, space):
         ref = made(space)
         space.faults.fail_next("status", Fault.rate_limited(retry_after=20))
         first = asyncio.create_task(session.status(ref))
@@ -121,12 +121,12 @@ async def test_a_429_pauses_every_request() -> None:
         times = [record.at for record in space.requests]
         assert len(times) == 4
         assert times[1] - times[0] >= 20.0
-    assert [round(event.seconds) for event in told if isinstance(event, Paused)] == [20]
+    assert [round(event.seconds) for event in events if isinstance(event, Paused)] == [20]
 
 
 @pytest.mark.parametrize("fault", [Fault.RATE_LIMITED, Fault.RATE_LIMITED_RETRY_AFTER], ids=lambda f: f.name)
 async def test_a_429_costs_its_pause_and_no_more(fault: Fault) -> None:
-    """That nothing was left is over with the pause: the minute after goes on at the pace of before."""
+    """The "none left" of its headers ends with the pause: the minute after goes on at the even interval."""
     async with on_space(requests_per_minute=100) as (session, space):
         ref = made(space)
         space.faults.fail_next("status", fault, after=20)
@@ -136,19 +136,19 @@ async def test_a_429_costs_its_pause_and_no_more(fault: Fault) -> None:
         assert times[-1] - times[0] < 60 * 0.61 + 2.0
 
 
-async def test_the_answer_is_told_to_the_hooks() -> None:
-    """With its status and how long it took."""
-    told: list[Event] = []
-    async with on_space(hooks=[told.append], transport={"latency": 0.4}) as (session, space):
+async def test_hooks_get_an_event_for_each_answer() -> None:
+    """It has the HTTP status and how many seconds the answer took."""
+    events: list[Event] = []
+    async with on_space(hooks=[events.append], transport={"latency": 0.4}) as (session, space):
         ref = made(space)
         await session.status(ref)
-    answered = [event for event in told if isinstance(event, Answered)]
+    answered = [event for event in events if isinstance(event, Answered)]
     assert [(event.endpoint, event.status) for event in answered] == [("status", 200)]
     assert answered[0].seconds == pytest.approx(0.4)
 
 
-async def test_a_read_without_a_connection_gives_its_permit_back() -> None:
-    """Nothing reached the API, so nothing counts against the quota; an answered one counts."""
+async def test_a_read_without_a_connection_counts_nothing_against_the_quota() -> None:
+    """Nothing reached the API, so its permit is cancelled; a read that was answered counts."""
     async with on_space(requests_per_minute=100) as (session, space):
         ref = made(space)
         space.faults.fail_next("status", Fault.REFUSED, times=4)
@@ -160,7 +160,7 @@ async def test_a_read_without_a_connection_gives_its_permit_back() -> None:
 
 
 async def test_a_lost_read_counts_against_the_quota() -> None:
-    """The API may have seen it."""
+    """The API may have received it."""
     async with on_space(requests_per_minute=100) as (session, space):
         ref = made(space)
         space.faults.fail_next("status", Fault.DROP_BEFORE)
@@ -168,8 +168,8 @@ async def test_a_lost_read_counts_against_the_quota() -> None:
         assert session.quota.remaining == 98
 
 
-async def test_the_quota_headers_are_taken_in() -> None:
-    """Where others use the workspace too, the server knows better what is left."""
+async def test_the_quota_headers_of_an_answer_show_what_other_clients_use() -> None:
+    """Requests of another client of the workspace lower what is left for us."""
     space = Space(rng=Random(1), requests_per_minute=100)
     async with on_space(space, requests_per_minute=100) as (session, _):
         ref = made(space)
@@ -179,11 +179,11 @@ async def test_the_quota_headers_are_taken_in() -> None:
         assert session.quota.remaining <= 60
 
 
-async def test_a_read_in_the_air_ends_with_the_session() -> None:
-    """At once, and not after the pause of a retry."""
+async def test_an_outstanding_read_ends_with_the_session() -> None:
+    """It ends at once with `SessionClosed`, and not after the pause of a retry."""
 
     class Cut(InProcessTransport):
-        """Its requests outstanding fail when it is closed, as real connections do."""
+        """Its outstanding requests fail when it is closed, as those of real connections do."""
 
         closed: asyncio.Event
 
@@ -210,8 +210,8 @@ async def test_a_read_in_the_air_ends_with_the_session() -> None:
     assert loop.time() == at
 
 
-async def test_a_cancelled_read_leaves_the_session_as_it_was() -> None:
-    """While it waits at the rate limiter nothing is sent, and outstanding its permit counts on."""
+async def test_a_read_that_is_cancelled_while_it_waits_sends_nothing() -> None:
+    """The session goes on, and its next read gets the next permit."""
     async with on_space(requests_per_minute=1) as (session, space):
         ref = made(space)
         await session.status(ref)
@@ -225,8 +225,8 @@ async def test_a_cancelled_read_leaves_the_session_as_it_was() -> None:
         assert space.requests[1].at - space.requests[0].at >= 60.0
 
 
-class SlowToSay(MemoryStore):
-    """Says a second after it that it has written down that a look is done."""
+class SlowToSettle(MemoryStore):
+    """Returns from the write that settles an intent only a second after it."""
 
     async def advance(self, key: str, *steps: Transition) -> Intent:
         after = await super().advance(key, *steps)
@@ -236,9 +236,9 @@ class SlowToSay(MemoryStore):
 
 
 @pytest.mark.parametrize("leaves", [True, False])
-async def test_who_asks_and_leaves_keeps_no_news_from_those_who_wait(leaves: bool) -> None:
-    """The answer says that the look is done, and nobody would ask for it again."""
-    async with on_space(store=SlowToSay()) as (session, space):
+async def test_a_waiter_learns_what_a_callers_status_request_found(leaves: bool) -> None:
+    """That is so even if that caller is cancelled: the poller would not send the request again."""
+    async with on_space(store=SlowToSettle()) as (session, space):
         space.hold(0.0)
         job = await session.submit(prompt())
         waiter = asyncio.create_task(job.wait(timeout=10_000))

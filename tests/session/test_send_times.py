@@ -1,4 +1,4 @@
-"""Send times: counted when the bytes go, and durable before them."""
+"""Send times are counted when the bytes leave, and are durable before that."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ pytestmark = pytest.mark.virtual_time
 
 
 def block(seconds: float) -> None:
-    """Keep the loop from going on, as a call that blocks does."""
+    """Let time pass without a turn of the loop, as a blocking call does."""
     loop = asyncio.get_running_loop()
     assert isinstance(loop, VirtualTimeLoop)
     loop._jumping.now += seconds
 
 
-class DeferredWrite(InProcessTransport):
-    """Lets the loop go round between the word that it sends and the sending, as aiohttp does."""
+class DelayedWrite(InProcessTransport):
+    """Lets the loop turn once between ``before_send`` and the sending, as aiohttp does."""
 
     async def send(self, request: WireRequest, before_send: BeforeSend | None = None) -> WireResponse:
         async def then_turn() -> None:
@@ -42,9 +42,9 @@ class DeferredWrite(InProcessTransport):
         return await super().send(request, then_turn if request.endpoint.paid else before_send)
 
 
-@pytest.mark.parametrize("transport", [InProcessTransport, DeferredWrite])
+@pytest.mark.parametrize("transport", [InProcessTransport, DelayedWrite])
 async def test_a_hook_that_blocks_lets_no_more_requests_go(transport: type[InProcessTransport]) -> None:
-    """A request counts when its bytes go, also where hooks blocked for 0.7 s at each of ten sends."""
+    """A request counts from when its bytes leave, also if hooks block for 0.7 s at each of ten sends."""
     blocked: list[float] = []
 
     def hook(event: Event) -> None:
@@ -62,30 +62,21 @@ async def test_a_hook_that_blocks_lets_no_more_requests_go(transport: type[InPro
     assert most_in_a_minute([(at, at) for at in times]) <= 100
 
 
-class Announcing(InProcessTransport):
-    """Says when a paid request begins, as the one over HTTP does."""
-
-    announces = True
-
-
-@pytest.mark.parametrize(("transport", "permits"), [(Announcing, 2), (InProcessTransport, 1)])
-async def test_a_permit_that_was_held_while_the_loop_stood_still_is_taken_anew(
-    transport: type[InProcessTransport], permits: int
-) -> None:
-    """Before SENDING is written. A transport of others, which may connect for ever, is let send."""
+async def test_a_permit_that_was_held_while_the_loop_stood_still_is_replaced_before_sending() -> None:
+    """The POST waits for a second permit before SENDING is written, and is sent once."""
     space = Space(rng=Random(1), requests_per_minute=None)
-    async with HooxSession(space.api_key, transport=transport(space)) as session:
+    async with HooxSession(space.api_key, transport=InProcessTransport(space)) as session:
         ref = made(space)
         submitting = asyncio.create_task(session.submit(edit(ref)))
         await asyncio.sleep(0.01)
         block(60.0)
         await submitting
-        assert runtime_of(session).services.rate_limiter.window._next_id == permits
+        assert runtime_of(session).services.rate_limiter.window._last_permit == 2
         assert len(space.ledger) == 1
 
 
-class Watched(InProcessTransport):
-    """Notes before each sending how many send times are in the file."""
+class FileReader(InProcessTransport):
+    """Checks before each sending that its send time is in the store's file."""
 
     path: Path
     sent = 0
@@ -109,56 +100,56 @@ class Watched(InProcessTransport):
 
 
 @pytest.fixture
-async def watched(tmp_path: Path) -> AsyncIterator[tuple[HooxSession, Space]]:
+async def with_file(tmp_path: Path) -> AsyncIterator[tuple[HooxSession, Space]]:
     space = Space(rng=Random(1), requests_per_minute=None)
-    carrier = Watched(space)
+    carrier = FileReader(space)
     carrier.path = tmp_path / "sends.db"
     async with HooxSession(space.api_key, transport=carrier, store=carrier.path) as session:
         yield session, space
 
 
 async def test_no_request_leaves_before_its_time_is_in_the_file(
-    watched: tuple[HooxSession, Space],
+    with_file: tuple[HooxSession, Space],
 ) -> None:
-    """A process that is killed at any moment has sent nothing that the next one does not count."""
-    session, space = watched
+    """However a process is killed, the next one counts every request that it sent."""
+    session, space = with_file
     ref = made(space)
     await asyncio.gather(*(session.status(ref) for _ in range(10)))
     await asyncio.gather(*(session.submit(edit(ref, f"e{n}")) for n in range(5)))
     assert len(space.requests) >= 15
 
 
-async def test_a_new_life_counts_each_request_once(tmp_path: Path) -> None:
-    """Reads, paid requests, and those whose attempt was taken back."""
+async def test_the_next_session_on_a_store_counts_each_earlier_request_once(tmp_path: Path) -> None:
+    """That holds for reads, paid requests, and paid requests whose attempt was reverted after a 429."""
     space = Space(rng=Random(1), requests_per_minute=None)
-    path = tmp_path / "lives.db"
+    path = tmp_path / "sends.db"
     ref = made(space)
-    for life in range(3):
+    for round_ in range(3):
         carrier = InProcessTransport(space)
         async with HooxSession(space.api_key, transport=carrier, store=path, poll="awaited") as session:
             assert session.quota.remaining == 100 - len(space.requests)
             space.faults.fail_next("edit", Fault.rate_limited(retry_after=1))
             await session.status(ref)
-            await session.submit(edit(ref, f"e{life}"))
+            await session.submit(edit(ref, f"e{round_}"))
     assert len(space.requests) >= 9
 
 
-async def test_a_burst_that_an_earlier_life_had_does_not_come_again(tmp_path: Path) -> None:
-    """The pace goes on where it was: a program that crashes again and again gains nothing by it."""
+async def test_the_next_session_on_a_store_gets_no_second_burst(tmp_path: Path) -> None:
+    """The pace continues where it was: a program gains nothing by crashing again and again."""
     space = Space(rng=Random(1), requests_per_minute=None)
     ref, took = made(space), []
     for _ in range(2):
         began = now()
         carrier = InProcessTransport(space, latency=0.01)
-        async with HooxSession(space.api_key, transport=carrier, store=tmp_path / "lives.db") as session:
+        async with HooxSession(space.api_key, transport=carrier, store=tmp_path / "sends.db") as session:
             await asyncio.gather(*(session.status(ref) for _ in range(9)))
         took.append(now() - began)
     assert took[0] <= 0.1
     assert took[1] >= 4.0
 
 
-async def test_a_fresh_store_has_its_burst() -> None:
-    """Nothing was sent before: what is free goes at once."""
+async def test_a_session_on_a_new_store_sends_a_burst_at_once() -> None:
+    """Nothing was sent before, so the first requests need not wait for the pace."""
     async with on_space(requests_per_minute=100) as (session, space):
         ref = made(space)
         began = now()

@@ -1,4 +1,4 @@
-"""Sessions of one process share the quota of their workspace, whatever loops and threads they are on."""
+"""Sessions of one process share the quota of their workspace, also on several loops and threads."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from hoox_async import HooxSession
 from hoox_async._api.models import LookRef
 from hoox_async._io.clock import Clock
 from hoox_async._session.rate_limiter import RateLimiter
-from hoox_async._session.shared_quota import Quota, _quotas, shared_quota
+from hoox_async._session.shared_quota import SharedQuota, _quotas, shared_quota
 from hoox_async.errors import NotFound
 from hoox_async.sandbox import InProcessTransport, Sandbox, Space
 
@@ -20,15 +20,15 @@ NO_LOOK = LookRef("avtr_none", "look_none")
 
 
 async def ask(session: HooxSession, times: int) -> int:
-    """So many reads; how many requests are left after them."""
+    """Send so many reads. Returns how many requests are left after them."""
     for _ in range(times):
         with pytest.raises(NotFound):
             await session.status(NO_LOOK)
     return session.quota.remaining
 
 
-async def test_a_later_session_has_what_an_earlier_one_left() -> None:
-    """Sessions one after the other, without a store, do not send the limit once each."""
+async def test_a_later_session_gets_what_an_earlier_one_has_left() -> None:
+    """Sessions one after the other, without a store, count each other's requests."""
     async with Sandbox(requests_per_minute=100) as sandbox:
         left = []
         for _ in range(4):
@@ -37,8 +37,8 @@ async def test_a_later_session_has_what_an_earlier_one_left() -> None:
     assert left == [97, 94, 91, 88]
 
 
-async def test_sessions_side_by_side_share_it() -> None:
-    """Each counts what the others send, as soon as it goes."""
+async def test_sessions_that_are_open_together_share_the_quota() -> None:
+    """Each counts the requests of the other as soon as they are sent."""
     async with (
         Sandbox(requests_per_minute=100) as sandbox,
         sandbox.session() as one,
@@ -49,8 +49,8 @@ async def test_sessions_side_by_side_share_it() -> None:
         assert one.quota.remaining == 94
 
 
-async def test_sessions_in_several_threads_share_it() -> None:
-    """Each on a loop of its own."""
+async def test_sessions_in_several_threads_share_the_quota() -> None:
+    """Each of them runs on a loop of its own."""
     async with Sandbox(requests_per_minute=100) as sandbox:
 
         async def work() -> None:
@@ -62,8 +62,8 @@ async def test_sessions_in_several_threads_share_it() -> None:
             assert session.quota.remaining == 91
 
 
-async def test_other_keys_and_other_servers_have_their_own() -> None:
-    """The quota is a workspace's."""
+async def test_sessions_with_another_key_or_another_server_have_a_quota_of_their_own() -> None:
+    """The quota belongs to a workspace, which a base URL and a key identify."""
     async with Sandbox(requests_per_minute=100) as one, Sandbox(requests_per_minute=100) as two:
         async with one.session() as session:
             await ask(session, 3)
@@ -73,8 +73,8 @@ async def test_other_keys_and_other_servers_have_their_own() -> None:
             assert session.quota.remaining == 100
 
 
-async def test_a_given_transport_shares_nothing() -> None:
-    """A fake of a test's is nobody's workspace."""
+async def test_a_session_with_a_transport_of_its_own_shares_no_quota() -> None:
+    """The transport of a test is not the workspace of anybody else."""
     for _ in range(2):
         space = Space(rng=Random(1))
         transport = InProcessTransport(space, latency=0.0)
@@ -85,32 +85,32 @@ async def test_a_given_transport_shares_nothing() -> None:
 
 
 @pytest.mark.virtual_time
-async def test_virtual_time_shares_nothing() -> None:
-    """Its minutes are not those of the world."""
+async def test_a_session_in_virtual_time_shares_no_quota() -> None:
+    """Its clock is not the system's."""
     assert shared_quota("https://api.example", "hx_live_key", 100) is None
 
 
-async def test_a_quota_is_held_until_a_minute_after_its_last_request() -> None:
-    """Then it is forgotten. The key itself stands nowhere."""
+async def test_a_quota_is_kept_until_a_minute_after_its_last_request() -> None:
+    """Then it is forgotten. The key itself is not stored."""
     key = "hx_live_" + "5ec2e7" * 10
     quota = shared_quota("https://api.example", key, 100)
     assert quota is not None
     assert key not in repr(_quotas)
     rate_limiter = RateLimiter(Clock(asyncio.get_running_loop()), 100, quota=quota)
-    with (await rate_limiter.own()).read():
+    with (await rate_limiter.acquire()).start_read():
         pass
     rate_limiter.close()
-    assert not quota.is_over()
+    assert not quota.is_unused()
     assert shared_quota("https://api.example", key, 100) is quota
-    quota.window._leaves.clear()  # a minute passes
-    assert quota.is_over()
+    quota.window._expiries.clear()  # a minute passes
+    assert quota.is_unused()
     shared_quota("https://elsewhere.example", key, 100)
     assert shared_quota("https://api.example", key, 100) is not quota
 
 
-async def test_the_smallest_limit_of_the_open_sessions_holds() -> None:
-    """The limit is the workspace's: the most careful word counts, for as long as it is said."""
-    quota = Quota(100)
+async def test_the_smallest_limit_of_the_open_sessions_is_the_limit() -> None:
+    """When that session is closed, the next smallest is."""
+    quota = SharedQuota(100)
     clock = Clock(asyncio.get_running_loop())
     one = RateLimiter(clock, 100, quota=quota)
     two = RateLimiter(clock, 30, quota=quota)
@@ -120,12 +120,12 @@ async def test_the_smallest_limit_of_the_open_sessions_holds() -> None:
 
 
 @pytest.mark.virtual_time
-async def test_who_waits_is_woken_by_a_permit_that_another_session_gives_back() -> None:
-    """Where only a request outstanding can free a permit, there is no time to wait for."""
-    quota, clock = Quota(1), Clock(asyncio.get_running_loop())
+async def test_a_waiter_is_woken_when_another_session_cancels_its_permit() -> None:
+    """While a held permit uses up the quota, there is no time at which to look again."""
+    quota, clock = SharedQuota(1), Clock(asyncio.get_running_loop())
     one, two = RateLimiter(clock, 1, quota=quota), RateLimiter(clock, 1, quota=quota)
-    permit = await one.own()
-    waiting = asyncio.create_task(two.own())
+    permit = await one.acquire()
+    waiting = asyncio.create_task(two.acquire())
     await asyncio.sleep(100)
     assert not waiting.done()
     permit.cancel()
@@ -135,14 +135,14 @@ async def test_who_waits_is_woken_by_a_permit_that_another_session_gives_back() 
 
 
 @pytest.mark.virtual_time
-async def test_several_gates_keep_the_limit_and_each_gets_its_part() -> None:
-    """Never more than the limit in any minute, and nobody is starved."""
-    quota, clock = Quota(100), Clock(asyncio.get_running_loop())
+async def test_several_rate_limiters_keep_the_limit_and_each_gets_its_part() -> None:
+    """Together they never send more than the limit in any minute, and none of them is starved."""
+    quota, clock = SharedQuota(100), Clock(asyncio.get_running_loop())
     sent: list[list[float]] = [[], [], []]
 
     async def work(rate_limiter: RateLimiter, times: list[float]) -> None:
         while True:
-            with await rate_limiter.batch() as permit:
+            with await rate_limiter.acquire_for_batch() as permit:
                 permit.mark_sent()
                 times.append(clock.now())
 

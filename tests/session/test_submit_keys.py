@@ -112,7 +112,7 @@ async def test_a_caller_cancelled_anywhere_pays_once_and_loses_nothing(at: float
         await leave(job)
         await session.run(edit(source, "x"), key="x")
         await other
-        assert len(session._ready().services.rate_limiter.window._open) == 0
+        assert session._ready().services.rate_limiter.window.held == 0
         assert sorted(charge.request["prompt"] for charge in space.ledger) == ["x", "y"]
 
 
@@ -138,7 +138,7 @@ async def test_a_hub_that_gives_no_url_leaks_no_permit() -> None:
     async with on_space(webhooks=Broken()) as (session, space):
         with pytest.raises(RuntimeError):
             await session.submit(prompt())
-        assert len(session._ready().services.rate_limiter.window._open) == 0
+        assert session._ready().services.rate_limiter.window.held == 0
         assert space.requests == []
 
 

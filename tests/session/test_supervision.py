@@ -58,7 +58,7 @@ WATCHING = [
     ("scheduler", "answered_avatar"),
     ("scheduler", "answered_look"),
     ("registry", "tell"),
-    ("rate_limiter", "_serve"),
+    ("rate_limiter", "_grant"),
 ]
 
 
@@ -123,7 +123,7 @@ async def test_a_look_that_was_taken_in_before_a_defect_is_told(
 
 
 PAID: list[tuple[str, str]] = [
-    ("rate_limiter", "_serve"),
+    ("rate_limiter", "_grant"),
     ("rate_limiter", "wake"),
     ("rate_limiter", "observe"),
     ("scheduler", "due"),
@@ -204,7 +204,7 @@ async def test_a_hook_that_raises_at_deliveries_and_losses_harms_nothing() -> No
 
     async with stage() as on:
         hooks: Any = on.session._hooks
-        hooks.given = (bad, *hooks.given)
+        hooks._hooks = (bad, *hooks._hooks)
         hooks._queues = (*hooks._queues, *hooks._queues)
         attempt = await on.lose(prompt(), "k")
         await on.deliver(attempt, on.last, LookStatus.READY)
@@ -218,20 +218,20 @@ async def test_a_batch_item_whose_turn_cannot_be_told_has_the_error_itself(
     """What its own ``ready`` raises ends its waiting, not that of the others at the rate limiter."""
     async with on_space(requests_per_minute=5) as (session, _):
         rate_limiter = session._ready().services.rate_limiter
-        while (permit := rate_limiter.free_permit()) is not None:
-            with permit.read():
+        while (permit := rate_limiter.try_acquire()) is not None:
+            with permit.start_read():
                 pass
 
         def bad() -> bool:
             raise Defect("ready")
 
-        broken = asyncio.create_task(rate_limiter.batch(bad))
-        fine = asyncio.create_task(rate_limiter.batch())
+        broken = asyncio.create_task(rate_limiter.acquire_for_batch(bad))
+        fine = asyncio.create_task(rate_limiter.acquire_for_batch())
         await asyncio.sleep(120)
         with pytest.raises(Defect):
             await broken
         (await fine).cancel()
-        assert not rate_limiter._batch
+        assert rate_limiter.waiting == 0
 
 
 # --- the log

@@ -57,7 +57,7 @@ async def test_a_delivery_whose_work_fails_is_worked_on_again(
         if wait is not None:
             assert (await wait).thumbnail_url == PICTURE
         assert sends(on.space, "status", "avatar") == 0
-    assert f"working on a delivery for look {job.look_id} failed; it is started again in 1 s" in caplog.text
+    assert f"working on a delivery for look {job.look_id} failed; trying again in 1 s" in caplog.text
     assert f"{error.__name__}: {method}" in caplog.text
 
 

@@ -1,4 +1,4 @@
-"""The other clients of the workspace, as far as the server's quota headers tell. Times are in seconds."""
+"""What other clients of the workspace use of its quota, as the server's quota headers show it."""
 
 from __future__ import annotations
 
@@ -8,59 +8,64 @@ from collections import deque
 from ..._api.models import ServerQuota
 
 MINUTE = 60.0
-HUGEST_LIMIT = 100_000
-_JUST_NOW = 5.0  # a reset that was so many seconds ago is over; one longer ago makes no sense
+_MAX_LIMIT = 100_000  # a limit above this makes no sense, and is ignored
+_RECENT_RESET = 5.0  # a reset so many seconds in the past is over; one longer ago makes no sense
+_MIN_RESET_CHANGE = 10.0  # resets that are this close to a minute apart are those of two fixed minutes
 
 
 class ExternalUsage:
-    """What the other clients of the workspace use, as far as the server's headers tell.
+    """Estimates what the other clients use. All times are the loop's, in seconds.
 
-    A server may count a sliding minute or fixed ones; which, shows in how its reset moves.
+    A server may count a sliding minute or fixed ones; which of them shows in how its reset moves.
     """
 
     def __init__(self) -> None:
         self.limit: int | None = None
+        """The server's limit in requests a minute; None until it has named one."""
         self.hold_until: float = -math.inf
-        self.quiet_from: float = -math.inf  # from when on `used` and `peak` are nothing
+        """Until when nothing should be sent, because others have used up a fixed minute."""
+        self.none_after: float = -math.inf
+        """From this time on, `used` and `peak` are 0 unless a later answer is recorded."""
         self._resets_at = -math.inf
         self._used = 0
-        self._seen_at = self._as_of = -math.inf
-        self._peaks: deque[tuple[float, int]] = deque()
-        self._unrest = 0.0
-        self._fixed = True
-        self._reset_seen: tuple[float, float] | None = None
+        self._recorded_at = -math.inf  # when the answer that says so came
+        self._as_of = -math.inf  # when its request was sent
+        self._peaks: deque[tuple[float, int]] = deque()  # (time, use), falling: a sliding maximum
+        self._variation = 0.0  # how much their use changes from answer to answer, as a moving average
+        self._has_fixed_minutes = True
+        self._reset_seen: tuple[float, float] | None = None  # when, and the reset that was named then
 
-    def hear(self, now: float, quota: ServerQuota) -> int | None:
-        """Take in what one answer said of limit and reset. Gives how many requests the server has counted.
+    def observe(self, now: float, quota: ServerQuota) -> int | None:
+        """Take in the limit and the reset of one answer. Returns how many requests the server has counted.
 
-        What makes no sense is passed over; None where it tells of no count.
+        Values that make no sense are ignored. Returns None if the answer says nothing about the count.
         """
-        if quota.limit is not None and 1 <= quota.limit <= HUGEST_LIMIT:
+        if quota.limit is not None and 1 <= quota.limit <= _MAX_LIMIT:
             self.limit = quota.limit
         self._observe_reset(now, quota.resets_in)
         if self.limit is None or quota.remaining is None or not 0 <= quota.remaining <= self.limit:
             return None
         return self.limit - quota.remaining
 
-    def note(self, now: float, as_of: float, used: int, *, spent: bool) -> None:
-        """So many of the counted requests were theirs, by the answer to a request sent at ``as_of``.
+    def record(self, now: float, as_of: float, used: int, *, exhausted: bool) -> None:
+        """Others have used this many requests, by the answer to a request that was sent at ``as_of``.
 
-        ``spent``: there is nothing left of the quota.
+        ``exhausted``: nothing is left of the quota.
         """
         if as_of < self._as_of:
             return
         self._remember(now, as_of, used)
-        if spent and used and self._fixed and now < self._resets_at:
+        if exhausted and used and self._has_fixed_minutes and now < self._resets_at:
             self.hold_until = self._resets_at + 0.5  # resets are whole seconds
-        elif not spent:
+        elif not exhausted:
             self.hold_until = -math.inf
 
     def _remember(self, now: float, as_of: float, used: int) -> None:
-        if now - self._seen_at < MINUTE:
-            self._unrest += 0.05 * (abs(used - self._used) - self._unrest)
-        self._used, self._seen_at, self._as_of = used, now, as_of
+        if now - self._recorded_at < MINUTE:
+            self._variation += 0.05 * (abs(used - self._used) - self._variation)
+        self._used, self._recorded_at, self._as_of = used, now, as_of
         if used:
-            self.quiet_from = now + MINUTE
+            self.none_after = now + MINUTE
         while self._peaks and self._peaks[-1][1] <= used:
             self._peaks.pop()
         self._peaks.append((now, used))
@@ -68,7 +73,7 @@ class ExternalUsage:
     def _observe_reset(self, now: float, resets_in: float | None) -> None:
         if resets_in is None or not math.isfinite(resets_in):
             return
-        if resets_in < -_JUST_NOW:
+        if resets_in < -_RECENT_RESET:
             self._resets_at = -math.inf
             return
         self._resets_at = now + min(max(resets_in, 0.0), MINUTE)
@@ -77,27 +82,27 @@ class ExternalUsage:
         elif now - self._reset_seen[0] >= 5.0:
             moved = self._resets_at - self._reset_seen[1]
             self._reset_seen = (now, self._resets_at)
-            if moved < MINUTE - 10.0:  # more is one fixed minute giving way to the next
-                self._fixed = moved <= 2.0
+            if moved < MINUTE - _MIN_RESET_CHANGE:  # more is one fixed minute giving way to the next
+                self._has_fixed_minutes = moved <= 2.0
 
-    def refused(self) -> None:
-        """The server refused a request: keep more distance for a while."""
-        self._unrest += 1.0
+    def widen_reserve(self) -> None:
+        """The server refused a request although the estimate allowed it: keep more free for a while."""
+        self._variation += 1.0
 
     def used(self, now: float) -> int:
         """Their requests in the server's count, by the latest answer of the last minute."""
-        return self._used if now - self._seen_at < MINUTE else 0
+        return self._used if now - self._recorded_at < MINUTE else 0
 
     def peak(self, now: float) -> int:
-        """What to expect of them over a whole minute: a fixed minute's count shows that at its end only."""
+        """Their requests to expect in a whole minute: a fixed minute shows its full count only at its end."""
         while self._peaks and now - self._peaks[0][0] >= MINUTE:
             self._peaks.popleft()
-        return self._peaks[0][1] if self._fixed and self._peaks else self.used(now)
+        return self._peaks[0][1] if self._has_fixed_minutes and self._peaks else self.used(now)
 
-    def leave(self, used: int) -> int:
-        """What to keep free of a quota of which they use this much: all of that, and room for surprises."""
-        return used + 2 + math.ceil(1.5 * self._unrest) if used else 0
+    def reserve(self, used: int) -> int:
+        """How many requests of a minute to leave to them when they use ``used``: those and some room."""
+        return used + 2 + math.ceil(1.5 * self._variation) if used else 0
 
     def reset_within(self, now: float) -> float | None:
-        """Seconds until the reset that the server named last; None where that is over."""
+        """Seconds until the reset that the server named last; None if that is over."""
         return self._resets_at - now if self._resets_at >= now else None

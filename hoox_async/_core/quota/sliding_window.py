@@ -1,7 +1,7 @@
 """The accounting of the workspace's quota: never more than the limit in any 60 s, spread evenly.
 
-Two questions are kept apart. How many permits are taken: a strict log of our own requests, here. How many
-of the quota are not ours to take: `others`. Times are the loop's, in seconds.
+Two counts are kept apart: the log of our own requests, which is exact and kept here, and what other clients
+of the workspace use, which is an estimate (`ExternalUsage`). All times are the loop's, in seconds.
 """
 
 from __future__ import annotations
@@ -15,318 +15,338 @@ from ..._api.models import QuotaSnapshot, ServerQuota
 from .external_usage import MINUTE, ExternalUsage
 
 MARGIN = 0.05
-"""A request counts this much longer than a minute, beside what its own answer's time adds."""
-WIDEST_MARGIN = 1.5
-RESTORED_MARGIN = 1.0
-"""An earlier process's request counts this much longer: its time was written down before its bytes left."""
-SAME_SEND = 0.5
-MEASURED = 20
-LATEST = 10.0
-EDGE = 0.25
-LONGEST_PAUSE = 3600.0
-PROBE_PATIENCE = 10.0
-BELIEVED = 5
+"""A request counts for this many seconds more than a minute, besides what its slow answer adds."""
+_MAX_MARGIN = 1.5
+_RESTORED_MARGIN = 1.0
+"""An earlier process's request counts this much longer: its time was stored before its bytes left."""
+_SAME_REQUEST = 0.5  # a restored send time this close to a known one is that of the same request
+_MIN_MEASUREMENTS = 20  # answers, until the fastest of them is taken for the least time of the way
+_MAX_DELAY = 10.0  # no request is taken to have arrived later than this after its headers were sent
+_COUNTING_SLACK = 0.25  # the server may count a request this much earlier or later than we do
+_MAX_PAUSE = 3600.0
+_PROBE_TIMEOUT = 10.0  # a probe without an answer for this long is followed by another one
+_MAX_CONTRADICTIONS = 5  # answered requests in a row that said "nothing left", until that is not believed
 
 
 class SlidingWindow:
-    """Who has sent what in the last minute, and from when the next request may go.
+    """The permits of the last minute, and the time from which the next one is free.
 
-    A permit is taken, and then stamped (a paid request's headers go out: it counts for a minute from then
-    on, and longer where its answer was slow), or read (a read counts until a minute after its end), and
-    ended; or it is given back (it counts nothing).
+    A permit is taken with `take`. Then one of three things happens to it:
 
-    After a refusal the flow stops. When the pause is over one request goes alone, as a probe; the others
-    go when it was answered with anything but a refusal.
+    - `mark_sent`: the headers of a paid request go out. It counts for a minute from then on, and longer if
+      its answer is slow. `end` says that the request is over.
+    - `start_read`: a read goes out. It counts until a minute after its `end`, because nobody knows when the
+      server counted it.
+    - `cancel`: nothing was sent, and it counts nothing.
+
+    After a 429 nothing goes for the length of the pause. Then one request goes alone, as a probe; the others
+    go once it was answered with anything but a 429.
     """
 
     def __init__(self, limit: int, *, burst: int = 10) -> None:
         self.limit: int = limit
-        """Requests a minute: what was configured, or the server's limit where that is smaller."""
+        """Requests a minute: what was configured, or the server's limit if that is smaller."""
+        self.external: ExternalUsage = ExternalUsage()
+        self.paused_until: float = -math.inf
+        """Until when nothing is sent because the server answered 429."""
+        self.refused_since: float | None = None
+        """When the server began to answer nothing but 429; None if it does not."""
         self._configured = limit
         self._burst = burst
-        self.others: ExternalUsage = ExternalUsage()
-        # permit: its step of the pace, start of its read
-        self._open: dict[int, tuple[float, float | None]] = {}
-        self._sent: dict[int, tuple[float, float]] = {}  # stamped, not ended: when, and when it leaves
-        self._fastest = math.inf  # answer to a paid request
-        self._measured = 0  # answers to paid requests
-        self._leaves: list[float] = []  # when the permits that count on will leave the window, sorted
-        self._starts: deque[float] = deque()  # when requests went out, sorted, for the server's count
-        self._next_id = 0
-        self._even = -math.inf  # when the next permit would be due if there were no bursts
+        # Our own requests. A permit is in one of the first two until it ends.
+        self._held: dict[int, tuple[float, float | None]] = {}  # its step of the pace, start of its read
+        self._outstanding: dict[int, tuple[float, float]] = {}  # paid: when sent, and when it expires
+        self._expiries: list[float] = []  # when the requests that count on will leave the window, sorted
+        self._sent_at: deque[float] = deque()  # when requests went out, sorted: what a server has counted
+        self._last_permit = 0
+        # Pacing, as in the generic cell rate algorithm: when the next permit is due at an even rate.
+        self._even_at = -math.inf
         self._taken_at = -math.inf
-        self.paused_until: float = -math.inf
-        """Until when nothing is sent because the server refused a request."""
-        self.refused_since: float | None = None
-        """When the server began to answer nothing but refusals; None where it does not."""
-        self._refusals = 0
-        self._probing = False
+        # How long paid requests take to be answered.
+        self._fastest = math.inf
+        self._measurements = 0
+        # 429
+        self._refusals = 0  # in a row, each right after the pause of the one before
+        self._is_probing = False
         self._probe: int | None = None
         self._probe_until = -math.inf
-        self._newest_refused = 0  # permits up to this one were taken before the latest pause began
-        self._spent_in_a_row = 0
-        self._span = MINUTE + MARGIN
-        self._known_at = math.nan  # for when the next two hold
-        self._cap = limit  # how many of a minute's requests are ours
-        self._gap = self._span / limit  # seconds between two of them, evenly
+        self._last_before_pause = 0  # permits up to this one were taken before the latest pause began
+        self._contradictions = 0
+        # Computed from the above for one point in time.
+        self._span = MINUTE + MARGIN  # for how many seconds a request counts
+        self._computed_at = math.nan
+        self._share = limit  # how many requests of a minute are ours
+        self._interval = self._span / limit  # seconds between two of them, evenly
+
+    # --- when the next permit is free
 
     def earliest(self, now: float) -> float:
-        """From when a permit is free; ``now`` or later. ``inf`` while only requests outstanding can free
-        one."""
-        self._go_on(now)
-        at = max(now, self.paused_until, self.others.hold_until)
+        """From when a permit is free: ``now`` or later.
+
+        Infinite as long as only the end of an outstanding request can free one.
+        """
+        self._advance(now)
+        at = max(now, self.paused_until, self.external.hold_until)
         if self._probe is not None:
             at = max(at, self._probe_until)
-        paced_from = self._even - (self._burst - 1) * self._gap  # a burst ahead of the even stream
-        if paced_from > at:  # but one step after the last, where the limit has grown
+        paced_from = self._even_at - (self._burst - 1) * self._interval  # a burst ahead of the even rate
+        if paced_from > at:  # but no later than one step after the last, in case the limit has grown
             at = max(at, min(paced_from, self._taken_at + self._step(now)))
-        short = len(self._open) + len(self._leaves) + 1 - self._cap
-        if short <= 0:
+        missing = self._counted + 1 - self._share
+        if missing <= 0:
             return at
-        return max(at, self._leaves[short - 1]) if short <= len(self._leaves) else math.inf
+        return max(at, self._expiries[missing - 1]) if missing <= len(self._expiries) else math.inf
 
-    def idle(self, now: float) -> bool:
-        """Whether nothing that was sent counts any more."""
-        self._go_on(now)
-        return not (self._open or self._sent or self._leaves or self.paused_until > now)
-
-    def set_limit(self, limit: int) -> None:
-        """Requests a minute, as configured from now on."""
-        self._configured = limit
-        self.limit = min(limit, self.others.limit or limit)
-        self._known_at = math.nan
-
-    def expect(self, now: float, ahead: int) -> float:
-        """About when a permit is free for one who lets ``ahead`` others go first. Always finite."""
+    def estimate(self, now: float, ahead: int) -> float:
+        """About when a permit is free for somebody with ``ahead`` others in front. Always finite."""
         first = self.earliest(now)
         if math.isinf(first):
             first = now + self._span
         steps = ahead - self._burst + 1
-        paced = max(first, max(self._even, now) + steps * self._gap)
-        short = len(self._open) + len(self._leaves) + 1 + ahead - self._cap
-        if short <= 0 or not self._leaves:
+        paced = max(first, max(self._even_at, now) + steps * self._interval)
+        missing = self._counted + 1 + ahead - self._share
+        if missing <= 0 or not self._expiries:
             return paced
-        return max(paced, self._leaves[min(short, len(self._leaves)) - 1])
+        return max(paced, self._expiries[min(missing, len(self._expiries)) - 1])
 
-    def pace(self, now: float) -> float:
-        """Seconds between two of our requests, evenly, as far as is known of what others leave us."""
-        self._go_on(now)
-        return self._gap
+    def interval(self, now: float) -> float:
+        """Seconds between two of our requests at an even rate, given what other clients seem to use."""
+        self._advance(now)
+        return self._interval
+
+    def snapshot(self, now: float) -> QuotaSnapshot:
+        """The limit, how many requests of it are free, and when all of it will be."""
+        self._advance(now)
+        used = self.external.used(now)
+        total = min(self.limit, max(0, (self.external.limit or self.limit) - used))
+        remaining = max(0, total - self._counted)
+        last = max(self._expiries[-1] if self._expiries else now, self.paused_until)
+        return QuotaSnapshot(
+            self.limit, remaining, max(last, now + self._span) if self._held or used else last
+        )
+
+    def is_idle(self, now: float) -> bool:
+        """Whether no permit is in use and nothing that was sent counts any more."""
+        self._advance(now)
+        return not (self._held or self._outstanding or self._expiries or self.paused_until > now)
+
+    @property
+    def held(self) -> int:
+        """How many permits are taken and not used yet, or belong to a read without an answer."""
+        return len(self._held)
+
+    @property
+    def _counted(self) -> int:
+        return len(self._held) + len(self._expiries)
+
+    def set_limit(self, limit: int) -> None:
+        """The configured requests a minute, from now on."""
+        self._configured = limit
+        self.limit = min(limit, self.external.limit or limit)
+        self._computed_at = math.nan
+
+    # --- the life of a permit
 
     def take(self, now: float) -> int:
-        """Take a permit; its number. Only when `earliest` said ``now``."""
-        self._go_on(now)
-        self._next_id += 1
+        """Take a permit and return its number. Only when `earliest` has returned ``now``."""
+        self._advance(now)
+        self._last_permit += 1
         step = self._step(now)
-        self._even = max(self._even, now) + step
+        self._even_at = max(self._even_at, now) + step
         self._taken_at = now
-        self._open[self._next_id] = (step, None)
-        if self._probing:
-            self._probe, self._probe_until = self._next_id, now + PROBE_PATIENCE
-        return self._next_id
+        self._held[self._last_permit] = (step, None)
+        if self._is_probing:
+            self._probe, self._probe_until = self._last_permit, now + _PROBE_TIMEOUT
+        return self._last_permit
 
     def mark_sent(self, permit: int, now: float) -> None:
         """The headers of a paid request go out now."""
-        del self._open[permit]
-        insort(self._starts, now)
-        leaves = now + self._span
-        insort(self._leaves, leaves)
-        self._sent[permit] = (now, leaves)
+        del self._held[permit]
+        insort(self._sent_at, now)
+        expires_at = now + self._span
+        insort(self._expiries, expires_at)
+        self._outstanding[permit] = (now, expires_at)
 
-    def read(self, permit: int, now: float) -> None:
-        """A read goes out now. It counts until it is ended, and a minute on."""
-        self._open[permit] = (self._open[permit][0], now)
-        insort(self._starts, now)
+    def start_read(self, permit: int, now: float) -> None:
+        """A read goes out now. It counts until a minute after its end."""
+        self._held[permit] = (self._held[permit][0], now)
+        insort(self._sent_at, now)
 
     def end(self, permit: int, now: float) -> None:
-        """A request was answered, or failed."""
-        if permit in self._open:
-            del self._open[permit]
-            insort(self._leaves, now + self._span)
+        """The request of this permit was answered, or has failed."""
+        if permit in self._held:
+            del self._held[permit]
+            insort(self._expiries, now + self._span)
         else:
-            self._correct(*self._sent.pop(permit), now)
+            self._extend_by_delay(*self._outstanding.pop(permit), now)
         self._end_probe(permit)
 
     def cancel(self, permit: int) -> None:
-        """The permit was not used."""
-        step, start = self._open.pop(permit)
-        self._even -= step
-        if start is not None and start in self._starts:
-            self._starts.remove(start)
+        """Nothing was sent with this permit: it counts nothing, also for the pace."""
+        step, read_at = self._held.pop(permit)
+        self._even_at -= step
+        if read_at is not None and read_at in self._sent_at:
+            self._sent_at.remove(read_at)
         self._end_probe(permit)
 
-    def accepted(self, now: float, permit: int) -> None:
-        """The request of this permit, which is not ended yet, was answered with anything but a refusal."""
-        self.refused_since = None
-        if not self._probing or permit <= self._newest_refused:
-            return  # one from before the pause says nothing of now
-        self._probing, self._probe, self._refusals = False, None, 0
-        self._known_at = math.nan
-        self._go_on(now)
-        self._even = max(self._even, now + (self._burst - 1) * self._gap)  # evenly, without a burst
+    def restore(self, now: float, ages: Iterable[float]) -> None:
+        """Count requests that an earlier process sent so many seconds ago as ours.
 
-    def observe(self, now: float, quota: ServerQuota, sent_at: float | None = None) -> None:
-        """Take in the quota headers of an answer, whose request went out at ``sent_at``.
-
-        Without that, the answer is taken for that of the longest read outstanding, or of the last request.
+        They count for the pace too, so that a burst does not come again. Requests that are known here
+        already, because the earlier session was of this process, count once.
         """
-        if sent_at is None:
-            self._go_on(now)
-            reads = [start for _, start in self._open.values() if start is not None]
-            sent_at = min(reads, default=self._starts[-1] if self._starts else now)
-        self._known_at = math.nan
-        counted = self.others.hear(now, quota)
-        self.limit = min(self._configured, self.others.limit or self._configured)
+        self._advance(now)
+        counts_for = self._span + _RESTORED_MARGIN
+        known = deque(self._sent_at)
+        for sent_at in sorted(now - max(age, 0.0) for age in ages if age < counts_for):
+            while known and known[0] < sent_at - _SAME_REQUEST:
+                known.popleft()
+            if known and known[0] <= sent_at + _SAME_REQUEST:
+                known.popleft()
+                continue
+            insort(self._sent_at, sent_at)
+            insort(self._expiries, sent_at + counts_for)
+            self._even_at = max(self._even_at, sent_at) + self._interval
+
+    # --- what the server's answers say
+
+    def mark_accepted(self, permit: int, now: float) -> None:
+        """The request of this permit, which has not ended yet, was answered with anything but a 429."""
+        self.refused_since = None
+        if not self._is_probing or permit <= self._last_before_pause:
+            return  # a request from before the pause shows nothing about now
+        self._is_probing, self._probe, self._refusals = False, None, 0
+        self._computed_at = math.nan
+        self._advance(now)
+        self._even_at = max(self._even_at, now + (self._burst - 1) * self._interval)  # without a burst
+
+    def observe(self, now: float, quota: ServerQuota, sent_at: float) -> None:
+        """Take in the quota headers of the answer to a request that was sent at ``sent_at``."""
+        self._computed_at = math.nan
+        counted = self.external.observe(now, quota)
+        self.limit = min(self._configured, self.external.limit or self._configured)
         if counted is not None:
-            used = max(0, counted - self._ours(sent_at)) if counted > self._ours_at_most(sent_at) else 0
-            if self._is_believed(used, quota.remaining):
-                self.others.note(now, sent_at, used, spent=not quota.remaining)
+            is_ours = counted <= self._most_counted(sent_at)
+            used = 0 if is_ours else max(0, counted - self._least_counted(sent_at))
+            if self._is_believable(used, quota.remaining):
+                self.external.record(now, sent_at, used, exhausted=not quota.remaining)
         if quota.remaining:
             self._refusals = 0
 
     def pause(self, now: float, seconds: float | None, permit: int | None = None) -> float:
-        """The request of this permit was refused: nothing goes for so long; returns for how many seconds.
+        """The request of this permit was answered 429. Returns for how many seconds nothing goes from now.
 
-        A time that the server named is kept to, up to a minute; it may be nonsense, and a probe tells. Where
-        that is refused too, up to two minutes, and so on. ``None`` (or 0, which names none) leaves it to us.
+        A time that the server names is kept, but to a minute at most: it may be nonsense, and a probe shows
+        that. If the probe is refused too, two minutes at most, and so on. ``None`` (or 0, which names no
+        time) leaves the length to us.
         """
         if self.refused_since is None:
             self.refused_since = now
-        self._spent_in_a_row = 0
-        late = self._probing and permit is not None and permit <= self._newest_refused
-        if late and now >= self.paused_until:  # a request from before the pause, answered after it
+        self._contradictions = 0
+        is_late = permit is not None and self.predates_pause(permit) and now >= self.paused_until
+        if is_late:  # sent before the pause, and answered after it
             return 0.0
-        self._probing, self._probe = True, None
-        self._newest_refused = self._next_id
+        self._is_probing, self._probe = True, None
+        self._last_before_pause = self._last_permit
         if now >= self.paused_until:
-            right_after = now - self.paused_until < MINUTE
-            self._refusals = self._refusals + 1 if right_after else 1
+            is_right_after_pause = now - self.paused_until < MINUTE
+            self._refusals = self._refusals + 1 if is_right_after_pause else 1
             self._learn_from_refusal(now)
-            self._known_at = math.nan
+            self._computed_at = math.nan
         if seconds is None or not seconds > 0:
-            seconds = self._pause_unnamed(now, seconds)
-        longest = min(MINUTE * 2.0 ** min(self._refusals - 1, 10), LONGEST_PAUSE)
+            seconds = self._default_pause(now, seconds)
+        longest = min(MINUTE * 2.0 ** min(self._refusals - 1, 10), _MAX_PAUSE)
         self.paused_until = max(self.paused_until, now + min(seconds, longest))
         return self.paused_until - now
 
-    def restore(self, now: float, ages: Iterable[float]) -> None:
-        """Requests that an earlier process sent so many seconds ago count as ours.
+    def predates_pause(self, permit: int) -> bool:
+        """Whether it was taken before a pause that is not over, or whose probe has no answer yet."""
+        return self._is_probing and permit <= self._last_before_pause
 
-        They count for the pace too: a burst that it has had does not come again. Those that are known here
-        already (the earlier session was of this process) count once.
-        """
-        self._go_on(now)
-        counts_for = self._span + RESTORED_MARGIN
-        known = deque(self._starts)
-        for start in sorted(now - max(age, 0.0) for age in ages if age < counts_for):
-            while known and known[0] < start - SAME_SEND:
-                known.popleft()
-            if known and known[0] <= start + SAME_SEND:
-                known.popleft()
-                continue
-            insort(self._starts, start)
-            insort(self._leaves, start + counts_for)
-            self._even = max(self._even, start) + self._gap
-
-    def snapshot(self, now: float) -> QuotaSnapshot:
-        """The quota as it stands: the limit, how many of it are free, and when all of it will be."""
-        self._go_on(now)
-        used = self.others.used(now)
-        total = min(self.limit, max(0, (self.others.limit or self.limit) - used))
-        remaining = max(0, total - len(self._open) - len(self._leaves))
-        last = max(self._leaves[-1] if self._leaves else now, self.paused_until)
-        return QuotaSnapshot(
-            self.limit, remaining, max(last, now + self._span) if self._open or used else last
-        )
-
-    def _pause_unnamed(self, now: float, seconds: float | None) -> float:
+    def _default_pause(self, now: float, seconds: float | None) -> float:
         """Until the server's reset, or a minute without one; longer at each refusal right after a pause."""
         if seconds is None or math.isnan(seconds):
-            seconds = self.others.reset_within(now)
+            seconds = self.external.reset_within(now)
         if seconds is None:
             return MINUTE
         return max(seconds, min(MINUTE, 2.0 ** (self._refusals - 1)))
 
-    def is_overtaken(self, permit: int) -> bool:
-        """Whether it was taken before a pause that is not over, or whose probe is not answered."""
-        return self._probing and permit <= self._newest_refused
+    def _is_believable(self, used: int, remaining: int | None) -> bool:
+        """Whether to take in an answer by which other clients have used so much.
 
-    def _is_believed(self, used: int, remaining: int | None) -> bool:
-        """Whether an answer's count is taken in, by which others have used so much.
-
-        Requests that are all answered, while all answers say that others have left nothing, show that this
-        is wrong.
+        If requests are answered one after the other while every answer says that nothing is left, it is not.
         """
         if remaining:
-            self._spent_in_a_row = 0
+            self._contradictions = 0
         elif used:
-            self._spent_in_a_row += 1
-        return self._spent_in_a_row < BELIEVED
+            self._contradictions += 1
+        return self._contradictions < _MAX_CONTRADICTIONS
 
-    def _correct(self, sent: float, leaves: float, now: float) -> None:
-        """A paid request may have arrived as late as its answer allows: it counts for that much longer.
+    def _learn_from_refusal(self, now: float) -> None:
+        if self.external.used(now):
+            self.external.widen_reserve()
+        else:  # all requests were ours: their ways take more unequal times than the margin allows
+            self._span = MINUTE + min(2 * (self._span - MINUTE) + 0.1, _MAX_MARGIN)
 
-        No request arrives before it is sent, and the fastest answer tells what the way takes at least. Until
-        that is known by a number of answers, a request may have arrived just before it was answered.
+    def _least_counted(self, at: float) -> int:
+        """How many of our requests a server had surely counted when one that was sent then arrived."""
+        return bisect_right(self._sent_at, at) - bisect_right(self._sent_at, at - MINUTE)
+
+    def _most_counted(self, at: float) -> int:
+        """How many of our requests it can have counted until it answered that one."""
+        return len(self._sent_at) - bisect_right(self._sent_at, at - MINUTE - _COUNTING_SLACK)
+
+    def _extend_by_delay(self, sent_at: float, expires_at: float, now: float) -> None:
+        """Let a paid request that was answered now count for as much longer as its answer was slow.
+
+        It may have arrived that late. The fastest answer shows what the way takes at least; until that is
+        known by a number of answers, a request may have arrived just before it was answered.
         """
-        self._measured += 1
-        self._fastest = min(self._fastest, now - sent)
-        least = self._fastest if self._measured >= MEASURED else 0.0
-        late = min(now - sent - least, LATEST)
-        if late <= 0.0:
+        self._measurements += 1
+        self._fastest = min(self._fastest, now - sent_at)
+        least = self._fastest if self._measurements >= _MIN_MEASUREMENTS else 0.0
+        delay = min(now - sent_at - least, _MAX_DELAY)
+        if delay <= 0.0:
             return
-        place = bisect_left(self._leaves, leaves)
-        if place < len(self._leaves) and self._leaves[place] == leaves:
-            del self._leaves[place]
-        if leaves + late > now:
-            insort(self._leaves, leaves + late)
+        place = bisect_left(self._expiries, expires_at)
+        if place < len(self._expiries) and self._expiries[place] == expires_at:
+            del self._expiries[place]
+        if expires_at + delay > now:
+            insort(self._expiries, expires_at + delay)
 
     def _end_probe(self, permit: int) -> None:
-        """Without an answer the probe told nothing: another one may go."""
+        """If the probe ends without an answer, another one may go."""
         if self._probe == permit:
             self._probe = None
 
-    def _ours(self, at: float) -> int:
-        """How many of our requests a server had surely counted when one sent at that time came."""
-        return bisect_right(self._starts, at) - bisect_right(self._starts, at - MINUTE)
+    # --- what depends on the time
 
-    def _ours_at_most(self, at: float) -> int:
-        """How many of ours it can have counted until it answered that one."""
-        return len(self._starts) - bisect_right(self._starts, at - MINUTE - EDGE)
-
-    def _learn_from_refusal(self, now: float) -> None:
-        if self.others.used(now):
-            self.others.refused()
-        else:  # all of it was ours: requests take more or less long to arrive than the margin allows
-            self._span = MINUTE + min(2 * (self._span - MINUTE) + 0.1, WIDEST_MARGIN)
-
-    def _go_on(self, now: float) -> None:
-        """Bring what depends on the time up to now."""
-        if now == self._known_at:
+    def _advance(self, now: float) -> None:
+        """Let requests leave the window, and compute our share of the quota for this time."""
+        if now == self._computed_at:
             return
-        self._known_at = now
-        if self._leaves and self._leaves[0] <= now:
-            del self._leaves[: bisect_right(self._leaves, now)]
-        while self._starts and self._starts[0] <= now - 2 * MINUTE:
-            self._starts.popleft()
-
-        if now >= self.others.quiet_from:
-            self._cap, self._gap = self.limit, self._span / self.limit
+        self._computed_at = now
+        if self._expiries and self._expiries[0] <= now:
+            del self._expiries[: bisect_right(self._expiries, now)]
+        while self._sent_at and self._sent_at[0] <= now - 2 * MINUTE:
+            self._sent_at.popleft()
+        if now >= self.external.none_after:
+            self._share, self._interval = self.limit, self._span / self.limit
         else:
-            self._cap = self._left_to_us(self.others.used(now))
-            self._gap = self._span / self._left_to_us(self.others.peak(now))
+            self._share = self._left_by_others(self.external.used(now))
+            self._interval = self._span / self._left_by_others(self.external.peak(now))
 
-    def _left_to_us(self, used: int) -> int:
-        # never below a twentieth: asking is the only way to learn that the others have stopped
-        free = (self.others.limit or self._configured) - self.others.leave(used)
+    def _left_by_others(self, used: int) -> int:
+        # never below a twentieth: only an answer can show that the others have stopped
+        free = (self.external.limit or self._configured) - self.external.reserve(used)
         return max(1, self.limit // 20, min(self.limit, free))
 
     def _step(self, now: float) -> float:
-        """What taking a permit moves the pace: its even share, or more where a burst has left few permits.
+        """By how much taking a permit moves the pace: one interval, or more if a burst has left few permits.
 
-        Without that, the requests of a burst would be missing a minute later, all at once.
+        Otherwise the requests of a burst would all be missing at once, a minute later.
         """
-        free = self._cap - len(self._open) - len(self._leaves)
-        if not self._leaves or free <= 0:
-            return self._gap
-        return max(self._gap, (self._leaves[0] - now) / free)
+        free = self._share - self._counted
+        if not self._expiries or free <= 0:
+            return self._interval
+        return max(self._interval, (self._expiries[0] - now) / free)

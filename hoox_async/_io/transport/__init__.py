@@ -1,7 +1,10 @@
-"""HTTP by aiohttp: the one place that knows its exceptions, connectors and traces."""
+"""HTTP by aiohttp: the one place that knows its client sessions, traces and exceptions.
 
-from .failures import mapped
+It may import what `_io` may, and nothing of the session.
+"""
+
+from .aiohttp_client import map_error
 from .http import HttpTransport
 from .picture_fetcher import PictureFetcher
 
-__all__ = ["HttpTransport", "PictureFetcher", "mapped"]
+__all__ = ["HttpTransport", "PictureFetcher", "map_error"]

@@ -1,4 +1,4 @@
-"""Pictures by aiohttp, from wherever the API keeps them."""
+"""Fetches pictures by aiohttp, from wherever the API keeps them, without the API key."""
 
 from __future__ import annotations
 
@@ -12,32 +12,28 @@ from yarl import URL
 from ..._core.settings import Timeouts
 from ...errors import SessionClosed, TransportError, UnexpectedResponse
 from ..protocols import Fetched
-from .failures import NO_ADDRESS, mapped
-from .user_agent import USER_AGENT
+from .aiohttp_client import INVALID_ADDRESS, map_error, open_client
 
 _CHUNK = 1 << 16
-_AT_ONCE = 16
-_LONGEST = 10  # a picture may take this many read timeouts as a whole, and so may its headers
+_MAX_CONCURRENT = 16
+_MAX_READ_TIMEOUTS = 10  # a whole picture may take this many read timeouts, and so may its headers
 
 
 class PictureFetcher:
-    """Fetches pictures from wherever the API keeps them. It has no API key that it could send."""
+    """Fetches pictures. Use it with ``async with``. At most 16 are fetched at a time."""
 
     def __init__(self, timeouts: Timeouts | None = None) -> None:
         self._timeouts = timeouts or Timeouts()
         self._http: aiohttp.ClientSession | None = None
-        self._room = asyncio.Semaphore(_AT_ONCE)  # not the connector's limit: waiting is not in the time-out
+        # not the connector's limit, because then waiting would count for the timeout
+        self._slots = asyncio.Semaphore(_MAX_CONCURRENT)
 
     async def __aenter__(self) -> PictureFetcher:
-        limits = aiohttp.ClientTimeout(
-            total=None, sock_connect=self._timeouts.connect, sock_read=self._timeouts.read
-        )
-        self._http = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(limit=0),
-            timeout=limits,
-            cookie_jar=aiohttp.DummyCookieJar(),
-            headers={"Accept": "image/*", "Accept-Encoding": "identity", "User-Agent": USER_AGENT},
-            auto_decompress=False,
+        self._http = open_client(
+            aiohttp.TCPConnector(limit=0),
+            {"Accept": "image/*"},
+            connect=self._timeouts.connect,
+            read=self._timeouts.read,
         )
         return self
 
@@ -52,12 +48,14 @@ class PictureFetcher:
 
     @asynccontextmanager
     async def fetch(self, url: str) -> AsyncIterator[Fetched]:
-        """Open a picture's URL. Raises `TransportError`, `NotSent` or `UnexpectedResponse`."""
+        """Open a picture's URL. Raises `TransportError`, `NotSent` or `UnexpectedResponse`.
+
+        What the ``async with`` block raises is passed on as it is.
+        """
         if self._http is None:
             raise SessionClosed("the picture fetcher is not open")
-        longest = _LONGEST * self._timeouts.read
-        # what the block raises is its own, and not to be taken for a failure of the connection
-        async with self._room, await _answer_of(self._http, url, longest) as response:
+        longest = _MAX_READ_TIMEOUTS * self._timeouts.read
+        async with self._slots, await _answer_of(self._http, url, longest) as response:
             if response.status != 200 or response.headers.get("Content-Encoding", "identity") != "identity":
                 raise UnexpectedResponse(
                     f"picture: HTTP {response.status} from {response.url.host}", status=response.status
@@ -66,21 +64,21 @@ class PictureFetcher:
 
 
 async def _answer_of(http: aiohttp.ClientSession, url: str, longest: float) -> aiohttp.ClientResponse:
-    """The answer without its body. Headers that come in a drip end after ``longest`` seconds."""
+    """The answer without its body. Raises `TransportError` if its headers take over ``longest`` seconds."""
     try:
         address = URL(url)
         if address.scheme in ("http", "https") and address.host:
             async with asyncio.timeout(longest):
                 return await http.get(address, max_redirects=3)
-    except (*NO_ADDRESS, ValueError):
+    except (*INVALID_ADDRESS, ValueError):
         pass
     except (aiohttp.ClientError, TimeoutError, OSError) as error:
-        raise mapped(error) from None
+        raise map_error(error) from None
     raise UnexpectedResponse("picture: not a usable URL")
 
 
 async def _chunks(response: aiohttp.ClientResponse, longest: float) -> AsyncIterator[bytes]:
-    """The body as it comes. Each piece has the read timeout, and a drip of them ends after ``longest`` s."""
+    """The body as it comes. Each piece has the read timeout; together they have ``longest`` s."""
     time = asyncio.get_running_loop().time
     until = time() + longest
     try:
@@ -89,4 +87,4 @@ async def _chunks(response: aiohttp.ClientResponse, longest: float) -> AsyncIter
             if time() > until:
                 raise TransportError(f"the picture is not whole after {longest:g} s")
     except (aiohttp.ClientError, TimeoutError, OSError) as error:
-        raise mapped(error) from None
+        raise map_error(error) from None

@@ -43,7 +43,7 @@ from ...errors import (
 )
 from ...events import Retried
 from ..jobs import JobRegistry
-from ..rate_limiter import OwnPermits, Permit
+from ..rate_limiter import CallerPermits, Permit
 from ..services import SessionServices
 from ..unknowns import Unknowns
 from ..webhook_processor import Receiver
@@ -101,7 +101,7 @@ class Submitter:
         wanted = self.plan(
             request, key or f"once-{secrets.token_hex(12)}", key is not None, _source_of(request)
         )
-        permits = OwnPermits(self._services.rate_limiter, max_wait)
+        permits = CallerPermits(self._services.rate_limiter, max_wait)
         how = SendOptions(permits, Patience.SINGLE, SinglePurse(budget), permits.since)
         at_begin = None if key is None else await self._known(key)
         try:
@@ -114,7 +114,7 @@ class Submitter:
 
     async def resend(self, doubtful: Intent, budget: Budget | None, max_wait: float | None) -> Intent:
         """Send an unknown again by the user's word, unless it is proved before that leaves."""
-        permits = OwnPermits(self._services.rate_limiter, max_wait)
+        permits = CallerPermits(self._services.rate_limiter, max_wait)
         how = SendOptions(permits, Patience.SINGLE, SinglePurse(budget), permits.since)
         return await self.send(doubtful, partial(decide_resend, doubtful), how)
 
@@ -124,7 +124,7 @@ class Submitter:
         Holds the key. Before each try ``decide`` says, by what the store knows then, what is to be sent; an
         intent that it gives instead is the result. Raises what became of it otherwise.
         """
-        left = how.acquire_permit.left() if isinstance(how.acquire_permit, OwnPermits) else None
+        left = how.acquire_permit.left() if isinstance(how.acquire_permit, CallerPermits) else None
         try:
             async with self._locks.holding(wanted.key, left):
                 return await self._send(wanted, decide, how)
@@ -147,7 +147,7 @@ class Submitter:
             except (NotSent, RateLimited, AuthenticationError) as error:
                 connections += isinstance(error, NotSent)
                 denied += isinstance(error, AuthenticationError)
-                over = self._services.rate_limiter.has_given_up(error, how.since)
+                over = self._services.rate_limiter.is_final(error, how.since)
                 elapsed = self._services.clock.now() - began
                 jitter = random.random()  # noqa: S311 - no secret
                 decision = decide_paid(

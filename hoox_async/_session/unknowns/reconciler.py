@@ -21,7 +21,7 @@ from ..._core.reconciliation.elimination import (
 from ..._io.logs import failures_logged
 from ...errors import NotSent, SessionClosed
 from ..jobs import JobRegistry
-from ..rate_limiter import OwnPermits, Permit
+from ..rate_limiter import CallerPermits, Permit
 from ..reads import Reads
 from ..services import SessionServices
 from .baselines import Baselines
@@ -128,7 +128,7 @@ class Unknowns:
             await self._retire_older(avatar_id)
             return await acquire_permit()
         while True:
-            left = acquire_permit.left() if isinstance(acquire_permit, OwnPermits) else None
+            left = acquire_permit.left() if isinstance(acquire_permit, CallerPermits) else None
             try:
                 async with asyncio.timeout(left):
                     await self._wait_for_avatar(avatar_id)

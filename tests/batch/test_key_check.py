@@ -1,4 +1,4 @@
-"""A 401: everything waits while free requests tell whether the key is refused for good."""
+"""After a 401 everything waits while free requests find out whether the key is refused for good."""
 
 from __future__ import annotations
 
@@ -17,23 +17,23 @@ from hoox_async.sandbox import Fault, Space
 
 pytestmark = pytest.mark.virtual_time
 
-DENIED = Fault.status(401, '{"error": "no", "code": "invalid_api_key"}')
+UNAUTHORIZED = Fault.status(401, '{"error": "no", "code": "invalid_api_key"}')
 FOR_EVER = 10**9
 
 
-def deny(space: Space) -> None:
-    """Every request is answered 401."""
+def refuse_key(space: Space) -> None:
+    """Answer every request with 401."""
     for endpoint in ("create", "edit", "status", "avatar", "look", "list"):
-        space.faults.fail_next(endpoint, DENIED, times=FOR_EVER)
+        space.faults.fail_next(endpoint, UNAUTHORIZED, times=FOR_EVER)
 
 
 @pytest.mark.parametrize("endpoint", ["edit", "avatar", "status"])
 async def test_one_401_ends_neither_a_batch_nor_a_wait(endpoint: str) -> None:
-    """A check shows that the key is good: all goes on, and nothing is paid twice."""
+    """The check shows that the key is valid: everything goes on, and nothing is paid twice."""
     space = space_of(30.0)
     async with opened(space) as session:
         source = await avatar(session)
-        space.faults.fail_next(endpoint, DENIED, after=3 if endpoint == "edit" else 0)
+        space.faults.fail_next(endpoint, UNAUTHORIZED, after=3 if endpoint == "edit" else 0)
         jobs = [await session.submit(edit(source, f"alone {n}")) for n in range(2)]
         report = await BatchRunner(session).run(edits(source, 50))
         assert [(await job).status for job in jobs] == ["ready"] * 2
@@ -42,23 +42,23 @@ async def test_one_401_ends_neither_a_batch_nor_a_wait(endpoint: str) -> None:
 
 
 async def test_a_single_submission_outlives_a_401() -> None:
-    """What was refused cost nothing; it is sent again when the key is found good."""
+    """The refused POST cost nothing; it is sent again when the key was found valid."""
     async with on_space() as (session, space):
-        space.faults.fail_next("create", DENIED)
+        space.faults.fail_next("create", UNAUTHORIZED)
         await session.submit(prompt(), key="k")
         assert sends(space, "create") == 2
         assert len(space.ledger) == 1
 
 
-async def test_nothing_goes_while_the_key_is_checked() -> None:
-    """Only the free requests of the check, a few in a minute; the hooks are told."""
-    told: list[Any] = []
+async def test_nothing_but_the_check_goes_while_a_key_is_checked() -> None:
+    """The check sends a few free requests within a minute, and hooks get a `Paused` event."""
+    events: list[Any] = []
     space = space_of(30.0)
-    async with opened(space, hooks=[told.append]) as session:
+    async with opened(space, hooks=[events.append]) as session:
         source = await avatar(session)
         await asyncio.sleep(100)
         before = len(space.requests)
-        deny(space)
+        refuse_key(space)
         report = await BatchRunner(session, look_timeout=200.0).run(edits(source, 50))
         at = [record.at for record in space.requests[before:]]
         checks = [moment for moment in at if moment - at[0] > 3.0]
@@ -66,16 +66,16 @@ async def test_nothing_goes_while_the_key_is_checked() -> None:
     assert all(isinstance(outcome.error, AuthenticationError) for outcome in report)
     assert len(at) - len(checks) <= 10  # what was on the way when the first was refused
     assert [round(moment - at[0]) for moment in checks] == [5, 16, 36, 61]
-    assert [round(event.seconds) for event in told if isinstance(event, Paused)] == [60]
+    assert [round(event.seconds) for event in events if isinstance(event, Paused)] == [60]
 
 
 async def test_a_key_that_is_refused_for_a_minute_ends_all_waits() -> None:
-    """Jobs, submissions and reads hear of it; what was accepted stays, and goes on with a good key."""
+    """Jobs, submissions and reads raise. What was accepted stays, and can be awaited with a valid key."""
     async with on_space() as (session, space):
         ref = made(space)
         jobs = [await session.submit(edit(ref, f"e{n}"), key=f"e{n}") for n in range(3)]
         began = now()
-        deny(space)
+        refuse_key(space)
         ends = await asyncio.gather(
             *(job.wait(None) for job in jobs),
             session.submit(prompt(), key="k"),
@@ -92,10 +92,10 @@ async def test_a_key_that_is_refused_for_a_minute_ends_all_waits() -> None:
         assert len(space.ledger) == 4
 
 
-async def test_a_key_that_never_worked_is_told_soon() -> None:
-    """A typing error costs seconds and not a minute."""
+async def test_a_key_that_never_worked_is_checked_for_seconds_only() -> None:
+    """A mistyped key raises `AuthenticationError` after seconds and not after a minute."""
     async with on_space() as (session, space):
-        deny(space)
+        refuse_key(space)
         began = now()
         with pytest.raises(AuthenticationError):
             await session.submit(prompt())
@@ -103,31 +103,31 @@ async def test_a_key_that_never_worked_is_told_soon() -> None:
         assert space.ledger == []
 
 
-async def test_paid_requests_alone_that_are_refused_end_too() -> None:
-    """Where the check always says that the key is good, a POST is tried three times."""
+async def test_a_post_that_is_refused_though_the_key_is_valid_is_tried_three_times() -> None:
+    """If the check always finds the key valid, the POST raises its third 401."""
     async with on_space() as (session, space):
-        space.faults.fail_next("create", DENIED, times=FOR_EVER)
+        space.faults.fail_next("create", UNAUTHORIZED, times=FOR_EVER)
         with pytest.raises(AuthenticationError):
             await session.submit(prompt())
         assert sends(space, "create") == 3
 
 
-async def test_a_check_that_tells_nothing_ends_nothing() -> None:
-    """A server that is down says nothing of the key: all goes on, and meets what it meets."""
+async def test_a_check_that_finds_nothing_out_ends_nothing() -> None:
+    """If the server is down during the check, everything goes on as if the key were valid."""
     async with on_space() as (session, space):
         ref = made(space)
-        space.faults.fail_next("create", DENIED)
+        space.faults.fail_next("create", UNAUTHORIZED)
         space.faults.fail_next("status", Fault.BAD_GATEWAY, times=2)
         await session.submit(prompt())
         assert (await session.status(ref)).ref == ref
 
 
-async def test_a_bound_on_the_wait_and_the_close_hold_during_the_check() -> None:
-    """``max_wait`` ends with `NotSent`, and closing ends everything at once."""
+async def test_max_wait_and_closing_end_waits_during_the_check() -> None:
+    """``max_wait`` ends a submission with `NotSent`, and closing ends a read with `SessionClosed`."""
     async with on_space() as (session, space):
         ref = made(space)
         await session.status(ref)
-        deny(space)
+        refuse_key(space)
         reading = asyncio.create_task(session.status(ref))
         await asyncio.sleep(2)
         began = now()
