@@ -44,7 +44,7 @@ from hoox_async import (
 )
 from hoox_async.errors import HooxError
 from hoox_async.sandbox import DeliveryOptions, Fault, Sandbox
-from hoox_async.sandbox._values import RequestRecord
+from hoox_async.sandbox.workspace_records import RequestRecord
 
 MOST_RUNS = 400
 UNFINISHED = 3

@@ -225,7 +225,7 @@ def table(cells: Iterable[Cell]) -> str:
 
 def test_every_fault_everywhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Whatever goes wrong: never paid twice, never called free where it was charged, and it goes on after."""
-    monkeypatch.setattr("hoox_async.sandbox._running.paint", lambda _: b"\xff\xd8\xff" * 50)
+    monkeypatch.setattr("hoox_async.sandbox.sandbox_runtime.paint", lambda _: b"\xff\xd8\xff" * 50)
     monkeypatch.setattr("hoox_async._core.retry._backoff", lambda *_: 0.02)
     monkeypatch.setattr("hoox_async._session.HooxSession.unknowns", _listed)
     served, lasting = plans()

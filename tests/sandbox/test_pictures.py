@@ -11,9 +11,9 @@ import pytest
 
 from hoox_async.errors import ConfigurationError
 from hoox_async.sandbox import Sandbox
-from hoox_async.sandbox._drawing.pictures import paint, require_pillow
-from hoox_async.sandbox._personas import traits_of
-from hoox_async.sandbox._values import FakeAvatar, FakeLook
+from hoox_async.sandbox.drawing.picture import paint, require_pillow
+from hoox_async.sandbox.personas import traits_of
+from hoox_async.sandbox.workspace_records import FakeAvatar, FakeLook
 
 Image = pytest.importorskip("PIL.Image")
 STYLES = ["iphone", "selfie", "podcast", "car", "conference", "raw"]

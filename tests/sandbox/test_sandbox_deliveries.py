@@ -14,8 +14,8 @@ from aiohttp import web
 
 from hoox_async._api.endpoints import Endpoint, WireRequest
 from hoox_async.sandbox import DeliveryOptions, InProcessTransport, Sandbox, Space
-from hoox_async.sandbox._values import Call
-from hoox_async.sandbox.deliveries import Courier
+from hoox_async.sandbox.webhook_sender import WebhookSender
+from hoox_async.sandbox.workspace_records import IncomingRequest
 
 HOOK = "https://example.com/hook"
 virtual = pytest.mark.virtual_time
@@ -43,33 +43,35 @@ class Receiver:
 
 
 class Desk:
-    """A space with a courier, and one avatar to edit."""
+    """A space with a sender, and one avatar to edit."""
 
-    def __init__(self, space: Space, courier: Courier) -> None:
+    def __init__(self, space: Space, sender: WebhookSender) -> None:
         self.space = space
-        self.courier = courier
+        self.sender = sender
         body = {"imageUrls": ["https://example.com/a.jpg"]}
         self.ids = self.post("/avatar/create", **body).json
 
     def post(self, path: str, **body: Any) -> Any:
         now = asyncio.get_running_loop().time()
-        return self.space.answer(Call("POST", path, {}, body, f"Bearer {self.space.api_key}"), now)
+        return self.space.respond(
+            IncomingRequest("POST", path, {}, body, f"Bearer {self.space.api_key}"), now
+        )
 
     async def edit(self, prompt: str = "x") -> str:
         look: str = self.post("/avatar/edit", **self.ids, prompt=prompt, webhook_url=HOOK).json["look_id"]
-        await self.courier.accepted(self.space.looks[look])
+        await self.sender.accepted(self.space.looks[look])
         return look
 
 
 @asynccontextmanager
 async def desk(receiver: Receiver, **options: Any) -> AsyncIterator[Desk]:
     space = Space(duration=lambda index, body: 40.0, requests_per_minute=None)
-    courier = Courier(space, receiver, DeliveryOptions(**options), Random(0))
-    courier.start()
+    sender = WebhookSender(space, receiver, DeliveryOptions(**options), Random(0))
+    sender.start()
     try:
-        yield Desk(space, courier)
+        yield Desk(space, sender)
     finally:
-        await courier.aclose()
+        await sender.aclose()
 
 
 @virtual
@@ -105,7 +107,7 @@ async def test_a_failed_delivery_is_sent_again_after_1_2_and_4_seconds_then_drop
         await asyncio.sleep(200)
         first = receiver.got[0][0]
         assert [when - first for when, _, _ in receiver.got] == [0.0, 1.0, 3.0, 17.0]
-        assert [record.status for record in at.courier.records] == [500, None, None, 302]
+        assert [record.status for record in at.sender.records] == [500, None, None, 302]
 
 
 @virtual
@@ -116,7 +118,7 @@ async def test_a_delivery_that_arrives_is_sent_once() -> None:
         look = await at.edit()
         await asyncio.sleep(60)
         at.space.settle(look, "failed", asyncio.get_running_loop().time())
-        at.courier.wake()
+        at.sender.wake()
         await asyncio.sleep(60)
     assert receiver.words == ["completed", "completed"]
 
@@ -189,18 +191,18 @@ async def test_held_looks_are_delivered_when_they_are_let_go() -> None:
         await asyncio.sleep(100)
         assert receiver.got == []
         at.space.settle(by_hand, "failed", clock())
-        at.courier.wake()
+        at.sender.wake()
         await asyncio.sleep(1)
         assert receiver.words == ["failed"]
         at.space.release(clock())
-        at.courier.wake()
+        at.sender.wake()
         await asyncio.sleep(1)
         assert receiver.words == ["failed", "completed"]
 
 
 @virtual
 async def test_closing_ends_deliveries_that_hang() -> None:
-    """No task of the courier is left."""
+    """No task of the sender is left."""
     before = asyncio.all_tasks()
     receiver = Receiver(None, None, None)
     async with desk(receiver) as at:

@@ -13,7 +13,7 @@ import pytest
 
 from hoox_async.errors import ConfigurationError
 from hoox_async.sandbox import Fault, Sandbox
-from hoox_async.sandbox.faults import FaultPlan
+from hoox_async.sandbox.fault_injection import FaultPlan
 
 
 class Bench:

@@ -14,24 +14,24 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hoox_async._api import requests
-from hoox_async.sandbox import Charge, Space, _values
-from hoox_async.sandbox._values import Answer, Call
+from hoox_async.sandbox import Charge, Space, workspace
+from hoox_async.sandbox.workspace_records import HttpResponse, IncomingRequest
 
 PICTURE = "https://example.com/face.jpg"
 
 
-def call(space: Space, method: str, path: str, *, key: str | None = None, **fields: Any) -> Call:
+def call(space: Space, method: str, path: str, *, key: str | None = None, **fields: Any) -> IncomingRequest:
     params = fields if method == "GET" else {}
     body = fields if method == "POST" else None
-    return Call(method, path, params, body, f"Bearer {key or space.api_key}")
+    return IncomingRequest(method, path, params, body, f"Bearer {key or space.api_key}")
 
 
-def post(space: Space, path: str, now: float = 0.0, **body: Any) -> Answer:
-    return space.answer(call(space, "POST", path, **body), now)
+def post(space: Space, path: str, now: float = 0.0, **body: Any) -> HttpResponse:
+    return space.respond(call(space, "POST", path, **body), now)
 
 
-def get(space: Space, path: str, now: float = 0.0, **params: str) -> Answer:
-    return space.answer(call(space, "GET", path, **params), now)
+def get(space: Space, path: str, now: float = 0.0, **params: str) -> HttpResponse:
+    return space.respond(call(space, "GET", path, **params), now)
 
 
 def from_images(space: Space, now: float = 0.0) -> dict[str, str]:
@@ -98,7 +98,7 @@ def test_too_few_credits_are_402_and_cost_nothing() -> None:
 def test_a_wrong_or_missing_key_is_401(authorization: str | None) -> None:
     """Only the workspace's own key opens it, and nobody else's requests count against its quota."""
     space = Space(requests_per_minute=1)
-    answer = space.answer(Call("GET", "/avatar/list", {}, None, authorization), 0)
+    answer = space.respond(IncomingRequest("GET", "/avatar/list", {}, None, authorization), 0)
     assert (answer.status, answer.json["code"]) == (401, "invalid_api_key")
     assert space.window.remaining(0) == 1
 
@@ -161,7 +161,7 @@ def test_an_edit_of_a_look_without_a_picture_is_refused() -> None:
 def test_a_body_that_is_no_object_is_400(body: Any) -> None:
     """JSON that is no object, or no JSON at all, is a validation error."""
     space = Space()
-    answer = space.answer(Call("POST", "/avatar/create", {}, body, f"Bearer {space.api_key}"), 0)
+    answer = space.respond(IncomingRequest("POST", "/avatar/create", {}, body, f"Bearer {space.api_key}"), 0)
     assert answer.status == 400
 
 
@@ -280,7 +280,7 @@ def test_the_prices_are_the_sandboxs_own(
 
 def test_the_sandboxs_checks_take_nothing_from_the_clients_requests() -> None:
     """No module of the sandbox imports the client's request classes, where prices and words stand."""
-    folder = Path(_values.__file__).parent
+    folder = Path(workspace.__file__).parent
     for path in folder.glob("*.py"):
         assert "_core.requests" not in path.read_text(encoding="utf-8"), path.name
 

@@ -11,16 +11,24 @@ from typing import Any
 
 from .._api.endpoints import Endpoint
 from .._api.refs import HasRef
-from ._bodies import Vocabulary, encode, group_body, group_look, look_body, status_body
-from ._generation import Duration, Ending, Generation
 from ._listing import listing
-from ._personas import catalogue, traits_of
-from ._quota_window import QuotaKind, QuotaWindow
-from ._validation import Refusal, check_create, check_edit, invalid, price_of, refusal
-from ._values import Answer, Call, Charge, FakeAvatar, FakeLook, RequestRecord, route
-from .faults import Exchange, Fault, FaultPlan
+from .fault_injection import Exchange, Fault, FaultPlan
+from .generation import Duration, Ending, Generation
+from .personas import catalogue, traits_of
+from .quota_window import QuotaKind, QuotaWindow
+from .request_validation import ErrorResponse, check_create, check_edit, error_response, invalid, price_of
+from .response_bodies import Vocabulary, encode, group_body, group_look, look_body, status_body
+from .workspace_records import (
+    Charge,
+    FakeAvatar,
+    FakeLook,
+    HttpResponse,
+    IncomingRequest,
+    RequestRecord,
+    route,
+)
 
-_NOT_FOUND = refusal(404, "Not found")
+_NOT_FOUND = error_response(404, "Not found")
 
 
 class Space:
@@ -119,15 +127,15 @@ class Space:
         """Where the look's picture is."""
         return f"{self.picture_base}/{look.id}.jpg"
 
-    def receive(self, call: Call, now: float, fault: Fault | None = None) -> Exchange:
+    def receive(self, call: IncomingRequest, now: float, fault: Fault | None = None) -> Exchange:
         """Take a request in, meet ``fault`` with it, and note it in ``requests``.
 
         Whoever drives the space asks ``faults.take(endpoint)`` for the fault before.
         """
         endpoint, _ = route(call.method, call.path)
-        answer = self.answer(call, now) if fault is None or fault.charges else None
+        answer = self.respond(call, now) if fault is None or fault.charges else None
         if fault is not None:
-            answer = fault.spoil(answer, self._quota_headers(now), self.epoch + now)
+            answer = fault.apply(answer, self._quota_headers(now), self.epoch + now)
         silent = fault is not None and fault.silent
         record = RequestRecord(
             endpoint=endpoint.value if endpoint else "unknown",
@@ -142,12 +150,12 @@ class Space:
         self.requests.append(record)
         return Exchange(answer, fault, record)
 
-    def answer(self, call: Call, now: float) -> Answer:
+    def respond(self, call: IncomingRequest, now: float) -> HttpResponse:
         """What the API answers, without faults: status, headers and encoded body."""
         if call.authorization != f"Bearer {self.api_key}":
-            return self._sealed(refusal(401, "Invalid API key", "invalid_api_key"), now, quota=False)
+            return self._sealed(error_response(401, "Invalid API key", "invalid_api_key"), now, quota=False)
         if not self.window.take(now):
-            return self._sealed(refusal(429, "Rate limit exceeded", "rate_limit_exceeded"), now)
+            return self._sealed(error_response(429, "Rate limit exceeded", "rate_limit_exceeded"), now)
         endpoint, ids = route(call.method, call.path)
         match endpoint:
             case Endpoint.CREATE:
@@ -164,12 +172,12 @@ class Space:
                 return self._sealed(self._list(call.params, now), now)
         return self._sealed(_NOT_FOUND, now)
 
-    def _create(self, body: Any, now: float) -> Refusal | tuple[int, Any]:
+    def _create(self, body: Any, now: float) -> ErrorResponse | tuple[int, Any]:
         if wrong := check_create(body):
             return wrong
         price = price_of(body, edit=False)
         if price > self.balance:
-            return refusal(402, "Insufficient credits", "INSUFFICIENT_CREDITS")
+            return error_response(402, "Insufficient credits", "INSUFFICIENT_CREDITS")
         avatar_id = self._new_id("avtr", self.avatars)
         traits = traits_of(avatar_id)
         avatar = FakeAvatar(avatar_id, body.get("name") or traits["name"], traits, created_at=now)
@@ -181,36 +189,36 @@ class Space:
             self.generation.watch(look)
         return self._charged(price, look, body, "create")
 
-    def _edit(self, body: Any, now: float) -> Refusal | tuple[int, Any]:
+    def _edit(self, body: Any, now: float) -> ErrorResponse | tuple[int, Any]:
         if wrong := check_edit(body):
             return wrong
         source = self._found(body["avatar_id"], body["look_id"])
-        if isinstance(source, Refusal):
+        if isinstance(source, ErrorResponse):
             return source
         if self.generation.word(source, now) != "ready":
-            return refusal(400, "The source look has no image", "NO_IMAGE_AVAILABLE")
+            return error_response(400, "The source look has no image", "NO_IMAGE_AVAILABLE")
         price = price_of(body, edit=True)
         if price > self.balance:
-            return refusal(402, "Insufficient credits", "INSUFFICIENT_CREDITS")
+            return error_response(402, "Insufficient credits", "INSUFFICIENT_CREDITS")
         look = self._new_look(source.avatar, body, now, source)
         self.generation.start(look, body, now)
         return self._charged(price, look, body, "edit")
 
-    def _status(self, params: Mapping[str, str], now: float) -> Refusal | tuple[int, Any]:
+    def _status(self, params: Mapping[str, str], now: float) -> ErrorResponse | tuple[int, Any]:
         for field, code in (("avatar_id", "MISSING_AVATAR_ID"), ("look_id", "MISSING_LOOK_ID")):
             if not params.get(field):
-                return refusal(400, f"{field} is required", code)
+                return error_response(400, f"{field} is required", code)
         look = self._found(params["avatar_id"], params["look_id"])
-        if isinstance(look, Refusal):
+        if isinstance(look, ErrorResponse):
             return look
         return 200, status_body(
             look, self.generation.word(look, now), self.picture_url(look), self.vocabulary
         )
 
-    def _avatar(self, avatar_id: str, now: float) -> Refusal | tuple[int, Any]:
+    def _avatar(self, avatar_id: str, now: float) -> ErrorResponse | tuple[int, Any]:
         avatar = self.avatars.get(avatar_id)
         if avatar is None:
-            return refusal(404, "Avatar not found")
+            return error_response(404, "Avatar not found")
         word = self.generation.word
         base = self.picture_base
         looks = [
@@ -220,13 +228,13 @@ class Space:
         ready = next((look for look in avatar.looks if word(look, now) == "ready"), None)
         return 200, group_body(avatar, looks, self.picture_url(ready) if ready else None, self.epoch)
 
-    def _look(self, avatar_id: str, look_id: str, now: float) -> Refusal | tuple[int, Any]:
+    def _look(self, avatar_id: str, look_id: str, now: float) -> ErrorResponse | tuple[int, Any]:
         look = self._found(avatar_id, look_id)
-        if isinstance(look, Refusal):
+        if isinstance(look, ErrorResponse):
             return look
         return 200, look_body(look, self.generation.word(look, now), self.picture_url(look), self.vocabulary)
 
-    def _list(self, params: Mapping[str, str], now: float) -> Refusal | tuple[int, Any]:
+    def _list(self, params: Mapping[str, str], now: float) -> ErrorResponse | tuple[int, Any]:
         for switch in ("onlyPublic", "selfie"):
             if params.get(switch, "false") not in ("true", "false"):
                 return invalid(switch, f"{switch} must be true or false")
@@ -241,11 +249,11 @@ class Space:
                 entries.append(look_body(look, word, self.picture_url(look), self.vocabulary))
         return 200, listing(entries, params)
 
-    def _found(self, avatar_id: str, look_id: str) -> FakeLook | Refusal:
+    def _found(self, avatar_id: str, look_id: str) -> FakeLook | ErrorResponse:
         if avatar_id not in self.avatars:
-            return refusal(404, "Avatar not found")
+            return error_response(404, "Avatar not found")
         look = self.looks.get(look_id)
-        return look if look and look.avatar.id == avatar_id else refusal(404, "Look not found")
+        return look if look and look.avatar.id == avatar_id else error_response(404, "Look not found")
 
     def _new_look(
         self, avatar: FakeAvatar, body: Mapping[str, Any], now: float, source: FakeLook | None = None
@@ -281,14 +289,16 @@ class Space:
             if new not in taken:
                 return new
 
-    def _sealed(self, result: Refusal | tuple[int, Any], now: float, *, quota: bool = True) -> Answer:
+    def _sealed(
+        self, result: ErrorResponse | tuple[int, Any], now: float, *, quota: bool = True
+    ) -> HttpResponse:
         status, body = result
         headers = {"Content-Type": "application/json; charset=utf-8", "Date": self._date_text(now)}
         if quota:
             headers.update(self._quota_headers(now))
             if status == 429 and self._retry_after:
                 headers["Retry-After"] = str(max(1, ceil(self.window.resets_at(now) - now)))
-        return Answer(status, headers, body if isinstance(body, bytes) else encode(body))
+        return HttpResponse(status, headers, body if isinstance(body, bytes) else encode(body))
 
     def _quota_headers(self, now: float) -> dict[str, str]:
         if self.window.limit is None:

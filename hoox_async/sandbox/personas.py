@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Iterator, Mapping
 
-from ._values import FakeAvatar, FakeLook
+from .workspace_records import FakeAvatar, FakeLook
 
 _NAMES = {
     "female": ("Amara", "Chiara", "Elif", "Hana", "Ines", "Lena", "Maya", "Nora", "Priya", "Sofia"),

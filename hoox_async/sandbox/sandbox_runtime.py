@@ -11,16 +11,16 @@ from typing import Any
 
 import aiohttp
 
-from ._drawing.pictures import paint
-from ._server import Server
-from ._values import FakeLook
-from .deliveries import Courier, DeliveryOptions, DeliveryRecord
-from .space import Space
+from .drawing.picture import paint
+from .server import Server
+from .webhook_sender import DeliveryOptions, DeliveryRecord, WebhookSender
+from .workspace import Space
+from .workspace_records import FakeLook
 
 _KEPT_PICTURES = 64
 
 
-class Running:
+class SandboxRuntime:
     """Server, deliveries and the painter's thread of one sandbox, on the loop that it is made on."""
 
     def __init__(
@@ -34,8 +34,10 @@ class Running:
     ) -> None:
         self.loop = asyncio.get_running_loop()
         self.thread_id = threading.get_ident()
-        self.courier = Courier(space, self._deliver, options, rng, delivered)
-        self._server = Server(space, port=port, latency=latency, painter=self._paint, courier=self.courier)
+        self.webhook_sender = WebhookSender(space, self._deliver, options, rng, delivered)
+        self._server = Server(
+            space, port=port, latency=latency, painter=self._paint, webhook_sender=self.webhook_sender
+        )
         self._painters = ThreadPoolExecutor(1, thread_name_prefix="hoox sandbox painter")
         self._pictures: OrderedDict[str, bytes] = OrderedDict()
         self._http: aiohttp.ClientSession | None = None
@@ -43,13 +45,13 @@ class Running:
     async def start(self) -> str:
         """Start, and return the server's address. Raises `ConfigurationError` where the port is taken."""
         address = await self._server.start()
-        self.courier.start()
+        self.webhook_sender.start()
         return address
 
     async def aclose(self) -> None:
         """End everything; what hangs is dropped."""
         await self._server.aclose()
-        await self.courier.aclose()
+        await self.webhook_sender.aclose()
         if self._http is not None:
             await self._http.close()
         self._painters.shutdown(wait=False, cancel_futures=True)

@@ -11,10 +11,10 @@ from random import Random
 from .._api.endpoints import WireRequest, WireResponse
 from .._io.protocols import BeforeSend, Fetched
 from ..errors import NotSent, TransportError, UnexpectedResponse
-from ._values import Answer, Call, RequestRecord
-from .deliveries import Courier, Deliver, DeliveryOptions
-from .faults import Exchange, Fault
-from .space import Space
+from .fault_injection import Exchange, Fault
+from .webhook_sender import Deliver, DeliveryOptions, WebhookSender
+from .workspace import Space
+from .workspace_records import HttpResponse, IncomingRequest, RequestRecord
 
 
 class InProcessTransport:
@@ -53,7 +53,7 @@ class InProcessTransport:
         self._deliver = deliver
         self._options = deliveries or DeliveryOptions()
         self._seed = seed
-        self.courier: Courier | None = None
+        self.webhook_sender: WebhookSender | None = None
 
     async def start(self) -> None:
         """Set the space's clock to the loop's, and begin with deliveries."""
@@ -62,13 +62,13 @@ class InProcessTransport:
         self.space.epoch = epoch.timestamp() if epoch is not None else time.time() - loop.time()
         if self._deliver is not None:
             rng = Random(self._seed)  # noqa: S311 - chances of a fake
-            self.courier = Courier(self.space, self._deliver, self._options, rng)
-            self.courier.start()
+            self.webhook_sender = WebhookSender(self.space, self._deliver, self._options, rng)
+            self.webhook_sender.start()
 
     async def aclose(self) -> None:
         """End the deliveries."""
-        if self.courier is not None:
-            await self.courier.aclose()
+        if self.webhook_sender is not None:
+            await self.webhook_sender.aclose()
 
     async def send(self, request: WireRequest, before_send: BeforeSend | None = None) -> WireResponse:
         """Send once: see `hoox_async._protocols.Transport`."""
@@ -88,19 +88,21 @@ class InProcessTransport:
 
     async def _exchange(self, request: WireRequest, fault: Fault | None) -> WireResponse:
         await asyncio.sleep(self._latency / 2)
-        call = Call(request.method, request.path, request.params, request.body, self._authorization)
+        call = IncomingRequest(
+            request.method, request.path, request.params, request.body, self._authorization
+        )
         made = len(self.space.ledger)
         exchange = self.space.receive(call, _now(), fault)
-        if self.courier is not None:
+        if self.webhook_sender is not None:
             for charge in self.space.ledger[made:]:
-                await self.courier.accepted(self.space.looks[charge.look_id])
+                await self.webhook_sender.accepted(self.space.looks[charge.look_id])
         await asyncio.sleep(self._latency / 2)
         return await _received(exchange, request.max_bytes)
 
     @asynccontextmanager
     async def fetch(self, url: str) -> AsyncIterator[Fetched]:
         """Open a picture's URL: see `hoox_async._protocols.Transport`. Needs Pillow."""
-        from ._drawing.pictures import paint
+        from .drawing.picture import paint
 
         await asyncio.sleep(self._latency)
         fault = self.space.faults.take("picture")
@@ -134,13 +136,13 @@ async def _received(exchange: Exchange, max_bytes: int) -> WireResponse:
             raise UnexpectedResponse(f"the answer is larger than {max_bytes} bytes (sandbox)")
         case "drip" | "late":
             await asyncio.sleep(seconds)
-    response = _response(exchange.answer or Answer(500, {}, b""))
+    response = _response(exchange.answer or HttpResponse(500, {}, b""))
     if len(response.body) > max_bytes:
         raise UnexpectedResponse(f"the answer is larger than {max_bytes} bytes (sandbox)")
     return response
 
 
-def _response(answer: Answer) -> WireResponse:
+def _response(answer: HttpResponse) -> WireResponse:
     headers = {name.lower(): value for name, value in answer.headers.items()}
     return WireResponse(answer.status, headers, answer.body)
 

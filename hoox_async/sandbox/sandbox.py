@@ -14,16 +14,16 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar
 from .._api.endpoints import Endpoint
 from .._api.refs import HasRef
 from ..errors import ConfigurationError
-from ._bodies import Vocabulary
-from ._generation import Duration, Ending
-from ._quota_window import QuotaKind
-from ._running import Running
-from ._server import API
-from ._thread import LoopThread
-from ._values import Charge, RequestRecord
-from .deliveries import DeliveryOptions, DeliveryRecord
-from .faults import Fault
-from .space import Space
+from .fault_injection import Fault
+from .generation import Duration, Ending
+from .loop_thread import LoopThread
+from .quota_window import QuotaKind
+from .response_bodies import Vocabulary
+from .sandbox_runtime import SandboxRuntime
+from .server import API
+from .webhook_sender import DeliveryOptions, DeliveryRecord
+from .workspace import Space
+from .workspace_records import Charge, RequestRecord
 
 if TYPE_CHECKING:
     from .._session import HooxSession
@@ -102,7 +102,7 @@ class Sandbox:
         self._latency = latency
         self._options = deliveries or DeliveryOptions()
         self._address: str | None = None
-        self._running: Running | None = None
+        self._running: SandboxRuntime | None = None
         self._stopped_at = 0.0
         self._delivered: list[DeliveryRecord] = []
         self._own_thread: LoopThread | None = None
@@ -211,7 +211,7 @@ class Sandbox:
         self._options = options
         running = self._running
         if running is not None:
-            self._call(lambda: setattr(running.courier, "options", options))
+            self._call(lambda: setattr(running.webhook_sender, "options", options))
 
     async def forge(self, url: str, body: dict[str, Any]) -> int | None:
         """Post any JSON to any URL as a delivery, once. Returns the HTTP status, None without an answer.
@@ -222,13 +222,15 @@ class Sandbox:
         if running is None:
             raise ConfigurationError("the sandbox is not running")
         if threading.get_ident() == running.thread_id:
-            return await running.courier.forge(url, body)
-        done = asyncio.run_coroutine_threadsafe(running.courier.forge(url, body), running.loop)
+            return await running.webhook_sender.forge(url, body)
+        done = asyncio.run_coroutine_threadsafe(running.webhook_sender.forge(url, body), running.loop)
         return await asyncio.wrap_future(done)
 
     async def _open(self) -> None:
         self._refuse_twice()
-        running = Running(self.space, self._port, self._latency, self._options, self._rng, self._delivered)
+        running = SandboxRuntime(
+            self.space, self._port, self._latency, self._options, self._rng, self._delivered
+        )
         self._address = await running.start()
         self._running = running
 
@@ -247,7 +249,7 @@ class Sandbox:
 
     def _wake(self) -> None:
         if self._running is not None:
-            self._call(self._running.courier.wake)
+            self._call(self._running.webhook_sender.wake)
 
     def _call(self, function: Callable[[], _T]) -> _T:
         running = self._running

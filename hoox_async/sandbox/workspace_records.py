@@ -15,7 +15,7 @@ from .._api.models import LookRef
 _NO_PARAMS: Mapping[str, str] = {}
 
 
-class Call(NamedTuple):
+class IncomingRequest(NamedTuple):
     """One request as it reached the workspace. ``path`` is relative to the API's base URL.
 
     ``body`` is the parsed JSON; None where there was none or it was no JSON.
@@ -29,7 +29,7 @@ class Call(NamedTuple):
     authorization: str | None = None
 
 
-class Answer(NamedTuple):
+class HttpResponse(NamedTuple):
     """An HTTP answer: status, headers and the encoded body."""
 
     status: int

@@ -13,9 +13,9 @@ from urllib.parse import unquote
 from aiohttp import web
 
 from ..errors import ConfigurationError
-from ._values import Answer, Call, FakeLook, RequestRecord, route
-from .faults import Exchange, Fault
-from .space import Space
+from .fault_injection import Exchange, Fault
+from .workspace import Space
+from .workspace_records import FakeLook, HttpResponse, IncomingRequest, RequestRecord, route
 
 API = "/api/public/v1"
 _HOST = "127.0.0.1"
@@ -29,7 +29,7 @@ class Accepted(Protocol):
         """Deliver early, if that is wanted."""
 
 
-Painter = Callable[[FakeLook], Awaitable[bytes]]
+PicturePainter = Callable[[FakeLook], Awaitable[bytes]]
 
 
 class Server:
@@ -39,13 +39,13 @@ class Server:
     """
 
     def __init__(
-        self, space: Space, *, port: int, latency: float, painter: Painter, courier: Accepted
+        self, space: Space, *, port: int, latency: float, painter: PicturePainter, webhook_sender: Accepted
     ) -> None:
         self.space = space
         self._port = port
         self._latency = latency
         self._painter = painter
-        self._courier = courier
+        self._courier = webhook_sender
         self._runner: web.AppRunner | None = None
         self._closing = asyncio.Event()
 
@@ -93,11 +93,13 @@ class Server:
             await self._pause(self._latency / 2)
         return await self._send(request, exchange)
 
-    async def _call(self, request: web.Request, path: str, *, read: bool = True) -> Call:
+    async def _call(self, request: web.Request, path: str, *, read: bool = True) -> IncomingRequest:
         body: Any = None
         if read and request.can_read_body:
             body = await _json_of(request)
-        return Call(request.method, path, dict(request.query), body, request.headers.get("Authorization"))
+        return IncomingRequest(
+            request.method, path, dict(request.query), body, request.headers.get("Authorization")
+        )
 
     async def _send(self, request: web.Request, exchange: Exchange) -> web.StreamResponse:
         seconds = exchange.fault.seconds if exchange.fault else 0.0
@@ -162,18 +164,18 @@ class Server:
         self.space.requests.append(record)
         return await self._send(request, Exchange(answer, fault, record))
 
-    async def _painted(self, look: FakeLook | None, fault: Fault | None) -> Answer:
-        drawn: Answer | None = None
+    async def _painted(self, look: FakeLook | None, fault: Fault | None) -> HttpResponse:
+        drawn: HttpResponse | None = None
         if look is None or self.space.generation.word(look, self._now()) != "ready":
-            return Answer(404, {"Content-Type": "text/plain"}, b"no such picture")
+            return HttpResponse(404, {"Content-Type": "text/plain"}, b"no such picture")
         if fault is None or fault.body is None:
             try:
-                drawn = Answer(200, {"Content-Type": "image/jpeg"}, await self._painter(look))
+                drawn = HttpResponse(200, {"Content-Type": "image/jpeg"}, await self._painter(look))
             except ConfigurationError as error:  # no Pillow
-                return Answer(501, {"Content-Type": "text/plain"}, str(error).encode())
+                return HttpResponse(501, {"Content-Type": "text/plain"}, str(error).encode())
         if fault is not None:
-            drawn = fault.spoil(drawn, {}, self.space.epoch + self._now())
-        return drawn or Answer(404, {}, b"")
+            drawn = fault.apply(drawn, {}, self.space.epoch + self._now())
+        return drawn or HttpResponse(404, {}, b"")
 
     async def _pause(self, seconds: float) -> None:
         if seconds <= 0 or self._closing.is_set():
@@ -196,11 +198,11 @@ async def _json_of(request: web.Request) -> Any:
         return None
 
 
-def _answer(exchange: Exchange) -> Answer:
-    return exchange.answer or Answer(500, {}, b"")
+def _answer(exchange: Exchange) -> HttpResponse:
+    return exchange.answer or HttpResponse(500, {}, b"")
 
 
-def _response(answer: Answer) -> web.Response:
+def _response(answer: HttpResponse) -> web.Response:
     headers = {name: value for name, value in answer.headers.items() if name.lower() not in _ITS_OWN}
     return web.Response(status=answer.status, headers=headers, body=answer.body)
 

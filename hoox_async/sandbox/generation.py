@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Mapping
 from random import Random
 from typing import Any, Literal
 
-from ._values import FakeLook
+from .workspace_records import FakeLook
 
 Duration = Callable[[int, Mapping[str, Any]], float]
 Ending = Literal["ready", "failed", "pending"]

@@ -11,9 +11,9 @@ from typing import ClassVar, Literal, NamedTuple
 import attrs
 
 from .._api.endpoints import Endpoint
-from ._values import Answer, RequestRecord
+from .workspace_records import HttpResponse, RequestRecord
 
-Kind = Literal["answer", "drop", "hang", "refuse", "cut", "break", "drip", "late", "deep", "endless"]
+FaultKind = Literal["answer", "drop", "hang", "refuse", "cut", "break", "drip", "late", "deep", "endless"]
 
 _HTML = "text/html; charset=utf-8"
 _GATEWAY = b"<html><head><title>502 Bad Gateway</title></head><body><h1>502 Bad Gateway</h1></body></html>"
@@ -30,7 +30,7 @@ class Fault:
     """
 
     name: str
-    kind: Kind
+    kind: FaultKind
     charges: bool = False
     code: int = 200
     headers: tuple[tuple[str, str], ...] = ()
@@ -106,7 +106,9 @@ class Fault:
         """Whether no HTTP answer comes at all."""
         return self.kind in ("drop", "hang", "refuse")
 
-    def spoil(self, answer: Answer | None, quota: Mapping[str, str], unix_now: float) -> Answer | None:
+    def apply(
+        self, answer: HttpResponse | None, quota: Mapping[str, str], unix_now: float
+    ) -> HttpResponse | None:
         """The answer that goes out instead of the workspace's own (None: there was none)."""
         if self.body is not None:
             headers = {**(answer.headers if answer else quota), **dict(self.headers)}
@@ -114,7 +116,7 @@ class Fault:
                 headers["X-RateLimit-Limit"] = quota.get("X-RateLimit-Limit", "100")
                 headers["X-RateLimit-Remaining"] = "0"
                 headers["X-RateLimit-Reset"] = str(int(unix_now) + ceil(self.resets_in))
-            return Answer(self.code, headers, self.body)
+            return HttpResponse(self.code, headers, self.body)
         if answer is not None and self.kind == "cut":
             return answer._replace(body=answer.body[: len(answer.body) * 2 // 3])
         if answer is not None and self.kind == "deep":
@@ -153,18 +155,18 @@ _constants()
 class Exchange(NamedTuple):
     """What a request met: the answer that goes out (if any), the fault (if any), and its record."""
 
-    answer: Answer | None
+    answer: HttpResponse | None
     fault: Fault | None
     record: RequestRecord
 
     @property
-    def kind(self) -> Kind:
+    def kind(self) -> FaultKind:
         """How the answer goes out."""
         return self.fault.kind if self.fault else "answer"
 
 
 @attrs.define
-class _Planned:
+class _PlannedFault:
     fault: Fault
     first: int
     last: int
@@ -183,9 +185,9 @@ class FaultPlan:
         self._rng = rng
         self._rates = dict(rates or {})
         self._calls: Counter[str] = Counter()
-        self._planned: dict[str, list[_Planned]] = {}
+        self._planned: dict[str, list[_PlannedFault]] = {}
         for endpoint, number, fault in faults:
-            self._plan(_named(endpoint), _Planned(fault, number, number))
+            self._plan(_named(endpoint), _PlannedFault(fault, number, number))
 
     def fail_next(self, endpoint: Endpoint | str, fault: Fault, times: int = 1, after: int = 0) -> None:
         """The next ``times`` calls of the endpoint meet the fault, once ``after`` calls have gone well.
@@ -196,7 +198,7 @@ class FaultPlan:
         name = _named(endpoint)
         booked = max((one.last for one in self._planned.get(name, ()) if one.queued), default=0)
         first = max(self._calls[name], booked) + after + 1
-        self._plan(name, _Planned(fault, first, first + times - 1, queued=True))
+        self._plan(name, _PlannedFault(fault, first, first + times - 1, queued=True))
 
     def take(self, endpoint: Endpoint | str | None) -> Fault | None:
         """Count a call of the endpoint and say which fault it meets."""
@@ -210,7 +212,7 @@ class FaultPlan:
                 return planned.fault
         return self._by_chance() if self._rates and name in _PAID else None
 
-    def _plan(self, name: str, planned: _Planned) -> None:
+    def _plan(self, name: str, planned: _PlannedFault) -> None:
         self._planned.setdefault(name, []).append(planned)
 
     def _by_chance(self) -> Fault | None:

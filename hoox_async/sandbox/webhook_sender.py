@@ -10,9 +10,9 @@ from typing import Any, Literal
 
 import attrs
 
-from ._bodies import FAILURE, Vocabulary, status_word
-from ._values import FakeLook
-from .space import Space
+from .response_bodies import FAILURE, Vocabulary, status_word
+from .workspace import Space
+from .workspace_records import FakeLook
 
 Deliver = Callable[[str, dict[str, Any]], Awaitable[int]]
 """Posts a JSON body to a URL and returns the HTTP status."""
@@ -52,7 +52,7 @@ class DeliveryRecord:
 
 
 @attrs.frozen
-class _Parcel:
+class _PendingDelivery:
     url: str
     body: dict[str, Any]
     tried: int = 0
@@ -71,7 +71,7 @@ def payload(look: FakeLook, form: str, url: str, vocabulary: Vocabulary, *, fail
     return {**body, "status": status_word("ready", vocabulary), "result": {"thumbnail_url": url}}
 
 
-class Courier:
+class WebhookSender:
     """Sends the deliveries of one workspace: one task waits for what is due, each sending is its child.
 
     ``options`` may be changed while it runs.
@@ -90,7 +90,7 @@ class Courier:
         self._space = space
         self._deliver = deliver
         self._rng = rng
-        self._parcels: list[tuple[float, int, _Parcel]] = []
+        self._pending: list[tuple[float, int, _PendingDelivery]] = []
         self._count = 0
         self._wake = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
@@ -118,7 +118,7 @@ class Courier:
         if self._rng.random() < self.options.early:
             generation = self._space.generation
             generation.settle_silently(look, _now())
-            await self._send(_Parcel(look.webhook_url, self._payload(look)))
+            await self._send(_PendingDelivery(look.webhook_url, self._payload(look)))
         self.wake()
 
     async def forge(self, url: str, body: dict[str, Any]) -> int | None:
@@ -130,8 +130,8 @@ class Courier:
             now = _now()
             for look in self._space.generation.told(now):
                 self._pack(look, now)
-            while self._parcels and self._parcels[0][0] <= now:
-                self._spawn(heapq.heappop(self._parcels)[2])
+            while self._pending and self._pending[0][0] <= now:
+                self._spawn(heapq.heappop(self._pending)[2])
             self._wake.clear()
             try:
                 async with asyncio.timeout_at(self._next()):
@@ -141,7 +141,7 @@ class Courier:
 
     def _next(self) -> float | None:
         settles = self._space.generation.next_told()
-        times = [due for due in (settles, self._parcels[0][0] if self._parcels else None) if due is not None]
+        times = [due for due in (settles, self._pending[0][0] if self._pending else None) if due is not None]
         return min(times, default=None)
 
     def _pack(self, look: FakeLook, now: float) -> None:
@@ -150,12 +150,12 @@ class Courier:
         lost, double, contradicted = chance(), chance(), chance()
         if lost < self.options.lose:
             return
-        parcel = _Parcel(look.webhook_url, self._payload(look))
-        self._add(parcel, self._due(now))
+        pending = _PendingDelivery(look.webhook_url, self._payload(look))
+        self._add(pending, self._due(now))
         if double < self.options.double:
-            self._add(parcel, self._due(now))
+            self._add(pending, self._due(now))
         if contradicted < self.options.contradict:
-            lie = _Parcel(look.webhook_url, self._payload(look, lie=True))
+            lie = _PendingDelivery(look.webhook_url, self._payload(look, lie=True))
             self._add(lie, self._due(now) + 0.05)
 
     def _due(self, now: float) -> float:
@@ -166,20 +166,20 @@ class Courier:
         url, vocabulary = self._space.picture_url(look), self._space.vocabulary
         return payload(look, self.options.form, url, vocabulary, failed=failed)
 
-    def _add(self, parcel: _Parcel, due: float) -> None:
+    def _add(self, pending: _PendingDelivery, due: float) -> None:
         self._count += 1
-        heapq.heappush(self._parcels, (due, self._count, parcel))
+        heapq.heappush(self._pending, (due, self._count, pending))
 
-    def _spawn(self, parcel: _Parcel) -> None:
-        task = asyncio.get_running_loop().create_task(self._send(parcel))
+    def _spawn(self, pending: _PendingDelivery) -> None:
+        task = asyncio.get_running_loop().create_task(self._send(pending))
         self._sending.add(task)
         task.add_done_callback(self._sending.discard)
 
-    async def _send(self, parcel: _Parcel) -> None:
-        status = await self._post(parcel.url, parcel.body)
-        if (status is None or not 200 <= status < 300) and parcel.tried < len(self.options.retries):
-            pause = self.options.retries[parcel.tried]
-            self._add(attrs.evolve(parcel, tried=parcel.tried + 1), _now() + pause)
+    async def _send(self, pending: _PendingDelivery) -> None:
+        status = await self._post(pending.url, pending.body)
+        if (status is None or not 200 <= status < 300) and pending.tried < len(self.options.retries):
+            pause = self.options.retries[pending.tried]
+            self._add(attrs.evolve(pending, tried=pending.tried + 1), _now() + pause)
             self.wake()
 
     async def _post(self, url: str, body: dict[str, Any]) -> int | None:

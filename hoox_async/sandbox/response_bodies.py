@@ -6,7 +6,7 @@ import json
 from datetime import UTC, datetime
 from typing import Any, Literal
 
-from ._values import FakeAvatar, FakeLook
+from .workspace_records import FakeAvatar, FakeLook
 
 MODELS = ["standard", "premium", "ultra"]
 FAILURE = {"code": "GENERATION_FAILED", "message": "Edit failed"}
