@@ -63,4 +63,4 @@ def recall(space: Space, path: Path) -> None:
         look.created_at += shift
         look.done_at += shift
         if pending:
-            space.generation.watch(look)
+            space.generation.schedule_webhook(look)

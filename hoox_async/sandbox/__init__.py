@@ -1,4 +1,8 @@
-"""A real local server of the API, and the fake workspace behind it: for tests, demos and benchmarks."""
+"""A local server of the API, and the fake workspace behind it, for tests, demos and benchmarks.
+
+From this library it uses the models, endpoints, protocols and errors, and a session only where
+`Sandbox.session` makes one. Its prices and its checks of requests are its own: see `request_validation`.
+"""
 
 from .fault_injection import Fault
 from .in_process_transport import InProcessTransport

@@ -1,4 +1,4 @@
-"""When a fake look is done, and how it ends."""
+"""Decides when a fake look settles, and how."""
 
 from __future__ import annotations
 
@@ -15,11 +15,14 @@ Ending = Literal["ready", "failed", "pending"]
 
 
 class Generation:
-    """Settles looks: in log-normal time, by a callable's word, or by hand.
+    """Settles looks after a random time, after the time that a callable gives, or on demand.
 
-    ``median`` (seconds) and ``sigma`` shape the time, ``duration(index, body)`` replaces it (seconds, by the
-    number of the generated look from 0 and the request's JSON); both are divided by ``speed``.
-    ``failures`` is the share of looks that fail; a prompt with ``fail_marker`` in it always does.
+    The random time is log-normal with ``median`` (seconds) and ``sigma``. ``duration(index, body)`` replaces
+    it: it gets the number of the generated look, from 0, and the request's JSON, and returns seconds. Both
+    times are divided by ``speed``.
+    ``failures`` is the share of looks that fail; a prompt that contains ``fail_marker`` always fails.
+
+    It also keeps a heap of the looks whose webhook is still to be sent: `take_settled` empties it.
     """
 
     def __init__(
@@ -42,22 +45,22 @@ class Generation:
         self._duration = duration
         self._count = 0
         self._held_from: float | None = None
-        self._telling: list[tuple[float, int, FakeLook]] = []
-        self._pushed = 0
+        self._awaiting_webhook: list[tuple[float, int, FakeLook]] = []
+        self._scheduled = 0
         self._overdue: list[FakeLook] = []
-        self._told: set[str] = set()
+        self._notified: set[str] = set()
 
     def start(self, look: FakeLook, body: Mapping[str, Any], now: float) -> None:
-        """Decide when the look is done and how it ends."""
+        """Decide when the look settles and whether it fails."""
         drawn = self._rng.lognormvariate(self._mu, self._sigma)
-        unlucky = self._rng.random() < self._failures
+        drawn_to_fail = self._rng.random() < self._failures
         seconds = drawn if self._duration is None else self._duration(self._count, body)
         self._count += 1
         look.done_at = now + seconds / self._speed
-        look.failed = unlucky or self._marker in (look.prompt or "")
-        self.watch(look)
+        look.failed = drawn_to_fail or self._marker in (look.prompt or "")
+        self.schedule_webhook(look)
 
-    def word(self, look: FakeLook, now: float) -> str:
+    def state(self, look: FakeLook, now: float) -> str:
         """The look's state: pending, processing, ready or error."""
         if self._settled(look, now):
             return "error" if look.failed else "ready"
@@ -65,16 +68,16 @@ class Generation:
         return "processing" if started > 0.2 * (look.done_at - look.created_at) else "pending"
 
     def hold(self, now: float) -> None:
-        """From now on no look settles of itself."""
+        """Let no look settle by the passing of time, from now on."""
         if self._held_from is None:
             self._held_from = now
 
     def release(self, looks: Iterable[FakeLook], now: float) -> None:
-        """Looks settle of themselves again; those that would have meanwhile do so now."""
+        """Undo `hold`. Looks whose time came in between settle now."""
         if self._held_from is None:
             return
         for look in looks:
-            if self._held_from < look.done_at < now and not look.by_hand:
+            if self._held_from < look.done_at < now and not look.settled_on_demand:
                 look.done_at = now
         self._held_from = None
         for look in self._overdue:
@@ -82,35 +85,35 @@ class Generation:
         self._overdue.clear()
 
     def settle(self, look: FakeLook, ending: Ending, now: float) -> None:
-        """End the look now; "pending" takes it back to the start, until it is settled again."""
-        look.by_hand = True
+        """Settle the look now. "pending" makes it unsettled again, until the next call."""
+        look.settled_on_demand = True
         look.failed = ending == "failed"
         look.done_at = math.inf if ending == "pending" else now
-        self.watch(look)
+        self.schedule_webhook(look)
 
-    def settle_silently(self, look: FakeLook, now: float) -> None:
-        """Let the look end now as it would have; whoever calls this tells of it."""
-        self._told.add(look.id)
+    def settle_without_webhook(self, look: FakeLook, now: float) -> None:
+        """Settle the look now, in the way that was decided for it. The caller sends its webhook."""
+        self._notified.add(look.id)
         self.settle(look, "failed" if look.failed else "ready", now)
 
-    def watch(self, look: FakeLook) -> None:
-        """Tell of the look once, if its request asked for a webhook and when it settles."""
+    def schedule_webhook(self, look: FakeLook) -> None:
+        """Let `take_settled` return the look when it settles, if its request named a webhook URL."""
         if look.webhook_url is not None and look.done_at != math.inf:
             self._push(look)
 
-    def next_told(self) -> float | None:
-        """When `told` may have something, in seconds of the loop; None for never."""
-        return self._telling[0][0] if self._telling else None
+    def next_settling(self) -> float | None:
+        """The loop's time at which `take_settled` may return a look; None if there is no such time yet."""
+        return self._awaiting_webhook[0][0] if self._awaiting_webhook else None
 
-    def told(self, now: float) -> list[FakeLook]:
-        """The looks with a webhook that settled since the last call."""
+    def take_settled(self, now: float) -> list[FakeLook]:
+        """The looks that settled since the last call and whose webhook is to be sent now."""
         settled = []
-        while self._telling and self._telling[0][0] <= now:
-            look = heapq.heappop(self._telling)[2]
-            if look.id in self._told:
+        while self._awaiting_webhook and self._awaiting_webhook[0][0] <= now:
+            look = heapq.heappop(self._awaiting_webhook)[2]
+            if look.id in self._notified:
                 continue
             if self._settled(look, now):
-                self._told.add(look.id)
+                self._notified.add(look.id)
                 settled.append(look)
             elif self._held_from is not None:
                 self._overdue.append(look)
@@ -119,8 +122,8 @@ class Generation:
     def _settled(self, look: FakeLook, now: float) -> bool:
         if look.done_at > now:
             return False
-        return look.by_hand or self._held_from is None or look.done_at <= self._held_from
+        return look.settled_on_demand or self._held_from is None or look.done_at <= self._held_from
 
     def _push(self, look: FakeLook) -> None:
-        self._pushed += 1
-        heapq.heappush(self._telling, (look.done_at, self._pushed, look))
+        self._scheduled += 1
+        heapq.heappush(self._awaiting_webhook, (look.done_at, self._scheduled, look))

@@ -1,4 +1,4 @@
-"""What the API refuses in the body of a creation or an edit, and with which code."""
+"""Checks the body of a creation or an edit as the API does, and knows what it costs."""
 
 from __future__ import annotations
 
@@ -7,19 +7,19 @@ from decimal import Decimal
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
-# The API's own words and prices, written down a second time. Nothing here comes from the client's code: else
-# no test could find that the client sends a wrong word or reckons with a wrong price.
+# The API's values and prices are written here a second time, and nothing is imported from the client's code:
+# else no test could find that the client sends a wrong value or expects a wrong price.
 STYLES_OF_CREATE = ("iphone", "selfie", "podcast", "car", "conference")
 STYLES_OF_EDIT = (*STYLES_OF_CREATE, "raw")
 FORMATS = ("vertical", "horizontal")
 _FREE = Decimal(0)
 _PRICES = {"1K": Decimal("2"), "2K": Decimal("2"), "4K": Decimal("4")}
-_USUAL_RESOLUTION = "2K"
+_DEFAULT_RESOLUTION = "2K"
 _UPSCALE = Decimal("1.5")
 
 
 class ErrorResponse(NamedTuple):
-    """An error answer: HTTP status and body."""
+    """An error: HTTP status and body."""
 
     status: int
     body: dict[str, Any]
@@ -37,7 +37,7 @@ def invalid(field: str, message: str, code: str = "INVALID_VALUE") -> ErrorRespo
 
 
 def check_create(body: Any) -> ErrorResponse | None:
-    """What is wrong with the body of a creation."""
+    """The error for the body of a creation, None if it is valid."""
     if not isinstance(body, Mapping):
         return invalid("body", "A JSON object is required")
     if "prompt" in body:
@@ -53,7 +53,7 @@ def check_create(body: Any) -> ErrorResponse | None:
 
 
 def check_edit(body: Any) -> ErrorResponse | None:
-    """What is wrong with the body of an edit, apart from ids that nobody knows."""
+    """The error for the body of an edit, None if it is valid. It does not check whether its ids exist."""
     if not isinstance(body, Mapping):
         return invalid("body", "A JSON object is required")
     for field, code in (
@@ -69,7 +69,7 @@ def check_edit(body: Any) -> ErrorResponse | None:
 
 
 def images_of(body: Mapping[str, Any]) -> Any:
-    """The reference images, under either of the API's two spellings; None where there are none."""
+    """The reference images, under either of the API's two names; None if there are none."""
     return body["imageUrls"] if "imageUrls" in body else body.get("images")
 
 
@@ -77,7 +77,7 @@ def price_of(body: Mapping[str, Any], *, edit: bool) -> Decimal:
     """What the request costs, in credits ("Avatar Workflow"; 1K and upscale: the API reference)."""
     if not edit and "prompt" not in body:
         return _FREE
-    price = _PRICES[body.get("resolution") or _USUAL_RESOLUTION]
+    price = _PRICES[body.get("resolution") or _DEFAULT_RESOLUTION]
     return price + _UPSCALE if edit and body.get("upscale") else price
 
 

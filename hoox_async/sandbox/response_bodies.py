@@ -1,8 +1,9 @@
-"""Avatars and looks as the API shows them. ``word`` is a look's state: pending, processing, ready, error."""
+"""The bodies of the API's responses. ``state`` is a look's: "pending", "processing", "ready" or "error"."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any, Literal
 
@@ -12,24 +13,28 @@ MODELS = ["standard", "premium", "ultra"]
 FAILURE = {"code": "GENERATION_FAILED", "message": "Edit failed"}
 _ACTIONS = {"podcast": "presenting", "conference": "presenting", "car": "driving", "selfie": "calling"}
 _ACCESSORIES = {"podcast": ["microphone"], "selfie": ["phone"]}
+_FILTERS = (
+    "gender", "age_range", "ethnicity", "hair_color", "place", "action", "emotion", "accessories", "selfie"
+)  # fmt: skip
 
 Vocabulary = Literal["both", "completed", "ready"]
-"""The words of a status: "completed" says completed and failed everywhere, "ready" says ready and error.
+"""The status words that the API uses: "completed" for completed and failed, "ready" for ready and error.
 
-"both" is what the API reference shows: the first on ``/avatar/status`` and in webhooks, the second elsewhere.
+"both" is what the API reference shows: the first pair on ``/avatar/status`` and in webhooks, the second
+elsewhere.
 """
 _COMPLETED = {"ready": "completed", "error": "failed"}
 _READY = {"processing": "pending"}
 
 
-def status_word(word: str, vocabulary: Vocabulary) -> str:
-    """The word of ``/avatar/status`` and of webhooks."""
-    return _READY.get(word, word) if vocabulary == "ready" else _COMPLETED.get(word, word)
+def status_word(state: str, vocabulary: Vocabulary) -> str:
+    """The word for this state on ``/avatar/status`` and in webhooks."""
+    return _READY.get(state, state) if vocabulary == "ready" else _COMPLETED.get(state, state)
 
 
-def look_word(word: str, vocabulary: Vocabulary) -> str:
-    """The word of a look in ``/avatar/{id}`` and of ``/avatar/{id}/look/{id}``."""
-    return _COMPLETED.get(word, word) if vocabulary == "completed" else _READY.get(word, word)
+def look_word(state: str, vocabulary: Vocabulary) -> str:
+    """The word for this state on ``/avatar/{id}`` and ``/avatar/{id}/look/{id}``."""
+    return _COMPLETED.get(state, state) if vocabulary == "completed" else _READY.get(state, state)
 
 
 def encode(value: Any) -> bytes:
@@ -37,14 +42,14 @@ def encode(value: Any) -> bytes:
     return json.dumps(value, separators=(",", ":")).encode()
 
 
-def status_body(look: FakeLook, word: str, url: str, vocabulary: Vocabulary) -> dict[str, Any]:
-    """``GET /avatar/status``."""
+def status_body(look: FakeLook, state: str, url: str, vocabulary: Vocabulary) -> dict[str, Any]:
+    """The body of ``GET /avatar/status``."""
     body: dict[str, Any] = {
         "avatar_id": look.avatar.id,
         "look_id": look.id,
-        "status": status_word(word, vocabulary),
+        "status": status_word(state, vocabulary),
     }
-    if word == "ready":
+    if state == "ready":
         body["result"] = {
             "thumbnail_url": url,
             "id": look.id,
@@ -54,16 +59,16 @@ def status_body(look: FakeLook, word: str, url: str, vocabulary: Vocabulary) -> 
             "tags": [look.style, look.place],
             "models": MODELS,
         }
-    elif word == "error":
+    elif state == "error":
         body["error"] = dict(FAILURE)
     return body
 
 
-def group_look(look: FakeLook, word: str, url: str, vocabulary: Vocabulary) -> bytes:
-    """One look inside ``GET /avatar/{id}``, encoded, kept until its state changes."""
-    state = look_word(word, vocabulary)
-    if look.rendered is None or look.rendered[0] != state:
-        thumbnail = url if word == "ready" else None
+def group_look(look: FakeLook, state: str, url: str, vocabulary: Vocabulary) -> bytes:
+    """One look in the body of ``GET /avatar/{id}``, encoded. It is kept until the look's state changes."""
+    word = look_word(state, vocabulary)
+    if look.rendered is None or look.rendered[0] != word:
+        thumbnail = url if state == "ready" else None
         body = {
             "id": look.id,
             "name": look.name,
@@ -75,15 +80,15 @@ def group_look(look: FakeLook, word: str, url: str, vocabulary: Vocabulary) -> b
             "format": look.format,
             "thumbnail": thumbnail,
             "preview": thumbnail,
-            "status": state,
-            "model_available": MODELS if word == "ready" else [],
+            "status": word,
+            "model_available": MODELS if state == "ready" else [],
         }
-        look.rendered = (state, encode(body))
+        look.rendered = (word, encode(body))
     return look.rendered[1]
 
 
 def group_body(avatar: FakeAvatar, looks: list[bytes], thumbnail: str | None, epoch: float) -> bytes:
-    """``GET /avatar/{id}``, encoded."""
+    """The body of ``GET /avatar/{id}``, encoded."""
     traits = avatar.traits
     head = {
         "id": avatar.id,
@@ -99,10 +104,10 @@ def group_body(avatar: FakeAvatar, looks: list[bytes], thumbnail: str | None, ep
     return encode(head)[:-1] + b',"looks":[' + b",".join(looks) + b"]}"
 
 
-def look_body(look: FakeLook, word: str, url: str, vocabulary: Vocabulary) -> dict[str, Any]:
-    """``GET /avatar/{id}/look/{id}``; without its last two fields, one entry of ``GET /avatar/list``."""
+def look_body(look: FakeLook, state: str, url: str, vocabulary: Vocabulary) -> dict[str, Any]:
+    """The body of ``GET /avatar/{id}/look/{id}``."""
     traits = look.avatar.traits
-    thumbnail = url if word == "ready" else None
+    thumbnail = url if state == "ready" else None
     return {
         "id": look.id,
         "avatar_id": look.avatar.id,
@@ -120,7 +125,23 @@ def look_body(look: FakeLook, word: str, url: str, vocabulary: Vocabulary) -> di
         "format": look.format,
         "thumbnail": thumbnail,
         "preview": thumbnail,
-        "model_available": MODELS if word == "ready" else [],
-        "status": look_word(word, vocabulary),
-        "error_message": FAILURE["message"] if word == "error" else None,
+        "model_available": MODELS if state == "ready" else [],
+        "status": look_word(state, vocabulary),
+        "error_message": FAILURE["message"] if state == "error" else None,
     }
+
+
+def filter_list(entries: list[dict[str, Any]], params: Mapping[str, str]) -> list[dict[str, Any]]:
+    """The body of ``GET /avatar/list``: those of the `look_body` that match all filters, without two fields.
+
+    Each filter is a comma-separated list of allowed values.
+    """
+    wanted = {name: params[name].lower().split(",") for name in _FILTERS if params.get(name)}
+    for entry in entries:
+        del entry["status"], entry["error_message"]
+    return [entry for entry in entries if all(_matches(entry[name], wanted[name]) for name in wanted)]
+
+
+def _matches(value: Any, allowed: list[str]) -> bool:
+    values = value if isinstance(value, list) else [value]
+    return any(str(one).lower() in allowed for one in values)

@@ -141,22 +141,22 @@ async def test_a_body_without_end(bench: Bench, caplog: pytest.LogCaptureFixture
 async def test_faults_planned_by_number_and_after_good_calls() -> None:
     """At construction by the n-th call, later by `fail_next`, one after the other."""
     plan = FaultPlan(Random(0), [("edit", 2, Fault.TEAPOT)])
-    assert [plan.take("edit") for _ in range(3)] == [None, Fault.TEAPOT, None]
+    assert [plan.next_fault("edit") for _ in range(3)] == [None, Fault.TEAPOT, None]
     plan.fail_next("edit", Fault.HANG, times=2, after=1)
     plan.fail_next("edit", Fault.HUGE)
-    assert plan.take("status") is None
-    assert [plan.take("edit") for _ in range(5)] == [None, Fault.HANG, Fault.HANG, Fault.HUGE, None]
+    assert plan.next_fault("status") is None
+    assert [plan.next_fault("edit") for _ in range(5)] == [None, Fault.HANG, Fault.HANG, Fault.HUGE, None]
 
 
 def test_faults_by_chance_meet_paid_requests_only() -> None:
     """About the shares that were asked for, the same for the same seed."""
     rates = {Fault.DROP_AFTER: 0.2, Fault.ERROR_500_BEFORE: 0.1}
     one, other = (FaultPlan(Random(3), rates=rates) for _ in range(2))
-    met = [one.take("edit") for _ in range(1000)]
-    assert met == [other.take("edit") for _ in range(1000)]
+    met = [one.next_fault("edit") for _ in range(1000)]
+    assert met == [other.next_fault("edit") for _ in range(1000)]
     assert 150 < met.count(Fault.DROP_AFTER) < 250
     assert 60 < met.count(Fault.ERROR_500_BEFORE) < 140
-    assert {one.take("status") for _ in range(100)} == {None}
+    assert {one.next_fault("status") for _ in range(100)} == {None}
 
 
 def test_what_cannot_be_is_refused() -> None:
