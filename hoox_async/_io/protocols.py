@@ -177,9 +177,9 @@ class Deliveries(Protocol):
         """The URL to give to the API for this attempt. Its last part is a bearer secret."""
         ...
 
-    def attach(self, receiver: Callable[[str, Delivery], Awaitable[bool]]) -> Callable[[], None]:
-        """Send deliveries to this receiver until the returned function is called.
+    def subscribe(self, receiver: Callable[[str, Delivery], Awaitable[bool]]) -> Callable[[], None]:
+        """Pass deliveries to this receiver, until the returned function is called.
 
-        The receiver takes an attempt id and what was delivered, and says whether it knows the attempt.
+        The receiver gets an attempt id and the delivery, and returns whether it knows the attempt.
         """
         ...

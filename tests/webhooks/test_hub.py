@@ -19,7 +19,7 @@ pytestmark = pytest.mark.both_loops
 async def test_a_delivery_reaches_the_session_that_knows_its_attempt() -> None:
     """A good token and payload: the receiver gets attempt and delivery, the API gets 200."""
     a_hub, session = hub(), Session("a1")
-    a_hub.attach(session)
+    a_hub.subscribe(session)
     assert await a_hub.handle(token_of(a_hub, "a1"), READY) == 200
     assert session.calls == [("a1", Delivery("look_1", LookStatus.READY, None, "https://m.example/1"))]
 
@@ -34,7 +34,7 @@ async def test_the_first_session_that_knows_the_attempt_has_it() -> None:
     """Several sessions: each is asked in turn until one knows."""
     a_hub, first, second, third = hub(), Session(), Session("a1"), Session("a1")
     for session in (first, second, third):
-        a_hub.attach(session)
+        a_hub.subscribe(session)
     assert await a_hub.handle(token_of(a_hub, "a1"), READY) == 200
     assert [len(session.calls) for session in (first, second, third)] == [1, 1, 0]
 
@@ -43,18 +43,18 @@ async def test_an_attempt_that_nobody_knows_is_to_come_again() -> None:
     """503, so that the API's retry may reach the right process; also where no session is attached."""
     a_hub = hub()
     assert await a_hub.handle(token_of(a_hub, "a1"), READY) == 503
-    a_hub.attach(Session("a2"))
+    a_hub.subscribe(Session("a2"))
     assert await a_hub.handle(token_of(a_hub, "a1"), READY) == 503
 
 
 async def test_a_detached_session_gets_nothing() -> None:
     """Detaching works once and for that one only, also where a receiver was attached twice."""
     a_hub, session = hub(), Session("a1")
-    detach, detach_again = a_hub.attach(session), a_hub.attach(session)
-    detach()
-    detach()
+    unsubscribe, unsubscribe_again = a_hub.subscribe(session), a_hub.subscribe(session)
+    unsubscribe()
+    unsubscribe()
     assert await a_hub.handle(token_of(a_hub, "a1"), READY) == 200
-    detach_again()
+    unsubscribe_again()
     assert await a_hub.handle(token_of(a_hub, "a1"), READY) == 503
 
 
@@ -68,19 +68,19 @@ async def test_a_receiver_that_fails_makes_the_delivery_come_again(
     async def fails(attempt_id: str, delivery: Delivery) -> bool:
         raise error
 
-    a_hub.attach(fails)
+    a_hub.subscribe(fails)
     token = token_of(a_hub, "a1")
     assert await a_hub.handle(token, READY) == 503
     assert str(error) in caplog.text
     assert token not in caplog.text
-    a_hub.attach(Session("a1"))
+    a_hub.subscribe(Session("a1"))
     assert await a_hub.handle(token, READY) == 200
 
 
 async def test_a_bad_token_costs_nothing() -> None:
     """404 without a look at the body, and without asking anyone."""
     a_hub, session, reads = hub(), Session("a1"), []
-    a_hub.attach(session)
+    a_hub.subscribe(session)
     good = token_of(a_hub, "a1")
 
     async def untouched() -> AsyncIterator[bytes]:
@@ -106,7 +106,7 @@ async def test_a_bad_token_costs_nothing() -> None:
 async def test_a_foreign_task_is_acknowledged_and_goes_nowhere() -> None:
     """Retrying it would not help, and it is no look of ours."""
     a_hub, session = hub(), Session("a1")
-    a_hub.attach(session)
+    a_hub.subscribe(session)
     assert await a_hub.handle(token_of(a_hub, "a1"), FOREIGN) == 200
     assert session.calls == []
 
@@ -117,7 +117,7 @@ async def test_a_foreign_task_is_acknowledged_and_goes_nowhere() -> None:
 async def test_a_malformed_delivery_is_400(body: bytes) -> None:
     """It goes nowhere, whole or in pieces."""
     a_hub, session = hub(), Session("a1")
-    a_hub.attach(session)
+    a_hub.subscribe(session)
     token = token_of(a_hub, "a1")
     assert await a_hub.handle(token, body) == 400
     assert await a_hub.handle_stream(token, chunked(body[:100], body[100:])) == 400
@@ -129,7 +129,7 @@ async def test_a_body_that_is_too_long_is_413_and_not_read_to_its_end() -> None:
     a_hub, asked = hub(), 0
     token = token_of(a_hub, "a1")
     padded = READY + b" " * (256 * 1024 - len(READY))
-    a_hub.attach(Session("a1"))
+    a_hub.subscribe(Session("a1"))
 
     async def endless() -> AsyncIterator[bytes]:
         nonlocal asked
@@ -175,7 +175,7 @@ async def test_one_delivery_is_bounded_in_time() -> None:
             cancelled.set()
         return True
 
-    a_hub.attach(hangs)
+    a_hub.subscribe(hangs)
     token, started = token_of(a_hub, "a1"), loop.time()
     assert await a_hub.handle_stream(token, trickle()) == 408
     assert await a_hub.handle(token, READY) == 503
@@ -191,7 +191,7 @@ async def test_no_more_than_max_in_flight_are_taken() -> None:
         await go.wait()
         return True
 
-    a_hub.attach(waits)
+    a_hub.subscribe(waits)
     token = token_of(a_hub, "a1")
     running = [asyncio.ensure_future(a_hub.handle(token, READY)) for _ in range(2)]
     await asyncio.sleep(0)
@@ -210,7 +210,7 @@ async def test_closing_waits_for_what_is_being_taken() -> None:
         order.append("taken")
         return True
 
-    a_hub.attach(waits)
+    a_hub.subscribe(waits)
     token = token_of(a_hub, "a1")
     async with a_hub:
         running = asyncio.ensure_future(a_hub.handle(token, READY))
@@ -237,14 +237,14 @@ async def test_a_cancelled_delivery_gives_its_place_back() -> None:
     async def waits(attempt_id: str, delivery: Delivery) -> bool:
         return await never.wait()
 
-    detach = a_hub.attach(waits)
+    unsubscribe = a_hub.subscribe(waits)
     token = token_of(a_hub, "a1")
     running = asyncio.ensure_future(a_hub.handle(token, READY))
     await asyncio.sleep(0)
     running.cancel()
     with pytest.raises(asyncio.CancelledError):
         await running
-    detach()
-    a_hub.attach(Session("a1"))
+    unsubscribe()
+    a_hub.subscribe(Session("a1"))
     assert await a_hub.handle(token, READY) == 200
     await a_hub.aclose()

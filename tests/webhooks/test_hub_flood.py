@@ -35,7 +35,7 @@ def test_nothing_that_comes_in_crashes_the_hub(deliveries: list[tuple[str, bytes
 
     async def scenario() -> None:
         a_hub, session = hub(), Session()
-        a_hub.attach(session)
+        a_hub.subscribe(session)
         good = token_of(a_hub, "a1")
         for token, body, genuine in deliveries:
             before = len(session.calls)
@@ -56,7 +56,7 @@ async def test_ten_thousand_bad_deliveries_leave_nothing_behind() -> None:
         calls += 1
         return True
 
-    a_hub.attach(counts)
+    a_hub.subscribe(counts)
     good, too_long = token_of(a_hub, "a1"), b" " * (256 * 1024 + 1)
 
     async def flood(times: int) -> None:

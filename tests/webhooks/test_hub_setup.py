@@ -66,7 +66,7 @@ async def test_secrets_of_the_environment_rotate(monkeypatch: pytest.MonkeyPatch
         WebhookHub("https://example.com/")
     monkeypatch.setenv("HOOX_WEBHOOK_SECRET", f" the new secret is long, {SECRET}")
     a_hub = WebhookHub("https://example.com/")
-    a_hub.attach(Session("a1"))
+    a_hub.subscribe(Session("a1"))
     assert await a_hub.handle(old, READY) == 200
     new = token_of(a_hub, "a1")
     assert new != old

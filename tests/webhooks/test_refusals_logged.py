@@ -19,7 +19,7 @@ def said(caplog: pytest.LogCaptureFixture) -> list[str]:
 async def test_a_refusal_says_why_and_not_the_token(caplog: pytest.LogCaptureFixture) -> None:
     """404 for a token that was signed by another secret, 503 for an attempt that nobody knows."""
     a_hub = hub()
-    a_hub.attach(Session("a1"))
+    a_hub.subscribe(Session("a1"))
     good, bad = token_of(a_hub, "a2"), token_of(a_hub, "a1").replace("a1", "a3")
     assert await a_hub.handle(bad, READY) == 404
     await asyncio.sleep(2)
@@ -56,7 +56,7 @@ async def test_other_refusals_for_now_are_logged_too(caplog: pytest.LogCaptureFi
     async def waits(attempt_id: str, delivery: Delivery) -> bool:
         return await go.wait()
 
-    a_hub.attach(waits)
+    a_hub.subscribe(waits)
     token = token_of(a_hub, "a1")
     running = asyncio.ensure_future(a_hub.handle(token, READY))
     await asyncio.sleep(0)
@@ -75,7 +75,7 @@ async def test_other_refusals_for_now_are_logged_too(caplog: pytest.LogCaptureFi
 async def test_what_is_taken_is_not_logged(caplog: pytest.LogCaptureFixture) -> None:
     """Only refusals are news."""
     a_hub = hub()
-    a_hub.attach(Session("a1"))
+    a_hub.subscribe(Session("a1"))
     assert await a_hub.handle(token_of(a_hub, "a1"), READY) == 200
     await a_hub.aclose()
     assert caplog.records == []

@@ -21,7 +21,7 @@ pytestmark = pytest.mark.both_loops
 def attached() -> tuple[WebhookHub, str]:
     """A hub with a session that knows an attempt, and that attempt's token."""
     a_hub = hub()
-    a_hub.attach(Session("a1"))
+    a_hub.subscribe(Session("a1"))
     return a_hub, token_of(a_hub, "a1")
 
 

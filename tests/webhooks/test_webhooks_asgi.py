@@ -50,7 +50,7 @@ def part(body: bytes, more: bool = False) -> dict[str, Any]:
 async def test_it_can_be_mounted_in_fastapi_under_any_path() -> None:
     """The last part of the path is the token; the outer application's routes stay as they are."""
     a_hub, session = hub(), Session("a1")
-    a_hub.attach(session)
+    a_hub.subscribe(session)
     app = fastapi.FastAPI()
     app.mount("/hooks/hoox", a_hub.asgi_app)
 
@@ -81,7 +81,7 @@ async def test_it_takes_posts_only() -> None:
 async def test_a_body_in_parts_is_read_and_capped() -> None:
     """What fits is taken; what is too long is 413, and its rest is never asked for."""
     a_hub, session = hub(), Session("a1")
-    a_hub.attach(session)
+    a_hub.subscribe(session)
     path = "/" + token_of(a_hub, "a1")
     sent, _ = await call(a_hub, post(path), part(READY[:7], True), part(READY[7:], True), part(b""))
     assert sent[0]["status"] == 200
@@ -100,7 +100,7 @@ async def test_a_bad_token_is_answered_before_the_body_is_read() -> None:
 async def test_a_client_that_goes_away_harms_nothing() -> None:
     """A disconnect in the middle of the body: nothing is taken."""
     a_hub, session = hub(), Session("a1")
-    a_hub.attach(session)
+    a_hub.subscribe(session)
     path = "/" + token_of(a_hub, "a1")
     sent, _ = await call(a_hub, post(path), part(READY, True), {"type": "http.disconnect"})
     assert sent[0]["status"] == 400
@@ -111,7 +111,7 @@ async def test_a_client_that_goes_away_harms_nothing() -> None:
 async def test_lifespan_opens_and_closes_the_hub() -> None:
     """Served on its own, it is open from the server's start to its end."""
     a_hub = hub()
-    a_hub.attach(Session("a1"))
+    a_hub.subscribe(Session("a1"))
     await a_hub.aclose()
     waiting, sent = asyncio.Queue[dict[str, Any]](), []
 
@@ -157,7 +157,7 @@ async def uvicorn_serving(app: Any) -> AsyncIterator[str]:
 async def test_uvicorn_serves_it_and_logs_no_token(caplog: pytest.LogCaptureFixture) -> None:
     """Over real sockets, also with a body that is too long; the access log is redacted on request."""
     a_hub, session = hub(), Session("a1")
-    a_hub.attach(session)
+    a_hub.subscribe(session)
     token = token_of(a_hub, "a1")
     undo = a_hub.redact_logs()
     try:
