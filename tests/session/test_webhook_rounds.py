@@ -80,8 +80,8 @@ async def test_a_delivery_for_the_middle_attempt_is_stored_while_the_last_one_is
 
 
 async def test_a_look_of_an_earlier_round_is_claimed_for_no_intent() -> None:
-    """An intent was lost and sent again in its first round, failed, was paid again with other content and lost.
-    The first attempt's look lacks that content, and must not pass for that of another lost one."""
+    """Lost and sent again in its first round, failed, then paid again with other content and lost: the first
+    attempt's look lacks that content, and must not pass for that of another lost intent."""
     async with stage(exclusive=True) as on:
         source = made(on.space)
         first = await on.lose(edit(source, "old"), "k"), on.last
