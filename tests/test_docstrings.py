@@ -196,7 +196,6 @@ REPLACED = {
     "prove": "confirm",
     "doubts": "unknowns",
     "tally": "counters",
-    "parts": "services",
     "opened": "runtime",
 }
 
@@ -216,7 +215,6 @@ REMAINING: dict[str, set[str]] = {
     "_cli/batch/plan.py": {"tell_plan"},
     "_cli/batch/progress.py": {"tally"},
     "_cli/batch/summary.py": {"tell_end", "tell_stop"},
-    "_cli/campaign/toml_positions.py": {"_parts"},
     "_cli/demo/command.py": {"_tell"},
     "_cli/entry.py": {"_tell"},
     "_cli/read.py": {"_told"},
@@ -237,7 +235,6 @@ REMAINING: dict[str, set[str]] = {
     "_io/stores/sqlite/file_lock.py": {"_let_go_in_child", "let_go_in_child"},
     "_io/stores/sqlite/store.py": {"_tell"},
     "_io/stores/sqlite/writer_thread.py": {"heard"},
-    "_report/jsonl.py": {"parts"},
     "_session/jobs.py": {"_recall", "forget_let_go", "hear", "let_go", "news", "pushed", "tell"},
     "_session/session.py": {"_let_go"},
     "_session/shared_quota.py": {"tell_others"},

@@ -26,10 +26,10 @@ from look_studio.__main__ import Server  # noqa: E402
 from look_studio.feed import Feed  # noqa: E402
 from look_studio.journal import Journal  # noqa: E402
 from look_studio.wishes import Order, Wish  # noqa: E402
-from look_studio.world import World  # noqa: E402
+from look_studio.world import PersistentSandbox  # noqa: E402
 
 __all__ = [
-    "ADA", "SECRET", "Feed", "Journal", "Order", "Settings", "Studio", "Wish", "World",
+    "ADA", "SECRET", "Feed", "Journal", "Order", "PersistentSandbox", "Settings", "Studio", "Wish",
     "serving", "settings_for", "studio",
 ]  # fmt: skip
 

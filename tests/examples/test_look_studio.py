@@ -8,7 +8,19 @@ from pathlib import Path
 
 import pytest
 from aiohttp.test_utils import unused_port
-from studio_kit import ADA, SECRET, Feed, Journal, Order, Settings, Wish, World, serving, settings_for, studio
+from studio_kit import (
+    ADA,
+    SECRET,
+    Feed,
+    Journal,
+    Order,
+    PersistentSandbox,
+    Settings,
+    Wish,
+    serving,
+    settings_for,
+    studio,
+)
 
 from hoox_async import ConfigurationError, LookRef
 from hoox_async.sandbox import DeliveryOptions, Fault, Sandbox
@@ -321,8 +333,8 @@ async def test_the_sandbox_goes_on_where_it_was(tmp_path: Path) -> None:
     """Avatars, looks and charges outlive a run; what was being made is made and delivered in the next."""
     port = unused_port()
     for run in (1, 2):
-        world = World(tmp_path / "world.pickle", port=port, speed=40.0)
-        async with world.running() as sandbox, sandbox.session(hooks=[world.hear]) as session:
+        world = PersistentSandbox(tmp_path / "world.pickle", port=port, speed=40.0)
+        async with world.running() as sandbox, sandbox.session(hooks=[world.on_event]) as session:
             if run == 1:
                 sandbox.hold()
                 job = await session.create_avatar("somebody", webhook_url=f"http://127.0.0.1:{port}/nowhere")
@@ -336,7 +348,7 @@ async def test_the_sandbox_goes_on_where_it_was(tmp_path: Path) -> None:
                     while not sandbox.deliveries:
                         await asyncio.sleep(0.01)
     (tmp_path / "world.pickle").write_bytes(b"no pickle")
-    async with World(tmp_path / "world.pickle", port=port, speed=40.0).running() as sandbox:
+    async with PersistentSandbox(tmp_path / "world.pickle", port=port, speed=40.0).running() as sandbox:
         assert sandbox.ledger == []
 
 
@@ -347,7 +359,7 @@ async def test_a_page_that_does_not_keep_up_is_cut_off() -> None:
     await anext(slow)
     await anext(quick)
     for number in range(2001):
-        feed.tell("Guest", "card", number)
+        feed.publish("Guest", "card", number)
         await anext(quick)
     assert [part async for part in slow] == []
     feed.close()
