@@ -123,7 +123,7 @@ async def read_errors(
 async def test_a_faulty_batch_shows_no_secret(
     tmp_path: Path, everything_logged: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Every fault, deliveries, reports, pictures elsewhere: no secret in logs, reprs, errors, files."""
+    """After all faults, deliveries, reports and pictures, no secret is in logs, reprs, errors or files."""
     secrets, events, errors = Secrets(), list[Event](), list[BaseException]()
     monkeypatch.setattr("hoox_async._session.key_check._AFTER", (0.01, 0.01))
     store = tmp_path / "store" / "batch.db"
@@ -187,8 +187,8 @@ async def test_a_faulty_batch_shows_no_secret(
     secrets.absent([("what went elsewhere", bytes(other.received))])
 
 
-async def test_a_server_that_repeats_what_it_was_sent_tells_no_secret(tmp_path: Path) -> None:
-    """An error page with the request's headers and body in it: neither the error nor the store shows them."""
+async def test_an_error_page_that_repeats_the_request_leaks_no_secret(tmp_path: Path) -> None:
+    """Neither the error nor the store shows the headers and the body that the server repeats."""
     secrets = Secrets()
 
     async def repeat(request: web.Request) -> web.Response:
@@ -274,7 +274,7 @@ def test_no_command_shows_a_secret(
     monkeypatch: pytest.MonkeyPatch,
     everything_logged: pytest.LogCaptureFixture,
 ) -> None:
-    """Every command, well and badly used, with good and wrong keys: no secret on screen, in logs or files."""
+    """No command, used well or badly, shows a secret on screen, in logs or in files."""
     monkeypatch.setenv("HOOX_API_KEY", KEY)
     monkeypatch.setenv("HOOX_WEBHOOK_SECRET", SECRET)
     monkeypatch.chdir(tmp_path)
