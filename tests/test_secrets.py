@@ -20,10 +20,10 @@ from secrets_kit import (
     Elsewhere,
     Secrets,
     elsewhere,
+    error_texts,
     logged,
     rows,
     shown_objects,
-    told,
     written,
 )
 
@@ -173,7 +173,7 @@ async def test_a_faulty_batch_shows_no_secret(
         "BadRequest",
         "UnexpectedResponse",
     }
-    assert secrets.absent(told(errors)) > 4 * len(errors)
+    assert secrets.absent(error_texts(errors)) > 4 * len(errors)
     assert searched > 100
     assert len(events) > 60
     secrets.absent(("an event", repr(event)) for event in events)
@@ -219,7 +219,7 @@ async def test_an_error_page_that_repeats_the_request_leaks_no_secret(tmp_path: 
     assert [type(error).__name__ for error in errors] == ["BadRequest", "OutcomeUnknown", "BadRequest"]
     assert str(errors[0]) == "HTTP 400: https://example.com/hooks/[token] is not for Bearer [API key]"
     assert len(secrets.needles) == 4
-    secrets.absent([*told(errors), ("the unknown", repr(unknown)), *written(tmp_path)])
+    secrets.absent([*error_texts(errors), ("the unknown", repr(unknown)), *written(tmp_path)])
 
 
 CAMPAIGN = """

@@ -55,7 +55,7 @@ class WebhookProcessor:
         self._scheduler = scheduler
         self._unknowns = unknowns
         self._slots = asyncio.Semaphore(_MAX_CONCURRENT)
-        self._without_avatar: dict[str, Delivery] = {}  # by attempt; the list of looks tells their avatars
+        self._without_avatar: dict[str, Delivery] = {}  # by attempt; their avatars are looked up in the list
         self._lookup_tries = 0
         self._lookup_task: asyncio.Task[None] | None = None
 

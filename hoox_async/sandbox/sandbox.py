@@ -55,7 +55,7 @@ class Sandbox:
     - ``latency``: seconds between a request and its response. ``port`` 0 chooses a free port.
     - ``deliveries``: how webhooks are sent. ``seed`` determines ids, durations and random faults.
 
-    Raises `ConfigurationError` on entering when the port is taken.
+    Raises `ConfigurationError` on entering if the port is not free.
     """
 
     def __init__(

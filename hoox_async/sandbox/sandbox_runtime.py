@@ -43,7 +43,7 @@ class SandboxRuntime:
         self._http: aiohttp.ClientSession | None = None
 
     async def start(self) -> str:
-        """Start, and return the server's address. Raises `ConfigurationError` where the port is taken."""
+        """Start, and return the server's address. Raises `ConfigurationError` if the port is not free."""
         address = await self._server.start()
         self.webhook_sender.start()
         return address

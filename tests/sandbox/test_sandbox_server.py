@@ -248,7 +248,7 @@ def test_the_key_looks_like_a_real_one_and_follows_from_the_seed() -> None:
     ],
 )
 async def test_a_body_that_cannot_be_read_is_a_bad_request(encoding: str, body: bytes) -> None:
-    """JSON nested too deeply, no text, or not packed as it says: 400, noted as a request, and no charge."""
+    """JSON nested too deeply, no text, or a wrong encoding: 400, recorded as a request, and not charged."""
     async with Sandbox() as sandbox, client(sandbox) as http:
         headers = {"Content-Type": "application/json", **({"Content-Encoding": encoding} if encoding else {})}
         async with http.post("avatar/create", data=body, headers=headers) as response:

@@ -241,15 +241,15 @@ def test_a_vocabulary_decides_the_status_words_of_all_responses(
     """ "both" mixes them as the reference does, the others use one pair in status, avatar and look."""
     space = Space(duration=lambda *_: 40, requests_per_minute=None, vocabulary=vocabulary)
 
-    def told(ids: Mapping[str, str], now: float) -> tuple[str, str]:
+    def words_of(ids: Mapping[str, str], now: float) -> tuple[str, str]:
         group = get(space, f"/avatar/{ids['avatar_id']}", now).json["looks"][0]["status"]
         look = get(space, f"/avatar/{ids['avatar_id']}/look/{ids['look_id']}", now).json["status"]
         assert group == look
         return status(space, ids, now)["status"], group
 
     made = [post(space, "/avatar/create", 0, prompt=prompt).json for prompt in ("good", "bad [fail]")]
-    assert [told(ids, 1) for ids in made] == [at_first, at_first]
-    assert {told(ids, 41) for ids in made} == words
+    assert [words_of(ids, 1) for ids in made] == [at_first, at_first]
+    assert {words_of(ids, 41) for ids in made} == words
     in_making = status(space, post(space, "/avatar/create", 50, prompt="a").json, 80)["status"]
     assert in_making == ("pending" if vocabulary == "ready" else "processing")
 
