@@ -1,4 +1,4 @@
-"""A lean loopback server with canned answers, run in a process of its own by ``overhead.py``.
+"""A lean loopback server with canned responses, run in a process of its own by ``overhead.py``.
 
 It prints its port and serves until its standard input is closed. GETs of ``…/avatar/status`` and
 POSTs are answered at once, as the API answers them, quota headers included; anything else is a 404.
@@ -22,13 +22,13 @@ _ids = itertools.count(1)
 
 
 class _Head:
-    """What every answer starts with, made anew once a second (it holds the date)."""
+    """The head of every response, renewed once a second (it contains the date)."""
 
     made = 0.0
     text = b""
 
     def of(self, now: float) -> bytes:
-        """The head of an answer sent now, without status and length."""
+        """The head of a response that is sent now, without status and length."""
         if now - self.made >= 1:
             self.made = now
             self.text = (
@@ -44,7 +44,7 @@ _head = _Head()
 
 
 class CannedServer(asyncio.Protocol):
-    """One connection: answers each request as soon as it is there whole."""
+    """One connection. It answers each request as soon as it is complete."""
 
     def __init__(self) -> None:
         self._pending = b""

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 DASH = "—"
-"""Stands in a table where nothing could be measured; a footnote says why."""
+"""The table's cell where nothing could be measured; a footnote says why."""
 
 
 def table(
@@ -48,7 +48,7 @@ def version(distribution: str) -> str | None:
 
 
 def progress(text: str) -> None:
-    """Say on stderr what is being measured, over the last such line; silent where nobody watches."""
+    """Write on stderr what is being measured, over the last such line; nothing if that is no terminal."""
     if sys.stderr.isatty():
         print(f"\r\x1b[K{text}", end="" if text else "\r", file=sys.stderr, flush=True)
 

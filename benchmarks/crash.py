@@ -4,7 +4,7 @@ A child process runs a batch of edits over several avatars, on a sandbox over so
 SQLite. The sandbox lives in this process, so that it survives; it drops connections before and after
 accepting, hangs, and answers 500 before and after accepting. The child is killed with SIGKILL at random
 moments and started again, until the batch is complete; then the next batch begins, until there were
-enough kills. Each item has a prompt of its own, by which the sandbox's ledger says how often it was paid.
+enough kills. Each item has a prompt of its own, by which the sandbox's ledger tells how often it was paid.
 
     python benchmarks/crash.py                       # 200 kills, some minutes
     python benchmarks/crash.py --strangers           # a second client makes looks of the same avatars
@@ -44,7 +44,7 @@ from hoox_async import (
 )
 from hoox_async.errors import HooxError
 from hoox_async.sandbox import DeliveryOptions, Fault, Sandbox
-from hoox_async.sandbox._values import RequestRecord
+from hoox_async.sandbox.workspace_records import RequestRecord
 
 MOST_RUNS = 400
 UNFINISHED = 3
@@ -77,7 +77,7 @@ class Options:
 
     @property
     def exclusive(self) -> bool:
-        """Whether the child may tell a lost look by elimination."""
+        """Whether the child may infer a lost look by elimination."""
         return not self.strangers and not self.webhooks
 
 
@@ -245,14 +245,14 @@ def command(sandbox: Sandbox, options: Options, batch: str, store: str, refs: li
         "--items": str(options.items), "--refs": ",".join(map(str, refs)),
         "--port": str(free_port() if options.webhooks else 0),
     }  # fmt: skip
-    flat = [word for pair in arguments.items() for word in pair]
+    flat = [argument for pair in arguments.items() for argument in pair]
     return [sys.executable, __file__, "child", *flat, *(["--exclusive"] if options.exclusive else [])]
 
 
-async def until_complete(words: list[str], options: Options, tally: Tally, rng: Random) -> None:
+async def until_complete(command: list[str], options: Options, tally: Tally, rng: Random) -> None:
     """Start the child again and again; kill it each time, until it ends by itself."""
     for _ in range(MOST_RUNS):
-        process = await asyncio.create_subprocess_exec(*words, stderr=asyncio.subprocess.PIPE)
+        process = await asyncio.create_subprocess_exec(*command, stderr=asyncio.subprocess.PIPE)
         patience = rng.uniform(0.3, options.seconds) if tally.kills < options.kills else 120.0
         waiting = asyncio.create_task(process.communicate())
         done, _ = await asyncio.wait([waiting], timeout=patience)
@@ -271,7 +271,7 @@ async def until_complete(words: list[str], options: Options, tally: Tally, rng: 
 def count(
     sandbox: Sandbox, first: int, batch: str, options: Options, report: BatchReport, tally: Tally
 ) -> None:
-    """What the sandbox's ledger says, beside what the store says."""
+    """Compare the sandbox's ledger with the store."""
     charged: dict[str, list[LookRef]] = {}
     owner: dict[LookRef, str] = {}
     for charge in sandbox.ledger[first:]:
@@ -296,7 +296,7 @@ def has_prompt(record: RequestRecord) -> bool:
 
 
 def is_known(outcome: Outcome) -> bool:
-    """Whether the store tells of its money: a look, or that it may have been paid."""
+    """Whether the store accounts for its price: by a look, or as an unknown that may have been paid."""
     return outcome.ref is not None or outcome.at_risk > 0
 
 

@@ -105,9 +105,9 @@ async def stand_in(hub: WebhookHub) -> AsyncIterator[None]:
     async def knows_all(_: str, __: object) -> bool:
         return True
 
-    detach = hub.attach(knows_all)
+    unsubscribe = hub.subscribe(knows_all)
     yield
-    detach()
+    unsubscribe()
 
 
 @asynccontextmanager

@@ -35,7 +35,7 @@ Call = Callable[[], Awaitable[object]]
 
 @attrs.frozen
 class Seen:
-    """What the calls by hand make of an answer: a small object, no more."""
+    """The object that the calls by hand make of a response."""
 
     avatar_id: str
     look_id: str

@@ -1,4 +1,4 @@
-"""The scheduler and the feed alone, in simulated time: permits of 0.6 s, shared by submissions and reads.
+"""The poll scheduler and the locality queue alone, in simulated time, with one permit every 0.6 s.
 
     python benchmarks/simulate.py [seeds]
 
@@ -22,12 +22,12 @@ from hoox_async._api.models import Avatar, Look, LookDetails, LookRef, LookStatu
 from hoox_async._batch.locality_queue import LocalityQueue
 from hoox_async._core.polling import PRICE, LookUpdate, PollKind, PollRequest, PollScheduler
 
-SLOT = 0.6
-Tell = Callable[[float], "Sequence[LookUpdate | None]"]
+INTERVAL = 0.6
+Arrival = Callable[[float], "Sequence[LookUpdate | None]"]
 
 
 class Result(NamedTuple):
-    """What one run showed."""
+    """The figures of one run."""
 
     ratio: float
     lag: float
@@ -37,19 +37,19 @@ class Result(NamedTuple):
 
 
 class Server:
-    """When each look is done, and what a request is answered."""
+    """A server that knows when each look is done."""
 
     def __init__(self) -> None:
         self.done: dict[LookRef, float] = {}
         self.looks: dict[str, list[LookRef]] = {}
 
     def accept(self, ref: LookRef, done: float) -> None:
-        """A submission came in."""
+        """Take a submission."""
         self.done[ref] = done
         self.looks.setdefault(ref.avatar_id, []).append(ref)
 
     def status(self, ref: LookRef, at: float) -> LookStatus:
-        """What the look is at that time."""
+        """The look's status at that time."""
         return LookStatus.READY if self.done[ref] <= at else LookStatus.PENDING
 
     def avatar(self, avatar_id: str, at: float) -> Avatar:
@@ -79,33 +79,33 @@ class Batch:
         median: float = 40.0,
         sigma: float = 0.5,
         latency: float = 0.3,
-        lookahead: int = 20_000,
+        prefetch: int = 20_000,
         in_flight: int = 400,
         lost: float | None = None,
         price: float = PRICE,
     ) -> None:
         self.rng = random.Random(seed)
         self.items, self.avatars, self.latency = items, avatars, latency
-        self.lookahead, self.in_flight, self.lost = lookahead, in_flight, lost
+        self.prefetch, self.in_flight, self.lost = prefetch, in_flight, lost
         self.takes = [self.rng.lognormvariate(math.log(median), sigma) for _ in range(items)]
         self.watch = PollScheduler(price=price)
         self.server = Server()
-        self.feed = LocalityQueue[int](spacing=SLOT, latency=latency)
+        self.queue = LocalityQueue[int](spacing=INTERVAL, latency=latency)
         self.seen: dict[LookRef, float] = {}
-        self.coming: list[tuple[float, int, Tell]] = []  # answers and deliveries on their way
+        self.arrivals: list[tuple[float, int, Arrival]] = []  # responses and deliveries to come
         self.avatar_locks: dict[str, float] = {}
         self.number = itertools.count()
-        self.asks = self.pulled = self.flying = 0
+        self.asks = self.read = self.looks_in_flight = 0
 
     def run(self) -> Result:
-        """Slot by permit, until all are known."""
+        """Use one permit after the other, until all looks are known to be settled."""
         started = time.perf_counter()
         permit = 0
         while len(self.seen) < self.items:
-            self.arrive(permit * SLOT)
-            self.use_slot(permit * SLOT)
+            self.arrive(permit * INTERVAL)
+            self.use_permit(permit * INTERVAL)
             permit += 1
-        bound = max(SLOT * i + took for i, took in enumerate(self.takes))
+        bound = max(INTERVAL * i + took for i, took in enumerate(self.takes))
         lags = sorted(self.seen[ref] - done for ref, done in self.server.done.items())
         return Result(
             max(self.seen.values()) / bound,
@@ -116,39 +116,39 @@ class Batch:
         )
 
     def arrive(self, now: float) -> None:
-        """All that comes in until now."""
-        while self.coming and self.coming[0][0] <= now:
-            at, _, tell = heapq.heappop(self.coming)
-            for news in tell(at):
+        """Process what has arrived until now, and read more of the input."""
+        while self.arrivals and self.arrivals[0][0] <= now:
+            at, _, arrival = heapq.heappop(self.arrivals)
+            for news in arrival(at):
                 if news is not None and news.complete:
                     self.seen[news.look.ref] = at
-                    self.flying -= 1
-        while self.pulled < self.items and len(self.feed) < self.lookahead:
-            self.feed.put(f"a{self.pulled % self.avatars}", self.pulled)
-            self.pulled += 1
+                    self.looks_in_flight -= 1
+        while self.read < self.items and len(self.queue) < self.prefetch:
+            self.queue.put(f"a{self.read % self.avatars}", self.read)
+            self.read += 1
 
-    def use_slot(self, now: float) -> None:
-        """One request, if there is one to send."""
-        busy = len(self.feed) > 0 and self.flying < self.in_flight
-        self.watch.backlog = self.feed.together
+    def use_permit(self, now: float) -> None:
+        """Send one request, if there is one to send."""
+        busy = len(self.queue) > 0 and self.looks_in_flight < self.in_flight
+        self.watch.backlog = self.queue.together
         ask = self.watch.take(now, busy) if self.watch.due(now, busy) <= now else None
         if ask is not None:
             self.asks += 1
             self.expect(now + self.latency, self.answer(ask, now + self.latency / 2))
         elif busy:
-            item = self.feed.pop(lambda avatar_id: self.avatar_locks.get(avatar_id, -1.0) <= now)
+            item = self.queue.pop(lambda avatar_id: self.avatar_locks.get(avatar_id, -1.0) <= now)
             if item is not None:
                 self.submit(item, now)
 
-    def expect(self, at: float, tell: Tell) -> None:
-        """Something is on its way."""
-        heapq.heappush(self.coming, (at, next(self.number), tell))
+    def expect(self, at: float, arrival: Arrival) -> None:
+        """Let something arrive at that time."""
+        heapq.heappush(self.arrivals, (at, next(self.number), arrival))
 
     def submit(self, item: int, now: float) -> None:
-        """A paid request, its answer and its webhook."""
+        """Send a paid request; its response and its webhook arrive later."""
         ref = LookRef(f"a{item % self.avatars}", str(item))
         accepted = self.avatar_locks[ref.avatar_id] = now + self.latency
-        self.flying += 1
+        self.looks_in_flight += 1
         self.server.accept(ref, now + self.latency / 2 + self.takes[item])
         self.expect(accepted, lambda at: self.accept(ref, at))
         if self.lost is not None and self.rng.random() >= self.lost:
@@ -158,12 +158,12 @@ class Batch:
             )
 
     def accept(self, ref: LookRef, at: float) -> list[LookUpdate | None]:
-        """The answer to a paid request."""
+        """The response to a paid request arrives."""
         self.watch.add(ref, "edit", at, at, pushed=self.lost is not None)
         return []
 
-    def answer(self, ask: PollRequest, read: float) -> Tell:
-        """The answer to a status request, as things were at ``read``."""
+    def answer(self, ask: PollRequest, read: float) -> Arrival:
+        """The response to a status request, with the looks as they were at ``read``."""
         if ask.kind is PollKind.GROUP:
             avatar = self.server.avatar(ask.avatar_id, read)
             return lambda at: self.watch.answered_avatar(ask, avatar, at)
@@ -176,10 +176,10 @@ def batch(seed: int, items: int, avatars: int, **options: Any) -> Result:
     return Batch(seed, items, avatars, **options).run()
 
 
-def lone(
+def single_look(
     duration: float, watch: PollScheduler, start: float = 0.0, latency: float = 0.3
 ) -> tuple[float, int]:
-    """One look, with nothing else to do: its lag, and how many requests it took."""
+    """One look, with no other work: its lag, and the number of its status requests."""
     server, ref = Server(), LookRef(f"a{start}", "l")
     server.accept(ref, start + duration)
     watch.add(ref, "edit", start, start)
@@ -225,14 +225,14 @@ def main() -> None:
             flush=True,
         )
     lasting = [0.5 * step for step in range(1, 61)]
-    fresh = [lone(duration, PollScheduler()) for duration in lasting]
+    fresh = [single_look(duration, PollScheduler()) for duration in lasting]
     watch = PollScheduler()
     shuffled = lasting * 3
     random.Random(1).shuffle(shuffled)
-    learned = [lone(duration, watch, 1000.0 * i) for i, duration in enumerate(shuffled)]
+    learned = [single_look(duration, watch, 1000.0 * i) for i, duration in enumerate(shuffled)]
     for name, runs in (("a client that knows nothing", fresh), ("one that has seen others", learned)):
         lag, asks = (statistics.fmean(column) for column in zip(*runs, strict=True))
-        print(f"one lone look of 0.5 to 30 s, {name}: lag {lag:.2f} s, {asks:.1f} requests")
+        print(f"one single look of 0.5 to 30 s, {name}: lag {lag:.2f} s, {asks:.1f} requests")
 
 
 if __name__ == "__main__":

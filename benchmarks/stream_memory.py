@@ -1,7 +1,7 @@
 """How much memory a long stream of edits takes beside a short one: it must not grow with the input.
 
 100,000 edits are streamed through the store in SQLite, on the in-process transport, in virtual time:
-about 17 hours of a real campaign. The input is a generator, and each outcome is let go when it was told.
+about 17 hours of a real campaign. The input is a generator, and each outcome is dropped when it was received.
 The fake workspace and what it remembers live in this process too; it is made to forget, so that what is
 left is the library's own.
 
@@ -40,16 +40,16 @@ async def stream(count: int, store: str) -> None:
         refs = [
             (await session.submit(ImageAvatar(["https://example.com/a.jpg"]))).ref for _ in range(AVATARS)
         ]
-        told = 0
+        received = 0
         async for outcome in BatchRunner(session).stream(items(count, refs)):
-            told += 1
+            received += 1
             assert outcome.ref is not None
             forget(space, outcome.ref)
-            if told % PAGE == 0:
+            if received % PAGE == 0:
                 space.ledger.clear()
                 space.requests.clear()
-                progress(f"{told:,} of {count:,}")
-        assert told == count
+                progress(f"{received:,} of {count:,}")
+        assert received == count
 
 
 def items(count: int, refs: list[LookRef]) -> Iterator[BatchItem]:

@@ -5,8 +5,8 @@
 ``bytes a job``: the real `LookJob` of an accepted look, its waiter's future and its watch entry; beside it
 the coroutine that waits. ``bytes a look``: the ref with its ids, a future and the scheduler's share.
 ``decide``: `due` and `take`, busy and idle in turn, the median of many, their mean and the slowest;
-``group answer``: telling a whole avatar's answer. With 50 looks an avatar, with one, and all of one. Python's
-collection of garbage is off while decisions are timed: with this many objects it takes longer than any.
+``group response``: processing the response for a whole avatar. With 50 looks an avatar, with one, and with
+one avatar. Garbage collection is off while decisions are timed, since it takes longer than any of them.
 """
 
 from __future__ import annotations
@@ -121,7 +121,7 @@ async def job_bytes(looks: int, avatars: int) -> tuple[float, float]:
 
 
 def answer(watch: PollScheduler, ask: PollRequest, by_avatar: dict[str, list[LookRef]], now: float) -> None:
-    """Tell the scheduler that nothing is done yet."""
+    """Give the scheduler a response that says that nothing is done yet."""
     if ask.kind is PollKind.STATUS:
         ref = LookRef(ask.avatar_id, ask.look_id or "")
         watch.answered_look(ask, Look(ref, LookStatus.PENDING), now)
@@ -130,10 +130,10 @@ def answer(watch: PollScheduler, ask: PollRequest, by_avatar: dict[str, list[Loo
         avatar = Avatar(ask.avatar_id, looks=looks)
         started = time.perf_counter()
         watch.answered_avatar(ask, avatar, now)
-        ANSWERS.append(time.perf_counter() - started)
+        RESPONSE_TIMES.append(time.perf_counter() - started)
 
 
-ANSWERS: list[float] = []
+RESPONSE_TIMES: list[float] = []
 
 
 def measure(looks: int, avatars: int) -> Row:
@@ -147,7 +147,7 @@ def measure(looks: int, avatars: int) -> Row:
     now = min(0.6, 600.0 / looks) * looks
     watch.due(now, busy=False)
     times = []
-    ANSWERS.clear()
+    RESPONSE_TIMES.clear()
     gc.collect()
     gc.disable()
     for turn in range(DECISIONS):
@@ -160,12 +160,12 @@ def measure(looks: int, avatars: int) -> Row:
             answer(watch, ask, by_avatar, now + 0.3)
     gc.enable()
     loop.close()
-    told = statistics.fmean(ANSWERS) * 1e6 if ANSWERS else 0.0
+    mean_response = statistics.fmean(RESPONSE_TIMES) * 1e6 if RESPONSE_TIMES else 0.0
     return row._replace(
         decide=statistics.median(times) * 1e6,
         mean=statistics.fmean(times) * 1e6,
         slowest=max(times) * 1e6,
-        answer=told,
+        answer=mean_response,
     )
 
 
@@ -176,7 +176,7 @@ def main() -> None:
     for looks, avatars in ((1_000, 20), (100_000, 2_000), (100_000, 20), (100_000, 100_000)):
         job, coroutine = asyncio.run(job_bytes(looks, avatars))
         print(f"{looks:15,} {avatars:15,} {job:15,.0f} {coroutine:15,.0f}", flush=True)
-    print("add, decide, mean, slowest and group answer in µs")
+    print("add, decide, mean, slowest and group response in µs")
     names = (
         "looks",
         "avatars",
@@ -186,7 +186,7 @@ def main() -> None:
         "decide",
         "mean",
         "slowest",
-        "group answer",
+        "group response",
     )
     print(" ".join(f"{name:>15}" for name in names))
     for looks in (1_000, 10_000, 100_000):

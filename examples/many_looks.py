@@ -75,7 +75,7 @@ async def main(avatars: int, scenes: int, out: Path, *, sure: bool) -> int:
             async for outcome in stream:
                 outcomes.append(outcome)
                 print(
-                    f"{len(outcomes):>4}/{total}  {outcome.key:<20} {outcome.state.value:<8} {told(outcome)}"
+                    f"{len(outcomes):>4}/{total}  {outcome.key:<20} {outcome.state.value:<8} {note(outcome)}"
                 )
                 if outcome.state is OutcomeState.READY:
                     path = out / f"{outcome.key}.jpg"
@@ -93,7 +93,7 @@ async def main(avatars: int, scenes: int, out: Path, *, sure: bool) -> int:
     return total - len(report.ready)
 
 
-def told(outcome: Outcome) -> str:
+def note(outcome: Outcome) -> str:
     """How long it took, or what went wrong."""
     if outcome.error is not None:
         return str(outcome.error)

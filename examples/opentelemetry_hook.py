@@ -43,13 +43,13 @@ Fields = Mapping[str, str | int | float | bool]
 class OpenTelemetryHook:
     """One span a request and one a look, and what they cost, as metrics.
 
-    A span is made when its event tells that something ended: no span is open in between, so none leaks when
+    A span is made by the event that says that something ended: no span is open in between, so none leaks when
     a process ends. Keys and refs are attributes of spans only: as labels of metrics they would have no bound.
     """
 
     def __init__(self, tracer: Tracer, meter: Meter) -> None:
         self._tracer = tracer
-        self._requests = meter.create_histogram("hoox.request.duration", "s", "from sending to answer")
+        self._requests = meter.create_histogram("hoox.request.duration", "s", "from sending to response")
         self._sent = meter.create_counter(
             "hoox.requests", "{request}", "requests that took a place in the quota"
         )

@@ -1,4 +1,4 @@
-"""A small aiohttp service that has looks made and is told by webhook when each is done.
+"""A small aiohttp service that submits looks and learns by webhook when each is done.
 
     python examples/webhook_aiohttp.py
 
@@ -45,7 +45,7 @@ SANDBOX_SPEED = 10.0  # a look takes about 4 seconds
 
 HUB = web.AppKey("hub", WebhookHub)
 SESSION = web.AppKey("session", HooxSession)
-# A job that somebody holds keeps its look's state at hand. A real service would keep refs in its database.
+# A job that is referenced keeps its look's state in memory. A real service would keep refs in its database.
 JOBS = web.AppKey("jobs", dict[str, LookJob])
 
 STATUS_OF_ERROR: dict[type[HooxError], int] = {
@@ -59,7 +59,7 @@ STATUS_OF_ERROR: dict[type[HooxError], int] = {
 
 
 async def start(request: web.Request) -> web.Response:
-    """POST /looks: submit, and answer as soon as the API accepted. The look is made meanwhile."""
+    """POST /looks: submit, and respond as soon as the API has accepted. The look is made meanwhile."""
     order = await request.json()
     if not isinstance(order, dict):
         raise web.HTTPBadRequest(text="expected a JSON object")
@@ -97,7 +97,7 @@ def shown(job: LookJob) -> dict[str, Any]:
 async def errors(
     request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
 ) -> web.StreamResponse:
-    """The library's errors as HTTP answers."""
+    """The library's errors as HTTP responses."""
     try:
         return await handler(request)
     except HooxError as error:

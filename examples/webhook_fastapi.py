@@ -1,4 +1,4 @@
-"""A small FastAPI service that has looks made and is told by webhook when each is done.
+"""A small FastAPI service that submits looks and learns by webhook when each is done.
 
     pip install fastapi uvicorn
     python examples/webhook_fastapi.py
@@ -82,7 +82,7 @@ class State(BaseModel):
 async def start(
     order: Order, request: Request, idempotency_key: Annotated[str | None, Header()] = None
 ) -> Accepted:
-    """Submit, and answer as soon as the API accepted. The look is made meanwhile."""
+    """Submit, and respond as soon as the API has accepted. The look is made meanwhile."""
     session: HooxSession = request.app.state.session
     look: PromptAvatar | LookEdit
     if order.source is None:
@@ -108,7 +108,7 @@ async def state(ref: str, request: Request, wait: Annotated[float, Query(ge=0, l
 
 
 async def hoox_error(_: Request, error: Exception) -> JSONResponse:
-    """The library's errors as HTTP answers."""
+    """The library's errors as HTTP responses."""
     assert isinstance(error, HooxError)
     status = next((code for kind, code in STATUS_OF_ERROR.items() if isinstance(error, kind)), 502)
     return JSONResponse({"error": str(error), "charged": error.charged}, status)
@@ -130,7 +130,7 @@ def make_app(public_url: str) -> FastAPI:
                 sandbox = await stack.enter_async_context(Sandbox(speed=SANDBOX_SPEED))
                 session = sandbox.session(webhooks=hub)
             app.state.session = await stack.enter_async_context(session)
-            # A job that somebody holds keeps its look's state at hand. A real service would keep refs in
+            # A job that is referenced keeps its look's state in memory. A real service would keep refs in
             # its database.
             jobs: dict[str, Any] = {str(job.ref): job for job in await session.jobs()}
             app.state.jobs = jobs

@@ -1,4 +1,4 @@
-"""What all tests share: the virtual clock by marker, and mocked answers of aiohttp."""
+"""Fixtures of all tests: virtual time by a marker, and mocked responses of aiohttp."""
 
 from __future__ import annotations
 

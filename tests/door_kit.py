@@ -1,4 +1,4 @@
-"""What the tests of the session's door share: a session at an address that nobody answers at."""
+"""Helper of the tests of the public door: a session for an address without a server."""
 
 from __future__ import annotations
 

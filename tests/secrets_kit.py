@@ -1,4 +1,4 @@
-"""Marked secrets, a server elsewhere that keeps what it is sent, and places in which a secret may not be."""
+"""Helpers of the secrets tests: marked secrets, a foreign server, and the places that may hold no secret."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Secrets:
         self.needles = {"the API key": KEY, "the webhook secret": SECRET}
 
     def add_tokens(self, requests: Iterable[Any]) -> int:
-        """The signatures of the tokens in these requests' webhook URLs. Gives how many there were."""
+        """The signatures of the tokens in these requests' webhook URLs. Returns their number."""
         before = len(self.needles)
         for request in requests:
             url = request.body.get("webhook_url") if isinstance(request.body, dict) else None
@@ -37,12 +37,12 @@ class Secrets:
         return len(self.needles) - before
 
     def found_in(self, where: str, text: str | bytes) -> list[str]:
-        """What of them is in this text."""
+        """The secrets that are in this text."""
         data = text.encode("utf-8", "replace") if isinstance(text, str) else text
         return [f"{name} in {where}" for name, needle in self.needles.items() if needle.encode() in data]
 
     def absent(self, places: Iterable[tuple[str, str | bytes]]) -> int:
-        """Fail where one of them is found. Gives how many places were searched."""
+        """Fail if a secret is found. Returns the number of searched places."""
         count, found = 0, []
         for where, text in places:
             count += 1
@@ -52,7 +52,7 @@ class Secrets:
 
 
 class Elsewhere:
-    """A server on another port, which is another host to a client: it keeps every byte that it is sent."""
+    """A server on another port, which is another host for a client. It keeps each byte that it receives."""
 
     def __init__(self) -> None:
         self.received = bytearray()
@@ -112,15 +112,15 @@ async def elsewhere() -> AsyncIterator[Elsewhere]:
 
 
 def logged(records: Iterable[logging.LogRecord]) -> Iterator[tuple[str, str]]:
-    """Each record as it is formatted, and all that hangs on it."""
+    """Each log record as it is formatted, and all its fields."""
     formatter = logging.Formatter()
     for record in records:
         yield f"the log of {record.name}", formatter.format(record)
         yield f"a log record of {record.name}", repr(record.__dict__)
 
 
-def told(errors: Iterable[BaseException]) -> Iterator[tuple[str, str]]:
-    """All that an error shows: itself, its chain with what is suppressed, and its tracebacks.
+def error_texts(errors: Iterable[BaseException]) -> Iterator[tuple[str, str]]:
+    """All that an error shows: itself, its chain with suppressed ones, and its tracebacks.
 
     The traceback that is shown is taken with the locals of the library's and of its dependencies' frames,
     as reporters of errors do.
@@ -182,7 +182,7 @@ def written(*folders: Path) -> Iterator[tuple[str, str | bytes]]:
 
 
 def rows(store: Path) -> int:
-    """How many intents a store holds, to be sure that there was something to find."""
+    """The number of intents in a store, to be sure that there was something to find."""
     with sqlite3.connect(f"file:{store}?mode=ro", uri=True) as database:
         names = [name for (name,) in database.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
         table = next(name for name in names if "intent" in name)

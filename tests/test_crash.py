@@ -44,8 +44,10 @@ def crash(monkeypatch: pytest.MonkeyPatch) -> Any:
 @pytest.mark.parametrize(
     "how", [{}, {"strangers": True}, {"webhooks": True}], ids=["alone", "strangers", "webhooks"]
 )
-async def test_a_batch_that_is_killed_again_and_again(crash: Any, how: dict[str, bool]) -> None:
-    """Nothing is paid twice, nothing paid is lost, no look is another's, and all items come to an end."""
+async def test_a_batch_that_is_killed_repeatedly_pays_once_and_loses_nothing(
+    crash: Any, how: dict[str, bool]
+) -> None:
+    """Nothing is paid twice or lost, no look is given to another item, and all items settle."""
     options = crash.Options(kills=2, items=40, avatars=8, seconds=1.2, **how)
     tally = await crash.measure(options)
     assert tally.kills >= 2
@@ -85,8 +87,8 @@ def posts(sandbox: Sandbox) -> int:
     return sum(charge.request["endpoint"] == "edit" for charge in sandbox.ledger)
 
 
-async def test_the_first_ctrl_c_finishes_the_post_in_the_air(tmp_path: Path) -> None:
-    """Its look is accepted and written down; nothing more is sent; the next run goes on."""
+async def test_the_first_ctrl_c_finishes_the_outstanding_post(tmp_path: Path) -> None:
+    """Its look is accepted and stored; nothing more is sent; the next run resumes."""
     store = str(tmp_path / "campaign.db")
     async with Sandbox() as sandbox:
         async with sandbox.session() as session:
@@ -104,8 +106,8 @@ async def test_the_first_ctrl_c_finishes_the_post_in_the_air(tmp_path: Path) -> 
         await the_rest(sandbox, store, source)
 
 
-async def test_the_second_ctrl_c_leaves_at_once_and_the_store_is_right(tmp_path: Path) -> None:
-    """The POST outstanding may have been paid, and the store says so; the next run finds its look."""
+async def test_the_second_ctrl_c_exits_at_once_with_a_correct_store(tmp_path: Path) -> None:
+    """The outstanding POST may have been paid, and the store says so; the next run finds its look."""
     store = str(tmp_path / "campaign.db")
     async with Sandbox() as sandbox:
         async with sandbox.session() as session:

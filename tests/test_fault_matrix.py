@@ -223,9 +223,11 @@ def table(cells: Iterable[Cell]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def test_every_fault_everywhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whatever goes wrong: never paid twice, never called free where it was charged, and it goes on after."""
-    monkeypatch.setattr("hoox_async.sandbox._running.paint", lambda _: b"\xff\xd8\xff" * 50)
+def test_no_fault_at_any_endpoint_breaks_the_rules_of_money(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing is paid twice or called free although charged, and the session works afterwards."""
+    monkeypatch.setattr("hoox_async.sandbox.sandbox_runtime.paint", lambda _: b"\xff\xd8\xff" * 50)
     monkeypatch.setattr("hoox_async._core.retry._backoff", lambda *_: 0.02)
     monkeypatch.setattr("hoox_async._session.HooxSession.unknowns", _listed)
     served, lasting = plans()
@@ -245,15 +247,15 @@ async def _listed(session: HooxSession) -> list[Any]:
 
 
 def test_all_faults_of_the_sandbox_are_in_the_matrix() -> None:
-    """A new one has to find its place."""
+    """A new fault must be added to the matrix."""
     served, lasting = plans()
     assert {plan.fault.name for plan in [*served, *lasting]} == {fault.name for fault in FAULTS}
     assert len(FAULTS) >= 18
     assert len(served) == len(SERVED) * 7 * 2
 
 
-def test_the_rules_find_what_is_wrong() -> None:
-    """A matrix that could not fail would prove nothing."""
+def test_the_matrix_finds_broken_rules() -> None:
+    """Each made-up violation is reported, so the matrix can fail."""
     plan = Plan(Fault.DROP_AFTER, "create", "once", "first")
     good = Cell(plan, "OutcomeUnknown", "maybe", "2", 1, True, True, "2")
     assert wrong(good) is None
@@ -269,8 +271,8 @@ def test_the_rules_find_what_is_wrong() -> None:
     assert "| DROP_AFTER | create | once | first | OutcomeUnknown | maybe | 2 | 1 | yes |" in table([good])
 
 
-async def test_a_picture_whose_server_is_gone(tmp_path: Path) -> None:
-    """Refused connections at a download, which no listening server can play."""
+async def test_a_download_whose_server_refuses_connections_is_an_error(tmp_path: Path) -> None:
+    """The matrix cannot contain it, since a listening server refuses no connection."""
     async with Sandbox() as gone:
         url = f"{gone.space.picture_base}/a.jpg"
     async with Sandbox() as sandbox, sandbox.session(timeouts=FEW) as session:

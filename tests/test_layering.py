@@ -1,4 +1,4 @@
-"""The floors of the house: imports point down, and within a floor to the left only.
+"""Imports between the rooms of the package point down to a lower floor, or to the left on the same floor.
 
 The checker reads the sources and imports nothing. An import under ``TYPE_CHECKING`` does not count (only
 `errors` may point up with one); an import inside a function does.
@@ -31,7 +31,7 @@ FLOORS: Sequence[Sequence[str]] = (
     ("testing", "_cli", "__main__"),
 )
 
-# The same rule inside `_session/`, where one group of modules stands on the next.
+# The same rule inside `_session/`, from the bottom to the top.
 SESSION: Sequence[Sequence[str]] = (
     ("shared_quota",),
     ("rate_limiter",),
@@ -196,25 +196,25 @@ MODULES = read_modules()
 
 
 def test_every_module_has_a_floor() -> None:
-    """Each room of the package stands on a floor, and each module of `_session` has its place there."""
+    """Each room of the package is on a floor, and each module of `_session` has its place in that order."""
     for module in MODULES:
         place(room(module), FLOORS)
     inner = {name.split(".")[2] for name in MODULES if name.startswith(f"{PACKAGE}._session.")}
     assert inner == {name for group in SESSION for name in group}
 
 
-def test_no_import_climbs() -> None:
+def test_no_import_points_up() -> None:
     """No module imports from a floor above its own."""
     assert climbing(MODULES) == []
 
 
-def test_no_circle() -> None:
+def test_no_imports_are_circular() -> None:
     """The imports of the package make no circle."""
     assert circle(MODULES) == []
 
 
 def test_errors_import_nothing() -> None:
-    """`errors` stands on nothing but the standard library."""
+    """`errors` imports only the standard library."""
     names = imported(f"{PACKAGE}.errors", MODULES[f"{PACKAGE}.errors"], MODULES)
     assert {name.split(".")[0] for name in names} <= sys.stdlib_module_names
 

@@ -70,8 +70,10 @@ def sandbox(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Sandbox
         yield served
 
 
-def test_the_first_program(sandbox: Sandbox, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """The first program makes an avatar and a look of it at 4K, tells what it cost, and saves the picture."""
+def test_the_readmes_first_program_makes_a_look_and_saves_its_picture(
+    sandbox: Sandbox, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It makes an avatar and an edit at 4K, prints what that cost, and saves the picture."""
     execute(block("A first program"))
     assert [charge.credits for charge in sandbox.ledger] == [2, 4]
     assert capsys.readouterr().out == f"{sandbox.ledger[1].ref} 4\n"
@@ -99,8 +101,8 @@ def test_errors_by_what_they_cost(sandbox: Sandbox) -> None:
     assert charged == re.findall(r"# (maybe|yes):", block("A first program", 1))
 
 
-def test_many_looks(sandbox: Sandbox, tmp_path: Path) -> None:
-    """The two blocks of a batch belong together: each look is paid for once, saved, and on the sheet."""
+def test_the_readmes_batch_pays_each_look_once_and_writes_the_sheet(sandbox: Sandbox, tmp_path: Path) -> None:
+    """Its two blocks belong together: each look is saved, and is on the contact sheet."""
     space = execute(block("Many looks", 0))
     items = space["requests"]
     assert [type(item) for item in items] == [BatchItem, BatchItem]
@@ -111,16 +113,16 @@ def test_many_looks(sandbox: Sandbox, tmp_path: Path) -> None:
     assert (tmp_path / "sheet" / "index.html").exists()
 
 
-def test_the_states_are_all_there() -> None:
-    """The README names every state in which an item can end."""
+def test_the_readme_names_all_outcome_states() -> None:
+    """Each state in which an item can end is named."""
     [paragraph] = re.findall(r"^Each item ends in exactly one state: .*?\n\n", README, re.M | re.S)
     assert set(re.findall(r"`([A-Z]+)`", paragraph)) == {state.name for state in OutcomeState}
 
 
-def test_in_a_web_app(
+def test_the_readmes_web_app_pays_an_order_once(
     sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """The web app takes an order twice under one key, pays once, and hears of the look by its webhook."""
+    """It gets an order twice under one key, pays once, and learns of the look by its webhook."""
     pytest.importorskip("fastapi")
     httpx = pytest.importorskip("httpx")
     monkeypatch.setenv("HOOX_WEBHOOK_SECRET", "a secret of at least 16 characters")
@@ -148,8 +150,8 @@ def test_in_a_web_app(
     assert [charge.credits for charge in sandbox.ledger] == [0, 2]
 
 
-def test_in_your_tests() -> None:
-    """The test of the README passes with the fixtures that it names."""
+def test_the_readmes_test_passes() -> None:
+    """It uses the fixtures that the README names."""
     test = execute(block("In your tests"))["test_a_lost_answer_is_not_paid_twice"]
     assert list(inspect.signature(test).parameters) == ["hoox_sandbox", "hoox_session"]
 
@@ -192,15 +194,15 @@ def test_the_marked_commands_are_those_of_ci() -> None:
         assert told.stdout.strip() == command
 
 
-def test_links_lead_somewhere() -> None:
-    """Each relative link and picture of the README is a file of the repository."""
+def test_links_of_the_readme_are_files_of_the_repository() -> None:
+    """Each relative link and picture exists."""
     links = re.findall(r"\]\(([^)#:]+)\)", README)
     assert "examples/contact_sheet.png" in links
     assert [link for link in links if not (ROOT / link).exists()] == []
 
 
-def test_places_to_look_at_are_there() -> None:
-    """Each path in the contributors' table is a file or a folder."""
+def test_paths_in_the_contributors_table_exist() -> None:
+    """Each path is a file or a folder."""
     rows = re.findall(r"^\| .*? \| (.*`.*) \|$", README, re.M)
     paths = [path for row in rows for path in re.findall(r"`([\w/]+(?:\.py|/))`", row)]
     assert len(paths) > 8

@@ -20,10 +20,10 @@ from secrets_kit import (
     Elsewhere,
     Secrets,
     elsewhere,
+    error_texts,
     logged,
     rows,
     shown_objects,
-    told,
     written,
 )
 
@@ -123,7 +123,7 @@ async def read_errors(
 async def test_a_faulty_batch_shows_no_secret(
     tmp_path: Path, everything_logged: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Every fault, deliveries, reports, pictures elsewhere: no secret in logs, reprs, errors, files."""
+    """After all faults, deliveries, reports and pictures, no secret is in logs, reprs, errors or files."""
     secrets, events, errors = Secrets(), list[Event](), list[BaseException]()
     monkeypatch.setattr("hoox_async._session.key_check._AFTER", (0.01, 0.01))
     store = tmp_path / "store" / "batch.db"
@@ -173,7 +173,7 @@ async def test_a_faulty_batch_shows_no_secret(
         "BadRequest",
         "UnexpectedResponse",
     }
-    assert secrets.absent(told(errors)) > 4 * len(errors)
+    assert secrets.absent(error_texts(errors)) > 4 * len(errors)
     assert searched > 100
     assert len(events) > 60
     secrets.absent(("an event", repr(event)) for event in events)
@@ -187,8 +187,8 @@ async def test_a_faulty_batch_shows_no_secret(
     secrets.absent([("what went elsewhere", bytes(other.received))])
 
 
-async def test_a_server_that_repeats_what_it_was_sent_tells_no_secret(tmp_path: Path) -> None:
-    """An error page with the request's headers and body in it: neither the error nor the store shows them."""
+async def test_an_error_page_that_repeats_the_request_leaks_no_secret(tmp_path: Path) -> None:
+    """Neither the error nor the store shows the headers and the body that the server repeats."""
     secrets = Secrets()
 
     async def repeat(request: web.Request) -> web.Response:
@@ -219,7 +219,7 @@ async def test_a_server_that_repeats_what_it_was_sent_tells_no_secret(tmp_path: 
     assert [type(error).__name__ for error in errors] == ["BadRequest", "OutcomeUnknown", "BadRequest"]
     assert str(errors[0]) == "HTTP 400: https://example.com/hooks/[token] is not for Bearer [API key]"
     assert len(secrets.needles) == 4
-    secrets.absent([*told(errors), ("the unknown", repr(unknown)), *written(tmp_path)])
+    secrets.absent([*error_texts(errors), ("the unknown", repr(unknown)), *written(tmp_path)])
 
 
 CAMPAIGN = """
@@ -274,7 +274,7 @@ def test_no_command_shows_a_secret(
     monkeypatch: pytest.MonkeyPatch,
     everything_logged: pytest.LogCaptureFixture,
 ) -> None:
-    """Every command, well and badly used, with good and wrong keys: no secret on screen, in logs or files."""
+    """No command, used well or badly, shows a secret on screen, in logs or in files."""
     monkeypatch.setenv("HOOX_API_KEY", KEY)
     monkeypatch.setenv("HOOX_WEBHOOK_SECRET", SECRET)
     monkeypatch.chdir(tmp_path)
@@ -292,7 +292,7 @@ def test_no_command_shows_a_secret(
         badly_used(typed, sandbox, campaign, key_file)
         monkeypatch.setattr("hoox_async._cli.demo_command._SPEED", 2000.0)
         monkeypatch.setattr("hoox_async._cli.demo_command._PER_MINUTE", 60_000)
-        monkeypatch.setattr("hoox_async.sandbox._running.paint", lambda look: PICTURE)
+        monkeypatch.setattr("hoox_async.sandbox.sandbox_runtime.paint", lambda look: PICTURE)
         typed.bare("demo", "--out", tmp_path / "demo")
         monkeypatch.setattr("hoox_async._cli.sandbox_command.stop_on_signals", stopping_at_once)
         typed.bare("sandbox")

@@ -1,17 +1,19 @@
 """Look Studio: a small web app on hoox_async. ``python -m examples.look_studio`` runs it.
 
-settings   where it runs and with what
-wishes     one look that a customer wants, and an order of several: values
-forms      what the page sends, made into orders
-journal    the orders, on disk before they are answered
-cards      one look on the page
-board      every card, each customer's budget; hears the session's events and tells the feed
-feed       server-sent events
-pictures   saved the moment a look is ready
-world      the sandbox, and what it remembers between two runs
-studio     what the app does: place an order, follow its looks, resume
-routes     HTTP
-app        all of it put together, in the lifespan
+settings   the app's settings, from the environment
+wishes     values: one look that a customer wants (a wish), and an order of several
+forms      validates what the page sends, and makes orders of it
+journal    a file of all orders, written before the page gets its response
+cards      one look on the page, with its state
+board      all cards and each customer's budget; handles the session's events, and publishes changes
+feed       sends server-sent events to the pages
+pictures   saves each picture when its look is ready
+world      a sandbox whose looks are kept in a file between two runs
+studio     places orders, awaits their looks, and resumes after a restart
+routes     the HTTP routes
+security   security headers
+errors     the library's errors as HTTP responses
+app        makes the app: hub, session and studio, opened in its lifespan
 """
 
 from .app import create_app

@@ -1,4 +1,4 @@
-"""The app, put together: one hub, one session and one studio for as long as it runs, and nothing global."""
+"""Makes the app: one hub, one session and one studio, which live as long as it runs. Nothing is global."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ from .routes import router
 from .security import SecurityHeaders
 from .settings import HOOKS, Settings
 from .studio import Studio
-from .world import World
+from .world import PersistentSandbox
 
 STATIC = Path(__file__).parent / "static"
 _SANDBOX_SECRET = "a sandbox has no secrets, and this one outlives a restart"
 
 
 def create_app(settings: Settings) -> FastAPI:
-    """The app. Whatever it needs is opened when it starts and closed when it ends."""
+    """The app. Its lifespan opens and closes everything that it uses."""
     hub = hub_of(settings)
     feed = Feed()
 
@@ -37,7 +37,7 @@ def create_app(settings: Settings) -> FastAPI:
         prepare(settings.data)
         async with AsyncExitStack() as stack:
             board = Board(settings.credits, feed)
-            hooks: list[Hook] = [board.hear]
+            hooks: list[Hook] = [board.on_event]
             if hub is not None:
                 await stack.enter_async_context(hub)
                 stack.callback(hub.redact_logs())
@@ -62,7 +62,7 @@ def create_app(settings: Settings) -> FastAPI:
 
 
 def hub_of(settings: Settings) -> WebhookHub | None:
-    """Where webhooks come in; None where nobody could reach us."""
+    """The hub that receives webhooks; None without a public URL."""
     if settings.public_url is None:
         return None
     secret = settings.webhook_secret or (_SANDBOX_SECRET if settings.sandbox else None)
@@ -72,14 +72,14 @@ def hub_of(settings: Settings) -> WebhookHub | None:
 async def open_session(
     settings: Settings, stack: AsyncExitStack, hub: WebhookHub | None, hooks: list[Hook]
 ) -> HooxSession:
-    """The one session: on the API, or on a sandbox that runs for as long as the stack stands."""
+    """The session: on the API, or on a sandbox that runs until the stack is closed."""
     store = settings.data / "looks.db"
     if settings.api_key is None:
-        world = World(
+        world = PersistentSandbox(
             settings.data / "sandbox.pickle", port=settings.sandbox_port, speed=settings.sandbox_speed
         )
         sandbox = await stack.enter_async_context(world.running())
-        return sandbox.session(store=store, webhooks=hub, hooks=[*hooks, world.hear])
+        return sandbox.session(store=store, webhooks=hub, hooks=[*hooks, world.on_event])
     if settings.base_url is not None:
         return HooxSession(
             settings.api_key, base_url=settings.base_url, store=store, webhooks=hub, hooks=hooks
@@ -88,7 +88,7 @@ async def open_session(
 
 
 def prepare(folder: Path) -> None:
-    """The data folder, kept out of version control: prompts and pictures are the customers'."""
+    """Make the data folder, ignored by git, since prompts and pictures are the customers'."""
     folder.mkdir(parents=True, exist_ok=True)
     ignore = folder / ".gitignore"
     if not ignore.exists():

@@ -1,4 +1,4 @@
-"""Every card and each customer's budget. It hears the session's events, tells the pages and does no I/O."""
+"""All cards and each customer's budget. It handles events, publishes changes, and does no I/O."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ _STATES = {
     OutcomeState.FAILED: CardState.FAILED,
     OutcomeState.REJECTED: CardState.REFUSED,
     OutcomeState.UNKNOWN: CardState.UNKNOWN,
-    OutcomeState.SKIPPED: CardState.UNKNOWN,  # an unknown that somebody chose to drop
+    OutcomeState.SKIPPED: CardState.UNKNOWN,  # an unknown that was dropped
     OutcomeState.PENDING: CardState.MAKING,
 }
 
 
 class Board:
-    """What is on the pages. ``cap`` is each customer's number of credits."""
+    """The cards on the pages. ``cap`` is the number of credits that each customer may spend."""
 
     def __init__(self, cap: Decimal, feed: Feed) -> None:
         self._cap = cap
@@ -46,7 +46,7 @@ class Board:
         self._budgets: dict[str, Budget] = {}
 
     def budget(self, customer: str) -> Budget:
-        """The customer's credits."""
+        """The customer's budget."""
         if customer not in self._budgets:
             self._budgets[customer] = Budget(self._cap)
         return self._budgets[customer]
@@ -67,7 +67,7 @@ class Board:
         return {str(card.ref): card.wish.name for card in ready}
 
     def state(self, customer: str) -> dict[str, Any]:
-        """All that a page of this customer needs."""
+        """Everything that a page of this customer shows."""
         cards = [card.shown() for card in self._by_key.values() if card.order.customer == customer]
         return {"customer": customer, "cards": cards, "credits": self._credits(customer)}
 
@@ -78,10 +78,10 @@ class Board:
     # --- orders
 
     def place(self, order: Order) -> list[Card]:
-        """Put an order on the board, its credits set aside: all of it or nothing. Raises `BudgetExceeded`.
+        """Add an order and reserve its credits: all of it or nothing. Raises `BudgetExceeded`.
 
-        ``session.submit(…, budget=…)`` would do the same for one look at a time: then half an order would
-        be made. A free look always fits.
+        ``session.submit(…, budget=…)`` reserves the credits of one look at a time, so that half of an order
+        could be made. A free look always fits.
         """
         cards = cards_of(order)
         budget, cost = self.budget(order.customer), sum((card.credits for card in cards), Decimal(0))
@@ -94,24 +94,24 @@ class Board:
             self.reserve(card)
         self.add(order, cards)
         for card in cards:
-            self._tell(card)
+            self._publish(card)
         return cards
 
     def add(self, order: Order, cards: list[Card]) -> None:
-        """Remember the cards of an order."""
+        """Add the cards of an order."""
         self._orders[order.customer, order.token] = cards
         for card in cards:
             self._by_key[card.key] = self._by_id[card.id] = card
 
-    def take_back(self, order: Order) -> None:
-        """Forget an order that could not be written down."""
+    def remove(self, order: Order) -> None:
+        """Remove an order that could not be written to the journal."""
         for card in self._orders.pop((order.customer, order.token)):
             self._release(card, spent=False)
             del self._by_key[card.key], self._by_id[card.id]
-        self._feed.tell(order.customer, "state", self.state(order.customer))
+        self._feed.publish(order.customer, "state", self.state(order.customer))
 
     def reserve(self, card: Card) -> None:
-        """Set the card's credits aside. Raises `BudgetExceeded`."""
+        """Reserve the card's credits. Raises `BudgetExceeded`."""
         self.budget(card.order.customer).reserve(card.credits)
         card.reserved = True
 
@@ -122,8 +122,8 @@ class Board:
 
     # --- what happens to a card
 
-    def recall(self, card: Card, outcome: Outcome) -> None:
-        """Take up a card as the session's store knows it from an earlier run."""
+    def restore(self, card: Card, outcome: Outcome) -> None:
+        """Set a card to the outcome that the session's store has of it from an earlier run."""
         self.budget(card.order.customer).count(outcome.credits + outcome.at_risk)
         card.state = _STATES.get(outcome.state, CardState.WAITING)
         card.ref, card.look = outcome.ref, outcome.look
@@ -134,27 +134,27 @@ class Board:
         if outcome.submitted_at and outcome.settled_at:
             card.seconds = (outcome.settled_at - outcome.submitted_at).total_seconds()
 
-    def hear(self, event: Event) -> None:
-        """The session's hook: the moment something happens, every page of the customer shows it."""
+    def on_event(self, event: Event) -> None:
+        """Handle an event of the session (this is its hook): update the card, and publish that."""
         match event:
             case LookAccepted(key=key, ref=ref) if key in self._by_key:
                 self.accepted(self._by_key[key], ref)
             case LookSettled(look=look, key=str(key), seconds=seconds) if key in self._by_key:
                 self.settled(self._by_key[key], look, seconds)
             case OutcomeLost(key=key, reason=reason) if key in self._by_key:
-                self.ended(self._by_key[key], CardState.UNKNOWN, reason, spent=True)
+                self.not_accepted(self._by_key[key], CardState.UNKNOWN, reason, spent=True)
             case Paused(seconds=seconds):
-                self._feed.tell_all("paused", {"seconds": round(seconds)})
+                self._feed.publish_all("paused", {"seconds": round(seconds)})
 
     def accepted(self, card: Card, ref: LookRef) -> None:
-        """It is paid for and being made."""
+        """The look was accepted and paid."""
         self._release(card, spent=True)
         if card.ref != ref:
             card.ref, card.state, card.reason = ref, CardState.MAKING, None
-            self._tell(card)
+            self._publish(card)
 
     def settled(self, card: Card, look: Look, seconds: float | None = None) -> None:
-        """It is ready or failed. Said again, it adds what was missing."""
+        """The look is ready or failed. A second call adds what the first one lacked."""
         if card.look == look:
             return
         card.look, card.seconds = look, seconds or card.seconds
@@ -162,26 +162,26 @@ class Board:
             card.state = CardState.READY
         elif look.status is LookStatus.FAILED:
             card.state, card.reason = CardState.FAILED, reason_of(look)
-        self._tell(card)
+        self._publish(card)
 
-    def ended(self, card: Card, state: CardState, reason: str, *, spent: bool) -> None:
-        """It was not accepted, or that is not known."""
+    def not_accepted(self, card: Card, state: CardState, reason: str, *, spent: bool) -> None:
+        """The look was not accepted, or that is unknown."""
         self._release(card, spent=spent)
         card.state, card.reason = state, reason
-        self._tell(card)
+        self._publish(card)
 
-    def waits(self, card: Card) -> None:
-        """It is tried once more. Raises `BudgetExceeded`."""
+    def retry(self, card: Card) -> None:
+        """The look is to be submitted again. Raises `BudgetExceeded`."""
         self.reserve(card)
         card.state, card.reason = CardState.WAITING, None
-        self._tell(card)
+        self._publish(card)
 
-    def _tell(self, card: Card) -> None:
+    def _publish(self, card: Card) -> None:
         customer = card.order.customer
-        self._feed.tell(customer, "card", card.shown())
-        self._feed.tell(customer, "credits", self._credits(customer))
+        self._feed.publish(customer, "card", card.shown())
+        self._feed.publish(customer, "credits", self._credits(customer))
 
 
 def reason_of(look: Look) -> str:
-    """Why a look could not be made, for people."""
+    """Why a look failed, for people."""
     return look.error.message if look.error else "The API gave no reason."

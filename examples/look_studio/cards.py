@@ -15,7 +15,7 @@ from .wishes import Order, Wish
 
 
 class CardState(StrEnum):
-    """How far a look is. FAILED was paid, UNKNOWN may have been; REFUSED and UNSENT cost nothing."""
+    """The state of a card. FAILED was paid, UNKNOWN may have been; REFUSED and UNSENT cost nothing."""
 
     WAITING = "waiting"
     MAKING = "making"
@@ -28,7 +28,7 @@ class CardState(StrEnum):
 
 @attrs.define(eq=False)
 class Card:
-    """A wish of an order and what has become of it. ``reserved``: its credits are set aside in the budget."""
+    """A wish of an order and its state. ``reserved``: its credits are reserved in the budget."""
 
     order: Order
     key: str
@@ -43,16 +43,16 @@ class Card:
 
     @property
     def id(self) -> str:
-        """Names the card in URLs. Made from its key, so it is the same after a restart."""
+        """The card's id in URLs. It is made from its key, so it is the same after a restart."""
         return hashlib.sha256(self.key.encode()).hexdigest()[:20]
 
     @property
     def credits(self) -> Decimal:
-        """What it costs."""
+        """The price of the look, in credits."""
         return self.request.credits
 
     def shown(self) -> dict[str, Any]:
-        """The card as the page gets it."""
+        """The card as JSON for the page."""
         wish = self.wish
         return {
             "id": self.id,
@@ -73,7 +73,7 @@ class Card:
 
 
 def cards_of(order: Order) -> list[Card]:
-    """The cards of an order. Raises `InvalidRequest` for a wish that can't be."""
+    """The cards of an order. Raises `InvalidRequest` for an invalid wish."""
     return [
         Card(order, order.key(index), wish, wish.request(order.customer))
         for index, wish in enumerate(order.wishes)

@@ -1,4 +1,4 @@
-"""The library's errors as HTTP answers."""
+"""The library's errors as HTTP responses."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Server-sent events: whatever changes, every page of the customer hears of it."""
+"""Server-sent events: each change is sent to all pages of its customer."""
 
 from __future__ import annotations
 
@@ -19,22 +19,22 @@ class Event(NamedTuple):
     data: Any
 
     def encoded(self) -> bytes:
-        """The event as the stream carries it."""
+        """The event in the format of server-sent events."""
         return f"event: {self.name}\ndata: {json.dumps(self.data)}\n\n".encode()
 
 
 class Feed:
-    """Carries events to pages. A page that does not keep up is cut off; it comes back and starts afresh."""
+    """Sends events to pages. The stream of a page that is too slow ends, so that it reconnects."""
 
     def __init__(self) -> None:
         self._pages: dict[str, set[asyncio.Queue[Event | None]]] = defaultdict(set)
         self._closed = False
 
-    def tell(self, customer: str, name: str, data: Any) -> None:
+    def publish(self, customer: str, name: str, data: Any) -> None:
         """Send an event to every page of a customer."""
         self._put(self._pages.get(customer, ()), Event(name, data))
 
-    def tell_all(self, name: str, data: Any) -> None:
+    def publish_all(self, name: str, data: Any) -> None:
         """Send an event to every page."""
         for pages in self._pages.values():
             self._put(pages, Event(name, data))
@@ -47,7 +47,7 @@ class Feed:
                 _end(page)
 
     async def stream(self, customer: str, state: Callable[[], Any]) -> AsyncIterator[bytes]:
-        """Everything as it stands, then each change, until the page goes away or the app ends."""
+        """The whole state, then each change, until the page disconnects or the app stops."""
         page: asyncio.Queue[Event | None] = asyncio.Queue()
         self._pages[customer].add(page)
         try:
@@ -66,7 +66,7 @@ class Feed:
             self._pages[customer].discard(page)
 
     def close(self) -> None:
-        """End every stream: a server that shuts down waits for them."""
+        """End all streams, since a server that shuts down waits for them."""
         self._closed = True
         for pages in self._pages.values():
             for page in pages:

@@ -1,7 +1,7 @@
-"""The orders, in a file of one JSON line each.
+"""A file of all orders, one JSON line each.
 
-The session's store remembers what was paid for. What a customer has started and the session has not come
-to yet stands here alone, so an order is written down before it is answered.
+The session's store knows what was submitted. Only this file knows the looks that a customer has ordered and
+that are not submitted yet, so an order is written here before the page gets its response.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ log = logging.getLogger(__name__)
 
 
 class Journal:
-    """Appends orders and reads them again. Raises `OSError` where the file can't be written."""
+    """Appends orders and reads them. Raises `OSError` if the file cannot be written."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -30,20 +30,20 @@ class Journal:
 
     def _append(self, order: Order) -> None:
         with self._path.open("ab+") as file:
-            if file.tell() and self._torn():
+            if file.tell() and self._is_cut():
                 file.write(b"\n")
             file.write(order.model_dump_json().encode() + b"\n")
             file.flush()
             os.fsync(file.fileno())
 
-    def _torn(self) -> bool:
-        """Whether the process died in the middle of the last line."""
+    def _is_cut(self) -> bool:
+        """Whether the last line is incomplete, since the process died while writing it."""
         with self._path.open("rb") as file:
             file.seek(-1, os.SEEK_END)
             return file.read() != b"\n"
 
     async def read(self) -> list[Order]:
-        """Every order, oldest first. A line that a crash tore is passed over: it was never answered."""
+        """All orders, oldest first. A line that a crash cut is skipped: its page got no response."""
         return await anyio.to_thread.run_sync(self._read)
 
     def _read(self) -> list[Order]:
@@ -54,5 +54,5 @@ class Journal:
             try:
                 orders.append(Order.model_validate_json(line))
             except ValidationError:
-                log.warning("%s, line %d: not a whole order, passed over", self._path.name, number)
+                log.warning("%s, line %d: not a complete order, skipped", self._path.name, number)
         return orders

@@ -1,4 +1,4 @@
-"""HTTP: what the page asks for. What takes time is answered with 202 and told by server-sent events."""
+"""The HTTP routes. What takes time is answered with 202, and its changes are sent as server-sent events."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from .wishes import Order, Wish
 
 PAGE = Path(__file__).parent / "static" / "index.html"
 COOKIE = "customer"
-NOBODY = "Guest"
+GUEST = "Guest"
 
 router = APIRouter()
 
@@ -33,9 +33,9 @@ def studio_of(request: Request) -> Studio:
 def customer_of(request: Request) -> str:
     """Who is asking: a name in a cookie, which anybody can change. Put your login here."""
     try:
-        return CustomerForm(name=unquote(request.cookies.get(COOKIE, NOBODY))).name
+        return CustomerForm(name=unquote(request.cookies.get(COOKIE, GUEST))).name
     except ValueError:
-        return NOBODY
+        return GUEST
 
 
 TheStudio = Annotated[Studio, Depends(studio_of)]
@@ -50,7 +50,7 @@ async def page() -> FileResponse:
 
 @router.get("/api/events")
 async def events(request: Request, studio: TheStudio, customer: TheCustomer) -> StreamingResponse:
-    """Server-sent events: everything as it stands, then each change."""
+    """Server-sent events: the whole state, then each change."""
     feed: Feed = request.app.state.feed
     sandbox: bool = request.app.state.settings.sandbox
 
@@ -127,7 +127,7 @@ def order(customer: str, token: str, wishes: tuple[Wish, ...]) -> Order:
 
 
 def accepted(cards: Iterable[Card]) -> JSONResponse:
-    """202: it is written down and under way; the rest is told by `events`."""
+    """202: the order is stored and started; its changes come through `events`."""
     return JSONResponse({"cards": [card.shown() for card in cards]}, status_code=202)
 
 

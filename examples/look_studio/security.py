@@ -17,7 +17,7 @@ HEADERS = {
 
 
 class SecurityHeaders:
-    """Adds them to every answer. Plain ASGI, so that streams pass through as they come."""
+    """Adds them to every response. It is plain ASGI, so that streams are not buffered."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app

@@ -1,4 +1,4 @@
-"""What the app does: place an order, follow its looks, take up what an earlier run left."""
+"""What the app does: place an order, await its looks, and resume after a restart."""
 
 from __future__ import annotations
 
@@ -38,8 +38,8 @@ from .pictures import Pictures
 from .wishes import Order, Wish
 
 log = logging.getLogger(__name__)
-_MOST_FACES = 24
-_ON_THEIR_WAY = (CardState.WAITING, CardState.MAKING)
+_MAX_FACES = 24
+_UNFINISHED = (CardState.WAITING, CardState.MAKING)
 
 
 @attrs.frozen
@@ -77,7 +77,7 @@ class Studio:
     # --- orders
 
     async def place(self, order: Order) -> list[Card]:
-        """Take an order: written down and under way when this returns. The same token is the same order.
+        """Place an order. It is stored and started when this returns. The same token is the same order.
 
         Raises `InvalidRequest`, `BudgetExceeded`, `KeyConflict`, `StoreError`.
         """
@@ -91,42 +91,42 @@ class Studio:
             try:
                 await self._journal.append(order)
             except OSError as error:
-                self.board.take_back(order)
-                raise StoreError("The order could not be written down. Nothing was started.") from error
+                self.board.remove(order)
+                raise StoreError("The order could not be saved. Nothing was started.") from error
             except BaseException:
-                self.board.take_back(order)
+                self.board.remove(order)
                 raise
         for card in cards:
             self._follow(card)
         return cards
 
     async def estimate(self, wishes: tuple[Wish, ...]) -> Estimate:
-        """What they would cost, and about how long they would take. Raises `InvalidRequest`."""
+        """The price of the wishes, and about how long they would take. Raises `InvalidRequest`."""
         return await BatchRunner(self._session).estimate([wish.request() for wish in wishes])
 
     def again(self, card: Card) -> None:
-        """Try once more what was not sent. The key is the same, so it can't be paid twice.
+        """Submit again a look that was not sent. The key is the same, so it cannot be paid twice.
 
         Raises `InvalidRequest` and `BudgetExceeded`.
         """
         if card.state is not CardState.UNSENT:
             raise InvalidRequest("card", card.state.value, "one that was not sent")
-        self.board.waits(card)
+        self.board.retry(card)
         self._follow(card)
 
     async def resume(self, store: Path) -> None:
-        """Put every order on the board as the store knows it, and go on with what is not done."""
+        """Restore all orders from the journal and the store, and go on with those that are not done."""
         outcomes = {outcome.key: outcome for outcome in await BatchReport.open(store)}
         cards = []
         for order in await self._journal.read():
             if self.board.order(order.customer, order.token) is not None:
-                continue  # written twice: the first time, whoever sent it did not hear the answer
+                continue  # written twice: the page got no response the first time, and sent it again
             mine = cards_of(order)
             self.board.add(order, mine)
             cards += mine
         for card in cards:
             if card.key in outcomes:
-                self.board.recall(card, outcomes[card.key])
+                self.board.restore(card, outcomes[card.key])
         for card in cards:
             self._resume(card)
 
@@ -135,8 +135,8 @@ class Studio:
             try:
                 self.board.reserve(card)
             except BudgetExceeded as error:
-                self.board.ended(card, CardState.UNSENT, str(error), spent=False)
-        if card.state in _ON_THEIR_WAY:
+                self.board.not_accepted(card, CardState.UNSENT, str(error), spent=False)
+        if card.state in _UNFINISHED:
             self._follow(card)
 
     # --- looks
@@ -149,16 +149,16 @@ class Studio:
     def _ended(self, card: Card, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)
         if not task.cancelled() and (error := task.exception()) is not None:
-            log.error("%s went wrong", task.get_name(), exc_info=error)
-            if card.state in _ON_THEIR_WAY:
-                reason = "Something went wrong in the app. It goes on when the app is started again."
-                self.board.ended(card, CardState.UNKNOWN, reason, spent=True)
+            log.error("%s failed", task.get_name(), exc_info=error)
+            if card.state in _UNFINISHED:
+                reason = "An error in the app interrupted it. It is resumed when the app is started again."
+                self.board.not_accepted(card, CardState.UNKNOWN, reason, spent=True)
 
     async def _made(self, card: Card) -> None:
         """Submit the look, wait for it, save its picture.
 
-        A webhook may tell of it first (the board hears that through the session's hook). Waiting here is
-        what makes the session ask for it when no webhook comes.
+        A webhook may settle it first; the board learns that by its hook. Without a webhook, the session polls
+        the look, and the wait here ends.
         """
         job = await self._submitted(card)
         if job is None:
@@ -168,9 +168,9 @@ class Studio:
         except GenerationFailed as failed:
             self.board.settled(card, failed.look)
         except SessionClosed:
-            return  # it goes on when the app runs again
+            return  # it is resumed when the app starts again
         except HooxError as error:
-            self.board.ended(card, CardState.FAILED, str(error), spent=True)
+            self.board.not_accepted(card, CardState.FAILED, str(error), spent=True)
         else:
             self.board.settled(card, look)
             try:
@@ -179,18 +179,18 @@ class Studio:
                 log.warning("picture of %s: %s; it is fetched when somebody looks", look.ref, error)
 
     async def _submitted(self, card: Card) -> LookJob | None:
-        """The job, once the API has taken it. A key that was paid already sends no second request."""
+        """The job, after the API has accepted it. A key that was paid already sends no second request."""
         try:
             job = await self._session.submit(card.request, key=card.key)
         except OutcomeUnknown as error:
-            self.board.ended(card, CardState.UNKNOWN, str(error), spent=True)
+            self.board.not_accepted(card, CardState.UNKNOWN, str(error), spent=True)
         except SessionClosed:
             pass
         except HooxError as error:
             own = isinstance(error, ApiError) and error.status in (400, 404, 409)
             reason = error.message if isinstance(error, ApiError) else str(error)
             state = CardState.REFUSED if own else CardState.UNSENT
-            self.board.ended(card, state, reason, spent=error.charged != "no")
+            self.board.not_accepted(card, state, reason, spent=error.charged != "no")
         else:
             self.board.accepted(card, job.ref)
             return job
@@ -199,16 +199,19 @@ class Studio:
     # --- faces to start from
 
     async def faces(self) -> dict[str, Face]:
-        """The first look of each avatar of the public catalogue, by ref. One request, once."""
+        """The first look of each avatar of the public catalogue, by ref. It is requested once, and cached."""
         if self._faces is None:
             first: dict[str, LookDetails] = {}
             for details in await self._session.looks(only_public=True):
                 first.setdefault(details.ref.avatar_id, details)
-            self._faces = {str(d.ref): _face(d) for d in list(first.values())[:_MOST_FACES]}
+            self._faces = {str(d.ref): _face(d) for d in list(first.values())[:_MAX_FACES]}
         return self._faces
 
     async def sources(self, customer: str, refs: Iterable[str]) -> dict[str, str]:
-        """What this customer may start from, as far as these are concerned: names by ref."""
+        """The looks that this customer may use as a source: names by ref.
+
+        The catalogue is requested only if ``refs`` are not all the customer's own.
+        """
         own = self.board.avatars(customer)
         if all(ref in own for ref in refs):
             return own

@@ -1,4 +1,4 @@
-"""One look that a customer wants, and an order of several."""
+"""A wish, which is one look that a customer wants, and an order of several wishes."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Wish(BaseModel):
     resolution: str = "2K"
 
     def request(self, customer: str = "") -> Request:
-        """The request for it, which checks itself. Raises `InvalidRequest`."""
+        """The request for this look. Raises `InvalidRequest`."""
         metadata = {"customer": customer}
         if self.kind == "images":
             return ImageAvatar(self.image_urls, name=self.name, metadata=metadata)
@@ -36,10 +36,10 @@ class Wish(BaseModel):
 
 
 class Order(BaseModel):
-    """What a customer started with one press of a button.
+    """The wishes that a customer submitted with one form.
 
-    ``token`` comes from the form, which makes a new one for each order: the same token is the same order,
-    however often the button was pressed or the request sent again.
+    ``token`` comes from the form, which makes a new one for each order. The same token is the same order,
+    even if the form is sent twice.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -50,5 +50,5 @@ class Order(BaseModel):
     wishes: tuple[Wish, ...]
 
     def key(self, index: int) -> str:
-        """The session's key of one of its looks: under it, that look is paid for at most once."""
+        """The session's key for one of the looks, under which it is paid at most once."""
         return f"{self.customer}/{self.token}/{index}"

@@ -1,4 +1,4 @@
-"""The sandbox, and what it remembers between two runs of the app: a store outlives a sandbox."""
+"""A sandbox whose looks are kept in a file between two runs of the app, as the session's store is."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ log = logging.getLogger(__name__)
 API_KEY = "hx_live_" + "5a" * 32  # the sandbox takes no other
 
 
-class World:
-    """A sandbox whose avatars and looks are in a file. ``hear`` is a hook of the session."""
+class PersistentSandbox:
+    """A sandbox that saves its avatars and looks in a file. ``on_event`` is to be a hook of the session."""
 
     def __init__(self, path: Path, *, port: int, speed: float) -> None:
         self._path = path
@@ -26,36 +26,36 @@ class World:
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[Sandbox]:
-        """Run the sandbox. Raises `ConfigurationError` where its port is taken."""
-        recall(self.sandbox.space, self._path)
+        """Run the sandbox. Raises `ConfigurationError` if its port is not free."""
+        restore(self.sandbox.space, self._path)
         async with self.sandbox:
             try:
                 yield self.sandbox
             finally:
                 save(self.sandbox.space, self._path)
 
-    def hear(self, event: Event) -> None:
-        """Save when a look was made, so that a crash forgets none."""
+    def on_event(self, event: Event) -> None:
+        """Save after each accepted look, so that a crash loses none."""
         if isinstance(event, LookAccepted):
             save(self.sandbox.space, self._path)
 
 
 def save(space: Space, path: Path) -> None:
-    """Write down the workspace, and the time of its clock."""
+    """Save the workspace, and the time of its clock."""
     now = asyncio.get_running_loop().time()
     partial = path.with_suffix(".part")
     partial.write_bytes(pickle.dumps((now, space.avatars, space.looks, space.ledger, space.balance)))
     partial.replace(path)
 
 
-def recall(space: Space, path: Path) -> None:
-    """Go on from what was written: looks that were being made are done a little later."""
+def restore(space: Space, path: Path) -> None:
+    """Load the saved workspace. Looks that were pending get the rest of their time."""
     if not path.exists():
         return
     try:
         then, space.avatars, space.looks, space.ledger, space.balance = pickle.loads(path.read_bytes())
     except Exception:
-        log.warning("%s can't be read: the sandbox starts anew", path.name)
+        log.warning("%s cannot be read: the sandbox starts empty", path.name)
         return
     shift = asyncio.get_running_loop().time() - then
     for look in space.looks.values():
@@ -63,4 +63,4 @@ def recall(space: Space, path: Path) -> None:
         look.created_at += shift
         look.done_at += shift
         if pending:
-            space.generation.watch(look)
+            space.generation.schedule_webhook(look)

@@ -34,7 +34,7 @@ from .stored_looks import follow_stored
 from .submit import Submitter
 from .submit.edit_source import await_source
 from .unknowns import Unknowns, list_unknowns
-from .webhook_processor import Receiver
+from .webhook_processor import WebhookProcessor
 
 _COUNTS_FOR = 70.0  # seconds: how long a request counts at most, and some more
 _AN_UNKNOWN = "the key of an unknown (session.unknowns() lists them)"
@@ -77,7 +77,7 @@ class SessionRuntime:
         services.rate_limiter.on_key_refused = KeyCheck(services, self.reads).begin
         self.registry = JobRegistry(services, self.scheduler, self.ask, polls_all=self._polls_all)
         self.unknowns = Unknowns(services, self.reads, self.registry, exclusive=exclusive)
-        self.receiver = Receiver(services, self.reads, self.registry, self.scheduler, self.unknowns)
+        self.receiver = WebhookProcessor(services, self.reads, self.registry, self.scheduler, self.unknowns)
         self.submitter = Submitter(services, self.registry, self.unknowns, self.receiver)
         self.poller = Poller(services, self.reads, self.registry, self.scheduler)
         self._detach: Callable[[], None] | None = None
@@ -89,8 +89,8 @@ class SessionRuntime:
         self.services.rate_limiter.restore([clock.to_loop(sent) for sent in await store.recent_sends(since)])
         await self.unknowns.recall()
         if self.services.deliveries is not None:
-            self._detach = self.services.deliveries.attach(self.receiver.receive)
-            self.services.tasks.supervise(self.receiver.recall, "hoox-recall")
+            self._detach = self.services.deliveries.subscribe(self.receiver.accept)
+            self.services.tasks.supervise(self.receiver.restore, "hoox-recall")
         self.services.tasks.supervise(self.poller.run, "hoox-poller")
         if self._polls_all:
             self.services.tasks.supervise(

@@ -1,8 +1,8 @@
-"""What becomes of a webhook delivery whose token was good.
+"""Processes webhook deliveries whose token was valid.
 
-A delivery is looked up and, where something is to follow from it, written down; only then is it
-acknowledged. The rest is done afterwards, in a task of the session's. Where that fails it is done again, a
-few times, and once more when the store is opened again.
+A delivery is acknowledged after its attempt was found in the store and, if the delivery can be needed later,
+after it was stored. It is applied to its intent afterwards, in a task of the session. If that fails it is
+retried a few times, and once more when the store is opened again.
 """
 
 from __future__ import annotations
@@ -30,16 +30,16 @@ from .services import SessionServices
 from .unknowns import Unknowns
 
 _log = logging.getLogger("hoox_async")
-_AT_ONCE = 200
+_MAX_CONCURRENT = 200
 _WITHOUT_LOOK = frozenset(
     {IntentState.PLANNED, IntentState.UNKNOWN, IntentState.DROPPED, IntentState.REJECTED}
 )
-_TRIES = 8  # of working on a delivery: some two minutes
-_LOOK_UPS = (5.0, 15.0, 40.0, 60.0)  # seconds: a look may be missing in the list for a while
+_TRIES = 8  # of applying a delivery: about two minutes
+_LOOKUP_PAUSES = (5.0, 15.0, 40.0, 60.0)  # seconds: a look may be missing in the list for a while
 
 
-class Receiver:
-    """Takes deliveries for one session."""
+class WebhookProcessor:
+    """Accepts the deliveries for one session, and applies them to its intents and jobs."""
 
     def __init__(
         self,
@@ -54,59 +54,67 @@ class Receiver:
         self._registry = registry
         self._scheduler = scheduler
         self._unknowns = unknowns
-        self._room = asyncio.Semaphore(_AT_ONCE)
-        self._nameless: dict[str, Delivery] = {}  # by attempt; their avatars are looked for in the list
-        self._lookups = 0
-        self._finder: asyncio.Task[None] | None = None
+        self._slots = asyncio.Semaphore(_MAX_CONCURRENT)
+        self._without_avatar: dict[str, Delivery] = {}  # by attempt; their avatars are looked up in the list
+        self._lookup_tries = 0
+        self._lookup_task: asyncio.Task[None] | None = None
 
-    async def receive(self, attempt_id: str, delivery: Delivery) -> bool:
-        """Whether the attempt is known here. Then the delivery will be worked on."""
+    async def accept(self, attempt_id: str, delivery: Delivery) -> bool:
+        """Store the delivery if it can be needed later, and start to process it.
+
+        False if the attempt is unknown here or the session is closed: then it must not be acknowledged.
+        Raises what the store raises. It may be called on another event loop than the session's.
+        """
         loop = self._services.clock.loop
         if asyncio.get_running_loop() is loop:
-            return await self._receive(attempt_id, delivery)
-        future = asyncio.run_coroutine_threadsafe(self._receive(attempt_id, delivery), loop)
+            return await self._accept_on_loop(attempt_id, delivery)
+        future = asyncio.run_coroutine_threadsafe(self._accept_on_loop(attempt_id, delivery), loop)
         return await asyncio.wrap_future(future)
 
-    async def _receive(self, attempt_id: str, delivery: Delivery) -> bool:
-        """Safe to be cancelled at any point: what was not acknowledged is delivered again."""
+    async def _accept_on_loop(self, attempt_id: str, delivery: Delivery) -> bool:
+        """It may be cancelled at any point: what was not acknowledged is delivered again."""
         store = self._services.store
         intent = await store.by_attempt(attempt_id)
         if intent is None:
             return False
-        kept = _to_keep(intent, delivery) and await store.kept_delivery(attempt_id) is None
+        kept = _can_be_needed(intent, delivery) and await store.kept_delivery(attempt_id) is None
         if kept:
             await store.keep_delivery(attempt_id, delivery)
         early = kept and intent.state is not IntentState.ACCEPTED
-        await self._room.acquire()
+        await self._slots.acquire()
         try:
-            self._services.tasks.background(self._work(attempt_id, delivery, early), "hoox-delivery")
+            self._services.tasks.background(self._process(attempt_id, delivery, early), "hoox-delivery")
         except SessionClosed:
-            self._room.release()
+            self._slots.release()
             return False
         return True
 
-    async def _work(self, attempt_id: str, delivery: Delivery, early: bool) -> None:
-        """``early``: it is of use later, whatever follows from it now. Its first try has its room already."""
-        has_room = True
+    async def _process(self, attempt_id: str, delivery: Delivery, early: bool) -> None:
+        """Apply the delivery, with retries, and emit its event.
+
+        ``early``: it was stored for later, so that the event says it was used, whatever is done with it now.
+        The caller has acquired a slot for the first try; no slot is held during a pause.
+        """
+        has_slot = True
 
         async def apply() -> tuple[str | None, bool]:
-            nonlocal has_room
-            if not has_room:
-                await self._room.acquire()
-            has_room = False  # no room is held through a pause
+            nonlocal has_slot
+            if not has_slot:
+                await self._slots.acquire()
+            has_slot = False
             try:
                 return await self._apply(attempt_id, delivery)
             finally:
-                self._room.release()
+                self._slots.release()
 
-        what = f"working on a delivery for look {delivery.look_id}"
+        what = f"processing a delivery for look {delivery.look_id}"
         key, used = await restarted(apply, what, tries=_TRIES)
         self._services.hooks.emit(DeliveryReceived(delivery.look_id, delivery.status, key, used or early))
 
     async def _apply(self, attempt_id: str, delivery: Delivery) -> tuple[str | None, bool]:
-        """The intent's key, and whether the delivery changed anything."""
+        """Apply a delivery to its intent. Returns the intent's key, and whether anything changed."""
         key = None
-        for _ in range(2):  # once more where something else was faster
+        for _ in range(2):  # again if another task changed the intent in the meantime
             intent = await self._services.store.by_attempt(attempt_id)
             if intent is None:
                 break
@@ -114,183 +122,188 @@ class Receiver:
             try:
                 match intent.state:
                     case IntentState.UNKNOWN:
-                        return key, await self.prove(intent, attempt_id, delivery) is not None
+                        return key, await self._confirm_unknown(intent, attempt_id, delivery) is not None
                     case IntentState.ACCEPTED | IntentState.READY | IntentState.FAILED:
-                        return key, await self._settle(intent, attempt_id, delivery)
+                        return key, await self._update_look(intent, attempt_id, delivery)
                     case _:
-                        await self._claim_double(intent, attempt_id, delivery)
-                        break  # kept for the answer that is on its way, or of no use any more
+                        await self._claim_extra_look(intent, attempt_id, delivery)
+                        break  # it was stored for the outstanding POST, or it is not needed any more
             except IllegalTransition:
                 continue
         return key, False
 
-    async def _settle(self, intent: Intent, attempt_id: str, delivery: Delivery) -> bool:
+    async def _update_look(self, intent: Intent, attempt_id: str, delivery: Delivery) -> bool:
+        """Publish what the delivery says of an accepted intent's look. Returns whether it was new."""
         ref = intent.ref
         if ref is None or ref.look_id != delivery.look_id:
-            await self._claim_double(intent, attempt_id, delivery)
+            await self._claim_extra_look(intent, attempt_id, delivery)
             return False
-        look = look_of(delivery, ref)
+        look = _look_of(delivery, ref)
         if look.ref not in self._scheduler:
             self._scheduler.delivered_late(ref)
-        if intent.state is not IntentState.ACCEPTED and not _adds_to(intent, look):
+        if intent.state is not IntentState.ACCEPTED and not _adds_details(intent, look):
             return False
-        return await self._hear(intent, look)
+        return await self._publish(intent, look)
 
-    async def _claim_double(self, intent: Intent, attempt_id: str, delivery: Delivery) -> None:
-        """One more look of an intent that was sent again or paid anew, or dropped: nobody else's.
+    async def _claim_extra_look(self, intent: Intent, attempt_id: str, delivery: Delivery) -> None:
+        """Claim a second look of an intent that was sent again, paid anew or dropped, for no other intent.
 
-        Not so where that very attempt has its look, or is still to get it.
+        Nothing is claimed if that attempt has its look already or is still outstanding: then the delivery
+        contradicts what is known.
         """
         avatar_id = delivery.avatar_id or intent.avatar_id
-        if avatar_id is not None and not _has_its_own(intent, attempt_id):
+        if avatar_id is not None and not _attempt_has_its_look(intent, attempt_id):
             await self._services.store.add_seen(avatar_id, (delivery.look_id,))
 
-    async def _hear(self, intent: Intent, look: Look) -> bool:
-        """Whether it was news."""
+    async def _publish(self, intent: Intent, look: Look) -> bool:
+        """Update the tracked look and its job. Returns whether that was new."""
         if look.ref in self._scheduler:
             news = self._scheduler.heard(look, self._services.clock.now(), delivered=True)
             await self._registry.tell((news,) if news else ())
             self._services.rate_limiter.wake()
             return news is not None
-        job = self._registry.job_of(intent)  # held until it is written down
+        job = self._registry.job_of(intent)  # referenced until it is stored
         await self._registry.tell([LookUpdate(look, is_complete(look))])
         return job.last is look
 
-    async def prove(self, intent: Intent, attempt_id: str, delivery: Delivery) -> Intent | None:
-        """Settle an unknown by a delivery on its own token. None where that proves nothing, or not yet.
+    async def _confirm_unknown(self, intent: Intent, attempt_id: str, delivery: Delivery) -> Intent | None:
+        """Confirm the look of an unknown intent by a delivery on its own token. None if that is impossible.
 
-        Any attempt of this round counts: each may have been paid. The older payload form names no avatar:
-        that of a new avatar is then looked for in the list.
+        A delivery for any attempt of this round counts, since each may have been paid. The older payload form
+        names no avatar. For a creation, the list of looks is then searched for it, in the background.
         """
         if attempt_id in intent.past_attempts:
-            await self._claim_double(intent, attempt_id, delivery)
+            await self._claim_extra_look(intent, attempt_id, delivery)
             return None
         avatar_id = delivery.avatar_id or (intent.source.avatar_id if intent.source else None)
         if avatar_id is None:
-            self._look_up(attempt_id, delivery)
+            self._queue_avatar_lookup(attempt_id, delivery)
             return None
         ref = LookRef(avatar_id, delivery.look_id)
         other = await self._services.store.by_ref(ref)
         if other is not None or (isinstance(intent.request, LookEdit) and ref == intent.source):
-            _log.warning("a delivery named %s, which is another request's look", ref)
+            _log.warning("ignored a delivery that named %s, which is the look of another request", ref)
             return None
-        await self._unknowns.prove(intent, ref, Evidence.WEBHOOK, look_of(delivery, ref))
+        await self._unknowns.prove(intent, ref, Evidence.WEBHOOK, _look_of(delivery, ref))
         return await self._services.store.by_ref(ref)
 
-    def _look_up(self, attempt_id: str, delivery: Delivery) -> None:
-        self._nameless[attempt_id] = delivery
-        self._lookups = 0
-        if self._finder is None or self._finder.done():
-            self._finder = self._services.tasks.background(self._find(), "hoox-find-avatars")
+    def _queue_avatar_lookup(self, attempt_id: str, delivery: Delivery) -> None:
+        self._without_avatar[attempt_id] = delivery
+        self._lookup_tries = 0
+        if self._lookup_task is None or self._lookup_task.done():
+            self._lookup_task = self._services.tasks.background(self._look_up_avatars(), "hoox-find-avatars")
 
-    async def _find(self) -> None:
-        """Look for all of them at once, a few times. What is not found stays unknown, and kept."""
-        while self._nameless:
-            await self._find_once()
-            if self._lookups >= len(_LOOK_UPS):
-                self._nameless.clear()
-            elif self._nameless:
-                self._lookups += 1
-                await asyncio.sleep(_LOOK_UPS[self._lookups - 1])
+    async def _look_up_avatars(self) -> None:
+        """Search the list for the avatars of all queued deliveries, a few times.
 
-    async def _find_once(self) -> None:
-        wanted = {delivery.look_id: attempt_id for attempt_id, delivery in self._nameless.items()}
+        What is not found stays unknown, and its delivery stays stored.
+        """
+        while self._without_avatar:
+            await self._look_up_avatars_once()
+            if self._lookup_tries >= len(_LOOKUP_PAUSES):
+                self._without_avatar.clear()
+            elif self._without_avatar:
+                self._lookup_tries += 1
+                await asyncio.sleep(_LOOKUP_PAUSES[self._lookup_tries - 1])
+
+    async def _look_up_avatars_once(self) -> None:
+        wanted = {delivery.look_id: attempt_id for attempt_id, delivery in self._without_avatar.items()}
         try:
             looks = await self._reads.looks({})
         except HooxError as error:
-            _log.warning("looking for the avatars of delivered looks: %s", error)
+            _log.warning("could not look up the avatars of delivered looks: %s", error)
             return
         except Exception:
-            _log.exception("looking for the avatars of delivered looks failed; it is tried again")
+            _log.exception("looking up the avatars of delivered looks failed; it is tried again")
             return
         for ref in [look.ref for look in looks if look.ref.look_id in wanted]:
             attempt_id = wanted[ref.look_id]
-            delivery = self._nameless.pop(attempt_id, None)  # one look can stand in the list twice
+            delivery = self._without_avatar.pop(attempt_id, None)  # the list can contain a look twice
             if delivery is not None:
                 named = attrs.evolve(delivery, avatar_id=ref.avatar_id)
-                self._again(partial(self._apply, attempt_id, named), f"a delivery for {ref}")
+                self._start_with_retries(partial(self._apply, attempt_id, named), f"a delivery for {ref}")
 
-    async def apply_kept(self, accepted: Intent, attempt_id: str) -> Intent:
-        """Work on a delivery that overtook the answer to its POST. Gives the intent as it stands then."""
+    async def apply_early_deliveries(self, accepted: Intent, attempt_id: str) -> Intent:
+        """Apply the deliveries that came before the response to their POST. Returns the intent after that."""
         if self._services.deliveries is None:
             return accepted
         try:
             delivery = None
-            for attempt in accepted.attempts:  # those of earlier ones name looks that nobody else made
+            for attempt in accepted.attempts:  # an earlier attempt's delivery names one more look
                 delivery = await self._services.store.kept_delivery(attempt.id)
                 if delivery is not None:
-                    await self._settle(accepted, attempt.id, delivery)
+                    await self._update_look(accepted, attempt.id, delivery)
             if delivery is None:
                 return accepted
             return await self._services.store.by_attempt(attempt_id) or accepted
-        except Exception as error:  # whatever a store raises, it is accepted all the same
-            _log.warning("an early delivery for %s could not be worked on: %r", accepted.ref, error)
-            self._apply_kept_again([attempt.id for attempt in accepted.attempts])
+        except Exception as error:  # whatever a store raises, the POST was accepted
+            _log.warning("an early delivery for %s could not be applied: %r", accepted.ref, error)
+            self._retry_kept_deliveries([attempt.id for attempt in accepted.attempts])
             return accepted
 
-    async def settle_lost(self, attempt_id: str) -> Intent | None:
-        """A POST was lost. Its look, or that of an earlier sending, may have been delivered already.
+    async def confirm_lost(self, attempt_id: str) -> Intent | None:
+        """Confirm a lost POST by a delivery that came before, for this or an earlier attempt.
 
-        Gives the intent as that proves it. Two such looks are both its own: the latest attempt's counts.
+        Returns the intent after that, None if there was no such delivery. If there were two, the latest
+        attempt's look becomes the intent's.
         """
         if self._services.deliveries is None:
             return None
-        store, proved = self._services.store, None
+        store, confirmed = self._services.store, None
         try:
             intent = await store.by_attempt(attempt_id)
-            with suppress(IllegalTransition):  # a delivery that came in this moment was faster
+            with suppress(IllegalTransition):  # a delivery in this moment changed it first
                 for attempt in reversed(intent.attempts) if intent is not None else ():
-                    proved = await self._prove_by_kept(attempt.id) or proved
-            now = proved or await store.by_attempt(attempt_id)
+                    confirmed = await self._confirm_by_kept_delivery(attempt.id) or confirmed
+            now = confirmed or await store.by_attempt(attempt_id)
             return now if now is not None and now.state.paid else None
-        except Exception as error:  # as above: it is lost all the same
-            _log.warning("an early delivery for %s could not be worked on: %r", attempt_id, error)
-            self._apply_kept_again([attempt_id])
-            return proved
+        except Exception as error:  # whatever a store raises, the POST is lost
+            _log.warning("an early delivery for %s could not be applied: %r", attempt_id, error)
+            self._retry_kept_deliveries([attempt_id])
+            return confirmed
 
-    async def _prove_by_kept(self, attempt_id: str) -> Intent | None:
+    async def _confirm_by_kept_delivery(self, attempt_id: str) -> Intent | None:
         delivery = await self._services.store.kept_delivery(attempt_id)
         intent = await self._services.store.by_attempt(attempt_id) if delivery is not None else None
         if delivery is None or intent is None:
             return None
         if intent.state is IntentState.UNKNOWN:
-            return await self.prove(intent, attempt_id, delivery)
-        await self._settle(intent, attempt_id, delivery)
+            return await self._confirm_unknown(intent, attempt_id, delivery)
+        await self._update_look(intent, attempt_id, delivery)
         return None
 
-    async def recall(self) -> None:
-        """Work on deliveries that an earlier run kept, for looks that are not known to be done."""
+    async def restore(self) -> None:
+        """Apply the deliveries that an earlier process stored, for intents that are not settled."""
         for intent in await self._services.store.in_states((IntentState.UNKNOWN, IntentState.ACCEPTED)):
             attempt_ids = [attempt.id for attempt in intent.attempts]
             try:
-                await self._apply_kept(attempt_ids)
+                await self._apply_kept_deliveries(attempt_ids)
             except Exception as error:
-                _log.warning("a delivery of an earlier run could not be worked on: %r", error)
-                self._apply_kept_again(attempt_ids)
+                _log.warning("a stored delivery could not be applied: %r", error)
+                self._retry_kept_deliveries(attempt_ids)
 
-    async def _apply_kept(self, attempt_ids: list[str]) -> None:
+    async def _apply_kept_deliveries(self, attempt_ids: list[str]) -> None:
         for attempt_id in attempt_ids:
             delivery = await self._services.store.kept_delivery(attempt_id)
             if delivery is not None:
                 await self._apply(attempt_id, delivery)
 
-    def _apply_kept_again(self, attempt_ids: list[str]) -> None:
-        """After a failure."""
-        self._again(partial(self._apply_kept, attempt_ids), "a kept delivery")
+    def _retry_kept_deliveries(self, attempt_ids: list[str]) -> None:
+        self._start_with_retries(partial(self._apply_kept_deliveries, attempt_ids), "a kept delivery")
 
-    def _again(self, work: Callable[[], Awaitable[object]], what: str) -> None:
-        """Work on it in the background, again after a pause where that fails."""
-        with suppress(SessionClosed):  # then it is worked on when the store is opened again
-            again = restarted(work, f"working on {what}", tries=_TRIES)
-            self._services.tasks.background(again, "hoox-delivery")
+    def _start_with_retries(self, work: Callable[[], Awaitable[object]], what: str) -> None:
+        """Do the work in the background, again after a pause if it fails."""
+        with suppress(SessionClosed):  # then it is applied when the store is opened again
+            retried = restarted(work, f"processing {what}", tries=_TRIES)
+            self._services.tasks.background(retried, "hoox-delivery")
 
 
-def _to_keep(intent: Intent, delivery: Delivery) -> bool:
-    """Whether it is of use later. The first that is kept stands.
+def _can_be_needed(intent: Intent, delivery: Delivery) -> bool:
+    """Whether the delivery must be stored before it is acknowledged. Only an attempt's first one is stored.
 
-    So of a POST outstanding only a look's last word is kept; of one that was lost, and be it before it was
-    sent again, any delivery names the look. Of one that was accepted its own look's last word is kept, for
-    the case that it cannot be worked on at once.
+    - POST outstanding: only a final status, since an earlier one would take the place of the final one.
+    - POST lost, also before a resend: any status, since each delivery names the look.
+    - POST accepted: a final status of its own look, in case that it cannot be applied at once.
     """
     if intent.state is IntentState.ACCEPTED and intent.ref is not None:
         return delivery.status.settled and delivery.look_id == intent.ref.look_id
@@ -299,23 +312,24 @@ def _to_keep(intent: Intent, delivery: Delivery) -> bool:
     return intent.state in _WITHOUT_LOOK
 
 
-def _has_its_own(intent: Intent, attempt_id: str) -> bool:
-    """Whether the intent's look is this attempt's, or will be; another is then a contradiction."""
+def _attempt_has_its_look(intent: Intent, attempt_id: str) -> bool:
+    """Whether the intent's look was made by this attempt, or may still be: the attempt is outstanding."""
     if len(intent.attempts) == 1:
         return intent.ref is not None or intent.state is IntentState.SENDING
     answered = intent.evidence is Evidence.ANSWER or intent.state is IntentState.SENDING
     return answered and intent.attempts[-1].id == attempt_id
 
 
-def look_of(delivery: Delivery, ref: LookRef) -> Look:
-    """The look as the delivery tells of it."""
+def _look_of(delivery: Delivery, ref: LookRef) -> Look:
+    """The look as the delivery describes it."""
     error = None
     if delivery.error_message or delivery.error_code:
         error = LookFailure(delivery.error_code, delivery.error_message or "no reason given")
     return Look(ref, delivery.status, delivery.thumbnail_url, error)
 
 
-def _adds_to(intent: Intent, look: Look) -> bool:
+def _adds_details(intent: Intent, look: Look) -> bool:
+    """Whether the look has a picture or an error that the stored one lacks."""
     known = intent.look
     if known is None or known.status is not look.status:
         return False

@@ -1,10 +1,14 @@
-"""A real local server of the API, and the fake workspace behind it: for tests, demos and benchmarks."""
+"""A local server of the API, and the fake workspace behind it, for tests, demos and benchmarks.
 
-from ._sandbox import Sandbox
-from ._values import Charge
-from .deliveries import DeliveryOptions
-from .faults import Fault
-from .in_process import InProcessTransport
-from .space import Space
+From this library it uses the models, endpoints, protocols and errors, and a session only where
+`Sandbox.session` makes one. Its prices and its checks of requests are its own: see `request_validation`.
+"""
+
+from .fault_injection import Fault
+from .in_process_transport import InProcessTransport
+from .sandbox import Sandbox
+from .webhook_sender import DeliveryOptions
+from .workspace import Space
+from .workspace_records import Charge
 
 __all__ = ["Charge", "DeliveryOptions", "Fault", "InProcessTransport", "Sandbox", "Space"]

@@ -1,6 +1,8 @@
-"""The kit for tests of programs that use this library: a pytest plugin, and a clock that jumps.
+"""For tests of programs that use this library: a pytest plugin, and an event loop in virtual time.
 
-**The plugin** comes with the package; pytest finds it by itself. A test in ten lines::
+`virtual_time` uses asyncio and anyio only, the plugin also the public door and the sandbox.
+
+**The plugin** is installed with the package, and pytest loads it by itself. A test in ten lines::
 
     from hoox_async import PromptAvatar
 
@@ -12,16 +14,17 @@
         assert look.thumbnail_url
         assert hoox_sandbox.credits_spent == 2
 
-- ``hoox_sandbox``: a fresh `hoox_async.sandbox.Sandbox` in a thread of its own, so that a test client which
-  blocks its loop works too: point the program under test at ``.base_url`` with ``.api_key``. The marker
+- ``hoox_sandbox``: a fresh `hoox_async.sandbox.Sandbox` in a thread of its own, so that a test client
+  which blocks its loop works too: give ``.base_url`` and ``.api_key`` to the program under test. The marker
   ``@pytest.mark.hoox_sandbox(failures=0.5)`` gives it options.
 - ``hoox_session``: an open session on it, for async tests of pytest-asyncio (both modes) or anyio.
-- Whatever tries to reach the production host from the tests' process, with any client, fails with an
-  error that says so, unless pytest is run with ``--hoox-live``. Mocks that answer without a connection work.
-  Processes that tests start are not watched: give them no API key.
+- Each attempt to reach the production host from the tests' process, with any client, fails with an error that
+  says so, unless pytest is run with ``--hoox-live``. Mocks that need no connection work. Processes that
+  tests start are not blocked: give them no API key.
 
-**Hours in milliseconds.** `VirtualTimeLoop` jumps to the next timer, so that quota, waiting and time-outs
-of a long batch pass at once. Sockets have no part in that; a session takes the fake workspace in process::
+**Hours in milliseconds.** `VirtualTimeLoop` jumps to the next timer, so that the quota, the waiting and the
+time-outs of a long batch pass at once. It does not work with sockets; a session uses the fake workspace in
+process::
 
     from hoox_async.sandbox import InProcessTransport, Space
 
@@ -33,8 +36,9 @@ of a long batch pass at once. Sockets have no part in that; a session takes the 
     with asyncio.Runner(loop_factory=VirtualTimeLoop) as runner:
         runner.run(a_day_of_looks())
 
-``space.ledger`` and ``space.requests`` tell what was charged and asked, ``space.faults.fail_next("edit",
-Fault.DROP_AFTER)`` disturbs it. `VirtualTimeLoop` tells how pytest-asyncio uses such a loop.
+``space.ledger`` lists the charges and ``space.requests`` the requests; ``space.faults.fail_next("edit",
+Fault.DROP_AFTER)`` makes the next edit fail. The docstring of `VirtualTimeLoop` shows its use with
+pytest-asyncio.
 """
 
 from __future__ import annotations

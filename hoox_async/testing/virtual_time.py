@@ -26,7 +26,7 @@ STUCK_AFTER = 5.0
 
 
 class _JumpingSelector(selectors.DefaultSelector):
-    """Tells the loop at once that its time-out has passed, unless somebody outside is at work."""
+    """Returns at once as if the time-out had passed, unless work outside of the loop is in progress."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -41,7 +41,7 @@ class _JumpingSelector(selectors.DefaultSelector):
         if self.outside or self._thread_limiter().borrowed_tokens:
             return super().select(None)
         if timeout is None:
-            return self._last_chance()
+            return self._wait_for_late_call()
         self.now += timeout
         return ready
 
@@ -50,7 +50,7 @@ class _JumpingSelector(selectors.DefaultSelector):
             self._limiter = _limiter_of_threads()
         return self._limiter
 
-    def _last_chance(self) -> Ready:
+    def _wait_for_late_call(self) -> Ready:
         ready = super().select(STUCK_AFTER)
         if ready:
             return ready
@@ -73,13 +73,13 @@ class VirtualTimeLoop(asyncio.SelectorEventLoop):
     """An asyncio loop on a virtual clock: when nothing is ready, time jumps to the next timer.
 
     `asyncio.sleep`, `asyncio.timeout`, `loop.call_at` and anyio's cancel scopes keep their meaning and
-    their order; only nobody waits for them. The clock starts at 0 and stands still while work in
-    threads is under way (``run_in_executor``, `asyncio.to_thread`, `anyio.to_thread` with its default
-    limiter). Anything else outside the loop that it has to wait for belongs into `outside_work`.
-    Sockets are not counted: the clock would jump ahead of the peer's answer.
+    their order, but take no real time. The clock starts at 0 and stops while work in threads is in
+    progress (``run_in_executor``, `asyncio.to_thread`, `anyio.to_thread` with its default
+    limiter). Put anything else outside of the loop that it has to wait for into `outside_work`.
+    Sockets do not stop the clock: it would jump ahead of the peer's response.
 
-    Raises `RuntimeError` from ``run`` when the program can never go on: nothing ready, no timer, no
-    outside work, for 5 real seconds.
+    Raises `RuntimeError` from ``run`` when the program can never continue: nothing is ready, no timer is
+    set and no outside work is in progress, for 5 real seconds.
 
     Outside pytest::
 
@@ -106,7 +106,7 @@ class VirtualTimeLoop(asyncio.SelectorEventLoop):
 
     @contextmanager
     def outside_work(self) -> Iterator[None]:
-        """Hold the clock: inside, the loop waits in real time for whatever wakes it."""
+        """Stop the clock: inside, the loop waits in real time."""
         self._jumping.outside += 1
         try:
             yield
@@ -114,16 +114,16 @@ class VirtualTimeLoop(asyncio.SelectorEventLoop):
             self._jumping.outside -= 1
 
     def run_in_executor(self, executor: Executor | None, func: Callable[[*Ts], T], *args: *Ts) -> Future[T]:
-        """As asyncio's. The clock stands still until the call is done or nobody waits for it any more."""
+        """As asyncio's. The clock stops until the call is done or cancelled."""
         future = super().run_in_executor(executor, func, *args)
         self._jumping.outside += 1
-        future.add_done_callback(self._came_back)
+        future.add_done_callback(self._outside_work_done)
         return future
 
     async def shutdown_default_executor(self, *args: Any, **kwargs: Any) -> None:
-        """As asyncio's. The clock stands still until the threads are gone."""
+        """As asyncio's. The clock stops until the threads have ended."""
         with self.outside_work():
             await super().shutdown_default_executor(*args, **kwargs)
 
-    def _came_back(self, _: Future[Any]) -> None:
+    def _outside_work_done(self, _: Future[Any]) -> None:
         self._jumping.outside -= 1

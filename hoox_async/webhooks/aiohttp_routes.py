@@ -1,4 +1,4 @@
-"""The hub as a route of an aiohttp application."""
+"""The hub as routes of an aiohttp application."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 def routes(hub: WebhookHub, path: str) -> list[web.RouteDef]:
     """Routes for POST at ``path`` and a token, with or without a slash at its end.
 
-    aiohttp itself answers all else with 404 and 405.
+    aiohttp answers other paths with 404 and other methods with 405.
     """
 
     async def receive(request: web.Request) -> web.Response:

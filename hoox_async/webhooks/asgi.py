@@ -17,19 +17,19 @@ _NO_METHOD = 405
 
 
 class AsgiReceiver:
-    """Takes ``POST …/<token>``, with or without a slash at its end.
+    """Receives ``POST …/<token>``, with or without a slash at its end.
 
-    Other methods are 405, other paths 404, and websockets are closed.
+    It answers other methods with 405 and other paths with 404, and closes websockets.
 
-    Served on its own, it opens the hub when the server starts and closes it when the server ends;
-    mounted, it is the outer application that has a lifespan.
+    Served on its own, it opens the hub when the server starts and closes it when the server stops. When it is
+    mounted, the lifespan is the outer application's.
     """
 
     def __init__(self, hub: WebhookHub) -> None:
         self._hub = hub
 
     async def __call__(self, scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
-        """Serve one connection. Raises `RuntimeError` for a kind that ASGI may have later."""
+        """Serve one connection. Raises `RuntimeError` for a kind of connection that it does not know."""
         kind = scope["type"]
         if kind == "http":
             await self._http(scope, receive, send)
@@ -38,12 +38,12 @@ class AsgiReceiver:
         elif kind == "websocket":
             await send({"type": "websocket.close", "code": 1000})
         else:
-            raise RuntimeError(f"no receiver for ASGI connections of type {kind!r}")
+            raise RuntimeError(f"ASGI connections of type {kind!r} are not supported")
 
     async def _http(self, scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
         headers = [(b"content-length", b"0")]
         if scope["method"] == "POST":
-            # mounted in Litestar the path has a slash at its end that the request had not
+            # Litestar appends a slash to the path when this is mounted
             token = scope["path"].removesuffix("/").rpartition("/")[2]
             async with aclosing(_body(receive)) as chunks:
                 status = await self._hub.handle_stream(token, chunks)
@@ -70,6 +70,6 @@ async def _body(receive: Receive) -> AsyncGenerator[bytes, None]:
     while more:
         message = await receive()
         if message["type"] == "http.disconnect":
-            raise ConnectionResetError("the client went away")
+            raise ConnectionResetError("the client disconnected")
         yield message.get("body", b"")
         more = message.get("more_body", False)

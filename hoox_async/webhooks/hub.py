@@ -1,4 +1,4 @@
-"""The hub: where deliveries come in, whatever the web framework, and go to the sessions they belong to."""
+"""The hub: receives deliveries from any web framework, and passes each to the session that it belongs to."""
 
 from __future__ import annotations
 
@@ -23,29 +23,31 @@ if TYPE_CHECKING:
     from .asgi import AsgiReceiver
 
 Receiver = Callable[[str, Delivery], Awaitable[bool]]
+"""Gets an attempt id and its delivery, and returns whether it knows the attempt."""
 
 SECRET_VARIABLE = "HOOX_WEBHOOK_SECRET"  # noqa: S105 - the name of the variable
-TAKEN, BROKEN, UNKNOWN, TOO_LONG, TOO_SLOW, NOT_NOW = 200, 400, 404, 413, 408, 503
+ACKNOWLEDGED, INCOMPLETE, TOO_SLOW, TOO_LONG, TRY_AGAIN = 200, 400, 408, 413, 503
 _BAD_TOKEN = "404, no valid token (is the secret the same as where the URL was made?)"  # noqa: S105 - no secret
 _TOO_MANY = "503, more than max_in_flight at a time"
 _CLOSED = "503, the hub is closed"
-_NOBODY = "503, no open session here knows the attempt, or its store failed"
+_UNKNOWN_ATTEMPT = "503, no open session here knows the attempt, or its store failed"
 
 _log = logging.getLogger("hoox_async.webhooks")
 
 
 class WebhookHub:
-    """Gives each attempt a URL of its own, and takes what is delivered there.
+    """Gives each attempt a URL of its own, and receives what is delivered there.
 
-    ``public_url`` is where the API reaches this process, such as ``https://example.com/hooks/hoox``:
-    http or https, without a query. Use https: the last part of each URL is a bearer secret.
+    ``public_url`` is the address at which the API reaches this process, such as ``https://example.com/hooks/hoox``:
+    http or https, without a query. Use https, since the last part of each URL is a bearer secret.
     ``secret`` signs the URLs: a text of at least 16 characters, or several for rotation, the newest
     first. Without one, ``HOOX_WEBHOOK_SECRET`` is read (several are separated by commas). All processes
     that may receive each other's deliveries need the same one, also after a restart.
 
-    ``answer_within`` bounds one delivery as a whole, in seconds (the API gives up after 10); more than
-    ``max_in_flight`` at a time are asked to come again. A hub can be made outside of a loop. It takes
-    deliveries from the start; ``async with hub`` or `aclose` end that gracefully.
+    ``answer_within`` is the time limit for one delivery, in seconds (the API waits for 10). While
+    ``max_in_flight`` deliveries are being received, others are answered 503, so that the API sends them
+    again. A hub can be made without a running event loop. It accepts deliveries from the start; the end of
+    ``async with hub``, or `aclose`, ends that gracefully.
 
     Raises `ConfigurationError` when a URL or secret cannot work.
     """
@@ -65,7 +67,7 @@ class WebhookHub:
         self._receivers: dict[object, Receiver] = {}
         self._in_flight = 0
         self._closed = False
-        self._emptied: asyncio.Event | None = None
+        self._idle: asyncio.Event | None = None
         self._refused = LogLimit(_log_refused)
 
     def __repr__(self) -> str:
@@ -79,11 +81,11 @@ class WebhookHub:
         await self.aclose()
 
     async def aclose(self) -> None:
-        """Answer 503 from now on, and wait for the deliveries that are being taken. Never raises."""
+        """Answer 503 from now on, and wait for the deliveries that are being received. Never raises."""
         self._closed = True
         while self._in_flight:
-            self._emptied = self._emptied or asyncio.Event()
-            await self._emptied.wait()
+            self._idle = self._idle or asyncio.Event()
+            await self._idle.wait()
         self._refused.close()
 
     def url_for(self, attempt_id: str) -> str:
@@ -93,44 +95,43 @@ class WebhookHub:
         """
         return f"{self.public_url}/{self._signer.sign(attempt_id)}"
 
-    def attach(self, receiver: Receiver) -> Callable[[], None]:
-        """Send deliveries to this receiver until the returned function is called.
+    def subscribe(self, receiver: Receiver) -> Callable[[], None]:
+        """Pass deliveries to this receiver, until the returned function is called.
 
-        The receiver takes an attempt id and what was delivered, writes it down and says whether it
-        knows the attempt. What follows from it is done later: the API waits for the answer. Several
-        receivers may be attached; the first that knows an attempt has it. One that raises is logged, and
-        the API is asked to send the delivery again.
+        The receiver gets an attempt id and the delivery, and returns whether it knows the attempt. It should
+        store the delivery and process it later, since the API waits for the response. Several receivers may
+        subscribe; the first that knows the attempt gets the delivery. If one raises, that is logged, and the
+        API is asked to send the delivery again.
         """
-        place = object()
-        self._receivers[place] = receiver
+        subscription = object()
+        self._receivers[subscription] = receiver
 
-        def detach() -> None:
-            self._receivers.pop(place, None)
+        def unsubscribe() -> None:
+            self._receivers.pop(subscription, None)
 
-        return detach
+        return unsubscribe
 
     async def handle(self, token: str, body: bytes) -> int:
-        """Take one delivery and say which HTTP status to answer with. It never raises.
+        """Receive one delivery, and return the HTTP status to answer with. Never raises.
 
-        200: written down, or of a foreign task. 400: malformed. 404: a bad token, at no cost.
-        413: longer than 256 KiB. 503: nobody here knows the attempt, or not now; nothing was kept, and
-        the API's retry may reach the right process. A slash at the token's end does not count. Refusals with
-        404 and 503 are logged, one line a second at most.
+        200: stored, or about another kind of task. 400: malformed. 404: the token is invalid; the body is not
+        read. 413: longer than 256 KiB. 503: no open session knows the attempt, or the hub is closed or full;
+        nothing was stored, and the API's retry may reach the right process. A slash at the token's end is
+        ignored. Answers of 404 and 503 are logged, at most one line a second.
         """
-        return await self._admit(token, body)
+        return await self._receive(token, body)
 
     async def handle_stream(self, token: str, chunks: AsyncIterator[bytes]) -> int:
-        """As `handle`, with a body that is read only where the token is good, and only as far as allowed.
+        """As `handle`, with a body that is read only if the token is valid, and only up to 256 KiB.
 
-        408: the body did not come in time. What ``chunks`` raises is taken for a body that broke off: 400.
+        408: the body did not come in time. 400 also if ``chunks`` raises, since then the body is incomplete.
         """
-        return await self._admit(token, chunks)
+        return await self._receive(token, chunks)
 
     def aiohttp_routes(self, path: str | None = None) -> list[web.RouteDef]:
         """The routes for an aiohttp application: ``app.add_routes(hub.aiohttp_routes())``.
 
-        They stand at the path of ``public_url``; give another where a proxy changes it on the way. Never
-        raises.
+        Their path is that of ``public_url``; give another one if a proxy changes the path. Never raises.
         """
         from .aiohttp_routes import routes
 
@@ -144,13 +145,13 @@ class WebhookHub:
         return AsgiReceiver(self)
 
     def redact_logs(self, loggers: Iterable[str] = SERVER_LOGGERS) -> Callable[[], None]:
-        """Keep tokens out of the web server's logs (those of aiohttp, uvicorn and hypercorn, or these).
+        """Redact tokens in the logs of the web server: of aiohttp, uvicorn and hypercorn, or of ``loggers``.
 
-        The returned function ends that. Our own logs never hold a token. Never raises.
+        The returned function undoes that. This library's own logs never contain a token. Never raises.
         """
         return redact_tokens(loggers)
 
-    async def _admit(self, token: str, body: bytes | AsyncIterator[bytes]) -> int:
+    async def _receive(self, token: str, body: bytes | AsyncIterator[bytes]) -> int:
         try:
             attempt_id = self._signer.attempt_of(token.removesuffix("/"))
         except WebhookRejected as rejected:
@@ -158,59 +159,56 @@ class WebhookHub:
             return rejected.status
         if self._closed or self._in_flight >= self._max_in_flight:
             self._refused.add(_CLOSED if self._closed else _TOO_MANY)
-            return NOT_NOW
+            return TRY_AGAIN
         self._in_flight += 1
         try:
-            return await self._take(attempt_id, body)
+            return await self._read_and_dispatch(attempt_id, body)
         finally:
-            self._leave()
+            self._in_flight -= 1
+            if not self._in_flight and self._idle is not None:
+                self._idle.set()
+                self._idle = None
 
-    async def _take(self, attempt_id: str, body: bytes | AsyncIterator[bytes]) -> int:
-        late = TOO_SLOW
+    async def _read_and_dispatch(self, attempt_id: str, body: bytes | AsyncIterator[bytes]) -> int:
+        if_late = TOO_SLOW
         try:
             async with asyncio.timeout(self._answer_within):
                 whole = body if isinstance(body, bytes) else await _read(body)
-                late = NOT_NOW
+                if_late = TRY_AGAIN
                 if isinstance(whole, int):
                     return whole
-                return await self._judge(attempt_id, whole)
+                return await self._dispatch(attempt_id, whole)
         except TimeoutError:
-            _log.warning("a delivery was not taken within %g s", self._answer_within)
-            return late
+            _log.warning("a delivery was not received within %g s", self._answer_within)
+            return if_late
 
-    async def _judge(self, attempt_id: str, body: bytes) -> int:
+    async def _dispatch(self, attempt_id: str, body: bytes) -> int:
         if len(body) > MAX_BODY:
             return TOO_LONG
         try:
             delivery = parse_delivery(body)
         except WebhookRejected as rejected:
-            _log.warning("malformed delivery: %s", rejected)
+            _log.warning("received a malformed delivery: %s", rejected)
             return rejected.status
         if isinstance(delivery, OtherTask):
-            return TAKEN
+            return ACKNOWLEDGED
         for receiver in tuple(self._receivers.values()):
             try:
                 if await receiver(attempt_id, delivery):
-                    return TAKEN
+                    return ACKNOWLEDGED
             except Exception:
-                _log.exception("a delivery could not be written down; the API will send it again")
-        self._refused.add(_NOBODY)
-        return NOT_NOW
-
-    def _leave(self) -> None:
-        self._in_flight -= 1
-        if not self._in_flight and self._emptied is not None:
-            self._emptied.set()
-            self._emptied = None
+                _log.exception("a delivery could not be stored; the API will send it again")
+        self._refused.add(_UNKNOWN_ATTEMPT)
+        return TRY_AGAIN
 
 
 def _log_refused(counts: Counter[str]) -> None:
-    said = "; ".join(f"{count} with {why}" for why, count in counts.items())
-    _log.warning("deliveries were refused: %s", said)
+    reasons = "; ".join(f"{count} with {why}" for why, count in counts.items())
+    _log.warning("deliveries were refused: %s", reasons)
 
 
 async def _read(chunks: AsyncIterator[bytes]) -> bytes | int:
-    """The body, or the status to answer with."""
+    """The body, or the HTTP status to answer with if it is too long or incomplete."""
     body = bytearray()
     try:
         async for chunk in chunks:
@@ -219,9 +217,9 @@ async def _read(chunks: AsyncIterator[bytes]) -> bytes | int:
             body += chunk
     except TimeoutError:
         raise
-    except Exception as error:  # whatever the framework raises when its client goes away
-        _log.debug("a delivery broke off: %s", type(error).__name__)
-        return BROKEN
+    except Exception as error:  # whatever the framework raises when its client disconnects
+        _log.debug("the body of a delivery was incomplete: %s", type(error).__name__)
+        return INCOMPLETE
     return bytes(body)
 
 

@@ -1,4 +1,4 @@
-"""Keeps tokens out of logs: a web server's access log holds each URL that it was asked for."""
+"""Redacts webhook tokens in logs, since a web server's access log contains each URL."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from typing import Any
 from .._core.redaction import without_tokens
 
 SERVER_LOGGERS = ("aiohttp.access", "aiohttp.server", "uvicorn.access", "uvicorn.error", "hypercorn.access")
-"""Where the usual servers log requests."""
+"""The loggers of the common web servers."""
 REDACTED = "[token]"
 
 
 class RedactTokens(logging.Filter):
-    """A filter for loggers and handlers: no webhook token passes, in the message, its arguments or extras."""
+    """A filter for loggers and handlers that redacts webhook tokens in a record's message and fields."""
 
     def filter(self, record: logging.LogRecord) -> bool:
-        """Replace tokens in the record. It always passes."""
+        """Replace tokens in the record. Always returns True."""
         for name, value in record.__dict__.items():
             if value is not None and name != "exc_info":
                 record.__dict__[name] = _redacted(value)
@@ -25,7 +25,7 @@ class RedactTokens(logging.Filter):
 
 
 def redact_tokens(loggers: Iterable[str] = SERVER_LOGGERS) -> Callable[[], None]:
-    """Put one filter on these loggers. The returned function takes it away again."""
+    """Add the filter to these loggers. The returned function removes it."""
     redact = RedactTokens()
     found = [logging.getLogger(name) for name in loggers]
     for logger in found:
@@ -39,7 +39,7 @@ def redact_tokens(loggers: Iterable[str] = SERVER_LOGGERS) -> Callable[[], None]
 
 
 def _redacted(value: Any) -> Any:
-    """The value as it was where it holds no token: a record's numbers must stay numbers."""
+    """The value with tokens replaced. A value without tokens keeps its type, since `%d` needs a number."""
     if isinstance(value, str):
         return without_tokens(value, REDACTED)
     if value is None or isinstance(value, bool | int | float | BaseException):

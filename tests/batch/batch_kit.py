@@ -23,7 +23,7 @@ from hoox_async import (
 )
 from hoox_async.errors import OutcomeUnknown
 from hoox_async.sandbox import Fault, InProcessTransport, Space
-from hoox_async.sandbox._values import Call
+from hoox_async.sandbox.workspace_records import IncomingRequest
 
 PICTURE = "https://example.com/a.jpg"
 
@@ -65,7 +65,9 @@ async def lose(session: HooxSession, space: Space, source: LookRef, key: str, fa
 def arrives(space: Space, source: LookRef, prompt: str = "a stranger's") -> LookRef:
     """The API takes an edit only now, or somebody else's; gives its look."""
     body = {"avatar_id": source.avatar_id, "look_id": source.look_id, "prompt": prompt}
-    space.receive(Call("POST", "avatar/edit", body=body, authorization=f"Bearer {space.api_key}"), now())
+    space.receive(
+        IncomingRequest("POST", "avatar/edit", body=body, authorization=f"Bearer {space.api_key}"), now()
+    )
     return space.ledger[-1].ref
 
 

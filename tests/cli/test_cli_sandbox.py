@@ -28,7 +28,7 @@ def test_faults_latency_and_vocabulary_can_be_given(made: list[Sandbox]) -> None
     assert run(["sandbox", *argv.split(), "--vocabulary", "ready"]) == 0
     [sandbox] = made
     assert (sandbox._latency, sandbox.space.vocabulary) == (0.3, "ready")
-    take = sandbox.space.faults.take
+    take = sandbox.space.faults.next_fault
     assert [take("edit") for _ in range(4)] == [None, None, Fault.DROP_AFTER, None]
     assert [take("create") for _ in range(2)] == [Fault.RATE_LIMITED, None]
 

@@ -1,4 +1,4 @@
-"""What the tests of Look Studio share: the app served on a free port, beside a sandbox that outlives it."""
+"""Helpers of the Look Studio tests: the app on a free port, and a sandbox that lives longer than it."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ from look_studio.__main__ import Server  # noqa: E402
 from look_studio.feed import Feed  # noqa: E402
 from look_studio.journal import Journal  # noqa: E402
 from look_studio.wishes import Order, Wish  # noqa: E402
-from look_studio.world import World  # noqa: E402
+from look_studio.world import PersistentSandbox  # noqa: E402
 
 __all__ = [
-    "ADA", "SECRET", "Feed", "Journal", "Order", "Settings", "Studio", "Wish", "World",
+    "ADA", "SECRET", "Feed", "Journal", "Order", "PersistentSandbox", "Settings", "Studio", "Wish",
     "serving", "settings_for", "studio",
 ]  # fmt: skip
 
@@ -46,7 +46,7 @@ class Studio:
         self._count = 0
 
     async def start(self, *scenes: str, token: str | None = None, **fields: Any) -> httpx.Response:
-        """Start scenes, for Ada of the public catalogue unless told otherwise."""
+        """Start scenes, of Ada of the public catalogue by default."""
         form = {"token": token or self.token(), "avatars": [ADA], "scenes": "\n".join(scenes)}
         return await self.client.post("/api/looks", json={**form, **fields})
 
@@ -55,7 +55,7 @@ class Studio:
         return f"token-{self._count:04d}"
 
     async def state(self) -> dict[str, Any]:
-        """All that a page is told when it opens."""
+        """The state that a page gets when it opens."""
         async with self.events() as events:
             name, data = await anext(events)
             assert name == "state"

@@ -111,8 +111,8 @@ def test_many_looks_makes_and_saves_them_all(runs: dict[str, Run]) -> None:
     assert pictures == {"alex.jpg", "mara.jpg"} | {f"{n}/{s}.jpg" for n in ("alex", "mara") for s in scenes}
 
 
-def test_logging_hook_tells_of_every_look(runs: dict[str, Run]) -> None:
-    """One look that works out and one that does not, each at its level; nothing secret in the log."""
+def test_logging_hook_logs_every_look(runs: dict[str, Run]) -> None:
+    """One look that succeeds and one that fails, each at its level; no secret is in the log."""
     log = runs["logging_hook.py"].err
     assert len(re.findall(r"INFO +studio\.hoox \S+ accepted \(answer\)", log)) == 2
     assert re.search(r"INFO +studio\.hoox \S+ ready after", log)
@@ -130,8 +130,8 @@ def test_opentelemetry_hook_records_spans_and_metrics(runs: dict[str, Run]) -> N
     assert re.search(r"^hoox\.requests +2\.00 +\{'endpoint': 'create'\}", told, re.MULTILINE)
 
 
-def test_look_studio_just_works(tmp_path: Path) -> None:
-    """``python -m examples.look_studio`` serves its page, writes into its folder alone, ends on Ctrl-C."""
+def test_look_studio_runs_from_its_module(tmp_path: Path) -> None:
+    """``python -m examples.look_studio`` serves its page, writes only into its folder, and ends on Ctrl-C."""
     port = free_pair()
     command = [sys.executable, "-m", "examples.look_studio", "--port", str(port), "--data", "data"]
     # uvicorn imports websockets' legacy part, which warns

@@ -8,7 +8,19 @@ from pathlib import Path
 
 import pytest
 from aiohttp.test_utils import unused_port
-from studio_kit import ADA, SECRET, Feed, Journal, Order, Settings, Wish, World, serving, settings_for, studio
+from studio_kit import (
+    ADA,
+    SECRET,
+    Feed,
+    Journal,
+    Order,
+    PersistentSandbox,
+    Settings,
+    Wish,
+    serving,
+    settings_for,
+    studio,
+)
 
 from hoox_async import ConfigurationError, LookRef
 from hoox_async.sandbox import DeliveryOptions, Fault, Sandbox
@@ -23,8 +35,8 @@ def asked(sandbox: Sandbox) -> list[str]:
     return [request.endpoint for request in sandbox.requests if request.endpoint in ("status", "avatar")]
 
 
-async def test_a_look_is_accepted_at_once_and_told_by_webhook(tmp_path: Path) -> None:
-    """202 before anything is made; the webhook turns the card; its picture comes from the app; none asked."""
+async def test_an_order_is_answered_at_once_and_settled_by_webhook(tmp_path: Path) -> None:
+    """202 comes before the look is made; the webhook updates the card; no status request is sent."""
     async with studio(tmp_path) as (app, sandbox):
         sandbox.hold()
         answer = await app.start("podcast studio, warm light", style="podcast", resolution="4K")
@@ -44,8 +56,8 @@ async def test_a_look_is_accepted_at_once_and_told_by_webhook(tmp_path: Path) ->
         assert charge.request["webhook_url"].startswith(app.base)
 
 
-async def test_every_page_of_a_customer_hears_the_same_and_no_other(tmp_path: Path) -> None:
-    """Two open pages are told of the same card; another customer sees neither it nor its picture."""
+async def test_all_pages_of_a_customer_get_its_events_and_no_others(tmp_path: Path) -> None:
+    """Two open pages get the same card; another customer gets neither it nor its picture."""
     async with studio(tmp_path) as (app, _):
         async with app.events() as one, app.events() as two:
             assert await anext(one) == await anext(two)
@@ -78,7 +90,7 @@ async def test_the_same_form_sent_again_is_paid_once(tmp_path: Path) -> None:
 
 
 async def test_the_cap_stops_a_whole_order_before_anything_is_sent(tmp_path: Path) -> None:
-    """An order that does not fit starts nothing and says so; one that fits goes on; failures stay paid."""
+    """An order over the cap starts nothing and says so; a cheaper one starts; failed looks stay paid."""
     async with studio(tmp_path, credits=Decimal(5)) as (app, sandbox):
         form = {"token": "estimate", "avatars": [ADA], "scenes": "a\nb\nc"}
         cost = (await app.client.post("/api/looks/estimate", json=form)).json()
@@ -95,8 +107,8 @@ async def test_the_cap_stops_a_whole_order_before_anything_is_sent(tmp_path: Pat
         assert paid(sandbox) == 2
 
 
-async def test_an_avatar_is_made_and_then_worn(tmp_path: Path) -> None:
-    """From a prompt and from pictures; only one that is ready, and one's own, can be a source."""
+async def test_a_new_avatar_can_be_the_source_of_an_order(tmp_path: Path) -> None:
+    """Made from a prompt or from pictures; only a ready one of the customer's own can be a source."""
     async with studio(tmp_path) as (app, sandbox):
         sandbox.hold()
         prompt = {"token": app.token(), "name": "Alex", "prompt": "Young entrepreneur", "style": "selfie"}
@@ -118,8 +130,8 @@ async def test_an_avatar_is_made_and_then_worn(tmp_path: Path) -> None:
         assert (await app.start("a", avatars=[alex["ref"]])).status_code == 400
 
 
-async def test_a_restart_keeps_what_is_done_and_goes_on_with_the_rest(tmp_path: Path) -> None:
-    """Ready, failed, settled meanwhile, still pending, and ordered but never sent: each as it should be."""
+async def test_a_restart_keeps_settled_looks_and_resumes_the_others(tmp_path: Path) -> None:
+    """Ready, failed, settled meanwhile, still pending, and ordered but never sent."""
     port = unused_port()
     async with Sandbox() as sandbox:
         settings = settings_for(sandbox, tmp_path, port, credits=Decimal(20))
@@ -155,7 +167,7 @@ def order(*scenes: str) -> Order:
 
 
 async def test_a_restart_with_a_lower_cap_sends_nothing_beyond_it(tmp_path: Path) -> None:
-    """What was ordered and not sent is held back with the reason, and can be tried again later."""
+    """Ordered looks over the new cap are not sent; the card has the reason, and can be retried later."""
     tmp_path.joinpath("orders.jsonl").touch()
     await Journal(tmp_path / "orders.jsonl").append(order("a", "b"))
     async with studio(tmp_path, credits=Decimal(3)) as (app, sandbox):
@@ -166,8 +178,8 @@ async def test_a_restart_with_a_lower_cap_sends_nothing_beyond_it(tmp_path: Path
         assert paid(sandbox) == 1
 
 
-async def test_what_went_wrong_is_said_with_its_cost(tmp_path: Path) -> None:
-    """Lost: may be charged, never sent again. Refused for want of credits: free, and can be tried again."""
+async def test_a_card_says_what_failed_and_what_it_may_have_cost(tmp_path: Path) -> None:
+    """A lost request may be charged and is never resent; one refused for lack of credits is free."""
     async with studio(tmp_path, sandbox=Sandbox(credits=4, deliveries=DeliveryOptions(lose=1))) as (
         app,
         sandbox,
@@ -192,7 +204,7 @@ async def test_what_went_wrong_is_said_with_its_cost(tmp_path: Path) -> None:
 
 
 async def test_a_lost_look_whose_webhook_comes_is_shown(tmp_path: Path) -> None:
-    """A delivery on the lost request's own address proves that it was accepted: the picture is shown."""
+    """A delivery for the lost request proves that it was accepted, and the picture is shown."""
     async with studio(tmp_path) as (app, sandbox):
         sandbox.hold()
         sandbox.fail_next("edit", Fault.DROP_AFTER)
@@ -204,8 +216,8 @@ async def test_a_lost_look_whose_webhook_comes_is_shown(tmp_path: Path) -> None:
         assert (paid(sandbox), shown["credits"]["left"]) == (1, "98")
 
 
-async def test_without_webhooks_the_session_asks(tmp_path: Path) -> None:
-    """Where nobody can reach the app, looks are found by asking: the watcher is the backstop."""
+async def test_without_webhooks_the_session_polls_the_looks(tmp_path: Path) -> None:
+    """If the API cannot reach the app, looks are settled by status requests."""
     async with studio(tmp_path, webhooks=False) as (app, sandbox):
         await app.start("a", "b")
         await app.until("ready", "ready")
@@ -213,8 +225,8 @@ async def test_without_webhooks_the_session_asks(tmp_path: Path) -> None:
         assert asked(sandbox)
 
 
-async def test_forms_that_cannot_be_are_explained(tmp_path: Path) -> None:
-    """Each refusal says what is wrong; nothing is sent."""
+async def test_an_invalid_form_is_refused_with_the_reason(tmp_path: Path) -> None:
+    """Nothing is sent to the API."""
     async with studio(tmp_path) as (app, sandbox):
         avatar = {"token": app.token(), "name": "Alex"}
         refused = [
@@ -237,8 +249,8 @@ async def test_forms_that_cannot_be_are_explained(tmp_path: Path) -> None:
         assert (await app.state())["credits"]["left"] == "100"
 
 
-async def test_the_page_keeps_to_itself(tmp_path: Path) -> None:
-    """Every answer carries the policy; forged deliveries, other sites' forms and odd cookies do no harm."""
+async def test_the_app_rejects_what_other_sites_send(tmp_path: Path) -> None:
+    """Each response has the security headers; forged deliveries, forms and cookies do no harm."""
     async with studio(tmp_path) as (app, _):
         for path in ("/", "/static/studio.js", "/static/studio.css", "/api/faces", "/pictures/none"):
             answer = await app.client.get(path)
@@ -256,8 +268,8 @@ async def test_the_page_keeps_to_itself(tmp_path: Path) -> None:
         assert (await app.state())["customer"] == "Guest"
 
 
-async def test_a_catalogue_that_cannot_be_read_is_no_end(tmp_path: Path) -> None:
-    """The API's trouble is 502 with its words, and the next time it is asked again."""
+async def test_a_catalogue_that_could_not_be_read_is_requested_again(tmp_path: Path) -> None:
+    """The API's error is shown as 502, and the next request reads the catalogue."""
     async with studio(tmp_path) as (app, sandbox):
         sandbox.fail_next("list", Fault.status(404))
         assert (await app.client.get("/api/faces")).status_code == 502
@@ -266,8 +278,8 @@ async def test_a_catalogue_that_cannot_be_read_is_no_end(tmp_path: Path) -> None
         assert (await app.client.get(f"/pictures/{faces[0]['id']}")).headers["content-type"] == "image/jpeg"
 
 
-async def test_a_picture_that_failed_is_fetched_when_somebody_looks(tmp_path: Path) -> None:
-    """The look is ready all the same; the page's own request brings the picture."""
+async def test_a_picture_that_could_not_be_saved_is_fetched_when_a_page_requests_it(tmp_path: Path) -> None:
+    """The look is ready all the same."""
     async with studio(tmp_path) as (app, sandbox):
         sandbox.hold()
         sandbox.fail_next("picture", Fault.status(404))
@@ -282,8 +294,8 @@ async def test_a_picture_that_failed_is_fetched_when_somebody_looks(tmp_path: Pa
         assert (await app.client.get(f"/pictures/{card['id']}")).status_code == 200
 
 
-async def test_an_order_that_cannot_be_written_down_is_not_started(tmp_path: Path) -> None:
-    """Then its credits are free again, nothing is sent, and the page is told."""
+async def test_an_order_that_cannot_be_saved_is_not_started(tmp_path: Path) -> None:
+    """Its credits are released, nothing is sent, and the page gets the error."""
     async with studio(tmp_path) as (app, sandbox):
         (tmp_path / "orders.jsonl").mkdir()
         answer = await app.start("a", token="the-token")
@@ -296,8 +308,8 @@ async def test_an_order_that_cannot_be_written_down_is_not_started(tmp_path: Pat
         assert paid(sandbox) == 1
 
 
-async def test_an_order_that_was_written_twice_is_one(tmp_path: Path) -> None:
-    """A form that was sent again after a crash between writing and answering costs nothing more."""
+async def test_an_order_that_is_twice_in_the_journal_is_one_order(tmp_path: Path) -> None:
+    """A form sent again after a crash between writing and responding costs nothing more."""
     journal = Journal(tmp_path / "orders.jsonl")
     await journal.append(order("a"))
     await journal.append(order("a"))
@@ -306,8 +318,8 @@ async def test_an_order_that_was_written_twice_is_one(tmp_path: Path) -> None:
         assert (paid(sandbox), shown["credits"]["left"]) == (1, "98")
 
 
-async def test_the_journal_survives_a_torn_line(tmp_path: Path) -> None:
-    """A line that a crash cut is passed over, and what is appended after it is whole."""
+async def test_the_journal_skips_an_incomplete_line(tmp_path: Path) -> None:
+    """What is appended after a line that a crash cut is complete."""
     journal = Journal(tmp_path / "orders.jsonl")
     assert await journal.read() == []
     await journal.append(order("a"))
@@ -317,12 +329,12 @@ async def test_the_journal_survives_a_torn_line(tmp_path: Path) -> None:
     assert [found.wishes[0].prompt for found in await journal.read()] == ["a", "b"]
 
 
-async def test_the_sandbox_goes_on_where_it_was(tmp_path: Path) -> None:
-    """Avatars, looks and charges outlive a run; what was being made is made and delivered in the next."""
+async def test_the_sandbox_keeps_its_looks_between_two_runs(tmp_path: Path) -> None:
+    """Avatars, looks and charges are loaded again; pending looks are made and delivered in the next run."""
     port = unused_port()
     for run in (1, 2):
-        world = World(tmp_path / "world.pickle", port=port, speed=40.0)
-        async with world.running() as sandbox, sandbox.session(hooks=[world.hear]) as session:
+        world = PersistentSandbox(tmp_path / "world.pickle", port=port, speed=40.0)
+        async with world.running() as sandbox, sandbox.session(hooks=[world.on_event]) as session:
             if run == 1:
                 sandbox.hold()
                 job = await session.create_avatar("somebody", webhook_url=f"http://127.0.0.1:{port}/nowhere")
@@ -336,18 +348,18 @@ async def test_the_sandbox_goes_on_where_it_was(tmp_path: Path) -> None:
                     while not sandbox.deliveries:
                         await asyncio.sleep(0.01)
     (tmp_path / "world.pickle").write_bytes(b"no pickle")
-    async with World(tmp_path / "world.pickle", port=port, speed=40.0).running() as sandbox:
+    async with PersistentSandbox(tmp_path / "world.pickle", port=port, speed=40.0).running() as sandbox:
         assert sandbox.ledger == []
 
 
-async def test_a_page_that_does_not_keep_up_is_cut_off() -> None:
-    """Its stream ends, so that it comes back for the whole state; the others are told on."""
+async def test_the_stream_of_a_page_that_is_too_slow_ends() -> None:
+    """It reconnects and gets the whole state; the others get further events."""
     feed = Feed()
     slow, quick = feed.stream("Guest", dict), feed.stream("Guest", dict)
     await anext(slow)
     await anext(quick)
     for number in range(2001):
-        feed.tell("Guest", "card", number)
+        feed.publish("Guest", "card", number)
         await anext(quick)
     assert [part async for part in slow] == []
     feed.close()
@@ -356,7 +368,7 @@ async def test_a_page_that_does_not_keep_up_is_cut_off() -> None:
 
 
 def test_settings_come_from_the_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """A sandbox without a key; the real API with one, and webhooks only with both address and secret."""
+    """Without a key it uses a sandbox; webhooks of the real API need both an address and a secret."""
     for name in ("HOOX_API_KEY", "PUBLIC_URL", "HOOX_WEBHOOK_SECRET"):
         monkeypatch.delenv(name, raising=False)
 

@@ -124,8 +124,8 @@ async def test_from_an_avatar_to_pictures_in_two_tabs(browsing: Browsing) -> Non
                 await shot(page, f"{scheme}-{width}")
 
 
-async def test_the_cap_is_shown_before_and_kept(browsing: Browsing) -> None:
-    """What does not fit is said while typing and can't be started; another customer has own credits."""
+async def test_an_order_over_the_cap_cannot_be_started(browsing: Browsing) -> None:
+    """The page says so while the customer types; another customer has own credits."""
     async with browsing(credits=Decimal(3)) as (context, _, sandbox):
         page = await opened(context)
         start = page.get_by_role("button", name="Start")
@@ -170,8 +170,8 @@ NAME_OF_FOCUS = """
 """
 
 
-async def test_by_keyboard_alone(browsing: Browsing) -> None:
-    """Every control is reached in a sensible order, has a name, and the dialog gives the focus back."""
+async def test_the_page_can_be_used_by_keyboard_alone(browsing: Browsing) -> None:
+    """Each control is reached in a sensible order and has a name; the dialog returns the focus."""
     async with browsing() as (context, _, _sandbox):
         page = await opened(context)
         await page.get_by_role("checkbox", name="Ada").wait_for(state="attached")

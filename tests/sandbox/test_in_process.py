@@ -41,7 +41,7 @@ def listing() -> WireRequest:
 
 
 async def test_a_request_takes_the_latency_and_half_of_it_to_arrive() -> None:
-    """before_send runs when the connection stands; the space sees the request half a latency later."""
+    """`before_send` runs after `connect` seconds; the workspace gets the request half a latency later."""
     space = Space()
     sent: list[float] = []
 
@@ -60,7 +60,7 @@ async def test_a_request_takes_the_latency_and_half_of_it_to_arrive() -> None:
 
 
 async def test_headers_are_in_lower_case_and_agree_with_the_loops_epoch() -> None:
-    """Reset and date are in the Unix time of the loop's own epoch, where it has one."""
+    """The reset time and the date are in the Unix time that the loop's epoch defines."""
     space = Space()
     loop = asyncio.get_running_loop()
     async with opened(space) as transport:
@@ -72,8 +72,8 @@ async def test_headers_are_in_lower_case_and_agree_with_the_loops_epoch() -> Non
         assert "date" in headers
 
 
-async def test_what_before_send_raises_is_raised_and_nothing_is_sent() -> None:
-    """The space never hears of it."""
+async def test_an_exception_of_before_send_is_raised_and_nothing_is_sent() -> None:
+    """The workspace receives no request."""
 
     async def before_send() -> None:
         raise RuntimeError("no slot")
@@ -98,8 +98,10 @@ async def test_what_before_send_raises_is_raised_and_nothing_is_sent() -> None:
     ],
     ids=lambda value: getattr(value, "name", value.__name__ if isinstance(value, type) else None),
 )
-async def test_faults_without_an_answer(fault: Fault, error: type[Exception]) -> None:
-    """Each is the error that the protocol names, charged as the fault says."""
+async def test_a_fault_without_a_response_raises_the_transports_error(
+    fault: Fault, error: type[Exception]
+) -> None:
+    """The error is that of the `Transport` protocol, and the request is charged as the fault says."""
     space = Space(faults=[("create", 1, fault)])
     async with opened(space, answer=120.0) as transport:
         with pytest.raises(error):
@@ -119,16 +121,16 @@ async def test_faults_without_an_answer(fault: Fault, error: type[Exception]) ->
     ],
     ids=lambda value: getattr(value, "name", str(value)),
 )
-async def test_faults_with_an_answer(fault: Fault, status: int) -> None:
-    """The fault's own status, charged as it says."""
+async def test_a_fault_with_a_response_gives_its_status(fault: Fault, status: int) -> None:
+    """The response has the fault's status, and the request is charged as the fault says."""
     space = Space(faults=[("create", 1, fault)])
     async with opened(space) as transport:
         assert (await create(transport)).status == status
         assert len(space.ledger) == fault.charges
 
 
-async def test_a_cut_body_and_a_slow_one() -> None:
-    """The first is no JSON; the second takes its time."""
+async def test_a_truncated_body_is_no_json_and_a_slow_body_takes_its_seconds() -> None:
+    """TRUNCATED gives invalid JSON; a slow body of 5 s arrives 5 s later than others."""
     space = Space(faults=[("create", 1, Fault.TRUNCATED), ("create", 2, Fault.slow(5))])
     async with opened(space) as transport:
         with pytest.raises(ValueError):
@@ -138,21 +140,21 @@ async def test_a_cut_body_and_a_slow_one() -> None:
         assert now() == pytest.approx(start + 5.35)
 
 
-async def test_an_answer_larger_than_allowed() -> None:
-    """The cap of the request holds here too."""
+async def test_a_response_larger_than_the_requests_limit_is_an_error() -> None:
+    """The limit `max_bytes` of a request applies in process too."""
     async with opened(Space()) as transport:
         with pytest.raises(UnexpectedResponse, match="larger"):
             await transport.send(WireRequest(Endpoint.LIST, "GET", "avatar/list", max_bytes=100))
 
 
-async def test_a_wrong_key() -> None:
-    """An own key can be given, and then it counts."""
+async def test_a_transport_with_a_wrong_key_is_answered_401() -> None:
+    """`api_key` replaces the workspace's own key."""
     async with opened(Space(), api_key="hx_live_other") as transport:
         assert (await transport.send(listing())).status == 401
 
 
-async def test_webhooks_reach_the_callable_when_the_look_is_done() -> None:
-    """In virtual time, at the moment of settling."""
+async def test_a_webhook_is_passed_to_deliver_when_its_look_settles() -> None:
+    """`deliver` is called at the virtual time at which the look settles."""
     got: list[tuple[float, str, dict[str, Any]]] = []
 
     async def deliver(url: str, body: dict[str, Any]) -> int:
@@ -170,8 +172,8 @@ async def test_webhooks_reach_the_callable_when_the_look_is_done() -> None:
     ]
 
 
-async def test_a_picture_comes_without_a_key() -> None:
-    """The bytes of a JPEG, and a strange name is refused."""
+async def test_a_picture_is_fetched_without_a_key() -> None:
+    """The response is a JPEG, and an unknown name is refused."""
     pytest.importorskip("PIL")
     space = Space()
     async with opened(space) as transport:

@@ -11,9 +11,9 @@ import pytest
 
 from hoox_async.errors import ConfigurationError
 from hoox_async.sandbox import Sandbox
-from hoox_async.sandbox._drawing.pictures import paint, require_pillow
-from hoox_async.sandbox._personas import traits_of
-from hoox_async.sandbox._values import FakeAvatar, FakeLook
+from hoox_async.sandbox.drawing.picture import paint, require_pillow
+from hoox_async.sandbox.personas import traits_of
+from hoox_async.sandbox.workspace_records import FakeAvatar, FakeLook
 
 Image = pytest.importorskip("PIL.Image")
 STYLES = ["iphone", "selfie", "podcast", "car", "conference", "raw"]
@@ -29,8 +29,8 @@ def look(
 
 @pytest.mark.parametrize(("format", "size"), [("vertical", (540, 960)), ("horizontal", (960, 540))])
 @pytest.mark.parametrize("style", STYLES)
-def test_a_picture_has_its_formats_shape(style: str, format: str, size: tuple[int, int]) -> None:
-    """9:16 or 16:9, a JPEG, and small."""
+def test_a_picture_is_a_small_jpeg_of_its_format(style: str, format: str, size: tuple[int, int]) -> None:
+    """A vertical look is 9:16, a horizontal one 16:9, and each is below 150 kB."""
     data = paint(look(style, format))
     image = Image.open(BytesIO(data))
     assert (image.format, image.size) == ("JPEG", size)
@@ -38,13 +38,13 @@ def test_a_picture_has_its_formats_shape(style: str, format: str, size: tuple[in
 
 
 def test_the_same_look_gives_the_same_picture() -> None:
-    """And another look of the same avatar another one."""
+    """The bytes are equal for the same look, and differ for another style."""
     assert paint(look(seed=3)) == paint(look(seed=3))
     assert paint(look(seed=3, style="car")) != paint(look(seed=3))
 
 
 def test_the_caption_shows_the_prompt() -> None:
-    """Only the lower part changes with the prompt."""
+    """Only the lower part of the picture changes with the prompt."""
     one, other = (
         Image.open(BytesIO(paint(look(prompt=prompt)))).convert("L")
         for prompt in ("warm light", "cold light")
@@ -55,27 +55,27 @@ def test_the_caption_shows_the_prompt() -> None:
 
 
 @pytest.mark.parametrize("prompt", [None, "word " * 500, "x" * 3000, "日本語 🎬 مرحبا", "\x00\n\t"])
-def test_any_prompt_can_be_shown(prompt: str | None) -> None:
-    """None at all, too long, without spaces, in other scripts, or of control characters."""
+def test_any_prompt_can_be_drawn(prompt: str | None) -> None:
+    """No prompt, one that is too long, one without spaces, other scripts, and control characters."""
     assert paint(look(prompt=prompt))[:2] == b"\xff\xd8"
 
 
-def test_many_faces_can_be_painted() -> None:
-    """Every haircut, beard and pair of glasses."""
+def test_each_avatar_has_a_picture_of_its_own() -> None:
+    """Sixteen avatars, with all haircuts, beards and glasses, give sixteen different pictures."""
     rng = Random(1)
     pictures = {paint(look(rng.choice(STYLES), seed=seed)) for seed in range(16)}
     assert len(pictures) == 16
 
 
-def test_without_pillow_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The error says what to install."""
+def test_the_error_without_pillow_names_the_extra_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The error contains the pip command."""
     monkeypatch.setitem(sys.modules, "PIL.Image", None)
     with pytest.raises(ConfigurationError, match=r'pip install -e "\.\[sandbox\]"'):
         require_pillow()
 
 
-async def test_the_sandbox_serves_them_without_a_key() -> None:
-    """At the look's thumbnail URL, outside of the API, and it is seen whether a key came along."""
+async def test_the_sandbox_serves_pictures_without_a_key() -> None:
+    """The thumbnail URL is outside of the API, and the record says whether an Authorization header came."""
     async with Sandbox() as sandbox, aiohttp.ClientSession() as http:
         key = {"Authorization": f"Bearer {sandbox.api_key}"}
         body = {"imageUrls": ["https://example.com/a.jpg"]}
@@ -94,8 +94,8 @@ async def test_the_sandbox_serves_them_without_a_key() -> None:
         assert seen == [False, True]
 
 
-async def test_there_is_no_picture_of_what_is_not_ready() -> None:
-    """Neither of a pending look nor of none; without Pillow a picture is 501 and says why."""
+async def test_only_a_ready_look_has_a_picture() -> None:
+    """A pending and an unknown look are 404; without Pillow a picture is 501 and says why."""
     async with Sandbox() as sandbox, aiohttp.ClientSession() as http:
         sandbox.hold()
         key = {"Authorization": f"Bearer {sandbox.api_key}"}

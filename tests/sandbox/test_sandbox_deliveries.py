@@ -14,8 +14,8 @@ from aiohttp import web
 
 from hoox_async._api.endpoints import Endpoint, WireRequest
 from hoox_async.sandbox import DeliveryOptions, InProcessTransport, Sandbox, Space
-from hoox_async.sandbox._values import Call
-from hoox_async.sandbox.deliveries import Courier
+from hoox_async.sandbox.webhook_sender import WebhookSender
+from hoox_async.sandbox.workspace_records import IncomingRequest
 
 HOOK = "https://example.com/hook"
 virtual = pytest.mark.virtual_time
@@ -43,39 +43,41 @@ class Receiver:
 
 
 class Desk:
-    """A space with a courier, and one avatar to edit."""
+    """A space with a sender, and one avatar to edit."""
 
-    def __init__(self, space: Space, courier: Courier) -> None:
+    def __init__(self, space: Space, sender: WebhookSender) -> None:
         self.space = space
-        self.courier = courier
+        self.sender = sender
         body = {"imageUrls": ["https://example.com/a.jpg"]}
         self.ids = self.post("/avatar/create", **body).json
 
     def post(self, path: str, **body: Any) -> Any:
         now = asyncio.get_running_loop().time()
-        return self.space.answer(Call("POST", path, {}, body, f"Bearer {self.space.api_key}"), now)
+        return self.space.respond(
+            IncomingRequest("POST", path, {}, body, f"Bearer {self.space.api_key}"), now
+        )
 
     async def edit(self, prompt: str = "x") -> str:
         look: str = self.post("/avatar/edit", **self.ids, prompt=prompt, webhook_url=HOOK).json["look_id"]
-        await self.courier.accepted(self.space.looks[look])
+        await self.sender.accepted(self.space.looks[look])
         return look
 
 
 @asynccontextmanager
 async def desk(receiver: Receiver, **options: Any) -> AsyncIterator[Desk]:
     space = Space(duration=lambda index, body: 40.0, requests_per_minute=None)
-    courier = Courier(space, receiver, DeliveryOptions(**options), Random(0))
-    courier.start()
+    sender = WebhookSender(space, receiver, DeliveryOptions(**options), Random(0))
+    sender.start()
     try:
-        yield Desk(space, courier)
+        yield Desk(space, sender)
     finally:
-        await courier.aclose()
+        await sender.aclose()
 
 
 @virtual
 @pytest.mark.parametrize("form", ["new", "old"])
-async def test_both_payload_forms(form: str) -> None:
-    """Success and failure in the newer and the older form, at the moment of settling."""
+async def test_a_webhook_has_the_newer_or_the_older_payload_form(form: str) -> None:
+    """A success and a failure in each form are delivered at the moment of settling."""
     receiver = Receiver()
     async with desk(receiver, form=form) as at:
         start = asyncio.get_running_loop().time()
@@ -98,32 +100,32 @@ async def test_both_payload_forms(form: str) -> None:
 
 @virtual
 async def test_a_failed_delivery_is_sent_again_after_1_2_and_4_seconds_then_dropped() -> None:
-    """Anything but a 2xx in 10 s is a failure: a status, an exception, silence."""
+    """A delivery fails without a 2xx in 10 s: by another status, an exception or silence."""
     receiver = Receiver(500, ConnectionError("refused"), None, 302)
     async with desk(receiver) as at:
         await at.edit()
         await asyncio.sleep(200)
         first = receiver.got[0][0]
         assert [when - first for when, _, _ in receiver.got] == [0.0, 1.0, 3.0, 17.0]
-        assert [record.status for record in at.courier.records] == [500, None, None, 302]
+        assert [record.status for record in at.sender.records] == [500, None, None, 302]
 
 
 @virtual
-async def test_a_delivery_that_arrives_is_sent_once() -> None:
-    """Also when the look is settled again by hand."""
+async def test_a_delivery_that_succeeds_is_sent_once() -> None:
+    """It is not sent again if the look is settled again on demand."""
     receiver = Receiver(500)
     async with desk(receiver) as at:
         look = await at.edit()
         await asyncio.sleep(60)
         at.space.settle(look, "failed", asyncio.get_running_loop().time())
-        at.courier.wake()
+        at.sender.wake()
         await asyncio.sleep(60)
     assert receiver.words == ["completed", "completed"]
 
 
 @virtual
-async def test_lost_doubled_and_contradicted_deliveries() -> None:
-    """Each share does what its name says."""
+async def test_deliveries_can_be_lost_doubled_and_contradicted() -> None:
+    """Each share of `DeliveryOptions` has its effect."""
     for options, words in (
         ({"lose": 1.0}, []),
         ({"double": 1.0}, ["completed", "completed"]),
@@ -137,8 +139,8 @@ async def test_lost_doubled_and_contradicted_deliveries() -> None:
 
 
 @virtual
-async def test_about_the_share_that_was_asked_for_is_lost() -> None:
-    """Ten percent of 500, give or take."""
+async def test_about_the_share_lose_of_deliveries_is_lost() -> None:
+    """Of 500 deliveries about 10 % are lost at `lose=0.1`."""
     receiver = Receiver()
     async with desk(receiver, lose=0.1) as at:
         for _ in range(500):
@@ -148,8 +150,8 @@ async def test_about_the_share_that_was_asked_for_is_lost() -> None:
 
 
 @virtual
-async def test_delayed_and_reordered_deliveries() -> None:
-    """All come, later than they should and not in the order of settling."""
+async def test_deliveries_can_be_delayed_and_reordered() -> None:
+    """All of them arrive, later than usual and not in the order of settling."""
     receiver = Receiver()
     async with desk(receiver, delay=5.0, reorder=30.0) as at:
         start = asyncio.get_running_loop().time()
@@ -162,8 +164,8 @@ async def test_delayed_and_reordered_deliveries() -> None:
 
 
 @virtual
-async def test_an_early_delivery_comes_before_the_answer() -> None:
-    """It overtakes the POST that caused it, and comes once."""
+async def test_an_early_delivery_comes_before_the_response() -> None:
+    """It is sent once, before the response to the POST that made the look."""
     receiver = Receiver()
     space = Space(duration=lambda index, body: 40.0)
     transport = InProcessTransport(space, deliver=receiver, deliveries=DeliveryOptions(early=1.0))
@@ -179,8 +181,8 @@ async def test_an_early_delivery_comes_before_the_answer() -> None:
 
 
 @virtual
-async def test_held_looks_are_delivered_when_they_are_let_go() -> None:
-    """Not before, and those that a hand settles at once."""
+async def test_held_looks_are_delivered_after_release() -> None:
+    """Nothing is delivered before `release`, except for looks that are settled on demand."""
     receiver = Receiver()
     async with desk(receiver) as at:
         clock = asyncio.get_running_loop().time
@@ -189,18 +191,18 @@ async def test_held_looks_are_delivered_when_they_are_let_go() -> None:
         await asyncio.sleep(100)
         assert receiver.got == []
         at.space.settle(by_hand, "failed", clock())
-        at.courier.wake()
+        at.sender.wake()
         await asyncio.sleep(1)
         assert receiver.words == ["failed"]
         at.space.release(clock())
-        at.courier.wake()
+        at.sender.wake()
         await asyncio.sleep(1)
         assert receiver.words == ["failed", "completed"]
 
 
 @virtual
 async def test_closing_ends_deliveries_that_hang() -> None:
-    """No task of the courier is left."""
+    """No task of the webhook sender is left after closing."""
     before = asyncio.all_tasks()
     receiver = Receiver(None, None, None)
     async with desk(receiver) as at:
@@ -211,8 +213,8 @@ async def test_closing_ends_deliveries_that_hang() -> None:
     assert asyncio.all_tasks() == before
 
 
-async def test_real_deliveries_over_http_and_a_forged_one() -> None:
-    """A POST of JSON to the request's own URL; a forged one goes where it is told."""
+async def test_deliveries_are_posted_over_http_and_one_can_be_forged() -> None:
+    """JSON is posted to the request's own webhook URL; `forge` posts to the URL that it is given."""
     got: asyncio.Queue[tuple[str, Any]] = asyncio.Queue()
 
     async def hook(request: web.Request) -> web.Response:
@@ -243,8 +245,8 @@ async def test_real_deliveries_over_http_and_a_forged_one() -> None:
         await runner.cleanup()
 
 
-async def test_the_server_can_deliver_before_it_answers() -> None:
-    """Set while it runs; the look is settled when the POST is answered."""
+async def test_the_server_can_deliver_before_it_responds() -> None:
+    """`set_deliveries(early=1)` takes effect while it runs; the look is settled when the POST is answered."""
     order: list[str] = []
 
     async def hook(request: web.Request) -> web.Response:
@@ -269,6 +271,6 @@ async def test_the_server_can_deliver_before_it_answers() -> None:
 
 
 async def test_forging_works_from_another_loop() -> None:
-    """Where the sandbox has a thread of its own."""
+    """`forge` can be awaited on another loop than the sandbox's own thread."""
     with Sandbox() as sandbox:
         assert await sandbox.forge("http://127.0.0.1:1/closed", {}) is None

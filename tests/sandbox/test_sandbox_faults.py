@@ -13,7 +13,7 @@ import pytest
 
 from hoox_async.errors import ConfigurationError
 from hoox_async.sandbox import Fault, Sandbox
-from hoox_async.sandbox.faults import FaultPlan
+from hoox_async.sandbox.fault_injection import FaultPlan
 
 
 class Bench:
@@ -47,8 +47,10 @@ async def bench() -> AsyncIterator[Bench]:
 @pytest.mark.parametrize(
     "fault", [Fault.DROP_BEFORE, Fault.DROP_AFTER, Fault.DROP_IN_BODY], ids=lambda f: f.name
 )
-async def test_a_dropped_connection(bench: Bench, fault: Fault, caplog: pytest.LogCaptureFixture) -> None:
-    """The client gets no whole answer, the charge is as the fault says, and the server logs no error."""
+async def test_a_dropped_connection_charges_as_its_fault_says(
+    bench: Bench, fault: Fault, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The client gets no complete response, and the server logs no error."""
     caplog.set_level(logging.WARNING)
     bench.sandbox.fail_next("edit", fault)
     with pytest.raises(aiohttp.ClientError):
@@ -59,8 +61,8 @@ async def test_a_dropped_connection(bench: Bench, fault: Fault, caplog: pytest.L
 
 
 @pytest.mark.parametrize("fault", [Fault.HANG_BEFORE, Fault.HANG], ids=lambda f: f.name)
-async def test_a_request_that_hangs(bench: Bench, fault: Fault) -> None:
-    """No answer comes, and the charge is as the fault says."""
+async def test_a_request_that_hangs_charges_as_its_fault_says(bench: Bench, fault: Fault) -> None:
+    """The client gets no response."""
     bench.sandbox.fail_next("edit", fault)
     hung = asyncio.ensure_future(bench.edit())
     while bench.sandbox.requests[-1].fault is None:
@@ -86,16 +88,16 @@ async def test_a_request_that_hangs(bench: Bench, fault: Fault) -> None:
     ],
     ids=lambda value: getattr(value, "name", str(value)),
 )
-async def test_another_status(bench: Bench, fault: Fault, status: int) -> None:
-    """The client sees that status, the record too, and the charge is as the fault says."""
+async def test_a_fault_with_a_status_charges_as_it_says(bench: Bench, fault: Fault, status: int) -> None:
+    """The client gets that status, and the request's record has it too."""
     bench.sandbox.fail_next("edit", fault)
     assert (await bench.edit())[0] == status
     assert bench.charged == fault.charges
     assert (bench.sandbox.requests[-1].status, bench.sandbox.requests[-1].fault) == (status, fault.name)
 
 
-async def test_rate_limits_with_and_without_retry_after(bench: Bench) -> None:
-    """Both say in their quota headers that nothing is left and when it is again; one has Retry-After."""
+async def test_a_rate_limit_fault_has_quota_headers_and_optionally_retry_after(bench: Bench) -> None:
+    """The quota headers say that nothing is left, and when the quota resets."""
     bench.sandbox.fail_next("list", Fault.RATE_LIMITED)
     bench.sandbox.fail_next("list", Fault.RATE_LIMITED_RETRY_AFTER)
     for expected in (None, "1"):
@@ -107,8 +109,8 @@ async def test_rate_limits_with_and_without_retry_after(bench: Bench) -> None:
 
 
 @pytest.mark.parametrize("fault", [Fault.TRUNCATED, Fault.DEEP_JSON, Fault.NOT_JSON], ids=lambda f: f.name)
-async def test_a_body_that_cannot_be_read(bench: Bench, fault: Fault) -> None:
-    """A whole answer of status 2xx, accepted and charged, whose JSON is none."""
+async def test_a_fault_can_give_a_2xx_response_that_is_no_valid_json(bench: Bench, fault: Fault) -> None:
+    """The request is accepted and charged."""
     bench.sandbox.fail_next("edit", fault)
     status, body = await bench.edit()
     assert status in (200, 201)
@@ -117,8 +119,8 @@ async def test_a_body_that_cannot_be_read(bench: Bench, fault: Fault) -> None:
         json.loads(body)
 
 
-async def test_a_slow_body_comes_whole_in_the_end(bench: Bench) -> None:
-    """It drips for as long as was asked for."""
+async def test_a_slow_body_arrives_complete_after_its_seconds(bench: Bench) -> None:
+    """The body comes in pieces, for as long as the fault says."""
     bench.sandbox.fail_next("edit", Fault.slow(0.06))
     bench.sandbox.fail_next("edit", Fault.late(0.06))
     for charged in (1, 2):
@@ -129,8 +131,10 @@ async def test_a_slow_body_comes_whole_in_the_end(bench: Bench) -> None:
         assert bench.charged == charged
 
 
-async def test_a_body_without_end(bench: Bench, caplog: pytest.LogCaptureFixture) -> None:
-    """The client can read as much as it likes; when it leaves, the server doesn't mind."""
+async def test_an_endless_body_ends_when_the_client_disconnects(
+    bench: Bench, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The client can read as much as it likes, and the server logs no error."""
     bench.sandbox.fail_next("edit", Fault.HUGE)
     async with bench.http.post("avatar/edit", json={**bench.ids, "prompt": "x"}) as response:
         assert len(await response.content.readexactly(2_000_000)) == 2_000_000
@@ -138,29 +142,29 @@ async def test_a_body_without_end(bench: Bench, caplog: pytest.LogCaptureFixture
     assert caplog.records == []
 
 
-async def test_faults_planned_by_number_and_after_good_calls() -> None:
-    """At construction by the n-th call, later by `fail_next`, one after the other."""
+async def test_faults_can_be_planned_by_number_and_by_fail_next() -> None:
+    """The constructor takes the number of the request; calls of `fail_next` follow one another."""
     plan = FaultPlan(Random(0), [("edit", 2, Fault.TEAPOT)])
-    assert [plan.take("edit") for _ in range(3)] == [None, Fault.TEAPOT, None]
+    assert [plan.next_fault("edit") for _ in range(3)] == [None, Fault.TEAPOT, None]
     plan.fail_next("edit", Fault.HANG, times=2, after=1)
     plan.fail_next("edit", Fault.HUGE)
-    assert plan.take("status") is None
-    assert [plan.take("edit") for _ in range(5)] == [None, Fault.HANG, Fault.HANG, Fault.HUGE, None]
+    assert plan.next_fault("status") is None
+    assert [plan.next_fault("edit") for _ in range(5)] == [None, Fault.HANG, Fault.HANG, Fault.HUGE, None]
 
 
-def test_faults_by_chance_meet_paid_requests_only() -> None:
-    """About the shares that were asked for, the same for the same seed."""
+def test_random_faults_meet_paid_requests_only() -> None:
+    """Each fault meets about its share of them, and the same seed gives the same faults."""
     rates = {Fault.DROP_AFTER: 0.2, Fault.ERROR_500_BEFORE: 0.1}
     one, other = (FaultPlan(Random(3), rates=rates) for _ in range(2))
-    met = [one.take("edit") for _ in range(1000)]
-    assert met == [other.take("edit") for _ in range(1000)]
+    met = [one.next_fault("edit") for _ in range(1000)]
+    assert met == [other.next_fault("edit") for _ in range(1000)]
     assert 150 < met.count(Fault.DROP_AFTER) < 250
     assert 60 < met.count(Fault.ERROR_500_BEFORE) < 140
-    assert {one.take("status") for _ in range(100)} == {None}
+    assert {one.next_fault("status") for _ in range(100)} == {None}
 
 
-def test_what_cannot_be_is_refused() -> None:
-    """An endpoint that doesn't exist, and a refused connection at a server."""
+def test_an_unknown_endpoint_and_a_refused_connection_cannot_be_planned() -> None:
+    """A server that listens cannot refuse a connection."""
     with pytest.raises(ValueError, match="edits"):
         Sandbox().fail_next("edits", Fault.HANG)
     with pytest.raises(ConfigurationError, match="InProcessTransport"):

@@ -51,7 +51,7 @@ def vendors_client() -> ModuleType:
     return module
 
 
-async def test_the_vendors_own_client_drives_it() -> None:
+async def test_the_vendors_own_client_works_with_the_sandbox() -> None:
     """Create from prompt and images, edit, status until completed, get, look and list."""
     vendor = vendors_client()
     async with Sandbox(speed=4000) as sandbox:
@@ -72,8 +72,8 @@ async def test_the_vendors_own_client_drives_it() -> None:
         await hoox.close()
 
 
-async def test_a_look_takes_its_time_and_no_more() -> None:
-    """By default a look is done in a fraction of a second."""
+async def test_a_look_takes_a_fraction_of_a_second_by_default() -> None:
+    """The default speed settles it after about 0.1 s (the median of the log-normal time)."""
     async with Sandbox() as sandbox, client(sandbox) as http:
         ids = await from_images(http)
         async with http.post("avatar/edit", json={**ids, "prompt": "x"}) as response:
@@ -86,8 +86,8 @@ async def test_a_look_takes_its_time_and_no_more() -> None:
         assert (await status(http, edit))["status"] in ("pending", "processing", "completed")
 
 
-async def test_hold_settle_and_release() -> None:
-    """Time stands still for looks until a hand settles them or it is let go."""
+async def test_held_looks_settle_by_settle_or_after_release() -> None:
+    """No look settles by the passing of time between `hold` and `release`."""
     async with Sandbox(speed=1e6) as sandbox, client(sandbox) as http:
         ids = await from_images(http)
         sandbox.hold()
@@ -103,7 +103,7 @@ async def test_hold_settle_and_release() -> None:
 
 
 async def test_requests_are_recorded() -> None:
-    """Endpoint, status, query and body of each, and whether a key came with it."""
+    """The record has endpoint, status, query, body, and whether an Authorization header came."""
     async with Sandbox() as sandbox, client(sandbox) as http:
         ids = await from_images(http)
         await status(http, ids)
@@ -118,7 +118,7 @@ async def test_requests_are_recorded() -> None:
 
 @pytest.mark.parametrize("data", [b"{", b"\xff\xfe", b"", b"null"])
 async def test_a_body_that_is_no_json_is_400(data: bytes) -> None:
-    """Also bytes that are no text."""
+    """So is a body that is no text."""
     async with (
         Sandbox() as sandbox,
         client(sandbox) as http,
@@ -128,7 +128,7 @@ async def test_a_body_that_is_no_json_is_400(data: bytes) -> None:
 
 
 async def test_the_quota_headers_and_date_are_sent() -> None:
-    """Three headers and a date, in Unix time, over the wire."""
+    """The three quota headers and the date arrive at the client, in Unix time."""
     async with (
         Sandbox(requests_per_minute=1) as sandbox,
         client(sandbox) as http,
@@ -143,7 +143,7 @@ async def test_the_quota_headers_and_date_are_sent() -> None:
 
 
 async def test_closing_drops_requests_that_hang() -> None:
-    """A request that is never answered doesn't hold up the end, and no task is left."""
+    """A request without a response does not delay the end, and no task is left."""
     before = asyncio.all_tasks()
     async with asyncio.timeout(5):
         async with Sandbox() as sandbox, client(sandbox) as http:
@@ -158,16 +158,16 @@ async def test_closing_drops_requests_that_hang() -> None:
     assert asyncio.all_tasks() == before
 
 
-async def test_a_taken_port_is_a_configuration_error() -> None:
-    """And what was opened so far is closed again."""
+async def test_a_port_that_is_not_free_is_a_configuration_error() -> None:
+    """Everything that was opened before is closed again."""
     async with Sandbox() as first:
         port = int(first.base_url.split(":")[2].split("/")[0])
         with pytest.raises(ConfigurationError, match=str(port)):
             await Sandbox(port=port).__aenter__()
 
 
-async def test_it_cannot_be_entered_twice_at_once_but_again_later() -> None:
-    """What it knows stays from one run to the next."""
+async def test_a_sandbox_cannot_be_entered_twice_at_once_but_again_later() -> None:
+    """Its looks and records stay from one run to the next."""
     sandbox = Sandbox()
     async with sandbox, client(sandbox) as http:
         await from_images(http)
@@ -180,8 +180,8 @@ async def test_it_cannot_be_entered_twice_at_once_but_again_later() -> None:
         assert (await status(http, ids))["status"] == "completed"
 
 
-async def test_latency_passes_before_the_answer() -> None:
-    """The loop's time goes by by at least the latency."""
+async def test_latency_passes_before_the_response() -> None:
+    """A request takes at least `latency` seconds."""
     async with Sandbox(latency=0.05) as sandbox, client(sandbox) as http:
         start = asyncio.get_running_loop().time()
         await from_images(http)
@@ -189,7 +189,7 @@ async def test_latency_passes_before_the_answer() -> None:
 
 
 def test_with_serves_from_a_thread_of_its_own() -> None:
-    """For code that blocks: its methods work from this thread, and the thread is gone at the end."""
+    """The methods work from the caller's thread, and the sandbox's thread is gone at the end."""
     with Sandbox(speed=1e6) as sandbox:
 
         async def edit_in_another_loop() -> dict[str, str]:
@@ -208,8 +208,8 @@ def test_with_serves_from_a_thread_of_its_own() -> None:
     assert sandbox.credits_spent == 2
 
 
-def test_with_raises_what_opening_raised() -> None:
-    """An error of the thread is the caller's."""
+def test_with_raises_the_error_of_the_start() -> None:
+    """An error in the sandbox's thread is raised to the caller of `with`."""
     with Sandbox() as first:
         port = int(first.base_url.split(":")[2].split("/")[0])
         with pytest.raises(ConfigurationError), Sandbox(port=port):
@@ -217,19 +217,19 @@ def test_with_raises_what_opening_raised() -> None:
 
 
 def test_errors_of_calls_from_another_thread_are_raised_there() -> None:
-    """A strange look is a KeyError for the one who named it."""
+    """An unknown look is a KeyError in the thread that called."""
     with Sandbox() as sandbox, pytest.raises(KeyError):
         sandbox.settle("avtr_x:look_x", "ready")
 
 
-def test_a_session_of_a_sandbox_that_is_not_running_is_refused() -> None:
-    """There is no base URL yet."""
+def test_a_sandbox_that_is_not_running_makes_no_session() -> None:
+    """There is no base URL yet, so it is a ConfigurationError."""
     with pytest.raises(ConfigurationError, match="not running"):
         Sandbox().session()
 
 
 def test_the_key_looks_like_a_real_one_and_follows_from_the_seed() -> None:
-    """hx_live_ and 64 hex digits."""
+    """It is hx_live_ and 64 hexadecimal digits, the same for the same seed."""
     key = Sandbox(seed=5).api_key
     assert key.startswith("hx_live_")
     assert len(bytes.fromhex(key.removeprefix("hx_live_"))) == 32
@@ -248,7 +248,7 @@ def test_the_key_looks_like_a_real_one_and_follows_from_the_seed() -> None:
     ],
 )
 async def test_a_body_that_cannot_be_read_is_a_bad_request(encoding: str, body: bytes) -> None:
-    """JSON nested too deeply, no text, or not packed as it says: 400, noted as a request, and no charge."""
+    """JSON nested too deeply, no text, or a wrong encoding: 400, recorded as a request, and not charged."""
     async with Sandbox() as sandbox, client(sandbox) as http:
         headers = {"Content-Type": "application/json", **({"Content-Encoding": encoding} if encoding else {})}
         async with http.post("avatar/create", data=body, headers=headers) as response:

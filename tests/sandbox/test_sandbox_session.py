@@ -14,7 +14,7 @@ pytestmark = pytest.mark.both_loops
 
 
 async def test_a_session_of_the_sandbox_makes_a_look() -> None:
-    """Key, base URL and quota are the sandbox's; one request is one charge."""
+    """It has the sandbox's key, base URL and quota, and one request is one charge."""
     async with Sandbox() as sandbox, sandbox.session() as session:
         look = await session.run(PromptAvatar("a friendly host", name="Alex"))
         assert look.ref == sandbox.ledger[0].ref
@@ -25,8 +25,8 @@ async def test_a_session_of_the_sandbox_makes_a_look() -> None:
 @pytest.mark.parametrize(
     "fault", [Fault.DROP_AFTER, Fault.ERROR_500_AFTER, Fault.TRUNCATED], ids=lambda f: f.name
 )
-async def test_a_fault_reaches_the_session(fault: Fault) -> None:
-    """A charged request without a readable answer is sent once and unknown."""
+async def test_a_charged_request_without_a_readable_response_is_unknown(fault: Fault) -> None:
+    """The session sends it once, and reports its outcome as unknown."""
     options: dict[str, Any] = {"requests_per_minute": 600}
     async with Sandbox() as sandbox, sandbox.session(**options) as session:
         sandbox.fail_next("create", fault)

@@ -14,24 +14,24 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hoox_async._api import requests
-from hoox_async.sandbox import Charge, Space, _values
-from hoox_async.sandbox._values import Answer, Call
+from hoox_async.sandbox import Charge, Space, workspace
+from hoox_async.sandbox.workspace_records import HttpResponse, IncomingRequest
 
 PICTURE = "https://example.com/face.jpg"
 
 
-def call(space: Space, method: str, path: str, *, key: str | None = None, **fields: Any) -> Call:
+def call(space: Space, method: str, path: str, *, key: str | None = None, **fields: Any) -> IncomingRequest:
     params = fields if method == "GET" else {}
     body = fields if method == "POST" else None
-    return Call(method, path, params, body, f"Bearer {key or space.api_key}")
+    return IncomingRequest(method, path, params, body, f"Bearer {key or space.api_key}")
 
 
-def post(space: Space, path: str, now: float = 0.0, **body: Any) -> Answer:
-    return space.answer(call(space, "POST", path, **body), now)
+def post(space: Space, path: str, now: float = 0.0, **body: Any) -> HttpResponse:
+    return space.respond(call(space, "POST", path, **body), now)
 
 
-def get(space: Space, path: str, now: float = 0.0, **params: str) -> Answer:
-    return space.answer(call(space, "GET", path, **params), now)
+def get(space: Space, path: str, now: float = 0.0, **params: str) -> HttpResponse:
+    return space.respond(call(space, "GET", path, **params), now)
 
 
 def from_images(space: Space, now: float = 0.0) -> dict[str, str]:
@@ -62,7 +62,7 @@ def test_a_prompt_avatar_goes_from_pending_over_processing_to_completed() -> Non
 
 @pytest.mark.parametrize("spelling", ["imageUrls", "images"])
 def test_an_image_avatar_is_ready_at_once_and_free(spelling: str) -> None:
-    """Both spellings of the images are taken; nothing is charged and nothing is waited for."""
+    """Both names of the images' field are accepted, and nothing is charged."""
     space = Space()
     made = post(space, "/avatar/create", 0, **{spelling: [PICTURE]})
     assert status(space, made.json, 0)["status"] == "completed"
@@ -85,7 +85,7 @@ def test_an_edit_costs_what_the_price_list_says(fields: dict[str, Any], credits:
 
 
 def test_too_few_credits_are_402_and_cost_nothing() -> None:
-    """What the workspace can't pay is refused, and what it can is not."""
+    """A request over the balance is refused, and a cheaper one is still accepted."""
     space = Space(credits="3.4")
     ids = from_images(space)
     answer = post(space, "/avatar/edit", 0, **ids, prompt="x", upscale=True)
@@ -96,9 +96,9 @@ def test_too_few_credits_are_402_and_cost_nothing() -> None:
 
 @pytest.mark.parametrize("authorization", [None, "Bearer hx_live_other", "hx_live_other"])
 def test_a_wrong_or_missing_key_is_401(authorization: str | None) -> None:
-    """Only the workspace's own key opens it, and nobody else's requests count against its quota."""
+    """Only the workspace's own key is accepted, and other requests do not count against its quota."""
     space = Space(requests_per_minute=1)
-    answer = space.answer(Call("GET", "/avatar/list", {}, None, authorization), 0)
+    answer = space.respond(IncomingRequest("GET", "/avatar/list", {}, None, authorization), 0)
     assert (answer.status, answer.json["code"]) == (401, "invalid_api_key")
     assert space.window.remaining(0) == 1
 
@@ -161,12 +161,12 @@ def test_an_edit_of_a_look_without_a_picture_is_refused() -> None:
 def test_a_body_that_is_no_object_is_400(body: Any) -> None:
     """JSON that is no object, or no JSON at all, is a validation error."""
     space = Space()
-    answer = space.answer(Call("POST", "/avatar/create", {}, body, f"Bearer {space.api_key}"), 0)
+    answer = space.respond(IncomingRequest("POST", "/avatar/create", {}, body, f"Bearer {space.api_key}"), 0)
     assert answer.status == 400
 
 
-def test_the_group_answer_has_all_looks_in_the_other_words() -> None:
-    """`GET /avatar/{id}` says ready, pending and error, and a look's own answer has the reason."""
+def test_an_avatars_response_has_all_looks_with_the_second_pair_of_status_words() -> None:
+    """`GET /avatar/{id}` says ready, pending and error, and a look's own response has the reason."""
     space = fixed(40)
     ids = from_images(space)
     slow = post(space, "/avatar/edit", 0, **ids, prompt="a").json
@@ -211,8 +211,8 @@ WORDS = {  # the API reference's filters
 }  # fmt: skip
 
 
-def test_looks_speak_the_words_that_the_references_filters_know() -> None:
-    """So a program that filters by the reference's words finds the same looks here as there."""
+def test_looks_have_the_values_of_the_filters_in_the_api_reference() -> None:
+    """A program that filters by the reference's values finds looks in the sandbox too."""
     space = fixed(40)
     for number in range(60):
         post(space, "/avatar/create", 0, prompt=f"host {number}", style="podcast")
@@ -235,19 +235,21 @@ def test_looks_speak_the_words_that_the_references_filters_know() -> None:
         ("ready", ("pending", "pending"), {("ready", "ready"), ("error", "error")}),
     ],
 )
-def test_both_vocabularies_of_a_status(vocabulary: Any, at_first: Any, words: Any) -> None:
-    """As the reference mixes them, or one of them everywhere: status, group, look."""
+def test_a_vocabulary_decides_the_status_words_of_all_responses(
+    vocabulary: Any, at_first: Any, words: Any
+) -> None:
+    """ "both" mixes them as the reference does, the others use one pair in status, avatar and look."""
     space = Space(duration=lambda *_: 40, requests_per_minute=None, vocabulary=vocabulary)
 
-    def told(ids: Mapping[str, str], now: float) -> tuple[str, str]:
+    def words_of(ids: Mapping[str, str], now: float) -> tuple[str, str]:
         group = get(space, f"/avatar/{ids['avatar_id']}", now).json["looks"][0]["status"]
         look = get(space, f"/avatar/{ids['avatar_id']}/look/{ids['look_id']}", now).json["status"]
         assert group == look
         return status(space, ids, now)["status"], group
 
     made = [post(space, "/avatar/create", 0, prompt=prompt).json for prompt in ("good", "bad [fail]")]
-    assert [told(ids, 1) for ids in made] == [at_first, at_first]
-    assert {told(ids, 41) for ids in made} == words
+    assert [words_of(ids, 1) for ids in made] == [at_first, at_first]
+    assert {words_of(ids, 41) for ids in made} == words
     in_making = status(space, post(space, "/avatar/create", 50, prompt="a").json, 80)["status"]
     assert in_making == ("pending" if vocabulary == "ready" else "processing")
 
@@ -266,10 +268,10 @@ PRICE_LIST = [  # "Avatar Workflow"; 1K and upscale: the API reference
 
 
 @pytest.mark.parametrize(("endpoint", "fields", "price"), PRICE_LIST)
-def test_the_prices_are_the_sandboxs_own(
+def test_the_sandbox_has_prices_of_its_own(
     endpoint: str, fields: dict[str, Any], price: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What the client believes changes nothing: so a test against the sandbox finds a wrong price."""
+    """Changing the client's prices changes no charge, so that a test finds a wrong price."""
     monkeypatch.setattr(requests, "PRICES", {size: Decimal(99) for size in requests.Resolution})
     monkeypatch.setattr(requests, "UPSCALE_PRICE", Decimal(99))
     space = fixed(40)
@@ -278,16 +280,16 @@ def test_the_prices_are_the_sandboxs_own(
     assert space.ledger[-1].credits == Decimal(price)
 
 
-def test_the_sandboxs_checks_take_nothing_from_the_clients_requests() -> None:
-    """No module of the sandbox imports the client's request classes, where prices and words stand."""
-    folder = Path(_values.__file__).parent
+def test_the_sandbox_does_not_import_the_clients_requests() -> None:
+    """No module of the sandbox imports the client's request classes, which have its prices and values."""
+    folder = Path(workspace.__file__).parent
     for path in folder.glob("*.py"):
         assert "_core.requests" not in path.read_text(encoding="utf-8"), path.name
 
 
 @pytest.mark.parametrize("path", ["/avatar/avtr_x", "/avatar/avtr_x/look/look_x", "/video/list", "/"])
-def test_what_is_not_there_is_404(path: str) -> None:
-    """Unknown avatars, looks and paths."""
+def test_an_unknown_avatar_look_or_path_is_404(path: str) -> None:
+    """Each of them is answered 404."""
     assert get(Space(), path).status == 404
 
 
@@ -295,13 +297,13 @@ def test_what_is_not_there_is_404(path: str) -> None:
     ("params", "code"), [({}, "MISSING_AVATAR_ID"), ({"avatar_id": "a"}, "MISSING_LOOK_ID")]
 )
 def test_a_status_request_needs_both_ids(params: dict[str, str], code: str) -> None:
-    """Without one of them it is 400."""
+    """Without one of them it is 400 with the code of the missing field."""
     answer = get(Space(), "/avatar/status", 0, **params)
     assert (answer.status, answer.json["code"]) == (400, code)
 
 
-def test_the_quota_is_spent_by_all_endpoints_and_told_in_headers() -> None:
-    """Every answer has the three headers; the one over the limit is 429 and not counted."""
+def test_all_endpoints_count_against_the_quota_and_send_its_headers() -> None:
+    """Each response has the three headers; a request over the limit is 429 and does not count."""
     space = Space(requests_per_minute=3)
     space.epoch = 1_000_000.0
     ids = from_images(space, 0.0)
@@ -318,7 +320,7 @@ def test_the_quota_is_spent_by_all_endpoints_and_told_in_headers() -> None:
 
 
 def test_a_429_can_come_with_retry_after() -> None:
-    """On demand, and then in whole seconds until a request is free."""
+    """With `retry_after=True` it has the whole seconds until a request is allowed."""
     space = Space(requests_per_minute=1, retry_after=True)
     get(space, "/avatar/list", 0.0)
     assert get(space, "/avatar/list", 10.5).headers["Retry-After"] == "50"
@@ -326,8 +328,8 @@ def test_a_429_can_come_with_retry_after() -> None:
 
 @settings(deadline=None, max_examples=60)
 @given(st.lists(st.floats(0, 20), max_size=200), st.integers(1, 20))
-def test_the_sliding_quota_never_lets_more_through_in_any_minute(gaps: list[float], limit: int) -> None:
-    """Whatever the pattern, no 60 seconds hold more than the limit."""
+def test_the_sliding_quota_allows_no_more_than_its_limit_in_any_minute(gaps: list[float], limit: int) -> None:
+    """This holds for any pattern of requests."""
     space = Space(requests_per_minute=limit)
     now, passed = 0.0, []
     for gap in gaps:
@@ -338,23 +340,23 @@ def test_the_sliding_quota_never_lets_more_through_in_any_minute(gaps: list[floa
         assert end - first >= 60.0
 
 
-def test_the_fixed_quota_frees_all_at_once() -> None:
-    """The other kind of window: twice the limit can pass around its border."""
+def test_the_fixed_quota_allows_its_whole_limit_when_a_new_window_starts() -> None:
+    """So twice the limit can pass around the border of two windows."""
     space = Space(requests_per_minute=2, quota="fixed")
     answers = [get(space, "/avatar/x", now).status for now in (0.0, 59.0, 59.5, 60.0, 60.1, 60.2)]
     assert answers == [404, 404, 429, 404, 404, 429]
 
 
 def test_without_a_quota_there_are_no_quota_headers() -> None:
-    """`requests_per_minute=None` lets everything through."""
+    """`requests_per_minute=None` allows all requests."""
     space = Space(requests_per_minute=None)
     answers = [get(space, "/avatar/x") for _ in range(300)]
     assert {answer.status for answer in answers} == {404}
     assert "X-RateLimit-Limit" not in answers[0].headers
 
 
-def test_held_looks_wait_for_a_hand() -> None:
-    """While held nothing settles in time; what had settled before stays, and a hand settles one."""
+def test_held_looks_settle_only_on_demand() -> None:
+    """A look that settled before `hold` stays settled; `release` settles those whose time came in between."""
     space = fixed(10)
     ids = from_images(space)
     first = post(space, "/avatar/edit", 0, **ids, prompt="a").json
@@ -368,8 +370,8 @@ def test_held_looks_wait_for_a_hand() -> None:
     assert space.done_at(third["look_id"]) == 200
 
 
-def test_a_settled_look_can_be_taken_back() -> None:
-    """For tests of clients: ready, then pending again, until it is settled anew."""
+def test_a_settled_look_can_be_made_pending_again() -> None:
+    """A look that is ready becomes pending by `settle(…, "pending")`, until it is settled again."""
     space = Space()
     ids = from_images(space)
     space.settle(ids["look_id"], "pending", 5)
@@ -377,14 +379,14 @@ def test_a_settled_look_can_be_taken_back() -> None:
     assert space.done_at(ids["look_id"]) is None
 
 
-def test_to_settle_a_strange_look_is_an_error() -> None:
-    """A test that names the wrong look should hear of it."""
+def test_settling_an_unknown_look_is_a_key_error() -> None:
+    """A test that names a wrong look fails at once."""
     with pytest.raises(KeyError):
         Space().settle("avtr_x:look_x", "ready", 0)
 
 
 def test_generation_times_are_log_normal_and_divided_by_speed() -> None:
-    """The median is what was asked for, and the same seed gives the same times and ids."""
+    """Their median is `median`, and the same seed gives the same times and ids."""
 
     def durations(speed: float) -> tuple[list[float], list[str]]:
         space = Space(rng=Random(7), median=40, sigma=0.5, speed=speed, requests_per_minute=None)
@@ -400,8 +402,8 @@ def test_generation_times_are_log_normal_and_divided_by_speed() -> None:
     assert same == looks
 
 
-def test_a_callable_gives_each_looks_time() -> None:
-    """It sees the look's number and the request."""
+def test_a_callable_can_decide_the_time_of_each_look() -> None:
+    """`duration` gets the look's number and the request's JSON."""
     seen: list[tuple[int, str]] = []
 
     def duration(index: int, body: Mapping[str, Any]) -> float:
@@ -415,8 +417,8 @@ def test_a_callable_gives_each_looks_time() -> None:
     assert [space.done_at(look) for look in looks] == [3.5, 4.0]
 
 
-def test_a_share_of_looks_fails() -> None:
-    """About the share that was asked for."""
+def test_about_the_share_failures_of_looks_fails() -> None:
+    """Of 500 looks about a fifth fail at `failures=0.2`."""
     space = Space(failures=0.2, requests_per_minute=None)
     ids = from_images(space)
     for _ in range(500):
@@ -425,8 +427,8 @@ def test_a_share_of_looks_fails() -> None:
     assert 70 < [look["status"] for look in avatar["looks"]].count("error") < 130
 
 
-def test_the_ledger_never_shows_more_than_was_accepted() -> None:
-    """Every charge is a look of the workspace, and the balance is what they left."""
+def test_the_ledger_has_exactly_the_accepted_requests() -> None:
+    """Each charge is a look of the workspace, and the balance is reduced by their prices."""
     space = Space(credits=11, requests_per_minute=None)
     ids = from_images(space)
     for _ in range(9):

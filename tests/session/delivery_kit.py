@@ -1,4 +1,4 @@
-"""What the tests of deliveries share: a hub without signatures, and a session that listens to it."""
+"""Helpers of the webhook tests: a hub without signatures, and a session that subscribes to it."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ PICTURE = "https://media.example/look.jpg"
 
 
 class Hub:
-    """Stands for a WebhookHub: the URL's last part is the attempt's id itself."""
+    """A hub in place of WebhookHub: the last part of its URLs is the plain attempt id."""
 
     def __init__(self) -> None:
         self.receivers: list[Receive] = []
@@ -31,12 +31,12 @@ class Hub:
         self.attempts.append(attempt_id)
         return f"https://hooks.example/{attempt_id}"
 
-    def attach(self, receiver: Receive) -> Callable[[], None]:
+    def subscribe(self, receiver: Receive) -> Callable[[], None]:
         self.receivers.append(receiver)
         return lambda: self.receivers.remove(receiver)
 
     async def post(self, url: str, body: dict[str, Any]) -> int:
-        """What the sandbox's courier does."""
+        """Deliver the JSON of a webhook, as the sandbox's `WebhookSender` does over HTTP."""
         failed = body["status"] == "failed"
         delivery = Delivery(
             look_id=body.get("look_id") or body["job_id"],
@@ -53,16 +53,16 @@ class Hub:
 
 
 class Stage:
-    """A session with a hub on a workspace, and what its hooks were told."""
+    """A session with a hub on a fake workspace, and the events that its hooks received."""
 
-    def __init__(self, session: HooxSession, space: Space, hub: Hub, told: list[Event]) -> None:
+    def __init__(self, session: HooxSession, space: Space, hub: Hub, events: list[Event]) -> None:
         self.session = session
         self.space = space
         self.hub = hub
-        self.told = told
+        self.events = events
 
     async def lose(self, request: Any, key: str) -> str:
-        """Submit it, lose its answer though it is charged, and give its attempt."""
+        """Submit a request whose response is lost although it is charged. Returns the attempt id."""
         self.space.faults.fail_next("edit" if hasattr(request, "source") else "create", Fault.DROP_AFTER)
         with pytest.raises(OutcomeUnknown):
             await self.session.submit(request, key=key)
@@ -79,7 +79,7 @@ class Stage:
         return taken
 
     def slow_down(self) -> None:
-        """From now on a request takes ten seconds."""
+        """Let each request take ten seconds from now on."""
         transport = self.session._transport
         assert isinstance(transport, InProcessTransport)
         transport._latency = 10.0
@@ -91,7 +91,7 @@ class Stage:
 
     @property
     def used(self) -> list[bool]:
-        return [event.used for event in self.told if isinstance(event, DeliveryReceived)]
+        return [event.used for event in self.events if isinstance(event, DeliveryReceived)]
 
 
 @asynccontextmanager
@@ -104,13 +104,13 @@ async def stage(
 ) -> AsyncIterator[Stage]:
     """A session with a hub; without ``sends_webhooks`` looks stay as they are until the test settles them."""
     hub = hub or Hub()
-    told: list[Event] = []
+    events: list[Event] = []
     transport = {"deliver": hub.post, "deliveries": sends_webhooks} if sends_webhooks else {}
     if sends_webhooks is None:
         space = space or Space(rng=Random(1), requests_per_minute=None)
         space.hold(0.0)
-    async with on_space(space, transport=transport, webhooks=hub, hooks=[told.append], **options) as (
+    async with on_space(space, transport=transport, webhooks=hub, hooks=[events.append], **options) as (
         session,
         opened,
     ):
-        yield Stage(session, opened, hub, told)
+        yield Stage(session, opened, hub, events)

@@ -54,7 +54,7 @@ async def test_lost_deliveries_are_found_though_nobody_waits() -> None:
         for n in range(10):
             await on.session.submit(prompt(f"order {n}"), key=str(n))
         await asyncio.sleep(600)
-        assert sorted(map(str, settled(on.told))) == sorted(map(str, range(10)))
+        assert sorted(map(str, settled(on.events))) == sorted(map(str, range(10)))
 
 
 async def test_poll_awaited_polls_only_what_somebody_awaits() -> None:

@@ -132,7 +132,7 @@ async def test_a_hub_that_gives_no_url_leaks_no_permit() -> None:
         def url_for(self, attempt_id: str) -> str:
             raise RuntimeError("no URL")
 
-        def attach(self, receiver: Any) -> Any:
+        def subscribe(self, receiver: Any) -> Any:
             return lambda: None
 
     async with on_space(webhooks=Broken()) as (session, space):

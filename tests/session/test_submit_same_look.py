@@ -185,7 +185,7 @@ async def test_a_delivery_that_names_anothers_look_proves_nothing() -> None:
         attempt = (await intent_of(session, "lost")).attempts[0].id
         store.hides = True
         receiver = session._ready().receiver
-        assert await receiver.receive(attempt, Delivery(first.look_id, first.last.status, first.avatar_id))
+        assert await receiver.accept(attempt, Delivery(first.look_id, first.last.status, first.avatar_id))
         await asyncio.sleep(1)
         store.hides = False
         lost = await intent_of(session, "lost")

@@ -209,7 +209,7 @@ async def test_a_hook_that_raises_at_deliveries_and_losses_harms_nothing() -> No
         attempt = await on.lose(prompt(), "k")
         await on.deliver(attempt, on.last, LookStatus.READY)
         assert await intents(on.session) == {"k": IntentState.READY}
-        assert [event for event in on.told if isinstance(event, LookSettled)]
+        assert [event for event in on.events if isinstance(event, LookSettled)]
 
 
 async def test_a_batch_item_whose_turn_cannot_be_told_has_the_error_itself(

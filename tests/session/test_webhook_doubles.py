@@ -23,7 +23,7 @@ pytestmark = pytest.mark.virtual_time
 
 
 async def lose_twice(on: Stage, source: LookRef) -> tuple[tuple[str, LookRef], tuple[str, LookRef]]:
-    """Both sendings were charged and lost: their attempts and looks."""
+    """Send a request twice, charge and lose both. Returns their attempts and looks."""
     first = await on.lose(edit(source, "twice"), "k")
     look = on.last
     on.space.faults.fail_next("edit", Fault.DROP_AFTER)
@@ -37,8 +37,10 @@ async def seen(on: Stage, avatar_id: str) -> frozenset[str]:
 
 
 @pytest.mark.parametrize("order", [(0, 1), (1, 0)], ids=["in order", "the other way round"])
-async def test_both_looks_of_an_intent_that_was_sent_twice_are_nobody_elses(order: tuple[int, int]) -> None:
-    """The one that is delivered first is its own, the other one is claimed for nobody."""
+async def test_both_looks_of_an_intent_that_was_sent_twice_belong_to_no_other_intent(
+    order: tuple[int, int],
+) -> None:
+    """The look that is delivered first becomes the intent's; the other one is claimed."""
     async with stage(exclusive=True) as on:
         source = made(on.space)
         attempts = await lose_twice(on, source)
@@ -48,8 +50,8 @@ async def test_both_looks_of_an_intent_that_was_sent_twice_are_nobody_elses(orde
         assert {look.look_id for _, look in attempts} <= await seen(on, source.avatar_id)
 
 
-async def test_an_earlier_attempts_delivery_settles_a_resend_that_was_lost_too() -> None:
-    """It came while the second was on its way."""
+async def test_a_delivery_for_an_earlier_attempt_confirms_a_resend_that_was_lost_too() -> None:
+    """It came while the second POST was outstanding."""
     async with stage() as on:
         source = made(on.space)
         first = await on.lose(edit(source, "lost"), "k")
@@ -69,7 +71,7 @@ async def test_an_earlier_attempts_delivery_settles_a_resend_that_was_lost_too()
 
 
 class SlowToProve(MemoryStore):
-    """Takes three seconds until it writes what a delivery has proved."""
+    """A store that takes three seconds to write what a delivery has confirmed."""
 
     async def advance(self, key: str, *steps: Transition) -> Intent:
         if isinstance(steps[-1], Accept) and steps[-1].evidence is Evidence.WEBHOOK:
@@ -77,8 +79,8 @@ class SlowToProve(MemoryStore):
         return await super().advance(key, *steps)
 
 
-async def test_a_proof_that_is_written_when_the_resend_is_in_the_air_is_kept_for_its_end() -> None:
-    """It was true of what stood before: the answer's look is the job's, and both are claimed."""
+async def test_a_delivery_that_is_written_while_the_resend_is_outstanding_is_kept_until_its_end() -> None:
+    """It is of the earlier attempt: the response's look becomes the job's, and both looks are claimed."""
     async with stage(store=SlowToProve(), exclusive=True) as on:
         source = made(on.space)
         first = await on.lose(edit(source, "twice"), "k")
@@ -94,8 +96,8 @@ async def test_a_proof_that_is_written_when_the_resend_is_in_the_air_is_kept_for
         assert {look.look_id, on.last.look_id} <= await seen(on, source.avatar_id)
 
 
-async def test_an_earlier_attempts_look_is_claimed_where_the_resend_was_accepted() -> None:
-    """Both were paid; the first one's delivery came while the second was on its way."""
+async def test_the_look_of_an_earlier_attempt_is_claimed_if_the_resend_was_accepted() -> None:
+    """Both were paid; the first one's delivery came while the second POST was outstanding."""
     async with stage(exclusive=True) as on:
         source = made(on.space)
         first = await on.lose(edit(source, "twice"), "k")
@@ -111,8 +113,8 @@ async def test_an_earlier_attempts_look_is_claimed_where_the_resend_was_accepted
         assert job.last.status is LookStatus.PENDING  # it was not this look's delivery
 
 
-async def test_a_dropped_ones_look_is_nobody_elses() -> None:
-    """It is told on the dropped one's own token."""
+async def test_the_look_of_a_dropped_intent_belongs_to_no_other_intent() -> None:
+    """A delivery on the dropped intent's own token names it."""
     async with stage(exclusive=True) as on:
         source = made(on.space)
         attempt = await on.lose(edit(source, "lost"), "k")
@@ -122,8 +124,8 @@ async def test_a_dropped_ones_look_is_nobody_elses() -> None:
         assert (await intent_of(on.session, "k")).state is IntentState.DROPPED
 
 
-async def test_a_contradiction_claims_nothing() -> None:
-    """A look that was accepted, and a delivery on its token that names another one."""
+async def test_a_delivery_that_contradicts_an_accepted_look_claims_nothing() -> None:
+    """The delivery on the token of an accepted look names another look."""
     async with stage() as on:
         source = made(on.space)
         await on.session.submit(edit(source, "a"), key="k")
@@ -133,10 +135,10 @@ async def test_a_contradiction_claims_nothing() -> None:
         assert on.used == [False]
 
 
-async def test_a_look_that_stands_twice_in_the_list_does_not_end_the_finding(
+async def test_a_look_that_is_twice_in_the_list_does_not_end_the_lookup_of_avatars(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """The workspace's own come first, then the public catalogue: a look can be in both."""
+    """The list has the workspace's own looks, then the public catalogue: a look can be in both."""
 
     def twice(response: WireResponse) -> list[LookDetails]:
         return [look for look in read_looks(response) for _ in range(2)]
@@ -153,7 +155,7 @@ async def test_a_look_that_stands_twice_in_the_list_does_not_end_the_finding(
 
 
 class SlowToSay(MemoryStore):
-    """Says a second after it that it has written down that a POST was lost."""
+    """A store that returns one second after it has written that a POST was lost."""
 
     async def advance(self, key: str, *steps: Transition) -> Intent:
         after = await super().advance(key, *steps)
@@ -163,8 +165,10 @@ class SlowToSay(MemoryStore):
 
 
 @pytest.mark.parametrize("exclusive", [False, True])
-async def test_a_delivery_that_is_faster_than_the_loss_is_the_answer(exclusive: bool) -> None:
-    """It proves what is lost in this moment: its caller gets the job, and the avatar's lock stays open."""
+async def test_a_delivery_that_is_applied_before_the_loss_is_reported_makes_the_submission_succeed(
+    exclusive: bool,
+) -> None:
+    """It confirms what was being marked unknown: the caller gets the job; the avatar's lock is released."""
     async with stage(store=SlowToSay(), exclusive=exclusive) as on:
         source = made(on.space)
         on.space.faults.fail_next("edit", Fault.DROP_AFTER)
@@ -178,8 +182,8 @@ async def test_a_delivery_that_is_faster_than_the_loss_is_the_answer(exclusive: 
         assert on.session._ready().unknowns.free(source.avatar_id)
 
 
-async def test_a_kept_delivery_of_an_earlier_attempt_proves_after_a_restart() -> None:
-    """It came while the second sending was outstanding, and the process ended there."""
+async def test_a_stored_delivery_of_an_earlier_attempt_confirms_the_look_after_a_restart() -> None:
+    """It came while the second POST was outstanding, and then the process ended."""
     store = MemoryStore()
     async with stage(store=store) as on:
         source = made(on.space)

@@ -35,8 +35,8 @@ pytestmark = pytest.mark.virtual_time
     ],
     ids=["new", "old", "early", "early old", "doubled and contradicted", "late", "lost"],
 )
-async def test_every_look_is_found(options: DeliveryOptions) -> None:
-    """However deliveries come, or don't. Where they come in time, only very late looks are polled."""
+async def test_every_look_settles_whatever_happens_to_its_delivery(options: DeliveryOptions) -> None:
+    """Lost, doubled, early, late or false. If all come in time, only very late looks are polled."""
     async with stage(sends_webhooks=options) as on:
         ref = made(on.space)
         jobs = [await on.session.submit(edit(ref, f"scene {n}"), key=str(n)) for n in range(6)]
@@ -49,8 +49,8 @@ async def test_every_look_is_found(options: DeliveryOptions) -> None:
             assert sends(on.space, "status", "avatar") <= 3
 
 
-async def test_an_early_delivery_settles_the_look_at_once() -> None:
-    """It overtook the answer to its POST; the job is done before anybody asks, in no time."""
+async def test_a_delivery_before_the_posts_response_settles_the_look_at_once() -> None:
+    """The job is done as soon as it is returned, without a status request."""
     async with stage(sends_webhooks=DeliveryOptions(early=1.0)) as on:
         job = await on.session.submit(prompt(), key="k")
         at = asyncio.get_running_loop().time()
@@ -60,8 +60,8 @@ async def test_an_early_delivery_settles_the_look_at_once() -> None:
         assert on.used == [True]
 
 
-async def test_an_early_failure_has_its_reason() -> None:
-    """It is paid, and known without a request."""
+async def test_a_failure_delivered_before_the_posts_response_keeps_its_reason() -> None:
+    """The look was paid, and its error is known without a status request."""
     async with stage(sends_webhooks=DeliveryOptions(early=1.0)) as on:
         job = await on.session.submit(prompt("[fail]"), key="k")
         assert job.last.status is LookStatus.FAILED
@@ -72,8 +72,8 @@ async def test_an_early_failure_has_its_reason() -> None:
 # --- while the POST is outstanding
 
 
-async def test_a_last_word_is_not_shut_out_by_an_earlier_one() -> None:
-    """Of a POST outstanding only what settles the look is kept."""
+async def test_only_a_final_status_is_stored_for_an_outstanding_post() -> None:
+    """An earlier delivery that says processing does not take the place of one that says ready."""
     space = Space(rng=Random(1))
     async with stage(space) as on:
         on.slow_down()
@@ -87,8 +87,8 @@ async def test_a_last_word_is_not_shut_out_by_an_earlier_one() -> None:
         assert on.used == [False, False, True]
 
 
-async def test_a_lost_answer_is_proved_by_what_came_before() -> None:
-    """The delivery was there already: the submission is accepted, and no unknown is reported."""
+async def test_a_delivery_before_a_lost_response_confirms_the_look() -> None:
+    """The submission is accepted, and no unknown outcome is reported."""
     space = Space(rng=Random(1))
     async with stage(space) as on:
         on.slow_down()
@@ -105,8 +105,8 @@ async def test_a_lost_answer_is_proved_by_what_came_before() -> None:
 # --- once it is accepted
 
 
-async def test_doubles_and_contradictions_change_nothing() -> None:
-    """They are counted, and the first word stands."""
+async def test_a_repeated_or_contradicting_delivery_changes_nothing() -> None:
+    """They emit events that say unused, and the look keeps its first final status."""
     async with stage() as on:
         job = await on.session.submit(prompt(), key="k")
         attempt = on.hub.attempts[0]
@@ -115,11 +115,11 @@ async def test_doubles_and_contradictions_change_nothing() -> None:
         assert on.used == [True, False, False, False]
         assert (await job).status is LookStatus.READY
         assert await intents(on.session) == {"k": IntentState.READY}
-        assert sum(isinstance(event, LookSettled) for event in on.told) == 1
+        assert sum(isinstance(event, LookSettled) for event in on.events) == 1
 
 
-async def test_doubles_at_the_same_moment_settle_once() -> None:
-    """Both were taken before either was worked on."""
+async def test_two_equal_deliveries_at_the_same_moment_settle_the_look_once() -> None:
+    """Both were accepted before either was applied."""
     async with stage() as on:
         job = await on.session.submit(prompt(), key="k")
         delivery = Delivery(job.look_id, LookStatus.READY, job.avatar_id, PICTURE)
@@ -129,20 +129,20 @@ async def test_doubles_at_the_same_moment_settle_once() -> None:
         assert sorted(on.used) == [False] * 4 + [True]
 
 
-async def test_a_delivery_of_a_job_nobody_holds_is_written_down() -> None:
-    """And told to the hooks, with the metadata."""
+async def test_a_delivery_for_a_job_that_nobody_references_is_stored() -> None:
+    """It also reaches the hooks, with the request's metadata."""
     async with stage() as on:
         await on.session.submit(prompt(metadata={"who": "me"}), key="k")
         await on.deliver(on.hub.attempts[0], on.last, LookStatus.READY)
         assert await intents(on.session) == {"k": IntentState.READY}
-        (settled,) = [event for event in on.told if isinstance(event, LookSettled)]
+        (settled,) = [event for event in on.events if isinstance(event, LookSettled)]
         assert (settled.key, settled.metadata) == ("k", {"who": "me"})
         job = await on.session.submit(prompt(metadata={"who": "me"}), key="k")
         assert (await job).thumbnail_url == PICTURE
 
 
-async def test_another_looks_delivery_is_not_believed() -> None:
-    """A good token speaks for its own look only."""
+async def test_a_delivery_that_names_another_look_is_ignored() -> None:
+    """A valid token confirms the look of its own attempt only."""
     async with stage() as on:
         other = made(on.space)
         job = await on.session.submit(prompt(), key="k")
@@ -151,8 +151,8 @@ async def test_another_looks_delivery_is_not_believed() -> None:
         assert job.last.status is LookStatus.PENDING
 
 
-async def test_a_state_that_is_not_the_last_is_news_for_who_waits() -> None:
-    """With a picture or not, it does not end the wait."""
+async def test_a_delivery_with_a_status_that_is_not_final_updates_the_job() -> None:
+    """With or without a picture, it does not end the wait."""
     async with stage() as on:
         job = await on.session.submit(prompt(), key="k")
         await on.deliver(on.hub.attempts[0], job.ref, LookStatus.PROCESSING, thumbnail_url=PICTURE)
@@ -160,8 +160,8 @@ async def test_a_state_that_is_not_the_last_is_news_for_who_waits() -> None:
         assert not job.done
 
 
-async def test_a_missing_picture_is_asked_for() -> None:
-    """A delivery without one settles the look, and a request brings the rest."""
+async def test_a_picture_that_the_delivery_lacks_is_requested() -> None:
+    """The delivery settles the look, and one status request brings its picture."""
     async with stage() as on:
         job = await on.session.submit(prompt(), key="k")
         on.space.settle(job, "ready", 1.0)
@@ -171,8 +171,8 @@ async def test_a_missing_picture_is_asked_for() -> None:
         assert (await intent_of(on.session, "k")).look.thumbnail_url  # type: ignore[union-attr]
 
 
-async def test_a_strangers_attempt_is_not_taken() -> None:
-    """So that the API's next try may reach the right process."""
+async def test_a_delivery_for_an_unknown_attempt_is_not_acknowledged() -> None:
+    """So the API's retry may reach the process that knows it."""
     async with stage() as on:
         assert not await on.deliver("never-heard-of", LookRef("a", "b"), LookStatus.READY)
         assert on.used == []
@@ -181,8 +181,8 @@ async def test_a_strangers_attempt_is_not_taken() -> None:
 # --- the edges
 
 
-async def test_a_store_that_fails_takes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The error goes to the hub, which asks the API to come again."""
+async def test_a_delivery_is_not_acknowledged_if_the_store_fails(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The error goes to the hub, which asks the API to send the delivery again."""
     async with stage() as on:
         await on.session.submit(prompt(), key="k")
 
@@ -194,27 +194,27 @@ async def test_a_store_that_fails_takes_nothing(monkeypatch: pytest.MonkeyPatch)
             await on.hub(on.hub.attempts[0], Delivery("look", LookStatus.READY))
 
 
-async def test_a_receive_that_is_cancelled_loses_nothing() -> None:
-    """The hub gives up on one that takes too long; it comes again."""
+async def test_a_delivery_whose_acceptance_is_cancelled_can_be_sent_again() -> None:
+    """The hub cancels one that takes too long; the API's retry is accepted."""
     async with stage() as on:
         attempt = await on.lose(prompt(), "k")
         receiver = on.session._ready().receiver
         for _ in range(200):
-            await receiver._room.acquire()
+            await receiver._slots.acquire()
         delivery = Delivery(on.last.look_id, LookStatus.READY, on.last.avatar_id, PICTURE)
         with pytest.raises(TimeoutError):
             async with asyncio.timeout(5):
                 await on.hub(attempt, delivery)
         assert await intents(on.session) == {"k": IntentState.UNKNOWN}
         for _ in range(200):
-            receiver._room.release()
+            receiver._slots.release()
         assert await on.hub(attempt, delivery)
         await turns()
         assert await intents(on.session) == {"k": IntentState.READY}
 
 
-async def test_a_closed_session_takes_no_delivery() -> None:
-    """Its receiver is detached; one that was on its way is not acknowledged."""
+async def test_a_closed_session_acknowledges_no_delivery() -> None:
+    """It has unsubscribed from the hub, and a delivery that it was accepting is not acknowledged."""
     hub = Hub()
     async with stage(hub=hub) as on:
         await on.session.submit(prompt(), key="k")
@@ -226,8 +226,8 @@ async def test_a_closed_session_takes_no_delivery() -> None:
     assert hub.receivers == []
 
 
-async def test_a_requests_own_webhook_wins() -> None:
-    """Then nothing comes to us, and its look is asked for as if there were no hub."""
+async def test_a_webhook_url_of_the_request_itself_is_used_in_place_of_the_hubs() -> None:
+    """Nothing is delivered to the hub then, and the look is polled as without one."""
     async with stage(sends_webhooks=DeliveryOptions()) as on:
         job = await on.session.submit(prompt(webhook_url="https://me.example/hook"))
         assert isinstance(await job, Look)
@@ -235,8 +235,8 @@ async def test_a_requests_own_webhook_wins() -> None:
         assert on.used == []
 
 
-async def test_images_are_ready_at_once_and_so_is_their_job() -> None:
-    """Whatever comes first, the answer or the delivery."""
+async def test_an_avatar_from_images_is_ready_at_once_and_so_is_its_job() -> None:
+    """Whether the response or the delivery comes first."""
     async with stage(sends_webhooks=DeliveryOptions()) as on:
         job = await on.session.submit(ImageAvatar(["https://example.com/a.jpg"]))
         assert (await job.wait(timeout=60)).status is LookStatus.READY

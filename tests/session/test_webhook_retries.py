@@ -1,4 +1,4 @@
-"""What was acknowledged is worked on again where that fails: later, and when the store is opened again."""
+"""An acknowledged delivery is processed again if that fails: later, and when the store is reopened."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from test_supervision import Defect, raises_once
 from hoox_async import LookStatus
 from hoox_async._api.webhook_payloads import Delivery
 from hoox_async._core.intents.intent import IntentState
-from hoox_async._session.webhook_processor import Receiver
+from hoox_async._session.webhook_processor import WebhookProcessor
 from hoox_async.errors import StoreError
 from hoox_async.events import LookSettled
 from hoox_async.sandbox import Fault, Space
@@ -25,16 +25,16 @@ pytestmark = pytest.mark.virtual_time
 
 def part_of(on: Stage, part: str) -> Any:
     opened = on.session._ready()
-    return {"receiver": opened.receiver, "registry": opened.registry, "unknowns": opened.unknowns}[part]
+    return {"processor": opened.receiver, "registry": opened.registry, "unknowns": opened.unknowns}[part]
 
 
 @pytest.mark.parametrize(
     ("part", "method"),
-    [("receiver", "_apply"), ("receiver", "_settle"), ("receiver", "_hear"), ("registry", "tell")],
+    [("processor", "_apply"), ("processor", "_update_look"), ("processor", "_publish"), ("registry", "tell")],
 )
 @pytest.mark.parametrize("error", [Defect, StoreError], ids=["a defect", "the store"])
 @pytest.mark.parametrize("awaited", [True, False])
-async def test_a_delivery_whose_work_fails_is_worked_on_again(
+async def test_a_delivery_whose_processing_fails_is_processed_again(
     part: str,
     method: str,
     error: type[Exception],
@@ -42,7 +42,7 @@ async def test_a_delivery_whose_work_fails_is_worked_on_again(
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    """Whatever was raised is logged, and the look is known a few seconds later, without a request."""
+    """The exception is logged, and the look is settled a few seconds later, without a status request."""
     async with stage() as on:
         job = await on.session.submit(prompt(), key="k")
         wait = asyncio.create_task(job.wait()) if awaited else None
@@ -53,34 +53,34 @@ async def test_a_delivery_whose_work_fails_is_worked_on_again(
         await asyncio.sleep(10)
         assert on.used == [True]
         assert await intents(on.session) == {"k": IntentState.READY}
-        assert sum(isinstance(event, LookSettled) for event in on.told) == 1
+        assert sum(isinstance(event, LookSettled) for event in on.events) == 1
         if wait is not None:
             assert (await wait).thumbnail_url == PICTURE
         assert sends(on.space, "status", "avatar") == 0
-    assert f"working on a delivery for look {job.look_id} failed; trying again in 1 s" in caplog.text
+    assert f"processing a delivery for look {job.look_id} failed; trying again in 1 s" in caplog.text
     assert f"{error.__name__}: {method}" in caplog.text
 
 
-async def test_deliveries_that_fail_leave_room_for_others(monkeypatch: pytest.MonkeyPatch) -> None:
-    """One that is to be worked on later holds no place while it waits for that."""
+async def test_a_delivery_holds_no_slot_while_it_waits_for_its_retry(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With one slot, another delivery is processed while two that failed wait for their retries."""
     async with stage() as on:
         jobs = [await on.session.submit(prompt(f"{n}"), key=f"{n}") for n in range(3)]
-        monkeypatch.setattr("hoox_async._session.webhook_processor._AT_ONCE", 1)
-        receiver = on.session._ready().receiver
-        receiver._room = asyncio.Semaphore(1)
-        raises_once(receiver, "_apply", monkeypatch, times=2)
+        monkeypatch.setattr("hoox_async._session.webhook_processor._MAX_CONCURRENT", 1)
+        processor = on.session._ready().receiver
+        processor._slots = asyncio.Semaphore(1)
+        raises_once(processor, "_apply", monkeypatch, times=2)
         for job, attempt in zip(jobs, on.hub.attempts, strict=True):
             assert await on.deliver(attempt, job.ref, LookStatus.READY)
         assert [job.done for job in jobs] == [False, False, True]
         await asyncio.sleep(5)
         assert all(job.done for job in jobs)
-        assert receiver._room._value == 1
+        assert processor._slots._value == 1
 
 
-async def test_an_unknown_that_a_delivery_names_is_proved_though_that_fails_at_first(
+async def test_a_delivery_confirms_an_unknown_although_the_first_try_fails(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """The only proof that it was paid is not lost."""
+    """An acknowledged delivery is the only proof that the request was paid, so it is applied again."""
     async with stage() as on:
         attempt = await on.lose(prompt(), "k")
         raises_once(part_of(on, "unknowns"), "prove", monkeypatch)
@@ -90,8 +90,10 @@ async def test_an_unknown_that_a_delivery_names_is_proved_though_that_fails_at_f
         assert await intents(on.session) == {"k": IntentState.READY}
 
 
-async def test_a_nameless_look_is_found_though_that_fails_at_first(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The older payload names no avatar: neither a defect in the search nor one after it ends that."""
+async def test_the_avatar_of_a_delivery_is_looked_up_again_if_that_fails(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The older payload names no avatar. Neither an error in the lookup nor one after it ends the search."""
     async with stage() as on:
         attempt = await on.lose(prompt(), "k")
         opened = on.session._ready()
@@ -99,16 +101,16 @@ async def test_a_nameless_look_is_found_though_that_fails_at_first(monkeypatch: 
         raises_once(opened.reads, "looks", monkeypatch)
         await on.deliver(attempt, on.last, LookStatus.READY, avatar_id=None)
         await asyncio.sleep(1)
-        raises_once(opened.receiver, "prove", monkeypatch)
+        raises_once(opened.receiver, "_confirm_unknown", monkeypatch)
         await asyncio.sleep(120)
         assert await intents(on.session) == {"k": IntentState.READY}
 
 
 @pytest.mark.parametrize("lost", [False, True], ids=["answered", "lost"])
-async def test_a_delivery_that_overtook_its_post_is_worked_on_again(
+async def test_a_delivery_before_its_posts_response_is_applied_again_if_that_fails(
     lost: bool, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """The POST ends as its answer says, and what was delivered follows at once."""
+    """The POST ends as its response says, and the stored delivery is applied soon after."""
     async with stage(Space(rng=Random(1))) as on:
         on.slow_down()
         if lost:
@@ -126,10 +128,10 @@ async def test_a_delivery_that_overtook_its_post_is_worked_on_again(
 
 
 @pytest.mark.parametrize("lost", [False, True], ids=["accepted", "lost"])
-async def test_what_could_not_be_worked_on_is_worked_on_when_the_store_is_opened_again(
+async def test_a_delivery_that_could_not_be_applied_is_applied_when_the_store_is_reopened(
     lost: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It was written down before it was acknowledged, also where its POST was answered long ago."""
+    """It was stored before it was acknowledged, also if its POST was answered long ago."""
     hub, space = Hub(), Space(rng=Random(1), requests_per_minute=None)
     space.hold(0.0)
     async with stage(space, hub=hub, store=tmp_path / "a.db", poll="awaited") as on:
@@ -146,15 +148,15 @@ async def test_what_could_not_be_worked_on_is_worked_on_when_the_store_is_opened
     async with stage(space, hub=hub, store=tmp_path / "a.db", poll="awaited") as on:
         await asyncio.sleep(5)
         assert (await intents(on.session))["k"] is IntentState.READY
-        (settled,) = [event for event in on.told if isinstance(event, LookSettled)]
+        (settled,) = [event for event in on.events if isinstance(event, LookSettled)]
         assert settled.look.thumbnail_url == PICTURE
         assert sends(space, "status", "avatar") == 0
 
 
-async def test_what_an_earlier_run_kept_is_worked_on_again_where_that_fails(
+async def test_a_stored_delivery_that_fails_at_the_start_is_retried_and_delays_no_other(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """One that fails keeps none of the others from its turn."""
+    """Of three stored deliveries the first fails: the others are applied at once, it a few seconds later."""
     hub, space = Hub(), Space(rng=Random(1), requests_per_minute=None)
     space.hold(0.0)
     async with stage(space, hub=hub, store=tmp_path / "a.db") as on:
@@ -165,7 +167,7 @@ async def test_what_an_earlier_run_kept_is_worked_on_again_where_that_fails(
             )
     opened: list[str] = []
     with monkeypatch.context() as patch:
-        apply = Receiver._apply
+        apply = WebhookProcessor._apply
 
         async def fails_for_the_first(self: Any, attempt_id: str, delivery: Delivery) -> Any:
             if attempt_id == hub.attempts[0] and len(opened) < 2:
@@ -173,7 +175,7 @@ async def test_what_an_earlier_run_kept_is_worked_on_again_where_that_fails(
                 raise Defect(attempt_id)
             return await apply(self, attempt_id, delivery)
 
-        patch.setattr(Receiver, "_apply", fails_for_the_first)
+        patch.setattr(WebhookProcessor, "_apply", fails_for_the_first)
         async with stage(space, hub=hub, store=tmp_path / "a.db") as on:
             await asyncio.sleep(0.5)
             assert sorted((await intents(on.session)).values()) == [
@@ -185,10 +187,10 @@ async def test_what_an_earlier_run_kept_is_worked_on_again_where_that_fails(
             assert set((await intents(on.session)).values()) == {IntentState.READY}
 
 
-async def test_a_delivery_that_cannot_be_written_down_is_not_acknowledged(
+async def test_a_delivery_that_cannot_be_stored_is_not_acknowledged(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Also of a look whose POST was answered: the API sends it again."""
+    """The store's error is raised, so that the API sends the delivery again; then it settles the look."""
     async with stage() as on:
         job = await on.session.submit(prompt(), key="k")
         raises_once(on.session._store, "keep_delivery", monkeypatch, error=StoreError)

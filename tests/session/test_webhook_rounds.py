@@ -20,7 +20,7 @@ Attempt = tuple[str, LookRef]
 
 
 async def lose_anew(on: Stage, request: Request, state: str) -> Attempt:
-    """Pay anew for what ended in this state, and lose it though it is charged: its attempt and its look."""
+    """Pay again for an intent that ended in this state, and lose the response: its attempt and look."""
     on.space.faults.fail_next("edit" if hasattr(request, "source") else "create", Fault.DROP_AFTER)
     runner = BatchRunner(on.session, retry=[state], changed="redo", look_timeout=1)
     (outcome,) = (await runner.run([BatchItem("k", request)])).outcomes
@@ -29,7 +29,7 @@ async def lose_anew(on: Stage, request: Request, state: str) -> Attempt:
 
 
 async def fail_then_lose(on: Stage, source: LookRef) -> tuple[Attempt, Attempt]:
-    """Failed, then paid anew and lost."""
+    """A look failed, was paid again and lost."""
     await on.session.submit(edit(source), key="k")
     first = on.hub.attempts[-1], on.last
     await on.deliver(*first, LookStatus.FAILED)
@@ -37,7 +37,7 @@ async def fail_then_lose(on: Stage, source: LookRef) -> tuple[Attempt, Attempt]:
 
 
 async def lose_again(on: Stage) -> Attempt:
-    """Sent again by the user's word, and lost again."""
+    """Send the request again on the user's demand, and lose it again."""
     on.space.faults.fail_next("edit", Fault.DROP_AFTER)
     with pytest.raises(OutcomeUnknown):
         await on.session.resend("k")
@@ -49,8 +49,8 @@ async def seen(on: Stage, avatar_id: str) -> frozenset[str]:
 
 
 @pytest.mark.parametrize("exclusive", [False, True])
-async def test_the_middle_attempts_delivery_proves(exclusive: bool) -> None:
-    """Failed, paid anew and lost, sent again and lost: the look that was paid in the middle is its own."""
+async def test_a_delivery_for_the_middle_attempt_confirms_its_look(exclusive: bool) -> None:
+    """Failed, paid again and lost, sent again and lost: the look paid in between becomes the intent's."""
     async with stage(exclusive=exclusive) as on:
         source = made(on.space)
         _, middle = await fail_then_lose(on, source)
@@ -65,8 +65,8 @@ async def test_the_middle_attempts_delivery_proves(exclusive: bool) -> None:
         assert on.used == [True, True, False]
 
 
-async def test_the_middle_attempts_delivery_is_kept_while_the_last_one_is_in_the_air() -> None:
-    """That is lost too: what came is its proof."""
+async def test_a_delivery_for_the_middle_attempt_is_stored_while_the_last_one_is_outstanding() -> None:
+    """The last one is lost too, and the stored delivery then confirms the intent."""
     async with stage() as on:
         _, middle = await fail_then_lose(on, made(on.space))
         on.slow_down()
@@ -79,9 +79,9 @@ async def test_the_middle_attempts_delivery_is_kept_while_the_last_one_is_in_the
         assert (job.ref, job.last.status) == (middle[1], LookStatus.READY)
 
 
-async def test_a_look_of_an_earlier_round_is_nobodys() -> None:
-    """Lost and sent again in its first round, failed, then redone with other content and lost: what the very
-    first attempt made is not of that content, and is taken for no other lost one's either."""
+async def test_a_look_of_an_earlier_round_is_claimed_for_no_intent() -> None:
+    """Lost and sent again in its first round, failed, then paid again with other content and lost: the first
+    attempt's look lacks that content, and must not pass for that of another lost intent."""
     async with stage(exclusive=True) as on:
         source = made(on.space)
         first = await on.lose(edit(source, "old"), "k"), on.last
@@ -95,8 +95,8 @@ async def test_a_look_of_an_earlier_round_is_nobodys() -> None:
 
 
 @pytest.mark.parametrize("status", [LookStatus.READY, LookStatus.FAILED])
-async def test_a_doubled_delivery_of_an_earlier_round_proves_nothing(status: LookStatus) -> None:
-    """Its look was told of then."""
+async def test_a_repeated_delivery_of_an_earlier_round_confirms_nothing(status: LookStatus) -> None:
+    """Its look was settled in that round."""
     async with stage() as on:
         first, middle = await fail_then_lose(on, made(on.space))
         assert await on.deliver(*first, status)
@@ -105,8 +105,8 @@ async def test_a_doubled_delivery_of_an_earlier_round_proves_nothing(status: Loo
         assert (await intent_of(on.session, "k")).ref == middle[1]
 
 
-async def test_nor_does_that_of_one_that_costs_nothing() -> None:
-    """An avatar from images: no credits on the books tell its rounds apart."""
+async def test_a_repeated_delivery_of_an_earlier_free_round_confirms_nothing() -> None:
+    """An avatar from images costs nothing, so its rounds cannot be told apart by their credits."""
     async with stage() as on:
         request = ImageAvatar(["https://example.com/a.jpg"])
         await on.session.run(request, key="k")

@@ -24,8 +24,8 @@ pytestmark = pytest.mark.virtual_time
     "status", [LookStatus.READY, LookStatus.FAILED, LookStatus.PENDING, LookStatus.PROCESSING]
 )
 @pytest.mark.parametrize("form", ["new", "old"])
-async def test_a_lost_edit_is_settled_by_its_token(form: str, status: LookStatus) -> None:
-    """In both payload forms, by any state: it names the look."""
+async def test_a_delivery_confirms_a_lost_edit(form: str, status: LookStatus) -> None:
+    """In both payload forms and with any status, since the delivery names the look."""
     async with stage() as on:
         attempt = await on.lose(edit(made(on.space)), "k")
         fields: dict[str, Any] = {"avatar_id": None} if form == "old" else {}
@@ -34,12 +34,14 @@ async def test_a_lost_edit_is_settled_by_its_token(form: str, status: LookStatus
         assert (intent.ref, intent.evidence) == (on.last, Evidence.WEBHOOK)
         assert intent.state.value == (status.value if status.settled else "accepted")
         assert await on.session.unknowns() == []
-        assert [event.evidence for event in on.told if isinstance(event, LookAccepted)] == [Evidence.WEBHOOK]
+        assert [event.evidence for event in on.events if isinstance(event, LookAccepted)] == [
+            Evidence.WEBHOOK
+        ]
         assert len(on.space.ledger) == 1
 
 
-async def test_a_lost_create_is_settled_by_its_token() -> None:
-    """The newer form names the avatar."""
+async def test_a_delivery_confirms_a_lost_creation() -> None:
+    """The newer payload form names the avatar."""
     async with stage() as on:
         attempt = await on.lose(prompt(), "k")
         await on.deliver(attempt, on.last, LookStatus.READY)
@@ -49,8 +51,8 @@ async def test_a_lost_create_is_settled_by_its_token() -> None:
         assert (await job).thumbnail_url == PICTURE
 
 
-async def test_a_nameless_avatar_is_found_in_the_list() -> None:
-    """The older form does not name it; one request answers for all that wait."""
+async def test_an_avatar_that_the_delivery_does_not_name_is_looked_up_in_the_list() -> None:
+    """The older payload form names only the look; one request finds the avatars of all such deliveries."""
     async with stage() as on:
         attempts = [await on.lose(prompt(str(n)), str(n)) for n in range(3)]
         refs = [charge.ref for charge in on.space.ledger]
@@ -64,8 +66,8 @@ async def test_a_nameless_avatar_is_found_in_the_list() -> None:
         assert sends(on.space, "list") <= 2
 
 
-async def test_a_nameless_avatar_is_looked_for_again() -> None:
-    """A look that is not in the list yet may be there later; a failed request is no answer."""
+async def test_the_lookup_of_an_avatar_is_repeated() -> None:
+    """A look that is missing in the list may be there later; a request that fails counts as a try."""
     async with stage() as on:
         attempt = await on.lose(prompt(), "k")
         on.space.faults.fail_next("list", Fault.status(400))
@@ -77,8 +79,8 @@ async def test_a_nameless_avatar_is_looked_for_again() -> None:
         assert await intents(on.session) == {"k": IntentState.READY}
 
 
-async def test_looking_for_an_avatar_is_bounded() -> None:
-    """What never shows stays unknown, and the asking ends; another delivery starts it anew."""
+async def test_the_lookup_of_an_avatar_ends_after_a_few_tries() -> None:
+    """A look that is never listed stays unknown; another delivery starts the lookup again."""
     async with stage() as on:
         attempt = await on.lose(prompt(), "k")
         delivery = Delivery(on.last.look_id, LookStatus.READY, None, PICTURE)
@@ -96,8 +98,8 @@ async def test_looking_for_an_avatar_is_bounded() -> None:
 
 
 @pytest.mark.parametrize("form", ["new", "old"])
-async def test_a_kept_delivery_proves_after_a_restart(form: str) -> None:
-    """It came while the POST was outstanding, and then the process ended."""
+async def test_a_stored_delivery_confirms_a_lost_post_after_a_restart(form: str) -> None:
+    """The delivery came while the POST was outstanding, and then the process ended."""
     store, space = MemoryStore(), Space(rng=Random(1))
     hub = Hub()
     space.hold(0.0)
@@ -127,8 +129,8 @@ async def test_a_kept_delivery_proves_after_a_restart(form: str) -> None:
     assert len(space.ledger) == 1
 
 
-async def test_a_delivery_after_the_restart_proves_too() -> None:
-    """The token outlives the process."""
+async def test_a_delivery_after_the_restart_confirms_a_lost_post() -> None:
+    """The token is valid in the next process too."""
     store, space, hub = MemoryStore(), Space(rng=Random(1)), Hub()
     async with stage(space, store=store, hub=hub) as on:
         attempt = await on.lose(prompt(), "k")
@@ -137,8 +139,8 @@ async def test_a_delivery_after_the_restart_proves_too() -> None:
         assert await intents(on.session) == {"k": IntentState.READY}
 
 
-async def test_a_claimed_look_is_nobody_elses() -> None:
-    """A delivery that names another request's look, or an edit's own source, proves nothing."""
+async def test_a_delivery_that_names_the_look_of_another_request_confirms_nothing() -> None:
+    """Nor does one that names the source of the edit itself."""
     async with stage() as on:
         source = made(on.space)
         job = await on.session.submit(edit(source, "first"), key="first")
@@ -151,8 +153,8 @@ async def test_a_claimed_look_is_nobody_elses() -> None:
         assert on.used[-1]
 
 
-async def test_several_deliveries_of_an_unknown_at_once_are_worked_on_once() -> None:
-    """The first proves it, the last word settles it."""
+async def test_several_deliveries_of_an_unknown_at_once_confirm_it_once() -> None:
+    """The first one confirms the look, the one with a final status settles it."""
     async with stage() as on:
         attempt = await on.lose(prompt(), "k")
         look = on.last

@@ -191,8 +191,8 @@ def test_mocked_answers_of_the_real_api_are_not_blocked(project: pytest.Pytester
 
 
 @pytest.mark.parametrize("live", [False, True])
-def test_only_the_option_opens_the_way(project: pytest.Pytester, live: bool) -> None:
-    """With --hoox-live nothing is patched; without it the look-up is."""
+def test_only_the_option_allows_the_real_api(project: pytest.Pytester, live: bool) -> None:
+    """With --hoox-live nothing is patched; without it the address lookup is."""
     source = f"""
         import socket
 
@@ -204,8 +204,8 @@ def test_only_the_option_opens_the_way(project: pytest.Pytester, live: bool) -> 
     project.runpytest_subprocess("-p", "hoox_async", *options).assert_outcomes(passed=1)
 
 
-def test_the_block_ends_with_the_run(project: pytest.Pytester) -> None:
-    """After a run in this process everything is as before."""
+def test_the_block_ends_with_the_pytest_run(project: pytest.Pytester) -> None:
+    """After a run in this process all patched functions are as before."""
     before = (socket.getaddrinfo, ssl.SSLContext.wrap_bio, ssl.SSLContext.wrap_socket)
     run(project, "def test_it(): pass", passed=1)
     assert (socket.getaddrinfo, ssl.SSLContext.wrap_bio, ssl.SSLContext.wrap_socket) == before
@@ -233,8 +233,8 @@ def test_it_works_under_xdist(project: pytest.Pytester) -> None:
 @pytest.mark.parametrize(
     "host", [PRODUCTION_HOST, PRODUCTION_HOST.upper(), PRODUCTION_HOST + ".", b"app.hoox.video"]
 )
-def test_the_guard_knows_the_host_in_every_spelling(host: str | bytes) -> None:
-    """Case, a closing dot and bytes make no difference."""
+def test_the_guard_recognises_the_host_in_every_spelling(host: str | bytes) -> None:
+    """Case, a dot at the end, and bytes make no difference."""
     guard = ProductionGuard()
     guard.install()
     try:
@@ -246,8 +246,8 @@ def test_the_guard_knows_the_host_in_every_spelling(host: str | bytes) -> None:
         guard.remove()
 
 
-def test_the_guard_stops_tls_that_came_another_way() -> None:
-    """A client with its own resolver, or behind a proxy, gets no further than the connection."""
+def test_the_guard_stops_tls_without_an_address_lookup() -> None:
+    """A client with its own resolver, or behind a proxy, can connect, but not begin TLS."""
     guard = ProductionGuard()
     guard.install()
     context = ssl.create_default_context()

@@ -93,8 +93,8 @@ def test_timeouts_of_asyncio_and_anyio_fire_when_due() -> None:
 
 
 @pytest.mark.parametrize("kind", ["default executor", "own executor", "asyncio.to_thread", "anyio.to_thread"])
-def test_threads_beat_any_timeout(kind: str) -> None:
-    """Work in a thread takes no virtual time, however long it really takes."""
+def test_work_in_a_thread_takes_no_virtual_time(kind: str) -> None:
+    """No timeout fires while a thread works, however long that really takes."""
     own = ThreadPoolExecutor(1)
 
     async def work() -> None:
@@ -114,8 +114,8 @@ def test_threads_beat_any_timeout(kind: str) -> None:
         assert run(main) == 0.0
 
 
-def test_the_clock_goes_on_after_a_thread() -> None:
-    """Once a thread's work is done, also one that failed or was given up, time jumps again."""
+def test_the_clock_jumps_again_after_work_in_a_thread() -> None:
+    """This holds also after work that failed or whose caller was cancelled."""
     release = threading.Event()
 
     def fail() -> None:
@@ -149,8 +149,8 @@ def test_outside_work_holds_the_clock() -> None:
     assert run(main) == 0.0
 
 
-def test_a_deadlock_is_told_with_the_tasks_that_wait(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A program that can never go on ends with an error that names who waits."""
+def test_a_deadlock_is_an_error_that_names_the_waiting_tasks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A program that can never continue ends with a RuntimeError."""
     monkeypatch.setattr(virtual_time, "STUCK_AFTER", 0.05)
 
     async def main() -> None:

@@ -16,9 +16,9 @@ pytestmark = pytest.mark.both_loops
 
 
 async def test_a_delivery_reaches_the_session_that_knows_its_attempt() -> None:
-    """A good token and payload: the receiver gets attempt and delivery, the API gets 200."""
+    """The receiver gets the attempt and the delivery, and the API gets 200."""
     a_hub, session = hub(), Session("a1")
-    a_hub.attach(session)
+    a_hub.subscribe(session)
     assert await a_hub.handle(token_of(a_hub, "a1"), READY) == 200
     assert session.calls == [("a1", Delivery("look_1", LookStatus.READY, None, "https://m.example/1"))]
 
@@ -28,57 +28,57 @@ def test_the_url_of_an_attempt_is_below_the_public_url() -> None:
     assert hub().url_for("a1").startswith("https://example.com/hooks/hoox/a1.")
 
 
-async def test_the_first_session_that_knows_the_attempt_has_it() -> None:
-    """Several sessions: each is asked in turn until one knows."""
+async def test_a_delivery_goes_to_the_first_subscriber_that_knows_its_attempt() -> None:
+    """Subscribers are asked in turn, and none after the first that knows it."""
     a_hub, first, second, third = hub(), Session(), Session("a1"), Session("a1")
     for session in (first, second, third):
-        a_hub.attach(session)
+        a_hub.subscribe(session)
     assert await a_hub.handle(token_of(a_hub, "a1"), READY) == 200
     assert [len(session.calls) for session in (first, second, third)] == [1, 1, 0]
 
 
-async def test_an_attempt_that_nobody_knows_is_to_come_again() -> None:
-    """503, so that the API's retry may reach the right process; also where no session is attached."""
+async def test_a_delivery_for_an_unknown_attempt_is_answered_503() -> None:
+    """So the API's retry may reach the right process; also if no session has subscribed."""
     a_hub = hub()
     assert await a_hub.handle(token_of(a_hub, "a1"), READY) == 503
-    a_hub.attach(Session("a2"))
+    a_hub.subscribe(Session("a2"))
     assert await a_hub.handle(token_of(a_hub, "a1"), READY) == 503
 
 
-async def test_a_detached_session_gets_nothing() -> None:
-    """Detaching works once and for that one only, also where a receiver was attached twice."""
+async def test_a_session_that_unsubscribed_gets_no_delivery() -> None:
+    """Unsubscribing works once and ends one subscription only, also if a receiver subscribed twice."""
     a_hub, session = hub(), Session("a1")
-    detach, detach_again = a_hub.attach(session), a_hub.attach(session)
-    detach()
-    detach()
+    unsubscribe, unsubscribe_again = a_hub.subscribe(session), a_hub.subscribe(session)
+    unsubscribe()
+    unsubscribe()
     assert await a_hub.handle(token_of(a_hub, "a1"), READY) == 200
-    detach_again()
+    unsubscribe_again()
     assert await a_hub.handle(token_of(a_hub, "a1"), READY) == 503
 
 
 @pytest.mark.parametrize("error", [StoreError("disk full"), RuntimeError("a bug"), TimeoutError("its own")])
-async def test_a_receiver_that_fails_makes_the_delivery_come_again(
+async def test_a_delivery_is_answered_503_if_its_receiver_raises(
     error: Exception, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """What could not be written down is not acknowledged; the failure is logged without the token."""
+    """What was not stored is not acknowledged; the error is logged without the token."""
     a_hub = hub()
 
     async def fails(attempt_id: str, delivery: Delivery) -> bool:
         raise error
 
-    a_hub.attach(fails)
+    a_hub.subscribe(fails)
     token = token_of(a_hub, "a1")
     assert await a_hub.handle(token, READY) == 503
     assert str(error) in caplog.text
     assert token not in caplog.text
-    a_hub.attach(Session("a1"))
+    a_hub.subscribe(Session("a1"))
     assert await a_hub.handle(token, READY) == 200
 
 
-async def test_a_bad_token_costs_nothing() -> None:
-    """404 without a look at the body, and without asking anyone."""
+async def test_an_invalid_token_is_404_before_anything_else() -> None:
+    """The body is not read, and no subscriber is asked."""
     a_hub, session, reads = hub(), Session("a1"), []
-    a_hub.attach(session)
+    a_hub.subscribe(session)
     good = token_of(a_hub, "a1")
 
     async def untouched() -> AsyncIterator[bytes]:
@@ -101,10 +101,10 @@ async def test_a_bad_token_costs_nothing() -> None:
     assert reads == []
 
 
-async def test_a_foreign_task_is_acknowledged_and_goes_nowhere() -> None:
-    """Retrying it would not help, and it is no look of ours."""
+async def test_a_delivery_about_another_kind_of_task_is_acknowledged_and_dropped() -> None:
+    """A retry would not help, and it is no look of ours."""
     a_hub, session = hub(), Session("a1")
-    a_hub.attach(session)
+    a_hub.subscribe(session)
     assert await a_hub.handle(token_of(a_hub, "a1"), FOREIGN) == 200
     assert session.calls == []
 
@@ -113,9 +113,9 @@ async def test_a_foreign_task_is_acknowledged_and_goes_nowhere() -> None:
     "body", [b"", b"<html>", b"[1]", b'{"job_id": 7, "status": "completed"}', b"[" * 200_000]
 )
 async def test_a_malformed_delivery_is_400(body: bytes) -> None:
-    """It goes nowhere, whole or in pieces."""
+    """It reaches no subscriber, whether it comes whole or in pieces."""
     a_hub, session = hub(), Session("a1")
-    a_hub.attach(session)
+    a_hub.subscribe(session)
     token = token_of(a_hub, "a1")
     assert await a_hub.handle(token, body) == 400
     assert await a_hub.handle_stream(token, chunked(body[:100], body[100:])) == 400
@@ -123,11 +123,11 @@ async def test_a_malformed_delivery_is_400(body: bytes) -> None:
 
 
 async def test_a_body_that_is_too_long_is_413_and_not_read_to_its_end() -> None:
-    """The cap is 256 KiB, whole or in pieces; the rest of an endless body is never asked for."""
+    """The limit is 256 KiB, whole or in pieces; the rest of an endless body is not read."""
     a_hub, asked = hub(), 0
     token = token_of(a_hub, "a1")
     padded = READY + b" " * (256 * 1024 - len(READY))
-    a_hub.attach(Session("a1"))
+    a_hub.subscribe(Session("a1"))
 
     async def endless() -> AsyncIterator[bytes]:
         nonlocal asked
@@ -144,8 +144,8 @@ async def test_a_body_that_is_too_long_is_413_and_not_read_to_its_end() -> None:
     assert asked == 3
 
 
-async def test_a_body_that_breaks_off_is_400() -> None:
-    """A client that goes away in the middle harms nothing."""
+async def test_an_incomplete_body_is_400() -> None:
+    """A client that disconnects in the middle causes no error."""
     a_hub = hub()
 
     async def broken() -> AsyncIterator[bytes]:
@@ -156,8 +156,8 @@ async def test_a_body_that_breaks_off_is_400() -> None:
 
 
 @pytest.mark.virtual_time
-async def test_one_delivery_is_bounded_in_time() -> None:
-    """A body that trickles is 408; a receiver that hangs is 503 and is cancelled."""
+async def test_a_delivery_has_a_time_limit() -> None:
+    """A body that is too slow is 408; a receiver that hangs is cancelled, and the answer is 503."""
     a_hub, loop = hub(answer_within=5.0), asyncio.get_running_loop()
     cancelled = asyncio.Event()
 
@@ -173,7 +173,7 @@ async def test_one_delivery_is_bounded_in_time() -> None:
             cancelled.set()
         return True
 
-    a_hub.attach(hangs)
+    a_hub.subscribe(hangs)
     token, started = token_of(a_hub, "a1"), loop.time()
     assert await a_hub.handle_stream(token, trickle()) == 408
     assert await a_hub.handle(token, READY) == 503
@@ -181,15 +181,15 @@ async def test_one_delivery_is_bounded_in_time() -> None:
     assert loop.time() - started == pytest.approx(10.0)
 
 
-async def test_no_more_than_max_in_flight_are_taken() -> None:
-    """A flood of good tokens is asked to come again; there is room as soon as one is done."""
+async def test_no_more_than_max_in_flight_deliveries_are_received_at_once() -> None:
+    """Others are answered 503, until one of the first is done."""
     a_hub, go = hub(max_in_flight=2), asyncio.Event()
 
     async def waits(attempt_id: str, delivery: Delivery) -> bool:
         await go.wait()
         return True
 
-    a_hub.attach(waits)
+    a_hub.subscribe(waits)
     token = token_of(a_hub, "a1")
     running = [asyncio.ensure_future(a_hub.handle(token, READY)) for _ in range(2)]
     await asyncio.sleep(0)
@@ -199,8 +199,8 @@ async def test_no_more_than_max_in_flight_are_taken() -> None:
     assert await a_hub.handle(token, READY) == 200
 
 
-async def test_closing_waits_for_what_is_being_taken() -> None:
-    """New deliveries are 503 at once; the running one is finished before aclose returns; it can reopen."""
+async def test_closing_waits_for_deliveries_that_are_being_received() -> None:
+    """New ones are 503 at once; the running one ends before `aclose` returns; the hub can be reopened."""
     a_hub, go, order = hub(), asyncio.Event(), []
 
     async def waits(attempt_id: str, delivery: Delivery) -> bool:
@@ -208,7 +208,7 @@ async def test_closing_waits_for_what_is_being_taken() -> None:
         order.append("taken")
         return True
 
-    a_hub.attach(waits)
+    a_hub.subscribe(waits)
     token = token_of(a_hub, "a1")
     async with a_hub:
         running = asyncio.ensure_future(a_hub.handle(token, READY))
@@ -228,21 +228,21 @@ async def test_closing_waits_for_what_is_being_taken() -> None:
     assert await a_hub.handle(token, READY) == 503
 
 
-async def test_a_cancelled_delivery_gives_its_place_back() -> None:
-    """A server that cancels the handler of a client that went away leaves nothing behind."""
+async def test_a_cancelled_delivery_does_not_count_as_in_flight() -> None:
+    """A server cancels the handler of a client that disconnects; the next delivery is received."""
     a_hub, never = hub(max_in_flight=1), asyncio.Event()
 
     async def waits(attempt_id: str, delivery: Delivery) -> bool:
         return await never.wait()
 
-    detach = a_hub.attach(waits)
+    unsubscribe = a_hub.subscribe(waits)
     token = token_of(a_hub, "a1")
     running = asyncio.ensure_future(a_hub.handle(token, READY))
     await asyncio.sleep(0)
     running.cancel()
     with pytest.raises(asyncio.CancelledError):
         await running
-    detach()
-    a_hub.attach(Session("a1"))
+    unsubscribe()
+    a_hub.subscribe(Session("a1"))
     assert await a_hub.handle(token, READY) == 200
     await a_hub.aclose()

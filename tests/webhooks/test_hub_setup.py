@@ -31,21 +31,21 @@ from hoox_async.webhooks import RedactTokens, WebhookHub
         7,
     ],
 )
-def test_a_public_url_that_cannot_work_is_refused(url: Any) -> None:
-    """Scheme, host and path alone, http or https."""
+def test_an_unusable_public_url_is_a_configuration_error(url: Any) -> None:
+    """It must be http or https, with host and path alone."""
     with pytest.raises(ConfigurationError, match="public_url"):
         WebhookHub(url, SECRET)
 
 
 @pytest.mark.parametrize("url", ["https://example.com", "https://example.com/", "http://127.0.0.1:8080/a/b/"])
-def test_slashes_at_the_end_of_the_public_url_are_no_matter(url: str) -> None:
-    """One slash stands before the token, whatever the URL ended with."""
+def test_slashes_at_the_end_of_the_public_url_are_ignored(url: str) -> None:
+    """One slash is before the token in any case."""
     made = WebhookHub(url, SECRET).url_for("a1")
     assert made.rpartition("/")[0] == url.rstrip("/")
 
 
-def test_without_a_secret_there_is_no_hub(monkeypatch: pytest.MonkeyPatch) -> None:
-    """None at all is a ConfigurationError that names the variable; so is an empty or short one."""
+def test_a_hub_without_a_secret_is_a_configuration_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A missing one names the variable; an empty or a short one is refused too."""
     for unset in (None, "", " , "):
         if unset is None:
             monkeypatch.delenv("HOOX_WEBHOOK_SECRET", raising=False)
@@ -58,15 +58,15 @@ def test_without_a_secret_there_is_no_hub(monkeypatch: pytest.MonkeyPatch) -> No
             WebhookHub("https://example.com/", given_secret)
 
 
-async def test_secrets_of_the_environment_rotate(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Separated by commas, the newest first: URLs of the old one stay good, new ones carry the new one."""
+async def test_the_variable_can_hold_several_secrets_for_rotation(monkeypatch: pytest.MonkeyPatch) -> None:
+    """They are separated by commas, the newest first: it signs new URLs, and old URLs stay valid."""
     old = token_of(hub(), "a1")
     monkeypatch.setenv("HOOX_WEBHOOK_SECRET", f"the new secret, long enough, {SECRET}")
     with pytest.raises(ConfigurationError):
         WebhookHub("https://example.com/")
     monkeypatch.setenv("HOOX_WEBHOOK_SECRET", f" the new secret is long, {SECRET}")
     a_hub = WebhookHub("https://example.com/")
-    a_hub.attach(Session("a1"))
+    a_hub.subscribe(Session("a1"))
     assert await a_hub.handle(old, READY) == 200
     new = token_of(a_hub, "a1")
     assert new != old
@@ -74,8 +74,8 @@ async def test_secrets_of_the_environment_rotate(monkeypatch: pytest.MonkeyPatch
     assert await hub().handle(new, READY) == 404
 
 
-def test_no_secret_is_shown() -> None:
-    """Neither repr of the hub nor of what it holds has the secret."""
+def test_the_repr_of_a_hub_shows_no_secret() -> None:
+    """Nor does the repr of its parts."""
     a_hub = hub()
     assert SECRET not in repr(a_hub) + repr(vars(a_hub))
 
@@ -87,8 +87,8 @@ def redacted(message: str, *args: Any, **extra: Any) -> logging.LogRecord:
     return record
 
 
-def test_tokens_are_redacted_wherever_a_record_holds_them() -> None:
-    """In the message, in arguments of any kind, and in extras; numbers stay numbers."""
+def test_tokens_are_redacted_in_all_parts_of_a_log_record() -> None:
+    """In the message, in arguments of any type, and in extras; numbers stay numbers."""
     token = token_of(hub(), secrets.token_hex(16))
     assert redacted(f"POST /hooks/{token} 200").getMessage() == "POST /hooks/[token] 200"
     assert redacted("%s %d", f"/hooks/{token}", 7).getMessage() == "/hooks/[token] 7"
@@ -101,8 +101,8 @@ def test_tokens_are_redacted_wherever_a_record_holds_them() -> None:
     assert plain.getMessage() == "GET /index.html 0.5"
 
 
-def test_redaction_is_put_on_loggers_and_taken_off_again(caplog: pytest.LogCaptureFixture) -> None:
-    """On request only, for the loggers named, until the returned function is called."""
+def test_redaction_is_added_to_the_named_loggers_until_it_is_undone(caplog: pytest.LogCaptureFixture) -> None:
+    """The returned function removes it."""
     a_hub, logger = hub(), logging.getLogger("some.server.access")
     token = token_of(a_hub, "a1")
     undo = a_hub.redact_logs(["some.server.access"])

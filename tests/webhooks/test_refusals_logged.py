@@ -19,7 +19,7 @@ def said(caplog: pytest.LogCaptureFixture) -> list[str]:
 async def test_a_refusal_says_why_and_not_the_token(caplog: pytest.LogCaptureFixture) -> None:
     """404 for a token that was signed by another secret, 503 for an attempt that nobody knows."""
     a_hub = hub()
-    a_hub.attach(Session("a1"))
+    a_hub.subscribe(Session("a1"))
     good, bad = token_of(a_hub, "a2"), token_of(a_hub, "a1").replace("a1", "a3")
     assert await a_hub.handle(bad, READY) == 404
     await asyncio.sleep(2)
@@ -49,14 +49,14 @@ async def test_a_flood_of_refusals_is_one_line_a_second_that_counts_them_all(
     assert sum(numbers) == 60
 
 
-async def test_other_refusals_for_now_are_logged_too(caplog: pytest.LogCaptureFixture) -> None:
-    """Where too many come at once, and where the hub is closed; closing logs what was not logged yet."""
+async def test_refusals_of_a_full_or_closed_hub_are_logged_too(caplog: pytest.LogCaptureFixture) -> None:
+    """Closing logs what was not logged yet."""
     a_hub, go = hub(max_in_flight=1), asyncio.Event()
 
     async def waits(attempt_id: str, delivery: Delivery) -> bool:
         return await go.wait()
 
-    a_hub.attach(waits)
+    a_hub.subscribe(waits)
     token = token_of(a_hub, "a1")
     running = asyncio.ensure_future(a_hub.handle(token, READY))
     await asyncio.sleep(0)
@@ -72,10 +72,10 @@ async def test_other_refusals_for_now_are_logged_too(caplog: pytest.LogCaptureFi
     assert "the hub is closed" in said(caplog)[-1]
 
 
-async def test_what_is_taken_is_not_logged(caplog: pytest.LogCaptureFixture) -> None:
-    """Only refusals are news."""
+async def test_an_acknowledged_delivery_is_not_logged(caplog: pytest.LogCaptureFixture) -> None:
+    """Only refusals are logged."""
     a_hub = hub()
-    a_hub.attach(Session("a1"))
+    a_hub.subscribe(Session("a1"))
     assert await a_hub.handle(token_of(a_hub, "a1"), READY) == 200
     await a_hub.aclose()
     assert caplog.records == []

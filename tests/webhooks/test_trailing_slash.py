@@ -21,7 +21,7 @@ pytestmark = pytest.mark.both_loops
 def attached() -> tuple[WebhookHub, str]:
     """A hub with a session that knows an attempt, and that attempt's token."""
     a_hub = hub()
-    a_hub.attach(Session("a1"))
+    a_hub.subscribe(Session("a1"))
     return a_hub, token_of(a_hub, "a1")
 
 
@@ -46,8 +46,8 @@ def litestar_mount(app: Any, prefix: str) -> Any:
 
 @pytest.mark.parametrize("framework", ["litestar", "starlette", "fastapi", "none"])
 @pytest.mark.parametrize("end", ["", "/"])
-async def test_a_mounted_hub_takes_deliveries(framework: str, end: str) -> None:
-    """Whichever framework it is mounted in: a good token is taken, a bad one and an empty one are 404."""
+async def test_a_hub_mounted_in_any_framework_receives_deliveries(framework: str, end: str) -> None:
+    """A valid token is 200, an invalid and an empty one 404."""
     a_hub, token = attached()
     app: Any
     if framework == "litestar":
@@ -67,8 +67,8 @@ async def test_a_mounted_hub_takes_deliveries(framework: str, end: str) -> None:
 
 
 @pytest.mark.parametrize("end", ["", "/"])
-async def test_the_aiohttp_route_takes_deliveries(end: str) -> None:
-    """Without a redirect, which the API might not follow."""
+async def test_the_aiohttp_route_accepts_a_slash_at_the_end(end: str) -> None:
+    """It does so without a redirect, which the API might not follow."""
     a_hub, token = attached()
     app = web.Application()
     app.add_routes(a_hub.aiohttp_routes())
@@ -79,8 +79,8 @@ async def test_the_aiohttp_route_takes_deliveries(end: str) -> None:
         assert answer.status == 404
 
 
-async def test_by_hand_one_slash_at_the_end_of_the_token_does_not_count() -> None:
-    """As a framework's catch-all parameter gives it; more than one is no token."""
+async def test_handle_ignores_one_slash_at_the_end_of_the_token() -> None:
+    """A framework's catch-all parameter contains it; with more than one slash the token is invalid."""
     a_hub, token = attached()
     assert await a_hub.handle(f"{token}/", READY) == 200
     assert await a_hub.handle(f"{token}//", READY) == 404

@@ -95,10 +95,10 @@ SERVING = {"webhook_aiohttp": aiohttp_serving, "webhook_fastapi": uvicorn_servin
 
 
 @pytest.mark.parametrize("name", SERVING)
-async def test_an_example_makes_looks_and_is_told_when_they_are_done(
+async def test_an_example_makes_looks_and_learns_by_webhook_when_they_are_done(
     name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """An avatar and an edit of it, each accepted with 202 and then told of by a delivery that was taken."""
+    """An avatar and an edit are each accepted with 202, then settled by a delivery that got 200."""
     module, hubs = load(name, monkeypatch)
     serving: AbstractAsyncContextManager[str] = SERVING[name](module)
     async with serving as base, httpx.AsyncClient(base_url=base, timeout=20) as client:

@@ -37,7 +37,7 @@ async def serving(a_hub: WebhookHub, **options: Any) -> AsyncIterator[Client]:
 async def test_deliveries_come_in_at_the_path_of_the_public_url() -> None:
     """A delivery posted to the attempt's URL reaches the session; bad tokens and bodies don't."""
     a_hub, session = hub(), Session("a1")
-    a_hub.attach(session)
+    a_hub.subscribe(session)
     path = "/hooks/hoox/" + token_of(a_hub, "a1")
     async with serving(a_hub) as client:
         assert (await client.post(path, data=READY)).status == 200
@@ -48,8 +48,8 @@ async def test_deliveries_come_in_at_the_path_of_the_public_url() -> None:
     assert [attempt_id for attempt_id, _ in session.calls] == ["a1", "a2"]
 
 
-async def test_the_route_takes_posts_only_and_leaves_the_rest_alone() -> None:
-    """Other methods are 405, other paths the application's own."""
+async def test_the_route_accepts_only_posts_and_leaves_other_paths_alone() -> None:
+    """Other methods are 405, other paths are the application's."""
     a_hub = hub()
     path = "/hooks/hoox/" + token_of(a_hub, "a1")
     async with serving(a_hub) as client:
@@ -69,20 +69,20 @@ async def test_the_route_takes_posts_only_and_leaves_the_rest_alone() -> None:
         ("https://example.com/outer/hooks", {"path": ""}, "/"),
     ],
 )
-async def test_the_path_can_be_another_behind_a_proxy(
+async def test_the_routes_path_can_differ_from_the_public_url(
     public_url: str, options: dict[str, Any], path: str
 ) -> None:
-    """The route stands at the public path, or at the one given."""
+    """The route is at the public path, or at the given one, for a proxy that changes it."""
     a_hub, session = WebhookHub(public_url, "a secret that is long enough"), Session("a1")
-    a_hub.attach(session)
+    a_hub.subscribe(session)
     async with serving(a_hub, **options) as client:
         assert (await client.post(path + token_of(a_hub, "a1"), data=READY)).status == 200
 
 
-async def test_a_body_in_chunks_is_read_and_capped() -> None:
-    """Without a length, too: what fits is taken, what does not is 413 long before its end."""
+async def test_a_chunked_body_is_read_up_to_the_limit() -> None:
+    """A body without a length that is too long is 413 long before its end."""
     a_hub, session = hub(), Session("a1")
-    a_hub.attach(session)
+    a_hub.subscribe(session)
     path = "/hooks/hoox/" + token_of(a_hub, "a1")
 
     async def chunked(*parts: bytes) -> AsyncIterator[bytes]:
@@ -97,10 +97,12 @@ async def test_a_body_in_chunks_is_read_and_capped() -> None:
     assert len(session.calls) == 1
 
 
-async def test_a_client_that_goes_away_in_the_middle_harms_nothing(caplog: pytest.LogCaptureFixture) -> None:
-    """Half a body and a closed connection: nothing is taken, nothing crashes, the place is given back."""
+async def test_a_client_that_disconnects_in_the_middle_causes_no_error(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """Nothing is received, and the delivery no longer counts as in flight."""
     a_hub, session = hub(max_in_flight=1), Session("a1")
-    a_hub.attach(session)
+    a_hub.subscribe(session)
     path = "/hooks/hoox/" + token_of(a_hub, "a1")
     async with serving(a_hub) as client:
         assert client.port is not None
@@ -120,7 +122,7 @@ async def test_a_client_that_goes_away_in_the_middle_harms_nothing(caplog: pytes
 async def test_the_access_log_holds_no_token_once_redacted(caplog: pytest.LogCaptureFixture) -> None:
     """aiohttp logs each URL; with redact_logs the token is left out of it."""
     a_hub = hub()
-    a_hub.attach(Session("a1"))
+    a_hub.subscribe(Session("a1"))
     token = token_of(a_hub, "a1")
     undo = a_hub.redact_logs()
     try:
@@ -135,10 +137,10 @@ async def test_the_access_log_holds_no_token_once_redacted(caplog: pytest.LogCap
     assert token not in str(lines[0].__dict__)
 
 
-async def test_a_hundred_deliveries_at_once_are_all_taken() -> None:
-    """Each reaches the session once, under its own attempt."""
+async def test_a_hundred_deliveries_at_once_are_all_received() -> None:
+    """Each reaches the session once, with its own attempt."""
     a_hub, session = hub(), Session(*(f"a{index}" for index in range(100)))
-    a_hub.attach(session)
+    a_hub.subscribe(session)
     async with serving(a_hub) as client:
 
         async def deliver(index: int) -> int:

@@ -47,10 +47,10 @@ def part(body: bytes, more: bool = False) -> dict[str, Any]:
     return {"type": "http.request", "body": body, "more_body": more}
 
 
-async def test_it_can_be_mounted_in_fastapi_under_any_path() -> None:
-    """The last part of the path is the token; the outer application's routes stay as they are."""
+async def test_the_asgi_app_can_be_mounted_in_fastapi_under_any_path() -> None:
+    """The last part of the path is the token; the other routes work as before."""
     a_hub, session = hub(), Session("a1")
-    a_hub.attach(session)
+    a_hub.subscribe(session)
     app = fastapi.FastAPI()
     app.mount("/hooks/hoox", a_hub.asgi_app)
 
@@ -70,18 +70,18 @@ async def test_it_can_be_mounted_in_fastapi_under_any_path() -> None:
     assert [attempt_id for attempt_id, _ in session.calls] == ["a1", "a2"]
 
 
-async def test_it_takes_posts_only() -> None:
-    """Other methods are 405 and say so, before anything is read."""
+async def test_the_asgi_app_accepts_only_posts() -> None:
+    """Other methods are 405 with an Allow header, before anything is read."""
     a_hub = hub()
     async with client_of(a_hub.asgi_app) as client:
         answer = await client.get("/" + token_of(a_hub, "a1"))
     assert (answer.status_code, answer.headers["allow"], answer.content) == (405, "POST", b"")
 
 
-async def test_a_body_in_parts_is_read_and_capped() -> None:
-    """What fits is taken; what is too long is 413, and its rest is never asked for."""
+async def test_a_body_in_several_messages_is_read_up_to_the_limit() -> None:
+    """A body that is too long is 413, and its rest is not read."""
     a_hub, session = hub(), Session("a1")
-    a_hub.attach(session)
+    a_hub.subscribe(session)
     path = "/" + token_of(a_hub, "a1")
     sent, _ = await call(a_hub, post(path), part(READY[:7], True), part(READY[7:], True), part(b""))
     assert sent[0]["status"] == 200
@@ -91,16 +91,16 @@ async def test_a_body_in_parts_is_read_and_capped() -> None:
     assert len(session.calls) == 1
 
 
-async def test_a_bad_token_is_answered_before_the_body_is_read() -> None:
-    """404, and the body is never asked for."""
+async def test_an_invalid_token_is_404_before_the_body_is_read() -> None:
+    """The application never receives the body."""
     sent, unread = await call(hub(), post("/hooks/bad"), part(READY))
     assert (sent[0]["status"], unread) == (404, 1)
 
 
-async def test_a_client_that_goes_away_harms_nothing() -> None:
-    """A disconnect in the middle of the body: nothing is taken."""
+async def test_a_client_that_disconnects_causes_no_error() -> None:
+    """A disconnect in the middle of the body: no delivery reaches the session."""
     a_hub, session = hub(), Session("a1")
-    a_hub.attach(session)
+    a_hub.subscribe(session)
     path = "/" + token_of(a_hub, "a1")
     sent, _ = await call(a_hub, post(path), part(READY, True), {"type": "http.disconnect"})
     assert sent[0]["status"] == 400
@@ -108,10 +108,10 @@ async def test_a_client_that_goes_away_harms_nothing() -> None:
     await a_hub.aclose()
 
 
-async def test_lifespan_opens_and_closes_the_hub() -> None:
-    """Served on its own, it is open from the server's start to its end."""
+async def test_the_lifespan_opens_and_closes_the_hub() -> None:
+    """Served on its own, the hub is open from the server's start to its stop."""
     a_hub = hub()
-    a_hub.attach(Session("a1"))
+    a_hub.subscribe(Session("a1"))
     await a_hub.aclose()
     waiting, sent = asyncio.Queue[dict[str, Any]](), []
 
@@ -130,8 +130,8 @@ async def test_lifespan_opens_and_closes_the_hub() -> None:
     assert await a_hub.handle(token, READY) == 503
 
 
-async def test_other_kinds_of_connection_are_turned_away() -> None:
-    """A websocket is closed; what ASGI may have later is an error, as its specification asks for."""
+async def test_other_kinds_of_connection_are_refused() -> None:
+    """A websocket is closed; an unknown kind is an error, as the ASGI specification requires."""
     sent, _ = await call(hub(), {"type": "websocket", "path": "/"})
     assert [message["type"] for message in sent] == ["websocket.close"]
     with pytest.raises(RuntimeError, match="telepathy"):
@@ -154,10 +154,10 @@ async def uvicorn_serving(app: Any) -> AsyncIterator[str]:
         await running
 
 
-async def test_uvicorn_serves_it_and_logs_no_token(caplog: pytest.LogCaptureFixture) -> None:
-    """Over real sockets, also with a body that is too long; the access log is redacted on request."""
+async def test_uvicorn_serves_the_asgi_app_and_logs_no_token(caplog: pytest.LogCaptureFixture) -> None:
+    """Over real sockets, also with a body that is too long; `redact_logs` redacts the access log."""
     a_hub, session = hub(), Session("a1")
-    a_hub.attach(session)
+    a_hub.subscribe(session)
     token = token_of(a_hub, "a1")
     undo = a_hub.redact_logs()
     try:

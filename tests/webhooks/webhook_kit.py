@@ -1,4 +1,4 @@
-"""What the tests of the receivers share: a hub, a session that remembers, and payloads."""
+"""Helpers of the webhook tests: a hub, a receiver that records its calls, and payloads."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ FOREIGN = b'{"task": "video_generate", "video_id": "v1", "status": "completed"}'
 
 
 class Session:
-    """A receiver that knows some attempts and remembers what it was given."""
+    """A receiver that knows some attempts and records its calls."""
 
     def __init__(self, *known: str) -> None:
         self.known = set(known)

@@ -31,7 +31,7 @@ from ..jobs import JobRegistry
 from ..rate_limiter import Permit
 from ..services import SessionServices
 from ..unknowns import Unknowns
-from ..webhook_processor import Receiver
+from ..webhook_processor import WebhookProcessor
 from .deferred_writes import DeferredWrite, DeferredWrites
 from .reservation import Purse
 
@@ -199,7 +199,7 @@ class Posting:
     """Carries POSTs out and writes down what became of them; what the store does not take is `pending`."""
 
     def __init__(
-        self, services: SessionServices, registry: JobRegistry, unknowns: Unknowns, receiver: Receiver
+        self, services: SessionServices, registry: JobRegistry, unknowns: Unknowns, receiver: WebhookProcessor
     ) -> None:
         self._services = services
         self._registry = registry
@@ -248,7 +248,7 @@ class Posting:
                 return await self._settle_unknown(after, lost=True)
             self._unknowns.made(after)
             self._registry.follow(after)
-            return await self._receiver.apply_kept(after, sending.id)
+            return await self._receiver.apply_early_deliveries(after, sending.id)
 
         try:
             accepted = await sending.then(accept)
@@ -261,7 +261,7 @@ class Posting:
             raise error from trouble
         self._unknowns.made(accepted)
         self._registry.follow(accepted)
-        return await self._receiver.apply_kept(accepted, sending.id)
+        return await self._receiver.apply_early_deliveries(accepted, sending.id)
 
     async def _ended(self, sending: Sending, error: Exception) -> Intent:
         """It was refused or lost, or never left: raises that, unless a delivery has proved its look."""
@@ -293,7 +293,7 @@ class Posting:
         """A delivery may have named the look already; else it is searched for, where that can prove it."""
         if after.state is not IntentState.UNKNOWN:
             return None
-        proved = await self._receiver.settle_lost(after.attempts[-1].id)
+        proved = await self._receiver.confirm_lost(after.attempts[-1].id)
         if proved is None and lost:
             with suppress(Exception):  # of the store; then nothing is inferred for its avatar any more
                 await self._unknowns.lost(after)

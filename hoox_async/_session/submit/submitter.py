@@ -46,7 +46,7 @@ from ..jobs import JobRegistry
 from ..rate_limiter import CallerPermits, Permit
 from ..services import SessionServices
 from ..unknowns import Unknowns
-from ..webhook_processor import Receiver
+from ..webhook_processor import WebhookProcessor
 from .attempt import Posting, Superseded, as_store_error
 from .key_locks import KeyBusy, KeyLocks
 from .reservation import Purse, SinglePurse
@@ -80,7 +80,7 @@ class Submitter:
     """Sends intents, each at most once unless it surely cost nothing."""
 
     def __init__(
-        self, services: SessionServices, registry: JobRegistry, unknowns: Unknowns, receiver: Receiver
+        self, services: SessionServices, registry: JobRegistry, unknowns: Unknowns, receiver: WebhookProcessor
     ) -> None:
         self._services = services
         self._unknowns = unknowns

@@ -1,8 +1,8 @@
-"""The pytest plugin of hoox-async: a sandbox and a session as fixtures, and no way to the real API.
+"""The pytest plugin of hoox-async: a sandbox and a session as fixtures, and a block of the real API.
 
-It stands beside the package, and imports it only where a fixture is used: pytest loads this module at
-every start, also where no test has to do with looks, and before a coverage plugin counts lines.
-`hoox_async.testing` tells how it is used. ``-p no:hoox_async`` turns it off.
+It is a module beside the package, and imports the package only when a fixture is used: pytest loads it
+at every start, also if no test uses looks, and before a coverage plugin counts lines.
+`hoox_async.testing` describes its use. ``-p no:hoox_async`` turns it off.
 """
 
 from __future__ import annotations
@@ -33,10 +33,10 @@ class ProductionBlocked(RuntimeError):
 
 
 class ProductionGuard:
-    """Refuses to look up the production host's address, and to begin TLS with it, for any client.
+    """Blocks the lookup of the production host's address, and the start of TLS with it, for any client.
 
-    Every client needs one of the two before a byte of a request can leave, also one that resolves names
-    in its own way or goes through a proxy. What a mock answers needs neither, and works.
+    Each client needs one of the two before it can send a byte of a request, also one that resolves names in
+    its own way or uses a proxy. A mock needs neither, and works.
     """
 
     def __init__(self) -> None:
@@ -49,7 +49,7 @@ class ProductionGuard:
             self._wrap(ssl.SSLContext, method, lambda _, options: options.get("server_hostname"))
 
     def remove(self) -> None:
-        """Block no more."""
+        """Stop blocking."""
         self._undo.undo()
 
     def _wrap(self, owner: Any, name: str, host_of: Callable[[tuple[Any, ...], dict[str, Any]], Any]) -> None:
@@ -77,7 +77,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Block the production host, and make the session's fixture fit the plugins that are there."""
+    """Block the production host, and register the session's fixture for the plugins that are installed."""
     config.addinivalue_line(
         "markers", "hoox_sandbox(**options): the options of this test's Sandbox, such as failures=0.1"
     )

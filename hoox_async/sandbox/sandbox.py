@@ -1,4 +1,4 @@
-"""The sandbox: the fake workspace, its server and its deliveries, as a context manager."""
+"""The sandbox: a fake workspace and its server, as a context manager."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar
 from .._api.endpoints import Endpoint
 from .._api.refs import HasRef
 from ..errors import ConfigurationError
-from ._bodies import Vocabulary
-from ._generation import Duration, Ending
-from ._quota_window import QuotaKind
-from ._running import Running
-from ._server import API
-from ._thread import LoopThread
-from ._values import Charge, RequestRecord
-from .deliveries import DeliveryOptions, DeliveryRecord
-from .faults import Fault
-from .space import Space
+from .fault_injection import Fault
+from .generation import Duration, Ending
+from .loop_thread import LoopThread
+from .quota_window import QuotaKind
+from .response_bodies import Vocabulary
+from .sandbox_runtime import SandboxRuntime
+from .server import API
+from .webhook_sender import DeliveryOptions, DeliveryRecord
+from .workspace import Space
+from .workspace_records import Charge, RequestRecord
 
 if TYPE_CHECKING:
     from .._session import HooxSession
@@ -33,27 +33,29 @@ _NO_LIMIT = 60_000
 
 
 class Sandbox:
-    """A local server of the API, for tests and demos: it costs nothing and forgets all.
+    """A local server of the API, for tests and demos. It costs nothing and stores nothing.
 
         async with Sandbox() as sandbox, sandbox.session() as session:
             look = await session.run(PromptAvatar("a friendly host"))
 
-    ``async with`` serves on the caller's loop; plain ``with`` in a thread of its own, for code that blocks.
-    Its methods may be called from any thread.
+    ``async with`` serves on the caller's event loop; plain ``with`` serves in a thread of its own, for code
+    that blocks. The methods may be called from any thread.
 
     - ``speed`` divides the log-normal generation time (``median`` seconds, ``sigma``): a look takes about
       0.1 s by default, 40 s at ``speed=1``. ``duration(index, body)`` gives it per look instead.
-    - ``requests_per_minute`` is the workspace's quota (None: none; the real API has 100), ``quota`` how it is
-      counted ("sliding" or "fixed"), ``retry_after`` whether a 429 comes with that header.
-    - ``credits`` is what the workspace has at first.
-    - ``failures`` is the share of looks that fail; a prompt with "[fail]" in it always does.
-    - ``faults``: (endpoint, n-th call from 1, `Fault`); ``fault_rates``: shares of the paid requests.
-    - ``vocabulary``: the words of a status. "completed" says completed and failed everywhere, "ready" says
-      ready and error, and "both" mixes them as the API reference does.
-    - ``latency``: seconds between a request and its answer. ``port`` 0 takes a free one.
-    - ``deliveries``: how webhooks are sent. ``seed`` rules ids, times and chances.
+    - ``requests_per_minute`` is the workspace's quota (None for no limit; the real API has 100), ``quota``
+      the way in which it is counted ("sliding" or "fixed"). ``retry_after``: send that header with each 429.
+    - ``credits`` is the workspace's balance at the start.
+    - ``failures`` is the share of looks that fail; a prompt that contains "[fail]" always fails.
+    - ``faults``: tuples of an endpoint, the number of the request (from 1) and its `Fault`; ``fault_rates``:
+      the share of the paid requests that meets each fault.
+    - ``vocabulary``: the API's status words. "completed" uses completed and failed, "ready" uses ready and
+      error, and "both" mixes them as the API reference does.
+    - ``list_pending``: whether ``/avatar/list`` shows looks that are not ready (the API doesn't say).
+    - ``latency``: seconds between a request and its response. ``port`` 0 chooses a free port.
+    - ``deliveries``: how webhooks are sent. ``seed`` determines ids, durations and random faults.
 
-    Raises `ConfigurationError` on entering when the port is taken.
+    Raises `ConfigurationError` on entering if the port is not free.
     """
 
     def __init__(
@@ -78,7 +80,7 @@ class Sandbox:
         api_key: str | None = None,
         deliveries: DeliveryOptions | None = None,
     ) -> None:
-        faults = [(endpoint, number, _servable(fault)) for endpoint, number, fault in faults]
+        faults = [(endpoint, number, _check_servable(fault)) for endpoint, number, fault in faults]
         rng = Random(seed)  # noqa: S311 - a fake's ids are no secrets
         self.space: Space = Space(
             rng=rng,
@@ -102,7 +104,7 @@ class Sandbox:
         self._latency = latency
         self._options = deliveries or DeliveryOptions()
         self._address: str | None = None
-        self._running: Running | None = None
+        self._running: SandboxRuntime | None = None
         self._stopped_at = 0.0
         self._delivered: list[DeliveryRecord] = []
         self._own_thread: LoopThread | None = None
@@ -117,7 +119,7 @@ class Sandbox:
         await self._close()
 
     def __enter__(self) -> Self:
-        self._refuse_twice()
+        self._check_not_running()
         self._own_thread = LoopThread(self._open, self._close)
         self._own_thread.start()
         return self
@@ -138,31 +140,31 @@ class Sandbox:
 
     @property
     def api_key(self) -> str:
-        """The only key that the sandbox takes."""
+        """The only API key that the sandbox accepts."""
         return self.space.api_key
 
     @property
     def ledger(self) -> list[Charge]:
-        """Every accepted creation and edit, in order."""
+        """Every accepted creation and edit with its price, in order."""
         return list(self.space.ledger)
 
     @property
     def credits_spent(self) -> Decimal:
-        """What they cost together, in credits."""
+        """The sum of the prices in `ledger`, in credits."""
         return self.space.credits_spent
 
     @property
     def requests(self) -> list[RequestRecord]:
-        """Every request that came, refused and faulty ones too, in order."""
+        """Every request that was received, in order, those included that were refused or met a fault."""
         return list(self.space.requests)
 
     @property
     def deliveries(self) -> list[DeliveryRecord]:
-        """Every webhook that was tried, in order."""
+        """Every attempt to deliver a webhook, in order."""
         return list(self._delivered)
 
     def session(self, **options: Any) -> HooxSession:
-        """A session on this sandbox; ``options`` are `HooxSession`'s. Its quota is the sandbox's.
+        """A session that uses this sandbox, with its quota. ``options`` are those of `HooxSession`.
 
         Raises `ConfigurationError` while the sandbox is not running, and what `HooxSession` raises.
         """
@@ -177,44 +179,45 @@ class Sandbox:
         return HooxSession(**{**defaults, **options})
 
     def fail_next(self, endpoint: Endpoint | str, fault: Fault, times: int = 1, after: int = 0) -> None:
-        """The next ``times`` calls of an endpoint ("picture" too) meet the fault, after ``after`` good ones.
+        """Let ``times`` requests of an endpoint meet the fault, after ``after`` more requests without one.
 
-        Said again before those were made, it takes the calls after them. Raises ValueError for a strange
-        endpoint and `ConfigurationError` for `Fault.REFUSED`.
+        ``endpoint`` is an `Endpoint`, its name or "picture". A second call plans the requests after those
+        that the first one planned. Raises ValueError for an unknown endpoint and `ConfigurationError` for
+        `Fault.REFUSED`.
         """
-        _servable(fault)
-        self._call(lambda: self.space.faults.fail_next(endpoint, fault, times, after))
+        _check_servable(fault)
+        self._call_on_loop(lambda: self.space.faults.fail_next(endpoint, fault, times, after))
 
     def hold(self) -> None:
-        """From now on looks settle only by `settle`. Before the sandbox runs, too; raises nothing."""
-        self._call(lambda: self.space.hold(self._now()))
+        """Let looks settle only by `settle`, from now on, also before the start. Raises nothing."""
+        self._call_on_loop(lambda: self.space.hold(self._now()))
 
     def release(self) -> None:
-        """Looks settle in time again; those that would have meanwhile do so now. Raises nothing."""
-        self._call(lambda: self.space.release(self._now()))
+        """Undo `hold`. Looks whose time came in between settle now. Raises nothing."""
+        self._call_on_loop(lambda: self.space.release(self._now()))
         self._wake()
 
     def settle(self, ref: HasRef | str, ending: Ending) -> None:
-        """End a look now: "ready" or "failed" ("pending" undoes it). Raises KeyError if it is unknown."""
-        self._call(lambda: self.space.settle(ref, ending, self._now()))
+        """Settle a look now as "ready" or "failed" ("pending" undoes it). Raises KeyError if unknown."""
+        self._call_on_loop(lambda: self.space.settle(ref, ending, self._now()))
         self._wake()
 
     def done_at(self, ref: HasRef | str) -> float | None:
-        """When the look is or will be done, in the loop's seconds; None while only `settle` can end it.
+        """The loop's time at which the look is or will be settled; None while only `settle` can settle it.
 
-        Raises KeyError if it is unknown.
+        Raises KeyError for an unknown look.
         """
-        return self._call(lambda: self.space.done_at(ref))
+        return self._call_on_loop(lambda: self.space.done_at(ref))
 
     def set_deliveries(self, options: DeliveryOptions) -> None:
-        """From now on webhooks are sent in this way. Raises nothing."""
+        """Send webhooks with these options from now on. Raises nothing."""
         self._options = options
         running = self._running
         if running is not None:
-            self._call(lambda: setattr(running.courier, "options", options))
+            self._call_on_loop(lambda: setattr(running.webhook_sender, "options", options))
 
     async def forge(self, url: str, body: dict[str, Any]) -> int | None:
-        """Post any JSON to any URL as a delivery, once. Returns the HTTP status, None without an answer.
+        """Post any JSON to any URL as a delivery, once. Returns the HTTP status, None without a response.
 
         Raises `ConfigurationError` while the sandbox is not running.
         """
@@ -222,13 +225,15 @@ class Sandbox:
         if running is None:
             raise ConfigurationError("the sandbox is not running")
         if threading.get_ident() == running.thread_id:
-            return await running.courier.forge(url, body)
-        done = asyncio.run_coroutine_threadsafe(running.courier.forge(url, body), running.loop)
+            return await running.webhook_sender.forge(url, body)
+        done = asyncio.run_coroutine_threadsafe(running.webhook_sender.forge(url, body), running.loop)
         return await asyncio.wrap_future(done)
 
     async def _open(self) -> None:
-        self._refuse_twice()
-        running = Running(self.space, self._port, self._latency, self._options, self._rng, self._delivered)
+        self._check_not_running()
+        running = SandboxRuntime(
+            self.space, self._port, self._latency, self._options, self._rng, self._delivered
+        )
         self._address = await running.start()
         self._running = running
 
@@ -238,7 +243,7 @@ class Sandbox:
             self._stopped_at = running.loop.time()
             await running.aclose()
 
-    def _refuse_twice(self) -> None:
+    def _check_not_running(self) -> None:
         if self._running is not None:
             raise ConfigurationError("the sandbox is running already")
 
@@ -247,9 +252,9 @@ class Sandbox:
 
     def _wake(self) -> None:
         if self._running is not None:
-            self._call(self._running.courier.wake)
+            self._call_on_loop(self._running.webhook_sender.wake)
 
-    def _call(self, function: Callable[[], _T]) -> _T:
+    def _call_on_loop(self, function: Callable[[], _T]) -> _T:
         running = self._running
         if running is None or threading.get_ident() == running.thread_id:
             return function()
@@ -265,7 +270,7 @@ def _complete(done: Future[_T], function: Callable[[], _T]) -> None:
         done.set_exception(error)
 
 
-def _servable(fault: Fault) -> Fault:
+def _check_servable(fault: Fault) -> Fault:
     if fault.kind == "refuse":
         raise ConfigurationError(
             f"Fault.{fault.name}: a server that listens can't refuse; use InProcessTransport"

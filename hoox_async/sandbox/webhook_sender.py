@@ -1,4 +1,4 @@
-"""Webhooks of the fake workspace: what is delivered, when, how often, and what goes wrong on the way."""
+"""Sends the webhooks of the fake workspace, with lost, repeated and false deliveries on demand."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from typing import Any, Literal
 
 import attrs
 
-from ._bodies import FAILURE, Vocabulary, status_word
-from ._values import FakeLook
-from .space import Space
+from .response_bodies import FAILURE, Vocabulary, status_word
+from .workspace import Space
+from .workspace_records import FakeLook
 
 Deliver = Callable[[str, dict[str, Any]], Awaitable[int]]
 """Posts a JSON body to a URL and returns the HTTP status."""
@@ -20,14 +20,16 @@ Deliver = Callable[[str, dict[str, Any]], Awaitable[int]]
 
 @attrs.frozen
 class DeliveryOptions:
-    """How webhooks are sent. ``lose``, ``double``, ``contradict`` and ``early`` are shares from 0 to 1.
+    """How webhooks are sent. ``lose``, ``double``, ``contradict`` and ``early`` are shares of them, 0 to 1.
 
     - ``form``: "new" (``task``, ``avatar_id``, ``look_id``) or "old" (``job_id``, no ``avatar_id``).
-    - ``lose``: never sent. ``double``: sent twice. ``contradict``: followed by one of the opposite status.
-    - ``early``: the look settles at once and is delivered before its POST is answered.
-    - ``delay``: seconds that each waits; ``reorder``: up to so many seconds more, by chance.
-    - ``timeout``: seconds in which a 2xx must come; else it is sent again after each of ``retries``
-      (seconds), then dropped.
+    - ``lose``: never sent. ``double``: sent twice. ``contradict``: followed by a delivery with the opposite
+      status.
+    - ``early``: the look settles at once, and is delivered before the response to its POST.
+    - ``delay``: seconds between the settling and the delivery; ``reorder``: at most this many seconds more,
+      at random.
+    - ``timeout``: seconds in which a 2xx must come. Without one, the delivery is sent again after each of
+      ``retries`` (seconds), and then dropped.
     """
 
     form: Literal["new", "old"] = "new"
@@ -43,7 +45,7 @@ class DeliveryOptions:
 
 @attrs.frozen
 class DeliveryRecord:
-    """One delivery that was tried at ``at`` (the loop's seconds). ``status`` is None without an answer."""
+    """One attempt to deliver, at ``at`` (the loop's seconds). ``status`` is None if there was no response."""
 
     url: str = attrs.field(repr=False)
     body: Mapping[str, Any]
@@ -52,14 +54,14 @@ class DeliveryRecord:
 
 
 @attrs.frozen
-class _Parcel:
+class _PendingDelivery:
     url: str
     body: dict[str, Any]
     tried: int = 0
 
 
 def payload(look: FakeLook, form: str, url: str, vocabulary: Vocabulary, *, failed: bool) -> dict[str, Any]:
-    """The JSON that tells of a settled look, in the newer or the older of the API's forms."""
+    """The JSON of a settled look's webhook, in the newer or the older of the API's forms."""
     body: dict[str, Any]
     if form == "old":
         body = {"job_id": look.id}
@@ -71,8 +73,8 @@ def payload(look: FakeLook, form: str, url: str, vocabulary: Vocabulary, *, fail
     return {**body, "status": status_word("ready", vocabulary), "result": {"thumbnail_url": url}}
 
 
-class Courier:
-    """Sends the deliveries of one workspace: one task waits for what is due, each sending is its child.
+class WebhookSender:
+    """Sends the webhooks of one workspace. One task waits for the next time; each delivery is a task too.
 
     ``options`` may be changed while it runs.
     """
@@ -90,96 +92,96 @@ class Courier:
         self._space = space
         self._deliver = deliver
         self._rng = rng
-        self._parcels: list[tuple[float, int, _Parcel]] = []
+        self._pending: list[tuple[float, int, _PendingDelivery]] = []
         self._count = 0
         self._wake = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self._sending: set[asyncio.Task[None]] = set()
 
     def start(self) -> None:
-        """Begin, on the running loop."""
+        """Start, on the running loop."""
         self._task = asyncio.get_running_loop().create_task(self._run(), name="sandbox deliveries")
 
     async def aclose(self) -> None:
-        """End at once; what was not delivered is not delivered any more."""
+        """Stop at once. What is not delivered yet is dropped."""
         tasks = [*self._sending, *([self._task] if self._task else [])]
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
     def wake(self) -> None:
-        """Look again at what is due: something settled or was settled."""
+        """Check again which deliveries are due. Call it when a look was settled, or its time changed."""
         self._wake.set()
 
     async def accepted(self, look: FakeLook) -> None:
-        """Deliver a new look before its request is answered, where that is wanted."""
+        """Send a new look's webhook before the response to its POST, for the share ``early`` of looks."""
         if look.webhook_url is None:
             return
         if self._rng.random() < self.options.early:
             generation = self._space.generation
-            generation.settle_silently(look, _now())
-            await self._send(_Parcel(look.webhook_url, self._payload(look)))
+            generation.settle_without_webhook(look, _now())
+            await self._send(_PendingDelivery(look.webhook_url, self._payload(look)))
         self.wake()
 
     async def forge(self, url: str, body: dict[str, Any]) -> int | None:
-        """Post any JSON to any URL, once. Returns the HTTP status, None without an answer."""
+        """Post any JSON to any URL, once. Returns the HTTP status, None if there was no response."""
         return await self._post(url, body)
 
     async def _run(self) -> None:
         while True:
             now = _now()
-            for look in self._space.generation.told(now):
-                self._pack(look, now)
-            while self._parcels and self._parcels[0][0] <= now:
-                self._spawn(heapq.heappop(self._parcels)[2])
+            for look in self._space.generation.take_settled(now):
+                self._schedule_look(look, now)
+            while self._pending and self._pending[0][0] <= now:
+                self._spawn(heapq.heappop(self._pending)[2])
             self._wake.clear()
             try:
-                async with asyncio.timeout_at(self._next()):
+                async with asyncio.timeout_at(self._next_time()):
                     await self._wake.wait()
             except TimeoutError:
                 continue
 
-    def _next(self) -> float | None:
-        settles = self._space.generation.next_told()
-        times = [due for due in (settles, self._parcels[0][0] if self._parcels else None) if due is not None]
+    def _next_time(self) -> float | None:
+        settles = self._space.generation.next_settling()
+        times = [due for due in (settles, self._pending[0][0] if self._pending else None) if due is not None]
         return min(times, default=None)
 
-    def _pack(self, look: FakeLook, now: float) -> None:
+    def _schedule_look(self, look: FakeLook, now: float) -> None:
         assert look.webhook_url is not None
         chance = self._rng.random
         lost, double, contradicted = chance(), chance(), chance()
         if lost < self.options.lose:
             return
-        parcel = _Parcel(look.webhook_url, self._payload(look))
-        self._add(parcel, self._due(now))
+        pending = _PendingDelivery(look.webhook_url, self._payload(look))
+        self._add(pending, self._due(now))
         if double < self.options.double:
-            self._add(parcel, self._due(now))
+            self._add(pending, self._due(now))
         if contradicted < self.options.contradict:
-            lie = _Parcel(look.webhook_url, self._payload(look, lie=True))
-            self._add(lie, self._due(now) + 0.05)
+            false_one = _PendingDelivery(look.webhook_url, self._payload(look, contradict=True))
+            self._add(false_one, self._due(now) + 0.05)
 
     def _due(self, now: float) -> float:
         return now + self.options.delay + self._rng.random() * self.options.reorder
 
-    def _payload(self, look: FakeLook, *, lie: bool = False) -> dict[str, Any]:
-        failed = look.failed is not lie
+    def _payload(self, look: FakeLook, *, contradict: bool = False) -> dict[str, Any]:
+        failed = look.failed is not contradict
         url, vocabulary = self._space.picture_url(look), self._space.vocabulary
         return payload(look, self.options.form, url, vocabulary, failed=failed)
 
-    def _add(self, parcel: _Parcel, due: float) -> None:
+    def _add(self, pending: _PendingDelivery, due: float) -> None:
         self._count += 1
-        heapq.heappush(self._parcels, (due, self._count, parcel))
+        heapq.heappush(self._pending, (due, self._count, pending))
 
-    def _spawn(self, parcel: _Parcel) -> None:
-        task = asyncio.get_running_loop().create_task(self._send(parcel))
+    def _spawn(self, pending: _PendingDelivery) -> None:
+        task = asyncio.get_running_loop().create_task(self._send(pending))
         self._sending.add(task)
         task.add_done_callback(self._sending.discard)
 
-    async def _send(self, parcel: _Parcel) -> None:
-        status = await self._post(parcel.url, parcel.body)
-        if (status is None or not 200 <= status < 300) and parcel.tried < len(self.options.retries):
-            pause = self.options.retries[parcel.tried]
-            self._add(attrs.evolve(parcel, tried=parcel.tried + 1), _now() + pause)
+    async def _send(self, pending: _PendingDelivery) -> None:
+        status = await self._post(pending.url, pending.body)
+        if (status is None or not 200 <= status < 300) and pending.tried < len(self.options.retries):
+            pause = self.options.retries[pending.tried]
+            self._add(attrs.evolve(pending, tried=pending.tried + 1), _now() + pause)
             self.wake()
 
     async def _post(self, url: str, body: dict[str, Any]) -> int | None:

@@ -5,13 +5,13 @@ from __future__ import annotations
 import random
 from collections.abc import Iterator, Mapping
 
-from ._values import FakeAvatar, FakeLook
+from .workspace_records import FakeAvatar, FakeLook
 
 _NAMES = {
     "female": ("Amara", "Chiara", "Elif", "Hana", "Ines", "Lena", "Maya", "Nora", "Priya", "Sofia"),
     "male": ("Alex", "Diego", "Emil", "Farid", "Jonas", "Kenji", "Luca", "Noah", "Omar", "Theo"),
 }
-# The words are the API reference's, as its filters know them.
+# The values are those of the filters in the API reference.
 _AGES = {"adolescent": (16, 19), "young_adult": (20, 29), "adult": (30, 55), "senior": (56, 80)}
 _DARK = ("black", "brown", "gray")
 _FAIR = ("black", "blonde", "brown", "gray", "red", "white")
@@ -36,7 +36,7 @@ _CATALOGUE = (
 
 
 def traits_of(avatar_id: str) -> Mapping[str, str]:
-    """Gender, age, ethnicity and hair of the person that this id stands for, and a name."""
+    """The name, gender, age, ethnicity and hair colour of this avatar, drawn at random from its id."""
     rng = random.Random(avatar_id)  # noqa: S311 - no secret depends on it
     gender = rng.choice(("female", "male"))
     age_range = rng.choice(tuple(_AGES))
@@ -52,7 +52,7 @@ def traits_of(avatar_id: str) -> Mapping[str, str]:
 
 
 def catalogue() -> Iterator[FakeAvatar]:
-    """The public avatars, one ready look each."""
+    """The public avatars. Each has one look, which is ready."""
     for name, place, style in _CATALOGUE:
         avatar_id = f"avtr_public_{name.lower()}"
         avatar = FakeAvatar(avatar_id, name, traits_of(avatar_id), created_at=0.0, public=True)
@@ -69,7 +69,7 @@ def catalogue() -> Iterator[FakeAvatar]:
                 prompt=f"{name}, {place}",
                 created_at=0.0,
                 done_at=float("-inf"),
-                by_hand=True,
+                settled_on_demand=True,
             )
         )
         yield avatar

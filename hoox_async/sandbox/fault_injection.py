@@ -1,4 +1,4 @@
-"""What can go wrong on the way, on demand."""
+"""Faults that a request can meet on demand, and the plan of which request meets which."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from typing import ClassVar, Literal, NamedTuple
 import attrs
 
 from .._api.endpoints import Endpoint
-from ._values import Answer, RequestRecord
+from .workspace_records import HttpResponse, RequestRecord
 
-Kind = Literal["answer", "drop", "hang", "refuse", "cut", "break", "drip", "late", "deep", "endless"]
+FaultKind = Literal["answer", "drop", "hang", "refuse", "cut", "break", "drip", "late", "deep", "endless"]
 
 _HTML = "text/html; charset=utf-8"
 _GATEWAY = b"<html><head><title>502 Bad Gateway</title></head><body><h1>502 Bad Gateway</h1></body></html>"
@@ -21,16 +21,16 @@ _GATEWAY = b"<html><head><title>502 Bad Gateway</title></head><body><h1>502 Bad 
 
 @attrs.frozen
 class Fault:
-    """One way in which a request can go wrong.
+    """One way in which a request can fail.
 
-    ``charges``: whether the sandbox still accepts (and charges) the request. The constants are the usual
-    ones; `status`, `slow`, `late` and `rate_limited` make others.
+    ``charges`` says whether the sandbox accepts (and charges) the request all the same. The constants are
+    the common faults; `status`, `slow`, `late` and `rate_limited` make others.
 
     REFUSED is for `InProcessTransport` only: a server that listens can't refuse one connection.
     """
 
     name: str
-    kind: Kind
+    kind: FaultKind
     charges: bool = False
     code: int = 200
     headers: tuple[tuple[str, str], ...] = ()
@@ -43,57 +43,61 @@ class Fault:
     DROP_AFTER: ClassVar[Fault]
     """The request is accepted and charged, then the connection is closed."""
     HANG_BEFORE: ClassVar[Fault]
-    """Not accepted, and never answered."""
+    """The request is not accepted, and never answered."""
     HANG: ClassVar[Fault]
-    """Accepted and charged, and never answered."""
+    """The request is accepted and charged, and never answered."""
     REFUSED: ClassVar[Fault]
     """The connection is never made."""
     ERROR_500_BEFORE: ClassVar[Fault]
+    """The request is not accepted, and answered 500."""
     ERROR_500_AFTER: ClassVar[Fault]
-    """Accepted and charged, and answered 500."""
+    """The request is accepted and charged, and answered 500."""
     BAD_GATEWAY: ClassVar[Fault]
-    """502 with HTML; not accepted."""
+    """The request is not accepted, and answered 502 with HTML."""
     RATE_LIMITED: ClassVar[Fault]
-    """429 with quota headers that reset in a second, without Retry-After."""
+    """429 without Retry-After; its quota headers say that nothing is left for one second."""
     RATE_LIMITED_RETRY_AFTER: ClassVar[Fault]
-    """429 with ``Retry-After: 1``."""
+    """429 with ``Retry-After: 1``; quota headers as those of RATE_LIMITED."""
     TRUNCATED: ClassVar[Fault]
-    """Accepted; a whole answer whose JSON is cut."""
+    """The request is accepted; the JSON of the response is cut, and its length says nothing of that."""
     DROP_IN_BODY: ClassVar[Fault]
-    """Accepted; the connection is closed in the middle of the answer."""
+    """The request is accepted; the connection is closed in the middle of the response's body."""
     SLOW_BODY: ClassVar[Fault]
-    """Accepted; the answer's body takes two seconds."""
+    """The request is accepted; the response's body takes two seconds."""
     TEAPOT: ClassVar[Fault]
-    """418, not accepted: a status that nobody expects."""
+    """The request is not accepted, and answered 418: a status that no client expects."""
     REDIRECT: ClassVar[Fault]
-    """302 to another host; not accepted."""
+    """The request is not accepted, and redirected (302) to another host."""
     HUGE: ClassVar[Fault]
-    """Accepted; the body never ends."""
+    """The request is accepted; the response's body never ends."""
     DEEP_JSON: ClassVar[Fault]
-    """Accepted; 200 with JSON nested 100,000 deep."""
+    """The request is accepted, and answered 200 with JSON nested 100,000 levels deep."""
     NOT_JSON: ClassVar[Fault]
-    """Accepted; 200 with HTML."""
+    """The request is accepted, and answered 200 with HTML."""
 
     @classmethod
     def status(cls, code: int, body: str = "", *, charges: bool = False, json: bool = True) -> Fault:
-        """An answer with this HTTP status and body, such as ``Fault.status(503)``."""
+        """A response with this HTTP status and body, such as ``Fault.status(503)``."""
         kind = "application/json" if json else _HTML
         text = body or (f'{{"error": "HTTP {code}"}}' if json else f"<html>{code}</html>")
         return cls(f"STATUS_{code}", "answer", charges, code, (("Content-Type", kind),), text.encode())
 
     @classmethod
     def slow(cls, seconds: float) -> Fault:
-        """Accepted; the answer's body comes in drips that take this long."""
+        """The request is accepted; the response's body comes in small pieces, in all this many seconds."""
         return cls("SLOW_BODY", "drip", charges=True, seconds=seconds)
 
     @classmethod
     def late(cls, seconds: float) -> Fault:
-        """Accepted; the answer comes this much later."""
+        """The request is accepted; the response comes this many seconds later."""
         return cls("LATE", "late", charges=True, seconds=seconds)
 
     @classmethod
     def rate_limited(cls, *, retry_after: float | None = None, resets_in: float = 1.0) -> Fault:
-        """429, whose quota headers say nothing left until ``resets_in`` seconds from now."""
+        """429; its quota headers say that nothing is left for ``resets_in`` seconds.
+
+        ``retry_after``: the seconds of a Retry-After header, None for none.
+        """
         headers = [("Content-Type", "application/json")]
         if retry_after is not None:
             headers.append(("Retry-After", f"{retry_after:g}"))
@@ -103,23 +107,30 @@ class Fault:
 
     @property
     def silent(self) -> bool:
-        """Whether no HTTP answer comes at all."""
+        """Whether there is no HTTP response at all."""
         return self.kind in ("drop", "hang", "refuse")
 
-    def spoil(self, answer: Answer | None, quota: Mapping[str, str], unix_now: float) -> Answer | None:
-        """The answer that goes out instead of the workspace's own (None: there was none)."""
+    def apply(
+        self, response: HttpResponse | None, quota: Mapping[str, str], unix_now: float
+    ) -> HttpResponse | None:
+        """The response to send in place of the workspace's own, which is None if it gave none.
+
+        ``quota`` are the workspace's quota headers.
+        """
         if self.body is not None:
-            headers = {**(answer.headers if answer else quota), **dict(self.headers)}
+            headers = {**(response.headers if response else quota), **dict(self.headers)}
             if self.resets_in is not None:
                 headers["X-RateLimit-Limit"] = quota.get("X-RateLimit-Limit", "100")
                 headers["X-RateLimit-Remaining"] = "0"
                 headers["X-RateLimit-Reset"] = str(int(unix_now) + ceil(self.resets_in))
-            return Answer(self.code, headers, self.body)
-        if answer is not None and self.kind == "cut":
-            return answer._replace(body=answer.body[: len(answer.body) * 2 // 3])
-        if answer is not None and self.kind == "deep":
-            return answer._replace(status=200, body=b'{"avatar_id":' + b"[" * 100_000 + b"]" * 100_000 + b"}")
-        return answer
+            return HttpResponse(self.code, headers, self.body)
+        if response is not None and self.kind == "cut":
+            return response._replace(body=response.body[: len(response.body) * 2 // 3])
+        if response is not None and self.kind == "deep":
+            return response._replace(
+                status=200, body=b'{"avatar_id":' + b"[" * 100_000 + b"]" * 100_000 + b"}"
+            )
+        return response
 
 
 def _constants() -> None:
@@ -151,20 +162,20 @@ _constants()
 
 
 class Exchange(NamedTuple):
-    """What a request met: the answer that goes out (if any), the fault (if any), and its record."""
+    """A request's response (None if there is none), the fault that it met (None for none), and its record."""
 
-    answer: Answer | None
+    response: HttpResponse | None
     fault: Fault | None
     record: RequestRecord
 
     @property
-    def kind(self) -> Kind:
-        """How the answer goes out."""
+    def kind(self) -> FaultKind:
+        """How the response is sent."""
         return self.fault.kind if self.fault else "answer"
 
 
 @attrs.define
-class _Planned:
+class _PlannedFault:
     fault: Fault
     first: int
     last: int
@@ -172,7 +183,11 @@ class _Planned:
 
 
 class FaultPlan:
-    """Which call meets which fault: those planned by number, else by chance on the paid endpoints."""
+    """Decides which request meets which fault.
+
+    ``faults`` names the n-th request (from 1) of an endpoint; ``rates`` is the share of the other paid
+    requests that meets each fault.
+    """
 
     def __init__(
         self,
@@ -182,38 +197,38 @@ class FaultPlan:
     ) -> None:
         self._rng = rng
         self._rates = dict(rates or {})
-        self._calls: Counter[str] = Counter()
-        self._planned: dict[str, list[_Planned]] = {}
+        self._requests: Counter[str] = Counter()
+        self._planned: dict[str, list[_PlannedFault]] = {}
         for endpoint, number, fault in faults:
-            self._plan(_named(endpoint), _Planned(fault, number, number))
+            self._plan(_endpoint_name(endpoint), _PlannedFault(fault, number, number))
 
     def fail_next(self, endpoint: Endpoint | str, fault: Fault, times: int = 1, after: int = 0) -> None:
-        """The next ``times`` calls of the endpoint meet the fault, once ``after`` calls have gone well.
+        """Let ``times`` requests of the endpoint meet the fault, after ``after`` more requests without one.
 
-        Said again before those were made, it takes the calls after them. Raises ValueError for an endpoint
-        that is neither an `Endpoint`, its name nor "picture".
+        A second call plans the requests after those that the first one planned. Raises ValueError for an
+        endpoint that is neither an `Endpoint`, its name nor "picture".
         """
-        name = _named(endpoint)
-        booked = max((one.last for one in self._planned.get(name, ()) if one.queued), default=0)
-        first = max(self._calls[name], booked) + after + 1
-        self._plan(name, _Planned(fault, first, first + times - 1, queued=True))
+        name = _endpoint_name(endpoint)
+        planned_until = max((one.last for one in self._planned.get(name, ()) if one.queued), default=0)
+        first = max(self._requests[name], planned_until) + after + 1
+        self._plan(name, _PlannedFault(fault, first, first + times - 1, queued=True))
 
-    def take(self, endpoint: Endpoint | str | None) -> Fault | None:
-        """Count a call of the endpoint and say which fault it meets."""
+    def next_fault(self, endpoint: Endpoint | str | None) -> Fault | None:
+        """Count a request of the endpoint, and return the fault that it meets, if any."""
         if endpoint is None:
             return None
         name = str(endpoint)
-        self._calls[name] += 1
-        number = self._calls[name]
+        self._requests[name] += 1
+        number = self._requests[name]
         for planned in self._planned.get(name, ()):
             if planned.first <= number <= planned.last:
                 return planned.fault
-        return self._by_chance() if self._rates and name in _PAID else None
+        return self._random_fault() if self._rates and name in _PAID else None
 
-    def _plan(self, name: str, planned: _Planned) -> None:
+    def _plan(self, name: str, planned: _PlannedFault) -> None:
         self._planned.setdefault(name, []).append(planned)
 
-    def _by_chance(self) -> Fault | None:
+    def _random_fault(self) -> Fault | None:
         drawn = self._rng.random()
         for fault, share in self._rates.items():
             drawn -= share
@@ -225,7 +240,7 @@ class FaultPlan:
 _PAID = frozenset(endpoint.value for endpoint in Endpoint if endpoint.paid)
 
 
-def _named(endpoint: Endpoint | str) -> str:
+def _endpoint_name(endpoint: Endpoint | str) -> str:
     if endpoint == "picture":
         return "picture"
     return Endpoint(endpoint).value

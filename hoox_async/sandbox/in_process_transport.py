@@ -1,4 +1,4 @@
-"""The fake workspace without sockets: a transport that works under a virtual clock."""
+"""A transport that hands requests to a fake workspace in the same process, without sockets."""
 
 from __future__ import annotations
 
@@ -11,25 +11,26 @@ from random import Random
 from .._api.endpoints import WireRequest, WireResponse
 from .._io.protocols import BeforeSend, Fetched
 from ..errors import NotSent, TransportError, UnexpectedResponse
-from ._values import Answer, Call, RequestRecord
-from .deliveries import Courier, Deliver, DeliveryOptions
-from .faults import Exchange, Fault
-from .space import Space
+from .fault_injection import Exchange, Fault
+from .webhook_sender import Deliver, DeliveryOptions, WebhookSender
+from .workspace import Space
+from .workspace_records import HttpResponse, IncomingRequest, RequestRecord
 
 
 class InProcessTransport:
-    """Carries a session's requests to a `Space` in this process, on the running loop's clock.
+    """Hands a session's requests to a `Space` in this process, in the time of the running loop.
 
         space = Space(requests_per_minute=100)
         session = HooxSession(space.api_key, transport=InProcessTransport(space))
 
-    A request takes ``latency`` seconds from its sending to its answer, half each way; before its sending
-    a paid one waits ``connect`` seconds more. ``deliver`` posts webhooks: ``await deliver(url, body)``
-    returns an HTTP status. An answer that takes longer than ``answer`` seconds (a paid request's) or ``read``
-    raises `TransportError`. The faults of ``space.faults`` work as on the server, and REFUSED too.
+    A request takes ``latency`` seconds, half of it until the workspace receives it. A paid request takes
+    ``connect`` seconds more, before it is sent. A response that takes longer than ``answer`` seconds (for a
+    paid request) or ``read`` seconds (for others) raises `TransportError`. ``deliver`` posts webhooks:
+    ``await deliver(url, body)`` returns an HTTP status. The faults of ``space.faults`` have the same effects
+    as on the server, and `Fault.REFUSED` works too.
 
-    Unix time is the loop's own ``epoch`` where it has one (a virtual loop), else the real one.
-    Several transports may share one space; only one of them may have ``deliver``.
+    Unix time is counted from the loop's ``epoch`` if it has one (as `VirtualTimeLoop` has); else it is the
+    real time. Several transports may share one space; only one of them may have ``deliver``.
     """
 
     def __init__(
@@ -53,30 +54,30 @@ class InProcessTransport:
         self._deliver = deliver
         self._options = deliveries or DeliveryOptions()
         self._seed = seed
-        self.courier: Courier | None = None
+        self.webhook_sender: WebhookSender | None = None
 
     async def start(self) -> None:
-        """Set the space's clock to the loop's, and begin with deliveries."""
+        """Set the space's Unix time, and start to send webhooks."""
         loop = asyncio.get_running_loop()
         epoch = getattr(loop, "epoch", None)
         self.space.epoch = epoch.timestamp() if epoch is not None else time.time() - loop.time()
         if self._deliver is not None:
             rng = Random(self._seed)  # noqa: S311 - chances of a fake
-            self.courier = Courier(self.space, self._deliver, self._options, rng)
-            self.courier.start()
+            self.webhook_sender = WebhookSender(self.space, self._deliver, self._options, rng)
+            self.webhook_sender.start()
 
     async def aclose(self) -> None:
-        """End the deliveries."""
-        if self.courier is not None:
-            await self.courier.aclose()
+        """Stop sending webhooks."""
+        if self.webhook_sender is not None:
+            await self.webhook_sender.aclose()
 
     async def send(self, request: WireRequest, before_send: BeforeSend | None = None) -> WireResponse:
-        """Send once: see `hoox_async._io.protocols.Transport`."""
-        fault = self.space.faults.take(request.endpoint)
+        """Send the request once: see `hoox_async._io.protocols.Transport`."""
+        fault = self.space.faults.next_fault(request.endpoint)
         if request.endpoint.paid:
             await asyncio.sleep(self._connect)
         if fault is not None and fault.kind == "refuse":
-            self._note(request, fault.name)
+            self._record(request, fault.name)
             raise NotSent("the connection was refused (sandbox)")
         if before_send is not None:
             await before_send()
@@ -84,26 +85,28 @@ class InProcessTransport:
             async with asyncio.timeout(self._timeouts[request.endpoint.paid]):
                 return await self._exchange(request, fault)
         except TimeoutError:
-            raise TransportError("no answer in time (sandbox)") from None
+            raise TransportError("no response in time (sandbox)") from None
 
     async def _exchange(self, request: WireRequest, fault: Fault | None) -> WireResponse:
         await asyncio.sleep(self._latency / 2)
-        call = Call(request.method, request.path, request.params, request.body, self._authorization)
+        call = IncomingRequest(
+            request.method, request.path, request.params, request.body, self._authorization
+        )
         made = len(self.space.ledger)
         exchange = self.space.receive(call, _now(), fault)
-        if self.courier is not None:
+        if self.webhook_sender is not None:
             for charge in self.space.ledger[made:]:
-                await self.courier.accepted(self.space.looks[charge.look_id])
+                await self.webhook_sender.accepted(self.space.looks[charge.look_id])
         await asyncio.sleep(self._latency / 2)
-        return await _received(exchange, request.max_bytes)
+        return await _receive(exchange, request.max_bytes)
 
     @asynccontextmanager
     async def fetch(self, url: str) -> AsyncIterator[Fetched]:
         """Open a picture's URL: see `hoox_async._io.protocols.Transport`. Needs Pillow."""
-        from ._drawing.pictures import paint
+        from .drawing.picture import paint
 
         await asyncio.sleep(self._latency)
-        fault = self.space.faults.take("picture")
+        fault = self.space.faults.next_fault("picture")
         if fault is not None:
             raise TransportError(f"the picture met the fault {fault.name} (sandbox)")
         name = url.rpartition("/")[2].removesuffix(".jpg")
@@ -118,12 +121,12 @@ class InProcessTransport:
 
         yield Fetched("image/jpeg", chunks())
 
-    def _note(self, request: WireRequest, fault: str) -> None:
+    def _record(self, request: WireRequest, fault: str) -> None:
         record = RequestRecord(request.endpoint.value, _now(), None, path=request.path, fault=fault)
         self.space.requests.append(record)
 
 
-async def _received(exchange: Exchange, max_bytes: int) -> WireResponse:
+async def _receive(exchange: Exchange, max_bytes: int) -> WireResponse:
     seconds = exchange.fault.seconds if exchange.fault else 0.0
     match exchange.kind:
         case "drop" | "break":
@@ -131,18 +134,18 @@ async def _received(exchange: Exchange, max_bytes: int) -> WireResponse:
         case "hang":
             await asyncio.get_running_loop().create_future()
         case "endless":
-            raise UnexpectedResponse(f"the answer is larger than {max_bytes} bytes (sandbox)")
+            raise UnexpectedResponse(f"the response is larger than {max_bytes} bytes (sandbox)")
         case "drip" | "late":
             await asyncio.sleep(seconds)
-    response = _response(exchange.answer or Answer(500, {}, b""))
+    response = _wire_response(exchange.response or HttpResponse(500, {}, b""))
     if len(response.body) > max_bytes:
-        raise UnexpectedResponse(f"the answer is larger than {max_bytes} bytes (sandbox)")
+        raise UnexpectedResponse(f"the response is larger than {max_bytes} bytes (sandbox)")
     return response
 
 
-def _response(answer: Answer) -> WireResponse:
-    headers = {name.lower(): value for name, value in answer.headers.items()}
-    return WireResponse(answer.status, headers, answer.body)
+def _wire_response(response: HttpResponse) -> WireResponse:
+    headers = {name.lower(): value for name, value in response.headers.items()}
+    return WireResponse(response.status, headers, response.body)
 
 
 def _now() -> float:

@@ -1,4 +1,4 @@
-"""The workspace's quota of requests."""
+"""Counts the requests of the fake workspace against its quota."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ QuotaKind = Literal["sliding", "fixed"]
 class QuotaWindow:
     """At most ``limit`` requests in ``seconds``; None is no limit.
 
-    "sliding": strict, never more than the limit in any ``seconds``. "fixed": a window opens with the
-    first request after the last window's end; twice the limit can pass around a border.
+    "sliding": never more than the limit in any period of that length. "fixed": a window starts with the
+    first request after the end of the window before, so that twice the limit can pass around its end.
     A request that is refused does not count.
     """
 
@@ -20,16 +20,16 @@ class QuotaWindow:
         self.limit = limit
         self.seconds = seconds
         self.kind = kind
-        self._taken: deque[float] = deque()
+        self._counted: deque[float] = deque()
 
     def take(self, now: float) -> bool:
-        """Count one request. False where the quota is spent."""
+        """Count one request. False if the quota is spent: then it does not count."""
         if self.limit is None:
             return True
         self._forget(now)
-        if len(self._taken) >= self.limit:
+        if len(self._counted) >= self.limit:
             return False
-        self._taken.append(now)
+        self._counted.append(now)
         return True
 
     def remaining(self, now: float) -> int:
@@ -37,19 +37,19 @@ class QuotaWindow:
         if self.limit is None:
             return 1 << 30
         self._forget(now)
-        return max(0, self.limit - len(self._taken))
+        return max(0, self.limit - len(self._counted))
 
     def resets_at(self, now: float) -> float:
-        """When requests come free again: the oldest counted one's end, or the fixed window's."""
+        """The time at which the oldest counted request stops counting, or at which the fixed window ends."""
         self._forget(now)
-        return self._taken[0] + self.seconds if self._taken else now
+        return self._counted[0] + self.seconds if self._counted else now
 
     def _forget(self, now: float) -> None:
-        taken = self._taken
-        edge = now - self.seconds
+        counted = self._counted
+        oldest_allowed = now - self.seconds
         if self.kind == "fixed":
-            if taken and taken[0] <= edge:
-                taken.clear()
+            if counted and counted[0] <= oldest_allowed:
+                counted.clear()
             return
-        while taken and taken[0] <= edge:
-            taken.popleft()
+        while counted and counted[0] <= oldest_allowed:
+            counted.popleft()

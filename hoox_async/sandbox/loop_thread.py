@@ -1,4 +1,4 @@
-"""An event loop in a thread of its own."""
+"""Runs an event loop in a thread of its own."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""All that a running sandbox owns on its loop."""
+"""What a running sandbox owns on its event loop: the server, the webhook sender and the drawing thread."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from typing import Any
 
 import aiohttp
 
-from ._drawing.pictures import paint
-from ._server import Server
-from ._values import FakeLook
-from .deliveries import Courier, DeliveryOptions, DeliveryRecord
-from .space import Space
+from .drawing.picture import paint
+from .server import Server
+from .webhook_sender import DeliveryOptions, DeliveryRecord, WebhookSender
+from .workspace import Space
+from .workspace_records import FakeLook
 
 _KEPT_PICTURES = 64
 
 
-class Running:
-    """Server, deliveries and the painter's thread of one sandbox, on the loop that it is made on."""
+class SandboxRuntime:
+    """The server, webhook sender and drawing thread of one sandbox, on the loop that it is made on."""
 
     def __init__(
         self,
@@ -34,25 +34,27 @@ class Running:
     ) -> None:
         self.loop = asyncio.get_running_loop()
         self.thread_id = threading.get_ident()
-        self.courier = Courier(space, self._deliver, options, rng, delivered)
-        self._server = Server(space, port=port, latency=latency, painter=self._paint, courier=self.courier)
-        self._painters = ThreadPoolExecutor(1, thread_name_prefix="hoox sandbox painter")
+        self.webhook_sender = WebhookSender(space, self._deliver, options, rng, delivered)
+        self._server = Server(
+            space, port=port, latency=latency, draw_picture=self._draw, webhook_sender=self.webhook_sender
+        )
+        self._drawing_thread = ThreadPoolExecutor(1, thread_name_prefix="hoox sandbox drawing")
         self._pictures: OrderedDict[str, bytes] = OrderedDict()
         self._http: aiohttp.ClientSession | None = None
 
     async def start(self) -> str:
-        """Start, and return the server's address. Raises `ConfigurationError` where the port is taken."""
+        """Start, and return the server's address. Raises `ConfigurationError` if the port is not free."""
         address = await self._server.start()
-        self.courier.start()
+        self.webhook_sender.start()
         return address
 
     async def aclose(self) -> None:
-        """End everything; what hangs is dropped."""
+        """Stop all of them. Requests that are still unanswered lose their connection."""
         await self._server.aclose()
-        await self.courier.aclose()
+        await self.webhook_sender.aclose()
         if self._http is not None:
             await self._http.close()
-        self._painters.shutdown(wait=False, cancel_futures=True)
+        self._drawing_thread.shutdown(wait=False, cancel_futures=True)
 
     async def _deliver(self, url: str, body: dict[str, Any]) -> int:
         if self._http is None:
@@ -60,12 +62,12 @@ class Running:
         async with self._http.post(url, json=body, allow_redirects=False) as response:
             return response.status
 
-    async def _paint(self, look: FakeLook) -> bytes:
-        """The look's picture, painted beside the loop; the last few are kept."""
+    async def _draw(self, look: FakeLook) -> bytes:
+        """The look's picture, drawn in a thread. The latest pictures are kept in memory."""
         if look.id in self._pictures:
             self._pictures.move_to_end(look.id)
             return self._pictures[look.id]
-        data = await self.loop.run_in_executor(self._painters, paint, look)
+        data = await self.loop.run_in_executor(self._drawing_thread, paint, look)
         self._pictures[look.id] = data
         while len(self._pictures) > _KEPT_PICTURES:
             self._pictures.popitem(last=False)

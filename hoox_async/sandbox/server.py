@@ -1,4 +1,4 @@
-"""The fake workspace behind real sockets: an aiohttp server on the loopback."""
+"""Serves the fake workspace on the loopback interface, with aiohttp."""
 
 from __future__ import annotations
 
@@ -7,50 +7,50 @@ import json
 import time
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from typing import Any, Protocol
+from typing import Any
 from urllib.parse import unquote
 
 from aiohttp import web
 
 from ..errors import ConfigurationError
-from ._values import Answer, Call, FakeLook, RequestRecord, route
-from .faults import Exchange, Fault
-from .space import Space
+from .fault_injection import Exchange, Fault
+from .webhook_sender import WebhookSender
+from .workspace import Space
+from .workspace_records import FakeLook, HttpResponse, IncomingRequest, RequestRecord, route
 
 API = "/api/public/v1"
 _HOST = "127.0.0.1"
-_ITS_OWN = frozenset({"content-length", "transfer-encoding"})
+_SET_BY_AIOHTTP = frozenset({"content-length", "transfer-encoding"})
 
 
-class Accepted(Protocol):
-    """Told of each look that a request made, before the request is answered."""
-
-    async def accepted(self, look: FakeLook) -> None:
-        """Deliver early, if that is wanted."""
-
-
-Painter = Callable[[FakeLook], Awaitable[bytes]]
+DrawPicture = Callable[[FakeLook], Awaitable[bytes]]
 
 
 class Server:
-    """Serves a `Space` on 127.0.0.1. Its time is the running loop's.
+    """Serves a `Space` on 127.0.0.1, in the time of the running loop.
 
-    ``latency`` seconds pass between a request and its answer, half before it is accepted.
+    A request takes ``latency`` seconds, half of them until it is accepted.
     """
 
     def __init__(
-        self, space: Space, *, port: int, latency: float, painter: Painter, courier: Accepted
+        self,
+        space: Space,
+        *,
+        port: int,
+        latency: float,
+        draw_picture: DrawPicture,
+        webhook_sender: WebhookSender,
     ) -> None:
         self.space = space
         self._port = port
         self._latency = latency
-        self._painter = painter
-        self._courier = courier
+        self._draw_picture = draw_picture
+        self._courier = webhook_sender
         self._runner: web.AppRunner | None = None
         self._closing = asyncio.Event()
 
     async def start(self) -> str:
-        """Listen, and return the server's address. Raises `ConfigurationError` where the port is taken."""
+        """Listen, and return the server's address. Raises `ConfigurationError` if the port is not free."""
         loop = asyncio.get_running_loop()
         self.space.epoch = time.time() - loop.time()
         app = web.Application()
@@ -69,7 +69,7 @@ class Server:
         return f"http://{_HOST}:{self._port}"
 
     async def aclose(self) -> None:
-        """Stop listening; requests that hang are dropped."""
+        """Stop listening. Requests that are still unanswered lose their connection."""
         self._closing.set()
         if self._runner is not None:
             await self._runner.cleanup()
@@ -80,33 +80,35 @@ class Server:
             return web.json_response({"error": "Not found"}, status=404)
         path = path.removeprefix(API)
         endpoint, _ = route(request.method, path)
-        fault = self.space.faults.take(endpoint)
+        fault = self.space.faults.next_fault(endpoint)
         if fault is not None and fault.silent and not fault.charges:
             exchange = self.space.receive(await self._call(request, path, read=False), self._now(), fault)
         else:
             call = await self._call(request, path)
-            await self._pause(self._latency / 2)
-            made = len(self.space.ledger)
+            await self._sleep(self._latency / 2)
+            charges_before = len(self.space.ledger)
             exchange = self.space.receive(call, self._now(), fault)
-            for charge in self.space.ledger[made:]:
+            for charge in self.space.ledger[charges_before:]:
                 await self._courier.accepted(self.space.looks[charge.look_id])
-            await self._pause(self._latency / 2)
+            await self._sleep(self._latency / 2)
         return await self._send(request, exchange)
 
-    async def _call(self, request: web.Request, path: str, *, read: bool = True) -> Call:
+    async def _call(self, request: web.Request, path: str, *, read: bool = True) -> IncomingRequest:
         body: Any = None
         if read and request.can_read_body:
             body = await _json_of(request)
-        return Call(request.method, path, dict(request.query), body, request.headers.get("Authorization"))
+        return IncomingRequest(
+            request.method, path, dict(request.query), body, request.headers.get("Authorization")
+        )
 
     async def _send(self, request: web.Request, exchange: Exchange) -> web.StreamResponse:
         seconds = exchange.fault.seconds if exchange.fault else 0.0
         match exchange.kind:
             case "drop" | "refuse":
-                return _dropped(request)
+                return _drop_connection(request)
             case "hang":
                 await self._closing.wait()
-                return _dropped(request)
+                return _drop_connection(request)
             case "break":
                 return await self._stream(request, exchange, break_off=True)
             case "drip":
@@ -114,26 +116,26 @@ class Server:
             case "endless":
                 return await self._endless(request)
             case "late":
-                await self._pause(seconds)
-        return _response(_answer(exchange))
+                await self._sleep(seconds)
+        return _web_response(_http_response(exchange))
 
     async def _stream(
         self, request: web.Request, exchange: Exchange, *, seconds: float = 0.0, break_off: bool = False
     ) -> web.StreamResponse:
-        answer = _answer(exchange)
-        response = web.StreamResponse(status=answer.status, headers=answer.headers)
-        response.content_length = len(answer.body)
+        content = _http_response(exchange)
+        response = web.StreamResponse(status=content.status, headers=content.headers)
+        response.content_length = len(content.body)
         await response.prepare(request)
-        half = len(answer.body) // 2
+        half = len(content.body) // 2
         if break_off:
-            await response.write(answer.body[:half])
-            _dropped(request)
+            await response.write(content.body[:half])
+            _drop_connection(request)
             return response
-        step = max(1, len(answer.body) // 20)
+        step = max(1, len(content.body) // 20)
         with suppress(ConnectionError):  # the client may have left
-            for start in range(0, len(answer.body), step):
-                await self._pause(seconds / 20)
-                await response.write(answer.body[start : start + step])
+            for start in range(0, len(content.body), step):
+                await self._sleep(seconds / 20)
+                await response.write(content.body[start : start + step])
         return response
 
     async def _endless(self, request: web.Request) -> web.StreamResponse:
@@ -143,39 +145,39 @@ class Server:
             await response.write(b'{"avatar_id":"')
             while not self._closing.is_set():
                 await response.write(b"x" * 65536)
-        _dropped(request)
+        _drop_connection(request)
         return response
 
     async def _picture(self, request: web.Request) -> web.StreamResponse:
         look = self.space.looks.get(request.match_info["name"].removesuffix(".jpg"))
-        fault = self.space.faults.take("picture")
-        answer = await self._painted(look, fault)
+        fault = self.space.faults.next_fault("picture")
+        response = await self._picture_response(look, fault)
         silent = fault is not None and fault.silent
         record = RequestRecord(
             endpoint="picture",
             at=self._now(),
-            status=None if silent else answer.status,
+            status=None if silent else response.status,
             path=request.path,
             authorized="Authorization" in request.headers,
             fault=fault.name if fault else None,
         )
         self.space.requests.append(record)
-        return await self._send(request, Exchange(answer, fault, record))
+        return await self._send(request, Exchange(response, fault, record))
 
-    async def _painted(self, look: FakeLook | None, fault: Fault | None) -> Answer:
-        drawn: Answer | None = None
-        if look is None or self.space.generation.word(look, self._now()) != "ready":
-            return Answer(404, {"Content-Type": "text/plain"}, b"no such picture")
+    async def _picture_response(self, look: FakeLook | None, fault: Fault | None) -> HttpResponse:
+        drawn: HttpResponse | None = None
+        if look is None or self.space.generation.state(look, self._now()) != "ready":
+            return HttpResponse(404, {"Content-Type": "text/plain"}, b"no such picture")
         if fault is None or fault.body is None:
             try:
-                drawn = Answer(200, {"Content-Type": "image/jpeg"}, await self._painter(look))
+                drawn = HttpResponse(200, {"Content-Type": "image/jpeg"}, await self._draw_picture(look))
             except ConfigurationError as error:  # no Pillow
-                return Answer(501, {"Content-Type": "text/plain"}, str(error).encode())
+                return HttpResponse(501, {"Content-Type": "text/plain"}, str(error).encode())
         if fault is not None:
-            drawn = fault.spoil(drawn, {}, self.space.epoch + self._now())
-        return drawn or Answer(404, {}, b"")
+            drawn = fault.apply(drawn, {}, self.space.epoch + self._now())
+        return drawn or HttpResponse(404, {}, b"")
 
-    async def _pause(self, seconds: float) -> None:
+    async def _sleep(self, seconds: float) -> None:
         if seconds <= 0 or self._closing.is_set():
             return
         try:
@@ -189,23 +191,23 @@ class Server:
 
 
 async def _json_of(request: web.Request) -> Any:
-    """The JSON that came. None for what is none, is nested too deeply, or is not packed as it says."""
+    """The request's JSON. None if it is none, is nested too deeply, or its encoding is not what it claims."""
     try:
         return json.loads(await request.read())
     except (ValueError, RecursionError, web.RequestPayloadError):
         return None
 
 
-def _answer(exchange: Exchange) -> Answer:
-    return exchange.answer or Answer(500, {}, b"")
+def _http_response(exchange: Exchange) -> HttpResponse:
+    return exchange.response or HttpResponse(500, {}, b"")
 
 
-def _response(answer: Answer) -> web.Response:
-    headers = {name: value for name, value in answer.headers.items() if name.lower() not in _ITS_OWN}
-    return web.Response(status=answer.status, headers=headers, body=answer.body)
+def _web_response(response: HttpResponse) -> web.Response:
+    headers = {name: value for name, value in response.headers.items() if name.lower() not in _SET_BY_AIOHTTP}
+    return web.Response(status=response.status, headers=headers, body=response.body)
 
 
-def _dropped(request: web.Request) -> web.Response:
+def _drop_connection(request: web.Request) -> web.Response:
     if request.transport is not None:
         request.transport.abort()
     return web.Response()

@@ -1,4 +1,4 @@
-"""What the API refuses in the body of a creation or an edit, and with which code."""
+"""Checks the body of a creation or an edit as the API does, and knows what it costs."""
 
 from __future__ import annotations
 
@@ -7,53 +7,53 @@ from decimal import Decimal
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
-# The API's own words and prices, written down a second time. Nothing here comes from the client's code: else
-# no test could find that the client sends a wrong word or reckons with a wrong price.
+# The API's values and prices are written here a second time, and nothing is imported from the client's code:
+# else no test could find that the client sends a wrong value or expects a wrong price.
 STYLES_OF_CREATE = ("iphone", "selfie", "podcast", "car", "conference")
 STYLES_OF_EDIT = (*STYLES_OF_CREATE, "raw")
 FORMATS = ("vertical", "horizontal")
 _FREE = Decimal(0)
 _PRICES = {"1K": Decimal("2"), "2K": Decimal("2"), "4K": Decimal("4")}
-_USUAL_RESOLUTION = "2K"
+_DEFAULT_RESOLUTION = "2K"
 _UPSCALE = Decimal("1.5")
 
 
-class Refusal(NamedTuple):
-    """An error answer: HTTP status and body."""
+class ErrorResponse(NamedTuple):
+    """An error: HTTP status and body."""
 
     status: int
     body: dict[str, Any]
 
 
-def refusal(status: int, message: str, code: str | None = None) -> Refusal:
+def error_response(status: int, message: str, code: str | None = None) -> ErrorResponse:
     """An error in the first of the API's two shapes: ``{"error", "code"}``."""
-    return Refusal(status, {"error": message, "code": code} if code else {"error": message})
+    return ErrorResponse(status, {"error": message, "code": code} if code else {"error": message})
 
 
-def invalid(field: str, message: str, code: str = "INVALID_VALUE") -> Refusal:
+def invalid(field: str, message: str, code: str = "INVALID_VALUE") -> ErrorResponse:
     """An error in the second shape: ``{"error": "Validation failed", "details": [...]}``."""
     details = [{"code": code, "message": message, "field": field}]
-    return Refusal(400, {"error": "Validation failed", "details": details})
+    return ErrorResponse(400, {"error": "Validation failed", "details": details})
 
 
-def check_create(body: Any) -> Refusal | None:
-    """What is wrong with the body of a creation."""
+def check_create(body: Any) -> ErrorResponse | None:
+    """The error for the body of a creation, None if it is valid."""
     if not isinstance(body, Mapping):
         return invalid("body", "A JSON object is required")
     if "prompt" in body:
         if not _text(body["prompt"]):
-            return refusal(400, "Prompt is required", "MISSING_PROMPT")
+            return error_response(400, "Prompt is required", "MISSING_PROMPT")
     else:
         images = images_of(body)
         if images is None:
-            return refusal(400, "Provide a prompt or images", "MISSING_PROMPT")
+            return error_response(400, "Provide a prompt or images", "MISSING_PROMPT")
         if not images:
-            return refusal(400, "No image available", "NO_IMAGE_AVAILABLE")
+            return error_response(400, "No image available", "NO_IMAGE_AVAILABLE")
     return _check_fields(body, styles=STYLES_OF_CREATE)
 
 
-def check_edit(body: Any) -> Refusal | None:
-    """What is wrong with the body of an edit, apart from ids that nobody knows."""
+def check_edit(body: Any) -> ErrorResponse | None:
+    """The error for the body of an edit, None if it is valid. It does not check whether its ids exist."""
     if not isinstance(body, Mapping):
         return invalid("body", "A JSON object is required")
     for field, code in (
@@ -62,14 +62,14 @@ def check_edit(body: Any) -> Refusal | None:
         ("prompt", "MISSING_PROMPT"),
     ):
         if not _text(body.get(field)):
-            return refusal(400, f"{field} is required", code)
+            return error_response(400, f"{field} is required", code)
     if not isinstance(body.get("upscale", False), bool):
         return invalid("upscale", "upscale must be a boolean")
     return _check_fields(body, styles=STYLES_OF_EDIT)
 
 
 def images_of(body: Mapping[str, Any]) -> Any:
-    """The reference images, under either of the API's two spellings; None where there are none."""
+    """The reference images, under either of the API's two names; None if there are none."""
     return body["imageUrls"] if "imageUrls" in body else body.get("images")
 
 
@@ -77,11 +77,11 @@ def price_of(body: Mapping[str, Any], *, edit: bool) -> Decimal:
     """What the request costs, in credits ("Avatar Workflow"; 1K and upscale: the API reference)."""
     if not edit and "prompt" not in body:
         return _FREE
-    price = _PRICES[body.get("resolution") or _USUAL_RESOLUTION]
+    price = _PRICES[body.get("resolution") or _DEFAULT_RESOLUTION]
     return price + _UPSCALE if edit and body.get("upscale") else price
 
 
-def _check_fields(body: Mapping[str, Any], styles: tuple[str, ...]) -> Refusal | None:
+def _check_fields(body: Mapping[str, Any], styles: tuple[str, ...]) -> ErrorResponse | None:
     for field, allowed in (("style", styles), ("format", FORMATS), ("resolution", tuple(_PRICES))):
         if body.get(field) is not None and body[field] not in allowed:
             return invalid(field, f"{field} must be one of: {', '.join(allowed)}")
@@ -93,7 +93,7 @@ def _check_fields(body: Mapping[str, Any], styles: tuple[str, ...]) -> Refusal |
             return invalid(field, f"{field} must be a list of http(s) URLs")
     url = body.get("webhook_url")
     if url is not None and not _url(url):
-        return refusal(400, "webhook_url must be a valid URL", "INVALID_WEBHOOK_URL")
+        return error_response(400, "webhook_url must be a valid URL", "INVALID_WEBHOOK_URL")
     return None
 
 

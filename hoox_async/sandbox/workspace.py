@@ -1,4 +1,4 @@
-"""The fake workspace: avatars, looks, credits and quota, as pure state. Time comes in as an argument."""
+"""The fake workspace: avatars, looks, credits and quota, as pure state. The time is an argument."""
 
 from __future__ import annotations
 
@@ -11,32 +11,39 @@ from typing import Any
 
 from .._api.endpoints import Endpoint
 from .._api.refs import HasRef
-from ._bodies import Vocabulary, encode, group_body, group_look, look_body, status_body
-from ._generation import Duration, Ending, Generation
-from ._listing import listing
-from ._personas import catalogue, traits_of
-from ._quota_window import QuotaKind, QuotaWindow
-from ._validation import Refusal, check_create, check_edit, invalid, price_of, refusal
-from ._values import Answer, Call, Charge, FakeAvatar, FakeLook, RequestRecord, route
-from .faults import Exchange, Fault, FaultPlan
+from .fault_injection import Exchange, Fault, FaultPlan
+from .generation import Duration, Ending, Generation
+from .personas import catalogue, traits_of
+from .quota_window import QuotaKind, QuotaWindow
+from .request_validation import ErrorResponse, check_create, check_edit, error_response, invalid, price_of
+from .response_bodies import Vocabulary, encode, filter_list, group_body, group_look, look_body, status_body
+from .workspace_records import (
+    Charge,
+    FakeAvatar,
+    FakeLook,
+    HttpResponse,
+    IncomingRequest,
+    RequestRecord,
+    route,
+)
 
-_NOT_FOUND = refusal(404, "Not found")
+_NOT_FOUND = error_response(404, "Not found")
 
 
 class Space:
     """A workspace of the API as plain state. It does no I/O and reads no clock.
 
-    - ``credits``: what the workspace has. ``requests_per_minute``: its quota, None for none;
-      ``quota`` is "sliding" (strict in any 60 s) or "fixed". ``retry_after``: send that header with a 429.
-    - ``median``, ``sigma``, ``speed``, ``failures``, ``duration``: see `Generation` (seconds, shares).
-    - ``faults``: (endpoint, n-th call from 1, fault); ``fault_rates``: the share of paid requests that
-      meets each fault.
-    - ``vocabulary``: the words of a status, see `Vocabulary`.
+    - ``credits``: its balance. ``requests_per_minute``: its quota, None for no limit; ``quota``: how that is
+      counted, "sliding" or "fixed" (see `QuotaWindow`). ``retry_after``: send that header with each 429.
+    - ``median``, ``sigma``, ``speed``, ``failures``, ``fail_marker``, ``duration``: see `Generation`.
+    - ``faults``: tuples of an endpoint, the number of the request (from 1) and its fault; ``fault_rates``:
+      the share of the paid requests that meets each fault.
+    - ``vocabulary``: the API's status words, see `Vocabulary`.
     - ``list_pending``: whether ``/avatar/list`` shows looks that are not ready (the API doesn't say).
-    - ``rng`` rules ids, times and chances; the same seed gives the same workspace.
+    - ``rng`` determines ids, durations and random faults; the same seed gives the same workspace.
 
     ``ledger`` holds a `Charge` for each accepted creation or edit, ``requests`` every request.
-    ``epoch`` is the Unix time of the time 0; whoever drives the space sets it.
+    ``epoch`` is the Unix time at time 0; the server or transport sets it.
     """
 
     def __init__(
@@ -90,49 +97,49 @@ class Space:
 
     @property
     def credits_spent(self) -> Decimal:
-        """What all accepted requests cost together, in credits."""
+        """The sum of the prices of all accepted requests, in credits."""
         return sum((charge.credits for charge in self.ledger), Decimal(0))
 
     def hold(self, now: float) -> None:
-        """From now on no look settles of itself."""
+        """Let looks settle only by `settle`, from now on."""
         self.generation.hold(now)
 
     def release(self, now: float) -> None:
-        """Looks settle of themselves again; those that would have meanwhile do so now."""
+        """Undo `hold`. Looks whose time came in between settle now."""
         self.generation.release(self.looks.values(), now)
 
     def settle(self, ref: HasRef | str, ending: Ending, now: float) -> None:
-        """End a look by hand: "ready" or "failed" ("pending" undoes it). Raises KeyError if it is unknown."""
+        """Settle a look as "ready" or "failed" ("pending" undoes it). Raises KeyError for an unknown look."""
         self.generation.settle(self.look(ref), ending, now)
 
     def look(self, ref: HasRef | str) -> FakeLook:
-        """The look of this ref (or of its text, or of a bare look id). Raises KeyError."""
+        """The look with this ref, its text or a bare look id. Raises KeyError for an unknown look."""
         named = ref if isinstance(ref, str) else str(ref.ref)
         return self.looks[named.rpartition(":")[2]]
 
     def done_at(self, ref: HasRef | str) -> float | None:
-        """When the look is (or will be) done, in seconds; None while only a hand can settle it."""
+        """The time in seconds at which the look is or will be settled; None while only `settle` can do so."""
         done = self.look(ref).done_at
         return None if done == float("inf") else done
 
     def picture_url(self, look: FakeLook) -> str:
-        """Where the look's picture is."""
+        """The URL of the look's picture."""
         return f"{self.picture_base}/{look.id}.jpg"
 
-    def receive(self, call: Call, now: float, fault: Fault | None = None) -> Exchange:
-        """Take a request in, meet ``fault`` with it, and note it in ``requests``.
+    def receive(self, call: IncomingRequest, now: float, fault: Fault | None = None) -> Exchange:
+        """Respond to a request, apply ``fault`` to the response, and append the request to ``requests``.
 
-        Whoever drives the space asks ``faults.take(endpoint)`` for the fault before.
+        The server or transport gets the fault from ``faults.next_fault(endpoint)`` first.
         """
         endpoint, _ = route(call.method, call.path)
-        answer = self.answer(call, now) if fault is None or fault.charges else None
+        response = self.respond(call, now) if fault is None or fault.charges else None
         if fault is not None:
-            answer = fault.spoil(answer, self._quota_headers(now), self.epoch + now)
+            response = fault.apply(response, self._quota_headers(now), self.epoch + now)
         silent = fault is not None and fault.silent
         record = RequestRecord(
             endpoint=endpoint.value if endpoint else "unknown",
             at=now,
-            status=None if silent or answer is None else answer.status,
+            status=None if silent or response is None else response.status,
             path="/" + call.path.strip("/"),
             params=dict(call.params),
             body=call.body,
@@ -140,36 +147,36 @@ class Space:
             fault=fault.name if fault else None,
         )
         self.requests.append(record)
-        return Exchange(answer, fault, record)
+        return Exchange(response, fault, record)
 
-    def answer(self, call: Call, now: float) -> Answer:
-        """What the API answers, without faults: status, headers and encoded body."""
+    def respond(self, call: IncomingRequest, now: float) -> HttpResponse:
+        """The API's response, without faults."""
         if call.authorization != f"Bearer {self.api_key}":
-            return self._sealed(refusal(401, "Invalid API key", "invalid_api_key"), now, quota=False)
+            return self._response(error_response(401, "Invalid API key", "invalid_api_key"), now, quota=False)
         if not self.window.take(now):
-            return self._sealed(refusal(429, "Rate limit exceeded", "rate_limit_exceeded"), now)
+            return self._response(error_response(429, "Rate limit exceeded", "rate_limit_exceeded"), now)
         endpoint, ids = route(call.method, call.path)
         match endpoint:
             case Endpoint.CREATE:
-                return self._sealed(self._create(call.body, now), now)
+                return self._response(self._create(call.body, now), now)
             case Endpoint.EDIT:
-                return self._sealed(self._edit(call.body, now), now)
+                return self._response(self._edit(call.body, now), now)
             case Endpoint.STATUS:
-                return self._sealed(self._status(call.params, now), now)
+                return self._response(self._status(call.params, now), now)
             case Endpoint.AVATAR:
-                return self._sealed(self._avatar(ids[0], now), now)
+                return self._response(self._avatar(ids[0], now), now)
             case Endpoint.LOOK:
-                return self._sealed(self._look(ids[0], ids[1], now), now)
+                return self._response(self._look(ids[0], ids[1], now), now)
             case Endpoint.LIST:
-                return self._sealed(self._list(call.params, now), now)
-        return self._sealed(_NOT_FOUND, now)
+                return self._response(self._list(call.params, now), now)
+        return self._response(_NOT_FOUND, now)
 
-    def _create(self, body: Any, now: float) -> Refusal | tuple[int, Any]:
+    def _create(self, body: Any, now: float) -> ErrorResponse | tuple[int, Any]:
         if wrong := check_create(body):
             return wrong
         price = price_of(body, edit=False)
         if price > self.balance:
-            return refusal(402, "Insufficient credits", "INSUFFICIENT_CREDITS")
+            return error_response(402, "Insufficient credits", "INSUFFICIENT_CREDITS")
         avatar_id = self._new_id("avtr", self.avatars)
         traits = traits_of(avatar_id)
         avatar = FakeAvatar(avatar_id, body.get("name") or traits["name"], traits, created_at=now)
@@ -178,55 +185,55 @@ class Space:
         if "prompt" in body:
             self.generation.start(look, body, now)
         else:
-            self.generation.watch(look)
-        return self._charged(price, look, body, "create")
+            self.generation.schedule_webhook(look)
+        return self._charge(price, look, body, "create")
 
-    def _edit(self, body: Any, now: float) -> Refusal | tuple[int, Any]:
+    def _edit(self, body: Any, now: float) -> ErrorResponse | tuple[int, Any]:
         if wrong := check_edit(body):
             return wrong
-        source = self._found(body["avatar_id"], body["look_id"])
-        if isinstance(source, Refusal):
+        source = self._find_look(body["avatar_id"], body["look_id"])
+        if isinstance(source, ErrorResponse):
             return source
-        if self.generation.word(source, now) != "ready":
-            return refusal(400, "The source look has no image", "NO_IMAGE_AVAILABLE")
+        if self.generation.state(source, now) != "ready":
+            return error_response(400, "The source look has no image", "NO_IMAGE_AVAILABLE")
         price = price_of(body, edit=True)
         if price > self.balance:
-            return refusal(402, "Insufficient credits", "INSUFFICIENT_CREDITS")
+            return error_response(402, "Insufficient credits", "INSUFFICIENT_CREDITS")
         look = self._new_look(source.avatar, body, now, source)
         self.generation.start(look, body, now)
-        return self._charged(price, look, body, "edit")
+        return self._charge(price, look, body, "edit")
 
-    def _status(self, params: Mapping[str, str], now: float) -> Refusal | tuple[int, Any]:
+    def _status(self, params: Mapping[str, str], now: float) -> ErrorResponse | tuple[int, Any]:
         for field, code in (("avatar_id", "MISSING_AVATAR_ID"), ("look_id", "MISSING_LOOK_ID")):
             if not params.get(field):
-                return refusal(400, f"{field} is required", code)
-        look = self._found(params["avatar_id"], params["look_id"])
-        if isinstance(look, Refusal):
+                return error_response(400, f"{field} is required", code)
+        look = self._find_look(params["avatar_id"], params["look_id"])
+        if isinstance(look, ErrorResponse):
             return look
         return 200, status_body(
-            look, self.generation.word(look, now), self.picture_url(look), self.vocabulary
+            look, self.generation.state(look, now), self.picture_url(look), self.vocabulary
         )
 
-    def _avatar(self, avatar_id: str, now: float) -> Refusal | tuple[int, Any]:
+    def _avatar(self, avatar_id: str, now: float) -> ErrorResponse | tuple[int, Any]:
         avatar = self.avatars.get(avatar_id)
         if avatar is None:
-            return refusal(404, "Avatar not found")
-        word = self.generation.word
+            return error_response(404, "Avatar not found")
+        state_of = self.generation.state
         base = self.picture_base
         looks = [
-            group_look(look, word(look, now), f"{base}/{look.id}.jpg", self.vocabulary)
+            group_look(look, state_of(look, now), f"{base}/{look.id}.jpg", self.vocabulary)
             for look in avatar.looks
         ]
-        ready = next((look for look in avatar.looks if word(look, now) == "ready"), None)
+        ready = next((look for look in avatar.looks if state_of(look, now) == "ready"), None)
         return 200, group_body(avatar, looks, self.picture_url(ready) if ready else None, self.epoch)
 
-    def _look(self, avatar_id: str, look_id: str, now: float) -> Refusal | tuple[int, Any]:
-        look = self._found(avatar_id, look_id)
-        if isinstance(look, Refusal):
+    def _look(self, avatar_id: str, look_id: str, now: float) -> ErrorResponse | tuple[int, Any]:
+        look = self._find_look(avatar_id, look_id)
+        if isinstance(look, ErrorResponse):
             return look
-        return 200, look_body(look, self.generation.word(look, now), self.picture_url(look), self.vocabulary)
+        return 200, look_body(look, self.generation.state(look, now), self.picture_url(look), self.vocabulary)
 
-    def _list(self, params: Mapping[str, str], now: float) -> Refusal | tuple[int, Any]:
+    def _list(self, params: Mapping[str, str], now: float) -> ErrorResponse | tuple[int, Any]:
         for switch in ("onlyPublic", "selfie"):
             if params.get(switch, "false") not in ("true", "false"):
                 return invalid(switch, f"{switch} must be true or false")
@@ -236,16 +243,16 @@ class Space:
         shown += [avatar for avatar in self.avatars.values() if avatar.public]
         entries = []
         for look in (look for avatar in shown for look in avatar.looks):
-            word = self.generation.word(look, now)
-            if word == "ready" or self._list_pending:
-                entries.append(look_body(look, word, self.picture_url(look), self.vocabulary))
-        return 200, listing(entries, params)
+            state = self.generation.state(look, now)
+            if state == "ready" or self._list_pending:
+                entries.append(look_body(look, state, self.picture_url(look), self.vocabulary))
+        return 200, filter_list(entries, params)
 
-    def _found(self, avatar_id: str, look_id: str) -> FakeLook | Refusal:
+    def _find_look(self, avatar_id: str, look_id: str) -> FakeLook | ErrorResponse:
         if avatar_id not in self.avatars:
-            return refusal(404, "Avatar not found")
+            return error_response(404, "Avatar not found")
         look = self.looks.get(look_id)
-        return look if look and look.avatar.id == avatar_id else refusal(404, "Look not found")
+        return look if look and look.avatar.id == avatar_id else error_response(404, "Look not found")
 
     def _new_look(
         self, avatar: FakeAvatar, body: Mapping[str, Any], now: float, source: FakeLook | None = None
@@ -261,34 +268,36 @@ class Space:
             prompt=body.get("prompt"),
             created_at=now,
             done_at=now,
-            by_hand="prompt" not in body,
+            settled_on_demand="prompt" not in body,
             webhook_url=body.get("webhook_url"),
         )
         avatar.looks.append(look)
         self.looks[look.id] = look
         return look
 
-    def _charged(
+    def _charge(
         self, price: Decimal, look: FakeLook, body: Mapping[str, Any], endpoint: str
     ) -> tuple[int, Any]:
         self.balance -= price
         self.ledger.append(Charge(price, look.avatar.id, look.id, {**body, "endpoint": endpoint}))
         return 201, {"avatar_id": look.avatar.id, "look_id": look.id}
 
-    def _new_id(self, prefix: str, taken: Mapping[str, object]) -> str:
+    def _new_id(self, prefix: str, existing: Mapping[str, object]) -> str:
         while True:
             new = f"{prefix}_{self._ids.getrandbits(48):012x}"
-            if new not in taken:
+            if new not in existing:
                 return new
 
-    def _sealed(self, result: Refusal | tuple[int, Any], now: float, *, quota: bool = True) -> Answer:
+    def _response(
+        self, result: ErrorResponse | tuple[int, Any], now: float, *, quota: bool = True
+    ) -> HttpResponse:
         status, body = result
         headers = {"Content-Type": "application/json; charset=utf-8", "Date": self._date_text(now)}
         if quota:
             headers.update(self._quota_headers(now))
             if status == 429 and self._retry_after:
                 headers["Retry-After"] = str(max(1, ceil(self.window.resets_at(now) - now)))
-        return Answer(status, headers, body if isinstance(body, bytes) else encode(body))
+        return HttpResponse(status, headers, body if isinstance(body, bytes) else encode(body))
 
     def _quota_headers(self, now: float) -> dict[str, str]:
         if self.window.limit is None:

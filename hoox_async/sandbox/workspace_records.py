@@ -1,4 +1,4 @@
-"""What the fake workspace takes in, gives out and remembers."""
+"""The values of the fake workspace: requests, responses, records, avatars and looks."""
 
 from __future__ import annotations
 
@@ -15,11 +15,10 @@ from .._api.models import LookRef
 _NO_PARAMS: Mapping[str, str] = {}
 
 
-class Call(NamedTuple):
-    """One request as it reached the workspace. ``path`` is relative to the API's base URL.
+class IncomingRequest(NamedTuple):
+    """A request to the workspace. ``path`` is relative to the API's base URL.
 
-    ``body`` is the parsed JSON; None where there was none or it was no JSON.
-    ``authorization`` is the header as it came.
+    ``body`` is the parsed JSON; None if there was none or it was invalid. ``authorization`` is that header.
     """
 
     method: str
@@ -29,8 +28,8 @@ class Call(NamedTuple):
     authorization: str | None = None
 
 
-class Answer(NamedTuple):
-    """An HTTP answer: status, headers and the encoded body."""
+class HttpResponse(NamedTuple):
+    """An HTTP response: status, headers and the encoded body."""
 
     status: int
     headers: dict[str, str]
@@ -44,9 +43,9 @@ class Answer(NamedTuple):
 
 @attrs.frozen
 class Charge:
-    """One accepted creation or edit and what it cost, in credits (0 for an avatar from images).
+    """An accepted creation or edit, and its price in credits (0 for an avatar from images).
 
-    ``request`` is the JSON that came, with ``endpoint`` ("create" or "edit") added.
+    ``request`` is the request's JSON, with ``endpoint`` ("create" or "edit") added.
     """
 
     credits: Decimal
@@ -62,11 +61,11 @@ class Charge:
 
 @attrs.define
 class RequestRecord:
-    """One request that reached the sandbox, at the loop's time ``at`` (seconds).
+    """A request that the sandbox received, at the loop's time ``at`` (seconds).
 
     ``endpoint`` is the name of an `Endpoint`, "picture" or "unknown". ``status`` is the HTTP status that
-    was sent, None where the connection was dropped or left hanging. ``fault`` names the fault it met.
-    ``authorized`` says whether an Authorization header came with it, right or wrong.
+    was sent, None if the connection was dropped or left without a response. ``fault`` names the fault it met.
+    ``authorized`` says whether it had an Authorization header, right or wrong.
     """
 
     endpoint: str
@@ -81,7 +80,10 @@ class RequestRecord:
 
 @attrs.define(eq=False)
 class FakeLook:
-    """A look of the workspace. ``done_at`` is the time (seconds) at which it settles of itself."""
+    """A look of the workspace. ``done_at`` is the time (seconds) at which it settles.
+
+    ``settled_on_demand``: `Space.hold` does not apply to it.
+    """
 
     id: str
     avatar: FakeAvatar
@@ -94,10 +96,10 @@ class FakeLook:
     created_at: float
     done_at: float
     failed: bool = False
-    by_hand: bool = False
+    settled_on_demand: bool = False
     webhook_url: str | None = None
     rendered: tuple[str, bytes] | None = None
-    """The look as the group answer shows it, kept until its state changes: it is asked for often."""
+    """Its status word and its encoded part of ``GET /avatar/{id}``, which is requested often."""
 
     @property
     def ref(self) -> LookRef:
@@ -118,7 +120,7 @@ class FakeAvatar:
 
 
 def route(method: str, path: str) -> tuple[Endpoint | None, tuple[str, ...]]:
-    """The endpoint that a request is for, and the ids that its path names."""
+    """The endpoint of a request, None if there is none, and the ids in its path."""
     match method.upper(), path.strip("/").split("/"):
         case "POST", ["avatar", "create"]:
             return Endpoint.CREATE, ()

@@ -1,9 +1,9 @@
-"""What it costs a batch to read far ahead: bytes an item, and seconds until the first one is sent.
+"""The cost of prefetching a batch's input: bytes an item, and seconds until the first one is sent.
 
-Edits are given scene by scene, of 200 and of 20,000 avatars: 20,000 of them are read ahead, as many as a
-batch ever reads. In real time, through the store in SQLite, with the fake workspace in the process.
+Edits are given scene by scene, of 200 and of 20,000 avatars. 20,000 items are prefetched, which is the most
+that a batch prefetches. In real time, through the store in SQLite, with the fake workspace in the process.
 
-    python benchmarks/lookahead.py
+    python benchmarks/prefetch.py
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ HEADER = ("avatars", "bytes an item", "of these the request", "first sent s", "a
 
 
 class Cost(NamedTuple):
-    """What one input cost. ``stopped``: from a stop until all outcomes were told."""
+    """The cost of one input. ``stopped``: seconds that `stop()` takes."""
 
     bytes_each: float
     first_sent: float
@@ -44,7 +44,7 @@ def items(avatars: int, source: LookRef) -> Iterator[BatchItem]:
 
 
 async def cost(avatars: int, *, traced: bool) -> Cost:
-    """Start a batch, wait until it has read ahead, and stop it."""
+    """Start a batch, wait until it has prefetched its input, and stop it."""
     space = Space(duration=lambda *_: 3600.0)
     with tempfile.TemporaryDirectory() as folder:
         store = str(Path(folder) / "campaign.db")
@@ -54,7 +54,7 @@ async def cost(avatars: int, *, traced: bool) -> Cost:
 
             def counted() -> Iterator[BatchItem]:
                 nonlocal read
-                for read, item in enumerate(given, 1):  # noqa: B007 - told outside
+                for read, item in enumerate(given, 1):  # noqa: B007 - used outside
                     yield item
 
             runner = BatchRunner(session, max_in_flight=1)
@@ -82,7 +82,7 @@ async def cost(avatars: int, *, traced: bool) -> Cost:
 
 
 def bytes_of_requests() -> float:
-    """What the caller's own objects take of that."""
+    """The part that the caller's own requests take."""
     source = LookRef("avtr_000000", "look_000000")
     tracemalloc.start()
     held = [each for n, each in enumerate(items(200, source)) if n < UNSENT]
@@ -110,7 +110,7 @@ def main() -> None:
             )
         )
     progress("")
-    print(table(f"{UNSENT:,} items read ahead", HEADER, rows))
+    print(table(f"{UNSENT:,} items prefetched", HEADER, rows))
 
 
 if __name__ == "__main__":

@@ -1,1 +1,0 @@
-"""Pictures of fake looks, drawn with Pillow."""
