@@ -20,7 +20,7 @@ from typing import Any, NamedTuple
 
 from hoox_async._api.models import Avatar, Look, LookDetails, LookRef, LookStatus
 from hoox_async._batch.locality_queue import LocalityQueue
-from hoox_async._core.polling import PRICE, LookUpdate, PollKind, PollRequest, PollScheduler
+from hoox_async._core.polling import THRESHOLD, LookUpdate, PollKind, PollRequest, PollScheduler
 
 SLOT = 0.6
 Tell = Callable[[float], "Sequence[LookUpdate | None]"]
@@ -82,13 +82,13 @@ class Batch:
         lookahead: int = 20_000,
         in_flight: int = 400,
         lost: float | None = None,
-        price: float = PRICE,
+        threshold: float = THRESHOLD,
     ) -> None:
         self.rng = random.Random(seed)
         self.items, self.avatars, self.latency = items, avatars, latency
         self.lookahead, self.in_flight, self.lost = lookahead, in_flight, lost
         self.takes = [self.rng.lognormvariate(math.log(median), sigma) for _ in range(items)]
-        self.watch = PollScheduler(price=price)
+        self.scheduler = PollScheduler(threshold=threshold)
         self.server = Server()
         self.feed = LocalityQueue[int](spacing=SLOT, latency=latency)
         self.seen: dict[LookRef, float] = {}
@@ -119,9 +119,9 @@ class Batch:
         """All that comes in until now."""
         while self.coming and self.coming[0][0] <= now:
             at, _, tell = heapq.heappop(self.coming)
-            for news in tell(at):
-                if news is not None and news.complete:
-                    self.seen[news.look.ref] = at
+            for update in tell(at):
+                if update is not None and update.complete:
+                    self.seen[update.look.ref] = at
                     self.flying -= 1
         while self.pulled < self.items and len(self.feed) < self.lookahead:
             self.feed.put(f"a{self.pulled % self.avatars}", self.pulled)
@@ -130,11 +130,11 @@ class Batch:
     def use_slot(self, now: float) -> None:
         """One request, if there is one to send."""
         busy = len(self.feed) > 0 and self.flying < self.in_flight
-        self.watch.backlog = self.feed.together
-        ask = self.watch.take(now, busy) if self.watch.due(now, busy) <= now else None
-        if ask is not None:
+        self.scheduler.backlog = self.feed.together
+        request = self.scheduler.take(now, busy) if self.scheduler.due(now, busy) <= now else None
+        if request is not None:
             self.asks += 1
-            self.expect(now + self.latency, self.answer(ask, now + self.latency / 2))
+            self.expect(now + self.latency, self.answer(request, now + self.latency / 2))
         elif busy:
             item = self.feed.pop(lambda avatar_id: self.avatar_locks.get(avatar_id, -1.0) <= now)
             if item is not None:
@@ -154,21 +154,21 @@ class Batch:
         if self.lost is not None and self.rng.random() >= self.lost:
             delivered = max(self.server.done[ref], accepted) + 0.2
             self.expect(
-                delivered, lambda at: [self.watch.heard(self.server.look(ref, at), at, delivered=True)]
+                delivered, lambda at: [self.scheduler.update(self.server.look(ref, at), at, delivered=True)]
             )
 
     def accept(self, ref: LookRef, at: float) -> list[LookUpdate | None]:
         """The answer to a paid request."""
-        self.watch.add(ref, "edit", at, at, pushed=self.lost is not None)
+        self.scheduler.add(ref, "edit", at, at, expects_webhook=self.lost is not None)
         return []
 
-    def answer(self, ask: PollRequest, read: float) -> Tell:
+    def answer(self, request: PollRequest, read: float) -> Tell:
         """The answer to a status request, as things were at ``read``."""
-        if ask.kind is PollKind.GROUP:
-            avatar = self.server.avatar(ask.avatar_id, read)
-            return lambda at: self.watch.answered_avatar(ask, avatar, at)
-        look = self.server.look(LookRef(ask.avatar_id, ask.look_id or ""), read)
-        return lambda at: self.watch.answered_look(ask, look, at)
+        if request.kind is PollKind.GROUP:
+            avatar = self.server.avatar(request.avatar_id, read)
+            return lambda at: self.scheduler.answered_avatar(request, avatar, at)
+        look = self.server.look(LookRef(request.avatar_id, request.look_id or ""), read)
+        return lambda at: self.scheduler.answered_look(request, look, at)
 
 
 def batch(seed: int, items: int, avatars: int, **options: Any) -> Result:
@@ -177,20 +177,20 @@ def batch(seed: int, items: int, avatars: int, **options: Any) -> Result:
 
 
 def lone(
-    duration: float, watch: PollScheduler, start: float = 0.0, latency: float = 0.3
+    duration: float, scheduler: PollScheduler, start: float = 0.0, latency: float = 0.3
 ) -> tuple[float, int]:
     """One look, with nothing else to do: its lag, and how many requests it took."""
     server, ref = Server(), LookRef(f"a{start}", "l")
     server.accept(ref, start + duration)
-    watch.add(ref, "edit", start, start)
+    scheduler.add(ref, "edit", start, start)
     now, asks = start, 0
-    while ref in watch:
-        now = max(now, watch.due(now, busy=False))
-        ask = watch.take(now, busy=False)
-        if ask is None:
+    while ref in scheduler:
+        now = max(now, scheduler.due(now, busy=False))
+        request = scheduler.take(now, busy=False)
+        if request is None:
             continue
         asks += 1
-        watch.answered_look(ask, server.look(ref, now + latency / 2), now + latency)
+        scheduler.answered_look(request, server.look(ref, now + latency / 2), now + latency)
         now += latency
     return now - start - duration, asks
 
@@ -226,10 +226,10 @@ def main() -> None:
         )
     lasting = [0.5 * step for step in range(1, 61)]
     fresh = [lone(duration, PollScheduler()) for duration in lasting]
-    watch = PollScheduler()
+    scheduler = PollScheduler()
     shuffled = lasting * 3
     random.Random(1).shuffle(shuffled)
-    learned = [lone(duration, watch, 1000.0 * i) for i, duration in enumerate(shuffled)]
+    learned = [lone(duration, scheduler, 1000.0 * i) for i, duration in enumerate(shuffled)]
     for name, runs in (("a client that knows nothing", fresh), ("one that has seen others", learned)):
         lag, asks = (statistics.fmean(column) for column in zip(*runs, strict=True))
         print(f"one lone look of 0.5 to 30 s, {name}: lag {lag:.2f} s, {asks:.1f} requests")

@@ -132,7 +132,8 @@ class Receiver:
         look = look_of(delivery, ref)
         if look.ref not in self._scheduler:
             self._scheduler.delivered_late(ref)
-        if intent.state is not IntentState.ACCEPTED and not _adds_to(intent, look):
+        known = intent.look
+        if intent.state is not IntentState.ACCEPTED and (known is None or known.merged_with(look) is known):
             return False
         return await self._hear(intent, look)
 
@@ -148,12 +149,12 @@ class Receiver:
     async def _hear(self, intent: Intent, look: Look) -> bool:
         """Whether it was news."""
         if look.ref in self._scheduler:
-            news = self._scheduler.heard(look, self._services.clock.now(), delivered=True)
-            await self._registry.tell((news,) if news else ())
+            news = self._scheduler.update(look, self._services.clock.now(), delivered=True)
+            await self._registry.publish((news,) if news else ())
             self._services.rate_limiter.wake()
             return news is not None
         job = self._registry.job_of(intent)  # held until it is written down
-        await self._registry.tell([LookUpdate(look, is_complete(look))])
+        await self._registry.publish([LookUpdate(look, is_complete(look))])
         return job.last is look
 
     async def prove(self, intent: Intent, attempt_id: str, delivery: Delivery) -> Intent | None:
@@ -313,10 +314,3 @@ def look_of(delivery: Delivery, ref: LookRef) -> Look:
     if delivery.error_message or delivery.error_code:
         error = LookFailure(delivery.error_code, delivery.error_message or "no reason given")
     return Look(ref, delivery.status, delivery.thumbnail_url, error)
-
-
-def _adds_to(intent: Intent, look: Look) -> bool:
-    known = intent.look
-    if known is None or known.status is not look.status:
-        return False
-    return bool((look.thumbnail_url and not known.thumbnail_url) or (look.error and not known.error))

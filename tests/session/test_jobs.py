@@ -267,11 +267,11 @@ async def test_what_was_told_first_stands() -> None:
         job = await session.submit(prompt(), key="k")
         registry = job._registry
         bare = Look(job.ref, LookStatus.READY)
-        await registry.hear(job, bare)
+        await registry.update(job, bare)
         for other in (LookStatus.FAILED, LookStatus.PENDING):
-            await registry.hear(job, Look(job.ref, other))
+            await registry.update(job, Look(job.ref, other))
             assert job.last is bare
-        await registry.hear(job, Look(job.ref, LookStatus.READY, "https://media.example/a.jpg"))
+        await registry.update(job, Look(job.ref, LookStatus.READY, "https://media.example/a.jpg"))
         assert job.done
         assert job.last.thumbnail_url == "https://media.example/a.jpg"
         assert await intents(session) == {"k": IntentState.READY}
@@ -281,7 +281,7 @@ async def test_a_settled_look_without_its_picture_is_asked_for_it() -> None:
     """The group answer may lack it; once more, and then the look is given as it is."""
     async with on_space() as (session, _):
         job = await session.submit(prompt())
-        await job._registry.hear(job, Look(job.ref, LookStatus.READY))
+        await job._registry.update(job, Look(job.ref, LookStatus.READY))
         assert not job.done
         assert (await job).thumbnail_url
         assert job.done

@@ -57,7 +57,7 @@ WATCHING = [
     ("scheduler", "take"),
     ("scheduler", "answered_avatar"),
     ("scheduler", "answered_look"),
-    ("registry", "tell"),
+    ("registry", "publish"),
     ("rate_limiter", "_serve"),
 ]
 

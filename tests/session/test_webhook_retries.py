@@ -30,7 +30,7 @@ def part_of(on: Stage, part: str) -> Any:
 
 @pytest.mark.parametrize(
     ("part", "method"),
-    [("receiver", "_apply"), ("receiver", "_settle"), ("receiver", "_hear"), ("registry", "tell")],
+    [("receiver", "_apply"), ("receiver", "_settle"), ("receiver", "_hear"), ("registry", "publish")],
 )
 @pytest.mark.parametrize("error", [Defect, StoreError], ids=["a defect", "the store"])
 @pytest.mark.parametrize("awaited", [True, False])

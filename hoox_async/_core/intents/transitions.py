@@ -264,12 +264,7 @@ def _settle(intent: Intent, step: Settle, _: None) -> Intent:
         return attrs.evolve(intent, state=state, look=step.look, settled_at=step.at)
     if state is not intent.state or intent.look is None:
         raise IllegalTransition(f"intent {intent.key!r} is {intent.state} already, not {state}")
-    merged = attrs.evolve(
-        intent.look,
-        thumbnail_url=intent.look.thumbnail_url or step.look.thumbnail_url,
-        error=intent.look.error or step.look.error,
-    )
-    return attrs.evolve(intent, look=merged)
+    return attrs.evolve(intent, look=intent.look.merged_with(step.look))
 
 
 def _to_plan(intent: Intent, state: IntentState) -> Intent:
