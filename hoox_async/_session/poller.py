@@ -142,7 +142,7 @@ class Poller:
         """Poll all looks that the store knows as accepted, those of earlier processes too. Until cancelled.
 
         A request for a look of long ago has a large value, so those of many avatars are scheduled slowly:
-        what is submitted or awaited meanwhile must not stand behind thousands of them. One that is awaited
+        what is submitted or awaited meanwhile must not queue behind thousands of them. One that is awaited
         is polled at once.
         """
         while True:

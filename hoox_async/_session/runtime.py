@@ -38,28 +38,33 @@ _AN_UNKNOWN = "the key of an unknown (session.unknowns() lists them)"
 
 
 def open_services(
+    *,
     store: Store,
     transport: Transport,
     limit: int,
     hooks: Hooks,
     timeouts: Timeouts,
-    webhooks: Deliveries | None,
-    workspace: Workspace | None = None,
+    deliveries: Deliveries | None,
+    shared_quota_of: Workspace | None,
 ) -> SessionServices:
     """The services of a session that opens on the running loop. ``limit`` is in requests a minute.
 
-    ``workspace``: set where other sessions of this process may use the same quota, which is shared then.
+    ``shared_quota_of``: the workspace whose quota all sessions of this process share; None for a quota of
+    the session's own.
     """
     clock = Clock(asyncio.get_running_loop())
+    workspace, quota = shared_quota_of, None
+    if workspace is not None:
+        quota = shared_quota(workspace.base_url, workspace.api_key, limit)
     rate_limiter = RateLimiter(
         clock,
         limit,
         on_pause=lambda seconds, reason: hooks.emit(Paused(seconds, reason)),
         refused=timeouts.refused,
-        quota=None if workspace is None else shared_quota(workspace.base_url, workspace.api_key, limit),
+        quota=quota,
     )
     return SessionServices(
-        clock, store, rate_limiter, transport, hooks, timeouts, webhooks, tasks=TaskSet(), posts=TaskSet()
+        clock, store, rate_limiter, transport, hooks, timeouts, deliveries, tasks=TaskSet(), posts=TaskSet()
     )
 
 

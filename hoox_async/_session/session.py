@@ -74,7 +74,7 @@ class HooxSession:
     - ``transport``: replaces HTTP, for tests.
     - ``new_key``: True lets a store that belongs to another key of the workspace go on with this one.
 
-    The constructor raises `ConfigurationError` for a value that is none of these; opening raises
+    The constructor raises `ConfigurationError` for an invalid value; opening raises
     `StoreLocked`, `StoreMismatch`, `StoreError` or `ConfigurationError`. Every method raises `SessionClosed`
     when the session is not open, and `ConfigurationError` on another event loop.
     """
@@ -136,13 +136,13 @@ class HooxSession:
 
     def _create_runtime(self) -> SessionRuntime:
         services = open_services(
-            self._store,
-            self._transport,
-            self._limit,
-            self._hooks,
-            self._timeouts,
-            self._webhooks,
-            self._workspace if self._shares_quota else None,
+            store=self._store,
+            transport=self._transport,
+            limit=self._limit,
+            hooks=self._hooks,
+            timeouts=self._timeouts,
+            deliveries=self._webhooks,
+            shared_quota_of=self._workspace if self._shares_quota else None,
         )
         return SessionRuntime(services, exclusive=self._exclusive, poll=self._poll)
 
@@ -230,8 +230,8 @@ class HooxSession:
 
         Raises `InvalidRequest`, `KeyConflict`, `BudgetExceeded`, `NotSent` and the classes of `ApiError`:
         none of them was charged. Raises `OutcomeUnknown` where the request may have been charged: then
-        nothing more is sent. A `StoreError` was not charged, unless its ``charged`` is ``"yes"``: then the API
-        accepted the request, ``error.ref`` is the look, and only writing that down failed.
+        nothing more is sent. A `StoreError` was not charged, unless its ``charged`` is ``"yes"``: then the
+        API accepted the request, ``error.ref`` is the look, and only writing that down failed.
         """
         runtime = self._ready()
         if not isinstance(request, PromptAvatar | ImageAvatar | LookEdit):

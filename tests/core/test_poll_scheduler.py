@@ -91,7 +91,7 @@ def test_a_request_must_be_worth_more_where_others_use_the_quota() -> None:
 
 
 def test_a_larger_group_is_polled_sooner() -> None:
-    """The more looks one answer tells of, the sooner its request reaches the threshold."""
+    """The more looks one answer reports, the sooner its request reaches the threshold."""
     small = scheduler_of(*(ref(str(i)) for i in range(3)))
     large = scheduler_of(*(ref(str(i)) for i in range(60)))
     assert next_request(large, 0.0, busy=True)[1] < next_request(small, 0.0, busy=True)[1] - 10.0

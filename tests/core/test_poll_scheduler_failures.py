@@ -21,7 +21,7 @@ from hoox_async.errors import (
     UnexpectedResponse,
 )
 
-NO_PATH = InvalidRequest("avatar_id", "avtr/1", "an id that can stand in a path")
+NO_PATH = InvalidRequest("avatar_id", "avtr/1", "an id that is allowed in a path")
 
 
 @pytest.mark.parametrize("error", [NotFound(404, None, "no"), UnexpectedResponse("html"), NO_PATH])
@@ -99,7 +99,7 @@ def test_a_lasting_404_ends_the_polling_of_a_look() -> None:
 
 
 def test_a_404_that_passes_does_not_end_the_polling() -> None:
-    """An answer that tells of the look starts the count of 404s from zero."""
+    """An answer that reports the look starts the count of 404s from zero."""
     scheduler, now = scheduler_of(ref()), 0.0
     for _ in range(6):
         request, now = next_request(scheduler, now + 20.0)

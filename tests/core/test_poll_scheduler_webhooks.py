@@ -20,8 +20,12 @@ def learned(lost: int = 0, seconds: float = 40.0) -> PollScheduler:
         at, one = 1_000.0 * n, ref("l", f"seen{n}")
         scheduler.add(one, KIND, at, at, expects_webhook=True)
         scheduler.update(look(one), at + rng.lognormvariate(math.log(seconds), 0.3), delivered=True)
+    now = 200_000.0
     for n in range(lost):
-        scheduler._losses.found_by_polling(ref("l", f"lost{n}"))
+        one = ref("l", f"lost{n}")
+        scheduler.add(one, KIND, now, now, expects_webhook=True)
+        request, now = next_request(scheduler, now)
+        scheduler.answered_look(request, look(one), now)
     return scheduler
 
 

@@ -1,4 +1,4 @@
-"""The looks of one avatar: those that one request tells of, and those that must be polled one by one."""
+"""The looks of one avatar: those that one request reports, and those that must be polled one by one."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ class AvatarGroup(QueueItem):
         return not (self.looks or self.polled_alone or self.missing_details) and self.outstanding is None
 
     def last_checked(self, look: TrackedLook) -> float:
-        """When an answer last told of the look, or its acceptance if none did."""
+        """When an answer last reported the look, or its acceptance if none did."""
         checked = self.last_checked_at
         if look.state is TrackingState.ALONE and self.polled_alone is not None:
             checked = self.polled_alone.last_checked(look)
@@ -139,7 +139,7 @@ class AvatarGroup(QueueItem):
         return PollTimes(self.backoff_until, self.last_checked_at + min_interval, explore_at)
 
     def request(self, now: float) -> PollRequest:
-        """The request that tells of the looks that are polled together."""
+        """The request that reports the looks that are polled together."""
         if len(self.looks) > 1:
             return PollRequest(PollKind.GROUP, self.avatar_id, None, now)
         return PollRequest(PollKind.STATUS, self.avatar_id, self.looks[0].ref.look_id, now)
@@ -161,7 +161,7 @@ class MissingDetails(HeapItem[AvatarGroup]):
 
 
 class LookPolledAlone(HeapItem[TrackedLook]):
-    """A look that is polled alone: when it is its turn, and when an answer last told of it."""
+    """A look that is polled alone: when it is its turn, and when an answer last reported it."""
 
     __slots__ = ("last_checked_at",)
 
@@ -186,7 +186,7 @@ class LooksPolledAlone(QueueItem):
         return len(self._alone)
 
     def add(self, look: TrackedLook, last_checked_at: float) -> None:
-        """Poll this look alone, or once more if an answer has just told of it."""
+        """Poll this look alone, or once more if an answer has just reported it."""
         look.state = TrackingState.ALONE
         median = look.durations.median
         turn = look.accepted_at + median
@@ -205,7 +205,7 @@ class LooksPolledAlone(QueueItem):
             self._turns.remove(alone)
 
     def last_checked(self, look: TrackedLook) -> float:
-        """When an answer last told of the look; minus infinity if none did."""
+        """When an answer last reported the look; minus infinity if none did."""
         return self._alone[look].last_checked_at
 
     def next(self) -> TrackedLook | None:

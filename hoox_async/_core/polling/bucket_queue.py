@@ -1,6 +1,6 @@
 """Which of many possible requests has the largest value, without computing the value of all of them.
 
-The value of a request only grows until its next answer. So each item stands in a bucket of values (each
+The value of a request only grows until its next answer. So each item is in a bucket of values (each
 bucket begins at twice the value of the one below), and a heap knows when the item will reach the next bucket.
 An item of the highest bucket is within a factor of two of the largest value, except for items that are due to
 move up and have not been updated yet.
@@ -47,7 +47,7 @@ class QueueItem:
         self.next_item: QueueItem | None = None
 
     def terms(self, now: float) -> list[Term]:
-        """The looks that an answer would tell of; empty if there is nothing to ask now."""
+        """The looks that an answer would report; empty if there is nothing to ask now."""
         raise NotImplementedError
 
     def poll_times(self, interval: float) -> PollTimes:

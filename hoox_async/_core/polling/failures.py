@@ -67,7 +67,7 @@ class FailureStreaks:
         self._avatars.pop(avatar_id, None)
 
     def forget_look(self, ref: LookRef) -> None:
-        """An answer told of this look, or it is not polled any more."""
+        """An answer reported this look, or it is not polled any more."""
         if self._looks:
             self._looks.pop(ref, None)
 
@@ -116,7 +116,7 @@ def breaks_group(group: AvatarGroup, request: PollRequest, error: HooxError) -> 
         return False
     if isinstance(error, ServerError | TransportError):
         return group.failures_in_a_row >= 1
-    # InvalidRequest: the avatar's id can't stand in a path, though it can in a query
+    # InvalidRequest: the avatar's id is not allowed in a path, though it is in a query
     return isinstance(error, ApiError | UnexpectedResponse | InvalidRequest)
 
 

@@ -1,7 +1,7 @@
 """A heap of things with a time, the earliest first, in which each can be moved or removed at any moment.
 
 `heapq` cannot remove from the middle: the usual way marks an entry as removed and leaves it there. Clearing
-such entries out takes milliseconds now and then, in which the loop of a web app would stand still. Here each
+such entries out takes milliseconds now and then, which would block the loop of a web app. Here each
 item knows its index in the heap, so every change takes O(log n) steps.
 """
 

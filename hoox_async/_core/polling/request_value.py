@@ -1,6 +1,6 @@
 """The value of a status request: look-seconds in which looks were done and nobody knew.
 
-A term stands for ``looks`` looks that were accepted at ``accepted_at`` and last known to be unfinished at
+A term represents ``looks`` looks that were accepted at ``accepted_at`` and last known to be unfinished at
 ``last_checked_at``. Given that, the expected number of them that are done without our knowing grows from 0;
 its integral is the value of a request at that moment.
 

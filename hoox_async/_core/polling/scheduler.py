@@ -68,7 +68,7 @@ class PollScheduler:
         limit = max(limit, 1)
         self.durations: DurationModels = DurationModels()
         self.backlog = 0
-        """How many submissions wait whose looks one request will tell of together with others."""
+        """How many submissions wait whose looks one request will report together with others."""
         self._threshold = threshold * _USUAL_LIMIT / limit
         self._shortest_interval = self._interval = 60.0 / limit  # seconds between two requests
         self._looks: dict[LookRef, TrackedLook] = {}
@@ -497,7 +497,7 @@ class PollScheduler:
             group.poll_alone([]).add(tracked, -math.inf)
         else:
             group.add(tracked)
-            # an answer that came before the look was added told nothing of it
+            # an answer that came before the look was added says nothing about it
             group.last_checked_at = min(group.last_checked_at, tracked.accepted_at)
         looks = len(group.looks)
         # only each time that a group has grown by an eighth or less: so adding a look stays cheap
@@ -531,7 +531,7 @@ class PollScheduler:
             self._take_off_queue(group)
 
     def _requeue(self, group: AvatarGroup, now: float) -> None:
-        """Work out anew where the group stands in the queue."""
+        """Update the position of the group in the queue."""
         self._queue.update(group, now)
         if group.polled_alone is not None:
             self._queue.update(group.polled_alone, now)
@@ -570,7 +570,7 @@ class PollScheduler:
 
 
 def _note_check(group: AvatarGroup, tracked: TrackedLook, at: float) -> None:
-    """An answer told of this look alone, and it is not settled."""
+    """An answer reported this look alone, and it is not settled."""
     if tracked.state is TrackingState.ALONE and group.polled_alone is not None:
         group.polled_alone.add(tracked, at)
     elif (
