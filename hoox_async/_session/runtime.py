@@ -108,9 +108,8 @@ class SessionRuntime:
         self.services.rate_limiter.close()
         self.unknowns.close()
         self.registry.close(closed)
-        async with (
-            AsyncExitStack() as closing
-        ):  # runs from the last to the first, also where one is cancelled
+        # the stack runs them from the last to the first, and goes on where one is cancelled
+        async with AsyncExitStack() as closing:
             closing.push_async_callback(self.services.hooks.aclose)
             closing.push_async_callback(self.services.posts.cancel)
             closing.push_async_callback(self.services.tasks.cancel)

@@ -264,9 +264,10 @@ class HooxSession:
         budget: Budget | None = None,
         max_wait: float | None = None,
     ) -> LookJob:
-        """Have a new avatar made from a text, and return once it is accepted: 2 credits, 4 at 4K.
+        """Have a new avatar made from a text, and return once it is accepted.
 
-        The parameters are those of `PromptAvatar` and of `submit`. Raises what `submit` raises.
+        It costs 2 credits, 4 at 4K (API reference). The parameters are those of `PromptAvatar` and of
+        `submit`. Raises what `submit` raises.
         """
         request = PromptAvatar(
             prompt, style=style, format=format, resolution=resolution, name=name, place=place,
@@ -288,9 +289,10 @@ class HooxSession:
         budget: Budget | None = None,
         max_wait: float | None = None,
     ) -> LookJob:
-        """Have a new avatar made from pictures, and return once it is accepted: no credits.
+        """Have a new avatar made from pictures, and return once it is accepted.
 
-        The parameters are those of `ImageAvatar` and of `submit`. Raises what `submit` raises.
+        It costs no credits (API reference). The parameters are those of `ImageAvatar` and of `submit`.
+        Raises what `submit` raises.
         """
         request = ImageAvatar(
             image_urls, name=name, place=place, webhook_url=webhook_url, metadata=metadata or {},
@@ -317,8 +319,8 @@ class HooxSession:
     ) -> LookJob:
         """Have a look edited, and return once the new look is accepted.
 
-        It costs 2 credits, 4 at 4K, 1.5 more with ``upscale``. The parameters are those of `LookEdit` and of
-        `submit`. Raises what `submit` raises.
+        It costs 2 credits, 4 at 4K, and 1.5 more with ``upscale`` (API reference). The parameters are those
+        of `LookEdit` and of `submit`. Raises what `submit` raises.
         """
         request = LookEdit(
             source, prompt, style=style, format=format, resolution=resolution, images=images,
@@ -370,7 +372,7 @@ class HooxSession:
         return self._ready().registry.job(ref_of(ref))
 
     async def jobs(self) -> list[LookJob]:
-        """The accepted looks that are not known to be done, as the store knows them, oldest first.
+        """The jobs of the accepted looks that are not known to be settled, the oldest first.
 
         Raises `StoreError`.
         """
