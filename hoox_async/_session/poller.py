@@ -118,7 +118,9 @@ class Poller:
         except Exception:  # it may have dropped some looks before it failed, and would not ask for them again
             await self._registry.publish(self._updates_of_unpolled(looks))
             raise
-        return [*updates, *self._updates_of_unpolled(looks)]
+        reported = {update.look.ref for update in updates}  # those that are complete are polled no more
+        others = self._updates_of_unpolled(looks)
+        return [*updates, *(update for update in others if update.look.ref not in reported)]
 
     async def _failed(self, request: PollRequest, error: HooxError) -> None:
         for ref, reason in self._scheduler.failed(request, error, self._services.clock.now()):
@@ -132,7 +134,8 @@ class Poller:
             job = None if look is None else self._registry.find(look.ref)
             if look is None or job is None or job.done or look.ref in self._scheduler:
                 continue
-            if look.status is not job.last.status:
+            known = job.last
+            if known.merged_with(look) is not known:
                 updates.append(LookUpdate(look, is_complete(look)))
         return updates
 
