@@ -20,7 +20,7 @@ from typing import Any, NamedTuple
 
 from hoox_async._api.models import Avatar, Look, LookDetails, LookRef, LookStatus
 from hoox_async._batch.locality_queue import LocalityQueue
-from hoox_async._core.polling import PRICE, LookUpdate, PollKind, PollRequest, PollScheduler
+from hoox_async._core.polling import THRESHOLD, LookUpdate, PollKind, PollRequest, PollScheduler
 
 INTERVAL = 0.6
 Arrival = Callable[[float], "Sequence[LookUpdate | None]"]
@@ -82,13 +82,13 @@ class Batch:
         prefetch: int = 20_000,
         in_flight: int = 400,
         lost: float | None = None,
-        price: float = PRICE,
+        threshold: float = THRESHOLD,
     ) -> None:
         self.rng = random.Random(seed)
         self.items, self.avatars, self.latency = items, avatars, latency
         self.prefetch, self.in_flight, self.lost = prefetch, in_flight, lost
         self.takes = [self.rng.lognormvariate(math.log(median), sigma) for _ in range(items)]
-        self.watch = PollScheduler(price=price)
+        self.watch = PollScheduler(threshold=threshold)
         self.server = Server()
         self.queue = LocalityQueue[int](spacing=INTERVAL, latency=latency)
         self.seen: dict[LookRef, float] = {}
@@ -154,12 +154,12 @@ class Batch:
         if self.lost is not None and self.rng.random() >= self.lost:
             delivered = max(self.server.done[ref], accepted) + 0.2
             self.expect(
-                delivered, lambda at: [self.watch.heard(self.server.look(ref, at), at, delivered=True)]
+                delivered, lambda at: [self.watch.update(self.server.look(ref, at), at, delivered=True)]
             )
 
     def accept(self, ref: LookRef, at: float) -> list[LookUpdate | None]:
         """The response to a paid request arrives."""
-        self.watch.add(ref, "edit", at, at, pushed=self.lost is not None)
+        self.watch.add(ref, "edit", at, at, expects_webhook=self.lost is not None)
         return []
 
     def answer(self, ask: PollRequest, read: float) -> Arrival:

@@ -2,11 +2,12 @@
 
     python benchmarks/waiters.py
 
-``bytes a job``: the real `LookJob` of an accepted look, its waiter's future and its watch entry; beside it
-the coroutine that waits. ``bytes a look``: the ref with its ids, a future and the scheduler's share.
+``bytes a job``: the real `LookJob` of an accepted look, its waiter's future and the scheduler's share; beside
+it the coroutine that waits. ``bytes a look``: the ref with its ids, a future and the scheduler's share.
 ``decide``: `due` and `take`, busy and idle in turn, the median of many, their mean and the slowest;
-``group response``: processing the response for a whole avatar. With 50 looks an avatar, with one, and with
-one avatar. Garbage collection is off while decisions are timed, since it takes longer than any of them.
+``group answer``: processing the answer about a whole avatar. With 50 looks an avatar, with one, and all of
+one. Python's garbage collection is off while decisions are timed: with this many objects it takes longer than
+any of them.
 """
 
 from __future__ import annotations
@@ -32,6 +33,7 @@ from hoox_async._io.tasks import TaskSet
 from hoox_async._io.transport import HttpTransport
 from hoox_async._session.jobs import JobRegistry
 from hoox_async._session.rate_limiter import RateLimiter
+from hoox_async._session.reads import Reads
 from hoox_async._session.services import SessionServices
 
 DECISIONS = 300
@@ -64,10 +66,10 @@ def fill(
     refs = [LookRef(ids[i % avatars], f"look_{rng.getrandbits(96):024x}") for i in range(looks)]
     futures = [loop.create_future() for _ in refs]
     with_refs = tracemalloc.get_traced_memory()[0]
-    watch = PollScheduler()
+    scheduler = PollScheduler()
     for i, ref in enumerate(refs):
-        watch.add(ref, ("edit", "2K"), gap * i, gap * i)
-    watch.due(gap * looks, busy=True)
+        scheduler.add(ref, ("edit", "2K"), gap * i, gap * i)
+    scheduler.due(gap * looks, busy=True)
     after = tracemalloc.get_traced_memory()[0]
     tracemalloc.stop()
     timed = PollScheduler()
@@ -80,25 +82,22 @@ def fill(
     return timed, [refs, futures], row
 
 
-def book_of(loop: asyncio.AbstractEventLoop) -> JobRegistry:
-    """A session's book of jobs, of a session that sends nothing."""
+def registry_of(loop: asyncio.AbstractEventLoop) -> JobRegistry:
+    """The registry of jobs of a session that sends nothing."""
     clock, timeouts = Clock(loop), Timeouts()
     transport = HttpTransport("http://127.0.0.1:1", "unused", timeouts)
     tasks = TaskSet(), TaskSet()
-    parts = SessionServices(
+    services = SessionServices(
         clock, MemoryStore(), RateLimiter(clock, 100), transport, Hooks(), timeouts, None, *tasks
     )
 
-    async def ask(ref: LookRef) -> Look:
-        raise NotImplementedError
-
-    return JobRegistry(parts, PollScheduler(), ask)
+    return JobRegistry(services, Reads(services), PollScheduler())
 
 
 async def job_bytes(looks: int, avatars: int) -> tuple[float, float]:
-    """Bytes of a job that is waited for (job, future, watch entry), and of its waiter's coroutine."""
+    """Bytes of a job that is waited for (job, future, scheduler entry), and of its waiter's coroutine."""
     loop = asyncio.get_running_loop()
-    registry, now = book_of(loop), Clock(loop).utc()
+    registry, now = registry_of(loop), Clock(loop).utc()
     refs = [LookRef(f"avtr_{i % avatars:024x}", f"look_{i:024x}") for i in range(looks)]
     request = LookEdit(refs[0], "podcast scene")
     intents = [
@@ -109,7 +108,7 @@ async def job_bytes(looks: int, avatars: int) -> tuple[float, float]:
     tracemalloc.start()
     before = tracemalloc.get_traced_memory()[0]
     jobs = [registry.job_of(intent) for intent in intents]
-    waits = [registry._changed(job) for job in jobs]
+    waits = [job._next_change() for job in jobs]
     coroutines = sum(sys.getsizeof(wait) for wait in waits)
     for wait in waits:
         wait.send(None)
@@ -120,52 +119,54 @@ async def job_bytes(looks: int, avatars: int) -> tuple[float, float]:
     return (all_bytes - coroutines) / looks, coroutines / looks
 
 
-def answer(watch: PollScheduler, ask: PollRequest, by_avatar: dict[str, list[LookRef]], now: float) -> None:
-    """Give the scheduler a response that says that nothing is done yet."""
-    if ask.kind is PollKind.STATUS:
-        ref = LookRef(ask.avatar_id, ask.look_id or "")
-        watch.answered_look(ask, Look(ref, LookStatus.PENDING), now)
+def answer(
+    scheduler: PollScheduler, request: PollRequest, by_avatar: dict[str, list[LookRef]], now: float
+) -> None:
+    """Answer the request: no look is done yet."""
+    if request.kind is PollKind.STATUS:
+        ref = LookRef(request.avatar_id, request.look_id or "")
+        scheduler.answered_look(request, Look(ref, LookStatus.PENDING), now)
     else:
-        looks = tuple(LookDetails(ref, LookStatus.PENDING) for ref in by_avatar[ask.avatar_id])
-        avatar = Avatar(ask.avatar_id, looks=looks)
+        looks = tuple(LookDetails(ref, LookStatus.PENDING) for ref in by_avatar[request.avatar_id])
+        avatar = Avatar(request.avatar_id, looks=looks)
         started = time.perf_counter()
-        watch.answered_avatar(ask, avatar, now)
-        RESPONSE_TIMES.append(time.perf_counter() - started)
+        scheduler.answered_avatar(request, avatar, now)
+        ANSWERS.append(time.perf_counter() - started)
 
 
-RESPONSE_TIMES: list[float] = []
+ANSWERS: list[float] = []
 
 
 def measure(looks: int, avatars: int) -> Row:
     """One line of the table."""
     loop = asyncio.new_event_loop()
-    watch, kept, row = fill(looks, avatars, loop)
+    scheduler, kept, row = fill(looks, avatars, loop)
     refs: list[LookRef] = kept[0]  # type: ignore[assignment]
     by_avatar: dict[str, list[LookRef]] = {}
     for ref in refs:
         by_avatar.setdefault(ref.avatar_id, []).append(ref)
     now = min(0.6, 600.0 / looks) * looks
-    watch.due(now, busy=False)
+    scheduler.due(now, busy=False)
     times = []
-    RESPONSE_TIMES.clear()
+    ANSWERS.clear()
     gc.collect()
     gc.disable()
     for turn in range(DECISIONS):
         now += 0.6
         started = time.perf_counter()
-        watch.due(now, busy=bool(turn % 2))
-        ask = watch.take(now, busy=bool(turn % 2))
+        scheduler.due(now, busy=bool(turn % 2))
+        request = scheduler.take(now, busy=bool(turn % 2))
         times.append(time.perf_counter() - started)
-        if ask is not None:
-            answer(watch, ask, by_avatar, now + 0.3)
+        if request is not None:
+            answer(scheduler, request, by_avatar, now + 0.3)
     gc.enable()
     loop.close()
-    mean_response = statistics.fmean(RESPONSE_TIMES) * 1e6 if RESPONSE_TIMES else 0.0
+    told = statistics.fmean(ANSWERS) * 1e6 if ANSWERS else 0.0
     return row._replace(
         decide=statistics.median(times) * 1e6,
         mean=statistics.fmean(times) * 1e6,
         slowest=max(times) * 1e6,
-        answer=mean_response,
+        answer=told,
     )
 
 
@@ -176,7 +177,7 @@ def main() -> None:
     for looks, avatars in ((1_000, 20), (100_000, 2_000), (100_000, 20), (100_000, 100_000)):
         job, coroutine = asyncio.run(job_bytes(looks, avatars))
         print(f"{looks:15,} {avatars:15,} {job:15,.0f} {coroutine:15,.0f}", flush=True)
-    print("add, decide, mean, slowest and group response in µs")
+    print("add, decide, mean, slowest and group answer in µs")
     names = (
         "looks",
         "avatars",
@@ -186,7 +187,7 @@ def main() -> None:
         "decide",
         "mean",
         "slowest",
-        "group response",
+        "group answer",
     )
     print(" ".join(f"{name:>15}" for name in names))
     for looks in (1_000, 10_000, 100_000):

@@ -38,7 +38,7 @@ SESSION: Sequence[Sequence[str]] = (
     ("services",),
     ("reads",),
     ("key_check", "jobs"),
-    ("unknowns", "stored_looks", "poller"),
+    ("unknowns", "poller"),
     ("webhook_processor",),
     ("submit",),
     ("runtime",),

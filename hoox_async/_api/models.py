@@ -99,6 +99,21 @@ class Look:
         """The look's own id."""
         return self.ref.look_id
 
+    def merged_with(self, later: Look) -> Look:
+        """The look by all that is known once ``later`` was received. The same object if that adds nothing.
+
+        The first settled status is final: another status is ignored, and the same one fills in a missing
+        picture or reason. A look that is not settled is replaced.
+        """
+        if not self.status.settled:
+            return self if later == self else later
+        picture = self.thumbnail_url or later.thumbnail_url
+        error = self.error or later.error
+        adds = picture != self.thumbnail_url or error != self.error
+        if later.status is not self.status or not adds:
+            return self
+        return attrs.evolve(self, thumbnail_url=picture, error=error, raw=later.raw or self.raw)
+
 
 @attrs.frozen
 class LookDetails:

@@ -1,4 +1,7 @@
-"""The session: the one door to a workspace's avatars, looks and credits."""
+"""One open session: rate limiter, submissions, polling, deliveries, unknowns, and the public `HooxSession`.
+
+It acts on what `_core` decides, and may import `_api`, `_core`, `_io`, `events`, `webhooks` and `errors`.
+"""
 
 from .session import HooxSession, runtime_of
 

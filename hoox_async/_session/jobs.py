@@ -1,10 +1,11 @@
-"""The awaitable job of one look."""
+"""The awaitable job of one look, and the registry of the jobs that somebody holds."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Hashable, Iterable, Mapping
+from collections.abc import AsyncIterator, Callable, Generator, Hashable, Iterable, Mapping
+from contextlib import suppress
 from copy import copy
 from datetime import datetime
 from decimal import Decimal
@@ -29,31 +30,33 @@ from ..errors import (
     WaitTimeout,
 )
 from ..events import LookSettled
+from .reads import Reads
 from .services import SessionServices
 
+_log = logging.getLogger("hoox_async")
+_NO_METADATA: Mapping[str, str] = {}
+_UNKNOWN_KIND = ("unknown", "")  # of looks that this session did not submit
+
 Waiter = asyncio.Future[HooxError | None]
-_NOTHING: Mapping[str, str] = {}
+"""Its result is None when the look changed, or the error that ends the waiting."""
 
 
-class Paid(NamedTuple):
-    """What the store knows of a job's look: the intent that paid for it."""
+class Payment(NamedTuple):
+    """What the store knows of the intent that paid for a job's look.
+
+    ``own_key``: the user chose the key, so the intent is kept in the store after the job is released.
+    ``expects_webhook``: a delivery will probably report the look's end.
+    """
 
     key: str
     request: Request
     accepted_at: datetime | None
-    kept: bool
-    pushed: bool
-
-    @classmethod
-    def by(cls, intent: Intent, *, pushed: bool) -> Paid:
-        """Of an accepted intent. ``pushed``: a webhook will tell of its look."""
-        request = intent.request
-        pushed = pushed and request.webhook_url is None
-        return cls(intent.key, request, intent.accepted_at, intent.own_key, pushed)
+    own_key: bool
+    expects_webhook: bool
 
     @property
     def kind(self) -> Hashable:
-        """What its duration is learned by."""
+        """The kind of the look: looks of one kind are expected to take equally long."""
         return kind_of(self.request)
 
 
@@ -65,14 +68,14 @@ class LookJob:
     if the session is closed meanwhile. A waiter that is cancelled never cancels the job.
     """
 
-    __slots__ = ("__weakref__", "_complete", "_last", "_paid", "_registry", "_waiters", "ref")
+    __slots__ = ("__weakref__", "_complete", "_last", "_payment", "_registry", "_waiters", "ref")
 
     ref: LookRef
     """Names the look."""
 
-    def __init__(self, registry: JobRegistry, ref: LookRef, paid: Paid | None) -> None:
+    def __init__(self, registry: JobRegistry, ref: LookRef) -> None:
         self._registry = registry
-        self._paid = paid
+        self._payment: Payment | None = None
         self._complete = False
         self._waiters: Waiter | list[Waiter] | None = None  # nearly always one: a list costs 100 bytes
         self._last: Look | None = None
@@ -80,20 +83,15 @@ class LookJob:
 
     @property
     def last(self) -> Look:
-        """The look as last heard of; no request is made for it."""
+        """The look as it was last reported, PENDING before the first report. No request is made."""
         return Look(self.ref, LookStatus.PENDING) if self._last is None else self._last
-
-    @property
-    def _is_settled(self) -> bool:
-        """Whether the look is READY or FAILED, as far as was heard."""
-        return self._last is not None and self._last.status.settled
 
     def __repr__(self) -> str:
         return f"<LookJob {self.ref} {self.last.status}>"
 
     def __del__(self) -> None:
-        if self._paid is not None and not self._paid.kept:
-            self._registry.let_go(self._paid.key)
+        if self._payment is not None and not self._payment.own_key:
+            self._registry.release(self._payment.key)
 
     @property
     def avatar_id(self) -> str:
@@ -108,17 +106,17 @@ class LookJob:
     @property
     def key(self) -> str | None:
         """The key that it was submitted under; None where the session did not submit it."""
-        return self._paid.key if self._paid else None
+        return self._payment.key if self._payment else None
 
     @property
     def credits(self) -> Decimal | None:
         """What it cost, in credits; None where the session did not submit it."""
-        return self._paid.request.credits if self._paid else None
+        return self._payment.request.credits if self._payment else None
 
     @property
     def metadata(self) -> Mapping[str, str]:
         """The metadata that it was submitted with."""
-        return self._paid.request.metadata if self._paid else _NOTHING
+        return self._payment.request.metadata if self._payment else _NO_METADATA
 
     @property
     def done(self) -> bool:
@@ -126,7 +124,7 @@ class LookJob:
         return self._complete
 
     def result(self) -> Look:
-        """The look of a job that is done. Raises `GenerationFailed`, anew for each caller."""
+        """The look of a job that is done. Raises a new `GenerationFailed` for each caller if it failed."""
         if self.last.status is LookStatus.FAILED:
             raise GenerationFailed(self.last)
         return self.last
@@ -140,326 +138,387 @@ class LookJob:
         Left out, that is the session's ``Timeouts.wait``. ``None`` is no limit; with 0 or less only a look
         that is known to be done is given. Raises `InvalidRequest` for a timeout that is no number,
         `GenerationFailed`, `WaitTimeout`, `SessionClosed`, `StoreError`, and `NotFound` if the API
-        goes on saying that there is no such look.
+        keeps answering that there is no such look.
         """
-        return await self._registry.wait(self, timeout)
+        await self._wait_until(lambda: self._complete, timeout)
+        return self.result()
 
     async def status(self) -> Look:
         """Ask for the look's state now, with one request. Raises as ``session.status`` does."""
         return await self._registry.ask(self.ref)
 
     async def updates(self) -> AsyncIterator[Look]:
-        """The look as it stands, then again whenever it changed, until it is READY or FAILED.
+        """The look as it is known, then again whenever it changed, until it is READY or FAILED.
 
         A failed look is given, not raised. Raises `SessionClosed`, `StoreError`, and `NotFound` as `wait`
         does.
         """
-        async for look in self._registry.updates(self):
-            yield look
+        await self._registry.restore(self)
+        seen = None
+        while True:
+            if self.last != seen:
+                seen = self.last
+                yield seen
+            elif self._complete:
+                return
+            else:
+                await self._next_change()
 
+    # --- for the registry
 
-_log = logging.getLogger("hoox_async")
-_FOREIGN = ("foreign", "")
+    @property
+    def _is_settled(self) -> bool:
+        """Whether the look is known to be READY or FAILED; its picture or reason may still be missing."""
+        return self._last is not None and self._last.status.settled
+
+    @property
+    def _is_unsettled(self) -> bool:
+        """Whether the look is known not to be READY or FAILED yet. Not so before the first report."""
+        return self._last is not None and not self._last.status.settled
+
+    @property
+    def _has_waiters(self) -> bool:
+        return self._waiters is not None
+
+    @property
+    def _may_have_been_delivered(self) -> bool:
+        """Whether the store may know more than the job: a delivery came before anybody held it."""
+        return self._payment is None or self._payment.expects_webhook
+
+    def _restore(self, payment: Payment, look: Look | None) -> None:
+        """Take over what the store knows: who paid for the look, and the look itself if it is settled."""
+        if self._payment is None:
+            self._payment = payment
+        if look is not None and not self._complete:
+            self._last = self.last.merged_with(look)
+            self._complete = is_complete(self._last)
+
+    def _forget_payment(self) -> None:
+        self._payment = None
+
+    def _update(self, look: Look, *, complete: bool) -> None:
+        """Merge what was reported, and wake all waiters. ``complete``: nothing more is to come."""
+        if self._complete:
+            return
+        merged = look if self._last is None else self._last.merged_with(look)
+        if merged.status is not look.status:
+            return  # it contradicts the first settled status
+        self._last, self._complete = merged, complete or is_complete(merged)
+        self._wake()
+
+    async def _wait_until(self, reached: Callable[[], bool], timeout: Timeout) -> None:
+        """The one way in which a job is waited for. Raises as `wait` does, except `GenerationFailed`."""
+        seconds = check_timeout(timeout, self._registry.default_timeout)
+        await self._registry.restore(self)
+        if seconds == 0 and not reached():
+            raise WaitTimeout(self, seconds)
+        try:
+            async with asyncio.timeout(seconds):
+                while not reached():
+                    await self._next_change()
+        except TimeoutError:
+            raise WaitTimeout(self, seconds or 0.0) from None
+
+    async def _next_change(self) -> None:
+        """Wait until something was reported of the look. Raises the error that ends the waiting."""
+        waiter: Waiter = asyncio.get_running_loop().create_future()
+        try:
+            self._add_waiter(waiter)
+            error = await waiter
+        finally:
+            self._remove_waiter(waiter)
+        if error is not None:
+            raise _as_charged(error)
+
+    def _add_waiter(self, waiter: Waiter) -> None:
+        waiters = self._waiters
+        if waiters is None:
+            self._waiters = waiter
+            self._registry.start_polling(self.ref, self._payment)
+        elif isinstance(waiters, list):
+            waiters.append(waiter)
+        else:
+            self._waiters = [waiters, waiter]
+
+    def _remove_waiter(self, waiter: Waiter) -> None:
+        waiters = self._waiters
+        if isinstance(waiters, list) and waiter in waiters:
+            waiters.remove(waiter)
+        if waiters is waiter or waiters == []:
+            self._waiters = None
+            self._stop_polling_if_unawaited()
+
+    def _wake(self, error: HooxError | None = None) -> None:
+        """Wake all waiters: to look again, or to raise this error."""
+        waiters, self._waiters = self._waiters, None
+        if waiters is None:
+            return
+        for waiter in waiters if isinstance(waiters, list) else (waiters,):
+            if not waiter.done():
+                waiter.set_result(error)
+        # by then those who go on waiting have added themselves again
+        asyncio.get_running_loop().call_soon(self._stop_polling_if_unawaited)
+
+    def _stop_polling_if_unawaited(self) -> None:
+        if self._waiters is None:
+            self._registry.stop_polling(self.ref, paid=self._payment is not None)
 
 
 class JobRegistry:
-    """Knows every job that somebody holds, and which looks are polled.
+    """The jobs that somebody holds, and the looks that are polled.
 
-    ``polls_all``: all looks that were paid for are, until they are settled; else those that somebody awaits.
+    ``polls_all``: every look that was paid for is polled until it is settled; else only those that somebody
+    awaits.
     """
 
     def __init__(
-        self,
-        services: SessionServices,
-        scheduler: PollScheduler,
-        ask: Callable[[LookRef], Awaitable[Look]],
-        *,
-        polls_all: bool = False,
+        self, services: SessionServices, reads: Reads, scheduler: PollScheduler, *, polls_all: bool = False
     ) -> None:
         self._services = services
-        self._since = services.clock.utc()
-        self.ask = ask
+        self._reads = reads
         self._scheduler = scheduler
-        self._jobs: WeakValueDictionary[LookRef, LookJob] = WeakValueDictionary()
         self._polls_all = polls_all
-        self._given_up: set[LookRef] = set()  # the API goes on refusing them: not polled in this life
-        self._unwritten: set[LookRef] = set()  # the hooks were told of their end, the store did not take it
-        self._let_go: list[str] = []
+        self._opened_at = services.clock.utc()
+        self._jobs: WeakValueDictionary[LookRef, LookJob] = WeakValueDictionary()
+        self._refused: set[LookRef] = (
+            set()
+        )  # the API keeps refusing them: polled only if somebody awaits them
+        self._unwritten: set[LookRef] = set()  # their end was published, but the store failed to write it
+        self._released: list[str] = []  # keys
         self._closed: HooxError | None = None
 
-    def job(self, ref: LookRef) -> LookJob:
-        """The job of a look that the session may know nothing of."""
-        return self._jobs.get(ref) or self._new(ref, None)
+    @property
+    def default_timeout(self) -> float:
+        """How long a job is awaited when no timeout is given, in seconds."""
+        return self._services.timeouts.wait
 
-    def job_of(self, intent: Intent) -> LookJob:
-        """The job of an accepted intent, as it stands."""
-        if intent.ref is None:
-            raise InvalidRequest("key", intent.key, "an intent that has a look")
-        job = self._jobs.get(intent.ref) or self._new(intent.ref, None)
-        self._inform(job, intent)
-        return job
+    # --- jobs
 
-    def disown(self, ref: LookRef) -> None:
-        """The look is no longer the one of the intent that it was taken for."""
-        job = self._jobs.get(ref)
-        if job is not None:
-            job._paid = None
-
-    def known(self, ref: LookRef) -> LookJob | None:
+    def find(self, ref: LookRef) -> LookJob | None:
         """The job of this look, if somebody holds it."""
         return self._jobs.get(ref)
 
-    def _new(self, ref: LookRef, paid: Paid | None) -> LookJob:
-        job = LookJob(self, ref, paid)
-        self._jobs[ref] = job
+    def job(self, ref: LookRef) -> LookJob:
+        """The job of a look, whoever had it made."""
+        job = self._jobs.get(ref)
+        if job is None:
+            job = self._jobs[ref] = LookJob(self, ref)
         return job
 
-    def follow(self, intent: Intent) -> None:
+    def job_of(self, intent: Intent) -> LookJob:
+        """The job of an accepted intent, with what the intent says of its look."""
+        if intent.ref is None:
+            raise InvalidRequest("key", intent.key, "an intent that has a look")
+        job = self.job(intent.ref)
+        job._restore(self._payment_of(intent), intent.look)
+        return job
+
+    def forget_payment(self, ref: LookRef) -> None:
+        """The look turned out to be another than the one that its intent paid for."""
+        job = self._jobs.get(ref)
+        if job is not None:
+            job._forget_payment()
+
+    def is_unsettled(self, ref: LookRef) -> bool:
+        """Whether somebody holds the job of this look, and it is known not to be settled yet."""
+        job = self._jobs.get(ref)
+        return job is not None and job._is_unsettled
+
+    async def settled(self, job: LookJob, timeout: Timeout) -> Look:
+        """The look once it is READY or FAILED; its reason may still be missing then.
+
+        Raises as `LookJob.wait` does, except `GenerationFailed`.
+        """
+        await job._wait_until(lambda: job._is_settled, timeout)
+        return job.last
+
+    async def restore(self, job: LookJob) -> None:
+        """Have the job take over what the store may know better. Raises `StoreError`.
+
+        Raises the error that waiting ends with where the registry was closed.
+        """
+        if job.done:
+            return
+        if self._closed is not None:
+            raise _as_charged(self._closed)
+        if job._may_have_been_delivered:
+            intent = await self._services.store.by_ref(job.ref)
+            if intent is not None:
+                job._restore(self._payment_of(intent), intent.look)
+
+    def _payment_of(self, intent: Intent) -> Payment:
+        # the delivery of an earlier process's look may have come while no process ran
+        is_of_this_session = intent.accepted_at is None or intent.accepted_at >= self._opened_at
+        has_our_url = self._services.deliveries is not None and intent.request.webhook_url is None
+        return Payment(
+            intent.key,
+            intent.request,
+            intent.accepted_at,
+            intent.own_key,
+            expects_webhook=is_of_this_session and has_our_url,
+        )
+
+    # --- polling
+
+    def poll_until_settled(self, intent: Intent) -> None:
         """Poll the look of an accepted intent until it is settled, whether or not anybody awaits it.
 
         Never raises: its caller has just written down what was paid.
         """
         ref = intent.ref
-        if not self._polls_all or self._closed is not None or ref is None or ref in self._given_up:
+        if not self._polls_all or self._closed is not None or ref is None or ref in self._refused:
             return
         try:
             if ref not in self._scheduler:
-                self._poll(ref, self._paid_by(intent))
+                self.start_polling(ref, self._payment_of(intent))
         except Exception:  # it stays accepted in the store, where it is found again
-            _log.exception("%s is not polled for now", ref)
+            _log.exception("the look %s could not be scheduled; it is scheduled again later", ref)
 
-    def is_unsettled(self, ref: LookRef) -> bool:
-        """Whether somebody holds the job of this look, and it was heard not to be done."""
-        job = self._jobs.get(ref)
-        return job is not None and job._last is not None and not job._is_settled
-
-    def _inform(self, job: LookJob, intent: Intent) -> None:
-        if job._paid is None:
-            job._paid = self._paid_by(intent)
-        if intent.look is not None and not job._complete:
-            job._last = intent.look
-            job._complete = is_complete(intent.look)
-
-    def _paid_by(self, intent: Intent) -> Paid:
-        # of an earlier process's look the delivery may have come when nobody listened
-        ours = intent.accepted_at is None or intent.accepted_at >= self._since
-        return Paid.by(intent, pushed=ours and self._services.deliveries is not None)
-
-    async def wait(self, job: LookJob, timeout: Timeout) -> Look:
-        """See `LookJob.wait`."""
-        await self._until(job, lambda: job.done, timeout)
-        return job.result()
-
-    async def settled(self, job: LookJob, timeout: Timeout) -> Look:
-        """The look once it is READY or FAILED, though its reason may still have to be asked for."""
-        await self._until(job, lambda: job._is_settled, timeout)
-        return job.last
-
-    async def _until(self, job: LookJob, reached: Callable[[], bool], timeout: Timeout) -> None:
-        """The one way in which a job is waited for."""
-        seconds = check_timeout(timeout, self._services.timeouts.wait)
-        await self._learn(job)
-        if seconds == 0 and not reached():
-            raise WaitTimeout(job, seconds)
-        try:
-            async with asyncio.timeout(seconds):
-                while not reached():
-                    await self._changed(job)
-        except TimeoutError:
-            raise WaitTimeout(job, seconds or 0.0) from None
-
-    async def updates(self, job: LookJob) -> AsyncIterator[Look]:
-        """See `LookJob.updates`."""
-        await self._learn(job)
-        seen = None
-        while True:
-            if job.last != seen:
-                seen = job.last
-                yield seen
-            elif job.done:
-                return
-            else:
-                await self._changed(job)
-
-    async def _learn(self, job: LookJob) -> None:
-        if job.done:
-            return
-        if self._closed is not None:
-            raise _paid_for(self._closed)
-        if job._paid is None or job._paid.pushed:  # a delivery may have come before anybody held the job
-            intent = await self._services.store.by_ref(job.ref)
-            if intent is not None:
-                self._inform(job, intent)
-
-    async def _changed(self, job: LookJob) -> None:
-        """Return when something was heard of the job. Raises what ends the waiting for it."""
-        future: Waiter = self._services.clock.loop.create_future()
-        self._join(job, future)
-        try:
-            error = await future
-        finally:
-            self._leave(job, future)
-        if error is not None:
-            raise _paid_for(error)
-
-    def _join(self, job: LookJob, future: Waiter) -> None:
-        waiting = job._waiters
-        if waiting is None:
-            job._waiters = future
-            self._watch(job)
-        elif isinstance(waiting, list):
-            waiting.append(future)
-        else:
-            job._waiters = [waiting, future]
-
-    def _leave(self, job: LookJob, future: Waiter) -> None:
-        waiting = job._waiters
-        if isinstance(waiting, list) and future in waiting:
-            waiting.remove(future)
-        if waiting is future or waiting == []:
-            self._unwatch(job)
-
-    def _watch(self, job: LookJob) -> None:
-        self._poll(job.ref, job._paid)
-
-    def _poll(self, ref: LookRef, paid: Paid | None) -> None:
-        now = self._services.clock.now()
-        accepted = self._services.clock.to_loop(paid.accepted_at) if paid and paid.accepted_at else now
-        kind, pushed = (paid.kind, paid.pushed) if paid else (_FOREIGN, False)
-        self._scheduler.add(ref, kind, accepted, now, pushed=pushed)
+    def start_polling(self, ref: LookRef, payment: Payment | None) -> None:
+        """Poll the look, with what is known of who paid for it."""
+        clock = self._services.clock
+        accepted_at = now = clock.now()
+        kind: Hashable = _UNKNOWN_KIND
+        expects_webhook = False
+        if payment is not None:
+            kind, expects_webhook = payment.kind, payment.expects_webhook
+            if payment.accepted_at is not None:
+                accepted_at = clock.to_loop(payment.accepted_at)
+        self._scheduler.add(ref, kind, accepted_at, now, expects_webhook=expects_webhook)
         self._services.rate_limiter.wake()
 
-    def _unwatch(self, job: LookJob) -> None:
-        job._waiters = None
-        if not self._polls_all or job._paid is None or job.ref in self._given_up:
-            self._scheduler.drop(job.ref)
+    def stop_polling(self, ref: LookRef, *, paid: bool) -> None:
+        """Nobody awaits the look any more: poll it no more, unless all paid looks are polled."""
+        if not self._polls_all or not paid or ref in self._refused:
+            self._scheduler.drop(ref)
 
-    async def hear(self, job: LookJob, look: Look) -> None:
-        """A look that nobody waits for now was heard of."""
-        if job._last is None and look.status is LookStatus.PENDING:
-            job._last = look  # no news, but now it is known
-        if look.status is not job.last.status or (look.status.settled and not job.done):
-            await self.tell((LookUpdate(look, is_complete(look)),))
+    async def ask(self, ref: LookRef) -> Look:
+        """Read the look's state now, by one request of a caller, and publish what it says.
 
-    async def tell(self, news: Iterable[LookUpdate]) -> None:
-        """Write down what was heard of looks, then wake who waits for them."""
-        told = list(news)
-        settled = [self._settle(look, complete) for look, complete in told if look.status.settled]
+        Raises what `Reads.status` raises.
+        """
+        look = await self._reads.status(ref)
+        if ref in self._scheduler:
+            update = self._scheduler.update(look, self._services.clock.now())
+            if update is not None:
+                await self._publish_uncancelled(update)
+            self._services.rate_limiter.wake()
+        elif (job := self.find(ref)) is not None:
+            await self.update(job, look)
+        return look
+
+    async def _publish_uncancelled(self, update: LookUpdate) -> None:
+        """Publish to the end also where the caller is cancelled: the scheduler will not ask again."""
+        with suppress(SessionClosed):  # then the waiting has ended with that error
+            await self._services.tasks.complete(self.publish((update,)), "hoox-publish")
+
+    # --- what was reported of looks
+
+    async def update(self, job: LookJob, look: Look) -> None:
+        """Publish what was reported of a look that is not polled."""
+        if not job.done:
+            await self.publish((LookUpdate(look, is_complete(look)),))
+
+    async def publish(self, updates: Iterable[LookUpdate]) -> None:
+        """Write settled looks down in the store, then update the jobs and emit the events."""
+        updates = list(updates)
+        settled = [self._settle(look, complete) for look, complete in updates if look.status.settled]
         await asyncio.gather(*settled)
-        for look, complete in told:
-            if not look.status.settled:
-                self._change_to(look, complete)
+        for look, complete in updates:
+            job = self._jobs.get(look.ref)
+            if job is not None and not look.status.settled:
+                job._update(look, complete=complete)
 
     async def _settle(self, look: Look, complete: bool) -> None:
-        told_before = look.ref in self._unwritten
-        job = self._jobs.get(look.ref) or await self._recall(look.ref)
-        if job is None or (job._complete and not told_before):
+        was_unwritten = look.ref in self._unwritten  # then its event was emitted already
+        job = self._jobs.get(look.ref) or await self._stored_job(look.ref)
+        if job is None or (job.done and not was_unwritten):
             return
-        if job._paid is not None:
-            await self._write_settled(job._paid.key, look)
-        first = not job._is_settled and not told_before
-        self._change_to(look, complete)
-        if first:
+        if job.key is not None:
+            await self._write_settled(job.key, look)
+        is_first = not job._is_settled and not was_unwritten
+        job._update(look, complete=complete)
+        if is_first:
             self._services.hooks.emit(self._settled_event(job, look))
 
-    async def _recall(self, ref: LookRef) -> LookJob | None:
-        """The job of a look that was polled and that nobody holds, by what the store knows of it."""
+    async def _stored_job(self, ref: LookRef) -> LookJob | None:
+        """A job for a look that was polled though nobody holds its job, by what the store knows of it."""
         try:
             intent = await self._services.store.by_ref(ref)
-        except Exception as error:  # it stays accepted there, and is found again
-            _log.warning("the store does not tell whose look %s is: %s", ref, error)
+        except Exception as error:  # the look stays accepted in the store, where it is found again
+            _log.warning("the store could not be asked which request made %s: %s", ref, error)
             return None
         return None if intent is None else self.job_of(intent)
 
     async def _write_settled(self, key: str, look: Look) -> None:
-        """Record in the store that the look is done. Where that fails, the look is polled again later."""
+        """Record in the store that the look is settled. Where that fails, it is polled again later."""
         try:
             await self._services.store.advance(key, Settle(look, self._services.clock.utc()))
         except IllegalTransition:
-            pass  # it was settled before, the other way: what was first stands
+            pass  # it was settled with the other status before: the first one is final
         except StoreError as error:
             # it stays accepted in the store, where it is found again: nothing is lost
-            _log.warning("the store did not take that %s is %s: %s", look.ref, look.status, error)
+            _log.warning("the store could not write down that %s is %s: %s", look.ref, look.status, error)
             self._unwritten.add(look.ref)
             return
-        except Exception:  # whatever a store does, who waits for the look must hear of it
-            _log.exception("the store failed at writing down that %s is %s", look.ref, look.status)
+        except Exception:  # whatever a store raises, who waits for the look must be woken
+            _log.exception("the store failed while writing down that %s is %s", look.ref, look.status)
             self._unwritten.add(look.ref)
             return
         self._unwritten.discard(look.ref)
 
     def _settled_event(self, job: LookJob, look: Look) -> LookSettled:
-        paid = job._paid
+        payment = job._payment
         seconds = None
-        if paid is not None and paid.accepted_at is not None:
-            seconds = (self._services.clock.utc() - paid.accepted_at).total_seconds()
+        if payment is not None and payment.accepted_at is not None:
+            seconds = (self._services.clock.utc() - payment.accepted_at).total_seconds()
         return LookSettled(look, job.key, seconds, job.metadata)
 
-    def _change_to(self, look: Look, complete: bool) -> None:
-        job = self._jobs.get(look.ref)
-        if job is None or job._complete:
-            return
-        if job._is_settled and look.status is not job.last.status:
-            return  # what was told first stands
-        job._last = look
-        job._complete = complete
-        self._wake(job)
+    # --- the end of waiting
 
-    def end(self, ref: LookRef, error: HooxError) -> None:
-        """End the waiting for a look with an error, and its polling; the look itself stays accepted.
+    def end_waiting(self, ref: LookRef, error: HooxError) -> None:
+        """End all waiting for a look with an error, and its polling; in the store it stays accepted.
 
-        One that the API refuses is given up. That a key or an avatar is refused may pass: then its look is
-        taken up again from the store.
+        A look that the API refuses is polled again only if somebody awaits it. A refused key or avatar may
+        be accepted again later: then the look is found in the store and polled again.
         """
         if self._polls_all and not isinstance(error, AuthenticationError | PermissionDenied | SessionClosed):
-            self._given_up.add(ref)
+            self._refused.add(ref)
         job = self._jobs.get(ref)
-        if job is not None and job._waiters is not None:
+        if job is not None and job._has_waiters:
             self._scheduler.drop(ref)
-            self._wake(job, error)
+            job._wake(error)
 
-    def end_all(self, error: HooxError) -> None:
-        """End all waiting with an error; the looks stay accepted."""
-        for ref in [ref for ref, job in self._jobs.items() if job._waiters is not None]:
-            self.end(ref, error)
+    def end_all_waiting(self, error: HooxError) -> None:
+        """End all waiting for all looks with an error; in the store they stay accepted."""
+        for ref in [ref for ref, job in self._jobs.items() if job._has_waiters]:
+            self.end_waiting(ref, error)
 
-    def _wake(self, job: LookJob, error: HooxError | None = None) -> None:
-        waiters, job._waiters = job._waiters, None
-        if waiters is None:
-            return
-        for future in waiters if isinstance(waiters, list) else (waiters,):
-            if not future.done():
-                future.set_result(error)
-        # those who wait on have asked again by then
-        self._services.clock.loop.call_soon(self._drop_unawaited, job)
+    def close(self, error: HooxError) -> None:
+        """End all waiting, now and later, with this error."""
+        self._closed = error
+        self.end_all_waiting(error)
+        self._released.clear()
 
-    def _drop_unawaited(self, job: LookJob) -> None:
-        if job._waiters is None:
-            self._unwatch(job)
+    # --- forgetting
 
-    def let_go(self, key: str) -> None:
-        """Nobody holds the job of this intent any more; it can be forgotten once it is settled."""
+    def release(self, key: str) -> None:
+        """Nobody holds the job of this intent any more: the store may forget it once it is settled."""
         if self._closed is None:
-            self._let_go.append(key)
+            self._released.append(key)
 
-    async def forget_let_go(self) -> None:
-        """Let the store forget the settled intents whose jobs nobody holds."""
-        if not self._let_go:
+    async def forget_released(self) -> None:
+        """Have the store forget the settled intents whose jobs nobody holds. Raises `StoreError`."""
+        if not self._released:
             return
-        keys, self._let_go = self._let_go, []
+        keys, self._released = self._released, []
         for key, intent in (await self._services.store.get(keys)).items():
             if intent.state in (IntentState.READY, IntentState.FAILED):
                 await self._services.store.forget(key)
 
-    def close(self, error: HooxError) -> None:
-        """End all waiting."""
-        self._closed = error
-        for ref in tuple(self._jobs):
-            self.end(ref, error)
-        self._let_go.clear()
 
-
-def _paid_for(error: HooxError) -> HooxError:
+def _as_charged(error: HooxError) -> HooxError:
+    """A copy for one waiter, which says that the look was paid for."""
     own = copy(error)
     own.charged = "yes"
     return own

@@ -1,4 +1,4 @@
-"""The one task of a session that asks how looks are doing. What to ask is the scheduler's decision."""
+"""The one task of a session that polls looks. Which request comes next is the scheduler's decision."""
 
 from __future__ import annotations
 
@@ -8,8 +8,9 @@ from collections.abc import Iterable
 from functools import partial
 
 from .._api.endpoints import avatar_request, status_request
-from .._api.models import Look, LookRef
+from .._api.models import Avatar, Look, LookRef
 from .._api.responses import look_from_details, read_avatar, read_status
+from .._core.intents.intent import IntentState
 from .._core.polling import LookUpdate, PollKind, PollRequest, PollScheduler, is_complete
 from .._io.tasks import restarted
 from ..errors import AuthenticationError, HooxError, UnexpectedResponse
@@ -19,11 +20,15 @@ from .reads import Reads
 from .services import SessionServices
 
 _log = logging.getLogger("hoox_async")
-_AT_ONCE = 8  # a hung answer must not keep the others from being asked for
+_MAX_OUTSTANDING = 8  # status requests: one that hangs must not hold up the others
+_RESCAN = 600.0  # seconds: a store that failed, or a key that was refused, left some looks unpolled
+_LOOKS_A_TURN = 50  # looks of the store that are read in one turn of the loop
+_AVATARS_AT_ONCE = 10  # avatars of the store that are scheduled without a pause
+_PAUSE_BUSY, _PAUSE_IDLE = 4.0, 2.0  # between more of them, in requests of the quota: most of it is others'
 
 
 class Poller:
-    """Takes a permit of the quota when a status request is worth it, and lets the book know the news."""
+    """Takes a permit when a status request is worth it, sends the request and publishes what it changed."""
 
     def __init__(
         self, services: SessionServices, reads: Reads, registry: JobRegistry, scheduler: PollScheduler
@@ -32,94 +37,142 @@ class Poller:
         self._reads = reads
         self._registry = registry
         self._scheduler = scheduler
-        self._room = asyncio.Semaphore(_AT_ONCE)
+        self._outstanding = asyncio.Semaphore(_MAX_OUTSTANDING)
 
     async def run(self) -> None:
-        """Until cancelled. What the scheduler raises is raised; then it can be run again."""
+        """Poll until cancelled. What the scheduler raises is raised; then this can be run again."""
         while True:
-            await self._room.acquire()
+            await self._outstanding.acquire()
             try:
-                permit, ask = await self._next()
-                self._services.tasks.background(self._ask(permit, ask), f"hoox-{ask.kind.name.lower()}")
+                permit, request = await self._next()
+                name = f"hoox-{request.kind.name.lower()}"
+                self._services.tasks.background(self._poll(permit, request), name)
             except BaseException:
-                self._room.release()
+                self._outstanding.release()
                 raise
 
     async def _next(self) -> tuple[Permit, PollRequest]:
-        """What to ask for next, and the permit of the quota for it."""
+        """The next status request, and a permit for it."""
         while True:
             try:
                 permit = await self._services.rate_limiter.acquire_for_poller(self._due)
             except AuthenticationError as error:  # the key is refused for good
-                self._registry.end_all(error)
+                self._registry.end_all_waiting(error)
                 continue
             try:
-                ask = self._scheduler.take(self._services.clock.now(), self._services.rate_limiter.busy)
+                request = self._scheduler.take(self._services.clock.now(), self._services.rate_limiter.busy)
             except BaseException:
                 permit.cancel()
                 raise
-            if ask is not None:
-                return permit, ask
+            if request is not None:
+                return permit, request
             permit.cancel()
 
     def _due(self, now: float, busy: bool) -> float:
         return self._scheduler.due(now, busy, self._services.rate_limiter.interval(now))
 
-    async def _ask(self, permit: Permit, ask: PollRequest) -> None:
+    async def _poll(self, permit: Permit, request: PollRequest) -> None:
+        """Send one request, and release its place among those outstanding once it is answered."""
         try:
             try:
-                with permit:  # it goes back also where no request can be made of what is to be asked
-                    news = await self._answer(permit, ask)
+                with permit:  # it is cancelled where no HTTP request can be made of this one
+                    updates = await self._send(permit, request)
             except HooxError as error:
-                follow = partial(self._failed, ask, error)
+                take_in = partial(self._failed, request, error)
             except Exception:
-                _log.exception("a status request failed in a way that this library does not know")
-                follow = partial(self._failed, ask, UnexpectedResponse("the answer could not be worked on"))
+                _log.exception("a status request failed with an error that was not expected")
+                failure = UnexpectedResponse("the answer could not be processed")
+                take_in = partial(self._failed, request, failure)
             else:
-                follow = partial(self._registry.tell, news)
+                take_in = partial(self._registry.publish, updates)
         finally:
-            self._room.release()
+            self._outstanding.release()
         try:
-            # what is not told to the book or to the scheduler is waited for without an end
-            await restarted(follow, "taking in the answer to a status request")
+            # an end that is not published, or a request that stays outstanding, would be waited for forever
+            await restarted(take_in, "processing the answer to a status request")
         finally:
             self._services.rate_limiter.wake()
 
-    async def _answer(self, permit: Permit, ask: PollRequest) -> list[LookUpdate]:
-        if ask.kind is PollKind.GROUP:
+    async def _send(self, permit: Permit, request: PollRequest) -> list[LookUpdate]:
+        if request.kind is PollKind.GROUP:
+            wire = avatar_request(request.avatar_id)
             avatar = await self._reads.once(
-                permit, avatar_request(ask.avatar_id), lambda response: read_avatar(response, ask.avatar_id)
+                permit, wire, lambda response: read_avatar(response, request.avatar_id)
             )
-            known = (details for details in avatar.looks if self._registry.known(details.ref) is not None)
-            looks = map(look_from_details, known)
-            try:
-                news = self._scheduler.answered_avatar(ask, avatar, self._services.clock.now())
-            except Exception:
-                await self._registry.tell(self._riders(looks))  # of those that it took in before it failed
-                raise
-            return [*news, *self._riders(looks)]
-        ref = LookRef(ask.avatar_id, ask.look_id or "")
+            return await self._avatar_answered(request, avatar)
+        ref = LookRef(request.avatar_id, request.look_id or "")
         look = await self._reads.once(
             permit, status_request(ref), lambda response: read_status(response, ref)
         )
         try:
-            return self._scheduler.answered_look(ask, look, self._services.clock.now())
+            return self._scheduler.answered_look(request, look, self._services.clock.now())
         except Exception:
-            await self._registry.tell(self._riders([look]))
+            await self._registry.publish(self._updates_of_unpolled([look]))
             raise
 
-    async def _failed(self, ask: PollRequest, error: HooxError) -> None:
-        for ref, reason in self._scheduler.failed(ask, error, self._services.clock.now()):
-            self._registry.end(ref, reason)
-        await self._registry.tell(self._scheduler.leftovers())
+    async def _avatar_answered(self, request: PollRequest, avatar: Avatar) -> list[LookUpdate]:
+        held = (details for details in avatar.looks if self._registry.find(details.ref) is not None)
+        looks = [look_from_details(details) for details in held]
+        try:
+            updates = self._scheduler.answered_avatar(request, avatar, self._services.clock.now())
+        except Exception:  # it may have dropped some looks before it failed, and would not ask for them again
+            await self._registry.publish(self._updates_of_unpolled(looks))
+            raise
+        reported = {update.look.ref for update in updates}  # those that are complete are polled no more
+        others = self._updates_of_unpolled(looks)
+        return [*updates, *(update for update in others if update.look.ref not in reported)]
 
-    def _riders(self, looks: Iterable[Look | None]) -> list[LookUpdate]:
-        """Looks in the answer whose jobs are held, though the scheduler has them no more."""
-        found: list[LookUpdate] = []
+    async def _failed(self, request: PollRequest, error: HooxError) -> None:
+        for ref, reason in self._scheduler.failed(request, error, self._services.clock.now()):
+            self._registry.end_waiting(ref, reason)
+        await self._registry.publish(self._scheduler.take_given_up())
+
+    def _updates_of_unpolled(self, looks: Iterable[Look | None]) -> list[LookUpdate]:
+        """What an answer changes of looks that somebody holds a job of, though they are not polled."""
+        updates: list[LookUpdate] = []
         for look in looks:
-            job = None if look is None else self._registry.known(look.ref)
+            job = None if look is None else self._registry.find(look.ref)
             if look is None or job is None or job.done or look.ref in self._scheduler:
                 continue
-            if look.status is not job.last.status:
-                found.append(LookUpdate(look, is_complete(look)))
-        return found
+            known = job.last
+            if known.merged_with(look) is not known:
+                updates.append(LookUpdate(look, is_complete(look)))
+        return updates
+
+    # --- looks of the store
+
+    async def poll_stored_looks(self) -> None:
+        """Poll all looks that the store knows as accepted, those of earlier processes too. Until cancelled.
+
+        A request for a look of long ago has a large value, so those of many avatars are scheduled slowly:
+        what is submitted or awaited meanwhile must not queue behind thousands of them. One that is awaited
+        is polled at once.
+        """
+        while True:
+            try:
+                await self._schedule_stored_looks()
+            except Exception as error:  # of the store
+                _log.warning("looking for accepted looks in the store failed: %s", error)
+            await asyncio.sleep(_RESCAN)
+
+    async def _schedule_stored_looks(self) -> None:
+        avatars = looks = 0
+        async for intent in self._services.store.stream_accepted():
+            looks += 1
+            if looks % _LOOKS_A_TURN == 0:
+                await asyncio.sleep(0)
+            if intent.ref is None or intent.ref in self._scheduler:
+                continue
+            is_new_avatar = not self._scheduler.tracks_avatar(intent.ref.avatar_id)
+            avatars += is_new_avatar
+            if is_new_avatar and avatars > _AVATARS_AT_ONCE:
+                await self._schedule_later(intent.key)
+            else:
+                self._registry.poll_until_settled(intent)
+
+    async def _schedule_later(self, key: str) -> None:
+        requests = _PAUSE_BUSY if self._services.rate_limiter.busy else _PAUSE_IDLE
+        await asyncio.sleep(requests * 60.0 / self._services.rate_limiter.snapshot().limit)
+        intent = (await self._services.store.get((key,))).get(key)
+        if intent is not None and intent.state is IntentState.ACCEPTED:
+            self._registry.poll_until_settled(intent)

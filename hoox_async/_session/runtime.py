@@ -1,12 +1,11 @@
-"""All that an open session is made of, put together in one place."""
+"""What an open session is made of: its parts are created, connected, started and closed here."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine, Iterator
-from contextlib import AsyncExitStack, contextmanager, suppress
+from collections.abc import Callable, Iterator
+from contextlib import AsyncExitStack, contextmanager
 from datetime import timedelta
-from typing import Any
 
 from .._api.models import Look, LookRef
 from .._api.refs import HasRef, ref_of
@@ -30,44 +29,48 @@ from .rate_limiter import RateLimiter
 from .reads import Reads
 from .services import SessionServices
 from .shared_quota import shared_quota
-from .stored_looks import follow_stored
 from .submit import Submitter
 from .submit.edit_source import await_source
 from .unknowns import Unknowns, list_unknowns
 from .webhook_processor import WebhookProcessor
 
-_COUNTS_FOR = 70.0  # seconds: how long a request counts at most, and some more
+_QUOTA_WINDOW = 70.0  # seconds: a request counts in the quota for 60 s, and clocks differ
 _AN_UNKNOWN = "the key of an unknown (session.unknowns() lists them)"
 
 
 def open_services(
+    *,
     store: Store,
     transport: Transport,
     limit: int,
     hooks: Hooks,
     timeouts: Timeouts,
-    webhooks: WebhookHub | None,
-    workspace: Workspace | None = None,
+    deliveries: WebhookHub | None,
+    shared_quota_of: Workspace | None,
 ) -> SessionServices:
-    """What an open session's parts share, on the running loop. ``limit`` is in requests a minute.
+    """The services of a session that opens on the running loop. ``limit`` is in requests a minute.
 
-    ``workspace``: whose quota it is, where other sessions of this process may use it too.
+    ``shared_quota_of``: the workspace whose quota all sessions of this process share; None for a quota of
+    the session's own.
     """
     clock = Clock(asyncio.get_running_loop())
+    workspace, quota = shared_quota_of, None
+    if workspace is not None:
+        quota = shared_quota(workspace.base_url, workspace.api_key, limit)
     rate_limiter = RateLimiter(
         clock,
         limit,
         on_pause=lambda seconds, reason: hooks.emit(Paused(seconds, reason)),
         refusal_timeout=timeouts.refused,
-        quota=None if workspace is None else shared_quota(workspace.base_url, workspace.api_key, limit),
+        quota=quota,
     )
     return SessionServices(
-        clock, store, rate_limiter, transport, hooks, timeouts, webhooks, tasks=TaskSet(), posts=TaskSet()
+        clock, store, rate_limiter, transport, hooks, timeouts, deliveries, tasks=TaskSet(), posts=TaskSet()
     )
 
 
 class SessionRuntime:
-    """All that an open session is made of."""
+    """The parts of one open session, connected."""
 
     def __init__(self, services: SessionServices, *, exclusive: bool, poll: Poll) -> None:
         self.services = services
@@ -75,17 +78,17 @@ class SessionRuntime:
         self.scheduler = PollScheduler(limit=services.rate_limiter.snapshot().limit)
         self.reads = Reads(services)
         services.rate_limiter.on_key_refused = KeyCheck(services, self.reads).begin
-        self.registry = JobRegistry(services, self.scheduler, self.ask, polls_all=self._polls_all)
+        self.registry = JobRegistry(services, self.reads, self.scheduler, polls_all=self._polls_all)
         self.unknowns = Unknowns(services, self.reads, self.registry, exclusive=exclusive)
         self.receiver = WebhookProcessor(services, self.reads, self.registry, self.scheduler, self.unknowns)
         self.submitter = Submitter(services, self.registry, self.unknowns, self.receiver)
         self.poller = Poller(services, self.reads, self.registry, self.scheduler)
         self._detach: Callable[[], None] | None = None
 
-    async def begin(self) -> None:
-        """Take up what an earlier process left, then start the poller."""
+    async def start(self) -> None:
+        """Restore what an earlier process left in the store, then start the background tasks."""
         clock, store = self.services.clock, self.services.store
-        since = clock.utc() - timedelta(seconds=_COUNTS_FOR)
+        since = clock.utc() - timedelta(seconds=_QUOTA_WINDOW)
         self.services.rate_limiter.restore([clock.to_loop(sent) for sent in await store.recent_sends(since)])
         await self.unknowns.recall()
         if self.services.deliveries is not None:
@@ -93,14 +96,12 @@ class SessionRuntime:
             self.services.tasks.supervise(self.receiver.restore, "hoox-recall")
         self.services.tasks.supervise(self.poller.run, "hoox-poller")
         if self._polls_all:
-            self.services.tasks.supervise(
-                lambda: follow_stored(self.services, self.registry, self.scheduler), "hoox-follow-stored"
-            )
+            self.services.tasks.supervise(self.poller.poll_stored_looks, "hoox-poll-stored-looks")
 
-    async def end(self) -> None:
-        """Close: nothing new goes out, what is outstanding is finished, everything else ends.
+    async def close(self) -> None:
+        """Send nothing new, let the outstanding POSTs and the hooks finish, end everything else.
 
-        Cancelled, it ends what it waits for, and goes on.
+        Cancelled, it cancels the step that it waits for, and goes on with the next one.
         """
         if self._detach is not None:
             self._detach()
@@ -108,37 +109,25 @@ class SessionRuntime:
         self.services.rate_limiter.close()
         self.unknowns.close()
         self.registry.close(closed)
-        async with AsyncExitStack() as ending:  # it goes on where one of these is cancelled
-            ending.push_async_callback(self.services.hooks.aclose)
-            ending.push_async_callback(self.services.posts.cancel)
-            ending.push_async_callback(self.services.tasks.cancel)
-            ending.push_async_callback(self.services.posts.drain)
+        # the stack runs them from the last to the first, and goes on where one is cancelled
+        async with AsyncExitStack() as closing:
+            closing.push_async_callback(self.services.hooks.aclose)
+            closing.push_async_callback(self.services.posts.cancel)
+            closing.push_async_callback(self.services.tasks.cancel)
+            closing.push_async_callback(self.services.posts.drain)
 
-    def hurry(self) -> None:
-        """While it ends: wait for no POST and no hook any more."""
+    def close_now(self) -> None:
+        """While it closes: cancel the outstanding POSTs and the hooks instead of waiting for them."""
         self.services.posts.stop()
         self.services.hooks.stop()
 
     async def ask(self, ref: LookRef) -> Look:
-        """One status request for a caller; the scheduler hears the answer too."""
-        look = await self.reads.status(ref)
-        if ref in self.scheduler:
-            news = self.scheduler.heard(look, self.services.clock.now())
-            if news is not None:
-                await self._finished(self.registry.tell((news,)))
-            self.services.rate_limiter.wake()
-        elif (job := self.registry.known(ref)) is not None:
-            await self.registry.hear(job, look)
-        return look
+        """See `HooxSession.status`."""
+        return await self.registry.ask(ref)
 
     async def await_source(self, ref: LookRef, key: str | None, max_wait: float | None) -> float | None:
-        """Wait until a look that is to be edited is READY: see `_jobs.source`."""
+        """Wait until a look that is to be edited is READY: see `submit.edit_source`."""
         return await await_source(self.services, self.registry, ref, key, max_wait)
-
-    async def _finished(self, telling: Coroutine[Any, Any, None]) -> None:
-        """Tell others to the end, also where the caller is cancelled: the scheduler will not ask again."""
-        with suppress(SessionClosed):  # then they were told that
-            await self.services.tasks.complete(telling, "hoox-tell")
 
     async def list_unknowns(self) -> list[Unknown]:
         """See `HooxSession.unknowns`."""
@@ -147,26 +136,29 @@ class SessionRuntime:
     async def resolve(self, key: str, named: HasRef | str) -> LookJob:
         """See `HooxSession.resolve`."""
         ref = ref_of(named)
-        intent = await self._in_doubt(key, or_named_by_user=True)
+        intent = await self._undecided(key, or_named_by_user=True)
         if intent.ref == ref:
             return self.registry.job_of(intent)
-        with _still_in_doubt(key):
+        with _still_undecided(key):
             return await self.services.tasks.complete(self._claim(intent, ref), "hoox-resolve")
 
     async def resend(self, key: str, budget: Budget | None, max_wait: float | None) -> LookJob:
         """See `HooxSession.resend`."""
-        intent = await self._in_doubt(key)
-        with _still_in_doubt(key):
+        intent = await self._undecided(key)
+        with _still_undecided(key):
             return self.registry.job_of(await self.submitter.resend(intent, budget, max_wait))
 
     async def drop(self, key: str) -> None:
         """See `HooxSession.drop`."""
-        intent = await self._in_doubt(key)
-        with _still_in_doubt(key):
+        intent = await self._undecided(key)
+        with _still_undecided(key):
             await self.services.tasks.complete(self._drop(intent), "hoox-drop")
 
-    async def _in_doubt(self, key: str, *, or_named_by_user: bool = False) -> Intent:
-        """The intent that the user speaks of. Raises `InvalidRequest` where there is no doubt about it."""
+    async def _undecided(self, key: str, *, or_named_by_user: bool = False) -> Intent:
+        """The intent that the user decides about. Raises `InvalidRequest` where it is no unknown (any more).
+
+        ``or_named_by_user``: an intent whose look the user named before is as good.
+        """
         intent = (await self.services.store.get((key,))).get(key)
         if intent is None:
             raise InvalidRequest("key", key, _AN_UNKNOWN)
@@ -186,17 +178,17 @@ class SessionRuntime:
             raise _taken(ref, other.key)
 
     async def _drop(self, intent: Intent) -> None:
-        """What the word does in the store and here belongs together, also where the caller is cancelled."""
+        """Record the decision in the store and end the search. Not to be interrupted between the two."""
         if intent.state is IntentState.UNKNOWN:
             await self.services.store.advance(intent.key, IfUnchanged(intent), Drop())
         self.unknowns.give_up(intent)
 
     async def _claim(self, intent: Intent, ref: LookRef) -> LookJob:
-        """As `_drop`: whole, also where the caller is cancelled."""
+        """Check the look, then record that it is the intent's. Not to be interrupted, as `_drop`."""
         await self._require_possible(intent, ref)
         look = look_from_details(await self.reads.look(ref))
         other = await self.services.store.by_ref(ref)
-        if other is not None and other.key == intent.key:  # it was proved in this moment
+        if other is not None and other.key == intent.key:  # a search or a delivery found it in this moment
             return self.registry.job_of(other)
         try:
             if intent.ref is None:
@@ -211,8 +203,8 @@ class SessionRuntime:
 
 
 @contextmanager
-def _still_in_doubt(key: str) -> Iterator[None]:
-    """What the user says is said of what stood when it was said."""
+def _still_undecided(key: str) -> Iterator[None]:
+    """Raise `InvalidRequest` where the intent has changed since the user decided about it."""
     try:
         yield
     except IllegalTransition:

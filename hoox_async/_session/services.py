@@ -1,4 +1,4 @@
-"""What the parts of one session share."""
+"""What the parts of one open session share."""
 
 from __future__ import annotations
 
@@ -21,7 +21,10 @@ from .rate_limiter import Permit, RateLimiter
 
 
 class SessionServices(NamedTuple):
-    """The shells of one session. ``tasks`` end with the session; ``posts`` are let finish first."""
+    """Clock, store, quota, HTTP, hooks and tasks of one session.
+
+    When the session closes, ``tasks`` are cancelled; ``posts`` (the paid POSTs) are let finish first.
+    """
 
     clock: Clock
     store: Store
@@ -34,11 +37,10 @@ class SessionServices(NamedTuple):
     posts: TaskSet
 
     async def accept(self, key: str, ref: LookRef, evidence: Evidence, since: Intent | None = None) -> Intent:
-        """Write down that this look is the intent's, and tell the hooks: now it has cost credits.
+        """Write down that this look is the intent's, and emit `LookAccepted`: now it has cost credits.
 
-        ``since`` is the intent that this is said of. Raises `StoreError`, and `IllegalTransition` where
-        the intent
-        was settled before, or has been sent again since.
+        ``since``: accept only if the intent is still as it was then. Raises `StoreError`, and
+        `IllegalTransition` where the intent was settled or sent again meanwhile.
         """
         condition = () if since is None else (IfUnchanged(since),)
         accepted = await self.store.advance(key, *condition, Accept(ref, self.clock.utc(), evidence))
@@ -47,7 +49,7 @@ class SessionServices(NamedTuple):
         return accepted
 
     def answered(self, permit: Permit, response: WireResponse) -> None:
-        """Take in what an answer says of quota and key. To be said inside the block of its permit."""
+        """Take in what an answer says of the quota and the key. Call it while the permit is held."""
         with failures_logged("reading the quota from an answer"):
             self.rate_limiter.answered(permit, response)
         if shows_valid_key(response.status):

@@ -1,15 +1,14 @@
-"""The spelled-out, fully typed forms of ``submit``."""
+"""`HooxSession`, the public class: one open workspace."""
 
 from __future__ import annotations
 
 import asyncio
 import os
 import warnings
-from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import Any, Self
 
 from .._api.endpoints import Choice
 from .._api.models import Avatar, Look, LookDetails, Picture, QuotaSnapshot
@@ -54,117 +53,32 @@ from ..errors import ConfigurationError, InvalidRequest, SessionClosed, Unexpect
 from ..events import Hook
 from ..webhooks.hub import WebhookHub
 from .jobs import LookJob
-
-if TYPE_CHECKING:
-    from .runtime import SessionRuntime
+from .runtime import SessionRuntime, open_services
 
 
-class SpelledOut(ABC):
-    """What a session offers beside ``submit``, for those who'd rather not make a request first."""
-
-    __slots__ = ()
-
-    @abstractmethod
-    async def submit(
-        self,
-        request: Request,
-        *,
-        key: str | None = None,
-        budget: Budget | None = None,
-        max_wait: float | None = None,
-    ) -> LookJob:
-        """Have a look made: see `HooxSession.submit`."""
-
-    async def create_avatar(
-        self,
-        prompt: str,
-        *,
-        style: CreateStyle = Style.IPHONE,
-        format: AnyFormat = Format.VERTICAL,
-        resolution: AnyResolution = Resolution.TWO_K,
-        name: str | None = None,
-        place: str | None = None,
-        element_images: Iterable[str] = (),
-        webhook_url: str | None = None,
-        metadata: Mapping[str, str] | None = None,
-        extra: Mapping[str, Any] | None = None,
-        key: str | None = None,
-        budget: Budget | None = None,
-        max_wait: float | None = None,
-    ) -> LookJob:
-        """`submit` a `PromptAvatar`: 2 credits, 4 at 4K. Raises what `submit` raises."""
-        request = PromptAvatar(
-            prompt, style=style, format=format, resolution=resolution, name=name, place=place,
-            element_images=element_images, webhook_url=webhook_url, metadata=metadata or {},
-            extra=extra or {},
-        )  # fmt: skip
-        return await self.submit(request, key=key, budget=budget, max_wait=max_wait)
-
-    async def create_avatar_from_images(
-        self,
-        image_urls: Iterable[str],
-        *,
-        name: str | None = None,
-        place: str | None = None,
-        webhook_url: str | None = None,
-        metadata: Mapping[str, str] | None = None,
-        extra: Mapping[str, Any] | None = None,
-        key: str | None = None,
-        budget: Budget | None = None,
-        max_wait: float | None = None,
-    ) -> LookJob:
-        """`submit` an `ImageAvatar`: no credits. Raises what `submit` raises."""
-        request = ImageAvatar(
-            image_urls, name=name, place=place, webhook_url=webhook_url, metadata=metadata or {},
-            extra=extra or {},
-        )  # fmt: skip
-        return await self.submit(request, key=key, budget=budget, max_wait=max_wait)
-
-    async def edit_look(
-        self,
-        source: HasRef | str,
-        prompt: str,
-        *,
-        style: EditStyle | None = None,
-        format: AnyFormat | None = None,
-        resolution: AnyResolution = Resolution.TWO_K,
-        images: Iterable[str] = (),
-        upscale: bool = False,
-        webhook_url: str | None = None,
-        metadata: Mapping[str, str] | None = None,
-        extra: Mapping[str, Any] | None = None,
-        key: str | None = None,
-        budget: Budget | None = None,
-        max_wait: float | None = None,
-    ) -> LookJob:
-        """`submit` a `LookEdit`: 2 credits, 4 at 4K, 1.5 more with ``upscale``. Raises as `submit` does.
-
-        ``source`` is a `LookRef`, the text of one or anything with a ``.ref``.
-        """
-        request = LookEdit(
-            source, prompt, style=style, format=format, resolution=resolution, images=images,
-            upscale=upscale, webhook_url=webhook_url, metadata=metadata or {}, extra=extra or {},
-        )  # fmt: skip
-        return await self.submit(request, key=key, budget=budget, max_wait=max_wait)
-
-
-class HooxSession(SpelledOut):
+class HooxSession:
     """One workspace of the Hoox API, for all that runs in this process. Use it as ``async with``.
 
-    ``api_key`` comes from the environment's ``HOOX_API_KEY`` when it is not given. ``base_url`` must be
-    https, unless it is a loopback host's; the key never travels to another host. ``store=None`` remembers
-    intents in memory, a path keeps them in SQLite (one process at a time), so that nothing is paid twice
-    after a crash. ``requests_per_minute`` is the workspace's quota (100, API reference).
-    ``exclusive=True`` is your word that nobody else makes looks of these avatars meanwhile: then a lost
-    POST's look can be told by elimination. A search that finds nothing ends that for its avatar, until the
-    unknown is resolved: its look may still show up. ``timeouts`` are `Timeouts` (seconds). ``webhooks`` is a
-    `WebhookHub`. ``hooks`` are called with each event; they may be ``async def`` (see `Hook`).
-    ``poll="all"``: every look that was paid for is polled until it is settled, whether or not anybody awaits
-    it, those that the store knows from earlier included; ``"awaited"``: only what somebody awaits.
-    ``transport`` replaces HTTP, for tests. ``new_key=True`` lets a store go on with a rotated API key.
+    - ``api_key``: the workspace's key; the environment's ``HOOX_API_KEY`` if it is not given.
+    - ``base_url``: must be https, unless the host is a loopback host. The key never travels to another host.
+    - ``store``: remembers what was paid, so that nothing is paid twice after a crash. None keeps it in
+      memory, a path in an SQLite file, which one process at a time can open.
+    - ``requests_per_minute``: the workspace's quota (100, API reference), for submissions and status requests
+      together.
+    - ``timeouts``: how long to wait for what, a `Timeouts` (seconds).
+    - ``exclusive``: True is your word that nobody else makes looks of these avatars meanwhile. Then the look
+      of a lost POST is found by elimination. A search that finds nothing ends that for its avatar until the
+      unknown is resolved, as its look may still show up.
+    - ``webhooks``: a `WebhookHub` that receives the API's deliveries. Without one, looks are only polled.
+    - ``hooks``: functions that are called with each event; they may be ``async def`` (see `Hook`).
+    - ``poll``: ``"all"`` polls every look that was paid for until it is settled, whether or not anybody
+      awaits it, those that the store knows from earlier included; ``"awaited"`` only what somebody awaits.
+    - ``transport``: replaces HTTP, for tests.
+    - ``new_key``: True lets a store that belongs to another key of the workspace go on with this one.
 
-    Opening raises `ConfigurationError`, `StoreLocked`, `StoreMismatch` or `StoreError`. Every method
-    raises `SessionClosed` when the session is not open, and `ConfigurationError` on another event loop.
+    The constructor raises `ConfigurationError` for an invalid value; opening raises
+    `StoreLocked`, `StoreMismatch`, `StoreError` or `ConfigurationError`. Every method raises `SessionClosed`
+    when the session is not open, and `ConfigurationError` on another event loop.
     """
 
     def __init__(
@@ -187,12 +101,12 @@ class HooxSession(SpelledOut):
         self._limit = check_rate(requests_per_minute)
         self._timeouts = Timeouts() if timeouts is None else timeouts
         if not isinstance(self._timeouts, Timeouts):
-            raise ConfigurationError(f"timeouts: {timeouts!r} is no Timeouts")
+            raise ConfigurationError(f"timeouts: expected a Timeouts, got {timeouts!r}")
         self._exclusive = exclusive
         self._poll = check_poll(poll)
         self._webhooks = webhooks
         self._hooks = Hooks(hooks)
-        self._own_transport = transport is None  # then the quota is shared with this process's other sessions
+        self._shares_quota = transport is None  # with other sessions of this process and workspace
         self._transport = transport or HttpTransport(self._workspace.base_url, key, self._timeouts)
         self._store = open_store(store)
         self._open: SessionRuntime | None = None
@@ -208,32 +122,29 @@ class HooxSession(SpelledOut):
         self._state = "opening"
         runtime, store_is_ours = None, False
         try:
-            await self._store.open(self._workspace)  # one that raises holds nothing, or is another session's
+            await self._store.open(self._workspace)  # where it raises, there is nothing to close
             store_is_ours = True
             await self._transport.start()
-            runtime = self._put_together()
-            await runtime.begin()
+            runtime = self._create_runtime()
+            await runtime.start()
         except BaseException as error:
             self._state = "closed"
-            # a cancelled opening goes on in the store's thread, and is waited for
+            # the opening of the store goes on in its thread when it is cancelled: closing waits for that
             if store_is_ours or isinstance(error, asyncio.CancelledError):
                 await self._close(runtime)
             raise
         self._open, self._state = runtime, "open"
         return self
 
-    def _put_together(self) -> SessionRuntime:
-        # Imported where a session is opened: many import this library for its names alone.
-        from .runtime import SessionRuntime, open_services
-
+    def _create_runtime(self) -> SessionRuntime:
         services = open_services(
-            self._store,
-            self._transport,
-            self._limit,
-            self._hooks,
-            self._timeouts,
-            self._webhooks,
-            self._workspace if self._own_transport else None,
+            store=self._store,
+            transport=self._transport,
+            limit=self._limit,
+            hooks=self._hooks,
+            timeouts=self._timeouts,
+            deliveries=self._webhooks,
+            shared_quota_of=self._workspace if self._shares_quota else None,
         )
         return SessionRuntime(services, exclusive=self._exclusive, poll=self._poll)
 
@@ -243,15 +154,15 @@ class HooxSession(SpelledOut):
         await self.aclose()
 
     async def aclose(self) -> None:
-        """Let the paid POSTs outstanding end and be written down, then close everything.
+        """Let the outstanding paid POSTs end and be written down, then close everything.
 
-        What waits for a job, at the rate limiter or for an avatar's lock ends with `SessionClosed`;
-        accepted looks
-        stay in the store. A paid POST is let end for as long as ``Timeouts.answer`` allows, and async hooks
-        have 10 s to run. Cancelled, it ends those at once, and what was outstanding is found as unknown when
-        the store is opened again; all the same everything is closed before the cancellation goes on.
-        Cancelled once more it ends at once, and the rest is done in the background: `aclose` said again waits
-        for that.
+        Whoever waits for a job, for a permit of the quota or for an avatar's lock gets `SessionClosed`;
+        accepted looks stay in the store. A paid POST may take as long as ``Timeouts.answer`` allows, and
+        async hooks have 10 s to run.
+
+        When this is cancelled, outstanding POSTs are cancelled at once; they are found as unknown when the
+        store is opened again. Everything is closed before the cancellation goes on. When it is cancelled once
+        more, it ends at once and the rest is done in the background; another `aclose` waits for that.
         """
         runtime = None if self._open is None else self._ready()
         self._open, self._state = None, "closed"
@@ -261,29 +172,26 @@ class HooxSession(SpelledOut):
             await asyncio.shield(self._closing)
 
     async def _close(self, runtime: SessionRuntime | None) -> None:
-        """Close all in a task of its own, which no cancellation of a caller reaches."""
-        closing = self._closing = asyncio.create_task(self._end(runtime), name="hoox-close")
+        """Close all parts in a task of its own, which a cancellation of the caller does not reach."""
+        closing = self._closing = asyncio.create_task(self._close_parts(runtime), name="hoox-close")
         try:
             await asyncio.shield(closing)
         except asyncio.CancelledError:
             closing.add_done_callback(log_failure)
             if runtime is not None:
-                runtime.hurry()
+                runtime.close_now()
             await asyncio.wait((closing,))
             raise
 
-    async def _end(self, runtime: SessionRuntime | None) -> None:
+    async def _close_parts(self, runtime: SessionRuntime | None) -> None:
         try:
             if runtime is not None:
-                await runtime.end()
+                await runtime.close()
         finally:
-            await self._let_go()
-
-    async def _let_go(self) -> None:
-        try:
-            await self._transport.aclose()
-        finally:
-            await self._store.aclose()
+            try:
+                await self._transport.aclose()
+            finally:
+                await self._store.aclose()
 
     def __del__(self) -> None:
         if getattr(self, "_open", None) is not None:
@@ -308,22 +216,24 @@ class HooxSession(SpelledOut):
     ) -> LookJob:
         """Have a look made, and return once the API has accepted it: now it costs ``request.credits``.
 
-        The same ``key`` is the same job, also after a restart with the same store; without one each call
-        is a new look. What was refused before under a key cost nothing and is sent again, also with other
-        content. ``budget`` caps the credits of several submissions together. ``max_wait`` bounds, in
-        seconds, the wait for the quota and, with ``exclusive=True``, for the avatar's lock; not the answer.
-        ``None`` is no limit; with 0 or less it is sent now or not at all. With ``None``, `RateLimited` is
-        raised when 429 was all that the API answered for ``Timeouts.refused`` seconds. A 401 is checked with
-        free requests before it is raised, for up to a minute.
+        - ``key``: the same key is the same job, also after a restart with the same store; without one each
+          call makes a new look. What was refused under a key cost nothing and is sent again, also with
+          another content.
+        - ``budget``: caps the credits of several submissions together.
+        - ``max_wait``: the longest wait for the quota and, with ``exclusive=True``, for the avatar's lock, in
+          seconds; it does not bound the answer. None is no limit; with 0 or less the request is sent now or
+          not at all. With None, `RateLimited` is raised when the API answered nothing but 429 for
+          ``Timeouts.refused`` seconds.
 
-        An edit of a look that this session or its store knows to be unsettled waits until that is READY:
-        ``max_wait`` bounds that too (``Timeouts.wait`` where it is None), and where the source could not be
-        made, `NotSent` is raised. An unknown ref costs no request.
+        An edit of a look that this session or its store knows to be unsettled waits until that look is READY,
+        for ``max_wait`` at most, or ``Timeouts.wait`` where that is None. If the source could not be made,
+        `NotSent` is raised. An unknown source costs no request. A 401 is checked with free requests, for up
+        to a minute, before it is raised.
 
-        Raises `InvalidRequest`, `KeyConflict`, `BudgetExceeded`, `NotSent`, `ApiError`'s classes (none of
-        them was charged), and `OutcomeUnknown`, which may have been: then nothing more is sent. `StoreError`
-        was not charged, unless its ``charged`` is ``"yes"``: then the API took the request, ``error.ref``
-        is the look, and only the store did not write it down.
+        Raises `InvalidRequest`, `KeyConflict`, `BudgetExceeded`, `NotSent` and the classes of `ApiError`:
+        none of them was charged. Raises `OutcomeUnknown` where the request may have been charged: then
+        nothing more is sent. A `StoreError` was not charged, unless its ``charged`` is ``"yes"``: then the
+        API accepted the request, ``error.ref`` is the look, and only writing that down failed.
         """
         runtime = self._ready()
         if not isinstance(request, PromptAvatar | ImageAvatar | LookEdit):
@@ -336,9 +246,90 @@ class HooxSession(SpelledOut):
         if isinstance(request, LookEdit):
             request = with_source_ref(request)
             max_wait = await runtime.await_source(ref_of(request.source), key, max_wait)
-        await runtime.registry.forget_let_go()
+        await runtime.registry.forget_released()
         intent = await runtime.submitter.submit(request, key, budget, max_wait)
         return runtime.registry.job_of(intent)
+
+    async def create_avatar(
+        self,
+        prompt: str,
+        *,
+        style: CreateStyle = Style.IPHONE,
+        format: AnyFormat = Format.VERTICAL,
+        resolution: AnyResolution = Resolution.TWO_K,
+        name: str | None = None,
+        place: str | None = None,
+        element_images: Iterable[str] = (),
+        webhook_url: str | None = None,
+        metadata: Mapping[str, str] | None = None,
+        extra: Mapping[str, Any] | None = None,
+        key: str | None = None,
+        budget: Budget | None = None,
+        max_wait: float | None = None,
+    ) -> LookJob:
+        """Have a new avatar made from a text, and return once it is accepted.
+
+        It costs 2 credits, 4 at 4K (API reference). The parameters are those of `PromptAvatar` and of
+        `submit`. Raises what `submit` raises.
+        """
+        request = PromptAvatar(
+            prompt, style=style, format=format, resolution=resolution, name=name, place=place,
+            element_images=element_images, webhook_url=webhook_url, metadata=metadata or {},
+            extra=extra or {},
+        )  # fmt: skip
+        return await self.submit(request, key=key, budget=budget, max_wait=max_wait)
+
+    async def create_avatar_from_images(
+        self,
+        image_urls: Iterable[str],
+        *,
+        name: str | None = None,
+        place: str | None = None,
+        webhook_url: str | None = None,
+        metadata: Mapping[str, str] | None = None,
+        extra: Mapping[str, Any] | None = None,
+        key: str | None = None,
+        budget: Budget | None = None,
+        max_wait: float | None = None,
+    ) -> LookJob:
+        """Have a new avatar made from pictures, and return once it is accepted.
+
+        It costs no credits (API reference). The parameters are those of `ImageAvatar` and of `submit`.
+        Raises what `submit` raises.
+        """
+        request = ImageAvatar(
+            image_urls, name=name, place=place, webhook_url=webhook_url, metadata=metadata or {},
+            extra=extra or {},
+        )  # fmt: skip
+        return await self.submit(request, key=key, budget=budget, max_wait=max_wait)
+
+    async def edit_look(
+        self,
+        source: HasRef | str,
+        prompt: str,
+        *,
+        style: EditStyle | None = None,
+        format: AnyFormat | None = None,
+        resolution: AnyResolution = Resolution.TWO_K,
+        images: Iterable[str] = (),
+        upscale: bool = False,
+        webhook_url: str | None = None,
+        metadata: Mapping[str, str] | None = None,
+        extra: Mapping[str, Any] | None = None,
+        key: str | None = None,
+        budget: Budget | None = None,
+        max_wait: float | None = None,
+    ) -> LookJob:
+        """Have a look edited, and return once the new look is accepted.
+
+        It costs 2 credits, 4 at 4K, and 1.5 more with ``upscale`` (API reference). The parameters are those
+        of `LookEdit` and of `submit`. Raises what `submit` raises.
+        """
+        request = LookEdit(
+            source, prompt, style=style, format=format, resolution=resolution, images=images,
+            upscale=upscale, webhook_url=webhook_url, metadata=metadata or {}, extra=extra or {},
+        )  # fmt: skip
+        return await self.submit(request, key=key, budget=budget, max_wait=max_wait)
 
     async def run(
         self,
@@ -349,9 +340,10 @@ class HooxSession(SpelledOut):
         max_wait: float | None = None,
         timeout: Timeout = DEFAULT_TIMEOUT,
     ) -> Look:
-        """`submit`, then wait until the look is READY, ``timeout`` seconds at most. Raises as they do.
+        """Have a look made, and wait until it is READY, ``timeout`` seconds at most.
 
-        ``key``, ``budget`` and ``max_wait`` are `submit`'s, ``timeout`` is that of `LookJob.wait`.
+        ``key``, ``budget`` and ``max_wait`` are those of `submit`, ``timeout`` is that of `LookJob.wait`.
+        Raises what both of them raise.
         """
         check_timeout(timeout, self._timeouts.wait)  # before it costs
         job = await self.submit(request, key=key, budget=budget, max_wait=max_wait)
@@ -360,57 +352,64 @@ class HooxSession(SpelledOut):
     # --- looks
 
     async def status(self, ref: HasRef) -> Look:
-        """The look's state now, by one request. Raises `NotFound`, `ServerError`, `TransportError` …"""
+        """Read the look's state now, by one request.
+
+        Raises `InvalidRequest` for what names no look, `NotFound` and the other classes of `ApiError`,
+        `TransportError` and `UnexpectedResponse`.
+        """
         runtime = self._ready()
         return await runtime.ask(ref_of(ref))
 
     async def wait(self, ref: HasRef, timeout: Timeout = DEFAULT_TIMEOUT) -> Look:
         """Wait until a look is READY, whoever had it made, ``timeout`` seconds at most.
 
-        ``timeout`` means what it does in `LookJob.wait`, and this raises what that raises.
+        ``timeout`` is that of `LookJob.wait`, and this raises what that raises.
         """
         return await self.job(ref).wait(timeout)
 
     def job(self, ref: HasRef) -> LookJob:
         """The awaitable job of a look, whoever had it made. No request is sent.
 
-        Raises `InvalidRequest` for what names no look.
+        Raises `InvalidRequest` for something that names no look.
         """
         return self._ready().registry.job(ref_of(ref))
 
     async def jobs(self) -> list[LookJob]:
-        """The accepted looks that are not known to be done, as the store knows them, oldest first.
+        """The jobs of the accepted looks that are not known to be settled, the oldest first.
 
         Raises `StoreError`.
         """
         runtime = self._ready()
-        return [runtime.registry.job_of(i) for i in await self._store.in_states((IntentState.ACCEPTED,))]
+        accepted = await self._store.in_states((IntentState.ACCEPTED,))
+        return [runtime.registry.job_of(intent) for intent in accepted]
 
     async def unknowns(self) -> list[Unknown]:
-        """Paid requests whose fate is not known, with the looks that may be theirs.
+        """The requests that may have been charged or not, with the looks that may be theirs.
 
-        One request for each avatar concerned. Raises `StoreError`.
+        Sends one request for each avatar concerned. Raises `StoreError`.
         """
         return await self._ready().list_unknowns()
 
     async def resolve(self, key: str, look: HasRef | str) -> LookJob:
-        """Settle an unknown by your own word: this is its look. Gives the look's job.
+        """Settle an unknown by your own word: this is its look. Returns the look's job.
 
-        ``look`` is a `LookRef`, the text of one or anything with a ``.ref``. One request checks that there
-        is such a look. As long as your word is all the evidence, it may be said again with another look.
-        Raises `NotFound` where there is no such look; `InvalidRequest` for a key that is no unknown's (any
-        more), and for a look that cannot be its own: another request's, of another avatar than the one that
-        was edited, or the edited look itself; and what `look` and `StoreError` tell.
+        ``look`` is a `LookRef`, the text of one or anything with a ``.ref``. One request checks that the look
+        exists. As long as your word is the only evidence, you can call this again with another look.
+
+        Raises `NotFound` if the look does not exist; `InvalidRequest` for a key that is no unknown's (any
+        more), and for a look that cannot be its own: one of another request, one of another avatar than was
+        edited, or the edited look itself; `StoreError`; and what the method `look` raises.
         """
         return await self._ready().resolve(key, look)
 
     async def resend(
         self, key: str, *, budget: Budget | None = None, max_wait: float | None = None
     ) -> LookJob:
-        """Settle an unknown by paying for it once more, whatever the first time cost; that stays at risk.
+        """Settle an unknown by sending it once more. Whatever the first time cost stays counted as at risk.
 
-        ``budget`` and ``max_wait`` are as in `submit`. Raises `InvalidRequest` for a key that is no unknown's
-        (any more), and what `submit` raises. What cost nothing leaves the unknown as it was.
+        ``budget`` and ``max_wait`` are those of `submit`. Raises `InvalidRequest` for a key that is no
+        unknown's (any more), and what `submit` raises. If the new request cost nothing, the unknown stays as
+        it was.
         """
         runtime = self._ready()
         if not isinstance(budget, Budget | None):
@@ -418,18 +417,21 @@ class HooxSession(SpelledOut):
         return await runtime.resend(key, budget, check_wait("max_wait", max_wait))
 
     async def drop(self, key: str) -> None:
-        """Settle an unknown by leaving it alone for good; what it may have cost stays at risk.
+        """Settle an unknown by giving it up for good. What it may have cost stays counted as at risk.
 
         Raises `InvalidRequest` for a key that is no unknown's (any more), and `StoreError`.
         """
         await self._ready().drop(key)
 
     async def avatar(self, avatar_id: str) -> Avatar:
-        """An avatar and all its looks, by one request. Raises `NotFound`, `ServerError` …"""
+        """Read an avatar and all its looks, by one request.
+
+        Raises `NotFound` and the other classes of `ApiError`, `TransportError` and `UnexpectedResponse`.
+        """
         return await self._ready().reads.avatar(avatar_id)
 
     async def look(self, ref: HasRef) -> LookDetails:
-        """All that the API tells of one look, by one request. Raises `NotFound`, `ServerError` …"""
+        """Read all that the API says of one look, by one request. Raises as `avatar` does."""
         runtime = self._ready()
         return await runtime.reads.look(ref_of(ref))
 
@@ -447,10 +449,10 @@ class HooxSession(SpelledOut):
         selfie: bool | None = None,
         only_public: bool | None = None,
     ) -> list[LookDetails]:
-        """The workspace's looks, then the public catalogue, by one request that is not paged.
+        """Read the workspace's looks, then those of the public catalogue, by one request without pages.
 
         The filters are the API's, with its own words, such as ``gender="female"``; a list of values means
-        any of them, None means all. Raises `InvalidRequest` for what is no such value, `ServerError` …
+        any of them, None means all. Raises `InvalidRequest` for any other value, else as `avatar` does.
         """
         filters = {
             "gender": gender, "age_range": age_range, "ethnicity": ethnicity, "hair_color": hair_color,
@@ -460,7 +462,11 @@ class HooxSession(SpelledOut):
         return list(await self._ready().reads.looks(filters))
 
     async def picture(self, look: HasRef | LookDetails) -> Picture:
-        """The look's picture, whole. Raises `UnexpectedResponse` if it has none or it is no image."""
+        """Fetch the look's picture.
+
+        Raises `UnexpectedResponse` if there is none (yet) or it is no image, `TransportError`, and what
+        `status` raises where the picture's address has to be asked for.
+        """
         self._ready()
         return await read_picture(self._transport.fetch, await self._picture_url(look))
 
@@ -471,10 +477,10 @@ class HooxSession(SpelledOut):
         *,
         overwrite: bool = False,
     ) -> Path:
-        """Save the look's picture, in a folder under a name of its own. Gives the path of the file.
+        """Save the look's picture to a file, in a folder under the name of the look. Returns the file's path.
 
-        The file appears only when it is whole. Raises `FileExistsError` unless ``overwrite``, and
-        `UnexpectedResponse`, `TransportError` … as `picture` does.
+        The file appears only when it is complete. Raises `FileExistsError` for an existing one unless
+        ``overwrite`` is true, `OSError`, and what `picture` raises.
         """
         self._ready()
         path, is_folder = await picture_target(path_or_folder)
@@ -494,12 +500,12 @@ class HooxSession(SpelledOut):
 
     @property
     def quota(self) -> QuotaSnapshot:
-        """The workspace's requests a minute and what is left of them, as this session sees it."""
+        """The workspace's requests a minute and how many are left, as this session sees it."""
         if self._open is None:
             raise SessionClosed(f"the session is {self._state}: use it inside `async with`")
         return self._open.services.rate_limiter.snapshot()
 
 
 def runtime_of(session: HooxSession) -> SessionRuntime:
-    """What an open session is made of, for the floor above. Raises as all of the session's methods do."""
+    """The parts of an open session, for the batch runner. Raises as all methods of the session do."""
     return session._ready()

@@ -141,7 +141,8 @@ class WebhookProcessor:
         look = _look_of(delivery, ref)
         if look.ref not in self._scheduler:
             self._scheduler.delivered_late(ref)
-        if intent.state is not IntentState.ACCEPTED and not _adds_details(intent, look):
+        known = intent.look
+        if intent.state is not IntentState.ACCEPTED and (known is None or known.merged_with(look) is known):
             return False
         return await self._publish(intent, look)
 
@@ -158,12 +159,12 @@ class WebhookProcessor:
     async def _publish(self, intent: Intent, look: Look) -> bool:
         """Update the tracked look and its job. Returns whether that was new."""
         if look.ref in self._scheduler:
-            news = self._scheduler.heard(look, self._services.clock.now(), delivered=True)
-            await self._registry.tell((news,) if news else ())
+            news = self._scheduler.update(look, self._services.clock.now(), delivered=True)
+            await self._registry.publish((news,) if news else ())
             self._services.rate_limiter.wake()
             return news is not None
         job = self._registry.job_of(intent)  # referenced until it is stored
-        await self._registry.tell([LookUpdate(look, is_complete(look))])
+        await self._registry.publish([LookUpdate(look, is_complete(look))])
         return job.last is look
 
     async def _confirm_unknown(self, intent: Intent, attempt_id: str, delivery: Delivery) -> Intent | None:
@@ -326,11 +327,3 @@ def _look_of(delivery: Delivery, ref: LookRef) -> Look:
     if delivery.error_message or delivery.error_code:
         error = LookFailure(delivery.error_code, delivery.error_message or "no reason given")
     return Look(ref, delivery.status, delivery.thumbnail_url, error)
-
-
-def _adds_details(intent: Intent, look: Look) -> bool:
-    """Whether the look has a picture or an error that the stored one lacks."""
-    known = intent.look
-    if known is None or known.status is not look.status:
-        return False
-    return bool((look.thumbnail_url and not known.thumbnail_url) or (look.error and not known.error))

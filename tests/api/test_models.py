@@ -86,3 +86,40 @@ def test_the_text_of_a_failure() -> None:
 def test_a_picture_does_not_print_its_bytes() -> None:
     """The repr of a picture does not contain its bytes, which can be megabytes."""
     assert "data" not in repr(Picture(b"data", "image/jpeg"))
+
+
+URL, REASON = "https://media.example/a.jpg", LookFailure("NO_FACE", "no face")
+
+
+def test_a_look_that_is_not_settled_is_replaced_when_it_is_merged() -> None:
+    """Whatever is reported later counts; an equal report gives the same object."""
+    pending = Look(REF, LookStatus.PENDING)
+    for status in LookStatus:
+        later = Look(REF, status)
+        assert pending.merged_with(later) is (pending if status is LookStatus.PENDING else later)
+
+
+@pytest.mark.parametrize("other", LookStatus)
+def test_the_first_settled_status_is_final_when_looks_are_merged(other: LookStatus) -> None:
+    """A report with another status changes nothing of a READY look, not even its picture or error."""
+    ready = Look(REF, LookStatus.READY)
+    merged = ready.merged_with(Look(REF, other, URL))
+    assert merged.status is LookStatus.READY
+    assert merged.thumbnail_url == (URL if other is LookStatus.READY else None)
+
+
+@pytest.mark.parametrize(
+    ("known", "later"),
+    [
+        (Look(REF, LookStatus.READY), Look(REF, LookStatus.READY, URL, raw={"a": 1})),
+        (Look(REF, LookStatus.FAILED), Look(REF, LookStatus.FAILED, None, REASON, raw={"a": 1})),
+    ],
+    ids=["picture", "reason"],
+)
+def test_a_missing_detail_is_filled_in_when_looks_are_merged(known: Look, later: Look) -> None:
+    """A picture or a reason that is there already stays, and then the same object is given."""
+    merged = known.merged_with(later)
+    assert merged == later
+    assert merged.raw == {"a": 1}
+    assert merged.merged_with(known) is merged
+    assert merged.merged_with(attrs.evolve(later, raw={"b": 2})) is merged

@@ -1,4 +1,4 @@
-"""Looks, answers and watchlists for the tests of the scheduler."""
+"""Looks, answers and schedulers for the tests of polling."""
 
 from __future__ import annotations
 
@@ -32,20 +32,21 @@ def avatar(*looks: Look, avatar_id: str = "a") -> Avatar:
     )
 
 
-def watching(*refs: LookRef, at: float = 0.0, now: float = 0.0) -> PollScheduler:
-    watch = PollScheduler()
+def scheduler_of(*refs: LookRef, at: float = 0.0, now: float = 0.0) -> PollScheduler:
+    """A scheduler that polls these looks, all accepted at ``at``."""
+    scheduler = PollScheduler()
     for each in refs:
-        watch.add(each, KIND, at, now)
-    return watch
+        scheduler.add(each, KIND, at, now)
+    return scheduler
 
 
-def next_ask(watch: PollScheduler, now: float, *, busy: bool = False) -> tuple[PollRequest, float]:
-    """The next request, and when."""
+def next_request(scheduler: PollScheduler, now: float, *, busy: bool = False) -> tuple[PollRequest, float]:
+    """The next request that the scheduler decides on from ``now`` on, and when."""
     for _ in range(1000):
-        at = watch.due(now, busy)
+        at = scheduler.due(now, busy)
         assert at < math.inf
         now = max(now, at)
-        ask = watch.take(now, busy)
-        if ask is not None:
-            return ask, now
-    raise AssertionError("never asked")
+        request = scheduler.take(now, busy)
+        if request is not None:
+            return request, now
+    raise AssertionError("the scheduler made no request")

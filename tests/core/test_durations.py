@@ -1,4 +1,4 @@
-"""How long looks take: what is believed before, and learned."""
+"""How long looks take: what is assumed at first, and what is learned."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from hoox_async._core.polling.durations import PRIOR_MEDIAN, DurationModels, Dur
 
 
 def learned(median: float, sigma: float, looks: int, gap: float = 5.0, seed: int = 1) -> Durations:
-    """From looks that were asked for every ``gap`` seconds."""
+    """Durations learned from looks that were polled every ``gap`` seconds."""
     rng, model = random.Random(seed), Durations()
     for _ in range(looks):
         took = rng.lognormvariate(math.log(median), sigma)
@@ -23,8 +23,8 @@ def learned(median: float, sigma: float, looks: int, gap: float = 5.0, seed: int
     return model
 
 
-def test_the_prior() -> None:
-    """Before anything is known: a median of 40 s, and most looks within a factor of three."""
+def test_a_median_of_40_seconds_is_assumed_before_any_observation() -> None:
+    """Most looks are expected to take between a quarter of that and four times as long."""
     model = Durations()
     assert model.median == pytest.approx(PRIOR_MEDIAN)
     assert model.curve(10.0)[0] > 0.95
@@ -33,7 +33,7 @@ def test_the_prior() -> None:
 
 @pytest.mark.parametrize("median", [15.0, 60.0, 120.0])
 def test_medians_are_learned_quickly(median: float) -> None:
-    """Thirty looks are enough to be within a quarter, a hundred within 15 %."""
+    """The median is within 25 % after thirty looks, and within 15 % after a hundred."""
     assert learned(median, 0.5, 30).median == pytest.approx(median, rel=0.25)
     model = learned(median, 0.5, 100)
     assert model.median == pytest.approx(median, rel=0.15)
@@ -41,23 +41,23 @@ def test_medians_are_learned_quickly(median: float) -> None:
 
 
 def test_fixed_durations_give_a_narrow_spread() -> None:
-    """Looks that all take the same are expected at that time."""
+    """Where all looks take 20 s, the median is within 10 % of that and the spread is small."""
     model = learned(20.0, 0.0, 60, gap=1.0)
     assert model.sigma < 0.2
     assert model.median == pytest.approx(20.0, rel=0.1)
 
 
 def test_wide_intervals_are_learned_from() -> None:
-    """Looks known only to have taken between 0 and 20 s, or more than that, pull the median down."""
+    """A median of 15 s is found within 30 % from looks that were polled only every 20 s."""
     assert learned(15.0, 0.4, 60, gap=20.0).median == pytest.approx(15.0, rel=0.3)
 
 
 def test_an_interval_that_holds_everything_teaches_nothing() -> None:
-    """A look of days ago, found done after a restart, changes nothing."""
+    """A look of days ago that is found done after a restart changes nothing."""
     model = learned(30.0, 0.5, 50)
-    before = (model.median, model.sigma, model.seen)
+    before = (model.median, model.sigma, model.observations)
     model.observe(0.0, 300_000.0)
-    assert (model.median, model.sigma, model.seen) == before
+    assert (model.median, model.sigma, model.observations) == before
 
 
 def test_outliers_move_little() -> None:
@@ -68,8 +68,8 @@ def test_outliers_move_little() -> None:
     assert before < model.median < 1.05 * before
 
 
-def test_what_changes_is_learned_anew() -> None:
-    """Older looks fade: after the API gets slower, so do the expectations."""
+def test_older_observations_fade() -> None:
+    """When looks take three times as long from some point on, that is learned within 20 %."""
     model = learned(20.0, 0.4, 500)
     rng = random.Random(2)
     for _ in range(200):
@@ -90,22 +90,22 @@ def test_the_curve_falls_and_its_integral_grows(a: float, b: float) -> None:
 
 
 @pytest.mark.parametrize("age", [1.0, 20.0, 60.0, 400.0])
-def test_the_integral_is_the_curves(age: float) -> None:
-    """The closed form agrees with adding up."""
+def test_the_integral_is_that_of_the_curve(age: float) -> None:
+    """The closed form of the integral agrees with numerical integration."""
     model, steps = Durations(), 4000
     total = sum(model.curve(age * (i + 0.5) / steps)[0] for i in range(steps)) * age / steps
     assert model.curve(age)[1] == pytest.approx(total, rel=1e-4)
 
 
-def test_a_negative_age_is_before_the_start() -> None:
-    """Clocks may disagree a little: before its acceptance no look is done."""
+def test_no_look_is_done_at_a_negative_age() -> None:
+    """Clocks may disagree a little, so a look may seem to be accepted in the future."""
     assert Durations().curve(-2.0) == (1.0, -2.0)
 
 
 @settings(deadline=None)
 @given(st.lists(st.tuples(st.floats(-10, 1e7), st.floats(-10, 1e7)), max_size=60))
-def test_any_observation_leaves_sane_numbers(seen: list[tuple[float, float]]) -> None:
-    """Whatever was seen, also nonsense: the numbers stay finite and the spread within bounds."""
+def test_any_observation_leaves_finite_numbers(seen: list[tuple[float, float]]) -> None:
+    """After any observations, also nonsensical ones, the numbers are finite and the spread is bounded."""
     model = Durations()
     for not_yet, done in seen:
         model.observe(not_yet, done)
@@ -115,26 +115,26 @@ def test_any_observation_leaves_sane_numbers(seen: list[tuple[float, float]]) ->
 
 
 def test_new_kinds_start_from_what_all_have_shown() -> None:
-    """A kind never seen is expected like the others; each then learns for itself."""
-    registry = DurationModels()
-    assert registry.expected("edit") == pytest.approx(PRIOR_MEDIAN)
-    edit = registry.of("edit")
+    """A new kind is expected to take as long as the others; then each kind learns for itself."""
+    models = DurationModels()
+    assert models.expected("edit") == pytest.approx(PRIOR_MEDIAN)
+    edit = models.of("edit")
     for _ in range(60):
-        registry.observe(edit, 9.5, 10.5)
-    assert registry.of("edit") is edit
-    assert registry.expected("create") == pytest.approx(10.0, rel=0.2)
-    create = registry.of("create")
+        models.observe(edit, 9.5, 10.5)
+    assert models.of("edit") is edit
+    assert models.expected("create") == pytest.approx(10.0, rel=0.2)
+    create = models.of("create")
     for _ in range(60):
-        registry.observe(create, 59.0, 61.0)
-    assert registry.expected("create") == pytest.approx(60.0, rel=0.15)
-    assert registry.expected("edit") == pytest.approx(10.0, rel=0.1)
+        models.observe(create, 59.0, 61.0)
+    assert models.expected("create") == pytest.approx(60.0, rel=0.15)
+    assert models.expected("edit") == pytest.approx(10.0, rel=0.1)
 
 
-def test_a_look_that_is_ready_at_once_says_nothing_of_others() -> None:
-    """Looks of avatars from images are expected at once, and nothing else is because of them."""
-    registry = DurationModels()
+def test_looks_of_avatars_from_images_teach_nothing_about_other_kinds() -> None:
+    """They are expected at once, and do not change what is expected of looks that are generated."""
+    models = DurationModels()
     kind = kind_of(ImageAvatar(["https://example.com/a.jpg"]))
-    assert registry.expected(kind) < 0.1
+    assert models.expected(kind) < 0.1
     for _ in range(60):
-        registry.observe(registry.of(kind), 0.0, 0.1)
-    assert registry.expected(kind_of(PromptAvatar("a baker"))) == pytest.approx(PRIOR_MEDIAN)
+        models.observe(models.of(kind), 0.0, 0.1)
+    assert models.expected(kind_of(PromptAvatar("a baker"))) == pytest.approx(PRIOR_MEDIAN)

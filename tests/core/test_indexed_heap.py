@@ -1,4 +1,4 @@
-"""Who is due when: a heap whose entries can be moved and called off."""
+"""The heap whose items can be moved and removed at any moment."""
 
 from __future__ import annotations
 
@@ -12,11 +12,17 @@ from hoox_async._core.polling.indexed_heap import HeapItem, IndexedHeap
 TIMES = st.sampled_from((0.0, 1.0, 2.0, 3.5, math.inf)) | st.floats(0.0, 10.0)
 
 
+def empty_heap() -> IndexedHeap[HeapItem[int]]:
+    return IndexedHeap("at", "heap_index")
+
+
 @given(st.lists(st.tuples(st.integers(0, 20), TIMES | st.none())))
-def test_the_first_is_always_the_earliest(changes: list[tuple[int, float | None]]) -> None:
-    """However entries are put on, moved and called off, in any order."""
-    agenda: IndexedHeap[HeapItem[int]] = IndexedHeap("at", "place")
-    alarms = [HeapItem(number) for number in range(21)]
+def test_the_first_item_is_the_earliest_after_any_changes(changes: list[tuple[int, float | None]]) -> None:
+    """Whatever items are added, moved and removed, in any order, the first one is the earliest of them.
+
+    A time of infinity removes an item, as does None here.
+    """
+    heap, items = empty_heap(), [HeapItem(number) for number in range(21)]
     expected: dict[int, float] = {}
     for number, at in changes:
         if at is None or at == math.inf:
@@ -24,22 +30,23 @@ def test_the_first_is_always_the_earliest(changes: list[tuple[int, float | None]
         else:
             expected[number] = at
         if at is None:
-            agenda.call_off(alarms[number])
+            heap.remove(items[number])
         else:
-            agenda.set(alarms[number], at)
-        assert agenda.next_at == min(expected.values(), default=math.inf)
-        first = agenda.first
+            heap.set(items[number], at)
+        assert heap.next_at == min(expected.values(), default=math.inf)
+        first = heap.first
         assert (None if first is None else first.at) == min(expected.values(), default=None)
-        assert {alarm.what: alarm.at for alarm in alarms if alarm.at < math.inf} == expected
+        assert {each.item: each.at for each in items if each.at < math.inf} == expected
 
 
 @given(st.lists(TIMES))
-def test_all_come_in_order(times: list[float]) -> None:
-    agenda: IndexedHeap[HeapItem[int]] = IndexedHeap("at", "place")
+def test_items_that_are_removed_one_by_one_come_in_the_order_of_their_times(times: list[float]) -> None:
+    """Removing the first item again and again gives all of them, sorted by time."""
+    heap = empty_heap()
     for number, at in enumerate(times):
-        agenda.set(HeapItem(number), at)
+        heap.set(HeapItem(number), at)
     came = []
-    while (first := agenda.first) is not None:
+    while (first := heap.first) is not None:
         came.append(first.at)
-        agenda.call_off(first)
+        heap.remove(first)
     assert came == sorted(at for at in times if at < math.inf)

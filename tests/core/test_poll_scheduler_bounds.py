@@ -1,4 +1,4 @@
-"""The scheduler: what one decision costs, however many looks wait."""
+"""The scheduler: one decision takes few steps, however many looks are polled."""
 
 from __future__ import annotations
 
@@ -9,80 +9,80 @@ from hoox_async._api.models import LookStatus
 from hoox_async._core.polling import PollKind, PollScheduler
 from hoox_async._core.polling.durations import Durations
 
-MOST = 192  # looks at the curve of durations in one decision: 32 avatars, each worked out in a few steps
-MOST_WITH_WEBHOOKS = 800  # where the share of lost deliveries counts too, that takes more of them
+MOST = 192  # evaluations of the curve of durations in one decision: a few for each of 32 avatars
+MOST_WITH_WEBHOOKS = 800  # where the share of lost deliveries counts too
 
 
-class Counting(Durations):
-    """Counts how often it is looked at: the work of a decision."""
+class CountingDurations(Durations):
+    """Counts how often its curve is evaluated, which is the work of a decision."""
 
-    looked = 0
+    evaluations = 0
 
     def curve(self, age: float) -> tuple[float, float]:
-        self.looked += 1
+        self.evaluations += 1
         return super().curve(age)
 
 
-def many(avatars: int, *, pushed: bool = False) -> tuple[PollScheduler, Counting]:
+def many(avatars: int, *, expects_webhook: bool = False) -> tuple[PollScheduler, CountingDurations]:
     """One look of each of so many avatars, accepted at the same time."""
-    watch, model = PollScheduler(), Counting()
-    watch.durations._kinds[KIND] = model
+    scheduler, model = PollScheduler(), CountingDurations()
+    scheduler.durations._kinds[KIND] = model
     for number in range(avatars):
-        watch.add(ref("l", f"a{number}"), KIND, 0.0, 0.0, pushed=pushed)
-    return watch, model
+        scheduler.add(ref("l", f"a{number}"), KIND, 0.0, 0.0, expects_webhook=expects_webhook)
+    return scheduler, model
 
 
-@pytest.mark.parametrize("pushed", [False, True], ids=["polled", "webhooks late"])
+@pytest.mark.parametrize("expects_webhook", [False, True], ids=["polled", "webhooks late"])
 @pytest.mark.parametrize("busy", [False, True])
-def test_a_decision_after_a_long_sleep(busy: bool, pushed: bool) -> None:
-    """A process that wakes to 3,000 looks that are due works some out in each decision, and asks at once."""
-    watch, model = many(3_000, pushed=pushed)
-    most = MOST_WITH_WEBHOOKS if pushed else MOST
+def test_a_decision_takes_few_steps_after_a_long_sleep(busy: bool, expects_webhook: bool) -> None:
+    """A process that wakes to 3,000 overdue looks updates some in each decision, and polls at once."""
+    scheduler, model = many(3_000, expects_webhook=expects_webhook)
+    most = MOST_WITH_WEBHOOKS if expects_webhook else MOST
     now = 3_600.0
     asked: set[str] = set()
     while len(asked) < 200:
-        model.looked = 0
-        at = watch.due(now, busy)
-        assert model.looked <= most
+        model.evaluations = 0
+        at = scheduler.due(now, busy)
+        assert model.evaluations <= most
         assert at <= now + 60.0
         now = max(now, at)
-        ask = watch.take(now, busy)
-        assert model.looked <= 2 * most
-        if ask is not None:
-            assert ask.kind is PollKind.STATUS
-            assert ask.avatar_id not in asked
-            asked.add(ask.avatar_id)
+        request = scheduler.take(now, busy)
+        assert model.evaluations <= 2 * most
+        if request is not None:
+            assert request.kind is PollKind.STATUS
+            assert request.avatar_id not in asked
+            asked.add(request.avatar_id)
         now += 0.6
 
 
-def test_decisions_while_answers_come() -> None:
-    """Hours of asking about 500 avatars whose looks are never done cost each decision no more than that."""
-    watch, model = many(500)
+def test_a_decision_takes_few_steps_while_answers_come() -> None:
+    """While 500 avatars are polled whose looks are never done, each decision is cheap and none starves."""
+    scheduler, model = many(500)
     now, times = 0.0, dict.fromkeys((f"a{number}" for number in range(500)), 0)
     for _ in range(3_000):
         now += 0.6
-        model.looked = 0
-        if watch.due(now, busy=False) <= now:
-            ask = watch.take(now, busy=False)
-            assert ask is not None
-            times[ask.avatar_id] += 1
-            watch.answered_look(ask, look(ref("l", ask.avatar_id), LookStatus.PENDING), now + 0.3)
-        assert model.looked <= 2 * MOST
+        model.evaluations = 0
+        if scheduler.due(now, busy=False) <= now:
+            request = scheduler.take(now, busy=False)
+            assert request is not None
+            times[request.avatar_id] += 1
+            scheduler.answered_look(request, look(ref("l", request.avatar_id), LookStatus.PENDING), now + 0.3)
+        assert model.evaluations <= 2 * MOST
     assert min(times.values()) >= 1, "none starves"
 
 
-def test_a_group_takes_part_of_the_work_off_its_looks() -> None:
-    """A thousand looks of one avatar, accepted one by one, are counted by age, not one by one."""
-    watch, model = PollScheduler(), Counting()
-    watch.durations._kinds[KIND] = model
+def test_a_decision_takes_few_steps_for_a_large_group() -> None:
+    """A thousand looks of one avatar, accepted one after the other, are counted by age, not one by one."""
+    scheduler, model = PollScheduler(), CountingDurations()
+    scheduler.durations._kinds[KIND] = model
     looks = [look(ref(f"l{number}"), LookStatus.PENDING) for number in range(1_000)]
     for number, each in enumerate(looks):
-        watch.add(each.ref, KIND, 0.6 * number, 0.6 * number)
+        scheduler.add(each.ref, KIND, 0.6 * number, 0.6 * number)
     now = 600.0
     for _ in range(20):
-        model.looked = 0
-        now = max(now, watch.due(now, busy=True))
-        ask = watch.take(now, busy=True)
-        assert model.looked <= 3 * MOST
-        if ask is not None:
-            watch.answered_avatar(ask, avatar(*looks), now)
+        model.evaluations = 0
+        now = max(now, scheduler.due(now, busy=True))
+        request = scheduler.take(now, busy=True)
+        assert model.evaluations <= 3 * MOST
+        if request is not None:
+            scheduler.answered_avatar(request, avatar(*looks), now)

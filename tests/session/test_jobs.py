@@ -1,4 +1,4 @@
-"""The awaitable job: many waiters, many times, none of them disturbing another."""
+"""The awaitable job of a look: many tasks can wait for it, many times, without disturbing one another."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from session_kit import edit, intents, made, on_space, prompt, sends, turns
 
 from hoox_async import Look, LookRef, LookStatus
 from hoox_async._core.intents.intent import IntentState
+from hoox_async._session import runtime_of
 from hoox_async.errors import GenerationFailed, HooxError, NotFound, SessionClosed, StoreError, WaitTimeout
 from hoox_async.events import Event, LookSettled
 from hoox_async.sandbox import Fault
@@ -20,8 +21,8 @@ from hoox_async.sandbox import Fault
 pytestmark = pytest.mark.virtual_time
 
 
-async def test_a_job_says_what_it_costs_and_where_it_stands() -> None:
-    """Once it is accepted, without a request."""
+async def test_an_accepted_job_knows_its_key_price_metadata_ref_and_status() -> None:
+    """All of it is known once the look is accepted, without a status request."""
     async with on_space() as (session, space):
         job = await session.submit(prompt(resolution="4K", metadata={"who": "me"}), key="k")
         assert (job.key, job.credits) == ("k", Decimal(4))
@@ -34,7 +35,7 @@ async def test_a_job_says_what_it_costs_and_where_it_stands() -> None:
 
 
 async def test_a_job_is_awaited_many_times_by_many_tasks() -> None:
-    """All get the same look, and it is asked for once for all of them."""
+    """All of them get the same Look object, and the status requests are shared."""
     async with on_space(requests_per_minute=100) as (session, space):
         job = await session.submit(prompt())
         looks = await asyncio.gather(*(job.wait() for _ in range(50)), job, job.wait(timeout=500))
@@ -48,7 +49,7 @@ async def test_a_job_is_awaited_many_times_by_many_tasks() -> None:
 
 
 async def test_a_cancelled_waiter_disturbs_nobody() -> None:
-    """Neither the other waiters nor the job."""
+    """Cancelling one waiter affects neither the other waiters nor the job."""
     async with on_space() as (session, space):
         space.hold(0.0)
         job = await session.submit(prompt())
@@ -61,8 +62,8 @@ async def test_a_cancelled_waiter_disturbs_nobody() -> None:
         assert (await waiters[0]).status is (await waiters[2]).status is LookStatus.READY
 
 
-async def test_nobody_waits_nothing_is_asked() -> None:
-    """With poll="awaited", the last waiter's cancellation ends the polling; a new one starts it again."""
+async def test_a_look_that_nobody_awaits_is_not_polled_with_poll_awaited() -> None:
+    """The last waiter's cancellation ends the polling; a new waiter starts it again."""
     async with on_space(poll="awaited") as (session, space):
         space.hold(0.0)
         job = await session.submit(prompt())
@@ -79,8 +80,8 @@ async def test_nobody_waits_nothing_is_asked() -> None:
         assert (await job).status is LookStatus.READY
 
 
-async def test_a_timeout_loses_nothing() -> None:
-    """Its error has the job, and waiting goes on where it stood."""
+async def test_a_job_can_be_awaited_again_after_a_timeout() -> None:
+    """WaitTimeout carries the job, the seconds and charged="yes", and the job stays accepted."""
     async with on_space() as (session, space):
         space.hold(0.0)
         job = await session.submit(prompt())
@@ -93,8 +94,8 @@ async def test_a_timeout_loses_nothing() -> None:
         assert (await caught.value.job.wait()).status is LookStatus.READY
 
 
-async def test_a_wait_of_no_time_asks_nothing() -> None:
-    """It tells whether the look is done, as far as is known."""
+async def test_a_timeout_of_zero_gives_only_a_look_that_is_known_to_be_done() -> None:
+    """Before that it raises WaitTimeout, and no request is made."""
     async with on_space() as (session, _):
         job = await session.submit(prompt())
         with pytest.raises(WaitTimeout):
@@ -104,7 +105,7 @@ async def test_a_wait_of_no_time_asks_nothing() -> None:
 
 
 async def test_each_waiter_has_its_own_exception() -> None:
-    """A shared one would gather the tracebacks of all."""
+    """Each waiter of a failed look gets a GenerationFailed of its own: a shared one collects tracebacks."""
     async with on_space() as (session, _):
         job = await session.submit(prompt("[fail] on purpose"))
         errors = await asyncio.gather(*(job.wait() for _ in range(3)), return_exceptions=True)
@@ -119,8 +120,8 @@ async def test_each_waiter_has_its_own_exception() -> None:
             await job
 
 
-async def test_updates_tell_each_state_once() -> None:
-    """From what is known to the end, and again for who comes later."""
+async def test_updates_give_each_status_once() -> None:
+    """They begin with what is known and end with READY; a later iteration gives READY alone."""
     async with on_space() as (session, _):
         job = await session.submit(prompt())
         seen = [look.status async for look in job.updates()]
@@ -130,8 +131,8 @@ async def test_updates_tell_each_state_once() -> None:
         assert [look.status async for look in job.updates()] == [LookStatus.READY]
 
 
-async def test_updates_can_be_left() -> None:
-    """With poll="awaited", a break leaves nothing behind that polls."""
+async def test_leaving_updates_ends_the_polling_with_poll_awaited() -> None:
+    """After a break out of the loop nobody awaits the look, so no request is made for it."""
     async with on_space(poll="awaited") as (session, space):
         space.hold(0.0)
         job = await session.submit(prompt())
@@ -143,8 +144,8 @@ async def test_updates_can_be_left() -> None:
         assert sends(space, "status", "avatar") == asked
 
 
-async def test_status_asks_once_and_is_heard_by_who_waits() -> None:
-    """A caller's own request is news for the scheduler too."""
+async def test_status_sends_one_request_and_wakes_the_waiters() -> None:
+    """A caller's own status request settles the look for everybody who waits for it."""
     async with on_space(requests_per_minute=100) as (session, space):
         space.hold(0.0)
         job = await session.submit(prompt())
@@ -158,21 +159,21 @@ async def test_status_asks_once_and_is_heard_by_who_waits() -> None:
 
 
 async def test_status_settles_a_job_that_nobody_waits_for() -> None:
-    """In the store as well, and with its event."""
-    told: list[Event] = []
-    async with on_space(hooks=[told.append], poll="awaited") as (session, _):
+    """The look is settled in the store too, and LookSettled is emitted with the seconds since acceptance."""
+    events: list[Event] = []
+    async with on_space(hooks=[events.append], poll="awaited") as (session, _):
         job = await session.submit(prompt(), key="k")
         await asyncio.sleep(600)
         assert (await job.status()).status is LookStatus.READY
         assert job.done
         assert await intents(session) == {"k": IntentState.READY}
-    settled = [event for event in told if isinstance(event, LookSettled)]
+    settled = [event for event in events if isinstance(event, LookSettled)]
     assert [(event.key, event.look.status) for event in settled] == [("k", LookStatus.READY)]
     assert settled[0].seconds == pytest.approx(600, abs=5)
 
 
-async def test_one_job_stands_for_one_look() -> None:
-    """As long as somebody holds it."""
+async def test_a_look_has_one_job_object() -> None:
+    """As long as somebody holds the job, every method that returns the look's job returns that object."""
     async with on_space() as (session, _):
         job = await session.submit(prompt(), key="k")
         assert session.job(job.ref) is job
@@ -180,8 +181,8 @@ async def test_one_job_stands_for_one_look() -> None:
         assert await session.submit(prompt(), key="k") is job
 
 
-async def test_a_look_of_somebody_else_is_waited_for_too() -> None:
-    """The session knows no price of it, and asks all the same."""
+async def test_a_look_of_somebody_else_can_be_awaited() -> None:
+    """Its job has no key, credits or metadata, and is polled all the same."""
     async with on_space() as (session, space):
         ref = made(space)
         job = session.job(ref)
@@ -191,7 +192,7 @@ async def test_a_look_of_somebody_else_is_waited_for_too() -> None:
 
 
 async def test_a_wait_survives_failed_requests() -> None:
-    """A bounded run of them, of any kind."""
+    """Some failed status requests of any kind do not end the waiting."""
     async with on_space() as (session, space):
         job = await session.submit(prompt())
         faults = (Fault.DROP_BEFORE, Fault.BAD_GATEWAY, Fault.RATE_LIMITED, Fault.NOT_JSON, Fault.TRUNCATED)
@@ -202,7 +203,7 @@ async def test_a_wait_survives_failed_requests() -> None:
 
 
 async def test_a_lasting_404_ends_the_wait() -> None:
-    """One alone does not; and whoever waits hears what was paid for it."""
+    """One 404 does not; a lasting one ends each wait with a NotFound of its own that says charged="yes"."""
     async with on_space() as (session, space):
         job = await session.submit(prompt())
         for endpoint in ("status", "avatar"):
@@ -217,8 +218,8 @@ async def test_a_lasting_404_ends_the_wait() -> None:
         assert errors[0] is not errors[1]
 
 
-async def test_an_unknown_look_is_not_found() -> None:
-    """A wait for what never was ends long before its timeout."""
+async def test_waiting_for_a_look_that_does_not_exist_ends_with_not_found() -> None:
+    """It ends within two minutes, long before its timeout."""
     async with on_space() as (session, space):
         made(space)
         with pytest.raises(NotFound):
@@ -227,7 +228,7 @@ async def test_an_unknown_look_is_not_found() -> None:
 
 
 async def test_waits_end_with_the_session() -> None:
-    """Each with its own SessionClosed; a job that is done keeps its result."""
+    """Each waiter gets a SessionClosed of its own; a job that is done keeps its result."""
     async with on_space() as (session, space):
         done = await session.submit(prompt())
         look = await done
@@ -244,10 +245,10 @@ async def test_waits_end_with_the_session() -> None:
     assert await done is look
 
 
-async def test_a_store_that_fails_does_not_keep_a_look_from_who_waits(
+async def test_waiters_get_their_look_though_the_store_fails_to_record_it(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """It stays accepted in the store, which is said in the log, and is asked for again next time."""
+    """The look stays accepted in the store, and the failure is logged."""
     for error in (StoreError("disk full"), RuntimeError("a store of the user's own")):
         async with on_space() as (session, _):
             job = await session.submit(prompt(), key="k")
@@ -261,34 +262,34 @@ async def test_a_store_that_fails_does_not_keep_a_look_from_who_waits(
     assert "disk full" in caplog.text
 
 
-async def test_what_was_told_first_stands() -> None:
-    """A settled look that is told of differently later does not change."""
+async def test_the_first_settled_status_of_a_job_is_final() -> None:
+    """A settled look that is reported with another status later does not change; its picture is filled in."""
     async with on_space() as (session, _):
         job = await session.submit(prompt(), key="k")
-        registry = job._registry
+        registry = runtime_of(session).registry
         bare = Look(job.ref, LookStatus.READY)
-        await registry.hear(job, bare)
+        await registry.update(job, bare)
         for other in (LookStatus.FAILED, LookStatus.PENDING):
-            await registry.hear(job, Look(job.ref, other))
+            await registry.update(job, Look(job.ref, other))
             assert job.last is bare
-        await registry.hear(job, Look(job.ref, LookStatus.READY, "https://media.example/a.jpg"))
+        await registry.update(job, Look(job.ref, LookStatus.READY, "https://media.example/a.jpg"))
         assert job.done
         assert job.last.thumbnail_url == "https://media.example/a.jpg"
         assert await intents(session) == {"k": IntentState.READY}
 
 
-async def test_a_settled_look_without_its_picture_is_asked_for_it() -> None:
-    """The group answer may lack it; once more, and then the look is given as it is."""
+async def test_a_ready_look_without_its_picture_is_polled_once_more() -> None:
+    """The job is done only once the picture is there."""
     async with on_space() as (session, _):
         job = await session.submit(prompt())
-        await job._registry.hear(job, Look(job.ref, LookStatus.READY))
+        await runtime_of(session).registry.update(job, Look(job.ref, LookStatus.READY))
         assert not job.done
         assert (await job).thumbnail_url
         assert job.done
 
 
-async def test_a_look_of_a_job_nobody_holds_is_forgotten_once_settled() -> None:
-    """Only without a key of the user's: that one may be asked for again."""
+async def test_the_store_forgets_a_settled_look_whose_job_nobody_holds() -> None:
+    """Only if its key was not chosen by the user, who may ask for that key again."""
     async with on_space() as (session, _):
         job = await session.submit(prompt())
         kept = await session.submit(prompt(), key="mine")
@@ -301,8 +302,8 @@ async def test_a_look_of_a_job_nobody_holds_is_forgotten_once_settled() -> None:
         assert set(await intents(session)) == {"mine", "next"}
 
 
-async def test_a_job_nobody_waits_for_rides_along() -> None:
-    """Two looks of an avatar are asked for at once: the answer tells of the third too."""
+async def test_a_group_answer_updates_also_jobs_that_nobody_awaits() -> None:
+    """A request that is made for two looks of an avatar reports the status of the third one too."""
     async with on_space() as (session, space):
         ref = made(space)
         jobs = [await session.submit(edit(ref, f"scene {n}")) for n in range(3)]

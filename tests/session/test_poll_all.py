@@ -1,4 +1,4 @@
-"""Looks that nobody awaits: polled until they are settled, written down, and told to the hooks."""
+"""Looks that nobody awaits: polled until they are settled, recorded in the store, and emitted as events."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from hoox_async import BatchRunner, ConfigurationError, HooxSession, LookStatus,
 from hoox_async._core.intents.intent import IntentState
 from hoox_async._core.intents.transitions import Settle, Transition
 from hoox_async._io.stores.memory import MemoryStore
+from hoox_async._session import runtime_of
 from hoox_async.errors import NotFound, StoreError
 from hoox_async.events import Event, LookSettled
 from hoox_async.sandbox import DeliveryOptions, Fault, Space
@@ -28,33 +29,33 @@ def quota_space() -> Space:
     return Space(rng=Random(1), requests_per_minute=100)
 
 
-def settled(told: list[Event]) -> list[str | None]:
-    """The keys of the looks whose end the hooks were told, in order."""
-    return [event.key for event in told if isinstance(event, LookSettled)]
+def settled_keys(events: list[Event]) -> list[str | None]:
+    """The keys of the looks that the hooks were told are settled, in order."""
+    return [event.key for event in events if isinstance(event, LookSettled)]
 
 
 async def test_looks_that_nobody_awaits_are_settled() -> None:
-    """The jobs are not even held: the store has each end, the hooks are told once, at few requests."""
-    told: list[Event] = []
-    async with on_space(quota_space(), hooks=[told.append], requests_per_minute=100) as (session, space):
+    """Nobody holds their jobs: each is settled in the store, with one event, and few requests are made."""
+    events: list[Event] = []
+    async with on_space(quota_space(), hooks=[events.append], requests_per_minute=100) as (session, space):
         for n in range(20):
             await session.submit(prompt(f"order {n}"), key=f"order {n}", max_wait=60)
         gc.collect()
         await asyncio.sleep(600)
         assert set((await intents(session)).values()) == {IntentState.READY}
-        assert sorted(map(str, settled(told))) == sorted(f"order {n}" for n in range(20))
-        assert all(e.seconds is not None and e.seconds < 300 for e in told if isinstance(e, LookSettled))
+        assert sorted(map(str, settled_keys(events))) == sorted(f"order {n}" for n in range(20))
+        assert all(e.seconds is not None and e.seconds < 300 for e in events if isinstance(e, LookSettled))
         assert sends(space, "status", "avatar") <= 120
-        assert len(session._open.scheduler) == 0  # type: ignore[union-attr]
+        assert len(runtime_of(session).scheduler) == 0
 
 
-async def test_lost_deliveries_are_found_though_nobody_waits() -> None:
-    """A web app submits and relies on its hook: every look's end is told, also where no delivery comes."""
+async def test_looks_whose_deliveries_are_lost_are_settled_though_nobody_waits() -> None:
+    """A web app submits and relies on its hook: the event comes also where no delivery does."""
     async with stage(quota_space(), sends_webhooks=DeliveryOptions(lose=1.0), requests_per_minute=100) as on:
         for n in range(10):
             await on.session.submit(prompt(f"order {n}"), key=str(n))
         await asyncio.sleep(600)
-        assert sorted(map(str, settled(on.events))) == sorted(map(str, range(10)))
+        assert sorted(map(str, settled_keys(on.events))) == sorted(map(str, range(10)))
 
 
 async def test_poll_awaited_polls_only_what_somebody_awaits() -> None:
@@ -67,15 +68,15 @@ async def test_poll_awaited_polls_only_what_somebody_awaits() -> None:
 
 
 @pytest.mark.parametrize("poll", ["some", None, 1, ""])
-async def test_another_word_for_poll_is_refused(poll: Any) -> None:
-    """Any other value of ``poll`` is a ConfigurationError that names the two that there are."""
+async def test_any_other_value_of_poll_is_refused(poll: Any) -> None:
+    """ConfigurationError names the two values that there are."""
     with pytest.raises(ConfigurationError, match="'all', 'awaited'"):
         HooxSession("key", poll=poll)
 
 
 async def test_looks_of_an_earlier_process_are_settled() -> None:
-    """What the store knows as accepted is polled from the opening on, a look of last month too."""
-    store, space, told = MemoryStore(), quota_space(), list[Event]()
+    """Accepted looks of the store are polled as soon as the session is open, those of last month too."""
+    store, space, events = MemoryStore(), quota_space(), list[Event]()
     async with on_space(space, store=store, poll="awaited", requests_per_minute=100) as (session, _):
         ref = made(space)
         for n in range(5):
@@ -83,10 +84,10 @@ async def test_looks_of_an_earlier_process_are_settled() -> None:
         await session.submit(prompt(), key="p")
     await asyncio.sleep(30 * DAY)
     before = len(space.requests)
-    async with on_space(space, store=store, hooks=[told.append], requests_per_minute=100) as (session, _):
+    async with on_space(space, store=store, hooks=[events.append], requests_per_minute=100) as (session, _):
         await asyncio.sleep(5)
         assert set((await intents(session)).values()) == {IntentState.READY}
-        assert sorted(map(str, settled(told))) == ["0", "1", "2", "3", "4", "p"]
+        assert sorted(map(str, settled_keys(events))) == ["0", "1", "2", "3", "4", "p"]
         assert len(space.requests) - before <= 4
 
 
@@ -106,8 +107,8 @@ async def test_a_stuck_look_of_long_ago_is_polled_at_growing_intervals() -> None
         assert await intents(session) == {"k": IntentState.READY}
 
 
-async def test_a_look_that_the_api_does_not_know_is_left_alone() -> None:
-    """After some 404s a look is not polled any more in this session; awaiting it asks again."""
+async def test_a_look_that_stays_not_found_is_polled_no_more() -> None:
+    """After some 404s it is polled in this session only if somebody awaits it."""
     store, space = MemoryStore(), quota_space()
     async with on_space(space, store=store, requests_per_minute=100) as (session, _):
         job = await session.submit(prompt(), key="k")
@@ -124,8 +125,8 @@ async def test_a_look_that_the_api_does_not_know_is_left_alone() -> None:
         assert sends(space, "status", "avatar") <= asked + 10
 
 
-async def test_a_store_that_fails_at_the_end_of_a_look_gets_it_later() -> None:
-    """The hooks are told once, and the end is written as soon as the store works again."""
+async def test_a_settled_look_is_recorded_later_where_the_store_failed() -> None:
+    """The event is emitted once, and the look is recorded as soon as the store works again."""
 
     class Failing(MemoryStore):
         fails = True
@@ -135,20 +136,20 @@ async def test_a_store_that_fails_at_the_end_of_a_look_gets_it_later() -> None:
                 raise StoreError("the disk is full")
             return await super().advance(key, *steps)
 
-    store, told = Failing(), list[Event]()
-    async with on_space(store=store, hooks=[told.append], requests_per_minute=100) as (session, _):
+    store, events = Failing(), list[Event]()
+    async with on_space(store=store, hooks=[events.append], requests_per_minute=100) as (session, _):
         await session.submit(prompt(), key="k")
         await asyncio.sleep(300)
-        assert settled(told) == ["k"]
+        assert settled_keys(events) == ["k"]
         assert await intents(session) == {"k": IntentState.ACCEPTED}
         store.fails = False
         await asyncio.sleep(1_200)
         assert await intents(session) == {"k": IntentState.READY}
-        assert settled(told) == ["k"]
+        assert settled_keys(events) == ["k"]
 
 
-async def test_a_key_that_is_refused_for_a_while_ends_no_polling() -> None:
-    """401 for ten minutes: the looks that nobody awaits are polled again afterwards."""
+async def test_polling_goes_on_after_the_key_was_refused_for_a_while() -> None:
+    """After 401 for ten minutes, looks that nobody awaits are polled again."""
     async with on_space(quota_space(), requests_per_minute=100) as (session, space):
         await session.submit(prompt(), key="k")
         space.faults.fail_next("status", Fault.status(401), times=10)
@@ -156,8 +157,8 @@ async def test_a_key_that_is_refused_for_a_while_ends_no_polling() -> None:
         assert await intents(session) == {"k": IntentState.READY}
 
 
-async def test_thousands_of_old_looks_do_not_hold_up_what_is_submitted() -> None:
-    """2,000 avatars of last week in the store: the session opens at once, and a batch keeps its pace."""
+async def test_thousands_of_stored_looks_do_not_hold_up_submissions() -> None:
+    """With 2,000 avatars of last week in the store, the session opens at once and a batch keeps its pace."""
     store, space = MemoryStore(), Space(rng=Random(1), requests_per_minute=None)
     async with on_space(space, store=store, poll="awaited") as (session, _):
         for n in range(2_000):
@@ -178,9 +179,9 @@ async def test_thousands_of_old_looks_do_not_hold_up_what_is_submitted() -> None
 
 
 async def test_a_job_that_nobody_awaits_any_more_is_still_polled() -> None:
-    """A waiter that gives up changes nothing: the look's end comes to the store and to the hooks."""
-    told: list[Event] = []
-    async with on_space(hooks=[told.append], requests_per_minute=100) as (session, space):
+    """A waiter that times out changes nothing: the look is settled in the store, with its event."""
+    events: list[Event] = []
+    async with on_space(hooks=[events.append], requests_per_minute=100) as (session, space):
         space.hold(0.0)
         job = await session.submit(prompt(), key="k")
         with pytest.raises(TimeoutError):
@@ -189,18 +190,18 @@ async def test_a_job_that_nobody_awaits_any_more_is_still_polled() -> None:
         del job
         gc.collect()
         await asyncio.sleep(120)
-        assert settled(told) == ["k"]
+        assert settled_keys(events) == ["k"]
         assert await intents(session) == {"k": IntentState.READY}
 
 
-async def test_what_was_resolved_by_the_user_is_polled() -> None:
-    """An unknown whose look the user names is accepted then, and polled like any other."""
-    told: list[Event] = []
-    async with on_space(hooks=[told.append], requests_per_minute=100) as (session, space):
+async def test_an_unknown_that_the_user_resolved_is_polled() -> None:
+    """The look that the user named is accepted then, and polled like any other."""
+    events: list[Event] = []
+    async with on_space(hooks=[events.append], requests_per_minute=100) as (session, space):
         space.faults.fail_next("create", Fault.DROP_AFTER)
         with pytest.raises(Exception, match="charged"):
             await session.submit(prompt(), key="k")
         await session.resolve("k", space.ledger[0].ref)
         await asyncio.sleep(300)
         assert await intents(session) == {"k": IntentState.READY}
-        assert settled(told) == ["k"]
+        assert settled_keys(events) == ["k"]

@@ -1,4 +1,4 @@
-"""The one task that asks: it survives what goes wrong, and asks for many looks at once."""
+"""The one task that polls: it survives failures, and asks for many looks at once."""
 
 from __future__ import annotations
 
@@ -10,14 +10,15 @@ import pytest
 from session_kit import edit, made, on_space, others, prompt, sends
 
 from hoox_async import LookRef, LookStatus
+from hoox_async._session import runtime_of
 from hoox_async.errors import AuthenticationError, NotFound
 from hoox_async.sandbox import Fault
 
 pytestmark = pytest.mark.virtual_time
 
 
-async def test_looks_of_one_avatar_are_asked_for_at_once() -> None:
-    """Single requests are for what an avatar's answer lacks; idle quota is used up to cut the lag."""
+async def test_looks_of_one_avatar_are_polled_by_shared_requests() -> None:
+    """Of 30 looks of one avatar, few are polled by requests of their own."""
     async with on_space(requests_per_minute=100) as (session, space):
         ref = made(space)
         jobs = [await session.submit(edit(ref, f"scene {n}")) for n in range(30)]
@@ -28,7 +29,7 @@ async def test_looks_of_one_avatar_are_asked_for_at_once() -> None:
 
 
 async def test_there_is_no_task_for_each_look() -> None:
-    """One poller, and as many requests outstanding as are."""
+    """While 50 looks are awaited, there is one poller and a task for each of at most 8 requests."""
     async with on_space() as (session, space):
         ref = made(space)
         space.hold(0.0)
@@ -42,8 +43,8 @@ async def test_there_is_no_task_for_each_look() -> None:
         await asyncio.gather(*waiters, return_exceptions=True)
 
 
-async def test_a_hung_answer_does_not_stop_the_others() -> None:
-    """Another avatar's looks are asked for while one answer is waited for."""
+async def test_a_request_that_hangs_does_not_hold_up_others() -> None:
+    """The look of another avatar is settled while one answer is still missing."""
     async with on_space(transport={"read": 600.0}) as (session, space):
         first, second = await session.submit(prompt("a")), await session.submit(prompt("b"))
         space.faults.fail_next("status", Fault.HANG)
@@ -53,8 +54,8 @@ async def test_a_hung_answer_does_not_stop_the_others() -> None:
         await asyncio.gather(*looks)
 
 
-async def test_a_failed_group_is_asked_for_one_by_one() -> None:
-    """Where the avatar's own answer keeps failing, no look is lost."""
+async def test_looks_are_polled_one_by_one_where_their_avatar_cannot_be_read() -> None:
+    """GET /avatar/{id} keeps failing: all looks are settled by GET /avatar/status."""
     async with on_space() as (session, space):
         ref = made(space)
         space.faults.fail_next("avatar", Fault.status(403), times=10_000)
@@ -64,8 +65,8 @@ async def test_a_failed_group_is_asked_for_one_by_one() -> None:
         assert sends(space, "status") >= 4
 
 
-async def test_a_refused_key_ends_all_waits_in_the_end() -> None:
-    """After a while of nothing else, each waiter hears it."""
+async def test_a_key_that_stays_refused_ends_all_waits() -> None:
+    """Each waiter gets AuthenticationError, within 15 minutes."""
     async with on_space() as (session, space):
         jobs = [await session.submit(prompt(text)) for text in "ab"]
         for endpoint in ("avatar", "status"):
@@ -75,10 +76,10 @@ async def test_a_refused_key_ends_all_waits_in_the_end() -> None:
         assert asyncio.get_running_loop().time() < 900
 
 
-async def test_an_error_that_nobody_foresaw_does_not_end_the_poller(
+async def test_an_unexpected_error_does_not_end_the_poller(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """It is logged, and the look is asked for again."""
+    """It is logged, and the look is polled again."""
     async with on_space() as (session, _):
         job = await session.submit(prompt())
         transport = session._transport
@@ -92,19 +93,19 @@ async def test_an_error_that_nobody_foresaw_does_not_end_the_poller(
         monkeypatch.setattr(transport, "send", odd)
         with caplog.at_level(logging.ERROR, logger="hoox_async"):
             assert (await job).status is LookStatus.READY
-        assert "does not know" in caplog.text
+        assert "not expected" in caplog.text
 
 
-async def test_an_idle_session_asks_nothing() -> None:
-    """With poll="awaited", where nobody awaits anything: no request, for hours."""
+async def test_a_session_with_poll_awaited_sends_nothing_while_nobody_waits() -> None:
+    """No status request is made in four hours."""
     async with on_space(poll="awaited") as (session, space):
         await session.submit(prompt())
         await asyncio.sleep(4 * 3600)
         assert sends(space, "status", "avatar") == 0
 
 
-async def test_nothing_is_left_when_it_is_closed_in_the_middle() -> None:
-    """With requests outstanding and looks waited for."""
+async def test_closing_while_looks_are_polled_leaves_no_task() -> None:
+    """Requests are outstanding and looks are awaited when the session is closed."""
     before = others()
     async with on_space(transport={"latency": 5.0}) as (session, _):
         jobs = [await session.submit(prompt(text)) for text in "abc"]
@@ -114,8 +115,8 @@ async def test_nothing_is_left_when_it_is_closed_in_the_middle() -> None:
     assert others() == before
 
 
-async def test_an_avatar_id_that_cannot_stand_in_a_path_is_asked_for_look_by_look() -> None:
-    """The request for the group is refused before it is sent: its permit goes back, and /status is asked."""
+async def test_looks_of_an_avatar_whose_id_cannot_stand_in_a_path_are_polled_one_by_one() -> None:
+    """The avatar's request is refused before it is sent: its permit is cancelled, and /status is used."""
     async with on_space(requests_per_minute=100) as (session, space):
         refs = [LookRef("avtr/1", f"look_{n}") for n in range(2)]
         waits = [asyncio.create_task(session.wait(ref, timeout=7200)) for ref in refs]
@@ -123,4 +124,4 @@ async def test_an_avatar_id_that_cannot_stand_in_a_path_is_asked_for_look_by_loo
         assert sends(space, "status") >= 2
         ends = await asyncio.gather(*waits, return_exceptions=True)
         assert [type(end) for end in ends] == [NotFound] * 2
-        assert session._ready().services.rate_limiter.window.held == 0
+        assert runtime_of(session).services.rate_limiter.window.held == 0

@@ -1,4 +1,4 @@
-"""The session's public door: every method, and what it sends."""
+"""The public methods of the session, and what each of them sends."""
 
 from __future__ import annotations
 
@@ -37,8 +37,8 @@ def sent(mocked: aioresponses, method: str, path: str, **query: str) -> dict[str
 # --- what each method sends and gives (mocked answers)
 
 
-async def test_submit_and_its_spelled_out_forms(mocked_api: aioresponses) -> None:
-    """Each is one POST of the wire's own names, with the resolution always in it."""
+async def test_submit_and_its_typed_forms_send_the_same_requests(mocked_api: aioresponses) -> None:
+    """Each sends one POST with the API's own names, and always with the resolution."""
     calls: list[tuple[Callable[[HooxSession], Awaitable[Any]], str, dict[str, Any], str]] = [
         (
             lambda s: s.submit(PromptAvatar("a host", style="podcast")),
@@ -83,8 +83,8 @@ async def test_submit_and_its_spelled_out_forms(mocked_api: aioresponses) -> Non
     assert sum(len(requests) for requests in mocked_api.requests.values()) == len(calls)
 
 
-async def test_status(mocked_api: aioresponses) -> None:
-    """One request, by a ref, its text, or anything that has one."""
+async def test_status_sends_one_request_for_anything_that_names_a_look(mocked_api: aioresponses) -> None:
+    """It takes a ref, the text of one, or anything with a ``.ref``."""
     payload = {**NEW, "status": "completed", "result": {"thumbnail_url": "https://m.example/a.jpg"}}
     for named in (REF, str(REF), LookDetails(REF)):
         mocked_api.get(f"{BASE}/avatar/status?avatar_id=avtr_1&look_id=look_2", payload=payload)
@@ -98,8 +98,8 @@ async def test_status(mocked_api: aioresponses) -> None:
         assert look.raw == payload
 
 
-async def test_avatar_look_and_looks(mocked_api: aioresponses) -> None:
-    """The three reads that tell more, each by one request."""
+async def test_avatar_look_and_looks_send_one_request_each(mocked_api: aioresponses) -> None:
+    """They return what the API says of an avatar, of a look, and of all looks with filters."""
     look = {"id": "look_2", "name": "Alex 2", "status": "ready", "thumbnail": "https://m.example/a.jpg"}
     mocked_api.get(f"{BASE}/avatar/avtr_1", payload={"id": "avtr_1", "name": "Alex", "looks": [look]})
     mocked_api.get(f"{BASE}/avatar/avtr_1/look/look_2", payload={**look, "avatar_id": "avtr_1"})
@@ -119,8 +119,8 @@ async def test_avatar_look_and_looks(mocked_api: aioresponses) -> None:
 
 
 @pytest.mark.virtual_time
-async def test_run() -> None:
-    """Submit, then wait: a look that is ready, or what became of it; the same key is the same look."""
+async def test_run_submits_and_waits() -> None:
+    """It returns the READY look or raises what became of it; the same key gives the same look."""
     async with on_space() as (session, space):
         look = await session.run(prompt(), key="k")
         assert look.status is LookStatus.READY
@@ -136,8 +136,8 @@ async def test_run() -> None:
 @pytest.mark.parametrize(
     "named", [7, None, "no ref", "a:b:c", object(), PromptAvatar("x")], ids=lambda named: type(named).__name__
 )
-async def test_what_names_no_look_is_refused(named: Any) -> None:
-    """Before anything is sent."""
+async def test_a_value_that_names_no_look_is_refused(named: Any) -> None:
+    """InvalidRequest is raised before anything is sent."""
     async with session_on() as session:
         for call in (session.status, session.look, session.picture, session.wait):
             with pytest.raises(InvalidRequest):
@@ -147,8 +147,8 @@ async def test_what_names_no_look_is_refused(named: Any) -> None:
 
 
 @pytest.mark.parametrize("avatar_id", ["", "..", "a/b", "\n", 7, None])
-async def test_what_is_no_avatars_id_is_refused(avatar_id: Any) -> None:
-    """It could lead elsewhere on the host."""
+async def test_a_value_that_is_no_avatar_id_is_refused(avatar_id: Any) -> None:
+    """In a URL it could lead elsewhere on the host."""
     async with session_on() as session:
         with pytest.raises(InvalidRequest, match="avatar_id"):
             await session.avatar(avatar_id)
@@ -157,23 +157,23 @@ async def test_what_is_no_avatars_id_is_refused(avatar_id: Any) -> None:
 # --- on the sandbox
 
 
-async def test_from_a_prompt_to_a_picture(tmp_path: Path) -> None:
-    """The first screen of the README, over real sockets."""
-    told: list[Event] = []
-    async with Sandbox() as sandbox, sandbox.session(hooks=[told.append]) as session:
+async def test_the_first_example_of_the_readme_runs(tmp_path: Path) -> None:
+    """From a prompt to a picture on disk, over real sockets."""
+    events: list[Event] = []
+    async with Sandbox() as sandbox, sandbox.session(hooks=[events.append]) as session:
         look = await session.run(PromptAvatar("Young entrepreneur, confident smile", name="Alex"))
         job = await session.edit_look(look, "podcast scene", style="podcast", resolution="4K")
         assert job.credits == 4
         path = await session.download(await job, tmp_path / "podcast.jpg")
         assert path.read_bytes()[:3] == b"\xff\xd8\xff"
         assert sandbox.credits_spent == 6
-        assert [event.credits for event in told if isinstance(event, LookAccepted)] == [2, 4]
-        assert sum(isinstance(event, LookSettled) for event in told) == 2
+        assert [event.credits for event in events if isinstance(event, LookAccepted)] == [2, 4]
+        assert sum(isinstance(event, LookSettled) for event in events) == 2
         assert not any(record.authorized for record in sandbox.requests if record.endpoint == "picture")
 
 
-async def test_pictures_of_whatever_names_a_look(tmp_path: Path) -> None:
-    """A Look needs no request, a job or a ref may; a folder gets a name of the look's own."""
+async def test_a_picture_is_downloaded_for_anything_that_names_a_look(tmp_path: Path) -> None:
+    """A Look needs no status request, a job or a ref may; in a folder the file is named after the look."""
     async with Sandbox() as sandbox, sandbox.session() as session:
         job = await session.create_avatar_from_images(["https://example.com/a.jpg"])
         look = await job
@@ -191,7 +191,7 @@ async def test_pictures_of_whatever_names_a_look(tmp_path: Path) -> None:
 
 
 async def test_a_look_that_is_not_done_has_no_picture(tmp_path: Path) -> None:
-    """Said so, and nothing is made."""
+    """UnexpectedResponse is raised, and no file is made."""
     async with Sandbox() as sandbox, sandbox.session() as session:
         sandbox.hold()
         job = await session.submit(prompt())
@@ -202,8 +202,8 @@ async def test_a_look_that_is_not_done_has_no_picture(tmp_path: Path) -> None:
         assert list(tmp_path.iterdir()) == []
 
 
-async def test_the_quota_as_the_session_sees_it() -> None:
-    """Of the right size, and less with each request."""
+async def test_quota_gives_the_limit_and_what_is_left() -> None:
+    """What is left decreases with each request."""
     async with Sandbox(requests_per_minute=100) as sandbox, sandbox.session() as session:
         assert (session.quota.limit, session.quota.remaining) == (100, 100)
         await session.looks()
@@ -214,8 +214,8 @@ async def test_the_quota_as_the_session_sees_it() -> None:
 # --- around
 
 
-async def test_nothing_blocks_the_loop(tmp_path: Path) -> None:
-    """Not a file, not a lookup: other tasks go on while a picture is saved and a store written."""
+async def test_file_access_does_not_block_the_loop(tmp_path: Path) -> None:
+    """Other tasks go on while a picture is saved and the store is written."""
     async with Sandbox() as sandbox:
         ref = made(sandbox.space)
         with blockbuster_ctx(scanned_modules=["hoox_async"]):
@@ -228,8 +228,8 @@ async def test_nothing_blocks_the_loop(tmp_path: Path) -> None:
                     await session.download(look, path)
 
 
-async def test_a_server_that_is_not_there_is_not_sent_to() -> None:
-    """After a few tries, in seconds, and the session still works."""
+async def test_a_server_that_refuses_connections_gives_not_sent() -> None:
+    """After a few tries, within seconds; the session still works."""
     async with Sandbox() as sandbox:
         url = sandbox.base_url
     timeouts = Timeouts(connect=0.2)
@@ -243,8 +243,8 @@ async def test_a_server_that_is_not_there_is_not_sent_to() -> None:
 
 
 @pytest.mark.virtual_time
-async def test_the_quota_of_an_earlier_process_counts() -> None:
-    """A restart is no way around the limit."""
+async def test_requests_of_an_earlier_process_count_in_the_quota() -> None:
+    """A restart does not get around the limit."""
     store, space = MemoryStore(), Space(rng=Random(1), requests_per_minute=None)
     async with on_space(space, store=store, requests_per_minute=3) as (session, _):
         for text in "abc":
@@ -258,8 +258,8 @@ async def test_the_quota_of_an_earlier_process_counts() -> None:
         assert times[3] - times[0] >= 60
 
 
-async def test_metadata_and_extra_go_where_they_belong(mocked_api: aioresponses) -> None:
-    """Metadata into store and job, never to the API; extra to the API."""
+async def test_metadata_is_stored_and_extra_is_sent(mocked_api: aioresponses) -> None:
+    """Metadata goes to the store and the job and never to the API; extra goes to the API."""
     mocked_api.post(f"{BASE}/avatar/create", status=201, payload=NEW)
     async with session_on() as session:
         request = ImageAvatar(["https://m.example/a.jpg"], metadata={"order": "7"}, extra={"mood": "calm"})

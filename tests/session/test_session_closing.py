@@ -1,4 +1,4 @@
-"""Closing a session completes whatever cuts it short, and so does an opening that is given up."""
+"""Closing a session is completed when it is cancelled, and so is an opening that is cancelled."""
 
 from __future__ import annotations
 
@@ -22,18 +22,18 @@ pytestmark = pytest.mark.both_loops
 
 @asynccontextmanager
 async def nothing_left_open() -> AsyncIterator[None]:
-    """Fail where the loop is told of anything that was left open or was never retrieved."""
-    told: list[str] = []
+    """Fail if the loop reports anything that was left open or never retrieved."""
+    problems: list[str] = []
     loop, before = asyncio.get_running_loop(), others()
-    loop.set_exception_handler(lambda _, context: told.append(str(context["message"])))
+    loop.set_exception_handler(lambda _, context: problems.append(str(context["message"])))
     yield
     gc.collect()
     await turns(3)
-    assert told == []
+    assert problems == []
     assert {name for name in others() if name.startswith("hoox-")} <= before
 
 
-async def test_a_close_that_is_cut_short_leaves_no_connection_open() -> None:
+async def test_a_cancelled_close_leaves_no_connection_open() -> None:
     """After however many turns of the loop it is cancelled: when it has ended, everything is closed."""
     with Sandbox() as sandbox:
         async with nothing_left_open():
@@ -51,10 +51,10 @@ async def test_a_close_that_is_cut_short_leaves_no_connection_open() -> None:
 
 
 @pytest.mark.parametrize("cancellations", [2, 4])
-async def test_a_close_that_is_cut_short_again_and_again_is_finished_by_the_next_one(
+async def test_a_close_that_is_cancelled_twice_is_finished_by_the_next_one(
     cancellations: int, tmp_path: Path
 ) -> None:
-    """It ends at once then; what is left goes on in the background, and aclose said again waits for it."""
+    """The second one ends it at once; the rest goes on in the background, and `aclose` waits for that."""
     with Sandbox() as sandbox:
         async with nothing_left_open():
             for turn in range(0, 12, 2):
@@ -73,8 +73,8 @@ async def test_a_close_that_is_cut_short_again_and_again_is_finished_by_the_next
                 del session, closing
 
 
-async def test_a_close_with_a_timeout_gives_up_the_posts_and_closes_all() -> None:
-    """Their callers are told that it may have been charged, not that they were cancelled."""
+async def test_a_close_with_a_timeout_cancels_the_posts_and_closes_everything() -> None:
+    """Callers of the POSTs get OutcomeUnknown, not CancelledError."""
     async with Sandbox() as sandbox, nothing_left_open():
         session = sandbox.session()
         await session.__aenter__()
@@ -91,7 +91,7 @@ async def test_a_close_with_a_timeout_gives_up_the_posts_and_closes_all() -> Non
             await session.status("a:b")  # type: ignore[arg-type]
 
 
-async def test_those_who_close_at_the_same_time_all_wait_for_the_end() -> None:
+async def test_concurrent_closes_all_wait_for_the_end() -> None:
     """Not only the first one."""
     async with Sandbox() as sandbox, nothing_left_open():
         session = sandbox.session()
@@ -105,7 +105,7 @@ async def test_those_who_close_at_the_same_time_all_wait_for_the_end() -> None:
         assert (await post).ref == sandbox.ledger[0].ref
 
 
-async def test_what_a_cut_short_close_gave_up_is_unknown_when_the_store_is_opened_again(
+async def test_a_post_that_a_close_cancelled_is_unknown_when_the_store_is_opened_again(
     tmp_path: Path,
 ) -> None:
     """The store was closed in order: it opens, and knows the POST that was outstanding."""
@@ -145,8 +145,8 @@ async def test_an_opening_that_is_cancelled_leaves_nothing_open(tmp_path: Path) 
                 pass
 
 
-async def test_a_close_that_is_cut_short_does_not_wait_for_async_hooks() -> None:
-    """They are cancelled with what else it waits for."""
+async def test_a_cancelled_close_does_not_wait_for_async_hooks() -> None:
+    """They are cancelled together with the outstanding POSTs."""
     ended: list[str] = []
 
     async def hook(event: Event) -> None:
@@ -189,8 +189,8 @@ def test_a_program_that_is_interrupted_while_it_closes_leaves_nothing_open(
     assert held == []
 
 
-def test_a_new_session_that_is_closed_owns_nothing() -> None:
-    """It was never opened."""
+def test_a_session_that_was_never_opened_can_be_closed() -> None:
+    """It owns nothing."""
 
     async def close() -> None:
         session = HooxSession("hx_live_marked")
@@ -200,10 +200,10 @@ def test_a_new_session_that_is_closed_owns_nothing() -> None:
     asyncio.run(close())
 
 
-async def test_an_opening_that_fails_after_its_parts_were_put_together_ends_them(
+async def test_an_opening_that_fails_after_its_parts_were_created_closes_them(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Nothing goes on in a session that was never open: no task, and nothing that waits at its limiter."""
+    """No task goes on in a session that was never open, and nothing waits at its rate limiter."""
     ended: list[str] = []
 
     async def recall(self: Any) -> Any:

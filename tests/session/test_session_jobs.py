@@ -1,4 +1,4 @@
-"""The session's jobs and unknowns, as the store knows them."""
+"""The jobs and unknowns of a session, by what the store knows of them."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ def sent(mocked: aioresponses, method: str, path: str, **query: str) -> dict[str
 
 
 @pytest.mark.virtual_time
-async def test_jobs_are_what_is_accepted_and_not_settled() -> None:
-    """Also after a restart, oldest first; and they can be awaited."""
+async def test_jobs_lists_the_accepted_looks_that_are_not_settled() -> None:
+    """Oldest first, also after a restart; and they can be awaited."""
     store, space = MemoryStore(), Space(rng=Random(1))
     async with on_space(space, store=store) as (session, _):
         done = await session.submit(prompt("done"), key="done")
@@ -52,10 +52,10 @@ async def lost(session: HooxSession, space: Space, request: Any, key: str) -> No
 
 
 @pytest.mark.virtual_time
-async def test_an_unknown_is_listed_and_settled_by_a_ref() -> None:
-    """With the looks that may be its own; then the same key is that job."""
-    told: list[Event] = []
-    async with on_space(hooks=[told.append]) as (session, space):
+async def test_an_unknown_is_listed_with_its_candidates_and_resolved_by_a_ref() -> None:
+    """After that its key gives the job of that look."""
+    events: list[Event] = []
+    async with on_space(hooks=[events.append]) as (session, space):
         source = made(space)
         await lost(session, space, LookEdit(source, "lost"), "k")
         (unknown,) = await session.unknowns()
@@ -65,15 +65,15 @@ async def test_an_unknown_is_listed_and_settled_by_a_ref() -> None:
         job = await session.resolve("k", space.ledger[0].ref)
         assert job is not None
         assert (await job).status is LookStatus.READY
-        assert [event.evidence for event in told if isinstance(event, LookAccepted)] == ["user"]
+        assert [event.evidence for event in events if isinstance(event, LookAccepted)] == ["user"]
         assert await session.submit(LookEdit(source, "lost"), key="k") is job
         assert await session.unknowns() == []
         assert len(space.ledger) == 1
 
 
 @pytest.mark.virtual_time
-async def test_an_unknown_is_sent_again_or_dropped_by_the_users_word() -> None:
-    """A resend pays once more; a drop is never sent again."""
+async def test_an_unknown_is_resent_or_dropped_by_the_user() -> None:
+    """A resend pays once more; what was dropped is never sent again."""
     async with on_space() as (session, space):
         for key in ("again", "drop"):
             await lost(session, space, prompt(key), key)
@@ -89,11 +89,11 @@ async def test_an_unknown_is_sent_again_or_dropped_by_the_users_word() -> None:
 
 @pytest.mark.virtual_time
 async def test_only_an_unknown_can_be_resolved() -> None:
-    """And not with a look that is another's, or with a word that says nothing."""
+    """Any other key is refused, and so is the look of another request or a value that names no look."""
     async with on_space() as (session, space):
         job = await session.submit(prompt(), key="accepted")
         await lost(session, space, prompt("x"), "lost")
-        for key in ("accepted", "never heard of"):
+        for key in ("accepted", "no such key"):
             with pytest.raises(InvalidRequest, match="key"):
                 await session.drop(key)
         with pytest.raises(InvalidRequest, match="accepted"):

@@ -1,4 +1,4 @@
-"""A session's life: what it is made of, that it is opened once, and what closing leaves behind."""
+"""Creating, opening and closing a session, and what it leaves behind."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from session_kit import others, prompt
 
 from hoox_async import HooxSession
 from hoox_async._io.stores.memory import MemoryStore
+from hoox_async._session import runtime_of
 from hoox_async.errors import ConfigurationError, SessionClosed, StoreError, StoreLocked, StoreMismatch
 from hoox_async.sandbox import Fault, InProcessTransport, Sandbox, Space
 
@@ -35,14 +36,14 @@ pytestmark = pytest.mark.both_loops
         ({"api_key": ""}, "HOOX_API_KEY"),
     ],
 )
-def test_a_session_that_cannot_work_is_not_made(options: dict[str, Any], said: str) -> None:
-    """It needs no loop to say so."""
+def test_invalid_options_are_refused_by_the_constructor(options: dict[str, Any], said: str) -> None:
+    """ConfigurationError is raised without a running loop."""
     with pytest.raises(ConfigurationError, match=said):
         HooxSession(**{"api_key": KEY, **options})
 
 
 def test_the_key_comes_from_the_environment_and_the_url_never(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A stray variable must not send the key to another host."""
+    """HOOX_API_KEY is read, no variable for the URL is: a stray one must not send the key to another host."""
     monkeypatch.delenv("HOOX_API_KEY", raising=False)
     with pytest.raises(ConfigurationError, match="HOOX_API_KEY"):
         HooxSession()
@@ -55,7 +56,7 @@ def test_the_key_comes_from_the_environment_and_the_url_never(monkeypatch: pytes
 
 
 async def test_a_session_is_opened_once() -> None:
-    """Neither twice at the same time nor again after its end."""
+    """Opening it a second time is refused, at the same time and after it was closed."""
     session = HooxSession(KEY, base_url=BASE)
     async with session:
         with pytest.raises(SessionClosed, match="once"):
@@ -65,8 +66,8 @@ async def test_a_session_is_opened_once() -> None:
         await session.__aenter__()
 
 
-async def test_an_opening_that_fails_leaves_nothing() -> None:
-    """A store that is open elsewhere, or another workspace's."""
+async def test_an_opening_that_fails_leaves_nothing_open() -> None:
+    """Where the store is open elsewhere or belongs to another workspace."""
     before, store = others(), MemoryStore()
     async with session_on(store=store):
         with pytest.raises(StoreLocked):
@@ -81,8 +82,8 @@ async def test_an_opening_that_fails_leaves_nothing() -> None:
     assert others() == before
 
 
-async def test_a_store_that_fails_while_opening_leaves_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    """It is closed again, and the session with it."""
+async def test_a_store_that_fails_while_opening_is_closed_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """And the session is closed too."""
     store = MemoryStore()
 
     async def recent_sends(_: Any) -> Any:
@@ -123,8 +124,8 @@ CALLS: dict[str, Callable[[HooxSession], Awaitable[Any]]] = {
 
 
 @pytest.mark.parametrize("name", CALLS)
-async def test_nothing_works_outside_of_the_session(name: str) -> None:
-    """Before it is opened, and after its end."""
+async def test_methods_raise_session_closed_while_the_session_is_not_open(name: str) -> None:
+    """Before it is opened, and after it was closed."""
     session = HooxSession(KEY, base_url=BASE)
     with pytest.raises(SessionClosed, match="async with"):
         await CALLS[name](session)
@@ -134,8 +135,8 @@ async def test_nothing_works_outside_of_the_session(name: str) -> None:
         await CALLS[name](session)
 
 
-async def test_what_needs_no_request_works_only_inside_too() -> None:
-    """The quota and a look's job."""
+async def test_quota_and_job_raise_session_closed_while_the_session_is_not_open() -> None:
+    """Though they send no request."""
     session = HooxSession(KEY, base_url=BASE)
     for _ in range(2):
         with pytest.raises(SessionClosed):
@@ -148,8 +149,8 @@ async def test_what_needs_no_request_works_only_inside_too() -> None:
 
 
 @pytest.mark.parametrize("name", CALLS)
-async def test_nothing_works_on_another_loop(name: str) -> None:
-    """One session a loop: said clearly, instead of a future that belongs elsewhere."""
+async def test_methods_raise_configuration_error_on_another_loop(name: str) -> None:
+    """A clear error, instead of a future that belongs to another loop."""
     async with session_on() as session:
         raised: list[BaseException] = []
 
@@ -165,8 +166,8 @@ async def test_nothing_works_on_another_loop(name: str) -> None:
         assert "another event loop" in str(raised[0])
 
 
-async def test_it_is_closed_on_its_own_loop() -> None:
-    """Elsewhere that is refused, and it stays open."""
+async def test_closing_on_another_loop_is_refused() -> None:
+    """The session stays open."""
     async with session_on() as session:
 
         def close() -> str:
@@ -178,8 +179,8 @@ async def test_it_is_closed_on_its_own_loop() -> None:
         assert session.quota.limit == 100
 
 
-async def test_closing_twice_is_closing_once() -> None:
-    """Also at the same time."""
+async def test_a_session_can_be_closed_twice() -> None:
+    """One after the other and at the same time."""
     session = HooxSession(KEY, base_url=BASE)
     await session.__aenter__()
     await asyncio.gather(session.aclose(), session.aclose())
@@ -191,7 +192,7 @@ def open_files_in(fds: Path) -> int:
 
 
 async def test_closing_ends_what_waits_and_leaves_no_task_and_no_socket() -> None:
-    """Jobs, reads outstanding and at the rate limiter; the server sees every connection end."""
+    """Waits for jobs, reads and permits end; the server sees every connection end."""
     before = others()
     fds = Path("/proc/self/fd")
     async with Sandbox() as sandbox:
@@ -221,8 +222,8 @@ async def test_closing_ends_what_waits_and_leaves_no_task_and_no_socket() -> Non
     assert others() == before
 
 
-async def test_an_error_inside_comes_out_and_the_session_is_closed() -> None:
-    """async with hides nothing."""
+async def test_an_error_inside_the_block_is_raised_and_the_session_is_closed() -> None:
+    """``async with`` hides no exception."""
     before = others()
     with pytest.raises(ZeroDivisionError):
         async with session_on() as session:
@@ -232,13 +233,13 @@ async def test_an_error_inside_comes_out_and_the_session_is_closed() -> None:
 
 
 def test_a_session_that_nobody_closes_warns() -> None:
-    """As an open file does."""
+    """A ResourceWarning, as for an open file."""
 
     async def forget() -> None:
         space = Space(rng=Random(1))
         session = HooxSession(space.api_key, transport=InProcessTransport(space))
         await session.__aenter__()
-        services = session._ready().services
+        services = runtime_of(session).services
         held = [session]
         del session
         with pytest.warns(ResourceWarning, match="never closed"):
@@ -257,14 +258,14 @@ def test_a_session_that_was_never_opened_does_not_warn() -> None:
 
 
 async def test_a_fixture_may_open_and_close_it_in_different_tasks() -> None:
-    """No task group and no cancel scope is held in between."""
+    """No task group and no cancel scope is held between opening and closing."""
     session = HooxSession(KEY, base_url=BASE)
     await asyncio.create_task(session.__aenter__())
     await asyncio.create_task(session.aclose())
 
 
-async def test_closing_ends_waits_at_once_though_a_post_is_in_the_air() -> None:
-    """The POST's answer is waited for, the looks are not."""
+async def test_closing_ends_waits_at_once_while_a_post_is_outstanding() -> None:
+    """The answer to the POST is waited for, the looks are not."""
     async with Sandbox() as sandbox:
         sandbox.hold()
         async with sandbox.session() as session:

@@ -1,4 +1,4 @@
-"""What a session does with its store: which it closes, when it binds it to a key, when it may not send."""
+"""What a session does with its store: when it closes it, binds it to a key, and must not send."""
 
 from __future__ import annotations
 
@@ -36,8 +36,8 @@ async def test_a_refused_session_leaves_the_store_open(store: Store) -> None:
 
 
 @pytest.mark.virtual_time
-async def test_a_wrong_key_does_not_spoil_a_store(store: Store) -> None:
-    """A key that the API answers 401, 429 and 502 gives way to the right one, which then stays."""
+async def test_a_store_is_not_bound_to_a_wrong_key(store: Store) -> None:
+    """A key that the API answers 401, 429 and 502 can be replaced by the right one, which then stays."""
     space = Space(rng=Random(1), requests_per_minute=None)
     carrier = InProcessTransport(space, api_key=WRONG)
     async with HooxSession(WRONG, transport=carrier, store=store) as session:
@@ -55,8 +55,10 @@ async def test_a_wrong_key_does_not_spoil_a_store(store: Store) -> None:
 
 @pytest.mark.virtual_time
 @pytest.mark.parametrize("fault", [None, Fault.status(404)], ids=["200", "404"])
-async def test_an_answer_binds_the_key(store: Store, fault: Fault | None) -> None:
-    """The first answer that a wrong key would not get binds the store to the key, though nothing is paid."""
+async def test_the_first_answer_that_shows_a_valid_key_binds_the_store_to_it(
+    store: Store, fault: Fault | None
+) -> None:
+    """Any answer that a wrong key would not get does, though nothing is paid."""
     async with on_space(store=store) as (session, space):
         ref = made(space)
         if fault is not None:
@@ -70,10 +72,10 @@ async def test_an_answer_binds_the_key(store: Store, fault: Fault | None) -> Non
 
 
 @pytest.mark.virtual_time
-async def test_nothing_is_sent_once_the_file_is_gone(tmp_path: Path) -> None:
+async def test_nothing_is_sent_once_the_files_of_the_store_are_gone(tmp_path: Path) -> None:
     """When the store's files are removed, a submission is a `StoreError` that cost nothing and a batch stops.
 
-    What was paid for before is told, and the look is waited for as ever.
+    A look that was paid for before can still be awaited, though its end cannot be recorded.
     """
     path = tmp_path / "campaign.db"
     async with on_space(store=path) as (session, space):
@@ -95,8 +97,10 @@ async def test_nothing_is_sent_once_the_file_is_gone(tmp_path: Path) -> None:
 
 
 @pytest.mark.virtual_time
-async def test_a_store_that_fails_at_its_key_spoils_no_answer(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whatever a store raises when it is told that the key is valid, a paid answer is read."""
+async def test_a_paid_answer_is_read_though_the_store_fails_to_bind_the_key(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Whatever the store raises then."""
 
     def broken() -> None:
         raise RuntimeError("no such thing")

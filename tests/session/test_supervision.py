@@ -1,4 +1,4 @@
-"""Nothing dies silently: faults of our own parts are logged, and the work goes on.
+"""Defects in our own parts are logged, and the work goes on.
 
 Each test makes one part of an open session raise once, as a defect of this library would.
 """
@@ -16,6 +16,7 @@ from session_kit import intents, made, on_space, prompt, sends
 
 from hoox_async import HooxSession, LookStatus
 from hoox_async._core.intents.intent import IntentState
+from hoox_async._session import runtime_of
 from hoox_async.events import Event, LookSettled
 from hoox_async.sandbox import Fault, Space
 
@@ -23,13 +24,13 @@ pytestmark = pytest.mark.virtual_time
 
 
 class Defect(Exception):
-    """What nobody foresaw."""
+    """An exception that no code expects."""
 
 
 def raises_once(
     owner: Any, name: str, monkeypatch: pytest.MonkeyPatch, times: int = 1, error: type[Exception] = Defect
 ) -> list[int]:
-    """Let a method raise at its next calls; gives a list that grows by each of them."""
+    """Let a method raise at its next calls. Returns a list that grows by each of them."""
     method, raised = getattr(owner, name), list[int]()
 
     def call(*args: Any, **options: Any) -> Any:
@@ -43,31 +44,31 @@ def raises_once(
 
 
 def parts_of(session: HooxSession) -> dict[str, Any]:
-    opened = session._ready()
+    runtime = runtime_of(session)
     return {
-        "scheduler": opened.scheduler,
-        "rate_limiter": opened.services.rate_limiter,
-        "registry": opened.registry,
-        "window": opened.services.rate_limiter.window,
+        "scheduler": runtime.scheduler,
+        "rate_limiter": runtime.services.rate_limiter,
+        "registry": runtime.registry,
+        "window": runtime.services.rate_limiter.window,
     }
 
 
-WATCHING = [
+POLLING = [
     ("scheduler", "due"),
     ("scheduler", "take"),
     ("scheduler", "answered_avatar"),
     ("scheduler", "answered_look"),
-    ("registry", "tell"),
+    ("registry", "publish"),
     ("rate_limiter", "_grant"),
 ]
 
 
-@pytest.mark.parametrize(("part", "method"), WATCHING)
+@pytest.mark.parametrize(("part", "method"), POLLING)
 @pytest.mark.parametrize("looks", [1, 3])
 async def test_the_poller_goes_on_after_a_defect(
     part: str, method: str, looks: int, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """It is logged with its traceback, and each look is known when it is done, in little more time."""
+    """It is logged with its traceback, and each look is settled with little delay."""
     async with on_space(requests_per_minute=100) as (session, space):
         ref = made(space)
         jobs = [await session.edit_look(ref, f"scene {n}") for n in range(looks)]
@@ -81,10 +82,10 @@ async def test_the_poller_goes_on_after_a_defect(
         assert f"Defect: {method}" in caplog.text
 
 
-async def test_a_failed_request_and_a_defect_after_it_do_not_end_the_asking(
+async def test_polling_goes_on_after_a_defect_in_processing_a_failed_request(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """What comes of a failure is taken in again where that raises: the look is asked for later."""
+    """The failure is processed again, and the look is polled later."""
     async with on_space(requests_per_minute=100) as (session, space):
         job = await session.submit(prompt())
         for endpoint in ("status", "avatar"):
@@ -95,14 +96,14 @@ async def test_a_failed_request_and_a_defect_after_it_do_not_end_the_asking(
     assert caplog.text.count("Defect: failed") == 2
 
 
-async def test_a_look_that_was_taken_in_before_a_defect_is_told(
+async def test_a_look_that_the_scheduler_dropped_before_a_defect_is_published(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """The scheduler has struck it off and would not ask again: the answer itself tells the book."""
+    """The scheduler would not ask for it again, so the answer itself is published."""
     async with on_space(requests_per_minute=100) as (session, space):
         ref = made(space)
         jobs = [await session.edit_look(ref, f"scene {n}") for n in range(3)]
-        scheduler = session._ready().scheduler
+        scheduler = runtime_of(session).scheduler
         answered, raised = scheduler.answered_avatar, list[int]()
 
         def takes_in_and_raises(*args: Any) -> Any:
@@ -119,6 +120,18 @@ async def test_a_look_that_was_taken_in_before_a_defect_is_told(
         assert raised
 
 
+async def test_a_job_can_be_awaited_again_after_a_defect_in_scheduling_its_look(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The waiter gets the error itself; the next one has the look polled."""
+    async with on_space(requests_per_minute=100, poll="awaited") as (session, _):
+        job = await session.submit(prompt())
+        raises_once(parts_of(session)["scheduler"], "add", monkeypatch)
+        with pytest.raises(Defect):
+            await job
+        assert (await job).status is LookStatus.READY
+
+
 # --- paid POSTs
 
 
@@ -132,7 +145,7 @@ PAID: list[tuple[str, str]] = [
 
 @pytest.mark.parametrize(("part", "method"), PAID)
 @pytest.mark.parametrize("exclusive", [False, True])
-async def test_a_paid_post_goes_on_whatever_the_scheduler_does(
+async def test_a_paid_post_is_not_affected_by_defects_of_rate_limiter_and_scheduler(
     part: str, method: str, exclusive: bool, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """A defect while it is sent or answered is logged: it is accepted, charged once, and no unknown."""
@@ -159,13 +172,13 @@ async def test_a_paid_post_goes_on_whatever_the_scheduler_does(
 
 
 @pytest.mark.parametrize("times", [1, 2])
-async def test_a_429_is_a_429_though_the_pause_fails(
+async def test_a_429_is_sent_again_though_pausing_fails(
     times: int, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """It cost nothing and is sent again: a defect of the limiter does not make an unknown of it."""
+    """It cost nothing: a defect of the rate limiter does not make an unknown of it."""
     async with on_space() as (session, space):
         space.faults.fail_next("create", Fault.status(429), times=times)
-        raises_once(session._ready().services.rate_limiter, "pause", monkeypatch, times=times)
+        raises_once(runtime_of(session).services.rate_limiter, "pause", monkeypatch, times=times)
         job = await session.submit(prompt(), key="k")
         assert (await job).status is LookStatus.READY
         assert sends(space, "create") == times + 1
@@ -173,11 +186,11 @@ async def test_a_429_is_a_429_though_the_pause_fails(
 
 
 async def test_a_hook_that_raises_at_every_event_harms_nothing(caplog: pytest.LogCaptureFixture) -> None:
-    """Plain or async: looks are paid for once, delivered and settled; each failure is logged."""
-    told: list[Event] = []
+    """Plain or async: looks are paid for once, delivered and settled; each failure of a hook is logged."""
+    events: list[Event] = []
 
     def bad(event: Event) -> None:
-        told.append(event)
+        events.append(event)
         raise Defect(type(event).__name__)
 
     async def also_bad(event: Event) -> None:
@@ -189,7 +202,7 @@ async def test_a_hook_that_raises_at_every_event_harms_nothing(caplog: pytest.Lo
         job = await session.submit(prompt(), key="k")
         assert (await job).status is LookStatus.READY
         assert sends(space, "create") == 2
-    names = {type(event).__name__ for event in told}
+    names = {type(event).__name__ for event in events}
     assert {"RequestSent", "Answered", "Retried", "Paused", "LookAccepted", "LookSettled"} <= names
     for name in names:
         assert f"Defect: {name}" in caplog.text
@@ -197,7 +210,7 @@ async def test_a_hook_that_raises_at_every_event_harms_nothing(caplog: pytest.Lo
 
 
 async def test_a_hook_that_raises_at_deliveries_and_losses_harms_nothing() -> None:
-    """The lost POST is proved by its delivery all the same."""
+    """A lost POST is still settled by its delivery."""
 
     def bad(event: Event) -> None:
         raise Defect
@@ -212,12 +225,12 @@ async def test_a_hook_that_raises_at_deliveries_and_losses_harms_nothing() -> No
         assert [event for event in on.events if isinstance(event, LookSettled)]
 
 
-async def test_a_batch_item_whose_turn_cannot_be_told_has_the_error_itself(
+async def test_an_error_of_a_batch_items_ready_callback_ends_only_its_own_wait(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    """What its own ``ready`` raises ends its waiting, not that of the others at the rate limiter."""
+    """The others go on waiting at the rate limiter."""
     async with on_space(requests_per_minute=5) as (session, _):
-        rate_limiter = session._ready().services.rate_limiter
+        rate_limiter = runtime_of(session).services.rate_limiter
         while (permit := rate_limiter.try_acquire()) is not None:
             with permit.start_read():
                 pass
@@ -242,7 +255,7 @@ async def test_defects_are_logged_by_the_library_logger(
 ) -> None:
     """As errors, with a traceback, under the one name that users configure."""
     async with on_space() as (session, _):
-        raises_once(session._ready().scheduler, "take", monkeypatch)
+        raises_once(runtime_of(session).scheduler, "take", monkeypatch)
         assert (await session.run(prompt())).status is LookStatus.READY
     errors = [record for record in caplog.records if record.levelno >= logging.ERROR]
     assert errors

@@ -38,7 +38,7 @@ pytestmark = pytest.mark.virtual_time
 
 @pytest.mark.parametrize("bad", NO_SECONDS, ids=lambda bad: str(type(bad)))
 async def test_a_max_wait_that_is_no_number_is_refused_and_costs_nothing(bad: Any) -> None:
-    """`submit`, `run` and the spelled-out forms raise `InvalidRequest` before anything is sent."""
+    """`submit`, `run` and the typed forms raise `InvalidRequest` before anything is sent."""
     space = Space(rng=Random(1))
     async with on_space(space) as (session, _):
         calls: list[Call] = [
@@ -58,7 +58,7 @@ async def test_a_max_wait_that_is_no_number_is_refused_and_costs_nothing(bad: An
 
 @pytest.mark.parametrize("bad", NO_SECONDS, ids=lambda bad: str(type(bad)))
 async def test_a_timeout_that_is_no_number_is_refused(bad: Any) -> None:
-    """By `wait`, `LookJob.wait`, and by `run` before it pays."""
+    """`wait` and `LookJob.wait` raise `InvalidRequest`, and `run` does before it pays."""
     space = Space(rng=Random(1))
     async with on_space(space) as (session, _):
         job = await session.submit(prompt())
@@ -82,7 +82,7 @@ def slow(seconds: float) -> Space:
 
 
 async def test_a_timeout_that_is_left_out_is_the_sessions() -> None:
-    """Also where a wrapper forwards the sentinel: ``Timeouts.wait`` seconds, then `WaitTimeout`."""
+    """After ``Timeouts.wait`` seconds `WaitTimeout` is raised, also where a wrapper forwards the sentinel."""
     async with on_space(slow(500), timeouts=Timeouts(wait=100.0)) as (session, _):
         job = await session.submit(prompt())
         loop = asyncio.get_running_loop()
@@ -100,7 +100,7 @@ async def test_a_timeout_that_is_left_out_is_the_sessions() -> None:
 
 
 async def test_a_timeout_of_none_is_no_limit() -> None:
-    """As in asyncio and httpx, though ``Timeouts.wait`` is short; infinity says the same."""
+    """As in asyncio and httpx, though ``Timeouts.wait`` is short; infinity means the same."""
     async with on_space(slow(5000), timeouts=Timeouts(wait=1.0)) as (session, _):
         for timeout in (None, math.inf):
             look = await session.run(prompt(), timeout=timeout)
@@ -110,8 +110,8 @@ async def test_a_timeout_of_none_is_no_limit() -> None:
 
 
 @pytest.mark.parametrize("timeout", [0, -3, -math.inf])
-async def test_a_timeout_of_nothing_gives_only_what_is_done(timeout: float) -> None:
-    """At once: a look that is known to be done, else `WaitTimeout`. No time passes, no request is made."""
+async def test_a_timeout_of_zero_or_less_gives_only_a_look_that_is_done(timeout: float) -> None:
+    """Any other look raises `WaitTimeout` at once. No time passes, no request is made."""
     space = slow(40)
     async with on_space(space) as (session, _):
         job = await session.submit(prompt())
@@ -125,8 +125,8 @@ async def test_a_timeout_of_nothing_gives_only_what_is_done(timeout: float) -> N
         assert await session.wait(job, timeout) is look
 
 
-async def test_a_max_wait_below_zero_is_none_at_all() -> None:
-    """It is sent now or not at all; infinity is no limit."""
+async def test_a_max_wait_below_zero_sends_now_or_not_at_all() -> None:
+    """Infinity is no limit."""
     async with on_space(Space(rng=Random(1), requests_per_minute=1), requests_per_minute=1) as (session, _):
         await session.submit(prompt(), max_wait=-5)
         with pytest.raises(NotSent):
@@ -135,7 +135,7 @@ async def test_a_max_wait_below_zero_is_none_at_all() -> None:
 
 
 async def test_run_takes_a_budget_and_a_max_wait() -> None:
-    """They are `submit`'s: a budget that is spent and a quota that is spent refuse the second look."""
+    """A budget and a quota that are used up refuse the second look, as in `submit`."""
     async with on_space(Space(rng=Random(1), requests_per_minute=2), requests_per_minute=2) as (session, _):
         budget = Budget(2)
         await session.run(prompt(), budget=budget)

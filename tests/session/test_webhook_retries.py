@@ -30,7 +30,12 @@ def part_of(on: Stage, part: str) -> Any:
 
 @pytest.mark.parametrize(
     ("part", "method"),
-    [("processor", "_apply"), ("processor", "_update_look"), ("processor", "_publish"), ("registry", "tell")],
+    [
+        ("processor", "_apply"),
+        ("processor", "_update_look"),
+        ("processor", "_publish"),
+        ("registry", "publish"),
+    ],
 )
 @pytest.mark.parametrize("error", [Defect, StoreError], ids=["a defect", "the store"])
 @pytest.mark.parametrize("awaited", [True, False])

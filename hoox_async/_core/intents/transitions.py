@@ -272,12 +272,7 @@ def _settle(intent: Intent, transition: Settle, _: None) -> Intent:
         return attrs.evolve(intent, state=state, look=transition.look, settled_at=transition.at)
     if state is not intent.state or intent.look is None:
         raise IllegalTransition(f"intent {intent.key!r} is {intent.state} already and cannot become {state}")
-    merged = attrs.evolve(
-        intent.look,
-        thumbnail_url=intent.look.thumbnail_url or transition.look.thumbnail_url,
-        error=intent.look.error or transition.look.error,
-    )
-    return attrs.evolve(intent, look=merged)
+    return attrs.evolve(intent, look=intent.look.merged_with(transition.look))
 
 
 def _begin_round(intent: Intent, state: IntentState) -> Intent:

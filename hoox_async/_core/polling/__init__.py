@@ -1,7 +1,9 @@
-"""The looks that somebody waits for, and which status request to send next, and when. Pure."""
+"""Decides which status request to send next, and when, by learning how long looks take.
 
-from .look_updates import LookUpdate, is_complete
-from .scheduler import PRICE, PollScheduler
-from .tracked_looks import PollKind, PollRequest
+Pure: times and answers come in as arguments. It may import `_api` and `errors` only.
+"""
 
-__all__ = ["PRICE", "LookUpdate", "PollKind", "PollRequest", "PollScheduler", "is_complete"]
+from .scheduler import THRESHOLD, PollScheduler
+from .tracked_looks import LookUpdate, PollKind, PollRequest, is_complete
+
+__all__ = ["THRESHOLD", "LookUpdate", "PollKind", "PollRequest", "PollScheduler", "is_complete"]

@@ -4,71 +4,71 @@ from __future__ import annotations
 
 import math
 
-from .request_value import Term, term
+from .request_value import Term, make_term
 from .tracked_looks import TrackedLook
 
 _FINE, _COARSE = 3.0, 0.2  # width of an age bin: seconds while young, share of the age later
 
 
 class _Bin:
-    """Looks of one kind and about one age."""
+    """Looks of one kind and about one age. ``accepted_sum`` is the sum of their times of acceptance."""
 
-    __slots__ = ("accepted", "count", "expects_webhook", "model")
+    __slots__ = ("accepted_sum", "count", "durations", "expects_webhook")
 
-    def __init__(self, entry: TrackedLook) -> None:
-        self.model = entry.model
-        self.expects_webhook = entry.expects_webhook
+    def __init__(self, look: TrackedLook) -> None:
+        self.durations = look.durations
+        self.expects_webhook = look.expects_webhook
         self.count = 0
-        self.accepted = 0.0  # the sum
+        self.accepted_sum = 0.0
 
-    def is_like(self, entry: TrackedLook) -> bool:
-        """Whether it is of the same kind, is told of in the same way, and came about the same time."""
-        same = self.model is entry.model and self.expects_webhook is entry.expects_webhook
-        return same and abs(entry.accepted - self.accepted / self.count) <= 0.6 * _FINE
+    def fits(self, look: TrackedLook) -> bool:
+        """Whether the look is of this kind and age, and expects a webhook as the others do."""
+        same = self.durations is look.durations and self.expects_webhook is look.expects_webhook
+        return same and abs(look.accepted_at - self.accepted_sum / self.count) <= 0.6 * _FINE
 
-    def add(self, entry: TrackedLook) -> None:
-        """Count one more."""
+    def add(self, look: TrackedLook) -> None:
+        """Count one more look."""
         self.count += 1
-        self.accepted += entry.accepted
+        self.accepted_sum += look.accepted_at
 
 
 class AgeBins:
-    """Looks counted by age, so that a group's worth takes few steps however large the group is."""
+    """Looks counted by age, so that a group's value takes few steps however large the group is."""
 
     __slots__ = ("bins", "size")
 
-    def __init__(self, entries: list[TrackedLook], now: float) -> None:
+    def __init__(self, looks: list[TrackedLook], now: float) -> None:
         by_age: dict[tuple[int, bool, int], _Bin] = {}
-        for entry in entries:
-            age = now - entry.accepted
+        for look in looks:
+            age = now - look.accepted_at
             if age < _FINE / _COARSE:
                 number = int(max(age, 0.0) / _FINE)
             else:
                 number = 5 + int(math.log(age * _COARSE / _FINE) / _COARSE)
-            place = id(entry.model), entry.expects_webhook, number
-            found = by_age.get(place)
+            key = id(look.durations), look.expects_webhook, number
+            found = by_age.get(key)
             if found is None:
-                found = by_age[place] = _Bin(entry)
-            found.add(entry)
+                found = by_age[key] = _Bin(look)
+            found.add(look)
         self.bins = [found for _, found in sorted(by_age.items(), key=lambda kv: -kv[0][2])]  # oldest first
-        self.size = len(entries)
+        self.size = len(looks)
 
-    def add(self, entry: TrackedLook) -> None:
-        """Count one more, the newest."""
+    def add(self, look: TrackedLook) -> None:
+        """Count one more look, the newest."""
         self.size += 1
-        if not self.bins or not self.bins[-1].is_like(entry):
-            self.bins.append(_Bin(entry))
-        self.bins[-1].add(entry)
+        if not self.bins or not self.bins[-1].fits(look):
+            self.bins.append(_Bin(look))
+        self.bins[-1].add(look)
 
-    def terms(self, told: float, lost: float) -> list[Term]:
-        """The terms of all that are counted. ``lost``: the share of deliveries that never comes."""
+    def terms(self, last_checked_at: float, loss_share: float) -> list[Term]:
+        """The terms of all looks. ``loss_share``: the share of webhook deliveries that never comes."""
         return [
-            term(
+            make_term(
                 each.count,
-                each.accepted / each.count,
-                told,
-                each.model,
-                lost if each.expects_webhook else 1.0,
+                each.accepted_sum / each.count,
+                last_checked_at,
+                each.durations,
+                loss_share if each.expects_webhook else 1.0,
             )
             for each in self.bins
         ]

@@ -1,147 +1,152 @@
-"""The looks of one avatar: those that one request tells of, and those that must be asked for one by one."""
+"""The looks of one avatar: those that one request reports, and those that must be polled one by one."""
 
 from __future__ import annotations
 
 import math
 
 from .age_bins import AgeBins
-from .bucket_queue import QueueItem
+from .bucket_queue import PollTimes, QueueItem
 from .delivery_losses import DeliveryLosses
 from .indexed_heap import HeapItem, IndexedHeap
-from .request_value import Term, term
+from .request_value import Term, make_term
 from .tracked_looks import PollKind, PollRequest, TrackedLook, TrackingState
 
-_NEVER = -math.inf  # one float for all: it is kept per avatar
-_FEW = 6  # looks that are cheaper to take one by one than by age
-_MOST_BINS = 64
-_CURIOUS = 8  # answers after which a kind's durations count as known
-_THRIFTY = 1.7  # permits of the quota between two requests
-_SOON = 2.0  # permits until the first request for a kind whose durations are not known
-_LATER = 0.5  # of its age: until a look that is late is asked for again, though a webhook is expected
+_NEVER = -math.inf  # one float object for all avatars saves memory
+_FEW = 6  # looks whose terms are cheaper one by one than by age
+_MAX_BINS = 64
+_KNOWN_AFTER = 8  # observations after which the durations of a kind count as known
+_MIN_INTERVAL = 1.7  # intervals of the quota between two requests for one avatar
+_MIN_INTERVAL_BY_AGE = 0.02  # of the age: hours-old looks are polled in minutes, days-old ones in hours
+_EXPLORE_AFTER, _EXPLORE_BY_AGE = 2.0, 0.14  # intervals, and of the age: where durations are not known
+_EXPLORE_LATE = 0.5  # of its age: until a late look is polled again, though a webhook is expected
 
 
 class AvatarGroup(QueueItem):
-    """One avatar: the looks that are asked for together, and what is known of asking."""
+    """One avatar: the looks that are polled together, and what is known of polling them."""
 
     __slots__ = (
-        "air", "avatar_id", "bins", "entries", "extras", "failures", "hushed", "lone_times",
-        "lone_until", "losses", "newest", "strays", "told",
+        "age_bins", "alone_until", "avatar_id", "backoff_until", "failures_in_a_row", "last_checked_at",
+        "looks", "losses", "missing_details", "newest_at", "outstanding", "polled_alone", "times_alone",
     )  # fmt: skip
 
     def __init__(self, avatar_id: str, losses: DeliveryLosses) -> None:
         super().__init__()
         self.avatar_id = avatar_id
         self.losses = losses
-        self.entries: list[TrackedLook] = []
-        self.bins: AgeBins | None = None
-        self.strays: LooksPolledAlone | None = None
-        self.extras: MissingDetails | None = None
-        self.told = _NEVER
-        self.newest = _NEVER
-        self.air: PollRequest | None = None
-        self.hushed = _NEVER
-        self.failures = 0
-        self.lone_until = _NEVER
-        self.lone_times = 0
+        self.looks: list[TrackedLook] = []
+        self.age_bins: AgeBins | None = None
+        self.polled_alone: LooksPolledAlone | None = None
+        self.missing_details: MissingDetails | None = None
+        self.last_checked_at = _NEVER
+        self.newest_at = _NEVER  # when the newest of its looks was accepted
+        self.outstanding: PollRequest | None = None
+        self.backoff_until = _NEVER
+        self.failures_in_a_row = 0
+        self.alone_until = _NEVER
+        self.times_alone = 0
 
     @property
-    def lone(self) -> bool:
-        """Whether its looks are asked for one by one, all of them."""
-        return self.strays is not None and self.strays.all_of_them
+    def all_alone(self) -> bool:
+        """Whether all of its looks are polled one by one."""
+        return self.polled_alone is not None and self.polled_alone.all_of_them
 
     @property
-    def empty(self) -> bool:
-        """Whether nobody waits for anything of this avatar, and no answer is on its way."""
-        return not (self.entries or self.strays or self.extras) and self.air is None
+    def is_unused(self) -> bool:
+        """Whether no look of this avatar is tracked, and no request is outstanding."""
+        return not (self.looks or self.polled_alone or self.missing_details) and self.outstanding is None
 
-    def last_told(self, entry: TrackedLook) -> float:
-        """When an answer last told of the entry, or its acceptance if none did."""
-        told = self.told
-        if entry.place is TrackingState.STRAY and self.strays is not None:
-            told = self.strays.told(entry)
-        return max(told, entry.accepted)
+    def last_checked(self, look: TrackedLook) -> float:
+        """When an answer last reported the look, or its acceptance if none did."""
+        checked = self.last_checked_at
+        if look.state is TrackingState.ALONE and self.polled_alone is not None:
+            checked = self.polled_alone.last_checked(look)
+        return max(checked, look.accepted_at)
 
-    def isolate(self, entries: list[TrackedLook]) -> LooksPolledAlone:
-        """Ask for these one by one from now on."""
-        strays = self.strays
-        if strays is None:
-            strays = self.strays = LooksPolledAlone(self)
-        for entry in entries:
-            told = self.last_told(entry)
-            self.remove(entry)
-            strays.insert(entry, told)
-        return strays
-
-    def gather(self) -> None:
-        """Ask for all of them together again."""
-        strays, self.strays = self.strays, None
-        for entry in strays.entries() if strays is not None else ():
-            if strays is not None:
-                self.told = min(self.told, max(strays.told(entry), entry.accepted))
-            self.insert(entry)
-
-    def insert(self, entry: TrackedLook) -> None:
-        """Ask for this one with the others."""
-        entry.place = TrackingState.GROUPED
-        entry.index = len(self.entries)
-        if entry.index:
-            self.entries.append(entry)
+    def add(self, look: TrackedLook) -> None:
+        """Poll this look together with the others."""
+        look.state = TrackingState.GROUPED
+        look.group_index = len(self.looks)
+        if look.group_index:
+            self.looks.append(look)
         else:
-            self.entries = [entry]  # of its very size, which append would not make: most avatars have one
-        self.newest = max(self.newest, entry.accepted)
-        if self.bins is not None:
-            if len(self.bins.bins) < _MOST_BINS:
-                self.bins.add(entry)
+            self.looks = [look]  # exactly one element wide, unlike after `append`: most avatars have one look
+        self.newest_at = max(self.newest_at, look.accepted_at)
+        if self.age_bins is not None:
+            if len(self.age_bins.bins) < _MAX_BINS:
+                self.age_bins.add(look)
             else:
-                self.bins = None
+                self.age_bins = None
 
-    def remove(self, entry: TrackedLook) -> None:
-        """Ask for this one no more."""
-        last = self.entries.pop()
-        if last is not entry:
-            self.entries[entry.index] = last
-            last.index = entry.index
-        entry.index = -1
-        if self.bins is not None and len(self.entries) < 0.9 * self.bins.size:
-            self.bins = None
+    def remove(self, look: TrackedLook) -> None:
+        """Poll this look no more."""
+        last = self.looks.pop()
+        if last is not look:
+            self.looks[look.group_index] = last
+            last.group_index = look.group_index
+        look.group_index = -1
+        if self.age_bins is not None and len(self.looks) < 0.9 * self.age_bins.size:
+            self.age_bins = None
+
+    def poll_alone(self, looks: list[TrackedLook]) -> LooksPolledAlone:
+        """Poll these looks one by one from now on."""
+        alone = self.polled_alone
+        if alone is None:
+            alone = self.polled_alone = LooksPolledAlone(self)
+        for look in looks:
+            checked = self.last_checked(look)
+            self.remove(look)
+            alone.add(look, checked)
+        return alone
+
+    def poll_together(self) -> None:
+        """Poll all looks together again."""
+        alone, self.polled_alone = self.polled_alone, None
+        for look in alone.looks() if alone is not None else ():
+            if alone is not None:
+                checked = max(alone.last_checked(look), look.accepted_at)
+                self.last_checked_at = min(self.last_checked_at, checked)
+            self.add(look)
 
     def terms(self, now: float) -> list[Term]:
-        if self.air is not None or not self.entries:
+        if self.outstanding is not None or not self.looks:
             return []
-        if len(self.entries) <= _FEW:
-            self.bins = None
-            return [term(1, each.accepted, self.told, each.model, self.lost(each)) for each in self.entries]
-        if self.bins is None:
-            self.bins = AgeBins(self.entries, now)
-        return self.bins.terms(self.told, self.losses.share)
+        if len(self.looks) <= _FEW:
+            self.age_bins = None
+            checked = self.last_checked_at
+            return [
+                make_term(1, each.accepted_at, checked, each.durations, self.loss_share(each))
+                for each in self.looks
+            ]
+        if self.age_bins is None:
+            self.age_bins = AgeBins(self.looks, now)
+        return self.age_bins.terms(self.last_checked_at, self.losses.share)
 
-    def lost(self, entry: TrackedLook) -> float:
-        """How probable it was from the start that no webhook tells of the look."""
-        return self.losses.share if entry.expects_webhook else 1.0
+    def loss_share(self, look: TrackedLook) -> float:
+        """How probable it was from the start that no webhook reports the look."""
+        return self.losses.share if look.expects_webhook else 1.0
 
-    def bounds(self, permit: float) -> tuple[float, float, float]:
-        since = max(self.told, self.newest)
-        age = since - self.newest
-        # Far-off looks are asked for at growing intervals: 2 % of the age says "days" in minutes.
-        thrifty = self.told + max(_THRIFTY * permit, 0.02 * age)
-        first = self.entries[0]
+    def poll_times(self, interval: float) -> PollTimes:
+        since = max(self.last_checked_at, self.newest_at)
+        age = since - self.newest_at
+        first = self.looks[0]
         if first.expects_webhook:
-            curious = self.told + _LATER * age if age > 0.0 else math.inf
-        elif first.model.seen >= _CURIOUS:
-            curious = math.inf
+            explore_at = self.last_checked_at + _EXPLORE_LATE * age if age > 0.0 else math.inf
+        elif first.durations.observations >= _KNOWN_AFTER:
+            explore_at = math.inf
         else:
-            curious = since + _SOON * permit + 0.14 * age
-        return self.hushed, thrifty, curious
+            explore_at = since + _EXPLORE_AFTER * interval + _EXPLORE_BY_AGE * age
+        min_interval = max(_MIN_INTERVAL * interval, _MIN_INTERVAL_BY_AGE * age)
+        return PollTimes(self.backoff_until, self.last_checked_at + min_interval, explore_at)
 
-    def ask(self, now: float) -> PollRequest:
-        """The request that tells of them."""
-        if len(self.entries) > 1:
+    def request(self, now: float) -> PollRequest:
+        """The request that reports the looks that are polled together."""
+        if len(self.looks) > 1:
             return PollRequest(PollKind.GROUP, self.avatar_id, None, now)
-        return PollRequest(PollKind.STATUS, self.avatar_id, self.entries[0].ref.look_id, now)
+        return PollRequest(PollKind.STATUS, self.avatar_id, self.looks[0].ref.look_id, now)
 
 
 class MissingDetails(HeapItem[AvatarGroup]):
-    """Looks of one avatar that are settled with a picture or a reason missing, since when each."""
+    """Settled looks of one avatar whose picture or reason is missing, and since when each is."""
 
     __slots__ = ("since",)
 
@@ -150,76 +155,78 @@ class MissingDetails(HeapItem[AvatarGroup]):
         self.since: dict[TrackedLook, float] = {}
 
     def next(self) -> tuple[float, TrackedLook]:
-        """The one that is asked for first, and since when it is missing something."""
-        entry, since = next(iter(self.since.items()))
-        return since, entry
+        """The look that is asked for first, after the time since when its detail is missing."""
+        look, since = next(iter(self.since.items()))
+        return since, look
 
 
 class LookPolledAlone(HeapItem[TrackedLook]):
-    """A look that is asked for alone: its turn, and when an answer last told of it."""
+    """A look that is polled alone: when it is its turn, and when an answer last reported it."""
 
-    __slots__ = ("told",)
+    __slots__ = ("last_checked_at",)
 
-    def __init__(self, entry: TrackedLook, told: float) -> None:
-        super().__init__(entry)
-        self.told = told
+    def __init__(self, look: TrackedLook, last_checked_at: float) -> None:
+        super().__init__(look)
+        self.last_checked_at = last_checked_at
 
 
 class LooksPolledAlone(QueueItem):
-    """The looks of an avatar that are asked for one by one; first the one most likely done."""
+    """The looks of an avatar that are polled one by one; first the one most likely done."""
 
-    __slots__ = ("_strays", "_turns", "all_of_them", "group")
+    __slots__ = ("_alone", "_turns", "all_of_them", "group")
 
     def __init__(self, group: AvatarGroup) -> None:
         super().__init__()
         self.group = group
         self.all_of_them = False
-        self._strays: dict[TrackedLook, LookPolledAlone] = {}
-        self._turns: IndexedHeap[LookPolledAlone] = IndexedHeap("at", "place")
+        self._alone: dict[TrackedLook, LookPolledAlone] = {}
+        self._turns: IndexedHeap[LookPolledAlone] = IndexedHeap("at", "heap_index")
 
     def __len__(self) -> int:
-        return len(self._strays)
+        return len(self._alone)
 
-    def insert(self, entry: TrackedLook, told: float) -> None:
-        """Ask for this one alone, again if it was asked for before."""
-        entry.place = TrackingState.STRAY
-        median = entry.model.median
-        turn = entry.accepted + median
-        if told > entry.accepted:
-            turn = told + 0.6 * median + 0.1 * (told - entry.accepted)
-        stray = self._strays.get(entry)
-        if stray is None:
-            stray = self._strays[entry] = LookPolledAlone(entry, told)
-        stray.told = told
-        self._turns.set(stray, turn)
+    def add(self, look: TrackedLook, last_checked_at: float) -> None:
+        """Poll this look alone, or once more if an answer has just reported it."""
+        look.state = TrackingState.ALONE
+        median = look.durations.median
+        turn = look.accepted_at + median
+        if last_checked_at > look.accepted_at:
+            turn = last_checked_at + 0.6 * median + 0.1 * (last_checked_at - look.accepted_at)
+        alone = self._alone.get(look)
+        if alone is None:
+            alone = self._alone[look] = LookPolledAlone(look, last_checked_at)
+        alone.last_checked_at = last_checked_at
+        self._turns.set(alone, turn)
 
-    def remove(self, entry: TrackedLook) -> None:
-        """Ask for this one no more."""
-        stray = self._strays.pop(entry, None)
-        if stray is not None:
-            self._turns.call_off(stray)
+    def remove(self, look: TrackedLook) -> None:
+        """Poll this look no more."""
+        alone = self._alone.pop(look, None)
+        if alone is not None:
+            self._turns.remove(alone)
 
-    def told(self, entry: TrackedLook) -> float:
-        """When the entry was last told of; long ago if never."""
-        return self._strays[entry].told
+    def last_checked(self, look: TrackedLook) -> float:
+        """When an answer last reported the look; minus infinity if none did."""
+        return self._alone[look].last_checked_at
 
-    def head(self) -> TrackedLook | None:
-        """The one whose turn it is."""
+    def next(self) -> TrackedLook | None:
+        """The look whose turn it is."""
         first = self._turns.first
-        return None if first is None else first.what
+        return None if first is None else first.item
 
-    def entries(self) -> list[TrackedLook]:
-        """All of them, in the order in which they came."""
-        return list(self._strays)
+    def looks(self) -> list[TrackedLook]:
+        """All of them, in the order in which they were added."""
+        return list(self._alone)
 
     def terms(self, now: float) -> list[Term]:  # noqa: ARG002
-        head = self.head()
-        if head is None or self.group.air is not None:
+        look = self.next()
+        if look is None or self.group.outstanding is not None:
             return []
-        return [term(1, head.accepted, self.told(head), head.model, self.group.lost(head))]
+        checked = self.last_checked(look)
+        return [make_term(1, look.accepted_at, checked, look.durations, self.group.loss_share(look))]
 
-    def bounds(self, permit: float) -> tuple[float, float, float]:
-        head = self.head()
-        told = self.told(head) if head is not None else 0.0
-        age = max(told - head.accepted, 0.0) if head is not None else 0.0
-        return self.group.hushed, told + max(_THRIFTY * permit, 0.02 * age), math.inf
+    def poll_times(self, interval: float) -> PollTimes:
+        look = self.next()
+        checked = self.last_checked(look) if look is not None else 0.0
+        age = max(checked - look.accepted_at, 0.0) if look is not None else 0.0
+        min_interval = max(_MIN_INTERVAL * interval, _MIN_INTERVAL_BY_AGE * age)
+        return PollTimes(self.group.backoff_until, checked + min_interval, math.inf)

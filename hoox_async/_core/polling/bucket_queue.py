@@ -1,136 +1,157 @@
-"""Which of many has the largest worth, without looking at all of them.
+"""Which of many possible requests has the largest value, without computing the value of all of them.
 
-Worth only grows until the next answer. So each unit stands on a rung of a ladder of worths (each
-twice the one below), and an agenda knows when it will reach the next rung. One of the highest rung is
-within a factor of two of the largest, but for those that are due to climb and have not come to it yet.
+The value of a request only grows until its next answer. So each item is in a bucket of values (each
+bucket begins at twice the value of the one below), and a heap knows when the item will reach the next bucket.
+An item of the highest bucket is within a factor of two of the largest value, except for items that are due to
+move up and have not been updated yet.
 """
 
 from __future__ import annotations
 
 import math
 from bisect import bisect_right
+from typing import NamedTuple
 
-from .indexed_heap import NOWHERE, IndexedHeap
-from .request_value import Term, reaches, worth
+from .indexed_heap import NOT_IN_HEAP, IndexedHeap
+from .request_value import Term, request_value, time_of_value
 
-_STEP = 2.0
-_ABOVE_PRICE = 12
-_OFF = -1
-_GRAIN = 0.02  # seconds
-_LIKELY = 0.25  # looks that an answer must be expected to show done, where a webhook may still tell of them
+_BUCKET_RATIO = 2.0
+_BUCKETS_ABOVE_THRESHOLD = 12
+_NO_BUCKET = -1
+_RESOLUTION = 0.02  # seconds
+_LIKELY = 0.25  # looks that an answer must be expected to show done, where a webhook may still report them
+
+
+class PollTimes(NamedTuple):
+    """When an item may be polled.
+
+    Not at all before ``backoff_until``; before ``min_interval_until`` only if its value reaches the
+    threshold; from ``explore_at`` on also if little is expected of the answer.
+    """
+
+    backoff_until: float
+    min_interval_until: float
+    explore_at: float
 
 
 class QueueItem:
-    """Something that one request can ask about. Linked into the rung that it stands on."""
+    """Something that one request can ask about. An element of the linked list of its bucket."""
 
-    __slots__ = ("after", "before", "climbs_at", "place", "rung")
+    __slots__ = ("bucket", "heap_index", "moves_up_at", "next_item", "previous_item")
 
     def __init__(self) -> None:
-        self.rung = _OFF
-        self.climbs_at = math.inf
-        self.place = NOWHERE
-        self.before: QueueItem | None = None
-        self.after: QueueItem | None = None
+        self.bucket = _NO_BUCKET
+        self.moves_up_at = math.inf
+        self.heap_index = NOT_IN_HEAP
+        self.previous_item: QueueItem | None = None
+        self.next_item: QueueItem | None = None
 
     def terms(self, now: float) -> list[Term]:
-        """What it waits for; empty if there is nothing to ask now."""
+        """The looks that an answer would report; empty if there is nothing to ask now."""
         raise NotImplementedError
 
-    def bounds(self, permit: float) -> tuple[float, float, float]:
-        """Not asked before the first moment at all, nor before the second while it is worth less than
-        the price; from the third on asked even where little is expected."""
+    def poll_times(self, interval: float) -> PollTimes:
+        """When it may be polled. ``interval``: seconds between two requests of the whole quota."""
         raise NotImplementedError
 
 
 class BucketQueue:
-    """The units, by what asking about them is worth. Look-seconds."""
+    """Items by the value of a request for them, in look-seconds.
 
-    def __init__(self, price: float, idle_price: float, permit: float = 0.6) -> None:
-        self._permit = permit
-        below = max(0, math.ceil(math.log(price / idle_price, _STEP)))
-        self._values = [price * _STEP ** (rung - below) for rung in range(below + _ABOVE_PRICE)]
-        self._price_rung = below
-        self._first: list[QueueItem | None] = [None] * len(self._values)
-        self._last: list[QueueItem | None] = [None] * len(self._values)
-        self._mask = 0
-        self._climbing: IndexedHeap[QueueItem] = IndexedHeap("climbs_at", "place")
+    ``threshold`` is what a request must be worth while submissions wait, ``idle_threshold`` while none do;
+    ``interval`` is the time between two requests of the whole quota, in seconds.
+    """
 
-    def top(self) -> QueueItem | None:
-        """The one that has stood longest on the highest rung."""
-        return self._first[self._mask.bit_length() - 1] if self._mask else None
+    def __init__(self, threshold: float, idle_threshold: float, interval: float = 0.6) -> None:
+        self._interval = interval
+        below = max(0, math.ceil(math.log(threshold / idle_threshold, _BUCKET_RATIO)))
+        buckets = range(below + _BUCKETS_ABOVE_THRESHOLD)
+        self._lower_bounds = [threshold * _BUCKET_RATIO ** (bucket - below) for bucket in buckets]
+        self._threshold_bucket = below
+        self._first: list[QueueItem | None] = [None] * len(self._lower_bounds)
+        self._last: list[QueueItem | None] = [None] * len(self._lower_bounds)
+        self._not_empty = 0  # a bit for each bucket
+        self._moving_up: IndexedHeap[QueueItem] = IndexedHeap("moves_up_at", "heap_index")
 
-    def advance(self, now: float, most: int) -> None:
-        """Let those climb that reached a rung by now: ``most`` of them, the longest due first."""
-        for _ in range(most):
-            unit = self._climbing.first
-            if unit is None or unit.climbs_at > now:
+    def best(self) -> QueueItem | None:
+        """The item that has been longest in the highest bucket."""
+        return self._first[self._not_empty.bit_length() - 1] if self._not_empty else None
+
+    def move_up(self, now: float, at_most: int) -> None:
+        """Update ``at_most`` of the items that have reached their next bucket, the longest due first."""
+        for _ in range(at_most):
+            item = self._moving_up.first
+            if item is None or item.moves_up_at > now:
                 return
-            self.place(unit, now)
+            self.update(item, now)
 
-    def next_change(self) -> float:
-        """When some unit reaches its next rung."""
-        return self._climbing.next_at
+    def next_move(self) -> float:
+        """When an item reaches its next bucket."""
+        return self._moving_up.next_at
 
-    def place(self, unit: QueueItem, now: float) -> None:
-        """Work out where the unit stands, and when it climbs."""
-        terms = unit.terms(now)
+    def update(self, item: QueueItem, now: float) -> None:
+        """Work out the item's bucket, and when it reaches the next one. Adds it if it is not in the queue."""
+        terms = item.terms(now)
         if not terms:
-            self.remove(unit)
+            self.remove(item)
             return
-        hushed, thrifty, curious = unit.bounds(self._permit)
-        value, looks = worth(terms, now)
-        rung = self._rung(value)
-        unlikely = looks < _LIKELY and now < curious and all(each.lost < 1.0 for each in terms)
-        if unlikely:
-            likely = min(reaches(terms, math.inf, now, _LIKELY), curious)
-            rung, climbs_at = _OFF, max(hushed, thrifty, likely)
-        elif now < hushed or (now < thrifty and rung < self._price_rung):
-            rung, climbs_at = _OFF, max(hushed, min(thrifty, self._reaches(terms, self._price_rung, now)))
+        backoff_until, min_interval_until, explore_at = item.poll_times(self._interval)
+        value, looks = request_value(terms, now)
+        bucket = self._bucket_of(value)
+        is_unlikely = looks < _LIKELY and now < explore_at and all(each.loss_share < 1.0 for each in terms)
+        if is_unlikely:
+            likely_at = min(time_of_value(terms, math.inf, now, _LIKELY), explore_at)
+            bucket, moves_up_at = _NO_BUCKET, max(backoff_until, min_interval_until, likely_at)
+        elif now < backoff_until or (now < min_interval_until and bucket < self._threshold_bucket):
+            worth_it_at = min(min_interval_until, self._reaches(terms, self._threshold_bucket, now))
+            bucket, moves_up_at = _NO_BUCKET, max(backoff_until, worth_it_at)
         else:
-            rung = max(rung, 0) if now >= curious else rung
-            climbs_at = self._reaches(terms, rung + 1, now)
-            if rung == _OFF:
-                climbs_at = min(climbs_at, curious)
-        self._stand(unit, rung)
-        self._climbing.set(unit, max(climbs_at, now + _GRAIN))
+            bucket = max(bucket, 0) if now >= explore_at else bucket
+            moves_up_at = self._reaches(terms, bucket + 1, now)
+            if bucket == _NO_BUCKET:
+                moves_up_at = min(moves_up_at, explore_at)
+        self._move(item, bucket)
+        self._moving_up.set(item, max(moves_up_at, now + _RESOLUTION))
 
-    def remove(self, unit: QueueItem) -> None:
-        """Take the unit off. It comes back with `place`."""
-        self._stand(unit, _OFF)
-        self._climbing.call_off(unit)
+    def remove(self, item: QueueItem) -> None:
+        """Remove the item; `update` adds it again."""
+        self._move(item, _NO_BUCKET)
+        self._moving_up.remove(item)
 
-    def _reaches(self, terms: list[Term], rung: int, now: float) -> float:
-        return reaches(terms, self._values[rung], now) if rung < len(self._values) else math.inf
+    def _reaches(self, terms: list[Term], bucket: int, now: float) -> float:
+        if bucket >= len(self._lower_bounds):
+            return math.inf
+        return time_of_value(terms, self._lower_bounds[bucket], now)
 
-    def _rung(self, value: float) -> int:
-        return bisect_right(self._values, value * (1.0 + 1e-9)) - 1  # -1 is _OFF
+    def _bucket_of(self, value: float) -> int:
+        return bisect_right(self._lower_bounds, value * (1.0 + 1e-9)) - 1  # -1 is _NO_BUCKET
 
-    def _stand(self, unit: QueueItem, rung: int) -> None:
-        if unit.rung == rung:
+    def _move(self, item: QueueItem, bucket: int) -> None:
+        if item.bucket == bucket:
             return
-        if unit.rung != _OFF:
-            self._unlink(unit)
-        unit.rung = rung
-        if rung != _OFF:
-            last = self._last[rung]
-            unit.before, unit.after = last, None
+        if item.bucket != _NO_BUCKET:
+            self._unlink(item)
+        item.bucket = bucket
+        if bucket != _NO_BUCKET:
+            last = self._last[bucket]
+            item.previous_item, item.next_item = last, None
             if last is None:
-                self._first[rung] = unit
-                self._mask |= 1 << rung
+                self._first[bucket] = item
+                self._not_empty |= 1 << bucket
             else:
-                last.after = unit
-            self._last[rung] = unit
+                last.next_item = item
+            self._last[bucket] = item
 
-    def _unlink(self, unit: QueueItem) -> None:
-        before, after, rung = unit.before, unit.after, unit.rung
-        if before is None:
-            self._first[rung] = after
+    def _unlink(self, item: QueueItem) -> None:
+        previous, following, bucket = item.previous_item, item.next_item, item.bucket
+        if previous is None:
+            self._first[bucket] = following
         else:
-            before.after = after
-        if after is None:
-            self._last[rung] = before
+            previous.next_item = following
+        if following is None:
+            self._last[bucket] = previous
         else:
-            after.before = before
-        if self._first[rung] is None:
-            self._mask &= ~(1 << rung)
-        unit.before = unit.after = None
+            following.previous_item = previous
+        if self._first[bucket] is None:
+            self._not_empty &= ~(1 << bucket)
+        item.previous_item = item.next_item = None

@@ -1,49 +1,49 @@
-"""Which share of the webhook deliveries never comes, as far as was seen."""
+"""The share of webhook deliveries that never comes, learned from those that were expected."""
 
 from __future__ import annotations
 
 from ..._api.models import LookRef
 
-_PRIOR_SHARE, _PRIOR_WEIGHT = 0.02, 50.0  # before anything was seen: one delivery of fifty is lost
+_PRIOR_SHARE, _PRIOR_WEIGHT = 0.02, 50.0  # before any observation: one delivery of fifty is lost
 _MEMORY = 100.0  # deliveries; older ones fade
-_KEPT = 1_000
-_MOVED = 1.25
+_MAX_REMEMBERED = 1_000  # looks
+_SHIFT_RATIO = 1.25
 
 
 class DeliveryLosses:
-    """Learns the share of lost deliveries from looks that were expected to be delivered."""
+    """Learns the share of lost deliveries."""
 
-    __slots__ = ("_found", "_lost", "_planned", "_seen", "share")
+    __slots__ = ("_found_by_polling", "_lost", "_planned_share", "_seen", "share")
 
     def __init__(self) -> None:
         self._lost = self._seen = 0.0
-        self._found: dict[LookRef, None] = {}  # found by asking; their deliveries may still come
-        self.share = self._planned = _PRIOR_SHARE
+        self._found_by_polling: dict[LookRef, None] = {}  # their deliveries may still come
+        self.share = self._planned_share = _PRIOR_SHARE
 
-    def came(self) -> None:
-        """A delivery came before the look was found by asking."""
+    def delivered(self) -> None:
+        """A delivery came before a status request found its look settled."""
         self._count(0.0)
 
-    def found(self, ref: LookRef) -> None:
-        """A status request found the look done, and no delivery has come so far."""
-        self._found[ref] = None
-        if len(self._found) > _KEPT:
-            del self._found[next(iter(self._found))]
+    def found_by_polling(self, ref: LookRef) -> None:
+        """A status request found the look settled, and no delivery has come so far."""
+        self._found_by_polling[ref] = None
+        if len(self._found_by_polling) > _MAX_REMEMBERED:
+            del self._found_by_polling[next(iter(self._found_by_polling))]
         self._count(1.0)
 
-    def came_late(self, ref: LookRef) -> None:
-        """The delivery of a look that was found by asking came after all: it was not lost."""
-        if ref in self._found:
-            del self._found[ref]
+    def delivered_late(self, ref: LookRef) -> None:
+        """A look that a status request had found settled was delivered after all: it was not lost."""
+        if ref in self._found_by_polling:
+            del self._found_by_polling[ref]
             self._lost = max(self._lost - 1.0, 0.0)
             self._refresh()
 
-    def moved(self) -> bool:
+    def has_shifted(self) -> bool:
         """Whether the share has changed by a quarter since this was last true."""
-        ratio = self.share / self._planned
-        if 1.0 / _MOVED < ratio < _MOVED:
+        ratio = self.share / self._planned_share
+        if 1.0 / _SHIFT_RATIO < ratio < _SHIFT_RATIO:
             return False
-        self._planned = self.share
+        self._planned_share = self.share
         return True
 
     def _count(self, lost: float) -> None:

@@ -1,7 +1,7 @@
 """How long looks take, learned by kind: a few numbers each, in log space.
 
 The model is log-normal with a small share of a heavy tail (log-logistic), so that a look which is
-very late is still expected, at growing intervals. All seconds.
+very late is still expected, at growing intervals. All durations are in seconds.
 """
 
 from __future__ import annotations
@@ -12,23 +12,23 @@ from collections.abc import Hashable
 from ..._api.requests import ImageAvatar, Request
 
 AT_ONCE = "at once"
-"""The kind of looks that are ready when they are accepted: of avatars from images (API reference)."""
+"""The kind of looks that are ready when they are accepted: those of avatars from images (API reference)."""
 PRIOR_MEDIAN = 40.0
 _PRIOR_SIGMA = 0.55
-_PRIOR_WEIGHT = 1.5  # observations that the prior median counts for: little, the first answers overrule it
+_PRIOR_WEIGHT = 1.5  # observations that the prior median counts for: few, the first answers overrule it
 _PRIOR_WEIGHT_SPREAD = 6.0
 _MEMORY = 100.0  # observations; older ones fade
 _MIN_SIGMA, _MAX_SIGMA = 0.12, 1.2
 _TAIL_SHARE = 0.02
 _TAIL_SCALE = 2.0  # medians
-_OUTLIER = 2.5  # spreads; what lies farther counts as if it lay there
-_TELLS_NOTHING = 0.97  # an interval that was this probable anyway
-_MOVED = 0.2
+_OUTLIER = 2.5  # spreads from the median; an observation farther off counts as if it lay there
+_UNINFORMATIVE = 0.97  # an interval that was this probable anyway teaches nothing
+_SHIFT = 0.2
 _HALF_ROOT = math.sqrt(0.5)
 
 
 class Durations:
-    """What is known of one kind's durations."""
+    """The durations of one kind of looks, as far as they are known. ``mu`` is the logarithm of the median."""
 
     __slots__ = (
         "_inverse",
@@ -40,12 +40,12 @@ class Durations:
         "_weight",
         "_weight_spread",
         "mu",
-        "seen",
+        "observations",
     )
 
     def __init__(self, median: float = PRIOR_MEDIAN, sigma: float = _PRIOR_SIGMA) -> None:
         self.mu: float = math.log(median)
-        self.seen: int = 0
+        self.observations: int = 0
         self._variance = sigma * sigma
         self._weight = _PRIOR_WEIGHT
         self._weight_spread = _PRIOR_WEIGHT_SPREAD
@@ -59,20 +59,20 @@ class Durations:
 
     @property
     def sigma(self) -> float:
-        """The spread of the logarithm, with what is still uncertain about the median in it."""
+        """The standard deviation of the logarithm, including the uncertainty about the median."""
         return self._sigma
 
-    def moved(self) -> bool:
-        """Whether what is expected has changed by a fifth since this was last true."""
+    def has_shifted(self) -> bool:
+        """Whether the median or the spread has changed by a fifth since this was last true."""
         mu, sigma = self._planned
-        if abs(self.mu - mu) < _MOVED and abs(math.log(self._sigma / sigma)) < _MOVED:
+        if abs(self.mu - mu) < _SHIFT and abs(math.log(self._sigma / sigma)) < _SHIFT:
             return False
         self._planned = self.mu, self._sigma
         return True
 
     @property
     def spread(self) -> float:
-        """The spread of the logarithm from look to look, without what is uncertain about the median."""
+        """The standard deviation of the logarithm from look to look, without that uncertainty."""
         return min(max(math.sqrt(self._variance), _MIN_SIGMA), _MAX_SIGMA)
 
     def curve(self, age: float) -> tuple[float, float]:
@@ -80,25 +80,25 @@ class Durations:
         if age <= 0.0:
             return 1.0, age
         z = (math.log(age) - self.mu) * self._inverse
-        left = 0.5 * math.erfc(z * _HALF_ROOT)
-        area = age * left + self._mean * 0.5 * math.erfc((self._sigma - z) * _HALF_ROOT)
+        remaining = 0.5 * math.erfc(z * _HALF_ROOT)
+        area = age * remaining + self._mean * 0.5 * math.erfc((self._sigma - z) * _HALF_ROOT)
         y = age / self._tail
         return (
-            (1.0 - _TAIL_SHARE) * left + _TAIL_SHARE / (1.0 + y),
+            (1.0 - _TAIL_SHARE) * remaining + _TAIL_SHARE / (1.0 + y),
             (1.0 - _TAIL_SHARE) * area + _TAIL_SHARE * self._tail * math.log1p(y),
         )
 
     def observe(self, not_yet: float, done: float) -> None:
-        """Learn from a look that was not done at the age ``not_yet`` and was at the age ``done``."""
+        """Learn from a look that was unfinished at the age ``not_yet`` and done at the age ``done``."""
         done = max(done, 0.05)
         not_yet = min(max(not_yet, 0.0), done)
         spread = max(self._sigma, 0.3)
-        point = _between(self.mu, spread, not_yet, done)
-        if point is None:
+        estimate = _between(self.mu, spread, not_yet, done)
+        if estimate is None:
             return
-        mean, variance = point
+        mean, variance = estimate
         off = min(max(mean - self.mu, -_OUTLIER * spread), _OUTLIER * spread)
-        self.seen += 1
+        self.observations += 1
         self._weight = min(self._weight + 1.0, _MEMORY)
         self._weight_spread = min(self._weight_spread + 1.0, _MEMORY)
         step = off / self._weight
@@ -115,15 +115,15 @@ class Durations:
 
 
 def _between(mu: float, sigma: float, low: float, high: float) -> tuple[float, float] | None:
-    """Mean and variance of a log duration that is known to lie between two ages; None: that says nothing."""
+    """Mean and variance of a log duration that lies between two ages; None where that teaches nothing."""
     if high - low <= 0.02 * high:
         return math.log(0.5 * (low + high)), 0.0
     b = (math.log(high) - mu) / sigma
     a = (math.log(low) - mu) / sigma if low > 0.0 else -12.0
     mass = 0.5 * (math.erfc(a * _HALF_ROOT) - math.erfc(b * _HALF_ROOT))
-    if mass > _TELLS_NOTHING:
+    if mass > _UNINFORMATIVE:
         return None
-    if mass < 1e-9:  # far from all that was expected: the nearer end
+    if mass < 1e-9:  # far from what was expected: take the nearer end
         return (math.log(high) if b < 0.0 else math.log(low)), 0.0
     density_a = math.exp(-0.5 * a * a) * 0.3989422804014327
     density_b = math.exp(-0.5 * b * b) * 0.3989422804014327
@@ -133,16 +133,16 @@ def _between(mu: float, sigma: float, low: float, high: float) -> tuple[float, f
 
 
 def kind_of(request: Request) -> Hashable:
-    """What the duration of the request's look is learned by."""
+    """The kind of the request's look: looks of one kind are expected to take equally long."""
     if isinstance(request, ImageAvatar):
         return AT_ONCE
     return request.KIND, request.resolution
 
 
 class DurationModels:
-    """`Durations` by kind. A kind that is new starts from what all kinds together have shown.
+    """`Durations` by kind. A new kind starts from what all kinds together have shown.
 
-    `AT_ONCE` stands apart: it says nothing of the others.
+    Except for `AT_ONCE`, which says nothing of the others.
     """
 
     def __init__(self) -> None:
@@ -151,30 +151,34 @@ class DurationModels:
         self._kinds: dict[Hashable, Durations] = {AT_ONCE: self._at_once}
 
     def of(self, kind: Hashable) -> Durations:
-        """What is known of the kind; the same object each time, which goes on learning."""
+        """The durations of the kind: the same object each time, which goes on learning."""
         known = self._kinds.get(kind)
         if known is None:
-            known = Durations(self._all.median, max(self._all.sigma, 0.4)) if self._all.seen else Durations()
+            known = (
+                Durations(self._all.median, max(self._all.sigma, 0.4))
+                if self._all.observations
+                else Durations()
+            )
             self._kinds[kind] = known
         return known
 
     def observe(self, model: Durations, not_yet: float, done: float) -> None:
-        """Learn for one kind (as `of` gave it) and for kinds to come."""
+        """Learn for one kind (``model`` as `of` gave it) and for kinds that are still to come."""
         model.observe(not_yet, done)
         if model is not self._at_once:
             self._all.observe(not_yet, done)
 
     def expected(self, kind: Hashable) -> float:
-        """The median in seconds. A kind never seen gets that of all kinds."""
+        """The median, in seconds. A kind that was never seen gets that of all kinds."""
         return self._best_known(kind).median
 
     def quantile(self, kind: Hashable, z: float) -> float:
-        """The seconds that a look of the kind takes at ``z`` spreads from the median."""
+        """The seconds that a look takes which is ``z`` standard deviations slower than the median."""
         known = self._best_known(kind)
         return known.median * math.exp(z * known.spread)
 
     def _best_known(self, kind: Hashable) -> Durations:
         known = self._kinds.get(kind)
-        if known is not None and (known.seen or known is self._at_once):
+        if known is not None and (known.observations or known is self._at_once):
             return known
         return self._all

@@ -1,6 +1,8 @@
-"""What a failed status request means: for how long to leave an avatar alone, and when a wait ends."""
+"""What a failed status request means: how long an avatar is left alone, and when polling ends for good."""
 
 from __future__ import annotations
+
+import math
 
 from ..._api.models import LookRef
 from ...errors import (
@@ -18,16 +20,15 @@ from ...errors import (
 from .avatar_groups import AvatarGroup
 from .tracked_looks import PollKind, PollRequest
 
-_BACKOFF, _LONGEST = 2.0, 60.0  # seconds
-_REFUSED_TIMES, _REFUSED_FOR = 3, 30.0
-_REFUSED_BACKOFF = 10.0
-_DENIED_TIMES, _DENIED_FOR = 5, 60.0
-_DENIED_BACKOFF = 15.0
-_LONE_FOR, _LONE_LONGEST = 180.0, 3600.0
+# All in seconds, unless they are counts.
+_BACKOFF, _MAX_BACKOFF = 2.0, 60.0
+_REFUSED_TIMES, _REFUSED_FOR, _REFUSED_BACKOFF = 3, 30.0, 10.0
+_DENIED_TIMES, _DENIED_FOR, _DENIED_BACKOFF = 5, 60.0, 15.0
+_ALONE_FOR, _MAX_ALONE_FOR = 180.0, 3600.0
 
 
 class FailureStreak:
-    """A row of failures of one sort: how many, and since when."""
+    """Failures of one sort in a row: how many, and since when."""
 
     __slots__ = ("count", "since")
 
@@ -36,88 +37,91 @@ class FailureStreak:
         self.since = 0.0
 
     def add(self, now: float) -> None:
-        """One more."""
+        """Count one more failure."""
         if not self.count:
             self.since = now
         self.count += 1
 
-    def last(self, times: int, seconds: float, now: float) -> bool:
-        """Whether the row is that long and has gone on for that many seconds."""
+    def has_lasted(self, times: int, seconds: float, now: float) -> bool:
+        """Whether it is that many failures, over that many seconds."""
         return self.count >= times and now - self.since >= seconds
 
 
-class Failures:
-    """The rows of failures that end a wait: a look refused, an avatar denied, the key refused."""
+class FailureStreaks:
+    """The failures that end polling when they last: a look refused, an avatar denied, the key refused."""
 
     def __init__(self) -> None:
-        self.paused = float("-inf")
+        self.paused_until = -math.inf
         self._key = FailureStreak()
         self._avatars: dict[str, FailureStreak] = {}
         self._looks: dict[LookRef, FailureStreak] = {}
 
-    def answered(self, avatar_id: str) -> None:
-        """An answer came: the key is good, and so is the avatar."""
+    def avatar_answered(self, avatar_id: str) -> None:
+        """An answer came: neither the key nor the avatar is refused."""
         self._key.count = 0
-        self.paused = float("-inf")
+        self.paused_until = -math.inf
         self._avatars.pop(avatar_id, None)
 
-    def told(self, ref: LookRef) -> None:
-        """An answer told of this look, or nobody waits for it any more."""
+    def forget_avatar(self, avatar_id: str) -> None:
+        """The avatar is not polled any more."""
+        self._avatars.pop(avatar_id, None)
+
+    def forget_look(self, ref: LookRef) -> None:
+        """An answer reported this look, or it is not polled any more."""
         if self._looks:
             self._looks.pop(ref, None)
 
-    def forget(self, avatar_id: str) -> None:
-        """Nobody waits for this avatar any more."""
-        self._avatars.pop(avatar_id, None)
-
     def key_refused(self, now: float) -> bool:
-        """The API key was refused. Whether that lasts, and no wait can come to an end."""
+        """Count a refusal of the API key, and pause. Whether the refusals have lasted."""
         self._key.add(now)
-        self.paused = now + _DENIED_BACKOFF
-        return self._key.last(_DENIED_TIMES, _DENIED_FOR, now)
+        self.paused_until = now + _DENIED_BACKOFF
+        return self._key.has_lasted(_DENIED_TIMES, _DENIED_FOR, now)
 
     def avatar_denied(self, group: AvatarGroup, now: float) -> bool:
-        """The avatar is not ours to see. Whether that lasts."""
-        strikes = self._avatars.setdefault(group.avatar_id, FailureStreak())
-        strikes.add(now)
-        group.hushed = now + _DENIED_BACKOFF
-        return strikes.last(_DENIED_TIMES, _DENIED_FOR, now)
+        """Count a refusal of access to the avatar. Whether the refusals have lasted."""
+        streak = self._avatars.setdefault(group.avatar_id, FailureStreak())
+        streak.add(now)
+        group.backoff_until = now + _DENIED_BACKOFF
+        return streak.has_lasted(_DENIED_TIMES, _DENIED_FOR, now)
 
     def look_refused(self, group: AvatarGroup, ref: LookRef, now: float) -> bool:
-        """The API knows no such look, or says no to asking for it. Whether that lasts."""
-        strikes = self._looks.setdefault(ref, FailureStreak())
-        strikes.add(now)
-        group.hushed = now + min(_REFUSED_BACKOFF * 2.0 ** min(strikes.count - 1, 8), _LONGEST)
-        return strikes.last(_REFUSED_TIMES, _REFUSED_FOR, now)
+        """Count an answer that refuses this one look, such as 404. Whether the refusals have lasted."""
+        streak = self._looks.setdefault(ref, FailureStreak())
+        streak.add(now)
+        group.backoff_until = now + min(_REFUSED_BACKOFF * 2.0 ** min(streak.count - 1, 8), _MAX_BACKOFF)
+        return streak.has_lasted(_REFUSED_TIMES, _REFUSED_FOR, now)
 
 
 def back_off(group: AvatarGroup, error: HooxError, now: float) -> None:
     """Leave the avatar alone for a while, the longer the more requests failed in a row."""
-    if isinstance(error, RateLimited):  # whoever sends has paused already; it says nothing of the avatar
-        group.hushed = now + 1.0
+    if isinstance(error, RateLimited):  # the rate limiter has paused already; it says nothing of the avatar
+        group.backoff_until = now + 1.0
         return
-    group.failures += 1
-    group.hushed = now + min(_BACKOFF * 2.0 ** min(group.failures - 1, 8), _LONGEST)
+    group.failures_in_a_row += 1
+    group.backoff_until = now + min(_BACKOFF * 2.0 ** min(group.failures_in_a_row - 1, 8), _MAX_BACKOFF)
 
 
-def go_alone(group: AvatarGroup, now: float) -> None:
-    """Asking for the group failed or lacked a look: try again later, each time twice as late."""
-    group.lone_until = now + min(_LONE_FOR * 2.0 ** min(group.lone_times, 8), _LONE_LONGEST)
-    group.lone_times += 1
+def poll_alone_for_a_while(group: AvatarGroup, now: float) -> None:
+    """The avatar's answer failed or lacked a look: it is asked for again later, each time twice as late."""
+    group.alone_until = now + min(_ALONE_FOR * 2.0 ** min(group.times_alone, 8), _MAX_ALONE_FOR)
+    group.times_alone += 1
 
 
-def breaks_group(group: AvatarGroup, ask: PollRequest, error: HooxError) -> bool:
-    """Whether asking for the group is given up for a while. A lost answer or a 5xx may pass: twice, then."""
-    if ask.kind is not PollKind.GROUP or isinstance(error, RateLimited | AuthenticationError):
+def breaks_group(group: AvatarGroup, request: PollRequest, error: HooxError) -> bool:
+    """Whether the looks are to be polled one by one for a while.
+
+    A lost answer and a 5xx may pass, so they do that only when it is the second failure in a row.
+    """
+    if request.kind is not PollKind.GROUP or isinstance(error, RateLimited | AuthenticationError):
         return False
     if isinstance(error, ServerError | TransportError):
-        return group.failures >= 1
-    # InvalidRequest: the avatar's id can't stand in a path, though it can in a query
+        return group.failures_in_a_row >= 1
+    # InvalidRequest: the avatar's id is not allowed in a path, though it is in a query
     return isinstance(error, ApiError | UnexpectedResponse | InvalidRequest)
 
 
 def refuses_look(error: HooxError) -> bool:
-    """Whether the API said no to this one look, and not for a reason that has its own rule."""
+    """Whether the API refused this one look, and not for a reason that has its own rule."""
     if isinstance(error, NotFound):
         return True
     return isinstance(error, ApiError) and not isinstance(

@@ -1,7 +1,8 @@
-"""Who is due when, where any of them can be moved or called off at any moment: a heap that knows places.
+"""A heap of things with a time, the earliest first, in which each can be moved or removed at any moment.
 
-`heapq` leaves what was called off where it stands. To clear that out takes milliseconds now and then,
-in which a web app's loop would stand still; here each change takes O(log n) steps.
+`heapq` cannot remove from the middle: the usual way marks an entry as removed and leaves it there. Clearing
+such entries out takes milliseconds now and then, which would block the loop of a web app. Here each
+item knows its index in the heap, so every change takes O(log n) steps.
 """
 
 from __future__ import annotations
@@ -9,95 +10,96 @@ from __future__ import annotations
 import math
 from typing import Generic, TypeVar
 
-NOWHERE = -1
+NOT_IN_HEAP = -1
 
 T = TypeVar("T")
 
 
 class HeapItem(Generic[T]):
-    """A thing with a time, where the thing itself is too small to keep one."""
+    """A thing with a time, for things that have no attributes for their time and index themselves."""
 
-    __slots__ = ("at", "place", "what")
+    __slots__ = ("at", "heap_index", "item")
 
-    def __init__(self, what: T) -> None:
+    def __init__(self, item: T) -> None:
         self.at = math.inf
-        self.place = NOWHERE
-        self.what = what
+        self.heap_index = NOT_IN_HEAP
+        self.item = item
 
 
 class IndexedHeap(Generic[T]):
     """Things with a time, the earliest first.
 
-    Each keeps its time and its place in the attributes of these names, infinity and ``NOWHERE`` while
-    it is not on it: with 100,000 things, an object for the two would cost more memory than they do.
+    ``time_attribute`` and ``index_attribute`` name the attributes in which each item keeps its time and its
+    index; they are infinity and ``NOT_IN_HEAP`` while it is not in the heap. They are the item's own because
+    with 100,000 items an object for the two would cost more memory than they do.
     """
 
-    __slots__ = ("_at", "_heap", "_place")
+    __slots__ = ("_heap", "_index_attribute", "_time_attribute")
 
-    def __init__(self, at: str, place: str) -> None:
-        self._at, self._place = at, place
+    def __init__(self, time_attribute: str, index_attribute: str) -> None:
+        self._time_attribute, self._index_attribute = time_attribute, index_attribute
         self._heap: list[T] = []
 
     @property
     def next_at(self) -> float:
-        """When the first is due; infinity if there is none."""
-        at: float = getattr(self._heap[0], self._at) if self._heap else math.inf
+        """When the first item is due; infinity if the heap is empty."""
+        at: float = getattr(self._heap[0], self._time_attribute) if self._heap else math.inf
         return at
 
     @property
     def first(self) -> T | None:
-        """The one that is due first."""
+        """The item that is due first."""
         return self._heap[0] if self._heap else None
 
     def set(self, item: T, at: float) -> None:
-        """Put it on, or move it. Infinity takes it off."""
+        """Add the item, or move it to another time. A time of infinity removes it."""
         if at == math.inf:
-            self.call_off(item)
+            self.remove(item)
             return
-        later = at > getattr(item, self._at)
-        setattr(item, self._at, at)
-        if getattr(item, self._place) == NOWHERE:
+        is_later = at > getattr(item, self._time_attribute)
+        setattr(item, self._time_attribute, at)
+        if getattr(item, self._index_attribute) == NOT_IN_HEAP:
             self._heap.append(item)
-            self._rise(item, len(self._heap) - 1)
-        elif later:
-            self._sink(item, getattr(item, self._place))
+            self._sift_up(item, len(self._heap) - 1)
+        elif is_later:
+            self._sift_down(item, getattr(item, self._index_attribute))
         else:
-            self._rise(item, getattr(item, self._place))
+            self._sift_up(item, getattr(item, self._index_attribute))
 
-    def call_off(self, item: T) -> None:
-        """Take it off, if it is on."""
-        place = getattr(item, self._place)
-        if place == NOWHERE:
+    def remove(self, item: T) -> None:
+        """Remove the item. Does nothing if it is not in the heap."""
+        index = getattr(item, self._index_attribute)
+        if index == NOT_IN_HEAP:
             return
         last = self._heap.pop()
         if last is not item:
-            self._rise(last, place)
-            self._sink(last, getattr(last, self._place))
-        setattr(item, self._at, math.inf)
-        setattr(item, self._place, NOWHERE)
+            self._sift_up(last, index)
+            self._sift_down(last, getattr(last, self._index_attribute))
+        setattr(item, self._time_attribute, math.inf)
+        setattr(item, self._index_attribute, NOT_IN_HEAP)
 
-    def _rise(self, item: T, place: int) -> None:
-        heap, name, at = self._heap, self._at, getattr(item, self._at)
-        while place:
-            above = heap[(place - 1) >> 1]
-            if getattr(above, name) <= at:
+    def _sift_up(self, item: T, index: int) -> None:
+        heap, name, at = self._heap, self._time_attribute, getattr(item, self._time_attribute)
+        while index:
+            parent = heap[(index - 1) >> 1]
+            if getattr(parent, name) <= at:
                 break
-            self._put(above, place)
-            place = (place - 1) >> 1
-        self._put(item, place)
+            self._put(parent, index)
+            index = (index - 1) >> 1
+        self._put(item, index)
 
-    def _sink(self, item: T, place: int) -> None:
-        heap, name, at = self._heap, self._at, getattr(item, self._at)
+    def _sift_down(self, item: T, index: int) -> None:
+        heap, name, at = self._heap, self._time_attribute, getattr(item, self._time_attribute)
         size = len(heap)
-        while (below := 2 * place + 1) < size:
-            if below + 1 < size and getattr(heap[below + 1], name) < getattr(heap[below], name):
-                below += 1
-            if getattr(heap[below], name) >= at:
+        while (child := 2 * index + 1) < size:
+            if child + 1 < size and getattr(heap[child + 1], name) < getattr(heap[child], name):
+                child += 1
+            if getattr(heap[child], name) >= at:
                 break
-            self._put(heap[below], place)
-            place = below
-        self._put(item, place)
+            self._put(heap[child], index)
+            index = child
+        self._put(item, index)
 
-    def _put(self, item: T, place: int) -> None:
-        self._heap[place] = item
-        setattr(item, self._place, place)
+    def _put(self, item: T, index: int) -> None:
+        self._heap[index] = item
+        setattr(item, self._index_attribute, index)

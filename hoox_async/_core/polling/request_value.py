@@ -1,8 +1,8 @@
-"""What asking is worth: look-seconds in which looks were done and nobody knew.
+"""The value of a status request: look-seconds in which looks were done and nobody knew.
 
-A term stands for ``looks`` looks accepted at ``accepted`` and last known to be unfinished at ``told``.
-Given that, the expected number of them that are done and unseen grows from 0; its integral is what a
-request at that moment ends.
+A term represents ``looks`` looks that were accepted at ``accepted_at`` and last known to be unfinished at
+``last_checked_at``. Given that, the expected number of them that are done without our knowing grows from 0;
+its integral is the value of a request at that moment.
 
 Of looks that expect a webhook only those count whose delivery is lost. As long as a delivery may come, the
 share of lost ones is small; the longer none comes, the likelier it is that it was lost (Bayes' rule).
@@ -19,86 +19,99 @@ from .durations import Durations
 # A look whose delivery was lost counts for so many: few are concerned, so few requests find them. With 1,
 # 1,000 edits of 20 avatars with a tenth lost know them 34 s late, with 5.5 it is 14 s for 3 % more time. The
 # more are lost, the less: a request finds more of them then.
-_MOST_WEIGHT, _WEIGHT_BY_SHARE = 5.5, 0.6
-_ON_ITS_WAY = 1.0  # seconds in which a delivery is no later than others, after its look was expected
+_MAX_WEIGHT, _WEIGHT_BY_SHARE = 5.5, 0.6
+_DELIVERY_SECONDS = 1.0  # a delivery is not late before so many seconds after its look was expected
 
 
 class Term(NamedTuple):
-    """Looks of one kind and about one age. ``left`` and ``area`` are the model's curve at ``told``.
+    """Looks of one kind and about one age.
 
-    ``lost``: the share of their webhook deliveries that never comes; 1 where none is expected.
+    ``remaining`` and ``area`` are the curve of the kind's durations at ``last_checked_at``. ``loss_share``:
+    the share of their webhook deliveries that never comes; 1 where none is expected.
     """
 
     looks: int
-    accepted: float
-    told: float
-    left: float
+    accepted_at: float
+    last_checked_at: float
+    remaining: float
     area: float
-    model: Durations
-    lost: float
+    durations: Durations
+    loss_share: float
 
 
-def term(looks: int, accepted: float, told: float, model: Durations, lost: float = 1.0) -> Term:
+def make_term(
+    looks: int, accepted_at: float, last_checked_at: float, durations: Durations, loss_share: float = 1.0
+) -> Term:
     """A term, with its constants worked out."""
-    told = max(told, accepted)
-    left, area = model.curve(told - accepted)
-    return Term(looks, accepted, told, left, area, model, lost)
+    last_checked_at = max(last_checked_at, accepted_at)
+    remaining, area = durations.curve(last_checked_at - accepted_at)
+    return Term(looks, accepted_at, last_checked_at, remaining, area, durations, loss_share)
 
 
-def worth(terms: Iterable[Term], at: float) -> tuple[float, float]:
-    """Look-seconds ended by asking at ``at``, and how many looks the answer is expected to show done."""
-    total = unseen = 0.0
-    for looks, accepted, told, left, area, model, lost in terms:
-        waited = at - told
+def request_value(terms: Iterable[Term], at: float) -> tuple[float, float]:
+    """The look-seconds that a request at ``at`` ends, and how many looks its answer should show done."""
+    total = done = 0.0
+    for looks, accepted_at, last_checked_at, remaining, area, durations, loss_share in terms:
+        waited = at - last_checked_at
         if waited <= 0.0:
             continue
-        left_now, area_now = model.curve(at - accepted)
-        count = looks if lost >= 1.0 else looks * _lost_by_now(lost, at, accepted, told, left, model)
-        weight = min(max(_WEIGHT_BY_SHARE / lost, 1.0), _MOST_WEIGHT)
-        total += weight * count * max(waited - (area_now - area) / left, 0.0)
-        unseen += count * (1.0 - left_now / left)
-    return total, unseen
+        remaining_now, area_now = durations.curve(at - accepted_at)
+        count: float = looks
+        if loss_share < 1.0:
+            count *= _lost_by_now(loss_share, at, accepted_at, last_checked_at, remaining, durations)
+        weight = min(max(_WEIGHT_BY_SHARE / loss_share, 1.0), _MAX_WEIGHT)
+        total += weight * count * max(waited - (area_now - area) / remaining, 0.0)
+        done += count * (1.0 - remaining_now / remaining)
+    return total, done
 
 
 def _lost_by_now(
-    lost: float, at: float, accepted: float, told: float, left: float, model: Durations
+    loss_share: float,
+    at: float,
+    accepted_at: float,
+    last_checked_at: float,
+    remaining: float,
+    durations: Durations,
 ) -> float:
-    """How probable it is that a look's delivery is lost, if the look is done and no delivery has come."""
-    waited_for = at - _ON_ITS_WAY
-    not_yet = model.curve(waited_for - accepted)[0] / left if waited_for > told else 1.0
-    return lost / (lost + (1.0 - lost) * not_yet)
+    """The probability that a look's delivery is lost, given that the look is done and none has come."""
+    not_late_before = at - _DELIVERY_SECONDS
+    not_yet = 1.0
+    if not_late_before > last_checked_at:
+        not_yet = durations.curve(not_late_before - accepted_at)[0] / remaining
+    return loss_share / (loss_share + (1.0 - loss_share) * not_yet)
 
 
-def reaches(terms: list[Term], level: float, after: float, shown: float = math.inf) -> float:
-    """The first moment not before ``after`` at which the worth is ``level``, a few percent late at most.
+def time_of_value(terms: list[Term], value: float, after: float, looks: float = math.inf) -> float:
+    """When a request reaches this value, ``after`` at the earliest; it may be a few percent late.
 
-    Or at which an answer is expected to show ``shown`` looks done, if that is earlier.
+    Or when an answer is expected to show so many ``looks`` done, if that is earlier.
     """
     if not terms:
         return math.inf
-    if any(each.lost < 1.0 for each in terms):
-        return _search(terms, level, shown, after)
-    looks = sum(each.looks for each in terms)
-    at = max(after, min(each.told for each in terms)) + level / looks
-    at = max(at, min(max(each.accepted + each.model.median, each.told) for each in terms))
-    for _ in range(12):  # the worth is convex here, so Newton's steps find it
-        value, slope = worth(terms, at)
-        step = (value - level) / max(slope, 1e-3 * looks)
+    if any(each.loss_share < 1.0 for each in terms):
+        return _search(terms, value, looks, after)
+    count = sum(each.looks for each in terms)
+    at = max(after, min(each.last_checked_at for each in terms)) + value / count
+    expected = min(max(each.accepted_at + each.durations.median, each.last_checked_at) for each in terms)
+    at = max(at, expected)
+    for _ in range(12):  # the value is convex here, so Newton's method finds it
+        value_then, slope = request_value(terms, at)
+        step = (value_then - value) / max(slope, 1e-3 * count)
         at = max(at - step, after)
         if abs(step) <= 0.05 + 0.02 * (at - after):
             break
     return at
 
 
-def _search(terms: list[Term], level: float, shown: float, after: float) -> float:
-    """As `reaches`, where the worth is not convex: in steps that grow, then halving the last of them."""
+def _search(terms: list[Term], value: float, looks: float, after: float) -> float:
+    """As `time_of_value`, where the value is not convex: steps that double, then bisection of the last."""
 
     def is_reached(at: float) -> bool:
-        value, looks = worth(terms, at)
-        return value >= level or looks >= shown
+        value_then, looks_then = request_value(terms, at)
+        return value_then >= value or looks_then >= looks
 
-    low = max(after, min(each.told for each in terms))
-    step = 0.25 * min(max(each.model.median, low - each.told) for each in terms)
+    low = max(after, min(each.last_checked_at for each in terms))
+    step = 0.25 * min(max(each.durations.median, low - each.last_checked_at) for each in terms)
     high = low + step
     for _ in range(30):
         if is_reached(high):

@@ -1,4 +1,4 @@
-"""The looks that somebody waits for, one by one, and the requests that ask about them."""
+"""The looks that are polled, the requests that ask about them, and what their answers change."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class PollKind(Enum):
 
 
 class PollRequest(NamedTuple):
-    """A status request to send at ``at``. ``look_id`` is None for GROUP."""
+    """A status request to send at ``at`` (loop time). ``look_id`` is None for GROUP."""
 
     kind: PollKind
     avatar_id: str
@@ -25,27 +25,52 @@ class PollRequest(NamedTuple):
     at: float
 
 
-class TrackingState(Enum):
-    """Where an entry of the list stands."""
+class LookUpdate(NamedTuple):
+    """A look whose status or picture changed.
 
-    GROUPED = 0
-    STRAY = 1  # its avatar's answer fails or lacks it: asked for alone
-    SETTLED = 2  # known to be settled; its picture or reason is missing
+    ``complete``: nothing more is to come, and the scheduler has dropped the look. A settled look that is not
+    complete lacks its picture or its reason, which is asked for once.
+    """
+
+    look: Look
+    complete: bool
+
+
+def is_complete(look: Look) -> bool:
+    """Whether a look is settled and has what its status promises: a picture, or the reason of a failure."""
+    if look.status is LookStatus.READY:
+        return look.thumbnail_url is not None
+    return look.status is LookStatus.FAILED and look.error is not None
+
+
+class TrackingState(Enum):
+    """How a tracked look is polled."""
+
+    GROUPED = 0  # with the other looks of its avatar
+    ALONE = 1  # the avatar's answer fails or does not list it, so it is polled alone
+    SETTLED = 2  # it is settled; only its picture or its reason is missing
 
 
 class TrackedLook:
-    """A look that is not known to be done. ``expects_webhook``: a delivery will probably tell of it."""
+    """A look that is not known to be complete.
 
-    __slots__ = ("accepted", "expects_webhook", "index", "look", "model", "place", "ref", "status")
+    ``expects_webhook``: a delivery will probably report its end. ``settled_look``: the look as it was found
+    settled, while a detail of it is missing. ``group_index``: its index in the list of its avatar's group.
+    """
+
+    __slots__ = (
+        "accepted_at", "durations", "expects_webhook", "group_index", "ref", "settled_look", "state",
+        "status",
+    )  # fmt: skip
 
     def __init__(
-        self, ref: LookRef, model: Durations, accepted: float, *, expects_webhook: bool = False
+        self, ref: LookRef, durations: Durations, accepted_at: float, *, expects_webhook: bool = False
     ) -> None:
         self.ref = ref
-        self.model = model
-        self.accepted = accepted
+        self.durations = durations
+        self.accepted_at = accepted_at
         self.expects_webhook = expects_webhook
-        self.place = TrackingState.GROUPED
-        self.index = -1
+        self.state = TrackingState.GROUPED
+        self.group_index = -1
         self.status = LookStatus.PENDING
-        self.look: Look | None = None
+        self.settled_look: Look | None = None

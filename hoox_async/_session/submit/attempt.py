@@ -247,7 +247,7 @@ class Posting:
             if after.state is IntentState.UNKNOWN:
                 return await self._settle_unknown(after, lost=True)
             self._unknowns.made(after)
-            self._registry.follow(after)
+            self._registry.poll_until_settled(after)
             return await self._receiver.apply_early_deliveries(after, sending.id)
 
         try:
@@ -260,7 +260,7 @@ class Posting:
             self._keep(sending.intent, write_late, error, follow)
             raise error from trouble
         self._unknowns.made(accepted)
-        self._registry.follow(accepted)
+        self._registry.poll_until_settled(accepted)
         return await self._receiver.apply_early_deliveries(accepted, sending.id)
 
     async def _ended(self, sending: Sending, error: Exception) -> Intent:

@@ -256,16 +256,16 @@ class Unknowns:
         step = Correct(ref, self._services.clock.utc())
         corrected = await self._services.store.advance(intent.key, step)  # it says by itself what must hold
         if intent.ref is not None:
-            self._registry.disown(intent.ref)
+            self._registry.forget_payment(intent.ref)
             await self._baselines.suspect_all(intent.ref.avatar_id, [intent.ref])
         await self._tell_settled(corrected, look)
         return corrected
 
     async def _tell_settled(self, accepted: Intent, look: Look | None) -> None:
-        self._registry.follow(accepted)
+        self._registry.poll_until_settled(accepted)
         job = self._registry.job_of(accepted)  # held until it is written down
         if look is not None and look.status.settled:
-            await self._registry.tell([LookUpdate(look, is_complete(look))])
+            await self._registry.publish([LookUpdate(look, is_complete(look))])
         del job
 
     def retired(self, intent: Intent) -> None:
