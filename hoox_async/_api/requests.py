@@ -239,7 +239,7 @@ def _fields_of(kind: type[Any]) -> tuple[RequestField, ...]:
 
 
 def reserved_names(kind: type[Request]) -> frozenset[str]:
-    """The API's names that ``extra`` must not hold, because the request has an argument for them."""
+    """The names that ``extra`` must not hold: those of its arguments, and what decides the price."""
     return _DECIDE_THE_PRICE.union(*(field.wire_names for field in fields_of(kind)))
 
 
