@@ -43,7 +43,7 @@ ACCEPTED = after(SENT, Accept(REF, AT, Evidence.ANSWER))
 UNKNOWN = after(SENT, MarkUnknown("dropped", AT), AddCandidates((REF,)))
 PREVIOUS: dict[str, tuple[Intent, Transition]] = {
     "unknown": (UNKNOWN, Resend()),
-    "retired": (advance(UNKNOWN, EndSearch()), Resend()),
+    "search ended": (advance(UNKNOWN, EndSearch()), Resend()),
     "dropped": (advance(UNKNOWN, Drop()), Resend()),
     "accepted": (ACCEPTED, Replace(OTHER, "d2")),
     "ready": (after(Settle(Look(REF, LookStatus.READY), AT), start=ACCEPTED), Replace(OTHER, "d2")),
@@ -172,7 +172,9 @@ def test_the_previous_intent_is_stored(name: str) -> None:
     """A record of an intent whose new POST is outstanding holds the previous intent too."""
     previous, instruction = PREVIOUS[name]
     sending = after(instruction, AGAIN, start=previous)
-    assert advance(load_intent(dump_intent(sending)), Revert()) == previous
+    record = dump_intent(sending)
+    assert json.loads(record)["before"]["state"] == previous.state, "its name in users' stores"
+    assert advance(load_intent(record), Revert()) == previous
 
 
 def test_a_record_of_an_earlier_version_can_be_read() -> None:
