@@ -125,7 +125,7 @@ async def test_a_faulty_batch_shows_no_secret(
 ) -> None:
     """After all faults, deliveries, reports and pictures, no secret is in logs, reprs, errors or files."""
     secrets, events, errors = Secrets(), list[Event](), list[BaseException]()
-    monkeypatch.setattr("hoox_async._session.key_check._AFTER", (0.01, 0.01))
+    monkeypatch.setattr("hoox_async._session.key_check._DELAYS", (0.01, 0.01))
     store = tmp_path / "store" / "batch.db"
     store.parent.mkdir()
     async with (
