@@ -130,7 +130,7 @@ class Batch:
     def use_slot(self, now: float) -> None:
         """One request, if there is one to send."""
         busy = len(self.feed) > 0 and self.flying < self.in_flight
-        self.watch.backlog = self.feed.together
+        self.watch.backlog = self.feed.grouped
         ask = self.watch.take(now, busy) if self.watch.due(now, busy) <= now else None
         if ask is not None:
             self.asks += 1

@@ -41,6 +41,7 @@ SESSION: Sequence[Sequence[str]] = (
     ("unknowns", "stored_looks", "poller"),
     ("webhook_processor",),
     ("submit",),
+    ("batch_access",),
     ("runtime",),
     ("session",),
 )

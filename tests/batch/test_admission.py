@@ -13,19 +13,18 @@ from batch_kit import PICTURE
 from hoox_async import ImageAvatar, LookEdit, LookRef
 from hoox_async._api.models import Look, LookStatus
 from hoox_async._batch.admission import (
-    AwaitSource,
-    End,
+    AwaitIntent,
+    AwaitItem,
     Enqueue,
-    Park,
-    WaitFor,
+    Finish,
+    Resume,
     admit,
     after_source,
-    decide_turn,
-    for_nothing,
-    unsent,
+    decide_sending,
 )
+from hoox_async._batch.item_outcomes import unsent, without_credits
 from hoox_async._batch.items import Item
-from hoox_async._batch.options import Options, retry_states
+from hoox_async._batch.options import BatchOptions, retry_states
 from hoox_async._core.intents.intent import Evidence, Intent, IntentState, Refusal
 from hoox_async._core.intents.keys import digest
 from hoox_async._core.intents.outcomes import OutcomeState
@@ -40,9 +39,9 @@ EDIT = LookEdit(SOURCE, "a beach")
 OTHER = LookEdit(SOURCE, "a desk")
 
 
-def options(**changes: Any) -> Options:
-    return Options(**{
-        "max_in_flight": 4, "max_credits": None, "max_failures": None, "look_timeout": 9.0,
+def options(**changes: Any) -> BatchOptions:
+    return BatchOptions(**{
+        "max_in_flight": 4, "max_credits": None, "budget": None, "max_failures": None, "look_timeout": 9.0,
         "on_unknown": "hold", "retry": frozenset(), "changed": "error", **changes,
     })  # fmt: skip
 
@@ -86,7 +85,7 @@ def test_a_new_item_is_enqueued_under_its_sources_ref() -> None:
 def test_what_is_settled_stands(state: str, told: str) -> None:
     """READY, FAILED and REJECTED of earlier runs are told again, with what they cost."""
     found = admit(item(), known(intent(state)), {}, {}, options())
-    assert isinstance(found, End)
+    assert isinstance(found, Finish)
     assert str(found.outcome.state) == told
     assert found.outcome.credits == (0 if state == "rejected" else 2)
 
@@ -94,7 +93,7 @@ def test_what_is_settled_stands(state: str, told: str) -> None:
 @pytest.mark.parametrize("state", ["accepted", "unknown", "sending"])
 def test_what_was_sent_is_waited_for(state: str) -> None:
     """PENDING and UNKNOWN of earlier runs go on; nothing is sent for them."""
-    assert admit(item(), known(intent(state)), {}, {}, options()) == WaitFor()
+    assert admit(item(), known(intent(state)), {}, {}, options()) == Resume()
 
 
 def test_what_was_only_planned_is_sent() -> None:
@@ -106,7 +105,7 @@ def test_what_was_only_planned_is_sent() -> None:
 def test_another_content_under_a_known_key_is_a_conflict(state: str) -> None:
     """The user's key stands for something else: REJECTED, and nothing is sent."""
     found = admit(item(request=OTHER), known(intent(state)), {}, {}, options())
-    assert isinstance(found, End)
+    assert isinstance(found, Finish)
     assert found.outcome.state is OutcomeState.REJECTED
     assert isinstance(found.outcome.error, KeyConflict)
     assert found.outcome.credits == 0
@@ -117,21 +116,21 @@ def test_other_content_replaces_what_never_cost_anything(state: str) -> None:
     """A corrected prompt goes after a 402 or a 400; but not where the key stands twice in this input."""
     given = item(request=OTHER)
     assert admit(given, known(intent(state)), {}, {}, options()) == Enqueue(SOURCE)
-    assert given.renew
+    assert given.pay_again
     owing = attrs.evolve(intent(state), past_at_risk=Decimal(2))
-    assert isinstance(admit(item(request=OTHER), known(owing), {}, {}, options()), End)
+    assert isinstance(admit(item(request=OTHER), known(owing), {}, {}, options()), Finish)
     twice = item(request=OTHER, repeated=True)
     found = admit(twice, known(intent(state)), {}, {}, options())
-    assert isinstance(found, End)
+    assert isinstance(found, Finish)
     assert isinstance(found.outcome.error, KeyConflict)
     with pytest.raises(KeyConflict):
-        decide_turn(twice, intent(request=OTHER), intent(state), options())
+        decide_sending(twice, intent(request=OTHER), intent(state), options())
 
 
 def test_changed_keep_tells_the_old_look() -> None:
     """The outcome then holds the request that the look was made from."""
     found = admit(item(request=OTHER), known(intent("ready")), {}, {}, options(changed="keep"))
-    assert isinstance(found, End)
+    assert isinstance(found, Finish)
     assert found.outcome.request == EDIT
 
 
@@ -140,7 +139,7 @@ def test_changed_keep_of_what_was_never_paid_takes_the_new_content(state: str) -
     """There is no old look to keep."""
     given = item(request=OTHER)
     assert admit(given, known(intent(state)), {}, {}, options(changed="keep")) == Enqueue(SOURCE)
-    assert given.renew
+    assert given.pay_again
 
 
 @pytest.mark.parametrize("state", ["ready", "failed", "accepted", "planned", "rejected"])
@@ -148,15 +147,15 @@ def test_changed_redo_pays_anew(state: str) -> None:
     """Whatever the old content came to."""
     given = item(request=OTHER)
     assert admit(given, known(intent(state)), {}, {}, options(changed="redo")) == Enqueue(SOURCE)
-    assert given.renew
+    assert given.pay_again
 
 
 @pytest.mark.parametrize("changed", ["keep", "redo"])
 def test_an_unknown_is_never_paid_anew_because_its_content_changed(changed: str) -> None:
     """It may have been paid: only on_unknown decides on that."""
     given = item(request=OTHER)
-    assert admit(given, known(intent("unknown")), {}, {}, options(changed=changed)) == WaitFor()
-    assert not given.renew
+    assert admit(given, known(intent("unknown")), {}, {}, options(changed=changed)) == Resume()
+    assert not given.pay_again
 
 
 @pytest.mark.parametrize(
@@ -168,7 +167,7 @@ def test_retry_pays_that_state_anew_and_no_other(word: str, state: str) -> None:
     for stands in ("ready", "failed", "rejected", "accepted"):
         given = item()
         found = admit(given, known(intent(stands)), {}, {}, options(retry=retry_states([word])))
-        assert given.renew is (stands == state)
+        assert given.pay_again is (stands == state)
         assert isinstance(found, Enqueue) is (stands == state)
 
 
@@ -176,7 +175,7 @@ def test_a_repeated_item_is_told_for_nothing_and_never_paid_anew() -> None:
     """The key came before in this input: its credits were told there."""
     given = item(repeated=True)
     found = admit(given, known(intent("failed")), {}, {}, options(retry=retry_states("failed")))
-    assert isinstance(found, End)
+    assert isinstance(found, Finish)
     assert found.outcome.credits == 0
     assert found.outcome.look is not None
 
@@ -185,7 +184,7 @@ def test_an_item_parks_behind_a_source_of_this_input() -> None:
     """The source has no outcome yet."""
     source = item("s", ImageAvatar([PICTURE]))
     given = item("a", LookEdit("s", "a beach"))
-    assert admit(given, {}, {"s": source, "a": given}, {}, options()) == Park(source)
+    assert admit(given, {}, {"s": source, "a": given}, {}, options()) == AwaitItem(source)
 
 
 @pytest.mark.parametrize(
@@ -196,7 +195,7 @@ def test_a_source_of_an_earlier_run_that_has_no_look(state: str, ends: str) -> N
     """One that came to nothing skips its dependents; one that may still come leaves them unsent."""
     given = item("a", LookEdit("s", "a beach"))
     found = admit(given, known(intent(state, "s")), {"a": given}, {}, options())
-    assert isinstance(found, End)
+    assert isinstance(found, Finish)
     assert str(found.outcome.state) == ends
 
 
@@ -205,7 +204,7 @@ def test_a_source_of_an_earlier_run_that_is_ready_or_accepted() -> None:
     given = item("a", LookEdit("s", "a beach"))
     assert admit(given, known(intent("ready", "s")), {}, {}, options()) == Enqueue(MADE)
     accepted = intent("accepted", "s")
-    assert admit(given, known(accepted), {}, {}, options()) == AwaitSource(accepted)
+    assert admit(given, known(accepted), {}, {}, options()) == AwaitIntent(accepted)
 
 
 @pytest.mark.parametrize("key", ["nowhere", "a"])
@@ -213,7 +212,7 @@ def test_a_source_that_stands_nowhere_is_an_invalid_request(key: str) -> None:
     """Also an item that names itself."""
     given = item("a", LookEdit(key, "a beach"))
     found = admit(given, {}, {"a": given}, {}, options())
-    assert isinstance(found, End)
+    assert isinstance(found, Finish)
     assert found.outcome.state is OutcomeState.REJECTED
     assert isinstance(found.outcome.error, InvalidRequest)
     assert found.outcome.error.field == "source"
@@ -223,7 +222,7 @@ def test_what_a_source_came_to_in_this_input_goes_before_the_store() -> None:
     """Its key may have been refused here for standing for another content there."""
     given = item("a", LookEdit("s", "a beach"))
     found = admit(given, known(intent("ready", "s")), {}, {"s": OutcomeState.REJECTED}, options())
-    assert isinstance(found, End)
+    assert isinstance(found, Finish)
     assert found.outcome.state is OutcomeState.SKIPPED
 
 
@@ -234,7 +233,7 @@ def test_the_rule_of_sources(state: OutcomeState) -> None:
     if state is OutcomeState.READY:
         assert found == Enqueue(MADE)
         return
-    assert isinstance(found, End)
+    assert isinstance(found, Finish)
     skipped = state in (OutcomeState.REJECTED, OutcomeState.FAILED, OutcomeState.SKIPPED)
     assert found.outcome.state is (OutcomeState.SKIPPED if skipped else OutcomeState.UNSENT)
 
@@ -244,11 +243,11 @@ def test_unsent_keeps_what_was_paid_and_never_hides_what_may_have_been() -> None
     reason = HooxError("stopped")
     assert unsent(item(), reason).state is OutcomeState.UNSENT
     given = item()
-    given.intent = intent("unknown")
+    given.stored = intent("unknown")
     assert unsent(given, reason).state is OutcomeState.UNKNOWN
     assert unsent(given, reason).at_risk == 2
-    given.intent = intent("failed")
-    given.renew = True
+    given.stored = intent("failed")
+    given.pay_again = True
     assert unsent(given, reason).state is OutcomeState.UNSENT
     assert unsent(given, reason).credits == 2
     assert unsent(given, reason).ref is None
@@ -257,8 +256,8 @@ def test_unsent_keeps_what_was_paid_and_never_hides_what_may_have_been() -> None
 def test_for_nothing_takes_only_the_credits_away() -> None:
     """The look and the state are told again."""
     found = admit(item(), known(intent("ready")), {}, {}, options())
-    assert isinstance(found, End)
-    again = for_nothing(found.outcome)
+    assert isinstance(found, Finish)
+    again = without_credits(found.outcome)
     assert again.credits == 0
     assert again.at_risk == 0
     assert again.look == found.outcome.look
@@ -268,7 +267,7 @@ def test_a_dropped_unknown_ends_skipped() -> None:
     """Left alone for good by the user's word, with its credits still at risk."""
     stands = intent("unknown")
     found = admit(item(), known(step(stands, Drop())), {}, {}, options(retry=retry_states("failed")))
-    assert isinstance(found, End)
+    assert isinstance(found, Finish)
     assert found.outcome.state is OutcomeState.SKIPPED
     assert found.outcome.at_risk == 2
     assert step(stands, Drop()).state is IntentState.DROPPED

@@ -10,7 +10,7 @@ import pytest
 from batch_kit import PICTURE, avatar, edits, now, opened, prompts, space_of
 
 from hoox_async import BatchItem, BatchRunner, ImageAvatar, LookEdit, LookRef, Outcome, PromptAvatar
-from hoox_async._batch.prefetch import ALWAYS_UNSENT, UNDELIVERED, UNSENT
+from hoox_async._batch.prefetch import ENOUGH_UNSENT, MAX_UNDELIVERED, MAX_UNSENT
 from hoox_async._core.intents.intent import Intent
 from hoox_async._session import runtime_of
 from hoox_async.sandbox import Fault, Space
@@ -64,7 +64,7 @@ async def test_a_hundred_thousand_items_are_pulled_lazily() -> None:
             meter.told += 1
             assert str(outcome.state) == "unsent"
     assert meter.told == 100_000
-    assert meter.most <= ALWAYS_UNSENT + UNDELIVERED
+    assert meter.most <= ENOUGH_UNSENT + MAX_UNDELIVERED
 
 
 async def test_a_reader_that_is_slow_holds_the_pulling_back() -> None:
@@ -77,7 +77,7 @@ async def test_a_reader_that_is_slow_holds_the_pulling_back() -> None:
             await anext(stream)
             meter.told += 1
             await asyncio.sleep(1000)
-        assert meter.pulled <= ALWAYS_UNSENT + UNDELIVERED + 3
+        assert meter.pulled <= ENOUGH_UNSENT + MAX_UNDELIVERED + 3
         await stream.aclose()
 
 
@@ -92,7 +92,7 @@ async def test_a_reader_that_stands_still_does_not_have_thousands_of_looks_paid(
                 await anext(stream)
             await asyncio.sleep(10_000)
             paid = len(space.ledger) - len(sources)
-    assert paid == UNDELIVERED + 3
+    assert paid == MAX_UNDELIVERED + 3
 
 
 async def test_what_ended_in_an_earlier_run_is_read_as_fast_as_its_outcomes_are_taken() -> None:
@@ -110,7 +110,7 @@ async def test_what_ended_in_an_earlier_run_is_read_as_fast_as_its_outcomes_are_
         async with BatchRunner(session).stream(again()) as stream:
             assert (await anext(stream)).look is not None
             await asyncio.sleep(1000)
-        assert meter.pulled == UNDELIVERED + 1
+        assert meter.pulled == MAX_UNDELIVERED + 1
 
 
 async def test_looks_of_one_avatar_are_sent_in_a_row_though_the_input_is_given_scene_by_scene() -> None:
@@ -139,7 +139,7 @@ async def test_no_more_is_read_ahead_than_helps_to_choose() -> None:
             )
             async with BatchRunner(session).stream(items) as stream:
                 await anext(stream)
-        assert meter.pulled <= ALWAYS_UNSENT + UNDELIVERED
+        assert meter.pulled <= ENOUGH_UNSENT + MAX_UNDELIVERED
 
 
 async def test_items_of_many_avatars_are_read_ahead_to_the_limit() -> None:
@@ -153,7 +153,7 @@ async def test_items_of_many_avatars_are_read_ahead_to_the_limit() -> None:
         )
         async with BatchRunner(session).stream(items) as stream:
             await anext(stream)
-            assert UNSENT <= meter.pulled <= UNSENT + UNDELIVERED
+            assert MAX_UNSENT <= meter.pulled <= MAX_UNSENT + MAX_UNDELIVERED
 
 
 async def test_sending_begins_after_a_second_of_reading() -> None:

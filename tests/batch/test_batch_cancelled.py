@@ -137,7 +137,7 @@ async def test_a_cancelled_reader_of_the_input_ends_the_batch_with_an_error() ->
     space = space_of()
     async with opened(space) as session:
         items = edits(await avatar(session), 5)
-        reaper = asyncio.create_task(cancelled_at(25.0, "hoox-batch-pull"))
+        reaper = asyncio.create_task(cancelled_at(25.0, "hoox-batch-reader"))
         with pytest.raises(HooxError, match="reads the input was cancelled"):
             await BatchRunner(session).run(slow())
         await reaper

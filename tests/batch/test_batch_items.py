@@ -12,14 +12,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hoox_async import BatchItem, ImageAvatar, LookEdit, LookRef, PromptAvatar
-from hoox_async._batch.items import Input, Item, Keys
+from hoox_async._batch.input_reader import BatchInput
+from hoox_async._batch.items import Item, KeyAssigner
 from hoox_async._core.intents.outcomes import Outcome, OutcomeState
 from hoox_async.errors import InvalidRequest
 
 EDIT = LookEdit(LookRef("avtr_1", "look_1"), "a beach")
 
 
-def item(keys: Keys, given: Any, index: int = 0) -> Item:
+def item(keys: KeyAssigner, given: Any, index: int = 0) -> Item:
     found = keys.item(index, given)
     assert isinstance(found, Item)
     return found
@@ -27,7 +28,7 @@ def item(keys: Keys, given: Any, index: int = 0) -> Item:
 
 def test_a_key_of_the_users_own_is_kept() -> None:
     """And said again, it is repeated."""
-    keys = Keys()
+    keys = KeyAssigner()
     first, second = item(keys, BatchItem("a", EDIT)), item(keys, BatchItem("a", EDIT))
     assert first.key == "a"
     assert not first.repeated
@@ -37,7 +38,7 @@ def test_a_key_of_the_users_own_is_kept() -> None:
 
 def test_without_a_key_equals_are_counted() -> None:
     """Each of them is one look, under its digest and its ordinal."""
-    keys = Keys()
+    keys = KeyAssigner()
     found = [item(keys, EDIT) for _ in range(3)]
     assert [one.key for one in found] == [found[0].digest, found[0].digest + "#2", found[0].digest + "#3"]
     assert not any(one.repeated for one in found)
@@ -48,7 +49,7 @@ def test_without_a_key_equals_are_counted() -> None:
 def test_digest_keys_do_not_depend_on_the_order(order: list[int]) -> None:
     """The same requests in another order have the same keys."""
     requests = [LookEdit(EDIT.source, f"prompt {n // 2}") for n in range(6)]
-    straight, mixed = Keys(), Keys()
+    straight, mixed = KeyAssigner(), KeyAssigner()
     keys = {item(straight, one).key for one in requests}
     assert {item(mixed, requests[n]).key for n in order} == keys
 
@@ -56,7 +57,7 @@ def test_digest_keys_do_not_depend_on_the_order(order: list[int]) -> None:
 @pytest.mark.parametrize("given", ["text", None, 7, object(), BatchItem("a", "text")])  # type: ignore[arg-type]
 def test_what_is_no_request_is_rejected_and_harms_nothing(given: object) -> None:
     """The outcome holds what came, and says what would be right."""
-    found = Keys().item(4, given)
+    found = KeyAssigner().item(4, given)
     assert isinstance(found, Outcome)
     assert found.state is OutcomeState.REJECTED
     assert isinstance(found.error, InvalidRequest)
@@ -67,7 +68,7 @@ def test_what_is_no_request_is_rejected_and_harms_nothing(given: object) -> None
 @pytest.mark.parametrize("key", ["", "  ", 7, None])
 def test_a_key_must_be_text(key: Any) -> None:
     """None is no key of a BatchItem's, but an item without one."""
-    found = Keys().item(0, BatchItem(key, EDIT))
+    found = KeyAssigner().item(0, BatchItem(key, EDIT))
     if key is None:
         assert isinstance(found, Item)
         return
@@ -80,12 +81,12 @@ def test_a_key_must_be_text(key: Any) -> None:
 def test_an_input_is_an_iterable_of_requests(given: Any) -> None:
     """One request alone is a mistake that is told at once."""
     with pytest.raises(InvalidRequest):
-        Input(given)
+        BatchInput(given)
 
 
 async def test_a_list_is_pulled_in_pages() -> None:
     """An empty page is the end."""
-    given = Input([EDIT] * 5)
+    given = BatchInput([EDIT] * 5)
     assert [len(await given.pull(2)) for _ in range(4)] == [2, 2, 1, 0]
     assert given.sized
 
@@ -98,7 +99,7 @@ async def test_a_generator_that_takes_long_does_not_hold_up_the_loop_for_a_whole
             time.sleep(0.06)
             yield PromptAvatar(f"{n}")
 
-    given = Input(slow())
+    given = BatchInput(slow())
     assert [len(await given.pull(100)) for _ in range(3)] == [1, 1, 1]
 
 
@@ -109,7 +110,7 @@ async def test_an_async_input_is_pulled_one_by_one() -> None:
         for n in range(2):
             yield PromptAvatar(f"p{n}")
 
-    pulled = Input(slow())
+    pulled = BatchInput(slow())
     assert [len(await pulled.pull(100)) for _ in range(3)] == [1, 1, 0]
     assert not pulled.sized
     assert not pulled.repeatable
@@ -133,7 +134,7 @@ async def test_a_generator_that_is_left_early_is_closed() -> None:
         finally:
             closed.append("async")
 
-    for pulled in (Input(plain()), Input(asynchronous()), Input([EDIT])):
+    for pulled in (BatchInput(plain()), BatchInput(asynchronous()), BatchInput([EDIT])):
         await pulled.pull(1)
         await pulled.aclose()
     assert closed == ["plain", "async"]
@@ -145,10 +146,10 @@ async def test_a_generator_that_is_left_early_is_closed() -> None:
 )
 def test_only_what_costs_nothing_to_read_is_read_twice(requests: Any, repeatable: bool) -> None:
     """A generator has one reading only."""
-    assert Input(requests).repeatable is repeatable
+    assert BatchInput(requests).repeatable is repeatable
 
 
 def test_the_pages_of_a_repeatable_input() -> None:
     """From its start, whatever was pulled before."""
-    given = Input([ImageAvatar([PICTURE])] * 5)
+    given = BatchInput([ImageAvatar([PICTURE])] * 5)
     assert [(index, len(page)) for index, page in given.pages(2)] == [(0, 2), (2, 2), (4, 1)]

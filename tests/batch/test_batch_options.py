@@ -15,7 +15,8 @@ from hoox_async.errors import ConfigurationError
 WRONG: list[dict[str, Any]] = [
     {"max_in_flight": 0}, {"max_in_flight": 1.5}, {"max_in_flight": True}, {"max_failures": 0},
     {"max_failures": "3"}, {"max_credits": -1}, {"max_credits": "many"}, {"max_credits": float("nan")},
-    {"look_timeout": 0}, {"look_timeout": float("nan")}, {"look_timeout": True}, {"look_timeout": None},
+    {"budget": 5}, {"look_timeout": 0}, {"look_timeout": float("nan")}, {"look_timeout": True},
+    {"look_timeout": None},
     {"on_unknown": "guess"}, {"changed": "maybe"}, {"retry": ["unknown"]}, {"retry": "skipped"},
 ]  # fmt: skip
 

@@ -94,27 +94,27 @@ def test_drained_items_come_in_the_order_in_which_they_were_put() -> None:
 def test_the_longest_row_is_what_can_be_sent_of_one_avatar() -> None:
     """Of the one that is being sent, of the next one, or of those without an avatar."""
     feed = filled(2, 4)
-    assert feed.longest == 4
+    assert feed.longest_row == 4
     feed.pop(always)
-    assert feed.longest == 3
+    assert feed.longest_row == 3
     for n in range(5):
         feed.put("a", f"more{n}")
-    assert feed.longest == 7
+    assert feed.longest_row == 7
     for n in range(9):
         feed.put(None, f"new{n}")
-    assert feed.longest == 9
+    assert feed.longest_row == 9
     emptied(feed)
-    assert feed.longest == 0
+    assert feed.longest_row == 0
 
 
 def test_items_that_share_an_avatar_are_those_beyond_one_for_each() -> None:
     """Items without an avatar share none."""
     feed = filled(3, 1)
     feed.put(None, "new")
-    assert feed.together == 2
+    assert feed.grouped == 2
     feed.pop(always)
     feed.pop(always)
-    assert feed.together == 1
+    assert feed.grouped == 1
 
 
 @settings(deadline=None, max_examples=100)

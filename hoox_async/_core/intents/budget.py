@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from decimal import Decimal
 
 from ..._api.requests import FREE
@@ -22,6 +24,7 @@ class Budget:
         self.max_credits: Decimal = _credits("max_credits", max_credits)
         self.spent: Decimal = _credits("spent", spent)
         self.reserved: Decimal = FREE
+        self._listeners: list[Callable[[], None]] = []
 
     def __repr__(self) -> str:
         return f"Budget({self.max_credits}, spent={self.spent})"
@@ -57,6 +60,17 @@ class Budget:
         self.reserved -= credits
         if spent:
             self.spent += credits
+        for listener in tuple(self._listeners):
+            listener()
+
+    @contextmanager
+    def notifying(self, listener: Callable[[], None]) -> Iterator[None]:
+        """Inside the block, call ``listener`` whenever a reservation ends. It must not raise."""
+        self._listeners.append(listener)
+        try:
+            yield
+        finally:
+            self._listeners.remove(listener)
 
     def count(self, credits: Decimal) -> None:
         """Add what was spent elsewhere."""
