@@ -27,7 +27,7 @@ class BatchInput:
     """The caller's iterable, pulled lazily, and closed when it is left early."""
 
     def __init__(self, requests: Requests) -> None:
-        self.sized = hasattr(requests, "__len__")
+        self.sized: bool = hasattr(requests, "__len__")
         self._given = requests
         self._async: AsyncIterator[Any] | None = None
         self._sync: Iterator[Any] | None = None

@@ -13,6 +13,7 @@ from .._core.intents.send_decision import Decide
 from .._core.polling import PollScheduler
 from .._core.polling.durations import kind_of
 from .._core.retry import Patience
+from .._io.clock import Clock
 from ..errors import StoreError
 from ..events import Event
 from .jobs import JobRegistry, LookJob
@@ -51,8 +52,8 @@ class BatchAccess:
         unknowns: Unknowns,
         submitter: Submitter,
     ) -> None:
-        self.clock = services.clock
-        self.answer_timeout = services.timeouts.answer
+        self.clock: Clock = services.clock
+        self.answer_timeout: float = services.timeouts.answer
         """How many seconds a POST waits for its answer."""
         self._services = services
         self._registry = registry
