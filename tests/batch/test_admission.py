@@ -74,7 +74,7 @@ def known(*intents: Intent) -> dict[str, Intent]:
 
 
 def test_a_new_item_is_enqueued_under_its_sources_ref() -> None:
-    """Nothing is known of it: it can be sent."""
+    """The store knows nothing of its key, so it can be sent."""
     assert admit(item(), {}, {}, {}, options()) == Enqueue(SOURCE)
     assert admit(item(request=ImageAvatar([PICTURE])), {}, {}, {}, options()) == Enqueue(None)
 
@@ -82,8 +82,8 @@ def test_a_new_item_is_enqueued_under_its_sources_ref() -> None:
 @pytest.mark.parametrize(
     ("state", "told"), [("ready", "ready"), ("failed", "failed"), ("rejected", "rejected")]
 )
-def test_what_is_settled_stands(state: str, told: str) -> None:
-    """READY, FAILED and REJECTED of earlier runs are told again, with what they cost."""
+def test_an_item_that_is_settled_is_not_sent_again(state: str, told: str) -> None:
+    """READY, FAILED and REJECTED ones of earlier runs finish at once, with what they cost."""
     found = admit(item(), known(intent(state)), {}, {}, options())
     assert isinstance(found, Finish)
     assert str(found.outcome.state) == told
@@ -92,7 +92,7 @@ def test_what_is_settled_stands(state: str, told: str) -> None:
 
 @pytest.mark.parametrize("state", ["accepted", "unknown", "sending"])
 def test_what_was_sent_is_waited_for(state: str) -> None:
-    """PENDING and UNKNOWN of earlier runs go on; nothing is sent for them."""
+    """PENDING and UNKNOWN ones of earlier runs are resumed; nothing is sent for them."""
     assert admit(item(), known(intent(state)), {}, {}, options()) == Resume()
 
 
@@ -103,7 +103,7 @@ def test_what_was_only_planned_is_sent() -> None:
 
 @pytest.mark.parametrize("state", ["ready", "unknown", "accepted", "failed"])
 def test_another_content_under_a_known_key_is_a_conflict(state: str) -> None:
-    """The user's key stands for something else: REJECTED, and nothing is sent."""
+    """The item is REJECTED with a `KeyConflict`, and nothing is sent."""
     found = admit(item(request=OTHER), known(intent(state)), {}, {}, options())
     assert isinstance(found, Finish)
     assert found.outcome.state is OutcomeState.REJECTED
@@ -113,7 +113,7 @@ def test_another_content_under_a_known_key_is_a_conflict(state: str) -> None:
 
 @pytest.mark.parametrize("state", ["planned", "rejected"])
 def test_other_content_replaces_what_never_cost_anything(state: str) -> None:
-    """A corrected prompt goes after a 402 or a 400; but not where the key stands twice in this input."""
+    """A corrected prompt is sent after a 402 or a 400; but not where the key is twice in this input."""
     given = item(request=OTHER)
     assert admit(given, known(intent(state)), {}, {}, options()) == Enqueue(SOURCE)
     assert given.pay_again
@@ -127,8 +127,8 @@ def test_other_content_replaces_what_never_cost_anything(state: str) -> None:
         decide_sending(twice, intent(request=OTHER), intent(state), options())
 
 
-def test_changed_keep_tells_the_old_look() -> None:
-    """The outcome then holds the request that the look was made from."""
+def test_changed_keep_gives_the_old_look() -> None:
+    """The outcome has the request that the look was made from."""
     found = admit(item(request=OTHER), known(intent("ready")), {}, {}, options(changed="keep"))
     assert isinstance(found, Finish)
     assert found.outcome.request == EDIT
@@ -136,23 +136,23 @@ def test_changed_keep_tells_the_old_look() -> None:
 
 @pytest.mark.parametrize("state", ["planned", "rejected"])
 def test_changed_keep_of_what_was_never_paid_takes_the_new_content(state: str) -> None:
-    """There is no old look to keep."""
+    """Nothing was made under the key, so there is no old look to keep."""
     given = item(request=OTHER)
     assert admit(given, known(intent(state)), {}, {}, options(changed="keep")) == Enqueue(SOURCE)
     assert given.pay_again
 
 
 @pytest.mark.parametrize("state", ["ready", "failed", "accepted", "planned", "rejected"])
-def test_changed_redo_pays_anew(state: str) -> None:
-    """Whatever the old content came to."""
+def test_changed_redo_pays_for_the_new_content(state: str) -> None:
+    """Whatever became of the old content."""
     given = item(request=OTHER)
     assert admit(given, known(intent(state)), {}, {}, options(changed="redo")) == Enqueue(SOURCE)
     assert given.pay_again
 
 
 @pytest.mark.parametrize("changed", ["keep", "redo"])
-def test_an_unknown_is_never_paid_anew_because_its_content_changed(changed: str) -> None:
-    """It may have been paid: only on_unknown decides on that."""
+def test_an_unknown_is_never_paid_again_because_its_content_changed(changed: str) -> None:
+    """It may have been paid, and only ``on_unknown`` decides about that."""
     given = item(request=OTHER)
     assert admit(given, known(intent("unknown")), {}, {}, options(changed=changed)) == Resume()
     assert not given.pay_again
@@ -162,8 +162,8 @@ def test_an_unknown_is_never_paid_anew_because_its_content_changed(changed: str)
     ("word", "state"),
     [("ready", "ready"), ("failed", "failed"), ("rejected", "rejected"), ("pending", "accepted")],
 )
-def test_retry_pays_that_state_anew_and_no_other(word: str, state: str) -> None:
-    """Each word of retry means one state."""
+def test_each_word_of_retry_pays_its_own_state_again_and_no_other(word: str, state: str) -> None:
+    """``"pending"`` is an accepted intent; the other words are named as their states."""
     for stands in ("ready", "failed", "rejected", "accepted"):
         given = item()
         found = admit(given, known(intent(stands)), {}, {}, options(retry=retry_states([word])))
@@ -171,8 +171,8 @@ def test_retry_pays_that_state_anew_and_no_other(word: str, state: str) -> None:
         assert isinstance(found, Enqueue) is (stands == state)
 
 
-def test_a_repeated_item_is_told_for_nothing_and_never_paid_anew() -> None:
-    """The key came before in this input: its credits were told there."""
+def test_a_repeated_item_has_no_credits_and_is_never_paid_again() -> None:
+    """Its key came before in this input, and the credits are in that outcome."""
     given = item(repeated=True)
     found = admit(given, known(intent("failed")), {}, {}, options(retry=retry_states("failed")))
     assert isinstance(found, Finish)
@@ -180,8 +180,8 @@ def test_a_repeated_item_is_told_for_nothing_and_never_paid_anew() -> None:
     assert found.outcome.look is not None
 
 
-def test_an_item_parks_behind_a_source_of_this_input() -> None:
-    """The source has no outcome yet."""
+def test_an_item_waits_for_a_source_of_this_input() -> None:
+    """As long as the source has no outcome."""
     source = item("s", ImageAvatar([PICTURE]))
     given = item("a", LookEdit("s", "a beach"))
     assert admit(given, {}, {"s": source, "a": given}, {}, options()) == AwaitItem(source)
@@ -192,7 +192,7 @@ def test_an_item_parks_behind_a_source_of_this_input() -> None:
     [("failed", "skipped"), ("rejected", "skipped"), ("unknown", "unsent"), ("planned", "unsent")],
 )
 def test_a_source_of_an_earlier_run_that_has_no_look(state: str, ends: str) -> None:
-    """One that came to nothing skips its dependents; one that may still come leaves them unsent."""
+    """One that will never be READY skips its dependents; one that may still be leaves them unsent."""
     given = item("a", LookEdit("s", "a beach"))
     found = admit(given, known(intent(state, "s")), {"a": given}, {}, options())
     assert isinstance(found, Finish)
@@ -200,7 +200,7 @@ def test_a_source_of_an_earlier_run_that_has_no_look(state: str, ends: str) -> N
 
 
 def test_a_source_of_an_earlier_run_that_is_ready_or_accepted() -> None:
-    """READY gives its ref at once; ACCEPTED has to be waited for."""
+    """An edit of a READY one is enqueued at once; an ACCEPTED one has to be waited for."""
     given = item("a", LookEdit("s", "a beach"))
     assert admit(given, known(intent("ready", "s")), {}, {}, options()) == Enqueue(MADE)
     accepted = intent("accepted", "s")
@@ -208,8 +208,8 @@ def test_a_source_of_an_earlier_run_that_is_ready_or_accepted() -> None:
 
 
 @pytest.mark.parametrize("key", ["nowhere", "a"])
-def test_a_source_that_stands_nowhere_is_an_invalid_request(key: str) -> None:
-    """Also an item that names itself."""
+def test_a_source_key_that_nothing_has_is_an_invalid_request(key: str) -> None:
+    """So is the item's own key."""
     given = item("a", LookEdit(key, "a beach"))
     found = admit(given, {}, {"a": given}, {}, options())
     assert isinstance(found, Finish)
@@ -218,8 +218,8 @@ def test_a_source_that_stands_nowhere_is_an_invalid_request(key: str) -> None:
     assert found.outcome.error.field == "source"
 
 
-def test_what_a_source_came_to_in_this_input_goes_before_the_store() -> None:
-    """Its key may have been refused here for standing for another content there."""
+def test_the_outcome_of_a_source_in_this_input_counts_before_the_store() -> None:
+    """The item may have been rejected here because the store has other content under its key."""
     given = item("a", LookEdit("s", "a beach"))
     found = admit(given, known(intent("ready", "s")), {}, {"s": OutcomeState.REJECTED}, options())
     assert isinstance(found, Finish)
@@ -227,8 +227,8 @@ def test_what_a_source_came_to_in_this_input_goes_before_the_store() -> None:
 
 
 @pytest.mark.parametrize("state", list(OutcomeState))
-def test_the_rule_of_sources(state: OutcomeState) -> None:
-    """REJECTED, FAILED and SKIPPED skip; UNKNOWN, UNSENT and PENDING leave unsent; READY sends."""
+def test_what_each_state_of_a_source_means_for_its_edits(state: OutcomeState) -> None:
+    """REJECTED, FAILED and SKIPPED skip them; UNKNOWN, UNSENT and PENDING leave them unsent; READY sends them."""
     found = after_source(item("a", LookEdit("s", "x")), "s", state, MADE)
     if state is OutcomeState.READY:
         assert found == Enqueue(MADE)
@@ -239,7 +239,7 @@ def test_the_rule_of_sources(state: OutcomeState) -> None:
 
 
 def test_unsent_keeps_what_was_paid_and_never_hides_what_may_have_been() -> None:
-    """A planned or renewed item is UNSENT; an unknown or an accepted one stays what it is."""
+    """An item that is planned or to be paid again is UNSENT; an unknown or accepted one stays what it is."""
     reason = HooxError("stopped")
     assert unsent(item(), reason).state is OutcomeState.UNSENT
     given = item()
@@ -253,8 +253,8 @@ def test_unsent_keeps_what_was_paid_and_never_hides_what_may_have_been() -> None
     assert unsent(given, reason).ref is None
 
 
-def test_for_nothing_takes_only_the_credits_away() -> None:
-    """The look and the state are told again."""
+def test_without_credits_changes_nothing_but_the_credits() -> None:
+    """The look and the state are those of the first outcome."""
     found = admit(item(), known(intent("ready")), {}, {}, options())
     assert isinstance(found, Finish)
     again = without_credits(found.outcome)
@@ -264,7 +264,7 @@ def test_for_nothing_takes_only_the_credits_away() -> None:
 
 
 def test_a_dropped_unknown_ends_skipped() -> None:
-    """Left alone for good by the user's word, with its credits still at risk."""
+    """`drop` leaves it alone for good, with its credits still at risk."""
     stands = intent("unknown")
     found = admit(item(), known(step(stands, Drop())), {}, {}, options(retry=retry_states("failed")))
     assert isinstance(found, Finish)

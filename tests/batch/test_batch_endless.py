@@ -30,7 +30,7 @@ def endless(source: LookRef, dear_after: int = 0) -> Iterator[BatchItem]:
 
 
 async def test_an_endless_input_ends_once_its_cap_is_reached() -> None:
-    """What the cap allows is made; then it is read on for a bounded number of items, and closed."""
+    """What the cap allows is made; then the input is read for a bounded number of items more, and closed."""
     space = space_of()
     async with opened(space) as session:
         given = endless(await avatar(session))
@@ -58,8 +58,8 @@ async def test_an_endless_input_whose_items_depend_on_others_ends_too() -> None:
     assert counts(report)["unsent"] <= 2 * (MOST + prefetch.MAX_UNSENT)
 
 
-async def test_free_looks_are_made_and_known_ones_told_however_long_the_cap_is_reached() -> None:
-    """Each of them begins the row of items that are too dear anew: a bounded generator is read to its end."""
+async def test_free_and_known_looks_are_delivered_however_long_the_cap_has_been_reached() -> None:
+    """Each of them ends the row of items over the cap, so the generator is read to its end."""
     space = space_of(requests_per_minute=None)
     async with opened(space, requests_per_minute=60_000) as session:
         source = await avatar(session)

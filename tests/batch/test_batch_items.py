@@ -1,4 +1,4 @@
-"""From what the caller gives to items with keys, and how the input is pulled."""
+"""How the requests of an input get their keys, and how the input is read."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def item(keys: KeyAssigner, given: Any, index: int = 0) -> Item:
 
 
 def test_a_key_of_the_users_own_is_kept() -> None:
-    """And said again, it is repeated."""
+    """The second item of that key is marked as repeated."""
     keys = KeyAssigner()
     first, second = item(keys, BatchItem("a", EDIT)), item(keys, BatchItem("a", EDIT))
     assert first.key == "a"
@@ -37,7 +37,7 @@ def test_a_key_of_the_users_own_is_kept() -> None:
 
 
 def test_without_a_key_equals_are_counted() -> None:
-    """Each of them is one look, under its digest and its ordinal."""
+    """Each of several equal requests is a look of its own; its key is the digest and its ordinal."""
     keys = KeyAssigner()
     found = [item(keys, EDIT) for _ in range(3)]
     assert [one.key for one in found] == [found[0].digest, found[0].digest + "#2", found[0].digest + "#3"]
@@ -55,8 +55,8 @@ def test_digest_keys_do_not_depend_on_the_order(order: list[int]) -> None:
 
 
 @pytest.mark.parametrize("given", ["text", None, 7, object(), BatchItem("a", "text")])  # type: ignore[arg-type]
-def test_what_is_no_request_is_rejected_and_harms_nothing(given: object) -> None:
-    """The outcome holds what came, and says what would be right."""
+def test_what_is_no_request_is_rejected(given: object) -> None:
+    """Its outcome contains what was given, and its error says what is expected."""
     found = KeyAssigner().item(4, given)
     assert isinstance(found, Outcome)
     assert found.state is OutcomeState.REJECTED
@@ -67,7 +67,7 @@ def test_what_is_no_request_is_rejected_and_harms_nothing(given: object) -> None
 
 @pytest.mark.parametrize("key", ["", "  ", 7, None])
 def test_a_key_must_be_text(key: Any) -> None:
-    """None is no key of a BatchItem's, but an item without one."""
+    """Any other key is rejected; ``key=None`` is an item without a key of the user's."""
     found = KeyAssigner().item(0, BatchItem(key, EDIT))
     if key is None:
         assert isinstance(found, Item)
@@ -79,12 +79,12 @@ def test_a_key_must_be_text(key: Any) -> None:
 
 @pytest.mark.parametrize("given", [7, None, EDIT, BatchItem("a", EDIT)])
 def test_an_input_is_an_iterable_of_requests(given: Any) -> None:
-    """One request alone is a mistake that is told at once."""
+    """What is no iterable, and a single request, raise `InvalidRequest` at once."""
     with pytest.raises(InvalidRequest):
         BatchInput(given)
 
 
-async def test_a_list_is_pulled_in_pages() -> None:
+async def test_a_list_is_read_in_pages() -> None:
     """An empty page is the end."""
     given = BatchInput([EDIT] * 5)
     assert [len(await given.pull(2)) for _ in range(4)] == [2, 2, 1, 0]
@@ -92,7 +92,7 @@ async def test_a_list_is_pulled_in_pages() -> None:
 
 
 async def test_a_generator_that_takes_long_does_not_hold_up_the_loop_for_a_whole_page() -> None:
-    """What it gave within a moment is taken, and the loop has its turn before the next."""
+    """What it gave within 50 ms is a page, and the loop has its turn before the next one."""
 
     def slow() -> Iterator[PromptAvatar]:
         for n in range(100):
@@ -103,8 +103,8 @@ async def test_a_generator_that_takes_long_does_not_hold_up_the_loop_for_a_whole
     assert [len(await given.pull(100)) for _ in range(3)] == [1, 1, 1]
 
 
-async def test_an_async_input_is_pulled_one_by_one() -> None:
-    """So that a slow one is never waited for to fill a page."""
+async def test_an_async_input_is_read_one_by_one() -> None:
+    """No item waits until a slow input has filled a page."""
 
     async def slow() -> AsyncIterator[PromptAvatar]:
         for n in range(2):
@@ -117,7 +117,7 @@ async def test_an_async_input_is_pulled_one_by_one() -> None:
 
 
 async def test_a_generator_that_is_left_early_is_closed() -> None:
-    """Of both kinds; what has no close is left alone."""
+    """Generators of both kinds are; an input without a ``close`` is left alone."""
     closed: list[str] = []
 
     def plain() -> Iterator[LookEdit]:
@@ -145,11 +145,11 @@ async def test_a_generator_that_is_left_early_is_closed() -> None:
     [([EDIT], True), ((EDIT,), True), ({EDIT}, True), ({"a": EDIT}.values(), True), (iter([EDIT]), False)],
 )
 def test_only_what_costs_nothing_to_read_is_read_twice(requests: Any, repeatable: bool) -> None:
-    """A generator has one reading only."""
+    """Lists, tuples, sets and values of a dict are repeatable; an iterator can be read only once."""
     assert BatchInput(requests).repeatable is repeatable
 
 
-def test_the_pages_of_a_repeatable_input() -> None:
-    """From its start, whatever was pulled before."""
+def test_pages_of_a_repeatable_input_begin_at_its_start() -> None:
+    """Whatever was read from it before."""
     given = BatchInput([ImageAvatar([PICTURE])] * 5)
     assert [(index, len(page)) for index, page in given.pages(2)] == [(0, 2), (2, 2), (4, 1)]

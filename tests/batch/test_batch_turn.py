@@ -1,4 +1,4 @@
-"""What an item's turn brings, by what the store knows then: it can be more than at its admission."""
+"""What is sent for an item is decided by what the store knows when it is sent."""
 
 from __future__ import annotations
 
@@ -67,22 +67,22 @@ def turn(given: Item, stands: Intent | None, **changes: Any) -> SendDecision | I
 
 
 def test_what_is_new_or_planned_is_sent() -> None:
-    """Also where it was planned since its admission."""
+    """Also if it was planned since its admission."""
     assert turn(item(), None) == SendDecision(intent())
     tried = intent(SENT, Revert())
     assert turn(item(), tried) == SendDecision(tried, tried)
 
 
 @pytest.mark.parametrize("stands", [FAILED, UNKNOWN, intent(SENT)], ids=["failed", "unknown", "sending"])
-def test_what_came_since_its_admission_is_the_result(stands: Intent) -> None:
-    """Whatever the options say of such states: they were asked at the admission."""
+def test_what_was_sent_since_its_admission_is_the_result(stands: Intent) -> None:
+    """Whatever ``retry`` and ``on_unknown`` say of such states: they apply to the state at the admission."""
     given = {"retry": retry_states(["failed"]), "on_unknown": "resend"}
     assert turn(item(), stands, **given) is stands
     assert turn(item(intent()), stands, **given) is stands
 
 
-def test_what_was_to_be_paid_anew_is_that_unless_it_moved() -> None:
-    """Another round, which somebody else had meanwhile, is not."""
+def test_an_item_is_paid_again_unless_its_intent_has_changed() -> None:
+    """A payment by somebody else since the admission is the result, and is not repeated."""
     decided = turn(item(FAILED, pay_again=True), FAILED)
     assert isinstance(decided, SendDecision)
     assert (decided.word, decided.stands) == (RENEW, FAILED)
@@ -95,8 +95,8 @@ def test_what_was_to_be_paid_anew_is_that_unless_it_moved() -> None:
     assert turn(item(FAILED, pay_again=True), moved) is moved
 
 
-def test_an_unknown_is_sent_again_unless_it_moved() -> None:
-    """One that somebody else has sent again, and lost again, was not waited for."""
+def test_an_unknown_is_sent_again_unless_it_has_changed() -> None:
+    """One that somebody else has resent and lost again is the result: no proof of it was waited for yet."""
     decided = turn(item(UNKNOWN, resend=True), UNKNOWN)
     assert isinstance(decided, SendDecision)
     assert decided.word == Resend()
@@ -108,7 +108,7 @@ def test_an_unknown_is_sent_again_unless_it_moved() -> None:
 
 
 def test_other_content_is_treated_by_the_options() -> None:
-    """A conflict, kept or redone; and what may have been paid is never redone."""
+    """It is a conflict, kept or redone, by ``changed``; what may have been paid is never redone."""
     other = intent(SENT, Accept(MADE, AT, Evidence.ANSWER), request=OTHER)
     with pytest.raises(KeyConflict):
         turn(item(), other)
@@ -121,8 +121,8 @@ def test_other_content_is_treated_by_the_options() -> None:
     assert turn(item(), lost, changed="redo") is lost
 
 
-def test_what_was_paid_and_not_written_down_is_told_with_what_was_paid_before() -> None:
-    """In this round, and in all others."""
+def test_the_outcome_of_an_unrecorded_payment_includes_what_was_paid_before() -> None:
+    """Its credits and those at risk are the sums of all rounds."""
     error = StoreError("the disk is full")
     for known, paid, at_risk in [(None, 2, 0), (FAILED, 4, 0), (UNKNOWN, 2, 2), (intent(SENT), 2, 0)]:
         outcome = unrecorded(item(known), MADE, error)
@@ -132,10 +132,10 @@ def test_what_was_paid_and_not_written_down_is_told_with_what_was_paid_before() 
 
 
 @pytest.mark.virtual_time
-async def test_a_stop_in_the_moment_of_the_answer_is_told_of_the_new_look(
+async def test_the_outcome_after_a_stop_in_the_moment_of_the_answer_is_the_new_look(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """It is outstanding no more, and in the store: paid anew, and not UNSENT."""
+    """The answer came, and the look is in the store: the item was paid again, and is not UNSENT."""
     space = space_of()
     async with opened(space, transport={"latency": 4.0}) as session:
         source = await avatar(session)
