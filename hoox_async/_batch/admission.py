@@ -121,7 +121,7 @@ def find_source(
         if intent.state is IntentState.ACCEPTED:
             return AwaitIntent(intent)
         return after_source(item, key, outcome_of(intent).state, intent.ref)
-    expected = "the key of an item that stands earlier in the input or in the store"
+    expected = "the key of an item that is earlier in the input or in the store"
     error = InvalidRequest("source", key, expected)
     return Finish(Outcome(item.key, item.request, OutcomeState.REJECTED, error=error))
 

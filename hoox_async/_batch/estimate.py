@@ -48,7 +48,7 @@ async def estimate(session: BatchAccess, options: BatchOptions, given: BatchInpu
     expected = session.expectations()
     credits, by_kind, planned = FREE, Counter[str](), list[PlannedLook]()
     keys, index = KeyAssigner(), 0
-    while page := await given.pull(_PAGE):
+    while page := await given.read(_PAGE):
         assigned = keys.items(index, page)
         index += len(page)
         fresh = [item for item in assigned if isinstance(item, Item) and not item.repeated]

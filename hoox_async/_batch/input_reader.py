@@ -24,7 +24,7 @@ _MAX_USABLE = 10_000
 
 
 class BatchInput:
-    """The caller's iterable, pulled lazily, and closed when it is left early."""
+    """The caller's iterable, read lazily, and closed when it is left early."""
 
     def __init__(self, requests: Requests) -> None:
         self.sized: bool = hasattr(requests, "__len__")
@@ -60,7 +60,7 @@ class BatchInput:
             yield index, page
             index += len(page)
 
-    async def pull(self, limit: int) -> list[Any]:
+    async def read(self, limit: int) -> list[Any]:
         """Up to ``limit`` requests: of an async input one, of a generator those that it gives within 50 ms.
 
         An empty list is the end of the input.
@@ -82,7 +82,7 @@ class BatchInput:
         return page
 
     async def aclose(self) -> None:
-        """Close a generator that was not pulled to its end."""
+        """Close a generator that was not read to its end."""
         aclose, close = getattr(self._async, "aclose", None), getattr(self._sync, "close", None)
         if aclose is not None:
             await aclose()
@@ -112,7 +112,7 @@ class InputReader:
 
     async def read(self, limit: int) -> list[Item | Outcome]:
         """The next items, ``limit`` at most, and outcomes for what is no request; nothing is the end."""
-        given = await self._input.pull(min(limit, _PAGE))
+        given = await self._input.read(min(limit, _PAGE))
         index, self._next_index = self._next_index, self._next_index + len(given)
         return self._keys.items(index, given)
 

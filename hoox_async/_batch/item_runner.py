@@ -1,4 +1,4 @@
-"""One item in flight: it is sent, its look is awaited, and what became of it is told as an outcome."""
+"""One item in flight: it is sent, its look is awaited, and it gets its outcome."""
 
 from __future__ import annotations
 

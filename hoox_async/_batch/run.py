@@ -429,7 +429,7 @@ class BatchRun:
         self._results.put(index, outcome)
 
     def _count_over_the_cap(self, outcome: Outcome) -> None:
-        """Count items that the cap had no credits for, in a row; only a look begins the row anew."""
+        """Count items that the cap had no credits for, in a row; a look ends such a row."""
         if isinstance(outcome.error, BudgetExceeded):
             self._over_the_cap += 1
         elif outcome.state in _LOOKS:

@@ -80,13 +80,13 @@ def test_a_new_item_is_enqueued_under_its_sources_ref() -> None:
 
 
 @pytest.mark.parametrize(
-    ("state", "told"), [("ready", "ready"), ("failed", "failed"), ("rejected", "rejected")]
+    ("state", "expected"), [("ready", "ready"), ("failed", "failed"), ("rejected", "rejected")]
 )
-def test_an_item_that_is_settled_is_not_sent_again(state: str, told: str) -> None:
+def test_an_item_that_is_settled_is_not_sent_again(state: str, expected: str) -> None:
     """READY, FAILED and REJECTED ones of earlier runs finish at once, with what they cost."""
     found = admit(item(), known(intent(state)), {}, {}, options())
     assert isinstance(found, Finish)
-    assert str(found.outcome.state) == told
+    assert str(found.outcome.state) == expected
     assert found.outcome.credits == (0 if state == "rejected" else 2)
 
 
@@ -164,11 +164,11 @@ def test_an_unknown_is_never_paid_again_because_its_content_changed(changed: str
 )
 def test_each_word_of_retry_pays_its_own_state_again_and_no_other(word: str, state: str) -> None:
     """``"pending"`` is an accepted intent; the other words are named as their states."""
-    for stands in ("ready", "failed", "rejected", "accepted"):
+    for stored in ("ready", "failed", "rejected", "accepted"):
         given = item()
-        found = admit(given, known(intent(stands)), {}, {}, options(retry=retry_states([word])))
-        assert given.pay_again is (stands == state)
-        assert isinstance(found, Enqueue) is (stands == state)
+        found = admit(given, known(intent(stored)), {}, {}, options(retry=retry_states([word])))
+        assert given.pay_again is (stored == state)
+        assert isinstance(found, Enqueue) is (stored == state)
 
 
 def test_a_repeated_item_has_no_credits_and_is_never_paid_again() -> None:
@@ -228,7 +228,7 @@ def test_the_outcome_of_a_source_in_this_input_counts_before_the_store() -> None
 
 @pytest.mark.parametrize("state", list(OutcomeState))
 def test_what_each_state_of_a_source_means_for_its_edits(state: OutcomeState) -> None:
-    """REJECTED, FAILED and SKIPPED skip them; UNKNOWN, UNSENT and PENDING leave them unsent; READY sends them."""
+    """REJECTED, FAILED, SKIPPED skip them; UNKNOWN, UNSENT, PENDING leave them unsent; READY sends them."""
     found = after_source(item("a", LookEdit("s", "x")), "s", state, MADE)
     if state is OutcomeState.READY:
         assert found == Enqueue(MADE)
@@ -265,9 +265,9 @@ def test_without_credits_changes_nothing_but_the_credits() -> None:
 
 def test_a_dropped_unknown_ends_skipped() -> None:
     """`drop` leaves it alone for good, with its credits still at risk."""
-    stands = intent("unknown")
-    found = admit(item(), known(step(stands, Drop())), {}, {}, options(retry=retry_states("failed")))
+    stored = intent("unknown")
+    found = admit(item(), known(step(stored, Drop())), {}, {}, options(retry=retry_states("failed")))
     assert isinstance(found, Finish)
     assert found.outcome.state is OutcomeState.SKIPPED
     assert found.outcome.at_risk == 2
-    assert step(stands, Drop()).state is IntentState.DROPPED
+    assert step(stored, Drop()).state is IntentState.DROPPED

@@ -225,13 +225,13 @@ async def test_a_redo_that_is_refused_leaves_the_old_look(refusal: Fault, how: d
         items = [BatchItem("e0", LookEdit(source, "v2"))] if "changed" in how else edits(source, 1)
         space.faults.fail_next("edit", refusal)
         space.faults.fail_next("status", refusal, times=CHECKS)
-        (told,) = (await BatchRunner(session, **how).run(items)).outcomes
+        (got,) = (await BatchRunner(session, **how).run(items)).outcomes
         (again,) = (await BatchRunner(session).run(edits(source, 1))).outcomes
         assert first.ref is not None
         by_ref = await session._store.by_ref(first.ref)
-    assert str(told.state) == ("rejected" if isinstance(told.error, BadRequest) else "unsent")
-    assert told.credits == 2
-    assert (told.ref, told.request) == (None, items[0].request)
+    assert str(got.state) == ("rejected" if isinstance(got.error, BadRequest) else "unsent")
+    assert got.credits == 2
+    assert (got.ref, got.request) == (None, items[0].request)
     assert (str(again.state), again.ref) == ("ready", first.ref)
     assert by_ref is not None
     assert space.credits_spent == 2

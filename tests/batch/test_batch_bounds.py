@@ -216,9 +216,9 @@ async def test_a_slow_async_input_is_never_waited_for() -> None:
     async with opened(space) as session:
         source = await avatar(session)
         began = now()
-        told = [(one.key, now() - began) async for one in BatchRunner(session).stream(slow())]
-    assert [key for key, _ in told] == ["e0", "e1", "e2", "e3"]
-    assert all(at - 600 * n < 30 for n, (_, at) in enumerate(told))
+        got = [(one.key, now() - began) async for one in BatchRunner(session).stream(slow())]
+    assert [key for key, _ in got] == ["e0", "e1", "e2", "e3"]
+    assert all(at - 600 * n < 30 for n, (_, at) in enumerate(got))
 
 
 async def test_a_stop_does_not_wait_for_a_slow_async_input() -> None:
@@ -263,15 +263,15 @@ async def test_with_avatar_locks_one_edit_of_an_avatar_is_outstanding_at_a_time(
 async def test_a_shut_avatar_lock_does_not_hold_the_other_avatars_up() -> None:
     """While one avatar's lost edit is searched for, the others are edited."""
     space = space_of(5.0)
-    told: list[Outcome] = []
+    got: list[Outcome] = []
     async with opened(space, exclusive=True) as session:
         sources = [await avatar(session), await avatar(session)]
         space.faults.fail_next("edit", Fault.DROP_BEFORE)
         items = [*edits(sources[0], 5, "a"), *edits(sources[1], 5, "b")]
         stream = BatchRunner(session).stream(items)
-        told = [outcome async for outcome in stream]
-    lost = next(outcome for outcome in told if str(outcome.state) == "unknown")
-    before = {outcome.key for outcome in told[: told.index(lost)]}
+        got = [outcome async for outcome in stream]
+    lost = next(outcome for outcome in got if str(outcome.state) == "unknown")
+    before = {outcome.key for outcome in got[: got.index(lost)]}
     other = "b" if lost.key.startswith("a") else "a"
     assert {f"{other}{n}" for n in range(5)} <= before
     assert sum(prompts(space).values()) == 2 + 9

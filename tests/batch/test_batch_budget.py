@@ -151,8 +151,8 @@ async def test_batches_and_single_submissions_never_pass_the_budget_that_they_sh
         )
         with pytest.raises(BudgetExceeded):
             await session.submit(LookEdit(source, "one more"), budget=budget)
-    told = [state for report in reports for state in states(report).values()]
-    assert sorted(told) == ["ready"] * 4 + ["unsent"] * 4
+    got = [state for report in reports for state in states(report).values()]
+    assert sorted(got) == ["ready"] * 4 + ["unsent"] * 4
     assert space.credits_spent == budget.spent == 10
     assert budget.reserved == 0
 

@@ -42,10 +42,10 @@ async def test_an_item_that_is_cancelled_at_any_moment_has_an_outcome(tenth: int
         await reaper
         again = await BatchRunner(session).run(items)
     assert len(report) == 6
-    told = {outcome.key: outcome for outcome in report}
-    assert {str(told[key].state) for key in ("e0", "e2", "e3")} == {"ready"}
-    assert str(told["e1"].state) in ("unsent", "pending", "ready")
-    assert (told["e1"].credits > 0) is (str(told["e1"].state) != "unsent")
+    got = {outcome.key: outcome for outcome in report}
+    assert {str(got[key].state) for key in ("e0", "e2", "e3")} == {"ready"}
+    assert str(got["e1"].state) in ("unsent", "pending", "ready")
+    assert (got["e1"].credits > 0) is (str(got["e1"].state) != "unsent")
     assert counts(again) == {"ready": 6}
     assert set(prompts(space).values()) == {1}
 

@@ -37,9 +37,9 @@ async def test_a_cap_counts_what_earlier_runs_spent_before_it_sends(given: Any) 
         old, new = edits(source, 5, "old"), edits(source, 5, "new")
         await BatchRunner(session, max_credits=10).run(old)
         report = await BatchRunner(session, max_credits=14).run(given([*new, *old]))
-    told = states(report)
-    assert [told[item.key] for item in old] == ["ready"] * 5
-    assert sorted(told[item.key] for item in new) == ["ready"] * 2 + ["unsent"] * 3
+    got = states(report)
+    assert [got[item.key] for item in old] == ["ready"] * 5
+    assert sorted(got[item.key] for item in new) == ["ready"] * 2 + ["unsent"] * 3
     assert space.credits_spent == 14
 
 

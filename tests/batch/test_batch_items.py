@@ -87,7 +87,7 @@ def test_an_input_is_an_iterable_of_requests(given: Any) -> None:
 async def test_a_list_is_read_in_pages() -> None:
     """An empty page is the end."""
     given = BatchInput([EDIT] * 5)
-    assert [len(await given.pull(2)) for _ in range(4)] == [2, 2, 1, 0]
+    assert [len(await given.read(2)) for _ in range(4)] == [2, 2, 1, 0]
     assert given.sized
 
 
@@ -100,7 +100,7 @@ async def test_a_generator_that_takes_long_does_not_hold_up_the_loop_for_a_whole
             yield PromptAvatar(f"{n}")
 
     given = BatchInput(slow())
-    assert [len(await given.pull(100)) for _ in range(3)] == [1, 1, 1]
+    assert [len(await given.read(100)) for _ in range(3)] == [1, 1, 1]
 
 
 async def test_an_async_input_is_read_one_by_one() -> None:
@@ -110,10 +110,10 @@ async def test_an_async_input_is_read_one_by_one() -> None:
         for n in range(2):
             yield PromptAvatar(f"p{n}")
 
-    pulled = BatchInput(slow())
-    assert [len(await pulled.pull(100)) for _ in range(3)] == [1, 1, 0]
-    assert not pulled.sized
-    assert not pulled.repeatable
+    source = BatchInput(slow())
+    assert [len(await source.read(100)) for _ in range(3)] == [1, 1, 0]
+    assert not source.sized
+    assert not source.repeatable
 
 
 async def test_a_generator_that_is_left_early_is_closed() -> None:
@@ -134,9 +134,9 @@ async def test_a_generator_that_is_left_early_is_closed() -> None:
         finally:
             closed.append("async")
 
-    for pulled in (BatchInput(plain()), BatchInput(asynchronous()), BatchInput([EDIT])):
-        await pulled.pull(1)
-        await pulled.aclose()
+    for source in (BatchInput(plain()), BatchInput(asynchronous()), BatchInput([EDIT])):
+        await source.read(1)
+        await source.aclose()
     assert closed == ["plain", "async"]
 
 

@@ -64,8 +64,8 @@ async def test_a_lost_post_whose_look_is_found_is_no_failure() -> None:
 async def test_an_outage_from_the_start_loses_five_and_three_probes() -> None:
     """502 for each: probes after 30, 60 and 120 s more, then the rest is UNSENT and says why."""
     space = space_of()
-    told: list[Event] = []
-    async with opened(space, hooks=[told.append]) as session:
+    events: list[Event] = []
+    async with opened(space, hooks=[events.append]) as session:
         source = await avatar(session)
         space.faults.fail_next("edit", Fault.BAD_GATEWAY, times=1_000)
         report = await BatchRunner(session).run(edits(source, 300))
@@ -74,7 +74,7 @@ async def test_an_outage_from_the_start_loses_five_and_three_probes() -> None:
     assert counts(report) == {"unknown": 8, "unsent": 292}
     assert [round(late - early) for early, late in pairwise(at[4:])] == [30, 60, 120]
     assert "does not answer" in str(report.outcomes[-1].error)
-    assert [event.seconds for event in told if isinstance(event, Paused)] == [30.0, 60.0, 120.0]
+    assert [event.seconds for event in events if isinstance(event, Paused)] == [30.0, 60.0, 120.0]
     assert counts(again) == {"unknown": 9, "unsent": 291}, "what was lost before is no failure of this run"
 
 
@@ -116,8 +116,8 @@ async def test_a_server_that_never_answers_gets_few_posts() -> None:
 async def test_a_server_that_stops_answering_in_the_middle_gets_nothing_new_after_ten_seconds() -> None:
     """Only what is sent in these ten seconds is lost; a `Paused` event reports the pause."""
     space = space_of()
-    told: list[Event] = []
-    async with opened(space, hooks=[told.append]) as session:
+    events: list[Event] = []
+    async with opened(space, hooks=[events.append]) as session:
         source = await avatar(session)
         space.faults.fail_next("edit", Fault.HANG_BEFORE, after=30, times=1_000)
         report = await BatchRunner(session).run(edits(source, 250))
@@ -127,7 +127,7 @@ async def test_a_server_that_stops_answering_in_the_middle_gets_nothing_new_afte
     assert len(in_silence) < 20
     assert counts(report)["ready"] == 30
     assert counts(report)["unknown"] == len(in_silence) + 3
-    silences = [event for event in told if isinstance(event, Paused) and "no answer" in event.reason]
+    silences = [event for event in events if isinstance(event, Paused) and "no answer" in event.reason]
     assert len(silences) == 1
     assert 100.0 < silences[0].seconds <= 110.0
 

@@ -1,4 +1,4 @@
-"""``retry=("pending",)``: before a look is paid anew, its status is asked for, free of charge."""
+"""``retry=("pending",)``: before a look is paid again, its status is asked for, free of charge."""
 
 from __future__ import annotations
 

@@ -174,10 +174,10 @@ async def test_what_was_unsent_is_sent(store: str) -> None:
 async def test_a_report_can_be_read_from_the_store(store: str) -> None:
     """`BatchReport.open` gives the same credits and states as the outcomes of the run."""
     space = space_of()
-    told = await run(space, store, edits(await source_of(space), 4))
+    got = await run(space, store, edits(await source_of(space), 4))
     read = await BatchReport.open(store)
-    assert states(read) == states(told)
-    assert [outcome.credits for outcome in read] == [outcome.credits for outcome in told]
+    assert states(read) == states(got)
+    assert [outcome.credits for outcome in read] == [outcome.credits for outcome in got]
 
 
 async def test_a_retry_that_is_not_sent_leaves_the_old_look_in_the_store(store: str) -> None:

@@ -85,9 +85,9 @@ async def test_a_key_that_is_given_twice_has_two_outcomes_and_is_paid_once() -> 
         item = BatchItem("a", LookEdit(source, "a"))
         rest = edits(source, 150)
         report = await BatchRunner(session).run([item, item, *rest, item])
-    told = [outcome for outcome in report if outcome.key == "a"]
-    assert [outcome.credits for outcome in told] == [2, 0, 0]
-    assert len({outcome.ref for outcome in told}) == 1
+    got = [outcome for outcome in report if outcome.key == "a"]
+    assert [outcome.credits for outcome in got] == [2, 0, 0]
+    assert len({outcome.ref for outcome in got}) == 1
     assert prompts(space)["a"] == 1
     assert sum(outcome.credits for outcome in report) == space.credits_spent
 

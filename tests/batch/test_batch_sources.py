@@ -51,8 +51,8 @@ async def test_waiting_for_a_source_takes_no_place_in_flight() -> None:
     async with opened(space) as session:
         source = await avatar(session)
         items = [BatchItem("s", LookEdit(source, "s")), *edits("s", 5), *edits(source, 5, "f")]
-        told = [outcome.key async for outcome in BatchRunner(session, max_in_flight=2).stream(items)]
-    assert sorted(told) == sorted(item.key for item in items)
+        got = [outcome.key async for outcome in BatchRunner(session, max_in_flight=2).stream(items)]
+    assert sorted(got) == sorted(item.key for item in items)
 
 
 @pytest.mark.parametrize(
@@ -73,8 +73,8 @@ async def test_the_outcome_of_a_source_decides_on_the_whole_chain(
         if fault is not None:
             space.faults.fail_next("create", fault, times=8)
         report = await BatchRunner(session).run(chain(4, first))
-    told = states(report)
-    assert told == {"c0": state, "c1": rest, "c2": rest, "c3": rest}
+    got = states(report)
+    assert got == {"c0": state, "c1": rest, "c2": rest, "c3": rest}
     assert report.outcomes[1].error is not None
     assert "'c0'" in str(report.outcomes[1].error)
     assert sum(record.endpoint == "edit" for record in space.requests) == 0

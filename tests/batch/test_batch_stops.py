@@ -64,7 +64,7 @@ async def test_free_items_fit_under_any_cap() -> None:
 
 @pytest.mark.parametrize("as_list", [True, False])
 async def test_what_the_same_items_spent_in_earlier_runs_counts(as_list: bool) -> None:
-    """Also where a list brings the items of earlier runs last; a generator is counted as it is pulled."""
+    """Also where a list brings the items of earlier runs last; a generator is counted before it is read."""
     space = space_of()
     async with opened(space) as session:
         source = await avatar(session)
@@ -109,10 +109,10 @@ async def test_a_refusal_of_the_workspace_stops_the_batch(fault: Fault, error: t
         source = await avatar(session)
         space.faults.fail_next("edit", fault, after=4)
         report = await BatchRunner(session).run(edits(source, 200))
-        told = counts(report)
-        assert told["ready"] >= 4
-        assert told["ready"] + told["unsent"] == 200
-        assert told["unsent"] > 150
+        got = counts(report)
+        assert got["ready"] >= 4
+        assert got["ready"] + got["unsent"] == 200
+        assert got["unsent"] > 150
         assert any(isinstance(outcome.error, error) for outcome in report)
         again = await BatchRunner(session).run(edits(source, 20))
     assert counts(again) == {"ready": 20}

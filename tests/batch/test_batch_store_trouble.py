@@ -112,9 +112,9 @@ async def test_a_stop_leaves_what_was_to_be_tried_again_unsent() -> None:
         source = await avatar(session)
         await BatchRunner(session).run(edits(source, 60))
         report = await stopped(BatchRunner(session, retry=["ready"]), edits(source, 60), 5.0)
-        told = counts(report)
-        assert told["unsent"] > 40
-        assert told["unsent"] + told["ready"] == 60
-        assert space.credits_spent == 2 * (60 + told["ready"])
+        got = counts(report)
+        assert got["unsent"] > 40
+        assert got["unsent"] + got["ready"] == 60
+        assert space.credits_spent == 2 * (60 + got["ready"])
         assert sum(outcome.credits for outcome in report) == space.credits_spent
         assert counts(await BatchRunner(session).run(edits(source, 60))) == {"ready": 60}

@@ -38,9 +38,9 @@ async def test_outcomes_come_as_items_settle() -> None:
     space.generation._duration = lambda index, body: 100.0 if body["prompt"] == "e0" else 10.0
     async with opened(space) as session:
         source = await avatar(session)
-        told = [outcome.key async for outcome in BatchRunner(session).stream(edits(source, 3))]
-    assert told[-1] == "e0"
-    assert sorted(told) == ["e0", "e1", "e2"]
+        got = [outcome.key async for outcome in BatchRunner(session).stream(edits(source, 3))]
+    assert got[-1] == "e0"
+    assert sorted(got) == ["e0", "e1", "e2"]
 
 
 async def test_nothing_is_sent_before_the_first_outcome_is_asked_for() -> None:

@@ -62,8 +62,8 @@ UNKNOWN = intent(SENT, MarkUnknown("dropped", AT))
 RENEW = Replace(EDIT, digest(EDIT))
 
 
-def turn(given: Item, stands: Intent | None, **changes: Any) -> SendDecision | Intent:
-    return decide_sending(given, intent(), stands, options(**changes))
+def turn(given: Item, stored: Intent | None, **changes: Any) -> SendDecision | Intent:
+    return decide_sending(given, intent(), stored, options(**changes))
 
 
 def test_what_is_new_or_planned_is_sent() -> None:
@@ -73,12 +73,12 @@ def test_what_is_new_or_planned_is_sent() -> None:
     assert turn(item(), tried) == SendDecision(tried, tried)
 
 
-@pytest.mark.parametrize("stands", [FAILED, UNKNOWN, intent(SENT)], ids=["failed", "unknown", "sending"])
-def test_what_was_sent_since_its_admission_is_the_result(stands: Intent) -> None:
+@pytest.mark.parametrize("stored", [FAILED, UNKNOWN, intent(SENT)], ids=["failed", "unknown", "sending"])
+def test_what_was_sent_since_its_admission_is_the_result(stored: Intent) -> None:
     """Whatever ``retry`` and ``on_unknown`` say of such states: they apply to the state at the admission."""
     given = {"retry": retry_states(["failed"]), "on_unknown": "resend"}
-    assert turn(item(), stands, **given) is stands
-    assert turn(item(intent()), stands, **given) is stands
+    assert turn(item(), stored, **given) is stored
+    assert turn(item(intent()), stored, **given) is stored
 
 
 def test_an_item_is_paid_again_unless_its_intent_has_changed() -> None:

@@ -15,7 +15,8 @@ Credits = Decimal | int | float | str
 class Budget:
     """A cap of credits. What may have been paid counts as spent.
 
-    Pass one to several ``session.submit(…, budget=…)`` calls, and together they never pass the cap.
+    Pass one to several ``session.submit(…, budget=…)`` calls and batches (``BatchRunner(…, budget=…)``), and
+    together they never pass the cap.
     ``spent`` is where the count starts: what a customer used up before, say.
     Raises `ConfigurationError` for a cap or a start that is no number from 0 on.
     """
