@@ -1,4 +1,4 @@
-"""The scheduler and the feed alone, in simulated time: permits of 0.6 s, shared by submissions and reads.
+"""The scheduler and the locality queue alone, in simulated time: permits of 0.6 s, shared by submissions and reads.
 
     python benchmarks/simulate.py [seeds]
 
@@ -90,7 +90,7 @@ class Batch:
         self.takes = [self.rng.lognormvariate(math.log(median), sigma) for _ in range(items)]
         self.watch = PollScheduler(price=price)
         self.server = Server()
-        self.feed = LocalityQueue[int](spacing=SLOT, latency=latency)
+        self.queue = LocalityQueue[int](spacing=SLOT, latency=latency)
         self.seen: dict[LookRef, float] = {}
         self.coming: list[tuple[float, int, Tell]] = []  # answers and deliveries on their way
         self.avatar_locks: dict[str, float] = {}
@@ -123,20 +123,20 @@ class Batch:
                 if news is not None and news.complete:
                     self.seen[news.look.ref] = at
                     self.flying -= 1
-        while self.pulled < self.items and len(self.feed) < self.lookahead:
-            self.feed.put(f"a{self.pulled % self.avatars}", self.pulled)
+        while self.pulled < self.items and len(self.queue) < self.lookahead:
+            self.queue.put(f"a{self.pulled % self.avatars}", self.pulled)
             self.pulled += 1
 
     def use_slot(self, now: float) -> None:
         """One request, if there is one to send."""
-        busy = len(self.feed) > 0 and self.flying < self.in_flight
-        self.watch.backlog = self.feed.grouped
+        busy = len(self.queue) > 0 and self.flying < self.in_flight
+        self.watch.backlog = self.queue.grouped
         ask = self.watch.take(now, busy) if self.watch.due(now, busy) <= now else None
         if ask is not None:
             self.asks += 1
             self.expect(now + self.latency, self.answer(ask, now + self.latency / 2))
         elif busy:
-            item = self.feed.pop(lambda avatar_id: self.avatar_locks.get(avatar_id, -1.0) <= now)
+            item = self.queue.pop(lambda avatar_id: self.avatar_locks.get(avatar_id, -1.0) <= now)
             if item is not None:
                 self.submit(item, now)
 
