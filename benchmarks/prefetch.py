@@ -20,10 +20,10 @@ from typing import NamedTuple
 from _shared import progress, table
 
 from hoox_async import BatchItem, BatchRunner, HooxSession, ImageAvatar, LookEdit, LookRef
-from hoox_async._batch.prefetch import UNSENT
+from hoox_async._batch.prefetch import MAX_UNSENT
 from hoox_async.sandbox import InProcessTransport, Space
 
-ENOUGH = int(0.98 * UNSENT)  # with 200 avatars it stops when the first of them has 100 items
+ENOUGH = int(0.98 * MAX_UNSENT)  # with 200 avatars it stops when the first of them has 100 items
 HEADER = ("avatars", "bytes an item", "of these the request", "first sent s", "all read s", "stopped s")
 
 
@@ -37,8 +37,8 @@ class Cost(NamedTuple):
 
 
 def items(avatars: int, source: LookRef) -> Iterator[BatchItem]:
-    """The input, scene by scene. Endless for the batch: it never reads more than `UNSENT` of them."""
-    for n in range(2 * UNSENT):
+    """The input, scene by scene. Endless for the batch: it never reads more than `MAX_UNSENT` of them."""
+    for n in range(2 * MAX_UNSENT):
         ref = source if n == 0 else LookRef(f"avtr_{n % avatars:06}", f"look_{n % avatars:06}")
         yield BatchItem(f"scene-{n // avatars}-of-{n % avatars}", LookEdit(ref, f"scene {n}, at the sea"))
 
@@ -85,7 +85,7 @@ def bytes_of_requests() -> float:
     """The part that the caller's own requests take."""
     source = LookRef("avtr_000000", "look_000000")
     tracemalloc.start()
-    held = [each for n, each in enumerate(items(200, source)) if n < UNSENT]
+    held = [each for n, each in enumerate(items(200, source)) if n < MAX_UNSENT]
     size = tracemalloc.get_traced_memory()[0]
     tracemalloc.stop()
     return size / len(held)
@@ -95,7 +95,7 @@ def main() -> None:
     """Measure both inputs, once for time and once for memory."""
     own = bytes_of_requests()
     rows: list[tuple[object, ...]] = []
-    for avatars in (200, UNSENT):
+    for avatars in (200, MAX_UNSENT):
         progress(f"{avatars:,} avatars")
         timed = asyncio.run(cost(avatars, traced=False))
         sized = asyncio.run(cost(avatars, traced=True))
@@ -110,7 +110,7 @@ def main() -> None:
             )
         )
     progress("")
-    print(table(f"{UNSENT:,} items prefetched", HEADER, rows))
+    print(table(f"{MAX_UNSENT:,} items prefetched", HEADER, rows))
 
 
 if __name__ == "__main__":

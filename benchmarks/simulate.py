@@ -130,7 +130,7 @@ class Batch:
     def use_permit(self, now: float) -> None:
         """Send one request, if there is one to send."""
         busy = len(self.queue) > 0 and self.looks_in_flight < self.in_flight
-        self.watch.backlog = self.queue.together
+        self.watch.backlog = self.queue.grouped
         ask = self.watch.take(now, busy) if self.watch.due(now, busy) <= now else None
         if ask is not None:
             self.asks += 1

@@ -384,21 +384,21 @@ class Played:
         assert set(paid) <= set(known), "what was paid is in the store"
         refs = [intent.ref for intent in known.values() if intent.ref is not None]
         assert len(refs) == len(set(refs)), "a look is one intent's"
-        if alone:  # else more may have been paid since they were told
+        if alone:  # else more may have been paid since these outcomes
             self.check_money(outcomes, items, paid)
         self.check_outcomes(outcomes, items, whole=whole)
 
     def check_outcomes(self, outcomes: list[Outcome], items: list[BatchItem], *, whole: bool) -> None:
         assert all(str(outcome.state) in STATES for outcome in outcomes)
-        told = Counter(outcome.key for outcome in outcomes)
+        got = Counter(outcome.key for outcome in outcomes)
         given_keys = Counter(item.key for item in items)
         if whole:
-            assert told == given_keys, "every item ends in exactly one state"
+            assert got == given_keys, "every item ends in exactly one state"
         else:
-            assert not told - given_keys, "no item ends twice"
+            assert not got - given_keys, "no item ends twice"
 
     def check_money(self, outcomes: list[Outcome], items: list[BatchItem], paid: dict[str, Decimal]) -> None:
-        told = Counter(outcome.key for outcome in outcomes)
+        got = Counter(outcome.key for outcome in outcomes)
         given_keys = Counter(item.key for item in items)
         spent: dict[str, Decimal] = {}
         risk: dict[str, Decimal] = {}
@@ -407,7 +407,7 @@ class Played:
             risk[outcome.key] = risk.get(outcome.key, Decimal(0)) + outcome.at_risk
         conflicts = {outcome.key for outcome in outcomes if isinstance(outcome.error, KeyConflict)}
         for key in spent.keys() - conflicts:  # of another content nothing was paid
-            if told[key] == given_keys[key]:
+            if got[key] == given_keys[key]:
                 cost = paid.get(key, Decimal(0))
                 assert spent[key] <= cost <= spent[key] + risk[key], f"{key}: the outcomes' money"
 

@@ -41,6 +41,7 @@ SESSION: Sequence[Sequence[str]] = (
     ("unknowns", "poller"),
     ("webhook_processor",),
     ("submit",),
+    ("batch_access",),
     ("runtime",),
     ("session",),
 )

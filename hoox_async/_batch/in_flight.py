@@ -1,121 +1,128 @@
-"""Which items are in flight: how many may be, which wait at the rate limiter, and which have landed as
-failures."""
+"""How many items of a run are in flight, which of them wait for a permit, and how many are failures."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import asyncio
 
 from .._api.models import Look, LookStatus
+from ..errors import HooxError
 from .items import Item
+from .stop_signal import StopSignal
 
-_AT_GATE = 32  # enough that a permit is never lost, few enough that who comes later can still be chosen
+_MAX_WAITING = 32  # enough that no permit is lost, few enough that a better item can still be chosen
 
 
 class InFlightLimiter:
-    """The places of a run, ``most`` at a time.
+    """Limits how many items are in flight to ``limit``; each of them holds a `Ticket`.
 
-    A look that failed leaves its place before its reason is known, which is asked for last: it must
-    neither keep others from being sent nor be counted late. Those that still wait for a reason are as
-    many at most as there are places.
+    After ``max_failures`` failures it stops the run. ``changed`` is set whenever another item may start.
+
+    A look that FAILED ends its ticket before the reason is known, which takes another request: it must
+    neither keep others from being sent nor be counted late. Those that wait for a reason are ``limit`` at
+    most, too.
     """
 
-    def __init__(self, most: int, moved: Callable[[], None], failed: Callable[[int], None]) -> None:
-        self._most = most
-        self._moved = moved
-        self._failed = failed
+    def __init__(
+        self, limit: int, max_failures: int | None, stop: StopSignal, changed: asyncio.Event
+    ) -> None:
+        self._limit = limit
+        self._max_failures = max_failures
+        self._stop = stop
+        self._changed = changed
         self._in_flight = 0
-        self._explaining = 0
+        self._await_reason = 0
         self._failures = 0
-        self._at_gate: dict[str, str] = {}  # the avatar of each item there, by its key
+        self._await_permit: dict[str, str] = {}  # avatars by the keys of the items
 
     @property
-    def full(self) -> bool:
-        """Whether no item may take off."""
-        return self._in_flight >= self._most
+    def is_full(self) -> bool:
+        """Whether no item may start."""
+        return self._in_flight >= self._limit
 
     @property
-    def gate_is_full(self) -> bool:
-        """Whether enough items wait for a permit of the quota."""
-        return len(self._at_gate) >= _AT_GATE
+    def enough_await_permits(self) -> bool:
+        """Whether so many items wait for a permit of the quota that no more need to."""
+        return len(self._await_permit) >= _MAX_WAITING
 
-    def at_gate(self, avatar_id: str) -> bool:
-        """Whether an item of this avatar waits for a permit."""
-        return avatar_id in self._at_gate.values()
+    def awaits_permit(self, avatar_id: str) -> bool:
+        """Whether an edit of this avatar waits for its permit."""
+        return avatar_id in self._await_permit.values()
 
-    def take_off(self, item: Item) -> Ticket:
-        """Give the item a place."""
+    def start(self, item: Item) -> Ticket:
+        """Put an item in flight."""
         self._in_flight += 1
         if item.needs_sending:
-            self._at_gate[item.key] = item.source.avatar_id if item.source else ""
+            self._await_permit[item.key] = item.source.avatar_id if item.source else ""
         return Ticket(self, item.key)
 
     def _got_permit(self, key: str) -> None:
-        self._at_gate.pop(key, None)
-        self._moved()
+        self._await_permit.pop(key, None)
+        self._changed.set()
 
-    def _landed(self) -> None:
+    def _free_place(self) -> None:
         self._in_flight -= 1
-        self._moved()
+        self._changed.set()
 
-    def _explain(self, change: int) -> bool:
-        """Count those that wait for a reason. False where one more would be too many."""
-        if self._explaining + change > self._most:
+    def _begin_reason(self) -> bool:
+        """Count one more that waits for a reason. False where that would be too many."""
+        if self._await_reason >= self._limit:
             return False
-        self._explaining += change
+        self._await_reason += 1
         return True
+
+    def _end_reason(self) -> None:
+        self._await_reason -= 1
 
     def _count_failure(self, change: int) -> None:
         self._failures += change
-        self._failed(self._failures)
+        if self._failures == self._max_failures:
+            message = f"{self._failures} looks failed, were rejected or were lost (max_failures)"
+            self._stop.set(HooxError(message))
 
 
 class Ticket:
-    """One item's place."""
+    """The place of one item in flight."""
 
-    def __init__(self, in_flight: InFlightLimiter, key: str) -> None:
-        self._in_flight = in_flight
+    def __init__(self, limiter: InFlightLimiter, key: str) -> None:
+        self._limiter = limiter
         self._key = key
-        self._is_left = False
-        self._explains = False
+        self._is_freed = False
+        self._awaits_reason = False
         self._is_failure = False
 
     def got_permit(self) -> None:
-        """It has its permit of the quota, or needs none."""
-        self._in_flight._got_permit(self._key)
+        """The item has its permit of the quota, or needs none."""
+        self._limiter._got_permit(self._key)
 
-    def landed(self, look: Look) -> None:
+    def look_settled(self, look: Look) -> None:
         """Its look is READY or FAILED."""
         if look.status is LookStatus.FAILED:
-            self.failed()
-            self._explains = not self._is_left and self._in_flight._explain(1)
-            if self._explains:
-                self._leave()
+            self.count_failure()
+            self._awaits_reason = not self._is_freed and self._limiter._begin_reason()
+            if self._awaits_reason:
+                self._free()
 
-    def failed(self) -> None:
-        """It is a failure; counted once."""
+    def count_failure(self) -> None:
+        """Count the item as a failure: it failed, was rejected, or its POST was lost. Counted once."""
         if not self._is_failure:
             self._is_failure = True
-            self._in_flight._count_failure(1)
+            self._limiter._count_failure(1)
 
-    def lost(self) -> None:
-        """Its POST was lost: a failure until its look is found."""
-        self.failed()
-
-    def found(self) -> None:
-        """It was no failure after all: the look of a lost POST was proved, or made by a second one."""
+    def clear_failure(self) -> None:
+        """It is no failure after all: the look of its lost POST was found, or a second POST made one."""
         if self._is_failure:
             self._is_failure = False
-            self._in_flight._count_failure(-1)
+            self._limiter._count_failure(-1)
 
-    def over(self) -> None:
-        """It has its outcome."""
-        if self._explains:
-            self._explains = False
-            self._in_flight._explain(-1)
+    def finish(self) -> None:
+        """The item has its outcome: free its place."""
+        if self._awaits_reason:
+            self._awaits_reason = False
+            self._limiter._end_reason()
         self.got_permit()
-        self._leave()
+        self._free()
 
-    def _leave(self) -> None:
-        if not self._is_left:
-            self._is_left = True
-            self._in_flight._landed()
+    def _free(self) -> None:
+        if not self._is_freed:
+            self._is_freed = True
+            self._limiter._free_place()

@@ -1,149 +1,160 @@
-"""Pulls the input, page by page and only as far ahead as is allowed, and finds what the store knows of it."""
+"""Reads the input of a batch page by page, and looks up in the store what is known of each page."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
-from typing import Protocol
+from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator, Sequence, ValuesView
+from collections.abc import Set as AbstractSet
+from itertools import islice
+from typing import Any
 
 from .._api.models import LookRef
+from .._api.requests import ImageAvatar, LookEdit, PromptAvatar, Request
 from .._core.intents.intent import Intent, refuses_edits
-from .._core.intents.outcomes import Outcome
-from .._io.protocols import Store
-from ..errors import HooxError, StoreError
-from .batch_budget import BatchBudget
-from .items import Input, Item, Keys
-from .prefetch import PrefetchWindow
+from .._core.intents.outcomes import BatchItem, Outcome
+from .._session.batch_access import BatchAccess
+from ..errors import InvalidRequest
+from .items import Item, KeyAssigner
+
+Requests = Iterable[Request | BatchItem] | AsyncIterable[Request | BatchItem]
 
 _PAGE = 100
-_LONGEST_READING = 1.0  # seconds; then what was read so far is sent, and the reading goes on beside it
-_MOST_USABLE = 10_000
-
-Known = dict[str, Intent]
+_MAX_BLOCKING = 0.05  # seconds that a slow generator may hold up the loop for more than one item
+_MAX_USABLE = 10_000
 
 
-class Admission(Protocol):
-    """Who takes what was pulled."""
+class BatchInput:
+    """The caller's iterable, read lazily, and closed when it is left early."""
 
-    def admit(self, index: int, pulled: Item | Outcome, known: Known | StoreError) -> None:
-        """Take one: an item, or the outcome of something that is no request."""
+    def __init__(self, requests: Requests) -> None:
+        self.sized: bool = hasattr(requests, "__len__")
+        self._given = requests
+        self._async: AsyncIterator[Any] | None = None
+        self._sync: Iterator[Any] | None = None
+        if isinstance(requests, AsyncIterable):
+            self._async = requests.__aiter__()
+        elif isinstance(requests, PromptAvatar | ImageAvatar | LookEdit | BatchItem):
+            raise InvalidRequest("requests", requests, "an iterable of requests, not one request")
+        else:
+            try:
+                self._sync = iter(requests)
+            except TypeError:
+                raise InvalidRequest("requests", requests, "an iterable of requests") from None
 
-    def enough(self) -> bool:
-        """Whether more items would not help to choose which one is sent next."""
+    @property
+    def slow(self) -> bool:
+        """Whether the loop has to be waited for until its next item comes."""
+        return self._async is not None
 
-    def filled(self) -> None:
-        """As much was read as is needed to begin."""
+    @property
+    def repeatable(self) -> bool:
+        """Whether it can be read twice at no cost to the caller, as a list or a set can."""
+        return isinstance(self._given, Sequence | AbstractSet | ValuesView)
 
-    def stop(self, reason: HooxError) -> None:
-        """The store cannot be read: send nothing more."""
+    def pages(self, size: int) -> Iterator[tuple[int, list[Any]]]:
+        """All of a repeatable input, from its start, in pages: (index of the first, page)."""
+        assert self.repeatable
+        rest = iter(self._given)  # type: ignore[arg-type]
+        index = 0
+        while page := list(islice(rest, size)):
+            yield index, page
+            index += len(page)
+
+    async def read(self, limit: int) -> list[Any]:
+        """Up to ``limit`` requests: of an async input one, of a generator those that it gives within 50 ms.
+
+        An empty list is the end of the input.
+        """
+        if self._async is not None:
+            try:
+                return [await self._async.__anext__()]
+            except StopAsyncIteration:
+                return []
+        assert self._sync is not None
+        if self.sized:
+            return list(islice(self._sync, limit))
+        clock = asyncio.get_running_loop().time
+        until, page = clock() + _MAX_BLOCKING, []
+        for given in islice(self._sync, limit):
+            page.append(given)
+            if clock() >= until:
+                break
+        return page
+
+    async def aclose(self) -> None:
+        """Close a generator that was not read to its end."""
+        aclose, close = getattr(self._async, "aclose", None), getattr(self._sync, "close", None)
+        if aclose is not None:
+            await aclose()
+        elif close is not None:
+            close()
 
 
 class InputReader:
-    """Reads one input to its end, or until it is told to stop."""
+    """Reads one input to its end, once."""
 
-    def __init__(self, given: Input, ahead: PrefetchWindow, store: Store) -> None:
+    def __init__(self, given: BatchInput, session: BatchAccess) -> None:
         self._input = given
-        self._keys = Keys()
-        self._prefetch = ahead
-        self._store = store
+        self._session = session
+        self._keys = KeyAssigner()
+        self._next_index = 0
         self._usable: set[LookRef | None] = set()  # sources that need not be waited for
-        self.over = False
-        """Whether the input was read to its end."""
-        self.filled = given.slow
-        """Whether as much was read as is needed to choose items by their avatars, or as one second allows."""
-        self.admitting = False
-        """Whether something was pulled that is not admitted yet."""
 
     @property
-    def endless(self) -> bool:
-        """Whether the input may have no end: then a stop must not go on pulling from it."""
+    def slow(self) -> bool:
+        """Whether the loop has to be waited for until its next item comes."""
+        return self._input.slow
+
+    @property
+    def may_be_endless(self) -> bool:
+        """Whether the input has no known length."""
         return not self._input.sized
 
-    async def run(self, admission: Admission, may_go_on: Callable[[], bool]) -> None:
-        """Pull and admit, until the input ends or ``may_go_on`` says no."""
-        timer = asyncio.get_running_loop().call_later(_LONGEST_READING, self._fill, admission)
-        try:
-            await self._read(admission, may_go_on)
-        finally:
-            timer.cancel()
-        self.over = True
-        self._fill(admission)
+    async def read(self, limit: int) -> list[Item | Outcome]:
+        """The next items, ``limit`` at most, and outcomes for what is no request; nothing is the end."""
+        given = await self._input.read(min(limit, _PAGE))
+        index, self._next_index = self._next_index, self._next_index + len(given)
+        return self._keys.items(index, given)
 
-    async def _read(self, admission: Admission, may_go_on: Callable[[], bool]) -> None:
-        index = 0
-        while may_go_on():
-            room = self._prefetch.room(enough=admission.enough())
-            if room <= 0:
-                self._fill(admission)
-                await self._prefetch.changed()
-                continue
-            given = await self._input.pull(min(room, _PAGE))
-            if not given:
-                break
-            self._prefetch.read(len(given))
-            self.admitting = True
-            await self._admit(admission, index, self._keys.items(index, given))
-            self.admitting = False
-            index += len(given)
-            await asyncio.sleep(0)
+    async def look_up(self, page: list[Item | Outcome]) -> dict[str, Intent]:
+        """What the store has under the keys of these items, and of their sources. Raises `StoreError`."""
+        items = [item for item in page if isinstance(item, Item)]
+        keys = {item.key for item in items} | {item.source_key for item in items if item.source_key}
+        known = await self._session.intents(keys)
+        await self._find_unsettled_sources(items)
+        return known
 
-    def _fill(self, admission: Admission) -> None:
-        if not self.filled:
-            self.filled = True
-            admission.filled()
-
-    async def _admit(self, admission: Admission, index: int, pulled: list[Item | Outcome]) -> None:
-        fresh = [item for item in pulled if isinstance(item, Item)]
-        wanted = {item.key for item in fresh} | {item.source_key for item in fresh if item.source_key}
-        known: Known | StoreError
-        try:
-            known = await self._store.get(wanted)
-            await self._find_makers(fresh)
-        except StoreError as error:
-            admission.stop(error)
-            known = StoreError(f"what earlier runs made of it, and paid, could not be read: {error}")
-        for n, item in enumerate(pulled):
-            admission.admit(index + n, item, known)
-
-    async def _find_makers(self, fresh: list[Item]) -> None:
-        """Note on edits of looks that the store knows and that are not READY who makes them."""
-        wanted = {item.source_ref for item in fresh} - self._usable - {None}
-        found = {ref: await self._store.by_ref(ref) for ref in wanted if ref is not None}
-        for item in fresh:
-            maker = found.get(item.source_ref) if item.source_ref is not None else None
-            if maker is not None and refuses_edits(maker):
-                item.maker = maker
+    async def _find_unsettled_sources(self, items: list[Item]) -> None:
+        """Note on edits that name a look by its ref the intent of that look, where it is not READY."""
+        refs = {item.source_ref for item in items} - self._usable - {None}
+        found = {ref: await self._session.intent_of(ref) for ref in refs if ref is not None}
+        for item in items:
+            intent = found.get(item.source_ref) if item.source_ref is not None else None
+            if intent is not None and refuses_edits(intent):
+                item.source_intent = intent
             elif item.source_ref is not None:
                 self._usable.add(item.source_ref)
-        if len(self._usable) > _MOST_USABLE:
+        if len(self._usable) > _MAX_USABLE:
             self._usable.clear()
 
-    async def count_earlier(self, admission: Admission, purse: BatchBudget) -> None:
-        """Count what earlier runs spent before anything is sent, where there is a cap.
+    async def earlier_intents(self) -> AsyncIterator[Intent]:
+        """What earlier runs had under the keys of this input. Raises `StoreError`.
 
-        An input that cannot be read twice may end with what was paid before: so for one, all counts that the
-        store's keys have spent.
+        An input that cannot be read twice may end with what was paid before: for one, these are all intents
+        that the user gave keys to.
         """
-        if not purse.capped:
-            return
-        try:
-            async for intent in self._earlier():
-                purse.count(intent.spent + intent.at_risk)
-        except StoreError as error:
-            admission.stop(error)
-
-    async def _earlier(self) -> AsyncIterator[Intent]:
         if not self._input.repeatable:
-            async for intent in self._store.stream():
+            async for intent in self._session.all_intents():
                 if intent.own_key:
                     yield intent
             return
-        keys = Keys()
+        keys = KeyAssigner()
         for index, given in self._input.pages(_PAGE):
             items = [item for item in keys.items(index, given) if isinstance(item, Item)]
-            for intent in (await self._store.get({i.key for i in items if not i.repeated})).values():
+            known = await self._session.intents({item.key for item in items if not item.repeated})
+            for intent in known.values():
                 yield intent
 
     async def aclose(self) -> None:
-        """Close a generator that was left early."""
+        """Close a generator that was not read to its end."""
         await self._input.aclose()

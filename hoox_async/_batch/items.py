@@ -1,11 +1,8 @@
-"""From what the caller's iterable gives to items with keys."""
+"""The items of a batch, and how each request of the input gets its key."""
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator, Sequence, ValuesView
-from collections.abc import Set as AbstractSet
-from itertools import islice
+from collections.abc import Iterable
 from typing import Any
 
 from .._api.models import LookRef
@@ -16,22 +13,22 @@ from .._core.intents.keys import KEY, digest, is_key, ordinal_key
 from .._core.intents.outcomes import BatchItem, Outcome, OutcomeState
 from ..errors import InvalidRequest
 
-Requests = Iterable[Request | BatchItem] | AsyncIterable[Request | BatchItem]
 _NOT_AMBIGUOUS = "a LookRef or a key without a colon: this text is an earlier item's key and a look's ref"
-_MOMENT = 0.05  # seconds that a slow generator may hold up the loop for more than one item
 
 
 class Item:
-    """One item of the input on its way.
+    """One request of the input, and what is known of it so far.
 
-    ``intent`` is what the store knew when it was decided to send it or not (None: nothing), ``renew``
-    whether it is then to be paid anew, and ``resends`` whether it is an unknown that is to be sent again.
-    ``maker`` is the intent whose look an edit's source is, where that is named by its ref and not READY.
+    ``stored`` is the intent that the store had under its key when it was decided what to do with the item
+    (None: there was none), ``pay_again`` whether it is to be paid although the store knows it, and
+    ``resend`` whether it is an unknown that is to be sent a second time. ``repeated``: its key came before in
+    this input. ``source`` is the look that is edited, once that is READY, and ``source_intent`` the intent
+    whose look it is, where the edit names it by its ref and it is not READY.
     """
 
     __slots__ = (
-        "dependents", "digest", "followers", "index", "intent", "key", "maker", "renew", "repeated",
-        "request", "resends", "source",
+        "dependents", "digest", "duplicates", "index", "key", "pay_again", "repeated", "request", "resend",
+        "source", "source_intent", "stored",
     )  # fmt: skip
 
     def __init__(
@@ -42,41 +39,41 @@ class Item:
         digest: str,
         *,
         repeated: bool = False,
-        intent: Intent | None = None,
+        stored: Intent | None = None,
         source: LookRef | None = None,
-        renew: bool = False,
-        resends: bool = False,
+        pay_again: bool = False,
+        resend: bool = False,
     ) -> None:
         self.index = index
         self.key = key
         self.request = request
         self.digest = digest
         self.repeated = repeated
-        self.intent = intent
+        self.stored = stored
         self.source = source
-        self.renew = renew
-        self.resends = resends
-        self.maker: Intent | None = None
-        self.followers: list[Item] | None = None
+        self.pay_again = pay_again
+        self.resend = resend
+        self.source_intent: Intent | None = None
+        self.duplicates: list[Item] | None = None
         self.dependents: list[Item] | None = None
 
     def __repr__(self) -> str:
         return f"<Item {self.key!r}>"
 
-    def add_follower(self, item: Item) -> None:
-        """One of the same key, which is told what this one is told."""
-        if self.followers is None:  # no list for most: thousands of items are read ahead
-            self.followers = []
-        self.followers.append(item)
+    def add_duplicate(self, item: Item) -> None:
+        """Add an item of the same key and content, which gets this one's outcome."""
+        if self.duplicates is None:  # no list for most: thousands of items are read ahead
+            self.duplicates = []
+        self.duplicates.append(item)
 
     def add_dependent(self, item: Item) -> None:
-        """An edit of this one's look, which waits until it is READY."""
+        """Add an edit of this one's look, which waits until that is READY."""
         if self.dependents is None:
             self.dependents = []
         self.dependents.append(item)
 
     def take_dependents(self) -> list[Item]:
-        """Those that wait for this one; from now on they are the caller's."""
+        """Remove the items that wait for this one, and give them."""
         taken, self.dependents = self.dependents, None
         return taken or []
 
@@ -95,16 +92,16 @@ class Item:
     @property
     def needs_sending(self) -> bool:
         """Whether it is to be sent, and not only waited for."""
-        return self.intent is None or self.renew or self.intent.state is IntentState.PLANNED
+        return self.stored is None or self.pay_again or self.stored.state is IntentState.PLANNED
 
-    def stands_as_known(self, stands: Intent | None) -> bool:
-        """Whether nothing was sent, settled or changed under its key since that was decided."""
-        if stands is None or self.intent is None:
-            return stands is self.intent
-        return stands.unchanged_since(self.intent)
+    def is_unchanged(self, intent: Intent | None) -> bool:
+        """Whether nothing was sent, settled or changed under its key since ``stored`` was read."""
+        if intent is None or self.stored is None:
+            return intent is self.stored
+        return intent.unchanged_since(self.stored)
 
 
-class Keys:
+class KeyAssigner:
     """Gives each item its key: the user's own, else its digest and its ordinal among equals.
 
     Of a digest only 8 bytes are remembered: 100,000 items must not sit in memory.
@@ -115,11 +112,11 @@ class Keys:
         self._more: dict[int, int] = {}
 
     def items(self, index: int, given: Iterable[Any]) -> list[Item | Outcome]:
-        """One for each of what was given, of which the first has this place in the input."""
+        """An item, or an outcome, for each object that was given; the first has this index in the input."""
         return [self.item(index + n, one) for n, one in enumerate(given)]
 
     def item(self, index: int, given: Any) -> Item | Outcome:
-        """The item; or the outcome of something that is no request."""
+        """The item of a request; of anything else, its outcome: REJECTED."""
         key, request = (given.key, given.request) if isinstance(given, BatchItem) else (None, given)
         name = key if is_key(key) else f"item {index + 1}"
         if not isinstance(request, PromptAvatar | ImageAvatar | LookEdit):
@@ -144,7 +141,7 @@ class Keys:
         return hash(f"key {key}") in self._seen
 
     def _count(self, text: str) -> int:
-        """How often this was counted before."""
+        """Count a key or a digest. Gives how often it was counted before."""
         short = hash(text)
         if short not in self._seen:
             self._seen.add(short)
@@ -155,70 +152,3 @@ class Keys:
 
 def _rejected(key: str, request: Any, field: str, value: object, expected: str) -> Outcome:
     return Outcome(key, request, OutcomeState.REJECTED, error=InvalidRequest(field, value, expected))
-
-
-class Input:
-    """The caller's iterable, pulled one by one; it is closed when it is left early."""
-
-    def __init__(self, requests: Requests) -> None:
-        self.sized = hasattr(requests, "__len__")
-        self._given = requests
-        self._async: AsyncIterator[Any] | None = None
-        self._sync: Iterator[Any] | None = None
-        if isinstance(requests, AsyncIterable):
-            self._async = requests.__aiter__()
-        elif isinstance(requests, PromptAvatar | ImageAvatar | LookEdit | BatchItem):
-            raise InvalidRequest("requests", requests, "an iterable of requests, not one request")
-        else:
-            try:
-                self._sync = iter(requests)
-            except TypeError:
-                raise InvalidRequest("requests", requests, "an iterable of requests") from None
-
-    @property
-    def slow(self) -> bool:
-        """Whether its next item may take time to come."""
-        return self._async is not None
-
-    @property
-    def repeatable(self) -> bool:
-        """Whether it can be read twice at no cost to the caller: a list, a set …"""
-        return isinstance(self._given, Sequence | AbstractSet | ValuesView)
-
-    def pages(self, size: int) -> Iterator[tuple[int, list[Any]]]:
-        """All of a repeatable input, from its start, in pages: (place of the first, page)."""
-        assert self.repeatable
-        rest = iter(self._given)  # type: ignore[arg-type]
-        index = 0
-        while page := list(islice(rest, size)):
-            yield index, page
-            index += len(page)
-
-    async def pull(self, limit: int) -> list[Any]:
-        """Up to ``limit`` of what comes next: as many as come within a moment; one of an async input.
-
-        An empty list is the end.
-        """
-        if self._async is not None:
-            try:
-                return [await self._async.__anext__()]
-            except StopAsyncIteration:
-                return []
-        assert self._sync is not None
-        if self.sized:
-            return list(islice(self._sync, limit))
-        clock = asyncio.get_running_loop().time
-        until, page = clock() + _MOMENT, []
-        for given in islice(self._sync, limit):
-            page.append(given)
-            if clock() >= until:
-                break
-        return page
-
-    async def aclose(self) -> None:
-        """Close a generator that was not pulled to its end."""
-        aclose, close = getattr(self._async, "aclose", None), getattr(self._sync, "close", None)
-        if aclose is not None:
-            await aclose()
-        elif close is not None:
-            close()

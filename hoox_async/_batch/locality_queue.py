@@ -1,4 +1,7 @@
-"""Which waiting item of a batch is sent next: for few avatars at a time, so that one answer tells of many."""
+"""Which waiting item of a batch is sent next: items of few avatars at a time.
+
+One status request answers for all looks of an avatar, so looks of one avatar should be made together.
+"""
 
 from __future__ import annotations
 
@@ -9,15 +12,15 @@ from collections.abc import Callable
 from typing import Generic, TypeVar
 
 _T = TypeVar("_T")
-_OLDEST_EACH = 16  # every so often the avatar that has waited longest comes next, so that none starves
+_OLDEST_EVERY = 16  # each 16th time the avatar that has waited longest is chosen, so that none starves
 
 
 class LocalityQueue(Generic[_T]):
-    """Waiting items, by avatar. In order within an avatar; items without an avatar go first.
+    """Waiting items, by avatar: in order within an avatar; items without an avatar go first.
 
-    ``spacing`` is the time between two submissions and ``latency`` how long one is expected to
-    take, in seconds: so many avatars are worked on at a time that one of them is free whenever a permit
-    comes. When none is, since answers are slow, one more is begun.
+    ``spacing`` is the time between two submissions and ``latency`` how long one is expected to take, both in
+    seconds. From them follows how many avatars are active at a time: so many that one of them is free
+    whenever a permit of the quota is. When none is, since answers are slow, one more becomes active.
     """
 
     def __init__(self, *, spacing: float = 0.6, latency: float = 0.3) -> None:
@@ -37,23 +40,23 @@ class LocalityQueue(Generic[_T]):
 
     @property
     def width(self) -> int:
-        """How many avatars are worked on at a time."""
+        """How many avatars are active at a time."""
         return max(1, math.ceil(self.latency / self.spacing - 1e-9))
 
     @property
-    def longest(self) -> int:
+    def longest_row(self) -> int:
         """How many of the waiting items can be sent in a row, of one avatar or of none."""
-        self._most_first()
+        self._drop_outdated()
         most = -self._most[0][0] if self._most else 0
         return max(len(self._first), most, *(len(self._queues[avatar_id]) for avatar_id in self._active))
 
     @property
-    def together(self) -> int:
-        """How many of the waiting items are of an avatar that has more of them, beyond one for each."""
+    def grouped(self) -> int:
+        """How many of the waiting items wait behind another one of their avatar."""
         return self._size - len(self._first) - len(self._queues)
 
     def put(self, avatar_id: str | None, item: _T) -> None:
-        """Add an item. ``avatar_id`` is None for one that makes a new avatar: others may wait for that."""
+        """Add an item. ``avatar_id`` is None for one that makes a new avatar: edits may wait for that."""
         self._size += 1
         self._number += 1
         if avatar_id is None:
@@ -68,14 +71,14 @@ class LocalityQueue(Generic[_T]):
             if len(queue) == 1:
                 heapq.heappush(self._oldest, (self._number, avatar_id))
 
-    def pop(self, free: Callable[[str], bool]) -> _T | None:
-        """Take the item to send next, of an avatar that is ``free``. None if there is none."""
+    def pop(self, is_free: Callable[[str], bool]) -> _T | None:
+        """Take the item to send next, of an avatar for which ``is_free`` holds. None if there is none."""
         if self._first:
             self._size -= 1
             return self._first.popleft()
-        avatar_id = self._of_active(free) if len(self._active) >= self.width else None
+        avatar_id = self._next_active(is_free) if len(self._active) >= self.width else None
         if avatar_id is None:
-            avatar_id = self._activate(free) or self._of_active(free)
+            avatar_id = self._activate(is_free) or self._next_active(is_free)
         if avatar_id is None:
             return None
         queue = self._queues[avatar_id]
@@ -87,7 +90,7 @@ class LocalityQueue(Generic[_T]):
         return item
 
     def drain(self) -> list[_T]:
-        """Take all items, unsent."""
+        """Take all items, in the order in which they were put."""
         items = list(self._first)
         numbered = sorted((entry for queue in self._queues.values() for entry in queue), key=lambda e: e[0])
         items += [item for _, item in numbered]
@@ -99,28 +102,28 @@ class LocalityQueue(Generic[_T]):
         self._size = 0
         return items
 
-    def _of_active(self, free: Callable[[str], bool]) -> str | None:
+    def _next_active(self, is_free: Callable[[str], bool]) -> str | None:
         for _ in range(len(self._active)):
             avatar_id = self._active[0]
             self._active.rotate(-1)
-            if free(avatar_id):
+            if is_free(avatar_id):
                 return avatar_id
         return None
 
-    def _activate(self, free: Callable[[str], bool]) -> str | None:
+    def _activate(self, is_free: Callable[[str], bool]) -> str | None:
         self._chosen += 1
-        turns: list[Callable[[], str | None]] = [self._pop_most, self._pop_oldest]
-        if self._chosen % _OLDEST_EACH == 0:
-            turns.reverse()
-        passed: list[str] = []
+        choices: list[Callable[[], str | None]] = [self._pop_most, self._pop_oldest]
+        if self._chosen % _OLDEST_EVERY == 0:
+            choices.reverse()
+        skipped: list[str] = []
         chosen: str | None = None
-        for turn in turns:
-            while chosen is None and (avatar_id := turn()) is not None:
-                if free(avatar_id):
+        for choose in choices:
+            while chosen is None and (avatar_id := choose()) is not None:
+                if is_free(avatar_id):
                     chosen = avatar_id
                 else:
-                    passed.append(avatar_id)
-        for avatar_id in dict.fromkeys(passed):
+                    skipped.append(avatar_id)
+        for avatar_id in dict.fromkeys(skipped):
             self._offer(avatar_id)
             heapq.heappush(self._oldest, (self._queues[avatar_id][0][0], avatar_id))
         if chosen is not None:
@@ -130,7 +133,7 @@ class LocalityQueue(Generic[_T]):
     def _offer(self, avatar_id: str) -> None:
         queue = self._queues[avatar_id]
         heapq.heappush(self._most, (-len(queue), queue[0][0], avatar_id))
-        if len(self._most) > 2 * len(self._queues) + 256:  # most of it is no longer true
+        if len(self._most) > 2 * len(self._queues) + 256:  # most of its entries are outdated
             self._most = [
                 (-len(waiting), waiting[0][0], each)
                 for each, waiting in self._queues.items()
@@ -139,11 +142,11 @@ class LocalityQueue(Generic[_T]):
             heapq.heapify(self._most)
 
     def _pop_most(self) -> str | None:
-        self._most_first()
+        self._drop_outdated()
         return heapq.heappop(self._most)[2] if self._most else None
 
-    def _most_first(self) -> None:
-        """Drop what is no longer true from the top of the heap of the avatars with most items."""
+    def _drop_outdated(self) -> None:
+        """Drop outdated entries from the top of the heap of the avatars with most items."""
         while self._most:
             waiting, number, avatar_id = self._most[0]
             queue = self._queues.get(avatar_id)

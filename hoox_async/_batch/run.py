@@ -1,10 +1,4 @@
-"""One run of a batch over one input: admits, sends for few avatars at a time, and awaits each.
-
-An item's way: pulled → admitted (what does the store know of it?) → parked until its source is READY →
-the feed → in flight (budget, rate limiter, POST, waiting) → its outcome → the reader. `PrefetchWindow`
-says how many
-may be at these points.
-"""
+"""One run of a batch over one input."""
 
 from __future__ import annotations
 
@@ -13,381 +7,434 @@ from collections import deque
 from collections.abc import Callable, Coroutine
 from typing import Any
 
-from .._api.models import LookRef
 from .._core.intents.intent import Intent
 from .._core.intents.outcomes import Outcome, OutcomeState
-from .._session.runtime import SessionRuntime
+from .._session.batch_access import BatchAccess
 from ..errors import BudgetExceeded, HooxError, SessionClosed, StoreError
-from .admission import (
-    AwaitSource,
-    End,
-    Enqueue,
-    Next,
-    Park,
-    WaitFor,
-    admit,
-    after_source,
-    cancelled_unclear,
-    conflict,
-    for_nothing,
-    unsent,
-)
+from .admission import Admission, AwaitIntent, AwaitItem, Enqueue, Finish, Resume, admit, after_source
 from .batch_budget import BatchBudget
-from .breaker import BatchBreaker
 from .in_flight import InFlightLimiter, Ticket
-from .input_reader import InputReader, Known
-from .items import Input, Item
+from .input_reader import BatchInput, InputReader
+from .item_outcomes import key_conflict, unreadable, unsent, without_credits
+from .item_runner import ItemRunner
+from .items import Item
 from .locality_queue import LocalityQueue
-from .options import Options
+from .options import BatchOptions
+from .outage_guard import OutageGuard
 from .prefetch import PrefetchWindow, ResultQueue
-from .sender import Sender
-from .stop import Stop, Stopped
+from .stop_signal import Stopped, StopSignal
 
-_MOST_OVER_THE_CAP = 10_000  # in a row; then an input without an end is read no further
+_MAX_OVER_THE_CAP = 10_000  # in a row; then an input without an end is read no further
+_MAX_READING = 1.0  # seconds; then what was read so far is sent, and the reading goes on beside it
+_ENOUGH_IN_A_ROW = 100  # looks of one avatar sent in a row; more of them would hardly save status requests
 _LOOKS = frozenset({OutcomeState.READY, OutcomeState.FAILED, OutcomeState.PENDING, OutcomeState.UNKNOWN})
-_IN_A_ROW = 100  # looks of one avatar sent in a row; more of them would hardly save status requests
 _NOT_STORED = frozenset({OutcomeState.REJECTED, OutcomeState.SKIPPED, OutcomeState.UNSENT})
 
 
-class Run:
-    """Owns the tasks of one run. It never refers to the stream that reads it."""
+class BatchRun:
+    """Owns the tasks of one run. It never refers to the stream that reads it.
 
-    def __init__(self, runtime: SessionRuntime, options: Options, given: Input) -> None:
-        self._runtime = runtime
+    The way of an item:
+
+    1. The reader task reads it, looks its key up in the store, and admits it (`admission.admit`).
+    2. It finishes at once, or waits for its source, or waits in the queue until it may start.
+    3. The dispatcher starts it: it gets a ticket of the in-flight limiter and a task of its own.
+    4. Its task sends it (budget, permit, POST) and awaits its look (`ItemRunner.run`).
+    5. Its outcome is put in the result queue, and the items that waited for its look go on at 2.
+    """
+
+    def __init__(self, session: BatchAccess, options: BatchOptions, given: BatchInput) -> None:
+        self._session = session
         self._options = options
-        self._purse = BatchBudget(options.max_credits)
-        self._stop = Stop()
-        self._breaker = BatchBreaker(runtime.services, options.max_failures, self.stop)
-        self._sender = Sender(runtime, options, self._purse, self._stop, self._breaker)
-        limit = runtime.services.rate_limiter.snapshot().limit
-        self._queue: LocalityQueue[Item] = LocalityQueue(spacing=60 / limit)
-        self._live: dict[str, Item] = {}
-        self._ended: dict[str, OutcomeState] = {}  # the user's keys that ended and are in no store
+        self._changed = asyncio.Event()  # the dispatcher has to look again
+        self._stop = StopSignal(self._changed)
+        self._budget = BatchBudget(options.max_credits, options.budget)
+        self._guard = OutageGuard(session, options.max_failures, self._stop)
+        self._runner = ItemRunner(session, options, self._budget, self._stop, self._guard)
+        self._in_flight = InFlightLimiter(
+            options.max_in_flight, options.max_failures, self._stop, self._changed
+        )
+        self._reader = InputReader(given, session)
         self._prefetch = PrefetchWindow(options.max_in_flight)
-        self._reader = InputReader(given, self._prefetch, runtime.services.store)
         self._results = ResultQueue()
-        self._behind: dict[str, list[Item]] = {}  # by the key of a source that an earlier run has sent
-        self._waiting: deque[Item] = deque()  # accepted or unknown since an earlier run
-        self._work = asyncio.Event()
-        self._in_flight = InFlightLimiter(options.max_in_flight, self._work.set, self._count_failures)
-        self._items: asyncio.TaskGroup | None = None
-        self._task: asyncio.Task[None] | None = None
-        self._leaving = False
-        self._ending = False
-        self._broken: HooxError | None = None
+
+        self._live: dict[str, Item] = {}  # admitted and without an outcome, by key
+        self._ended: dict[str, OutcomeState] = {}  # the user's keys that ended and are in no store
+        self._resumed: deque[Item] = deque()  # accepted or unknown since an earlier run
+        self._queue: LocalityQueue[Item] = LocalityQueue(
+            spacing=60 / session.expectations().requests_per_minute
+        )
+        self._await_source: dict[str, list[Item]] = {}  # by the key of a source that an earlier run sent
+
+        self._input_ended = False
+        self._is_admitting = False  # something was read that is not admitted yet
+        self._may_send = self._reader.slow  # read enough to choose items by their avatars, or long enough
         self._over_the_cap = 0  # items in a row that the cap had no credits for
+
+        self._task: asyncio.Task[None] | None = None
+        self._group: asyncio.TaskGroup | None = None
+        self._is_stopped = False  # what waited to be sent has ended
+        self._is_leaving = False  # whoever read the outcomes is gone
+        self._is_ending = False  # there is nothing left to dispatch
+        self._broken: HooxError | None = None
 
     # --- for the stream
 
     def start(self) -> None:
         """Begin, in a task that the session owns."""
-        if self._task is None and not self._leaving:
-            self._task = self._runtime.services.tasks.spawn(self._pump(), "hoox-batch")
+        if self._task is None and not self._is_leaving:
+            self._task = self._session.spawn(self._main(), "hoox-batch")
             results = self._results
-            self._task.add_done_callback(lambda _: results.wake())
+            self._task.add_done_callback(lambda _: results.close())
 
     async def next(self) -> tuple[int, Outcome] | None:
-        """The next outcome with its place in the input; None at the end."""
-        while (found := self._results.take()) is None:
-            if self._task is None or self._task.done():
-                self._raise_end()
-                return None
-            await self._results.changed()
+        """The next outcome with its index in the input; None at the end."""
+        found = await self._results.get()
+        if found is None:
+            self._raise_error()
+            return None
         self._prefetch.deliver()
-        self._work.set()
+        self._changed.set()
         return found
 
-    def _raise_end(self) -> None:
+    def _raise_error(self) -> None:
+        """Raise what ended the run, if it is neither the input's end nor its reader's leave."""
         task = self._task
-        if task is None or self._leaving:
+        if task is None or self._is_leaving:
             return
         if task.cancelled():
-            raise SessionClosed(
-                "the session was closed under the batch; what was accepted stays in its store"
-            )
+            message = "the session was closed under the batch; what was accepted stays in its store"
+            raise SessionClosed(message)
         error = task.exception()
         if error is not None:
             raise error.exceptions[0] if isinstance(error, BaseExceptionGroup) else error
 
     def cancel(self) -> None:
         """End the run; its tasks are gone within a few turns of the loop."""
-        self._leaving = True
-        if self._task is not None and not self._task.done():
+        self._is_leaving = True
+        if self._task is None:
+            self._results.close()
+        elif not self._task.done():
             self._task.cancel()
 
     async def aclose(self) -> None:
-        """End the run and wait for that."""
+        """End the run and wait until its tasks are gone."""
         self.cancel()
         if self._task is not None and not self._task.done():
             await asyncio.wait((self._task,))
 
     def stop(self, reason: HooxError) -> None:
         """Send nothing more. What was accepted is still awaited; the rest ends UNSENT."""
-        if self._stop.say(reason):
-            self._turn_back(reason)
-            self._wake()
+        self._stop.set(reason)
+        self._end_waiting_items()
 
-    def _turn_back(self, reason: HooxError) -> None:
-        """What waits here to be sent ends UNSENT; from now on none is let in (see `_take`)."""
+    def _end_waiting_items(self) -> None:
+        """Once the run is stopped, end UNSENT what waits to be sent. `_proceed` lets nothing more wait."""
+        reason = self._stop.reason
+        if reason is None or self._is_stopped:
+            return
+        self._is_stopped = True
         for item in self._queue.drain():
             self._finish(item, unsent(item, reason))
         for item in tuple(self._live.values()):
             for dependent in item.take_dependents():
                 self._finish(dependent, unsent(dependent, reason))
+        self._wake()
+
+    def _wake(self) -> None:
+        self._changed.set()
+        self._prefetch.wake()
 
     # --- the tasks
 
-    async def _pump(self) -> None:
-        no_more = self._runtime.unknowns.on_move(self._work.set)
+    async def _main(self) -> None:
         try:
-            async with asyncio.TaskGroup() as tasks:
-                self._items = tasks
-                reader = self._spawn(self._pull(), "hoox-batch-pull", self._pulling_was_cancelled)
-                try:
-                    await self._dispatch()
-                finally:
-                    self._ending = True
-                reader.cancel()
+            with self._session.notifying(self._changed.set):
+                async with asyncio.TaskGroup() as group:
+                    self._group = group
+                    reader = self._spawn(self._read_input(), "hoox-batch-reader", self._reader_was_cancelled)
+                    try:
+                        await self._dispatch()
+                    finally:
+                        self._is_ending = True
+                    reader.cancel()
         finally:
-            self._runtime.scheduler.backlog = 0
-            no_more()
-            self._breaker.close()
+            self._session.report_backlog(0)
+            self._guard.close()
             await self._reader.aclose()
 
     def _spawn(
-        self, work: Coroutine[Any, Any, None], name: str, cancelled: Callable[[], None]
+        self, work: Coroutine[Any, Any, None], name: str, on_cancelled: Callable[[], None]
     ) -> asyncio.Task[None]:
-        """A task of the run's. ``cancelled`` is called where it is cancelled by others: the run goes on.
+        """Start a task of the run. ``on_cancelled`` is called where others cancel it, and the run goes on.
 
-        A task group takes no notice of that.
+        A task group ignores that one of its tasks was cancelled.
         """
-        assert self._items is not None
-        task = self._items.create_task(work, name=name)
-        task.add_done_callback(lambda ended: cancelled() if self._is_cut_off(ended) else None)
+        assert self._group is not None
+        task = self._group.create_task(work, name=name)
+        task.add_done_callback(lambda done: on_cancelled() if self._was_cancelled_by_others(done) else None)
         return task
 
-    def _is_cut_off(self, task: asyncio.Task[None]) -> bool:
-        """Whether it was cancelled, and not since the run ends."""
-        run_ends = self._leaving or self._ending or (self._task is not None and self._task.cancelling() > 0)
-        return task.cancelled() and not run_ends
+    def _was_cancelled_by_others(self, task: asyncio.Task[None]) -> bool:
+        """Whether it was cancelled, but not because the run ends."""
+        cancelling = self._task is not None and self._task.cancelling() > 0
+        return task.cancelled() and not (self._is_leaving or self._is_ending or cancelling)
 
-    async def _pull(self) -> None:
-        await self._reader.count_earlier(self, self._purse)
-        await self._reader.run(self, self._may_pull)
-        self._wake()
-
-    def _pulling_was_cancelled(self) -> None:
+    def _reader_was_cancelled(self) -> None:
         self._broken = HooxError("the task that reads the input was cancelled; run again to go on")
-        self._work.set()
-
-    def _may_pull(self) -> bool:
-        # an input without an end must not go on for ever; of a list, each item gets its outcome
-        is_pointless = self._stop.reason is not None or self._over_the_cap >= _MOST_OVER_THE_CAP
-        return not is_pointless or not self._reader.endless
-
-    def _all_pulled(self) -> bool:
-        return not self._reader.admitting and (self._reader.over or not self._may_pull())
+        self._changed.set()
 
     async def _dispatch(self) -> None:
+        """Start items as they may be started, until each has its outcome."""
         while True:
             if self._broken is not None:
                 raise self._broken
-            while (ready := self._next()) is not None:
-                self._fly(ready)
-            if self._all_pulled() and not self._live:
+            self._end_waiting_items()
+            while (item := self._next_item()) is not None:
+                self._start_item(item)
+            if self._is_input_done() and not self._live:
                 return
-            self._work.clear()
-            await self._work.wait()
+            self._changed.clear()
+            await self._changed.wait()
 
-    def _next(self) -> Item | None:
-        """What takes off now, if anything may."""
-        if self._in_flight.full or not self._prefetch.may_send():
+    def _next_item(self) -> Item | None:
+        """The item that starts now, if one may."""
+        if self._in_flight.is_full or not self._prefetch.may_start():
             return None
-        if self._waiting:
-            return self._waiting.popleft()
-        if not self._reader.filled or self._in_flight.gate_is_full:
+        if self._resumed:
+            return self._resumed.popleft()
+        if not self._may_send or self._in_flight.enough_await_permits:
             return None
-        return self._queue.pop(self._is_free)
+        return self._queue.pop(self._may_edit)
 
-    def _is_free(self, avatar_id: str) -> bool:
-        """Whether an edit of the avatar can go to the rate limiter: with avatar locks, one at a time."""
-        unknowns = self._runtime.unknowns
-        if unknowns.avatar_locks is None:
-            return True
-        return unknowns.wanted(avatar_id) and not self._in_flight.at_gate(avatar_id)
+    def _may_edit(self, avatar_id: str) -> bool:
+        return self._session.may_edit(avatar_id, another_waits=self._in_flight.awaits_permit(avatar_id))
 
-    def _wake(self) -> None:
-        self._work.set()
-        self._prefetch.wake()
+    # --- reading
+
+    async def _read_input(self) -> None:
+        await self._count_earlier_runs()
+        timer = asyncio.get_running_loop().call_later(_MAX_READING, self._begin_sending)
+        try:
+            await self._admit_pages()
+        finally:
+            timer.cancel()
+        self._input_ended = True
+        self._begin_sending()
+        self._wake()
+
+    async def _count_earlier_runs(self) -> None:
+        """Count what earlier runs spent before anything is sent, where there is a cap."""
+        if not self._budget.counts_earlier_runs:
+            return
+        try:
+            async for intent in self._reader.earlier_intents():
+                self._budget.count(intent.spent + intent.at_risk)
+        except StoreError as error:
+            self.stop(error)
+
+    async def _admit_pages(self) -> None:
+        index = 0
+        while self._may_read():
+            room = self._prefetch.room(enough=self._is_enough_waiting())
+            if room <= 0:
+                self._begin_sending()
+                await self._prefetch.changed()
+                continue
+            page = await self._reader.read(room)
+            if not page:
+                break
+            self._prefetch.read(len(page))
+            self._is_admitting = True
+            await self._admit_page(index, page)
+            self._is_admitting = False
+            index += len(page)
+            await asyncio.sleep(0)
+
+    def _may_read(self) -> bool:
+        # an input without an end must not be read for ever; of a list, each item gets its outcome
+        is_pointless = self._stop.reason is not None or self._over_the_cap >= _MAX_OVER_THE_CAP
+        return not is_pointless or not self._reader.may_be_endless
+
+    def _is_input_done(self) -> bool:
+        return not self._is_admitting and (self._input_ended or not self._may_read())
+
+    def _is_enough_waiting(self) -> bool:
+        """Whether enough items wait to send many looks of one avatar in a row."""
+        return max(len(self._resumed), self._queue.longest_row) >= _ENOUGH_IN_A_ROW
+
+    def _begin_sending(self) -> None:
+        """Enough was read: now items can be chosen by their avatars."""
+        if not self._may_send:
+            self._may_send = True
+            self._changed.set()
 
     # --- admission
 
-    def admit(self, index: int, pulled: Item | Outcome, known: Known | StoreError) -> None:
-        """Take what was pulled: an item, or the outcome of something that is no request.
+    async def _admit_page(self, index: int, page: list[Item | Outcome]) -> None:
+        """Admit items, and deliver the outcomes of what is no request.
 
-        With an error instead of what is known, nothing is sent for it, and what it cost in earlier runs is
-        not known here: so says the error.
+        Where the store cannot be read, nothing is sent for them. What they cost in earlier runs is not known
+        then, and their error says so.
         """
-        if isinstance(pulled, Outcome):
-            self._tell(index, pulled)
-        elif (first := self._live.get(pulled.key)) is not None:
-            self._follow(first, pulled)
+        known: dict[str, Intent] | StoreError
+        try:
+            known = await self._reader.look_up(page)
+        except StoreError as error:
+            self.stop(error)
+            known = StoreError(f"what earlier runs made of it, and paid, could not be read: {error}")
+        for n, item in enumerate(page):
+            if isinstance(item, Outcome):
+                self._deliver(index + n, item)
+            elif (first := self._live.get(item.key)) is not None:
+                self._join(first, item)
+            else:
+                self._admit(item, known)
+
+    def _join(self, first: Item, item: Item) -> None:
+        """Treat the same key, twice in one input, as one look: paid once, delivered twice."""
+        if first.digest == item.digest:
+            first.add_duplicate(item)
         else:
-            self._admit(pulled, known)
+            self._deliver(item.index, key_conflict(item))
 
-    def enough(self) -> bool:
-        """Whether what waits is enough to send many looks of one avatar in a row."""
-        return max(len(self._waiting), self._queue.longest) >= _IN_A_ROW
-
-    def filled(self) -> None:
-        """As much was read as is needed to begin: now items can be chosen by their avatars."""
-        self._work.set()
-
-    def _admit(self, item: Item, known: Known | StoreError) -> None:
+    def _admit(self, item: Item, known: dict[str, Intent] | StoreError) -> None:
         self._live[item.key] = item
         if isinstance(known, StoreError):
             self._finish(item, unsent(item, known))
-            return
-        step = admit(item, known, self._live, self._ended, self._options)
-        self._take(item, step)
-
-    def _follow(self, first: Item, item: Item) -> None:
-        """The same key twice in one input: one look, told twice, paid once."""
-        if first.digest == item.digest:
-            first.add_follower(item)
         else:
-            self._tell(item.index, conflict(item))
+            self._proceed(item, admit(item, known, self._live, self._ended, self._options))
 
-    def _take(self, item: Item, step: Next) -> None:
-        if isinstance(step, WaitFor) or not item.request.credits:
-            self._over_the_cap = 0  # known or free: reading on is of use
-        match step:
-            case End(outcome):
+    def _proceed(self, item: Item, admission: Admission) -> None:
+        """Put an item where it waits for what it needs next, or finish it."""
+        if isinstance(admission, Resume) or not item.request.credits:
+            self._over_the_cap = 0  # known or free: to read on is of use
+        match admission:
+            case Finish(outcome):
                 self._finish(item, outcome)
-            case WaitFor():
-                self._waiting.append(item)
+            case Resume():
+                self._resumed.append(item)
             case _ if self._stop.reason is not None:
                 self._finish(item, unsent(item, self._stop.reason))
-            case Enqueue() if item.intent is None and (refusal := self._purse.refusal(item.request.credits)):
-                self._finish(item, unsent(item, refusal))
-            case Park(behind):
-                behind.add_dependent(item)
-            case AwaitSource(source):
-                self._await_source(item, source)
+            case Enqueue() if item.stored is None and (error := self._budget.refusal(item.request.credits)):
+                self._finish(item, unsent(item, error))
+            case AwaitItem(source):
+                source.add_dependent(item)
+            case AwaitIntent(intent):
+                self._wait_for_source(item, intent)
             case Enqueue(source_ref):
                 item.source = source_ref
-                self._queue.put(self._queue_of(source_ref), item)
-        self._work.set()
+                self._queue.put(None if source_ref is None else source_ref.avatar_id, item)
+        self._changed.set()
 
-    def _queue_of(self, source: LookRef | None) -> str | None:
-        """By avatar, so that one status request tells of many, also of looks whose webhook was lost."""
-        return None if source is None else source.avatar_id
+    def _wait_for_source(self, item: Item, source: Intent) -> None:
+        """Start one task for all items of a source: thousands of them may wait for it."""
+        waiting = self._await_source.setdefault(source.key, [])
+        waiting.append(item)
+        if len(waiting) == 1:
+            self._spawn(
+                self._run_source(source), "hoox-batch-source", lambda: self._source_was_cancelled(source)
+            )
 
-    def _await_source(self, item: Item, source: Intent) -> None:
-        """One task for all items of a source: thousands of them may wait for it."""
-        behind = self._behind.setdefault(source.key, [])
-        behind.append(item)
-        if len(behind) == 1:
-            self._spawn(self._after_source(source), "hoox-batch-source", lambda: self._source_cut_off(source))
-
-    async def _after_source(self, source: Intent) -> None:
+    async def _run_source(self, source: Intent) -> None:
         try:
-            outcome = await self._sender.source(source)
+            outcome = await self._runner.await_source(source)
         except Stopped as stopped:
-            for item in self._behind.pop(source.key):
+            for item in self._await_source.pop(source.key):
                 self._finish(item, unsent(item, stopped.reason))
         else:
-            for item in self._behind.pop(source.key):
-                self._take(item, after_source(item, source.key, outcome.state, outcome.ref))
+            for item in self._await_source.pop(source.key):
+                self._proceed(item, after_source(item, source.key, outcome.state, outcome.ref))
 
-    def _source_cut_off(self, source: Intent) -> None:
-        for item in self._behind.pop(source.key):
-            self._finish(item, unsent(item, _cut_off(item)))
+    def _source_was_cancelled(self, source: Intent) -> None:
+        for item in self._await_source.pop(source.key):
+            self._finish(item, unsent(item, _task_cancelled(item)))
 
     # --- in flight
 
-    def _fly(self, item: Item) -> None:
-        self._prefetch.take_off()
-        self._runtime.scheduler.backlog = self._queue.together
-        ticket = self._in_flight.take_off(item)
-        told_before = item.repeated and not item.needs_sending
+    def _start_item(self, item: Item) -> None:
+        self._prefetch.start()
+        self._session.report_backlog(self._queue.grouped)
+        ticket = self._in_flight.start(item)
+        is_counted = item.repeated and not item.needs_sending  # its credits are in another item's outcome
         self._spawn(
-            self._carry(item, ticket, told_before),
+            self._run_item(item, ticket, is_counted),
             f"hoox-item-{item.key}",
-            lambda: self._pick_up(item, ticket, told_before),
+            lambda: self._item_was_cancelled(item, ticket, is_counted),
         )
 
-    async def _carry(self, item: Item, ticket: Ticket, told_before: bool) -> None:
+    async def _run_item(self, item: Item, ticket: Ticket, is_counted: bool) -> None:
         try:
-            outcome = await self._sender.carry(item, ticket)
+            outcome = await self._runner.run(item, ticket)
         except Stopped as stopped:
             self.stop(stopped.reason)
             outcome = unsent(item, stopped.reason)
-        self._land(item, ticket, outcome, told_before)
+        self._end_item(item, ticket, outcome, is_counted)
 
-    def _pick_up(self, item: Item, ticket: Ticket, told_before: bool) -> None:
-        """Its task was cancelled: it gets an outcome all the same, by what the store knows."""
-        error = _cut_off(item)
+    def _item_was_cancelled(self, item: Item, ticket: Ticket, is_counted: bool) -> None:
+        """Give an item whose task others cancelled an outcome all the same, by what the store has of it."""
+        error = _task_cancelled(item)
 
-        async def settle() -> None:
-            self._land(item, ticket, await self._sender.after_cancel(item, error), told_before)
+        async def recover() -> None:
+            outcome = await self._runner.outcome_after_cancel(item, error)
+            self._end_item(item, ticket, outcome, is_counted)
 
-        def give_up() -> None:
-            self._land(item, ticket, cancelled_unclear(item, error), told_before)
+        def was_cancelled_again() -> None:
+            self._end_item(item, ticket, unreadable(item, error), is_counted)
 
-        self._spawn(settle(), f"hoox-item-{item.key}", give_up)
+        self._spawn(recover(), f"hoox-item-{item.key}", was_cancelled_again)
 
-    def _land(self, item: Item, ticket: Ticket, outcome: Outcome, told_before: bool) -> None:
-        """It has its outcome: its place is free, and whoever waited for it goes on."""
-        ticket.over()
-        self._prefetch.land()
-        self._finish(item, for_nothing(outcome) if told_before else outcome)
+    def _end_item(self, item: Item, ticket: Ticket, outcome: Outcome, is_counted: bool) -> None:
+        """Free the place of an item that has its outcome, and finish it."""
+        ticket.finish()
+        self._prefetch.finish()
+        self._finish(item, without_credits(outcome) if is_counted else outcome)
         if outcome.state in (OutcomeState.FAILED, OutcomeState.REJECTED):
-            ticket.failed()
+            ticket.count_failure()
         elif outcome.state is not OutcomeState.UNKNOWN:
-            ticket.found()
-
-    def _count_failures(self, count: int) -> None:
-        if count == self._options.max_failures:
-            self.stop(HooxError(f"{count} looks failed, were rejected or were lost (max_failures)"))
+            ticket.clear_failure()
 
     # --- outcomes
 
     def _finish(self, item: Item, outcome: Outcome) -> None:
-        """Deliver, and let go those who waited for this item: also a long chain of them."""
-        ending = deque([(item, outcome)])
-        while ending:
-            item, outcome = ending.popleft()
-            self._end(item, outcome)
-            for dependent in item.take_dependents():
-                step = after_source(dependent, item.key, outcome.state, outcome.ref)
-                if isinstance(step, End):
-                    ending.append((dependent, step.outcome))
-                else:
-                    self._take(dependent, step)
-        self._work.set()
+        """Deliver the outcome of an item, and let those go on that waited for its look.
 
-    def _end(self, item: Item, outcome: Outcome) -> None:
+        These may finish too: in a loop, since the chain may be long.
+        """
+        self._end_waiting_items()
+        finished = deque([(item, outcome)])
+        while finished:
+            item, outcome = finished.popleft()
+            self._record(item, outcome)
+            for dependent in item.take_dependents():
+                admission = after_source(dependent, item.key, outcome.state, outcome.ref)
+                if isinstance(admission, Finish):
+                    finished.append((dependent, admission.outcome))
+                else:
+                    self._proceed(dependent, admission)
+        self._changed.set()
+
+    def _record(self, item: Item, outcome: Outcome) -> None:
         self._live.pop(item.key, None)
         self._ended.pop(item.key, None)
         if outcome.state in _NOT_STORED and item.key != item.digest:
             self._ended[item.key] = outcome.state
         self._count_over_the_cap(outcome)
-        self._tell(item.index, outcome)
-        for follower in item.followers or ():
-            self._tell(follower.index, for_nothing(outcome))
+        self._deliver(item.index, outcome)
+        for duplicate in item.duplicates or ():
+            self._deliver(duplicate.index, without_credits(outcome))
 
-    def _tell(self, index: int, outcome: Outcome) -> None:
-        self._prefetch.tell()
+    def _deliver(self, index: int, outcome: Outcome) -> None:
+        self._prefetch.settle()
         self._results.put(index, outcome)
 
     def _count_over_the_cap(self, outcome: Outcome) -> None:
-        """A look begins the row anew; what was not sent for other reasons does not."""
+        """Count items that the cap had no credits for, in a row; a look ends such a row."""
         if isinstance(outcome.error, BudgetExceeded):
             self._over_the_cap += 1
         elif outcome.state in _LOOKS:
             self._over_the_cap = 0
 
 
-def _cut_off(item: Item) -> HooxError:
+def _task_cancelled(item: Item) -> HooxError:
     return HooxError(f"the task of {item.key} was cancelled")

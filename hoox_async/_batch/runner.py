@@ -1,75 +1,132 @@
-"""The batch runner: many looks at once, bounded, each awaited."""
+"""The batch runner, and the stream of the outcomes of one run."""
 
 from __future__ import annotations
 
+import asyncio
 import weakref
-from collections import Counter
-from collections.abc import Iterable, Mapping
-from decimal import Decimal
-from functools import partial
-from typing import TYPE_CHECKING
+from collections.abc import Iterable
+from types import TracebackType
+from typing import Self
 
-import anyio.to_thread
-import attrs
-
-from .._api.models import LookRef
-from .._api.requests import FREE, LookEdit
-from .._core.forecast import PlannedLook, makespan
-from .._core.intents.budget import Credits
-from .._core.intents.intent import Intent, IntentState
+from .._core.intents.budget import Budget, Credits
 from .._core.intents.outcomes import Outcome
-from .._core.polling.durations import kind_of
 from .._report import BatchReport
 from .._session import HooxSession, runtime_of
+from .._session.batch_access import BatchAccess
 from ..errors import ConfigurationError, HooxError
-from .items import Input, Item, Keys, Requests
-from .options import Changed, OnUnknown, Options, retry_states
-from .stream import OutcomeStream
-
-if TYPE_CHECKING:
-    from .._session.runtime import SessionRuntime
-    from .run import Run
-
-_PAGE = 500
+from .estimate import Estimate, estimate
+from .input_reader import BatchInput, Requests
+from .options import BatchOptions, Changed, OnUnknown, retry_states
+from .run import BatchRun
 
 
-@attrs.frozen
-class Estimate:
-    """What a batch would send now: credits, how many of each kind, and about how many seconds it takes."""
+class OutcomeStream:
+    """The outcomes of a batch, each as its item settles: an async iterator, and an async context manager.
 
-    credits: Decimal
-    by_kind: Mapping[str, int]
-    duration: float
+    Nothing is sent before the first outcome is asked for. Leaving early (``break``, an exception, a
+    cancellation) ends the batch: what was accepted is still known to the session, and what was not sent is
+    not sent. `aclose`, or the end of ``async with``, does that at once; otherwise it happens within a few
+    turns of the loop after nothing refers to the stream any more.
+    """
 
-    @property
-    def count(self) -> int:
-        """How many looks would be sent."""
-        return sum(self.by_kind.values())
+    # The tasks of the run never refer to the stream, so that it is deleted as soon as its reader leaves it.
+
+    def __init__(self, run: BatchRun) -> None:
+        self._run = run
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._closed = False
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> Outcome:
+        """The next outcome. Raises `SessionClosed` if the session was closed under the batch."""
+        if self._closed:
+            raise StopAsyncIteration
+        if self._loop is None:
+            self._loop = asyncio.get_running_loop()
+            self._run.start()
+        found = await self._run.next()
+        if found is None:
+            self._closed = True
+            raise StopAsyncIteration
+        return found[1]
+
+    async def aclose(self) -> None:
+        """End the batch and wait until its tasks are gone. Can be called again."""
+        self._closed = True
+        await self._run.aclose()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.aclose()
+
+    def __del__(self) -> None:
+        loop, run = getattr(self, "_loop", None), getattr(self, "_run", None)
+        if loop is None or run is None or loop.is_closed():
+            return
+        try:
+            loop.call_soon_threadsafe(run.cancel)
+        except RuntimeError:  # the loop was closed meanwhile, and ended the tasks
+            return
 
 
 class BatchRunner:
-    """Fans out looks and awaits each one, ``max_in_flight`` at a time.
+    """Makes many looks at once and waits for each of them.
 
-    ``max_credits`` caps what the items cost together, counting what they spent or put at risk in earlier
-    runs of the same store. What a generator or an async input will give is not known beforehand: for one,
-    all counts that was spent under any key of the store. It may also have no end: after 10,000 items in a
-    row for which the cap had no credits left it is read no further, and what it would still have given has no
-    outcome. A list is read to its end. ``max_failures`` stops after so many looks that failed, were rejected,
-    or whose POST was lost in this run. ``look_timeout`` is how many seconds this run waits for a look before
-    it is PENDING. ``on_unknown``: ``"hold"`` what may have been paid, or ``"resend"`` it and count it as at
-    risk. ``retry``: states of earlier runs to pay anew (``"failed"``, ``"rejected"``, ``"pending"``,
-    ``"ready"``). ``changed``: when a key's content differs from what the store knows, ``"error"``,
-    ``"keep"`` the old look or ``"redo"`` it, paid anew. What never cost anything is replaced in any case, a
-    refused request too. Before a pending look is paid anew, its status is asked for, free of charge: one that
-    is READY by now is the result, and one that FAILED is paid anew if ``retry`` says that as well.
+    To run the same requests again on the same store is to resume: what is settled is not paid twice, what is
+    pending is waited for, and only the rest is sent.
 
-    While the API does not answer, little is put at risk. The first items go a few at a time until one is
-    answered. Nothing is sent while the oldest outstanding POST was sent over 10 s ago and none was answered
-    since. After 5 losses in a row the batch pauses, and sends one item as a probe after 30, 60 and 120 s;
-    when the third probe is lost, the rest ends UNSENT.
+    Parameters (all of them but ``session`` by keyword):
 
-    Running again is a resume: what is settled is not paid twice. Raises `ConfigurationError` for an option
-    that makes no sense.
+    - ``session``: an open `HooxSession`.
+    - ``max_in_flight`` (400): how many items may be on their way at a time, from waiting for a permit of the
+      quota to the end of their looks.
+    - ``max_credits`` (no cap): a cap in credits for all items together. What these items spent or put at risk
+      in earlier runs on the same store counts too. What a generator or an async input will give is not known
+      beforehand: for one, everything counts that was spent under any key of the store.
+    - ``budget`` (none): a `Budget` in credits that the batch shares with other batches and with
+      ``session.submit(…, budget=…)``. It counts what is spent from now on, and earlier runs only as far as
+      its ``spent`` says. With both ``budget`` and ``max_credits`` neither is passed. An item that fits only
+      if credits that are reserved now are not spent waits for that.
+    - ``max_failures`` (no limit): stop after so many failures. Each item counts once, if its look is FAILED,
+      if it was refused (REJECTED) when this run sent it, or if its POST was lost in this run. One whose lost
+      look is found after all counts no more.
+    - ``look_timeout`` (900): for how many seconds this run waits for a look before its outcome is PENDING:
+      from its acceptance, or from when this run takes it up, if an earlier one sent it. It also bounds the
+      wait for proof of what a lost POST has made.
+    - ``on_unknown`` (``"hold"``): what to do with an item whose POST was lost, so that it may have been paid.
+      ``"hold"`` leaves it UNKNOWN. ``"resend"`` sends it a second time in this run, if nothing has proved its
+      look by then; the first sending stays counted as at risk.
+    - ``retry`` (none): states of earlier runs that are to be paid again: any of ``"failed"``, ``"rejected"``,
+      ``"pending"`` and ``"ready"``. For ``"pending"`` the look's status is asked for first, free of charge:
+      one that is READY by now is the result, and one that FAILED is paid again only if ``retry`` names
+      ``"failed"`` as well.
+    - ``changed`` (``"error"``): what to do when the store has other content under an item's key. ``"error"``
+      rejects the item (`KeyConflict`), ``"keep"`` gives the old look, ``"redo"`` pays for the new one. What
+      never cost anything, as a refused request, is replaced in any case.
+
+    Raises `ConfigurationError` for an option that makes no sense.
+
+    What ends a batch early, so that nothing more is sent and the rest is UNSENT (what was accepted is still
+    waited for):
+
+    - `stop`, and ``max_failures``.
+    - A refusal that would meet every item: the API key (401), the credits of the account (402), the plan, or
+      the workspace. The item that met it is UNSENT as well.
+    - A store that cannot be read or written.
+    - An outage of the API. The first items are sent a few at a time until one is answered. Nothing is sent
+      while the oldest outstanding POST was sent over 10 s ago and none was answered since. After 5 lost POSTs
+      in a row the batch pauses, and sends one item as a probe after 30, 60 and 120 s. When the third probe is
+      lost, the batch stops.
+
+    A cap does not end it: items that still fit are sent. Only an input without a length is read no further
+    after 10,000 items in a row for which there were no credits left; what it would still have given has no
+    outcome. A list is read to its end.
     """
 
     def __init__(
@@ -78,6 +135,7 @@ class BatchRunner:
         *,
         max_in_flight: int = 400,
         max_credits: Credits | None = None,
+        budget: Budget | None = None,
         max_failures: int | None = None,
         look_timeout: float = 900.0,
         on_unknown: OnUnknown = "hold",
@@ -87,9 +145,10 @@ class BatchRunner:
         if not isinstance(session, HooxSession):
             raise ConfigurationError(f"session: {type(session).__name__} is not a HooxSession")
         self._session = session
-        self._options = Options(
+        self._options = BatchOptions(
             max_in_flight,
             max_credits,
+            budget,
             max_failures,
             look_timeout,
             on_unknown,
@@ -97,32 +156,33 @@ class BatchRunner:
             changed,
         )
         self._options.check()
-        self._runs: weakref.WeakSet[Run] = weakref.WeakSet()
+        self._runs: weakref.WeakSet[BatchRun] = weakref.WeakSet()
 
     def stream(self, requests: Requests) -> OutcomeStream:
         """The outcomes, each as its item settles. Nothing is sent before the first one is asked for.
 
-        ``requests`` is any iterable or async iterable of requests or `BatchItem`\\ s, pulled lazily: up to
-        20,000 of them are read ahead, so that looks of one avatar are sent in a row. While 1,000 looks are in
-        flight or have outcomes that were not taken, nothing more is sent.
+        ``requests`` is any iterable or async iterable of requests or `BatchItem`\\ s, read lazily: up to
+        20,000 of them are read ahead, so that looks of one avatar are sent in a row. While 1,000 looks (or
+        twice ``max_in_flight``) are in flight or have outcomes that were not taken, nothing more is sent.
         Raises `InvalidRequest` for what is no iterable, and `SessionClosed`.
         """
         return OutcomeStream(self._run(requests))
 
     async def run(self, requests: Requests) -> BatchReport:
-        """All outcomes, in the order of the input. Run it again to go on where it stopped.
+        """All outcomes, in the order of the input. ``requests`` is as in `stream`.
 
-        Raises `SessionClosed`; what befalls a single item is in its outcome.
+        Raises `InvalidRequest` for what is no iterable, and `SessionClosed`. An error of a single item is in
+        its outcome, and not raised.
         """
         run = self._run(requests)
         found: list[tuple[int, Outcome]] = []
         run.start()
         try:
-            while (told := await run.next()) is not None:
-                found.append(told)
+            while (one := await run.next()) is not None:
+                found.append(one)
         finally:
             await run.aclose()
-        found.sort(key=lambda told: told[0])
+        found.sort(key=lambda one: one[0])
         return BatchReport([outcome for _, outcome in found])
 
     def stop(self) -> None:
@@ -130,75 +190,18 @@ class BatchRunner:
         for run in tuple(self._runs):
             run.stop(HooxError("the batch was stopped"))
 
-    def _run(self, requests: Requests) -> Run:
-        from .run import Run  # here, as `_runtime` in the session: many import the names alone
+    async def estimate(self, requests: Requests) -> Estimate:
+        """What running these would send now: nothing is sent, and the input is read to its end.
 
-        run = Run(runtime_of(self._session), self._options, Input(requests))
+        ``requests`` is as in `stream`; caps are not taken into account. Raises `InvalidRequest` for what is
+        no iterable, `StoreError` and `SessionClosed`.
+        """
+        return await estimate(self._access(), self._options, BatchInput(requests))
+
+    def _run(self, requests: Requests) -> BatchRun:
+        run = BatchRun(self._access(), self._options, BatchInput(requests))
         self._runs.add(run)
         return run
 
-    async def estimate(self, requests: Requests) -> Estimate:
-        """What running these would send now: nothing is sent, and the input is pulled to its end.
-
-        Raises `StoreError`.
-        """
-        runtime = runtime_of(self._session)
-        counted = _Counted()
-        keys, given = Keys(), Input(requests)
-        index = 0
-        while pulled := await given.pull(_PAGE):
-            items = keys.items(index, pulled)
-            index += len(pulled)
-            fresh = [item for item in items if isinstance(item, Item) and not item.repeated]
-            known = await runtime.services.store.get([item.key for item in fresh])
-            for item in fresh:
-                if self._would_send(item, known.get(item.key)):
-                    counted.add(item)
-        return await counted.estimate(runtime, self._options.max_in_flight)
-
-    def _would_send(self, item: Item, stands: Intent | None) -> bool:
-        if stands is None:
-            return True
-        if self._options.conflicts(stands, item.digest):
-            return False
-        if stands.state is IntentState.UNKNOWN:
-            return self._options.on_unknown == "resend"
-        if self._options.pays_anew(stands, item.digest):
-            return True
-        return stands.state is IntentState.PLANNED
-
-
-class _Counted:
-    """What an estimate counts: the looks that would be made."""
-
-    def __init__(self) -> None:
-        self.credits = FREE
-        self.by_kind: Counter[str] = Counter()
-        self.looks: list[tuple[PlannedLook, bool]] = []
-
-    def add(self, item: Item) -> None:
-        """One more that would be sent."""
-        request = item.request
-        self.credits += request.credits
-        self.by_kind[request.KIND] += 1
-        source = request.source if isinstance(request, LookEdit) else None
-        group = source.avatar_id if isinstance(source, LookRef) else None
-        look = PlannedLook(item.key, kind_of(request), item.source_key, group)
-        self.looks.append((look, request.webhook_url is None))
-
-    async def estimate(self, runtime: SessionRuntime, max_in_flight: int) -> Estimate:
-        """Their sums, and the time by a simulation of the quota with what is known of the durations."""
-        from .prefetch import UNSENT
-
-        hub = runtime.services.deliveries is not None
-        looks = [look._replace(expects_webhook=hub and own) for look, own in self.looks]
-        simulate = partial(
-            makespan,
-            looks,
-            runtime.scheduler.durations.quantile,
-            interval=60 / runtime.services.rate_limiter.snapshot().limit,
-            max_in_flight=max_in_flight,
-            read_ahead=UNSENT,
-        )
-        seconds = await anyio.to_thread.run_sync(simulate)  # seconds of computing, where looks are many
-        return Estimate(self.credits, dict(self.by_kind), round(seconds, 1))
+    def _access(self) -> BatchAccess:
+        return runtime_of(self._session).batch_access

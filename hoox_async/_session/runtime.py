@@ -22,6 +22,7 @@ from .._io.tasks import TaskSet
 from ..errors import InvalidRequest, SessionClosed
 from ..events import Paused
 from ..webhooks.hub import WebhookHub
+from .batch_access import BatchAccess
 from .jobs import JobRegistry, LookJob
 from .key_check import KeyCheck
 from .poller import Poller
@@ -83,6 +84,9 @@ class SessionRuntime:
         self.receiver = WebhookProcessor(services, self.reads, self.registry, self.scheduler, self.unknowns)
         self.submitter = Submitter(services, self.registry, self.unknowns, self.receiver)
         self.poller = Poller(services, self.reads, self.registry, self.scheduler)
+        self.batch_access = BatchAccess(
+            services, self.registry, self.scheduler, self.unknowns, self.submitter
+        )
         self._detach: Callable[[], None] | None = None
 
     async def start(self) -> None:

@@ -13,19 +13,18 @@ from batch_kit import PICTURE
 from hoox_async import ImageAvatar, LookEdit, LookRef
 from hoox_async._api.models import Look, LookStatus
 from hoox_async._batch.admission import (
-    AwaitSource,
-    End,
+    AwaitIntent,
+    AwaitItem,
     Enqueue,
-    Park,
-    WaitFor,
+    Finish,
+    Resume,
     admit,
     after_source,
-    decide_turn,
-    for_nothing,
-    unsent,
+    decide_sending,
 )
+from hoox_async._batch.item_outcomes import unsent, without_credits
 from hoox_async._batch.items import Item
-from hoox_async._batch.options import Options, retry_states
+from hoox_async._batch.options import BatchOptions, retry_states
 from hoox_async._core.intents.intent import Evidence, Intent, IntentState, Reason
 from hoox_async._core.intents.keys import digest
 from hoox_async._core.intents.outcomes import OutcomeState
@@ -40,9 +39,9 @@ EDIT = LookEdit(SOURCE, "a beach")
 OTHER = LookEdit(SOURCE, "a desk")
 
 
-def options(**changes: Any) -> Options:
-    return Options(**{
-        "max_in_flight": 4, "max_credits": None, "max_failures": None, "look_timeout": 9.0,
+def options(**changes: Any) -> BatchOptions:
+    return BatchOptions(**{
+        "max_in_flight": 4, "max_credits": None, "budget": None, "max_failures": None, "look_timeout": 9.0,
         "on_unknown": "hold", "retry": frozenset(), "changed": "error", **changes,
     })  # fmt: skip
 
@@ -75,26 +74,26 @@ def known(*intents: Intent) -> dict[str, Intent]:
 
 
 def test_a_new_item_is_enqueued_under_its_sources_ref() -> None:
-    """Nothing is known of it: it can be sent."""
+    """The store knows nothing of its key, so it can be sent."""
     assert admit(item(), {}, {}, {}, options()) == Enqueue(SOURCE)
     assert admit(item(request=ImageAvatar([PICTURE])), {}, {}, {}, options()) == Enqueue(None)
 
 
 @pytest.mark.parametrize(
-    ("state", "told"), [("ready", "ready"), ("failed", "failed"), ("rejected", "rejected")]
+    ("state", "expected"), [("ready", "ready"), ("failed", "failed"), ("rejected", "rejected")]
 )
-def test_what_is_settled_stands(state: str, told: str) -> None:
-    """READY, FAILED and REJECTED of earlier runs are told again, with what they cost."""
+def test_an_item_that_is_settled_is_not_sent_again(state: str, expected: str) -> None:
+    """READY, FAILED and REJECTED ones of earlier runs finish at once, with what they cost."""
     found = admit(item(), known(intent(state)), {}, {}, options())
-    assert isinstance(found, End)
-    assert str(found.outcome.state) == told
+    assert isinstance(found, Finish)
+    assert str(found.outcome.state) == expected
     assert found.outcome.credits == (0 if state == "rejected" else 2)
 
 
 @pytest.mark.parametrize("state", ["accepted", "unknown", "sending"])
 def test_what_was_sent_is_waited_for(state: str) -> None:
-    """PENDING and UNKNOWN of earlier runs go on; nothing is sent for them."""
-    assert admit(item(), known(intent(state)), {}, {}, options()) == WaitFor()
+    """PENDING and UNKNOWN ones of earlier runs are resumed; nothing is sent for them."""
+    assert admit(item(), known(intent(state)), {}, {}, options()) == Resume()
 
 
 def test_what_was_only_planned_is_sent() -> None:
@@ -104,9 +103,9 @@ def test_what_was_only_planned_is_sent() -> None:
 
 @pytest.mark.parametrize("state", ["ready", "unknown", "accepted", "failed"])
 def test_another_content_under_a_known_key_is_a_conflict(state: str) -> None:
-    """The user's key stands for something else: REJECTED, and nothing is sent."""
+    """The item is REJECTED with a `KeyConflict`, and nothing is sent."""
     found = admit(item(request=OTHER), known(intent(state)), {}, {}, options())
-    assert isinstance(found, End)
+    assert isinstance(found, Finish)
     assert found.outcome.state is OutcomeState.REJECTED
     assert isinstance(found.outcome.error, KeyConflict)
     assert found.outcome.credits == 0
@@ -114,78 +113,78 @@ def test_another_content_under_a_known_key_is_a_conflict(state: str) -> None:
 
 @pytest.mark.parametrize("state", ["planned", "rejected"])
 def test_other_content_replaces_what_never_cost_anything(state: str) -> None:
-    """A corrected prompt goes after a 402 or a 400; but not where the key stands twice in this input."""
+    """A corrected prompt is sent after a 402 or a 400; but not where the key is twice in this input."""
     given = item(request=OTHER)
     assert admit(given, known(intent(state)), {}, {}, options()) == Enqueue(SOURCE)
-    assert given.renew
+    assert given.pay_again
     owing = attrs.evolve(intent(state), past_at_risk=Decimal(2))
-    assert isinstance(admit(item(request=OTHER), known(owing), {}, {}, options()), End)
+    assert isinstance(admit(item(request=OTHER), known(owing), {}, {}, options()), Finish)
     twice = item(request=OTHER, repeated=True)
     found = admit(twice, known(intent(state)), {}, {}, options())
-    assert isinstance(found, End)
+    assert isinstance(found, Finish)
     assert isinstance(found.outcome.error, KeyConflict)
     with pytest.raises(KeyConflict):
-        decide_turn(twice, intent(request=OTHER), intent(state), options())
+        decide_sending(twice, intent(request=OTHER), intent(state), options())
 
 
-def test_changed_keep_tells_the_old_look() -> None:
-    """The outcome then holds the request that the look was made from."""
+def test_changed_keep_gives_the_old_look() -> None:
+    """The outcome has the request that the look was made from."""
     found = admit(item(request=OTHER), known(intent("ready")), {}, {}, options(changed="keep"))
-    assert isinstance(found, End)
+    assert isinstance(found, Finish)
     assert found.outcome.request == EDIT
 
 
 @pytest.mark.parametrize("state", ["planned", "rejected"])
 def test_changed_keep_of_what_was_never_paid_takes_the_new_content(state: str) -> None:
-    """There is no old look to keep."""
+    """Nothing was made under the key, so there is no old look to keep."""
     given = item(request=OTHER)
     assert admit(given, known(intent(state)), {}, {}, options(changed="keep")) == Enqueue(SOURCE)
-    assert given.renew
+    assert given.pay_again
 
 
 @pytest.mark.parametrize("state", ["ready", "failed", "accepted", "planned", "rejected"])
-def test_changed_redo_pays_anew(state: str) -> None:
-    """Whatever the old content came to."""
+def test_changed_redo_pays_for_the_new_content(state: str) -> None:
+    """Whatever became of the old content."""
     given = item(request=OTHER)
     assert admit(given, known(intent(state)), {}, {}, options(changed="redo")) == Enqueue(SOURCE)
-    assert given.renew
+    assert given.pay_again
 
 
 @pytest.mark.parametrize("changed", ["keep", "redo"])
-def test_an_unknown_is_never_paid_anew_because_its_content_changed(changed: str) -> None:
-    """It may have been paid: only on_unknown decides on that."""
+def test_an_unknown_is_never_paid_again_because_its_content_changed(changed: str) -> None:
+    """It may have been paid, and only ``on_unknown`` decides about that."""
     given = item(request=OTHER)
-    assert admit(given, known(intent("unknown")), {}, {}, options(changed=changed)) == WaitFor()
-    assert not given.renew
+    assert admit(given, known(intent("unknown")), {}, {}, options(changed=changed)) == Resume()
+    assert not given.pay_again
 
 
 @pytest.mark.parametrize(
     ("word", "state"),
     [("ready", "ready"), ("failed", "failed"), ("rejected", "rejected"), ("pending", "accepted")],
 )
-def test_retry_pays_that_state_anew_and_no_other(word: str, state: str) -> None:
-    """Each word of retry means one state."""
-    for stands in ("ready", "failed", "rejected", "accepted"):
+def test_each_word_of_retry_pays_its_own_state_again_and_no_other(word: str, state: str) -> None:
+    """``"pending"`` is an accepted intent; the other words are named as their states."""
+    for stored in ("ready", "failed", "rejected", "accepted"):
         given = item()
-        found = admit(given, known(intent(stands)), {}, {}, options(retry=retry_states([word])))
-        assert given.renew is (stands == state)
-        assert isinstance(found, Enqueue) is (stands == state)
+        found = admit(given, known(intent(stored)), {}, {}, options(retry=retry_states([word])))
+        assert given.pay_again is (stored == state)
+        assert isinstance(found, Enqueue) is (stored == state)
 
 
-def test_a_repeated_item_is_told_for_nothing_and_never_paid_anew() -> None:
-    """The key came before in this input: its credits were told there."""
+def test_a_repeated_item_has_no_credits_and_is_never_paid_again() -> None:
+    """Its key came before in this input, and the credits are in that outcome."""
     given = item(repeated=True)
     found = admit(given, known(intent("failed")), {}, {}, options(retry=retry_states("failed")))
-    assert isinstance(found, End)
+    assert isinstance(found, Finish)
     assert found.outcome.credits == 0
     assert found.outcome.look is not None
 
 
-def test_an_item_parks_behind_a_source_of_this_input() -> None:
-    """The source has no outcome yet."""
+def test_an_item_waits_for_a_source_of_this_input() -> None:
+    """As long as the source has no outcome."""
     source = item("s", ImageAvatar([PICTURE]))
     given = item("a", LookEdit("s", "a beach"))
-    assert admit(given, {}, {"s": source, "a": given}, {}, options()) == Park(source)
+    assert admit(given, {}, {"s": source, "a": given}, {}, options()) == AwaitItem(source)
 
 
 @pytest.mark.parametrize(
@@ -193,82 +192,82 @@ def test_an_item_parks_behind_a_source_of_this_input() -> None:
     [("failed", "skipped"), ("rejected", "skipped"), ("unknown", "unsent"), ("planned", "unsent")],
 )
 def test_a_source_of_an_earlier_run_that_has_no_look(state: str, ends: str) -> None:
-    """One that came to nothing skips its dependents; one that may still come leaves them unsent."""
+    """One that will never be READY skips its dependents; one that may still be leaves them unsent."""
     given = item("a", LookEdit("s", "a beach"))
     found = admit(given, known(intent(state, "s")), {"a": given}, {}, options())
-    assert isinstance(found, End)
+    assert isinstance(found, Finish)
     assert str(found.outcome.state) == ends
 
 
 def test_a_source_of_an_earlier_run_that_is_ready_or_accepted() -> None:
-    """READY gives its ref at once; ACCEPTED has to be waited for."""
+    """An edit of a READY one is enqueued at once; an ACCEPTED one has to be waited for."""
     given = item("a", LookEdit("s", "a beach"))
     assert admit(given, known(intent("ready", "s")), {}, {}, options()) == Enqueue(MADE)
     accepted = intent("accepted", "s")
-    assert admit(given, known(accepted), {}, {}, options()) == AwaitSource(accepted)
+    assert admit(given, known(accepted), {}, {}, options()) == AwaitIntent(accepted)
 
 
 @pytest.mark.parametrize("key", ["nowhere", "a"])
-def test_a_source_that_stands_nowhere_is_an_invalid_request(key: str) -> None:
-    """Also an item that names itself."""
+def test_a_source_key_that_nothing_has_is_an_invalid_request(key: str) -> None:
+    """So is the item's own key."""
     given = item("a", LookEdit(key, "a beach"))
     found = admit(given, {}, {"a": given}, {}, options())
-    assert isinstance(found, End)
+    assert isinstance(found, Finish)
     assert found.outcome.state is OutcomeState.REJECTED
     assert isinstance(found.outcome.error, InvalidRequest)
     assert found.outcome.error.field == "source"
 
 
-def test_what_a_source_came_to_in_this_input_goes_before_the_store() -> None:
-    """Its key may have been refused here for standing for another content there."""
+def test_the_outcome_of_a_source_in_this_input_counts_before_the_store() -> None:
+    """The item may have been rejected here because the store has other content under its key."""
     given = item("a", LookEdit("s", "a beach"))
     found = admit(given, known(intent("ready", "s")), {}, {"s": OutcomeState.REJECTED}, options())
-    assert isinstance(found, End)
+    assert isinstance(found, Finish)
     assert found.outcome.state is OutcomeState.SKIPPED
 
 
 @pytest.mark.parametrize("state", list(OutcomeState))
-def test_the_rule_of_sources(state: OutcomeState) -> None:
-    """REJECTED, FAILED and SKIPPED skip; UNKNOWN, UNSENT and PENDING leave unsent; READY sends."""
+def test_what_each_state_of_a_source_means_for_its_edits(state: OutcomeState) -> None:
+    """REJECTED, FAILED, SKIPPED skip them; UNKNOWN, UNSENT, PENDING leave them unsent; READY sends them."""
     found = after_source(item("a", LookEdit("s", "x")), "s", state, MADE)
     if state is OutcomeState.READY:
         assert found == Enqueue(MADE)
         return
-    assert isinstance(found, End)
+    assert isinstance(found, Finish)
     skipped = state in (OutcomeState.REJECTED, OutcomeState.FAILED, OutcomeState.SKIPPED)
     assert found.outcome.state is (OutcomeState.SKIPPED if skipped else OutcomeState.UNSENT)
 
 
 def test_unsent_keeps_what_was_paid_and_never_hides_what_may_have_been() -> None:
-    """A planned or renewed item is UNSENT; an unknown or an accepted one stays what it is."""
+    """An item that is planned or to be paid again is UNSENT; an unknown or accepted one stays what it is."""
     reason = HooxError("stopped")
     assert unsent(item(), reason).state is OutcomeState.UNSENT
     given = item()
-    given.intent = intent("unknown")
+    given.stored = intent("unknown")
     assert unsent(given, reason).state is OutcomeState.UNKNOWN
     assert unsent(given, reason).at_risk == 2
-    given.intent = intent("failed")
-    given.renew = True
+    given.stored = intent("failed")
+    given.pay_again = True
     assert unsent(given, reason).state is OutcomeState.UNSENT
     assert unsent(given, reason).credits == 2
     assert unsent(given, reason).ref is None
 
 
-def test_for_nothing_takes_only_the_credits_away() -> None:
-    """The look and the state are told again."""
+def test_without_credits_changes_nothing_but_the_credits() -> None:
+    """The look and the state are those of the first outcome."""
     found = admit(item(), known(intent("ready")), {}, {}, options())
-    assert isinstance(found, End)
-    again = for_nothing(found.outcome)
+    assert isinstance(found, Finish)
+    again = without_credits(found.outcome)
     assert again.credits == 0
     assert again.at_risk == 0
     assert again.look == found.outcome.look
 
 
 def test_a_dropped_unknown_ends_skipped() -> None:
-    """Left alone for good by the user's word, with its credits still at risk."""
-    stands = intent("unknown")
-    found = admit(item(), known(step(stands, Drop())), {}, {}, options(retry=retry_states("failed")))
-    assert isinstance(found, End)
+    """`drop` leaves it alone for good, with its credits still at risk."""
+    stored = intent("unknown")
+    found = admit(item(), known(step(stored, Drop())), {}, {}, options(retry=retry_states("failed")))
+    assert isinstance(found, Finish)
     assert found.outcome.state is OutcomeState.SKIPPED
     assert found.outcome.at_risk == 2
-    assert step(stands, Drop()).state is IntentState.DROPPED
+    assert step(stored, Drop()).state is IntentState.DROPPED

@@ -1,4 +1,4 @@
-"""What is to be paid anew stays what it was until it leaves, and where it comes to nothing."""
+"""Until its POST leaves, and if that is refused, an item that is paid again is unchanged in the store."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ async def deliver(hub: WebhookHub, space: Space, prompt: str, ref: LookRef, atte
 
 
 async def test_proof_that_comes_before_a_resend_leaves_stops_it() -> None:
-    """The look was delivered while the resend waited for the quota: it is not paid twice."""
+    """A look that is delivered while its resend waits for the quota is not paid twice."""
     space, hub = space_of(), hub_of()
     async with opened(space, webhooks=hub) as session:
         source = await avatar(session)
@@ -82,7 +82,7 @@ async def test_proof_that_comes_before_a_resend_leaves_stops_it() -> None:
 
 
 async def test_proof_that_comes_while_a_resend_connects_stops_it() -> None:
-    """The last moment in which that can be noticed."""
+    """A delivery that comes while the resend connects, the last moment in which it can count, stops it."""
     space, hub = space_of(), hub_of()
     async with opened(space, webhooks=hub, transport={"connect": 5.0}) as session:
         source = await avatar(session)
@@ -96,7 +96,7 @@ async def test_proof_that_comes_while_a_resend_connects_stops_it() -> None:
 
 
 async def test_an_unknown_that_is_dropped_while_its_resend_waits_is_not_sent() -> None:
-    """The user's last word counts."""
+    """`drop` during the wait for the quota ends the resend: nothing is sent, and nothing is paid."""
     space = space_of()
     async with opened(space) as session:
         source = await avatar(session)
@@ -114,7 +114,7 @@ async def test_an_unknown_that_is_dropped_while_its_resend_waits_is_not_sent() -
 
 @pytest.mark.parametrize("refusal", REFUSALS, ids=lambda fault: fault.name)
 async def test_an_unknown_whose_resend_was_refused_is_an_unknown_as_before(refusal: Fault) -> None:
-    """Listed, at risk, and proved by its own webhook."""
+    """It is listed, its credits are at risk, and a delivery on its own webhook URL still proves it."""
     space, hub = space_of(), hub_of()
     async with opened(space, webhooks=hub) as session:
         source = await avatar(session)
@@ -130,8 +130,8 @@ async def test_an_unknown_whose_resend_was_refused_is_an_unknown_as_before(refus
         assert (await intent_of(session, "lost")).ref == space.ledger[-1].ref
 
 
-async def test_proof_that_was_kept_while_a_refused_resend_was_in_the_air_counts() -> None:
-    """Its delivery came in between; then the answer was 402."""
+async def test_a_delivery_that_came_during_a_refused_resend_proves_the_first_attempt() -> None:
+    """The delivery of the first attempt is kept while the resend is outstanding, which is answered 402."""
     space, hub = space_of(), hub_of()
     async with opened(space, webhooks=hub, transport={"latency": 10.0}) as session:
         source = await avatar(session)
@@ -147,7 +147,7 @@ async def test_proof_that_was_kept_while_a_refused_resend_was_in_the_air_counts(
 
 
 async def test_a_resend_that_is_answered_429_is_still_one() -> None:
-    """Each time what stood is back, and sent anew from there."""
+    """After each 429 the unknown is restored in the store, and sent again from there."""
     space = space_of()
     async with opened(space) as session:
         source = await avatar(session)
@@ -164,7 +164,7 @@ async def test_a_resend_that_is_answered_429_is_still_one() -> None:
 
 
 async def test_a_resend_that_did_not_fit_the_cap_is_held_by_the_next_run() -> None:
-    """Run 2 was told to resend and had no room; run 3 was told to hold: it pays nothing."""
+    """The second run resends and has no credits left; the third one holds, and pays nothing."""
     space, store = space_of(), MemoryStore()
     async with opened(space, store=store) as session:
         items = edits(await avatar(session), 1)
@@ -179,7 +179,7 @@ async def test_a_resend_that_did_not_fit_the_cap_is_held_by_the_next_run() -> No
 
 @pytest.mark.parametrize("ends", ["cancel", "stop"])
 async def test_a_resend_that_is_ended_at_the_rate_limiter_is_held_by_the_next_run(ends: str) -> None:
-    """Nothing of it was written down."""
+    """A resend that ended before it left has written nothing to the store."""
     space, store = space_of(), MemoryStore()
     async with opened(space, store=store) as session:
         source = await avatar(session)
@@ -198,8 +198,8 @@ async def test_a_resend_that_is_ended_at_the_rate_limiter_is_held_by_the_next_ru
     assert prompts(space)["e0"] == 1
 
 
-async def test_a_resend_waits_for_its_own_avatar_lock_no_longer_than_the_users_word() -> None:
-    """It is no longer searched for: the avatar lock that it shut itself is open for it."""
+async def test_a_resend_does_not_wait_for_the_avatar_lock_that_its_own_loss_shut() -> None:
+    """An unknown that is sent again is no longer searched for, so its avatar's lock opens."""
     space = space_of()
     async with opened(space, exclusive=True, timeouts=QUICK) as session:
         source = await avatar(session)
@@ -217,7 +217,7 @@ async def test_a_resend_waits_for_its_own_avatar_lock_no_longer_than_the_users_w
 @pytest.mark.parametrize("refusal", REFUSALS, ids=lambda fault: fault.name)
 @pytest.mark.parametrize("how", [{"retry": ["ready"]}, {"changed": "redo"}], ids=str)
 async def test_a_redo_that_is_refused_leaves_the_old_look(refusal: Fault, how: dict[str, Any]) -> None:
-    """Told as what became of the redo; in the store, the look that was paid stands."""
+    """The outcome is that of the refused redo; the store keeps the look that was paid."""
     space = space_of()
     async with opened(space) as session:
         source = await avatar(session)
@@ -225,20 +225,20 @@ async def test_a_redo_that_is_refused_leaves_the_old_look(refusal: Fault, how: d
         items = [BatchItem("e0", LookEdit(source, "v2"))] if "changed" in how else edits(source, 1)
         space.faults.fail_next("edit", refusal)
         space.faults.fail_next("status", refusal, times=CHECKS)
-        (told,) = (await BatchRunner(session, **how).run(items)).outcomes
+        (got,) = (await BatchRunner(session, **how).run(items)).outcomes
         (again,) = (await BatchRunner(session).run(edits(source, 1))).outcomes
         assert first.ref is not None
         by_ref = await session._store.by_ref(first.ref)
-    assert str(told.state) == ("rejected" if isinstance(told.error, BadRequest) else "unsent")
-    assert told.credits == 2
-    assert (told.ref, told.request) == (None, items[0].request)
+    assert str(got.state) == ("rejected" if isinstance(got.error, BadRequest) else "unsent")
+    assert got.credits == 2
+    assert (got.ref, got.request) == (None, items[0].request)
     assert (str(again.state), again.ref) == ("ready", first.ref)
     assert by_ref is not None
     assert space.credits_spent == 2
 
 
-async def test_a_pending_one_that_became_ready_meanwhile_is_not_paid_anew() -> None:
-    """It was to be tried again for being PENDING, and was delivered while it waited for its turn."""
+async def test_a_pending_look_that_became_ready_before_its_turn_is_not_paid_again() -> None:
+    """``retry=('pending',)`` does not pay for a look that is delivered while the item waits for the quota."""
     space, hub = space_of(10_000.0), hub_of()
     async with opened(space, webhooks=hub) as session:
         source = await avatar(session)
@@ -267,8 +267,8 @@ class Faster(MemoryStore):
         return await super().advance(key, *steps)
 
 
-async def test_a_pending_one_that_becomes_ready_in_the_last_moment_is_not_paid_anew() -> None:
-    """That it still stands as it stood and that it is sent are written in one transaction, or not at all."""
+async def test_a_pending_look_that_becomes_ready_in_the_last_moment_is_not_paid_again() -> None:
+    """One transaction checks that the intent is unchanged and records that it is sent, or does neither."""
     space = space_of(10_000.0)
     async with opened(space, store=Faster()) as session:
         items = edits(await avatar(session), 1)

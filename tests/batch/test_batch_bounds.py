@@ -1,4 +1,4 @@
-"""What a batch holds: a bounded lookahead, few in flight, and never a wait for a slow input."""
+"""What a batch holds: bounded reading ahead, few items in flight, and no wait for a slow input."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 from batch_kit import PICTURE, avatar, edits, now, opened, prompts, space_of
 
 from hoox_async import BatchItem, BatchRunner, ImageAvatar, LookEdit, LookRef, Outcome, PromptAvatar
-from hoox_async._batch.prefetch import ALWAYS_UNSENT, UNDELIVERED, UNSENT
+from hoox_async._batch.prefetch import ENOUGH_UNSENT, MAX_UNDELIVERED, MAX_UNSENT
 from hoox_async._core.intents.intent import Intent
 from hoox_async._session import runtime_of
 from hoox_async.sandbox import Fault, Space
@@ -19,18 +19,18 @@ pytestmark = pytest.mark.virtual_time
 
 
 class Meter:
-    """Counts how many items were pulled and told."""
+    """Counts how many items were read and how many outcomes were delivered."""
 
     def __init__(self) -> None:
-        self.pulled = 0
-        self.told = 0
+        self.read = 0
+        self.delivered = 0
         self.most = 0
 
     def items(self, source: LookRef, count: int) -> Iterator[BatchItem]:
-        """Items, counted as they are pulled."""
+        """Items, counted as they are read."""
         for n in range(count):
-            self.pulled += 1
-            self.most = max(self.most, self.pulled - self.told)
+            self.read += 1
+            self.most = max(self.most, self.read - self.delivered)
             yield BatchItem(f"e{n}", LookEdit(source, f"e{n}"))
 
 
@@ -53,36 +53,36 @@ def running(space: Space) -> int:
     return sum(look.done_at > now() for look in space.looks.values() if not look.avatar.public)
 
 
-async def test_a_hundred_thousand_items_are_pulled_lazily() -> None:
-    """Never more than may be unsent and undelivered; told as they come."""
+async def test_a_hundred_thousand_items_are_read_lazily() -> None:
+    """A run never holds more items than may be unsent and undelivered."""
     space = space_of(3.0, requests_per_minute=None)
     meter = Meter()
     async with opened(space, requests_per_minute=60_000) as session:
         source = await avatar(session)
         items = Sized(meter.items(source, 100_000), 100_000)
         async for outcome in BatchRunner(session, max_credits=0).stream(items):
-            meter.told += 1
+            meter.delivered += 1
             assert str(outcome.state) == "unsent"
-    assert meter.told == 100_000
-    assert meter.most <= ALWAYS_UNSENT + UNDELIVERED
+    assert meter.delivered == 100_000
+    assert meter.most <= ENOUGH_UNSENT + MAX_UNDELIVERED
 
 
-async def test_a_reader_that_is_slow_holds_the_pulling_back() -> None:
-    """Outcomes that nobody takes do not pile up."""
+async def test_a_slow_reader_of_outcomes_holds_the_reading_of_the_input_back() -> None:
+    """Outcomes that nobody takes do not fill the memory."""
     meter = Meter()
     async with opened(space_of(1.0)) as session:
         source = await avatar(session)
         stream = BatchRunner(session, max_credits=0).stream(meter.items(source, 50_000))
         for _ in range(3):
             await anext(stream)
-            meter.told += 1
+            meter.delivered += 1
             await asyncio.sleep(1000)
-        assert meter.pulled <= ALWAYS_UNSENT + UNDELIVERED + 3
+        assert meter.read <= ENOUGH_UNSENT + MAX_UNDELIVERED + 3
         await stream.aclose()
 
 
-async def test_a_reader_that_stands_still_does_not_have_thousands_of_looks_paid() -> None:
-    """Those in flight and the outcomes that wait for it are 1,000 at most, whatever is read ahead."""
+async def test_a_reader_that_stops_reading_does_not_have_thousands_of_looks_paid() -> None:
+    """Looks in flight and outcomes that wait for it are 1,000 at most, whatever is read ahead."""
     space = space_of(1.0, requests_per_minute=None)
     async with opened(space, requests_per_minute=60_000) as session:
         sources = [await avatar(session) for _ in range(60)]
@@ -92,7 +92,7 @@ async def test_a_reader_that_stands_still_does_not_have_thousands_of_looks_paid(
                 await anext(stream)
             await asyncio.sleep(10_000)
             paid = len(space.ledger) - len(sources)
-    assert paid == UNDELIVERED + 3
+    assert paid == MAX_UNDELIVERED + 3
 
 
 async def test_what_ended_in_an_earlier_run_is_read_as_fast_as_its_outcomes_are_taken() -> None:
@@ -110,11 +110,11 @@ async def test_what_ended_in_an_earlier_run_is_read_as_fast_as_its_outcomes_are_
         async with BatchRunner(session).stream(again()) as stream:
             assert (await anext(stream)).look is not None
             await asyncio.sleep(1000)
-        assert meter.pulled == UNDELIVERED + 1
+        assert meter.read == MAX_UNDELIVERED + 1
 
 
 async def test_looks_of_one_avatar_are_sent_in_a_row_though_the_input_is_given_scene_by_scene() -> None:
-    """As many of them as there are, where the first 1,000 items show a few of each."""
+    """All 30 looks of an avatar, though the first 1,000 items contain only a few of each avatar."""
     space = space_of(5.0)
     async with opened(space) as session:
         made = [await session.submit(ImageAvatar([PICTURE])) for _ in range(60)]
@@ -128,7 +128,7 @@ async def test_looks_of_one_avatar_are_sent_in_a_row_though_the_input_is_given_s
 
 
 async def test_no_more_is_read_ahead_than_helps_to_choose() -> None:
-    """Of one avatar, and of new ones, which have none, 1,000 items are enough."""
+    """Of edits of one avatar, and of new avatars, no more than 1,000 items are read ahead."""
     for new in (False, True):
         meter = Meter()
         async with opened(space_of(1.0)) as session:
@@ -139,11 +139,11 @@ async def test_no_more_is_read_ahead_than_helps_to_choose() -> None:
             )
             async with BatchRunner(session).stream(items) as stream:
                 await anext(stream)
-        assert meter.pulled <= ALWAYS_UNSENT + UNDELIVERED
+        assert meter.read <= ENOUGH_UNSENT + MAX_UNDELIVERED
 
 
 async def test_items_of_many_avatars_are_read_ahead_to_the_limit() -> None:
-    """Where not even 20,000 items show many of one avatar."""
+    """20,000 items are read ahead where no avatar has many of them."""
     meter = Meter()
     async with opened(space_of(1.0)) as session:
         source = await avatar(session)
@@ -153,7 +153,7 @@ async def test_items_of_many_avatars_are_read_ahead_to_the_limit() -> None:
         )
         async with BatchRunner(session).stream(items) as stream:
             await anext(stream)
-            assert UNSENT <= meter.pulled <= UNSENT + UNDELIVERED
+            assert MAX_UNSENT <= meter.read <= MAX_UNSENT + MAX_UNDELIVERED
 
 
 async def test_sending_begins_after_a_second_of_reading() -> None:
@@ -184,7 +184,7 @@ async def test_sending_begins_after_a_second_of_reading() -> None:
 
 @pytest.mark.parametrize("most", [1, 3, 50])
 async def test_max_in_flight_bounds_what_is_being_made(most: int) -> None:
-    """From the rate limiter to the end of the waiting."""
+    """It counts an item from its wait at the rate limiter until its look is done."""
     space = space_of(30.0)
     seen = 0
     async with opened(space) as session:
@@ -205,7 +205,7 @@ async def test_max_in_flight_bounds_what_is_being_made(most: int) -> None:
 
 
 async def test_a_slow_async_input_is_never_waited_for() -> None:
-    """Each item is sent when it comes, long before there is a page of them."""
+    """Each item is sent when it comes, and not only when a page of items is there."""
     space = space_of(1.0)
 
     async def slow() -> AsyncIterator[BatchItem]:
@@ -216,13 +216,13 @@ async def test_a_slow_async_input_is_never_waited_for() -> None:
     async with opened(space) as session:
         source = await avatar(session)
         began = now()
-        told = [(one.key, now() - began) async for one in BatchRunner(session).stream(slow())]
-    assert [key for key, _ in told] == ["e0", "e1", "e2", "e3"]
-    assert all(at - 600 * n < 30 for n, (_, at) in enumerate(told))
+        got = [(one.key, now() - began) async for one in BatchRunner(session).stream(slow())]
+    assert [key for key, _ in got] == ["e0", "e1", "e2", "e3"]
+    assert all(at - 600 * n < 30 for n, (_, at) in enumerate(got))
 
 
 async def test_a_stop_does_not_wait_for_a_slow_async_input() -> None:
-    """It is closed where it stands."""
+    """The async generator is closed in the middle."""
     closed: list[bool] = []
 
     async def slow() -> AsyncIterator[BatchItem]:
@@ -242,8 +242,8 @@ async def test_a_stop_does_not_wait_for_a_slow_async_input() -> None:
     assert now() < 60
 
 
-async def test_with_avatar_locks_one_edit_of_an_avatar_is_in_the_air_at_a_time() -> None:
-    """And several avatars at once, so that the quota is used."""
+async def test_with_avatar_locks_one_edit_of_an_avatar_is_outstanding_at_a_time() -> None:
+    """Edits of several avatars are outstanding at once, so that the quota is used."""
     space = space_of(5.0)
     async with opened(space, exclusive=True, transport={"latency": 3.0}) as session:
         sources = [await avatar(session) for _ in range(8)]
@@ -263,22 +263,22 @@ async def test_with_avatar_locks_one_edit_of_an_avatar_is_in_the_air_at_a_time()
 async def test_a_shut_avatar_lock_does_not_hold_the_other_avatars_up() -> None:
     """While one avatar's lost edit is searched for, the others are edited."""
     space = space_of(5.0)
-    told: list[Outcome] = []
+    got: list[Outcome] = []
     async with opened(space, exclusive=True) as session:
         sources = [await avatar(session), await avatar(session)]
         space.faults.fail_next("edit", Fault.DROP_BEFORE)
         items = [*edits(sources[0], 5, "a"), *edits(sources[1], 5, "b")]
         stream = BatchRunner(session).stream(items)
-        told = [outcome async for outcome in stream]
-    lost = next(outcome for outcome in told if str(outcome.state) == "unknown")
-    before = {outcome.key for outcome in told[: told.index(lost)]}
+        got = [outcome async for outcome in stream]
+    lost = next(outcome for outcome in got if str(outcome.state) == "unknown")
+    before = {outcome.key for outcome in got[: got.index(lost)]}
     other = "b" if lost.key.startswith("a") else "a"
     assert {f"{other}{n}" for n in range(5)} <= before
     assert sum(prompts(space).values()) == 2 + 9
 
 
 async def test_a_lost_edit_of_an_earlier_run_that_is_not_in_this_input_is_searched_for() -> None:
-    """Its avatar lock would stay shut for the items that are."""
+    """Otherwise its avatar's lock would stay shut for the items of this input."""
     space = space_of(5.0)
     async with opened(space, exclusive=True) as session:
         source = await avatar(session)

@@ -1,4 +1,4 @@
-"""The credits of a batch: an item that may still fit waits until those before it are decided."""
+"""The caps of credits of a batch: its own, and one that it shares with other submissions."""
 
 from __future__ import annotations
 
@@ -6,48 +6,51 @@ import asyncio
 from decimal import Decimal
 
 import pytest
+from batch_kit import avatar, edits, opened, space_of, states
 
+from hoox_async import BatchRunner, Budget, LookEdit
 from hoox_async._batch.batch_budget import BatchBudget
 from hoox_async.errors import BudgetExceeded
 
 TWO = Decimal(2)
 
 
-async def waits(purse: BatchBudget, credits: Decimal = TWO) -> asyncio.Task[None]:
-    task = asyncio.ensure_future(purse.reserve(credits))
+async def begin(budget: BatchBudget, credits: Decimal = TWO) -> asyncio.Task[None]:
+    """A reservation in a task of its own, which has had time to be decided."""
+    task = asyncio.ensure_future(budget.reserve(credits))
     for _ in range(3):
         await asyncio.sleep(0)
     return task
 
 
-async def test_without_a_cap_all_is_allowed() -> None:
-    """And nothing is counted."""
-    purse = BatchBudget(None)
-    assert not purse.capped
-    await purse.reserve(Decimal(10**9))
-    purse.release(Decimal(10**9), spent=True)
-    purse.count(Decimal(10**9))
-    await purse.reserve(TWO)
+async def test_without_a_cap_everything_may_be_reserved() -> None:
+    """Whatever was spent before."""
+    budget = BatchBudget(None)
+    assert not budget.counts_earlier_runs
+    await budget.reserve(Decimal(10**9))
+    budget.release(Decimal(10**9), spent=True)
+    budget.count(Decimal(10**9))
+    await budget.reserve(TWO)
 
 
-async def test_what_will_not_fit_whatever_happens_is_refused_at_once() -> None:
-    """Also where it is what earlier runs spent that fills the cap."""
-    purse = BatchBudget(5)
+async def test_what_can_never_fit_is_refused_at_once() -> None:
+    """Also where it is the spending of earlier runs that leaves no room for it."""
+    budget = BatchBudget(5)
     with pytest.raises(BudgetExceeded):
-        await purse.reserve(Decimal(6))
-    purse.count(Decimal(4))
+        await budget.reserve(Decimal(6))
+    budget.count(Decimal(4))
     with pytest.raises(BudgetExceeded):
-        await purse.reserve(TWO)
+        await budget.reserve(TWO)
 
 
 @pytest.mark.parametrize("spent", [True, False])
-async def test_what_depends_on_a_reservation_waits_for_it(spent: bool) -> None:
-    """It goes when that was given back, and is refused when that was spent."""
-    purse = BatchBudget(3)
-    await purse.reserve(TWO)
-    task = await waits(purse)
+async def test_what_may_still_fit_waits_for_the_reservations_before_it(spent: bool) -> None:
+    """It is reserved if those come to nothing, and refused if they are spent."""
+    budget = BatchBudget(3)
+    await budget.reserve(TWO)
+    task = await begin(budget)
     assert not task.done()
-    purse.release(TWO, spent=spent)
+    budget.release(TWO, spent=spent)
     if spent:
         with pytest.raises(BudgetExceeded):
             await task
@@ -55,26 +58,126 @@ async def test_what_depends_on_a_reservation_waits_for_it(spent: bool) -> None:
         await task
 
 
-async def test_of_many_that_wait_only_as_many_go_as_fit() -> None:
-    """One release lets one in; the others go on waiting."""
-    purse = BatchBudget(2)
-    await purse.reserve(TWO)
-    tasks = [await waits(purse) for _ in range(3)]
-    purse.release(TWO, spent=False)
-    await waits(purse, Decimal(0))
+async def test_a_release_lets_only_as_many_go_as_fit() -> None:
+    """Of three that wait the first one goes; the others go on waiting until that is decided."""
+    budget = BatchBudget(2)
+    await budget.reserve(TWO)
+    tasks = [await begin(budget) for _ in range(3)]
+    budget.release(TWO, spent=False)
+    await begin(budget, Decimal(0))
     assert [task.done() for task in tasks] == [True, False, False]
-    purse.release(TWO, spent=True)
+    budget.release(TWO, spent=True)
     results = await asyncio.gather(*tasks, return_exceptions=True)
     assert [type(one) for one in results] == [type(None), BudgetExceeded, BudgetExceeded]
 
 
-async def test_who_is_cancelled_holds_nothing() -> None:
-    """Its place is free for the next."""
-    purse = BatchBudget(2)
-    await purse.reserve(TWO)
-    task = await waits(purse)
+async def test_a_wait_that_is_cancelled_reserves_nothing() -> None:
+    """What it waited for is left to the next."""
+    budget = BatchBudget(2)
+    await budget.reserve(TWO)
+    task = await begin(budget)
     task.cancel()
-    purse.release(TWO, spent=False)
-    await purse.reserve(TWO)
+    budget.release(TWO, spent=False)
+    await budget.reserve(TWO)
     with pytest.raises(asyncio.CancelledError):
         await task
+
+
+# --- a shared budget
+
+
+async def test_a_shared_budget_is_reserved_and_released_too() -> None:
+    """Its counts are those of the batch and of whoever else uses it."""
+    shared = Budget(10, spent=1)
+    budget = BatchBudget(None, shared)
+    await budget.reserve(TWO)
+    assert (shared.reserved, shared.left) == (TWO, Decimal(7))
+    budget.release(TWO, spent=True)
+    assert (shared.reserved, shared.spent) == (Decimal(0), Decimal(3))
+
+
+@pytest.mark.parametrize("spent", [True, False])
+async def test_an_item_waits_for_a_reservation_that_somebody_else_made(spent: bool) -> None:
+    """The end of a reservation that was not the batch's own wakes it as well."""
+    shared = Budget(3)
+    shared.reserve(TWO)
+    task = await begin(BatchBudget(None, shared))
+    assert not task.done()
+    shared.release(TWO, spent=spent)
+    if spent:
+        with pytest.raises(BudgetExceeded):
+            await task
+        assert shared.reserved == 0
+    else:
+        await task
+        assert shared.reserved == 2
+
+
+@pytest.mark.parametrize(("own", "shared"), [(2, 9), (9, 2)])
+async def test_with_two_caps_an_item_has_to_fit_under_both(own: int, shared: int) -> None:
+    """What one of them refuses is not reserved in the other."""
+    common = Budget(shared)
+    budget = BatchBudget(own, common)
+    assert budget.refusal(TWO) is None
+    assert isinstance(budget.refusal(Decimal(3)), BudgetExceeded)
+    with pytest.raises(BudgetExceeded):
+        await budget.reserve(Decimal(3))
+    assert common.reserved == 0
+    await budget.reserve(TWO)
+    assert common.reserved == 2
+
+
+async def test_earlier_runs_count_against_the_batchs_own_cap_alone() -> None:
+    """A shared budget has a start of its own: its ``spent``."""
+    shared = Budget(10)
+    assert not BatchBudget(None, shared).counts_earlier_runs
+    budget = BatchBudget(10, shared)
+    assert budget.counts_earlier_runs
+    budget.count(Decimal(8))
+    assert shared.spent == 0
+    with pytest.raises(BudgetExceeded):
+        await budget.reserve(Decimal(3))
+
+
+@pytest.mark.virtual_time
+async def test_batches_and_single_submissions_never_pass_the_budget_that_they_share() -> None:
+    """Two batches at once and a submission of 2 credits each: together they spend the 10 credits, no more."""
+    space, budget = space_of(), Budget(10)
+    async with opened(space) as session:
+        source = await avatar(session)
+        await session.submit(LookEdit(source, "single"), budget=budget)
+        reports = await asyncio.gather(
+            *(BatchRunner(session, budget=budget).run(edits(source, 4, prefix)) for prefix in "ab")
+        )
+        with pytest.raises(BudgetExceeded):
+            await session.submit(LookEdit(source, "one more"), budget=budget)
+    got = [state for report in reports for state in states(report).values()]
+    assert sorted(got) == ["ready"] * 4 + ["unsent"] * 4
+    assert space.credits_spent == budget.spent == 10
+    assert budget.reserved == 0
+
+
+@pytest.mark.virtual_time
+async def test_a_batch_keeps_to_its_own_cap_and_to_the_shared_budget() -> None:
+    """The smaller of the two is what it spends."""
+    for max_credits, shared in [(4, 6), (6, 4)]:
+        space, budget = space_of(), Budget(shared)
+        async with opened(space) as session:
+            source = await avatar(session)
+            runner = BatchRunner(session, max_credits=max_credits, budget=budget)
+            report = await runner.run(edits(source, 5))
+        assert space.credits_spent == budget.spent == 4
+        assert sorted(states(report).values()) == ["ready"] * 2 + ["unsent"] * 3
+
+
+@pytest.mark.virtual_time
+async def test_a_resumed_batch_is_not_charged_to_its_budget_a_second_time() -> None:
+    """Looks of the first run cost nothing in the second, and the budget has counted them already."""
+    space, budget = space_of(), Budget(8)
+    async with opened(space) as session:
+        source = await avatar(session)
+        runner = BatchRunner(session, budget=budget)
+        await runner.run(edits(source, 3))
+        report = await runner.run(edits(source, 5))
+    assert sorted(states(report).values()) == ["ready"] * 4 + ["unsent"]
+    assert space.credits_spent == budget.spent == 8

@@ -32,7 +32,7 @@ async def cancelled_at(seconds: float, name: str = "hoox-item-e1") -> None:
 @pytest.mark.virtual_time
 @pytest.mark.parametrize("tenth", range(45))
 async def test_an_item_that_is_cancelled_at_any_moment_has_an_outcome(tenth: int) -> None:
-    """By what the store knows of it; the others are made; what is paid is never told as unsent."""
+    """The outcome says what the store has; the other items are made; no paid item is reported as UNSENT."""
     space = space_of(2.0)
     async with opened(space, transport={"latency": 0.7, "connect": 0.3}) as session:
         source = await avatar(session)
@@ -42,17 +42,17 @@ async def test_an_item_that_is_cancelled_at_any_moment_has_an_outcome(tenth: int
         await reaper
         again = await BatchRunner(session).run(items)
     assert len(report) == 6
-    told = {outcome.key: outcome for outcome in report}
-    assert {str(told[key].state) for key in ("e0", "e2", "e3")} == {"ready"}
-    assert str(told["e1"].state) in ("unsent", "pending", "ready")
-    assert (told["e1"].credits > 0) is (str(told["e1"].state) != "unsent")
+    got = {outcome.key: outcome for outcome in report}
+    assert {str(got[key].state) for key in ("e0", "e2", "e3")} == {"ready"}
+    assert str(got["e1"].state) in ("unsent", "pending", "ready")
+    assert (got["e1"].credits > 0) is (str(got["e1"].state) != "unsent")
     assert counts(again) == {"ready": 6}
     assert set(prompts(space).values()) == {1}
 
 
 @pytest.mark.virtual_time
 async def test_an_item_that_is_cancelled_before_its_task_has_begun_has_an_outcome() -> None:
-    """Its coroutine never ran."""
+    """A task that is cancelled before its first step never runs any of its code."""
     space = space_of(2.0)
     async with opened(space) as session:
         source = await avatar(session)
@@ -70,7 +70,7 @@ async def test_an_item_that_is_cancelled_before_its_task_has_begun_has_an_outcom
 
 @pytest.mark.virtual_time
 async def test_a_lost_post_of_a_cancelled_item_is_unknown() -> None:
-    """What was outstanding still has its end."""
+    """The POST that was outstanding is waited for, and its loss is the outcome."""
     space = space_of()
     async with opened(space) as session:
         source = await avatar(session)
@@ -83,7 +83,7 @@ async def test_a_lost_post_of_a_cancelled_item_is_unknown() -> None:
 
 
 class CancellingStore(MemoryStore):
-    """A driver whose pool cancels its own task, from the n-th look-up of the key on."""
+    """A store that cancels the task that uses it, from the n-th look-up of the key on."""
 
     def __init__(self, key: str, first: int, times: int) -> None:
         super().__init__()
@@ -101,7 +101,7 @@ class CancellingStore(MemoryStore):
 
 @pytest.mark.parametrize(("times", "state"), [(1, "unsent"), (100, "unknown")])
 async def test_a_cancellation_that_the_store_raises_ends_its_item_alone(times: int, state: str) -> None:
-    """Over a real socket. Where the store raises it on and on, what became of the item is not known."""
+    """Over a real socket. Where the store goes on raising it, the outcome of the item is UNKNOWN."""
     async with (
         Sandbox(speed=50) as sandbox,
         sandbox.session(store=CancellingStore("e1", 1, times)) as session,
@@ -113,7 +113,7 @@ async def test_a_cancellation_that_the_store_raises_ends_its_item_alone(times: i
 
 @pytest.mark.virtual_time
 async def test_a_cancelled_wait_for_a_source_of_an_earlier_run_leaves_its_item_unsent() -> None:
-    """And those that depend on it."""
+    """So do the items that wait for its look."""
     space = space_of(100.0)
     async with opened(space) as session:
         source = await avatar(session)
@@ -127,7 +127,7 @@ async def test_a_cancelled_wait_for_a_source_of_an_earlier_run_leaves_its_item_u
 
 @pytest.mark.virtual_time
 async def test_a_cancelled_reader_of_the_input_ends_the_batch_with_an_error() -> None:
-    """What it would have given is not known: that must not look like the end of the input."""
+    """It must not look like the end of the input, since nobody knows what was still to come."""
 
     async def slow() -> Any:
         for item in items:
@@ -137,7 +137,7 @@ async def test_a_cancelled_reader_of_the_input_ends_the_batch_with_an_error() ->
     space = space_of()
     async with opened(space) as session:
         items = edits(await avatar(session), 5)
-        reaper = asyncio.create_task(cancelled_at(25.0, "hoox-batch-pull"))
+        reaper = asyncio.create_task(cancelled_at(25.0, "hoox-batch-reader"))
         with pytest.raises(HooxError, match="reads the input was cancelled"):
             await BatchRunner(session).run(slow())
         await reaper
@@ -147,7 +147,7 @@ async def test_a_cancelled_reader_of_the_input_ends_the_batch_with_an_error() ->
 
 @pytest.mark.virtual_time
 async def test_a_batch_that_is_cancelled_as_a_whole_ends_at_once() -> None:
-    """Its items are not picked up again."""
+    """Its items are not recovered as those whose single task was cancelled are."""
 
     async def left(session: HooxSession) -> set[str]:
         await asyncio.sleep(0.5)

@@ -1,4 +1,4 @@
-"""What earlier runs spent counts before anything is sent; and what cannot be read or held is told as such."""
+"""What earlier runs spent counts before anything is sent; what cannot be read or stored is reported."""
 
 from __future__ import annotations
 
@@ -30,21 +30,21 @@ async def slowly(items: list[BatchItem]) -> AsyncIterator[BatchItem]:
 
 @pytest.mark.parametrize("given", [list, as_generator, slowly])
 async def test_a_cap_counts_what_earlier_runs_spent_before_it_sends(given: Any) -> None:
-    """Also where the input cannot be read twice, and those that were paid stand last in it."""
+    """Also where the input cannot be read twice, and the items that were paid come last in it."""
     space = space_of()
     async with opened(space) as session:
         source = await avatar(session)
         old, new = edits(source, 5, "old"), edits(source, 5, "new")
         await BatchRunner(session, max_credits=10).run(old)
         report = await BatchRunner(session, max_credits=14).run(given([*new, *old]))
-    told = states(report)
-    assert [told[item.key] for item in old] == ["ready"] * 5
-    assert sorted(told[item.key] for item in new) == ["ready"] * 2 + ["unsent"] * 3
+    got = states(report)
+    assert [got[item.key] for item in old] == ["ready"] * 5
+    assert sorted(got[item.key] for item in new) == ["ready"] * 2 + ["unsent"] * 3
     assert space.credits_spent == 14
 
 
 async def test_of_a_generator_all_that_was_spent_under_a_key_counts() -> None:
-    """Also what this input never gives, and what was lost; not what was submitted without a key."""
+    """So does what this input never gives, and what was lost; what was submitted without a key does not."""
     space = space_of()
     async with opened(space) as session:
         source = await avatar(session)
@@ -60,7 +60,7 @@ async def test_of_a_generator_all_that_was_spent_under_a_key_counts() -> None:
 
 
 class Unreadable(MemoryStore):
-    """Cannot be read, once it was told so."""
+    """A store whose reading fails for the methods named in ``broken``."""
 
     broken = ""
 
@@ -75,8 +75,8 @@ class Unreadable(MemoryStore):
         return super().stream()
 
 
-async def test_what_cannot_be_looked_up_is_told_with_what_that_means() -> None:
-    """Nothing is sent, and nobody takes its credits of 0 for what it has cost."""
+async def test_items_that_cannot_be_looked_up_are_unsent_and_say_that_their_cost_is_not_known() -> None:
+    """Their credits are 0 only because the store cannot say what earlier runs paid."""
     space, store = space_of(), Unreadable()
     async with opened(space, store=store) as session:
         source = await avatar(session)
@@ -93,7 +93,7 @@ async def test_what_cannot_be_looked_up_is_told_with_what_that_means() -> None:
 
 @pytest.mark.parametrize(("given", "broken"), [(list, "get"), (as_generator, "stream")])
 async def test_a_cap_that_cannot_be_counted_sends_nothing(given: Any, broken: str) -> None:
-    """What earlier runs spent is not known."""
+    """While it is not known what earlier runs spent, no credits can be promised."""
     space, store = space_of(), Unreadable()
     async with opened(space, store=store) as session:
         source = await avatar(session)
@@ -103,8 +103,8 @@ async def test_a_cap_that_cannot_be_counted_sends_nothing(given: Any, broken: st
     assert space.credits_spent == 0
 
 
-async def test_a_key_that_no_store_can_hold_is_that_items_end_alone(tmp_path: Any) -> None:
-    """A lone surrogate cannot be written down, as a key or as a source's; the others are sent."""
+async def test_a_key_that_no_store_can_hold_rejects_its_item_alone(tmp_path: Any) -> None:
+    """A lone surrogate cannot be stored, as a key or as the key of a source; the other items are sent."""
     space = space_of()
     async with opened(space, store=str(tmp_path / "a.db")) as session:
         items: list[BatchItem | LookEdit] = [

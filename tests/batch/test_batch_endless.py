@@ -20,7 +20,7 @@ MOST = 2_000
 @pytest.fixture(autouse=True)
 def few(monkeypatch: pytest.MonkeyPatch) -> None:
     """So many items in a row may be too dear, in these tests."""
-    monkeypatch.setattr(run, "_MOST_OVER_THE_CAP", MOST)
+    monkeypatch.setattr(run, "_MAX_OVER_THE_CAP", MOST)
 
 
 def endless(source: LookRef, dear_after: int = 0) -> Iterator[BatchItem]:
@@ -30,13 +30,13 @@ def endless(source: LookRef, dear_after: int = 0) -> Iterator[BatchItem]:
 
 
 async def test_an_endless_input_ends_once_its_cap_is_reached() -> None:
-    """What the cap allows is made; then it is read on for a bounded number of items, and closed."""
+    """What the cap allows is made; then the input is read for a bounded number of items more, and closed."""
     space = space_of()
     async with opened(space) as session:
         given = endless(await avatar(session))
         report = await BatchRunner(session, max_credits=10).run(given)
     assert counts(report)["ready"] == 5
-    assert MOST <= counts(report)["unsent"] <= MOST + prefetch.UNSENT
+    assert MOST <= counts(report)["unsent"] <= MOST + prefetch.MAX_UNSENT
     assert isinstance(report.outcomes[-1].error, BudgetExceeded)
     assert space.credits_spent == 10
     assert list(given) == []
@@ -55,11 +55,11 @@ async def test_an_endless_input_whose_items_depend_on_others_ends_too() -> None:
         report = await BatchRunner(session, max_credits=4).run(pairs())
     assert space.credits_spent == 4
     assert set(counts(report)) == {"ready", "unsent"}
-    assert counts(report)["unsent"] <= 2 * (MOST + prefetch.UNSENT)
+    assert counts(report)["unsent"] <= 2 * (MOST + prefetch.MAX_UNSENT)
 
 
-async def test_free_looks_are_made_and_known_ones_told_however_long_the_cap_is_reached() -> None:
-    """Each of them begins the row of items that are too dear anew: a bounded generator is read to its end."""
+async def test_free_and_known_looks_are_delivered_however_long_the_cap_has_been_reached() -> None:
+    """Each of them ends the row of items over the cap, so the generator is read to its end."""
     space = space_of(requests_per_minute=None)
     async with opened(space, requests_per_minute=60_000) as session:
         source = await avatar(session)
@@ -83,7 +83,7 @@ async def test_a_list_is_read_to_its_end() -> None:
     """Of an input with a length each item has its outcome, however many are too dear."""
     space = space_of()
     async with opened(space) as session:
-        items = edits(await avatar(session), 2 * MOST + prefetch.UNDELIVERED)
+        items = edits(await avatar(session), 2 * MOST + prefetch.MAX_UNDELIVERED)
         report = await BatchRunner(session, max_credits=2).run(items)
     assert counts(report) == {"ready": 1, "unsent": len(items) - 1}
 

@@ -1,4 +1,4 @@
-"""An estimate's duration against the same batch really run, on a jumping clock."""
+"""The duration of an estimate against that of the same batch, run in virtual time."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def chains(avatars: int, looks: int) -> Callable[[Space], Given]:
 
 
 def durations(count: int, seed: int) -> list[float]:
-    """As long as looks are expected to take, evenly spread over the distribution, in a mixed order."""
+    """Durations that follow the expected distribution, evenly spread over it and shuffled."""
     shares = [(n + 0.5) / count for n in range(count)]
     Random(seed).shuffle(shares)
     return [40.0 * math.exp(0.55 * NormalDist().inv_cdf(share)) for share in shares]
@@ -105,13 +105,13 @@ def test_with_webhooks_no_status_requests_are_counted() -> None:
 
 
 def test_a_cycle_or_an_empty_batch_takes_no_time() -> None:
-    """What waits for itself is never sent, and a simulation of it ends."""
+    """Looks that wait for each other are never sent, and the simulation ends all the same."""
     cycle = [PlannedLook("a", "edit", "b", None), PlannedLook("b", "edit", "a", None)]
     assert makespan(cycle, constant, interval=0.6, max_in_flight=400) == 0.0
     assert makespan([], constant, interval=0.6, max_in_flight=400) == 0.0
 
 
 def test_a_source_outside_of_the_batch_is_there_already() -> None:
-    """Only what this run has made is waited for."""
+    """A look waits for its source only if that is made in the same batch."""
     one = [PlannedLook("a", "edit", "known", None, expects_webhook=True)]
     assert makespan(one, constant, interval=0.6, max_in_flight=1) == pytest.approx(40)

@@ -1,4 +1,4 @@
-"""From what the caller gives to items with keys, and how the input is pulled."""
+"""How the requests of an input get their keys, and how the input is read."""
 
 from __future__ import annotations
 
@@ -12,22 +12,23 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hoox_async import BatchItem, ImageAvatar, LookEdit, LookRef, PromptAvatar
-from hoox_async._batch.items import Input, Item, Keys
+from hoox_async._batch.input_reader import BatchInput
+from hoox_async._batch.items import Item, KeyAssigner
 from hoox_async._core.intents.outcomes import Outcome, OutcomeState
 from hoox_async.errors import InvalidRequest
 
 EDIT = LookEdit(LookRef("avtr_1", "look_1"), "a beach")
 
 
-def item(keys: Keys, given: Any, index: int = 0) -> Item:
+def item(keys: KeyAssigner, given: Any, index: int = 0) -> Item:
     found = keys.item(index, given)
     assert isinstance(found, Item)
     return found
 
 
 def test_a_key_of_the_users_own_is_kept() -> None:
-    """And said again, it is repeated."""
-    keys = Keys()
+    """The second item of that key is marked as repeated."""
+    keys = KeyAssigner()
     first, second = item(keys, BatchItem("a", EDIT)), item(keys, BatchItem("a", EDIT))
     assert first.key == "a"
     assert not first.repeated
@@ -36,8 +37,8 @@ def test_a_key_of_the_users_own_is_kept() -> None:
 
 
 def test_without_a_key_equals_are_counted() -> None:
-    """Each of them is one look, under its digest and its ordinal."""
-    keys = Keys()
+    """Each of several equal requests is a look of its own; its key is the digest and its ordinal."""
+    keys = KeyAssigner()
     found = [item(keys, EDIT) for _ in range(3)]
     assert [one.key for one in found] == [found[0].digest, found[0].digest + "#2", found[0].digest + "#3"]
     assert not any(one.repeated for one in found)
@@ -48,15 +49,15 @@ def test_without_a_key_equals_are_counted() -> None:
 def test_digest_keys_do_not_depend_on_the_order(order: list[int]) -> None:
     """The same requests in another order have the same keys."""
     requests = [LookEdit(EDIT.source, f"prompt {n // 2}") for n in range(6)]
-    straight, mixed = Keys(), Keys()
+    straight, mixed = KeyAssigner(), KeyAssigner()
     keys = {item(straight, one).key for one in requests}
     assert {item(mixed, requests[n]).key for n in order} == keys
 
 
 @pytest.mark.parametrize("given", ["text", None, 7, object(), BatchItem("a", "text")])  # type: ignore[arg-type]
-def test_what_is_no_request_is_rejected_and_harms_nothing(given: object) -> None:
-    """The outcome holds what came, and says what would be right."""
-    found = Keys().item(4, given)
+def test_what_is_no_request_is_rejected(given: object) -> None:
+    """Its outcome contains what was given, and its error says what is expected."""
+    found = KeyAssigner().item(4, given)
     assert isinstance(found, Outcome)
     assert found.state is OutcomeState.REJECTED
     assert isinstance(found.error, InvalidRequest)
@@ -66,8 +67,8 @@ def test_what_is_no_request_is_rejected_and_harms_nothing(given: object) -> None
 
 @pytest.mark.parametrize("key", ["", "  ", 7, None])
 def test_a_key_must_be_text(key: Any) -> None:
-    """None is no key of a BatchItem's, but an item without one."""
-    found = Keys().item(0, BatchItem(key, EDIT))
+    """Any other key is rejected; ``key=None`` is an item without a key of the user's."""
+    found = KeyAssigner().item(0, BatchItem(key, EDIT))
     if key is None:
         assert isinstance(found, Item)
         return
@@ -78,45 +79,45 @@ def test_a_key_must_be_text(key: Any) -> None:
 
 @pytest.mark.parametrize("given", [7, None, EDIT, BatchItem("a", EDIT)])
 def test_an_input_is_an_iterable_of_requests(given: Any) -> None:
-    """One request alone is a mistake that is told at once."""
+    """What is no iterable, and a single request, raise `InvalidRequest` at once."""
     with pytest.raises(InvalidRequest):
-        Input(given)
+        BatchInput(given)
 
 
-async def test_a_list_is_pulled_in_pages() -> None:
+async def test_a_list_is_read_in_pages() -> None:
     """An empty page is the end."""
-    given = Input([EDIT] * 5)
-    assert [len(await given.pull(2)) for _ in range(4)] == [2, 2, 1, 0]
+    given = BatchInput([EDIT] * 5)
+    assert [len(await given.read(2)) for _ in range(4)] == [2, 2, 1, 0]
     assert given.sized
 
 
 async def test_a_generator_that_takes_long_does_not_hold_up_the_loop_for_a_whole_page() -> None:
-    """What it gave within a moment is taken, and the loop has its turn before the next."""
+    """What it gave within 50 ms is a page, and the loop has its turn before the next one."""
 
     def slow() -> Iterator[PromptAvatar]:
         for n in range(100):
             time.sleep(0.06)
             yield PromptAvatar(f"{n}")
 
-    given = Input(slow())
-    assert [len(await given.pull(100)) for _ in range(3)] == [1, 1, 1]
+    given = BatchInput(slow())
+    assert [len(await given.read(100)) for _ in range(3)] == [1, 1, 1]
 
 
-async def test_an_async_input_is_pulled_one_by_one() -> None:
-    """So that a slow one is never waited for to fill a page."""
+async def test_an_async_input_is_read_one_by_one() -> None:
+    """No item waits until a slow input has filled a page."""
 
     async def slow() -> AsyncIterator[PromptAvatar]:
         for n in range(2):
             yield PromptAvatar(f"p{n}")
 
-    pulled = Input(slow())
-    assert [len(await pulled.pull(100)) for _ in range(3)] == [1, 1, 0]
-    assert not pulled.sized
-    assert not pulled.repeatable
+    source = BatchInput(slow())
+    assert [len(await source.read(100)) for _ in range(3)] == [1, 1, 0]
+    assert not source.sized
+    assert not source.repeatable
 
 
 async def test_a_generator_that_is_left_early_is_closed() -> None:
-    """Of both kinds; what has no close is left alone."""
+    """Generators of both kinds are; an input without a ``close`` is left alone."""
     closed: list[str] = []
 
     def plain() -> Iterator[LookEdit]:
@@ -133,9 +134,9 @@ async def test_a_generator_that_is_left_early_is_closed() -> None:
         finally:
             closed.append("async")
 
-    for pulled in (Input(plain()), Input(asynchronous()), Input([EDIT])):
-        await pulled.pull(1)
-        await pulled.aclose()
+    for source in (BatchInput(plain()), BatchInput(asynchronous()), BatchInput([EDIT])):
+        await source.read(1)
+        await source.aclose()
     assert closed == ["plain", "async"]
 
 
@@ -144,27 +145,27 @@ async def test_a_generator_that_is_left_early_is_closed() -> None:
     [([EDIT], True), ((EDIT,), True), ({EDIT}, True), ({"a": EDIT}.values(), True), (iter([EDIT]), False)],
 )
 def test_only_what_costs_nothing_to_read_is_read_twice(requests: Any, repeatable: bool) -> None:
-    """A generator has one reading only."""
-    assert Input(requests).repeatable is repeatable
+    """Lists, tuples, sets and values of a dict are repeatable; an iterator can be read only once."""
+    assert BatchInput(requests).repeatable is repeatable
 
 
-def test_the_pages_of_a_repeatable_input() -> None:
-    """From its start, whatever was pulled before."""
-    given = Input([ImageAvatar([PICTURE])] * 5)
+def test_pages_of_a_repeatable_input_begin_at_its_start() -> None:
+    """Whatever was read from it before."""
+    given = BatchInput([ImageAvatar([PICTURE])] * 5)
     assert [(index, len(page)) for index, page in given.pages(2)] == [(0, 2), (2, 2), (4, 1)]
 
 
 def test_the_text_of_a_ref_is_the_same_source_as_the_ref() -> None:
     """An edit whose source is the text of a ref has the key and the digest of the edit of that ref."""
-    by_text = item(Keys(), LookEdit("avtr_1:look_1", "a beach"))
+    by_text = item(KeyAssigner(), LookEdit("avtr_1:look_1", "a beach"))
     assert by_text.request == EDIT
-    assert by_text.key == item(Keys(), EDIT).key
+    assert by_text.key == item(KeyAssigner(), EDIT).key
     assert (by_text.source_key, by_text.source_ref) == (None, EDIT.source)
 
 
 def test_a_source_text_that_is_an_earlier_key_and_a_ref_is_rejected() -> None:
     """Which of the two is meant is not guessed: the wrong one would be paid for."""
-    keys = Keys()
+    keys = KeyAssigner()
     item(keys, BatchItem("avtr_1:look_1", PromptAvatar("a host")))
     found = keys.item(1, BatchItem("b", LookEdit("avtr_1:look_1", "a beach")))
     assert isinstance(found, Outcome)
@@ -175,10 +176,10 @@ def test_a_source_text_that_is_an_earlier_key_and_a_ref_is_rejected() -> None:
 
 def test_an_item_may_have_the_text_of_its_own_source_as_its_key() -> None:
     """Its own key names no earlier item, so the text is a look's ref."""
-    found = item(Keys(), BatchItem("avtr_1:look_1", LookEdit("avtr_1:look_1", "a beach")))
+    found = item(KeyAssigner(), BatchItem("avtr_1:look_1", LookEdit("avtr_1:look_1", "a beach")))
     assert found.source_ref == EDIT.source
 
 
 def test_a_key_without_a_colon_is_an_items() -> None:
     """A source text that is no ref's stays the key of another item, whether that was seen yet or not."""
-    assert item(Keys(), LookEdit("alex/podcast", "a beach")).source_key == "alex/podcast"
+    assert item(KeyAssigner(), LookEdit("alex/podcast", "a beach")).source_key == "alex/podcast"

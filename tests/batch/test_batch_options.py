@@ -15,28 +15,31 @@ from hoox_async.errors import ConfigurationError
 WRONG: list[dict[str, Any]] = [
     {"max_in_flight": 0}, {"max_in_flight": 1.5}, {"max_in_flight": True}, {"max_failures": 0},
     {"max_failures": "3"}, {"max_credits": -1}, {"max_credits": "many"}, {"max_credits": float("nan")},
-    {"look_timeout": 0}, {"look_timeout": float("nan")}, {"look_timeout": True}, {"look_timeout": None},
+    {"budget": 5}, {"look_timeout": 0}, {"look_timeout": float("nan")}, {"look_timeout": True},
+    {"look_timeout": None},
     {"on_unknown": "guess"}, {"changed": "maybe"}, {"retry": ["unknown"]}, {"retry": "skipped"},
 ]  # fmt: skip
 
 
 @pytest.mark.virtual_time
 @pytest.mark.parametrize("options", WRONG, ids=lambda one: next(iter(one)))
-async def test_an_option_that_makes_no_sense_is_named(options: dict[str, Any]) -> None:
-    """Before anything is sent."""
+async def test_an_option_that_makes_no_sense_is_a_configuration_error_that_names_it(
+    options: dict[str, Any],
+) -> None:
+    """It is raised when the runner is made, before anything is sent."""
     async with opened(space_of()) as session:
         with pytest.raises(ConfigurationError, match=next(iter(options))):
             BatchRunner(session, **options)
 
 
-def test_only_a_session_will_do() -> None:
-    """A runner is made of an open session."""
+def test_a_runner_takes_nothing_but_a_session() -> None:
+    """Anything else is a `ConfigurationError`."""
     with pytest.raises(ConfigurationError, match="session"):
         BatchRunner(None)  # type: ignore[arg-type]
 
 
 def test_retry_takes_words_and_states() -> None:
-    """One word alone, many, and the enum's members."""
+    """One word alone, many words, and members of `OutcomeState`."""
     assert retry_states("failed") == {IntentState.FAILED}
     assert retry_states(["pending", OutcomeState.READY]) == {IntentState.ACCEPTED, IntentState.READY}
     assert retry_states(()) == frozenset()

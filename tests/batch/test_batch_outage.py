@@ -34,7 +34,7 @@ async def test_max_failures_counts_the_losses_of_this_run_over_a_real_socket() -
 
 @pytest.mark.virtual_time
 async def test_an_unknown_of_an_earlier_run_does_not_count_for_max_failures() -> None:
-    """It was lost then; this run is not in trouble."""
+    """Only POSTs that were lost in this run are failures of this run."""
     space = space_of()
     async with opened(space) as session:
         source = await avatar(session)
@@ -46,7 +46,7 @@ async def test_an_unknown_of_an_earlier_run_does_not_count_for_max_failures() ->
 
 @pytest.mark.virtual_time
 async def test_a_lost_post_whose_look_is_found_is_no_failure() -> None:
-    """By elimination, under ``exclusive=True``: one at a time is lost and found, many more than the bound."""
+    """With ``exclusive=True`` many more are lost than ``max_failures``, and each is found before the next."""
     space = space_of(2.0)
     async with opened(space, exclusive=True, timeouts=QUICK) as session:
         source = await avatar(session)
@@ -64,8 +64,8 @@ async def test_a_lost_post_whose_look_is_found_is_no_failure() -> None:
 async def test_an_outage_from_the_start_loses_five_and_three_probes() -> None:
     """502 for each: probes after 30, 60 and 120 s more, then the rest is UNSENT and says why."""
     space = space_of()
-    told: list[Event] = []
-    async with opened(space, hooks=[told.append]) as session:
+    events: list[Event] = []
+    async with opened(space, hooks=[events.append]) as session:
         source = await avatar(session)
         space.faults.fail_next("edit", Fault.BAD_GATEWAY, times=1_000)
         report = await BatchRunner(session).run(edits(source, 300))
@@ -74,7 +74,7 @@ async def test_an_outage_from_the_start_loses_five_and_three_probes() -> None:
     assert counts(report) == {"unknown": 8, "unsent": 292}
     assert [round(late - early) for early, late in pairwise(at[4:])] == [30, 60, 120]
     assert "does not answer" in str(report.outcomes[-1].error)
-    assert [event.seconds for event in told if isinstance(event, Paused)] == [30.0, 60.0, 120.0]
+    assert [event.seconds for event in events if isinstance(event, Paused)] == [30.0, 60.0, 120.0]
     assert counts(again) == {"unknown": 9, "unsent": 291}, "what was lost before is no failure of this run"
 
 
@@ -83,7 +83,7 @@ async def test_an_outage_from_the_start_loses_five_and_three_probes() -> None:
 async def test_the_batch_goes_on_once_a_probe_is_answered(
     lost_probes: int, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """All that was held back is made, once each; a refusal by the API itself is an answer too."""
+    """All items that were held back are made, once each; a refusal by the API counts as an answer too."""
     space = space_of()
     async with opened(space) as session:
         source = await avatar(session)
@@ -114,10 +114,10 @@ async def test_a_server_that_never_answers_gets_few_posts() -> None:
 
 @pytest.mark.virtual_time
 async def test_a_server_that_stops_answering_in_the_middle_gets_nothing_new_after_ten_seconds() -> None:
-    """What goes out in those ten seconds is lost; nothing follows until then, and hooks are told."""
+    """Only what is sent in these ten seconds is lost; a `Paused` event reports the pause."""
     space = space_of()
-    told: list[Event] = []
-    async with opened(space, hooks=[told.append]) as session:
+    events: list[Event] = []
+    async with opened(space, hooks=[events.append]) as session:
         source = await avatar(session)
         space.faults.fail_next("edit", Fault.HANG_BEFORE, after=30, times=1_000)
         report = await BatchRunner(session).run(edits(source, 250))
@@ -127,14 +127,14 @@ async def test_a_server_that_stops_answering_in_the_middle_gets_nothing_new_afte
     assert len(in_silence) < 20
     assert counts(report)["ready"] == 30
     assert counts(report)["unknown"] == len(in_silence) + 3
-    silences = [event for event in told if isinstance(event, Paused) and "no answer" in event.reason]
+    silences = [event for event in events if isinstance(event, Paused) and "no answer" in event.reason]
     assert len(silences) == 1
     assert 100.0 < silences[0].seconds <= 110.0
 
 
 @pytest.mark.virtual_time
-async def test_slow_answers_are_answers() -> None:
-    """Each POST takes 15 s: only the first ones are waited for, then they go at the pace of the quota."""
+async def test_answers_that_take_15_s_are_no_outage() -> None:
+    """Only the first POSTs are waited for; then they go as fast as the quota allows."""
     space = space_of(1.0)
     async with opened(space, transport={"latency": 15.0}) as session:
         source = await avatar(session)
@@ -147,7 +147,7 @@ async def test_slow_answers_are_answers() -> None:
 
 @pytest.mark.virtual_time
 async def test_single_submissions_are_not_held_back() -> None:
-    """Their caller decides: one is sent and paid while the batch pauses."""
+    """A single submission is sent and paid while the batch pauses: its caller decided so."""
     space = space_of()
     async with opened(space) as session:
         source = await avatar(session)
@@ -175,7 +175,7 @@ async def test_a_probe_that_cannot_connect_is_neither_lost_nor_answered() -> Non
 
 @pytest.mark.virtual_time
 async def test_a_stop_ends_a_pause() -> None:
-    """Whoever waits for the probe is turned back."""
+    """The items that wait for the end of the pause are UNSENT at once."""
     space = space_of()
     async with opened(space) as session:
         source = await avatar(session)
@@ -190,7 +190,7 @@ async def test_a_stop_ends_a_pause() -> None:
 
 @pytest.mark.virtual_time
 async def test_resending_unknowns_stops_in_an_outage_too() -> None:
-    """``on_unknown="resend"`` pays each lost one once more at most, and a pause holds that back as well."""
+    """``on_unknown="resend"`` sends each lost one once more at most, and a pause holds that back too."""
     space = space_of()
     async with opened(space) as session:
         source = await avatar(session)

@@ -1,4 +1,4 @@
-"""``retry=("pending",)``: before a look is paid anew, its status is asked for, free of charge."""
+"""``retry=("pending",)``: before a look is paid again, its status is asked for, free of charge."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ async def source_of(space: Space, store: dict[str, Any]) -> LookRef:
 
 
 async def test_a_look_that_is_ready_by_now_is_the_result(store: dict[str, Any]) -> None:
-    """Nothing is paid for it, also where READY ones are to be paid anew: it was none in an earlier run."""
+    """Nothing is paid for it, even with ``retry`` naming ``"ready"``: in the earlier run it was not READY."""
     for retry in (["pending"], ["pending", "ready"]):
         space = space_of(10.0)
         items = edits(await source_of(space, {}), 3, f"{len(retry)}-")
@@ -56,7 +56,7 @@ async def test_a_look_that_is_ready_by_now_is_the_result(store: dict[str, Any]) 
 
 
 @pytest.mark.parametrize("retry", [["pending"], ["pending", "failed"]], ids=str)
-async def test_a_look_that_failed_by_now_is_paid_anew_if_failed_ones_are(
+async def test_a_look_that_failed_by_now_is_paid_again_if_retry_names_failed(
     store: dict[str, Any], retry: list[str]
 ) -> None:
     """Else its failure is the result, with its reason, and nothing is paid."""
@@ -71,8 +71,8 @@ async def test_a_look_that_failed_by_now_is_paid_anew_if_failed_ones_are(
     assert outcome.credits == 2 * rounds
 
 
-async def test_a_look_that_is_still_pending_is_paid_anew(store: dict[str, Any]) -> None:
-    """As the user's word says; one status request shows that, for each of them."""
+async def test_a_look_that_is_still_pending_is_paid_again(store: dict[str, Any]) -> None:
+    """One status request for each of them shows that it is pending; then it is paid again."""
     space = space_of()
     source = await source_of(space, {})
     space.generation._duration = lambda index, body: 10_000.0 if len(space.ledger) <= 2 else 5.0
@@ -82,8 +82,8 @@ async def test_a_look_that_is_still_pending_is_paid_anew(store: dict[str, Any]) 
     assert {prompts(space)[key] for key in ("e0", "e1")} == {2}
 
 
-async def test_a_look_that_the_api_does_not_know_any_more_is_paid_anew() -> None:
-    """It will never be done."""
+async def test_a_look_that_the_api_does_not_know_any_more_is_paid_again() -> None:
+    """A look for which the API answers 404 will never be done."""
     space = space_of(10_000.0)
     async with opened(space) as session:
         items = edits(await avatar(session), 1)
@@ -94,8 +94,8 @@ async def test_a_look_that_the_api_does_not_know_any_more_is_paid_anew() -> None
     assert (str(outcome.state), int(outcome.credits)) == ("ready", 4)
 
 
-async def test_where_the_status_cannot_be_had_nothing_is_paid() -> None:
-    """The item stays PENDING and says why; a refusal of the workspace stops the batch, too."""
+async def test_nothing_is_paid_where_the_status_request_fails() -> None:
+    """The item stays PENDING with the request's error; a refusal of the workspace stops the batch, too."""
     space = space_of(10_000.0)
     async with opened(space) as session:
         items = edits(await avatar(session), 1)
@@ -114,7 +114,7 @@ async def test_where_the_status_cannot_be_had_nothing_is_paid() -> None:
 
 
 async def test_a_pending_look_of_other_content_is_not_asked_for() -> None:
-    """With ``changed="redo"`` it is not the look that is wanted: it is redone, done or not."""
+    """With ``changed="redo"`` the new content is paid for, whatever became of the old look."""
     space = space_of(10.0)
     async with opened(space) as session:
         source = await avatar(session)

@@ -1,4 +1,4 @@
-"""Refusals that cost nothing: a batch keeps one of the same content, and sends corrected content."""
+"""Refusals that cost nothing: a batch does not repeat the same content, and sends corrected content."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ REFUSAL = Fault.status(400, '{"error": "bad", "code": "INVALID_VALUE"}')
 
 @pytest.mark.virtual_time
 @pytest.mark.parametrize("changed", ["error", "keep", "redo"])
-async def test_corrected_content_goes_under_the_key_that_was_refused(changed: Any) -> None:
-    """Nothing was ever paid under it, so there is nothing to be in conflict with, and nothing to keep."""
+async def test_corrected_content_is_sent_under_the_key_that_was_refused(changed: Any) -> None:
+    """Nothing was ever paid under the key: there is nothing to be in conflict with, and nothing to keep."""
     space = space_of()
     async with opened(space) as session:
         source = await avatar(session)
@@ -32,8 +32,8 @@ async def test_corrected_content_goes_under_the_key_that_was_refused(changed: An
     assert (prompts(space)["wrong"], prompts(space)["right"]) == (0, 1)
 
 
-async def test_corrected_content_goes_after_a_restart_too_over_a_real_socket(tmp_path: Path) -> None:
-    """The refusal stands in the file, and no word of the user's is needed."""
+async def test_corrected_content_is_sent_after_a_restart_too_over_a_real_socket(tmp_path: Path) -> None:
+    """The refusal is in the store's file, and the user need not choose any option."""
     async with Sandbox(speed=50) as sandbox:
         async with sandbox.session(store=tmp_path / "looks.db") as session:
             source = (await session.run(ImageAvatar([PICTURE]), key="s")).ref
@@ -46,8 +46,8 @@ async def test_corrected_content_goes_after_a_restart_too_over_a_real_socket(tmp
 
 
 @pytest.mark.virtual_time
-async def test_the_same_content_is_sent_again_by_the_users_word_only() -> None:
-    """A batch that is run again to go on keeps its refusals; ``retry=("rejected",)`` tries them again."""
+async def test_refused_content_is_sent_again_only_if_retry_names_rejected() -> None:
+    """A batch that resumes gives the refusals of earlier runs as outcomes."""
     space = space_of()
     async with opened(space) as session:
         source = await avatar(session)
@@ -65,7 +65,7 @@ async def test_the_same_content_is_sent_again_by_the_users_word_only() -> None:
 @pytest.mark.virtual_time
 @pytest.mark.parametrize("changed", ["error", "keep", "redo"])
 async def test_the_same_key_twice_in_one_input_with_two_contents_is_a_conflict(changed: Any) -> None:
-    """Also where the first was refused before the second was read: the second is not sent."""
+    """The second is not sent, even if the first was refused before the second was read."""
     space = space_of()
 
     async def given() -> Any:

@@ -54,7 +54,7 @@ async def test_what_is_settled_is_not_paid_again(store: str) -> None:
 
 
 async def test_additions_removals_and_another_order(store: str) -> None:
-    """What is new is sent, what is gone is not told, and order means nothing."""
+    """New items are sent, items that are gone have no outcome, and the order does not matter."""
     space = space_of()
     source = await source_of(space)
     await run(space, store, edits(source, 6))
@@ -78,7 +78,7 @@ async def test_digest_keys_survive_too(store: str) -> None:
 
 
 async def test_the_same_key_with_other_content(store: str) -> None:
-    """A conflict by default; kept or redone where the user says so."""
+    """It is a conflict by default; with ``changed`` the old look is kept or the new one is paid."""
     space = space_of()
     source = await source_of(space)
     (old,) = (await run(space, store, edits(source, 1))).outcomes
@@ -100,8 +100,8 @@ async def test_the_same_key_with_other_content(store: str) -> None:
 
 
 @pytest.mark.parametrize("word", ["ready", "failed"])
-async def test_retry_pays_anew_and_counts_both(store: str, word: str) -> None:
-    """Its credits are those of both rounds, and only its own state is tried again."""
+async def test_retry_pays_again_and_counts_both_payments(store: str, word: str) -> None:
+    """The outcome has the credits of both rounds; items in other states are not paid again."""
     space = space_of()
     source = await source_of(space)
     items = [BatchItem("ready", LookEdit(source, "r")), BatchItem("failed", LookEdit(source, "f [fail]"))]
@@ -112,8 +112,8 @@ async def test_retry_pays_anew_and_counts_both(store: str, word: str) -> None:
     assert prompts(space).total() == 1 + 3
 
 
-async def test_retry_pending_pays_anew_for_what_never_ends(store: str) -> None:
-    """The old look is given up, its credits stay on the books."""
+async def test_retry_pending_pays_again_for_a_look_that_never_ends(store: str) -> None:
+    """The old look is no longer waited for; its credits stay in the outcome."""
     space = space_of(10**7)
     source = await source_of(space)
     (first,) = (await run(space, store, edits(source, 1), look_timeout=60)).outcomes
@@ -125,7 +125,7 @@ async def test_retry_pending_pays_anew_for_what_never_ends(store: str) -> None:
 
 
 async def test_accepted_looks_are_asked_for_in_groups_and_not_paid_again(store: str) -> None:
-    """Of a process that ended in the middle: hardly a request is for one look alone."""
+    """After a process that ended in the middle, hardly any status request is for one look alone."""
     space = space_of(120.0)
     sources = [await source_of(space), await source_of(space)]
     items = [*edits(sources[0], 20), *edits(sources[1], 20, "f")]
@@ -144,7 +144,7 @@ async def test_accepted_looks_are_asked_for_in_groups_and_not_paid_again(store: 
 
 
 async def test_days_later_they_are_asked_for_at_once(store: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A look that was done long ago is told within seconds."""
+    """A look that was done long ago is delivered within seconds."""
     space = space_of(30.0)
     source = await source_of(space)
     with suppress(TimeoutError):
@@ -161,7 +161,7 @@ async def test_days_later_they_are_asked_for_at_once(store: str, monkeypatch: py
 
 
 async def test_what_was_unsent_is_sent(store: str) -> None:
-    """A cap that was too low, raised."""
+    """Items that did not fit under a cap are sent once the cap is raised."""
     space = space_of()
     source = await source_of(space)
     first = await run(space, store, edits(source, 5), max_credits=4)
@@ -172,16 +172,16 @@ async def test_what_was_unsent_is_sent(store: str) -> None:
 
 
 async def test_a_report_can_be_read_from_the_store(store: str) -> None:
-    """The same credits and states as the run told."""
+    """`BatchReport.open` gives the same credits and states as the outcomes of the run."""
     space = space_of()
-    told = await run(space, store, edits(await source_of(space), 4))
+    got = await run(space, store, edits(await source_of(space), 4))
     read = await BatchReport.open(store)
-    assert states(read) == states(told)
-    assert [outcome.credits for outcome in read] == [outcome.credits for outcome in told]
+    assert states(read) == states(got)
+    assert [outcome.credits for outcome in read] == [outcome.credits for outcome in got]
 
 
 async def test_a_retry_that_is_not_sent_leaves_the_old_look_in_the_store(store: str) -> None:
-    """UNSENT for want of credits: without the retry, it is READY as before."""
+    """It is UNSENT because no credits are left; without ``retry`` it is READY as before."""
     space = space_of()
     source = await source_of(space)
     (old,) = (await run(space, store, edits(source, 1))).outcomes
@@ -194,7 +194,7 @@ async def test_a_retry_that_is_not_sent_leaves_the_old_look_in_the_store(store: 
 
 
 async def test_a_delivery_of_an_earlier_round_proves_nothing_of_the_next(store: str) -> None:
-    """The first round's look was paid and told of; it is not the lost second one's."""
+    """The look of the first round was paid and delivered; it is not the look of the lost second POST."""
     space = space_of()
     source = await source_of(space)
     hub = WebhookHub("https://example.com/hooks", "a secret for tests only")
@@ -218,7 +218,7 @@ async def test_a_delivery_of_an_earlier_round_proves_nothing_of_the_next(store: 
 
 
 async def test_with_webhooks_the_looks_of_an_earlier_process_are_asked_for_at_once(store: str) -> None:
-    """Their deliveries may have come when nobody listened."""
+    """Their deliveries may have come when no process was there to receive them."""
     space = space_of(40.0)
     source = await source_of(space)
     hub = WebhookHub("https://example.com/hooks", "a secret for tests only")

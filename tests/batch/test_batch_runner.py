@@ -77,23 +77,23 @@ async def test_equal_requests_without_keys_are_each_made() -> None:
     assert prompts(space)["the same"] == 3
 
 
-async def test_a_key_said_twice_is_told_twice_and_paid_once() -> None:
-    """Together in flight, and after the first one has ended."""
+async def test_a_key_that_is_given_twice_has_two_outcomes_and_is_paid_once() -> None:
+    """So it is with both in flight together, and with the second read after the first has ended."""
     space = space_of()
     async with opened(space) as session:
         source = await avatar(session)
         item = BatchItem("a", LookEdit(source, "a"))
         rest = edits(source, 150)
         report = await BatchRunner(session).run([item, item, *rest, item])
-    told = [outcome for outcome in report if outcome.key == "a"]
-    assert [outcome.credits for outcome in told] == [2, 0, 0]
-    assert len({outcome.ref for outcome in told}) == 1
+    got = [outcome for outcome in report if outcome.key == "a"]
+    assert [outcome.credits for outcome in got] == [2, 0, 0]
+    assert len({outcome.ref for outcome in got}) == 1
     assert prompts(space)["a"] == 1
     assert sum(outcome.credits for outcome in report) == space.credits_spent
 
 
-async def test_a_key_said_twice_with_other_content_is_a_conflict() -> None:
-    """The first one stands; the second is that item's error alone."""
+async def test_a_key_that_is_given_twice_with_other_content_is_a_conflict() -> None:
+    """The first item is made; the second one alone is REJECTED."""
     async with opened(space_of()) as session:
         source = await avatar(session)
         items = [BatchItem("a", LookEdit(source, "one")), BatchItem("a", LookEdit(source, "two"))]
@@ -104,7 +104,7 @@ async def test_a_key_said_twice_with_other_content_is_a_conflict() -> None:
 
 
 async def test_failed_rejected_and_no_request() -> None:
-    """FAILED was paid, REJECTED was not; what is no request is told as such."""
+    """FAILED was paid and REJECTED was not; what is no request is REJECTED with an `InvalidRequest`."""
     space = space_of()
     async with opened(space) as session:
         source = await avatar(session)
@@ -150,7 +150,7 @@ async def test_a_look_that_takes_too_long_is_pending_and_goes_on_next_time() -> 
     [(Fault.DROP_AFTER, 2), (Fault.DROP_BEFORE, 0), (Fault.HANG, 2), (Fault.ERROR_500_AFTER, 2)],
 )
 async def test_a_lost_post_is_unknown_and_sent_once(fault: Fault, charged: int) -> None:
-    """Held, at risk, and never sent again by itself, also not in the next run."""
+    """Its credits are at risk, and it is not sent again, neither in this run nor in the next one."""
     space = space_of()
     async with opened(space) as session:
         source = await avatar(session)
@@ -165,7 +165,7 @@ async def test_a_lost_post_is_unknown_and_sent_once(fault: Fault, charged: int) 
     assert sum(record.endpoint == "edit" for record in space.requests) == 1
 
 
-async def test_on_unknown_resend_pays_again_and_says_so() -> None:
+async def test_on_unknown_resend_pays_again_and_reports_what_is_at_risk() -> None:
     """The user's explicit choice: what the first time may have cost stays at risk."""
     space = space_of()
     async with opened(space) as session:
@@ -180,7 +180,7 @@ async def test_on_unknown_resend_pays_again_and_says_so() -> None:
 
 
 async def test_resend_is_done_once_a_run() -> None:
-    """A POST that is lost again is held: a broken API is not paid on and on."""
+    """A POST that is lost a second time is held: a broken API is not paid again and again."""
     space = space_of()
     async with opened(space) as session:
         source = await avatar(session)
@@ -194,8 +194,8 @@ async def test_resend_is_done_once_a_run() -> None:
     assert prompts(space)["e0"] == 2
 
 
-async def test_resend_of_an_unknown_that_stands_twice_in_one_input() -> None:
-    """The second mention is told of it and sends nothing."""
+async def test_an_unknown_that_is_twice_in_one_input_is_resent_once() -> None:
+    """The second item of its key has the same outcome and sends nothing."""
     space = space_of()
     async with opened(space) as session:
         source = await avatar(session)
@@ -222,7 +222,7 @@ async def test_a_connection_that_is_never_made_is_tried_again_then_unsent() -> N
 
 
 async def test_a_429_is_sent_again_until_it_is_accepted() -> None:
-    """It cost nothing, and nobody is told."""
+    """A 429 cost nothing, and the outcome does not show it."""
     space = space_of()
     async with opened(space) as session:
         source = await avatar(session)
@@ -231,7 +231,7 @@ async def test_a_429_is_sent_again_until_it_is_accepted() -> None:
 
 
 async def test_a_baseline_that_cannot_be_read_leaves_its_items_unsent() -> None:
-    """Under exclusive=True an edit is not sent before the avatar's looks are on record."""
+    """With ``exclusive=True`` an edit is not sent before the looks that its avatar has are recorded."""
     space = space_of()
     async with opened(space) as session:
         sources = [await avatar(session), await avatar(session)]
@@ -247,7 +247,7 @@ async def test_a_baseline_that_cannot_be_read_leaves_its_items_unsent() -> None:
 
 
 async def test_two_runs_of_the_same_items_at_once_pay_once() -> None:
-    """Side by side on one session: the second finds what became of the first."""
+    """On one session, at the same time: the second run finds what the first one made."""
     space = space_of()
     async with opened(space) as session:
         source = await avatar(session)
@@ -290,7 +290,7 @@ async def test_estimate_of_unknowns_and_retries() -> None:
 
 
 async def test_what_the_input_raises_is_raised_to_the_caller() -> None:
-    """What was accepted stays known; no task is left."""
+    """What was accepted stays in the store; no task is left."""
     space = space_of(60.0)
 
     def broken() -> Any:

@@ -1,4 +1,4 @@
-"""Two ways to one key: another run, or a single submission, has it between its admission and its turn."""
+"""Another run, or a single submission, uses an item's key between its admission and its sending."""
 
 from __future__ import annotations
 
@@ -36,8 +36,8 @@ async def test_two_runs_of_the_same_items_in_other_orders_pay_each_once() -> Non
     [({"retry": ["failed"]}, True), ({"retry": ["ready"]}, False), ({"changed": "redo"}, False)],
     ids=lambda value: str(value),
 )
-async def test_two_runs_that_pay_anew_pay_each_once_more(how: dict[str, Any], failing: bool) -> None:
-    """What the other run has paid anew is not what was to be paid anew."""
+async def test_two_runs_that_pay_again_pay_each_once_more(how: dict[str, Any], failing: bool) -> None:
+    """What the other run has paid again is not paid a third time."""
     space = space_of(requests_per_minute=None)
     async with opened(space) as session:
         source = await avatar(session)
@@ -56,7 +56,7 @@ async def test_two_runs_that_pay_anew_pay_each_once_more(how: dict[str, Any], fa
 
 
 async def test_two_runs_that_resend_resend_once() -> None:
-    """The unknown of the one is the other's, too."""
+    """The unknown that the first run resent is a result for the second run."""
     space = space_of(requests_per_minute=None)
     async with opened(space) as session:
         source = await avatar(session)
@@ -72,7 +72,7 @@ async def test_two_runs_that_resend_resend_once() -> None:
 
 
 async def test_a_key_that_a_single_submission_had_meanwhile_is_found() -> None:
-    """The batch read the store before; the look is there when the item's turn comes."""
+    """The batch read the store before that; the look is there when the item is to be sent."""
     space = space_of(requests_per_minute=None)
     async with opened(space) as session:
         source = await avatar(session)
@@ -108,8 +108,8 @@ async def test_a_key_that_was_paid_for_other_content_meanwhile(changed: Any) -> 
         assert outcome.credits == (4 if changed == "redo" else 2)
 
 
-async def test_a_record_never_tells_of_another_request_than_was_sent() -> None:
-    """A single submission leaves the key planned, with other content: the batch's own takes its place."""
+async def test_the_stored_request_is_always_the_one_that_was_sent() -> None:
+    """A single submission leaves the key planned with other content: the batch's content replaces it."""
     space = space_of(requests_per_minute=None)
     async with opened(space) as session:
         source = await avatar(session)
@@ -129,8 +129,8 @@ async def test_a_record_never_tells_of_another_request_than_was_sent() -> None:
         assert made[intent.ref] == intent.request.prompt
 
 
-async def test_corrected_prompts_go_after_a_402() -> None:
-    """What never cost anything is replaced, and nothing has to be said for it."""
+async def test_corrected_prompts_are_sent_after_a_402() -> None:
+    """What never cost anything is replaced without any option."""
     space = space_of(credits=4)
     async with opened(space) as session:
         source = await avatar(session)
@@ -147,7 +147,7 @@ async def test_corrected_prompts_go_after_a_402() -> None:
 
 
 async def test_the_same_key_twice_with_two_contents_is_a_conflict_at_its_turn_too() -> None:
-    """The first one ended unsent before the second was pulled."""
+    """Also if the first one ended UNSENT before the second was read."""
     space = space_of(credits=0)
 
     async def given() -> Any:
@@ -184,7 +184,7 @@ async def test_a_batch_cancelled_anywhere_and_run_again_at_once_pays_once(at: fl
 
 
 async def test_a_run_beside_one_that_is_stopped_is_not_stopped() -> None:
-    """Also where the one that is stopped holds a key, or has its POST outstanding."""
+    """Also if the stopped run holds the lock of a key, or has a POST outstanding."""
     for after in (0.1, 0.4, 1.0):
         space = space_of(requests_per_minute=None)
         async with opened(space) as session:
@@ -199,7 +199,7 @@ async def test_a_run_beside_one_that_is_stopped_is_not_stopped() -> None:
 
 
 async def test_a_session_closed_under_two_runs_leaves_each_paid_once() -> None:
-    """Both are told; what was outstanding is written down."""
+    """Both runs raise `SessionClosed`; what was outstanding is recorded."""
     space = space_of()
     async with opened(space) as session:
         source = await avatar(session)

@@ -1,4 +1,4 @@
-"""Edits whose source is another item: parked, released, skipped or left unsent."""
+"""Edits whose source is another item: they wait for it, and are sent, skipped or left unsent."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def chain(length: int, first: Any) -> list[BatchItem]:
 
 
 async def test_an_edit_waits_until_its_source_is_ready() -> None:
-    """And is made from that very look."""
+    """It is sent when its source is READY, and edits that look."""
     space = space_of()
     async with opened(space) as session:
         report = await BatchRunner(session).run(chain(4, PromptAvatar("a host")))
@@ -36,7 +36,7 @@ async def test_an_edit_waits_until_its_source_is_ready() -> None:
 
 
 async def test_many_depend_on_one() -> None:
-    """They go as soon as it is there, also with one item in flight at a time."""
+    """They are sent as soon as it is READY, also with one item in flight at a time."""
     space = space_of()
     items = [BatchItem("s", PromptAvatar("a host")), *edits("s", 20)]
     for flying in (1, 400):
@@ -46,13 +46,13 @@ async def test_many_depend_on_one() -> None:
 
 
 async def test_waiting_for_a_source_takes_no_place_in_flight() -> None:
-    """A slow source and its dependents leave the only place to the others... once it is theirs."""
+    """Items that wait for their source do not count for ``max_in_flight``."""
     space = space_of()
     async with opened(space) as session:
         source = await avatar(session)
         items = [BatchItem("s", LookEdit(source, "s")), *edits("s", 5), *edits(source, 5, "f")]
-        told = [outcome.key async for outcome in BatchRunner(session, max_in_flight=2).stream(items)]
-    assert sorted(told) == sorted(item.key for item in items)
+        got = [outcome.key async for outcome in BatchRunner(session, max_in_flight=2).stream(items)]
+    assert sorted(got) == sorted(item.key for item in items)
 
 
 @pytest.mark.parametrize(
@@ -64,17 +64,17 @@ async def test_waiting_for_a_source_takes_no_place_in_flight() -> None:
         (PromptAvatar("x"), Fault.REFUSED, "unsent", "unsent"),
     ],
 )
-async def test_what_a_source_comes_to_rules_the_whole_chain(
+async def test_the_outcome_of_a_source_decides_on_the_whole_chain(
     first: Any, fault: Fault | None, state: str, rest: str
 ) -> None:
-    """A source that comes to nothing skips its dependents; one that may still come leaves them unsent."""
+    """A source that will never be READY skips its dependents; one that may still be leaves them unsent."""
     space = space_of()
     async with opened(space) as session:
         if fault is not None:
             space.faults.fail_next("create", fault, times=8)
         report = await BatchRunner(session).run(chain(4, first))
-    told = states(report)
-    assert told == {"c0": state, "c1": rest, "c2": rest, "c3": rest}
+    got = states(report)
+    assert got == {"c0": state, "c1": rest, "c2": rest, "c3": rest}
     assert report.outcomes[1].error is not None
     assert "'c0'" in str(report.outcomes[1].error)
     assert sum(record.endpoint == "edit" for record in space.requests) == 0
@@ -92,8 +92,8 @@ async def test_a_pending_source_leaves_its_dependents_unsent_until_it_is_done() 
     assert set(prompts(space).values()) == {1}
 
 
-async def test_a_chain_of_a_thousand_comes_to_nothing_without_recursion() -> None:
-    """The whole lookahead is parked behind one item."""
+async def test_a_chain_of_a_thousand_is_skipped_without_recursion() -> None:
+    """All items that are read ahead wait for one item."""
     space = space_of()
     async with opened(space) as session:
         space.faults.fail_next("create", Fault.status(400))
@@ -102,7 +102,7 @@ async def test_a_chain_of_a_thousand_comes_to_nothing_without_recursion() -> Non
 
 
 async def test_a_source_in_the_store_of_an_earlier_run() -> None:
-    """It need not be in this input: READY gives its ref, ACCEPTED is waited for."""
+    """It need not be in this input: a READY one is used at once, an ACCEPTED one is waited for."""
     space = space_of(60.0)
     async with opened(space) as session:
         await BatchRunner(session, look_timeout=5).run([BatchItem("s", PromptAvatar("a host"))])
@@ -128,7 +128,7 @@ async def test_one_task_waits_for_a_source_of_an_earlier_run_for_all_who_need_it
 
 
 async def test_a_pending_source_in_the_store_that_stays_pending() -> None:
-    """Its dependents are unsent once the patience is over."""
+    """Its dependents are UNSENT after ``look_timeout``."""
     space = space_of(10**6)
     async with opened(space) as session:
         await BatchRunner(session, look_timeout=5).run([BatchItem("s", PromptAvatar("a host"))])
@@ -136,8 +136,8 @@ async def test_a_pending_source_in_the_store_that_stays_pending() -> None:
     assert set(states(report).values()) == {"unsent"}
 
 
-async def test_a_source_that_stands_later_or_nowhere_is_the_items_mistake() -> None:
-    """Also itself: a source has to stand earlier in the input or in the store."""
+async def test_an_edit_whose_source_comes_later_or_nowhere_is_rejected() -> None:
+    """So is one that names itself: a source has to come earlier in the input, or be in the store."""
     space = space_of()
     items = [
         BatchItem("early", LookEdit("late", "x")),
@@ -157,7 +157,7 @@ async def test_a_source_that_stands_later_or_nowhere_is_the_items_mistake() -> N
 
 
 async def test_a_source_whose_key_was_refused_here_skips_though_the_store_has_a_look() -> None:
-    """The store's look under that key is of another content; told early or late, the rule is the same."""
+    """The store's look under that key has other content, so the edit is skipped, whenever it is read."""
     space = space_of()
     async with opened(space) as session:
         await BatchRunner(session).run([BatchItem("s", PromptAvatar("old"))])
@@ -166,8 +166,8 @@ async def test_a_source_whose_key_was_refused_here_skips_though_the_store_has_a_
     assert list(states(report).values()) == ["rejected"] + ["skipped"] * 300
 
 
-async def test_dependents_of_a_source_that_is_told_twice() -> None:
-    """Followers and dependents of one item are all let go."""
+async def test_dependents_of_a_source_that_is_twice_in_the_input_are_sent() -> None:
+    """The duplicates of an item have its outcome, and its dependents are sent."""
     space = space_of()
     source = BatchItem("s", PromptAvatar("a host"))
     async with opened(space) as session:
@@ -177,7 +177,7 @@ async def test_dependents_of_a_source_that_is_told_twice() -> None:
 
 
 async def test_an_edit_of_a_source_that_was_found_by_elimination() -> None:
-    """Adopted, it is as good as any."""
+    """A look that was proved by elimination can be edited as any other."""
     space = space_of()
     async with opened(space, exclusive=True, timeouts=QUICK) as session:
         source = await avatar(session)
@@ -187,8 +187,8 @@ async def test_an_edit_of_a_source_that_was_found_by_elimination() -> None:
     assert str(report.outcomes[0].evidence) == "inferred"
 
 
-async def test_a_source_by_ref_that_does_not_exist_is_that_items_alone() -> None:
-    """The API says 404; the others are made."""
+async def test_a_source_ref_that_does_not_exist_rejects_its_item_alone() -> None:
+    """The API answers 404 to that edit; the other items are made."""
     space = space_of()
     async with opened(space) as session:
         good = await avatar(session)

@@ -32,7 +32,7 @@ async def test_max_credits_is_never_passed() -> None:
 
 
 async def test_what_is_at_risk_counts_as_spent() -> None:
-    """A lost POST may have cost its credits."""
+    """The credits of a lost POST count as spent, since they may be."""
     space = space_of()
     async with opened(space) as session:
         source = await avatar(session)
@@ -42,7 +42,7 @@ async def test_what_is_at_risk_counts_as_spent() -> None:
     assert sum(outcome.credits + outcome.at_risk for outcome in report) == 6
 
 
-async def test_a_refusal_gives_its_credits_to_the_next() -> None:
+async def test_the_credits_of_a_refused_item_go_to_the_next() -> None:
     """An item that waits for the cap goes when an earlier one turns out to cost nothing."""
     space = space_of()
     async with opened(space) as session:
@@ -64,7 +64,7 @@ async def test_free_items_fit_under_any_cap() -> None:
 
 @pytest.mark.parametrize("as_list", [True, False])
 async def test_what_the_same_items_spent_in_earlier_runs_counts(as_list: bool) -> None:
-    """Also where a list brings the items of earlier runs last; a generator is counted as it is pulled."""
+    """Also where a list brings the items of earlier runs last; a generator is counted before it is read."""
     space = space_of()
     async with opened(space) as session:
         source = await avatar(session)
@@ -103,16 +103,16 @@ async def test_retries_count_beside_what_they_cost_before() -> None:
     ids=["402", "plan", "space"],
 )
 async def test_a_refusal_of_the_workspace_stops_the_batch(fault: Fault, error: type[HooxError]) -> None:
-    """It leaves its item unsent too; what was accepted is awaited; the session stays usable."""
+    """Its own item is UNSENT too; what was accepted is awaited; the session can be used on."""
     space = space_of(60.0)
     async with opened(space) as session:
         source = await avatar(session)
         space.faults.fail_next("edit", fault, after=4)
         report = await BatchRunner(session).run(edits(source, 200))
-        told = counts(report)
-        assert told["ready"] >= 4
-        assert told["ready"] + told["unsent"] == 200
-        assert told["unsent"] > 150
+        got = counts(report)
+        assert got["ready"] >= 4
+        assert got["ready"] + got["unsent"] == 200
+        assert got["unsent"] > 150
         assert any(isinstance(outcome.error, error) for outcome in report)
         again = await BatchRunner(session).run(edits(source, 20))
     assert counts(again) == {"ready": 20}
@@ -120,7 +120,7 @@ async def test_a_refusal_of_the_workspace_stops_the_batch(fault: Fault, error: t
 
 
 async def test_the_workspace_runs_out_of_credits() -> None:
-    """402 by itself: what could be paid is made, once each."""
+    """At the API's own 402 the batch stops: what could be paid is made, once each."""
     space = space_of(credits=7)
     async with opened(space) as session:
         source = await avatar(session)
@@ -151,7 +151,7 @@ async def test_max_failures_stops() -> None:
 
 
 async def test_stop_sends_nothing_more_and_awaits_what_was_accepted() -> None:
-    """READY and UNSENT, and the next run does the rest."""
+    """Items are READY or UNSENT, and the next run does the rest."""
     space = space_of(60.0)
     async with opened(space) as session:
         source = await avatar(session)
@@ -196,8 +196,8 @@ async def test_a_stop_ends_at_once_whatever_items_wait_for() -> None:
     assert len(ended) == len(items)
 
 
-async def test_a_stop_while_posts_are_in_the_air_tells_of_what_they_came_to() -> None:
-    """Never UNSENT for what was paid: the stop may come at any moment."""
+async def test_a_stop_while_posts_are_outstanding_reports_their_outcomes() -> None:
+    """Whenever the stop comes, no paid item is UNSENT."""
     for tenth in range(60):
         space = space_of(5.0)
         async with opened(space, transport={"latency": 2.0}) as session:
@@ -213,7 +213,7 @@ async def test_a_stop_while_posts_are_in_the_air_tells_of_what_they_came_to() ->
 
 
 async def test_a_stop_of_an_input_without_an_end_ends_it() -> None:
-    """Of a list, each item gets its outcome; an endless generator is no longer pulled."""
+    """An endless generator is read no further; of a list, each item gets its outcome."""
 
     def endless() -> Iterator[LookEdit]:
         n = 0
@@ -232,7 +232,7 @@ async def test_a_stop_of_an_input_without_an_end_ends_it() -> None:
 
 
 async def test_a_stop_before_the_start_and_after_the_end_harms_nothing() -> None:
-    """There is nothing to stop; the next run is a new one."""
+    """A stop concerns only runs that go on at that time; the next run sends as usual."""
     space = space_of()
     async with opened(space) as session:
         source = await avatar(session)
@@ -244,7 +244,7 @@ async def test_a_stop_before_the_start_and_after_the_end_harms_nothing() -> None
 
 
 async def test_a_stop_holds_what_would_be_resent() -> None:
-    """Nothing is paid after a stop, not even by on_unknown."""
+    """Nothing is paid after a stop, not even with ``on_unknown="resend"``."""
     space = space_of()
     async with opened(space, exclusive=True, timeouts=QUICK) as session:
         source = await avatar(session)

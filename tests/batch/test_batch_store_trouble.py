@@ -1,4 +1,4 @@
-"""The batch runner when its store takes nothing any more."""
+"""The batch runner when its store fails."""
 
 from __future__ import annotations
 
@@ -47,8 +47,8 @@ class Failing(MemoryStore):
         return await super().get(keys)
 
 
-async def test_a_store_that_takes_nothing_stops_before_money_is_spent() -> None:
-    """The rest is UNSENT, with the store's error."""
+async def test_a_store_that_cannot_be_written_stops_the_batch_before_money_is_spent() -> None:
+    """All items are UNSENT, with the store's error."""
     space = space_of()
     async with opened(space, store=Failing(Send, 3)) as session:
         source = await avatar(session)
@@ -58,8 +58,8 @@ async def test_a_store_that_takes_nothing_stops_before_money_is_spent() -> None:
     assert space.credits_spent == 4
 
 
-async def test_an_accepted_look_that_could_not_be_written_down_is_pending_with_its_ref() -> None:
-    """It was paid: nothing is hidden, and the store finds it as unknown when it is opened again."""
+async def test_an_accepted_look_that_could_not_be_recorded_is_pending_with_its_ref() -> None:
+    """Its outcome has the credits that it cost, and when the store is opened again it is an unknown there."""
     space = space_of()
     async with opened(space, store=Failing(Accept, 2)) as session:
         source = await avatar(session)
@@ -73,7 +73,7 @@ async def test_an_accepted_look_that_could_not_be_written_down_is_pending_with_i
 @pytest.mark.parametrize("kind", [MarkUnknown, dict])
 @pytest.mark.parametrize("exclusive", [True, False])
 async def test_trouble_with_the_store_never_makes_a_lost_post_unsent(kind: Any, exclusive: bool) -> None:
-    """What may have been paid is told as UNKNOWN, wherever the store fails on the way."""
+    """What may have been paid is UNKNOWN, whichever of its writes the store fails at."""
     for after in range(8):
         space = space_of()
         store = Failing(kind, 0 if kind is MarkUnknown else 4 + after)
@@ -88,14 +88,14 @@ async def test_trouble_with_the_store_never_makes_a_lost_post_unsent(kind: Any, 
 
 
 async def test_a_store_in_a_folder_that_is_gone(tmp_path: Path) -> None:
-    """The session does not open: nothing could be written down."""
+    """The session does not open, since nothing could be recorded."""
     with pytest.raises(StoreError):
         async with opened(space_of(), store=str(tmp_path / "none" / "campaign.db")):
             pass
 
 
-async def test_a_stop_tells_of_each_of_a_chain_once() -> None:
-    """Parked behind one that is parked behind one in flight."""
+async def test_after_a_stop_each_item_of_a_chain_has_one_outcome() -> None:
+    """An item that waits for an item that waits for one in flight is UNSENT, once."""
     space = space_of(50.0)
     items = [BatchItem("c0", PromptAvatar("c0"))]
     items += [BatchItem(f"c{n}", LookEdit(f"c{n - 1}", f"c{n}")) for n in range(1, 6)]
@@ -106,15 +106,15 @@ async def test_a_stop_tells_of_each_of_a_chain_once() -> None:
 
 
 async def test_a_stop_leaves_what_was_to_be_tried_again_unsent() -> None:
-    """At the rate limiter or before it: not paid anew, and what it was before is still in the store."""
+    """Waiting for a permit or not, it is not paid again, and the store has what it had before."""
     space = space_of()
     async with opened(space) as session:
         source = await avatar(session)
         await BatchRunner(session).run(edits(source, 60))
         report = await stopped(BatchRunner(session, retry=["ready"]), edits(source, 60), 5.0)
-        told = counts(report)
-        assert told["unsent"] > 40
-        assert told["unsent"] + told["ready"] == 60
-        assert space.credits_spent == 2 * (60 + told["ready"])
+        got = counts(report)
+        assert got["unsent"] > 40
+        assert got["unsent"] + got["ready"] == 60
+        assert space.credits_spent == 2 * (60 + got["ready"])
         assert sum(outcome.credits for outcome in report) == space.credits_spent
         assert counts(await BatchRunner(session).run(edits(source, 60))) == {"ready": 60}

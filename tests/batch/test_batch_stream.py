@@ -32,19 +32,19 @@ async def turns(count: int = 10) -> None:
         await asyncio.sleep(0)
 
 
-async def test_outcomes_come_as_they_settle() -> None:
+async def test_outcomes_come_as_items_settle() -> None:
     """The quick one before the slow one that was given first."""
     space = space_of()
     space.generation._duration = lambda index, body: 100.0 if body["prompt"] == "e0" else 10.0
     async with opened(space) as session:
         source = await avatar(session)
-        told = [outcome.key async for outcome in BatchRunner(session).stream(edits(source, 3))]
-    assert told[-1] == "e0"
-    assert sorted(told) == ["e0", "e1", "e2"]
+        got = [outcome.key async for outcome in BatchRunner(session).stream(edits(source, 3))]
+    assert got[-1] == "e0"
+    assert sorted(got) == ["e0", "e1", "e2"]
 
 
 async def test_nothing_is_sent_before_the_first_outcome_is_asked_for() -> None:
-    """Making a stream costs nothing, and closing one that was never started neither."""
+    """Neither making a stream nor closing one that was never started sends anything."""
     space = space_of()
     async with opened(space) as session:
         source = await avatar(session)
@@ -127,8 +127,8 @@ async def test_a_stream_that_is_left_ends_its_tasks_and_keeps_what_was_accepted(
     assert set(prompts(space).values()) == {1}
 
 
-async def test_a_post_in_the_air_is_finished_and_written_down() -> None:
-    """The consumer is cancelled in the very moment in which the POST is on its way."""
+async def test_a_post_that_is_outstanding_when_the_reader_leaves_is_finished_and_recorded() -> None:
+    """The reader of the stream is cancelled while the POST is outstanding."""
     space = space_of()
     async with opened(space, transport={"latency": 4.0}) as session:
         source = await avatar(session)
@@ -145,8 +145,8 @@ async def test_a_post_in_the_air_is_finished_and_written_down() -> None:
     assert prompts(space)["e0"] == 1
 
 
-async def test_running_again_joins_a_post_that_is_still_in_the_air() -> None:
-    """It is not sent a second time, and not told as unknown."""
+async def test_running_again_joins_a_post_that_is_still_outstanding() -> None:
+    """It is not sent a second time, and its outcome is not UNKNOWN."""
     space = space_of()
     async with opened(space, transport={"latency": 4.0}) as session:
         source = await avatar(session)
@@ -159,7 +159,7 @@ async def test_running_again_joins_a_post_that_is_still_in_the_air() -> None:
 
 
 async def test_a_session_that_is_closed_under_a_stream() -> None:
-    """What has an outcome is told; then `SessionClosed`, and again whenever it is asked."""
+    """Outcomes that exist are delivered; then it raises `SessionClosed`, as often as it is asked."""
     space = space_of(50.0)
     async with opened(space) as session:
         source = await avatar(session)
@@ -193,7 +193,7 @@ async def test_a_stream_of_a_session_that_was_closed_before_it_began() -> None:
 
 
 async def test_a_generator_of_the_callers_is_closed_when_the_stream_is_left() -> None:
-    """It was not pulled to its end."""
+    """Its ``finally`` runs although it was not read to its end."""
     closed: list[bool] = []
 
     def given() -> Iterator[LookEdit]:
@@ -236,7 +236,7 @@ async def test_many_readers_share_one_stream() -> None:
 
 
 async def test_a_lost_post_of_a_stream_that_was_left_is_found_by_the_next_run() -> None:
-    """The unknown is in the store; its search goes on when it is asked for."""
+    """The unknown is in the store; the next run searches for it."""
     space = space_of()
     async with opened(space, exclusive=True) as session:
         source = await avatar(session)

@@ -1,4 +1,4 @@
-"""What an item's turn brings, by what the store knows then: it can be more than at its admission."""
+"""What is sent for an item is decided by what the store knows when it is sent."""
 
 from __future__ import annotations
 
@@ -11,11 +11,13 @@ from batch_kit import avatar, edits, opened, prompts, space_of
 
 from hoox_async import BatchRunner, LookEdit, LookRef
 from hoox_async._api.models import Look, LookStatus
-from hoox_async._batch.admission import accepted_unwritten, decide_turn
+from hoox_async._batch.admission import decide_sending
+from hoox_async._batch.item_outcomes import unrecorded
 from hoox_async._batch.items import Item
-from hoox_async._batch.options import Options, retry_states
+from hoox_async._batch.options import BatchOptions, retry_states
 from hoox_async._core.intents.intent import Evidence, Intent, IntentState
 from hoox_async._core.intents.keys import digest
+from hoox_async._core.intents.send_decision import SendDecision
 from hoox_async._core.intents.transitions import (
     Accept,
     MarkUnknown,
@@ -27,7 +29,7 @@ from hoox_async._core.intents.transitions import (
     Transition,
     advance,
 )
-from hoox_async._session.submit import SendDecision
+from hoox_async._session import runtime_of
 from hoox_async.errors import KeyConflict, StoreError
 
 AT = datetime(2030, 1, 1, tzinfo=UTC)
@@ -35,9 +37,9 @@ SOURCE, MADE = LookRef("avtr_1", "look_1"), LookRef("avtr_1", "look_2")
 EDIT, OTHER = LookEdit(SOURCE, "a beach"), LookEdit(SOURCE, "a desk")
 
 
-def options(**changes: Any) -> Options:
-    return Options(**{
-        "max_in_flight": 4, "max_credits": None, "max_failures": None, "look_timeout": 9.0,
+def options(**changes: Any) -> BatchOptions:
+    return BatchOptions(**{
+        "max_in_flight": 4, "max_credits": None, "budget": None, "max_failures": None, "look_timeout": 9.0,
         "on_unknown": "hold", "retry": frozenset(), "changed": "error", **changes,
     })  # fmt: skip
 
@@ -50,7 +52,7 @@ def intent(*steps: Transition, request: LookEdit = EDIT) -> Intent:
 
 
 def item(known: Intent | None = None, **noted: Any) -> Item:
-    return Item(0, "a", EDIT, digest(EDIT), intent=known, **noted)
+    return Item(0, "a", EDIT, digest(EDIT), stored=known, **noted)
 
 
 SENT = Send("a1", AT, SOURCE)
@@ -60,28 +62,28 @@ UNKNOWN = intent(SENT, MarkUnknown("dropped", AT))
 RENEW = Replace(EDIT, digest(EDIT))
 
 
-def turn(given: Item, stands: Intent | None, **changes: Any) -> SendDecision | Intent:
-    return decide_turn(given, intent(), stands, options(**changes))
+def turn(given: Item, stored: Intent | None, **changes: Any) -> SendDecision | Intent:
+    return decide_sending(given, intent(), stored, options(**changes))
 
 
 def test_what_is_new_or_planned_is_sent() -> None:
-    """Also where it was planned since its admission."""
+    """Also if it was planned since its admission."""
     assert turn(item(), None) == SendDecision(intent())
     tried = intent(SENT, Revert())
     assert turn(item(), tried) == SendDecision(tried, tried)
 
 
-@pytest.mark.parametrize("stands", [FAILED, UNKNOWN, intent(SENT)], ids=["failed", "unknown", "sending"])
-def test_what_came_since_its_admission_is_the_result(stands: Intent) -> None:
-    """Whatever the options say of such states: they were asked at the admission."""
+@pytest.mark.parametrize("stored", [FAILED, UNKNOWN, intent(SENT)], ids=["failed", "unknown", "sending"])
+def test_what_was_sent_since_its_admission_is_the_result(stored: Intent) -> None:
+    """Whatever ``retry`` and ``on_unknown`` say of such states: they apply to the state at the admission."""
     given = {"retry": retry_states(["failed"]), "on_unknown": "resend"}
-    assert turn(item(), stands, **given) is stands
-    assert turn(item(intent()), stands, **given) is stands
+    assert turn(item(), stored, **given) is stored
+    assert turn(item(intent()), stored, **given) is stored
 
 
-def test_what_was_to_be_paid_anew_is_that_unless_it_moved() -> None:
-    """Another round, which somebody else had meanwhile, is not."""
-    decided = turn(item(FAILED, renew=True), FAILED)
+def test_an_item_is_paid_again_unless_its_intent_has_changed() -> None:
+    """A payment by somebody else since the admission is the result, and is not repeated."""
+    decided = turn(item(FAILED, pay_again=True), FAILED)
     assert isinstance(decided, SendDecision)
     assert (decided.instruction, decided.stored) == (RENEW, FAILED)
     assert decided.intent.spent == 2
@@ -90,23 +92,23 @@ def test_what_was_to_be_paid_anew_is_that_unless_it_moved() -> None:
     for step in (RENEW, Send("a2", AT, SOURCE), *done):
         moved = advance(moved, step)
     assert moved.state is FAILED.state
-    assert turn(item(FAILED, renew=True), moved) is moved
+    assert turn(item(FAILED, pay_again=True), moved) is moved
 
 
-def test_an_unknown_is_sent_again_unless_it_moved() -> None:
-    """One that somebody else has sent again, and lost again, was not waited for."""
-    decided = turn(item(UNKNOWN, resends=True), UNKNOWN)
+def test_an_unknown_is_sent_again_unless_it_has_changed() -> None:
+    """One that somebody else has resent and lost again is the result: no proof of it was waited for yet."""
+    decided = turn(item(UNKNOWN, resend=True), UNKNOWN)
     assert isinstance(decided, SendDecision)
     assert decided.instruction == Resend()
     assert decided.intent.at_risk == 2
     moved = UNKNOWN
     for step in (Resend(), Send("a2", AT, SOURCE), MarkUnknown("dropped", AT)):
         moved = advance(moved, step)
-    assert turn(item(UNKNOWN, resends=True), moved) is moved
+    assert turn(item(UNKNOWN, resend=True), moved) is moved
 
 
 def test_other_content_is_treated_by_the_options() -> None:
-    """A conflict, kept or redone; and what may have been paid is never redone."""
+    """It is a conflict, kept or redone, by ``changed``; what may have been paid is never redone."""
     other = intent(SENT, Accept(MADE, AT, Evidence.ANSWER), request=OTHER)
     with pytest.raises(KeyConflict):
         turn(item(), other)
@@ -119,32 +121,32 @@ def test_other_content_is_treated_by_the_options() -> None:
     assert turn(item(), lost, changed="redo") is lost
 
 
-def test_what_was_paid_and_not_written_down_is_told_with_what_was_paid_before() -> None:
-    """In this round, and in all others."""
+def test_the_outcome_of_an_unrecorded_payment_includes_what_was_paid_before() -> None:
+    """Its credits and those at risk are the sums of all rounds."""
     error = StoreError("the disk is full")
     for known, paid, at_risk in [(None, 2, 0), (FAILED, 4, 0), (UNKNOWN, 2, 2), (intent(SENT), 2, 0)]:
-        outcome = accepted_unwritten(item(known), MADE, error)
+        outcome = unrecorded(item(known), MADE, error)
         assert outcome.credits == paid
         assert outcome.at_risk == at_risk
         assert (str(outcome.state), outcome.ref, outcome.error) == ("pending", MADE, error)
 
 
 @pytest.mark.virtual_time
-async def test_a_stop_in_the_moment_of_the_answer_is_told_of_the_new_look(
+async def test_the_outcome_after_a_stop_in_the_moment_of_the_answer_is_the_new_look(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """It is outstanding no more, and in the store: paid anew, and not UNSENT."""
+    """The answer came, and the look is in the store: the item was paid again, and is not UNSENT."""
     space = space_of()
     async with opened(space, transport={"latency": 4.0}) as session:
         source = await avatar(session)
         (first,) = (await BatchRunner(session).run(edits(source, 1))).outcomes
-        submitter = session._ready().submitter
-        landing = submitter.landing
+        access = runtime_of(session).batch_access
+        join_outstanding = access.join_outstanding
 
         async def too_late(key: str) -> None:
-            await landing(key)
+            await join_outstanding(key)
 
-        monkeypatch.setattr(submitter, "landing", too_late)
+        monkeypatch.setattr(access, "join_outstanding", too_late)
         runner = BatchRunner(session, retry=["ready"])
         asyncio.get_running_loop().call_later(2.0, runner.stop)
         (second,) = (await runner.run(edits(source, 1))).outcomes

@@ -1,4 +1,4 @@
-"""How many items a run may read and send ahead, and which outcomes wait for a reader."""
+"""The prefetch window (how many items a run may read and start) and the result queue."""
 
 from __future__ import annotations
 
@@ -7,93 +7,98 @@ from collections.abc import Coroutine
 from typing import Any
 
 from hoox_async import ImageAvatar
-from hoox_async._batch.prefetch import ALWAYS_UNSENT, UNDELIVERED, UNSENT, PrefetchWindow, ResultQueue
+from hoox_async._batch.prefetch import (
+    ENOUGH_UNSENT,
+    MAX_UNDELIVERED,
+    MAX_UNSENT,
+    PrefetchWindow,
+    ResultQueue,
+)
 from hoox_async._core.intents.outcomes import Outcome, OutcomeState
 
 OUTCOME = Outcome("a", ImageAvatar(["https://example.com/a.jpg"]), OutcomeState.UNSENT)
 
 
-async def waiting(work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+async def waiting(work: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
     task = asyncio.ensure_future(work)
     await asyncio.sleep(0)
     assert not task.done()
     return task
 
 
-def test_unsent_items_are_read_ahead_as_far_as_it_helps() -> None:
-    """20,000 at most; 1,000 where more would not help to choose."""
-    ahead = PrefetchWindow(400)
-    assert (ahead.room(enough=True), ahead.room(enough=False)) == (1_000, 1_000)
-    ahead.read(ALWAYS_UNSENT)
-    assert ahead.room(enough=True) == 0
-    assert ahead.room(enough=False) > 0
-    ahead.read(UNSENT - ALWAYS_UNSENT)
-    assert ahead.room(enough=False) == 0
-    ahead.take_off()
-    assert ahead.room(enough=False) == 1
+def test_20_000_unsent_items_are_read_ahead_and_1_000_where_more_would_not_help() -> None:
+    """An item that starts makes room for another."""
+    window = PrefetchWindow(400)
+    assert (window.room(enough=True), window.room(enough=False)) == (1_000, 1_000)
+    window.read(ENOUGH_UNSENT)
+    assert window.room(enough=True) == 0
+    assert window.room(enough=False) > 0
+    window.read(MAX_UNSENT - ENOUGH_UNSENT)
+    assert window.room(enough=False) == 0
+    window.start()
+    assert window.room(enough=False) == 1
 
 
-def test_what_is_in_flight_or_not_delivered_bounds_the_reading_and_the_sending() -> None:
-    """An outcome makes room when its reader has taken it, and not before."""
-    ahead = PrefetchWindow(400)
-    ahead.read(UNDELIVERED)
-    for _ in range(UNDELIVERED):
-        assert ahead.may_send()
-        ahead.take_off()
-    assert not ahead.may_send()
-    ahead.land()
-    ahead.tell()
-    assert not ahead.may_send()
-    assert ahead.room(enough=False) == 0
-    ahead.deliver()
-    assert ahead.may_send()
-    assert ahead.room(enough=False) == 1
+def test_1_000_items_in_flight_or_with_an_undelivered_outcome_hold_reading_and_starting_back() -> None:
+    """An outcome makes room when its reader takes it, and not before."""
+    window = PrefetchWindow(400)
+    window.read(MAX_UNDELIVERED)
+    for _ in range(MAX_UNDELIVERED):
+        assert window.may_start()
+        window.start()
+    assert not window.may_start()
+    window.finish()
+    window.settle()
+    assert not window.may_start()
+    assert window.room(enough=False) == 0
+    window.deliver()
+    assert window.may_start()
+    assert window.room(enough=False) == 1
 
 
-def test_items_that_end_at_once_are_undelivered_too() -> None:
-    """They were never in flight, and the reader has to take their outcomes."""
-    ahead = PrefetchWindow(400)
-    ahead.read(UNDELIVERED)
-    for _ in range(UNDELIVERED):
-        ahead.tell()
-    assert ahead.room(enough=False) == 0
+def test_outcomes_of_items_that_never_started_hold_the_reading_back_too() -> None:
+    """Their reader has to take them as any other."""
+    window = PrefetchWindow(400)
+    window.read(MAX_UNDELIVERED)
+    for _ in range(MAX_UNDELIVERED):
+        window.settle()
+    assert window.room(enough=False) == 0
 
 
-def test_many_in_flight_leave_room_for_as_many_undelivered_outcomes() -> None:
-    """Otherwise they alone would stop the reading."""
-    ahead = PrefetchWindow(3_000)
-    ahead.read(3_000)
+def test_with_many_in_flight_as_many_outcomes_may_be_undelivered_as_well() -> None:
+    """Otherwise 3,000 looks in flight would stop the reading all by themselves."""
+    window = PrefetchWindow(3_000)
+    window.read(3_000)
     for _ in range(3_000):
-        ahead.take_off()
-    assert ahead.may_send()
-    assert ahead.room(enough=True) == ALWAYS_UNSENT
+        window.start()
+    assert window.may_start()
+    assert window.room(enough=True) == ENOUGH_UNSENT
 
 
-async def test_who_waits_for_room_looks_again_when_there_may_be_some() -> None:
-    """Something took off, was told or was taken; or the run says so."""
-    ahead = PrefetchWindow(400)
-    for change in (ahead.take_off, ahead.tell, ahead.deliver, ahead.wake):
-        task = await waiting(ahead.changed())
+async def test_who_waits_for_room_is_woken_by_a_start_an_outcome_a_delivery_and_by_wake() -> None:
+    """After each of them there may be room."""
+    window = PrefetchWindow(400)
+    for change in (window.start, window.settle, window.deliver, window.wake):
+        task = await waiting(window.changed())
         change()
         await asyncio.wait_for(task, 5)
 
 
 async def test_outcomes_are_taken_in_the_order_in_which_they_came() -> None:
-    """With their places in the input; None when there is none."""
-    outbox = ResultQueue()
-    outbox.put(7, OUTCOME)
-    outbox.put(2, OUTCOME)
-    assert outbox.take() == (7, OUTCOME)
-    assert outbox.take() == (2, OUTCOME)
-    assert outbox.take() is None
+    """With their indexes in the input; None once the queue is closed and empty."""
+    results = ResultQueue()
+    results.put(7, OUTCOME)
+    results.put(2, OUTCOME)
+    results.close()
+    assert [await results.get() for _ in range(3)] == [(7, OUTCOME), (2, OUTCOME), None]
 
 
-async def test_a_reader_is_woken_by_an_outcome_and_by_the_end() -> None:
-    """At the end there is nothing to take."""
-    outbox = ResultQueue()
-    task = await waiting(outbox.changed())
-    outbox.put(0, OUTCOME)
-    await asyncio.wait_for(task, 5)
-    task = await waiting(outbox.changed())
-    outbox.wake()
-    await asyncio.wait_for(task, 5)
+async def test_a_waiting_reader_is_woken_by_an_outcome_and_by_the_end() -> None:
+    """It waits as long as the queue is empty and not closed."""
+    results = ResultQueue()
+    task = await waiting(results.get())
+    results.put(0, OUTCOME)
+    assert await asyncio.wait_for(task, 5) == (0, OUTCOME)
+    task = await waiting(results.get())
+    results.close()
+    assert await asyncio.wait_for(task, 5) is None

@@ -37,6 +37,25 @@ def test_what_does_not_fit_is_refused_and_changes_nothing() -> None:
     assert budget.reserved == 2
 
 
+def test_a_listener_is_called_at_each_release_inside_its_block_and_not_after() -> None:
+    """Spent or not, the end of a reservation is what it waits for; two blocks may have the same listener."""
+    budget, calls = Budget(10), list[str]()
+
+    def listener() -> None:
+        calls.append("released")
+
+    with budget.notifying(listener):
+        with budget.notifying(listener):
+            budget.reserve(Decimal(2))
+            assert calls == []
+            budget.release(Decimal(2), spent=True)
+            assert len(calls) == 2
+        budget.release(Decimal(0), spent=False)
+        assert len(calls) == 3
+    budget.release(Decimal(0), spent=False)
+    assert len(calls) == 3
+
+
 def test_what_costs_nothing_always_fits() -> None:
     """A request without a price fits even where more than the cap is spent."""
     budget = Budget(0, spent=5)

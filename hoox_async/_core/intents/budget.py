@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from decimal import Decimal
 
 from ..._api.requests import FREE
@@ -13,15 +15,19 @@ Credits = Decimal | int | float | str
 class Budget:
     """A cap of credits. What may have been paid counts as spent.
 
-    Pass the same budget to several ``session.submit(…, budget=…)`` calls, and together they never exceed the
-    cap. ``spent`` is the start of the count, for example what a customer has used before. Raises
-    `ConfigurationError` for a cap or a start that is not a number from 0 on.
+    Pass the same budget to several ``session.submit(…, budget=…)`` calls and batches
+    (``BatchRunner(…, budget=…)``), and together they never exceed the cap. ``spent`` is the start of the
+    count,
+    for example what a customer has used before. Raises `ConfigurationError` for a cap or a start that is
+    not a
+    number from 0 on.
     """
 
     def __init__(self, max_credits: Credits, *, spent: Credits = 0) -> None:
         self.max_credits: Decimal = _credits("max_credits", max_credits)
         self.spent: Decimal = _credits("spent", spent)
         self.reserved: Decimal = FREE
+        self._listeners: list[Callable[[], None]] = []
 
     def __repr__(self) -> str:
         return f"Budget({self.max_credits}, spent={self.spent})"
@@ -57,6 +63,17 @@ class Budget:
         self.reserved -= credits
         if spent:
             self.spent += credits
+        for listener in tuple(self._listeners):
+            listener()
+
+    @contextmanager
+    def notifying(self, listener: Callable[[], None]) -> Iterator[None]:
+        """Inside the block, call ``listener`` whenever a reservation ends. It must not raise."""
+        self._listeners.append(listener)
+        try:
+            yield
+        finally:
+            self._listeners.remove(listener)
 
     def count(self, credits: Decimal) -> None:
         """Add credits that were spent without a reservation."""

@@ -37,7 +37,7 @@ class Unknowns:
         self._services = services
         self._reads = reads
         self._registry = registry
-        self.avatar_locks = AvatarLocks() if exclusive else None
+        self.avatar_locks: AvatarLocks | None = AvatarLocks() if exclusive else None
         self._open: dict[str, Intent] = {}  # lost in an avatar lock and not searched to the end, by key
         self._searches: dict[str, asyncio.Task[None]] = {}
         self._baselines = Baselines(services, reads)

@@ -1,0 +1,92 @@
+"""What running a batch would cost, and about how long it would take."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from decimal import Decimal
+from functools import partial
+
+import anyio.to_thread
+import attrs
+
+from .._api.models import LookRef
+from .._api.requests import FREE, LookEdit
+from .._core.forecast import PlannedLook, makespan
+from .._core.intents.intent import Intent, IntentState
+from .._core.polling.durations import kind_of
+from .._session.batch_access import BatchAccess, Expectations
+from .input_reader import BatchInput
+from .items import Item, KeyAssigner
+from .options import BatchOptions
+from .prefetch import MAX_UNSENT
+
+_PAGE = 500
+
+
+@attrs.frozen
+class Estimate:
+    """What a batch would send now, beyond what the session's store knows as sent."""
+
+    credits: Decimal
+    """What it would cost, in credits. Caps are not taken into account."""
+    by_kind: Mapping[str, int]
+    """How many looks of each kind of request would be sent."""
+    duration: float
+    """About how many seconds it would take until the last look is done.
+
+    By a simulation of the quota, with the durations that the session has seen of looks so far."""
+
+    @property
+    def count(self) -> int:
+        """How many looks would be sent."""
+        return sum(self.by_kind.values())
+
+
+async def estimate(session: BatchAccess, options: BatchOptions, given: BatchInput) -> Estimate:
+    """See `BatchRunner.estimate`."""
+    expected = session.expectations()
+    credits, by_kind, planned = FREE, Counter[str](), list[PlannedLook]()
+    keys, index = KeyAssigner(), 0
+    while page := await given.read(_PAGE):
+        assigned = keys.items(index, page)
+        index += len(page)
+        fresh = [item for item in assigned if isinstance(item, Item) and not item.repeated]
+        known = await session.intents([item.key for item in fresh])
+        for item in fresh:
+            if _would_send(item, known.get(item.key), options):
+                credits += item.request.credits
+                by_kind[item.request.KIND] += 1
+                planned.append(_planned(item, has_webhooks=expected.has_webhooks))
+    return Estimate(credits, dict(by_kind), await _duration(expected, planned, options.max_in_flight))
+
+
+def _would_send(item: Item, stored: Intent | None, options: BatchOptions) -> bool:
+    if stored is None:
+        return True
+    if options.conflicts(stored, item.digest):
+        return False
+    if stored.state is IntentState.UNKNOWN:
+        return options.on_unknown == "resend"
+    return options.pays_again(stored, item.digest) or stored.state is IntentState.PLANNED
+
+
+async def _duration(expected: Expectations, planned: list[PlannedLook], max_in_flight: int) -> float:
+    simulate = partial(
+        makespan,
+        planned,
+        expected.quantile,
+        interval=60 / expected.requests_per_minute,
+        max_in_flight=max_in_flight,
+        read_ahead=MAX_UNSENT,
+    )
+    # in a thread: where looks are many, these are seconds of computing
+    return round(await anyio.to_thread.run_sync(simulate), 1)
+
+
+def _planned(item: Item, *, has_webhooks: bool) -> PlannedLook:
+    request = item.request
+    source = request.source if isinstance(request, LookEdit) else None
+    group = source.avatar_id if isinstance(source, LookRef) else None
+    expects_webhook = has_webhooks and request.webhook_url is None
+    return PlannedLook(item.key, kind_of(request), item.source_key, group, expects_webhook)

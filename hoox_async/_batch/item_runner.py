@@ -1,0 +1,245 @@
+"""One item in flight: it is sent, its look is awaited, and it gets its outcome."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+
+import attrs
+
+from .._api.models import Look, LookRef, LookStatus
+from .._api.responses import refusal_is_the_items_own
+from .._core.intents.intent import Intent, IntentState, Reason
+from .._core.intents.outcomes import Outcome, OutcomeState, outcome_of
+from .._core.intents.transitions import Replace, Resend, advance
+from .._session.batch_access import BatchAccess
+from ..errors import ApiError, HooxError, InvalidRequest, KeyConflict, NotFound, OutcomeUnknown, StoreError
+from .admission import decide_sending
+from .batch_budget import BatchBudget
+from .in_flight import Ticket
+from .item_outcomes import key_conflict, unreadable, unrecorded, unsent_beside
+from .items import Item
+from .options import BatchOptions
+from .outage_guard import OutageGuard
+from .stop_signal import Stopped, StopSignal
+
+
+class ItemRunner:
+    """Runs the items of one batch, each in a task of its own, from their start to their outcomes."""
+
+    def __init__(
+        self,
+        session: BatchAccess,
+        options: BatchOptions,
+        budget: BatchBudget,
+        stop: StopSignal,
+        guard: OutageGuard,
+    ) -> None:
+        self._session = session
+        self._options = options
+        self._budget = budget
+        self._stop = stop
+        self._guard = guard
+
+    async def run(self, item: Item, ticket: Ticket) -> Outcome:
+        """Take an item from where it is to its outcome. Raises `Stopped`.
+
+        Tells its ticket how far it has come, and notes on it what the store has under its key.
+        """
+        try:
+            intent = await self._send_until_known(item, ticket)
+        except StoreError as error:
+            if error.charged != "yes" or error.ref is None:
+                raise Stopped(error) from None
+            return unrecorded(item, error.ref, error)
+        except ApiError as error:
+            if not refusal_is_the_items_own(error):
+                raise Stopped(error) from None
+            return await self._unsent(item, OutcomeState.REJECTED, error)
+        except KeyConflict:
+            return key_conflict(item)
+        except InvalidRequest as error:
+            return await self._unsent(item, OutcomeState.REJECTED, error)
+        except HooxError as error:  # NotSent, BudgetExceeded …, or the avatar's looks could not be listed
+            return await self._unsent(item, OutcomeState.UNSENT, error)
+        outcome = await self._await_look(intent, ticket) if intent.state.paid else outcome_of(intent)
+        return attrs.evolve(outcome, request=item.request) if intent.digest == item.digest else outcome
+
+    async def _send_until_known(self, item: Item, ticket: Ticket) -> Intent:
+        """Send an item if it needs that, and find out whether it was paid, as far as that can be known."""
+        stored = item.stored
+        pays_again = item.pay_again and stored is not None and stored.state is IntentState.ACCEPTED
+        if pays_again and stored is not None and stored.digest == item.digest:
+            await self._check_pending_look(item, stored)
+        intent = item.stored
+        if intent is None or item.needs_sending or intent.state is IntentState.SENDING:
+            intent = await self._send(item, ticket)
+        else:
+            ticket.got_permit()
+        if intent.state is IntentState.UNKNOWN:
+            intent = await self._wait_for_proof(intent)
+            if intent.state is IntentState.UNKNOWN and self._may_resend(item):
+                item.stored, item.pay_again, item.resend = intent, False, True
+                intent = await self._send(item, ticket)
+        return intent
+
+    async def _check_pending_look(self, item: Item, pending: Intent) -> None:
+        """Ask for the status of a pending look, free of charge, before it is paid again.
+
+        If it is done by now, notes on the item how, and whether it is still to be paid again. Raises
+        `Stopped`, and what the request raises: then nothing is paid.
+        """
+        job = self._session.job(pending)  # held, so that the answer is written down
+        try:
+            async with self._stop.interruptible():
+                look = await job.status()
+        except HooxError as error:
+            if isinstance(error, NotFound) and refusal_is_the_items_own(error):
+                return  # the API knows no such look: it will never be done
+            item.pay_again = False
+            raise
+        if not look.status.settled:
+            return
+        now = await self._stored(item.key)
+        if now is None or now.unchanged_since(
+            pending
+        ):  # the store did not record it; the answer is true all the same
+            state = IntentState.READY if look.status is LookStatus.READY else IntentState.FAILED
+            now = attrs.evolve(pending, state=state, look=look)
+        if now.digest == item.digest:
+            item.stored = now
+            item.pay_again = now.state is IntentState.FAILED and IntentState.FAILED in self._options.retry
+
+    # --- sending
+
+    async def _send(self, item: Item, ticket: Ticket) -> Intent:
+        """Send an item until it is accepted, or its outcome is unknown, or another has used its key."""
+        source = item.source or (item.stored.source if item.stored else None)
+        wanted = self._plan(item, source)
+        began = self._session.clock.now()
+        sending = self._guard.guard(source.avatar_id if source else None, ticket, began)
+        try:
+            async with self._stop.interruptible():
+                with sending:
+                    return await self._session.send(
+                        wanted,
+                        lambda stored: decide_sending(item, wanted, stored, self._options),
+                        acquire_permit=sending.acquire_permit,
+                        budget=self._budget,
+                        since=began,
+                    )
+        except OutcomeUnknown as error:
+            if sending.lost:
+                ticket.count_failure()
+            return await self._unknown(item, wanted, error)
+        except Stopped:
+            return await self._outstanding_at_stop(item, wanted)
+
+    def _plan(self, item: Item, source: LookRef | None) -> Intent:
+        planned_at = self._session.clock.utc()
+        return Intent(item.key, True, item.request, item.digest, planned_at, source=source)
+
+    async def _outstanding_at_stop(self, item: Item, wanted: Intent) -> Intent:
+        """What became of the POST that was outstanding when the run was stopped.
+
+        Raises `Stopped` where none was.
+        """
+        try:
+            joined = await self._session.join_outstanding(item.key)
+        except OutcomeUnknown as error:
+            return await self._unknown(item, wanted, error)
+        if joined is not None:
+            return joined
+        stored = await self._stored(item.key)
+        if stored is None or stored.state is IntentState.PLANNED or item.is_unchanged(stored):
+            self._stop.check()
+        return stored or wanted
+
+    async def _unknown(self, item: Item, wanted: Intent, error: OutcomeUnknown) -> Intent:
+        """The intent of an item whose POST was lost, as the store has it.
+
+        Where the store cannot say so, it is unknown all the same.
+        """
+        stored = await self._stored(item.key)
+        recorded = stored is not None and stored.state not in (IntentState.PLANNED, IntentState.SENDING)
+        if stored is not None and recorded and not (item.pay_again and item.is_unchanged(stored)):
+            return stored
+        sent = stored or item.stored or wanted
+        if sent.state is not IntentState.SENDING and item.pay_again:
+            sent = advance(sent, Replace(item.request, item.digest))
+        elif sent.state is IntentState.UNKNOWN:
+            sent = advance(sent, Resend())
+        return attrs.evolve(sent, state=IntentState.UNKNOWN, reason=Reason(None, None, str(error)))
+
+    # --- unknowns
+
+    async def _wait_for_proof(self, unknown: Intent) -> Intent:
+        """The intent once its look is proved, or once no proof can be expected any more."""
+        await self._session.wait_for_proof(unknown, self._options.look_timeout)
+        now = await self._stored(unknown.key)
+        if now is None or now.state is IntentState.SENDING:  # the store did not record it, or cannot say
+            return unknown
+        return now
+
+    def _may_resend(self, item: Item) -> bool:
+        """Whether to send an unknown again: by the user's choice, and once a run.
+
+        Otherwise an API that loses every POST would be paid again and again.
+        """
+        chosen = self._options.on_unknown == "resend" and self._stop.reason is None
+        return chosen and not item.repeated and not item.resend
+
+    # --- waiting
+
+    async def await_source(self, intent: Intent) -> Outcome:
+        """The outcome of an accepted intent whose look other items wait for. Raises `Stopped`."""
+        async with self._stop.interruptible():
+            return await self._await_look(intent)
+
+    async def _await_look(self, intent: Intent, ticket: Ticket | None = None) -> Outcome:
+        """The outcome of an accepted intent, once its look is done or ``look_timeout`` is over."""
+        job, timeout = self._session.job(intent), self._options.look_timeout
+        error: HooxError | None = None
+        try:
+            look = await self._session.settled(job, timeout)
+            if ticket is not None:  # now, since the reason of a failure is asked for last
+                ticket.look_settled(look)
+            await job.wait(timeout)
+        except HooxError as pending:
+            error = pending
+        last = job.last
+        del job  # so that the session can forget it
+        return self._outcome(await self._stored(intent.key) or intent, last, error)
+
+    def _outcome(self, intent: Intent, last: Look, error: HooxError | None) -> Outcome:
+        if intent.state is IntentState.ACCEPTED and last.status.settled:
+            # the store did not record it; the answer is true all the same
+            state = OutcomeState.READY if last.status is LookStatus.READY else OutcomeState.FAILED
+            return outcome_of(intent, state=state, look=last, error=error)
+        if intent.state is IntentState.ACCEPTED:
+            return outcome_of(intent, look=last, error=error)
+        return outcome_of(intent)
+
+    # --- cancelled by others
+
+    async def outcome_after_cancel(self, item: Item, error: HooxError) -> Outcome:
+        """The outcome of an item whose task was cancelled from outside, by what the store has of it.
+
+        A POST that was outstanding in that moment is waited for.
+        """
+        with suppress(HooxError):
+            await self._session.join_outstanding(item.key)
+        try:
+            stored = (await self._session.intents((item.key,))).get(item.key)
+        except StoreError:
+            return unreadable(item, error)
+        return unsent_beside(item, stored, error, OutcomeState.UNSENT)
+
+    async def _stored(self, key: str) -> Intent | None:
+        """The intent that the store has under a key; None also where it cannot say."""
+        try:
+            return (await self._session.intents((key,))).get(key)
+        except StoreError:
+            return None
+
+    async def _unsent(self, item: Item, state: OutcomeState, error: HooxError) -> Outcome:
+        return unsent_beside(item, await self._stored(item.key) or item.stored, error, state)

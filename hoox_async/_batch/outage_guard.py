@@ -1,0 +1,164 @@
+"""Holds a batch's paid requests back while the API does not answer.
+
+`_core.circuit_breaker` decides when to hold, pause, probe and give up. Here its decisions are applied to the
+permits of one run: to its outstanding POSTs.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from types import TracebackType
+from typing import Self
+
+from .._core.circuit_breaker import LOSSES, PAUSES, CircuitBreaker, Go, Hold
+from .._session.batch_access import BatchAccess, Permit
+from ..errors import HooxError, OutcomeUnknown
+from ..events import Paused
+from .in_flight import Ticket
+from .stop_signal import StopSignal
+
+_log = logging.getLogger("hoox_async")
+
+
+class OutageGuard:
+    """Knows the outstanding POSTs of a run, and whether another may be sent.
+
+    It stops the run when the last probe was lost.
+    """
+
+    def __init__(self, session: BatchAccess, max_failures: int | None, stop: StopSignal) -> None:
+        self._session = session
+        self._stop = stop
+        self._breaker = CircuitBreaker(trial=LOSSES if max_failures is None else min(LOSSES, max_failures))
+        self._outstanding: dict[Permit, bool] = {}  # by their permits, and whether each is a probe
+        self._is_holding = False
+        self._is_paused = False
+        self._reports_silence = False
+        self._timer: asyncio.TimerHandle | None = None
+
+    def guard(self, avatar_id: str | None, ticket: Ticket, since: float) -> GuardedSending:
+        """A block in which one item is sent. ``avatar_id``: whose look it edits, if it is an edit."""
+        return GuardedSending(self, avatar_id, ticket, since)
+
+    def close(self) -> None:
+        """The run is over."""
+        if self._timer is not None:
+            self._timer.cancel()
+
+    async def acquire_permit(self, avatar_id: str | None, since: float) -> Permit:
+        """A permit of the quota, once another POST may be sent. To be given to `end` when that has ended."""
+        while True:
+            permit = await self._session.acquire_permit(avatar_id, self._may_send, since)
+            decision = self._decide()  # several may have got a permit in the same turn of the loop
+            if isinstance(decision, Go):
+                self._outstanding[permit] = decision.probe
+                if decision.probe:
+                    self._breaker.probe()
+                else:
+                    self._resume()
+                return permit
+            permit.cancel()
+
+    def end(self, permit: Permit, *, answered: bool, lost: bool) -> None:
+        """Count what became of a POST. Neither: nobody here will learn of its end."""
+        probe = self._outstanding.pop(permit)
+        now = self._session.clock.now()
+        if permit.sent_at is None or not (answered or lost):
+            self._breaker.withdrawn(probe=probe)
+        elif answered:
+            self._breaker.answered(now)
+            self._resume()
+        else:
+            self._count_loss(now, probe)
+        if self._is_holding:
+            self._is_holding = False
+            # in the loop's next turn, when the run has counted this item as a failure if it is one
+            self._session.clock.loop.call_soon(self._session.reconsider)
+
+    def _count_loss(self, now: float, probe: bool) -> None:
+        pause = self._breaker.lost(now, probe=probe)
+        losses = self._breaker.losses
+        if pause is not None:
+            self._timer = self._session.clock.loop.call_at(now + pause, self._session.reconsider)
+            self._pause(pause, f"{losses} paid requests in a row were lost")
+        elif self._breaker.stopped:
+            reason = f"{losses} paid requests in a row were lost, and with them {len(PAUSES)} probes"
+            self._stop.set(HooxError(f"the API does not answer: {reason}"))
+
+    def _decide(self) -> Go | Hold:
+        outstanding = sum(not permit.is_cancelled for permit in self._outstanding)
+        return self._breaker.decide(self._session.clock.now(), outstanding, self._oldest_sent_at())
+
+    def _oldest_sent_at(self) -> float | None:
+        """When the oldest outstanding POST was sent."""
+        sent = (permit.sent_at for permit in self._outstanding if permit.sent_at is not None)
+        return min(sent, default=None)
+
+    def _may_send(self) -> bool:
+        decision = self._decide()
+        if isinstance(decision, Go):
+            return True
+        self._is_holding = True
+        if decision.silent and not self._is_paused and not self._reports_silence:
+            self._reports_silence = True  # not here: the rate limiter is at work, and hooks may call it
+            self._session.clock.loop.call_soon(self._report_silence)
+        return False
+
+    # --- reporting
+
+    def _report_silence(self) -> None:
+        self._reports_silence = False
+        since = self._oldest_sent_at()
+        if self._is_paused or since is None:
+            return
+        left = self._session.answer_timeout - (self._session.clock.now() - since)
+        self._pause(max(0.0, left), "the outstanding paid requests get no answer")
+
+    def _pause(self, seconds: float, reason: str) -> None:
+        self._is_paused = True
+        _log.warning("a batch sends nothing new for %g s at most: %s", round(seconds, 1), reason)
+        self._session.emit(Paused(seconds, reason))
+
+    def _resume(self) -> None:
+        if self._is_paused:
+            self._is_paused = False
+            _log.warning("the batch goes on")
+
+
+class GuardedSending:
+    """The POSTs of one item until one is accepted, refused or lost: a ``with`` block around its sending.
+
+    A second POST is sent only after the first surely cost nothing.
+    """
+
+    def __init__(self, guard: OutageGuard, avatar_id: str | None, ticket: Ticket, since: float) -> None:
+        self._guard = guard
+        self._avatar_id = avatar_id
+        self._ticket = ticket
+        self._since = since
+        self._permit: Permit | None = None
+        self.lost = False
+        """Whether a POST of this item's own was lost."""
+
+    async def acquire_permit(self) -> Permit:
+        """A permit for the next POST of the item."""
+        self._end(answered=True, lost=False)  # the last one was answered 429, or never left
+        self._permit = await self._guard.acquire_permit(self._avatar_id, self._since)
+        self._ticket.got_permit()
+        return self._permit
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        lost = isinstance(error, OutcomeUnknown)
+        self.lost = lost and self._permit is not None and self._permit.sent_at is not None
+        self._end(answered=not lost and (error is None or isinstance(error, Exception)), lost=lost)
+
+    def _end(self, *, answered: bool, lost: bool) -> None:
+        permit, self._permit = self._permit, None
+        if permit is not None:
+            self._guard.end(permit, answered=answered, lost=lost)

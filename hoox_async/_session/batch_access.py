@@ -1,0 +1,196 @@
+"""All that a batch may ask of the open session that it runs in."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Coroutine, Hashable, Iterator
+from contextlib import contextmanager, suppress
+from typing import Any, NamedTuple
+
+from .._api.models import Look, LookRef
+from .._core.intents.intent import Intent
+from .._core.intents.send_decision import Decide
+from .._core.polling import PollScheduler
+from .._core.polling.durations import kind_of
+from .._core.retry import Patience
+from .._io.clock import Clock
+from ..errors import StoreError
+from ..events import Event
+from .jobs import JobRegistry, LookJob
+from .rate_limiter import Permit
+from .services import SessionServices
+from .submit import Purse, SendOptions, Submitter
+from .unknowns import Unknowns
+
+__all__ = ["BatchAccess", "Expectations", "Permit"]
+
+# for how many seconds beyond the time that its look is expected to take the delivery of a lost POST may come
+_DELIVERY_SECONDS = 120.0
+
+
+class Expectations(NamedTuple):
+    """What the session knows of its quota and of its looks, for the forecast of a batch."""
+
+    requests_per_minute: int
+    quantile: Callable[[Hashable, float], float]
+    """Seconds that a look of a kind takes, at so many spreads from the median."""
+    has_webhooks: bool
+
+
+class BatchAccess:
+    """The narrow interface between a batch and its session.
+
+    It reads the store, sends, and waits. It alone knows that in an exclusive session the edits of an avatar
+    go out one at a time.
+    """
+
+    def __init__(
+        self,
+        services: SessionServices,
+        registry: JobRegistry,
+        scheduler: PollScheduler,
+        unknowns: Unknowns,
+        submitter: Submitter,
+    ) -> None:
+        self.clock: Clock = services.clock
+        self.answer_timeout: float = services.timeouts.answer
+        """How many seconds a POST waits for its answer."""
+        self._services = services
+        self._registry = registry
+        self._scheduler = scheduler
+        self._unknowns = unknowns
+        self._submitter = submitter
+
+    def spawn(self, work: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
+        """Start a task that ends with the session. Raises `SessionClosed`."""
+        return self._services.tasks.spawn(work, name)
+
+    def emit(self, event: Event) -> None:
+        """Give an event to the session's hooks."""
+        self._services.hooks.emit(event)
+
+    # --- what the store knows; all of these raise `StoreError`
+
+    async def intents(self, keys: Collection[str]) -> dict[str, Intent]:
+        """The intents that the store has under these keys."""
+        return await self._services.store.get(keys)
+
+    async def intent_of(self, ref: LookRef) -> Intent | None:
+        """The intent that this look was made for, if the store knows one."""
+        return await self._services.store.by_ref(ref)
+
+    def all_intents(self) -> AsyncIterator[Intent]:
+        """Every intent of the store."""
+        return self._services.store.stream()
+
+    # --- sending
+
+    def may_edit(self, avatar_id: str, *, another_waits: bool) -> bool:
+        """Whether an edit of the avatar may be taken to the rate limiter now.
+
+        Always, but in an exclusive session: there not while ``another_waits`` (an edit of the avatar that
+        waits for its permit already), and not while one is outstanding, or was lost and is searched for. The
+        search begins with this question.
+        """
+        if self._unknowns.avatar_locks is None:
+            return True
+        return self._unknowns.wanted(avatar_id) and not another_waits
+
+    @contextmanager
+    def notifying(self, listener: Callable[[], None]) -> Iterator[None]:
+        """Inside the block, call ``listener`` whenever the answer of `may_edit` may have changed."""
+        unsubscribe = self._unknowns.on_move(listener)
+        try:
+            yield
+        finally:
+            unsubscribe()
+
+    async def acquire_permit(
+        self, avatar_id: str | None, may_send: Callable[[], bool], since: float
+    ) -> Permit:
+        """A permit of the quota, once ``may_send()`` holds and the avatar that is edited is not locked.
+
+        ``since`` is the loop's time at which the item began. Raises `RateLimited`, `AuthenticationError` and
+        `SessionClosed`.
+        """
+        is_free = self._unknowns.free
+        return await self._services.rate_limiter.acquire_for_batch(
+            lambda: (avatar_id is None or is_free(avatar_id)) and may_send(), since=since
+        )
+
+    def reconsider(self) -> None:
+        """Ask ``may_send`` of all who wait in `acquire_permit` again. Never raises."""
+        self._services.rate_limiter.wake()
+
+    async def send(
+        self,
+        wanted: Intent,
+        decide: Decide,
+        *,
+        acquire_permit: Callable[[], Awaitable[Permit]],
+        budget: Purse,
+        since: float,
+    ) -> Intent:
+        """Send ``wanted`` until it is accepted, refused or lost; ``decide`` is asked before each try.
+
+        Gives the accepted intent, or the one that ``decide`` gave instead of something to send. Raises what
+        became of it otherwise.
+        """
+        options = SendOptions(acquire_permit, Patience.BATCH, budget, since)
+        return await self._submitter.send(wanted, decide, options)
+
+    async def join_outstanding(self, key: str) -> Intent | None:
+        """Wait for the answer to this key's outstanding POST, and give its intent.
+
+        None where no POST is outstanding, or where it surely cost nothing. Raises what became of it
+        otherwise.
+        """
+        return await self._submitter.landing(key)
+
+    # --- waiting
+
+    def job(self, intent: Intent) -> LookJob:
+        """The job of an accepted intent. It is polled for as long as somebody holds and awaits it."""
+        return self._registry.job_of(intent)
+
+    async def settled(self, job: LookJob, seconds: float) -> Look:
+        """The look once it is READY or FAILED, though the reason of its failure may not be known yet.
+
+        Raises `WaitTimeout` and what else `LookJob.wait` raises.
+        """
+        return await self._registry.settled(job, seconds)
+
+    async def wait_for_proof(self, unknown: Intent, seconds: float) -> None:
+        """Wait until it is proved which look a lost POST made, or until no proof can be expected any more.
+
+        ``seconds`` at most. A search of an exclusive session may prove it, or a delivery on the attempt's own
+        webhook URL.
+        """
+        if not self._unknowns.is_searched(unknown):
+            seconds = min(seconds, self._delivery_expected_for(unknown))
+        if seconds > 0:
+            with suppress(StoreError):
+                await self._unknowns.settled(unknown, seconds)
+
+    def _delivery_expected_for(self, unknown: Intent) -> float:
+        """For how many seconds from now a delivery may still come; 0 or less: none will."""
+        has_own_url = self._services.deliveries is not None and unknown.request.webhook_url is None
+        if not has_own_url or unknown.sent_at is None:
+            return 0.0
+        expected = self._scheduler.expected(kind_of(unknown.request))
+        until = self.clock.to_loop(unknown.sent_at) + 3 * expected + _DELIVERY_SECONDS
+        return until - self.clock.now()
+
+    # --- planning
+
+    def report_backlog(self, count: int) -> None:
+        """Tell the poll scheduler how many items wait behind another of their avatar."""
+        self._scheduler.backlog = count
+
+    def expectations(self) -> Expectations:
+        """The quota and the durations of looks as they are known now."""
+        return Expectations(
+            self._services.rate_limiter.snapshot().limit,
+            self._scheduler.durations.quantile,
+            self._services.deliveries is not None,
+        )

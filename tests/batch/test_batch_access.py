@@ -1,0 +1,83 @@
+"""The narrow interface that a session offers to a batch."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+import pytest
+from batch_kit import QUICK, avatar, edits, lose, now, opened, space_of
+
+from hoox_async import LookEdit
+from hoox_async._session import runtime_of
+from hoox_async.sandbox import Fault
+
+pytestmark = pytest.mark.virtual_time
+
+
+async def test_without_exclusive_an_edit_may_always_be_sent() -> None:
+    """Also while another edit of its avatar waits for a permit, and after one was lost."""
+    space = space_of()
+    async with opened(space) as session:
+        access = runtime_of(session).batch_access
+        source = await avatar(session)
+        await lose(session, space, source, "lost", Fault.DROP_BEFORE)
+        assert access.may_edit(source.avatar_id, another_waits=True)
+
+
+async def test_with_exclusive_edits_of_an_avatar_go_one_at_a_time() -> None:
+    """Not beside one that waits; not after a loss until its search has ended, which is reported."""
+    space = space_of()
+    async with opened(space, exclusive=True, timeouts=QUICK) as session:
+        access = runtime_of(session).batch_access
+        source = await avatar(session)
+        assert access.may_edit(source.avatar_id, another_waits=False)
+        assert not access.may_edit(source.avatar_id, another_waits=True)
+        await lose(session, space, source, "lost", Fault.DROP_AFTER)
+        changes: list[float] = []
+        with access.notifying(lambda: changes.append(now())):
+            assert not access.may_edit(source.avatar_id, another_waits=False)
+            (unknown,) = (await access.intents(["lost"])).values()
+            await access.wait_for_proof(unknown, 60.0)
+        assert changes
+        assert access.may_edit(source.avatar_id, another_waits=False)
+        (proved,) = (await access.intents(["lost"])).values()
+        assert proved.state.paid
+
+
+async def test_no_proof_is_waited_for_where_none_can_come() -> None:
+    """Without webhooks and without ``exclusive`` only the user can settle an unknown."""
+    space = space_of()
+    async with opened(space) as session:
+        access = runtime_of(session).batch_access
+        await lose(session, space, await avatar(session), "lost", Fault.DROP_AFTER)
+        (unknown,) = (await access.intents(["lost"])).values()
+        began = now()
+        await access.wait_for_proof(unknown, 900.0)
+        assert now() == began
+
+
+async def test_what_the_store_knows_is_found_by_key_and_by_ref() -> None:
+    """And by going through all of it; a key that nothing was submitted under is left out."""
+    space = space_of()
+    async with opened(space) as session:
+        access = runtime_of(session).batch_access
+        source = await avatar(session)
+        job = await session.submit(LookEdit(source, "a beach"), key="a")
+        known = await access.intents(["a", "b"])
+        assert list(known) == ["a"]
+        assert await access.intent_of(job.ref) == known["a"]
+        assert "a" in [intent.key async for intent in access.all_intents()]
+        assert known["a"].spent == Decimal(2)
+        assert await access.join_outstanding("a") is None
+
+
+async def test_expectations_are_those_of_the_session() -> None:
+    """Its requests a minute, whether it has webhooks, and how long looks take."""
+    space = space_of(requests_per_minute=300)
+    async with opened(space, requests_per_minute=300) as session:
+        source = await avatar(session)
+        for item in edits(source, 3):
+            await session.run(item.request)
+        expected = runtime_of(session).batch_access.expectations()
+        assert (expected.requests_per_minute, expected.has_webhooks) == (300, False)
+        assert expected.quantile("edit", 1.0) > expected.quantile("edit", 0.0) > 0.0
