@@ -149,7 +149,7 @@ class Sender:
     async def _in_spite_of_the_stop(self, item: Item, wanted: Intent) -> Intent:
         """What was outstanding in that moment still has its end. Raises `Stopped` for what was not."""
         try:
-            landed = await self._runtime.submitter.landing(item.key)
+            landed = await self._runtime.submitter.join(item.key)
         except OutcomeUnknown as error:
             return await self._lost(item, wanted, error)
         if landed is not None:
@@ -241,7 +241,7 @@ class Sender:
         What is outstanding in that moment still has its end.
         """
         with suppress(HooxError):
-            await self._runtime.submitter.landing(item.key)
+            await self._runtime.submitter.join(item.key)
         try:
             stands = (await self._runtime.services.store.get((item.key,))).get(item.key)
         except StoreError:

@@ -39,8 +39,8 @@ BeforeSend = Callable[[], Awaitable[None]]
 class Transport(Protocol):
     """Carries requests of the API. One transport belongs to one session, which opens and closes it.
 
-    One whose ``announces`` is true promises that no byte of a paid request leaves before ``before_send``
-    was awaited, whatever happens. Then what others raise before that, as a guard in a test, has sent nothing.
+    No byte of a paid request leaves before ``before_send`` was awaited. So what is raised before that call
+    means that nothing was sent; after it, that the request may have been received.
     """
 
     async def start(self) -> None:
@@ -52,10 +52,9 @@ class Transport(Protocol):
         """Send once and read the whole answer.
 
         ``before_send`` is awaited when the connection stands and before any byte of the request
-        leaves; what it raises is raised here and nothing was sent. Without that call, a paid request
-        that is cut off with its process leaves no trace. Raises `NotSent` when the connection was never made
-        and `TransportError` when the request may have been received, as anything else is taken to mean. Once
-        ``before_send`` has returned, a paid request may have been received whatever is raised, `NotSent` too.
+        leaves; what it raises is raised here, and nothing was sent. Raises `NotSent` when the connection was
+        never made and `TransportError` when the request may have been received, as anything else is taken
+        to mean. Once ``before_send`` has returned, a paid request may have been received whatever is raised.
         """
         ...
 

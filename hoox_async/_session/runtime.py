@@ -106,6 +106,7 @@ class SessionRuntime:
         closed = SessionClosed("the session was closed")
         self.services.rate_limiter.close()
         self.unknowns.close()
+        self.submitter.close()
         self.registry.close(closed)
         async with AsyncExitStack() as ending:  # it goes on where one of these is cancelled
             ending.push_async_callback(self.services.hooks.aclose)

@@ -83,7 +83,7 @@ def test_what_was_to_be_paid_anew_is_that_unless_it_moved() -> None:
     """Another round, which somebody else had meanwhile, is not."""
     decided = turn(item(FAILED, renew=True), FAILED)
     assert isinstance(decided, SendDecision)
-    assert (decided.word, decided.stands) == (RENEW, FAILED)
+    assert (decided.renewal, decided.stored) == (RENEW, FAILED)
     assert decided.intent.spent == 2
     moved, again = FAILED, LookRef("avtr_1", "look_3")
     done = (Accept(again, AT, Evidence.ANSWER), Settle(Look(again, LookStatus.FAILED), AT))
@@ -97,7 +97,7 @@ def test_an_unknown_is_sent_again_unless_it_moved() -> None:
     """One that somebody else has sent again, and lost again, was not waited for."""
     decided = turn(item(UNKNOWN, resends=True), UNKNOWN)
     assert isinstance(decided, SendDecision)
-    assert decided.word == Resend()
+    assert decided.renewal == Resend()
     assert decided.intent.at_risk == 2
     moved = UNKNOWN
     for step in (Resend(), Send("a2", AT, SOURCE), MarkUnknown("dropped", AT)):
@@ -139,12 +139,12 @@ async def test_a_stop_in_the_moment_of_the_answer_is_told_of_the_new_look(
         source = await avatar(session)
         (first,) = (await BatchRunner(session).run(edits(source, 1))).outcomes
         submitter = session._ready().submitter
-        landing = submitter.landing
+        join = submitter.join
 
         async def too_late(key: str) -> None:
-            await landing(key)
+            await join(key)
 
-        monkeypatch.setattr(submitter, "landing", too_late)
+        monkeypatch.setattr(submitter, "join", too_late)
         runner = BatchRunner(session, retry=["ready"])
         asyncio.get_running_loop().call_later(2.0, runner.stop)
         (second,) = (await runner.run(edits(source, 1))).outcomes

@@ -50,8 +50,8 @@ async def test_a_loss_that_the_store_never_takes_shuts_no_avatar_lock_for_good(
         intent = (await store.get(("lost",)))["lost"]
         await unknowns.lost(intent)
         async with asyncio.timeout(3600):
-            permit = await unknowns.lock_avatar(source.avatar_id, session._ready().services.rate_limiter.own)
-        permit.cancel()
+            await unknowns.wait_for_avatar(source.avatar_id, None)
+        assert unknowns.lock_avatar(source.avatar_id)
         assert "does not know" not in caplog.text
         store.refuses = None
 

@@ -60,7 +60,7 @@ def test_other_content_takes_the_place_of_what_never_cost_anything() -> None:
     wanted = intent("a desk", OTHER)
     decided = decide_single(wanted, tried, tried)
     assert isinstance(decided, SendDecision)
-    assert decided.word == Replace(wanted.request, wanted.digest)
+    assert decided.renewal == Replace(wanted.request, wanted.digest)
     assert (decided.intent.request, decided.intent.source) == (wanted.request, OTHER)
     assert decided.intent.state is IntentState.PLANNED
 
@@ -106,8 +106,8 @@ def test_what_was_refused_before_a_submission_began_is_sent_again() -> None:
     """With the same content, and with the notes of the new submission."""
     decided = decide_single(intent(), REFUSED, REFUSED)
     assert isinstance(decided, SendDecision)
-    assert decided.word == Replace(intent().request, intent().digest)
-    assert (decided.stands, decided.intent.state) == (REFUSED, IntentState.PLANNED)
+    assert decided.renewal == Replace(intent().request, intent().digest)
+    assert (decided.stored, decided.intent.state) == (REFUSED, IntentState.PLANNED)
     assert decided.intent.spent == decided.intent.at_risk == 0
 
 
@@ -135,7 +135,7 @@ def test_a_resend_is_one_as_long_as_nothing_moved(stands: Intent) -> None:
     """What it may have cost is on the books of what is sent."""
     decided = decide_resend(stands, stands)
     assert isinstance(decided, SendDecision)
-    assert (decided.stands, decided.word) == (stands, Resend())
+    assert (decided.stored, decided.renewal) == (stands, Resend())
     assert decided.intent.at_risk == 2
     assert decided.intent.source == SOURCE
 

@@ -9,10 +9,8 @@ from typing import Any
 import pytest
 from session_kit import edit, give_up, intents, made, money, now, on_space, prompt, sends, turns
 
-from hoox_async import Budget, HooxSession, ImageAvatar
-from hoox_async._api.endpoints import WireRequest, WireResponse
+from hoox_async import Budget, ImageAvatar
 from hoox_async._core.intents.intent import IntentState
-from hoox_async._io.protocols import BeforeSend
 from hoox_async._io.stores.memory import MemoryStore
 from hoox_async.errors import (
     BudgetExceeded,
@@ -20,10 +18,9 @@ from hoox_async.errors import (
     KeyConflict,
     NotSent,
     OutcomeUnknown,
-    TransportError,
 )
 from hoox_async.events import Event, LookAccepted, RequestSent
-from hoox_async.sandbox import Fault, InProcessTransport, Space
+from hoox_async.sandbox import Fault, Space
 
 pytestmark = pytest.mark.virtual_time
 
@@ -169,38 +166,7 @@ async def test_a_429_does_not_outlast_max_wait() -> None:
         assert sends(space, "create") == 1
 
 
-# --- transports of the user's own
-
-
-class Odd(InProcessTransport):
-    """Fails in a way of its own, before or after its before_send."""
-
-    def __init__(self, space: Space, error: Exception, *, begins: bool) -> None:
-        super().__init__(space)
-        self.error = error
-        self.begins = begins
-        self.sent = 0
-
-    async def send(self, request: WireRequest, before_send: BeforeSend | None = None) -> WireResponse:
-        self.sent += 1
-        if self.begins and before_send is not None:
-            await before_send()
-        raise self.error
-
-
-@pytest.mark.parametrize("begins", [True, False])
-@pytest.mark.parametrize("error", [TransportError("lost"), RuntimeError("odd"), OSError("gone")], ids=repr)
-async def test_an_odd_transport_is_not_believed(error: Exception, begins: bool) -> None:
-    """Whatever it raises may follow an accepted request, whether it has said that it begins or not."""
-    space = Space(rng=Random(1))
-    odd = Odd(space, error, begins=begins)
-    async with HooxSession(space.api_key, transport=odd) as session:
-        budget = Budget(10)
-        with pytest.raises(OutcomeUnknown):
-            await session.submit(prompt(), key="k", budget=budget)
-        assert money(budget) == (0, 2)
-        assert await intents(session) == {"k": IntentState.UNKNOWN}
-        assert odd.sent == 1
+# --- events, and batches
 
 
 async def test_the_events_of_a_submission() -> None:

@@ -146,7 +146,7 @@ async def test_what_a_post_comes_to_can_be_waited_for_without_its_key() -> None:
     """By who was turned back while it was outstanding: its intent, or None where it cost nothing."""
     async with on_space(transport={"latency": 10.0}) as (session, space):
         submitter = session._ready().submitter
-        assert await submitter.landing("k") is None
+        assert await submitter.join("k") is None
         for fault, comes_to in ((None, "accepted"), (Fault.DROP_AFTER, "lost"), (Fault.RATE_LIMITED, None)):
             key = str(comes_to)
             if fault is not None:
@@ -156,9 +156,9 @@ async def test_what_a_post_comes_to_can_be_waited_for_without_its_key() -> None:
             await leave(task)
             if comes_to == "lost":
                 with pytest.raises(OutcomeUnknown):
-                    await submitter.landing(key)
+                    await submitter.join(key)
             else:
-                landed = await submitter.landing(key)
+                landed = await submitter.join(key)
                 assert (landed and str(landed.state)) == comes_to
 
 

@@ -1,4 +1,4 @@
-"""What is to be sent for a key, decided from what the store knows of it in that very moment. Pure."""
+"""What is to be sent for a key, decided from what the store has of it in that moment. Pure."""
 
 from __future__ import annotations
 
@@ -17,55 +17,56 @@ from .transitions import Replace, Resend, advance
 class SendDecision(NamedTuple):
     """An intent that may be sent.
 
-    ``intent`` is as it will be: planned, with its source. ``stands`` is what the store has under its key
-    (None: nothing), and ``word`` the user's word that lets it be paid anew, which is not written down
-    before the request leaves.
+    ``intent`` is what is sent: planned, with its source. ``stored`` is what the store has under its key
+    (None: nothing). ``renewal`` is the step by which the user has it paid anew; it is written together with
+    the sending, and not before.
     """
 
     intent: Intent
-    stands: Intent | None = None
-    word: Replace | Resend | None = None
+    stored: Intent | None = None
+    renewal: Replace | Resend | None = None
 
 
 Decide = Callable[[Intent | None], SendDecision | Intent]
-"""From what the store knows: what to send, or the intent as it stands where nothing is to be sent."""
+"""From what the store has: what to send, or the intent as it is where nothing is to be sent."""
 
 
 def to_send(
-    stands: Intent, word: Replace | Resend | None = None, source: LookRef | None = None
+    stored: Intent, renewal: Replace | Resend | None = None, source: LookRef | None = None
 ) -> SendDecision:
-    """To send what the store knows: as it was planned, or anew by the user's word."""
-    planned = stands if word is None else advance(stands, word)
-    return SendDecision(attrs.evolve(planned, source=source or stands.source), stands, word)
+    """The decision to send what the store has: as it was planned, or renewed."""
+    planned = stored if renewal is None else advance(stored, renewal)
+    return SendDecision(attrs.evolve(planned, source=source or stored.source), stored, renewal)
 
 
-def decide_single(wanted: Intent, at_begin: Intent | None, stands: Intent | None) -> SendDecision | Intent:
-    """For a single submission. ``at_begin`` is what the store knew of its key when it began.
+def decide_single(wanted: Intent, at_begin: Intent | None, stored: Intent | None) -> SendDecision | Intent:
+    """For a single submission. ``at_begin`` is what the store had under its key when it began.
 
-    What had been refused by then is sent again: that cost nothing. What was refused since then, while it
-    waited for its key, is its refusal too. Raises that, `KeyConflict`, and the error of what was lost.
+    What had been refused by then is sent again: that cost nothing. What was refused since then, while this
+    submission waited for its key, is its refusal too. Raises that refusal, `KeyConflict` for other content,
+    and `OutcomeUnknown` for what may have been paid.
     """
-    if stands is None:
+    if stored is None:
         return SendDecision(wanted)
-    if stands.digest != wanted.digest:
-        if not stands.replaceable:
+    if stored.digest != wanted.digest:
+        if not stored.replaceable:
             raise KeyConflict(wanted.key)
-        return to_send(stands, Replace(wanted.request, wanted.digest), wanted.source)
-    if stands.state is IntentState.PLANNED:
-        return to_send(stands)
-    if stands.state is IntentState.REJECTED and at_begin is not None and stands.unmoved(at_begin):
-        return to_send(stands, Replace(wanted.request, wanted.digest), wanted.source)
-    return _paid(stands)
+        return to_send(stored, Replace(wanted.request, wanted.digest), wanted.source)
+    if stored.state is IntentState.PLANNED:
+        return to_send(stored)
+    if stored.state is IntentState.REJECTED and at_begin is not None and stored.unmoved(at_begin):
+        return to_send(stored, Replace(wanted.request, wanted.digest), wanted.source)
+    return _paid(stored)
 
 
-def decide_resend(doubtful: Intent, stands: Intent | None) -> SendDecision | Intent:
+def decide_resend(unknown: Intent, stored: Intent | None) -> SendDecision | Intent:
     """For an unknown that the user wants to be sent again. Raises its error where it changed meanwhile."""
-    if stands is not None and stands.unmoved(doubtful):
-        return to_send(stands, Resend())
-    return _paid(stands or doubtful)
+    if stored is not None and stored.unmoved(unknown):
+        return to_send(stored, Resend())
+    return _paid(stored or unknown)
 
 
-def _paid(stands: Intent) -> Intent:
-    if stands.state.paid:
-        return stands
-    raise error_of(stands) or HooxError(f"{stands.key}: {stands.state}")
+def _paid(stored: Intent) -> Intent:
+    if stored.state.paid:
+        return stored
+    raise error_of(stored) or HooxError(f"{stored.key}: {stored.state}")

@@ -79,8 +79,6 @@ class HttpTransport:
     A stale kept-alive socket makes a paid request's fate unknown without need, so each gets a fresh one.
     """
 
-    announces = True
-
     def __init__(self, base_url: str, api_key: str, timeouts: Timeouts) -> None:
         self._base_url = base_url
         self._key = api_key.encode()

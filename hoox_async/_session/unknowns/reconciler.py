@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from contextlib import suppress
 
 from ..._api.models import Look, LookRef
@@ -16,7 +16,6 @@ from ..._core.reconciliation.elimination import LATEST_SHOW, doubtful, ends_infe
 from ..._io.logs import failures_logged
 from ...errors import NotSent, SessionClosed
 from ..jobs import JobRegistry
-from ..rate_limiter import OwnPermits, Permit
 from ..reads import Reads
 from ..services import SessionServices
 from .baselines import Baselines
@@ -114,27 +113,30 @@ class Unknowns:
         self.search(avatar_id)
         return False
 
-    async def lock_avatar(self, avatar_id: str, acquire_permit: Callable[[], Awaitable[Permit]]) -> Permit:
-        """A permit of the quota, together with the avatar's lock. Nothing is held while it waits.
+    async def wait_for_avatar(self, avatar_id: str, seconds: float | None) -> None:
+        """Wait until an edit of this avatar may be sent, ``seconds`` at most.
 
-        Raises `NotSent` where that takes longer than the caller's ``max_wait``, and `SessionClosed`.
+        Raises `NotSent` when that takes longer, or where the avatar's looks can't be read, and
+        `SessionClosed`.
         """
         if self.avatar_locks is None:
             await self._retire_older(avatar_id)
-            return await acquire_permit()
-        while True:
-            left = acquire_permit.left() if isinstance(acquire_permit, OwnPermits) else None
-            try:
-                async with asyncio.timeout(left):
-                    await self._wait_for_avatar(avatar_id)
-            except TimeoutError:
-                message = f"no edit of avatar {avatar_id} could go out in time; nothing was sent"
-                raise NotSent(message, retry_after=self._services.timeouts.search[0]) from None
-            permit = await acquire_permit()
-            if self.avatar_locks.free(avatar_id):
-                self.avatar_locks.enter(avatar_id)
-                return permit
-            permit.cancel()
+            return
+        try:
+            async with asyncio.timeout(seconds):
+                await self._wait_for_avatar(avatar_id)
+        except TimeoutError:
+            message = f"no edit of avatar {avatar_id} could go out in time; nothing was sent"
+            raise NotSent(message, retry_after=self._services.timeouts.search[0]) from None
+
+    def lock_avatar(self, avatar_id: str) -> bool:
+        """Take the avatar's lock. False where another edit was faster since the wait."""
+        if self.avatar_locks is None:
+            return True
+        if not self.avatar_locks.free(avatar_id):
+            return False
+        self.avatar_locks.enter(avatar_id)
+        return True
 
     async def _wait_for_avatar(self, avatar_id: str) -> None:
         while not self._closed and not self.wanted(avatar_id):
@@ -161,10 +163,9 @@ class Unknowns:
         ):
             self._baselines.stands(intent.ref.avatar_id)
 
-    def unlock_avatar(self, intent: Intent) -> None:
-        """The edit outstanding is over."""
-        avatar_id = self.locked_avatar_of(intent)
-        if avatar_id is not None and self.avatar_locks is not None:
+    def unlock_avatar(self, avatar_id: str) -> None:
+        """Release the avatar's lock: the edit outstanding is over."""
+        if self.avatar_locks is not None:
             self.avatar_locks.leave(avatar_id)
             self._move()
 
