@@ -138,7 +138,7 @@ class Run:
     # --- the tasks
 
     async def _pump(self) -> None:
-        no_more = self._runtime.unknowns.on_move(self._work.set)
+        no_more = self._runtime.unknowns.avatars.on_unlock(self._work.set)
         try:
             async with asyncio.TaskGroup() as tasks:
                 self._items = tasks
@@ -211,10 +211,10 @@ class Run:
 
     def _is_free(self, avatar_id: str) -> bool:
         """Whether an edit of the avatar can go to the rate limiter: with avatar locks, one at a time."""
-        unknowns = self._runtime.unknowns
-        if unknowns.avatar_locks is None:
+        avatars = self._runtime.unknowns.avatars
+        if not avatars.is_exclusive:
             return True
-        return unknowns.wanted(avatar_id) and not self._in_flight.at_gate(avatar_id)
+        return avatars.ready_for_edit(avatar_id) and not self._in_flight.at_gate(avatar_id)
 
     def _wake(self) -> None:
         self._work.set()

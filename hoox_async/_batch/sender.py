@@ -125,7 +125,7 @@ class Sender:
 
     async def _send(self, item: Item, flight: Flight) -> Intent:
         """Until it is accepted, or what became of it where it is lost or another has had its key."""
-        free = self._runtime.unknowns.free
+        free = self._runtime.unknowns.avatars.is_unlocked
         source = item.source or (item.intent.source if item.intent else None)
         wanted = self._runtime.submitter.plan(item.request, item.key, True, source)
         began = self._runtime.services.clock.now()
@@ -177,11 +177,11 @@ class Sender:
     async def _wait_for_proof(self, intent: Intent) -> Intent:
         """As it stands once its look is proved, or nothing can be expected to prove it any more."""
         unknowns = self._runtime.unknowns
-        searched = unknowns.is_searched(intent)
+        searched = unknowns.avatars.is_searched(intent)
         patience = self._options.look_timeout if searched else self._proof_patience(intent)
         if patience > 0:
             with suppress(StoreError):
-                await unknowns.settled(intent, patience)
+                await unknowns.wait_settled(intent, patience)
         now = await self._known(intent.key)
         if now is None or now.state is IntentState.SENDING:  # the store does not take it, or cannot tell
             return intent

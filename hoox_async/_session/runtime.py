@@ -32,7 +32,7 @@ from .shared_quota import shared_quota
 from .stored_looks import follow_stored
 from .submit import Submitter
 from .submit.edit_source import await_source
-from .unknowns import Unknowns, list_unknowns
+from .unknowns import Reconciler, list_unknowns
 from .webhook_processor import Receiver
 
 _COUNTS_FOR = 70.0  # seconds: how long a request counts at most, and some more
@@ -75,7 +75,7 @@ class SessionRuntime:
         self.reads = Reads(services)
         services.rate_limiter.on_doubt = KeyCheck(services, self.reads).begin
         self.registry = JobRegistry(services, self.scheduler, self.ask, polls_all=self._polls_all)
-        self.unknowns = Unknowns(services, self.reads, self.registry, exclusive=exclusive)
+        self.unknowns = Reconciler(services, self.reads, self.registry, exclusive=exclusive)
         self.receiver = Receiver(services, self.reads, self.registry, self.scheduler, self.unknowns)
         self.submitter = Submitter(services, self.registry, self.unknowns, self.receiver)
         self.poller = Poller(services, self.reads, self.registry, self.scheduler)
@@ -86,7 +86,7 @@ class SessionRuntime:
         clock, store = self.services.clock, self.services.store
         since = clock.utc() - timedelta(seconds=_COUNTS_FOR)
         self.services.rate_limiter.restore([clock.to_loop(sent) for sent in await store.recent_sends(since)])
-        await self.unknowns.recall()
+        await self.unknowns.restore()
         if self.services.deliveries is not None:
             self._detach = self.services.deliveries.attach(self.receiver.receive)
             self.services.tasks.supervise(self.receiver.recall, "hoox-recall")
@@ -189,7 +189,7 @@ class SessionRuntime:
         """What the word does in the store and here belongs together, also where the caller is cancelled."""
         if intent.state is IntentState.UNKNOWN:
             await self.services.store.advance(intent.key, IfUnchanged(intent), Drop())
-        self.unknowns.give_up(intent)
+        self.unknowns.abandon(intent)
 
     async def _claim(self, intent: Intent, ref: LookRef) -> LookJob:
         """As `_drop`: whole, also where the caller is cancelled."""
@@ -200,7 +200,7 @@ class SessionRuntime:
             return self.registry.job_of(other)
         try:
             if intent.ref is None:
-                accepted = await self.unknowns.prove(intent, ref, Evidence.USER, look)
+                accepted = await self.unknowns.confirm(intent, ref, Evidence.USER, look)
             else:
                 accepted = await self.unknowns.correct(intent, ref, look)
         except LookTaken as taken:

@@ -27,7 +27,7 @@ from ..events import DeliveryReceived
 from .jobs import JobRegistry
 from .reads import Reads
 from .services import SessionServices
-from .unknowns import Unknowns
+from .unknowns import Reconciler
 
 _log = logging.getLogger("hoox_async")
 _AT_ONCE = 200
@@ -47,13 +47,13 @@ class Receiver:
         reads: Reads,
         registry: JobRegistry,
         scheduler: PollScheduler,
-        unknowns: Unknowns,
+        reconciler: Reconciler,
     ) -> None:
         self._services = services
         self._reads = reads
         self._registry = registry
         self._scheduler = scheduler
-        self._unknowns = unknowns
+        self._reconciler = reconciler
         self._room = asyncio.Semaphore(_AT_ONCE)
         self._nameless: dict[str, Delivery] = {}  # by attempt; their avatars are looked for in the list
         self._lookups = 0
@@ -174,7 +174,7 @@ class Receiver:
         if other is not None or (isinstance(intent.request, LookEdit) and ref == intent.source):
             _log.warning("a delivery named %s, which is another request's look", ref)
             return None
-        await self._unknowns.prove(intent, ref, Evidence.WEBHOOK, look_of(delivery, ref))
+        await self._reconciler.confirm(intent, ref, Evidence.WEBHOOK, look_of(delivery, ref))
         return await self._services.store.by_ref(ref)
 
     def _look_up(self, attempt_id: str, delivery: Delivery) -> None:

@@ -48,10 +48,10 @@ async def test_a_loss_that_the_store_never_takes_shuts_no_avatar_lock_for_good(
         await lose(session, space, source, "lost", fault)
         unknowns = session._ready().unknowns
         intent = (await store.get(("lost",)))["lost"]
-        await unknowns.lost(intent)
+        await unknowns.avatars.note_lost(intent)
         async with asyncio.timeout(3600):
-            await unknowns.wait_for_avatar(source.avatar_id, None)
-        assert unknowns.lock_avatar(source.avatar_id)
+            await unknowns.avatars.wait_for_avatar(source.avatar_id, None)
+        assert unknowns.avatars.lock(source.avatar_id)
         assert "does not know" not in caplog.text
         store.refuses = None
 
@@ -77,7 +77,7 @@ async def test_a_store_that_reads_nothing_after_a_loss_hides_it_from_nobody() ->
     async with opened(space, store=store, exclusive=True, timeouts=QUICK) as session:
         source = await avatar(session)
         await lose(session, space, source, "lost", Fault.DROP_AFTER)
-        assert not session._ready().unknowns.proves((await store.in_states([IntentState.UNKNOWN]))[0])
+        assert not session._ready().unknowns.avatars.infers((await store.in_states([IntentState.UNKNOWN]))[0])
 
 
 async def test_a_search_whose_end_cannot_be_written_opens_the_avatar_lock() -> None:

@@ -9,7 +9,7 @@ from batch_kit import QUICK, arrives, avatar, lose, opened, space_of
 
 from hoox_async import HooxSession, LookEdit, LookRef
 from hoox_async._io.stores.memory import MemoryStore
-from hoox_async._session.unknowns.candidates import suspect
+from hoox_async._session.unknowns.candidates import add_candidates
 from hoox_async.sandbox import Fault
 
 pytestmark = pytest.mark.virtual_time
@@ -98,6 +98,6 @@ async def test_two_who_look_at_once_take_nothing_from_each_other() -> None:
         await lose(session, space, source, "lost", Fault.DROP_BEFORE)
         as_read = (await session._store.get(("lost",)))["lost"]
         one, two = arrives(space, source), arrives(space, source)
-        await suspect(session._store, as_read, [one])
-        assert await suspect(session._store, as_read, [two]) == (one, two)
+        await add_candidates(session._store, as_read, [one])
+        assert await add_candidates(session._store, as_read, [two]) == (one, two)
         assert (await session._store.get(("lost",)))["lost"].candidates == (one, two)

@@ -16,6 +16,7 @@ from hoox_async import HooxSession, LookEdit, Timeouts
 from hoox_async._core.intents.intent import Intent
 from hoox_async._io.protocols import Store
 from hoox_async._io.stores.memory import MemoryStore
+from hoox_async._session.unknowns.avatars import SharedAvatars
 from hoox_async.sandbox import Fault, Space
 
 pytestmark = pytest.mark.virtual_time
@@ -90,7 +91,9 @@ async def test_one_lost_outside_of_avatar_locks_is_a_rival_of_those_that_are_sea
         await lose(session, space, source, "A", Fault.DROP_AFTER)
         await lose(session, space, other, "other", Fault.DROP_AFTER)
     async with opened(space, store=store, timeouts=QUICK) as session:
-        session._ready().unknowns._older.clear()
+        avatars = session._ready().unknowns.avatars
+        assert isinstance(avatars, SharedAvatars)
+        avatars._lost_under_lock.clear()
         await lose(session, space, source, "B", Fault.DROP_BEFORE)
     await asyncio.sleep(600)
     async with exclusive(space, store) as session:

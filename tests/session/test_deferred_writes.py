@@ -254,8 +254,8 @@ async def test_what_follows_from_a_late_write_is_missed_by_no_try(leaves: bool) 
         await asyncio.wait([again])
         await asyncio.sleep(1.5)
         unknowns = session._ready().unknowns
-        assert unknowns.is_searched(await intent_of(session, "k"))
-        assert not unknowns.free(source.avatar_id)
+        assert unknowns.avatars.is_searched(await intent_of(session, "k"))
+        assert not unknowns.avatars.is_unlocked(source.avatar_id)
         job = await session.submit(edit(source, "next"), key="next")
         assert job.ref != space.ledger[0].ref == (await intent_of(session, "k")).ref
 

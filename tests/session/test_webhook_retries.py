@@ -83,7 +83,7 @@ async def test_an_unknown_that_a_delivery_names_is_proved_though_that_fails_at_f
     """The only proof that it was paid is not lost."""
     async with stage() as on:
         attempt = await on.lose(prompt(), "k")
-        raises_once(part_of(on, "unknowns"), "prove", monkeypatch)
+        raises_once(part_of(on, "unknowns"), "confirm", monkeypatch)
         await on.deliver(attempt, on.last, LookStatus.READY)
         assert await intents(on.session) == {"k": IntentState.UNKNOWN}
         await asyncio.sleep(5)

@@ -36,7 +36,7 @@ from ...events import Answered, OutcomeLost, RequestSent
 from ..jobs import JobRegistry
 from ..rate_limiter import Permit
 from ..services import SessionServices
-from ..unknowns import Unknowns
+from ..unknowns import Reconciler
 from ..webhook_processor import Receiver
 from .deferred_writes import DeferredWrite, DeferredWrites
 
@@ -98,7 +98,7 @@ class AttemptContext(NamedTuple):
 
     services: SessionServices
     registry: JobRegistry
-    unknowns: Unknowns
+    reconciler: Reconciler
     receiver: Receiver
     deferred: DeferredWrites
 
@@ -165,24 +165,25 @@ class SubmitAttempt:
 
         Neither is held while the other is waited for.
         """
-        unknowns, decision = self._context.unknowns, self._decision
+        reconciler, decision = self._context.reconciler, self._decision
         if isinstance(decision.renewal, Resend) and decision.stored is not None:
-            unknowns.give_up(decision.stored)  # its search keeps locked the very avatar that it edits
-        avatar_id = unknowns.locked_avatar_of(self._intent)
+            reconciler.abandon(decision.stored)  # its search keeps locked the very avatar that it edits
+        avatars = reconciler.avatars
+        avatar_id = avatars.avatar_to_lock(self._intent)
         if avatar_id is None:
             return await self._options.acquire_permit()
         while True:
-            await unknowns.wait_for_avatar(avatar_id, self._options.seconds_left(self._services.clock.now()))
+            await avatars.wait_for_avatar(avatar_id, self._options.seconds_left(self._services.clock.now()))
             permit = await self._options.acquire_permit()
-            if unknowns.lock_avatar(avatar_id):
+            if avatars.lock(avatar_id):
                 break
             permit.cancel()
-        self._avatar_lock.callback(unknowns.unlock_avatar, avatar_id)
+        self._avatar_lock.callback(avatars.unlock, avatar_id)
         deferred = self._context.deferred.of_avatar(avatar_id)
         if deferred is not None:
             permit.cancel()
             raise StoreError(f"what became of {deferred.key} is not written down: {deferred.error}")
-        self._inferable = unknowns.proves(self._intent)
+        self._inferable = avatars.infers(self._intent)
         return permit
 
     # --- the POST
@@ -278,7 +279,7 @@ class SubmitAttempt:
             await self._follow_accepted(after)
 
     async def _follow_accepted(self, accepted: Intent) -> Intent:
-        self._context.unknowns.made(accepted)
+        self._context.reconciler.avatars.note_made(accepted)
         self._context.registry.follow(accepted)
         return await self._context.receiver.apply_kept(accepted, self._id)
 
@@ -327,7 +328,7 @@ class SubmitAttempt:
         proved = await self._context.receiver.settle_lost(after.attempts[-1].id)
         if proved is None and lost:
             with suppress(Exception):  # of the store; then nothing more is inferred for its avatar
-                await self._context.unknowns.lost(after)
+                await self._context.reconciler.avatars.note_lost(after)
         return proved
 
     def _emit_answered(self, response: WireResponse, permit: Permit) -> None:
@@ -345,7 +346,7 @@ class SubmitAttempt:
         follow: Callable[[Intent], Awaitable[object]],
     ) -> None:
         """Have it written as soon as the store takes it. Hands the avatar's lock over, until then."""
-        avatar_id = self._context.unknowns.locked_avatar_of(self._intent)
+        avatar_id = self._context.reconciler.avatars.avatar_to_lock(self._intent)
         lock = self._avatar_lock.pop_all()
         self._context.deferred.add(DeferredWrite(self._intent.key, avatar_id, write, error, follow, lock))
 

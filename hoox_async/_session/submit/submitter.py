@@ -32,7 +32,7 @@ from ...events import Retried
 from ..jobs import JobRegistry
 from ..rate_limiter import OwnPermits
 from ..services import SessionServices
-from ..unknowns import Unknowns
+from ..unknowns import Reconciler
 from ..webhook_processor import Receiver
 from .attempt import (
     AttemptContext,
@@ -59,11 +59,11 @@ class Submitter:
     """
 
     def __init__(
-        self, services: SessionServices, registry: JobRegistry, unknowns: Unknowns, receiver: Receiver
+        self, services: SessionServices, registry: JobRegistry, reconciler: Reconciler, receiver: Receiver
     ) -> None:
         self._services = services
         self._deferred = DeferredWrites(services)
-        self._context = AttemptContext(services, registry, unknowns, receiver, self._deferred)
+        self._context = AttemptContext(services, registry, reconciler, receiver, self._deferred)
         self._key_locks = KeyLocks()
         self._running: dict[str, _RunningAttempt] = {}
 

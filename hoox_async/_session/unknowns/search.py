@@ -1,23 +1,26 @@
-"""The search for one edit that was lost in its avatar's lock."""
+"""The search for the look of one lost edit, whose avatar stays locked meanwhile."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
 from contextlib import suppress
-from typing import Protocol
+from typing import TYPE_CHECKING
 
 from ..._api.models import Avatar, Look, LookRef
 from ..._api.requests import LookEdit
 from ..._api.responses import look_from_details
 from ..._core.intents.intent import Evidence, Intent, IntentState
 from ..._core.intents.transitions import EndSearch, IllegalTransition
-from ..._core.reconciliation.avatar_locks import AvatarLocks
 from ..._core.reconciliation.elimination import Adopt, KeepLooking, LostEdit, judge, search_times
 from ...errors import HooxError, StoreError
 from ..reads import Reads
 from ..services import SessionServices
 from .baselines import Baselines
+
+if TYPE_CHECKING:
+    from .avatars import ExclusiveAvatars
+    from .reconciler import Reconciler
 
 _log = logging.getLogger("hoox_async")
 _MORE_SEARCHES = 5
@@ -25,56 +28,29 @@ _LONGEST_PAUSE = 300.0
 _UNSETTLED = frozenset({IntentState.SENDING, IntentState.UNKNOWN})
 
 
-class Searched(Protocol):
-    """Who is told what a search finds."""
-
-    def is_searched(self, intent: Intent) -> bool:
-        """Whether it is still to be searched for."""
-        ...
-
-    def is_contested(self, intent: Intent) -> bool:
-        """Whether looks that nobody searches for may show up beside its own."""
-        ...
-
-    def spoil(self, avatar_id: str) -> None:
-        """Nothing is inferred for this avatar any more."""
-
-    async def prove(
-        self, intent: Intent, ref: LookRef, evidence: Evidence, look: Look | None = None
-    ) -> Intent:
-        """Its look is known."""
-        ...
-
-    def retired(self, intent: Intent) -> None:
-        """The search has ended, and nothing was found."""
-
-    def over(self, key: str) -> None:
-        """The search has ended."""
-
-
 class Search:
-    """Looks for the look of one lost edit until it is found, is settled otherwise, or is retired."""
+    """Searches for the look of one lost edit until it is found, settled otherwise, or not found."""
 
     def __init__(
         self,
         services: SessionServices,
         reads: Reads,
-        avatar_locks: AvatarLocks,
+        avatars: ExclusiveAvatars,
         baselines: Baselines,
-        told: Searched,
+        reconciler: Reconciler,
         intent: Intent,
     ) -> None:
         assert intent.source is not None
         self._services = services
         self._reads = reads
-        self._avatar_locks = avatar_locks
+        self._avatars = avatars
         self._baselines = baselines
-        self._told = told
+        self._reconciler = reconciler
         self._intent = intent
         self._avatar_id = intent.source.avatar_id
 
     async def run(self) -> None:
-        """However it goes, the avatar lock opens at the end: nobody waits for it for ever."""
+        """Search at each of its times. However that ends, the avatar is unlocked: nobody waits for ever."""
         try:
             if await self._found():
                 return
@@ -82,16 +58,16 @@ class Search:
                 await self._services.store.advance(self._intent.key, EndSearch())
         except IllegalTransition:
             if await self._is_settled():  # something else was faster
-                self._told.over(self._intent.key)
+                self._reconciler.end_search(self._intent.key)
                 return
             # else the store never took that it is lost
         except Exception:
             _log.exception(
                 "the search for %r failed in a way that this library does not know", self._intent.key
             )
-        # nothing was proved of the avatar's looks: nothing more is inferred from them here
-        self._told.spoil(self._avatar_id)
-        self._told.over(self._intent.key)
+        # its look may still show up: nothing more is inferred for this avatar
+        self._avatars.end_inference(self._avatar_id)
+        self._reconciler.end_search(self._intent.key)
 
     async def _found(self) -> bool:
         """Whether the search has come to an end; False where the avatar could not be read at the last."""
@@ -105,7 +81,7 @@ class Search:
             if await self._searched(last=True):
                 return True
             pause = min(2 * pause, _LONGEST_PAUSE)
-        return not self._told.is_searched(self._intent)
+        return not self._avatars.is_searched(self._intent)
 
     async def _is_settled(self) -> bool:
         try:
@@ -117,7 +93,7 @@ class Search:
     async def _searched(self, *, last: bool) -> bool:
         """One search. True when the intent is no longer open, False also where no answer came."""
         try:
-            return not self._told.is_searched(self._intent) or await self._look_for(last=last)
+            return not self._avatars.is_searched(self._intent) or await self._look_for(last=last)
         except HooxError:
             return False
 
@@ -133,7 +109,7 @@ class Search:
 
     async def _look_for(self, *, last: bool) -> bool:
         """One search. True when the intent is no longer open."""
-        intent, avatar_id, avatar_locks = self._intent, self._avatar_id, self._avatar_locks
+        intent, avatar_id, avatar_locks = self._intent, self._avatar_id, self._avatars.locks
         mark = avatar_locks.mark(avatar_id)
         answer = await self._reads.avatar(avatar_id)
         seen = await self._services.store.seen_looks(avatar_id)
@@ -144,16 +120,20 @@ class Search:
             answer,
             answer_is_clean=seen is not None and avatar_locks.clean(avatar_id, mark),
             last=last,
-            rivals=avatar_locks.lost(avatar_id) - 1 + self._told.is_contested(intent),
+            rivals=avatar_locks.lost(avatar_id) - 1 + (not self._avatars.infers(intent)),
         )
-        if isinstance(verdict, KeepLooking) or not self._told.is_searched(intent):
-            return not self._told.is_searched(intent)
+        if isinstance(verdict, KeepLooking) or not self._avatars.is_searched(intent):
+            return not self._avatars.is_searched(intent)
         if isinstance(verdict, Adopt):
-            await self._told.prove(intent, verdict.ref, Evidence.INFERRED, _look_in(answer, verdict.ref))
+            await self._reconciler.confirm(
+                intent, verdict.ref, Evidence.INFERRED, _look_in(answer, verdict.ref)
+            )
             return True
         # what was seen joins the baseline first: from then on it is nobody's lost look
-        await self._baselines.put_on_record(avatar_id, verdict.candidates)
-        self._told.retired(await self._services.store.advance(intent.key, EndSearch()))
+        await self._baselines.add(avatar_id, verdict.candidates)
+        ended = await self._services.store.advance(intent.key, EndSearch())
+        self._reconciler.end_search(intent.key)
+        self._avatars.note_unsearched(ended)
         return True
 
 
