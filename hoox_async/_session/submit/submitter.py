@@ -204,20 +204,16 @@ class _RunningAttempt:
         self.task = task
 
     async def result(self) -> Intent:
-        """As `join`, for the caller that started it. Cancelled, it ends an attempt that still waits."""
-        try:
-            return await self.join()
-        except asyncio.CancelledError:
-            while self.attempt.is_waiting and not self.task.done():
-                self.task.cancel()
-                with suppress(asyncio.CancelledError):  # of the caller, once more: it ends soon enough
-                    await asyncio.wait((self.task,))
-            raise
+        """As `join`, for the caller that started it: cancelled, it ends an attempt that still waits."""
+        return await self._awaited(_CancellingResult(self.attempt, self.task))
 
     async def join(self) -> Intent:
         """Wait for its end. A caller that is cancelled here changes nothing of it."""
+        return await self._awaited(asyncio.shield(self.task))
+
+    async def _awaited(self, result: asyncio.Future[Intent]) -> Intent:
         try:
-            return await asyncio.shield(self.task)
+            return await result
         except asyncio.CancelledError:
             caller = asyncio.current_task()
             if not self.task.cancelled() or caller is None or caller.cancelling():
@@ -227,6 +223,37 @@ class _RunningAttempt:
             raise SessionClosed("the session was closed")
         message = f"{self._key}: the session ended before the answer; it may have been charged"
         raise OutcomeUnknown(message, key=self._key)
+
+
+class _CancellingResult(asyncio.Future[Intent]):
+    """The result of an attempt, for the caller that started it.
+
+    Cancelled together with its caller, it cancels an attempt that still waits, in the same instant (so that
+    no permit reaches it meanwhile), and ends when that has given back what it held. Once the attempt may have
+    sent something, only the caller is cancelled.
+    """
+
+    def __init__(self, attempt: SubmitAttempt, task: asyncio.Task[Intent]) -> None:
+        super().__init__(loop=task.get_loop())
+        self._attempt = attempt
+        self._task = task
+        task.add_done_callback(self._finish)
+
+    def cancel(self, msg: object | None = None) -> bool:
+        if self._attempt.is_waiting and not self._task.done():
+            return self._task.cancel(msg)
+        return super().cancel(msg)
+
+    def _finish(self, task: asyncio.Task[Intent]) -> None:
+        if self.done():
+            return
+        if task.cancelled():
+            super().cancel()
+        elif (error := task.exception()) is not None:
+            self.set_exception(error)
+            self.exception()  # taken: a caller that is cancelled in this moment does not take it
+        else:
+            self.set_result(task.result())
 
 
 def _log_unexpected(post: asyncio.Task[Intent]) -> None:
