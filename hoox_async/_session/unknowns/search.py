@@ -52,15 +52,15 @@ class Search:
     async def run(self) -> None:
         """Search at each of its times. However that ends, the avatar is unlocked: nobody waits for ever."""
         try:
-            if await self._found():
+            if await self._search_to_the_end():
                 return
-            with suppress(StoreError):  # the next POST meets that trouble, and stops what there is to stop
+            with suppress(StoreError):  # the next POST meets the store's failure too, and reports it
                 await self._services.store.advance(self._intent.key, EndSearch())
         except IllegalTransition:
-            if await self._is_settled():  # something else was faster
+            if await self._is_settled():  # by a delivery or the user's word, meanwhile
                 self._reconciler.end_search(self._intent.key)
                 return
-            # else the store never took that it is lost
+            # else the store has it as being sent: it never took that it was lost
         except Exception:
             _log.exception(
                 "the search for %r failed in a way that this library does not know", self._intent.key
@@ -69,16 +69,16 @@ class Search:
         self._avatars.end_inference(self._avatar_id)
         self._reconciler.end_search(self._intent.key)
 
-    async def _found(self) -> bool:
-        """Whether the search has come to an end; False where the avatar could not be read at the last."""
+    async def _search_to_the_end(self) -> bool:
+        """Whether the intent is not searched for any more; False where the last search got no answer."""
         pause = max(self._services.timeouts.search)
         for at, last in self._times():
             await asyncio.sleep(max(0.0, at - self._services.clock.now()))
-            if await self._searched(last=last):
+            if await self._search_once(last=last):
                 return True
         for _ in range(_MORE_SEARCHES):  # the last one had no answer
             await asyncio.sleep(pause)
-            if await self._searched(last=True):
+            if await self._search_once(last=True):
                 return True
             pause = min(2 * pause, _LONGEST_PAUSE)
         return not self._avatars.is_searched(self._intent)
@@ -90,25 +90,25 @@ class Search:
             return False
         return now is not None and now.state not in _UNSETTLED
 
-    async def _searched(self, *, last: bool) -> bool:
-        """One search. True when the intent is no longer open, False also where no answer came."""
+    async def _search_once(self, *, last: bool) -> bool:
+        """Whether the intent is not searched for any more; False also where no answer came."""
         try:
-            return not self._avatars.is_searched(self._intent) or await self._look_for(last=last)
+            return not self._avatars.is_searched(self._intent) or await self._read_and_judge(last=last)
         except HooxError:
             return False
 
     def _times(self) -> list[tuple[float, bool]]:
         clock, timeouts, intent = self._services.clock, self._services.timeouts, self._intent
         now = clock.now()
-        # what an earlier process wrote down lies in the future, where the clock was set back since
+        # times that an earlier process wrote lie in the future where the clock was set back since
         sent_at = min(clock.to_loop(intent.attempts[-1].sent_at), now)
         lost_at = sent_at if intent.lost_at is None else min(clock.to_loop(intent.lost_at), now)
         times = [lost_at + t for t in search_times(lost_at, sent_at, timeouts.answer, timeouts.search)]
         ahead = [t for t in times if t > now] or [now]
         return [(t, t == ahead[-1]) for t in ahead]
 
-    async def _look_for(self, *, last: bool) -> bool:
-        """One search. True when the intent is no longer open."""
+    async def _read_and_judge(self, *, last: bool) -> bool:
+        """By one request. Whether the intent is not searched for any more."""
         intent, avatar_id, avatar_locks = self._intent, self._avatar_id, self._avatars.locks
         mark = avatar_locks.mark(avatar_id)
         answer = await self._reads.avatar(avatar_id)
@@ -129,7 +129,7 @@ class Search:
                 intent, verdict.ref, Evidence.INFERRED, _look_in(answer, verdict.ref)
             )
             return True
-        # what was seen joins the baseline first: from then on it is nobody's lost look
+        # the baseline comes first: these looks are then inferred to be no lost edit's
         await self._baselines.add(avatar_id, verdict.candidates)
         ended = await self._services.store.advance(intent.key, EndSearch())
         self._reconciler.end_search(intent.key)
