@@ -1,4 +1,4 @@
-"""What is sent for a key, decided from what the store knows of it in that very moment."""
+"""What is sent for a key, decided from what the store has of it in that moment."""
 
 from __future__ import annotations
 
@@ -44,18 +44,18 @@ ACCEPTED = advance(SENT, Accept(MADE, AT, Evidence.ANSWER))
 
 
 def test_what_is_new_is_sent() -> None:
-    """As it is wanted."""
+    """A key that the store does not have is sent as it is wanted."""
     assert decide_single(intent(), None, None) == SendDecision(intent())
 
 
 def test_what_was_planned_is_sent_as_it_was_planned() -> None:
-    """With its attempts, whose tokens stay its own."""
+    """A planned intent is sent with its earlier attempts, whose tokens stay its own."""
     tried = advance(SENT, Revert())
     assert decide_single(intent(), tried, tried) == SendDecision(tried, tried)
 
 
 def test_other_content_takes_the_place_of_what_never_cost_anything() -> None:
-    """Together with its own source."""
+    """Other content replaces a planned intent, together with its own source."""
     tried = advance(SENT, Revert())
     wanted = intent("a desk", OTHER)
     decided = decide_single(wanted, tried, tried)
@@ -77,13 +77,13 @@ def test_other_content_takes_the_place_of_what_never_cost_anything() -> None:
     ids=["sending", "unknown", "accepted", "owing", "refused and paid before"],
 )
 def test_other_content_is_a_conflict_with_all_else(stands: Intent) -> None:
-    """Nothing is sent."""
+    """Other content under a key that may have cost anything raises KeyConflict."""
     with pytest.raises(KeyConflict):
         decide_single(intent("a desk"), stands, stands)
 
 
 def test_what_was_paid_is_the_result() -> None:
-    """For whoever asks."""
+    """An intent that was paid is the result of a submission and of a resend."""
     assert decide_single(intent(), None, ACCEPTED) is ACCEPTED
     assert decide_resend(UNKNOWN, ACCEPTED) is ACCEPTED
 
@@ -96,14 +96,14 @@ def test_what_was_paid_is_the_result() -> None:
         (advance(UNKNOWN, Drop()), OutcomeUnknown),
     ],
 )
-def test_what_was_lost_is_told_again(stands: Intent, error: type[HooxError]) -> None:
-    """And not sent."""
+def test_what_was_lost_is_reported_again(stands: Intent, error: type[HooxError]) -> None:
+    """A submission of a key that may have been paid raises OutcomeUnknown and sends nothing."""
     with pytest.raises(error):
         decide_single(intent(), stands, stands)
 
 
 def test_what_was_refused_before_a_submission_began_is_sent_again() -> None:
-    """With the same content, and with the notes of the new submission."""
+    """An intent that had been refused before is replaced by the new submission, and sent."""
     decided = decide_single(intent(), REFUSED, REFUSED)
     assert isinstance(decided, SendDecision)
     assert decided.renewal == Replace(intent().request, intent().digest)
@@ -113,7 +113,7 @@ def test_what_was_refused_before_a_submission_began_is_sent_again() -> None:
 
 @pytest.mark.parametrize("at_begin", [None, SENT, REFUSED])
 def test_what_is_refused_while_a_submission_waits_is_its_refusal_too(at_begin: Intent | None) -> None:
-    """Nothing was known of the key when it began, or it was being sent, or it had been refused before."""
+    """A refusal that came after the submission began is raised, and nothing is sent."""
     stands = REFUSED
     if at_begin is REFUSED:
         again = advance(advance(REFUSED, Replace(intent().request, intent().digest)), Send("a2", AT, SOURCE))
@@ -123,7 +123,7 @@ def test_what_is_refused_while_a_submission_waits_is_its_refusal_too(at_begin: I
 
 
 def test_other_content_takes_the_place_of_what_was_refused() -> None:
-    """Also where it was refused only while the other waited."""
+    """Other content replaces a refused intent, also one refused while this submission waited."""
     for at_begin in (REFUSED, None):
         decided = decide_single(intent("a desk"), at_begin, REFUSED)
         assert isinstance(decided, SendDecision)
@@ -132,7 +132,7 @@ def test_other_content_takes_the_place_of_what_was_refused() -> None:
 
 @pytest.mark.parametrize("stands", [UNKNOWN, advance(UNKNOWN, Drop()), advance(UNKNOWN, EndSearch())])
 def test_a_resend_is_one_as_long_as_nothing_moved(stands: Intent) -> None:
-    """What it may have cost is on the books of what is sent."""
+    """An unknown that has not changed is resent, and keeps what the first time may have cost."""
     decided = decide_resend(stands, stands)
     assert isinstance(decided, SendDecision)
     assert (decided.stored, decided.renewal) == (stands, Resend())
@@ -141,7 +141,7 @@ def test_a_resend_is_one_as_long_as_nothing_moved(stands: Intent) -> None:
 
 
 def test_a_resend_of_what_was_sent_or_dropped_meanwhile_is_none() -> None:
-    """By somebody else's word."""
+    """An unknown that somebody dropped or resent meanwhile is not resent: its error is raised."""
     again = advance(advance(UNKNOWN, Resend()), Send("a2", AT, SOURCE))
     for stands in (advance(UNKNOWN, Drop()), advance(again, MarkUnknown("dropped", AT)), again):
         with pytest.raises(OutcomeUnknown):
@@ -149,6 +149,6 @@ def test_a_resend_of_what_was_sent_or_dropped_meanwhile_is_none() -> None:
 
 
 def test_a_source_that_is_known_by_now_goes_along() -> None:
-    """Of an item whose source was made anew."""
+    """A source that is given replaces the stored one in what is sent."""
     assert to_send(intent(), source=OTHER).intent.source == OTHER
     assert to_send(intent()).intent.source == SOURCE

@@ -113,7 +113,7 @@ async def test_what_a_transport_raises_before_the_sending_means_that_nothing_was
 
 
 async def test_a_transport_that_sends_twice_is_stopped_at_the_second() -> None:
-    """What it makes of that is a loss: the first may have been charged."""
+    """A second call of before_send is refused, and what comes of that is a loss."""
     space = Space(rng=Random(1), requests_per_minute=None)
     async with HooxSession(space.api_key, transport=Repeating(space)) as session:
         with pytest.raises(OutcomeUnknown):
