@@ -147,7 +147,7 @@ class ItemPosts:
         """Whether a POST of this item's own was lost."""
 
     async def acquire_permit(self) -> Permit:
-        """See `AcquirePermit`."""
+        """The next permit of this item: see `SendOptions.acquire_permit`."""
         self._ended(answered=True, lost=False)  # by a 429, or it never left
         self._permit = await self._breaker.acquire_permit(self._ready, self._since)
         self._got_permit()
