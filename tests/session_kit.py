@@ -147,7 +147,7 @@ def money(budget: Budget) -> tuple[float, float]:
     return float(budget.reserved), float(budget.spent)
 
 
-async def give_up(*tasks: asyncio.Task[Any]) -> None:
+async def cancel_and_wait(*tasks: asyncio.Task[Any]) -> None:
     """Cancel them and wait until they are gone."""
     for task in tasks:
         task.cancel()

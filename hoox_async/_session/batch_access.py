@@ -19,8 +19,8 @@ from ..events import Event
 from .jobs import JobRegistry, LookJob
 from .rate_limiter import Permit
 from .services import SessionServices
-from .submit import Purse, SendOptions, Submitter
-from .unknowns import Unknowns
+from .submit import AttemptBudget, SendOptions, Submitter
+from .unknowns import Reconciler
 
 __all__ = ["BatchAccess", "Expectations", "Permit"]
 
@@ -49,7 +49,7 @@ class BatchAccess:
         services: SessionServices,
         registry: JobRegistry,
         scheduler: PollScheduler,
-        unknowns: Unknowns,
+        unknowns: Reconciler,
         submitter: Submitter,
     ) -> None:
         self.clock: Clock = services.clock
@@ -92,14 +92,15 @@ class BatchAccess:
         waits for its permit already), and not while one is outstanding, or was lost and is searched for. The
         search begins with this question.
         """
-        if self._unknowns.avatar_locks is None:
+        avatars = self._unknowns.avatars
+        if not avatars.is_exclusive:
             return True
-        return self._unknowns.wanted(avatar_id) and not another_waits
+        return avatars.ready_for_edit(avatar_id) and not another_waits
 
     @contextmanager
     def notifying(self, listener: Callable[[], None]) -> Iterator[None]:
         """Inside the block, call ``listener`` whenever the answer of `may_edit` may have changed."""
-        unsubscribe = self._unknowns.on_move(listener)
+        unsubscribe = self._unknowns.avatars.on_unlock(listener)
         try:
             yield
         finally:
@@ -113,7 +114,7 @@ class BatchAccess:
         ``since`` is the loop's time at which the item began. Raises `RateLimited`, `AuthenticationError` and
         `SessionClosed`.
         """
-        is_free = self._unknowns.free
+        is_free = self._unknowns.avatars.is_unlocked
         return await self._services.rate_limiter.acquire_for_batch(
             lambda: (avatar_id is None or is_free(avatar_id)) and may_send(), since=since
         )
@@ -128,7 +129,7 @@ class BatchAccess:
         decide: Decide,
         *,
         acquire_permit: Callable[[], Awaitable[Permit]],
-        budget: Purse,
+        budget: AttemptBudget,
         since: float,
     ) -> Intent:
         """Send ``wanted`` until it is accepted, refused or lost; ``decide`` is asked before each try.
@@ -145,7 +146,7 @@ class BatchAccess:
         None where no POST is outstanding, or where it surely cost nothing. Raises what became of it
         otherwise.
         """
-        return await self._submitter.landing(key)
+        return await self._submitter.join(key)
 
     # --- waiting
 
@@ -166,11 +167,11 @@ class BatchAccess:
         ``seconds`` at most. A search of an exclusive session may prove it, or a delivery on the attempt's own
         webhook URL.
         """
-        if not self._unknowns.is_searched(unknown):
+        if not self._unknowns.avatars.is_searched(unknown):
             seconds = min(seconds, self._delivery_expected_for(unknown))
         if seconds > 0:
             with suppress(StoreError):
-                await self._unknowns.settled(unknown, seconds)
+                await self._unknowns.wait_settled(unknown, seconds)
 
     def _delivery_expected_for(self, unknown: Intent) -> float:
         """For how many seconds from now a delivery may still come; 0 or less: none will."""

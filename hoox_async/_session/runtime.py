@@ -32,7 +32,7 @@ from .services import SessionServices
 from .shared_quota import shared_quota
 from .submit import Submitter
 from .submit.edit_source import await_source
-from .unknowns import Unknowns, list_unknowns
+from .unknowns import Reconciler, list_unknowns
 from .webhook_processor import WebhookProcessor
 
 _QUOTA_WINDOW = 70.0  # seconds: a request counts in the quota for 60 s, and clocks differ
@@ -80,7 +80,7 @@ class SessionRuntime:
         self.reads = Reads(services)
         services.rate_limiter.on_key_refused = KeyCheck(services, self.reads).begin
         self.registry = JobRegistry(services, self.reads, self.scheduler, polls_all=self._polls_all)
-        self.unknowns = Unknowns(services, self.reads, self.registry, exclusive=exclusive)
+        self.unknowns = Reconciler(services, self.reads, self.registry, exclusive=exclusive)
         self.receiver = WebhookProcessor(services, self.reads, self.registry, self.scheduler, self.unknowns)
         self.submitter = Submitter(services, self.registry, self.unknowns, self.receiver)
         self.poller = Poller(services, self.reads, self.registry, self.scheduler)
@@ -94,7 +94,7 @@ class SessionRuntime:
         clock, store = self.services.clock, self.services.store
         since = clock.utc() - timedelta(seconds=_QUOTA_WINDOW)
         self.services.rate_limiter.restore([clock.to_loop(sent) for sent in await store.recent_sends(since)])
-        await self.unknowns.recall()
+        await self.unknowns.restore()
         if self.services.deliveries is not None:
             self._detach = self.services.deliveries.subscribe(self.receiver.accept)
             self.services.tasks.supervise(self.receiver.restore, "hoox-recall")
@@ -112,6 +112,7 @@ class SessionRuntime:
         closed = SessionClosed("the session was closed")
         self.services.rate_limiter.close()
         self.unknowns.close()
+        self.submitter.close()
         self.registry.close(closed)
         # the stack runs them from the last to the first, and goes on where one is cancelled
         async with AsyncExitStack() as closing:
@@ -185,7 +186,7 @@ class SessionRuntime:
         """Record the decision in the store and end the search. Not to be interrupted between the two."""
         if intent.state is IntentState.UNKNOWN:
             await self.services.store.advance(intent.key, IfUnchanged(intent), Drop())
-        self.unknowns.give_up(intent)
+        self.unknowns.abandon(intent)
 
     async def _claim(self, intent: Intent, ref: LookRef) -> LookJob:
         """Check the look, then record that it is the intent's. Not to be interrupted, as `_drop`."""
@@ -196,7 +197,7 @@ class SessionRuntime:
             return self.registry.job_of(other)
         try:
             if intent.ref is None:
-                accepted = await self.unknowns.prove(intent, ref, Evidence.USER, look)
+                accepted = await self.unknowns.confirm(intent, ref, Evidence.USER, look)
             else:
                 accepted = await self.unknowns.correct(intent, ref, look)
         except LookTaken as taken:

@@ -27,7 +27,7 @@ from ..events import DeliveryReceived
 from .jobs import JobRegistry
 from .reads import Reads
 from .services import SessionServices
-from .unknowns import Unknowns
+from .unknowns import Reconciler
 
 _log = logging.getLogger("hoox_async")
 _MAX_CONCURRENT = 200
@@ -47,13 +47,13 @@ class WebhookProcessor:
         reads: Reads,
         registry: JobRegistry,
         scheduler: PollScheduler,
-        unknowns: Unknowns,
+        reconciler: Reconciler,
     ) -> None:
         self._services = services
         self._reads = reads
         self._registry = registry
         self._scheduler = scheduler
-        self._unknowns = unknowns
+        self._reconciler = reconciler
         self._slots = asyncio.Semaphore(_MAX_CONCURRENT)
         self._without_avatar: dict[str, Delivery] = {}  # by attempt; their avatars are looked up in the list
         self._lookup_tries = 0
@@ -185,7 +185,7 @@ class WebhookProcessor:
         if other is not None or (isinstance(intent.request, LookEdit) and ref == intent.source):
             _log.warning("ignored a delivery that named %s, which is the look of another request", ref)
             return None
-        await self._unknowns.prove(intent, ref, Evidence.WEBHOOK, _look_of(delivery, ref))
+        await self._reconciler.confirm(intent, ref, Evidence.WEBHOOK, _look_of(delivery, ref))
         return await self._services.store.by_ref(ref)
 
     def _queue_avatar_lookup(self, attempt_id: str, delivery: Delivery) -> None:

@@ -27,7 +27,7 @@ def reads(space: Space) -> list[float]:
 
 @pytest.mark.parametrize("fault", CHARGED, ids=lambda fault: fault.name)
 async def test_a_charged_unknown_is_adopted_by_elimination(fault: Fault) -> None:
-    """It is the one look of the avatar that is nobody else's."""
+    """The one look of the avatar that is in no baseline and no intent's is the lost edit's."""
     space = space_of()
     async with opened(space, exclusive=True) as session:
         source = await avatar(session)
@@ -45,7 +45,7 @@ async def test_a_charged_unknown_is_adopted_by_elimination(fault: Fault) -> None
 
 @pytest.mark.parametrize("fault", UNCHARGED, ids=lambda fault: fault.name)
 async def test_an_uncharged_unknown_is_held_and_its_avatar_lock_opens_again(fault: Fault) -> None:
-    """Not found is no proof: it stays at risk; the others of the avatar are made."""
+    """A lost edit that is not found stays at risk, and the avatar's other edits are made."""
     space = space_of()
     async with opened(space, exclusive=True) as session:
         source = await avatar(session)
@@ -57,7 +57,7 @@ async def test_an_uncharged_unknown_is_held_and_its_avatar_lock_opens_again(faul
 
 
 async def test_an_avatar_that_this_session_made_needs_no_baseline() -> None:
-    """Its own looks are all it has: no request is spent."""
+    """No request is spent on the baseline of an avatar that this session made."""
     space = space_of()
     async with opened(space, exclusive=True) as session:
         source = await avatar(session)
@@ -66,7 +66,7 @@ async def test_an_avatar_that_this_session_made_needs_no_baseline() -> None:
 
 
 async def test_another_avatar_has_its_looks_put_on_record_once() -> None:
-    """Before its first edit; what it had is never adopted."""
+    """The looks that an avatar had before its first edit are read once and never adopted."""
     space = space_of()
     async with opened(space) as session:
         source = await avatar(session)
@@ -85,7 +85,7 @@ async def test_another_avatar_has_its_looks_put_on_record_once() -> None:
 
 
 async def test_many_that_come_at_once_share_one_baseline() -> None:
-    """One request for all of them."""
+    """Edits of one avatar that are submitted together make one request for its baseline."""
     space = space_of()
     async with opened(space) as session:
         source = await avatar(session)
@@ -95,7 +95,7 @@ async def test_many_that_come_at_once_share_one_baseline() -> None:
 
 
 async def test_the_searches_come_when_they_should() -> None:
-    """So many seconds after the loss, and the last after the POST's own deadline."""
+    """The searches come after the times of Timeouts.search, the last after the POST's deadline."""
     space = space_of()
     timeouts = Timeouts(answer=60.0, search=(2.0, 10.0, 30.0))
     async with opened(space, exclusive=True, timeouts=timeouts) as session:
@@ -109,7 +109,7 @@ async def test_the_searches_come_when_they_should() -> None:
 
 
 async def test_an_edit_that_wants_the_avatar_lock_waits_for_the_search() -> None:
-    """And goes as soon as the lost look was found."""
+    """The next edit of the avatar is sent as soon as the lost look was found."""
     space = space_of()
     async with opened(space, exclusive=True) as session:
         source = await avatar(session)
@@ -126,7 +126,7 @@ async def test_an_edit_that_wants_the_avatar_lock_waits_for_the_search() -> None
 
 
 async def test_a_look_that_comes_beside_it_proves_that_somebody_else_is_at_work() -> None:
-    """Two possible looks: none is adopted, both are listed."""
+    """Of two possible looks none is adopted, and both are listed as candidates."""
     space = space_of()
     async with opened(space, exclusive=True, timeouts=QUICK) as session:
         source = await avatar(session)
@@ -138,7 +138,7 @@ async def test_a_look_that_comes_beside_it_proves_that_somebody_else_is_at_work(
 
 
 async def test_a_look_of_another_format_is_not_adopted() -> None:
-    """The edit asked for a horizontal one."""
+    """A vertical look is not adopted for a lost edit that asked for a horizontal one."""
     space = space_of()
     async with opened(space, exclusive=True, timeouts=QUICK) as session:
         source = await avatar(session)
@@ -152,7 +152,7 @@ async def test_a_look_of_another_format_is_not_adopted() -> None:
 
 
 async def test_what_a_retired_one_left_behind_is_never_the_next_ones() -> None:
-    """The looks that were seen joined the baseline."""
+    """Looks that a search saw and did not adopt join the baseline, and are never adopted later."""
     space = space_of()
     async with opened(space, exclusive=True, timeouts=QUICK) as session:
         source = await avatar(session)
@@ -166,7 +166,7 @@ async def test_what_a_retired_one_left_behind_is_never_the_next_ones() -> None:
 
 
 async def test_without_exclusive_nothing_is_inferred() -> None:
-    """The looks that may be its own are listed, for people; the avatar lock is never shut."""
+    """Without exclusive=True, possible looks are listed as candidates and no edit is held back."""
     space = space_of()
     async with opened(space) as session:
         source = await avatar(session)
@@ -182,7 +182,7 @@ async def test_without_exclusive_nothing_is_inferred() -> None:
 
 
 async def test_a_strangers_look_is_never_adopted() -> None:
-    """Whatever comes when: with exclusive=False no outcome is inferred."""
+    """With exclusive=False no outcome is inferred, whenever a stranger's look comes."""
     space = space_of()
     async with opened(space, timeouts=QUICK) as session:
         source = await avatar(session)
@@ -203,7 +203,7 @@ async def keep_on(space: Space, source: LookRef) -> None:
 
 
 async def test_a_lost_creation_is_held() -> None:
-    """There is no avatar to look at."""
+    """A lost creation stays unknown, since there is no avatar to search."""
     space = space_of()
     async with opened(space, exclusive=True) as session:
         space.faults.fail_next("create", Fault.DROP_AFTER)
@@ -221,7 +221,7 @@ async def test_a_lost_creation_is_held() -> None:
 
 
 async def test_an_avatar_that_cannot_be_read_for_long_shuts_its_avatar_lock_no_longer_than_that() -> None:
-    """Then nothing is proved: it stays unknown, and nothing more is inferred for the avatar."""
+    """Searches that get no answer end: it stays unknown, and nothing is inferred for the avatar."""
     space = space_of()
     async with opened(space, exclusive=True, timeouts=QUICK) as session:
         source = await avatar(session)
@@ -237,7 +237,7 @@ async def test_an_avatar_that_cannot_be_read_for_long_shuts_its_avatar_lock_no_l
 
 
 async def test_a_search_goes_on_after_failed_ones() -> None:
-    """The last search had no answer; the one after it has."""
+    """A search whose last time got no answer is repeated, and finds the look then."""
     space = space_of()
     async with opened(space, exclusive=True, timeouts=QUICK) as session:
         source = await avatar(session)

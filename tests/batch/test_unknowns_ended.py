@@ -65,7 +65,7 @@ async def is_adopted(session: HooxSession, space: Space, source: LookRef, key: s
 async def test_a_look_that_shows_up_late_is_no_other_ones(
     store: str | Store, restarts: bool, pause: float
 ) -> None:
-    """A was searched for in vain; B never reached the API; A's look comes then, however late it is."""
+    """A look that shows up after its search ended is not adopted for the next lost edit."""
     space = space_of()
     async with exclusive(space, store) as session:
         source, other = await avatar(session), await avatar(session)
@@ -95,7 +95,7 @@ async def late_look_of_a(session: HooxSession, space: Space, source: LookRef) ->
 
 @pytest.mark.parametrize("restarts", [False, True], ids=["same session", "restarted"])
 async def test_with_its_look_named_the_inference_goes_on(store: str | Store, restarts: bool) -> None:
-    """The user's word says which look it is: nothing of the avatar is in doubt any more."""
+    """After the user has named the unknown's look, lost edits of the avatar are inferred again."""
     space = space_of()
     async with exclusive(space, store) as session:
         source = await avatar(session)
@@ -110,7 +110,7 @@ async def test_with_its_look_named_the_inference_goes_on(store: str | Store, res
 
 
 async def test_each_unknown_of_the_avatar_has_to_be_resolved(store: str | Store) -> None:
-    """One that was lost meanwhile, and so not searched for, is in the way as the first was."""
+    """Inference goes on only when every unknown of the avatar that nobody searches for is settled."""
     space = space_of()
     async with exclusive(space, store) as session:
         source = await avatar(session)
@@ -132,7 +132,7 @@ async def test_each_unknown_of_the_avatar_has_to_be_resolved(store: str | Store)
 async def test_what_is_given_up_after_its_search_may_still_show_up(
     store: str | Store, word: str, restarts: bool
 ) -> None:
-    """Dropped or sent again, its first look is no other one's for a day, also in a later session."""
+    """The look of an unknown that was dropped or resent is not adopted for another within a day."""
     space = space_of()
     async with exclusive(space, store) as session:
         source = await avatar(session)
@@ -163,7 +163,7 @@ async def shows_up_late(session: HooxSession, space: Space, source: LookRef) -> 
 
 @pytest.mark.parametrize("word", ["drop", "resend"])
 async def test_after_a_day_what_was_given_up_is_in_nobodys_way(store: str | Store, word: str) -> None:
-    """The user has settled it, and its look can hardly come any more."""
+    """A day after an unknown was dropped or resent, lost edits of its avatar are inferred again."""
     space = space_of()
     async with exclusive(space, store) as session:
         source = await avatar(session)
@@ -175,7 +175,7 @@ async def test_after_a_day_what_was_given_up_is_in_nobodys_way(store: str | Stor
 
 
 async def test_a_resend_that_cost_nothing_leaves_it_in_the_way(store: str | Store) -> None:
-    """It is unknown as before, in this session and in the next, also days later."""
+    """After a resend that cost nothing the unknown still ends the inference, in later sessions too."""
     space = space_of()
     async with exclusive(space, store) as session:
         source = await avatar(session)
@@ -191,7 +191,7 @@ async def test_a_resend_that_cost_nothing_leaves_it_in_the_way(store: str | Stor
 
 
 async def test_a_dropped_one_whose_look_is_named_after_all_is_resolved(store: str | Store) -> None:
-    """In the next session nothing of the avatar is in doubt."""
+    """A dropped unknown whose look is named later ends no inference in the next session."""
     space = space_of()
     async with exclusive(space, store) as session:
         source = await avatar(session)

@@ -40,7 +40,7 @@ class Hiccup(MemoryStore):
 async def test_a_loss_that_the_store_never_takes_shuts_no_avatar_lock_for_good(
     fault: Fault, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """The search ends as any other, and the avatar lock can be entered."""
+    """The search for a loss that the store never took ends too, and the avatar is unlocked."""
     space, store = space_of(), Hiccup()
     async with opened(space, store=store, exclusive=True, timeouts=QUICK) as session:
         source = await avatar(session)
@@ -48,12 +48,10 @@ async def test_a_loss_that_the_store_never_takes_shuts_no_avatar_lock_for_good(
         await lose(session, space, source, "lost", fault)
         unknowns = session._ready().unknowns
         intent = (await store.get(("lost",)))["lost"]
-        await unknowns.lost(intent)
+        await unknowns.avatars.note_lost(intent)
         async with asyncio.timeout(3600):
-            permit = await unknowns.lock_avatar(
-                source.avatar_id, session._ready().services.rate_limiter.acquire
-            )
-        permit.cancel()
+            await unknowns.avatars.wait_for_avatar(source.avatar_id, None)
+        assert unknowns.avatars.lock(source.avatar_id)
         assert "does not know" not in caplog.text
         store.refuses = None
 
@@ -74,16 +72,16 @@ class NoReads(MemoryStore):
 
 
 async def test_a_store_that_reads_nothing_after_a_loss_hides_it_from_nobody() -> None:
-    """It may have been charged, so is it told; and nothing is inferred for its avatar any more."""
+    """The caller gets OutcomeUnknown, and nothing more is inferred for the avatar."""
     space, store = space_of(), NoReads()
     async with opened(space, store=store, exclusive=True, timeouts=QUICK) as session:
         source = await avatar(session)
         await lose(session, space, source, "lost", Fault.DROP_AFTER)
-        assert not session._ready().unknowns.proves((await store.in_states([IntentState.UNKNOWN]))[0])
+        assert not session._ready().unknowns.avatars.infers((await store.in_states([IntentState.UNKNOWN]))[0])
 
 
 async def test_a_search_whose_end_cannot_be_written_opens_the_avatar_lock() -> None:
-    """Whatever a user's own store raises; nothing more is inferred for the avatar."""
+    """The avatar is unlocked whatever the store raises, and nothing more is inferred for it."""
     space, store = space_of(), Hiccup()
     async with opened(space, store=store, exclusive=True, timeouts=QUICK) as session:
         source = await avatar(session)
@@ -100,7 +98,7 @@ async def test_a_search_whose_end_cannot_be_written_opens_the_avatar_lock() -> N
 
 
 async def test_a_batch_does_not_hang_where_the_store_takes_no_retiring() -> None:
-    """All of the avatar's items have an outcome."""
+    """All items of the avatar have an outcome although the end of the search can't be written."""
     space, store = space_of(), Hiccup()
     async with opened(space, store=store, exclusive=True, timeouts=QUICK) as session:
         source = await avatar(session)
@@ -123,7 +121,7 @@ async def end_of(waiter: asyncio.Task[Any]) -> BaseException | None:
 
 
 async def test_who_waits_for_a_shut_avatar_lock_is_told_that_the_session_closed() -> None:
-    """A lost edit is searched for; several others wait for its avatar's lock."""
+    """Edits that wait for a search of their avatar end with SessionClosed at the close."""
     space = space_of()
     async with opened(space, exclusive=True) as session:
         source = await avatar(session)
@@ -138,7 +136,7 @@ async def test_who_waits_for_a_shut_avatar_lock_is_told_that_the_session_closed(
 
 
 async def test_who_waits_for_a_baseline_is_told_that_the_session_closed() -> None:
-    """The avatar's looks are being read when the session closes; the waiters were not cancelled."""
+    """Edits that wait for their avatar's baseline end with SessionClosed at the close."""
     space = space_of()
     async with opened(space) as session:
         source = await avatar(session)
@@ -152,7 +150,7 @@ async def test_who_waits_for_a_baseline_is_told_that_the_session_closed() -> Non
 
 
 async def test_a_caller_that_is_cancelled_at_a_baseline_leaves_the_others_theirs() -> None:
-    """Two wait for one baseline; the first is cancelled."""
+    """Of two edits that wait for one baseline, the second goes on when the first is cancelled."""
     space = space_of()
     async with opened(space) as session:
         source = await avatar(session)
@@ -177,7 +175,7 @@ async def busy(session: HooxSession, space: Space, source: LookRef, seconds: int
 
 
 async def test_max_wait_bounds_the_baselines_wait_too() -> None:
-    """The quota is spent: the caller is told when its patience is over, and to come again."""
+    """An edit whose baseline waits for the quota is NotSent, with retry_after, after max_wait."""
     space = space_of()
     async with opened(space) as session:
         source = await avatar(session)
@@ -193,7 +191,7 @@ async def test_max_wait_bounds_the_baselines_wait_too() -> None:
 
 
 async def test_max_wait_bounds_the_wait_for_a_shut_avatar_lock() -> None:
-    """What was lost in it is searched for; the one who waits has not got that long."""
+    """An edit that waits for a search of its avatar is NotSent after max_wait."""
     space = space_of()
     async with opened(space, exclusive=True) as session:
         source = await avatar(session)
@@ -205,7 +203,7 @@ async def test_max_wait_bounds_the_wait_for_a_shut_avatar_lock() -> None:
 
 
 async def test_a_baseline_that_stands_costs_no_patience() -> None:
-    """With max_wait=0 an edit goes out where a permit is free."""
+    """With max_wait=0 an edit whose baseline is taken is sent where a permit is free."""
     space = space_of()
     async with opened(space, exclusive=True) as session:
         source = await avatar(session)
@@ -224,7 +222,7 @@ async def test_a_baseline_that_stands_costs_no_patience() -> None:
     ids=["429", "500", "no connection", "dropped"],
 )
 async def test_what_goes_wrong_at_a_baseline_stops_no_batch(fault: Fault, times: int) -> None:
-    """It is tried again, as a POST would be that surely never left."""
+    """A baseline whose request failed is tried again, and the batch goes on."""
     space = space_of()
     async with opened(space) as session:
         source = await avatar(session)
@@ -235,7 +233,7 @@ async def test_what_goes_wrong_at_a_baseline_stops_no_batch(fault: Fault, times:
 
 
 async def test_a_baseline_that_cannot_be_had_is_that_avatars_end_alone() -> None:
-    """Its items are UNSENT, and may be sent later; another avatar's are made."""
+    """Items whose baseline can't be read are UNSENT; those of another avatar are made."""
     space = space_of()
     async with opened(space) as session:
         sources = [await avatar(session) for _ in range(2)]
@@ -249,7 +247,7 @@ async def test_a_baseline_that_cannot_be_had_is_that_avatars_end_alone() -> None
 
 
 async def test_a_baseline_of_an_avatar_that_does_not_exist_is_told_as_such() -> None:
-    """Each of the two who wait gets its own error, and nothing is sent."""
+    """Each of two edits of an avatar that does not exist gets its own NotFound, and is not sent."""
     space = space_of()
     async with opened(space, exclusive=True) as session:
         nowhere = LookRef("avtr_none", "look_none")

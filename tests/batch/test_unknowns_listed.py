@@ -9,7 +9,7 @@ from batch_kit import QUICK, arrives, avatar, lose, opened, space_of
 
 from hoox_async import HooxSession, LookEdit, LookRef
 from hoox_async._io.stores.memory import MemoryStore
-from hoox_async._session.unknowns.candidates import suspect
+from hoox_async._session.unknowns.candidates import add_candidates
 from hoox_async.sandbox import Fault
 
 pytestmark = pytest.mark.virtual_time
@@ -20,7 +20,7 @@ async def candidates(session: HooxSession) -> dict[str, set[LookRef]]:
 
 
 async def test_candidates_are_looked_for_anew_each_time() -> None:
-    """Two edits were lost; the second's look shows up after the list was read once."""
+    """A look that shows up after the unknowns were listed once is a candidate the next time."""
     space = space_of()
     async with opened(space) as session:
         source = await avatar(session)
@@ -35,7 +35,7 @@ async def test_candidates_are_looked_for_anew_each_time() -> None:
 
 
 async def test_what_is_listed_is_written_down() -> None:
-    """So a report that is read from the store alone shows it too; what is another's is taken out."""
+    """Candidates that were listed are in a report of the store too, without those of others."""
     space = space_of()
     async with opened(space) as session:
         source = await avatar(session)
@@ -49,7 +49,7 @@ async def test_what_is_listed_is_written_down() -> None:
 
 
 async def test_an_avatar_that_cannot_be_read_has_the_candidates_of_before() -> None:
-    """They are not forgotten, and not shown where they are another's since."""
+    """Candidates are kept while the avatar can't be read, except those that became another's."""
     space = space_of()
     async with opened(space) as session:
         source = await avatar(session)
@@ -63,7 +63,7 @@ async def test_an_avatar_that_cannot_be_read_has_the_candidates_of_before() -> N
 
 
 async def test_a_baseline_hides_no_lost_look_from_the_list() -> None:
-    """An exclusive session later puts the avatar's looks on record; the lost one's stays a candidate."""
+    """A look that a later baseline took in stays a candidate of the unknown."""
     space, store = space_of(), MemoryStore()
     async with opened(space, store=store) as session:
         source = await avatar(session)
@@ -91,13 +91,13 @@ async def test_what_one_search_retires_stays_a_candidate_of_the_others() -> None
 
 
 async def test_two_who_look_at_once_take_nothing_from_each_other() -> None:
-    """Both read the unknown before either wrote: what one of them found may be in no baseline's reach now."""
+    """Two who add candidates to one unknown at the same time lose none of them."""
     space = space_of()
     async with opened(space) as session:
         source = await avatar(session)
         await lose(session, space, source, "lost", Fault.DROP_BEFORE)
         as_read = (await session._store.get(("lost",)))["lost"]
         one, two = arrives(space, source), arrives(space, source)
-        await suspect(session._store, as_read, [one])
-        assert await suspect(session._store, as_read, [two]) == (one, two)
+        await add_candidates(session._store, as_read, [one])
+        assert await add_candidates(session._store, as_read, [two]) == (one, two)
         assert (await session._store.get(("lost",)))["lost"].candidates == (one, two)

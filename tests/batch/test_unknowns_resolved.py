@@ -16,7 +16,7 @@ pytestmark = pytest.mark.virtual_time
 
 
 async def test_resolve_with_a_look() -> None:
-    """It is the intent's from then on, and known to be the user's word."""
+    """The look that the user names is the intent's, with the user's word as its evidence."""
     space = space_of()
     async with opened(space) as session:
         source = await avatar(session)
@@ -32,7 +32,7 @@ async def test_resolve_with_a_look() -> None:
 
 
 async def test_resolve_with_resend_pays_once_more() -> None:
-    """What the first time may have cost stays at risk."""
+    """A resend is paid once more, and what the first time may have cost stays at risk."""
     space = space_of()
     async with opened(space) as session:
         source = await avatar(session)
@@ -51,7 +51,7 @@ def item_of(source: LookRef) -> BatchItem:
 
 
 async def test_resolve_with_drop_leaves_it_alone_for_good() -> None:
-    """No more is heard of it; it stays at risk, and its key is never sent again by itself."""
+    """A dropped unknown is listed no more, stays at risk, and is never sent again by itself."""
     space = space_of()
     async with opened(space, exclusive=True) as session:
         source = await avatar(session)
@@ -70,7 +70,7 @@ async def test_resolve_with_drop_leaves_it_alone_for_good() -> None:
 
 
 async def test_what_was_given_up_while_it_was_searched_for_is_no_other_ones_look() -> None:
-    """Its look may show up later, beside the next lost one: nothing is inferred for the avatar any more."""
+    """After an unknown was dropped during its search, nothing is inferred for its avatar."""
     space = space_of()
     async with opened(space, exclusive=True, timeouts=QUICK) as session:
         source = await avatar(session)
@@ -84,7 +84,7 @@ async def test_what_was_given_up_while_it_was_searched_for_is_no_other_ones_look
 
 
 async def test_resolve_refuses_what_makes_no_sense() -> None:
-    """A key that is no unknown's, and a look that is another intent's."""
+    """A key that is no unknown's, and a look that is another intent's, are InvalidRequest."""
     space = space_of()
     async with opened(space) as session:
         source = await avatar(session)

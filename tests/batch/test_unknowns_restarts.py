@@ -23,7 +23,7 @@ def store(tmp_path: Path) -> str:
 @pytest.mark.parametrize("pause", [0.0, 3.0, 10_000.0])
 @pytest.mark.parametrize("fault", [Fault.DROP_AFTER, Fault.DROP_BEFORE], ids=["charged", "uncharged"])
 async def test_a_restart_goes_on_with_the_search(store: str, pause: float, fault: Fault) -> None:
-    """Also when all the times of the search are past: then one answer decides."""
+    """A later session goes on with the search; where its times are past, one answer decides."""
     space = space_of()
     async with opened(space, store=store, exclusive=True) as session:
         source = await avatar(session)
@@ -41,7 +41,7 @@ async def test_a_restart_goes_on_with_the_search(store: str, pause: float, fault
 
 
 async def test_a_post_that_a_crash_cut_off_is_found(store: str) -> None:
-    """It was being sent when the process ended."""
+    """The look of an edit that was being sent when the process ended is found by the next session."""
     space = space_of()
     transport = {"latency": 8.0}
     with suppress(TimeoutError):
@@ -63,7 +63,7 @@ async def avatar_at_once(session: HooxSession) -> LookRef:
 
 
 async def test_a_baseline_of_a_later_session_never_swallows_a_lost_look(store: str) -> None:
-    """The avatar lock is searched before the avatar's looks are put on record anew."""
+    """A later session searches for a lost edit before it takes the avatar's baseline."""
     space = space_of()
     async with opened(space, store=store, exclusive=True) as session:
         source = await avatar(session)
@@ -74,7 +74,7 @@ async def test_a_baseline_of_a_later_session_never_swallows_a_lost_look(store: s
 
 
 async def test_one_lost_without_avatar_locks_is_no_rival_of_a_later_session(store: str) -> None:
-    """Its look may still come when the avatar's looks are on record: then nothing is inferred."""
+    """Beside an edit that was lost without its avatar's lock, nothing is inferred later."""
     space = space_of()
     async with opened(space, store=store) as session:
         source = await avatar(session)

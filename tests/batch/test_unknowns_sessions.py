@@ -16,6 +16,7 @@ from hoox_async import HooxSession, LookEdit, Timeouts
 from hoox_async._core.intents.intent import Intent
 from hoox_async._io.protocols import Store
 from hoox_async._io.stores.memory import MemoryStore
+from hoox_async._session.unknowns.avatars import SharedAvatars
 from hoox_async.sandbox import Fault, Space
 
 pytestmark = pytest.mark.virtual_time
@@ -83,14 +84,16 @@ async def test_a_session_that_sends_without_avatar_locks_ends_the_search_of_earl
 async def test_one_lost_outside_of_avatar_locks_is_a_rival_of_those_that_are_searched_for(
     store: str | Store,
 ) -> None:
-    """Also where the session that lost it did not end the earlier search."""
+    """Nothing is inferred beside a loss of a session that did not end the earlier search."""
     space = space_of()
     async with exclusive(space, store) as session:
         source, other = await avatar(session), await avatar(session)
         await lose(session, space, source, "A", Fault.DROP_AFTER)
         await lose(session, space, other, "other", Fault.DROP_AFTER)
     async with opened(space, store=store, timeouts=QUICK) as session:
-        session._ready().unknowns._older.clear()
+        avatars = session._ready().unknowns.avatars
+        assert isinstance(avatars, SharedAvatars)
+        avatars._lost_under_lock.clear()
         await lose(session, space, source, "B", Fault.DROP_BEFORE)
     await asyncio.sleep(600)
     async with exclusive(space, store) as session:
@@ -101,7 +104,7 @@ async def test_one_lost_outside_of_avatar_locks_is_a_rival_of_those_that_are_sea
 
 
 async def test_a_session_that_only_looks_ends_no_search(store: str | Store) -> None:
-    """Listing the unknowns, say, from the command line."""
+    """Listing the unknowns in a session that is not exclusive ends no search."""
     space = space_of()
     async with exclusive(space, store) as session:
         source = await avatar(session)
@@ -133,7 +136,7 @@ async def test_what_was_retired_before_its_time_may_still_show_up(store: str | S
 
 @pytest.mark.parametrize("word", ["drop", "resend"])
 async def test_what_was_given_up_is_nobody_elses_after_a_restart(store: str | Store, word: Any) -> None:
-    """Dropped or sent again, and closed within its time: its late look is not the next lost one's."""
+    """After a restart within a day, the late look of an abandoned unknown is not adopted."""
     space = space_of()
     async with exclusive(space, store, timeouts=SLOW) as session:
         source = await avatar(session)
@@ -153,7 +156,7 @@ async def test_what_was_given_up_is_nobody_elses_after_a_restart(store: str | St
 
 
 async def test_what_was_given_up_long_ago_is_in_nobodys_way(store: str | Store) -> None:
-    """Its look can show up no more: lost edits are told by elimination again."""
+    """After a restart days later, an abandoned unknown does not end the inference."""
     space = space_of()
     async with exclusive(space, store, timeouts=SLOW) as session:
         source = await avatar(session)
@@ -168,7 +171,7 @@ async def test_what_was_given_up_long_ago_is_in_nobodys_way(store: str | Store) 
 
 
 async def test_a_clock_that_was_set_back_keeps_no_avatar_lock_shut(store: str | Store) -> None:
-    """A loss of tomorrow is searched for today."""
+    """A loss whose time lies in the future is searched for at once."""
     space = space_of()
     loop: Any = asyncio.get_running_loop()
     today = loop.epoch

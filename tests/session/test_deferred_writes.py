@@ -1,4 +1,4 @@
-"""What became of a paid POST and the store did not take: kept, and written as soon as it does."""
+"""What became of a paid POST and the store did not take is written as soon as the store takes it."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def scenes(space: Space) -> Counter[str]:
 
 @pytest.mark.parametrize("trouble", TROUBLES, ids=["ours", "odd"])
 async def test_an_acceptance_that_was_refused_once_is_written_down_later(trouble: Exception) -> None:
-    """Its caller has the ref at once; a second later it is among the jobs, and the hooks are told."""
+    """The caller has the ref at once; a second later the job is listed and hooks are notified."""
     told: list[Event] = []
     store = Refusing(Accept, 1, trouble)
     async with on_space(store=store, hooks=[told.append]) as (session, space):
@@ -79,7 +79,7 @@ async def test_an_acceptance_that_was_refused_once_is_written_down_later(trouble
 
 
 async def test_it_is_tried_again_and_again_and_ever_less_often() -> None:
-    """After 1, 2, 4 … 30 seconds, by one task that ends with it."""
+    """A deferred write is tried after 1, 2, 4 … 30 seconds, by one task that ends with it."""
     store = Refusing(Accept, 8)
     async with on_space(store=store, poll="awaited") as (session, _):
         before = others()
@@ -94,7 +94,7 @@ async def test_it_is_tried_again_and_again_and_ever_less_often() -> None:
 
 
 async def test_the_same_key_is_the_same_job_as_soon_as_the_store_works() -> None:
-    """Asked for again, it is written at once; and while that fails, the error is the first one's."""
+    """A submission of its key tries the deferred write at once, and raises its error if that fails."""
     store = Refusing(Accept, 2)
     async with on_space(store=store) as (session, space):
         for _ in range(2):
@@ -108,7 +108,7 @@ async def test_the_same_key_is_the_same_job_as_soon_as_the_store_works() -> None
 
 
 async def test_it_is_written_at_the_close_at_the_latest() -> None:
-    """The next session finds it accepted."""
+    """A deferred write is tried when the session closes: the next session finds it accepted."""
     space, store = Space(rng=Random(1)), Refusing(Accept, 1)
     async with on_space(space, store=store) as (session, _):
         with pytest.raises(StoreError):
@@ -119,7 +119,7 @@ async def test_it_is_written_at_the_close_at_the_latest() -> None:
 
 
 async def test_a_store_that_never_works_again_keeps_no_session_open() -> None:
-    """The next one finds it as an unknown, as after a crash."""
+    """A deferred write that always fails does not keep the session from closing."""
     space, store = Space(rng=Random(1)), Refusing(Accept)
     async with on_space(space, store=store) as (session, _):
         with pytest.raises(StoreError):
@@ -135,7 +135,7 @@ async def test_a_store_that_never_works_again_keeps_no_session_open() -> None:
 
 @pytest.mark.parametrize("trouble", TROUBLES, ids=["ours", "odd"])
 async def test_a_loss_that_was_refused_once_is_an_unknown_later(trouble: Exception) -> None:
-    """Whatever a store raises, its caller hears that it may have been charged."""
+    """The caller gets OutcomeUnknown, and the unknown is listed once the store takes it."""
     store = Refusing(MarkUnknown, 1, trouble)
     async with on_space(store=store) as (session, space):
         space.faults.fail_next("create", Fault.DROP_AFTER)
@@ -152,7 +152,7 @@ async def test_a_loss_that_was_refused_once_is_an_unknown_later(trouble: Excepti
 async def test_a_refusal_that_the_store_did_not_take_is_written_down_later(
     fault: int, state: IntentState
 ) -> None:
-    """It cost nothing, and must not be found as an unknown."""
+    """A free refusal whose write was deferred is found as that, and not as an unknown."""
     store = Refusing(Revert if fault == 402 else Reject, 1)
     async with on_space(store=store) as (session, space):
         space.faults.fail_next("create", Fault.status(fault))
@@ -166,7 +166,7 @@ async def test_a_refusal_that_the_store_did_not_take_is_written_down_later(
 
 @pytest.mark.parametrize("trouble", TROUBLES, ids=["ours", "odd"])
 async def test_what_fails_before_the_post_sends_nothing(trouble: Exception) -> None:
-    """Also for what stands in the store already; it is the batch's end, and not its crash."""
+    """Where SENDING can't be written, a submission and a batch send nothing, and the batch ends."""
     store = Refusing(Send, error=trouble)
     async with on_space(store=store) as (session, space):
         with pytest.raises(StoreError) as caught:
@@ -188,8 +188,8 @@ async def test_what_fails_before_the_post_sends_nothing(trouble: Exception) -> N
 
 
 @pytest.mark.parametrize("kind", [Accept, MarkUnknown])
-async def test_its_avatars_avatar_lock_is_held_until_it_is_written(kind: type[Any]) -> None:
-    """So its look is taken for no other lost edit's, and the next edit goes as soon as the store works."""
+async def test_the_avatars_lock_is_held_until_it_is_written(kind: type[Any]) -> None:
+    """No other edit of the avatar is sent before the deferred write of the first one is done."""
     store = Refusing(kind, 3)
     async with on_space(store=store, exclusive=True, timeouts=QUICK, poll="awaited") as (session, space):
         source = made(space)
@@ -207,8 +207,8 @@ async def test_its_avatars_avatar_lock_is_held_until_it_is_written(kind: type[An
 
 
 @pytest.mark.parametrize("kind", [Accept, MarkUnknown])
-async def test_who_waits_for_such_a_avatar_lock_is_told_of_the_trouble(kind: type[Any]) -> None:
-    """After half a minute, and again at once: a batch ends there, and hangs nowhere."""
+async def test_who_waits_for_such_an_avatar_gets_the_stores_error(kind: type[Any]) -> None:
+    """After half a minute, those who wait for the avatar's lock get a StoreError and do not hang."""
     store = Refusing(kind)
     async with on_space(store=store, exclusive=True, timeouts=QUICK) as (session, space):
         source = made(space)
@@ -238,8 +238,8 @@ class SlowToSay(Refusing):
 
 
 @pytest.mark.parametrize("leaves", [True, False])
-async def test_what_follows_from_a_late_write_is_missed_by_no_try(leaves: bool) -> None:
-    """Its caller asks again and leaves in that moment, or two ask at once: it is searched for."""
+async def test_what_follows_from_a_deferred_write_is_missed_by_no_try(leaves: bool) -> None:
+    """A lost edit is searched for whichever of several tries wrote it, also if its caller left."""
     store = SlowToSay(MarkUnknown, 1)
     async with on_space(store=store, exclusive=True, timeouts=QUICK) as (session, space):
         source = made(space)
@@ -254,8 +254,8 @@ async def test_what_follows_from_a_late_write_is_missed_by_no_try(leaves: bool) 
         await asyncio.wait([again])
         await asyncio.sleep(1.5)
         unknowns = session._ready().unknowns
-        assert unknowns.is_searched(await intent_of(session, "k"))
-        assert not unknowns.free(source.avatar_id)
+        assert unknowns.avatars.is_searched(await intent_of(session, "k"))
+        assert not unknowns.avatars.is_unlocked(source.avatar_id)
         job = await session.submit(edit(source, "next"), key="next")
         assert job.ref != space.ledger[0].ref == (await intent_of(session, "k")).ref
 
@@ -275,7 +275,7 @@ def sqlite_lock(path: str) -> Callable[[], None]:
 async def test_a_file_that_another_program_locks_for_a_while(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """As `StoreError` comes from SQLite itself, which waits two seconds for the lock."""
+    """A SQLite file that was locked by another program gets the deferred write later."""
     connect = sqlite3.connect
     monkeypatch.setattr(sqlite3, "connect", lambda path, **how: connect(path, **{**how, "timeout": 0.01}))
     path = str(tmp_path / "campaign.db")

@@ -7,7 +7,7 @@ from random import Random
 
 import pytest
 from delivery_kit import stage
-from session_kit import edit, give_up, intents, made, money, now, on_space, prompt, sends, turns
+from session_kit import cancel_and_wait, edit, intents, made, money, now, on_space, prompt, sends, turns
 
 from hoox_async import (
     BatchItem,
@@ -135,7 +135,7 @@ async def test_nothing_is_held_while_it_waits() -> None:
         await turns()
         assert money(budget) == (0.0, 0.0)
         await asyncio.wait_for(session.submit(edit(ref, "third"), budget=budget), 5)
-        await give_up(waiting)
+        await cancel_and_wait(waiting)
         assert "k" not in await intents(session)
 
 

@@ -11,7 +11,7 @@ import pytest
 from hoox_async import LookEdit, LookRef
 from hoox_async._core.intents.intent import Evidence, Intent, IntentState, Reason
 from hoox_async._core.intents.keys import digest
-from hoox_async._core.intents.send_decision import decide_resend, decide_single
+from hoox_async._core.intents.send_decision import SendDecision, decide_resend, decide_single, send_stored
 from hoox_async._core.intents.transitions import (
     Accept,
     Drop,
@@ -24,7 +24,6 @@ from hoox_async._core.intents.transitions import (
     Send,
     advance,
 )
-from hoox_async._session.submit import SendDecision, send_stored
 from hoox_async.errors import BadRequest, HooxError, KeyConflict, OutcomeUnknown
 
 AT = datetime(2030, 1, 1, tzinfo=UTC)

@@ -209,7 +209,7 @@ async def test_an_opening_that_fails_after_its_parts_were_created_closes_them(
     async def recall(self: Any) -> Any:
         raise ValueError("a defect")
 
-    monkeypatch.setattr("hoox_async._session.unknowns.Unknowns.recall", recall)
+    monkeypatch.setattr("hoox_async._session.unknowns.Reconciler.restore", recall)
     monkeypatch.setattr(
         "hoox_async._session.rate_limiter.RateLimiter.close", lambda _: ended.append("rate_limiter")
     )

@@ -1,4 +1,4 @@
-"""The one way a paid POST goes: at most one paid send, or an unknown that is reported."""
+"""Submissions: keys, budgets, waits and events. At most one paid send, or an unknown is reported."""
 
 from __future__ import annotations
 
@@ -7,12 +7,10 @@ from random import Random
 from typing import Any
 
 import pytest
-from session_kit import edit, give_up, intents, made, money, now, on_space, prompt, sends, turns
+from session_kit import cancel_and_wait, edit, intents, made, money, now, on_space, prompt, sends, turns
 
-from hoox_async import Budget, HooxSession, ImageAvatar
-from hoox_async._api.endpoints import WireRequest, WireResponse
+from hoox_async import Budget, ImageAvatar
 from hoox_async._core.intents.intent import IntentState
-from hoox_async._io.protocols import BeforeSend
 from hoox_async._io.stores.memory import MemoryStore
 from hoox_async.errors import (
     BudgetExceeded,
@@ -20,10 +18,9 @@ from hoox_async.errors import (
     KeyConflict,
     NotSent,
     OutcomeUnknown,
-    TransportError,
 )
 from hoox_async.events import Event, LookAccepted, RequestSent
-from hoox_async.sandbox import Fault, InProcessTransport, Space
+from hoox_async.sandbox import Fault, Space
 
 pytestmark = pytest.mark.virtual_time
 
@@ -32,7 +29,7 @@ pytestmark = pytest.mark.virtual_time
 
 
 async def test_the_same_key_is_the_same_job() -> None:
-    """Sent once, charged once, whatever comes of it."""
+    """A key that is submitted again gives the same job, is sent once and is charged once."""
     async with on_space() as (session, space):
         job = await session.submit(prompt(), key="k")
         assert await session.submit(prompt(), key="k") is job
@@ -45,7 +42,7 @@ async def test_the_same_key_is_the_same_job() -> None:
 
 
 async def test_the_same_key_at_the_same_time_is_sent_once() -> None:
-    """However many ask."""
+    """Twenty submissions of one key at the same time make one request and one look."""
     async with on_space() as (session, space):
         jobs = await asyncio.gather(*(session.submit(prompt(), key="k") for _ in range(20)))
         assert len({job.ref for job in jobs}) == 1
@@ -53,25 +50,25 @@ async def test_the_same_key_at_the_same_time_is_sent_once() -> None:
 
 
 async def test_without_a_key_each_call_is_a_new_look() -> None:
-    """Also with the same content."""
+    """Submissions without a key are paid one by one, also those with the same content."""
     async with on_space() as (session, space):
         jobs = await asyncio.gather(*(session.submit(prompt()) for _ in range(3)))
         assert len({job.ref for job in jobs}) == len(space.ledger) == 3
 
 
 async def test_a_key_survives_its_first_callers_cancellation() -> None:
-    """In the air at that moment: the next caller joins the very same POST."""
+    """A caller that comes after the first one was cancelled joins the POST that is outstanding."""
     async with on_space(transport={"latency": 10.0}) as (session, space):
         first = asyncio.create_task(session.submit(prompt(), key="k"))
         await asyncio.sleep(1)
-        await give_up(first)
+        await cancel_and_wait(first)
         job = await session.submit(prompt(), key="k")
         assert job.ref == space.ledger[0].ref
         assert sends(space, "create") == 1
 
 
 async def test_a_key_with_other_content_is_a_conflict() -> None:
-    """Before anything is sent, also for the source, and not for what is the user's own."""
+    """Another prompt, kind, source or resolution is a conflict; other metadata and webhook are none."""
     async with on_space() as (session, space):
         ref, other = made(space), made(space)
         await session.submit(edit(ref, metadata={"a": "b"}), key="k")
@@ -84,7 +81,7 @@ async def test_a_key_with_other_content_is_a_conflict() -> None:
 
 
 async def test_a_key_holds_over_a_restart() -> None:
-    """With the same store, also for what was lost."""
+    """A later session with the same store knows what was paid under a key, and what was lost."""
     store, space = MemoryStore(), Space(rng=Random(1))
     async with on_space(space, store=store) as (session, _):
         job = await session.submit(prompt("a"), key="a")
@@ -103,7 +100,7 @@ async def test_a_key_holds_over_a_restart() -> None:
 
 @pytest.mark.parametrize("key", ["", "  ", 7, b"k"])
 async def test_a_key_is_text(key: Any) -> None:
-    """That is not empty."""
+    """A key that is empty or is no text is refused before anything is sent."""
     async with on_space() as (session, space):
         with pytest.raises(InvalidRequest, match="key"):
             await session.submit(prompt(), key=key)
@@ -111,7 +108,7 @@ async def test_a_key_is_text(key: Any) -> None:
 
 
 async def test_a_budget_is_a_budget() -> None:
-    """A bare number would be shared by nobody."""
+    """A bare number is refused as a budget, since several submissions could not share it."""
     async with on_space() as (session, space):
         with pytest.raises(InvalidRequest, match="budget"):
             await session.submit(prompt(), budget=10)  # type: ignore[arg-type]
@@ -119,7 +116,7 @@ async def test_a_budget_is_a_budget() -> None:
 
 
 async def test_what_is_no_request_is_refused() -> None:
-    """And an edit of another item's key, which is a batch's alone."""
+    """Values that are no requests, and an edit of another item's key, are refused unsent."""
     async with on_space() as (session, space):
         for request in ("a prompt", None, made(space), edit("an item's key")):  # type: ignore[arg-type]
             with pytest.raises(InvalidRequest):
@@ -131,7 +128,7 @@ async def test_what_is_no_request_is_refused() -> None:
 
 
 async def test_a_budget_is_shared() -> None:
-    """Together they never pass the cap, and what is refused is not sent."""
+    """Submissions with one budget never pass its cap together, and what is refused is not sent."""
     async with on_space() as (session, space):
         budget = Budget(5)
         results = await asyncio.gather(
@@ -144,7 +141,7 @@ async def test_a_budget_is_shared() -> None:
 
 
 async def test_max_wait_bounds_the_wait_for_the_quota() -> None:
-    """Foreseen at once, with when to come again; and a wait that fits is waited."""
+    """A wait that is foreseen to be too long is NotSent at once; one that fits is waited."""
     async with on_space(requests_per_minute=2) as (session, space):
         for text in "ab":
             await session.submit(prompt(text))
@@ -159,7 +156,7 @@ async def test_max_wait_bounds_the_wait_for_the_quota() -> None:
 
 
 async def test_a_429_does_not_outlast_max_wait() -> None:
-    """The pause that it asks for is longer than the caller would wait."""
+    """The pause of a 429 that is longer than max_wait ends the submission with NotSent."""
     async with on_space() as (session, space):
         space.faults.fail_next("create", Fault.rate_limited(retry_after=50), times=9)
         with pytest.raises(NotSent) as caught:
@@ -169,42 +166,11 @@ async def test_a_429_does_not_outlast_max_wait() -> None:
         assert sends(space, "create") == 1
 
 
-# --- transports of the user's own
-
-
-class Odd(InProcessTransport):
-    """Fails in a way of its own, before or after its before_send."""
-
-    def __init__(self, space: Space, error: Exception, *, begins: bool) -> None:
-        super().__init__(space)
-        self.error = error
-        self.begins = begins
-        self.sent = 0
-
-    async def send(self, request: WireRequest, before_send: BeforeSend | None = None) -> WireResponse:
-        self.sent += 1
-        if self.begins and before_send is not None:
-            await before_send()
-        raise self.error
-
-
-@pytest.mark.parametrize("begins", [True, False])
-@pytest.mark.parametrize("error", [TransportError("lost"), RuntimeError("odd"), OSError("gone")], ids=repr)
-async def test_an_odd_transport_is_not_believed(error: Exception, begins: bool) -> None:
-    """Whatever it raises may follow an accepted request, whether it has said that it begins or not."""
-    space = Space(rng=Random(1))
-    odd = Odd(space, error, begins=begins)
-    async with HooxSession(space.api_key, transport=odd) as session:
-        budget = Budget(10)
-        with pytest.raises(OutcomeUnknown):
-            await session.submit(prompt(), key="k", budget=budget)
-        assert money(budget) == (0, 2)
-        assert await intents(session) == {"k": IntentState.UNKNOWN}
-        assert odd.sent == 1
+# --- events, and batches
 
 
 async def test_the_events_of_a_submission() -> None:
-    """Sent, then accepted, both with the key."""
+    """Hooks get one RequestSent and one LookAccepted, both with the key."""
     told: list[Event] = []
     async with on_space(hooks=[told.append]) as (session, space):
         await session.submit(prompt(metadata={"who": "me"}), key="k")
@@ -217,7 +183,7 @@ async def test_the_events_of_a_submission() -> None:
 
 
 async def test_a_batch_and_a_single_submission_of_one_key_are_sent_once() -> None:
-    """At the same time, whoever is first."""
+    """A batch item and a submission of the same key at the same time share one POST."""
     from hoox_async import BatchItem, BatchRunner
 
     async with on_space() as (session, space):

@@ -1,4 +1,4 @@
-"""Transports that break their word after a byte may have left: each such end may have been charged."""
+"""Transports that fail in odd ways: after the sending each end is a loss, before it nothing was sent."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from hoox_async import BatchItem, BatchRunner, Budget, HooxSession
 from hoox_async._api.endpoints import WireRequest, WireResponse
 from hoox_async._core.intents.intent import IntentState
 from hoox_async._io.protocols import BeforeSend
-from hoox_async._session.submit.attempt import Superseded
+from hoox_async._session.submit.attempt import DecisionOutdated
 from hoox_async.errors import (
     AuthenticationError,
     BadRequest,
@@ -38,7 +38,7 @@ ENDS: list[BaseException] = [
     StoreError("full"),
     InvalidRequest("prompt", "x", "y"),
     TransportError("lost"),
-    Superseded("k"),
+    DecisionOutdated("k"),
     RuntimeError("broken"),
     OSError("gone"),
     asyncio.CancelledError(),
@@ -57,13 +57,6 @@ class Breaking(InProcessTransport):
         return response
 
 
-class Silent(Breaking):
-    """As `Breaking`, and never says when it begins."""
-
-    async def send(self, request: WireRequest, before_send: BeforeSend | None = None) -> WireResponse:
-        return await super().send(request, None)
-
-
 class Repeating(InProcessTransport):
     """Sends each paid request twice, and says so each time."""
 
@@ -74,7 +67,7 @@ class Repeating(InProcessTransport):
 
 @pytest.mark.parametrize("end", ENDS, ids=lambda end: type(end).__name__)
 async def test_whatever_a_transport_raises_after_the_sending_is_a_loss(end: BaseException) -> None:
-    """It is told as one, is not sent again, and is on the books; whatever the class of the exception."""
+    """The caller gets `OutcomeUnknown`, nothing is sent again, and the store has an unknown."""
     space = Space(rng=Random(1), requests_per_minute=None)
     carrier, budget = Breaking(space), Budget(10)
     carrier.end = end
@@ -91,26 +84,36 @@ async def test_whatever_a_transport_raises_after_the_sending_is_a_loss(end: Base
     assert len(space.ledger) == 2
 
 
+class Unconnected(InProcessTransport):
+    """Fails before it has called ``before_send``."""
+
+    end: Exception = RuntimeError()
+
+    async def send(self, request: WireRequest, before_send: BeforeSend | None = None) -> WireResponse:
+        raise self.end
+
+
 @pytest.mark.parametrize(
-    "end", [end for end in ENDS if isinstance(end, Exception) and not isinstance(end, NotSent)], ids=repr
+    ("end", "raised"),
+    [(RuntimeError("no network in tests"), RuntimeError), (TransportError("no connection"), NotSent)],
+    ids=["another error", "TransportError"],
 )
-async def test_of_a_transport_that_never_says_when_it_begins_only_not_sent_is_believed(
-    end: Exception,
+async def test_what_a_transport_raises_before_the_sending_means_that_nothing_was_sent(
+    end: Exception, raised: type[Exception]
 ) -> None:
-    """Any other end may have come after a byte had left."""
-    space = Space(rng=Random(1), requests_per_minute=None)
-    carrier = Silent(space)
+    """The error reaches the caller, no credits are spent, and the store has nothing of the key."""
+    space, budget = Space(rng=Random(1), requests_per_minute=None), Budget(10)
+    carrier = Unconnected(space)
     carrier.end = end
     async with HooxSession(space.api_key, transport=carrier) as session:
-        for _ in range(2):
-            with pytest.raises(OutcomeUnknown):
-                await session.submit(prompt(), key="k")
-        assert await intents(session) == {"k": IntentState.UNKNOWN}
-    assert len(space.ledger) == 1
+        with pytest.raises(raised, match=str(end)):
+            await session.submit(prompt(), key="k", budget=budget)
+        assert money(budget) == (0, 0)
+        assert await intents(session) == {}
 
 
 async def test_a_transport_that_sends_twice_is_stopped_at_the_second() -> None:
-    """What it makes of that is a loss: the first may have been charged."""
+    """A second call of before_send is refused, and what comes of that is a loss."""
     space = Space(rng=Random(1), requests_per_minute=None)
     async with HooxSession(space.api_key, transport=Repeating(space)) as session:
         with pytest.raises(OutcomeUnknown):

@@ -1,4 +1,4 @@
-"""The one way a paid POST goes: whoever is cancelled, what is outstanding is written down."""
+"""Submissions that are cancelled, or cut off by the close: what is outstanding is recorded."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import asyncio
 from random import Random
 
 import pytest
-from session_kit import give_up, intents, money, on_space, prompt, sends
+from session_kit import cancel_and_wait, intents, money, on_space, prompt, sends
 
 from hoox_async import Budget, HooxSession
 from hoox_async._core.intents.intent import IntentState
@@ -18,37 +18,37 @@ pytestmark = pytest.mark.virtual_time
 
 
 async def test_cancelled_at_the_rate_limiter_nothing_is_sent() -> None:
-    """And nothing stands in the store, in the budget or in the quota."""
+    """A submission that is cancelled before its permit leaves no intent and no reservation."""
     async with on_space(requests_per_minute=1) as (session, space):
         await session.submit(prompt(), key="first")
         budget = Budget(10)
         task = asyncio.create_task(session.submit(prompt(), key="k", budget=budget))
         await asyncio.sleep(1)
         assert budget.reserved == 2
-        await give_up(task)
+        await cancel_and_wait(task)
         assert money(budget) == (0, 0)
         assert await intents(session) == {"first": IntentState.ACCEPTED}
         assert sends(space, "create") == 1
 
 
 async def test_cancelled_before_the_connection_stands_it_goes_on() -> None:
-    """The POST is the session's: a caller that leaves does not decide halfway."""
+    """A submission that has its permit goes on to its POST although its caller was cancelled."""
     async with on_space(transport={"connect": 5.0}) as (session, space):
         task = asyncio.create_task(session.submit(prompt(), key="k"))
         await asyncio.sleep(1)
-        await give_up(task)
+        await cancel_and_wait(task)
         await asyncio.sleep(10)
         assert await intents(session) == {"k": IntentState.ACCEPTED}
         assert len(space.ledger) == 1
 
 
-async def test_cancelled_in_the_air_its_answer_is_written_down() -> None:
-    """Its job is in session.jobs(), and its credits count."""
+async def test_the_answer_of_an_outstanding_post_is_recorded_though_its_caller_was_cancelled() -> None:
+    """The answer of an outstanding POST is recorded although its caller was cancelled."""
     async with on_space(transport={"latency": 10.0}) as (session, space):
         budget = Budget(10)
         task = asyncio.create_task(session.submit(prompt(), key="k", budget=budget))
         await asyncio.sleep(1)
-        await give_up(task)
+        await cancel_and_wait(task)
         assert await session.jobs() == []
         await asyncio.sleep(20)
         (job,) = await session.jobs()
@@ -57,7 +57,7 @@ async def test_cancelled_in_the_air_its_answer_is_written_down() -> None:
 
 
 async def test_a_timeout_around_a_submission_is_no_resend() -> None:
-    """asyncio.timeout pierces everything but the session's own task."""
+    """A submission after asyncio.timeout cut off the first one joins its POST."""
     async with on_space(transport={"latency": 10.0}) as (session, space):
         with pytest.raises(TimeoutError):
             async with asyncio.timeout(1):
@@ -66,8 +66,8 @@ async def test_a_timeout_around_a_submission_is_no_resend() -> None:
         assert len(space.ledger) == 1
 
 
-async def test_closing_lets_the_posts_in_the_air_end() -> None:
-    """And be written down; what waits at the rate limiter ends unsent."""
+async def test_closing_lets_the_outstanding_posts_end() -> None:
+    """A closing session records its outstanding POSTs, and ends what waits with SessionClosed."""
     store = MemoryStore()
     async with on_space(transport={"latency": 10.0}, store=store, requests_per_minute=2) as (session, space):
         tasks = [asyncio.create_task(session.submit(prompt(str(n)), key=str(n))) for n in range(3)]
@@ -78,8 +78,8 @@ async def test_closing_lets_the_posts_in_the_air_end() -> None:
     assert {type(result) for result in results if isinstance(result, BaseException)} == {SessionClosed}
 
 
-async def test_a_cancelled_closing_leaves_what_was_in_the_air_unknown() -> None:
-    """It is found so by the next session; the budget counts it as spent."""
+async def test_a_cancelled_closing_leaves_what_was_outstanding_unknown() -> None:
+    """A POST that a cancelled closing cut off counts as spent, and is the next session's unknown."""
     store, space, budget = MemoryStore(), Space(rng=Random(1)), Budget(10)
     session = HooxSession(space.api_key, transport=InProcessTransport(space, latency=10.0), store=store)
     await session.__aenter__()
@@ -87,7 +87,7 @@ async def test_a_cancelled_closing_leaves_what_was_in_the_air_unknown() -> None:
     await asyncio.sleep(1)
     closing = asyncio.create_task(session.aclose())
     await asyncio.sleep(1)
-    await give_up(closing)
+    await cancel_and_wait(closing)
     with pytest.raises(OutcomeUnknown) as caught:
         await task
     assert (caught.value.key, caught.value.charged) == ("k", "maybe")
@@ -97,7 +97,7 @@ async def test_a_cancelled_closing_leaves_what_was_in_the_air_unknown() -> None:
 
 
 async def test_a_permit_that_comes_with_the_closing_sends_nothing() -> None:
-    """Let through the rate limiter in the very moment of the end: permit and credits are given back."""
+    """A session that is being closed starts no attempt: credits and quota are untouched."""
     async with on_space(requests_per_minute=100) as (session, space):
         budget = Budget(10)
         session._ready().services.posts.closed = True

@@ -1,4 +1,4 @@
-"""One key, whoever asks for it and whenever they leave: one POST, and one content."""
+"""Several submissions of one key, some of them cancelled: one POST, and one content."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ async def leave(task: asyncio.Task[Any]) -> None:
 
 
 async def test_a_key_whose_caller_left_is_held_against_other_content() -> None:
-    """Its POST connects, and is not written down yet: the other content is a conflict, not its twin."""
+    """While a POST connects whose caller was cancelled, other content under its key is a conflict."""
     async with on_space(transport={"connect": 1.0}) as (session, space):
         first = asyncio.create_task(session.submit(prompt("first"), key="k"))
         await asyncio.sleep(0.5)
@@ -46,7 +46,7 @@ async def test_a_key_whose_caller_left_is_held_against_other_content() -> None:
 
 @pytest.mark.parametrize("changed", ["error", "keep", "redo"])
 async def test_a_batch_meets_other_content_that_is_connecting(changed: Any) -> None:
-    """A conflict; or it waits for what comes of that, and keeps or redoes it."""
+    """A batch item waits for an outstanding POST of other content, then keeps, redoes or refuses."""
     async with on_space(transport={"connect": 1.0}) as (session, space):
         first = asyncio.create_task(session.submit(prompt("first"), key="k"))
         await asyncio.sleep(0.5)
@@ -65,7 +65,7 @@ async def test_a_batch_meets_other_content_that_is_connecting(changed: Any) -> N
     ("fault", "error"), [(Fault.status(402), InsufficientCredits), (Fault.REFUSED, NotSent)], ids=str
 )
 async def test_a_corrected_prompt_goes_under_its_old_key(fault: Fault, error: type[HooxError]) -> None:
-    """The first one never cost anything."""
+    """Other content is sent under a key whose first content never cost anything."""
     async with on_space() as (session, space):
         source, other = made(space), made(space)
         space.faults.fail_next("edit", fault, times=4 if error is NotSent else 1)
@@ -81,7 +81,7 @@ async def test_a_corrected_prompt_goes_under_its_old_key(fault: Fault, error: ty
 
 
 async def test_a_key_that_no_store_can_hold_is_refused() -> None:
-    """A lone surrogate cannot be written down."""
+    """A key with a lone surrogate, which is no valid UTF-8, is refused."""
     async with on_space() as (session, space):
         with pytest.raises(InvalidRequest, match="UTF-8"):
             await session.submit(prompt(), key="bad\ud800")
@@ -89,7 +89,7 @@ async def test_a_key_that_no_store_can_hold_is_refused() -> None:
 
 
 async def test_refusals_do_not_use_up_the_tries_of_a_connection() -> None:
-    """After five 429s a connection that is not made is tried again like any other."""
+    """Five 429 leave a submission all its tries of making a connection."""
     async with on_space() as (session, space):
         space.faults.fail_next("create", Fault.rate_limited(retry_after=1), times=5)
         space.faults.fail_next("create", Fault.REFUSED, times=3)
@@ -103,7 +103,7 @@ async def test_refusals_do_not_use_up_the_tries_of_a_connection() -> None:
 
 @pytest.mark.parametrize("at", [n / 20 for n in range(1, 80)])
 async def test_a_caller_cancelled_anywhere_pays_once_and_loses_nothing(at: float) -> None:
-    """With avatar locks; then submitted again under its key, beside another."""
+    """An edit whose caller is cancelled at any moment is paid once when it is submitted again."""
     async with on_space(exclusive=True, requests_per_minute=100) as (session, space):
         source = made(space)
         job = asyncio.create_task(session.run(edit(source, "x"), key="x"))
@@ -117,7 +117,7 @@ async def test_a_caller_cancelled_anywhere_pays_once_and_loses_nothing(at: float
 
 
 async def test_a_429_without_a_key_is_sent_again_as_the_same_intent() -> None:
-    """Its own record is found under the key that nobody knows."""
+    """After a 429 a submission without a key goes on with the intent that it has already."""
     async with on_space() as (session, space):
         space.faults.fail_next("create", Fault.RATE_LIMITED, times=2)
         await session.submit(prompt())
@@ -143,10 +143,10 @@ async def test_a_hub_that_gives_no_url_leaks_no_permit() -> None:
 
 
 async def test_what_a_post_comes_to_can_be_waited_for_without_its_key() -> None:
-    """By who was turned back while it was outstanding: its intent, or None where it cost nothing."""
+    """`join` gives the intent of an outstanding POST, or None where it cost nothing."""
     async with on_space(transport={"latency": 10.0}) as (session, space):
         submitter = session._ready().submitter
-        assert await submitter.landing("k") is None
+        assert await submitter.join("k") is None
         for fault, comes_to in ((None, "accepted"), (Fault.DROP_AFTER, "lost"), (Fault.RATE_LIMITED, None)):
             key = str(comes_to)
             if fault is not None:
@@ -156,14 +156,14 @@ async def test_what_a_post_comes_to_can_be_waited_for_without_its_key() -> None:
             await leave(task)
             if comes_to == "lost":
                 with pytest.raises(OutcomeUnknown):
-                    await submitter.landing(key)
+                    await submitter.join(key)
             else:
-                landed = await submitter.landing(key)
+                landed = await submitter.join(key)
                 assert (landed and str(landed.state)) == comes_to
 
 
 async def test_max_wait_bounds_the_wait_behind_another_of_the_same_key() -> None:
-    """It waits for the quota, for as long as it likes; who comes second is told so in time."""
+    """A submission behind one that waits for the quota is NotSent when its max_wait is over."""
     async with on_space(requests_per_minute=1) as (session, space):
         await session.submit(prompt("a"), key="a")
         first = asyncio.create_task(session.submit(prompt("b"), key="b"))
@@ -179,8 +179,8 @@ async def test_max_wait_bounds_the_wait_behind_another_of_the_same_key() -> None
 
 
 @pytest.mark.parametrize("fault", [None, Fault.DROP_AFTER, Fault.RATE_LIMITED], ids=str)
-async def test_what_is_in_the_air_is_never_told_as_not_sent(fault: Fault | None) -> None:
-    """Though max_wait is over: the second gets what comes of the first, or its conflict."""
+async def test_what_is_outstanding_is_never_reported_as_not_sent(fault: Fault | None) -> None:
+    """A submission whose max_wait ends beside an outstanding POST of its key gets that POST's end."""
     async with on_space(transport={"latency": 10.0}) as (session, space):
         if fault is not None:
             space.faults.fail_next("create", fault)
@@ -203,7 +203,7 @@ async def test_what_is_in_the_air_is_never_told_as_not_sent(fault: Fault | None)
 
 
 async def test_a_key_is_waited_for_as_long_as_is_said() -> None:
-    """Then the lock is as if nobody had come; one that is free is had at once."""
+    """A key that is not free in time raises KeyBusy, and one that is free is had at once."""
     locks = KeyLocks()
     async with locks.holding("k", 0.0):
         with pytest.raises(KeyBusy):
@@ -215,7 +215,7 @@ async def test_a_key_is_waited_for_as_long_as_is_said() -> None:
 
 
 async def test_one_at_a_time_holds_a_key() -> None:
-    """In the order of their coming, also past one that leaves; other keys are free."""
+    """Those who want one key get it in the order of their coming, past one that is cancelled."""
     locks, order = KeyLocks(), []
 
     async def hold(key: str, name: str) -> None:

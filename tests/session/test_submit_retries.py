@@ -1,4 +1,4 @@
-"""The one way a paid POST goes: what is sent again, and what the API refused."""
+"""Submissions: what is sent again, and what the API refused."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ pytestmark = pytest.mark.virtual_time
     "fault", [Fault.REFUSED, Fault.RATE_LIMITED, Fault.RATE_LIMITED_RETRY_AFTER], ids=str
 )
 async def test_what_surely_cost_nothing_is_sent_again(fault: Fault) -> None:
-    """A connection that was never made, and a 429; each is back in the plan before the pause."""
+    """After no connection, or a 429, it is planned again before the pause and then sent again."""
     told: list[Event] = []
     async with on_space(hooks=[told.append]) as (session, space):
         space.faults.fail_next("create", fault, times=2)
@@ -85,7 +85,7 @@ async def test_whatever_else_happens_it_is_sent_once(fault: Fault) -> None:
 
 
 async def test_a_connection_that_is_never_made_ends_with_not_sent() -> None:
-    """After some tries, and the key is free to be sent later."""
+    """After four connections that failed it is NotSent, and can be submitted later."""
     async with on_space() as (session, space):
         budget = Budget(10)
         space.faults.fail_next("create", Fault.REFUSED, times=4)
@@ -111,7 +111,7 @@ async def test_a_connection_that_is_never_made_ends_with_not_sent() -> None:
     ids=lambda value: getattr(value, "name", None),
 )
 async def test_a_refusal_of_the_workspace_is_taken_back(fault: Fault, error: type[ApiError]) -> None:
-    """It says nothing of the request: the same key is sent when that is mended."""
+    """A refusal that concerns the workspace leaves the intent planned, to be sent later."""
     async with on_space() as (session, space):
         budget = Budget(10)
         space.faults.fail_next("create", fault)
@@ -128,7 +128,7 @@ async def test_a_refusal_of_the_workspace_is_taken_back(fault: Fault, error: typ
     ("status", "error"), [(400, BadRequest), (403, PermissionDenied), (404, NotFound), (409, Conflict)]
 )
 async def test_a_refusal_of_the_request_does_not_burn_its_key(status: int, error: type[ApiError]) -> None:
-    """It cost nothing: the next submission of the same content sends again, and so on, and is paid once."""
+    """After each free refusal the next submission of its key sends again, and it is paid once."""
     async with on_space() as (session, space):
         refusal = Fault.status(status, '{"error": "bad", "code": "INVALID_VALUE"}')
         space.faults.fail_next("create", refusal, times=2)
@@ -145,7 +145,7 @@ async def test_a_refusal_of_the_request_does_not_burn_its_key(status: int, error
 
 @pytest.mark.parametrize("store", [True, False], ids=["SQLite, reopened", "memory"])
 async def test_a_corrected_request_goes_under_the_key_that_was_refused(tmp_path: Path, store: bool) -> None:
-    """No `KeyConflict`: nothing was ever paid under it. What is paid then holds the key."""
+    """Other content is sent under a key that was refused; what is paid then holds the key."""
     how: dict[str, Any] = {"store": tmp_path / "looks.db"} if store else {}
     async with AsyncExitStack() as stack:
         session, space = await stack.enter_async_context(on_space(**how))
@@ -164,7 +164,7 @@ async def test_a_corrected_request_goes_under_the_key_that_was_refused(tmp_path:
 
 
 async def test_those_that_wait_beside_a_refused_submission_get_the_same_refusal() -> None:
-    """Those of the same content: one request. One with other content is sent when its turn comes."""
+    """Six submissions of the same key and content make one request, and all get its refusal."""
     async with on_space(transport={"latency": 1.0}) as (session, space):
         space.faults.fail_next("create", Fault.status(400))
         same = [asyncio.create_task(session.submit(prompt(), key="k")) for _ in range(4)]
@@ -177,8 +177,8 @@ async def test_those_that_wait_beside_a_refused_submission_get_the_same_refusal(
         assert (sends(space, "create"), len(space.ledger)) == (2, 1)
 
 
-async def test_what_was_refused_and_then_lost_or_not_sent_is_told_as_that() -> None:
-    """A second round that may have been paid is an unknown; one that surely was not leaves the refusal."""
+async def test_what_was_refused_and_then_lost_or_not_sent_is_reported_as_that() -> None:
+    """A loss in the second round is an unknown; a second round that cost nothing is a refusal."""
     async with on_space() as (session, space):
         for fault, error, state in [
             (Fault.status(400), BadRequest, IntentState.REJECTED),
@@ -195,7 +195,7 @@ async def test_what_was_refused_and_then_lost_or_not_sent_is_told_as_that() -> N
 
 
 async def test_a_failed_submission_without_a_key_leaves_nothing_in_memory() -> None:
-    """Nobody can ask for it again."""
+    """An intent that was refused and has no key is forgotten, since nobody can ask for it."""
     async with on_space() as (session, space):
         for fault in (Fault.status(400), Fault.status(402)):
             space.faults.fail_next("create", fault)

@@ -38,7 +38,7 @@ class Caching(InProcessTransport):
 
 @pytest.mark.parametrize("kind", ["memory", "disk"])
 async def test_one_answer_for_all_is_one_look_and_unknowns(kind: str, tmp_path: Path) -> None:
-    """In a batch and alone, over a real socket; and so it stands in the store when it is opened again."""
+    """Answers that name another intent's look leave unknowns, also when the store is opened again."""
     store: Any = MemoryStore() if kind == "memory" else tmp_path / "campaign.db"
     async with RawServer() as server:
         async with HooxSession("k" * 20, base_url=server.url, store=store) as session:
@@ -61,7 +61,7 @@ async def test_one_answer_for_all_is_one_look_and_unknowns(kind: str, tmp_path: 
 
 @pytest.mark.virtual_time
 async def test_a_request_without_a_key_is_no_exception() -> None:
-    """Its intent is forgotten once its look is done; the look is still nobody else's."""
+    """A look stays claimed though the intent that has it had no key and was forgotten."""
     space, told = Space(rng=Random(1), requests_per_minute=None), list[Event]()
     carrier, budget = Caching(space), Budget(10)
     async with HooxSession(space.api_key, transport=carrier, hooks=[told.append]) as session:
@@ -77,7 +77,7 @@ async def test_a_request_without_a_key_is_no_exception() -> None:
 
 @pytest.mark.virtual_time
 async def test_answers_in_the_same_moment_claim_a_look_once() -> None:
-    """Twenty at once: one is accepted."""
+    """Of twenty POSTs that are answered with one look at the same time, one is accepted."""
     space = Space(rng=Random(1), requests_per_minute=None)
     async with HooxSession(space.api_key, transport=Caching(space), requests_per_minute=60_000) as session:
         source = made(space)
@@ -89,7 +89,7 @@ async def test_answers_in_the_same_moment_claim_a_look_once() -> None:
 
 @pytest.mark.virtual_time
 async def test_a_failed_look_that_is_paid_anew_is_not_answered_with_itself() -> None:
-    """The earlier round was paid for by itself: the second may have been charged, and has no look."""
+    """An answer that names the look of the intent's own earlier round is a loss."""
     space = Space(rng=Random(1), requests_per_minute=None)
     async with HooxSession(space.api_key, transport=Caching(space)) as session:
         items = [BatchItem("k", edit(made(space)))]
@@ -117,7 +117,7 @@ class DeferredWrite(MemoryStore):
 
 @pytest.mark.virtual_time
 async def test_an_acceptance_that_is_written_late_is_checked_too() -> None:
-    """It is an unknown as soon as the store takes anything, and not sent again."""
+    """A deferred acceptance whose look is another intent's becomes an unknown, and is not resent."""
     space, store, told = Space(rng=Random(1), requests_per_minute=None), DeferredWrite(), list[Event]()
     carrier = Caching(space)
     async with HooxSession(space.api_key, transport=carrier, store=store, hooks=[told.append]) as session:
@@ -147,7 +147,7 @@ class Interrupted(MemoryStore):
 
 @pytest.mark.virtual_time
 async def test_a_process_that_ends_in_between_leaves_an_unknown() -> None:
-    """It was being sent when the process ended."""
+    """A process that ends before it wrote that the look is another's leaves an unknown."""
     space, store = Space(rng=Random(1), requests_per_minute=None), Interrupted()
     async with HooxSession(space.api_key, transport=Caching(space), store=store) as session:
         source = made(space)
@@ -174,7 +174,7 @@ class TakenMeanwhile(MemoryStore):
 
 @pytest.mark.virtual_time
 async def test_a_delivery_that_names_anothers_look_proves_nothing() -> None:
-    """Also where that look became the other's in this very moment: the store looks again as it writes."""
+    """A look that becomes another intent's in that moment is refused by the store's own check."""
     store = TakenMeanwhile()
     async with on_space(store=store) as (session, space):
         source = made(space)

@@ -1,4 +1,4 @@
-"""The one way a paid POST goes: when the store fails before or after it."""
+"""Submissions where the store fails before or after the POST."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def failing(
 
 
 async def test_a_store_that_fails_before_the_post_sends_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What it would cost cannot be written down."""
+    """Where SENDING can't be written, nothing is sent and nothing is charged."""
     async with on_space() as (session, space):
         budget = Budget(10)
         failing(session, monkeypatch, "plan", lambda *_: True)
@@ -47,7 +47,7 @@ async def test_a_store_that_fails_before_the_post_sends_nothing(monkeypatch: pyt
 
 
 async def test_a_store_that_fails_after_the_post_says_what_was_paid(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The error has the look; the key is not sent again, and after a crash it is found unknown."""
+    """The error names the look that was paid, and the key is not sent again."""
     store, space = MemoryStore(), Space(rng=Random(1))
     async with on_space(space, store=store) as (session, _):
         budget = Budget(10)
@@ -72,7 +72,7 @@ async def test_a_store_that_fails_after_the_post_says_what_was_paid(monkeypatch:
 async def test_a_lost_post_in_a_failing_store_is_unknown_all_the_same(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """What matters for money is said, whatever else goes wrong."""
+    """A lost POST raises OutcomeUnknown also where the store fails at that moment."""
     async with on_space() as (session, space):
         for broken in ("advance", "get"):
             space.faults.fail_next("create", Fault.DROP_AFTER)

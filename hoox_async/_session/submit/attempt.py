@@ -1,18 +1,22 @@
-"""One POST of an intent: written down in the moment before it leaves, and what its end means."""
+"""One attempt to have an intent made: what it takes before its POST, the POST, and what is recorded of it."""
 
 from __future__ import annotations
 
 import asyncio
-import math
 import secrets
-from collections.abc import Awaitable, Callable
-from contextlib import suppress
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import ExitStack, asynccontextmanager, suppress
 from copy import copy
+from decimal import Decimal
 from functools import partial
+from typing import NamedTuple, Protocol
+
+import attrs
 
 from ..._api.endpoints import WireResponse, submit_endpoint, submit_request
 from ..._api.models import LookRef
 from ..._api.responses import read_accepted, refusal_is_the_items_own
+from ..._core.intents.budget import Budget
 from ..._core.intents.intent import Evidence, Intent, IntentState, Reason
 from ..._core.intents.send_decision import SendDecision
 from ..._core.intents.transitions import (
@@ -21,292 +25,334 @@ from ..._core.intents.transitions import (
     LookTaken,
     MarkUnknown,
     Reject,
+    Resend,
     Revert,
     Send,
     advance,
 )
-from ...errors import ApiError, HooxError, NotSent, OutcomeUnknown, SessionClosed, StoreError, TransportError
+from ..._core.retry import Patience
+from ...errors import ApiError, HooxError, NotSent, OutcomeUnknown, StoreError, TransportError
 from ...events import Answered, OutcomeLost, RequestSent
 from ..jobs import JobRegistry
 from ..rate_limiter import Permit
 from ..services import SessionServices
-from ..unknowns import Unknowns
+from ..unknowns import Reconciler
 from ..webhook_processor import WebhookProcessor
 from .deferred_writes import DeferredWrite, DeferredWrites
-from .reservation import Purse
 
-_HELD_TOO_LONG = 10.0  # seconds; beyond those that connecting may take
-
-
-class Superseded(Exception):
-    """Nothing was sent, and it is decided anew: the intent was settled or changed, or its permit is stale."""
+_HELD_TOO_LONG = 10.0  # seconds that a permit may be in hand beyond those that connecting may take
 
 
-class Sending:
-    """One POST of an intent. ``under_lock``: a look that it leaves behind could be told by elimination."""
+class DecisionOutdated(Exception):
+    """Nothing was sent, and it must be decided anew: the intent has changed, or the permit has expired."""
 
-    def __init__(
-        self, services: SessionServices, order: SendDecision, permit: Permit, *, under_lock: bool
-    ) -> None:
-        self._services = services
-        self._order = order
-        self._under_lock = under_lock
-        self._sent_at = 0.0
-        self._held_back: Exception | None = None
-        self._unwritten: Send | None = None
-        self.intent = order.intent
-        self.permit = permit
-        self.id = secrets.token_urlsafe(18)
-        self._answered = False
-        self.may_cost = False
-        """Whether it left and nothing has shown yet that it cost nothing."""
 
-    async def post(self) -> WireResponse:
-        """Send it, once. As long as ``may_cost`` is false, whatever is raised means that nothing left.
+class AttemptBudget(Protocol):
+    """Where the credits of an attempt are reserved: a caller's budget, or that of a batch, which waits."""
 
-        Raises `Superseded`, `StoreError`, `NotSent` and what else a transport raises.
+    async def reserve(self, credits: Decimal) -> None:
+        """Reserve credits. Raises `BudgetExceeded`."""
+
+    def release(self, credits: Decimal, *, spent: bool) -> None:
+        """End a reservation: the credits were (or may have been) spent, or surely not."""
+
+
+class SingleBudget:
+    """The budget of a single submission: it decides at once, and without one everything is allowed."""
+
+    def __init__(self, budget: Budget | None) -> None:
+        self._budget = budget
+
+    async def reserve(self, credits: Decimal) -> None:
+        """Reserve credits. Raises `BudgetExceeded`."""
+        if self._budget is not None:
+            self._budget.reserve(credits)
+
+    def release(self, credits: Decimal, *, spent: bool) -> None:
+        """End a reservation: the credits were (or may have been) spent, or surely not."""
+        if self._budget is not None:
+            self._budget.release(credits, spent=spent)
+
+
+class SendOptions(NamedTuple):
+    """How a caller sends: a single submission or an item of a batch.
+
+    ``acquire_permit`` waits for a permit of the quota, ``patience`` says how often a connection is tried,
+    and ``budget`` is where the credits are reserved. ``since`` is the loop's time at which the caller began.
+    After ``deadline``, the loop's time too, no avatar's lock and no key is waited for (None: no deadline).
+    """
+
+    acquire_permit: Callable[[], Awaitable[Permit]]
+    patience: Patience
+    budget: AttemptBudget
+    since: float
+    deadline: float | None = None
+
+    def seconds_left(self, now: float) -> float | None:
+        """The seconds until the deadline, 0 when it has passed; None without a deadline."""
+        return None if self.deadline is None else max(0.0, self.deadline - now)
+
+
+class AttemptContext(NamedTuple):
+    """What all attempts of a session work with."""
+
+    services: SessionServices
+    registry: JobRegistry
+    reconciler: Reconciler
+    receiver: WebhookProcessor
+    deferred: DeferredWrites
+
+
+class SubmitAttempt:
+    """One attempt: reserve credits, take a permit and the avatar's lock, write SENDING, POST, record.
+
+    `run` is run once, in a task of the session's. It gives back what it takes, with one exception: where the
+    store does not take what became of the POST, the avatar's lock goes to the deferred write.
+    """
+
+    def __init__(self, context: AttemptContext, decision: SendDecision, options: SendOptions) -> None:
+        self._context = context
+        self._services = context.services
+        self._decision = decision
+        self._options = options
+        self._intent = decision.intent
+        self._id = secrets.token_urlsafe(18)
+        self._avatar_lock = ExitStack()
+        self._inferable = False
+        self._was_answered = False
+        self._may_have_cost = False
+        self.is_waiting = True
+        """Whether it still waits for credits, permit or lock: then it can be cancelled and sends nothing."""
+
+    @property
+    def intent(self) -> Intent:
+        """The intent as it is while its POST is outstanding."""
+        return attrs.evolve(self._intent, state=IntentState.SENDING)
+
+    async def run(self) -> Intent:
+        """The intent once it is accepted.
+
+        Raises `OutcomeUnknown` for what may have been paid; `ApiError` for a refusal, `NotSent`,
+        `BudgetExceeded`, `SessionClosed` and `DecisionOutdated`, which cost nothing; and `StoreError`: where
+        the store failed before the POST, or does not take what became of it (then ``charged`` tells).
         """
-        services, intent = self._services, self.intent
-        with self.permit:
-            url = None
-            if services.deliveries is not None and intent.request.webhook_url is None:
-                url = services.deliveries.url_for(self.id)
-            wire = submit_request(intent.request, intent.source, url)
-            try:
-                response = await services.transport.send(wire, self._before_send)
-            except asyncio.CancelledError:
-                task = asyncio.current_task()
-                if not self.may_cost or task is None or task.cancelling():
-                    raise  # nothing left, or the session ends in a hurry
-                raise TransportError("the transport gave up") from None
-            except Exception as error:
-                if self._held_back is not None and not self.may_cost:
-                    raise self._held_back from None
-                if not self._has_surely_not_left(error):
-                    self._never_said()
-                raise
-            self._never_said()
-            self._answered = True
-            services.answered(self.permit, response)
-        seconds = services.clock.now() - self._sent_at
-        services.hooks.emit(Answered(wire.endpoint, response.status, seconds, intent.key))
+        async with self._reserved_credits():
+            with ExitStack() as self._avatar_lock:
+                permit = await self._take_permit_and_lock()
+                self.is_waiting = False
+                try:
+                    with permit:
+                        response = await self._post(permit)
+                    self._emit_answered(response, permit)
+                    ref = read_accepted(response, self._intent.source)
+                except Exception as error:
+                    return await self._record_failure(error)
+                return await self._record_acceptance(ref)
+
+    # --- what it takes before the POST
+
+    @asynccontextmanager
+    async def _reserved_credits(self) -> AsyncIterator[None]:
+        budget, credits = self._options.budget, self._intent.credits
+        await budget.reserve(credits)
+        try:
+            yield
+        finally:
+            budget.release(credits, spent=self._may_have_cost)
+
+    async def _take_permit_and_lock(self) -> Permit:
+        """A permit of the quota, together with the lock of the avatar that is edited, where it has one.
+
+        Neither is held while the other is waited for.
+        """
+        reconciler, decision = self._context.reconciler, self._decision
+        if isinstance(decision.instruction, Resend) and decision.stored is not None:
+            reconciler.abandon(decision.stored)  # its search keeps locked the very avatar that it edits
+        avatars = reconciler.avatars
+        avatar_id = avatars.avatar_to_lock(self._intent)
+        if avatar_id is None:
+            return await self._options.acquire_permit()
+        while True:
+            await avatars.wait_for_avatar(avatar_id, self._options.seconds_left(self._services.clock.now()))
+            permit = await self._options.acquire_permit()
+            if avatars.lock(avatar_id):
+                break
+            permit.cancel()
+        self._avatar_lock.callback(avatars.unlock, avatar_id)
+        deferred = self._context.deferred.of_avatar(avatar_id)
+        if deferred is not None:
+            permit.cancel()
+            raise StoreError(f"what became of {deferred.key} is not written down: {deferred.error}")
+        self._inferable = avatars.infers(self._intent)
+        return permit
+
+    # --- the POST
+
+    async def _post(self, permit: Permit) -> WireResponse:
+        """Send it, once. While ``_may_have_cost`` is false, whatever is raised means: nothing was sent."""
+        services, intent = self._services, self._intent
+        url = None
+        if services.deliveries is not None and intent.request.webhook_url is None:
+            url = services.deliveries.url_for(self._id)
+        wire = submit_request(intent.request, intent.source, url)
+        try:
+            response = await services.transport.send(wire, lambda: self._before_send(permit))
+        except asyncio.CancelledError:
+            task = asyncio.current_task()
+            if not self._may_have_cost or task is None or task.cancelling():
+                raise  # nothing was sent, or the session ends without waiting for its POSTs
+            raise TransportError("the transport was cancelled") from None
+        except TransportError as error:
+            if not self._may_have_cost:
+                raise NotSent(str(error)) from error
+            raise
+        self._was_answered = True
+        services.answered(permit, response)
         return response
 
-    async def _before_send(self) -> None:
-        if self.may_cost:
+    async def _before_send(self, permit: Permit) -> None:
+        """Called by the transport when the connection stands and before any byte of the request leaves."""
+        if self._may_have_cost:
             raise TransportError("a paid request is sent once")
-        if self.permit.is_stale(self._longest_hold()):
-            self._held_back = Superseded(self.intent.key)
-            raise self._held_back
-        step = self._step()
+        if permit.is_stale(2 * self._services.timeouts.connect + _HELD_TOO_LONG):
+            raise DecisionOutdated(self._intent.key)
         try:
-            await self._write_down(step)
+            await self._write_sending()
         except IllegalTransition:
-            self._held_back = Superseded(self.intent.key)
-            raise self._held_back from None
-        except HooxError as error:
-            self._held_back = error
+            raise DecisionOutdated(self._intent.key) from None
+        except HooxError:
             raise
         except Exception as error:
-            self._held_back = as_store_error(error)
-            raise self._held_back from error
-        self._leaves()
+            raise as_store_error(error) from error
+        self._may_have_cost = True
+        endpoint = submit_endpoint(self._intent.request)
+        self._services.hooks.emit(RequestSent(endpoint, self._services.clock.now(), self._intent.key))
+        permit.mark_sent()  # last: a hook may have taken its time, and the bytes leave now
 
-    def _longest_hold(self) -> float:
-        """For how long its permit may be in hand: as connecting may take, and some more.
-
-        A transport that is not ours may connect for as long as it likes; anew each time, it would never send.
-        """
-        if not getattr(self._services.transport, "announces", False):
-            return math.inf
-        return 2 * self._services.timeouts.connect + _HELD_TOO_LONG
-
-    def _has_surely_not_left(self, error: Exception) -> bool:
-        """By the transport's word. Of one that announces, so has what others raise before it has begun.
-
-        Its own losses may have left, as any other's; and once it has begun, no word counts any more.
-        """
-        if self.may_cost or isinstance(error, NotSent):
-            return not self.may_cost
-        announces = getattr(self._services.transport, "announces", False)
-        return announces and (isinstance(error, SessionClosed) or not isinstance(error, HooxError))
-
-    def _never_said(self) -> None:
-        """The transport has ended and never said when it begins: what may have left is not written down."""
-        if not self.may_cost:
-            self._unwritten = self._step()
-            self._leaves()
-
-    def _step(self) -> Send:
-        return Send(self.id, self._services.clock.utc(), self.intent.source, self._under_lock)
-
-    def _leaves(self) -> None:
-        services = self._services
-        self.may_cost = True
-        endpoint = submit_endpoint(self.intent.request)
-        services.hooks.emit(RequestSent(endpoint, services.clock.now(), self.intent.key))
-        self.permit.mark_sent()  # as late as can be: a hook may have taken its time, and the bytes go now
-        self._sent_at = services.clock.now()
-
-    async def _write_down(self, step: Send) -> None:
-        """In one transaction: that it stands as was decided upon, the user's word, and that it is sent."""
-        (intent, stands, word), store = self._order, self._services.store
-        if stands is not None:
-            await store.advance(intent.key, IfUnchanged(stands), *(() if word is None else (word,)), step)
+    async def _write_sending(self) -> None:
+        """In one transaction: the intent is as it was when this was decided, is renewed, and is sent."""
+        intent, stored, renewal = self._decision
+        store = self._services.store
+        send = Send(self._id, self._services.clock.utc(), intent.source, self._inferable)
+        if stored is not None:
+            steps = (send,) if renewal is None else (renewal, send)
+            await store.advance(intent.key, IfUnchanged(stored), *steps)
             return
-        written = await store.plan(advance(intent, step))
-        if not written.attempts or written.attempts[-1].id != self.id:
+        written = await store.plan(advance(intent, send))
+        if not written.attempts or written.attempts[-1].id != self._id:
             raise IllegalTransition(f"intent {intent.key!r} was planned by another: it is {written.state}")
 
-    async def then(self, write: Callable[[], Awaitable[Intent]]) -> Intent:
-        """Write what became of it; before that its sending, where that is not written yet."""
-        if self._unwritten is not None:
-            try:
-                await self._write_down(self._unwritten)
-            except IllegalTransition:
-                if not await self._is_written():  # as by a write that said it had failed
-                    raise
-            self._unwritten = None
-        return await write()
+    # --- recording what became of it
 
-    async def _is_written(self) -> bool:
-        known = (await self._services.store.get((self.intent.key,))).get(self.intent.key)
-        return known is not None and any(attempt.id == self.id for attempt in known.attempts)
+    async def _record_acceptance(self, ref: LookRef) -> Intent:
+        """The API has accepted it, and it has cost credits.
 
-    def end_by(self, error: Exception) -> Revert | Reject | MarkUnknown:
-        """What an error means for the money of a request that had left.
-
-        Only a refusal that was read from an answer shows that it cost nothing. What a transport raises shows
-        nothing any more, whatever its class: a `NotSent` may be of its second try.
+        Raises `StoreError`, with ``ref``, when that could not be written down. An answer that names another
+        intent's look says nothing of this intent's own look: it is a loss.
         """
-        if isinstance(error, ApiError) and self._answered:
-            if not refusal_is_the_items_own(error):
-                return Revert()
-            return Reject(Reason(error.status, error.code, error.message), self._services.clock.utc())
-        told = isinstance(error, HooxError | LookTaken)
-        reason = str(error) if told else f"{type(error).__name__} on the way"
-        return MarkUnknown(reason, self._services.clock.utc())
-
-
-def as_store_error(error: Exception) -> StoreError:
-    """Of whatever a store raised."""
-    if isinstance(error, StoreError):
-        return error
-    return StoreError(f"the store failed: {type(error).__name__}: {error}")
-
-
-class Posting:
-    """Carries POSTs out and writes down what became of them; what the store does not take is `pending`."""
-
-    def __init__(
-        self, services: SessionServices, registry: JobRegistry, unknowns: Unknowns, receiver: WebhookProcessor
-    ) -> None:
-        self._services = services
-        self._registry = registry
-        self._unknowns = unknowns
-        self._receiver = receiver
-        self.pending = DeferredWrites(services)
-
-    async def post(self, order: SendDecision, permit: Permit, purse: Purse) -> Intent:
-        """The intent once it is accepted. Leaves its avatar's lock and ends its reservation, whatever
-        happens.
-
-        Raises what `Sending.post` raises where nothing left, `OutcomeUnknown`, `ApiError`, `NotSent`, and
-        `StoreError` where what became of it is not written down yet.
-        """
-        intent = order.intent
-        sending = Sending(self._services, order, permit, under_lock=self._unknowns.proves(intent))
+        self._may_have_cost = True
+        accept = partial(self._services.accept, self._intent.key, ref, Evidence.ANSWER)
         try:
-            try:
-                response = await sending.post()
-                ref = read_accepted(response, intent.source)
-            except Exception as error:
-                return await self._ended(sending, error)
-            return await self._accepted(sending, ref)
-        finally:
-            if intent.key not in self.pending:
-                self._unknowns.unlock_avatar(intent)
-            purse.release(intent.credits, spent=sending.may_cost)
-
-    async def _accepted(self, sending: Sending, ref: LookRef) -> Intent:
-        """It has cost credits. Raises `StoreError`, with ``.ref``, when that could not be written down.
-
-        An answer that names another request's look proves nothing of this one's: it is lost.
-        """
-        accept = partial(self._services.accept, sending.intent.key, ref, Evidence.ANSWER)
-
-        async def write_late() -> Intent:
-            try:
-                return await sending.then(accept)
-            except LookTaken as taken:
-                after = await self._services.store.advance(sending.intent.key, sending.end_by(taken))
-                self._tell_lost(after, str(taken))
-                return after
-
-        async def follow(after: Intent) -> Intent | None:
-            if after.state is IntentState.UNKNOWN:
-                return await self._settle_unknown(after, lost=True)
-            self._unknowns.made(after)
-            self._registry.poll_until_settled(after)
-            return await self._receiver.apply_early_deliveries(after, sending.id)
-
-        try:
-            accepted = await sending.then(accept)
+            accepted = await accept()
         except LookTaken as taken:
-            return await self._ended(sending, taken)
-        except Exception as trouble:  # whatever a store raises, what was paid is told
+            return await self._record_failure(taken)
+        except Exception as trouble:  # whatever a store raises, the caller learns what was paid
             error = copy(as_store_error(trouble))
             error.charged, error.ref = "yes", ref
-            self._keep(sending.intent, write_late, error, follow)
+            self._defer(partial(self._accept_or_mark_unknown, accept), error, self._follow_late_acceptance)
             raise error from trouble
-        self._unknowns.made(accepted)
-        self._registry.poll_until_settled(accepted)
-        return await self._receiver.apply_early_deliveries(accepted, sending.id)
+        return await self._follow_accepted(accepted)
 
-    async def _ended(self, sending: Sending, error: Exception) -> Intent:
-        """It was refused or lost, or never left: raises that, unless a delivery has proved its look."""
-        if not sending.may_cost:
+    async def _accept_or_mark_unknown(self, accept: Callable[[], Awaitable[Intent]]) -> Intent:
+        try:
+            return await accept()
+        except LookTaken as taken:
+            step = self._step_after(taken)
+            after = await self._services.store.advance(self._intent.key, step)
+            self._emit_lost(after, str(taken))
+            return after
+
+    async def _follow_late_acceptance(self, after: Intent) -> None:
+        if after.state is IntentState.UNKNOWN:
+            await self._settle_by_delivery(after, lost=True)
+        else:
+            await self._follow_accepted(after)
+
+    async def _follow_accepted(self, accepted: Intent) -> Intent:
+        self._context.reconciler.avatars.note_made(accepted)
+        self._context.registry.poll_until_settled(accepted)
+        return await self._context.receiver.apply_early_deliveries(accepted, self._id)
+
+    async def _record_failure(self, error: Exception) -> Intent:
+        """It was not sent, refused or lost. Raises that, unless a delivery has proved its look already."""
+        if not self._may_have_cost:
             raise error
-        intent, step = sending.intent, sending.end_by(error)
-        sending.may_cost = lost = isinstance(step, MarkUnknown)
-        told: Exception = error
+        intent, step = self._intent, self._step_after(error)
+        self._may_have_cost = lost = isinstance(step, MarkUnknown)
+        result: Exception = error
         if isinstance(step, MarkUnknown):
-            told = OutcomeUnknown(f"{intent.key}: {step.reason}; it may have been charged", key=intent.key)
-            self._tell_lost(intent, step.reason)
-        write = partial(sending.then, partial(self._services.store.advance, intent.key, step))
-        follow = partial(self._settle_unknown, lost=lost)
+            message = f"{intent.key}: {step.reason}; it may have been charged"
+            result = OutcomeUnknown(message, key=intent.key)
+            self._emit_lost(intent, step.reason)
+        write = partial(self._services.store.advance, intent.key, step)
+        follow = partial(self._settle_by_delivery, lost=lost)
         try:
             after = await write()
-        except Exception as trouble:  # whatever a store raises, what may have been paid is told
-            late = told if isinstance(told, OutcomeUnknown) else as_store_error(trouble)
-            self._keep(intent, write, late, follow)
-            raise late from trouble
+        except Exception as trouble:  # whatever a store raises, the caller learns what may have been paid
+            deferred = result if isinstance(result, OutcomeUnknown) else as_store_error(trouble)
+            self._defer(write, deferred, follow)
+            raise deferred from trouble
         proved = await follow(after)
         if proved is not None:
             return proved
-        raise told from None
+        raise result from None
 
-    def _tell_lost(self, intent: Intent, reason: str) -> None:
-        self._services.hooks.emit(OutcomeLost(intent.key, reason, intent.credits, intent.request.metadata))
+    def _step_after(self, error: Exception) -> Revert | Reject | MarkUnknown:
+        """What an error means for the money of a request that was sent.
 
-    async def _settle_unknown(self, after: Intent, *, lost: bool) -> Intent | None:
-        """A delivery may have named the look already; else it is searched for, where that can prove it."""
+        Only a refusal that was read from an answer shows that it cost nothing. What a transport raises shows
+        nothing, whatever its class.
+        """
+        now = self._services.clock.utc()
+        if isinstance(error, ApiError) and self._was_answered:
+            if not refusal_is_the_items_own(error):
+                return Revert()
+            return Reject(Reason(error.status, error.code, error.message), now)
+        is_ours = isinstance(error, HooxError | LookTaken)
+        return MarkUnknown(str(error) if is_ours else f"{type(error).__name__} on the way", now)
+
+    async def _settle_by_delivery(self, after: Intent, *, lost: bool) -> Intent | None:
+        """The unknown as a delivery has proved it already; else None, and a lost edit's look is searched."""
         if after.state is not IntentState.UNKNOWN:
             return None
-        proved = await self._receiver.confirm_lost(after.attempts[-1].id)
+        proved = await self._context.receiver.confirm_lost(after.attempts[-1].id)
         if proved is None and lost:
-            with suppress(Exception):  # of the store; then nothing is inferred for its avatar any more
-                await self._unknowns.lost(after)
+            with suppress(Exception):  # of the store; then nothing more is inferred for its avatar
+                await self._context.reconciler.avatars.note_lost(after)
         return proved
 
-    def _keep(
+    def _emit_answered(self, response: WireResponse, permit: Permit) -> None:
+        now, endpoint = self._services.clock.now(), submit_endpoint(self._intent.request)
+        seconds = 0.0 if permit.sent_at is None else now - permit.sent_at
+        self._services.hooks.emit(Answered(endpoint, response.status, seconds, self._intent.key))
+
+    def _emit_lost(self, intent: Intent, reason: str) -> None:
+        self._services.hooks.emit(OutcomeLost(intent.key, reason, intent.credits, intent.request.metadata))
+
+    def _defer(
         self,
-        intent: Intent,
         write: Callable[[], Awaitable[Intent]],
-        told: HooxError,
+        error: HooxError,
         follow: Callable[[Intent], Awaitable[object]],
     ) -> None:
-        leave = partial(self._unknowns.unlock_avatar, intent)
-        self.pending.keep(
-            DeferredWrite(intent.key, self._unknowns.locked_avatar_of(intent), write, told, follow, leave)
-        )
+        """Have it written as soon as the store takes it. Hands the avatar's lock over, until then."""
+        avatar_id = self._context.reconciler.avatars.avatar_to_lock(self._intent)
+        lock = self._avatar_lock.pop_all()
+        self._context.deferred.add(DeferredWrite(self._intent.key, avatar_id, write, error, follow, lock))
+
+
+def as_store_error(error: Exception) -> StoreError:
+    """What a store raised, as our own error."""
+    if isinstance(error, StoreError):
+        return error
+    return StoreError(f"the store failed: {type(error).__name__}: {error}")

@@ -1,11 +1,11 @@
-"""What became of paid requests and the store did not take: written as soon as it does."""
+"""What became of paid requests and the store did not take: written as soon as the store takes it."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 
 from ..._core.intents.intent import Intent
 from ..._core.intents.transitions import IllegalTransition
@@ -13,17 +13,17 @@ from ...errors import HooxError, SessionClosed
 from ..services import SessionServices
 
 _log = logging.getLogger("hoox_async")
-_FIRST_PAUSE = 1.0
+_FIRST_PAUSE = 1.0  # seconds
 _LONGEST_PAUSE = 30.0
-_LANE_PATIENCE = 30.0  # then who waits for the avatar's lock is told that the store is in trouble
+_LOCKED_AT_MOST = 30.0  # seconds; then those who wait for the avatar's lock get the store's error
 
 
 class DeferredWrite:
-    """What is to be written of one key.
+    """One write for one key that the store did not take.
 
-    ``avatar_id``: whose avatar lock it holds; None: it holds none. ``error``: what its caller was told.
-    ``written`` is called with the intent when it is written, ``unlock_avatar`` once: then, or when others
-    have waited for that long enough.
+    ``avatar_id`` is the avatar that was edited, where edits of it are kept apart, and ``avatar_lock`` holds
+    its lock. ``error`` is what the caller was told, and ``follow`` is called with the intent once it is
+    written.
     """
 
     def __init__(
@@ -32,74 +32,64 @@ class DeferredWrite:
         avatar_id: str | None,
         write: Callable[[], Awaitable[Intent]],
         error: HooxError,
-        written: Callable[[Intent], Awaitable[object]],
-        unlock_avatar: Callable[[], None],
+        follow: Callable[[Intent], Awaitable[object]],
+        avatar_lock: ExitStack,
     ) -> None:
         self.key = key
         self.avatar_id = avatar_id
         self.write = write
         self.error = error
-        self.written = written
-        self.unlock_avatar = unlock_avatar
+        self.follow = follow
+        self.avatar_lock = avatar_lock
         self.since = 0.0
-        self.in_lane = True
-        self.trying = asyncio.Lock()
-
-    def leave(self) -> None:
-        """Let the next edit of the avatar go, once."""
-        if self.in_lane:
-            self.in_lane = False
-            self.unlock_avatar()
+        self.one_try_at_a_time = asyncio.Lock()
 
 
 class DeferredWrites:
-    """Keeps what the store did not take, and tries again: after 1, 2, 4 … 30 s, and once at the close.
+    """Keeps what the store did not take, and tries again after 1, 2, 4 … 30 s, and once at the close.
 
-    Until a step is written, its key is not sent again and nothing is sent for its avatar's lock, so that
-    its look can't be taken for another's.
+    Until it is written, its key is not sent again, and no other edit of its avatar is sent where edits are
+    kept apart, so that its look can't be taken for another's.
     """
 
     def __init__(self, services: SessionServices) -> None:
         self._services = services
-        self._late: dict[str, DeferredWrite] = {}
+        self._writes: dict[str, DeferredWrite] = {}
         self._task: asyncio.Task[None] | None = None
 
-    def __contains__(self, key: str) -> bool:
-        return key in self._late
-
     def of_avatar(self, avatar_id: str) -> DeferredWrite | None:
-        """What is not written yet of this avatar."""
-        return next((late for late in self._late.values() if late.avatar_id == avatar_id), None)
+        """A write of an edit of this avatar, where there is one."""
+        return next((write for write in self._writes.values() if write.avatar_id == avatar_id), None)
 
-    def keep(self, late: DeferredWrite) -> None:
-        """Write it as soon as the store takes it."""
-        late.since = self._services.clock.now()
-        self._late[late.key] = late
-        _log.warning("the store did not take what became of %s; it is tried again", late.key)
+    def add(self, deferred: DeferredWrite) -> None:
+        """Write it as soon as the store takes it. Its avatar's lock is released here from now on."""
+        deferred.since = self._services.clock.now()
+        self._writes[deferred.key] = deferred
+        _log.warning("the store did not take what became of %s; it is tried again", deferred.key)
         if self._task is None or self._task.done():
             with suppress(SessionClosed):  # too late: the next session finds it as unknown
-                self._task = self._services.tasks.supervise(self._run, "hoox-pending-writes")
+                self._task = self._services.tasks.supervise(self._run, "hoox-deferred-writes")
 
     async def write(self, key: str) -> None:
-        """Write what is pending of this key now. Raises what its caller was told, where that fails again.
+        """Write what is deferred for this key now. Raises the error its caller got where that fails again.
 
-        Who is cancelled here leaves a try behind that goes on: what follows from it must not be missed.
+        A caller that is cancelled here leaves a try behind that goes on: what follows from it is not lost.
         """
-        late = self._late.get(key)
-        if late is None:
+        deferred = self._writes.get(key)
+        if deferred is None:
             return
         try:
-            trying = self._services.tasks.spawn(self._try(late), "hoox-late-write")
+            trying = self._services.tasks.spawn(self._try(deferred), "hoox-deferred-write")
         except SessionClosed:
-            raise late.error from None
+            raise deferred.error from None
         await asyncio.wait((trying,))
         if trying.cancelled() or not trying.result():
-            raise late.error
+            raise deferred.error
 
     async def _run(self) -> None:
         pause = _FIRST_PAUSE
         try:
-            while self._late:
+            while self._writes:
                 await asyncio.sleep(pause)
                 pause = min(2 * pause, _LONGEST_PAUSE)
                 await self._try_all()
@@ -108,29 +98,30 @@ class DeferredWrites:
             raise
 
     async def _try_all(self) -> None:
-        for late in tuple(self._late.values()):
-            if not await self._try(late) and self._services.clock.now() - late.since >= _LANE_PATIENCE:
-                late.leave()
+        for deferred in tuple(self._writes.values()):
+            is_written = await self._try(deferred)
+            if not is_written and self._services.clock.now() - deferred.since >= _LOCKED_AT_MOST:
+                deferred.avatar_lock.close()
 
-    async def _try(self, late: DeferredWrite) -> bool:
-        """Whether nothing of it is pending any more. One try at a time, with what follows from it."""
-        async with late.trying:
-            if self._late.get(late.key) is not late:
+    async def _try(self, deferred: DeferredWrite) -> bool:
+        """Whether it is done with, together with what follows from it."""
+        async with deferred.one_try_at_a_time:
+            if self._writes.get(deferred.key) is not deferred:
                 return True
             try:
-                after = await late.write()
-            except IllegalTransition:  # it was settled otherwise, or written by a try whose end nobody saw
-                _log.warning("what became of %s stands otherwise in the store: %s", late.key, late.error)
+                after = await deferred.write()
+            except IllegalTransition:  # it was settled otherwise, or an earlier try did write it after all
+                _log.warning("the store has something else of %s than: %s", deferred.key, deferred.error)
                 after = None
-            except Exception as error:  # whatever a user's own store raises
-                _log.debug("what became of %s is not written yet: %s", late.key, error)
+            except Exception as error:  # whatever a store raises
+                _log.debug("what became of %s is not written yet: %s", deferred.key, error)
                 return False
             try:
                 if after is not None:
-                    await late.written(after)
+                    await deferred.follow(after)
             except Exception as error:  # it is written all the same
-                _log.warning("what became of %s was written late: %s", late.key, error)
+                _log.warning("what became of %s was written late: %s", deferred.key, error)
             finally:
-                del self._late[late.key]  # not before: until then nothing else goes out in its avatar's lock
-                late.leave()
+                del self._writes[deferred.key]  # only now: until then no other edit of its avatar is sent
+                deferred.avatar_lock.close()
             return True

@@ -1,4 +1,4 @@
-"""The source of an edit: while it is known to be unsettled, the edit is not sent."""
+"""An edit waits for its source look, where that is known not to be done yet."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ _NOT_SENT = frozenset({IntentState.PLANNED, IntentState.REJECTED})
 async def await_source(
     services: SessionServices, registry: JobRegistry, ref: LookRef, key: str | None, max_wait: float | None
 ) -> float | None:
-    """Wait until a look that is to be edited is READY. Gives what is left of ``max_wait``.
+    """Wait until a look that is to be edited is READY. Gives the seconds that are left of ``max_wait``.
 
     Returns at once for a look that neither the session nor its store knows to be unsettled, and for a
     ``key`` under which nothing is to be sent. ``max_wait=None`` waits for ``Timeouts.wait`` at most.
-    While it waits, nothing is held. Raises `NotSent` where the time runs out or the source was not made,
-    `StoreError` and `SessionClosed`.
+    No credits, permit or lock are held meanwhile. Raises `NotSent` where the time runs out or the source
+    could not be made, `StoreError` and `SessionClosed`.
     """
     if key is not None:
-        stands = (await services.store.get((key,))).get(key)
-        if stands is not None and stands.state not in _NOT_SENT:
+        stored = (await services.store.get((key,))).get(key)
+        if stored is not None and stored.state not in _NOT_SENT:
             return max_wait
     job = await _known(services, registry, ref)
     if job is None:

@@ -1,4 +1,4 @@
-"""One at a time for each key."""
+"""Locks by key: one submission at a time holds a key."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from contextlib import asynccontextmanager
 
 
 class KeyBusy(Exception):
-    """Another has held the key for longer than was to be waited."""
+    """The key was not free in time."""
 
 
 class KeyLocks:
-    """One at a time for each key. A lock that nobody holds or waits for is forgotten."""
+    """One lock for each key. A lock that nobody holds or waits for is forgotten."""
 
     def __init__(self) -> None:
         self._locks: dict[str, _SharedLock] = {}
@@ -35,7 +35,7 @@ class KeyLocks:
 
 
 class _SharedLock:
-    """A lock and how many hold it or wait for it."""
+    """A lock, and the number of those that hold it or wait for it."""
 
     def __init__(self) -> None:
         self.lock = asyncio.Lock()

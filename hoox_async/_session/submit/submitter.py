@@ -1,12 +1,4 @@
-"""The one way a paid POST goes.
-
-A key is held by one caller at a time, who reads what the store knows of it before each try and decides
-then whether anything is to be sent. It waits at the rate limiter in its own task: cancelled there,
-nothing was
-sent. The POST itself runs in a task of the session's and is awaited through a shield, so that whatever
-happens to the caller, its answer is written down. It is sent again only when it surely never left, or when
-the API answered 429, or a 401 that was a mistake.
-"""
+"""Submissions: one at a time for each key, each sent at most once unless it surely cost nothing."""
 
 from __future__ import annotations
 
@@ -14,21 +6,16 @@ import asyncio
 import logging
 import random
 import secrets
-from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from functools import partial
-from typing import NamedTuple
-
-import attrs
 
 from ..._api.endpoints import submit_endpoint
 from ..._api.models import LookRef
 from ..._api.requests import LookEdit, Request
 from ..._core.intents.budget import Budget
-from ..._core.intents.intent import Intent, IntentState
+from ..._core.intents.intent import Intent
 from ..._core.intents.keys import digest
 from ..._core.intents.send_decision import Decide, SendDecision, decide_resend, decide_single
-from ..._core.intents.transitions import Resend
 from ..._core.retry import NoRetry, Patience, decide_paid
 from ...errors import (
     ApiError,
@@ -43,218 +30,241 @@ from ...errors import (
 )
 from ...events import Retried
 from ..jobs import JobRegistry
-from ..rate_limiter import CallerPermits, Permit
+from ..rate_limiter import CallerPermits
 from ..services import SessionServices
-from ..unknowns import Unknowns
+from ..unknowns import Reconciler
 from ..webhook_processor import WebhookProcessor
-from .attempt import Posting, Superseded, as_store_error
+from .attempt import (
+    AttemptContext,
+    DecisionOutdated,
+    SendOptions,
+    SingleBudget,
+    SubmitAttempt,
+    as_store_error,
+)
+from .deferred_writes import DeferredWrites
 from .key_locks import KeyBusy, KeyLocks
-from .reservation import Purse, SinglePurse
-
-AcquirePermit = Callable[[], Awaitable[Permit]]
 
 _log = logging.getLogger("hoox_async")
 _KEY_RETRY = 1.0  # seconds
 
 
-class SendOptions(NamedTuple):
-    """How a caller sends: where its permits come from, how long it tries to connect, and from what purse.
+class Submitter:
+    """Sends intents, each at most once unless it surely cost nothing.
 
-    ``since`` is the loop's time at which the caller began.
+    A key is held by one caller at a time. Before each attempt the caller reads what the store has of the
+    key, and decides by that whether anything is to be sent. The attempt runs in a task of the session's: a
+    caller that is cancelled ends it while it still waits to send, and leaves it alone afterwards, so that
+    its answer is recorded whatever happens to the caller.
     """
 
-    acquire_permit: AcquirePermit
-    patience: Patience
-    purse: Purse
-    since: float
-
-
-class _Outstanding(NamedTuple):
-    """A POST that is on its way, perhaps still connecting."""
-
-    task: asyncio.Task[Intent]
-    intent: Intent
-
-
-class Submitter:
-    """Sends intents, each at most once unless it surely cost nothing."""
-
     def __init__(
-        self, services: SessionServices, registry: JobRegistry, unknowns: Unknowns, receiver: WebhookProcessor
+        self,
+        services: SessionServices,
+        registry: JobRegistry,
+        reconciler: Reconciler,
+        receiver: WebhookProcessor,
     ) -> None:
         self._services = services
-        self._unknowns = unknowns
-        self._posting = Posting(services, registry, unknowns, receiver)
-        self._locks = KeyLocks()
-        self._air: dict[str, _Outstanding] = {}
+        self._deferred = DeferredWrites(services)
+        self._context = AttemptContext(services, registry, reconciler, receiver, self._deferred)
+        self._key_locks = KeyLocks()
+        self._running: dict[str, _RunningAttempt] = {}
 
     def plan(self, request: Request, key: str, kept: bool, source: LookRef | None) -> Intent:
         """A new intent, not yet written anywhere."""
         return Intent(key, kept, request, digest(request), self._services.clock.utc(), source=source)
+
+    def close(self) -> None:
+        """End the attempts that still wait to send. Those whose POST is outstanding go on."""
+        for running in tuple(self._running.values()):
+            if running.attempt.is_waiting:
+                running.task.cancel()
 
     # --- whole submissions: each holds its key and reads the store under it
 
     async def submit(
         self, request: Request, key: str | None, budget: Budget | None, max_wait: float | None
     ) -> Intent:
-        """A single submission: the intent once it is accepted, or as it stood already."""
+        """A single submission: the intent once it is accepted, or as the store had it already."""
         wanted = self.plan(
             request, key or f"once-{secrets.token_hex(12)}", key is not None, _source_of(request)
         )
-        permits = CallerPermits(self._services.rate_limiter, max_wait)
-        how = SendOptions(permits, Patience.SINGLE, SinglePurse(budget), permits.since)
-        at_begin = None if key is None else await self._known(key)
+        options = self._options_of_caller(budget, max_wait)
+        at_begin = None if key is None else await self._stored(key)
         try:
-            return await self.send(wanted, partial(decide_single, wanted, at_begin), how)
+            return await self.send(wanted, partial(decide_single, wanted, at_begin), options)
         except (ApiError, NotSent):
             if key is None:  # it cost nothing, and nobody can ask for it again
                 with suppress(StoreError):
                     await self._services.store.forget(wanted.key)
             raise
 
-    async def resend(self, doubtful: Intent, budget: Budget | None, max_wait: float | None) -> Intent:
-        """Send an unknown again by the user's word, unless it is proved before that leaves."""
-        permits = CallerPermits(self._services.rate_limiter, max_wait)
-        how = SendOptions(permits, Patience.SINGLE, SinglePurse(budget), permits.since)
-        return await self.send(doubtful, partial(decide_resend, doubtful), how)
+    async def resend(self, unknown: Intent, budget: Budget | None, max_wait: float | None) -> Intent:
+        """Send an unknown again by the user's word, unless its look is found before that is sent."""
+        options = self._options_of_caller(budget, max_wait)
+        return await self.send(unknown, partial(decide_resend, unknown), options)
 
-    async def send(self, wanted: Intent, decide: Decide, how: SendOptions) -> Intent:
+    def _options_of_caller(self, budget: Budget | None, max_wait: float | None) -> SendOptions:
+        permits = CallerPermits(self._services.rate_limiter, max_wait)
+        deadline = None if max_wait is None else permits.since + max_wait
+        return SendOptions(permits, Patience.SINGLE, SingleBudget(budget), permits.since, deadline)
+
+    async def send(self, wanted: Intent, decide: Decide, options: SendOptions) -> Intent:
         """Send what is wanted under its key until it is accepted, refused or lost.
 
-        Holds the key. Before each try ``decide`` says, by what the store knows then, what is to be sent; an
-        intent that it gives instead is the result. Raises what became of it otherwise.
+        Before each attempt ``decide`` is given what the store has of the key, and says what is to be sent;
+        an intent that it gives instead is the result. Raises what became of it otherwise.
         """
-        left = how.acquire_permit.left() if isinstance(how.acquire_permit, CallerPermits) else None
+        seconds = options.seconds_left(self._services.clock.now())
         try:
-            async with self._locks.holding(wanted.key, left):
-                return await self._send(wanted, decide, how)
+            async with self._key_locks.holding(wanted.key, seconds):
+                return await self._send(wanted, decide, options)
         except KeyBusy:
-            landed = await self.landing(wanted.key)  # what is outstanding is never told as not sent
-            decided = None if landed is None else decide(landed)
+            joined = await self.join(wanted.key)  # what is outstanding must not be reported as not sent
+            decided = None if joined is None else decide(joined)
             if isinstance(decided, Intent):
                 return decided
             message = f"{wanted.key}: another submission of this key still waits; this one sent nothing"
             raise NotSent(message, retry_after=_KEY_RETRY) from None
 
-    async def _send(self, wanted: Intent, decide: Decide, how: SendOptions) -> Intent:
-        """Try until that leads to something; its caller holds the key."""
+    async def _send(self, wanted: Intent, decide: Decide, options: SendOptions) -> Intent:
+        """One attempt after the other, until one leads to something; the caller holds the key."""
         began, connections, denied = self._services.clock.now(), 0, 0
         while True:
             try:
-                return await self._try(wanted, decide, how)
-            except Superseded:
+                return await self._send_once(wanted, decide, options)
+            except DecisionOutdated:
                 continue
             except (NotSent, RateLimited, AuthenticationError) as error:
                 connections += isinstance(error, NotSent)
                 denied += isinstance(error, AuthenticationError)
-                over = self._services.rate_limiter.is_final(error, how.since)
+                over = self._services.rate_limiter.is_final(error, options.since)
                 elapsed = self._services.clock.now() - began
                 jitter = random.random()  # noqa: S311 - no secret
                 decision = decide_paid(
-                    connections, error, elapsed, how.patience, jitter, final=over, denials=denied
+                    connections, error, elapsed, options.patience, jitter, final=over, denials=denied
                 )
                 if isinstance(decision, NoRetry):
                     raise
-                self._tell_retry(wanted, error, decision.delay)
+                self._emit_retry(wanted, error, decision.delay)
                 await asyncio.sleep(decision.delay)
 
-    async def landing(self, key: str) -> Intent | None:
-        """What the POST of this key that is outstanding now comes to, for who holds the key no more.
+    async def _send_once(self, wanted: Intent, decide: Decide, options: SendOptions) -> Intent:
+        """Join the POST of this key that is outstanding, or start an attempt where that is decided."""
+        running = self._running.get(wanted.key)
+        if running is not None and running.attempt.intent.digest != wanted.digest:
+            decide(running.attempt.intent)  # raises where other content is a conflict
+            await asyncio.wait((running.task,))
+            raise DecisionOutdated(wanted.key)
+        if running is not None:
+            return await running.join()
+        await self._deferred.write(wanted.key)
+        decided = decide(await self._stored(wanted.key))
+        if isinstance(decided, Intent):
+            return decided
+        return await self._start(decided, options).result()
+
+    async def join(self, key: str) -> Intent | None:
+        """Wait for the POST of this key that is outstanding now, without holding the key.
 
         None where there is none, or where it surely cost nothing. Raises what became of it otherwise.
         """
-        flight = self._air.get(key)
-        if flight is None:
+        running = self._running.get(key)
+        if running is None or running.attempt.is_waiting:
             return None
         try:
-            return await _shielded(flight.task, key)
-        except (NotSent, RateLimited, AuthenticationError, Superseded):
+            return await running.join()
+        except (NotSent, RateLimited, AuthenticationError, DecisionOutdated):
             return None
 
-    def _tell_retry(self, intent: Intent, error: HooxError, delay: float) -> None:
-        endpoint = submit_endpoint(intent.request)
-        self._services.hooks.emit(Retried(endpoint, type(error).__name__, delay, intent.key))
+    def _start(self, decision: SendDecision, options: SendOptions) -> _RunningAttempt:
+        key, attempt = decision.intent.key, SubmitAttempt(self._context, decision, options)
+        task = self._services.posts.spawn(attempt.run(), f"hoox-post-{key}")
+        task.add_done_callback(lambda _: self._running.pop(key, None))
+        task.add_done_callback(_log_unexpected)
+        running = self._running[key] = _RunningAttempt(key, attempt, task)
+        return running
 
-    # --- one try: its caller holds the key
-
-    async def _try(self, wanted: Intent, decide: Decide, how: SendOptions) -> Intent:
-        """Join the POST outstanding, or start one where that is decided."""
-        flight = self._air.get(wanted.key)
-        if flight is not None and flight.intent.digest != wanted.digest:
-            decide(flight.intent)  # raises where other content is a conflict
-            await asyncio.wait((flight.task,))
-            raise Superseded(wanted.key)
-        if flight is not None:
-            return await _shielded(flight.task, wanted.key)
-        await self._posting.pending.write(wanted.key)
-        decided = decide(await self._known(wanted.key))
-        if isinstance(decided, Intent):
-            return decided
-        return await _shielded(await self._start(decided, how), wanted.key)
-
-    async def _known(self, key: str) -> Intent | None:
+    async def _stored(self, key: str) -> Intent | None:
         try:
             return (await self._services.store.get((key,))).get(key)
         except HooxError:
             raise
-        except Exception as error:  # of a user's own store
+        except Exception as error:  # whatever a store raises
             raise as_store_error(error) from error
 
-    async def _start(self, order: SendDecision, how: SendOptions) -> asyncio.Task[Intent]:
-        """Reserve, take a permit (and the avatar's lock), and let the session's own task send it."""
-        intent, purse = order.intent, how.purse
-        await purse.reserve(intent.credits)
-        try:
-            if isinstance(order.instruction, Resend) and order.stored is not None:
-                self._unknowns.give_up(order.stored)  # it shuts the very avatar lock that it has to pass
-            permit = await self._permit(intent, how.acquire_permit)
-            try:
-                task = self._services.posts.spawn(
-                    self._posting.post(order, permit, purse), f"hoox-post-{intent.key}"
-                )
-            except SessionClosed:
-                permit.cancel()
-                self._unknowns.unlock_avatar(intent)
-                raise
-        except BaseException:
-            purse.release(intent.credits, spent=False)
-            raise
-        self._air[intent.key] = _Outstanding(task, attrs.evolve(intent, state=IntentState.SENDING))
-        task.add_done_callback(lambda _: self._air.pop(intent.key, None))
-        task.add_done_callback(_log_unexpected)
-        return task
+    def _emit_retry(self, intent: Intent, error: HooxError, delay: float) -> None:
+        endpoint = submit_endpoint(intent.request)
+        self._services.hooks.emit(Retried(endpoint, type(error).__name__, delay, intent.key))
 
-    async def _permit(self, intent: Intent, acquire_permit: AcquirePermit) -> Permit:
-        avatar_id = self._unknowns.locked_avatar_of(intent)
-        if avatar_id is None:
-            return await acquire_permit()
-        permit = await self._unknowns.lock_avatar(avatar_id, acquire_permit)
-        late = self._posting.pending.of_avatar(avatar_id)
-        if late is not None:
-            permit.cancel()
-            self._unknowns.unlock_avatar(intent)
-            raise StoreError(f"what became of {late.key} is not written down: {late.error}")
-        return permit
+
+class _RunningAttempt:
+    """An attempt and the session's task that runs it."""
+
+    def __init__(self, key: str, attempt: SubmitAttempt, task: asyncio.Task[Intent]) -> None:
+        self._key = key
+        self.attempt = attempt
+        self.task = task
+
+    async def result(self) -> Intent:
+        """As `join`, for the caller that started it: cancelled, it ends an attempt that still waits."""
+        return await self._awaited(_CancellingResult(self.attempt, self.task))
+
+    async def join(self) -> Intent:
+        """Wait for its end. A caller that is cancelled here changes nothing of it."""
+        return await self._awaited(asyncio.shield(self.task))
+
+    async def _awaited(self, result: asyncio.Future[Intent]) -> Intent:
+        try:
+            return await result
+        except asyncio.CancelledError:
+            caller = asyncio.current_task()
+            if not self.task.cancelled() or caller is None or caller.cancelling():
+                raise
+        # the session has ended; the caller was not cancelled
+        if self.attempt.is_waiting:
+            raise SessionClosed("the session was closed")
+        message = f"{self._key}: the session ended before the answer; it may have been charged"
+        raise OutcomeUnknown(message, key=self._key)
+
+
+class _CancellingResult(asyncio.Future[Intent]):
+    """The result of an attempt, for the caller that started it.
+
+    Cancelled together with its caller, it cancels an attempt that still waits, in the same instant (so that
+    no permit reaches it meanwhile), and ends when that has given back what it held. Once the attempt may have
+    sent something, only the caller is cancelled.
+    """
+
+    def __init__(self, attempt: SubmitAttempt, task: asyncio.Task[Intent]) -> None:
+        super().__init__(loop=task.get_loop())
+        self._attempt = attempt
+        self._task = task
+        task.add_done_callback(self._finish)
+
+    def cancel(self, msg: object | None = None) -> bool:
+        if self._attempt.is_waiting and not self._task.done():
+            return self._task.cancel(msg)
+        return super().cancel(msg)
+
+    def _finish(self, task: asyncio.Task[Intent]) -> None:
+        if self.done():
+            return
+        if task.cancelled():
+            super().cancel()
+        elif (error := task.exception()) is not None:
+            self.set_exception(error)
+            self.exception()  # taken: a caller that is cancelled in this moment does not take it
+        else:
+            self.set_result(task.result())
 
 
 def _log_unexpected(post: asyncio.Task[Intent]) -> None:
-    """Its caller may be gone by now. What our own errors tell is in the store too; others are a defect's."""
+    """Log what is no error of ours: a defect. Its caller may be gone; our own errors are in the store too."""
     error = None if post.cancelled() else post.exception()
-    if error is not None and not isinstance(error, HooxError | Superseded):
+    if error is not None and not isinstance(error, HooxError | DecisionOutdated):
         _log.error("the task %s failed", post.get_name(), exc_info=error)
-
-
-async def _shielded(running: asyncio.Task[Intent], key: str) -> Intent:
-    try:
-        return await asyncio.shield(running)
-    except asyncio.CancelledError:
-        task = asyncio.current_task()
-        if running.cancelled() and task is not None and not task.cancelling():
-            # the session was closed in a hurry; the one who waits here was not cancelled
-            raise OutcomeUnknown(
-                f"{key}: the session ended before the answer; it may have been charged", key=key
-            ) from None
-        raise
 
 
 def _source_of(request: Request) -> LookRef | None:

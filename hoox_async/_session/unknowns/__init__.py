@@ -1,7 +1,9 @@
-"""Intents whose fate is not known: searched for by avatar locks, settled by proof or the user's word,
-and listed."""
+"""Paid requests whose fate is not known: settled by a proof or by the user's word, never by a guess.
 
-from .listing import list_unknowns
-from .reconciler import Unknowns
+It may use the session's services, reads and jobs.
+"""
 
-__all__ = ["Unknowns", "list_unknowns"]
+from .candidates import list_unknowns
+from .reconciler import Reconciler
+
+__all__ = ["Reconciler", "list_unknowns"]

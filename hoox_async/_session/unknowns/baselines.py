@@ -3,48 +3,47 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection, Iterable
+from collections.abc import Iterable
 from copy import copy
 
 from ..._api.models import LookRef
-from ..._core.intents.intent import IntentState
 from ...errors import HooxError, NotSent, RateLimited, ServerError, SessionClosed, TransportError
 from ..reads import Reads
 from ..services import SessionServices
-from .candidates import suspect
+from .candidates import add_candidates_of_avatar
 
 _PAUSES = (1.0, 3.0, 8.0)  # seconds between the tries; each of them is several requests
 _LATER = 30.0
 
 
 class Baselines:
-    """Puts the looks of an avatar on record, by one request, once a session."""
+    """Records which looks an avatar has, by one request, once a session."""
 
     def __init__(self, services: SessionServices, reads: Reads) -> None:
         self._services = services
         self._reads = reads
-        self._stand: set[str] = set()
+        self._taken: set[str] = set()
         self._tasks: dict[str, asyncio.Task[None]] = {}
 
-    def stands(self, avatar_id: str) -> None:
-        """The store knows all the looks that it has."""
-        self._stand.add(avatar_id)
+    def mark_taken(self, avatar_id: str) -> None:
+        """The store has all the looks of this avatar."""
+        self._taken.add(avatar_id)
 
     def renew(self, avatar_id: str) -> None:
-        """Before the avatar's next edit, put its looks on record anew."""
-        self._stand.discard(avatar_id)
+        """Before the avatar's next edit, take its baseline anew."""
+        self._taken.discard(avatar_id)
 
     async def require(self, avatar_id: str) -> None:
-        """Return when the baseline stands.
+        """Return when the baseline is taken.
 
         Raises `NotSent` where the API has no answer for it, also after retries; what else the request for
         it raises (`NotFound`, `AuthenticationError` …); `StoreError` and `SessionClosed`. A 429 is waited
         for, as a paid request's own would be.
         """
         pauses = iter(_PAUSES)
-        while avatar_id not in self._stand:
+        while avatar_id not in self._taken:
             try:
-                await self._taken(avatar_id)
+                await self._take_shared(avatar_id)
             except RateLimited:
                 continue  # the rate limiter pauses
             except (NotSent, ServerError, TransportError) as error:
@@ -56,8 +55,8 @@ class Baselines:
                     raise NotSent(message, retry_after=_LATER) from error
                 await asyncio.sleep(pause)
 
-    async def _taken(self, avatar_id: str) -> None:
-        """One try, shared by all who wait for it; each gets its own error."""
+    async def _take_shared(self, avatar_id: str) -> None:
+        """One try, shared by all who wait for it; each gets a copy of its error."""
         task = self._tasks.get(avatar_id)
         if task is None:
             task = self._services.tasks.spawn(self._take(avatar_id), f"hoox-baseline-{avatar_id}")
@@ -72,23 +71,19 @@ class Baselines:
 
     async def _take(self, avatar_id: str) -> None:
         avatar = await self._reads.avatar(avatar_id)
-        await self.put_on_record(avatar_id, [look.ref for look in avatar.looks])
-        self.stands(avatar_id)
+        await self.add(avatar_id, [look.ref for look in avatar.looks])
+        self.mark_taken(avatar_id)
 
-    async def put_on_record(self, avatar_id: str, refs: Iterable[LookRef]) -> None:
-        """From now on these are nobody's lost looks; but for people, they are first written down as such.
+    async def add(self, avatar_id: str, refs: Iterable[LookRef]) -> None:
+        """Add looks to the baseline: no lost edit is inferred to have made them.
+
+        Before that they become candidates of the avatar's unknowns, for people to choose from.
 
         Raises `StoreError`.
         """
         store = self._services.store
         known = await store.seen_looks(avatar_id) or frozenset()
         looks = list(refs)
-        await self.suspect_all(avatar_id, [ref for ref in looks if ref.look_id not in known])
+        new = [ref for ref in looks if ref.look_id not in known]
+        await add_candidates_of_avatar(store, avatar_id, new)
         await store.add_seen(avatar_id, [ref.look_id for ref in looks])
-
-    async def suspect_all(self, avatar_id: str, refs: Collection[LookRef]) -> None:
-        """Write down, for people, that these may be looks of the avatar's unknowns. Raises `StoreError`."""
-        store = self._services.store
-        for intent in await store.in_states((IntentState.UNKNOWN,)) if refs else ():
-            if intent.source is not None and intent.source.avatar_id == avatar_id:
-                await suspect(store, intent, refs)

@@ -1,20 +1,23 @@
-"""The looks that may be an unknown's own, as they are written down: for people, never adopted."""
+"""The looks that may be an unknown's own: written down and listed for people, never adopted."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from contextlib import suppress
 
-from ..._api.models import LookRef
-from ..._core.intents.intent import Intent
+from ..._api.models import Avatar, LookRef
+from ..._core.intents.intent import Intent, IntentState, Unknown
 from ..._core.intents.transitions import AddCandidates, IllegalTransition
+from ..._core.reconciliation.elimination import candidates
 from ..._io.protocols import Store
+from ...errors import HooxError
+from ..reads import Reads
 
 
-async def suspect(store: Store, intent: Intent, refs: Iterable[LookRef]) -> tuple[LookRef, ...]:
-    """Add these looks to those that are written, less what is another intent's since. Gives what stands.
+async def add_candidates(store: Store, intent: Intent, refs: Iterable[LookRef]) -> tuple[LookRef, ...]:
+    """Add looks to the unknown's candidates, and take out those that have become another intent's since.
 
-    Raises `StoreError`.
+    Gives the candidates that it has then. Raises `StoreError`.
     """
     found = [ref for ref in dict.fromkeys((*intent.candidates, *refs)) if ref != intent.source]
     others = tuple([ref for ref in found if await store.by_ref(ref) is not None])
@@ -23,3 +26,43 @@ async def suspect(store: Store, intent: Intent, refs: Iterable[LookRef]) -> tupl
         with suppress(IllegalTransition):  # it was settled meanwhile
             return (await store.advance(intent.key, AddCandidates(free, others))).candidates
     return free
+
+
+async def add_candidates_of_avatar(store: Store, avatar_id: str, refs: Collection[LookRef]) -> None:
+    """Add looks to the candidates of every unknown edit of this avatar. Raises `StoreError`."""
+    for intent in await store.in_states((IntentState.UNKNOWN,)) if refs else ():
+        if intent.source is not None and intent.source.avatar_id == avatar_id:
+            await add_candidates(store, intent, refs)
+
+
+async def list_unknowns(store: Store, reads: Reads) -> list[Unknown]:
+    """All unknowns, with the looks that may be theirs, by one request for each avatar concerned.
+
+    The avatars are read anew each time: a look can show up late, or become another intent's. For an avatar
+    that can't be read, the candidates are those that were written down earlier. Raises `StoreError`.
+    """
+    avatars: dict[str, Avatar | None] = {}
+    found: list[Unknown] = []
+    for intent in await store.in_states((IntentState.UNKNOWN,)):
+        refs = await add_candidates(store, intent, await _unclaimed(intent, avatars, store, reads))
+        found.append(Unknown(intent.key, intent.request, intent.sent_at, refs))
+    return found
+
+
+async def _unclaimed(
+    intent: Intent, avatars: dict[str, Avatar | None], store: Store, reads: Reads
+) -> tuple[LookRef, ...]:
+    """The looks of the edited avatar that are no intent's and in no baseline, as the API shows them now.
+
+    A look that a baseline took in, and that may have been its own, was added to its candidates at that time.
+    """
+    if intent.source is None:
+        return ()
+    avatar_id = intent.source.avatar_id
+    if avatar_id not in avatars:
+        try:
+            avatars[avatar_id] = await reads.avatar(avatar_id)
+        except HooxError:
+            avatars[avatar_id] = None
+    avatar = avatars[avatar_id]
+    return () if avatar is None else candidates(await store.seen_looks(avatar_id) or frozenset(), avatar)
