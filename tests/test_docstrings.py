@@ -199,60 +199,6 @@ REPLACED = {
     "opened": "runtime",
 }
 
-# Those that are still there. Remove an entry with its last use; add none.
-REMAINING: dict[str, set[str]] = {
-    "_batch/admission.py": {"as_it_stands", "stands"},
-    "_batch/breaker.py": {"_tell_silence", "give_up"},
-    "_batch/in_flight.py": {"at_gate", "gate_is_full"},
-    "_batch/input_reader.py": {"purse"},
-    "_batch/items.py": {"stands", "stands_as_known"},
-    "_batch/options.py": {"stands"},
-    "_batch/prefetch.py": {"tell"},
-    "_batch/run.py": {"_tell", "give_up", "told_before"},
-    "_batch/runner.py": {"stands", "told"},
-    "_batch/sender.py": {"_told", "purse", "stands"},
-    "_cli/batch/counters.py": {"Tally", "stands"},
-    "_cli/batch/plan.py": {"tell_plan"},
-    "_cli/batch/progress.py": {"tally"},
-    "_cli/batch/summary.py": {"tell_end", "tell_stop"},
-    "_cli/demo/command.py": {"_tell"},
-    "_cli/entry.py": {"_tell"},
-    "_cli/read.py": {"_told"},
-    "_cli/unknowns.py": {"_told"},
-    "_core/intents/send_decision.py": {"stands"},
-    "_core/intents/transitions.py": {"_stands"},
-    "_core/polling/age_bins.py": {"told"},
-    "_core/polling/avatar_groups.py": {"last_told", "told"},
-    "_core/polling/bucket_queue.py": {"_rung", "rung"},
-    "_core/polling/failures.py": {"told"},
-    "_core/polling/look_updates.py": {"told"},
-    "_core/polling/request_value.py": {"told"},
-    "_core/polling/scheduler.py": {"_give_up_on_extra", "_note_told", "_tell", "heard", "pushed"},
-    "_core/quota/external_usage.py": {"hear"},
-    "_core/retry.py": {"GiveUp"},
-    "_io/hooks.py": {"_log_not_told"},
-    "_io/stores/sqlite/database.py": {"_told"},
-    "_io/stores/sqlite/file_lock.py": {"_let_go_in_child", "let_go_in_child"},
-    "_io/stores/sqlite/store.py": {"_tell"},
-    "_io/stores/sqlite/writer_thread.py": {"heard"},
-    "_session/jobs.py": {"_recall", "forget_let_go", "hear", "let_go", "news", "pushed", "tell"},
-    "_session/session.py": {"_let_go"},
-    "_session/shared_quota.py": {"tell_others"},
-    "_session/submit/attempt.py": {"_tell_lost", "purse", "told"},
-    "_session/submit/reservation.py": {"Purse", "SinglePurse"},
-    "_session/submit/submitter.py": {"_tell_retry", "landing"},
-    "_session/unknowns/baselines.py": {"stands"},
-    "_session/unknowns/reconciler.py": {
-        "_tell_settled",
-        "give_up",
-        "is_contested",
-        "prove",
-        "recall",
-        "spoil",
-    },
-    "_session/unknowns/search.py": {"is_contested", "prove", "spoil", "told"},
-}
-
 
 def replaced_words(name: str) -> set[str]:
     """The words of the earlier vocabulary in a snake_case or CamelCase name."""
@@ -275,7 +221,7 @@ def test_names_use_the_words_of_the_field() -> None:
     for path in PACKAGE.rglob("*.py"):
         module = path.relative_to(PACKAGE).as_posix()
         for name in (path.stem, path.parent.name, *names_in(path.read_text(encoding="utf-8"))):
-            if replaced_words(name) and name not in REMAINING.get(module, set()):
+            if replaced_words(name):
                 found.setdefault(module, set()).add(name)
     assert found == {}
 
@@ -296,4 +242,4 @@ def test_each_room_says_what_it_is_for() -> None:
         for path in PACKAGE.rglob("__init__.py")
         if not ast.get_docstring(ast.parse(path.read_text(encoding="utf-8")))
     ]
-    assert set(silent) <= {"_core"}  # whose docstring comes with its own rewriting
+    assert silent == []

@@ -447,7 +447,7 @@ class Permit:
     __slots__ = ("_rate_limiter", "_state", "_taken_at", "id", "sent_at")
 
     def __init__(self, rate_limiter: RateLimiter, permit_id: int) -> None:
-        self.id = permit_id
+        self.id: int = permit_id
         """Its number in the window."""
         self.sent_at: float | None = None
         """The loop's time at which the request went out; None until then."""

@@ -103,7 +103,7 @@ class HooxSession:
         if not isinstance(self._timeouts, Timeouts):
             raise ConfigurationError(f"timeouts: expected a Timeouts, got {timeouts!r}")
         self._exclusive = exclusive
-        self._poll = check_poll(poll)
+        self._poll: Poll = check_poll(poll)
         self._webhooks = webhooks
         self._hooks = Hooks(hooks)
         self._shares_quota = transport is None  # with other sessions of this process and workspace

@@ -32,9 +32,9 @@ class SandboxRuntime:
         rng: Random,
         delivered: list[DeliveryRecord],
     ) -> None:
-        self.loop = asyncio.get_running_loop()
-        self.thread_id = threading.get_ident()
-        self.webhook_sender = WebhookSender(space, self._deliver, options, rng, delivered)
+        self.loop: asyncio.AbstractEventLoop = asyncio.get_running_loop()
+        self.thread_id: int = threading.get_ident()
+        self.webhook_sender: WebhookSender = WebhookSender(space, self._deliver, options, rng, delivered)
         self._server = Server(
             space, port=port, latency=latency, draw_picture=self._draw, webhook_sender=self.webhook_sender
         )

@@ -362,7 +362,7 @@ class PollScheduler:
         update = self._merge_polled(group, tracked, look, read_at)
         if was_settled and tracked.ref in self._looks:
             if look.status.settled:
-                return self._give_up_detail(tracked)
+                return self._complete_without_detail(tracked)
             self._retry_detail(tracked, now)  # the answer is older than the one that showed it settled
         return update
 
@@ -445,7 +445,7 @@ class PollScheduler:
         errors: list[tuple[LookRef, HooxError]] = []
         for tracked in ended:
             if tracked.state is TrackingState.SETTLED:
-                self._given_up.append(self._give_up_detail(tracked))
+                self._given_up.append(self._complete_without_detail(tracked))
             else:
                 self._remove(tracked)
                 errors.append((tracked.ref, error))
@@ -481,11 +481,11 @@ class PollScheduler:
         tries = self._detail_failures.get(tracked.ref, 0) + 1
         self._detail_failures[tracked.ref] = tries
         if tries >= _DETAIL_TRIES:
-            self._given_up.append(self._give_up_detail(tracked))
+            self._given_up.append(self._complete_without_detail(tracked))
         else:
             self._add_detail(self._groups[tracked.ref.avatar_id], tracked, now + _DETAIL_PAUSE)
 
-    def _give_up_detail(self, tracked: TrackedLook) -> LookUpdate:
+    def _complete_without_detail(self, tracked: TrackedLook) -> LookUpdate:
         self._remove(tracked)
         assert tracked.settled_look is not None
         return LookUpdate(tracked.settled_look, True)

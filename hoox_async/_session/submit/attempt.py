@@ -178,7 +178,7 @@ class SubmitAttempt:
             if avatars.lock(avatar_id):
                 break
             permit.cancel()
-        self._avatar_lock.callback(avatars.unlock, avatar_id)
+        self._avatar_lock.callback(lambda: avatars.unlock(avatar_id))
         deferred = self._context.deferred.of_avatar(avatar_id)
         if deferred is not None:
             permit.cancel()

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 class SharedAvatars:
     """Others may edit the avatars too: edits are sent at any time, and nothing is inferred of a lost one."""
 
-    is_exclusive = False
+    is_exclusive: bool = False
 
     def __init__(self, services: SessionServices) -> None:
         self._services = services
@@ -112,14 +112,14 @@ class ExclusiveAvatars:
     look that shows up then, and was not in the avatar's baseline, can only be the lost one's.
     """
 
-    is_exclusive = True
+    is_exclusive: bool = True
 
     def __init__(self, services: SessionServices, reads: Reads, reconciler: Reconciler) -> None:
         self._services = services
         self._reads = reads
         self._reconciler = reconciler
         self._baselines = Baselines(services, reads)
-        self.locks = AvatarLocks()
+        self.locks: AvatarLocks = AvatarLocks()
         self._searched: dict[str, Intent] = {}  # lost under a lock and not searched to the end; by key
         self._searches: dict[str, asyncio.Task[None]] = {}
         self._unsearched: dict[str, set[str]] = {}  # unknowns that nobody searches for: keys by avatar
