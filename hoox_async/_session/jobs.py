@@ -44,7 +44,7 @@ Waiter = asyncio.Future[HooxError | None]
 class Payment(NamedTuple):
     """What the store knows of the intent that paid for a job's look.
 
-    ``own_key``: the user chose the key, so the intent is kept in the store after the job is released.
+    ``own_key``: the key can be used again, so the intent is kept in the store after the job is released.
     ``expects_webhook``: a delivery will probably report the look's end.
     """
 

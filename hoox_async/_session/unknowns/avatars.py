@@ -185,7 +185,7 @@ class ExclusiveAvatars:
                     raise SessionClosed("the session was closed")
                 await self._baselines.require(avatar_id)
         except TimeoutError:
-            message = f"the avatar {avatar_id} was locked by another edit for too long; nothing was sent"
+            message = f"avatar {avatar_id} was not free for an edit in time; nothing was sent"
             raise NotSent(message, retry_after=self._services.timeouts.search[0]) from None
 
     def lock(self, avatar_id: str) -> bool:
