@@ -36,7 +36,7 @@ _MOST_RUNS = 50
 """Runs that are averaged: the end of a small batch depends much on chance, that of a large one less."""
 
 Quantile = Callable[[Hashable, float], float]
-"""The duration of looks of a kind, in seconds, at so many standard deviations from the median."""
+"""The duration of looks of a kind, in seconds, at a number of standard deviations from the median."""
 
 
 def makespan(

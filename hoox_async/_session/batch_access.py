@@ -33,7 +33,7 @@ class Expectations(NamedTuple):
 
     requests_per_minute: int
     quantile: Callable[[Hashable, float], float]
-    """Seconds that a look of a kind takes, at so many standard deviations from the median."""
+    """Seconds that a look of a kind takes, at a number of standard deviations from the median."""
     has_webhooks: bool
 
 

@@ -7,7 +7,7 @@ changes, and when its timer fires because a permit is free. The order of priorit
 2. a caller's own requests, first come, first served;
 3. the poller, if a status request is worth more than a submission;
 4. the batch: the first item that is ready;
-5. the poller, if nobody else wants the permit.
+5. the poller, if no other waiter wants the permit.
 """
 
 from __future__ import annotations
@@ -363,7 +363,7 @@ class RateLimiter:
         self.window_changed()
 
     def pause(self, seconds: float | None, reason: str, permit: Permit | None = None) -> None:
-        """After a 429: send nothing for so many seconds; None: until the server's reset, or for a minute.
+        """After a 429: send nothing for ``seconds``; None: until the server's reset, or for a minute.
 
         ``permit`` is that of the request that was answered 429.
         """
@@ -548,7 +548,7 @@ class _Waiter:
     ) -> None:
         self.permit = permit
         self.since = since  # when the work began that the permit is for
-        self.refusal_timeout = refusal_timeout  # after so many seconds of nothing but 429 the wait ends
+        self.refusal_timeout = refusal_timeout  # the wait ends after this many seconds of nothing but 429
         self.due_since: float | None = None  # since when a poller has wanted a permit
         self._is_ready = is_ready
         self._due_at = due_at

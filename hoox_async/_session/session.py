@@ -154,7 +154,7 @@ class HooxSession:
         await self.aclose()
 
     async def aclose(self) -> None:
-        """Let the outstanding paid POSTs end and be written down, then close everything.
+        """Wait until the outstanding paid POSTs have ended and are recorded, then close everything.
 
         Every task that waits for a job, for a permit of the quota or for an avatar's lock gets
         `SessionClosed`; accepted looks stay in the store. A paid POST may take as long as ``Timeouts.answer``

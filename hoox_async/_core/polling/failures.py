@@ -1,4 +1,4 @@
-"""The rules for failed status requests: how long an avatar is not polled, and when polling ends for good."""
+"""The rules for failed status requests: how long an avatar is not polled, and when polling ends."""
 
 from __future__ import annotations
 

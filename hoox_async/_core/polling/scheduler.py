@@ -30,8 +30,10 @@ _USUAL_LIMIT = 100  # requests a minute, for which the thresholds were measured
 
 _HIGH_YIELD = 0.5  # looks that an answer is expected to show done
 _URGENT = 1.4  # in thresholds: a request of that value may take more than its share of the permits
-_LONG_BACKLOG = 1_000  # submissions (ten minutes of quota); with more of them a request delays so many that …
-_MAX_BACKLOG_FACTOR = 2.0  # … its threshold grows, up to so many times
+# A status request delays all waiting submissions: from this many on (ten minutes of quota) the threshold
+# grows, up to this factor.
+_LONG_BACKLOG = 1_000
+_MAX_BACKLOG_FACTOR = 2.0
 _BUSY_SHARE = 0.5  # of the permits for status requests, while submissions wait and none is urgent
 _IDLE_SHARE = 0.5  # of the permits for requests with a low expected yield
 _BURST = 2  # such requests in a row

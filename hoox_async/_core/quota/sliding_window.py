@@ -35,7 +35,7 @@ class SlidingWindow:
 
     - `mark_sent`: the headers of a paid request go out. It counts for a minute from then on, and longer if
       its answer is slow. `end` says that the request is over.
-    - `start_read`: a read goes out. It counts until a minute after its `end`, because nobody knows when the
+    - `start_read`: a read goes out. It counts until a minute after its `end`, because it is unknown when the
       server counted it.
     - `cancel`: nothing was sent, and it does not count.
 
@@ -98,7 +98,7 @@ class SlidingWindow:
         return max(at, self._expiries[missing - 1]) if missing <= len(self._expiries) else math.inf
 
     def estimate(self, now: float, ahead: int) -> float:
-        """About when a permit is free for somebody with ``ahead`` others in front. Always finite."""
+        """About when a permit is free for a waiter with ``ahead`` others in front. Always finite."""
         first = self.earliest(now)
         if math.isinf(first):
             first = now + self._span
@@ -190,7 +190,7 @@ class SlidingWindow:
         self._end_probe(permit)
 
     def restore(self, now: float, ages: Iterable[float]) -> None:
-        """Count requests that an earlier process sent so many seconds ago as ours.
+        """Count requests of an earlier process as ours, by how many seconds ago they were sent.
 
         They count for the pace too, so that a burst does not come again. Requests that are known here
         already, because the earlier session was of this process, count once.
@@ -289,7 +289,7 @@ class SlidingWindow:
             self._span = MINUTE + min(2 * (self._span - MINUTE) + 0.1, _MAX_MARGIN)
 
     def _least_counted(self, at: float) -> int:
-        """How many of our requests a server had surely counted when one that was sent then arrived."""
+        """How many of our requests a server had certainly counted when one that was sent then arrived."""
         return bisect_right(self._sent_at, at) - bisect_right(self._sent_at, at - MINUTE)
 
     def _most_counted(self, at: float) -> int:

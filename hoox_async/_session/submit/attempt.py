@@ -54,7 +54,7 @@ class AttemptBudget(Protocol):
         """Reserve credits. Raises `BudgetExceeded`."""
 
     def release(self, credits: Decimal, *, spent: bool) -> None:
-        """End a reservation: the credits were (or may have been) spent, or surely not."""
+        """End a reservation: the credits were (or may have been) spent, or certainly not."""
 
 
 class SingleBudget:
@@ -69,7 +69,7 @@ class SingleBudget:
             self._budget.reserve(credits)
 
     def release(self, credits: Decimal, *, spent: bool) -> None:
-        """End a reservation: the credits were (or may have been) spent, or surely not."""
+        """End a reservation: the credits were (or may have been) spent, or certainly not."""
         if self._budget is not None:
             self._budget.release(credits, spent=spent)
 

@@ -56,7 +56,7 @@ class Baselines:
                 await asyncio.sleep(pause)
 
     async def _take_shared(self, avatar_id: str) -> None:
-        """One try, shared by all who wait for it; each gets a copy of its error."""
+        """One try, shared by all waiting callers; each gets a copy of its error."""
         task = self._tasks.get(avatar_id)
         if task is None:
             task = self._services.tasks.spawn(self._take(avatar_id), f"hoox-baseline-{avatar_id}")

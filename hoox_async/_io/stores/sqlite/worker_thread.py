@@ -54,6 +54,6 @@ class WorkerThread:
 
 
 def ignore_error(future: asyncio.Future[Any]) -> None:
-    """A callback for a future that nobody has to await: the loop must not report its exception."""
+    """A callback for a future that need not be awaited: the loop must not report its exception."""
     if not future.cancelled():
         future.exception()
