@@ -1,4 +1,4 @@
-"""What the vendor's API speaks: models, requests and their prices, endpoints, responses, webhook payloads.
+"""The vendor's API: models, requests and their prices, endpoints, responses, webhook payloads.
 
 Pure: it uses `errors` and nothing else of the library.
 """

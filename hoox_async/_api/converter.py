@@ -22,7 +22,7 @@ _MAX_ID = 500
 def strict_converter(*, forbid_extra_keys: bool = False) -> cattrs.Converter:
     """A converter that reads text as str, numbers as int and float, booleans as bool, lists as tuples.
 
-    Each enum needs a hook of its own: otherwise the hook of str would read it.
+    Each enum needs its own hook: otherwise the hook of str would read it.
     """
     converter = cattrs.Converter(forbid_extra_keys=forbid_extra_keys)
     for kind, name in ((str, "text"), (int, "a whole number"), (bool, "true or false")):
@@ -44,7 +44,7 @@ def exactly(kind: type, name: str) -> Callable[[Any, Any], Any]:
 
 
 def enum_hook(kind: type[Enum]) -> Callable[[Any, Any], Any]:
-    """A hook that reads an enum by its exact value, or by an older word that its ``_missing_`` knows."""
+    """A hook that reads an enum by its exact value, or by an older value that its ``_missing_`` knows."""
     words = ", ".join(str(member.value) for member in kind)
 
     def hook(value: Any, _: Any) -> Any:
@@ -73,7 +73,7 @@ _KINDS: dict[type, str] = {
 
 
 def read_id(payload: Mapping[str, Any], name: str) -> str:
-    """An id that can be written down anywhere: no lone surrogates, no control characters, not too long.
+    """An id that is safe to store and print: no lone surrogates, no control characters, not too long.
 
     Raises `ValueError` where there is none.
     """
@@ -86,14 +86,14 @@ def read_id(payload: Mapping[str, Any], name: str) -> str:
 
 
 def complaint(error: BaseException) -> str:
-    """What a converter found wrong, and where: ``"expected text, got null @ $.looks[3].ref.look_id"``."""
+    """A converter's errors, with their places: ``"expected text, got null @ $.looks[3].ref.look_id"``."""
     found = cattrs.transform_error(error, format_exception=_reason)
     more = f" (and {len(found) - _MAX_COMPLAINTS} more)" if len(found) > _MAX_COMPLAINTS else ""
     return "; ".join(found[:_MAX_COMPLAINTS]) + more
 
 
 def parse_json(text: str | bytes) -> Any:
-    """Any JSON value. Raises only `ValueError` for what cannot be read, whatever is wrong with it."""
+    """Any JSON value. Raises `ValueError`, and nothing else, for invalid input of any kind."""
     try:
         return json.loads(text)
     except RecursionError:
@@ -107,7 +107,7 @@ def parse_json(text: str | bytes) -> Any:
 def _reason(error: BaseException, _: type | None) -> str:
     if isinstance(error, cattrs.ForbiddenExtraKeysError):
         return f"unknown fields: {', '.join(sorted(error.extra_fields))[:200]}"
-    if isinstance(error, AttributeError):  # cattrs calls a method of a mapping on what is none
+    if isinstance(error, AttributeError):  # cattrs calls a method of a mapping on something else
         return "expected an object"
     return str(error) or type(error).__name__
 

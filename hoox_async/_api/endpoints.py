@@ -1,4 +1,4 @@
-"""The endpoints of the API: from our requests to HTTP requests, as values."""
+"""The endpoints of the API: turns our requests into HTTP requests, as plain values."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ LIST_BYTES = 64 << 20
 """Bytes of the longest list of looks that is read: it is not paged and holds the public catalogue."""
 
 Choice = str | Sequence[str] | AbstractSet[str]
-"""A filter's value: one text, or several of which any will do."""
+"""A filter's value: one text, or several of which any may match."""
 _FILTERS = (
     "gender", "age_range", "ethnicity", "hair_color", "place", "action", "emotion", "accessories"
 )  # fmt: skip
@@ -39,7 +39,7 @@ class Endpoint(StrEnum):
 
     @property
     def paid(self) -> bool:
-        """Whether a request there may cost credits: then it is never sent twice on a guess."""
+        """Whether a request to it may cost credits: such a request is never sent again on a guess."""
         return self is Endpoint.CREATE or self is Endpoint.EDIT
 
 

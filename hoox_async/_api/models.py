@@ -1,4 +1,4 @@
-"""The values that the API knows: avatars, looks, their states and pictures, and the quota."""
+"""The API's data types: avatars, looks, their states and pictures, and the quota."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ class LookStatus(StrEnum):
     """The state of a look, in one vocabulary.
 
     The API says ``completed`` and ``failed`` on one page and ``ready`` and ``error`` on another;
-    both are read as READY and FAILED. A word that this library does not know is UNRECOGNIZED: such a
-    look is not settled, and the word itself is in ``Look.raw``.
+    both are read as READY and FAILED. A status that this library does not know is UNRECOGNIZED: such a
+    look is not settled, and the original text is in ``Look.raw``.
     """
 
     PENDING = "pending"
@@ -56,7 +56,7 @@ class LookRef:
 
     @property
     def ref(self) -> LookRef:
-        """Itself, so that a ref can be used wherever something with a ``.ref`` can."""
+        """Returns itself, so that a ref can be used wherever something with a ``.ref`` is accepted."""
         return self
 
     @classmethod
@@ -100,7 +100,7 @@ class Look:
         return self.ref.look_id
 
     def merged_with(self, later: Look) -> Look:
-        """The look by all that is known once ``later`` was received. The same object if that adds nothing.
+        """The look updated with ``later``, which was received after it. The same object if that adds nothing.
 
         The first settled status is final: another status is ignored, and the same one fills in a missing
         picture or reason. A look that is not settled is replaced.

@@ -27,7 +27,7 @@ def ref_in(text: str) -> LookRef | None:
 
 
 def ref_of(named: Any) -> LookRef:
-    """The ref of whatever names a look. Raises `InvalidRequest`."""
+    """The ref of anything that names a look. Raises `InvalidRequest`."""
     if isinstance(named, LookRef):
         return named
     if isinstance(named, str):

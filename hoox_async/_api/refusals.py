@@ -12,7 +12,7 @@ from .converter import parse_json
 _MAX_MESSAGE = 300
 _MAX_DETAILS = 50
 _MAX_CODE = 100
-_READ_AS_TEXT = 4096  # bytes of a body that is no JSON: enough for a sentence, cheap to search
+_READ_AS_TEXT = 4096  # bytes of a body that is not JSON: enough for a sentence, cheap to search
 
 _TAG = r"<[^>]*(?:>|$)"
 _INVISIBLE = r"(?is)<(script|style|head)\b.*?(?:</\1\s*>|$)"
@@ -29,7 +29,7 @@ class Refused(NamedTuple):
 
 
 def read_refusal(body: bytes) -> Refused:
-    """What the body of a refusal says. It never raises: what is no JSON object is read as text."""
+    """What the body of a refusal says. It never raises: anything but a JSON object is read as text."""
     try:
         answer = parse_json(body)
     except ValueError:

@@ -23,7 +23,7 @@ from .refs import HasRef, ref_in
 
 
 class Style(StrEnum):
-    """The way in which the picture seems to be taken. ``RAW`` is for edits only (API reference)."""
+    """How the picture appears to have been taken. ``RAW`` is for edits only (API reference)."""
 
     IPHONE = "iphone"
     SELFIE = "selfie"
@@ -214,8 +214,8 @@ class RequestField(NamedTuple):
     in_digest: bool
 
 
-# A new avatar with a prompt is paid, one with images is free, and the API's pages spell images in two ways:
-# named in `extra`, they would make the price wrong.
+# A new avatar with a prompt is paid, one with images is free, and the API's pages spell images in two ways.
+# If `extra` could name them, the price would be wrong.
 _DECIDE_THE_PRICE = frozenset({"prompt", "images", "imageUrls"})
 
 
@@ -370,9 +370,9 @@ Request = PromptAvatar | ImageAvatar | LookEdit
 
 
 def with_source_ref(request: LookEdit) -> LookEdit:
-    """The edit with a `LookRef` as its source, which may be the text of one: so both have the same digest.
+    """The edit with the text of a ref as its source parsed to a `LookRef`, so that both have the same digest.
 
-    Raises `InvalidRequest` for a source that is another text: only in a batch it can be the key of an item.
+    Raises `InvalidRequest` for any other text as source: only in a batch it can be the key of an item.
     """
     if isinstance(request.source, LookRef):
         return request

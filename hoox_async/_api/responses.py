@@ -4,8 +4,8 @@
 and raise `ValueError`, which says what is wrong and where. The quota headers and ``Retry-After`` are read at
 the end of this file.
 
-The API's pages disagree on the words of a status, the names of fields and the case of error codes: every
-spelling is read.
+The API's pages disagree on status texts, field names and the case of error codes: every spelling is
+accepted.
 """
 
 from __future__ import annotations
@@ -103,7 +103,7 @@ def _read(response: WireResponse, parse: Callable[..., _T], *asked: LookRef | st
     try:
         return parse(parse_json(response.body), *asked)
     except ValueError as error:
-        message = f"HTTP {response.status} with an answer that makes no sense: {error}"
+        message = f"HTTP {response.status} with an answer that cannot be understood: {error}"
         raise UnexpectedResponse(message, status=response.status) from None
 
 
@@ -132,7 +132,7 @@ def _is_success(response: WireResponse) -> bool:
 def parse_accepted(body: Any, source: LookRef | None) -> LookRef:
     """The ref in the answer to a POST. An edit's look is of the source's avatar where none is named.
 
-    An answer that names an edit's own source is refused: the old picture would pass for the new one.
+    An answer that names an edit's own source is refused: else the old picture would be taken for the new one.
     """
     answer = _object(body, "the answer")
     avatar_id = _first(answer, _AVATAR_ID)
@@ -169,8 +169,8 @@ def parse_status(body: Any, ref: LookRef) -> Look:
 def parse_avatar(body: Any, avatar_id: str) -> Avatar:
     """The answer to ``GET /avatar/{id}``. Raises `ValueError` for another avatar's, or one without looks.
 
-    A missing list of looks is not read as an empty one: from a look's absence it is concluded that a lost
-    POST did not make it, and that is a conclusion about money.
+    A missing list of looks is not read as an empty one: the absence of a look is used to decide that a lost
+    POST made none, and that decides about money.
     """
     answer = _object(body, "the answer")
     fields = _known_fields(answer, _AVATAR_SPELLINGS)
@@ -236,7 +236,7 @@ def _short(value: Any, length: int) -> str:
     return short_text(value, length) if isinstance(value, str) else ""
 
 
-# --- words and names --------------------------------------------------------------------------
+# --- status texts and names --------------------------------------------------------------------------
 
 _STATUS_WORDS: Mapping[str, LookStatus] = {
     "pending": LookStatus.PENDING,
@@ -249,7 +249,7 @@ _STATUS_WORDS: Mapping[str, LookStatus] = {
 
 
 def look_status(word: str) -> LookStatus:
-    """The status that a word of the API means, in either vocabulary and any case; else UNRECOGNIZED."""
+    """The status for a status text of the API, in either vocabulary and any case; else UNRECOGNIZED."""
     return _STATUS_WORDS.get(word) or _STATUS_WORDS.get(word.strip().lower(), LookStatus.UNRECOGNIZED)
 
 
@@ -289,7 +289,7 @@ _AVATAR_SPELLINGS: Mapping[str, tuple[str, ...]] = {
 def _look_fields(look: Any, avatar_id: str | None = None, look_id: str | None = None) -> Any:
     """A look's fields in one spelling; where it has no ids, they are the given ones.
 
-    What is no object is returned as it is: the converter can say where it is.
+    Anything but an object is returned unchanged: the converter reports its place.
     """
     if not isinstance(look, dict):
         return look

@@ -1,4 +1,4 @@
-"""From the body of a webhook delivery to what it says of a look."""
+"""Parses the body of a webhook delivery."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _NO_AVATAR = "-"  # in place of the avatar's id, which the older form does not h
 
 @attrs.frozen
 class Delivery:
-    """What a webhook delivery says of a look. ``avatar_id`` is None in the older form of the payload."""
+    """What a delivery reports about a look. ``avatar_id`` is None in the older form of the payload."""
 
     look_id: str
     status: LookStatus
@@ -39,7 +39,7 @@ class OtherTask(NamedTuple):
 
 
 def parse_delivery(body: bytes) -> Delivery | OtherTask:
-    """What a delivery says of a look, in either form of the payload; or that it is about another task.
+    """Parse a delivery, in either form of the payload; `OtherTask` if it is about another task.
 
     The older form names the look ``job_id`` and has no avatar; the newer one has ``task``, ``avatar_id``
     and ``look_id``. Ids and status must be right. Anything else that cannot be read is left out, because a

@@ -1,4 +1,4 @@
-"""What an item needs next, by what is known of its key and of its source. Pure."""
+"""Decides what an item needs next, from what is known of its key and of its source. Pure."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Finish(NamedTuple):
 
 
 class Resume(NamedTuple):
-    """An earlier run sent it: its look is waited for, or what became of it is found out."""
+    """An earlier run sent it: wait for its look, or find out its outcome."""
 
 
 class Enqueue(NamedTuple):
@@ -57,10 +57,10 @@ def admit(
     ended: Mapping[str, OutcomeState],
     options: BatchOptions,
 ) -> Admission:
-    """What an item needs. Notes on the item what the store has under its key, and whether to pay again.
+    """What an item needs next. Sets ``stored`` and ``pay_again`` of the item.
 
-    ``known`` are intents of the store by key, ``live`` the items of this input that have no outcome yet, and
-    ``ended`` the outcomes of those of this input that are in no store.
+    ``known`` are stored intents by key, ``live`` the items of this input without an outcome yet, and
+    ``ended`` the outcomes of the items of this input that are not in the store.
     """
     stored = known.get(item.key)
     if stored is None:
@@ -77,10 +77,10 @@ def admit(
 def decide_sending(
     item: Item, wanted: Intent, stored: Intent | None, options: BatchOptions
 ) -> SendDecision | Intent:
-    """What to send for an item, by what the store has under its key in the moment before it is sent.
+    """What to send for an item, from the intent under its key immediately before it is sent.
 
-    That may be more than at its admission: another run, or a single submission, can have used the key since.
-    Then what was settled since is the result, and is not paid again. Raises `KeyConflict`.
+    The intent can have changed since the admission: another run or a single submission can have used the key.
+    Then its result is the item's result, and nothing is paid again. Raises `KeyConflict`.
     """
     if stored is None:
         return SendDecision(wanted)
@@ -100,7 +100,7 @@ def decide_sending(
 
 
 def _is_second_content(item: Item, stored: Intent) -> bool:
-    """Whether its key came before in this input with other content, which has cost nothing so far."""
+    """Whether an earlier item of this input has the key with other content, which has cost nothing so far."""
     unpaid = stored.state is IntentState.PLANNED or stored.never_charged
     return item.repeated and unpaid and stored.digest != item.digest
 
@@ -108,13 +108,13 @@ def _is_second_content(item: Item, stored: Intent) -> bool:
 def find_source(
     item: Item, known: Mapping[str, Intent], live: Mapping[str, Item], ended: Mapping[str, OutcomeState]
 ) -> Admission:
-    """Whether the source of an item that is to be sent is READY, or what it waits for."""
+    """What an item that is to be sent needs: to be queued if its source is READY, else to wait for that."""
     key = item.source_key
     if key is None:
         return _find_source_by_ref(item)
     if key in live and live[key] is not item:
         return AwaitItem(live[key])
-    if key in ended:  # before what the store knows: in this input the key may belong to other content
+    if key in ended:  # checked before the store: in this input the key may belong to other content
         return after_source(item, key, ended[key], None)
     if key in known and key != item.key:
         intent = known[key]

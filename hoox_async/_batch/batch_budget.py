@@ -1,4 +1,4 @@
-"""The caps of credits that a batch keeps to."""
+"""The credit caps of a batch."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from ..errors import BudgetExceeded
 class BatchBudget:
     """The batch's own cap, ``max_credits``, and one that it shares with others, ``shared``; each may be None.
 
-    An item that will not fit is refused at once. One that fits if credits that are reserved now are not spent
-    waits until that is known.
+    An item that cannot fit is refused at once. One that fits only if credits that are reserved now are not
+    spent waits until that is known.
     """
 
     def __init__(self, max_credits: Credits | None, shared: Budget | None = None) -> None:
@@ -23,7 +23,7 @@ class BatchBudget:
 
     @property
     def counts_earlier_runs(self) -> bool:
-        """Whether there is a cap that what earlier runs spent counts against."""
+        """Whether the credits of earlier runs count against a cap."""
         return self._own is not None
 
     def count(self, credits: Decimal) -> None:
@@ -32,7 +32,7 @@ class BatchBudget:
             self._own.count(credits)
 
     def refusal(self, credits: Decimal) -> BudgetExceeded | None:
-        """Why this much will not fit, whatever becomes of what is reserved now; None where it may."""
+        """Why this much cannot fit, even if no present reservation is spent; None where it may fit."""
         for budget in self._budgets:
             if budget.exhausted(credits):
                 try:
@@ -42,7 +42,7 @@ class BatchBudget:
         return None
 
     async def reserve(self, credits: Decimal) -> None:
-        """Set this much aside in every cap. Raises `BudgetExceeded` where it will not fit."""
+        """Reserve this much in every cap. Raises `BudgetExceeded` where it cannot fit."""
         while (error := self.refusal(credits)) is None:
             if not any(budget.must_wait(credits) for budget in self._budgets):
                 for budget in self._budgets:
@@ -52,7 +52,7 @@ class BatchBudget:
         raise error
 
     async def _released(self) -> None:
-        """Wait until a reservation of one of the caps ends, be it this batch's own or another's."""
+        """Wait until a reservation in one of the caps ends, of this batch or of another user of the cap."""
         released = asyncio.Event()
         with ExitStack() as listening:
             for budget in self._budgets:
@@ -60,6 +60,6 @@ class BatchBudget:
             await released.wait()
 
     def release(self, credits: Decimal, *, spent: bool) -> None:
-        """End a reservation: the credits were (or may have been) spent, or surely not."""
+        """End a reservation: the credits were (or may have been) spent, or certainly not."""
         for budget in self._budgets:
             budget.release(credits, spent=spent)

@@ -29,7 +29,7 @@ class Estimate:
     """What a batch would send now, beyond what the session's store knows as sent."""
 
     credits: Decimal
-    """What it would cost, in credits. Caps are not taken into account."""
+    """What it would cost, in credits. Caps are ignored."""
     by_kind: Mapping[str, int]
     """How many looks of each kind of request would be sent."""
     duration: float

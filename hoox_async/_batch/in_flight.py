@@ -17,9 +17,8 @@ class InFlightLimiter:
 
     After ``max_failures`` failures it stops the run. ``changed`` is set whenever another item may start.
 
-    A look that FAILED ends its ticket before the reason is known, which takes another request: it must
-    neither keep others from being sent nor be counted late. Those that wait for a reason are ``limit`` at
-    most, too.
+    A look that FAILED frees its place before the reason is known, which takes another request: it must
+    neither block other items nor be counted late. At most ``limit`` items wait for a reason.
     """
 
     def __init__(
@@ -41,7 +40,7 @@ class InFlightLimiter:
 
     @property
     def enough_await_permits(self) -> bool:
-        """Whether so many items wait for a permit of the quota that no more need to."""
+        """Whether enough items wait for a permit of the quota, so that no further one should start."""
         return len(self._await_permit) >= _MAX_WAITING
 
     def awaits_permit(self, avatar_id: str) -> bool:
@@ -64,7 +63,7 @@ class InFlightLimiter:
         self._changed.set()
 
     def _begin_reason(self) -> bool:
-        """Count one more that waits for a reason. False where that would be too many."""
+        """Count one more item that waits for a reason. False if that would be too many."""
         if self._await_reason >= self._limit:
             return False
         self._await_reason += 1
@@ -109,7 +108,7 @@ class Ticket:
             self._limiter._count_failure(1)
 
     def clear_failure(self) -> None:
-        """It is no failure after all: the look of its lost POST was found, or a second POST made one."""
+        """It is not a failure any more: the look of its lost POST was found, or a second POST made one."""
         if self._is_failure:
             self._is_failure = False
             self._limiter._count_failure(-1)

@@ -19,7 +19,7 @@ from .items import Item, KeyAssigner
 Requests = Iterable[Request | BatchItem] | AsyncIterable[Request | BatchItem]
 
 _PAGE = 100
-_MAX_BLOCKING = 0.05  # seconds that a slow generator may hold up the loop for more than one item
+_MAX_BLOCKING = 0.05  # seconds that a slow generator may block the loop for more than one item
 _MAX_USABLE = 10_000
 
 
@@ -43,7 +43,7 @@ class BatchInput:
 
     @property
     def slow(self) -> bool:
-        """Whether the loop has to be waited for until its next item comes."""
+        """Whether its next item can only arrive in a later turn of the loop."""
         return self._async is not None
 
     @property
@@ -61,7 +61,7 @@ class BatchInput:
             index += len(page)
 
     async def read(self, limit: int) -> list[Any]:
-        """Up to ``limit`` requests: of an async input one, of a generator those that it gives within 50 ms.
+        """Up to ``limit`` requests: of an async input one, of a generator those that it yields within 50 ms.
 
         An empty list is the end of the input.
         """
@@ -102,7 +102,7 @@ class InputReader:
 
     @property
     def slow(self) -> bool:
-        """Whether the loop has to be waited for until its next item comes."""
+        """Whether its next item can only arrive in a later turn of the loop."""
         return self._input.slow
 
     @property
@@ -111,13 +111,13 @@ class InputReader:
         return not self._input.sized
 
     async def read(self, limit: int) -> list[Item | Outcome]:
-        """The next items, ``limit`` at most, and outcomes for what is no request; nothing is the end."""
+        """The next items, ``limit`` at most, with outcomes for what is no request; empty at the end."""
         given = await self._input.read(min(limit, _PAGE))
         index, self._next_index = self._next_index, self._next_index + len(given)
         return self._keys.items(index, given)
 
     async def look_up(self, page: list[Item | Outcome]) -> dict[str, Intent]:
-        """What the store has under the keys of these items, and of their sources. Raises `StoreError`."""
+        """The stored intents of these items and of their sources, by key. Raises `StoreError`."""
         items = [item for item in page if isinstance(item, Item)]
         keys = {item.key for item in items} | {item.source_key for item in items if item.source_key}
         known = await self._session.intents(keys)
@@ -125,7 +125,7 @@ class InputReader:
         return known
 
     async def _find_unsettled_sources(self, items: list[Item]) -> None:
-        """Note on edits that name a look by its ref the intent of that look, where it is not READY."""
+        """For edits that name their source by a ref: set ``source_intent`` where that look is not READY."""
         refs = {item.source_ref for item in items} - self._usable - {None}
         found = {ref: await self._session.intent_of(ref) for ref in refs if ref is not None}
         for item in items:
@@ -138,10 +138,10 @@ class InputReader:
             self._usable.clear()
 
     async def earlier_intents(self) -> AsyncIterator[Intent]:
-        """What earlier runs had under the keys of this input. Raises `StoreError`.
+        """The intents of earlier runs under the keys of this input. Raises `StoreError`.
 
-        An input that cannot be read twice may end with what was paid before: for one, these are all intents
-        that the user gave keys to.
+        The keys of an input that cannot be read twice are not known in advance: then these are all intents
+        but those of single submissions without a key.
         """
         if not self._input.repeatable:
             async for intent in self._session.all_intents():

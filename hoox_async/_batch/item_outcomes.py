@@ -1,4 +1,4 @@
-"""The outcomes of items for which nothing was sent, or of which the store cannot say what became of them."""
+"""Outcomes of items for which nothing was sent, or whose result the store cannot give."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from .items import Item
 
 
 def unsent(item: Item, error: HooxError, state: OutcomeState = OutcomeState.UNSENT) -> Outcome:
-    """The outcome of an item for which this run sent nothing; what earlier runs paid is still in it."""
+    """The outcome of an item for which this run sent nothing; it includes what earlier runs paid."""
     return unsent_beside(item, item.stored, error, state)
 
 
 def unsent_beside(item: Item, stored: Intent | None, error: HooxError, state: OutcomeState) -> Outcome:
-    """The outcome of an item for which nothing was sent, by what the store has under its key.
+    """The outcome of an item for which nothing was sent, given the intent under its key.
 
     What may have been paid is never reported as unsent.
     """
@@ -32,9 +32,9 @@ def unsent_beside(item: Item, stored: Intent | None, error: HooxError, state: Ou
 
 
 def unreadable(item: Item, error: HooxError) -> Outcome:
-    """The outcome of an item whose task was cancelled, where the store cannot say what became of it.
+    """The outcome of an item whose task was cancelled, where the store cannot be read.
 
-    If it was to be sent, it may have been.
+    If it was to be sent, it may have been sent.
     """
     stored = item.stored
     if stored is not None and not item.needs_sending:
@@ -46,7 +46,7 @@ def unreadable(item: Item, error: HooxError) -> Outcome:
 
 
 def unrecorded(item: Item, ref: LookRef, error: StoreError) -> Outcome:
-    """The outcome of an item that was paid, which the store could not record; with what was paid before."""
+    """The outcome of a paid item that the store could not record, including what was paid before."""
     credits, at_risk, stored = item.request.credits, FREE, item.stored
     if stored is not None:
         credits += stored.spent
@@ -61,7 +61,7 @@ def key_conflict(item: Item) -> Outcome:
 
 
 def settled_before(item: Item, stored: Intent) -> Outcome:
-    """The outcome of an item that an earlier run, or an earlier item, has settled."""
+    """The outcome of an item that an earlier run or an earlier item has settled."""
     same = stored.digest == item.digest
     outcome = outcome_of(stored, request=item.request if same else stored.request)
     return without_credits(outcome) if item.repeated else outcome

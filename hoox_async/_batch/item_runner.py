@@ -24,7 +24,7 @@ from .stop_signal import Stopped, StopSignal
 
 
 class ItemRunner:
-    """Runs the items of one batch, each in a task of its own, from their start to their outcomes."""
+    """Runs the items of one batch, each in a separate task, from their start to their outcomes."""
 
     def __init__(
         self,
@@ -41,9 +41,9 @@ class ItemRunner:
         self._guard = guard
 
     async def run(self, item: Item, ticket: Ticket) -> Outcome:
-        """Take an item from where it is to its outcome. Raises `Stopped`.
+        """Run an item to its outcome. Raises `Stopped`.
 
-        Tells its ticket how far it has come, and notes on it what the store has under its key.
+        Updates its ticket on the way, and sets ``item.stored`` to the intent under its key.
         """
         try:
             intent = await self._send_until_known(item, ticket)
@@ -65,7 +65,7 @@ class ItemRunner:
         return attrs.evolve(outcome, request=item.request) if intent.digest == item.digest else outcome
 
     async def _send_until_known(self, item: Item, ticket: Ticket) -> Intent:
-        """Send an item if it needs that, and find out whether it was paid, as far as that can be known."""
+        """Send an item if it needs sending, and find out as far as possible whether it was paid."""
         stored = item.stored
         pays_again = item.pay_again and stored is not None and stored.state is IntentState.ACCEPTED
         if pays_again and stored is not None and stored.digest == item.digest:
@@ -85,16 +85,16 @@ class ItemRunner:
     async def _check_pending_look(self, item: Item, pending: Intent) -> None:
         """Ask for the status of a pending look, free of charge, before it is paid again.
 
-        If it is done by now, notes on the item how, and whether it is still to be paid again. Raises
-        `Stopped`, and what the request raises: then nothing is paid.
+        If it is done by now, updates the item with the result, and with whether it is still to be paid again.
+        Raises `Stopped`, and what the request raises: then nothing is paid.
         """
-        job = self._session.job(pending)  # held, so that the answer is written down
+        job = self._session.job(pending)  # keep a reference, so that the answer is recorded
         try:
             async with self._stop.interruptible():
                 look = await job.status()
         except HooxError as error:
             if isinstance(error, NotFound) and refusal_is_the_items_own(error):
-                return  # the API knows no such look: it will never be done
+                return  # the API has no such look: it will never be done
             item.pay_again = False
             raise
         if not look.status.settled:
@@ -102,7 +102,7 @@ class ItemRunner:
         now = await self._stored(item.key)
         if now is None or now.unchanged_since(
             pending
-        ):  # the store did not record it; the answer is true all the same
+        ):  # the store failed to record it; the answer is valid nevertheless
             state = IntentState.READY if look.status is LookStatus.READY else IntentState.FAILED
             now = attrs.evolve(pending, state=state, look=look)
         if now.digest == item.digest:
@@ -112,7 +112,7 @@ class ItemRunner:
     # --- sending
 
     async def _send(self, item: Item, ticket: Ticket) -> Intent:
-        """Send an item until it is accepted, or its outcome is unknown, or another has used its key."""
+        """Send an item until it is accepted or its outcome is unknown, or until others have used its key."""
         source = item.source or (item.stored.source if item.stored else None)
         wanted = self._plan(item, source)
         began = self._session.clock.now()
@@ -139,9 +139,9 @@ class ItemRunner:
         return Intent(item.key, True, item.request, item.digest, planned_at, source=source)
 
     async def _outstanding_at_stop(self, item: Item, wanted: Intent) -> Intent:
-        """What became of the POST that was outstanding when the run was stopped.
+        """The outcome of the POST that was outstanding when the run was stopped.
 
-        Raises `Stopped` where none was.
+        Raises `Stopped` if there was none.
         """
         try:
             joined = await self._session.join_outstanding(item.key)
@@ -155,9 +155,9 @@ class ItemRunner:
         return stored or wanted
 
     async def _unknown(self, item: Item, wanted: Intent, error: OutcomeUnknown) -> Intent:
-        """The intent of an item whose POST was lost, as the store has it.
+        """The stored intent of an item whose POST was lost.
 
-        Where the store cannot say so, it is unknown all the same.
+        Where the store fails or has an older state, an UNKNOWN intent.
         """
         stored = await self._stored(item.key)
         recorded = stored is not None and stored.state not in (IntentState.PLANNED, IntentState.SENDING)
@@ -173,17 +173,17 @@ class ItemRunner:
     # --- unknowns
 
     async def _wait_for_proof(self, unknown: Intent) -> Intent:
-        """The intent once its look is proved, or once no proof can be expected any more."""
+        """The intent once its look is proved, or once no proof can come any more."""
         await self._session.wait_for_proof(unknown, self._options.look_timeout)
         now = await self._stored(unknown.key)
-        if now is None or now.state is IntentState.SENDING:  # the store did not record it, or cannot say
+        if now is None or now.state is IntentState.SENDING:  # the store could not be written, or read
             return unknown
         return now
 
     def _may_resend(self, item: Item) -> bool:
-        """Whether to send an unknown again: by the user's choice, and once a run.
+        """Whether to send an unknown again: if the user chose so, and once per run.
 
-        Otherwise an API that loses every POST would be paid again and again.
+        Otherwise an API that loses every POST would be paid without end.
         """
         chosen = self._options.on_unknown == "resend" and self._stop.reason is None
         return chosen and not item.repeated and not item.resend
@@ -201,7 +201,7 @@ class ItemRunner:
         error: HooxError | None = None
         try:
             look = await self._session.settled(job, timeout)
-            if ticket is not None:  # now, since the reason of a failure is asked for last
+            if ticket is not None:  # set now, since the reason of a failure is requested last
                 ticket.look_settled(look)
             await job.wait(timeout)
         except HooxError as pending:
@@ -212,19 +212,19 @@ class ItemRunner:
 
     def _outcome(self, intent: Intent, last: Look, error: HooxError | None) -> Outcome:
         if intent.state is IntentState.ACCEPTED and last.status.settled:
-            # the store did not record it; the answer is true all the same
+            # the store failed to record it; the answer is valid nevertheless
             state = OutcomeState.READY if last.status is LookStatus.READY else OutcomeState.FAILED
             return outcome_of(intent, state=state, look=last, error=error)
         if intent.state is IntentState.ACCEPTED:
             return outcome_of(intent, look=last, error=error)
         return outcome_of(intent)
 
-    # --- cancelled by others
+    # --- cancelled from outside
 
     async def outcome_after_cancel(self, item: Item, error: HooxError) -> Outcome:
-        """The outcome of an item whose task was cancelled from outside, by what the store has of it.
+        """The outcome of an item whose task was cancelled from outside, from its stored intent.
 
-        A POST that was outstanding in that moment is waited for.
+        If its POST was outstanding, its end is awaited.
         """
         with suppress(HooxError):
             await self._session.join_outstanding(item.key)
@@ -235,7 +235,7 @@ class ItemRunner:
         return unsent_beside(item, stored, error, OutcomeState.UNSENT)
 
     async def _stored(self, key: str) -> Intent | None:
-        """The intent that the store has under a key; None also where it cannot say."""
+        """The stored intent of a key; None also if the store cannot be read."""
         try:
             return (await self._session.intents((key,))).get(key)
         except StoreError:

@@ -73,13 +73,13 @@ class Item:
         self.dependents.append(item)
 
     def take_dependents(self) -> list[Item]:
-        """Remove the items that wait for this one, and give them."""
+        """Remove the items that wait for this one, and return them."""
         taken, self.dependents = self.dependents, None
         return taken or []
 
     @property
     def source_key(self) -> str | None:
-        """The key of the item that has to be READY first."""
+        """The key of the source item, which has to be READY first."""
         source = self.request.source if isinstance(self.request, LookEdit) else None
         return source if isinstance(source, str) else None
 
@@ -112,7 +112,7 @@ class KeyAssigner:
         self._more: dict[int, int] = {}
 
     def items(self, index: int, given: Iterable[Any]) -> list[Item | Outcome]:
-        """An item, or an outcome, for each object that was given; the first has this index in the input."""
+        """An item, or an outcome, for each given object; the first has this index in the input."""
         return [self.item(index + n, one) for n, one in enumerate(given)]
 
     def item(self, index: int, given: Any) -> Item | Outcome:
@@ -137,11 +137,11 @@ class KeyAssigner:
         return Item(index, key, request, digest(request), repeated=self._count(f"key {key}") > 0)
 
     def _has(self, key: str) -> bool:
-        """Whether an earlier item of this input has this key of the user's own."""
+        """Whether an earlier item of this input has this key, chosen by the user."""
         return hash(f"key {key}") in self._seen
 
     def _count(self, text: str) -> int:
-        """Count a key or a digest. Gives how often it was counted before."""
+        """Count a key or a digest. Returns how often it was counted before."""
         short = hash(text)
         if short not in self._seen:
             self._seen.add(short)

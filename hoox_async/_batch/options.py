@@ -1,4 +1,4 @@
-"""The options of a batch, checked, and what they say about an item that the store knows already."""
+"""The options of a batch with their checks, and the decisions about items that the store knows already."""
 
 from __future__ import annotations
 

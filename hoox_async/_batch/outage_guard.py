@@ -1,7 +1,7 @@
 """Holds a batch's paid requests back while the API does not answer.
 
-`_core.circuit_breaker` decides when to hold, pause, probe and give up. Here its decisions are applied to the
-permits of one run: to its outstanding POSTs.
+`_core.circuit_breaker` decides when to hold, pause, probe and stop. This module applies its decisions to the
+permits and the outstanding POSTs of one run.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _log = logging.getLogger("hoox_async")
 
 
 class OutageGuard:
-    """Knows the outstanding POSTs of a run, and whether another may be sent.
+    """Tracks the outstanding POSTs of a run, and decides whether another may be sent.
 
     It stops the run when the last probe was lost.
     """
@@ -31,14 +31,14 @@ class OutageGuard:
         self._session = session
         self._stop = stop
         self._breaker = CircuitBreaker(trial=LOSSES if max_failures is None else min(LOSSES, max_failures))
-        self._outstanding: dict[Permit, bool] = {}  # by their permits, and whether each is a probe
+        self._outstanding: dict[Permit, bool] = {}  # permit → whether its POST is a probe
         self._is_holding = False
         self._is_paused = False
         self._reports_silence = False
         self._timer: asyncio.TimerHandle | None = None
 
     def guard(self, avatar_id: str | None, ticket: Ticket, since: float) -> GuardedSending:
-        """A block in which one item is sent. ``avatar_id``: whose look it edits, if it is an edit."""
+        """A context manager for sending one item. ``avatar_id``: of the look that is edited, for an edit."""
         return GuardedSending(self, avatar_id, ticket, since)
 
     def close(self) -> None:
@@ -47,7 +47,7 @@ class OutageGuard:
             self._timer.cancel()
 
     async def acquire_permit(self, avatar_id: str | None, since: float) -> Permit:
-        """A permit of the quota, once another POST may be sent. To be given to `end` when that has ended."""
+        """A permit of the quota, once another POST may be sent. Pass it to `end` when the POST has ended."""
         while True:
             permit = await self._session.acquire_permit(avatar_id, self._may_send, since)
             decision = self._decide()  # several may have got a permit in the same turn of the loop
@@ -61,7 +61,7 @@ class OutageGuard:
             permit.cancel()
 
     def end(self, permit: Permit, *, answered: bool, lost: bool) -> None:
-        """Count what became of a POST. Neither: nobody here will learn of its end."""
+        """Count the outcome of a POST. Neither ``answered`` nor ``lost``: it will not be known here."""
         probe = self._outstanding.pop(permit)
         now = self._session.clock.now()
         if permit.sent_at is None or not (answered or lost):
@@ -101,7 +101,7 @@ class OutageGuard:
             return True
         self._is_holding = True
         if decision.silent and not self._is_paused and not self._reports_silence:
-            self._reports_silence = True  # not here: the rate limiter is at work, and hooks may call it
+            self._reports_silence = True  # not now: the rate limiter is deciding, and a hook may call it
             self._session.clock.loop.call_soon(self._report_silence)
         return False
 
@@ -129,7 +129,7 @@ class OutageGuard:
 class GuardedSending:
     """The POSTs of one item until one is accepted, refused or lost: a ``with`` block around its sending.
 
-    A second POST is sent only after the first surely cost nothing.
+    A second POST is sent only after the first certainly cost nothing.
     """
 
     def __init__(self, guard: OutageGuard, avatar_id: str | None, ticket: Ticket, since: float) -> None:
@@ -139,7 +139,7 @@ class GuardedSending:
         self._since = since
         self._permit: Permit | None = None
         self.lost = False
-        """Whether a POST of this item's own was lost."""
+        """Whether a POST of this item was lost."""
 
     async def acquire_permit(self) -> Permit:
         """A permit for the next POST of the item."""

@@ -20,8 +20,8 @@ class PrefetchWindow:
 
     Items that are not sent yet cost memory alone, about 1 KB each (``benchmarks/lookahead.py``): as many are
     read ahead as it takes to send many looks of one avatar in a row. What is in flight, or has an outcome
-    that the reader has not taken, may have been paid: this has a limit of its own, so that a reader who stops
-    reading does not go on paying.
+    that the reader has not taken, may have been paid: this has a separate limit, so that nothing more is paid
+    when the reader stops reading.
     """
 
     def __init__(self, max_in_flight: int) -> None:
@@ -40,7 +40,7 @@ class PrefetchWindow:
         return self._undelivered < self._max_undelivered
 
     def read(self, count: int) -> None:
-        """Count so many items that were read."""
+        """Count items that were read."""
         self._unsent += count
 
     def start(self) -> None:
@@ -66,7 +66,7 @@ class PrefetchWindow:
         self._changed.set()
 
     def wake(self) -> None:
-        """Let who waits in `changed` look again."""
+        """Wake the waiters in `changed`."""
         self._changed.set()
 
     async def changed(self) -> None:
@@ -76,7 +76,7 @@ class PrefetchWindow:
 
 
 class ResultQueue:
-    """The outcomes that nobody has taken yet, each with its index in the input."""
+    """The outcomes that were not taken yet, each with its index in the input."""
 
     def __init__(self) -> None:
         self._outcomes: deque[tuple[int, Outcome]] = deque()

@@ -24,21 +24,21 @@ from .outage_guard import OutageGuard
 from .prefetch import PrefetchWindow, ResultQueue
 from .stop_signal import Stopped, StopSignal
 
-_MAX_OVER_THE_CAP = 10_000  # in a row; then an input without an end is read no further
-_MAX_READING = 1.0  # seconds; then what was read so far is sent, and the reading goes on beside it
+_MAX_OVER_THE_CAP = 10_000  # items in a row; then an endless input is read no further
+_MAX_READING = 1.0  # seconds; then sending begins with what was read so far, and reading goes on
 _ENOUGH_IN_A_ROW = 100  # looks of one avatar sent in a row; more of them would hardly save status requests
 _LOOKS = frozenset({OutcomeState.READY, OutcomeState.FAILED, OutcomeState.PENDING, OutcomeState.UNKNOWN})
 _NOT_STORED = frozenset({OutcomeState.REJECTED, OutcomeState.SKIPPED, OutcomeState.UNSENT})
 
 
 class BatchRun:
-    """Owns the tasks of one run. It never refers to the stream that reads it.
+    """Owns the tasks of one run. It holds no reference to the stream that reads it.
 
-    The way of an item:
+    The steps of an item:
 
     1. The reader task reads it, looks its key up in the store, and admits it (`admission.admit`).
     2. It finishes at once, or waits for its source, or waits in the queue until it may start.
-    3. The dispatcher starts it: it gets a ticket of the in-flight limiter and a task of its own.
+    3. The dispatcher starts it: it gets a ticket of the in-flight limiter and a separate task.
     4. Its task sends it (budget, permit, POST) and awaits its look (`ItemRunner.run`).
     5. Its outcome is put in the result queue, and the items that waited for its look go on at 2.
     """
@@ -59,7 +59,7 @@ class BatchRun:
         self._results = ResultQueue()
 
         self._live: dict[str, Item] = {}  # admitted and without an outcome, by key
-        self._ended: dict[str, OutcomeState] = {}  # the user's keys that ended and are in no store
+        self._ended: dict[str, OutcomeState] = {}  # by a key of the user's; not in the store
         self._resumed: deque[Item] = deque()  # accepted or unknown since an earlier run
         self._queue: LocalityQueue[Item] = LocalityQueue(
             spacing=60 / session.expectations().requests_per_minute
@@ -67,14 +67,14 @@ class BatchRun:
         self._await_source: dict[str, list[Item]] = {}  # by the key of a source that an earlier run sent
 
         self._input_ended = False
-        self._is_admitting = False  # something was read that is not admitted yet
+        self._is_admitting = False  # items were read that are not admitted yet
         self._may_send = self._reader.slow  # read enough to choose items by their avatars, or long enough
-        self._over_the_cap = 0  # items in a row that the cap had no credits for
+        self._over_the_cap = 0  # items in a row that did not fit the cap
 
         self._task: asyncio.Task[None] | None = None
         self._group: asyncio.TaskGroup | None = None
-        self._is_stopped = False  # what waited to be sent has ended
-        self._is_leaving = False  # whoever read the outcomes is gone
+        self._is_stopped = False  # the items that waited to be sent were ended
+        self._is_leaving = False  # the reader of the outcomes has left
         self._is_ending = False  # there is nothing left to dispatch
         self._broken: HooxError | None = None
 
@@ -98,7 +98,7 @@ class BatchRun:
         return found
 
     def _raise_error(self) -> None:
-        """Raise what ended the run, if it is neither the input's end nor its reader's leave."""
+        """Raise the error that ended the run, unless it ended normally or its reader has left."""
         task = self._task
         if task is None or self._is_leaving:
             return
@@ -129,7 +129,7 @@ class BatchRun:
         self._end_waiting_items()
 
     def _end_waiting_items(self) -> None:
-        """Once the run is stopped, end UNSENT what waits to be sent. `_proceed` lets nothing more wait."""
+        """Once the run is stopped, end all items that wait to be sent as UNSENT; `_proceed` adds no more."""
         reason = self._stop.reason
         if reason is None or self._is_stopped:
             return
@@ -166,9 +166,9 @@ class BatchRun:
     def _spawn(
         self, work: Coroutine[Any, Any, None], name: str, on_cancelled: Callable[[], None]
     ) -> asyncio.Task[None]:
-        """Start a task of the run. ``on_cancelled`` is called where others cancel it, and the run goes on.
+        """Start a task of the run. If others cancel it, ``on_cancelled`` is called and the run goes on.
 
-        A task group ignores that one of its tasks was cancelled.
+        A task group ignores the cancellation of one of its tasks.
         """
         assert self._group is not None
         task = self._group.create_task(work, name=name)
@@ -176,7 +176,7 @@ class BatchRun:
         return task
 
     def _was_cancelled_by_others(self, task: asyncio.Task[None]) -> bool:
-        """Whether it was cancelled, but not because the run ends."""
+        """Whether it was cancelled for another reason than the end of the run."""
         cancelling = self._task is not None and self._task.cancelling() > 0
         return task.cancelled() and not (self._is_leaving or self._is_ending or cancelling)
 
@@ -185,7 +185,7 @@ class BatchRun:
         self._changed.set()
 
     async def _dispatch(self) -> None:
-        """Start items as they may be started, until each has its outcome."""
+        """Start items whenever they may start, until each has its outcome."""
         while True:
             if self._broken is not None:
                 raise self._broken
@@ -198,7 +198,7 @@ class BatchRun:
             await self._changed.wait()
 
     def _next_item(self) -> Item | None:
-        """The item that starts now, if one may."""
+        """The item that may start now, if any."""
         if self._in_flight.is_full or not self._prefetch.may_start():
             return None
         if self._resumed:
@@ -252,7 +252,7 @@ class BatchRun:
             await asyncio.sleep(0)
 
     def _may_read(self) -> bool:
-        # an input without an end must not be read for ever; of a list, each item gets its outcome
+        # an endless input must not be read forever; each item of a list gets its outcome
         is_pointless = self._stop.reason is not None or self._over_the_cap >= _MAX_OVER_THE_CAP
         return not is_pointless or not self._reader.may_be_endless
 
@@ -272,17 +272,17 @@ class BatchRun:
     # --- admission
 
     async def _admit_page(self, index: int, page: list[Item | Outcome]) -> None:
-        """Admit items, and deliver the outcomes of what is no request.
+        """Admit items, and deliver the outcomes of objects that are no requests.
 
-        Where the store cannot be read, nothing is sent for them. What they cost in earlier runs is not known
-        then, and their error says so.
+        If the store cannot be read, nothing is sent for the items. What they cost in earlier runs is then not
+        known, and their error says so.
         """
         known: dict[str, Intent] | StoreError
         try:
             known = await self._reader.look_up(page)
         except StoreError as error:
             self.stop(error)
-            known = StoreError(f"what earlier runs made of it, and paid, could not be read: {error}")
+            known = StoreError(f"its results and costs in earlier runs could not be read: {error}")
         for n, item in enumerate(page):
             if isinstance(item, Outcome):
                 self._deliver(index + n, item)
@@ -292,7 +292,7 @@ class BatchRun:
                 self._admit(item, known)
 
     def _join(self, first: Item, item: Item) -> None:
-        """Treat the same key, twice in one input, as one look: paid once, delivered twice."""
+        """Treat a key that occurs twice in one input as one look: paid once, delivered twice."""
         if first.digest == item.digest:
             first.add_duplicate(item)
         else:
@@ -308,7 +308,7 @@ class BatchRun:
     def _proceed(self, item: Item, admission: Admission) -> None:
         """Put an item where it waits for what it needs next, or finish it."""
         if isinstance(admission, Resume) or not item.request.credits:
-            self._over_the_cap = 0  # known or free: to read on is of use
+            self._over_the_cap = 0  # known or free: reading on is useful
         match admission:
             case Finish(outcome):
                 self._finish(item, outcome)
@@ -372,7 +372,7 @@ class BatchRun:
         self._end_item(item, ticket, outcome, is_counted)
 
     def _item_was_cancelled(self, item: Item, ticket: Ticket, is_counted: bool) -> None:
-        """Give an item whose task others cancelled an outcome all the same, by what the store has of it."""
+        """Give an item whose task was cancelled from outside an outcome, from its stored intent."""
         error = _task_cancelled(item)
 
         async def recover() -> None:
@@ -385,7 +385,7 @@ class BatchRun:
         self._spawn(recover(), f"hoox-item-{item.key}", was_cancelled_again)
 
     def _end_item(self, item: Item, ticket: Ticket, outcome: Outcome, is_counted: bool) -> None:
-        """Free the place of an item that has its outcome, and finish it."""
+        """Free the place of an item that has its outcome, and deliver that."""
         ticket.finish()
         self._prefetch.finish()
         self._finish(item, without_credits(outcome) if is_counted else outcome)
@@ -397,9 +397,9 @@ class BatchRun:
     # --- outcomes
 
     def _finish(self, item: Item, outcome: Outcome) -> None:
-        """Deliver the outcome of an item, and let those go on that waited for its look.
+        """Deliver the outcome of an item, and let the items that waited for its look go on.
 
-        These may finish too: in a loop, since the chain may be long.
+        These may finish too. It is a loop, not a recursion, since the chain may be long.
         """
         self._end_waiting_items()
         finished = deque([(item, outcome)])
@@ -429,7 +429,7 @@ class BatchRun:
         self._results.put(index, outcome)
 
     def _count_over_the_cap(self, outcome: Outcome) -> None:
-        """Count items that the cap had no credits for, in a row; a look ends such a row."""
+        """Count consecutive items that did not fit the cap; a look resets the count."""
         if isinstance(outcome.error, BudgetExceeded):
             self._over_the_cap += 1
         elif outcome.state in _LOOKS:

@@ -26,10 +26,10 @@ class OutcomeStream:
     Nothing is sent before the first outcome is asked for. Leaving early (``break``, an exception, a
     cancellation) ends the batch: what was accepted is still known to the session, and what was not sent is
     not sent. `aclose`, or the end of ``async with``, does that at once; otherwise it happens within a few
-    turns of the loop after nothing refers to the stream any more.
+    turns of the loop after the last reference to the stream is gone.
     """
 
-    # The tasks of the run never refer to the stream, so that it is deleted as soon as its reader leaves it.
+    # The tasks of the run hold no reference to the stream, so it is deleted as soon as its reader drops it.
 
     def __init__(self, run: BatchRun) -> None:
         self._run = run
@@ -78,27 +78,27 @@ class OutcomeStream:
 class BatchRunner:
     """Makes many looks at once and waits for each of them.
 
-    To run the same requests again on the same store is to resume: what is settled is not paid twice, what is
-    pending is waited for, and only the rest is sent.
+    Running the same requests again on the same store resumes the batch: settled looks are not paid twice,
+    pending ones are waited for, and only the rest is sent.
 
     Parameters (all of them but ``session`` by keyword):
 
     - ``session``: an open `HooxSession`.
-    - ``max_in_flight`` (400): how many items may be on their way at a time, from waiting for a permit of the
+    - ``max_in_flight`` (400): how many items may be in flight at a time, from waiting for a permit of the
       quota to the end of their looks.
     - ``max_credits`` (no cap): a cap in credits for all items together. What these items spent or put at risk
-      in earlier runs on the same store counts too. What a generator or an async input will give is not known
-      beforehand: for one, everything counts that was spent under any key of the store.
+      in earlier runs on the same store counts too. The keys of a generator or an async input are not known
+      in advance: for these, everything counts that was spent under any key of the store.
     - ``budget`` (none): a `Budget` in credits that the batch shares with other batches and with
       ``session.submit(…, budget=…)``. It counts what is spent from now on, and earlier runs only as far as
-      its ``spent`` says. With both ``budget`` and ``max_credits`` neither is passed. An item that fits only
+      its ``spent`` says. With both ``budget`` and ``max_credits`` neither is exceeded. An item that fits only
       if credits that are reserved now are not spent waits for that.
     - ``max_failures`` (no limit): stop after so many failures. Each item counts once, if its look is FAILED,
-      if it was refused (REJECTED) when this run sent it, or if its POST was lost in this run. One whose lost
-      look is found after all counts no more.
+      if it was refused (REJECTED) when this run sent it, or if its POST was lost in this run. It does
+      not count any more once the look of its lost POST is found.
     - ``look_timeout`` (900): for how many seconds this run waits for a look before its outcome is PENDING:
-      from its acceptance, or from when this run takes it up, if an earlier one sent it. It also bounds the
-      wait for proof of what a lost POST has made.
+      from its acceptance, or from when this run starts to wait, if an earlier one sent it. It also bounds the
+      wait for proof of a lost POST's look.
     - ``on_unknown`` (``"hold"``): what to do with an item whose POST was lost, so that it may have been paid.
       ``"hold"`` leaves it UNKNOWN. ``"resend"`` sends it a second time in this run, if nothing has proved its
       look by then; the first sending stays counted as at risk.
@@ -108,16 +108,16 @@ class BatchRunner:
       ``"failed"`` as well.
     - ``changed`` (``"error"``): what to do when the store has other content under an item's key. ``"error"``
       rejects the item (`KeyConflict`), ``"keep"`` gives the old look, ``"redo"`` pays for the new one. What
-      never cost anything, as a refused request, is replaced in any case.
+      never cost anything, such as a refused request, is replaced in any case.
 
-    Raises `ConfigurationError` for an option that makes no sense.
+    Raises `ConfigurationError` for an invalid option.
 
     What ends a batch early, so that nothing more is sent and the rest is UNSENT (what was accepted is still
     waited for):
 
     - `stop`, and ``max_failures``.
-    - A refusal that would meet every item: the API key (401), the credits of the account (402), the plan, or
-      the workspace. The item that met it is UNSENT as well.
+    - A refusal that applies to every item: the API key (401), the credits of the account (402), the plan, or
+      the workspace. The item that got it is UNSENT as well.
     - A store that cannot be read or written.
     - An outage of the API. The first items are sent a few at a time until one is answered. Nothing is sent
       while the oldest outstanding POST was sent over 10 s ago and none was answered since. After 5 lost POSTs
@@ -125,8 +125,8 @@ class BatchRunner:
       lost, the batch stops.
 
     A cap does not end it: items that still fit are sent. Only an input without a length is read no further
-    after 10,000 items in a row for which there were no credits left; what it would still have given has no
-    outcome. A list is read to its end.
+    after 10,000 items in a row that did not fit; its remaining items have no outcome. A list is read to its
+    end.
     """
 
     def __init__(
@@ -164,15 +164,15 @@ class BatchRunner:
         ``requests`` is any iterable or async iterable of requests or `BatchItem`\\ s, read lazily: up to
         20,000 of them are read ahead, so that looks of one avatar are sent in a row. While 1,000 looks (or
         twice ``max_in_flight``) are in flight or have outcomes that were not taken, nothing more is sent.
-        Raises `InvalidRequest` for what is no iterable, and `SessionClosed`.
+        Raises `InvalidRequest` if ``requests`` is no iterable, and `SessionClosed`.
         """
         return OutcomeStream(self._run(requests))
 
     async def run(self, requests: Requests) -> BatchReport:
         """All outcomes, in the order of the input. ``requests`` is as in `stream`.
 
-        Raises `InvalidRequest` for what is no iterable, and `SessionClosed`. An error of a single item is in
-        its outcome, and not raised.
+        Raises `InvalidRequest` if ``requests`` is no iterable, and `SessionClosed`. An error of one item is
+        in its outcome, and not raised.
         """
         run = self._run(requests)
         found: list[tuple[int, Outcome]] = []
@@ -193,7 +193,7 @@ class BatchRunner:
     async def estimate(self, requests: Requests) -> Estimate:
         """What running these would send now: nothing is sent, and the input is read to its end.
 
-        ``requests`` is as in `stream`; caps are not taken into account. Raises `InvalidRequest` for what is
+        ``requests`` is as in `stream`; caps are ignored. Raises `InvalidRequest` for what is
         no iterable, `StoreError` and `SessionClosed`.
         """
         return await estimate(self._access(), self._options, BatchInput(requests))

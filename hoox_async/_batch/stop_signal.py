@@ -1,4 +1,4 @@
-"""Why a run sends nothing more: set once, and seen by everything that waits to send."""
+"""The signal that a run sends nothing more, with its reason: set once, and seen by all waiting items."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class StopSignal:
 
     @asynccontextmanager
     async def interruptible(self) -> AsyncIterator[None]:
-        """A stop ends the block with `Stopped`, whatever it waits for."""
+        """A context manager: a stop ends the block with `Stopped` at whichever await it is."""
         self.check()
         wait = asyncio.timeout(None)
         self._waits.add(wait)

@@ -1,4 +1,4 @@
-"""The circuit breaker of a batch: whether its next paid request may be sent, by what became of those before.
+"""The circuit breaker of a batch: whether its next paid request may be sent, given the previous outcomes.
 
 During an outage each request that is sent can be charged and lost. So a batch begins with a few requests,
 sends nothing new while they get no answer, pauses after several losses in a row, sends one request as a
@@ -11,9 +11,9 @@ import math
 from typing import NamedTuple
 
 SILENT_SECONDS = 10.0
-"""Seconds without any answer since the oldest outstanding request was sent, after which nothing new is."""
+"""Nothing new is sent once the oldest outstanding request is this many seconds old without any answer."""
 LOSSES = 5
-"""Losses in a row that begin a pause."""
+"""Consecutive losses that begin a pause."""
 PAUSES = (30.0, 60.0, 120.0)
 """Seconds of the pause before the first, second and third probe."""
 
@@ -40,7 +40,7 @@ class CircuitBreaker:
 
     def __init__(self, *, trial: int = LOSSES) -> None:
         self.losses = 0
-        """Losses in a row."""
+        """Consecutive losses."""
         self._trial = trial
         self._answered_at = -math.inf
         self._probe_at: float | None = None  # None: there is no pause
@@ -49,7 +49,7 @@ class CircuitBreaker:
 
     @property
     def stopped(self) -> bool:
-        """Whether so many probes were lost that nothing is sent any more."""
+        """Whether all probes were lost, so that nothing is sent any more."""
         return self._lost_probes >= len(PAUSES)
 
     def decide(self, now: float, outstanding: int, oldest: float | None) -> Go | Hold:
@@ -86,7 +86,7 @@ class CircuitBreaker:
         self._lost_probes = 0
 
     def lost(self, now: float, *, probe: bool) -> float | None:
-        """A request was lost. Gives the seconds of the pause that this begins, or None."""
+        """A request was lost. Returns the seconds of the pause that this begins, or None."""
         self.losses += 1
         if probe and self._probing:
             self._probing = False
@@ -100,6 +100,6 @@ class CircuitBreaker:
         return pause
 
     def withdrawn(self, *, probe: bool) -> None:
-        """A request was surely not sent, or its end will not be reported: another one may be the probe."""
+        """A request was certainly not sent, or its outcome will not be known: another may be the probe."""
         if probe:
             self._probing = False

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 _MASK = (1 << 64) - 1
 _POLL_THRESHOLD = 80.0
-"""Look-seconds of waiting at which a status request goes before a submission (as in `polling`)."""
+"""Look-seconds of waiting at which a status request takes precedence over a submission (as in `polling`)."""
 _LAG = 2.0
 """Seconds from when a look is done until a status request finds it, on average, where the quota is idle."""
 
@@ -36,7 +36,7 @@ _MOST_RUNS = 50
 """Runs that are averaged: the end of a small batch depends much on chance, that of a large one less."""
 
 Quantile = Callable[[Hashable, float], float]
-"""The duration of looks of a kind, in seconds, at so many standard deviations from the median."""
+"""The duration of looks of a kind, in seconds, at a number of standard deviations from the median."""
 
 
 def makespan(
@@ -79,7 +79,7 @@ class _Simulation:
         self._to_send: deque[PlannedLook] = deque()
         self._dependents: dict[str, list[PlannedLook]] = {}
         self._making: list[tuple[float, int, PlannedLook]] = []
-        # the looks that are done but not known to be, by group (one status request each), the oldest first
+        # looks that are done without our knowing, by group (one status request each), the oldest first
         self._done: dict[Hashable, list[tuple[float, PlannedLook]]] = {}
         self._draws = draws
         self._sent = 0

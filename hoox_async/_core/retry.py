@@ -1,7 +1,8 @@
 """Whether a request that failed is sent again, and when.
 
-A read costs nothing: it is repeated where that may help. A paid request is repeated only when it surely
-cost nothing: its connection was never made, or the API answered 429 or 401. After a 429 the rate limiter
+A read costs nothing: it is repeated where that can help. (The poller's status requests have their own rules:
+see `polling.failures`.) A paid request is repeated only when it certainly cost nothing: its connection was
+never made, or the API answered 429 or 401. After a 429 the rate limiter
 pauses, and after a 401 it has the key checked, so for these no delay is added here.
 """
 
@@ -90,7 +91,7 @@ def decide_paid(
         return NoRetry() if final else Retry(0.0)
     if isinstance(
         error, AuthenticationError
-    ):  # one that the key check does not confirm would be retried for ever
+    ):  # else a 401 that the key check does not confirm would be retried forever
         return NoRetry() if final or denials >= KEY_TRIES else Retry(0.0)
     tries, longest = patience.value
     if not isinstance(error, NotSent) or error.retry_after is not None:

@@ -113,11 +113,11 @@ def check_base_url(url: str) -> str:
         _ = parts.port
         has_more = not url.isprintable() or any(c in url for c in "?#\\ ")
     except (ValueError, AttributeError, TypeError):
-        raise ConfigurationError("base_url: that is no URL") from None
+        raise ConfigurationError("base_url: not a valid URL") from None
     if not host or has_more or parts.username is not None or parts.password is not None:
         raise ConfigurationError("base_url: expected scheme, host and path alone, such as " + BASE_URL)
     if parts.scheme != "https" and not (parts.scheme == "http" and _is_loopback(host)):
-        raise ConfigurationError(f"base_url: {url!r} is not https: the API key would travel in the open")
+        raise ConfigurationError(f"base_url: {url!r} is not https: the API key would be sent unencrypted")
     return url.rstrip("/")
 
 

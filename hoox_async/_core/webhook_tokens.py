@@ -1,6 +1,6 @@
 """The tokens in webhook URLs, which say which attempt a delivery is about.
 
-The vendor does not sign its deliveries. So each attempt has a webhook URL of its own, whose last part is a
+The vendor does not sign its deliveries. So each attempt has its own webhook URL, whose last part is a
 token: the attempt's random id, signed by us. Only we and the API know the token, so a delivery that has it is
 genuine.
 """
@@ -29,7 +29,7 @@ TOKEN_IN_TEXT: Final = rf"(?<![A-Za-z0-9_-]){_ATTEMPT}(?:\.|%2[eE]){_SIGNATURE}(
 
 
 class Signer:
-    """Makes an attempt's token and reads it back.
+    """Signs an attempt's token and verifies it.
 
     The first secret signs, and all of them verify. To rotate, put a new secret first and keep the old one
     until the last delivery to a URL that it signed has come. Raises `ConfigurationError` for no secret at all
@@ -54,7 +54,7 @@ class Signer:
     def sign(self, attempt_id: str) -> str:
         """The attempt's token, which needs no escaping in a URL's path.
 
-        It is a bearer secret: whoever has it can say what became of the attempt.
+        It is a bearer secret: anybody who has it can report an outcome for the attempt.
 
         Raises `ValueError` for an id that is not made of 1 to 128 letters, digits, ``-`` and ``_``.
         """

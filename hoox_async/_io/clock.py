@@ -10,9 +10,9 @@ from datetime import UTC, datetime, timedelta
 class Clock:
     """Reads the time of a loop, in seconds, and UTC, as an aware datetime.
 
-    UTC is read again each time, because a loop's clock stands still while the machine sleeps and because the
+    UTC is read again each time, because a loop's clock may stop while the machine sleeps and because the
     system's clock can be set. A loop can have an ``epoch``, the UTC datetime of its time 0: then UTC is
-    computed from the loop's time. Virtual loops have one, so that their runs can be repeated.
+    computed from the loop's time. Loops with virtual time have one, so that their runs are reproducible.
     """
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:

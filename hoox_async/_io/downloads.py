@@ -1,7 +1,7 @@
 """Reads and saves pictures.
 
-The first bytes decide whether it is a picture. What the server calls it is not enough: an error page from an
-image's address may be called an image too.
+The first bytes decide whether it is a picture. The content type is not enough: an error page at an image's
+URL may be declared as an image too.
 """
 
 from __future__ import annotations
@@ -35,10 +35,10 @@ Fetch = Callable[[str], AbstractAsyncContextManager[Fetched]]
 
 
 def may_be_picture(content_type: str, data: bytes) -> bool:
-    """Whether data that begins like this, or is this as a whole, can be a picture.
+    """Whether data with this beginning can be a picture.
 
-    Under a content type that is known here, it must begin like a picture of any known type: servers mix up
-    the types. Under another image type, nothing is known about how it must begin.
+    With a content type that is known here, it must begin like a picture of any known type: servers mix up
+    the types. With another image type, any beginning is accepted.
     """
     return content_type not in SUFFIXES or _is_known(data[:HEAD])
 
@@ -115,14 +115,14 @@ def _refuse_existing(path: Path) -> None:
 
 
 async def _checked(fetched: Fetched, max_bytes: int) -> AsyncIterator[bytes]:
-    """The bytes as they come, once the first of them have shown that it is a picture."""
+    """The bytes in chunks, once the first of them have shown that it is a picture."""
     chunks, head = _capped(fetched, max_bytes), b""
     async for chunk in chunks:
         head += chunk
         if len(head) >= HEAD:
             break
     if not may_be_picture(fetched.content_type, head):
-        raise UnexpectedResponse(f"picture: what came as {fetched.content_type!r} is not a picture")
+        raise UnexpectedResponse(f"picture: the data of type {fetched.content_type!r} is not a picture")
     yield head
     async for chunk in chunks:
         yield chunk

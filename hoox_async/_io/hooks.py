@@ -1,4 +1,4 @@
-"""Calls the session's hooks with events. A hook that raises is logged and harms nothing."""
+"""Calls the session's hooks with events. An exception of a hook is logged and has no other effect."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ _CANCEL_WITHIN = 1.0  # seconds; a hook that ignores its cancellation must not d
 class Hooks:
     """Calls each hook with each event, in the order in which the hooks were given.
 
-    A hook that returns a coroutine, as an ``async def`` does, is an async hook. Its coroutines run in a task
-    of their own, one after the other, in the order of the events: so a slow async hook delays neither the
+    A hook that returns a coroutine, as an ``async def`` does, is an async hook. Its coroutines run in a
+    separate task, one after the other, in the order of the events: so a slow async hook delays neither the
     session nor the other hooks.
     """
 
@@ -49,7 +49,7 @@ class Hooks:
             except (
                 Exception,
                 asyncio.CancelledError,
-            ):  # nothing is awaited here: it is not our task that was cancelled
+            ):  # nothing is awaited here, so our own task was not cancelled
                 _log.exception("a hook raised at %s", type(event).__name__)
 
     async def aclose(self) -> None:

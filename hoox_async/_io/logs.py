@@ -1,4 +1,4 @@
-"""Logging of failures that must not spread, and of events that may come in large numbers."""
+"""Logging of failures that must not propagate, and rate-limited logging of frequent events."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _log = logging.getLogger("hoox_async")
 
 @contextmanager
 def failures_logged(what: str) -> Iterator[None]:
-    """Log what the block raises and go on after it: the caller's own work must not fail because of it."""
+    """Log an exception of the block and suppress it: the caller's own work must not fail because of it."""
     try:
         yield
     except Exception:

@@ -1,4 +1,4 @@
-"""The interfaces between a session and the world: `Transport` carries requests, `Store` remembers money."""
+"""The interfaces of a session to I/O: `Transport` sends requests, `Store` records what was paid."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Fetched(NamedTuple):
 
 
 BeforeSend = Callable[[], Awaitable[None]]
-"""Called when the connection is made, before any byte of the request leaves it."""
+"""Called when the connection is made, before any byte of the request is sent."""
 
 
 class Transport(Protocol):
@@ -61,9 +61,9 @@ class Transport(Protocol):
 
 @attrs.frozen
 class Workspace:
-    """The workspace whose money a store remembers: the API's base URL, and the key (which is not stored).
+    """The workspace that a store belongs to: the API's base URL, and the key (which is not stored).
 
-    ``new_key`` is the user's word that this key replaces the one that the store was bound to.
+    ``new_key``: the user states that this key replaces the one that the store was bound to.
     """
 
     base_url: str
@@ -72,11 +72,11 @@ class Workspace:
 
 
 class Store(Protocol):
-    """A session's memory of money: intents, attempts, claimed looks, early deliveries and send times.
+    """A session's records of what was paid: intents, attempts, claimed looks, early deliveries, send times.
 
     A method that writes returns when its write is durable (as durable as this store can be), and raises
     `StoreError` when it is not. Each call is one transaction. A caller that is cancelled meanwhile must
-    expect that the write took place.
+    assume that the write took place.
     """
 
     async def open(self, workspace: Workspace) -> None:
@@ -136,10 +136,10 @@ class Store(Protocol):
         ...
 
     async def forget(self, key: str) -> None:
-        """Delete an intent whose key nobody can use again. Only a store in memory does so."""
+        """Delete an intent whose key cannot be used again. Only a store in memory does so."""
 
     async def seen_looks(self, avatar_id: str) -> frozenset[str] | None:
-        """The ids of an avatar's looks that no lost POST has made: its baseline and all claimed looks.
+        """The ids of an avatar's looks that cannot be a lost POST's: its baseline and all claimed looks.
 
         None where the avatar has no baseline. An avatar that an intent of this store created has one from
         the beginning: its own looks.

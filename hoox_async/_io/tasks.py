@@ -1,4 +1,4 @@
-"""asyncio tasks with an owner that ends them. A task that fails is always logged, or awaited by somebody."""
+"""asyncio tasks with an owner that ends them. The error of a task is always logged or awaited."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class TaskSet:
         return len(self._tasks)
 
     def spawn(self, work: Coroutine[Any, Any, _T], name: str) -> asyncio.Task[_T]:
-        """Start a task that the caller awaits, and whose errors are the caller's business.
+        """Start a task that the caller awaits, and whose errors the caller handles.
 
         Raises `SessionClosed` once the set is ending, so that no task outlives it.
         """
@@ -40,7 +40,7 @@ class TaskSet:
         return task
 
     def background(self, work: Coroutine[Any, Any, Any], name: str) -> asyncio.Task[Any]:
-        """As `spawn`, for a task that nobody awaits: its error is logged with a traceback."""
+        """As `spawn`, for a task that is not awaited: its error is logged with a traceback."""
         task = self.spawn(work, name)
         task.add_done_callback(log_failure)
         return task
@@ -68,7 +68,7 @@ class TaskSet:
     def _done(self, task: asyncio.Task[Any]) -> None:
         self._tasks.discard(task)
         if not task.cancelled():
-            task.exception()  # retrieve it, or asyncio reports that nobody did
+            task.exception()  # retrieve it, or asyncio reports that it was never retrieved
 
     async def drain(self) -> None:
         """Start no more tasks, and wait until all have ended by themselves."""

@@ -1,4 +1,4 @@
-"""All that a batch may ask of the open session that it runs in."""
+"""The interface of the open session that a batch uses."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from .unknowns import Reconciler
 
 __all__ = ["BatchAccess", "Expectations", "Permit"]
 
-# for how many seconds beyond the time that its look is expected to take the delivery of a lost POST may come
+# seconds to wait for the delivery of a lost POST beyond the expected duration of its look
 _DELIVERY_SECONDS = 120.0
 
 
@@ -33,7 +33,7 @@ class Expectations(NamedTuple):
 
     requests_per_minute: int
     quantile: Callable[[Hashable, float], float]
-    """Seconds that a look of a kind takes, at so many spreads from the median."""
+    """Seconds that a look of a kind takes, at a number of standard deviations from the median."""
     has_webhooks: bool
 
 
@@ -69,7 +69,7 @@ class BatchAccess:
         """Give an event to the session's hooks."""
         self._services.hooks.emit(event)
 
-    # --- what the store knows; all of these raise `StoreError`
+    # --- reading the store; all of these raise `StoreError`
 
     async def intents(self, keys: Collection[str]) -> dict[str, Intent]:
         """The intents that the store has under these keys."""
@@ -88,9 +88,9 @@ class BatchAccess:
     def may_edit(self, avatar_id: str, *, another_waits: bool) -> bool:
         """Whether an edit of the avatar may be taken to the rate limiter now.
 
-        Always, but in an exclusive session: there not while ``another_waits`` (an edit of the avatar that
-        waits for its permit already), and not while one is outstanding, or was lost and is searched for. The
-        search begins with this question.
+        Always true, except in an exclusive session: there it is false while ``another_waits`` (an edit of the
+        avatar that waits for its permit already), and while one is outstanding, or was lost and is searched
+        for. The call starts that search.
         """
         avatars = self._unknowns.avatars
         if not avatars.is_exclusive:
@@ -120,7 +120,7 @@ class BatchAccess:
         )
 
     def reconsider(self) -> None:
-        """Ask ``may_send`` of all who wait in `acquire_permit` again. Never raises."""
+        """Evaluate ``may_send`` again for all that wait in `acquire_permit`. Never raises."""
         self._services.rate_limiter.wake()
 
     async def send(
@@ -134,24 +134,24 @@ class BatchAccess:
     ) -> Intent:
         """Send ``wanted`` until it is accepted, refused or lost; ``decide`` is asked before each try.
 
-        Gives the accepted intent, or the one that ``decide`` gave instead of something to send. Raises what
-        became of it otherwise.
+        Returns the accepted intent, or the one that ``decide`` returned instead of something to send.
+        Raises the error of any other outcome.
         """
         options = SendOptions(acquire_permit, Patience.BATCH, budget, since)
         return await self._submitter.send(wanted, decide, options)
 
     async def join_outstanding(self, key: str) -> Intent | None:
-        """Wait for the answer to this key's outstanding POST, and give its intent.
+        """Wait for the answer to this key's outstanding POST, and return its intent.
 
-        None where no POST is outstanding, or where it surely cost nothing. Raises what became of it
-        otherwise.
+        None if no POST is outstanding, or if it certainly cost nothing. Raises the error of any other
+        outcome.
         """
         return await self._submitter.join(key)
 
     # --- waiting
 
     def job(self, intent: Intent) -> LookJob:
-        """The job of an accepted intent. It is polled for as long as somebody holds and awaits it."""
+        """The job of an accepted intent. Its look is polled while the job is referenced and awaited."""
         return self._registry.job_of(intent)
 
     async def settled(self, job: LookJob, seconds: float) -> Look:
@@ -162,7 +162,7 @@ class BatchAccess:
         return await self._registry.settled(job, seconds)
 
     async def wait_for_proof(self, unknown: Intent, seconds: float) -> None:
-        """Wait until it is proved which look a lost POST made, or until no proof can be expected any more.
+        """Wait until it is proved which look a lost POST made, or until no proof can come any more.
 
         ``seconds`` at most. A search of an exclusive session may prove it, or a delivery on the attempt's own
         webhook URL.

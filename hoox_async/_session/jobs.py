@@ -1,4 +1,4 @@
-"""The awaitable job of one look, and the registry of the jobs that somebody holds."""
+"""The awaitable job of one look, and the registry of the jobs that are referenced."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ Waiter = asyncio.Future[HooxError | None]
 class Payment(NamedTuple):
     """What the store knows of the intent that paid for a job's look.
 
-    ``own_key``: the user chose the key, so the intent is kept in the store after the job is released.
+    ``own_key``: the key can be used again, so the intent is kept in the store after the job is released.
     ``expects_webhook``: a delivery will probably report the look's end.
     """
 
@@ -182,11 +182,11 @@ class LookJob:
 
     @property
     def _may_have_been_delivered(self) -> bool:
-        """Whether the store may know more than the job: a delivery came before anybody held it."""
+        """Whether the store may know more than the job: a delivery may have come before the job existed."""
         return self._payment is None or self._payment.expects_webhook
 
     def _restore(self, payment: Payment, look: Look | None) -> None:
-        """Take over what the store knows: who paid for the look, and the look itself if it is settled."""
+        """Load what the store knows: the payment for the look, and the look itself if it is settled."""
         if self._payment is None:
             self._payment = payment
         if look is not None and not self._complete:
@@ -197,7 +197,7 @@ class LookJob:
         self._payment = None
 
     def _update(self, look: Look, *, complete: bool) -> None:
-        """Merge what was reported, and wake all waiters. ``complete``: nothing more is to come."""
+        """Merge what was reported, and wake all waiters. ``complete``: no further update follows."""
         if self._complete:
             return
         merged = look if self._last is None else self._last.merged_with(look)
@@ -207,7 +207,7 @@ class LookJob:
         self._wake()
 
     async def _wait_until(self, reached: Callable[[], bool], timeout: Timeout) -> None:
-        """The one way in which a job is waited for. Raises as `wait` does, except `GenerationFailed`."""
+        """The loop in which every waiter waits. Raises as `wait` does, except `GenerationFailed`."""
         seconds = check_timeout(timeout, self._registry.default_timeout)
         await self._registry.restore(self)
         if seconds == 0 and not reached():
@@ -220,7 +220,7 @@ class LookJob:
             raise WaitTimeout(self, seconds or 0.0) from None
 
     async def _next_change(self) -> None:
-        """Wait until something was reported of the look. Raises the error that ends the waiting."""
+        """Wait for the next report about the look. Raises the error that ends the waiting."""
         waiter: Waiter = asyncio.get_running_loop().create_future()
         try:
             self._add_waiter(waiter)
@@ -249,14 +249,14 @@ class LookJob:
             self._stop_polling_if_unawaited()
 
     def _wake(self, error: HooxError | None = None) -> None:
-        """Wake all waiters: to look again, or to raise this error."""
+        """Wake all waiters: to check again, or to raise this error."""
         waiters, self._waiters = self._waiters, None
         if waiters is None:
             return
         for waiter in waiters if isinstance(waiters, list) else (waiters,):
             if not waiter.done():
                 waiter.set_result(error)
-        # by then those who go on waiting have added themselves again
+        # by then the waiters that go on have added themselves again
         asyncio.get_running_loop().call_soon(self._stop_polling_if_unawaited)
 
     def _stop_polling_if_unawaited(self) -> None:
@@ -265,10 +265,9 @@ class LookJob:
 
 
 class JobRegistry:
-    """The jobs that somebody holds, and the looks that are polled.
+    """The jobs that the user's code references, and the looks that are polled.
 
-    ``polls_all``: every look that was paid for is polled until it is settled; else only those that somebody
-    awaits.
+    ``polls_all``: every look that was paid for is polled until it is settled; else only awaited ones.
     """
 
     def __init__(
@@ -280,9 +279,7 @@ class JobRegistry:
         self._polls_all = polls_all
         self._opened_at = services.clock.utc()
         self._jobs: WeakValueDictionary[LookRef, LookJob] = WeakValueDictionary()
-        self._refused: set[LookRef] = (
-            set()
-        )  # the API keeps refusing them: polled only if somebody awaits them
+        self._refused: set[LookRef] = set()  # the API keeps refusing them: polled only while awaited
         self._unwritten: set[LookRef] = set()  # their end was published, but the store failed to write it
         self._released: list[str] = []  # keys
         self._closed: HooxError | None = None
@@ -295,11 +292,11 @@ class JobRegistry:
     # --- jobs
 
     def find(self, ref: LookRef) -> LookJob | None:
-        """The job of this look, if somebody holds it."""
+        """The job of this look, if it is referenced."""
         return self._jobs.get(ref)
 
     def job(self, ref: LookRef) -> LookJob:
-        """The job of a look, whoever had it made."""
+        """The job of a look, made by this session or not."""
         job = self._jobs.get(ref)
         if job is None:
             job = self._jobs[ref] = LookJob(self, ref)
@@ -314,13 +311,13 @@ class JobRegistry:
         return job
 
     def forget_payment(self, ref: LookRef) -> None:
-        """The look turned out to be another than the one that its intent paid for."""
+        """The intent's look turned out to be another one: this job's look is not known to be paid."""
         job = self._jobs.get(ref)
         if job is not None:
             job._forget_payment()
 
     def is_unsettled(self, ref: LookRef) -> bool:
-        """Whether somebody holds the job of this look, and it is known not to be settled yet."""
+        """Whether the job of this look is referenced and known not to be settled yet."""
         job = self._jobs.get(ref)
         return job is not None and job._is_unsettled
 
@@ -333,7 +330,7 @@ class JobRegistry:
         return job.last
 
     async def restore(self, job: LookJob) -> None:
-        """Have the job take over what the store may know better. Raises `StoreError`.
+        """Load what the store may know better into the job. Raises `StoreError`.
 
         Raises the error that waiting ends with where the registry was closed.
         """
@@ -361,9 +358,9 @@ class JobRegistry:
     # --- polling
 
     def poll_until_settled(self, intent: Intent) -> None:
-        """Poll the look of an accepted intent until it is settled, whether or not anybody awaits it.
+        """Poll the look of an accepted intent until it is settled, awaited or not.
 
-        Never raises: its caller has just written down what was paid.
+        Never raises: the caller has just recorded what was paid.
         """
         ref = intent.ref
         if not self._polls_all or self._closed is not None or ref is None or ref in self._refused:
@@ -375,7 +372,7 @@ class JobRegistry:
             _log.exception("the look %s could not be scheduled; it is scheduled again later", ref)
 
     def start_polling(self, ref: LookRef, payment: Payment | None) -> None:
-        """Poll the look, with what is known of who paid for it."""
+        """Poll the look, with what is known of the intent that paid for it."""
         clock = self._services.clock
         accepted_at = now = clock.now()
         kind: Hashable = _UNKNOWN_KIND
@@ -388,12 +385,12 @@ class JobRegistry:
         self._services.rate_limiter.wake()
 
     def stop_polling(self, ref: LookRef, *, paid: bool) -> None:
-        """Nobody awaits the look any more: poll it no more, unless all paid looks are polled."""
+        """The look is not awaited any more: stop polling it, unless all paid looks are polled."""
         if not self._polls_all or not paid or ref in self._refused:
             self._scheduler.drop(ref)
 
     async def ask(self, ref: LookRef) -> Look:
-        """Read the look's state now, by one request of a caller, and publish what it says.
+        """Read the look's state now, by one request of a caller, and publish the result.
 
         Raises what `Reads.status` raises.
         """
@@ -408,19 +405,19 @@ class JobRegistry:
         return look
 
     async def _publish_uncancelled(self, update: LookUpdate) -> None:
-        """Publish to the end also where the caller is cancelled: the scheduler will not ask again."""
-        with suppress(SessionClosed):  # then the waiting has ended with that error
+        """Finish publishing even if the caller is cancelled: the scheduler will not ask again."""
+        with suppress(SessionClosed):  # the waiters have got that error already
             await self._services.tasks.complete(self.publish((update,)), "hoox-publish")
 
-    # --- what was reported of looks
+    # --- reports about looks
 
     async def update(self, job: LookJob, look: Look) -> None:
-        """Publish what was reported of a look that is not polled."""
+        """Publish a report about a look that is not polled."""
         if not job.done:
             await self.publish((LookUpdate(look, is_complete(look)),))
 
     async def publish(self, updates: Iterable[LookUpdate]) -> None:
-        """Write settled looks down in the store, then update the jobs and emit the events."""
+        """Record settled looks in the store, then update the jobs and emit the events."""
         updates = list(updates)
         settled = [self._settle(look, complete) for look, complete in updates if look.status.settled]
         await asyncio.gather(*settled)
@@ -442,11 +439,11 @@ class JobRegistry:
             self._services.hooks.emit(self._settled_event(job, look))
 
     async def _stored_job(self, ref: LookRef) -> LookJob | None:
-        """A job for a look that was polled though nobody holds its job, by what the store knows of it."""
+        """A job for a look that was polled without a referenced job, from the store's intent."""
         try:
             intent = await self._services.store.by_ref(ref)
         except Exception as error:  # the look stays accepted in the store, where it is found again
-            _log.warning("the store could not be asked which request made %s: %s", ref, error)
+            _log.warning("the store could not be read to find the request that made %s: %s", ref, error)
             return None
         return None if intent is None else self.job_of(intent)
 
@@ -458,11 +455,11 @@ class JobRegistry:
             pass  # it was settled with the other status before: the first one is final
         except StoreError as error:
             # it stays accepted in the store, where it is found again: nothing is lost
-            _log.warning("the store could not write down that %s is %s: %s", look.ref, look.status, error)
+            _log.warning("the store could not record that %s is %s: %s", look.ref, look.status, error)
             self._unwritten.add(look.ref)
             return
-        except Exception:  # whatever a store raises, who waits for the look must be woken
-            _log.exception("the store failed while writing down that %s is %s", look.ref, look.status)
+        except Exception:  # a store may raise anything; the waiters must be woken
+            _log.exception("the store failed while recording that %s is %s", look.ref, look.status)
             self._unwritten.add(look.ref)
             return
         self._unwritten.discard(look.ref)
@@ -503,12 +500,12 @@ class JobRegistry:
     # --- forgetting
 
     def release(self, key: str) -> None:
-        """Nobody holds the job of this intent any more: the store may forget it once it is settled."""
+        """The job of this intent is not referenced any more: the store may forget it once it is settled."""
         if self._closed is None:
             self._released.append(key)
 
     async def forget_released(self) -> None:
-        """Have the store forget the settled intents whose jobs nobody holds. Raises `StoreError`."""
+        """Have the store forget the settled intents whose jobs are not referenced. Raises `StoreError`."""
         if not self._released:
             return
         keys, self._released = self._released, []
@@ -518,7 +515,7 @@ class JobRegistry:
 
 
 def _as_charged(error: HooxError) -> HooxError:
-    """A copy for one waiter, which says that the look was paid for."""
+    """A copy of the error for one waiter, marked as charged."""
     own = copy(error)
     own.charged = "yes"
     return own

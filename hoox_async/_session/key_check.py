@@ -1,4 +1,4 @@
-"""Checks an API key after a 401: a single one may be an error of the API's, and must not end all work."""
+"""Checks an API key after a 401: a single 401 may be an error of the API, and must not end all work."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _NO_LOOK = LookRef("key-check", "key-check")  # the API checks the key before it
 
 
 class KeyCheck:
-    """Finds out by requests that cost nothing whether a key is refused for good, while all else waits."""
+    """Finds out by free requests whether a key is refused permanently, while all other requests wait."""
 
     def __init__(self, services: SessionServices, reads: Reads) -> None:
         self._services = services
@@ -46,7 +46,7 @@ class KeyCheck:
                 rate_limiter.mark_key_invalid(refused)
 
     async def _check(self, delays: tuple[float, ...]) -> AuthenticationError | None:
-        """The error if the key was refused each time to the end; None if it works or that is not known."""
+        """The last error if every check was refused; None if the key works or that could not be found out."""
         seconds = sum(delays)
         _log.warning(
             "the API refused the key (401); checking it for %g s, in which nothing else is sent", seconds
@@ -62,7 +62,7 @@ class KeyCheck:
                 refused = error
             except HooxError as error:
                 refused = None
-                _log.debug("this check of the API key showed nothing: %s", error)
+                _log.debug("this check of the API key was inconclusive: %s", error)
         return refused
 
     async def _works(self) -> bool:

@@ -22,9 +22,10 @@ from .services import SessionServices
 _log = logging.getLogger("hoox_async")
 _MAX_OUTSTANDING = 8  # status requests: one that hangs must not hold up the others
 _RESCAN = 600.0  # seconds: a store that failed, or a key that was refused, left some looks unpolled
-_LOOKS_A_TURN = 50  # looks of the store that are read in one turn of the loop
-_AVATARS_AT_ONCE = 10  # avatars of the store that are scheduled without a pause
-_PAUSE_BUSY, _PAUSE_IDLE = 4.0, 2.0  # between more of them, in requests of the quota: most of it is others'
+_LOOKS_A_TURN = 50  # stored looks that are read in one turn of the loop
+_AVATARS_AT_ONCE = 10  # stored avatars that are scheduled without a pause
+# pauses between further avatars, in intervals of the quota: most of it is left to other requests
+_PAUSE_BUSY, _PAUSE_IDLE = 4.0, 2.0
 
 
 class Poller:
@@ -88,7 +89,7 @@ class Poller:
         finally:
             self._outstanding.release()
         try:
-            # an end that is not published, or a request that stays outstanding, would be waited for forever
+            # else waiters would wait forever for a result or for this request
             await restarted(take_in, "processing the answer to a status request")
         finally:
             self._services.rate_limiter.wake()
@@ -115,7 +116,8 @@ class Poller:
         looks = [look_from_details(details) for details in held]
         try:
             updates = self._scheduler.answered_avatar(request, avatar, self._services.clock.now())
-        except Exception:  # it may have dropped some looks before it failed, and would not ask for them again
+        except Exception:
+            # the scheduler may have dropped looks before it failed, and would not ask for them again
             await self._registry.publish(self._updates_of_unpolled(looks))
             raise
         reported = {update.look.ref for update in updates}  # those that are complete are polled no more
@@ -128,7 +130,7 @@ class Poller:
         await self._registry.publish(self._scheduler.take_given_up())
 
     def _updates_of_unpolled(self, looks: Iterable[Look | None]) -> list[LookUpdate]:
-        """What an answer changes of looks that somebody holds a job of, though they are not polled."""
+        """What an answer changes for looks that have a referenced job but are not polled."""
         updates: list[LookUpdate] = []
         for look in looks:
             job = None if look is None else self._registry.find(look.ref)
@@ -139,20 +141,20 @@ class Poller:
                 updates.append(LookUpdate(look, is_complete(look)))
         return updates
 
-    # --- looks of the store
+    # --- stored looks
 
     async def poll_stored_looks(self) -> None:
-        """Poll all looks that the store knows as accepted, those of earlier processes too. Until cancelled.
+        """Poll all looks that the store has as ACCEPTED, also of earlier processes, until cancelled.
 
-        A request for a look of long ago has a large value, so those of many avatars are scheduled slowly:
-        what is submitted or awaited meanwhile must not queue behind thousands of them. One that is awaited
-        is polled at once.
+        A request for an old look has a large value. So the looks of many avatars are scheduled slowly: a look
+        that is submitted or awaited meanwhile must not queue behind thousands of them. An awaited look is
+        polled at once.
         """
         while True:
             try:
                 await self._schedule_stored_looks()
             except Exception as error:  # of the store
-                _log.warning("looking for accepted looks in the store failed: %s", error)
+                _log.warning("reading accepted looks from the store failed: %s", error)
             await asyncio.sleep(_RESCAN)
 
     async def _schedule_stored_looks(self) -> None:

@@ -1,13 +1,13 @@
 """The one place where requests wait for a permit of the quota.
 
-It has no task of its own: it decides who gets the next permit whenever somebody comes, whenever something
-changes, and when its timer says that a permit is free. The order is:
+It runs without a task: it decides who gets the next permit when a waiter is added, when the quota or a waiter
+changes, and when its timer fires because a permit is free. The order of priority is:
 
-1. whoever was passed over for 10 s: the batch as a whole, then the poller;
+1. any waiter that was passed over for 10 s: the batch as a whole, then the poller;
 2. a caller's own requests, first come, first served;
 3. the poller, if a status request is worth more than a submission;
 4. the batch: the first item that is ready;
-5. the poller, if nobody else wants the permit.
+5. the poller, if no other waiter wants the permit.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from .shared_quota import SharedQuota
 
 _log = logging.getLogger("hoox_async")
 _MAX_PASSED_OVER = 10.0  # seconds
-_RETRY_AFTER_FAILURE = 1.0  # seconds until it is decided again who goes, after that has failed
+_RETRY_AFTER_FAILURE = 1.0  # seconds until the next decision, after one has raised
 _UNAUTHORIZED, _TOO_MANY_REQUESTS = 401, 429
 
 IsReady = Callable[[], bool]
@@ -38,7 +38,7 @@ DueAt = Callable[[float, bool], float]
 
 
 class RateLimiter:
-    """Hands out the permits of the quota, one by one, to those who wait.
+    """Grants the permits of the quota, one at a time, to waiting callers.
 
     ``limit`` is in requests a minute. ``on_pause(seconds, reason)`` is called when a 429 stops everything.
     A wait ends with `RateLimited` after ``refusal_timeout`` seconds of nothing but 429. ``quota`` is given
@@ -62,20 +62,20 @@ class RateLimiter:
         self.window: SlidingWindow = self.quota.window
         self.on_key_refused: Callable[[], None] | None = None
         self.is_checking_key: bool = False
-        """Whether nothing else goes because the API key was refused and is being checked."""
+        """Whether the API key was refused and is being checked: only the check gets permits."""
         self.key_worked: bool = False
         """Whether the API has accepted this key since it was last found invalid."""
         self.key_error: AuthenticationError | None = None
         """Why the key was found invalid; None once it has worked again, or while it is checked."""
         self._on_pause = on_pause
         self._refusal_timeout = refusal_timeout
-        # those who wait; dicts keep their order, and who is cancelled leaves them in O(1)
+        # the waiters; dicts keep their order, and a cancelled waiter is removed in O(1)
         self._callers: dict[_Waiter, None] = {}
         self._batch: dict[_Waiter, None] = {}
         self._poller: _Waiter | None = None
         self._key_check: _Waiter | None = None
         self._batch_since: float | None = None  # since when the batch has been passed over
-        # Until then nobody who waits wants a permit that is free; -inf: somebody waits for one.
+        # Until this time no waiter wants a permit that is free; -inf: a waiter wants the next one.
         self._uncontended_until = math.inf
         self._timer: asyncio.TimerHandle | None = None
         self._timer_at = math.inf  # kept here: uvloop's call_at can return a handle without `.when()`
@@ -86,7 +86,7 @@ class RateLimiter:
     # --- getting a permit
 
     def try_acquire(self) -> Permit | None:
-        """A permit if one is free that nobody who waits wants; else None."""
+        """A permit if one is free that no waiter wants; else None."""
         now = self.clock.now()
         if now >= self._uncontended_until:
             return None
@@ -131,7 +131,7 @@ class RateLimiter:
     async def acquire_for_batch(
         self, is_ready: IsReady | None = None, *, since: float | None = None
     ) -> Permit:
-        """A permit for an item of a batch: the first to come whose ``is_ready()`` is true gets it.
+        """A permit for an item of a batch: the first waiter whose ``is_ready()`` is true gets it.
 
         Raises `RateLimited` and `AuthenticationError` as `acquire` does.
         """
@@ -144,7 +144,7 @@ class RateLimiter:
         """A permit for the poller; only one poller can wait.
 
         ``due_at(now, busy)`` is the loop's time from which a status request is worth a permit; infinite if
-        none is, as things are. ``busy``: an item of a batch could have that permit.
+        none is at present. ``busy``: an item of a batch could use that permit.
         """
         if self._poller is not None:
             raise RuntimeError("only one poller can wait at the rate limiter")
@@ -153,14 +153,14 @@ class RateLimiter:
         return await self._wait(waiter)
 
     async def acquire_for_key_check(self) -> Permit:
-        """A permit for the check of a key that was refused. Nobody else gets one meanwhile."""
+        """A permit for the check of a key that was refused. No other waiter gets one meanwhile."""
         waiter = self._key_check = self._new_waiter()
         self.wake()
         return await self._wait(waiter)
 
     @property
     def busy(self) -> bool:
-        """Whether an item of a batch waits that could have the next permit."""
+        """Whether an item of a batch is waiting that could use the next permit."""
         return _first_ready(self._batch) is not None
 
     @property
@@ -194,7 +194,7 @@ class RateLimiter:
             raise
 
     def _withdraw(self, waiter: _Waiter) -> None:
-        """Stop waiting; a permit that came in the same turn of the loop is given back."""
+        """Stop waiting; a permit that was granted in the same turn of the loop is cancelled."""
         self._remove(waiter)
         if waiter.permit.done() and not waiter.permit.cancelled() and waiter.permit.exception() is None:
             waiter.permit.result().cancel()
@@ -209,7 +209,7 @@ class RateLimiter:
             self._key_check = None
 
     def _time_out(self, waiter: _Waiter) -> None:
-        self.wake()  # a permit that is free just now is still in time
+        self.wake()  # a permit that is free at this moment is still in time
         if not waiter.permit.done():
             waiter.permit.set_exception(_too_long(self._estimate_wait(waiter)))
             self._callers.pop(waiter, None)
@@ -223,9 +223,9 @@ class RateLimiter:
     # --- granting permits
 
     def wake(self) -> None:
-        """Decide again who goes: something that ``is_ready`` or ``due_at`` depend on may have changed.
+        """Grant permits again: something that ``is_ready`` or ``due_at`` depend on may have changed.
 
-        It never raises: whoever calls this, as a paid POST does, must not fail because of those who wait.
+        It never raises: the caller, such as a paid POST, must not fail because of other waiters.
         """
         if self._is_granting or self._closed:
             return
@@ -240,18 +240,18 @@ class RateLimiter:
         self._set_timer(look_again_at)
 
     def wake_if_waited_for(self) -> None:
-        """As `wake`, after a change of the quota, which concerns only those who wait for a free permit."""
+        """As `wake`, after a change of the quota, which matters only if a waiter wants a free permit."""
         if self._uncontended_until == -math.inf:
             self.wake()
 
     def window_changed(self) -> None:
-        """The window has changed: wake whoever waits for a permit, in other sessions too. Never raises."""
+        """The window has changed: wake all waiters for a permit, in other sessions too. Never raises."""
         self.wake_if_waited_for()
         if self.quota.is_shared:
             self.quota.notify_others(self)
 
     def _grant(self) -> float:
-        """Hand out the permits that are free now. Returns when to look again."""
+        """Grant the permits that are free now. Returns when to do so next."""
         self._uncontended_until = -math.inf
         next_timeout = self._end_refused_waits()
         while self._callers or self._batch or self._poller is not None or self._key_check is not None:
@@ -271,7 +271,7 @@ class RateLimiter:
         return math.inf
 
     def _choose(self, now: float) -> tuple[_Waiter | None, float]:
-        """Take out who goes now. If nobody does: None, and from when the poller will want a permit."""
+        """Remove the next waiter. If there is none: None, and from when the poller will want a permit."""
         if self.is_checking_key:
             key_check, self._key_check = self._key_check, None
             return key_check, now
@@ -296,7 +296,7 @@ class RateLimiter:
         return chosen, poller_due_at
 
     def _end_refused_waits(self) -> float:
-        """End the waits that met nothing but 429 for too long. Returns when the next one does."""
+        """End the waits that got nothing but 429 for too long. Returns when the next one will have to end."""
         refused_since = self.window.refused_since
         if refused_since is None:
             return math.inf
@@ -333,10 +333,10 @@ class RateLimiter:
         self._timer = None
         self.wake()
 
-    # --- what answers say of the quota and of the key
+    # --- quota and key in answers
 
     def answered(self, permit: Permit, response: WireResponse) -> None:
-        """Take in what an answer says of quota and key. Call it inside the block of the request's permit."""
+        """Process an answer's quota headers and status. Call it inside the block of the request's permit."""
         quota = server_quota(response.headers)
         if quota is None or quota.resets_in is None:  # without a Date, the reset counts from our clock
             quota = server_quota(response.headers, self.clock.utc())
@@ -357,15 +357,15 @@ class RateLimiter:
         self.window_changed()
 
     def observe(self, quota: ServerQuota, sent_at: float) -> None:
-        """Take in the quota headers of the answer to a request that was sent at ``sent_at``."""
+        """Process the quota headers of the answer to a request that was sent at ``sent_at``."""
         with self.quota.lock:
             self.window.observe(self.clock.now(), quota, sent_at)
         self.window_changed()
 
     def pause(self, seconds: float | None, reason: str, permit: Permit | None = None) -> None:
-        """After a 429: nothing goes for so many seconds; None: until the server's reset, or for a minute.
+        """After a 429: send nothing for ``seconds``; None: until the server's reset, or for a minute.
 
-        ``permit`` is that of the request that was answered so.
+        ``permit`` is that of the request that was answered 429.
         """
         with self.quota.lock:
             now = self.clock.now()
@@ -379,8 +379,8 @@ class RateLimiter:
     def is_final(self, error: HooxError, since: float, refusal_timeout: float | None = None) -> bool:
         """Whether this error ends work that began at ``since``.
 
-        That is a 429 after ``refusal_timeout`` seconds of nothing but 429, or a 401 of a key that was found
-        invalid. Any other error does not say so.
+        A 429 does after ``refusal_timeout`` seconds of nothing but 429, and a 401 does when the key was found
+        invalid. No other error does.
         """
         if isinstance(error, RateLimited):
             timeout = self._refusal_timeout if refusal_timeout is None else refusal_timeout
@@ -400,7 +400,7 @@ class RateLimiter:
         self.on_key_refused()
 
     def mark_key_valid(self) -> None:
-        """The check has found the key valid, or could not find out: everything goes on."""
+        """The check has found the key valid, or could not find out: permits are granted again."""
         self.is_checking_key = False
         self.wake()
 
@@ -428,7 +428,7 @@ class RateLimiter:
             self.window.restore(now, (now - at for at in sent_at))
 
     def close(self) -> None:
-        """End all waits with `SessionClosed`. Permits that were handed out can still be used and ended."""
+        """End all waits with `SessionClosed`. Permits that were granted can still be used and ended."""
         self._closed = True
         self._uncontended_until = -math.inf
         self._set_timer(math.inf)
@@ -441,7 +441,7 @@ class Permit:
 
     A paid request calls `mark_sent` when its headers go out, and counts from then on. A read is sent inside
     ``with permit.start_read():`` and counts until a minute after the end of that block. A permit for which
-    neither was called by the end of its block is cancelled, and counts nothing.
+    neither was called by the end of its block is cancelled, and does not count.
     """
 
     __slots__ = ("_rate_limiter", "_state", "_taken_at", "id", "sent_at")
@@ -463,7 +463,7 @@ class Permit:
     def is_stale(self, max_hold: float) -> bool:
         """Whether a new permit must be taken before sending.
 
-        That is so if it was held for more than ``max_hold`` seconds, or if a 429 has paused everything or
+        It is stale if it was held for more than ``max_hold`` seconds, or if a 429 has paused everything or
         the key has been refused since it was taken.
         """
         rate_limiter = self._rate_limiter
@@ -489,7 +489,7 @@ class Permit:
         return self
 
     def cancel(self) -> None:
-        """Nothing was sent, for certain: the permit counts nothing. After `mark_sent` it changes nothing."""
+        """Nothing was sent for certain: the permit does not count. After `mark_sent` this changes nothing."""
         if self._state in ("held", "reading"):
             self._state = "ended"
             with self._rate_limiter.quota.lock:
@@ -512,7 +512,7 @@ class Permit:
 
 
 class CallerPermits:
-    """The permits of one caller's submission: all of them together are waited for ``max_wait`` seconds.
+    """The permits of one caller's submission, which waits for all of them together, ``max_wait`` s at most.
 
     Each call acquires one. ``max_wait=None``: there is no limit.
     """
@@ -534,7 +534,7 @@ class CallerPermits:
 
 
 class _Waiter:
-    """Somebody who waits for a permit."""
+    """A caller, a batch item, the poller or the key check, waiting for a permit."""
 
     __slots__ = ("_due_at", "_is_ready", "due_since", "permit", "refusal_timeout", "since")
 
@@ -548,7 +548,7 @@ class _Waiter:
     ) -> None:
         self.permit = permit
         self.since = since  # when the work began that the permit is for
-        self.refusal_timeout = refusal_timeout  # after so many seconds of nothing but 429 the wait ends
+        self.refusal_timeout = refusal_timeout  # the wait ends after this many seconds of nothing but 429
         self.due_since: float | None = None  # since when a poller has wanted a permit
         self._is_ready = is_ready
         self._due_at = due_at
@@ -560,7 +560,7 @@ class _Waiter:
         try:
             return self._is_ready is None or self._is_ready()
         except Exception as error:
-            self.permit.set_exception(error)  # for who waits here, not for whoever caused this check
+            self.permit.set_exception(error)  # for this waiter, not for the caller that triggered the check
             return False
 
     def due_at(self, now: float, busy: bool) -> float:

@@ -1,4 +1,4 @@
-"""Reads, that is requests that cost nothing: each takes a permit, and is retried if that may help."""
+"""Reads (requests that cost nothing): each takes a permit, and is retried where that can help."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class Reads:
         return await self.read(avatar_request(avatar_id), lambda answer: read_avatar(answer, avatar_id))
 
     async def look(self, ref: LookRef) -> LookDetails:
-        """All that the API says about one look."""
+        """One look with all its details."""
         return await self.read(look_request(ref), lambda answer: read_look(answer, ref))
 
     async def looks(self, filters: Mapping[str, Any]) -> tuple[LookDetails, ...]:
@@ -86,7 +86,7 @@ class Reads:
             try:
                 response = await services.transport.send(request)
             except NotSent:
-                permit.cancel()  # no connection was made, so it counts nothing
+                permit.cancel()  # no connection was made: it does not count in the quota
                 raise
             services.answered(permit, response)
         services.hooks.emit(Answered(request.endpoint, response.status, services.clock.now() - sent_at))

@@ -1,4 +1,4 @@
-"""What an open session is made of: its parts are created, connected, started and closed here."""
+"""Creates, connects, starts and closes the parts of an open session."""
 
 from __future__ import annotations
 
@@ -162,7 +162,7 @@ class SessionRuntime:
     async def _undecided(self, key: str, *, or_named_by_user: bool = False) -> Intent:
         """The intent that the user decides about. Raises `InvalidRequest` where it is no unknown (any more).
 
-        ``or_named_by_user``: an intent whose look the user named before is as good.
+        ``or_named_by_user``: also accept an intent whose look the user named before.
         """
         intent = (await self.services.store.get((key,))).get(key)
         if intent is None:
@@ -183,17 +183,17 @@ class SessionRuntime:
             raise _taken(ref, other.key)
 
     async def _drop(self, intent: Intent) -> None:
-        """Record the decision in the store and end the search. Not to be interrupted between the two."""
+        """Record the decision in the store and end the search. Must not be cancelled between the two."""
         if intent.state is IntentState.UNKNOWN:
             await self.services.store.advance(intent.key, IfUnchanged(intent), Drop())
         self.unknowns.abandon(intent)
 
     async def _claim(self, intent: Intent, ref: LookRef) -> LookJob:
-        """Check the look, then record that it is the intent's. Not to be interrupted, as `_drop`."""
+        """Check the look, then record that it is the intent's. Must not be cancelled midway, as `_drop`."""
         await self._require_possible(intent, ref)
         look = look_from_details(await self.reads.look(ref))
         other = await self.services.store.by_ref(ref)
-        if other is not None and other.key == intent.key:  # a search or a delivery found it in this moment
+        if other is not None and other.key == intent.key:  # a search or a delivery found it at the same time
             return self.registry.job_of(other)
         try:
             if intent.ref is None:
@@ -213,7 +213,7 @@ def _still_undecided(key: str) -> Iterator[None]:
     try:
         yield
     except IllegalTransition:
-        expected = f"{_AN_UNKNOWN}; it was settled or sent again in this moment"
+        expected = f"{_AN_UNKNOWN}; it was settled or sent again meanwhile"
         raise InvalidRequest("key", key, expected) from None
 
 

@@ -37,7 +37,7 @@ class SessionServices(NamedTuple):
     posts: TaskSet
 
     async def accept(self, key: str, ref: LookRef, evidence: Evidence, since: Intent | None = None) -> Intent:
-        """Write down that this look is the intent's, and emit `LookAccepted`: now it has cost credits.
+        """Record that this look is the intent's, and emit `LookAccepted`: it has cost credits.
 
         ``since``: accept only if the intent is still as it was then. Raises `StoreError`, and
         `IllegalTransition` where the intent was settled or sent again meanwhile.
@@ -49,7 +49,7 @@ class SessionServices(NamedTuple):
         return accepted
 
     def answered(self, permit: Permit, response: WireResponse) -> None:
-        """Take in what an answer says of the quota and the key. Call it while the permit is held."""
+        """Process what an answer says about the quota and the key. Call it while the permit is held."""
         with failures_logged("reading the quota from an answer"):
             self.rate_limiter.answered(permit, response)
         if shows_valid_key(response.status):

@@ -66,9 +66,9 @@ class HooxSession:
     - ``requests_per_minute``: the workspace's quota (100, API reference), for submissions and status requests
       together.
     - ``timeouts``: how long to wait for what, a `Timeouts` (seconds).
-    - ``exclusive``: True is your word that nobody else makes looks of these avatars meanwhile. Then the look
-      of a lost POST is found by elimination. A search that finds nothing ends that for its avatar until the
-      unknown is resolved, as its look may still show up.
+    - ``exclusive``: True is your assurance that nobody else makes looks of these avatars meanwhile. Then the
+      look of a lost POST is found by elimination. If a search finds nothing, elimination is off for its
+      avatar until the unknown is resolved, as its look may still appear.
     - ``webhooks``: a `WebhookHub` that receives the API's deliveries. Without one, looks are only polled.
     - ``hooks``: functions that are called with each event; they may be ``async def`` (see `Hook`).
     - ``poll``: ``"all"`` polls every look that was paid for until it is settled, whether or not anybody
@@ -154,11 +154,11 @@ class HooxSession:
         await self.aclose()
 
     async def aclose(self) -> None:
-        """Let the outstanding paid POSTs end and be written down, then close everything.
+        """Wait until the outstanding paid POSTs have ended and are recorded, then close everything.
 
-        Whoever waits for a job, for a permit of the quota or for an avatar's lock gets `SessionClosed`;
-        accepted looks stay in the store. A paid POST may take as long as ``Timeouts.answer`` allows, and
-        async hooks have 10 s to run.
+        Every task that waits for a job, for a permit of the quota or for an avatar's lock gets
+        `SessionClosed`; accepted looks stay in the store. A paid POST may take as long as ``Timeouts.answer``
+        allows, and async hooks have 10 s to run.
 
         When this is cancelled, outstanding POSTs are cancelled at once; they are found as unknown when the
         store is opened again. Everything is closed before the cancellation goes on. When it is cancelled once
@@ -172,7 +172,7 @@ class HooxSession:
             await asyncio.shield(self._closing)
 
     async def _close(self, runtime: SessionRuntime | None) -> None:
-        """Close all parts in a task of its own, which a cancellation of the caller does not reach."""
+        """Close all parts in a separate task, which a cancellation of the caller does not reach."""
         closing = self._closing = asyncio.create_task(self._close_parts(runtime), name="hoox-close")
         try:
             await asyncio.shield(closing)
@@ -361,14 +361,14 @@ class HooxSession:
         return await runtime.ask(ref_of(ref))
 
     async def wait(self, ref: HasRef, timeout: Timeout = DEFAULT_TIMEOUT) -> Look:
-        """Wait until a look is READY, whoever had it made, ``timeout`` seconds at most.
+        """Wait until a look is READY, made by this session or not, ``timeout`` seconds at most.
 
         ``timeout`` is that of `LookJob.wait`, and this raises what that raises.
         """
         return await self.job(ref).wait(timeout)
 
     def job(self, ref: HasRef) -> LookJob:
-        """The awaitable job of a look, whoever had it made. No request is sent.
+        """The awaitable job of a look, made by this session or not. No request is sent.
 
         Raises `InvalidRequest` for something that names no look.
         """
@@ -384,17 +384,17 @@ class HooxSession:
         return [runtime.registry.job_of(intent) for intent in accepted]
 
     async def unknowns(self) -> list[Unknown]:
-        """The requests that may have been charged or not, with the looks that may be theirs.
+        """The requests that may or may not have been charged, with the looks that they may have made.
 
         Sends one request for each avatar concerned. Raises `StoreError`.
         """
         return await self._ready().list_unknowns()
 
     async def resolve(self, key: str, look: HasRef | str) -> LookJob:
-        """Settle an unknown by your own word: this is its look. Returns the look's job.
+        """Settle an unknown by naming its look yourself. Returns the look's job.
 
         ``look`` is a `LookRef`, the text of one or anything with a ``.ref``. One request checks that the look
-        exists. As long as your word is the only evidence, you can call this again with another look.
+        exists. As long as your choice is the only evidence, you can call this again with another look.
 
         Raises `NotFound` if the look does not exist; `InvalidRequest` for a key that is no unknown's (any
         more), and for a look that cannot be its own: one of another request, one of another avatar than was
@@ -405,7 +405,7 @@ class HooxSession:
     async def resend(
         self, key: str, *, budget: Budget | None = None, max_wait: float | None = None
     ) -> LookJob:
-        """Settle an unknown by sending it once more. Whatever the first time cost stays counted as at risk.
+        """Settle an unknown by sending it once more. Credits that it may have cost already stay at risk.
 
         ``budget`` and ``max_wait`` are those of `submit`. Raises `InvalidRequest` for a key that is no
         unknown's (any more), and what `submit` raises. If the new request cost nothing, the unknown stays as
@@ -431,7 +431,7 @@ class HooxSession:
         return await self._ready().reads.avatar(avatar_id)
 
     async def look(self, ref: HasRef) -> LookDetails:
-        """Read all that the API says of one look, by one request. Raises as `avatar` does."""
+        """Read one look with all its details, by one request. Raises as `avatar` does."""
         runtime = self._ready()
         return await runtime.reads.look(ref_of(ref))
 

@@ -1,7 +1,7 @@
 """One quota for all sessions of this process that use the same API key: the only global state here.
 
-The quota is the workspace's. If each session took it for its own, several sessions would send a multiple of
-it, whether they are open one after the other or side by side in several threads.
+The quota belongs to the workspace. If each session counted separately, several sessions would send a multiple
+of it, whether they are open one after the other or at the same time in several threads.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _SAME_CLOCK = 1.0  # seconds that a loop's clock may differ from the system's
 class SharedQuota:
     """The sliding window of one workspace, and the rate limiters that take permits from it.
 
-    Whoever uses the ``window`` must hold the ``lock``: each rate limiter may be on another loop, in another
+    Hold the ``lock`` while using the ``window``: each rate limiter may run on another loop, in another
     thread. The window's times are those of the loops, so rate limiters that share a quota need loops with
     the same clock.
     """
@@ -39,13 +39,13 @@ class SharedQuota:
         self._rate_limiters: weakref.WeakSet[RateLimiter] = weakref.WeakSet()
 
     def join(self, rate_limiter: RateLimiter) -> None:
-        """Let this rate limiter take permits. The smallest limit of all that do is the limit."""
+        """Let this rate limiter take permits. The smallest limit of all joined rate limiters applies."""
         with self.lock:
             self._rate_limiters.add(rate_limiter)
             self._set_limit()
 
     def leave(self, rate_limiter: RateLimiter) -> None:
-        """This rate limiter takes no more permits; those that it has taken still count."""
+        """Remove this rate limiter. The permits that it has taken still count."""
         with self.lock:
             self._rate_limiters.discard(rate_limiter)
             self._set_limit()
@@ -65,7 +65,7 @@ class SharedQuota:
             return not self._rate_limiters and self.window.is_idle(time.monotonic())
 
     def notify_others(self, rate_limiter: RateLimiter) -> None:
-        """Wake the other rate limiters if somebody waits there. Can be called on any thread."""
+        """Wake the other rate limiters that have waiters. Can be called on any thread."""
         with self.lock:
             others = [other for other in self._rate_limiters if other is not rate_limiter]
         for other in others:
@@ -73,7 +73,7 @@ class SharedQuota:
                 other.clock.loop.call_soon_threadsafe(other.wake_if_waited_for)
 
     def stagger(self) -> float:
-        """Seconds to be late for the next permit, so that it is not always the same session that gets it."""
+        """A random delay in seconds before the next permit, so that no session always gets it first."""
         return random.uniform(0.0, _MAX_STAGGER) if self.is_shared else 0.0  # noqa: S311 - no secret
 
 

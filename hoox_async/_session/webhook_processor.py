@@ -1,6 +1,6 @@
 """Processes webhook deliveries whose token was valid.
 
-A delivery is acknowledged after its attempt was found in the store and, if the delivery can be needed later,
+A delivery is acknowledged after its attempt was found in the store and, if the delivery may be needed later,
 after it was stored. It is applied to its intent afterwards, in a task of the session. If that fails it is
 retried a few times, and once more when the store is opened again.
 """
@@ -92,7 +92,7 @@ class WebhookProcessor:
     async def _process(self, attempt_id: str, delivery: Delivery, early: bool) -> None:
         """Apply the delivery, with retries, and emit its event.
 
-        ``early``: it was stored for later, so that the event says it was used, whatever is done with it now.
+        ``early``: it was stored for later, so the event reports it as used, even if it changes nothing now.
         The caller has acquired a slot for the first try; no slot is held during a pause.
         """
         has_slot = True
@@ -127,13 +127,13 @@ class WebhookProcessor:
                         return key, await self._update_look(intent, attempt_id, delivery)
                     case _:
                         await self._claim_extra_look(intent, attempt_id, delivery)
-                        break  # it was stored for the outstanding POST, or it is not needed any more
+                        break  # it is stored for the outstanding POST, or is not needed any more
             except IllegalTransition:
                 continue
         return key, False
 
     async def _update_look(self, intent: Intent, attempt_id: str, delivery: Delivery) -> bool:
-        """Publish what the delivery says of an accepted intent's look. Returns whether it was new."""
+        """Publish what the delivery reports about an accepted intent's look. Returns whether it was new."""
         ref = intent.ref
         if ref is None or ref.look_id != delivery.look_id:
             await self._claim_extra_look(intent, attempt_id, delivery)
@@ -147,7 +147,7 @@ class WebhookProcessor:
         return await self._publish(intent, look)
 
     async def _claim_extra_look(self, intent: Intent, attempt_id: str, delivery: Delivery) -> None:
-        """Claim a second look of an intent that was sent again, paid anew or dropped, for no other intent.
+        """Claim a second look of an intent that was sent again, paid again or dropped: no other may have it.
 
         Nothing is claimed if that attempt has its look already or is still outstanding: then the delivery
         contradicts what is known.
@@ -237,13 +237,13 @@ class WebhookProcessor:
             if delivery is None:
                 return accepted
             return await self._services.store.by_attempt(attempt_id) or accepted
-        except Exception as error:  # whatever a store raises, the POST was accepted
+        except Exception as error:  # a store may raise anything; the POST was accepted
             _log.warning("an early delivery for %s could not be applied: %r", accepted.ref, error)
             self._retry_kept_deliveries([attempt.id for attempt in accepted.attempts])
             return accepted
 
     async def confirm_lost(self, attempt_id: str) -> Intent | None:
-        """Confirm a lost POST by a delivery that came before, for this or an earlier attempt.
+        """Confirm a lost POST by a delivery that was received earlier, for this or an earlier attempt.
 
         Returns the intent after that, None if there was no such delivery. If there were two, the latest
         attempt's look becomes the intent's.
@@ -253,12 +253,12 @@ class WebhookProcessor:
         store, confirmed = self._services.store, None
         try:
             intent = await store.by_attempt(attempt_id)
-            with suppress(IllegalTransition):  # a delivery in this moment changed it first
+            with suppress(IllegalTransition):  # another delivery changed it first
                 for attempt in reversed(intent.attempts) if intent is not None else ():
                     confirmed = await self._confirm_by_kept_delivery(attempt.id) or confirmed
             now = confirmed or await store.by_attempt(attempt_id)
             return now if now is not None and now.state.paid else None
-        except Exception as error:  # whatever a store raises, the POST is lost
+        except Exception as error:  # a store may raise anything; the POST is lost
             _log.warning("an early delivery for %s could not be applied: %r", attempt_id, error)
             self._retry_kept_deliveries([attempt_id])
             return confirmed

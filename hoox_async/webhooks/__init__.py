@@ -1,4 +1,4 @@
-"""Receives the API's webhooks, in aiohttp, in any ASGI framework or by a call, and passes them to sessions.
+"""Receives the API's webhooks, by aiohttp routes, an ASGI app or method calls, and passes them to sessions.
 
 It uses `_api`, `_core` and `_io`, and knows a session only as a function that subscribes to the hub.
 """

@@ -1,4 +1,4 @@
-"""The hub: receives deliveries from any web framework, and passes each to the session that it belongs to."""
+"""The hub: receives deliveries from any web framework, and passes each to the session that knows it."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ _log = logging.getLogger("hoox_async.webhooks")
 
 
 class WebhookHub:
-    """Gives each attempt a URL of its own, and receives what is delivered there.
+    """Gives each attempt its own URL, and receives the deliveries to it.
 
     ``public_url`` is the address at which the API reaches this process, such as ``https://example.com/hooks/hoox``:
     http or https, without a query. Use https, since the last part of each URL is a bearer secret.
@@ -217,7 +217,7 @@ async def _read(chunks: AsyncIterator[bytes]) -> bytes | int:
             body += chunk
     except TimeoutError:
         raise
-    except Exception as error:  # whatever the framework raises when its client disconnects
+    except Exception as error:  # a framework may raise anything when its client disconnects
         _log.debug("the body of a delivery was incomplete: %s", type(error).__name__)
         return INCOMPLETE
     return bytes(body)

@@ -87,7 +87,7 @@ async def test_items_that_cannot_be_looked_up_are_unsent_and_say_that_their_cost
         assert set(states(report).values()) == {"unsent"}
         for outcome in report:
             assert isinstance(outcome.error, StoreError)
-        assert "paid, could not be read" in str(report.outcomes[0].error)
+        assert "costs in earlier runs could not be read" in str(report.outcomes[0].error)
     assert space.credits_spent == 8
 
 

@@ -98,7 +98,7 @@ def test_drop(cli: Cli, lost: Path) -> None:
     done = cli("batch", lost, "--only", "noor/stage", "--yes")
     assert done.code == 1
     assert "0 credits spent, 2 at risk" in done.out
-    assert "dropped by your word, it may have been charged" in done.out
+    assert "you dropped it, it may have been charged" in done.out
     assert len(cli.sandbox.ledger) == 1
 
 

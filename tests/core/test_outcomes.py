@@ -93,7 +93,7 @@ def test_what_was_dropped_tells_what_it_may_have_cost() -> None:
     """A dropped unknown is SKIPPED; its error says who dropped it and that it may have been charged."""
     lost = Reason(None, None, "cut off")
     outcome = outcome_of(intent(IntentState.DROPPED, reason=lost))
-    assert str(outcome.error) == "alex: cut off; dropped by your word, it may have been charged"
+    assert str(outcome.error) == "alex: cut off; you dropped it, it may have been charged"
     assert outcome.error is not None
     assert outcome.error.charged == "maybe"
     assert outcome.at_risk == 2

@@ -246,7 +246,7 @@ def test_a_dropped_unknown_says_that_it_may_have_been_charged() -> None:
     """The card of a dropped unknown says that it may have been charged and how much is at risk."""
     (section,) = sections([dropped()], [SheetPicture()])
     (card,) = section.tall
-    assert card.reason == "The connection broke; dropped by your word, it may have been charged"
+    assert card.reason == "The connection broke; you dropped it, it may have been charged"
     assert "4 cr at risk" in card.note
 
 

@@ -219,7 +219,7 @@ async def test_who_waits_for_such_an_avatar_gets_the_stores_error(kind: type[Any
             report = await BatchRunner(session, look_timeout=60).run(items)
         states = Counter(str(outcome.state) for outcome in report)
         assert states == {"pending" if kind is Accept else "unknown": 1, "unsent": 3}
-        with pytest.raises(StoreError, match="not written down"):
+        with pytest.raises(StoreError, match="not written yet"):
             await session.submit(edit(source, "another"))
         store.kind = None
         await asyncio.sleep(60)

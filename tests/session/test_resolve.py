@@ -84,7 +84,7 @@ async def test_a_proof_that_comes_first_makes_it_no_unknown_any_more(word: Any) 
         other = arrives(space, source)
         store.first = (Accept(ref, session._ready().services.clock.utc(), Evidence.WEBHOOK),)
         store.before = Drop if word == "drop" else Accept
-        with pytest.raises(InvalidRequest, match="in this moment"):
+        with pytest.raises(InvalidRequest, match="sent again meanwhile"):
             await say(session, word, other)
         intent = await intent_of(session, "lost")
     assert (intent.state, intent.ref) == (IntentState.ACCEPTED, ref)
@@ -100,7 +100,7 @@ async def test_a_word_on_an_unknown_is_none_on_what_was_sent_again_since(word: A
         at = session._ready().services.clock.utc()
         store.first = (Resend(), Send("again", at, ref), *([MarkUnknown("cut off", at)] if lost else []))
         store.before = Drop if word == "drop" else Accept
-        with pytest.raises(InvalidRequest, match="in this moment"):
+        with pytest.raises(InvalidRequest, match="sent again meanwhile"):
             await say(session, word, ref)
         state = (await intent_of(session, "lost")).state
         assert state is (IntentState.UNKNOWN if lost else IntentState.SENDING)

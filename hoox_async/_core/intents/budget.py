@@ -17,10 +17,8 @@ class Budget:
 
     Pass the same budget to several ``session.submit(…, budget=…)`` calls and batches
     (``BatchRunner(…, budget=…)``), and together they never exceed the cap. ``spent`` is the start of the
-    count,
-    for example what a customer has used before. Raises `ConfigurationError` for a cap or a start that is
-    not a
-    number from 0 on.
+    count, for example what a customer has used before. Raises `ConfigurationError` for a cap or a start that
+    is not a number from 0 on.
     """
 
     def __init__(self, max_credits: Credits, *, spent: Credits = 0) -> None:
@@ -53,7 +51,7 @@ class Budget:
         """Reserve this much. Raises `BudgetExceeded` where that would exceed the cap."""
         if not self.allows(credits):
             raise BudgetExceeded(
-                f"{credits} credits more would pass the cap of {self.max_credits} "
+                f"{credits} credits more would exceed the cap of {self.max_credits} "
                 f"({self.spent} spent or at risk, {self.reserved} reserved)"
             )
         self.reserved += credits

@@ -1,4 +1,4 @@
-"""An intent: one look that somebody wants to pay for, its state, and what is known of its cost."""
+"""An intent: one look that is to be paid for, its state, and what is known of its cost."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from ..._api.requests import FREE, ImageAvatar, Request
 class IntentState(StrEnum):
     """The state of an intent. `transitions` holds the rules by which it changes.
 
-    PLANNED: not sent. SENDING: its POST is outstanding. UNKNOWN: its POST may have been received, and what
-    became of it is not known. ACCEPTED: its look exists and was paid for. READY and FAILED: its look is done.
+    PLANNED: not sent. SENDING: its POST is outstanding. UNKNOWN: its POST may have been received, and its
+    outcome is not known. ACCEPTED: its look exists and was paid for. READY and FAILED: its look is done.
     REJECTED: the API refused it without a charge. DROPPED: an unknown that the user gave up.
     """
 
@@ -32,7 +32,7 @@ class IntentState(StrEnum):
 
     @property
     def paid(self) -> bool:
-        """Whether the intent surely cost credits in its current round, and has a ref."""
+        """Whether the intent certainly cost credits in its current round, and has a ref."""
         return self in _PAID
 
     @property
@@ -44,8 +44,8 @@ class IntentState(StrEnum):
 class Evidence(StrEnum):
     """How it is known which look is the intent's.
 
-    ANSWER: the POST's answer said so. WEBHOOK: a delivery on the attempt's own token. INFERRED: elimination
-    under ``exclusive=True``. USER: the user said so with `HooxSession.resolve`.
+    ANSWER: from the POST's answer. WEBHOOK: from a delivery on the attempt's own token. INFERRED: by
+    elimination with ``exclusive=True``. USER: named by the user with `HooxSession.resolve`.
     """
 
     ANSWER = "answer"
@@ -56,10 +56,10 @@ class Evidence(StrEnum):
 
 @attrs.frozen
 class Attempt:
-    """One POST of an intent, under a random id of its own.
+    """One POST of an intent, with its own random id.
 
-    ``under_lock``: it went out under its avatar's lock. So no other edit of the avatar was outstanding, and
-    the looks that the avatar had were on record.
+    ``under_lock``: it was sent while holding its avatar's lock. So no other edit of the avatar was
+    outstanding, and the avatar's existing looks were recorded.
     """
 
     id: str
@@ -81,17 +81,16 @@ class Reason:
 
 @attrs.frozen
 class Intent:
-    """One look that somebody wants to pay for, and all that is known of its cost.
+    """One look that is to be paid for, and all that is known of its cost.
 
-    An intent that is paid anew (`Resend`, `Replace`) begins another round. ``past_spent`` and
+    An intent that is paid again (`Resend`, `Replace`) begins another round. ``past_spent`` and
     ``past_at_risk`` are the credits of its earlier rounds, and ``past_attempts`` the ids of the attempts
     whose looks belong to earlier content. ``previous`` is the intent as it was before the current round, as
-    long as the POST of this round is outstanding; the intent becomes that again if the POST surely cost
-    nothing.
+    long as the POST of this round is outstanding; it is restored if the POST certainly cost nothing.
 
-    ``own_key`` says that the user chose the key. ``digest`` is that of the request's content (`keys.digest`).
-    ``source`` is the look that an edit is made from. ``reason`` is set for REJECTED, UNKNOWN and DROPPED.
-    ``search_ended`` says of an unknown that no search for its look follows.
+    ``own_key``: the key can be used again, since the user chose it or it is a batch item's. ``digest`` is
+    that of the request's content (`keys.digest`). ``source`` is the look that is edited. ``reason`` is set
+    for REJECTED, UNKNOWN and DROPPED. ``search_ended``: no further search for this unknown's look follows.
     """
 
     key: str
@@ -123,7 +122,7 @@ class Intent:
 
     @property
     def spent(self) -> Decimal:
-        """Credits that were surely paid for the intent, in all its rounds."""
+        """Credits that were certainly paid for the intent, in all its rounds."""
         return self.past_spent + (self.credits if self.state.paid else FREE)
 
     @property
@@ -133,7 +132,7 @@ class Intent:
 
     @property
     def never_charged(self) -> bool:
-        """Whether the intent surely cost nothing in any of its rounds. Then other content may replace it."""
+        """Whether the intent certainly cost nothing in all rounds. Then other content may replace it."""
         return self.state in _UNPAID and not self.spent and not self.at_risk
 
     def unchanged_since(self, earlier: Intent) -> bool:

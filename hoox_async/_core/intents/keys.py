@@ -1,8 +1,8 @@
 """The keys of batch items: digests of what a request asks for.
 
 A digest is written into stores and compared in later runs, perhaps by a later version. It is made of the
-names of a request class's fields, of which none may be renamed therefore, and of the values that are set:
-so a field that a later version adds does not change the digests of today.
+field names of a request class, which therefore must not be renamed, and of the values that are set. So a
+field that a later version adds does not change existing digests.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ def digest(request: Request, source_key: str | None = None) -> str:
     content = {"kind": request.KIND, **content_of(request)}
     if isinstance(request, LookEdit):
         content |= _source(request, source_key)
-    # None, False and what is empty are what a request has by itself
+    # None, False and empty values are the defaults of a request
     is_set = {name: value for name, value in content.items() if value}
     return hashlib.sha256(_canonical(is_set).encode("ascii")).hexdigest()[:_LENGTH]
 

@@ -20,7 +20,7 @@ class OutcomeState(StrEnum):
     """How an item of a batch ended.
 
     READY and FAILED: paid. REJECTED: no charge; the API refused this item, or it is no valid request.
-    SKIPPED: no charge, since its source came to nothing; or an unknown that was dropped and may have been
+    SKIPPED: no charge, since its source could not be made; or an unknown that was dropped and may have been
     paid, whose ``error`` is an `OutcomeUnknown`. UNSENT: not sent; it will be sent when the batch is run
     again. PENDING: paid and not done yet. UNKNOWN: may have been paid.
     """
@@ -46,7 +46,7 @@ class BatchItem:
 class Outcome:
     """How one item ended.
 
-    ``credits`` were surely paid for it, and ``at_risk`` may have been paid, over all runs with its store.
+    ``credits`` were certainly paid for it, and ``at_risk`` may have been paid, over all runs with its store.
     ``request`` is what the item held, even if that was no request (then the state is REJECTED).
     ``candidates`` are looks that an UNKNOWN item may have made.
     """
@@ -125,7 +125,7 @@ def error_of(intent: Intent) -> HooxError | None:
     if intent.state in (IntentState.UNKNOWN, IntentState.SENDING, IntentState.DROPPED):
         reason = intent.reason.message if intent.reason else "it is being sent"
         if intent.state is IntentState.DROPPED:
-            reason += "; dropped by your word, it may have been charged"
+            reason += "; you dropped it, it may have been charged"
         return OutcomeUnknown(f"{intent.key}: {reason}", key=intent.key)
     return None
 

@@ -1,9 +1,9 @@
 """What a store writes, as JSON text: intents with their requests, and deliveries.
 
 A record has a version ``v`` and the fields of the value, of which those that are None or empty are left out.
-Its form never changes: a field whose Python name has changed keeps its stored name (`_STORED_NAMES`). Reading
-is strict. Anything that this module would not have written is damage, and raises a `StoreError` that says
-what is wrong and where: with a record of money nothing is guessed.
+The format never changes: a field whose Python name has changed keeps its stored name (`_STORED_NAMES`).
+Reading is strict. Anything that this module would not have written is damage, and raises a `StoreError` that
+says what is wrong and where: records of money are never guessed.
 """
 
 from __future__ import annotations
@@ -129,8 +129,8 @@ def _class_writer(kind: type[Any], converter: cattrs.Converter) -> Callable[[Any
 def _class_reader(kind: type[Any], converter: cattrs.Converter) -> Callable[[Any, Any], Any]:
     """A hook that reads what `_class_writer` wrote. Only fields that are empty by default may be missing.
 
-    A default that means something, such as a resolution that has a price, is always written: a record without
-    it is damaged.
+    A default with a meaning, such as a resolution, which has a price, is always written: a record without it
+    is damaged.
     """
     attrs.resolve_types(kind)
     structure = make_dict_structure_fn(kind, converter, _cattrs_forbid_extra_keys=True, **_renamed(kind))
@@ -161,7 +161,7 @@ def _stored_name(kind: type[Any], field: attrs.Attribute[Any]) -> str:
 
 
 def _use_stored_names(error: cattrs.ClassValidationError, kind: type[Any]) -> None:
-    """Let the error name the fields as the record does: whoever repairs a record reads them there."""
+    """Let errors use the field names of the record, which people see when they repair one."""
     names = _STORED_NAMES.get(kind, {})
     for inner in error.exceptions:
         inner.__notes__ = [

@@ -1,4 +1,4 @@
-"""Decides what is to be sent for a key, from what the store holds under that key at this moment."""
+"""Decides what is to be sent for a key, from the intent that the store has under that key now."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from .transitions import Replace, Resend, advance
 class SendDecision(NamedTuple):
     """The decision to send an intent.
 
-    ``intent`` is the intent as it will be sent: planned, with its source. ``stored`` is what the store holds
-    under its key (None: nothing). ``instruction`` is the user's instruction to pay it anew, where there is
-    one. It is not written before the request leaves.
+    ``intent`` is the intent as it will be sent: planned, with its source. ``stored`` is what the store has
+    under its key (None: nothing). ``instruction`` is the user's instruction to pay again, if there is one. It
+    is written together with SENDING, not before.
     """
 
     intent: Intent
@@ -28,23 +28,23 @@ class SendDecision(NamedTuple):
 
 
 Decide = Callable[[Intent | None], SendDecision | Intent]
-"""Takes the stored intent of a key. Gives what to send, or the stored intent where nothing is to be sent."""
+"""Takes the stored intent of a key. Returns what to send, or the stored intent if nothing is to be sent."""
 
 
 def send_stored(
     stored: Intent, instruction: Replace | Resend | None = None, source: LookRef | None = None
 ) -> SendDecision:
-    """The decision to send a stored intent: as it was planned, or anew on the user's instruction."""
+    """The decision to send a stored intent: as it was planned, or again on the user's instruction."""
     planned = stored if instruction is None else advance(stored, instruction)
     return SendDecision(attrs.evolve(planned, source=source or stored.source), stored, instruction)
 
 
 def decide_single(wanted: Intent, at_begin: Intent | None, stored: Intent | None) -> SendDecision | Intent:
-    """Decide for a single submission. ``at_begin`` is what the store held under the key when it began.
+    """Decide for a single submission. ``at_begin`` is what the store had under the key when it began.
 
-    What had been rejected by then is sent again, since that cost nothing. A rejection that came while the
-    submission waited for its key counts as its own. Raises the error of that rejection, `KeyConflict`, and
-    `OutcomeUnknown` for an unknown.
+    An intent that was REJECTED by then is sent again, since that cost nothing. A rejection that came while
+    the submission waited for its key is its own result. Raises the error of that rejection, `KeyConflict`,
+    and `OutcomeUnknown` for an unknown.
     """
     if stored is None:
         return SendDecision(wanted)
@@ -62,7 +62,7 @@ def decide_single(wanted: Intent, at_begin: Intent | None, stored: Intent | None
 def decide_resend(unknown: Intent, stored: Intent | None) -> SendDecision | Intent:
     """Decide for an unknown that the user wants to be sent again.
 
-    Where it was changed meanwhile, gives it if it is paid for, and raises its error otherwise.
+    If it was changed meanwhile: returns it if it is paid for, and raises its error otherwise.
     """
     if stored is not None and stored.unchanged_since(unknown):
         return send_stored(stored, Resend())

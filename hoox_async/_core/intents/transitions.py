@@ -1,23 +1,23 @@
-"""The transitions of an intent: one look that somebody wants to pay for, once.
+"""The transitions of an intent, that is of one look that is to be paid for once.
 
 The rules:
 
-1. An intent is sent only from PLANNED, and SENDING is written before the first byte leaves. So whatever is
-   found SENDING after a crash may have been paid: it becomes UNKNOWN.
-2. Only two things lead from SENDING back to the state before it: it is certain that nothing left, or the API
-   refused without a charge for a reason that is not the request's own (429, 401, 402 …).
+1. An intent is sent only from PLANNED, and SENDING is written before the first byte leaves. So an
+   intent found SENDING after a crash may have been paid: it becomes UNKNOWN.
+2. SENDING goes back to the state before it in two cases only: it is certain that nothing was sent, or the
+   API refused without a charge for a reason that does not concern this request alone (429, 401, 402 …).
 3. UNKNOWN is left by proof (the look is found and accepted) or on the user's instruction, never by a guess.
 4. ACCEPTED has cost credits and has a ref. From there on only the look's own state matters.
-5. What was paid, or may have been paid, stays counted when an intent is paid anew. The user's instruction for
-   that (`Resend`, `Replace`) is written in one transaction with the `Send` that it leads to. The intent as it
-   was before is kept until the new POST has cost something. If that surely cost nothing, the intent becomes
-   again what it was.
+5. What was paid, or may have been paid, stays counted when an intent is paid again. The user's instruction
+   for that (`Resend`, `Replace`) is written in one transaction with the `Send` that it leads to. The previous
+   intent is kept until the new POST has cost something. If that certainly cost nothing, the previous intent
+   is restored.
 6. A look belongs to one intent only. A transition that claims another intent's look raises `LookTaken`. Only
    a store can see that, so it checks inside the transaction that applies the transition.
 
 A transition that the table does not allow raises `IllegalTransition` and changes nothing. A decision that was
-made from an intent as it was read earlier is written with `IfUnchanged` in front, so that it is applied only
-where the intent is still the same.
+made from an intent that was read earlier is written with `IfUnchanged` in front, so that it is applied only
+if the intent is still the same.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ class Send(NamedTuple):
 
 
 class Revert(NamedTuple):
-    """The POST surely cost nothing and may be sent again: the intent becomes what it was before."""
+    """The POST certainly cost nothing and may be sent again: the previous intent is restored."""
 
 
 class Accept(NamedTuple):
@@ -61,21 +61,21 @@ class Accept(NamedTuple):
 
 
 class Correct(NamedTuple):
-    """The user names another look than before. Allowed only where the user's word is all the evidence."""
+    """The user names another look than before. Allowed only if the evidence is USER."""
 
     ref: LookRef
     at: datetime
 
 
 class Reject(NamedTuple):
-    """The API refused this very request, without a charge. What earlier rounds have cost stays counted."""
+    """The API refused this request itself, without a charge. The cost of earlier rounds stays counted."""
 
     reason: Reason
     at: datetime
 
 
 class MarkUnknown(NamedTuple):
-    """The POST may have been received, and what became of it is not known."""
+    """The POST may have been received, and its outcome is not known."""
 
     reason: str
     at: datetime
@@ -88,8 +88,8 @@ class EndSearch(NamedTuple):
 class AddCandidates(NamedTuple):
     """Looks that the lost POST may have made. They are shown to people and never accepted without proof.
 
-    They join the candidates that are known already. ``taken`` have become other intents' looks since, and are
-    no candidates any more.
+    They are added to the known candidates. ``taken`` have been claimed by other intents since, and are
+    removed from the candidates.
     """
 
     candidates: tuple[LookRef, ...] = ()
@@ -104,7 +104,7 @@ class Settle(NamedTuple):
 
 
 class Resend(NamedTuple):
-    """The user's instruction to send an unknown again, whatever it may have cost."""
+    """The user's instruction to send an unknown again, although it may have been charged."""
 
 
 class Drop(NamedTuple):
@@ -112,7 +112,7 @@ class Drop(NamedTuple):
 
 
 class Replace(NamedTuple):
-    """The user's instruction to pay anew for an intent that has ended, perhaps with another request."""
+    """The user's instruction to pay again for an intent that has ended, possibly with another request."""
 
     request: Request
     digest: str
@@ -139,8 +139,8 @@ _FROM_UNKNOWN: Mapping[type[Transition], IntentState | None] = {
     Accept: S.ACCEPTED, EndSearch: S.UNKNOWN, AddCandidates: S.UNKNOWN, Resend: S.PLANNED, Drop: S.DROPPED
 }  # fmt: skip
 TRANSITIONS: Mapping[IntentState, Mapping[type[Transition], IntentState | None]] = {
-    # None: the look's status decides. Where the intent was being paid anew, Revert and Reject lead to what it
-    # was before instead.
+    # None: the look's status decides. If the intent was being paid again, Revert and Reject restore the
+    # previous intent instead.
     S.PLANNED:  {Send: S.SENDING, Reject: S.REJECTED, Replace: S.PLANNED},
     S.SENDING:  {Revert: S.PLANNED, Accept: S.ACCEPTED, Reject: S.REJECTED, MarkUnknown: S.UNKNOWN},
     S.UNKNOWN:  _FROM_UNKNOWN,
@@ -155,7 +155,8 @@ TRANSITIONS: Mapping[IntentState, Mapping[type[Transition], IntentState | None]]
 class IllegalTransition(RuntimeError):
     """A transition that the table does not allow, or a condition that does not hold.
 
-    Another task or process changed the intent first, or this library is wrong; its user never is.
+    Another task or process changed the intent first, or this is a bug in the library; it is never a mistake
+    of the user.
     """
 
 
@@ -189,7 +190,7 @@ def advance(intent: Intent, transition: Transition) -> Intent:
 def recovery_transitions(intent: Intent, at: datetime) -> tuple[Transition, ...]:
     """The transitions that the end of an earlier process makes necessary.
 
-    A request that was being sent may have been paid.
+    An intent that is still SENDING may have been paid: it becomes UNKNOWN.
     """
     if intent.state is S.SENDING:
         return (MarkUnknown("the process ended while the request was being sent", at),)
@@ -210,13 +211,13 @@ def _send(intent: Intent, transition: Send, state: IntentState) -> Intent:
 
 
 def _revert(intent: Intent, _: Revert, state: IntentState) -> Intent:
-    # the attempts of `previous` are those that can still be proved, the last of them its own
+    # the attempts of `previous` are those that can still be proved, the last one is its own
     return intent.previous or attrs.evolve(intent, state=state)
 
 
 def _accept(intent: Intent, transition: Accept, state: IntentState) -> Intent:
     if intent.previous is not None and intent.previous.ref == transition.ref:
-        # each round is paid for by itself: the look of the round before cannot be this one's too
+        # each round is paid separately: the look of the previous round cannot be this one's too
         raise LookTaken(transition.ref, intent.key)
     return attrs.evolve(
         intent,

@@ -78,7 +78,7 @@ class AvatarGroup(QueueItem):
                 self.age_bins = None
 
     def remove(self, look: TrackedLook) -> None:
-        """Poll this look no more."""
+        """Stop polling this look."""
         last = self.looks.pop()
         if last is not look:
             self.looks[look.group_index] = last
@@ -155,13 +155,13 @@ class MissingDetails(HeapItem[AvatarGroup]):
         self.since: dict[TrackedLook, float] = {}
 
     def next(self) -> tuple[float, TrackedLook]:
-        """The look that is asked for first, after the time since when its detail is missing."""
+        """A pair: since when the detail is missing, and the look to ask for first."""
         look, since = next(iter(self.since.items()))
         return since, look
 
 
 class LookPolledAlone(HeapItem[TrackedLook]):
-    """A look that is polled alone: when it is its turn, and when an answer last reported it."""
+    """A look that is polled alone: when it is due, and when an answer last reported it."""
 
     __slots__ = ("last_checked_at",)
 
@@ -186,7 +186,7 @@ class LooksPolledAlone(QueueItem):
         return len(self._alone)
 
     def add(self, look: TrackedLook, last_checked_at: float) -> None:
-        """Poll this look alone, or once more if an answer has just reported it."""
+        """Poll this look alone, or poll it again after an answer has reported it."""
         look.state = TrackingState.ALONE
         median = look.durations.median
         turn = look.accepted_at + median
@@ -199,7 +199,7 @@ class LooksPolledAlone(QueueItem):
         self._turns.set(alone, turn)
 
     def remove(self, look: TrackedLook) -> None:
-        """Poll this look no more."""
+        """Stop polling this look."""
         alone = self._alone.pop(look, None)
         if alone is not None:
             self._turns.remove(alone)
@@ -209,7 +209,7 @@ class LooksPolledAlone(QueueItem):
         return self._alone[look].last_checked_at
 
     def next(self) -> TrackedLook | None:
-        """The look whose turn it is."""
+        """The look that is due next."""
         first = self._turns.first
         return None if first is None else first.item
 

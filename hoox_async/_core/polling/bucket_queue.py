@@ -1,4 +1,4 @@
-"""Which of many possible requests has the largest value, without computing the value of all of them.
+"""Finds the request with the largest value among many, without computing the value of all of them.
 
 The value of a request only grows until its next answer. So each item is in a bucket of values (each
 bucket begins at twice the value of the one below), and a heap knows when the item will reach the next bucket.
@@ -25,8 +25,8 @@ _LIKELY = 0.25  # looks that an answer must be expected to show done, where a we
 class PollTimes(NamedTuple):
     """When an item may be polled.
 
-    Not at all before ``backoff_until``; before ``min_interval_until`` only if its value reaches the
-    threshold; from ``explore_at`` on also if little is expected of the answer.
+    Never before ``backoff_until``; before ``min_interval_until`` only if its value reaches the
+    threshold; from ``explore_at`` on even if its value is small.
     """
 
     backoff_until: float
@@ -78,7 +78,7 @@ class BucketQueue:
         return self._first[self._not_empty.bit_length() - 1] if self._not_empty else None
 
     def move_up(self, now: float, at_most: int) -> None:
-        """Update ``at_most`` of the items that have reached their next bucket, the longest due first."""
+        """Update up to ``at_most`` items that have reached their next bucket, the longest due first."""
         for _ in range(at_most):
             item = self._moving_up.first
             if item is None or item.moves_up_at > now:

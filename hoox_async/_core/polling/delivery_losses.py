@@ -1,4 +1,4 @@
-"""The share of webhook deliveries that never comes, learned from those that were expected."""
+"""Learns the share of webhook deliveries that never come."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _SHIFT_RATIO = 1.25
 
 
 class DeliveryLosses:
-    """Learns the share of lost deliveries."""
+    """Estimates the share of lost deliveries from those that were expected."""
 
     __slots__ = ("_found_by_polling", "_lost", "_planned_share", "_seen", "share")
 

@@ -15,14 +15,14 @@ AT_ONCE = "at once"
 """The kind of looks that are ready when they are accepted: those of avatars from images (API reference)."""
 PRIOR_MEDIAN = 40.0
 _PRIOR_SIGMA = 0.55
-_PRIOR_WEIGHT = 1.5  # observations that the prior median counts for: few, the first answers overrule it
+_PRIOR_WEIGHT = 1.5  # in observations; small: the first answers overrule the prior median
 _PRIOR_WEIGHT_SPREAD = 6.0
 _MEMORY = 100.0  # observations; older ones fade
 _MIN_SIGMA, _MAX_SIGMA = 0.12, 1.2
 _TAIL_SHARE = 0.02
 _TAIL_SCALE = 2.0  # medians
-_OUTLIER = 2.5  # spreads from the median; an observation farther off counts as if it lay there
-_UNINFORMATIVE = 0.97  # an interval that was this probable anyway teaches nothing
+_OUTLIER = 2.5  # standard deviations from the median; an observation farther off is clipped to that
+_UNINFORMATIVE = 0.97  # an interval that was this probable anyway is not informative
 _SHIFT = 0.2
 _HALF_ROOT = math.sqrt(0.5)
 
@@ -115,7 +115,7 @@ class Durations:
 
 
 def _between(mu: float, sigma: float, low: float, high: float) -> tuple[float, float] | None:
-    """Mean and variance of a log duration that lies between two ages; None where that teaches nothing."""
+    """Mean and variance of a log duration that lies between two ages; None if that is not informative."""
     if high - low <= 0.02 * high:
         return math.log(0.5 * (low + high)), 0.0
     b = (math.log(high) - mu) / sigma
@@ -140,10 +140,7 @@ def kind_of(request: Request) -> Hashable:
 
 
 class DurationModels:
-    """`Durations` by kind. A new kind starts from what all kinds together have shown.
-
-    Except for `AT_ONCE`, which says nothing of the others.
-    """
+    """`Durations` by kind. A new kind starts from the observations of all kinds but `AT_ONCE` together."""
 
     def __init__(self) -> None:
         self._all = Durations()
@@ -151,7 +148,7 @@ class DurationModels:
         self._kinds: dict[Hashable, Durations] = {AT_ONCE: self._at_once}
 
     def of(self, kind: Hashable) -> Durations:
-        """The durations of the kind: the same object each time, which goes on learning."""
+        """The durations of the kind: always the same object, which keeps learning."""
         known = self._kinds.get(kind)
         if known is None:
             known = (
@@ -163,7 +160,7 @@ class DurationModels:
         return known
 
     def observe(self, model: Durations, not_yet: float, done: float) -> None:
-        """Learn for one kind (``model`` as `of` gave it) and for kinds that are still to come."""
+        """Learn for one kind (``model`` as returned by `of`) and for kinds that were not seen yet."""
         model.observe(not_yet, done)
         if model is not self._at_once:
             self._all.observe(not_yet, done)

@@ -1,4 +1,4 @@
-"""What a failed status request means: how long an avatar is left alone, and when polling ends for good."""
+"""The rules for failed status requests: how long an avatar is not polled, and when polling ends."""
 
 from __future__ import annotations
 
@@ -43,12 +43,12 @@ class FailureStreak:
         self.count += 1
 
     def has_lasted(self, times: int, seconds: float, now: float) -> bool:
-        """Whether it is that many failures, over that many seconds."""
+        """Whether there were that many failures, over that many seconds."""
         return self.count >= times and now - self.since >= seconds
 
 
 class FailureStreaks:
-    """The failures that end polling when they last: a look refused, an avatar denied, the key refused."""
+    """The failures that end polling if they persist: a look refused, an avatar denied, the key refused."""
 
     def __init__(self) -> None:
         self.paused_until = -math.inf
@@ -93,8 +93,8 @@ class FailureStreaks:
 
 
 def back_off(group: AvatarGroup, error: HooxError, now: float) -> None:
-    """Leave the avatar alone for a while, the longer the more requests failed in a row."""
-    if isinstance(error, RateLimited):  # the rate limiter has paused already; it says nothing of the avatar
+    """Do not poll the avatar for a while: exponential backoff by the number of consecutive failures."""
+    if isinstance(error, RateLimited):  # the rate limiter has paused already; a 429 is not about the avatar
         group.backoff_until = now + 1.0
         return
     group.failures_in_a_row += 1
@@ -102,7 +102,7 @@ def back_off(group: AvatarGroup, error: HooxError, now: float) -> None:
 
 
 def poll_alone_for_a_while(group: AvatarGroup, now: float) -> None:
-    """The avatar's answer failed or lacked a look: it is asked for again later, each time twice as late."""
+    """The avatar's answer failed or lacked a look: request it again later, with doubling delays."""
     group.alone_until = now + min(_ALONE_FOR * 2.0 ** min(group.times_alone, 8), _MAX_ALONE_FOR)
     group.times_alone += 1
 
@@ -110,7 +110,7 @@ def poll_alone_for_a_while(group: AvatarGroup, now: float) -> None:
 def breaks_group(group: AvatarGroup, request: PollRequest, error: HooxError) -> bool:
     """Whether the looks are to be polled one by one for a while.
 
-    A lost answer and a 5xx may pass, so they do that only when it is the second failure in a row.
+    A lost answer and a 5xx may be temporary, so they count only as the second failure in a row.
     """
     if request.kind is not PollKind.GROUP or isinstance(error, RateLimited | AuthenticationError):
         return False

@@ -1,4 +1,4 @@
-"""The value of a status request: look-seconds in which looks were done and nobody knew.
+"""The value of a status request, in look-seconds: the time for which looks are done without our knowing.
 
 A term represents ``looks`` looks that were accepted at ``accepted_at`` and last known to be unfinished at
 ``last_checked_at``. Given that, the expected number of them that are done without our knowing grows from 0;
@@ -16,11 +16,11 @@ from typing import NamedTuple
 
 from .durations import Durations
 
-# A look whose delivery was lost counts for so many: few are concerned, so few requests find them. With 1,
-# 1,000 edits of 20 avatars with a tenth lost know them 34 s late, with 5.5 it is 14 s for 3 % more time. The
-# more are lost, the less: a request finds more of them then.
+# The weight of a look whose delivery was lost: such looks are few, so few requests would find them. For 1,000
+# edits of 20 avatars with a tenth of the deliveries lost, weight 1 finds them 34 s late, and 5.5 finds them
+# 14 s late for 3 % more time. The weight falls with the share of losses: a request finds more then.
 _MAX_WEIGHT, _WEIGHT_BY_SHARE = 5.5, 0.6
-_DELIVERY_SECONDS = 1.0  # a delivery is not late before so many seconds after its look was expected
+_DELIVERY_SECONDS = 1.0  # a delivery counts as late this many seconds after its look was expected
 
 
 class Term(NamedTuple):

@@ -29,11 +29,13 @@ IDLE_THRESHOLD = THRESHOLD / 256
 _USUAL_LIMIT = 100  # requests a minute, for which the thresholds were measured
 
 _HIGH_YIELD = 0.5  # looks that an answer is expected to show done
-_URGENT = 1.4  # thresholds; a request of that value may take more permits than submissions leave it
-_LONG_BACKLOG = 1_000  # submissions, that is ten minutes; from there on a request delays so many that …
-_MAX_BACKLOG_FACTOR = 2.0  # … its threshold grows, up to so many times
+_URGENT = 1.4  # in thresholds: a request of that value may take more than its share of the permits
+# A status request delays all waiting submissions: from this many on (ten minutes of quota) the threshold
+# grows, up to this factor.
+_LONG_BACKLOG = 1_000
+_MAX_BACKLOG_FACTOR = 2.0
 _BUSY_SHARE = 0.5  # of the permits for status requests, while submissions wait and none is urgent
-_IDLE_SHARE = 0.5  # of the permits for requests that promise little
+_IDLE_SHARE = 0.5  # of the permits for requests with a low expected yield
 _BURST = 2  # such requests in a row
 _UPDATES_PER_DECISION = 32  # queue items
 _NEXT_DECISION_AFTER = 5e-3  # seconds, where more items are due to be updated
@@ -55,7 +57,7 @@ class PollScheduler:
     """The looks that are polled. Decides which status request to send next, and when.
 
     All times are the loop's, in seconds, and come in as arguments. ``limit`` is the quota in requests a
-    minute: with nothing to submit, requests that promise little take half of it at most. ``threshold`` is
+    minute: with nothing to submit, requests of low expected yield take half of it at most. ``threshold`` is
     the value that a request must have, in look-seconds, while submissions wait for permits, and
     ``idle_threshold`` while none do. Both are for a quota of 100; with a larger one they are lower.
 
@@ -132,7 +134,7 @@ class PollScheduler:
                 self._requeue(group, now)
 
     def drop(self, ref: LookRef) -> None:
-        """Poll a look no more. Does nothing if it is not polled."""
+        """Stop polling a look. Does nothing if it is not polled."""
         look = self._looks.get(ref)
         if look is not None:
             self._remove(look)
@@ -140,9 +142,9 @@ class PollScheduler:
     # --- answers, deliveries, failures
 
     def update(self, look: Look, now: float, *, delivered: bool = False) -> LookUpdate | None:
-        """Take in what a delivery (``delivered``) or a caller's own request says of a look.
+        """Process what a delivery (``delivered``) or a caller's own request reports about a look.
 
-        Returns what that changes; None if nothing, or if the look is not polled.
+        Returns the change; None if there is none, or if the look is not polled.
         """
         tracked = self._looks.get(look.ref)
         if tracked is None:
@@ -163,7 +165,7 @@ class PollScheduler:
         self._losses.delivered_late(ref)
 
     def answered_avatar(self, request: PollRequest, avatar: Avatar, now: float) -> list[LookUpdate]:
-        """Take in the answer to a GROUP request. Returns what that changes of the looks that are polled."""
+        """Process the answer to a GROUP request. Returns the changes of the looks that are polled."""
         updates = self.take_given_up()
         read_at = self._read_at(request, now)
         group = self._end_request(request)
@@ -192,7 +194,7 @@ class PollScheduler:
         return updates
 
     def answered_look(self, request: PollRequest, look: Look, now: float) -> list[LookUpdate]:
-        """Take in the answer to a STATUS request. Returns what that changes."""
+        """Process the answer to a STATUS request. Returns the changes."""
         updates = self.take_given_up()
         read_at = self._read_at(request, now)
         group = self._end_request(request)
@@ -212,11 +214,11 @@ class PollScheduler:
         return [*updates, *self.take_given_up()]
 
     def failed(self, request: PollRequest, error: HooxError, now: float) -> list[tuple[LookRef, HooxError]]:
-        """Take in that a request failed. Returns the looks whose polling ends with this error.
+        """Process the failure of a request. Returns the looks whose polling ends with this error.
 
         Those are looks that the API keeps refusing (3 times over 30 s), and all of an avatar, or all
         there are, when access or the API key is refused (5 times over 60 s). After any other failure the
-        request is sent again later. Settled looks that are given up are returned by `take_given_up`.
+        request is sent again later. Settled looks whose details are given up are returned by `take_given_up`.
         """
         group = self._end_request(request)
         if isinstance(error, AuthenticationError):
@@ -233,9 +235,9 @@ class PollScheduler:
         return self._end_polling(ended, error)
 
     def take_given_up(self) -> list[LookUpdate]:
-        """Settled looks that stay without their picture or reason, as it could not be had; each once.
+        """Settled looks whose picture or reason could not be obtained; each is returned once.
 
-        What is not taken here comes with the next answer.
+        Those that are not taken here are returned with the next answer.
         """
         given_up, self._given_up = self._given_up, []
         return given_up
@@ -277,7 +279,7 @@ class PollScheduler:
     def _decide(self, now: float, busy: bool) -> Choice:
         """What to ask about, once a few of the items that are due have been updated.
 
-        The others are updated in a moment: a process that wakes to 100,000 looks must not block its loop.
+        The others are updated in later steps: a process that resumes 100,000 looks must not block its loop.
         """
         self._requeue_outdated(now)
         self._queue.move_up(now, _UPDATES_PER_DECISION)
@@ -310,14 +312,14 @@ class PollScheduler:
         return Choice(missing_since if best is None else min(missing_since, self._next_limited_at))
 
     def _threshold_now(self, busy: bool) -> float:
-        """What a request must be worth: more where others leave us fewer permits, or where many wait."""
+        """The threshold now: higher if other clients leave us fewer permits, or if many submissions wait."""
         threshold = self._threshold * self._interval / self._shortest_interval
         if not busy:
             return threshold
         return threshold * min(max(self.backlog / _LONG_BACKLOG, 1.0), _MAX_BACKLOG_FACTOR)
 
     def _next_detail(self) -> tuple[float, TrackedLook | None]:
-        """The settled look whose missing detail is asked for next, after the time from when on."""
+        """A pair: when the next missing detail is due, and the settled look that lacks it."""
         first = self._details.first
         return (math.inf, None) if first is None else (first.at, first.next()[1])
 
@@ -343,12 +345,12 @@ class PollScheduler:
             group.poll_together()
         return group, group.request(now)
 
-    # --- merging what an answer says
+    # --- merging answers
 
     def _merge_polled(
         self, group: AvatarGroup, tracked: TrackedLook, look: Look, read_at: float
     ) -> LookUpdate | None:
-        """Merge what a status request says of a look."""
+        """Merge what a status request reports about a look."""
         is_new = tracked.state is not TrackingState.SETTLED
         if tracked.expects_webhook and look.status.settled and is_new:
             self._losses.found_by_polling(tracked.ref)
@@ -369,7 +371,7 @@ class PollScheduler:
     def _merge(
         self, group: AvatarGroup, tracked: TrackedLook, look: Look, unfinished_at: float, at: float
     ) -> LookUpdate | None:
-        """Merge what was learned of a look at ``at``; ``unfinished_at`` is when it last was unfinished."""
+        """Merge an observation of a look at ``at``; ``unfinished_at`` is when it was last seen unfinished."""
         if tracked.settled_look is not None:
             return self._merge_detail(tracked, tracked.settled_look, look)
         if not look.status.settled:
@@ -420,7 +422,7 @@ class PollScheduler:
             group.poll_alone(unlisted)
             poll_alone_for_a_while(group, at)
 
-    # --- what a failure means
+    # --- failures
 
     def _group_failed(
         self, group: AvatarGroup, request: PollRequest, error: HooxError, now: float
@@ -454,7 +456,7 @@ class PollScheduler:
     # --- missing details of settled looks
 
     def _add_detail(self, group: AvatarGroup, tracked: TrackedLook, now: float) -> None:
-        """Ask for the picture or the reason that the settled look lacks, after those that wait already."""
+        """Request the picture or reason that the settled look lacks, after the looks that wait already."""
         if group.missing_details is None:
             group.missing_details = MissingDetails(group)
         group.missing_details.since.pop(tracked, None)
@@ -497,10 +499,10 @@ class PollScheduler:
             group.poll_alone([]).add(tracked, -math.inf)
         else:
             group.add(tracked)
-            # an answer that came before the look was added says nothing about it
+            # an answer that came before the look was added does not include it
             group.last_checked_at = min(group.last_checked_at, tracked.accepted_at)
         looks = len(group.looks)
-        # only each time that a group has grown by an eighth or less: so adding a look stays cheap
+        # only after the group has grown by up to an eighth: so adding a look stays cheap
         if group.all_alone or looks % (1 << max(looks.bit_length() - 4, 0)) == 0:
             self._requeue(group, now)
 
@@ -558,7 +560,7 @@ class PollScheduler:
         return group
 
     def _read_at(self, request: PollRequest, now: float) -> float:
-        """When the API read the looks, as near as can be known: half way between request and answer."""
+        """When the API read the looks, estimated: half way between request and answer."""
         group = self._groups.get(request.avatar_id)
         is_outstanding = group is not None and group.outstanding is request
         return 0.5 * (request.at + now) if is_outstanding else now

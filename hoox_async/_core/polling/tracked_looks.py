@@ -28,8 +28,8 @@ class PollRequest(NamedTuple):
 class LookUpdate(NamedTuple):
     """A look whose status or picture changed.
 
-    ``complete``: nothing more is to come, and the scheduler has dropped the look. A settled look that is not
-    complete lacks its picture or its reason, which is asked for once.
+    ``complete``: no further update follows, and the scheduler has dropped the look. A settled look that is
+    not complete lacks its picture or its reason, which is asked for once.
     """
 
     look: Look

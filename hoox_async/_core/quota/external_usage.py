@@ -8,8 +8,8 @@ from collections import deque
 from ..._api.models import ServerQuota
 
 MINUTE = 60.0
-_MAX_LIMIT = 100_000  # a limit above this makes no sense, and is ignored
-_RECENT_RESET = 5.0  # a reset so many seconds in the past is over; one longer ago makes no sense
+_MAX_LIMIT = 100_000  # a limit above this is implausible, and is ignored
+_RECENT_RESET = 5.0  # a reset up to this many seconds in the past is over; an earlier one is implausible
 _MIN_RESET_CHANGE = 10.0  # resets that are this close to a minute apart are those of two fixed minutes
 
 
@@ -30,15 +30,15 @@ class ExternalUsage:
         self._used = 0
         self._recorded_at = -math.inf  # when the answer that says so came
         self._as_of = -math.inf  # when its request was sent
-        self._peaks: deque[tuple[float, int]] = deque()  # (time, use), falling: a sliding maximum
+        self._peaks: deque[tuple[float, int]] = deque()  # (time, use), decreasing: a sliding-window maximum
         self._variation = 0.0  # how much their use changes from answer to answer, as a moving average
         self._has_fixed_minutes = True
         self._reset_seen: tuple[float, float] | None = None  # when, and the reset that was named then
 
     def observe(self, now: float, quota: ServerQuota) -> int | None:
-        """Take in the limit and the reset of one answer. Returns how many requests the server has counted.
+        """Process the limit and the reset of one answer. Returns how many requests the server has counted.
 
-        Values that make no sense are ignored. Returns None if the answer says nothing about the count.
+        Implausible values are ignored. Returns None if the answer says nothing about the count.
         """
         if quota.limit is not None and 1 <= quota.limit <= _MAX_LIMIT:
             self.limit = quota.limit

@@ -20,12 +20,12 @@ _MAX_MARGIN = 1.5
 _RESTORED_MARGIN = 1.0
 """An earlier process's request counts this much longer: its time was stored before its bytes left."""
 _SAME_REQUEST = 0.5  # a restored send time this close to a known one is that of the same request
-_MIN_MEASUREMENTS = 20  # answers, until the fastest of them is taken for the least time of the way
-_MAX_DELAY = 10.0  # no request is taken to have arrived later than this after its headers were sent
+_MIN_MEASUREMENTS = 20  # answers, until the fastest of them is taken as the minimum network latency
+_MAX_DELAY = 10.0  # the longest assumed delay from sending the headers to their arrival
 _COUNTING_SLACK = 0.25  # the server may count a request this much earlier or later than we do
 _MAX_PAUSE = 3600.0
 _PROBE_TIMEOUT = 10.0  # a probe without an answer for this long is followed by another one
-_MAX_CONTRADICTIONS = 5  # answered requests in a row that said "nothing left", until that is not believed
+_MAX_CONTRADICTIONS = 5  # consecutive answered requests with "nothing left", after which that is not believed
 
 
 class SlidingWindow:
@@ -35,12 +35,12 @@ class SlidingWindow:
 
     - `mark_sent`: the headers of a paid request go out. It counts for a minute from then on, and longer if
       its answer is slow. `end` says that the request is over.
-    - `start_read`: a read goes out. It counts until a minute after its `end`, because nobody knows when the
+    - `start_read`: a read goes out. It counts until a minute after its `end`, because it is unknown when the
       server counted it.
-    - `cancel`: nothing was sent, and it counts nothing.
+    - `cancel`: nothing was sent, and it does not count.
 
-    After a 429 nothing goes for the length of the pause. Then one request goes alone, as a probe; the others
-    go once it was answered with anything but a 429.
+    After a 429 nothing is sent for the length of the pause. Then one request is sent alone, as a probe;
+    others are sent once it was answered with anything but a 429.
     """
 
     def __init__(self, limit: int, *, burst: int = 10) -> None:
@@ -56,7 +56,7 @@ class SlidingWindow:
         # Our own requests. A permit is in one of the first two until it ends.
         self._held: dict[int, tuple[float, float | None]] = {}  # its step of the pace, start of its read
         self._outstanding: dict[int, tuple[float, float]] = {}  # paid: when sent, and when it expires
-        self._expiries: list[float] = []  # when the requests that count on will leave the window, sorted
+        self._expiries: list[float] = []  # when requests that have ended leave the window, sorted
         self._sent_at: deque[float] = deque()  # when requests went out, sorted: what a server has counted
         self._last_permit = 0
         # Pacing, as in the generic cell rate algorithm: when the next permit is due at an even rate.
@@ -66,7 +66,7 @@ class SlidingWindow:
         self._fastest = math.inf
         self._measurements = 0
         # 429
-        self._refusals = 0  # in a row, each right after the pause of the one before
+        self._refusals = 0  # consecutive refusals, each right after the pause of the one before
         self._is_probing = False
         self._probe: int | None = None
         self._probe_until = -math.inf
@@ -98,7 +98,7 @@ class SlidingWindow:
         return max(at, self._expiries[missing - 1]) if missing <= len(self._expiries) else math.inf
 
     def estimate(self, now: float, ahead: int) -> float:
-        """About when a permit is free for somebody with ``ahead`` others in front. Always finite."""
+        """About when a permit is free for a waiter with ``ahead`` others in front. Always finite."""
         first = self.earliest(now)
         if math.isinf(first):
             first = now + self._span
@@ -182,7 +182,7 @@ class SlidingWindow:
         self._end_probe(permit)
 
     def cancel(self, permit: int) -> None:
-        """Nothing was sent with this permit: it counts nothing, also for the pace."""
+        """Nothing was sent with this permit: it does not count, also not for the pace."""
         step, read_at = self._held.pop(permit)
         self._even_at -= step
         if read_at is not None and read_at in self._sent_at:
@@ -190,7 +190,7 @@ class SlidingWindow:
         self._end_probe(permit)
 
     def restore(self, now: float, ages: Iterable[float]) -> None:
-        """Count requests that an earlier process sent so many seconds ago as ours.
+        """Count requests of an earlier process as ours, by how many seconds ago they were sent.
 
         They count for the pace too, so that a burst does not come again. Requests that are known here
         already, because the earlier session was of this process, count once.
@@ -208,20 +208,20 @@ class SlidingWindow:
             insort(self._expiries, sent_at + counts_for)
             self._even_at = max(self._even_at, sent_at) + self._interval
 
-    # --- what the server's answers say
+    # --- the server's answers
 
     def mark_accepted(self, permit: int, now: float) -> None:
         """The request of this permit, which has not ended yet, was answered with anything but a 429."""
         self.refused_since = None
         if not self._is_probing or permit <= self._last_before_pause:
-            return  # a request from before the pause shows nothing about now
+            return  # a request from before the pause proves nothing about now
         self._is_probing, self._probe, self._refusals = False, None, 0
         self._computed_at = math.nan
         self._advance(now)
         self._even_at = max(self._even_at, now + (self._burst - 1) * self._interval)  # without a burst
 
     def observe(self, now: float, quota: ServerQuota, sent_at: float) -> None:
-        """Take in the quota headers of the answer to a request that was sent at ``sent_at``."""
+        """Process the quota headers of the answer to a request that was sent at ``sent_at``."""
         self._computed_at = math.nan
         counted = self.external.observe(now, quota)
         self.limit = min(self._configured, self.external.limit or self._configured)
@@ -234,11 +234,11 @@ class SlidingWindow:
             self._refusals = 0
 
     def pause(self, now: float, seconds: float | None, permit: int | None = None) -> float:
-        """The request of this permit was answered 429. Returns for how many seconds nothing goes from now.
+        """The request of this permit was answered 429. Returns for how many seconds nothing is sent from now.
 
-        A time that the server names is kept, but to a minute at most: it may be nonsense, and a probe shows
-        that. If the probe is refused too, two minutes at most, and so on. ``None`` (or 0, which names no
-        time) leaves the length to us.
+        A time that the server names is kept, but capped at a minute: it may be wrong, and a probe shows that.
+        If the probe is refused too, the cap is two minutes, and so on. ``None`` (or 0, which names no time)
+        leaves the length to us.
         """
         if self.refused_since is None:
             self.refused_since = now
@@ -272,9 +272,9 @@ class SlidingWindow:
         return max(seconds, min(MINUTE, 2.0 ** (self._refusals - 1)))
 
     def _is_believable(self, used: int, remaining: int | None) -> bool:
-        """Whether to take in an answer by which other clients have used so much.
+        """Whether to believe an answer by which other clients have used so much.
 
-        If requests are answered one after the other while every answer says that nothing is left, it is not.
+        Not if requests keep being answered while every answer says that nothing is left.
         """
         if remaining:
             self._contradictions = 0
@@ -285,11 +285,11 @@ class SlidingWindow:
     def _learn_from_refusal(self, now: float) -> None:
         if self.external.used(now):
             self.external.widen_reserve()
-        else:  # all requests were ours: their ways take more unequal times than the margin allows
+        else:  # all requests were ours: their network delays differ by more than the margin allows
             self._span = MINUTE + min(2 * (self._span - MINUTE) + 0.1, _MAX_MARGIN)
 
     def _least_counted(self, at: float) -> int:
-        """How many of our requests a server had surely counted when one that was sent then arrived."""
+        """How many of our requests a server had certainly counted when one that was sent then arrived."""
         return bisect_right(self._sent_at, at) - bisect_right(self._sent_at, at - MINUTE)
 
     def _most_counted(self, at: float) -> int:
@@ -299,8 +299,8 @@ class SlidingWindow:
     def _extend_by_delay(self, sent_at: float, expires_at: float, now: float) -> None:
         """Let a paid request that was answered now count for as much longer as its answer was slow.
 
-        It may have arrived that late. The fastest answer shows what the way takes at least; until that is
-        known by a number of answers, a request may have arrived just before it was answered.
+        It may have arrived that late. The fastest answer shows the minimum network latency; until enough
+        answers have come for that, a request may have arrived just before it was answered.
         """
         self._measurements += 1
         self._fastest = min(self._fastest, now - sent_at)
@@ -319,7 +319,7 @@ class SlidingWindow:
         if self._probe == permit:
             self._probe = None
 
-    # --- what depends on the time
+    # --- advancing the time
 
     def _advance(self, now: float) -> None:
         """Let requests leave the window, and compute our share of the quota for this time."""

@@ -1,22 +1,22 @@
-"""One lock for each avatar, so that two lost edits of an avatar are never outstanding together.
+"""One lock for each avatar, so that two edits of an avatar are never outstanding at the same time.
 
 A session with ``exclusive=True`` sends an edit only while it holds the lock of its avatar. When the edit is
-lost, the lock stays closed until the search for its look has ended. See `elimination` for what that makes
-provable.
+lost, the lock stays closed until the search for its look has ended. `elimination` says what this proves.
 """
 
 from __future__ import annotations
 
 
 class AvatarLocked(RuntimeError):
-    """An avatar's lock was acquired while it was not free: a mistake of this library, never of its user."""
+    """An avatar's lock was acquired while it was not free: a bug in this library."""
 
 
 class AvatarLocks:
     """The locks: one edit of an avatar outstanding at a time, and none while a lost one is searched for.
 
-    They also tell whether an edit of ours went out while the API made its answer to ``GET /avatar/{id}``:
-    take a `snapshot` before the request is sent, and ask `unchanged_since` when the answer was read.
+    They also record whether an edit of ours was outstanding while the API made an answer to
+    ``GET /avatar/{id}``:
+    take a `snapshot` before the request is sent, and call `unchanged_since` when the answer was read.
     """
 
     def __init__(self) -> None:
@@ -37,7 +37,7 @@ class AvatarLocks:
         self._acquisitions[avatar_id] = self._acquisitions.get(avatar_id, 0) + 1
 
     def release(self, avatar_id: str) -> None:
-        """Give the lock back: its edit was accepted and claimed, was refused, or was never sent."""
+        """Release the lock: its edit was accepted and claimed, was refused, or was never sent."""
         self._held.discard(avatar_id)
 
     def close(self, avatar_id: str) -> None:

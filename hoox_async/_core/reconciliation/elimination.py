@@ -1,14 +1,14 @@
 """Decides which unclaimed look a lost POST has made: by elimination, or not at all.
 
-An edit whose answer was lost may have made a look. Under ``exclusive=True`` the user says that nobody else
-makes looks of the avatar meanwhile, and `AvatarLocks` keep our own edits apart: one of an avatar outstanding
-at a time. So a look that is neither in the avatar's baseline nor claimed by an intent can only be the lost
-edit's, provided that it is the only one. Two such looks mean that somebody else is at work after all; then
+An edit whose answer was lost may have made a look. With ``exclusive=True`` the user states that nobody else
+makes looks of the avatar meanwhile, and `AvatarLocks` serialize our own edits: one of an avatar at a time is
+outstanding. So a look that is neither in the avatar's baseline nor claimed by an intent can only be the lost
+edit's, provided that it is the only one. Two such looks mean that somebody else makes looks after all; then
 nothing is inferred. Without ``exclusive`` only `candidates` are listed, for people.
 
 A search ends some time after the deadline of its POST, but an API that queued the POST can show its look
 later than that. Such a look must not be taken for the next lost edit's. So nothing is inferred for an avatar
-that has an unknown which nobody searches for (`prevents_inference`), until that unknown is resolved. Where
+that has an unknown without a search (`prevents_inference`), until that unknown is resolved. Where
 the user dropped an unknown, or had it sent again, nothing is inferred before a day has passed
 (`attempts_in_doubt`, `may_still_appear`). Both are read from the stored intents, so they hold in a later
 session too.
@@ -42,7 +42,7 @@ class Found(NamedTuple):
 
 
 class SearchAgain(NamedTuple):
-    """Nothing is proved yet, and another search follows."""
+    """Nothing is proved yet; the search is repeated later."""
 
 
 class Inconclusive(NamedTuple):
@@ -63,11 +63,11 @@ def conclude(
     last: bool,
     competing_edits: int = 0,
 ) -> Conclusion:
-    """What one answer to ``GET /avatar/{id}`` proves of a lost edit.
+    """What one answer to ``GET /avatar/{id}`` proves about a lost edit.
 
     ``known_looks`` are the ids of the looks that are in the avatar's baseline or claimed by an intent.
     ``competing_edits`` is the number of other edits of the avatar whose looks may appear too, because they
-    are searched for or were lost outside of avatar locks: with any, nothing is inferred.
+    are searched for or were lost without an avatar lock: if there are any, nothing is inferred.
     ``no_edit_meanwhile`` says that none of our edits was outstanding while the answer was made
     (`AvatarLocks.unchanged_since`): else nothing is inferred either. ``last`` says that no other search
     follows.
@@ -107,18 +107,18 @@ def search_times(lost_at: float, sent_at: float, answer: float, search: Sequence
 def attempts_in_doubt(intent: Intent) -> tuple[Attempt, ...]:
     """The attempts of an intent that may have made a look which is not known to be the intent's."""
     if intent.past_at_risk:
-        return intent.attempts  # it was lost and sent again: which of them was lost is not on record
+        return intent.attempts  # it was lost and sent again: which attempt was lost is not recorded
     return intent.attempts[-1:] if intent.state.in_doubt else ()
 
 
 def prevents_inference(intent: Intent, *, searched: bool) -> bool:
-    """Whether the intent's look may appear and be taken for another's: an unknown edit without a search."""
+    """Whether the intent's look may appear and be attributed to another: an unknown edit without a search."""
     return intent.state is IntentState.UNKNOWN and intent.source is not None and not searched
 
 
 LATEST_APPEARANCE = timedelta(days=1)
-"""How long after its POST a look that nobody knows of may appear. That is far longer than any look was
-seen to take, since an API that is in trouble can keep a request in its queue for hours."""
+"""How long after its POST an unclaimed look may still appear. That is far longer than any observed duration,
+since an API that has problems can keep a request in its queue for hours."""
 
 
 def may_still_appear(attempts: Sequence[Attempt], now: datetime) -> bool:

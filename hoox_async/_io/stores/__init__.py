@@ -1,7 +1,7 @@
-"""The stores: where a session keeps its memory of money, in memory or in a SQLite file.
+"""The stores: where a session records what was paid, in memory or in a SQLite file.
 
-A store implements `protocols.Store`; what follows from an intent's transitions is decided in `_core`, and a
-store only applies it in a transaction. This room may import `_api`, `_core`, `errors` and the rest of `_io`.
+A store implements `protocols.Store`; the effects of an intent's transitions are decided in `_core`, and a
+store only applies them in a transaction. This package may import `_api`, `_core`, `errors` and all of `_io`.
 """
 
 from __future__ import annotations
@@ -36,10 +36,10 @@ def open_store(store: str | os.PathLike[str] | Store | None) -> Store:
 async def backup_store(source: str | os.PathLike[str], target: str | os.PathLike[str]) -> Path:
     """Copy a store's file as it is at this moment, also while a session has it open. Returns the copy's path.
 
-    The copy is one complete file. It appears whole or not at all, and replaces no other file. Use it instead
-    of the store, never beside it: each of the two would pay for what the other has paid for. Requests that
-    are being sent at this moment are unknown in the copy. Before the copy takes the store's place, remove the
-    store's ``-wal`` and ``-shm`` too: SQLite would read them as the copy's.
+    The copy is one complete file. It is created atomically and replaces no other file. Use it instead of the
+    store, never in parallel: each would pay again for what the other has paid for. Requests that are being
+    sent at this moment are unknown in the copy. Before the copy takes the store's place, remove the store's
+    ``-wal`` and ``-shm`` too: SQLite would read them as the copy's.
 
     Raises `StoreError` where there is no such store, it can't be read, or the target exists or can't be
     written.
@@ -48,7 +48,7 @@ async def backup_store(source: str | os.PathLike[str], target: str | os.PathLike
 
 
 async def recover_store(path: str | os.PathLike[str]) -> None:
-    """Make a store usable again whose ``-wal`` is gone for good. What was in the ``-wal`` alone is lost.
+    """Make a store usable again whose ``-wal`` is gone for good. Commits that only the ``-wal`` had are lost.
 
     A session refuses to open such a store, since it does not know any more which looks were paid for. After
     this call a session opens it, and pays for those looks again when they are submitted again. So keep a copy

@@ -1,4 +1,4 @@
-"""What the transitions of an intent change in a store's indexes. All stores use it, so they cannot differ."""
+"""The changes to a store's indexes by the transitions of an intent, shared by all stores."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from ..._core.intents.intent import Attempt, Evidence, Intent, IntentState
 from ..._core.intents.transitions import Accept, Correct, Transition, advance
 
 OPEN_STATES = frozenset({IntentState.PLANNED, IntentState.SENDING, IntentState.UNKNOWN, IntentState.ACCEPTED})
-"""The states that an intent leaves sooner or later without the user's doing."""
+"""The states that are not final: an intent leaves them sooner or later."""
 
 FORGETTABLE = frozenset({IntentState.PLANNED, IntentState.READY, IntentState.FAILED, IntentState.REJECTED})
 """The states in which it is certain what an intent has cost, and its POST is not outstanding."""
@@ -21,7 +21,7 @@ _MADE_BY_US = frozenset({Evidence.ANSWER, Evidence.WEBHOOK})
 
 
 class IndexChanges(NamedTuple):
-    """What is new in an intent after a transition.
+    """The changes to an intent by a transition.
 
     ``attempts`` are new attempts, ``claimed`` is a look that the intent has from now on, and ``created`` is
     the id of an avatar that the intent has made. ``exclusive`` says that the store must check that no other
@@ -36,7 +36,7 @@ class IndexChanges(NamedTuple):
 
 
 def changes_between(before: Intent | None, after: Intent) -> IndexChanges:
-    """What ``after`` has that ``before`` did not have (None: there was no such intent)."""
+    """The changes from ``before`` (None: there was no such intent) to ``after``."""
     known = len(before.attempts) if before is not None else 0
     claimed = after.ref if before is None or before.ref != after.ref else None
     created = None

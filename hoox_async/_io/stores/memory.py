@@ -19,7 +19,7 @@ from .workspace_binding import plain_url, require_new_key, require_url
 
 
 class _Done:
-    """An awaitable that is done already. It can be awaited any number of times, or not at all."""
+    """An awaitable that is done already. It can be awaited any number of times."""
 
     def __await__(self) -> Generator[None, None, None]:
         return
@@ -35,7 +35,7 @@ class MemoryStore:
     """A `Store` in memory, for one session at a time.
 
     A later session of the same process may open it again and continues where the earlier one stopped. An
-    intent without a key of the user's is deleted by `forget`; its look stays claimed.
+    intent whose key cannot be used again is deleted by `forget`; its look stays claimed.
     """
 
     def __init__(self) -> None:
@@ -159,7 +159,7 @@ class MemoryStore:
                 yield intent
 
     async def forget(self, key: str) -> None:
-        """Delete an intent without a key of the user's, once it is certain what it cost. Others are kept."""
+        """Delete an intent whose key cannot be used again, once its cost is certain. Others are kept."""
         self._require_open()
         intent = self._intents.get(key)
         if intent is None or intent.own_key or intent.state not in FORGETTABLE:
@@ -246,7 +246,7 @@ class MemoryStore:
         for changes in all_changes:
             for attempt in changes.attempts:
                 self._attempts[attempt.id] = key
-                if not self._sends or attempt.sent_at >= self._sends[0]:  # else it was written late
+                if not self._sends or attempt.sent_at >= self._sends[0]:  # else the attempt was written late
                     self.note_sends((attempt.sent_at,))
             if changes.claimed is not None:
                 self._seen.setdefault(changes.claimed.avatar_id, set()).add(changes.claimed.look_id)

@@ -2,8 +2,8 @@
 
 A file holds no API key, only a salted fingerprint of it. The base URL is bound when the store is first
 opened. The key is bound for good by the first answer that shows that it is valid. Until then another key may
-replace it, as long as nothing was or may have been paid: else one typing error would make the store unusable
-for the right key.
+replace it, as long as nothing was or may have been paid: else a mistyped key would make the store unusable
+for the right one.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class Binding:
         return cls(plain_url(workspace.base_url), salt, _fingerprint(workspace.api_key, salt))
 
     def check(self, workspace: Workspace, name: str, *, replaceable: bool) -> Binding:
-        """The binding that is valid from now on: this one, or a new one where the key was replaced.
+        """The binding to use from now on: this one, or a new one if the key was replaced.
 
         ``name`` is what messages call the store. ``replaceable`` says that another key may replace the bound
         one without ``new_key``. Raises `StoreMismatch`.
@@ -51,16 +51,16 @@ def require_url(bound: str, workspace: Workspace, name: str) -> None:
     given = plain_url(workspace.base_url)
     if given != bound:
         raise StoreMismatch(
-            f"{name} belongs to {bound}, not to {given}: give each base URL a store of its own"
+            f"{name} belongs to {bound}, not to {given}: use a separate store for each base URL"
         )
 
 
 def require_new_key(workspace: Workspace, name: str) -> None:
-    """Raise `StoreMismatch` for another key, unless the user said that it replaced the bound one."""
+    """Raise `StoreMismatch` for another key, unless ``new_key`` says that it replaces the bound one."""
     if not workspace.new_key:
         raise StoreMismatch(
             f"{name} belongs to another API key. If yours replaced it in the same workspace, open the "
-            "session once with new_key=True; else give each workspace a store of its own"
+            "session once with new_key=True; else use a separate store for each workspace"
         )
 
 

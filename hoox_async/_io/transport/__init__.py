@@ -1,4 +1,4 @@
-"""HTTP by aiohttp: the one place that knows its client sessions, traces and exceptions.
+"""HTTP by aiohttp: the only package that uses its client sessions, traces and exceptions.
 
 It may import what `_io` may, and nothing of the session.
 """

@@ -1,4 +1,4 @@
-"""How this library uses aiohttp: the options of its client sessions, and what its exceptions prove."""
+"""How this library uses aiohttp: the options of its client sessions, and the mapping of its exceptions."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def open_client(
     """A client session without cookies. ``connect`` and ``read`` (of each piece) are in seconds.
 
     It has no total timeout: if aiohttp's ends in the turn of the loop in which the caller is cancelled, the
-    cancellation is lost. It decompresses nothing: a compressed answer could unfold to any size.
+    cancellation is lost. It decompresses nothing: a compressed answer could expand to any size.
     """
     return aiohttp.ClientSession(
         connector=connector,

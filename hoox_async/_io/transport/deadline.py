@@ -1,8 +1,8 @@
-"""A timeout that does not lose answers which came while the process stood still.
+"""A timeout that does not lose answers which arrived while the process was suspended.
 
-A process that stood still (stopped, in a debugger, starved of CPU) finds its timers over and the answers in
-its sockets, and some event loops run the timers first. So a request whose time is over has a short grace in
-which the loop can read what came: as long as the timer was late.
+After a suspension (stopped, in a debugger, starved of CPU) timers have expired, answers are in the sockets,
+and some event loops run the timers first. So a request that has timed out gets a short grace period, as long
+as the timer was late, in which the loop can read what has arrived.
 """
 
 from __future__ import annotations
@@ -10,12 +10,12 @@ from __future__ import annotations
 import asyncio
 from types import TracebackType
 
-_MIN_GRACE = 0.01  # seconds; in less than a millisecond uvloop reads nothing
+_MIN_GRACE = 0.01  # seconds; uvloop reads nothing in less than a millisecond
 _MAX_GRACE = 5.0
 
 
 class Deadline:
-    """Ends the block after so many seconds and a grace, with `TimeoutError`; use it with ``async with``.
+    """Ends the block after so many seconds and a grace period, with `TimeoutError`; for ``async with``.
 
     It is built on `asyncio.Timeout`, which can tell its own cancellation from the caller's.
     """
@@ -42,14 +42,14 @@ class Deadline:
         return self._timeout.expired()
 
     def restart(self, seconds: float) -> None:
-        """Give the block so many seconds from now on, whatever it had left."""
+        """Restart the timeout: the block has so many seconds from now on."""
         self.suspend()
         self._seconds = seconds
         loop = asyncio.get_running_loop()
         self._timer = loop.call_later(seconds, self._begin_grace, loop.time() + seconds)
 
     def suspend(self) -> None:
-        """Give the block as long as it takes, until `restart`."""
+        """Suspend the timeout until `restart`."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None

@@ -1,4 +1,4 @@
-"""The API over HTTP by aiohttp: connections, timeouts, and the moment before a paid request's bytes leave."""
+"""The API over HTTP by aiohttp: connections, timeouts, and the callback before a paid request is sent."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class _PaidSend:
         return self  # mocks of aiohttp copy the arguments of a call; a loop must not be copied
 
     async def begin(self) -> None:
-        """Run ``before_send``, which may take as long as it likes; then the time for the answer starts."""
+        """Run ``before_send`` without a timeout; then the timeout for the answer starts."""
         self.has_begun = True
         self._deadline.suspend()
         try:
@@ -50,7 +50,7 @@ class _PaidSend:
         self._deadline.restart(self._answer)
 
     def map_error(self, error: Exception) -> Exception:
-        """What an error means: once the request has begun, nothing proves that it was not received."""
+        """Our error for it: once the request has begun, no error proves that it was not received."""
         if self.failure is not None:
             return self.failure
         found = map_error(error)
@@ -86,7 +86,7 @@ async def _prevent_silent_resend(
 class HttpTransport:
     """The API over HTTP. Each paid request has a new connection; reads share a pool.
 
-    On a kept-alive connection that has become stale, nobody could tell whether a paid request was received.
+    On a stale kept-alive connection, it could not be determined whether a paid request was received.
     """
 
     def __init__(self, base_url: str, api_key: str, timeouts: Timeouts) -> None:
@@ -135,7 +135,7 @@ class HttpTransport:
     async def _send_paid(
         self, http: aiohttp.ClientSession, request: WireRequest, before_send: BeforeSend | None
     ) -> WireResponse:
-        # until there is a connection: aiohttp has no timeout for resolving the name
+        # until the connection is made: aiohttp has no timeout for name resolution
         deadline = Deadline(2 * self._timeouts.connect)
         send = _PaidSend(before_send, deadline, self._timeouts.answer)
         url = self._url(request.path)
@@ -175,7 +175,7 @@ class HttpTransport:
 
 
 async def _read(response: aiohttp.ClientResponse, max_bytes: int) -> bytes:
-    """The whole body. Raises `UnexpectedResponse` if it is larger than ``max_bytes``, also decompressed."""
+    """The whole body. Raises `UnexpectedResponse` if it has over ``max_bytes``, also decompressed."""
     if (response.content_length or 0) > max_bytes:
         raise _too_large(response, max_bytes)
     parts, size = [], 0

@@ -1,4 +1,4 @@
-"""Fetches pictures by aiohttp, from wherever the API keeps them, without the API key."""
+"""Fetches pictures by aiohttp from any URL, without the API key."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from .aiohttp_client import INVALID_ADDRESS, map_error, open_client
 
 _CHUNK = 1 << 16
 _MAX_CONCURRENT = 16
-_MAX_READ_TIMEOUTS = 10  # a whole picture may take this many read timeouts, and so may its headers
+_MAX_READ_TIMEOUTS = 10  # in read timeouts: the time limit for a whole picture, and for its headers
 
 
 class PictureFetcher:
@@ -25,7 +25,7 @@ class PictureFetcher:
     def __init__(self, timeouts: Timeouts | None = None) -> None:
         self._timeouts = timeouts or Timeouts()
         self._http: aiohttp.ClientSession | None = None
-        # not the connector's limit, because then waiting would count for the timeout
+        # not the connector's limit, because waiting for that would count against the timeout
         self._slots = asyncio.Semaphore(_MAX_CONCURRENT)
 
     async def __aenter__(self) -> PictureFetcher:
@@ -78,13 +78,13 @@ async def _answer_of(http: aiohttp.ClientSession, url: str, longest: float) -> a
 
 
 async def _chunks(response: aiohttp.ClientResponse, longest: float) -> AsyncIterator[bytes]:
-    """The body as it comes. Each piece has the read timeout; together they have ``longest`` s."""
+    """The body in chunks. Each has the read timeout; together they have ``longest`` s."""
     time = asyncio.get_running_loop().time
     until = time() + longest
     try:
         async for chunk in response.content.iter_chunked(_CHUNK):
             yield chunk
             if time() > until:
-                raise TransportError(f"the picture is not whole after {longest:g} s")
+                raise TransportError(f"the picture is incomplete after {longest:g} s")
     except (aiohttp.ClientError, TimeoutError, OSError) as error:
         raise map_error(error) from None

@@ -1,4 +1,4 @@
-"""One attempt to have an intent made: what it takes before its POST, the POST, and what is recorded of it."""
+"""One attempt to send an intent: acquiring credits, permit and lock, the POST, recording the outcome."""
 
 from __future__ import annotations
 
@@ -40,11 +40,11 @@ from ..unknowns import Reconciler
 from ..webhook_processor import WebhookProcessor
 from .deferred_writes import DeferredWrite, DeferredWrites
 
-_HELD_TOO_LONG = 10.0  # seconds that a permit may be in hand beyond those that connecting may take
+_HELD_TOO_LONG = 10.0  # seconds that a permit may be held beyond the time for connecting
 
 
 class DecisionOutdated(Exception):
-    """Nothing was sent, and it must be decided anew: the intent has changed, or the permit has expired."""
+    """Nothing was sent, and the decision must be made again: the intent changed, or the permit expired."""
 
 
 class AttemptBudget(Protocol):
@@ -54,11 +54,11 @@ class AttemptBudget(Protocol):
         """Reserve credits. Raises `BudgetExceeded`."""
 
     def release(self, credits: Decimal, *, spent: bool) -> None:
-        """End a reservation: the credits were (or may have been) spent, or surely not."""
+        """End a reservation: the credits were (or may have been) spent, or certainly not."""
 
 
 class SingleBudget:
-    """The budget of a single submission: it decides at once, and without one everything is allowed."""
+    """The budget of a single submission: it never waits, and without a `Budget` everything is allowed."""
 
     def __init__(self, budget: Budget | None) -> None:
         self._budget = budget
@@ -69,7 +69,7 @@ class SingleBudget:
             self._budget.reserve(credits)
 
     def release(self, credits: Decimal, *, spent: bool) -> None:
-        """End a reservation: the credits were (or may have been) spent, or surely not."""
+        """End a reservation: the credits were (or may have been) spent, or certainly not."""
         if self._budget is not None:
             self._budget.release(credits, spent=spent)
 
@@ -94,7 +94,7 @@ class SendOptions(NamedTuple):
 
 
 class AttemptContext(NamedTuple):
-    """What all attempts of a session work with."""
+    """What all attempts of a session share."""
 
     services: SessionServices
     registry: JobRegistry
@@ -106,8 +106,8 @@ class AttemptContext(NamedTuple):
 class SubmitAttempt:
     """One attempt: reserve credits, take a permit and the avatar's lock, write SENDING, POST, record.
 
-    `run` is run once, in a task of the session's. It gives back what it takes, with one exception: where the
-    store does not take what became of the POST, the avatar's lock goes to the deferred write.
+    `run` is run once, in a task of the session's. It releases what it acquires, with one exception: if the
+    store fails to write the outcome of the POST, the avatar's lock goes to the deferred write.
     """
 
     def __init__(self, context: AttemptContext, decision: SendDecision, options: SendOptions) -> None:
@@ -133,8 +133,8 @@ class SubmitAttempt:
         """The intent once it is accepted.
 
         Raises `OutcomeUnknown` for what may have been paid; `ApiError` for a refusal, `NotSent`,
-        `BudgetExceeded`, `SessionClosed` and `DecisionOutdated`, which cost nothing; and `StoreError`: where
-        the store failed before the POST, or does not take what became of it (then ``charged`` tells).
+        `BudgetExceeded`, `SessionClosed` and `DecisionOutdated`, which cost nothing; and `StoreError` if the
+        store failed before the POST, or failed to write its outcome (see ``charged``).
         """
         async with self._reserved_credits():
             with ExitStack() as self._avatar_lock:
@@ -149,7 +149,7 @@ class SubmitAttempt:
                     return await self._record_failure(error)
                 return await self._record_acceptance(ref)
 
-    # --- what it takes before the POST
+    # --- before the POST
 
     @asynccontextmanager
     async def _reserved_credits(self) -> AsyncIterator[None]:
@@ -161,13 +161,13 @@ class SubmitAttempt:
             budget.release(credits, spent=self._may_have_cost)
 
     async def _take_permit_and_lock(self) -> Permit:
-        """A permit of the quota, together with the lock of the avatar that is edited, where it has one.
+        """Acquire a permit of the quota, and the edited avatar's lock where edits are serialized.
 
-        Neither is held while the other is waited for.
+        Neither is held while waiting for the other.
         """
         reconciler, decision = self._context.reconciler, self._decision
         if isinstance(decision.instruction, Resend) and decision.stored is not None:
-            reconciler.abandon(decision.stored)  # its search keeps locked the very avatar that it edits
+            reconciler.abandon(decision.stored)  # else its own search would keep the avatar locked
         avatars = reconciler.avatars
         avatar_id = avatars.avatar_to_lock(self._intent)
         if avatar_id is None:
@@ -182,14 +182,14 @@ class SubmitAttempt:
         deferred = self._context.deferred.of_avatar(avatar_id)
         if deferred is not None:
             permit.cancel()
-            raise StoreError(f"what became of {deferred.key} is not written down: {deferred.error}")
+            raise StoreError(f"the outcome of {deferred.key} is not written yet: {deferred.error}")
         self._inferable = avatars.infers(self._intent)
         return permit
 
     # --- the POST
 
     async def _post(self, permit: Permit) -> WireResponse:
-        """Send it, once. While ``_may_have_cost`` is false, whatever is raised means: nothing was sent."""
+        """Send it once. While ``_may_have_cost`` is false, every exception means that nothing was sent."""
         services, intent = self._services, self._intent
         url = None
         if services.deliveries is not None and intent.request.webhook_url is None:
@@ -211,7 +211,7 @@ class SubmitAttempt:
         return response
 
     async def _before_send(self, permit: Permit) -> None:
-        """Called by the transport when the connection stands and before any byte of the request leaves."""
+        """Called by the transport when the connection is made, before any byte of the request leaves."""
         if self._may_have_cost:
             raise TransportError("a paid request is sent once")
         if permit.is_stale(2 * self._services.timeouts.connect + _HELD_TOO_LONG):
@@ -230,25 +230,25 @@ class SubmitAttempt:
         permit.mark_sent()  # last: a hook may have taken its time, and the bytes leave now
 
     async def _write_sending(self) -> None:
-        """In one transaction: the intent is as it was when this was decided, is renewed, and is sent."""
-        intent, stored, renewal = self._decision
+        """In one transaction: check that the intent is unchanged, apply the instruction, write SENDING."""
+        intent, stored, instruction = self._decision
         store = self._services.store
         send = Send(self._id, self._services.clock.utc(), intent.source, self._inferable)
         if stored is not None:
-            steps = (send,) if renewal is None else (renewal, send)
+            steps = (send,) if instruction is None else (instruction, send)
             await store.advance(intent.key, IfUnchanged(stored), *steps)
             return
         written = await store.plan(advance(intent, send))
         if not written.attempts or written.attempts[-1].id != self._id:
-            raise IllegalTransition(f"intent {intent.key!r} was planned by another: it is {written.state}")
+            raise IllegalTransition(f"intent {intent.key!r} exists already: it is {written.state}")
 
-    # --- recording what became of it
+    # --- recording the outcome
 
     async def _record_acceptance(self, ref: LookRef) -> Intent:
         """The API has accepted it, and it has cost credits.
 
-        Raises `StoreError`, with ``ref``, when that could not be written down. An answer that names another
-        intent's look says nothing of this intent's own look: it is a loss.
+        Raises `StoreError`, with ``ref``, if that could not be written. If the answer names another intent's
+        look, it is not known which look this intent has made: the POST counts as lost.
         """
         self._may_have_cost = True
         accept = partial(self._services.accept, self._intent.key, ref, Evidence.ANSWER)
@@ -256,7 +256,7 @@ class SubmitAttempt:
             accepted = await accept()
         except LookTaken as taken:
             return await self._record_failure(taken)
-        except Exception as trouble:  # whatever a store raises, the caller learns what was paid
+        except Exception as trouble:  # a store may raise anything; the caller must learn what was paid
             error = copy(as_store_error(trouble))
             error.charged, error.ref = "yes", ref
             self._defer(partial(self._accept_or_mark_unknown, accept), error, self._follow_late_acceptance)
@@ -284,7 +284,7 @@ class SubmitAttempt:
         return await self._context.receiver.apply_early_deliveries(accepted, self._id)
 
     async def _record_failure(self, error: Exception) -> Intent:
-        """It was not sent, refused or lost. Raises that, unless a delivery has proved its look already."""
+        """Record a refusal or a loss, and raise the error, unless a delivery has proved the look already."""
         if not self._may_have_cost:
             raise error
         intent, step = self._intent, self._step_after(error)
@@ -298,7 +298,7 @@ class SubmitAttempt:
         follow = partial(self._settle_by_delivery, lost=lost)
         try:
             after = await write()
-        except Exception as trouble:  # whatever a store raises, the caller learns what may have been paid
+        except Exception as trouble:  # a store may raise anything; the caller must learn what may be paid
             deferred = result if isinstance(result, OutcomeUnknown) else as_store_error(trouble)
             self._defer(write, deferred, follow)
             raise deferred from trouble
@@ -308,10 +308,10 @@ class SubmitAttempt:
         raise result from None
 
     def _step_after(self, error: Exception) -> Revert | Reject | MarkUnknown:
-        """What an error means for the money of a request that was sent.
+        """The transition for an error of a request that was sent: whether it may have been charged.
 
-        Only a refusal that was read from an answer shows that it cost nothing. What a transport raises shows
-        nothing, whatever its class.
+        Only a refusal that was read from an answer proves that it cost nothing. An exception of a transport
+        proves nothing, whatever its class.
         """
         now = self._services.clock.utc()
         if isinstance(error, ApiError) and self._was_answered:
@@ -319,10 +319,10 @@ class SubmitAttempt:
                 return Revert()
             return Reject(Reason(error.status, error.code, error.message), now)
         is_ours = isinstance(error, HooxError | LookTaken)
-        return MarkUnknown(str(error) if is_ours else f"{type(error).__name__} on the way", now)
+        return MarkUnknown(str(error) if is_ours else f"{type(error).__name__} during the request", now)
 
     async def _settle_by_delivery(self, after: Intent, *, lost: bool) -> Intent | None:
-        """The unknown as a delivery has proved it already; else None, and a lost edit's look is searched."""
+        """The intent, if a delivery has proved its look already; else None, and a lost edit is noted."""
         if after.state is not IntentState.UNKNOWN:
             return None
         proved = await self._context.receiver.confirm_lost(after.attempts[-1].id)
@@ -345,14 +345,14 @@ class SubmitAttempt:
         error: HooxError,
         follow: Callable[[Intent], Awaitable[object]],
     ) -> None:
-        """Have it written as soon as the store takes it. Hands the avatar's lock over, until then."""
+        """Have it written as soon as the store works again. Passes the avatar's lock on until then."""
         avatar_id = self._context.reconciler.avatars.avatar_to_lock(self._intent)
         lock = self._avatar_lock.pop_all()
         self._context.deferred.add(DeferredWrite(self._intent.key, avatar_id, write, error, follow, lock))
 
 
 def as_store_error(error: Exception) -> StoreError:
-    """What a store raised, as our own error."""
+    """A store's exception as a `StoreError`."""
     if isinstance(error, StoreError):
         return error
     return StoreError(f"the store failed: {type(error).__name__}: {error}")

@@ -1,4 +1,4 @@
-"""What became of paid requests and the store did not take: written as soon as the store takes it."""
+"""Outcomes of paid requests that the store failed to write: written as soon as the store works again."""
 
 from __future__ import annotations
 
@@ -15,15 +15,14 @@ from ..services import SessionServices
 _log = logging.getLogger("hoox_async")
 _FIRST_PAUSE = 1.0  # seconds
 _LONGEST_PAUSE = 30.0
-_LOCKED_AT_MOST = 30.0  # seconds; then those who wait for the avatar's lock get the store's error
+_LOCKED_AT_MOST = 30.0  # seconds; after that, edits that wait for the avatar's lock get the store's error
 
 
 class DeferredWrite:
-    """One write for one key that the store did not take.
+    """One write for one key that the store failed to write.
 
-    ``avatar_id`` is the avatar that was edited, where edits of it are kept apart, and ``avatar_lock`` holds
-    its lock. ``error`` is what the caller was told, and ``follow`` is called with the intent once it is
-    written.
+    ``avatar_id`` is the avatar that was edited, where its edits are serialized, and ``avatar_lock`` holds its
+    lock. ``error`` is what the caller got, and ``follow`` is called with the intent once it is written.
     """
 
     def __init__(
@@ -46,10 +45,10 @@ class DeferredWrite:
 
 
 class DeferredWrites:
-    """Keeps what the store did not take, and tries again after 1, 2, 4 … 30 s, and once at the close.
+    """Keeps failed writes, and retries them after 1, 2, 4 … 30 s, and once at the close.
 
-    Until it is written, its key is not sent again, and no other edit of its avatar is sent where edits are
-    kept apart, so that its look can't be taken for another's.
+    Until a write succeeds, its key is not sent again, and no other edit of its avatar is sent where edits are
+    serialized, so that its look can't be attributed to another edit.
     """
 
     def __init__(self, services: SessionServices) -> None:
@@ -58,22 +57,22 @@ class DeferredWrites:
         self._task: asyncio.Task[None] | None = None
 
     def of_avatar(self, avatar_id: str) -> DeferredWrite | None:
-        """A write of an edit of this avatar, where there is one."""
+        """The deferred write of an edit of this avatar, if there is one."""
         return next((write for write in self._writes.values() if write.avatar_id == avatar_id), None)
 
     def add(self, deferred: DeferredWrite) -> None:
-        """Write it as soon as the store takes it. Its avatar's lock is released here from now on."""
+        """Write it as soon as the store works again. From now on its avatar's lock is released here."""
         deferred.since = self._services.clock.now()
         self._writes[deferred.key] = deferred
-        _log.warning("the store did not take what became of %s; it is tried again", deferred.key)
+        _log.warning("the store could not write the outcome of %s; trying again", deferred.key)
         if self._task is None or self._task.done():
             with suppress(SessionClosed):  # too late: the next session finds it as unknown
                 self._task = self._services.tasks.supervise(self._run, "hoox-deferred-writes")
 
     async def write(self, key: str) -> None:
-        """Write what is deferred for this key now. Raises the error its caller got where that fails again.
+        """Retry the deferred write of this key now. Raises the error that its caller got if that fails again.
 
-        A caller that is cancelled here leaves a try behind that goes on: what follows from it is not lost.
+        If the caller is cancelled, the retry goes on, together with what follows from it.
         """
         deferred = self._writes.get(key)
         if deferred is None:
@@ -104,23 +103,25 @@ class DeferredWrites:
                 deferred.avatar_lock.close()
 
     async def _try(self, deferred: DeferredWrite) -> bool:
-        """Whether it is done with, together with what follows from it."""
+        """Try to write it, then call ``follow``. Returns whether it is done."""
         async with deferred.one_try_at_a_time:
             if self._writes.get(deferred.key) is not deferred:
                 return True
             try:
                 after = await deferred.write()
-            except IllegalTransition:  # it was settled otherwise, or an earlier try did write it after all
-                _log.warning("the store has something else of %s than: %s", deferred.key, deferred.error)
+            except IllegalTransition:  # it was settled otherwise, or an earlier try wrote it nevertheless
+                _log.warning("the store has another outcome of %s than: %s", deferred.key, deferred.error)
                 after = None
-            except Exception as error:  # whatever a store raises
-                _log.debug("what became of %s is not written yet: %s", deferred.key, error)
+            except Exception as error:  # a store may raise anything
+                _log.debug("the outcome of %s is not written yet: %s", deferred.key, error)
                 return False
             try:
                 if after is not None:
                     await deferred.follow(after)
-            except Exception as error:  # it is written all the same
-                _log.warning("what became of %s was written late: %s", deferred.key, error)
+            except Exception as error:  # it is written nevertheless
+                _log.warning(
+                    "the outcome of %s was written, but its follow-up failed: %s", deferred.key, error
+                )
             finally:
                 del self._writes[deferred.key]  # only now: until then no other edit of its avatar is sent
                 deferred.avatar_lock.close()

@@ -1,4 +1,4 @@
-"""An edit waits for its source look, where that is known not to be done yet."""
+"""Waiting of an edit for its source look, where that is known not to be done yet."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _NOT_SENT = frozenset({IntentState.PLANNED, IntentState.REJECTED})
 async def await_source(
     services: SessionServices, registry: JobRegistry, ref: LookRef, key: str | None, max_wait: float | None
 ) -> float | None:
-    """Wait until a look that is to be edited is READY. Gives the seconds that are left of ``max_wait``.
+    """Wait until a look that is to be edited is READY. Returns the seconds that are left of ``max_wait``.
 
     Returns at once for a look that neither the session nor its store knows to be unsettled, and for a
     ``key`` under which nothing is to be sent. ``max_wait=None`` waits for ``Timeouts.wait`` at most.
@@ -52,5 +52,5 @@ async def _settled(registry: JobRegistry, job: LookJob, seconds: float) -> Look:
         raise NotSent(message) from None
     except SessionClosed:
         raise SessionClosed("the session was closed; the edit was not sent") from None
-    except HooxError as error:  # of the source, which was paid for; of the edit nothing was
-        raise NotSent(f"the source {job.ref} cannot be waited for; the edit was not sent: {error}") from error
+    except HooxError as error:  # that is about the source, which was paid for; nothing was sent for the edit
+        raise NotSent(f"the source {job.ref} could not be awaited; the edit was not sent: {error}") from error

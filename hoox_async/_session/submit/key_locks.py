@@ -12,7 +12,7 @@ class KeyBusy(Exception):
 
 
 class KeyLocks:
-    """One lock for each key. A lock that nobody holds or waits for is forgotten."""
+    """One lock for each key. An unused lock is removed."""
 
     def __init__(self) -> None:
         self._locks: dict[str, _SharedLock] = {}

@@ -1,4 +1,4 @@
-"""Submissions: one at a time for each key, each sent at most once unless it surely cost nothing."""
+"""Submissions: one at a time per key, each sent at most once unless it certainly cost nothing."""
 
 from __future__ import annotations
 
@@ -50,10 +50,10 @@ _KEY_RETRY = 1.0  # seconds
 
 
 class Submitter:
-    """Sends intents, each at most once unless it surely cost nothing.
+    """Sends intents, each at most once unless it certainly cost nothing.
 
-    A key is held by one caller at a time. Before each attempt the caller reads what the store has of the
-    key, and decides by that whether anything is to be sent. The attempt runs in a task of the session's: a
+    A key is locked by one caller at a time. Before each attempt the caller reads the key's intent from the
+    store, and decides by that whether anything is to be sent. The attempt runs in a task of the session's: a
     caller that is cancelled ends it while it still waits to send, and leaves it alone afterwards, so that
     its answer is recorded whatever happens to the caller.
     """
@@ -81,7 +81,7 @@ class Submitter:
             if running.attempt.is_waiting:
                 running.task.cancel()
 
-    # --- whole submissions: each holds its key and reads the store under it
+    # --- whole submissions: each locks its key and then reads the store
 
     async def submit(
         self, request: Request, key: str | None, budget: Budget | None, max_wait: float | None
@@ -95,13 +95,13 @@ class Submitter:
         try:
             return await self.send(wanted, partial(decide_single, wanted, at_begin), options)
         except (ApiError, NotSent):
-            if key is None:  # it cost nothing, and nobody can ask for it again
+            if key is None:  # it cost nothing, and no caller can ask for it again
                 with suppress(StoreError):
                     await self._services.store.forget(wanted.key)
             raise
 
     async def resend(self, unknown: Intent, budget: Budget | None, max_wait: float | None) -> Intent:
-        """Send an unknown again by the user's word, unless its look is found before that is sent."""
+        """Send an unknown again on the user's instruction, unless its look is found before."""
         options = self._options_of_caller(budget, max_wait)
         return await self.send(unknown, partial(decide_resend, unknown), options)
 
@@ -111,17 +111,17 @@ class Submitter:
         return SendOptions(permits, Patience.SINGLE, SingleBudget(budget), permits.since, deadline)
 
     async def send(self, wanted: Intent, decide: Decide, options: SendOptions) -> Intent:
-        """Send what is wanted under its key until it is accepted, refused or lost.
+        """Send the intent ``wanted`` under its key until it is accepted, refused or lost.
 
-        Before each attempt ``decide`` is given what the store has of the key, and says what is to be sent;
-        an intent that it gives instead is the result. Raises what became of it otherwise.
+        Before each attempt ``decide`` gets the key's stored intent and returns what to send; an intent that
+        it returns instead is the result. Raises the error of any other outcome.
         """
         seconds = options.seconds_left(self._services.clock.now())
         try:
             async with self._key_locks.holding(wanted.key, seconds):
                 return await self._send(wanted, decide, options)
         except KeyBusy:
-            joined = await self.join(wanted.key)  # what is outstanding must not be reported as not sent
+            joined = await self.join(wanted.key)  # an outstanding POST must not be reported as not sent
             decided = None if joined is None else decide(joined)
             if isinstance(decided, Intent):
                 return decided
@@ -129,7 +129,7 @@ class Submitter:
             raise NotSent(message, retry_after=_KEY_RETRY) from None
 
     async def _send(self, wanted: Intent, decide: Decide, options: SendOptions) -> Intent:
-        """One attempt after the other, until one leads to something; the caller holds the key."""
+        """One attempt after the other until one has an outcome; the caller holds the key."""
         began, connections, denied = self._services.clock.now(), 0, 0
         while True:
             try:
@@ -151,10 +151,10 @@ class Submitter:
                 await asyncio.sleep(decision.delay)
 
     async def _send_once(self, wanted: Intent, decide: Decide, options: SendOptions) -> Intent:
-        """Join the POST of this key that is outstanding, or start an attempt where that is decided."""
+        """Wait for this key's outstanding POST, or start an attempt where ``decide`` says so."""
         running = self._running.get(wanted.key)
         if running is not None and running.attempt.intent.digest != wanted.digest:
-            decide(running.attempt.intent)  # raises where other content is a conflict
+            decide(running.attempt.intent)  # raises for a conflict with other content
             await asyncio.wait((running.task,))
             raise DecisionOutdated(wanted.key)
         if running is not None:
@@ -168,7 +168,7 @@ class Submitter:
     async def join(self, key: str) -> Intent | None:
         """Wait for the POST of this key that is outstanding now, without holding the key.
 
-        None where there is none, or where it surely cost nothing. Raises what became of it otherwise.
+        None if there is none, or if it certainly cost nothing. Raises the error of any other outcome.
         """
         running = self._running.get(key)
         if running is None or running.attempt.is_waiting:
@@ -191,7 +191,7 @@ class Submitter:
             return (await self._services.store.get((key,))).get(key)
         except HooxError:
             raise
-        except Exception as error:  # whatever a store raises
+        except Exception as error:  # a store may raise anything
             raise as_store_error(error) from error
 
     def _emit_retry(self, intent: Intent, error: HooxError, delay: float) -> None:
@@ -208,11 +208,11 @@ class _RunningAttempt:
         self.task = task
 
     async def result(self) -> Intent:
-        """As `join`, for the caller that started it: cancelled, it ends an attempt that still waits."""
+        """As `join`, for the caller that started it: cancelling it ends an attempt that has not sent yet."""
         return await self._awaited(_CancellingResult(self.attempt, self.task))
 
     async def join(self) -> Intent:
-        """Wait for its end. A caller that is cancelled here changes nothing of it."""
+        """Wait for its end. Cancelling the caller does not affect the attempt."""
         return await self._awaited(asyncio.shield(self.task))
 
     async def _awaited(self, result: asyncio.Future[Intent]) -> Intent:
@@ -232,9 +232,9 @@ class _RunningAttempt:
 class _CancellingResult(asyncio.Future[Intent]):
     """The result of an attempt, for the caller that started it.
 
-    Cancelled together with its caller, it cancels an attempt that still waits, in the same instant (so that
-    no permit reaches it meanwhile), and ends when that has given back what it held. Once the attempt may have
-    sent something, only the caller is cancelled.
+    When its caller is cancelled, it cancels an attempt that still waits, synchronously (so that no permit is
+    granted meanwhile), and ends when the attempt has released what it held. Once the attempt may have sent
+    something, only the caller is cancelled.
     """
 
     def __init__(self, attempt: SubmitAttempt, task: asyncio.Task[Intent]) -> None:
@@ -255,13 +255,13 @@ class _CancellingResult(asyncio.Future[Intent]):
             super().cancel()
         elif (error := task.exception()) is not None:
             self.set_exception(error)
-            self.exception()  # taken: a caller that is cancelled in this moment does not take it
+            self.exception()  # mark as retrieved: a caller that is just being cancelled does not do it
         else:
             self.set_result(task.result())
 
 
 def _log_unexpected(post: asyncio.Task[Intent]) -> None:
-    """Log what is no error of ours: a defect. Its caller may be gone; our own errors are in the store too."""
+    """Log an error that is not ours, which is a defect: its caller may be gone. Our own errors are stored."""
     error = None if post.cancelled() else post.exception()
     if error is not None and not isinstance(error, HooxError | DecisionOutdated):
         _log.error("the task %s failed", post.get_name(), exc_info=error)

@@ -1,4 +1,4 @@
-"""Paid requests whose fate is not known: settled by a proof or by the user's word, never by a guess.
+"""Unknowns, paid requests with an unknown outcome: settled by proof or by the user, never by a guess.
 
 It may use the session's services, reads and jobs.
 """

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 
 class SharedAvatars:
-    """Others may edit the avatars too: edits are sent at any time, and nothing is inferred of a lost one."""
+    """Others may edit the avatars too: edits are sent at any time, and no look of a lost one is inferred."""
 
     is_exclusive: bool = False
 
@@ -42,7 +42,7 @@ class SharedAvatars:
         self._lost_under_lock: dict[str, list[Intent]] = {}  # by an earlier, exclusive session; by avatar
 
     async def restore(self, unknowns: Sequence[Intent]) -> None:
-        """Take in the unknowns of earlier sessions."""
+        """Load the unknowns of earlier sessions."""
         for intent in unknowns:
             if _can_be_searched(intent) and intent.source is not None:
                 self._lost_under_lock.setdefault(intent.source.avatar_id, []).append(intent)
@@ -53,7 +53,7 @@ class SharedAvatars:
         return avatar_id if avatar_id in self._lost_under_lock else None
 
     async def wait_for_avatar(self, avatar_id: str, _: float | None) -> None:
-        """End the searches of an earlier session: an edit that is not kept apart makes them prove nothing."""
+        """End the searches of an earlier session: after an edit without a lock they could prove nothing."""
         for intent in self._lost_under_lock.get(avatar_id, ()):
             with suppress(IllegalTransition):  # it was settled meanwhile
                 await self._services.store.advance(intent.key, EndSearch())
@@ -106,10 +106,10 @@ class SharedAvatars:
 
 
 class ExclusiveAvatars:
-    """Nobody else edits these avatars, says the user: edits are kept apart, and a lost one is searched for.
+    """The user has stated that nobody else edits these avatars: edits are serialized, lost ones searched for.
 
     One edit of an avatar is outstanding at a time, and none is sent while a lost one is searched for. So a
-    look that shows up then, and was not in the avatar's baseline, can only be the lost one's.
+    look that appears then, and was not in the avatar's baseline, can only be the lost edit's.
     """
 
     is_exclusive: bool = True
@@ -120,23 +120,23 @@ class ExclusiveAvatars:
         self._reconciler = reconciler
         self._baselines = Baselines(services, reads)
         self.locks: AvatarLocks = AvatarLocks()
-        self._searched: dict[str, Intent] = {}  # lost under a lock and not searched to the end; by key
+        self._searched: dict[str, Intent] = {}  # lost under a lock, search not ended; by key
         self._searches: dict[str, asyncio.Task[None]] = {}
-        self._unsearched: dict[str, set[str]] = {}  # unknowns that nobody searches for: keys by avatar
-        self._no_inference: set[str] = set()  # avatars of which nothing is inferred in this session any more
+        self._unsearched: dict[str, set[str]] = {}  # unknowns without a search: keys by avatar
+        self._no_inference: set[str] = set()  # avatars for which nothing is inferred in this session any more
         self._unlocked = asyncio.Event()
         self._listeners: list[Callable[[], None]] = []
         self._closed = False
 
     async def restore(self, unknowns: Sequence[Intent]) -> None:
-        """Lock the avatars of what earlier sessions lost under their locks, until it was searched for."""
+        """Lock the avatars of edits that earlier sessions lost under a lock, until their searches end."""
         for intent in unknowns:
             self._keep_locked(intent)
         for intent in (*unknowns, *await self._abandoned()):
             self._distrust(intent)
 
     async def _abandoned(self) -> list[Intent]:
-        """What was dropped or sent again by the user's word, where a look of that time may still show up."""
+        """Intents that the user dropped or sent again, whose attempts may have made an unclaimed look."""
         store = self._services.store
         if not await store.recent_sends(self._services.clock.utc() - LATEST_APPEARANCE):
             return []
@@ -144,7 +144,7 @@ class ExclusiveAvatars:
         return [i async for i in store.stream() if i.state not in not_abandoned and attempts_in_doubt(i)]
 
     def _distrust(self, intent: Intent) -> None:
-        """Infer nothing where its look may show up beside a lost one's, or long after the baseline."""
+        """Infer nothing for its avatar where its look may still appear and be taken for a lost edit's."""
         if intent.source is None:
             return
         avatar_id, attempts = intent.source.avatar_id, attempts_in_doubt(intent)
@@ -165,7 +165,7 @@ class ExclusiveAvatars:
         return self.locks.can_acquire(avatar_id)
 
     def ready_for_edit(self, avatar_id: str) -> bool:
-        """As `is_unlocked`. What keeps the avatar locked because it was lost is searched for from now on."""
+        """As `is_unlocked`. Also starts the searches for the lost edits that keep the avatar locked."""
         if self.is_unlocked(avatar_id):
             return True
         self.search(avatar_id)
@@ -185,18 +185,18 @@ class ExclusiveAvatars:
                     raise SessionClosed("the session was closed")
                 await self._baselines.require(avatar_id)
         except TimeoutError:
-            message = f"no edit of avatar {avatar_id} could go out in time; nothing was sent"
+            message = f"avatar {avatar_id} was not free for an edit in time; nothing was sent"
             raise NotSent(message, retry_after=self._services.timeouts.search[0]) from None
 
     def lock(self, avatar_id: str) -> bool:
-        """Take the avatar's lock. False where another edit was faster since the wait."""
+        """Take the avatar's lock. False where another edit has taken it since the wait."""
         if not self.locks.can_acquire(avatar_id):
             return False
         self.locks.acquire(avatar_id)
         return True
 
     def unlock(self, avatar_id: str) -> None:
-        """Release the avatar's lock: the edit that was outstanding is over."""
+        """Release the avatar's lock: the outstanding edit has ended."""
         self.locks.release(avatar_id)
         self._notify()
 
@@ -212,7 +212,7 @@ class ExclusiveAvatars:
                 listener()
 
     def close(self) -> None:
-        """The session is being closed: who waits for an avatar gets `SessionClosed`."""
+        """The session is being closed: every task that waits for an avatar gets `SessionClosed`."""
         self._closed = True
         self._unlocked.set()
 
@@ -227,23 +227,23 @@ class ExclusiveAvatars:
         return avatar_id not in self._no_inference and avatar_id not in self._unsearched
 
     def end_inference(self, avatar_id: str) -> None:
-        """A look of unknown origin may show up: this session infers nothing for the avatar any more."""
+        """A look of unknown origin may appear: this session infers nothing for the avatar any more."""
         self._no_inference.add(avatar_id)
 
     def note_made(self, intent: Intent) -> None:
-        """An avatar that this session made has no looks but its own: it needs no baseline."""
+        """An avatar that this session created has only looks of this session: it needs no baseline."""
         if intent.ref is not None and not isinstance(intent.request, LookEdit):
             self._baselines.mark_taken(intent.ref.avatar_id)
 
     def note_unsearched(self, intent: Intent) -> None:
-        """Infer nothing for its avatar until it is settled, where it is an unknown without a search."""
+        """If it is an unknown without a search: infer nothing for its avatar until it is settled."""
         if intent.source is not None and prevents_inference(intent, searched=intent.key in self._searched):
             self._unsearched.setdefault(intent.source.avatar_id, set()).add(intent.key)
 
     # --- searches
 
     async def note_lost(self, intent: Intent) -> None:
-        """Its POST was lost: its avatar stays locked until it was searched for, or its look is known.
+        """Its POST was lost: its avatar stays locked until the search has ended or its look is known.
 
         Raises what the store raises; then nothing more is inferred for its avatar.
         """
@@ -267,7 +267,7 @@ class ExclusiveAvatars:
         return intent.key in self._searched
 
     def search(self, avatar_id: str) -> None:
-        """Search for the lost edits of this avatar, unless that goes on already."""
+        """Start the searches for the lost edits of this avatar that are not running yet."""
         for intent in self._searched.values():
             if intent.avatar_id == avatar_id and intent.key not in self._searches:
                 search = Search(self._services, self._reads, self, self._baselines, self._reconciler, intent)
@@ -275,7 +275,7 @@ class ExclusiveAvatars:
                 self._searches[intent.key] = task
 
     def end_search(self, key: str) -> None:
-        """It is not searched for any more; its avatar is unlocked where no other edit of it is."""
+        """End its search, and unlock its avatar unless another edit keeps it locked."""
         self._resume_inference(key)
         intent = self._searched.pop(key, None)
         task = self._searches.pop(key, None)
@@ -286,7 +286,7 @@ class ExclusiveAvatars:
             self._notify()
 
     def _resume_inference(self, key: str) -> None:
-        """Where it ended the inference for its avatar, that goes on, from a baseline that is taken anew."""
+        """If it prevented inference for its avatar, allow that again, with a new baseline."""
         for avatar_id, keys in tuple(self._unsearched.items()):
             if key in keys:
                 keys.remove(key)
@@ -297,6 +297,6 @@ class ExclusiveAvatars:
 
 
 def _can_be_searched(intent: Intent) -> bool:
-    """Whether it was lost under its avatar's lock, and not yet searched for to the end."""
+    """Whether it was lost under its avatar's lock and its search has not ended."""
     in_doubt = intent.state.in_doubt and not intent.search_ended
     return in_doubt and bool(intent.attempts) and intent.attempts[-1].under_lock

@@ -30,15 +30,15 @@ class Baselines:
         self._taken.add(avatar_id)
 
     def renew(self, avatar_id: str) -> None:
-        """Before the avatar's next edit, take its baseline anew."""
+        """Take the avatar's baseline again before its next edit."""
         self._taken.discard(avatar_id)
 
     async def require(self, avatar_id: str) -> None:
-        """Return when the baseline is taken.
+        """Wait until the baseline is taken.
 
-        Raises `NotSent` where the API has no answer for it, also after retries; what else the request for
-        it raises (`NotFound`, `AuthenticationError` …); `StoreError` and `SessionClosed`. A 429 is waited
-        for, as a paid request's own would be.
+        Raises `NotSent` if the API does not answer, also after retries; any other error of the request
+        (`NotFound`, `AuthenticationError` …); `StoreError` and `SessionClosed`. After a 429 it waits, as for
+        a paid request.
         """
         pauses = iter(_PAUSES)
         while avatar_id not in self._taken:
@@ -56,14 +56,14 @@ class Baselines:
                 await asyncio.sleep(pause)
 
     async def _take_shared(self, avatar_id: str) -> None:
-        """One try, shared by all who wait for it; each gets a copy of its error."""
+        """One try, shared by all waiting callers; each gets a copy of its error."""
         task = self._tasks.get(avatar_id)
         if task is None:
             task = self._services.tasks.spawn(self._take(avatar_id), f"hoox-baseline-{avatar_id}")
             self._tasks[avatar_id] = task
             task.add_done_callback(lambda _: self._tasks.pop(avatar_id, None))
         await asyncio.wait((task,))
-        if task.cancelled():  # by the session's end: the one who waits here was not cancelled
+        if task.cancelled():  # by the session's end: the caller was not cancelled
             raise SessionClosed("the session was closed")
         error = task.exception()
         if error is not None:

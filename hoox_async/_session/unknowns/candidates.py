@@ -1,4 +1,4 @@
-"""The looks that may be an unknown's own: written down and listed for people, never adopted."""
+"""Candidates, the looks that an unknown may have made: recorded and listed for people, never assigned."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from ..reads import Reads
 
 
 async def add_candidates(store: Store, intent: Intent, refs: Iterable[LookRef]) -> tuple[LookRef, ...]:
-    """Add looks to the unknown's candidates, and take out those that have become another intent's since.
+    """Add looks to the unknown's candidates, and remove those that another intent has claimed since.
 
-    Gives the candidates that it has then. Raises `StoreError`.
+    Returns the resulting candidates. Raises `StoreError`.
     """
     found = [ref for ref in dict.fromkeys((*intent.candidates, *refs)) if ref != intent.source]
     others = tuple([ref for ref in found if await store.by_ref(ref) is not None])
@@ -36,10 +36,10 @@ async def add_candidates_of_avatar(store: Store, avatar_id: str, refs: Collectio
 
 
 async def list_unknowns(store: Store, reads: Reads) -> list[Unknown]:
-    """All unknowns, with the looks that may be theirs, by one request for each avatar concerned.
+    """All unknowns with their candidates, by one request for each avatar concerned.
 
-    The avatars are read anew each time: a look can show up late, or become another intent's. For an avatar
-    that can't be read, the candidates are those that were written down earlier. Raises `StoreError`.
+    The avatars are read again each time: a look can appear late, or be claimed by another intent. For an
+    avatar that can't be read, the candidates are those that were recorded earlier. Raises `StoreError`.
     """
     avatars: dict[str, Avatar | None] = {}
     found: list[Unknown] = []
@@ -52,9 +52,9 @@ async def list_unknowns(store: Store, reads: Reads) -> list[Unknown]:
 async def _unclaimed(
     intent: Intent, avatars: dict[str, Avatar | None], store: Store, reads: Reads
 ) -> tuple[LookRef, ...]:
-    """The looks of the edited avatar that are no intent's and in no baseline, as the API shows them now.
+    """The looks of the edited avatar that no intent has claimed and that are not in its baseline, read now.
 
-    A look that a baseline took in, and that may have been its own, was added to its candidates at that time.
+    A look that it may have made and that was added to the baseline is among its stored candidates already.
     """
     if intent.source is None:
         return ()

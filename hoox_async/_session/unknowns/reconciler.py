@@ -1,4 +1,4 @@
-"""Settles unknowns: by a proof or the user's word, for those who wait for it."""
+"""Settles unknowns, by proof or by the user's decision, and wakes the tasks that wait for that."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from .candidates import add_candidates_of_avatar
 
 
 class Reconciler:
-    """Settles unknowns, and knows who waits for that. ``avatars`` are locked and searched by it."""
+    """Settles unknowns and wakes the tasks that wait for that. ``avatars`` has the locks and the searches."""
 
     def __init__(
         self, services: SessionServices, reads: Reads, registry: JobRegistry, *, exclusive: bool
@@ -29,11 +29,11 @@ class Reconciler:
         )
 
     async def restore(self) -> None:
-        """Take in the unknowns of earlier sessions. Raises `StoreError`."""
+        """Load the unknowns of earlier sessions. Raises `StoreError`."""
         await self.avatars.restore(await self._services.store.in_states((IntentState.UNKNOWN,)))
 
     def close(self) -> None:
-        """The session is being closed: who waits for an avatar gets `SessionClosed`."""
+        """The session is being closed: every task that waits for an avatar gets `SessionClosed`."""
         self.avatars.close()
 
     async def confirm(
@@ -44,20 +44,20 @@ class Reconciler:
         Raises `StoreError`, and `IllegalTransition` where the intent has changed meanwhile.
         """
         accepted = await self._services.accept(intent.key, ref, evidence, since=intent)
-        if evidence is not Evidence.USER:  # the user's word does not say that the avatar has no other looks
+        if evidence is not Evidence.USER:  # that does not prove that the avatar has no other looks
             self.avatars.note_made(accepted)
         await self._follow(accepted, look)
         self.end_search(intent.key)
         return accepted
 
     async def correct(self, intent: Intent, ref: LookRef, look: Look | None = None) -> Intent:
-        """Record that, by the user's word, its look is another than the one that the user named before.
+        """Record that the user names another look for it than before.
 
         The look that was named before may be another unknown's. Raises `StoreError`; `IllegalTransition`
         where the intent has changed meanwhile, and `LookTaken`.
         """
         step = Correct(ref, self._services.clock.utc())
-        corrected = await self._services.store.advance(intent.key, step)  # it says by itself what must hold
+        corrected = await self._services.store.advance(intent.key, step)  # it checks its own preconditions
         if intent.ref is not None:
             self._registry.forget_payment(intent.ref)
             await add_candidates_of_avatar(self._services.store, intent.ref.avatar_id, [intent.ref])
@@ -66,23 +66,23 @@ class Reconciler:
 
     async def _follow(self, accepted: Intent, look: Look | None) -> None:
         self._registry.poll_until_settled(accepted)
-        job = self._registry.job_of(accepted)  # held until it is written down
+        job = self._registry.job_of(accepted)  # referenced until it is recorded
         if look is not None and look.status.settled:
             await self._registry.publish([LookUpdate(look, is_complete(look))])
         del job
 
     def abandon(self, intent: Intent) -> None:
-        """By the user's word it is dropped or sent again, though its look may still show up.
+        """The user drops it or sends it again, though its look may still appear.
 
-        Such a look would be taken for the next lost edit's: nothing is inferred for this avatar any more in
-        this session, nor in a later one before a day has passed.
+        Such a look would be attributed to the next lost edit. So nothing is inferred for this avatar any more
+        in this session, nor in a later one before a day has passed.
         """
         if intent.source is not None:
             self.avatars.end_inference(intent.source.avatar_id)
         self.end_search(intent.key)
 
     def end_search(self, key: str) -> None:
-        """It is not searched for any more: its look is known, or was not found, or it was abandoned."""
+        """End its search: its look is known, or was not found, or it was abandoned."""
         self.avatars.end_search(key)
         for future in self._waiting.pop(key, ()):
             if not future.done():

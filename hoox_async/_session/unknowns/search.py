@@ -50,21 +50,19 @@ class Search:
         self._avatar_id = intent.source.avatar_id
 
     async def run(self) -> None:
-        """Search at each of its times. However that ends, the avatar is unlocked: nobody waits for ever."""
+        """Search at each scheduled time. The avatar is unlocked in any case: no edit waits forever."""
         try:
             if await self._search_to_the_end():
                 return
             with suppress(StoreError):  # the next POST meets the store's failure too, and reports it
                 await self._services.store.advance(self._intent.key, EndSearch())
         except IllegalTransition:
-            if await self._is_settled():  # by a delivery or the user's word, meanwhile
+            if await self._is_settled():  # by a delivery or the user's decision, meanwhile
                 self._reconciler.end_search(self._intent.key)
                 return
-            # else the store has it as being sent: it never took that it was lost
+            # else the store still has it as SENDING, because writing UNKNOWN failed
         except Exception:
-            _log.exception(
-                "the search for %r failed in a way that this library does not know", self._intent.key
-            )
+            _log.exception("the search for %r failed unexpectedly", self._intent.key)
         # its look may still show up: nothing more is inferred for this avatar
         self._avatars.end_inference(self._avatar_id)
         self._reconciler.end_search(self._intent.key)

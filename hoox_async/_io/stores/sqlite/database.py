@@ -70,7 +70,7 @@ class Database:
             jobs.append(waiting.popleft())
         try:
             return self._together(jobs)
-        except Exception:  # the whole group failed: with a transaction each, only the jobs at fault fail
+        except Exception:  # the whole group failed: with one transaction per job, only the faulty jobs fail
             return [self._alone(job) for job in jobs]
 
     def finish(self, waiting: deque[Job]) -> list[Done]:
@@ -82,7 +82,7 @@ class Database:
         return done
 
     def close(self) -> None:
-        """Close the file and release the lock. Never raises: what was promised is durable already."""
+        """Close the file and release the lock. Never raises: reported writes are durable already."""
         db, self._db = self._db, None
         if db is not None:
             _close(db)
@@ -114,7 +114,7 @@ class Database:
         queries.bind(db, workspace, self.path)
         queries.note_opening(db, at)
         queries.recover_all(db, at)
-        if in_wal:  # not on some file systems; there everything is in the main file at once
+        if in_wal:  # some file systems do not support it; there everything is in the main file at once
             missing_wal.set_mark(db)
         db.execute("COMMIT")
         if in_wal:
@@ -168,7 +168,7 @@ class Database:
     def _require_files(self) -> None:
         """Raise `StoreError` where the open files were removed or replaced.
 
-        What is written into them then is lost with this process, and a second session could open the path.
+        Writes to such files are lost with this process, and a second session could open the path.
         """
         for name, opened in self._files.items():
             try:
@@ -178,8 +178,8 @@ class Database:
             if found != opened:
                 raise StoreError(
                     f"{name} was {'replaced' if found else 'removed'} while the store was open: nothing is "
-                    "sent any more, since it could not be remembered. Put the store's files back, or close "
-                    "the session and open it anew"
+                    "sent any more, since it could not be recorded. Put the store's files back, or close "
+                    "the session and open it again"
                 )
 
     def _translated(self, error: Exception) -> Exception:
@@ -225,7 +225,7 @@ def _keep_open(db: sqlite3.Connection) -> None:
     parent's.
     """
     _kept_open.append(db)
-    try:  # at its end the interpreter would clear the list and so close them: hence one reference too many
+    try:  # at exit the interpreter would clear the list and so close them: hence an extra reference
         import ctypes
 
         ctypes.pythonapi.Py_IncRef(ctypes.py_object(db))

@@ -12,7 +12,7 @@ from weakref import WeakSet
 
 from ....errors import StoreError, StoreLocked
 
-# far behind the holder's name, since on Windows others cannot read a locked byte
+# an offset far behind the holder's name, since on Windows others cannot read a locked byte
 _LOCKED_BYTE = 1 << 30
 
 
@@ -32,12 +32,12 @@ class FileLock:
         self._fd: int | None = None
 
     def acquire(self, since: datetime) -> None:
-        """Take the lock and write who holds it. Raises `StoreLocked`, `StoreError` or `OSError`."""
+        """Take the lock and write the holder's name. Raises `StoreLocked`, `StoreError` or `OSError`."""
         if self._store_path in _inherited:
             # SQLite would believe that it holds its parent's locks on the file
             raise StoreError(
                 f"{self._store_path} was open when this process was forked: open it in a process that was "
-                'forked before, or that was started anew (multiprocessing\'s "spawn")'
+                'forked before, or that was started fresh (multiprocessing\'s "spawn")'
             )
         fd = self._fd = os.open(self._store_path + ".lock", os.O_RDWR | os.O_CREAT, 0o644)
         _held.add(self)  # before it is locked, since another thread may fork at any time
@@ -48,7 +48,7 @@ class FileLock:
             self._fd = None
             os.close(fd)
             raise
-        with suppress(OSError):  # on a full disk the name is missing, and the lock is held nevertheless
+        with suppress(OSError):  # on a full disk the name is missing, but the lock is held
             os.ftruncate(fd, 0)
             os.write(fd, json.dumps(_myself(since)).encode())
 

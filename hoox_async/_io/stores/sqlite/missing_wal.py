@@ -7,9 +7,9 @@ again.
 
 So the main file has a mark, one bit of the header's ``user_version``, while commits may be missing in it:
 
-- When a store is opened, the mark is committed and then checkpointed, before anything of money is written.
+- When a store is opened, the mark is committed and then checkpointed, before any record of money is written.
   From then on the ``-wal`` is never empty. So a marked file whose ``-wal`` is missing or empty is incomplete,
-  however and whenever the process ended. Until then nothing of money can be missing.
+  however and whenever the process ended. Before that no record of money can be missing.
 - When a store is closed, everything is checkpointed. Then the mark is removed, and that is checkpointed too:
   the mark leaves the main file after everything else has arrived there. Where a reader or a full disk
   prevents that, the mark and the ``-wal`` stay.
@@ -62,7 +62,7 @@ def is_marked(db: sqlite3.Connection) -> bool:
 
 
 def set_mark(db: sqlite3.Connection) -> None:
-    """Set the mark, in the caller's transaction. `require_mark` then brings it into the main file."""
+    """Set the mark, in the caller's transaction. `require_mark` then checkpoints it into the main file."""
     _write(db, _version(db) | MARK)
 
 
@@ -72,17 +72,17 @@ def clear_mark(db: sqlite3.Connection) -> None:
 
 
 def require_mark(db: sqlite3.Connection, path: str) -> None:
-    """Bring the committed mark into the main file.
+    """Checkpoint the committed mark into the main file.
 
-    Raises `StoreError` where a reader's transaction prevents that. Where the main file has the mark already,
-    as after a crash, a reader does no harm.
+    Raises `StoreError` if a reader's transaction prevents that. If the main file has the mark already,
+    as after a crash, a reader is harmless.
     """
     if not _checkpoint(db) and not _main_file_is_marked(path):
         raise StoreError("another program has been reading it for too long: end that, and try again")
 
 
 def seal(db: sqlite3.Connection) -> None:
-    """Bring everything into the main file, and then remove the mark.
+    """Checkpoint everything into the main file, and then remove the mark.
 
     Where readers prevent that, the removal is committed nevertheless. It reaches the main file together with
     everything else in a later checkpoint, such as that of the last program that closes the file.

@@ -118,7 +118,7 @@ def advance(db: sqlite3.Connection, key: str, transitions: Sequence[Transition])
 
 
 def _require_unclaimed(db: sqlite3.Connection, ref: LookRef, key: str) -> None:
-    """Raise `LookTaken` where another intent has this look. A file of an earlier version may hold doubles."""
+    """Raise `LookTaken` if another intent has this look. Files of earlier versions may have duplicates."""
     row = db.execute(
         "SELECT key FROM intents WHERE avatar_id = ? AND look_id = ? AND key != ? ORDER BY seq LIMIT 1",
         (ref.avatar_id, ref.look_id, key),

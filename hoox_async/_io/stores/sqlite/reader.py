@@ -88,7 +88,7 @@ class _File:
     def open(self) -> None:
         with closing(connect_to_read(self.path)) as db, translated(self.path):
             # A copy (on disk, once it is large): an open read transaction would prevent sessions from opening
-            # the file, and from bringing everything into the main file when they close.
+            # the file, and from checkpointing everything when they close.
             self._db = sqlite3.connect("", isolation_level=None)
             db.backup(self._db)
             self.base_url = _base_url(self._db, self.path)
@@ -131,7 +131,7 @@ def _connect(real: Path) -> sqlite3.Connection:
         wal = Path(f"{real}-wal")
         if wal.exists() and wal.stat().st_size:
             raise  # it holds commits that are not in the main file yet, so they must be read
-    # where SQLite cannot create files beside it, it reads a file only if told that it does not change
+    # where SQLite cannot create files beside it, it needs ``immutable`` to read the file
     return _begin(f"{real.as_uri()}?mode=ro&immutable=1")
 
 
@@ -147,7 +147,7 @@ def _begin(uri: str) -> sqlite3.Connection:
     db = sqlite3.connect(uri, uri=True, timeout=2.0, isolation_level=None)
     try:
         db.execute("BEGIN")
-        db.execute("SELECT count(*) FROM sqlite_master").fetchone()  # its first read fixes what it sees
+        db.execute("SELECT count(*) FROM sqlite_master").fetchone()  # the first read fixes the snapshot
     except BaseException:
         db.close()
         raise

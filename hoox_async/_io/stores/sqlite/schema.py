@@ -10,7 +10,7 @@ APPLICATION_ID = 0x486F6F78  # "Hoox", in the file's header: another program's d
 MARK = 1 << 30
 """The bit of ``user_version`` for "the last commits may be in the ``-wal`` alone": see `missing_wal`."""
 
-# One tuple of statements for each version. A released one is never changed; new ones are added behind it.
+# One tuple of statements for each version. A released one is never changed; new ones are appended.
 MIGRATIONS: tuple[tuple[str, ...], ...] = (
     (
         "CREATE TABLE meta (name TEXT PRIMARY KEY, value NOT NULL) WITHOUT ROWID",

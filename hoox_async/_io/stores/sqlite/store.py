@@ -1,4 +1,4 @@
-"""The store on disk: a SQLite file, which survives the end of its process at any moment."""
+"""The store on disk: a SQLite file, which survives a crash of its process at any time."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class SQLiteStore:
     ``-wal`` and ``-shm`` and our ``.lock`` are beside it.
 
     The store belongs to the loop that opened it. A write whose caller is cancelled takes place nevertheless.
-    After a write that failed, each later one is tried, and fails as long as the disk does.
+    After a failed write, later ones are still tried; they fail as long as the disk does.
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
@@ -82,7 +82,7 @@ class SQLiteStore:
         queue = self._queue
         if not self._key_confirmed and queue is not None and not queue.closed and not queue.inherited:
             self._key_confirmed = True
-            # nobody waits for it: if a full disk prevents it, the next session does it again
+            # not awaited: if a full disk prevents it, the next session does it again
             queue.post(queries.confirm_key, writes=True).add_done_callback(ignore_error)
 
     async def get(self, keys: Collection[str]) -> dict[str, Intent]:
@@ -156,7 +156,7 @@ class SQLiteStore:
     def note_sends(self, sent_at: Sequence[datetime]) -> Awaitable[None]:
         """Write send times with the next commit. Returns at once; the result can be awaited."""
         written = self._require_queue().post(partial(queries.add_sends, sent_at=tuple(sent_at)), writes=True)
-        written.add_done_callback(ignore_error)  # nobody has to await it
+        written.add_done_callback(ignore_error)  # it need not be awaited
         return written
 
     async def recent_sends(self, since: datetime) -> list[datetime]:
@@ -197,7 +197,7 @@ class _JobQueue:
             return ""
         return (
             f"{self._database.path}: the store belongs to process {self._pid}, from which this one was "
-            "forked: a forked process needs a session and a store of its own"
+            "forked: a forked process needs its own session and store"
         )
 
     @property
@@ -249,7 +249,7 @@ class _JobQueue:
 
     def _resolve(self, group: asyncio.Future[list[Done]]) -> None:
         for job, value, error in group.result():
-            if job.future.done():  # its caller was cancelled; it is written all the same
+            if job.future.done():  # its caller was cancelled; it is written nevertheless
                 continue
             if error is not None:
                 job.future.set_exception(error)

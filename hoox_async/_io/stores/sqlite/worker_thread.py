@@ -12,7 +12,7 @@ _T = TypeVar("_T")
 
 
 class WorkerThread:
-    """Runs functions one after the other on a thread of its own, until the last one.
+    """Runs functions one after the other on its own thread, until the last one.
 
     Each goes through ``run_in_executor``, so that a loop with virtual time knows that it is running.
     """
@@ -25,17 +25,17 @@ class WorkerThread:
 
     @property
     def ending(self) -> bool:
-        """Whether the last function was given."""
+        """Whether the last function was submitted."""
         return self._last is not None
 
     def run(self, work: Callable[..., _T], *args: Any) -> asyncio.Future[_T]:
-        """Run a function after those before it. What it raises is lost where nobody awaits the future."""
+        """Run a function after those before it. Its exception is lost if the future is not awaited."""
         future = self._loop.run_in_executor(self._executor, work, *args)
         future.add_done_callback(ignore_error)
         return future
 
     def end(self, last: Callable[..., _T], *args: Any) -> asyncio.Future[_T]:
-        """Run the last function. After it the thread ends, whether or not anybody awaits the future."""
+        """Run the last function. The thread ends after it, even if the future is not awaited."""
         if self._last is None:
             self._last = self.run(last, *args)
             self._executor.shutdown(wait=False)
@@ -45,7 +45,7 @@ class WorkerThread:
         """Wait until the thread has ended. Cancelling the caller does not change that."""
         if self._last is not None:
             await asyncio.shield(self._last)
-        # it is about to end; join() would block the loop, and no event tells the end of a thread
+        # it is about to end; join() would block the loop, and a thread's end sets no event
         while self._thread is not None and self._thread.is_alive():  # noqa: ASYNC110
             await asyncio.sleep(0)
 
@@ -54,6 +54,6 @@ class WorkerThread:
 
 
 def ignore_error(future: asyncio.Future[Any]) -> None:
-    """A callback for a future that nobody has to await: the loop must not report its exception."""
+    """A callback for a future that need not be awaited: the loop must not report its exception."""
     if not future.cancelled():
         future.exception()
