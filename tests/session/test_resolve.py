@@ -75,8 +75,8 @@ def arrives(space: Space, source: LookRef) -> LookRef:
 
 
 @pytest.mark.parametrize("word", ["drop", "a look"])
-async def test_a_proof_that_comes_first_makes_it_no_unknown_any_more(word: Any) -> None:
-    """The user is told so, and what was proved stands."""
+async def test_a_word_on_an_unknown_that_was_just_proved_is_refused(word: Any) -> None:
+    """`drop` and `resolve` raise InvalidRequest if a delivery proves the look first, and change nothing."""
     store = Racing()
     async with on_space(store=store) as (session, space):
         source = made(space)
@@ -92,8 +92,8 @@ async def test_a_proof_that_comes_first_makes_it_no_unknown_any_more(word: Any) 
 
 @pytest.mark.parametrize("lost", [False, True], ids=["outstanding", "lost again"])
 @pytest.mark.parametrize("word", ["drop", "a look"])
-async def test_a_word_on_an_unknown_is_none_on_what_was_sent_again_since(word: Any, lost: bool) -> None:
-    """It was said of what stood then."""
+async def test_a_word_on_an_unknown_that_was_just_resent_is_refused(word: Any, lost: bool) -> None:
+    """`drop` and `resolve` raise InvalidRequest if the unknown was resent first, and do not concern it."""
     store = Racing()
     async with on_space(store=store) as (session, space):
         ref = await lose(session, space, made(space))
@@ -106,8 +106,8 @@ async def test_a_word_on_an_unknown_is_none_on_what_was_sent_again_since(word: A
         assert state is (IntentState.UNKNOWN if lost else IntentState.SENDING)
 
 
-async def test_a_look_that_was_proved_to_be_its_own_in_the_same_moment_is_its_job() -> None:
-    """The user said what the proof says."""
+async def test_resolve_with_the_look_that_was_just_proved_returns_its_job() -> None:
+    """`resolve` with the look that a delivery has just proved returns its job and keeps that evidence."""
     store = Racing()
     async with on_space(store=store) as (session, space):
         ref = await lose(session, space, made(space))
@@ -120,8 +120,8 @@ async def test_a_look_that_was_proved_to_be_its_own_in_the_same_moment_is_its_jo
 
 
 @pytest.mark.parametrize("named", ["resend", "drop", "", "avtr_1", 7, None, object()])
-async def test_what_names_no_look_is_refused(named: Any) -> None:
-    """Nothing is asked, sent or written."""
+async def test_resolve_refuses_a_value_that_names_no_look(named: Any) -> None:
+    """`resolve` with a value that names no look raises InvalidRequest, and sends and writes nothing."""
     async with on_space() as (session, space):
         await lose(session, space, made(space))
         with pytest.raises(InvalidRequest):
@@ -133,7 +133,7 @@ async def test_what_names_no_look_is_refused(named: Any) -> None:
 
 @pytest.mark.parametrize("form", ["ref", "text", "look", "job"])
 async def test_a_look_is_named_in_any_form_and_checked_by_one_request(form: str) -> None:
-    """A LookRef, its text, or anything with a ``.ref``; what the check tells of the look is taken too."""
+    """`resolve` takes a ref, its text, a Look or a job, and one request gives the status of the look."""
     async with on_space() as (session, space):
         ref = await lose(session, space, made(space))
         await asyncio.sleep(300)
@@ -151,7 +151,7 @@ async def test_a_look_is_named_in_any_form_and_checked_by_one_request(form: str)
 
 
 async def test_a_look_that_does_not_exist_is_not_found() -> None:
-    """The unknown stays one: a mistyped id is no answer to what was paid."""
+    """`resolve` with a look that does not exist raises NotFound, and the intent stays unknown."""
     async with on_space() as (session, space):
         source = made(space)
         await lose(session, space, source)
@@ -160,8 +160,8 @@ async def test_a_look_that_does_not_exist_is_not_found() -> None:
         assert (await intent_of(session, "lost")).state is IntentState.UNKNOWN
 
 
-async def test_a_look_that_cannot_be_its_own_is_refused() -> None:
-    """Another avatar's, the edited look itself, and another request's; no request is spent on them."""
+async def test_resolve_refuses_a_look_that_cannot_be_the_lost_edits() -> None:
+    """Another avatar's look, the edited look and another intent's are refused without a request."""
     async with on_space(poll="awaited") as (session, space):
         source, elsewhere = made(space), made(space)
         other = await session.submit(edit(source, "other"), key="other")
@@ -187,8 +187,8 @@ class TakenMeanwhile(MemoryStore):
         return await super().advance(key, *steps)
 
 
-async def test_a_look_that_becomes_anothers_in_that_moment_is_refused() -> None:
-    """The store itself lets one of them have it."""
+async def test_a_look_that_another_intent_has_just_claimed_is_refused() -> None:
+    """The store refuses a look that another intent claims in the same moment, and it stays unknown."""
     store = TakenMeanwhile()
     async with on_space(store=store) as (session, space):
         source = made(space)
@@ -202,8 +202,8 @@ async def test_a_look_that_becomes_anothers_in_that_moment_is_refused() -> None:
         assert (await intent_of(session, "lost")).state is IntentState.UNKNOWN
 
 
-async def test_the_users_word_may_be_said_again() -> None:
-    """With another look, as long as it is all the evidence; the first look can then be another unknown's."""
+async def test_a_look_that_the_user_named_can_be_corrected() -> None:
+    """The user can name another look where no proof exists; another unknown can then have the first one."""
     told: list[Event] = []
     async with on_space(hooks=[told.append]) as (session, space):
         source = made(space)
@@ -227,8 +227,8 @@ async def test_the_users_word_may_be_said_again() -> None:
     assert [event.key for event in accepted] == ["lost", "second"]
 
 
-async def test_the_users_word_does_not_unsay_a_proof() -> None:
-    """What the API's answer named stands."""
+async def test_a_proved_look_cannot_be_replaced_by_the_user() -> None:
+    """`resolve` refuses a key whose look was named by the API's answer, and the look stays."""
     async with on_space() as (session, space):
         source = made(space)
         job = await session.submit(edit(source), key="k")
@@ -237,8 +237,8 @@ async def test_the_users_word_does_not_unsay_a_proof() -> None:
         assert (await intent_of(session, "k")).ref == job.ref
 
 
-async def test_a_resend_has_its_budget_and_its_patience() -> None:
-    """Over the cap, or with no permit in time, nothing is sent, and the unknown stays as it was."""
+async def test_a_resend_keeps_to_its_budget_and_max_wait() -> None:
+    """A resend over the cap, or without a permit in time, sends nothing, and the unknown is unchanged."""
     async with on_space(requests_per_minute=100) as (session, space):
         await lose(session, space, made(space))
         before = await intent_of(session, "lost")
@@ -256,8 +256,8 @@ async def test_a_resend_has_its_budget_and_its_patience() -> None:
         assert len(space.ledger) == 2
 
 
-async def test_the_hooks_hear_whose_word_it_was() -> None:
-    """The evidence of an accepted look is the enum's member."""
+async def test_the_event_of_a_resolved_unknown_has_the_evidence_user() -> None:
+    """`resolve` emits LookAccepted with Evidence.USER, the key, the look and its credits."""
     told: list[Event] = []
     async with on_space(hooks=[told.append]) as (session, space):
         ref = await lose(session, space, made(space))
@@ -269,10 +269,12 @@ async def test_the_hooks_hear_whose_word_it_was() -> None:
 
 @pytest.mark.parametrize("word", ["drop", "a look"])
 @pytest.mark.parametrize("at", [0.0, 0.5], ids=["at once", "while it is written"])
-async def test_a_word_is_carried_out_whole_though_its_caller_leaves(word: str, at: float) -> None:
-    """The avatar lock that the unknown shut opens; the look of one that is dropped may still show up,
-    and is taken
-    for no other one's."""
+async def test_drop_and_resolve_are_completed_though_their_caller_is_cancelled(word: str, at: float) -> None:
+    """`drop` and `resolve` are completed after their caller was cancelled.
+
+    The avatar is unlocked. After `drop` nothing is inferred for it, since the look of the dropped unknown may
+    still appear.
+    """
     told: list[Event] = []
     async with on_space(store=SlowToSay(), exclusive=True, hooks=[told.append]) as (session, space):
         source = made(space)
