@@ -43,7 +43,7 @@ def test_invalid_options_are_refused_by_the_constructor(options: dict[str, Any],
 
 
 def test_the_key_comes_from_the_environment_and_the_url_never(monkeypatch: pytest.MonkeyPatch) -> None:
-    """HOOX_API_KEY is read, no variable for the URL is: a stray one must not send the key to another host."""
+    """The API key is read from HOOX_API_KEY, and the base URL from no variable."""
     monkeypatch.delenv("HOOX_API_KEY", raising=False)
     with pytest.raises(ConfigurationError, match="HOOX_API_KEY"):
         HooxSession()
@@ -195,7 +195,7 @@ def open_files_in(fds: Path) -> int:
 
 
 async def test_closing_ends_what_waits_and_leaves_no_task_and_no_socket() -> None:
-    """Waits for jobs, reads and permits end; the server sees every connection end."""
+    """Closing ends all waits for jobs, reads and permits with SessionClosed; no task or socket is left."""
     before = others()
     fds = Path("/proc/self/fd")
     async with Sandbox() as sandbox:

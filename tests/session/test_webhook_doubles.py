@@ -183,7 +183,7 @@ async def test_a_delivery_that_is_applied_before_the_loss_is_reported_makes_the_
 
 
 async def test_a_stored_delivery_of_an_earlier_attempt_confirms_the_look_after_a_restart() -> None:
-    """A delivery that came during a resend which the end of the process cut off is applied afterwards."""
+    """The first attempt's delivery, stored during a resend that the process's end cuts off, is applied."""
     store = MemoryStore()
     async with stage(store=store) as on:
         source = made(on.space)

@@ -73,7 +73,7 @@ async def test_a_failure_delivered_before_the_posts_response_keeps_its_reason() 
 
 
 async def test_only_a_final_status_is_stored_for_an_outstanding_post() -> None:
-    """An earlier delivery that says processing does not take the place of one that says ready."""
+    """Of the deliveries during an outstanding POST only the one with a final status is used."""
     space = Space(rng=Random(1))
     async with stage(space) as on:
         on.slow_down()
@@ -172,7 +172,7 @@ async def test_a_picture_that_the_delivery_lacks_is_requested() -> None:
 
 
 async def test_a_delivery_for_an_unknown_attempt_is_not_acknowledged() -> None:
-    """So the API's retry may reach the process that knows it."""
+    """A delivery for an unknown attempt is not acknowledged; the API may send it to another process."""
     async with stage() as on:
         assert not await on.deliver("never-heard-of", LookRef("a", "b"), LookStatus.READY)
         assert on.used == []
@@ -227,7 +227,7 @@ async def test_a_closed_session_acknowledges_no_delivery() -> None:
 
 
 async def test_a_webhook_url_of_the_request_itself_is_used_in_place_of_the_hubs() -> None:
-    """Nothing is delivered to the hub then, and the look is polled as without one."""
+    """A look whose request has its own webhook URL is polled, and its delivery does not reach the hub."""
     async with stage(sends_webhooks=DeliveryOptions()) as on:
         job = await on.session.submit(prompt(webhook_url="https://me.example/hook"))
         assert isinstance(await job, Look)

@@ -47,7 +47,7 @@ async def test_a_delivery_whose_processing_fails_is_processed_again(
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    """The exception is logged, and the look is settled a few seconds later, without a status request."""
+    """A failure in processing a delivery is logged, and the delivery settles the look some seconds later."""
     async with stage() as on:
         job = await on.session.submit(prompt(), key="k")
         wait = asyncio.create_task(job.wait()) if awaited else None
@@ -66,8 +66,8 @@ async def test_a_delivery_whose_processing_fails_is_processed_again(
     assert f"{error.__name__}: {method}" in caplog.text
 
 
-async def test_a_delivery_holds_no_slot_while_it_waits_for_its_retry(monkeypatch: pytest.MonkeyPatch) -> None:
-    """With one slot, another delivery is processed while two that failed wait for their retries."""
+async def test_a_delivery_that_waits_for_its_retry_does_not_block_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With a limit of one, a delivery is processed while two that failed wait for their retries."""
     async with stage() as on:
         jobs = [await on.session.submit(prompt(f"{n}"), key=f"{n}") for n in range(3)]
         monkeypatch.setattr("hoox_async._session.webhook_processor._MAX_CONCURRENT", 1)
@@ -98,7 +98,7 @@ async def test_a_delivery_confirms_an_unknown_although_the_first_try_fails(
 async def test_the_avatar_of_a_delivery_is_looked_up_again_if_that_fails(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """The older payload names no avatar. Neither an error in the lookup nor one after it ends the search."""
+    """The avatar that a delivery does not name is looked up again after an error in or after the lookup."""
     async with stage() as on:
         attempt = await on.lose(prompt(), "k")
         opened = on.session._ready()
@@ -115,7 +115,7 @@ async def test_the_avatar_of_a_delivery_is_looked_up_again_if_that_fails(
 async def test_a_delivery_before_its_posts_response_is_applied_again_if_that_fails(
     lost: bool, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """The POST ends as its response says, and the stored delivery is applied soon after."""
+    """A delivery that came before the response is applied soon after its first application failed."""
     async with stage(Space(rng=Random(1))) as on:
         on.slow_down()
         if lost:
@@ -136,7 +136,7 @@ async def test_a_delivery_before_its_posts_response_is_applied_again_if_that_fai
 async def test_a_delivery_that_could_not_be_applied_is_applied_when_the_store_is_reopened(
     lost: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It was stored before it was acknowledged, also if its POST was answered long ago."""
+    """An acknowledged delivery that could not be applied is stored, and applied by the next session."""
     hub, space = Hub(), Space(rng=Random(1), requests_per_minute=None)
     space.hold(0.0)
     async with stage(space, hub=hub, store=tmp_path / "a.db", poll="awaited") as on:
@@ -161,7 +161,7 @@ async def test_a_delivery_that_could_not_be_applied_is_applied_when_the_store_is
 async def test_a_stored_delivery_that_fails_at_the_start_is_retried_and_delays_no_other(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Of three stored deliveries the first fails: the others are applied at once, it a few seconds later."""
+    """Where the first of three stored deliveries fails, the others are applied at once, and it later."""
     hub, space = Hub(), Space(rng=Random(1), requests_per_minute=None)
     space.hold(0.0)
     async with stage(space, hub=hub, store=tmp_path / "a.db") as on:
@@ -195,7 +195,7 @@ async def test_a_stored_delivery_that_fails_at_the_start_is_retried_and_delays_n
 async def test_a_delivery_that_cannot_be_stored_is_not_acknowledged(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """The store's error is raised, so that the API sends the delivery again; then it settles the look."""
+    """The store's error is raised for a delivery that cannot be stored; sent again, it settles the look."""
     async with stage() as on:
         job = await on.session.submit(prompt(), key="k")
         raises_once(on.session._store, "keep_delivery", monkeypatch, error=StoreError)

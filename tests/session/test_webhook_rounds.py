@@ -50,7 +50,7 @@ async def seen(on: Stage, avatar_id: str) -> frozenset[str]:
 
 @pytest.mark.parametrize("exclusive", [False, True])
 async def test_a_delivery_for_the_middle_attempt_confirms_its_look(exclusive: bool) -> None:
-    """Failed, paid again and lost, sent again and lost: the look paid in between becomes the intent's."""
+    """Of a failed, a lost and a lost attempt, the first delivered look becomes the intent's."""
     async with stage(exclusive=exclusive) as on:
         source = made(on.space)
         _, middle = await fail_then_lose(on, source)
@@ -79,9 +79,11 @@ async def test_a_delivery_for_the_middle_attempt_is_stored_while_the_last_one_is
         assert (job.ref, job.last.status) == (middle[1], LookStatus.READY)
 
 
-async def test_a_look_of_an_earlier_round_is_claimed_for_no_intent() -> None:
-    """Lost and sent again in its first round, failed, then paid again with other content and lost: the first
-    attempt's look lacks that content, and must not pass for that of another lost intent."""
+async def test_a_late_look_of_an_earlier_rounds_content_is_claimed_and_confirms_nothing() -> None:
+    """A late look of an earlier round's content is claimed and does not confirm the new round.
+
+    It lacks the new content, and must not be taken for the look of another lost intent either.
+    """
     async with stage(exclusive=True) as on:
         source = made(on.space)
         first = await on.lose(edit(source, "old"), "k"), on.last
@@ -96,7 +98,7 @@ async def test_a_look_of_an_earlier_round_is_claimed_for_no_intent() -> None:
 
 @pytest.mark.parametrize("status", [LookStatus.READY, LookStatus.FAILED])
 async def test_a_repeated_delivery_of_an_earlier_round_confirms_nothing(status: LookStatus) -> None:
-    """Its look was settled in that round."""
+    """A repeated delivery of the look that an earlier round settled does not confirm the lost new round."""
     async with stage() as on:
         first, middle = await fail_then_lose(on, made(on.space))
         assert await on.deliver(*first, status)
@@ -106,7 +108,7 @@ async def test_a_repeated_delivery_of_an_earlier_round_confirms_nothing(status: 
 
 
 async def test_a_repeated_delivery_of_an_earlier_free_round_confirms_nothing() -> None:
-    """An avatar from images costs nothing, so its rounds cannot be told apart by their credits."""
+    """The same holds for an avatar from images, whose rounds cost nothing."""
     async with stage() as on:
         request = ImageAvatar(["https://example.com/a.jpg"])
         await on.session.run(request, key="k")
