@@ -126,7 +126,7 @@ async def test_a_429_without_a_key_is_sent_again_as_the_same_intent() -> None:
 
 
 async def test_a_hub_that_gives_no_url_leaks_no_permit() -> None:
-    """It is asked before anything is sent."""
+    """A hub that raises when it is asked for a URL ends the submission, and no permit stays held."""
 
     class Broken:
         def url_for(self, attempt_id: str) -> str:
@@ -203,7 +203,7 @@ async def test_what_is_outstanding_is_never_reported_as_not_sent(fault: Fault | 
 
 
 async def test_a_key_is_waited_for_as_long_as_is_said() -> None:
-    """A key that is not free in time raises KeyBusy, and one that is free is had at once."""
+    """A key that is not free in time raises KeyBusy, and one that is free is acquired at once."""
     locks = KeyLocks()
     async with locks.holding("k", 0.0):
         with pytest.raises(KeyBusy):
@@ -215,7 +215,7 @@ async def test_a_key_is_waited_for_as_long_as_is_said() -> None:
 
 
 async def test_one_at_a_time_holds_a_key() -> None:
-    """Those who want one key get it in the order of their coming, past one that is cancelled."""
+    """Waiters of one key get it in the order of their arrival, except those that are cancelled."""
     locks, order = KeyLocks(), []
 
     async def hold(key: str, name: str) -> None:

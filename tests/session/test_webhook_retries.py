@@ -66,7 +66,7 @@ async def test_a_delivery_whose_processing_fails_is_processed_again(
     assert f"{error.__name__}: {method}" in caplog.text
 
 
-async def test_a_delivery_that_waits_for_its_retry_does_not_block_others(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_delivery_that_waits_for_its_retry_blocks_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
     """With a limit of one, a delivery is processed while two that failed wait for their retries."""
     async with stage() as on:
         jobs = [await on.session.submit(prompt(f"{n}"), key=f"{n}") for n in range(3)]

@@ -66,7 +66,7 @@ async def test_a_delivery_for_the_middle_attempt_confirms_its_look(exclusive: bo
 
 
 async def test_a_delivery_for_the_middle_attempt_is_stored_while_the_last_one_is_outstanding() -> None:
-    """The last one is lost too, and the stored delivery then confirms the intent."""
+    """The middle attempt's delivery, stored during the last one, confirms the intent when that is lost."""
     async with stage() as on:
         _, middle = await fail_then_lose(on, made(on.space))
         on.slow_down()
