@@ -15,7 +15,7 @@ pytestmark = pytest.mark.virtual_time
 
 
 async def test_without_exclusive_an_edit_may_always_be_sent() -> None:
-    """Also while another edit of its avatar waits for a permit, and after one was lost."""
+    """In a session that is not exclusive an edit may be sent beside waiting and lost ones of its avatar."""
     space = space_of()
     async with opened(space) as session:
         access = runtime_of(session).batch_access

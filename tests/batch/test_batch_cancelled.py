@@ -32,7 +32,7 @@ async def cancelled_at(seconds: float, name: str = "hoox-item-e1") -> None:
 @pytest.mark.virtual_time
 @pytest.mark.parametrize("tenth", range(45))
 async def test_an_item_that_is_cancelled_at_any_moment_has_an_outcome(tenth: int) -> None:
-    """The outcome says what the store has; the other items are made; no paid item is reported as UNSENT."""
+    """An item whose task is cancelled at any moment is UNSENT only if it is not paid; the others are made."""
     space = space_of(2.0)
     async with opened(space, transport={"latency": 0.7, "connect": 0.3}) as session:
         source = await avatar(session)

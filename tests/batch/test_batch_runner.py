@@ -78,7 +78,7 @@ async def test_equal_requests_without_keys_are_each_made() -> None:
 
 
 async def test_a_key_that_is_given_twice_has_two_outcomes_and_is_paid_once() -> None:
-    """So it is with both in flight together, and with the second read after the first has ended."""
+    """A key that is repeated at once, and again after its first item has ended, is paid only once."""
     space = space_of()
     async with opened(space) as session:
         source = await avatar(session)
@@ -129,7 +129,7 @@ async def test_failed_rejected_and_no_request() -> None:
 
 
 async def test_a_look_that_takes_too_long_is_pending_and_goes_on_next_time() -> None:
-    """It has a ref, it was paid, and no second payment follows."""
+    """A look that takes longer than ``look_timeout`` is PENDING, and the next run awaits it for free."""
     space = space_of(500.0)
     async with opened(space) as session:
         source = await avatar(session)

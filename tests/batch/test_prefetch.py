@@ -27,7 +27,7 @@ async def waiting(work: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
 
 
 def test_20_000_unsent_items_are_read_ahead_and_1_000_where_more_would_not_help() -> None:
-    """An item that starts makes room for another."""
+    """20,000 unsent items are read ahead, fewer with ``enough``, and a start makes room for one more."""
     window = PrefetchWindow(400)
     assert (window.room(enough=True), window.room(enough=False)) == (1_000, 1_000)
     window.read(ENOUGH_UNSENT)

@@ -59,7 +59,7 @@ async def test_a_wrong_key_is_replaced(closed: Store, transitions: Sequence[Tran
 
 
 async def test_the_base_url_is_bound_at_once(closed: Store) -> None:
-    """Another base URL is refused from the first opening on, whatever became of the key."""
+    """Another base URL is refused from the first opening on, also while the key is not confirmed."""
     await life(closed, WRONG, confirmed=False)
     with pytest.raises(StoreMismatch, match="belongs to"):
         await closed.open(Workspace("https://other.example", WRONG.api_key))
@@ -86,7 +86,7 @@ async def test_a_replaced_key_is_confirmed_anew(closed: Store) -> None:
 
 
 async def test_confirming_never_raises(closed: Store) -> None:
-    """An answer that comes before the opening or after the closing disturbs nobody."""
+    """`confirm_key` before the opening and after the closing raises nothing."""
     closed.confirm_key()
     await life(closed, WORKSPACE, confirmed=True)
     closed.confirm_key()
