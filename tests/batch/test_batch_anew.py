@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from batch_kit import QUICK, avatar, edits, opened, prompts, space_of, states
+from session_kit import store_of
 
 from hoox_async import BatchItem, BatchRunner, HooxSession, LookEdit, LookRef
 from hoox_async._api.models import Look, LookStatus
@@ -26,7 +27,7 @@ CHECKS = 4  # requests by which a key is checked that worked and was refused
 
 
 async def intent_of(session: HooxSession, key: str) -> Intent:
-    return (await session._store.get((key,)))[key]
+    return (await store_of(session).get((key,)))[key]
 
 
 async def lose(session: HooxSession, space: Space, source: LookRef, key: str = "lost") -> None:
@@ -228,7 +229,7 @@ async def test_a_redo_that_is_refused_leaves_the_old_look(refusal: Fault, how: d
         (got,) = (await BatchRunner(session, **how).run(items)).outcomes
         (again,) = (await BatchRunner(session).run(edits(source, 1))).outcomes
         assert first.ref is not None
-        by_ref = await session._store.by_ref(first.ref)
+        by_ref = await store_of(session).by_ref(first.ref)
     assert str(got.state) == ("rejected" if isinstance(got.error, BadRequest) else "unsent")
     assert got.credits == 2
     assert (got.ref, got.request) == (None, items[0].request)

@@ -73,9 +73,8 @@ async def test_a_look_that_failed_by_now_is_paid_again_if_retry_names_failed(
 
 async def test_a_look_that_is_still_pending_is_paid_again(store: dict[str, Any]) -> None:
     """A look that a status request shows to be still pending is paid again."""
-    space = space_of()
+    space = space_of(duration=lambda index, body: 10_000.0 if index < 2 else 5.0)
     source = await source_of(space, {})
-    space.generation._duration = lambda index, body: 10_000.0 if len(space.ledger) <= 2 else 5.0
     outcomes = await twice(space, store, edits(source, 2), 60.0, retry=["pending"])
     assert set(states(outcomes).values()) == {"ready"}
     assert {outcome.credits for outcome in outcomes} == {4}
@@ -84,11 +83,10 @@ async def test_a_look_that_is_still_pending_is_paid_again(store: dict[str, Any])
 
 async def test_a_look_that_the_api_does_not_know_any_more_is_paid_again() -> None:
     """A PENDING look for which the API answers 404 is paid again."""
-    space = space_of(10_000.0)
+    space = space_of(duration=lambda index, body: 10_000.0 if index == 0 else 5.0)
     async with opened(space) as session:
         items = edits(await avatar(session), 1)
         await BatchRunner(session, look_timeout=1).run(items)
-        space.generation._duration = lambda index, body: 5.0
         space.faults.fail_next("status", Fault.status(404, '{"error": "Look not found"}'))
         (outcome,) = (await BatchRunner(session, retry=["pending"]).run(items)).outcomes
     assert (str(outcome.state), int(outcome.credits)) == ("ready", 4)

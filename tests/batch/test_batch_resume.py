@@ -114,10 +114,9 @@ async def test_retry_pays_again_and_counts_both_payments(store: str, word: str) 
 
 async def test_retry_pending_pays_again_for_a_look_that_never_ends(store: str) -> None:
     """With ``retry=["pending"]`` a look that never ends is paid again, and both prices count."""
-    space = space_of(10**7)
+    space = space_of(duration=lambda index, body: 10**7 if index == 0 else 10.0)
     source = await source_of(space)
     (first,) = (await run(space, store, edits(source, 1), look_timeout=60)).outcomes
-    space.generation._duration = lambda index, body: 10.0
     (second,) = (await run(space, store, edits(source, 1), retry=["pending"])).outcomes
     assert str(second.state) == "ready"
     assert second.ref != first.ref

@@ -25,8 +25,7 @@ pytestmark = pytest.mark.virtual_time
 
 async def test_outcomes_come_in_the_order_given() -> None:
     """A report has its outcomes in the order of the input, each with its look, credits and times."""
-    space = space_of()
-    space.generation._duration = lambda index, body: 50.0 - 5 * index  # later ones are done first
+    space = space_of(duration=lambda index, body: 50.0 - 5 * index)  # later ones are done first
     async with opened(space) as session:
         source = await avatar(session)
         report = await BatchRunner(session).run(edits(source, 8))

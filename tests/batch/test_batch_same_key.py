@@ -8,9 +8,11 @@ from typing import Any
 
 import pytest
 from batch_kit import avatar, edits, lose, opened, prompts, space_of, states
+from session_kit import store_of
 
 from hoox_async import BatchItem, BatchRunner, LookEdit, PromptAvatar
 from hoox_async._core.intents.intent import IntentState
+from hoox_async._session import runtime_of
 from hoox_async.errors import HooxError, InsufficientCredits, KeyConflict, SessionClosed
 from hoox_async.sandbox import Fault
 
@@ -119,7 +121,7 @@ async def test_the_stored_request_is_always_the_one_that_was_sent() -> None:
         with suppress(HooxError):
             await session.submit(LookEdit(source, "other"), key="e119")
         await run
-        intents = {intent.key: intent async for intent in session._store.stream()}
+        intents = {intent.key: intent async for intent in store_of(session).stream()}
     made = {charge.ref: charge.request.get("prompt") for charge in space.ledger}
     sent = [intent for intent in intents.values() if isinstance(intent.request, LookEdit) and intent.ref]
     assert len(sent) >= 119
@@ -136,7 +138,7 @@ async def test_corrected_prompts_are_sent_after_a_402() -> None:
         source = await avatar(session)
         first = await BatchRunner(session).run(edits(source, 5))
         assert sorted(states(first).values()) == ["ready"] * 2 + ["unsent"] * 3
-        planned = [i.key async for i in session._store.stream() if i.state is IntentState.PLANNED]
+        planned = [i.key async for i in store_of(session).stream() if i.state is IntentState.PLANNED]
         assert planned
         space.balance += 100
         corrected = [BatchItem(key, LookEdit(source, f"{key} v2")) for key in planned]
@@ -177,7 +179,7 @@ async def test_a_batch_cancelled_anywhere_and_run_again_at_once_pays_once(at: fl
         run.cancel()
         await asyncio.wait([run])
         report = await BatchRunner(session, max_credits=14).run(items)
-        assert session._ready().services.rate_limiter.window.held == 0
+        assert runtime_of(session).services.rate_limiter.window.held == 0
     assert set(states(report).values()) == {"ready"}
     assert max(prompts(space).values()) == 1
 

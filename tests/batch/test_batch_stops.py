@@ -168,11 +168,10 @@ async def test_stop_sends_nothing_more_and_awaits_what_was_accepted() -> None:
 
 async def test_a_stop_ends_at_once_whatever_items_wait_for() -> None:
     """After a stop each item that waits is UNSENT within a second, whatever it waits for."""
-    space = space_of(5000.0)
+    space = space_of(duration=lambda index, body: 5000.0 if body.get("prompt") == "old" else 400.0)
     async with opened(space, exclusive=True) as session:
         source = await avatar(session)
         await BatchRunner(session, look_timeout=1).run([BatchItem("old", PromptAvatar("old"))])
-        space.generation._duration = lambda index, body: 400.0
         space.faults.fail_next("edit", Fault.HANG_BEFORE)
         space.faults.fail_next("edit", Fault.rate_limited(retry_after=300))
         items = [

@@ -34,8 +34,7 @@ async def turns(count: int = 10) -> None:
 
 async def test_outcomes_come_as_items_settle() -> None:
     """A stream gives outcomes as their items settle, so that a slow first item comes last."""
-    space = space_of()
-    space.generation._duration = lambda index, body: 100.0 if body["prompt"] == "e0" else 10.0
+    space = space_of(duration=lambda index, body: 100.0 if body.get("prompt") == "e0" else 10.0)
     async with opened(space) as session:
         source = await avatar(session)
         got = [outcome.key async for outcome in BatchRunner(session).stream(edits(source, 3))]

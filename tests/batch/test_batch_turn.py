@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from batch_kit import avatar, edits, opened, prompts, space_of
+from session_kit import store_of
 
 from hoox_async import BatchRunner, LookEdit, LookRef
 from hoox_async._api.models import Look, LookStatus
@@ -150,7 +151,7 @@ async def test_the_outcome_after_a_stop_in_the_moment_of_the_answer_is_the_new_l
         runner = BatchRunner(session, retry=["ready"])
         asyncio.get_running_loop().call_later(2.0, runner.stop)
         (second,) = (await runner.run(edits(source, 1))).outcomes
-        intents = [i async for i in session._store.stream()]
+        intents = [i async for i in store_of(session).stream()]
     assert {i.state for i in intents} == {IntentState.READY}
     assert str(second.state) == "ready"
     assert second.ref not in (None, first.ref)

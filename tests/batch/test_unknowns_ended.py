@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 from batch_kit import QUICK, arrives, avatar, lose, opened, space_of
+from session_kit import store_of
 
 from hoox_async import BatchRunner, HooxSession, LookEdit, LookRef
 from hoox_async._core.intents.intent import Evidence, Intent, IntentState
@@ -38,7 +39,7 @@ async def exclusive(space: Space, store: str | Store, **options: Any) -> AsyncIt
 
 
 async def intent(session: HooxSession, key: str) -> Intent:
-    return (await session._store.get((key,)))[key]
+    return (await store_of(session).get((key,)))[key]
 
 
 async def lose_in_vain(session: HooxSession, space: Space, source: LookRef, key: str) -> None:

@@ -13,6 +13,7 @@ from hoox_async import BatchRunner, HooxSession, LookEdit, LookRef
 from hoox_async._core.intents.intent import Intent, IntentState
 from hoox_async._core.intents.transitions import EndSearch, MarkUnknown, Transition
 from hoox_async._io.stores.memory import MemoryStore
+from hoox_async._session import runtime_of
 from hoox_async.errors import NotFound, NotSent, SessionClosed, StoreError
 from hoox_async.sandbox import Fault, Space
 
@@ -46,7 +47,7 @@ async def test_a_loss_that_the_store_never_records_does_not_lock_its_avatar_for_
         source = await avatar(session)
         store.refuses = MarkUnknown
         await lose(session, space, source, "lost", fault)
-        unknowns = session._ready().unknowns
+        unknowns = runtime_of(session).unknowns
         intent = (await store.get(("lost",)))["lost"]
         await unknowns.avatars.note_lost(intent)
         async with asyncio.timeout(3600):
@@ -77,7 +78,9 @@ async def test_a_loss_is_reported_though_the_store_cannot_be_read() -> None:
     async with opened(space, store=store, exclusive=True, timeouts=QUICK) as session:
         source = await avatar(session)
         await lose(session, space, source, "lost", Fault.DROP_AFTER)
-        assert not session._ready().unknowns.avatars.infers((await store.in_states([IntentState.UNKNOWN]))[0])
+        assert not runtime_of(session).unknowns.avatars.infers(
+            (await store.in_states([IntentState.UNKNOWN]))[0]
+        )
 
 
 async def test_a_search_whose_end_cannot_be_written_opens_the_avatar_lock() -> None:

@@ -6,6 +6,7 @@ import asyncio
 
 import pytest
 from batch_kit import QUICK, arrives, avatar, lose, opened, space_of
+from session_kit import store_of
 
 from hoox_async import HooxSession, LookEdit, LookRef
 from hoox_async._io.stores.memory import MemoryStore
@@ -45,7 +46,7 @@ async def test_listed_candidates_are_stored() -> None:
         await session.unknowns()
         await session.resolve("one", one)
         await session.unknowns()
-        assert (await session._store.get(("two",)))["two"].candidates == (two,)
+        assert (await store_of(session).get(("two",)))["two"].candidates == (two,)
 
 
 async def test_an_avatar_that_cannot_be_read_has_the_candidates_of_before() -> None:
@@ -95,8 +96,8 @@ async def test_candidates_that_are_added_from_an_old_reading_are_joined() -> Non
     async with opened(space) as session:
         source = await avatar(session)
         await lose(session, space, source, "lost", Fault.DROP_BEFORE)
-        as_read = (await session._store.get(("lost",)))["lost"]
+        as_read = (await store_of(session).get(("lost",)))["lost"]
         one, two = arrives(space, source), arrives(space, source)
-        await add_candidates(session._store, as_read, [one])
-        assert await add_candidates(session._store, as_read, [two]) == (one, two)
-        assert (await session._store.get(("lost",)))["lost"].candidates == (one, two)
+        await add_candidates(store_of(session), as_read, [one])
+        assert await add_candidates(store_of(session), as_read, [two]) == (one, two)
+        assert (await store_of(session).get(("lost",)))["lost"].candidates == (one, two)

@@ -11,11 +11,13 @@ from typing import Any
 
 import pytest
 from batch_kit import QUICK, arrives, avatar, lose, now, opened, prompts, space_of
+from session_kit import store_of
 
 from hoox_async import HooxSession, LookEdit, Timeouts
 from hoox_async._core.intents.intent import Intent
 from hoox_async._io.protocols import Store
 from hoox_async._io.stores.memory import MemoryStore
+from hoox_async._session import runtime_of
 from hoox_async._session.unknowns.avatars import SharedAvatars
 from hoox_async.sandbox import Fault, Space
 
@@ -37,7 +39,7 @@ async def exclusive(space: Space, store: str | Store, **options: Any) -> AsyncIt
 
 
 async def intent(session: HooxSession, key: str) -> Intent:
-    return (await session._store.get((key,)))[key]
+    return (await store_of(session).get((key,)))[key]
 
 
 async def test_a_look_lost_in_a_shared_session_is_not_adopted_for_an_exclusive_loss(
@@ -91,7 +93,7 @@ async def test_a_loss_of_a_shared_session_prevents_inference_beside_it(
         await lose(session, space, source, "A", Fault.DROP_AFTER)
         await lose(session, space, other, "other", Fault.DROP_AFTER)
     async with opened(space, store=store, timeouts=QUICK) as session:
-        avatars = session._ready().unknowns.avatars
+        avatars = runtime_of(session).unknowns.avatars
         assert isinstance(avatars, SharedAvatars)
         avatars._lost_under_lock.clear()
         await lose(session, space, source, "B", Fault.DROP_BEFORE)

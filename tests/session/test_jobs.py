@@ -9,7 +9,7 @@ from contextlib import suppress
 from decimal import Decimal
 
 import pytest
-from session_kit import edit, intents, made, on_space, prompt, sends, turns
+from session_kit import edit, intents, made, on_space, prompt, sends, store_of, turns
 
 from hoox_async import Look, LookRef, LookStatus
 from hoox_async._core.intents.intent import IntentState
@@ -256,7 +256,7 @@ async def test_waiters_get_their_look_though_the_store_fails_to_record_it(
             async def advance(*_: object, error: Exception = error) -> None:
                 raise error
 
-            monkeypatch.setattr(session._store, "advance", advance)
+            monkeypatch.setattr(store_of(session), "advance", advance)
             assert (await job).status is LookStatus.READY
             assert await intents(session) == {"k": IntentState.ACCEPTED}
     assert "disk full" in caplog.text

@@ -14,6 +14,7 @@ from hoox_async import Budget, HooxSession, Look, LookRef, LookStatus
 from hoox_async._core.intents.intent import Evidence, Intent, IntentState
 from hoox_async._core.intents.transitions import Accept, Drop, MarkUnknown, Resend, Send, Transition
 from hoox_async._io.stores.memory import MemoryStore
+from hoox_async._session import runtime_of
 from hoox_async.errors import BudgetExceeded, InvalidRequest, NotFound, NotSent, OutcomeUnknown
 from hoox_async.events import Event, LookAccepted
 from hoox_async.sandbox import Fault, Space
@@ -82,7 +83,7 @@ async def test_a_word_on_an_unknown_that_was_just_proved_is_refused(word: Any) -
         source = made(space)
         ref = await lose(session, space, source)
         other = arrives(space, source)
-        store.first = (Accept(ref, session._ready().services.clock.utc(), Evidence.WEBHOOK),)
+        store.first = (Accept(ref, runtime_of(session).services.clock.utc(), Evidence.WEBHOOK),)
         store.before = Drop if word == "drop" else Accept
         with pytest.raises(InvalidRequest, match="in this moment"):
             await say(session, word, other)
@@ -97,7 +98,7 @@ async def test_a_word_on_an_unknown_that_was_just_resent_is_refused(word: Any, l
     store = Racing()
     async with on_space(store=store) as (session, space):
         ref = await lose(session, space, made(space))
-        at = session._ready().services.clock.utc()
+        at = runtime_of(session).services.clock.utc()
         store.first = (Resend(), Send("again", at, ref), *([MarkUnknown("cut off", at)] if lost else []))
         store.before = Drop if word == "drop" else Accept
         with pytest.raises(InvalidRequest, match="in this moment"):
@@ -111,7 +112,7 @@ async def test_resolve_with_the_look_that_was_just_proved_returns_its_job() -> N
     store = Racing()
     async with on_space(store=store) as (session, space):
         ref = await lose(session, space, made(space))
-        store.first = (Accept(ref, session._ready().services.clock.utc(), Evidence.WEBHOOK),)
+        store.first = (Accept(ref, runtime_of(session).services.clock.utc(), Evidence.WEBHOOK),)
         store.before = type(None)
         job = await session.resolve("lost", ref)
         assert job is not None
@@ -246,7 +247,7 @@ async def test_a_resend_keeps_to_its_budget_and_max_wait() -> None:
             await session.resend("lost", budget=Budget(1))
         with pytest.raises(InvalidRequest, match="budget"):
             await session.resend("lost", budget=1)  # type: ignore[arg-type]
-        session._ready().services.rate_limiter.pause(30.0, "a test")
+        runtime_of(session).services.rate_limiter.pause(30.0, "a test")
         with pytest.raises(NotSent):
             await session.resend("lost", max_wait=1.0)
         assert await intent_of(session, "lost") == before
@@ -279,7 +280,7 @@ async def test_drop_and_resolve_are_completed_though_their_caller_is_cancelled(w
     async with on_space(store=SlowToSay(), exclusive=True, hooks=[told.append]) as (session, space):
         source = made(space)
         ref = await lose(session, space, source)
-        unknowns, unknown = session._ready().unknowns, await intent_of(session, "lost")
+        unknowns, unknown = runtime_of(session).unknowns, await intent_of(session, "lost")
         assert unknowns.avatars.is_searched(unknown)
         resolving = asyncio.create_task(say(session, word, ref))
         await (asyncio.sleep(at) if at else turns(1))

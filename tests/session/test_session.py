@@ -14,7 +14,7 @@ import pytest
 from aioresponses import aioresponses
 from blockbuster import blockbuster_ctx
 from door_kit import BASE, KEY, NEW, REF, session_on
-from session_kit import made, on_space, prompt
+from session_kit import made, on_space, prompt, store_of
 from yarl import URL
 
 from hoox_async import HooxSession, ImageAvatar, LookDetails, LookRef, LookStatus, PromptAvatar, Timeouts
@@ -268,7 +268,7 @@ async def test_metadata_is_stored_and_extra_is_sent(mocked_api: aioresponses) ->
         request = ImageAvatar(["https://m.example/a.jpg"], metadata={"order": "7"}, extra={"mood": "calm"})
         job = await session.submit(request, key="k")
         assert job.metadata == {"order": "7"}
-        stored = (await session._store.get(("k",)))["k"]
+        stored = (await store_of(session).get(("k",)))["k"]
         assert (stored.request, stored.state) == (request, IntentState.ACCEPTED)
     body = sent(mocked_api, "POST", "avatar/create")
     assert body["mood"] == "calm"

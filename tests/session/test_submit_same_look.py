@@ -18,6 +18,7 @@ from hoox_async._core.intents.intent import Evidence, Intent, IntentState
 from hoox_async._core.intents.transitions import Accept, Transition
 from hoox_async._io.protocols import BeforeSend
 from hoox_async._io.stores.memory import MemoryStore
+from hoox_async._session import runtime_of
 from hoox_async.errors import OutcomeUnknown, StoreError
 from hoox_async.events import Event, LookAccepted, OutcomeLost
 from hoox_async.sandbox import Fault, InProcessTransport, Space
@@ -184,7 +185,7 @@ async def test_a_delivery_that_names_anothers_look_proves_nothing() -> None:
             await session.submit(edit(source, "lost"), key="lost")
         attempt = (await intent_of(session, "lost")).attempts[0].id
         store.hides = True
-        receiver = session._ready().receiver
+        receiver = runtime_of(session).receiver
         assert await receiver.accept(attempt, Delivery(first.look_id, first.last.status, first.avatar_id))
         await asyncio.sleep(1)
         store.hides = False

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 from delivery_kit import stage
-from session_kit import intents, made, on_space, prompt, sends
+from session_kit import intents, made, on_space, prompt, sends, store_of
 
 from hoox_async import HooxSession, LookStatus
 from hoox_async._core.intents.intent import IntentState
@@ -154,7 +154,7 @@ async def test_a_paid_post_is_not_affected_by_defects_of_rate_limiter_and_schedu
         ref = made(space)
         waiting = asyncio.create_task(session.wait(await session.submit(prompt())))
         await asyncio.sleep(0)
-        services = {**parts_of(session), "store": session._store}
+        services = {**parts_of(session), "store": store_of(session)}
         # from the moment in which it has its permit
         sent = asyncio.create_task(session.edit_look(ref, "scene", key="k"))
         await asyncio.sleep(0.01)

@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 from delivery_kit import Stage, stage
-from session_kit import edit, intent_of, made, prompt
+from session_kit import edit, intent_of, made, prompt, store_of
 
 from hoox_async import LookRef, LookStatus
 from hoox_async._api.endpoints import WireResponse
@@ -16,6 +16,7 @@ from hoox_async._api.webhook_payloads import Delivery
 from hoox_async._core.intents.intent import Evidence, Intent, IntentState
 from hoox_async._core.intents.transitions import Accept, MarkUnknown, Transition
 from hoox_async._io.stores.memory import MemoryStore
+from hoox_async._session import runtime_of
 from hoox_async.errors import OutcomeUnknown
 from hoox_async.sandbox import Fault
 
@@ -33,7 +34,7 @@ async def lose_twice(on: Stage, source: LookRef) -> tuple[tuple[str, LookRef], t
 
 
 async def seen(on: Stage, avatar_id: str) -> frozenset[str]:
-    return await on.session._store.seen_looks(avatar_id) or frozenset()
+    return await store_of(on.session).seen_looks(avatar_id) or frozenset()
 
 
 @pytest.mark.parametrize("order", [(0, 1), (1, 0)], ids=["in order", "the other way round"])
@@ -179,7 +180,7 @@ async def test_a_delivery_that_is_applied_before_the_loss_is_reported_makes_the_
         assert await on.deliver(on.hub.attempts[-1], on.last, LookStatus.READY)
         job = await submitted
         assert (job.ref, job.last.status) == (on.last, LookStatus.READY)
-        assert on.session._ready().unknowns.avatars.is_unlocked(source.avatar_id)
+        assert runtime_of(on.session).unknowns.avatars.is_unlocked(source.avatar_id)
 
 
 async def test_a_stored_delivery_of_an_earlier_attempt_confirms_the_look_after_a_restart() -> None:
@@ -194,7 +195,7 @@ async def test_a_stored_delivery_of_an_earlier_attempt_confirms_the_look_after_a
         again = asyncio.create_task(on.session.resend("k"))
         await asyncio.sleep(3)
         assert await on.deliver(first, look, LookStatus.READY)
-        await on.session._ready().services.posts.cancel()
+        await runtime_of(on.session).services.posts.cancel()
         with pytest.raises(OutcomeUnknown):
             await again
     async with stage(on.space, store=store) as on:

@@ -7,11 +7,12 @@ from random import Random
 
 import pytest
 from delivery_kit import PICTURE, Hub, stage
-from session_kit import edit, intent_of, intents, made, prompt, sends, turns
+from session_kit import edit, intent_of, intents, made, prompt, sends, store_of, turns
 
 from hoox_async import ImageAvatar, Look, LookRef, LookStatus
 from hoox_async._api.webhook_payloads import Delivery
 from hoox_async._core.intents.intent import Evidence, IntentState
+from hoox_async._session import runtime_of
 from hoox_async.errors import StoreError
 from hoox_async.events import LookSettled
 from hoox_async.sandbox import DeliveryOptions, Fault, Space
@@ -189,7 +190,7 @@ async def test_a_delivery_is_not_acknowledged_if_the_store_fails(monkeypatch: py
         async def by_attempt(_: str) -> None:
             raise StoreError("disk full")
 
-        monkeypatch.setattr(on.session._store, "by_attempt", by_attempt)
+        monkeypatch.setattr(store_of(on.session), "by_attempt", by_attempt)
         with pytest.raises(StoreError):
             await on.hub(on.hub.attempts[0], Delivery("look", LookStatus.READY))
 
@@ -198,7 +199,7 @@ async def test_a_delivery_whose_acceptance_is_cancelled_can_be_sent_again() -> N
     """After the acceptance of a delivery was cancelled, the API's retry of it is accepted."""
     async with stage() as on:
         attempt = await on.lose(prompt(), "k")
-        receiver = on.session._ready().receiver
+        receiver = runtime_of(on.session).receiver
         for _ in range(200):
             await receiver._slots.acquire()
         delivery = Delivery(on.last.look_id, LookStatus.READY, on.last.avatar_id, PICTURE)
@@ -219,7 +220,7 @@ async def test_a_closed_session_acknowledges_no_delivery() -> None:
     async with stage(hub=hub) as on:
         await on.session.submit(prompt(), key="k")
         (receiver,) = hub.receivers
-        opened = on.session._ready()
+        opened = runtime_of(on.session)
         opened.services.tasks.closed = True
         assert not await receiver(hub.attempts[0], Delivery("look", LookStatus.READY))
         opened.services.tasks.closed = False

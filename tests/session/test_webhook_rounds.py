@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 from delivery_kit import Stage, stage
-from session_kit import edit, intent_of, made
+from session_kit import edit, intent_of, made, store_of
 
 from hoox_async import BatchItem, BatchRunner, ImageAvatar, LookRef, LookStatus
 from hoox_async._api.requests import Request
@@ -45,7 +45,7 @@ async def lose_again(on: Stage) -> Attempt:
 
 
 async def seen(on: Stage, avatar_id: str) -> frozenset[str]:
-    return await on.session._store.seen_looks(avatar_id) or frozenset()
+    return await store_of(on.session).seen_looks(avatar_id) or frozenset()
 
 
 @pytest.mark.parametrize("exclusive", [False, True])
