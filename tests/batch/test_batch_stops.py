@@ -64,7 +64,7 @@ async def test_free_items_fit_under_any_cap() -> None:
 
 @pytest.mark.parametrize("as_list", [True, False])
 async def test_what_the_same_items_spent_in_earlier_runs_counts(as_list: bool) -> None:
-    """Also where a list brings the items of earlier runs last; a generator is counted before it is read."""
+    """What items of this input spent in earlier runs counts under the cap, also if they come last."""
     space = space_of()
     async with opened(space) as session:
         source = await avatar(session)
@@ -103,7 +103,7 @@ async def test_retries_count_beside_what_they_cost_before() -> None:
     ids=["402", "plan", "space"],
 )
 async def test_a_refusal_of_the_workspace_stops_the_batch(fault: Fault, error: type[HooxError]) -> None:
-    """Its own item is UNSENT too; what was accepted is awaited; the session can be used on."""
+    """After a refusal of the workspace accepted looks are awaited and all other items are UNSENT."""
     space = space_of(60.0)
     async with opened(space) as session:
         source = await avatar(session)

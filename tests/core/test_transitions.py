@@ -89,7 +89,7 @@ def test_an_accepted_intent_cannot_be_lost_or_reverted() -> None:
 
 @pytest.mark.parametrize("state", [S.ACCEPTED, S.READY, S.FAILED])
 def test_the_user_can_name_another_look(state: IntentState) -> None:
-    """Where the user named the look, another one may be named: it is accepted anew and costs no more."""
+    """A look that the user named can be replaced by another one, which is accepted and costs no more."""
     other = LookRef("avtr_abc", "look_right")
     intent = after(STEPS[Send], STEPS[MarkUnknown], Accept(REF, AT, Evidence.USER))
     if state is not S.ACCEPTED:

@@ -134,7 +134,7 @@ async def test_a_picture_that_breaks_off_leaves_nothing(tmp_path: Path) -> None:
 
 
 async def test_nothing_is_overwritten_unless_asked(tmp_path: Path) -> None:
-    """An existing file is replaced only with ``overwrite=True``, also where its folder was given."""
+    """An existing file is replaced only with ``overwrite=True``, in a given folder too."""
     target = tmp_path / "a.jpg"
     target.write_bytes(b"old")
     with pytest.raises(FileExistsError, match="overwrite=True"):

@@ -341,7 +341,7 @@ def test_the_sliding_quota_allows_no_more_than_its_limit_in_any_minute(gaps: lis
 
 
 def test_the_fixed_quota_allows_its_whole_limit_when_a_new_window_starts() -> None:
-    """So twice the limit can pass around the border of two windows."""
+    """A fixed quota allows twice its limit around the border of two windows."""
     space = Space(requests_per_minute=2, quota="fixed")
     answers = [get(space, "/avatar/x", now).status for now in (0.0, 59.0, 59.5, 60.0, 60.1, 60.2)]
     assert answers == [404, 404, 429, 404, 404, 429]
@@ -386,7 +386,7 @@ def test_settling_an_unknown_look_is_a_key_error() -> None:
 
 
 def test_generation_times_are_log_normal_and_divided_by_speed() -> None:
-    """Their median is `median`, and the same seed gives the same times and ids."""
+    """The median of generation times is `median` divided by `speed`, and a seed gives the same times."""
 
     def durations(speed: float) -> tuple[list[float], list[str]]:
         space = Space(rng=Random(7), median=40, sigma=0.5, speed=speed, requests_per_minute=None)

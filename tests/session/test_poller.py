@@ -79,7 +79,7 @@ async def test_a_key_that_stays_refused_ends_all_waits() -> None:
 async def test_an_unexpected_error_does_not_end_the_poller(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """It is logged, and the look is polled again."""
+    """An unexpected error of the poller is logged, and the look is polled again."""
     async with on_space() as (session, _):
         job = await session.submit(prompt())
         transport = session._transport

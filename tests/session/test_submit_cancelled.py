@@ -32,7 +32,7 @@ async def test_cancelled_at_the_rate_limiter_nothing_is_sent() -> None:
         assert sends(space, "create") == 1
 
 
-async def test_cancelled_before_the_connection_stands_it_goes_on() -> None:
+async def test_a_submission_that_is_cancelled_while_it_connects_goes_on() -> None:
     """A submission that has its permit goes on to its POST although its caller was cancelled."""
     async with on_space(transport={"connect": 5.0}) as (session, space):
         task = asyncio.create_task(session.submit(prompt(), key="k"))

@@ -89,7 +89,7 @@ async def test_answers_in_the_same_moment_claim_a_look_once() -> None:
 
 
 @pytest.mark.virtual_time
-async def test_a_failed_look_that_is_paid_anew_is_not_answered_with_itself() -> None:
+async def test_an_answer_that_names_the_look_of_an_earlier_round_is_a_loss() -> None:
     """An answer that names the look of the intent's own earlier round is a loss."""
     space = Space(rng=Random(1), requests_per_minute=None)
     async with HooxSession(space.api_key, transport=Caching(space)) as session:

@@ -50,7 +50,7 @@ async def seen(on: Stage, avatar_id: str) -> frozenset[str]:
 
 @pytest.mark.parametrize("exclusive", [False, True])
 async def test_a_delivery_for_the_middle_attempt_confirms_its_look(exclusive: bool) -> None:
-    """Of a failed, a lost and a lost attempt, the first delivered look becomes the intent's."""
+    """After a failed and two lost attempts the look that is delivered first becomes the intent's."""
     async with stage(exclusive=exclusive) as on:
         source = made(on.space)
         _, middle = await fail_then_lose(on, source)
@@ -108,7 +108,7 @@ async def test_a_repeated_delivery_of_an_earlier_round_confirms_nothing(status: 
 
 
 async def test_a_repeated_delivery_of_an_earlier_free_round_confirms_nothing() -> None:
-    """The same holds for an avatar from images, whose rounds cost nothing."""
+    """A repeated delivery of an earlier round of an avatar from images does not confirm the new round."""
     async with stage() as on:
         request = ImageAvatar(["https://example.com/a.jpg"])
         await on.session.run(request, key="k")

@@ -116,7 +116,7 @@ async def test_an_attempt_id_is_used_once(store: Store) -> None:
 
 
 async def test_a_look_leads_to_its_intent(store: Store) -> None:
-    """`by_ref` finds the intent that has the look, until it was paid anew: a refusal would give it back."""
+    """`by_ref` finds the intent of a look until another look was accepted in its place."""
     ref = LookRef("avtr_1", "look_9")
     await store.plan(planned("a"))
     intent = await store.advance("a", send("att_1"), accept("look_9"))

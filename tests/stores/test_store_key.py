@@ -47,9 +47,9 @@ async def life(
 
 @pytest.mark.parametrize("transitions", FREE.values(), ids=FREE)
 async def test_a_wrong_key_is_replaced(closed: Store, transitions: Sequence[Transition]) -> None:
-    """As long as no answer confirmed the key and nothing may have been paid, the right key gets in.
+    """The right key replaces one that no answer confirmed and under which nothing may have been paid.
 
-    It takes the place of the wrong one, and once it is confirmed no other gets in.
+    Once it is confirmed, another key is refused.
     """
     await life(closed, WRONG, transitions, confirmed=False)
     await life(closed, WORKSPACE, confirmed=True)
