@@ -42,7 +42,7 @@ def test_a_missing_reason_is_asked_for_last() -> None:
     assert scheduler.due(21.0, busy=False) <= 21.0
 
 
-def test_a_reason_is_given_up_after_two_failed_requests() -> None:
+def test_a_reason_is_asked_for_no_more_after_two_failed_requests() -> None:
     """After two failed requests for its reason, `take_given_up` reports the look as complete."""
     scheduler = scheduler_of(ref())
     bare = look(ref(), LookStatus.FAILED)
@@ -56,7 +56,7 @@ def test_a_reason_is_given_up_after_two_failed_requests() -> None:
     assert scheduler.take_given_up() == [LookUpdate(bare, True)]
 
 
-def test_given_up_looks_that_were_not_taken_come_with_the_next_answer() -> None:
+def test_looks_without_a_reason_that_were_not_taken_come_with_the_next_answer() -> None:
     """A look that is complete without its reason is reported with an answer about another avatar."""
     scheduler = scheduler_of(ref(), ref("x", "b"))
     bare = look(ref(), LookStatus.FAILED)

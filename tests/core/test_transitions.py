@@ -79,7 +79,7 @@ def test_an_intent_is_sent_only_from_planned() -> None:
 
 
 def test_an_accepted_intent_cannot_be_lost_or_reverted() -> None:
-    """From ACCEPTED on an intent can only be settled, corrected by the user, or paid anew."""
+    """From ACCEPTED on an intent can only be settled, corrected by the user, or paid again."""
     for state in (S.ACCEPTED, S.READY, S.FAILED):
         assert set(TRANSITIONS[state]) == {Settle, Correct, Replace}
 

@@ -320,7 +320,7 @@ def test_all_endpoints_count_against_the_quota_and_send_its_headers() -> None:
 
 
 def test_a_429_can_come_with_retry_after() -> None:
-    """With `retry_after=True` it has the whole seconds until a request is allowed."""
+    """With `retry_after=True` a 429 has the whole seconds until a request is allowed."""
     space = Space(requests_per_minute=1, retry_after=True)
     get(space, "/avatar/list", 0.0)
     assert get(space, "/avatar/list", 10.5).headers["Retry-After"] == "50"
@@ -329,7 +329,7 @@ def test_a_429_can_come_with_retry_after() -> None:
 @settings(deadline=None, max_examples=60)
 @given(st.lists(st.floats(0, 20), max_size=200), st.integers(1, 20))
 def test_the_sliding_quota_allows_no_more_than_its_limit_in_any_minute(gaps: list[float], limit: int) -> None:
-    """This holds for any pattern of requests."""
+    """For any pattern of requests the sliding quota allows no more than its limit in any minute."""
     space = Space(requests_per_minute=limit)
     now, passed = 0.0, []
     for gap in gaps:
@@ -348,7 +348,7 @@ def test_the_fixed_quota_allows_its_whole_limit_when_a_new_window_starts() -> No
 
 
 def test_without_a_quota_there_are_no_quota_headers() -> None:
-    """`requests_per_minute=None` allows all requests."""
+    """With `requests_per_minute=None` all requests are allowed, and no quota headers are sent."""
     space = Space(requests_per_minute=None)
     answers = [get(space, "/avatar/x") for _ in range(300)]
     assert {answer.status for answer in answers} == {404}
@@ -380,7 +380,7 @@ def test_a_settled_look_can_be_made_pending_again() -> None:
 
 
 def test_settling_an_unknown_look_is_a_key_error() -> None:
-    """A test that names a wrong look fails at once."""
+    """`settle` of a look that does not exist raises a KeyError."""
     with pytest.raises(KeyError):
         Space().settle("avtr_x:look_x", "ready", 0)
 

@@ -76,7 +76,7 @@ def arrives(space: Space, source: LookRef) -> LookRef:
 
 
 @pytest.mark.parametrize("word", ["drop", "a look"])
-async def test_a_word_on_an_unknown_that_was_just_proved_is_refused(word: Any) -> None:
+async def test_drop_and_resolve_of_an_unknown_that_was_just_proved_are_refused(word: Any) -> None:
     """`drop` and `resolve` raise InvalidRequest if a delivery proves the look first, and change nothing."""
     store = Racing()
     async with on_space(store=store) as (session, space):
@@ -93,8 +93,8 @@ async def test_a_word_on_an_unknown_that_was_just_proved_is_refused(word: Any) -
 
 @pytest.mark.parametrize("lost", [False, True], ids=["outstanding", "lost again"])
 @pytest.mark.parametrize("word", ["drop", "a look"])
-async def test_a_word_on_an_unknown_that_was_just_resent_is_refused(word: Any, lost: bool) -> None:
-    """`drop` and `resolve` raise InvalidRequest if the unknown was resent first, and do not concern it."""
+async def test_drop_and_resolve_of_an_unknown_that_was_just_resent_are_refused(word: Any, lost: bool) -> None:
+    """`drop` and `resolve` raise InvalidRequest and change nothing if the unknown was resent first."""
     store = Racing()
     async with on_space(store=store) as (session, space):
         ref = await lose(session, space, made(space))

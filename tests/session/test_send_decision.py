@@ -65,7 +65,7 @@ def test_other_content_replaces_an_intent_that_never_cost_anything() -> None:
 
 
 @pytest.mark.parametrize(
-    "stands",
+    "stored",
     [
         SENT,
         UNKNOWN,
@@ -75,10 +75,10 @@ def test_other_content_replaces_an_intent_that_never_cost_anything() -> None:
     ],
     ids=["sending", "unknown", "accepted", "owing", "refused and paid before"],
 )
-def test_other_content_under_a_key_that_may_have_been_paid_is_a_conflict(stands: Intent) -> None:
+def test_other_content_under_a_key_that_may_have_been_paid_is_a_conflict(stored: Intent) -> None:
     """Other content under a key that was paid, or may have been, raises KeyConflict."""
     with pytest.raises(KeyConflict):
-        decide_single(intent("a desk"), stands, stands)
+        decide_single(intent("a desk"), stored, stored)
 
 
 def test_an_accepted_intent_is_the_result() -> None:
@@ -88,17 +88,17 @@ def test_an_accepted_intent_is_the_result() -> None:
 
 
 @pytest.mark.parametrize(
-    ("stands", "error"),
+    ("stored", "error"),
     [
         (SENT, OutcomeUnknown),
         (UNKNOWN, OutcomeUnknown),
         (advance(UNKNOWN, Drop()), OutcomeUnknown),
     ],
 )
-def test_a_lost_intent_raises_outcome_unknown(stands: Intent, error: type[HooxError]) -> None:
+def test_a_lost_intent_raises_outcome_unknown(stored: Intent, error: type[HooxError]) -> None:
     """A submission of a key whose POST was lost, or was cut off, raises OutcomeUnknown."""
     with pytest.raises(error):
-        decide_single(intent(), stands, stands)
+        decide_single(intent(), stored, stored)
 
 
 def test_what_was_refused_before_a_submission_began_is_sent_again() -> None:
@@ -113,12 +113,12 @@ def test_what_was_refused_before_a_submission_began_is_sent_again() -> None:
 @pytest.mark.parametrize("at_begin", [None, SENT, REFUSED])
 def test_a_refusal_while_a_submission_waits_is_raised_by_it_too(at_begin: Intent | None) -> None:
     """A submission that waits while the same content is refused under its key raises that refusal."""
-    stands = REFUSED
+    stored = REFUSED
     if at_begin is REFUSED:
         again = advance(advance(REFUSED, Replace(intent().request, intent().digest)), Send("a2", AT, SOURCE))
-        stands = advance(again, Reject(Reason(400, "X", "no"), AT))
+        stored = advance(again, Reject(Reason(400, "X", "no"), AT))
     with pytest.raises(BadRequest):
-        decide_single(intent(), at_begin, stands)
+        decide_single(intent(), at_begin, stored)
 
 
 def test_other_content_replaces_a_refused_request() -> None:
@@ -129,12 +129,12 @@ def test_other_content_replaces_a_refused_request() -> None:
         assert decided.intent.request == intent("a desk").request
 
 
-@pytest.mark.parametrize("stands", [UNKNOWN, advance(UNKNOWN, Drop()), advance(UNKNOWN, EndSearch())])
-def test_an_unchanged_unknown_is_resent(stands: Intent) -> None:
+@pytest.mark.parametrize("stored", [UNKNOWN, advance(UNKNOWN, Drop()), advance(UNKNOWN, EndSearch())])
+def test_an_unchanged_unknown_is_resent(stored: Intent) -> None:
     """An unknown that has not changed is resent, and its first price stays at risk."""
-    decided = decide_resend(stands, stands)
+    decided = decide_resend(stored, stored)
     assert isinstance(decided, SendDecision)
-    assert (decided.stored, decided.instruction) == (stands, Resend())
+    assert (decided.stored, decided.instruction) == (stored, Resend())
     assert decided.intent.at_risk == 2
     assert decided.intent.source == SOURCE
 
@@ -142,9 +142,9 @@ def test_an_unchanged_unknown_is_resent(stands: Intent) -> None:
 def test_an_unknown_that_was_resent_or_dropped_meanwhile_is_not_resent() -> None:
     """A resend raises OutcomeUnknown if the unknown was resent or dropped by somebody else meanwhile."""
     again = advance(advance(UNKNOWN, Resend()), Send("a2", AT, SOURCE))
-    for stands in (advance(UNKNOWN, Drop()), advance(again, MarkUnknown("dropped", AT)), again):
+    for stored in (advance(UNKNOWN, Drop()), advance(again, MarkUnknown("dropped", AT)), again):
         with pytest.raises(OutcomeUnknown):
-            decide_resend(UNKNOWN, stands)
+            decide_resend(UNKNOWN, stored)
 
 
 def test_a_stored_intent_is_sent_with_the_newer_source() -> None:

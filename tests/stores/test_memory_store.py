@@ -114,7 +114,7 @@ async def test_neither_key_nor_prompts_are_shown(store: MemoryStore) -> None:
     assert repr(store) == "MemoryStore(<1 intents>)"
 
 
-async def test_send_times_of_a_long_life_take_no_room(store: MemoryStore) -> None:
+async def test_only_the_send_times_of_two_minutes_are_kept(store: MemoryStore) -> None:
     """Of send times noted for an hour the last two minutes are kept, also after a clock is set back."""
     for second in range(3600):
         store.note_sends([NOW + timedelta(seconds=second)])

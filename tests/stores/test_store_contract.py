@@ -158,8 +158,8 @@ async def test_of_claims_in_the_same_moment_one_is_taken(store: Store) -> None:
     assert [type(end) for end in ends].count(LookTaken) == 19
 
 
-async def test_a_look_that_may_be_given_back_is_nobody_elses(store: Store) -> None:
-    """While a failed look is paid anew, its look stays claimed; a refusal then gives it back."""
+async def test_a_look_stays_claimed_until_its_next_round_is_paid(store: Store) -> None:
+    """While a failed look is paid again, its look stays claimed; a refusal then restores it."""
     for key in "ab":
         await store.plan(planned(key))
         await store.advance(key, send(f"att_{key}"))
@@ -239,7 +239,7 @@ async def test_an_avatar_of_our_own_needs_no_baseline(store: Store, request_: An
     assert await store.seen_looks("avtr_new") == frozenset({"look_1"})
 
 
-async def test_the_users_word_is_no_baseline(store: Store) -> None:
+async def test_a_look_that_the_user_named_is_no_baseline(store: Store) -> None:
     """A look that a user named for a lost create proves nothing about the avatar's other looks."""
     await store.plan(planned("a", CREATE))
     await store.advance(
@@ -248,8 +248,8 @@ async def test_the_users_word_is_no_baseline(store: Store) -> None:
     assert await store.seen_looks("avtr_x") is None
 
 
-async def test_a_look_stays_claimed(store: Store) -> None:
-    """The look of an intent that is paid anew stays claimed, also within one call: it is no lost POST's."""
+async def test_a_look_of_an_earlier_round_stays_claimed(store: Store) -> None:
+    """The look of an intent that is paid again stays claimed and cannot be taken for a lost POST's."""
     await store.add_seen("avtr_1", [])
     await store.plan(planned("a"))
     await store.advance(

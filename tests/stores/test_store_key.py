@@ -76,7 +76,7 @@ async def test_what_may_have_been_paid_binds_the_key(
     await life(closed, WORKSPACE, confirmed=False)
 
 
-async def test_a_replaced_key_is_confirmed_anew(closed: Store) -> None:
+async def test_a_replaced_key_has_to_be_confirmed_again(closed: Store) -> None:
     """A key given with ``new_key`` is not bound for good either before an answer confirms it."""
     await life(closed, WORKSPACE, confirmed=True)
     await life(closed, Workspace(WRONG.base_url, WRONG.api_key, new_key=True), confirmed=False)
