@@ -88,7 +88,7 @@ def posts(sandbox: Sandbox) -> int:
 
 
 async def test_the_first_ctrl_c_finishes_the_outstanding_post(tmp_path: Path) -> None:
-    """Its look is accepted and stored; nothing more is sent; the next run resumes."""
+    """The first Ctrl-C records the outstanding POST and sends nothing more, and the next run resumes."""
     store = str(tmp_path / "campaign.db")
     async with Sandbox() as sandbox:
         async with sandbox.session() as session:
