@@ -11,6 +11,8 @@ from typing import Any
 
 from hoox_async import Budget, HooxSession, LookEdit, LookRef, PromptAvatar
 from hoox_async._core.intents.intent import Intent, IntentState
+from hoox_async._io.protocols import Store
+from hoox_async._session import runtime_of
 from hoox_async.sandbox import InProcessTransport, Space
 
 Handler = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
@@ -112,14 +114,19 @@ def sends(space: Space, *endpoints: str) -> int:
     return sum(record.endpoint in endpoints for record in space.requests)
 
 
+def store_of(session: HooxSession) -> Store:
+    """The store of an open session."""
+    return runtime_of(session).services.store
+
+
 async def intents(session: HooxSession) -> dict[str, IntentState]:
     """What the session's store knows."""
-    return {intent.key: intent.state async for intent in session._store.stream()}
+    return {intent.key: intent.state async for intent in store_of(session).stream()}
 
 
 async def intent_of(session: HooxSession, key: str) -> Intent:
     """One intent of the session's store."""
-    return (await session._store.get((key,)))[key]
+    return (await store_of(session).get((key,)))[key]
 
 
 async def turns(count: int = 20) -> None:

@@ -36,7 +36,7 @@ async def hub_serving() -> AsyncIterator[WebhookHub]:
 
 @pytest.mark.parametrize("webhooks", [False, True], ids=["polled", "webhooks"])
 async def test_a_batch_of_a_hundred_edits_is_ready_and_paid_once(webhooks: bool, tmp_path: Path) -> None:
-    """With a store on disk, polled or with webhooks."""
+    """All of a hundred edits are READY and paid once, with a store on disk, polled or with webhooks."""
     events: list[Event] = []
 
     async def hook(event: Event) -> None:
@@ -60,9 +60,10 @@ async def test_a_batch_of_a_hundred_edits_is_ready_and_paid_once(webhooks: bool,
 
 
 async def test_callers_whose_max_wait_ends_together_with_a_permit_are_sent_or_raise_not_sent() -> None:
-    """Their waits end within microseconds of the rate limiter's timer, which is set for now or just before.
+    """A caller whose max_wait ends at the time of its permit is either sent or gets NotSent.
 
-    On uvloop such a timer has no ``when()``.
+    The wait ends within microseconds of the rate limiter's timer, which is set for now or just before. On
+    uvloop such a timer has no ``when()``.
     """
     async with (
         Sandbox(requests_per_minute=None) as sandbox,
@@ -83,7 +84,7 @@ async def test_callers_whose_max_wait_ends_together_with_a_permit_are_sent_or_ra
 
 
 async def test_reads_run_beside_jobs_that_are_awaited() -> None:
-    """Status requests, an avatar's looks, a picture, and jobs that several tasks wait for."""
+    """Status requests, an avatar's looks and a picture can be read while several tasks await jobs."""
     async with (
         Sandbox(requests_per_minute=None) as sandbox,
         sandbox.session(requests_per_minute=FAST) as session,
@@ -98,7 +99,7 @@ async def test_reads_run_beside_jobs_that_are_awaited() -> None:
 
 
 def test_one_process_can_open_sessions_one_after_the_other() -> None:
-    """Each is on a loop of its own, as in programs that call asyncio.run several times."""
+    """A process can call asyncio.run several times and open a session in each of its loops."""
 
     async def once(session: HooxSession) -> LookStatus:
         async with session:

@@ -88,7 +88,7 @@ def posts(sandbox: Sandbox) -> int:
 
 
 async def test_the_first_ctrl_c_finishes_the_outstanding_post(tmp_path: Path) -> None:
-    """Its look is accepted and stored; nothing more is sent; the next run resumes."""
+    """The first Ctrl-C records the outstanding POST and sends nothing more, and the next run resumes."""
     store = str(tmp_path / "campaign.db")
     async with Sandbox() as sandbox:
         async with sandbox.session() as session:
@@ -107,7 +107,7 @@ async def test_the_first_ctrl_c_finishes_the_outstanding_post(tmp_path: Path) ->
 
 
 async def test_the_second_ctrl_c_exits_at_once_with_a_correct_store(tmp_path: Path) -> None:
-    """The outstanding POST may have been paid, and the store says so; the next run finds its look."""
+    """After the second Ctrl-C the store has the outstanding POST as unknown; the next run finds its look."""
     store = str(tmp_path / "campaign.db")
     async with Sandbox() as sandbox:
         async with sandbox.session() as session:

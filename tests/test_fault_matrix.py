@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 
 import attrs
 import pytest
-from session_kit import edit, made, on_space, prompt
+from session_kit import edit, made, on_space, prompt, store_of
 
 from hoox_async import Budget, HooxSession, Look, LookRef, LookStatus, Timeouts
 from hoox_async._api.endpoints import Endpoint
@@ -243,7 +243,7 @@ async def _listed(session: HooxSession) -> list[Any]:
     """The unknowns without their candidates, which would be one request more for each avatar."""
     from hoox_async._core.intents.intent import IntentState
 
-    return await session._store.in_states((IntentState.UNKNOWN,))
+    return await store_of(session).in_states((IntentState.UNKNOWN,))
 
 
 def test_all_faults_of_the_sandbox_are_in_the_matrix() -> None:

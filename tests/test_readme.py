@@ -73,15 +73,15 @@ def sandbox(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Sandbox
 def test_the_readmes_first_program_makes_a_look_and_saves_its_picture(
     sandbox: Sandbox, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """It makes an avatar and an edit at 4K, prints what that cost, and saves the picture."""
+    """The first program makes an avatar and an edit at 4K, prints the cost, and saves the picture."""
     execute(block("A first program"))
     assert [charge.credits for charge in sandbox.ledger] == [2, 4]
     assert capsys.readouterr().out == f"{sandbox.ledger[1].ref} 4\n"
     assert (tmp_path / "podcast.jpg").read_bytes().startswith(b"\xff\xd8")
 
 
-def test_errors_by_what_they_cost(sandbox: Sandbox) -> None:
-    """The block of errors makes a look, and lists every class that costs before the root that it hides."""
+def test_the_readmes_errors_are_listed_by_what_they_cost(sandbox: Sandbox) -> None:
+    """The block of errors catches each class that may have cost something before the root class."""
 
     async def made() -> None:
         async with hoox_async.HooxSession() as session:
@@ -102,7 +102,7 @@ def test_errors_by_what_they_cost(sandbox: Sandbox) -> None:
 
 
 def test_the_readmes_batch_pays_each_look_once_and_writes_the_sheet(sandbox: Sandbox, tmp_path: Path) -> None:
-    """Its two blocks belong together: each look is saved, and is on the contact sheet."""
+    """The two blocks of the batch make and save each look once, and write the contact sheet."""
     space = execute(block("Many looks", 0))
     items = space["requests"]
     assert [type(item) for item in items] == [BatchItem, BatchItem]
@@ -122,7 +122,7 @@ def test_the_readme_names_all_outcome_states() -> None:
 def test_the_readmes_web_app_pays_an_order_once(
     sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """It gets an order twice under one key, pays once, and learns of the look by its webhook."""
+    """The web app that gets an order twice under one key pays once, and settles it by its webhook."""
     pytest.importorskip("fastapi")
     httpx = pytest.importorskip("httpx")
     monkeypatch.setenv("HOOX_WEBHOOK_SECRET", "a secret of at least 16 characters")
@@ -151,7 +151,7 @@ def test_the_readmes_web_app_pays_an_order_once(
 
 
 def test_the_readmes_test_passes() -> None:
-    """It uses the fixtures that the README names."""
+    """The README's example of a test passes, and uses the fixtures that the README names."""
     test = execute(block("In your tests"))["test_a_lost_answer_is_not_paid_twice"]
     assert list(inspect.signature(test).parameters) == ["hoox_sandbox", "hoox_session"]
 

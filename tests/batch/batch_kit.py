@@ -34,8 +34,8 @@ def steady(seconds: float) -> Callable[..., float]:
 
 
 def space_of(seconds: float = 10.0, **options: Any) -> Space:
-    """A workspace whose looks all take the same time."""
-    return Space(duration=steady(seconds), **options)
+    """A workspace whose looks all take the same time, unless a ``duration`` is given."""
+    return Space(**{"duration": steady(seconds), **options})
 
 
 @asynccontextmanager

@@ -74,7 +74,7 @@ def known(*intents: Intent) -> dict[str, Intent]:
 
 
 def test_a_new_item_is_enqueued_under_its_sources_ref() -> None:
-    """The store knows nothing of its key, so it can be sent."""
+    """An item whose key the store does not know is enqueued under the ref of its source."""
     assert admit(item(), {}, {}, {}, options()) == Enqueue(SOURCE)
     assert admit(item(request=ImageAvatar([PICTURE])), {}, {}, {}, options()) == Enqueue(None)
 
@@ -83,7 +83,7 @@ def test_a_new_item_is_enqueued_under_its_sources_ref() -> None:
     ("state", "expected"), [("ready", "ready"), ("failed", "failed"), ("rejected", "rejected")]
 )
 def test_an_item_that_is_settled_is_not_sent_again(state: str, expected: str) -> None:
-    """READY, FAILED and REJECTED ones of earlier runs finish at once, with what they cost."""
+    """Items that were READY, FAILED or REJECTED in an earlier run finish at once, with what they cost."""
     found = admit(item(), known(intent(state)), {}, {}, options())
     assert isinstance(found, Finish)
     assert str(found.outcome.state) == expected
@@ -91,19 +91,19 @@ def test_an_item_that_is_settled_is_not_sent_again(state: str, expected: str) ->
 
 
 @pytest.mark.parametrize("state", ["accepted", "unknown", "sending"])
-def test_what_was_sent_is_waited_for(state: str) -> None:
-    """PENDING and UNKNOWN ones of earlier runs are resumed; nothing is sent for them."""
+def test_an_item_that_was_sent_earlier_is_resumed(state: str) -> None:
+    """Items that were sent in an earlier run and have no result are resumed, and nothing is sent."""
     assert admit(item(), known(intent(state)), {}, {}, options()) == Resume()
 
 
-def test_what_was_only_planned_is_sent() -> None:
-    """An intent that never cost anything is an item like a new one."""
+def test_an_item_that_was_only_planned_is_enqueued() -> None:
+    """An item whose intent was only planned is enqueued like a new one."""
     assert admit(item(), known(intent("planned")), {}, {}, options()) == Enqueue(SOURCE)
 
 
 @pytest.mark.parametrize("state", ["ready", "unknown", "accepted", "failed"])
 def test_another_content_under_a_known_key_is_a_conflict(state: str) -> None:
-    """The item is REJECTED with a `KeyConflict`, and nothing is sent."""
+    """An item with other content than its key's is REJECTED with a `KeyConflict`."""
     found = admit(item(request=OTHER), known(intent(state)), {}, {}, options())
     assert isinstance(found, Finish)
     assert found.outcome.state is OutcomeState.REJECTED
@@ -113,7 +113,7 @@ def test_another_content_under_a_known_key_is_a_conflict(state: str) -> None:
 
 @pytest.mark.parametrize("state", ["planned", "rejected"])
 def test_other_content_replaces_what_never_cost_anything(state: str) -> None:
-    """A corrected prompt is sent after a 402 or a 400; but not where the key is twice in this input."""
+    """Other content replaces an intent that never cost anything, unless the key is twice in this input."""
     given = item(request=OTHER)
     assert admit(given, known(intent(state)), {}, {}, options()) == Enqueue(SOURCE)
     assert given.pay_again
@@ -128,7 +128,7 @@ def test_other_content_replaces_what_never_cost_anything(state: str) -> None:
 
 
 def test_changed_keep_gives_the_old_look() -> None:
-    """The outcome has the request that the look was made from."""
+    """With ``changed="keep"`` the outcome has the request that the stored look was made from."""
     found = admit(item(request=OTHER), known(intent("ready")), {}, {}, options(changed="keep"))
     assert isinstance(found, Finish)
     assert found.outcome.request == EDIT
@@ -136,7 +136,7 @@ def test_changed_keep_gives_the_old_look() -> None:
 
 @pytest.mark.parametrize("state", ["planned", "rejected"])
 def test_changed_keep_of_what_was_never_paid_takes_the_new_content(state: str) -> None:
-    """Nothing was made under the key, so there is no old look to keep."""
+    """With ``changed="keep"`` the new content is sent where nothing was ever made under the key."""
     given = item(request=OTHER)
     assert admit(given, known(intent(state)), {}, {}, options(changed="keep")) == Enqueue(SOURCE)
     assert given.pay_again
@@ -144,7 +144,7 @@ def test_changed_keep_of_what_was_never_paid_takes_the_new_content(state: str) -
 
 @pytest.mark.parametrize("state", ["ready", "failed", "accepted", "planned", "rejected"])
 def test_changed_redo_pays_for_the_new_content(state: str) -> None:
-    """Whatever became of the old content."""
+    """With ``changed="redo"`` the new content is paid, whatever the state of the old one is."""
     given = item(request=OTHER)
     assert admit(given, known(intent(state)), {}, {}, options(changed="redo")) == Enqueue(SOURCE)
     assert given.pay_again
@@ -152,7 +152,7 @@ def test_changed_redo_pays_for_the_new_content(state: str) -> None:
 
 @pytest.mark.parametrize("changed", ["keep", "redo"])
 def test_an_unknown_is_never_paid_again_because_its_content_changed(changed: str) -> None:
-    """It may have been paid, and only ``on_unknown`` decides about that."""
+    """An unknown with other content is resumed and never paid again, whatever ``changed`` says."""
     given = item(request=OTHER)
     assert admit(given, known(intent("unknown")), {}, {}, options(changed=changed)) == Resume()
     assert not given.pay_again
@@ -172,7 +172,7 @@ def test_each_word_of_retry_pays_its_own_state_again_and_no_other(word: str, sta
 
 
 def test_a_repeated_item_has_no_credits_and_is_never_paid_again() -> None:
-    """Its key came before in this input, and the credits are in that outcome."""
+    """The outcome of an item whose key came before in this input has no credits, and ``retry`` skips it."""
     given = item(repeated=True)
     found = admit(given, known(intent("failed")), {}, {}, options(retry=retry_states("failed")))
     assert isinstance(found, Finish)
@@ -181,7 +181,7 @@ def test_a_repeated_item_has_no_credits_and_is_never_paid_again() -> None:
 
 
 def test_an_item_waits_for_a_source_of_this_input() -> None:
-    """As long as the source has no outcome."""
+    """An item waits for a source of this input that has no outcome yet."""
     source = item("s", ImageAvatar([PICTURE]))
     given = item("a", LookEdit("s", "a beach"))
     assert admit(given, {}, {"s": source, "a": given}, {}, options()) == AwaitItem(source)
@@ -192,7 +192,7 @@ def test_an_item_waits_for_a_source_of_this_input() -> None:
     [("failed", "skipped"), ("rejected", "skipped"), ("unknown", "unsent"), ("planned", "unsent")],
 )
 def test_a_source_of_an_earlier_run_that_has_no_look(state: str, ends: str) -> None:
-    """One that will never be READY skips its dependents; one that may still be leaves them unsent."""
+    """An edit is SKIPPED if its source of an earlier run can never be READY, and UNSENT if it may be."""
     given = item("a", LookEdit("s", "a beach"))
     found = admit(given, known(intent(state, "s")), {"a": given}, {}, options())
     assert isinstance(found, Finish)
@@ -200,7 +200,7 @@ def test_a_source_of_an_earlier_run_that_has_no_look(state: str, ends: str) -> N
 
 
 def test_a_source_of_an_earlier_run_that_is_ready_or_accepted() -> None:
-    """An edit of a READY one is enqueued at once; an ACCEPTED one has to be waited for."""
+    """An edit of a READY source of an earlier run is enqueued, and one of an ACCEPTED source waits."""
     given = item("a", LookEdit("s", "a beach"))
     assert admit(given, known(intent("ready", "s")), {}, {}, options()) == Enqueue(MADE)
     accepted = intent("accepted", "s")
@@ -209,7 +209,7 @@ def test_a_source_of_an_earlier_run_that_is_ready_or_accepted() -> None:
 
 @pytest.mark.parametrize("key", ["nowhere", "a"])
 def test_a_source_key_that_nothing_has_is_an_invalid_request(key: str) -> None:
-    """So is the item's own key."""
+    """An edit whose source key is unknown, or its own, is REJECTED with an `InvalidRequest`."""
     given = item("a", LookEdit(key, "a beach"))
     found = admit(given, {}, {"a": given}, {}, options())
     assert isinstance(found, Finish)
@@ -219,7 +219,7 @@ def test_a_source_key_that_nothing_has_is_an_invalid_request(key: str) -> None:
 
 
 def test_the_outcome_of_a_source_in_this_input_counts_before_the_store() -> None:
-    """The item may have been rejected here because the store has other content under its key."""
+    """An edit is SKIPPED if its source was rejected in this input, though the store has a READY look."""
     given = item("a", LookEdit("s", "a beach"))
     found = admit(given, known(intent("ready", "s")), {}, {"s": OutcomeState.REJECTED}, options())
     assert isinstance(found, Finish)
@@ -228,7 +228,7 @@ def test_the_outcome_of_a_source_in_this_input_counts_before_the_store() -> None
 
 @pytest.mark.parametrize("state", list(OutcomeState))
 def test_what_each_state_of_a_source_means_for_its_edits(state: OutcomeState) -> None:
-    """REJECTED, FAILED, SKIPPED skip them; UNKNOWN, UNSENT, PENDING leave them unsent; READY sends them."""
+    """Edits of a REJECTED, FAILED or SKIPPED source are SKIPPED, of a READY one enqueued, else UNSENT."""
     found = after_source(item("a", LookEdit("s", "x")), "s", state, MADE)
     if state is OutcomeState.READY:
         assert found == Enqueue(MADE)
@@ -238,8 +238,8 @@ def test_what_each_state_of_a_source_means_for_its_edits(state: OutcomeState) ->
     assert found.outcome.state is (OutcomeState.SKIPPED if skipped else OutcomeState.UNSENT)
 
 
-def test_unsent_keeps_what_was_paid_and_never_hides_what_may_have_been() -> None:
-    """An item that is planned or to be paid again is UNSENT; an unknown or accepted one stays what it is."""
+def test_unsent_keeps_credits_and_never_hides_an_unknown() -> None:
+    """`unsent` gives UNSENT with the credits of earlier rounds, and UNKNOWN where the intent is unknown."""
     reason = HooxError("stopped")
     assert unsent(item(), reason).state is OutcomeState.UNSENT
     given = item()
@@ -254,7 +254,7 @@ def test_unsent_keeps_what_was_paid_and_never_hides_what_may_have_been() -> None
 
 
 def test_without_credits_changes_nothing_but_the_credits() -> None:
-    """The look and the state are those of the first outcome."""
+    """`without_credits` gives an outcome with the same look, no credits and nothing at risk."""
     found = admit(item(), known(intent("ready")), {}, {}, options())
     assert isinstance(found, Finish)
     again = without_credits(found.outcome)

@@ -20,7 +20,7 @@ FOR_EVER = 10**9
 
 
 async def test_a_submission_ends_after_the_refusal_timeout() -> None:
-    """After `Timeouts.refused` of nothing but 429 it raises `RateLimited`; the same key can be sent later."""
+    """A submission that meets only 429 raises `RateLimited` after `Timeouts.refused`; its key stays free."""
     async with on_space(timeouts=Timeouts(refused=300.0)) as (session, space):
         ref = made(space)
         space.faults.fail_next("edit", Fault.rate_limited(retry_after=30), times=FOR_EVER)
@@ -35,7 +35,7 @@ async def test_a_submission_ends_after_the_refusal_timeout() -> None:
 
 
 async def test_a_batch_stops_after_the_refusal_timeout() -> None:
-    """Its items end UNSENT, and after each pause only one POST is sent."""
+    """The items of a batch that meets only 429 end UNSENT, and one POST is sent after each pause."""
     space = space_of()
     async with opened(space, timeouts=Timeouts(refused=300.0)) as session:
         source = await avatar(session)
@@ -52,7 +52,7 @@ async def test_a_batch_stops_after_the_refusal_timeout() -> None:
 
 
 async def test_a_batch_goes_on_after_a_pause_with_one_request_first() -> None:
-    """The others go when that one was answered, at the even interval, and none is lost."""
+    """After a pause one request is sent first, and the others follow its answer at the even interval."""
     space = space_of()
     async with opened(space) as session:
         source = await avatar(session)
@@ -68,7 +68,7 @@ async def test_a_batch_goes_on_after_a_pause_with_one_request_first() -> None:
 
 
 async def test_reads_that_meet_only_429_end_too() -> None:
-    """That holds also for a read that waits and is never itself the one that is sent."""
+    """All reads that meet only 429 raise `RateLimited`, also those that were never sent."""
     async with on_space() as (session, space):
         ref = made(space)
         for endpoint in ("edit", "status"):
@@ -85,7 +85,7 @@ async def test_reads_that_meet_only_429_end_too() -> None:
 
 
 async def test_max_wait_bounds_a_submission_that_meets_only_429() -> None:
-    """It raises `NotSent` after ``max_wait`` seconds, long before the refusal timeout."""
+    """A submission that meets only 429 raises `NotSent` after its ``max_wait``."""
     async with on_space() as (session, space):
         ref = made(space)
         space.faults.fail_next("edit", Fault.rate_limited(retry_after=30), times=FOR_EVER)
@@ -96,7 +96,7 @@ async def test_max_wait_bounds_a_submission_that_meets_only_429() -> None:
 
 
 async def test_a_later_submission_has_the_whole_refusal_timeout() -> None:
-    """The time in which earlier submissions met only 429 is not counted for it."""
+    """The time for which earlier submissions met only 429 does not count for a later one."""
     async with on_space(timeouts=Timeouts(refused=300.0)) as (session, space):
         ref = made(space)
         space.faults.fail_next("edit", Fault.rate_limited(retry_after=30), times=15)
@@ -107,7 +107,7 @@ async def test_a_later_submission_has_the_whole_refusal_timeout() -> None:
 
 
 async def test_a_pause_that_begins_while_a_post_connects_holds_it_back() -> None:
-    """The POST waits for another permit: nothing leaves during a pause."""
+    """A POST that connects when a pause begins is sent only after the pause."""
     async with on_space(transport={"connect": 5.0}) as (session, space):
         ref = made(space)
         space.faults.fail_next("status", Fault.rate_limited(retry_after=20))
@@ -121,7 +121,7 @@ async def test_a_pause_that_begins_while_a_post_connects_holds_it_back() -> None
 
 
 def test_the_refusal_timeout_must_be_a_positive_finite_number() -> None:
-    """As the other timeouts, it raises `ConfigurationError` otherwise."""
+    """`Timeouts` raises `ConfigurationError` for a ``refused`` that is no positive finite number."""
     assert Timeouts().refused == 3600.0
     for wrong in (0, -1, float("inf"), float("nan"), "5", True):
         with pytest.raises(ConfigurationError, match="refused"):

@@ -15,7 +15,7 @@ pytestmark = pytest.mark.virtual_time
 
 
 async def test_without_exclusive_an_edit_may_always_be_sent() -> None:
-    """Also while another edit of its avatar waits for a permit, and after one was lost."""
+    """In a session that is not exclusive an edit may be sent beside waiting and lost ones of its avatar."""
     space = space_of()
     async with opened(space) as session:
         access = runtime_of(session).batch_access
@@ -25,7 +25,7 @@ async def test_without_exclusive_an_edit_may_always_be_sent() -> None:
 
 
 async def test_with_exclusive_edits_of_an_avatar_go_one_at_a_time() -> None:
-    """Not beside one that waits; not after a loss until its search has ended, which is reported."""
+    """With ``exclusive`` no edit is sent beside one that waits, nor before a lost one's search has ended."""
     space = space_of()
     async with opened(space, exclusive=True, timeouts=QUICK) as session:
         access = runtime_of(session).batch_access
@@ -45,7 +45,7 @@ async def test_with_exclusive_edits_of_an_avatar_go_one_at_a_time() -> None:
 
 
 async def test_no_proof_is_waited_for_where_none_can_come() -> None:
-    """Without webhooks and without ``exclusive`` only the user can settle an unknown."""
+    """A session without webhooks and ``exclusive`` waits for no proof of an unknown, since none can come."""
     space = space_of()
     async with opened(space) as session:
         access = runtime_of(session).batch_access
@@ -56,8 +56,8 @@ async def test_no_proof_is_waited_for_where_none_can_come() -> None:
         assert now() == began
 
 
-async def test_what_the_store_knows_is_found_by_key_and_by_ref() -> None:
-    """And by going through all of it; a key that nothing was submitted under is left out."""
+async def test_intents_are_found_by_key_by_ref_and_in_the_stream() -> None:
+    """An intent is found by key, by ref and in the stream; keys of nothing are left out."""
     space = space_of()
     async with opened(space) as session:
         access = runtime_of(session).batch_access
@@ -72,7 +72,7 @@ async def test_what_the_store_knows_is_found_by_key_and_by_ref() -> None:
 
 
 async def test_expectations_are_those_of_the_session() -> None:
-    """Its requests a minute, whether it has webhooks, and how long looks take."""
+    """The expectations have the session's quota, whether it has webhooks, and how long looks take."""
     space = space_of(requests_per_minute=300)
     async with opened(space, requests_per_minute=300) as session:
         source = await avatar(session)

@@ -68,7 +68,7 @@ async def test_a_hundred_thousand_items_are_read_lazily() -> None:
 
 
 async def test_a_slow_reader_of_outcomes_holds_the_reading_of_the_input_back() -> None:
-    """Outcomes that nobody takes do not fill the memory."""
+    """The input is read no further while thousands of outcomes wait for a slow reader."""
     meter = Meter()
     async with opened(space_of(1.0)) as session:
         source = await avatar(session)
@@ -82,7 +82,7 @@ async def test_a_slow_reader_of_outcomes_holds_the_reading_of_the_input_back() -
 
 
 async def test_a_reader_that_stops_reading_does_not_have_thousands_of_looks_paid() -> None:
-    """Looks in flight and outcomes that wait for it are 1,000 at most, whatever is read ahead."""
+    """At most 1,000 looks are paid for a reader that stops reading, however many items were read ahead."""
     space = space_of(1.0, requests_per_minute=None)
     async with opened(space, requests_per_minute=60_000) as session:
         sources = [await avatar(session) for _ in range(60)]
@@ -96,7 +96,7 @@ async def test_a_reader_that_stops_reading_does_not_have_thousands_of_looks_paid
 
 
 async def test_what_ended_in_an_earlier_run_is_read_as_fast_as_its_outcomes_are_taken() -> None:
-    """A resume of an endless input does not fill the memory with outcomes that nobody takes."""
+    """Items that ended in an earlier run are read no faster than their outcomes are taken."""
     meter = Meter()
     async with opened(space_of(1.0)) as session:
         source = await avatar(session)
@@ -114,7 +114,7 @@ async def test_what_ended_in_an_earlier_run_is_read_as_fast_as_its_outcomes_are_
 
 
 async def test_looks_of_one_avatar_are_sent_in_a_row_though_the_input_is_given_scene_by_scene() -> None:
-    """All 30 looks of an avatar, though the first 1,000 items contain only a few of each avatar."""
+    """30 looks of an avatar are sent in a row, though the input alternates between 60 avatars."""
     space = space_of(5.0)
     async with opened(space) as session:
         made = [await session.submit(ImageAvatar([PICTURE])) for _ in range(60)]
@@ -128,7 +128,7 @@ async def test_looks_of_one_avatar_are_sent_in_a_row_though_the_input_is_given_s
 
 
 async def test_no_more_is_read_ahead_than_helps_to_choose() -> None:
-    """Of edits of one avatar, and of new avatars, no more than 1,000 items are read ahead."""
+    """At most 1,000 unsent items are read ahead where all are of one avatar, or all are new avatars."""
     for new in (False, True):
         meter = Meter()
         async with opened(space_of(1.0)) as session:
@@ -157,7 +157,7 @@ async def test_items_of_many_avatars_are_read_ahead_to_the_limit() -> None:
 
 
 async def test_sending_begins_after_a_second_of_reading() -> None:
-    """A store that takes long to say what it knows of 20,000 items does not put off the first of them."""
+    """The first item is sent within 2 s, though the store needs longer to look up all items."""
     space = space_of(1.0)
     async with opened(space) as session:
         source = await avatar(session)
@@ -184,7 +184,7 @@ async def test_sending_begins_after_a_second_of_reading() -> None:
 
 @pytest.mark.parametrize("most", [1, 3, 50])
 async def test_max_in_flight_bounds_what_is_being_made(most: int) -> None:
-    """It counts an item from its wait at the rate limiter until its look is done."""
+    """Never more looks than ``max_in_flight`` are being made, and with a small limit as many are."""
     space = space_of(30.0)
     seen = 0
     async with opened(space) as session:
@@ -205,7 +205,7 @@ async def test_max_in_flight_bounds_what_is_being_made(most: int) -> None:
 
 
 async def test_a_slow_async_input_is_never_waited_for() -> None:
-    """Each item is sent when it comes, and not only when a page of items is there."""
+    """Each item of a slow async input is sent when it comes, and not when a page is full."""
     space = space_of(1.0)
 
     async def slow() -> AsyncIterator[BatchItem]:
@@ -222,7 +222,7 @@ async def test_a_slow_async_input_is_never_waited_for() -> None:
 
 
 async def test_a_stop_does_not_wait_for_a_slow_async_input() -> None:
-    """The async generator is closed in the middle."""
+    """A stop closes an async generator that is about to wait, and the run ends."""
     closed: list[bool] = []
 
     async def slow() -> AsyncIterator[BatchItem]:
@@ -243,7 +243,7 @@ async def test_a_stop_does_not_wait_for_a_slow_async_input() -> None:
 
 
 async def test_with_avatar_locks_one_edit_of_an_avatar_is_outstanding_at_a_time() -> None:
-    """Edits of several avatars are outstanding at once, so that the quota is used."""
+    """With ``exclusive`` an avatar has one outstanding edit at a time, and edits of others go beside it."""
     space = space_of(5.0)
     async with opened(space, exclusive=True, transport={"latency": 3.0}) as session:
         sources = [await avatar(session) for _ in range(8)]
@@ -260,8 +260,8 @@ async def test_with_avatar_locks_one_edit_of_an_avatar_is_outstanding_at_a_time(
     assert took < 48 * 3.0 / 2
 
 
-async def test_a_shut_avatar_lock_does_not_hold_the_other_avatars_up() -> None:
-    """While one avatar's lost edit is searched for, the others are edited."""
+async def test_a_locked_avatar_does_not_hold_the_other_avatars_up() -> None:
+    """While one avatar's lost edit is searched for, the edits of another are made."""
     space = space_of(5.0)
     got: list[Outcome] = []
     async with opened(space, exclusive=True) as session:
@@ -278,7 +278,7 @@ async def test_a_shut_avatar_lock_does_not_hold_the_other_avatars_up() -> None:
 
 
 async def test_a_lost_edit_of_an_earlier_run_that_is_not_in_this_input_is_searched_for() -> None:
-    """Otherwise its avatar's lock would stay shut for the items of this input."""
+    """A lost edit of an earlier run is searched for, so that the avatar's other edits can be sent."""
     space = space_of(5.0)
     async with opened(space, exclusive=True) as session:
         source = await avatar(session)

@@ -24,7 +24,7 @@ async def begin(budget: BatchBudget, credits: Decimal = TWO) -> asyncio.Task[Non
 
 
 async def test_without_a_cap_everything_may_be_reserved() -> None:
-    """Whatever was spent before."""
+    """Without a cap any credits can be reserved, whatever was spent before."""
     budget = BatchBudget(None)
     assert not budget.counts_earlier_runs
     await budget.reserve(Decimal(10**9))
@@ -34,7 +34,7 @@ async def test_without_a_cap_everything_may_be_reserved() -> None:
 
 
 async def test_what_can_never_fit_is_refused_at_once() -> None:
-    """Also where it is the spending of earlier runs that leaves no room for it."""
+    """Credits that exceed the cap, or what earlier runs have left of it, are refused at once."""
     budget = BatchBudget(5)
     with pytest.raises(BudgetExceeded):
         await budget.reserve(Decimal(6))
@@ -45,7 +45,7 @@ async def test_what_can_never_fit_is_refused_at_once() -> None:
 
 @pytest.mark.parametrize("spent", [True, False])
 async def test_what_may_still_fit_waits_for_the_reservations_before_it(spent: bool) -> None:
-    """It is reserved if those come to nothing, and refused if they are spent."""
+    """A reservation that may still fit waits for those before it, and is refused if they are spent."""
     budget = BatchBudget(3)
     await budget.reserve(TWO)
     task = await begin(budget)
@@ -59,7 +59,7 @@ async def test_what_may_still_fit_waits_for_the_reservations_before_it(spent: bo
 
 
 async def test_a_release_lets_only_as_many_go_as_fit() -> None:
-    """Of three that wait the first one goes; the others go on waiting until that is decided."""
+    """After a release the first of three waiting reservations is made, and the others go on waiting."""
     budget = BatchBudget(2)
     await budget.reserve(TWO)
     tasks = [await begin(budget) for _ in range(3)]
@@ -72,7 +72,7 @@ async def test_a_release_lets_only_as_many_go_as_fit() -> None:
 
 
 async def test_a_wait_that_is_cancelled_reserves_nothing() -> None:
-    """What it waited for is left to the next."""
+    """A wait that is cancelled reserves nothing, and the next reservation fits."""
     budget = BatchBudget(2)
     await budget.reserve(TWO)
     task = await begin(budget)
@@ -87,7 +87,7 @@ async def test_a_wait_that_is_cancelled_reserves_nothing() -> None:
 
 
 async def test_a_shared_budget_is_reserved_and_released_too() -> None:
-    """Its counts are those of the batch and of whoever else uses it."""
+    """What a batch reserves and spends is reserved and spent in its shared budget too."""
     shared = Budget(10, spent=1)
     budget = BatchBudget(None, shared)
     await budget.reserve(TWO)
@@ -98,7 +98,7 @@ async def test_a_shared_budget_is_reserved_and_released_too() -> None:
 
 @pytest.mark.parametrize("spent", [True, False])
 async def test_an_item_waits_for_a_reservation_that_somebody_else_made(spent: bool) -> None:
-    """The end of a reservation that was not the batch's own wakes it as well."""
+    """An item waits for somebody else's reservation in the shared budget, and its release wakes the item."""
     shared = Budget(3)
     shared.reserve(TWO)
     task = await begin(BatchBudget(None, shared))
@@ -115,7 +115,7 @@ async def test_an_item_waits_for_a_reservation_that_somebody_else_made(spent: bo
 
 @pytest.mark.parametrize(("own", "shared"), [(2, 9), (9, 2)])
 async def test_with_two_caps_an_item_has_to_fit_under_both(own: int, shared: int) -> None:
-    """What one of them refuses is not reserved in the other."""
+    """Credits that do not fit under one of two caps are reserved in neither."""
     common = Budget(shared)
     budget = BatchBudget(own, common)
     assert budget.refusal(TWO) is None
@@ -128,7 +128,7 @@ async def test_with_two_caps_an_item_has_to_fit_under_both(own: int, shared: int
 
 
 async def test_earlier_runs_count_against_the_batchs_own_cap_alone() -> None:
-    """A shared budget has a start of its own: its ``spent``."""
+    """What earlier runs spent counts against the batch's own cap, and not in the shared budget."""
     shared = Budget(10)
     assert not BatchBudget(None, shared).counts_earlier_runs
     budget = BatchBudget(10, shared)
@@ -141,7 +141,7 @@ async def test_earlier_runs_count_against_the_batchs_own_cap_alone() -> None:
 
 @pytest.mark.virtual_time
 async def test_batches_and_single_submissions_never_pass_the_budget_that_they_share() -> None:
-    """Two batches at once and a submission of 2 credits each: together they spend the 10 credits, no more."""
+    """Two batches and a submission that share a budget spend all of it and no more."""
     space, budget = space_of(), Budget(10)
     async with opened(space) as session:
         source = await avatar(session)
@@ -159,7 +159,7 @@ async def test_batches_and_single_submissions_never_pass_the_budget_that_they_sh
 
 @pytest.mark.virtual_time
 async def test_a_batch_keeps_to_its_own_cap_and_to_the_shared_budget() -> None:
-    """The smaller of the two is what it spends."""
+    """A batch spends no more than the smaller of its cap and its shared budget."""
     for max_credits, shared in [(4, 6), (6, 4)]:
         space, budget = space_of(), Budget(shared)
         async with opened(space) as session:

@@ -32,7 +32,7 @@ async def cancelled_at(seconds: float, name: str = "hoox-item-e1") -> None:
 @pytest.mark.virtual_time
 @pytest.mark.parametrize("tenth", range(45))
 async def test_an_item_that_is_cancelled_at_any_moment_has_an_outcome(tenth: int) -> None:
-    """The outcome says what the store has; the other items are made; no paid item is reported as UNSENT."""
+    """An item whose task is cancelled at any moment is UNSENT only if it is not paid; the others are made."""
     space = space_of(2.0)
     async with opened(space, transport={"latency": 0.7, "connect": 0.3}) as session:
         source = await avatar(session)
@@ -52,7 +52,7 @@ async def test_an_item_that_is_cancelled_at_any_moment_has_an_outcome(tenth: int
 
 @pytest.mark.virtual_time
 async def test_an_item_that_is_cancelled_before_its_task_has_begun_has_an_outcome() -> None:
-    """A task that is cancelled before its first step never runs any of its code."""
+    """An item whose task is cancelled before its first step is UNSENT, and the others are made."""
     space = space_of(2.0)
     async with opened(space) as session:
         source = await avatar(session)
@@ -70,7 +70,7 @@ async def test_an_item_that_is_cancelled_before_its_task_has_begun_has_an_outcom
 
 @pytest.mark.virtual_time
 async def test_a_lost_post_of_a_cancelled_item_is_unknown() -> None:
-    """The POST that was outstanding is waited for, and its loss is the outcome."""
+    """The outstanding POST of a cancelled item is waited for, and its loss makes the item UNKNOWN."""
     space = space_of()
     async with opened(space) as session:
         source = await avatar(session)
@@ -101,7 +101,7 @@ class CancellingStore(MemoryStore):
 
 @pytest.mark.parametrize(("times", "state"), [(1, "unsent"), (100, "unknown")])
 async def test_a_cancellation_that_the_store_raises_ends_its_item_alone(times: int, state: str) -> None:
-    """Over a real socket. Where the store goes on raising it, the outcome of the item is UNKNOWN."""
+    """A CancelledError of the store ends only its item, which is UNKNOWN where the store repeats it."""
     async with (
         Sandbox(speed=50) as sandbox,
         sandbox.session(store=CancellingStore("e1", 1, times)) as session,
@@ -113,7 +113,7 @@ async def test_a_cancellation_that_the_store_raises_ends_its_item_alone(times: i
 
 @pytest.mark.virtual_time
 async def test_a_cancelled_wait_for_a_source_of_an_earlier_run_leaves_its_item_unsent() -> None:
-    """So do the items that wait for its look."""
+    """An item whose wait for an earlier run's source is cancelled is UNSENT, and so are its dependents."""
     space = space_of(100.0)
     async with opened(space) as session:
         source = await avatar(session)
@@ -127,7 +127,7 @@ async def test_a_cancelled_wait_for_a_source_of_an_earlier_run_leaves_its_item_u
 
 @pytest.mark.virtual_time
 async def test_a_cancelled_reader_of_the_input_ends_the_batch_with_an_error() -> None:
-    """It must not look like the end of the input, since nobody knows what was still to come."""
+    """A cancelled reader of the input raises an error: it must not look like the end of the input."""
 
     async def slow() -> Any:
         for item in items:
@@ -147,7 +147,7 @@ async def test_a_cancelled_reader_of_the_input_ends_the_batch_with_an_error() ->
 
 @pytest.mark.virtual_time
 async def test_a_batch_that_is_cancelled_as_a_whole_ends_at_once() -> None:
-    """Its items are not recovered as those whose single task was cancelled are."""
+    """A batch that is cancelled as a whole leaves no task of an item."""
 
     async def left(session: HooxSession) -> set[str]:
         await asyncio.sleep(0.5)

@@ -30,7 +30,7 @@ async def slowly(items: list[BatchItem]) -> AsyncIterator[BatchItem]:
 
 @pytest.mark.parametrize("given", [list, as_generator, slowly])
 async def test_a_cap_counts_what_earlier_runs_spent_before_it_sends(given: Any) -> None:
-    """Also where the input cannot be read twice, and the items that were paid come last in it."""
+    """What earlier runs spent counts under the cap before anything is sent, though those items come last."""
     space = space_of()
     async with opened(space) as session:
         source = await avatar(session)
@@ -44,7 +44,7 @@ async def test_a_cap_counts_what_earlier_runs_spent_before_it_sends(given: Any) 
 
 
 async def test_of_a_generator_all_that_was_spent_under_a_key_counts() -> None:
-    """So does what this input never gives, and what was lost; what was submitted without a key does not."""
+    """Before a generator is read, all that was spent or lost under any key counts under the cap."""
     space = space_of()
     async with opened(space) as session:
         source = await avatar(session)
@@ -76,7 +76,7 @@ class Unreadable(MemoryStore):
 
 
 async def test_items_that_cannot_be_looked_up_are_unsent_and_say_that_their_cost_is_not_known() -> None:
-    """Their credits are 0 only because the store cannot say what earlier runs paid."""
+    """Items that the store cannot look up are UNSENT, and their error says that their cost is not known."""
     space, store = space_of(), Unreadable()
     async with opened(space, store=store) as session:
         source = await avatar(session)
@@ -93,7 +93,7 @@ async def test_items_that_cannot_be_looked_up_are_unsent_and_say_that_their_cost
 
 @pytest.mark.parametrize(("given", "broken"), [(list, "get"), (as_generator, "stream")])
 async def test_a_cap_that_cannot_be_counted_sends_nothing(given: Any, broken: str) -> None:
-    """While it is not known what earlier runs spent, no credits can be promised."""
+    """Where the store cannot say what earlier runs spent, a batch with a cap sends nothing."""
     space, store = space_of(), Unreadable()
     async with opened(space, store=store) as session:
         source = await avatar(session)
@@ -104,7 +104,7 @@ async def test_a_cap_that_cannot_be_counted_sends_nothing(given: Any, broken: st
 
 
 async def test_a_key_that_no_store_can_hold_rejects_its_item_alone(tmp_path: Any) -> None:
-    """A lone surrogate cannot be stored, as a key or as the key of a source; the other items are sent."""
+    """Items with a lone surrogate in their key or source are REJECTED, and the others are sent."""
     space = space_of()
     async with opened(space, store=str(tmp_path / "a.db")) as session:
         items: list[BatchItem | LookEdit] = [

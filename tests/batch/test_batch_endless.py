@@ -30,7 +30,7 @@ def endless(source: LookRef, dear_after: int = 0) -> Iterator[BatchItem]:
 
 
 async def test_an_endless_input_ends_once_its_cap_is_reached() -> None:
-    """What the cap allows is made; then the input is read for a bounded number of items more, and closed."""
+    """Once the cap is reached, a bounded number of further items is read, and the generator is closed."""
     space = space_of()
     async with opened(space) as session:
         given = endless(await avatar(session))
@@ -43,7 +43,7 @@ async def test_an_endless_input_ends_once_its_cap_is_reached() -> None:
 
 
 async def test_an_endless_input_whose_items_depend_on_others_ends_too() -> None:
-    """Avatars that the cap has no credits for, and edits of them, which are UNSENT for that."""
+    """The reading also ends where the items over the cap are avatars and edits of those avatars."""
 
     def pairs() -> Iterator[BatchItem]:
         for n in count():
@@ -59,7 +59,7 @@ async def test_an_endless_input_whose_items_depend_on_others_ends_too() -> None:
 
 
 async def test_free_and_known_looks_are_delivered_however_long_the_cap_has_been_reached() -> None:
-    """Each of them ends the row of items over the cap, so the generator is read to its end."""
+    """Free and known looks among items over the cap are delivered, and the generator is read on."""
     space = space_of(requests_per_minute=None)
     async with opened(space, requests_per_minute=60_000) as session:
         source = await avatar(session)
@@ -80,7 +80,7 @@ async def test_free_and_known_looks_are_delivered_however_long_the_cap_has_been_
 
 
 async def test_a_list_is_read_to_its_end() -> None:
-    """Of an input with a length each item has its outcome, however many are too dear."""
+    """Each item of a list has its outcome, however many of them are over the cap."""
     space = space_of()
     async with opened(space) as session:
         items = edits(await avatar(session), 2 * MOST + prefetch.MAX_UNDELIVERED)
@@ -89,7 +89,7 @@ async def test_a_list_is_read_to_its_end() -> None:
 
 
 async def test_a_cheaper_item_still_fits_where_dearer_ones_did_not() -> None:
-    """Two credits are left: an edit in 4K does not fit, one in 2K does."""
+    """With two credits left an edit in 2K is made after edits in 4K did not fit."""
     space = space_of()
     async with opened(space) as session:
         source = await avatar(session)

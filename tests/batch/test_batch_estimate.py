@@ -99,19 +99,19 @@ def constant(kind: object, spreads: float) -> float:
 
 
 def test_with_webhooks_no_status_requests_are_counted() -> None:
-    """A hundred looks of 40 s at a hundred a minute: 99 pauses, and the last look's time."""
+    """With webhooks a hundred looks take 99 intervals and the last look's time, without status requests."""
     looks = [PlannedLook(str(n), "edit", None, n, expects_webhook=True) for n in range(100)]
     assert makespan(looks, constant, interval=0.6, max_in_flight=400) == pytest.approx(99 * 0.6 + 40)
 
 
 def test_a_cycle_or_an_empty_batch_takes_no_time() -> None:
-    """Looks that wait for each other are never sent, and the simulation ends all the same."""
+    """The estimate is 0 for an empty batch and for looks whose sources form a cycle."""
     cycle = [PlannedLook("a", "edit", "b", None), PlannedLook("b", "edit", "a", None)]
     assert makespan(cycle, constant, interval=0.6, max_in_flight=400) == 0.0
     assert makespan([], constant, interval=0.6, max_in_flight=400) == 0.0
 
 
 def test_a_source_outside_of_the_batch_is_there_already() -> None:
-    """A look waits for its source only if that is made in the same batch."""
+    """A look whose source is outside of the batch does not wait for it."""
     one = [PlannedLook("a", "edit", "known", None, expects_webhook=True)]
     assert makespan(one, constant, interval=0.6, max_in_flight=1) == pytest.approx(40)

@@ -27,7 +27,7 @@ def item(keys: KeyAssigner, given: Any, index: int = 0) -> Item:
 
 
 def test_a_key_of_the_users_own_is_kept() -> None:
-    """The second item of that key is marked as repeated."""
+    """Two items with one key of the user's keep it, and the second is marked as repeated."""
     keys = KeyAssigner()
     first, second = item(keys, BatchItem("a", EDIT)), item(keys, BatchItem("a", EDIT))
     assert first.key == "a"
@@ -36,8 +36,8 @@ def test_a_key_of_the_users_own_is_kept() -> None:
     assert second.repeated
 
 
-def test_without_a_key_equals_are_counted() -> None:
-    """Each of several equal requests is a look of its own; its key is the digest and its ordinal."""
+def test_equal_requests_without_keys_get_numbered_keys() -> None:
+    """Equal requests without keys get the digest with an ordinal as their keys."""
     keys = KeyAssigner()
     found = [item(keys, EDIT) for _ in range(3)]
     assert [one.key for one in found] == [found[0].digest, found[0].digest + "#2", found[0].digest + "#3"]
@@ -56,7 +56,7 @@ def test_digest_keys_do_not_depend_on_the_order(order: list[int]) -> None:
 
 @pytest.mark.parametrize("given", ["text", None, 7, object(), BatchItem("a", "text")])  # type: ignore[arg-type]
 def test_what_is_no_request_is_rejected(given: object) -> None:
-    """Its outcome contains what was given, and its error says what is expected."""
+    """An item that is no request is REJECTED with an `InvalidRequest`."""
     found = KeyAssigner().item(4, given)
     assert isinstance(found, Outcome)
     assert found.state is OutcomeState.REJECTED
@@ -67,7 +67,7 @@ def test_what_is_no_request_is_rejected(given: object) -> None:
 
 @pytest.mark.parametrize("key", ["", "  ", 7, None])
 def test_a_key_must_be_text(key: Any) -> None:
-    """Any other key is rejected; ``key=None`` is an item without a key of the user's."""
+    """An item whose key is empty or no text is REJECTED; ``None`` is an item without a key."""
     found = KeyAssigner().item(0, BatchItem(key, EDIT))
     if key is None:
         assert isinstance(found, Item)
@@ -79,20 +79,20 @@ def test_a_key_must_be_text(key: Any) -> None:
 
 @pytest.mark.parametrize("given", [7, None, EDIT, BatchItem("a", EDIT)])
 def test_an_input_is_an_iterable_of_requests(given: Any) -> None:
-    """What is no iterable, and a single request, raise `InvalidRequest` at once."""
+    """An input that is no iterable, or a single request, raises `InvalidRequest`."""
     with pytest.raises(InvalidRequest):
         BatchInput(given)
 
 
 async def test_a_list_is_read_in_pages() -> None:
-    """An empty page is the end."""
+    """A list is read in pages of the asked size, and an empty page is its end."""
     given = BatchInput([EDIT] * 5)
     assert [len(await given.read(2)) for _ in range(4)] == [2, 2, 1, 0]
     assert given.sized
 
 
 async def test_a_generator_that_takes_long_does_not_hold_up_the_loop_for_a_whole_page() -> None:
-    """What it gave within 50 ms is a page, and the loop has its turn before the next one."""
+    """A page ends after 50 ms, so that a slow generator does not block the loop for a whole page."""
 
     def slow() -> Iterator[PromptAvatar]:
         for n in range(100):
@@ -104,7 +104,7 @@ async def test_a_generator_that_takes_long_does_not_hold_up_the_loop_for_a_whole
 
 
 async def test_an_async_input_is_read_one_by_one() -> None:
-    """No item waits until a slow input has filled a page."""
+    """Each page of an async input has one item, so that no item waits for a full page."""
 
     async def slow() -> AsyncIterator[PromptAvatar]:
         for n in range(2):
@@ -117,7 +117,7 @@ async def test_an_async_input_is_read_one_by_one() -> None:
 
 
 async def test_a_generator_that_is_left_early_is_closed() -> None:
-    """Generators of both kinds are; an input without a ``close`` is left alone."""
+    """Plain and async generators that are left early are closed; a list needs no closing."""
     closed: list[str] = []
 
     def plain() -> Iterator[LookEdit]:
@@ -145,12 +145,12 @@ async def test_a_generator_that_is_left_early_is_closed() -> None:
     [([EDIT], True), ((EDIT,), True), ({EDIT}, True), ({"a": EDIT}.values(), True), (iter([EDIT]), False)],
 )
 def test_only_what_costs_nothing_to_read_is_read_twice(requests: Any, repeatable: bool) -> None:
-    """Lists, tuples, sets and values of a dict are repeatable; an iterator can be read only once."""
+    """Lists, tuples, sets and values of a dict are repeatable, and an iterator is not."""
     assert BatchInput(requests).repeatable is repeatable
 
 
 def test_pages_of_a_repeatable_input_begin_at_its_start() -> None:
-    """Whatever was read from it before."""
+    """`pages` of a repeatable input gives its items from the first one on, with their indexes."""
     given = BatchInput([ImageAvatar([PICTURE])] * 5)
     assert [(index, len(page)) for index, page in given.pages(2)] == [(0, 2), (2, 2), (4, 1)]
 
@@ -164,7 +164,7 @@ def test_the_text_of_a_ref_is_the_same_source_as_the_ref() -> None:
 
 
 def test_a_source_text_that_is_an_earlier_key_and_a_ref_is_rejected() -> None:
-    """Which of the two is meant is not guessed: the wrong one would be paid for."""
+    """An edit whose source text is both an earlier item's key and a ref is REJECTED as ambiguous."""
     keys = KeyAssigner()
     item(keys, BatchItem("avtr_1:look_1", PromptAvatar("a host")))
     found = keys.item(1, BatchItem("b", LookEdit("avtr_1:look_1", "a beach")))
@@ -175,11 +175,11 @@ def test_a_source_text_that_is_an_earlier_key_and_a_ref_is_rejected() -> None:
 
 
 def test_an_item_may_have_the_text_of_its_own_source_as_its_key() -> None:
-    """Its own key names no earlier item, so the text is a look's ref."""
+    """The source text of an item is a ref even if the item's own key is the same text."""
     found = item(KeyAssigner(), BatchItem("avtr_1:look_1", LookEdit("avtr_1:look_1", "a beach")))
     assert found.source_ref == EDIT.source
 
 
-def test_a_key_without_a_colon_is_an_items() -> None:
-    """A source text that is no ref's stays the key of another item, whether that was seen yet or not."""
+def test_a_source_text_that_is_no_ref_is_the_key_of_an_item() -> None:
+    """A source text that is no ref is the key of another item, whether that was read yet or not."""
     assert item(KeyAssigner(), LookEdit("alex/podcast", "a beach")).source_key == "alex/podcast"

@@ -26,20 +26,20 @@ WRONG: list[dict[str, Any]] = [
 async def test_an_option_that_makes_no_sense_is_a_configuration_error_that_names_it(
     options: dict[str, Any],
 ) -> None:
-    """It is raised when the runner is made, before anything is sent."""
+    """The constructor raises a ConfigurationError that names the invalid option."""
     async with opened(space_of()) as session:
         with pytest.raises(ConfigurationError, match=next(iter(options))):
             BatchRunner(session, **options)
 
 
 def test_a_runner_takes_nothing_but_a_session() -> None:
-    """Anything else is a `ConfigurationError`."""
+    """A runner of anything but a session is a `ConfigurationError`."""
     with pytest.raises(ConfigurationError, match="session"):
         BatchRunner(None)  # type: ignore[arg-type]
 
 
 def test_retry_takes_words_and_states() -> None:
-    """One word alone, many words, and members of `OutcomeState`."""
+    """``retry`` takes one word, several words, and members of `OutcomeState`."""
     assert retry_states("failed") == {IntentState.FAILED}
     assert retry_states(["pending", OutcomeState.READY]) == {IntentState.ACCEPTED, IntentState.READY}
     assert retry_states(()) == frozenset()

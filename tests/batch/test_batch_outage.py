@@ -22,7 +22,7 @@ def sent_at(space: Space) -> list[float]:
 
 
 async def test_max_failures_counts_the_losses_of_this_run_over_a_real_socket() -> None:
-    """Each POST is answered 502: three are lost, and the other 57 are not sent."""
+    """With ``max_failures=3`` and each POST answered 502, three are lost and the other 57 are not sent."""
     async with Sandbox() as sandbox, sandbox.session() as session:
         source = await session.run(ImageAvatar([PICTURE]))
         sandbox.fail_next("edit", Fault.BAD_GATEWAY, times=1_000)
@@ -46,7 +46,7 @@ async def test_an_unknown_of_an_earlier_run_does_not_count_for_max_failures() ->
 
 @pytest.mark.virtual_time
 async def test_a_lost_post_whose_look_is_found_is_no_failure() -> None:
-    """With ``exclusive=True`` many more are lost than ``max_failures``, and each is found before the next."""
+    """Lost POSTs whose looks are found do not count for ``max_failures``."""
     space = space_of(2.0)
     async with opened(space, exclusive=True, timeouts=QUICK) as session:
         source = await avatar(session)
@@ -62,7 +62,7 @@ async def test_a_lost_post_whose_look_is_found_is_no_failure() -> None:
 
 @pytest.mark.virtual_time
 async def test_an_outage_from_the_start_loses_five_and_three_probes() -> None:
-    """502 for each: probes after 30, 60 and 120 s more, then the rest is UNSENT and says why."""
+    """Five POSTs and the probes after 30, 60 and 120 s are lost; the other items are UNSENT and say why."""
     space = space_of()
     events: list[Event] = []
     async with opened(space, hooks=[events.append]) as session:
@@ -101,7 +101,7 @@ async def test_the_batch_goes_on_once_a_probe_is_answered(
 
 @pytest.mark.virtual_time
 async def test_a_server_that_never_answers_gets_few_posts() -> None:
-    """From the start: five in the first two minutes, until they are lost. Then the probes."""
+    """A server that never answers gets five POSTs in two minutes, and then three probes."""
     space = space_of()
     async with opened(space) as session:
         source = await avatar(session)
@@ -114,7 +114,7 @@ async def test_a_server_that_never_answers_gets_few_posts() -> None:
 
 @pytest.mark.virtual_time
 async def test_a_server_that_stops_answering_in_the_middle_gets_nothing_new_after_ten_seconds() -> None:
-    """Only what is sent in these ten seconds is lost; a `Paused` event reports the pause."""
+    """Only what is sent in ten seconds of silence is lost, and a `Paused` event reports the pause."""
     space = space_of()
     events: list[Event] = []
     async with opened(space, hooks=[events.append]) as session:
@@ -134,7 +134,7 @@ async def test_a_server_that_stops_answering_in_the_middle_gets_nothing_new_afte
 
 @pytest.mark.virtual_time
 async def test_answers_that_take_15_s_are_no_outage() -> None:
-    """Only the first POSTs are waited for; then they go as fast as the quota allows."""
+    """Where each answer takes 15 s, all items are made at almost the pace of the quota."""
     space = space_of(1.0)
     async with opened(space, transport={"latency": 15.0}) as session:
         source = await avatar(session)
@@ -163,7 +163,7 @@ async def test_single_submissions_are_not_held_back() -> None:
 
 @pytest.mark.virtual_time
 async def test_a_probe_that_cannot_connect_is_neither_lost_nor_answered() -> None:
-    """It is tried again like any other, and the batch goes on when it is answered."""
+    """A probe that cannot connect is repeated, and the batch goes on when it is answered."""
     space = space_of()
     async with opened(space) as session:
         source = await avatar(session)
@@ -175,7 +175,7 @@ async def test_a_probe_that_cannot_connect_is_neither_lost_nor_answered() -> Non
 
 @pytest.mark.virtual_time
 async def test_a_stop_ends_a_pause() -> None:
-    """The items that wait for the end of the pause are UNSENT at once."""
+    """A stop ends a pause: the items that wait for its end are UNSENT at once."""
     space = space_of()
     async with opened(space) as session:
         source = await avatar(session)

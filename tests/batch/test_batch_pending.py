@@ -43,7 +43,7 @@ async def source_of(space: Space, store: dict[str, Any]) -> LookRef:
 
 
 async def test_a_look_that_is_ready_by_now_is_the_result(store: dict[str, Any]) -> None:
-    """Nothing is paid for it, even with ``retry`` naming ``"ready"``: in the earlier run it was not READY."""
+    """A PENDING look that is READY by now is the result and is not paid again, whatever ``retry`` names."""
     for retry in (["pending"], ["pending", "ready"]):
         space = space_of(10.0)
         items = edits(await source_of(space, {}), 3, f"{len(retry)}-")
@@ -59,7 +59,7 @@ async def test_a_look_that_is_ready_by_now_is_the_result(store: dict[str, Any]) 
 async def test_a_look_that_failed_by_now_is_paid_again_if_retry_names_failed(
     store: dict[str, Any], retry: list[str]
 ) -> None:
-    """Else its failure is the result, with its reason, and nothing is paid."""
+    """A PENDING look that failed by now is paid again only if ``retry`` names ``"failed"``."""
     space = space_of(10.0)
     source = await source_of(space, {})
     items = [BatchItem("k", LookEdit(source, "k [fail]"))]
@@ -72,10 +72,9 @@ async def test_a_look_that_failed_by_now_is_paid_again_if_retry_names_failed(
 
 
 async def test_a_look_that_is_still_pending_is_paid_again(store: dict[str, Any]) -> None:
-    """One status request for each of them shows that it is pending; then it is paid again."""
-    space = space_of()
+    """A look that a status request shows to be still pending is paid again."""
+    space = space_of(duration=lambda index, body: 10_000.0 if index < 2 else 5.0)
     source = await source_of(space, {})
-    space.generation._duration = lambda index, body: 10_000.0 if len(space.ledger) <= 2 else 5.0
     outcomes = await twice(space, store, edits(source, 2), 60.0, retry=["pending"])
     assert set(states(outcomes).values()) == {"ready"}
     assert {outcome.credits for outcome in outcomes} == {4}
@@ -83,19 +82,18 @@ async def test_a_look_that_is_still_pending_is_paid_again(store: dict[str, Any])
 
 
 async def test_a_look_that_the_api_does_not_know_any_more_is_paid_again() -> None:
-    """A look for which the API answers 404 will never be done."""
-    space = space_of(10_000.0)
+    """A PENDING look for which the API answers 404 is paid again."""
+    space = space_of(duration=lambda index, body: 10_000.0 if index == 0 else 5.0)
     async with opened(space) as session:
         items = edits(await avatar(session), 1)
         await BatchRunner(session, look_timeout=1).run(items)
-        space.generation._duration = lambda index, body: 5.0
         space.faults.fail_next("status", Fault.status(404, '{"error": "Look not found"}'))
         (outcome,) = (await BatchRunner(session, retry=["pending"]).run(items)).outcomes
     assert (str(outcome.state), int(outcome.credits)) == ("ready", 4)
 
 
 async def test_nothing_is_paid_where_the_status_request_fails() -> None:
-    """The item stays PENDING with the request's error; a refusal of the workspace stops the batch, too."""
+    """An item whose status request fails stays PENDING with that error and is not paid again."""
     space = space_of(10_000.0)
     async with opened(space) as session:
         items = edits(await avatar(session), 1)
@@ -114,7 +112,7 @@ async def test_nothing_is_paid_where_the_status_request_fails() -> None:
 
 
 async def test_a_pending_look_of_other_content_is_not_asked_for() -> None:
-    """With ``changed="redo"`` the new content is paid for, whatever became of the old look."""
+    """With ``changed="redo"`` the new content is paid whatever the status of the old look is."""
     space = space_of(10.0)
     async with opened(space) as session:
         source = await avatar(session)

@@ -18,7 +18,7 @@ REFUSAL = Fault.status(400, '{"error": "bad", "code": "INVALID_VALUE"}')
 @pytest.mark.virtual_time
 @pytest.mark.parametrize("changed", ["error", "keep", "redo"])
 async def test_corrected_content_is_sent_under_the_key_that_was_refused(changed: Any) -> None:
-    """Nothing was ever paid under the key: there is nothing to be in conflict with, and nothing to keep."""
+    """Corrected content under a refused key is sent, whatever ``changed`` says, since nothing was paid."""
     space = space_of()
     async with opened(space) as session:
         source = await avatar(session)
@@ -33,7 +33,7 @@ async def test_corrected_content_is_sent_under_the_key_that_was_refused(changed:
 
 
 async def test_corrected_content_is_sent_after_a_restart_too_over_a_real_socket(tmp_path: Path) -> None:
-    """The refusal is in the store's file, and the user need not choose any option."""
+    """Corrected content under a key that an earlier process had refused is sent without any option."""
     async with Sandbox(speed=50) as sandbox:
         async with sandbox.session(store=tmp_path / "looks.db") as session:
             source = (await session.run(ImageAvatar([PICTURE]), key="s")).ref
@@ -47,7 +47,7 @@ async def test_corrected_content_is_sent_after_a_restart_too_over_a_real_socket(
 
 @pytest.mark.virtual_time
 async def test_refused_content_is_sent_again_only_if_retry_names_rejected() -> None:
-    """A batch that resumes gives the refusals of earlier runs as outcomes."""
+    """An item that was REJECTED is not sent again unless ``retry`` names ``"rejected"``."""
     space = space_of()
     async with opened(space) as session:
         source = await avatar(session)
@@ -65,7 +65,7 @@ async def test_refused_content_is_sent_again_only_if_retry_names_rejected() -> N
 @pytest.mark.virtual_time
 @pytest.mark.parametrize("changed", ["error", "keep", "redo"])
 async def test_the_same_key_twice_in_one_input_with_two_contents_is_a_conflict(changed: Any) -> None:
-    """The second is not sent, even if the first was refused before the second was read."""
+    """A second content under one key is a conflict, even if the first was refused before it was read."""
     space = space_of()
 
     async def given() -> Any:

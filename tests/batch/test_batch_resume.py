@@ -39,7 +39,7 @@ async def source_of(space: Space) -> LookRef:
 
 
 async def test_what_is_settled_is_not_paid_again(store: str) -> None:
-    """The same outcomes come from the store, without a request."""
+    """A second run gives the same outcomes without a request."""
     space = space_of()
     items = edits(await source_of(space), 6)
     items[2] = BatchItem("e2", LookEdit(items[0].request.source, "e2 [fail]"))  # type: ignore[union-attr]
@@ -67,7 +67,7 @@ async def test_additions_removals_and_another_order(store: str) -> None:
 
 
 async def test_digest_keys_survive_too(store: str) -> None:
-    """Requests without keys: one more of the same is one more look, whatever the order."""
+    """Of equal requests without keys only those beyond the earlier runs' number are paid."""
     space = space_of()
     source = await source_of(space)
     same = LookEdit(source, "same")
@@ -78,7 +78,7 @@ async def test_digest_keys_survive_too(store: str) -> None:
 
 
 async def test_the_same_key_with_other_content(store: str) -> None:
-    """It is a conflict by default; with ``changed`` the old look is kept or the new one is paid."""
+    """Other content is a conflict by default; with ``changed`` the old look is kept, or the new one paid."""
     space = space_of()
     source = await source_of(space)
     (old,) = (await run(space, store, edits(source, 1))).outcomes
@@ -101,7 +101,7 @@ async def test_the_same_key_with_other_content(store: str) -> None:
 
 @pytest.mark.parametrize("word", ["ready", "failed"])
 async def test_retry_pays_again_and_counts_both_payments(store: str, word: str) -> None:
-    """The outcome has the credits of both rounds; items in other states are not paid again."""
+    """An item that is paid again has the credits of both rounds; other states are not paid again."""
     space = space_of()
     source = await source_of(space)
     items = [BatchItem("ready", LookEdit(source, "r")), BatchItem("failed", LookEdit(source, "f [fail]"))]
@@ -113,11 +113,10 @@ async def test_retry_pays_again_and_counts_both_payments(store: str, word: str) 
 
 
 async def test_retry_pending_pays_again_for_a_look_that_never_ends(store: str) -> None:
-    """The old look is no longer waited for; its credits stay in the outcome."""
-    space = space_of(10**7)
+    """With ``retry=["pending"]`` a look that never ends is paid again, and both prices count."""
+    space = space_of(duration=lambda index, body: 10**7 if index == 0 else 10.0)
     source = await source_of(space)
     (first,) = (await run(space, store, edits(source, 1), look_timeout=60)).outcomes
-    space.generation._duration = lambda index, body: 10.0
     (second,) = (await run(space, store, edits(source, 1), retry=["pending"])).outcomes
     assert str(second.state) == "ready"
     assert second.ref != first.ref
@@ -125,7 +124,7 @@ async def test_retry_pending_pays_again_for_a_look_that_never_ends(store: str) -
 
 
 async def test_accepted_looks_are_asked_for_in_groups_and_not_paid_again(store: str) -> None:
-    """After a process that ended in the middle, hardly any status request is for one look alone."""
+    """Looks of a run that was cut off are not paid again, and hardly any is polled alone."""
     space = space_of(120.0)
     sources = [await source_of(space), await source_of(space)]
     items = [*edits(sources[0], 20), *edits(sources[1], 20, "f")]
@@ -143,8 +142,8 @@ async def test_accepted_looks_are_asked_for_in_groups_and_not_paid_again(store: 
     assert new.count("status") <= 2
 
 
-async def test_days_later_they_are_asked_for_at_once(store: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A look that was done long ago is delivered within seconds."""
+async def test_looks_are_polled_at_once_days_later(store: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Looks of a run that was cut off three days ago are delivered within 5 s."""
     space = space_of(30.0)
     source = await source_of(space)
     with suppress(TimeoutError):
@@ -161,7 +160,7 @@ async def test_days_later_they_are_asked_for_at_once(store: str, monkeypatch: py
 
 
 async def test_what_was_unsent_is_sent(store: str) -> None:
-    """Items that did not fit under a cap are sent once the cap is raised."""
+    """Items that were UNSENT under a cap are sent when the cap is raised."""
     space = space_of()
     source = await source_of(space)
     first = await run(space, store, edits(source, 5), max_credits=4)
@@ -181,7 +180,7 @@ async def test_a_report_can_be_read_from_the_store(store: str) -> None:
 
 
 async def test_a_retry_that_is_not_sent_leaves_the_old_look_in_the_store(store: str) -> None:
-    """It is UNSENT because no credits are left; without ``retry`` it is READY as before."""
+    """An item whose retry did not fit under the cap is UNSENT, and READY in a run without ``retry``."""
     space = space_of()
     source = await source_of(space)
     (old,) = (await run(space, store, edits(source, 1))).outcomes
@@ -194,7 +193,7 @@ async def test_a_retry_that_is_not_sent_leaves_the_old_look_in_the_store(store: 
 
 
 async def test_a_delivery_of_an_earlier_round_proves_nothing_of_the_next(store: str) -> None:
-    """The look of the first round was paid and delivered; it is not the look of the lost second POST."""
+    """The delivery of a failed first round does not confirm the lost POST of the second."""
     space = space_of()
     source = await source_of(space)
     hub = WebhookHub("https://example.com/hooks", "a secret for tests only")
@@ -218,7 +217,7 @@ async def test_a_delivery_of_an_earlier_round_proves_nothing_of_the_next(store: 
 
 
 async def test_with_webhooks_the_looks_of_an_earlier_process_are_asked_for_at_once(store: str) -> None:
-    """Their deliveries may have come when no process was there to receive them."""
+    """Looks of an earlier process are polled at once, since their deliveries may have been missed."""
     space = space_of(40.0)
     source = await source_of(space)
     hub = WebhookHub("https://example.com/hooks", "a secret for tests only")

@@ -24,9 +24,8 @@ pytestmark = pytest.mark.virtual_time
 
 
 async def test_outcomes_come_in_the_order_given() -> None:
-    """Whatever order they settle in; each has its look, its credits and its times."""
-    space = space_of()
-    space.generation._duration = lambda index, body: 50.0 - 5 * index  # later ones are done first
+    """A report has its outcomes in the order of the input, each with its look, credits and times."""
+    space = space_of(duration=lambda index, body: 50.0 - 5 * index)  # later ones are done first
     async with opened(space) as session:
         source = await avatar(session)
         report = await BatchRunner(session).run(edits(source, 8))
@@ -44,7 +43,7 @@ async def test_outcomes_come_in_the_order_given() -> None:
 
 
 async def test_an_empty_input_is_an_empty_report() -> None:
-    """No request is sent."""
+    """An empty input gives an empty report without a request."""
     space = space_of()
     async with opened(space) as session:
         report = await BatchRunner(session).run([])
@@ -53,7 +52,7 @@ async def test_an_empty_input_is_an_empty_report() -> None:
 
 
 async def test_every_kind_and_an_async_input() -> None:
-    """Creations and edits, given by an async generator, without keys."""
+    """An async generator of creations without keys gives outcomes with their credits and metadata."""
     space = space_of()
 
     async def given() -> Any:
@@ -68,7 +67,7 @@ async def test_every_kind_and_an_async_input() -> None:
 
 
 async def test_equal_requests_without_keys_are_each_made() -> None:
-    """Three equal items are three looks."""
+    """Three equal requests without keys are three looks."""
     space = space_of()
     async with opened(space) as session:
         source = await avatar(session)
@@ -78,7 +77,7 @@ async def test_equal_requests_without_keys_are_each_made() -> None:
 
 
 async def test_a_key_that_is_given_twice_has_two_outcomes_and_is_paid_once() -> None:
-    """So it is with both in flight together, and with the second read after the first has ended."""
+    """A key that is repeated at once, and again after its first item has ended, is paid only once."""
     space = space_of()
     async with opened(space) as session:
         source = await avatar(session)
@@ -93,7 +92,7 @@ async def test_a_key_that_is_given_twice_has_two_outcomes_and_is_paid_once() -> 
 
 
 async def test_a_key_that_is_given_twice_with_other_content_is_a_conflict() -> None:
-    """The first item is made; the second one alone is REJECTED."""
+    """Of two items with one key and different contents the first is made and the second is REJECTED."""
     async with opened(space_of()) as session:
         source = await avatar(session)
         items = [BatchItem("a", LookEdit(source, "one")), BatchItem("a", LookEdit(source, "two"))]
@@ -104,7 +103,7 @@ async def test_a_key_that_is_given_twice_with_other_content_is_a_conflict() -> N
 
 
 async def test_failed_rejected_and_no_request() -> None:
-    """FAILED was paid and REJECTED was not; what is no request is REJECTED with an `InvalidRequest`."""
+    """FAILED was paid and REJECTED was not; an item that is no request is REJECTED."""
     space = space_of()
     async with opened(space) as session:
         source = await avatar(session)
@@ -129,7 +128,7 @@ async def test_failed_rejected_and_no_request() -> None:
 
 
 async def test_a_look_that_takes_too_long_is_pending_and_goes_on_next_time() -> None:
-    """It has a ref, it was paid, and no second payment follows."""
+    """A look that takes longer than ``look_timeout`` is PENDING, and the next run awaits it for free."""
     space = space_of(500.0)
     async with opened(space) as session:
         source = await avatar(session)
@@ -150,7 +149,7 @@ async def test_a_look_that_takes_too_long_is_pending_and_goes_on_next_time() -> 
     [(Fault.DROP_AFTER, 2), (Fault.DROP_BEFORE, 0), (Fault.HANG, 2), (Fault.ERROR_500_AFTER, 2)],
 )
 async def test_a_lost_post_is_unknown_and_sent_once(fault: Fault, charged: int) -> None:
-    """Its credits are at risk, and it is not sent again, neither in this run nor in the next one."""
+    """A lost POST is UNKNOWN, its credits are at risk, and neither this run nor the next sends it again."""
     space = space_of()
     async with opened(space) as session:
         source = await avatar(session)
@@ -166,7 +165,7 @@ async def test_a_lost_post_is_unknown_and_sent_once(fault: Fault, charged: int) 
 
 
 async def test_on_unknown_resend_pays_again_and_reports_what_is_at_risk() -> None:
-    """The user's explicit choice: what the first time may have cost stays at risk."""
+    """With ``on_unknown="resend"`` a lost item is paid again, and its first price stays at risk."""
     space = space_of()
     async with opened(space) as session:
         source = await avatar(session)
@@ -180,7 +179,7 @@ async def test_on_unknown_resend_pays_again_and_reports_what_is_at_risk() -> Non
 
 
 async def test_resend_is_done_once_a_run() -> None:
-    """A POST that is lost a second time is held: a broken API is not paid again and again."""
+    """An item whose resend is lost too is UNKNOWN and not sent a third time in the run."""
     space = space_of()
     async with opened(space) as session:
         source = await avatar(session)
@@ -195,7 +194,7 @@ async def test_resend_is_done_once_a_run() -> None:
 
 
 async def test_an_unknown_that_is_twice_in_one_input_is_resent_once() -> None:
-    """The second item of its key has the same outcome and sends nothing."""
+    """An unknown whose key is twice in the input is resent once."""
     space = space_of()
     async with opened(space) as session:
         source = await avatar(session)
@@ -209,7 +208,7 @@ async def test_an_unknown_that_is_twice_in_one_input_is_resent_once() -> None:
 
 
 async def test_a_connection_that_is_never_made_is_tried_again_then_unsent() -> None:
-    """It cost nothing; the same run goes on with the others."""
+    """After three refused connections an item is sent; after eight it is UNSENT with a `NotSent`."""
     space = space_of()
     async with opened(space) as session:
         source = await avatar(session)
@@ -222,7 +221,7 @@ async def test_a_connection_that_is_never_made_is_tried_again_then_unsent() -> N
 
 
 async def test_a_429_is_sent_again_until_it_is_accepted() -> None:
-    """A 429 cost nothing, and the outcome does not show it."""
+    """Items are sent again after twelve 429 and end READY."""
     space = space_of()
     async with opened(space) as session:
         source = await avatar(session)
@@ -231,7 +230,7 @@ async def test_a_429_is_sent_again_until_it_is_accepted() -> None:
 
 
 async def test_a_baseline_that_cannot_be_read_leaves_its_items_unsent() -> None:
-    """With ``exclusive=True`` an edit is not sent before the looks that its avatar has are recorded."""
+    """With ``exclusive`` the edits of an avatar whose looks cannot be read are UNSENT, and are made later."""
     space = space_of()
     async with opened(space) as session:
         sources = [await avatar(session), await avatar(session)]
@@ -247,7 +246,7 @@ async def test_a_baseline_that_cannot_be_read_leaves_its_items_unsent() -> None:
 
 
 async def test_two_runs_of_the_same_items_at_once_pay_once() -> None:
-    """On one session, at the same time: the second run finds what the first one made."""
+    """Two simultaneous runs of the same items on one session pay each item once."""
     space = space_of()
     async with opened(space) as session:
         source = await avatar(session)
@@ -258,7 +257,7 @@ async def test_two_runs_of_the_same_items_at_once_pay_once() -> None:
 
 
 async def test_estimate_says_what_would_be_sent_now() -> None:
-    """Nothing is sent for it; what is settled counts nothing, and a repeated key once."""
+    """`estimate` sends nothing, counts a repeated key once, and does not count items that are settled."""
     space = space_of()
     async with opened(space) as session:
         source = await avatar(session)
@@ -278,7 +277,7 @@ async def test_estimate_says_what_would_be_sent_now() -> None:
 
 
 async def test_estimate_of_unknowns_and_retries() -> None:
-    """They count only where the options would have them sent."""
+    """`estimate` counts unknown and failed items only where the options would send them again."""
     space = space_of()
     async with opened(space, timeouts=QUICK) as session:
         source = await avatar(session)
@@ -290,7 +289,7 @@ async def test_estimate_of_unknowns_and_retries() -> None:
 
 
 async def test_what_the_input_raises_is_raised_to_the_caller() -> None:
-    """What was accepted stays in the store; no task is left."""
+    """An exception of the input is raised to the caller, and no task of the batch is left."""
     space = space_of(60.0)
 
     def broken() -> Any:

@@ -8,9 +8,11 @@ from typing import Any
 
 import pytest
 from batch_kit import avatar, edits, lose, opened, prompts, space_of, states
+from session_kit import store_of
 
 from hoox_async import BatchItem, BatchRunner, LookEdit, PromptAvatar
 from hoox_async._core.intents.intent import IntentState
+from hoox_async._session import runtime_of
 from hoox_async.errors import HooxError, InsufficientCredits, KeyConflict, SessionClosed
 from hoox_async.sandbox import Fault
 
@@ -18,7 +20,7 @@ pytestmark = pytest.mark.virtual_time
 
 
 async def test_two_runs_of_the_same_items_in_other_orders_pay_each_once() -> None:
-    """What the other run has sent meanwhile is found, and neither run fails."""
+    """Two runs of the same items in opposite orders pay each item once and give the same looks."""
     space = space_of(requests_per_minute=None)
     async with opened(space) as session:
         source = await avatar(session)
@@ -37,7 +39,7 @@ async def test_two_runs_of_the_same_items_in_other_orders_pay_each_once() -> Non
     ids=lambda value: str(value),
 )
 async def test_two_runs_that_pay_again_pay_each_once_more(how: dict[str, Any], failing: bool) -> None:
-    """What the other run has paid again is not paid a third time."""
+    """Two runs that pay the same items again pay each of them once more, and not twice."""
     space = space_of(requests_per_minute=None)
     async with opened(space) as session:
         source = await avatar(session)
@@ -56,7 +58,7 @@ async def test_two_runs_that_pay_again_pay_each_once_more(how: dict[str, Any], f
 
 
 async def test_two_runs_that_resend_resend_once() -> None:
-    """The unknown that the first run resent is a result for the second run."""
+    """Two runs that resend the same unknowns resend each of them once."""
     space = space_of(requests_per_minute=None)
     async with opened(space) as session:
         source = await avatar(session)
@@ -72,7 +74,7 @@ async def test_two_runs_that_resend_resend_once() -> None:
 
 
 async def test_a_key_that_a_single_submission_had_meanwhile_is_found() -> None:
-    """The batch read the store before that; the look is there when the item is to be sent."""
+    """A key that a submission paid since the batch read the store is not paid again by the batch."""
     space = space_of(requests_per_minute=None)
     async with opened(space) as session:
         source = await avatar(session)
@@ -88,7 +90,7 @@ async def test_a_key_that_a_single_submission_had_meanwhile_is_found() -> None:
 
 @pytest.mark.parametrize("changed", ["error", "keep", "redo"])
 async def test_a_key_that_was_paid_for_other_content_meanwhile(changed: Any) -> None:
-    """As with what an earlier run paid: a conflict, kept, or redone."""
+    """Other content that a submission paid meanwhile is a conflict, kept or redone, as ``changed`` says."""
     space = space_of(requests_per_minute=None)
     async with opened(space) as session:
         source = await avatar(session)
@@ -109,7 +111,7 @@ async def test_a_key_that_was_paid_for_other_content_meanwhile(changed: Any) -> 
 
 
 async def test_the_stored_request_is_always_the_one_that_was_sent() -> None:
-    """A single submission leaves the key planned with other content: the batch's content replaces it."""
+    """Each accepted intent has the request that was sent, though a submission planned other content."""
     space = space_of(requests_per_minute=None)
     async with opened(space) as session:
         source = await avatar(session)
@@ -119,7 +121,7 @@ async def test_the_stored_request_is_always_the_one_that_was_sent() -> None:
         with suppress(HooxError):
             await session.submit(LookEdit(source, "other"), key="e119")
         await run
-        intents = {intent.key: intent async for intent in session._store.stream()}
+        intents = {intent.key: intent async for intent in store_of(session).stream()}
     made = {charge.ref: charge.request.get("prompt") for charge in space.ledger}
     sent = [intent for intent in intents.values() if isinstance(intent.request, LookEdit) and intent.ref]
     assert len(sent) >= 119
@@ -130,13 +132,13 @@ async def test_the_stored_request_is_always_the_one_that_was_sent() -> None:
 
 
 async def test_corrected_prompts_are_sent_after_a_402() -> None:
-    """What never cost anything is replaced without any option."""
+    """After a 402 corrected prompts are sent under their old keys without any option."""
     space = space_of(credits=4)
     async with opened(space) as session:
         source = await avatar(session)
         first = await BatchRunner(session).run(edits(source, 5))
         assert sorted(states(first).values()) == ["ready"] * 2 + ["unsent"] * 3
-        planned = [i.key async for i in session._store.stream() if i.state is IntentState.PLANNED]
+        planned = [i.key async for i in store_of(session).stream() if i.state is IntentState.PLANNED]
         assert planned
         space.balance += 100
         corrected = [BatchItem(key, LookEdit(source, f"{key} v2")) for key in planned]
@@ -147,7 +149,7 @@ async def test_corrected_prompts_are_sent_after_a_402() -> None:
 
 
 async def test_the_same_key_twice_with_two_contents_is_a_conflict_at_its_turn_too() -> None:
-    """Also if the first one ended UNSENT before the second was read."""
+    """A second content under one key is a conflict, even if the first item had ended UNSENT before."""
     space = space_of(credits=0)
 
     async def given() -> Any:
@@ -167,8 +169,7 @@ async def test_the_same_key_twice_with_two_contents_is_a_conflict_at_its_turn_to
 
 @pytest.mark.parametrize("at", [n / 10 for n in range(1, 60)])
 async def test_a_batch_cancelled_anywhere_and_run_again_at_once_pays_once(at: float) -> None:
-    """With avatar locks, a chain and a cap: whatever was outstanding, connecting or waiting in that
-    moment."""
+    """A batch that is cancelled at any moment and run again at once pays each item once."""
     space = space_of()
     async with opened(space, exclusive=True) as session:
         source = await avatar(session)
@@ -178,13 +179,13 @@ async def test_a_batch_cancelled_anywhere_and_run_again_at_once_pays_once(at: fl
         run.cancel()
         await asyncio.wait([run])
         report = await BatchRunner(session, max_credits=14).run(items)
-        assert session._ready().services.rate_limiter.window.held == 0
+        assert runtime_of(session).services.rate_limiter.window.held == 0
     assert set(states(report).values()) == {"ready"}
     assert max(prompts(space).values()) == 1
 
 
 async def test_a_run_beside_one_that_is_stopped_is_not_stopped() -> None:
-    """Also if the stopped run holds the lock of a key, or has a POST outstanding."""
+    """Of two runs of the same items the second ends READY, whenever the first one is stopped."""
     for after in (0.1, 0.4, 1.0):
         space = space_of(requests_per_minute=None)
         async with opened(space) as session:
@@ -199,7 +200,7 @@ async def test_a_run_beside_one_that_is_stopped_is_not_stopped() -> None:
 
 
 async def test_a_session_closed_under_two_runs_leaves_each_paid_once() -> None:
-    """Both runs raise `SessionClosed`; what was outstanding is recorded."""
+    """Where the session is closed under two runs, both raise `SessionClosed` and no item is paid twice."""
     space = space_of()
     async with opened(space) as session:
         source = await avatar(session)

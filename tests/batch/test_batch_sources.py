@@ -23,7 +23,7 @@ def chain(length: int, first: Any) -> list[BatchItem]:
 
 
 async def test_an_edit_waits_until_its_source_is_ready() -> None:
-    """It is sent when its source is READY, and edits that look."""
+    """Each edit in a chain is sent when its source is READY, and edits that look."""
     space = space_of()
     async with opened(space) as session:
         report = await BatchRunner(session).run(chain(4, PromptAvatar("a host")))
@@ -36,7 +36,7 @@ async def test_an_edit_waits_until_its_source_is_ready() -> None:
 
 
 async def test_many_depend_on_one() -> None:
-    """They are sent as soon as it is READY, also with one item in flight at a time."""
+    """All dependents of an item are made, also with one item in flight at a time."""
     space = space_of()
     items = [BatchItem("s", PromptAvatar("a host")), *edits("s", 20)]
     for flying in (1, 400):
@@ -81,7 +81,7 @@ async def test_the_outcome_of_a_source_decides_on_the_whole_chain(
 
 
 async def test_a_pending_source_leaves_its_dependents_unsent_until_it_is_done() -> None:
-    """The next run, and the one after, go on where this one stopped."""
+    """Dependents of a PENDING source are UNSENT, and the next run makes them."""
     space = space_of(100.0)
     async with opened(space) as session:
         items = chain(3, PromptAvatar("a host"))
@@ -93,7 +93,7 @@ async def test_a_pending_source_leaves_its_dependents_unsent_until_it_is_done() 
 
 
 async def test_a_chain_of_a_thousand_is_skipped_without_recursion() -> None:
-    """All items that are read ahead wait for one item."""
+    """All 2,999 dependents of a rejected item in a chain are SKIPPED, without a RecursionError."""
     space = space_of()
     async with opened(space) as session:
         space.faults.fail_next("create", Fault.status(400))
@@ -102,7 +102,7 @@ async def test_a_chain_of_a_thousand_is_skipped_without_recursion() -> None:
 
 
 async def test_a_source_in_the_store_of_an_earlier_run() -> None:
-    """It need not be in this input: a READY one is used at once, an ACCEPTED one is waited for."""
+    """An edit can name a source of an earlier run: it waits for an ACCEPTED one and uses a READY one."""
     space = space_of(60.0)
     async with opened(space) as session:
         await BatchRunner(session, look_timeout=5).run([BatchItem("s", PromptAvatar("a host"))])
@@ -115,7 +115,7 @@ async def test_a_source_in_the_store_of_an_earlier_run() -> None:
 
 
 async def test_one_task_waits_for_a_source_of_an_earlier_run_for_all_who_need_it() -> None:
-    """Thousands of its edits may be read ahead."""
+    """500 edits of one source of an earlier run wait for it in one task."""
     space = space_of(60.0)
     async with opened(space) as session:
         await BatchRunner(session, look_timeout=5).run([BatchItem("s", PromptAvatar("a host"))])
@@ -128,7 +128,7 @@ async def test_one_task_waits_for_a_source_of_an_earlier_run_for_all_who_need_it
 
 
 async def test_a_pending_source_in_the_store_that_stays_pending() -> None:
-    """Its dependents are UNSENT after ``look_timeout``."""
+    """Dependents of an earlier run's source that stays pending are UNSENT after ``look_timeout``."""
     space = space_of(10**6)
     async with opened(space) as session:
         await BatchRunner(session, look_timeout=5).run([BatchItem("s", PromptAvatar("a host"))])
@@ -137,7 +137,7 @@ async def test_a_pending_source_in_the_store_that_stays_pending() -> None:
 
 
 async def test_an_edit_whose_source_comes_later_or_nowhere_is_rejected() -> None:
-    """So is one that names itself: a source has to come earlier in the input, or be in the store."""
+    """An edit whose source comes later in the input, or is the edit itself, is REJECTED."""
     space = space_of()
     items = [
         BatchItem("early", LookEdit("late", "x")),
@@ -157,7 +157,7 @@ async def test_an_edit_whose_source_comes_later_or_nowhere_is_rejected() -> None
 
 
 async def test_a_source_whose_key_was_refused_here_skips_though_the_store_has_a_look() -> None:
-    """The store's look under that key has other content, so the edit is skipped, whenever it is read."""
+    """Edits of an item that is a key conflict are SKIPPED, though the store has a look under that key."""
     space = space_of()
     async with opened(space) as session:
         await BatchRunner(session).run([BatchItem("s", PromptAvatar("old"))])
@@ -177,7 +177,7 @@ async def test_dependents_of_a_source_that_is_twice_in_the_input_are_sent() -> N
 
 
 async def test_an_edit_of_a_source_that_was_found_by_elimination() -> None:
-    """A look that was proved by elimination can be edited as any other."""
+    """The edits of a lost look that elimination has found are made."""
     space = space_of()
     async with opened(space, exclusive=True, timeouts=QUICK) as session:
         source = await avatar(session)
@@ -188,7 +188,7 @@ async def test_an_edit_of_a_source_that_was_found_by_elimination() -> None:
 
 
 async def test_a_source_ref_that_does_not_exist_rejects_its_item_alone() -> None:
-    """The API answers 404 to that edit; the other items are made."""
+    """Edits of a look that does not exist are REJECTED, and the others are made."""
     space = space_of()
     async with opened(space) as session:
         good = await avatar(session)
@@ -198,7 +198,7 @@ async def test_a_source_ref_that_does_not_exist_rejects_its_item_alone() -> None
 
 
 async def test_an_edit_of_a_look_named_by_text_is_made_from_that_look() -> None:
-    """The text of a ref is a source as the ref is; said again as a ref, it is the same look, paid once."""
+    """An edit whose source is the text of a ref is the same item as the edit of that ref, paid once."""
     space = space_of()
     async with opened(space) as session:
         source = await avatar(session)
@@ -209,7 +209,7 @@ async def test_an_edit_of_a_look_named_by_text_is_made_from_that_look() -> None:
 
 
 async def test_a_source_that_is_a_key_and_a_ref_costs_nothing() -> None:
-    """The edit is rejected, and the item whose key it could have meant is made all the same."""
+    """An edit whose source is both a key and a ref is REJECTED, and the item with that key is made."""
     space = space_of()
     items = [
         BatchItem("avtr_a:look_1", PromptAvatar("a host")),

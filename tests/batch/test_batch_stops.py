@@ -20,7 +20,7 @@ pytestmark = pytest.mark.virtual_time
 
 
 async def test_max_credits_is_never_passed() -> None:
-    """As many as fit are made; the others are UNSENT and say why."""
+    """As many items as fit under ``max_credits`` are made; the others are UNSENT with a `BudgetExceeded`."""
     space = space_of()
     async with opened(space) as session:
         source = await avatar(session)
@@ -53,7 +53,7 @@ async def test_the_credits_of_a_refused_item_go_to_the_next() -> None:
 
 
 async def test_free_items_fit_under_any_cap() -> None:
-    """An avatar from images costs nothing."""
+    """An avatar from images, which costs nothing, is made under a cap of 0."""
     space = space_of()
     async with opened(space) as session:
         source = await avatar(session)
@@ -64,7 +64,7 @@ async def test_free_items_fit_under_any_cap() -> None:
 
 @pytest.mark.parametrize("as_list", [True, False])
 async def test_what_the_same_items_spent_in_earlier_runs_counts(as_list: bool) -> None:
-    """Also where a list brings the items of earlier runs last; a generator is counted before it is read."""
+    """What items of this input spent in earlier runs counts under the cap, also if they come last."""
     space = space_of()
     async with opened(space) as session:
         source = await avatar(session)
@@ -103,7 +103,7 @@ async def test_retries_count_beside_what_they_cost_before() -> None:
     ids=["402", "plan", "space"],
 )
 async def test_a_refusal_of_the_workspace_stops_the_batch(fault: Fault, error: type[HooxError]) -> None:
-    """Its own item is UNSENT too; what was accepted is awaited; the session can be used on."""
+    """After a refusal of the workspace accepted looks are awaited and all other items are UNSENT."""
     space = space_of(60.0)
     async with opened(space) as session:
         source = await avatar(session)
@@ -134,7 +134,7 @@ async def test_the_workspace_runs_out_of_credits() -> None:
 
 
 async def test_max_failures_stops() -> None:
-    """Failures and rejections both count."""
+    """``max_failures`` failed or rejected items stop the batch."""
     space = space_of()
     async with opened(space) as session:
         source = await avatar(session)
@@ -151,7 +151,7 @@ async def test_max_failures_stops() -> None:
 
 
 async def test_stop_sends_nothing_more_and_awaits_what_was_accepted() -> None:
-    """Items are READY or UNSENT, and the next run does the rest."""
+    """After `stop` nothing is sent, accepted looks are awaited, and the next run makes the others."""
     space = space_of(60.0)
     async with opened(space) as session:
         source = await avatar(session)
@@ -167,13 +167,11 @@ async def test_stop_sends_nothing_more_and_awaits_what_was_accepted() -> None:
 
 
 async def test_a_stop_ends_at_once_whatever_items_wait_for() -> None:
-    """The rate limiter, a pause after 429, the budget, a source in flight or of an earlier run, a shut
-    avatar lock."""
-    space = space_of(5000.0)
+    """After a stop each item that waits is UNSENT within a second, whatever it waits for."""
+    space = space_of(duration=lambda index, body: 5000.0 if body.get("prompt") == "old" else 400.0)
     async with opened(space, exclusive=True) as session:
         source = await avatar(session)
         await BatchRunner(session, look_timeout=1).run([BatchItem("old", PromptAvatar("old"))])
-        space.generation._duration = lambda index, body: 400.0
         space.faults.fail_next("edit", Fault.HANG_BEFORE)
         space.faults.fail_next("edit", Fault.rate_limited(retry_after=300))
         items = [
@@ -197,7 +195,7 @@ async def test_a_stop_ends_at_once_whatever_items_wait_for() -> None:
 
 
 async def test_a_stop_while_posts_are_outstanding_reports_their_outcomes() -> None:
-    """Whenever the stop comes, no paid item is UNSENT."""
+    """Whenever a stop comes, the outcome of each item covers what it has cost."""
     for tenth in range(60):
         space = space_of(5.0)
         async with opened(space, transport={"latency": 2.0}) as session:
@@ -213,7 +211,7 @@ async def test_a_stop_while_posts_are_outstanding_reports_their_outcomes() -> No
 
 
 async def test_a_stop_of_an_input_without_an_end_ends_it() -> None:
-    """An endless generator is read no further; of a list, each item gets its outcome."""
+    """After a stop an endless generator is read no further, and each item of a list has its outcome."""
 
     def endless() -> Iterator[LookEdit]:
         n = 0
@@ -244,7 +242,7 @@ async def test_a_stop_before_the_start_and_after_the_end_harms_nothing() -> None
 
 
 async def test_a_stop_holds_what_would_be_resent() -> None:
-    """Nothing is paid after a stop, not even with ``on_unknown="resend"``."""
+    """After a stop a lost item is not resent, not even with ``on_unknown="resend"``."""
     space = space_of()
     async with opened(space, exclusive=True, timeouts=QUICK) as session:
         source = await avatar(session)

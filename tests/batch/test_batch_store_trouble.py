@@ -48,7 +48,7 @@ class Failing(MemoryStore):
 
 
 async def test_a_store_that_cannot_be_written_stops_the_batch_before_money_is_spent() -> None:
-    """All items are UNSENT, with the store's error."""
+    """A store that cannot be written stops the batch: items are UNSENT with its error, and not paid."""
     space = space_of()
     async with opened(space, store=Failing(Send, 3)) as session:
         source = await avatar(session)
@@ -59,7 +59,7 @@ async def test_a_store_that_cannot_be_written_stops_the_batch_before_money_is_sp
 
 
 async def test_an_accepted_look_that_could_not_be_recorded_is_pending_with_its_ref() -> None:
-    """Its outcome has the credits that it cost, and when the store is opened again it is an unknown there."""
+    """The outcome of a look that could not be recorded has its ref and its credits."""
     space = space_of()
     async with opened(space, store=Failing(Accept, 2)) as session:
         source = await avatar(session)
@@ -73,7 +73,7 @@ async def test_an_accepted_look_that_could_not_be_recorded_is_pending_with_its_r
 @pytest.mark.parametrize("kind", [MarkUnknown, dict])
 @pytest.mark.parametrize("exclusive", [True, False])
 async def test_trouble_with_the_store_never_makes_a_lost_post_unsent(kind: Any, exclusive: bool) -> None:
-    """What may have been paid is UNKNOWN, whichever of its writes the store fails at."""
+    """Whichever write the store fails at, the outcome of each item covers what it has cost."""
     for after in range(8):
         space = space_of()
         store = Failing(kind, 0 if kind is MarkUnknown else 4 + after)
@@ -88,14 +88,14 @@ async def test_trouble_with_the_store_never_makes_a_lost_post_unsent(kind: Any, 
 
 
 async def test_a_store_in_a_folder_that_is_gone(tmp_path: Path) -> None:
-    """The session does not open, since nothing could be recorded."""
+    """A session whose store's folder does not exist cannot be opened."""
     with pytest.raises(StoreError):
         async with opened(space_of(), store=str(tmp_path / "none" / "campaign.db")):
             pass
 
 
 async def test_after_a_stop_each_item_of_a_chain_has_one_outcome() -> None:
-    """An item that waits for an item that waits for one in flight is UNSENT, once."""
+    """After a stop each item of a chain of sources has exactly one outcome."""
     space = space_of(50.0)
     items = [BatchItem("c0", PromptAvatar("c0"))]
     items += [BatchItem(f"c{n}", LookEdit(f"c{n - 1}", f"c{n}")) for n in range(1, 6)]
@@ -106,7 +106,7 @@ async def test_after_a_stop_each_item_of_a_chain_has_one_outcome() -> None:
 
 
 async def test_a_stop_leaves_what_was_to_be_tried_again_unsent() -> None:
-    """Waiting for a permit or not, it is not paid again, and the store has what it had before."""
+    """Items that ``retry`` would pay again are UNSENT after a stop, and the store keeps their looks."""
     space = space_of()
     async with opened(space) as session:
         source = await avatar(session)

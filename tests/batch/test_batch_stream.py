@@ -33,9 +33,8 @@ async def turns(count: int = 10) -> None:
 
 
 async def test_outcomes_come_as_items_settle() -> None:
-    """The quick one before the slow one that was given first."""
-    space = space_of()
-    space.generation._duration = lambda index, body: 100.0 if body["prompt"] == "e0" else 10.0
+    """A stream gives outcomes as their items settle, so that a slow first item comes last."""
+    space = space_of(duration=lambda index, body: 100.0 if body.get("prompt") == "e0" else 10.0)
     async with opened(space) as session:
         source = await avatar(session)
         got = [outcome.key async for outcome in BatchRunner(session).stream(edits(source, 3))]
@@ -107,7 +106,7 @@ WAYS = [
 async def test_a_stream_that_is_left_ends_its_tasks_and_keeps_what_was_accepted(
     leave: Callable[[HooxSession, list[BatchItem]], object],
 ) -> None:
-    """Within a few turns of the loop; the caller's next awaits are not disturbed; nothing more is sent."""
+    """A stream that is left ends its tasks within a few turns of the loop, and sends nothing more."""
     space = space_of()
     async with opened(space) as session:
         source = await avatar(session)
@@ -128,7 +127,7 @@ async def test_a_stream_that_is_left_ends_its_tasks_and_keeps_what_was_accepted(
 
 
 async def test_a_post_that_is_outstanding_when_the_reader_leaves_is_finished_and_recorded() -> None:
-    """The reader of the stream is cancelled while the POST is outstanding."""
+    """A POST that is outstanding when the stream's reader is cancelled is finished and recorded."""
     space = space_of()
     async with opened(space, transport={"latency": 4.0}) as session:
         source = await avatar(session)
@@ -146,7 +145,7 @@ async def test_a_post_that_is_outstanding_when_the_reader_leaves_is_finished_and
 
 
 async def test_running_again_joins_a_post_that_is_still_outstanding() -> None:
-    """It is not sent a second time, and its outcome is not UNKNOWN."""
+    """A second run joins the POST of its item that is still outstanding, and the item ends READY."""
     space = space_of()
     async with opened(space, transport={"latency": 4.0}) as session:
         source = await avatar(session)
@@ -159,7 +158,7 @@ async def test_running_again_joins_a_post_that_is_still_outstanding() -> None:
 
 
 async def test_a_session_that_is_closed_under_a_stream() -> None:
-    """Outcomes that exist are delivered; then it raises `SessionClosed`, as often as it is asked."""
+    """A stream whose session is closed raises `SessionClosed`, as often as it is asked."""
     space = space_of(50.0)
     async with opened(space) as session:
         source = await avatar(session)
@@ -182,7 +181,7 @@ async def test_a_session_that_is_closed_under_a_stream() -> None:
 
 
 async def test_a_stream_of_a_session_that_was_closed_before_it_began() -> None:
-    """`SessionClosed`, and no task outlives the session."""
+    """A stream whose session was closed before it began raises `SessionClosed` and leaves no task."""
     async with opened(space_of()) as session:
         stream = BatchRunner(session).stream([ImageAvatar(["https://example.com/a.jpg"])])
     with pytest.raises(SessionClosed):
@@ -193,7 +192,7 @@ async def test_a_stream_of_a_session_that_was_closed_before_it_began() -> None:
 
 
 async def test_a_generator_of_the_callers_is_closed_when_the_stream_is_left() -> None:
-    """Its ``finally`` runs although it was not read to its end."""
+    """The ``finally`` of a caller's generator runs when the stream is left early."""
     closed: list[bool] = []
 
     def given() -> Iterator[LookEdit]:
@@ -211,7 +210,7 @@ async def test_a_generator_of_the_callers_is_closed_when_the_stream_is_left() ->
 
 
 async def test_a_consumer_that_is_slow_slows_nothing_down() -> None:
-    """The batch goes on between two outcomes."""
+    """A batch goes on while its consumer is slow between two outcomes."""
     space = space_of()
     async with opened(space) as session:
         source = await avatar(session)
@@ -223,7 +222,7 @@ async def test_a_consumer_that_is_slow_slows_nothing_down() -> None:
 
 
 async def test_many_readers_share_one_stream() -> None:
-    """Each outcome goes to one of them, and all of them end."""
+    """Each outcome goes to one of several readers of a stream, and all of them end."""
     async with opened(space_of()) as session:
         source = await avatar(session)
         stream = BatchRunner(session).stream(edits(source, 12))
@@ -236,7 +235,7 @@ async def test_many_readers_share_one_stream() -> None:
 
 
 async def test_a_lost_post_of_a_stream_that_was_left_is_found_by_the_next_run() -> None:
-    """The unknown is in the store; the next run searches for it."""
+    """The next run searches for the POST that was lost after its stream was left, and finds its look."""
     space = space_of()
     async with opened(space, exclusive=True) as session:
         source = await avatar(session)

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from batch_kit import avatar, edits, opened, prompts, space_of
+from session_kit import store_of
 
 from hoox_async import BatchRunner, LookEdit, LookRef
 from hoox_async._api.models import Look, LookStatus
@@ -66,23 +67,23 @@ def turn(given: Item, stored: Intent | None, **changes: Any) -> SendDecision | I
     return decide_sending(given, intent(), stored, options(**changes))
 
 
-def test_what_is_new_or_planned_is_sent() -> None:
-    """Also if it was planned since its admission."""
+def test_a_new_or_planned_intent_is_sent() -> None:
+    """An item is sent where the store has nothing, or an intent that was planned since its admission."""
     assert turn(item(), None) == SendDecision(intent())
     tried = intent(SENT, Revert())
     assert turn(item(), tried) == SendDecision(tried, tried)
 
 
 @pytest.mark.parametrize("stored", [FAILED, UNKNOWN, intent(SENT)], ids=["failed", "unknown", "sending"])
-def test_what_was_sent_since_its_admission_is_the_result(stored: Intent) -> None:
-    """Whatever ``retry`` and ``on_unknown`` say of such states: they apply to the state at the admission."""
+def test_an_intent_that_was_sent_since_the_admission_is_the_result(stored: Intent) -> None:
+    """What was sent since the admission is the result, whatever ``retry`` and ``on_unknown`` say."""
     given = {"retry": retry_states(["failed"]), "on_unknown": "resend"}
     assert turn(item(), stored, **given) is stored
     assert turn(item(intent()), stored, **given) is stored
 
 
 def test_an_item_is_paid_again_unless_its_intent_has_changed() -> None:
-    """A payment by somebody else since the admission is the result, and is not repeated."""
+    """An item is paid again unless somebody else has paid again since the admission."""
     decided = turn(item(FAILED, pay_again=True), FAILED)
     assert isinstance(decided, SendDecision)
     assert (decided.instruction, decided.stored) == (RENEW, FAILED)
@@ -96,7 +97,7 @@ def test_an_item_is_paid_again_unless_its_intent_has_changed() -> None:
 
 
 def test_an_unknown_is_sent_again_unless_it_has_changed() -> None:
-    """One that somebody else has resent and lost again is the result: no proof of it was waited for yet."""
+    """An unknown is resent unless somebody else has resent it since the admission, even if lost again."""
     decided = turn(item(UNKNOWN, resend=True), UNKNOWN)
     assert isinstance(decided, SendDecision)
     assert decided.instruction == Resend()
@@ -108,7 +109,7 @@ def test_an_unknown_is_sent_again_unless_it_has_changed() -> None:
 
 
 def test_other_content_is_treated_by_the_options() -> None:
-    """It is a conflict, kept or redone, by ``changed``; what may have been paid is never redone."""
+    """Other content is a conflict, kept or redone, as ``changed`` says; an unknown is never redone."""
     other = intent(SENT, Accept(MADE, AT, Evidence.ANSWER), request=OTHER)
     with pytest.raises(KeyConflict):
         turn(item(), other)
@@ -122,7 +123,7 @@ def test_other_content_is_treated_by_the_options() -> None:
 
 
 def test_the_outcome_of_an_unrecorded_payment_includes_what_was_paid_before() -> None:
-    """Its credits and those at risk are the sums of all rounds."""
+    """The outcome of an unrecorded payment has the credits of all rounds, spent and at risk."""
     error = StoreError("the disk is full")
     for known, paid, at_risk in [(None, 2, 0), (FAILED, 4, 0), (UNKNOWN, 2, 2), (intent(SENT), 2, 0)]:
         outcome = unrecorded(item(known), MADE, error)
@@ -135,7 +136,7 @@ def test_the_outcome_of_an_unrecorded_payment_includes_what_was_paid_before() ->
 async def test_the_outcome_after_a_stop_in_the_moment_of_the_answer_is_the_new_look(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """The answer came, and the look is in the store: the item was paid again, and is not UNSENT."""
+    """An item whose answer comes at the same time as a stop is READY with the new look, and not UNSENT."""
     space = space_of()
     async with opened(space, transport={"latency": 4.0}) as session:
         source = await avatar(session)
@@ -150,7 +151,7 @@ async def test_the_outcome_after_a_stop_in_the_moment_of_the_answer_is_the_new_l
         runner = BatchRunner(session, retry=["ready"])
         asyncio.get_running_loop().call_later(2.0, runner.stop)
         (second,) = (await runner.run(edits(source, 1))).outcomes
-        intents = [i async for i in session._store.stream()]
+        intents = [i async for i in store_of(session).stream()]
     assert {i.state for i in intents} == {IntentState.READY}
     assert str(second.state) == "ready"
     assert second.ref not in (None, first.ref)

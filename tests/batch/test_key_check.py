@@ -29,7 +29,7 @@ def refuse_key(space: Space) -> None:
 
 @pytest.mark.parametrize("endpoint", ["edit", "avatar", "status"])
 async def test_one_401_ends_neither_a_batch_nor_a_wait(endpoint: str) -> None:
-    """The check shows that the key is valid: everything goes on, and nothing is paid twice."""
+    """After a single 401 the check finds the key valid: all waits go on, and nothing is paid twice."""
     space = space_of(30.0)
     async with opened(space) as session:
         source = await avatar(session)
@@ -42,7 +42,7 @@ async def test_one_401_ends_neither_a_batch_nor_a_wait(endpoint: str) -> None:
 
 
 async def test_a_single_submission_outlives_a_401() -> None:
-    """The refused POST cost nothing; it is sent again when the key was found valid."""
+    """A POST that was answered 401 is sent again when the check has found the key valid."""
     async with on_space() as (session, space):
         space.faults.fail_next("create", UNAUTHORIZED)
         await session.submit(prompt(), key="k")
@@ -51,7 +51,7 @@ async def test_a_single_submission_outlives_a_401() -> None:
 
 
 async def test_nothing_but_the_check_goes_while_a_key_is_checked() -> None:
-    """The check sends a few free requests within a minute, and hooks get a `Paused` event."""
+    """While a key is checked a few free requests are sent within a minute, and nothing else."""
     events: list[Any] = []
     space = space_of(30.0)
     async with opened(space, hooks=[events.append]) as session:
@@ -70,7 +70,7 @@ async def test_nothing_but_the_check_goes_while_a_key_is_checked() -> None:
 
 
 async def test_a_key_that_is_refused_for_a_minute_ends_all_waits() -> None:
-    """Jobs, submissions and reads raise. What was accepted stays, and can be awaited with a valid key."""
+    """Jobs, submissions and reads raise AuthenticationError after the key was refused for a minute."""
     async with on_space() as (session, space):
         ref = made(space)
         jobs = [await session.submit(edit(ref, f"e{n}"), key=f"e{n}") for n in range(3)]
@@ -104,7 +104,7 @@ async def test_a_key_that_never_worked_is_checked_for_seconds_only() -> None:
 
 
 async def test_a_post_that_is_refused_though_the_key_is_valid_is_tried_three_times() -> None:
-    """If the check always finds the key valid, the POST raises its third 401."""
+    """A POST raises its third 401 where the check always finds the key valid."""
     async with on_space() as (session, space):
         space.faults.fail_next("create", UNAUTHORIZED, times=FOR_EVER)
         with pytest.raises(AuthenticationError):
@@ -113,7 +113,7 @@ async def test_a_post_that_is_refused_though_the_key_is_valid_is_tried_three_tim
 
 
 async def test_a_check_that_finds_nothing_out_ends_nothing() -> None:
-    """If the server is down during the check, everything goes on as if the key were valid."""
+    """After a check that got no answer requests are sent as if the key were valid."""
     async with on_space() as (session, space):
         ref = made(space)
         space.faults.fail_next("create", UNAUTHORIZED)

@@ -32,26 +32,26 @@ def emptied(queue: LocalityQueue[str]) -> list[str]:
 
 
 def test_one_avatar_after_the_other() -> None:
-    """With a fast API one avatar at a time is drained, the one with most items first, each in order."""
+    """With a fast API one avatar's items are taken after another's, the avatar with most items first."""
     assert emptied(filled(2, 3, 1)) == ["b0", "b1", "b2", "a0", "a1", "c0"]
 
 
 def test_items_without_an_avatar_go_first() -> None:
-    """Creates go before edits, since others may depend on them."""
+    """Items without an avatar, which create one, are taken before edits."""
     queue = filled(1)
     queue.put(None, "new")
     assert emptied(queue) == ["new", "a0"]
 
 
-def test_as_many_avatars_as_a_submission_takes_permits() -> None:
-    """A latency of 1.5 permits: two avatars in turn, so that one is free at each permit."""
+def test_with_a_slow_api_several_avatars_take_turns() -> None:
+    """With a latency of 1.5 permits two avatars are taken in turn, so that one is free at each permit."""
     queue = filled(3, 3, 3, latency=0.9)
     assert queue.width == 2
     assert emptied(queue)[:4] == ["a0", "b0", "a1", "b1"]
 
 
 def test_an_avatar_that_is_not_free_is_passed_over() -> None:
-    """While an edit of an avatar is outstanding, others are sent; its own items wait and are not lost."""
+    """Items of an avatar that is not free stay in the queue while those of others are taken."""
     queue = filled(3, 2)
     assert [queue.pop(lambda avatar: avatar != "a") for _ in range(3)] == ["b0", "b1", None]
     assert len(queue) == 3
@@ -59,7 +59,7 @@ def test_an_avatar_that_is_not_free_is_passed_over() -> None:
 
 
 def test_an_active_avatar_that_was_not_free_goes_on_when_it_is() -> None:
-    """Its next items are sent before those of an avatar that is not active yet."""
+    """The items of an avatar that was not free for a while are all taken once it is free."""
     queue = filled(3, 2)
     assert queue.pop(always) == "a0"
     assert queue.pop(lambda avatar: avatar != "a") == "b0"
@@ -67,7 +67,7 @@ def test_an_active_avatar_that_was_not_free_goes_on_when_it_is() -> None:
 
 
 def test_an_avatar_with_one_item_does_not_starve() -> None:
-    """Where others always have more waiting, the one that has waited longest still gets its turn."""
+    """An avatar with one item gets its turn although other avatars always have more items."""
     queue = LocalityQueue[str]()
     queue.put("lonely", "lonely")
     sent = []
@@ -92,7 +92,7 @@ def test_drained_items_come_in_the_order_in_which_they_were_put() -> None:
 
 
 def test_the_longest_row_is_what_can_be_sent_of_one_avatar() -> None:
-    """Of an active avatar, of the next one, or of the items without an avatar."""
+    """`longest_row` is the number of items of an active avatar, of the next one, or without an avatar."""
     queue = filled(2, 4)
     assert queue.longest_row == 4
     queue.pop(always)
@@ -108,7 +108,7 @@ def test_the_longest_row_is_what_can_be_sent_of_one_avatar() -> None:
 
 
 def test_items_that_share_an_avatar_are_those_beyond_one_for_each() -> None:
-    """Items without an avatar share none."""
+    """`grouped` counts the items beyond the first of each avatar that is not active."""
     queue = filled(3, 1)
     queue.put(None, "new")
     assert queue.grouped == 2

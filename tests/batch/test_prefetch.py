@@ -27,7 +27,7 @@ async def waiting(work: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
 
 
 def test_20_000_unsent_items_are_read_ahead_and_1_000_where_more_would_not_help() -> None:
-    """An item that starts makes room for another."""
+    """20,000 unsent items are read ahead, fewer with ``enough``, and a start makes room for one more."""
     window = PrefetchWindow(400)
     assert (window.room(enough=True), window.room(enough=False)) == (1_000, 1_000)
     window.read(ENOUGH_UNSENT)
@@ -40,7 +40,7 @@ def test_20_000_unsent_items_are_read_ahead_and_1_000_where_more_would_not_help(
 
 
 def test_1_000_items_in_flight_or_with_an_undelivered_outcome_hold_reading_and_starting_back() -> None:
-    """An outcome makes room when its reader takes it, and not before."""
+    """With 1,000 items in flight or undelivered none is read or started until an outcome is taken."""
     window = PrefetchWindow(400)
     window.read(MAX_UNDELIVERED)
     for _ in range(MAX_UNDELIVERED):
@@ -57,7 +57,7 @@ def test_1_000_items_in_flight_or_with_an_undelivered_outcome_hold_reading_and_s
 
 
 def test_outcomes_of_items_that_never_started_hold_the_reading_back_too() -> None:
-    """Their reader has to take them as any other."""
+    """Undelivered outcomes of items that never started leave no room for reading either."""
     window = PrefetchWindow(400)
     window.read(MAX_UNDELIVERED)
     for _ in range(MAX_UNDELIVERED):
@@ -66,7 +66,7 @@ def test_outcomes_of_items_that_never_started_hold_the_reading_back_too() -> Non
 
 
 def test_with_many_in_flight_as_many_outcomes_may_be_undelivered_as_well() -> None:
-    """Otherwise 3,000 looks in flight would stop the reading all by themselves."""
+    """With ``max_in_flight=3000`` items can still be read and started beside 3,000 in flight."""
     window = PrefetchWindow(3_000)
     window.read(3_000)
     for _ in range(3_000):
@@ -76,7 +76,7 @@ def test_with_many_in_flight_as_many_outcomes_may_be_undelivered_as_well() -> No
 
 
 async def test_who_waits_for_room_is_woken_by_a_start_an_outcome_a_delivery_and_by_wake() -> None:
-    """After each of them there may be room."""
+    """A task that waits for room is woken by each of `start`, `settle`, `deliver` and `wake`."""
     window = PrefetchWindow(400)
     for change in (window.start, window.settle, window.deliver, window.wake):
         task = await waiting(window.changed())
@@ -85,7 +85,7 @@ async def test_who_waits_for_room_is_woken_by_a_start_an_outcome_a_delivery_and_
 
 
 async def test_outcomes_are_taken_in_the_order_in_which_they_came() -> None:
-    """With their indexes in the input; None once the queue is closed and empty."""
+    """`get` gives outcomes in the order of `put`, with their indexes, and None once the queue is closed."""
     results = ResultQueue()
     results.put(7, OUTCOME)
     results.put(2, OUTCOME)
@@ -94,7 +94,7 @@ async def test_outcomes_are_taken_in_the_order_in_which_they_came() -> None:
 
 
 async def test_a_waiting_reader_is_woken_by_an_outcome_and_by_the_end() -> None:
-    """It waits as long as the queue is empty and not closed."""
+    """A reader that waits at an empty queue is woken by an outcome and by the closing."""
     results = ResultQueue()
     task = await waiting(results.get())
     results.put(0, OUTCOME)

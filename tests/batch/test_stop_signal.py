@@ -20,7 +20,7 @@ async def wait_for_ever(stop: StopSignal) -> None:
 
 
 async def test_a_stop_ends_blocks_that_wait_and_blocks_that_begin_later() -> None:
-    """Both raise `Stopped` with the first reason; a second one changes nothing."""
+    """Blocks that wait and that begin later raise `Stopped` with the reason of the first stop."""
     changed = asyncio.Event()
     stop = StopSignal(changed)
     task = asyncio.ensure_future(wait_for_ever(stop))

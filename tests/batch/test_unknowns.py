@@ -26,7 +26,7 @@ def reads(space: Space) -> list[float]:
 
 
 @pytest.mark.parametrize("fault", CHARGED, ids=lambda fault: fault.name)
-async def test_a_charged_unknown_is_adopted_by_elimination(fault: Fault) -> None:
+async def test_the_look_of_a_charged_unknown_is_found_by_elimination(fault: Fault) -> None:
     """The one look of the avatar that is in no baseline and no intent's is the lost edit's."""
     space = space_of()
     async with opened(space, exclusive=True) as session:
@@ -94,7 +94,7 @@ async def test_many_that_come_at_once_share_one_baseline() -> None:
     assert len(reads(space)) == 1
 
 
-async def test_the_searches_come_when_they_should() -> None:
+async def test_the_searches_take_place_at_the_times_of_timeouts_search() -> None:
     """The searches come after the times of Timeouts.search, the last after the POST's deadline."""
     space = space_of()
     timeouts = Timeouts(answer=60.0, search=(2.0, 10.0, 30.0))
@@ -125,7 +125,7 @@ async def test_an_edit_that_wants_the_avatar_lock_waits_for_the_search() -> None
 # --- what is not adopted
 
 
-async def test_a_look_that_comes_beside_it_proves_that_somebody_else_is_at_work() -> None:
+async def test_of_two_possible_looks_none_is_adopted() -> None:
     """Of two possible looks none is adopted, and both are listed as candidates."""
     space = space_of()
     async with opened(space, exclusive=True, timeouts=QUICK) as session:
@@ -151,7 +151,7 @@ async def test_a_look_of_another_format_is_not_adopted() -> None:
         assert unknown.candidates == (other,)
 
 
-async def test_what_a_retired_one_left_behind_is_never_the_next_ones() -> None:
+async def test_looks_of_a_search_without_a_find_are_never_adopted_later() -> None:
     """Looks that a search saw and did not adopt join the baseline, and are never adopted later."""
     space = space_of()
     async with opened(space, exclusive=True, timeouts=QUICK) as session:
@@ -220,8 +220,8 @@ async def test_a_lost_creation_is_held() -> None:
 # --- when the avatar can't be read
 
 
-async def test_an_avatar_that_cannot_be_read_for_long_shuts_its_avatar_lock_no_longer_than_that() -> None:
-    """Searches that get no answer end: it stays unknown, and nothing is inferred for the avatar."""
+async def test_searches_that_get_no_answer_end_and_unlock_the_avatar() -> None:
+    """Searches that get no answer end: the edit stays unknown, and nothing is inferred for the avatar."""
     space = space_of()
     async with opened(space, exclusive=True, timeouts=QUICK) as session:
         source = await avatar(session)

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 from batch_kit import QUICK, arrives, avatar, lose, opened, space_of
+from session_kit import store_of
 
 from hoox_async import BatchRunner, HooxSession, LookEdit, LookRef
 from hoox_async._core.intents.intent import Evidence, Intent, IntentState
@@ -38,7 +39,7 @@ async def exclusive(space: Space, store: str | Store, **options: Any) -> AsyncIt
 
 
 async def intent(session: HooxSession, key: str) -> Intent:
-    return (await session._store.get((key,)))[key]
+    return (await store_of(session).get((key,)))[key]
 
 
 async def lose_in_vain(session: HooxSession, space: Space, source: LookRef, key: str) -> None:
@@ -62,10 +63,10 @@ async def is_adopted(session: HooxSession, space: Space, source: LookRef, key: s
 
 @pytest.mark.parametrize("restarts", [False, True], ids=["same session", "restarted"])
 @pytest.mark.parametrize("pause", [0.0, 180.0, 10 * DAY])
-async def test_a_look_that_shows_up_late_is_no_other_ones(
+async def test_a_look_that_appears_late_is_not_adopted_for_another_edit(
     store: str | Store, restarts: bool, pause: float
 ) -> None:
-    """A look that shows up after its search ended is not adopted for the next lost edit."""
+    """A look that appears after its search ended is not adopted for the next lost edit."""
     space = space_of()
     async with exclusive(space, store) as session:
         source, other = await avatar(session), await avatar(session)
@@ -129,7 +130,7 @@ async def test_each_unknown_of_the_avatar_has_to_be_resolved(store: str | Store)
 
 @pytest.mark.parametrize("restarts", [False, True], ids=["same session", "restarted"])
 @pytest.mark.parametrize("word", ["drop", "resend"])
-async def test_what_is_given_up_after_its_search_may_still_show_up(
+async def test_the_late_look_of_a_dropped_or_resent_unknown_is_not_adopted(
     store: str | Store, word: str, restarts: bool
 ) -> None:
     """The look of an unknown that was dropped or resent is not adopted for another within a day."""
@@ -162,7 +163,7 @@ async def shows_up_late(session: HooxSession, space: Space, source: LookRef) -> 
 
 
 @pytest.mark.parametrize("word", ["drop", "resend"])
-async def test_after_a_day_what_was_given_up_is_in_nobodys_way(store: str | Store, word: str) -> None:
+async def test_a_day_after_a_drop_or_resend_inference_goes_on(store: str | Store, word: str) -> None:
     """A day after an unknown was dropped or resent, lost edits of its avatar are inferred again."""
     space = space_of()
     async with exclusive(space, store) as session:
@@ -174,8 +175,8 @@ async def test_after_a_day_what_was_given_up_is_in_nobodys_way(store: str | Stor
         assert await is_adopted(session, space, source, "B")
 
 
-async def test_a_resend_that_cost_nothing_leaves_it_in_the_way(store: str | Store) -> None:
-    """After a resend that cost nothing the unknown still ends the inference, in later sessions too."""
+async def test_a_resend_that_cost_nothing_still_prevents_inference(store: str | Store) -> None:
+    """After a resend that cost nothing the unknown still prevents inference, in later sessions too."""
     space = space_of()
     async with exclusive(space, store) as session:
         source = await avatar(session)

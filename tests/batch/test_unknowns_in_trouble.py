@@ -13,6 +13,7 @@ from hoox_async import BatchRunner, HooxSession, LookEdit, LookRef
 from hoox_async._core.intents.intent import Intent, IntentState
 from hoox_async._core.intents.transitions import EndSearch, MarkUnknown, Transition
 from hoox_async._io.stores.memory import MemoryStore
+from hoox_async._session import runtime_of
 from hoox_async.errors import NotFound, NotSent, SessionClosed, StoreError
 from hoox_async.sandbox import Fault, Space
 
@@ -37,16 +38,16 @@ class Hiccup(MemoryStore):
 
 
 @pytest.mark.parametrize("fault", [Fault.DROP_BEFORE, Fault.DROP_AFTER], ids=["uncharged", "charged"])
-async def test_a_loss_that_the_store_never_takes_shuts_no_avatar_lock_for_good(
+async def test_a_loss_that_the_store_never_records_does_not_lock_its_avatar_for_ever(
     fault: Fault, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """The search for a loss that the store never took ends too, and the avatar is unlocked."""
+    """The search for a loss that the store never recorded ends too, and the avatar is unlocked."""
     space, store = space_of(), Hiccup()
     async with opened(space, store=store, exclusive=True, timeouts=QUICK) as session:
         source = await avatar(session)
         store.refuses = MarkUnknown
         await lose(session, space, source, "lost", fault)
-        unknowns = session._ready().unknowns
+        unknowns = runtime_of(session).unknowns
         intent = (await store.get(("lost",)))["lost"]
         await unknowns.avatars.note_lost(intent)
         async with asyncio.timeout(3600):
@@ -71,13 +72,15 @@ class NoReads(MemoryStore):
         return await super().get(keys)
 
 
-async def test_a_store_that_reads_nothing_after_a_loss_hides_it_from_nobody() -> None:
-    """The caller gets OutcomeUnknown, and nothing more is inferred for the avatar."""
+async def test_a_loss_is_reported_though_the_store_cannot_be_read() -> None:
+    """The caller gets OutcomeUnknown although the store fails, and nothing is inferred for the avatar."""
     space, store = space_of(), NoReads()
     async with opened(space, store=store, exclusive=True, timeouts=QUICK) as session:
         source = await avatar(session)
         await lose(session, space, source, "lost", Fault.DROP_AFTER)
-        assert not session._ready().unknowns.avatars.infers((await store.in_states([IntentState.UNKNOWN]))[0])
+        assert not runtime_of(session).unknowns.avatars.infers(
+            (await store.in_states([IntentState.UNKNOWN]))[0]
+        )
 
 
 async def test_a_search_whose_end_cannot_be_written_opens_the_avatar_lock() -> None:
@@ -97,7 +100,7 @@ async def test_a_search_whose_end_cannot_be_written_opens_the_avatar_lock() -> N
     assert len(unknowns["second"].candidates) == 1
 
 
-async def test_a_batch_does_not_hang_where_the_store_takes_no_retiring() -> None:
+async def test_a_batch_does_not_hang_where_the_end_of_a_search_cannot_be_stored() -> None:
     """All items of the avatar have an outcome although the end of the search can't be written."""
     space, store = space_of(), Hiccup()
     async with opened(space, store=store, exclusive=True, timeouts=QUICK) as session:
@@ -120,7 +123,7 @@ async def end_of(waiter: asyncio.Task[Any]) -> BaseException | None:
     return waiter.exception()
 
 
-async def test_who_waits_for_a_shut_avatar_lock_is_told_that_the_session_closed() -> None:
+async def test_waits_for_a_locked_avatar_end_with_session_closed() -> None:
     """Edits that wait for a search of their avatar end with SessionClosed at the close."""
     space = space_of()
     async with opened(space, exclusive=True) as session:
@@ -135,7 +138,7 @@ async def test_who_waits_for_a_shut_avatar_lock_is_told_that_the_session_closed(
     assert sum(prompts(space).values()) == 1
 
 
-async def test_who_waits_for_a_baseline_is_told_that_the_session_closed() -> None:
+async def test_waits_for_a_baseline_end_with_session_closed() -> None:
     """Edits that wait for their avatar's baseline end with SessionClosed at the close."""
     space = space_of()
     async with opened(space) as session:
@@ -149,7 +152,7 @@ async def test_who_waits_for_a_baseline_is_told_that_the_session_closed() -> Non
     assert ends[0] is not ends[1]
 
 
-async def test_a_caller_that_is_cancelled_at_a_baseline_leaves_the_others_theirs() -> None:
+async def test_a_cancelled_caller_does_not_end_a_shared_baseline_request() -> None:
     """Of two edits that wait for one baseline, the second goes on when the first is cancelled."""
     space = space_of()
     async with opened(space) as session:
@@ -190,7 +193,7 @@ async def test_max_wait_bounds_the_baselines_wait_too() -> None:
     assert prompts(space)["a"] == 0
 
 
-async def test_max_wait_bounds_the_wait_for_a_shut_avatar_lock() -> None:
+async def test_max_wait_bounds_the_wait_for_a_locked_avatar() -> None:
     """An edit that waits for a search of its avatar is NotSent after max_wait."""
     space = space_of()
     async with opened(space, exclusive=True) as session:
@@ -202,8 +205,8 @@ async def test_max_wait_bounds_the_wait_for_a_shut_avatar_lock() -> None:
         assert now() - began == pytest.approx(5.0, abs=0.1)
 
 
-async def test_a_baseline_that_stands_costs_no_patience() -> None:
-    """With max_wait=0 an edit whose baseline is taken is sent where a permit is free."""
+async def test_an_edit_whose_baseline_exists_is_sent_with_max_wait_0() -> None:
+    """With max_wait=0 an edit whose baseline exists is sent where a permit is free."""
     space = space_of()
     async with opened(space, exclusive=True) as session:
         source = await avatar(session)
@@ -221,8 +224,8 @@ async def test_a_baseline_that_stands_costs_no_patience() -> None:
     ],
     ids=["429", "500", "no connection", "dropped"],
 )
-async def test_what_goes_wrong_at_a_baseline_stops_no_batch(fault: Fault, times: int) -> None:
-    """A baseline whose request failed is tried again, and the batch goes on."""
+async def test_a_failed_baseline_request_is_repeated_and_stops_no_batch(fault: Fault, times: int) -> None:
+    """A baseline request that failed is repeated, and the batch goes on."""
     space = space_of()
     async with opened(space) as session:
         source = await avatar(session)
@@ -232,7 +235,7 @@ async def test_what_goes_wrong_at_a_baseline_stops_no_batch(fault: Fault, times:
     assert set(states(report).values()) == {"ready"}
 
 
-async def test_a_baseline_that_cannot_be_had_is_that_avatars_end_alone() -> None:
+async def test_a_baseline_that_cannot_be_read_concerns_its_own_avatar_only() -> None:
     """Items whose baseline can't be read are UNSENT; those of another avatar are made."""
     space = space_of()
     async with opened(space) as session:
@@ -246,7 +249,7 @@ async def test_a_baseline_that_cannot_be_had_is_that_avatars_end_alone() -> None
     assert all(isinstance(outcome.error, NotSent) for outcome in report if outcome.key[0] == "a")
 
 
-async def test_a_baseline_of_an_avatar_that_does_not_exist_is_told_as_such() -> None:
+async def test_an_edit_of_an_avatar_that_does_not_exist_raises_not_found() -> None:
     """Each of two edits of an avatar that does not exist gets its own NotFound, and is not sent."""
     space = space_of()
     async with opened(space, exclusive=True) as session:

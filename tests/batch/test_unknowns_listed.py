@@ -6,6 +6,7 @@ import asyncio
 
 import pytest
 from batch_kit import QUICK, arrives, avatar, lose, opened, space_of
+from session_kit import store_of
 
 from hoox_async import HooxSession, LookEdit, LookRef
 from hoox_async._io.stores.memory import MemoryStore
@@ -19,8 +20,8 @@ async def candidates(session: HooxSession) -> dict[str, set[LookRef]]:
     return {unknown.key: set(unknown.candidates) for unknown in await session.unknowns()}
 
 
-async def test_candidates_are_looked_for_anew_each_time() -> None:
-    """A look that shows up after the unknowns were listed once is a candidate the next time."""
+async def test_candidates_are_searched_for_each_time_unknowns_are_listed() -> None:
+    """A look that appears after the unknowns were listed once is a candidate the next time."""
     space = space_of()
     async with opened(space) as session:
         source = await avatar(session)
@@ -34,8 +35,8 @@ async def test_candidates_are_looked_for_anew_each_time() -> None:
         assert await candidates(session) == {"two": {two}}
 
 
-async def test_what_is_listed_is_written_down() -> None:
-    """Candidates that were listed are in a report of the store too, without those of others."""
+async def test_listed_candidates_are_stored() -> None:
+    """Candidates that were listed are stored, without the looks of other intents."""
     space = space_of()
     async with opened(space) as session:
         source = await avatar(session)
@@ -45,7 +46,7 @@ async def test_what_is_listed_is_written_down() -> None:
         await session.unknowns()
         await session.resolve("one", one)
         await session.unknowns()
-        assert (await session._store.get(("two",)))["two"].candidates == (two,)
+        assert (await store_of(session).get(("two",)))["two"].candidates == (two,)
 
 
 async def test_an_avatar_that_cannot_be_read_has_the_candidates_of_before() -> None:
@@ -75,9 +76,8 @@ async def test_a_baseline_hides_no_lost_look_from_the_list() -> None:
         assert await candidates(session) == {"lost": {lost}}
 
 
-async def test_what_one_search_retires_stays_a_candidate_of_the_others() -> None:
-    """Lost outside of avatar locks and made, then one in an avatar lock: its search takes the look into
-    the baseline."""
+async def test_looks_that_a_search_adds_to_the_baseline_stay_candidates() -> None:
+    """Looks that a search without a find adds to the baseline stay candidates of all unknowns."""
     space, store = space_of(), MemoryStore()
     async with opened(space, store=store, timeouts=QUICK) as session:
         source = await avatar(session)
@@ -90,14 +90,14 @@ async def test_what_one_search_retires_stays_a_candidate_of_the_others() -> None
         assert await candidates(session) == {"outside": late, "inside": late}
 
 
-async def test_two_who_look_at_once_take_nothing_from_each_other() -> None:
-    """Two who add candidates to one unknown at the same time lose none of them."""
+async def test_candidates_that_are_added_from_an_old_reading_are_joined() -> None:
+    """Candidates that are added from the same earlier reading of an unknown are joined."""
     space = space_of()
     async with opened(space) as session:
         source = await avatar(session)
         await lose(session, space, source, "lost", Fault.DROP_BEFORE)
-        as_read = (await session._store.get(("lost",)))["lost"]
+        as_read = (await store_of(session).get(("lost",)))["lost"]
         one, two = arrives(space, source), arrives(space, source)
-        await add_candidates(session._store, as_read, [one])
-        assert await add_candidates(session._store, as_read, [two]) == (one, two)
-        assert (await session._store.get(("lost",)))["lost"].candidates == (one, two)
+        await add_candidates(store_of(session), as_read, [one])
+        assert await add_candidates(store_of(session), as_read, [two]) == (one, two)
+        assert (await store_of(session).get(("lost",)))["lost"].candidates == (one, two)

@@ -16,7 +16,7 @@ pytestmark = pytest.mark.virtual_time
 
 
 async def test_resolve_with_a_look() -> None:
-    """The look that the user names is the intent's, with the user's word as its evidence."""
+    """`resolve` with a candidate makes it the look of the unknown's key, which is not paid again."""
     space = space_of()
     async with opened(space) as session:
         source = await avatar(session)
@@ -69,7 +69,7 @@ async def test_resolve_with_drop_leaves_it_alone_for_good() -> None:
     assert prompts(space)["lost"] == 1
 
 
-async def test_what_was_given_up_while_it_was_searched_for_is_no_other_ones_look() -> None:
+async def test_an_unknown_that_is_dropped_during_its_search_prevents_inference() -> None:
     """After an unknown was dropped during its search, nothing is inferred for its avatar."""
     space = space_of()
     async with opened(space, exclusive=True, timeouts=QUICK) as session:
@@ -84,7 +84,7 @@ async def test_what_was_given_up_while_it_was_searched_for_is_no_other_ones_look
 
 
 async def test_resolve_refuses_what_makes_no_sense() -> None:
-    """A key that is no unknown's, and a look that is another intent's, are InvalidRequest."""
+    """`resolve`, `resend` and `drop` raise InvalidRequest for a key of no unknown and for another's look."""
     space = space_of()
     async with opened(space) as session:
         source = await avatar(session)

@@ -73,7 +73,7 @@ async def test_a_baseline_of_a_later_session_never_swallows_a_lost_look(store: s
         assert await session.unknowns() == []
 
 
-async def test_one_lost_without_avatar_locks_is_no_rival_of_a_later_session(store: str) -> None:
+async def test_a_loss_without_avatar_locks_prevents_inference_in_a_later_session(store: str) -> None:
     """Beside an edit that was lost without its avatar's lock, nothing is inferred later."""
     space = space_of()
     async with opened(space, store=store) as session:

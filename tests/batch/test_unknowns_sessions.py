@@ -11,11 +11,13 @@ from typing import Any
 
 import pytest
 from batch_kit import QUICK, arrives, avatar, lose, now, opened, prompts, space_of
+from session_kit import store_of
 
 from hoox_async import HooxSession, LookEdit, Timeouts
 from hoox_async._core.intents.intent import Intent
 from hoox_async._io.protocols import Store
 from hoox_async._io.stores.memory import MemoryStore
+from hoox_async._session import runtime_of
 from hoox_async._session.unknowns.avatars import SharedAvatars
 from hoox_async.sandbox import Fault, Space
 
@@ -37,13 +39,13 @@ async def exclusive(space: Space, store: str | Store, **options: Any) -> AsyncIt
 
 
 async def intent(session: HooxSession, key: str) -> Intent:
-    return (await session._store.get((key,)))[key]
+    return (await store_of(session).get((key,)))[key]
 
 
-async def test_a_look_lost_outside_of_avatar_locks_is_never_adopted_for_one_lost_in_a_avatar_lock(
+async def test_a_look_lost_in_a_shared_session_is_not_adopted_for_an_exclusive_loss(
     store: str | Store,
 ) -> None:
-    """Exclusive, A is lost and was not made; then, not exclusive, B is lost and was."""
+    """A look that was lost in a session that is not exclusive is not adopted for an exclusive loss."""
     space = space_of()
     async with exclusive(space, store) as session:
         source = await avatar(session)
@@ -59,10 +61,10 @@ async def test_a_look_lost_outside_of_avatar_locks_is_never_adopted_for_one_lost
     assert unknowns == {"A": (b,), "B": (b,)}
 
 
-async def test_a_session_that_sends_without_avatar_locks_ends_the_search_of_earlier_ones(
+async def test_a_session_that_is_not_exclusive_ends_earlier_searches_by_sending(
     store: str | Store,
 ) -> None:
-    """A stranger's look of that time is not taken for what was lost before: it is a candidate."""
+    """After a session that is not exclusive sent edits, an earlier loss is only given candidates."""
     space = space_of()
     async with exclusive(space, store) as session:
         source, other = await avatar(session), await avatar(session)
@@ -81,7 +83,7 @@ async def test_a_session_that_sends_without_avatar_locks_ends_the_search_of_earl
     assert (unknown.key, unknown.candidates) == ("A", (stranger,))
 
 
-async def test_one_lost_outside_of_avatar_locks_is_a_rival_of_those_that_are_searched_for(
+async def test_a_loss_of_a_shared_session_prevents_inference_beside_it(
     store: str | Store,
 ) -> None:
     """Nothing is inferred beside a loss of a session that did not end the earlier search."""
@@ -91,7 +93,7 @@ async def test_one_lost_outside_of_avatar_locks_is_a_rival_of_those_that_are_sea
         await lose(session, space, source, "A", Fault.DROP_AFTER)
         await lose(session, space, other, "other", Fault.DROP_AFTER)
     async with opened(space, store=store, timeouts=QUICK) as session:
-        avatars = session._ready().unknowns.avatars
+        avatars = runtime_of(session).unknowns.avatars
         assert isinstance(avatars, SharedAvatars)
         avatars._lost_under_lock.clear()
         await lose(session, space, source, "B", Fault.DROP_BEFORE)
@@ -103,7 +105,7 @@ async def test_one_lost_outside_of_avatar_locks_is_a_rival_of_those_that_are_sea
         assert (await intent(session, "other")).ref is not None
 
 
-async def test_a_session_that_only_looks_ends_no_search(store: str | Store) -> None:
+async def test_a_session_that_only_lists_unknowns_ends_no_search(store: str | Store) -> None:
     """Listing the unknowns in a session that is not exclusive ends no search."""
     space = space_of()
     async with exclusive(space, store) as session:
@@ -117,9 +119,8 @@ async def test_a_session_that_only_looks_ends_no_search(store: str | Store) -> N
         assert (await intent(session, "A")).ref == a
 
 
-async def test_what_was_retired_before_its_time_may_still_show_up(store: str | Store) -> None:
-    """A was lost in an avatar lock, retired by a session without avatar locks, and made after the next
-    one's baseline."""
+async def test_a_look_whose_search_was_ended_early_may_still_appear(store: str | Store) -> None:
+    """A late look whose search another session has ended early is not adopted for the next loss."""
     space = space_of()
     async with exclusive(space, store, timeouts=SLOW) as session:
         source = await avatar(session)
@@ -135,8 +136,8 @@ async def test_what_was_retired_before_its_time_may_still_show_up(store: str | S
 
 
 @pytest.mark.parametrize("word", ["drop", "resend"])
-async def test_what_was_given_up_is_nobody_elses_after_a_restart(store: str | Store, word: Any) -> None:
-    """After a restart within a day, the late look of an abandoned unknown is not adopted."""
+async def test_the_late_look_of_an_abandoned_unknown_is_not_adopted(store: str | Store, word: Any) -> None:
+    """After a restart within a day, the late look of an unknown that was dropped or resent is not adopted."""
     space = space_of()
     async with exclusive(space, store, timeouts=SLOW) as session:
         source = await avatar(session)
@@ -155,8 +156,8 @@ async def test_what_was_given_up_is_nobody_elses_after_a_restart(store: str | St
     assert unknown.candidates == (late,)
 
 
-async def test_what_was_given_up_long_ago_is_in_nobodys_way(store: str | Store) -> None:
-    """After a restart days later, an abandoned unknown does not end the inference."""
+async def test_an_unknown_dropped_a_day_ago_does_not_prevent_inference(store: str | Store) -> None:
+    """After a restart a day later, a dropped unknown does not prevent inference for its avatar."""
     space = space_of()
     async with exclusive(space, store, timeouts=SLOW) as session:
         source = await avatar(session)
@@ -170,8 +171,8 @@ async def test_what_was_given_up_long_ago_is_in_nobodys_way(store: str | Store) 
         assert (await intent(session, "B")).ref == b
 
 
-async def test_a_clock_that_was_set_back_keeps_no_avatar_lock_shut(store: str | Store) -> None:
-    """A loss whose time lies in the future is searched for at once."""
+async def test_a_clock_that_was_set_back_keeps_no_avatar_locked(store: str | Store) -> None:
+    """An avatar whose loss lies in the future is searched and unlocked at once."""
     space = space_of()
     loop: Any = asyncio.get_running_loop()
     today = loop.epoch

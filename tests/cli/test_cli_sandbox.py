@@ -50,7 +50,7 @@ def test_faults_latency_and_vocabulary_can_be_given(made: list[Sandbox]) -> None
 def test_an_invalid_option_is_refused(
     made: list[Sandbox], argv: list[str], said: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """In one line, with exit code 2, and nothing is started."""
+    """An invalid option is refused in one line with exit code 2, and nothing is started."""
     assert run(["sandbox", *argv]) == 2
     assert said in capsys.readouterr().err
     assert made == []

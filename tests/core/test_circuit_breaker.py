@@ -53,7 +53,7 @@ def test_nothing_is_sent_while_the_oldest_outstanding_one_gets_no_answer() -> No
 
 
 def test_losses_in_a_row_begin_a_pause_and_one_probe_ends_it() -> None:
-    """Nothing is sent during the pause and beside the probe; an answer to the probe ends the pause."""
+    """After losses in a row nothing but one probe is sent, and an answer to the probe ends the pause."""
     breaker = tripped()
     assert breaker.decide(29.9, 0, None) == HOLD
     assert breaker.decide(30.0, 0, None) == PROBE

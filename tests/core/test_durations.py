@@ -131,7 +131,7 @@ def test_new_kinds_start_from_what_all_have_shown() -> None:
 
 
 def test_looks_of_avatars_from_images_teach_nothing_about_other_kinds() -> None:
-    """They are expected at once, and do not change what is expected of looks that are generated."""
+    """Avatars from images are expected at once, and do not change what is expected of generated looks."""
     models = DurationModels()
     kind = kind_of(ImageAvatar(["https://example.com/a.jpg"]))
     assert models.expected(kind) < 0.1

@@ -130,7 +130,7 @@ def test_candidates_are_the_unknown_looks_in_order() -> None:
 
 
 def test_searches_follow_the_loss_and_one_follows_the_deadline() -> None:
-    """They take place `search` seconds after the loss, and once more when a slow server must be done."""
+    """Searches take place `search` seconds after the loss, and once after a slow server must be done."""
     assert search_times(105.0, 100.0, ANSWER, SEARCH) == (2.0, 10.0, 30.0, 145.0)
 
 

@@ -31,7 +31,7 @@ def intent(state: IntentState, past_at_risk: int = 0) -> Intent:
 
 @pytest.mark.parametrize("state", IntentState)
 def test_only_the_last_attempt_of_an_intent_in_doubt_may_have_made_a_look(state: IntentState) -> None:
-    """Its earlier attempts surely cost nothing, and no attempt of an intent in another state is in doubt."""
+    """Of an intent in doubt only the last attempt is in doubt, and of any other intent none is."""
     in_doubt = state in (IntentState.SENDING, IntentState.UNKNOWN, IntentState.DROPPED)
     assert attempts_in_doubt(intent(state)) == ((SECOND,) if in_doubt else ())
 
@@ -50,7 +50,7 @@ def test_any_attempt_of_an_intent_that_was_lost_and_sent_again_may_have_made_a_l
 def test_an_unknown_edit_that_nobody_searches_for_prevents_inference(
     state: IntentState, search_ended: bool, searched: bool
 ) -> None:
-    """It does so whether its search ended or never began. Another state, or a create, does not."""
+    """An unknown edit that nobody searches for prevents inference; other states and creates do not."""
     unknown = attrs.evolve(intent(state), search_ended=search_ended)
     prevents = state is IntentState.UNKNOWN and not searched
     assert prevents_inference(unknown, searched=searched) is prevents

@@ -58,14 +58,14 @@ def test_a_server_that_resets_as_a_whole_costs_no_refusals() -> None:
 def test_the_full_quota_is_used_again_soon_after_the_other_client_stops(
     server: Callable[[], Server], within: float
 ) -> None:
-    """That is a minute after its last request, or two if the server counts fixed minutes."""
+    """The full quota is used a minute after the other client's last request, or two with fixed minutes."""
     run = simulate(server(), steady(40, 300), seconds=900.0, latency=lambda: 0.3)
     run.others = 0
     assert run.share(300.0 + within, 900.0) >= 0.97
 
 
 def test_a_429_pauses_for_as_long_as_the_server_says() -> None:
-    """That is Retry-After, else the reset, else a minute; no single answer pauses for more than a minute."""
+    """A 429 pauses for its Retry-After, else until the reset, else for a minute, which is the most."""
     for said, resets_in, expected in [(7.0, 30.0, 7.0), (None, 30.0, 30.0), (None, None, 60.0),
                                       (None, -50.0, 60.0), (None, 1e9, 60.0), (1e12, None, 60.0),
                                       (math.nan, None, 60.0), (0.0, None, 1.0)]:  # fmt: skip

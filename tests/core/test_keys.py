@@ -56,7 +56,7 @@ PINNED: list[tuple[Request, str]] = [
 
 @pytest.mark.parametrize(("request_", "pinned"), PINNED)
 def test_digests_stay_what_they_are(request_: Request, pinned: str) -> None:
-    """A digest is in users' stores: if this fails, their next run pays for everything anew."""
+    """Digests of known requests never change: if one did, users would pay for stored looks again."""
     assert digest(request_) == pinned
 
 

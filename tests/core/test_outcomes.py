@@ -89,7 +89,7 @@ def test_times_evidence_and_candidates_go_along() -> None:
     assert outcome.metadata == {"scene": "1"}
 
 
-def test_what_was_dropped_tells_what_it_may_have_cost() -> None:
+def test_the_error_of_a_dropped_unknown_says_what_it_may_have_cost() -> None:
     """A dropped unknown is SKIPPED; its error says who dropped it and that it may have been charged."""
     lost = Reason(None, None, "cut off")
     outcome = outcome_of(intent(IntentState.DROPPED, reason=lost))
@@ -151,13 +151,13 @@ def test_the_error_of_a_loss_says_why_and_for_which_key() -> None:
     assert "timed out" in str(error)
 
 
-def test_each_who_asks_gets_an_error_of_its_own() -> None:
+def test_each_call_makes_an_error_of_its_own() -> None:
     """Each call makes a new exception: two tasks that raise the same object would mix up their tracebacks."""
     stored = intent(IntentState.FAILED, ref=REF, look=FAILED)
     assert error_of(stored) is not error_of(stored)
 
 
-def test_unwrap() -> None:
+def test_unwrap_returns_the_look_or_raises_the_error() -> None:
     """`unwrap` returns the look of a READY outcome and raises the error of any other."""
     assert outcome_of(intent(IntentState.READY, ref=REF, look=READY)).unwrap() is READY
     with pytest.raises(GenerationFailed):
@@ -177,8 +177,8 @@ def test_an_outcome_of_what_was_no_request() -> None:
     assert (outcome.credits, outcome.at_risk) == (FREE, FREE)
 
 
-def test_a_batch_item() -> None:
-    """A batch item is a key of the user's and a request."""
+def test_a_batch_item_has_its_key_and_request() -> None:
+    """A batch item has the key and the request that it was made from."""
     item = BatchItem("alex/podcast-2", INTENT.request)
     assert (item.key, item.request) == ("alex/podcast-2", INTENT.request)
 

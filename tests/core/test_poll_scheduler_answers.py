@@ -23,7 +23,7 @@ def test_a_missing_picture_is_asked_for_with_one_more_request() -> None:
     assert ref("l1") not in scheduler
 
 
-def test_a_reason_that_is_still_missing_after_one_more_request_is_given_up() -> None:
+def test_a_reason_that_is_still_missing_after_one_more_request_is_not_asked_for_again() -> None:
     """A look that is FAILED without a reason is complete as it is when one more answer gives none."""
     scheduler = scheduler_of(ref())
     request, at = next_request(scheduler, 0.0)
@@ -35,14 +35,14 @@ def test_a_reason_that_is_still_missing_after_one_more_request_is_given_up() -> 
 
 
 def test_a_missing_reason_is_asked_for_last() -> None:
-    """It is asked for at once when the quota is idle, and not while submissions wait."""
+    """A missing reason is asked for at once when the quota is idle, and not while submissions wait."""
     scheduler = scheduler_of(ref())
     scheduler.update(look(ref(), LookStatus.FAILED), 20.0)
     assert scheduler.due(21.0, busy=True) > 600.0
     assert scheduler.due(21.0, busy=False) <= 21.0
 
 
-def test_a_reason_is_given_up_after_two_failed_requests() -> None:
+def test_a_reason_is_asked_for_no_more_after_two_failed_requests() -> None:
     """After two failed requests for its reason, `take_given_up` reports the look as complete."""
     scheduler = scheduler_of(ref())
     bare = look(ref(), LookStatus.FAILED)
@@ -56,7 +56,7 @@ def test_a_reason_is_given_up_after_two_failed_requests() -> None:
     assert scheduler.take_given_up() == [LookUpdate(bare, True)]
 
 
-def test_given_up_looks_that_were_not_taken_come_with_the_next_answer() -> None:
+def test_looks_without_a_reason_that_were_not_taken_come_with_the_next_answer() -> None:
     """A look that is complete without its reason is reported with an answer about another avatar."""
     scheduler = scheduler_of(ref(), ref("x", "b"))
     bare = look(ref(), LookStatus.FAILED)

@@ -174,7 +174,7 @@ def test_a_server_that_says_nothing_is_left_is_believed_again_once_it_refuses() 
 
 
 def test_a_paid_request_counts_for_as_long_as_its_answer_was_slow() -> None:
-    """It may have arrived that late, less the time that the fastest answer shows every request to take."""
+    """A paid request counts longer by as much as its answer was slower than the fastest one."""
     window = SlidingWindow(1)
     now = 0.0
     for seconds in [0.3] * 30 + [0.3, 2.3, 500.0]:

@@ -79,7 +79,7 @@ def test_an_intent_is_sent_only_from_planned() -> None:
 
 
 def test_an_accepted_intent_cannot_be_lost_or_reverted() -> None:
-    """From ACCEPTED on an intent can only be settled, corrected by the user, or paid anew."""
+    """From ACCEPTED on an intent can only be settled, corrected by the user, or paid again."""
     for state in (S.ACCEPTED, S.READY, S.FAILED):
         assert set(TRANSITIONS[state]) == {Settle, Correct, Replace}
 
@@ -89,7 +89,7 @@ def test_an_accepted_intent_cannot_be_lost_or_reverted() -> None:
 
 @pytest.mark.parametrize("state", [S.ACCEPTED, S.READY, S.FAILED])
 def test_the_user_can_name_another_look(state: IntentState) -> None:
-    """Where the user named the look, another one may be named: it is accepted anew and costs no more."""
+    """A look that the user named can be replaced by another one, which is accepted and costs no more."""
     other = LookRef("avtr_abc", "look_right")
     intent = after(STEPS[Send], STEPS[MarkUnknown], Accept(REF, AT, Evidence.USER))
     if state is not S.ACCEPTED:

@@ -72,7 +72,7 @@ def test_a_resent_unknown_stays_at_risk() -> None:
     assert (lost_again.spent, lost_again.at_risk) == (FREE, 2 * PRICE)
 
 
-def test_an_earlier_round_stays_counted_when_the_intent_is_paid_anew() -> None:
+def test_an_earlier_round_stays_counted_when_the_intent_is_paid_again() -> None:
     """Where a failed look is replaced by another request, both prices count."""
     replaced = after(Replace(OTHER, "d2"), start=in_state(S.FAILED))
     assert (replaced.spent, replaced.at_risk, replaced.credits) == (PRICE, FREE, Decimal(4))

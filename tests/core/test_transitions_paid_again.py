@@ -121,7 +121,7 @@ def test_what_never_cost_anything_is_replaced_for_good() -> None:
 
 @pytest.mark.parametrize("name", PREVIOUS)
 def test_only_a_rejected_intent_was_never_charged(name: str) -> None:
-    """An intent that was paid, or may have been, is charged, also once it is planned anew."""
+    """An intent that was paid, or may have been, counts as charged, also once it is planned again."""
     previous, instruction = PREVIOUS[name]
     assert previous.never_charged is (name == "rejected")
     assert advance(previous, instruction).never_charged is (name == "rejected")

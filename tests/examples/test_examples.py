@@ -83,7 +83,7 @@ def test_every_example_is_run_by_a_test() -> None:
 
 
 def test_quickstart_ends_with_a_picture(runs: dict[str, Run]) -> None:
-    """It prints both looks, the price of the second, and where its picture is."""
+    """The quickstart prints both looks, the price of the second, and where its picture is."""
     folder, told, _ = runs["quickstart.py"]
     assert len(re.findall(r"avtr_\w+:look_\w+ is ready", told)) == 2
     assert "4 credits" in told
@@ -100,7 +100,7 @@ def test_quickstart_is_ten_lines() -> None:
 
 
 def test_many_looks_makes_and_saves_them_all(runs: dict[str, Run]) -> None:
-    """Two avatars and three scenes: eight looks, eight pictures, a line for each and one for each avatar."""
+    """The example makes and saves eight looks of two avatars, and prints a line for each."""
     folder, told, _ = runs["many_looks.py"]
     assert "8 of 8 looks to make, 16 credits" in told
     assert len(re.findall(r"^ *\d/8 .* ready ", told, re.MULTILINE)) == 8
@@ -112,7 +112,7 @@ def test_many_looks_makes_and_saves_them_all(runs: dict[str, Run]) -> None:
 
 
 def test_logging_hook_logs_every_look(runs: dict[str, Run]) -> None:
-    """One look that succeeds and one that fails, each at its level; no secret is in the log."""
+    """The hook logs a look that succeeds and one that fails, each at its level, and no secret."""
     log = runs["logging_hook.py"].err
     assert len(re.findall(r"INFO +studio\.hoox \S+ accepted \(answer\)", log)) == 2
     assert re.search(r"INFO +studio\.hoox \S+ ready after", log)
@@ -122,7 +122,7 @@ def test_logging_hook_logs_every_look(runs: dict[str, Run]) -> None:
 
 
 def test_opentelemetry_hook_records_spans_and_metrics(runs: dict[str, Run]) -> None:
-    """A span for each POST and each look, and what they cost."""
+    """The hook records a span for each POST and each look, and what they cost."""
     told = runs["opentelemetry_hook.py"].out
     assert len(re.findall(r"^hoox create .*'http.response.status_code': 201", told, re.MULTILINE)) == 2
     assert len(re.findall(r"^hoox look .*'hoox.status': 'ready'", told, re.MULTILINE)) == 2

@@ -36,7 +36,7 @@ def asked(sandbox: Sandbox) -> list[str]:
 
 
 async def test_an_order_is_answered_at_once_and_settled_by_webhook(tmp_path: Path) -> None:
-    """202 comes before the look is made; the webhook updates the card; no status request is sent."""
+    """An order is answered 202 before its look is made, and settled by its webhook without polling."""
     async with studio(tmp_path) as (app, sandbox):
         sandbox.hold()
         answer = await app.start("podcast studio, warm light", style="podcast", resolution="4K")
@@ -226,7 +226,7 @@ async def test_without_webhooks_the_session_polls_the_looks(tmp_path: Path) -> N
 
 
 async def test_an_invalid_form_is_refused_with_the_reason(tmp_path: Path) -> None:
-    """Nothing is sent to the API."""
+    """An invalid form is refused with its reason, and nothing is sent to the API."""
     async with studio(tmp_path) as (app, sandbox):
         avatar = {"token": app.token(), "name": "Alex"}
         refused = [
@@ -279,7 +279,7 @@ async def test_a_catalogue_that_could_not_be_read_is_requested_again(tmp_path: P
 
 
 async def test_a_picture_that_could_not_be_saved_is_fetched_when_a_page_requests_it(tmp_path: Path) -> None:
-    """The look is ready all the same."""
+    """A look whose picture could not be saved is ready, and its picture is fetched for a page."""
     async with studio(tmp_path) as (app, sandbox):
         sandbox.hold()
         sandbox.fail_next("picture", Fault.status(404))
@@ -295,7 +295,7 @@ async def test_a_picture_that_could_not_be_saved_is_fetched_when_a_page_requests
 
 
 async def test_an_order_that_cannot_be_saved_is_not_started(tmp_path: Path) -> None:
-    """Its credits are released, nothing is sent, and the page gets the error."""
+    """An order that cannot be saved is refused, its credits are released, and nothing is sent."""
     async with studio(tmp_path) as (app, sandbox):
         (tmp_path / "orders.jsonl").mkdir()
         answer = await app.start("a", token="the-token")
@@ -353,7 +353,7 @@ async def test_the_sandbox_keeps_its_looks_between_two_runs(tmp_path: Path) -> N
 
 
 async def test_the_stream_of_a_page_that_is_too_slow_ends() -> None:
-    """It reconnects and gets the whole state; the others get further events."""
+    """The stream of a page that is too slow ends, and the other pages get further events."""
     feed = Feed()
     slow, quick = feed.stream("Guest", dict), feed.stream("Guest", dict)
     await anext(slow)

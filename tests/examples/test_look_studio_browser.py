@@ -148,7 +148,7 @@ async def test_an_order_over_the_cap_cannot_be_started(browsing: Browsing) -> No
 
 
 async def test_an_order_that_is_refused_says_why_and_can_be_tried_again(browsing: Browsing) -> None:
-    """Not sent for want of credits: the card says so, and its button sends it under the same key."""
+    """The card of a look that lacked credits says so, and its button sends it under the same key."""
     async with browsing(sandbox=Sandbox(credits=0)) as (context, _, sandbox):
         page = await opened(context)
         await page.get_by_role("checkbox", name="Ada").check(force=True)

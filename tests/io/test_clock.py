@@ -13,7 +13,7 @@ from hoox_async.testing import VirtualTimeLoop
 
 @pytest.mark.virtual_time
 async def test_utc_on_a_virtual_loop_is_computed_from_its_time() -> None:
-    """An hour of the loop is an hour of UTC, counted from the loop's own epoch."""
+    """The UTC of a virtual loop is its own epoch plus its time."""
     clock = Clock(asyncio.get_running_loop())
     assert clock.utc() == VirtualTimeLoop.epoch + timedelta(seconds=clock.now())
     before = clock.utc()
@@ -23,7 +23,7 @@ async def test_utc_on_a_virtual_loop_is_computed_from_its_time() -> None:
 
 @pytest.mark.virtual_time
 async def test_a_utc_time_can_be_converted_to_loop_time_and_back() -> None:
-    """To the microsecond, which is what a store keeps."""
+    """A time converted to loop time and back is the same to the microsecond."""
     clock = Clock(asyncio.get_running_loop())
     moment = datetime(2031, 5, 6, 7, 8, 9, 123456, tzinfo=UTC)
     assert clock.to_utc(clock.to_loop(moment)) == moment
@@ -31,7 +31,7 @@ async def test_a_utc_time_can_be_converted_to_loop_time_and_back() -> None:
 
 
 async def test_a_real_loop_has_the_utc_of_the_system() -> None:
-    """It is an aware datetime."""
+    """The clock of a real loop gives the system's UTC as an aware datetime."""
     before = datetime.now(UTC)
     utc = Clock(asyncio.get_running_loop()).utc()
     after = datetime.now(UTC)
@@ -41,7 +41,7 @@ async def test_a_real_loop_has_the_utc_of_the_system() -> None:
 
 
 async def test_utc_is_right_after_the_machine_has_slept(monkeypatch: pytest.MonkeyPatch) -> None:
-    """UTC is read again each time, because the loop's clock stood still in that hour."""
+    """The clock reads UTC each time, since the loop's time stands still while the machine sleeps."""
     clock = Clock(asyncio.get_running_loop())
     before = clock.utc()
 

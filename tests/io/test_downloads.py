@@ -39,7 +39,7 @@ def fetch(*chunks: bytes, kind: str = "image/jpeg", error: Exception | None = No
 
 
 async def test_a_picture_is_read_as_a_whole() -> None:
-    """All its pieces in order, with its content type."""
+    """A picture has all its pieces in order, and its content type."""
     picture = await read_picture(fetch(JPEG, b"abc", b"d", kind="image/jpeg"), URL)
     assert (picture.data, picture.content_type) == (JPEG + b"abcd", "image/jpeg")
     assert "abc" not in repr(picture)
@@ -47,7 +47,7 @@ async def test_a_picture_is_read_as_a_whole() -> None:
 
 @pytest.mark.parametrize("kind", ["text/html", "application/json", "application/octet-stream", "image", ""])
 async def test_a_content_type_that_is_no_image_is_refused(kind: str, tmp_path: Path) -> None:
-    """Before a byte is kept; no file or folder is made."""
+    """A picture whose content type is no image's is refused, and no file or folder is made."""
     with pytest.raises(UnexpectedResponse, match="content type"):
         await read_picture(fetch(b"a", kind=kind), URL)
     with pytest.raises(UnexpectedResponse, match="content type"):
@@ -59,7 +59,7 @@ async def test_a_content_type_that_is_no_image_is_refused(kind: str, tmp_path: P
 async def test_data_that_is_only_called_an_image_is_refused(
     chunks: tuple[bytes, ...], tmp_path: Path
 ) -> None:
-    """It is neither read nor saved; an existing file stays, and no temporary file is left."""
+    """Data that is no picture is neither read nor saved, and an existing file stays as it was."""
     target = tmp_path / "a.jpg"
     target.write_bytes(b"old")
     with pytest.raises(UnexpectedResponse, match="not a picture"):
@@ -73,7 +73,7 @@ async def test_data_that_is_only_called_an_image_is_refused(
 
 
 async def test_a_picture_that_comes_byte_by_byte_is_recognized() -> None:
-    """Its first bytes are waited for, and no more than those."""
+    """A picture that comes byte by byte is recognized by its first 16 bytes, and no more are awaited."""
     pieces = [JPEG[n : n + 1] for n in range(len(JPEG))]
     assert (await read_picture(fetch(*pieces), URL)).data == JPEG
     taken: list[int] = []
@@ -93,7 +93,7 @@ async def test_a_picture_that_comes_byte_by_byte_is_recognized() -> None:
 
 
 async def test_a_picture_above_the_limit_is_refused(tmp_path: Path) -> None:
-    """Exactly the limit is accepted; one byte more is refused, and nothing is left of it."""
+    """A picture of exactly the limit is accepted; one byte more is refused, and no file is left."""
     size = len(JPEG) + 3
     assert len((await read_picture(fetch(JPEG, b"123"), URL, max_bytes=size)).data) == size
     with pytest.raises(UnexpectedResponse, match="larger"):
@@ -104,7 +104,7 @@ async def test_a_picture_above_the_limit_is_refused(tmp_path: Path) -> None:
 
 
 async def test_a_file_appears_only_when_it_is_complete(tmp_path: Path) -> None:
-    """While the picture comes, there is only a temporary file with a hidden name."""
+    """While a picture comes there is only a hidden temporary file; its own name appears at the end."""
     target = tmp_path / "a.jpg"
     seen: list[list[str]] = []
 
@@ -124,7 +124,7 @@ async def test_a_file_appears_only_when_it_is_complete(tmp_path: Path) -> None:
 
 
 async def test_a_picture_that_breaks_off_leaves_nothing(tmp_path: Path) -> None:
-    """Neither a partial nor a temporary file; an existing file stays."""
+    """A picture that breaks off leaves no temporary file, and an existing file stays as it was."""
     target = tmp_path / "a.jpg"
     target.write_bytes(b"old")
     with pytest.raises(TransportError):
@@ -134,7 +134,7 @@ async def test_a_picture_that_breaks_off_leaves_nothing(tmp_path: Path) -> None:
 
 
 async def test_nothing_is_overwritten_unless_asked(tmp_path: Path) -> None:
-    """Neither a file, nor a name in a folder, nor a file that appears while the picture comes."""
+    """An existing file is replaced only with ``overwrite=True``, in a given folder too."""
     target = tmp_path / "a.jpg"
     target.write_bytes(b"old")
     with pytest.raises(FileExistsError, match="overwrite=True"):
@@ -150,7 +150,7 @@ async def test_nothing_is_overwritten_unless_asked(tmp_path: Path) -> None:
 async def test_a_file_that_appears_meanwhile_is_kept(
     tmp_path: Path, links: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Of two downloads to one name, the first that is complete keeps it, also without hard links."""
+    """A file that appears during a download keeps its name, also without hard links."""
     target = tmp_path / "a.jpg"
 
     async def body() -> AsyncIterator[bytes]:
@@ -179,7 +179,7 @@ async def test_a_file_that_appears_meanwhile_is_kept(
     [("image/jpeg", ".jpg"), ("image/png", ".png"), ("image/webp", ".webp"), ("image/x-odd", ".img")],
 )
 async def test_a_name_gets_the_suffix_of_its_content_type(tmp_path: Path, kind: str, suffix: str) -> None:
-    """It never comes from the URL; folders are made if needed."""
+    """A file's suffix follows from the content type and not from the URL; folders are made."""
     path = await save_picture(fetch(JPEG, kind=kind), URL + ".exe", tmp_path / "x" / "y", name="look")
     assert path == tmp_path / "x" / "y" / f"look{suffix}"
     assert path.read_bytes() == JPEG
@@ -197,7 +197,7 @@ async def test_a_name_gets_the_suffix_of_its_content_type(tmp_path: Path, kind: 
     ],
 )
 def test_a_file_name_cannot_leave_its_folder(avatar_id: str, look_id: str) -> None:
-    """Whatever ids the API gives its looks."""
+    """A file name has only safe characters, whatever the ids of its look contain."""
     name = file_name(LookRef(avatar_id, look_id))
     assert name
     assert set(name) <= set("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_")
@@ -205,12 +205,12 @@ def test_a_file_name_cannot_leave_its_folder(avatar_id: str, look_id: str) -> No
 
 
 def test_usual_ids_are_kept_in_the_file_name() -> None:
-    """The id of the avatar comes first, then that of the look."""
+    """A file name is the avatar's id and then the look's id, if those are ordinary."""
     assert file_name(LookRef("avtr_1", "look_2")) == "avtr_1_look_2"
 
 
 async def test_a_path_is_a_folder_if_it_exists_as_one_or_ends_with_a_slash(tmp_path: Path) -> None:
-    """Any other path is the file's own."""
+    """A path is a folder if it exists as one or ends with a slash, and else the file's own."""
     assert await picture_target(tmp_path) == (tmp_path, True)
     assert await picture_target("new/") == (Path("new"), True)
     assert await picture_target("new.jpg") == (Path("new.jpg"), False)
@@ -218,13 +218,13 @@ async def test_a_path_is_a_folder_if_it_exists_as_one_or_ends_with_a_slash(tmp_p
 
 @pytest.mark.parametrize("path", ["", b"bytes"])
 async def test_a_path_must_be_text_and_not_empty(path: Any) -> None:
-    """An empty path would be the current folder."""
+    """A path that is empty or no path is refused, since an empty one would be the current folder."""
     with pytest.raises(InvalidRequest, match="path_or_folder"):
         await picture_target(path)
 
 
 async def test_a_long_file_name_can_be_saved(tmp_path: Path) -> None:
-    """The name of the temporary file is not longer than a file system allows."""
+    """A picture can be saved under the longest file name, since the temporary file's is no longer."""
     path = tmp_path / ("n" * 240 + ".jpg")
     await save_picture(fetch(JPEG), URL, path)
     assert path.read_bytes() == JPEG

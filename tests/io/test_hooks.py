@@ -20,7 +20,7 @@ PAUSED = Paused(1.5, "the API answered 429")
 
 
 def test_every_hook_is_called_in_the_order_given() -> None:
-    """Each gets the event before the next hook does."""
+    """Hooks get each event in the order in which they were given."""
     calls: list[tuple[str, Event]] = []
     hooks = Hooks([lambda event: calls.append(("a", event)), lambda event: calls.append(("b", event))])
     hooks.emit(PAUSED)
@@ -28,7 +28,7 @@ def test_every_hook_is_called_in_the_order_given() -> None:
 
 
 def test_a_hook_that_raises_is_logged_and_harms_nothing(caplog: pytest.LogCaptureFixture) -> None:
-    """The next hook is called all the same."""
+    """The exception of a hook is logged, and the next hook is called."""
     calls: list[Event] = []
 
     def bad(event: Event) -> None:
@@ -41,7 +41,7 @@ def test_a_hook_that_raises_is_logged_and_harms_nothing(caplog: pytest.LogCaptur
 
 
 async def test_a_hook_that_raises_a_cancellation_cancels_nobody() -> None:
-    """As the result() of a cancelled future does: the task that emits the event goes on."""
+    """A CancelledError of a hook, as of a cancelled future, does not cancel the task that emits."""
     calls: list[Event] = []
     future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
     future.cancel()
@@ -54,13 +54,13 @@ async def test_a_hook_that_raises_a_cancellation_cancels_nobody() -> None:
 
 @pytest.mark.parametrize("hooks", [[print, "no"], [None], print, 3])
 def test_hooks_that_are_not_a_list_of_callables_are_refused(hooks: Any) -> None:
-    """When the session is made, not at the first event."""
+    """Hooks that are no list of callables are a ConfigurationError when they are given."""
     with pytest.raises(ConfigurationError, match="hooks"):
         Hooks(hooks)
 
 
 def test_an_event_without_hooks_does_nothing() -> None:
-    """`emit` can be called all the same."""
+    """`emit` without hooks does nothing."""
     Hooks().emit(PAUSED)
 
 
@@ -128,7 +128,7 @@ async def test_an_async_hook_delays_neither_the_session_nor_the_other_hooks() ->
 async def test_an_async_hook_that_raises_is_logged_and_called_with_the_next_event(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    """Also if it raises a cancellation, as the result() of a cancelled future does."""
+    """An async hook that raises, even a CancelledError, is logged and gets the next event."""
     seen: list[str] = []
 
     async def bad(event: Event) -> None:
@@ -152,7 +152,7 @@ async def test_an_async_hook_that_raises_is_logged_and_called_with_the_next_even
 async def test_the_events_that_wait_for_an_async_hook_are_limited(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """The newest ones are dropped, and their number is logged."""
+    """Events beyond the limit of an async hook's queue are dropped, and their number is logged."""
     monkeypatch.setattr("hoox_async._io.hooks.MOST_WAITING", 3)
     recorder = Recorder()
     hooks = Hooks([recorder.slow])
@@ -190,7 +190,7 @@ async def test_closing_waits_for_async_hooks_for_a_bounded_time(caplog: pytest.L
 
 @pytest.mark.virtual_time
 async def test_a_sessions_async_hook_has_seen_every_event_when_the_session_is_closed() -> None:
-    """In the order in which a plain hook saw them."""
+    """When a session is closed its async hook has seen all events, in the order of a plain one."""
     plain: list[Event] = []
     slow: list[Event] = []
 
@@ -206,7 +206,7 @@ async def test_a_sessions_async_hook_has_seen_every_event_when_the_session_is_cl
 
 @pytest.mark.virtual_time
 async def test_an_async_hook_may_use_the_session() -> None:
-    """For instance to read the details of a look that is ready, while the session goes on."""
+    """An async hook can make a request with the session that emitted its event."""
     found: list[Any] = []
 
     async def hook(event: Event) -> None:

@@ -27,7 +27,7 @@ REAL = {kind: painted(kind) for kind in ("JPEG", "PNG", "WEBP", "GIF")} | {"AVIF
 
 @pytest.mark.parametrize("name", REAL)
 def test_pictures_are_recognized_by_their_first_bytes(name: str) -> None:
-    """The first 16 bytes are enough."""
+    """The first 16 bytes of a picture are enough to recognize it."""
     kind = f"image/{name.lower()}"
     assert may_be_picture(kind, REAL[name])
     assert may_be_picture(kind, REAL[name][:HEAD])
@@ -36,7 +36,7 @@ def test_pictures_are_recognized_by_their_first_bytes(name: str) -> None:
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("name", REAL)
 def test_a_picture_with_the_content_type_of_another_is_accepted(kind: str, name: str) -> None:
-    """Servers mix up the types: who has paid for a look must get its picture."""
+    """A picture of one type is accepted under the content type of another, as servers mix them up."""
     assert may_be_picture(kind, REAL[name])
 
 
@@ -50,18 +50,18 @@ def test_a_picture_with_the_content_type_of_another_is_accepted(kind: str, name:
     ],
 )  # fmt: skip
 def test_data_that_is_no_picture_is_refused_under_a_known_content_type(kind: str, data: bytes) -> None:
-    """An error page, no data, data that is cut off too early, a sound."""
+    """An error page, no data, cut off data and a sound are refused under a known image type."""
     assert not may_be_picture(kind, data)
 
 
 @given(st.binary(max_size=40))
 @pytest.mark.parametrize("kind", ["image/x-odd", "image/tiff", "image/heic", "image/svg+xml", "image/bmp"])
 def test_data_under_another_image_type_is_accepted(kind: str, data: bytes) -> None:
-    """Nothing is known about how its pictures begin."""
+    """Any data is accepted under an image type whose first bytes are not known."""
     assert may_be_picture(kind, data)
 
 
 @given(st.sampled_from(KINDS), st.binary(max_size=40))
 def test_only_the_first_bytes_decide(kind: str, data: bytes) -> None:
-    """So a picture can be judged while it comes."""
+    """The verdict on any data is the same as on its first 16 bytes."""
     assert may_be_picture(kind, data) == may_be_picture(kind, data[:HEAD])

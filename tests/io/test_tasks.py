@@ -23,7 +23,7 @@ async def fail() -> None:
 
 
 async def test_a_task_returns_its_result_and_is_released() -> None:
-    """The set keeps a reference to it only while it runs."""
+    """A task gives its result, and the set keeps a reference to it only while it runs."""
     tasks = TaskSet()
     task = tasks.spawn(answer(), "asks")
     assert (len(tasks), task.get_name()) == (1, "asks")
@@ -47,7 +47,7 @@ async def test_the_set_keeps_its_tasks_from_being_collected() -> None:
 
 
 async def test_an_error_that_nobody_awaits_is_not_reported_by_asyncio() -> None:
-    """There is no "exception was never retrieved" for a task of the set."""
+    """asyncio does not report the exception of a task of the set that nobody awaits."""
     reported: list[object] = []
     asyncio.get_running_loop().set_exception_handler(lambda _, context: reported.append(context))
     tasks = TaskSet()
@@ -59,13 +59,13 @@ async def test_an_error_that_nobody_awaits_is_not_reported_by_asyncio() -> None:
 
 
 async def test_awaiting_a_task_raises_its_error() -> None:
-    """Although the set has retrieved the error too."""
+    """Awaiting a task raises its error, although the set has retrieved it too."""
     with pytest.raises(ValueError, match="nobody"):
         await TaskSet().spawn(fail(), "fails")
 
 
 async def test_cancel_waits_until_all_tasks_have_ended() -> None:
-    """Also tasks that take their time to end, and those that they start meanwhile."""
+    """`cancel` waits for slow tasks, and for tasks that are started meanwhile."""
     tasks = TaskSet()
     ended: list[str] = []
 
@@ -85,7 +85,7 @@ async def test_cancel_waits_until_all_tasks_have_ended() -> None:
 
 @pytest.mark.parametrize("end", ["drain", "cancel"])
 async def test_a_set_that_is_ending_starts_no_task(end: str) -> None:
-    """It raises `SessionClosed` and closes the coroutine."""
+    """A set that is ending raises `SessionClosed` at a new task and closes its coroutine."""
     tasks = TaskSet()
     await getattr(tasks, end)()
     with pytest.raises(SessionClosed):
@@ -94,7 +94,7 @@ async def test_a_set_that_is_ending_starts_no_task(end: str) -> None:
 
 
 async def test_completed_work_outlasts_its_caller() -> None:
-    """Who awaits it gets its result or error; after a caller was cancelled, the work goes on."""
+    """`complete` gives the result or error of the work, which goes on if the caller is cancelled."""
     tasks, ended = TaskSet(), asyncio.Event()
 
     async def slow() -> None:
@@ -113,7 +113,7 @@ async def test_completed_work_outlasts_its_caller() -> None:
 
 
 async def test_awaiting_work_that_ends_with_the_set_raises_session_closed() -> None:
-    """The caller itself was not cancelled."""
+    """A caller whose work was cancelled with the set gets `SessionClosed`, and no CancelledError."""
     tasks = TaskSet()
     caller = asyncio.create_task(tasks.complete(asyncio.sleep(60), "slow"))
     await asyncio.sleep(0)
@@ -130,7 +130,7 @@ async def test_awaiting_work_that_ends_with_the_set_raises_session_closed() -> N
 async def test_the_error_of_a_background_task_is_logged_with_its_traceback(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    """Nobody awaits it. `SessionClosed` is not an error."""
+    """The error of a background task is logged with its traceback, unless it is `SessionClosed`."""
     tasks = TaskSet()
 
     async def closed() -> None:
@@ -147,7 +147,7 @@ async def test_the_error_of_a_background_task_is_logged_with_its_traceback(
 
 
 async def test_work_that_outlasts_its_caller_and_raises_is_logged(caplog: pytest.LogCaptureFixture) -> None:
-    """If the caller is still there, it gets the error and nothing is logged."""
+    """An error of work is logged if its caller has left, and else only raised to the caller."""
     tasks, go = TaskSet(), asyncio.Event()
 
     async def fail_later() -> None:
@@ -192,7 +192,7 @@ class Flaky:
 async def test_work_that_raises_is_started_again_after_growing_pauses(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    """The pauses are 1, 2, 4 … 60 seconds; each failure is logged with its traceback."""
+    """Work that raises is started again after 1, 2, 4 … 60 seconds, and each failure is logged."""
     work = Flaky(*(ValueError(str(n)) for n in range(9)))
     assert await restarted(work, "the work") == "done"
     assert work.pauses == pytest.approx([1, 2, 4, 8, 16, 32, 60, 60, 60])
@@ -202,7 +202,7 @@ async def test_work_that_raises_is_started_again_after_growing_pauses(
 
 @pytest.mark.virtual_time
 async def test_the_pauses_are_short_again_after_a_minute_without_a_failure() -> None:
-    """Work that fails once an hour is not kept waiting for a minute each time."""
+    """After a minute without a failure the next pause is one second again."""
     work = Flaky(*(ValueError(str(n)) for n in range(5)), lasts=61.0)
     await restarted(work, "the work")
     assert work.pauses == pytest.approx([1.0] * 5)
@@ -210,7 +210,7 @@ async def test_the_pauses_are_short_again_after_a_minute_without_a_failure() -> 
 
 @pytest.mark.virtual_time
 async def test_work_with_a_number_of_tries_raises_its_last_error() -> None:
-    """And `SessionClosed` is raised at once, whatever tries are left."""
+    """Work raises its error after the given number of tries, and `SessionClosed` at once."""
     work = Flaky(*(ValueError(str(n)) for n in range(9)))
     with pytest.raises(ValueError, match="2"):
         await restarted(work, "the work", tries=3)
@@ -222,7 +222,7 @@ async def test_work_with_a_number_of_tries_raises_its_last_error() -> None:
 
 
 async def test_a_supervised_task_ends_when_the_set_is_cancelled() -> None:
-    """It is not started again, even if it answers its cancellation with an error of its own."""
+    """A supervised task that answers its cancellation with an error is not started again."""
     tasks, begun = TaskSet(), asyncio.Event()
 
     async def stubborn() -> None:

@@ -35,7 +35,7 @@ def free_port() -> int:
 
 
 async def test_no_byte_leaves_before_before_send_has_returned() -> None:
-    """While it runs there is a connection, and the server has received nothing."""
+    """While before_send runs there is a connection, and the server has received nothing."""
     seen: list[tuple[int, int]] = []
     async with RawServer() as server, transport_to(server.url) as transport:
 
@@ -53,7 +53,7 @@ async def test_no_byte_leaves_before_before_send_has_returned() -> None:
     "error", [StoreError("disk full"), OSError("disk full"), TimeoutError(), ValueError("x")]
 )
 async def test_a_before_send_that_fails_sends_nothing(error: Exception) -> None:
-    """`send` raises its error, and the server has seen a connection without a byte."""
+    """`send` raises the error of before_send, and the server gets no byte."""
     received: list[bytes] = []
 
     async def listen(reader: asyncio.StreamReader, _: asyncio.StreamWriter) -> None:
@@ -71,7 +71,7 @@ async def test_a_before_send_that_fails_sends_nothing(error: Exception) -> None:
 
 
 async def test_a_cancelled_before_send_sends_nothing() -> None:
-    """Also if it is cancelled while it runs, the server has seen a connection without a byte."""
+    """If before_send is cancelled while it runs, the server gets no byte."""
     received: list[bytes] = []
     begun = asyncio.Event()
 
@@ -114,7 +114,7 @@ async def test_the_answer_timeout_counts_from_the_sending() -> None:
 
 
 async def test_each_paid_request_has_a_connection_of_its_own() -> None:
-    """A kept-alive connection may be stale, and then nobody could tell whether the request was received."""
+    """Each paid request opens a connection of its own and asks the server to close it."""
     async with RawServer() as server, transport_to(server.url) as transport:
         for _ in range(3):
             await transport.send(POST)
@@ -123,7 +123,7 @@ async def test_each_paid_request_has_a_connection_of_its_own() -> None:
 
 
 async def test_a_refused_connection_raises_not_sent() -> None:
-    """That is the one case besides 429 in which a paid request may be sent again."""
+    """A refused connection raises NotSent for paid requests and reads, and before_send is not called."""
     sent: list[int] = []
 
     async def before_send() -> None:
@@ -138,7 +138,7 @@ async def test_a_refused_connection_raises_not_sent() -> None:
 
 
 async def test_a_connection_that_takes_too_long_raises_not_sent(monkeypatch: pytest.MonkeyPatch) -> None:
-    """That includes resolving the name, for which aiohttp has no timeout."""
+    """A connection that takes too long raises NotSent, also while the name is resolved."""
 
     async def resolve(*_: Any, **__: Any) -> list[Any]:
         await asyncio.sleep(60)
@@ -152,7 +152,7 @@ async def test_a_connection_that_takes_too_long_raises_not_sent(monkeypatch: pyt
 
 
 async def test_a_wrong_certificate_raises_not_sent() -> None:
-    """The key has not been sent, because TLS comes first."""
+    """A wrong certificate raises NotSent."""
 
     async def no_tls(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.read(1)
@@ -164,7 +164,7 @@ async def test_a_wrong_certificate_raises_not_sent() -> None:
 
 
 async def test_a_server_that_hangs_up_raises_transport_error() -> None:
-    """It may have accepted the request first; the request is sent once."""
+    """A server that hangs up raises TransportError, and the request is sent once."""
 
     async def hang_up(reader: asyncio.StreamReader, _: asyncio.StreamWriter) -> None:
         await server.read(reader)
@@ -181,7 +181,7 @@ async def test_a_server_that_hangs_up_raises_transport_error() -> None:
 async def test_a_loss_that_a_mock_raises_is_a_transport_error(
     mocked_api: aioresponses, error: Exception
 ) -> None:
-    """A mock of aiohttp skips connector and traces; the request still counts as possibly received."""
+    """A connection error that a mock of aiohttp raises is a TransportError and not NotSent."""
     mocked_api.post("https://hoox.example/v1/avatar/create", exception=error)
     async with transport_to("https://hoox.example/v1") as transport:
         with pytest.raises(TransportError):
@@ -189,7 +189,7 @@ async def test_a_loss_that_a_mock_raises_is_a_transport_error(
 
 
 async def test_before_send_runs_also_with_a_mock_of_aiohttp(mocked_api: aioresponses) -> None:
-    """So users' mocks go through the same bookkeeping as the API."""
+    """before_send is called once where aiohttp is mocked."""
     mocked_api.post("https://hoox.example/v1/avatar/create", status=201, body=ACCEPTED)
     ran: list[int] = []
 
@@ -205,7 +205,7 @@ async def test_before_send_runs_also_with_a_mock_of_aiohttp(mocked_api: aiorespo
 
 
 async def test_reads_share_connections() -> None:
-    """A status request does not need a new handshake each time."""
+    """Three reads use one connection."""
     async with RawServer(reply=answer(STATUS, 200)) as server, transport_to(server.url) as transport:
         for _ in range(3):
             response = await transport.send(GET)
@@ -214,7 +214,7 @@ async def test_reads_share_connections() -> None:
 
 
 async def test_a_read_is_not_silently_sent_again() -> None:
-    """aiohttp repeats a GET on a stale connection by itself, which the quota would not count."""
+    """A read on a stale connection raises TransportError and is not repeated by aiohttp."""
 
     async def once(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await server.read(reader)
@@ -229,7 +229,7 @@ async def test_a_read_is_not_silently_sent_again() -> None:
 
 
 async def test_a_read_ends_after_its_timeout() -> None:
-    """The timeout is from its start to the last byte of the answer."""
+    """A read raises TransportError after its timeout, counted from its start to the last byte."""
 
     async def never(reader: asyncio.StreamReader, _: asyncio.StreamWriter) -> None:
         await reader.read()
@@ -240,7 +240,7 @@ async def test_a_read_ends_after_its_timeout() -> None:
 
 
 async def test_a_callers_own_timeout_of_the_same_length_ends_the_caller() -> None:
-    """If both end in one turn of the loop, the caller's cancellation is not taken for the read's timeout."""
+    """A caller's timeout that ends in the same turn as the read's raises the caller's TimeoutError."""
 
     async def never(reader: asyncio.StreamReader, _: asyncio.StreamWriter) -> None:
         await reader.read()
@@ -261,7 +261,7 @@ async def test_a_callers_own_timeout_of_the_same_length_ends_the_caller() -> Non
 
 @pytest.mark.parametrize("request_", [POST, GET], ids=["paid", "read"])
 async def test_redirects_are_not_followed(request_: WireRequest) -> None:
-    """The key never travels to another host; the redirect itself is returned as the answer."""
+    """A redirect is returned as the answer, and the other host gets no request."""
     async with RawServer() as elsewhere:
         away = answer(b"", 302, f"Location: {elsewhere.url}/avatar/create\r\n")
         async with RawServer(reply=away) as server, transport_to(server.url) as transport:
@@ -272,7 +272,7 @@ async def test_redirects_are_not_followed(request_: WireRequest) -> None:
 
 
 async def test_a_picture_is_fetched_without_the_key() -> None:
-    """Neither its first address nor the one that it redirects to gets the key or cookies."""
+    """Neither a picture's URL nor the one that it redirects to gets the key or cookies."""
     picture = b"HTTP/1.1 200 OK\r\nContent-Type: image/jpeg\r\nContent-Length: 3\r\n\r\nJPG"
     async with RawServer(reply=picture) as elsewhere:
         away = answer(b"", 302, f"Location: {elsewhere.url}/p.jpg\r\nSet-Cookie: a=b\r\n")
@@ -298,14 +298,14 @@ async def test_every_request_names_the_library_and_its_version() -> None:
 
 
 async def test_ids_cannot_lead_elsewhere_on_the_host() -> None:
-    """Whatever is in a path is quoted."""
+    """Special characters of an id are quoted in the path."""
     async with RawServer(reply=answer(b"{}", 200)) as server, transport_to(server.url + "/v1") as transport:
         await transport.send(WireRequest(Endpoint.AVATAR, "GET", "avatar/a b?c#d%2e"))
         assert server.requests[0].startswith(b"GET /v1/avatar/a%20b%3Fc%23d%252e HTTP/1.1")
 
 
 async def test_the_key_is_in_no_error_and_no_repr() -> None:
-    """Neither the error, its cause nor the transport shows it."""
+    """Neither an error, its cause nor the transport's repr contains the key."""
     async with transport_to(f"http://127.0.0.1:{free_port()}") as transport:
         with pytest.raises(NotSent) as caught:
             await transport.send(POST)
@@ -318,7 +318,7 @@ async def test_the_key_is_in_no_error_and_no_repr() -> None:
 
 
 async def test_a_transport_that_is_not_open_sends_nothing() -> None:
-    """Before `start` and after `aclose` it raises `SessionClosed`."""
+    """`send` raises `SessionClosed` before `start` and after `aclose`."""
     transport = HttpTransport("http://127.0.0.1:1", KEY, SHORT)
     for _ in range(2):
         with pytest.raises(SessionClosed):

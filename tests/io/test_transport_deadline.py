@@ -25,13 +25,13 @@ async def work(seconds: float) -> float:
 
 @pytest.mark.virtual_time
 async def test_a_block_is_ended_at_its_deadline_after_a_short_grace() -> None:
-    """A loop that runs has read what came, so that the grace is hardly longer than nothing."""
+    """A block that takes too long is ended at its deadline, within a twentieth of a second."""
     assert await asyncio.gather(work(3.0), work(99.0)) == pytest.approx([3.0, 10.0], abs=0.05)
 
 
 @pytest.mark.virtual_time
 async def test_a_block_that_ends_in_time_leaves_no_timer_behind() -> None:
-    """A deadline that is over can do nothing to what its task does next."""
+    """A deadline whose block ended in time does not affect what its task does next."""
     deadline = Deadline(10.0)
     async with deadline:
         await asyncio.sleep(9.0)
@@ -41,7 +41,7 @@ async def test_a_block_that_ends_in_time_leaves_no_timer_behind() -> None:
 
 @pytest.mark.virtual_time
 async def test_a_suspended_deadline_waits_until_it_is_restarted() -> None:
-    """It then has as many seconds as it is given, and none from before."""
+    """A suspended deadline counts only the seconds that it is given when it is restarted."""
     loop = asyncio.get_running_loop()
     async with Deadline(10.0) as deadline:
         deadline.suspend()
@@ -81,7 +81,7 @@ async def test_a_callers_own_timeout_of_the_same_length_also_ends() -> None:
 
 @pytest.mark.virtual_time
 async def test_the_grace_after_a_standstill_is_a_few_seconds_at_most() -> None:
-    """If no answer lies in the socket, the loss is known soon, however long the process stood still."""
+    """After a standstill a block without an answer is ended within five seconds."""
     loop = asyncio.get_running_loop()
     assert isinstance(loop, VirtualTimeLoop)
     deadline = Deadline(10.0)
@@ -95,7 +95,7 @@ async def test_the_grace_after_a_standstill_is_a_few_seconds_at_most() -> None:
 
 @pytest.mark.parametrize("library", ["asyncio", "uvloop"])
 def test_what_came_during_a_standstill_is_read_before_the_deadline_ends_the_block(library: str) -> None:
-    """Also on uvloop, which runs its timers before it reads its sockets."""
+    """An answer that came during a standstill is read before the deadline ends, also on uvloop."""
     factory = asyncio.new_event_loop if library == "asyncio" else pytest.importorskip("uvloop").new_event_loop
 
     ours, theirs = socket.socketpair()

@@ -58,7 +58,7 @@ NOT_CONNECTED = {
 
 @pytest.mark.parametrize("kind", ERRORS, ids=lambda kind: kind.__name__)
 def test_every_error_of_aiohttp_is_mapped_to_one_of_ours(kind: type[Exception]) -> None:
-    """`NotSent` for a connection that was never made, which alone proves that nothing was received."""
+    """An error of aiohttp is NotSent if no connection was made, and else a TransportError."""
     arguments = _arguments().get(kind.__name__, ())
     if kind.__name__ == "UnixClientConnectorError":
         arguments = ("/socket", *_arguments()["ClientConnectorError"])
@@ -72,7 +72,7 @@ def test_every_error_of_aiohttp_is_mapped_to_one_of_ours(kind: type[Exception]) 
 
 
 def test_the_list_of_errors_is_aiohttps_own() -> None:
-    """So the errors of a new version of aiohttp are tested too."""
+    """The tested errors include all that aiohttp exports, those of a new version too."""
     assert {kind.__name__ for kind in ERRORS} >= set(aiohttp.client_exceptions.__all__) - {
         "WSMessageTypeError"
     }
@@ -81,11 +81,11 @@ def test_the_list_of_errors_is_aiohttps_own() -> None:
 
 @pytest.mark.parametrize("error", [TimeoutError(), OSError("x"), ValueError("x"), ConnectionResetError()])
 def test_errors_of_the_event_loop_are_transport_errors(error: Exception) -> None:
-    """They can come after the sending as well as before it."""
+    """Errors of the event loop are TransportError, since they can come after the sending."""
     assert type(map_error(error)) is TransportError
 
 
 def test_an_error_of_ours_is_returned_as_it_is() -> None:
-    """It says already what is known."""
+    """An error of this library is returned unchanged."""
     error = StoreError("full")
     assert map_error(error) is error

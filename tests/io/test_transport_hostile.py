@@ -56,7 +56,7 @@ HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
 async def test_a_hostile_answer_is_bounded(
     request_: WireRequest, head: bytes, forever: bytes, pause: float, error: type[HooxError]
 ) -> None:
-    """In memory and in time, whatever the server goes on sending."""
+    """A hostile answer ends with an error of ours, and takes less than 24 MB."""
     async with RawServer(hostile(head, forever, pause)) as server, transport_to(server.url) as transport:
         tracemalloc.start()
         try:
@@ -69,7 +69,7 @@ async def test_a_hostile_answer_is_bounded(
 
 
 async def test_a_content_length_above_the_limit_is_refused_at_once() -> None:
-    """The body is not waited for."""
+    """An answer whose Content-Length is above the limit is refused before its body comes."""
     head = b"HTTP/1.1 200 OK\r\nContent-Length: 99999999\r\n\r\n"
 
     async def announces(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -83,7 +83,7 @@ async def test_a_content_length_above_the_limit_is_refused_at_once() -> None:
 
 
 async def test_an_answer_exactly_at_the_limit_is_accepted() -> None:
-    """One byte more is refused."""
+    """An answer of exactly the limit is accepted, and one byte more is refused."""
     request = WireRequest(Endpoint.STATUS, "GET", "avatar/status", max_bytes=1000)
     for size, fits in ((1000, True), (1001, False)):
         body = b"x" * size
@@ -96,7 +96,7 @@ async def test_an_answer_exactly_at_the_limit_is_accepted() -> None:
 
 
 async def test_deeply_nested_json_raises_an_error_of_ours() -> None:
-    """A hundred thousand brackets do not crash the parser."""
+    """Deeply nested JSON raises OutcomeUnknown for a POST and UnexpectedResponse for a read."""
     deep = b"[" * 100_000 + b"]" * 100_000
     async with RawServer(reply=answer(deep)) as server, transport_to(server.url) as transport:
         response = await transport.send(POST)
@@ -107,7 +107,7 @@ async def test_deeply_nested_json_raises_an_error_of_ours() -> None:
 
 
 async def test_a_compressed_answer_is_decompressed_up_to_the_limit() -> None:
-    """No compression is asked for; but if a proxy compresses, a paid answer must not be lost."""
+    """A compressed answer is decompressed up to the limit, although no compression is asked for."""
     packed = answer(gzip.compress(ACCEPTED), 201, "Content-Encoding: gzip\r\n")
     bomb = answer(gzip.compress(b"0" * (50 << 20)), 201, "Content-Encoding: gzip\r\n")
     broken = answer(b"not gzip", 201, "Content-Encoding: gzip\r\n")
@@ -141,14 +141,14 @@ RAW_DEFLATE = _RAW.compress(ACCEPTED) + _RAW.flush()
     ids=lambda value: value if isinstance(value, str) else "",
 )
 async def test_every_spelling_of_a_known_encoding_is_decompressed(encoding: str, body: bytes) -> None:
-    """RFC 9110: names of encodings are case-insensitive, and x-gzip is gzip. No paid 201 is lost to that."""
+    """Encodings are case-insensitive, and x-gzip is gzip, as RFC 9110 says: no paid 201 is lost to that."""
     reply = answer(body, 201, f"Content-Encoding: {encoding}\r\n")
     async with RawServer(reply=reply) as server, transport_to(server.url) as transport:
         assert read_accepted(await transport.send(POST), None) == LookRef("avtr_1", "look_1")
 
 
 async def test_an_unknown_encoding_is_returned_as_it_came() -> None:
-    """An answer that is compressed twice stays within the limit."""
+    """A body in an unknown encoding is returned as it came, and an endless double one is refused."""
     async with (
         RawServer(reply=answer(b"??", 201, "Content-Encoding: br\r\n")) as server,
         transport_to(server.url) as transport,
@@ -164,7 +164,7 @@ async def test_an_unknown_encoding_is_returned_as_it_came() -> None:
 
 
 async def test_an_answer_that_breaks_off_raises_an_error_of_ours() -> None:
-    """The connection is closed in the middle of the body."""
+    """A connection that is closed in the middle of the body raises TransportError."""
     whole = answer(b"x" * 1000)
 
     async def half(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -181,7 +181,7 @@ async def test_an_answer_that_breaks_off_raises_an_error_of_ours() -> None:
     "noise", [b"\x00\xff garbage\r\n\r\n", b"HTTP/9.9 abc\r\n\r\n", b"SSH-2.0-OpenSSH\r\n"]
 )
 async def test_an_answer_that_is_not_http_raises_an_error_of_ours(noise: bytes) -> None:
-    """Whatever bytes it consists of."""
+    """An answer of bytes that are not HTTP raises TransportError."""
 
     async def speak(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await server.read(reader)
@@ -197,7 +197,7 @@ async def test_an_answer_that_is_not_http_raises_an_error_of_ours(noise: bytes) 
 
 
 async def test_an_error_of_the_callers_block_around_a_picture_is_passed_on() -> None:
-    """A full disk is not taken for a lost connection."""
+    """An error that the caller raises while it reads a picture is raised unchanged."""
     reply = b"HTTP/1.1 200 OK\r\nContent-Type: image/png\r\nContent-Length: 1\r\n\r\nx"
     async with RawServer(reply=reply) as server, PictureFetcher(SHORT) as fetcher:
         for error in (FileExistsError("there"), TimeoutError("mine"), ValueError("mine")):
@@ -211,7 +211,7 @@ async def test_an_error_of_the_callers_block_around_a_picture_is_passed_on() -> 
     "url", ["", "no url", "ftp://host/a", "file:///etc/passwd", "http://", "http://[x", "//h/a"]
 )
 async def test_a_picture_with_an_unusable_url_raises_unexpected_response(url: str) -> None:
-    """Only http and https URLs with a host are usable."""
+    """A picture's URL that is no http or https URL with a host is refused."""
     async with PictureFetcher(SHORT) as fetcher:
         with pytest.raises((UnexpectedResponse, NotSent)):
             async with fetcher.fetch(url):
@@ -219,7 +219,7 @@ async def test_a_picture_with_an_unusable_url_raises_unexpected_response(url: st
 
 
 async def test_a_picture_that_comes_byte_by_byte_ends(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each byte is within the read timeout, but the whole picture is not within ten of them."""
+    """A picture whose bytes come one by one ends with TransportError after ten read timeouts."""
     monkeypatch.setattr("hoox_async._io.transport.picture_fetcher._MAX_READ_TIMEOUTS", 0.1)
     head = b"HTTP/1.1 200 OK\r\nContent-Type: image/png\r\n\r\n\x89PNG\r\n\x1a\n" + bytes(8)
     timeouts = Timeouts(read=4.0)
@@ -230,7 +230,7 @@ async def test_a_picture_that_comes_byte_by_byte_ends(monkeypatch: pytest.Monkey
 
 
 async def test_endless_redirects_of_a_picture_end() -> None:
-    """They lead in a circle, or to something that is not an address."""
+    """Redirects of a picture that lead in a circle, or to no address, raise an error of ours."""
     for place in ("/again", "ftp://host/a", "http://"):
         reply = answer(b"", 302, f"Location: {place}\r\n")
         async with RawServer(reply=reply) as server, PictureFetcher(SHORT) as fetcher:

@@ -32,7 +32,7 @@ async def test_answers_to_paid_requests_that_came_meanwhile_are_read() -> None:
 
 
 async def test_answers_to_reads_that_came_meanwhile_are_read() -> None:
-    """Reads whose answers came meanwhile are not sent again."""
+    """Reads whose answers came during a standstill are not sent again."""
     with Sandbox(latency=0.1) as sandbox:
         async with sandbox.session(timeouts=Timeouts(read=SHORT), poll="awaited") as session:
             ref = await made(session)

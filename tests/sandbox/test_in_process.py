@@ -73,7 +73,7 @@ async def test_headers_are_in_lower_case_and_agree_with_the_loops_epoch() -> Non
 
 
 async def test_an_exception_of_before_send_is_raised_and_nothing_is_sent() -> None:
-    """The workspace receives no request."""
+    """An exception of before_send is raised, and the workspace receives no request."""
 
     async def before_send() -> None:
         raise RuntimeError("no slot")

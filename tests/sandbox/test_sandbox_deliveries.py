@@ -112,7 +112,7 @@ async def test_a_failed_delivery_is_sent_again_after_1_2_and_4_seconds_then_drop
 
 @virtual
 async def test_a_delivery_that_succeeds_is_sent_once() -> None:
-    """It is not sent again if the look is settled again on demand."""
+    """A delivery that succeeded is not sent again if its look is settled again on demand."""
     receiver = Receiver(500)
     async with desk(receiver) as at:
         look = await at.edit()
@@ -165,7 +165,7 @@ async def test_deliveries_can_be_delayed_and_reordered() -> None:
 
 @virtual
 async def test_an_early_delivery_comes_before_the_response() -> None:
-    """It is sent once, before the response to the POST that made the look."""
+    """An early delivery is sent once, before the response to the POST that made the look."""
     receiver = Receiver()
     space = Space(duration=lambda index, body: 40.0)
     transport = InProcessTransport(space, deliver=receiver, deliveries=DeliveryOptions(early=1.0))
@@ -182,7 +182,7 @@ async def test_an_early_delivery_comes_before_the_response() -> None:
 
 @virtual
 async def test_held_looks_are_delivered_after_release() -> None:
-    """Nothing is delivered before `release`, except for looks that are settled on demand."""
+    """Held looks are delivered after `release`, except those that are settled on demand."""
     receiver = Receiver()
     async with desk(receiver) as at:
         clock = asyncio.get_running_loop().time

@@ -118,7 +118,7 @@ async def test_requests_are_recorded() -> None:
 
 @pytest.mark.parametrize("data", [b"{", b"\xff\xfe", b"", b"null"])
 async def test_a_body_that_is_no_json_is_400(data: bytes) -> None:
-    """So is a body that is no text."""
+    """A body that is no JSON, or no text, is 400."""
     async with (
         Sandbox() as sandbox,
         client(sandbox) as http,
@@ -167,7 +167,7 @@ async def test_a_port_that_is_not_free_is_a_configuration_error() -> None:
 
 
 async def test_a_sandbox_cannot_be_entered_twice_at_once_but_again_later() -> None:
-    """Its looks and records stay from one run to the next."""
+    """A sandbox can be entered again after it was left, with the same looks and records."""
     sandbox = Sandbox()
     async with sandbox, client(sandbox) as http:
         await from_images(http)
@@ -229,7 +229,7 @@ def test_a_sandbox_that_is_not_running_makes_no_session() -> None:
 
 
 def test_the_key_looks_like_a_real_one_and_follows_from_the_seed() -> None:
-    """It is hx_live_ and 64 hexadecimal digits, the same for the same seed."""
+    """The sandbox's key is hx_live_ and 64 hexadecimal digits, which follow from the seed."""
     key = Sandbox(seed=5).api_key
     assert key.startswith("hx_live_")
     assert len(bytes.fromhex(key.removeprefix("hx_live_"))) == 32

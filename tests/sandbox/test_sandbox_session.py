@@ -14,7 +14,7 @@ pytestmark = pytest.mark.both_loops
 
 
 async def test_a_session_of_the_sandbox_makes_a_look() -> None:
-    """It has the sandbox's key, base URL and quota, and one request is one charge."""
+    """A sandbox's session has its key, base URL and quota, and makes a look with one charge."""
     async with Sandbox() as sandbox, sandbox.session() as session:
         look = await session.run(PromptAvatar("a friendly host", name="Alex"))
         assert look.ref == sandbox.ledger[0].ref

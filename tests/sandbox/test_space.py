@@ -320,7 +320,7 @@ def test_all_endpoints_count_against_the_quota_and_send_its_headers() -> None:
 
 
 def test_a_429_can_come_with_retry_after() -> None:
-    """With `retry_after=True` it has the whole seconds until a request is allowed."""
+    """With `retry_after=True` a 429 has the whole seconds until a request is allowed."""
     space = Space(requests_per_minute=1, retry_after=True)
     get(space, "/avatar/list", 0.0)
     assert get(space, "/avatar/list", 10.5).headers["Retry-After"] == "50"
@@ -329,7 +329,7 @@ def test_a_429_can_come_with_retry_after() -> None:
 @settings(deadline=None, max_examples=60)
 @given(st.lists(st.floats(0, 20), max_size=200), st.integers(1, 20))
 def test_the_sliding_quota_allows_no_more_than_its_limit_in_any_minute(gaps: list[float], limit: int) -> None:
-    """This holds for any pattern of requests."""
+    """For any pattern of requests the sliding quota allows no more than its limit in any minute."""
     space = Space(requests_per_minute=limit)
     now, passed = 0.0, []
     for gap in gaps:
@@ -341,14 +341,14 @@ def test_the_sliding_quota_allows_no_more_than_its_limit_in_any_minute(gaps: lis
 
 
 def test_the_fixed_quota_allows_its_whole_limit_when_a_new_window_starts() -> None:
-    """So twice the limit can pass around the border of two windows."""
+    """A fixed quota allows twice its limit around the border of two windows."""
     space = Space(requests_per_minute=2, quota="fixed")
     answers = [get(space, "/avatar/x", now).status for now in (0.0, 59.0, 59.5, 60.0, 60.1, 60.2)]
     assert answers == [404, 404, 429, 404, 404, 429]
 
 
 def test_without_a_quota_there_are_no_quota_headers() -> None:
-    """`requests_per_minute=None` allows all requests."""
+    """With `requests_per_minute=None` all requests are allowed, and no quota headers are sent."""
     space = Space(requests_per_minute=None)
     answers = [get(space, "/avatar/x") for _ in range(300)]
     assert {answer.status for answer in answers} == {404}
@@ -380,13 +380,13 @@ def test_a_settled_look_can_be_made_pending_again() -> None:
 
 
 def test_settling_an_unknown_look_is_a_key_error() -> None:
-    """A test that names a wrong look fails at once."""
+    """`settle` of a look that does not exist raises a KeyError."""
     with pytest.raises(KeyError):
         Space().settle("avtr_x:look_x", "ready", 0)
 
 
 def test_generation_times_are_log_normal_and_divided_by_speed() -> None:
-    """Their median is `median`, and the same seed gives the same times and ids."""
+    """The median of generation times is `median` divided by `speed`, and a seed gives the same times."""
 
     def durations(speed: float) -> tuple[list[float], list[str]]:
         space = Space(rng=Random(7), median=40, sigma=0.5, speed=speed, requests_per_minute=None)

@@ -14,7 +14,7 @@ pytestmark = pytest.mark.virtual_time
 
 
 async def test_without_max_wait_a_caller_waits_as_long_as_it_takes() -> None:
-    """It waits through a pause of a minute."""
+    """A caller without ``max_wait`` waits through a pause of a minute."""
     rate_limiter = RateLimiter(Clock(asyncio.get_running_loop()), 100)
     permits = CallerPermits(rate_limiter, None)
     rate_limiter.pause(60.0, "a test")

@@ -17,6 +17,7 @@ from hoox_async import BatchItem, BatchRunner, Timeouts
 from hoox_async._core.intents.intent import Intent, IntentState
 from hoox_async._core.intents.transitions import Accept, MarkUnknown, Reject, Revert, Send, Transition
 from hoox_async._io.stores.memory import MemoryStore
+from hoox_async._session import runtime_of
 from hoox_async.errors import ApiError, HooxError, OutcomeUnknown, StoreError
 from hoox_async.events import Event, LookAccepted
 from hoox_async.sandbox import Fault, Space
@@ -253,7 +254,7 @@ async def test_what_follows_from_a_deferred_write_is_missed_by_no_try(leaves: bo
             again.cancel()
         await asyncio.wait([again])
         await asyncio.sleep(1.5)
-        unknowns = session._ready().unknowns
+        unknowns = runtime_of(session).unknowns
         assert unknowns.avatars.is_searched(await intent_of(session, "k"))
         assert not unknowns.avatars.is_unlocked(source.avatar_id)
         job = await session.submit(edit(source, "next"), key="next")

@@ -28,7 +28,7 @@ pytestmark = pytest.mark.virtual_time
 
 
 async def test_an_edit_of_a_job_waits_until_it_is_ready() -> None:
-    """The job itself is the source; the edit is sent once that is done, and never before."""
+    """An edit whose source is a job is sent once that look is ready, and never before."""
     async with on_space(requests_per_minute=100) as (session, space):
         source = await session.submit(prompt())
         job = await session.edit_look(source, "podcast scene")
@@ -38,7 +38,7 @@ async def test_an_edit_of_a_job_waits_until_it_is_ready() -> None:
 
 
 async def test_an_edit_waits_for_a_source_that_only_the_store_knows() -> None:
-    """Of an earlier process, named by its ref: it waits, in a session that polls only what is awaited too."""
+    """An edit waits for the look of an earlier process, also if the session polls only awaited looks."""
     for poll in ("all", "awaited"):
         store, space = MemoryStore(), Space(rng=Random(1), requests_per_minute=None)
         async with on_space(space, store=store, poll="awaited") as (session, _):
@@ -49,8 +49,8 @@ async def test_an_edit_waits_for_a_source_that_only_the_store_knows() -> None:
             assert (await intents(session))["source"] is IntentState.READY
 
 
-async def test_an_edit_of_a_look_that_was_heard_to_be_pending_waits() -> None:
-    """A stranger's look whose state the session has asked for, and whose job somebody holds."""
+async def test_an_edit_of_a_strangers_look_that_is_known_to_be_pending_waits() -> None:
+    """An edit waits for a stranger's look that a status request of this session has shown to be pending."""
     async with on_space() as (session, space):
         space.hold(0.0)
         _, body = space._create({"prompt": "a stranger's"}, now())
@@ -65,7 +65,7 @@ async def test_an_edit_of_a_look_that_was_heard_to_be_pending_waits() -> None:
 
 
 async def test_an_unknown_source_costs_no_request_and_is_sent() -> None:
-    """Nobody here knows the look: the edit is sent at once, as it is."""
+    """An edit of a look that the session knows nothing of is sent at once, without a status request."""
     async with on_space() as (session, space):
         ref = made(space)
         held = session.job(ref)
@@ -78,7 +78,7 @@ async def test_an_unknown_source_costs_no_request_and_is_sent() -> None:
 
 
 async def test_a_look_from_images_is_edited_at_once() -> None:
-    """It is ready when it is accepted: nothing has to be asked before the edit is sent."""
+    """An edit of a look from images is sent without a status request, since such a look is ready at once."""
     async with on_space(poll="awaited") as (session, space):
         source = await session.submit(ImageAvatar(["https://example.com/a.jpg"]))
         await session.submit(edit(source.ref))
@@ -87,7 +87,7 @@ async def test_a_look_from_images_is_edited_at_once() -> None:
 
 
 async def test_max_wait_bounds_the_wait_for_the_source() -> None:
-    """NotSent when it runs out, free of charge; with 0 at once. The source goes on."""
+    """An edit is NotSent after max_wait seconds of waiting for its source, which can be edited later."""
     async with on_space(requests_per_minute=100) as (session, space):
         space.hold(0.0)
         source = await session.submit(prompt())
@@ -113,8 +113,8 @@ async def test_without_max_wait_it_waits_for_as_long_as_a_job_is_awaited() -> No
         assert now() - began == pytest.approx(900, abs=1)
 
 
-async def test_a_source_that_failed_is_not_sent() -> None:
-    """While it is waited for, and where that is known before."""
+async def test_an_edit_of_a_failed_source_is_not_sent() -> None:
+    """An edit is NotSent if its source fails during the wait, or was known to have failed before."""
     async with on_space() as (session, space):
         source = await session.submit(prompt("[fail]"), key="source")
         for _ in range(2):
@@ -124,8 +124,8 @@ async def test_a_source_that_failed_is_not_sent() -> None:
         assert "edit" not in await intents(session)
 
 
-async def test_nothing_is_held_while_it_waits() -> None:
-    """No budget, no permit of the quota, no key: others go on, and another edit of the avatar is sent."""
+async def test_an_edit_that_waits_for_its_source_holds_nothing() -> None:
+    """An edit that waits for its source holds no budget, no permit, no key and no lock of its avatar."""
     async with on_space(requests_per_minute=100, exclusive=True) as (session, space):
         ref = made(space)
         space.hold(0.0)
@@ -140,7 +140,7 @@ async def test_nothing_is_held_while_it_waits() -> None:
 
 
 async def test_a_key_that_is_paid_for_needs_no_source() -> None:
-    """The same key again is the same job at once, whatever the source is."""
+    """A key that was paid gives its job at once, whatever the state of the source is."""
     store, space = MemoryStore(), Space(rng=Random(1), requests_per_minute=None)
     async with on_space(space, store=store) as (session, _):
         source = await session.submit(prompt("[fail]"), key="source")
@@ -153,7 +153,7 @@ async def test_a_key_that_is_paid_for_needs_no_source() -> None:
 
 
 async def test_a_session_that_is_closed_ends_the_wait() -> None:
-    """With SessionClosed, which says that nothing was charged."""
+    """Closing the session ends an edit's wait for its source with SessionClosed, and nothing was charged."""
     async with on_space() as (session, space):
         space.hold(0.0)
         source = await session.submit(prompt())
@@ -166,7 +166,7 @@ async def test_a_session_that_is_closed_ends_the_wait() -> None:
 
 
 async def test_a_delivery_ends_the_wait_at_once() -> None:
-    """With webhooks nothing has to be asked for the source."""
+    """A delivery for the source ends the wait of the edit, and no status request is made."""
     async with stage() as on:
         source = await on.session.submit(prompt(), key="source")
         waiting = asyncio.create_task(on.session.submit(edit(source.ref)))
@@ -178,7 +178,7 @@ async def test_a_delivery_ends_the_wait_at_once() -> None:
 
 
 async def test_a_batch_waits_for_sources_that_are_named_by_their_refs() -> None:
-    """Items behind a look that is being made hold up no others, and one that failed skips its edits."""
+    """Items that wait for a pending look hold up no others; those of a failed look are SKIPPED."""
     async with on_space(requests_per_minute=100) as (session, space):
         ready = made(space)
         source, bad = await session.submit(prompt()), await session.submit(prompt("[fail]"))
@@ -195,7 +195,7 @@ async def test_a_batch_waits_for_sources_that_are_named_by_their_refs() -> None:
 
 
 async def test_the_text_of_a_ref_is_a_source() -> None:
-    """`submit` and `edit_look` take it, wait for that look as for a ref, and the same key is the same job."""
+    """An edit whose source is the text of a ref waits for that look, and is the same job as with the ref."""
     async with on_space(requests_per_minute=100) as (session, space):
         source = await session.submit(prompt())
         job = await session.submit(LookEdit(str(source.ref), "podcast scene"), key="podcast")
@@ -206,7 +206,7 @@ async def test_the_text_of_a_ref_is_a_source() -> None:
 
 
 async def test_a_source_text_that_is_no_ref_is_refused_before_anything_is_sent() -> None:
-    """Only a batch has items whose keys can be sources."""
+    """A submission refuses a source text that is no ref, since only a batch has items with keys."""
     async with on_space() as (session, space):
         with pytest.raises(InvalidRequest) as caught:
             await session.submit(LookEdit("alex", "podcast scene"))

@@ -9,7 +9,7 @@ from contextlib import suppress
 from decimal import Decimal
 
 import pytest
-from session_kit import edit, intents, made, on_space, prompt, sends, turns
+from session_kit import edit, intents, made, on_space, prompt, sends, store_of, turns
 
 from hoox_async import Look, LookRef, LookStatus
 from hoox_async._core.intents.intent import IntentState
@@ -22,7 +22,7 @@ pytestmark = pytest.mark.virtual_time
 
 
 async def test_an_accepted_job_knows_its_key_price_metadata_ref_and_status() -> None:
-    """All of it is known once the look is accepted, without a status request."""
+    """An accepted job has its key, price, metadata, ref and status without a status request."""
     async with on_space() as (session, space):
         job = await session.submit(prompt(resolution="4K", metadata={"who": "me"}), key="k")
         assert (job.key, job.credits) == ("k", Decimal(4))
@@ -35,7 +35,7 @@ async def test_an_accepted_job_knows_its_key_price_metadata_ref_and_status() -> 
 
 
 async def test_a_job_is_awaited_many_times_by_many_tasks() -> None:
-    """All of them get the same Look object, and the status requests are shared."""
+    """All tasks that await a job get the same Look object, and they share the status requests."""
     async with on_space(requests_per_minute=100) as (session, space):
         job = await session.submit(prompt())
         looks = await asyncio.gather(*(job.wait() for _ in range(50)), job, job.wait(timeout=500))
@@ -63,7 +63,7 @@ async def test_a_cancelled_waiter_disturbs_nobody() -> None:
 
 
 async def test_a_look_that_nobody_awaits_is_not_polled_with_poll_awaited() -> None:
-    """The last waiter's cancellation ends the polling; a new waiter starts it again."""
+    """The cancellation of the last waiter ends the polling, and a new waiter starts it again."""
     async with on_space(poll="awaited") as (session, space):
         space.hold(0.0)
         job = await session.submit(prompt())
@@ -95,7 +95,7 @@ async def test_a_job_can_be_awaited_again_after_a_timeout() -> None:
 
 
 async def test_a_timeout_of_zero_gives_only_a_look_that_is_known_to_be_done() -> None:
-    """Before that it raises WaitTimeout, and no request is made."""
+    """A wait with timeout 0 raises WaitTimeout unless the look is known to be done."""
     async with on_space() as (session, _):
         job = await session.submit(prompt())
         with pytest.raises(WaitTimeout):
@@ -121,7 +121,7 @@ async def test_each_waiter_has_its_own_exception() -> None:
 
 
 async def test_updates_give_each_status_once() -> None:
-    """They begin with what is known and end with READY; a later iteration gives READY alone."""
+    """`updates` yields each status once, from the known one to READY; later it yields READY alone."""
     async with on_space() as (session, _):
         job = await session.submit(prompt())
         seen = [look.status async for look in job.updates()]
@@ -132,7 +132,7 @@ async def test_updates_give_each_status_once() -> None:
 
 
 async def test_leaving_updates_ends_the_polling_with_poll_awaited() -> None:
-    """After a break out of the loop nobody awaits the look, so no request is made for it."""
+    """After a break out of `updates` nobody awaits the look, so it is polled no more."""
     async with on_space(poll="awaited") as (session, space):
         space.hold(0.0)
         job = await session.submit(prompt())
@@ -159,7 +159,7 @@ async def test_status_sends_one_request_and_wakes_the_waiters() -> None:
 
 
 async def test_status_settles_a_job_that_nobody_waits_for() -> None:
-    """The look is settled in the store too, and LookSettled is emitted with the seconds since acceptance."""
+    """`status` of a look that is done settles it in the store and emits LookSettled with its duration."""
     events: list[Event] = []
     async with on_space(hooks=[events.append], poll="awaited") as (session, _):
         job = await session.submit(prompt(), key="k")
@@ -182,7 +182,7 @@ async def test_a_look_has_one_job_object() -> None:
 
 
 async def test_a_look_of_somebody_else_can_be_awaited() -> None:
-    """Its job has no key, credits or metadata, and is polled all the same."""
+    """The job of somebody else's look has no key, credits or metadata, and can be awaited."""
     async with on_space() as (session, space):
         ref = made(space)
         job = session.job(ref)
@@ -203,7 +203,7 @@ async def test_a_wait_survives_failed_requests() -> None:
 
 
 async def test_a_lasting_404_ends_the_wait() -> None:
-    """One 404 does not; a lasting one ends each wait with a NotFound of its own that says charged="yes"."""
+    """A single 404 does not end a wait; a lasting one ends each wait with its own charged NotFound."""
     async with on_space() as (session, space):
         job = await session.submit(prompt())
         for endpoint in ("status", "avatar"):
@@ -219,7 +219,7 @@ async def test_a_lasting_404_ends_the_wait() -> None:
 
 
 async def test_waiting_for_a_look_that_does_not_exist_ends_with_not_found() -> None:
-    """It ends within two minutes, long before its timeout."""
+    """A wait for a look that does not exist ends with NotFound within two minutes."""
     async with on_space() as (session, space):
         made(space)
         with pytest.raises(NotFound):
@@ -228,7 +228,7 @@ async def test_waiting_for_a_look_that_does_not_exist_ends_with_not_found() -> N
 
 
 async def test_waits_end_with_the_session() -> None:
-    """Each waiter gets a SessionClosed of its own; a job that is done keeps its result."""
+    """Closing gives each waiter its own SessionClosed, and a job that is done keeps its result."""
     async with on_space() as (session, space):
         done = await session.submit(prompt())
         look = await done
@@ -248,7 +248,7 @@ async def test_waits_end_with_the_session() -> None:
 async def test_waiters_get_their_look_though_the_store_fails_to_record_it(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """The look stays accepted in the store, and the failure is logged."""
+    """Waiters get their look although the store fails, the look stays ACCEPTED, and the failure is logged."""
     for error in (StoreError("disk full"), RuntimeError("a store of the user's own")):
         async with on_space() as (session, _):
             job = await session.submit(prompt(), key="k")
@@ -256,7 +256,7 @@ async def test_waiters_get_their_look_though_the_store_fails_to_record_it(
             async def advance(*_: object, error: Exception = error) -> None:
                 raise error
 
-            monkeypatch.setattr(session._store, "advance", advance)
+            monkeypatch.setattr(store_of(session), "advance", advance)
             assert (await job).status is LookStatus.READY
             assert await intents(session) == {"k": IntentState.ACCEPTED}
     assert "disk full" in caplog.text
@@ -279,7 +279,7 @@ async def test_the_first_settled_status_of_a_job_is_final() -> None:
 
 
 async def test_a_ready_look_without_its_picture_is_polled_once_more() -> None:
-    """The job is done only once the picture is there."""
+    """A job whose look is READY without its picture is done only when the picture is there."""
     async with on_space() as (session, _):
         job = await session.submit(prompt())
         await runtime_of(session).registry.update(job, Look(job.ref, LookStatus.READY))
@@ -289,7 +289,7 @@ async def test_a_ready_look_without_its_picture_is_polled_once_more() -> None:
 
 
 async def test_the_store_forgets_a_settled_look_whose_job_nobody_holds() -> None:
-    """Only if its key was not chosen by the user, who may ask for that key again."""
+    """The memory store forgets a settled look whose job nobody holds, unless the user chose its key."""
     async with on_space() as (session, _):
         job = await session.submit(prompt())
         kept = await session.submit(prompt(), key="mine")

@@ -35,7 +35,7 @@ def settled_keys(events: list[Event]) -> list[str | None]:
 
 
 async def test_looks_that_nobody_awaits_are_settled() -> None:
-    """Nobody holds their jobs: each is settled in the store, with one event, and few requests are made."""
+    """Looks whose jobs nobody holds are settled in the store, with one event each and few requests."""
     events: list[Event] = []
     async with on_space(quota_space(), hooks=[events.append], requests_per_minute=100) as (session, space):
         for n in range(20):
@@ -50,7 +50,7 @@ async def test_looks_that_nobody_awaits_are_settled() -> None:
 
 
 async def test_looks_whose_deliveries_are_lost_are_settled_though_nobody_waits() -> None:
-    """A web app submits and relies on its hook: the event comes also where no delivery does."""
+    """Hooks get LookSettled for looks that nobody awaits, also where their deliveries are lost."""
     async with stage(quota_space(), sends_webhooks=DeliveryOptions(lose=1.0), requests_per_minute=100) as on:
         for n in range(10):
             await on.session.submit(prompt(f"order {n}"), key=str(n))
@@ -69,7 +69,7 @@ async def test_poll_awaited_polls_only_what_somebody_awaits() -> None:
 
 @pytest.mark.parametrize("poll", ["some", None, 1, ""])
 async def test_any_other_value_of_poll_is_refused(poll: Any) -> None:
-    """ConfigurationError names the two values that there are."""
+    """ConfigurationError names the two valid values of ``poll``."""
     with pytest.raises(ConfigurationError, match="'all', 'awaited'"):
         HooxSession("key", poll=poll)
 

@@ -79,7 +79,7 @@ async def test_a_key_that_stays_refused_ends_all_waits() -> None:
 async def test_an_unexpected_error_does_not_end_the_poller(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """It is logged, and the look is polled again."""
+    """An unexpected error of the poller is logged, and the look is polled again."""
     async with on_space() as (session, _):
         job = await session.submit(prompt())
         transport = session._transport
@@ -115,7 +115,7 @@ async def test_closing_while_looks_are_polled_leaves_no_task() -> None:
     assert others() == before
 
 
-async def test_looks_of_an_avatar_whose_id_cannot_stand_in_a_path_are_polled_one_by_one() -> None:
+async def test_looks_of_an_avatar_whose_id_is_no_path_segment_are_polled_one_by_one() -> None:
     """The avatar's request is refused before it is sent: its permit is cancelled, and /status is used."""
     async with on_space(requests_per_minute=100) as (session, space):
         refs = [LookRef("avtr/1", f"look_{n}") for n in range(2)]

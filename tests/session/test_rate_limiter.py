@@ -116,7 +116,7 @@ async def test_a_poller_is_asked_again_when_the_rate_limiter_is_woken(crowd: Cro
 
 @virtual
 async def test_own_requests_take_free_permits_while_the_poller_is_not_due() -> None:
-    """They go at once, the poller is not even asked again, and it still gets its permit in time."""
+    """Own requests take free permits at once while the poller is not due, and it gets its permit in time."""
     crowd, asked = Crowd(), []
 
     def due(now: float, busy: bool) -> float:

@@ -31,7 +31,7 @@ async def test_a_wait_that_must_take_longer_than_max_wait_fails_at_once(crowd: C
 
 @virtual
 async def test_max_wait_zero_takes_a_free_permit_or_fails_at_once(crowd: Crowd) -> None:
-    """It does not wait in either case."""
+    """With ``max_wait=0`` a free permit is taken, or NotSent is raised, without any wait."""
     before = crowd.now()
     with pytest.raises(NotSent):
         await crowd.rate_limiter.acquire(max_wait=0)
@@ -126,7 +126,7 @@ async def test_a_waiter_that_was_just_cancelled_gets_no_permit(crowd: Crowd) -> 
 
 @virtual
 async def test_closing_ends_all_waits_with_session_closed(crowd: Crowd) -> None:
-    """Also those that begin later. A permit that was handed out before can still be used and ended."""
+    """Closing ends present and later waits with SessionClosed; a permit in hand can still be used."""
     await asyncio.sleep(1.0)
     in_hand = await crowd.rate_limiter.acquire()
     await crowd.use_up()

@@ -77,7 +77,7 @@ async def test_a_read_that_fails_is_sent_again(endpoint: str, fault: Fault) -> N
     ids=lambda value: getattr(value, "name", None),
 )
 async def test_a_read_that_keeps_failing_ends(fault: Fault, error: type[HooxError], times: int) -> None:
-    """After a bounded number of tries the error of the last one is raised; nothing was charged."""
+    """A read that keeps failing raises the error of its last try, after a bounded number of tries."""
     async with on_space() as (session, space):
         ref = made(space)
         space.faults.fail_next("status", fault, times=100)
@@ -88,8 +88,8 @@ async def test_a_read_that_keeps_failing_ends(fault: Fault, error: type[HooxErro
         assert space.ledger == []
 
 
-async def test_a_read_that_meets_only_429_ends_after_about_two_minutes() -> None:
-    """The pauses between its tries grow, and at last it raises `RateLimited`."""
+async def test_a_read_that_meets_only_429_ends_after_ten_tries_at_most() -> None:
+    """A read that is answered with nothing but 429 raises `RateLimited` after ten tries at most."""
     async with on_space() as (session, space):
         ref = made(space)
         space.faults.fail_next("status", Fault.RATE_LIMITED, times=100)
@@ -99,7 +99,7 @@ async def test_a_read_that_meets_only_429_ends_after_about_two_minutes() -> None
 
 
 async def test_a_read_without_an_answer_ends() -> None:
-    """Each try has the read timeout, and the last one raises `TransportError`."""
+    """A read that gets no answer raises `TransportError` after several tries of the read timeout each."""
     async with on_space(transport={"read": 2.0}) as (session, space):
         ref = made(space)
         space.faults.fail_next("status", Fault.HANG, times=100)
@@ -110,7 +110,7 @@ async def test_a_read_without_an_answer_ends() -> None:
 
 
 async def test_a_429_pauses_every_request() -> None:
-    """All requests wait for the Retry-After, and none of the quota is spent on trying meanwhile."""
+    """After a 429 all requests wait for its Retry-After, and none is sent meanwhile."""
     events: list[Event] = []
     async with on_space(hooks=[events.append]) as (session, space):
         ref = made(space)
@@ -126,7 +126,7 @@ async def test_a_429_pauses_every_request() -> None:
 
 @pytest.mark.parametrize("fault", [Fault.RATE_LIMITED, Fault.RATE_LIMITED_RETRY_AFTER], ids=lambda f: f.name)
 async def test_a_429_costs_its_pause_and_no_more(fault: Fault) -> None:
-    """The "none left" of its headers ends with the pause: the minute after goes on at the even interval."""
+    """After the pause of a 429 requests go on at the even interval, whatever its quota headers said."""
     async with on_space(requests_per_minute=100) as (session, space):
         ref = made(space)
         space.faults.fail_next("status", fault, after=20)
@@ -137,7 +137,7 @@ async def test_a_429_costs_its_pause_and_no_more(fault: Fault) -> None:
 
 
 async def test_hooks_get_an_event_for_each_answer() -> None:
-    """It has the HTTP status and how many seconds the answer took."""
+    """Hooks get an `Answered` event with the HTTP status and the seconds that the answer took."""
     events: list[Event] = []
     async with on_space(hooks=[events.append], transport={"latency": 0.4}) as (session, space):
         ref = made(space)
@@ -148,7 +148,7 @@ async def test_hooks_get_an_event_for_each_answer() -> None:
 
 
 async def test_a_read_without_a_connection_counts_nothing_against_the_quota() -> None:
-    """Nothing reached the API, so its permit is cancelled; a read that was answered counts."""
+    """A read that got no connection uses no quota, and one that was answered uses one request."""
     async with on_space(requests_per_minute=100) as (session, space):
         ref = made(space)
         space.faults.fail_next("status", Fault.REFUSED, times=4)
@@ -160,7 +160,7 @@ async def test_a_read_without_a_connection_counts_nothing_against_the_quota() ->
 
 
 async def test_a_lost_read_counts_against_the_quota() -> None:
-    """The API may have received it."""
+    """A read that was lost uses quota, since the API may have received it."""
     async with on_space(requests_per_minute=100) as (session, space):
         ref = made(space)
         space.faults.fail_next("status", Fault.DROP_BEFORE)
@@ -180,7 +180,7 @@ async def test_the_quota_headers_of_an_answer_show_what_other_clients_use() -> N
 
 
 async def test_an_outstanding_read_ends_with_the_session() -> None:
-    """It ends at once with `SessionClosed`, and not after the pause of a retry."""
+    """Closing ends an outstanding read at once with `SessionClosed`."""
 
     class Cut(InProcessTransport):
         """Its outstanding requests fail when it is closed, as those of real connections do."""
@@ -211,7 +211,7 @@ async def test_an_outstanding_read_ends_with_the_session() -> None:
 
 
 async def test_a_read_that_is_cancelled_while_it_waits_sends_nothing() -> None:
-    """The session goes on, and its next read gets the next permit."""
+    """A read that is cancelled while it waits for a permit sends nothing; the next read gets the permit."""
     async with on_space(requests_per_minute=1) as (session, space):
         ref = made(space)
         await session.status(ref)
@@ -237,7 +237,7 @@ class SlowToSettle(MemoryStore):
 
 @pytest.mark.parametrize("leaves", [True, False])
 async def test_a_waiter_learns_what_a_callers_status_request_found(leaves: bool) -> None:
-    """That is so even if that caller is cancelled: the poller would not send the request again."""
+    """A caller's status request ends the wait of a waiter, even if that caller is cancelled."""
     async with on_space(store=SlowToSettle()) as (session, space):
         space.hold(0.0)
         job = await session.submit(prompt())

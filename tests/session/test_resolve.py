@@ -14,6 +14,7 @@ from hoox_async import Budget, HooxSession, Look, LookRef, LookStatus
 from hoox_async._core.intents.intent import Evidence, Intent, IntentState
 from hoox_async._core.intents.transitions import Accept, Drop, MarkUnknown, Resend, Send, Transition
 from hoox_async._io.stores.memory import MemoryStore
+from hoox_async._session import runtime_of
 from hoox_async.errors import BudgetExceeded, InvalidRequest, NotFound, NotSent, OutcomeUnknown
 from hoox_async.events import Event, LookAccepted
 from hoox_async.sandbox import Fault, Space
@@ -75,14 +76,14 @@ def arrives(space: Space, source: LookRef) -> LookRef:
 
 
 @pytest.mark.parametrize("word", ["drop", "a look"])
-async def test_a_proof_that_comes_first_makes_it_no_unknown_any_more(word: Any) -> None:
-    """The user is told so, and what was proved stands."""
+async def test_drop_and_resolve_of_an_unknown_that_was_just_proved_are_refused(word: Any) -> None:
+    """`drop` and `resolve` raise InvalidRequest if a delivery proves the look first, and change nothing."""
     store = Racing()
     async with on_space(store=store) as (session, space):
         source = made(space)
         ref = await lose(session, space, source)
         other = arrives(space, source)
-        store.first = (Accept(ref, session._ready().services.clock.utc(), Evidence.WEBHOOK),)
+        store.first = (Accept(ref, runtime_of(session).services.clock.utc(), Evidence.WEBHOOK),)
         store.before = Drop if word == "drop" else Accept
         with pytest.raises(InvalidRequest, match="sent again meanwhile"):
             await say(session, word, other)
@@ -92,12 +93,12 @@ async def test_a_proof_that_comes_first_makes_it_no_unknown_any_more(word: Any) 
 
 @pytest.mark.parametrize("lost", [False, True], ids=["outstanding", "lost again"])
 @pytest.mark.parametrize("word", ["drop", "a look"])
-async def test_a_word_on_an_unknown_is_none_on_what_was_sent_again_since(word: Any, lost: bool) -> None:
-    """It was said of what stood then."""
+async def test_drop_and_resolve_of_an_unknown_that_was_just_resent_are_refused(word: Any, lost: bool) -> None:
+    """`drop` and `resolve` raise InvalidRequest and change nothing if the unknown was resent first."""
     store = Racing()
     async with on_space(store=store) as (session, space):
         ref = await lose(session, space, made(space))
-        at = session._ready().services.clock.utc()
+        at = runtime_of(session).services.clock.utc()
         store.first = (Resend(), Send("again", at, ref), *([MarkUnknown("cut off", at)] if lost else []))
         store.before = Drop if word == "drop" else Accept
         with pytest.raises(InvalidRequest, match="sent again meanwhile"):
@@ -106,12 +107,12 @@ async def test_a_word_on_an_unknown_is_none_on_what_was_sent_again_since(word: A
         assert state is (IntentState.UNKNOWN if lost else IntentState.SENDING)
 
 
-async def test_a_look_that_was_proved_to_be_its_own_in_the_same_moment_is_its_job() -> None:
-    """The user said what the proof says."""
+async def test_resolve_with_the_look_that_was_just_proved_returns_its_job() -> None:
+    """`resolve` with the look that a delivery has just proved returns its job and keeps that evidence."""
     store = Racing()
     async with on_space(store=store) as (session, space):
         ref = await lose(session, space, made(space))
-        store.first = (Accept(ref, session._ready().services.clock.utc(), Evidence.WEBHOOK),)
+        store.first = (Accept(ref, runtime_of(session).services.clock.utc(), Evidence.WEBHOOK),)
         store.before = type(None)
         job = await session.resolve("lost", ref)
         assert job is not None
@@ -120,8 +121,8 @@ async def test_a_look_that_was_proved_to_be_its_own_in_the_same_moment_is_its_jo
 
 
 @pytest.mark.parametrize("named", ["resend", "drop", "", "avtr_1", 7, None, object()])
-async def test_what_names_no_look_is_refused(named: Any) -> None:
-    """Nothing is asked, sent or written."""
+async def test_resolve_refuses_a_value_that_names_no_look(named: Any) -> None:
+    """`resolve` with a value that names no look raises InvalidRequest, and sends and writes nothing."""
     async with on_space() as (session, space):
         await lose(session, space, made(space))
         with pytest.raises(InvalidRequest):
@@ -133,7 +134,7 @@ async def test_what_names_no_look_is_refused(named: Any) -> None:
 
 @pytest.mark.parametrize("form", ["ref", "text", "look", "job"])
 async def test_a_look_is_named_in_any_form_and_checked_by_one_request(form: str) -> None:
-    """A LookRef, its text, or anything with a ``.ref``; what the check tells of the look is taken too."""
+    """`resolve` takes a ref, its text, a Look or a job, and one request gives the status of the look."""
     async with on_space() as (session, space):
         ref = await lose(session, space, made(space))
         await asyncio.sleep(300)
@@ -151,7 +152,7 @@ async def test_a_look_is_named_in_any_form_and_checked_by_one_request(form: str)
 
 
 async def test_a_look_that_does_not_exist_is_not_found() -> None:
-    """The unknown stays one: a mistyped id is no answer to what was paid."""
+    """`resolve` with a look that does not exist raises NotFound, and the intent stays unknown."""
     async with on_space() as (session, space):
         source = made(space)
         await lose(session, space, source)
@@ -160,8 +161,8 @@ async def test_a_look_that_does_not_exist_is_not_found() -> None:
         assert (await intent_of(session, "lost")).state is IntentState.UNKNOWN
 
 
-async def test_a_look_that_cannot_be_its_own_is_refused() -> None:
-    """Another avatar's, the edited look itself, and another request's; no request is spent on them."""
+async def test_resolve_refuses_a_look_that_cannot_be_the_lost_edits() -> None:
+    """Another avatar's look, the edited look and another intent's are refused without a request."""
     async with on_space(poll="awaited") as (session, space):
         source, elsewhere = made(space), made(space)
         other = await session.submit(edit(source, "other"), key="other")
@@ -187,8 +188,8 @@ class TakenMeanwhile(MemoryStore):
         return await super().advance(key, *steps)
 
 
-async def test_a_look_that_becomes_anothers_in_that_moment_is_refused() -> None:
-    """The store itself lets one of them have it."""
+async def test_a_look_that_another_intent_has_just_claimed_is_refused() -> None:
+    """The store refuses a look that another intent claims in the same moment, and it stays unknown."""
     store = TakenMeanwhile()
     async with on_space(store=store) as (session, space):
         source = made(space)
@@ -202,8 +203,8 @@ async def test_a_look_that_becomes_anothers_in_that_moment_is_refused() -> None:
         assert (await intent_of(session, "lost")).state is IntentState.UNKNOWN
 
 
-async def test_the_users_word_may_be_said_again() -> None:
-    """With another look, as long as it is all the evidence; the first look can then be another unknown's."""
+async def test_a_look_that_the_user_named_can_be_corrected() -> None:
+    """The user can name another look where no proof exists; another unknown can then have the first one."""
     told: list[Event] = []
     async with on_space(hooks=[told.append]) as (session, space):
         source = made(space)
@@ -227,8 +228,8 @@ async def test_the_users_word_may_be_said_again() -> None:
     assert [event.key for event in accepted] == ["lost", "second"]
 
 
-async def test_the_users_word_does_not_unsay_a_proof() -> None:
-    """What the API's answer named stands."""
+async def test_a_proved_look_cannot_be_replaced_by_the_user() -> None:
+    """`resolve` refuses a key whose look was named by the API's answer, and the look stays."""
     async with on_space() as (session, space):
         source = made(space)
         job = await session.submit(edit(source), key="k")
@@ -237,8 +238,8 @@ async def test_the_users_word_does_not_unsay_a_proof() -> None:
         assert (await intent_of(session, "k")).ref == job.ref
 
 
-async def test_a_resend_has_its_budget_and_its_patience() -> None:
-    """Over the cap, or with no permit in time, nothing is sent, and the unknown stays as it was."""
+async def test_a_resend_keeps_to_its_budget_and_max_wait() -> None:
+    """A resend over the cap, or without a permit in time, sends nothing, and the unknown is unchanged."""
     async with on_space(requests_per_minute=100) as (session, space):
         await lose(session, space, made(space))
         before = await intent_of(session, "lost")
@@ -246,7 +247,7 @@ async def test_a_resend_has_its_budget_and_its_patience() -> None:
             await session.resend("lost", budget=Budget(1))
         with pytest.raises(InvalidRequest, match="budget"):
             await session.resend("lost", budget=1)  # type: ignore[arg-type]
-        session._ready().services.rate_limiter.pause(30.0, "a test")
+        runtime_of(session).services.rate_limiter.pause(30.0, "a test")
         with pytest.raises(NotSent):
             await session.resend("lost", max_wait=1.0)
         assert await intent_of(session, "lost") == before
@@ -256,8 +257,8 @@ async def test_a_resend_has_its_budget_and_its_patience() -> None:
         assert len(space.ledger) == 2
 
 
-async def test_the_hooks_hear_whose_word_it_was() -> None:
-    """The evidence of an accepted look is the enum's member."""
+async def test_the_event_of_a_resolved_unknown_has_the_evidence_user() -> None:
+    """`resolve` emits LookAccepted with Evidence.USER, the key, the look and its credits."""
     told: list[Event] = []
     async with on_space(hooks=[told.append]) as (session, space):
         ref = await lose(session, space, made(space))
@@ -269,15 +270,17 @@ async def test_the_hooks_hear_whose_word_it_was() -> None:
 
 @pytest.mark.parametrize("word", ["drop", "a look"])
 @pytest.mark.parametrize("at", [0.0, 0.5], ids=["at once", "while it is written"])
-async def test_a_word_is_carried_out_whole_though_its_caller_leaves(word: str, at: float) -> None:
-    """The avatar lock that the unknown shut opens; the look of one that is dropped may still show up,
-    and is taken
-    for no other one's."""
+async def test_drop_and_resolve_are_completed_though_their_caller_is_cancelled(word: str, at: float) -> None:
+    """`drop` and `resolve` are completed after their caller was cancelled.
+
+    The avatar is unlocked. After `drop` nothing is inferred for it, since the look of the dropped unknown may
+    still appear.
+    """
     told: list[Event] = []
     async with on_space(store=SlowToSay(), exclusive=True, hooks=[told.append]) as (session, space):
         source = made(space)
         ref = await lose(session, space, source)
-        unknowns, unknown = session._ready().unknowns, await intent_of(session, "lost")
+        unknowns, unknown = runtime_of(session).unknowns, await intent_of(session, "lost")
         assert unknowns.avatars.is_searched(unknown)
         resolving = asyncio.create_task(say(session, word, ref))
         await (asyncio.sleep(at) if at else turns(1))

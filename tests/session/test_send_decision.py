@@ -42,19 +42,19 @@ REFUSED = advance(SENT, Reject(Reason(400, "X", "no"), AT))
 ACCEPTED = advance(SENT, Accept(MADE, AT, Evidence.ANSWER))
 
 
-def test_what_is_new_is_sent() -> None:
-    """As it is wanted."""
+def test_the_intent_of_an_unused_key_is_sent_unchanged() -> None:
+    """Where the store has nothing under the key, the wanted intent is sent unchanged."""
     assert decide_single(intent(), None, None) == SendDecision(intent())
 
 
-def test_what_was_planned_is_sent_as_it_was_planned() -> None:
-    """With its attempts, whose tokens stay its own."""
+def test_a_planned_intent_is_sent_as_it_is_stored() -> None:
+    """A planned intent is sent as it is stored, with its attempts, whose tokens stay valid."""
     tried = advance(SENT, Revert())
     assert decide_single(intent(), tried, tried) == SendDecision(tried, tried)
 
 
-def test_other_content_takes_the_place_of_what_never_cost_anything() -> None:
-    """Together with its own source."""
+def test_other_content_replaces_an_intent_that_never_cost_anything() -> None:
+    """Other content under the key of a planned intent replaces its request and its source."""
     tried = advance(SENT, Revert())
     wanted = intent("a desk", OTHER)
     decided = decide_single(wanted, tried, tried)
@@ -65,7 +65,7 @@ def test_other_content_takes_the_place_of_what_never_cost_anything() -> None:
 
 
 @pytest.mark.parametrize(
-    "stands",
+    "stored",
     [
         SENT,
         UNKNOWN,
@@ -75,34 +75,34 @@ def test_other_content_takes_the_place_of_what_never_cost_anything() -> None:
     ],
     ids=["sending", "unknown", "accepted", "owing", "refused and paid before"],
 )
-def test_other_content_is_a_conflict_with_all_else(stands: Intent) -> None:
-    """Nothing is sent."""
+def test_other_content_under_a_key_that_may_have_been_paid_is_a_conflict(stored: Intent) -> None:
+    """Other content under a key that was paid, or may have been, raises KeyConflict."""
     with pytest.raises(KeyConflict):
-        decide_single(intent("a desk"), stands, stands)
+        decide_single(intent("a desk"), stored, stored)
 
 
-def test_what_was_paid_is_the_result() -> None:
-    """For whoever asks."""
+def test_an_accepted_intent_is_the_result() -> None:
+    """An accepted intent is the result of a submission of its key, and of a resend."""
     assert decide_single(intent(), None, ACCEPTED) is ACCEPTED
     assert decide_resend(UNKNOWN, ACCEPTED) is ACCEPTED
 
 
 @pytest.mark.parametrize(
-    ("stands", "error"),
+    ("stored", "error"),
     [
         (SENT, OutcomeUnknown),
         (UNKNOWN, OutcomeUnknown),
         (advance(UNKNOWN, Drop()), OutcomeUnknown),
     ],
 )
-def test_what_was_lost_is_told_again(stands: Intent, error: type[HooxError]) -> None:
-    """And not sent."""
+def test_a_lost_intent_raises_outcome_unknown(stored: Intent, error: type[HooxError]) -> None:
+    """A submission of a key whose POST was lost, or was cut off, raises OutcomeUnknown."""
     with pytest.raises(error):
-        decide_single(intent(), stands, stands)
+        decide_single(intent(), stored, stored)
 
 
 def test_what_was_refused_before_a_submission_began_is_sent_again() -> None:
-    """With the same content, and with the notes of the new submission."""
+    """The same content under a key that was refused before replaces the intent and costs nothing yet."""
     decided = decide_single(intent(), REFUSED, REFUSED)
     assert isinstance(decided, SendDecision)
     assert decided.instruction == Replace(intent().request, intent().digest)
@@ -111,43 +111,43 @@ def test_what_was_refused_before_a_submission_began_is_sent_again() -> None:
 
 
 @pytest.mark.parametrize("at_begin", [None, SENT, REFUSED])
-def test_what_is_refused_while_a_submission_waits_is_its_refusal_too(at_begin: Intent | None) -> None:
-    """Nothing was known of the key when it began, or it was being sent, or it had been refused before."""
-    stands = REFUSED
+def test_a_refusal_while_a_submission_waits_is_raised_by_it_too(at_begin: Intent | None) -> None:
+    """A submission that waits while the same content is refused under its key raises that refusal."""
+    stored = REFUSED
     if at_begin is REFUSED:
         again = advance(advance(REFUSED, Replace(intent().request, intent().digest)), Send("a2", AT, SOURCE))
-        stands = advance(again, Reject(Reason(400, "X", "no"), AT))
+        stored = advance(again, Reject(Reason(400, "X", "no"), AT))
     with pytest.raises(BadRequest):
-        decide_single(intent(), at_begin, stands)
+        decide_single(intent(), at_begin, stored)
 
 
-def test_other_content_takes_the_place_of_what_was_refused() -> None:
-    """Also where it was refused only while the other waited."""
+def test_other_content_replaces_a_refused_request() -> None:
+    """Other content is sent under a refused key, even if it was refused while the submission waited."""
     for at_begin in (REFUSED, None):
         decided = decide_single(intent("a desk"), at_begin, REFUSED)
         assert isinstance(decided, SendDecision)
         assert decided.intent.request == intent("a desk").request
 
 
-@pytest.mark.parametrize("stands", [UNKNOWN, advance(UNKNOWN, Drop()), advance(UNKNOWN, EndSearch())])
-def test_a_resend_is_one_as_long_as_nothing_moved(stands: Intent) -> None:
-    """What it may have cost is on the books of what is sent."""
-    decided = decide_resend(stands, stands)
+@pytest.mark.parametrize("stored", [UNKNOWN, advance(UNKNOWN, Drop()), advance(UNKNOWN, EndSearch())])
+def test_an_unchanged_unknown_is_resent(stored: Intent) -> None:
+    """An unknown that has not changed is resent, and its first price stays at risk."""
+    decided = decide_resend(stored, stored)
     assert isinstance(decided, SendDecision)
-    assert (decided.stored, decided.instruction) == (stands, Resend())
+    assert (decided.stored, decided.instruction) == (stored, Resend())
     assert decided.intent.at_risk == 2
     assert decided.intent.source == SOURCE
 
 
-def test_a_resend_of_what_was_sent_or_dropped_meanwhile_is_none() -> None:
-    """By somebody else's word."""
+def test_an_unknown_that_was_resent_or_dropped_meanwhile_is_not_resent() -> None:
+    """A resend raises OutcomeUnknown if the unknown was resent or dropped by somebody else meanwhile."""
     again = advance(advance(UNKNOWN, Resend()), Send("a2", AT, SOURCE))
-    for stands in (advance(UNKNOWN, Drop()), advance(again, MarkUnknown("dropped", AT)), again):
+    for stored in (advance(UNKNOWN, Drop()), advance(again, MarkUnknown("dropped", AT)), again):
         with pytest.raises(OutcomeUnknown):
-            decide_resend(UNKNOWN, stands)
+            decide_resend(UNKNOWN, stored)
 
 
-def test_a_source_that_is_known_by_now_goes_along() -> None:
-    """Of an item whose source was made anew."""
+def test_a_stored_intent_is_sent_with_the_newer_source() -> None:
+    """A stored intent is sent with the source that is given, else with its own."""
     assert send_stored(intent(), source=OTHER).intent.source == OTHER
     assert send_stored(intent()).intent.source == SOURCE

@@ -120,7 +120,7 @@ async def test_no_request_leaves_before_its_time_is_in_the_file(
 
 
 async def test_the_next_session_on_a_store_counts_each_earlier_request_once(tmp_path: Path) -> None:
-    """That holds for reads, paid requests, and paid requests whose attempt was reverted after a 429."""
+    """The next session counts each read and paid request of the earlier one once, reverted ones too."""
     space = Space(rng=Random(1), requests_per_minute=None)
     path = tmp_path / "sends.db"
     ref = made(space)
@@ -149,7 +149,7 @@ async def test_the_next_session_on_a_store_gets_no_second_burst(tmp_path: Path) 
 
 
 async def test_a_session_on_a_new_store_sends_a_burst_at_once() -> None:
-    """Nothing was sent before, so the first requests need not wait for the pace."""
+    """The first requests of a session on a new store are sent at once, without the pace."""
     async with on_space(requests_per_minute=100) as (session, space):
         ref = made(space)
         began = now()

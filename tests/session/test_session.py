@@ -14,7 +14,7 @@ import pytest
 from aioresponses import aioresponses
 from blockbuster import blockbuster_ctx
 from door_kit import BASE, KEY, NEW, REF, session_on
-from session_kit import made, on_space, prompt
+from session_kit import made, on_space, prompt, store_of
 from yarl import URL
 
 from hoox_async import HooxSession, ImageAvatar, LookDetails, LookRef, LookStatus, PromptAvatar, Timeouts
@@ -38,7 +38,7 @@ def sent(mocked: aioresponses, method: str, path: str, **query: str) -> dict[str
 
 
 async def test_submit_and_its_typed_forms_send_the_same_requests(mocked_api: aioresponses) -> None:
-    """Each sends one POST with the API's own names, and always with the resolution."""
+    """Each form of submitting sends one POST, with the names that the API gives the fields."""
     calls: list[tuple[Callable[[HooxSession], Awaitable[Any]], str, dict[str, Any], str]] = [
         (
             lambda s: s.submit(PromptAvatar("a host", style="podcast")),
@@ -84,7 +84,7 @@ async def test_submit_and_its_typed_forms_send_the_same_requests(mocked_api: aio
 
 
 async def test_status_sends_one_request_for_anything_that_names_a_look(mocked_api: aioresponses) -> None:
-    """It takes a ref, the text of one, or anything with a ``.ref``."""
+    """`status` takes a ref, the text of one, or anything with a ``.ref``, and sends one request."""
     payload = {**NEW, "status": "completed", "result": {"thumbnail_url": "https://m.example/a.jpg"}}
     for named in (REF, str(REF), LookDetails(REF)):
         mocked_api.get(f"{BASE}/avatar/status?avatar_id=avtr_1&look_id=look_2", payload=payload)
@@ -99,7 +99,7 @@ async def test_status_sends_one_request_for_anything_that_names_a_look(mocked_ap
 
 
 async def test_avatar_look_and_looks_send_one_request_each(mocked_api: aioresponses) -> None:
-    """They return what the API says of an avatar, of a look, and of all looks with filters."""
+    """`avatar`, `look` and `looks` return what the API says, and `looks` sends its filters."""
     look = {"id": "look_2", "name": "Alex 2", "status": "ready", "thumbnail": "https://m.example/a.jpg"}
     mocked_api.get(f"{BASE}/avatar/avtr_1", payload={"id": "avtr_1", "name": "Alex", "looks": [look]})
     mocked_api.get(f"{BASE}/avatar/avtr_1/look/look_2", payload={**look, "avatar_id": "avtr_1"})
@@ -120,7 +120,7 @@ async def test_avatar_look_and_looks_send_one_request_each(mocked_api: aiorespon
 
 @pytest.mark.virtual_time
 async def test_run_submits_and_waits() -> None:
-    """It returns the READY look or raises what became of it; the same key gives the same look."""
+    """`run` returns the READY look or raises the failure or timeout; the same key gives the same look."""
     async with on_space() as (session, space):
         look = await session.run(prompt(), key="k")
         assert look.status is LookStatus.READY
@@ -137,7 +137,7 @@ async def test_run_submits_and_waits() -> None:
     "named", [7, None, "no ref", "a:b:c", object(), PromptAvatar("x")], ids=lambda named: type(named).__name__
 )
 async def test_a_value_that_names_no_look_is_refused(named: Any) -> None:
-    """InvalidRequest is raised before anything is sent."""
+    """Methods that take a look raise InvalidRequest for a value that names none."""
     async with session_on() as session:
         for call in (session.status, session.look, session.picture, session.wait):
             with pytest.raises(InvalidRequest):
@@ -148,7 +148,7 @@ async def test_a_value_that_names_no_look_is_refused(named: Any) -> None:
 
 @pytest.mark.parametrize("avatar_id", ["", "..", "a/b", "\n", 7, None])
 async def test_a_value_that_is_no_avatar_id_is_refused(avatar_id: Any) -> None:
-    """In a URL it could lead elsewhere on the host."""
+    """`avatar` refuses an id which in a URL could lead elsewhere on the host."""
     async with session_on() as session:
         with pytest.raises(InvalidRequest, match="avatar_id"):
             await session.avatar(avatar_id)
@@ -158,7 +158,7 @@ async def test_a_value_that_is_no_avatar_id_is_refused(avatar_id: Any) -> None:
 
 
 async def test_the_first_example_of_the_readme_runs(tmp_path: Path) -> None:
-    """From a prompt to a picture on disk, over real sockets."""
+    """The first example of the README makes a look, edits it and saves the picture, over real sockets."""
     events: list[Event] = []
     async with Sandbox() as sandbox, sandbox.session(hooks=[events.append]) as session:
         look = await session.run(PromptAvatar("Young entrepreneur, confident smile", name="Alex"))
@@ -173,7 +173,10 @@ async def test_the_first_example_of_the_readme_runs(tmp_path: Path) -> None:
 
 
 async def test_a_picture_is_downloaded_for_anything_that_names_a_look(tmp_path: Path) -> None:
-    """A Look needs no status request, a job or a ref may; in a folder the file is named after the look."""
+    """`picture` takes a Look, a job or a ref, and `download` names the file in a folder after the look.
+
+    For a Look no status request is made, and an existing file is replaced only if that is asked for.
+    """
     async with Sandbox() as sandbox, sandbox.session() as session:
         job = await session.create_avatar_from_images(["https://example.com/a.jpg"])
         look = await job
@@ -191,7 +194,7 @@ async def test_a_picture_is_downloaded_for_anything_that_names_a_look(tmp_path: 
 
 
 async def test_a_look_that_is_not_done_has_no_picture(tmp_path: Path) -> None:
-    """UnexpectedResponse is raised, and no file is made."""
+    """`picture` and `download` raise UnexpectedResponse for a look that is pending, and make no file."""
     async with Sandbox() as sandbox, sandbox.session() as session:
         sandbox.hold()
         job = await session.submit(prompt())
@@ -203,7 +206,7 @@ async def test_a_look_that_is_not_done_has_no_picture(tmp_path: Path) -> None:
 
 
 async def test_quota_gives_the_limit_and_what_is_left() -> None:
-    """What is left decreases with each request."""
+    """`quota` has the limit, and ``remaining`` decreases with each request."""
     async with Sandbox(requests_per_minute=100) as sandbox, sandbox.session() as session:
         assert (session.quota.limit, session.quota.remaining) == (100, 100)
         await session.looks()
@@ -215,7 +218,7 @@ async def test_quota_gives_the_limit_and_what_is_left() -> None:
 
 
 async def test_file_access_does_not_block_the_loop(tmp_path: Path) -> None:
-    """Other tasks go on while a picture is saved and the store is written."""
+    """No file access blocks the loop while a picture is saved and the store is written."""
     async with Sandbox() as sandbox:
         ref = made(sandbox.space)
         with blockbuster_ctx(scanned_modules=["hoox_async"]):
@@ -228,8 +231,8 @@ async def test_file_access_does_not_block_the_loop(tmp_path: Path) -> None:
                     await session.download(look, path)
 
 
-async def test_a_server_that_refuses_connections_gives_not_sent() -> None:
-    """After a few tries, within seconds; the session still works."""
+async def test_a_submission_that_is_cancelled_before_it_connects_uses_no_quota() -> None:
+    """A submission that is cancelled while the server refuses connections uses up none of the quota."""
     async with Sandbox() as sandbox:
         url = sandbox.base_url
     timeouts = Timeouts(connect=0.2)
@@ -244,7 +247,7 @@ async def test_a_server_that_refuses_connections_gives_not_sent() -> None:
 
 @pytest.mark.virtual_time
 async def test_requests_of_an_earlier_process_count_in_the_quota() -> None:
-    """A restart does not get around the limit."""
+    """Requests that an earlier session of the store sent use up the quota for a minute."""
     store, space = MemoryStore(), Space(rng=Random(1), requests_per_minute=None)
     async with on_space(space, store=store, requests_per_minute=3) as (session, _):
         for text in "abc":
@@ -265,7 +268,7 @@ async def test_metadata_is_stored_and_extra_is_sent(mocked_api: aioresponses) ->
         request = ImageAvatar(["https://m.example/a.jpg"], metadata={"order": "7"}, extra={"mood": "calm"})
         job = await session.submit(request, key="k")
         assert job.metadata == {"order": "7"}
-        stored = (await session._store.get(("k",)))["k"]
+        stored = (await store_of(session).get(("k",)))["k"]
         assert (stored.request, stored.state) == (request, IntentState.ACCEPTED)
     body = sent(mocked_api, "POST", "avatar/create")
     assert body["mood"] == "calm"

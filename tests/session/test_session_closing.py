@@ -34,7 +34,7 @@ async def nothing_left_open() -> AsyncIterator[None]:
 
 
 async def test_a_cancelled_close_leaves_no_connection_open() -> None:
-    """After however many turns of the loop it is cancelled: when it has ended, everything is closed."""
+    """A close that is cancelled at any turn of the loop has closed everything when it ends."""
     with Sandbox() as sandbox:
         async with nothing_left_open():
             for turn in range(1, 26, 2):
@@ -54,7 +54,7 @@ async def test_a_cancelled_close_leaves_no_connection_open() -> None:
 async def test_a_close_that_is_cancelled_twice_is_finished_by_the_next_one(
     cancellations: int, tmp_path: Path
 ) -> None:
-    """The second one ends it at once; the rest goes on in the background, and `aclose` waits for that."""
+    """After a close was cancelled several times, another `aclose` waits until everything is closed."""
     with Sandbox() as sandbox:
         async with nothing_left_open():
             for turn in range(0, 12, 2):
@@ -74,7 +74,7 @@ async def test_a_close_that_is_cancelled_twice_is_finished_by_the_next_one(
 
 
 async def test_a_close_with_a_timeout_cancels_the_posts_and_closes_everything() -> None:
-    """Callers of the POSTs get OutcomeUnknown, not CancelledError."""
+    """A close that runs into a timeout cancels the POSTs; their callers get OutcomeUnknown."""
     async with Sandbox() as sandbox, nothing_left_open():
         session = sandbox.session()
         await session.__aenter__()
@@ -92,7 +92,7 @@ async def test_a_close_with_a_timeout_cancels_the_posts_and_closes_everything() 
 
 
 async def test_concurrent_closes_all_wait_for_the_end() -> None:
-    """Not only the first one."""
+    """Two concurrent closes both wait until the outstanding POST is answered."""
     async with Sandbox() as sandbox, nothing_left_open():
         session = sandbox.session()
         await session.__aenter__()
@@ -108,7 +108,7 @@ async def test_concurrent_closes_all_wait_for_the_end() -> None:
 async def test_a_post_that_a_close_cancelled_is_unknown_when_the_store_is_opened_again(
     tmp_path: Path,
 ) -> None:
-    """The store was closed in order: it opens, and knows the POST that was outstanding."""
+    """A POST that was outstanding when its close was cancelled is an unknown of the next session."""
     async with Sandbox() as sandbox, nothing_left_open():
         session = sandbox.session(store=tmp_path / "a.db")
         await session.__aenter__()
@@ -127,7 +127,7 @@ async def test_a_post_that_a_close_cancelled_is_unknown_when_the_store_is_opened
 
 
 async def test_an_opening_that_is_cancelled_leaves_nothing_open(tmp_path: Path) -> None:
-    """After however many turns of the loop: the store's file is free, and no connector is left."""
+    """An opening that is cancelled at any turn of the loop leaves the store's file free and no connector."""
     with Sandbox() as sandbox:
         async with nothing_left_open():
             for turn in range(0, 30, 2):
@@ -146,7 +146,7 @@ async def test_an_opening_that_is_cancelled_leaves_nothing_open(tmp_path: Path) 
 
 
 async def test_a_cancelled_close_does_not_wait_for_async_hooks() -> None:
-    """They are cancelled together with the outstanding POSTs."""
+    """A close that is cancelled cancels async hooks that are still running."""
     ended: list[str] = []
 
     async def hook(event: Event) -> None:
@@ -169,7 +169,7 @@ async def test_a_cancelled_close_does_not_wait_for_async_hooks() -> None:
 def test_a_program_that_is_interrupted_while_it_closes_leaves_nothing_open(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    """asyncio.run cancels all tasks at its end, those that close a session too."""
+    """Where asyncio.run ends while a cancelled close is going on, asyncio reports no problem."""
     held: list[Any] = []
 
     async def program() -> None:
@@ -190,7 +190,7 @@ def test_a_program_that_is_interrupted_while_it_closes_leaves_nothing_open(
 
 
 def test_a_session_that_was_never_opened_can_be_closed() -> None:
-    """It owns nothing."""
+    """Closing a session that was never opened raises nothing, also a second time."""
 
     async def close() -> None:
         session = HooxSession("hx_live_marked")
@@ -203,7 +203,7 @@ def test_a_session_that_was_never_opened_can_be_closed() -> None:
 async def test_an_opening_that_fails_after_its_parts_were_created_closes_them(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """No task goes on in a session that was never open, and nothing waits at its rate limiter."""
+    """An opening that fails late closes its rate limiter and leaves no task."""
     ended: list[str] = []
 
     async def recall(self: Any) -> Any:

@@ -29,7 +29,7 @@ def sent(mocked: aioresponses, method: str, path: str, **query: str) -> dict[str
 
 @pytest.mark.virtual_time
 async def test_jobs_lists_the_accepted_looks_that_are_not_settled() -> None:
-    """Oldest first, also after a restart; and they can be awaited."""
+    """`jobs` lists the accepted looks oldest first, also after a restart, and they can be awaited."""
     store, space = MemoryStore(), Space(rng=Random(1))
     async with on_space(space, store=store) as (session, _):
         done = await session.submit(prompt("done"), key="done")
@@ -53,7 +53,7 @@ async def lost(session: HooxSession, space: Space, request: Any, key: str) -> No
 
 @pytest.mark.virtual_time
 async def test_an_unknown_is_listed_with_its_candidates_and_resolved_by_a_ref() -> None:
-    """After that its key gives the job of that look."""
+    """After an unknown was resolved with its look, its key gives the job of that look."""
     events: list[Event] = []
     async with on_space(hooks=[events.append]) as (session, space):
         source = made(space)
@@ -73,7 +73,7 @@ async def test_an_unknown_is_listed_with_its_candidates_and_resolved_by_a_ref() 
 
 @pytest.mark.virtual_time
 async def test_an_unknown_is_resent_or_dropped_by_the_user() -> None:
-    """A resend pays once more; what was dropped is never sent again."""
+    """A resent unknown is paid once more, and a dropped one is never sent again."""
     async with on_space() as (session, space):
         for key in ("again", "drop"):
             await lost(session, space, prompt(key), key)
@@ -89,7 +89,7 @@ async def test_an_unknown_is_resent_or_dropped_by_the_user() -> None:
 
 @pytest.mark.virtual_time
 async def test_only_an_unknown_can_be_resolved() -> None:
-    """Any other key is refused, and so is the look of another request or a value that names no look."""
+    """`drop` refuses a key that is no unknown's, and `resolve` refuses the look of another request."""
     async with on_space() as (session, space):
         job = await session.submit(prompt(), key="accepted")
         await lost(session, space, prompt("x"), "lost")

@@ -37,13 +37,13 @@ pytestmark = pytest.mark.both_loops
     ],
 )
 def test_invalid_options_are_refused_by_the_constructor(options: dict[str, Any], said: str) -> None:
-    """ConfigurationError is raised without a running loop."""
+    """The constructor raises ConfigurationError for an invalid option, also without a running loop."""
     with pytest.raises(ConfigurationError, match=said):
         HooxSession(**{"api_key": KEY, **options})
 
 
 def test_the_key_comes_from_the_environment_and_the_url_never(monkeypatch: pytest.MonkeyPatch) -> None:
-    """HOOX_API_KEY is read, no variable for the URL is: a stray one must not send the key to another host."""
+    """The API key is read from HOOX_API_KEY, and the base URL from no variable."""
     monkeypatch.delenv("HOOX_API_KEY", raising=False)
     with pytest.raises(ConfigurationError, match="HOOX_API_KEY"):
         HooxSession()
@@ -56,7 +56,7 @@ def test_the_key_comes_from_the_environment_and_the_url_never(monkeypatch: pytes
 
 
 async def test_a_session_is_opened_once() -> None:
-    """Opening it a second time is refused, at the same time and after it was closed."""
+    """Opening a session that is open or was closed raises SessionClosed."""
     session = HooxSession(KEY, base_url=BASE)
     async with session:
         with pytest.raises(SessionClosed, match="once"):
@@ -67,7 +67,10 @@ async def test_a_session_is_opened_once() -> None:
 
 
 async def test_an_opening_that_fails_leaves_nothing_open() -> None:
-    """Where the store is open elsewhere or belongs to another workspace."""
+    """An opening that fails because of its store leaves no task behind.
+
+    The store is open in another session, or belongs to another workspace.
+    """
     before, store = others(), MemoryStore()
     async with session_on(store=store):
         with pytest.raises(StoreLocked):
@@ -83,7 +86,7 @@ async def test_an_opening_that_fails_leaves_nothing_open() -> None:
 
 
 async def test_a_store_that_fails_while_opening_is_closed_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    """And the session is closed too."""
+    """After the store failed while opening, the session is closed and the store can be opened again."""
     store = MemoryStore()
 
     async def recent_sends(_: Any) -> Any:
@@ -125,7 +128,7 @@ CALLS: dict[str, Callable[[HooxSession], Awaitable[Any]]] = {
 
 @pytest.mark.parametrize("name", CALLS)
 async def test_methods_raise_session_closed_while_the_session_is_not_open(name: str) -> None:
-    """Before it is opened, and after it was closed."""
+    """Each method raises SessionClosed before the session was opened and after it was closed."""
     session = HooxSession(KEY, base_url=BASE)
     with pytest.raises(SessionClosed, match="async with"):
         await CALLS[name](session)
@@ -136,7 +139,7 @@ async def test_methods_raise_session_closed_while_the_session_is_not_open(name: 
 
 
 async def test_quota_and_job_raise_session_closed_while_the_session_is_not_open() -> None:
-    """Though they send no request."""
+    """`quota` and `job`, which send no request, raise SessionClosed too while the session is not open."""
     session = HooxSession(KEY, base_url=BASE)
     for _ in range(2):
         with pytest.raises(SessionClosed):
@@ -150,7 +153,7 @@ async def test_quota_and_job_raise_session_closed_while_the_session_is_not_open(
 
 @pytest.mark.parametrize("name", CALLS)
 async def test_methods_raise_configuration_error_on_another_loop(name: str) -> None:
-    """A clear error, instead of a future that belongs to another loop."""
+    """Each method raises ConfigurationError on another loop than the session's."""
     async with session_on() as session:
         raised: list[BaseException] = []
 
@@ -167,7 +170,7 @@ async def test_methods_raise_configuration_error_on_another_loop(name: str) -> N
 
 
 async def test_closing_on_another_loop_is_refused() -> None:
-    """The session stays open."""
+    """Closing on another loop raises ConfigurationError, and the session stays open."""
     async with session_on() as session:
 
         def close() -> str:
@@ -180,7 +183,7 @@ async def test_closing_on_another_loop_is_refused() -> None:
 
 
 async def test_a_session_can_be_closed_twice() -> None:
-    """One after the other and at the same time."""
+    """Closing a session again, at the same time or later, raises nothing."""
     session = HooxSession(KEY, base_url=BASE)
     await session.__aenter__()
     await asyncio.gather(session.aclose(), session.aclose())
@@ -192,7 +195,7 @@ def open_files_in(fds: Path) -> int:
 
 
 async def test_closing_ends_what_waits_and_leaves_no_task_and_no_socket() -> None:
-    """Waits for jobs, reads and permits end; the server sees every connection end."""
+    """Closing ends all waits for jobs, reads and permits with SessionClosed; no task or socket is left."""
     before = others()
     fds = Path("/proc/self/fd")
     async with Sandbox() as sandbox:
@@ -223,7 +226,7 @@ async def test_closing_ends_what_waits_and_leaves_no_task_and_no_socket() -> Non
 
 
 async def test_an_error_inside_the_block_is_raised_and_the_session_is_closed() -> None:
-    """``async with`` hides no exception."""
+    """An exception inside ``async with`` is raised, and the session is closed."""
     before = others()
     with pytest.raises(ZeroDivisionError):
         async with session_on() as session:
@@ -233,7 +236,7 @@ async def test_an_error_inside_the_block_is_raised_and_the_session_is_closed() -
 
 
 def test_a_session_that_nobody_closes_warns() -> None:
-    """A ResourceWarning, as for an open file."""
+    """An open session that is garbage-collected gives a ResourceWarning."""
 
     async def forget() -> None:
         space = Space(rng=Random(1))
@@ -250,22 +253,22 @@ def test_a_session_that_nobody_closes_warns() -> None:
 
 
 def test_a_session_that_was_never_opened_does_not_warn() -> None:
-    """It owns nothing yet."""
+    """A session that was never opened gives no warning when it is garbage-collected."""
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         HooxSession(KEY, base_url=BASE)
         gc.collect()
 
 
-async def test_a_fixture_may_open_and_close_it_in_different_tasks() -> None:
-    """No task group and no cancel scope is held between opening and closing."""
+async def test_a_session_can_be_opened_and_closed_in_different_tasks() -> None:
+    """A session can be closed in another task than the one that opened it, as pytest fixtures do."""
     session = HooxSession(KEY, base_url=BASE)
     await asyncio.create_task(session.__aenter__())
     await asyncio.create_task(session.aclose())
 
 
 async def test_closing_ends_waits_at_once_while_a_post_is_outstanding() -> None:
-    """The answer to the POST is waited for, the looks are not."""
+    """Closing ends the waits for looks at once, and waits for the answer to an outstanding POST."""
     async with Sandbox() as sandbox:
         sandbox.hold()
         async with sandbox.session() as session:

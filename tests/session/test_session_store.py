@@ -58,7 +58,7 @@ async def test_a_store_is_not_bound_to_a_wrong_key(store: Store) -> None:
 async def test_the_first_answer_that_shows_a_valid_key_binds_the_store_to_it(
     store: Store, fault: Fault | None
 ) -> None:
-    """Any answer that a wrong key would not get does, though nothing is paid."""
+    """The first answer that a wrong key would not get binds the store to the key, though nothing is paid."""
     async with on_space(store=store) as (session, space):
         ref = made(space)
         if fault is not None:
@@ -100,7 +100,7 @@ async def test_nothing_is_sent_once_the_files_of_the_store_are_gone(tmp_path: Pa
 async def test_a_paid_answer_is_read_though_the_store_fails_to_bind_the_key(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Whatever the store raises then."""
+    """A paid POST is accepted whatever the store raises when it is bound to the key."""
 
     def broken() -> None:
         raise RuntimeError("no such thing")

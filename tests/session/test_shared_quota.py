@@ -38,7 +38,7 @@ async def test_a_later_session_gets_what_an_earlier_one_has_left() -> None:
 
 
 async def test_sessions_that_are_open_together_share_the_quota() -> None:
-    """Each counts the requests of the other as soon as they are sent."""
+    """Each of two open sessions counts the requests of the other as soon as they are sent."""
     async with (
         Sandbox(requests_per_minute=100) as sandbox,
         sandbox.session() as one,
@@ -50,7 +50,7 @@ async def test_sessions_that_are_open_together_share_the_quota() -> None:
 
 
 async def test_sessions_in_several_threads_share_the_quota() -> None:
-    """Each of them runs on a loop of its own."""
+    """Sessions that run on loops of their own, in several threads, count each other's requests."""
     async with Sandbox(requests_per_minute=100) as sandbox:
 
         async def work() -> None:
@@ -63,7 +63,7 @@ async def test_sessions_in_several_threads_share_the_quota() -> None:
 
 
 async def test_sessions_with_another_key_or_another_server_have_a_quota_of_their_own() -> None:
-    """The quota belongs to a workspace, which a base URL and a key identify."""
+    """Sessions share a quota only if both their base URL and their key are the same."""
     async with Sandbox(requests_per_minute=100) as one, Sandbox(requests_per_minute=100) as two:
         async with one.session() as session:
             await ask(session, 3)
@@ -74,7 +74,7 @@ async def test_sessions_with_another_key_or_another_server_have_a_quota_of_their
 
 
 async def test_a_session_with_a_transport_of_its_own_shares_no_quota() -> None:
-    """The transport of a test is not the workspace of anybody else."""
+    """Sessions that were given transports of their own do not count each other's requests."""
     for _ in range(2):
         space = Space(rng=Random(1))
         transport = InProcessTransport(space, latency=0.0)
@@ -86,12 +86,12 @@ async def test_a_session_with_a_transport_of_its_own_shares_no_quota() -> None:
 
 @pytest.mark.virtual_time
 async def test_a_session_in_virtual_time_shares_no_quota() -> None:
-    """Its clock is not the system's."""
+    """On a loop in virtual time there is no shared quota, since its clock is not the system's."""
     assert shared_quota("https://api.example", "hx_live_key", 100) is None
 
 
 async def test_a_quota_is_kept_until_a_minute_after_its_last_request() -> None:
-    """Then it is forgotten. The key itself is not stored."""
+    """A shared quota is forgotten a minute after its last request, and does not contain the key."""
     key = "hx_live_" + "5ec2e7" * 10
     quota = shared_quota("https://api.example", key, 100)
     assert quota is not None
@@ -109,7 +109,7 @@ async def test_a_quota_is_kept_until_a_minute_after_its_last_request() -> None:
 
 
 async def test_the_smallest_limit_of_the_open_sessions_is_the_limit() -> None:
-    """When that session is closed, the next smallest is."""
+    """The smallest limit of the open sessions counts; when that session closes, the next smallest does."""
     quota = SharedQuota(100)
     clock = Clock(asyncio.get_running_loop())
     one = RateLimiter(clock, 100, quota=quota)

@@ -11,6 +11,7 @@ from session_kit import cancel_and_wait, intents, money, on_space, prompt, sends
 from hoox_async import Budget, HooxSession
 from hoox_async._core.intents.intent import IntentState
 from hoox_async._io.stores.memory import MemoryStore
+from hoox_async._session import runtime_of
 from hoox_async.errors import OutcomeUnknown, SessionClosed
 from hoox_async.sandbox import InProcessTransport, Space
 
@@ -31,7 +32,7 @@ async def test_cancelled_at_the_rate_limiter_nothing_is_sent() -> None:
         assert sends(space, "create") == 1
 
 
-async def test_cancelled_before_the_connection_stands_it_goes_on() -> None:
+async def test_a_submission_that_is_cancelled_while_it_connects_goes_on() -> None:
     """A submission that has its permit goes on to its POST although its caller was cancelled."""
     async with on_space(transport={"connect": 5.0}) as (session, space):
         task = asyncio.create_task(session.submit(prompt(), key="k"))
@@ -100,7 +101,7 @@ async def test_a_permit_that_comes_with_the_closing_sends_nothing() -> None:
     """A session that is being closed starts no attempt: credits and quota are untouched."""
     async with on_space(requests_per_minute=100) as (session, space):
         budget = Budget(10)
-        session._ready().services.posts.closed = True
+        runtime_of(session).services.posts.closed = True
         with pytest.raises(SessionClosed):
             await session.submit(prompt(), key="k", budget=budget)
         assert money(budget) == (0, 0)

@@ -11,6 +11,7 @@ from session_kit import edit, intent_of, intents, made, on_space, prompt, sends,
 
 from hoox_async import BatchItem, BatchRunner
 from hoox_async._core.intents.intent import IntentState
+from hoox_async._session import runtime_of
 from hoox_async._session.submit.key_locks import KeyBusy, KeyLocks
 from hoox_async.errors import (
     HooxError,
@@ -112,7 +113,7 @@ async def test_a_caller_cancelled_anywhere_pays_once_and_loses_nothing(at: float
         await leave(job)
         await session.run(edit(source, "x"), key="x")
         await other
-        assert session._ready().services.rate_limiter.window.held == 0
+        assert runtime_of(session).services.rate_limiter.window.held == 0
         assert sorted(charge.request["prompt"] for charge in space.ledger) == ["x", "y"]
 
 
@@ -126,7 +127,7 @@ async def test_a_429_without_a_key_is_sent_again_as_the_same_intent() -> None:
 
 
 async def test_a_hub_that_gives_no_url_leaks_no_permit() -> None:
-    """It is asked before anything is sent."""
+    """A hub that raises when it is asked for a URL ends the submission, and no permit stays held."""
 
     class Broken:
         def url_for(self, attempt_id: str) -> str:
@@ -138,14 +139,14 @@ async def test_a_hub_that_gives_no_url_leaks_no_permit() -> None:
     async with on_space(webhooks=Broken()) as (session, space):
         with pytest.raises(RuntimeError):
             await session.submit(prompt())
-        assert session._ready().services.rate_limiter.window.held == 0
+        assert runtime_of(session).services.rate_limiter.window.held == 0
         assert space.requests == []
 
 
 async def test_what_a_post_comes_to_can_be_waited_for_without_its_key() -> None:
     """`join` gives the intent of an outstanding POST, or None where it cost nothing."""
     async with on_space(transport={"latency": 10.0}) as (session, space):
-        submitter = session._ready().submitter
+        submitter = runtime_of(session).submitter
         assert await submitter.join("k") is None
         for fault, comes_to in ((None, "accepted"), (Fault.DROP_AFTER, "lost"), (Fault.RATE_LIMITED, None)):
             key = str(comes_to)
@@ -203,7 +204,7 @@ async def test_what_is_outstanding_is_never_reported_as_not_sent(fault: Fault | 
 
 
 async def test_a_key_is_waited_for_as_long_as_is_said() -> None:
-    """A key that is not free in time raises KeyBusy, and one that is free is had at once."""
+    """A key that is not free in time raises KeyBusy, and one that is free is acquired at once."""
     locks = KeyLocks()
     async with locks.holding("k", 0.0):
         with pytest.raises(KeyBusy):
@@ -215,7 +216,7 @@ async def test_a_key_is_waited_for_as_long_as_is_said() -> None:
 
 
 async def test_one_at_a_time_holds_a_key() -> None:
-    """Those who want one key get it in the order of their coming, past one that is cancelled."""
+    """Waiters of one key get it in the order of their arrival, except those that are cancelled."""
     locks, order = KeyLocks(), []
 
     async def hold(key: str, name: str) -> None:

@@ -62,9 +62,10 @@ async def test_what_surely_cost_nothing_is_sent_again(fault: Fault) -> None:
     ],
     ids=lambda fault: fault.name,
 )  # fmt: skip
-async def test_whatever_else_happens_it_is_sent_once(fault: Fault) -> None:
-    """It may have been charged: unknown at once, listed, and refused when it is tried again. A hook hears of
-    the loss, with the request's metadata.
+async def test_a_post_that_may_have_been_charged_is_sent_once(fault: Fault) -> None:
+    """A POST that may have been charged is unknown at once, listed, and not sent again.
+
+    Hooks get an OutcomeLost with the key and the request's metadata.
     """
     told: list[Event] = []
     async with on_space(hooks=[told.append], transport={"answer": 30.0}) as (session, space):

@@ -18,6 +18,7 @@ from hoox_async._core.intents.intent import Evidence, Intent, IntentState
 from hoox_async._core.intents.transitions import Accept, Transition
 from hoox_async._io.protocols import BeforeSend
 from hoox_async._io.stores.memory import MemoryStore
+from hoox_async._session import runtime_of
 from hoox_async.errors import OutcomeUnknown, StoreError
 from hoox_async.events import Event, LookAccepted, OutcomeLost
 from hoox_async.sandbox import Fault, InProcessTransport, Space
@@ -88,7 +89,7 @@ async def test_answers_in_the_same_moment_claim_a_look_once() -> None:
 
 
 @pytest.mark.virtual_time
-async def test_a_failed_look_that_is_paid_anew_is_not_answered_with_itself() -> None:
+async def test_an_answer_that_names_the_look_of_an_earlier_round_is_a_loss() -> None:
     """An answer that names the look of the intent's own earlier round is a loss."""
     space = Space(rng=Random(1), requests_per_minute=None)
     async with HooxSession(space.api_key, transport=Caching(space)) as session:
@@ -184,7 +185,7 @@ async def test_a_delivery_that_names_anothers_look_proves_nothing() -> None:
             await session.submit(edit(source, "lost"), key="lost")
         attempt = (await intent_of(session, "lost")).attempts[0].id
         store.hides = True
-        receiver = session._ready().receiver
+        receiver = runtime_of(session).receiver
         assert await receiver.accept(attempt, Delivery(first.look_id, first.last.status, first.avatar_id))
         await asyncio.sleep(1)
         store.hides = False

@@ -8,7 +8,7 @@ from random import Random
 from typing import Any
 
 import pytest
-from session_kit import money, on_space, prompt
+from session_kit import money, on_space, prompt, store_of
 
 from hoox_async import Budget, HooxSession, LookStatus
 from hoox_async._io.stores.memory import MemoryStore
@@ -21,7 +21,7 @@ pytestmark = pytest.mark.virtual_time
 def failing(
     session: HooxSession, monkeypatch: pytest.MonkeyPatch, name: str, when: Callable[..., bool]
 ) -> None:
-    store = session._store
+    store = store_of(session)
     method = getattr(store, name)
 
     async def wrapped(*args: Any) -> Any:

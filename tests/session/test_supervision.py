@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 from delivery_kit import stage
-from session_kit import intents, made, on_space, prompt, sends
+from session_kit import intents, made, on_space, prompt, sends, store_of
 
 from hoox_async import HooxSession, LookStatus
 from hoox_async._core.intents.intent import IntentState
@@ -68,7 +68,7 @@ POLLING = [
 async def test_the_poller_goes_on_after_a_defect(
     part: str, method: str, looks: int, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """It is logged with its traceback, and each look is settled with little delay."""
+    """A defect in polling is logged with its traceback, and each look is settled with little delay."""
     async with on_space(requests_per_minute=100) as (session, space):
         ref = made(space)
         jobs = [await session.edit_look(ref, f"scene {n}") for n in range(looks)]
@@ -85,7 +85,7 @@ async def test_the_poller_goes_on_after_a_defect(
 async def test_polling_goes_on_after_a_defect_in_processing_a_failed_request(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """The failure is processed again, and the look is polled later."""
+    """After a defect in processing a failed request it is processed again, and the look is polled later."""
     async with on_space(requests_per_minute=100) as (session, space):
         job = await session.submit(prompt())
         for endpoint in ("status", "avatar"):
@@ -99,7 +99,7 @@ async def test_polling_goes_on_after_a_defect_in_processing_a_failed_request(
 async def test_a_look_that_the_scheduler_dropped_before_a_defect_is_published(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """The scheduler would not ask for it again, so the answer itself is published."""
+    """An answer is published although the scheduler raises after it has dropped the answer's looks."""
     async with on_space(requests_per_minute=100) as (session, space):
         ref = made(space)
         jobs = [await session.edit_look(ref, f"scene {n}") for n in range(3)]
@@ -123,7 +123,7 @@ async def test_a_look_that_the_scheduler_dropped_before_a_defect_is_published(
 async def test_a_job_can_be_awaited_again_after_a_defect_in_scheduling_its_look(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """The waiter gets the error itself; the next one has the look polled."""
+    """A waiter gets the defect that scheduling its look raised; the next waiter gets the look."""
     async with on_space(requests_per_minute=100, poll="awaited") as (session, _):
         job = await session.submit(prompt())
         raises_once(parts_of(session)["scheduler"], "add", monkeypatch)
@@ -148,13 +148,13 @@ PAID: list[tuple[str, str]] = [
 async def test_a_paid_post_is_not_affected_by_defects_of_rate_limiter_and_scheduler(
     part: str, method: str, exclusive: bool, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """A defect while it is sent or answered is logged: it is accepted, charged once, and no unknown."""
+    """A defect while a POST is sent or answered is logged; the POST is accepted and sent once."""
     space = Space(rng=Random(1), requests_per_minute=100)
     async with on_space(space, requests_per_minute=100, exclusive=exclusive) as (session, _):
         ref = made(space)
         waiting = asyncio.create_task(session.wait(await session.submit(prompt())))
         await asyncio.sleep(0)
-        services = {**parts_of(session), "store": session._store}
+        services = {**parts_of(session), "store": store_of(session)}
         # from the moment in which it has its permit
         sent = asyncio.create_task(session.edit_look(ref, "scene", key="k"))
         await asyncio.sleep(0.01)
@@ -175,7 +175,7 @@ async def test_a_paid_post_is_not_affected_by_defects_of_rate_limiter_and_schedu
 async def test_a_429_is_sent_again_though_pausing_fails(
     times: int, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """It cost nothing: a defect of the rate limiter does not make an unknown of it."""
+    """A POST that was answered 429 is sent again although the rate limiter raises when it should pause."""
     async with on_space() as (session, space):
         space.faults.fail_next("create", Fault.status(429), times=times)
         raises_once(runtime_of(session).services.rate_limiter, "pause", monkeypatch, times=times)
@@ -186,7 +186,7 @@ async def test_a_429_is_sent_again_though_pausing_fails(
 
 
 async def test_a_hook_that_raises_at_every_event_harms_nothing(caplog: pytest.LogCaptureFixture) -> None:
-    """Plain or async: looks are paid for once, delivered and settled; each failure of a hook is logged."""
+    """With hooks that raise at every event a look is paid once and settled, and each error is logged."""
     events: list[Event] = []
 
     def bad(event: Event) -> None:
@@ -210,7 +210,7 @@ async def test_a_hook_that_raises_at_every_event_harms_nothing(caplog: pytest.Lo
 
 
 async def test_a_hook_that_raises_at_deliveries_and_losses_harms_nothing() -> None:
-    """A lost POST is still settled by its delivery."""
+    """With a hook that raises at every event a lost POST is still settled by its delivery."""
 
     def bad(event: Event) -> None:
         raise Defect
@@ -228,7 +228,7 @@ async def test_a_hook_that_raises_at_deliveries_and_losses_harms_nothing() -> No
 async def test_an_error_of_a_batch_items_ready_callback_ends_only_its_own_wait(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    """The others go on waiting at the rate limiter."""
+    """An item whose ``is_ready`` raises gets the error, and the others go on waiting for permits."""
     async with on_space(requests_per_minute=5) as (session, _):
         rate_limiter = runtime_of(session).services.rate_limiter
         while (permit := rate_limiter.try_acquire()) is not None:
@@ -253,7 +253,7 @@ async def test_an_error_of_a_batch_items_ready_callback_ends_only_its_own_wait(
 async def test_defects_are_logged_by_the_library_logger(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """As errors, with a traceback, under the one name that users configure."""
+    """Defects are logged as errors with a traceback by the logger "hoox_async"."""
     async with on_space() as (session, _):
         raises_once(runtime_of(session).scheduler, "take", monkeypatch)
         assert (await session.run(prompt())).status is LookStatus.READY

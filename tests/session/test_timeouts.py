@@ -100,7 +100,7 @@ async def test_a_timeout_that_is_left_out_is_the_sessions() -> None:
 
 
 async def test_a_timeout_of_none_is_no_limit() -> None:
-    """As in asyncio and httpx, though ``Timeouts.wait`` is short; infinity means the same."""
+    """With a timeout of None or infinity a wait has no limit, though ``Timeouts.wait`` is short."""
     async with on_space(slow(5000), timeouts=Timeouts(wait=1.0)) as (session, _):
         for timeout in (None, math.inf):
             look = await session.run(prompt(), timeout=timeout)
@@ -126,7 +126,7 @@ async def test_a_timeout_of_zero_or_less_gives_only_a_look_that_is_done(timeout:
 
 
 async def test_a_max_wait_below_zero_sends_now_or_not_at_all() -> None:
-    """Infinity is no limit."""
+    """A negative ``max_wait`` sends at once or raises NotSent, and an infinite one waits."""
     async with on_space(Space(rng=Random(1), requests_per_minute=1), requests_per_minute=1) as (session, _):
         await session.submit(prompt(), max_wait=-5)
         with pytest.raises(NotSent):
@@ -148,7 +148,7 @@ async def test_run_takes_a_budget_and_a_max_wait() -> None:
 
 
 def test_the_sentinel_is_one_value_of_its_own_type() -> None:
-    """It survives pickling and copying, and reads well in a signature."""
+    """DEFAULT_TIMEOUT is one object also after pickling and copying, and is shown by name in signatures."""
     assert isinstance(DEFAULT_TIMEOUT, DefaultTimeout)
     assert list(DefaultTimeout) == [DEFAULT_TIMEOUT]
     assert pickle.loads(pickle.dumps(DEFAULT_TIMEOUT)) is DEFAULT_TIMEOUT

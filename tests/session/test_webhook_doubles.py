@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 from delivery_kit import Stage, stage
-from session_kit import edit, intent_of, made, prompt
+from session_kit import edit, intent_of, made, prompt, store_of
 
 from hoox_async import LookRef, LookStatus
 from hoox_async._api.endpoints import WireResponse
@@ -16,6 +16,7 @@ from hoox_async._api.webhook_payloads import Delivery
 from hoox_async._core.intents.intent import Evidence, Intent, IntentState
 from hoox_async._core.intents.transitions import Accept, MarkUnknown, Transition
 from hoox_async._io.stores.memory import MemoryStore
+from hoox_async._session import runtime_of
 from hoox_async.errors import OutcomeUnknown
 from hoox_async.sandbox import Fault
 
@@ -33,7 +34,7 @@ async def lose_twice(on: Stage, source: LookRef) -> tuple[tuple[str, LookRef], t
 
 
 async def seen(on: Stage, avatar_id: str) -> frozenset[str]:
-    return await on.session._store.seen_looks(avatar_id) or frozenset()
+    return await store_of(on.session).seen_looks(avatar_id) or frozenset()
 
 
 @pytest.mark.parametrize("order", [(0, 1), (1, 0)], ids=["in order", "the other way round"])
@@ -51,7 +52,7 @@ async def test_both_looks_of_an_intent_that_was_sent_twice_belong_to_no_other_in
 
 
 async def test_a_delivery_for_an_earlier_attempt_confirms_a_resend_that_was_lost_too() -> None:
-    """It came while the second POST was outstanding."""
+    """The first attempt's delivery, which comes while a resend is outstanding, confirms its look."""
     async with stage() as on:
         source = made(on.space)
         first = await on.lose(edit(source, "lost"), "k")
@@ -80,7 +81,7 @@ class SlowToProve(MemoryStore):
 
 
 async def test_a_delivery_that_is_written_while_the_resend_is_outstanding_is_kept_until_its_end() -> None:
-    """It is of the earlier attempt: the response's look becomes the job's, and both looks are claimed."""
+    """A first attempt's delivery that is written during the resend leaves the resend's look to the job."""
     async with stage(store=SlowToProve(), exclusive=True) as on:
         source = made(on.space)
         first = await on.lose(edit(source, "twice"), "k")
@@ -97,7 +98,7 @@ async def test_a_delivery_that_is_written_while_the_resend_is_outstanding_is_kep
 
 
 async def test_the_look_of_an_earlier_attempt_is_claimed_if_the_resend_was_accepted() -> None:
-    """Both were paid; the first one's delivery came while the second POST was outstanding."""
+    """The look of the first attempt is claimed where its delivery came during a resend that was accepted."""
     async with stage(exclusive=True) as on:
         source = made(on.space)
         first = await on.lose(edit(source, "twice"), "k")
@@ -114,7 +115,7 @@ async def test_the_look_of_an_earlier_attempt_is_claimed_if_the_resend_was_accep
 
 
 async def test_the_look_of_a_dropped_intent_belongs_to_no_other_intent() -> None:
-    """A delivery on the dropped intent's own token names it."""
+    """The look that a delivery names for a dropped intent is claimed, and the intent stays DROPPED."""
     async with stage(exclusive=True) as on:
         source = made(on.space)
         attempt = await on.lose(edit(source, "lost"), "k")
@@ -125,7 +126,7 @@ async def test_the_look_of_a_dropped_intent_belongs_to_no_other_intent() -> None
 
 
 async def test_a_delivery_that_contradicts_an_accepted_look_claims_nothing() -> None:
-    """The delivery on the token of an accepted look names another look."""
+    """A delivery that names another look than the accepted one claims nothing and is unused."""
     async with stage() as on:
         source = made(on.space)
         await on.session.submit(edit(source, "a"), key="k")
@@ -138,7 +139,7 @@ async def test_a_delivery_that_contradicts_an_accepted_look_claims_nothing() -> 
 async def test_a_look_that_is_twice_in_the_list_does_not_end_the_lookup_of_avatars(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """The list has the workspace's own looks, then the public catalogue: a look can be in both."""
+    """The lookup of avatars finds both looks although the API's list contains each look twice."""
 
     def twice(response: WireResponse) -> list[LookDetails]:
         return [look for look in read_looks(response) for _ in range(2)]
@@ -168,7 +169,7 @@ class SlowToSay(MemoryStore):
 async def test_a_delivery_that_is_applied_before_the_loss_is_reported_makes_the_submission_succeed(
     exclusive: bool,
 ) -> None:
-    """It confirms what was being marked unknown: the caller gets the job; the avatar's lock is released."""
+    """A submission returns the job if a delivery confirms it before the loss is reported to its caller."""
     async with stage(store=SlowToSay(), exclusive=exclusive) as on:
         source = made(on.space)
         on.space.faults.fail_next("edit", Fault.DROP_AFTER)
@@ -179,11 +180,11 @@ async def test_a_delivery_that_is_applied_before_the_loss_is_reported_makes_the_
         assert await on.deliver(on.hub.attempts[-1], on.last, LookStatus.READY)
         job = await submitted
         assert (job.ref, job.last.status) == (on.last, LookStatus.READY)
-        assert on.session._ready().unknowns.avatars.is_unlocked(source.avatar_id)
+        assert runtime_of(on.session).unknowns.avatars.is_unlocked(source.avatar_id)
 
 
 async def test_a_stored_delivery_of_an_earlier_attempt_confirms_the_look_after_a_restart() -> None:
-    """It came while the second POST was outstanding, and then the process ended."""
+    """The first attempt's delivery, stored during a resend that the process's end cuts off, is applied."""
     store = MemoryStore()
     async with stage(store=store) as on:
         source = made(on.space)
@@ -194,7 +195,7 @@ async def test_a_stored_delivery_of_an_earlier_attempt_confirms_the_look_after_a
         again = asyncio.create_task(on.session.resend("k"))
         await asyncio.sleep(3)
         assert await on.deliver(first, look, LookStatus.READY)
-        await on.session._ready().services.posts.cancel()
+        await runtime_of(on.session).services.posts.cancel()
         with pytest.raises(OutcomeUnknown):
             await again
     async with stage(on.space, store=store) as on:

@@ -7,11 +7,12 @@ from random import Random
 
 import pytest
 from delivery_kit import PICTURE, Hub, stage
-from session_kit import edit, intent_of, intents, made, prompt, sends, turns
+from session_kit import edit, intent_of, intents, made, prompt, sends, store_of, turns
 
 from hoox_async import ImageAvatar, Look, LookRef, LookStatus
 from hoox_async._api.webhook_payloads import Delivery
 from hoox_async._core.intents.intent import Evidence, IntentState
+from hoox_async._session import runtime_of
 from hoox_async.errors import StoreError
 from hoox_async.events import LookSettled
 from hoox_async.sandbox import DeliveryOptions, Fault, Space
@@ -36,7 +37,7 @@ pytestmark = pytest.mark.virtual_time
     ids=["new", "old", "early", "early old", "doubled and contradicted", "late", "lost"],
 )
 async def test_every_look_settles_whatever_happens_to_its_delivery(options: DeliveryOptions) -> None:
-    """Lost, doubled, early, late or false. If all come in time, only very late looks are polled."""
+    """Each look settles if its delivery is lost, doubled, early, late or false; few are polled if none is."""
     async with stage(sends_webhooks=options) as on:
         ref = made(on.space)
         jobs = [await on.session.submit(edit(ref, f"scene {n}"), key=str(n)) for n in range(6)]
@@ -50,7 +51,7 @@ async def test_every_look_settles_whatever_happens_to_its_delivery(options: Deli
 
 
 async def test_a_delivery_before_the_posts_response_settles_the_look_at_once() -> None:
-    """The job is done as soon as it is returned, without a status request."""
+    """A job whose delivery came before the response is done when it is returned, without a status request."""
     async with stage(sends_webhooks=DeliveryOptions(early=1.0)) as on:
         job = await on.session.submit(prompt(), key="k")
         at = asyncio.get_running_loop().time()
@@ -61,7 +62,7 @@ async def test_a_delivery_before_the_posts_response_settles_the_look_at_once() -
 
 
 async def test_a_failure_delivered_before_the_posts_response_keeps_its_reason() -> None:
-    """The look was paid, and its error is known without a status request."""
+    """A job whose failure was delivered before the response is FAILED and has its reason."""
     async with stage(sends_webhooks=DeliveryOptions(early=1.0)) as on:
         job = await on.session.submit(prompt("[fail]"), key="k")
         assert job.last.status is LookStatus.FAILED
@@ -73,7 +74,7 @@ async def test_a_failure_delivered_before_the_posts_response_keeps_its_reason() 
 
 
 async def test_only_a_final_status_is_stored_for_an_outstanding_post() -> None:
-    """An earlier delivery that says processing does not take the place of one that says ready."""
+    """Of the deliveries during an outstanding POST only the one with a final status is used."""
     space = Space(rng=Random(1))
     async with stage(space) as on:
         on.slow_down()
@@ -88,7 +89,7 @@ async def test_only_a_final_status_is_stored_for_an_outstanding_post() -> None:
 
 
 async def test_a_delivery_before_a_lost_response_confirms_the_look() -> None:
-    """The submission is accepted, and no unknown outcome is reported."""
+    """A submission whose response is lost after its delivery came is accepted, and is no unknown."""
     space = Space(rng=Random(1))
     async with stage(space) as on:
         on.slow_down()
@@ -106,7 +107,7 @@ async def test_a_delivery_before_a_lost_response_confirms_the_look() -> None:
 
 
 async def test_a_repeated_or_contradicting_delivery_changes_nothing() -> None:
-    """They emit events that say unused, and the look keeps its first final status."""
+    """A repeated or contradicting delivery is unused, and the look keeps its first final status."""
     async with stage() as on:
         job = await on.session.submit(prompt(), key="k")
         attempt = on.hub.attempts[0]
@@ -118,8 +119,8 @@ async def test_a_repeated_or_contradicting_delivery_changes_nothing() -> None:
         assert sum(isinstance(event, LookSettled) for event in on.events) == 1
 
 
-async def test_two_equal_deliveries_at_the_same_moment_settle_the_look_once() -> None:
-    """Both were accepted before either was applied."""
+async def test_equal_deliveries_at_the_same_moment_settle_the_look_once() -> None:
+    """Of five equal deliveries in one moment all are acknowledged, and one settles the look."""
     async with stage() as on:
         job = await on.session.submit(prompt(), key="k")
         delivery = Delivery(job.look_id, LookStatus.READY, job.avatar_id, PICTURE)
@@ -130,7 +131,7 @@ async def test_two_equal_deliveries_at_the_same_moment_settle_the_look_once() ->
 
 
 async def test_a_delivery_for_a_job_that_nobody_references_is_stored() -> None:
-    """It also reaches the hooks, with the request's metadata."""
+    """A delivery for a job that nobody references is stored, and the event has the request's metadata."""
     async with stage() as on:
         await on.session.submit(prompt(metadata={"who": "me"}), key="k")
         await on.deliver(on.hub.attempts[0], on.last, LookStatus.READY)
@@ -152,7 +153,7 @@ async def test_a_delivery_that_names_another_look_is_ignored() -> None:
 
 
 async def test_a_delivery_with_a_status_that_is_not_final_updates_the_job() -> None:
-    """With or without a picture, it does not end the wait."""
+    """A delivery that says processing updates the job and does not end the wait, even if it has a picture."""
     async with stage() as on:
         job = await on.session.submit(prompt(), key="k")
         await on.deliver(on.hub.attempts[0], job.ref, LookStatus.PROCESSING, thumbnail_url=PICTURE)
@@ -172,7 +173,7 @@ async def test_a_picture_that_the_delivery_lacks_is_requested() -> None:
 
 
 async def test_a_delivery_for_an_unknown_attempt_is_not_acknowledged() -> None:
-    """So the API's retry may reach the process that knows it."""
+    """A delivery for an unknown attempt is not acknowledged; the API may send it to another process."""
     async with stage() as on:
         assert not await on.deliver("never-heard-of", LookRef("a", "b"), LookStatus.READY)
         assert on.used == []
@@ -182,23 +183,23 @@ async def test_a_delivery_for_an_unknown_attempt_is_not_acknowledged() -> None:
 
 
 async def test_a_delivery_is_not_acknowledged_if_the_store_fails(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The error goes to the hub, which asks the API to send the delivery again."""
+    """An error of the store is raised to the hub, which asks the API to send the delivery again."""
     async with stage() as on:
         await on.session.submit(prompt(), key="k")
 
         async def by_attempt(_: str) -> None:
             raise StoreError("disk full")
 
-        monkeypatch.setattr(on.session._store, "by_attempt", by_attempt)
+        monkeypatch.setattr(store_of(on.session), "by_attempt", by_attempt)
         with pytest.raises(StoreError):
             await on.hub(on.hub.attempts[0], Delivery("look", LookStatus.READY))
 
 
 async def test_a_delivery_whose_acceptance_is_cancelled_can_be_sent_again() -> None:
-    """The hub cancels one that takes too long; the API's retry is accepted."""
+    """After the acceptance of a delivery was cancelled, the API's retry of it is accepted."""
     async with stage() as on:
         attempt = await on.lose(prompt(), "k")
-        receiver = on.session._ready().receiver
+        receiver = runtime_of(on.session).receiver
         for _ in range(200):
             await receiver._slots.acquire()
         delivery = Delivery(on.last.look_id, LookStatus.READY, on.last.avatar_id, PICTURE)
@@ -214,12 +215,12 @@ async def test_a_delivery_whose_acceptance_is_cancelled_can_be_sent_again() -> N
 
 
 async def test_a_closed_session_acknowledges_no_delivery() -> None:
-    """It has unsubscribed from the hub, and a delivery that it was accepting is not acknowledged."""
+    """A session that is being closed acknowledges no delivery, and a closed one has unsubscribed."""
     hub = Hub()
     async with stage(hub=hub) as on:
         await on.session.submit(prompt(), key="k")
         (receiver,) = hub.receivers
-        opened = on.session._ready()
+        opened = runtime_of(on.session)
         opened.services.tasks.closed = True
         assert not await receiver(hub.attempts[0], Delivery("look", LookStatus.READY))
         opened.services.tasks.closed = False
@@ -227,7 +228,7 @@ async def test_a_closed_session_acknowledges_no_delivery() -> None:
 
 
 async def test_a_webhook_url_of_the_request_itself_is_used_in_place_of_the_hubs() -> None:
-    """Nothing is delivered to the hub then, and the look is polled as without one."""
+    """A look whose request has its own webhook URL is polled, and its delivery does not reach the hub."""
     async with stage(sends_webhooks=DeliveryOptions()) as on:
         job = await on.session.submit(prompt(webhook_url="https://me.example/hook"))
         assert isinstance(await job, Look)
@@ -236,7 +237,7 @@ async def test_a_webhook_url_of_the_request_itself_is_used_in_place_of_the_hubs(
 
 
 async def test_an_avatar_from_images_is_ready_at_once_and_so_is_its_job() -> None:
-    """Whether the response or the delivery comes first."""
+    """The job of an avatar from images becomes READY in a session with webhooks."""
     async with stage(sends_webhooks=DeliveryOptions()) as on:
         job = await on.session.submit(ImageAvatar(["https://example.com/a.jpg"]))
         assert (await job.wait(timeout=60)).status is LookStatus.READY

@@ -9,12 +9,13 @@ from typing import Any
 
 import pytest
 from delivery_kit import PICTURE, Hub, Stage, stage
-from session_kit import edit, intents, made, prompt, sends
+from session_kit import edit, intents, made, prompt, sends, store_of
 from test_supervision import Defect, raises_once
 
 from hoox_async import LookStatus
 from hoox_async._api.webhook_payloads import Delivery
 from hoox_async._core.intents.intent import IntentState
+from hoox_async._session import runtime_of
 from hoox_async._session.webhook_processor import WebhookProcessor
 from hoox_async.errors import StoreError
 from hoox_async.events import LookSettled
@@ -24,7 +25,7 @@ pytestmark = pytest.mark.virtual_time
 
 
 def part_of(on: Stage, part: str) -> Any:
-    opened = on.session._ready()
+    opened = runtime_of(on.session)
     return {"processor": opened.receiver, "registry": opened.registry, "unknowns": opened.unknowns}[part]
 
 
@@ -47,7 +48,7 @@ async def test_a_delivery_whose_processing_fails_is_processed_again(
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    """The exception is logged, and the look is settled a few seconds later, without a status request."""
+    """A failure in processing a delivery is logged, and the delivery settles the look some seconds later."""
     async with stage() as on:
         job = await on.session.submit(prompt(), key="k")
         wait = asyncio.create_task(job.wait()) if awaited else None
@@ -66,12 +67,12 @@ async def test_a_delivery_whose_processing_fails_is_processed_again(
     assert f"{error.__name__}: {method}" in caplog.text
 
 
-async def test_a_delivery_holds_no_slot_while_it_waits_for_its_retry(monkeypatch: pytest.MonkeyPatch) -> None:
-    """With one slot, another delivery is processed while two that failed wait for their retries."""
+async def test_a_delivery_that_waits_for_its_retry_blocks_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With a limit of one, a delivery is processed while two that failed wait for their retries."""
     async with stage() as on:
         jobs = [await on.session.submit(prompt(f"{n}"), key=f"{n}") for n in range(3)]
         monkeypatch.setattr("hoox_async._session.webhook_processor._MAX_CONCURRENT", 1)
-        processor = on.session._ready().receiver
+        processor = runtime_of(on.session).receiver
         processor._slots = asyncio.Semaphore(1)
         raises_once(processor, "_apply", monkeypatch, times=2)
         for job, attempt in zip(jobs, on.hub.attempts, strict=True):
@@ -98,10 +99,10 @@ async def test_a_delivery_confirms_an_unknown_although_the_first_try_fails(
 async def test_the_avatar_of_a_delivery_is_looked_up_again_if_that_fails(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """The older payload names no avatar. Neither an error in the lookup nor one after it ends the search."""
+    """The avatar that a delivery does not name is looked up again after an error in or after the lookup."""
     async with stage() as on:
         attempt = await on.lose(prompt(), "k")
-        opened = on.session._ready()
+        opened = runtime_of(on.session)
         on.space.settle(on.last, "ready", 0.0)
         raises_once(opened.reads, "looks", monkeypatch)
         await on.deliver(attempt, on.last, LookStatus.READY, avatar_id=None)
@@ -115,7 +116,7 @@ async def test_the_avatar_of_a_delivery_is_looked_up_again_if_that_fails(
 async def test_a_delivery_before_its_posts_response_is_applied_again_if_that_fails(
     lost: bool, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """The POST ends as its response says, and the stored delivery is applied soon after."""
+    """A delivery that came before the response is applied soon after its first application failed."""
     async with stage(Space(rng=Random(1))) as on:
         on.slow_down()
         if lost:
@@ -123,7 +124,7 @@ async def test_a_delivery_before_its_posts_response_is_applied_again_if_that_fai
         post = asyncio.create_task(on.session.submit(prompt(), key="k"))
         await asyncio.sleep(6)
         await on.deliver(on.hub.attempts[0], on.last, LookStatus.READY)
-        raises_once(on.session._store, "kept_delivery", monkeypatch)
+        raises_once(store_of(on.session), "kept_delivery", monkeypatch)
         await asyncio.wait([post])
         await asyncio.sleep(5)
         assert await intents(on.session) == {"k": IntentState.READY}
@@ -136,7 +137,7 @@ async def test_a_delivery_before_its_posts_response_is_applied_again_if_that_fai
 async def test_a_delivery_that_could_not_be_applied_is_applied_when_the_store_is_reopened(
     lost: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It was stored before it was acknowledged, also if its POST was answered long ago."""
+    """An acknowledged delivery that could not be applied is stored, and applied by the next session."""
     hub, space = Hub(), Space(rng=Random(1), requests_per_minute=None)
     space.hold(0.0)
     async with stage(space, hub=hub, store=tmp_path / "a.db", poll="awaited") as on:
@@ -146,7 +147,7 @@ async def test_a_delivery_that_could_not_be_applied_is_applied_when_the_store_is
         else:
             await on.session.submit(edit(ref), key="k")
             attempt = hub.attempts[-1]
-        raises_once(on.session._ready().receiver, "_apply", monkeypatch, times=100)
+        raises_once(runtime_of(on.session).receiver, "_apply", monkeypatch, times=100)
         assert await on.deliver(attempt, on.last, LookStatus.READY)
         await asyncio.sleep(300)  # until no more is tried
         assert (await intents(on.session))["k"] is not IntentState.READY
@@ -161,13 +162,13 @@ async def test_a_delivery_that_could_not_be_applied_is_applied_when_the_store_is
 async def test_a_stored_delivery_that_fails_at_the_start_is_retried_and_delays_no_other(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Of three stored deliveries the first fails: the others are applied at once, it a few seconds later."""
+    """Where the first of three stored deliveries fails, the others are applied at once, and it later."""
     hub, space = Hub(), Space(rng=Random(1), requests_per_minute=None)
     space.hold(0.0)
     async with stage(space, hub=hub, store=tmp_path / "a.db") as on:
         refs = [(await on.session.submit(prompt(f"{n}"), key=f"{n}")).ref for n in range(3)]
         for attempt, ref in zip(hub.attempts, refs, strict=True):
-            await on.session._store.keep_delivery(
+            await store_of(on.session).keep_delivery(
                 attempt, Delivery(ref.look_id, LookStatus.READY, ref.avatar_id, PICTURE)
             )
     opened: list[str] = []
@@ -195,10 +196,10 @@ async def test_a_stored_delivery_that_fails_at_the_start_is_retried_and_delays_n
 async def test_a_delivery_that_cannot_be_stored_is_not_acknowledged(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """The store's error is raised, so that the API sends the delivery again; then it settles the look."""
+    """The store's error is raised for a delivery that cannot be stored; sent again, it settles the look."""
     async with stage() as on:
         job = await on.session.submit(prompt(), key="k")
-        raises_once(on.session._store, "keep_delivery", monkeypatch, error=StoreError)
+        raises_once(store_of(on.session), "keep_delivery", monkeypatch, error=StoreError)
         with pytest.raises(StoreError):
             await on.deliver(on.hub.attempts[0], job.ref, LookStatus.READY)
         assert not job.done

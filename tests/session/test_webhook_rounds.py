@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 from delivery_kit import Stage, stage
-from session_kit import edit, intent_of, made
+from session_kit import edit, intent_of, made, store_of
 
 from hoox_async import BatchItem, BatchRunner, ImageAvatar, LookRef, LookStatus
 from hoox_async._api.requests import Request
@@ -45,12 +45,12 @@ async def lose_again(on: Stage) -> Attempt:
 
 
 async def seen(on: Stage, avatar_id: str) -> frozenset[str]:
-    return await on.session._store.seen_looks(avatar_id) or frozenset()
+    return await store_of(on.session).seen_looks(avatar_id) or frozenset()
 
 
 @pytest.mark.parametrize("exclusive", [False, True])
 async def test_a_delivery_for_the_middle_attempt_confirms_its_look(exclusive: bool) -> None:
-    """Failed, paid again and lost, sent again and lost: the look paid in between becomes the intent's."""
+    """After a failed and two lost attempts the look that is delivered first becomes the intent's."""
     async with stage(exclusive=exclusive) as on:
         source = made(on.space)
         _, middle = await fail_then_lose(on, source)
@@ -66,7 +66,7 @@ async def test_a_delivery_for_the_middle_attempt_confirms_its_look(exclusive: bo
 
 
 async def test_a_delivery_for_the_middle_attempt_is_stored_while_the_last_one_is_outstanding() -> None:
-    """The last one is lost too, and the stored delivery then confirms the intent."""
+    """The middle attempt's delivery, stored during the last one, confirms the intent when that is lost."""
     async with stage() as on:
         _, middle = await fail_then_lose(on, made(on.space))
         on.slow_down()
@@ -79,9 +79,11 @@ async def test_a_delivery_for_the_middle_attempt_is_stored_while_the_last_one_is
         assert (job.ref, job.last.status) == (middle[1], LookStatus.READY)
 
 
-async def test_a_look_of_an_earlier_round_is_claimed_for_no_intent() -> None:
-    """Lost and sent again in its first round, failed, then paid again with other content and lost: the first
-    attempt's look lacks that content, and must not pass for that of another lost intent."""
+async def test_a_late_look_of_an_earlier_rounds_content_is_claimed_and_confirms_nothing() -> None:
+    """A late look of an earlier round's content is claimed and does not confirm the new round.
+
+    It lacks the new content, and must not be taken for the look of another lost intent either.
+    """
     async with stage(exclusive=True) as on:
         source = made(on.space)
         first = await on.lose(edit(source, "old"), "k"), on.last
@@ -96,7 +98,7 @@ async def test_a_look_of_an_earlier_round_is_claimed_for_no_intent() -> None:
 
 @pytest.mark.parametrize("status", [LookStatus.READY, LookStatus.FAILED])
 async def test_a_repeated_delivery_of_an_earlier_round_confirms_nothing(status: LookStatus) -> None:
-    """Its look was settled in that round."""
+    """A repeated delivery of the look that an earlier round settled does not confirm the lost new round."""
     async with stage() as on:
         first, middle = await fail_then_lose(on, made(on.space))
         assert await on.deliver(*first, status)
@@ -106,7 +108,7 @@ async def test_a_repeated_delivery_of_an_earlier_round_confirms_nothing(status: 
 
 
 async def test_a_repeated_delivery_of_an_earlier_free_round_confirms_nothing() -> None:
-    """An avatar from images costs nothing, so its rounds cannot be told apart by their credits."""
+    """A repeated delivery of an earlier round of an avatar from images does not confirm the new round."""
     async with stage() as on:
         request = ImageAvatar(["https://example.com/a.jpg"])
         await on.session.run(request, key="k")

@@ -25,7 +25,7 @@ pytestmark = pytest.mark.virtual_time
 )
 @pytest.mark.parametrize("form", ["new", "old"])
 async def test_a_delivery_confirms_a_lost_edit(form: str, status: LookStatus) -> None:
-    """In both payload forms and with any status, since the delivery names the look."""
+    """A delivery in either payload form and with any status confirms a lost edit, since it names the look."""
     async with stage() as on:
         attempt = await on.lose(edit(made(on.space)), "k")
         fields: dict[str, Any] = {"avatar_id": None} if form == "old" else {}
@@ -41,7 +41,7 @@ async def test_a_delivery_confirms_a_lost_edit(form: str, status: LookStatus) ->
 
 
 async def test_a_delivery_confirms_a_lost_creation() -> None:
-    """The newer payload form names the avatar."""
+    """A delivery that names the avatar confirms a lost creation without a request."""
     async with stage() as on:
         attempt = await on.lose(prompt(), "k")
         await on.deliver(attempt, on.last, LookStatus.READY)
@@ -99,7 +99,7 @@ async def test_the_lookup_of_an_avatar_ends_after_a_few_tries() -> None:
 
 @pytest.mark.parametrize("form", ["new", "old"])
 async def test_a_stored_delivery_confirms_a_lost_post_after_a_restart(form: str) -> None:
-    """The delivery came while the POST was outstanding, and then the process ended."""
+    """A delivery during a POST that the end of the process cut off confirms it in the next session."""
     store, space = MemoryStore(), Space(rng=Random(1))
     hub = Hub()
     space.hold(0.0)
@@ -130,7 +130,7 @@ async def test_a_stored_delivery_confirms_a_lost_post_after_a_restart(form: str)
 
 
 async def test_a_delivery_after_the_restart_confirms_a_lost_post() -> None:
-    """The token is valid in the next process too."""
+    """A delivery that comes after a restart confirms the lost POST of the session before."""
     store, space, hub = MemoryStore(), Space(rng=Random(1)), Hub()
     async with stage(space, store=store, hub=hub) as on:
         attempt = await on.lose(prompt(), "k")
@@ -140,7 +140,7 @@ async def test_a_delivery_after_the_restart_confirms_a_lost_post() -> None:
 
 
 async def test_a_delivery_that_names_the_look_of_another_request_confirms_nothing() -> None:
-    """Nor does one that names the source of the edit itself."""
+    """A delivery that names another request's look, or the source of the edit, confirms no lost edit."""
     async with stage() as on:
         source = made(on.space)
         job = await on.session.submit(edit(source, "first"), key="first")
@@ -154,7 +154,7 @@ async def test_a_delivery_that_names_the_look_of_another_request_confirms_nothin
 
 
 async def test_several_deliveries_of_an_unknown_at_once_confirm_it_once() -> None:
-    """The first one confirms the look, the one with a final status settles it."""
+    """Two simultaneous deliveries of an unknown, one of them final, confirm and settle its look."""
     async with stage() as on:
         attempt = await on.lose(prompt(), "k")
         look = on.last

@@ -96,3 +96,8 @@ async def refused(path: Path, wanted: str) -> None:
     with pytest.raises(StoreError, match=wanted) as caught:
         await SQLiteStore(path).open(WORKSPACE)
     assert str(path) in str(caught.value)
+
+
+async def pragma(store: SQLiteStore, command: str) -> None:
+    """Run a PRAGMA on the store's own connection."""
+    await store._read(lambda db: db.execute(f"PRAGMA {command}").fetchone())

@@ -109,13 +109,13 @@ async def test_the_store_can_change_while_its_stream_is_read(store: MemoryStore)
 
 
 async def test_neither_key_nor_prompts_are_shown(store: MemoryStore) -> None:
-    """Its repr says how many intents there are and holds nothing of theirs."""
+    """The repr of a memory store has the number of intents and neither the key nor prompts."""
     await store.plan(planned("secret plan"))
     assert repr(store) == "MemoryStore(<1 intents>)"
 
 
-async def test_send_times_of_a_long_life_take_no_room(store: MemoryStore) -> None:
-    """Noted one by one for an hour, the last two minutes are kept; a clock that is set back harms nothing."""
+async def test_only_the_send_times_of_two_minutes_are_kept(store: MemoryStore) -> None:
+    """Of send times noted for an hour the last two minutes are kept, also after a clock is set back."""
     for second in range(3600):
         store.note_sends([NOW + timedelta(seconds=second)])
     assert len(store._sends) == 121

@@ -13,15 +13,15 @@ from hoox_async._io.stores.sqlite.store import SQLiteStore
 from hoox_async.errors import ConfigurationError
 
 
-def test_nothing_given_is_memory() -> None:
-    """None is a memory store, each time a new one."""
+def test_none_opens_a_new_memory_store() -> None:
+    """`open_store(None)` gives a memory store, each time a new one."""
     assert isinstance(open_store(None), MemoryStore)
     assert open_store(None) is not open_store(None)
 
 
 @pytest.mark.parametrize("kind", [str, Path])
-def test_a_path_is_a_file(tmp_path: Path, kind: type[Any]) -> None:
-    """A path, as text or `Path`, is a SQLite store, of which nothing is made yet."""
+def test_a_path_gives_a_sqlite_store(tmp_path: Path, kind: type[Any]) -> None:
+    """`open_store` of a path, as text or `Path`, gives a SQLite store and makes no file yet."""
     store = open_store(kind(tmp_path / "campaign.db"))
     assert isinstance(store, SQLiteStore)
     assert repr(store) == f"SQLiteStore({str(tmp_path / 'campaign.db')!r})"
@@ -29,13 +29,13 @@ def test_a_path_is_a_file(tmp_path: Path, kind: type[Any]) -> None:
 
 
 def test_a_store_is_taken_as_it_is() -> None:
-    """A store of one's own comes back."""
+    """`open_store` of a store returns that store."""
     store = MemoryStore()
     assert open_store(store) is store
 
 
 @pytest.mark.parametrize("wrong", [7, object(), b"campaign.db", "", "  ", ":memory:", ["campaign.db"]])
 def test_anything_else_is_refused(wrong: Any) -> None:
-    """What is neither None, a path nor a store is a `ConfigurationError`."""
+    """`open_store` of anything else raises a `ConfigurationError`."""
     with pytest.raises(ConfigurationError, match="store:"):
         open_store(wrong)

@@ -12,7 +12,7 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
-from store_kit import NOW, WORKSPACE, planned, refused
+from store_kit import NOW, WORKSPACE, planned, pragma, refused
 
 from hoox_async._io.stores.sqlite.store import SQLiteStore
 from hoox_async.errors import StoreError
@@ -54,11 +54,11 @@ async def test_a_full_database(path: Path) -> None:
     """At the file's greatest size writes raise and reads answer; with room again, writes pass again."""
     store = SQLiteStore(path)
     await store.open(WORKSPACE)
-    await store._read(lambda db: db.execute("PRAGMA max_page_count = 40").fetchone())
+    await pragma(store, "max_page_count = 40")
     kept = await write_until_full(store)
     assert kept
     await check_full_then_free(store, kept)
-    await store._read(lambda db: db.execute("PRAGMA max_page_count = 100000").fetchone())
+    await pragma(store, "max_page_count = 100000")
     assert await store.plan(planned("room again")) == planned("room again")
     await store.aclose()
 

@@ -48,7 +48,7 @@ async def test_a_new_intent_is_kept_whole(store: Store) -> None:
 
 
 async def test_a_known_key_changes_nothing(store: Store) -> None:
-    """Planning a key again returns the stored intent, with its state, and writes nothing."""
+    """Planning a known key returns the stored intent, with its state, and writes nothing."""
     await store.plan(planned("a"))
     stored = await store.advance("a", send("att_1"))
     again = await store.plan(attrs.evolve(planned("a"), digest="other"))
@@ -116,7 +116,7 @@ async def test_an_attempt_id_is_used_once(store: Store) -> None:
 
 
 async def test_a_look_leads_to_its_intent(store: Store) -> None:
-    """`by_ref` finds the intent that has the look, until it was paid anew: a refusal would give it back."""
+    """`by_ref` finds the intent of a look until another look was accepted in its place."""
     ref = LookRef("avtr_1", "look_9")
     await store.plan(planned("a"))
     intent = await store.advance("a", send("att_1"), accept("look_9"))
@@ -158,8 +158,8 @@ async def test_of_claims_in_the_same_moment_one_is_taken(store: Store) -> None:
     assert [type(end) for end in ends].count(LookTaken) == 19
 
 
-async def test_a_look_that_may_be_given_back_is_nobody_elses(store: Store) -> None:
-    """While a failed look is paid anew, its look stays claimed; a refusal then gives it back."""
+async def test_a_look_stays_claimed_until_its_next_round_is_paid(store: Store) -> None:
+    """While a failed look is paid again, its look stays claimed; a refusal then restores it."""
     for key in "ab":
         await store.plan(planned(key))
         await store.advance(key, send(f"att_{key}"))
@@ -171,8 +171,8 @@ async def test_a_look_that_may_be_given_back_is_nobody_elses(store: Store) -> No
     assert await store.by_ref(LookRef("avtr_1", "look_9")) == back
 
 
-async def test_the_users_word_said_again_frees_the_first_look(store: Store) -> None:
-    """Another intent may have it then; and a look that another has cannot be named."""
+async def test_a_look_that_the_user_corrected_can_be_claimed_by_another_intent(store: Store) -> None:
+    """After the user has named another look, another intent can claim the look that was named first."""
     for key in "ab":
         await store.plan(planned(key))
         await store.advance(key, send(f"att_{key}"), MarkUnknown("dropped", NOW))
@@ -207,7 +207,7 @@ async def test_every_intent_is_streamed_in_order(store: Store) -> None:
 
 
 async def test_no_baseline_is_none(store: Store) -> None:
-    """Of an avatar without baseline None is said, also where an intent has a look of it."""
+    """The baseline of an avatar that has none is None, also where an intent has a look of it."""
     await store.plan(planned("a"))
     await store.advance("a", send("att_1"), accept("look_9"))
     assert await store.seen_looks("avtr_1") is None
@@ -239,7 +239,7 @@ async def test_an_avatar_of_our_own_needs_no_baseline(store: Store, request_: An
     assert await store.seen_looks("avtr_new") == frozenset({"look_1"})
 
 
-async def test_the_users_word_is_no_baseline(store: Store) -> None:
+async def test_a_look_that_the_user_named_is_no_baseline(store: Store) -> None:
     """A look that a user named for a lost create proves nothing about the avatar's other looks."""
     await store.plan(planned("a", CREATE))
     await store.advance(
@@ -248,8 +248,8 @@ async def test_the_users_word_is_no_baseline(store: Store) -> None:
     assert await store.seen_looks("avtr_x") is None
 
 
-async def test_a_look_stays_claimed(store: Store) -> None:
-    """The look of an intent that is paid anew stays claimed, also within one call: it is no lost POST's."""
+async def test_a_look_of_an_earlier_round_stays_claimed(store: Store) -> None:
+    """The look of an intent that is paid again stays claimed and cannot be taken for a lost POST's."""
     await store.add_seen("avtr_1", [])
     await store.plan(planned("a"))
     await store.advance(
@@ -258,7 +258,7 @@ async def test_a_look_stays_claimed(store: Store) -> None:
     assert await store.seen_looks("avtr_1") == frozenset({"look_9"})
 
 
-async def test_the_first_delivery_stands(store: Store) -> None:
+async def test_the_first_delivery_of_an_attempt_is_kept(store: Store) -> None:
     """The first delivery of an attempt is kept, and a contradicting second changes nothing."""
     first = Delivery("look_9", LookStatus.FAILED, None, None, "GENERATION_FAILED", "too dark")
     await store.plan(planned("a"))
@@ -296,7 +296,7 @@ async def test_the_times_of_attempts_are_send_times(store: Store) -> None:
 
 
 async def test_an_attempt_that_is_written_late_drops_no_newer_times(store: Store) -> None:
-    """As one whose write failed for minutes."""
+    """An attempt that is recorded late, after a failed write, drops no newer send times."""
     await store.note_sends([after(600)])
     await store.plan(planned("a"))
     await store.advance("a", send("att_1"))
@@ -312,7 +312,7 @@ async def test_old_send_times_are_dropped(store: Store) -> None:
 
 
 async def test_accepted_intents_are_streamed(store: Store) -> None:
-    """Those alone, in the order in which they were planned, over several pages, also while some settle."""
+    """The accepted intents are streamed in the order of their plan, also while some settle."""
     count = 1_100
     await asyncio.gather(*(store.plan(planned(f"k{n}")) for n in range(count)))
     even = range(0, count, 2)

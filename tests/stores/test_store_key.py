@@ -47,9 +47,9 @@ async def life(
 
 @pytest.mark.parametrize("transitions", FREE.values(), ids=FREE)
 async def test_a_wrong_key_is_replaced(closed: Store, transitions: Sequence[Transition]) -> None:
-    """As long as no answer confirmed the key and nothing may have been paid, the right key gets in.
+    """The right key replaces one that no answer confirmed and under which nothing may have been paid.
 
-    It takes the place of the wrong one, and once it is confirmed no other gets in.
+    Once it is confirmed, another key is refused.
     """
     await life(closed, WRONG, transitions, confirmed=False)
     await life(closed, WORKSPACE, confirmed=True)
@@ -59,7 +59,7 @@ async def test_a_wrong_key_is_replaced(closed: Store, transitions: Sequence[Tran
 
 
 async def test_the_base_url_is_bound_at_once(closed: Store) -> None:
-    """Another base URL is refused from the first opening on, whatever became of the key."""
+    """Another base URL is refused from the first opening on, also while the key is not confirmed."""
     await life(closed, WRONG, confirmed=False)
     with pytest.raises(StoreMismatch, match="belongs to"):
         await closed.open(Workspace("https://other.example", WRONG.api_key))
@@ -76,7 +76,7 @@ async def test_what_may_have_been_paid_binds_the_key(
     await life(closed, WORKSPACE, confirmed=False)
 
 
-async def test_a_replaced_key_is_confirmed_anew(closed: Store) -> None:
+async def test_a_replaced_key_has_to_be_confirmed_again(closed: Store) -> None:
     """A key given with ``new_key`` is not bound for good either before an answer confirms it."""
     await life(closed, WORKSPACE, confirmed=True)
     await life(closed, Workspace(WRONG.base_url, WRONG.api_key, new_key=True), confirmed=False)
@@ -86,7 +86,7 @@ async def test_a_replaced_key_is_confirmed_anew(closed: Store) -> None:
 
 
 async def test_confirming_never_raises(closed: Store) -> None:
-    """An answer that comes before the opening or after the closing disturbs nobody."""
+    """`confirm_key` before the opening and after the closing raises nothing."""
     closed.confirm_key()
     await life(closed, WORKSPACE, confirmed=True)
     closed.confirm_key()

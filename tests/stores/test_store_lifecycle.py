@@ -44,7 +44,7 @@ async def test_a_later_session_goes_on(closed: Store) -> None:
 
 
 async def test_one_session_at_a_time(store: Store) -> None:
-    """Opened a second time it is `StoreLocked`, and the first session goes on."""
+    """Opening an open store again raises `StoreLocked`, and the first session goes on."""
     with pytest.raises(StoreLocked, match="one session"):
         await store.open(WORKSPACE)
     assert await store.plan(planned("a")) == planned("a")

@@ -163,7 +163,7 @@ async def test_an_odd_name_is_read(tmp_path: Path) -> None:
 
 
 async def test_reading_blocks_no_loop_and_leaves_no_thread(tmp_path: Path) -> None:
-    """Nothing of it happens on the loop's thread, its own thread ends with it, and then it says so."""
+    """Reading never blocks the loop; after closing its thread is gone, and reading raises StoreError."""
     path = tmp_path / "campaign.db"
     store = SQLiteStore(path)
     await store.open(WORKSPACE)

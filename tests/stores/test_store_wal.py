@@ -10,7 +10,7 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pytest
-from store_kit import WORKSPACE, child, planned, send
+from store_kit import WORKSPACE, child, planned, pragma, send
 
 from hoox_async import recover_store
 from hoox_async._core.intents.intent import IntentState
@@ -113,7 +113,7 @@ async def test_a_copy_without_the_wal_of_an_open_store_is_refused(path: Path) ->
         await incomplete(copy(path, f"opened {life}"))
         await store.plan(planned(f"a{life}"))
         await incomplete(copy(path, f"written {life}"))
-        await store._read(lambda db: db.execute("PRAGMA wal_checkpoint(FULL)").fetchone())
+        await pragma(store, "wal_checkpoint(FULL)")
         await store.plan(planned(f"b{life}"))
         await incomplete(copy(path, f"later {life}"))
         assert set(await states(copy(path, f"both {life}", "-wal"))) >= {f"a{life}", f"b{life}"}
@@ -268,7 +268,7 @@ async def test_recovering_opens_what_is_left(path: Path) -> None:
     store = SQLiteStore(path)
     await store.open(WORKSPACE)
     await store.plan(planned("early"))
-    await store._read(lambda db: db.execute("PRAGMA wal_checkpoint(FULL)").fetchone())
+    await pragma(store, "wal_checkpoint(FULL)")
     await store.plan(planned("late"))
     part = copy(path, "part")
     await store.aclose()

@@ -136,7 +136,7 @@ def test_the_session_works_with_anyio(project: pytest.Pytester, others: tuple[st
 
 
 def test_the_session_without_a_runner_says_what_is_missing(project: pytest.Pytester) -> None:
-    """Neither pytest-asyncio nor anyio: the error names both."""
+    """Without pytest-asyncio and anyio the session's fixture raises an error that names both."""
     project.makepyfile("def test_it(hoox_session): pass")
     result = project.runpytest_inprocess("-p", "hoox_async")
     result.assert_outcomes(errors=1)

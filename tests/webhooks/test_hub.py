@@ -38,7 +38,7 @@ async def test_a_delivery_goes_to_the_first_subscriber_that_knows_its_attempt() 
 
 
 async def test_a_delivery_for_an_unknown_attempt_is_answered_503() -> None:
-    """So the API's retry may reach the right process; also if no session has subscribed."""
+    """A delivery for an unknown attempt is 503, so that the API's retry may reach the right process."""
     a_hub = hub()
     assert await a_hub.handle(token_of(a_hub, "a1"), READY) == 503
     a_hub.subscribe(Session("a2"))
@@ -60,7 +60,7 @@ async def test_a_session_that_unsubscribed_gets_no_delivery() -> None:
 async def test_a_delivery_is_answered_503_if_its_receiver_raises(
     error: Exception, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """What was not stored is not acknowledged; the error is logged without the token."""
+    """A delivery whose receiver raises is 503, and the error is logged without the token."""
     a_hub = hub()
 
     async def fails(attempt_id: str, delivery: Delivery) -> bool:
@@ -76,7 +76,7 @@ async def test_a_delivery_is_answered_503_if_its_receiver_raises(
 
 
 async def test_an_invalid_token_is_404_before_anything_else() -> None:
-    """The body is not read, and no subscriber is asked."""
+    """A delivery with an invalid token is 404: no subscriber is asked, and its body is not read."""
     a_hub, session, reads = hub(), Session("a1"), []
     a_hub.subscribe(session)
     good = token_of(a_hub, "a1")
@@ -102,7 +102,7 @@ async def test_an_invalid_token_is_404_before_anything_else() -> None:
 
 
 async def test_a_delivery_about_another_kind_of_task_is_acknowledged_and_dropped() -> None:
-    """A retry would not help, and it is no look of ours."""
+    """A delivery about another kind of task is acknowledged, as a retry would not help, and dropped."""
     a_hub, session = hub(), Session("a1")
     a_hub.subscribe(session)
     assert await a_hub.handle(token_of(a_hub, "a1"), FOREIGN) == 200
@@ -113,7 +113,7 @@ async def test_a_delivery_about_another_kind_of_task_is_acknowledged_and_dropped
     "body", [b"", b"<html>", b"[1]", b'{"job_id": 7, "status": "completed"}', b"[" * 200_000]
 )
 async def test_a_malformed_delivery_is_400(body: bytes) -> None:
-    """It reaches no subscriber, whether it comes whole or in pieces."""
+    """A malformed delivery, whole or in pieces, is 400 and reaches no subscriber."""
     a_hub, session = hub(), Session("a1")
     a_hub.subscribe(session)
     token = token_of(a_hub, "a1")
@@ -123,7 +123,7 @@ async def test_a_malformed_delivery_is_400(body: bytes) -> None:
 
 
 async def test_a_body_that_is_too_long_is_413_and_not_read_to_its_end() -> None:
-    """The limit is 256 KiB, whole or in pieces; the rest of an endless body is not read."""
+    """A body of more than 256 KiB, whole or in pieces, is 413, and an endless one is not read on."""
     a_hub, asked = hub(), 0
     token = token_of(a_hub, "a1")
     padded = READY + b" " * (256 * 1024 - len(READY))
@@ -157,7 +157,7 @@ async def test_an_incomplete_body_is_400() -> None:
 
 @pytest.mark.virtual_time
 async def test_a_delivery_has_a_time_limit() -> None:
-    """A body that is too slow is 408; a receiver that hangs is cancelled, and the answer is 503."""
+    """A delivery whose body is too slow is 408, and one whose receiver hangs is 503."""
     a_hub, loop = hub(answer_within=5.0), asyncio.get_running_loop()
     cancelled = asyncio.Event()
 
@@ -182,7 +182,7 @@ async def test_a_delivery_has_a_time_limit() -> None:
 
 
 async def test_no_more_than_max_in_flight_deliveries_are_received_at_once() -> None:
-    """Others are answered 503, until one of the first is done."""
+    """Deliveries beyond ``max_in_flight`` are answered 503 until one of the others is done."""
     a_hub, go = hub(max_in_flight=2), asyncio.Event()
 
     async def waits(attempt_id: str, delivery: Delivery) -> bool:

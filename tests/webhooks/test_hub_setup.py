@@ -32,20 +32,20 @@ from hoox_async.webhooks import RedactTokens, WebhookHub
     ],
 )
 def test_an_unusable_public_url_is_a_configuration_error(url: Any) -> None:
-    """It must be http or https, with host and path alone."""
+    """A public URL that is not http or https, or has more than host and path, is refused."""
     with pytest.raises(ConfigurationError, match="public_url"):
         WebhookHub(url, SECRET)
 
 
 @pytest.mark.parametrize("url", ["https://example.com", "https://example.com/", "http://127.0.0.1:8080/a/b/"])
 def test_slashes_at_the_end_of_the_public_url_are_ignored(url: str) -> None:
-    """One slash is before the token in any case."""
+    """A webhook URL has one slash before its token, however many the public URL ends with."""
     made = WebhookHub(url, SECRET).url_for("a1")
     assert made.rpartition("/")[0] == url.rstrip("/")
 
 
 def test_a_hub_without_a_secret_is_a_configuration_error(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A missing one names the variable; an empty or a short one is refused too."""
+    """A missing, empty or short secret is refused; the error for a missing one names the variable."""
     for unset in (None, "", " , "):
         if unset is None:
             monkeypatch.delenv("HOOX_WEBHOOK_SECRET", raising=False)
@@ -59,7 +59,7 @@ def test_a_hub_without_a_secret_is_a_configuration_error(monkeypatch: pytest.Mon
 
 
 async def test_the_variable_can_hold_several_secrets_for_rotation(monkeypatch: pytest.MonkeyPatch) -> None:
-    """They are separated by commas, the newest first: it signs new URLs, and old URLs stay valid."""
+    """Of several secrets, separated by commas, the first signs new URLs, and URLs of all are valid."""
     old = token_of(hub(), "a1")
     monkeypatch.setenv("HOOX_WEBHOOK_SECRET", f"the new secret, long enough, {SECRET}")
     with pytest.raises(ConfigurationError):
@@ -75,7 +75,7 @@ async def test_the_variable_can_hold_several_secrets_for_rotation(monkeypatch: p
 
 
 def test_the_repr_of_a_hub_shows_no_secret() -> None:
-    """Nor does the repr of its parts."""
+    """Neither the repr of a hub nor that of its parts contains a secret."""
     a_hub = hub()
     assert SECRET not in repr(a_hub) + repr(vars(a_hub))
 
@@ -102,7 +102,7 @@ def test_tokens_are_redacted_in_all_parts_of_a_log_record() -> None:
 
 
 def test_redaction_is_added_to_the_named_loggers_until_it_is_undone(caplog: pytest.LogCaptureFixture) -> None:
-    """The returned function removes it."""
+    """Tokens are redacted in the named loggers until the returned function is called."""
     a_hub, logger = hub(), logging.getLogger("some.server.access")
     token = token_of(a_hub, "a1")
     undo = a_hub.redact_logs(["some.server.access"])

@@ -50,7 +50,7 @@ async def test_a_flood_of_refusals_is_one_line_a_second_that_counts_them_all(
 
 
 async def test_refusals_of_a_full_or_closed_hub_are_logged_too(caplog: pytest.LogCaptureFixture) -> None:
-    """Closing logs what was not logged yet."""
+    """Refusals of a full and of a closed hub are logged, and closing logs those that were counted only."""
     a_hub, go = hub(max_in_flight=1), asyncio.Event()
 
     async def waits(attempt_id: str, delivery: Delivery) -> bool:
@@ -73,7 +73,7 @@ async def test_refusals_of_a_full_or_closed_hub_are_logged_too(caplog: pytest.Lo
 
 
 async def test_an_acknowledged_delivery_is_not_logged(caplog: pytest.LogCaptureFixture) -> None:
-    """Only refusals are logged."""
+    """A delivery that is acknowledged is not logged."""
     a_hub = hub()
     a_hub.subscribe(Session("a1"))
     assert await a_hub.handle(token_of(a_hub, "a1"), READY) == 200

@@ -68,7 +68,7 @@ async def test_a_hub_mounted_in_any_framework_receives_deliveries(framework: str
 
 @pytest.mark.parametrize("end", ["", "/"])
 async def test_the_aiohttp_route_accepts_a_slash_at_the_end(end: str) -> None:
-    """It does so without a redirect, which the API might not follow."""
+    """The aiohttp route accepts a slash at the end without a redirect."""
     a_hub, token = attached()
     app = web.Application()
     app.add_routes(a_hub.aiohttp_routes())

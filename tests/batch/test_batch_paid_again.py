@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from batch_kit import QUICK, avatar, edits, opened, prompts, space_of, states
+from session_kit import store_of
 
 from hoox_async import BatchItem, BatchRunner, HooxSession, LookEdit, LookRef
 from hoox_async._api.models import Look, LookStatus
@@ -26,7 +27,7 @@ CHECKS = 4  # requests by which a key is checked that worked and was refused
 
 
 async def intent_of(session: HooxSession, key: str) -> Intent:
-    return (await session._store.get((key,)))[key]
+    return (await store_of(session).get((key,)))[key]
 
 
 async def lose(session: HooxSession, space: Space, source: LookRef, key: str = "lost") -> None:
@@ -82,7 +83,7 @@ async def test_proof_that_comes_before_a_resend_leaves_stops_it() -> None:
 
 
 async def test_proof_that_comes_while_a_resend_connects_stops_it() -> None:
-    """A delivery that comes while the resend connects, the last moment in which it can count, stops it."""
+    """A look that is delivered while its resend connects is not paid twice."""
     space, hub = space_of(), hub_of()
     async with opened(space, webhooks=hub, transport={"connect": 5.0}) as session:
         source = await avatar(session)
@@ -114,7 +115,7 @@ async def test_an_unknown_that_is_dropped_while_its_resend_waits_is_not_sent() -
 
 @pytest.mark.parametrize("refusal", REFUSALS, ids=lambda fault: fault.name)
 async def test_an_unknown_whose_resend_was_refused_is_an_unknown_as_before(refusal: Fault) -> None:
-    """It is listed, its credits are at risk, and a delivery on its own webhook URL still proves it."""
+    """An unknown whose resend was refused is unchanged and listed, and its delivery still proves it."""
     space, hub = space_of(), hub_of()
     async with opened(space, webhooks=hub) as session:
         source = await avatar(session)
@@ -131,7 +132,7 @@ async def test_an_unknown_whose_resend_was_refused_is_an_unknown_as_before(refus
 
 
 async def test_a_delivery_that_came_during_a_refused_resend_proves_the_first_attempt() -> None:
-    """The delivery of the first attempt is kept while the resend is outstanding, which is answered 402."""
+    """The first attempt's delivery that comes during a resend is applied when that is answered 402."""
     space, hub = space_of(), hub_of()
     async with opened(space, webhooks=hub, transport={"latency": 10.0}) as session:
         source = await avatar(session)
@@ -146,8 +147,8 @@ async def test_a_delivery_that_came_during_a_refused_resend_proves_the_first_att
     assert job.ref == first
 
 
-async def test_a_resend_that_is_answered_429_is_still_one() -> None:
-    """After each 429 the unknown is restored in the store, and sent again from there."""
+async def test_a_resend_that_is_answered_429_is_sent_again() -> None:
+    """After each 429 the unknown is restored in the store, and the resend is sent again."""
     space = space_of()
     async with opened(space) as session:
         source = await avatar(session)
@@ -164,7 +165,7 @@ async def test_a_resend_that_is_answered_429_is_still_one() -> None:
 
 
 async def test_a_resend_that_did_not_fit_the_cap_is_held_by_the_next_run() -> None:
-    """The second run resends and has no credits left; the third one holds, and pays nothing."""
+    """An unknown whose resend did not fit under the cap stays unknown, and the next run sends nothing."""
     space, store = space_of(), MemoryStore()
     async with opened(space, store=store) as session:
         items = edits(await avatar(session), 1)
@@ -179,7 +180,7 @@ async def test_a_resend_that_did_not_fit_the_cap_is_held_by_the_next_run() -> No
 
 @pytest.mark.parametrize("ends", ["cancel", "stop"])
 async def test_a_resend_that_is_ended_at_the_rate_limiter_is_held_by_the_next_run(ends: str) -> None:
-    """A resend that ended before it left has written nothing to the store."""
+    """An unknown whose resend ended at the rate limiter stays unknown, and the next run sends nothing."""
     space, store = space_of(), MemoryStore()
     async with opened(space, store=store) as session:
         source = await avatar(session)
@@ -198,8 +199,8 @@ async def test_a_resend_that_is_ended_at_the_rate_limiter_is_held_by_the_next_ru
     assert prompts(space)["e0"] == 1
 
 
-async def test_a_resend_does_not_wait_for_the_avatar_lock_that_its_own_loss_shut() -> None:
-    """An unknown that is sent again is no longer searched for, so its avatar's lock opens."""
+async def test_a_resend_does_not_wait_for_the_search_for_its_own_loss() -> None:
+    """A resend ends the search for its unknown, and does not wait for the lock of its avatar."""
     space = space_of()
     async with opened(space, exclusive=True, timeouts=QUICK) as session:
         source = await avatar(session)
@@ -217,7 +218,7 @@ async def test_a_resend_does_not_wait_for_the_avatar_lock_that_its_own_loss_shut
 @pytest.mark.parametrize("refusal", REFUSALS, ids=lambda fault: fault.name)
 @pytest.mark.parametrize("how", [{"retry": ["ready"]}, {"changed": "redo"}], ids=str)
 async def test_a_redo_that_is_refused_leaves_the_old_look(refusal: Fault, how: dict[str, Any]) -> None:
-    """The outcome is that of the refused redo; the store keeps the look that was paid."""
+    """A refused redo has no look in its outcome, and the store keeps the look that was paid."""
     space = space_of()
     async with opened(space) as session:
         source = await avatar(session)
@@ -228,7 +229,7 @@ async def test_a_redo_that_is_refused_leaves_the_old_look(refusal: Fault, how: d
         (got,) = (await BatchRunner(session, **how).run(items)).outcomes
         (again,) = (await BatchRunner(session).run(edits(source, 1))).outcomes
         assert first.ref is not None
-        by_ref = await session._store.by_ref(first.ref)
+        by_ref = await store_of(session).by_ref(first.ref)
     assert str(got.state) == ("rejected" if isinstance(got.error, BadRequest) else "unsent")
     assert got.credits == 2
     assert (got.ref, got.request) == (None, items[0].request)
@@ -268,7 +269,7 @@ class Faster(MemoryStore):
 
 
 async def test_a_pending_look_that_becomes_ready_in_the_last_moment_is_not_paid_again() -> None:
-    """One transaction checks that the intent is unchanged and records that it is sent, or does neither."""
+    """A look that is settled while its new POST is being recorded is not paid again."""
     space = space_of(10_000.0)
     async with opened(space, store=Faster()) as session:
         items = edits(await avatar(session), 1)
