@@ -31,6 +31,7 @@ from ..._core.intents.transitions import (
     advance,
 )
 from ..._core.retry import Patience
+from ..._io.tasks import cancelled_by_task_only
 from ...errors import ApiError, HooxError, NotSent, OutcomeUnknown, StoreError, TransportError
 from ...events import Answered, OutcomeLost, RequestSent
 from ..jobs import JobRegistry
@@ -217,7 +218,7 @@ class SubmitAttempt:
         if permit.is_stale(2 * self._services.timeouts.connect + _HELD_TOO_LONG):
             raise DecisionOutdated(self._intent.key)
         try:
-            await self._write_sending()
+            await cancelled_by_task_only(self._write_sending(), "the store")
         except IllegalTransition:
             raise DecisionOutdated(self._intent.key) from None
         except HooxError:
@@ -253,24 +254,45 @@ class SubmitAttempt:
         self._may_have_cost = True
         accept = partial(self._services.accept, self._intent.key, ref, Evidence.ANSWER)
         try:
-            accepted = await accept()
+            accepted = await cancelled_by_task_only(accept(), "the store")
         except LookTaken as taken:
             return await self._record_failure(taken)
         except Exception as trouble:  # whatever a store raises, the caller learns what was paid
             error = copy(as_store_error(trouble))
             error.charged, error.ref = "yes", ref
-            self._defer(partial(self._accept_or_mark_unknown, accept), error, self._follow_late_acceptance)
+            write = partial(self._accept_or_mark_unknown, accept, ref)
+            self._defer(write, error, self._follow_late_acceptance)
             raise error from trouble
         return await self._follow_accepted(accepted)
 
-    async def _accept_or_mark_unknown(self, accept: Callable[[], Awaitable[Intent]]) -> Intent:
+    async def _accept_or_mark_unknown(self, accept: Callable[[], Awaitable[Intent]], ref: LookRef) -> Intent:
         try:
             return await accept()
         except LookTaken as taken:
-            step = self._step_after(taken)
-            after = await self._services.store.advance(self._intent.key, step)
+            after = await self._advance_late(self._step_after(taken))
             self._emit_lost(after, str(taken))
             return after
+        except IllegalTransition:
+            stored = await self._written_earlier()
+            if stored is None or not stored.state.paid or stored.ref != ref:
+                raise
+            self._services.emit_accepted(stored, ref, Evidence.ANSWER)
+            return stored
+
+    async def _advance_late(self, step: Revert | Reject | MarkUnknown) -> Intent:
+        try:
+            return await self._services.store.advance(self._intent.key, step)
+        except IllegalTransition:
+            stored = await self._written_earlier()
+            if stored is None or stored.state is not IntentState.UNKNOWN:
+                raise
+            return stored
+
+    async def _written_earlier(self) -> Intent | None:
+        """The intent where this attempt is its last: an earlier write was taken though the store raised."""
+        stored = (await self._services.store.get((self._intent.key,))).get(self._intent.key)
+        is_own = stored is not None and bool(stored.attempts) and stored.attempts[-1].id == self._id
+        return stored if is_own else None
 
     async def _follow_late_acceptance(self, after: Intent) -> None:
         if after.state is IntentState.UNKNOWN:
@@ -294,13 +316,12 @@ class SubmitAttempt:
             message = f"{intent.key}: {step.reason}; it may have been charged"
             result = OutcomeUnknown(message, key=intent.key)
             self._emit_lost(intent, step.reason)
-        write = partial(self._services.store.advance, intent.key, step)
         follow = partial(self._settle_by_delivery, lost=lost)
         try:
-            after = await write()
+            after = await cancelled_by_task_only(self._services.store.advance(intent.key, step), "the store")
         except Exception as trouble:  # whatever a store raises, the caller learns what may have been paid
             deferred = result if isinstance(result, OutcomeUnknown) else as_store_error(trouble)
-            self._defer(write, deferred, follow)
+            self._defer(partial(self._advance_late, step), deferred, follow)
             raise deferred from trouble
         proved = await follow(after)
         if proved is not None:

@@ -9,6 +9,7 @@ from contextlib import ExitStack, suppress
 
 from ..._core.intents.intent import Intent
 from ..._core.intents.transitions import IllegalTransition
+from ..._io.tasks import cancelled_by_task_only
 from ...errors import HooxError, SessionClosed
 from ..services import SessionServices
 
@@ -109,8 +110,8 @@ class DeferredWrites:
             if self._writes.get(deferred.key) is not deferred:
                 return True
             try:
-                after = await deferred.write()
-            except IllegalTransition:  # it was settled otherwise, or an earlier try did write it after all
+                after = await cancelled_by_task_only(deferred.write(), "the store")
+            except IllegalTransition:  # it was settled otherwise
                 _log.warning("the store has something else of %s than: %s", deferred.key, deferred.error)
                 after = None
             except Exception as error:  # whatever a store raises
@@ -118,7 +119,7 @@ class DeferredWrites:
                 return False
             try:
                 if after is not None:
-                    await deferred.follow(after)
+                    await cancelled_by_task_only(deferred.follow(after), "what follows")
             except Exception as error:  # it is written all the same
                 _log.warning("what became of %s was written late: %s", deferred.key, error)
             finally:
