@@ -14,7 +14,6 @@ from .._core.polling import PollScheduler
 from .._core.polling.durations import kind_of
 from .._core.retry import Patience
 from .._io.clock import Clock
-from .._io.tasks import cancelled_by_task_only
 from ..errors import HooxError, StoreError
 from ..events import Event
 from .jobs import JobRegistry, LookJob
@@ -76,12 +75,12 @@ class BatchAccess:
     async def intents(self, keys: Collection[str]) -> dict[str, Intent]:
         """The intents that the store has under these keys."""
         with _as_store_errors():
-            return await cancelled_by_task_only(self._services.store.get(keys), "the store")
+            return await self._services.store.get(keys)
 
     async def intent_of(self, ref: LookRef) -> Intent | None:
         """The intent that this look was made for, if the store knows one."""
         with _as_store_errors():
-            return await cancelled_by_task_only(self._services.store.by_ref(ref), "the store")
+            return await self._services.store.by_ref(ref)
 
     def all_intents(self) -> AsyncIterator[Intent]:
         """Every intent of the store."""

@@ -352,3 +352,55 @@ async def test_a_store_that_is_cancelled_is_a_store_that_fails() -> None:
         assert (caught.value.charged, caught.value.ref) == ("yes", space.ledger[0].ref)
         await asyncio.sleep(300)
         assert (await intent_of(session, "k")).state is IntentState.READY
+
+
+class LosingSends(MemoryStore):
+    """Takes the first writing of SENDING, and raises all the same."""
+
+    lost = False
+
+    def _lose(self) -> None:
+        if not self.lost:
+            self.lost = True
+            raise OSError("the connection to the store broke after the commit")
+
+    async def advance(self, key: str, *steps: Transition) -> Intent:
+        after = await super().advance(key, *steps)
+        if isinstance(steps[-1], Send):
+            self._lose()
+        return after
+
+    async def plan(self, intent: Intent) -> Intent:
+        after = await super().plan(intent)
+        self._lose()
+        return after
+
+
+async def test_a_sending_whose_commit_was_not_confirmed_is_taken_back() -> None:
+    """Where SENDING was written but the store raised, nothing was sent: the key can be submitted again."""
+    for exclusive in (False, True):
+        async with on_space(store=LosingSends(), exclusive=exclusive) as (session, space):
+            ref = made(space)
+            with pytest.raises(StoreError) as caught:
+                await session.submit(edit(ref), key="k")
+            assert caught.value.charged == "no"
+            assert space.ledger == []
+            await session.submit(edit(ref), key="k")
+            assert len(space.ledger) == 1
+
+
+async def test_a_resend_whose_sending_was_not_confirmed_is_an_unknown_again() -> None:
+    """Where the SENDING of a resend was written but the store raised, the intent is the unknown it was."""
+    store = LosingSends()
+    store.lost = True
+    async with on_space(store=store) as (session, space):
+        space.faults.fail_next("create", Fault.DROP_AFTER)
+        with pytest.raises(OutcomeUnknown):
+            await session.submit(prompt(), key="k")
+        store.lost = False
+        with pytest.raises(StoreError):
+            await session.resend("k")
+        await asyncio.sleep(5)
+        assert [unknown.key for unknown in await session.unknowns()] == ["k"]
+        await session.resend("k")
+        assert len(space.ledger) == 2

@@ -122,6 +122,9 @@ class SubmitAttempt:
         self._inferable = False
         self._was_answered = False
         self._may_have_cost = False
+        self._sending_in_doubt: StoreError | None = (
+            None  # whether SENDING was written, though nothing was sent
+        )
         self.is_waiting = True
         """Whether it still waits for credits, permit or lock: then it can be cancelled and sends nothing."""
 
@@ -218,13 +221,12 @@ class SubmitAttempt:
         if permit.is_stale(2 * self._services.timeouts.connect + _HELD_TOO_LONG):
             raise DecisionOutdated(self._intent.key)
         try:
-            await cancelled_by_task_only(self._write_sending(), "the store")
+            await self._write_sending()
         except IllegalTransition:
             raise DecisionOutdated(self._intent.key) from None
-        except HooxError:
-            raise
         except Exception as error:
-            raise as_store_error(error) from error
+            self._sending_in_doubt = as_store_error(error)
+            raise self._sending_in_doubt from error
         self._may_have_cost = True
         endpoint = submit_endpoint(self._intent.request)
         self._services.hooks.emit(RequestSent(endpoint, self._services.clock.now(), self._intent.key))
@@ -288,6 +290,12 @@ class SubmitAttempt:
                 raise
             return stored
 
+    async def _revert_if_sending(self) -> Intent:
+        stored = await self._written_earlier()
+        if stored is None:
+            raise IllegalTransition(f"intent {self._intent.key!r}: SENDING was not written")
+        return await self._services.store.advance(self._intent.key, Revert())
+
     async def _written_earlier(self) -> Intent | None:
         """The intent where this attempt is its last: an earlier write was taken though the store raised."""
         stored = (await self._services.store.get((self._intent.key,))).get(self._intent.key)
@@ -308,6 +316,12 @@ class SubmitAttempt:
     async def _record_failure(self, error: Exception) -> Intent:
         """It was not sent, refused or lost. Raises that, unless a delivery has proved its look already."""
         if not self._may_have_cost:
+            if self._sending_in_doubt is not None:
+                doubt = copy(self._sending_in_doubt)
+                write = DeferredWrite(
+                    self._intent.key, None, self._revert_if_sending, doubt, _nothing_follows, ExitStack()
+                )
+                self._context.deferred.add(write)
             raise error
         intent, step = self._intent, self._step_after(error)
         self._may_have_cost = lost = isinstance(step, MarkUnknown)
@@ -370,6 +384,10 @@ class SubmitAttempt:
         avatar_id = self._context.reconciler.avatars.avatar_to_lock(self._intent)
         lock = self._avatar_lock.pop_all()
         self._context.deferred.add(DeferredWrite(self._intent.key, avatar_id, write, error, follow, lock))
+
+
+async def _nothing_follows(_: Intent) -> None:
+    """Nothing was sent: there is nothing to follow."""
 
 
 def as_store_error(error: Exception) -> StoreError:

@@ -17,7 +17,6 @@ from ..._core.intents.intent import Intent
 from ..._core.intents.keys import digest
 from ..._core.intents.send_decision import Decide, SendDecision, decide_resend, decide_single
 from ..._core.retry import NoRetry, Patience, decide_paid
-from ..._io.tasks import cancelled_by_task_only
 from ...errors import (
     ApiError,
     AuthenticationError,
@@ -189,7 +188,7 @@ class Submitter:
 
     async def _stored(self, key: str) -> Intent | None:
         try:
-            return (await cancelled_by_task_only(self._services.store.get((key,)), "the store")).get(key)
+            return (await self._services.store.get((key,))).get(key)
         except HooxError:
             raise
         except Exception as error:  # whatever a store raises
