@@ -116,6 +116,16 @@ async def restarted(work: Callable[[], Awaitable[_T]], what: str, *, tries: int 
         pause = min(2 * pause, _LONGEST_PAUSE)
 
 
+async def cancelled_by_task_only(work: Awaitable[_T], what: str) -> _T:
+    """Await the work. Where it was cancelled though this task was not, that is an error of ``what``."""
+    try:
+        return await work
+    except asyncio.CancelledError:
+        if _being_cancelled():
+            raise
+        raise RuntimeError(f"{what} was cancelled") from None
+
+
 def _being_cancelled() -> bool:
     task = asyncio.current_task()
     return task is not None and task.cancelling() > 0

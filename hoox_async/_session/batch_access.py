@@ -14,12 +14,13 @@ from .._core.polling import PollScheduler
 from .._core.polling.durations import kind_of
 from .._core.retry import Patience
 from .._io.clock import Clock
-from ..errors import StoreError
+from ..errors import HooxError, StoreError
 from ..events import Event
 from .jobs import JobRegistry, LookJob
 from .rate_limiter import Permit
 from .services import SessionServices
 from .submit import AttemptBudget, SendOptions, Submitter
+from .submit.attempt import as_store_error
 from .unknowns import Reconciler
 
 __all__ = ["BatchAccess", "Expectations", "Permit"]
@@ -73,11 +74,13 @@ class BatchAccess:
 
     async def intents(self, keys: Collection[str]) -> dict[str, Intent]:
         """The intents that the store has under these keys."""
-        return await self._services.store.get(keys)
+        with _as_store_errors():
+            return await self._services.store.get(keys)
 
     async def intent_of(self, ref: LookRef) -> Intent | None:
         """The intent that this look was made for, if the store knows one."""
-        return await self._services.store.by_ref(ref)
+        with _as_store_errors():
+            return await self._services.store.by_ref(ref)
 
     def all_intents(self) -> AsyncIterator[Intent]:
         """Every intent of the store."""
@@ -170,7 +173,7 @@ class BatchAccess:
         if not self._unknowns.avatars.is_searched(unknown):
             seconds = min(seconds, self._delivery_expected_for(unknown))
         if seconds > 0:
-            with suppress(StoreError):
+            with suppress(StoreError), _as_store_errors():
                 await self._unknowns.wait_settled(unknown, seconds)
 
     def _delivery_expected_for(self, unknown: Intent) -> float:
@@ -195,3 +198,14 @@ class BatchAccess:
             self._scheduler.durations.quantile,
             self._services.deliveries is not None,
         )
+
+
+@contextmanager
+def _as_store_errors() -> Iterator[None]:
+    """Raise `StoreError`, whatever a store raises."""
+    try:
+        yield
+    except HooxError:
+        raise
+    except Exception as error:
+        raise as_store_error(error) from error

@@ -44,9 +44,13 @@ class SessionServices(NamedTuple):
         """
         condition = () if since is None else (IfUnchanged(since),)
         accepted = await self.store.advance(key, *condition, Accept(ref, self.clock.utc(), evidence))
-        metadata = accepted.request.metadata
-        self.hooks.emit(LookAccepted(key, ref, accepted.credits, evidence, metadata=metadata))
+        self.emit_accepted(accepted, ref, evidence)
         return accepted
+
+    def emit_accepted(self, accepted: Intent, ref: LookRef, evidence: Evidence) -> None:
+        """Emit `LookAccepted` for an intent of which it is written down that this look is its own."""
+        metadata = accepted.request.metadata
+        self.hooks.emit(LookAccepted(accepted.key, ref, accepted.credits, evidence, metadata=metadata))
 
     def answered(self, permit: Permit, response: WireResponse) -> None:
         """Process what an answer says about the quota and the key. Call it while the permit is held."""

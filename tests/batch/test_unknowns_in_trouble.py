@@ -260,3 +260,32 @@ async def test_an_edit_of_an_avatar_that_does_not_exist_raises_not_found() -> No
     assert isinstance(two, NotFound)
     assert one is not two
     assert space.credits_spent == 0
+
+
+class Unreadable(MemoryStore):
+    """Once it is told to, it can't be read: what it raises is no error of ours."""
+
+    is_broken = False
+
+    async def get(self, keys: Collection[str]) -> dict[str, Intent]:
+        if self.is_broken:
+            raise OSError("the disk is gone")
+        return await super().get(keys)
+
+    async def advance(self, key: str, *steps: Transition) -> Intent:
+        after = await super().advance(key, *steps)
+        self.is_broken = True
+        return after
+
+
+@pytest.mark.parametrize("charged_and_lost", [False, True])
+async def test_every_item_has_its_outcome_whatever_a_reading_store_raises(charged_and_lost: bool) -> None:
+    """A store that raises what is no error of ours, after the POSTs, takes no outcome from the batch."""
+    space = space_of()
+    async with opened(space, store=Unreadable(), exclusive=True) as session:
+        ref = await avatar(session)
+        session._store.is_broken = False  # type: ignore[attr-defined]
+        if charged_and_lost:
+            space.faults.fail_next("edit", Fault.DROP_AFTER)
+        report = await BatchRunner(session, look_timeout=60).run([LookEdit(ref, "a scene")])
+        assert [outcome.state for outcome in report.outcomes] == ["unknown" if charged_and_lost else "ready"]

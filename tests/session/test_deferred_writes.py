@@ -293,3 +293,115 @@ async def test_a_file_that_another_program_locks_for_a_while(
         await asyncio.sleep(5)
         (job,) = await session.jobs()
         assert job.ref == space.ledger[0].ref
+
+
+# --- a store that took it, and said that it did not
+
+
+class LosingReplies(MemoryStore):
+    """Takes the first step of one kind, and raises all the same."""
+
+    def __init__(self, kind: type[Any]) -> None:
+        super().__init__()
+        self.kind: type[Any] | None = kind
+
+    async def advance(self, key: str, *steps: Transition) -> Intent:
+        after = await super().advance(key, *steps)
+        if self.kind is not None and isinstance(steps[-1], self.kind):
+            self.kind = None
+            raise StoreError("the connection to the store broke after the commit")
+        return after
+
+
+async def test_an_acceptance_whose_commit_was_not_confirmed_is_told_and_polled() -> None:
+    """A look is told by one LookAccepted and polled until it is done, also where its commit seems lost."""
+    events: list[Event] = []
+    async with on_space(store=LosingReplies(Accept), hooks=[events.append]) as (session, space):
+        with pytest.raises(StoreError) as caught:
+            await session.submit(prompt(), key="k")
+        assert caught.value.charged == "yes"
+        await asyncio.sleep(300)
+        assert (await intent_of(session, "k")).state is IntentState.READY
+        assert [event.ref for event in events if isinstance(event, LookAccepted)] == [space.ledger[0].ref]
+
+
+async def test_a_loss_whose_commit_was_not_confirmed_is_searched_for() -> None:
+    """A lost edit's look is never taken for the next lost edit's, also where the commit of its loss seemed to
+    fail."""
+    async with on_space(store=LosingReplies(MarkUnknown), exclusive=True, timeouts=QUICK) as (session, space):
+        ref = made(space)
+        space.faults.fail_next("edit", Fault.DROP_AFTER)
+        with pytest.raises(OutcomeUnknown):
+            await session.submit(edit(ref, "one"), key="one")
+        space.faults.fail_next("edit", Fault.DROP_BEFORE)
+        with pytest.raises(OutcomeUnknown):
+            await session.submit(edit(ref, "two"), key="two")
+        await session.submit(edit(ref, "three"), key="three")
+        await asyncio.sleep(300)
+        refs = {charge.request["prompt"]: charge.ref for charge in space.ledger}
+        assert (await intent_of(session, "two")).ref is None
+        assert (await intent_of(session, "one")).ref == refs["one"]
+
+
+async def test_a_store_that_is_cancelled_is_a_store_that_fails() -> None:
+    """A CancelledError of the store's own, while nobody was cancelled, loses nothing of what was paid."""
+    store = Refusing(Accept, times=1)
+    store.error = asyncio.CancelledError()  # type: ignore[assignment]
+    async with on_space(store=store) as (session, space):
+        with pytest.raises(StoreError) as caught:
+            await session.submit(prompt(), key="k")
+        assert (caught.value.charged, caught.value.ref) == ("yes", space.ledger[0].ref)
+        await asyncio.sleep(300)
+        assert (await intent_of(session, "k")).state is IntentState.READY
+
+
+class LosingSends(MemoryStore):
+    """Takes the first writing of SENDING, and raises all the same."""
+
+    lost = False
+
+    def _lose(self) -> None:
+        if not self.lost:
+            self.lost = True
+            raise OSError("the connection to the store broke after the commit")
+
+    async def advance(self, key: str, *steps: Transition) -> Intent:
+        after = await super().advance(key, *steps)
+        if isinstance(steps[-1], Send):
+            self._lose()
+        return after
+
+    async def plan(self, intent: Intent) -> Intent:
+        after = await super().plan(intent)
+        self._lose()
+        return after
+
+
+async def test_a_sending_whose_commit_was_not_confirmed_is_taken_back() -> None:
+    """Where SENDING was written but the store raised, nothing was sent: the key can be submitted again."""
+    for exclusive in (False, True):
+        async with on_space(store=LosingSends(), exclusive=exclusive) as (session, space):
+            ref = made(space)
+            with pytest.raises(StoreError) as caught:
+                await session.submit(edit(ref), key="k")
+            assert caught.value.charged == "no"
+            assert space.ledger == []
+            await session.submit(edit(ref), key="k")
+            assert len(space.ledger) == 1
+
+
+async def test_a_resend_whose_sending_was_not_confirmed_is_an_unknown_again() -> None:
+    """Where the SENDING of a resend was written but the store raised, the intent is the unknown it was."""
+    store = LosingSends()
+    store.lost = True
+    async with on_space(store=store) as (session, space):
+        space.faults.fail_next("create", Fault.DROP_AFTER)
+        with pytest.raises(OutcomeUnknown):
+            await session.submit(prompt(), key="k")
+        store.lost = False
+        with pytest.raises(StoreError):
+            await session.resend("k")
+        await asyncio.sleep(5)
+        assert [unknown.key for unknown in await session.unknowns()] == ["k"]
+        await session.resend("k")
+        assert len(space.ledger) == 2

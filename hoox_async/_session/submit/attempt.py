@@ -31,6 +31,7 @@ from ..._core.intents.transitions import (
     advance,
 )
 from ..._core.retry import Patience
+from ..._io.tasks import cancelled_by_task_only
 from ...errors import ApiError, HooxError, NotSent, OutcomeUnknown, StoreError, TransportError
 from ...events import Answered, OutcomeLost, RequestSent
 from ..jobs import JobRegistry
@@ -121,6 +122,9 @@ class SubmitAttempt:
         self._inferable = False
         self._was_answered = False
         self._may_have_cost = False
+        self._sending_in_doubt: StoreError | None = (
+            None  # whether SENDING was written, though nothing was sent
+        )
         self.is_waiting = True
         """Whether it still waits for credits, permit or lock: then it can be cancelled and sends nothing."""
 
@@ -220,10 +224,9 @@ class SubmitAttempt:
             await self._write_sending()
         except IllegalTransition:
             raise DecisionOutdated(self._intent.key) from None
-        except HooxError:
-            raise
         except Exception as error:
-            raise as_store_error(error) from error
+            self._sending_in_doubt = as_store_error(error)
+            raise self._sending_in_doubt from error
         self._may_have_cost = True
         endpoint = submit_endpoint(self._intent.request)
         self._services.hooks.emit(RequestSent(endpoint, self._services.clock.now(), self._intent.key))
@@ -253,24 +256,51 @@ class SubmitAttempt:
         self._may_have_cost = True
         accept = partial(self._services.accept, self._intent.key, ref, Evidence.ANSWER)
         try:
-            accepted = await accept()
+            accepted = await cancelled_by_task_only(accept(), "the store")
         except LookTaken as taken:
             return await self._record_failure(taken)
         except Exception as trouble:  # a store may raise anything; the caller must learn what was paid
             error = copy(as_store_error(trouble))
             error.charged, error.ref = "yes", ref
-            self._defer(partial(self._accept_or_mark_unknown, accept), error, self._follow_late_acceptance)
+            write = partial(self._accept_or_mark_unknown, accept, ref)
+            self._defer(write, error, self._follow_late_acceptance)
             raise error from trouble
         return await self._follow_accepted(accepted)
 
-    async def _accept_or_mark_unknown(self, accept: Callable[[], Awaitable[Intent]]) -> Intent:
+    async def _accept_or_mark_unknown(self, accept: Callable[[], Awaitable[Intent]], ref: LookRef) -> Intent:
         try:
             return await accept()
         except LookTaken as taken:
-            step = self._step_after(taken)
-            after = await self._services.store.advance(self._intent.key, step)
+            after = await self._advance_late(self._step_after(taken))
             self._emit_lost(after, str(taken))
             return after
+        except IllegalTransition:
+            stored = await self._written_earlier()
+            if stored is None or not stored.state.paid or stored.ref != ref:
+                raise
+            self._services.emit_accepted(stored, ref, Evidence.ANSWER)
+            return stored
+
+    async def _advance_late(self, step: Revert | Reject | MarkUnknown) -> Intent:
+        try:
+            return await self._services.store.advance(self._intent.key, step)
+        except IllegalTransition:
+            stored = await self._written_earlier()
+            if stored is None or stored.state is not IntentState.UNKNOWN:
+                raise
+            return stored
+
+    async def _revert_if_sending(self) -> Intent:
+        stored = await self._written_earlier()
+        if stored is None:
+            raise IllegalTransition(f"intent {self._intent.key!r}: SENDING was not written")
+        return await self._services.store.advance(self._intent.key, Revert())
+
+    async def _written_earlier(self) -> Intent | None:
+        """The intent where this attempt is its last: an earlier write was taken though the store raised."""
+        stored = (await self._services.store.get((self._intent.key,))).get(self._intent.key)
+        is_own = stored is not None and bool(stored.attempts) and stored.attempts[-1].id == self._id
+        return stored if is_own else None
 
     async def _follow_late_acceptance(self, after: Intent) -> None:
         if after.state is IntentState.UNKNOWN:
@@ -286,6 +316,12 @@ class SubmitAttempt:
     async def _record_failure(self, error: Exception) -> Intent:
         """Record a refusal or a loss, and raise the error, unless a delivery has proved the look already."""
         if not self._may_have_cost:
+            if self._sending_in_doubt is not None:
+                doubt = copy(self._sending_in_doubt)
+                write = DeferredWrite(
+                    self._intent.key, None, self._revert_if_sending, doubt, _nothing_follows, ExitStack()
+                )
+                self._context.deferred.add(write)
             raise error
         intent, step = self._intent, self._step_after(error)
         self._may_have_cost = lost = isinstance(step, MarkUnknown)
@@ -294,13 +330,12 @@ class SubmitAttempt:
             message = f"{intent.key}: {step.reason}; it may have been charged"
             result = OutcomeUnknown(message, key=intent.key)
             self._emit_lost(intent, step.reason)
-        write = partial(self._services.store.advance, intent.key, step)
         follow = partial(self._settle_by_delivery, lost=lost)
         try:
-            after = await write()
+            after = await cancelled_by_task_only(self._services.store.advance(intent.key, step), "the store")
         except Exception as trouble:  # a store may raise anything; the caller must learn what may be paid
             deferred = result if isinstance(result, OutcomeUnknown) else as_store_error(trouble)
-            self._defer(write, deferred, follow)
+            self._defer(partial(self._advance_late, step), deferred, follow)
             raise deferred from trouble
         proved = await follow(after)
         if proved is not None:
@@ -349,6 +384,10 @@ class SubmitAttempt:
         avatar_id = self._context.reconciler.avatars.avatar_to_lock(self._intent)
         lock = self._avatar_lock.pop_all()
         self._context.deferred.add(DeferredWrite(self._intent.key, avatar_id, write, error, follow, lock))
+
+
+async def _nothing_follows(_: Intent) -> None:
+    """Nothing was sent: there is nothing to follow."""
 
 
 def as_store_error(error: Exception) -> StoreError:

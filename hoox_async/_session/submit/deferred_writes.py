@@ -9,6 +9,7 @@ from contextlib import ExitStack, suppress
 
 from ..._core.intents.intent import Intent
 from ..._core.intents.transitions import IllegalTransition
+from ..._io.tasks import cancelled_by_task_only
 from ...errors import HooxError, SessionClosed
 from ..services import SessionServices
 
@@ -108,8 +109,8 @@ class DeferredWrites:
             if self._writes.get(deferred.key) is not deferred:
                 return True
             try:
-                after = await deferred.write()
-            except IllegalTransition:  # it was settled otherwise, or an earlier try wrote it nevertheless
+                after = await cancelled_by_task_only(deferred.write(), "the store")
+            except IllegalTransition:  # it was settled otherwise
                 _log.warning("the store has another outcome of %s than: %s", deferred.key, deferred.error)
                 after = None
             except Exception as error:  # a store may raise anything
@@ -117,7 +118,7 @@ class DeferredWrites:
                 return False
             try:
                 if after is not None:
-                    await deferred.follow(after)
+                    await cancelled_by_task_only(deferred.follow(after), "what follows")
             except Exception as error:  # it is written nevertheless
                 _log.warning(
                     "the outcome of %s was written, but its follow-up failed: %s", deferred.key, error
