@@ -68,8 +68,9 @@ class HooxSession:
       together.
     - ``timeouts``: how long to wait for what, a `Timeouts` (seconds).
     - ``exclusive``: True is your word that nobody else makes looks of these avatars meanwhile. Then the look
-      of a lost POST is found by elimination. A search that finds nothing ends that for its avatar until the
-      unknown is resolved, as its look may still show up.
+      of a lost edit is found by elimination. It is searched for when something waits for that: a batch that
+      has the edit, or another edit of the avatar. A search that finds nothing ends that for its avatar until
+      the unknown is resolved, as its look may still show up.
     - ``webhooks``: a `WebhookHub` that receives the API's deliveries. Without one, looks are only polled.
     - ``hooks``: functions that are called with each event; they may be ``async def`` (see `Hook`).
     - ``poll``: ``"all"`` polls every look that was paid for until it is settled, whether or not anybody
@@ -455,9 +456,9 @@ class HooxSession:
         """Read the workspace's looks, then those of the public catalogue, by one request without pages.
 
         The filters are the API's, with its own words, such as ``gender="female"``; a list of values means
-        any of them, None means all. The words are not checked here. Raises `InvalidRequest` for a
-        filter that is no text or list of texts (for ``selfie`` and ``only_public``: not True or False), else as
-        `avatar` does.
+        any of them, None means all. The words are not checked here. Raises `InvalidRequest` for a filter
+        that is no text and no list of texts (for ``selfie`` and ``only_public``: not True or False), else
+        as `avatar` does.
         """
         filters = {
             "gender": gender, "age_range": age_range, "ethnicity": ethnicity, "hair_color": hair_color,
