@@ -62,7 +62,7 @@ class LookRef:
     @classmethod
     def parse(cls, text: str) -> LookRef:
         """Read ``"avatar_id:look_id"``. Raises `InvalidRequest` for anything else."""
-        avatar_id, colon, look_id = text.partition(":")
+        avatar_id, colon, look_id = text.partition(":") if isinstance(text, str) else ("", "", "")
         if not (colon and avatar_id.strip() and look_id.strip()) or ":" in look_id:
             raise InvalidRequest("ref", text, 'the form "avatar_id:look_id"')
         return cls(avatar_id.strip(), look_id.strip())

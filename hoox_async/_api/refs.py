@@ -35,4 +35,4 @@ def ref_of(named: Any) -> LookRef:
     ref = getattr(named, "ref", None)
     if isinstance(ref, LookRef):
         return ref
-    raise InvalidRequest("ref", named, "a LookRef or anything with a .ref")
+    raise InvalidRequest("ref", named, "a LookRef, its text or anything with a .ref")

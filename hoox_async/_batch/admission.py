@@ -16,6 +16,15 @@ from .items import Item
 from .options import BatchOptions
 
 _SETTLED = frozenset({IntentState.READY, IntentState.FAILED, IntentState.REJECTED, IntentState.DROPPED})
+_WHAT_BECAME_OF_IT = {
+    OutcomeState.READY: "is ready, but its look is not known",
+    OutcomeState.FAILED: "failed",
+    OutcomeState.REJECTED: "was rejected",
+    OutcomeState.SKIPPED: "was skipped",
+    OutcomeState.UNSENT: "was not sent",
+    OutcomeState.PENDING: "is not done yet",
+    OutcomeState.UNKNOWN: "may have been paid for, and its look is not known",
+}
 _NEVER_READY = frozenset({OutcomeState.REJECTED, OutcomeState.FAILED, OutcomeState.SKIPPED})
 
 
@@ -140,6 +149,6 @@ def after_source(item: Item, source: str, state: OutcomeState, ref: LookRef | No
     """What an item needs once its source (a key, or the text of a ref) has this outcome."""
     if state is OutcomeState.READY and ref is not None:
         return Enqueue(ref)
-    error = HooxError(f"its source {source!r} is {state}")
+    error = HooxError(f"its source {source!r} {_WHAT_BECAME_OF_IT[state]}")
     never = state in _NEVER_READY
     return Finish(unsent(item, error, OutcomeState.SKIPPED if never else OutcomeState.UNSENT))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator, Sequence, ValuesView
+from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator, Mapping, Sequence, ValuesView
 from collections.abc import Set as AbstractSet
 from itertools import islice
 from typing import Any
@@ -35,6 +35,9 @@ class BatchInput:
             self._async = requests.__aiter__()
         elif isinstance(requests, PromptAvatar | ImageAvatar | LookEdit | BatchItem):
             raise InvalidRequest("requests", requests, "an iterable of requests, not one request")
+        elif isinstance(requests, str | bytes | Mapping):
+            expected = "an iterable of requests; BatchItem(key, request) gives one a key"
+            raise InvalidRequest("requests", requests, expected)
         else:
             try:
                 self._sync = iter(requests)

@@ -64,6 +64,8 @@ class BatchOptions(NamedTuple):
 
 def retry_states(retry: Iterable[Any]) -> frozenset[IntentState]:
     """The states of intents that these words (or `OutcomeState`\\ s) mean. Raises `ConfigurationError`."""
+    if not isinstance(retry, Iterable):
+        raise ConfigurationError(f"retry: {retry!r} is not a list of states")
     words = [retry] if isinstance(retry, str) else list(retry)
     for word in words:
         _check_choice("retry", word, tuple(_RETRY))

@@ -67,7 +67,8 @@ def _without_type_names(text: str) -> str:
 
 def _message(error: BaseException) -> str:
     if isinstance(error, OutcomeUnknown):
-        return f"{error}. It may have been paid for; nothing more was sent"
+        text = str(error).removesuffix("; it may have been charged")
+        return f"{text}. It may have been paid for; nothing more was sent"
     if isinstance(error, OSError) and not isinstance(error, HooxError):
         return f"{error.filename}: {error.strerror}" if error.filename else str(error)
     # a program passes an argument to the session where the command line has an option

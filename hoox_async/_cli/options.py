@@ -104,7 +104,7 @@ class StoreConnection(Connection):
 
 def program() -> list[str]:
     """The words that started this program, for printed commands that can be copied."""
-    as_module = Path(sys.argv[0]).name == "__main__.py"
+    as_module = Path(sys.argv[0]).parts[-2:] == ("hoox_async", "__main__.py")
     return ["python", "-m", "hoox_async"] if as_module else ["hoox-async"]
 
 

@@ -80,7 +80,8 @@ def recover(
 
 def _store(path: Path) -> Path:
     """The store as `store_of` finds it, but also under a name that does not end in .db."""
-    return path if path.is_file() and not store_beside(path).is_file() else store_of(path)
+    is_campaign = path.suffix in (".toml", ".csv", ".jsonl") or store_beside(path).is_file()
+    return path if path.is_file() and not is_campaign else store_of(path)
 
 
 def _missing(path: Path) -> StoreIncomplete | None:

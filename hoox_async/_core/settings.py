@@ -132,6 +132,8 @@ def _is_loopback(host: str) -> bool:
 
 def check_api_key(key: str | None) -> str:
     """The key, stripped. Raises `ConfigurationError`, whose message never contains the key."""
+    if not isinstance(key, str | None):
+        raise ConfigurationError(f"api_key: a {type(key).__name__} is no text")
     stripped = (key or "").strip()
     if not stripped:
         raise ConfigurationError("no API key: pass api_key= or set HOOX_API_KEY")
@@ -145,6 +147,13 @@ def check_poll(poll: Any) -> Poll:
     if poll == "all" or poll == "awaited":
         return poll  # type: ignore[no-any-return]
     raise ConfigurationError(f"poll: {poll!r} is neither of {', '.join(map(repr, get_args(Poll)))}")
+
+
+def check_flag(name: str, value: Any) -> bool:
+    """An option that is True or False, and nothing that only counts as one. Raises `ConfigurationError`."""
+    if not isinstance(value, bool):
+        raise ConfigurationError(f"{name}: {value!r} is neither True nor False")
+    return value
 
 
 def check_rate(requests_per_minute: int) -> int:

@@ -124,7 +124,13 @@ class LookJob:
         return self._complete
 
     def result(self) -> Look:
-        """The look of a job that is done. Raises a new `GenerationFailed` for each caller if it failed."""
+        """The look of a job whose look is READY, without waiting.
+
+        Raises a new `GenerationFailed` for each caller if the look failed, and `WaitTimeout` if it is not
+        known to be READY or FAILED yet.
+        """
+        if not self._is_settled:
+            raise WaitTimeout(self, 0.0)
         if self.last.status is LookStatus.FAILED:
             raise GenerationFailed(self.last)
         return self.last
@@ -150,13 +156,13 @@ class LookJob:
     async def updates(self) -> AsyncIterator[Look]:
         """The look as it is known, then again whenever it changed, until it is READY or FAILED.
 
-        A failed look is given, not raised. Raises `SessionClosed`, `StoreError`, and `NotFound` as `wait`
-        does.
+        The last one is given once, with its picture or the reason of its failure. A failed look is given, not
+        raised. Raises `SessionClosed`, `StoreError`, and `NotFound` as `wait` does.
         """
         await self._registry.restore(self)
         seen = None
         while True:
-            if self.last != seen:
+            if self.last != seen and (self._complete or not self._is_settled):
                 seen = self.last
                 yield seen
             elif self._complete:

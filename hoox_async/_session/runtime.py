@@ -218,4 +218,4 @@ def _still_undecided(key: str) -> Iterator[None]:
 
 
 def _taken(ref: LookRef, owner: str) -> InvalidRequest:
-    return InvalidRequest("look", str(ref), f"a look that is not {owner!r}'s already")
+    return InvalidRequest("look", str(ref), f"a look that does not belong to the key {owner!r}")

@@ -38,6 +38,7 @@ from .._core.settings import (
     Timeouts,
     check_api_key,
     check_base_url,
+    check_flag,
     check_poll,
     check_rate,
     check_timeout,
@@ -67,7 +68,8 @@ class HooxSession:
       together.
     - ``timeouts``: how long to wait for what, a `Timeouts` (seconds).
     - ``exclusive``: True is your assurance that nobody else makes looks of these avatars meanwhile. Then the
-      look of a lost POST is found by elimination. If a search finds nothing, elimination is off for its
+      look of a lost edit is found by elimination. It is searched for when something waits for that: a batch
+      that has the edit, or another edit of the avatar. If a search finds nothing, elimination is off for its
       avatar until the unknown is resolved, as its look may still appear.
     - ``webhooks``: a `WebhookHub` that receives the API's deliveries. Without one, looks are only polled.
     - ``hooks``: functions that are called with each event; they may be ``async def`` (see `Hook`).
@@ -97,13 +99,15 @@ class HooxSession:
         new_key: bool = False,
     ) -> None:
         key = check_api_key(os.environ.get("HOOX_API_KEY") if api_key is None else api_key)
-        self._workspace = Workspace(check_base_url(base_url), key, new_key)
+        self._workspace = Workspace(check_base_url(base_url), key, check_flag("new_key", new_key))
         self._limit = check_rate(requests_per_minute)
         self._timeouts = Timeouts() if timeouts is None else timeouts
         if not isinstance(self._timeouts, Timeouts):
             raise ConfigurationError(f"timeouts: expected a Timeouts, got {timeouts!r}")
-        self._exclusive = exclusive
+        self._exclusive = check_flag("exclusive", exclusive)
         self._poll: Poll = check_poll(poll)
+        if webhooks is not None and not callable(getattr(webhooks, "url_for", None)):
+            raise ConfigurationError(f"webhooks: expected a WebhookHub, got {webhooks!r}")
         self._webhooks = webhooks
         self._hooks = Hooks(hooks)
         self._shares_quota = transport is None  # with other sessions of this process and workspace
@@ -452,7 +456,9 @@ class HooxSession:
         """Read the workspace's looks, then those of the public catalogue, by one request without pages.
 
         The filters are the API's, with its own words, such as ``gender="female"``; a list of values means
-        any of them, None means all. Raises `InvalidRequest` for any other value, else as `avatar` does.
+        any of them, None means all. The words are not checked here. Raises `InvalidRequest` for a filter
+        that is no text and no list of texts (for ``selfie`` and ``only_public``: not True or False), else
+        as `avatar` does.
         """
         filters = {
             "gender": gender, "age_range": age_range, "ethnicity": ethnicity, "hair_color": hair_color,

@@ -6,7 +6,7 @@ import heapq
 import math
 from collections.abc import Callable, Iterable, Mapping
 from random import Random
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from .workspace_records import FakeLook
 
@@ -85,7 +85,12 @@ class Generation:
         self._overdue.clear()
 
     def settle(self, look: FakeLook, ending: Ending, now: float) -> None:
-        """Settle the look now. "pending" makes it unsettled again, until the next call."""
+        """Settle the look now. "pending" makes it unsettled again, until the next call.
+
+        Raises ValueError for another word.
+        """
+        if ending not in get_args(Ending):
+            raise ValueError(f"{ending!r} is not one of " + ", ".join(get_args(Ending)))
         look.settled_on_demand = True
         look.failed = ending == "failed"
         look.done_at = math.inf if ending == "pending" else now

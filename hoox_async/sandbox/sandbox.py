@@ -198,7 +198,10 @@ class Sandbox:
         self._wake()
 
     def settle(self, ref: HasRef | str, ending: Ending) -> None:
-        """Settle a look now as "ready" or "failed" ("pending" undoes it). Raises KeyError if unknown."""
+        """Settle a look now as "ready" or "failed" ("pending" undoes it).
+
+        Raises ValueError for another word, and KeyError for an unknown look.
+        """
         self._call_on_loop(lambda: self.space.settle(ref, ending, self._now()))
         self._wake()
 

@@ -230,6 +230,8 @@ def _secrets(secret: str | Sequence[str] | None) -> tuple[str, ...]:
         if not given:
             raise ConfigurationError(f"no webhook secret: pass secret= or set {SECRET_VARIABLE}")
         return given
+    if not isinstance(secret, Iterable):
+        raise ConfigurationError(f"secret: a {type(secret).__name__} is no text")
     return (secret,) if isinstance(secret, str) else tuple(secret)
 
 

@@ -28,9 +28,11 @@ def test_the_text_of_a_ref() -> None:
     assert LookRef.parse(" avtr_abc : look_123 ") == REF
 
 
-@pytest.mark.parametrize("text", ["", ":", "avtr_abc", "avtr_abc:", ":look_123", " : ", "a:b:c"])
-def test_a_text_that_is_no_ref_is_refused(text: str) -> None:
-    """LookRef.parse raises InvalidRequest for any other text and says which form is expected."""
+@pytest.mark.parametrize(
+    "text", ["", ":", "avtr_abc", "avtr_abc:", ":look_123", " : ", "a:b:c", 5, None, REF]
+)
+def test_a_text_that_is_no_ref_is_refused(text: Any) -> None:
+    """LookRef.parse raises InvalidRequest for anything else and says which form is expected."""
     with pytest.raises(InvalidRequest) as caught:
         LookRef.parse(text)
     assert (caught.value.field, caught.value.value) == ("ref", text)

@@ -236,6 +236,7 @@ def test_what_each_state_of_a_source_means_for_its_edits(state: OutcomeState) ->
     assert isinstance(found, Finish)
     skipped = state in (OutcomeState.REJECTED, OutcomeState.FAILED, OutcomeState.SKIPPED)
     assert found.outcome.state is (OutcomeState.SKIPPED if skipped else OutcomeState.UNSENT)
+    assert str(found.outcome.error).startswith("its source 's' ")
 
 
 def test_unsent_keeps_credits_and_never_hides_an_unknown() -> None:

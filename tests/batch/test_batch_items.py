@@ -77,9 +77,9 @@ def test_a_key_must_be_text(key: Any) -> None:
     assert found.error.field == "key"
 
 
-@pytest.mark.parametrize("given", [7, None, EDIT, BatchItem("a", EDIT)])
+@pytest.mark.parametrize("given", [7, None, EDIT, BatchItem("a", EDIT), "text", b"text", {"a": EDIT}])
 def test_an_input_is_an_iterable_of_requests(given: Any) -> None:
-    """An input that is no iterable, or a single request, raises `InvalidRequest`."""
+    """What is no iterable, a single request, a text and a dict raise `InvalidRequest` at once."""
     with pytest.raises(InvalidRequest):
         BatchInput(given)
 

@@ -17,7 +17,7 @@ WRONG: list[dict[str, Any]] = [
     {"max_failures": "3"}, {"max_credits": -1}, {"max_credits": "many"}, {"max_credits": float("nan")},
     {"budget": 5}, {"look_timeout": 0}, {"look_timeout": float("nan")}, {"look_timeout": True},
     {"look_timeout": None},
-    {"on_unknown": "guess"}, {"changed": "maybe"}, {"retry": ["unknown"]}, {"retry": "skipped"},
+    {"on_unknown": "guess"}, {"changed": "maybe"}, {"retry": ["unknown"]}, {"retry": "skipped"}, {"retry": 5},
 ]  # fmt: skip
 
 

@@ -53,6 +53,15 @@ def test_backup(cli: Cli, file: Path, tmp_path: Path, monkeypatch: pytest.Monkey
     assert len(cli.sandbox.ledger) == 4
 
 
+@pytest.mark.parametrize("command", ["backup", "recover"])
+def test_a_campaign_that_was_never_run_has_no_store(cli: Cli, tmp_path: Path, command: str) -> None:
+    """The message names the store that is missing, and does not call the campaign a broken store."""
+    target = [tmp_path / "copy.db"] if command == "backup" else []
+    done = cli.bare("store", command, campaign(tmp_path), *target)
+    assert done.code == 2
+    assert "there is no such store" in done.err
+
+
 def test_backup_replaces_nothing(cli: Cli, file: Path, tmp_path: Path) -> None:
     """An existing target is refused in one line and stays; a missing store is code 2."""
     (tmp_path / "copy.db").write_text("mine")

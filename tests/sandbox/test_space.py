@@ -385,6 +385,14 @@ def test_settling_an_unknown_look_is_a_key_error() -> None:
         Space().settle("avtr_x:look_x", "ready", 0)
 
 
+def test_settling_in_a_way_that_there_is_not_is_a_value_error() -> None:
+    """A test with a wrong word, such as the API's own "completed", fails at once."""
+    space = Space()
+    ids = from_images(space)
+    with pytest.raises(ValueError, match="'completed' is not one of ready, failed, pending"):
+        space.settle(ids["look_id"], "completed", 5)  # type: ignore[arg-type]
+
+
 def test_generation_times_are_log_normal_and_divided_by_speed() -> None:
     """The median of generation times is `median` divided by `speed`, and a seed gives the same times."""
 

@@ -131,6 +131,26 @@ async def test_updates_give_each_status_once() -> None:
         assert [look.status async for look in job.updates()] == [LookStatus.READY]
 
 
+async def test_updates_end_with_the_reason_of_a_failure() -> None:
+    """FAILED is given once, with its reason, though an avatar's answer tells the failure without it."""
+    async with on_space() as (session, _):
+        source = await session.run(prompt())
+        job = await session.submit(edit(source.ref, "[fail] on purpose"))
+        seen = [look async for look in job.updates()]
+        assert [look.status for look in seen].count(LookStatus.FAILED) == 1
+        assert seen[-1].error is not None
+
+
+async def test_the_result_of_a_job_that_is_not_done_is_a_wait_timeout() -> None:
+    """`result()` gives no look that is not READY: it raises what `wait(0)` raises."""
+    async with on_space() as (session, space):
+        space.hold(0.0)
+        job = await session.submit(prompt())
+        with pytest.raises(WaitTimeout) as caught:
+            job.result()
+        assert caught.value.job is job
+
+
 async def test_leaving_updates_ends_the_polling_with_poll_awaited() -> None:
     """After a break out of `updates` nobody awaits the look, so it is polled no more."""
     async with on_space(poll="awaited") as (session, space):

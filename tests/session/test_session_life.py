@@ -34,6 +34,10 @@ pytestmark = pytest.mark.both_loops
         ({"hooks": [7]}, "hooks"),
         ({"timeouts": 30}, "timeouts"),
         ({"api_key": ""}, "HOOX_API_KEY"),
+        ({"api_key": 5}, "api_key"),
+        ({"exclusive": "no"}, "exclusive"),
+        ({"new_key": "no"}, "new_key"),
+        ({"webhooks": "https://shop.example.com/hooks"}, "webhooks"),
     ],
 )
 def test_invalid_options_are_refused_by_the_constructor(options: dict[str, Any], said: str) -> None:

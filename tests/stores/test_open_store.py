@@ -34,7 +34,9 @@ def test_a_store_is_taken_as_it_is() -> None:
     assert open_store(store) is store
 
 
-@pytest.mark.parametrize("wrong", [7, object(), b"campaign.db", "", "  ", ":memory:", ["campaign.db"]])
+@pytest.mark.parametrize(
+    "wrong", [7, object(), b"campaign.db", "", "  ", ":memory:", "postgresql://u:p@h/d", ["campaign.db"]]
+)
 def test_anything_else_is_refused(wrong: Any) -> None:
     """`open_store` of anything else raises a `ConfigurationError`."""
     with pytest.raises(ConfigurationError, match="store:"):

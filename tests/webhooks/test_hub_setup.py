@@ -53,9 +53,9 @@ def test_a_hub_without_a_secret_is_a_configuration_error(monkeypatch: pytest.Mon
             monkeypatch.setenv("HOOX_WEBHOOK_SECRET", unset)
         with pytest.raises(ConfigurationError, match="HOOX_WEBHOOK_SECRET"):
             WebhookHub("https://example.com/")
-    for given_secret in ("", "short", [], [SECRET, ""]):
+    for given_secret in ("", "short", [], [SECRET, ""], 5):
         with pytest.raises(ConfigurationError):
-            WebhookHub("https://example.com/", given_secret)
+            WebhookHub("https://example.com/", given_secret)  # type: ignore[arg-type]
 
 
 async def test_the_variable_can_hold_several_secrets_for_rotation(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -16,9 +16,9 @@ class Budget:
     """A cap of credits. What may have been paid counts as spent.
 
     Pass the same budget to several ``session.submit(…, budget=…)`` calls and batches
-    (``BatchRunner(…, budget=…)``), and together they never exceed the cap. ``spent`` is the start of the
-    count, for example what a customer has used before. Raises `ConfigurationError` for a cap or a start that
-    is not a number from 0 on.
+    (``BatchRunner(…, budget=…)``), and together they never exceed the cap. ``spent`` is where the
+    count starts, for example what a customer has used before. Raises `ConfigurationError` for a cap or a
+    start that is not a number from 0 on.
     """
 
     def __init__(self, max_credits: Credits, *, spent: Credits = 0) -> None:
@@ -51,8 +51,8 @@ class Budget:
         """Reserve this much. Raises `BudgetExceeded` where that would exceed the cap."""
         if not self.allows(credits):
             raise BudgetExceeded(
-                f"{credits} credits more would exceed the cap of {self.max_credits} "
-                f"({self.spent} spent or at risk, {self.reserved} reserved)"
+                f"{_plain(credits)} credits more would exceed the cap of {_plain(self.max_credits)} "
+                f"({_plain(self.spent)} spent or at risk, {_plain(self.reserved)} reserved)"
             )
         self.reserved += credits
 
@@ -76,6 +76,11 @@ class Budget:
     def count(self, credits: Decimal) -> None:
         """Add credits that were spent without a reservation."""
         self.spent += credits
+
+
+def _plain(credits: Decimal) -> str:
+    """The number without needless zeros and without an exponent."""
+    return format(credits.normalize(), "f")
 
 
 def _credits(field: str, value: Credits) -> Decimal:

@@ -64,6 +64,8 @@ async def recover_store(path: str | os.PathLike[str]) -> None:
 def _on_disk(path: object) -> Store:
     if not isinstance(path, str) or not path.strip():
         raise ConfigurationError(f"store: {path!r} is not the path of a file")
+    if "://" in path:  # not shown: it may hold a password
+        raise ConfigurationError("store: a URL is not the path of a file")
     if path == ":memory:":
         raise ConfigurationError('store: ":memory:" is not a file; store=None keeps it in memory')
 
