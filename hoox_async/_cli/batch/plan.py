@@ -16,6 +16,8 @@ from hoox_async import (
     BatchRunner,
     Estimate,
     HooxSession,
+    ImageAvatar,
+    LookEdit,
     Outcome,
     OutcomeState,
     Request,
@@ -119,8 +121,13 @@ def _is_free_to_change(outcome: Outcome) -> bool:
     return unpaid and not outcome.credits and not outcome.at_risk
 
 
-def show_plan(plan: Plan, name: str, options: BatchOptions, terminal: Terminal) -> list[str]:
-    """Write the plan as a JSON record (with ``--json``) and return it as lines for people."""
+def show_plan(
+    plan: Plan, name: str, options: BatchOptions, terminal: Terminal, notes: Sequence[str] = ()
+) -> list[str]:
+    """Write the plan as a JSON record (with ``--json``) and return it as lines for people.
+
+    ``notes`` say what was left out of it.
+    """
     states = Counter(plan.stored[key].state for key in plan.keys & plan.stored.keys())
     terminal.record(
         "plan",
@@ -135,8 +142,10 @@ def show_plan(plan: Plan, name: str, options: BatchOptions, terminal: Terminal) 
         changed=list(plan.changed),
         redo_credits=format(plan.redo_credits, "f"),
         retry_credits=format(plan.retry_credits, "f"),
+        notes=list(notes),
     )
     lines = [f"{name}: {format_count(len(plan.items), 'look')}"]
+    lines += [_row("note", note) for note in notes]
     if states:
         lines.append(_row("from before", ", ".join(f"{n:,} {state}" for state, n in sorted(states.items()))))
     if plan.retry_credits:
@@ -154,6 +163,41 @@ def show_plan(plan: Plan, name: str, options: BatchOptions, terminal: Terminal) 
     if options.max_credits is not None and plan.spent + plan.estimate.credits > options.max_credits:
         lines.append(_row("", "the cap is too low for all of them: the rest is left for a later run"))
     return lines
+
+
+def show_items(plan: Plan, options: BatchOptions, terminal: Terminal) -> None:
+    """Write each item: its key, what it costs now, its source and its prompt."""
+    again = plan.paid_again(options)
+    for item in plan.items:
+        request = item.request
+        before = plan.stored.get(item.key)
+        is_paid = before is not None and not _is_free_to_send(before) and item.key not in again
+        credits = Decimal(0) if is_paid else request.credits
+        source = str(request.source) if isinstance(request, LookEdit) else None
+        prompt = None if isinstance(request, ImageAvatar) else request.prompt
+        images = request.image_urls if isinstance(request, ImageAvatar) else ()
+        terminal.record(
+            "item",
+            key=item.key,
+            kind=request.KIND,
+            source=source,
+            prompt=prompt,
+            image_urls=list(images),
+            credits=format(credits, "f"),
+            price=format(request.credits, "f"),
+            standing=before.state.value if before is not None else None,
+        )
+        if not terminal.as_json:
+            origin = f"from {source}" if source is not None else "a new avatar"
+            standing = f" ({before.state})" if before is not None and is_paid else ""
+            terminal.result(f"{item.key}: {origin}, {format_credits(credits)}{standing}")
+            terminal.result(f"  {' '.join((prompt or ' '.join(images)).split())}")
+    if not terminal.as_json:
+        terminal.result()
+
+
+def _is_free_to_send(outcome: Outcome) -> bool:
+    return outcome.state is OutcomeState.UNSENT
 
 
 def _changed_lines(plan: Plan, options: BatchOptions) -> list[str]:
