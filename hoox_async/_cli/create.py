@@ -34,7 +34,7 @@ from hoox_async import (
 from .exit_codes import Exit
 from .json_output import look_record
 from .options import Output, StoreConnection, command_line, named_store
-from .saving import save
+from .saving import free_name, save
 from .terminal import Terminal
 from .text import format_credits
 
@@ -272,7 +272,7 @@ def _make(request: Request, options: LookOptions, connection: StoreConnection, t
         terminal.notice(f"not ready {moment}; go on with:")
     except _PictureNotSaved as error:
         terminal.notice(f"{error}; save it with:")
-    saving = ["--out", options.out] if options.out is not None else []
+    saving = ["--out", free_name(options.out)] if options.out is not None else []
     terminal.notice("  " + command_line("wait", str(accepted.ref), *saving, *connection.arguments()))
     return Exit.UNFINISHED
 
@@ -292,7 +292,8 @@ async def _submit_and_wait(
     async with session:
         job = await session.submit(request, key=options.key)
         if before is not None and before.ref == job.ref:
-            terminal.say(f"{options.key} was paid for before: {job.ref}; nothing is paid again")
+            terminal.say(f"{options.key} was accepted before: {job.ref}; nothing is paid again")
+            terminal.record("accepted", ref=str(job.ref), credits="0")
         if not options.wait:
             terminal.result(str(job.ref))
             return Exit.READY

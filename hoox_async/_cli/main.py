@@ -59,10 +59,12 @@ def _dispatch(argv: Sequence[str]) -> int:
         ) from None
     from .app import build
     from .logs import stop_logging
+    from .options import STDIN
 
     app = build()
+    words = [STDIN if word == "-" else word for word in argv]
     try:
-        command, bound, _ = app.parse_args(list(argv), exit_on_error=False, print_error=False)
+        command, bound, _ = app.parse_args(words, exit_on_error=False, print_error=False)
     except cyclopts.CycloptsError as error:
         raise _Misuse(_without_type_names(str(error))) from None
     try:

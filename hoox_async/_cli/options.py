@@ -23,6 +23,8 @@ from .terminal import Terminal
 _PROGRAM = "hoox-async"
 _MODULE = "hoox_async"
 _CAMPAIGNS = (".toml", ".csv", ".jsonl", ".ndjson")
+STDIN = "/dev/stdin"
+"""What the word - of the command line becomes: it would be taken for an option."""
 _SHARED = Group("Connection and output", sort_key=9)
 
 

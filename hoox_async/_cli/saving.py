@@ -54,6 +54,16 @@ def corrected(wanted: Path, suffix: str) -> Path:
     return wanted.with_suffix(suffix) if own in _KNOWN and suffix in _KNOWN and own != suffix else wanted
 
 
+def free_name(out: str) -> str:
+    """What was typed as a file, or the first numbered name beside it that no file has; a folder as it is."""
+    if out.endswith(("/", os.sep)) or not Path(out).is_file():
+        return out
+    path, number = Path(out), 2
+    while (free := path.with_name(f"{path.stem}-{number}{path.suffix}")).exists():
+        number += 1
+    return str(free)
+
+
 def _publish(downloaded: Path, target: Path, out: str) -> None:
     """Move the picture to its name, unless it is there already. Never replaces another file."""
     if target.exists() and target.is_file() and cmp(downloaded, target, shallow=False):

@@ -6,10 +6,8 @@ import asyncio
 import sys
 from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
-from typing import Annotated
 
 import attrs
-from cyclopts import Parameter
 
 from hoox_async import BatchRunner, ConfigurationError, Outcome, OutcomeState
 
@@ -24,7 +22,7 @@ from ..campaign import (
     read_campaign,
 )
 from ..exit_codes import Exit, cap_reached
-from ..options import Output, StoreConnection, command_line, named_store, store_beside
+from ..options import STDIN, Output, StoreConnection, command_line, named_store, store_beside
 from ..picks import parse_only
 from ..terminal import Terminal, require_modules
 from ..text import format_credits
@@ -39,11 +37,10 @@ _DEFAULT_OPTIONS = BatchOptions()
 _DEFAULT_CONNECTION = StoreConnection()
 _DEFAULT_OUTPUT = Output()
 _NO_KEY = "hx_dry_run"
-_STDIN = "-"
 
 
 def batch(
-    file: Annotated[str, Parameter(allow_leading_hyphen=True)],
+    file: str,
     /,
     *,
     options: BatchOptions = _DEFAULT_OPTIONS,
@@ -106,29 +103,34 @@ def batch(
     next_commands = NextCommands(
         resume_command(file, options, connection, json=output.json),
         resume_command(file, _with_sufficient_cap(options, plan, result), connection, json=output.json),
-        command_line("unknowns", str(store if file == _STDIN else file), *connection.arguments()),
+        command_line("unknowns", str(store if file == STDIN else file), *connection.arguments()),
     )
-    if not result.interrupted:
-        return show_summary(result, terminal, pictures=pictures, next_commands=next_commands)
-    return show_interrupted(
-        terminal, stored=asyncio.run(read_outcomes(store)), keys=plan.keys, next_commands=next_commands
-    )
+    if result.interrupted:
+        stored = asyncio.run(read_outcomes(store))
+        code = show_interrupted(terminal, stored=stored, keys=plan.keys, next_commands=next_commands)
+    else:
+        code = show_summary(result, terminal, pictures=pictures, next_commands=next_commands)
+    if file == STDIN and code in (Exit.UNFINISHED, Exit.ACCESS):
+        terminal.notice("It has to read the same campaign from stdin again.")
+    return code
 
 
 def _name(file: str) -> str:
-    return "stdin" if file == _STDIN else Path(file).name
+    return "stdin" if file == STDIN else Path(file).name
 
 
 def _store(file: str, options: BatchOptions) -> Path | None:
     """The store of this run; None if it has none, which is good for a dry run only."""
     if options.store is not None:
         return named_store(options.store)
-    return None if file == _STDIN else store_beside(Path(file))
+    return None if file == STDIN else store_beside(Path(file))
 
 
 def _read(file: str, settings: Mapping[str, str], terminal: Terminal) -> Campaign:
     try:
-        if file == _STDIN:
+        if file == STDIN:
+            if sys.stdin.isatty():
+                terminal.notice("reading the campaign from stdin; Ctrl-D ends it")
             return parse_campaign(sys.stdin.buffer.read(), None, name=_name(file), settings=settings)
         return read_campaign(Path(file), settings)
     except CampaignError as error:

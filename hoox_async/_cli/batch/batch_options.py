@@ -12,7 +12,7 @@ from cyclopts import Group, Parameter
 from hoox_async import ConfigurationError
 
 from ..campaign import Selection
-from ..options import Connection, command_line
+from ..options import STDIN, Connection, command_line
 from .versions import VersionOptions
 
 _ITEMS = Group("What to make", sort_key=1)
@@ -177,7 +177,7 @@ def resume_command(file: str, options: BatchOptions, connection: Connection, *, 
     It leaves out ``--retry``, which would pay once more for an item that was retried and failed again.
     """
     defaults = BatchOptions()
-    arguments = ["batch", file]
+    arguments = ["batch", "-" if file == STDIN else file]
     for text in options.only:
         arguments += ["--only", text]
     for text in options.settings:

@@ -171,8 +171,8 @@ def show_items(plan: Plan, options: BatchOptions, terminal: Terminal) -> None:
     for item in plan.items:
         request = item.request
         before = plan.stored.get(item.key)
-        is_paid = before is not None and not _is_free_to_send(before) and item.key not in again
-        credits = Decimal(0) if is_paid else request.credits
+        is_sent = item.key in again or _is_to_send(before, request)
+        credits = request.credits if is_sent else Decimal(0)
         source = str(request.source) if isinstance(request, LookEdit) else None
         prompt = None if isinstance(request, ImageAvatar) else request.prompt
         images = request.image_urls if isinstance(request, ImageAvatar) else ()
@@ -189,15 +189,18 @@ def show_items(plan: Plan, options: BatchOptions, terminal: Terminal) -> None:
         )
         if not terminal.as_json:
             origin = f"from {source}" if source is not None else "a new avatar"
-            standing = f" ({before.state})" if before is not None and is_paid else ""
+            standing = f" ({before.state})" if before is not None and not is_sent else ""
             terminal.result(f"{item.key}: {origin}, {format_credits(credits)}{standing}")
             terminal.result(f"  {' '.join((prompt or ' '.join(images)).split())}")
     if not terminal.as_json:
         terminal.result()
 
 
-def _is_free_to_send(outcome: Outcome) -> bool:
-    return outcome.state is OutcomeState.UNSENT
+def _is_to_send(before: Outcome | None, request: Request) -> bool:
+    """Whether a run sends this request, if nothing is said about items of earlier runs."""
+    if before is None or before.state is OutcomeState.UNSENT:
+        return True
+    return _is_free_to_change(before) and _paid_content(before.request) != _paid_content(request)
 
 
 def _changed_lines(plan: Plan, options: BatchOptions) -> list[str]:
