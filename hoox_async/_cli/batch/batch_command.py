@@ -57,8 +57,8 @@ def batch(
     - `hoox-async batch campaign.toml --only @picks.json --4k --out finals`
 
     A CSV file has a header and one look in each row; examples/campaign.csv is one. Columns: key, avatar (the
-    key of a row above, or avatar_id:look_id; empty for a row that makes an avatar), prompt, image_urls,
-    style, format, resolution, upscale (yes or no), name, place, images, element_images, webhook_url,
+    key of a row above, or avatar_id:look_id; empty for a row that makes an avatar), instead of that avatar_id
+    and look_id, prompt, image_urls, style, format, resolution, upscale (yes or no), name, place, images, element_images, webhook_url,
     prompt_prefix, metadata.NAME, variables.NAME. Only key and prompt (or image_urls) are needed. Several URLs
     in a cell have spaces between them. Commas, semicolons and tabs can separate the columns; the encoding is
     UTF-8. In JSON lines (.jsonl) each line is an object with the same names.

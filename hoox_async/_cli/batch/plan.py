@@ -63,7 +63,8 @@ class Plan:
         """The keys that will be paid again."""
         redone = set(self.changed) if options.changed == "redo" else set()
         tried = {key for key in self.keys & self.stored.keys() if self.stored[key].state in options.retry}
-        return redone | tried
+        refused = set(self.changed) if options.changed == "error" else set()
+        return redone | (tried - refused)
 
     def cap(self, options: BatchOptions) -> Decimal | None:
         """The cap for this run's items: the user's cap less what other items of the store have spent."""
