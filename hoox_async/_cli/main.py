@@ -9,7 +9,7 @@ import sys
 from collections.abc import Sequence
 from io import TextIOWrapper
 
-from hoox_async import ConfigurationError, HooxError, InvalidRequest, OutcomeUnknown
+from hoox_async import ConfigurationError, HooxError, InsufficientCredits, InvalidRequest, OutcomeUnknown
 
 from .exit_codes import Exit, code_of
 
@@ -100,6 +100,8 @@ def _message(error: BaseException) -> str:
     if isinstance(error, OutcomeUnknown):
         text = str(error).removesuffix("; it may have been charged")
         return f"{text}. It may have been paid for; nothing more was sent"
+    if isinstance(error, InsufficientCredits):
+        return f"{error}. Nothing was paid; once the workspace has credits, go on with the same command"
     if isinstance(error, OSError) and not isinstance(error, HooxError):
         return f"{error.filename}: {error.strerror}" if error.filename else str(error)
     # a program passes an argument to the session where the command line has an option
