@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import re
@@ -45,6 +46,9 @@ def run(argv: Sequence[str]) -> int:
         return _report(text, Exit.USE, {"type": type(error).__name__, "code": None}, as_json=as_json)
 
 
+_TEXT_OPTIONS = ("--prompt", "--label", "--names", "--set")
+
+
 class _Misuse(Exception):
     """The command line is not one that the program knows."""
 
@@ -62,9 +66,8 @@ def _dispatch(argv: Sequence[str]) -> int:
     from .options import STDIN
 
     app = build()
-    words = [STDIN if word == "-" else word for word in argv]
     try:
-        command, bound, _ = app.parse_args(words, exit_on_error=False, print_error=False)
+        command, bound, _ = app.parse_args(_with_stdin(argv, STDIN), exit_on_error=False, print_error=False)
     except cyclopts.CycloptsError as error:
         raise _Misuse(_without_type_names(str(error))) from None
     try:
@@ -72,6 +75,15 @@ def _dispatch(argv: Sequence[str]) -> int:
     finally:
         stop_logging()
     return found if isinstance(found, int) else Exit.READY
+
+
+def _with_stdin(argv: Sequence[str], stdin: str) -> list[str]:
+    """The words with the file - of ``batch`` replaced by this name: it would be taken for an option."""
+    words = list(argv)
+    for position, (before, word) in enumerate(itertools.pairwise(words), 1):
+        if words[0] == "batch" and word == "-" and before not in _TEXT_OPTIONS:
+            words[position] = stdin
+    return words
 
 
 def _without_type_names(text: str) -> str:
@@ -104,9 +116,9 @@ def _message(error: BaseException) -> str:
         return f"{error}. Nothing was paid; once the workspace has credits, go on with the same command"
     if isinstance(error, OSError) and not isinstance(error, HooxError):
         return f"{error.filename}: {error.strerror}" if error.filename else str(error)
-    # a program passes an argument to the session where the command line has an option
-    text = str(error).replace("open the session once with new_key=True", "add --new-key once")
-    text = text.replace("session.unknowns() lists them", "the command unknowns lists them")
+    from .text import in_words_of_the_command_line
+
+    text = in_words_of_the_command_line(str(error))
     if isinstance(error, ConfigurationError | InvalidRequest):
         text = _NAMED_FIRST.sub(lambda found: f"{_OPTIONS[found[1]]}: ", text, count=1)
     return text
