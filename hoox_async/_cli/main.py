@@ -13,6 +13,7 @@ from io import TextIOWrapper
 from hoox_async import ConfigurationError, HooxError, InsufficientCredits, InvalidRequest, OutcomeUnknown
 
 from .exit_codes import Exit, code_of
+from .text import in_words_of_the_command_line, sanitize
 
 
 def run(argv: Sequence[str]) -> int:
@@ -44,9 +45,6 @@ def run(argv: Sequence[str]) -> int:
     except Exception as error:
         text = f"unexpected {type(error).__name__}: {error}; this is a bug in hoox-async, please report it"
         return _report(text, Exit.USE, {"type": type(error).__name__, "code": None}, as_json=as_json)
-
-
-_TEXT_OPTIONS = ("--prompt", "--label", "--names", "--set")
 
 
 class _Misuse(Exception):
@@ -93,6 +91,7 @@ def _without_type_names(text: str) -> str:
     return pattern.sub(lambda found: f"{found[1]!r} is not {kinds[found[2]]}", text)
 
 
+_TEXT_OPTIONS = ("--prompt", "--label", "--names", "--set")
 _OPTIONS = {
     "base_url": "--base-url",
     "requests_per_minute": "--rpm",
@@ -116,8 +115,6 @@ def _message(error: BaseException) -> str:
         return f"{error}. Nothing was paid; once the workspace has credits, go on with the same command"
     if isinstance(error, OSError) and not isinstance(error, HooxError):
         return f"{error.filename}: {error.strerror}" if error.filename else str(error)
-    from .text import in_words_of_the_command_line
-
     text = in_words_of_the_command_line(str(error))
     if isinstance(error, ConfigurationError | InvalidRequest):
         text = _NAMED_FIRST.sub(lambda found: f"{_OPTIONS[found[1]]}: ", text, count=1)
@@ -126,8 +123,6 @@ def _message(error: BaseException) -> str:
 
 def _report(text: str, code: Exit, error: dict[str, object], *, as_json: bool) -> Exit:
     """Write an error: for people to stderr, and for programs to stdout."""
-    from .text import sanitize
-
     print(f"hoox-async: {sanitize(text)}", file=sys.stderr)
     if as_json:
         print(json.dumps({"event": "error", **error, "message": text, "exit": int(code)}), flush=True)

@@ -68,8 +68,8 @@ class Connection:
     base_url: Annotated[
         str | None,
         Parameter(
-            help="Another API address: https, or a loopback host such as a sandbox. It is never read from the "
-            "environment, so that nothing else can send the key to another host."
+            help="Another API address: https, or a loopback host such as a sandbox. It is never read from "
+            "the environment, so that no stray variable sends the key to another host."
         ),
     ] = None
     key_file: Annotated[
