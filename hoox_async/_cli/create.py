@@ -6,6 +6,7 @@ import asyncio
 import math
 import os
 from collections.abc import Mapping
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -300,7 +301,7 @@ async def _submit_and_wait(
         if not options.wait:
             terminal.result(str(job.ref))
             return Exit.READY
-        with terminal.waiting("waiting for the look"):
+        with terminal.err.status("waiting for the look") if terminal.live else nullcontext():
             look: Look = await job.wait(options.timeout)
         terminal.record("look", **look_record(look))
         terminal.result(f"{look.ref} is ready: {look.thumbnail_url}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
+from contextlib import nullcontext
 from typing import Annotated, Any
 
 from cyclopts import Group, Parameter
@@ -88,7 +89,8 @@ def wait(
                     await save(session, ready, out, terminal)
                 return ready
 
-            with terminal.waiting(f"waiting for {format_count(len(refs), 'look')}"):
+            waiting = f"waiting for {format_count(len(refs), 'look')}"
+            with terminal.err.status(waiting) if terminal.live else nullcontext():
                 return await _print_each(refs, one, terminal)
 
     try:
