@@ -18,6 +18,8 @@ class AnswerForms:
     """In which of its possible forms the API answers, where the vendor's pages differ or are silent.
 
     - ``images``: the field that a creation's images are accepted in: "imageUrls", "images" or "both".
+    - ``looks_of_images``: "one" look for all images of a creation, or one for "each"; the answer names the
+      first. (The vendor's page says "looks are created", and shows two images and one look.)
     - ``created``: the HTTP status of an accepted POST, 200 or 201.
     - ``result``: what ``/avatar/status`` tells of a ready look: "full", or "picture" for its address alone.
     - ``failure_code``: the code of a look that failed.
@@ -35,6 +37,7 @@ class AnswerForms:
     images: Literal["both", "imageUrls", "images"] = attrs.field(
         default="both", validator=one_of("both", "imageUrls", "images")
     )
+    looks_of_images: Literal["one", "each"] = attrs.field(default="one", validator=one_of("one", "each"))
     created: Literal[200, 201] = attrs.field(default=201, validator=one_of(200, 201))
     result: Literal["full", "picture"] = attrs.field(default="full", validator=one_of("full", "picture"))
     failure_code: Literal["GENERATION_FAILED", "LOOK_GENERATION_FAILED"] = attrs.field(

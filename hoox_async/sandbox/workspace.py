@@ -27,7 +27,15 @@ from .option_checks import (
 )
 from .personas import catalogue, traits_of
 from .quota_window import QuotaKind, QuotaWindow
-from .request_validation import ErrorResponse, check_create, check_edit, error_response, invalid, price_of
+from .request_validation import (
+    ErrorResponse,
+    check_create,
+    check_edit,
+    error_response,
+    images_of,
+    invalid,
+    price_of,
+)
 from .response_bodies import Vocabulary, encode, filter_list, group_body, group_look, look_body, status_body
 from .workspace_records import (
     Charge,
@@ -222,6 +230,9 @@ class Space:
             self.generation.start(look, body, now)
         else:
             self.generation.schedule_webhook(look)
+            if self.forms.looks_of_images == "each":
+                for _ in images_of(body)[1:]:
+                    self._new_look(avatar, {**body, "webhook_url": None}, now)
         return self._charge(price, look, body, "create")
 
     def _edit(self, body: Any, now: float) -> ErrorResponse | tuple[int, Any]:

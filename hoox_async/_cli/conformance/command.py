@@ -98,7 +98,7 @@ async def _shown(check: Check, terminal: Terminal) -> None:
 
 def _consent(options: ConformanceOptions, base_url: str, rpm: int, terminal: Terminal) -> bool:
     """Tell what will happen, and ask unless --yes was given."""
-    picture = "the pictures that you named." if options.image else "a picture of the public catalogue."
+    picture = "the pictures that you named." if options.image else "pictures of the public catalogue."
     lines = [
         f"This check talks to {base_url}:",
         f"- about {MOST_REQUESTS} requests of the workspace's {rpm} a minute, in about half a minute",

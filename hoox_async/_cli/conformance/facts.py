@@ -24,11 +24,18 @@ from .verdict import Fact, Seen, differs, not_seen, same
 
 _READY = ("completed", "ready")
 _KNOWN = ("pending", "processing", "completed", "failed", "ready", "error")
-_LOOK_FIELDS = frozenset(
+_LIST_FIELDS = frozenset(
     {
-        "id", "avatar_id", "avatar_name", "look_name", "name", "gender", "age_range", "ethnicity",
-        "hair_color", "place", "accessories", "action", "emotion", "selfie", "format", "thumbnail", "preview",
-        "model_available", "status", "error_message",
+        "id", "avatar_id", "avatar_name", "look_name", "gender", "age_range", "ethnicity", "hair_color",
+        "place", "accessories", "action", "emotion", "selfie", "format", "thumbnail", "preview",
+        "model_available",
+    }
+)  # fmt: skip
+_LOOK_FIELDS = _LIST_FIELDS | {"status", "error_message"}
+_AVATAR_FIELDS = frozenset(
+    {
+        "id", "name", "gender", "age", "age_range", "ethnicity", "hair_color", "thumbnail", "looks",
+        "created_at",
     }
 )  # fmt: skip
 _USEFUL = frozenset({"prompt", "created_at", "createdAt", "error", "error_message", "errorMessage"})
@@ -86,6 +93,16 @@ def _ready_at_once(seen: Observations) -> Seen:
     return differs(f"{word} in the first answer after the POST")
 
 
+def _looks_of_images(seen: Observations) -> Seen:
+    looks = _looks_of(seen.body("avatar"))
+    if seen.made is None or looks is None:
+        return not_seen("no avatar was made, or it could not be read")
+    told = f"{format_count(seen.sent_images, 'image')} made {format_count(len(looks), 'look')}"
+    if seen.sent_images < 2 and len(looks) == 1:
+        return not_seen(f"{told}: give two or more with --image")
+    return (same if len(looks) == 1 else differs)(told)
+
+
 def _echo(seen: Observations) -> Seen:
     look = seen.body("look")
     if seen.made is None or not isinstance(look, dict):
@@ -138,6 +155,18 @@ def _failed_words(seen: Observations) -> Seen:
     if not found:
         return not_seen("no look that failed. Name an avatar that has one with --avatar ID")
     return same(", ".join(sorted(found)))
+
+
+def _failure(seen: Observations) -> Seen:
+    body = seen.body("a failed look")
+    if not isinstance(body, Mapping):
+        return not_seen("no look that failed. Name an avatar that has one with --avatar ID")
+    error = body.get("error")
+    if isinstance(error, Mapping) and ("code" in error or "message" in error):
+        return same(f"error: {', '.join(field_names(error))}; code {error_code(error.get('code'))}")
+    if isinstance(error, str) or isinstance(body.get("error_message"), str):
+        return same("a text")
+    return differs(f"error: {hidden(error)}; fields: {', '.join(field_names(body))}")
 
 
 def _same_state(seen: Observations) -> Seen:
@@ -216,18 +245,22 @@ def _look_of_avatar_fields(seen: Observations) -> Seen:
     return same("none of prompt, creation time and reason of failure")
 
 
-def _unknown_fields(seen: Observations) -> Seen:
-    look = seen.body("look")
-    if not isinstance(look, dict):
-        return not_seen("the look could not be read")
-    names = set(field_names(look))
-    new, gone = sorted(names - _LOOK_FIELDS), sorted(_LOOK_FIELDS - names - {"name"})
-    told = "; ".join(
-        text
-        for text in (f"new: {', '.join(new)}" if new else "", f"missing: {', '.join(gone)}" if gone else "")
-        if text
-    )
-    return differs(told) if told else same("as on the vendor's page")
+def _fields_of(step: str, documented: frozenset[str]) -> Callable[[Observations], Seen]:
+    """How the fields of a step's answer, or of the first element if it is a list, differ from the page."""
+
+    def judge(seen: Observations) -> Seen:
+        body = seen.body(step)
+        body = body[0] if isinstance(body, list) and body else body
+        if not isinstance(body, Mapping):
+            return not_seen("it could not be read")
+        names = set(field_names(body))
+        new, gone = sorted(names - documented), sorted(documented - names)
+        if not new and not gone:
+            return same("as on the vendor's page")
+        told = (f"new: {', '.join(new)}" if new else "", f"missing: {', '.join(gone)}" if gone else "")
+        return differs("; ".join(filter(None, told)))
+
+    return judge
 
 
 # --- the list
@@ -541,6 +574,8 @@ _FACTS: Sequence[tuple[str, str, str, str, bool, Callable[[Observations], Seen]]
      "a paid request would be taken for unknown", True, _created_fields),
     ("create.ids", "Form of the ids", "without colon and slash: a ref is avatar_id:look_id",
      "refs cannot be written down and read again", True, _ids),
+    ("create.looks", "Looks of an avatar from several images", "one, which the answer to the POST names",
+     "the others are known only after session.avatar() was read", True, _looks_of_images),
     ("create.ready", "A look from images just after the POST", "ready at once",
      "it is waited for as any other look", False, _ready_at_once),
     ("create.echo", "name and place of a new avatar", "kept as sent",
@@ -557,6 +592,8 @@ _FACTS: Sequence[tuple[str, str, str, str, bool, Callable[[Observations], Seen]]
      "a look with another word counts as not settled, and its word is in Look.raw", False, _pending_words),
     ("words.failed", "Words for a look that failed", "failed or error",
      "a failed look would be waited for in vain", True, _failed_words),
+    ("status.failure", "Why a look failed, on GET /avatar/status", "error.code and error.message, or a text",
+     "GenerationFailed gives no reason", False, _failure),
     ("words.agree", "The same look, read in three ways", "in one state",
      "which way is asked decides when a look is known to be ready", True, _same_state),
     ("status.result", "Where a ready look's picture stands", "result.thumbnail_url, or beside the status",
@@ -566,15 +603,19 @@ _FACTS: Sequence[tuple[str, str, str, str, bool, Callable[[Observations], Seen]]
     ("picture.key", "The API key for a picture's address", "not needed, and never sent there",
      "pictures cannot be saved", True, _picture_is_public),
     ("picture.address", "A picture's address", "stays valid, so that stores and reports can keep it",
-     "if it expires, save pictures at once; a report made later asks for a new address", False,
+     "if it expires, a contact sheet that is made later lacks the pictures that were not saved at once", True,
      _picture_address),
     ("avatar.complete", "GET /avatar/{id}", "has all looks of the avatar in one answer",
      "looks are known late, and a lost POST can be settled wrongly with exclusive=True", True,
      _avatar_is_complete),
     ("avatar.looks", "Looks in GET /avatar/{id}", "have no prompt, creation time or reason of failure",
      "good news: lost POSTs could be settled by it. Tell us", False, _look_of_avatar_fields),
+    ("avatar.fields", "Fields of GET /avatar/{id}", "those of the vendor's page",
+     "unknown fields are kept in raw, missing ones are None", False, _fields_of("avatar", _AVATAR_FIELDS)),
     ("look.fields", "Fields of GET /avatar/{id}/look/{id}", "those of the vendor's page",
-     "unknown fields are kept in raw, missing ones are None", False, _unknown_fields),
+     "unknown fields are kept in raw, missing ones are None", False, _fields_of("look", _LOOK_FIELDS)),
+    ("list.fields", "Fields of a look in the list", "those of the vendor's page",
+     "unknown fields are kept in raw, missing ones are None", False, _fields_of("list", _LIST_FIELDS)),
     ("list.form", "GET /avatar/list", "a JSON array",
      "looks() does not work", True, _list_form),
     ("list.status", "Looks in the list", "have no status",
@@ -616,7 +657,8 @@ _FACTS: Sequence[tuple[str, str, str, str, bool, Callable[[Observations], Seen]]
      "lost deliveries are found by asking, later or earlier", False, _delivery_repeats),
     ("prompt.pending", "States of a look from a prompt, and its delivery", "pending, then settled",
      "it would be waited for in vain", True, _costs(_COSTS)),
-    ("edit.images", "The field for an edit's reference images", "images",
+    ("edit.images", "The field for an edit's reference images",
+     "images, as on the Avatar Workflow page; the vendor's own client sends imageUrls",
      "references would be ignored, and the look paid for", True, _costs(_COSTS)),
     ("edit.prices", "Prices: 2 credits, 4 at 4K, upscale 1.5 more, images 0", "those",
      "caps of credits are wrong", True,

@@ -57,6 +57,7 @@ class Observations:
     receiver_reached: bool = False
     """Whether this machine reached its own receiver by its public URL."""
     deliveries: list[ReceivedDelivery] = attrs.field(factory=list)
+    sent_images: int = 0
     sent_place: str = ""
     sent_name: str = ""
     key_has_documented_form: bool = False

@@ -9,7 +9,7 @@ from typing import Annotated
 import attrs
 from cyclopts import Group, Parameter
 
-from hoox_async import ConfigurationError
+from hoox_async import ConfigurationError, ImageAvatar
 from hoox_async.webhooks import WebhookHub
 
 _GROUP = Group("Conformance", sort_key=1)
@@ -32,7 +32,8 @@ class ConformanceOptions:
     image: Annotated[
         tuple[str, ...],
         Parameter(
-            negative=(), help="The URL of a picture for the avatar (one of the public catalogue). Repeatable."
+            negative=(),
+            help="The URL of a picture for the avatar (pictures of the public catalogue). Repeatable.",
         ),
     ] = ()
     avatar: Annotated[
@@ -59,7 +60,7 @@ class ConformanceOptions:
     ] = None
 
     def check(self) -> None:
-        """Raise `ConfigurationError` for what cannot work, before anything is sent."""
+        """Raise `ConfigurationError` or `InvalidRequest` for what cannot work, before anything is sent."""
         if not self.conformance:
             given = [
                 field.name for field in attrs.fields(type(self)) if getattr(self, field.name) != field.default
@@ -71,6 +72,8 @@ class ConformanceOptions:
             raise ConfigurationError(
                 f"--delivery-wait {self.delivery_wait:g}: expected a number of seconds above 0"
             )
+        if self.image:
+            ImageAvatar(self.image)  # raises InvalidRequest
         if self.public_url is not None:
             self.address()
             _check_public_url(self.public_url)

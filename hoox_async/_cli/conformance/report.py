@@ -97,7 +97,7 @@ class Report:
         lines = [
             f"hoox-async conformance report, format {FORMAT}",
             f"hoox-async {self.version}, Python {platform.python_version()}, {moment}",
-            f"Address: {self.address}. Avatar: {self.made}.",
+            *_wrapped(f"Address: {self.address}. Avatar: {self.made}."),
             *_wrapped(f"Summary: {self.summary()}."),
             "",
             *_section("Differs, and it matters", self.important, consequence=True),

@@ -6,7 +6,7 @@ The only POST is that of an avatar from images, which costs no credits. Everythi
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from datetime import UTC, datetime
 from functools import partial
 from time import monotonic
@@ -113,13 +113,12 @@ class Check:
 
     async def _make(self, catalogue: list[LookDetails]) -> None:
         """Make an avatar from images, by default from a picture of the public catalogue."""
-        found = (look.thumbnail_url for look in catalogue)
-        images = self._plan.images or tuple(url for url in found if url and url.startswith("http"))[:1]
+        images = self._plan.images or pictures_of_one(catalogue)
         if not images:
             self._skip("create", "the catalogue showed no picture: give the URL of one with --image")
             return
         seen = self._seen
-        seen.sent_name, seen.sent_place = NAME, PLACE
+        seen.sent_name, seen.sent_place, seen.sent_images = NAME, PLACE, len(images)
 
         async def make() -> None:
             job = await self._session.submit(ImageAvatar(images, name=NAME, place=PLACE), max_wait=_SETTLE)
@@ -158,12 +157,19 @@ class Check:
         own = [look.ref.avatar_id for look in listed if look.ref not in public]
         chosen = [avatar for avatar in dict.fromkeys((*self._plan.avatars, *own)) if avatar not in made]
         most = max(MAX_OTHERS, len(self._plan.avatars))
-        unsettled = False
+        unsettled: dict[LookStatus, LookRef] = {}
         for number, avatar_id in enumerate(chosen[:most], 1):
             avatar = await self._step(f"{OTHER} {number}", partial(self._session.avatar, avatar_id))
-            looks = avatar.looks if avatar is not None else ()
-            unsettled |= any(look.status is not LookStatus.READY for look in looks)
-        if unsettled:  # these looks may be newer than the first list
+            for look in avatar.looks if avatar is not None else ():
+                if look.status is not None and look.status is not LookStatus.READY:
+                    unsettled.setdefault(look.status, look.ref)
+        failed = unsettled.pop(LookStatus.FAILED, None)
+        pending = next(iter(unsettled.values()), None)
+        if failed is not None:
+            await self._step("a failed look", partial(self._session.status, failed))
+        if pending is not None:
+            await self._step("a pending look", partial(self._session.status, pending))
+        if failed is not None or pending is not None:  # they may be newer than the first list
             await self._step("list again", self._session.looks)
 
     async def _read_later(self, ref: LookRef) -> None:
@@ -263,6 +269,16 @@ class Check:
         self._silent = self._silent + 1 if isinstance(error, TransportError | NotSent) else 0
         if self._silent >= _MAX_SILENT:
             self._stopped, self.exit = f"no answer in the {_MAX_SILENT} steps before", Exit.UNFINISHED
+
+
+def pictures_of_one(catalogue: Iterable[LookDetails]) -> tuple[str, ...]:
+    """Two pictures of the same avatar, or one if no avatar has two; none if there is no picture."""
+    pictures: dict[str, list[str]] = {}
+    for look in catalogue:
+        if look.thumbnail_url and look.thumbnail_url.startswith(("http://", "https://")):
+            pictures.setdefault(look.ref.avatar_id, []).append(look.thumbnail_url)
+    most = max(pictures.values(), key=lambda urls: min(2, len(urls)), default=[])
+    return tuple(most[:2])
 
 
 class _StepFailed(Exception):
