@@ -370,6 +370,10 @@ def test_the_question_says_what_will_happen(serve: Serve, monkeypatch: pytest.Mo
             "--out nowhere/report.txt: nothing can be",
         ),
         (("--conformance", "--yes", "--image", "portrait.jpg"), "portrait.jpg"),
+        (
+            ("--conformance", "--base-url", "http://example.com"),
+            "base_url: 'http://example.com' is not https",
+        ),
     ],
 )
 def test_what_cannot_work_is_refused_before_anything_is_sent(
@@ -377,9 +381,11 @@ def test_what_cannot_work_is_refused_before_anything_is_sent(
 ) -> None:
     """A wrong option ends with code 2 and names itself, and nothing is sent."""
     cli = serve()
-    done = cli("check", *options)
+    address = () if "--base-url" in options else ("--base-url", cli.sandbox.base_url)
+    done = cli.bare("check", *options, *address)
     assert done.code == 2
     assert told in done.err
+    assert len(done.err.splitlines()) == 1
     assert cli.sandbox.requests == []
 
 

@@ -127,6 +127,13 @@ def test_an_endpoint_that_does_not_count_is_named() -> None:
     assert (found.differs, found.matters) == (True, False)
 
 
+def test_answers_of_429_are_counted() -> None:
+    """How many answers were 429, and how many of them had Retry-After, is told."""
+    refused = [answer({}, status=429, headers=headers) for headers in ({}, {"retry-after": "1"})]
+    found = fact(Observations(answers={"status": refused}), "quota.refused")
+    assert (found.seen, found.differs) == ("2 answers of 429, 1 with Retry-After", False)
+
+
 def made(**steps: Any) -> Observations:
     """A check that made an avatar, with the bodies of these steps."""
     kinds = {

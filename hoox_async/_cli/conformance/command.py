@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import json
 import re
+from contextlib import nullcontext
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from hoox_async import ConfigurationError, Timeouts
+from hoox_async import ConfigurationError, HooxSession, Timeouts
 from hoox_async.testing import RecordingTransport
 
 from ..exit_codes import Exit
@@ -34,58 +35,41 @@ _SPREAD = 6.0
 def run_conformance(options: ConformanceOptions, connection: Connection, terminal: Terminal) -> int:
     """Do the check and return the exit code: 0 if nothing failed and nothing that matters differs."""
     key = connection.key()
-    base_url = connection.base_url or _REAL_URL
+    base_url = (connection.base_url or _REAL_URL).rstrip("/")
+    receiver = None if options.public_url is None else Receiver(options.public_url, *options.address())
+    transport = RecordingTransport(key, base_url=base_url, timeouts=_TIMEOUTS)
+    hub = None if receiver is None else receiver.hub
+    session = connection.session(
+        key=key, transport=transport, timeouts=_TIMEOUTS, webhooks=hub, poll="awaited"
+    )
+    seen = Observations(key_has_documented_form=re.fullmatch(_DOCUMENTED_KEY, key.strip()) is not None)
+    plan = Plan(options.image, options.avatar, _SPREAD, options.delivery_wait)
+    check = Check(session, transport, plan, seen, base_url=base_url, receiver=receiver)
     if not _consent(options, base_url, connection.rpm, terminal):
         terminal.say("nothing was sent")
         return Exit.UNFINISHED
-    transport = RecordingTransport(key, base_url=base_url, timeouts=_TIMEOUTS)
-    seen = Observations(key_has_documented_form=re.fullmatch(_DOCUMENTED_KEY, key.strip()) is not None)
-    ended = asyncio.run(_observe(options, connection, key, base_url, transport, seen, terminal))
-    tried = any(answer.endpoint.paid for answer in seen.in_order())
+    ended = asyncio.run(_run(check, session, receiver, terminal))
     report = build_report(
         seen,
         version=_version(),
         now=datetime.now(UTC),
         is_real=urlsplit(base_url).hostname == _REAL_HOST,
-        tried_to_make=tried,
+        tried_to_make=any(answer.endpoint.paid for answer in seen.in_order()),
     )
     _show(report, options.out, terminal)
     if seen.made is not None:
         terminal.say(f"the avatar {seen.made.avatar_id} ({NAME!r}) stays until you delete it on the site")
-    if ended != Exit.READY:
+    if ended is not Exit.READY:
         return ended
     return Exit.FAILED if report.failed or report.important else Exit.READY
 
 
-async def _observe(
-    options: ConformanceOptions,
-    connection: Connection,
-    key: str,
-    base_url: str,
-    transport: RecordingTransport,
-    seen: Observations,
-    terminal: Terminal,
-) -> Exit:
-    """Fill in what is seen. Returns `Exit.READY` unless the check was stopped before its end."""
-    plan = Plan(options.image, options.avatar, _SPREAD, options.delivery_wait)
+async def _run(check: Check, session: HooxSession, receiver: Receiver | None, terminal: Terminal) -> Exit:
+    """Do the steps until the end or a signal. `Exit.READY` unless they were stopped before the end."""
     with stop_on_signals(lambda: terminal.say("stopping; the report says what was seen so far")) as stop:
-
-        async def with_session(receiver: Receiver | None) -> Exit:
-            hub = receiver.hub if receiver is not None else None
-            session = connection.session(
-                key=key, transport=transport, timeouts=_TIMEOUTS, webhooks=hub, poll="awaited"
-            )
-            async with session:
-                check = Check(
-                    session, transport, plan, seen, base_url=base_url.rstrip("/"), receiver=receiver
-                )
-                await run_until(stop.requested, _shown(check, terminal))
-            return Exit.UNFINISHED if stop.requested.is_set() else check.exit
-
-        if options.public_url is None:
-            return await with_session(None)
-        async with Receiver(options.public_url, *options.address()) as receiver:
-            return await with_session(receiver)
+        async with receiver or nullcontext(), session:
+            await run_until(stop.requested, _shown(check, terminal))
+        return Exit.UNFINISHED if stop.requested.is_set() else check.exit
 
 
 async def _shown(check: Check, terminal: Terminal) -> None:
@@ -110,8 +94,8 @@ def _consent(options: ConformanceOptions, base_url: str, rpm: int, terminal: Ter
     ]
     if options.public_url is not None:
         lines += [
-            f"- receives deliveries on {options.listen}, and answers the first {REFUSED} with 503,",
-            "  to see when they are sent again",
+            f"- waits for deliveries on {options.listen}, {options.delivery_wait:g} s at most, and answers",
+            f"  the first {REFUSED} with 503, to see when they are sent again",
         ]
     lines.append("The report holds no API key, token, address, id or name.")
     for line in lines:
