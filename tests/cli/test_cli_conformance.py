@@ -263,7 +263,9 @@ def test_a_list_of_another_form_matters(serve: Serve) -> None:
     form = facts_of(done)["list.form"]
     assert form["seen"] == "an object: looks, next_page"
     assert form["matters"] is True
-    assert steps_of(done)["look"]["outcome"] == "done"
+    steps = steps_of(done)
+    assert steps["look"]["outcome"] == "done"
+    assert steps["list"]["detail"].endswith("cannot understand: expected a list of looks, got an object")
 
 
 @pytest.mark.parametrize(

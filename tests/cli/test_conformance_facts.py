@@ -190,6 +190,17 @@ def test_the_avatar_is_made_from_two_pictures_of_one_person() -> None:
     assert pictures_of_one([look("a", None), look("a", "data:x")]) == ()
 
 
+def test_the_result_of_a_look_that_was_pending_at_first_is_judged_once_it_is_ready() -> None:
+    """If the look was ready only later, that later answer shows where its picture stands."""
+    check = made(**{
+        "status": {"status": "pending"},
+        "status again": {"status": "ready", "result": {"thumbnail_url": "https://a.test/1.jpg?sig=x"}},
+    })  # fmt: skip
+    check.readings = {"status": "pending", "status again": "ready"}
+    assert fact(check, "status.result").seen == "result: thumbnail_url"
+    assert fact(check, "picture.address").seen == "it has a query, so it may be signed and expire"
+
+
 def test_states_that_disagree_matter() -> None:
     """If the three ways to read a look tell different states, that matters."""
     seen = Observations(readings={"status": "ready", "avatar": "pending", "look": "ready"})

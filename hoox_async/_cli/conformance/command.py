@@ -28,6 +28,7 @@ _TIMEOUTS = Timeouts(connect=10.0, read=20.0, answer=60.0)
 _REAL_HOST = "app.hoox.video"
 _REAL_URL = f"https://{_REAL_HOST}/api/public/v1"
 _DOCUMENTED_KEY = r"hx_live_[0-9a-f]{64}"
+_REFRESH = 0.2  # seconds
 _SPREAD = 6.0
 """Seconds between the first and the last read: so long, a quota's reset shows how it moves."""
 
@@ -73,11 +74,20 @@ async def _run(check: Check, session: HooxSession, receiver: Receiver | None, te
 
 
 async def _shown(check: Check, terminal: Terminal) -> None:
+    """Run the check, and show its step where stderr is a terminal."""
     if not terminal.live:
         await check.run()
         return
-    with terminal.err.status("checking"):
-        await check.run()
+    with terminal.err.status("checking") as status:
+        work = asyncio.create_task(check.run())
+        try:
+            while not work.done():
+                status.update(f"checking: {check.step}")
+                await asyncio.wait([work], timeout=_REFRESH)
+            await work
+        finally:
+            work.cancel()
+            await asyncio.gather(work, return_exceptions=True)
 
 
 def _consent(options: ConformanceOptions, base_url: str, rpm: int, terminal: Terminal) -> bool:

@@ -178,8 +178,8 @@ def _same_state(seen: Observations) -> Seen:
 
 
 def _result_fields(seen: Observations) -> Seen:
-    body = seen.body("status")
-    if _reading(seen) != LookStatus.READY or not isinstance(body, dict):
+    body = _ready_status(seen)
+    if not isinstance(body, dict):
         return not_seen("no look that is ready")
     result = body.get("result")
     names = field_names(result)
@@ -213,7 +213,7 @@ def _picture_is_public(seen: Observations) -> Seen:
 
 
 def _picture_address(seen: Observations) -> Seen:
-    url = _thumbnail(seen.body("status"))
+    url = _thumbnail(_ready_status(seen))
     if url is None:
         return not_seen("no address of a picture")
     if "?" in url:
@@ -492,8 +492,10 @@ def _all_words(seen: Observations) -> dict[str, set[str]]:
     return {step: {word for look in found if (word := _word(look))} for step, found in looks.items()}
 
 
-def _reading(seen: Observations) -> str | None:
-    return seen.readings.get("status")
+def _ready_status(seen: Observations) -> Any:
+    """The answer of ``/avatar/status`` about the look once it was ready; None if it never was."""
+    steps = (step for step in ("status", "status again") if seen.readings.get(step) == LookStatus.READY)
+    return next((seen.body(step) for step in steps), None)
 
 
 def _looks_of(body: Any) -> list[Any] | None:

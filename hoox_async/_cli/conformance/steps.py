@@ -6,6 +6,7 @@ The only POST is that of an avatar from images, which costs no credits. Everythi
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Awaitable, Callable, Iterable
 from datetime import UTC, datetime
 from functools import partial
@@ -51,6 +52,7 @@ MAX_OTHERS = 3
 MOST_REQUESTS = 14 + MAX_OTHERS
 """Requests of a check in which nothing has to be repeated."""
 _SETTLE, _REPEATED = 120.0, 15.0  # seconds
+_COMPLAINT = r"expected [a-z ]+, got [a-z ]+( @ \$[a-zA-Z_.\[\]]*)?"  # kinds of values, and names of fields
 _MAX_SILENT = 2  # steps in a row without any answer, after which no others are tried
 
 
@@ -85,6 +87,8 @@ class Check:
         self._receiver = receiver
         self._stopped = ""
         self._silent = 0
+        self.step = ""
+        """The name of the step that is being done."""
         self.exit = Exit.READY
         """ACCESS if the API refused the key or the plan, UNFINISHED if it gave no answer any more."""
 
@@ -232,6 +236,7 @@ class Check:
         if self._stopped:
             self._skip(name, self._stopped)
             return None
+        self.step = name
         before, began = len(self._transport.answers), monotonic()
         outcome: Outcome = "done"
         detail, result = "", None
@@ -300,7 +305,10 @@ def explain(error: Exception) -> str:
             return "no usable answer: whether the avatar was made is not known; it costs no credits"
         case UnexpectedResponse():
             shown = f"HTTP {error.status} with " if error.status else ""
-            return f"{shown}an answer that this library cannot understand"
+            complaint = re.search(_COMPLAINT, str(error))
+            return f"{shown}an answer that this library cannot understand" + (
+                f": {complaint[0]}" if complaint else ""
+            )
         case WaitTimeout():
             return f"not ready after {error.seconds:g} s"
         case NotSent():
