@@ -285,6 +285,19 @@ def test_a_refused_key_or_plan_ends_with_code_3(serve: Serve, status: int, code:
     assert cli.sandbox.ledger == []
 
 
+def test_an_avatar_that_needs_credits_matters(serve: Serve) -> None:
+    """If the avatar from images is refused for want of credits, that matters, and the reads go on."""
+    cli = serve()
+    body = '{"error": "no", "code": "insufficient_credits"}'
+    cli.sandbox.fail_next("create", Fault.status(402, body))
+    done = check(cli, "--json")
+    assert done.code == 1
+    price = facts_of(done)["create.price"]
+    assert price["seen"] == "refused with HTTP 402, code insufficient_credits: it needs credits"
+    assert price["matters"] is True
+    assert steps_of(done)["look"]["outcome"] == "done"
+
+
 def test_a_server_that_is_down_ends_with_code_4(serve: Serve) -> None:
     """If nothing answers, the check gives up after two steps, says so, and ends with code 4."""
     cli = serve()

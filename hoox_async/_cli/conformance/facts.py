@@ -58,6 +58,15 @@ def _images_field(seen: Observations) -> Seen:
     return not_seen(f"HTTP {answer.status}")
 
 
+def _price_of_images(seen: Observations) -> Seen:
+    answer = seen.of_step("create")
+    if answer is not None and answer.status == 402:
+        return differs(f"refused with HTTP 402, {_code_of(json_of(answer))}: it needs credits")
+    if seen.made is None:
+        return not_seen("no avatar was made")
+    return not_seen("accepted. The API tells no balance: compare it on the site before and after this check")
+
+
 def _created_status(seen: Observations) -> Seen:
     answer = seen.of_step("create")
     if seen.made is None or answer is None:
@@ -570,6 +579,8 @@ _FACTS: Sequence[tuple[str, str, str, str, bool, Callable[[Observations], Seen]]
     # id, question, what is assumed, what a difference means, whether that matters, how it is judged
     ("create.images", "The field for the images of a new avatar", "imageUrls",
      "avatars from images cannot be made: tell us the code", True, _images_field),
+    ("create.price", "Price of an avatar from images", "0 credits",
+     "caps of credits are wrong, and this check was not free: tell us", True, _price_of_images),
     ("create.status", "HTTP status of an accepted POST", "200 or 201",
      "a paid request would be taken for unknown", True, _created_status),
     ("create.fields", "Fields of the answer to a POST", "avatar_id and look_id",
@@ -663,9 +674,8 @@ _FACTS: Sequence[tuple[str, str, str, str, bool, Callable[[Observations], Seen]]
     ("edit.images", "The field for an edit's reference images",
      "images, as on the Avatar Workflow page; the vendor's own client sends imageUrls",
      "references would be ignored, and the look paid for", True, _costs(_COSTS)),
-    ("edit.prices", "Prices: 2 credits, 4 at 4K, upscale 1.5 more, images 0", "those",
-     "caps of credits are wrong", True,
-     _costs("the API tells no balance: compare it on the site before and after this check")),
+    ("edit.prices", "Prices of prompts and edits", "2 credits, 4 at 4K, 1.5 more with upscale",
+     "caps of credits are wrong", True, _costs(_COSTS)),
     ("post.retry", "Idempotency keys", "none: a POST that is sent twice is paid twice",
      "good news: lost POSTs could be sent again. Tell us", False,
      _costs("the vendor's pages name none, and trying would make avatars")),

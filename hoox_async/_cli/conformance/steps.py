@@ -21,6 +21,7 @@ from hoox_async import (
     HooxError,
     HooxSession,
     ImageAvatar,
+    InsufficientCredits,
     LookDetails,
     LookRef,
     LookStatus,
@@ -269,7 +270,7 @@ class Check:
         self._seen.steps.append(Step(name, "skipped", detail=why))
 
     def _consider_stopping(self, error: Exception) -> None:
-        if is_access(error):
+        if is_access(error) and not isinstance(error, InsufficientCredits):  # reads need no credits
             self._stopped, self.exit = "the API refused the key or the plan", Exit.ACCESS
         self._silent = self._silent + 1 if isinstance(error, TransportError | NotSent) else 0
         if self._silent >= _MAX_SILENT:
