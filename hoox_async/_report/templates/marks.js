@@ -1,0 +1,68 @@
+// Marks on ready looks, picked or rejected: kept by the browser, and saved as a file for `--only @picks.json`.
+const marks = (() => {
+  const kept = new Kept("marks");
+  const cards = [...document.querySelectorAll(".card[data-state=ready]")];
+  const keyOf = (card) => card.dataset.key;
+
+  // A mark belongs to one look: a look that was made anew under the same key has none.
+  const of = (card) => {
+    if (card.dataset.state !== "ready") return null;
+    const entry = kept.values.get(keyOf(card));
+    return entry && entry.ref === card.dataset.ref ? entry.mark : "none";
+  };
+
+  function toggle(card, mark) {
+    const now = of(card);
+    if (now === null) return;
+    kept.put(keyOf(card), now === mark ? null : { mark, ref: card.dataset.ref });
+    showOn(card, card);
+    showCounts();
+  }
+
+  // Show the card's mark on the buttons in `node`: those of the card, or of the viewer.
+  function showOn(card, node) {
+    const mark = of(card);
+    for (const button of node.querySelectorAll("[data-mark]")) {
+      button.setAttribute("aria-pressed", button.dataset.mark === mark);
+    }
+    card.classList.toggle("picked", mark === "picked");
+    card.classList.toggle("turned-down", mark === "rejected");
+  }
+
+  function buttonsFor(card) {
+    const node = $("mark-buttons").content.firstElementChild.cloneNode(true);
+    for (const label of node.querySelectorAll("i")) label.textContent = ` ${card.querySelector("h3").textContent}`;
+    return node;
+  }
+
+  const keysWith = (mark) => cards.filter((card) => of(card) === mark).map(keyOf);
+
+  function showCounts() {
+    const [picked, rejected] = ["picked", "rejected"].map((mark) => keysWith(mark).length);
+    $("picked-count").textContent = picked.toLocaleString("en");
+    $("rejected-count").textContent = rejected.toLocaleString("en");
+    $("unmarked-count").textContent = (cards.length - picked - rejected).toLocaleString("en");
+    const any = picked + rejected > 0;
+    $("save-picks").disabled = !any;
+    $("marked").textContent = !any ? "" : `${picked} picked, ${rejected} rejected` +
+      (kept.works ? "" : ". This browser does not keep marks: save them before you leave.");
+  }
+
+  function showAll() {
+    for (const card of cards) showOn(card, card);
+    showCounts();
+  }
+
+  if (cards.length) {
+    for (const card of cards) card.querySelector(".name").append(buttonsFor(card));
+    for (const id of ["mark-filters", "mark-tools"]) $(id).hidden = false;
+    $("save-picks").addEventListener("click", () => {
+      const [picked, rejected] = [keysWith("picked"), keysWith("rejected")];
+      saveFile("picks.json", { format: "hoox-async picks 1", picked, rejected });
+      $("marked").textContent = `Saved. Go on with those picked: --only @picks.json`;
+    });
+    showAll();
+    kept.onChange(showAll);
+  }
+  return { of, toggle, showOn, buttonsFor, ofKey: { p: "picked", x: "rejected" } };
+})();
