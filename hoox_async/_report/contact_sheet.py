@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import anyio.to_thread
 
+from .._api.requests import FREE
 from .._io.clock import Clock
 from ..errors import ConfigurationError
 from .formatting import STATE_EXPLANATIONS, format_amount, format_duration
@@ -80,7 +81,7 @@ async def write_unknowns(
             ("page.js", "unknowns.js"),
             title=title,
             made_at=made_at,
-            at_risk=format_amount(report.credits_at_risk),
+            at_risk=format_amount(sum((outcome.at_risk for outcome in report.unknown), FREE)),
             unknowns=unknowns,
             decide_command=decide_command(resolve_command),
         )

@@ -45,7 +45,7 @@ class UnknownCard(NamedTuple):
     credits: str
     at_risk: str
     source: SheetPicture
-    source_ref: str
+    edited: str
     candidates: tuple[CandidateCard, ...]
     older: tuple[CandidateCard, ...]
     resend_command: str
@@ -62,8 +62,9 @@ def unknown_cards(
 
     ``details`` are what the API told of looks, ``pictures`` those that were collected for them.
     """
+    sources = _sources(outcomes)
     return [
-        _card(outcome, details, pictures, resolve_command)
+        _card(outcome, sources.get(outcome.key), details, pictures, resolve_command)
         for outcome in outcomes
         if outcome.state is OutcomeState.UNKNOWN
     ]
@@ -76,27 +77,31 @@ def decide_command(resolve_command: Sequence[str] | None) -> str:
 
 def looks_of_unknowns(outcomes: Sequence[Outcome]) -> set[LookRef]:
     """The looks of which the page shows pictures: candidates, and the looks that were edited."""
-    refs: set[LookRef] = set()
+    unknowns = [outcome for outcome in outcomes if outcome.state is OutcomeState.UNKNOWN]
+    return {ref for outcome in unknowns for ref in outcome.candidates} | set(_sources(outcomes).values())
+
+
+def _sources(outcomes: Sequence[Outcome]) -> dict[str, LookRef]:
+    """The looks that unknowns are edits of, by the keys of the unknowns. A source may be named by its key."""
+    by_key = {outcome.key: outcome.ref for outcome in outcomes}
+    found: dict[str, LookRef] = {}
     for outcome in outcomes:
-        if outcome.state is OutcomeState.UNKNOWN:
-            refs.update(outcome.candidates)
-            refs.update(_sources(outcome))
-    return refs
-
-
-def _sources(outcome: Outcome) -> list[LookRef]:
-    source = outcome.request.source if isinstance(outcome.request, LookEdit) else None
-    return [source] if isinstance(source, LookRef) else []
+        if outcome.state is OutcomeState.UNKNOWN and isinstance(outcome.request, LookEdit):
+            source = outcome.request.source
+            ref = source if isinstance(source, LookRef) else by_key.get(str(source))
+            if ref is not None:
+                found[outcome.key] = ref
+    return found
 
 
 def _card(
     outcome: Outcome,
+    source: LookRef | None,
     details: Mapping[LookRef, LookDetails],
     pictures: Mapping[LookRef, SheetPicture],
     words: Sequence[str] | None,
 ) -> UnknownCard:
     sent_at, key = outcome.submitted_at, outcome.key
-    source = next(iter(_sources(outcome)), None)
     by_age = sorted(outcome.candidates, key=lambda ref: _rank(pictures.get(ref), sent_at))
     cards = [
         (
@@ -121,7 +126,7 @@ def _card(
         credits=format_credits(request.credits),
         at_risk=format_credits(outcome.at_risk),
         source=pictures.get(source, SheetPicture()) if source else SheetPicture(),
-        source_ref=str(source) if source else "",
+        edited=str(getattr(outcome.request, "source", "")),
         candidates=tuple(card for older, card in cards if not older),
         older=tuple(card for older, card in cards if older),
         resend_command=_command(words, key, "resend"),
@@ -168,12 +173,16 @@ def _age(picture: SheetPicture | None, sent_at: datetime | None) -> str:
     if sent_at is None:
         return f"picture of {moment(modified)}"
     seconds = (modified - sent_at).total_seconds()
-    when = "after" if seconds >= 0 else "before"
-    return f"picture made {format_duration(abs(seconds))} {when} it was sent"
+    if _is_older(picture, sent_at):
+        return f"picture made {format_duration(-seconds)} before it was sent"
+    return f"picture made {format_duration(max(0.0, seconds))} after it was sent"
 
 
 def _is_older(picture: SheetPicture | None, sent_at: datetime | None) -> bool:
-    return bool(picture and picture.modified and sent_at and picture.modified < sent_at)
+    """Servers tell the whole second only, so a picture of the same second is not older."""
+    if picture is None or picture.modified is None or sent_at is None:
+        return False
+    return picture.modified < sent_at.replace(microsecond=0)
 
 
 def _rank(picture: SheetPicture | None, sent_at: datetime | None) -> tuple[bool, float]:
