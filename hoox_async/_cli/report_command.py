@@ -11,7 +11,7 @@ from .batch.picture_index import read_picture_index
 from .exit_codes import Exit
 from .options import Output, StoreConnection, store_of
 from .terminal import Terminal, require_modules
-from .unknowns_page import campaign_name, read_looks, resolve_words
+from .unknowns_page import campaign_name, read_looks, resolve_words, with_new_avatars
 
 _DEFAULT_CONNECTION = StoreConnection()
 _DEFAULT_OUTPUT = Output()
@@ -78,7 +78,8 @@ async def _write(
     looks: list[LookDetails] = []
     if found.unknown and download:
         looks = await _ask_for_looks(connection, store, terminal)
-        found = await BatchReport.open(store)  # with the candidates that were found just now
+        # with the candidates that were found just now
+        found = with_new_avatars(await BatchReport.open(store), looks)
     given = {
         outcome.key: saved[outcome.key][1]
         for outcome in found

@@ -3,13 +3,29 @@
 from __future__ import annotations
 
 import webbrowser
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from pathlib import Path
 
-from hoox_async import BatchReport, ConfigurationError, HooxError, HooxSession, LookDetails, Unknown
+import attrs
+
+from hoox_async import (
+    BatchReport,
+    ConfigurationError,
+    HooxError,
+    HooxSession,
+    LookDetails,
+    LookEdit,
+    LookRef,
+    Outcome,
+    OutcomeState,
+    Unknown,
+)
 
 from .options import StoreConnection, program
 from .terminal import Terminal, require_modules
+
+_MOST_NEW_AVATARS = 60  # their pictures are downloaded
 
 
 def resolve_words(given: Path, connection: StoreConnection) -> list[str]:
@@ -18,14 +34,40 @@ def resolve_words(given: Path, connection: StoreConnection) -> list[str]:
 
 
 async def read_looks(session: HooxSession, unknowns: Iterable[Unknown]) -> list[LookDetails]:
-    """All looks of the candidates' avatars, by one request for each. What can't be read is left out."""
+    """The looks of the avatars that unknown edits are about; where an avatar was lost, all of the workspace.
+
+    Takes one request for each such avatar, and two for all lost avatars. What can't be read is left out.
+    """
     looks: list[LookDetails] = []
+    unknowns = list(unknowns)
     for avatar_id in dict.fromkeys(ref.avatar_id for unknown in unknowns for ref in unknown.candidates):
-        try:
+        with suppress(HooxError):  # the page says that its picture was not asked for
             looks += (await session.avatar(avatar_id)).looks
-        except HooxError:
-            continue  # the page says that its picture was not asked for
+    if any(not isinstance(unknown.request, LookEdit) for unknown in unknowns):
+        with suppress(HooxError):
+            public = {details.ref for details in await session.looks(only_public=True)}
+            looks += [details for details in await session.looks() if details.ref not in public]
     return looks
+
+
+def with_new_avatars(report: BatchReport, looks: Sequence[LookDetails]) -> BatchReport:
+    """The report with candidates for lost avatars: looks of avatars that nothing in the store is about.
+
+    If the request named its avatar, only looks of avatars of that name.
+    """
+    known = {ref.avatar_id for outcome in report for ref in (outcome.ref, *outcome.candidates) if ref}
+    sources = (getattr(outcome.request, "source", None) for outcome in report)
+    known.update(source.avatar_id for source in sources if isinstance(source, LookRef))
+    new = [details for details in looks if details.ref.avatar_id not in known]
+
+    def shown(outcome: Outcome) -> Outcome:
+        if outcome.state is not OutcomeState.UNKNOWN or isinstance(outcome.request, LookEdit):
+            return outcome
+        name = outcome.request.name
+        fitting = [details.ref for details in new if name in (None, details.avatar_name)]
+        return attrs.evolve(outcome, candidates=(*outcome.candidates, *fitting[:_MOST_NEW_AVATARS]))
+
+    return BatchReport(shown(outcome) for outcome in report)
 
 
 def page_folder(page: Path | None, store: Path) -> Path:
@@ -48,10 +90,10 @@ def require_page_modules() -> None:
 
 
 async def write_page(
-    store: Path, folder: Path, looks: Iterable[LookDetails], resolve_command: list[str]
+    store: Path, folder: Path, looks: Sequence[LookDetails], resolve_command: list[str]
 ) -> Path:
     """Write the page of the store's unknowns. Raises `StoreError` and `OSError`."""
-    report = await BatchReport.open(store)
+    report = with_new_avatars(await BatchReport.open(store), looks)
     return await report.write_unknowns_page(
         folder, title=campaign_name(store), candidates=looks, resolve_command=resolve_command
     )

@@ -171,9 +171,8 @@ class Server:
             return HttpResponse(404, {"Content-Type": "text/plain"}, b"no such picture")
         if fault is None or fault.body is None:
             try:
-                # a look of the catalogue has been there forever: its avatar has a date
-                at = self.space.epoch + max(look.done_at, look.avatar.created_at)
-                headers = {"Content-Type": "image/jpeg", "Last-Modified": formatdate(at, usegmt=True)}
+                made = formatdate(self.space.picture_time(look), usegmt=True)
+                headers = {"Content-Type": "image/jpeg", "Last-Modified": made}
                 drawn = HttpResponse(200, headers, await self._draw_picture(look))
             except ConfigurationError as error:  # no Pillow
                 return HttpResponse(501, {"Content-Type": "text/plain"}, str(error).encode())

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from cli_kit import Cli, campaign
+from cli_kit import AVATARS, Cli, campaign
 
 from hoox_async.sandbox import Fault
 
@@ -57,10 +57,34 @@ def test_the_page_shows_pictures_and_commands(cli: Cli, lost: Path) -> None:
     assert (done.code, done.out) == (0, f"noor/stage is {candidate}\n")
 
 
+def test_a_lost_avatar_is_found_by_looking(cli: Cli, tmp_path: Path) -> None:
+    """The page shows the avatars of the workspace that no request of the store is about, named as it was."""
+    file = campaign(tmp_path, AVATARS.replace('key = "mara"', 'key = "mara"\nname = "Mara"'))
+    cli("create", "somebody else", "--name", "other")
+    assert cli("batch", file, "--yes", "--only", "yuki").code == 0
+    cli.sandbox.fail_next("create", Fault.DROP_AFTER)
+    assert cli("batch", file, "--yes", "--only", "mara").code == 4
+    other, yuki, mara = (str(charge.ref) for charge in cli.sandbox.ledger)
+    done = cli("unknowns", file, "--page", tmp_path / "page")
+    assert "no look was found that could be its result" in done.out  # nothing is attributed by itself
+    html = (tmp_path / "page" / "index.html").read_text("utf-8")
+    assert f"resolve --base-url {cli.sandbox.base_url} --rpm 6000 {file} mara {mara}" in html
+    assert yuki not in html
+    assert "look_public" not in html
+    assert other not in html
+    assert cli("resolve", file, "mara", mara).code == 0
+    assert len(cli.sandbox.ledger) == 3
+
+
 def test_the_page_is_opened(cli: Cli, lost: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """`--open` writes the page beside the store and opens it; where nothing can open it, it says so."""
     opened: list[str] = []
-    monkeypatch.setattr("webbrowser.open", lambda url: bool(opened.append(url)))
+
+    def no_browser(url: str) -> bool:
+        opened.append(url)
+        return False
+
+    monkeypatch.setattr("webbrowser.open", no_browser)
     done = cli("unknowns", lost, "--open", "--json")
     page = lost.with_name("campaign.toml.unknowns") / "index.html"
     assert done.of("page") == [{"event": "page", "page": str(page)}]

@@ -303,9 +303,12 @@ async def test_a_picture_has_the_time_that_its_server_tells(
     """A fetched picture tells its Last-Modified, in UTC; None where that is missing or makes no sense."""
     line = f"Last-Modified: {header}\r\n" if header else ""
     picture = f"HTTP/1.1 200 OK\r\nContent-Type: image/jpeg\r\n{line}Content-Length: 3\r\n\r\nJPG"
-    async with RawServer(reply=picture.encode()) as server, transport_to(server.url) as transport:
-        async with transport.fetch(f"{server.url}/p.jpg") as fetched:
-            assert fetched.modified == modified
+    async with (
+        RawServer(reply=picture.encode()) as server,
+        transport_to(server.url) as transport,
+        transport.fetch(f"{server.url}/p.jpg") as fetched,
+    ):
+        assert fetched.modified == modified
 
 
 async def test_every_request_names_the_library_and_its_version() -> None:

@@ -117,7 +117,8 @@ async def test_the_page_shows_unknowns_beside_their_candidates(tmp_path: Path) -
     for said in (
         "2 requests may have been paid for", "a scene for a", "A chef, laughing", "picture made 41 s after",
         "It is still being made", "4 credits at risk", "pays 4 credits", "The server answered 500",
-        "The API does not tell which avatar", "resolve &#39;my campaign.toml&#39; a avtr_1:look_8",
+        "No new avatar was found that could be its result",
+        "resolve &#39;my campaign.toml&#39; a avtr_1:look_8",
     ):  # fmt: skip
         assert said in html
     assert "a scene for r" not in html
