@@ -168,7 +168,8 @@ class BatchReport:
 
         The page opens from disk without a network. Pictures are stored beside it and not fetched again
         when it is written again; one that can't be fetched gets a placeholder that says why. Ready looks can
-        be marked on it as picked or rejected, and the marks saved as a file.
+        be marked on it, and the marks saved as a file, ``picks.json``:
+        ``{"format": "hoox-async picks 1", "picked": [keys], "rejected": [keys]}``.
         ``pictures`` maps keys to files that exist already. ``fetch`` opens a picture's URL (a
         connection of its own, without the API key, by default); ``download=False`` fetches nothing.
         ``candidates`` and ``resolve_command`` are those of `write_unknowns_page`, for the unknowns.

@@ -53,7 +53,8 @@ async def browsed(path: Path, *, width: int = 1440, **context: Any) -> AsyncIter
     async with async_playwright() as playwright:
         browser = await playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
         try:
-            page = await browser.new_page(viewport={"width": width, "height": 900}, **context)
+            tabs = await browser.new_context(viewport={"width": width, "height": 900}, **context)
+            page = await tabs.new_page()
             page.set_default_timeout(10_000)
             page.on("console", lambda message: seen.said.append(message.text))
             page.on("pageerror", lambda error: seen.said.append(str(error)))

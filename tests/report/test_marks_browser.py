@@ -117,6 +117,17 @@ async def test_marks_are_kept_for_the_same_looks(tmp_path: Path) -> None:
         assert await card(page, "a").locator("[data-mark=picked]").get_attribute("aria-pressed") == "true"
 
 
+async def test_two_tabs_of_a_sheet_have_the_same_marks(tmp_path: Path) -> None:
+    """A mark that is set in one tab shows in the other, and neither loses the other's."""
+    async with opened(tmp_path, [ready("a"), ready("b")]) as (page, _):
+        other = await page.context.new_page()
+        await other.goto(page.url)
+        await card(page, "a").locator("[data-mark=picked]").click()
+        await marked(other, 1, 0)
+        await card(other, "b").locator("[data-mark=rejected]").click()
+        await marked(page, 1, 1)
+
+
 async def test_marks_of_two_sheets_do_not_mix(tmp_path: Path) -> None:
     """A second sheet with the same keys and looks, in another folder, has marks of its own."""
     other = await BatchReport([ready("a")]).write_contact_sheet(

@@ -44,6 +44,7 @@ const marks = (() => {
     $("unmarked-count").textContent = (cards.length - picked - rejected).toLocaleString("en");
     const any = picked + rejected > 0;
     $("save-picks").disabled = !any;
+    $("marked").classList.toggle("unseen", kept.works); // the filters show the counts
     $("marked").textContent = !any ? "" : `${picked} picked, ${rejected} rejected` +
       (kept.works ? "" : ". This browser does not keep marks: save them before you leave.");
   }
@@ -59,7 +60,8 @@ const marks = (() => {
     $("save-picks").addEventListener("click", () => {
       const [picked, rejected] = [keysWith("picked"), keysWith("rejected")];
       saveFile("picks.json", { format: "hoox-async picks 1", picked, rejected });
-      $("marked").textContent = `Saved. Go on with those picked: --only @picks.json`;
+      $("marked").textContent = "Saved. Go on with --only @picks.json";
+      $("marked").classList.remove("unseen");
     });
     showAll();
     kept.onChange(showAll);
