@@ -78,15 +78,14 @@ async def _write(
     looks: list[LookDetails] = []
     if found.unknown and download:
         looks = await _ask_for_looks(connection, store, terminal)
-        # with the candidates that were found just now
-        found = with_new_avatars(await BatchReport.open(store), looks)
+        found = await BatchReport.open(store)  # with the candidates that were found just now
     given = {
         outcome.key: saved[outcome.key][1]
         for outcome in found
         if outcome.key in saved and saved[outcome.key][0] == str(outcome.ref)
     }
     lines = await found.to_jsonl(jsonl) if jsonl is not None else None
-    sheet = await found.write_contact_sheet(
+    sheet = await with_new_avatars(found, looks).write_contact_sheet(
         folder,
         title=title,
         pictures=given,

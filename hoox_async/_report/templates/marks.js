@@ -29,10 +29,13 @@ const marks = (() => {
     card.classList.toggle("turned-down", mark === "rejected");
   }
 
-  function buttonsFor(card) {
-    const node = $("mark-buttons").content.firstElementChild.cloneNode(true);
-    for (const label of node.querySelectorAll("i")) label.textContent = ` ${card.querySelector("h3").textContent}`;
-    return node;
+  function addButtons(card) {
+    const nodes = $("mark-buttons").content.cloneNode(true);
+    const title = card.querySelector("h3").textContent;
+    for (const button of nodes.children) {
+      button.setAttribute("aria-label", `${button.getAttribute("aria-label")} ${title}`);
+    }
+    card.querySelector(".name").append(nodes);
   }
 
   const keysWith = (mark) => cards.filter((card) => of(card) === mark).map(keyOf);
@@ -55,7 +58,7 @@ const marks = (() => {
   }
 
   if (cards.length) {
-    for (const card of cards) card.querySelector(".name").append(buttonsFor(card));
+    cards.forEach(addButtons);
     for (const id of ["mark-filters", "mark-tools"]) $(id).hidden = false;
     $("save-picks").addEventListener("click", () => {
       const [picked, rejected] = [keysWith("picked"), keysWith("rejected")];
@@ -66,5 +69,5 @@ const marks = (() => {
     showAll();
     kept.onChange(showAll);
   }
-  return { of, toggle, showOn, buttonsFor, ofKey: { p: "picked", x: "rejected" } };
+  return { of, toggle, showOn, ofKey: { p: "picked", x: "rejected" } };
 })();

@@ -88,7 +88,7 @@
     const more = card.querySelector(".more").cloneNode(true);
     more.hidden = false;
     $("viewer-more").replaceChildren(more);
-    $("viewer-marks").replaceChildren(...(marks.of(card) === null ? [] : [marks.buttonsFor(card)]));
+    $("viewer-marks").hidden = marks.of(card) === null;
     marks.showOn(card, $("viewer-marks"));
     for (const id of ["previous", "next"]) $(id).disabled = shown.length < 2;
     const ahead = shown[(at + 1) % shown.length].node.querySelector("[data-open]").getAttribute("href");
