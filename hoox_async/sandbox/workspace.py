@@ -165,6 +165,11 @@ class Space:
         done = self.look(ref).done_at
         return None if done == float("inf") else done
 
+    def picture_time(self, look: FakeLook) -> float:
+        """The Unix time at which the picture of a ready look was made."""
+        # a look of the catalogue has been ready forever: its avatar has a date
+        return self.epoch + max(look.done_at, look.avatar.created_at)
+
     def picture_url(self, look: FakeLook) -> str:
         """The URL of the look's picture."""
         return f"{self.picture_base}/{look.id}.jpg"
