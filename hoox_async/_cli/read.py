@@ -22,6 +22,7 @@ from hoox_async import (
     WaitTimeout,
 )
 
+from .conformance.options import ConformanceOptions
 from .exit_codes import Exit, code_of, is_access
 from .json_output import details_record, error_record, look_record
 from .options import Connection, Output, command_line
@@ -29,6 +30,7 @@ from .saving import save
 from .terminal import Terminal
 from .text import format_count, one_line
 
+_DEFAULT_CONFORMANCE = ConformanceOptions()
 _DEFAULT_CONNECTION = Connection()
 _DEFAULT_OUTPUT = Output()
 _FILTERS = Group(
@@ -151,12 +153,24 @@ def looks(
     return Exit.READY
 
 
-def check(*, connection: Connection = _DEFAULT_CONNECTION, output: Output = _DEFAULT_OUTPUT) -> int:
+def check(
+    *,
+    options: ConformanceOptions = _DEFAULT_CONFORMANCE,
+    connection: Connection = _DEFAULT_CONNECTION,
+    output: Output = _DEFAULT_OUTPUT,
+) -> int:
     """Check the API key, and show how much of the quota is left.
 
-    Takes one small request.
+    Takes one small request. With --conformance, checks the whole library against the API, for 0 credits.
+
+    - `hoox-async check --conformance --out conformance.txt`
     """
     terminal = output.terminal()
+    options.check()
+    if options.conformance:
+        from .conformance.command import run_conformance
+
+        return run_conformance(options, connection, terminal)
 
     async def ask() -> int:
         async with connection.session(poll="awaited") as session:

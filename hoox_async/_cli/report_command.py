@@ -5,15 +5,17 @@ from __future__ import annotations
 import asyncio
 from pathlib import Path
 
-from hoox_async import BatchReport
+from hoox_async import BatchReport, HooxError, LookDetails
 
 from .batch.picture_index import read_picture_index
 from .campaign import Selection
 from .exit_codes import Exit
-from .options import Output, store_of
+from .options import Output, StoreConnection, store_of
 from .picks import OnlyOption, parse_only, select_outcomes
 from .terminal import Terminal, require_modules
+from .unknowns_page import campaign_name, read_looks, resolve_words, with_new_avatars
 
+_DEFAULT_CONNECTION = StoreConnection()
 _DEFAULT_OUTPUT = Output()
 
 
@@ -27,11 +29,13 @@ def report(
     download: bool = True,
     title: str | None = None,
     only: OnlyOption = (),
+    connection: StoreConnection = _DEFAULT_CONNECTION,
     output: Output = _DEFAULT_OUTPUT,
 ) -> int:
     """Write the contact sheet: all pictures on one page.
 
-    Works while the batch runs. Needs no API key. Pictures that are not saved yet are downloaded.
+    Works while the batch runs, and without an API key. Pictures that are not saved yet are downloaded. With a
+    key, and while no batch runs, it also shows the looks that unknown requests may have made.
 
     - `hoox-async report campaign.toml --pictures pictures`
 
@@ -53,33 +57,49 @@ def report(
     terminal, path = output.terminal(), store_of(store)
     selection = parse_only(only)
     require_modules("report", {"jinja2": "Jinja2", "PIL": "Pillow"}, "the contact sheet")
-    name = path.name.removesuffix(".db").removesuffix(".hoox")
+    name = campaign_name(path)
     # a page of a part must not take the place of the page of all
     folder = out or path.with_name(f"{name}.selection.sheet" if selection else f"{name}.sheet")
     saved = read_picture_index(pictures) if pictures else {}
-    return asyncio.run(_write(path, selection, folder, jsonl, saved, download, title or name, terminal))
+    return asyncio.run(
+        _write(path, store, selection, folder, jsonl, saved, download, title or name, connection, terminal)
+    )
 
 
 async def _write(
     store: Path,
+    typed: Path,
     selection: Selection,
     folder: Path,
     jsonl: Path | None,
     saved: dict[str, tuple[str, Path]],
     download: bool,
     title: str,
+    connection: StoreConnection,
     terminal: Terminal,
 ) -> int:
     found = select_outcomes(await BatchReport.open(store), selection)
     if not terminal.as_json:
         terminal.say(str(found))
+    looks: list[LookDetails] = []
+    if found.unknown and download:
+        looks = await _ask_for_looks(connection, store, terminal)
+        # with the candidates that were found just now
+        found = select_outcomes(await BatchReport.open(store), selection)
     given = {
         outcome.key: saved[outcome.key][1]
         for outcome in found
         if outcome.key in saved and saved[outcome.key][0] == str(outcome.ref)
     }
     lines = await found.to_jsonl(jsonl) if jsonl is not None else None
-    sheet = await found.write_contact_sheet(folder, title=title, pictures=given, download=download)
+    sheet = await with_new_avatars(found, looks).write_contact_sheet(
+        folder,
+        title=title,
+        pictures=given,
+        download=download,
+        candidates=looks,
+        resolve_command=resolve_words(typed, connection),
+    )
     counts = {state.value: count for state, count in found.counts.items()}
     terminal.record(
         "report",
@@ -93,3 +113,13 @@ async def _write(
     if lines is not None:
         terminal.say(f"outcomes: {lines}")
     return Exit.READY
+
+
+async def _ask_for_looks(connection: StoreConnection, store: Path, terminal: Terminal) -> list[LookDetails]:
+    """The looks that unknowns may have made. Says so if they can't be asked for."""
+    try:
+        async with connection.session(store=store, poll="awaited") as session:
+            return await read_looks(session, await session.unknowns())
+    except HooxError as error:
+        terminal.say(f"the looks that unknown requests may have made are shown without pictures: {error}")
+        return []

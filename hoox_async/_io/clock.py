@@ -13,17 +13,23 @@ class Clock:
     UTC is read again each time, because a loop's clock may stop while the machine sleeps and because the
     system's clock can be set. A loop can have an ``epoch``, the UTC datetime of its time 0: then UTC is
     computed from the loop's time. Loops with virtual time have one, so that their runs are reproducible.
+
+    ``offset`` is how far the clock that UTC is to be read from is ahead of this machine's: several machines
+    that share a database go by its clock. It is called for each reading.
     """
 
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop, offset: Callable[[], timedelta] = timedelta) -> None:
         self.loop = loop
+        self._offset = offset
         self.now: Callable[[], float] = loop.time
         """The loop's time in seconds."""
         self._epoch: datetime | None = getattr(loop, "epoch", None)
 
     def utc(self) -> datetime:
         """The UTC datetime now."""
-        return self.to_utc(self.loop.time()) if self._epoch is not None else datetime.now(UTC)
+        if self._epoch is not None:
+            return self.to_utc(self.loop.time())
+        return datetime.now(UTC) + self._offset()
 
     def to_utc(self, seconds: float) -> datetime:
         """A time of the loop as a UTC datetime, if neither clock has been stopped or set in between."""
@@ -35,4 +41,5 @@ class Clock:
 
     def _epoch_utc(self) -> datetime:
         """The UTC datetime of the loop's time 0."""
-        return self._epoch or datetime.now(UTC) - timedelta(seconds=self.loop.time())
+        here = self._epoch or datetime.now(UTC) - timedelta(seconds=self.loop.time())
+        return here + self._offset()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Coroutine, Iterable, Sequence
 from contextlib import AbstractAsyncContextManager
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, NamedTuple, Protocol
 
 import attrs
@@ -17,10 +17,14 @@ from .._core.intents.transitions import Transition
 
 
 class Fetched(NamedTuple):
-    """A picture that is being downloaded: its content type, and its bytes in chunks."""
+    """A picture that is being downloaded: its content type, and its bytes in chunks.
+
+    ``modified`` is when the server says that the picture was last changed.
+    """
 
     content_type: str
     chunks: AsyncIterator[bytes]
+    modified: datetime | None = None
 
 
 BeforeSend = Callable[[], Awaitable[None]]
@@ -76,11 +80,36 @@ class Store(Protocol):
 
     A method that writes returns when its write is durable (as durable as this store can be), and raises
     `StoreError` when it is not. Each call is one transaction. A caller that is cancelled meanwhile must
-    assume that the write took place.
+    assume that the write took place. So must one that gets a `StoreError`: the write may have taken place, or
+    may still take place, until a later `plan` or `advance` of the same key has returned.
     """
 
+    @property
+    def is_shared(self) -> bool:
+        """Whether other processes may have it open at the same time, and change what it holds."""
+        ...
+
+    @property
+    def clock_offset(self) -> timedelta:
+        """How far the clock that all users of the store go by is ahead of this machine's.
+
+        Zero for a store of one process.
+        """
+        ...
+
+    def on_foreign_change(self, listener: Callable[[Intent], None]) -> Callable[[], None]:
+        """Call ``listener`` on the session's loop with each intent that another process has changed.
+
+        It is called within about a second of the change, with the latest version only, and may be called with
+        an intent that has not changed. It must not raise. Returns a function that ends the calls. A store of
+        one process never calls it.
+        """
+        ...
+
     async def open(self, workspace: Workspace) -> None:
-        """Open the store, bind it to the workspace, and mark what an earlier process left SENDING as UNKNOWN.
+        """Open the store, bind it to the workspace, and mark what an ended process left SENDING as UNKNOWN.
+
+        A shared store marks what an ended process was sending later, once that process's lease is over.
 
         Raises `StoreLocked` where another session has it open, `StoreMismatch` where it is bound to another
         workspace, and `StoreError`. Then it holds nothing, and the other session is not disturbed.
@@ -123,8 +152,11 @@ class Store(Protocol):
         """The intent that has this look."""
         ...
 
-    async def in_states(self, states: Collection[IntentState]) -> list[Intent]:
-        """All intents in these states, in the order in which they were planned."""
+    async def in_states(self, states: Collection[IntentState], *, own: bool = False) -> list[Intent]:
+        """All intents in these states, in the order in which they were planned.
+
+        ``own``: of a shared store, only those that this process was the last to send.
+        """
         ...
 
     def stream(self) -> AsyncIterator[Intent]:

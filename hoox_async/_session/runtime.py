@@ -54,7 +54,7 @@ def open_services(
     ``shared_quota_of``: the workspace whose quota all sessions of this process share; None for a quota of
     the session's own.
     """
-    clock = Clock(asyncio.get_running_loop())
+    clock = Clock(asyncio.get_running_loop(), lambda: store.clock_offset)
     workspace, quota = shared_quota_of, None
     if workspace is not None:
         quota = shared_quota(workspace.base_url, workspace.api_key, limit)

@@ -173,6 +173,11 @@ async def batches(session: hx.HooxSession) -> None:
     assert_type(report.outcomes, tuple[hx.Outcome, ...])
     assert_type(report.ready, tuple[hx.Outcome, ...])
     await report.write_contact_sheet("sheet")
+    avatar = await session.avatar("avtr_1")
+    page = await report.write_unknowns_page(
+        "unknowns", candidates=avatar.looks, resolve_command=["hoox-async", "resolve", "campaign.db"]
+    )
+    assert_type(page, Path)
     await report.to_jsonl(Path("out.jsonl"))
     assert_type(await hx.BatchReport.open("campaign.db"), hx.BatchReport)
     await runner.run([3])  # type: ignore[list-item]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Collection, Generator, Iterable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Generator, Iterable, Sequence
 from datetime import datetime, timedelta
 
 from ..._api.models import LookRef
@@ -56,6 +56,20 @@ class MemoryStore:
 
     def __repr__(self) -> str:
         return f"MemoryStore(<{len(self._intents)} intents>)"
+
+    @property
+    def is_shared(self) -> bool:
+        """False: it belongs to one session at a time."""
+        return False
+
+    @property
+    def clock_offset(self) -> timedelta:
+        """Zero: it goes by this machine's clock."""
+        return timedelta()
+
+    def on_foreign_change(self, _: Callable[[Intent], None]) -> Callable[[], None]:
+        """Never call the listener: no other process changes this store."""
+        return _do_nothing
 
     async def open(self, workspace: Workspace) -> None:
         """Bind the store to the workspace. Raises `StoreLocked` while another has it; `StoreMismatch`."""
@@ -132,7 +146,12 @@ class MemoryStore:
         key = self._refs.get(ref)
         return self._intents[key] if key is not None else None
 
-    async def in_states(self, states: Collection[IntentState]) -> list[Intent]:
+    async def in_states(
+        self,
+        states: Collection[IntentState],
+        *,
+        own: bool = False,  # noqa: ARG002 -- all are its own
+    ) -> list[Intent]:
         """All intents in these states, in the order in which they were planned."""
         self._require_open()
         wanted = frozenset(states)
@@ -252,3 +271,7 @@ class MemoryStore:
                 self._seen.setdefault(changes.claimed.avatar_id, set()).add(changes.claimed.look_id)
             if changes.created is not None:
                 self._baselines.add(changes.created)
+
+
+def _do_nothing() -> None:
+    """End calls that were never going to be made."""

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 
 import aiohttp
 from yarl import URL
@@ -60,7 +62,17 @@ class PictureFetcher:
                 raise UnexpectedResponse(
                     f"picture: HTTP {response.status} from {response.url.host}", status=response.status
                 )
-            yield Fetched(response.content_type, _chunks(response, longest))
+            modified = _moment(response.headers.get("Last-Modified"))
+            yield Fetched(response.content_type, _chunks(response, longest), modified)
+
+
+def _moment(header: str | None) -> datetime | None:
+    """The time in a header of a server, which may be missing, wrong or without a zone."""
+    try:
+        at = parsedate_to_datetime(header or "")
+        return at.replace(tzinfo=UTC) if at.tzinfo is None else at.astimezone(UTC)
+    except (ValueError, OverflowError):
+        return None
 
 
 async def _answer_of(http: aiohttp.ClientSession, url: str, longest: float) -> aiohttp.ClientResponse:

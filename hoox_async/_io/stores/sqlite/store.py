@@ -6,7 +6,7 @@ import asyncio
 import os
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import partial
 from sqlite3 import Connection
 from typing import TypeVar
@@ -45,6 +45,20 @@ class SQLiteStore:
 
     def __repr__(self) -> str:
         return f"SQLiteStore({self.path!r})"
+
+    @property
+    def is_shared(self) -> bool:
+        """False: one process at a time has the file open."""
+        return False
+
+    @property
+    def clock_offset(self) -> timedelta:
+        """Zero: it goes by this machine's clock."""
+        return timedelta()
+
+    def on_foreign_change(self, _: Callable[[Intent], None]) -> Callable[[], None]:
+        """Never call the listener: no other process changes the file."""
+        return _do_nothing
 
     async def open(self, workspace: Workspace) -> None:
         """Open the file (or create it), bind it, and mark what a crash left SENDING as UNKNOWN.
@@ -111,7 +125,7 @@ class SQLiteStore:
         """The intent that has this look."""
         return await self._read(partial(queries.by_ref, ref=ref))
 
-    async def in_states(self, states: Collection[IntentState]) -> list[Intent]:
+    async def in_states(self, states: Collection[IntentState], *, own: bool = False) -> list[Intent]:  # noqa: ARG002 -- of one process, all are its own
         """All intents in these states, in the order in which they were planned."""
         return await self._read(partial(queries.in_states, states=tuple(states)))
 
@@ -255,3 +269,7 @@ class _JobQueue:
                 job.future.set_exception(error)
             else:
                 job.future.set_result(value)
+
+
+def _do_nothing() -> None:
+    """End calls that were never going to be made."""
