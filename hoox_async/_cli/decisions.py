@@ -140,11 +140,11 @@ def carry_out(
     try:
         code = asyncio.run(_carry_out(plan, store, connection, terminal))
     except KeyboardInterrupt:
-        terminal.say("interrupted; the same command goes on, and pays for nothing twice")
+        terminal.notice("interrupted; the same command goes on, and pays for nothing twice")
         return Exit.UNFINISHED
     if given != store and any(decision.verdict != "drop" for decision in plan.to_do):
-        terminal.say("The campaign goes on with:")
-        terminal.say("  " + command_line("batch", str(given), *connection.arguments()))
+        terminal.notice("The campaign goes on with:")
+        terminal.notice("  " + command_line("batch", str(given), *connection.arguments()))
     return Exit.UNFINISHED if code is Exit.READY and plan.outdated else code
 
 
@@ -166,7 +166,7 @@ def _show(plan: Plan, terminal: Terminal) -> None:
         terminal.record("unchanged", key=decision.key, reason="settled")
     for decision in plan.outdated:
         terminal.record("unchanged", key=decision.key, reason="sent_again")
-        terminal.say(f"{decision.key}: it was sent once more after this was decided; look again")
+        terminal.notice(f"{decision.key}: it was sent once more after this was decided; look again")
     if plan.settled:
         terminal.say(f"{format_count(len(plan.settled), 'request')} settled already: nothing to do")
     for decision in plan.to_do:
@@ -201,11 +201,11 @@ async def _carry_out(plan: Plan, store: Path, connection: StoreConnection, termi
                 code = code_of(error)
                 worst = max(worst, code)
                 terminal.record("error", key=decision.key, **error_record(error))
-                terminal.say(str(error) if decision.key in str(error) else f"{decision.key}: {error}")
+                terminal.notice(str(error) if decision.key in str(error) else f"{decision.key}: {error}")
                 if code is not Exit.USE or is_access(error):  # the next one would meet it too
                     left = len(to_do) - position - 1
                     if left:
-                        terminal.say(f"{format_count(left, 'decision')} not carried out: run this again")
+                        terminal.notice(f"{format_count(left, 'decision')} not carried out: run this again")
                     break
     return worst
 

@@ -121,5 +121,5 @@ async def _ask_for_looks(connection: StoreConnection, store: Path, terminal: Ter
         async with connection.session(store=store, poll="awaited") as session:
             return await read_looks(session, await session.unknowns())
     except HooxError as error:
-        terminal.say(f"the looks that unknown requests may have made are shown without pictures: {error}")
+        terminal.notice(f"the looks that unknown requests may have made are shown without pictures: {error}")
         return []

@@ -65,12 +65,12 @@ def unknowns(
     if not found:
         return Exit.READY
     if written is None and any(unknown.candidates for unknown in found):
-        terminal.say("To decide by looking at the pictures:")
-        terminal.say("  " + command_line("unknowns", str(store), "--open", *connection.arguments()))
-    terminal.say(
+        terminal.notice("To decide by looking at the pictures:")
+        terminal.notice("  " + command_line("unknowns", str(store), "--open", *connection.arguments()))
+    terminal.notice(
         f"{format_count(len(found), 'request')} may have been paid for. To decide about one (it asks):"
     )
-    terminal.say("  " + command_line("resolve", str(store), found[0].key, *connection.arguments()))
+    terminal.notice("  " + command_line("resolve", str(store), found[0].key, *connection.arguments()))
     return Exit.UNFINISHED
 
 

@@ -102,4 +102,4 @@ async def write_page(
 def show_page(page: Path, terminal: Terminal) -> None:
     """Open the page in the user's browser."""
     if not webbrowser.open(page.resolve().as_uri()):
-        terminal.say("no browser could be started: open the page yourself")
+        terminal.notice("no browser could be started: open the page yourself")

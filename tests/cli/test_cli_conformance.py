@@ -387,7 +387,7 @@ def test_the_question_says_what_will_happen(serve: Serve, monkeypatch: pytest.Mo
         (("--conformance", "--yes", "--image", "portrait.jpg"), "portrait.jpg"),
         (
             ("--conformance", "--base-url", "http://example.com"),
-            "base_url: 'http://example.com' is not https",
+            "--base-url: 'http://example.com' is not https",
         ),
     ],
 )

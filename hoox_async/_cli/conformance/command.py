@@ -59,7 +59,7 @@ def run_conformance(options: ConformanceOptions, connection: Connection, termina
     )
     _show(report, options.out, terminal)
     if seen.made is not None:
-        terminal.say(f"the avatar {seen.made.avatar_id} ({NAME!r}) stays until you delete it on the site")
+        terminal.notice(f"the avatar {seen.made.avatar_id} ({NAME!r}) stays until you delete it on the site")
     if ended is not Exit.READY:
         return ended
     return Exit.FAILED if report.failed or report.important else Exit.READY
@@ -67,7 +67,7 @@ def run_conformance(options: ConformanceOptions, connection: Connection, termina
 
 async def _run(check: Check, session: HooxSession, receiver: Receiver | None, terminal: Terminal) -> Exit:
     """Do the steps until the end or a signal. `Exit.READY` unless they were stopped before the end."""
-    with stop_on_signals(lambda: terminal.say("stopping; the report says what was seen so far")) as stop:
+    with stop_on_signals(lambda: terminal.notice("stopping; the report says what was seen so far")) as stop:
         async with receiver or nullcontext(), session:
             await run_until(stop.requested, _shown(check, terminal))
         return Exit.UNFINISHED if stop.requested.is_set() else check.exit
@@ -108,10 +108,10 @@ def _consent(options: ConformanceOptions, base_url: str, rpm: int, terminal: Ter
             f"  the first {REFUSED} with 503, to see when they are sent again",
         ]
     lines.append("The report holds no API key, token, address, id or name.")
-    for line in lines:
-        terminal.say(line)
     if options.yes:
+        terminal.say("\n".join(lines))
         return True
+    terminal.notice("\n".join(lines))  # whoever is asked has to see what for
     if not terminal.can_ask:
         raise ConfigurationError(
             "nobody can be asked whether to make the avatar: add --yes. Nothing was sent"
@@ -131,7 +131,7 @@ def _show(report: Report, out: Path | None, terminal: Terminal) -> None:
             out.write_text(content, encoding="utf-8")
         except OSError as error:
             if terminal.as_json:
-                terminal.say(text)
+                terminal.notice(text)
             raise ConfigurationError(f"--out {out}: {error.strerror or error}; the report is above") from None
         terminal.say(f"saved {out}")
     terminal.say(report.summary())
