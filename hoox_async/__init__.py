@@ -53,6 +53,7 @@ from .events import (
     LookSettled,
     OutcomeLost,
     Paused,
+    RequestFailed,
     RequestSent,
     Retried,
 )
@@ -109,6 +110,7 @@ __all__ = [
     "QuotaSnapshot",
     "RateLimited",
     "Request",
+    "RequestFailed",
     "RequestSent",
     "Resolution",
     "Retried",

@@ -124,7 +124,7 @@ async def _collect_one(
         thumbnail = page.folder / "small" / f"{want.stem}.jpg"
         return await anyio.to_thread.run_sync(_prepare, picture, thumbnail, limiter=limiter)
     except (HooxError, _PictureUnavailable) as error:
-        return SheetPicture(problem=str(error) or type(error).__name__)
+        return SheetPicture(problem=str(error) or "the picture could not be fetched")
 
 
 class _PictureUnavailable(Exception):

@@ -184,6 +184,10 @@ def shown(event: hx.Event) -> str:
     match event:
         case hx.RequestSent(endpoint=endpoint) | hx.Answered(endpoint=endpoint):
             return str(assert_type(endpoint, hx.Endpoint))
+        case hx.RequestFailed(reason=reason, seconds=seconds, status=status):
+            assert_type(seconds, float)
+            assert_type(status, int | None)
+            return reason
         case hx.Retried(reason=reason) | hx.Paused(reason=reason) | hx.OutcomeLost(reason=reason):
             return reason
         case hx.LookAccepted(ref=ref, evidence=evidence):

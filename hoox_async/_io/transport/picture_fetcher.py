@@ -12,7 +12,7 @@ from yarl import URL
 from ..._core.settings import Timeouts
 from ...errors import SessionClosed, TransportError, UnexpectedResponse
 from ..protocols import Fetched
-from .aiohttp_client import INVALID_ADDRESS, map_error, open_client
+from .aiohttp_client import INVALID_ADDRESS, host_of, map_error, open_client
 
 _CHUNK = 1 << 16
 _MAX_CONCURRENT = 16
@@ -73,7 +73,7 @@ async def _answer_of(http: aiohttp.ClientSession, url: str, longest: float) -> a
     except (*INVALID_ADDRESS, ValueError):
         pass
     except (aiohttp.ClientError, TimeoutError, OSError) as error:
-        raise map_error(error) from None
+        raise map_error(error, host_of(address)) from None
     raise UnexpectedResponse("picture: not a usable URL")
 
 
@@ -87,4 +87,4 @@ async def _chunks(response: aiohttp.ClientResponse, longest: float) -> AsyncIter
             if time() > until:
                 raise TransportError(f"the picture is incomplete after {longest:g} s")
     except (aiohttp.ClientError, TimeoutError, OSError) as error:
-        raise map_error(error) from None
+        raise map_error(error, host_of(response.url)) from None
