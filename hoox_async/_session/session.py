@@ -506,7 +506,10 @@ class HooxSession:
 
     @property
     def quota(self) -> QuotaSnapshot:
-        """The workspace's requests a minute and how many are left, as this session sees it."""
+        """The workspace's requests a minute, how many are left, and when all are free again (UTC).
+
+        It is as this session sees it; no request is sent.
+        """
         if self._open is None:
             raise SessionClosed(f"the session is {self._state}: use it inside `async with`")
         return self._open.services.rate_limiter.snapshot()

@@ -84,7 +84,7 @@ async def calls(session: hx.HooxSession, ref: hx.LookRef) -> None:
     await session.looks(gendr="female")  # type: ignore[call-arg]
     await session.looks(selfie="yes")  # type: ignore[arg-type]
     assert_type(session.quota, hx.QuotaSnapshot)
-    assert_type(session.quota.resets_at, float)
+    assert_type(session.quota.resets_at, datetime | None)
     await session.submit("not a request")  # type: ignore[arg-type]
     await session.edit_look(job, "car", colour="red")  # type: ignore[call-arg]
     await session.create_avatar("Alex", style="podkast")  # type: ignore[arg-type]
