@@ -8,8 +8,8 @@
 
 - What can be ordered: `PromptAvatar` (2 credits, 4 at 4K), `ImageAvatar` (free) and `LookEdit` (2 credits,
   4 at 4K, 1.5 more with ``upscale``). ``request.credits`` says it beforehand.
-- One look at a time: `HooxSession` with ``submit``, ``run``, ``status``, ``wait`` and ``download``. ``submit``
-  gives a `LookJob`, and ``await job`` the `Look`.
+- One look at a time: `HooxSession` with ``submit``, ``run``, ``status``, ``wait`` and ``download``.
+  ``submit`` gives a `LookJob`, and ``await job`` the `Look`.
 - Many looks: `BatchRunner` with ``run`` and ``stream``, an `Outcome` for each item, and the `BatchReport`.
 - What may have been paid: `OutcomeUnknown` is raised, ``session.unknowns()`` lists it, and
   ``session.resolve``, ``session.resend`` or ``session.drop`` settles it. Every error is a `HooxError`; its

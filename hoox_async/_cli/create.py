@@ -6,7 +6,6 @@ import asyncio
 import math
 import os
 from collections.abc import Mapping
-from contextlib import nullcontext
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -34,6 +33,8 @@ from .options import Output, StoreConnection, command_line
 from .read import save
 from .terminal import Terminal
 from .text import format_credits
+from .trouble import Trouble
+from .waiting import Waiting
 
 
 @Parameter(name="*")
@@ -224,14 +225,16 @@ class _PictureNotSaved(Exception):
 def _make(request: Request, options: LookOptions, connection: StoreConnection, terminal: Terminal) -> int:
     options.check()
     accepted = _AcceptedHook(terminal)
-    session = connection.session(store=options.store, hooks=[accepted])
+    trouble = Trouble()
+    session = connection.session(store=options.store, hooks=[accepted, trouble])
     try:
-        return asyncio.run(_submit_and_wait(session, request, options, terminal))
+        return asyncio.run(_submit_and_wait(session, request, options, terminal, trouble))
     except (KeyboardInterrupt, WaitTimeout) as error:
         if accepted.ref is None:
             raise
         moment = "yet" if isinstance(error, WaitTimeout) else "when interrupted"
-        terminal.say(f"not ready {moment}; go on with:")
+        cause = f" ({error.cause})" if isinstance(error, WaitTimeout) and error.cause else ""
+        terminal.say(f"not ready {moment}{cause}; go on with:")
     except _PictureNotSaved as error:
         terminal.say(f"{error}; save it with:")
     saving = ["--out", options.out] if options.out is not None else []
@@ -240,14 +243,15 @@ def _make(request: Request, options: LookOptions, connection: StoreConnection, t
 
 
 async def _submit_and_wait(
-    session: HooxSession, request: Request, options: LookOptions, terminal: Terminal
+    session: HooxSession, request: Request, options: LookOptions, terminal: Terminal, trouble: Trouble
 ) -> int:
     async with session:
-        job = await session.submit(request)
+        async with Waiting(terminal, "sending the request", trouble):
+            job = await session.submit(request)
         if not options.wait:
             terminal.result(str(job.ref))
             return Exit.READY
-        with terminal.err.status("waiting for the look") if terminal.live else nullcontext():
+        async with Waiting(terminal, "waiting for the look", trouble):
             look: Look = await job.wait(options.timeout)
         terminal.record("look", **look_record(look))
         terminal.result(f"{look.ref} is ready: {look.thumbnail_url}")

@@ -14,7 +14,7 @@ from .._io.hooks import Hooks
 from ..errors import ApiError, HooxError
 from ..events import RequestFailed
 
-_log = logging.getLogger("hoox_async")
+_log = logging.getLogger("hoox_async.requests")  # so that a program that shows them itself can mute them
 _LOG_EVERY = 30.0  # seconds
 _SLOW = 10.0  # seconds: a read that is open for longer is reported as one without an answer
 _MOST_AVATARS = 1_000
