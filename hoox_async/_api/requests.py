@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Iterable, Mapping
+import sys
+from collections.abc import Callable, Iterable, Mapping
 from decimal import Decimal
 from enum import StrEnum
 from typing import Any, ClassVar, Final, Literal, NamedTuple, TypeVar, cast, get_type_hints
@@ -66,6 +67,7 @@ AnyResolution = Resolution | Literal["1K", "2K", "4K"]
 
 _E = TypeVar("_E", bound=StrEnum)
 _R = TypeVar("_R", bound="_Common")
+_F = TypeVar("_F", bound=Callable[..., Any])
 
 
 def _enum(kind: type[_E], value: Any, field: str, allowed: Iterable[_E] | None = None) -> _E:
@@ -284,25 +286,27 @@ class _Common:
     )
 
 
-def _show_types(kind: type[_R]) -> type[_R]:
-    """Have ``help`` and ``inspect.signature`` show the types themselves, own fields first.
+def shows_types(function: _F) -> _F:
+    """Have ``help`` and ``inspect.signature`` show the types themselves, not the source text of annotations.
 
-    What attrs generates has the source text of the converters' annotations, such as ``'EditStyle | None'``.
+    That text, such as ``'EditStyle | None'``, names aliases that users cannot look up.
     """
+    function.__annotations__ = get_type_hints(function, sys.modules[function.__module__].__dict__)
+    return function
+
+
+def _shows_types_of_fields(kind: type[_R]) -> type[_R]:
+    """As `shows_types`, for the ``__init__`` that attrs has made; a class's own fields come first."""
     init: Any = kind.__init__
-    hints = get_type_hints(init, globals())
-    init.__annotations__ = hints
-    own = {field.name for field in attrs.fields(cast(Any, kind)) if not field.inherited}
-    shown = [
-        parameter.replace(annotation=hints.get(parameter.name, parameter.annotation))
-        for parameter in inspect.signature(init).parameters.values()
-    ]
-    shown.sort(key=lambda parameter: (parameter.kind, parameter.name not in own and parameter.name != "self"))
-    init.__signature__ = inspect.Signature(shown, return_annotation=None)
+    init.__module__ = __name__
+    parameters = list(inspect.signature(shows_types(init)).parameters.values())
+    common = {field.name for field in attrs.fields(cast(Any, kind)) if field.inherited}
+    parameters.sort(key=lambda parameter: (parameter.kind, parameter.name in common))
+    init.__signature__ = inspect.Signature(parameters, return_annotation=None)
     return kind
 
 
-@_show_types
+@_shows_types_of_fields
 @attrs.frozen
 class PromptAvatar(_Common):
     """A new avatar from a prompt. 2 credits at 1K and 2K, 4 at 4K ("Avatar Workflow").
@@ -343,7 +347,7 @@ class PromptAvatar(_Common):
         return PRICES[self.resolution]
 
 
-@_show_types
+@_shows_types_of_fields
 @attrs.frozen
 class ImageAvatar(_Common):
     """A new avatar from pictures of your own. It costs no credits ("Avatar Workflow").
@@ -369,7 +373,7 @@ class ImageAvatar(_Common):
         return FREE
 
 
-@_show_types
+@_shows_types_of_fields
 @attrs.frozen
 class LookEdit(_Common):
     """A new look from an existing one. 2 credits at 1K and 2K, 4 at 4K, 1.5 more with ``upscale``.

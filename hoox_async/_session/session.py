@@ -25,6 +25,7 @@ from .._api.requests import (
     Request,
     Resolution,
     Style,
+    shows_types,
     with_source_ref,
 )
 from .._core.intents.budget import Budget
@@ -254,6 +255,7 @@ class HooxSession:
         intent = await runtime.submitter.submit(request, key, budget, max_wait)
         return runtime.registry.job_of(intent)
 
+    @shows_types
     async def create_avatar(
         self,
         prompt: str,
@@ -283,6 +285,7 @@ class HooxSession:
         )  # fmt: skip
         return await self.submit(request, key=key, budget=budget, max_wait=max_wait)
 
+    @shows_types
     async def create_avatar_from_images(
         self,
         image_urls: Iterable[str],
@@ -307,6 +310,7 @@ class HooxSession:
         )  # fmt: skip
         return await self.submit(request, key=key, budget=budget, max_wait=max_wait)
 
+    @shows_types
     async def edit_look(
         self,
         source: HasRef | str,

@@ -65,16 +65,24 @@ class PictureFetcher:
 
 async def _answer_of(http: aiohttp.ClientSession, url: str, longest: float) -> aiohttp.ClientResponse:
     """The answer without its body. Raises `TransportError` if its headers take over ``longest`` seconds."""
+    address = _usable(url)
     try:
-        address = URL(url)
-        if address.scheme in ("http", "https") and address.host:
+        if address is not None:
             async with asyncio.timeout(longest):
                 return await http.get(address, max_redirects=3)
     except (*INVALID_ADDRESS, ValueError):
         pass
     except (aiohttp.ClientError, TimeoutError, OSError) as error:
-        raise map_error(error, host_of(address)) from None
+        raise map_error(error, "" if address is None else host_of(address)) from None
     raise UnexpectedResponse("picture: not a usable URL")
+
+
+def _usable(url: str) -> URL | None:
+    try:
+        address = URL(url)
+    except ValueError:
+        return None
+    return address if address.scheme in ("http", "https") and address.host else None
 
 
 async def _chunks(response: aiohttp.ClientResponse, longest: float) -> AsyncIterator[bytes]:
