@@ -8,12 +8,10 @@ made from `fields_of` and `content_of`.
 from __future__ import annotations
 
 import functools
-import inspect
-import sys
 from collections.abc import Callable, Iterable, Mapping
 from decimal import Decimal
 from enum import StrEnum
-from typing import Any, ClassVar, Final, Literal, NamedTuple, TypeVar, cast, get_type_hints
+from typing import Any, ClassVar, Final, Literal, NamedTuple, TypeVar, get_type_hints
 from urllib.parse import urlsplit
 
 import attrs
@@ -231,7 +229,7 @@ def fields_of(kind: type[Request]) -> tuple[RequestField, ...]:
 
 @functools.cache
 def _fields_of(kind: type[Any]) -> tuple[RequestField, ...]:
-    fields = sorted(attrs.fields(kind), key=lambda field: field.inherited)
+    fields = attrs.fields(kind)
     return tuple(
         RequestField(
             field.name,
@@ -286,28 +284,29 @@ class _Common:
     )
 
 
-def shows_types(function: _F) -> _F:
+def shows_types(function: _F, names: dict[str, Any] | None = None) -> _F:
     """Have ``help`` and ``inspect.signature`` show the types themselves, not the source text of annotations.
 
-    That text, such as ``'EditStyle | None'``, names aliases that users cannot look up.
+    That text, such as ``'EditStyle | None'``, names aliases that users cannot look up. ``names`` are what the
+    annotations can name, where that is not the function's own module.
     """
-    function.__annotations__ = get_type_hints(function, sys.modules[function.__module__].__dict__)
+    function.__annotations__ = get_type_hints(function, names)
     return function
 
 
 def _shows_types_of_fields(kind: type[_R]) -> type[_R]:
-    """As `shows_types`, for the ``__init__`` that attrs has made; a class's own fields come first."""
+    """As `shows_types`, for the ``__init__`` that attrs has made."""
     init: Any = kind.__init__
-    init.__module__ = __name__
-    parameters = list(inspect.signature(shows_types(init)).parameters.values())
-    common = {field.name for field in attrs.fields(cast(Any, kind)) if field.inherited}
-    parameters.sort(key=lambda parameter: (parameter.kind, parameter.name in common))
-    init.__signature__ = inspect.Signature(parameters, return_annotation=None)
+    shows_types(init, globals()).__annotations__["return"] = None  # not NoneType
     return kind
 
 
+def _own_first(_: type, fields: list[Any]) -> list[Any]:
+    return sorted(fields, key=lambda field: field.inherited)
+
+
 @_shows_types_of_fields
-@attrs.frozen
+@attrs.frozen(field_transformer=_own_first)
 class PromptAvatar(_Common):
     """A new avatar from a prompt. 2 credits at 1K and 2K, 4 at 4K ("Avatar Workflow").
 
@@ -348,7 +347,7 @@ class PromptAvatar(_Common):
 
 
 @_shows_types_of_fields
-@attrs.frozen
+@attrs.frozen(field_transformer=_own_first)
 class ImageAvatar(_Common):
     """A new avatar from pictures of your own. It costs no credits ("Avatar Workflow").
 
@@ -374,7 +373,7 @@ class ImageAvatar(_Common):
 
 
 @_shows_types_of_fields
-@attrs.frozen
+@attrs.frozen(field_transformer=_own_first)
 class LookEdit(_Common):
     """A new look from an existing one. 2 credits at 1K and 2K, 4 at 4K, 1.5 more with ``upscale``.
 
