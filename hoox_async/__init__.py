@@ -1,4 +1,6 @@
-"""asyncio client for the Hoox avatar API: thousands of looks, none paid for twice.
+"""asyncio client for the Hoox avatar API: thousands of looks, and none is sent twice on a guess.
+
+In an async function:
 
     async with HooxSession(store="looks.db") as session:  # the key from HOOX_API_KEY
         alex = await session.run(PromptAvatar("Young entrepreneur", name="Alex"), key="alex")

@@ -16,16 +16,13 @@ _SLOW = 10.0  # seconds without any answer to what was asked
 
 @contextmanager
 def shown_instead_of_logged() -> Iterator[None]:
-    """While the block shows the trouble, Python does not also write its log lines to stderr.
-
-    Handlers that somebody has set up get them all the same.
-    """
-    log, nowhere = logging.getLogger("hoox_async.requests"), logging.NullHandler()
-    log.addHandler(nowhere)
+    """While the block shows the trouble, the library's log lines about it are not written as well."""
+    log = logging.getLogger("hoox_async.requests")
+    was_disabled, log.disabled = log.disabled, True
     try:
         yield
     finally:
-        log.removeHandler(nowhere)
+        log.disabled = was_disabled
 
 
 class Trouble:
