@@ -192,10 +192,11 @@ def test_wait_names_the_cause_instead_of_pending(cli: Cli) -> None:
 
 def test_create_names_the_cause_of_a_wait_that_ended(cli: Cli) -> None:
     """`create` whose look is paid for and cannot be asked about says why, and how to go on."""
-    cli.sandbox.fail_next("status", Fault.DROP_BEFORE, times=100)
+    cli.sandbox.fail_next("status", Fault.BAD_GATEWAY, times=100)
     done = cli("create", "a host", "--timeout", "2")
     assert done.code == 4
-    assert "not ready yet (the connection was cut); go on with:" in done.err
+    assert "not ready yet (HTTP 502" in done.err
+    assert f"hoox-async wait {cli.sandbox.ledger[0].ref}" in done.err
 
 
 # --- the summary of a batch
