@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from decimal import Decimal
 from os import PathLike
 from pathlib import Path
 from statistics import median
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import anyio.to_thread
 import attrs
@@ -16,6 +16,7 @@ import attrs
 from .._api.requests import FREE, ImageAvatar
 from .._core.intents.outcomes import Outcome, OutcomeState, outcome_of
 from .jsonl import REQUEST_KINDS, seconds_of, write_lines
+from .opening import Opening
 
 if TYPE_CHECKING:
     from .._api.models import LookDetails
@@ -38,12 +39,17 @@ class BatchReport:
     outcomes: tuple[Outcome, ...] = attrs.field(converter=_as_tuple)
 
     @classmethod
-    async def open(cls, store_path: str | PathLike[str]) -> BatchReport:
-        """Read the report of a store on disk, also while a batch writes to it.
+    def open(cls, store_path: str | PathLike[str]) -> Coroutine[Any, Any, BatchReport]:
+        """Read the report of a store on disk, also while a batch writes to it: ``await`` this.
 
         Items that the batch has not reached yet are not in the store, and so not in the report.
-        Raises `StoreError` if there is no such store or it can't be read.
+        Raises `StoreError` if there is no such store or it can't be read. What is returned is a coroutine:
+        outside async code write ``asyncio.run(BatchReport.open(path))``.
         """
+        return Opening(cls._open(store_path))
+
+    @classmethod
+    async def _open(cls, store_path: str | PathLike[str]) -> BatchReport:
         from .._io.stores.sqlite.reader import read_store
 
         async with await read_store(store_path) as snapshot:

@@ -150,7 +150,7 @@ async def _collect_one(
         made = await anyio.to_thread.run_sync(_prepare, picture, thumbnail, limiter=limiter)
         return made._replace(modified=modified)
     except (HooxError, _PictureUnavailable) as error:
-        return SheetPicture(problem=str(error) or type(error).__name__)
+        return SheetPicture(problem=str(error) or "the picture could not be fetched")
 
 
 class _PictureUnavailable(Exception):

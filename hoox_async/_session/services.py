@@ -17,11 +17,12 @@ from .._io.protocols import Store, Transport
 from .._io.tasks import TaskSet
 from ..events import LookAccepted
 from ..webhooks.hub import WebhookHub
+from .api_health import ApiHealth
 from .rate_limiter import Permit, RateLimiter
 
 
 class SessionServices(NamedTuple):
-    """Clock, store, quota, HTTP, hooks and tasks of one session.
+    """Clock, store, quota, HTTP, hooks, the API's health and tasks of one session.
 
     When the session closes, ``tasks`` are cancelled; ``posts`` (the paid POSTs) are let finish first.
     """
@@ -31,6 +32,7 @@ class SessionServices(NamedTuple):
     rate_limiter: RateLimiter
     transport: Transport
     hooks: Hooks
+    health: ApiHealth
     timeouts: Timeouts
     deliveries: WebhookHub | None
     tasks: TaskSet

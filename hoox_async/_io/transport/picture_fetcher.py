@@ -14,7 +14,7 @@ from yarl import URL
 from ..._core.settings import Timeouts
 from ...errors import SessionClosed, TransportError, UnexpectedResponse
 from ..protocols import Fetched
-from .aiohttp_client import INVALID_ADDRESS, map_error, open_client
+from .aiohttp_client import INVALID_ADDRESS, host_of, map_error, open_client
 
 _CHUNK = 1 << 16
 _MAX_CONCURRENT = 16
@@ -77,16 +77,24 @@ def _moment(header: str | None) -> datetime | None:
 
 async def _answer_of(http: aiohttp.ClientSession, url: str, longest: float) -> aiohttp.ClientResponse:
     """The answer without its body. Raises `TransportError` if its headers take over ``longest`` seconds."""
+    address = _usable(url)
     try:
-        address = URL(url)
-        if address.scheme in ("http", "https") and address.host:
+        if address is not None:
             async with asyncio.timeout(longest):
                 return await http.get(address, max_redirects=3)
     except (*INVALID_ADDRESS, ValueError):
         pass
     except (aiohttp.ClientError, TimeoutError, OSError) as error:
-        raise map_error(error) from None
+        raise map_error(error, "" if address is None else host_of(address)) from None
     raise UnexpectedResponse("picture: not a usable URL")
+
+
+def _usable(url: str) -> URL | None:
+    try:
+        address = URL(url)
+    except ValueError:
+        return None
+    return address if address.scheme in ("http", "https") and address.host else None
 
 
 async def _chunks(response: aiohttp.ClientResponse, longest: float) -> AsyncIterator[bytes]:
@@ -99,4 +107,4 @@ async def _chunks(response: aiohttp.ClientResponse, longest: float) -> AsyncIter
             if time() > until:
                 raise TransportError(f"the picture is incomplete after {longest:g} s")
     except (aiohttp.ClientError, TimeoutError, OSError) as error:
-        raise map_error(error) from None
+        raise map_error(error, host_of(response.url)) from None
