@@ -22,9 +22,9 @@ if str(EXAMPLES) not in sys.path:
     sys.path.insert(0, str(EXAMPLES))
 
 from look_studio import Settings, create_app  # noqa: E402
-from look_studio.__main__ import Server  # noqa: E402
 from look_studio.feed import Feed  # noqa: E402
 from look_studio.journal import Journal  # noqa: E402
+from look_studio.server import Server  # noqa: E402
 from look_studio.wishes import Order, Wish  # noqa: E402
 from look_studio.world import PersistentSandbox  # noqa: E402
 
