@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 from decimal import Decimal
-from typing import Any
+from typing import Any, NamedTuple
 
 from hoox_async import (
     Budget,
@@ -34,6 +34,14 @@ _STATES = {
     OutcomeState.PENDING: CardState.MAKING,
 }
 _IN_DOUBT = (CardState.UNKNOWN, CardState.LEFT)
+
+
+class Doubt(NamedTuple):
+    """An UNKNOWN or LEFT card before a decision about it is carried out."""
+
+    state: CardState
+    doubt: str | None
+    reason: str | None
 
 
 class Board:
@@ -187,24 +195,27 @@ class Board:
         card.state, card.reason, card.doubt = CardState.UNKNOWN, reason, None
         self._publish(card)
 
-    def retry(self, card: Card) -> None:
+    def retry(self, card: Card) -> Doubt:
         """The look is to be submitted again, or an unknown sent again. Raises `BudgetExceeded`."""
         self.reserve(card)
+        before = Doubt(card.state, card.doubt, card.reason)
         card.state, card.reason, card.doubt = CardState.WAITING, None, None
         self._publish(card)
+        return before
 
-    def deciding(self, card: Card) -> None:
-        """A decision about an unknown is carried out: no other can begin."""
+    def deciding(self, card: Card) -> Doubt:
+        """A decision about an unknown is carried out: no other can begin. Gives what it was before."""
+        before = Doubt(card.state, card.doubt, card.reason)
         card.doubt = None
         self._publish(card)
+        return before
 
-    def undecided(self, card: Card, state: CardState, reason: str | None) -> None:
-        """A decision was not carried out and cost nothing: in doubt again, unless its look was found."""
+    def undecided(self, card: Card, before: Doubt, reason: str | None) -> None:
+        """A decision was not carried out and cost nothing: in doubt as before, unless its look was found."""
         self._release(card, spent=False)
-        if card.ref is not None:
-            return
-        card.state, card.reason, card.doubt = state, reason, _new_doubt()
-        self._publish(card)
+        if card.ref is None:
+            card.state, card.reason, card.doubt = before.state, reason, before.doubt
+            self._publish(card)
 
     def left(self, card: Card) -> None:
         """The customer gave an unknown up. What it may have cost stays counted. It can be made again."""

@@ -96,9 +96,11 @@ class Candidates:
         await self._catalogue.faces()  # which looks are public
         known = self._board.avatar_ids()
         looks = await self._catalogue.workspace()
-        new = [d for d in looks if d.ref.avatar_id not in known and not self._catalogue.is_public(d.ref)]
-        new.sort(key=lambda look: look.avatar_name != card.wish.name)
-        return [look.ref for look in new], {look.ref: look for look in new}
+        avatars = {look.ref.avatar_id for look in looks}
+        new = {a for a in avatars if a not in known and not self._catalogue.is_public_avatar(a)}
+        found = [look for look in looks if look.ref.avatar_id in new]
+        found.sort(key=lambda look: look.avatar_name != card.wish.name)
+        return [look.ref for look in found], {look.ref: look for look in found}
 
     def _candidate(self, ref: LookRef, details: LookDetails | None) -> Candidate:
         return Candidate(

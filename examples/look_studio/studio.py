@@ -30,7 +30,7 @@ from hoox_async import (
     StoreError,
 )
 
-from .board import Board
+from .board import Board, Doubt
 from .candidates import Candidates
 from .cards import Card, CardState, cards_of
 from .catalogue import Catalogue
@@ -178,19 +178,17 @@ class Studio:
     def make_again(self, card: Card, doubt: str) -> None:
         """Settle an unknown: pay for it once more. Raises `Refused`, `BudgetExceeded`."""
         self._require(card, doubt)
-        state = card.state
-        self.board.retry(card)
-        self._follow(card, partial(self._session.resend, card.key), in_doubt=state)
+        before = self.board.retry(card)
+        self._follow(card, partial(self._session.resend, card.key), before=before)
 
     @contextmanager
     def _deciding(self, card: Card) -> Iterator[None]:
         """No other decision about the card can begin in the block. If it raises, the card is as before."""
-        state, reason = card.state, card.reason
-        self.board.deciding(card)
+        before = self.board.deciding(card)
         try:
             yield
         except BaseException as error:
-            self.board.undecided(card, state, reason)
+            self.board.undecided(card, before, before.reason)
             if isinstance(error, InvalidRequest):
                 raise _refused(error) from error
             raise
@@ -204,9 +202,9 @@ class Studio:
     def _submit(self, card: Card) -> Submit:
         return partial(self._session.submit, card.request, key=card.key)
 
-    def _follow(self, card: Card, submit: Submit, *, in_doubt: CardState | None = None) -> None:
-        """Await the look in a task. ``in_doubt``: the state of an unknown before it was sent again."""
-        task = asyncio.create_task(self._made(card, submit, in_doubt), name=f"look {card.id}")
+    def _follow(self, card: Card, submit: Submit, *, before: Doubt | None = None) -> None:
+        """Await the look in a task. ``before``: an unknown, before it is sent again."""
+        task = asyncio.create_task(self._made(card, submit, before), name=f"look {card.id}")
         self._tasks.add(task)
         task.add_done_callback(partial(self._ended, card))
 
@@ -218,13 +216,13 @@ class Studio:
                 reason = "An error in the app interrupted it. It is resumed when the app is started again."
                 self.board.interrupted(card, reason)
 
-    async def _made(self, card: Card, submit: Submit, in_doubt: CardState | None) -> None:
+    async def _made(self, card: Card, submit: Submit, before: Doubt | None) -> None:
         """Submit the look, wait for it, save its picture.
 
         A webhook may settle it first; the board learns that by its hook. Without a webhook, the session polls
         the look, and the wait here ends.
         """
-        job = await self._submitted(card, submit, in_doubt)
+        job = await self._submitted(card, submit, before)
         if job is None:
             return
         try:
@@ -242,7 +240,7 @@ class Studio:
             except (HooxError, OSError) as error:
                 log.warning("picture of %s: %s; it is fetched when somebody looks", look.ref, error)
 
-    async def _submitted(self, card: Card, submit: Submit, in_doubt: CardState | None) -> LookJob | None:
+    async def _submitted(self, card: Card, submit: Submit, before: Doubt | None) -> LookJob | None:
         """The job, after the API has accepted it. A key that was paid already sends no second request."""
         try:
             job = await submit()
@@ -250,21 +248,21 @@ class Studio:
             return None
         except StoreError as error:
             if error.ref is None:
-                self._not_accepted(card, error, in_doubt)
+                self._not_accepted(card, error, before)
                 return None
             job = self._session.job(error.ref)  # paid, and only writing that down failed
         except HooxError as error:
-            self._not_accepted(card, error, in_doubt)
+            self._not_accepted(card, error, before)
             return None
         self.board.accepted(card, job.ref)
         return job
 
-    def _not_accepted(self, card: Card, error: HooxError, in_doubt: CardState | None) -> None:
+    def _not_accepted(self, card: Card, error: HooxError, before: Doubt | None) -> None:
         if error.charged != "no":
             reason = told(error).removeprefix(f"{card.key}: ")
             self.board.not_accepted(card, CardState.UNKNOWN, reason, spent=True)
-        elif in_doubt is not None:
-            self.board.undecided(card, in_doubt, f"Making it again failed and cost nothing: {told(error)}")
+        elif before is not None:
+            self.board.undecided(card, before, f"Making it again failed and cost nothing: {told(error)}")
         else:
             own = isinstance(error, ApiError) and error.status in (400, 404, 409)
             state = CardState.REFUSED if own else CardState.UNSENT
