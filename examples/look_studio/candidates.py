@@ -86,21 +86,26 @@ class Candidates:
     async def _possible(
         self, card: Card, unknown: Unknown
     ) -> tuple[list[LookRef], dict[LookRef, LookDetails]]:
-        if card.wish.kind == "edit":
-            details: dict[LookRef, LookDetails] = {}
-            if unknown.candidates:
-                with suppress(HooxError):  # without pictures they can still be chosen from
-                    avatar = await self._session.avatar(unknown.candidates[0].avatar_id)
-                    details = {look.ref: look for look in avatar.looks}
-            return [ref for ref in unknown.candidates if not self._catalogue.is_public(ref)], details
-        await self._catalogue.faces()  # which looks are public
+        """The looks that it may have made, of any age, and what is known of them."""
+        if card.wish.kind != "edit":
+            new = await self._new_avatars(card.wish.name)
+            return [look.ref for look in new], {look.ref: look for look in new}
+        if not unknown.candidates:
+            return [], {}
+        refs = list(unknown.candidates)
+        try:
+            avatar = await self._session.avatar(refs[0].avatar_id)
+        except HooxError:  # they can be chosen from without their pictures too
+            return refs, {}
+        return refs, {look.ref: look for look in avatar.looks}
+
+    async def _new_avatars(self, name: str) -> list[LookDetails]:
+        """The looks of avatars that are neither public nor on the board, those of this name first."""
+        await self._catalogue.faces()  # which avatars are public
         known = self._board.avatar_ids()
-        looks = await self._catalogue.workspace()
-        avatars = {look.ref.avatar_id for look in looks}
-        new = {a for a in avatars if a not in known and not self._catalogue.is_public_avatar(a)}
-        found = [look for look in looks if look.ref.avatar_id in new]
-        found.sort(key=lambda look: look.avatar_name != card.wish.name)
-        return [look.ref for look in found], {look.ref: look for look in found}
+        looks = [look for look in await self._catalogue.workspace() if look.ref.avatar_id not in known]
+        new = [look for look in looks if not self._catalogue.is_public(look.ref.avatar_id)]
+        return sorted(new, key=lambda look: look.avatar_name != name)
 
     def _candidate(self, ref: LookRef, details: LookDetails | None) -> Candidate:
         return Candidate(

@@ -27,7 +27,6 @@ class Catalogue:
     def __init__(self, session: HooxSession) -> None:
         self._session = session
         self._faces: dict[str, Face] | None = None
-        self._public: frozenset[LookRef] = frozenset()
         self._public_avatars: frozenset[str] = frozenset()
         self._seen: dict[LookRef, datetime] = {}
 
@@ -42,7 +41,6 @@ class Catalogue:
             first: dict[str, LookDetails] = {}
             for details in public:
                 first.setdefault(details.ref.avatar_id, details)
-            self._public = frozenset(details.ref for details in public)
             self._public_avatars = frozenset(first)
             self._faces = {str(d.ref): _face(d) for d in list(first.values())[:_MAX_FACES]}
         return self._faces
@@ -57,11 +55,7 @@ class Catalogue:
         self.note(look.ref for look in looks)
         return looks
 
-    def is_public(self, ref: LookRef) -> bool:
-        """Whether the look is one of the catalogue."""
-        return ref in self._public
-
-    def is_public_avatar(self, avatar_id: str) -> bool:
+    def is_public(self, avatar_id: str) -> bool:
         """Whether the avatar is one of the catalogue."""
         return avatar_id in self._public_avatars
 

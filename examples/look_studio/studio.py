@@ -26,6 +26,7 @@ from hoox_async import (
     Look,
     LookDetails,
     LookJob,
+    NotFound,
     SessionClosed,
     StoreError,
 )
@@ -191,6 +192,8 @@ class Studio:
             self.board.undecided(card, before, before.reason)
             if isinstance(error, InvalidRequest):
                 raise _refused(error) from error
+            if isinstance(error, NotFound):
+                raise Refused("There is no such look.", status=404, field="look") from error
             raise
 
     def _require(self, card: Card, doubt: str) -> None:

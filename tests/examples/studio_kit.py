@@ -118,7 +118,7 @@ async def serving(settings: Settings, port: int) -> AsyncIterator[Studio]:
     while not server.started:
         if running.done():
             running.result()
-            raise AssertionError("the server did not start")
+            raise AssertionError(f"the server did not start: {server.failure}")
         await asyncio.sleep(0.005)
     base = f"http://127.0.0.1:{port}"
     try:
