@@ -146,7 +146,7 @@ async def test_a_look_can_be_edited_again(tmp_path: Path) -> None:
 
 
 async def test_a_failed_look_is_made_again_once(tmp_path: Path) -> None:
-    """A failed look is made again as an order of its own, and paid once, however often and after a restart."""
+    """A failed look is made again as another order, paid once, however often and after a restart."""
     port = unused_port()
     async with Sandbox() as sandbox:
         settings = settings_for(sandbox, tmp_path, port)

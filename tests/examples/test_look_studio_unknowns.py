@@ -1,4 +1,4 @@
-"""Look Studio's unknowns: shown with the looks that may be them, and settled once, however often it is said."""
+"""Look Studio's unknowns: shown with the looks that may be them, and settled once."""
 
 from __future__ import annotations
 
@@ -103,7 +103,7 @@ async def test_a_decision_about_an_earlier_loss_is_refused(tmp_path: Path) -> No
 
 
 async def test_an_unknown_that_is_left_stays_counted_and_can_be_made_again(tmp_path: Path) -> None:
-    """Leaving it costs nothing and gives no credits back. It stays left after a restart, and can be made again."""
+    """Leaving it costs nothing and gives no credits back. After a restart it can still be made again."""
     port = unused_port()
     async with Sandbox() as sandbox:
         settings = settings_for(sandbox, tmp_path, None)

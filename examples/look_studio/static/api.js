@@ -9,7 +9,7 @@ export function workAs(name) {
 
 /**
  * Send JSON, or without a body read it. Throws an Error whose message is for people. Where another tab has
- * changed the customer, the window also gets the event "othercustomer".
+ * changed the customer, the window gets the event "othercustomer", and the error is `toldAlready`.
  */
 async function request(path, options) {
   const headers = { "Content-Type": "application/json" };
@@ -24,8 +24,9 @@ async function request(path, options) {
   const found = answer.status === 204 ? null : await answer.json().catch(() => null);
   if (answer.ok) return found;
   const message = found?.detail || `The server answered with an error (${answer.status}). Trying again is safe.`;
-  if (found?.field === "customer") window.dispatchEvent(new CustomEvent("othercustomer", { detail: message }));
-  throw new Error(message);
+  const other = found?.field === "customer";
+  if (other) window.dispatchEvent(new CustomEvent("othercustomer", { detail: message }));
+  throw Object.assign(new Error(message), { toldAlready: other });
 }
 
 export const get = (path) => request(path, {});

@@ -74,7 +74,7 @@ class PaidForm {
       this.token.renew();
       this.taken(cards);
     } catch (error) {
-      tell(this.error, error.message);
+      if (!error.toldAlready) tell(this.error, error.message);
     }
     this.sending = false;
     this.price();
