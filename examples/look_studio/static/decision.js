@@ -9,6 +9,7 @@ export class Decision {
     this.sourceOf = sourceOf;
     this.card = null;
     this.doubt = null; // the loss that the dialog was opened about
+    this.sending = false;
     this.dialog = $("doubt-dialog");
     $("doubt-look").addEventListener("click", () => this.look());
     $("doubt-again").addEventListener("click", () => this.decide({ choice: "again" }));
@@ -73,6 +74,7 @@ export class Decision {
       : "No look has appeared that it could be. It may still appear: that takes a minute or so.";
     const left = older ? ` ${older === 1 ? "One look is" : `${older} looks are`} left out, as they were there before.` : "";
     $("doubt-note").textContent = found + left;
+    this.enable(this.card.doubt === this.doubt);
   }
 
   candidate({ ref, name, picture, failed, seen, made }, index) {
@@ -87,7 +89,9 @@ export class Decision {
 
   async decide(choice) {
     const { card } = this;
+    this.sending = true;
     this.enable(false);
+    $("doubt-note").textContent = "Sending your decision …";
     tell($("doubt-error"), "");
     try {
       await post(`/api/cards/${encodeURIComponent(card.id)}/decision`, { doubt: this.doubt, ...choice });
@@ -95,22 +99,25 @@ export class Decision {
     } catch (error) {
       if (this.card?.id !== card.id) return;
       tell($("doubt-error"), error.message);
+      $("doubt-note").textContent = "";
       this.enable(this.card.doubt === this.doubt);
+    } finally {
+      this.sending = false;
     }
   }
 
   /** A card has changed: by this dialog, in another tab, or since its look was found. */
   changed(card) {
-    if (card.id !== this.card?.id || card.doubt === this.card.doubt) return;
+    if (card.id !== this.card?.id) return;
     this.card = card;
+    if (this.sending) return;
     this.enable(card.doubt === this.doubt);
-    if (card.doubt !== this.doubt && (card.doubt || card.ref)) {
+    if (card.doubt !== this.doubt && (card.doubt || card.state !== "unknown")) {
       tell($("doubt-error"), "It was decided in another tab, or its look was found. Close this to see it.");
     }
   }
 
   enable(can) {
-    this.dialog.toggleAttribute("data-decided", !can);
     for (const button of this.dialog.querySelectorAll("[data-decision]")) button.disabled = !can;
   }
 }
