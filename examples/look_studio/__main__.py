@@ -46,7 +46,10 @@ def main() -> int:
         "the real API.",
     )
     parser.add_argument(
-        "--port", type=port_of, default=8000, help="port of the page; the sandbox has the next one"
+        "--port",
+        type=port_of,
+        default=8000,
+        help="port of the page; a new sandbox has the next one",
     )
     parser.add_argument(
         "--data", type=Path, default=Path("look-studio-data"), help="folder of orders, looks and pictures"

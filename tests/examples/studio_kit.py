@@ -22,6 +22,7 @@ if str(EXAMPLES) not in sys.path:
     sys.path.insert(0, str(EXAMPLES))
 
 from look_studio import Settings, create_app  # noqa: E402
+from look_studio.__main__ import main  # noqa: E402
 from look_studio.feed import Feed  # noqa: E402
 from look_studio.journal import Journal  # noqa: E402
 from look_studio.server import Server  # noqa: E402
@@ -30,7 +31,7 @@ from look_studio.world import PersistentSandbox  # noqa: E402
 
 __all__ = [
     "ADA", "SECRET", "Feed", "Journal", "Order", "PersistentSandbox", "Settings", "Studio", "Wish",
-    "serving", "settings_for", "studio",
+    "main", "serving", "settings_for", "studio",
 ]  # fmt: skip
 
 SECRET = "a secret that is long enough"

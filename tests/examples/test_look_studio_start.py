@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 from aiohttp.test_utils import unused_port
-from studio_kit import serving, settings_for
+from studio_kit import main, serving, settings_for
 
 from hoox_async.sandbox import Sandbox
 
@@ -30,9 +30,9 @@ def started(*arguments: str, **environment: str) -> subprocess.Popen[str]:
     )
 
 
-def refused(*arguments: str, **environment: str) -> str:
+def refused(process: subprocess.Popen[str]) -> str:
     """The last line of a start that failed. A traceback fails the test."""
-    with started(*arguments, **environment) as process:
+    with process:
         try:
             out, err = process.communicate(timeout=60)
         finally:
@@ -54,13 +54,13 @@ def taken() -> Iterator[int]:
 
 def test_a_taken_port_is_one_line(tmp_path: Path, taken: int) -> None:
     """A port that is taken, for the page or for the sandbox, is said in one line that names it."""
-    page = refused("--port", str(taken), "--data", str(tmp_path))
-    assert page == (
+    page = started("--port", str(taken), "--data", str(tmp_path / "page"))
+    sandbox = started("--port", str(taken - 1), "--data", str(tmp_path / "sandbox"))
+    assert refused(page) == (
         f"Look Studio did not start: port {taken} is taken. Is Look Studio running already? Choose another "
         "port with --port"
     )
-    sandbox = refused("--port", str(taken - 1), "--data", str(tmp_path))
-    assert f"port {taken}" in sandbox
+    assert f"port {taken}" in refused(sandbox)
 
 
 @pytest.mark.parametrize(
@@ -72,38 +72,43 @@ def test_a_taken_port_is_one_line(tmp_path: Path, taken: int) -> None:
         (["--credits", "-1"], "expected a number of credits from 0 on"),
     ],
 )
-def test_a_wrong_option_is_one_line(arguments: list[str], told: str) -> None:
+def test_a_wrong_option_is_one_line(
+    arguments: list[str], told: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     """A value that cannot be used is refused with what is expected."""
-    assert told in refused(*arguments)
+    monkeypatch.setattr(sys, "argv", ["look_studio", *arguments])
+    with pytest.raises(SystemExit):
+        main()
+    assert capsys.readouterr().err.strip().endswith(told)
 
 
 def test_a_folder_that_cannot_be_used_is_one_line(tmp_path: Path) -> None:
     """A file in place of the data folder, and an API key that is none, are said in one line."""
     (tmp_path / "file").write_text("")
-    assert "file" in refused("--port", str(unused_port()), "--data", str(tmp_path / "file"))
-    assert "API key" in refused("--port", str(unused_port()), "--data", str(tmp_path), HOOX_API_KEY="")
+    file = started("--port", str(unused_port()), "--data", str(tmp_path / "file"))
+    key = started("--port", str(unused_port()), "--data", str(tmp_path), HOOX_API_KEY="")
+    assert "file" in refused(file)
+    assert "API key" in refused(key)
 
 
 def test_what_is_not_installed_is_one_line() -> None:
     """Without the extra ``studio`` it says what is missing and the command that installs it."""
-    for missing in ("fastapi", "uvicorn", "pydantic"):
-        program = (
-            f"import runpy, sys; sys.modules[{missing!r}] = None; sys.argv = ['look_studio']; "
-            "runpy.run_module('examples.look_studio', run_name='__main__')"
-        )
-        ended = subprocess.run(
-            [sys.executable, "-c", program], cwd=ROOT, text=True, capture_output=True, timeout=60, check=False
-        )
-        assert ended.returncode == 1
-        (line,) = ended.stderr.splitlines()
-        assert line.startswith(f"Look Studio needs {missing}, ")
-        assert 'pip install -e ".[studio]"' in line
+    program = (
+        "import runpy, sys; sys.modules['fastapi'] = None; sys.argv = ['look_studio']; "
+        "runpy.run_module('examples.look_studio', run_name='__main__')"
+    )
+    command = [sys.executable, "-c", program]
+    ended = subprocess.run(command, cwd=ROOT, text=True, capture_output=True, timeout=60, check=False)
+    assert ended.returncode == 1
+    (line,) = ended.stderr.splitlines()
+    assert line.startswith("Look Studio needs fastapi, ")
+    assert 'pip install -e ".[studio]"' in line
 
 
 def test_it_says_where_it_is_and_ends_on_ctrl_c(tmp_path: Path) -> None:
-    """It prints its address once it is open, ends on Ctrl-C, and its store can be opened again."""
-    port = unused_port()
+    """It prints its address once it is open, and ends on Ctrl-C. Another port can have the same data."""
     for _ in range(2):
+        port = unused_port()
         with started("--port", str(port), "--data", str(tmp_path)) as process:
             assert process.stdout is not None
             assert "a sandbox" in process.stdout.readline()

@@ -19,7 +19,8 @@ async function request(path, options) {
     answer = await fetch(path, { headers, ...options });
   } catch (error) {
     if (error.name === "AbortError") throw error;
-    throw new Error("The server did not answer. Trying again is safe: nothing is paid for twice.");
+    const message = "The server did not answer. Trying again is safe: nothing is paid for twice.";
+    throw Object.assign(new Error(message), { unanswered: true });
   }
   const found = answer.status === 204 ? null : await answer.json().catch(() => null);
   if (answer.ok) return found;

@@ -48,7 +48,7 @@ class PaidForm {
         this.say(...worded(found));
       } catch (error) {
         this.fits = false;
-        this.say(error.message, true);
+        this.say(error.unanswered ? "The cost is shown when the server answers again." : error.message, true);
       } finally {
         clearTimeout(slow);
       }
