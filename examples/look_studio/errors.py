@@ -12,6 +12,7 @@ from hoox_async import (
     ApiError,
     BudgetExceeded,
     HooxError,
+    InsufficientCredits,
     InvalidRequest,
     KeyConflict,
     NotSent,
@@ -85,6 +86,8 @@ def words_of(found: dict[str, Any]) -> str:
 
 def told(error: Exception) -> str:
     """An error as text for a page. A refusal of the API is in the API's own words."""
+    if isinstance(error, InsufficientCredits):  # the page shows credits of its own, which may be left
+        return f"{error.message}: the Hoox workspace has too few. Add some there, then try again."
     return error.message if isinstance(error, ApiError) else str(error)
 
 

@@ -272,7 +272,9 @@ async def test_a_card_says_what_failed_and_what_it_may_have_cost(tmp_path: Path)
         assert (await app.client.post(f"/api/cards/{card['id']}/again")).status_code == 400
         await app.start("too dear", resolution="4K")
         shown = await app.until("unknown", "unsent")
-        assert shown["cards"][1]["reason"] == "Insufficient credits"
+        assert shown["cards"][1]["reason"] == (
+            "Insufficient credits: the Hoox workspace has too few. Add some there, then try again."
+        )
         assert shown["credits"]["left"] == "98"
         sandbox.space.balance = Decimal(100)
         again = await app.client.post(f"/api/cards/{shown['cards'][1]['id']}/again")

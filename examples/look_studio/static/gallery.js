@@ -116,7 +116,7 @@ export class Gallery {
     order.again.disabled = true;
     for (const card of this.cardsOf(order).filter((card) => card.state === "unsent")) {
       const button = this.looks.get(card.id).element.querySelector("[data-again]");
-      if (!(await tryAgain(card, button))) break;
+      if (button && !(await tryAgain(card, button))) break;
     }
     order.again.disabled = false;
   }

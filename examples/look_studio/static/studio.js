@@ -1,6 +1,6 @@
 // The page: hears the server's events, fills the forms' cost in, sends them.
 
-import { $, later, many, span, tell } from "./dom.js";
+import { $, later, make, many, span, tell } from "./dom.js";
 import { Estimate, Token, get, post, workAs } from "./api.js";
 import { Avatars } from "./avatars.js";
 import { Decision } from "./decision.js";
@@ -154,10 +154,10 @@ $("new").addEventListener("click", () => {
   creation.price();
 });
 $("who").addEventListener("click", () => {
-  $("who-name").value = $("customer").textContent;
+  $("who-name").value = "";
+  $("who-name").placeholder = customer;
   tell($("who-error"), "");
   $("who-dialog").showModal();
-  $("who-name").select();
 });
 $("who-form").addEventListener("submit", async (event) => {
   event.preventDefault();
@@ -248,8 +248,21 @@ function become(name) {
   customer = name;
   chosenHere = false;
   workAs(name);
+  remember(name);
   $("customer").textContent = name;
   document.title = name === "Guest" ? "Look Studio" : `${name} · Look Studio`;
+}
+
+/** Offer the names that this browser has worked as. */
+function remember(name) {
+  try {
+    const names = JSON.parse(localStorage.getItem("customers") ?? "[]");
+    const all = [name, ...names.filter((other) => other !== name)].slice(0, 12);
+    localStorage.setItem("customers", JSON.stringify(all));
+    $("who-names").replaceChildren(...all.map((value) => make("option", { value })));
+  } catch {
+    // the browser keeps nothing for this page
+  }
 }
 
 let events = null;
