@@ -244,6 +244,9 @@ async def test_a_second_tab_follows_a_change_of_customer(browsing: Browsing) -> 
         await start(page, "for Zoë")
         await page.locator(".card[data-state=ready] img.loaded").wait_for()
         assert [charge.request["prompt"] for charge in sandbox.ledger] == ["for Zoë"]
+        await page.get_by_role("button", name="Working as Zoë").click()
+        await page.get_by_role("button", name="Guest", exact=True).click()  # a name of before is one click
+        await other.get_by_role("button", name="Working as Guest").wait_for()
 
 
 async def test_a_page_that_missed_a_change_of_customer_charges_nobody(browsing: Browsing) -> None:

@@ -159,10 +159,15 @@ $("who").addEventListener("click", () => {
   tell($("who-error"), "");
   $("who-dialog").showModal();
 });
-$("who-form").addEventListener("submit", async (event) => {
+$("who-form").addEventListener("submit", (event) => {
   event.preventDefault();
+  change($("who-name").value);
+});
+
+/** Work as somebody else, in all tabs. */
+async function change(name) {
   try {
-    await post("/api/customer", { name: $("who-name").value });
+    await post("/api/customer", { name });
     chosenHere = true;
     otherTabs.postMessage("customer");
     $("who-dialog").close();
@@ -170,7 +175,13 @@ $("who-form").addEventListener("submit", async (event) => {
   } catch (error) {
     tell($("who-error"), error.message);
   }
-});
+}
+
+function nameButton(name) {
+  const button = make("button", { type: "button", class: "quiet" }, name);
+  button.addEventListener("click", () => change(name));
+  return button;
+}
 for (const button of document.querySelectorAll("[data-close]")) {
   button.addEventListener("click", () => button.closest("dialog").close());
 }
@@ -259,7 +270,7 @@ function remember(name) {
     const names = JSON.parse(localStorage.getItem("customers") ?? "[]");
     const all = [name, ...names.filter((other) => other !== name)].slice(0, 12);
     localStorage.setItem("customers", JSON.stringify(all));
-    $("who-names").replaceChildren(...all.map((value) => make("option", { value })));
+    $("who-names").replaceChildren(...all.slice(1).map(nameButton));
   } catch {
     // the browser keeps nothing for this page
   }
