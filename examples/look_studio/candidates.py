@@ -6,7 +6,7 @@ They can be anybody's looks of the same avatar, so a real app shows them to its 
 from __future__ import annotations
 
 from contextlib import suppress
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 import attrs
@@ -17,17 +17,20 @@ from .board import Board
 from .cards import Card
 from .catalogue import Catalogue, picture_id
 
+_MOST_AVATARS = 8
+
 
 @attrs.frozen
 class Candidate:
-    """A look that may be it. ``seen`` is when this app first saw it, ``made`` what the API says."""
+    """A look that may be it. ``seen`` is when this app first saw it.
+
+    ``made`` is when the API says that its avatar was made. Of an edit's look it does not say that.
+    """
 
     ref: LookRef
-    name: str | None
-    status: LookStatus | None
-    seen: datetime | None
-    made: datetime | None
     details: LookDetails | None
+    seen: datetime | None = None
+    made: str | None = None
 
     @property
     def picture(self) -> str | None:
@@ -37,13 +40,14 @@ class Candidate:
 
     def shown(self) -> dict[str, Any]:
         """The candidate as JSON for the page."""
+        details = self.details
         return {
             "ref": str(self.ref),
-            "name": self.name,
+            "name": (details.avatar_name or details.name) if details else None,
             "picture": self.picture,
-            "failed": self.status is LookStatus.FAILED,
+            "failed": details is not None and details.status is LookStatus.FAILED,
             "seen": self.seen.isoformat() if self.seen else None,
-            "made": self.made.isoformat() if self.made else None,
+            "made": self.made,
         }
 
 
@@ -66,9 +70,10 @@ class Candidates:
         unknown = next((unknown for unknown in unknowns if unknown.key == card.key), None)
         if unknown is None:
             return {"sent": None, "candidates": [], "older": 0}
-        refs, details = await self._possible(card, unknown)
-        self._catalogue.note(refs)
-        found = [self._candidate(ref, details.get(ref)) for ref in refs]
+        edited = card.wish.kind == "edit"
+        found = await (self._looks_of(unknown) if edited else self._new_avatars(card.wish.name))
+        self._catalogue.note(candidate.ref for candidate in found)
+        found = [attrs.evolve(one, seen=self._catalogue.first_seen(one.ref)) for one in found]
         possible = [one for one in found if one.seen is None or one.seen >= card.order.at]
         for candidate in possible:
             if candidate.details is not None and candidate.picture is not None:
@@ -83,45 +88,27 @@ class Candidates:
         """The look of a candidate's picture, if it was listed for this customer."""
         return self._shown.get((customer, name))
 
-    async def _possible(
-        self, card: Card, unknown: Unknown
-    ) -> tuple[list[LookRef], dict[LookRef, LookDetails]]:
-        """The looks that it may have made, of any age, and what is known of them."""
-        if card.wish.kind != "edit":
-            new = await self._new_avatars(card.wish.name)
-            return [look.ref for look in new], {look.ref: look for look in new}
-        if not unknown.candidates:
-            return [], {}
-        refs = list(unknown.candidates)
-        try:
-            avatar = await self._session.avatar(refs[0].avatar_id)
-        except HooxError:  # they can be chosen from without their pictures too
-            return refs, {}
-        return refs, {look.ref: look for look in avatar.looks}
+    async def _looks_of(self, unknown: Unknown) -> list[Candidate]:
+        """The looks that a lost edit may have made."""
+        details: dict[LookRef, LookDetails] = {}
+        if unknown.candidates:
+            with suppress(HooxError):  # they can be chosen from without their pictures too
+                avatar = await self._session.avatar(unknown.candidates[0].avatar_id)
+                details = {look.ref: look for look in avatar.looks}
+        return [Candidate(ref, details.get(ref)) for ref in unknown.candidates]
 
-    async def _new_avatars(self, name: str) -> list[LookDetails]:
-        """The looks of avatars that are neither public nor on the board, those of this name first."""
+    async def _new_avatars(self, name: str) -> list[Candidate]:
+        """The looks of avatars that are neither public nor on the board, those of this name first.
+
+        The first few are read one by one, since the list does not say when an avatar was made.
+        """
         await self._catalogue.faces()  # which avatars are public
         known = self._board.avatar_ids()
         looks = [look for look in await self._catalogue.workspace() if look.ref.avatar_id not in known]
         new = [look for look in looks if not self._catalogue.is_public(look.ref.avatar_id)]
-        return sorted(new, key=lambda look: look.avatar_name != name)
-
-    def _candidate(self, ref: LookRef, details: LookDetails | None) -> Candidate:
-        return Candidate(
-            ref,
-            name=(details.avatar_name or details.name) if details else None,
-            status=details.status if details else None,
-            seen=self._catalogue.first_seen(ref),
-            made=_made(details) if details else None,
-            details=details,
-        )
-
-
-def _made(details: LookDetails) -> datetime | None:
-    """The look's creation time, where the API says one: its reference does not."""
-    for name in ("created_at", "createdAt"):
-        with suppress(TypeError, ValueError):
-            made = datetime.fromisoformat(details.raw.get(name))  # type: ignore[arg-type]
-            return made if made.tzinfo else made.replace(tzinfo=UTC)
-    return None
+        new.sort(key=lambda look: look.avatar_name != name)
+        created: dict[str, str | None] = {}
+        for avatar_id in list(dict.fromkeys(look.ref.avatar_id for look in new))[:_MOST_AVATARS]:
+            with suppress(HooxError):
+                created[avatar_id] = (await self._session.avatar(avatar_id)).created_at
+        return [Candidate(look.ref, look, made=created.get(look.ref.avatar_id)) for look in new]

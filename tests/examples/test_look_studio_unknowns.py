@@ -12,7 +12,7 @@ import pytest
 from aiohttp.test_utils import unused_port
 from studio_kit import ADA, Studio, serving, settings_for, studio
 
-from hoox_async import HooxSession, LookEdit, LookJob, StoreError
+from hoox_async import Avatar, HooxSession, LookEdit, LookJob, StoreError
 from hoox_async.sandbox import Fault, Sandbox
 
 Card = dict[str, Any]
@@ -180,6 +180,7 @@ async def test_a_lost_avatar_lists_the_avatars_that_are_new(tmp_path: Path) -> N
         sandbox.settle(sandbox.ledger[1].ref, "ready")
         (candidate,) = (await candidates(app, card))["candidates"]
         assert (candidate["ref"], candidate["name"]) == (str(sandbox.ledger[1].ref), "Mara")
+        assert candidate["made"] == (await _avatar_of(sandbox, candidate["ref"])).created_at
         assert (await decide(app, card, "this", candidate["ref"])).status_code == 202
         await app.until("ready", "ready")
         assert (await app.start("a", avatars=[candidate["ref"]])).status_code == 202
@@ -202,6 +203,11 @@ async def test_a_look_that_was_paid_and_not_written_down_is_followed(
         await app.start("a")
         shown = await app.until("ready")
         assert (len(sandbox.ledger), shown["credits"]["left"]) == (1, "98")
+
+
+async def _avatar_of(sandbox: Sandbox, ref: str) -> Avatar:
+    async with sandbox.session() as session:
+        return await session.avatar(ref.partition(":")[0])
 
 
 def _avatar(app: Studio, name: str) -> dict[str, Any]:

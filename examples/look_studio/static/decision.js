@@ -78,7 +78,7 @@ export class Decision {
   }
 
   candidate({ ref, name, picture, failed, seen, made }, index) {
-    const age = made ? `made ${ago(made)}` : `first seen ${ago(seen)}`;
+    const age = Date.parse(made) ? `made ${ago(made)}` : `first seen ${ago(seen)}`; // words that are no date are left out
     const frame = make("div", { class: "frame" });
     if (picture) frame.append(make("img", { class: "loaded", src: pictureOf(picture), alt: `Look ${index + 1}: ${name ?? ref}` }));
     else frame.append(make("p", { class: "state" }, failed ? "Could not be made" : "Still in the making"));

@@ -168,7 +168,7 @@ $("who-form").addEventListener("submit", (event) => {
 async function change(name) {
   try {
     await post("/api/customer", { name });
-    chosenHere = true;
+    known = true;
     otherTabs.postMessage("customer");
     $("who-dialog").close();
     listen();
@@ -230,7 +230,7 @@ const announceCount = later(() => announce(gallery.count()), 2000);
 
 const otherTabs = new BroadcastChannel("look-studio");
 let customer = null;
-let chosenHere = false;
+let known = false; // the user knows of the next change: it was made here, or told already
 otherTabs.addEventListener("message", () => follow());
 window.addEventListener("othercustomer", (event) => follow(event.detail));
 $("notice-ok").addEventListener("click", () => ($("notice").hidden = true));
@@ -239,6 +239,7 @@ $("notice-ok").addEventListener("click", () => ($("notice").hidden = true));
 function follow(message) {
   for (const dialog of document.querySelectorAll("dialog[open]")) dialog.close();
   if (message) notice(message);
+  known = Boolean(message);
   listen();
 }
 
@@ -254,10 +255,10 @@ function become(name) {
     gallery.clear();
     looks.changed();
     creation.changed();
-    if (customer !== null && !chosenHere && $("notice").hidden) notice(`Another tab changed from ${customer} to ${name}. This tab shows ${name} now.`);
+    if (customer !== null && !known) notice(`Another tab changed from ${customer} to ${name}. This tab shows ${name} now.`);
   }
   customer = name;
-  chosenHere = false;
+  known = false;
   workAs(name);
   remember(name);
   $("customer").textContent = name;
