@@ -98,7 +98,7 @@ export class Decision {
       if (this.card?.id === card.id) this.dialog.close();
     } catch (error) {
       if (this.card?.id !== card.id) return;
-      tell($("doubt-error"), error.message);
+      this.fail(error.message);
       $("doubt-note").textContent = "";
       this.enable(this.card.doubt === this.doubt);
     } finally {
@@ -113,8 +113,13 @@ export class Decision {
     if (this.sending) return;
     this.enable(card.doubt === this.doubt);
     if (card.doubt !== this.doubt && (card.doubt || card.state !== "unknown")) {
-      tell($("doubt-error"), "It was decided in another tab, or its look was found. Close this to see it.");
+      this.fail("It was decided in another tab, or its look was found. Close this to see it.");
     }
+  }
+
+  fail(message) {
+    tell($("doubt-error"), message);
+    $("doubt-error").scrollIntoView({ block: "nearest" });
   }
 
   enable(can) {
