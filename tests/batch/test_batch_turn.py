@@ -70,7 +70,7 @@ def turn(given: Item, stored: Intent | None, **changes: Any) -> SendDecision | I
 def test_a_new_or_planned_intent_is_sent() -> None:
     """An item is sent where the store has nothing, or an intent that was planned since its admission."""
     assert turn(item(), None) == SendDecision(intent())
-    tried = intent(SENT, Revert())
+    tried = intent(SENT, Revert("a1"))
     assert turn(item(), tried) == SendDecision(tried, tried)
 
 

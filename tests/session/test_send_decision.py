@@ -49,13 +49,13 @@ def test_the_intent_of_an_unused_key_is_sent_unchanged() -> None:
 
 def test_a_planned_intent_is_sent_as_it_is_stored() -> None:
     """A planned intent is sent as it is stored, with its attempts, whose tokens stay valid."""
-    tried = advance(SENT, Revert())
+    tried = advance(SENT, Revert("a1"))
     assert decide_single(intent(), tried, tried) == SendDecision(tried, tried)
 
 
 def test_other_content_replaces_an_intent_that_never_cost_anything() -> None:
     """Other content under the key of a planned intent replaces its request and its source."""
-    tried = advance(SENT, Revert())
+    tried = advance(SENT, Revert("a1"))
     wanted = intent("a desk", OTHER)
     decided = decide_single(wanted, tried, tried)
     assert isinstance(decided, SendDecision)

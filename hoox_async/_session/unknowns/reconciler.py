@@ -43,7 +43,7 @@ class Reconciler:
 
         Raises `StoreError`, and `IllegalTransition` where the intent has changed meanwhile.
         """
-        accepted = await self._services.accept(intent.key, ref, evidence, since=intent)
+        accepted = await self._services.accept_proof(intent, ref, evidence)
         if evidence is not Evidence.USER:  # that does not prove that the avatar has no other looks
             self.avatars.note_made(accepted)
         await self._follow(accepted, look)
