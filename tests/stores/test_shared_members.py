@@ -262,7 +262,7 @@ async def test_of_two_processes_that_send_one_key_one_does(world: World) -> None
 
 
 async def test_a_write_that_changes_nothing_moves_the_version(world: World) -> None:
-    """An `advance` whose transitions change nothing is written nevertheless: earlier writes are stale then."""
+    """An `advance` that changes nothing is written nevertheless: earlier writes are stale from then on."""
     a = await world.process()
     await a.store.plan(planned("a"))
     await a.store.advance("a")

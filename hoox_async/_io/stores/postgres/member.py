@@ -117,7 +117,9 @@ class Member:
     async def _mark_unknown(self, row: IntentRow) -> None:
         at = self._clock.utc() + self.clock_offset
         try:
-            after, write = intent_rows.update(row, [MarkUnknown(_SENDER_IS_DEAD, at)])
+            attempt_id = intent_rows.read(row).attempts[-1].id
+            lost = MarkUnknown(_SENDER_IS_DEAD, at, attempt_id, presumed=True)
+            after, write = intent_rows.update(row, [lost])
         except StoreError as error:  # the others are to be swept nevertheless
             _log.error("what a dead process was sending can't be marked as unknown: %s", error)
             return
