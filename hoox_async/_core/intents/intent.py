@@ -160,8 +160,11 @@ class Intent:
 
     @property
     def answer_by(self) -> datetime | None:
-        """Until when a process may still be waiting for the answer to one of its POSTs; None: none is."""
-        return max((attempt.answer_by for attempt in self.attempts if attempt.answer_by), default=None)
+        """Until when a process may still be waiting for the answer to its last POST; None: none is.
+
+        Those before were sent again only after that time.
+        """
+        return self.attempts[-1].answer_by if self.attempts else None
 
     @property
     def sent_at(self) -> datetime | None:

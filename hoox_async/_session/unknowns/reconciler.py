@@ -88,6 +88,11 @@ class Reconciler:
             if not future.done():
                 future.set_result(None)
 
+    def foreign_change(self, intent: Intent) -> None:
+        """Another process has changed this intent: wake those who wait until it is no unknown."""
+        if intent.state is not IntentState.UNKNOWN:
+            self.end_search(intent.key)
+
     async def wait_settled(self, intent: Intent, seconds: float) -> None:
         """Wait until the unknown is settled or its search has ended, ``seconds`` at most."""
         if self.avatars.is_searched(intent) and intent.source is not None:
