@@ -14,6 +14,7 @@ from .._api.models import LookRef
 from .._api.webhook_payloads import Delivery
 from .._core.intents.intent import Intent, IntentState
 from .._core.intents.transitions import Transition
+from .._core.quota.shared_learning import QuotaCounts, QuotaTerms
 
 
 class Fetched(NamedTuple):
@@ -71,6 +72,69 @@ class Workspace:
     new_key: bool = False
 
 
+class Reservation(NamedTuple):
+    """The answer to a reservation of a permit, and what is known of the quota at that moment.
+
+    ``permit``: its number, None if there is none to be had so soon. ``wait``: the seconds until it may be
+    used, or until it is worth asking again. ``told_at``: the time of the database's clock, in seconds.
+    ``limit``: requests a minute that hold now, ``pace``: the seconds between two of them, ``counted``: how
+    many count. ``learned``: the state of `SharedLearning` as text, None while nothing was learned.
+    """
+
+    permit: int | None
+    wait: float
+    told_at: float
+    limit: int
+    pace: float
+    counted: int
+    learned: str | None
+
+
+class SentPermit(NamedTuple):
+    """A permit whose request was sent and has arrived, so many seconds ago."""
+
+    permit: int
+    sent_ago: float
+    arrived_ago: float
+
+
+class Learned(NamedTuple):
+    """What was learned of the quota, with its version, and what the database counts for one answer."""
+
+    learned: str | None
+    version: int
+    counts: QuotaCounts
+
+
+class SharedPermits(Protocol):
+    """The permits of a workspace's quota where several processes take them from one place.
+
+    Every method raises `StoreError`. One whose answer was lost may have taken place.
+    """
+
+    async def reserve(self, limit: int, horizon: float, hold: float) -> Reservation:
+        """Reserve a permit that may be used at most ``horizon`` seconds from now.
+
+        ``limit``: the requests a minute that this process states; the lowest that was stated lately holds.
+        ``hold``: for how many seconds after that moment its request may still be sent.
+        """
+        ...
+
+    async def report(self, sent: Sequence[SentPermit], cancelled: Sequence[int]) -> None:
+        """Say which requests have arrived when, and which permits were not used. Twice changes nothing."""
+
+    async def learned(self, sent_ago: float) -> Learned:
+        """What was learned, for the answer to a request that was sent so many seconds ago."""
+        ...
+
+    async def learn(self, version: int, learned: str, terms: QuotaTerms, even_in: float) -> bool:
+        """Write what was learned. False, and nothing is written, where ``version`` is not the latest.
+
+        If that ends a pause, the even pace begins anew ``even_in`` seconds from now.
+        """
+        ...
+
+
 class Store(Protocol):
     """A session's records of what was paid: intents, attempts, claimed looks, early deliveries, send times.
 
@@ -91,6 +155,11 @@ class Store(Protocol):
 
         Zero for a store of one process.
         """
+        ...
+
+    @property
+    def shared_permits(self) -> SharedPermits | None:
+        """The quota's permits, where processes that share the store take them from it; else None."""
         ...
 
     def on_foreign_change(self, listener: Callable[[Intent], None]) -> Callable[[], None]:

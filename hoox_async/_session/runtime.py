@@ -25,13 +25,14 @@ from ..errors import InvalidRequest, SessionClosed
 from ..events import Paused
 from ..webhooks.hub import WebhookHub
 from .batch_access import BatchAccess
+from .database_window import DatabaseWindow, longest_hold
 from .jobs import JobRegistry, LookJob
 from .key_check import KeyCheck
 from .poller import Poller
 from .rate_limiter import RateLimiter
 from .reads import Reads
 from .services import SessionServices
-from .shared_quota import shared_quota
+from .shared_quota import SharedQuota, shared_quota
 from .submit import Submitter
 from .submit.edit_source import await_source
 from .unknowns import Reconciler, list_unknowns
@@ -58,8 +59,14 @@ def open_services(
     the session's own.
     """
     clock = Clock(asyncio.get_running_loop(), lambda: store.clock_offset)
+    tasks = TaskSet()
     workspace, quota = shared_quota_of, None
-    if workspace is not None:
+    permits = store.shared_permits
+    window = None
+    if permits is not None:
+        window = DatabaseWindow(permits, clock, tasks, limit=limit, hold=longest_hold(timeouts.connect))
+        quota = SharedQuota(limit, window)
+    elif workspace is not None:
         quota = shared_quota(workspace.base_url, workspace.api_key, limit)
     rate_limiter = RateLimiter(
         clock,
@@ -68,8 +75,10 @@ def open_services(
         refusal_timeout=timeouts.refused,
         quota=quota,
     )
+    if window is not None:
+        window.on_change = rate_limiter.wake
     return SessionServices(
-        clock, store, rate_limiter, transport, hooks, timeouts, deliveries, tasks=TaskSet(), posts=TaskSet()
+        clock, store, rate_limiter, transport, hooks, timeouts, deliveries, tasks=tasks, posts=TaskSet()
     )
 
 

@@ -67,6 +67,11 @@ class MemoryStore:
         """Zero: it goes by this machine's clock."""
         return timedelta()
 
+    @property
+    def shared_permits(self) -> None:
+        """None: a process counts its requests itself."""
+        return None
+
     def on_foreign_change(self, listener: Callable[[Intent], None]) -> Callable[[], None]:  # noqa: ARG002
         """Never call the listener: no other process changes this store."""
         return _do_nothing
