@@ -1,4 +1,4 @@
-"""The permits of a workspace's quota in PostgreSQL. The functions that decide are in ``sql/quota.sql``."""
+"""The permits of a workspace's quota in PostgreSQL. The functions that decide are in ``sql/quota_1.sql``."""
 
 from __future__ import annotations
 

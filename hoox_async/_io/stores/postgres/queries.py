@@ -8,6 +8,7 @@ from typing import Any, Literal, NamedTuple, Protocol
 
 from ...._api.models import LookRef
 from ...._core.intents.intent import Attempt, IntentState
+from ...protocols import SharedPermits
 from ..workspace_binding import Binding
 
 
@@ -144,6 +145,10 @@ class Queries(Protocol):
 
     async def kept_delivery(self, workspace: int, attempt_id: str) -> str | None:
         """The delivery that was kept for this attempt."""
+        ...
+
+    def permits(self, workspace: int, minute: float) -> SharedPermits:
+        """The permits of the workspace's quota, whose window is ``minute`` seconds long."""
         ...
 
     async def recent_attempts(self, workspace: int, since: datetime) -> list[datetime]:

@@ -25,6 +25,8 @@ class SharedDatabase:
     """
 
     def __init__(self, name: str, lease: float) -> None:
+        self.quota_window: float = 60.0
+        """The length of the quota's window in seconds. Only tests and benchmarks scale it."""
         self._name = name
         self._lease = lease
         self._stores: dict[str, PostgresStore] = {}

@@ -14,6 +14,7 @@ from ..workspace_binding import Binding
 from .connections import Connections
 from .error_translation import DatabaseError
 from .migrations import in_schema
+from .permits import PostgresPermits
 from .queries import Changes, IntentRow, IntentWrite, WorkspaceRow, Written
 
 _LOOK_IS_TAKEN = "intents_look"  # the index's name
@@ -184,6 +185,10 @@ class SQLQueries:
             "SELECT record FROM hoox.deliveries WHERE workspace = %s AND attempt = %s", workspace, attempt_id
         )
         return rows[0][0] if rows else None
+
+    def permits(self, workspace: int, minute: float) -> PostgresPermits:
+        """The permits of the workspace's quota."""
+        return PostgresPermits(self._ask, workspace, self._member, minute=minute)
 
     async def recent_attempts(self, workspace: int, since: datetime) -> list[datetime]:
         """When attempts were sent after ``since``, oldest first."""

@@ -16,7 +16,7 @@ from ...._core.intents.transitions import IllegalTransition, LookTaken, Transiti
 from ....errors import StoreError
 from ...clock import Clock
 from ...logs import failures_logged
-from ...protocols import Workspace
+from ...protocols import SharedPermits, Workspace
 from ..workspace_binding import Binding
 from . import intent_rows
 from .binding import bind
@@ -72,6 +72,11 @@ class PostgresStore:
     def clock_offset(self) -> timedelta:
         """How far the database's clock is ahead of this machine's."""
         return self._member.clock_offset if self._member is not None else timedelta()
+
+    @property
+    def shared_permits(self) -> SharedPermits | None:
+        """The quota's permits, which all processes take from the database."""
+        return self._queries.permits(self._id, self._database.quota_window)
 
     def on_foreign_change(self, listener: Callable[[Intent], None]) -> Callable[[], None]:
         """Call ``listener`` with each intent that another process has changed, about a second later."""
