@@ -12,6 +12,7 @@ from datetime import datetime, timedelta
 from typing import Any, Literal, TypeVar
 
 import attrs
+from shared_permits_kit import MemoryPermits, MemoryQuota
 
 from hoox_async._api.models import LookRef
 from hoox_async._core.intents.intent import IntentState
@@ -63,6 +64,7 @@ class SharedMemory:
         self.baselines: set[tuple[int, str]] = set()
         self.seen: dict[tuple[int, str], set[str]] = {}
         self.deliveries: dict[tuple[int, str], str] = {}
+        self.quotas: dict[int, MemoryQuota] = {}
         self._members_made = 0
         self._planned = 0
 
@@ -228,6 +230,13 @@ class MemoryQueries:
 
     async def kept_delivery(self, workspace: int, attempt_id: str) -> str | None:
         return await self._ask("kept_delivery", lambda: self._memory.deliveries.get((workspace, attempt_id)))
+
+    def permits(self, workspace: int, minute: float) -> MemoryPermits:
+        memory = self._memory
+        quota = memory.quotas.get(workspace)
+        if quota is None:
+            quota = memory.quotas[workspace] = MemoryQuota(lambda: memory.now().timestamp(), minute=minute)
+        return MemoryPermits(quota, self.member, self._ask)
 
     async def recent_attempts(self, workspace: int, since: datetime) -> list[datetime]:
         return await self._ask(

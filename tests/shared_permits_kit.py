@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any
 
 import attrs
 
@@ -12,6 +13,7 @@ from hoox_async._io.protocols import Learned, Reservation, SentPermit
 from hoox_async.errors import StoreError
 
 BURST = 10
+Ask = Callable[[str, Callable[[], Any]], Awaitable[Any]]
 
 
 @attrs.define
@@ -26,23 +28,32 @@ def _share(limit: int, base: int, others: int) -> int:
 
 
 class MemoryPermits:
-    """Implements `SharedPermits` for one member of a `MemoryQuota`."""
+    """Implements `SharedPermits` for one member of a `MemoryQuota`. ``ask`` executes a statement by name."""
 
-    def __init__(self, quota: MemoryQuota, member: str) -> None:
+    def __init__(self, quota: MemoryQuota, member: str, ask: Ask | None = None) -> None:
         self._quota = quota
         self._member = member
+        self._ask: Ask = ask or _execute
 
     async def reserve(self, limit: int, horizon: float, hold: float) -> Reservation:
-        return self._quota.reserve(self._member, limit, horizon, hold)
+        found: Reservation = await self._ask(
+            "reserve", lambda: self._quota.reserve(self._member, limit, horizon, hold)
+        )
+        return found
 
     async def report(self, sent: Sequence[SentPermit], cancelled: Sequence[int]) -> None:
-        self._quota.report(sent, cancelled)
+        await self._ask("report", lambda: self._quota.report(sent, cancelled))
 
     async def learned(self, sent_ago: float) -> Learned:
-        return self._quota.learned(sent_ago)
+        found: Learned = await self._ask("learned", lambda: self._quota.learned(sent_ago))
+        return found
 
     async def learn(self, version: int, learned: str, terms: QuotaTerms, even_in: float) -> bool:
-        return self._quota.learn(version, learned, terms, even_in)
+        return bool(await self._ask("learn", lambda: self._quota.learn(version, learned, terms, even_in)))
+
+
+async def _execute(_: str, statement: Callable[[], Any]) -> Any:
+    return statement()
 
 
 class MemoryQuota:

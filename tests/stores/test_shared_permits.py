@@ -113,11 +113,12 @@ async def test_the_sql_functions_decide_as_the_copy_in_memory(ask: Ask, seed: in
             for permits in (in_sql, in_memory):
                 await permits.report(sent, cancelled)
         else:
-            answer = rng.choice([
+            answers: list[Observed | Refused | Accepted] = [
                 Observed(ServerQuota(100, rng.randrange(100), rng.choice([None, 20.0])), 0.2),
                 Refused(quota.last_permit, rng.choice([None, 3.0])),
                 Accepted(quota.last_permit),
-            ])  # fmt: skip
+            ]
+            answer = rng.choice(answers)
             assert await learn(in_sql, answer, 0.2) == await learn(in_memory, answer, 0.2)
 
 
@@ -132,7 +133,7 @@ async def test_what_is_learned_from_an_older_state_is_not_written(ask: Ask) -> N
 
 
 async def test_many_at_once_get_no_more_than_the_limit(postgres_url: str, ask: Ask) -> None:
-    """Eight connections that reserve at once, some cancelling: at most 100 permits count in any window of 2 s."""
+    """Eight connections that reserve at once, some cancelling: at most 100 count in any 2 s."""
     sent: list[float] = []
     loop = asyncio.get_running_loop()
     name = (await ask("SELECT n.nspname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace "
