@@ -1,4 +1,4 @@
-"""Connections to a real server: deadlines, cancellation, servers that restart, stand still or are not there."""
+"""Connections to a real server: deadlines, cancellation, servers that restart, stand still or are gone."""
 
 from __future__ import annotations
 

@@ -33,8 +33,9 @@ class Connections:
     """Up to ``limit`` connections, made when they are needed.
 
     Each statement runs in a task of its own and goes on if its caller is cancelled. One that is not done
-    ``deadline`` seconds after it was asked for loses its connection, and its caller gets a `StoreError`; the server may still execute it.
-    They belong to the process and to the loop on which they are first used; `SharedDatabase` sees to that.
+    ``deadline`` seconds after it was asked for loses its connection, and its caller gets a `StoreError`; the
+    server may still execute it. They belong to the process and to the loop on which they are first used;
+    `SharedDatabase` sees to that.
     """
 
     def __init__(self, url: DatabaseUrl, limit: int, *, deadline: float = _DEADLINE) -> None:
