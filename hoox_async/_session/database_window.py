@@ -144,7 +144,7 @@ class DatabaseWindow:
 
     def _take_in(self, reservation: Reservation) -> None:
         now = self._clock.now()
-        self._offset = reservation.told_at - now
+        self._offset = reservation.moment - now
         self.limit, self._pace, self._counted = reservation.limit, reservation.pace, reservation.counted
         self._load(reservation.learned)
         if reservation.permit is None:
@@ -277,10 +277,10 @@ class DatabaseWindow:
         try:
             for _ in range(_LEARN_TRIES):
                 found = await self._permits.learned(self._clock.now() - sent_at)
-                learning, told_at = SharedLearning.load(found.learned), found.counts.now
-                before = learning.terms(told_at)
+                learning, moment = SharedLearning.load(found.learned), found.counts.now
+                before = learning.terms(moment)
                 learning.apply(answer, found.counts)
-                terms = learning.terms(told_at)
+                terms = learning.terms(moment)
                 if not self._is_worth_writing(answer, before, terms):
                     return
                 text = learning.dump()

@@ -19,7 +19,7 @@ from .._core.settings import Poll, Timeouts
 from .._io.clock import Clock
 from .._io.hooks import Hooks
 from .._io.logs import failures_logged
-from .._io.protocols import Store, Transport, Workspace
+from .._io.protocols import Coordination, Store, Transport, Workspace
 from .._io.tasks import TaskSet
 from ..errors import InvalidRequest, SessionClosed
 from ..events import Paused
@@ -114,6 +114,14 @@ class SessionRuntime:
             self._detach = self.services.deliveries.subscribe(self.receiver.accept)
             self.services.tasks.supervise(self.receiver.restore, "hoox-recall")
         self.services.tasks.supervise(self.poller.run, "hoox-poller")
+        store.coordinate(
+            Coordination(
+                self._polls_all,
+                self.poller.set_duty,
+                self.registry.ended_unnotified,
+                self.receiver.kept_elsewhere,
+            )
+        )
         if self._polls_all:
             self.services.tasks.supervise(self.poller.poll_stored_looks, "hoox-poll-stored-looks")
 
@@ -122,6 +130,7 @@ class SessionRuntime:
         with failures_logged("waking those who wait for another process"):
             self.submitter.foreign_change(intent)
             self.unknowns.foreign_change(intent)
+            self.registry.changed_elsewhere(intent)
 
     async def _mark_ended_sendings(self) -> None:
         """Mark what an ended session of this process left SENDING as UNKNOWN: nobody waits for its answer.

@@ -273,6 +273,10 @@ class WebhookProcessor:
         await self._update_look(intent, attempt_id, delivery)
         return None
 
+    def kept_elsewhere(self, attempt_id: str) -> None:
+        """Another process has kept a delivery for this attempt: apply it. Never raises."""
+        self._retry_kept_deliveries([attempt_id])
+
     async def restore(self) -> None:
         """Apply the deliveries that an earlier process stored, for intents that are not settled."""
         for intent in await self._services.store.in_states((IntentState.UNKNOWN, IntentState.ACCEPTED)):
