@@ -242,7 +242,8 @@ class SQLQueries:
     async def confirm_notified(self, workspace: int, keys: Collection[str]) -> None:
         """Write that the hooks were told of the end of these looks."""
         await self._ask(
-            "UPDATE hoox.intents SET notified = true WHERE workspace = %s AND key = ANY(%s::text[]) AND NOT notified",
+            "UPDATE hoox.intents SET notified = true "
+            "WHERE workspace = %s AND key = ANY(%s::text[]) AND NOT notified",
             workspace, sorted(keys),
         )  # fmt: skip
 

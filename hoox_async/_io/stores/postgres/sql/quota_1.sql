@@ -9,7 +9,7 @@
 
 CREATE TABLE hoox.quotas (
     workspace bigint PRIMARY KEY REFERENCES hoox.workspaces (id),
-    clock float8 NOT NULL DEFAULT '-infinity',         -- the latest time that was told: it does not run backwards
+    clock float8 NOT NULL DEFAULT '-infinity',         -- the latest time that was read: it does not run backwards
     even_at float8 NOT NULL DEFAULT '-infinity',       -- when the next permit is due at an even rate
     taken_at float8 NOT NULL DEFAULT '-infinity',      -- the moment that the latest permit was granted for
     last_permit bigint NOT NULL DEFAULT 0,
