@@ -29,6 +29,7 @@ from hoox_async._io.stores.postgres.shared_database import SharedDatabase
 from hoox_async._io.stores.postgres.store import PostgresStore
 from hoox_async._io.stores.workspace_binding import Binding
 from hoox_async.errors import StoreError
+from hoox_async.webhooks import WebhookHub
 
 _T = TypeVar("_T")
 _SETTLED = (IntentState.READY, IntentState.FAILED)
@@ -241,11 +242,13 @@ class MemoryQueries:
 
         await self._ask("add_seen", add)
 
-    async def keep_delivery(self, workspace: int, attempt_id: str, record: str) -> None:
+    async def keep_delivery(
+        self, workspace: int, attempt_id: str, record: str, *, for_leader: bool = False
+    ) -> None:
         def keep() -> None:
             if (workspace, attempt_id) in self._memory.attempts:
                 self._memory.commits += 1
-                kept = (record, self.member, self._memory.commits)
+                kept = (record, "" if for_leader else self.member, self._memory.commits)
                 self._memory.deliveries.setdefault((workspace, attempt_id), kept)
 
         await self._ask("keep_delivery", keep)
@@ -414,9 +417,14 @@ class MemoryDatabase(SharedDatabase):
     """One process's view of a `SharedMemory`. ``fault`` can be replaced at any time."""
 
     def __init__(
-        self, memory: SharedMemory | None = None, *, lease: float = 10.0, fault: Fault = no_fault
+        self,
+        memory: SharedMemory | None = None,
+        *,
+        lease: float = 10.0,
+        fault: Fault = no_fault,
+        webhooks: WebhookHub | None = None,
     ) -> None:
-        super().__init__("the shared memory", lease)
+        super().__init__("the shared memory", lease, webhooks)
         self.memory = memory if memory is not None else SharedMemory()
         self.queries: MemoryQueries | None = None
         self._fault = fault

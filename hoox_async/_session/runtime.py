@@ -131,6 +131,7 @@ class SessionRuntime:
             self.submitter.foreign_change(intent)
             self.unknowns.foreign_change(intent)
             self.registry.changed_elsewhere(intent)
+            self.receiver.changed_elsewhere(intent)
 
     async def _mark_ended_sendings(self) -> None:
         """Mark what an ended session of this process left SENDING as UNKNOWN: nobody waits for its answer.

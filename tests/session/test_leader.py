@@ -102,7 +102,7 @@ async def test_one_of_all_processes_polls() -> None:
 
 
 async def test_a_look_that_the_leader_finds_ready_wakes_its_waiter_elsewhere() -> None:
-    """A waiter in another process is awake within 1.5 s of the end, and the hooks of that process are told."""
+    """A waiter in another process is awake within 1.5 s of the end, and its hooks are told."""
     async with processes(3) as (space, opened):
         leader, (first, second) = apart(opened)
         job = await first.session.submit(prompt(), key="k")
@@ -110,7 +110,7 @@ async def test_a_look_that_the_leader_finds_ready_wakes_its_waiter_elsewhere() -
         store = runtime_of(leader.session).services.store
 
         async def settled() -> None:
-            while not (await store.get(("k",)))["k"].state.value == "ready":
+            while (await store.get(("k",)))["k"].state.value != "ready":
                 await asyncio.sleep(0.05)
 
         await settled()
@@ -177,7 +177,7 @@ async def test_the_end_of_a_look_whose_submitter_has_ended_is_told_by_the_leader
 
 
 async def test_the_end_that_a_submitter_did_not_live_to_hear_of_is_told_by_the_leader() -> None:
-    """A submitter that is killed after the end was written, and before it read that, leaves it to the leader."""
+    """What was settled, and not read by its submitter before that was killed, is told by the leader."""
     async with processes(2) as (_, opened):
         leader, (first,) = apart(opened)
         await first.session.submit(prompt(), key="k")
@@ -210,7 +210,7 @@ async def requests_and_seconds(count: int) -> tuple[int, float]:
     """The status requests and the seconds that 120 edits of four avatars take in so many processes."""
     memory = SharedMemory()
     space = Space(rng=Random(1), requests_per_minute=100)
-    space._quota_headers = lambda _: {}  # type: ignore[method-assign]  # the permits alone must suffice
+    space._quota_headers = lambda _: {}  # type: ignore[method-assign, assignment]  # the permits alone must suffice
     opened = [Process(memory, space, limit=100) for _ in range(count)]
     loop = asyncio.get_running_loop()
     for process in opened:
@@ -234,7 +234,7 @@ async def requests_and_seconds(count: int) -> tuple[int, float]:
 
 
 async def test_four_processes_poll_and_finish_as_one_does() -> None:
-    """Four processes make at most 1.1 times the status requests of one, and take at most 1.03 times as long."""
+    """Four processes make at most 1.1 times the status requests of one, in 1.03 times the time."""
     alone, four = await requests_and_seconds(1), await requests_and_seconds(4)
     assert four[0] <= 1.1 * alone[0] + 2
     assert four[1] <= 1.03 * alone[1] + 1.0

@@ -178,13 +178,15 @@ class SQLQueries:
             workspace, avatar_id, workspace, avatar_id, sorted(set(look_ids)),  # sorted: no deadlock
         )  # fmt: skip
 
-    async def keep_delivery(self, workspace: int, attempt_id: str, record: str) -> None:
+    async def keep_delivery(
+        self, workspace: int, attempt_id: str, record: str, *, for_leader: bool = False
+    ) -> None:
         """Keep the first delivery of an attempt that is known."""
         await self._ask(
             "INSERT INTO hoox.deliveries (workspace, attempt, record, kept_by) "
             "SELECT a.workspace, a.id, %s, %s FROM hoox.attempts a WHERE a.workspace = %s AND a.id = %s "
             "ON CONFLICT DO NOTHING",
-            record, self._member, workspace, attempt_id,
+            record, "" if for_leader else self._member, workspace, attempt_id,
         )  # fmt: skip
 
     async def kept_delivery(self, workspace: int, attempt_id: str) -> str | None:
