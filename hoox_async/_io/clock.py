@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
@@ -30,6 +31,12 @@ class Clock:
         if self._epoch is not None:
             return self.to_utc(self.loop.time())
         return datetime.now(UTC) + self._offset()
+
+    def boot(self) -> float:
+        """Seconds of a clock that goes on while the machine sleeps, where the system has one."""
+        if self._epoch is not None or not hasattr(time, "CLOCK_BOOTTIME"):
+            return self.loop.time()
+        return time.clock_gettime(time.CLOCK_BOOTTIME)
 
     def to_utc(self, seconds: float) -> datetime:
         """A time of the loop as a UTC datetime, if neither clock has been stopped or set in between."""

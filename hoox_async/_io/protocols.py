@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Coroutine, Iterable, Sequence
 from contextlib import AbstractAsyncContextManager
 from datetime import datetime, timedelta
+from enum import Enum
 from typing import Any, NamedTuple, Protocol
 
 import attrs
@@ -14,6 +15,7 @@ from .._api.models import LookRef
 from .._api.webhook_payloads import Delivery
 from .._core.intents.intent import Intent, IntentState
 from .._core.intents.transitions import Transition
+from .._core.quota.shared_learning import QuotaCounts, QuotaTerms
 
 
 class Fetched(NamedTuple):
@@ -75,6 +77,97 @@ class Workspace:
     new_key: bool = False
 
 
+class Reservation(NamedTuple):
+    """The answer to a reservation of a permit, and what is known of the quota at that moment.
+
+    ``permit``: its number, None if there is none to be had so soon. ``wait``: the seconds until it may be
+    used, or until it is worth asking again. ``moment``: the time of the database's clock, in seconds.
+    ``limit``: requests a minute that hold now, ``pace``: the seconds between two of them, ``counted``: how
+    many count. ``learned``: the state of `SharedLearning` as text, None while nothing was learned.
+    """
+
+    permit: int | None
+    wait: float
+    moment: float
+    limit: int
+    pace: float
+    counted: int
+    learned: str | None
+
+
+class SentPermit(NamedTuple):
+    """A permit whose request was sent and has arrived, so many seconds ago."""
+
+    permit: int
+    sent_ago: float
+    arrived_ago: float
+
+
+class Learned(NamedTuple):
+    """What was learned of the quota, with its version, and what the database counts for one answer."""
+
+    learned: str | None
+    version: int
+    counts: QuotaCounts
+
+
+class SharedPermits(Protocol):
+    """The permits of a workspace's quota where several processes take them from one place.
+
+    Every method raises `StoreError`. One whose answer was lost may have taken place.
+    """
+
+    async def reserve(self, limit: int, horizon: float, hold: float) -> Reservation:
+        """Reserve a permit that may be used at most ``horizon`` seconds from now.
+
+        ``limit``: the requests a minute that this process states; the lowest that was stated lately holds.
+        ``hold``: for how many seconds after that moment its request may still be sent.
+        """
+        ...
+
+    async def report(self, sent: Sequence[SentPermit], cancelled: Sequence[int]) -> None:
+        """Say which requests have arrived when, and which permits were not used. Twice changes nothing."""
+
+    async def learned(self, sent_ago: float) -> Learned:
+        """What was learned, for the answer to a request that was sent so many seconds ago."""
+        ...
+
+    async def learn(self, version: int, learned: str, terms: QuotaTerms, even_in: float) -> bool:
+        """Write what was learned. False, and nothing is written, where ``version`` is not the latest.
+
+        If that ends a pause, the even pace begins anew ``even_in`` seconds from now.
+        """
+        ...
+
+
+class PollDuty(Enum):
+    """Which looks a process polls.
+
+    ALL: every look of the workspace that was paid for. OTHERS: another process polls those; this one polls
+    only looks that nobody is known to have paid for. AWAITED: no process polls for all, so this one polls
+    what is awaited here.
+    """
+
+    ALL = "all"
+    OTHERS = "others"
+    AWAITED = "awaited"
+
+
+class Coordination(NamedTuple):
+    """A session's part in what one process does for all processes of a workspace.
+
+    ``may_lead``: this process may be the one that polls for all. ``on_duty`` is called when its duty changes.
+    ``on_unnotified`` is called with a settled intent whose sender has ended before hooks were told of it, and
+    ``on_delivery`` with the id of an attempt for which another process has kept a delivery; both only in the
+    process that polls for all. They are called on the session's loop and must not raise.
+    """
+
+    may_lead: bool
+    on_duty: Callable[[PollDuty], None]
+    on_unnotified: Callable[[Intent], None]
+    on_delivery: Callable[[str], None]
+
+
 class Store(Protocol):
     """A session's records of what was paid: intents, attempts, claimed looks, early deliveries, send times.
 
@@ -97,14 +190,33 @@ class Store(Protocol):
         """
         ...
 
+    @property
+    def shared_permits(self) -> SharedPermits | None:
+        """The quota's permits, where processes that share the store take them from it; else None."""
+        ...
+
     def on_foreign_change(self, listener: Callable[[Intent], None]) -> Callable[[], None]:
         """Call ``listener`` on the session's loop with each intent that another process has changed.
+
+        Also with one that this process has marked UNKNOWN because another process's lease was over.
 
         It is called within about a second of the change, with the latest version only, and may be called with
         an intent that has not changed. It must not raise. Returns a function that ends the calls. A store of
         one process never calls it.
         """
         ...
+
+    def coordinate(self, coordination: Coordination) -> None:
+        """Take part in what one process does for all, until the store is closed.
+
+        ``on_duty`` is called soon, at once in a store of one process: there it is always ALL.
+        """
+
+    def confirm_notified(self, key: str) -> None:
+        """Hooks were told that the look of this intent is settled. Returns at once, and is written soon.
+
+        Without it the process that polls for all tells its own hooks, once this process has ended.
+        """
 
     async def open(self, workspace: Workspace) -> None:
         """Open the store, bind it to the workspace, and mark what an ended process left SENDING as UNKNOWN.
@@ -165,6 +277,10 @@ class Store(Protocol):
 
     def stream_accepted(self) -> AsyncIterator[Intent]:
         """Every intent that is ACCEPTED, in the order of the plan, with few in memory at a time."""
+        ...
+
+    async def recently_settled(self, count: int) -> list[Intent]:
+        """Up to ``count`` settled intents, those that were planned last. None in a store of one process."""
         ...
 
     async def forget(self, key: str) -> None:

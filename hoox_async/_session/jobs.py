@@ -20,6 +20,7 @@ from .._core.outage import Outage
 from .._core.polling import LookUpdate, PollScheduler, is_complete
 from .._core.polling.durations import kind_of
 from .._core.settings import DEFAULT_TIMEOUT, Timeout, check_timeout
+from .._io.protocols import PollDuty
 from ..errors import (
     AuthenticationError,
     GenerationFailed,
@@ -292,7 +293,8 @@ class LookJob:
 class JobRegistry:
     """The jobs that the user's code references, and the looks that are polled.
 
-    ``polls_all``: every look that was paid for is polled until it is settled; else only awaited ones.
+    ``polls_all``: every look that was paid for is polled until it is settled; else only awaited ones. Where
+    several processes share the store, one of them polls for all: see `set_duty`.
     """
 
     def __init__(
@@ -302,6 +304,9 @@ class JobRegistry:
         self._reads = reads
         self._scheduler = scheduler
         self._polls_all = polls_all
+        self._is_shared = services.store.is_shared
+        self._duty: PollDuty | None = None  # not known yet
+        self._own: set[LookRef] = set()  # of a shared store: sent or settled here, so hooks here are told
         self._opened_at = services.clock.utc()
         self._jobs: WeakValueDictionary[LookRef, LookJob] = WeakValueDictionary()
         self._refused: set[LookRef] = set()  # the API keeps refusing them: polled only while awaited
@@ -367,7 +372,7 @@ class JobRegistry:
             return
         if self._closed is not None:
             raise job._ended_by(self._closed)
-        if job._may_have_been_delivered:
+        if job._may_have_been_delivered or self._is_shared:
             intent = await self._services.store.by_ref(job.ref)
             if intent is not None:
                 job._restore(self._payment_of(intent), intent.look)
@@ -386,13 +391,37 @@ class JobRegistry:
 
     # --- polling
 
-    def poll_until_settled(self, intent: Intent) -> None:
-        """Poll the look of an accepted intent until it is settled, awaited or not.
+    def set_duty(self, duty: PollDuty) -> None:
+        """What this process polls from now on, where several share the store."""
+        self._duty = duty
+        if duty is PollDuty.OTHERS:
+            for ref in self._scheduler.refs:
+                job = self._jobs.get(ref)
+                if job is None or job._payment is not None:
+                    self._scheduler.drop(ref)
+            return
+        for ref, job in list(self._jobs.items()):
+            if job._has_waiters and ref not in self._scheduler:
+                self.start_polling(ref, job._payment)
 
-        Never raises: the caller has just recorded what was paid.
+    @property
+    def polls_for_all(self) -> bool:
+        """Whether this process polls every look of the workspace that was paid for."""
+        return self._polls_all and self._duty is PollDuty.ALL
+
+    def poll_until_settled(self, intent: Intent) -> None:
+        """See to it that the look of an intent that was accepted here is polled until it is settled.
+
+        The hooks of this process are told of its end. Never raises: the caller has just recorded a payment.
         """
+        if self._is_shared and intent.ref is not None:
+            self._own.add(intent.ref)
+        self.poll_accepted(intent)
+
+    def poll_accepted(self, intent: Intent) -> None:
+        """If this process polls for all, poll an accepted look, awaited or not. Never raises."""
         ref = intent.ref
-        if not self._polls_all or self._closed is not None or ref is None or ref in self._refused:
+        if not self.polls_for_all or self._closed is not None or ref is None or ref in self._refused:
             return
         try:
             if ref not in self._scheduler:
@@ -401,7 +430,9 @@ class JobRegistry:
             _log.exception("the look %s could not be scheduled; it is scheduled again later", ref)
 
     def start_polling(self, ref: LookRef, payment: Payment | None) -> None:
-        """Poll the look, with what is known of the intent that paid for it."""
+        """Poll the look, with what is known of the intent that paid for it, unless another process does."""
+        if payment is not None and self._duty in (None, PollDuty.OTHERS):
+            return
         clock = self._services.clock
         accepted_at = now = clock.now()
         kind: Hashable = _UNKNOWN_KIND
@@ -440,6 +471,39 @@ class JobRegistry:
 
     # --- reports about looks
 
+    def changed_elsewhere(self, intent: Intent) -> None:
+        """Another process has changed this intent: poll its look, or update its job. Never raises."""
+        ref, look = intent.ref, intent.look
+        if ref is None:
+            return
+        if intent.state is IntentState.ACCEPTED:
+            self.poll_accepted(intent)
+            return
+        if look is None:
+            return
+        self._scheduler.drop(ref)
+        job = self._jobs.get(ref)
+        if job is None and ref not in self._own:
+            return
+        job = job or self.job(ref)
+        is_first = not job._is_settled
+        if job._payment is None:
+            job._restore(self._payment_of(intent), None)
+        job._update(look, complete=is_complete(look) or not self.polls_for_all)
+        if is_first:
+            self._notify_settled(job, look)
+
+    def ended_unnotified(self, intent: Intent) -> None:
+        """Tell the hooks of a look that is settled, for a process that ended before it could do so."""
+        if intent.look is not None and intent.ref is not None:
+            self._notify_settled(self.job_of(intent), intent.look)
+
+    def _notify_settled(self, job: LookJob, look: Look) -> None:
+        self._own.discard(job.ref)
+        self._services.hooks.emit(self._settled_event(job, look))
+        if job.key is not None:
+            self._services.store.confirm_notified(job.key)
+
     async def update(self, job: LookJob, look: Look) -> None:
         """Publish a report about a look that is not polled."""
         if not job.done:
@@ -457,15 +521,17 @@ class JobRegistry:
 
     async def _settle(self, look: Look, complete: bool) -> None:
         was_unwritten = look.ref in self._unwritten  # then its event was emitted already
-        job = self._jobs.get(look.ref) or await self._stored_job(look.ref)
+        job = self._jobs.get(look.ref)
+        notifies_here = job is not None or look.ref in self._own or not self._is_shared
+        job = job or await self._stored_job(look.ref)
         if job is None or (job.done and not was_unwritten):
             return
         if job.key is not None:
             await self._write_settled(job.key, look)
         is_first = not job._is_settled and not was_unwritten
         job._update(look, complete=complete)
-        if is_first:
-            self._services.hooks.emit(self._settled_event(job, look))
+        if is_first and notifies_here:  # else the process that sent it tells its hooks
+            self._notify_settled(job, look)
 
     async def _stored_job(self, ref: LookRef) -> LookJob | None:
         """A job for a look that was polled without a referenced job, from the store's intent."""
@@ -474,7 +540,9 @@ class JobRegistry:
         except Exception as error:  # the look stays accepted in the store, where it is found again
             _log.warning("the store could not be read to find the request that made %s: %s", ref, error)
             return None
-        return None if intent is None else self.job_of(intent)
+        if intent is None or intent.ref != ref:  # it is being paid again: the look is not its own any more
+            return None
+        return self.job_of(intent)
 
     async def _write_settled(self, key: str, look: Look) -> None:
         """Record in the store that the look is settled. Where that fails, it is polled again later."""

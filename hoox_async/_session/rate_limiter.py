@@ -26,6 +26,7 @@ from .._api.responses import retry_after, server_quota
 from .._core.quota.sliding_window import SlidingWindow
 from .._io.clock import Clock
 from ..errors import AuthenticationError, HooxError, NotSent, RateLimited, SessionClosed
+from .database_window import CALLER_HORIZON, OTHERS_HORIZON, DatabaseWindow
 from .shared_quota import SharedQuota
 
 _log = logging.getLogger("hoox_async")
@@ -59,7 +60,7 @@ class RateLimiter:
         self.clock = clock
         self.limit = limit
         self.quota: SharedQuota = quota or SharedQuota(limit)
-        self.window: SlidingWindow = self.quota.window
+        self.window: SlidingWindow | DatabaseWindow = self.quota.window
         self.on_key_refused: Callable[[], None] | None = None
         self.is_checking_key: bool = False
         """Whether the API key was refused and is being checked: only the check gets permits."""
@@ -118,8 +119,10 @@ class RateLimiter:
         self.wake()
         if max_wait is None or waiter.permit.done():
             return await self._wait(waiter)
+        if isinstance(self.window, DatabaseWindow):
+            await self._answered(waiter, self.window)
         estimate = self._estimate_wait(waiter)
-        if max_wait <= 0 or estimate > max_wait:
+        if not waiter.permit.done() and (max_wait <= 0 or estimate > max_wait):
             self._withdraw(waiter)
             raise _too_long(estimate)
         timer = self.clock.loop.call_later(max_wait, self._time_out, waiter)
@@ -193,6 +196,14 @@ class RateLimiter:
             self._withdraw(waiter)
             raise
 
+    async def _answered(self, waiter: _Waiter, window: DatabaseWindow) -> None:
+        """Wait for the database's answer, which says how long this waiter will have to wait."""
+        try:
+            await window.answered()
+        except BaseException:
+            self._withdraw(waiter)
+            raise
+
     def _withdraw(self, waiter: _Waiter) -> None:
         """Stop waiting; a permit that was granted in the same turn of the loop is cancelled."""
         self._remove(waiter)
@@ -261,14 +272,40 @@ class RateLimiter:
                 now = self.clock.now()
                 free_at = self.window.earliest(now)
                 if free_at > now:
-                    return min(free_at + self.quota.stagger(), next_timeout)
+                    return min(free_at + self.quota.stagger(), next_timeout, self._reserve(now))
                 waiter, poller_due_at = self._choose(now)
                 if waiter is None:
+                    self._release_unused()
                     self._uncontended_until = poller_due_at
                     return min(poller_due_at, next_timeout)
                 waiter.permit.set_result(Permit(self, self.window.take(now)))
         self._uncontended_until = -math.inf if self.is_checking_key else math.inf
+        self._release_unused()
         return math.inf
+
+    def _reserve(self, now: float) -> float:
+        """Where permits come from a database, have it grant one for the most urgent waiter.
+
+        Returns when to decide again because the poller will want one.
+        """
+        window = self.window
+        if not isinstance(window, DatabaseWindow):
+            return math.inf
+        item, poller = _first_ready(self._batch), self._poller
+        poller_due_at = math.inf if poller is None else poller.due_at(now, item is not None)
+        if item is not None and self._batch_since is None:
+            self._batch_since = now
+        is_urgent = self._key_check is not None or _first_ready(self._callers) is not None
+        is_urgent |= item is not None and _was_passed_over(self._batch_since, now)
+        is_urgent |= poller is not None and _was_passed_over(poller.due_since, now)
+        if is_urgent or item is not None or poller_due_at <= now:
+            window.request(CALLER_HORIZON if is_urgent else OTHERS_HORIZON)
+            return math.inf
+        return poller_due_at
+
+    def _release_unused(self) -> None:
+        if isinstance(self.window, DatabaseWindow):
+            self.window.release_unused()
 
     def _choose(self, now: float) -> tuple[_Waiter | None, float]:
         """Remove the next waiter. If there is none: None, and from when the poller will want a permit."""
@@ -435,6 +472,7 @@ class RateLimiter:
         self._uncontended_until = -math.inf
         self._set_timer(math.inf)
         self._end_all_waits(_closed())
+        self._release_unused()
         self.quota.leave(self)
 
 
@@ -465,12 +503,12 @@ class Permit:
     def is_stale(self, max_hold: float) -> bool:
         """Whether a new permit must be taken before sending.
 
-        It is stale if it was held for more than ``max_hold`` seconds, or if a 429 has paused everything or
-        the key has been refused since it was taken.
+        It is stale if it was held for more than ``max_hold`` seconds or is void, or if the key has been
+        refused since it was taken.
         """
         rate_limiter = self._rate_limiter
         held = rate_limiter.clock.now() - self._taken_at
-        return held > max_hold or rate_limiter.is_checking_key or rate_limiter.window.predates_pause(self.id)
+        return held > max_hold or rate_limiter.is_checking_key or rate_limiter.window.is_void(self.id)
 
     def mark_sent(self) -> None:
         """The headers of a paid request go out now. A second call changes nothing."""

@@ -17,6 +17,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from .._core.quota.sliding_window import SlidingWindow
+from .database_window import DatabaseWindow
 
 if TYPE_CHECKING:
     from .rate_limiter import RateLimiter
@@ -31,10 +32,12 @@ class SharedQuota:
     Hold the ``lock`` while using the ``window``: each rate limiter may run on another loop, in another
     thread. The window's times are those of the loops, so rate limiters that share a quota need loops with
     the same clock.
+
+    ``window``: given where the permits come from a database, which several processes share.
     """
 
-    def __init__(self, limit: int) -> None:
-        self.window: SlidingWindow = SlidingWindow(limit)
+    def __init__(self, limit: int, window: DatabaseWindow | None = None) -> None:
+        self.window: SlidingWindow | DatabaseWindow = window or SlidingWindow(limit)
         self.lock: threading.RLock = threading.RLock()
         self._rate_limiters: weakref.WeakSet[RateLimiter] = weakref.WeakSet()
 

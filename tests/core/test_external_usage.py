@@ -188,10 +188,10 @@ def test_an_answer_to_a_request_from_before_the_pause_ends_no_pause() -> None:
         window.mark_sent(permit, 0.0)
     window.pause(0.3, 5.0, early[0])
     window.mark_accepted(early[1], 0.4)
-    assert window.predates_pause(early[1])
+    assert window.is_void(early[1])
     probe = window.take(5.3)
     window.mark_sent(probe, 5.3)
     assert window.earliest(5.4) == pytest.approx(15.3)
     assert window.pause(5.4, 30.0, early[2]) == 0.0
     assert window.earliest(5.4) == pytest.approx(15.3)
-    assert not window.predates_pause(probe)
+    assert not window.is_void(probe)

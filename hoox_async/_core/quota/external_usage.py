@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 from collections import deque
+from collections.abc import Mapping
+from typing import Any
 
 from ..._api.models import ServerQuota
 
@@ -34,6 +36,22 @@ class ExternalUsage:
         self._variation = 0.0  # how much their use changes from answer to answer, as a moving average
         self._has_fixed_minutes = True
         self._reset_seen: tuple[float, float] | None = None  # when, and the reset that was named then
+
+    def dump(self) -> dict[str, Any]:
+        """Its state as JSON values, for `load`."""
+        return {**vars(self), "_peaks": [list(peak) for peak in self._peaks]}
+
+    @classmethod
+    def load(cls, state: Mapping[str, Any]) -> ExternalUsage:
+        """The estimate whose state was dumped. What a later release has added is ignored."""
+        usage = cls()
+        for name in vars(usage).keys() & state.keys():
+            setattr(usage, name, state[name])
+        usage._peaks = deque((float(at), int(used)) for at, used in usage._peaks)
+        if usage._reset_seen is not None:
+            seen_at, reset_at = usage._reset_seen
+            usage._reset_seen = (seen_at, reset_at)
+        return usage
 
     def observe(self, now: float, quota: ServerQuota) -> int | None:
         """Process the limit and the reset of one answer. Returns how many requests the server has counted.

@@ -14,19 +14,18 @@ from typing import NamedTuple
 
 from ..._api.models import ServerQuota
 from .external_usage import MINUTE, ExternalUsage
+from .refusals import Refusals
 
 MARGIN = 0.05
 """A request counts for this many seconds more than a minute, besides what its slow answer adds."""
-_MAX_MARGIN = 1.5
+MAX_MARGIN = 1.5
 _RESTORED_MARGIN = 1.0
 """An earlier process's request counts this much longer: its time was stored before its bytes left."""
 _SAME_REQUEST = 0.5  # a restored send time this close to a known one is that of the same request
 _MIN_MEASUREMENTS = 20  # answers, until the fastest of them is taken as the minimum network latency
 _MAX_DELAY = 10.0  # the longest assumed delay from sending the headers to their arrival
 _COUNTING_SLACK = 0.25  # the server may count a request this much earlier or later than we do
-_MAX_PAUSE = 3600.0
 _PROBE_TIMEOUT = 10.0  # a probe without an answer for this long is followed by another one
-_MAX_CONTRADICTIONS = 5  # consecutive answered requests with "nothing left", after which that is not believed
 
 
 class WindowSnapshot(NamedTuple):
@@ -56,10 +55,7 @@ class SlidingWindow:
         self.limit: int = limit
         """Requests a minute: what was configured, or the server's limit if that is smaller."""
         self.external: ExternalUsage = ExternalUsage()
-        self.paused_until: float = -math.inf
-        """Until when nothing is sent because the server answered 429."""
-        self.refused_since: float | None = None
-        """When the server began to answer nothing but 429; None if it does not."""
+        self.refusals: Refusals = Refusals()
         self._configured = limit
         self._burst = burst
         # Our own requests. A permit is in one of the first two until it ends.
@@ -74,13 +70,8 @@ class SlidingWindow:
         # How long paid requests take to be answered.
         self._fastest = math.inf
         self._measurements = 0
-        # 429
-        self._refusals = 0  # consecutive refusals, each right after the pause of the one before
-        self._is_probing = False
         self._probe: int | None = None
         self._probe_until = -math.inf
-        self._last_before_pause = 0  # permits up to this one were taken before the latest pause began
-        self._contradictions = 0
         # Computed from the above for one point in time.
         self._span = MINUTE + MARGIN  # for how many seconds a request counts
         self._computed_at = math.nan
@@ -95,7 +86,7 @@ class SlidingWindow:
         Infinite as long as only the end of an outstanding request can free one.
         """
         self._advance(now)
-        at = max(now, self.paused_until, self.external.hold_until)
+        at = max(now, self.refusals.paused_until, self.external.hold_until)
         if self._probe is not None:
             at = max(at, self._probe_until)
         paced_from = self._even_at - (self._burst - 1) * self._interval  # a burst ahead of the even rate
@@ -129,7 +120,7 @@ class SlidingWindow:
         used = self.external.used(now)
         total = min(self.limit, max(0, (self.external.limit or self.limit) - used))
         remaining = max(0, total - self._counted)
-        last = max(self._expiries[-1] if self._expiries else now, self.paused_until)
+        last = max(self._expiries[-1] if self._expiries else now, self.refusals.paused_until)
         return WindowSnapshot(
             self.limit, remaining, max(last, now + self._span) if self._held or used else last
         )
@@ -137,7 +128,17 @@ class SlidingWindow:
     def is_idle(self, now: float) -> bool:
         """Whether no permit is in use and nothing that was sent counts any more."""
         self._advance(now)
-        return not (self._held or self._outstanding or self._expiries or self.paused_until > now)
+        return not (self._held or self._outstanding or self._expiries or self.refusals.paused_until > now)
+
+    @property
+    def paused_until(self) -> float:
+        """Until when nothing is sent because the server answered 429."""
+        return self.refusals.paused_until
+
+    @property
+    def refused_since(self) -> float | None:
+        """When the server began to answer nothing but 429; None if it does not."""
+        return self.refusals.refused_since
 
     @property
     def held(self) -> int:
@@ -164,7 +165,7 @@ class SlidingWindow:
         self._even_at = max(self._even_at, now) + step
         self._taken_at = now
         self._held[self._last_permit] = (step, None)
-        if self._is_probing:
+        if self.refusals.is_probing:
             self._probe, self._probe_until = self._last_permit, now + _PROBE_TIMEOUT
         return self._last_permit
 
@@ -221,10 +222,9 @@ class SlidingWindow:
 
     def mark_accepted(self, permit: int, now: float) -> None:
         """The request of this permit, which has not ended yet, was answered with anything but a 429."""
-        self.refused_since = None
-        if not self._is_probing or permit <= self._last_before_pause:
-            return  # a request from before the pause proves nothing about now
-        self._is_probing, self._probe, self._refusals = False, None, 0
+        if not self.refusals.accepted(permit):
+            return
+        self._probe = None
         self._computed_at = math.nan
         self._advance(now)
         self._even_at = max(self._even_at, now + (self._burst - 1) * self._interval)  # without a burst
@@ -237,65 +237,36 @@ class SlidingWindow:
         if counted is not None:
             is_ours = counted <= self._most_counted(sent_at)
             used = 0 if is_ours else max(0, counted - self._least_counted(sent_at))
-            if self._is_believable(used, quota.remaining):
+            if self.refusals.is_believable(used, quota.remaining):
                 self.external.record(now, sent_at, used, exhausted=not quota.remaining)
         if quota.remaining:
-            self._refusals = 0
+            self.refusals.count = 0
 
     def pause(self, now: float, seconds: float | None, permit: int | None = None) -> float:
         """The request of this permit was answered 429. Returns for how many seconds nothing is sent from now.
 
-        A time that the server names is kept, but capped at a minute: it may be wrong, and a probe shows that.
-        If the probe is refused too, the cap is two minutes, and so on. ``None`` (or 0, which names no time)
-        leaves the length to us.
+        ``seconds`` is what the server names; ``None`` (or 0, which names no time) leaves the length to us.
+        See `Refusals.extend_pause`.
         """
-        if self.refused_since is None:
-            self.refused_since = now
-        self._contradictions = 0
-        is_late = permit is not None and self.predates_pause(permit) and now >= self.paused_until
-        if is_late:  # sent before the pause, and answered after it
+        refusals = self.refusals
+        refusals.refused(now)
+        if refusals.is_late(now, permit):
             return 0.0
-        self._is_probing, self._probe = True, None
-        self._last_before_pause = self._last_permit
-        if now >= self.paused_until:
-            is_right_after_pause = now - self.paused_until < MINUTE
-            self._refusals = self._refusals + 1 if is_right_after_pause else 1
+        self._probe = None
+        if refusals.begin_pause(now, self._last_permit):
             self._learn_from_refusal(now)
             self._computed_at = math.nan
-        if seconds is None or not seconds > 0:
-            seconds = self._default_pause(now, seconds)
-        longest = min(MINUTE * 2.0 ** min(self._refusals - 1, 10), _MAX_PAUSE)
-        self.paused_until = max(self.paused_until, now + min(seconds, longest))
-        return self.paused_until - now
+        return refusals.extend_pause(now, seconds, self.external.reset_within(now))
 
-    def predates_pause(self, permit: int) -> bool:
-        """Whether it was taken before a pause that is not over, or whose probe has no answer yet."""
-        return self._is_probing and permit <= self._last_before_pause
-
-    def _default_pause(self, now: float, seconds: float | None) -> float:
-        """Until the server's reset, or a minute without one; longer at each refusal right after a pause."""
-        if seconds is None or math.isnan(seconds):
-            seconds = self.external.reset_within(now)
-        if seconds is None:
-            return MINUTE
-        return max(seconds, min(MINUTE, 2.0 ** (self._refusals - 1)))
-
-    def _is_believable(self, used: int, remaining: int | None) -> bool:
-        """Whether to believe an answer by which other clients have used so much.
-
-        Not if requests keep being answered while every answer says that nothing is left.
-        """
-        if remaining:
-            self._contradictions = 0
-        elif used:
-            self._contradictions += 1
-        return self._contradictions < _MAX_CONTRADICTIONS
+    def is_void(self, permit: int) -> bool:
+        """Whether it may not be used any more: a 429 has paused everything since it was taken."""
+        return self.refusals.predates_pause(permit)
 
     def _learn_from_refusal(self, now: float) -> None:
         if self.external.used(now):
             self.external.widen_reserve()
         else:  # all requests were ours: their network delays differ by more than the margin allows
-            self._span = MINUTE + min(2 * (self._span - MINUTE) + 0.1, _MAX_MARGIN)
+            self._span = MINUTE + min(2 * (self._span - MINUTE) + 0.1, MAX_MARGIN)
 
     def _least_counted(self, at: float) -> int:
         """How many of our requests a server had certainly counted when one that was sent then arrived."""

@@ -1,4 +1,5 @@
-"""The stores: where a session records what was paid, in memory or in a SQLite file.
+"""The stores: where a session records what was paid, in memory, in a SQLite file, or in
+PostgreSQL for many processes.
 
 A store implements `protocols.Store`; the effects of an intent's transitions are decided in `_core`, and a
 store only applies them in a transaction. This package may import `_api`, `_core`, `errors` and all of `_io`.
@@ -21,13 +22,14 @@ from .sqlite.store import SQLiteStore
 def open_store(store: str | os.PathLike[str] | Store | None) -> Store:
     """The store for what a session was given: None is a store in memory, a path one in a SQLite file.
 
-    A `Store` object is returned as it is. Nothing is opened yet: ``await store.open(workspace)`` does that.
-    Raises `ConfigurationError` for anything else.
+    A ``postgresql://`` URL is the workspace ``"default"`` of that database. A `Store` object is returned as
+    it is. Nothing is opened yet: ``await store.open(workspace)`` does that. Raises `ConfigurationError` for
+    anything else.
     """
     if store is None:
         return MemoryStore()
     if isinstance(store, str | os.PathLike):
-        return _on_disk(os.fspath(store))
+        return _from_text(os.fspath(store))
     if callable(getattr(store, "advance", None)) and callable(getattr(store, "plan", None)):
         return store
     raise ConfigurationError(f"store: {store!r} is neither None, the path of a file, nor a Store")
@@ -61,11 +63,15 @@ async def recover_store(path: str | os.PathLike[str]) -> None:
     await anyio.to_thread.run_sync(recover, os.fspath(path))
 
 
-def _on_disk(path: object) -> Store:
+def _from_text(path: object) -> Store:
     if not isinstance(path, str) or not path.strip():
         raise ConfigurationError(f"store: {path!r} is not the path of a file")
+    if path.startswith(("postgresql://", "postgres://")):
+        from .postgres.database import default_workspace  # psycopg takes 66 ms
+
+        return default_workspace(path)
     if "://" in path:  # not shown: it may hold a password
-        raise ConfigurationError("store: a URL is not the path of a file")
+        raise ConfigurationError("store: a URL is not the path of a file, except postgresql://…")
     if path == ":memory:":
         raise ConfigurationError('store: ":memory:" is not a file; store=None keeps it in memory')
 

@@ -13,7 +13,7 @@ from ..._core.intents.intent import Intent, IntentState
 from ..._core.intents.transitions import LookTaken, Transition, claimed_look, recovery_transitions
 from ...errors import StoreError, StoreLocked
 from ..clock import Clock
-from ..protocols import Workspace
+from ..protocols import Coordination, PollDuty, Workspace
 from .index_changes import FORGETTABLE, OPEN_STATES, IndexChanges, apply_transitions, changes_between
 from .workspace_binding import plain_url, require_new_key, require_url
 
@@ -67,9 +67,21 @@ class MemoryStore:
         """Zero: it goes by this machine's clock."""
         return timedelta()
 
-    def on_foreign_change(self, _: Callable[[Intent], None]) -> Callable[[], None]:
+    @property
+    def shared_permits(self) -> None:
+        """None: a process counts its requests itself."""
+        return None
+
+    def on_foreign_change(self, listener: Callable[[Intent], None]) -> Callable[[], None]:  # noqa: ARG002
         """Never call the listener: no other process changes this store."""
         return _do_nothing
+
+    def coordinate(self, coordination: Coordination) -> None:
+        """Let this process poll all looks: there is no other."""
+        coordination.on_duty(PollDuty.ALL)
+
+    def confirm_notified(self, key: str) -> None:
+        """Do nothing: no other process could tell its hooks."""
 
     async def open(self, workspace: Workspace) -> None:
         """Bind the store to the workspace. Raises `StoreLocked` while another has it; `StoreMismatch`."""
@@ -177,6 +189,10 @@ class MemoryStore:
             if intent is not None and intent.state is IntentState.ACCEPTED:
                 yield intent
 
+    async def recently_settled(self, count: int) -> list[Intent]:  # noqa: ARG002 -- the protocol's signature
+        """None: the one process has learned how long they took."""
+        return []
+
     async def forget(self, key: str) -> None:
         """Delete an intent whose key cannot be used again, once its cost is certain. Others are kept."""
         self._require_open()
@@ -269,6 +285,8 @@ class MemoryStore:
                     self.note_sends((attempt.sent_at,))
             if changes.claimed is not None:
                 self._seen.setdefault(changes.claimed.avatar_id, set()).add(changes.claimed.look_id)
+            for ref in changes.paid_besides:
+                self._seen.setdefault(ref.avatar_id, set()).add(ref.look_id)
             if changes.created is not None:
                 self._baselines.add(changes.created)
 

@@ -1,0 +1,64 @@
+"""The permits of a workspace's quota in PostgreSQL. The functions that decide are in ``sql/quota_1.sql``."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any
+
+from ...._core.quota.shared_learning import QuotaCounts, QuotaTerms
+from ...protocols import Learned, Reservation, SentPermit
+
+_BURST = 10  # permits ahead of an even pace
+Ask = Callable[..., Awaitable[Sequence[Sequence[Any]]]]
+"""Runs a statement with values, and returns its rows. Raises `StoreError`."""
+
+
+class PostgresPermits:
+    """Implements `SharedPermits` for one workspace.
+
+    ``minute`` is the length of the quota's window in seconds. Only tests and benchmarks scale it.
+    """
+
+    def __init__(self, ask: Ask, workspace: int, member: str, *, minute: float = 60.0) -> None:
+        self._ask = ask
+        self._workspace = workspace
+        self._member = member
+        self._minute = minute
+
+    async def reserve(self, limit: int, horizon: float, hold: float) -> Reservation:
+        """Reserve a permit that may be used at most ``horizon`` seconds from now."""
+        rows = await self._ask(
+            "SELECT * FROM hoox.reserve_1(%s::bigint, %s::text, %s::int, %s::float8, %s::int, %s::float8, "
+            "%s::float8)",
+            self._workspace, self._member, limit, self._minute, _BURST, horizon, hold,
+        )  # fmt: skip
+        return Reservation(*rows[0])
+
+    async def report(self, sent: Sequence[SentPermit], cancelled: Sequence[int]) -> None:
+        """Say which requests have arrived when, and which permits were not used."""
+        await self._ask(
+            "SELECT hoox.report_permits_1(%s::bigint, %s::bigint[], %s::float8[], %s::float8[], "
+            "%s::bigint[])",
+            self._workspace,
+            [one.permit for one in sent], [one.sent_ago for one in sent], [one.arrived_ago for one in sent],
+            list(cancelled),
+        )  # fmt: skip
+
+    async def learned(self, sent_ago: float) -> Learned:
+        """What was learned, for the answer to a request that was sent so many seconds ago."""
+        rows = await self._ask(
+            "SELECT learned, version, moment, counted_least, counted_most, last_permit "
+            "FROM hoox.learned_1(%s::bigint, %s::float8, %s::float8)",
+            self._workspace, sent_ago, self._minute,
+        )  # fmt: skip
+        learned, version, *counts = rows[0]
+        return Learned(learned, version, QuotaCounts(*counts))
+
+    async def learn(self, version: int, learned: str, terms: QuotaTerms, even_in: float) -> bool:
+        """Write what was learned, unless another process has written something meanwhile."""
+        rows = await self._ask(
+            "SELECT hoox.learn_1(%s::bigint, %s::bigint, %s::text, %s::int, %s::int, %s::int, %s::float8, "
+            "%s::float8, %s::float8, %s::float8, %s::boolean, %s::float8)",
+            self._workspace, version, learned, *terms, even_in,
+        )  # fmt: skip
+        return bool(rows[0][0])

@@ -1,0 +1,175 @@
+-- The shared quota: at most so many permits count in any minute, by this database's clock alone.
+--
+-- A permit counts from `counts_from` until `span` seconds (a minute and a margin) later. It is reserved as if its
+-- request arrived as late as its holder may send it (`at + hold`). The holder reports later when the request really
+-- arrived, which is never later, or cancels the permit.
+-- A permit is granted for a moment `at` only if, of all permits that still count at `at`, those that begin later
+-- included, there are less than the limit. So at no moment more than the limit count.
+-- Times are seconds since 1970 by `now_1()`.
+
+CREATE TABLE hoox.quotas (
+    workspace bigint PRIMARY KEY REFERENCES hoox.workspaces (id),
+    clock float8 NOT NULL DEFAULT '-infinity',         -- the latest time that was read: it does not run backwards
+    even_at float8 NOT NULL DEFAULT '-infinity',       -- when the next permit is due at an even rate
+    taken_at float8 NOT NULL DEFAULT '-infinity',      -- the moment that the latest permit was granted for
+    last_permit bigint NOT NULL DEFAULT 0,
+    probe bigint,                                      -- while probing: the permit whose answer is awaited
+    probe_until float8 NOT NULL DEFAULT '-infinity',
+    -- What was learned from answers (`SharedLearning`), and its terms.
+    learned text,
+    learned_version bigint NOT NULL DEFAULT 0,
+    server_limit int,
+    used int NOT NULL DEFAULT 0,
+    peak int NOT NULL DEFAULT 0,
+    used_until float8 NOT NULL DEFAULT '-infinity',
+    margin float8 NOT NULL DEFAULT 0.05,
+    hold_until float8 NOT NULL DEFAULT '-infinity',
+    paused_until float8 NOT NULL DEFAULT '-infinity',
+    is_probing boolean NOT NULL DEFAULT false
+) WITH (fillfactor = 50);
+
+-- What the living members state as the limit of the workspace: the lowest holds.
+CREATE TABLE hoox.stated_limits (
+    workspace bigint NOT NULL,
+    member text NOT NULL,
+    stated int NOT NULL,
+    PRIMARY KEY (workspace, member)
+);
+
+CREATE TABLE hoox.permits (
+    workspace bigint NOT NULL,
+    id bigint NOT NULL,
+    counts_from float8 NOT NULL,
+    step float8 NOT NULL,                              -- by how much it moved the pace
+    sent_at float8,                                    -- when its request was sent; NULL: not reported yet
+    PRIMARY KEY (workspace, id)
+) WITH (fillfactor = 50);
+CREATE INDEX permits_by_time ON hoox.permits (workspace, counts_from DESC);
+
+-- How many of a minute's requests are ours, if `others` are to be left to other clients.
+CREATE FUNCTION hoox.share_1(lim int, base int, others int) RETURNS int LANGUAGE sql IMMUTABLE AS $$
+    SELECT greatest(1, lim / 20, least(lim, base - others)) $$;
+
+-- A permit at most `horizon` seconds ahead: its number, and in how many seconds it may be used. Or no number, and
+-- in how many seconds to ask again. Who may look further ahead goes first: the horizon is the priority.
+CREATE FUNCTION hoox.reserve_1(
+    ws bigint, me text, my_limit int, minute float8, burst int, horizon float8, hold float8,
+    OUT permit bigint, OUT wait float8, OUT moment float8, OUT limit_now int, OUT pace float8, OUT counted int,
+    OUT learned text
+) LANGUAGE plpgsql AS $$
+DECLARE
+    q hoox.quotas; t float8; span float8; stated int; base int; share int; at float8; nth float8; first float8; step float8;
+    paced float8;
+BEGIN
+    SELECT * INTO q FROM hoox.quotas WHERE workspace = ws FOR UPDATE;
+    IF NOT FOUND THEN
+        INSERT INTO hoox.quotas (workspace) VALUES (ws) ON CONFLICT DO NOTHING;
+        SELECT * INTO STRICT q FROM hoox.quotas WHERE workspace = ws FOR UPDATE;
+    END IF;
+    t := extract(epoch FROM hoox.now_1());             -- after the lock: the time before the wait would be too early
+    IF t < q.clock - minute THEN                       -- the clock was ahead and has come back: begin anew in a minute
+        DELETE FROM hoox.permits WHERE workspace = ws;
+        q.even_at := t + minute; q.taken_at := '-infinity'; q.paused_until := t + minute; q.probe_until := '-infinity';
+        q.used_until := least(q.used_until, t + minute); q.hold_until := least(q.hold_until, t + minute);
+    ELSE
+        t := greatest(t, q.clock);
+    END IF;
+    INSERT INTO hoox.stated_limits AS l VALUES (ws, me, my_limit)
+        ON CONFLICT (workspace, member) DO UPDATE SET stated = my_limit WHERE l.stated <> my_limit;
+    IF FOUND THEN                                      -- rarely: a good moment to forget those of ended members
+        DELETE FROM hoox.stated_limits l WHERE l.workspace = ws AND l.member <> me
+            AND NOT EXISTS (SELECT 1 FROM hoox.members m WHERE m.id = l.member);
+    END IF;
+    SELECT min(l.stated) INTO stated FROM hoox.stated_limits l LEFT JOIN hoox.members m ON m.id = l.member
+        WHERE l.workspace = ws AND (l.member = me OR m.expires_at > hoox.now_1());
+    base := coalesce(q.server_limit, stated);
+    limit_now := least(stated, base);
+    span := minute + q.margin;
+    IF t < q.used_until THEN
+        share := hoox.share_1(limit_now, base, q.used);
+        pace := span / hoox.share_1(limit_now, base, q.peak);
+    ELSE
+        share := limit_now;
+        pace := span / limit_now;
+    END IF;
+    DELETE FROM hoox.permits WHERE workspace = ws AND counts_from <= t - 2 * minute - q.margin;
+    SELECT count(*), min(counts_from) FILTER (WHERE sent_at IS NOT NULL) INTO counted, first FROM hoox.permits
+        WHERE workspace = ws AND counts_from > t - span;
+    step := pace;                                      -- larger if a burst has left few permits
+    IF share > counted AND first IS NOT NULL THEN step := greatest(pace, (first + span - t) / (share - counted)); END IF;
+
+    at := greatest(t, q.paused_until, q.hold_until);
+    IF q.is_probing AND q.probe IS NOT NULL THEN at := greatest(at, q.probe_until); END IF;
+    paced := q.even_at - (burst - 1) * pace;
+    IF paced > at THEN at := greatest(at, least(paced, q.taken_at + step)); END IF;
+    SELECT counts_from INTO nth FROM hoox.permits WHERE workspace = ws AND counts_from > t - span
+        ORDER BY counts_from DESC OFFSET share - 1 LIMIT 1;
+    IF FOUND THEN at := greatest(at, nth + span); END IF;
+
+    moment := t; learned := q.learned;
+    IF at <= t + horizon THEN
+        permit := q.last_permit + 1;
+        INSERT INTO hoox.permits (workspace, id, counts_from, step) VALUES (ws, permit, at + hold, step);
+        q.even_at := greatest(q.even_at, at) + step; q.taken_at := at; q.last_permit := permit;
+        IF q.is_probing THEN q.probe := permit; q.probe_until := at + 10; END IF;
+        wait := at - t;
+    ELSE
+        wait := at - t - horizon;
+        IF t <= q.clock + 1 THEN RETURN; END IF;       -- nothing to write
+    END IF;
+    UPDATE hoox.quotas SET clock = t, even_at = q.even_at, taken_at = q.taken_at, last_permit = q.last_permit,
+        probe = q.probe, probe_until = q.probe_until,
+        paused_until = q.paused_until, used_until = q.used_until, hold_until = q.hold_until WHERE workspace = ws;
+END $$;
+
+-- These requests were sent and have arrived, so many seconds ago; these permits were cancelled: nothing was sent.
+-- Reported twice, it changes nothing.
+CREATE FUNCTION hoox.report_permits_1(
+    ws bigint, ids bigint[], sent_ago float8[], arrived_ago float8[], cancelled bigint[]
+) RETURNS void LANGUAGE plpgsql AS $$
+DECLARE t float8; back float8;
+BEGIN
+    IF cancelled <> '{}' THEN
+        PERFORM 1 FROM hoox.quotas WHERE workspace = ws FOR UPDATE;    -- before the permits, as in reserve_1
+        WITH gone AS (
+            DELETE FROM hoox.permits WHERE workspace = ws AND id = ANY (cancelled) AND sent_at IS NULL RETURNING step
+        ) SELECT sum(step) INTO back FROM gone;
+        UPDATE hoox.quotas SET even_at = even_at - coalesce(back, 0),
+            probe = CASE WHEN probe = ANY (cancelled) THEN NULL ELSE probe END WHERE workspace = ws;
+    END IF;
+    IF ids <> '{}' THEN
+        UPDATE hoox.quotas SET probe = NULL WHERE workspace = ws AND probe = ANY (ids);
+    END IF;
+    t := extract(epoch FROM hoox.now_1());
+    UPDATE hoox.permits p SET sent_at = t - r.sent, counts_from = least(p.counts_from, t - r.arrived)  -- only earlier:
+        FROM unnest(ids, sent_ago, arrived_ago) AS r (id, sent, arrived)                  -- others planned with it
+        WHERE p.workspace = ws AND p.id = r.id;
+END $$;
+
+-- What was learned so far, for the answer to a request that was sent so many seconds ago, and how many of our
+-- requests a server had certainly counted when it arrived, and can have counted until it answered.
+CREATE FUNCTION hoox.learned_1(ws bigint, sent_ago float8, minute float8,
+    OUT learned text, OUT version bigint, OUT moment float8, OUT last_permit bigint, OUT counted_least int, OUT counted_most int
+) LANGUAGE plpgsql AS $$
+BEGIN
+    INSERT INTO hoox.quotas (workspace) VALUES (ws) ON CONFLICT DO NOTHING;
+    SELECT q.learned, q.learned_version, greatest(extract(epoch FROM hoox.now_1())::float8, q.clock), q.last_permit
+        INTO learned, version, moment, last_permit FROM hoox.quotas q WHERE workspace = ws;
+    SELECT count(*) FILTER (WHERE sent_at <= moment - sent_ago AND sent_at > moment - sent_ago - minute),
+           count(*) FILTER (WHERE sent_at IS NULL OR sent_at > moment - sent_ago - minute - 0.25)
+        INTO counted_least, counted_most FROM hoox.permits WHERE workspace = ws;
+END $$;
+
+-- Write what was learned from an answer, unless another process has written something meanwhile.
+CREATE FUNCTION hoox.learn_1(ws bigint, was bigint, new_learned text, new_limit int, new_used int, new_peak int,
+    new_used_until float8, new_margin float8, new_hold_until float8, new_paused_until float8, new_probing boolean, new_even_in float8
+) RETURNS boolean LANGUAGE sql AS $$
+    UPDATE hoox.quotas SET learned = new_learned, learned_version = learned_version + 1, server_limit = new_limit,
+        used = new_used, peak = new_peak, used_until = new_used_until, margin = new_margin,
+        hold_until = new_hold_until,
+        even_at = CASE WHEN is_probing AND NOT new_probing     -- the pause is over: go on without a burst
+            THEN greatest(even_at, extract(epoch FROM hoox.now_1()) + new_even_in)
+            ELSE even_at END,
+        paused_until = new_paused_until, is_probing = new_probing,
+        probe = CASE WHEN new_probing AND is_probing AND new_paused_until = paused_until THEN probe END
+        WHERE workspace = ws AND learned_version = was RETURNING true $$;

@@ -1,0 +1,180 @@
+"""The SQL functions of the shared quota: they decide as the copy in memory does, and keep the limit."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import AsyncIterator, Callable, Sequence
+from typing import Any
+
+import psycopg
+import pytest
+from shared_permits_kit import MemoryPermits, MemoryQuota
+
+from hoox_async._api.models import ServerQuota
+from hoox_async._core.quota.shared_learning import Accepted, Observed, Refused, SharedLearning
+from hoox_async._io.protocols import SentPermit, SharedPermits
+from hoox_async._io.stores.postgres.database import PostgresDatabase
+from hoox_async._io.stores.postgres.migrations import in_schema
+from hoox_async._io.stores.postgres.permits import PostgresPermits
+
+EPOCH = 1_800_000_000.0
+Ask = Callable[..., Any]
+
+
+@pytest.fixture
+async def ask(postgres_url: str, postgres_schema: str) -> AsyncIterator[Ask]:
+    """Runs statements in a schema with the store's tables and one workspace, whose number is 1."""
+    async with PostgresDatabase(postgres_url, schema=postgres_schema):
+        pass
+    connection = await psycopg.AsyncConnection.connect(postgres_url, autocommit=True, prepare_threshold=None)
+
+    async def run(sql: str, *values: object) -> Sequence[Sequence[Any]]:
+        cursor = await connection.execute(in_schema(sql, postgres_schema).encode(), values)
+        return await cursor.fetchall() if cursor.description else []
+
+    try:
+        await run(
+            "INSERT INTO hoox.workspaces (name, base_url, salt, fingerprints) "
+            "VALUES ('w', 'https://api.example', 'x', ARRAY['y'::bytea])"
+        )
+        yield run
+    finally:
+        await connection.close()
+
+
+class FakeClock:
+    """A clock that the database and the copy in memory both go by."""
+
+    def __init__(self, ask: Ask) -> None:
+        self._ask = ask
+        self.now = EPOCH
+
+    async def replace(self) -> None:
+        """Have the database go by this clock."""
+        await self._ask("CREATE TABLE hoox.test_clock (moment timestamptz)")
+        await self._ask("INSERT INTO hoox.test_clock VALUES (to_timestamp(%s))", self.now)
+        await self._ask(
+            "CREATE OR REPLACE FUNCTION hoox.now_1() RETURNS timestamptz LANGUAGE sql "
+            "AS 'SELECT moment FROM hoox.test_clock'"
+        )
+
+    async def advance(self, seconds: float) -> None:
+        self.now += seconds
+        await self._ask("UPDATE hoox.test_clock SET moment = to_timestamp(%s)", self.now)
+
+
+async def learn(permits: SharedPermits, answer: Observed | Refused | Accepted, sent_ago: float) -> Any:
+    """Write what this answer says, as a process does, and return what was read and whether it was written."""
+    found = await permits.learned(sent_ago)
+    learning = SharedLearning.load(found.learned)
+    learning.apply(answer, found.counts)
+    terms = learning.terms(found.counts.now)
+    counts = found.counts._replace(now=0.0)
+    return counts, await permits.learn(found.version, learning.dump(), terms, 5.4)
+
+
+@pytest.mark.parametrize("seed", range(6))
+async def test_the_sql_functions_decide_as_the_copy_in_memory(ask: Ask, seed: int) -> None:
+    """A random history of reservations, reports, answers and 429s gives equal permits and equal waits."""
+    rng, clock = random.Random(seed), FakeClock(ask)
+    await clock.replace()
+    quota = MemoryQuota(lambda: clock.now)
+    members = ["a", "b", "c"]
+    for member in members:
+        await ask(
+            "INSERT INTO hoox.members VALUES (%s, 'host', 1, to_timestamp(%s), to_timestamp(%s))",
+            member, EPOCH + 1e6, EPOCH,
+        )  # fmt: skip
+    both = {m: (PostgresPermits(ask, 1, m), MemoryPermits(quota, m)) for m in members}
+    held: list[tuple[int, float]] = []
+
+    for _ in range(150):
+        await clock.advance(rng.choice([0.0, 0.01, 0.3, 0.7, 2.0, 9.0]))
+        in_sql, in_memory = both[rng.choice(members)]
+        chosen = rng.random()
+        if chosen < 0.7:
+            ask_for = (rng.choice([100, 100, 60]), rng.choice([1.2, 8.0]), 35.0)
+            found, expected = await in_sql.reserve(*ask_for), await in_memory.reserve(*ask_for)
+            assert found.permit == expected.permit
+            assert (found.learned is None) == (expected.learned is None)
+            assert found[1:6] == pytest.approx(expected[1:6], abs=1e-4)
+            if found.permit is not None:
+                held.append((found.permit, clock.now + found.wait))
+        elif chosen < 0.85 and held:
+            permit, at = held.pop(rng.randrange(len(held)))
+            await clock.advance(max(0.0, at - clock.now))
+            ago = rng.choice([0.0, 0.2])
+            sent, cancelled = [], []
+            if rng.random() < 0.8:
+                sent = [SentPermit(permit, ago + 0.1, ago)]
+            else:
+                cancelled = [permit]
+            for permits in (in_sql, in_memory):
+                await permits.report(sent, cancelled)
+        else:
+            answers: list[Observed | Refused | Accepted] = [
+                Observed(ServerQuota(100, rng.randrange(100), rng.choice([None, 20.0])), 0.2),
+                Refused(quota.last_permit, rng.choice([None, 3.0])),
+                Accepted(quota.last_permit),
+            ]
+            answer = rng.choice(answers)
+            assert await learn(in_sql, answer, 0.2) == await learn(in_memory, answer, 0.2)
+
+
+async def test_what_is_learned_from_an_older_state_is_not_written(ask: Ask) -> None:
+    """Of two processes that learn from the same state only the first is written."""
+    first, second = PostgresPermits(ask, 1, "a"), PostgresPermits(ask, 1, "b")
+    learning = SharedLearning()
+    found = [await permits.learned(0.1) for permits in (first, second)]
+    terms = learning.terms(found[0].counts.now)
+    assert await first.learn(found[0].version, learning.dump(), terms, 5.4)
+    assert not await second.learn(found[1].version, learning.dump(), terms, 5.4)
+
+
+async def test_many_at_once_get_no_more_than_the_limit(postgres_url: str, ask: Ask) -> None:
+    """Eight connections that reserve at once, some cancelling: at most 100 count in any 2 s."""
+    sent: list[float] = []
+    loop = asyncio.get_running_loop()
+    name = (await ask("SELECT n.nspname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace "
+                      "WHERE c.oid = 'hoox.permits'::regclass"))[0][0]  # fmt: skip
+    until = loop.time() + 4.5
+
+    async def process(number: int) -> None:
+        rng = random.Random(number)
+        async with await psycopg.AsyncConnection.connect(
+            postgres_url, autocommit=True, prepare_threshold=None
+        ) as connection:
+
+            async def run(sql: str, *values: object) -> Sequence[Sequence[Any]]:
+                cursor = await connection.execute(in_schema(sql, name).encode(), values)
+                return await cursor.fetchall() if cursor.description else []
+
+            permits = PostgresPermits(run, 1, str(number), minute=2.0)
+            while loop.time() < until:
+                got = await permits.reserve(100, 0.05, 3.0)
+                await asyncio.sleep(max(got.wait, 0.002))
+                if got.permit is None:
+                    continue
+                if rng.random() < 0.05:
+                    await permits.report([], [got.permit])
+                    continue
+                sent.append(loop.time())
+                await permits.report([SentPermit(got.permit, 0.0, 0.0)], [])
+
+    await asyncio.gather(*(process(number) for number in range(8)))
+    assert len(sent) > 100
+    assert max(sum(at <= other < at + 2.0 for other in sent) for at in sent) <= 100
+
+
+async def test_the_limit_of_a_process_that_has_ended_does_not_hold(ask: Ask) -> None:
+    """The lowest limit that a living member states holds, and no longer than its lease."""
+    clock = FakeClock(ask)
+    await clock.replace()
+    await ask("INSERT INTO hoox.members VALUES ('slow', 'h', 1, to_timestamp(%s), to_timestamp(%s))",
+              EPOCH + 10.0, EPOCH)  # fmt: skip
+    await PostgresPermits(ask, 1, "slow").reserve(60, 8.0, 35.0)
+    fast = PostgresPermits(ask, 1, "fast")
+    assert (await fast.reserve(100, 8.0, 35.0)).limit == 60
+    await clock.advance(11.0)
+    assert (await fast.reserve(100, 8.0, 35.0)).limit == 100
