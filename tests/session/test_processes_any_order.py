@@ -126,9 +126,10 @@ class Processes(RuleBasedStateMachine):
         store.freeze(seconds)
         await asyncio.sleep(pause)
 
-    @rule(process=PROCESSES, key=KEYS, api=API_FAULTS, seconds=STALLS)
-    def stall(self, process: int, key: str, api: Fault | None, seconds: float) -> None:
+    @rule(process=PROCESSES, api=API_FAULTS, seconds=STALLS)
+    def stall(self, process: int, api: Fault | None, seconds: float) -> None:
         """One process freezes before its bytes leave, and goes on while the other may be sending again."""
+        key = f"stalled {len(self.resends)}"
         self.resends[key] += 1
         self.do(self._stall(self.processes[process], self.processes[1 - process], key, api, seconds))
 
