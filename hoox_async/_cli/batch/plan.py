@@ -18,6 +18,7 @@ from hoox_async import (
     HooxSession,
     Outcome,
     OutcomeState,
+    PrunedRequest,
     Request,
 )
 
@@ -85,7 +86,7 @@ async def make_plan(
         item.key
         for item in items
         if item.key in stored
-        and _paid_content(stored[item.key].request) != _paid_content(item.request)
+        and _is_other_content(stored[item.key], item.request)
         and not _is_free_to_change(stored[item.key])
     )
 
@@ -106,6 +107,13 @@ async def make_plan(
 async def read_outcomes(store: Path) -> dict[str, Outcome]:
     """All outcomes of a store, by key."""
     return {outcome.key: outcome for outcome in await BatchReport.open(store)}
+
+
+def _is_other_content(stored: Outcome, request: Request) -> bool:
+    """Whether the item was paid for with other content. Of a pruned one only the run itself can say it."""
+    if isinstance(stored.request, PrunedRequest):
+        return False
+    return _paid_content(stored.request) != _paid_content(request)
 
 
 def _paid_content(request: Request) -> Request:

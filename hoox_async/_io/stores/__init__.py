@@ -7,6 +7,7 @@ store only applies them in a transaction. This package may import `_api`, `_core
 from __future__ import annotations
 
 import os
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import anyio.to_thread
@@ -14,8 +15,15 @@ import anyio.to_thread
 from ...errors import ConfigurationError
 from ..protocols import Store
 from .memory import MemoryStore
+from .pruning import PruneResult
 from .sqlite.backup import back_up, recover
+from .sqlite.prune import preview, prune
 from .sqlite.store import SQLiteStore
+
+__all__ = ["PruneResult", "backup_store", "open_store", "prune_store", "recover_store"]
+
+
+_AGES = timedelta(days=365 * 1000)  # longer ago than anything: a moment before the year 1 does not exist
 
 
 def open_store(store: str | os.PathLike[str] | Store | None) -> Store:
@@ -59,6 +67,30 @@ async def recover_store(path: str | os.PathLike[str]) -> None:
     a session has the store open.
     """
     await anyio.to_thread.run_sync(recover, os.fspath(path))
+
+
+async def prune_store(
+    store: str | os.PathLike[str], *, older_than: timedelta, dry_run: bool = False
+) -> PruneResult:
+    """Erase prompts, metadata and the API's answers of what was settled longer ago than ``older_than``.
+
+    Erased are the content, the metadata and the webhook URLs of the requests, pictures' addresses, reasons
+    and raw answers, of what is READY, FAILED or REJECTED. What money needs is kept: key, digest, state, ref,
+    attempt ids, times, kind, price and the costs. So a pruned key is still the same look for the same content
+    and a conflict for other content, and nothing is paid twice. A report shows it as pruned. What is unknown
+    or was dropped is never touched, nor what is not settled yet. With ``dry_run`` nothing is changed.
+
+    In SQLite no session may have the store open, unless it is a dry run. The file is written anew, which
+    needs as much free space again. Releases that can't read a pruned file refuse it. Copies of the store, its
+    backups too, still hold what was erased.
+
+    Raises `StoreLocked` while a session has the file open, `StoreError`, and `ConfigurationError` for a
+    negative time.
+    """
+    if older_than < timedelta():
+        raise ConfigurationError(f"older_than: {older_than} is negative")
+    before = datetime.now(UTC) - min(older_than, _AGES)
+    return await anyio.to_thread.run_sync(preview if dry_run else prune, os.fspath(store), before)
 
 
 def _on_disk(path: object) -> Store:
