@@ -33,6 +33,7 @@ def pytest_configure(config: pytest.Config) -> None:
         "markers",
         "both_loops: run the test on asyncio's own loop and on uvloop, unless it needs virtual time",
     )
+    config.addinivalue_line("markers", "kinds(*names): run a test of the stores for these kinds only")
     config.addinivalue_line("markers", "pgbouncer: skip the test where there is no PgBouncer")
     workerinput = getattr(config, "workerinput", None)
     if workerinput is not None:  # a worker of xdist: its controller owns the servers of the run

@@ -1,4 +1,4 @@
-"""Fixtures: a store of each kind, closed or open, for the tests that hold for both kinds."""
+"""Fixtures: a store of each kind, closed or open, for the tests that hold for all kinds."""
 
 from __future__ import annotations
 
@@ -6,15 +6,33 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
+from shared_memory_kit import MemoryDatabase
 from store_kit import WORKSPACE, make_store
 
 from hoox_async._io.protocols import Store
+from hoox_async._io.stores.postgres.database import PostgresDatabase
+from hoox_async._io.stores.postgres.store import PostgresStore
+
+SHARED = ["shared memory", "postgres"]
 
 
-@pytest.fixture(params=["memory", "sqlite"])
-def closed(request: pytest.FixtureRequest, tmp_path: Path) -> Store:
-    """A store that is not open, of each kind."""
-    return make_store(request.param, tmp_path)
+@pytest.fixture
+def closed(request: pytest.FixtureRequest) -> Store:
+    """A store that is not open, of each kind. `kinds` restricts them."""
+    kind: str = request.param
+    if kind == "shared memory":
+        return MemoryDatabase().default_workspace()
+    if kind == "postgres":
+        database: PostgresDatabase = request.getfixturevalue("shared_database")
+        return PostgresStore(database, "default", owns_database=True)
+    path: Path = request.getfixturevalue("tmp_path")
+    return make_store(kind, path)
+
+
+@pytest.fixture
+def shared_database(postgres_url: str, postgres_schema: str) -> PostgresDatabase:
+    """A database object that is not open, for a schema of this test's."""
+    return PostgresDatabase(postgres_url, schema=postgres_schema)
 
 
 @pytest.fixture
@@ -23,3 +41,10 @@ async def store(closed: Store) -> AsyncIterator[Store]:
     await closed.open(WORKSPACE)
     yield closed
     await closed.aclose()
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    if "closed" in metafunc.fixturenames:
+        marker = metafunc.definition.get_closest_marker("kinds")
+        kinds = marker.args if marker else ("memory", "sqlite", *SHARED)
+        metafunc.parametrize("closed", kinds, indirect=True)

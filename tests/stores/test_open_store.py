@@ -9,6 +9,7 @@ import pytest
 
 from hoox_async._io.stores import open_store
 from hoox_async._io.stores.memory import MemoryStore
+from hoox_async._io.stores.postgres.store import PostgresStore
 from hoox_async._io.stores.sqlite.store import SQLiteStore
 from hoox_async.errors import ConfigurationError
 
@@ -28,6 +29,15 @@ def test_a_path_gives_a_sqlite_store(tmp_path: Path, kind: type[Any]) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize("scheme", ["postgresql", "postgres"])
+def test_a_url_gives_the_default_workspace(scheme: str) -> None:
+    """`open_store` of a PostgreSQL URL gives its workspace "default", and connects to nothing yet."""
+    store = open_store(f"{scheme}://someone:secret@nowhere.example/looks")
+    assert isinstance(store, PostgresStore)
+    name = "PostgreSQL database 'looks' on nowhere.example:5432, workspace 'default'"
+    assert repr(store) == f"<PostgresStore: {name}>"
+
+
 def test_a_store_is_taken_as_it_is() -> None:
     """`open_store` of a store returns that store."""
     store = MemoryStore()
@@ -35,7 +45,7 @@ def test_a_store_is_taken_as_it_is() -> None:
 
 
 @pytest.mark.parametrize(
-    "wrong", [7, object(), b"campaign.db", "", "  ", ":memory:", "postgresql://u:p@h/d", ["campaign.db"]]
+    "wrong", [7, object(), b"campaign.db", "", "  ", ":memory:", "mysql://u:p@h/d", ["campaign.db"]]
 )
 def test_anything_else_is_refused(wrong: Any) -> None:
     """`open_store` of anything else raises a `ConfigurationError`."""

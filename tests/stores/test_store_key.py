@@ -1,4 +1,4 @@
-"""When a store of either kind is bound to its API key for good."""
+"""When a store of any kind is bound to its API key for good."""
 
 from __future__ import annotations
 
@@ -76,6 +76,7 @@ async def test_what_may_have_been_paid_binds_the_key(
     await life(closed, WORKSPACE, confirmed=False)
 
 
+@pytest.mark.kinds("memory", "sqlite")
 async def test_a_replaced_key_has_to_be_confirmed_again(closed: Store) -> None:
     """A key given with ``new_key`` is not bound for good either before an answer confirms it."""
     await life(closed, WORKSPACE, confirmed=True)

@@ -27,9 +27,9 @@ class Binding:
     fingerprint: bytes = attrs.field(repr=False)
 
     @classmethod
-    def to(cls, workspace: Workspace) -> Binding:
-        """A new binding to this workspace."""
-        salt = secrets.token_bytes(16)
+    def to(cls, workspace: Workspace, salt: bytes | None = None) -> Binding:
+        """A binding to this workspace, with a new salt or a known one."""
+        salt = secrets.token_bytes(16) if salt is None else salt
         return cls(plain_url(workspace.base_url), salt, _fingerprint(workspace.api_key, salt))
 
     def check(self, workspace: Workspace, name: str, *, replaceable: bool) -> Binding:

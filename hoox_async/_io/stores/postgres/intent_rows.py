@@ -1,0 +1,52 @@
+"""Rows of intents: read as intents, and written as what a transition makes of them."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Sequence
+
+from ...._core.intents.intent import Intent
+from ...._core.intents.pruning import prune
+from ...._core.intents.records import dump_intent, load_intent
+from ...._core.intents.transitions import Transition, claimed_look
+from ....errors import StoreError
+from ..index_changes import IndexChanges, apply_transitions, changes_between
+from .queries import IntentRow, IntentWrite
+
+
+def read(row: IntentRow) -> Intent:
+    """The intent of a row. Raises `StoreError` for a damaged one."""
+    if zlib.crc32(row.record.encode()) != row.crc:
+        raise StoreError(f"the record of the key {row.key!r} is damaged: restore a backup of the database")
+    return load_intent(row.record)
+
+
+def insertion(intent: Intent) -> IntentWrite:
+    """The write of an intent that has no row yet."""
+    return _write(intent, 0, dump_intent(intent), [changes_between(None, intent)])
+
+
+def update(row: IntentRow, transitions: Sequence[Transition]) -> tuple[Intent, IntentWrite]:
+    """The intent after the transitions, and its write over the row. Raises `IllegalTransition`."""
+    after, changes = apply_transitions(read(row), transitions)
+    return after, _write(after, row.version, dump_intent(after), changes)
+
+
+def pruned(row: IntentRow, intent: Intent) -> IntentWrite:
+    """The write of a row's intent without the content of its request."""
+    after = prune(intent)
+    return _write(after, row.version, dump_intent(after), [])
+
+
+def _write(intent: Intent, was: int, record: str, changes: Sequence[IndexChanges]) -> IntentWrite:
+    return IntentWrite(
+        key=intent.key,
+        was=was,
+        state=intent.state,
+        claimed=claimed_look(intent),
+        record=record,
+        crc=zlib.crc32(record.encode()),
+        attempts=[attempt for change in changes for attempt in change.attempts],
+        claims=[change.claimed for change in changes if change.claimed is not None],
+        created=[change.created for change in changes if change.created is not None],
+    )

@@ -1,0 +1,164 @@
+"""The calls that the shared store makes to its database. Each is one statement, and so one transaction."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Coroutine, Iterable, Sequence
+from datetime import datetime
+from typing import Any, Literal, NamedTuple, Protocol
+
+from ...._api.models import LookRef
+from ...._core.intents.intent import Attempt, IntentState
+from ..workspace_binding import Binding
+
+
+class IntentRow(NamedTuple):
+    """A stored intent. ``version`` moves with each write, and ``seq`` is its place in the plan."""
+
+    workspace: int
+    seq: int
+    key: str
+    version: int
+    record: str
+    crc: int
+
+
+class IntentWrite(NamedTuple):
+    """An intent that is to be written over the version ``was``; 0: it has no row yet.
+
+    ``claimed`` is the look that no other intent may have. ``attempts``, ``claims`` and ``created`` are the
+    new attempts, the looks that it was given, and the avatars that it made.
+    """
+
+    key: str
+    was: int
+    state: IntentState
+    claimed: LookRef | None
+    record: str
+    crc: int
+    attempts: Sequence[Attempt] = ()
+    claims: Sequence[LookRef] = ()
+    created: Sequence[str] = ()
+
+
+class Written(NamedTuple):
+    """The outcome of a write. It took place only if that is ``"written"``.
+
+    - ``"stale"``: the row has another version.
+    - ``"taken"``: the intent under the key ``owner`` has the look ``taken`` already.
+    - ``"not_alive"``: it would have sent, and this member's lease is over.
+    - ``"alive"``: the sender was to be taken for dead, and its lease is not over, or this member was not
+      steady for one lease.
+    """
+
+    outcome: Literal["written", "stale", "taken", "not_alive", "alive"]
+    owner: str = ""
+    taken: LookRef | None = None
+
+
+class WorkspaceRow(NamedTuple):
+    """A workspace of the database, and the API keys that are valid for it, the newest first."""
+
+    id: int
+    bindings: tuple[Binding, ...]
+    key_confirmed: bool
+
+
+class Changes(NamedTuple):
+    """Intents that other members have changed, and the snapshot from which to ask for the next ones."""
+
+    snapshot: str
+    rows: Sequence[IntentRow]
+
+
+class Queries(Protocol):
+    """A database as one member sees it. Every method raises `StoreError` where the database fails.
+
+    A write that raised may have taken place, or may still take place.
+    """
+
+    @property
+    def name(self) -> str:
+        """What messages call the database."""
+        ...
+
+    async def workspace(self, name: str) -> WorkspaceRow | None:
+        """The workspace of this name."""
+        ...
+
+    async def add_workspace(self, name: str, binding: Binding) -> None:
+        """Add a workspace, unless there is one of this name."""
+
+    async def replace_keys(self, workspace: int, old: Sequence[Binding], new: Sequence[Binding]) -> None:
+        """Set the keys that are valid, if they are still the old ones. The first one is unconfirmed then."""
+
+    def confirm_key(self, workspace: int, binding: Binding) -> Coroutine[Any, Any, None]:
+        """Write that the newest key is valid, if it is this one."""
+        ...
+
+    async def get(self, workspace: int, keys: Collection[str]) -> list[IntentRow]:
+        """The rows of those of these keys that are known."""
+        ...
+
+    async def put(self, workspace: int, write: IntentWrite, *, of_the_dead: bool = False) -> Written:
+        """Write an intent by compare-and-set.
+
+        ``of_the_dead``: only if it is SENDING, the lease of the member that sent it is over, and this member
+        may take others for dead.
+        """
+        ...
+
+    async def by_attempt(self, workspace: int, attempt_id: str) -> IntentRow | None:
+        """The intent that has this attempt."""
+        ...
+
+    async def by_ref(self, workspace: int, ref: LookRef) -> IntentRow | None:
+        """The intent that has this look."""
+        ...
+
+    async def page(
+        self,
+        workspace: int,
+        states: Collection[IntentState] | None,
+        *,
+        own: bool = False,
+        after: int = 0,
+        size: int | None = None,
+    ) -> list[IntentRow]:
+        """The intents in these states (None: all) with a higher number than ``after``, in that order.
+
+        ``own``: only those that this member was the last to send.
+        """
+        ...
+
+    async def seen_looks(self, workspace: int, avatar_id: str) -> frozenset[str] | None:
+        """Baseline and claimed looks of an avatar; None where it has no baseline."""
+        ...
+
+    async def add_seen(self, workspace: int, avatar_id: str, look_ids: Iterable[str]) -> None:
+        """Add looks to an avatar's baseline, which the first call makes."""
+
+    async def keep_delivery(self, workspace: int, attempt_id: str, record: str) -> None:
+        """Keep the first delivery of an attempt that is known."""
+
+    async def kept_delivery(self, workspace: int, attempt_id: str) -> str | None:
+        """The delivery that was kept for this attempt."""
+        ...
+
+    async def recent_attempts(self, workspace: int, since: datetime) -> list[datetime]:
+        """When attempts were sent after ``since``, oldest first."""
+        ...
+
+    async def renew(self) -> datetime:
+        """Renew this member's lease, or begin it. Returns the database's time."""
+        ...
+
+    async def leave(self) -> None:
+        """End this member's lease."""
+
+    async def sent_by_the_dead(self, workspaces: Collection[int]) -> list[IntentRow]:
+        """SENDING intents of members whose lease is over. None while this member may not sweep."""
+        ...
+
+    async def changes(self, workspaces: Collection[int], since: str | None) -> Changes:
+        """What other members have committed since the snapshot; from None on, only the snapshot of now."""
+        ...

@@ -1,0 +1,56 @@
+"""Which servers can hold the store: refused before anything is paid for, rather than when it is too late."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from ....errors import StoreError
+from .connections import Connections
+
+_OLDEST = 13_00_00
+
+_FACTS = """
+SELECT current_setting('server_version_num')::integer, pg_is_in_recovery(),
+    current_setting('transaction_read_only') = 'on', current_setting('synchronous_commit'),
+    current_setting('server_encoding')
+"""
+
+
+class ServerFacts(NamedTuple):
+    """What a server says of itself."""
+
+    version: int
+    in_recovery: bool
+    read_only: bool
+    synchronous_commit: str
+    encoding: str
+
+    def check(self, name: str) -> None:
+        """Raise `StoreError` where the server can't hold the store. ``name`` is what messages call it."""
+        problem = self._problem()
+        if problem:
+            raise StoreError(f"{name}: {problem}")
+
+    def _problem(self) -> str:
+        if self.version < _OLDEST:
+            return (
+                f"the server is PostgreSQL {self.version // 10_000}, and 13 is the oldest that is supported"
+            )
+        if self.in_recovery:
+            return "it is a standby or a read replica: give the primary's address"
+        if self.read_only:
+            return "its transactions are read-only (default_transaction_read_only): nothing can be written"
+        if self.synchronous_commit == "off":
+            return (
+                "synchronous_commit is off: the server would forget what was paid in a crash. Turn it on for "
+                "this role: ALTER ROLE … SET synchronous_commit = on"
+            )
+        if self.encoding != "UTF8":
+            return f"the database's encoding is {self.encoding}, and keys can be any text: create it as UTF8"
+        return ""
+
+
+async def check_server(connections: Connections) -> None:
+    """Raise `StoreError` where this server can't hold the store."""
+    rows = await connections.fetch(_FACTS, ())
+    ServerFacts(*rows[0]).check(connections.name)

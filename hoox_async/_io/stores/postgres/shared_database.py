@@ -1,0 +1,139 @@
+"""A database that processes share, as one object of one process: its member and its open workspaces."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+from contextlib import suppress
+from types import TracebackType
+from typing import Self
+
+from ....errors import ConfigurationError, StoreError, StoreLocked
+from .member import Member
+from .queries import Queries
+from .store import PostgresStore
+
+_log = logging.getLogger("hoox_async")
+
+
+class SharedDatabase:
+    """The life of a shared database in one process, whatever the database is.
+
+    Subclasses connect: `_connect` returns the queries of a new member, and `_disconnect` releases what that
+    has acquired, also after it has raised. One object is open on one loop at a time.
+    """
+
+    def __init__(self, name: str, lease: float) -> None:
+        self._name = name
+        self._lease = lease
+        self._stores: dict[str, PostgresStore] = {}
+        self._member: Member | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._pid = 0
+
+    async def __aenter__(self) -> Self:
+        await self.open()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.aclose()
+
+    @property
+    def name(self) -> str:
+        """What messages call the database."""
+        return self._name
+
+    @property
+    def is_in_own_process(self) -> bool:
+        """Whether this process opened it, and not one from which this one was forked."""
+        return self._pid == os.getpid()
+
+    def workspace(self, name: str) -> PostgresStore:
+        """The store of the workspace of this name, for one session at a time: ``HooxSession(store=…)``.
+
+        Raises `ConfigurationError` for a name that can't be one.
+        """
+        return PostgresStore(self, _require_name(name))
+
+    async def open(self) -> None:
+        """Connect and begin this process's lease. Raises `StoreError` and `ConfigurationError`."""
+        if self._member is not None:
+            self.require_member()
+            raise StoreLocked(f"{self._name} is open already: open one database object once")
+        self._loop, self._pid = asyncio.get_running_loop(), os.getpid()
+        member = None
+        try:
+            member = Member(await self._connect(), self._lease)
+            await member.start()
+        except BaseException:
+            await self._shut_down(member)
+            raise
+        self._member = member
+
+    async def aclose(self) -> None:
+        """End the lease and disconnect. It can be called at any time, and again.
+
+        Close the sessions first: while one is open its POSTs may be outstanding, and the lease is left to run
+        out instead. In a forked child it does nothing.
+        """
+        member = self._member
+        if member is None or not self.is_in_own_process:
+            return
+        self._member = None
+        await self._shut_down(member)
+
+    async def _shut_down(self, member: Member | None) -> None:
+        try:
+            if member is not None:
+                await member.stop()
+                if any(store.is_open for store in self._stores.values()):
+                    _log.warning(
+                        "%s was closed before its sessions: its lease runs out by itself", self._name
+                    )
+                else:
+                    with suppress(StoreError):  # then the lease runs out
+                        await member.queries.leave()
+        finally:
+            await self._disconnect()
+
+    def require_member(self) -> Member:
+        """This process's member. Raises `StoreError` where the database is not open here."""
+        if self._member is None:
+            raise StoreError(f"{self._name}: the database is not open: use it as `async with`")
+        if not self.is_in_own_process:
+            raise ConfigurationError(
+                f"{self._name} was opened by process {self._pid}, from which this one was forked: a forked "
+                "process needs its own database object and session"
+            )
+        if asyncio.get_running_loop() is not self._loop:
+            raise StoreError(f"{self._name}: it belongs to the loop that opened it")
+        return self._member
+
+    def reserve(self, workspace: str, store: PostgresStore) -> None:
+        """Let this store have the workspace. Raises `StoreLocked` while another one has it."""
+        if workspace in self._stores:
+            raise StoreLocked(
+                f"{self._name}: the workspace {workspace!r} is open in another session of this process; one "
+                "session at a time"
+            )
+        self._stores[workspace] = store
+
+    def release(self, workspace: str, store: PostgresStore) -> None:
+        """Let others have the workspace."""
+        if self._stores.get(workspace) is store:
+            del self._stores[workspace]
+
+    async def _connect(self) -> Queries:
+        raise NotImplementedError
+
+    async def _disconnect(self) -> None:
+        raise NotImplementedError
+
+
+def _require_name(name: str) -> str:
+    if not isinstance(name, str) or not name.strip() or "\0" in name or len(name) > 200:
+        raise ConfigurationError("workspace: expected a name, a text of 1 to 200 characters")
+    return name

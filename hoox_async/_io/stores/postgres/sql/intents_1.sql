@@ -1,0 +1,79 @@
+-- Writes an intent and its indexes if its row still has the version `was`; 0: if there is no row yet.
+--
+-- Everything is written, or nothing. The outcome is one of:
+--   written    the row has the next version
+--   stale      the row has another version, or exists already
+--   taken      `taken_key` is the key of the intent that has the look `taken_avatar`, `taken_look` already
+--   not_alive  it sends, and the lease of `me` is over
+--   alive      `of_the_dead`, and the lease of who sent it is not over, or `me` may not sweep
+CREATE FUNCTION hoox.put_1(
+    me text,
+    in_workspace bigint,
+    its_key text,
+    was bigint,
+    new_state text,
+    new_avatar text,
+    new_look text,
+    new_record text,
+    new_crc bigint,
+    attempt_ids text[],
+    attempt_times timestamptz[],
+    claimed_avatars text[],
+    claimed_looks text[],
+    created_avatars text[],
+    of_the_dead double precision, -- the lease of `me`, where it takes the sender for dead; else NULL
+    OUT outcome text,
+    OUT taken_key text,
+    OUT taken_avatar text,
+    OUT taken_look text
+)
+LANGUAGE plpgsql AS $$
+DECLARE
+    row_seq bigint;
+    sends boolean := cardinality(attempt_ids) > 0;
+BEGIN
+    SELECT i.key, i.avatar_id, i.look_id INTO taken_key, taken_avatar, taken_look
+    FROM hoox.intents i
+    JOIN (
+        SELECT * FROM unnest(claimed_avatars, claimed_looks)
+        UNION SELECT new_avatar, new_look WHERE new_look IS NOT NULL
+    ) AS claim (avatar_id, look_id) USING (avatar_id, look_id)
+    WHERE i.workspace = in_workspace AND i.key <> its_key
+    LIMIT 1;
+    IF FOUND THEN outcome := 'taken'; RETURN; END IF;
+
+    IF new_state = 'sending' AND sends AND NOT hoox.is_alive_1(me) THEN outcome := 'not_alive'; RETURN; END IF;
+
+    IF was = 0 THEN
+        INSERT INTO hoox.intents AS i
+            (workspace, key, state, version, member, avatar_id, look_id, record, crc, changed_by)
+        VALUES (in_workspace, its_key, new_state, 1, CASE WHEN sends THEN me END,
+            new_avatar, new_look, new_record, new_crc, me)
+        ON CONFLICT ON CONSTRAINT intents_key DO NOTHING
+        RETURNING i.seq INTO row_seq;
+    ELSE
+        UPDATE hoox.intents i SET
+            state = new_state, version = was + 1, member = CASE WHEN sends THEN me ELSE i.member END,
+            avatar_id = new_avatar, look_id = new_look, record = new_record, crc = new_crc,
+            changed_in = pg_current_xact_id(), changed_by = me
+        WHERE i.workspace = in_workspace AND i.key = its_key AND i.version = was
+            AND (of_the_dead IS NULL
+                OR hoox.may_sweep_1(me, of_the_dead) AND i.state = 'sending' AND NOT hoox.is_alive_1(i.member))
+        RETURNING i.seq INTO row_seq;
+    END IF;
+    IF row_seq IS NULL THEN
+        outcome := CASE WHEN of_the_dead IS NULL THEN 'stale' ELSE 'alive' END;
+        RETURN;
+    END IF;
+
+    INSERT INTO hoox.attempts (workspace, id, intent, sent_at)
+        SELECT in_workspace, a.id, row_seq, a.sent_at FROM unnest(attempt_ids, attempt_times) AS a (id, sent_at);
+    INSERT INTO hoox.seen (workspace, avatar_id, look_id)
+        SELECT in_workspace, c.avatar_id, c.look_id
+        FROM unnest(claimed_avatars, claimed_looks) AS c (avatar_id, look_id) ORDER BY 2, 3
+        ON CONFLICT DO NOTHING;
+    INSERT INTO hoox.baselines (workspace, avatar_id)
+        SELECT in_workspace, c.avatar_id FROM unnest(created_avatars) AS c (avatar_id) ORDER BY 2
+        ON CONFLICT DO NOTHING;
+    outcome := 'written';
+END $$;

@@ -1,0 +1,255 @@
+"""The statements of the shared store in SQL: one for each method of `queries.Queries`."""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Collection, Iterable, Sequence
+from datetime import datetime
+from typing import Any
+
+from ...._api.models import LookRef
+from ...._core.intents.intent import IntentState
+from ..workspace_binding import Binding
+from .connections import Connections
+from .error_translation import DatabaseError
+from .migrations import in_schema
+from .queries import Changes, IntentRow, IntentWrite, WorkspaceRow, Written
+
+_LOOK_IS_TAKEN = "intents_look"  # the index's name
+_ROLLED_BACK = "40"  # the class of SQLSTATE: a deadlock, or a conflict of serializable transactions
+_ROWS = "SELECT i.workspace, i.seq, i.key, i.version, i.record, i.crc FROM hoox.intents i "
+
+
+class SQLQueries:
+    """Implements `Queries` for one member, over the connections to a PostgreSQL database.
+
+    ``for_lease`` are connections that nothing else uses: a renewal must not wait behind other statements.
+    """
+
+    def __init__(
+        self, connections: Connections, for_lease: Connections, schema: str, member: str, lease: float
+    ) -> None:
+        self._connections = connections
+        self._for_lease = for_lease
+        self._schema = schema
+        self._member = member
+        self._lease = lease
+
+    @property
+    def name(self) -> str:
+        """What messages call the database."""
+        return self._connections.name
+
+    async def workspace(self, name: str) -> WorkspaceRow | None:
+        """The workspace of this name."""
+        rows = await self._ask(
+            "SELECT id, base_url, salt, fingerprints, key_confirmed FROM hoox.workspaces WHERE name = %s",
+            name,
+        )
+        if not rows:
+            return None
+        number, base_url, salt, fingerprints, confirmed = rows[0]
+        bindings = tuple(Binding(base_url, bytes(salt), bytes(one)) for one in fingerprints)
+        return WorkspaceRow(number, bindings, confirmed)
+
+    async def add_workspace(self, name: str, binding: Binding) -> None:
+        """Add a workspace, unless there is one of this name."""
+        await self._ask(
+            "INSERT INTO hoox.workspaces (name, base_url, salt, fingerprints) VALUES (%s, %s, %s, %s) "
+            "ON CONFLICT (name) DO NOTHING",
+            name, binding.base_url, binding.salt, [binding.fingerprint],
+        )  # fmt: skip
+
+    async def replace_keys(self, workspace: int, old: Sequence[Binding], new: Sequence[Binding]) -> None:
+        """Set the keys that are valid, if they are still the old ones."""
+        await self._ask(
+            "UPDATE hoox.workspaces SET fingerprints = %s, key_confirmed = false "
+            "WHERE id = %s AND fingerprints = %s",
+            _fingerprints(new), workspace, _fingerprints(old),
+        )  # fmt: skip
+
+    async def confirm_key(self, workspace: int, binding: Binding) -> None:
+        """Write that the newest key is valid, if it is this one."""
+        await self._ask(
+            "UPDATE hoox.workspaces SET key_confirmed = true "
+            "WHERE id = %s AND fingerprints[1] = %s AND NOT key_confirmed",
+            workspace, binding.fingerprint,
+        )  # fmt: skip
+
+    async def get(self, workspace: int, keys: Collection[str]) -> list[IntentRow]:
+        """The rows of those of these keys that are known."""
+        return await self._rows(
+            "WHERE i.workspace = %s AND i.key = ANY(%s::text[])",
+            workspace, list(keys),
+        )  # fmt: skip
+
+    async def put(self, workspace: int, write: IntentWrite, *, of_the_dead: bool = False) -> Written:
+        """Write an intent by compare-and-set."""
+        try:
+            return await self._put(workspace, write, self._lease if of_the_dead else None)
+        except DatabaseError as error:
+            if error.constraint == _LOOK_IS_TAKEN or (error.sqlstate or "")[:2] == _ROLLED_BACK:
+                return Written("stale")  # another write took place at the same time: the next try sees it
+            raise
+
+    async def _put(self, workspace: int, write: IntentWrite, of_the_dead: float | None) -> Written:
+        ref = write.claimed
+        rows = await self._ask(
+            "SELECT * FROM hoox.put_1("
+            "%s::text, %s::bigint, %s::text, %s::bigint, %s::text, %s::text, %s::text, %s::text, "
+            "%s::bigint, %s::text[], %s::timestamptz[], %s::text[], %s::text[], %s::text[], "
+            "%s::double precision)",
+            self._member, workspace, write.key, write.was, write.state.value,
+            ref and ref.avatar_id, ref and ref.look_id, write.record, write.crc,
+            [attempt.id for attempt in write.attempts], [attempt.sent_at for attempt in write.attempts],
+            [claim.avatar_id for claim in write.claims], [claim.look_id for claim in write.claims],
+            list(write.created), of_the_dead,
+        )  # fmt: skip
+        outcome, owner, avatar_id, look_id = rows[0]
+        if outcome != "taken":
+            return Written(outcome)
+        return Written(outcome, owner, LookRef(avatar_id, look_id))
+
+    async def by_attempt(self, workspace: int, attempt_id: str) -> IntentRow | None:
+        """The intent that has this attempt."""
+        return await self._row(
+            "JOIN hoox.attempts a ON a.intent = i.seq WHERE a.workspace = %s AND a.id = %s",
+            workspace, attempt_id,
+        )  # fmt: skip
+
+    async def by_ref(self, workspace: int, ref: LookRef) -> IntentRow | None:
+        """The intent that has this look."""
+        return await self._row(
+            "WHERE i.workspace = %s AND i.avatar_id = %s AND i.look_id = %s",
+            workspace, ref.avatar_id, ref.look_id,
+        )  # fmt: skip
+
+    async def page(
+        self,
+        workspace: int,
+        states: Collection[IntentState] | None,
+        *,
+        own: bool = False,
+        after: int = 0,
+        size: int | None = None,
+    ) -> list[IntentRow]:
+        """The intents in these states with a higher number than ``after``, in that order."""
+        conditions = ["i.workspace = %s", "i.seq > %s"]
+        values: list[int | str] = [workspace, after]
+        if states is not None:
+            # spelled out, so that PostgreSQL sees that the small index of open intents has them all
+            listed = ", ".join(f"'{state.value}'" for state in IntentState if state in states)
+            conditions.append(f"i.state IN ({listed})" if listed else "false")
+        if own:
+            conditions.append("i.member = %s")
+            values.append(self._member)
+        return await self._rows(
+            f"WHERE {' AND '.join(conditions)} ORDER BY i.seq LIMIT %s",
+            *values, size,
+        )  # fmt: skip
+
+    async def seen_looks(self, workspace: int, avatar_id: str) -> frozenset[str] | None:
+        """Baseline and claimed looks of an avatar; None where it has no baseline."""
+        rows = await self._ask(
+            "SELECT ARRAY(SELECT s.look_id FROM hoox.seen s "
+            "WHERE s.workspace = b.workspace AND s.avatar_id = b.avatar_id) "
+            "FROM hoox.baselines b WHERE b.workspace = %s AND b.avatar_id = %s",
+            workspace, avatar_id,
+        )  # fmt: skip
+        return frozenset(rows[0][0]) if rows else None
+
+    async def add_seen(self, workspace: int, avatar_id: str, look_ids: Iterable[str]) -> None:
+        """Add looks to an avatar's baseline, which the first call makes."""
+        await self._ask(
+            "WITH baseline AS (INSERT INTO hoox.baselines (workspace, avatar_id) VALUES (%s, %s) "
+            "ON CONFLICT DO NOTHING) "
+            "INSERT INTO hoox.seen (workspace, avatar_id, look_id) "
+            "SELECT %s, %s, unnest(%s::text[]) ON CONFLICT DO NOTHING",
+            workspace, avatar_id, workspace, avatar_id, sorted(set(look_ids)),  # sorted: no deadlock
+        )  # fmt: skip
+
+    async def keep_delivery(self, workspace: int, attempt_id: str, record: str) -> None:
+        """Keep the first delivery of an attempt that is known."""
+        await self._ask(
+            "INSERT INTO hoox.deliveries (workspace, attempt, record) "
+            "SELECT a.workspace, a.id, %s FROM hoox.attempts a WHERE a.workspace = %s AND a.id = %s "
+            "ON CONFLICT DO NOTHING",
+            record, workspace, attempt_id,
+        )  # fmt: skip
+
+    async def kept_delivery(self, workspace: int, attempt_id: str) -> str | None:
+        """The delivery that was kept for this attempt."""
+        rows = await self._ask(
+            "SELECT record FROM hoox.deliveries WHERE workspace = %s AND attempt = %s", workspace, attempt_id
+        )
+        return rows[0][0] if rows else None
+
+    async def delete_deliveries(self, workspace: int, attempt_ids: Sequence[str]) -> None:
+        """Delete the deliveries that were kept for these attempts."""
+        await self._ask(
+            "DELETE FROM hoox.deliveries WHERE workspace = %s AND attempt = ANY(%s::text[])",
+            workspace, list(attempt_ids),
+        )  # fmt: skip
+
+    async def recent_attempts(self, workspace: int, since: datetime) -> list[datetime]:
+        """When attempts were sent after ``since``, oldest first."""
+        rows = await self._ask(
+            "SELECT sent_at FROM hoox.attempts WHERE workspace = %s AND sent_at > %s ORDER BY sent_at",
+            workspace, since,
+        )  # fmt: skip
+        return [row[0] for row in rows]
+
+    async def renew(self) -> datetime:
+        """Renew this member's lease, or begin it. Returns the database's time."""
+        rows = await self._for_lease.fetch(
+            self._in_schema("SELECT hoox.renew_1(%s::text, %s::text, %s::integer, %s::double precision)"),
+            (self._member, socket.gethostname(), os.getpid(), self._lease),
+            deadline=self._lease / 3,
+        )
+        moment: datetime = rows[0][0]
+        return moment
+
+    async def leave(self) -> None:
+        """End this member's lease."""
+        await self._ask("DELETE FROM hoox.members WHERE id = %s", self._member)
+
+    async def sent_by_the_dead(self, workspaces: Collection[int]) -> list[IntentRow]:
+        """SENDING intents of members whose lease is over."""
+        return await self._rows(
+            "WHERE i.state = 'sending' AND i.workspace = ANY(%s::bigint[]) AND NOT EXISTS "
+            "(SELECT FROM hoox.members m WHERE m.id = i.member AND m.expires_at > hoox.now_1()) "
+            "AND (SELECT hoox.may_sweep_1(%s::text, %s::double precision)) ORDER BY i.seq",
+            list(workspaces), self._member, self._lease,
+        )  # fmt: skip
+
+    async def changes(self, workspaces: Collection[int], since: str | None) -> Changes:
+        """What other members have committed since the snapshot; from None on, only the snapshot of now."""
+        # The row of a transaction that was open at the last snapshot may have any number: what counts is
+        # whether that snapshot could see it. The comparison with its xmin is there for the index.
+        rows = await self._ask(
+            "SELECT pg_current_snapshot()::text, i.workspace, i.seq, i.key, i.version, i.record, i.crc "
+            "FROM (SELECT) AS one "
+            "LEFT JOIN hoox.intents i ON i.workspace = ANY(%s::bigint[]) AND i.changed_by <> %s "
+            "AND i.changed_in >= pg_snapshot_xmin(%s::text::pg_snapshot) "
+            "AND NOT pg_visible_in_snapshot(i.changed_in, %s::text::pg_snapshot) ORDER BY i.seq",
+            list(workspaces), self._member, since, since,
+        )  # fmt: skip
+        return Changes(rows[0][0], [IntentRow(*row[1:]) for row in rows if row[1] is not None])
+
+    async def _row(self, condition: str, *values: Any) -> IntentRow | None:
+        rows = await self._rows(condition, *values)
+        return rows[0] if rows else None
+
+    async def _rows(self, condition: str, *values: Any) -> list[IntentRow]:
+        return [IntentRow(*row) for row in await self._ask(_ROWS + condition, *values)]
+
+    async def _ask(self, sql: str, *values: Any) -> list[tuple[Any, ...]]:
+        return await self._connections.fetch(self._in_schema(sql), values)
+
+    def _in_schema(self, sql: str) -> str:
+        return in_schema(sql, self._schema)
+
+
+def _fingerprints(bindings: Sequence[Binding]) -> list[bytes]:
+    return [binding.fingerprint for binding in bindings]

@@ -1,0 +1,8 @@
+"""The store of many processes: one PostgreSQL database for all workspaces of a process.
+
+It needs psycopg: ``pip install "hoox-async[postgres]"``.
+"""
+
+from ._io.stores.postgres.database import PostgresDatabase, migrate_database
+
+__all__ = ["PostgresDatabase", "migrate_database"]

@@ -1,0 +1,355 @@
+"""An in-memory twin of the PostgreSQL database: several "processes" on one loop, with a clock that may jump.
+
+`PostgresStore`, its member and its feed are the real ones; only the statements are executed here, on plain
+dictionaries. A fault may delay, fail or lose the answer of each statement.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
+from datetime import datetime, timedelta
+from typing import Any, Literal, TypeVar
+
+import attrs
+
+from hoox_async._api.models import LookRef
+from hoox_async._core.intents.intent import IntentState
+from hoox_async._io.clock import Clock
+from hoox_async._io.stores.postgres.queries import Changes, IntentRow, IntentWrite, WorkspaceRow, Written
+from hoox_async._io.stores.postgres.shared_database import SharedDatabase
+from hoox_async._io.stores.postgres.store import PostgresStore
+from hoox_async._io.stores.workspace_binding import Binding
+from hoox_async.errors import StoreError
+
+_T = TypeVar("_T")
+
+Fault = Callable[[Literal["before", "after"], str], Awaitable[None]]
+"""Awaited before and after each statement, with its name. What it raises, the caller of the statement gets:
+after it, the statement took place nevertheless."""
+
+
+async def no_fault(_: Literal["before", "after"], __: str) -> None:
+    """Let the statement be executed."""
+    await asyncio.sleep(0)
+
+
+@attrs.define
+class _Intent:
+    row: IntentRow
+    state: IntentState
+    member: str | None
+    claimed: LookRef | None
+    changed_in: int
+    changed_by: str
+
+
+@attrs.define
+class _Member:
+    expires_at: datetime
+    steady_since: datetime
+
+
+class SharedMemory:
+    """What one database holds. ``clock_shift`` is how far its clock is ahead of the loop's."""
+
+    def __init__(self) -> None:
+        self.clock_shift = timedelta()
+        self.commits = 0
+        self.workspaces: dict[str, WorkspaceRow] = {}
+        self.members: dict[str, _Member] = {}
+        self.intents: dict[tuple[int, str], _Intent] = {}  # in the order of the plan
+        self.attempts: dict[tuple[int, str], tuple[str, datetime]] = {}
+        self.baselines: set[tuple[int, str]] = set()
+        self.seen: dict[tuple[int, str], set[str]] = {}
+        self.deliveries: dict[tuple[int, str], str] = {}
+        self._members_made = 0
+        self._planned = 0
+
+    def now(self) -> datetime:
+        """The database's time."""
+        return Clock(asyncio.get_running_loop()).utc() + self.clock_shift
+
+    def new_member(self) -> str:
+        """An id that no member had before."""
+        self._members_made += 1
+        return f"member {self._members_made}"
+
+    def is_alive(self, member: str | None) -> bool:
+        """Whether the member's lease is not over."""
+        return member in self.members and self.members[member].expires_at > self.now()
+
+    def may_sweep(self, member: str, lease: timedelta) -> bool:
+        """Whether the member has renewed in time for one lease."""
+        found, now = self.members.get(member), self.now()
+        return found is not None and found.expires_at - lease / 2 >= now and found.steady_since + lease <= now
+
+    def put(self, me: str, workspace: int, write: IntentWrite, sweep: timedelta | None) -> Written:
+        """Do what the function ``put_1`` does."""
+        for claim in {*write.claims, *([write.claimed] if write.claimed else [])}:
+            for (where, key), other in self.intents.items():
+                if where == workspace and key != write.key and other.claimed == claim:
+                    return Written("taken", key, claim)
+        if write.state is IntentState.SENDING and write.attempts and not self.is_alive(me):
+            return Written("not_alive")
+        stored = self.intents.get((workspace, write.key))
+        if (stored.row.version if stored else 0) != write.was:
+            return Written("stale" if sweep is None else "alive")
+        if sweep is not None and not self._is_dead(stored, me, sweep):
+            return Written("alive")
+        if any((workspace, attempt.id) in self.attempts for attempt in write.attempts):
+            raise StoreError("the database: it holds something else under the same id already")
+        self._write(me, workspace, write, stored)
+        return Written("written")
+
+    def _is_dead(self, stored: _Intent | None, me: str, lease: timedelta) -> bool:
+        sends = stored is not None and stored.state is IntentState.SENDING
+        return stored is not None and sends and self.may_sweep(me, lease) and not self.is_alive(stored.member)
+
+    def _write(self, me: str, workspace: int, write: IntentWrite, stored: _Intent | None) -> None:
+        self.commits += 1
+        if stored is None:
+            self._planned += 1
+        seq = self._planned if stored is None else stored.row.seq
+        row = IntentRow(workspace, seq, write.key, write.was + 1, write.record, write.crc)
+        member = me if write.attempts else stored.member if stored else None
+        written = _Intent(row, write.state, member, write.claimed, self.commits, me)
+        self.intents[workspace, write.key] = written
+        for attempt in write.attempts:
+            self.attempts[workspace, attempt.id] = (write.key, attempt.sent_at)
+        for claim in write.claims:
+            self.seen.setdefault((workspace, claim.avatar_id), set()).add(claim.look_id)
+        self.baselines.update((workspace, avatar_id) for avatar_id in write.created)
+
+
+class MemoryQueries:
+    """Implements `Queries` for one member. A statement goes on if its caller is cancelled, as a real one."""
+
+    def __init__(self, memory: SharedMemory, lease: float, fault: Fault) -> None:
+        self.member = memory.new_member()
+        self.fault = fault
+        self._memory = memory
+        self._lease = timedelta(seconds=lease)
+        self._running: set[asyncio.Task[Any]] = set()
+
+    @property
+    def name(self) -> str:
+        """What messages call the database."""
+        return "the shared memory"
+
+    async def workspace(self, name: str) -> WorkspaceRow | None:
+        return await self._ask("workspace", lambda: self._memory.workspaces.get(name))
+
+    async def add_workspace(self, name: str, binding: Binding) -> None:
+        known = self._memory.workspaces
+        row = WorkspaceRow(len(known) + 1, (binding,), False)
+        await self._ask("add_workspace", lambda: known.setdefault(name, row))
+
+    async def replace_keys(self, workspace: int, old: Sequence[Binding], new: Sequence[Binding]) -> None:
+        def replace(row: WorkspaceRow) -> WorkspaceRow:
+            return WorkspaceRow(row.id, tuple(new), False) if row.bindings == tuple(old) else row
+
+        await self._ask("replace_keys", lambda: self._change_workspace(workspace, replace))
+
+    async def confirm_key(self, workspace: int, binding: Binding) -> None:
+        def confirm(row: WorkspaceRow) -> WorkspaceRow:
+            return row._replace(key_confirmed=row.key_confirmed or row.bindings[0] == binding)
+
+        await self._ask("confirm_key", lambda: self._change_workspace(workspace, confirm))
+
+    async def get(self, workspace: int, keys: Collection[str]) -> list[IntentRow]:
+        intents = self._memory.intents
+        return await self._ask(
+            "get", lambda: [intents[workspace, key].row for key in keys if (workspace, key) in intents]
+        )
+
+    async def put(self, workspace: int, write: IntentWrite, *, of_the_dead: bool = False) -> Written:
+        sweep = self._lease if of_the_dead else None
+        return await self._ask("put", lambda: self._memory.put(self.member, workspace, write, sweep))
+
+    async def by_attempt(self, workspace: int, attempt_id: str) -> IntentRow | None:
+        def find() -> IntentRow | None:
+            found = self._memory.attempts.get((workspace, attempt_id))
+            return self._memory.intents[workspace, found[0]].row if found else None
+
+        return await self._ask("by_attempt", find)
+
+    async def by_ref(self, workspace: int, ref: LookRef) -> IntentRow | None:
+        def find() -> IntentRow | None:
+            return next((each.row for each in self._all(workspace) if each.claimed == ref), None)
+
+        return await self._ask("by_ref", find)
+
+    async def page(
+        self,
+        workspace: int,
+        states: Collection[IntentState] | None,
+        *,
+        own: bool = False,
+        after: int = 0,
+        size: int | None = None,
+    ) -> list[IntentRow]:
+        def find() -> list[IntentRow]:
+            found = [
+                each.row
+                for each in self._all(workspace)
+                if each.row.seq > after
+                and (states is None or each.state in states)
+                and (not own or each.member == self.member)
+            ]
+            return found[:size]
+
+        return await self._ask("page", find)
+
+    async def seen_looks(self, workspace: int, avatar_id: str) -> frozenset[str] | None:
+        def find() -> frozenset[str] | None:
+            place = (workspace, avatar_id)
+            if place not in self._memory.baselines:
+                return None
+            return frozenset(self._memory.seen.get(place, ()))
+
+        return await self._ask("seen_looks", find)
+
+    async def add_seen(self, workspace: int, avatar_id: str, look_ids: Iterable[str]) -> None:
+        place = (workspace, avatar_id)
+
+        def add() -> None:
+            self._memory.baselines.add(place)
+            self._memory.seen.setdefault(place, set()).update(look_ids)
+
+        await self._ask("add_seen", add)
+
+    async def keep_delivery(self, workspace: int, attempt_id: str, record: str) -> None:
+        def keep() -> None:
+            if (workspace, attempt_id) in self._memory.attempts:
+                self._memory.deliveries.setdefault((workspace, attempt_id), record)
+
+        await self._ask("keep_delivery", keep)
+
+    async def kept_delivery(self, workspace: int, attempt_id: str) -> str | None:
+        return await self._ask("kept_delivery", lambda: self._memory.deliveries.get((workspace, attempt_id)))
+
+    async def recent_attempts(self, workspace: int, since: datetime) -> list[datetime]:
+        return await self._ask(
+            "recent_attempts",
+            lambda: sorted(
+                sent_at
+                for (where, _), (_, sent_at) in self._memory.attempts.items()
+                if where == workspace and sent_at > since
+            ),
+        )
+
+    async def renew(self) -> datetime:
+        def renew() -> datetime:
+            members, now = self._memory.members, self._memory.now()
+            known = members.get(self.member)
+            in_time = known is not None and known.expires_at - self._lease / 2 >= now
+            steady_since = known.steady_since if known is not None and in_time else now
+            members[self.member] = _Member(now + self._lease, steady_since)
+            return now
+
+        return await self._ask("renew", renew)
+
+    async def leave(self) -> None:
+        await self._ask("leave", lambda: self._memory.members.pop(self.member, None))
+
+    async def sent_by_the_dead(self, workspaces: Collection[int]) -> list[IntentRow]:
+        def find() -> list[IntentRow]:
+            memory = self._memory
+            if not memory.may_sweep(self.member, self._lease):
+                return []
+            return [
+                each.row
+                for each in memory.intents.values()
+                if each.row.workspace in workspaces
+                and each.state is IntentState.SENDING
+                and not memory.is_alive(each.member)
+            ]
+
+        return await self._ask("sent_by_the_dead", find)
+
+    async def changes(self, workspaces: Collection[int], since: str | None) -> Changes:
+        def find() -> Changes:
+            rows = [
+                each.row
+                for each in self._memory.intents.values()
+                if since is not None
+                and each.row.workspace in workspaces
+                and each.changed_in > int(since)
+                and each.changed_by != self.member
+            ]
+            return Changes(str(self._memory.commits), rows)
+
+        return await self._ask("changes", find)
+
+    async def end(self) -> None:
+        """Wait for the statements that are still executed."""
+        while self._running:
+            await asyncio.wait(tuple(self._running))
+
+    def _all(self, workspace: int) -> list[_Intent]:
+        return [each for (where, _), each in self._memory.intents.items() if where == workspace]
+
+    def _change_workspace(self, number: int, change: Callable[[WorkspaceRow], WorkspaceRow]) -> None:
+        for name, row in self._memory.workspaces.items():
+            if row.id == number:
+                self._memory.workspaces[name] = change(row)
+
+    async def _ask(self, name: str, statement: Callable[[], _T]) -> _T:
+        async def execute() -> _T:
+            await self.fault("before", name)
+            result = statement()
+            await self.fault("after", name)
+            return result
+
+        task = asyncio.get_running_loop().create_task(execute(), name=f"statement {name}")
+        self._running.add(task)
+        task.add_done_callback(self._done)
+        return await asyncio.shield(task)
+
+    def _done(self, task: asyncio.Task[Any]) -> None:
+        self._running.discard(task)
+        if not task.cancelled():
+            task.exception()
+
+
+class MemoryDatabase(SharedDatabase):
+    """One process's view of a `SharedMemory`. ``fault`` can be replaced at any time."""
+
+    def __init__(
+        self, memory: SharedMemory | None = None, *, lease: float = 10.0, fault: Fault = no_fault
+    ) -> None:
+        super().__init__("the shared memory", lease)
+        self.memory = memory if memory is not None else SharedMemory()
+        self.queries: MemoryQueries | None = None
+        self._fault = fault
+
+    @property
+    def fault(self) -> Fault:
+        """What is awaited before and after each statement."""
+        return self._fault
+
+    @fault.setter
+    def fault(self, fault: Fault) -> None:
+        self._fault = fault
+        if self.queries is not None:
+            self.queries.fault = fault
+
+    def default_workspace(self) -> PostgresStore:
+        """The workspace "default", which opens and closes this database, as a URL does."""
+        return PostgresStore(self, "default", owns_database=True)
+
+    async def kill(self) -> None:
+        """End as a process that is killed: the lease runs out, and nothing more is written."""
+        member = self._member
+        if member is not None:
+            self._member = None
+            await member.stop()
+
+    async def _connect(self) -> MemoryQueries:
+        self.queries = MemoryQueries(self.memory, self._lease, self._fault)
+        return self.queries
+
+    async def _disconnect(self) -> None:
+        if self.queries is not None:
+            await self.queries.end()
