@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -17,19 +18,24 @@ if TYPE_CHECKING:
 
 
 class Terminal:
-    """The two output streams and the questions. With ``as_json`` stdout holds only lines of JSON."""
+    """The two output streams and the questions.
 
-    def __init__(self, *, as_json: bool = False) -> None:
+    With ``as_json`` stdout holds only lines of JSON. With ``quiet`` stderr holds only notices: what went
+    wrong, and how to go on.
+    """
+
+    def __init__(self, *, as_json: bool = False, quiet: bool = False) -> None:
         from rich.console import Console
 
         self.as_json = as_json
+        self.quiet = quiet
         self.err: Console = Console(stderr=True, highlight=False, markup=False, emoji=False)
         self._out = Console(highlight=False, markup=False, emoji=False)
 
     @property
     def live(self) -> bool:
-        """Whether stderr is a terminal that can redraw a progress bar."""
-        return self.err.is_terminal and not self.err.is_dumb_terminal
+        """Whether stderr is a terminal that can redraw a progress bar, and is to have one."""
+        return not self.quiet and self.err.is_terminal and not self.err.is_dumb_terminal
 
     @property
     def can_ask(self) -> bool:
@@ -37,7 +43,12 @@ class Terminal:
         return self.err.is_terminal and sys.stdin is not None and sys.stdin.isatty()
 
     def say(self, text: str = "") -> None:
-        """Write a message to stderr."""
+        """Write a message to stderr, unless it is to be quiet."""
+        if not self.quiet:
+            _print(self.err, text)
+
+    def notice(self, text: str = "") -> None:
+        """Write to stderr what has to be read: a failure, or how to go on."""
         _print(self.err, text)
 
     def result(self, text: str = "") -> None:
@@ -49,6 +60,10 @@ class Terminal:
         if self.as_json:
             sys.stdout.write(json.dumps({"event": event, **values}, default=str) + "\n")
             sys.stdout.flush()
+
+    def waiting(self, text: str) -> AbstractContextManager[object]:
+        """Show on a terminal that something is waited for, while the block runs."""
+        return self.err.status(text) if self.live else nullcontext()
 
     def table(
         self,
@@ -80,7 +95,7 @@ class Terminal:
         try:
             return input().strip()
         except EOFError:
-            self.say()
+            self.notice()
             return ""
 
 
