@@ -44,8 +44,8 @@ class BatchReport:
         """Read the report of a store, also while a batch writes to it. Changes nothing, and needs no API key.
 
         ``store`` is the path of a file or a ``postgresql://`` URL. ``workspace`` and ``schema`` choose what
-        of the database is read. Items that the batch has not reached yet are not in the store, and so not in the
-        report. Raises `StoreError` if there is no such store or it can't be read.
+        of the database is read. Items that the batch has not reached yet are not in the store, and so not in
+        the report. Raises `StoreError` if there is no such store or it can't be read.
         """
         if is_database(store):
             from .._io.stores.postgres.offline import offline_workspace

@@ -41,7 +41,7 @@ def tables(url: str) -> list[str]:
     with psycopg.connect(url) as connection:
         names = connection.execute("SELECT tablename FROM pg_tables WHERE schemaname = 'hoox'").fetchall()
         return [
-            f"{name} {connection.execute(f'SELECT count(*) FROM hoox.{name}').fetchone()}"  # type: ignore[call-overload]
+            f"{name} {connection.execute(f'SELECT count(*) FROM hoox.{name}').fetchone()}"
             for (name,) in sorted(names)
             if name != "members"
         ]
@@ -114,7 +114,7 @@ async def test_a_report_is_read_without_changing_anything(store: Store, postgres
 
 
 async def test_reading_makes_nothing(postgres_database: str) -> None:
-    """An empty database has no store, and reading or pruning it makes none; nor a workspace that is not there."""
+    """Reading and pruning make neither a store in an empty database nor a workspace."""
     for call in (BatchReport.open(postgres_database), prune_store(postgres_database, older_than=LONG_AGO)):
         with pytest.raises(StoreError, match="no store in its schema"):
             await call

@@ -97,7 +97,7 @@ class OfflineWorkspace:
         return size
 
     async def _vacuum(self) -> None:
-        """Let the server erase the old versions of the rows now. A role that may not leaves it to the server."""
+        """Let the server erase the old versions of the rows now, where this role may; else it does later."""
         sql = in_schema("VACUUM hoox.intents, hoox.deliveries", self._schema)
         with suppress(StoreError):
             await self._connections.fetch(sql, (), deadline=_VACUUM_DEADLINE)
