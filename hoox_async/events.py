@@ -57,13 +57,18 @@ class Paused(NamedTuple):
 
 
 class LookAccepted(NamedTuple):
-    """The API accepted a paid request: it has cost ``credits``."""
+    """The API accepted a paid request: it has cost ``credits``.
+
+    ``double``: the request was taken for lost and sent again, so the key has or gets another look besides
+    this one. Both were paid.
+    """
 
     key: str
     ref: LookRef
     credits: Decimal
     evidence: Evidence
     metadata: Mapping[str, str] = _NONE
+    double: bool = False
 
 
 class LookSettled(NamedTuple):

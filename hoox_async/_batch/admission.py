@@ -8,7 +8,7 @@ from typing import NamedTuple
 from .._api.models import LookRef
 from .._core.intents.intent import Intent, IntentState
 from .._core.intents.outcomes import Outcome, OutcomeState, outcome_of
-from .._core.intents.send_decision import SendDecision, send_stored
+from .._core.intents.send_decision import Decision, Outstanding, SendDecision, send_stored
 from .._core.intents.transitions import Replace, Resend
 from ..errors import HooxError, InvalidRequest, KeyConflict
 from .item_outcomes import key_conflict, settled_before, unsent
@@ -83,9 +83,7 @@ def admit(
     return Finish(settled_before(item, stored)) if stored.state in _SETTLED else Resume()
 
 
-def decide_sending(
-    item: Item, wanted: Intent, stored: Intent | None, options: BatchOptions
-) -> SendDecision | Intent:
+def decide_sending(item: Item, wanted: Intent, stored: Intent | None, options: BatchOptions) -> Decision:
     """What to send for an item, from the intent under its key immediately before it is sent.
 
     The intent can have changed since the admission: another run or a single submission can have used the key.
@@ -105,7 +103,7 @@ def decide_sending(
         return send_stored(stored, source=wanted.source)
     if item.resend and item.is_unchanged(stored):
         return send_stored(stored, Resend())
-    return stored
+    return Outstanding(stored) if stored.state is IntentState.SENDING else stored
 
 
 def _is_second_content(item: Item, stored: Intent) -> bool:

@@ -77,6 +77,8 @@ class ItemRunner:
             ticket.got_permit()
         if intent.state is IntentState.UNKNOWN:
             intent = await self._wait_for_proof(intent)
+            if intent.state is IntentState.SENDING:  # another process sends it again
+                intent = await self._send(item, ticket)
             if intent.state is IntentState.UNKNOWN and self._may_resend(item):
                 item.stored, item.pay_again, item.resend = intent, False, True
                 intent = await self._send(item, ticket)
@@ -176,9 +178,7 @@ class ItemRunner:
         """The intent once its look is proved, or once no proof can come any more."""
         await self._session.wait_for_proof(unknown, self._options.look_timeout)
         now = await self._stored(unknown.key)
-        if now is None or now.state is IntentState.SENDING:  # the store could not be written, or read
-            return unknown
-        return now
+        return unknown if now is None else now
 
     def _may_resend(self, item: Item) -> bool:
         """Whether to send an unknown again: if the user chose so, and once per run.

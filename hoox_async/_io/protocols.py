@@ -96,6 +96,8 @@ class Store(Protocol):
     def on_foreign_change(self, listener: Callable[[Intent], None]) -> Callable[[], None]:
         """Call ``listener`` on the session's loop with each intent that another process has changed.
 
+        Also with one that this process has marked UNKNOWN because another process's lease was over.
+
         It is called within about a second of the change, with the latest version only, and may be called with
         an intent that has not changed. It must not raise. Returns a function that ends the calls. A store of
         one process never calls it.

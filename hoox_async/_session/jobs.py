@@ -451,7 +451,9 @@ class JobRegistry:
         except Exception as error:  # the look stays accepted in the store, where it is found again
             _log.warning("the store could not be read to find the request that made %s: %s", ref, error)
             return None
-        return None if intent is None else self.job_of(intent)
+        if intent is None or intent.ref != ref:  # it is being paid again: the look is not its own any more
+            return None
+        return self.job_of(intent)
 
     async def _write_settled(self, key: str, look: Look) -> None:
         """Record in the store that the look is settled. Where that fails, it is polled again later."""

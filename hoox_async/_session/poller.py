@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Iterable
+from collections.abc import AsyncIterator, Iterable
 from functools import partial
 
 from .._api.endpoints import avatar_request, status_request
 from .._api.models import Avatar, Look, LookRef
 from .._api.responses import look_from_details, read_avatar, read_status
-from .._core.intents.intent import IntentState
+from .._core.intents.intent import Intent, IntentState
 from .._core.polling import LookUpdate, PollKind, PollRequest, PollScheduler, is_complete
 from .._io.tasks import restarted
 from ..errors import AuthenticationError, HooxError, UnexpectedResponse
@@ -146,6 +146,8 @@ class Poller:
     async def poll_stored_looks(self) -> None:
         """Poll all looks that the store has as ACCEPTED, also of earlier processes, until cancelled.
 
+        Of a store that several processes share, only those that this process sent.
+
         A request for an old look has a large value. So the looks of many avatars are scheduled slowly: a look
         that is submitted or awaited meanwhile must not queue behind thousands of them. An awaited look is
         polled at once.
@@ -159,7 +161,7 @@ class Poller:
 
     async def _schedule_stored_looks(self) -> None:
         avatars = looks = 0
-        async for intent in self._services.store.stream_accepted():
+        async for intent in self._stored_looks():
             looks += 1
             if looks % _LOOKS_A_TURN == 0:
                 await asyncio.sleep(0)
@@ -171,6 +173,15 @@ class Poller:
                 await self._schedule_later(intent.key)
             else:
                 self._registry.poll_until_settled(intent)
+
+    async def _stored_looks(self) -> AsyncIterator[Intent]:
+        store = self._services.store
+        if not store.is_shared:
+            async for intent in store.stream_accepted():
+                yield intent
+            return
+        for intent in await store.in_states((IntentState.ACCEPTED,), own=True):
+            yield intent
 
     async def _schedule_later(self, key: str) -> None:
         requests = _PAUSE_BUSY if self._services.rate_limiter.busy else _PAUSE_IDLE

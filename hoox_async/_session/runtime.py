@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable, Iterator
 from contextlib import AsyncExitStack, contextmanager
 from datetime import timedelta
@@ -12,11 +13,12 @@ from .._api.refs import HasRef, ref_of
 from .._api.responses import look_from_details
 from .._core.intents.budget import Budget
 from .._core.intents.intent import Evidence, Intent, IntentState, Unknown
-from .._core.intents.transitions import Drop, IfUnchanged, IllegalTransition, LookTaken
+from .._core.intents.transitions import Drop, IfUnchanged, IllegalTransition, LookTaken, MarkUnknown
 from .._core.polling import PollScheduler
 from .._core.settings import Poll, Timeouts
 from .._io.clock import Clock
 from .._io.hooks import Hooks
+from .._io.logs import failures_logged
 from .._io.protocols import Store, Transport, Workspace
 from .._io.tasks import TaskSet
 from ..errors import InvalidRequest, SessionClosed
@@ -35,6 +37,7 @@ from .submit.edit_source import await_source
 from .unknowns import Reconciler, list_unknowns
 from .webhook_processor import WebhookProcessor
 
+_log = logging.getLogger("hoox_async")
 _QUOTA_WINDOW = 70.0  # seconds: a request counts in the quota for 60 s, and clocks differ
 _AN_UNKNOWN = "the key of an unknown (session.unknowns() lists them)"
 
@@ -88,10 +91,13 @@ class SessionRuntime:
             services, self.registry, self.scheduler, self.unknowns, self.submitter
         )
         self._detach: Callable[[], None] | None = None
+        self._stop_listening: Callable[[], None] | None = None
 
     async def start(self) -> None:
         """Restore what an earlier process left in the store, then start the background tasks."""
         clock, store = self.services.clock, self.services.store
+        self._stop_listening = store.on_foreign_change(self._foreign_change)
+        await self._mark_ended_sendings()
         since = clock.utc() - timedelta(seconds=_QUOTA_WINDOW)
         self.services.rate_limiter.restore([clock.to_loop(sent) for sent in await store.recent_sends(since)])
         await self.unknowns.restore()
@@ -102,6 +108,29 @@ class SessionRuntime:
         if self._polls_all:
             self.services.tasks.supervise(self.poller.poll_stored_looks, "hoox-poll-stored-looks")
 
+    def _foreign_change(self, intent: Intent) -> None:
+        """Another process has changed this intent."""
+        with failures_logged("waking those who wait for another process"):
+            self.submitter.foreign_change(intent)
+            self.unknowns.foreign_change(intent)
+
+    async def _mark_ended_sendings(self) -> None:
+        """Mark what an ended session of this process left SENDING as UNKNOWN: nobody waits for its answer.
+
+        On a store of one process, the store itself does that when it is opened.
+        """
+        store, now = self.services.store, self.services.clock.utc()
+        if store.is_shared:
+            for intent in await store.in_states((IntentState.SENDING,), own=True):
+                reason = "the session ended before the answer"
+                await store.advance(intent.key, MarkUnknown(reason, now, intent.attempts[-1].id))
+
+    async def _mark_cancelled_posts(self) -> None:
+        try:
+            await self._mark_ended_sendings()
+        except Exception as error:  # of the store; the next session or the end of the lease does it
+            _log.warning("could not record that the session ended before some answers: %s", error)
+
     async def close(self) -> None:
         """Send nothing new, let the outstanding POSTs and the hooks finish, end everything else.
 
@@ -109,6 +138,8 @@ class SessionRuntime:
         """
         if self._detach is not None:
             self._detach()
+        if self._stop_listening is not None:
+            self._stop_listening()
         closed = SessionClosed("the session was closed")
         self.services.rate_limiter.close()
         self.unknowns.close()
@@ -117,6 +148,7 @@ class SessionRuntime:
         # the stack runs them from the last to the first, and goes on where one is cancelled
         async with AsyncExitStack() as closing:
             closing.push_async_callback(self.services.hooks.aclose)
+            closing.push_async_callback(self._mark_cancelled_posts)
             closing.push_async_callback(self.services.posts.cancel)
             closing.push_async_callback(self.services.tasks.cancel)
             closing.push_async_callback(self.services.posts.drain)
@@ -193,7 +225,9 @@ class SessionRuntime:
         await self._require_possible(intent, ref)
         look = look_from_details(await self.reads.look(ref))
         other = await self.services.store.by_ref(ref)
-        if other is not None and other.key == intent.key:  # a search or a delivery found it at the same time
+        if (
+            other is not None and other.key == intent.key and other.ref == ref
+        ):  # a search or a delivery found it at the same time
             return self.registry.job_of(other)
         try:
             if intent.ref is None:
@@ -218,4 +252,4 @@ def _still_undecided(key: str) -> Iterator[None]:
 
 
 def _taken(ref: LookRef, owner: str) -> InvalidRequest:
-    return InvalidRequest("look", str(ref), f"a look that does not belong to the key {owner!r}")
+    return InvalidRequest("look", str(ref), f"a look that does not belong to the key {owner!r} already")

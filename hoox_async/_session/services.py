@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+from decimal import Decimal
 from typing import NamedTuple
 
 from .._api.endpoints import WireResponse
@@ -18,6 +20,8 @@ from .._io.tasks import TaskSet
 from ..events import LookAccepted
 from ..webhooks.hub import WebhookHub
 from .rate_limiter import Permit, RateLimiter
+
+_log = logging.getLogger("hoox_async")
 
 
 class SessionServices(NamedTuple):
@@ -36,21 +40,33 @@ class SessionServices(NamedTuple):
     tasks: TaskSet
     posts: TaskSet
 
-    async def accept(self, key: str, ref: LookRef, evidence: Evidence, since: Intent | None = None) -> Intent:
-        """Record that this look is the intent's, and emit `LookAccepted`: it has cost credits.
+    async def accept_answer(self, key: str, ref: LookRef, attempt_id: str) -> Intent:
+        """Record that this attempt was answered with this look, and emit `LookAccepted`.
 
-        ``since``: accept only if the intent is still as it was then. Raises `StoreError`, and
-        `IllegalTransition` where the intent was settled or sent again meanwhile.
+        The intent that is returned has another look or none where the look is a double. Raises `StoreError`
+        and `LookTaken`. It can be called again after it has raised.
         """
-        condition = () if since is None else (IfUnchanged(since),)
-        accepted = await self.store.advance(key, *condition, Accept(ref, self.clock.utc(), evidence))
-        self.emit_accepted(accepted, ref, evidence)
+        accept = Accept(ref, self.clock.utc(), Evidence.ANSWER, attempt_id)
+        accepted = await self.store.advance(key, accept)
+        self._emit_accepted(accepted, ref, Evidence.ANSWER, accepted.credits_of(attempt_id))
         return accepted
 
-    def emit_accepted(self, accepted: Intent, ref: LookRef, evidence: Evidence) -> None:
-        """Emit `LookAccepted` for an intent of which it is written down that this look is its own."""
+    async def accept_proof(self, unknown: Intent, ref: LookRef, evidence: Evidence) -> Intent:
+        """Record that this look is the unknown's, and emit `LookAccepted`: it has cost credits.
+
+        Raises `StoreError`, and `IllegalTransition` where the intent was settled or sent again meanwhile.
+        """
+        accept = Accept(ref, self.clock.utc(), evidence)
+        accepted = await self.store.advance(unknown.key, IfUnchanged(unknown), accept)
+        self._emit_accepted(accepted, ref, evidence, accepted.credits)
+        return accepted
+
+    def _emit_accepted(self, accepted: Intent, ref: LookRef, evidence: Evidence, credits: Decimal) -> None:
+        key, is_double = accepted.key, accepted.ref != ref
+        if is_double:
+            _log.warning("%s was sent again before its answer came: it also paid for the look %s", key, ref)
         metadata = accepted.request.metadata
-        self.hooks.emit(LookAccepted(accepted.key, ref, accepted.credits, evidence, metadata=metadata))
+        self.hooks.emit(LookAccepted(key, ref, credits, evidence, metadata=metadata, double=is_double))
 
     def answered(self, permit: Permit, response: WireResponse) -> None:
         """Process what an answer says about the quota and the key. Call it while the permit is held."""

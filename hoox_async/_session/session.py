@@ -56,6 +56,13 @@ from ..webhooks.hub import WebhookHub
 from .jobs import LookJob
 from .runtime import SessionRuntime, open_services
 
+_NOT_EXCLUSIVE = (
+    "exclusive=True: other processes that share the store may edit the same avatars, so the look of a lost "
+    "edit cannot be found by elimination. Leave it out and pass webhooks=WebhookHub(...): then a delivery "
+    "settles what was being sent when a process was killed. Without webhooks that needs a person: see "
+    "session.unknowns(), resolve, resend and drop. Or keep the store in a SQLite file, for one process"
+)
+
 
 class HooxSession:
     """One workspace of the Hoox API, for all that runs in this process. Use it as ``async with``.
@@ -113,6 +120,8 @@ class HooxSession:
         self._shares_quota = transport is None  # with other sessions of this process and workspace
         self._transport = transport or HttpTransport(self._workspace.base_url, key, self._timeouts)
         self._store = open_store(store)
+        if self._exclusive and self._store.is_shared:
+            raise ConfigurationError(_NOT_EXCLUSIVE)
         self._open: SessionRuntime | None = None
         self._closing: asyncio.Task[None] | None = None
         self._state = "new"
@@ -381,10 +390,10 @@ class HooxSession:
     async def jobs(self) -> list[LookJob]:
         """The jobs of the accepted looks that are not known to be settled, the oldest first.
 
-        Raises `StoreError`.
+        Where several processes share the store, those that this process sent. Raises `StoreError`.
         """
         runtime = self._ready()
-        accepted = await self._store.in_states((IntentState.ACCEPTED,))
+        accepted = await self._store.in_states((IntentState.ACCEPTED,), own=True)
         return [runtime.registry.job_of(intent) for intent in accepted]
 
     async def unknowns(self) -> list[Unknown]:

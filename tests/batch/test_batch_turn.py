@@ -18,7 +18,7 @@ from hoox_async._batch.items import Item
 from hoox_async._batch.options import BatchOptions, retry_states
 from hoox_async._core.intents.intent import Evidence, Intent, IntentState
 from hoox_async._core.intents.keys import digest
-from hoox_async._core.intents.send_decision import SendDecision
+from hoox_async._core.intents.send_decision import Decision, Outstanding, SendDecision
 from hoox_async._core.intents.transitions import (
     Accept,
     MarkUnknown,
@@ -63,23 +63,30 @@ UNKNOWN = intent(SENT, MarkUnknown("dropped", AT))
 RENEW = Replace(EDIT, digest(EDIT))
 
 
-def turn(given: Item, stored: Intent | None, **changes: Any) -> SendDecision | Intent:
+def turn(given: Item, stored: Intent | None, **changes: Any) -> Decision:
     return decide_sending(given, intent(), stored, options(**changes))
 
 
 def test_a_new_or_planned_intent_is_sent() -> None:
     """An item is sent where the store has nothing, or an intent that was planned since its admission."""
     assert turn(item(), None) == SendDecision(intent())
-    tried = intent(SENT, Revert())
+    tried = intent(SENT, Revert("a1"))
     assert turn(item(), tried) == SendDecision(tried, tried)
 
 
-@pytest.mark.parametrize("stored", [FAILED, UNKNOWN, intent(SENT)], ids=["failed", "unknown", "sending"])
+@pytest.mark.parametrize("stored", [FAILED, UNKNOWN], ids=["failed", "unknown"])
 def test_an_intent_that_was_sent_since_the_admission_is_the_result(stored: Intent) -> None:
     """What was sent since the admission is the result, whatever ``retry`` and ``on_unknown`` say."""
     given = {"retry": retry_states(["failed"]), "on_unknown": "resend"}
     assert turn(item(), stored, **given) is stored
     assert turn(item(intent()), stored, **given) is stored
+
+
+def test_an_item_that_another_process_is_sending_is_outstanding() -> None:
+    """The end of that is waited for, whatever the item was at its admission; other content is a conflict."""
+    sending = intent(SENT)
+    for known in (item(), item(intent()), item(FAILED, pay_again=True)):
+        assert turn(known, sending) == Outstanding(sending)
 
 
 def test_an_item_is_paid_again_unless_its_intent_has_changed() -> None:

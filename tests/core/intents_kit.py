@@ -38,7 +38,7 @@ PLANNED = Intent("alex", True, REQUEST, "d1", AT)
 
 STEPS: dict[type[Transition], Transition] = {
     Send: Send("a1", AT, SOURCE, True),
-    Revert: Revert(),
+    Revert: Revert("a1"),
     Accept: Accept(REF, AT, Evidence.ANSWER),
     Reject: Reject(NO, AT),
     MarkUnknown: MarkUnknown("dropped", AT),
@@ -67,6 +67,7 @@ LEGAL: dict[tuple[IntentState, type[Transition]], IntentState] = {
     (S.SENDING, Accept): S.ACCEPTED,
     (S.SENDING, Reject): S.REJECTED,
     (S.SENDING, MarkUnknown): S.UNKNOWN,
+    (S.UNKNOWN, Revert): S.PLANNED,
     (S.UNKNOWN, Accept): S.ACCEPTED,
     (S.UNKNOWN, EndSearch): S.UNKNOWN,
     (S.UNKNOWN, AddCandidates): S.UNKNOWN,

@@ -15,6 +15,7 @@ from intents_kit import (
     OTHER,
     PATHS,
     PLANNED,
+    PRICE,
     READY,
     REF,
     SOURCE,
@@ -60,13 +61,18 @@ def test_the_table_has_all_states_and_transitions() -> None:
 @pytest.mark.parametrize("kind", STEPS, ids=lambda kind: kind.__name__)
 @pytest.mark.parametrize("state", IntentState)
 def test_each_transition_from_each_state(state: IntentState, kind: type[Transition]) -> None:
-    """A legal pair leads to the state in `LEGAL`; any other raises IllegalTransition and changes nothing."""
+    """A legal pair leads to the state in `LEGAL`; any other raises IllegalTransition and changes nothing.
+
+    A `Revert` of a sending that is over changes nothing and is no error.
+    """
     intent = in_state(state)
     assert intent.state is state
     before = attrs.evolve(intent)
     step = Settle(FAILED, AT) if (state, kind) == (S.FAILED, Settle) else STEPS[kind]
     if (state, kind) in LEGAL:
         assert advance(intent, step).state is LEGAL[state, kind]
+    elif kind is Revert:
+        assert advance(intent, step) is intent
     else:
         with pytest.raises(IllegalTransition, match=f"'alex' is {state}: no {kind.__name__}"):
             advance(intent, step)
@@ -79,9 +85,11 @@ def test_an_intent_is_sent_only_from_planned() -> None:
 
 
 def test_an_accepted_intent_cannot_be_lost_or_reverted() -> None:
-    """From ACCEPTED on an intent can only be settled, corrected by the user, or paid again."""
+    """From ACCEPTED on an intent can only be settled, corrected by the user, or paid again; an answer that
+    comes late can be recorded beside its look.
+    """
     for state in (S.ACCEPTED, S.READY, S.FAILED):
-        assert set(TRANSITIONS[state]) == {Settle, Correct, Replace}
+        assert set(TRANSITIONS[state]) == {Settle, Correct, Replace, Accept}
 
 
 # --- one look, one intent
@@ -111,12 +119,12 @@ def test_the_user_cannot_correct_a_proof(evidence: Evidence) -> None:
 
 def test_the_look_of_an_earlier_round_cannot_be_the_next_rounds_too() -> None:
     """Each round pays for a look of its own, so an answer that names the earlier look proves nothing."""
-    replaced = after(Replace(OTHER, "d2"), STEPS[Send], start=in_state(S.FAILED))
+    replaced = after(Replace(OTHER, "d2"), Send("a2", AT), start=in_state(S.FAILED))
     assert claimed_look(replaced) == REF
     with pytest.raises(LookTaken, match="look_new belongs to 'alex' already"):
         advance(replaced, STEPS[Accept])
-    assert claimed_look(advance(replaced, Revert())) == REF
-    assert claimed_look(advance(replaced, STEPS[MarkUnknown])) is None
+    for end in (Revert("a2"), STEPS[MarkUnknown]):
+        assert claimed_look(advance(replaced, end)) == REF
 
 
 # --- what the steps write
@@ -126,7 +134,11 @@ def test_each_transition_of_a_plain_life_writes_what_it_knows() -> None:
     """Sending writes the attempt, accepting the look and its evidence, settling the result and its time."""
     later = AT + timedelta(seconds=40)
     sent = after(STEPS[Send])
-    assert (sent.attempts, sent.source, sent.sent_at) == ((Attempt("a1", AT, True),), SOURCE, AT)
+    assert (sent.attempts, sent.source, sent.sent_at) == (
+        (Attempt("a1", AT, True, credits=PRICE),),
+        SOURCE,
+        AT,
+    )
     accepted = advance(sent, STEPS[Accept])
     assert (accepted.ref, accepted.evidence, accepted.accepted_at) == (REF, Evidence.ANSWER, AT)
     ready = advance(accepted, Settle(READY, later))
@@ -144,7 +156,7 @@ def test_the_avatar_of_the_look_counts_once_it_is_known() -> None:
 
 def test_a_second_attempt_does_not_replace_the_first() -> None:
     """All attempts are kept: a delivery on an old attempt's token must still find its intent."""
-    again = after(STEPS[Send], Revert(), Send("a2", AT + timedelta(seconds=60), SOURCE))
+    again = after(STEPS[Send], Revert("a1"), Send("a2", AT + timedelta(seconds=60), SOURCE))
     assert [attempt.id for attempt in again.attempts] == ["a1", "a2"]
     assert again.sent_at == AT + timedelta(seconds=60)
 

@@ -57,8 +57,10 @@ CHARGED = [name for name in PREVIOUS if name != "rejected"]
 def test_a_new_post_that_surely_cost_nothing_restores_the_previous_intent(name: str) -> None:
     """The previous intent comes back unchanged in all fields: look, credits at risk, and attempts."""
     previous, instruction = PREVIOUS[name]
-    assert after(instruction, AGAIN, Revert(), start=previous) == previous
-    twice = after(instruction, AGAIN, Revert(), instruction, Send("a3", LATER), Revert(), start=previous)
+    assert after(instruction, AGAIN, Revert("a2"), start=previous) == previous
+    twice = after(
+        instruction, AGAIN, Revert("a2"), instruction, Send("a3", LATER), Revert("a3"), start=previous
+    )
     assert twice == previous
 
 
@@ -79,15 +81,20 @@ def test_a_second_refusal_replaces_the_first() -> None:
 
 @pytest.mark.parametrize("name", PREVIOUS)
 @pytest.mark.parametrize(
-    "end", [Accept(LookRef("avtr_abc", "x"), LATER, Evidence.ANSWER), MarkUnknown("cut", LATER)]
+    "ends",
+    [
+        (Accept(LookRef("avtr_abc", "x"), LATER, Evidence.ANSWER),),
+        (MarkUnknown("cut", LATER),),
+        (MarkUnknown("cut", LATER), Drop()),
+    ],
 )
-def test_a_new_post_that_may_have_cost_something_drops_the_previous_intent(
-    name: str, end: Transition
+def test_the_previous_intent_is_kept_until_the_outcome_of_the_new_post_is_known(
+    name: str, ends: tuple[Transition, ...]
 ) -> None:
-    """Only the credits of the earlier rounds are kept: they were paid, or may have been."""
+    """The credits of the earlier rounds stay counted in any case: they were paid, or may have been."""
     previous, instruction = PREVIOUS[name]
-    done = after(instruction, AGAIN, end, start=previous)
-    assert done.previous is None
+    done = after(instruction, AGAIN, *ends, start=previous)
+    assert done.previous == (previous if done.state is S.UNKNOWN else None)
     assert done.spent + done.at_risk == previous.spent + previous.at_risk + done.credits
     assert done.spent >= previous.spent
 
@@ -113,9 +120,9 @@ def test_proof_that_came_first_makes_a_resend_illegal() -> None:
 
 def test_what_never_cost_anything_is_replaced_for_good() -> None:
     """The new content stays, also when its POST is reverted, for example because credits are missing."""
-    tried = after(SENT, Revert())
+    tried = after(SENT, Revert("a1"))
     assert tried.never_charged
-    back = after(Replace(OTHER, "d2"), AGAIN, Revert(), start=tried)
+    back = after(Replace(OTHER, "d2"), AGAIN, Revert("a2"), start=tried)
     assert (back.state, back.request, back.previous) == (S.PLANNED, OTHER, None)
 
 
@@ -135,7 +142,7 @@ def test_the_attempts_of_earlier_content_are_kept_apart() -> None:
     resent = after(Resend(), Send("a3", LATER), start=replaced)
     lost, found = (
         advance(resent, MarkUnknown("x", LATER)),
-        advance(resent, Accept(REF, LATER, Evidence.WEBHOOK)),
+        advance(resent, Accept(LookRef("avtr_abc", "x"), LATER, Evidence.WEBHOOK)),
     )
     assert {intent.past_attempts for intent in (replaced, resent, lost, found)} == {("a1",)}
     assert advance(found, Replace(OTHER, "d3")).past_attempts == ("a1", "a2", "a3")
@@ -174,7 +181,7 @@ def test_the_previous_intent_is_stored(name: str) -> None:
     sending = after(instruction, AGAIN, start=previous)
     record = dump_intent(sending)
     assert json.loads(record)["before"]["state"] == previous.state, "its name in users' stores"
-    assert advance(load_intent(record), Revert()) == previous
+    assert advance(load_intent(record), Revert("a2")) == previous
 
 
 def test_a_record_of_an_earlier_version_can_be_read() -> None:
@@ -193,6 +200,8 @@ def test_any_number_of_posts_that_cost_nothing_restores_the_previous_intent(
     previous, instruction = PREVIOUS[name]
     intent = previous
     for n, end in enumerate(ends):
-        intent = after(instruction, Send(f"b{n}", LATER), Revert() if end == "revert" else NO, start=intent)
+        intent = after(
+            instruction, Send(f"b{n}", LATER), Revert(f"b{n}") if end == "revert" else NO, start=intent
+        )
     assert intent == previous
     assert (intent.spent, intent.at_risk) != (FREE, FREE)

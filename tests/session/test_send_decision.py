@@ -11,7 +11,13 @@ import pytest
 from hoox_async import LookEdit, LookRef
 from hoox_async._core.intents.intent import Evidence, Intent, IntentState, Reason
 from hoox_async._core.intents.keys import digest
-from hoox_async._core.intents.send_decision import SendDecision, decide_resend, decide_single, send_stored
+from hoox_async._core.intents.send_decision import (
+    Outstanding,
+    SendDecision,
+    decide_resend,
+    decide_single,
+    send_stored,
+)
 from hoox_async._core.intents.transitions import (
     Accept,
     Drop,
@@ -49,13 +55,13 @@ def test_the_intent_of_an_unused_key_is_sent_unchanged() -> None:
 
 def test_a_planned_intent_is_sent_as_it_is_stored() -> None:
     """A planned intent is sent as it is stored, with its attempts, whose tokens stay valid."""
-    tried = advance(SENT, Revert())
+    tried = advance(SENT, Revert("a1"))
     assert decide_single(intent(), tried, tried) == SendDecision(tried, tried)
 
 
 def test_other_content_replaces_an_intent_that_never_cost_anything() -> None:
     """Other content under the key of a planned intent replaces its request and its source."""
-    tried = advance(SENT, Revert())
+    tried = advance(SENT, Revert("a1"))
     wanted = intent("a desk", OTHER)
     decided = decide_single(wanted, tried, tried)
     assert isinstance(decided, SendDecision)
@@ -90,7 +96,6 @@ def test_an_accepted_intent_is_the_result() -> None:
 @pytest.mark.parametrize(
     ("stored", "error"),
     [
-        (SENT, OutcomeUnknown),
         (UNKNOWN, OutcomeUnknown),
         (advance(UNKNOWN, Drop()), OutcomeUnknown),
     ],
@@ -99,6 +104,16 @@ def test_a_lost_intent_raises_outcome_unknown(stored: Intent, error: type[HooxEr
     """A submission of a key whose POST was lost, or was cut off, raises OutcomeUnknown."""
     with pytest.raises(error):
         decide_single(intent(), stored, stored)
+
+
+def test_an_intent_that_is_being_sent_is_outstanding() -> None:
+    """A submission, and a resend, of what another process is sending wait for the end of that."""
+    assert decide_single(intent(), SENT, SENT) == Outstanding(SENT)
+    assert decide_single(intent(), None, SENT) == Outstanding(SENT)
+    again = advance(advance(UNKNOWN, Resend()), Send("a2", AT, SOURCE))
+    assert decide_resend(UNKNOWN, again) == Outstanding(again)
+    with pytest.raises(KeyConflict):
+        decide_single(intent("a desk", OTHER), SENT, SENT)
 
 
 def test_what_was_refused_before_a_submission_began_is_sent_again() -> None:
@@ -142,7 +157,7 @@ def test_an_unchanged_unknown_is_resent(stored: Intent) -> None:
 def test_an_unknown_that_was_resent_or_dropped_meanwhile_is_not_resent() -> None:
     """A resend raises OutcomeUnknown if the unknown was resent or dropped by somebody else meanwhile."""
     again = advance(advance(UNKNOWN, Resend()), Send("a2", AT, SOURCE))
-    for stored in (advance(UNKNOWN, Drop()), advance(again, MarkUnknown("dropped", AT)), again):
+    for stored in (advance(UNKNOWN, Drop()), advance(again, MarkUnknown("dropped", AT))):
         with pytest.raises(OutcomeUnknown):
             decide_resend(UNKNOWN, stored)
 

@@ -119,7 +119,7 @@ async def test_an_unknown_key_cannot_be_advanced(store: Store) -> None:
 async def test_attempts_lead_to_their_intent(store: Store) -> None:
     """An earlier attempt leads to its intent as the newest does, and an unknown one to None."""
     await store.plan(planned("a"))
-    intent = await store.advance("a", send("att_1"), Revert(), send("att_2"))
+    intent = await store.advance("a", send("att_1"), Revert("att_1"), send("att_2"))
     assert await store.by_attempt("att_1") == await store.by_attempt("att_2") == intent
     assert await store.by_attempt("att_3") is None
 
@@ -186,7 +186,7 @@ async def test_a_look_stays_claimed_until_its_next_round_is_paid(store: Store) -
     await store.advance("a", Replace(EDIT, "d"), send("att_a2"))
     with pytest.raises(LookTaken):
         await store.advance("b", accept("look_9"))
-    back = await store.advance("a", Revert())
+    back = await store.advance("a", Revert("att_a2"))
     assert await store.by_ref(LookRef("avtr_1", "look_9")) == back
 
 
@@ -309,7 +309,7 @@ async def test_the_times_of_attempts_are_send_times(store: Store) -> None:
     await store.plan(planned("a"))
     await store.advance("a", send("att_1"))
     assert await store.recent_sends(after(-1)) == [NOW]
-    await store.advance("a", Revert())
+    await store.advance("a", Revert("att_1"))
     assert await store.recent_sends(after(-1)) == [NOW]
     await store.plan(advance(planned("b"), send("att_2")))
     assert await store.recent_sends(after(-1)) == [NOW, NOW]

@@ -21,7 +21,7 @@ REFUSED = Reject(Reason(400, None, "no"), NOW)
 
 FREE: dict[str, Sequence[Transition]] = {
     "nothing sent": (),
-    "reverted": (send("att_1"), Revert()),
+    "reverted": (send("att_1"), Revert("att_1")),
     "refused": (send("att_1"), REFUSED),
 }
 PAID: dict[str, Sequence[Transition]] = {

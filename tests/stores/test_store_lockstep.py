@@ -38,12 +38,14 @@ from hoox_async._core.intents.transitions import (
 )
 from hoox_async._io.protocols import Store
 
-_KEYS = st.sampled_from(["a", "b", "c", "ключ\x00\N{SNOWMAN}"])
+_KEYS = st.sampled_from(["a", "b", "c", "ключ\N{SNOWMAN}"])
 _LOOKS = st.sampled_from(["look_1", "look_2", "look_3"])
+_ATTEMPTS = st.builds("att_{}_{}".format, st.integers(0, 5), st.integers(0, 3))
 _STEPS: st.SearchStrategy[Any] = st.one_of(
-    st.sampled_from(
-        [Revert(), EndSearch(), Resend(), Drop(), MarkUnknown("dropped", NOW), AddCandidates(())]
-    ),
+    st.sampled_from([EndSearch(), Resend(), Drop(), MarkUnknown("dropped", NOW), AddCandidates(())]),
+    st.builds(Revert, _ATTEMPTS),
+    st.builds(MarkUnknown, st.just("lost"), st.just(NOW), _ATTEMPTS, st.booleans()),
+    st.builds(lambda look, attempt: accept(look)._replace(attempt_id=attempt), _LOOKS, _ATTEMPTS),
     st.builds(accept, _LOOKS, evidence=st.sampled_from(Evidence)),
     st.builds(settle, _LOOKS, status=st.sampled_from([LookStatus.READY, LookStatus.FAILED])),
     st.builds(Reject, st.just(Reason(400, "INVALID_VALUE", "no")), st.just(NOW)),

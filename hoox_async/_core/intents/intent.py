@@ -57,15 +57,19 @@ class Evidence(StrEnum):
 
 @attrs.frozen
 class Attempt:
-    """One POST of an intent, with its own random id.
+    """One POST of an intent, with its own random id, which is the fencing token of its sending.
 
     ``under_lock``: it was sent while holding its avatar's lock. So no other edit of the avatar was
-    outstanding, and the avatar's existing looks were recorded.
+    outstanding, and the avatar's existing looks were recorded. ``answer_by``: until then its process may
+    still be waiting for the answer; None where that is certainly over. ``credits``: what it costs, if it was
+    received (None in old records).
     """
 
     id: str
     sent_at: datetime
     under_lock: bool = False
+    answer_by: datetime | None = None
+    credits: Decimal | None = None
 
 
 @attrs.frozen
@@ -86,8 +90,10 @@ class Intent:
 
     An intent that is paid again (`Resend`, `Replace`) begins another round. ``past_spent`` and
     ``past_at_risk`` are the credits of its earlier rounds, and ``past_attempts`` the ids of the attempts
-    whose looks belong to earlier content. ``previous`` is the intent as it was before the current round, as
-    long as the POST of this round is outstanding; it is restored if the POST certainly cost nothing.
+    whose looks belong to earlier content. ``past_looks`` are looks that were paid for besides its own: those
+    of earlier rounds, and doubles (see `Accept`). ``previous`` is the intent as it was before the current
+    round, as long as the outcome of this round's POST is not known; it is restored if the POST certainly cost
+    nothing. It has no ``previous`` of its own.
 
     ``own_key``: the key can be used again, since the user chose it or it is a batch item's. ``digest`` is
     that of the request's content (`keys.digest`). ``source`` is the look that is edited. ``reason`` is set
@@ -114,6 +120,7 @@ class Intent:
     past_spent: Decimal = FREE
     past_at_risk: Decimal = FREE
     past_attempts: tuple[str, ...] = ()
+    past_looks: tuple[LookRef, ...] = ()
     previous: Intent | None = None
 
     @property
@@ -127,6 +134,12 @@ class Intent:
     def credits(self) -> Decimal:
         """The price of sending it once."""
         return self.request.credits
+
+    def credits_of(self, attempt_id: str) -> Decimal:
+        """The price of this attempt: that of the intent's content when it was sent."""
+        known = (attempt.credits for attempt in self.attempts if attempt.id == attempt_id)
+        credits = next(known, None)
+        return self.credits if credits is None else credits
 
     @property
     def spent(self) -> Decimal:
@@ -145,7 +158,21 @@ class Intent:
 
     def unchanged_since(self, earlier: Intent) -> bool:
         """Whether the intent was neither sent, nor settled, nor given other content since ``earlier``."""
-        return (self.state, self.attempts, self.digest) == (earlier.state, earlier.attempts, earlier.digest)
+        own, others = self.attempts, earlier.attempts
+        same_attempts = [attempt.id for attempt in own] == [attempt.id for attempt in others]
+        return same_attempts and (self.state, self.digest) == (earlier.state, earlier.digest)
+
+    def was_last_sent_by(self, attempt_id: str) -> bool:
+        """Whether this is the intent's last attempt."""
+        return bool(self.attempts) and self.attempts[-1].id == attempt_id
+
+    @property
+    def answer_by(self) -> datetime | None:
+        """Until when a process may still be waiting for the answer to its last POST; None: none is.
+
+        Those before were sent again only after that time.
+        """
+        return self.attempts[-1].answer_by if self.attempts else None
 
     @property
     def sent_at(self) -> datetime | None:

@@ -27,7 +27,14 @@ class SendDecision(NamedTuple):
     instruction: Replace | Resend | None = None
 
 
-Decide = Callable[[Intent | None], SendDecision | Intent]
+class Outstanding(NamedTuple):
+    """The stored intent is being sent: its end is to be awaited, then it is decided again."""
+
+    intent: Intent
+
+
+Decision = SendDecision | Outstanding | Intent
+Decide = Callable[[Intent | None], Decision]
 """Takes the stored intent of a key. Returns what to send, or the stored intent if nothing is to be sent."""
 
 
@@ -39,7 +46,7 @@ def send_stored(
     return SendDecision(attrs.evolve(planned, source=source or stored.source), stored, instruction)
 
 
-def decide_single(wanted: Intent, at_begin: Intent | None, stored: Intent | None) -> SendDecision | Intent:
+def decide_single(wanted: Intent, at_begin: Intent | None, stored: Intent | None) -> Decision:
     """Decide for a single submission. ``at_begin`` is what the store had under the key when it began.
 
     An intent that was REJECTED by then is sent again, since that cost nothing. A rejection that came while
@@ -59,7 +66,7 @@ def decide_single(wanted: Intent, at_begin: Intent | None, stored: Intent | None
     return _require_paid(stored)
 
 
-def decide_resend(unknown: Intent, stored: Intent | None) -> SendDecision | Intent:
+def decide_resend(unknown: Intent, stored: Intent | None) -> Decision:
     """Decide for an unknown that the user wants to be sent again.
 
     If it was changed meanwhile: returns it if it is paid for, and raises its error otherwise.
@@ -69,7 +76,9 @@ def decide_resend(unknown: Intent, stored: Intent | None) -> SendDecision | Inte
     return _require_paid(stored or unknown)
 
 
-def _require_paid(stored: Intent) -> Intent:
+def _require_paid(stored: Intent) -> Intent | Outstanding:
     if stored.state.paid:
         return stored
+    if stored.state is IntentState.SENDING:
+        return Outstanding(stored)
     raise error_of(stored) or HooxError(f"{stored.key}: {stored.state}")

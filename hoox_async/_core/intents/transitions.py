@@ -10,10 +10,14 @@ The rules:
 4. ACCEPTED has cost credits and has a ref. From there on only the look's own state matters.
 5. What was paid, or may have been paid, stays counted when an intent is paid again. The user's instruction
    for that (`Resend`, `Replace`) is written in one transaction with the `Send` that it leads to. The previous
-   intent is kept until the new POST has cost something. If that certainly cost nothing, the previous intent
-   is restored.
+   intent is kept until the new POST has certainly cost something. If that certainly cost nothing, the
+   previous intent is restored.
 6. A look belongs to one intent only. A transition that claims another intent's look raises `LookTaken`. Only
    a store can see that, so it checks inside the transaction that applies the transition.
+7. An end of a sending (`Revert`, `Reject`, `MarkUnknown`, `Accept`) names its attempt, whose id is the
+   fencing token. An end that comes late, when the intent was sent again or is settled, changes nothing. An
+   acceptance that comes late is a double: its credits and its look are recorded beside the intent's own. So
+   each end can be written any number of times, also by a process that others have presumed dead.
 
 A transition that the table does not allow raises `IllegalTransition` and changes nothing. A decision that was
 made from an intent that was read earlier is written with `IfUnchanged` in front, so that it is applied only
@@ -46,18 +50,29 @@ class Send(NamedTuple):
     at: datetime
     source: LookRef | None = None
     under_lock: bool = False
+    answer_by: datetime | None = None
 
 
 class Revert(NamedTuple):
-    """The POST certainly cost nothing and may be sent again: the previous intent is restored."""
+    """The POST certainly cost nothing and may be sent again: the previous intent is restored.
+
+    It changes nothing where the attempt was never written, is not the intent's last one, or is settled.
+    """
+
+    attempt_id: str
 
 
 class Accept(NamedTuple):
-    """The intent's look is known, and was paid for."""
+    """The intent's look is known, and was paid for.
+
+    ``attempt_id``: the POST that was answered with this look. Where the intent cannot take the look any more,
+    since it was sent again or has another look, this is a double: it joins `Intent.past_looks`.
+    """
 
     ref: LookRef
     at: datetime
     evidence: Evidence
+    attempt_id: str | None = None
 
 
 class Correct(NamedTuple):
@@ -68,17 +83,28 @@ class Correct(NamedTuple):
 
 
 class Reject(NamedTuple):
-    """The API refused this request itself, without a charge. The cost of earlier rounds stays counted."""
+    """The API refused this request itself, without a charge. The cost of earlier rounds stays counted.
+
+    ``attempt_id``: the POST that was refused; as `Revert`, it changes nothing where that comes late.
+    """
 
     reason: Reason
     at: datetime
+    attempt_id: str | None = None
 
 
 class MarkUnknown(NamedTuple):
-    """The POST may have been received, and its outcome is not known."""
+    """The POST may have been received, and its outcome is not known.
+
+    ``attempt_id``: the POST that was lost; as `Revert`, it changes nothing where that comes late.
+    ``presumed``: the process that sends it is presumed dead by others, and may still get the answer.
+    Otherwise nobody waits for the answer any more.
+    """
 
     reason: str
     at: datetime
+    attempt_id: str | None = None
+    presumed: bool = False
 
 
 class EndSearch(NamedTuple):
@@ -136,19 +162,30 @@ Transition = (
 
 S = IntentState
 _FROM_UNKNOWN: Mapping[type[Transition], IntentState | None] = {
-    Accept: S.ACCEPTED, EndSearch: S.UNKNOWN, AddCandidates: S.UNKNOWN, Resend: S.PLANNED, Drop: S.DROPPED
+    Accept: S.ACCEPTED, EndSearch: S.UNKNOWN, AddCandidates: S.UNKNOWN, Resend: S.PLANNED, Drop: S.DROPPED,
+    Revert: S.PLANNED, Reject: S.REJECTED, MarkUnknown: S.UNKNOWN,
+}  # fmt: skip
+_FROM_PAID: Mapping[type[Transition], IntentState | None] = {
+    Settle: None, Correct: S.ACCEPTED, Replace: S.PLANNED, Accept: None
 }  # fmt: skip
 TRANSITIONS: Mapping[IntentState, Mapping[type[Transition], IntentState | None]] = {
-    # None: the look's status decides. If the intent was being paid again, Revert and Reject restore the
-    # previous intent instead.
+    # None: the look's status decides, or the state stays. If the intent was being paid again, Revert and
+    # Reject restore the previous intent instead.
     S.PLANNED:  {Send: S.SENDING, Reject: S.REJECTED, Replace: S.PLANNED},
     S.SENDING:  {Revert: S.PLANNED, Accept: S.ACCEPTED, Reject: S.REJECTED, MarkUnknown: S.UNKNOWN},
     S.UNKNOWN:  _FROM_UNKNOWN,
-    S.ACCEPTED: {Settle: None, Correct: S.ACCEPTED, Replace: S.PLANNED},
-    S.READY:    {Settle: None, Correct: S.ACCEPTED, Replace: S.PLANNED},
-    S.FAILED:   {Settle: None, Correct: S.ACCEPTED, Replace: S.PLANNED},
+    S.ACCEPTED: _FROM_PAID,
+    S.READY:    _FROM_PAID,
+    S.FAILED:   _FROM_PAID,
     S.REJECTED: {Replace: S.PLANNED},
     S.DROPPED:  {Accept: S.ACCEPTED, Resend: S.PLANNED},
+}  # fmt: skip
+_OF_AN_ATTEMPT: Mapping[IntentState, frozenset[type[Transition]]] = {
+    # legal only where the transition names an attempt: its answer came after it was presumed lost
+    S.UNKNOWN: frozenset({Revert, Reject, MarkUnknown}),
+    S.ACCEPTED: frozenset({Accept}),
+    S.READY: frozenset({Accept}),
+    S.FAILED: frozenset({Accept}),
 }  # fmt: skip
 
 
@@ -180,21 +217,32 @@ def advance(intent: Intent, transition: Transition) -> Intent:
     """The intent after the transition. Raises `IllegalTransition`."""
     if isinstance(transition, IfUnchanged):
         return _require_unchanged(intent, transition)
+    if isinstance(transition, Revert | Reject | MarkUnknown) and _is_over(intent, transition.attempt_id):
+        return intent
     kind = type(transition)
-    if kind not in TRANSITIONS[intent.state]:
+    if kind not in TRANSITIONS[intent.state] or (
+        kind in _OF_AN_ATTEMPT.get(intent.state, ()) and getattr(transition, "attempt_id", None) is None
+    ):
         raise IllegalTransition(f"intent {intent.key!r} is {intent.state}: no {kind.__name__} from there")
     target = TRANSITIONS[intent.state][kind]
     return _APPLY[kind](intent, transition, target)
 
 
 def recovery_transitions(intent: Intent, at: datetime) -> tuple[Transition, ...]:
-    """The transitions that the end of an earlier process makes necessary.
+    """The transitions that the certain end of an earlier process makes necessary.
 
     An intent that is still SENDING may have been paid: it becomes UNKNOWN.
     """
     if intent.state is S.SENDING:
         return (MarkUnknown("the process ended while the request was being sent", at),)
     return ()
+
+
+def _is_over(intent: Intent, attempt_id: str | None) -> bool:
+    """Whether this attempt's sending was never written, has ended, or was followed by another one."""
+    if attempt_id is None:
+        return False
+    return intent.state not in (S.SENDING, S.UNKNOWN) or not intent.was_last_sent_by(attempt_id)
 
 
 def _require_unchanged(intent: Intent, transition: IfUnchanged) -> Intent:
@@ -204,30 +252,88 @@ def _require_unchanged(intent: Intent, transition: IfUnchanged) -> Intent:
 
 
 def _send(intent: Intent, transition: Send, state: IntentState) -> Intent:
-    attempts = (*intent.attempts, Attempt(transition.attempt_id, transition.at, transition.under_lock))
+    attempt = Attempt(
+        transition.attempt_id,
+        transition.at,
+        transition.under_lock,
+        transition.answer_by,
+        intent.credits,
+    )
     return attrs.evolve(
-        intent, state=state, attempts=attempts, source=transition.source, lost_at=None, reason=None
+        intent,
+        state=state,
+        attempts=(*intent.attempts, attempt),
+        source=transition.source,
+        lost_at=None,
+        reason=None,
     )
 
 
 def _revert(intent: Intent, _: Revert, state: IntentState) -> Intent:
     # the attempts of `previous` are those that can still be proved, the last one is its own
-    return intent.previous or attrs.evolve(intent, state=state)
+    if intent.previous is not None:
+        return intent.previous
+    return intent if _is_owed(intent) else _without_loss(intent, state)
 
 
-def _accept(intent: Intent, transition: Accept, state: IntentState) -> Intent:
-    if intent.previous is not None and intent.previous.ref == transition.ref:
-        # each round is paid separately: the look of the previous round cannot be this one's too
+def _is_owed(intent: Intent) -> bool:
+    """Whether earlier rounds have cost something, and it is not known any more what stood before this one."""
+    has_cost = bool(intent.past_spent or intent.past_at_risk)
+    return intent.state is S.UNKNOWN and intent.previous is None and has_cost
+
+
+def _without_loss(intent: Intent, state: IntentState) -> Intent:
+    return attrs.evolve(intent, state=state, reason=None, lost_at=None, search_ended=False, candidates=())
+
+
+def _accept(intent: Intent, transition: Accept, _: IntentState | None) -> Intent:
+    if intent.state.paid and intent.ref == transition.ref:
+        return intent
+    if transition.attempt_id is not None and not _can_take_look_of(intent, transition.attempt_id):
+        return _accept_double(intent, transition, transition.attempt_id)
+    previous = intent.previous
+    if transition.ref in intent.past_looks or (previous is not None and previous.ref == transition.ref):
+        # each round is paid separately: the look of an earlier round cannot be this one's too
         raise LookTaken(transition.ref, intent.key)
     return attrs.evolve(
         intent,
-        state=state,
+        state=S.ACCEPTED,
         ref=transition.ref,
         evidence=transition.evidence,
         accepted_at=transition.at,
         reason=None,
         candidates=(),
         previous=None,
+    )
+
+
+def _can_take_look_of(intent: Intent, attempt_id: str) -> bool:
+    """Whether the look of this attempt can become the intent's own.
+
+    The look of an earlier attempt can, as long as the last one has no look and its answer is not awaited.
+    """
+    if intent.state.paid or attempt_id in intent.past_attempts:
+        return False
+    return intent.was_last_sent_by(attempt_id) or intent.state is not S.SENDING
+
+
+def _accept_double(intent: Intent, transition: Accept, attempt_id: str) -> Intent:
+    """Record what an attempt made besides the intent's own look: its credits were spent, not at risk.
+
+    If the last POST turns out to have cost nothing, the intent is restored with that look.
+    """
+    if all(attempt.id != attempt_id for attempt in intent.attempts):
+        raise IllegalTransition(f"intent {intent.key!r} has no attempt {attempt_id!r}")
+    if transition.ref in intent.past_looks:
+        return intent
+    moved = min(intent.credits_of(attempt_id), intent.past_at_risk)
+    previous = intent.previous
+    return attrs.evolve(
+        intent,
+        past_looks=(*intent.past_looks, transition.ref),
+        past_spent=intent.past_spent + moved,
+        past_at_risk=intent.past_at_risk - moved,
+        previous=None if previous is None else advance(previous, transition),
     )
 
 
@@ -243,14 +349,32 @@ def _reject(intent: Intent, transition: Reject, state: IntentState) -> Intent:
     previous = intent.previous
     if previous is not None and (previous.state.paid or previous.state.in_doubt):
         return previous
-    return attrs.evolve(
-        intent, state=state, reason=transition.reason, settled_at=transition.at, previous=None
-    )
+    if _is_owed(intent):
+        return intent
+    fresh = _without_loss(intent, state)
+    return attrs.evolve(fresh, reason=transition.reason, settled_at=transition.at, previous=None)
 
 
 def _mark_unknown(intent: Intent, transition: MarkUnknown, state: IntentState) -> Intent:
+    if intent.state is S.UNKNOWN and transition.presumed:
+        return intent
+    previous = intent.previous
+    if previous is not None and previous.state.paid and _is_resent(intent, previous):
+        # the POST that was sent again was answered meanwhile: the intent has that look, and this POST is lost
+        attempts = (*previous.attempts, *intent.attempts[len(previous.attempts) :])
+        at_risk = previous.past_at_risk + intent.credits
+        return attrs.evolve(previous, attempts=attempts, past_at_risk=at_risk)
     reason = Reason(None, None, transition.reason)
-    return attrs.evolve(intent, state=state, reason=reason, lost_at=transition.at, previous=None)
+    attempts = intent.attempts
+    if attempts and not transition.presumed:
+        attempts = (*attempts[:-1], attrs.evolve(attempts[-1], answer_by=None))
+    lost_at = intent.lost_at or transition.at
+    return attrs.evolve(intent, state=state, attempts=attempts, reason=reason, lost_at=lost_at)
+
+
+def _is_resent(intent: Intent, previous: Intent) -> bool:
+    """Whether the round was begun by `Resend`, and not with other content by `Replace`."""
+    return not set(intent.past_attempts) & {attempt.id for attempt in previous.attempts[-1:]}
 
 
 def _end_search(intent: Intent, _: EndSearch, state: IntentState) -> Intent:
@@ -291,7 +415,7 @@ def _begin_round(intent: Intent, state: IntentState) -> Intent:
         candidates=(),
         past_spent=intent.spent,
         past_at_risk=intent.at_risk,
-        previous=intent.previous if intent.state is S.PLANNED else intent,
+        previous=intent.previous if intent.state is S.PLANNED else attrs.evolve(intent, previous=None),
     )
 
 
@@ -301,7 +425,7 @@ def _resend(intent: Intent, _: Resend, state: IntentState) -> Intent:
 
 
 def _drop(intent: Intent, _: Drop, state: IntentState) -> Intent:
-    return attrs.evolve(intent, state=state)
+    return attrs.evolve(intent, state=state, previous=None)
 
 
 def _replace(intent: Intent, transition: Replace, state: IntentState) -> Intent:
@@ -311,6 +435,7 @@ def _replace(intent: Intent, transition: Replace, state: IntentState) -> Intent:
         request=transition.request,
         digest=transition.digest,
         past_attempts=earlier,
+        past_looks=intent.past_looks if intent.ref is None else (*intent.past_looks, intent.ref),
     )
 
 

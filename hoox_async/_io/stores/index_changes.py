@@ -24,15 +24,17 @@ class IndexChanges(NamedTuple):
     """The changes to an intent by a transition.
 
     ``attempts`` are new attempts, ``claimed`` is a look that the intent has from now on, and ``created`` is
-    the id of an avatar that the intent has made. ``exclusive`` says that the store must check that no other
-    intent has the claimed look; a claim that is restored needs no check, since no other intent could take it
-    meanwhile.
+    the id of an avatar that the intent has made. ``paid_besides`` are new `Intent.past_looks`:
+    no other intent is inferred to have made them. ``exclusive`` says that the store must check that no
+    other intent has the claimed look; a claim that is restored needs no check, since no other intent could
+    take it meanwhile.
     """
 
     attempts: tuple[Attempt, ...]
     claimed: LookRef | None
     created: str | None
     exclusive: bool = False
+    paid_besides: tuple[LookRef, ...] = ()
 
 
 def changes_between(before: Intent | None, after: Intent) -> IndexChanges:
@@ -42,7 +44,9 @@ def changes_between(before: Intent | None, after: Intent) -> IndexChanges:
     created = None
     if claimed is not None and after.evidence in _MADE_BY_US and not isinstance(after.request, LookEdit):
         created = claimed.avatar_id
-    return IndexChanges(after.attempts[known:], claimed, created)
+    paid_before = before.past_looks if before is not None else ()
+    paid_besides = tuple(ref for ref in after.past_looks if ref not in paid_before)
+    return IndexChanges(after.attempts[known:], claimed, created, paid_besides=paid_besides)
 
 
 def apply_transitions(

@@ -269,6 +269,8 @@ class MemoryStore:
                     self.note_sends((attempt.sent_at,))
             if changes.claimed is not None:
                 self._seen.setdefault(changes.claimed.avatar_id, set()).add(changes.claimed.look_id)
+            for ref in changes.paid_besides:
+                self._seen.setdefault(ref.avatar_id, set()).add(ref.look_id)
             if changes.created is not None:
                 self._baselines.add(changes.created)
 

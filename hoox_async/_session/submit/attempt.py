@@ -7,6 +7,7 @@ import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import ExitStack, asynccontextmanager, suppress
 from copy import copy
+from datetime import timedelta
 from decimal import Decimal
 from functools import partial
 from typing import NamedTuple, Protocol
@@ -17,7 +18,7 @@ from ..._api.endpoints import WireResponse, submit_endpoint, submit_request
 from ..._api.models import LookRef
 from ..._api.responses import read_accepted, refusal_is_the_items_own
 from ..._core.intents.budget import Budget
-from ..._core.intents.intent import Evidence, Intent, IntentState, Reason
+from ..._core.intents.intent import Intent, IntentState, Reason
 from ..._core.intents.send_decision import SendDecision
 from ..._core.intents.transitions import (
     IfUnchanged,
@@ -42,6 +43,7 @@ from ..webhook_processor import WebhookProcessor
 from .deferred_writes import DeferredWrite, DeferredWrites
 
 _HELD_TOO_LONG = 10.0  # seconds that a permit may be held beyond the time for connecting
+_ANSWER_MARGIN = 10.0  # seconds: the loop may be late, and clocks differ
 
 
 class DecisionOutdated(Exception):
@@ -236,13 +238,15 @@ class SubmitAttempt:
         """In one transaction: check that the intent is unchanged, apply the instruction, write SENDING."""
         intent, stored, instruction = self._decision
         store = self._services.store
-        send = Send(self._id, self._services.clock.utc(), intent.source, self._inferable)
+        now, timeouts = self._services.clock.utc(), self._services.timeouts
+        answer_by = now + timedelta(seconds=timeouts.connect + timeouts.answer + _ANSWER_MARGIN)
+        send = Send(self._id, now, intent.source, self._inferable, answer_by)
         if stored is not None:
             steps = (send,) if instruction is None else (instruction, send)
             await store.advance(intent.key, IfUnchanged(stored), *steps)
             return
         written = await store.plan(advance(intent, send))
-        if not written.attempts or written.attempts[-1].id != self._id:
+        if not written.was_last_sent_by(self._id):
             raise IllegalTransition(f"intent {intent.key!r} exists already: it is {written.state}")
 
     # --- recording the outcome
@@ -250,11 +254,12 @@ class SubmitAttempt:
     async def _record_acceptance(self, ref: LookRef) -> Intent:
         """The API has accepted it, and it has cost credits.
 
-        Raises `StoreError`, with ``ref``, if that could not be written. If the answer names another intent's
-        look, it is not known which look this intent has made: the POST counts as lost.
+        Raises `StoreError`, with ``ref``, if that could not be written, and `DecisionOutdated` for a double.
+        If the answer names another intent's look, it is not known which look this intent has made: the POST
+        counts as lost.
         """
         self._may_have_cost = True
-        accept = partial(self._services.accept, self._intent.key, ref, Evidence.ANSWER)
+        accept = partial(self._services.accept_answer, self._intent.key, ref, self._id)
         try:
             accepted = await cancelled_by_task_only(accept(), "the store")
         except LookTaken as taken:
@@ -262,51 +267,37 @@ class SubmitAttempt:
         except Exception as trouble:  # a store may raise anything; the caller must learn what was paid
             error = copy(as_store_error(trouble))
             error.charged, error.ref = "yes", ref
-            write = partial(self._accept_or_mark_unknown, accept, ref)
-            self._defer(write, error, self._follow_late_acceptance)
+            self._defer(partial(self._accept_or_mark_unknown, accept), error, self._follow_late_acceptance)
             raise error from trouble
+        if accepted.ref != ref:
+            raise DecisionOutdated(self._intent.key)
         return await self._follow_accepted(accepted)
 
-    async def _accept_or_mark_unknown(self, accept: Callable[[], Awaitable[Intent]], ref: LookRef) -> Intent:
+    async def _accept_or_mark_unknown(self, accept: Callable[[], Awaitable[Intent]]) -> Intent:
         try:
             return await accept()
         except LookTaken as taken:
-            after = await self._advance_late(self._step_after(taken))
+            after = await self._advance(self._end_after(taken))
             self._emit_lost(after, str(taken))
             return after
-        except IllegalTransition:
-            stored = await self._written_earlier()
-            if stored is None or not stored.state.paid or stored.ref != ref:
-                raise
-            self._services.emit_accepted(stored, ref, Evidence.ANSWER)
-            return stored
-
-    async def _advance_late(self, step: Revert | Reject | MarkUnknown) -> Intent:
-        try:
-            return await self._services.store.advance(self._intent.key, step)
-        except IllegalTransition:
-            stored = await self._written_earlier()
-            if stored is None or stored.state is not IntentState.UNKNOWN:
-                raise
-            return stored
-
-    async def _revert_if_sending(self) -> Intent:
-        stored = await self._written_earlier()
-        if stored is None:
-            raise IllegalTransition(f"intent {self._intent.key!r}: SENDING was not written")
-        return await self._services.store.advance(self._intent.key, Revert())
-
-    async def _written_earlier(self) -> Intent | None:
-        """The intent where this attempt is its last: an earlier write was taken though the store raised."""
-        stored = (await self._services.store.get((self._intent.key,))).get(self._intent.key)
-        is_own = stored is not None and bool(stored.attempts) and stored.attempts[-1].id == self._id
-        return stored if is_own else None
 
     async def _follow_late_acceptance(self, after: Intent) -> None:
         if after.state is IntentState.UNKNOWN:
             await self._settle_by_delivery(after, lost=True)
-        else:
+        elif after.state.paid:
             await self._follow_accepted(after)
+
+    async def _undo_sending(self) -> Intent:
+        """SENDING may have been written, or may be written late, and nothing was sent: take it back.
+
+        Only a second write that the store confirms rules out that the first one takes place after it.
+        """
+        if self._decision.stored is None:
+            await self._services.store.plan(self._intent)
+        return await self._advance(Revert(self._id))
+
+    async def _advance(self, end: Revert | Reject | MarkUnknown) -> Intent:
+        return await self._services.store.advance(self._intent.key, end)
 
     async def _follow_accepted(self, accepted: Intent) -> Intent:
         self._context.reconciler.avatars.note_made(accepted)
@@ -319,31 +310,31 @@ class SubmitAttempt:
             if self._sending_in_doubt is not None:
                 doubt = copy(self._sending_in_doubt)
                 write = DeferredWrite(
-                    self._intent.key, None, self._revert_if_sending, doubt, _nothing_follows, ExitStack()
+                    self._intent.key, None, self._undo_sending, doubt, _nothing_follows, ExitStack()
                 )
                 self._context.deferred.add(write)
             raise error
-        intent, step = self._intent, self._step_after(error)
-        self._may_have_cost = lost = isinstance(step, MarkUnknown)
+        intent, end = self._intent, self._end_after(error)
+        self._may_have_cost = lost = isinstance(end, MarkUnknown)
         result: Exception = error
-        if isinstance(step, MarkUnknown):
-            message = f"{intent.key}: {step.reason}; it may have been charged"
+        if isinstance(end, MarkUnknown):
+            message = f"{intent.key}: {end.reason}; it may have been charged"
             result = OutcomeUnknown(message, key=intent.key)
-            self._emit_lost(intent, step.reason)
+            self._emit_lost(intent, end.reason)
         follow = partial(self._settle_by_delivery, lost=lost)
         try:
-            after = await cancelled_by_task_only(self._services.store.advance(intent.key, step), "the store")
+            after = await cancelled_by_task_only(self._advance(end), "the store")
         except Exception as trouble:  # a store may raise anything; the caller must learn what may be paid
             deferred = result if isinstance(result, OutcomeUnknown) else as_store_error(trouble)
-            self._defer(partial(self._advance_late, step), deferred, follow)
+            self._defer(partial(self._advance, end), deferred, follow)
             raise deferred from trouble
         proved = await follow(after)
         if proved is not None:
             return proved
         raise result from None
 
-    def _step_after(self, error: Exception) -> Revert | Reject | MarkUnknown:
-        """The transition for an error of a request that was sent: whether it may have been charged.
+    def _end_after(self, error: Exception) -> Revert | Reject | MarkUnknown:
+        """The end of this sending for an error of a request that was sent: whether it may have been charged.
 
         Only a refusal that was read from an answer proves that it cost nothing. An exception of a transport
         proves nothing, whatever its class.
@@ -351,15 +342,16 @@ class SubmitAttempt:
         now = self._services.clock.utc()
         if isinstance(error, ApiError) and self._was_answered:
             if not refusal_is_the_items_own(error):
-                return Revert()
-            return Reject(Reason(error.status, error.code, error.message), now)
+                return Revert(self._id)
+            return Reject(Reason(error.status, error.code, error.message), now, self._id)
         is_ours = isinstance(error, HooxError | LookTaken)
-        return MarkUnknown(str(error) if is_ours else f"{type(error).__name__} during the request", now)
+        reason = str(error) if is_ours else f"{type(error).__name__} during the request"
+        return MarkUnknown(reason, now, self._id)
 
     async def _settle_by_delivery(self, after: Intent, *, lost: bool) -> Intent | None:
-        """The intent, if a delivery has proved its look already; else None, and a lost edit is noted."""
-        if after.state is not IntentState.UNKNOWN:
-            return None
+        """The intent, if its look is proved already; else None, and a lost edit is noted."""
+        if after.state is not IntentState.UNKNOWN or not after.was_last_sent_by(self._id):
+            return after if lost and after.state.paid else None
         proved = await self._context.receiver.confirm_lost(after.attempts[-1].id)
         if proved is None and lost:
             with suppress(Exception):  # of the store; then nothing more is inferred for its avatar

@@ -6,9 +6,15 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
+_KEY_RETRY = 1.0  # seconds
+
 
 class KeyBusy(Exception):
-    """The key was not free in time."""
+    """The key was not free in time. ``retry_after``: when to try again, in seconds."""
+
+    def __init__(self, reason: str, retry_after: float) -> None:
+        super().__init__(reason)
+        self.retry_after = retry_after
 
 
 class KeyLocks:
@@ -47,4 +53,4 @@ async def _acquired(lock: asyncio.Lock, seconds: float | None) -> None:
         async with asyncio.timeout(seconds):
             await lock.acquire()
     except TimeoutError:
-        raise KeyBusy from None
+        raise KeyBusy("another submission of this key still waits", _KEY_RETRY) from None

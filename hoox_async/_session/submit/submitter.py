@@ -13,9 +13,11 @@ from ..._api.endpoints import submit_endpoint
 from ..._api.models import LookRef
 from ..._api.requests import LookEdit, Request
 from ..._core.intents.budget import Budget
-from ..._core.intents.intent import Intent
+from ..._core.intents.intent import Intent, IntentState
 from ..._core.intents.keys import digest
-from ..._core.intents.send_decision import Decide, SendDecision, decide_resend, decide_single
+from ..._core.intents.outcomes import error_of
+from ..._core.intents.send_decision import Decide, Outstanding, SendDecision, decide_resend, decide_single
+from ..._core.intents.transitions import Resend
 from ..._core.retry import NoRetry, Patience, decide_paid
 from ...errors import (
     ApiError,
@@ -42,11 +44,13 @@ from .attempt import (
     SubmitAttempt,
     as_store_error,
 )
+from .change_waiters import ChangeWaiters
 from .deferred_writes import DeferredWrites
 from .key_locks import KeyBusy, KeyLocks
 
 _log = logging.getLogger("hoox_async")
-_KEY_RETRY = 1.0  # seconds
+_REREAD = 30.0  # seconds after an answer is due: then its end is read, if nothing was heard of it
+_WITHOUT_OUTCOME = frozenset({IntentState.PLANNED, IntentState.SENDING})
 
 
 class Submitter:
@@ -70,6 +74,7 @@ class Submitter:
         self._context = AttemptContext(services, registry, reconciler, receiver, self._deferred)
         self._key_locks = KeyLocks()
         self._running: dict[str, _RunningAttempt] = {}
+        self._changes = ChangeWaiters(self._stored)
 
     def plan(self, request: Request, key: str, kept: bool, source: LookRef | None) -> Intent:
         """A new intent, not yet written anywhere."""
@@ -77,6 +82,7 @@ class Submitter:
 
     def close(self) -> None:
         """End the attempts that still wait to send. Those whose POST is outstanding go on."""
+        self._changes.close()
         for running in tuple(self._running.values()):
             if running.attempt.is_waiting:
                 running.task.cancel()
@@ -120,13 +126,13 @@ class Submitter:
         try:
             async with self._key_locks.holding(wanted.key, seconds):
                 return await self._send(wanted, decide, options)
-        except KeyBusy:
+        except KeyBusy as busy:
             joined = await self.join(wanted.key)  # an outstanding POST must not be reported as not sent
             decided = None if joined is None else decide(joined)
             if isinstance(decided, Intent):
                 return decided
-            message = f"{wanted.key}: another submission of this key still waits; this one sent nothing"
-            raise NotSent(message, retry_after=_KEY_RETRY) from None
+            message = f"{wanted.key}: {busy}; this one sent nothing"
+            raise NotSent(message, retry_after=busy.retry_after) from None
 
     async def _send(self, wanted: Intent, decide: Decide, options: SendOptions) -> Intent:
         """One attempt after the other until one has an outcome; the caller holds the key."""
@@ -163,20 +169,81 @@ class Submitter:
         decided = decide(await self._stored(wanted.key))
         if isinstance(decided, Intent):
             return decided
+        if isinstance(decided, Outstanding):
+            await self._wait_for_other_process(decided.intent)
+            raise DecisionOutdated(wanted.key)
+        if isinstance(decided.instruction, Resend) and decided.stored is not None:
+            await self._wait_for_late_answer(decided.stored, options)
         return await self._start(decided, options).result()
 
     async def join(self, key: str) -> Intent | None:
-        """Wait for the POST of this key that is outstanding now, without holding the key.
+        """Wait for the POST of this key that is outstanding now, here or in another process.
 
-        None if there is none, or if it certainly cost nothing. Raises the error of any other outcome.
+        The key is not held meanwhile. None if there is none, or if it certainly cost nothing. Raises the
+        error of any other outcome.
         """
         running = self._running.get(key)
         if running is None or running.attempt.is_waiting:
-            return None
+            return await self._join_other_process(key)
         try:
             return await running.join()
         except (NotSent, RateLimited, AuthenticationError, DecisionOutdated):
             return None
+
+    # --- other processes, on a store that is shared
+
+    async def _join_other_process(self, key: str) -> Intent | None:
+        stored = await self._stored(key) if self._services.store.is_shared else None
+        if stored is None or stored.state is not IntentState.SENDING:
+            return None
+        sending, after = stored.attempts[-1].id, stored
+        while after.state is IntentState.SENDING and after.was_last_sent_by(sending):
+            await self._wait_for_other_process(after)
+            after = await self._stored(key) or stored
+        if after.state in _WITHOUT_OUTCOME or not after.was_last_sent_by(sending):
+            return None
+        if after.state.paid:
+            return after
+        raise error_of(after) or HooxError(f"{key}: {after.state}")
+
+    async def _wait_for_other_process(self, sending: Intent) -> None:
+        """Wait until the POST of another process may have ended. No time of the caller's bounds that.
+
+        Raises `OutcomeUnknown` where no other process can be sending it, or the session is closed meanwhile.
+        """
+        if not self._services.store.is_shared or self._changes.is_closed:
+            raise error_of(sending) or OutcomeUnknown(f"{sending.key}: it is being sent", key=sending.key)
+        await self._changes.wait_changed(sending, self._seconds_until_answer(sending) + _REREAD)
+
+    async def _wait_for_late_answer(self, unknown: Intent, options: SendOptions) -> None:
+        """Wait as long as a process that was presumed dead may still get the answer to the lost POST.
+
+        Returns at once where none does. After waiting, raises `DecisionOutdated`, or `KeyBusy` where the
+        caller does not wait so long.
+        """
+        seconds = self._seconds_until_answer(unknown)
+        if not seconds:
+            return
+        left = options.seconds_left(self._services.clock.now())
+        await self._changes.wait_changed(unknown, seconds if left is None else min(seconds, left))
+        if self._changes.is_closed:
+            raise SessionClosed("the session was closed")
+        if left is not None and left < seconds:
+            now = await self._stored(unknown.key)
+            if now is not None and now.unchanged_since(unknown):
+                reason = "the process that sent it may still get the answer"
+                raise KeyBusy(reason, self._seconds_until_answer(unknown))
+        raise DecisionOutdated(unknown.key)
+
+    def _seconds_until_answer(self, intent: Intent) -> float:
+        """How long a process may still be waiting for the answer to its last POST; 0 if none is."""
+        if intent.answer_by is None:
+            return 0.0
+        return max(0.0, (intent.answer_by - self._services.clock.utc()).total_seconds())
+
+    def foreign_change(self, intent: Intent) -> None:
+        """Another process has changed this intent: wake those who wait for that."""
+        self._changes.notify(intent.key)
 
     def _start(self, decision: SendDecision, options: SendOptions) -> _RunningAttempt:
         key, attempt = decision.intent.key, SubmitAttempt(self._context, decision, options)

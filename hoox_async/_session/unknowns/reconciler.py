@@ -43,7 +43,7 @@ class Reconciler:
 
         Raises `StoreError`, and `IllegalTransition` where the intent has changed meanwhile.
         """
-        accepted = await self._services.accept(intent.key, ref, evidence, since=intent)
+        accepted = await self._services.accept_proof(intent, ref, evidence)
         if evidence is not Evidence.USER:  # that does not prove that the avatar has no other looks
             self.avatars.note_made(accepted)
         await self._follow(accepted, look)
@@ -87,6 +87,11 @@ class Reconciler:
         for future in self._waiting.pop(key, ()):
             if not future.done():
                 future.set_result(None)
+
+    def foreign_change(self, intent: Intent) -> None:
+        """Another process has changed this intent: wake those who wait until it is no unknown."""
+        if intent.state is not IntentState.UNKNOWN:
+            self.end_search(intent.key)
 
     async def wait_settled(self, intent: Intent, seconds: float) -> None:
         """Wait until the unknown is settled or its search has ended, ``seconds`` at most."""

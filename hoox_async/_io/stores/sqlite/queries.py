@@ -284,11 +284,11 @@ def _index(db: sqlite3.Connection, seq: int, changes: IndexChanges) -> None:
         db.execute("INSERT INTO sends (sent_at) VALUES (?)", (sent_at,))
         # only the older ones: an attempt that is written late must not delete newer times
         db.execute("DELETE FROM sends WHERE sent_at < ?", (sent_at - _KEPT_SENDS,))
-    if changes.claimed is not None:
-        db.execute(
-            "INSERT OR IGNORE INTO seen (avatar_id, look_id) VALUES (?, ?)",
-            (changes.claimed.avatar_id, changes.claimed.look_id),
-        )
+    for ref in (changes.claimed, *changes.paid_besides):
+        if ref is not None:
+            db.execute(
+                "INSERT OR IGNORE INTO seen (avatar_id, look_id) VALUES (?, ?)", (ref.avatar_id, ref.look_id)
+            )
     if changes.created is not None:
         db.execute("INSERT OR IGNORE INTO baselines (avatar_id) VALUES (?)", (changes.created,))
 
