@@ -264,6 +264,9 @@ def _make(request: Request, options: LookOptions, connection: StoreConnection, t
         if store is not None and error.key is not None:
             terminal.notice("Decide about it with:")
             terminal.notice("  " + command_line("resolve", str(store), error.key, *connection.arguments()))
+        else:
+            terminal.notice("Before you send it again, see whether the workspace has it:")
+            terminal.notice("  " + command_line("looks", *connection.arguments()))
         raise
     except (KeyboardInterrupt, WaitTimeout) as error:
         if accepted.ref is None:

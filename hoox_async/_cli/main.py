@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import re
@@ -9,9 +10,10 @@ import sys
 from collections.abc import Sequence
 from io import TextIOWrapper
 
-from hoox_async import ConfigurationError, HooxError, InvalidRequest, OutcomeUnknown
+from hoox_async import ConfigurationError, HooxError, InsufficientCredits, InvalidRequest, OutcomeUnknown
 
 from .exit_codes import Exit, code_of
+from .text import in_words_of_the_command_line, sanitize
 
 
 def run(argv: Sequence[str]) -> int:
@@ -62,9 +64,8 @@ def _dispatch(argv: Sequence[str]) -> int:
     from .options import STDIN
 
     app = build()
-    words = [STDIN if word == "-" else word for word in argv]
     try:
-        command, bound, _ = app.parse_args(words, exit_on_error=False, print_error=False)
+        command, bound, _ = app.parse_args(_with_stdin(argv, STDIN), exit_on_error=False, print_error=False)
     except cyclopts.CycloptsError as error:
         raise _Misuse(_without_type_names(str(error))) from None
     try:
@@ -74,6 +75,15 @@ def _dispatch(argv: Sequence[str]) -> int:
     return found if isinstance(found, int) else Exit.READY
 
 
+def _with_stdin(argv: Sequence[str], stdin: str) -> list[str]:
+    """The words with the file - of ``batch`` replaced by this name: it would be taken for an option."""
+    words = list(argv)
+    for position, (before, word) in enumerate(itertools.pairwise(words), 1):
+        if words[0] == "batch" and word == "-" and before not in _TEXT_OPTIONS:
+            words[position] = stdin
+    return words
+
+
 def _without_type_names(text: str) -> str:
     """Reword cyclopts' "unable to convert … into Decimal|None" in plain English."""
     kinds = {"int": "a whole number", "float": "a number", "Decimal": "a number"}
@@ -81,6 +91,7 @@ def _without_type_names(text: str) -> str:
     return pattern.sub(lambda found: f"{found[1]!r} is not {kinds[found[2]]}", text)
 
 
+_TEXT_OPTIONS = ("--prompt", "--label", "--names", "--set")
 _OPTIONS = {
     "base_url": "--base-url",
     "requests_per_minute": "--rpm",
@@ -100,11 +111,11 @@ def _message(error: BaseException) -> str:
     if isinstance(error, OutcomeUnknown):
         text = str(error).removesuffix("; it may have been charged")
         return f"{text}. It may have been paid for; nothing more was sent"
+    if isinstance(error, InsufficientCredits):
+        return f"{error}. Nothing was paid; once the workspace has credits, go on with the same command"
     if isinstance(error, OSError) and not isinstance(error, HooxError):
         return f"{error.filename}: {error.strerror}" if error.filename else str(error)
-    # a program passes an argument to the session where the command line has an option
-    text = str(error).replace("open the session once with new_key=True", "add --new-key once")
-    text = text.replace("session.unknowns() lists them", "the command unknowns lists them")
+    text = in_words_of_the_command_line(str(error))
     if isinstance(error, ConfigurationError | InvalidRequest):
         text = _NAMED_FIRST.sub(lambda found: f"{_OPTIONS[found[1]]}: ", text, count=1)
     return text
@@ -112,8 +123,6 @@ def _message(error: BaseException) -> str:
 
 def _report(text: str, code: Exit, error: dict[str, object], *, as_json: bool) -> Exit:
     """Write an error: for people to stderr, and for programs to stdout."""
-    from .text import sanitize
-
     print(f"hoox-async: {sanitize(text)}", file=sys.stderr)
     if as_json:
         print(json.dumps({"event": "error", **error, "message": text, "exit": int(code)}), flush=True)

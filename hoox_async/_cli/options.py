@@ -66,7 +66,11 @@ class Connection:
     """The API's address, the API key and the quota."""
 
     base_url: Annotated[
-        str | None, Parameter(help="Another API address: https, or a loopback host such as a sandbox.")
+        str | None,
+        Parameter(
+            help="Another API address: https, or a loopback host such as a sandbox. It is never read from "
+            "the environment, so that no stray variable sends the key to another host."
+        ),
     ] = None
     key_file: Annotated[
         Path | None, Parameter(help="A file that holds the API key. Default: the variable HOOX_API_KEY.")
@@ -160,15 +164,15 @@ def store_of(path: Path) -> Path:
 
     Raises `ConfigurationError` if there is none.
     """
-    beside = store_beside(path)
-    is_store = path.suffix == ".db" or (path.is_file() and path.suffix not in _CAMPAIGNS)
-    if is_store and not beside.is_file():
-        beside = path
-    if not beside.is_file():
+    found = store_beside(path)
+    has_own_name = path.suffix not in _CAMPAIGNS and path.is_file() and not found.is_file()
+    if path.suffix == ".db" or has_own_name:
+        found = path
+    if not found.is_file():
         raise ConfigurationError(
-            f"{beside}: there is no such store; `batch` creates one beside the campaign file"
+            f"{found}: there is no such store; `batch` creates one beside the campaign file"
         )
-    return beside
+    return found
 
 
 def store_beside(campaign: Path) -> Path:

@@ -75,7 +75,17 @@ class Terminal:
         total: bool = False,
     ) -> None:
         """Write a table for people. Columns in ``numbers`` are aligned right, those in ``whole`` are not
-        wrapped; with ``total`` the last row is set apart as a sum."""
+        wrapped; with ``total`` the last row is set apart as a sum.
+
+        On a terminal that is too narrow each row becomes two lines: its first cell, then the others.
+        """
+        console = self.err if self.as_json else self._out
+        if _table_width(columns, rows, whole) > console.width:
+            for first, *others in rows:
+                named = zip(columns[1:], others, strict=True)
+                texts = [f"{name} {cell}" if name in numbers else cell for name, cell in named if cell]
+                _print(console, f"{first}\n  {', '.join(texts)}" if texts else first)
+            return
         from rich import box
         from rich.table import Table
         from rich.text import Text
@@ -87,7 +97,7 @@ class Terminal:
         for position, row in enumerate(rows):
             last = total and position == len(rows) - 2
             table.add_row(*(Text(sanitize(cell)) for cell in row), end_section=last)
-        (self.err if self.as_json else self._out).print(table)
+        console.print(table)
 
     def ask(self, question: str) -> str:
         """Ask a question; return the answer without surrounding spaces, empty at the end of the input."""
@@ -97,6 +107,15 @@ class Terminal:
         except EOFError:
             self.notice()
             return ""
+
+
+def _table_width(columns: Sequence[str], rows: Sequence[Sequence[str]], whole: Sequence[str]) -> int:
+    """The columns that a table needs at least: all of a cell that is not wrapped, the heads of the others."""
+    needed = 2 * (len(columns) - 1)
+    for position, name in enumerate(columns):
+        cells = [row[position] for row in rows] if name in whole else []
+        needed += max(map(len, (name, *cells)))
+    return needed
 
 
 def _print(console: Console, text: str) -> None:

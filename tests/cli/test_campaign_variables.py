@@ -116,6 +116,8 @@ def test_wrong_tables_are_reported() -> None:
     head = 'prompt_prefix = 3\n[variables]\n"a b" = "x"\nlist = ["x"]\n'
     fields = [problem.field for problem in _problems(_toml("x", head))]
     assert sorted(fields) == ["prompt_prefix", "variables.a b", "variables.list"]
+    below = '[variables]\na = "x"\nprompt_prefix = "x"\n'
+    assert [problem.field for problem in _problems(_toml("{a}", below))] == ["variables.prompt_prefix"]
     matrix = _toml("x") + '[[scenes]]\nkey = "s"\nprompt = "x"\n[matrix]\nprompt_prefix = "x"\n'
     assert [problem.field for problem in _problems(matrix)] == ["matrix.prompt_prefix"]
 

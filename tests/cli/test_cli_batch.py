@@ -196,7 +196,7 @@ def test_max_failures_stops(cli: Cli, tmp_path: Path) -> None:
     counts = done.of("summary")[0]["counts"]
     assert counts["rejected"] >= 1
     assert counts["unsent"] >= 40
-    assert "(max_failures)" in done.err
+    assert "(--max-failures)" in done.err
 
 
 def test_changed_content(cli: Cli, tmp_path: Path) -> None:

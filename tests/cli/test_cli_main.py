@@ -13,6 +13,7 @@ from cli_kit import Cli
 
 from hoox_async._cli import run, text
 from hoox_async._cli.options import program
+from hoox_async._cli.terminal import Terminal
 from hoox_async._cli.text import format_amount, format_duration, one_line, sanitize, shorten_list
 from hoox_async._report import formatting
 from hoox_async.sandbox import Sandbox
@@ -201,6 +202,16 @@ def test_help_fits_every_width(cli: Cli, monkeypatch: pytest.MonkeyPatch, column
         out = cli.bare(*command, "--help").out
         assert max(map(len, out.splitlines())) <= int(columns)
         assert "\x1b" not in out
+
+
+def test_a_table_fits_a_narrow_terminal(
+    cli: Cli, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A table that is too wide for the terminal is written with two lines for each row, and loses nothing."""
+    monkeypatch.setenv("COLUMNS", "40")
+    rows = [["avtr_5885197468a1:look_e276ce65fbe0", "alex", "7", "studio"]]
+    Terminal().table(["look", "avatar", "ready", "place"], rows, numbers=["ready"], whole=["look"])
+    assert capsys.readouterr().out == f"{rows[0][0]}\n  alex, ready 7, studio\n"
 
 
 def test_as_a_module() -> None:

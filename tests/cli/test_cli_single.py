@@ -120,6 +120,7 @@ def test_a_lost_request_is_code_4_and_reported_as_maybe_paid(cli: Cli) -> None:
     assert done.code == 4
     assert "may have been paid" in done.err
     assert "charged" not in done.err  # said once
+    assert f"hoox-async looks --base-url {cli.sandbox.base_url}" in done.err
     assert len(cli.sandbox.ledger) == 1
 
 
@@ -256,6 +257,7 @@ def test_without_credits_it_is_code_3(cli: Cli, sandbox: Sandbox) -> None:
     done = cli("create", "a host")
     assert done.code == 3
     assert "402" in done.err
+    assert "Nothing was paid; once the workspace has credits, go on with the same command" in done.err
 
 
 def test_the_same_key_is_paid_for_once(cli: Cli, tmp_path: Path) -> None:

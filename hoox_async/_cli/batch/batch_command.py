@@ -104,7 +104,7 @@ def batch(
     next_commands = NextCommands(
         resume_command(file, options, connection, json=output.json),
         resume_command(file, _with_sufficient_cap(options, plan, result), connection, json=output.json),
-        command_line("unknowns", str(store if file == STDIN else file), *connection.arguments()),
+        command_line("unknowns", file if options.store is None else options.store, *connection.arguments()),
     )
     if result.interrupted:
         stored = asyncio.run(read_outcomes(store))

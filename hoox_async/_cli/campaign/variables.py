@@ -106,7 +106,10 @@ class Templates:
         variables: dict[str, str] = {}
         for name, value in given.items():
             shown = raw.field(f"{VARIABLES}.{name}")
-            if not _FULL_NAME.fullmatch(name):
+            if name == PREFIX:
+                expected = f"{PREFIX} above the first table of the file: here it is a variable"
+                self._problems.add(raw.line_of(VARIABLES), shown, None, expected)
+            elif not _FULL_NAME.fullmatch(name):
                 self._problems.add(raw.line_of(VARIABLES), shown, name, _NAME_FORM)
             elif isinstance(value, bool) or not isinstance(value, str | int | float):
                 self._problems.add(raw.line_of(VARIABLES), shown, value, "a text or a number")
