@@ -8,7 +8,7 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from hoox_async import BatchItem, BatchReport, HooxSession, Outcome
+from hoox_async import BatchReport, HooxSession, Outcome
 
 from .batch.picture_saver import PictureSaver
 from .campaign import origin_of_key, picture_name
@@ -97,5 +97,4 @@ async def _save(
 
 def _name(names: str, outcome: Outcome) -> PurePosixPath:
     look_id = outcome.look.look_id if outcome.look is not None else ""
-    item = BatchItem(outcome.key, outcome.request)
-    return picture_name(names, item, origin_of_key(outcome.key), look_id=look_id)
+    return picture_name(names, outcome, origin_of_key(outcome.key), look_id=look_id)

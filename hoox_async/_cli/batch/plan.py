@@ -209,7 +209,7 @@ def _is_to_send(before: Outcome | None, request: Request) -> bool:
     """Whether a run sends this request, if nothing is said about items of earlier runs."""
     if before is None or before.state is OutcomeState.UNSENT:
         return True
-    return _is_free_to_change(before) and _paid_content(before.request) != _paid_content(request)
+    return _is_free_to_change(before) and _is_other_content(before, request)
 
 
 def _changed_lines(plan: Plan, options: BatchOptions) -> list[str]:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from ...._core.intents.intent import Intent
 from ...._core.intents.pruning import prune
-from ...._core.intents.records import dump_intent, load_intent
+from ...._core.intents.records import dump_intent, load_intent, rewrite
 from ...._core.intents.transitions import Transition, claimed_look
 from ....errors import StoreError
 from ..index_changes import IndexChanges, apply_transitions, changes_between
@@ -35,7 +35,7 @@ def update(row: IntentRow, transitions: Sequence[Transition]) -> tuple[Intent, I
 def pruned(row: IntentRow, intent: Intent) -> IntentWrite:
     """The write of a row's intent without the content of its request."""
     after = prune(intent)
-    return _write(after, row.version, dump_intent(after), [])
+    return _write(after, row.version, rewrite(row.record, after), [])
 
 
 def _write(intent: Intent, was: int, record: str, changes: Sequence[IndexChanges]) -> IntentWrite:
