@@ -117,7 +117,7 @@ class SharedMemory:
         self.intents[workspace, write.key] = written
         for attempt in write.attempts:
             self.attempts[workspace, attempt.id] = (write.key, attempt.sent_at)
-        for claim in write.claims:
+        for claim in (*write.claims, *write.seen):
             self.seen.setdefault((workspace, claim.avatar_id), set()).add(claim.look_id)
         self.baselines.update((workspace, avatar_id) for avatar_id in write.created)
 

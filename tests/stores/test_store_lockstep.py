@@ -1,14 +1,19 @@
-"""The two kinds of store give the same results for any sequence of calls."""
+"""The kinds of store give the same results for any sequence of calls."""
 
 from __future__ import annotations
 
 import asyncio
 import tempfile
+from collections.abc import Iterator
+from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from postgres_kit import Server, unique_name
+from shared_memory_kit import MemoryDatabase
 from store_kit import (
     CREATE,
     EDIT,
@@ -37,6 +42,7 @@ from hoox_async._core.intents.transitions import (
     Transition,
 )
 from hoox_async._io.protocols import Store
+from hoox_async._io.stores.postgres.database import PostgresDatabase
 
 _KEYS = st.sampled_from(["a", "b", "c", "ключ\N{SNOWMAN}"])
 _LOOKS = st.sampled_from(["look_1", "look_2", "look_3"])
@@ -55,30 +61,40 @@ _STEPS: st.SearchStrategy[Any] = st.one_of(
 )
 
 
-@given(st.lists(st.tuples(_KEYS, st.lists(_STEPS, min_size=1, max_size=4)), max_size=25))
+@pytest.fixture(scope="module")
+def schema(postgres: Server) -> Iterator[str]:
+    """A schema for all examples, each of which has a workspace of its own."""
+    with postgres.schema() as name:
+        yield name
+
+
+@given(calls=st.lists(st.tuples(_KEYS, st.lists(_STEPS, min_size=1, max_size=4)), max_size=25))
 @settings(deadline=None, max_examples=25)
-def test_both_stores_give_the_same_results(calls: list[tuple[str, list[Any]]]) -> None:
-    """In any sequence of calls both stores refuse the same ones, and hold the same intents after it."""
+def test_all_stores_give_the_same_results(
+    postgres_url: str, schema: str, calls: list[tuple[str, list[Any]]]
+) -> None:
+    """In any sequence of calls all stores refuse the same ones, and hold the same intents after it."""
     with tempfile.TemporaryDirectory() as folder:
-        asyncio.run(_lockstep(Path(folder), calls))
+        asyncio.run(_lockstep(Path(folder), PostgresDatabase(postgres_url, schema=schema), calls))
 
 
-async def _lockstep(folder: Path, calls: list[tuple[str, list[Any]]]) -> None:
-    stores = [make_store(kind, folder) for kind in ("memory", "sqlite")]
-    for store in stores:
-        await store.open(WORKSPACE)
-    try:
+async def _lockstep(folder: Path, database: PostgresDatabase, calls: list[tuple[str, list[Any]]]) -> None:
+    async with AsyncExitStack() as stack:
+        stores: list[Store] = [make_store(kind, folder) for kind in ("memory", "sqlite")]
+        for shared in (MemoryDatabase(), database):
+            await stack.enter_async_context(shared)
+            stores.append(shared.workspace(unique_name()))
+        for store in stores:
+            await store.open(WORKSPACE)
+            stack.push_async_callback(store.aclose)
         for number, (key, wanted) in enumerate(calls):
             transitions = [
                 send(f"att_{number}_{n}") if each == "send" else each for n, each in enumerate(wanted)
             ]
-            memory, disk = [await _result(store, key, transitions) for store in stores]
-            assert memory == disk
-        whole = [await _everything(store) for store in stores]
-        assert whole[0] == whole[1]
-    finally:
-        for store in stores:
-            await store.aclose()
+            first, *others = [await _result(store, key, transitions) for store in stores]
+            assert all(other == first for other in others)
+        first_contents, *other_contents = [await _everything(store) for store in stores]
+        assert all(contents == first_contents for contents in other_contents)
 
 
 async def _result(store: Store, key: str, transitions: list[Transition]) -> Intent | str:

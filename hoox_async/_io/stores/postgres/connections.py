@@ -15,14 +15,14 @@ from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from ....errors import ConfigurationError, StoreError
+from ....errors import StoreError
 from .error_translation import database_error
 from .url import DatabaseUrl
 
 if TYPE_CHECKING:
     from psycopg import AsyncConnection
 
-DEADLINE = 10.0  # seconds
+_DEADLINE = 10.0  # seconds
 _KEPT_IDLE = 30.0  # seconds
 
 _T = TypeVar("_T")
@@ -32,42 +32,54 @@ Row = tuple[Any, ...]
 class Connections:
     """Up to ``limit`` connections, made when they are needed.
 
-    Each statement runs in a task of its own and goes on if its caller is cancelled. One that is not done at
-    its deadline loses its connection, and its caller gets a `StoreError`; the server may still execute it.
-    They belong to the loop on which they are first used, and to the process.
+    Each statement runs in a task of its own and goes on if its caller is cancelled. One that is not done
+    ``deadline`` seconds after it was asked for loses its connection, and its caller gets a `StoreError`; the
+    server may still execute it. They belong to the process and to the loop on which they are first used;
+    `SharedDatabase` sees to that.
     """
 
-    def __init__(self, url: DatabaseUrl, limit: int) -> None:
+    def __init__(self, url: DatabaseUrl, limit: int, *, deadline: float = _DEADLINE) -> None:
         self._url = url
+        self._deadline = deadline
         self._free = asyncio.Semaphore(limit)
         self._idle: list[tuple[float, AsyncConnection[Row]]] = []  # the one that was used last at the end
         self._running: set[asyncio.Task[Any]] = set()
         self._closed = False
-        self._pid = os.getpid()
+        self.kept_idle: float = _KEPT_IDLE
+        """Seconds after which a connection that is not used is closed, but for the last one."""
 
     @property
     def name(self) -> str:
         """What messages call the database."""
         return self._url.name
 
-    async def fetch(self, sql: str, values: Sequence[Any], *, deadline: float = DEADLINE) -> list[Row]:
-        """Execute one statement and return its rows. ``deadline`` is in seconds from now.
+    async def fetch(self, sql: str, values: Sequence[Any] = ()) -> list[Row]:
+        """Execute one statement and return its rows.
 
         Raises `StoreError`. Then the statement may have been executed, or may still be.
         """
-        return await self.run(lambda connection: _fetch(connection, sql, values), deadline=deadline)
+        return await self.run(lambda connection: _fetch(connection, sql, values))
 
     async def run(
-        self, work: Callable[[AsyncConnection[Row]], Awaitable[_T]], *, deadline: float = DEADLINE
+        self,
+        work: Callable[[AsyncConnection[Row]], Awaitable[_T]],
+        *,
+        deadline: float | None = None,
+        survives: bool = True,
     ) -> _T:
-        """Run ``work`` with one connection, to its end even if the caller is cancelled. See `fetch`."""
-        self.require_own_process()
+        """Run ``work`` with one connection. See `fetch`.
+
+        ``deadline``: seconds from now, instead of that of all statements.
+        ``survives``: it goes on if the caller is cancelled. Else it is cancelled too, and rolled back.
+        """
         if self._closed:
             raise StoreError(f"{self.name}: the store is closed")
-        task = asyncio.get_running_loop().create_task(self._run(work, deadline), name="hoox-statement")
+        task = asyncio.get_running_loop().create_task(
+            self._run(work, deadline or self._deadline), name="hoox-statement"
+        )
         self._running.add(task)
         task.add_done_callback(self._done)
-        return await asyncio.shield(task)
+        return await (asyncio.shield(task) if survives else task)
 
     async def aclose(self) -> None:
         """Wait for the statements that run, at most until their deadlines, and close all connections."""
@@ -75,18 +87,6 @@ class Connections:
         while self._running:
             await asyncio.wait(tuple(self._running))
         await self._close_idle(keep=0, older_than=0.0)
-
-    async def trim(self, keep: int) -> None:
-        """Close the connections beyond the first ``keep`` that were idle for a while."""
-        await self._close_idle(keep, _KEPT_IDLE)
-
-    def require_own_process(self) -> None:
-        """Raise `ConfigurationError` in a process that was forked after the opening."""
-        if os.getpid() != self._pid:
-            raise ConfigurationError(
-                f"{self.name}: the store belongs to process {self._pid}, from which this one was forked: "
-                "a forked process needs its own database object, session and store"
-            )
 
     async def _run(self, work: Callable[[AsyncConnection[Row]], Awaitable[_T]], deadline: float) -> _T:
         loop = asyncio.get_running_loop()
@@ -101,17 +101,26 @@ class Connections:
             cut = loop.call_at(ends_at, _cut, connection)
             try:
                 result = await work(connection)
-            except BaseException as error:
-                await _close(connection)
-                if loop.time() >= ends_at and isinstance(error, Exception):
-                    raise self._too_slow(deadline) from None
-                raise self._translated(error) from None
+            except Exception as error:
+                is_late = loop.time() >= ends_at
+                raise (self._too_slow(deadline) if is_late else self._translated(error)) from None
             finally:
                 cut.cancel()
-            self._idle.append((loop.time(), connection))
+                await self._put_back(connection)
             return result
         finally:
             self._free.release()
+
+    async def _put_back(self, connection: AsyncConnection[Row]) -> None:
+        """Keep the connection for the next statement, unless it was cut or is in the middle of one.
+
+        Those that were idle for a while are closed, but for one.
+        """
+        if connection.closed or connection.info.transaction_status.name != "IDLE":
+            await _close(connection)
+        else:
+            self._idle.append((asyncio.get_running_loop().time(), connection))
+        await self._close_idle(keep=1, older_than=self.kept_idle)
 
     async def _connection(self, ends_at: float, deadline: float) -> AsyncConnection[Row]:
         while self._idle:
@@ -139,7 +148,7 @@ class Connections:
     def _too_slow(self, deadline: float) -> StoreError:
         return StoreError(f"{self.name}: it did not answer within {deadline:g} s")
 
-    def _translated(self, error: BaseException) -> BaseException:
+    def _translated(self, error: Exception) -> Exception:
         from psycopg import Error
 
         if isinstance(error, StoreError) or not isinstance(error, Error | OSError | UnicodeError):

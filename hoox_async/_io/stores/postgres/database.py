@@ -4,21 +4,17 @@ from __future__ import annotations
 
 import math
 import secrets
-from typing import TYPE_CHECKING
 
 from ....errors import ConfigurationError
 from .connections import Connections
 from .migrations import MIGRATIONS, ensure_newest
 from .migrations import migrate as migrate_schema
 from .queries import Queries
-from .server_checks import check_server
+from .server_checks import check_rights, check_server
 from .shared_database import SharedDatabase
 from .sql_queries import SQLQueries
 from .store import PostgresStore
 from .url import DatabaseUrl
-
-if TYPE_CHECKING:
-    from ....webhooks.hub import WebhookHub
 
 DEFAULT_WORKSPACE = "default"
 
@@ -35,7 +31,6 @@ class PostgresDatabase(SharedDatabase):
 
     - ``url``: any libpq URI. Percent-encode what is special in its user and password.
     - ``schema``: the schema of its tables, which the first process makes.
-    - ``webhooks``: the hub that receives the deliveries of all workspaces.
     - ``lease``: seconds after which a process that was not heard of is taken for dead. What it was sending
       becomes unknown then.
     - ``max_connections``: of this process, at least 2. While idle it uses two.
@@ -49,14 +44,12 @@ class PostgresDatabase(SharedDatabase):
         url: str,
         *,
         schema: str = "hoox",
-        webhooks: WebhookHub | None = None,
         lease: float = 10.0,
         max_connections: int = 6,
     ) -> None:
         self._url = DatabaseUrl.parse(url)
         super().__init__(self._url.name, _require_lease(lease))
         self._schema = _require_schema(schema)
-        self._webhooks = webhooks
         self._max_connections = _require_connections(max_connections)
         self._migrations = MIGRATIONS
         self._connections: list[Connections] = []
@@ -66,10 +59,11 @@ class PostgresDatabase(SharedDatabase):
 
     async def _connect(self) -> Queries:
         general = Connections(self._url, self._max_connections - 1)
-        for_lease = Connections(self._url, 1)
+        for_lease = Connections(self._url, 1, deadline=self._lease / 3)
         self._connections = [general, for_lease]
         await check_server(general)
         await ensure_newest(general, self._schema, self._migrations)
+        await check_rights(general, self._schema)
         return SQLQueries(general, for_lease, self._schema, secrets.token_hex(8), self._lease)
 
     async def _disconnect(self) -> None:

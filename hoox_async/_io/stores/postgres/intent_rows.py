@@ -48,5 +48,6 @@ def _write(intent: Intent, was: int, record: str, changes: Sequence[IndexChanges
         crc=zlib.crc32(record.encode()),
         attempts=[attempt for change in changes for attempt in change.attempts],
         claims=[change.claimed for change in changes if change.claimed is not None],
+        seen=[ref for change in changes for ref in change.paid_besides],
         created=[change.created for change in changes if change.created is not None],
     )

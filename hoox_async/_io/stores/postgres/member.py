@@ -15,7 +15,7 @@ from datetime import timedelta
 from typing import Any
 
 from ...._core.intents.intent import Intent
-from ...._core.intents.transitions import IllegalTransition, MarkUnknown
+from ...._core.intents.transitions import MarkUnknown
 from ....errors import SessionClosed, StoreError
 from ...clock import Clock
 from ...logs import failures_logged
@@ -46,7 +46,6 @@ class Member:
         self._tasks = TaskSet()
         self._workspaces: dict[int, OnChange] = {}
         self._snapshot: str | None = None
-        self._failing = False
         self._measured: deque[tuple[float, timedelta]] = deque([(math.inf, timedelta())], _MEASUREMENTS)
 
     @property
@@ -59,9 +58,9 @@ class Member:
         await self.queries.renew()
         await self.renew()  # again, with the connection made: this one measures the clock
         await self._read_changes()
-        self._tasks.supervise(lambda: self._repeat(self.renew, self._lease / 3), "hoox-lease")
-        self._tasks.supervise(lambda: self._repeat(self._sweep, self._lease / 3), "hoox-sweep")
-        self._tasks.supervise(lambda: self._repeat(self._read_changes, _FEED_INTERVAL), "hoox-feed")
+        self._begin(self.renew, self._lease / 3, "renewing the lease")
+        self._begin(self._sweep, self._lease / 3, "looking for dead processes")
+        self._begin(self._read_changes, _FEED_INTERVAL, "reading other processes' changes")
 
     async def stop(self) -> None:
         """End the tasks. The lease runs out unless `Queries.leave` ends it."""
@@ -87,20 +86,26 @@ class Member:
         took = self._clock.now() - began
         self._measured.append((took, at - utc - timedelta(seconds=took / 2)))
 
-    async def _repeat(self, work: Callable[[], Awaitable[None]], interval: float) -> None:
+    def _begin(self, work: Callable[[], Awaitable[None]], interval: float, what: str) -> None:
+        self._tasks.supervise(lambda: self._repeat(work, interval, what), f"hoox-member: {what}")
+
+    async def _repeat(self, work: Callable[[], Awaitable[None]], interval: float, what: str) -> None:
         """Do the work once an interval, and sooner again where the database failed."""
-        loop = asyncio.get_running_loop()
-        due = loop.time() + interval
+        now, due, failing = self._clock.now, self._clock.now() + interval, False
         while True:
-            await asyncio.sleep(due - loop.time())
-            due = loop.time() + interval
+            await asyncio.sleep(due - now())
+            due = now() + interval
             try:
                 await work()
             except StoreError as error:
-                due = min(due, loop.time() + min(interval, 1.0, self._lease / 10))
-                self._note_failure(error)
+                due = min(due, now() + min(interval, 1.0, self._lease / 10))
+                if not failing:
+                    _log.warning("%s: failing, and tried again until it works: %s", what, error)
+                failing = True
             else:
-                self._note_success()
+                if failing:
+                    _log.warning("%s: works again", what)
+                failing = False
 
     async def _sweep(self) -> None:
         """Mark as UNKNOWN what members were sending whose lease is over."""
@@ -112,8 +117,11 @@ class Member:
     async def _mark_unknown(self, row: IntentRow) -> None:
         at = self._clock.utc() + self.clock_offset
         try:
-            after, write = intent_rows.update(row, [MarkUnknown(_SENDER_IS_DEAD, at)])
-        except IllegalTransition:
+            attempt_id = intent_rows.read(row).attempts[-1].id
+            lost = MarkUnknown(_SENDER_IS_DEAD, at, attempt_id, presumed=True)
+            after, write = intent_rows.update(row, [lost])
+        except StoreError as error:  # the others are to be swept nevertheless
+            _log.error("what a dead process was sending can't be marked as unknown: %s", error)
             return
         written = await self.queries.put(row.workspace, write, of_the_dead=True)
         if written.outcome == "written":
@@ -131,13 +139,3 @@ class Member:
         on_change = self._workspaces.get(workspace)
         if on_change is not None:
             on_change(intent)
-
-    def _note_failure(self, error: StoreError) -> None:
-        if not self._failing:
-            self._failing = True
-            _log.warning("the store can't be reached, and nothing is sent until it can: %s", error)
-
-    def _note_success(self) -> None:
-        if self._failing:
-            self._failing = False
-            _log.warning("the store can be reached again")

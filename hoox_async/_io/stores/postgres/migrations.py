@@ -11,7 +11,7 @@ import asyncio
 import functools
 import re
 from collections.abc import Sequence
-from importlib import resources
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ....errors import StoreError
@@ -21,6 +21,7 @@ from .error_translation import DatabaseError
 if TYPE_CHECKING:
     from psycopg import AsyncConnection
 
+_SQL = Path(__file__).with_name("sql")
 _LOCK = 0x486F6F78  # "Hoox", with the schema's name: migrations of one schema run one after the other
 _MIGRATION_OF_OTHERS = "100s"  # how long to wait for it
 _LOCK_TIMEOUT = "3s"  # how long a migration that waits for a table can hold up others' statements
@@ -81,7 +82,7 @@ async def read_state(connections: Connections, schema: str) -> SchemaState:
     found = await connections.fetch(_EXISTS, (in_schema("hoox.schema_versions", schema),))
     if not found[0][0]:
         return SchemaState(0, 0)
-    rows = await connections.fetch(in_schema(_STATE, schema), ())
+    rows = await connections.fetch(in_schema(_STATE, schema))
     return SchemaState(*rows[0])
 
 
@@ -112,6 +113,7 @@ async def _migrate(connections: Connections, schema: str, migrations: Sequence[M
         return await connections.run(
             lambda connection: _migrate_on(connection, connections.name, schema, migrations),
             deadline=_DEADLINE,
+            survives=False,
         )
     except DatabaseError as error:
         if error.sqlstate != _INSUFFICIENT_PRIVILEGE:
@@ -154,7 +156,7 @@ async def _read_state_on(connection: AsyncConnection[Any], schema: str) -> Schem
 
 
 def _text(file: str) -> str:
-    return (resources.files(__package__) / "sql" / file).read_text(encoding="utf-8")
+    return (_SQL / file).read_text(encoding="utf-8")
 
 
 @functools.cache

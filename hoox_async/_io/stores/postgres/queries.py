@@ -26,7 +26,8 @@ class IntentWrite(NamedTuple):
     """An intent that is to be written over the version ``was``; 0: it has no row yet.
 
     ``claimed`` is the look that no other intent may have. ``attempts``, ``claims`` and ``created`` are the
-    new attempts, the looks that it was given, and the avatars that it made.
+    new attempts, the looks that it was given, and the avatars that it made. ``seen`` are other looks that can
+    be no lost POST's.
     """
 
     key: str
@@ -37,6 +38,7 @@ class IntentWrite(NamedTuple):
     crc: int
     attempts: Sequence[Attempt] = ()
     claims: Sequence[LookRef] = ()
+    seen: Sequence[LookRef] = ()
     created: Sequence[str] = ()
 
 

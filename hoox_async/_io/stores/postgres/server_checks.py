@@ -15,6 +15,15 @@ SELECT current_setting('server_version_num')::integer, pg_is_in_recovery(),
     current_setting('server_encoding')
 """
 
+_TABLES_WITHOUT_RIGHTS = """
+SELECT current_user::text, c.relname::text FROM pg_class c
+WHERE c.relnamespace = (SELECT oid FROM pg_namespace WHERE nspname = %s) AND c.relkind = 'r'
+    AND NOT (has_schema_privilege(c.relnamespace, 'USAGE')
+        AND has_table_privilege(c.oid, 'SELECT')
+        AND (c.relname = 'schema_versions' OR has_table_privilege(c.oid, 'INSERT')
+            AND has_table_privilege(c.oid, 'UPDATE') AND has_table_privilege(c.oid, 'DELETE')))
+"""
+
 
 class ServerFacts(NamedTuple):
     """What a server says of itself."""
@@ -52,5 +61,16 @@ class ServerFacts(NamedTuple):
 
 async def check_server(connections: Connections) -> None:
     """Raise `StoreError` where this server can't hold the store."""
-    rows = await connections.fetch(_FACTS, ())
+    rows = await connections.fetch(_FACTS)
     ServerFacts(*rows[0]).check(connections.name)
+
+
+async def check_rights(connections: Connections, schema: str) -> None:
+    """Raise `StoreError` where the role lacks a right on the schema's tables."""
+    rows = await connections.fetch(_TABLES_WITHOUT_RIGHTS, (schema,))
+    if rows:
+        raise StoreError(
+            f"{connections.name}: the role {rows[0][0]!r} lacks rights on the schema {schema!r}: grant it "
+            "USAGE on it, and SELECT, INSERT, UPDATE and DELETE on all its tables (missing now for: "
+            f"{', '.join(sorted(row[1] for row in rows))})"
+        )

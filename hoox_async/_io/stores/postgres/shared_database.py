@@ -29,6 +29,7 @@ class SharedDatabase:
         self._lease = lease
         self._stores: dict[str, PostgresStore] = {}
         self._member: Member | None = None
+        self._is_open = False
         self._loop: asyncio.AbstractEventLoop | None = None
         self._pid = 0
 
@@ -60,10 +61,11 @@ class SharedDatabase:
 
     async def open(self) -> None:
         """Connect and begin this process's lease. Raises `StoreError` and `ConfigurationError`."""
-        if self._member is not None:
-            self.require_member()
-            raise StoreLocked(f"{self._name} is open already: open one database object once")
-        self._loop, self._pid = asyncio.get_running_loop(), os.getpid()
+        if self._is_open:
+            if not self.is_in_own_process:
+                raise self._forked()
+            raise StoreLocked(f"{self._name} is open already: a database object is opened once at a time")
+        self._is_open, self._loop, self._pid = True, asyncio.get_running_loop(), os.getpid()
         member = None
         try:
             member = Member(await self._connect(), self._lease)
@@ -97,6 +99,7 @@ class SharedDatabase:
                     with suppress(StoreError):  # then the lease runs out
                         await member.queries.leave()
         finally:
+            self._is_open = False
             await self._disconnect()
 
     def require_member(self) -> Member:
@@ -104,10 +107,7 @@ class SharedDatabase:
         if self._member is None:
             raise StoreError(f"{self._name}: the database is not open: use it as `async with`")
         if not self.is_in_own_process:
-            raise ConfigurationError(
-                f"{self._name} was opened by process {self._pid}, from which this one was forked: a forked "
-                "process needs its own database object and session"
-            )
+            raise self._forked()
         if asyncio.get_running_loop() is not self._loop:
             raise StoreError(f"{self._name}: it belongs to the loop that opened it")
         return self._member
@@ -125,6 +125,12 @@ class SharedDatabase:
         """Let others have the workspace."""
         if self._stores.get(workspace) is store:
             del self._stores[workspace]
+
+    def _forked(self) -> ConfigurationError:
+        return ConfigurationError(
+            f"{self._name} was opened by process {self._pid}, from which this one was forked: a forked "
+            "process needs its own database object and session"
+        )
 
     async def _connect(self) -> Queries:
         raise NotImplementedError

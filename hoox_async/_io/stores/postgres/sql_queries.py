@@ -96,14 +96,14 @@ class SQLQueries:
     async def _put(self, workspace: int, write: IntentWrite, of_the_dead: float | None) -> Written:
         ref = write.claimed
         rows = await self._ask(
-            "SELECT * FROM hoox.put_1("
-            "%s::text, %s::bigint, %s::text, %s::bigint, %s::text, %s::text, %s::text, %s::text, "
-            "%s::bigint, %s::text[], %s::timestamptz[], %s::text[], %s::text[], %s::text[], "
-            "%s::double precision)",
+            "SELECT * FROM hoox.put_1(%s::text, %s::bigint, %s::text, %s::bigint, %s::text, "
+            "%s::text, %s::text, %s::text, %s::bigint, %s::text[], %s::timestamptz[], "
+            "%s::text[], %s::text[], %s::text[], %s::text[], %s::text[], %s::double precision)",
             self._member, workspace, write.key, write.was, write.state.value,
             ref and ref.avatar_id, ref and ref.look_id, write.record, write.crc,
             [attempt.id for attempt in write.attempts], [attempt.sent_at for attempt in write.attempts],
             [claim.avatar_id for claim in write.claims], [claim.look_id for claim in write.claims],
+            [ref.avatar_id for ref in write.seen], [ref.look_id for ref in write.seen],
             list(write.created), of_the_dead,
         )  # fmt: skip
         outcome, owner, avatar_id, look_id = rows[0]
@@ -205,7 +205,6 @@ class SQLQueries:
         rows = await self._for_lease.fetch(
             self._in_schema("SELECT hoox.renew_1(%s::text, %s::text, %s::integer, %s::double precision)"),
             (self._member, socket.gethostname(), os.getpid(), self._lease),
-            deadline=self._lease / 3,
         )
         moment: datetime = rows[0][0]
         return moment

@@ -20,6 +20,8 @@ CREATE FUNCTION hoox.put_1(
     attempt_times timestamptz[],
     claimed_avatars text[],
     claimed_looks text[],
+    seen_avatars text[],
+    seen_looks text[],
     created_avatars text[],
     of_the_dead double precision, -- the lease of `me`, where it takes the sender for dead; else NULL
     OUT outcome text,
@@ -70,7 +72,8 @@ BEGIN
         SELECT in_workspace, a.id, row_seq, a.sent_at FROM unnest(attempt_ids, attempt_times) AS a (id, sent_at);
     INSERT INTO hoox.seen (workspace, avatar_id, look_id)
         SELECT in_workspace, c.avatar_id, c.look_id
-        FROM unnest(claimed_avatars, claimed_looks) AS c (avatar_id, look_id) ORDER BY 2, 3
+        FROM unnest(claimed_avatars || seen_avatars, claimed_looks || seen_looks) AS c (avatar_id, look_id)
+        ORDER BY 2, 3
         ON CONFLICT DO NOTHING;
     INSERT INTO hoox.baselines (workspace, avatar_id)
         SELECT in_workspace, c.avatar_id FROM unnest(created_avatars) AS c (avatar_id) ORDER BY 2

@@ -1,0 +1,342 @@
+"""Leases, the sweep and the feed of changes, over a real database and its in-memory twin."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
+
+import pytest
+from shared_store_kit import LEASE, MemoryWorld, PostgresWorld, Process, World
+from store_kit import WORKSPACE, accept, planned, send
+
+from hoox_async._core.intents.intent import Intent, IntentState
+from hoox_async._io.protocols import Workspace
+from hoox_async.errors import StoreError, StoreLocked, StoreMismatch
+
+A_THIRD = LEASE / 3
+
+
+@pytest.fixture(params=["shared memory", "postgres"])
+async def world(request: pytest.FixtureRequest) -> AsyncIterator[World]:
+    """A database that processes share, of both kinds."""
+    async with AsyncExitStack() as stack:
+        if request.param == "shared memory":
+            yield MemoryWorld(stack)
+        else:
+            names = ("postgres", "postgres_url", "postgres_schema")
+            yield PostgresWorld(stack, *map(request.getfixturevalue, names))
+
+
+async def sending(process: Process, key: str = "a") -> Intent:
+    """An intent that the process is sending."""
+    await process.store.plan(planned(key))
+    return await process.store.advance(key, send(f"att_{key}"))
+
+
+async def state_of(process: Process, key: str = "a") -> IntentState:
+    return (await process.store.get([key]))[key].state
+
+
+async def live_on(world: World, *processes: Process, thirds: int) -> None:
+    """Let time pass while these processes renew their leases and sweep every third of one."""
+    for _ in range(thirds):
+        await world.pass_time(A_THIRD)
+        for process in processes:
+            await process.renew()
+        for process in processes:
+            await process.sweep()
+
+
+async def test_what_a_living_process_sends_is_not_swept(world: World) -> None:
+    """While a process renews its lease, what it is sending stays SENDING, however long that takes."""
+    a, b = await world.process(), await world.process()
+    await sending(a)
+    await live_on(world, a, b, thirds=12)
+    assert await state_of(b) is IntentState.SENDING
+
+
+async def test_what_a_dead_process_sent_is_unknown_once_its_lease_is_over(world: World) -> None:
+    """A steady process marks it as UNKNOWN: not before the end of the lease, and at once after it."""
+    a, b = await world.process(), await world.process()
+    await sending(a)
+    await live_on(world, a, b, thirds=3)
+    await live_on(world, b, thirds=2)
+    assert await state_of(b) is IntentState.SENDING
+    await live_on(world, b, thirds=2)
+    swept = (await b.store.get(["a"]))["a"]
+    assert swept.state is IntentState.UNKNOWN
+    assert swept.reason is not None
+    assert "lease" in swept.reason.message
+
+
+async def test_a_process_that_has_just_begun_takes_nobody_for_dead(world: World) -> None:
+    """A new process, or one that was without the database, waits for one lease before its first sweep."""
+    a = await world.process()
+    await sending(a)
+    await world.pass_time(5 * LEASE)
+    b = await world.process()
+    await b.sweep()
+    assert await state_of(b) is IntentState.SENDING
+    await live_on(world, b, thirds=4)
+    assert await state_of(b) is IntentState.UNKNOWN
+
+
+async def test_after_the_database_was_gone_for_all_nobody_is_taken_for_dead(world: World) -> None:
+    """Two processes are without the database for three leases; the first that is back waits for the other."""
+    a, b = await world.process(), await world.process()
+    await sending(a)
+    await live_on(world, a, b, thirds=4)
+    await world.pass_time(3 * LEASE)  # no statement reaches it meanwhile
+    await live_on(world, b, thirds=2)
+    await a.renew()
+    await live_on(world, a, b, thirds=6)
+    assert await state_of(b) is IntentState.SENDING
+
+
+@pytest.mark.parametrize("gap", [0.55, 0.95])
+async def test_a_renewal_that_is_late_but_within_the_lease_delays_the_sweep(world: World, gap: float) -> None:
+    """The database is gone for less than a lease, and one lease ends meanwhile: its owner is waited for."""
+    a, b = await world.process(), await world.process()
+    await sending(a)
+    await live_on(world, a, b, thirds=4)
+    await world.pass_time(A_THIRD)
+    await b.renew()  # the last statement that reaches the database
+    await world.pass_time(gap * LEASE)
+    await b.renew()
+    await b.sweep()
+    assert await state_of(b) is IntentState.SENDING
+    await a.renew()
+    await live_on(world, a, b, thirds=6)
+    assert await state_of(b) is IntentState.SENDING
+
+
+async def test_a_sweep_that_was_interrupted_finds_the_living_alive(world: World) -> None:
+    """A process is stopped between reading who is dead and writing it: a lease renewed meanwhile counts."""
+    a, b = await world.process(), await world.process()
+    await sending(a)
+    await live_on(world, b, thirds=2)
+    await world.pass_time(0.45 * LEASE)
+    await b.renew()
+    [row] = await b.member.queries.sent_by_the_dead([a.store._id])
+    await a.renew()
+    await b.member._mark_unknown(row)
+    assert await state_of(b) is IntentState.SENDING
+
+
+async def test_an_answer_that_comes_after_the_sweep_counts(world: World) -> None:
+    """A process that was stopped for longer than its lease goes on: its answer is accepted after all."""
+    a, b = await world.process(), await world.process()
+    await sending(a)
+    await live_on(world, b, thirds=5)
+    assert await state_of(b) is IntentState.UNKNOWN
+    accepted = await a.store.advance("a", accept("look_1"))
+    assert accepted.state is IntentState.ACCEPTED
+    assert await state_of(b) is IntentState.ACCEPTED
+
+
+async def test_what_dead_processes_sent_is_marked_once(world: World) -> None:
+    """Several processes sweep at the same time: each intent is marked by one, and by the others not again."""
+    a = await world.process()
+    for key in "abc":
+        await sending(a, key)
+    others = [await world.process() for _ in range(3)]
+    await live_on(world, *others, thirds=3)
+    await world.pass_time(A_THIRD)
+    for process in others:
+        await process.renew()
+    await asyncio.gather(*(process.sweep() for process in others))
+    rows = await others[0].member.queries.get(a.store._id, "abc")
+    assert [row.version for row in rows] == [3, 3, 3]
+
+
+async def test_a_process_whose_lease_is_over_renews_it_before_it_sends(world: World) -> None:
+    """SENDING commits only under a living lease. A process that comes back revives its own first."""
+    a, b = await world.process(), await world.process()
+    await a.store.plan(planned("a"))
+    await live_on(world, b, thirds=5)
+    assert (await a.store.advance("a", send("att_1"))).state is IntentState.SENDING
+    await b.renew()
+    await b.sweep()
+    assert await state_of(b) is IntentState.SENDING
+
+
+async def test_without_a_lease_nothing_is_sent(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the lease can't be renewed either, SENDING is a `StoreError` and the intent stays PLANNED."""
+    a = await world.process()
+    await a.store.plan(planned("a"))
+    await world.pass_time(2 * LEASE)
+
+    async def no_renewal() -> None:
+        return None
+
+    monkeypatch.setattr(a.member, "renew", no_renewal)
+    with pytest.raises(StoreError, match="lease"):
+        await a.store.advance("a", send("att_1"))
+    assert await state_of(a) is IntentState.PLANNED
+
+
+async def test_a_process_that_ends_properly_leaves_nothing_to_wait_for(world: World) -> None:
+    """A closed session marks what it could not write the end of as UNKNOWN; nobody waits for a lease."""
+    a, b = await world.process(), await world.process()
+    await sending(a)
+    await a.close()
+    assert await state_of(b) is IntentState.UNKNOWN
+
+
+async def test_other_processes_changes_are_read_once(world: World) -> None:
+    """A change is told to the sessions of other processes, once, and not to the process that made it."""
+    a, b = await world.process(), await world.process()
+    told_a: list[Intent] = []
+    told_b: list[Intent] = []
+    a.store.on_foreign_change(told_a.append)
+    end = b.store.on_foreign_change(told_b.append)
+    await a.store.plan(planned("a"))
+    last = await a.store.advance("a", send("att_1"), accept("look_1"))
+    for process in (a, b, b):
+        await process.read_changes()
+    assert (told_a, told_b) == ([], [last])
+    end()
+    await a.store.plan(planned("b"))
+    await b.read_changes()
+    assert told_b == [last]
+
+
+async def test_a_sweep_is_told_to_the_sessions_of_its_own_process(world: World) -> None:
+    """Who waits for an intent of a dead process hears that it is unknown, also in the process that sweeps."""
+    a, b = await world.process(), await world.process()
+    told: list[IntentState] = []
+    b.store.on_foreign_change(lambda intent: told.append(intent.state))
+    await sending(a)
+    await live_on(world, b, thirds=5)
+    assert told == [IntentState.UNKNOWN]
+
+
+async def test_a_listener_that_raises_harms_nobody(world: World, caplog: pytest.LogCaptureFixture) -> None:
+    """The error of a listener is logged, and the other listeners are called."""
+    a, b = await world.process(), await world.process()
+    told: list[str] = []
+
+    def fail(intent: Intent) -> None:
+        raise RuntimeError(intent.key)
+
+    b.store.on_foreign_change(fail)
+    b.store.on_foreign_change(lambda intent: told.append(intent.key))
+    await a.store.plan(planned("a"))
+    await b.read_changes()
+    assert told == ["a"]
+    assert "failed" in caplog.text
+
+
+async def test_own_means_that_this_process_sent_it_last(world: World) -> None:
+    """`in_states(own=True)` has what this process was the last to send, whoever planned or settled it."""
+    a, b = await world.process(), await world.process()
+    await a.store.plan(planned("a"))
+    await b.store.plan(planned("b"))
+    await a.store.plan(planned("c"))
+    await b.store.advance("a", send("att_a"))
+    await a.store.advance("a", accept("look_a"))
+    await a.store.advance("b", send("att_b"), accept("look_b"))
+    accepted = [IntentState.ACCEPTED]
+    assert [intent.key for intent in await a.store.in_states(accepted, own=True)] == ["b"]
+    assert [intent.key for intent in await b.store.in_states(accepted, own=True)] == ["a"]
+    assert len(await a.store.in_states(accepted)) == 2
+
+
+async def test_of_two_processes_that_send_one_key_one_does(world: World) -> None:
+    """Twenty keys are sent by two processes at the same moment: each is sent by one of them."""
+    a, b = await world.process(), await world.process()
+    keys = [f"k{n}" for n in range(20)]
+
+    async def send_it(process: Process, key: str) -> bool:
+        await process.store.plan(planned(key))
+        try:
+            await process.store.advance(key, send(f"att_{key}_{id(process)}"))
+        except RuntimeError:
+            return False
+        return True
+
+    sent = await asyncio.gather(*(send_it(process, key) for key in keys for process in (a, b)))
+    assert sum(sent) == len(keys)
+    assert all(len(intent.attempts) == 1 for intent in (await a.store.get(keys)).values())
+
+
+async def test_a_write_that_changes_nothing_moves_the_version(world: World) -> None:
+    """An `advance` that changes nothing is written nevertheless: earlier writes are stale from then on."""
+    a = await world.process()
+    await a.store.plan(planned("a"))
+    await a.store.advance("a")
+    [row] = await a.member.queries.get(a.store._id, ["a"])
+    assert row.version == 2
+
+
+async def test_a_second_session_of_the_same_database_object_is_refused(world: World) -> None:
+    """One session a workspace and database object; another object, as of another process, has it as well."""
+    a = await world.process()
+    with pytest.raises(StoreLocked, match="one session at a time"):
+        await a.database.workspace("shop").open(WORKSPACE)
+    other = a.database.workspace("other shop")
+    await other.open(WORKSPACE)
+    await other.aclose()
+    await world.process()
+
+
+async def test_workspaces_are_apart(world: World) -> None:
+    """The same key, attempt and look in two workspaces are two of each."""
+    a = await world.process()
+    other = a.database.workspace("other shop")
+    await other.open(WORKSPACE)
+    await sending(a)
+    assert await other.get(["a"]) == {}
+    await other.plan(planned("a"))
+    await other.advance("a", send("att_a"), accept("look_1"))
+    await a.store.advance("a", accept("look_1"))
+    assert [intent.key async for intent in other.stream()] == ["a"]
+    await other.aclose()
+
+
+async def use_key(process: Process, key: str, *, new_key: bool = False, confirmed: bool = True) -> None:
+    """Open a workspace with this API key, and close it. ``confirmed``: an answer shows that it is valid."""
+    store = process.database.workspace("rotating")
+    await store.open(Workspace(WORKSPACE.base_url, key, new_key))
+    if confirmed:
+        assert store._binding is not None
+        await process.member.queries.confirm_key(store._id, store._binding)
+    await store.aclose()
+
+
+async def test_two_keys_are_valid_during_a_rotation(world: World) -> None:
+    """After `new_key` both keys open the workspace; the next rotation ends the older one."""
+    a = await world.process()
+    for key, new in (
+        ("first", False),
+        ("second", True),
+        ("first", False),
+        ("second", False),
+        ("third", True),
+        ("second", False),
+    ):
+        await use_key(a, key, new_key=new)
+    with pytest.raises(StoreMismatch, match="another API key"):
+        await use_key(a, "first")
+
+
+async def test_a_mistyped_key_pushes_out_no_good_one(world: World) -> None:
+    """A key that was given with `new_key` and never confirmed gives way; the one before it stays valid."""
+    a = await world.process()
+    await use_key(a, "old")
+    await use_key(a, "mistyped", new_key=True, confirmed=False)
+    await use_key(a, "new", new_key=True)
+    await use_key(a, "old")
+    with pytest.raises(StoreMismatch):
+        await use_key(a, "mistyped")
+
+
+async def test_the_clocks_difference_is_measured(world: World) -> None:
+    """`clock_offset` follows the database's clock, which is the one that all processes go by."""
+    a = await world.process()
+    assert abs(a.store.clock_offset.total_seconds()) < 5
+    await world.pass_time(100.0)
+    for _ in range(4):
+        await a.renew()
+    assert abs(a.store.clock_offset.total_seconds() - 100) < 5
