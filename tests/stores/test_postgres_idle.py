@@ -1,4 +1,4 @@
-"""What an idle process costs the database, however many workspaces it has open: see benchmarks/processes.py."""
+"""What an idle process costs, however many workspaces it has open: see benchmarks/processes.py."""
 
 from __future__ import annotations
 
