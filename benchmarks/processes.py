@@ -21,7 +21,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import AsyncExitStack, contextmanager
+from contextlib import AsyncExitStack, ExitStack, contextmanager
 from importlib import import_module
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -86,36 +86,27 @@ def measure_idle(url: str, schema: str, *, processes: int, workspaces: int, seco
 
     separator = "&" if "?" in url else "?"
     names = [f"hoox-bench-{number}" for number in range(processes)]
-    children: list[subprocess.Popen[str]] = []
     told: list[tuple[float, float]] = []
-    try:
+    with ExitStack() as children:  # at its end their stdin is closed, and they end
         for name in names:
             progress(f"opening {workspaces} workspaces in {name}")
             arguments = ("--child", f"{url}{separator}application_name={name}", schema, str(workspaces))
-            children.append(
-                subprocess.Popen(
-                    [sys.executable, __file__, "idle", *arguments],
-                    stdin=subprocess.PIPE,
-                    stdout=subprocess.PIPE,
-                    text=True,
-                )
+            child = subprocess.Popen(
+                [sys.executable, __file__, "idle", *arguments],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                text=True,
             )
-            told.append(tuple(json.loads(_line_of(children[-1]))))
+            told.append(tuple(json.loads(_line_of(children.enter_context(child)))))
         with psycopg.connect(url, autocommit=True) as connection:
             progress("counting statements")
-            settle(connection)
+            time.sleep(2.0)  # until the backends have reported the transactions of the opening
             before, began = statements(connection), time.monotonic()
             time.sleep(seconds)
             rate = (statements(connection) - before) / (time.monotonic() - began)
             found = connection.execute(
                 "SELECT count(*) FROM pg_stat_activity WHERE application_name = ANY(%s)", (names,)
             ).fetchone()
-    finally:
-        for child in children:
-            assert child.stdin is not None
-            child.stdin.close()
-        for child in children:
-            child.wait()
     progress("")
     return Idle(
         processes,
@@ -133,12 +124,6 @@ def _line_of(child: subprocess.Popen[str]) -> str:
     if not line:
         raise SystemExit("a process ended before it had opened its workspaces")
     return line
-
-
-def settle(connection: Any) -> None:
-    """Wait until the backends have reported the transactions of the opening."""
-    time.sleep(2.0)
-    statements(connection)
 
 
 def statements(connection: Any) -> int:
