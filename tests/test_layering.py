@@ -47,7 +47,7 @@ SESSION: Sequence[Sequence[str]] = (
 )
 
 COMMAND = ("_cli", "__main__")
-DOOR = {PACKAGE, *(f"{PACKAGE}.{name}" for name in ("postgres", "sandbox", "webhooks", "testing"))}
+DOOR = {PACKAGE, *(f"{PACKAGE}.{name}" for name in ("postgres", "sandbox", "testing", "webhooks"))}
 
 # What `_core` may import: values and computation. Nothing that reads a clock, a disk, a socket, the
 # environment or randomness, and no logging.
