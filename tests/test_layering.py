@@ -35,6 +35,7 @@ FLOORS: Sequence[Sequence[str]] = (
 SESSION: Sequence[Sequence[str]] = (
     ("shared_quota",),
     ("rate_limiter",),
+    ("api_health",),
     ("services",),
     ("reads",),
     ("key_check", "jobs"),

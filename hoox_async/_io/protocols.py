@@ -17,10 +17,14 @@ from .._core.intents.transitions import Transition
 
 
 class Fetched(NamedTuple):
-    """A picture that is being downloaded: its content type, and its bytes in chunks."""
+    """A picture that is being downloaded: its content type, and its bytes in chunks.
+
+    ``modified`` is when the server says that the picture was last changed.
+    """
 
     content_type: str
     chunks: AsyncIterator[bytes]
+    modified: datetime | None = None
 
 
 BeforeSend = Callable[[], Awaitable[None]]

@@ -24,6 +24,7 @@ from .._io.tasks import TaskSet
 from ..errors import InvalidRequest, SessionClosed
 from ..events import Paused
 from ..webhooks.hub import WebhookHub
+from .api_health import ApiHealth
 from .batch_access import BatchAccess
 from .jobs import JobRegistry, LookJob
 from .key_check import KeyCheck
@@ -69,7 +70,16 @@ def open_services(
         quota=quota,
     )
     return SessionServices(
-        clock, store, rate_limiter, transport, hooks, timeouts, deliveries, tasks=TaskSet(), posts=TaskSet()
+        clock,
+        store,
+        rate_limiter,
+        transport,
+        hooks,
+        ApiHealth(clock, hooks),
+        timeouts,
+        deliveries,
+        tasks=TaskSet(),
+        posts=TaskSet(),
     )
 
 

@@ -21,6 +21,7 @@ from .._api.webhook_payloads import Delivery
 from .._core.intents.intent import Evidence, Intent, IntentState
 from .._core.intents.transitions import IllegalTransition
 from .._core.polling import LookUpdate, PollScheduler, is_complete
+from .._io.error_words import words_of
 from .._io.tasks import restarted
 from ..errors import HooxError, SessionClosed
 from ..events import DeliveryReceived
@@ -238,7 +239,7 @@ class WebhookProcessor:
                 return accepted
             return await self._services.store.by_attempt(attempt_id) or accepted
         except Exception as error:  # a store may raise anything; the POST was accepted
-            _log.warning("an early delivery for %s could not be applied: %r", accepted.ref, error)
+            _log.warning("an early delivery for %s could not be applied: %s", accepted.ref, words_of(error))
             self._retry_kept_deliveries([attempt.id for attempt in accepted.attempts])
             return accepted
 
@@ -259,7 +260,7 @@ class WebhookProcessor:
             now = confirmed or await store.by_attempt(attempt_id)
             return now if now is not None and now.state.paid else None
         except Exception as error:  # a store may raise anything; the POST is lost
-            _log.warning("an early delivery for %s could not be applied: %r", attempt_id, error)
+            _log.warning("an early delivery for %s could not be applied: %s", attempt_id, words_of(error))
             self._retry_kept_deliveries([attempt_id])
             return confirmed
 
@@ -280,7 +281,7 @@ class WebhookProcessor:
             try:
                 await self._apply_kept_deliveries(attempt_ids)
             except Exception as error:
-                _log.warning("a stored delivery could not be applied: %r", error)
+                _log.warning("a stored delivery could not be applied: %s", words_of(error))
                 self._retry_kept_deliveries(attempt_ids)
 
     async def _apply_kept_deliveries(self, attempt_ids: list[str]) -> None:
