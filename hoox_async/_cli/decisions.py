@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 from hoox_async import (
-    BatchReport,
     ConfigurationError,
     HooxError,
     HooxSession,
@@ -24,6 +23,7 @@ from hoox_async import (
 from .exit_codes import Exit, code_of, is_access
 from .json_output import error_record
 from .options import StoreConnection, command_line
+from .stores import AnyStore, read_report
 from .terminal import Terminal
 from .text import format_count, format_credits
 
@@ -123,7 +123,7 @@ def make_plan(decisions: Iterable[Decision], outcomes: Mapping[str, Outcome]) ->
 
 
 def carry_out(
-    file: Path, store: Path, given: Path, connection: StoreConnection, terminal: Terminal, *, yes: bool
+    file: Path, store: AnyStore, given: str, connection: StoreConnection, terminal: Terminal, *, yes: bool
 ) -> int:
     """Show what the decisions come to, ask before anything is paid, and carry them out.
 
@@ -142,9 +142,10 @@ def carry_out(
     except KeyboardInterrupt:
         terminal.notice("interrupted; the same command goes on, and pays for nothing twice")
         return Exit.UNFINISHED
-    if given != store and any(decision.verdict != "drop" for decision in plan.to_do):
+    is_campaign = isinstance(store, Path) and Path(given) != store
+    if is_campaign and any(decision.verdict != "drop" for decision in plan.to_do):
         terminal.notice("The campaign goes on with:")
-        terminal.notice("  " + command_line("batch", str(given), *connection.arguments()))
+        terminal.notice("  " + command_line("batch", given, *connection.arguments()))
     return Exit.UNFINISHED if code is Exit.READY and plan.outdated else code
 
 
@@ -157,8 +158,8 @@ def _read(file: Path) -> list[Decision]:
         raise ConfigurationError(f"{file}: {error}") from None
 
 
-async def _plan(decisions: Iterable[Decision], store: Path) -> Plan:
-    return make_plan(decisions, {outcome.key: outcome for outcome in await BatchReport.open(store)})
+async def _plan(decisions: Iterable[Decision], store: AnyStore) -> Plan:
+    return make_plan(decisions, {outcome.key: outcome for outcome in await read_report(store)})
 
 
 def _show(plan: Plan, terminal: Terminal) -> None:
@@ -189,7 +190,7 @@ def _consent(plan: Plan, terminal: Terminal, *, yes: bool) -> bool:
     return terminal.ask(f"Spend {format_credits(plan.cost)}? [y/N]").lower() in ("y", "yes")
 
 
-async def _carry_out(plan: Plan, store: Path, connection: StoreConnection, terminal: Terminal) -> Exit:
+async def _carry_out(plan: Plan, store: AnyStore, connection: StoreConnection, terminal: Terminal) -> Exit:
     worst = Exit.READY
     async with connection.session(store=store) as session:
         # another process may have had the store until now, while the user was asked

@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 from pathlib import Path
 
-from hoox_async import BatchReport, HooxError, LookDetails
+from hoox_async import HooxError, LookDetails
 
 from .batch.picture_index import read_picture_index
 from .campaign import Selection
 from .exit_codes import Exit
-from .options import Output, StoreConnection, store_of
+from .options import Output, StoreConnection
 from .picks import OnlyOption, parse_only, select_outcomes
+from .stores import AnyStore, DatabaseStore, beside, read_report, store_of
 from .terminal import Terminal, require_modules
 from .unknowns_page import campaign_name, read_looks, resolve_words, with_new_avatars
 
@@ -20,8 +21,7 @@ _DEFAULT_OUTPUT = Output()
 
 
 def report(
-    store: Path,
-    /,
+    store: str,
     *,
     out: Path | None = None,
     jsonl: Path | None = None,
@@ -42,7 +42,7 @@ def report(
     Parameters
     ----------
     store
-        The store (FILE.hoox.db), or the campaign file beside it.
+        The store (FILE.hoox.db or a postgresql:// URL), or the campaign file beside it. Also as --store.
     out
         The folder to write the page in (FILE.sheet; with --only FILE.selection.sheet).
     jsonl
@@ -54,12 +54,12 @@ def report(
     title
         The page's title (the campaign's name).
     """
-    terminal, path = output.terminal(), store_of(store)
+    terminal, path = output.terminal(), store_of(store, connection.workspace)
     selection = parse_only(only)
     require_modules("report", {"jinja2": "Jinja2", "PIL": "Pillow"}, "the contact sheet")
     name = campaign_name(path)
     # a page of a part must not take the place of the page of all
-    folder = out or path.with_name(f"{name}.selection.sheet" if selection else f"{name}.sheet")
+    folder = out or beside(path, f"{name}.selection.sheet" if selection else f"{name}.sheet")
     saved = read_picture_index(pictures) if pictures else {}
     return asyncio.run(
         _write(path, store, selection, folder, jsonl, saved, download, title or name, connection, terminal)
@@ -67,8 +67,8 @@ def report(
 
 
 async def _write(
-    store: Path,
-    typed: Path,
+    store: AnyStore,
+    typed: str,
     selection: Selection,
     folder: Path,
     jsonl: Path | None,
@@ -78,14 +78,14 @@ async def _write(
     connection: StoreConnection,
     terminal: Terminal,
 ) -> int:
-    found = select_outcomes(await BatchReport.open(store), selection)
+    found = select_outcomes(await read_report(store), selection)
     if not terminal.as_json:
         terminal.say(str(found))
     looks: list[LookDetails] = []
-    if found.unknown and download:
+    if found.unknown and download and not isinstance(store, DatabaseStore):
         looks = await _ask_for_looks(connection, store, terminal)
         # with the candidates that were found just now
-        found = select_outcomes(await BatchReport.open(store), selection)
+        found = select_outcomes(await read_report(store), selection)
     given = {
         outcome.key: saved[outcome.key][1]
         for outcome in found
@@ -115,7 +115,9 @@ async def _write(
     return Exit.READY
 
 
-async def _ask_for_looks(connection: StoreConnection, store: Path, terminal: Terminal) -> list[LookDetails]:
+async def _ask_for_looks(
+    connection: StoreConnection, store: AnyStore, terminal: Terminal
+) -> list[LookDetails]:
     """The looks that unknowns may have made. Says so if they can't be asked for."""
     try:
         async with connection.session(store=store, poll="awaited") as session:

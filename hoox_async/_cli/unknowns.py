@@ -13,7 +13,8 @@ from hoox_async import ConfigurationError, InvalidRequest, Unknown
 from .decisions import Verdict, carry_out, parse_verdict, settle
 from .exit_codes import Exit
 from .json_output import unknown_record
-from .options import Output, StoreConnection, command_line, store_of
+from .options import Output, StoreConnection, command_line
+from .stores import AnyStore, DatabaseStore, key_words, read_unknowns, store_of, store_words
 from .terminal import Terminal
 from .text import format_count, format_credits, one_line, shorten_list
 from .unknowns_page import page_folder, read_looks, require_page_modules, resolve_words, show_page, write_page
@@ -23,8 +24,7 @@ _DEFAULT_OUTPUT = Output()
 
 
 def unknowns(
-    store: Path,
-    /,
+    store: str,
     *,
     page: Path | None = None,
     open_page: Annotated[bool, Parameter(name="--open", negative=())] = False,
@@ -33,20 +33,21 @@ def unknowns(
 ) -> int:
     """List the requests that may have been paid for.
 
-    Shows each with the looks that may be its result. Takes one status request for each avatar.
+    Shows each with the looks that may be its result. Takes one status request for each avatar; of a store in
+    PostgreSQL it shows what is recorded, without any request and without a key.
 
     - `hoox-async unknowns campaign.toml --open`
 
     Parameters
     ----------
     store
-        The store (FILE.hoox.db), or the campaign file beside it.
+        The store (FILE.hoox.db or a postgresql:// URL), or the campaign file beside it. Also as --store.
     page
         Write a page in this folder that shows the pictures of those looks, to decide by looking.
     open_page
         Write the page (in FILE.unknowns, if --page names no folder) and open it in the browser.
     """
-    terminal, path = output.terminal(), store_of(store)
+    terminal, path = output.terminal(), store_of(store, connection.workspace)
     folder = page_folder(page, path) if page is not None or open_page else None
     if folder is not None:
         require_page_modules()
@@ -65,20 +66,21 @@ def unknowns(
     if not found:
         return Exit.READY
     if written is None and any(unknown.candidates for unknown in found):
+        shown = store_words(store, connection.workspace)
         terminal.notice("To decide by looking at the pictures:")
-        terminal.notice("  " + command_line("unknowns", str(store), "--open", *connection.arguments()))
+        terminal.notice("  " + command_line("unknowns", *shown, "--open", *connection.arguments()))
     terminal.notice(
         f"{format_count(len(found), 'request')} may have been paid for. To decide about one (it asks):"
     )
-    terminal.notice("  " + command_line("resolve", str(store), found[0].key, *connection.arguments()))
+    words = key_words(store, found[0].key, connection.workspace)
+    terminal.notice("  " + command_line("resolve", *words, *connection.arguments()))
     return Exit.UNFINISHED
 
 
 def resolve(
-    store: Path,
+    store: str,
     key: str,
     verdict: str | None = None,
-    /,
     *,
     yes: Annotated[bool, Parameter(negative=())] = False,
     connection: StoreConnection = _DEFAULT_CONNECTION,
@@ -95,7 +97,7 @@ def resolve(
     Parameters
     ----------
     store
-        The store (FILE.hoox.db), or the campaign file beside it.
+        The store (FILE.hoox.db or a postgresql:// URL), or the campaign file beside it. Also as --store.
     key
         The request's key, as `unknowns` shows it. @FILE carries out the decisions in a file that was saved on
         the page of `unknowns` or on the contact sheet; a decision is carried out once.
@@ -105,7 +107,7 @@ def resolve(
     yes
         Don't ask before the decisions of a file are paid for.
     """
-    terminal, path = output.terminal(), store_of(store)
+    terminal, path = output.terminal(), store_of(store, connection.workspace)
     if verdict is None and key.startswith("@"):
         return carry_out(Path(key[1:]), path, store, connection, terminal, yes=yes)
     if verdict is not None:
@@ -121,19 +123,23 @@ def resolve(
 
 
 async def _list(
-    connection: StoreConnection, store: Path, folder: Path | None = None, given: Path | None = None
+    connection: StoreConnection, store: AnyStore, folder: Path | None = None, given: str | None = None
 ) -> tuple[list[Unknown], Path | None]:
     """The unknowns, and the page where one was asked for. ``given`` is the store as it was typed."""
+    words = resolve_words(given or str(store), connection)
+    if isinstance(store, DatabaseStore):
+        found = await read_unknowns(store)
+        return found, await write_page(store, folder, [], words) if folder is not None else None
     async with connection.session(store=store, poll="awaited") as session:
         found = await session.unknowns()
         if folder is None:
             return found, None
         looks = await read_looks(session, found)
-        return found, await write_page(store, folder, looks, resolve_words(given or store, connection))
+        return found, await write_page(store, folder, looks, words)
 
 
 async def _settle(
-    connection: StoreConnection, store: Path, key: str, verdict: Verdict, terminal: Terminal
+    connection: StoreConnection, store: AnyStore, key: str, verdict: Verdict, terminal: Terminal
 ) -> int:
     async with connection.session(store=store) as session:
         await settle(session, key, verdict, terminal)

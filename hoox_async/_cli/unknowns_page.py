@@ -19,18 +19,21 @@ from hoox_async import (
     LookRef,
     Outcome,
     OutcomeState,
+    PrunedRequest,
     Unknown,
 )
 
 from .options import StoreConnection, program
+from .stores import AnyStore, beside, read_report, store_words
 from .terminal import Terminal, require_modules
 
 _MOST_NEW_AVATARS = 60  # their pictures are downloaded
 
 
-def resolve_words(given: Path, connection: StoreConnection) -> list[str]:
+def resolve_words(given: str, connection: StoreConnection) -> list[str]:
     """How a command begins that settles an unknown of this store, which is named as it was typed."""
-    return [*program(), "resolve", *connection.arguments(), str(given)]
+    shown, *workspace = store_words(given, connection.workspace)
+    return [*program(), "resolve", *connection.arguments(), *workspace, shown]
 
 
 async def read_looks(session: HooxSession, unknowns: Iterable[Unknown]) -> list[LookDetails]:
@@ -61,7 +64,7 @@ def with_new_avatars(report: BatchReport, looks: Sequence[LookDetails]) -> Batch
     new = [details for details in looks if details.ref.avatar_id not in known]
 
     def shown(outcome: Outcome) -> Outcome:
-        if outcome.state is not OutcomeState.UNKNOWN or isinstance(outcome.request, LookEdit):
+        if outcome.state is not OutcomeState.UNKNOWN or isinstance(outcome.request, LookEdit | PrunedRequest):
             return outcome
         name = outcome.request.name
         fitting = [details.ref for details in new if name in (None, details.avatar_name)]
@@ -70,16 +73,16 @@ def with_new_avatars(report: BatchReport, looks: Sequence[LookDetails]) -> Batch
     return BatchReport(shown(outcome) for outcome in report)
 
 
-def page_folder(page: Path | None, store: Path) -> Path:
+def page_folder(page: Path | None, store: AnyStore) -> Path:
     """The folder of the page. Raises `ConfigurationError` for the name of a file."""
     if page is None:
-        return store.with_name(f"{campaign_name(store)}.unknowns")
+        return beside(store, f"{campaign_name(store)}.unknowns")
     if page.suffix.lower() in (".html", ".htm") or page.is_file():
         raise ConfigurationError(f"--page {page}: name a folder; the page is index.html in it")
     return page
 
 
-def campaign_name(store: Path) -> str:
+def campaign_name(store: AnyStore) -> str:
     """The name of the campaign that a store belongs to."""
     return store.name.removesuffix(".db").removesuffix(".hoox")
 
@@ -90,10 +93,10 @@ def require_page_modules() -> None:
 
 
 async def write_page(
-    store: Path, folder: Path, looks: Sequence[LookDetails], resolve_command: list[str]
+    store: AnyStore, folder: Path, looks: Sequence[LookDetails], resolve_command: list[str]
 ) -> Path:
     """Write the page of the store's unknowns. Raises `StoreError` and `OSError`."""
-    report = with_new_avatars(await BatchReport.open(store), looks)
+    report = with_new_avatars(await read_report(store), looks)
     return await report.write_unknowns_page(
         folder, title=campaign_name(store), candidates=looks, resolve_command=resolve_command
     )

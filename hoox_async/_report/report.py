@@ -15,6 +15,7 @@ import attrs
 
 from .._api.requests import FREE, ImageAvatar
 from .._core.intents.outcomes import Outcome, OutcomeState, outcome_of
+from .._io.stores import is_database
 from .jsonl import REQUEST_KINDS, seconds_of, write_lines
 from .opening import Opening
 
@@ -39,20 +40,30 @@ class BatchReport:
     outcomes: tuple[Outcome, ...] = attrs.field(converter=_as_tuple)
 
     @classmethod
-    def open(cls, store_path: str | PathLike[str]) -> Coroutine[Any, Any, BatchReport]:
-        """Read the report of a store on disk, also while a batch writes to it: ``await`` this.
+    def open(
+        cls, store: str | PathLike[str], *, workspace: str = "default", schema: str = "hoox"
+    ) -> Coroutine[Any, Any, BatchReport]:
+        """Read the report of a store, also while a batch writes to it: ``await`` this.
 
-        Items that the batch has not reached yet are not in the store, and so not in the report.
+        ``store`` is the path of a file or a ``postgresql://`` URL. ``workspace`` and ``schema`` choose what
+        of the database is read. It changes nothing and needs no API key. Items that the batch has not reached
+        yet are not in the store, and so not in the report.
+
         Raises `StoreError` if there is no such store or it can't be read. What is returned is a coroutine:
         outside async code write ``asyncio.run(BatchReport.open(path))``.
         """
-        return Opening(cls._open(store_path))
+        return Opening(cls._open(store, workspace, schema))
 
     @classmethod
-    async def _open(cls, store_path: str | PathLike[str]) -> BatchReport:
+    async def _open(cls, store: str | PathLike[str], workspace: str, schema: str) -> BatchReport:
+        if is_database(store):
+            from .._io.stores.postgres.offline import offline_workspace
+
+            async with offline_workspace(str(store), workspace, schema=schema) as records:
+                return cls([outcome_of(intent) async for intent in records.intents()])
         from .._io.stores.sqlite.reader import read_store
 
-        async with await read_store(store_path) as snapshot:
+        async with await read_store(store) as snapshot:
             return cls([outcome_of(intent) async for intent in snapshot])
 
     def __len__(self) -> int:

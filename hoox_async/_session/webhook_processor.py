@@ -273,7 +273,7 @@ class WebhookProcessor:
         return None
 
     def changed_elsewhere(self, intent: Intent) -> None:
-        """Another process has changed this intent: if it is lost, it may have been delivered. Never raises."""
+        """Another process has changed this intent: a lost one may have been delivered. Never raises."""
         if intent.state is IntentState.UNKNOWN and self._registry.polls_for_all:
             self._retry_kept_deliveries([attempt.id for attempt in intent.attempts])
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import attrs
 
-from hoox_async import BatchItem, ConfigurationError, LookEdit, Outcome
+from hoox_async import BatchItem, ConfigurationError, LookEdit, Outcome, PrunedRequest
 
 from ..campaign import Campaign, ItemOrigin, Selection, check_limit, origin_of_key, select
 from .batch_options import BatchOptions
@@ -35,7 +35,10 @@ def choose(
     # a picked look that the file has no more, or a version: as it was made, so that it costs nothing
     extra = [key for key in selection.picked if key in stored and key not in keys]
     items = [_named(item, stored) for item in campaign.items]
-    items += [BatchItem(key, stored[key].request) for key in extra]
+    for key in extra:
+        request = stored[key].request
+        if not isinstance(request, PrunedRequest):
+            items.append(BatchItem(key, request))
     origins = {**campaign.origins, **{key: origin_of_key(key) for key in extra}}
     return Choice(select(items, only=selection, limit=options.limit), origins)
 

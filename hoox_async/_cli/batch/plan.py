@@ -5,14 +5,12 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
-from pathlib import Path
 from typing import Any
 
 import attrs
 
 from hoox_async import (
     BatchItem,
-    BatchReport,
     BatchRunner,
     Estimate,
     HooxSession,
@@ -20,9 +18,11 @@ from hoox_async import (
     LookEdit,
     Outcome,
     OutcomeState,
+    PrunedRequest,
     Request,
 )
 
+from ..stores import AnyStore, read_report
 from ..terminal import Terminal
 from ..text import format_amount, format_count, format_credits, format_duration, shorten_list
 from .batch_options import BatchOptions
@@ -88,7 +88,7 @@ async def make_plan(
         item.key
         for item in items
         if item.key in stored
-        and _paid_content(stored[item.key].request) != _paid_content(item.request)
+        and _is_other_content(stored[item.key], item.request)
         and not _is_free_to_change(stored[item.key])
     )
 
@@ -106,9 +106,16 @@ async def make_plan(
     return Plan(tuple(items), stored, await estimate(), changed, redo, retry)
 
 
-async def read_outcomes(store: Path) -> dict[str, Outcome]:
+async def read_outcomes(store: AnyStore) -> dict[str, Outcome]:
     """All outcomes of a store, by key."""
-    return {outcome.key: outcome for outcome in await BatchReport.open(store)}
+    return {outcome.key: outcome for outcome in await read_report(store)}
+
+
+def _is_other_content(stored: Outcome, request: Request) -> bool:
+    """Whether the item was paid for with other content. Of a pruned one only the run itself can say it."""
+    if isinstance(stored.request, PrunedRequest):
+        return False
+    return _paid_content(stored.request) != _paid_content(request)
 
 
 def _paid_content(request: Request) -> Request:
@@ -201,7 +208,7 @@ def _is_to_send(before: Outcome | None, request: Request) -> bool:
     """Whether a run sends this request, if nothing is said about items of earlier runs."""
     if before is None or before.state is OutcomeState.UNSENT:
         return True
-    return _is_free_to_change(before) and _paid_content(before.request) != _paid_content(request)
+    return _is_free_to_change(before) and _is_other_content(before, request)
 
 
 def _changed_lines(plan: Plan, options: BatchOptions) -> list[str]:

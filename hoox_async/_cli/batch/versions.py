@@ -17,6 +17,7 @@ from hoox_async import (
     LookRef,
     Outcome,
     OutcomeState,
+    PrunedRequest,
     Request,
     Resolution,
 )
@@ -133,6 +134,7 @@ def make_versions(
             not_ready.append(key)
             continue
         if options.variants is None and getattr(outcome.request, "resolution", None) == Resolution.FOUR_K:
+            assert not isinstance(outcome.request, PrunedRequest)
             in_4k.append(key)
             items.append(BatchItem(key, outcome.request))
             own_origins[key] = origin
@@ -159,11 +161,13 @@ def make_versions(
     return Versions(tuple(items), own_origins, tuple(notes))
 
 
-def _version_of(request: Request, source: LookRef, options: VersionOptions) -> LookEdit | None:
+def _version_of(
+    request: Request | PrunedRequest, source: LookRef, options: VersionOptions
+) -> LookEdit | None:
     """The edit that makes a version of this look; None if there is no prompt for it."""
     prompt = options.prompt or (None if options.variants is not None else _SAME_IN_4K)
     resolution = Resolution.FOUR_K if options.four_k else Resolution.TWO_K
-    if isinstance(request, ImageAvatar):
+    if isinstance(request, ImageAvatar | PrunedRequest):
         if prompt is None:
             return None
         return LookEdit(

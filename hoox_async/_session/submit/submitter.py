@@ -265,11 +265,11 @@ class Submitter:
 
     def _note_no_connection(self, intent: Intent, error: NotSent) -> None:
         if error.retry_after is None:  # else nothing was tried: ``max_wait`` ended first
-            now, endpoint = self._services.clock.now(), submit_endpoint(intent.request)
+            now, endpoint = self._services.clock.now(), submit_endpoint(intent.content)
             self._services.health.failed(endpoint, error, now, intent.key)
 
     def _emit_retry(self, intent: Intent, error: HooxError, delay: float) -> None:
-        endpoint = submit_endpoint(intent.request)
+        endpoint = submit_endpoint(intent.content)
         self._services.hooks.emit(Retried(endpoint, str(error), delay, intent.key))
 
 
