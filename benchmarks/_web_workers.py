@@ -118,8 +118,9 @@ class Server:
 
     @property
     def workers(self) -> list[int]:
-        """The ids of the processes that have loaded the app and live."""
-        pids = [int(path.name) for path in (self.folder / "pids").iterdir()]
+        """The ids of the processes that have loaded the app and live, the oldest first."""
+        files = sorted((self.folder / "pids").iterdir(), key=lambda path: path.stat().st_mtime_ns)
+        pids = [int(path.name) for path in files]
         return [pid for pid in pids if _lives(pid)]
 
     def kill_worker(self, random: Random) -> bool:
@@ -127,9 +128,10 @@ class Server:
 
         While none serves, an order waits for the machine and not for the store, and webhooks are lost.
         """
-        if self.log.count(_SERVES) - self.kills < 3:
+        serving = self.log.count(_SERVES) - self.kills
+        if serving < 3:
             return False
-        os.kill(random.choice(self.workers), signal.SIGKILL)
+        os.kill(random.choice(self.workers[:serving]), signal.SIGKILL)
         self.kills += 1
         return True
 
