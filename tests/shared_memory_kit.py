@@ -332,6 +332,14 @@ class MemoryQueries:
 
         return await self._ask("unnotified_of_the_dead", find)
 
+    async def own_unnotified(self, workspaces: Collection[int]) -> list[IntentRow]:
+        def find() -> list[IntentRow]:
+            memory = self._memory
+            found = [memory.intents[place] for place in memory.unnotified if place[0] in workspaces]
+            return [each.row for each in found if each.member == self.member]
+
+        return await self._ask("own_unnotified", find)
+
     async def deliveries(self, workspaces: Collection[int], since: str | None) -> KeptDeliveries:
         def find() -> KeptDeliveries:
             memory, kept = self._memory, list[tuple[int, str]]()

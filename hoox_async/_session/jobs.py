@@ -471,6 +471,10 @@ class JobRegistry:
 
     # --- reports about looks
 
+    def adopt(self, intents: Iterable[Intent]) -> None:
+        """Tell hooks here of the ends of these accepted intents, which an earlier session of this process sent."""
+        self._own.update(intent.ref for intent in intents if intent.ref is not None)
+
     def changed_elsewhere(self, intent: Intent) -> None:
         """Another process has changed this intent: poll its look, or update its job. Never raises."""
         ref, look = intent.ref, intent.look
@@ -496,13 +500,14 @@ class JobRegistry:
     def ended_unnotified(self, intent: Intent) -> None:
         """Tell the hooks of a look that is settled, for a process that ended before it could do so."""
         if intent.look is not None and intent.ref is not None:
-            self._notify_settled(self.job_of(intent), intent.look)
+            self._notify_settled(self.job_of(intent), intent.look, for_the_dead=True)
 
-    def _notify_settled(self, job: LookJob, look: Look) -> None:
-        self._own.discard(job.ref)
+    def _notify_settled(self, job: LookJob, look: Look, *, for_the_dead: bool = False) -> None:
+        """Tell the hooks. Where others share the store, only the sender's process confirms that to them."""
         self._services.hooks.emit(self._settled_event(job, look))
-        if job.key is not None:
+        if job.key is not None and (for_the_dead or job.ref in self._own):
             self._services.store.confirm_notified(job.key)
+        self._own.discard(job.ref)
 
     async def update(self, job: LookJob, look: Look) -> None:
         """Publish a report about a look that is not polled."""

@@ -197,6 +197,10 @@ class Queries(Protocol):
         """Settled intents that no hooks were told of, and whose senders' leases are over."""
         ...
 
+    async def own_unnotified(self, workspaces: Collection[int]) -> list[IntentRow]:
+        """Settled intents that this member sent and no hooks were told of."""
+        ...
+
     async def deliveries(self, workspaces: Collection[int], since: str | None) -> KeptDeliveries:
         """What other members have kept since the snapshot, of intents that are not settled; None: ever."""
         ...

@@ -267,6 +267,13 @@ class SQLQueries:
             list(workspaces), _UNNOTIFIED_AT_ONCE,
         )  # fmt: skip
 
+    async def own_unnotified(self, workspaces: Collection[int]) -> list[IntentRow]:
+        """Settled intents that this member sent and no hooks were told of."""
+        return await self._rows(
+            "WHERE NOT i.notified AND i.workspace = ANY(%s::bigint[]) AND i.member = %s ORDER BY i.seq",
+            list(workspaces), self._member,
+        )  # fmt: skip
+
     async def deliveries(self, workspaces: Collection[int], since: str | None) -> KeptDeliveries:
         """What other members have kept since the snapshot, of intents that are not settled."""
         rows = await self._ask(
