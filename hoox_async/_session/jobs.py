@@ -472,7 +472,7 @@ class JobRegistry:
     # --- reports about looks
 
     def adopt(self, intents: Iterable[Intent]) -> None:
-        """Tell hooks here of the ends of these accepted intents, which an earlier session of this process sent."""
+        """Tell hooks here of the ends of these accepted intents, which an earlier session here sent."""
         self._own.update(intent.ref for intent in intents if intent.ref is not None)
 
     def changed_elsewhere(self, intent: Intent) -> None:
