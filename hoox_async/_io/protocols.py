@@ -19,10 +19,14 @@ from .._core.quota.shared_learning import QuotaCounts, QuotaTerms
 
 
 class Fetched(NamedTuple):
-    """A picture that is being downloaded: its content type, and its bytes in chunks."""
+    """A picture that is being downloaded: its content type, and its bytes in chunks.
+
+    ``modified`` is when the server says that the picture was last changed.
+    """
 
     content_type: str
     chunks: AsyncIterator[bytes]
+    modified: datetime | None = None
 
 
 BeforeSend = Callable[[], Awaitable[None]]

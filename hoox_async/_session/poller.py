@@ -104,12 +104,15 @@ class Poller:
         if request.kind is PollKind.GROUP:
             wire = avatar_request(request.avatar_id)
             avatar = await self._reads.once(
-                permit, wire, lambda response: read_avatar(response, request.avatar_id)
+                permit,
+                wire,
+                lambda response: read_avatar(response, request.avatar_id),
+                request.avatar_id,
             )
             return await self._avatar_answered(request, avatar)
         ref = LookRef(request.avatar_id, request.look_id or "")
         look = await self._reads.once(
-            permit, status_request(ref), lambda response: read_status(response, ref)
+            permit, status_request(ref), lambda response: read_status(response, ref), ref.avatar_id
         )
         try:
             return self._scheduler.answered_look(request, look, self._services.clock.now())

@@ -24,6 +24,7 @@ from .._io.tasks import TaskSet
 from ..errors import InvalidRequest, SessionClosed
 from ..events import Paused
 from ..webhooks.hub import WebhookHub
+from .api_health import ApiHealth
 from .batch_access import BatchAccess
 from .database_window import DatabaseWindow, longest_hold
 from .jobs import JobRegistry, LookJob
@@ -78,7 +79,16 @@ def open_services(
     if window is not None:
         window.on_change = rate_limiter.wake
     return SessionServices(
-        clock, store, rate_limiter, transport, hooks, timeouts, deliveries, tasks=tasks, posts=TaskSet()
+        clock,
+        store,
+        rate_limiter,
+        transport,
+        hooks,
+        ApiHealth(clock, hooks),
+        timeouts,
+        deliveries,
+        tasks=tasks,
+        posts=TaskSet(),
     )
 
 

@@ -22,6 +22,7 @@ from .._core.intents.deliveries import can_be_needed
 from .._core.intents.intent import Evidence, Intent, IntentState
 from .._core.intents.transitions import IllegalTransition
 from .._core.polling import LookUpdate, PollScheduler, is_complete
+from .._io.error_words import words_of
 from .._io.tasks import restarted
 from ..errors import HooxError, SessionClosed
 from ..events import DeliveryReceived
@@ -236,7 +237,7 @@ class WebhookProcessor:
                 return accepted
             return await self._services.store.by_attempt(attempt_id) or accepted
         except Exception as error:  # a store may raise anything; the POST was accepted
-            _log.warning("an early delivery for %s could not be applied: %r", accepted.ref, error)
+            _log.warning("an early delivery for %s could not be applied: %s", accepted.ref, words_of(error))
             self._retry_kept_deliveries([attempt.id for attempt in accepted.attempts])
             return accepted
 
@@ -257,7 +258,7 @@ class WebhookProcessor:
             now = confirmed or await store.by_attempt(attempt_id)
             return now if now is not None and now.state.paid else None
         except Exception as error:  # a store may raise anything; the POST is lost
-            _log.warning("an early delivery for %s could not be applied: %r", attempt_id, error)
+            _log.warning("an early delivery for %s could not be applied: %s", attempt_id, words_of(error))
             self._retry_kept_deliveries([attempt_id])
             return confirmed
 
@@ -272,7 +273,7 @@ class WebhookProcessor:
         return None
 
     def changed_elsewhere(self, intent: Intent) -> None:
-        """Another process has changed this intent: if it is lost, it may have been delivered. Never raises."""
+        """Another process has changed this intent: a lost one may have been delivered. Never raises."""
         if intent.state is IntentState.UNKNOWN and self._registry.polls_for_all:
             self._retry_kept_deliveries([attempt.id for attempt in intent.attempts])
 
@@ -287,7 +288,7 @@ class WebhookProcessor:
             try:
                 await self._apply_kept_deliveries(attempt_ids)
             except Exception as error:
-                _log.warning("a stored delivery could not be applied: %r", error)
+                _log.warning("a stored delivery could not be applied: %s", words_of(error))
                 self._retry_kept_deliveries(attempt_ids)
 
     async def _apply_kept_deliveries(self, attempt_ids: list[str]) -> None:
