@@ -143,7 +143,7 @@ async def makespan(url: str, *, counts: Sequence[int], edits: int) -> bool:
     base = found[0]
     print(
         table(
-            f"{edits} edits of {AVATARS} avatars at {LIMIT} requests a minute (nothing scaled), no quota headers, one poller",
+            f"{edits} edits of {AVATARS} avatars, {LIMIT} requests a minute (not scaled), no quota headers",
             ("processes", "ready", "seconds", "of one", "status", "of one", "most in 60 s", "refused"),
             [
                 (
