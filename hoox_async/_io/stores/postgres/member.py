@@ -26,6 +26,7 @@ from .queries import IntentRow, IntentWrite, Queries, Written
 from .recent_writes import RecentWrites
 
 _FEED_INTERVAL = 1.0  # seconds
+_BEGIN_AFTER = 0.05  # seconds between the opening of a workspace and the first agreement on who polls it
 _MEASUREMENTS = 4  # of the clock
 _PAUSE_AFTER_FAILOVER = 45.0  # seconds: permits from before it are too old then; new ones begin in a minute
 _AT_ONCE = 200  # rows
@@ -53,6 +54,7 @@ class Member:
         self._notified: dict[int, set[str]] = {}  # keys that are not written yet
         self._kept_since: str | None = None
         self._coordinated_at = -math.inf
+        self._is_beginning = False
         self._snapshot: str | None = None
         self._timeline: str | None = None
         self._recent = RecentWrites()
@@ -96,7 +98,9 @@ class Member:
     def coordinate(self, workspace: int, part: Coordination) -> None:
         """Take part in what one process does for all in this workspace, until it is closed."""
         self._coordinated[workspace] = _Coordinated(part)
-        self.spawn(self._coordinate_now(), "hoox-coordinate")
+        if not self._is_beginning:  # one statement for all that are opened together
+            self._is_beginning = True
+            self.spawn(self._coordinate_now(), "hoox-coordinate")
 
     def confirm_notified(self, workspace: int, key: str) -> None:
         """Write soon that hooks were told of the end of this intent's look."""
@@ -215,6 +219,8 @@ class Member:
     # --- what one process does for all
 
     async def _coordinate_now(self) -> None:
+        await asyncio.sleep(_BEGIN_AFTER)
+        self._is_beginning = False
         with suppress(StoreError):  # then the next turn does it
             await self._coordinate()
 
