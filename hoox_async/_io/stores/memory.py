@@ -67,7 +67,7 @@ class MemoryStore:
         """Zero: it goes by this machine's clock."""
         return timedelta()
 
-    def on_foreign_change(self, _: Callable[[Intent], None]) -> Callable[[], None]:
+    def on_foreign_change(self, listener: Callable[[Intent], None]) -> Callable[[], None]:  # noqa: ARG002 -- nothing changes it
         """Never call the listener: no other process changes this store."""
         return _do_nothing
 
