@@ -5,6 +5,7 @@ One picture for light pages and one for dark ones, without a background, and sma
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -60,7 +61,7 @@ def _draw(path: Path, ours: Result, usual: Result, colours: _Colours) -> None:
     plt.close(figure)
 
 
-def _label(axes: Any, times: list[float], share: float, text: str, colour: str, *, right: bool) -> None:
+def _label(axes: Any, times: Sequence[float], share: float, text: str, colour: str, *, right: bool) -> None:
     place = int(share * len(times)) - 1
     at = (times[place] / 60, place)
     shift, align = ((9, -8 * len(text.splitlines())), "left") if right else ((-7, 6), "right")
