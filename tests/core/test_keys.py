@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from hoox_async._api.models import LookRef
 from hoox_async._api.requests import ImageAvatar, LookEdit, PromptAvatar, Request
-from hoox_async._core.intents.keys import digest, ordinal_key
+from hoox_async._core.intents.keys import digest, is_key, ordinal_key
 
 REF = LookRef("avtr_abc", "look_123")
 
@@ -165,3 +165,15 @@ def test_ordinal_keys() -> None:
     assert [ordinal_key("d", n) for n in range(3)] == ["d", "d#2", "d#3"]
     with pytest.raises(ValueError):
         ordinal_key("d", -1)
+
+
+@pytest.mark.parametrize("key", ["k" * 512, "é" * 256, "a\nb", " a "])
+def test_a_key_has_at_most_512_bytes(key: str) -> None:
+    """Any text of at most 512 bytes of UTF-8 that is not empty can be a key."""
+    assert is_key(key)
+
+
+@pytest.mark.parametrize("key", ["k" * 513, "é" * 257, "a\0b", "\0", "", " ", "\ud800", None, 7, b"k"])
+def test_what_some_store_could_not_hold_is_no_key(key: object) -> None:
+    """Text that is longer, is blank, has a NUL or is no UTF-8 is refused with every store, as is no text."""
+    assert not is_key(key)

@@ -14,12 +14,30 @@ import pytest
 import request_strategies as our
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
+from intents_kit import after
 
 from hoox_async._api.models import Look, LookFailure, LookRef, LookStatus
 from hoox_async._api.requests import ImageAvatar, LookEdit, PromptAvatar, Request
 from hoox_async._api.webhook_payloads import Delivery
 from hoox_async._core.intents.intent import Attempt, Evidence, Intent, IntentState, Reason
-from hoox_async._core.intents.records import dump_delivery, dump_intent, load_delivery, load_intent
+from hoox_async._core.intents.records import (
+    dump_delivery,
+    dump_intent,
+    load_delivery,
+    load_intent,
+    rewrite,
+)
+from hoox_async._core.intents.transitions import (
+    Accept,
+    MarkUnknown,
+    Reject,
+    Replace,
+    Resend,
+    Revert,
+    Send,
+    Transition,
+    advance,
+)
 from hoox_async._core.webhook_tokens import Signer
 from hoox_async.errors import StoreError
 
@@ -324,3 +342,87 @@ def test_any_damage_is_a_store_error_or_still_a_record(value: Any, name: str, lo
         loaded = load(text)
         assert isinstance(loaded, Intent)
         assert load_intent(dump_intent(loaded)) == loaded
+
+
+# --- records of a newer release, in a store that several releases share
+
+_FREE_JSON = {"raw", "extra", "metadata"}
+
+
+def newer(value: Any, name: str = "") -> Any:
+    """A record as a newer release writes it: with a field more in every object that we have a class for."""
+    if isinstance(value, list):
+        return [newer(each, name) for each in value]
+    if not isinstance(value, dict) or name in _FREE_JSON:
+        return value
+    return {**{key: newer(field, key) for key, field in value.items()}, "newer": [1, {"of": name}]}
+
+
+def with_newer_fields(intent: Intent) -> str:
+    return json.dumps(newer(json.loads(dump_intent(intent))))
+
+
+@settings(deadline=None, max_examples=100)
+@given(our.intents)
+def test_a_newer_record_is_read_and_written_back_without_loss(intent: Intent) -> None:
+    """Fields that this release does not know are ignored by a shared store, kept, and damage to a file."""
+    record = with_newer_fields(intent)
+    assert load_intent(record, newer=True) == load_intent(dump_intent(intent))
+    assert json.loads(rewrite(record, intent)) == json.loads(record)
+    with pytest.raises(StoreError, match="damaged"):
+        load_intent(record)
+
+
+def test_unknown_fields_stay_with_what_they_were_written_for() -> None:
+    """An attempt keeps its fields beside a new attempt, and a look that was found has none of another's."""
+    sent = attrs.evolve(INTENT, state=IntentState.UNKNOWN, look=None, ref=None, reason=None)
+    record = with_newer_fields(sent)
+    found = advance(sent, Accept(NEW, AT, Evidence.WEBHOOK))
+    written = json.loads(rewrite(record, found))
+    assert written["newer"] == [1, {"of": ""}]
+    assert "newer" not in written["ref"]
+    again = after(Resend(), Send("a3", AT, REF), start=sent)
+    attempts = json.loads(rewrite(record, again))["attempts"]
+    assert ["newer" in attempt for attempt in attempts] == [True, True, False]
+
+
+def test_unknown_fields_of_a_replaced_request_are_not_the_new_requests() -> None:
+    """They say what the old request asked for; its intent keeps them as long as it can be restored."""
+    record = with_newer_fields(INTENT)
+    other = LookEdit(REF, "another scene")
+    written = json.loads(rewrite(record, after(Replace(other, "d2"), Send("a3", AT, REF), start=INTENT)))
+    assert "newer" not in written["request"]
+    assert written["before"] == {name: field for name, field in json.loads(record).items() if name != "v"}
+
+
+@pytest.mark.parametrize("end", [Revert("a3"), Reject(Reason(400, None, "no"), AT, "a3")])
+@pytest.mark.parametrize("lost", [False, True])
+def test_an_intent_that_is_restored_has_its_unknown_fields_again(end: Transition, lost: bool) -> None:
+    """After a round that cost nothing, the record is what it was before, also after a presumed loss."""
+    record = start = with_newer_fields(INTENT)
+    presumed = MarkUnknown("presumed dead", AT, "a3", presumed=True)
+    steps: list[tuple[Transition, ...]] = [(Replace(INTENT.request, INTENT.digest), Send("a3", AT, REF))]
+    intent = INTENT
+    for round_steps in (*steps, *([(presumed,)] if lost else []), (end,)):
+        intent = after(*round_steps, start=intent)
+        record = rewrite(record, intent)
+    assert json.loads(record) == json.loads(start)
+
+
+def test_each_round_of_an_unknown_keeps_its_own_unknown_fields() -> None:
+    """Where an unknown is sent again, its record becomes the one before, without what stood before it."""
+    lost = after(Replace(INTENT.request, INTENT.digest), Send("a3", AT, REF), start=INTENT)
+    lost = advance(lost, MarkUnknown("cut", AT, "a3"))
+    record = with_newer_fields(lost)
+    again = after(Resend(), Send("a4", AT, REF), start=lost)
+    before = json.loads(rewrite(record, again))["before"]
+    assert "before" not in before
+    assert before["newer"] == [1, {"of": ""}]
+    assert all("newer" in attempt for attempt in before["attempts"])
+
+
+@pytest.mark.parametrize("damage", ["{", "[]", "{}", '{"v": 2}'])
+def test_a_damaged_record_is_not_rewritten(damage: str) -> None:
+    """What is no record is not replaced by one: its unknown fields would be lost."""
+    with pytest.raises(StoreError, match="damaged"):
+        rewrite(damage, INTENT)

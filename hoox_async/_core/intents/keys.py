@@ -34,18 +34,18 @@ def digest(request: Request, source_key: str | None = None) -> str:
     return hashlib.sha256(_canonical(is_set).encode("ascii")).hexdigest()[:_LENGTH]
 
 
-KEY = "text that is not empty and can be written as UTF-8"
+_MAX_BYTES = 512
+KEY = f"text of at most {_MAX_BYTES} bytes of UTF-8 that is not empty and has no NUL"
 
 
 def is_key(key: object) -> TypeGuard[str]:
-    """Whether this can be a key (see `KEY`). No store can hold a lone surrogate."""
-    if not isinstance(key, str) or not key.strip():
+    """Whether this can be a key (see `KEY`), in every store."""
+    if not isinstance(key, str) or not key.strip() or "\0" in key:
         return False
     try:
-        key.encode()
-    except UnicodeEncodeError:
+        return len(key.encode()) <= _MAX_BYTES
+    except UnicodeEncodeError:  # a lone surrogate
         return False
-    return True
 
 
 def ordinal_key(digest: str, ordinal: int) -> str:

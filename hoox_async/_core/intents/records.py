@@ -3,7 +3,8 @@
 A record has a version ``v`` and the fields of the value, of which those that are None or empty are left out.
 The format never changes: a field whose Python name has changed keeps its stored name (`_STORED_NAMES`).
 Reading is strict. Anything that this module would not have written is damage, and raises a `StoreError` that
-says what is wrong and where: records of money are never guessed.
+says what is wrong and where: records of money are never guessed. Only a store that is shared by processes of
+several releases reads records with fields of a newer release (``newer=True``), and keeps these (`rewrite`).
 """
 
 from __future__ import annotations
@@ -14,14 +15,14 @@ import math
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from decimal import Decimal, InvalidOperation
-from typing import Any
+from typing import Any, get_args
 
 import attrs
 import cattrs
 from cattrs.gen import make_dict_structure_fn, make_dict_unstructure_fn, override
 
 from ..._api.converter import complaint, enum_hook, expected, parse_json, strict_converter
-from ..._api.models import LookRef, LookStatus
+from ..._api.models import Look, LookRef, LookStatus
 from ..._api.requests import Format, ImageAvatar, LookEdit, PromptAvatar, Request, Resolution, Style
 from ..._api.webhook_payloads import Delivery
 from ...errors import StoreError
@@ -47,10 +48,24 @@ def dump_intent(intent: Intent) -> str:
     return _dump(intent, Intent, "intent")
 
 
-def load_intent(text: str) -> Intent:
-    """The intent of a record. Raises `StoreError` for a damaged one."""
-    loaded: Intent = _load(text, Intent, "intent")
+def load_intent(text: str, *, newer: bool = False) -> Intent:
+    """The intent of a record. Raises `StoreError` for a damaged one.
+
+    ``newer``: ignore fields that this release does not know.
+    """
+    loaded: Intent = _load(text, Intent, "intent", newer=newer)
     return loaded
+
+
+def rewrite(old_text: str, intent: Intent) -> str:
+    """The intent as a record, with all fields of its old record that this release does not know.
+
+    Such a field stays with what it was written for: an attempt, a look, a request and so on. It is left out
+    where that is not in the intent any more. Raises `StoreError` for a damaged old record.
+    """
+    old = _fields(old_text, "intent")
+    new = _fields(dump_intent(intent), "intent")
+    return json.dumps({"v": VERSION, **_rewritten(new, old)}, separators=(",", ":"), allow_nan=False)
 
 
 def dump_delivery(delivery: Delivery) -> str:
@@ -72,7 +87,17 @@ def _dump(value: Any, kind: Any, name: str) -> str:
         raise StoreError(f"this {name} cannot be written: {error}") from None
 
 
-def _load(text: str, kind: Any, name: str) -> Any:
+def _load(text: str, kind: Any, name: str, *, newer: bool = False) -> Any:
+    fields = _fields(text, name)
+    try:
+        return _converter().structure(_known_part(fields, kind) if newer else fields, kind)
+    except (cattrs.BaseValidationError, ValueError, TypeError) as error:
+        reason = complaint(error) if isinstance(error, cattrs.BaseValidationError) else str(error)
+        raise StoreError(f"a stored {name} is damaged: {reason}") from None
+
+
+def _fields(text: str, name: str) -> dict[str, Any]:
+    """The fields of a record, without its version."""
     try:
         fields = parse_json(text)
         if not isinstance(fields, dict):
@@ -80,10 +105,98 @@ def _load(text: str, kind: Any, name: str) -> Any:
         version = fields.pop("v", None)
         if version != VERSION or isinstance(version, bool):
             raise ValueError(f"its version is {str(version)[:20]!r}, and only {VERSION} can be read here")
-        return _converter().structure(fields, kind)
-    except (cattrs.BaseValidationError, ValueError, TypeError) as error:
-        reason = complaint(error) if isinstance(error, cattrs.BaseValidationError) else str(error)
-        raise StoreError(f"a stored {name} is damaged: {reason}") from None
+    except (ValueError, TypeError) as error:
+        raise StoreError(f"a stored {name} is damaged: {error}") from None
+    return fields
+
+
+# --- fields of a newer release ----------------------------------------------------------------
+
+
+def _rewritten(new: dict[str, Any], old: dict[str, Any]) -> dict[str, Any]:
+    """The fields of an intent, each with what is unknown in its old record.
+
+    Between the two records a round may have begun, so that the old intent is the previous one now, or the
+    previous intent may have been restored.
+    """
+    before, old_before = new.pop("before", None), old.get("before", old)
+    is_same_round = _attempt_ids(new) == _attempt_ids(old)
+    if not is_same_round and _attempt_ids(new) == _attempt_ids(old_before):
+        old = old_before
+    old_round = {name: field for name, field in old.items() if name != "before"}
+    merged = {**_with_unknown(new, old_round, Intent)}
+    if before is not None:
+        began = not is_same_round and _attempt_ids(before) == _attempt_ids(old)
+        merged["before"] = _rewritten(before, old if began else old_before)
+    return merged
+
+
+def _attempt_ids(fields: dict[str, Any]) -> list[Any]:
+    return [attempt["id"] for attempt in fields.get("attempts", ())]
+
+
+def _with_unknown(new: Any, old: Any, hint: Any) -> Any:
+    """The new value, with the fields of the old one that this release does not know."""
+    if isinstance(new, list) and isinstance(old, list):
+        return [_with_unknown(each, _counterpart(each, old, hint), hint) for each in new]
+    kind = _class_of(hint, new)
+    if kind is None or not isinstance(old, dict):
+        return new
+    known = _hints_of(kind)
+    merged: dict[str, Any] = {
+        name: _with_unknown(field, _counterpart(field, [old.get(name)], known[name]), known[name])
+        for name, field in new.items()
+    }
+    return merged | {name: field for name, field in old.items() if name not in known}
+
+
+def _counterpart(new: Any, candidates: list[Any], hint: Any) -> Any:
+    """The old value that describes the same thing as the new one; None where there is none."""
+    if isinstance(new, list):
+        return candidates[0]
+    wanted = _identity(new, hint)
+    return next((old for old in candidates if _identity(old, hint) == wanted), None)
+
+
+def _identity(value: Any, hint: Any) -> Any:
+    """What a value is the description of: an attempt's id, a look's ref, and else all that is known of it."""
+    kind, known = _class_of(hint, value), _known_part(value, hint)
+    names = {Attempt: "id", Look: "ref"}
+    return known.get(names[kind]) if kind in names else known
+
+
+def _known_part(value: Any, hint: Any) -> Any:
+    """The value without the fields that this release does not know."""
+    if isinstance(value, list):
+        return [_known_part(each, hint) for each in value]
+    kind = _class_of(hint, value)
+    if kind is None:
+        return value
+    known = _hints_of(kind)
+    return {name: _known_part(field, known[name]) for name, field in value.items() if name in known}
+
+
+def _class_of(hint: Any, value: Any) -> Any:
+    """The class of an object in a record, by the type of its field; None for plain values and free JSON."""
+    if not isinstance(value, dict):
+        return None
+    classes = [kind for kind in _leaves(hint) if isinstance(kind, type) and attrs.has(kind)]
+    if len(classes) > 1:
+        return _REQUESTS.get(str(value.get("kind")))
+    return classes[0] if classes else None
+
+
+def _leaves(hint: Any) -> list[Any]:
+    inner = get_args(hint)
+    return [leaf for each in inner for leaf in _leaves(each)] if inner else [hint]
+
+
+@functools.cache
+def _hints_of(kind: Any) -> Mapping[str, Any]:
+    """The types of a class's fields, by their names in the record."""
+    attrs.resolve_types(kind)
+    hints = {_stored_name(kind, field): field.type for field in attrs.fields(kind)}
+    return {"kind": str, **hints} if kind in _REQUESTS.values() else hints
 
 
 # --- the converter ----------------------------------------------------------------------------
