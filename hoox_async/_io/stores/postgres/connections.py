@@ -22,7 +22,7 @@ from .url import DatabaseUrl
 if TYPE_CHECKING:
     from psycopg import AsyncConnection
 
-DEADLINE = 10.0  # seconds
+_DEADLINE = 10.0  # seconds
 _KEPT_IDLE = 30.0  # seconds
 
 _T = TypeVar("_T")
@@ -32,44 +32,51 @@ Row = tuple[Any, ...]
 class Connections:
     """Up to ``limit`` connections, made when they are needed.
 
-    Each statement runs in a task of its own and goes on if its caller is cancelled. One that is not done at
-    its deadline loses its connection, and its caller gets a `StoreError`; the server may still execute it.
-    They belong to the process and to the loop on which they are first used; `SharedDatabase` sees to that.
+    Each statement runs in a task of its own and goes on if its caller is cancelled. One that is not done
+    ``deadline`` seconds after it was asked for loses its connection, and its caller gets a `StoreError`; the
+    server may still execute it. They belong to the process and to the loop on which they are first used;
+    `SharedDatabase` sees to that.
     """
 
-    def __init__(self, url: DatabaseUrl, limit: int) -> None:
+    def __init__(self, url: DatabaseUrl, limit: int, *, deadline: float = _DEADLINE) -> None:
         self._url = url
+        self._deadline = deadline
         self._free = asyncio.Semaphore(limit)
         self._idle: list[tuple[float, AsyncConnection[Row]]] = []  # the one that was used last at the end
         self._running: set[asyncio.Task[Any]] = set()
         self._closed = False
+        self.kept_idle: float = _KEPT_IDLE
+        """Seconds after which a connection that is not used is closed, but for the last one."""
 
     @property
     def name(self) -> str:
         """What messages call the database."""
         return self._url.name
 
-    async def fetch(self, sql: str, values: Sequence[Any], *, deadline: float = DEADLINE) -> list[Row]:
-        """Execute one statement and return its rows. ``deadline`` is in seconds from now.
+    async def fetch(self, sql: str, values: Sequence[Any] = ()) -> list[Row]:
+        """Execute one statement and return its rows.
 
         Raises `StoreError`. Then the statement may have been executed, or may still be.
         """
-        return await self.run(lambda connection: _fetch(connection, sql, values), deadline=deadline)
+        return await self.run(lambda connection: _fetch(connection, sql, values))
 
     async def run(
         self,
         work: Callable[[AsyncConnection[Row]], Awaitable[_T]],
         *,
-        deadline: float = DEADLINE,
+        deadline: float | None = None,
         survives: bool = True,
     ) -> _T:
         """Run ``work`` with one connection. See `fetch`.
 
+        ``deadline``: seconds from now, instead of that of all statements.
         ``survives``: it goes on if the caller is cancelled. Else it is cancelled too, and rolled back.
         """
         if self._closed:
             raise StoreError(f"{self.name}: the store is closed")
-        task = asyncio.get_running_loop().create_task(self._run(work, deadline), name="hoox-statement")
+        task = asyncio.get_running_loop().create_task(
+            self._run(work, deadline or self._deadline), name="hoox-statement"
+        )
         self._running.add(task)
         task.add_done_callback(self._done)
         return await (asyncio.shield(task) if survives else task)
@@ -80,10 +87,6 @@ class Connections:
         while self._running:
             await asyncio.wait(tuple(self._running))
         await self._close_idle(keep=0, older_than=0.0)
-
-    async def trim(self, keep: int) -> None:
-        """Close the connections beyond the first ``keep`` that were idle for a while."""
-        await self._close_idle(keep, _KEPT_IDLE)
 
     async def _run(self, work: Callable[[AsyncConnection[Row]], Awaitable[_T]], deadline: float) -> _T:
         loop = asyncio.get_running_loop()
@@ -109,11 +112,15 @@ class Connections:
             self._free.release()
 
     async def _put_back(self, connection: AsyncConnection[Row]) -> None:
-        """Keep the connection for the next statement, unless it was cut or is in the middle of one."""
+        """Keep the connection for the next statement, unless it was cut or is in the middle of one.
+
+        Those that were idle for a while are closed, but for one.
+        """
         if connection.closed or connection.info.transaction_status.name != "IDLE":
             await _close(connection)
         else:
             self._idle.append((asyncio.get_running_loop().time(), connection))
+        await self._close_idle(keep=1, older_than=self.kept_idle)
 
     async def _connection(self, ends_at: float, deadline: float) -> AsyncConnection[Row]:
         while self._idle:

@@ -59,7 +59,7 @@ class PostgresDatabase(SharedDatabase):
 
     async def _connect(self) -> Queries:
         general = Connections(self._url, self._max_connections - 1)
-        for_lease = Connections(self._url, 1)
+        for_lease = Connections(self._url, 1, deadline=self._lease / 3)
         self._connections = [general, for_lease]
         await check_server(general)
         await ensure_newest(general, self._schema, self._migrations)

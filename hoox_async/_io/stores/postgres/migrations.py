@@ -82,7 +82,7 @@ async def read_state(connections: Connections, schema: str) -> SchemaState:
     found = await connections.fetch(_EXISTS, (in_schema("hoox.schema_versions", schema),))
     if not found[0][0]:
         return SchemaState(0, 0)
-    rows = await connections.fetch(in_schema(_STATE, schema), ())
+    rows = await connections.fetch(in_schema(_STATE, schema))
     return SchemaState(*rows[0])
 
 

@@ -61,7 +61,7 @@ class ServerFacts(NamedTuple):
 
 async def check_server(connections: Connections) -> None:
     """Raise `StoreError` where this server can't hold the store."""
-    rows = await connections.fetch(_FACTS, ())
+    rows = await connections.fetch(_FACTS)
     ServerFacts(*rows[0]).check(connections.name)
 
 

@@ -203,7 +203,6 @@ class SQLQueries:
         rows = await self._for_lease.fetch(
             self._in_schema("SELECT hoox.renew_1(%s::text, %s::text, %s::integer, %s::double precision)"),
             (self._member, socket.gethostname(), os.getpid(), self._lease),
-            deadline=self._lease / 3,
         )
         moment: datetime = rows[0][0]
         return moment
