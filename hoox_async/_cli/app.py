@@ -10,6 +10,7 @@ from cyclopts import App, Group, Parameter
 from .batch import batch
 from .create import create, edit
 from .demo_command import demo
+from .download_command import download
 from .read import check, looks, status, wait
 from .report_command import report
 from .sandbox_command import sandbox
@@ -26,12 +27,13 @@ Exit codes: 0 all ready, 1 some failed, 2 bad usage or input, 3 API key or credi
 
 _COMMANDS: dict[str, tuple[Callable[..., int], ...]] = {
     "Without a key": (demo, sandbox),
-    "Campaigns": (batch, report, unknowns, resolve),
+    "Campaigns": (batch, report, download, unknowns, resolve),
     "One look at a time": (create, edit),
     "Free of charge": (status, wait, looks, check),
 }
 _WITHOUT_DEFAULTS = Parameter(show_default=False)
 _STORE_HELP = "Copy a store, or recover a damaged one."
+_COMPLETION_HELP = "Install completion for bash, zsh or fish."
 _USAGE: dict[Callable[..., int], str] = {status: "status [OPTIONS] LOOK...", wait: "wait [OPTIONS] LOOK..."}
 
 
@@ -50,7 +52,9 @@ def build() -> App:
             usage = _USAGE.get(command)
             app.command(command, group=group, usage=f"Usage: hoox-async {usage}" if usage else None)
     app.command(_store_commands(app["report"].group))
-    app["--help"].group = app["--version"].group = Group("Other", sort_key=len(_COMMANDS))
+    other = Group("Other", sort_key=len(_COMMANDS))
+    app.register_install_completion_command(group=other, help=_COMPLETION_HELP)
+    app["--help"].group = app["--version"].group = other
     return app
 
 

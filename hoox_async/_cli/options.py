@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import shlex
+import shutil
 import sys
 from collections.abc import Iterable
 from pathlib import Path
@@ -15,23 +17,47 @@ from cyclopts import Group, Parameter
 from hoox_async import ConfigurationError, Hook, HooxSession
 
 from .exit_codes import NoKey
+from .logs import log_event, start_logging
 from .terminal import Terminal
 
+_PROGRAM = "hoox-async"
+_MODULE = "hoox_async"
+_CAMPAIGNS = (".toml", ".csv", ".jsonl", ".ndjson")
+STDIN = "/dev/stdin"
+"""What the word - of the command line becomes: it would be taken for an option."""
 _SHARED = Group("Connection and output", sort_key=9)
 
 
 @Parameter(name="*", group=_SHARED)
 @attrs.frozen(kw_only=True)
 class Output:
-    """The option that chooses the format of the output."""
+    """The options that choose the format and the amount of the output."""
 
     json: Annotated[
-        bool, Parameter(negative=(), help="Write lines of JSON to stdout and everything else to stderr.")
+        bool,
+        Parameter(
+            negative=(), help="Write lines of JSON to stdout, errors too, and everything else to stderr."
+        ),
     ] = False
+    quiet: Annotated[
+        bool,
+        Parameter(name=["--quiet", "-q"], negative=(), help="Write only results, failures and how to go on."),
+    ] = False
+    verbose: Annotated[
+        int,
+        Parameter(
+            name=["--verbose", "-v"], count=True, help="Log what happens to looks; -vv: each request too."
+        ),
+    ] = 0
 
     def terminal(self) -> Terminal:
-        """The terminal that writes in this format."""
-        return Terminal(as_json=self.json)
+        """The terminal that writes in this format. From now on the log goes there too."""
+        if self.quiet and self.verbose:
+            raise ConfigurationError("--quiet and --verbose: give only one of them")
+        terminal = Terminal(as_json=self.json, quiet=self.quiet)
+        levels = (logging.WARNING, logging.INFO, logging.DEBUG)
+        start_logging(terminal, logging.ERROR if self.quiet else levels[min(self.verbose, 2)])
+        return terminal
 
 
 @Parameter(name="*", group=_SHARED)
@@ -40,7 +66,11 @@ class Connection:
     """The API's address, the API key and the quota."""
 
     base_url: Annotated[
-        str | None, Parameter(help="Another API address: https, or a loopback host such as a sandbox.")
+        str | None,
+        Parameter(
+            help="Another API address: https, or a loopback host such as a sandbox. It is never read from "
+            "the environment, so that no stray variable sends the key to another host."
+        ),
     ] = None
     key_file: Annotated[
         Path | None, Parameter(help="A file that holds the API key. Default: the variable HOOX_API_KEY.")
@@ -71,7 +101,7 @@ class Connection:
         return HooxSession(
             self.key() if key is None else key,
             store=store,
-            hooks=hooks,
+            hooks=[*hooks, log_event],
             requests_per_minute=self.rpm,
             **options,
         )
@@ -104,8 +134,12 @@ class StoreConnection(Connection):
 
 def program() -> list[str]:
     """The words that started this program, for printed commands that can be copied."""
-    as_module = Path(sys.argv[0]).parts[-2:] == ("hoox_async", "__main__.py")
-    return ["python", "-m", "hoox_async"] if as_module else ["hoox-async"]
+    started = Path(sys.argv[0])
+    if started.parts[-2:] == ("hoox_async", "__main__.py"):
+        return [sys.orig_argv[0], "-m", _MODULE]
+    is_script = started.stem == _PROGRAM
+    # a shell that found it by its PATH gives the whole path
+    return [sys.argv[0] if is_script and shutil.which(started.name) != sys.argv[0] else _PROGRAM]
 
 
 def command_line(*words: str) -> str:
@@ -113,19 +147,32 @@ def command_line(*words: str) -> str:
     return shlex.join([*program(), *words])
 
 
+def named_store(text: str) -> Path:
+    """The store that ``--store`` names; it need not exist yet.
+
+    Every command that has this option takes its store from here. Raises `ConfigurationError` for a URL.
+    """
+    if "://" in text:  # not shown: it may hold a password
+        raise ConfigurationError("--store: a URL is not the path of a file")
+    if not text.strip() or text.endswith("/"):
+        raise ConfigurationError(f"--store {text!r}: expected the path of a file")
+    return Path(text)
+
+
 def store_of(path: Path) -> Path:
     """The store at this path, or the store beside this campaign file.
 
     Raises `ConfigurationError` if there is none.
     """
-    beside = store_beside(path)
-    if path.suffix == ".db":
-        beside = path
-    if not beside.is_file():
+    found = store_beside(path)
+    has_own_name = path.suffix not in _CAMPAIGNS and path.is_file() and not found.is_file()
+    if path.suffix == ".db" or has_own_name:
+        found = path
+    if not found.is_file():
         raise ConfigurationError(
-            f"{beside}: there is no such store; `batch` creates one beside the campaign file"
+            f"{found}: there is no such store; `batch` creates one beside the campaign file"
         )
-    return beside
+    return found
 
 
 def store_beside(campaign: Path) -> Path:

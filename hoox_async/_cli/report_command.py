@@ -8,8 +8,10 @@ from pathlib import Path
 from hoox_async import BatchReport
 
 from .batch.picture_index import read_picture_index
+from .campaign import Selection
 from .exit_codes import Exit
 from .options import Output, store_of
+from .picks import OnlyOption, parse_only, select_outcomes
 from .terminal import Terminal, require_modules
 
 _DEFAULT_OUTPUT = Output()
@@ -24,6 +26,7 @@ def report(
     pictures: Path | None = None,
     download: bool = True,
     title: str | None = None,
+    only: OnlyOption = (),
     output: Output = _DEFAULT_OUTPUT,
 ) -> int:
     """Write the contact sheet: all pictures on one page.
@@ -37,7 +40,7 @@ def report(
     store
         The store (FILE.hoox.db), or the campaign file beside it.
     out
-        The folder to write the page in (FILE.sheet).
+        The folder to write the page in (FILE.sheet; with --only FILE.selection.sheet).
     jsonl
         Also write all outcomes to this file, one line of JSON each.
     pictures
@@ -48,15 +51,18 @@ def report(
         The page's title (the campaign's name).
     """
     terminal, path = output.terminal(), store_of(store)
+    selection = parse_only(only)
     require_modules("report", {"jinja2": "Jinja2", "PIL": "Pillow"}, "the contact sheet")
     name = path.name.removesuffix(".db").removesuffix(".hoox")
-    folder = out or path.with_name(f"{name}.sheet")
+    # a page of a part must not take the place of the page of all
+    folder = out or path.with_name(f"{name}.selection.sheet" if selection else f"{name}.sheet")
     saved = read_picture_index(pictures) if pictures else {}
-    return asyncio.run(_write(path, folder, jsonl, saved, download, title or name, terminal))
+    return asyncio.run(_write(path, selection, folder, jsonl, saved, download, title or name, terminal))
 
 
 async def _write(
     store: Path,
+    selection: Selection,
     folder: Path,
     jsonl: Path | None,
     saved: dict[str, tuple[str, Path]],
@@ -64,7 +70,7 @@ async def _write(
     title: str,
     terminal: Terminal,
 ) -> int:
-    found = await BatchReport.open(store)
+    found = select_outcomes(await BatchReport.open(store), selection)
     if not terminal.as_json:
         terminal.say(str(found))
     given = {

@@ -11,7 +11,7 @@ from cyclopts import Parameter
 from hoox_async import BatchReport, ConfigurationError, StoreIncomplete, backup_store, recover_store
 
 from .exit_codes import Exit
-from .options import Output, store_beside, store_of
+from .options import Output, command_line, store_of
 from .terminal import Terminal
 from .text import format_count
 
@@ -38,7 +38,7 @@ def backup(source: Path, target: Path, /, *, output: Output = _DEFAULT_OUTPUT) -
         The file to write the copy to. An existing file is not replaced.
     """
     terminal = output.terminal()
-    copy = asyncio.run(backup_store(_store(source), target))
+    copy = asyncio.run(backup_store(store_of(source), target))
     terminal.record("backup", path=str(copy))
     terminal.result(str(copy))
     return Exit.READY
@@ -61,27 +61,22 @@ def recover(
     store
         The store (FILE.hoox.db), or the campaign file beside it.
     """
-    terminal, path = output.terminal(), _store(store)
+    terminal, path = output.terminal(), store_of(store)
     missing = _missing(path)
     if missing is None:
         terminal.say(f"{path}: nothing is missing; it can be opened as it is")
         return Exit.READY
-    terminal.say(str(missing))
-    terminal.say(_WARNING)
+    terminal.notice(str(missing))
+    terminal.notice(_WARNING)
     if not yes and not _agreed(terminal):
         return Exit.UNFINISHED
     asyncio.run(recover_store(path))
     known = len(asyncio.run(BatchReport.open(path)))
     terminal.record("recovered", path=str(path), known=known)
     terminal.result(f"{path} is recovered; {format_count(known, 'request')} found in it")
-    terminal.say("Before you run anything again, see with `hoox-async looks` which looks the workspace has.")
+    terminal.notice("Before you run anything again, see which looks the workspace has:")
+    terminal.notice("  " + command_line("looks"))
     return Exit.READY
-
-
-def _store(path: Path) -> Path:
-    """The store as `store_of` finds it, but also under a name that does not end in .db."""
-    is_campaign = path.suffix in (".toml", ".csv", ".jsonl") or store_beside(path).is_file()
-    return path if path.is_file() and not is_campaign else store_of(path)
 
 
 def _missing(path: Path) -> StoreIncomplete | None:

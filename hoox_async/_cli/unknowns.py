@@ -160,4 +160,4 @@ def _ask(unknown: Unknown, terminal: Terminal) -> _Verdict:
         try:
             return _parse_verdict(answer)
         except (InvalidRequest, ConfigurationError) as error:
-            terminal.say(str(error))
+            terminal.notice(str(error))

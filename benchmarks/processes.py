@@ -1,0 +1,67 @@
+"""Many processes on one PostgreSQL, with real kills and deploys.
+
+    python benchmarks/processes.py workers    # the README's web app: 200 orders, workers killed, 20 deploys
+
+It starts a server of its own from the wheel of the extra ``dev``; ``--url`` takes another, empty database.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import _web_workers
+
+
+@contextmanager
+def database(url: str | None) -> Iterator[str]:
+    """The URL of an empty database: the given one, or one of a server that is started and deleted again."""
+    if url is not None:
+        yield url
+        return
+    sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
+    from postgres_kit import TestRun
+
+    with TestRun.owned() as run, run.shared_server().database() as made:
+        yield made
+
+
+async def workers(options: argparse.Namespace) -> bool:
+    """The README's web app: orders while workers are killed, then orders while new versions are deployed."""
+    good = True
+    for kills, deploys in ((options.kills, 0), (0, options.deploys)):
+        with database(options.url) as url, tempfile.TemporaryDirectory() as folder:
+            async with _web_workers.world(url, Path(folder), seed=options.seed) as shop:
+                pause = 0.15 if kills else max(0.15, deploys * 4 / options.orders)
+                result = await _web_workers.run(
+                    shop, orders=options.orders, kills=kills, deploys=deploys, pause=pause
+                )
+        print(result)
+        good &= not result.charged_twice and not result.unanswered and (kills > 0 or not result.refused)
+    return good
+
+
+def main() -> int:
+    """Run what the command line asks for. 0: every claim held."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    programs = parser.add_subparsers(required=True, dest="program")
+    program = programs.add_parser("workers", help="the README's web app under uvicorn --workers 4")
+    program.add_argument("--orders", type=int, default=200)
+    program.add_argument("--kills", type=int, default=10)
+    program.add_argument("--deploys", type=int, default=20)
+    program.add_argument("--seed", type=int, default=0)
+    program.add_argument("--url", help="an empty database")
+    program.set_defaults(run=workers)
+    options = parser.parse_args()
+    return 0 if asyncio.run(options.run(options)) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
