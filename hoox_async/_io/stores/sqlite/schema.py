@@ -58,6 +58,15 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
         """,
         "CREATE TABLE sends (sent_at INTEGER NOT NULL)",  # microseconds since 1970
     ),
+    (
+        """
+        CREATE TABLE budgets (
+            name TEXT PRIMARY KEY,
+            max_credits TEXT NOT NULL,
+            charged TEXT NOT NULL
+        ) WITHOUT ROWID
+        """,
+    ),
 )
 
 
