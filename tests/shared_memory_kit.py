@@ -16,6 +16,7 @@ import attrs
 from shared_permits_kit import MemoryPermits, MemoryQuota
 
 from hoox_async._api.models import LookRef
+from hoox_async._api.requests import FREE
 from hoox_async._core.intents.budget import StoredBudget
 from hoox_async._core.intents.intent import IntentState
 from hoox_async._io.clock import Clock
@@ -109,14 +110,12 @@ class SharedMemory:
         self._write(me, workspace, write, stored)
         return Written("written")
 
-    def _refusal(
-        self, me: str, workspace: int, write: IntentWrite, stored: _Intent | None
-    ) -> Written | None:
-        planned = stored is not None and stored.state is IntentState.PLANNED
-        if write.replaces and planned and stored.member != me and self.is_alive(stored.member):
+    def _refusal(self, me: str, workspace: int, write: IntentWrite, stored: _Intent | None) -> Written | None:
+        planned = stored if stored is not None and stored.state is IntentState.PLANNED else None
+        if write.replaces and planned is not None and planned.member != me and self.is_alive(planned.member):
             return Written("held")
         for name, change in write.charges:
-            budget = self.budgets[workspace, name]
+            budget = self.budgets.get((workspace, name)) or StoredBudget(name, FREE, FREE)
             if change > 0 and budget.charged + change > budget.max_credits:
                 return Written("over", budget=budget, change=change)
         return None

@@ -199,7 +199,11 @@ class BatchRunner:
         return await estimate(self._access(), self._options, BatchInput(requests))
 
     def _run(self, requests: Requests) -> BatchRun:
-        run = BatchRun(self._access(), self._options, BatchInput(requests))
+        access, options = self._access(), self._options
+        if access.is_shared:
+            options.check_shared()
+            options = options._replace(began_at=access.clock.utc())
+        run = BatchRun(access, options, BatchInput(requests))
         self._runs.add(run)
         return run
 

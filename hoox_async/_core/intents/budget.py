@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from decimal import Decimal
@@ -58,30 +59,43 @@ class Budget:
         self.max_credits: Decimal = credits_from("max_credits", max_credits)
         self.name: str | None = None if name is None else check_budget_name(name)
         self.spent: Decimal = credits_from("spent", spent)
+        self.initial_spent: Decimal = self.spent
         self.reserved: Decimal = FREE
         self.releases: int = 0
         """How many reservations have ended."""
         self._charged: Decimal = FREE  # of what is reserved: what the store counts already
-        self._owner: object | None = None
+        self._session: weakref.ref[object] | None = None
         self._listeners: list[Callable[[], None]] = []
 
     def __repr__(self) -> str:
         name = "" if self.name is None else f", name={self.name!r}"
         return f"Budget({self.max_credits}{name}, spent={self.spent})"
 
-    def bind(self, owner: object) -> bool:
-        """Let this session use the budget. Returns whether another one used it before, or none.
+    def require_name(self) -> None:
+        """Raise `ConfigurationError` where it has no name: then it can't hold for several processes."""
+        if self.name is None:
+            raise ConfigurationError(
+                "budget: without a name it would count for this process alone, and other processes use the "
+                f'same store: use Budget({plain_credits(self.max_credits)}, name="…"), which the store '
+                "keeps for all of them"
+            )
 
-        Raises `ConfigurationError` where another one has reservations in it.
-        """
-        if self._owner is owner:
-            return False
-        if self._owner is not None and self.reserved:
+    def is_used_by(self, session: object) -> bool:
+        """Whether this is the session that used it last."""
+        return self._session is not None and self._session() is session
+
+    def bind(self, session: object, stored: StoredBudget) -> None:
+        """This session uses the budget from now on, whose store has this."""
+        self.require_idle()
+        self._session = weakref.ref(session)
+        self.update(stored)
+
+    def require_idle(self) -> None:
+        """Raise `ConfigurationError` where the session that used it last has reservations in it."""
+        if self.reserved:
             raise ConfigurationError(
                 f"the budget {self.name!r} is in use in another session: make an object for each session"
             )
-        self._owner = owner
-        return True
 
     def update(self, stored: StoredBudget) -> None:
         """Take over what the store has, which includes what this process has charged."""

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from ..._api.requests import FREE
 from ..._core.intents.budget import StoredBudget
 from ..._core.intents.charges import charge_changes
 from ..._core.intents.intent import Intent
-from ...errors import StoreError
 
 
 def charged_budgets(
@@ -19,9 +19,7 @@ def charged_budgets(
     """
     changed: dict[str, StoredBudget] = {}
     for name, change in charge_changes(before, after).items():
-        budget = stored(name)
-        if budget is None:
-            raise StoreError(f"the store has no budget {name!r}")
+        budget = stored(name) or StoredBudget(name, FREE, FREE)  # none: nothing fits
         charged = budget.charged + change
         if change > 0 and charged > budget.max_credits:
             raise budget.exceeded_by(change)
