@@ -63,6 +63,7 @@ class ProcessStore(MemoryStore):
         self.faults: list[StoreFault] = []
         self.statements: Counter[str] = Counter()
         self.is_cut_off = False
+        self.freeze_when_sending: float | None = None  # seconds, from the next commit of SENDING on
         self._running = asyncio.Event()
         self._running.set()
         self._listeners: list[Callable[[Intent], None]] = []
@@ -92,9 +93,11 @@ class ProcessStore(MemoryStore):
             await asyncio.wait((self._heartbeat,))
         self.records.leases.pop(self.member, None)
 
-    def freeze(self) -> None:
+    def freeze(self, seconds: float | None = None) -> None:
         """Stop the process: it renews no lease, and what it is about to do it does after `thaw`."""
         self._running.clear()
+        if seconds is not None:
+            asyncio.get_running_loop().call_later(seconds, self.thaw)
 
     def thaw(self) -> None:
         """Let the process go on."""
@@ -186,6 +189,9 @@ class ProcessStore(MemoryStore):
         after = await work()
         if sends and after is not known:
             self.records.sent_by[key] = self.member
+            if self.freeze_when_sending is not None:
+                self.freeze(self.freeze_when_sending)
+                self.freeze_when_sending = None
         if not (sends and after is known):  # `plan` of a key that exists writes nothing
             self.records.versions[key] += 1
         for other in self.records.stores:

@@ -15,7 +15,7 @@ from typing import Any
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
-from processes_kit import LATE, LEASE, Process, SharedRecords, StoreFault, new_process
+from processes_kit import LATE, LEASE, Process, ProcessStore, SharedRecords, StoreFault, new_process
 from session_kit import prompt
 
 from hoox_async._core.intents.intent import Intent, IntentState
@@ -24,11 +24,13 @@ from hoox_async.sandbox import Fault, Space
 from hoox_async.sandbox.fault_injection import FaultPlan
 from hoox_async.testing import VirtualTimeLoop
 
-KEYS = st.sampled_from(["a", "b"])
+KEYS = st.sampled_from(["a", "a", "b"])
 PROCESSES = st.sampled_from([0, 1])
-STORE_FAULTS: st.SearchStrategy[StoreFault] = st.sampled_from(["before", "after", "late"])
+STORE_FAULTS: st.SearchStrategy[StoreFault | None] = st.sampled_from([None, None, "before", "after", "late"])
 API_FAULTS = st.sampled_from(
     [
+        None,
+        None,
         Fault.DROP_BEFORE,
         Fault.DROP_AFTER,
         Fault.HANG,
@@ -37,13 +39,15 @@ API_FAULTS = st.sampled_from(
         Fault.status(402),
     ]
 )
-SECONDS = st.sampled_from([0.05, 0.5, 2.0, 2 * LEASE, 160.0])
+PAUSES = st.sampled_from([0.0, 0.5, 2.0, 6.0])
+STALLS = st.sampled_from([30.0, 125.0, 132.0, 138.5, 200.0])  # an answer is due 140 s after its sending
+OUTAGES = st.sampled_from([2.0, 2.5 * LEASE, 200.0])
 
 
 class Processes(RuleBasedStateMachine):
     """What holds in the end is checked when everything works again and all leases and deadlines are over."""
 
-    @initialize(latency=st.sampled_from([0.1, 5.0, 40.0]))
+    @initialize(latency=st.sampled_from([2.0, 20.0]))
     def open(self, latency: float) -> None:
         self.space = Space(rng=Random(1), requests_per_minute=None)
         self.records = SharedRecords()
@@ -66,48 +70,78 @@ class Processes(RuleBasedStateMachine):
 
     # --- what callers do
 
-    @rule(process=PROCESSES, key=KEYS)
-    def submit(self, process: int, key: str) -> None:
-        self.do(self._start(self.processes[process].session.submit(prompt(key), key=key)))
+    @rule(process=PROCESSES, key=KEYS, store=STORE_FAULTS, api=API_FAULTS, pause=PAUSES)
+    def submit(
+        self, process: int, key: str, store: StoreFault | None, api: Fault | None, pause: float
+    ) -> None:
+        self._fail_next(process, store, api)
+        self.do(self._start(self.processes[process].session.submit(prompt(key), key=key), pause))
 
-    @rule(process=PROCESSES, key=KEYS, max_wait=st.sampled_from([None, 1.0]))
-    def resend(self, process: int, key: str, max_wait: float | None) -> None:
+    @rule(process=PROCESSES, key=KEYS, store=STORE_FAULTS, api=API_FAULTS, pause=PAUSES)
+    def resend(
+        self, process: int, key: str, store: StoreFault | None, api: Fault | None, pause: float
+    ) -> None:
+        self._fail_next(process, store, api)
         self.resends[key] += 1
-        self.do(self._start(self.processes[process].session.resend(key, max_wait=max_wait)))
+        self.do(self._start(self.processes[process].session.resend(key), pause))
 
     @rule(process=PROCESSES, key=KEYS)
     def drop(self, process: int, key: str) -> None:
-        self.do(self._start(self.processes[process].session.drop(key)))
+        self.do(self._start(self.processes[process].session.drop(key), 0.0))
 
-    async def _start(self, work: Coroutine[Any, Any, Any]) -> None:
+    async def _start(self, work: Coroutine[Any, Any, Any], pause: float) -> None:
         self.tasks.append(asyncio.create_task(work))
-        await asyncio.sleep(0)
+        await asyncio.sleep(pause)
 
-    @rule(seconds=SECONDS)
+    @rule(seconds=st.sampled_from([1.0, 2 * LEASE, 160.0]))
     def wait(self, seconds: float) -> None:
         self.do(asyncio.sleep(seconds))
 
     # --- what goes wrong
 
+    def _fail_next(self, process: int, store: StoreFault | None, api: Fault | None) -> None:
+        if store is not None:
+            self.processes[process].store.faults.append(store)
+        if api is not None:
+            self.space.faults.fail_next("create", api)
+
     @rule(process=PROCESSES, fault=STORE_FAULTS)
-    def fail_a_write(self, process: int, fault: StoreFault) -> None:
-        self.processes[process].store.faults.append(fault)
+    def fail_a_write(self, process: int, fault: StoreFault | None) -> None:
+        self._fail_next(process, fault, None)
 
-    @rule(fault=API_FAULTS)
-    def fail_a_post(self, fault: Fault) -> None:
-        self.space.faults.fail_next("create", fault)
+    @rule(process=PROCESSES, seconds=OUTAGES, pause=PAUSES)
+    def cut_off(self, process: int, seconds: float, pause: float) -> None:
+        self.do(self._cut_off(self.processes[process].store, seconds, pause))
 
-    @rule(process=PROCESSES, is_cut_off=st.booleans())
-    def cut_off(self, process: int, is_cut_off: bool) -> None:
-        self.processes[process].store.is_cut_off = is_cut_off
+    async def _cut_off(self, store: ProcessStore, seconds: float, pause: float) -> None:
+        store.is_cut_off = True
+        asyncio.get_running_loop().call_later(seconds, setattr, store, "is_cut_off", False)
+        await asyncio.sleep(pause)
 
-    @rule(process=PROCESSES)
-    def freeze(self, process: int) -> None:
-        self.processes[process].store.freeze()
+    @rule(process=PROCESSES, seconds=OUTAGES, pause=PAUSES)
+    def freeze(self, process: int, seconds: float, pause: float) -> None:
+        self.do(self._freeze(self.processes[process].store, seconds, pause))
 
-    @rule(process=PROCESSES)
-    def thaw(self, process: int) -> None:
-        self.processes[process].store.thaw()
+    async def _freeze(self, store: ProcessStore, seconds: float, pause: float) -> None:
+        store.freeze(seconds)
+        await asyncio.sleep(pause)
+
+    @rule(process=PROCESSES, api=API_FAULTS, seconds=STALLS, pause=st.sampled_from([0.0, 160.0]))
+    def stall(self, process: int, api: Fault | None, seconds: float, pause: float) -> None:
+        """One process freezes before its bytes leave, and goes on while the other may be sending again."""
+        key = f"stalled {len(self.resends)}"
+        self.resends[key] += 1
+        self._repair()
+        self.do(self._stall(self.processes[process], self.processes[1 - process], key, api, seconds, pause))
+
+    async def _stall(
+        self, process: Process, other: Process, key: str, api: Fault | None, seconds: float, pause: float
+    ) -> None:
+        if api is not None:
+            self.space.faults.fail_next("create", api)
+        process.store.freeze_when_sending = seconds
+        await self._start(process.session.submit(prompt(key), key=key), 2 * LEASE)
+        await self._start(other.session.resend(key), pause)
 
     # --- what holds
 
@@ -119,12 +153,16 @@ class Processes(RuleBasedStateMachine):
         finally:
             self.runner.close()
 
-    async def _check(self) -> None:
+    def _repair(self) -> None:
         for process in self.processes:
             process.store.faults.clear()
             process.store.is_cut_off = False
+            process.store.freeze_when_sending = None
             process.store.thaw()
         self.space.faults = FaultPlan(Random(1))
+
+    async def _check(self) -> None:
+        self._repair()
         await asyncio.sleep(400)  # deadlines of answers, leases, pauses of deferred writes
         for task in self.tasks:
             assert task.done(), f"a call hangs: {task}"
@@ -169,7 +207,7 @@ assert LATE < LEASE
 TestProcesses = Processes.TestCase
 TestProcesses.settings = settings(
     deadline=None,
-    max_examples=60,
-    stateful_step_count=25,
+    max_examples=100,
+    stateful_step_count=15,
     suppress_health_check=[HealthCheck.too_slow],
 )

@@ -416,7 +416,7 @@ class SubmitAttempt:
 
     async def _settle_by_delivery(self, after: Intent, *, lost: bool) -> Intent | None:
         """The intent, if its look is proved already; else None, and a lost edit is noted."""
-        if after.state is not IntentState.UNKNOWN or not after.was_last_sent_by(self._id):
+        if after.state is not IntentState.UNKNOWN:
             return after if lost and after.state.paid else None
         proved = await self._context.receiver.confirm_lost(after.attempts[-1].id)
         if proved is None and lost:
