@@ -1,6 +1,12 @@
 """Many processes on one PostgreSQL, with real kills and deploys.
 
     python benchmarks/processes.py workers    # the README's web app: 200 orders, workers killed, 20 deploys
+    python benchmarks/processes.py idle       # 1,000 workspaces open in each of 4 processes
+    python benchmarks/processes.py idle --workspaces 300 --processes 8
+
+``idle``: each process opens that many workspaces by one `PostgresDatabase`, a session each, and does nothing
+for a while. Statements are the server's own count of transactions, since each statement is one; memory is the
+growth of the process's resident set by the sessions, after forty others were opened.
 
 It starts a server of its own from the wheel of the extra ``dev``; ``--url`` takes another, empty database.
 """
@@ -15,6 +21,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import _idle_processes
 import _web_workers
 
 
@@ -46,6 +53,20 @@ async def workers(options: argparse.Namespace) -> bool:
     return good
 
 
+async def idle(options: argparse.Namespace) -> bool:
+    """Open workspaces that do nothing, and show what they cost beside what is allowed."""
+    with database(options.url) as url:
+        result = _idle_processes.measure(
+            url,
+            "hoox",
+            processes=options.processes,
+            workspaces=options.workspaces,
+            seconds=options.seconds,
+        )
+    print(_idle_processes.table_of(result))
+    return True
+
+
 def main() -> int:
     """Run what the command line asks for. 0: every claim held."""
     parser = argparse.ArgumentParser(
@@ -59,6 +80,12 @@ def main() -> int:
     program.add_argument("--seed", type=int, default=0)
     program.add_argument("--url", help="an empty database")
     program.set_defaults(run=workers)
+    program = programs.add_parser("idle", help="workspaces that are open and do nothing")
+    program.add_argument("--workspaces", type=int, default=1000)
+    program.add_argument("--processes", type=int, default=4)
+    program.add_argument("--seconds", type=float, default=10.0, help="how long statements are counted")
+    program.add_argument("--url", help="an empty database")
+    program.set_defaults(run=idle)
     options = parser.parse_args()
     return 0 if asyncio.run(options.run(options)) else 1
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
+from contextlib import nullcontext
 from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any, Literal, TypeVar
@@ -152,6 +153,7 @@ class MemoryQueries:
         self._memory = memory
         self._lease = timedelta(seconds=lease)
         self._running: set[asyncio.Task[Any]] = set()
+        self._lease_turn = asyncio.Lock()  # they use one connection
 
     @property
     def name(self) -> str:
@@ -348,10 +350,11 @@ class MemoryQueries:
 
     async def _ask(self, name: str, statement: Callable[[], _T]) -> _T:
         async def execute() -> _T:
-            await self.fault("before", name)
-            result = statement()
-            await self.fault("after", name)
-            return result
+            async with self._lease_turn if name in ("renew", "leave") else nullcontext():
+                await self.fault("before", name)
+                result = statement()
+                await self.fault("after", name)
+                return result
 
         task = asyncio.get_running_loop().create_task(execute(), name=f"statement {name}")
         self._running.add(task)

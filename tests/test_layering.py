@@ -48,7 +48,7 @@ SESSION: Sequence[Sequence[str]] = (
 )
 
 COMMAND = ("_cli", "__main__")
-DOOR = {PACKAGE, f"{PACKAGE}.sandbox", f"{PACKAGE}.webhooks", f"{PACKAGE}.testing"}
+DOOR = {PACKAGE, *(f"{PACKAGE}.{name}" for name in ("postgres", "sandbox", "testing", "webhooks"))}
 
 # What `_core` may import: values and computation. Nothing that reads a clock, a disk, a socket, the
 # environment or randomness, and no logging.

@@ -13,7 +13,6 @@ import attrs
 from cyclopts import Parameter
 
 from hoox_async import (
-    BatchReport,
     ConfigurationError,
     Event,
     HooxError,
@@ -33,8 +32,9 @@ from hoox_async import (
 
 from .exit_codes import Exit
 from .json_output import look_record
-from .options import Output, StoreConnection, command_line, named_store
+from .options import Output, StoreConnection, command_line
 from .saving import free_name, save
+from .stores import AnyStore, named_store, read_report, resolve_words
 from .terminal import Terminal
 from .text import format_credits
 
@@ -249,7 +249,7 @@ class _PictureNotSaved(Exception):
 
 def _make(request: Request, options: LookOptions, connection: StoreConnection, terminal: Terminal) -> int:
     options.check()
-    store = named_store(options.store) if options.store is not None else None
+    store = named_store(options.store, connection.workspace) if options.store is not None else None
     before = None
     if store is not None and options.key is not None and store.exists():
         before = asyncio.run(_read_outcome(store, options.key))
@@ -263,7 +263,9 @@ def _make(request: Request, options: LookOptions, connection: StoreConnection, t
     except OutcomeUnknown as error:
         if store is not None and error.key is not None:
             terminal.notice("Decide about it with:")
-            terminal.notice("  " + command_line("resolve", str(store), error.key, *connection.arguments()))
+            terminal.notice(
+                "  " + command_line("resolve", *resolve_words(store, error.key), *connection.arguments())
+            )
         else:
             terminal.notice("Before you send it again, see whether the workspace has it:")
             terminal.notice("  " + command_line("looks", *connection.arguments()))
@@ -280,9 +282,9 @@ def _make(request: Request, options: LookOptions, connection: StoreConnection, t
     return Exit.UNFINISHED
 
 
-async def _read_outcome(store: Path, key: str) -> Outcome | None:
+async def _read_outcome(store: AnyStore, key: str) -> Outcome | None:
     """What the store has under this key, or None."""
-    return next((outcome for outcome in await BatchReport.open(store) if outcome.key == key), None)
+    return next((outcome for outcome in await read_report(store) if outcome.key == key), None)
 
 
 async def _submit_and_wait(

@@ -13,9 +13,10 @@ from hoox_async import BatchReport, HooxSession, Outcome
 from .batch.picture_saver import PictureSaver
 from .campaign import origin_of_key, picture_name
 from .exit_codes import Exit
-from .options import Connection, Output, command_line, store_of
+from .options import Connection, Output, command_line
 from .picks import OnlyOption, parse_only, select_outcomes
 from .signals import run_until, stop_on_signals
+from .stores import DEFAULT_WORKSPACE, WorkspaceOption, read_report, store_of, store_words
 from .terminal import Terminal, shown_path
 from .text import format_count
 
@@ -25,12 +26,12 @@ _NAMES = "{key}"
 
 
 def download(
-    store: Path,
-    /,
+    store: str,
     *,
     out: Annotated[Path, Parameter(help="The folder to save the pictures in.")],
     only: OnlyOption = (),
     names: str = _NAMES,
+    workspace: WorkspaceOption = DEFAULT_WORKSPACE,
     connection: Connection = _DEFAULT_CONNECTION,
     output: Output = _DEFAULT_OUTPUT,
 ) -> int:
@@ -44,19 +45,21 @@ def download(
     Parameters
     ----------
     store
-        The store (FILE.hoox.db), or the campaign file beside it.
+        The store (FILE.hoox.db or a postgresql:// URL), or the campaign file beside it. Also as --store.
     names
         The pictures' names ({key}: all in one folder, alex-podcast.jpg). Also usable: {avatar} {scene} {n}
         {style} {format} {look_id}; a slash makes folders.
     """
-    terminal, path = output.terminal(), store_of(store)
+    terminal, path = output.terminal(), store_of(store, workspace)
     selection = parse_only(only)
-    chosen = select_outcomes(asyncio.run(BatchReport.open(path)), selection)
+    chosen = select_outcomes(asyncio.run(read_report(path)), selection)
     for outcome in chosen.ready[:1]:
         _name(names, outcome)  # a wrong template is an error before anything is fetched
     words = [word for text in only for word in ("--only", text)]
     words += ["--names", names] if names != _NAMES else []
-    again = command_line("download", str(store), "--out", str(out), *words, *connection.arguments())
+    again = command_line(
+        "download", *store_words(store, workspace), "--out", str(out), *words, *connection.arguments()
+    )
     session = connection.session(poll="awaited")
     return asyncio.run(_save(session, chosen, out, names, again, terminal))
 

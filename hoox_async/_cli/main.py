@@ -14,6 +14,7 @@ from hoox_async import ConfigurationError, HooxError, InsufficientCredits, Inval
 
 from .exit_codes import Exit, code_of
 from .text import in_words_of_the_command_line, sanitize
+from .urls import without_urls
 
 
 def run(argv: Sequence[str]) -> int:
@@ -21,7 +22,6 @@ def run(argv: Sequence[str]) -> int:
 
     An error becomes one line on stderr and, with ``--json``, one line of JSON on stdout.
     """
-    as_json = "--json" in argv
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):
             # a terminal that can't show a letter must not end the command
@@ -29,22 +29,22 @@ def run(argv: Sequence[str]) -> int:
     try:
         return _dispatch(argv)
     except _Misuse as error:
-        return _report(f"{error} Try --help.", Exit.USE, {"type": "Misuse", "code": None}, as_json=as_json)
+        return _report(f"{error} Try --help.", Exit.USE, {"type": "Misuse", "code": None}, argv=argv)
     except BrokenPipeError:
         # the reader of stdout is gone; flushing the rest of the buffer at exit must not raise again
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return Exit.UNFINISHED
     except KeyboardInterrupt:
-        return _report("interrupted", Exit.UNFINISHED, {"type": "Interrupted", "code": None}, as_json=as_json)
+        return _report("interrupted", Exit.UNFINISHED, {"type": "Interrupted", "code": None}, argv=argv)
     except HooxError as error:
         known = {"type": type(error).__name__, "code": getattr(error, "code", None)}
-        return _report(_message(error), code_of(error), {**known, "charged": error.charged}, as_json=as_json)
+        return _report(_message(error), code_of(error), {**known, "charged": error.charged}, argv=argv)
     except OSError as error:
         known = {"type": type(error).__name__, "code": None}
-        return _report(_message(error), code_of(error), known, as_json=as_json)
+        return _report(_message(error), code_of(error), known, argv=argv)
     except Exception as error:
         text = f"unexpected {type(error).__name__}: {error}; this is a bug in hoox-async, please report it"
-        return _report(text, Exit.USE, {"type": type(error).__name__, "code": None}, as_json=as_json)
+        return _report(text, Exit.USE, {"type": type(error).__name__, "code": None}, argv=argv)
 
 
 class _Misuse(Exception):
@@ -62,10 +62,12 @@ def _dispatch(argv: Sequence[str]) -> int:
     from .app import build
     from .logs import stop_logging
     from .options import STDIN
+    from .stores import store_first
 
     app = build()
     try:
-        command, bound, _ = app.parse_args(_with_stdin(argv, STDIN), exit_on_error=False, print_error=False)
+        words = store_first(_with_stdin(argv, STDIN))
+        command, bound, _ = app.parse_args(words, exit_on_error=False, print_error=False)
     except cyclopts.CycloptsError as error:
         raise _Misuse(_without_type_names(str(error))) from None
     try:
@@ -121,9 +123,10 @@ def _message(error: BaseException) -> str:
     return text
 
 
-def _report(text: str, code: Exit, error: dict[str, object], *, as_json: bool) -> Exit:
+def _report(text: str, code: Exit, error: dict[str, object], *, argv: Sequence[str]) -> Exit:
     """Write an error: for people to stderr, and for programs to stdout."""
+    text = without_urls(text, argv)
     print(f"hoox-async: {sanitize(text)}", file=sys.stderr)
-    if as_json:
+    if "--json" in argv:
         print(json.dumps({"event": "error", **error, "message": text, "exit": int(code)}), flush=True)
     return code

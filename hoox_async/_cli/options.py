@@ -1,4 +1,4 @@
-"""Options that several commands share (connection, output), and paths of stores."""
+"""Options that several commands share: connection and output."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from hoox_async import ConfigurationError, Hook, HooxSession
 
 from .exit_codes import NoKey
 from .logs import log_event, start_logging
+from .stores import DEFAULT_WORKSPACE, AnyStore, DatabaseStore, WorkspaceOption
 from .terminal import Terminal
 
 _PROGRAM = "hoox-async"
 _MODULE = "hoox_async"
-_CAMPAIGNS = (".toml", ".csv", ".jsonl", ".ndjson")
 STDIN = "/dev/stdin"
 """What the word - of the command line becomes: it would be taken for an option."""
 _SHARED = Group("Connection and output", sort_key=9)
@@ -93,14 +93,23 @@ class Connection:
         return key
 
     def session(
-        self, *, store: Path | None = None, hooks: Iterable[Hook] = (), key: str | None = None, **options: Any
+        self,
+        *,
+        store: AnyStore | None = None,
+        hooks: Iterable[Hook] = (),
+        key: str | None = None,
+        migrate: bool = True,
+        **options: Any,
     ) -> HooxSession:
-        """A session that is not open yet. Raises what `key` and `HooxSession` raise."""
+        """A session that is not open yet. Raises what `key` and `HooxSession` raise.
+
+        Without ``migrate`` the tables of a database are left as they are.
+        """
         if self.base_url is not None:
             options["base_url"] = self.base_url
         return HooxSession(
             self.key() if key is None else key,
-            store=store,
+            store=_opened(store, migrate=migrate) if isinstance(store, DatabaseStore) else store,
             hooks=[*hooks, log_event],
             requests_per_minute=self.rpm,
             **options,
@@ -127,9 +136,17 @@ class StoreConnection(Connection):
         bool, Parameter(negative=(), help="The API key has replaced the one that the store was made with.")
     ] = False
 
+    workspace: WorkspaceOption = DEFAULT_WORKSPACE
+
     def session(self, **options: Any) -> HooxSession:
         """A session that is not open yet, as `Connection.session` gives."""
         return super().session(new_key=self.new_key, **options)
+
+
+def _opened(store: DatabaseStore, *, migrate: bool) -> Any:
+    from hoox_async.postgres import single_workspace
+
+    return single_workspace(store.url, store.workspace, migrate=migrate)
 
 
 def program() -> list[str]:
@@ -145,36 +162,3 @@ def program() -> list[str]:
 def command_line(*words: str) -> str:
     """A command of this program as it is typed in a shell."""
     return shlex.join([*program(), *words])
-
-
-def named_store(text: str) -> Path:
-    """The store that ``--store`` names; it need not exist yet.
-
-    Every command that has this option takes its store from here. Raises `ConfigurationError` for a URL.
-    """
-    if "://" in text:  # not shown: it may hold a password
-        raise ConfigurationError("--store: a URL is not the path of a file")
-    if not text.strip() or text.endswith("/"):
-        raise ConfigurationError(f"--store {text!r}: expected the path of a file")
-    return Path(text)
-
-
-def store_of(path: Path) -> Path:
-    """The store at this path, or the store beside this campaign file.
-
-    Raises `ConfigurationError` if there is none.
-    """
-    found = store_beside(path)
-    has_own_name = path.suffix not in _CAMPAIGNS and path.is_file() and not found.is_file()
-    if path.suffix == ".db" or has_own_name:
-        found = path
-    if not found.is_file():
-        raise ConfigurationError(
-            f"{found}: there is no such store; `batch` creates one beside the campaign file"
-        )
-    return found
-
-
-def store_beside(campaign: Path) -> Path:
-    """The path of a campaign's store: the file's whole name with ``.hoox.db`` added."""
-    return campaign.with_name(campaign.name + ".hoox.db")

@@ -22,8 +22,9 @@ from ..campaign import (
     read_campaign,
 )
 from ..exit_codes import Exit, cap_reached
-from ..options import STDIN, Output, StoreConnection, command_line, named_store, store_beside
+from ..options import STDIN, Output, StoreConnection, command_line
 from ..picks import parse_only
+from ..stores import AnyStore, named_store, store_beside, store_words
 from ..terminal import Terminal, require_modules
 from ..text import format_credits
 from .batch_options import BatchOptions, resume_command
@@ -78,7 +79,7 @@ def batch(
     campaign = _read(file, parse_settings(options.settings), terminal)
     if options.out is not None:
         check_template(options.names, campaign)
-    store = _store(file, options)
+    store = _store(file, options, connection)
     existing = store if store is not None and store.exists() else None
     if options.rehearse:
         return _rehearse(campaign, selection, existing, options, connection, terminal)
@@ -104,7 +105,7 @@ def batch(
     next_commands = NextCommands(
         resume_command(file, options, connection, json=output.json),
         resume_command(file, _with_sufficient_cap(options, plan, result), connection, json=output.json),
-        command_line("unknowns", file if options.store is None else options.store, *connection.arguments()),
+        command_line("unknowns", *_store_words(file, options, connection), *connection.arguments()),
     )
     if result.interrupted:
         stored = asyncio.run(read_outcomes(store))
@@ -120,11 +121,15 @@ def _name(file: str) -> str:
     return "stdin" if file == STDIN else Path(file).name
 
 
-def _store(file: str, options: BatchOptions) -> Path | None:
+def _store(file: str, options: BatchOptions, connection: StoreConnection) -> AnyStore | None:
     """The store of this run; None if it has none, which is good for a dry run only."""
     if options.store is not None:
-        return named_store(options.store)
+        return named_store(options.store, connection.workspace)
     return None if file == STDIN else store_beside(Path(file))
+
+
+def _store_words(file: str, options: BatchOptions, connection: StoreConnection) -> list[str]:
+    return [file] if options.store is None else store_words(options.store, connection.workspace)
 
 
 def _read(file: str, settings: Mapping[str, str], terminal: Terminal) -> Campaign:
@@ -146,12 +151,12 @@ def _read(file: str, settings: Mapping[str, str], terminal: Terminal) -> Campaig
 async def _plan(
     campaign: Campaign,
     selection: Selection,
-    store: Path | None,
+    store: AnyStore | None,
     key: str | None,
     options: BatchOptions,
     connection: StoreConnection,
 ) -> tuple[Choice, Plan]:
-    async with connection.session(store=store, key=key, poll="awaited") as session:
+    async with connection.session(store=store, key=key, poll="awaited", migrate=False) as session:
         stored = {} if store is None else await read_outcomes(store)
         choice = choose(campaign, stored, selection, options)
         return choice, await make_plan(session, choice.items, stored, options)
@@ -185,7 +190,7 @@ def _pictures(folder: Path | None, choice: Choice, options: BatchOptions) -> Pic
 
 async def _run(
     plan: Plan,
-    store: Path,
+    store: AnyStore,
     options: BatchOptions,
     connection: StoreConnection,
     terminal: Terminal,
@@ -220,7 +225,7 @@ def _with_sufficient_cap(options: BatchOptions, plan: Plan, result: RunResult) -
 def _rehearse(
     campaign: Campaign,
     selection: Selection,
-    store: Path | None,
+    store: AnyStore | None,
     options: BatchOptions,
     connection: StoreConnection,
     terminal: Terminal,

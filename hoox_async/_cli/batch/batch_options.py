@@ -12,7 +12,9 @@ from cyclopts import Group, Parameter
 from hoox_async import ConfigurationError
 
 from ..campaign import Selection
-from ..options import STDIN, Connection, command_line
+from ..options import STDIN, StoreConnection, command_line
+from ..stores import DEFAULT_WORKSPACE
+from ..urls import shown_url
 from .versions import VersionOptions
 
 _ITEMS = Group("What to make", sort_key=1)
@@ -171,7 +173,7 @@ class BatchOptions:
         return self.versions.asked_for or bool(selection.picked)
 
 
-def resume_command(file: str, options: BatchOptions, connection: Connection, *, json: bool) -> str:
+def resume_command(file: str, options: BatchOptions, connection: StoreConnection, *, json: bool) -> str:
     """The command that resumes this run.
 
     It leaves out ``--retry``, which would pay once more for an item that was retried and failed again.
@@ -187,6 +189,8 @@ def resume_command(file: str, options: BatchOptions, connection: Connection, *, 
         value = getattr(options, name)
         if value != getattr(defaults, name):
             arguments += [f"--{name.replace('_', '-')}", _as_typed(value)]
+    if connection.workspace != DEFAULT_WORKSPACE:
+        arguments += ["--workspace", connection.workspace]
     arguments += [f"--{name}" for name in ("yes", "exclusive") if getattr(options, name)]
     arguments += connection.arguments()
     return command_line(*arguments, *(["--json"] if json else []))
@@ -195,4 +199,4 @@ def resume_command(file: str, options: BatchOptions, connection: Connection, *, 
 def _as_typed(value: object) -> str:
     if isinstance(value, Decimal):
         return format(value, "f")
-    return f"{value:g}" if isinstance(value, float) else str(value)
+    return f"{value:g}" if isinstance(value, float) else shown_url(str(value))

@@ -5,14 +5,12 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
-from pathlib import Path
 from typing import Any
 
 import attrs
 
 from hoox_async import (
     BatchItem,
-    BatchReport,
     BatchRunner,
     Estimate,
     HooxSession,
@@ -24,6 +22,7 @@ from hoox_async import (
     Request,
 )
 
+from ..stores import AnyStore, read_report
 from ..terminal import Terminal
 from ..text import format_amount, format_count, format_credits, format_duration, shorten_list
 from .batch_options import BatchOptions
@@ -107,9 +106,9 @@ async def make_plan(
     return Plan(tuple(items), stored, await estimate(), changed, redo, retry)
 
 
-async def read_outcomes(store: Path) -> dict[str, Outcome]:
+async def read_outcomes(store: AnyStore) -> dict[str, Outcome]:
     """All outcomes of a store, by key."""
-    return {outcome.key: outcome for outcome in await BatchReport.open(store)}
+    return {outcome.key: outcome for outcome in await read_report(store)}
 
 
 def _is_other_content(stored: Outcome, request: Request) -> bool:

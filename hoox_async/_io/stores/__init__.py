@@ -125,9 +125,9 @@ def _from_text(path: object) -> Store:
     if not isinstance(path, str) or not path.strip():
         raise ConfigurationError(f"store: {path!r} is not the path of a file")
     if is_database(path):
-        from .postgres.database import default_workspace  # psycopg takes 66 ms
+        from .postgres.database import single_workspace  # psycopg takes 66 ms
 
-        return default_workspace(path)
+        return single_workspace(path)
     if "://" in path:  # not shown: it may hold a password
         raise ConfigurationError("store: a URL is not the path of a file, except postgresql://…")
     if path == ":memory:":

@@ -24,18 +24,20 @@ async def bind(queries: Queries, name: str, workspace: Workspace, label: str) ->
 
     ``label`` is what messages call it. Raises `StoreMismatch` where it belongs to another base URL or key.
     """
+    own: Binding | None = None
     for _ in range(_TRIES):
         row = await queries.workspace(name)
         if row is None:
-            await queries.add_workspace(name, await _binding(workspace))
+            own = await _binding(workspace)
+            await queries.add_workspace(name, own)
             continue
         require_url(row.bindings[0].base_url, workspace, label)
-        own = await _binding(workspace, row.bindings[0].salt)
+        if own is None or own.salt != row.bindings[0].salt:
+            own = await _binding(workspace, row.bindings[0].salt)
         if any(hmac.compare_digest(own.fingerprint, other.fingerprint) for other in row.bindings):
             return row.id, own
-        await queries.replace_keys(
-            row.id, row.bindings, await _keys_with(own, row, queries, workspace, label)
-        )
+        keys = await _keys_with(own, row, queries, workspace, label)
+        await queries.replace_keys(row.id, row.bindings, keys)
     raise StoreError(f"{label}: its API key is being changed by other processes")
 
 

@@ -16,10 +16,10 @@ from .queries import IntentRow, IntentWrite
 
 
 def read(row: IntentRow) -> Intent:
-    """The intent of a row. Raises `StoreError` for a damaged one."""
+    """The intent of a row, which a newer release may have written. Raises `StoreError` for a damaged one."""
     if zlib.crc32(row.record.encode()) != row.crc:
         raise StoreError(f"the record of the key {row.key!r} is damaged: restore a backup of the database")
-    return load_intent(row.record)
+    return load_intent(row.record, newer=True)
 
 
 def insertion(intent: Intent) -> IntentWrite:
@@ -28,10 +28,13 @@ def insertion(intent: Intent) -> IntentWrite:
 
 
 def update(row: IntentRow, transitions: Sequence[Transition]) -> tuple[Intent, IntentWrite]:
-    """The intent after the transitions, and its write over the row. Raises `IllegalTransition`."""
+    """The intent after the transitions, and its write over the row. Raises `IllegalTransition`.
+
+    What a newer release has written besides is kept.
+    """
     before = read(row)
     after, changes = apply_transitions(before, transitions)
-    write = _write(before, after, row.version, dump_intent(after), changes)
+    write = _write(before, after, row.version, rewrite(row.record, after), changes)
     return after, write._replace(replaces=any(isinstance(step, Replace) for step in transitions))
 
 

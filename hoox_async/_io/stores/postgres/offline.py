@@ -100,7 +100,23 @@ class OfflineWorkspace:
         """Let the server erase the old versions of the rows now, where this role may; else it does later."""
         sql = in_schema("VACUUM hoox.intents, hoox.deliveries", self._schema)
         with suppress(StoreError):
-            await self._connections.fetch(sql, (), deadline=_VACUUM_DEADLINE)
+            await self._connections.run(
+                lambda connection: connection.execute(sql.encode()), deadline=_VACUUM_DEADLINE
+            )
+
+
+async def workspace_exists(url: str, workspace: str, *, schema: str = DEFAULT_SCHEMA) -> bool:
+    """Whether the database has this workspace. Changes nothing. Raises `ConfigurationError`, `StoreError`."""
+    connections = Connections(DatabaseUrl.parse(url), 1)
+    try:
+        state = await read_state(connections, schema)
+        state.check(connections.name, MIGRATIONS[-1].version)
+        if not state.version:
+            return False
+        queries = SQLQueries(connections, connections, schema, _NOBODY, 0.0)
+        return await queries.workspace(workspace) is not None
+    finally:
+        await connections.aclose()
 
 
 @asynccontextmanager

@@ -253,8 +253,10 @@ class SQLQueries:
         return moment
 
     async def leave(self) -> None:
-        """End this member's lease."""
-        await self._ask("DELETE FROM hoox.members WHERE id = %s", self._member)
+        """End this member's lease, after a renewal that is still executed."""
+        await self._for_lease.fetch(
+            self._in_schema("DELETE FROM hoox.members WHERE id = %s"), (self._member,)
+        )
 
     async def sent_by_the_dead(self, workspaces: Collection[int]) -> list[IntentRow]:
         """SENDING intents of members whose lease is over."""
