@@ -8,11 +8,12 @@ from random import Random
 from typing import Any
 
 import pytest
-from session_kit import money, on_space, prompt, store_of
+from session_kit import money, on_space, prompt, sends, store_of
 
 from hoox_async import Budget, HooxSession, LookStatus
+from hoox_async._core.intents.intent import IntentState
 from hoox_async._io.stores.memory import MemoryStore
-from hoox_async.errors import OutcomeUnknown, StoreError
+from hoox_async.errors import NotSent, OutcomeUnknown, StoreError
 from hoox_async.sandbox import Fault, Space
 
 pytestmark = pytest.mark.virtual_time
@@ -85,3 +86,32 @@ async def test_a_lost_post_in_a_failing_store_is_unknown_all_the_same(
             monkeypatch.undo()
             assert (caught.value.charged, *money(budget)) == ("maybe", 0, 2)
         assert len(space.ledger) == 2
+
+
+@pytest.mark.parametrize("known", [False, True])
+async def test_a_permit_that_the_write_of_sending_outlasted_is_not_used(
+    monkeypatch: pytest.MonkeyPatch, known: bool
+) -> None:
+    """Where writing SENDING outlasts the permit, it is taken back, and sent with another permit."""
+    async with on_space() as (session, space):
+        if known:
+            space.faults.fail_next("create", Fault.RATE_LIMITED)
+            with pytest.raises(NotSent):
+                await session.submit(prompt(), key="k", max_wait=0.0)
+        store = store_of(session)
+        name, slow = "advance" if known else "plan", [40.0]
+        write = getattr(store, name)
+
+        async def wrapped(*args: Any) -> Any:
+            written = await write(*args)
+            if slow and written.state is IntentState.SENDING:
+                await asyncio.sleep(slow.pop())
+            return written
+
+        monkeypatch.setattr(store, name, wrapped)
+        sent_before = sends(space, "create")
+        job = await session.submit(prompt(), key="k")
+        assert not slow
+        assert sends(space, "create") == sent_before + 1
+        assert (await job).status is LookStatus.READY
+        assert len(space.ledger) == 1

@@ -280,10 +280,14 @@ class SubmitAttempt:
         """Called by the transport when the connection is made, before any byte of the request leaves."""
         if self._may_have_cost:
             raise TransportError("a paid request is sent once")
-        if permit.is_stale(2 * self._services.timeouts.connect + _HELD_TOO_LONG):
+        max_hold = 2 * self._services.timeouts.connect + _HELD_TOO_LONG
+        if permit.is_stale(max_hold):
             raise DecisionOutdated(self._intent.key)
         try:
             await self._write_sending()
+            outlasted = permit.is_stale(max_hold)
+            if outlasted:  # nothing was sent, and another permit is taken
+                await self._undo_sending()
         except IllegalTransition:
             raise DecisionOutdated(self._intent.key) from None
         except (BudgetExceeded, KeyConflict):
@@ -291,6 +295,8 @@ class SubmitAttempt:
         except Exception as error:
             self._sending_in_doubt = as_store_error(error)
             raise self._sending_in_doubt from error
+        if outlasted:
+            raise DecisionOutdated(self._intent.key)
         self._may_have_cost = self._is_charged = True
         self._options.budget.charge(self._intent.credits)
         endpoint = submit_endpoint(self._intent.content)
