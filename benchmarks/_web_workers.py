@@ -196,6 +196,11 @@ class Result:
         """Answers that were no success, by status."""
         return Counter(status for order in self.orders for status, _ in order.answers if status != 200)
 
+    @property
+    def errors(self) -> Counter[str]:
+        """The last lines of the tracebacks in the servers' logs."""
+        return Counter(re.findall(r"^hoox_async\.[\w.]+: .*$|^\w+(?:Error|Exception)\b.*$", self.logs, re.M))
+
     def __str__(self) -> str:
         return (
             f"{len(self.orders)} orders, {self.kills} workers killed, {self.deploys} deploys, "

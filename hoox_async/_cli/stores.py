@@ -107,10 +107,10 @@ def store_words(store: AnyStore | str, workspace: str = DEFAULT_WORKSPACE) -> li
     return [shown_url(str(store)), *(["--workspace", workspace] if workspace != DEFAULT_WORKSPACE else [])]
 
 
-def resolve_words(store: AnyStore, key: str) -> list[str]:
+def resolve_words(store: AnyStore | str, key: str, workspace: str = DEFAULT_WORKSPACE) -> list[str]:
     """The store and a key as they are typed after ``resolve``."""
-    shown, *workspace = store_words(store)
-    return [shown, key, *workspace]
+    shown, *workspace_words = store_words(store, workspace)
+    return [shown, key, *workspace_words]
 
 
 async def read_report(store: AnyStore) -> BatchReport:

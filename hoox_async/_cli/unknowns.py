@@ -44,7 +44,8 @@ def unknowns(
     terminal.say(
         f"{format_count(len(found), 'request')} may have been paid for. To decide about one (it asks):"
     )
-    terminal.say("  " + command_line("resolve", *resolve_words(path, found[0].key), *connection.arguments()))
+    words = resolve_words(store, found[0].key, connection.workspace)
+    terminal.say("  " + command_line("resolve", *words, *connection.arguments()))
     return Exit.UNFINISHED
 
 

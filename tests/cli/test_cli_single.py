@@ -290,7 +290,7 @@ def test_a_key_goes_on_with_a_look_that_was_not_ready(cli: Cli, tmp_path: Path) 
 
 def test_a_key_needs_a_store(cli: Cli, tmp_path: Path) -> None:
     """`--key` without `--store`, an empty key and a store that is a URL or a folder are code 2, unpaid."""
-    for words in (("--key", "a"), ("--key", " ", "--store", "x.db"), ("--store", "postgresql://u:pw@h/d"),
+    for words in (("--key", "a"), ("--key", " ", "--store", "x.db"), ("--store", "mysql://u:pw@h/d"),
                   ("--store", f"{tmp_path}/")):  # fmt: skip
         done = cli("create", "a host", *words)
         assert done.code == 2
