@@ -13,7 +13,16 @@ from .._core.intents.outcomes import Outcome, OutcomeState, outcome_of
 from .._core.intents.send_decision import Decision, SendDecision
 from .._core.intents.transitions import Replace, Resend, advance
 from .._session.batch_access import BatchAccess
-from ..errors import ApiError, HooxError, InvalidRequest, KeyConflict, NotFound, OutcomeUnknown, StoreError
+from ..errors import (
+    ApiError,
+    BudgetExceeded,
+    HooxError,
+    InvalidRequest,
+    KeyConflict,
+    NotFound,
+    OutcomeUnknown,
+    StoreError,
+)
 from .admission import decide_sending
 from .batch_budget import BatchBudget
 from .in_flight import Ticket
@@ -128,16 +137,25 @@ class ItemRunner:
                 ticket.got_permit()
             return decision
 
+        async def send() -> Intent:
+            with sending:
+                return await self._session.send(
+                    wanted,
+                    decide,
+                    acquire_permit=sending.acquire_permit,
+                    budget=self._budget,
+                    since=began,
+                )
+
         try:
             async with self._stop.interruptible():
-                with sending:
-                    return await self._session.send(
-                        wanted,
-                        decide,
-                        acquire_permit=sending.acquire_permit,
-                        budget=self._budget,
-                        since=began,
-                    )
+                while True:
+                    try:
+                        return await send()
+                    except BudgetExceeded:
+                        # if another process sends it with the last credits, its result is the item's
+                        if isinstance(decide(await self._stored(item.key)), SendDecision):
+                            raise
         except OutcomeUnknown as error:
             if sending.lost:
                 item.lost = True

@@ -58,7 +58,7 @@ class Machines:
         await self._stack.enter_async_context(machine.session)
         return machine
 
-    def charged(self, name: str) -> Any:
+    def charged(self, name: str) -> Decimal:
         """What the store has charged to the budget."""
         (budget,) = [budget for (_, other), budget in self.memory.budgets.items() if other == name]
         return budget.charged

@@ -266,7 +266,7 @@ async def test_what_is_refused_makes_room() -> None:
         budget = Budget(5 * PRICE, name="spring")
         report = await BatchRunner(machine.session, budget=budget).run(items(8))
         assert states(report) == {"rejected": 3, "ready": 5}
-        assert (budget.spent, budget.reserved, world.charged("spring")) == (5 * PRICE, 0, 5 * PRICE)
+        assert (budget.spent, budget.reserved, world.charged("spring")) == (5 * PRICE, Decimal(0), 5 * PRICE)
         await world.check_books()
 
 

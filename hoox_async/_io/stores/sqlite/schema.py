@@ -70,6 +70,9 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
 )
 
 
+_WITH_BUDGETS = 2
+
+
 def version_of(db: sqlite3.Connection, path: str) -> int:
     """The version of the file's tables; 0 for a new file. Raises `StoreError` for another program's file."""
     stored = int(_pragma(db, "user_version"))
@@ -86,6 +89,11 @@ def version_of(db: sqlite3.Connection, path: str) -> int:
             f"{len(MIGRATIONS)}): upgrade hoox-async"
         )
     return version
+
+
+def has_budgets(db: sqlite3.Connection, path: str) -> bool:
+    """Whether the file has the table of budgets: a release that knows it has opened the file."""
+    return version_of(db, path) >= _WITH_BUDGETS
 
 
 def check(db: sqlite3.Connection, path: str) -> None:
