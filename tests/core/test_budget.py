@@ -109,14 +109,10 @@ def test_the_cap_is_never_passed(cap: Decimal, steps: list[tuple[Decimal, bool]]
 # --- with a name
 
 
-class Session:
-    """Stands for a session that uses a budget."""
-
-
 def test_what_the_store_counts_already_is_not_counted_twice() -> None:
     """What is outstanding here is in the stored sum as well as reserved; others' charges are spent."""
     budget = Budget(10, name="spring")
-    session = Session()
+    session = object()
     budget.bind(session, StoredBudget("spring", Decimal(10), Decimal(1)))
     assert budget.is_used_by(session)
     budget.reserve(Decimal(2))
@@ -140,7 +136,7 @@ def test_a_stored_cap_wins_and_wakes_those_that_wait() -> None:
 def test_one_object_serves_one_session_at_a_time() -> None:
     """Another session may use it once the first has nothing reserved in it."""
     budget, stored = Budget(10, name="spring"), StoredBudget("spring", Decimal(10), Decimal(0))
-    first, second = Session(), Session()
+    first, second = object(), object()
     assert not budget.is_used_by(first)
     budget.bind(first, stored)
     budget.reserve(Decimal(2))

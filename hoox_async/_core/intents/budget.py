@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import shlex
-import weakref
+import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from decimal import Decimal
@@ -17,7 +16,10 @@ _LONGEST_NAME = 200
 
 
 class StoredBudget(NamedTuple):
-    """A named budget as a store has it: its cap, and what all intents have charged to it."""
+    """A named budget as a store has it: its cap in credits, and the credits that are charged to it.
+
+    What may have been paid is charged as well.
+    """
 
     name: str
     max_credits: Decimal
@@ -29,7 +31,7 @@ class StoredBudget(NamedTuple):
             raise ConfigurationError(
                 f"the budget {self.name!r} has a cap of {plain_credits(self.max_credits)} credits in the "
                 f"store, not {plain_credits(max_credits)}: use that, or change it with "
-                f"`hoox-async store budget {shlex.quote(self.name)} --cap {plain_credits(max_credits)}`"
+                f"`hoox-async store budget {_typed(self.name)} --cap {plain_credits(max_credits)}`"
             )
 
     def exceeded_by(self, credits: Decimal) -> BudgetExceeded:
@@ -64,7 +66,7 @@ class Budget:
         self.releases: int = 0
         """How many reservations have ended."""
         self._charged: Decimal = FREE  # of what is reserved: what the store counts already
-        self._session: weakref.ref[object] | None = None
+        self._user: object | None = None
         self._listeners: list[Callable[[], None]] = []
 
     def __repr__(self) -> str:
@@ -81,13 +83,13 @@ class Budget:
             )
 
     def is_used_by(self, session: object) -> bool:
-        """Whether this is the session that used it last."""
-        return self._session is not None and self._session() is session
+        """Whether this is the token of the session that used it last."""
+        return self._user is session
 
     def bind(self, session: object, stored: StoredBudget) -> None:
-        """This session uses the budget from now on, whose store has this."""
+        """The session with this token uses the budget from now on; its store has this."""
         self.require_idle()
-        self._session = weakref.ref(session)
+        self._user = session
         self.update(stored)
 
     def require_idle(self) -> None:
@@ -169,6 +171,12 @@ class Budget:
 def plain_credits(credits: Decimal) -> str:
     """The number without needless zeros and without an exponent."""
     return format(credits.normalize(), "f")
+
+
+def _typed(name: str) -> str:
+    """The name as it is typed in a shell."""
+    is_plain = re.fullmatch(r"[\w@%+=:,./-]+", name, re.ASCII) is not None
+    return name if is_plain else "'" + name.replace("'", "'\"'\"'") + "'"
 
 
 def check_budget_name(name: object) -> str:

@@ -19,6 +19,7 @@ class SessionBudgets:
 
     def __init__(self, store: Store) -> None:
         self._store = store
+        self._token = object()
         self._opening = asyncio.Lock()
 
     def check(self, budget: Budget | None) -> None:
@@ -32,15 +33,15 @@ class SessionBudgets:
         Raises `ConfigurationError` also where the stored cap is another one, and `StoreError`.
         """
         self.check(budget)
-        if budget is None or budget.name is None or budget.is_used_by(self):
+        if budget is None or budget.name is None or budget.is_used_by(self._token):
             return
         async with self._opening:
-            if not budget.is_used_by(self):
+            if not budget.is_used_by(self._token):
                 budget.require_idle()
                 cap, spent = budget.max_credits, budget.initial_spent
                 stored = await self._store.open_budget(budget.name, cap, spent)
                 stored.require_cap(cap)
-                budget.bind(self, stored)
+                budget.bind(self._token, stored)
 
     async def refresh(self, budget: Budget | None) -> None:
         """Read again what was charged, by this process and others. Does nothing where the store fails."""
