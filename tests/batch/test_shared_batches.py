@@ -62,7 +62,7 @@ async def test_machines_share_the_items_of_one_input(count: int) -> None:
         assert all(each == refs[0] for each in refs)
         assert set(sent(world.space).values()) == {1}
         assert len(world.space.ledger) == 60
-        assert world.unused_permits <= 0.25
+        assert world.unused_permits <= 0.05
 
 
 async def test_edits_of_few_avatars_are_shared_too() -> None:

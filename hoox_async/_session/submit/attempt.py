@@ -165,7 +165,7 @@ class SubmitAttempt:
         self._inferable = False
         self._was_answered = False
         self._may_have_cost = False
-        self._is_charged = False
+        self._was_written = self._is_charged = False
         self._sending_in_doubt: StoreError | None = (
             None  # whether SENDING was written, though nothing was sent
         )
@@ -211,6 +211,11 @@ class SubmitAttempt:
     def outdate(self) -> None:
         """The decision must be made again: the caller cancels the attempt's task for that."""
         self._is_outdated = True
+
+    @property
+    def was_written(self) -> bool:
+        """Whether its SENDING was written, or may have been."""
+        return self._was_written or self._sending_in_doubt is not None
 
     # --- before the POST
 
@@ -285,6 +290,7 @@ class SubmitAttempt:
             raise DecisionOutdated(self._intent.key)
         try:
             await self._write_sending()
+            self._was_written = True
             outlasted = permit.is_stale(max_hold)
             if outlasted:  # nothing was sent, and another permit is taken
                 await self._undo_sending()

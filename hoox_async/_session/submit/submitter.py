@@ -76,6 +76,7 @@ class Submitter:
         self._context = AttemptContext(services, registry, reconciler, receiver, self._deferred)
         self._key_locks = KeyLocks()
         self._running: dict[str, _RunningAttempt] = {}
+        self._put_back: set[str] = set()  # sent by this process, and perhaps planned again
         self._changes = ChangeWaiters(self._stored)
 
     def plan(self, request: Request, key: str, kept: bool, source: LookRef | None) -> Intent:
@@ -140,8 +141,7 @@ class Submitter:
             message = f"{wanted.key}: {busy}; this one sent nothing"
             raise NotSent(message, retry_after=busy.retry_after) from None
         except BaseException:
-            if self._services.store.is_shared:
-                self._release_unless_wanted(wanted.key)
+            self._release_unless_wanted(wanted.key)
             raise
 
     async def _send(self, wanted: Intent, decide: Decide, options: SendOptions) -> Intent:
@@ -266,7 +266,8 @@ class Submitter:
         running = self._running.get(key)
         if running is not None:
             running.task.add_done_callback(lambda _: self._release_unless_wanted(key))
-        elif not self._key_locks.is_held(key):
+        elif key in self._put_back and not self._key_locks.is_held(key):
+            self._put_back.discard(key)
             with suppress(SessionClosed):  # then closing the store does it
                 self._services.tasks.spawn(self._release(key), "hoox-release-key")
 
@@ -279,10 +280,16 @@ class Submitter:
     def _start(self, decision: SendDecision, options: SendOptions) -> _RunningAttempt:
         key, attempt = decision.intent.key, SubmitAttempt(self._context, decision, options)
         task = self._services.posts.spawn(attempt.run(), f"hoox-post-{key}")
-        task.add_done_callback(lambda _: self._running.pop(key, None))
+        task.add_done_callback(lambda _: self._ended(running))
         task.add_done_callback(_log_unexpected)
         running = self._running[key] = _RunningAttempt(key, attempt, task)
         return running
+
+    def _ended(self, running: _RunningAttempt) -> None:
+        self._running.pop(running.key, None)
+        if self._services.store.is_shared and running.attempt.was_written:
+            is_accepted = not running.task.cancelled() and running.task.exception() is None
+            (self._put_back.discard if is_accepted else self._put_back.add)(running.key)
 
     async def _stored(self, key: str) -> Intent | None:
         try:
@@ -301,7 +308,7 @@ class _RunningAttempt:
     """An attempt and the session's task that runs it."""
 
     def __init__(self, key: str, attempt: SubmitAttempt, task: asyncio.Task[Intent]) -> None:
-        self._key = key
+        self.key = key
         self.attempt = attempt
         self.task = task
 
@@ -323,8 +330,8 @@ class _RunningAttempt:
         # the session has ended; the caller was not cancelled
         if self.attempt.is_waiting:
             raise SessionClosed("the session was closed")
-        message = f"{self._key}: the session ended before the answer; it may have been charged"
-        raise OutcomeUnknown(message, key=self._key)
+        message = f"{self.key}: the session ended before the answer; it may have been charged"
+        raise OutcomeUnknown(message, key=self.key)
 
 
 class _CancellingResult(asyncio.Future[Intent]):
