@@ -206,6 +206,9 @@ class Store(Protocol):
     async def advance(self, key: str, *transitions: Transition) -> Intent:
         """Read the intent and apply the transitions, all or none, in one transaction.
 
+        It writes also where they change nothing: once it has returned, an earlier write of this key whose
+        caller got a `StoreError` cannot take place any more.
+
         This is the store's compare-and-set: `IfUnchanged` in front compares with the intent that a decision
         was made from. Raises `IllegalTransition` where the condition does not hold or the table of
         transitions does not allow it, `LookTaken` where the look belongs to another intent, and `StoreError`

@@ -76,7 +76,7 @@ class MemoryStore:
         """None: a process counts its requests itself."""
         return None
 
-    def on_foreign_change(self, listener: Callable[[Intent], None]) -> Callable[[], None]:  # noqa: ARG002
+    def on_foreign_change(self, listener: Callable[[Intent], None]) -> Callable[[], None]:  # noqa: ARG002 -- nothing changes it
         """Never call the listener: no other process changes this store."""
         return _do_nothing
 

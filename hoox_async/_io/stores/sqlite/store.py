@@ -63,7 +63,7 @@ class SQLiteStore:
         """None: a process counts its requests itself."""
         return None
 
-    def on_foreign_change(self, listener: Callable[[Intent], None]) -> Callable[[], None]:  # noqa: ARG002
+    def on_foreign_change(self, listener: Callable[[Intent], None]) -> Callable[[], None]:  # noqa: ARG002 -- nothing changes it
         """Never call the listener: no other process changes the file."""
         return _do_nothing
 
