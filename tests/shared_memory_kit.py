@@ -7,7 +7,7 @@ dictionaries. A fault may delay, fail or lose the answer of each statement.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import nullcontext
 from datetime import datetime, timedelta
 from decimal import Decimal
@@ -21,13 +21,23 @@ from hoox_async._api.requests import FREE
 from hoox_async._core.intents.budget import StoredBudget
 from hoox_async._core.intents.intent import IntentState
 from hoox_async._io.clock import Clock
-from hoox_async._io.stores.postgres.queries import Changes, IntentRow, IntentWrite, WorkspaceRow, Written
+from hoox_async._io.stores.postgres.queries import (
+    Changes,
+    IntentRow,
+    IntentWrite,
+    KeptDeliveries,
+    WorkspaceRow,
+    Written,
+)
 from hoox_async._io.stores.postgres.shared_database import SharedDatabase
 from hoox_async._io.stores.postgres.store import PostgresStore
 from hoox_async._io.stores.workspace_binding import Binding
 from hoox_async.errors import StoreError
+from hoox_async.webhooks import WebhookHub
 
 _T = TypeVar("_T")
+_SETTLED = (IntentState.READY, IntentState.FAILED)
+_UNSETTLED = (IntentState.SENDING, IntentState.ACCEPTED, IntentState.UNKNOWN)
 
 Fault = Callable[[Literal["before", "after"], str], Awaitable[None]]
 """Awaited before and after each statement, with its name. What it raises, the caller of the statement gets:
@@ -67,8 +77,10 @@ class SharedMemory:
         self.attempts: dict[tuple[int, str], tuple[str, datetime]] = {}
         self.baselines: set[tuple[int, str]] = set()
         self.seen: dict[tuple[int, str], set[str]] = {}
-        self.deliveries: dict[tuple[int, str], str] = {}
         self.budgets: dict[tuple[int, str], StoredBudget] = {}
+        self.deliveries: dict[tuple[int, str], tuple[str, str, int]] = {}  # record, who kept it, commit
+        self.leaders: dict[int, str] = {}
+        self.unnotified: set[tuple[int, str]] = set()
         self.quotas: dict[int, MemoryQuota] = {}
         self._members_made = 0
         self._planned = 0
@@ -130,6 +142,9 @@ class SharedMemory:
         if stored is None:
             self._planned += 1
         seq = self._planned if stored is None else stored.row.seq
+        was_settled = stored is not None and stored.state in _SETTLED
+        if write.state in _SETTLED and not was_settled:
+            self.unnotified.add((workspace, write.key))
         row = IntentRow(workspace, seq, write.key, write.was + 1, write.record, write.crc)
         member = me if write.attempts else stored.member if stored else None
         written = _Intent(row, write.state, member, write.claimed, self.commits, me)
@@ -247,6 +262,12 @@ class MemoryQueries:
 
         return await self._ask("page", find)
 
+    async def last_settled(self, workspace: int, count: int) -> list[IntentRow]:
+        return await self._ask(
+            "last_settled",
+            lambda: [each.row for each in self._all(workspace) if each.state in _SETTLED][::-1][:count],
+        )
+
     async def seen_looks(self, workspace: int, avatar_id: str) -> frozenset[str] | None:
         def find() -> frozenset[str] | None:
             place = (workspace, avatar_id)
@@ -265,15 +286,23 @@ class MemoryQueries:
 
         await self._ask("add_seen", add)
 
-    async def keep_delivery(self, workspace: int, attempt_id: str, record: str) -> None:
+    async def keep_delivery(
+        self, workspace: int, attempt_id: str, record: str, *, for_leader: bool = False
+    ) -> None:
         def keep() -> None:
             if (workspace, attempt_id) in self._memory.attempts:
-                self._memory.deliveries.setdefault((workspace, attempt_id), record)
+                self._memory.commits += 1
+                kept = (record, "" if for_leader else self.member, self._memory.commits)
+                self._memory.deliveries.setdefault((workspace, attempt_id), kept)
 
         await self._ask("keep_delivery", keep)
 
     async def kept_delivery(self, workspace: int, attempt_id: str) -> str | None:
-        return await self._ask("kept_delivery", lambda: self._memory.deliveries.get((workspace, attempt_id)))
+        def find() -> str | None:
+            found = self._memory.deliveries.get((workspace, attempt_id))
+            return found[0] if found else None
+
+        return await self._ask("kept_delivery", find)
 
     def permits(self, workspace: int, minute: float) -> MemoryPermits:
         memory = self._memory
@@ -305,6 +334,68 @@ class MemoryQueries:
 
     async def leave(self) -> None:
         await self._ask("leave", lambda: self._memory.members.pop(self.member, None))
+
+    async def lead(
+        self, candidates: Collection[int], watched: Collection[int]
+    ) -> Mapping[int, Literal["self", "other"] | None]:
+        def lead() -> dict[int, Literal["self", "other"] | None]:
+            memory, found = self._memory, dict[int, Literal["self", "other"] | None]()
+            for workspace in (*candidates, *watched):
+                leader = memory.leaders.get(workspace)
+                if not memory.is_alive(leader):
+                    leader = None
+                    if workspace in candidates and memory.is_alive(self.member):
+                        leader = memory.leaders[workspace] = self.member
+                found[workspace] = None if leader is None else "self" if leader == self.member else "other"
+            return found
+
+        return await self._ask("lead", lead)
+
+    async def resign(self, workspaces: Collection[int]) -> None:
+        def resign() -> None:
+            for workspace in workspaces:
+                if self._memory.leaders.get(workspace) == self.member:
+                    del self._memory.leaders[workspace]
+
+        await self._ask("resign", resign)
+
+    async def confirm_notified(self, workspace: int, keys: Collection[str]) -> None:
+        def confirm() -> None:
+            for key in keys:
+                self._memory.unnotified.discard((workspace, key))
+
+        await self._ask("confirm_notified", confirm)
+
+    async def unnotified_of_the_dead(self, workspaces: Collection[int]) -> list[IntentRow]:
+        def find() -> list[IntentRow]:
+            memory = self._memory
+            found = [memory.intents[place] for place in memory.unnotified if place[0] in workspaces]
+            return [each.row for each in found if not memory.is_alive(each.member)]
+
+        return await self._ask("unnotified_of_the_dead", find)
+
+    async def deliveries(self, workspaces: Collection[int], since: str | None) -> KeptDeliveries:
+        def find() -> KeptDeliveries:
+            memory, kept = self._memory, list[tuple[int, str]]()
+            for (workspace, attempt_id), (_, kept_by, commit) in memory.deliveries.items():
+                intent = memory.intents[workspace, memory.attempts[workspace, attempt_id][0]]
+                is_new = since is None or (kept_by != self.member and commit > int(since))
+                if workspace in workspaces and is_new and intent.state in _UNSETTLED:
+                    kept.append((workspace, attempt_id))
+            return KeptDeliveries(str(memory.commits), kept)
+
+        return await self._ask("deliveries", find)
+
+    async def attempt_anywhere(self, attempt_id: str) -> IntentRow | None:
+        def find() -> IntentRow | None:
+            found = [
+                self._memory.intents[workspace, key].row
+                for (workspace, other), (key, _) in self._memory.attempts.items()
+                if other == attempt_id
+            ]
+            return found[0] if found else None
+
+        return await self._ask("attempt_anywhere", find)
 
     async def sent_by_the_dead(self, workspaces: Collection[int]) -> list[IntentRow]:
         def find() -> list[IntentRow]:
@@ -371,9 +462,14 @@ class MemoryDatabase(SharedDatabase):
     """One process's view of a `SharedMemory`. ``fault`` can be replaced at any time."""
 
     def __init__(
-        self, memory: SharedMemory | None = None, *, lease: float = 10.0, fault: Fault = no_fault
+        self,
+        memory: SharedMemory | None = None,
+        *,
+        lease: float = 10.0,
+        fault: Fault = no_fault,
+        webhooks: WebhookHub | None = None,
     ) -> None:
-        super().__init__("the shared memory", lease)
+        super().__init__("the shared memory", lease, webhooks)
         self.memory = memory if memory is not None else SharedMemory()
         self.queries: MemoryQueries | None = None
         self._fault = fault

@@ -36,6 +36,7 @@ SESSION: Sequence[Sequence[str]] = (
     ("database_window",),
     ("shared_quota",),
     ("rate_limiter",),
+    ("api_health",),
     ("services",),
     ("reads",),
     ("key_check", "jobs"),

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Coro
 from contextlib import AbstractAsyncContextManager
 from datetime import datetime, timedelta
 from decimal import Decimal
+from enum import Enum
 from typing import Any, NamedTuple, Protocol
 
 import attrs
@@ -20,10 +21,14 @@ from .._core.quota.shared_learning import QuotaCounts, QuotaTerms
 
 
 class Fetched(NamedTuple):
-    """A picture that is being downloaded: its content type, and its bytes in chunks."""
+    """A picture that is being downloaded: its content type, and its bytes in chunks.
+
+    ``modified`` is when the server says that the picture was last changed.
+    """
 
     content_type: str
     chunks: AsyncIterator[bytes]
+    modified: datetime | None = None
 
 
 BeforeSend = Callable[[], Awaitable[None]]
@@ -78,14 +83,14 @@ class Reservation(NamedTuple):
     """The answer to a reservation of a permit, and what is known of the quota at that moment.
 
     ``permit``: its number, None if there is none to be had so soon. ``wait``: the seconds until it may be
-    used, or until it is worth asking again. ``told_at``: the time of the database's clock, in seconds.
+    used, or until it is worth asking again. ``moment``: the time of the database's clock, in seconds.
     ``limit``: requests a minute that hold now, ``pace``: the seconds between two of them, ``counted``: how
     many count. ``learned``: the state of `SharedLearning` as text, None while nothing was learned.
     """
 
     permit: int | None
     wait: float
-    told_at: float
+    moment: float
     limit: int
     pace: float
     counted: int
@@ -137,6 +142,34 @@ class SharedPermits(Protocol):
         ...
 
 
+class PollDuty(Enum):
+    """Which looks a process polls.
+
+    ALL: every look of the workspace that was paid for. OTHERS: another process polls those; this one polls
+    only looks that nobody is known to have paid for. AWAITED: no process polls for all, so this one polls
+    what is awaited here.
+    """
+
+    ALL = "all"
+    OTHERS = "others"
+    AWAITED = "awaited"
+
+
+class Coordination(NamedTuple):
+    """A session's part in what one process does for all processes of a workspace.
+
+    ``may_lead``: this process may be the one that polls for all. ``on_duty`` is called when its duty changes.
+    ``on_unnotified`` is called with a settled intent whose sender has ended before hooks were told of it, and
+    ``on_delivery`` with the id of an attempt for which another process has kept a delivery; both only in the
+    process that polls for all. They are called on the session's loop and must not raise.
+    """
+
+    may_lead: bool
+    on_duty: Callable[[PollDuty], None]
+    on_unnotified: Callable[[Intent], None]
+    on_delivery: Callable[[str], None]
+
+
 class Store(Protocol):
     """A session's records of what was paid: intents, attempts, claimed looks, early deliveries, send times.
 
@@ -174,6 +207,18 @@ class Store(Protocol):
         one process never calls it.
         """
         ...
+
+    def coordinate(self, coordination: Coordination) -> None:
+        """Take part in what one process does for all, until the store is closed.
+
+        ``on_duty`` is called soon, at once in a store of one process: there it is always ALL.
+        """
+
+    def confirm_notified(self, key: str) -> None:
+        """Hooks were told that the look of this intent is settled. Returns at once, and is written soon.
+
+        Without it the process that polls for all tells its own hooks, once this process has ended.
+        """
 
     async def open(self, workspace: Workspace) -> None:
         """Open the store, bind it to the workspace, and mark what an ended process left SENDING as UNKNOWN.
@@ -260,6 +305,10 @@ class Store(Protocol):
 
         Until then no other living process can give it other content: see `advance`.
         """
+
+    async def recently_settled(self, count: int) -> list[Intent]:
+        """Up to ``count`` settled intents, those that were planned last. None in a store of one process."""
+        ...
 
     async def forget(self, key: str) -> None:
         """Delete an intent whose key cannot be used again. Only a store in memory does so."""

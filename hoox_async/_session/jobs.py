@@ -16,9 +16,11 @@ from .._api.models import Look, LookRef, LookStatus
 from .._api.requests import KnownRequest
 from .._core.intents.intent import Intent, IntentState
 from .._core.intents.transitions import IllegalTransition, Settle
+from .._core.outage import Outage
 from .._core.polling import LookUpdate, PollScheduler, is_complete
 from .._core.polling.durations import kind_of
 from .._core.settings import DEFAULT_TIMEOUT, Timeout, check_timeout
+from .._io.protocols import PollDuty
 from ..errors import (
     AuthenticationError,
     GenerationFailed,
@@ -130,7 +132,7 @@ class LookJob:
         known to be READY or FAILED yet.
         """
         if not self._is_settled:
-            raise WaitTimeout(self, 0.0)
+            raise self._timeout(0.0)
         if self.last.status is LookStatus.FAILED:
             raise GenerationFailed(self.last)
         return self.last
@@ -151,7 +153,10 @@ class LookJob:
 
     async def status(self) -> Look:
         """Ask for the look's state now, with one request. Raises as ``session.status`` does."""
-        return await self._registry.ask(self.ref)
+        try:
+            return await self._registry.ask(self.ref)
+        except SessionClosed as error:
+            raise self._ended_by(error) from None
 
     async def updates(self) -> AsyncIterator[Look]:
         """The look as it is known, then again whenever it changed, until it is READY or FAILED.
@@ -217,13 +222,20 @@ class LookJob:
         seconds = check_timeout(timeout, self._registry.default_timeout)
         await self._registry.restore(self)
         if seconds == 0 and not reached():
-            raise WaitTimeout(self, seconds)
+            raise self._timeout(seconds)
         try:
             async with asyncio.timeout(seconds):
                 while not reached():
                     await self._next_change()
         except TimeoutError:
-            raise WaitTimeout(self, seconds or 0.0) from None
+            raise self._timeout(seconds or 0.0) from None
+
+    def _timeout(self, seconds: float) -> WaitTimeout:
+        """The error of a wait that has lasted so many seconds, with what is wrong at present."""
+        now, outage = self._registry.outage(self.avatar_id)
+        if outage is None:
+            return WaitTimeout(self, seconds)
+        return WaitTimeout(self, seconds, cause=outage.reason, outage=outage.text(now))
 
     async def _next_change(self) -> None:
         """Wait for the next report about the look. Raises the error that ends the waiting."""
@@ -234,7 +246,15 @@ class LookJob:
         finally:
             self._remove_waiter(waiter)
         if error is not None:
-            raise _as_charged(error)
+            raise self._ended_by(error)
+
+    def _ended_by(self, error: HooxError) -> HooxError:
+        """A copy of the error that ends a wait, for one waiter, marked as charged."""
+        own = copy(error)
+        if isinstance(error, SessionClosed):
+            own = _closed_under(self.ref, is_paid=self._payment is not None)
+        own.charged = "yes"
+        return own
 
     def _add_waiter(self, waiter: Waiter) -> None:
         waiters = self._waiters
@@ -273,7 +293,8 @@ class LookJob:
 class JobRegistry:
     """The jobs that the user's code references, and the looks that are polled.
 
-    ``polls_all``: every look that was paid for is polled until it is settled; else only awaited ones.
+    ``polls_all``: every look that was paid for is polled until it is settled; else only awaited ones. Where
+    several processes share the store, one of them polls for all: see `set_duty`.
     """
 
     def __init__(
@@ -283,6 +304,9 @@ class JobRegistry:
         self._reads = reads
         self._scheduler = scheduler
         self._polls_all = polls_all
+        self._is_shared = services.store.is_shared
+        self._duty: PollDuty | None = None  # not known yet
+        self._own: set[LookRef] = set()  # of a shared store: sent or settled here, so hooks here are told
         self._opened_at = services.clock.utc()
         self._jobs: WeakValueDictionary[LookRef, LookJob] = WeakValueDictionary()
         self._refused: set[LookRef] = set()  # the API keeps refusing them: polled only while awaited
@@ -294,6 +318,10 @@ class JobRegistry:
     def default_timeout(self) -> float:
         """How long a job is awaited when no timeout is given, in seconds."""
         return self._services.timeouts.wait
+
+    def outage(self, avatar_id: str) -> tuple[float, Outage | None]:
+        """The time now, and why requests about this avatar get no usable answer; None if they get one."""
+        return self._services.clock.now(), self._services.health.outage(avatar_id)
 
     # --- jobs
 
@@ -343,8 +371,8 @@ class JobRegistry:
         if job.done:
             return
         if self._closed is not None:
-            raise _as_charged(self._closed)
-        if job._may_have_been_delivered:
+            raise job._ended_by(self._closed)
+        if job._may_have_been_delivered or self._is_shared:
             intent = await self._services.store.by_ref(job.ref)
             if intent is not None:
                 job._restore(self._payment_of(intent), intent.look)
@@ -363,13 +391,37 @@ class JobRegistry:
 
     # --- polling
 
-    def poll_until_settled(self, intent: Intent) -> None:
-        """Poll the look of an accepted intent until it is settled, awaited or not.
+    def set_duty(self, duty: PollDuty) -> None:
+        """What this process polls from now on, where several share the store."""
+        self._duty = duty
+        if duty is PollDuty.OTHERS:
+            for ref in self._scheduler.refs:
+                job = self._jobs.get(ref)
+                if job is None or job._payment is not None:
+                    self._scheduler.drop(ref)
+            return
+        for ref, job in list(self._jobs.items()):
+            if job._has_waiters and ref not in self._scheduler:
+                self.start_polling(ref, job._payment)
 
-        Never raises: the caller has just recorded what was paid.
+    @property
+    def polls_for_all(self) -> bool:
+        """Whether this process polls every look of the workspace that was paid for."""
+        return self._polls_all and self._duty is PollDuty.ALL
+
+    def poll_until_settled(self, intent: Intent) -> None:
+        """See to it that the look of an intent that was accepted here is polled until it is settled.
+
+        The hooks of this process are told of its end. Never raises: the caller has just recorded a payment.
         """
+        if self._is_shared and intent.ref is not None:
+            self._own.add(intent.ref)
+        self.poll_accepted(intent)
+
+    def poll_accepted(self, intent: Intent) -> None:
+        """If this process polls for all, poll an accepted look, awaited or not. Never raises."""
         ref = intent.ref
-        if not self._polls_all or self._closed is not None or ref is None or ref in self._refused:
+        if not self.polls_for_all or self._closed is not None or ref is None or ref in self._refused:
             return
         try:
             if ref not in self._scheduler:
@@ -378,7 +430,9 @@ class JobRegistry:
             _log.exception("the look %s could not be scheduled; it is scheduled again later", ref)
 
     def start_polling(self, ref: LookRef, payment: Payment | None) -> None:
-        """Poll the look, with what is known of the intent that paid for it."""
+        """Poll the look, with what is known of the intent that paid for it, unless another process does."""
+        if payment is not None and self._duty in (None, PollDuty.OTHERS):
+            return
         clock = self._services.clock
         accepted_at = now = clock.now()
         kind: Hashable = _UNKNOWN_KIND
@@ -417,6 +471,39 @@ class JobRegistry:
 
     # --- reports about looks
 
+    def changed_elsewhere(self, intent: Intent) -> None:
+        """Another process has changed this intent: poll its look, or update its job. Never raises."""
+        ref, look = intent.ref, intent.look
+        if ref is None:
+            return
+        if intent.state is IntentState.ACCEPTED:
+            self.poll_accepted(intent)
+            return
+        if look is None:
+            return
+        self._scheduler.drop(ref)
+        job = self._jobs.get(ref)
+        if job is None and ref not in self._own:
+            return
+        job = job or self.job(ref)
+        is_first = not job._is_settled
+        if job._payment is None:
+            job._restore(self._payment_of(intent), None)
+        job._update(look, complete=is_complete(look) or not self.polls_for_all)
+        if is_first:
+            self._notify_settled(job, look)
+
+    def ended_unnotified(self, intent: Intent) -> None:
+        """Tell the hooks of a look that is settled, for a process that ended before it could do so."""
+        if intent.look is not None and intent.ref is not None:
+            self._notify_settled(self.job_of(intent), intent.look)
+
+    def _notify_settled(self, job: LookJob, look: Look) -> None:
+        self._own.discard(job.ref)
+        self._services.hooks.emit(self._settled_event(job, look))
+        if job.key is not None:
+            self._services.store.confirm_notified(job.key)
+
     async def update(self, job: LookJob, look: Look) -> None:
         """Publish a report about a look that is not polled."""
         if not job.done:
@@ -434,15 +521,17 @@ class JobRegistry:
 
     async def _settle(self, look: Look, complete: bool) -> None:
         was_unwritten = look.ref in self._unwritten  # then its event was emitted already
-        job = self._jobs.get(look.ref) or await self._stored_job(look.ref)
+        job = self._jobs.get(look.ref)
+        notifies_here = job is not None or look.ref in self._own or not self._is_shared
+        job = job or await self._stored_job(look.ref)
         if job is None or (job.done and not was_unwritten):
             return
         if job.key is not None:
             await self._write_settled(job.key, look)
         is_first = not job._is_settled and not was_unwritten
         job._update(look, complete=complete)
-        if is_first:
-            self._services.hooks.emit(self._settled_event(job, look))
+        if is_first and notifies_here:  # else the process that sent it tells its hooks
+            self._notify_settled(job, look)
 
     async def _stored_job(self, ref: LookRef) -> LookJob | None:
         """A job for a look that was polled without a referenced job, from the store's intent."""
@@ -522,8 +611,11 @@ class JobRegistry:
                 await self._services.store.forget(key)
 
 
-def _as_charged(error: HooxError) -> HooxError:
-    """A copy of the error for one waiter, marked as charged."""
-    own = copy(error)
-    own.charged = "yes"
-    return own
+def _closed_under(ref: LookRef, *, is_paid: bool) -> SessionClosed:
+    paid = "the look is paid for and not lost" if is_paid else "the look is not lost"
+    error = SessionClosed(
+        f"{ref}: the session was closed before it was known to be done; {paid}. "
+        f'Go on in a new session: await session.wait(LookRef.parse("{ref}"))'
+    )
+    error.ref = ref
+    return error

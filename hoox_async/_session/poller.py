@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import Iterable
+from contextlib import suppress
 from functools import partial
 
 from .._api.endpoints import avatar_request, status_request
 from .._api.models import Avatar, Look, LookRef
 from .._api.responses import look_from_details, read_avatar, read_status
-from .._core.intents.intent import Intent, IntentState
+from .._core.intents.intent import IntentState
 from .._core.polling import LookUpdate, PollKind, PollRequest, PollScheduler, is_complete
+from .._core.polling.durations import kind_of
+from .._io.protocols import PollDuty
 from .._io.tasks import restarted
 from ..errors import AuthenticationError, HooxError, UnexpectedResponse
 from .jobs import JobRegistry
@@ -22,6 +25,10 @@ from .services import SessionServices
 _log = logging.getLogger("hoox_async")
 _MAX_OUTSTANDING = 8  # status requests: one that hangs must not hold up the others
 _RESCAN = 600.0  # seconds: a store that failed, or a key that was refused, left some looks unpolled
+_RESCAN_SHARED = (
+    3600.0  # of a store whose changes are heard of anyway: thousands of idle workspaces may share it
+)
+_LEARNED_FROM = 200  # settled looks, of which a process that begins to poll for all learns how long they take
 _LOOKS_A_TURN = 50  # stored looks that are read in one turn of the loop
 _AVATARS_AT_ONCE = 10  # stored avatars that are scheduled without a pause
 # pauses between further avatars, in intervals of the quota: most of it is left to other requests
@@ -39,6 +46,9 @@ class Poller:
         self._registry = registry
         self._scheduler = scheduler
         self._outstanding = asyncio.Semaphore(_MAX_OUTSTANDING)
+        self._may_scan = asyncio.Event()
+        self._duty_changed = asyncio.Event()
+        self._is_new = False  # it polls for all since a moment ago
 
     async def run(self) -> None:
         """Poll until cancelled. What the scheduler raises is raised; then this can be run again."""
@@ -98,12 +108,15 @@ class Poller:
         if request.kind is PollKind.GROUP:
             wire = avatar_request(request.avatar_id)
             avatar = await self._reads.once(
-                permit, wire, lambda response: read_avatar(response, request.avatar_id)
+                permit,
+                wire,
+                lambda response: read_avatar(response, request.avatar_id),
+                request.avatar_id,
             )
             return await self._avatar_answered(request, avatar)
         ref = LookRef(request.avatar_id, request.look_id or "")
         look = await self._reads.once(
-            permit, status_request(ref), lambda response: read_status(response, ref)
+            permit, status_request(ref), lambda response: read_status(response, ref), ref.avatar_id
         )
         try:
             return self._scheduler.answered_look(request, look, self._services.clock.now())
@@ -143,25 +156,44 @@ class Poller:
 
     # --- stored looks
 
+    def set_duty(self, duty: PollDuty) -> None:
+        """What this process polls from now on, where several share the store."""
+        self._registry.set_duty(duty)
+        self._duty_changed.set()
+        if duty is PollDuty.ALL:
+            self._is_new = True
+            self._may_scan.set()
+        else:
+            self._may_scan.clear()
+
     async def poll_stored_looks(self) -> None:
         """Poll all looks that the store has as ACCEPTED, also of earlier processes, until cancelled.
 
-        Of a store that several processes share, only those that this process sent.
+        Where several processes share the store, only while this one polls for all: see `set_duty`.
 
         A request for an old look has a large value. So the looks of many avatars are scheduled slowly: a look
         that is submitted or awaited meanwhile must not queue behind thousands of them. An awaited look is
         polled at once.
         """
         while True:
+            await self._may_scan.wait()
             try:
+                if self._is_new:
+                    await self._learn_durations()
+                    self._is_new = False
                 await self._schedule_stored_looks()
             except Exception as error:  # of the store
                 _log.warning("reading accepted looks from the store failed: %s", error)
-            await asyncio.sleep(_RESCAN)
+            self._duty_changed.clear()
+            with suppress(TimeoutError):
+                async with asyncio.timeout(_RESCAN_SHARED if self._services.store.is_shared else _RESCAN):
+                    await self._duty_changed.wait()
 
     async def _schedule_stored_looks(self) -> None:
         avatars = looks = 0
-        async for intent in self._stored_looks():
+        async for intent in self._services.store.stream_accepted():
+            if not self._registry.polls_for_all:
+                return
             looks += 1
             if looks % _LOOKS_A_TURN == 0:
                 await asyncio.sleep(0)
@@ -172,20 +204,18 @@ class Poller:
             if is_new_avatar and avatars > _AVATARS_AT_ONCE:
                 await self._schedule_later(intent.key)
             else:
-                self._registry.poll_until_settled(intent)
+                self._registry.poll_accepted(intent)
 
-    async def _stored_looks(self) -> AsyncIterator[Intent]:
-        store = self._services.store
-        if not store.is_shared:
-            async for intent in store.stream_accepted():
-                yield intent
-            return
-        for intent in await store.in_states((IntentState.ACCEPTED,), own=True):
-            yield intent
+    async def _learn_durations(self) -> None:
+        """Begin with what other processes' looks have taken."""
+        for intent in await self._services.store.recently_settled(_LEARNED_FROM):
+            if intent.accepted_at is not None and intent.settled_at is not None:
+                seconds = (intent.settled_at - intent.accepted_at).total_seconds()
+                self._scheduler.learn(kind_of(intent.request), max(seconds, 0.0))
 
     async def _schedule_later(self, key: str) -> None:
         requests = _PAUSE_BUSY if self._services.rate_limiter.busy else _PAUSE_IDLE
         await asyncio.sleep(requests * 60.0 / self._services.rate_limiter.snapshot().limit)
         intent = (await self._services.store.get((key,))).get(key)
         if intent is not None and intent.state is IntentState.ACCEPTED:
-            self._registry.poll_until_settled(intent)
+            self._registry.poll_accepted(intent)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
 
@@ -209,10 +210,13 @@ def test_looks_shows_no_more_than_the_limit(cli: Cli) -> None:
 
 
 def test_check_prints_the_quota(cli: Cli) -> None:
-    """`check` sends one request, spends nothing and prints the quota that the server reports."""
+    """`check` sends one request, spends nothing and prints the quota, with the time at which all is free."""
     done = cli("check", "--json")
     assert done.code == 0
-    assert done.records == [{"event": "check", "key": "ok", "limit": 6000, "remaining": 5999}]
+    (record,) = done.records
+    resets_at = datetime.fromisoformat(record.pop("resets_at"))
+    assert resets_at > datetime.now(UTC)
+    assert record == {"event": "check", "key": "ok", "limit": 6000, "remaining": 5999}
     assert len(cli.sandbox.requests) == 1
 
 

@@ -44,6 +44,7 @@ _DETAIL_PATIENCE = 900.0  # seconds that a missing picture or reason waits while
 _DETAIL_TRIES, _DETAIL_PAUSE = 2, 2.0  # requests; seconds between them
 _MAY_BE_UNLISTED = 15.0  # seconds: an avatar's answer may lack a look that is younger
 _FEW_LOOKS = 8
+_KNOWN_LATE_BY = 10.0  # seconds: polled looks are known to be done about that late on average
 
 
 class Choice(NamedTuple):
@@ -92,6 +93,11 @@ class PollScheduler:
     def __contains__(self, ref: object) -> bool:
         return ref in self._looks
 
+    @property
+    def refs(self) -> list[LookRef]:
+        """The looks that are polled."""
+        return list(self._looks)
+
     def tracks_avatar(self, avatar_id: str) -> bool:
         """Whether a look of this avatar is polled."""
         return avatar_id in self._groups
@@ -132,6 +138,13 @@ class PollScheduler:
             group.age_bins = None
             if group.outstanding is None:
                 self._requeue(group, now)
+
+    def learn(self, kind: Hashable, seconds: float) -> None:
+        """Learn from a look of another process, known to be done ``seconds`` after it was accepted.
+
+        It may have been done a while before that.
+        """
+        self.durations.observe(self.durations.of(kind), max(0.0, seconds - _KNOWN_LATE_BY), seconds)
 
     def drop(self, ref: LookRef) -> None:
         """Stop polling a look. Does nothing if it is not polled."""

@@ -15,7 +15,7 @@ from ..._core.intents.intent import Intent, IntentState
 from ..._core.intents.transitions import LookTaken, Transition, claimed_look, recovery_transitions
 from ...errors import StoreError, StoreLocked
 from ..clock import Clock
-from ..protocols import Workspace
+from ..protocols import Coordination, PollDuty, Workspace
 from .budget_charges import charged_budgets
 from .index_changes import FORGETTABLE, OPEN_STATES, IndexChanges, apply_transitions, changes_between
 from .workspace_binding import plain_url, require_new_key, require_url
@@ -79,6 +79,13 @@ class MemoryStore:
     def on_foreign_change(self, listener: Callable[[Intent], None]) -> Callable[[], None]:  # noqa: ARG002 -- nothing changes it
         """Never call the listener: no other process changes this store."""
         return _do_nothing
+
+    def coordinate(self, coordination: Coordination) -> None:
+        """Let this process poll all looks: there is no other."""
+        coordination.on_duty(PollDuty.ALL)
+
+    def confirm_notified(self, key: str) -> None:
+        """Do nothing: no other process could tell its hooks."""
 
     async def open(self, workspace: Workspace) -> None:
         """Bind the store to the workspace. Raises `StoreLocked` while another has it; `StoreMismatch`."""
@@ -201,6 +208,10 @@ class MemoryStore:
     async def release(self, key: str) -> None:  # noqa: ARG002 -- the protocol's signature
         """Do nothing: no other process can give a planned intent other content."""
         self._require_open()
+
+    async def recently_settled(self, count: int) -> list[Intent]:  # noqa: ARG002 -- the protocol's signature
+        """None: the one process has learned how long they took."""
+        return []
 
     async def forget(self, key: str) -> None:
         """Delete an intent whose key cannot be used again, once its cost is certain. Others are kept."""

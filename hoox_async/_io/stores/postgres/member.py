@@ -9,7 +9,7 @@ import asyncio
 import logging
 import math
 from collections import deque
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from contextlib import suppress
 from datetime import timedelta
 from typing import Any
@@ -19,11 +19,13 @@ from ...._core.intents.transitions import MarkUnknown
 from ....errors import SessionClosed, StoreError
 from ...clock import Clock
 from ...logs import failures_logged
+from ...protocols import Coordination, PollDuty
 from ...tasks import TaskSet
 from . import intent_rows
 from .queries import IntentRow, Queries
 
 _FEED_INTERVAL = 1.0  # seconds
+_BEGIN_AFTER = 0.05  # seconds between the opening of a workspace and the first agreement on who polls it
 _MEASUREMENTS = 4  # of the clock
 _SENDER_IS_DEAD = "the process that was sending the request ended, or lost the database, for a whole lease"
 
@@ -45,6 +47,11 @@ class Member:
         self._clock = Clock(asyncio.get_running_loop())
         self._tasks = TaskSet()
         self._workspaces: dict[int, OnChange] = {}
+        self._coordinated: dict[int, _Coordinated] = {}
+        self._notified: dict[int, set[str]] = {}  # keys that are not written yet
+        self._kept_since: str | None = None
+        self._coordinated_at = -math.inf
+        self._is_beginning = False
         self._snapshot: str | None = None
         self._measured: deque[tuple[float, timedelta]] = deque([(math.inf, timedelta())], _MEASUREMENTS)
 
@@ -61,6 +68,7 @@ class Member:
         self._begin(self.renew, self._lease / 3, "renewing the lease")
         self._begin(self._sweep, self._lease / 3, "looking for dead processes")
         self._begin(self._read_changes, _FEED_INTERVAL, "reading other processes' changes")
+        self._begin(self._coordinate, _FEED_INTERVAL, "agreeing on who polls")
 
     async def stop(self) -> None:
         """End the tasks. The lease runs out unless `Queries.leave` ends it."""
@@ -70,9 +78,25 @@ class Member:
         """Sweep this workspace too, and call ``on_change`` with what others change in it."""
         self._workspaces[workspace] = on_change
 
-    def close_workspace(self, workspace: int) -> None:
-        """Leave this workspace alone from now on."""
+    async def close_workspace(self, workspace: int) -> None:
+        """Leave this workspace alone from now on. Another process may poll it at once."""
         self._workspaces.pop(workspace, None)
+        coordinated = self._coordinated.pop(workspace, None)
+        with suppress(StoreError):  # then that shows when the lease is over
+            await self._write_notified()
+            if coordinated is not None and coordinated.part.may_lead:
+                await self.queries.resign((workspace,))
+
+    def coordinate(self, workspace: int, part: Coordination) -> None:
+        """Take part in what one process does for all in this workspace, until it is closed."""
+        self._coordinated[workspace] = _Coordinated(part)
+        if not self._is_beginning:  # one statement for all that are opened together
+            self._is_beginning = True
+            self.spawn(self._coordinate_now(), "hoox-coordinate")
+
+    def confirm_notified(self, workspace: int, key: str) -> None:
+        """Write soon that hooks were told of the end of this intent's look."""
+        self._notified.setdefault(workspace, set()).add(key)
 
     def spawn(self, work: Coroutine[Any, Any, object], name: str) -> None:
         """Run something that nobody waits for. Its failure is logged."""
@@ -113,6 +137,81 @@ class Member:
             return
         for row in await self.queries.sent_by_the_dead(tuple(self._workspaces)):
             await self._mark_unknown(row)
+        await self._notify_for_the_dead()
+
+    # --- what one process does for all
+
+    async def _coordinate_now(self) -> None:
+        await asyncio.sleep(_BEGIN_AFTER)
+        self._is_beginning = False
+        with suppress(StoreError):  # then the next turn does it
+            await self._coordinate()
+
+    async def _coordinate(self) -> None:
+        """Agree with other members on who polls each workspace, and do a leader's part."""
+        await self._write_notified()
+        if not self._coordinated:
+            return
+        try:
+            await self._agree_on_leaders()
+        except StoreError:
+            if self._clock.now() - self._coordinated_at > self._lease:  # others lead by now
+                for coordinated in self._coordinated.values():
+                    coordinated.set_duty(PollDuty.OTHERS)
+            raise
+        await self._read_deliveries()
+
+    async def _agree_on_leaders(self) -> None:
+        began = self._clock.now()
+        all_of_them = dict(self._coordinated)
+        candidates = [number for number, each in all_of_them.items() if each.part.may_lead]
+        watched = [number for number, each in all_of_them.items() if not each.part.may_lead]
+        leaders = await self.queries.lead(candidates, watched)
+        self._coordinated_at = began
+        for workspace, coordinated in all_of_them.items():
+            if self._coordinated.get(workspace) is coordinated:
+                coordinated.set_duty(_DUTIES[leaders.get(workspace)])
+
+    async def _read_deliveries(self) -> None:
+        """Pass on what other members have kept for the workspaces that this one leads."""
+        led = self._led()
+        is_new = any(not self._coordinated[workspace].has_read_deliveries for workspace in led)
+        since = None if is_new else self._kept_since
+        if not led:
+            return
+        found = await self.queries.deliveries(led, since)
+        self._kept_since = found.snapshot
+        for workspace in led:
+            if workspace in self._coordinated:
+                self._coordinated[workspace].has_read_deliveries = True
+        for workspace, attempt_id in found.kept:
+            coordinated = self._coordinated.get(workspace)
+            if coordinated is not None:
+                with failures_logged("passing on a kept delivery"):
+                    coordinated.part.on_delivery(attempt_id)
+
+    def _led(self) -> list[int]:
+        return [number for number, each in self._coordinated.items() if each.duty is PollDuty.ALL]
+
+    async def _notify_for_the_dead(self) -> None:
+        """Have hooks told of ends that the sender's process can't tell its own hooks of any more."""
+        led = self._led()
+        if not led:
+            return
+        for row in await self.queries.unnotified_of_the_dead(led):
+            coordinated = self._coordinated.get(row.workspace)
+            if coordinated is None or row.key in self._notified.get(row.workspace, ()):
+                continue
+            with failures_logged(f"telling of the end of {row.key!r}"):
+                coordinated.part.on_unnotified(intent_rows.read(row))
+
+    async def _write_notified(self) -> None:
+        for workspace, keys in tuple(self._notified.items()):
+            written = tuple(keys)
+            await self.queries.confirm_notified(workspace, written)
+            keys.difference_update(written)
+            if not keys:
+                self._notified.pop(workspace, None)
 
     async def _mark_unknown(self, row: IntentRow) -> None:
         at = self._clock.utc() + self.clock_offset
@@ -139,3 +238,27 @@ class Member:
         on_change = self._workspaces.get(workspace)
         if on_change is not None:
             on_change(intent)
+
+
+class _Coordinated:
+    """A session's part in what one process does for all, and its duty as far as it is known."""
+
+    def __init__(self, part: Coordination) -> None:
+        self.part = part
+        self.duty: PollDuty | None = None
+        self.has_read_deliveries = False
+
+    def set_duty(self, duty: PollDuty) -> None:
+        """Tell the session of a duty that is new to it."""
+        if duty is not self.duty:
+            self.duty = duty
+            self.has_read_deliveries = False
+            with failures_logged("changing who polls"):
+                self.part.on_duty(duty)
+
+
+_DUTIES: Mapping[str | None, PollDuty] = {
+    "self": PollDuty.ALL,
+    "other": PollDuty.OTHERS,
+    None: PollDuty.AWAITED,
+}

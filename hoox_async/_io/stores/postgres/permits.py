@@ -47,7 +47,7 @@ class PostgresPermits:
     async def learned(self, sent_ago: float) -> Learned:
         """What was learned, for the answer to a request that was sent so many seconds ago."""
         rows = await self._ask(
-            "SELECT learned, version, told_at, counted_least, counted_most, last_permit "
+            "SELECT learned, version, moment, counted_least, counted_most, last_permit "
             "FROM hoox.learned_1(%s::bigint, %s::float8, %s::float8)",
             self._workspace, sent_ago, self._minute,
         )  # fmt: skip

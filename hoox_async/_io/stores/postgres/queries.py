@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Coroutine, Iterable, Sequence
+from collections.abc import Collection, Coroutine, Iterable, Mapping, Sequence
 from datetime import datetime
 from decimal import Decimal
 from typing import Any, Literal, NamedTuple, Protocol
@@ -83,6 +83,16 @@ class Changes(NamedTuple):
     rows: Sequence[IntentRow]
 
 
+class KeptDeliveries(NamedTuple):
+    """Deliveries of intents that are not settled, and the snapshot from which to ask for the next ones.
+
+    Each is the number of its workspace and the id of its attempt.
+    """
+
+    snapshot: str
+    kept: Sequence[tuple[int, str]]
+
+
 class Queries(Protocol):
     """A database as one member sees it. Every method raises `StoreError` where the database fails.
 
@@ -157,6 +167,10 @@ class Queries(Protocol):
         """
         ...
 
+    async def last_settled(self, workspace: int, count: int) -> list[IntentRow]:
+        """Up to ``count`` settled intents, those that were planned last."""
+        ...
+
     async def seen_looks(self, workspace: int, avatar_id: str) -> frozenset[str] | None:
         """Baseline and claimed looks of an avatar; None where it has no baseline."""
         ...
@@ -164,8 +178,13 @@ class Queries(Protocol):
     async def add_seen(self, workspace: int, avatar_id: str, look_ids: Iterable[str]) -> None:
         """Add looks to an avatar's baseline, which the first call makes."""
 
-    async def keep_delivery(self, workspace: int, attempt_id: str, record: str) -> None:
-        """Keep the first delivery of an attempt that is known."""
+    async def keep_delivery(
+        self, workspace: int, attempt_id: str, record: str, *, for_leader: bool = False
+    ) -> None:
+        """Keep the first delivery of an attempt that is known.
+
+        ``for_leader``: no session here works on it, so the leader does, even if that is this member.
+        """
 
     async def kept_delivery(self, workspace: int, attempt_id: str) -> str | None:
         """The delivery that was kept for this attempt."""
@@ -185,6 +204,30 @@ class Queries(Protocol):
 
     async def leave(self) -> None:
         """End this member's lease."""
+
+    async def lead(
+        self, candidates: Collection[int], watched: Collection[int]
+    ) -> Mapping[int, Literal["self", "other"] | None]:
+        """Lead those of the candidates that no living member leads. Returns who leads each, None: nobody."""
+        ...
+
+    async def resign(self, workspaces: Collection[int]) -> None:
+        """Give up leading these workspaces."""
+
+    async def confirm_notified(self, workspace: int, keys: Collection[str]) -> None:
+        """Write that the hooks were told of the end of these looks."""
+
+    async def unnotified_of_the_dead(self, workspaces: Collection[int]) -> list[IntentRow]:
+        """Settled intents that no hooks were told of, and whose senders' leases are over."""
+        ...
+
+    async def deliveries(self, workspaces: Collection[int], since: str | None) -> KeptDeliveries:
+        """What other members have kept since the snapshot, of intents that are not settled; None: ever."""
+        ...
+
+    async def attempt_anywhere(self, attempt_id: str) -> IntentRow | None:
+        """The intent that has this attempt, in whichever workspace."""
+        ...
 
     async def sent_by_the_dead(self, workspaces: Collection[int]) -> list[IntentRow]:
         """SENDING intents of members whose lease is over. None while this member may not sweep."""

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import os
 import socket
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime
 from decimal import Decimal
-from typing import Any
+from typing import Any, Literal
 
 from ...._api.models import LookRef
 from ...._core.intents.budget import StoredBudget
@@ -17,9 +17,10 @@ from .connections import Connections
 from .error_translation import DatabaseError
 from .migrations import in_schema
 from .permits import PostgresPermits
-from .queries import Changes, IntentRow, IntentWrite, WorkspaceRow, Written
+from .queries import Changes, IntentRow, IntentWrite, KeptDeliveries, WorkspaceRow, Written
 
 _LOOK_IS_TAKEN = "intents_look"  # the index's name
+_UNNOTIFIED_AT_ONCE = 500
 _ROLLED_BACK = "40"  # the class of SQLSTATE: a deadlock, or a conflict of serializable transactions
 _ROWS = "SELECT i.workspace, i.seq, i.key, i.version, i.record, i.crc FROM hoox.intents i "
 
@@ -188,6 +189,13 @@ class SQLQueries:
             *values, size,
         )  # fmt: skip
 
+    async def last_settled(self, workspace: int, count: int) -> list[IntentRow]:
+        """Up to ``count`` settled intents, those that were planned last."""
+        return await self._rows(
+            "WHERE i.workspace = %s AND i.state IN ('ready', 'failed') ORDER BY i.seq DESC LIMIT %s",
+            workspace, count,
+        )  # fmt: skip
+
     async def seen_looks(self, workspace: int, avatar_id: str) -> frozenset[str] | None:
         """Baseline and claimed looks of an avatar; None where it has no baseline."""
         rows = await self._ask(
@@ -208,13 +216,15 @@ class SQLQueries:
             workspace, avatar_id, workspace, avatar_id, sorted(set(look_ids)),  # sorted: no deadlock
         )  # fmt: skip
 
-    async def keep_delivery(self, workspace: int, attempt_id: str, record: str) -> None:
+    async def keep_delivery(
+        self, workspace: int, attempt_id: str, record: str, *, for_leader: bool = False
+    ) -> None:
         """Keep the first delivery of an attempt that is known."""
         await self._ask(
-            "INSERT INTO hoox.deliveries (workspace, attempt, record) "
-            "SELECT a.workspace, a.id, %s FROM hoox.attempts a WHERE a.workspace = %s AND a.id = %s "
+            "INSERT INTO hoox.deliveries (workspace, attempt, record, kept_by) "
+            "SELECT a.workspace, a.id, %s, %s FROM hoox.attempts a WHERE a.workspace = %s AND a.id = %s "
             "ON CONFLICT DO NOTHING",
-            record, workspace, attempt_id,
+            record, "" if for_leader else self._member, workspace, attempt_id,
         )  # fmt: skip
 
     async def kept_delivery(self, workspace: int, attempt_id: str) -> str | None:
@@ -257,6 +267,62 @@ class SQLQueries:
         await self._for_lease.fetch(
             self._in_schema("DELETE FROM hoox.members WHERE id = %s"), (self._member,)
         )
+
+    async def lead(
+        self, candidates: Collection[int], watched: Collection[int]
+    ) -> Mapping[int, Literal["self", "other"] | None]:
+        """Lead those of the candidates that no living member leads. Returns who leads each."""
+        rows = await self._ask(
+            "SELECT led, leader FROM hoox.lead_1(%s::text, %s::bigint[], %s::bigint[])",
+            self._member, sorted(candidates), sorted(watched),
+        )  # fmt: skip
+        return {
+            workspace: None if leader is None else "self" if leader == self._member else "other"
+            for workspace, leader in rows
+        }
+
+    async def resign(self, workspaces: Collection[int]) -> None:
+        """Give up leading these workspaces."""
+        await self._ask(
+            "DELETE FROM hoox.leaders WHERE member = %s AND workspace = ANY(%s::bigint[])",
+            self._member, sorted(workspaces),
+        )  # fmt: skip
+
+    async def confirm_notified(self, workspace: int, keys: Collection[str]) -> None:
+        """Write that the hooks were told of the end of these looks."""
+        await self._ask(
+            "UPDATE hoox.intents SET notified = true "
+            "WHERE workspace = %s AND key = ANY(%s::text[]) AND NOT notified",
+            workspace, sorted(keys),
+        )  # fmt: skip
+
+    async def unnotified_of_the_dead(self, workspaces: Collection[int]) -> list[IntentRow]:
+        """Settled intents that no hooks were told of, and whose senders' leases are over."""
+        return await self._rows(
+            "WHERE NOT i.notified AND i.workspace = ANY(%s::bigint[]) AND NOT EXISTS "
+            "(SELECT FROM hoox.members m WHERE m.id = i.member AND m.expires_at > hoox.now_1()) "
+            "ORDER BY i.seq LIMIT %s",
+            list(workspaces), _UNNOTIFIED_AT_ONCE,
+        )  # fmt: skip
+
+    async def deliveries(self, workspaces: Collection[int], since: str | None) -> KeptDeliveries:
+        """What other members have kept since the snapshot, of intents that are not settled."""
+        rows = await self._ask(
+            "SELECT pg_current_snapshot()::text, d.workspace, d.attempt FROM (SELECT) AS one LEFT JOIN ("
+            "SELECT d.workspace, d.attempt FROM hoox.deliveries d "
+            "JOIN hoox.attempts a ON a.workspace = d.workspace AND a.id = d.attempt "
+            "JOIN hoox.intents i ON i.seq = a.intent "
+            "WHERE d.workspace = ANY(%s::bigint[]) AND i.state IN ('accepted', 'unknown', 'sending') "
+            "AND (%s::text IS NULL OR d.kept_by <> %s "
+            "AND d.kept_in >= pg_snapshot_xmin(%s::text::pg_snapshot) "
+            "AND NOT pg_visible_in_snapshot(d.kept_in, %s::text::pg_snapshot))) AS d ON true",
+            list(workspaces), since, self._member, since, since,
+        )  # fmt: skip
+        return KeptDeliveries(rows[0][0], [(row[1], row[2]) for row in rows if row[1] is not None])
+
+    async def attempt_anywhere(self, attempt_id: str) -> IntentRow | None:
+        """The intent that has this attempt, in whichever workspace."""
+        return await self._row("JOIN hoox.attempts a ON a.intent = i.seq WHERE a.id = %s LIMIT 1", attempt_id)
 
     async def sent_by_the_dead(self, workspaces: Collection[int]) -> list[IntentRow]:
         """SENDING intents of members whose lease is over."""

@@ -18,7 +18,7 @@ from ...._core.intents.transitions import IllegalTransition, LookTaken, Transiti
 from ....errors import KeyConflict, StoreError
 from ...clock import Clock
 from ...logs import failures_logged
-from ...protocols import SharedPermits, Workspace
+from ...protocols import Coordination, SharedPermits, Workspace
 from ..workspace_binding import Binding
 from . import intent_rows
 from .binding import bind
@@ -90,6 +90,15 @@ class PostgresStore:
 
         return end
 
+    def coordinate(self, coordination: Coordination) -> None:
+        """Take part in what one process does for all, until the store is closed."""
+        self._require_member().coordinate(self._id, coordination)
+
+    def confirm_notified(self, key: str) -> None:
+        """Hooks were told that the look of this intent is settled. It is written soon."""
+        if self._member is not None:
+            self._member.confirm_notified(self._id, key)
+
     async def open(self, workspace: Workspace) -> None:
         """Bind the workspace, and begin to hear of what others change in it.
 
@@ -116,8 +125,8 @@ class PostgresStore:
         if member is None or not self._database.is_in_own_process:
             return
         self._member = None
-        member.close_workspace(self._id)
         try:
+            await member.close_workspace(self._id)
             with suppress(StoreError):  # then the sweep does it, once this member is gone
                 await self._mark_own_as_unknown(member)
                 await member.queries.release(self._id, None)
@@ -243,6 +252,10 @@ class PostgresStore:
     async def release(self, key: str) -> None:
         """Let other processes give the key's planned intent other content."""
         await self._ask(self._queries.release(self._id, key))
+
+    async def recently_settled(self, count: int) -> list[Intent]:
+        """Up to ``count`` settled intents, those that were planned last."""
+        return [self._read(row) for row in await self._ask(self._queries.last_settled(self._id, count))]
 
     async def forget(self, key: str) -> None:  # noqa: ARG002 -- the protocol's signature
         """Do nothing: all intents are kept."""

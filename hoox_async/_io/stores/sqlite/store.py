@@ -19,7 +19,7 @@ from ...._core.intents.intent import Intent, IntentState
 from ...._core.intents.transitions import Send, Transition
 from ....errors import StoreError, StoreLocked
 from ...clock import Clock
-from ...protocols import Workspace
+from ...protocols import Coordination, PollDuty, Workspace
 from . import queries
 from .database import Database, Done, Job
 from .worker_thread import WorkerThread, ignore_error
@@ -66,6 +66,13 @@ class SQLiteStore:
     def on_foreign_change(self, listener: Callable[[Intent], None]) -> Callable[[], None]:  # noqa: ARG002 -- nothing changes it
         """Never call the listener: no other process changes the file."""
         return _do_nothing
+
+    def coordinate(self, coordination: Coordination) -> None:
+        """Let this process poll all looks: there is no other."""
+        coordination.on_duty(PollDuty.ALL)
+
+    def confirm_notified(self, key: str) -> None:
+        """Do nothing: no other process could tell its hooks."""
 
     async def open(self, workspace: Workspace) -> None:
         """Open the file (or create it), bind it, and mark what a crash left SENDING as UNKNOWN.
@@ -166,6 +173,10 @@ class SQLiteStore:
     async def release(self, key: str) -> None:  # noqa: ARG002 -- the protocol's signature
         """Do nothing: no other process can give a planned intent other content."""
         self._require_queue()
+
+    async def recently_settled(self, count: int) -> list[Intent]:  # noqa: ARG002 -- the protocol's signature
+        """None: the one process has learned how long they took."""
+        return []
 
     async def forget(self, key: str) -> None:  # noqa: ARG002 -- the protocol's signature
         """Do nothing: on disk all intents are kept."""

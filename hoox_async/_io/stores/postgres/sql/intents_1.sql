@@ -90,6 +90,10 @@ BEGIN
         UPDATE hoox.intents i SET
             state = new_state, version = was + 1, member = CASE WHEN sends THEN me ELSE i.member END,
             avatar_id = new_avatar, look_id = new_look, record = new_record, crc = new_crc,
+            notified = CASE
+                WHEN new_state IN ('ready', 'failed') AND i.state NOT IN ('ready', 'failed') THEN false
+                ELSE i.notified
+            END,
             changed_in = pg_current_xact_id(), changed_by = me
         WHERE i.workspace = in_workspace AND i.key = its_key AND i.version = was
             AND (of_the_dead IS NULL

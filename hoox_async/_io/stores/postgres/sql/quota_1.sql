@@ -9,7 +9,7 @@
 
 CREATE TABLE hoox.quotas (
     workspace bigint PRIMARY KEY REFERENCES hoox.workspaces (id),
-    clock float8 NOT NULL DEFAULT '-infinity',         -- the latest time that was told: it does not run backwards
+    clock float8 NOT NULL DEFAULT '-infinity',         -- the latest time that was read: it does not run backwards
     even_at float8 NOT NULL DEFAULT '-infinity',       -- when the next permit is due at an even rate
     taken_at float8 NOT NULL DEFAULT '-infinity',      -- the moment that the latest permit was granted for
     last_permit bigint NOT NULL DEFAULT 0,
@@ -54,7 +54,7 @@ CREATE FUNCTION hoox.share_1(lim int, base int, others int) RETURNS int LANGUAGE
 -- in how many seconds to ask again. Who may look further ahead goes first: the horizon is the priority.
 CREATE FUNCTION hoox.reserve_1(
     ws bigint, me text, my_limit int, minute float8, burst int, horizon float8, hold float8,
-    OUT permit bigint, OUT wait float8, OUT told_at float8, OUT limit_now int, OUT pace float8, OUT counted int,
+    OUT permit bigint, OUT wait float8, OUT moment float8, OUT limit_now int, OUT pace float8, OUT counted int,
     OUT learned text
 ) LANGUAGE plpgsql AS $$
 DECLARE
@@ -106,7 +106,7 @@ BEGIN
         ORDER BY counts_from DESC OFFSET share - 1 LIMIT 1;
     IF FOUND THEN at := greatest(at, nth + span); END IF;
 
-    told_at := t; learned := q.learned;
+    moment := t; learned := q.learned;
     IF at <= t + horizon THEN
         permit := q.last_permit + 1;
         INSERT INTO hoox.permits (workspace, id, counts_from, step) VALUES (ws, permit, at + hold, step);
@@ -149,14 +149,14 @@ END $$;
 -- What was learned so far, for the answer to a request that was sent so many seconds ago, and how many of our
 -- requests a server had certainly counted when it arrived, and can have counted until it answered.
 CREATE FUNCTION hoox.learned_1(ws bigint, sent_ago float8, minute float8,
-    OUT learned text, OUT version bigint, OUT told_at float8, OUT last_permit bigint, OUT counted_least int, OUT counted_most int
+    OUT learned text, OUT version bigint, OUT moment float8, OUT last_permit bigint, OUT counted_least int, OUT counted_most int
 ) LANGUAGE plpgsql AS $$
 BEGIN
     INSERT INTO hoox.quotas (workspace) VALUES (ws) ON CONFLICT DO NOTHING;
     SELECT q.learned, q.learned_version, greatest(extract(epoch FROM hoox.now_1())::float8, q.clock), q.last_permit
-        INTO learned, version, told_at, last_permit FROM hoox.quotas q WHERE workspace = ws;
-    SELECT count(*) FILTER (WHERE sent_at <= told_at - sent_ago AND sent_at > told_at - sent_ago - minute),
-           count(*) FILTER (WHERE sent_at IS NULL OR sent_at > told_at - sent_ago - minute - 0.25)
+        INTO learned, version, moment, last_permit FROM hoox.quotas q WHERE workspace = ws;
+    SELECT count(*) FILTER (WHERE sent_at <= moment - sent_ago AND sent_at > moment - sent_ago - minute),
+           count(*) FILTER (WHERE sent_at IS NULL OR sent_at > moment - sent_ago - minute - 0.25)
         INTO counted_least, counted_most FROM hoox.permits WHERE workspace = ws;
 END $$;
 

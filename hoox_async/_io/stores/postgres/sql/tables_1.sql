@@ -32,6 +32,7 @@ CREATE TABLE hoox.intents (
     state text NOT NULL,
     version bigint NOT NULL, -- moved by every write, also by one that changes nothing else
     member text, -- who sent it last
+    notified boolean NOT NULL DEFAULT true, -- its look is not settled, or hooks were told of that
     avatar_id text,
     look_id text,
     record text NOT NULL,
@@ -45,6 +46,7 @@ CREATE INDEX intents_page ON hoox.intents (workspace, seq);
 CREATE INDEX intents_open ON hoox.intents (workspace, seq)
     WHERE state IN ('planned', 'sending', 'unknown', 'accepted');
 CREATE INDEX intents_sending ON hoox.intents (workspace) WHERE state = 'sending';
+CREATE INDEX intents_unnotified ON hoox.intents (workspace) WHERE NOT notified;
 CREATE INDEX intents_changed ON hoox.intents (changed_in);
 
 CREATE TABLE hoox.attempts (
@@ -54,6 +56,7 @@ CREATE TABLE hoox.attempts (
     sent_at timestamptz NOT NULL,
     PRIMARY KEY (workspace, id)
 );
+CREATE INDEX attempts_id ON hoox.attempts (id); -- a delivery names its attempt alone
 CREATE INDEX attempts_sent_at ON hoox.attempts (workspace, sent_at);
 
 CREATE TABLE hoox.baselines (
@@ -73,6 +76,9 @@ CREATE TABLE hoox.deliveries (
     workspace bigint NOT NULL,
     attempt text NOT NULL,
     record text NOT NULL,
+    kept_by text NOT NULL,
+    kept_in xid8 NOT NULL DEFAULT pg_current_xact_id(),
     PRIMARY KEY (workspace, attempt),
     FOREIGN KEY (workspace, attempt) REFERENCES hoox.attempts
 );
+CREATE INDEX deliveries_kept ON hoox.deliveries (kept_in);
