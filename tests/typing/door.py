@@ -277,11 +277,13 @@ async def uncertain(session: hx.HooxSession, request: hx.PromptAvatar) -> str:
 
 
 async def stores() -> None:
-    """A store can be copied, recovered and pruned without a session."""
+    """A store can be copied, recovered and pruned without a session, and the cap of a budget changed."""
     await hx.backup_store("campaign.db", "copy.db")
     await hx.recover_store("campaign.db")
     result = await hx.prune_store("campaign.db", older_than=timedelta(days=90), dry_run=True)
     assert_type(result, hx.PruneResult)
+    assert_type(await hx.store_budget("campaign.db", "spring", cap=5_000), hx.StoredBudget)
+    assert_type((await hx.store_budget("campaign.db", "spring")).charged, Decimal)
     assert_type(result.pruned, int)
 
 

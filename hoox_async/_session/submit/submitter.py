@@ -72,7 +72,7 @@ class Submitter:
     ) -> None:
         self._services = services
         self._deferred = DeferredWrites(services)
-        self.budgets = SessionBudgets(services.store)
+        self.budgets: SessionBudgets = SessionBudgets(services.store)
         self._context = AttemptContext(services, registry, reconciler, receiver, self._deferred)
         self._key_locks = KeyLocks()
         self._running: dict[str, _RunningAttempt] = {}
