@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import weakref
 from collections.abc import Iterable
+from contextlib import suppress
 from types import TracebackType
 from typing import Self
 
@@ -13,7 +14,7 @@ from .._core.intents.outcomes import Outcome
 from .._report import BatchReport
 from .._session import HooxSession, runtime_of
 from .._session.batch_access import BatchAccess
-from ..errors import ConfigurationError, HooxError
+from ..errors import ConfigurationError, HooxError, SessionClosed
 from .estimate import Estimate, estimate
 from .input_reader import BatchInput, Requests
 from .options import BatchOptions, Changed, OnUnknown, retry_states
@@ -116,8 +117,8 @@ class BatchRunner:
     be killed. There a cap must be a ``budget`` with a name, and ``retry``, ``changed="redo"`` and
     ``on_unknown="resend"`` pay again only for what was sent before this run began, or was lost by it.
 
-    Raises `ConfigurationError` for an invalid option. `run` and `stream` raise it for a cap that would not
-    hold for all processes, or where the store has the budget with another cap.
+    Raises `ConfigurationError` for an invalid option, and for a cap that would not hold for all processes.
+    `run` and `stream` raise it where the store has the budget with another cap.
 
     What ends a batch early, so that nothing more is sent and the rest is UNSENT (what was accepted is still
     waited for):
@@ -163,6 +164,8 @@ class BatchRunner:
             changed,
         )
         self._options.check()
+        with suppress(SessionClosed):  # not open yet: then `run` and `stream` check it
+            self._require_caps_for_all()
         self._runs: weakref.WeakSet[BatchRun] = weakref.WeakSet()
 
     def stream(self, requests: Requests) -> OutcomeStream:
@@ -207,12 +210,16 @@ class BatchRunner:
 
     def _run(self, requests: Requests) -> BatchRun:
         access, options = self._access(), self._options
+        self._require_caps_for_all()
         if access.is_shared:
-            options.check_shared()
             options = options._replace(began_at=access.clock.utc())
         run = BatchRun(access, options, BatchInput(requests))
         self._runs.add(run)
         return run
+
+    def _require_caps_for_all(self) -> None:
+        if self._access().is_shared:
+            self._options.check_shared()
 
     def _access(self) -> BatchAccess:
         return runtime_of(self._session).batch_access

@@ -323,6 +323,9 @@ async def test_a_cap_of_one_process_is_refused_on_a_shared_store() -> None:
             BatchRunner(session, budget=Budget(7)).stream(items(1))
         with pytest.raises(ConfigurationError, match="name"):
             await session.submit(PromptAvatar("a"), budget=Budget(7))
+        for options in ({"max_credits": 12}, {"budget": Budget(7)}):
+            with pytest.raises(ConfigurationError):
+                BatchRunner(session, **options)
         assert world.space.requests == []
 
 

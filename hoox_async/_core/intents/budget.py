@@ -54,7 +54,8 @@ class Budget:
     Without a ``name`` it counts in this object. With one it is kept in the session's store, where it survives
     the process and holds for all processes that share the store. Its first use there creates it: only then
     ``spent`` counts. A later use with another cap raises `ConfigurationError`; ``hoox-async store budget NAME
-    --cap N`` changes the cap. One object with a name serves one session at a time.
+    --cap N`` changes the cap. One object with a name serves one session at a time; its ``spent`` and its cap
+    are what the store had when they were last read.
     """
 
     def __init__(self, max_credits: Credits, *, name: str | None = None, spent: Credits = 0) -> None:
