@@ -23,6 +23,7 @@ from hoox_async._io.stores.postgres.queries import (
     IntentRow,
     IntentWrite,
     KeptDeliveries,
+    Renewed,
     WorkspaceRow,
     Written,
 )
@@ -60,6 +61,7 @@ class _Intent:
 class _Member:
     expires_at: datetime
     steady_since: datetime
+    timeline: str
 
 
 class SharedMemory:
@@ -67,6 +69,7 @@ class SharedMemory:
 
     def __init__(self) -> None:
         self.clock_shift = timedelta()
+        self.timeline = "1"
         self.commits = 0
         self.workspaces: dict[str, WorkspaceRow] = {}
         self.members: dict[str, _Member] = {}
@@ -92,12 +95,15 @@ class SharedMemory:
 
     def is_alive(self, member: str | None) -> bool:
         """Whether the member's lease is not over."""
-        return member in self.members and self.members[member].expires_at > self.now()
+        found = self.members.get(member or "")
+        return found is not None and found.expires_at > self.now() and found.timeline == self.timeline
 
     def may_sweep(self, member: str, lease: timedelta) -> bool:
         """Whether the member has renewed in time for one lease."""
         found, now = self.members.get(member), self.now()
-        return found is not None and found.expires_at - lease / 2 >= now and found.steady_since + lease <= now
+        if found is None or found.timeline != self.timeline:
+            return False
+        return found.expires_at - lease / 2 >= now and found.steady_since + lease <= now
 
     def put(self, me: str, workspace: int, write: IntentWrite, sweep: timedelta | None) -> Written:
         """Do what the function ``put_1`` does."""
@@ -266,7 +272,8 @@ class MemoryQueries:
         memory = self._memory
         quota = memory.quotas.get(workspace)
         if quota is None:
-            quota = memory.quotas[workspace] = MemoryQuota(lambda: memory.now().timestamp(), minute=minute)
+            quota = MemoryQuota(lambda: memory.now().timestamp(), lambda: memory.timeline, minute=minute)
+            memory.quotas[workspace] = quota
         return MemoryPermits(quota, self.member, self._ask)
 
     async def recent_attempts(self, workspace: int, since: datetime) -> list[datetime]:
@@ -279,14 +286,26 @@ class MemoryQueries:
             ),
         )
 
-    async def renew(self) -> datetime:
-        def renew() -> datetime:
+    async def restore(self, workspace: int, write: IntentWrite, version: int) -> Written:
+        def restore() -> Written:
+            written = self._memory.put(self.member, workspace, write, None)
+            if written.outcome == "written":
+                stored = self._memory.intents[workspace, write.key]
+                stored.row = stored.row._replace(version=version)
+            return written
+
+        return await self._ask("restore", restore)
+
+    async def renew(self, timeline: str | None) -> Renewed:
+        def renew() -> Renewed:
             members, now = self._memory.members, self._memory.now()
-            known = members.get(self.member)
+            known, there = members.get(self.member), self._memory.timeline
+            goes_by = timeline or there
             in_time = known is not None and known.expires_at - self._lease / 2 >= now
-            steady_since = known.steady_since if known is not None and in_time else now
-            members[self.member] = _Member(now + self._lease, steady_since)
-            return now
+            is_steady = known is not None and in_time and known.timeline == goes_by
+            steady_since = known.steady_since if known is not None and is_steady else now
+            members[self.member] = _Member(now + self._lease, steady_since, goes_by)
+            return Renewed(now, there)
 
         return await self._ask("renew", renew)
 
@@ -332,6 +351,14 @@ class MemoryQueries:
 
         return await self._ask("unnotified_of_the_dead", find)
 
+    async def own_unnotified(self, workspaces: Collection[int]) -> list[IntentRow]:
+        def find() -> list[IntentRow]:
+            memory = self._memory
+            found = [memory.intents[place] for place in memory.unnotified if place[0] in workspaces]
+            return [each.row for each in found if each.member == self.member]
+
+        return await self._ask("own_unnotified", find)
+
     async def deliveries(self, workspaces: Collection[int], since: str | None) -> KeptDeliveries:
         def find() -> KeptDeliveries:
             memory, kept = self._memory, list[tuple[int, str]]()
@@ -369,6 +396,9 @@ class MemoryQueries:
             ]
 
         return await self._ask("sent_by_the_dead", find)
+
+    async def earlier_snapshot(self) -> str:
+        return await self._ask("earlier_snapshot", lambda: str(max(0, self._memory.commits - 1000)))
 
     async def changes(self, workspaces: Collection[int], since: str | None) -> Changes:
         def find() -> Changes:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Generator, Iterable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Collection, Generator, Iterable, Sequence
 from datetime import datetime, timedelta
 
 from ..._api.models import LookRef
@@ -13,8 +13,9 @@ from ..._core.intents.intent import Intent, IntentState
 from ..._core.intents.transitions import LookTaken, Transition, claimed_look, recovery_transitions
 from ...errors import StoreError, StoreLocked
 from ..clock import Clock
-from ..protocols import Coordination, PollDuty, Workspace
+from ..protocols import Workspace
 from .index_changes import FORGETTABLE, OPEN_STATES, IndexChanges, apply_transitions, changes_between
+from .one_process import OneProcessStore
 from .workspace_binding import plain_url, require_new_key, require_url
 
 
@@ -31,7 +32,7 @@ _NAME = "the memory store"
 _KEPT_SENDS = timedelta(minutes=2)
 
 
-class MemoryStore:
+class MemoryStore(OneProcessStore):
     """A `Store` in memory, for one session at a time.
 
     A later session of the same process may open it again and continues where the earlier one stopped. An
@@ -56,32 +57,6 @@ class MemoryStore:
 
     def __repr__(self) -> str:
         return f"MemoryStore(<{len(self._intents)} intents>)"
-
-    @property
-    def is_shared(self) -> bool:
-        """False: it belongs to one session at a time."""
-        return False
-
-    @property
-    def clock_offset(self) -> timedelta:
-        """Zero: it goes by this machine's clock."""
-        return timedelta()
-
-    @property
-    def shared_permits(self) -> None:
-        """None: a process counts its requests itself."""
-        return None
-
-    def on_foreign_change(self, listener: Callable[[Intent], None]) -> Callable[[], None]:  # noqa: ARG002
-        """Never call the listener: no other process changes this store."""
-        return _do_nothing
-
-    def coordinate(self, coordination: Coordination) -> None:
-        """Let this process poll all looks: there is no other."""
-        coordination.on_duty(PollDuty.ALL)
-
-    def confirm_notified(self, key: str) -> None:
-        """Do nothing: no other process could tell its hooks."""
 
     async def open(self, workspace: Workspace) -> None:
         """Bind the store to the workspace. Raises `StoreLocked` while another has it; `StoreMismatch`."""
@@ -189,10 +164,6 @@ class MemoryStore:
             if intent is not None and intent.state is IntentState.ACCEPTED:
                 yield intent
 
-    async def recently_settled(self, count: int) -> list[Intent]:  # noqa: ARG002 -- the protocol's signature
-        """None: the one process has learned how long they took."""
-        return []
-
     async def forget(self, key: str) -> None:
         """Delete an intent whose key cannot be used again, once its cost is certain. Others are kept."""
         self._require_open()
@@ -289,7 +260,3 @@ class MemoryStore:
                 self._seen.setdefault(ref.avatar_id, set()).add(ref.look_id)
             if changes.created is not None:
                 self._baselines.add(changes.created)
-
-
-def _do_nothing() -> None:
-    """End calls that were never going to be made."""

@@ -12,6 +12,7 @@ from ...._core.intents.transitions import Transition, claimed_look
 from ....errors import StoreError
 from ..index_changes import IndexChanges, apply_transitions, changes_between
 from .queries import IntentRow, IntentWrite
+from .recent_writes import RecentWrite
 
 
 def read(row: IntentRow) -> Intent:
@@ -33,6 +34,14 @@ def update(row: IntentRow, transitions: Sequence[Transition]) -> tuple[Intent, I
     """
     after, changes = apply_transitions(read(row), transitions)
     return after, _write(after, row.version, rewrite(row.record, after), changes)
+
+
+def restoration(row: IntentRow | None, lost: RecentWrite) -> IntentWrite:
+    """The write of an intent that a failover has lost, over its row as it is stored now."""
+    intent = load_intent(lost.record, newer=True)
+    before = read(row) if row is not None else None
+    was = row.version if row is not None else 0
+    return _write(intent, was, lost.record, [changes_between(before, intent)])
 
 
 def pruned(row: IntentRow, intent: Intent) -> IntentWrite:

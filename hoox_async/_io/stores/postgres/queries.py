@@ -66,6 +66,13 @@ class WorkspaceRow(NamedTuple):
     key_confirmed: bool
 
 
+class Renewed(NamedTuple):
+    """The database's time at a renewal, and the server's timeline, which a failover changes."""
+
+    moment: datetime
+    timeline: str
+
+
 class Changes(NamedTuple):
     """Intents that other members have changed, and the snapshot from which to ask for the next ones."""
 
@@ -174,8 +181,16 @@ class Queries(Protocol):
         """When attempts were sent after ``since``, oldest first."""
         ...
 
-    async def renew(self) -> datetime:
-        """Renew this member's lease, or begin it. Returns the database's time."""
+    async def restore(self, workspace: int, write: IntentWrite, version: int) -> Written:
+        """Write an intent by compare-and-set, with this version: a failover has lost it."""
+        ...
+
+    async def renew(self, timeline: str | None) -> Renewed:
+        """Renew this member's lease, or begin it.
+
+        ``timeline``: the one that the member goes by; None where it knows none. While the server is on
+        another one, the member is not alive.
+        """
         ...
 
     async def leave(self) -> None:
@@ -197,6 +212,10 @@ class Queries(Protocol):
         """Settled intents that no hooks were told of, and whose senders' leases are over."""
         ...
 
+    async def own_unnotified(self, workspaces: Collection[int]) -> list[IntentRow]:
+        """Settled intents that this member sent and no hooks were told of."""
+        ...
+
     async def deliveries(self, workspaces: Collection[int], since: str | None) -> KeptDeliveries:
         """What other members have kept since the snapshot, of intents that are not settled; None: ever."""
         ...
@@ -207,6 +226,10 @@ class Queries(Protocol):
 
     async def sent_by_the_dead(self, workspaces: Collection[int]) -> list[IntentRow]:
         """SENDING intents of members whose lease is over. None while this member may not sweep."""
+        ...
+
+    async def earlier_snapshot(self) -> str:
+        """A snapshot from which `changes` returns also what was changed lately."""
         ...
 
     async def changes(self, workspaces: Collection[int], since: str | None) -> Changes:

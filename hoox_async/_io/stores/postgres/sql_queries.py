@@ -15,11 +15,19 @@ from .connections import Connections
 from .error_translation import DatabaseError
 from .migrations import in_schema
 from .permits import PostgresPermits
-from .queries import Changes, IntentRow, IntentWrite, KeptDeliveries, WorkspaceRow, Written
+from .queries import Changes, IntentRow, IntentWrite, KeptDeliveries, Renewed, WorkspaceRow, Written
 
 _LOOK_IS_TAKEN = "intents_look"  # the index's name
 _UNNOTIFIED_AT_ONCE = 500
+_CHANGED_LATELY = 20_000  # transactions
 _ROLLED_BACK = "40"  # the class of SQLSTATE: a deadlock, or a conflict of serializable transactions
+_INTENT = (
+    "%s::text, %s::bigint, %s::text, %s::bigint, %s::text, %s::text, %s::text, %s::text, %s::bigint, "
+    "%s::text[], %s::timestamptz[], %s::text[], %s::text[], %s::text[], %s::text[], %s::text[], "
+    "%s::double precision"
+)
+_PUT = f"SELECT * FROM hoox.put_1({_INTENT})"  # noqa: S608 - fixed texts
+_RESTORE = f"SELECT * FROM hoox.restore_1(%s::bigint, {_INTENT})"  # noqa: S608 - fixed texts
 _ROWS = "SELECT i.workspace, i.seq, i.key, i.version, i.record, i.crc FROM hoox.intents i "
 
 
@@ -88,26 +96,30 @@ class SQLQueries:
 
     async def put(self, workspace: int, write: IntentWrite, *, of_the_dead: bool = False) -> Written:
         """Write an intent by compare-and-set."""
+        return await self._put(_PUT, workspace, write, self._lease if of_the_dead else None)
+
+    async def restore(self, workspace: int, write: IntentWrite, version: int) -> Written:
+        """Write an intent by compare-and-set, with this version."""
+        return await self._put(_RESTORE, workspace, write, None, version)
+
+    async def _put(
+        self, sql: str, workspace: int, write: IntentWrite, of_the_dead: float | None, *first: int
+    ) -> Written:
+        ref = write.claimed
         try:
-            return await self._put(workspace, write, self._lease if of_the_dead else None)
+            rows = await self._ask(
+                sql,
+                *first, self._member, workspace, write.key, write.was, write.state.value,
+                ref and ref.avatar_id, ref and ref.look_id, write.record, write.crc,
+                [attempt.id for attempt in write.attempts], [attempt.sent_at for attempt in write.attempts],
+                [claim.avatar_id for claim in write.claims], [claim.look_id for claim in write.claims],
+                [ref.avatar_id for ref in write.seen], [ref.look_id for ref in write.seen],
+                list(write.created), of_the_dead,
+            )  # fmt: skip
         except DatabaseError as error:
             if error.constraint == _LOOK_IS_TAKEN or (error.sqlstate or "")[:2] == _ROLLED_BACK:
                 return Written("stale")  # another write took place at the same time: the next try sees it
             raise
-
-    async def _put(self, workspace: int, write: IntentWrite, of_the_dead: float | None) -> Written:
-        ref = write.claimed
-        rows = await self._ask(
-            "SELECT * FROM hoox.put_1(%s::text, %s::bigint, %s::text, %s::bigint, %s::text, "
-            "%s::text, %s::text, %s::text, %s::bigint, %s::text[], %s::timestamptz[], "
-            "%s::text[], %s::text[], %s::text[], %s::text[], %s::text[], %s::double precision)",
-            self._member, workspace, write.key, write.was, write.state.value,
-            ref and ref.avatar_id, ref and ref.look_id, write.record, write.crc,
-            [attempt.id for attempt in write.attempts], [attempt.sent_at for attempt in write.attempts],
-            [claim.avatar_id for claim in write.claims], [claim.look_id for claim in write.claims],
-            [ref.avatar_id for ref in write.seen], [ref.look_id for ref in write.seen],
-            list(write.created), of_the_dead,
-        )  # fmt: skip
         outcome, owner, avatar_id, look_id = rows[0]
         if outcome != "taken":
             return Written(outcome)
@@ -215,14 +227,16 @@ class SQLQueries:
         )  # fmt: skip
         return [row[0] for row in rows]
 
-    async def renew(self) -> datetime:
-        """Renew this member's lease, or begin it. Returns the database's time."""
+    async def renew(self, timeline: str | None) -> Renewed:
+        """Renew this member's lease, or begin it."""
         rows = await self._for_lease.fetch(
-            self._in_schema("SELECT hoox.renew_1(%s::text, %s::text, %s::integer, %s::double precision)"),
-            (self._member, socket.gethostname(), os.getpid(), self._lease),
+            self._in_schema(
+                "SELECT moment, timeline FROM "
+                "hoox.renew_1(%s::text, %s::text, %s::integer, %s::double precision, %s::text)"
+            ),
+            (self._member, socket.gethostname(), os.getpid(), self._lease, timeline),
         )
-        moment: datetime = rows[0][0]
-        return moment
+        return Renewed(*rows[0])
 
     async def leave(self) -> None:
         """End this member's lease, after a renewal that is still executed."""
@@ -267,6 +281,13 @@ class SQLQueries:
             list(workspaces), _UNNOTIFIED_AT_ONCE,
         )  # fmt: skip
 
+    async def own_unnotified(self, workspaces: Collection[int]) -> list[IntentRow]:
+        """Settled intents that this member sent and no hooks were told of."""
+        return await self._rows(
+            "WHERE NOT i.notified AND i.workspace = ANY(%s::bigint[]) AND i.member = %s ORDER BY i.seq",
+            list(workspaces), self._member,
+        )  # fmt: skip
+
     async def deliveries(self, workspaces: Collection[int], since: str | None) -> KeptDeliveries:
         """What other members have kept since the snapshot, of intents that are not settled."""
         rows = await self._ask(
@@ -294,6 +315,13 @@ class SQLQueries:
             "AND (SELECT hoox.may_sweep_1(%s::text, %s::double precision)) ORDER BY i.seq",
             list(workspaces), self._member, self._lease,
         )  # fmt: skip
+
+    async def earlier_snapshot(self) -> str:
+        """The snapshot of some thousands of transactions ago, as if none had been open then."""
+        rows = await self._ask(
+            "SELECT greatest(pg_snapshot_xmax(pg_current_snapshot())::text::bigint - %s, 3)", _CHANGED_LATELY
+        )
+        return f"{rows[0][0]}:{rows[0][0]}:"
 
     async def changes(self, workspaces: Collection[int], since: str | None) -> Changes:
         """What other members have committed since the snapshot; from None on, only the snapshot of now."""

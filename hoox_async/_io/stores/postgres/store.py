@@ -123,8 +123,8 @@ class PostgresStore:
         if member is None or not self._database.is_in_own_process:
             return
         self._member = None
-        await member.close_workspace(self._id)
         try:
+            await member.close_workspace(self._id)
             with suppress(StoreError):  # then the sweep does it, once this member is gone
                 await self._mark_own_as_unknown(member)
         finally:
@@ -184,10 +184,13 @@ class PostgresStore:
 
     async def _put(self, member: Member, write: IntentWrite) -> bool:
         """Write it; False where the row has another version. Raises `LookTaken`."""
-        written = await self._ask(member.queries.put(self._id, write))
+        if write.state is IntentState.SENDING and write.attempts:
+            member.check_may_send(self.name)
+        written = await self._ask(member.put(self._id, write))
         if written.outcome == "not_alive":  # this process was stopped, or without the database, for a lease
             await self._ask(member.renew())
-            written = await self._ask(member.queries.put(self._id, write))
+            member.check_may_send(self.name)
+            written = await self._ask(member.put(self._id, write))
         if written.outcome == "not_alive":
             raise StoreError(f"{self.name}: this process has lost its lease, and nothing is sent without one")
         if written.taken is not None:

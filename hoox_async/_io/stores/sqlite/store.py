@@ -6,7 +6,7 @@ import asyncio
 import os
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 from functools import partial
 from sqlite3 import Connection
 from typing import TypeVar
@@ -17,7 +17,8 @@ from ...._core.intents.intent import Intent, IntentState
 from ...._core.intents.transitions import Send, Transition
 from ....errors import StoreError, StoreLocked
 from ...clock import Clock
-from ...protocols import Coordination, PollDuty, Workspace
+from ...protocols import Workspace
+from ..one_process import OneProcessStore
 from . import queries
 from .database import Database, Done, Job
 from .worker_thread import WorkerThread, ignore_error
@@ -27,7 +28,7 @@ _PAGE = 500
 _T = TypeVar("_T")
 
 
-class SQLiteStore:
+class SQLiteStore(OneProcessStore):
     """A `Store` in the SQLite file ``path``, for one session at a time.
 
     All database work runs on one thread. Writes that arrive during a commit share the next one. A method that
@@ -45,32 +46,6 @@ class SQLiteStore:
 
     def __repr__(self) -> str:
         return f"SQLiteStore({self.path!r})"
-
-    @property
-    def is_shared(self) -> bool:
-        """False: one process at a time has the file open."""
-        return False
-
-    @property
-    def clock_offset(self) -> timedelta:
-        """Zero: it goes by this machine's clock."""
-        return timedelta()
-
-    @property
-    def shared_permits(self) -> None:
-        """None: a process counts its requests itself."""
-        return None
-
-    def on_foreign_change(self, listener: Callable[[Intent], None]) -> Callable[[], None]:  # noqa: ARG002
-        """Never call the listener: no other process changes the file."""
-        return _do_nothing
-
-    def coordinate(self, coordination: Coordination) -> None:
-        """Let this process poll all looks: there is no other."""
-        coordination.on_duty(PollDuty.ALL)
-
-    def confirm_notified(self, key: str) -> None:
-        """Do nothing: no other process could tell its hooks."""
 
     async def open(self, workspace: Workspace) -> None:
         """Open the file (or create it), bind it, and mark what a crash left SENDING as UNKNOWN.
@@ -158,10 +133,6 @@ class SQLiteStore:
             place, intents = await self._read(partial(queries.page_accepted, after=place, size=_PAGE))
             for intent in intents:
                 yield intent
-
-    async def recently_settled(self, count: int) -> list[Intent]:  # noqa: ARG002 -- the protocol's signature
-        """None: the one process has learned how long they took."""
-        return []
 
     async def forget(self, key: str) -> None:  # noqa: ARG002 -- the protocol's signature
         """Do nothing: on disk all intents are kept."""
@@ -285,7 +256,3 @@ class _JobQueue:
                 job.future.set_exception(error)
             else:
                 job.future.set_result(value)
-
-
-def _do_nothing() -> None:
-    """End calls that were never going to be made."""

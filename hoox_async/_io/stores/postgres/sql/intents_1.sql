@@ -84,3 +84,39 @@ BEGIN
         ON CONFLICT DO NOTHING;
     outcome := 'written';
 END $$;
+
+-- Writes an intent as `put_1` does, with the version that it had before a failover has lost it.
+CREATE FUNCTION hoox.restore_1(
+    new_version bigint,
+    me text,
+    in_workspace bigint,
+    its_key text,
+    was bigint,
+    new_state text,
+    new_avatar text,
+    new_look text,
+    new_record text,
+    new_crc bigint,
+    attempt_ids text[],
+    attempt_times timestamptz[],
+    claimed_avatars text[],
+    claimed_looks text[],
+    seen_avatars text[],
+    seen_looks text[],
+    created_avatars text[],
+    of_the_dead double precision, -- the lease of `me`, where it takes the sender for dead; else NULL
+    OUT outcome text,
+    OUT taken_key text,
+    OUT taken_avatar text,
+    OUT taken_look text
+)
+LANGUAGE plpgsql AS $$
+BEGIN
+    SELECT * INTO outcome, taken_key, taken_avatar, taken_look FROM hoox.put_1(
+        me, in_workspace, its_key, was, new_state, new_avatar, new_look, new_record, new_crc,
+        attempt_ids, attempt_times, claimed_avatars, claimed_looks, seen_avatars, seen_looks, created_avatars, of_the_dead
+    );
+    IF outcome = 'written' THEN
+        UPDATE hoox.intents SET version = new_version WHERE workspace = in_workspace AND key = its_key;
+    END IF;
+END $$;
