@@ -17,7 +17,8 @@ from .sandbox_command import sandbox
 from .store_command import backup, budget, migrate, prune, recover
 from .unknowns import resolve, unknowns
 
-_HELP = """Make avatar looks with the Hoox API, by the dozen or the thousand, and pay for none of them twice.
+_HELP = """Make avatar looks with the Hoox API, by the dozen or the thousand. Nothing is paid twice
+on a guess.
 
 Try `hoox-async demo` first: it needs no key and no network. The API key is read from HOOX_API_KEY or
 --key-file; the base URL only from --base-url, never from the environment.
