@@ -42,8 +42,8 @@ class Hooks:
     def emit(self, event: Event, on_done: Callable[[], None] | None = None) -> None:
         """Call every hook with this event. Never raises.
 
-        ``on_done`` is called once all hooks, the async ones too, have been called with it and have ended. It is
-        not called where closing the session prevents that.
+        ``on_done`` is called once all hooks, the async ones too, have been called with it and have ended. It
+        is not called where closing the session prevents that.
         """
         calls = _Calls(on_done)
         for hook, queue in zip(self._hooks, self._queues, strict=True):

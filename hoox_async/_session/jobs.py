@@ -70,7 +70,16 @@ class LookJob:
     if the session is closed meanwhile. A waiter that is cancelled never cancels the job.
     """
 
-    __slots__ = ("__weakref__", "_complete", "_is_notified", "_last", "_payment", "_registry", "_waiters", "ref")
+    __slots__ = (
+        "__weakref__",
+        "_complete",
+        "_is_notified",
+        "_last",
+        "_payment",
+        "_registry",
+        "_waiters",
+        "ref",
+    )
 
     ref: LookRef
     """Names the look."""
