@@ -12,6 +12,7 @@ from hoox_async import Event, Look, LookSettled, LookStatus
 from hoox_async._core.intents.intent import IntentState
 from hoox_async._core.polling import LookUpdate
 from hoox_async._session import runtime_of
+from hoox_async.errors import StoreError
 
 pytestmark = pytest.mark.virtual_time
 
@@ -24,7 +25,7 @@ async def settled_by(leader: Process, key: str = "k") -> None:
 
 
 async def test_a_waiter_wakes_though_another_task_has_read_the_end_from_the_store_first() -> None:
-    """Where a second task awaits the same look just after its end, the first one ends too, and hooks are told."""
+    """Where a second task awaits a look just after its end, the first one ends too, and hooks are told."""
     async with processes(2) as (_, opened):
         leader, (other,) = apart(opened)
         job = await other.session.submit(prompt(), key="k")
@@ -86,3 +87,39 @@ async def test_an_async_hook_that_takes_its_time_is_told_once() -> None:
         await other.close()
         await asyncio.sleep(3 * LEASE)
         assert leader.told == []
+
+
+async def test_a_leader_that_could_not_read_the_stored_looks_reads_them_soon_again() -> None:
+    """What a dead process had submitted is polled half a minute after the database failed, not an hour."""
+    async with processes(1) as (space, (first,)):
+        await first.session.submit(prompt(), key="k")
+        await first.kill()
+        second = Process(first.database.memory, space)
+        works = second.database.fault
+
+        async def no_pages(_: str, name: str) -> None:
+            if name == "page":
+                raise StoreError("the database does not answer")
+            await asyncio.sleep(0)
+
+        await second.open()
+        second.database.fault = no_pages
+        await until(lambda: second.leads, 2 * LEASE)
+        await asyncio.sleep(1.0)
+        second.database.fault = works
+        await until(lambda: second.told == ["k"], 180.0)
+        await second.close()
+
+
+async def test_waiting_for_another_process_ends_where_a_restored_backup_lacks_the_key() -> None:
+    """Who joins another process's POST is answered None when the store knows nothing of it any more."""
+    async with processes(2) as (_, (first, second)):
+        sending = asyncio.create_task(first.session.submit(prompt(), key="k"))
+        await asyncio.sleep(0.05)
+        joining = asyncio.create_task(runtime_of(second.session).submitter.join("k"))
+        await asyncio.sleep(0.02)
+        await first.kill()
+        second.database.memory.intents.clear()
+        async with asyncio.timeout(600.0):
+            assert await joining is None
+        await asyncio.gather(sending, return_exceptions=True)
