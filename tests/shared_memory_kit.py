@@ -23,6 +23,7 @@ from hoox_async._io.stores.postgres.queries import (
     IntentRow,
     IntentWrite,
     KeptDeliveries,
+    Unnotified,
     WorkspaceRow,
     Written,
 )
@@ -324,13 +325,13 @@ class MemoryQueries:
 
         await self._ask("confirm_notified", confirm)
 
-    async def unnotified_of_the_dead(self, workspaces: Collection[int]) -> list[IntentRow]:
-        def find() -> list[IntentRow]:
+    async def unnotified(self, workspaces: Collection[int]) -> list[Unnotified]:
+        def find() -> list[Unnotified]:
             memory = self._memory
             found = [memory.intents[place] for place in memory.unnotified if place[0] in workspaces]
-            return [each.row for each in found if not memory.is_alive(each.member)]
+            return [Unnotified(each.row, memory.is_alive(each.member)) for each in found]
 
-        return await self._ask("unnotified_of_the_dead", find)
+        return await self._ask("unnotified", find)
 
     async def deliveries(self, workspaces: Collection[int], since: str | None) -> KeptDeliveries:
         def find() -> KeptDeliveries:
@@ -369,6 +370,18 @@ class MemoryQueries:
             ]
 
         return await self._ask("sent_by_the_dead", find)
+
+    async def left_sending(self, workspaces: Collection[int]) -> list[IntentRow]:
+        def find() -> list[IntentRow]:
+            return [
+                each.row
+                for each in self._memory.intents.values()
+                if each.row.workspace in workspaces
+                and each.state is IntentState.SENDING
+                and each.member == self.member
+            ]
+
+        return await self._ask("left_sending", find)
 
     async def changes(self, workspaces: Collection[int], since: str | None) -> Changes:
         def find() -> Changes:

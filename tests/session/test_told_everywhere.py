@@ -13,6 +13,7 @@ from hoox_async._core.intents.intent import IntentState
 from hoox_async._core.polling import LookUpdate
 from hoox_async._session import runtime_of
 from hoox_async.errors import StoreError
+from hoox_async.sandbox import Fault
 
 pytestmark = pytest.mark.virtual_time
 
@@ -123,3 +124,64 @@ async def test_waiting_for_another_process_ends_where_a_restored_backup_lacks_th
         async with asyncio.timeout(600.0):
             assert await joining is None
         await asyncio.gather(sending, return_exceptions=True)
+
+
+async def test_an_end_is_told_though_its_submitter_lives_on_without_its_session() -> None:
+    """Where a process closed its session and keeps the database open, the leader tells its hooks."""
+    async with processes(2) as (_, opened):
+        leader, (other,) = apart(opened)
+        await other.session.submit(prompt(), key="k")
+        await other.session.aclose()
+        await until(lambda: leader.told == ["k"], 240.0)
+        await asyncio.sleep(240.0)
+        assert leader.told == ["k"]
+
+
+async def test_what_a_session_left_sending_is_unknown_though_its_process_lives_on() -> None:
+    """A session whose closing was cancelled, and whose database failed, leaves no key SENDING for ever."""
+    async with processes(2) as (space, opened):
+        _, (other,) = apart(opened)
+        space.faults.fail_next("create", Fault.HANG)
+        sending = asyncio.create_task(other.session.submit(prompt(), key="k"))
+        memory = other.database.memory
+        await until(lambda: [each.state for each in memory.intents.values()] == [IntentState.SENDING], 5.0)
+        works, other.database.fault = other.database.fault, _store_error
+        closing = asyncio.create_task(other.session.aclose())
+        await asyncio.sleep(0.5)
+        closing.cancel()
+        await asyncio.gather(closing, sending, return_exceptions=True)
+        assert [each.state for each in memory.intents.values()] == [IntentState.SENDING]
+        other.database.fault = works
+        await until(
+            lambda: [each.state for each in memory.intents.values()] == [IntentState.UNKNOWN], 2 * LEASE
+        )
+
+
+async def _store_error(_: str, __: str) -> None:
+    raise StoreError("the database does not answer")
+
+
+async def test_a_change_is_not_missed_while_its_workspace_is_being_opened() -> None:
+    """A change that follows the opening is read, though the statement that reads changes ran meanwhile."""
+    async with processes(1) as (space, (first,)):
+        other = Process(first.database.memory, space)
+        await other.database.open()
+        asked, may_read = asyncio.Event(), asyncio.Event()
+
+        async def slow(when: str, name: str) -> None:
+            if (when, name) == ("before", "changes"):
+                asked.set()
+                await may_read.wait()
+            await asyncio.sleep(0)
+
+        other.database.fault = slow
+        await asked.wait()
+        await other.session.__aenter__()
+        other.is_open = True
+        job = await first.session.submit(prompt(), key="k")
+        waiting = asyncio.create_task(other.session.wait(job.ref))
+        await settled_by(first)
+        may_read.set()
+        async with asyncio.timeout(3.0):
+            assert (await waiting).status is LookStatus.READY
+        await other.close()

@@ -27,6 +27,9 @@ from .queries import IntentRow, Queries
 _FEED_INTERVAL = 1.0  # seconds
 _BEGIN_AFTER = 0.05  # seconds between the opening of a workspace and the first agreement on who polls it
 _MEASUREMENTS = 4  # of the clock
+_TOLD_WITHIN = 60.0  # seconds in which a process that lives tells its hooks
+_LATE_WRITES = 60.0  # seconds after which a write whose caller has given up is certainly over
+_SESSION_HAS_ENDED = "the session ended while the request was being sent"
 _SENDER_IS_DEAD = "the process that was sending the request ended, or lost the database, for a whole lease"
 
 _log = logging.getLogger("hoox_async")
@@ -47,8 +50,10 @@ class Member:
         self._clock = Clock(asyncio.get_running_loop())
         self._tasks = TaskSet()
         self._workspaces: dict[int, OnChange] = {}
+        self._closed_at: dict[int, float] = {}  # workspaces that no session has open any more
         self._coordinated: dict[int, _Coordinated] = {}
         self._notified: dict[int, set[str]] = {}  # keys that are not written yet
+        self._unnotified_since: dict[tuple[int, str], float] = {}  # by workspace and key
         self._kept_since: str | None = None
         self._coordinated_at = -math.inf
         self._is_beginning = False
@@ -77,10 +82,12 @@ class Member:
     def open_workspace(self, workspace: int, on_change: OnChange) -> None:
         """Sweep this workspace too, and call ``on_change`` with what others change in it."""
         self._workspaces[workspace] = on_change
+        self._closed_at.pop(workspace, None)
 
     async def close_workspace(self, workspace: int) -> None:
         """Leave this workspace alone from now on. Another process may poll it at once."""
         self._workspaces.pop(workspace, None)
+        self._closed_at[workspace] = self._clock.now()
         coordinated = self._coordinated.pop(workspace, None)
         with suppress(StoreError):  # then that shows when the lease is over
             await self._write_notified()
@@ -133,11 +140,29 @@ class Member:
 
     async def _sweep(self) -> None:
         """Mark as UNKNOWN what members were sending whose lease is over."""
+        await self._mark_left_sendings()
         if not self._workspaces:
             return
         for row in await self.queries.sent_by_the_dead(tuple(self._workspaces)):
             await self._mark_unknown(row)
-        await self._notify_for_the_dead()
+        await self._notify_for_others()
+
+    async def _mark_left_sendings(self) -> None:
+        """Mark as UNKNOWN what this process has left SENDING in workspaces that it has closed.
+
+        Their sessions do that when they close, unless the database fails then or the closing is cancelled;
+        and a write of SENDING may still come late. The lease of this member goes on: nobody else does it.
+        """
+        closed = dict(self._closed_at)
+        if not closed:
+            return
+        began = self._clock.now()
+        for row in await self.queries.left_sending(tuple(closed)):
+            if row.workspace not in self._workspaces:  # else its session has seen to it
+                await self._mark_unknown(row, presumed=False)
+        for workspace, closed_at in closed.items():
+            if began - closed_at > _LATE_WRITES and self._closed_at.get(workspace) == closed_at:
+                del self._closed_at[workspace]
 
     # --- what one process does for all
 
@@ -193,14 +218,21 @@ class Member:
     def _led(self) -> list[int]:
         return [number for number, each in self._coordinated.items() if each.duty is PollDuty.ALL]
 
-    async def _notify_for_the_dead(self) -> None:
-        """Have hooks told of ends that the sender's process can't tell its own hooks of any more."""
+    async def _notify_for_others(self) -> None:
+        """Have hooks told of ends that the sender's process does not tell its own hooks of.
+
+        Its lease is over; or it lives, and has told nobody for a while: its session was closed.
+        """
         led = self._led()
-        if not led:
-            return
-        for row in await self.queries.unnotified_of_the_dead(led):
+        found = await self.queries.unnotified(led) if led else []
+        now, known = self._clock.now(), self._unnotified_since
+        since = {place: known.get(place, now) for (row, _) in found for place in [(row.workspace, row.key)]}
+        self._unnotified_since = since
+        for row, sender_lives in found:
             coordinated = self._coordinated.get(row.workspace)
             if coordinated is None or row.key in self._notified.get(row.workspace, ()):
+                continue
+            if sender_lives and now - since[row.workspace, row.key] < _TOLD_WITHIN:
                 continue
             with failures_logged(f"telling of the end of {row.key!r}"):
                 coordinated.part.on_unnotified(intent_rows.read(row))
@@ -210,26 +242,31 @@ class Member:
             written = tuple(keys)
             await self.queries.confirm_notified(workspace, written)
             keys.difference_update(written)
-            if not keys:
-                self._notified.pop(workspace, None)
+            if not keys and self._notified.get(workspace) is keys:
+                del self._notified[workspace]
 
-    async def _mark_unknown(self, row: IntentRow) -> None:
+    async def _mark_unknown(self, row: IntentRow, *, presumed: bool = True) -> None:
+        """``presumed``: its sender is a member whose lease is over; else it is this one, and has given up."""
+        reason = _SENDER_IS_DEAD if presumed else _SESSION_HAS_ENDED
         at = self._clock.utc() + self.clock_offset
         try:
             attempt_id = intent_rows.read(row).attempts[-1].id
-            lost = MarkUnknown(_SENDER_IS_DEAD, at, attempt_id, presumed=True)
+            lost = MarkUnknown(reason, at, attempt_id, presumed=presumed)
             after, write = intent_rows.update(row, [lost])
         except StoreError as error:  # the others are to be swept nevertheless
-            _log.error("what a dead process was sending can't be marked as unknown: %s", error)
+            _log.error("what an ended process or session was sending can't be marked as unknown: %s", error)
             return
-        written = await self.queries.put(row.workspace, write, of_the_dead=True)
+        written = await self.queries.put(row.workspace, write, of_the_dead=presumed)
         if written.outcome == "written":
-            _log.warning("%s is unknown now: %s", row.key, _SENDER_IS_DEAD)
+            _log.warning("%s is unknown now: %s", row.key, reason)
             self._publish(row.workspace, after)
 
     async def _read_changes(self) -> None:
-        changes = await self.queries.changes(tuple(self._workspaces), self._snapshot)
-        self._snapshot = changes.snapshot
+        asked = tuple(self._workspaces)
+        changes = await self.queries.changes(asked, self._snapshot)
+        if self._workspaces.keys() <= set(asked):
+            # else one was opened meanwhile, and was read before this snapshot: its changes come next time
+            self._snapshot = changes.snapshot
         for row in changes.rows:
             with failures_logged(f"reading a change of {row.key!r}"):
                 self._publish(row.workspace, intent_rows.read(row))

@@ -15,7 +15,7 @@ from .connections import Connections
 from .error_translation import DatabaseError
 from .migrations import in_schema
 from .permits import PostgresPermits
-from .queries import Changes, IntentRow, IntentWrite, KeptDeliveries, WorkspaceRow, Written
+from .queries import Changes, IntentRow, IntentWrite, KeptDeliveries, Unnotified, WorkspaceRow, Written
 
 _LOOK_IS_TAKEN = "intents_look"  # the index's name
 _UNNOTIFIED_AT_ONCE = 500
@@ -258,14 +258,16 @@ class SQLQueries:
             workspace, sorted(keys),
         )  # fmt: skip
 
-    async def unnotified_of_the_dead(self, workspaces: Collection[int]) -> list[IntentRow]:
-        """Settled intents that no hooks were told of, and whose senders' leases are over."""
-        return await self._rows(
-            "WHERE NOT i.notified AND i.workspace = ANY(%s::bigint[]) AND NOT EXISTS "
-            "(SELECT FROM hoox.members m WHERE m.id = i.member AND m.expires_at > hoox.now_1()) "
-            "ORDER BY i.seq LIMIT %s",
+    async def unnotified(self, workspaces: Collection[int]) -> list[Unnotified]:
+        """Settled intents that no hooks were told of, those of ended senders first."""
+        rows = await self._ask(
+            "SELECT i.workspace, i.seq, i.key, i.version, i.record, i.crc, m.id IS NOT NULL "
+            "FROM hoox.intents i "
+            "LEFT JOIN hoox.members m ON m.id = i.member AND m.expires_at > hoox.now_1() "
+            "WHERE NOT i.notified AND i.workspace = ANY(%s::bigint[]) ORDER BY 7, i.seq LIMIT %s",
             list(workspaces), _UNNOTIFIED_AT_ONCE,
         )  # fmt: skip
+        return [Unnotified(IntentRow(*row), lives) for *row, lives in rows]
 
     async def deliveries(self, workspaces: Collection[int], since: str | None) -> KeptDeliveries:
         """What other members have kept since the snapshot, of intents that are not settled."""
@@ -293,6 +295,13 @@ class SQLQueries:
             "(SELECT FROM hoox.members m WHERE m.id = i.member AND m.expires_at > hoox.now_1()) "
             "AND (SELECT hoox.may_sweep_1(%s::text, %s::double precision)) ORDER BY i.seq",
             list(workspaces), self._member, self._lease,
+        )  # fmt: skip
+
+    async def left_sending(self, workspaces: Collection[int]) -> list[IntentRow]:
+        """SENDING intents that this member has sent."""
+        return await self._rows(
+            "WHERE i.state = 'sending' AND i.workspace = ANY(%s::bigint[]) AND i.member = %s",
+            list(workspaces), self._member,
         )  # fmt: skip
 
     async def changes(self, workspaces: Collection[int], since: str | None) -> Changes:
