@@ -285,7 +285,7 @@ class MemoryQueries:
             members, now = self._memory.members, self._memory.now()
             known = members.get(self.member)
             in_time = known is not None and known.expires_at - self._lease / 2 >= now
-            steady_since = known.steady_since if known is not None and in_time else now
+            steady_since = min(known.steady_since, now) if known is not None and in_time else now
             members[self.member] = _Member(now + self._lease, steady_since)
             return now
 

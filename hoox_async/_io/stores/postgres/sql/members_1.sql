@@ -12,7 +12,10 @@ BEGIN
     ON CONFLICT (id) DO UPDATE SET
         expires_at = moment + length,
         -- in time is within half a lease, since it is renewed every third of one
-        steady_since = CASE WHEN m.expires_at - length / 2 >= moment THEN m.steady_since ELSE moment END;
+        steady_since = CASE
+            WHEN m.expires_at - length / 2 >= moment THEN least(m.steady_since, moment) -- the clock may go back
+            ELSE moment
+        END;
     RETURN moment;
 END $$;
 
