@@ -70,7 +70,16 @@ class LookJob:
     if the session is closed meanwhile. A waiter that is cancelled never cancels the job.
     """
 
-    __slots__ = ("__weakref__", "_complete", "_is_told", "_last", "_payment", "_registry", "_waiters", "ref")
+    __slots__ = (
+        "__weakref__",
+        "_complete",
+        "_is_notified",
+        "_last",
+        "_payment",
+        "_registry",
+        "_waiters",
+        "ref",
+    )
 
     ref: LookRef
     """Names the look."""
@@ -79,7 +88,7 @@ class LookJob:
         self._registry = registry
         self._payment: Payment | None = None
         self._complete = False
-        self._is_told = False  # hooks of this process were told of its end
+        self._is_notified = False  # hooks of this process were told of its end
         self._waiters: Waiter | list[Waiter] | None = None  # nearly always one: a list costs 100 bytes
         self._last: Look | None = None
         self.ref = ref
@@ -314,7 +323,7 @@ class JobRegistry:
         self._is_shared = services.store.is_shared
         self._duty: PollDuty | None = None  # not known yet
         self._own: set[LookRef] = set()  # of a shared store: sent or settled here, so hooks here are told
-        self._being_told: set[LookRef] = set()  # async hooks have not run yet
+        self._being_notified: set[LookRef] = set()  # async hooks have not run yet
         self._opened_at = services.clock.utc()
         self._jobs: WeakValueDictionary[LookRef, LookJob] = WeakValueDictionary()
         self._refused: set[LookRef] = set()  # the API keeps refusing them: polled only while awaited
@@ -519,20 +528,20 @@ class JobRegistry:
         """Tell the hooks, once, and have it written when the async ones have run too."""
         ref, key = job.ref, job.key
         self._own.discard(ref)
-        if ref in self._being_told:
+        if ref in self._being_notified:
             return
 
-        def told() -> None:
-            self._being_told.discard(ref)
+        def notified() -> None:
+            self._being_notified.discard(ref)
             if key is not None:
                 self._services.store.confirm_notified(key)
 
-        if job._is_told:
-            told()
+        if job._is_notified:
+            notified()
             return
-        job._is_told = True
-        self._being_told.add(ref)
-        self._services.hooks.emit(self._settled_event(job, look), told)
+        job._is_notified = True
+        self._being_notified.add(ref)
+        self._services.hooks.emit(self._settled_event(job, look), notified)
 
     async def update(self, job: LookJob, look: Look) -> None:
         """Publish a report about a look that is not polled."""

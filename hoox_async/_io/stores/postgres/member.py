@@ -27,7 +27,7 @@ from .queries import IntentRow, Queries
 _FEED_INTERVAL = 1.0  # seconds
 _BEGIN_AFTER = 0.05  # seconds between the opening of a workspace and the first agreement on who polls it
 _MEASUREMENTS = 4  # of the clock
-_TOLD_WITHIN = 60.0  # seconds in which a process that lives tells its hooks
+_NOTIFIED_WITHIN = 60.0  # seconds in which a process that lives tells its hooks
 _LATE_WRITES = 60.0  # seconds after which a write whose caller has given up is certainly over
 _SESSION_HAS_ENDED = "the session ended while the request was being sent"
 _SENDER_IS_DEAD = "the process that was sending the request ended, or lost the database, for a whole lease"
@@ -232,7 +232,7 @@ class Member:
             coordinated = self._coordinated.get(row.workspace)
             if coordinated is None or row.key in self._notified.get(row.workspace, ()):
                 continue
-            if sender_lives and now - since[row.workspace, row.key] < _TOLD_WITHIN:
+            if sender_lives and now - since[row.workspace, row.key] < _NOTIFIED_WITHIN:
                 continue
             with failures_logged(f"telling of the end of {row.key!r}"):
                 coordinated.part.on_unnotified(intent_rows.read(row))

@@ -19,7 +19,6 @@ from .queries import Changes, IntentRow, IntentWrite, KeptDeliveries, Unnotified
 
 _LOOK_IS_TAKEN = "intents_look"  # the index's name
 _UNNOTIFIED_AT_ONCE = 500
-_SELECT_SNAPSHOT = "SELECT extract(epoch FROM pg_postmaster_start_time())::text, pg_current_snapshot()::text"
 _LOST_AT_MOST = 100_000  # transactions that a failover may lose
 _ROLLED_BACK = "40"  # the class of SQLSTATE: a deadlock, or a conflict of serializable transactions
 _ROWS = "SELECT i.workspace, i.seq, i.key, i.version, i.record, i.crc FROM hoox.intents i "
@@ -311,7 +310,8 @@ class SQLQueries:
 
     async def _deliveries(self, workspaces: Collection[int], since: str | None) -> _Since:
         rows = await self._ask(
-            _SELECT_SNAPSHOT + ", d.workspace, d.attempt FROM (SELECT) AS one LEFT JOIN ("
+            "SELECT extract(epoch FROM pg_postmaster_start_time())::text, pg_current_snapshot()::text, "
+            "d.workspace, d.attempt FROM (SELECT) AS one LEFT JOIN ("
             "SELECT d.workspace, d.attempt FROM hoox.deliveries d "
             "JOIN hoox.attempts a ON a.workspace = d.workspace AND a.id = d.attempt "
             "JOIN hoox.intents i ON i.seq = a.intent "
@@ -357,7 +357,8 @@ class SQLQueries:
         # whether that snapshot could see it. The comparison with its xmin is there for the index. One that
         # began after this snapshot can't be seen, unless a dump of another server was restored here.
         rows = await self._ask(
-            _SELECT_SNAPSHOT + ", i.workspace, i.seq, i.key, i.version, i.record, i.crc "
+            "SELECT extract(epoch FROM pg_postmaster_start_time())::text, pg_current_snapshot()::text, "
+            "i.workspace, i.seq, i.key, i.version, i.record, i.crc "
             "FROM (SELECT) AS one "
             "LEFT JOIN hoox.intents i ON i.workspace = ANY(%s::bigint[]) AND i.changed_by <> %s "
             "AND i.changed_in >= pg_snapshot_xmin(%s::text::pg_snapshot) "
