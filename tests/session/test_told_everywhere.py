@@ -185,3 +185,33 @@ async def test_a_change_is_not_missed_while_its_workspace_is_being_opened() -> N
         async with asyncio.timeout(3.0):
             assert (await waiting).status is LookStatus.READY
         await other.close()
+
+
+async def test_a_leader_that_begins_with_many_kept_deliveries_leaves_room_for_other_statements() -> None:
+    """A thousand deliveries that others have kept are worked on two hundred at a time."""
+    async with processes(1) as (_, (leader,)):
+        running = most = 0
+
+        async def count(when: str, name: str) -> None:
+            nonlocal running, most
+            if name == "kept_delivery":
+                running += 1 if when == "before" else -1
+                most = max(most, running)
+            await asyncio.sleep(0.01)
+
+        leader.database.fault = count
+        for number in range(1000):
+            runtime_of(leader.session).receiver.kept_elsewhere(f"att_{number}")
+        await asyncio.sleep(5.0)
+        assert 0 < most <= 200
+        assert running == 0
+
+
+async def test_a_leader_that_can_t_write_whom_it_told_gives_up_its_duty_without_the_database() -> None:
+    """What is left to be written does not keep a process that lost its database from giving up the lead."""
+    async with processes(1) as (_, (leader,)):
+        store = runtime_of(leader.session).services.store
+        leader.database.fault = _store_error
+        store.confirm_notified("k")
+        await asyncio.sleep(2 * LEASE)
+        assert not leader.leads

@@ -174,9 +174,12 @@ class Member:
 
     async def _coordinate(self) -> None:
         """Agree with other members on who polls each workspace, and do a leader's part."""
+        if self._coordinated:
+            await self._agree_or_give_up()
+            await self._read_deliveries()
         await self._write_notified()
-        if not self._coordinated:
-            return
+
+    async def _agree_or_give_up(self) -> None:
         try:
             await self._agree_on_leaders()
         except StoreError:
@@ -184,7 +187,6 @@ class Member:
                 for coordinated in self._coordinated.values():
                     coordinated.set_duty(PollDuty.OTHERS)
             raise
-        await self._read_deliveries()
 
     async def _agree_on_leaders(self) -> None:
         began = self._clock.now()
