@@ -175,11 +175,11 @@ class Member:
     async def _coordinate(self) -> None:
         """Agree with other members on who polls each workspace, and do a leader's part."""
         if self._coordinated:
-            await self._agree_or_give_up()
+            await self._agree_while_connected()
             await self._read_deliveries()
         await self._write_notified()
 
-    async def _agree_or_give_up(self) -> None:
+    async def _agree_while_connected(self) -> None:
         try:
             await self._agree_on_leaders()
         except StoreError:
