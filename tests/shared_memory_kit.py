@@ -315,6 +315,8 @@ class MemoryQueries:
             for workspace in workspaces:
                 if self._memory.leaders.get(workspace) == self.member:
                     del self._memory.leaders[workspace]
+                if workspace in self._memory.quotas:
+                    self._memory.quotas[workspace].stated.pop(self.member, None)
 
         await self._ask("resign", resign)
 

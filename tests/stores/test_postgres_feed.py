@@ -12,6 +12,7 @@ from store_kit import planned, send
 
 from hoox_async._api.models import LookStatus
 from hoox_async._api.webhook_payloads import Delivery
+from hoox_async._io.protocols import Coordination
 
 
 @pytest.fixture
@@ -57,3 +58,19 @@ async def test_what_was_restored_from_another_server_is_not_read_again_and_again
     await a.store.advance("a", send("att_a"))
     await b.read_changes()
     assert heard == ["a"]
+
+
+async def test_the_limit_that_a_closed_session_stated_binds_nobody_any_more(world: PostgresWorld) -> None:
+    """Where its process lives on, others need not go by the low limit of a session that is closed."""
+    a, b = await world.process(), await world.process()
+    for process, limit in ((a, 10), (b, 100)):
+        permits = process.store.shared_permits
+        assert permits is not None
+        reserved = await permits.reserve(limit, 60.0, 20.0)
+        assert reserved.limit == 10
+    part = Coordination(False, lambda _: None, lambda _: None, lambda _: None)
+    a.store.coordinate(part)
+    await a.store.aclose()
+    permits = b.store.shared_permits
+    assert permits is not None
+    assert (await permits.reserve(100, 60.0, 20.0)).limit == 100

@@ -91,7 +91,7 @@ class Member:
         coordinated = self._coordinated.pop(workspace, None)
         with suppress(StoreError):  # then that shows when the lease is over
             await self._write_notified()
-            if coordinated is not None and coordinated.part.may_lead:
+            if coordinated is not None:
                 await self.queries.resign((workspace,))
 
     def coordinate(self, workspace: int, part: Coordination) -> None:

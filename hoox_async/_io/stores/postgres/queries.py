@@ -195,7 +195,7 @@ class Queries(Protocol):
         ...
 
     async def resign(self, workspaces: Collection[int]) -> None:
-        """Give up leading these workspaces."""
+        """Give up leading these workspaces, and the limit that this member has stated for each."""
 
     async def confirm_notified(self, workspace: int, keys: Collection[str]) -> None:
         """Write that the hooks were told of the end of these looks."""

@@ -275,10 +275,13 @@ class SQLQueries:
         }
 
     async def resign(self, workspaces: Collection[int]) -> None:
-        """Give up leading these workspaces."""
+        """Give up leading these workspaces, and the limit that this member has stated for each."""
+        numbers = sorted(workspaces)
         await self._ask(
+            "WITH stated AS "
+            "(DELETE FROM hoox.stated_limits WHERE member = %s AND workspace = ANY(%s::bigint[])) "
             "DELETE FROM hoox.leaders WHERE member = %s AND workspace = ANY(%s::bigint[])",
-            self._member, sorted(workspaces),
+            self._member, numbers, self._member, numbers,
         )  # fmt: skip
 
     async def confirm_notified(self, workspace: int, keys: Collection[str]) -> None:
