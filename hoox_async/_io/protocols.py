@@ -159,7 +159,7 @@ class Coordination(NamedTuple):
     """A session's part in what one process does for all processes of a workspace.
 
     ``may_lead``: this process may be the one that polls for all. ``on_duty`` is called when its duty changes.
-    ``on_unnotified`` is called with a settled intent whose sender has ended before hooks were told of it, and
+    ``on_unnotified`` is called with a settled intent whose sender did not see to it that hooks are told, and
     ``on_delivery`` with the id of an attempt for which another process has kept a delivery; both only in the
     process that polls for all. They are called on the session's loop and must not raise.
     """

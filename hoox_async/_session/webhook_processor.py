@@ -292,10 +292,11 @@ class WebhookProcessor:
                 self._retry_kept_deliveries(attempt_ids)
 
     async def _apply_kept_deliveries(self, attempt_ids: list[str]) -> None:
-        for attempt_id in attempt_ids:
-            delivery = await self._services.store.kept_delivery(attempt_id)
-            if delivery is not None:
-                await self._apply(attempt_id, delivery)
+        async with self._slots:  # a new leader may begin with thousands
+            for attempt_id in attempt_ids:
+                delivery = await self._services.store.kept_delivery(attempt_id)
+                if delivery is not None:
+                    await self._apply(attempt_id, delivery)
 
     def _retry_kept_deliveries(self, attempt_ids: list[str]) -> None:
         self._start_with_retries(partial(self._apply_kept_deliveries, attempt_ids), "a kept delivery")
