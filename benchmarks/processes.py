@@ -1,12 +1,15 @@
-"""What many processes on one PostgreSQL cost.
+"""What many processes on one PostgreSQL cost, and what they do while processes are killed and replaced.
 
     python benchmarks/processes.py idle                             # 1,000 workspaces in each of 4 processes
     python benchmarks/processes.py idle --workspaces 300 --processes 8
     python benchmarks/processes.py idle --url postgresql://…/bench  # on a server of your own
+    python benchmarks/processes.py workers    # the README's web app: 200 orders, workers killed, 20 deploys
 
 ``idle``: each process opens that many workspaces by one `PostgresDatabase`, a session each, and does nothing
 for a while. Statements are the server's own count of transactions, since each statement is one; memory is the
 growth of the process's resident set by the sessions, after forty others were opened.
+
+``workers`` starts a server of its own for each part; there ``--url`` takes an empty database.
 
 Without ``--url`` a throwaway server is started, from the wheel that the extra ``dev`` installs.
 """
@@ -19,6 +22,7 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import AsyncExitStack, contextmanager
@@ -26,6 +30,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import _web_workers
 from _shared import progress, table
 
 from hoox_async import HooxSession
@@ -162,7 +167,34 @@ def server(url: str | None) -> Iterator[str]:
         yield run.shared_server().url
 
 
-def main(arguments: Sequence[str]) -> None:
+@contextmanager
+def empty_database(url: str | None) -> Iterator[str]:
+    """The URL of an empty database: the user's, or one of a throwaway server."""
+    if url is not None:
+        yield url
+        return
+    sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
+    kit = import_module("postgres_kit")
+    with kit.TestRun.owned() as run, run.shared_server().database() as made:
+        yield made
+
+
+async def workers(options: argparse.Namespace) -> bool:
+    """The README's web app: orders while workers are killed, then orders while new versions are deployed."""
+    good = True
+    for kills, deploys in ((options.kills, 0), (0, options.deploys)):
+        with empty_database(options.url) as url, tempfile.TemporaryDirectory() as folder:
+            async with _web_workers.world(url, Path(folder), seed=options.seed) as shop:
+                pause = 0.15 if kills else max(0.15, deploys * 4 / options.orders)
+                result = await _web_workers.run(
+                    shop, orders=options.orders, kills=kills, deploys=deploys, pause=pause
+                )
+        print(result)
+        good &= not result.charged_twice and not result.unanswered and (kills > 0 or not result.refused)
+    return good
+
+
+def main(arguments: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -173,11 +205,19 @@ def main(arguments: Sequence[str]) -> None:
     idle.add_argument("--processes", type=int, default=4)
     idle.add_argument("--seconds", type=float, default=10.0)
     idle.add_argument("--child", nargs=3, help=argparse.SUPPRESS)
+    web = parts.add_parser("workers", help="the README's web app under uvicorn --workers 4")
+    web.add_argument("--orders", type=int, default=200)
+    web.add_argument("--kills", type=int, default=10)
+    web.add_argument("--deploys", type=int, default=20)
+    web.add_argument("--seed", type=int, default=0)
+    web.add_argument("--url", help="an empty database")
     options = parser.parse_args(arguments)
+    if options.part == "workers":
+        return 0 if asyncio.run(workers(options)) else 1
     if options.child:
         url, schema, workspaces = options.child
         asyncio.run(hold_open(url, schema, int(workspaces)))
-        return
+        return 0
     with server(options.url) as url:
         result = measure_idle(
             url,
@@ -198,7 +238,8 @@ def main(arguments: Sequence[str]) -> None:
             ],
         )
     )
+    return 0
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    sys.exit(main(sys.argv[1:]))

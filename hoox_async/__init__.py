@@ -7,13 +7,22 @@ from ._session import HooxSession
 # maps and unmaps its next piece a thousand times (9 ms).
 from ._api.endpoints import Endpoint
 from ._api.models import Avatar, Look, LookDetails, LookFailure, LookRef, LookStatus, Picture, QuotaSnapshot
-from ._api.requests import Format, ImageAvatar, LookEdit, PromptAvatar, Request, Resolution, Style
+from ._api.requests import (
+    Format,
+    ImageAvatar,
+    LookEdit,
+    PromptAvatar,
+    PrunedRequest,
+    Request,
+    Resolution,
+    Style,
+)
 from ._batch import BatchRunner, Estimate, OutcomeStream
 from ._core.intents.budget import Budget
 from ._core.intents.intent import Evidence, Unknown
 from ._core.intents.outcomes import BatchItem, Outcome, OutcomeState
 from ._core.settings import DEFAULT_TIMEOUT, DefaultTimeout, Timeouts
-from ._io.stores import backup_store, recover_store
+from ._io.stores import PruneResult, backup_store, prune_store, recover_store
 from ._report import BatchReport
 from ._session.jobs import LookJob
 from .errors import (
@@ -106,6 +115,8 @@ __all__ = [
     "PermissionDenied",
     "Picture",
     "PromptAvatar",
+    "PruneResult",
+    "PrunedRequest",
     "QuotaSnapshot",
     "RateLimited",
     "Request",
@@ -126,5 +137,6 @@ __all__ = [
     "WaitTimeout",
     "WebhookRejected",
     "backup_store",
+    "prune_store",
     "recover_store",
 ]

@@ -3,6 +3,7 @@
 It needs psycopg: ``pip install "hoox-async[postgres]"``.
 """
 
-from ._io.stores.postgres.database import PostgresDatabase, migrate_database
+from ._io.stores.postgres.database import PostgresDatabase, migrate_database, single_workspace
+from ._io.stores.postgres.offline import workspace_exists
 
-__all__ = ["PostgresDatabase", "migrate_database"]
+__all__ = ["PostgresDatabase", "migrate_database", "single_workspace", "workspace_exists"]

@@ -328,13 +328,14 @@ def well_used(typed: Typed, sandbox: Sandbox, campaign: Path) -> None:
     typed("looks", "--mine", code=None)
     typed("looks", json=False)
     sandbox.fail_next("edit", Fault.DROP_AFTER)
-    typed("batch", campaign, "--dry-run")
+    typed("batch", campaign, "--dry-run", "--list")
     typed("batch", campaign, "--yes", "--out", "pictures", code=None)
     typed("batch", campaign, "--yes", json=False, code=None)
     found = typed("unknowns", campaign, code=None)
     [key] = [json.loads(line)["key"] for line in found.splitlines()]
     typed("resolve", campaign, key, "drop")
     typed.bare("report", campaign, "--jsonl", "outcomes.jsonl")
+    typed("download", campaign, "--out", "saved-again", "-vv", code=None)
     typed.bare("store", "backup", f"{campaign}.hoox.db", "copy.db")
 
 

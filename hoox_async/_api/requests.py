@@ -11,6 +11,7 @@ import functools
 from collections.abc import Iterable, Mapping
 from decimal import Decimal
 from enum import StrEnum
+from types import MappingProxyType
 from typing import Any, ClassVar, Final, Literal, NamedTuple, TypeVar
 from urllib.parse import urlsplit
 
@@ -367,6 +368,36 @@ class LookEdit(_Common):
 
 
 Request = PromptAvatar | ImageAvatar | LookEdit
+
+
+@attrs.frozen
+class PrunedRequest:
+    """What `prune_store` leaves of a request: its kind and its price. It can't be sent.
+
+    ``kind`` is ``"prompt"``, ``"images"`` or ``"edit"``.
+    """
+
+    KIND: ClassVar[str] = "pruned"
+
+    kind: str = attrs.field(
+        validator=attrs.validators.in_((PromptAvatar.KIND, ImageAvatar.KIND, LookEdit.KIND))
+    )
+    credits: Decimal
+
+    @property
+    def webhook_url(self) -> None:
+        """None: it is erased."""
+        return
+
+    @property
+    def metadata(self) -> Mapping[str, str]:
+        """Empty: it is erased."""
+        return _NO_METADATA
+
+
+_NO_METADATA: Mapping[str, str] = MappingProxyType({})
+KnownRequest = Request | PrunedRequest
+"""The request of an intent: what the user gave, or what is left of it."""
 
 
 def with_source_ref(request: LookEdit) -> LookEdit:

@@ -10,10 +10,11 @@ from cyclopts import App, Group, Parameter
 from .batch import batch
 from .create import create, edit
 from .demo_command import demo
+from .download_command import download
 from .read import check, looks, status, wait
 from .report_command import report
 from .sandbox_command import sandbox
-from .store_command import backup, recover
+from .store_command import backup, migrate, prune, recover
 from .unknowns import resolve, unknowns
 
 _HELP = """Make avatar looks with the Hoox API, by the dozen or the thousand, and pay for none of them twice.
@@ -26,12 +27,13 @@ Exit codes: 0 all ready, 1 some failed, 2 bad usage or input, 3 API key or credi
 
 _COMMANDS: dict[str, tuple[Callable[..., int], ...]] = {
     "Without a key": (demo, sandbox),
-    "Campaigns": (batch, report, unknowns, resolve),
+    "Campaigns": (batch, report, download, unknowns, resolve),
     "One look at a time": (create, edit),
     "Free of charge": (status, wait, looks, check),
 }
 _WITHOUT_DEFAULTS = Parameter(show_default=False)
-_STORE_HELP = "Copy a store, or recover a damaged one."
+_STORE_HELP = "Copy a store, recover a damaged one, prune it, or migrate a database."
+_COMPLETION_HELP = "Install completion for bash, zsh or fish."
 _USAGE: dict[Callable[..., int], str] = {status: "status [OPTIONS] LOOK...", wait: "wait [OPTIONS] LOOK..."}
 
 
@@ -50,7 +52,9 @@ def build() -> App:
             usage = _USAGE.get(command)
             app.command(command, group=group, usage=f"Usage: hoox-async {usage}" if usage else None)
     app.command(_store_commands(app["report"].group))
-    app["--help"].group = app["--version"].group = Group("Other", sort_key=len(_COMMANDS))
+    other = Group("Other", sort_key=len(_COMMANDS))
+    app.register_install_completion_command(group=other, help=_COMPLETION_HELP)
+    app["--help"].group = app["--version"].group = other
     return app
 
 
@@ -58,8 +62,8 @@ def _store_commands(group: Group | str | tuple[Group | str, ...]) -> App:
     store = App(
         name="store", help=_STORE_HELP, group=group, version_flags=(), default_parameter=_WITHOUT_DEFAULTS
     )
-    store.command(backup)
-    store.command(recover)
+    for command in (backup, recover, prune, migrate):
+        store.command(command)
     return store
 
 

@@ -6,7 +6,6 @@ import asyncio
 import math
 import os
 from collections.abc import Mapping
-from contextlib import nullcontext
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -23,6 +22,9 @@ from hoox_async import (
     LookAccepted,
     LookEdit,
     LookRef,
+    Outcome,
+    OutcomeState,
+    OutcomeUnknown,
     PromptAvatar,
     Request,
     WaitTimeout,
@@ -31,7 +33,8 @@ from hoox_async import (
 from .exit_codes import Exit
 from .json_output import look_record
 from .options import Output, StoreConnection, command_line
-from .read import save
+from .saving import free_name, save
+from .stores import AnyStore, named_store, read_report, resolve_words
 from .terminal import Terminal
 from .text import format_credits
 
@@ -48,10 +51,18 @@ class LookOptions:
     out: Annotated[
         str | None, Parameter(help="Save the picture in this file, or in this folder (ends in a slash).")
     ] = None
-    store: Annotated[
-        Path | None,
+    key: Annotated[
+        str | None,
         Parameter(
-            help="A store that records what was paid, so that a lost request can be settled with resolve."
+            help="A name of your own for this look. With the same key and store it is paid for once, however "
+            "often the command runs."
+        ),
+    ] = None
+    store: Annotated[
+        str | None,
+        Parameter(
+            help="A file that records what was paid, for --key, and so that a lost request can be settled "
+            "with resolve. It is created if it does not exist."
         ),
     ] = None
 
@@ -59,13 +70,27 @@ class LookOptions:
         """Raise `ConfigurationError` for what would fail only after the look was paid for."""
         if math.isnan(self.timeout):
             raise ConfigurationError("--timeout nan: expected a number of seconds")
+        if self.key is not None and not self.key.strip():
+            raise ConfigurationError("--key: expected a text that is not empty")
+        if self.key is not None and self.store is None:
+            raise ConfigurationError(
+                f"--key {self.key}: give --store FILE too, which records what was paid for under a key"
+            )
+        if self.out is not None and not self.wait:
+            raise ConfigurationError("--no-wait and --out: a picture can only be saved after waiting for it")
+
+    def check_out(self, *, may_exist: bool) -> None:
+        """Raise `ConfigurationError` if the picture could not be saved.
+
+        With ``may_exist`` the file may be there already: then it has to be the look's own picture.
+        """
         if self.out is None:
             return
-        if not self.wait:
-            raise ConfigurationError("--no-wait and --out: a picture can only be saved after waiting for it")
         path = Path(self.out)
         is_folder = self.out.endswith(("/", os.sep)) or path.is_dir()
         if path.exists() and not is_folder:
+            if may_exist:
+                return
             raise ConfigurationError(f"--out {self.out}: the file exists already; choose another name")
         nearest = next(parent for parent in (path, *path.absolute().parents) if parent.exists())
         if not nearest.is_dir() or not os.access(nearest, os.W_OK):
@@ -103,6 +128,7 @@ def create(
     From a prompt: 2 credits, 4 at 4K. From images: no credits.
 
     - `hoox-async create "Young entrepreneur, confident smile" --name Alex --out alex.jpg`
+    - `hoox-async create "Young entrepreneur" --key alex --store looks.db`
 
     Parameters
     ----------
@@ -223,31 +249,60 @@ class _PictureNotSaved(Exception):
 
 def _make(request: Request, options: LookOptions, connection: StoreConnection, terminal: Terminal) -> int:
     options.check()
+    store = named_store(options.store, connection.workspace) if options.store is not None else None
+    before = None
+    if store is not None and options.key is not None and store.exists():
+        before = asyncio.run(_read_outcome(store, options.key))
+    options.check_out(may_exist=before is not None and before.state is OutcomeState.READY)
     accepted = _AcceptedHook(terminal)
-    session = connection.session(store=options.store, hooks=[accepted])
+    if before is not None:
+        accepted.ref = before.ref
+    session = connection.session(store=store, hooks=[accepted])
     try:
-        return asyncio.run(_submit_and_wait(session, request, options, terminal))
+        return asyncio.run(_submit_and_wait(session, request, options, before, terminal))
+    except OutcomeUnknown as error:
+        if store is not None and error.key is not None:
+            terminal.notice("Decide about it with:")
+            terminal.notice(
+                "  " + command_line("resolve", *resolve_words(store, error.key), *connection.arguments())
+            )
+        else:
+            terminal.notice("Before you send it again, see whether the workspace has it:")
+            terminal.notice("  " + command_line("looks", *connection.arguments()))
+        raise
     except (KeyboardInterrupt, WaitTimeout) as error:
         if accepted.ref is None:
             raise
         moment = "yet" if isinstance(error, WaitTimeout) else "when interrupted"
-        terminal.say(f"not ready {moment}; go on with:")
+        terminal.notice(f"not ready {moment}; go on with:")
     except _PictureNotSaved as error:
-        terminal.say(f"{error}; save it with:")
-    saving = ["--out", options.out] if options.out is not None else []
-    terminal.say("  " + command_line("wait", str(accepted.ref), *saving, *connection.arguments()))
+        terminal.notice(f"{error}; save it with:")
+    saving = ["--out", free_name(options.out)] if options.out is not None else []
+    terminal.notice("  " + command_line("wait", str(accepted.ref), *saving, *connection.arguments()))
     return Exit.UNFINISHED
 
 
+async def _read_outcome(store: AnyStore, key: str) -> Outcome | None:
+    """What the store has under this key, or None."""
+    return next((outcome for outcome in await read_report(store) if outcome.key == key), None)
+
+
 async def _submit_and_wait(
-    session: HooxSession, request: Request, options: LookOptions, terminal: Terminal
+    session: HooxSession,
+    request: Request,
+    options: LookOptions,
+    before: Outcome | None,
+    terminal: Terminal,
 ) -> int:
     async with session:
-        job = await session.submit(request)
+        job = await session.submit(request, key=options.key)
+        if before is not None and before.ref == job.ref:
+            terminal.say(f"{options.key} was accepted before: {job.ref}; nothing is paid again")
+            terminal.record("accepted", ref=str(job.ref), credits="0")
         if not options.wait:
             terminal.result(str(job.ref))
             return Exit.READY
-        with terminal.err.status("waiting for the look") if terminal.live else nullcontext():
+        with terminal.waiting("waiting for the look"):
             look: Look = await job.wait(options.timeout)
         terminal.record("look", **look_record(look))
         terminal.result(f"{look.ref} is ready: {look.thumbnail_url}")

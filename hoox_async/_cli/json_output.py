@@ -6,6 +6,8 @@ from typing import Any
 
 from hoox_async import GenerationFailed, HooxError, Look, LookDetails, Outcome, Unknown
 
+from .text import in_words_of_the_command_line
+
 
 def look_record(look: Look) -> dict[str, Any]:
     """A look's status, picture and failure."""
@@ -64,7 +66,7 @@ def reason(error: HooxError) -> str:
     """Why something failed, in the API's words if it gave a reason."""
     if isinstance(error, GenerationFailed) and error.look.error is not None:
         return error.look.error.message
-    return str(error)
+    return in_words_of_the_command_line(str(error))
 
 
 def unknown_record(unknown: Unknown) -> dict[str, Any]:

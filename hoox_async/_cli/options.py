@@ -1,9 +1,11 @@
-"""Options that several commands share (connection, output), and paths of stores."""
+"""Options that several commands share: connection and output."""
 
 from __future__ import annotations
 
+import logging
 import os
 import shlex
+import shutil
 import sys
 from collections.abc import Iterable
 from pathlib import Path
@@ -15,23 +17,47 @@ from cyclopts import Group, Parameter
 from hoox_async import ConfigurationError, Hook, HooxSession
 
 from .exit_codes import NoKey
+from .logs import log_event, start_logging
+from .stores import DEFAULT_WORKSPACE, AnyStore, DatabaseStore, WorkspaceOption
 from .terminal import Terminal
 
+_PROGRAM = "hoox-async"
+_MODULE = "hoox_async"
+STDIN = "/dev/stdin"
+"""What the word - of the command line becomes: it would be taken for an option."""
 _SHARED = Group("Connection and output", sort_key=9)
 
 
 @Parameter(name="*", group=_SHARED)
 @attrs.frozen(kw_only=True)
 class Output:
-    """The option that chooses the format of the output."""
+    """The options that choose the format and the amount of the output."""
 
     json: Annotated[
-        bool, Parameter(negative=(), help="Write lines of JSON to stdout and everything else to stderr.")
+        bool,
+        Parameter(
+            negative=(), help="Write lines of JSON to stdout, errors too, and everything else to stderr."
+        ),
     ] = False
+    quiet: Annotated[
+        bool,
+        Parameter(name=["--quiet", "-q"], negative=(), help="Write only results, failures and how to go on."),
+    ] = False
+    verbose: Annotated[
+        int,
+        Parameter(
+            name=["--verbose", "-v"], count=True, help="Log what happens to looks; -vv: each request too."
+        ),
+    ] = 0
 
     def terminal(self) -> Terminal:
-        """The terminal that writes in this format."""
-        return Terminal(as_json=self.json)
+        """The terminal that writes in this format. From now on the log goes there too."""
+        if self.quiet and self.verbose:
+            raise ConfigurationError("--quiet and --verbose: give only one of them")
+        terminal = Terminal(as_json=self.json, quiet=self.quiet)
+        levels = (logging.WARNING, logging.INFO, logging.DEBUG)
+        start_logging(terminal, logging.ERROR if self.quiet else levels[min(self.verbose, 2)])
+        return terminal
 
 
 @Parameter(name="*", group=_SHARED)
@@ -40,7 +66,11 @@ class Connection:
     """The API's address, the API key and the quota."""
 
     base_url: Annotated[
-        str | None, Parameter(help="Another API address: https, or a loopback host such as a sandbox.")
+        str | None,
+        Parameter(
+            help="Another API address: https, or a loopback host such as a sandbox. It is never read from "
+            "the environment, so that no stray variable sends the key to another host."
+        ),
     ] = None
     key_file: Annotated[
         Path | None, Parameter(help="A file that holds the API key. Default: the variable HOOX_API_KEY.")
@@ -63,15 +93,24 @@ class Connection:
         return key
 
     def session(
-        self, *, store: Path | None = None, hooks: Iterable[Hook] = (), key: str | None = None, **options: Any
+        self,
+        *,
+        store: AnyStore | None = None,
+        hooks: Iterable[Hook] = (),
+        key: str | None = None,
+        migrate: bool = True,
+        **options: Any,
     ) -> HooxSession:
-        """A session that is not open yet. Raises what `key` and `HooxSession` raise."""
+        """A session that is not open yet. Raises what `key` and `HooxSession` raise.
+
+        Without ``migrate`` the tables of a database are left as they are.
+        """
         if self.base_url is not None:
             options["base_url"] = self.base_url
         return HooxSession(
             self.key() if key is None else key,
-            store=store,
-            hooks=hooks,
+            store=_opened(store, migrate=migrate) if isinstance(store, DatabaseStore) else store,
+            hooks=[*hooks, log_event],
             requests_per_minute=self.rpm,
             **options,
         )
@@ -97,37 +136,29 @@ class StoreConnection(Connection):
         bool, Parameter(negative=(), help="The API key has replaced the one that the store was made with.")
     ] = False
 
+    workspace: WorkspaceOption = DEFAULT_WORKSPACE
+
     def session(self, **options: Any) -> HooxSession:
         """A session that is not open yet, as `Connection.session` gives."""
         return super().session(new_key=self.new_key, **options)
 
 
+def _opened(store: DatabaseStore, *, migrate: bool) -> Any:
+    from hoox_async.postgres import single_workspace
+
+    return single_workspace(store.url, store.workspace, migrate=migrate)
+
+
 def program() -> list[str]:
     """The words that started this program, for printed commands that can be copied."""
-    as_module = Path(sys.argv[0]).parts[-2:] == ("hoox_async", "__main__.py")
-    return ["python", "-m", "hoox_async"] if as_module else ["hoox-async"]
+    started = Path(sys.argv[0])
+    if started.parts[-2:] == ("hoox_async", "__main__.py"):
+        return [sys.orig_argv[0], "-m", _MODULE]
+    is_script = started.stem == _PROGRAM
+    # a shell that found it by its PATH gives the whole path
+    return [sys.argv[0] if is_script and shutil.which(started.name) != sys.argv[0] else _PROGRAM]
 
 
 def command_line(*words: str) -> str:
     """A command of this program as it is typed in a shell."""
     return shlex.join([*program(), *words])
-
-
-def store_of(path: Path) -> Path:
-    """The store at this path, or the store beside this campaign file.
-
-    Raises `ConfigurationError` if there is none.
-    """
-    beside = store_beside(path)
-    if path.suffix == ".db":
-        beside = path
-    if not beside.is_file():
-        raise ConfigurationError(
-            f"{beside}: there is no such store; `batch` creates one beside the campaign file"
-        )
-    return beside
-
-
-def store_beside(campaign: Path) -> Path:
-    """The path of a campaign's store: the file's whole name with ``.hoox.db`` added."""
-    return campaign.with_name(campaign.name + ".hoox.db")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
-from contextlib import nullcontext
 from typing import Annotated, Any
 
 from cyclopts import Group, Parameter
@@ -25,6 +24,7 @@ from hoox_async import (
 from .exit_codes import Exit, code_of, is_access
 from .json_output import details_record, error_record, look_record
 from .options import Connection, Output, command_line
+from .saving import save
 from .terminal import Terminal
 from .text import format_count, one_line
 
@@ -88,16 +88,15 @@ def wait(
                     await save(session, ready, out, terminal)
                 return ready
 
-            waiting = f"waiting for {format_count(len(refs), 'look')}"
-            with terminal.err.status(waiting) if terminal.live else nullcontext():
+            with terminal.waiting(f"waiting for {format_count(len(refs), 'look')}"):
                 return await _print_each(refs, one, terminal)
 
     try:
         return asyncio.run(ask())
     except KeyboardInterrupt:
-        terminal.say("interrupted; nothing is lost. Go on with:")
+        terminal.notice("interrupted; nothing is lost. Go on with:")
         saving = ["--out", out] if out is not None else []
-        terminal.say("  " + command_line("wait", *map(str, refs), *saving, *connection.arguments()))
+        terminal.notice("  " + command_line("wait", *map(str, refs), *saving, *connection.arguments()))
         return Exit.UNFINISHED
 
 
@@ -168,19 +167,6 @@ def check(*, connection: Connection = _DEFAULT_CONNECTION, output: Output = _DEF
     return asyncio.run(ask())
 
 
-async def save(session: HooxSession, look: Look, out: str, terminal: Terminal) -> None:
-    """Save a look's picture and print its path. Raises `ConfigurationError` if the file exists.
-
-    ``out`` is the text that was typed: a `Path` would lose the slash that makes it a folder.
-    """
-    try:
-        path = await session.download(look, out)
-    except FileExistsError:
-        raise ConfigurationError(f"--out {out}: the file exists already; choose another name") from None
-    terminal.record("picture", ref=str(look.ref), path=str(path))
-    terminal.result(f"saved {path}")
-
-
 async def _check_key(session: HooxSession, base_url: str | None) -> None:
     # the API has no endpoint that only checks a key; a look that can't exist is the smallest answer
     try:
@@ -214,7 +200,7 @@ async def _print_each(refs: tuple[LookRef, ...], ask: Any, terminal: Terminal) -
             if is_access(error):
                 raise
             terminal.record("error", ref=str(ref), **error_record(error))
-            terminal.say(f"{ref}: {error}")
+            terminal.notice(f"{ref}: {error}")
             return code_of(error)
         terminal.record("look", **look_record(look))
         terminal.result(_as_line(look))

@@ -5,25 +5,28 @@ from __future__ import annotations
 import asyncio
 from pathlib import Path
 
-from hoox_async import BatchReport
-
 from .batch.picture_index import read_picture_index
+from .campaign import Selection
+from .campaign.picture_names import safe_part
 from .exit_codes import Exit
-from .options import Output, store_of
+from .options import Output
+from .picks import OnlyOption, parse_only, select_outcomes
+from .stores import DEFAULT_WORKSPACE, AnyStore, WorkspaceOption, read_report, store_of
 from .terminal import Terminal, require_modules
 
 _DEFAULT_OUTPUT = Output()
 
 
 def report(
-    store: Path,
-    /,
+    store: str,
     *,
+    workspace: WorkspaceOption = DEFAULT_WORKSPACE,
     out: Path | None = None,
     jsonl: Path | None = None,
     pictures: Path | None = None,
     download: bool = True,
     title: str | None = None,
+    only: OnlyOption = (),
     output: Output = _DEFAULT_OUTPUT,
 ) -> int:
     """Write the contact sheet: all pictures on one page.
@@ -35,9 +38,9 @@ def report(
     Parameters
     ----------
     store
-        The store (FILE.hoox.db), or the campaign file beside it.
+        The store (FILE.hoox.db or a postgresql:// URL), or the campaign file beside it. Also as --store.
     out
-        The folder to write the page in (FILE.sheet).
+        The folder to write the page in (FILE.sheet; with --only FILE.selection.sheet).
     jsonl
         Also write all outcomes to this file, one line of JSON each.
     pictures
@@ -47,16 +50,24 @@ def report(
     title
         The page's title (the campaign's name).
     """
-    terminal, path = output.terminal(), store_of(store)
+    terminal, path = output.terminal(), store_of(store, workspace)
+    selection = parse_only(only)
     require_modules("report", {"jinja2": "Jinja2", "PIL": "Pillow"}, "the contact sheet")
     name = path.name.removesuffix(".db").removesuffix(".hoox")
-    folder = out or path.with_name(f"{name}.sheet")
+    # a page of a part must not take the place of the page of all
+    folder = out or _beside(path, f"{name}.selection.sheet" if selection else f"{name}.sheet")
     saved = read_picture_index(pictures) if pictures else {}
-    return asyncio.run(_write(path, folder, jsonl, saved, download, title or name, terminal))
+    return asyncio.run(_write(path, selection, folder, jsonl, saved, download, title or name, terminal))
+
+
+def _beside(store: AnyStore, name: str) -> Path:
+    """The folder of the page: beside the file, or here for a workspace of a database."""
+    return store.with_name(name) if isinstance(store, Path) else Path(str(safe_part(name)))
 
 
 async def _write(
-    store: Path,
+    store: AnyStore,
+    selection: Selection,
     folder: Path,
     jsonl: Path | None,
     saved: dict[str, tuple[str, Path]],
@@ -64,7 +75,7 @@ async def _write(
     title: str,
     terminal: Terminal,
 ) -> int:
-    found = await BatchReport.open(store)
+    found = select_outcomes(await read_report(store), selection)
     if not terminal.as_json:
         terminal.say(str(found))
     given = {

@@ -1,17 +1,34 @@
-"""``store backup`` and ``store recover``: copy a store, or recover one whose -wal file is lost."""
+"""``store …``: copy a store, recover one whose -wal file is lost, prune it, migrate a database."""
 
 from __future__ import annotations
 
 import asyncio
+import re
+from datetime import timedelta
 from pathlib import Path
 from typing import Annotated
 
 from cyclopts import Parameter
 
-from hoox_async import BatchReport, ConfigurationError, StoreIncomplete, backup_store, recover_store
+from hoox_async import (
+    BatchReport,
+    ConfigurationError,
+    StoreIncomplete,
+    backup_store,
+    prune_store,
+    recover_store,
+)
 
 from .exit_codes import Exit
-from .options import Output, store_beside, store_of
+from .options import Output, command_line
+from .stores import (
+    DEFAULT_WORKSPACE,
+    DatabaseStore,
+    WorkspaceOption,
+    file_store_of,
+    named_store,
+    store_of,
+)
 from .terminal import Terminal
 from .text import format_count
 
@@ -22,7 +39,7 @@ _WARNING = (
 )
 
 
-def backup(source: Path, target: Path, /, *, output: Output = _DEFAULT_OUTPUT) -> int:
+def backup(source: str, target: Path, /, *, output: Output = _DEFAULT_OUTPUT) -> int:
     """Copy a store into one file, also while a batch has it open.
 
     Needs no API key. To restore the copy, remove the store with its -wal and -shm files and put the copy in
@@ -38,15 +55,14 @@ def backup(source: Path, target: Path, /, *, output: Output = _DEFAULT_OUTPUT) -
         The file to write the copy to. An existing file is not replaced.
     """
     terminal = output.terminal()
-    copy = asyncio.run(backup_store(_store(source), target))
+    copy = asyncio.run(backup_store(file_store_of(source), target))
     terminal.record("backup", path=str(copy))
     terminal.result(str(copy))
     return Exit.READY
 
 
 def recover(
-    store: Path,
-    /,
+    store: str,
     *,
     yes: Annotated[bool, Parameter(negative=(), help="Don't ask before recovering.")] = False,
     output: Output = _DEFAULT_OUTPUT,
@@ -61,27 +77,101 @@ def recover(
     store
         The store (FILE.hoox.db), or the campaign file beside it.
     """
-    terminal, path = output.terminal(), _store(store)
+    terminal, path = output.terminal(), file_store_of(store)
     missing = _missing(path)
     if missing is None:
         terminal.say(f"{path}: nothing is missing; it can be opened as it is")
         return Exit.READY
-    terminal.say(str(missing))
-    terminal.say(_WARNING)
+    terminal.notice(str(missing))
+    terminal.notice(_WARNING)
     if not yes and not _agreed(terminal):
         return Exit.UNFINISHED
     asyncio.run(recover_store(path))
     known = len(asyncio.run(BatchReport.open(path)))
     terminal.record("recovered", path=str(path), known=known)
     terminal.result(f"{path} is recovered; {format_count(known, 'request')} found in it")
-    terminal.say("Before you run anything again, see with `hoox-async looks` which looks the workspace has.")
+    terminal.notice("Before you run anything again, see which looks the workspace has:")
+    terminal.notice("  " + command_line("looks"))
     return Exit.READY
 
 
-def _store(path: Path) -> Path:
-    """The store as `store_of` finds it, but also under a name that does not end in .db."""
-    is_campaign = path.suffix in (".toml", ".csv", ".jsonl") or store_beside(path).is_file()
-    return path if path.is_file() and not is_campaign else store_of(path)
+def prune(
+    store: str,
+    *,
+    older_than: Annotated[str, Parameter(help="Only what was settled so long ago: 90d, 12h or 6w.")],
+    dry_run: Annotated[bool, Parameter(negative=(), help="Only say what would be erased.")] = False,
+    workspace: WorkspaceOption = DEFAULT_WORKSPACE,
+    output: Output = _DEFAULT_OUTPUT,
+) -> int:
+    """Erase prompts, metadata and answers of what was settled long ago, and keep what money needs.
+
+    A pruned look is still found under its key, is not paid again, and its credits count; a report shows it as
+    pruned. What is unknown, dropped or not settled is not touched. Needs no API key. Of a file no session may
+    be open, and releases that can't read it refuse it; copies of the store still hold what was erased.
+
+    - `hoox-async store prune campaign.toml --older-than 90d --dry-run`
+
+    Parameters
+    ----------
+    store
+        The store (FILE.hoox.db or a postgresql:// URL), or the campaign file beside it. Also as --store.
+    """
+    terminal, place, age = output.terminal(), store_of(store, workspace), parse_age(older_than)
+    source = place.url if isinstance(place, DatabaseStore) else place
+    done = asyncio.run(prune_store(source, older_than=age, dry_run=dry_run, workspace=workspace))
+    terminal.record("pruned", store=str(place), dry_run=dry_run, **done._asdict())
+    count = format_count(done.pruned, "request")
+    smaller = _bytes(max(0, done.size_before - done.size_after))
+    sizes = f"{smaller} smaller ({_bytes(done.size_before)} before)"
+    if dry_run:
+        terminal.result(f"{count} would be pruned, about {sizes}; {done.already:,} already are")
+    else:
+        terminal.result(f"{count} pruned, {sizes}; {done.already:,} were already")
+    return Exit.READY
+
+
+def migrate(store: str, *, output: Output = _DEFAULT_OUTPUT) -> int:
+    """Create the tables of a store in PostgreSQL, or bring them to this version.
+
+    Sessions do that by themselves, if their role may create tables. If it may not, run this with a role that
+    may, before the new version starts. Earlier versions that are running go on.
+
+    - `hoox-async store migrate --store postgresql://owner@db.example.com/shop`
+
+    Parameters
+    ----------
+    store
+        The database's postgresql:// URL. Also as --store.
+    """
+    terminal, place = output.terminal(), named_store(store)
+    if not isinstance(place, DatabaseStore):
+        raise ConfigurationError(f"{store}: a file is migrated when it is opened; give a postgresql:// URL")
+    from hoox_async.postgres import migrate_database
+
+    before, now = asyncio.run(migrate_database(place.url))
+    terminal.record("migrated", store=str(place), before=before, now=now)
+    terminal.result(f"schema {now}" + (" already" if before == now else f"; it was {before or 'not there'}"))
+    return Exit.READY
+
+
+_AGE = re.compile(r"(\d{1,6})([hdw])")
+_UNITS = {"h": "hours", "d": "days", "w": "weeks"}
+
+
+def parse_age(text: str) -> timedelta:
+    """A time such as 90d. Raises `ConfigurationError`."""
+    found = _AGE.fullmatch(text.strip())
+    if found is None:
+        raise ConfigurationError(f"--older-than {text!r}: expected a time such as 90d, 12h or 6w")
+    return timedelta(**{_UNITS[found[2]]: int(found[1])})
+
+
+def _bytes(count: int) -> str:
+    for unit in ("bytes", "KB", "MB"):
+        if count < 1000:
+            return f"{count:,.3g} {unit}" if unit != "bytes" else f"{count} {unit}"
+        count = round(count / 1000)
+    return f"{count:,} GB"
 
 
 def _missing(path: Path) -> StoreIncomplete | None:

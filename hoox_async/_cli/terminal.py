@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -17,19 +18,24 @@ if TYPE_CHECKING:
 
 
 class Terminal:
-    """The two output streams and the questions. With ``as_json`` stdout holds only lines of JSON."""
+    """The two output streams and the questions.
 
-    def __init__(self, *, as_json: bool = False) -> None:
+    With ``as_json`` stdout holds only lines of JSON. With ``quiet`` stderr holds only notices: what went
+    wrong, and how to go on.
+    """
+
+    def __init__(self, *, as_json: bool = False, quiet: bool = False) -> None:
         from rich.console import Console
 
         self.as_json = as_json
+        self.quiet = quiet
         self.err: Console = Console(stderr=True, highlight=False, markup=False, emoji=False)
         self._out = Console(highlight=False, markup=False, emoji=False)
 
     @property
     def live(self) -> bool:
-        """Whether stderr is a terminal that can redraw a progress bar."""
-        return self.err.is_terminal and not self.err.is_dumb_terminal
+        """Whether stderr is a terminal that can redraw a progress bar, and is to have one."""
+        return not self.quiet and self.err.is_terminal and not self.err.is_dumb_terminal
 
     @property
     def can_ask(self) -> bool:
@@ -37,7 +43,12 @@ class Terminal:
         return self.err.is_terminal and sys.stdin is not None and sys.stdin.isatty()
 
     def say(self, text: str = "") -> None:
-        """Write a message to stderr."""
+        """Write a message to stderr, unless it is to be quiet."""
+        if not self.quiet:
+            _print(self.err, text)
+
+    def notice(self, text: str = "") -> None:
+        """Write to stderr what has to be read: a failure, or how to go on."""
         _print(self.err, text)
 
     def result(self, text: str = "") -> None:
@@ -50,6 +61,10 @@ class Terminal:
             sys.stdout.write(json.dumps({"event": event, **values}, default=str) + "\n")
             sys.stdout.flush()
 
+    def waiting(self, text: str) -> AbstractContextManager[object]:
+        """Show on a terminal that something is waited for, while the block runs."""
+        return self.err.status(text) if self.live else nullcontext()
+
     def table(
         self,
         columns: Sequence[str],
@@ -60,7 +75,17 @@ class Terminal:
         total: bool = False,
     ) -> None:
         """Write a table for people. Columns in ``numbers`` are aligned right, those in ``whole`` are not
-        wrapped; with ``total`` the last row is set apart as a sum."""
+        wrapped; with ``total`` the last row is set apart as a sum.
+
+        On a terminal that is too narrow each row becomes two lines: its first cell, then the others.
+        """
+        console = self.err if self.as_json else self._out
+        if _table_width(columns, rows, whole) > console.width:
+            for first, *others in rows:
+                named = zip(columns[1:], others, strict=True)
+                texts = [f"{name} {cell}" if name in numbers else cell for name, cell in named if cell]
+                _print(console, f"{first}\n  {', '.join(texts)}" if texts else first)
+            return
         from rich import box
         from rich.table import Table
         from rich.text import Text
@@ -72,7 +97,7 @@ class Terminal:
         for position, row in enumerate(rows):
             last = total and position == len(rows) - 2
             table.add_row(*(Text(sanitize(cell)) for cell in row), end_section=last)
-        (self.err if self.as_json else self._out).print(table)
+        console.print(table)
 
     def ask(self, question: str) -> str:
         """Ask a question; return the answer without surrounding spaces, empty at the end of the input."""
@@ -80,8 +105,17 @@ class Terminal:
         try:
             return input().strip()
         except EOFError:
-            self.say()
+            self.notice()
             return ""
+
+
+def _table_width(columns: Sequence[str], rows: Sequence[Sequence[str]], whole: Sequence[str]) -> int:
+    """The columns that a table needs at least: all of a cell that is not wrapped, the heads of the others."""
+    needed = 2 * (len(columns) - 1)
+    for position, name in enumerate(columns):
+        cells = [row[position] for row in rows] if name in whole else []
+        needed += max(map(len, (name, *cells)))
+    return needed
 
 
 def _print(console: Console, text: str) -> None:

@@ -10,6 +10,12 @@ import unicodedata
 from collections.abc import Iterable
 from decimal import Decimal
 
+_TYPED = {
+    "open the session once with new_key=True": "add --new-key once",
+    "session.unknowns() lists them": "the command unknowns lists them",
+    "(max_failures)": "(--max-failures)",
+}
+
 
 def format_amount(credits: Decimal) -> str:
     """Credits without needless zeros: ``2``, ``3.5``, ``1,204``."""
@@ -50,6 +56,13 @@ def shorten_list(things: Iterable[str], most: int = 5) -> str:
 def sanitize(text: str) -> str:
     """Text that is safe to print: control characters other than line breaks are replaced."""
     return "".join(c if c == "\n" or unicodedata.category(c) not in ("Cc", "Cs") else "\ufffd" for c in text)
+
+
+def in_words_of_the_command_line(text: str) -> str:
+    """The library's text, with options and commands where a program has arguments and methods."""
+    for words, typed in _TYPED.items():
+        text = text.replace(words, typed)
+    return text
 
 
 def one_line(text: str, longest: int = 200) -> str:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from pathlib import Path
 from typing import Literal
 
 from hoox_async import ConfigurationError, InvalidRequest, LookJob, LookRef, Unknown
 
 from .exit_codes import Exit
 from .json_output import unknown_record
-from .options import Output, StoreConnection, command_line, store_of
+from .options import Output, StoreConnection, command_line
+from .stores import AnyStore, DatabaseStore, read_unknowns, resolve_words, store_of
 from .terminal import Terminal
 from .text import format_count, format_credits, one_line, shorten_list
 
@@ -20,18 +20,19 @@ _Verdict = LookRef | Literal["resend", "drop"]
 
 
 def unknowns(
-    store: Path, /, *, connection: StoreConnection = _DEFAULT_CONNECTION, output: Output = _DEFAULT_OUTPUT
+    store: str, *, connection: StoreConnection = _DEFAULT_CONNECTION, output: Output = _DEFAULT_OUTPUT
 ) -> int:
     """List the requests that may have been paid for.
 
-    Shows each with the looks that may be its result. Takes one status request for each avatar.
+    Shows each with the looks that may be its result. Takes one status request for each avatar; of a store in
+    PostgreSQL it shows what is recorded, without any request and without a key.
 
     Parameters
     ----------
     store
-        The store (FILE.hoox.db), or the campaign file beside it.
+        The store (FILE.hoox.db or a postgresql:// URL), or the campaign file beside it. Also as --store.
     """
-    terminal, path = output.terminal(), store_of(store)
+    terminal, path = output.terminal(), store_of(store, connection.workspace)
     found = asyncio.run(_list(connection, path))
     for unknown in found:
         terminal.record("unknown", **unknown_record(unknown))
@@ -43,15 +44,14 @@ def unknowns(
     terminal.say(
         f"{format_count(len(found), 'request')} may have been paid for. To decide about one (it asks):"
     )
-    terminal.say("  " + command_line("resolve", str(store), found[0].key, *connection.arguments()))
+    terminal.say("  " + command_line("resolve", *resolve_words(path, found[0].key), *connection.arguments()))
     return Exit.UNFINISHED
 
 
 def resolve(
-    store: Path,
+    store: str,
     key: str,
     verdict: str | None = None,
-    /,
     *,
     connection: StoreConnection = _DEFAULT_CONNECTION,
     output: Output = _DEFAULT_OUTPUT,
@@ -66,14 +66,14 @@ def resolve(
     Parameters
     ----------
     store
-        The store (FILE.hoox.db), or the campaign file beside it.
+        The store (FILE.hoox.db or a postgresql:// URL), or the campaign file beside it. Also as --store.
     key
         The request's key, as `unknowns` shows it.
     verdict
         avatar_id:look_id names the look that is its result. resend sends it again and pays for that. drop
         gives it up; what it may have cost stays counted as at risk.
     """
-    terminal, path = output.terminal(), store_of(store)
+    terminal, path = output.terminal(), store_of(store, connection.workspace)
     if verdict is not None:
         decided = _parse_verdict(verdict)
         return asyncio.run(_settle(connection, path, key, decided, terminal))
@@ -86,13 +86,15 @@ def resolve(
     return asyncio.run(_settle(connection, path, key, _ask(unknown, terminal), terminal))
 
 
-async def _list(connection: StoreConnection, store: Path) -> list[Unknown]:
+async def _list(connection: StoreConnection, store: AnyStore) -> list[Unknown]:
+    if isinstance(store, DatabaseStore):
+        return await read_unknowns(store)
     async with connection.session(store=store, poll="awaited") as session:
         return await session.unknowns()
 
 
 async def _settle(
-    connection: StoreConnection, store: Path, key: str, verdict: _Verdict, terminal: Terminal
+    connection: StoreConnection, store: AnyStore, key: str, verdict: _Verdict, terminal: Terminal
 ) -> int:
     async with connection.session(store=store) as session:
         job: LookJob | None = None
@@ -160,4 +162,4 @@ def _ask(unknown: Unknown, terminal: Terminal) -> _Verdict:
         try:
             return _parse_verdict(answer)
         except (InvalidRequest, ConfigurationError) as error:
-            terminal.say(str(error))
+            terminal.notice(str(error))

@@ -10,7 +10,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
-from .._api.requests import ImageAvatar, LookEdit, PromptAvatar, content_of
+from .._api.requests import ImageAvatar, LookEdit, PromptAvatar, PrunedRequest, content_of
 from .._core.intents.outcomes import Outcome
 
 REQUEST_KINDS = (PromptAvatar, ImageAvatar, LookEdit)
@@ -95,6 +95,8 @@ def _credits(amount: Decimal) -> str:
 
 
 def _request(request: object) -> dict[str, Any]:
+    if isinstance(request, PrunedRequest):
+        return {"kind": request.kind, "price": _credits(request.credits), "pruned": True}
     if not isinstance(request, REQUEST_KINDS):
         return {"kind": None, "shown": repr(request)[:200]}
     shown: dict[str, Any] = {"kind": request.KIND, "price": _credits(request.credits)}

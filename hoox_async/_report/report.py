@@ -15,6 +15,7 @@ import attrs
 
 from .._api.requests import FREE, ImageAvatar
 from .._core.intents.outcomes import Outcome, OutcomeState, outcome_of
+from .._io.stores import is_database
 from .jsonl import REQUEST_KINDS, seconds_of, write_lines
 
 if TYPE_CHECKING:
@@ -37,15 +38,23 @@ class BatchReport:
     outcomes: tuple[Outcome, ...] = attrs.field(converter=_as_tuple)
 
     @classmethod
-    async def open(cls, store_path: str | PathLike[str]) -> BatchReport:
-        """Read the report of a store on disk, also while a batch writes to it.
+    async def open(
+        cls, store: str | PathLike[str], *, workspace: str = "default", schema: str = "hoox"
+    ) -> BatchReport:
+        """Read the report of a store, also while a batch writes to it. Changes nothing, and needs no API key.
 
-        Items that the batch has not reached yet are not in the store, and so not in the report.
-        Raises `StoreError` if there is no such store or it can't be read.
+        ``store`` is the path of a file or a ``postgresql://`` URL. ``workspace`` and ``schema`` choose what
+        of the database is read. Items that the batch has not reached yet are not in the store, and so not in
+        the report. Raises `StoreError` if there is no such store or it can't be read.
         """
+        if is_database(store):
+            from .._io.stores.postgres.offline import offline_workspace
+
+            async with offline_workspace(str(store), workspace, schema=schema) as records:
+                return cls([outcome_of(intent) async for intent in records.intents()])
         from .._io.stores.sqlite.reader import read_store
 
-        async with await read_store(store_path) as snapshot:
+        async with await read_store(store) as snapshot:
             return cls([outcome_of(intent) async for intent in snapshot])
 
     def __len__(self) -> int:

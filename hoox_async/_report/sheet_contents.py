@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import NamedTuple
 
 from .._api.models import LookRef
-from .._api.requests import FREE, Format, ImageAvatar, LookEdit, PromptAvatar
+from .._api.requests import FREE, Format, ImageAvatar, LookEdit, PromptAvatar, PrunedRequest
 from .._core.intents.outcomes import Outcome, OutcomeState
 from .formatting import STATE_EXPLANATIONS, format_amount, format_credits, format_duration
 from .jsonl import seconds_of
@@ -137,6 +137,8 @@ def _prompt(outcome: Outcome) -> str:
     if isinstance(request, ImageAvatar):
         count = len(request.image_urls)
         return f"From {count} picture{'' if count == 1 else 's'} of your own"
+    if isinstance(request, PrunedRequest):
+        return "pruned"
     return getattr(request, "prompt", "") or ""
 
 

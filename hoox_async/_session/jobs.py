@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 from weakref import WeakValueDictionary
 
 from .._api.models import Look, LookRef, LookStatus
-from .._api.requests import Request
+from .._api.requests import KnownRequest
 from .._core.intents.intent import Intent, IntentState
 from .._core.intents.transitions import IllegalTransition, Settle
 from .._core.polling import LookUpdate, PollScheduler, is_complete
@@ -50,7 +50,7 @@ class Payment(NamedTuple):
     """
 
     key: str
-    request: Request
+    request: KnownRequest
     accepted_at: datetime | None
     own_key: bool
     expects_webhook: bool

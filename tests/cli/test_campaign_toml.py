@@ -58,8 +58,12 @@ def test_the_example_makes_what_its_comments_say() -> None:
         "alex/stage", "mara/stage", "mara/rain",
     ]  # fmt: skip
     assert campaign.credits == Decimal("29.5")
-    assert campaign.origins["alex/podcast-2"] == ItemOrigin("alex", "podcast", 2, 11)
+    assert campaign.origins["alex/podcast-2"] == ItemOrigin("alex", "podcast", 2, 16)
     assert campaign.origins["mara/rain"][:3] == ("mara", "rain", 1)
+    prompts = {item.key: getattr(item.request, "prompt", "") for item in campaign.items}
+    assert prompts["alex/stage"] == (
+        "Spring campaign, natural light. On a small stage, blue light behind, presenting a brass desk lamp"
+    )
 
 
 def test_avatars_of_each_kind() -> None:

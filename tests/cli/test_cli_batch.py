@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
+import io
 import json
+import shlex
+from decimal import Decimal
 from pathlib import Path
 
 import pytest
-from cli_kit import AVATARS, CAMPAIGN, ITEMS, Cli, campaign
+from cli_kit import AVATARS, CAMPAIGN, ITEMS, Cli, Done, campaign
 
+from hoox_async import BatchRunner
+from hoox_async._cli.campaign import parse_campaign
 from hoox_async.sandbox import Fault, Sandbox
 
 
@@ -190,7 +196,7 @@ def test_max_failures_stops(cli: Cli, tmp_path: Path) -> None:
     counts = done.of("summary")[0]["counts"]
     assert counts["rejected"] >= 1
     assert counts["unsent"] >= 40
-    assert "(max_failures)" in done.err
+    assert "(--max-failures)" in done.err
 
 
 def test_changed_content(cli: Cli, tmp_path: Path) -> None:
@@ -298,8 +304,6 @@ def test_a_rehearsal(cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
 
 def test_no_credits_is_code_3(cli: Cli, sandbox: Sandbox, tmp_path: Path) -> None:
     """A workspace without credits stops the batch with code 3; what was not sent is sent next time."""
-    from decimal import Decimal
-
     sandbox.space.balance = Decimal(4)
     file = campaign(tmp_path)
     done = cli("batch", file, "--yes")
@@ -331,3 +335,149 @@ def test_a_store_of_another_workspace(cli: Cli, tmp_path: Path, monkeypatch: pyt
     done = cli("batch", file, "--yes")
     assert done.code == 2
     assert "add --new-key once" in done.err
+
+
+def test_the_csv_example_is_made(cli: Cli) -> None:
+    """``examples/campaign.csv`` is a whole campaign: it is rehearsed to the end, for the credits it costs."""
+    example = Path(__file__).parents[2] / "examples" / "campaign.csv"
+    done = cli.bare("batch", example, "--rehearse", "--speed", "400", "--json")
+    assert done.code == 0
+    assert done.of("plan")[0]["credits"] == "11.5"
+    assert {record["key"] for record in done.of("outcome")} == {
+        "alex", "alex/podcast", "alex/stage", "mara/rain",
+    }  # fmt: skip
+    listed = cli.bare("batch", example, "--dry-run", "--list").out
+    assert "Spring campaign, natural light. Podcast studio, a brass desk lamp on the table" in listed
+
+
+def test_help_documents_csv(cli: Cli) -> None:
+    """`batch --help` names every column that a CSV file can have."""
+    from hoox_async._cli.campaign.row_files import _COLUMNS
+
+    words = cli.bare("batch", "--help").out.replace(",", " ").replace(".", " ").split()
+    assert [column for column in (*_COLUMNS, "metadata", "variables") if column not in words] == []
+
+
+def test_a_dry_run_lists_each_item(cli: Cli, tmp_path: Path) -> None:
+    """`--dry-run --list` writes key, source, prompt and credits of each item; the credits add up to the
+    plan's, and what was paid for before costs nothing."""
+    file = campaign(tmp_path, AVATARS)
+    first = cli.bare("batch", file, "--dry-run", "--list")
+    assert "mara: a new avatar, 2 credits\n  Physiotherapist, calm and friendly\n" in first.out
+    assert "yuki/car: from yuki, 2 credits\n  In the driver's seat at a red light\n" in first.out
+    assert "credits      6" in first.out
+    cli("batch", file, "--yes", "--only", "mara/*")
+    campaign(tmp_path, AVATARS.replace("at a red light", "at a green light"))
+    for words in ((), ("--changed", "redo"), ("--retry", "ready")):
+        listed = cli("batch", file, "--dry-run", "--list", "--json", *words)
+        items, [plan] = listed.of("item"), listed.of("plan")
+        assert [item["key"] for item in items] == ["mara", "yuki", "mara/car", "yuki/car"]
+        assert sum(Decimal(item["credits"]) for item in items) == Decimal(plan["credits"])
+    by_key = {item["key"]: item for item in cli("batch", file, "--dry-run", "--list", "--json").of("item")}
+    assert by_key["mara/car"] == {
+        "event": "item", "key": "mara/car", "kind": "edit", "source": "mara",
+        "prompt": "In the driver's seat at a green light", "image_urls": [],
+        "credits": "0", "price": "2", "standing": "ready",
+    }  # fmt: skip
+    assert by_key["yuki"]["image_urls"] == ["https://images.test/yuki.jpg"]
+    assert cli("batch", file, "--yes", "--list").code == 2
+
+
+def test_a_campaign_from_stdin(cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`batch -` reads the campaign from stdin and needs `--store`; run again, it pays nothing."""
+    store = tmp_path / "looks.db"
+
+    def run(*words: str) -> Done:
+        monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(CAMPAIGN.encode())))
+        return cli("batch", "-", *words)
+
+    assert "to send      4 edits" in run("--dry-run").out
+    refused = run("--yes")
+    assert refused.code == 2
+    assert "--store" in refused.err
+    assert cli.sandbox.ledger == []
+    cut = run("--store", str(store), "--max-credits", "4")
+    assert cut.code == 4
+    assert f"batch - --max-credits 8 --store {store}" in cut.err
+    assert "from stdin again" in cut.err
+    for _ in range(2):
+        assert run("--store", str(store), "--yes").code == 0
+        assert len(cli.sandbox.ledger) == 4
+    assert [file.name for file in tmp_path.glob("*.db")] == ["looks.db"]
+
+
+def test_a_store_of_ones_own_name(cli: Cli, tmp_path: Path) -> None:
+    """`batch --store` records in that file, and the commands that read a store take it."""
+    file, store = campaign(tmp_path), tmp_path / "spring.sqlite"
+    assert cli("batch", file, "--yes", "--store", store).code == 0
+    assert not (tmp_path / "campaign.toml.hoox.db").exists()
+    assert cli("batch", file, "--store", store).code == 0
+    assert cli("unknowns", store).code == 0
+    assert cli.bare("report", store, "--no-download").code == 0
+    assert len(cli.sandbox.ledger) == 4
+
+
+def test_avatars_are_named_by_their_key(cli: Cli, tmp_path: Path) -> None:
+    """An avatar of a campaign has its key as its name in the workspace, unless the file names it."""
+    named = AVATARS.replace('key = "yuki"', 'key = "yuki"\nname = "Yuki K."')
+    assert cli("batch", campaign(tmp_path, named), "--yes").code == 0
+    made = [charge.request for charge in cli.sandbox.ledger if charge.request["endpoint"] == "create"]
+    assert {request["name"] for request in made} == {"mara", "Yuki K."}
+
+
+def test_avatars_that_were_made_without_a_name_stay_as_they_are(cli: Cli, tmp_path: Path) -> None:
+    """An avatar that an earlier version made without a name is not changed by it, and not paid again."""
+    file = campaign(tmp_path, AVATARS)
+
+    async def earlier() -> None:
+        async with cli.sandbox.session(store=f"{file}.hoox.db") as session:
+            await BatchRunner(session).run(parse_campaign(AVATARS, "toml").items)
+
+    asyncio.run(earlier())
+    paid = len(cli.sandbox.ledger)
+    done = cli("batch", file, "--yes")
+    assert done.code == 0
+    assert "changed" not in done.err
+    assert len(cli.sandbox.ledger) == paid
+
+
+def test_variables_are_set_on_the_command_line(cli: Cli, tmp_path: Path) -> None:
+    """`--set` gives a variable its value, for the printed command too; without it nothing is sent."""
+    file = campaign(tmp_path, CAMPAIGN.replace("warm light", "{light}"))
+    undefined = cli("batch", file, "--yes")
+    assert undefined.code == 2
+    assert "campaign.toml: 1 problem" in undefined.err
+    assert "line 13: scenes[1].prompt: '{light}'" in undefined.err
+    assert cli.sandbox.requests == []
+    done = cli("batch", file, "--only", "*/podcast", "--set", "light=blue light", "--max-credits", "2")
+    assert done.code == 4
+    assert cli.bare(*shlex.split(done.err.splitlines()[-1])[1:]).code == 0
+    prompts = {charge.request["prompt"] for charge in cli.sandbox.ledger}
+    assert prompts == {"Podcast studio, blue light"}
+
+
+def test_quiet_leaves_out_plan_and_progress(cli: Cli, tmp_path: Path) -> None:
+    """`-q` writes the summary on stdout, and on stderr nothing but failures and how to go on."""
+    file = campaign(tmp_path)
+    done = cli("batch", file, "--max-credits", "4", "-q")
+    assert done.code == 4
+    assert done.err.startswith("The cap of credits is reached.")
+    assert "reserved" not in done.out
+    finished = cli("batch", file, "--yes", "-q")
+    assert (finished.code, finished.err) == (0, "")
+
+
+def test_a_damaged_store_is_code_2(cli: Cli, tmp_path: Path) -> None:
+    """Every command that meets a damaged store ends with code 2 and one line, and sends nothing."""
+    file = campaign(tmp_path)
+    Path(f"{file}.hoox.db").write_bytes(b"SQLite format 3\x00" + b"\x01" * 5000)
+    commands = (
+        ("batch", file, "--yes"), ("batch", file, "--dry-run"), ("report", file), ("unknowns", file),
+        ("resolve", file, "x", "drop"), ("download", file, "--out", tmp_path / "out"),
+        ("create", "a host", "--key", "a", "--store", f"{file}.hoox.db"), ("store", "recover", file),
+    )  # fmt: skip
+    for command in commands:
+        run = cli.bare if command[0] in ("report", "store") else cli
+        done = run(*command)
+        assert (done.code, len(done.err.strip().splitlines())) == (2, 1), command
+    assert cli.sandbox.requests == []

@@ -98,7 +98,7 @@ def test_ctrl_c_and_resume(slow: Sandbox, start: Start, tmp_path: Path) -> None:
 
     campaign(tmp_path, _text({**scenes, "s11": "scene 11, corrected", "s12": "scene 12, new"}))
     resume = shlex.split(stopped["resume"])
-    assert resume[:3] == ["python", "-m", "hoox_async"]
+    assert resume[:3] == [sys.executable, "-m", "hoox_async"]
     code, out, err = _done(start(*resume[3:]))
     assert code == 0, err
     assert len(slow.ledger) == 4 * 13
@@ -136,7 +136,7 @@ def test_a_second_ctrl_c_leaves_at_once(slow: Sandbox, start: Start, tmp_path: P
     code, out, _ = _done(process)
     assert code == 4
     assert "at risk" in out
-    assert "may have been paid for; see: python -m hoox_async unknowns" in out
+    assert f"may have been paid for; see: {sys.executable} -m hoox_async unknowns" in out
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])

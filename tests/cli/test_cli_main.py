@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from decimal import Decimal
+from pathlib import Path
 
 import pytest
 from cli_kit import Cli
 
 from hoox_async._cli import run, text
+from hoox_async._cli.options import program
+from hoox_async._cli.terminal import Terminal
 from hoox_async._cli.text import format_amount, format_duration, one_line, sanitize, shorten_list
 from hoox_async._report import formatting
+from hoox_async.sandbox import Sandbox
 
 COMMANDS = (
     "demo", "sandbox", "create", "edit", "status", "wait", "looks", "check", "batch", "unknowns",
-    "resolve", "report",
+    "resolve", "report", "download",
 )  # fmt: skip
 GROUPS = {"store": ("backup", "recover")}
 
@@ -61,7 +66,7 @@ def test_help_fits_a_terminal(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.setenv("COLUMNS", "80")
     rows = [line for line in cli.bare("--help").out.splitlines() if line.startswith("│")]
     assert [row for row in rows if row.startswith("│  ")] == []
-    assert len(rows) == len(COMMANDS) + len(GROUPS) + 2
+    assert len(rows) == len(COMMANDS) + len(GROUPS) + 3
 
 
 @pytest.mark.parametrize(
@@ -119,6 +124,94 @@ def test_an_unexpected_error_is_one_line(cli: Cli, monkeypatch: pytest.MonkeyPat
     done = cli.bare("check")
     assert done.code == 2
     assert "unexpected RuntimeError: the floor is gone" in done.err
+
+
+@pytest.mark.parametrize(
+    ("argv", "code", "kind"),
+    [
+        (("nonsense",), 2, "Misuse"),
+        (("batch", "x.toml", "--limit", "many"), 2, "Misuse"),
+        (("batch", "x.toml"), 2, "ConfigurationError"),
+        (("check", "--base-url", "ftp://x.test"), 2, "ConfigurationError"),
+        (("status", "look_1"), 2, "InvalidRequest"),
+        (("report", "nowhere.db"), 2, "ConfigurationError"),
+    ],
+)
+def test_errors_are_json_too(cli: Cli, argv: tuple[str, ...], code: int, kind: str) -> None:
+    """With `--json` every error is also a line of JSON on stdout: its type, message and exit code."""
+    done = cli.bare(*argv, "--json")
+    assert done.code == code
+    [error] = done.of("error")
+    assert (error["type"], error["exit"]) == (kind, code)
+    assert done.err == f"hoox-async: {error['message']}\n"
+
+
+def test_an_api_error_is_json_too(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An error of the API has its code and says whether it was charged."""
+    monkeypatch.setenv("HOOX_API_KEY", "hx_live_wrong")
+    [error] = cli("create", "a host", "--no-wait", "--json").of("error")
+    assert (error["type"], error["charged"], error["exit"]) == ("AuthenticationError", "no", 3)
+
+
+def test_an_unknown_option_is_named(cli: Cli) -> None:
+    """An unknown option before the file is reported by its name, though - stands for stdin."""
+    assert "--nonsense" in cli.bare("batch", "--nonsense", "x.toml").err
+    assert "FILE" in cli.bare("batch", "--limit", "2").err
+
+
+def test_completion_can_be_installed(tmp_path: Path) -> None:
+    """`--install-completion` writes a script for the shell that names the commands."""
+    command = [sys.executable, "-m", "hoox_async", "--install-completion", "--shell", "bash"]
+    environment = {**os.environ, "HOME": str(tmp_path), "SHELL": "/bin/bash"}
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False, env=environment)
+    assert done.returncode == 0, done.stderr
+    scripts = [path.read_text() for path in tmp_path.rglob("*") if path.is_file()]
+    assert any("download" in script and "hoox" in script for script in scripts)
+
+
+@pytest.mark.parametrize("started", ["module", "script"])
+def test_printed_commands_start_as_this_one_did(tmp_path: Path, started: str) -> None:
+    """A printed command begins with the words that started the program: it runs where this one ran."""
+    script = Path(sys.executable).with_name("hoox-async")
+    words = [sys.executable, "-m", "hoox_async"] if started == "module" else [str(script)]
+    with Sandbox(speed=1000) as sandbox:
+        sandbox.hold()
+        done = subprocess.run(
+            [*words, "create", "a host", "--timeout", "0", "--base-url", sandbox.base_url],
+            capture_output=True, text=True, timeout=60, check=False, cwd=tmp_path,
+            env={**os.environ, "HOOX_API_KEY": sandbox.api_key, "PATH": "/usr/bin:/bin"},
+        )  # fmt: skip
+    assert done.returncode == 4, done.stderr
+    assert done.stderr.splitlines()[-1].startswith(f"  {' '.join(words)} wait ")
+
+
+def test_a_program_on_the_path_is_printed_by_its_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A program that the shell finds by its name is printed as that name."""
+    script = Path(sys.executable).with_name("hoox-async")
+    monkeypatch.setenv("PATH", str(script.parent))
+    monkeypatch.setattr(sys, "argv", [str(script)])
+    assert program() == ["hoox-async"]
+
+
+@pytest.mark.parametrize("columns", ["40", "80", "160"])
+def test_help_fits_every_width(cli: Cli, monkeypatch: pytest.MonkeyPatch, columns: str) -> None:
+    """No line of any help is wider than the terminal, and without colour it has no control characters."""
+    monkeypatch.setenv("COLUMNS", columns)
+    monkeypatch.setenv("NO_COLOR", "1")
+    for command in ((), *((command,) for command in COMMANDS)):
+        out = cli.bare(*command, "--help").out
+        assert max(map(len, out.splitlines())) <= int(columns)
+        assert "\x1b" not in out
+
+
+def test_a_table_fits_a_narrow_terminal(
+    cli: Cli, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A table that is too wide for the terminal is written with two lines for each row, and loses nothing."""
+    monkeypatch.setenv("COLUMNS", "40")
+    rows = [["avtr_5885197468a1:look_e276ce65fbe0", "alex", "7", "studio"]]
+    Terminal().table(["look", "avatar", "ready", "place"], rows, numbers=["ready"], whole=["look"])
+    assert capsys.readouterr().out == f"{rows[0][0]}\n  alex, ready 7, studio\n"
 
 
 def test_as_a_module() -> None:

@@ -153,6 +153,17 @@ def _picture(folder: Path, name: str) -> Path:
     return folder / name
 
 
+def test_the_bar_fits_40_columns(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On 40 columns the time left has a line of its own, so that the first line is not wrapped."""
+    monkeypatch.setenv("COLUMNS", "40")
+    output = io.StringIO()
+    console = Console(file=output, width=40, force_terminal=True, color_system=None)
+    console.print(_progress(_counters()).render())
+    lines = output.getvalue().splitlines()
+    assert lines[0].rstrip().endswith("0 of 10 done")
+    assert lines[1].startswith("about ")
+
+
 def test_the_index_finds_recorded_pictures(tmp_path: Path) -> None:
     """A recorded picture is found by key and ref, unless its file was deleted."""
     manifest = PictureIndex(tmp_path)

@@ -120,6 +120,7 @@ def test_a_lost_request_is_code_4_and_reported_as_maybe_paid(cli: Cli) -> None:
     assert done.code == 4
     assert "may have been paid" in done.err
     assert "charged" not in done.err  # said once
+    assert f"hoox-async looks --base-url {cli.sandbox.base_url}" in done.err
     assert len(cli.sandbox.ledger) == 1
 
 
@@ -256,3 +257,115 @@ def test_without_credits_it_is_code_3(cli: Cli, sandbox: Sandbox) -> None:
     done = cli("create", "a host")
     assert done.code == 3
     assert "402" in done.err
+    assert "Nothing was paid; once the workspace has credits, go on with the same command" in done.err
+
+
+def test_the_same_key_is_paid_for_once(cli: Cli, tmp_path: Path) -> None:
+    """`create` and `edit` with `--key` and `--store` pay once, however often they run, and give the look."""
+    store, source = tmp_path / "looks.db", _ref(cli)
+    for command in (("create", "a host"), ("edit", source, "rainy street")):
+        paid = len(cli.sandbox.ledger) + 1
+        words = (*command, "--key", command[0], "--store", store, "--out", tmp_path / f"{command[0]}.jpg")
+        for _ in range(3):
+            done = cli(*words, "--json")
+            assert done.code == 0
+            assert len(cli.sandbox.ledger) == paid
+            assert done.of("look")[0]["ref"] == str(cli.sandbox.ledger[-1].ref)
+        assert done.of("accepted")[0]["credits"] == "0"
+        assert "nothing is paid again" in done.err
+
+
+def test_a_key_goes_on_with_a_look_that_was_not_ready(cli: Cli, tmp_path: Path) -> None:
+    """A second run under a key waits for the look that the first one paid for."""
+    words = ("create", "a host", "--key", "a", "--store", tmp_path / "looks.db")
+    cli.sandbox.hold()
+    assert cli(*words, "--timeout", "0.1").code == 4
+    again = cli(*words, "--timeout", "0.1")
+    assert again.code == 4
+    assert f"wait {cli.sandbox.ledger[0].ref}" in again.err
+    cli.sandbox.release()
+    assert cli(*words).code == 0
+    assert len(cli.sandbox.ledger) == 1
+
+
+def test_a_key_needs_a_store(cli: Cli, tmp_path: Path) -> None:
+    """`--key` without `--store`, an empty key and a store that is a URL or a folder are code 2, unpaid."""
+    for words in (("--key", "a"), ("--key", " ", "--store", "x.db"), ("--store", "postgresql://u:pw@h/d"),
+                  ("--store", f"{tmp_path}/")):  # fmt: skip
+        done = cli("create", "a host", *words)
+        assert done.code == 2
+        assert words[0] in done.err or "--store" in done.err
+        assert "pw" not in done.err
+    assert cli.sandbox.requests == []
+
+
+def test_a_key_of_another_request_is_refused(cli: Cli, tmp_path: Path) -> None:
+    """The same key with another prompt is code 2, and nothing is sent."""
+    options = ("--key", "a", "--store", tmp_path / "looks.db")
+    cli("create", "a host", *options)
+    assert cli("create", "a guest", *options).code == 2
+    assert len(cli.sandbox.ledger) == 1
+
+
+def test_another_file_is_never_replaced_under_a_key(cli: Cli, tmp_path: Path) -> None:
+    """If `--out` is another file, a second run under a key leaves it and prints a command that works."""
+    mine = tmp_path / "mine.jpg"
+    words = ("create", "a host", "--key", "a", "--store", tmp_path / "looks.db")
+    cli(*words)
+    mine.write_text("mine")
+    done = cli(*words, "--out", mine)
+    assert (done.code, mine.read_text()) == (4, "mine")
+    assert cli.bare(*shlex.split(done.err.splitlines()[-1])[1:]).code == 0
+    assert (tmp_path / "mine-2.jpg").is_file()
+
+
+def test_a_lost_request_prints_how_to_decide(cli: Cli, tmp_path: Path) -> None:
+    """With a store, a lost request prints the command that settles it."""
+    store = tmp_path / "looks.sqlite"
+    cli.sandbox.fail_next("create", Fault.DROP_AFTER)
+    done = cli("create", "a host", "--key", "a", "--store", store)
+    assert done.code == 4
+    words = shlex.split(done.err.splitlines()[-2])[1:]
+    assert words[:3] == ["resolve", str(store), "a"]
+    assert cli.bare(*words[:3], str(cli.sandbox.ledger[0].ref), *words[3:]).code == 0
+    assert cli("create", "a host", "--key", "a", "--store", store).code == 0
+    assert len(cli.sandbox.ledger) == 1
+
+
+@pytest.mark.parametrize(("typed", "saved"), [
+    ("host.png", "host.jpg"), ("host.WEBP", "host.jpg"), ("host.jpeg", "host.jpeg"),
+    ("host.JPG", "host.JPG"), ("host", "host"), ("host.v2", "host.v2"),
+])  # fmt: skip
+def test_a_file_is_named_after_the_kind_of_picture(cli: Cli, tmp_path: Path, typed: str, saved: str) -> None:
+    """A JPEG is never saved under the suffix of another kind of picture; the command says its real name."""
+    done = cli("create", "a host", "--out", tmp_path / typed)
+    assert done.code == 0
+    assert [file.name for file in tmp_path.iterdir()] == [saved]
+    assert f"saved {tmp_path / saved}" in done.out
+    assert ("its name is" in done.err) == (typed != saved)
+
+
+def test_errors_name_what_was_typed(cli: Cli, tmp_path: Path) -> None:
+    """Errors name the option of the command line, not the parameter of the library."""
+    assert "--base-url: " in cli.bare("check", "--base-url", "ftp://x.test").err
+    assert "--rpm: " in cli.bare("check", "--rpm", "0").err
+    assert "--image: 'me.jpg'" in cli("create", "--image", "me.jpg").err
+    assert "--element-image: 'me.jpg'" in cli("create", "a host", "--element-image", "me.jpg").err
+    assert "PROMPT: " in cli("create", " ").err
+
+
+def test_quiet_and_verbose(cli: Cli) -> None:
+    """`-q` writes results alone, `-v` logs what happens to looks and `-vv` each request; never the key."""
+    quiet = cli("create", "a host", "-q")
+    assert (quiet.code, quiet.err) == (0, "")
+    assert "is ready" in quiet.out
+    cli.sandbox.hold()
+    late = cli("create", "a host", "--timeout", "0.1", "-q")
+    assert "go on with" in late.err
+    cli.sandbox.release()
+    verbose = cli("create", "a host", "-v").err
+    assert "INFO" in verbose
+    assert "DEBUG" not in verbose
+    assert "DEBUG   create: HTTP 201" in cli("create", "a host", "-vv").err
+    assert cli.sandbox.api_key not in verbose
+    assert cli("check", "-q", "-v").code == 2

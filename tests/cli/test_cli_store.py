@@ -66,7 +66,7 @@ def test_backup_replaces_nothing(cli: Cli, file: Path, tmp_path: Path) -> None:
     """An existing target is refused in one line and stays; a missing store is code 2."""
     (tmp_path / "copy.db").write_text("mine")
     done = cli.bare("store", "backup", file, tmp_path / "copy.db", "--json")
-    assert (done.code, done.out) == (2, "")
+    assert (done.code, [record["event"] for record in done.records]) == (2, ["error"])
     assert len(done.err.splitlines()) == 1
     assert "exists already" in done.err
     assert (tmp_path / "copy.db").read_text() == "mine"

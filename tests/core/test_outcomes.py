@@ -179,7 +179,7 @@ def test_an_outcome_of_what_was_no_request() -> None:
 
 def test_a_batch_item_has_its_key_and_request() -> None:
     """A batch item has the key and the request that it was made from."""
-    item = BatchItem("alex/podcast-2", INTENT.request)
+    item = BatchItem("alex/podcast-2", INTENT.content)
     assert (item.key, item.request) == ("alex/podcast-2", INTENT.request)
 
 

@@ -401,7 +401,7 @@ def test_an_intent_that_is_restored_has_its_unknown_fields_again(end: Transition
     """After a round that cost nothing, the record is what it was before, also after a presumed loss."""
     record = start = with_newer_fields(INTENT)
     presumed = MarkUnknown("presumed dead", AT, "a3", presumed=True)
-    steps: list[tuple[Transition, ...]] = [(Replace(INTENT.request, INTENT.digest), Send("a3", AT, REF))]
+    steps: list[tuple[Transition, ...]] = [(Replace(INTENT.content, INTENT.digest), Send("a3", AT, REF))]
     intent = INTENT
     for round_steps in (*steps, *([(presumed,)] if lost else []), (end,)):
         intent = after(*round_steps, start=intent)
@@ -411,7 +411,7 @@ def test_an_intent_that_is_restored_has_its_unknown_fields_again(end: Transition
 
 def test_each_round_of_an_unknown_keeps_its_own_unknown_fields() -> None:
     """Where an unknown is sent again, its record becomes the one before, without what stood before it."""
-    lost = after(Replace(INTENT.request, INTENT.digest), Send("a3", AT, REF), start=INTENT)
+    lost = after(Replace(INTENT.content, INTENT.digest), Send("a3", AT, REF), start=INTENT)
     lost = advance(lost, MarkUnknown("cut", AT, "a3"))
     record = with_newer_fields(lost)
     again = after(Resend(), Send("a4", AT, REF), start=lost)

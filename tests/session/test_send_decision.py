@@ -65,7 +65,7 @@ def test_other_content_replaces_an_intent_that_never_cost_anything() -> None:
     wanted = intent("a desk", OTHER)
     decided = decide_single(wanted, tried, tried)
     assert isinstance(decided, SendDecision)
-    assert decided.instruction == Replace(wanted.request, wanted.digest)
+    assert decided.instruction == Replace(wanted.content, wanted.digest)
     assert (decided.intent.request, decided.intent.source) == (wanted.request, OTHER)
     assert decided.intent.state is IntentState.PLANNED
 
@@ -120,7 +120,7 @@ def test_what_was_refused_before_a_submission_began_is_sent_again() -> None:
     """The same content under a key that was refused before replaces the intent and costs nothing yet."""
     decided = decide_single(intent(), REFUSED, REFUSED)
     assert isinstance(decided, SendDecision)
-    assert decided.instruction == Replace(intent().request, intent().digest)
+    assert decided.instruction == Replace(intent().content, intent().digest)
     assert (decided.stored, decided.intent.state) == (REFUSED, IntentState.PLANNED)
     assert decided.intent.spent == decided.intent.at_risk == 0
 
@@ -130,7 +130,7 @@ def test_a_refusal_while_a_submission_waits_is_raised_by_it_too(at_begin: Intent
     """A submission that waits while the same content is refused under its key raises that refusal."""
     stored = REFUSED
     if at_begin is REFUSED:
-        again = advance(advance(REFUSED, Replace(intent().request, intent().digest)), Send("a2", AT, SOURCE))
+        again = advance(advance(REFUSED, Replace(intent().content, intent().digest)), Send("a2", AT, SOURCE))
         stored = advance(again, Reject(Reason(400, "X", "no"), AT))
     with pytest.raises(BadRequest):
         decide_single(intent(), at_begin, stored)

@@ -1,4 +1,7 @@
-"""What an idle process costs the database, however many workspaces it has open: see benchmarks/processes.py."""
+"""What an idle process costs the database, however many workspaces it has open.
+
+See benchmarks/processes.py.
+"""
 
 from __future__ import annotations
 

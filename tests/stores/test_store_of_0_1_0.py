@@ -119,7 +119,7 @@ async def test_the_content_of_requests_and_looks_is_read_whole(path: Path) -> No
     """Each field of a request that was set, a failed look's reason and the API's raw answer are there."""
     store = await opened(path)
     found = await store.get(list(OPENED))
-    planned = found["planned"].request
+    planned = found["planned"].content
     assert (planned.metadata, planned.extra, planned.credits) == ({"scene": "7"}, {"seed": 3}, Decimal("5.5"))
     assert found["planned"].digest == "6568f3d99d200e7ea7389e98cebf633c"
     failed = found["failed"].look

@@ -7,7 +7,7 @@ through, its comment is unused, and that is an error.
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator, Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 from typing import Any, Literal, assert_never, assert_type
@@ -268,9 +268,19 @@ async def uncertain(session: hx.HooxSession, request: hx.PromptAvatar) -> str:
 
 
 async def stores() -> None:
-    """A store can be copied and recovered without a session."""
+    """A store can be copied, recovered and pruned without a session."""
     await hx.backup_store("campaign.db", "copy.db")
     await hx.recover_store("campaign.db")
+    result = await hx.prune_store("campaign.db", older_than=timedelta(days=90), dry_run=True)
+    assert_type(result, hx.PruneResult)
+    assert_type(result.pruned, int)
+
+
+def pruned(outcome: hx.Outcome) -> None:
+    """The request of an outcome may be pruned: it has its kind and price then, and no prompt."""
+    if isinstance(outcome.request, hx.PrunedRequest):
+        assert_type(outcome.request.kind, str)
+        assert_type(outcome.request.credits, Decimal)
 
 
 async def around() -> None:

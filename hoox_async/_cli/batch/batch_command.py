@@ -3,21 +3,35 @@
 from __future__ import annotations
 
 import asyncio
+import sys
+from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
 
 import attrs
 
-from hoox_async import BatchItem, BatchRunner, ConfigurationError, Outcome, OutcomeState
+from hoox_async import BatchRunner, ConfigurationError, Outcome, OutcomeState
 
-from ..campaign import Campaign, CampaignError, check_template, picture_name, read_campaign, select
+from ..campaign import (
+    Campaign,
+    CampaignError,
+    Selection,
+    check_template,
+    parse_campaign,
+    parse_settings,
+    picture_name,
+    read_campaign,
+)
 from ..exit_codes import Exit, cap_reached
-from ..options import Output, StoreConnection, command_line, store_beside
+from ..options import STDIN, Output, StoreConnection, command_line
+from ..picks import parse_only
+from ..stores import AnyStore, named_store, store_beside, store_words
 from ..terminal import Terminal, require_modules
 from ..text import format_credits
 from .batch_options import BatchOptions, resume_command
 from .batch_run import BatchRun, PictureTarget, RunResult
+from .choice import Choice, choose
 from .counters import RunCounters
-from .plan import Plan, make_plan, read_outcomes, show_plan
+from .plan import Plan, make_plan, read_outcomes, show_items, show_plan
 from .summary import NextCommands, show_interrupted, show_summary
 
 _DEFAULT_OPTIONS = BatchOptions()
@@ -27,7 +41,7 @@ _NO_KEY = "hx_dry_run"
 
 
 def batch(
-    file: Path,
+    file: str,
     /,
     *,
     options: BatchOptions = _DEFAULT_OPTIONS,
@@ -41,50 +55,90 @@ def batch(
 
     - `hoox-async batch campaign.toml --dry-run`
     - `hoox-async batch campaign.toml --max-credits 200 --out pictures`
+    - `hoox-async batch campaign.toml --only @picks.json --4k --out finals`
+
+    A CSV file has a header and one look in each row; examples/campaign.csv is one. Columns: key, avatar (the
+    key of a row above, or avatar_id:look_id; empty for a row that makes an avatar), or instead of that
+    avatar_id and look_id, prompt, image_urls, style, format, resolution, upscale (yes or no), name, place,
+    images, element_images, webhook_url, prompt_prefix, metadata.NAME, variables.NAME. Only key and prompt (or
+    image_urls) are needed. Several URLs in a cell have spaces between them. Commas, semicolons and tabs can
+    separate the columns; the encoding is UTF-8. In JSON lines (.jsonl) each line is an object with the same
+    names.
+
+    In TOML, [variables] with product = "lamp" gives {product} in a prompt its value, --set product=chair
+    another one, and {{product}} is the text itself. prompt_prefix stands before all prompts.
 
     Parameters
     ----------
     file
-        The campaign: .toml, .csv or .jsonl.
+        The campaign: .toml, .csv or .jsonl; - reads any of them from stdin.
     """
     options.check()
     terminal = output.terminal()
-    campaign = _read(file, terminal)
-    items = select(campaign.items, only=options.only, limit=options.limit)
+    selection = parse_only(options.only)
+    campaign = _read(file, parse_settings(options.settings), terminal)
     if options.out is not None:
         check_template(options.names, campaign)
+    store = _store(file, options, connection)
+    existing = store if store is not None and store.exists() else None
     if options.rehearse:
-        return _rehearse(items, campaign, options, connection, terminal)
-    store = store_beside(file)
-    store_exists = store.exists()
+        return _rehearse(campaign, selection, existing, options, connection, terminal)
     # a first dry run needs no key and leaves no file
-    key = _NO_KEY if options.dry_run and not store_exists else None
-    plan = asyncio.run(_plan(items, store if store_exists else None, key, options, connection))
-    lines = show_plan(plan, file.name, options, terminal)
+    key = _NO_KEY if options.dry_run and existing is None else None
+    choice, plan = asyncio.run(_plan(campaign, selection, existing, key, options, connection))
+    lines = show_plan(plan, _name(file), options, terminal, choice.notes)
     if options.dry_run:
+        if options.list_items:
+            show_items(plan, options, terminal)
         terminal.result("\n".join(lines))
         return Exit.READY
+    if store is None:
+        raise ConfigurationError(
+            "batch -: give --store FILE, where what was paid for is recorded; else it would be paid for again"
+        )
     terminal.say("\n".join(lines))
     if not _consent(plan, options, terminal):
         terminal.say("nothing was sent")
         return Exit.UNFINISHED
-    pictures = _pictures(options.out, campaign, options)
+    pictures = _pictures(options.out, choice, options)
     result = asyncio.run(_run(plan, store, options, connection, terminal, pictures))
     next_commands = NextCommands(
         resume_command(file, options, connection, json=output.json),
         resume_command(file, _with_sufficient_cap(options, plan, result), connection, json=output.json),
-        command_line("unknowns", str(file), *connection.arguments()),
+        command_line("unknowns", *_store_words(file, options, connection), *connection.arguments()),
     )
-    if not result.interrupted:
-        return show_summary(result, terminal, pictures=pictures, next_commands=next_commands)
-    return show_interrupted(
-        terminal, stored=asyncio.run(read_outcomes(store)), keys=plan.keys, next_commands=next_commands
-    )
+    if result.interrupted:
+        stored = asyncio.run(read_outcomes(store))
+        code = show_interrupted(terminal, stored=stored, keys=plan.keys, next_commands=next_commands)
+    else:
+        code = show_summary(result, terminal, pictures=pictures, next_commands=next_commands)
+    if file == STDIN and code in (Exit.UNFINISHED, Exit.ACCESS):
+        terminal.notice("It has to read the same campaign from stdin again.")
+    return code
 
 
-def _read(file: Path, terminal: Terminal) -> Campaign:
+def _name(file: str) -> str:
+    return "stdin" if file == STDIN else Path(file).name
+
+
+def _store(file: str, options: BatchOptions, connection: StoreConnection) -> AnyStore | None:
+    """The store of this run; None if it has none, which is good for a dry run only."""
+    if options.store is not None:
+        return named_store(options.store, connection.workspace)
+    return None if file == STDIN else store_beside(Path(file))
+
+
+def _store_words(file: str, options: BatchOptions, connection: StoreConnection) -> list[str]:
+    return [file] if options.store is None else store_words(options.store, connection.workspace)
+
+
+def _read(file: str, settings: Mapping[str, str], terminal: Terminal) -> Campaign:
     try:
-        return read_campaign(file)
+        if file == STDIN:
+            if sys.stdin.isatty():
+                terminal.notice("reading the campaign from stdin; Ctrl-D ends it")
+            return parse_campaign(sys.stdin.buffer.read(), None, name=_name(file), settings=settings)
+        return read_campaign(Path(file), settings)
     except CampaignError as error:
         for problem in error.problems:
             value = None if problem.value is None else str(problem.value)
@@ -95,14 +149,17 @@ def _read(file: Path, terminal: Terminal) -> Campaign:
 
 
 async def _plan(
-    items: tuple[BatchItem, ...],
-    store: Path | None,
+    campaign: Campaign,
+    selection: Selection,
+    store: AnyStore | None,
     key: str | None,
     options: BatchOptions,
     connection: StoreConnection,
-) -> Plan:
-    async with connection.session(store=store, key=key, poll="awaited") as session:
-        return await make_plan(session, items, {} if store is None else await read_outcomes(store), options)
+) -> tuple[Choice, Plan]:
+    async with connection.session(store=store, key=key, poll="awaited", migrate=False) as session:
+        stored = {} if store is None else await read_outcomes(store)
+        choice = choose(campaign, stored, selection, options)
+        return choice, await make_plan(session, choice.items, stored, options)
 
 
 def _consent(plan: Plan, options: BatchOptions, terminal: Terminal) -> bool:
@@ -118,14 +175,14 @@ def _consent(plan: Plan, options: BatchOptions, terminal: Terminal) -> bool:
     return True
 
 
-def _pictures(folder: Path | None, campaign: Campaign, options: BatchOptions) -> PictureTarget | None:
+def _pictures(folder: Path | None, choice: Choice, options: BatchOptions) -> PictureTarget | None:
     if folder is None:
         return None
-    items = {item.key: item for item in campaign.items}
+    items = {item.key: item for item in choice.items}
 
     def name_of(outcome: Outcome) -> PurePosixPath:
         look_id = outcome.look.look_id if outcome.look else ""
-        origin = campaign.origins[outcome.key]
+        origin = choice.origins[outcome.key]
         return picture_name(options.names, items[outcome.key], origin, look_id=look_id)
 
     return PictureTarget(folder, name_of)
@@ -133,7 +190,7 @@ def _pictures(folder: Path | None, campaign: Campaign, options: BatchOptions) ->
 
 async def _run(
     plan: Plan,
-    store: Path,
+    store: AnyStore,
     options: BatchOptions,
     connection: StoreConnection,
     terminal: Terminal,
@@ -166,8 +223,9 @@ def _with_sufficient_cap(options: BatchOptions, plan: Plan, result: RunResult) -
 
 
 def _rehearse(
-    items: tuple[BatchItem, ...],
     campaign: Campaign,
+    selection: Selection,
+    store: AnyStore | None,
     options: BatchOptions,
     connection: StoreConnection,
     terminal: Terminal,
@@ -179,11 +237,19 @@ def _rehearse(
         require_modules("sandbox", {"PIL": "Pillow"}, "a rehearsal with pictures")
         # its pictures must never be taken for those of the real run
         folder = folder.parent / f"{folder.resolve().name}-rehearsal"
-    pictures = _pictures(folder, campaign, options)
-    plan = asyncio.run(_plan(items, None, _NO_KEY, options, connection))
-    terminal.say("\n".join(show_plan(plan, "rehearsal", options, terminal)))
-    result = asyncio.run(rehearse(items, options, terminal, rpm=connection.rpm, pictures=pictures))
+    # a picked look or a version is known by its store alone; what it makes on the sandbox is new each time
+    stored = asyncio.run(read_outcomes(store)) if store is not None and options.needs_store(selection) else {}
+    choice = choose(campaign, stored, selection, options)
+    pictures = _pictures(folder, choice, options)
+    plan = asyncio.run(_rehearsed_plan(choice, options, connection))
+    terminal.say("\n".join(show_plan(plan, "rehearsal", options, terminal, choice.notes)))
+    result = asyncio.run(rehearse(choice.items, options, terminal, rpm=connection.rpm, pictures=pictures))
     if result.interrupted:
-        terminal.say("the rehearsal was stopped")
+        terminal.notice("the rehearsal was stopped")
         return Exit.UNFINISHED
     return show_summary(result, terminal, pictures=pictures)
+
+
+async def _rehearsed_plan(choice: Choice, options: BatchOptions, connection: StoreConnection) -> Plan:
+    async with connection.session(key=_NO_KEY, poll="awaited") as session:
+        return await make_plan(session, choice.items, {}, options)

@@ -11,12 +11,17 @@ from cyclopts import Group, Parameter
 
 from hoox_async import ConfigurationError
 
-from ..options import Connection, command_line
+from ..campaign import Selection
+from ..options import STDIN, StoreConnection, command_line
+from ..stores import DEFAULT_WORKSPACE
+from ..urls import shown_url
+from .versions import VersionOptions
 
 _ITEMS = Group("What to make", sort_key=1)
-_TRIAL = Group("Before it costs", sort_key=2)
-_MONEY = Group("Credits", sort_key=3)
-_PICTURES = Group("Pictures", sort_key=4)
+_TRIAL = Group("Before it costs", sort_key=3)
+_MONEY = Group("Credits", sort_key=4)
+_PICTURES = Group("Pictures", sort_key=5)
+_DEFAULT_VERSIONS = VersionOptions()
 
 Retry = Literal["failed", "rejected", "pending", "ready"]
 Changed = Literal["error", "keep", "redo"]
@@ -33,19 +38,39 @@ class BatchOptions:
         Parameter(
             group=_ITEMS,
             negative=(),
-            help="Only items whose key matches, such as 'alex/*', and their sources. Repeatable.",
+            help="Only items whose key matches, such as 'alex/*', or @FILE for the picks that the contact "
+            "sheet saved; and their sources. Repeatable.",
         ),
     ] = ()
     limit: Annotated[
         int | None,
         Parameter(group=_ITEMS, help="At most this many looks, and the sources they are made from."),
     ] = None
+    settings: Annotated[
+        tuple[str, ...],
+        Parameter(
+            name="--set",
+            group=_ITEMS,
+            negative=(),
+            help="A value for a variable in the file's texts: product=lamp is for {product}. Repeatable.",
+        ),
+    ] = ()
+    versions: VersionOptions = _DEFAULT_VERSIONS
     dry_run: Annotated[
         bool,
         Parameter(
             group=_TRIAL,
             negative=(),
             help="Show what would be sent, what it costs and how long it takes; send nothing.",
+        ),
+    ] = False
+    list_items: Annotated[
+        bool,
+        Parameter(
+            name="--list",
+            group=_TRIAL,
+            negative=(),
+            help="With --dry-run: list each item with its source, prompt and credits.",
         ),
     ] = False
     rehearse: Annotated[
@@ -88,6 +113,13 @@ class BatchOptions:
             "the look that was paid for (keep), or pay for a new one (redo). Default: error.",
         ),
     ] = "error"
+    store: Annotated[
+        str | None,
+        Parameter(
+            group=_ITEMS,
+            help="The store that records what was paid. Default: FILE.hoox.db, beside the campaign file.",
+        ),
+    ] = None
     exclusive: Annotated[
         bool,
         Parameter(
@@ -130,23 +162,35 @@ class BatchOptions:
             raise ConfigurationError(
                 f"--max-failures {self.max_failures}: expected a whole number, 1 or more"
             )
+        self.versions.check()
+        if self.list_items and not self.dry_run:
+            raise ConfigurationError("--list: only with --dry-run, which sends nothing")
         if self.dry_run and self.rehearse:
             raise ConfigurationError("--dry-run and --rehearse: give only one of them")
 
+    def needs_store(self, selection: Selection) -> bool:
+        """Whether the choice depends on what was made before: versions, and picks, which may be versions."""
+        return self.versions.asked_for or bool(selection.picked)
 
-def resume_command(file: Path, options: BatchOptions, connection: Connection, *, json: bool) -> str:
+
+def resume_command(file: str, options: BatchOptions, connection: StoreConnection, *, json: bool) -> str:
     """The command that resumes this run.
 
     It leaves out ``--retry``, which would pay once more for an item that was retried and failed again.
     """
     defaults = BatchOptions()
-    arguments = ["batch", str(file)]
-    for pattern in options.only:
-        arguments += ["--only", pattern]
-    for name in ("limit", "max_credits", "max_failures", "changed", "look_timeout", "out", "names"):
+    arguments = ["batch", "-" if file == STDIN else file]
+    for text in options.only:
+        arguments += ["--only", text]
+    for text in options.settings:
+        arguments += ["--set", text]
+    arguments += options.versions.typed()
+    for name in ("limit", "max_credits", "max_failures", "changed", "look_timeout", "out", "names", "store"):
         value = getattr(options, name)
         if value != getattr(defaults, name):
             arguments += [f"--{name.replace('_', '-')}", _as_typed(value)]
+    if connection.workspace != DEFAULT_WORKSPACE:
+        arguments += ["--workspace", connection.workspace]
     arguments += [f"--{name}" for name in ("yes", "exclusive") if getattr(options, name)]
     arguments += connection.arguments()
     return command_line(*arguments, *(["--json"] if json else []))
@@ -155,4 +199,4 @@ def resume_command(file: Path, options: BatchOptions, connection: Connection, *,
 def _as_typed(value: object) -> str:
     if isinstance(value, Decimal):
         return format(value, "f")
-    return f"{value:g}" if isinstance(value, float) else str(value)
+    return f"{value:g}" if isinstance(value, float) else shown_url(str(value))

@@ -79,7 +79,7 @@ class BatchRun:
     def _show_stopping(self) -> None:
         if self.progress is not None:
             self.progress.extra = "stopping"
-        self.terminal.say(
+        self.terminal.notice(
             "stopping: waiting for the answers to requests already sent; Ctrl-C again leaves at once"
         )
 

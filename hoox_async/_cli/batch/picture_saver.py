@@ -124,9 +124,9 @@ class PictureSaver:
     def _report_missing(self, key: str, error: HooxError) -> None:
         self.missing[key] = str(error)
         if len(self.missing) <= _MOST_REPORTED:
-            self._terminal.say(f"{key}: the picture could not be saved: {error}")
+            self._terminal.notice(f"{key}: the picture could not be saved: {error}")
         elif len(self.missing) == _MOST_REPORTED + 1:
-            self._terminal.say("more pictures could not be saved")
+            self._terminal.notice("more pictures could not be saved")
 
 
 def _unused(path: Path) -> Path:

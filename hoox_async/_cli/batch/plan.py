@@ -5,22 +5,24 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
-from pathlib import Path
 from typing import Any
 
 import attrs
 
 from hoox_async import (
     BatchItem,
-    BatchReport,
     BatchRunner,
     Estimate,
     HooxSession,
+    ImageAvatar,
+    LookEdit,
     Outcome,
     OutcomeState,
+    PrunedRequest,
     Request,
 )
 
+from ..stores import AnyStore, read_report
 from ..terminal import Terminal
 from ..text import format_amount, format_count, format_credits, format_duration, shorten_list
 from .batch_options import BatchOptions
@@ -61,7 +63,8 @@ class Plan:
         """The keys that will be paid again."""
         redone = set(self.changed) if options.changed == "redo" else set()
         tried = {key for key in self.keys & self.stored.keys() if self.stored[key].state in options.retry}
-        return redone | tried
+        refused = set(self.changed) if options.changed == "error" else set()
+        return redone | (tried - refused)
 
     def cap(self, options: BatchOptions) -> Decimal | None:
         """The cap for this run's items: the user's cap less what other items of the store have spent."""
@@ -85,7 +88,7 @@ async def make_plan(
         item.key
         for item in items
         if item.key in stored
-        and _paid_content(stored[item.key].request) != _paid_content(item.request)
+        and _is_other_content(stored[item.key], item.request)
         and not _is_free_to_change(stored[item.key])
     )
 
@@ -103,9 +106,16 @@ async def make_plan(
     return Plan(tuple(items), stored, await estimate(), changed, redo, retry)
 
 
-async def read_outcomes(store: Path) -> dict[str, Outcome]:
+async def read_outcomes(store: AnyStore) -> dict[str, Outcome]:
     """All outcomes of a store, by key."""
-    return {outcome.key: outcome for outcome in await BatchReport.open(store)}
+    return {outcome.key: outcome for outcome in await read_report(store)}
+
+
+def _is_other_content(stored: Outcome, request: Request) -> bool:
+    """Whether the item was paid for with other content. Of a pruned one only the run itself can say it."""
+    if isinstance(stored.request, PrunedRequest):
+        return False
+    return _paid_content(stored.request) != _paid_content(request)
 
 
 def _paid_content(request: Request) -> Request:
@@ -119,8 +129,13 @@ def _is_free_to_change(outcome: Outcome) -> bool:
     return unpaid and not outcome.credits and not outcome.at_risk
 
 
-def show_plan(plan: Plan, name: str, options: BatchOptions, terminal: Terminal) -> list[str]:
-    """Write the plan as a JSON record (with ``--json``) and return it as lines for people."""
+def show_plan(
+    plan: Plan, name: str, options: BatchOptions, terminal: Terminal, notes: Sequence[str] = ()
+) -> list[str]:
+    """Write the plan as a JSON record (with ``--json``) and return it as lines for people.
+
+    ``notes`` say what was left out of it.
+    """
     states = Counter(plan.stored[key].state for key in plan.keys & plan.stored.keys())
     terminal.record(
         "plan",
@@ -135,8 +150,10 @@ def show_plan(plan: Plan, name: str, options: BatchOptions, terminal: Terminal) 
         changed=list(plan.changed),
         redo_credits=format(plan.redo_credits, "f"),
         retry_credits=format(plan.retry_credits, "f"),
+        notes=list(notes),
     )
     lines = [f"{name}: {format_count(len(plan.items), 'look')}"]
+    lines += [_row("note", note) for note in notes]
     if states:
         lines.append(_row("from before", ", ".join(f"{n:,} {state}" for state, n in sorted(states.items()))))
     if plan.retry_credits:
@@ -154,6 +171,44 @@ def show_plan(plan: Plan, name: str, options: BatchOptions, terminal: Terminal) 
     if options.max_credits is not None and plan.spent + plan.estimate.credits > options.max_credits:
         lines.append(_row("", "the cap is too low for all of them: the rest is left for a later run"))
     return lines
+
+
+def show_items(plan: Plan, options: BatchOptions, terminal: Terminal) -> None:
+    """Write each item: its key, what it costs now, its source and its prompt."""
+    again = plan.paid_again(options)
+    for item in plan.items:
+        request = item.request
+        before = plan.stored.get(item.key)
+        is_sent = item.key in again or _is_to_send(before, request)
+        credits = request.credits if is_sent else Decimal(0)
+        source = str(request.source) if isinstance(request, LookEdit) else None
+        prompt = None if isinstance(request, ImageAvatar) else request.prompt
+        images = request.image_urls if isinstance(request, ImageAvatar) else ()
+        terminal.record(
+            "item",
+            key=item.key,
+            kind=request.KIND,
+            source=source,
+            prompt=prompt,
+            image_urls=list(images),
+            credits=format(credits, "f"),
+            price=format(request.credits, "f"),
+            standing=before.state.value if before is not None else None,
+        )
+        if not terminal.as_json:
+            origin = f"from {source}" if source is not None else "a new avatar"
+            standing = f" ({before.state})" if before is not None and not is_sent else ""
+            terminal.result(f"{item.key}: {origin}, {format_credits(credits)}{standing}")
+            terminal.result(f"  {' '.join((prompt or ' '.join(images)).split())}")
+    if not terminal.as_json:
+        terminal.result()
+
+
+def _is_to_send(before: Outcome | None, request: Request) -> bool:
+    """Whether a run sends this request, if nothing is said about items of earlier runs."""
+    if before is None or before.state is OutcomeState.UNSENT:
+        return True
+    return _is_free_to_change(before) and _is_other_content(before, request)
 
 
 def _changed_lines(plan: Plan, options: BatchOptions) -> list[str]:

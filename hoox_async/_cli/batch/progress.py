@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 _REDRAW_SECONDS = 0.2
 _LINE_SECONDS = 5.0
+_NARROW = 60  # columns: the time left then has a line of its own
 
 
 class Progress:
@@ -79,9 +80,11 @@ class Progress:
         head = Text(f"{counters.done:,} of {counters.total:,} done")
         time = Text(self.extra or self._time_left())
         first = Table.grid(padding=(0, 2))
-        first.add_row(bar, head, time)
+        is_narrow = self._terminal.err.width < _NARROW
+        first.add_row(bar, head, *([] if is_narrow else [time]))
         return Group(
             first,
+            *([time] if is_narrow else []),
             Text("  ".join(self._counts())),
             Text("  ".join(self._resources())),
             *(Text(line, overflow="ellipsis", no_wrap=True) for line in (self._pause(),) if line),

@@ -80,7 +80,7 @@ def show_summary(
         terminal.result(f"{saved} in {shown_path(pictures.folder)}{missing}")
     if next_commands is not None and resume is not None:
         for line in _next(result, next_commands):
-            terminal.say(line)
+            terminal.notice(line)
     return code
 
 

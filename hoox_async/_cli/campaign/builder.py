@@ -10,7 +10,7 @@ import attrs
 from hoox_async import BatchItem, InvalidRequest, LookEdit, LookRef
 
 from . import fields
-from .campaign import ITEM_FORM, ITEM_KEY, PART_FORM, PART_KEY, Campaign, ItemOrigin, is_key
+from .campaign import ITEM_FORM, ITEM_KEY, PART_FORM, PART_KEY, VERSION_MARK, Campaign, ItemOrigin, is_key
 from .fields import RawFields
 from .problems import ProblemList, did_you_mean
 
@@ -86,7 +86,7 @@ class CampaignBuilder:
             self.faulty.add(key)
             return
         self.sources[key] = key
-        self._add(key, request, _origin_of(key, raw))
+        self._add(key, request, origin_of_key(key, avatar=_avatar_of(raw), line=raw.line))
 
     def variation(self, raw: RawFields, request: LookEdit, avatar: str, scene: str, n: int) -> None:
         """Add one look of the matrix: the scene's request, made from this avatar.
@@ -146,13 +146,17 @@ class CampaignBuilder:
         self._origins[key] = origin
 
 
-def _origin_of(key: str, raw: RawFields) -> ItemOrigin:
-    """The origin of a single look, from its key: ``alex/podcast-2`` is scene ``podcast``, variation 2."""
-    head, _, tail = key.rpartition("/")
+def origin_of_key(key: str, *, avatar: str = "", line: int = 0) -> ItemOrigin:
+    """The origin of a single look, from its key: ``alex/podcast-2`` is scene ``podcast``, variation 2.
+
+    ``avatar`` is that of a key without a slash. The name of a version stays with the scene.
+    """
+    base, mark, version = key.partition(VERSION_MARK)
+    head, _, tail = base.rpartition("/")
     scene, dash, number = tail.rpartition("-")
-    if dash and number.isascii() and number.isdigit() and len(number) < 7:
-        return ItemOrigin(head or _avatar_of(raw), scene, int(number), raw.line)
-    return ItemOrigin(head or _avatar_of(raw), tail, 1, raw.line)
+    if not (dash and number.isascii() and number.isdigit() and len(number) < 7):
+        scene, number = tail, "1"
+    return ItemOrigin(head or avatar, scene + mark + version, int(number), line)
 
 
 def _avatar_of(raw: RawFields) -> str:

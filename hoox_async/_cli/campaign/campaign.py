@@ -17,6 +17,9 @@ ITEM_KEY = re.compile(rf"{_KEY_PART}(?:/{_KEY_PART})*")
 PART_FORM = "letters, digits, and - _ . + @ between them, at most 100"
 ITEM_FORM = f"parts made of {PART_FORM}; a slash between two parts, such as alex/podcast-2"
 
+VERSION_MARK = "~"
+"""Stands before a version's name in a key, such as ``alex/podcast~4k``. No key of a file can hold it."""
+
 
 class ItemOrigin(NamedTuple):
     """Where an item comes from: the keys of its avatar and scene, the variation (from 1), and its line."""

@@ -7,7 +7,7 @@ import string
 import unicodedata
 from pathlib import PurePosixPath
 
-from hoox_async import BatchItem, ConfigurationError
+from hoox_async import BatchItem, ConfigurationError, Outcome
 
 from .campaign import Campaign, ItemOrigin
 from .problems import did_you_mean
@@ -18,7 +18,9 @@ _LETTERS = frozenset("LNM")
 _WIDTH = re.compile(r"0?[1-9]")
 
 
-def picture_name(template: str, item: BatchItem, origin: ItemOrigin, *, look_id: str = "") -> PurePosixPath:
+def picture_name(
+    template: str, item: BatchItem | Outcome, origin: ItemOrigin, *, look_id: str = ""
+) -> PurePosixPath:
     """The path of an item's picture, relative to the folder of the pictures and without a suffix.
 
     Whatever the values are, the path stays in the folder and its parts are safe on every system.

@@ -13,29 +13,31 @@ from .builder import CampaignBuilder
 from .campaign import ITEM_KEY, PART_KEY, Campaign, is_key
 from .fields import RawFields
 from .problems import ProblemList
+from .variables import PREFIX, VARIABLES, Templates
 
 _SOURCE_FIELDS = ("avatar", "avatar_id", "look_id")
 _CREATE = tuple(dict.fromkeys(("key", *fields.PROMPT_FIELDS, *fields.IMAGE_FIELDS)))
 _EDIT = ("key", *_SOURCE_FIELDS, *fields.EDIT_FIELDS)
 _ALL = tuple(dict.fromkeys((*_CREATE, *_EDIT)))
-_COLUMNS = tuple(name for name in _ALL if name not in ("metadata", "extra"))
-_META = "metadata."
+_COLUMNS = (*(name for name in _ALL if name not in ("metadata", "extra")), PREFIX)
+_NAMED = ("metadata", VARIABLES)
+"""Tables of names and texts, which have a column for each name, such as ``metadata.client``."""
 _YES, _NO = ("true", "yes", "1"), ("false", "no", "0")
 
 
-def read_csv(text: str, problems: ProblemList) -> Campaign:
+def read_csv(text: str, problems: ProblemList, templates: Templates) -> Campaign:
     """Read a campaign in CSV. Problems are recorded in ``problems``."""
-    return _campaign(_csv_rows(text, problems), problems)
+    return _campaign(_csv_rows(text, problems), problems, templates)
 
 
-def read_jsonl(text: str, problems: ProblemList) -> Campaign:
+def read_jsonl(text: str, problems: ProblemList, templates: Templates) -> Campaign:
     """Read a campaign in JSONL. Problems are recorded in ``problems``."""
-    return _campaign(_json_rows(text, problems), problems)
+    return _campaign(_json_rows(text, problems), problems, templates)
 
 
-def _campaign(rows: Iterator[RawFields], problems: ProblemList) -> Campaign:
+def _campaign(rows: Iterator[RawFields], problems: ProblemList, templates: Templates) -> Campaign:
     builder = CampaignBuilder(problems)
-    for raw in rows:
+    for raw in map(templates.fill, rows):
         fields.check_names(raw, _ALL, problems)
         if any(name in raw.values for name in _SOURCE_FIELDS):
             _look(raw, builder)
@@ -104,29 +106,34 @@ def _columns(cells: list[str], line: int, problems: ProblemList) -> list[str]:
     for position, name in enumerate(columns):
         if name in columns[:position]:
             problems.add(line, "header", name, "each column once")
-        elif not (name in _COLUMNS or (name.startswith(_META) and name != _META)):
-            problems.add_unknown(line, name or f"column {position + 1}", (*_COLUMNS, "metadata.NAME"))
+        elif name not in _COLUMNS and _named(name) is None:
+            known = (*_COLUMNS, *(f"{table}.NAME" for table in _NAMED))
+            problems.add_unknown(line, name or f"column {position + 1}", known)
     return columns
 
 
 def _csv_raw(columns: list[str], cells: list[str], line: int) -> RawFields:
     values: dict[str, Any] = {}
-    metadata: dict[str, str] = {}
     for name, cell in zip(columns, cells, strict=False):
-        text = cell.strip()
-        if not text or (name not in _COLUMNS and not name.startswith(_META)):
+        text, named = cell.strip(), _named(name)
+        if not text or (name not in _COLUMNS and named is None):
             continue
-        if name.startswith(_META):
-            metadata[name.removeprefix(_META)] = text
+        if named is not None:
+            table, entry = named
+            values.setdefault(table, {})[entry] = text
         elif name in fields.LISTS:
             values[name] = text.split()
         elif name == "upscale":
             values[name] = _parse_bool(text)
         else:
             values[name] = text
-    if metadata:
-        values["metadata"] = metadata
     return RawFields("", values, line, lambda _: line)
+
+
+def _named(column: str) -> tuple[str, str] | None:
+    """The table and the name of a column such as ``metadata.client``, or None."""
+    table, dot, name = column.partition(".")
+    return (table, name) if table in _NAMED and dot and name else None
 
 
 def _parse_bool(text: str) -> bool | str:

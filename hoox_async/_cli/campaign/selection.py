@@ -1,28 +1,70 @@
-"""Selects a part of a campaign: ``--only 'alex/*'`` and ``--limit N``."""
+"""Selects a part of a campaign or of a store: ``--only 'alex/*'`` or ``@picks.json``, and ``--limit N``."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from fnmatch import fnmatchcase
+
+import attrs
 
 from hoox_async import BatchItem, ConfigurationError, LookEdit
 
+from .campaign import VERSION_MARK
 from .problems import did_you_mean
 
 
-def select(
-    items: Sequence[BatchItem], *, only: Sequence[str] = (), limit: int | None = None
-) -> tuple[BatchItem, ...]:
-    """The items whose key matches one of the patterns, at most ``limit`` of them, and their sources.
+@attrs.frozen
+class Selection:
+    """What ``--only`` chooses: the keys that match a pattern, and the keys of picks files.
 
-    Sources of the chosen items are added and don't count towards the limit: a limit of 5 gives five
-    looks with their avatars. The order is kept.
-
-    Raises `ConfigurationError` for a pattern that matches nothing and for a limit below 1.
+    ``picked`` maps each key to the file that picks it. Without both, everything is chosen.
     """
-    if limit is not None and limit < 1:
-        raise ConfigurationError(f"--limit {limit}: expected a whole number, 1 or more")
-    matching = _matching(items, only)
+
+    patterns: tuple[str, ...] = ()
+    picked: Mapping[str, str] = attrs.field(factory=dict)
+
+    def __bool__(self) -> bool:
+        return bool(self.patterns or self.picked)
+
+    def chosen(self, keys: Collection[str]) -> set[str]:
+        """Those of the keys that are chosen.
+
+        A pattern chooses versions of looks only if it holds their mark: else ``alex/*`` would make versions
+        of versions when the same command is run again. Raises `ConfigurationError` for a pattern that
+        matches nothing and for a picked key that is not there, since both are probably mistakes.
+        """
+        if not self:
+            return set(keys)
+        missing = [key for key in self.picked if key not in keys]
+        if missing:
+            more = f" and {len(missing) - 1:,} more" if len(missing) > 1 else ""
+            hint = "" if more else did_you_mean(missing[0], list(keys)[:1000])
+            raise ConfigurationError(
+                f"--only {self.picked[missing[0]]}: no item has the key {missing[0]!r}{more}{hint}"
+            )
+        found = set(self.picked)
+        for pattern in self.patterns:
+            matching = {key for key in keys if _matches(key, pattern)}
+            if not matching:
+                hint = did_you_mean(pattern, list(keys)[:1000])
+                raise ConfigurationError(f"--only {pattern!r}: no item's key matches{hint}")
+            found |= matching
+        return found
+
+
+def select(
+    items: Sequence[BatchItem], *, only: Selection | Sequence[str] = (), limit: int | None = None
+) -> tuple[BatchItem, ...]:
+    """The chosen items, at most ``limit`` of them, and their sources.
+
+    ``only`` is a selection, or the patterns of one. Sources of the chosen items are added and don't count
+    towards the limit: a limit of 5 gives five looks with their avatars. The order is kept.
+
+    Raises what `Selection.chosen` raises, and `ConfigurationError` for a limit below 1.
+    """
+    check_limit(limit)
+    selection = only if isinstance(only, Selection) else Selection(tuple(only))
+    matching = selection.chosen(dict.fromkeys(item.key for item in items))
     sources = {item.key: item.request.source for item in items if isinstance(item.request, LookEdit)}
     made_from = {sources.get(key) for key in matching}
     leaves = [item.key for item in items if item.key in matching and item.key not in made_from]
@@ -36,14 +78,11 @@ def select(
     return tuple(item for item in items if item.key in wanted)
 
 
-def _matching(items: Sequence[BatchItem], only: Sequence[str]) -> set[str]:
-    if not only:
-        return {item.key for item in items}
-    matching: set[str] = set()
-    for pattern in only:
-        keys = {item.key for item in items if fnmatchcase(item.key, pattern)}
-        if not keys:
-            hint = did_you_mean(pattern, [item.key for item in items[:1000]])
-            raise ConfigurationError(f"--only {pattern!r}: no item's key matches{hint}")
-        matching |= keys
-    return matching
+def check_limit(limit: int | None) -> None:
+    """Raise `ConfigurationError` for a limit below 1."""
+    if limit is not None and limit < 1:
+        raise ConfigurationError(f"--limit {limit}: expected a whole number, 1 or more")
+
+
+def _matches(key: str, pattern: str) -> bool:
+    return fnmatchcase(key, pattern) and (VERSION_MARK not in key or VERSION_MARK in pattern)

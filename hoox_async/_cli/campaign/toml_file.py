@@ -15,8 +15,10 @@ from .campaign import ITEM_KEY, PART_FORM, PART_KEY, Campaign, is_key
 from .fields import RawFields
 from .problems import ProblemList, did_you_mean
 from .toml_positions import TomlPositions
+from .variables import PREFIX, VARIABLES, Templates
 
 _TABLES = ("avatars", "scenes", "matrix", "looks")
+_SHARED = (PREFIX, VARIABLES)
 _DEFAULTS = ("style", "format", "resolution", "upscale", "images", "webhook_url", "metadata")
 _SCENE_FIELDS = ("key", "variations", *fields.EDIT_FIELDS)
 _MATRIX_FIELDS = ("avatars", "scenes", "variations", *_DEFAULTS)
@@ -25,7 +27,7 @@ _MOST_VARIATIONS = 1000
 _AT_LINE = re.compile(r"\(at line (\d+), column \d+\)")
 
 
-def read_toml(text: str, problems: ProblemList) -> Campaign:
+def read_toml(text: str, problems: ProblemList, templates: Templates) -> Campaign:
     """Read a campaign in TOML. Problems are recorded in ``problems``."""
     builder = CampaignBuilder(problems)
     try:
@@ -33,7 +35,7 @@ def read_toml(text: str, problems: ProblemList) -> Campaign:
     except (ValueError, RecursionError) as error:
         _add_syntax_problem(text, error, problems)
         return builder.campaign()
-    _TomlDocument(document, TomlPositions(text), builder).read()
+    _TomlDocument(document, TomlPositions(text), builder, templates).read()
     return builder.campaign()
 
 
@@ -49,10 +51,17 @@ def _add_syntax_problem(text: str, error: Exception, problems: ProblemList) -> N
 class _TomlDocument:
     """Reads one parsed TOML document into a `CampaignBuilder`."""
 
-    def __init__(self, document: dict[str, Any], lines: TomlPositions, builder: CampaignBuilder) -> None:
+    def __init__(
+        self,
+        document: dict[str, Any],
+        lines: TomlPositions,
+        builder: CampaignBuilder,
+        templates: Templates,
+    ) -> None:
         self.document = document
         self.lines = lines
         self.builder = builder
+        self.templates = templates
         self.problems = builder.problems
         self.scenes: dict[str, RawFields] = {}
         self.faulty_scenes: set[str] = set()
@@ -60,8 +69,9 @@ class _TomlDocument:
     def read(self) -> None:
         """Read all tables, avatars first."""
         for name in self.document:
-            if name not in _TABLES:
-                self.problems.add_unknown(self.lines.find(name), name, _TABLES)
+            if name not in (*_TABLES, *_SHARED):
+                self.problems.add_unknown(self.lines.find(name), name, (*_TABLES, *_SHARED))
+        self.templates.share(RawFields("", self.document, 1, self.lines.find))
         for raw in self.tables("avatars"):
             self.builder.avatar(raw)
         for raw in self.tables("scenes"):
@@ -73,7 +83,7 @@ class _TomlDocument:
             self.problems.add(1, "file", None, "at least one avatar or look to make")
 
     def tables(self, name: str) -> list[RawFields]:
-        """The tables of this array of tables, each as raw fields."""
+        """The tables of this array of tables, each as raw fields with its texts filled in."""
         found = self.document.get(name, [])
         if not isinstance(found, list):
             self.problems.add(self.lines.find(name), name, None, f"tables that begin with [[{name}]]")
@@ -81,7 +91,7 @@ class _TomlDocument:
         raws = []
         for index, values in enumerate(found):
             if isinstance(values, dict):
-                raws.append(self.raw(f"{name}[{index + 1}]", values, name, index))
+                raws.append(self.templates.fill(self.raw(f"{name}[{index + 1}]", values, name, index)))
             else:
                 expected = f"tables that begin with [[{name}]]"
                 self.problems.add(self.lines.find(name, index), f"{name}[{index + 1}]", values, expected)
@@ -134,6 +144,7 @@ class _TomlDocument:
             return
         raw = self.raw("matrix", values, "matrix")
         fields.check_names(raw, _MATRIX_FIELDS, self.problems)
+        raw = self.templates.fill(raw)
         fields.check_only(fields.EDIT, raw, self.problems, _DEFAULTS)
         avatars = self.chosen(raw, "avatars", [*self.builder.sources, *self.builder.faulty])
         scenes = self.chosen(raw, "scenes", list(self.scenes))
@@ -145,7 +156,7 @@ class _TomlDocument:
             return
         if not self.problems.found and not (avatars and scenes):
             self.problems.add(line, "matrix", None, "at least one avatar and one scene")
-        defaults = {name: values[name] for name in _DEFAULTS if name in values}
+        defaults = {name: raw.values[name] for name in _DEFAULTS if name in raw.values}
         self.expand([key for key in avatars if key in self.builder.sources], counts, defaults)
 
     def expand(self, avatars: Sequence[str], counts: dict[str, int], defaults: dict[str, Any]) -> None:

@@ -50,9 +50,10 @@ class Budget:
     def reserve(self, credits: Decimal) -> None:
         """Reserve this much. Raises `BudgetExceeded` where that would exceed the cap."""
         if not self.allows(credits):
+            reserved = f", {_plain(self.reserved)} reserved" if self.reserved else ""
             raise BudgetExceeded(
                 f"{_plain(credits)} credits more would exceed the cap of {_plain(self.max_credits)} "
-                f"({_plain(self.spent)} spent or at risk, {_plain(self.reserved)} reserved)"
+                f"({_plain(self.spent)} spent or at risk{reserved})"
             )
         self.reserved += credits
 

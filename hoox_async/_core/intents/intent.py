@@ -10,7 +10,8 @@ from typing import NamedTuple
 import attrs
 
 from ..._api.models import Look, LookRef
-from ..._api.requests import FREE, ImageAvatar, Request
+from ..._api.requests import FREE, ImageAvatar, KnownRequest, PrunedRequest, Request
+from ...errors import StoreError
 
 
 class IntentState(StrEnum):
@@ -101,7 +102,7 @@ class Intent:
 
     key: str
     own_key: bool
-    request: Request
+    request: KnownRequest
     digest: str
     planned_at: datetime
     state: IntentState = IntentState.PLANNED
@@ -121,6 +122,13 @@ class Intent:
     past_attempts: tuple[str, ...] = ()
     past_looks: tuple[LookRef, ...] = ()
     previous: Intent | None = None
+
+    @property
+    def content(self) -> Request:
+        """The request as the user gave it. Raises `StoreError` if it is pruned: then it can't be sent."""
+        if isinstance(self.request, PrunedRequest):
+            raise StoreError(f"{self.key}: the content of its request was erased when the store was pruned")
+        return self.request
 
     @property
     def credits(self) -> Decimal:

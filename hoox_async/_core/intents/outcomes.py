@@ -11,7 +11,7 @@ from typing import Any
 import attrs
 
 from ..._api.models import Look, LookRef, LookStatus
-from ..._api.requests import FREE, Request
+from ..._api.requests import FREE, KnownRequest, Request
 from ...errors import GenerationFailed, HooxError, OutcomeUnknown, api_error
 from .intent import Evidence, Intent, IntentState, Reason
 
@@ -48,11 +48,12 @@ class Outcome:
 
     ``credits`` were certainly paid for it, and ``at_risk`` may have been paid, over all runs with its store.
     ``request`` is what the item held, even if that was no request (then the state is REJECTED).
-    ``candidates`` are looks that an UNKNOWN item may have made.
+    It is a `PrunedRequest` where the store was pruned. ``candidates`` are looks that an UNKNOWN item may have
+    made.
     """
 
     key: str
-    request: Request
+    request: KnownRequest
     state: OutcomeState
     look: Look | None = None
     error: HooxError | None = None

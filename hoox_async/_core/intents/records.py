@@ -23,20 +23,33 @@ from cattrs.gen import make_dict_structure_fn, make_dict_unstructure_fn, overrid
 
 from ..._api.converter import complaint, enum_hook, expected, parse_json, strict_converter
 from ..._api.models import Look, LookRef, LookStatus
-from ..._api.requests import Format, ImageAvatar, LookEdit, PromptAvatar, Request, Resolution, Style
+from ..._api.requests import (
+    Format,
+    ImageAvatar,
+    KnownRequest,
+    LookEdit,
+    PromptAvatar,
+    PrunedRequest,
+    Resolution,
+    Style,
+)
 from ..._api.webhook_payloads import Delivery
 from ...errors import StoreError
 from ..redaction import without_tokens
 from .intent import Attempt, Evidence, Intent, IntentState
 
 VERSION = 1
-_REQUESTS: Mapping[str, type[Any]] = {kind.KIND: kind for kind in (PromptAvatar, ImageAvatar, LookEdit)}
+_KINDS = (PromptAvatar.KIND, ImageAvatar.KIND, LookEdit.KIND)  # that a user can choose
+_REQUESTS: Mapping[str, type[Any]] = {
+    kind.KIND: kind for kind in (PromptAvatar, ImageAvatar, LookEdit, PrunedRequest)
+}
 _MAX_DEPTH = 32
 
 # Python name → name in the record, of the fields where they differ.
 _STORED_NAMES: Mapping[type[Any], Mapping[str, str]] = {
     Intent: {"reason": "refusal", "search_ended": "retired", "previous": "before"},
     Attempt: {"under_lock": "in_lane"},
+    PrunedRequest: {"kind": "of"},  # each request has its own kind in the record
 }
 
 
@@ -214,9 +227,9 @@ def _converter() -> cattrs.Converter:
     converter.register_structure_hook_factory(attrs.has, lambda kind: _class_reader(kind, converter))
     converter.register_unstructure_hook_factory(attrs.has, lambda kind: _class_writer(kind, converter))
     converter.register_structure_hook(LookRef | str, lambda value, _: _read_source(value, converter))
-    converter.register_structure_hook(Request, lambda value, _: _read_request(value, converter))
+    converter.register_structure_hook(KnownRequest, lambda value, _: _read_request(value, converter))
     converter.register_unstructure_hook(
-        Request, lambda value: {"kind": value.KIND, **converter.unstructure(value, type(value))}
+        KnownRequest, lambda value: {"kind": value.KIND, **converter.unstructure(value, type(value))}
     )
     return converter
 
@@ -301,7 +314,7 @@ def _read_request(value: Any, converter: cattrs.Converter) -> Any:
         raise expected("an object", value)
     kind = value.get("kind")
     if not isinstance(kind, str) or kind not in _REQUESTS:
-        raise ValueError(f"kind: expected one of {', '.join(_REQUESTS)}")
+        raise ValueError(f"kind: expected one of {', '.join(_KINDS)}")
     fields = {name: field for name, field in value.items() if name != "kind"}
     return converter.structure(fields, _REQUESTS[kind])
 

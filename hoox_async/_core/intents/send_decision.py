@@ -58,11 +58,11 @@ def decide_single(wanted: Intent, at_begin: Intent | None, stored: Intent | None
     if stored.digest != wanted.digest:
         if not stored.never_charged:
             raise KeyConflict(wanted.key)
-        return send_stored(stored, Replace(wanted.request, wanted.digest), wanted.source)
+        return send_stored(stored, Replace(wanted.content, wanted.digest), wanted.source)
     if stored.state is IntentState.PLANNED:
         return send_stored(stored)
     if stored.state is IntentState.REJECTED and at_begin is not None and stored.unchanged_since(at_begin):
-        return send_stored(stored, Replace(wanted.request, wanted.digest), wanted.source)
+        return send_stored(stored, Replace(wanted.content, wanted.digest), wanted.source)
     return _require_paid(stored)
 
 

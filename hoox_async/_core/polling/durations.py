@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Hashable
 
-from ..._api.requests import ImageAvatar, Request
+from ..._api.requests import ImageAvatar, KnownRequest, PrunedRequest
 
 AT_ONCE = "at once"
 """The kind of looks that are ready when they are accepted: those of avatars from images (API reference)."""
@@ -132,8 +132,10 @@ def _between(mu: float, sigma: float, low: float, high: float) -> tuple[float, f
     return mu + sigma * shift, sigma * sigma * min(max(narrowed, 0.0), 1.0)
 
 
-def kind_of(request: Request) -> Hashable:
+def kind_of(request: KnownRequest) -> Hashable:
     """The kind of the request's look: looks of one kind are expected to take equally long."""
+    if isinstance(request, PrunedRequest):
+        return AT_ONCE if request.kind == ImageAvatar.KIND else (request.kind, None)
     if isinstance(request, ImageAvatar):
         return AT_ONCE
     return request.KIND, request.resolution

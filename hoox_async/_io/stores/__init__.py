@@ -1,5 +1,4 @@
-"""The stores: where a session records what was paid, in memory, in a SQLite file, or in
-PostgreSQL for many processes.
+"""The stores: where a session records what was paid, in memory, a SQLite file, or PostgreSQL.
 
 A store implements `protocols.Store`; the effects of an intent's transitions are decided in `_core`, and a
 store only applies them in a transaction. This package may import `_api`, `_core`, `errors` and all of `_io`.
@@ -8,6 +7,7 @@ store only applies them in a transaction. This package may import `_api`, `_core
 from __future__ import annotations
 
 import os
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import anyio.to_thread
@@ -15,8 +15,15 @@ import anyio.to_thread
 from ...errors import ConfigurationError
 from ..protocols import Store
 from .memory import MemoryStore
+from .pruning import PruneResult
 from .sqlite.backup import back_up, recover
+from .sqlite.prune import preview, prune
 from .sqlite.store import SQLiteStore
+
+__all__ = ["PruneResult", "backup_store", "is_database", "open_store", "prune_store", "recover_store"]
+
+
+_AGES = timedelta(days=365 * 1000)  # longer ago than anything: a moment before the year 1 does not exist
 
 
 def open_store(store: str | os.PathLike[str] | Store | None) -> Store:
@@ -46,6 +53,7 @@ async def backup_store(source: str | os.PathLike[str], target: str | os.PathLike
     Raises `StoreError` where there is no such store, it can't be read, or the target exists or can't be
     written.
     """
+    _require_file(source, "pg_dump")
     return await anyio.to_thread.run_sync(back_up, os.fspath(source), os.fspath(target))
 
 
@@ -60,16 +68,66 @@ async def recover_store(path: str | os.PathLike[str]) -> None:
     Raises `StoreError` where the ``-wal`` is not missing or what is left is damaged, and `StoreLocked` while
     a session has the store open.
     """
+    _require_file(path, "its own means")
     await anyio.to_thread.run_sync(recover, os.fspath(path))
+
+
+async def prune_store(
+    store: str | os.PathLike[str],
+    *,
+    older_than: timedelta,
+    dry_run: bool = False,
+    workspace: str = "default",
+    schema: str = "hoox",
+) -> PruneResult:
+    """Erase prompts, metadata and the API's answers of what was settled longer ago than ``older_than``.
+
+    Erased are the content, the metadata and the webhook URLs of the requests, pictures' addresses, reasons
+    and raw answers, of what is READY, FAILED or REJECTED. What money needs is kept: key, digest, state, ref,
+    attempt ids, times, kind, price and the costs. So a pruned key is still the same look for the same content
+    and a conflict for other content, and nothing is paid twice. A report shows it as pruned. What is unknown
+    or was dropped is never touched, nor what is not settled yet. With ``dry_run`` nothing is changed.
+
+    ``store`` is the path of a file or a ``postgresql://`` URL. ``workspace`` and ``schema`` choose what of
+    the database is pruned, also while processes use it. Its server erases the old rows with its next VACUUM;
+    this runs one where the role may.
+
+    In SQLite no session may have the store open, unless it is a dry run. The file is written anew, which
+    needs as much free space again. Releases that can't read a pruned file refuse it. Copies of the store, its
+    backups too, still hold what was erased.
+
+    Raises `StoreLocked` while a session has the file open, `StoreError`, and `ConfigurationError` for a
+    negative time.
+    """
+    if older_than < timedelta():
+        raise ConfigurationError(f"older_than: {older_than} is negative")
+    older_than = min(older_than, _AGES)
+    if is_database(store):
+        from .postgres.offline import offline_workspace
+
+        async with offline_workspace(str(store), workspace, schema=schema) as records:
+            return await records.prune(older_than, dry_run=dry_run)
+    before = datetime.now(UTC) - older_than
+    return await anyio.to_thread.run_sync(preview if dry_run else prune, os.fspath(store), before)
+
+
+def _require_file(store: object, instead: str) -> None:
+    if is_database(store):  # not shown: it may hold a password
+        raise ConfigurationError(f"this works on files; a PostgreSQL database is treated with {instead}")
+
+
+def is_database(store: object) -> bool:
+    """Whether this is the URL of a PostgreSQL database, not the path of a file."""
+    return isinstance(store, str) and store.startswith(("postgresql://", "postgres://"))
 
 
 def _from_text(path: object) -> Store:
     if not isinstance(path, str) or not path.strip():
         raise ConfigurationError(f"store: {path!r} is not the path of a file")
-    if path.startswith(("postgresql://", "postgres://")):
-        from .postgres.database import default_workspace  # psycopg takes 66 ms
+    if is_database(path):
+        from .postgres.database import single_workspace  # psycopg takes 66 ms
 
-        return default_workspace(path)
+        return single_workspace(path)
     if "://" in path:  # not shown: it may hold a password
         raise ConfigurationError("store: a URL is not the path of a file, except postgresql://…")
     if path == ":memory:":

@@ -200,7 +200,7 @@ class SubmitAttempt:
         url = None
         if services.deliveries is not None and intent.request.webhook_url is None:
             url = services.deliveries.url_for(self._id)
-        wire = submit_request(intent.request, intent.source, url)
+        wire = submit_request(intent.content, intent.source, url)
         try:
             response = await services.transport.send(wire, lambda: self._before_send(permit))
         except asyncio.CancelledError:
@@ -236,7 +236,7 @@ class SubmitAttempt:
         if outlasted:
             raise DecisionOutdated(self._intent.key)
         self._may_have_cost = True
-        endpoint = submit_endpoint(self._intent.request)
+        endpoint = submit_endpoint(self._intent.content)
         self._services.hooks.emit(RequestSent(endpoint, self._services.clock.now(), self._intent.key))
         permit.mark_sent()  # last: a hook may have taken its time, and the bytes leave now
 
@@ -365,7 +365,7 @@ class SubmitAttempt:
         return proved
 
     def _emit_answered(self, response: WireResponse, permit: Permit) -> None:
-        now, endpoint = self._services.clock.now(), submit_endpoint(self._intent.request)
+        now, endpoint = self._services.clock.now(), submit_endpoint(self._intent.content)
         seconds = 0.0 if permit.sent_at is None else now - permit.sent_at
         self._services.hooks.emit(Answered(endpoint, response.status, seconds, self._intent.key))
 

@@ -262,7 +262,7 @@ class Submitter:
             raise as_store_error(error) from error
 
     def _emit_retry(self, intent: Intent, error: HooxError, delay: float) -> None:
-        endpoint = submit_endpoint(intent.request)
+        endpoint = submit_endpoint(intent.content)
         self._services.hooks.emit(Retried(endpoint, type(error).__name__, delay, intent.key))
 
 

@@ -45,7 +45,7 @@ async def list_unknowns(store: Store, reads: Reads) -> list[Unknown]:
     found: list[Unknown] = []
     for intent in await store.in_states((IntentState.UNKNOWN,)):
         refs = await add_candidates(store, intent, await _unclaimed(intent, avatars, store, reads))
-        found.append(Unknown(intent.key, intent.request, intent.sent_at, refs))
+        found.append(Unknown(intent.key, intent.content, intent.sent_at, refs))
     return found
 
 

@@ -11,7 +11,7 @@ from .migrations import MIGRATIONS, ensure_newest
 from .migrations import migrate as migrate_schema
 from .queries import Queries
 from .server_checks import check_rights, check_server
-from .shared_database import SharedDatabase
+from .shared_database import SharedDatabase, require_workspace_name
 from .sql_queries import SQLQueries
 from .store import PostgresStore
 from .url import DatabaseUrl
@@ -52,6 +52,7 @@ class PostgresDatabase(SharedDatabase):
         self._schema = _require_schema(schema)
         self._max_connections = _require_connections(max_connections)
         self._migrations = MIGRATIONS
+        self.migrates = True
         self._connections: list[Connections] = []
 
     def __repr__(self) -> str:
@@ -62,7 +63,7 @@ class PostgresDatabase(SharedDatabase):
         for_lease = Connections(self._url, 1, deadline=self._lease / 3)
         self._connections = [general, for_lease]
         await check_server(general)
-        await ensure_newest(general, self._schema, self._migrations)
+        await ensure_newest(general, self._schema, self._migrations, migrates=self.migrates)
         await check_rights(general, self._schema)
         return SQLQueries(general, for_lease, self._schema, secrets.token_hex(8), self._lease)
 
@@ -87,9 +88,14 @@ async def migrate_database(url: str, *, schema: str = "hoox") -> tuple[int, int]
     return state.version, max(state.version, MIGRATIONS[-1].version)
 
 
-def default_workspace(url: str) -> PostgresStore:
-    """The workspace ``"default"`` of a database of its own, which is open as long as the store is."""
-    return PostgresStore(PostgresDatabase(url), DEFAULT_WORKSPACE, owns_database=True)
+def single_workspace(url: str, name: str = DEFAULT_WORKSPACE, *, migrate: bool = True) -> PostgresStore:
+    """The store of one workspace with a database object of its own, which is open as long as the store is.
+
+    Without ``migrate`` the tables are left as they are, and opening raises `StoreError` if they are too old.
+    """
+    database = PostgresDatabase(url)
+    database.migrates = migrate
+    return PostgresStore(database, require_workspace_name(name), owns_database=True)
 
 
 def _require_lease(lease: float) -> float:

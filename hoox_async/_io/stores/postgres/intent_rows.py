@@ -6,6 +6,7 @@ import zlib
 from collections.abc import Sequence
 
 from ...._core.intents.intent import Intent
+from ...._core.intents.pruning import prune
 from ...._core.intents.records import dump_intent, load_intent, rewrite
 from ...._core.intents.transitions import Transition, claimed_look
 from ....errors import StoreError
@@ -32,6 +33,12 @@ def update(row: IntentRow, transitions: Sequence[Transition]) -> tuple[Intent, I
     """
     after, changes = apply_transitions(read(row), transitions)
     return after, _write(after, row.version, rewrite(row.record, after), changes)
+
+
+def pruned(row: IntentRow, intent: Intent) -> IntentWrite:
+    """The write of a row's intent without the content of its request."""
+    after = prune(intent)
+    return _write(after, row.version, rewrite(row.record, after), [])
 
 
 def _write(intent: Intent, was: int, record: str, changes: Sequence[IndexChanges]) -> IntentWrite:

@@ -59,7 +59,7 @@ class SharedDatabase:
 
         Raises `ConfigurationError` for a name that can't be one.
         """
-        return PostgresStore(self, _require_name(name))
+        return PostgresStore(self, require_workspace_name(name))
 
     async def open(self) -> None:
         """Connect and begin this process's lease. Raises `StoreError` and `ConfigurationError`."""
@@ -141,7 +141,8 @@ class SharedDatabase:
         raise NotImplementedError
 
 
-def _require_name(name: str) -> str:
+def require_workspace_name(name: str) -> str:
+    """The name. Raises `ConfigurationError` for one that no workspace can have."""
     if not isinstance(name, str) or not name.strip() or "\0" in name or len(name) > 200:
         raise ConfigurationError("workspace: expected a name, a text of 1 to 200 characters")
     return name

@@ -198,6 +198,13 @@ class SQLQueries:
         """The permits of the workspace's quota."""
         return PostgresPermits(self._ask, workspace, self._member, minute=minute)
 
+    async def delete_deliveries(self, workspace: int, attempt_ids: Sequence[str]) -> None:
+        """Delete the deliveries that were kept for these attempts."""
+        await self._ask(
+            "DELETE FROM hoox.deliveries WHERE workspace = %s AND attempt = ANY(%s::text[])",
+            workspace, list(attempt_ids),
+        )  # fmt: skip
+
     async def recent_attempts(self, workspace: int, since: datetime) -> list[datetime]:
         """When attempts were sent after ``since``, oldest first."""
         rows = await self._ask(

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable
 from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 from weakref import WeakSet
 
 from ....errors import StoreError
@@ -21,6 +21,7 @@ from .file_lock import FileLock
 _MAX_JOBS = 1000  # in one commit, which then takes tens of milliseconds
 
 Work = Callable[[sqlite3.Connection], Any]
+_T = TypeVar("_T")
 
 
 class Job(NamedTuple):
@@ -56,12 +57,43 @@ class Database:
 
     def open(self, workspace: Workspace, at: datetime) -> None:
         """Lock, check, migrate, bind and recover the file. When it raises `StoreError`, it holds nothing."""
+
+        def prepare(db: sqlite3.Connection, version: int) -> None:
+            schema.migrate(db, version)
+            queries.bind(db, workspace, self.path)
+            queries.note_opening(db, at)
+            queries.recover_all(db, at)
+
+        self.open_and(prepare, at)
+
+    def open_and(self, prepare: Callable[[sqlite3.Connection, int], None], at: datetime) -> None:
+        """Lock and check the file, and run ``prepare`` with its version in the first transaction.
+
+        When it raises `StoreError`, it holds nothing.
+        """
         try:
             with translated(self.path):
-                self._open(workspace, at)
+                self._open(prepare, at)
         except BaseException:
             self.close()
             raise
+
+    def transaction(self, work: Callable[[sqlite3.Connection], _T]) -> _T:
+        """Run this in one transaction, which is durable when it returns."""
+        with translated(self.path):
+            self._begin(writes=True)
+            try:
+                value = work(self._connection())
+                self._execute("COMMIT")
+            except BaseException:
+                self._roll_back()
+                raise
+        return value
+
+    def vacuum(self) -> None:
+        """Write the whole file anew, without the pages and the parts of pages that are free."""
+        with translated(self.path):
+            self._execute("VACUUM")
 
     def run(self, waiting: deque[Job]) -> list[Done]:
         """Run a group of waiting jobs in one commit. What they wrote is durable when this returns."""
@@ -96,7 +128,7 @@ class Database:
         if db is not None:
             _keep_open(db)
 
-    def _open(self, workspace: Workspace, at: datetime) -> None:
+    def _open(self, prepare: Callable[[sqlite3.Connection, int], None], at: datetime) -> None:
         path = os.path.realpath(self.path)  # so that a link to the file has the same lock
         _require_place(self.path, Path(path))
         lock = FileLock(path)
@@ -110,10 +142,7 @@ class Database:
         db.execute("PRAGMA synchronous = FULL")
         db.execute("PRAGMA foreign_keys = ON")
         self._begin(writes=True)
-        schema.migrate(db, version)
-        queries.bind(db, workspace, self.path)
-        queries.note_opening(db, at)
-        queries.recover_all(db, at)
+        prepare(db, version)
         if in_wal:  # some file systems do not support it; there everything is in the main file at once
             missing_wal.set_mark(db)
         db.execute("COMMIT")

@@ -7,10 +7,13 @@ import sqlite3
 import zlib
 from collections.abc import Collection, Iterable, Sequence
 from datetime import UTC, datetime, timedelta
+from typing import NamedTuple
 
 from ...._api.models import LookRef
+from ...._api.requests import PrunedRequest
 from ...._api.webhook_payloads import Delivery
 from ...._core.intents.intent import Intent, IntentState
+from ...._core.intents.pruning import PRUNABLE, may_be_pruned
 from ...._core.intents.records import dump_delivery, dump_intent, load_delivery, load_intent
 from ...._core.intents.transitions import LookTaken, Transition, claimed_look, recovery_transitions
 from ....errors import StoreError
@@ -164,6 +167,41 @@ def page(db: sqlite3.Connection, after: int, size: int) -> tuple[int, list[Inten
         "SELECT seq, record, crc FROM intents WHERE seq > ? ORDER BY seq LIMIT ?", (after, size)
     ).fetchall()
     return (rows[-1][0] if rows else after), [_load(record, crc) for _, record, crc in rows]
+
+
+class PrunablePage(NamedTuple):
+    """Those of a page of settled intents that may be pruned, each with its sequence number and its record.
+
+    ``next``: the number after which the next page begins; None after the last. ``already``: how many of the
+    page are pruned.
+    """
+
+    next: int | None
+    already: int
+    chosen: list[tuple[int, str, Intent]]
+
+
+def prunable_page(db: sqlite3.Connection, after: int, size: int, before: datetime) -> PrunablePage:
+    """Up to ``size`` settled intents after the number ``after``."""
+    rows = db.execute(
+        "SELECT seq, record, crc FROM intents WHERE seq > ? AND state IN (SELECT value FROM json_each(?)) "
+        "ORDER BY seq LIMIT ?",
+        (after, json.dumps([str(state) for state in PRUNABLE]), size),
+    ).fetchall()
+    loaded = [(seq, record, _load(record, crc)) for seq, record, crc in rows]
+    chosen = [(seq, record, intent) for seq, record, intent in loaded if may_be_pruned(intent, before)]
+    already = sum(isinstance(intent.request, PrunedRequest) for _, _, intent in loaded)
+    return PrunablePage(rows[-1][0] if len(rows) == size else None, already, chosen)
+
+
+def write_pruned(db: sqlite3.Connection, seq: int, intent: Intent) -> None:
+    """Replace the record by this one, and delete the deliveries that were kept for its attempts."""
+    record = dump_intent(intent)
+    db.execute(
+        "UPDATE intents SET record = ?, crc = ? WHERE seq = ?", (record, zlib.crc32(record.encode()), seq)
+    )
+    attempts = json.dumps([*(attempt.id for attempt in intent.attempts), *intent.past_attempts])
+    db.execute("DELETE FROM deliveries WHERE attempt IN (SELECT value FROM json_each(?))", (attempts,))
 
 
 def page_accepted(db: sqlite3.Connection, after: int, size: int) -> tuple[int | None, list[Intent]]:

@@ -10,6 +10,13 @@ APPLICATION_ID = 0x486F6F78  # "Hoox", in the file's header: another program's d
 MARK = 1 << 30
 """The bit of ``user_version`` for "the last commits may be in the ``-wal`` alone": see `missing_wal`."""
 
+PRUNED = 1 << 10
+"""The bit of ``user_version`` for "there are pruned records".
+
+Releases that can't read those don't know the bit either: they take the file for one of a newer version, and
+say so.
+"""
+
 # One tuple of statements for each version. A released one is never changed; new ones are appended.
 MIGRATIONS: tuple[tuple[str, ...], ...] = (
     (
@@ -57,7 +64,7 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
 def version_of(db: sqlite3.Connection, path: str) -> int:
     """The version of the file's tables; 0 for a new file. Raises `StoreError` for another program's file."""
     stored = int(_pragma(db, "user_version"))
-    version = stored & ~MARK
+    version = stored & ~(MARK | PRUNED)
     application_id = int(_pragma(db, "application_id"))
     empty = db.execute("SELECT count(*) FROM sqlite_master").fetchone()[0] == 0
     if stored == 0 and application_id == 0 and empty:
@@ -95,7 +102,15 @@ def migrate(db: sqlite3.Connection, version: int) -> None:
         for statement in statements:
             db.execute(statement)
     db.execute(f"PRAGMA application_id = {APPLICATION_ID}")
-    db.execute(f"PRAGMA user_version = {len(MIGRATIONS)}")
+    pruned = int(_pragma(db, "user_version")) & PRUNED
+    db.execute(f"PRAGMA user_version = {len(MIGRATIONS) | pruned}")
+
+
+def note_pruned(db: sqlite3.Connection) -> None:
+    """Write that there are pruned records, in the caller's transaction."""
+    version = int(_pragma(db, "user_version"))
+    if not version & PRUNED:
+        db.execute(f"PRAGMA user_version = {version | PRUNED}")
 
 
 def _pragma(db: sqlite3.Connection, name: str) -> int:

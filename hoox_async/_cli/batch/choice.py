@@ -1,0 +1,70 @@
+"""What a run of ``batch`` is about: a part of the campaign, picked looks, or versions of looks."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import attrs
+
+from hoox_async import BatchItem, ConfigurationError, LookEdit, Outcome, PrunedRequest
+
+from ..campaign import Campaign, ItemOrigin, Selection, check_limit, origin_of_key, select
+from .batch_options import BatchOptions
+from .versions import make_versions
+
+
+@attrs.frozen
+class Choice:
+    """The items of a run, where each comes from, and lines for people about what is left out."""
+
+    items: tuple[BatchItem, ...]
+    origins: Mapping[str, ItemOrigin]
+    notes: tuple[str, ...] = ()
+
+
+def choose(
+    campaign: Campaign, stored: Mapping[str, Outcome], selection: Selection, options: BatchOptions
+) -> Choice:
+    """The items that these options choose. ``stored`` are the outcomes of the store, by key.
+
+    Raises `ConfigurationError` if a pattern, a picked key or a limit chooses nothing.
+    """
+    if options.versions.asked_for:
+        return _versions(campaign, stored, selection, options)
+    keys = {item.key for item in campaign.items}
+    # a picked look that the file has no more, or a version: as it was made, so that it costs nothing
+    extra = [key for key in selection.picked if key in stored and key not in keys]
+    items = [_named(item, stored) for item in campaign.items]
+    for key in extra:
+        request = stored[key].request
+        if not isinstance(request, PrunedRequest):
+            items.append(BatchItem(key, request))
+    origins = {**campaign.origins, **{key: origin_of_key(key) for key in extra}}
+    return Choice(select(items, only=selection, limit=options.limit), origins)
+
+
+def _versions(
+    campaign: Campaign, stored: Mapping[str, Outcome], selection: Selection, options: BatchOptions
+) -> Choice:
+    if not selection:
+        raise ConfigurationError("--4k, --variants: say of which looks with --only PATTERN or --only @FILE")
+    check_limit(options.limit)
+    keys = dict.fromkeys((*(item.key for item in campaign.items), *stored))
+    found = selection.chosen(keys)
+    chosen = [key for key in keys if key in found]
+    made = make_versions(chosen[: options.limit], stored, campaign.origins, options.versions)
+    return Choice(made.items, made.origins, made.notes)
+
+
+def _named(item: BatchItem, stored: Mapping[str, Outcome]) -> BatchItem:
+    """The item; an avatar without a name is named by its key, so that people find it in their workspace.
+
+    One that an earlier version sent without a name keeps that: its content must not change.
+    """
+    request = item.request
+    if isinstance(request, LookEdit) or request.name is not None:
+        return item
+    before = stored.get(item.key)
+    if before is not None and getattr(before.request, "name", item.key) is None:
+        return item
+    return BatchItem(item.key, attrs.evolve(request, name=item.key))

@@ -1,0 +1,153 @@
+"""What ``--store`` names: a file, or a workspace of a PostgreSQL database, whose URL is never shown whole."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated
+
+import attrs
+from cyclopts import Group, Parameter
+
+from hoox_async import BatchReport, ConfigurationError, Outcome, OutcomeState, PrunedRequest, Unknown
+
+from .urls import SCHEMES, shown_url
+
+DEFAULT_WORKSPACE = "default"
+_CAMPAIGNS = (".toml", ".csv", ".jsonl", ".ndjson")
+
+WorkspaceOption = Annotated[
+    str,
+    Parameter(
+        name="--workspace",
+        group=Group("Connection and output", sort_key=9),
+        help="The workspace in a store that is a postgresql:// URL (default).",
+    ),
+]
+
+
+@attrs.frozen
+class DatabaseStore:
+    """A workspace of a PostgreSQL database, as a store. As text it is its URL without a password."""
+
+    url: str = attrs.field(repr=False)
+    workspace: str = DEFAULT_WORKSPACE
+
+    def __str__(self) -> str:
+        return shown_url(self.url)
+
+    @property
+    def name(self) -> str:
+        """What its report is called."""
+        return self.workspace
+
+    def exists(self) -> bool:
+        """Whether there is such a workspace. Raises `StoreError` where the database can't be asked."""
+        from hoox_async.postgres import workspace_exists
+
+        return asyncio.run(workspace_exists(self.url, self.workspace))
+
+
+AnyStore = Path | DatabaseStore
+
+
+def named_store(text: str, workspace: str = DEFAULT_WORKSPACE) -> AnyStore:
+    """The store that ``--store`` names; it need not exist yet.
+
+    Every command that has this option takes its store from here. Raises `ConfigurationError`.
+    """
+    if text.startswith(SCHEMES):
+        return DatabaseStore(text, workspace)
+    if "://" in text:  # not shown: it may hold a password
+        raise ConfigurationError("--store: a URL is not the path of a file, except postgresql://...")
+    if workspace != DEFAULT_WORKSPACE:
+        raise ConfigurationError(f"--workspace {workspace}: only a postgresql:// URL has workspaces")
+    if not text.strip() or text.endswith("/"):
+        raise ConfigurationError(f"--store {text!r}: expected the path of a file")
+    return Path(text)
+
+
+def store_of(text: str, workspace: str = DEFAULT_WORKSPACE) -> AnyStore:
+    """The store of this name, or the one beside this campaign file.
+
+    Raises `ConfigurationError` if there is none.
+    """
+    path = named_store(text, workspace)
+    if isinstance(path, DatabaseStore):
+        return path
+    beside = store_beside(path)
+    is_store = path.suffix == ".db" or (path.is_file() and path.suffix not in _CAMPAIGNS)
+    if is_store and not beside.is_file():
+        beside = path
+    if not beside.is_file():
+        raise ConfigurationError(
+            f"{beside}: there is no such store; `batch` creates one beside the campaign file"
+        )
+    return beside
+
+
+def file_store_of(text: str) -> Path:
+    """As `store_of`, for commands that work on files."""
+    store = store_of(text)
+    if isinstance(store, DatabaseStore):
+        raise ConfigurationError("this command works on files; PostgreSQL has pg_dump and its own recovery")
+    return store
+
+
+def store_beside(campaign: Path) -> Path:
+    """The path of a campaign's store: the file's whole name with ``.hoox.db`` added."""
+    return campaign.with_name(campaign.name + ".hoox.db")
+
+
+def store_words(store: AnyStore | str, workspace: str = DEFAULT_WORKSPACE) -> list[str]:
+    """The store as it is typed in a command that is printed, without its password."""
+    if isinstance(store, DatabaseStore):
+        return store_words(store.url, store.workspace)
+    return [shown_url(str(store)), *(["--workspace", workspace] if workspace != DEFAULT_WORKSPACE else [])]
+
+
+def resolve_words(store: AnyStore, key: str) -> list[str]:
+    """The store and a key as they are typed after ``resolve``."""
+    shown, *workspace = store_words(store)
+    return [shown, key, *workspace]
+
+
+async def read_report(store: AnyStore) -> BatchReport:
+    """All outcomes of a store. Changes nothing, and needs no API key."""
+    if isinstance(store, DatabaseStore):
+        return await BatchReport.open(store.url, workspace=store.workspace)
+    return await BatchReport.open(store)
+
+
+async def read_unknowns(store: DatabaseStore) -> list[Unknown]:
+    """The requests of a database whose outcome is not known. Changes nothing, and needs no API key."""
+    found = (await read_report(store)).in_state(OutcomeState.UNKNOWN)
+    return [_unknown(outcome) for outcome in found]
+
+
+def _unknown(outcome: Outcome) -> Unknown:
+    assert not isinstance(outcome.request, PrunedRequest), "what is unknown is never pruned"
+    return Unknown(outcome.key, outcome.request, outcome.submitted_at, outcome.candidates)
+
+
+def store_first(words: Sequence[str]) -> list[str]:
+    """The words with ``--store X`` moved to where a command takes its store as its first argument."""
+    count = 2 if words[:1] == ["store"] else 1
+    if tuple(words[:count]) not in _POSITIONAL:
+        return list(words)
+    command, rest = list(words[:count]), list(words[count:])
+    for place, word in enumerate(rest):
+        if word == "--":
+            break
+        if word == "--store" and place + 1 < len(rest):
+            return [*command, rest[place + 1], *rest[:place], *rest[place + 2 :]]
+        if word.startswith("--store="):
+            return [*command, word.removeprefix("--store="), *rest[:place], *rest[place + 1 :]]
+    return [*command, *rest]
+
+
+_POSITIONAL = {
+    ("report",), ("download",), ("unknowns",), ("resolve",),
+    ("store", "backup"), ("store", "recover"), ("store", "prune"), ("store", "migrate"),
+}  # fmt: skip

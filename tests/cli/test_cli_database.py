@@ -1,0 +1,181 @@
+"""The command line with a store in PostgreSQL: `--store URL`, `--workspace`, and no password anywhere."""
+
+from __future__ import annotations
+
+import json
+from datetime import timedelta
+from pathlib import Path
+
+import psycopg
+import pytest
+from cli_kit import ITEMS, Cli, campaign
+
+from hoox_async._cli.store_command import parse_age
+from hoox_async._cli.stores import DatabaseStore, named_store, store_first, store_words
+from hoox_async._cli.urls import shown_url, without_urls
+from hoox_async.errors import ConfigurationError
+
+SECRET = "pa55word"
+URLS = [
+    f"postgresql://hoox:{SECRET}@127.0.0.1:1/db",
+    f"postgres://hoox:{SECRET}@127.0.0.1:1/db?sslmode=disable",
+    f"postgresql://hoox@127.0.0.1:1/db?password={SECRET}",
+    f"postgresql://hoox:p@ss/{SECRET}@127.0.0.1:1/db",
+    f"postgresql://hoox:p ss {SECRET}@127.0.0.1:1/db",
+    f"postgresql://hoox:%zz{SECRET}@127.0.0.1:1/db",
+]
+
+
+def members(url: str) -> object:
+    """How many members there are, and all of the schema's versions."""
+    with psycopg.connect(url) as connection:
+        return connection.execute(
+            "SELECT (SELECT count(*) FROM hoox.members), (SELECT max(version) FROM hoox.schema_versions)"
+        ).fetchone()
+
+
+def test_a_campaign_in_a_database(cli: Cli, postgres_database: str, tmp_path: Path) -> None:
+    """A batch with a database as its store pays once; reports and unknowns are read without a request.
+
+    Another workspace is another store.
+    """
+    file = campaign(tmp_path)
+    batch = ("batch", file, "--yes", "--store", postgres_database, "--workspace", "shop")
+    assert cli(*batch).code == 0
+    assert len(cli.sandbox.ledger) == 4
+    assert cli(*batch).code == 0
+    assert len(cli.sandbox.ledger) == 4
+    asked = len(cli.sandbox.requests)
+    where = ("--store", postgres_database, "--workspace", "shop")
+    sheet = cli.bare(
+        "report", *where, "--out", tmp_path / "sheet", "--no-download", "--jsonl", tmp_path / "o.jsonl"
+    )
+    assert sheet.code == 0
+    lines = [json.loads(line) for line in (tmp_path / "o.jsonl").read_text().splitlines()]
+    assert {line["key"] for line in lines} == ITEMS
+    assert cli.bare("unknowns", *where).code == 0
+    assert len(cli.sandbox.requests) == asked
+    other = cli.bare("report", postgres_database, "--out", tmp_path / "other")
+    assert other.code != 0
+    assert "no workspace 'default'" in other.err
+
+
+def test_reading_commands_make_nothing(cli: Cli, postgres_database: str, tmp_path: Path) -> None:
+    """In a database without a store, reports, unknowns, pruning and a dry run make no table."""
+    for command in (
+        ("report", postgres_database, "--out", tmp_path / "sheet"),
+        ("unknowns", "--store", postgres_database),
+        ("store", "prune", postgres_database, "--older-than", "90d"),
+        ("batch", campaign(tmp_path), "--dry-run", "--store", postgres_database),
+    ):
+        done = cli.bare(*command)
+        assert done.code == (0 if "--dry-run" in command else 2), done.err
+    with psycopg.connect(postgres_database) as connection:
+        found = connection.execute("SELECT count(*) FROM pg_namespace WHERE nspname = 'hoox'").fetchone()
+    assert found == (0,)
+
+
+def test_migrate_makes_the_tables_and_nothing_else(cli: Cli, postgres_database: str) -> None:
+    """`store migrate` makes the tables, says the versions, and begins no lease; again it changes nothing."""
+    first = cli.bare("store", "migrate", "--store", postgres_database)
+    assert (first.code, members(postgres_database)) == (0, (0, 1)), first.err
+    again = cli.bare("store", "migrate", "--store", postgres_database, "--json")
+    assert again.of("migrated")[0]["before"] == again.of("migrated")[0]["now"] == 1
+    assert cli.bare("store", "migrate", "campaign.db").code == 2
+
+
+def test_pruning_says_how_many(cli: Cli, postgres_database: str, tmp_path: Path) -> None:
+    """`store prune` prunes a file and a database, and says how many and how much smaller it is."""
+    file = campaign(tmp_path)
+    for store in (("--store", postgres_database), ()):
+        assert cli("batch", file, "--yes", *store).code == 0
+        where = store[1:] or (file,)
+        preview = cli.bare("store", "prune", *where, "--older-than", "0d", "--dry-run")
+        assert preview.out.startswith("4 requests would be pruned, about "), preview.err
+        done = cli.bare("store", "prune", *where, "--older-than", "0d", "--json")
+        assert (done.of("pruned")[0]["pruned"], done.of("pruned")[0]["already"]) == (4, 0)
+        assert cli.bare("store", "prune", *where, "--older-than", "0d").out.startswith("0 requests pruned")
+        paid = len(cli.sandbox.ledger)
+        assert cli("batch", file, "--yes", *store).code == 0
+        assert len(cli.sandbox.ledger) == paid
+
+
+@pytest.mark.parametrize("url", URLS)
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("report", "URL"),
+        ("report", "--store", "URL"),
+        ("report", "--store=URL"),
+        ("unknowns", "URL"),
+        ("resolve", "URL", "key", "drop"),
+        ("create", "a host", "--store", "URL", "--key", "k"),
+        ("batch", "CAMPAIGN", "--dry-run", "--store", "URL"),
+        ("store", "prune", "URL", "--older-than", "90d"),
+        ("store", "migrate", "URL"),
+        ("store", "backup", "URL", "copy.db"),
+        ("store", "recover", "URL"),
+        ("wait", "URL"),
+        ("report", "URL", "too", "many", "URL"),
+        ("report", "campaign.db", "--out=x", "--typo=URL"),
+        ("looks", "--rpm", "URL"),
+        ("report", "--help", "URL"),
+    ],
+)
+def test_no_password_is_written(cli: Cli, tmp_path: Path, words: tuple[str, ...], url: str) -> None:
+    """No output of any command holds a URL's password, whether it is used, refused or in a wrong place."""
+    file = campaign(tmp_path)
+    given = [word.replace("URL", url).replace("CAMPAIGN", str(file)) for word in words]
+    for more in ((), ("--json",)):
+        done = cli.bare(*given, *more)
+        assert SECRET not in done.out + done.err
+
+
+def test_commands_that_are_printed_hold_no_password() -> None:
+    """A store in a printed command is its URL without a password, and its workspace."""
+    [first, *_] = URLS
+    assert store_words(first, "shop") == ["postgresql://...", "--workspace", "shop"]
+    assert SECRET not in f"{DatabaseStore(first)} {DatabaseStore(first)!r}"
+    plain = "postgresql://owner@db.example.com/shop?sslmode=require"
+    assert store_words(DatabaseStore(plain)) == [plain]
+    assert shown_url("campaign.db") == "campaign.db"
+    assert (
+        without_urls(f"cannot use '{first}', nor {plain}", [first])
+        == f"cannot use 'postgresql://...', nor {plain}"
+    )
+
+
+def test_the_option_stands_anywhere() -> None:
+    """`--store X` may stand anywhere, where a command takes its store as its first argument."""
+    for given in (
+        ["report", "--store", "X", "--json"],
+        ["report", "--json", "--store=X"],
+        ["report", "X", "--json"],
+    ):
+        assert store_first(given) == ["report", "X", "--json"]
+    assert store_first(["resolve", "key", "drop", "--store", "X"]) == ["resolve", "X", "key", "drop"]
+    assert store_first(["store", "prune", "--older-than", "9d", "--store", "X"])[:3] == [
+        "store",
+        "prune",
+        "X",
+    ]
+    assert store_first(["batch", "f", "--store", "X"]) == ["batch", "f", "--store", "X"]
+
+
+def test_a_workspace_needs_a_database(cli: Cli, tmp_path: Path) -> None:
+    """`--workspace` with a file is refused, and a URL of another kind too."""
+    file = campaign(tmp_path)
+    assert cli("batch", file, "--yes").code == 0
+    assert "--workspace shop" in cli.bare("report", file, "--workspace", "shop").err
+    with pytest.raises(ConfigurationError, match="not the path"):
+        named_store("mysql://hoox:pa55word@host/db")
+
+
+def test_ages() -> None:
+    """An age is a whole number of hours, days or weeks."""
+    assert [parse_age(text) for text in ("90d", "12h", "6w")] == [
+        timedelta(days=90), timedelta(hours=12), timedelta(weeks=6)
+    ]  # fmt: skip
+    for wrong in ("", "90", "-1d", "1.5d", "90 days", "9999999d"):
+        with pytest.raises(ConfigurationError, match="90d"):
+            parse_age(wrong)
