@@ -19,11 +19,13 @@ from ._api.requests import (
 )
 from ._batch import BatchRunner, Estimate, OutcomeStream
 from ._core.intents.budget import Budget
+from ._core.intents.costs import Costs
 from ._core.intents.intent import Evidence, Unknown
 from ._core.intents.outcomes import BatchItem, Outcome, OutcomeState
 from ._core.settings import DEFAULT_TIMEOUT, DefaultTimeout, Timeouts
-from ._io.stores import PruneResult, backup_store, prune_store, recover_store
+from ._io.stores import PruneResult, backup_store, prune_store, read_costs, recover_store
 from ._report import BatchReport
+from ._session.health import SessionHealth
 from ._session.jobs import LookJob
 from .errors import (
     ApiError,
@@ -80,6 +82,7 @@ __all__ = [
     "BudgetExceeded",
     "ConfigurationError",
     "Conflict",
+    "Costs",
     "DefaultTimeout",
     "DeliveryReceived",
     "Endpoint",
@@ -125,6 +128,7 @@ __all__ = [
     "Retried",
     "ServerError",
     "SessionClosed",
+    "SessionHealth",
     "StoreError",
     "StoreIncomplete",
     "StoreLocked",
@@ -138,5 +142,6 @@ __all__ = [
     "WebhookRejected",
     "backup_store",
     "prune_store",
+    "read_costs",
     "recover_store",
 ]

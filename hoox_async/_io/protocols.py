@@ -149,6 +149,14 @@ class PollDuty(Enum):
     AWAITED = "awaited"
 
 
+class StoreGauges(NamedTuple):
+    """How many intents are UNKNOWN and how many ACCEPTED, and which of the accepted was planned first."""
+
+    unknowns: int
+    unsettled: int
+    oldest_unsettled: Intent | None
+
+
 class Coordination(NamedTuple):
     """A session's part in what one process does for all processes of a workspace.
 
@@ -277,6 +285,10 @@ class Store(Protocol):
 
     async def recently_settled(self, count: int) -> list[Intent]:
         """Up to ``count`` settled intents, those that were planned last. None in a store of one process."""
+        ...
+
+    async def gauges(self) -> StoreGauges:
+        """What monitoring asks every few seconds: cheap, however many intents there are."""
         ...
 
     async def forget(self, key: str) -> None:

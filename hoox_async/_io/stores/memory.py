@@ -13,7 +13,7 @@ from ..._core.intents.intent import Intent, IntentState
 from ..._core.intents.transitions import LookTaken, Transition, claimed_look, recovery_transitions
 from ...errors import StoreError, StoreLocked
 from ..clock import Clock
-from ..protocols import Coordination, PollDuty, Workspace
+from ..protocols import Coordination, PollDuty, StoreGauges, Workspace
 from .index_changes import FORGETTABLE, OPEN_STATES, IndexChanges, apply_transitions, changes_between
 from .workspace_binding import plain_url, require_new_key, require_url
 
@@ -192,6 +192,12 @@ class MemoryStore:
     async def recently_settled(self, count: int) -> list[Intent]:  # noqa: ARG002 -- the protocol's signature
         """None: the one process has learned how long they took."""
         return []
+
+    async def gauges(self) -> StoreGauges:
+        """Counts of the open intents."""
+        accepted = await self.in_states((IntentState.ACCEPTED,))
+        unknowns = await self.in_states((IntentState.UNKNOWN,))
+        return StoreGauges(len(unknowns), len(accepted), accepted[0] if accepted else None)
 
     async def forget(self, key: str) -> None:
         """Delete an intent whose key cannot be used again, once its cost is certain. Others are kept."""

@@ -16,7 +16,7 @@ from ...._core.intents.transitions import IllegalTransition, LookTaken, Transiti
 from ....errors import StoreError
 from ...clock import Clock
 from ...logs import failures_logged
-from ...protocols import Coordination, SharedPermits, Workspace
+from ...protocols import Coordination, SharedPermits, StoreGauges, Workspace
 from ..workspace_binding import Binding
 from . import intent_rows
 from .binding import bind
@@ -233,6 +233,12 @@ class PostgresStore:
     async def recently_settled(self, count: int) -> list[Intent]:
         """Up to ``count`` settled intents, those that were planned last."""
         return [self._read(row) for row in await self._ask(self._queries.last_settled(self._id, count))]
+
+    async def gauges(self) -> StoreGauges:
+        """Counts of the workspace's open intents."""
+        unknowns, unsettled = await self._ask(self._queries.count_open(self._id))
+        first = await self._ask(self._queries.page(self._id, (IntentState.ACCEPTED,), size=1))
+        return StoreGauges(unknowns, unsettled, self._read(first[0]) if first else None)
 
     async def forget(self, key: str) -> None:  # noqa: ARG002 -- the protocol's signature
         """Do nothing: all intents are kept."""

@@ -17,7 +17,7 @@ from ...._core.intents.intent import Intent, IntentState
 from ...._core.intents.transitions import Send, Transition
 from ....errors import StoreError, StoreLocked
 from ...clock import Clock
-from ...protocols import Coordination, PollDuty, Workspace
+from ...protocols import Coordination, PollDuty, StoreGauges, Workspace
 from . import queries
 from .database import Database, Done, Job
 from .worker_thread import WorkerThread, ignore_error
@@ -162,6 +162,10 @@ class SQLiteStore:
     async def recently_settled(self, count: int) -> list[Intent]:  # noqa: ARG002 -- the protocol's signature
         """None: the one process has learned how long they took."""
         return []
+
+    async def gauges(self) -> StoreGauges:
+        """Counts of the open intents."""
+        return await self._read(queries.gauges)
 
     async def forget(self, key: str) -> None:  # noqa: ARG002 -- the protocol's signature
         """Do nothing: on disk all intents are kept."""
