@@ -1,0 +1,89 @@
+"""The queue of orders, on Procrastinate: the task that has an order made, and the watchdog.
+
+Procrastinate runs a job at least once. That is enough: the order's id is the look's key, and the same key is
+paid for once, whichever worker submits it, and however often.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import NoReturn
+
+from procrastinate import App, BaseRetryStrategy, Blueprint, JobContext, PsycopgConnector, RetryDecision
+from procrastinate.exceptions import ConnectorException
+from procrastinate.jobs import Job
+
+from hoox_async import (
+    BadRequest,
+    BudgetExceeded,
+    GenerationFailed,
+    InvalidRequest,
+    KeyConflict,
+    OutcomeUnknown,
+)
+
+from .shop import Shop
+
+QUEUE = "looks"
+LONGEST_PAUSE = 60  # seconds between two runs of an order that can't be made at present
+REFUSALS = (BadRequest, InvalidRequest, KeyConflict, BudgetExceeded)
+tasks = Blueprint()
+log = logging.getLogger("shop")
+
+
+class WhateverFails(BaseRetryStrategy):
+    """Run it again after a pause: no permit, no credits, no database, a deploy. It costs nothing."""
+
+    def get_retry_decision(self, *, exception: BaseException, job: Job) -> RetryDecision:  # noqa: ARG002
+        """After 1, 2, 4 … seconds."""
+        return RetryDecision(retry_in={"seconds": min(2 ** min(job.attempts, 10), LONGEST_PAUSE)})
+
+
+@tasks.task(name="make_look", queue=QUEUE, pass_context=True, retry=WhateverFails())
+async def make_look(context: JobContext, order_id: str) -> None:
+    """Have an order made and wait for its look. Whatever this raises is tried again.
+
+    `OutcomeUnknown` is not raised: to run the job again would settle nothing. The request may have been paid
+    for, and is not sent again on a guess.
+    """
+    shop: Shop = context.additional_context["shop"]
+    order = await shop.orders.get(order_id)
+    if order is None or order.is_settled:
+        return
+    with shop.telemetry.work_on(order):
+        try:
+            job = await shop.session.submit(order.edit(), key=order.id)
+            await shop.orders.accepted(order.id, job.ref, job.credits or order.edit().credits)
+            await shop.orders.settled(order.id, await job)
+        except GenerationFailed as failed:
+            await shop.orders.settled(order.id, failed.look)
+        except OutcomeUnknown as unknown:
+            log.warning("%s may have been paid for: %s", order.id, unknown)
+            await shop.orders.unknown(order.id, str(unknown))
+        except REFUSALS as refusal:
+            await shop.orders.refused(order.id, str(refusal))
+
+
+def make_engine(database: str) -> App:
+    """The engine, not open yet."""
+    engine = App(connector=PsycopgConnector(conninfo=database, min_size=1, max_size=4))
+    engine.add_tasks_from(tasks, namespace="shop")
+    return engine
+
+
+async def watch(engine: App, lease: float) -> NoReturn:
+    """Queue again what dead workers were working on: the engine does not do that by itself.
+
+    Every worker does this. If two do it at the same moment, the second one gets an error, or the job is run
+    by two workers: then both wait for the same look.
+    """
+    while True:
+        await asyncio.sleep(lease / 3)
+        try:
+            stalled = await engine.job_manager.get_stalled_jobs(queue=QUEUE, seconds_since_heartbeat=lease)
+            for job in stalled:
+                log.warning("taking over %s from a dead worker", job.task_kwargs.get("order_id"))
+                await engine.job_manager.retry_job(job)
+        except ConnectorException as error:
+            log.info("the watchdog tries again: %s", error)
