@@ -83,6 +83,11 @@ class Result:
         return sum(not self.looks[look] for look in self.charged_looks)
 
     @property
+    def rate(self) -> float:
+        """Orders that came to an end, for each minute."""
+        return 60.0 * sum(self.states[state] for state in SETTLED) / self.seconds
+
+    @property
     def unsettled(self) -> int:
         """Orders that came to no end; those that are unknown and were not charged are not counted."""
         return sum(count for state, count in self.states.items() if state not in (*SETTLED, "unknown"))

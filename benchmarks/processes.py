@@ -3,6 +3,7 @@
     python benchmarks/processes.py idle                             # 1,000 workspaces in each of 4 processes
     python benchmarks/processes.py idle --workspaces 300 --processes 8
     python benchmarks/processes.py idle --url postgresql://…/bench  # on a server of your own
+    python benchmarks/processes.py production # the shop of examples/production: 10,000 orders, kills
     python benchmarks/processes.py workers    # the README's web app: 200 orders, workers killed, 20 deploys
 
 ``idle``: each process opens that many workspaces by one `PostgresDatabase`, a session each, and does nothing
@@ -30,6 +31,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import _production
 import _web_workers
 from _shared import progress, table
 
@@ -194,6 +196,28 @@ async def workers(options: argparse.Namespace) -> bool:
     return good
 
 
+async def production(options: argparse.Namespace) -> bool:
+    """The shop of examples/production: orders while a worker is killed every few seconds."""
+    with empty_database(options.url) as url, tempfile.TemporaryDirectory() as folder:
+        shop = _production.world(
+            url,
+            Path(options.logs or folder),
+            workers=options.workers,
+            requests_per_minute=options.requests_per_minute,
+            speed=options.speed,
+            lease=options.lease,
+            seed=options.seed,
+        )
+        async with shop as made:
+            result = await _production.run(
+                made, orders=options.orders, kill_every=options.kill_every, patience=options.patience
+            )
+            stopped = [await process.stop() for process in made.processes]
+    print(result)
+    print(f"stopped within {max(stopped):.1f} s; at a rate of {result.rate:.0f} orders a minute")
+    return not result.charged_twice and not result.lost and not result.unsettled
+
+
 def main(arguments: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -211,7 +235,20 @@ def main(arguments: Sequence[str]) -> int:
     web.add_argument("--deploys", type=int, default=20)
     web.add_argument("--seed", type=int, default=0)
     web.add_argument("--url", help="an empty database")
+    shop = parts.add_parser("production", help="the shop of examples/production, its workers killed")
+    shop.add_argument("--orders", type=int, default=10_000)
+    shop.add_argument("--workers", type=int, default=3)
+    shop.add_argument("--kill-every", type=float, default=20.0, help="seconds")
+    shop.add_argument("--requests-per-minute", type=int, default=1200, help="on both sides")
+    shop.add_argument("--speed", type=float, default=12.0, help="of the sandbox")
+    shop.add_argument("--lease", type=float, default=10.0, help="seconds")
+    shop.add_argument("--patience", type=float, default=1800.0, help="seconds to wait after the last order")
+    shop.add_argument("--logs", help="a folder to keep the processes' logs in")
+    shop.add_argument("--seed", type=int, default=0)
+    shop.add_argument("--url", help="an empty database")
     options = parser.parse_args(arguments)
+    if options.part == "production":
+        return 0 if asyncio.run(production(options)) else 1
     if options.part == "workers":
         return 0 if asyncio.run(workers(options)) else 1
     if options.child:

@@ -30,6 +30,8 @@ class Settings(NamedTuple):
     lease: float = 10.0
     """Seconds without a sign of life after which a process is taken for dead."""
     probe_port: int = 8081
+    new_key: bool = False
+    """The API key replaces the one that the store was bound to: during a rotation only."""
     drain: float = 10.0
     close: float = 10.0
 
@@ -43,7 +45,7 @@ def read_settings(environment: Mapping[str, str] = os.environ) -> Settings:
     """The settings of this process."""
     numbers = {
         "requests_per_minute": int, "customer_credits": int, "concurrency": int, "lease": float,
-        "probe_port": int,
+        "probe_port": int, "new_key": bool,
     }  # fmt: skip
     given = {name: environment.get(f"SHOP_{name.upper()}") for name in numbers}
     return Settings(

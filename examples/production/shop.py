@@ -56,6 +56,7 @@ async def open_shop(settings: Settings, *, poll: Literal["all", "awaited"]) -> A
             hooks=[telemetry, lambda event: record(orders, event)],
             poll=poll,
             base_url=settings.hoox_url,
+            new_key=settings.new_key,
         )
         async with session:
             try:

@@ -64,7 +64,7 @@ async def test_an_order_has_a_page_and_probes_answer(
                 shown = await response.json()
             if shown["state"] == "ready":
                 break
-        assert (shown["customer"], shown["credits"]) == ("ada", 2)
+        assert (shown["customer"], shown["credits"]) == ("ada", "2")
         assert shown["picture"].startswith("http")
         async with client.post("/orders", json={**wanted, "source": "Alex"}) as response:
             assert response.status == 422
