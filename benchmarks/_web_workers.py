@@ -26,6 +26,7 @@ import attrs
 from hoox_async.sandbox import Sandbox
 
 RPM = 1200
+_SERVES = "Application startup complete"  # each worker logs it once
 SOURCES = ("avtr_public_ada:look_public_ada", "avtr_public_bruno:look_public_bruno")
 README = Path(__file__).resolve().parents[1] / "README.md"
 BEFORE = """
@@ -108,6 +109,7 @@ class Server:
     folder: Path
     port: int
     process: subprocess.Popen[bytes]
+    kills: int = 0
 
     @property
     def log(self) -> str:
@@ -116,21 +118,27 @@ class Server:
 
     @property
     def workers(self) -> list[int]:
-        """The ids of the processes that have loaded the app and live."""
-        pids = [int(path.name) for path in (self.folder / "pids").iterdir()]
+        """The ids of the processes that have loaded the app and live, the oldest first."""
+        files = sorted((self.folder / "pids").iterdir(), key=lambda path: path.stat().st_mtime_ns)
+        pids = [int(path.name) for path in files]
         return [pid for pid in pids if _lives(pid)]
 
     def kill_worker(self, random: Random) -> bool:
-        """SIGKILL one of the workers; false where none lives at this moment."""
-        workers = self.workers
-        if workers:
-            os.kill(random.choice(workers), signal.SIGKILL)
-        return bool(workers)
+        """SIGKILL one of the workers; false where fewer than two others serve at this moment.
 
-    async def ready(self, seconds: float = 120.0) -> None:
-        """Wait until it answers."""
+        While none serves, an order waits for the machine and not for the store, and webhooks are lost.
+        """
+        serving = self.log.count(_SERVES) - self.kills
+        if serving < 3:
+            return False
+        os.kill(random.choice(self.workers[:serving]), signal.SIGKILL)
+        self.kills += 1
+        return True
+
+    async def ready(self, workers: int, seconds: float = 120.0) -> None:
+        """Wait until so many workers serve."""
         end = monotonic() + seconds
-        while self.log.count("Application startup complete") < 1:
+        while self.log.count(_SERVES) < workers:
             if self.process.poll() is not None or monotonic() > end:
                 raise RuntimeError(f"the server did not start:\n{self.log}")
             await asyncio.sleep(0.05)
@@ -196,6 +204,11 @@ class Result:
         """Answers that were no success, by status."""
         return Counter(status for order in self.orders for status, _ in order.answers if status != 200)
 
+    @property
+    def errors(self) -> Counter[str]:
+        """The last lines of the tracebacks in the servers' logs."""
+        return Counter(re.findall(r"^hoox_async\.[\w.]+: .*$|^\w+(?:Error|Exception)\b.*$", self.logs, re.M))
+
     def __str__(self) -> str:
         return (
             f"{len(self.orders)} orders, {self.kills} workers killed, {self.deploys} deploys, "
@@ -243,7 +256,7 @@ class World:
             )
         server = Server(folder, port, process)
         self.all_servers.append(server)
-        await server.ready()
+        await server.ready(self.workers)
         self.servers.append(server)
         self.balancer.ports.append(port)
         return server

@@ -31,6 +31,7 @@ from hoox_async._io.hooks import Hooks
 from hoox_async._io.stores.memory import MemoryStore
 from hoox_async._io.tasks import TaskSet
 from hoox_async._io.transport import HttpTransport
+from hoox_async._session.api_health import ApiHealth
 from hoox_async._session.jobs import JobRegistry
 from hoox_async._session.rate_limiter import RateLimiter
 from hoox_async._session.reads import Reads
@@ -87,10 +88,11 @@ def registry_of(loop: asyncio.AbstractEventLoop) -> JobRegistry:
     clock, timeouts = Clock(loop), Timeouts()
     transport = HttpTransport("http://127.0.0.1:1", "unused", timeouts)
     tasks = TaskSet(), TaskSet()
+    hooks = Hooks()
+    health, rate_limiter = ApiHealth(clock, hooks), RateLimiter(clock, 100)
     services = SessionServices(
-        clock, MemoryStore(), RateLimiter(clock, 100), transport, Hooks(), timeouts, None, *tasks
+        clock, MemoryStore(), rate_limiter, transport, hooks, health, timeouts, None, *tasks
     )
-
     return JobRegistry(services, Reads(services), PollScheduler())
 
 

@@ -1,4 +1,25 @@
-"""asyncio client for the Hoox avatar API: thousands of looks, none paid for twice."""
+"""asyncio client for the Hoox avatar API: thousands of looks, and none is sent twice on a guess.
+
+In an async function:
+
+    async with HooxSession(store="looks.db") as session:  # the key from HOOX_API_KEY
+        alex = await session.run(PromptAvatar("Young entrepreneur", name="Alex"), key="alex")
+        job = await session.submit(LookEdit(alex, "podcast scene", resolution="4K"), key="alex/podcast")
+        print(job.ref, job.credits)  # accepted: now it costs
+        await session.download(await job, "podcast.jpg", overwrite=True)
+
+- What can be ordered: `PromptAvatar` (2 credits, 4 at 4K), `ImageAvatar` (free) and `LookEdit` (2 credits,
+  4 at 4K, 1.5 more with ``upscale``). ``request.credits`` says it beforehand.
+- One look at a time: `HooxSession` with ``submit``, ``run``, ``status``, ``wait`` and ``download``.
+  ``submit`` gives a `LookJob`, and ``await job`` the `Look`.
+- Many looks: `BatchRunner` with ``run`` and ``stream``, an `Outcome` for each item, and the `BatchReport`.
+- What may have been paid: `OutcomeUnknown` is raised, ``session.unknowns()`` lists it, and
+  ``session.resolve``, ``session.resend`` or ``session.drop`` settles it. Every error is a `HooxError`; its
+  ``charged`` says whether it cost credits: ``"no"``, ``"maybe"`` or ``"yes"``.
+- What happens meanwhile: ``HooxSession(hooks=[...])`` takes functions that are called with each `Event`.
+- Beside this: `hoox_async.sandbox` (a local server of the API, for tests and trials),
+  `hoox_async.webhooks` (receivers of deliveries), `hoox_async.testing`, and the command ``hoox-async``.
+"""
 
 from ._session import HooxSession
 
@@ -64,6 +85,7 @@ from .events import (
     LookSettled,
     OutcomeLost,
     Paused,
+    RequestFailed,
     RequestSent,
     Retried,
 )
@@ -123,6 +145,7 @@ __all__ = [
     "QuotaSnapshot",
     "RateLimited",
     "Request",
+    "RequestFailed",
     "RequestSent",
     "Resolution",
     "Retried",

@@ -90,7 +90,12 @@ class BudgetExceeded(HooxError):
 
 
 class SessionClosed(HooxError):
-    """The session is not open, or was closed while the call waited. Accepted looks stay in its store."""
+    """The session is not open, or was closed while the call waited. Accepted looks stay in its store.
+
+    ``ref`` is the look that was waited for, if one was: ``session.wait(error.ref)`` in a new session goes on.
+    """
+
+    ref: LookRef | None = None
 
 
 class NotSent(HooxError):
@@ -199,14 +204,25 @@ class GenerationFailed(HooxError):
 
 
 class WaitTimeout(HooxError, TimeoutError):
-    """The look is paid for and not done yet. ``await error.job.wait()`` goes on waiting for it."""
+    """The look is paid for and not done yet. ``await error.job.wait()`` goes on waiting for it.
+
+    ``cause`` says why status requests get no usable answer at present, in words; None if they get one.
+    """
 
     charged: Charged = "yes"
 
-    def __init__(self, job: LookJob, seconds: float) -> None:
+    def __init__(
+        self, job: LookJob, seconds: float, *, cause: str | None = None, outage: str | None = None
+    ) -> None:
         self.job = job
         self.seconds = seconds
-        super().__init__(f"{job.ref}: not done after {seconds:g} s; the job can be waited for again")
+        self.cause = cause
+        found = (
+            f"not known to be done after {seconds:g} s: {outage}"
+            if outage
+            else f"not done after {seconds:g} s"
+        )
+        super().__init__(f"{job.ref}: {found}; the job can be waited for again")
 
 
 class ServerError(HooxError):

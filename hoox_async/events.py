@@ -37,11 +37,29 @@ class Answered(NamedTuple):
 
 
 class Retried(NamedTuple):
-    """A request failed and is sent again in ``delay`` seconds: it surely cost nothing."""
+    """A request failed and is sent again in ``delay`` seconds: it surely cost nothing.
+
+    ``reason`` says why, in words.
+    """
 
     endpoint: Endpoint
     reason: str
     delay: float
+    key: str | None = None
+
+
+class RequestFailed(NamedTuple):
+    """A read got no usable answer, or no connection was made for a paid request: it cost nothing.
+
+    ``reason`` says why, in words. The session has had no usable answer for ``seconds``. ``status`` is the
+    HTTP status of the answer that was not usable, such as 502; None where none came. `Retried` follows where
+    the request is sent again. Status requests for looks that are waited for are repeated without it.
+    """
+
+    endpoint: Endpoint
+    reason: str
+    seconds: float
+    status: int | None = None
     key: str | None = None
 
 
@@ -102,7 +120,15 @@ class DeliveryReceived(NamedTuple):
 
 
 Event = (
-    RequestSent | Answered | Retried | Paused | LookAccepted | LookSettled | OutcomeLost | DeliveryReceived
+    RequestSent
+    | Answered
+    | Retried
+    | RequestFailed
+    | Paused
+    | LookAccepted
+    | LookSettled
+    | OutcomeLost
+    | DeliveryReceived
 )
 Hook = Callable[[Event], object]
 """A callable that is called with each event. One that returns a coroutine (``async def``) is an async hook.

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
+from contextlib import nullcontext
 from datetime import datetime, timedelta
 from typing import Any, Literal, TypeVar
 
@@ -29,6 +30,7 @@ from hoox_async._io.stores.postgres.shared_database import SharedDatabase
 from hoox_async._io.stores.postgres.store import PostgresStore
 from hoox_async._io.stores.workspace_binding import Binding
 from hoox_async.errors import StoreError
+from hoox_async.webhooks import WebhookHub
 
 _T = TypeVar("_T")
 _SETTLED = (IntentState.READY, IntentState.FAILED)
@@ -147,6 +149,7 @@ class MemoryQueries:
         self._memory = memory
         self._lease = timedelta(seconds=lease)
         self._running: set[asyncio.Task[Any]] = set()
+        self._lease_turn = asyncio.Lock()  # they use one connection
 
     @property
     def name(self) -> str:
@@ -248,11 +251,13 @@ class MemoryQueries:
 
         await self._ask("add_seen", add)
 
-    async def keep_delivery(self, workspace: int, attempt_id: str, record: str) -> None:
+    async def keep_delivery(
+        self, workspace: int, attempt_id: str, record: str, *, for_leader: bool = False
+    ) -> None:
         def keep() -> None:
             if (workspace, attempt_id) in self._memory.attempts:
                 self._memory.commits += 1
-                kept = (record, self.member, self._memory.commits)
+                kept = (record, "" if for_leader else self.member, self._memory.commits)
                 self._memory.deliveries.setdefault((workspace, attempt_id), kept)
 
         await self._ask("keep_delivery", keep)
@@ -401,10 +406,11 @@ class MemoryQueries:
 
     async def _ask(self, name: str, statement: Callable[[], _T]) -> _T:
         async def execute() -> _T:
-            await self.fault("before", name)
-            result = statement()
-            await self.fault("after", name)
-            return result
+            async with self._lease_turn if name in ("renew", "leave") else nullcontext():
+                await self.fault("before", name)
+                result = statement()
+                await self.fault("after", name)
+                return result
 
         task = asyncio.get_running_loop().create_task(execute(), name=f"statement {name}")
         self._running.add(task)
@@ -421,9 +427,14 @@ class MemoryDatabase(SharedDatabase):
     """One process's view of a `SharedMemory`. ``fault`` can be replaced at any time."""
 
     def __init__(
-        self, memory: SharedMemory | None = None, *, lease: float = 10.0, fault: Fault = no_fault
+        self,
+        memory: SharedMemory | None = None,
+        *,
+        lease: float = 10.0,
+        fault: Fault = no_fault,
+        webhooks: WebhookHub | None = None,
     ) -> None:
-        super().__init__("the shared memory", lease)
+        super().__init__("the shared memory", lease, webhooks)
         self.memory = memory if memory is not None else SharedMemory()
         self.queries: MemoryQueries | None = None
         self._fault = fault

@@ -17,7 +17,13 @@ from hoox_async import BatchRunner, HooxSession, LookJob
 from hoox_async.sandbox import Sandbox
 from hoox_async.webhooks import WebhookHub
 
-DOORS = ("hoox_async", "hoox_async.webhooks", "hoox_async.sandbox", "hoox_async.testing")
+DOORS = (
+    "hoox_async",
+    "hoox_async.webhooks",
+    "hoox_async.sandbox",
+    "hoox_async.testing",
+    "hoox_async.postgres",
+)
 
 # Methods of these classes that need not say what they raise: nothing, or `SessionClosed` alone.
 QUIET: dict[type, set[str]] = {

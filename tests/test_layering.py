@@ -36,6 +36,7 @@ SESSION: Sequence[Sequence[str]] = (
     ("database_window",),
     ("shared_quota",),
     ("rate_limiter",),
+    ("api_health",),
     ("services",),
     ("reads",),
     ("key_check", "jobs"),
@@ -48,7 +49,7 @@ SESSION: Sequence[Sequence[str]] = (
 )
 
 COMMAND = ("_cli", "__main__")
-DOOR = {PACKAGE, f"{PACKAGE}.sandbox", f"{PACKAGE}.webhooks", f"{PACKAGE}.testing"}
+DOOR = {PACKAGE, *(f"{PACKAGE}.{name}" for name in ("postgres", "sandbox", "testing", "webhooks"))}
 
 # What `_core` may import: values and computation. Nothing that reads a clock, a disk, a socket, the
 # environment or randomness, and no logging.

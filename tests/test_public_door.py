@@ -24,7 +24,7 @@ PROMISED = """
     PromptAvatar ImageAvatar LookEdit Style Format Resolution
     LookRef Look LookStatus LookDetails Avatar Picture QuotaSnapshot
     BatchRunner BatchItem BatchReport Estimate Outcome OutcomeState OutcomeStream
-    RequestSent Answered Retried Paused LookAccepted LookSettled DeliveryReceived
+    RequestSent Answered Retried RequestFailed Paused LookAccepted LookSettled DeliveryReceived
     HooxError ConfigurationError InvalidRequest KeyConflict BudgetExceeded SessionClosed NotSent
     ApiError BadRequest AuthenticationError InsufficientCredits PermissionDenied NotFound Conflict RateLimited
     OutcomeUnknown GenerationFailed WaitTimeout ServerError UnexpectedResponse TransportError

@@ -31,7 +31,7 @@ async def test_orders_are_paid_once_while_workers_are_killed(
     async with web_workers.world(postgres_database, tmp_path) as shop:
         result = await web_workers.run(shop, orders=60, kills=2)
     assert result.kills == 2
-    assert (result.charged_twice, result.unanswered) == ([], []), result.logs
+    assert (result.charged_twice, result.unanswered) == ([], []), result.errors
     assert len({look for order in result.orders for look in order.looks}) == sum(result.charged.values())
 
 
@@ -44,6 +44,6 @@ async def test_a_deploy_that_overlaps_refuses_nothing(
     """
     async with web_workers.world(postgres_database, tmp_path, workers=2) as shop:
         result = await web_workers.run(shop, orders=40, deploys=2, pause=0.1)
-    assert (result.charged_twice, result.unanswered) == ([], []), result.logs
-    assert not result.refused, result.logs
+    assert (result.charged_twice, result.unanswered) == ([], []), result.errors
+    assert not result.refused, result.errors
     assert set(result.charged.values()) == {1}

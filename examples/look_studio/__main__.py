@@ -3,64 +3,82 @@
 from __future__ import annotations
 
 import argparse
-import socket
 import sys
-from contextlib import suppress
+from contextlib import closing, suppress
 from decimal import Decimal
 from pathlib import Path
 
-import uvicorn
-from fastapi import FastAPI
+from hoox_async import Budget, ConfigurationError, HooxError
 
-from hoox_async import HooxError
+try:
+    import uvicorn
 
-from .app import create_app
-from .settings import Settings
-
-
-class Server(uvicorn.Server):
-    """Ends the pages' event streams when it shuts down; else it would wait for the pages to be closed."""
-
-    def __init__(self, app: FastAPI, config: uvicorn.Config) -> None:
-        super().__init__(config)
-        self._feed = app.state.feed
-
-    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """See uvicorn."""
-        self._feed.close()
-        await super().shutdown(sockets)
+    from .app import create_app
+    from .server import HOST, Server, listen
+    from .settings import Settings
+except ModuleNotFoundError as missing:
+    sys.exit(
+        f"Look Studio needs {missing.name}, which is not installed. "
+        'In your clone of hoox-async: pip install -e ".[studio]"'
+    )
 
 
-def make_server(settings: Settings, port: int) -> Server:
-    """The app and a server for it, on the loopback."""
-    app = create_app(settings)
-    return Server(app, uvicorn.Config(app, host="127.0.0.1", port=port, log_level="warning"))
+def port_of(text: str) -> int:
+    """A port whose next one exists too: the sandbox has that."""
+    if not text.isdecimal() or not 1 <= int(text) < 65535:
+        raise argparse.ArgumentTypeError("expected a port from 1 to 65534")
+    return int(text)
+
+
+def credits_of(text: str) -> Decimal:
+    """A number of credits."""
+    try:
+        return Budget(text).max_credits
+    except ConfigurationError:
+        raise argparse.ArgumentTypeError("expected a number of credits from 0 on") from None
 
 
 def main() -> int:
     """Run it. 2 where it can't be set up."""
-    parser = argparse.ArgumentParser(prog="python -m examples.look_studio", description=__doc__)
-    parser.add_argument(
-        "--port", type=int, default=8000, help="port of the page; the sandbox has the next one"
+    parser = argparse.ArgumentParser(
+        prog="python -m examples.look_studio",
+        description="Serve Look Studio on this machine until Ctrl-C: on a sandbox, or, with HOOX_API_KEY, on "
+        "the real API.",
     )
     parser.add_argument(
-        "--data", type=Path, default=Path("look-studio-data"), help="orders, looks and pictures"
+        "--port",
+        type=port_of,
+        default=8000,
+        help="port of the page; a new sandbox has the next one",
     )
-    parser.add_argument("--credits", type=Decimal, default=Decimal(100), help="cap of each customer")
+    parser.add_argument(
+        "--data", type=Path, default=Path("look-studio-data"), help="folder of orders, looks and pictures"
+    )
+    parser.add_argument("--credits", type=credits_of, default=Decimal(100), help="cap of each customer")
     given = parser.parse_args()
     try:
         settings = Settings.from_environment(port=given.port, data=given.data, credits=given.credits)
-        server = make_server(settings, given.port)
+        failure = serve(settings, given.port)
     except HooxError as error:
-        print(error, file=sys.stderr)
+        failure = error
+    if failure is not None:
+        print(f"Look Studio did not start: {failure}", file=sys.stderr)
         return 2
+    return 0
+
+
+def serve(settings: Settings, port: int) -> Exception | None:
+    """Serve until Ctrl-C. The error that kept the app from opening, if one did."""
     where = (
         "a sandbox, where nothing costs anything" if settings.sandbox else "the real API: looks cost credits"
     )
-    print(f"Look Studio on {where}\nhttp://127.0.0.1:{given.port}   (Ctrl-C ends it)", flush=True)
-    with suppress(KeyboardInterrupt):  # uvicorn has shut down by then, and passes Ctrl-C on
-        server.run()
-    return 0 if server.started else 2
+    with closing(listen(port)) as listener:
+        app = create_app(settings)
+        config = uvicorn.Config(app, host=HOST, port=port, log_level="warning")
+        server = Server(app, config, f"Look Studio on {where}\nhttp://{HOST}:{port}   (Ctrl-C ends it)")
+        with suppress(KeyboardInterrupt):  # uvicorn has shut down by then, and passes Ctrl-C on
+            server.run([listener])
+    return server.failure
 
 
 if __name__ == "__main__":

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import secrets
 from decimal import Decimal
-from typing import Any
+from typing import Any, NamedTuple
 
 from hoox_async import (
     Budget,
@@ -29,9 +30,18 @@ _STATES = {
     OutcomeState.FAILED: CardState.FAILED,
     OutcomeState.REJECTED: CardState.REFUSED,
     OutcomeState.UNKNOWN: CardState.UNKNOWN,
-    OutcomeState.SKIPPED: CardState.UNKNOWN,  # an unknown that was dropped
+    OutcomeState.SKIPPED: CardState.LEFT,  # an unknown that was dropped
     OutcomeState.PENDING: CardState.MAKING,
 }
+_IN_DOUBT = (CardState.UNKNOWN, CardState.LEFT)
+
+
+class Doubt(NamedTuple):
+    """An UNKNOWN or LEFT card before a decision about it is carried out."""
+
+    state: CardState
+    doubt: str | None
+    reason: str | None
 
 
 class Board:
@@ -60,11 +70,14 @@ class Board:
         card = self._by_id.get(card_id)
         return card if card is not None and card.order.customer == customer else None
 
-    def avatars(self, customer: str) -> dict[str, str]:
-        """The customer's avatars that are ready: names by ref."""
+    def sources(self, customer: str) -> dict[str, str]:
+        """The customer's looks that are ready, avatars and edits: the avatar's name by ref."""
         cards = (card for card in self._by_key.values() if card.order.customer == customer)
-        ready = (card for card in cards if card.wish.kind != "edit" and card.state is CardState.READY)
-        return {str(card.ref): card.wish.name for card in ready}
+        return {str(card.ref): card.wish.name for card in cards if card.state is CardState.READY}
+
+    def avatar_ids(self) -> set[str]:
+        """The avatars of all customers' looks."""
+        return {card.ref.avatar_id for card in self._by_key.values() if card.ref is not None}
 
     def state(self, customer: str) -> dict[str, Any]:
         """Everything that a page of this customer shows."""
@@ -127,10 +140,12 @@ class Board:
         self.budget(card.order.customer).count(outcome.credits + outcome.at_risk)
         card.state = _STATES.get(outcome.state, CardState.WAITING)
         card.ref, card.look = outcome.ref, outcome.look
+        if card.state in _IN_DOUBT:
+            card.doubt = _new_doubt()
         if outcome.state is OutcomeState.FAILED and outcome.look is not None:
             card.reason = reason_of(outcome.look)
         elif outcome.error is not None:
-            card.reason = str(outcome.error)
+            card.reason = str(outcome.error).removeprefix(f"{card.key}: ")
         if outcome.submitted_at and outcome.settled_at:
             card.seconds = (outcome.settled_at - outcome.submitted_at).total_seconds()
 
@@ -150,7 +165,7 @@ class Board:
         """The look was accepted and paid."""
         self._release(card, spent=True)
         if card.ref != ref:
-            card.ref, card.state, card.reason = ref, CardState.MAKING, None
+            card.ref, card.state, card.reason, card.doubt = ref, CardState.MAKING, None, None
             self._publish(card)
 
     def settled(self, card: Card, look: Look, seconds: float | None = None) -> None:
@@ -165,21 +180,57 @@ class Board:
         self._publish(card)
 
     def not_accepted(self, card: Card, state: CardState, reason: str, *, spent: bool) -> None:
-        """The look was not accepted, or that is unknown."""
+        """The look was not accepted, or that is unknown. For one loss this may be called twice."""
         self._release(card, spent=spent)
+        if state in _IN_DOUBT:
+            if card.state is state:
+                return
+            card.doubt = _new_doubt()
         card.state, card.reason = state, reason
         self._publish(card)
 
-    def retry(self, card: Card) -> None:
-        """The look is to be submitted again. Raises `BudgetExceeded`."""
-        self.reserve(card)
-        card.state, card.reason = CardState.WAITING, None
+    def interrupted(self, card: Card, reason: str) -> None:
+        """An error of this app: what it cost is known only after a restart, so nothing can be decided now."""
+        self._release(card, spent=True)
+        card.state, card.reason, card.doubt = CardState.UNKNOWN, reason, None
         self._publish(card)
+
+    def retry(self, card: Card) -> Doubt:
+        """The look is to be submitted again, or an unknown sent again. Raises `BudgetExceeded`."""
+        self.reserve(card)
+        before = Doubt(card.state, card.doubt, card.reason)
+        card.state, card.reason, card.doubt = CardState.WAITING, None, None
+        self._publish(card)
+        return before
+
+    def deciding(self, card: Card) -> Doubt:
+        """A decision about an unknown is carried out: no other can begin. Gives what it was before."""
+        before = Doubt(card.state, card.doubt, card.reason)
+        card.doubt = None
+        self._publish(card)
+        return before
+
+    def undecided(self, card: Card, before: Doubt, reason: str | None) -> None:
+        """A decision was not carried out and cost nothing: in doubt as before, unless its look was found."""
+        self._release(card, spent=False)
+        if card.ref is None:
+            card.state, card.reason, card.doubt = before.state, reason, before.doubt
+            self._publish(card)
+
+    def left(self, card: Card) -> None:
+        """The customer gave an unknown up. What it may have cost stays counted. It can be made again."""
+        if card.ref is None:  # else a delivery told its look meanwhile
+            card.state, card.reason, card.doubt = CardState.LEFT, None, _new_doubt()
+            self._publish(card)
 
     def _publish(self, card: Card) -> None:
         customer = card.order.customer
         self._feed.publish(customer, "card", card.shown())
         self._feed.publish(customer, "credits", self._credits(customer))
+
+
+def _new_doubt() -> str:
+    return secrets.token_hex(8)
 
 
 def reason_of(look: Look) -> str:

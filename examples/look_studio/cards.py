@@ -15,7 +15,11 @@ from .wishes import Order, Wish
 
 
 class CardState(StrEnum):
-    """The state of a card. FAILED was paid, UNKNOWN may have been; REFUSED and UNSENT cost nothing."""
+    """The state of a card.
+
+    FAILED was paid. UNKNOWN may have been, and so may LEFT, which is an unknown that the customer gave up.
+    REFUSED and UNSENT cost nothing.
+    """
 
     WAITING = "waiting"
     MAKING = "making"
@@ -24,11 +28,17 @@ class CardState(StrEnum):
     REFUSED = "refused"
     UNSENT = "unsent"
     UNKNOWN = "unknown"
+    LEFT = "left"
 
 
 @attrs.define(eq=False)
 class Card:
-    """A wish of an order and its state. ``reserved``: its credits are reserved in the budget."""
+    """A wish of an order and its state.
+
+    ``reserved``: its credits are reserved in the budget. ``doubt`` names one loss of an UNKNOWN or LEFT card.
+    A page sends it back with its decision, so that nothing is decided about a later loss, or twice. It is
+    None while a decision is carried out.
+    """
 
     order: Order
     key: str
@@ -40,6 +50,7 @@ class Card:
     look: Look | None = None
     seconds: float | None = None
     reserved: bool = False
+    doubt: str | None = None
 
     @property
     def id(self) -> str:
@@ -57,9 +68,11 @@ class Card:
         return {
             "id": self.id,
             "order": self.order.token,
+            "again": self.order.again or None,
             "at": self.order.at.isoformat(),
             "kind": wish.kind,
             "name": wish.name,
+            "source": wish.source or None,
             "prompt": wish.prompt,
             "style": wish.style,
             "format": wish.format,
@@ -67,6 +80,7 @@ class Card:
             "credits": str(self.credits),
             "state": self.state.value,
             "reason": self.reason,
+            "doubt": self.doubt,
             "ref": str(self.ref) if self.ref else None,
             "seconds": self.seconds,
         }

@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any
 from urllib.parse import quote, unquote
 
-from fastapi import APIRouter, Depends, HTTPException, Request
+from fastapi import APIRouter, Depends, Request
 from fastapi.responses import FileResponse, JSONResponse, Response, StreamingResponse
 
 from .cards import Card
+from .errors import Refused
 from .feed import Feed
-from .forms import AvatarForm, CustomerForm, LooksForm
+from .forms import AvatarForm, CustomerForm, DecisionForm, LooksForm
 from .studio import Studio
 from .wishes import Order, Wish
 
 PAGE = Path(__file__).parent / "static" / "index.html"
 COOKIE = "customer"
+PAGE_OF = "X-Customer"
 GUEST = "Guest"
 
 router = APIRouter()
@@ -31,11 +34,24 @@ def studio_of(request: Request) -> Studio:
 
 
 def customer_of(request: Request) -> str:
-    """Who is asking: a name in a cookie, which anybody can change. Put your login here."""
+    """Who is asking: a name in a cookie, which anybody can change. Put your login here.
+
+    All tabs of a browser share the cookie. So a page also sends whom it shows, and a page that shows somebody
+    else is refused before anything is charged. Raises `Refused`.
+    """
     try:
-        return CustomerForm(name=unquote(request.cookies.get(COOKIE, GUEST))).name
+        customer = CustomerForm(name=unquote(request.cookies.get(COOKIE, GUEST))).name
     except ValueError:
-        return GUEST
+        customer = GUEST
+    shown = unquote(request.headers.get(PAGE_OF, quote(customer)))
+    if shown != customer:
+        raise Refused(
+            f"Another tab changed from {shown} to {customer}. Nothing was started or charged. This tab shows "
+            f"{customer} now.",
+            status=409,
+            field="customer",
+        )
+    return customer
 
 
 TheStudio = Annotated[Studio, Depends(studio_of)]
@@ -72,7 +88,10 @@ async def be(form: CustomerForm) -> Response:
 @router.get("/api/faces")
 async def faces(studio: TheStudio) -> list[dict[str, str]]:
     """Avatars of the public catalogue."""
-    return [{"ref": ref, "id": face.id, "name": face.name} for ref, face in (await studio.faces()).items()]
+    return [
+        {"ref": ref, "id": face.id, "name": face.name}
+        for ref, face in (await studio.catalogue.faces()).items()
+    ]
 
 
 @router.post("/api/avatars", status_code=202)
@@ -86,7 +105,7 @@ async def start(form: LooksForm, studio: TheStudio, customer: TheCustomer) -> JS
     """Start every scene for each avatar."""
     wishes = form.wishes(await studio.sources(customer, form.avatars))
     if not wishes:
-        raise HTTPException(400, "Choose an avatar and write a scene.")
+        raise Refused("Choose an avatar and write a scene.")
     return accepted(await studio.place(order(customer, form.token, wishes)))
 
 
@@ -104,21 +123,57 @@ async def cost_of_looks(form: LooksForm, studio: TheStudio, customer: TheCustome
 
 @router.post("/api/cards/{card_id}/again", status_code=202)
 async def again(card_id: str, studio: TheStudio, customer: TheCustomer) -> JSONResponse:
-    """Try once more what was not sent."""
-    card = studio.board.card(customer, card_id)
-    if card is None:
-        raise HTTPException(404, "There is no such look.")
-    studio.again(card)
+    """Try once more what was not sent, was refused, or failed. Only what failed is paid for again."""
+    return accepted(await studio.again(card_of(studio, customer, card_id), datetime.now(UTC)))
+
+
+@router.get("/api/cards/{card_id}/candidates")
+async def candidates(card_id: str, studio: TheStudio, customer: TheCustomer) -> dict[str, Any]:
+    """The looks that an unknown may have made, read now."""
+    return await studio.candidates(card_of(studio, customer, card_id))
+
+
+@router.post("/api/cards/{card_id}/decision", status_code=202)
+async def decide(card_id: str, form: DecisionForm, studio: TheStudio, customer: TheCustomer) -> JSONResponse:
+    """Settle an unknown: name its look, pay for it once more, or give it up."""
+    card = card_of(studio, customer, card_id)
+    if form.choice == "this":
+        await studio.this_is_it(card, form.doubt, form.look or "")
+    elif form.choice == "again":
+        studio.make_again(card, form.doubt)
+    else:
+        await studio.leave(card, form.doubt)
     return accepted([card])
 
 
 @router.get("/pictures/{name}")
-async def picture(name: str, studio: TheStudio, customer: TheCustomer) -> FileResponse:
-    """A picture, from our own disk: it never changes, and no other host is asked."""
+async def picture(
+    name: str, studio: TheStudio, customer: TheCustomer, download: str | None = None
+) -> FileResponse:
+    """A picture, from our own disk: it never changes, and no other host is asked.
+
+    ``download`` is the name of the file, without its ending, under which a browser saves it.
+    """
     path = await studio.picture(customer, name)
     if path is None:
-        raise HTTPException(404, "There is no such picture.")
-    return FileResponse(path, headers={"Cache-Control": "private, max-age=31536000, immutable"})
+        raise Refused("There is no such picture.", status=404)
+    headers = {"Cache-Control": "private, max-age=31536000, immutable"}
+    if download is None:
+        return FileResponse(path, headers=headers)
+    return FileResponse(path, headers=headers, filename=file_name(download) + path.suffix)
+
+
+def file_name(text: str) -> str:
+    """A file name of this text, for every system: words joined by hyphens."""
+    return "-".join(re.findall(r"\w+", text))[:80] or "look"
+
+
+def card_of(studio: Studio, customer: str, card_id: str) -> Card:
+    """One card of this customer's. Raises `Refused`."""
+    card = studio.board.card(customer, card_id)
+    if card is None:
+        raise Refused("There is no such look.", status=404)
+    return card
 
 
 def order(customer: str, token: str, wishes: tuple[Wish, ...]) -> Order:

@@ -19,8 +19,8 @@ class Settings:
 
     ``public_url`` is where the API, or the sandbox, reaches it; None: no webhooks, the session asks.
     ``data`` is the folder for orders, store and pictures. ``credits`` is each customer's cap.
-    Without ``api_key`` the app runs a sandbox on ``sandbox_port``, which stays the same between two runs:
-    a store belongs to one address. ``base_url`` is for tests that bring a sandbox of their own.
+    Without ``api_key`` the app runs a sandbox, on ``sandbox_port`` when it is first run with this ``data``.
+    ``base_url`` is for tests that bring a sandbox of their own.
     """
 
     data: Path

@@ -39,7 +39,7 @@ class Order(BaseModel):
     """The wishes that a customer submitted with one form.
 
     ``token`` comes from the form, which makes a new one for each order. The same token is the same order,
-    even if the form is sent twice.
+    even if the form is sent twice. ``again`` is the id of the card that this order makes once more.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -48,6 +48,7 @@ class Order(BaseModel):
     token: str
     at: datetime
     wishes: tuple[Wish, ...]
+    again: str = ""
 
     def key(self, index: int) -> str:
         """The session's key for one of the looks, under which it is paid at most once."""

@@ -18,17 +18,23 @@ API_KEY = "hx_live_" + "5a" * 32  # the sandbox takes no other
 
 
 class PersistentSandbox:
-    """A sandbox that saves its avatars and looks in a file. ``on_event`` is to be a hook of the session."""
+    """A sandbox that saves its avatars and looks in a file. ``on_event`` is to be a hook of the session.
+
+    It keeps the port of its first run, and ``port`` is for that: a store belongs to one address.
+    """
 
     def __init__(self, path: Path, *, port: int, speed: float) -> None:
         self._path = path
-        self.sandbox = Sandbox(port=port, speed=speed, api_key=API_KEY, requests_per_minute=600)
+        self._port_file = path.with_suffix(".port")
+        self._port = int(self._port_file.read_text()) if self._port_file.exists() else port
+        self.sandbox = Sandbox(port=self._port, speed=speed, api_key=API_KEY, requests_per_minute=600)
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[Sandbox]:
         """Run the sandbox. Raises `ConfigurationError` if its port is not free."""
         restore(self.sandbox.space, self._path)
         async with self.sandbox:
+            self._port_file.write_text(str(self._port))
             try:
                 yield self.sandbox
             finally:

@@ -109,7 +109,7 @@ def _reason(error: BaseException, _: type | None) -> str:
         return f"unknown fields: {', '.join(sorted(error.extra_fields))[:200]}"
     if isinstance(error, AttributeError):  # cattrs calls a method of a mapping on something else
         return "expected an object"
-    return str(error) or type(error).__name__
+    return str(error) or "it cannot be read"
 
 
 def _number(value: Any, _: Any) -> float:

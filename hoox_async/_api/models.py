@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import datetime
 from enum import StrEnum
 from typing import Any, NamedTuple
 
@@ -173,12 +174,13 @@ class Picture(NamedTuple):
 class QuotaSnapshot(NamedTuple):
     """The workspace's quota as the session knows it: requests a minute, and how many of them are left.
 
-    ``resets_at`` is the event loop's time (seconds) at which the whole limit is free again.
+    ``resets_at`` is the moment at which the whole limit is free again, a datetime in UTC; None if it is free
+    now. ``quota.resets_at.astimezone()`` is the same moment in the local time zone.
     """
 
     limit: int
     remaining: int
-    resets_at: float
+    resets_at: datetime | None = None
 
 
 class ServerQuota(NamedTuple):

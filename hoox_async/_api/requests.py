@@ -8,11 +8,11 @@ made from `fields_of` and `content_of`.
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from decimal import Decimal
 from enum import StrEnum
 from types import MappingProxyType
-from typing import Any, ClassVar, Final, Literal, NamedTuple, TypeVar
+from typing import Any, ClassVar, Final, Literal, NamedTuple, TypeVar, get_type_hints
 from urllib.parse import urlsplit
 
 import attrs
@@ -65,6 +65,8 @@ AnyFormat = Format | Literal["vertical", "horizontal"]
 AnyResolution = Resolution | Literal["1K", "2K", "4K"]
 
 _E = TypeVar("_E", bound=StrEnum)
+_R = TypeVar("_R", bound="_Common")
+_F = TypeVar("_F", bound=Callable[..., Any])
 
 
 def _enum(kind: type[_E], value: Any, field: str, allowed: Iterable[_E] | None = None) -> _E:
@@ -228,7 +230,7 @@ def fields_of(kind: type[Request]) -> tuple[RequestField, ...]:
 
 @functools.cache
 def _fields_of(kind: type[Any]) -> tuple[RequestField, ...]:
-    fields = sorted(attrs.fields(kind), key=lambda field: field.inherited)
+    fields = attrs.fields(kind)
     return tuple(
         RequestField(
             field.name,
@@ -272,26 +274,55 @@ class _Common:
         default=None, validator=_check_webhook, repr=False, metadata=_sent_as("webhook_url", in_digest=False)
     )
     metadata: Mapping[str, str] = attrs.field(
-        factory=dict,
+        default=FrozenDict(),
         converter=_metadata,
         validator=_check_metadata,
         hash=False,
         metadata=_sent_as(in_digest=False),
     )
     extra: Mapping[str, Any] = attrs.field(
-        factory=dict, converter=_extra, validator=_check_extra, hash=False, metadata=_sent_as()
+        default=FrozenDict(), converter=_extra, validator=_check_extra, hash=False, metadata=_sent_as()
     )
 
 
-@attrs.frozen
+def shows_types(function: _F, names: dict[str, Any] | None = None) -> _F:
+    """Have ``help`` and ``inspect.signature`` show the types themselves, not the source text of annotations.
+
+    That text, such as ``'EditStyle | None'``, names aliases that users cannot look up. ``names`` are what the
+    annotations can name, where that is not the function's own module.
+    """
+    function.__annotations__ = get_type_hints(function, names)
+    return function
+
+
+def _shows_types_of_fields(kind: type[_R]) -> type[_R]:
+    """As `shows_types`, for the ``__init__`` that attrs has made."""
+    init: Any = kind.__init__
+    shows_types(init, globals()).__annotations__["return"] = None  # not NoneType
+    return kind
+
+
+def _own_first(_: type, fields: list[Any]) -> list[Any]:
+    return sorted(fields, key=lambda field: field.inherited)
+
+
+@_shows_types_of_fields
+@attrs.frozen(field_transformer=_own_first)
 class PromptAvatar(_Common):
-    """A new avatar from a prompt. 2 credits, 4 at 4K ("Avatar Workflow").
+    """A new avatar from a prompt. 2 credits at 1K and 2K, 4 at 4K ("Avatar Workflow").
 
-    ``element_images`` are URLs of things to show, such as a logo. ``metadata`` is yours: it is kept in the
-    store and is in events and outcomes, and is never sent to the API. ``extra`` has fields of the API
-    that this library does not know yet. A request's own ``webhook_url`` wins over the session's hub.
+    - ``prompt``: what its first look should show.
+    - ``style``: how the picture seems to be taken, a `Style` or its word. ``RAW`` is for edits only.
+    - ``format``: ``"vertical"`` (9:16) or ``"horizontal"`` (16:9), or a `Format`.
+    - ``resolution``: ``"1K"``, ``"2K"`` or ``"4K"``, or a `Resolution`. It decides the price.
+    - ``name``, ``place``: the avatar's name, and where the picture is taken.
+    - ``element_images``: URLs of things to show, such as a logo.
+    - ``webhook_url``: the request's own, instead of the session's hub.
+    - ``metadata``: yours. It is kept in the store, is in events and outcomes, and is never sent to the API.
+    - ``extra``: fields of the API that this library does not know yet, with their JSON values.
 
-    Raises `InvalidRequest` when made with a value that the API would refuse.
+    ``request.credits`` is the price. A request is frozen, and checked when it is made: `InvalidRequest` is
+    raised for a value that the API would refuse.
     """
 
     KIND: ClassVar[str] = "prompt"
@@ -316,12 +347,16 @@ class PromptAvatar(_Common):
         return PRICES[self.resolution]
 
 
-@attrs.frozen
+@_shows_types_of_fields
+@attrs.frozen(field_transformer=_own_first)
 class ImageAvatar(_Common):
-    """A new avatar from pictures of your own, given as URLs. It costs no credits ("Avatar Workflow").
+    """A new avatar from pictures of your own. It costs no credits ("Avatar Workflow").
 
-    The other fields are as in `PromptAvatar`. Raises `InvalidRequest` when made without images, or with a
-    value that the API would refuse.
+    - ``image_urls``: the http(s) URLs of the pictures, at least one. The API takes no files.
+    - ``name``, ``place``, ``webhook_url``, ``metadata``, ``extra``: as in `PromptAvatar`.
+
+    Its look is ready at once. A request is frozen, and checked when it is made: `InvalidRequest` is raised
+    for a value that the API would refuse.
     """
 
     KIND: ClassVar[str] = "images"
@@ -338,17 +373,25 @@ class ImageAvatar(_Common):
         return FREE
 
 
-@attrs.frozen
+@_shows_types_of_fields
+@attrs.frozen(field_transformer=_own_first)
 class LookEdit(_Common):
-    """A new look from an existing one. 2 credits, 4 at 4K, 1.5 more with ``upscale`` (API reference).
+    """A new look from an existing one. 2 credits at 1K and 2K, 4 at 4K, 1.5 more with ``upscale``.
 
-    ``source`` is the look that is edited; it is not changed itself. It takes a `LookRef`, the text of one
-    (``"avtr_a:look_1"``), anything with a ``.ref``, or (in a batch only) the key of an item that is
-    earlier in the input or in the store. A batch refuses a text that is both a ref's and an earlier item's
-    key. ``style`` and ``format`` of None leave the choice to the API. ``images`` are URLs of more reference
-    pictures. The other fields are as in `PromptAvatar`.
+    - ``source``: the look that is edited; it is not changed itself. A `LookRef`, the text of one
+      (``"avtr_a:look_1"``), anything with a ``.ref`` such as a `Look` or a `LookJob`, or (in a batch only)
+      the key of an item that is earlier in the input or in the store. A batch refuses a text that is both a
+      ref's and an earlier item's key.
+    - ``prompt``: what the new look should show.
+    - ``style``: how the picture seems to be taken, a `Style` or its word; None leaves it to the API.
+    - ``format``: ``"vertical"`` (9:16) or ``"horizontal"`` (16:9), or a `Format`; None leaves it to the API.
+    - ``resolution``: ``"1K"``, ``"2K"`` or ``"4K"``, or a `Resolution`. It decides the price.
+    - ``images``: URLs of more reference pictures.
+    - ``upscale``: have the picture enlarged, for 1.5 credits more.
+    - ``webhook_url``, ``metadata``, ``extra``: as in `PromptAvatar`.
 
-    Raises `InvalidRequest` when made with a value that the API would refuse.
+    ``request.credits`` is the price. A request is frozen, and checked when it is made: `InvalidRequest` is
+    raised for a value that the API would refuse.
     """
 
     KIND: ClassVar[str] = "edit"

@@ -33,7 +33,7 @@ _COMMANDS: dict[str, tuple[Callable[..., int], ...]] = {
     "Free of charge": (status, wait, looks, check),
 }
 _WITHOUT_DEFAULTS = Parameter(show_default=False)
-_STORE_HELP = "Copy a store, recover a damaged one, prune it, or migrate a database."
+_STORE_HELP = "Copy, recover, prune or migrate a store."
 _COMPLETION_HELP = "Install completion for bash, zsh or fish."
 _USAGE: dict[Callable[..., int], str] = {status: "status [OPTIONS] LOOK...", wait: "wait [OPTIONS] LOOK..."}
 

@@ -34,9 +34,11 @@ from .exit_codes import Exit
 from .json_output import look_record
 from .options import Output, StoreConnection, command_line
 from .saving import free_name, save
-from .stores import AnyStore, named_store, read_report, resolve_words
+from .stores import AnyStore, key_words, named_store, read_report
 from .terminal import Terminal
 from .text import format_credits
+from .trouble import Trouble
+from .waiting import Waiting
 
 
 @Parameter(name="*")
@@ -257,14 +259,15 @@ def _make(request: Request, options: LookOptions, connection: StoreConnection, t
     accepted = _AcceptedHook(terminal)
     if before is not None:
         accepted.ref = before.ref
-    session = connection.session(store=store, hooks=[accepted])
+    trouble = Trouble()
+    session = connection.session(store=store, hooks=[accepted, trouble])
     try:
-        return asyncio.run(_submit_and_wait(session, request, options, before, terminal))
+        return asyncio.run(_submit_and_wait(session, request, options, before, terminal, trouble))
     except OutcomeUnknown as error:
         if store is not None and error.key is not None:
             terminal.notice("Decide about it with:")
             terminal.notice(
-                "  " + command_line("resolve", *resolve_words(store, error.key), *connection.arguments())
+                "  " + command_line("resolve", *key_words(store, error.key), *connection.arguments())
             )
         else:
             terminal.notice("Before you send it again, see whether the workspace has it:")
@@ -274,7 +277,8 @@ def _make(request: Request, options: LookOptions, connection: StoreConnection, t
         if accepted.ref is None:
             raise
         moment = "yet" if isinstance(error, WaitTimeout) else "when interrupted"
-        terminal.notice(f"not ready {moment}; go on with:")
+        cause = f" ({error.cause})" if isinstance(error, WaitTimeout) and error.cause else ""
+        terminal.notice(f"not ready {moment}{cause}; go on with:")
     except _PictureNotSaved as error:
         terminal.notice(f"{error}; save it with:")
     saving = ["--out", free_name(options.out)] if options.out is not None else []
@@ -293,16 +297,18 @@ async def _submit_and_wait(
     options: LookOptions,
     before: Outcome | None,
     terminal: Terminal,
+    trouble: Trouble,
 ) -> int:
     async with session:
-        job = await session.submit(request, key=options.key)
+        async with Waiting(terminal, "sending the request", trouble):
+            job = await session.submit(request, key=options.key)
         if before is not None and before.ref == job.ref:
             terminal.say(f"{options.key} was accepted before: {job.ref}; nothing is paid again")
             terminal.record("accepted", ref=str(job.ref), credits="0")
         if not options.wait:
             terminal.result(str(job.ref))
             return Exit.READY
-        with terminal.waiting("waiting for the look"):
+        async with Waiting(terminal, "waiting for the look", trouble):
             look: Look = await job.wait(options.timeout)
         terminal.record("look", **look_record(look))
         terminal.result(f"{look.ref} is ready: {look.thumbnail_url}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import nullcontext
 from pathlib import Path, PurePosixPath
 from typing import Annotated
 
@@ -73,7 +74,8 @@ async def _save(
             for outcome in chosen.ready:
                 saver.add(outcome)
             try:
-                with terminal.waiting(f"saving {format_count(len(chosen.ready), 'picture')}"):
+                saving = f"saving {format_count(len(chosen.ready), 'picture')}"
+                with terminal.err.status(saving) if terminal.live else nullcontext():
                     await run_until(stop.requested, saver.finish())
             finally:
                 await saver.cancel()

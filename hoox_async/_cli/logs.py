@@ -12,6 +12,7 @@ from hoox_async import (
     LookSettled,
     OutcomeLost,
     Paused,
+    RequestFailed,
     RequestSent,
     Retried,
 )
@@ -65,6 +66,8 @@ def log_event(event: Event) -> None:
             _log.debug("%s: HTTP %d after %.2f s%s", endpoint, status, seconds, _of(key))
         case Retried(endpoint=endpoint, reason=reason, delay=delay, key=key):
             _log.info("%s: %s; again in %.1f s%s", endpoint, one_line(reason), delay, _of(key))
+        case RequestFailed(endpoint=endpoint, reason=reason, key=key):
+            _log.debug("%s: %s%s", endpoint, one_line(reason), _of(key))
         case Paused(seconds=seconds, reason=reason):
             _log.info("nothing is sent for %.1f s: %s", seconds, one_line(reason))
         case LookAccepted(key=key, ref=ref, credits=credits):

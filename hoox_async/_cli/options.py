@@ -109,7 +109,7 @@ class Connection:
             options["base_url"] = self.base_url
         return HooxSession(
             self.key() if key is None else key,
-            store=_opened(store, migrate=migrate) if isinstance(store, DatabaseStore) else store,
+            store=_database_store(store, migrate=migrate) if isinstance(store, DatabaseStore) else store,
             hooks=[*hooks, log_event],
             requests_per_minute=self.rpm,
             **options,
@@ -143,7 +143,7 @@ class StoreConnection(Connection):
         return super().session(new_key=self.new_key, **options)
 
 
-def _opened(store: DatabaseStore, *, migrate: bool) -> Any:
+def _database_store(store: DatabaseStore, *, migrate: bool) -> Any:
     from hoox_async.postgres import single_workspace
 
     return single_workspace(store.url, store.workspace, migrate=migrate)

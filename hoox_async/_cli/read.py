@@ -21,13 +21,17 @@ from hoox_async import (
     WaitTimeout,
 )
 
+from .conformance.options import ConformanceOptions
 from .exit_codes import Exit, code_of, is_access
 from .json_output import details_record, error_record, look_record
 from .options import Connection, Output, command_line
 from .saving import save
 from .terminal import Terminal
 from .text import format_count, one_line
+from .trouble import Trouble
+from .waiting import Waiting
 
+_DEFAULT_CONFORMANCE = ConformanceOptions()
 _DEFAULT_CONNECTION = Connection()
 _DEFAULT_OUTPUT = Output()
 _FILTERS = Group(
@@ -46,10 +50,14 @@ def status(*look: str, connection: Connection = _DEFAULT_CONNECTION, output: Out
     look
         One or more looks, each as avatar_id:look_id.
     """
-    refs, terminal = _parse_refs(look), output.terminal()
+    refs, terminal, trouble = _parse_refs(look), output.terminal(), Trouble()
 
     async def ask() -> int:
-        async with connection.session(poll="awaited") as session:
+        asking = f"asking for {format_count(len(refs), 'look')}"
+        async with (
+            connection.session(poll="awaited", hooks=[trouble]) as session,
+            Waiting(terminal, asking, trouble),
+        ):
             return await _print_each(refs, session.status, terminal)
 
     return asyncio.run(ask())
@@ -80,7 +88,8 @@ def wait(
         out = f"{out}/"
 
     async def ask() -> int:
-        async with connection.session(poll="awaited") as session:
+        trouble = Trouble()
+        async with connection.session(poll="awaited", hooks=[trouble]) as session:
 
             async def one(ref: LookRef) -> Look:
                 ready = await session.wait(ref, timeout)
@@ -88,7 +97,8 @@ def wait(
                     await save(session, ready, out, terminal)
                 return ready
 
-            with terminal.waiting(f"waiting for {format_count(len(refs), 'look')}"):
+            waiting = f"waiting for {format_count(len(refs), 'look')}"
+            async with Waiting(terminal, waiting, trouble):
                 return await _print_each(refs, one, terminal)
 
     try:
@@ -136,8 +146,9 @@ def looks(
         "place": place, "action": action, "emotion": emotion, "accessories": accessories,
     }  # fmt: skip
     chosen = {name: list(values) for name, values in filters.items() if values}
-    found = asyncio.run(_list(connection, {**chosen, "selfie": selfie, "only_public": only_public}))
     terminal = output.terminal()
+    wanted = {**chosen, "selfie": selfie, "only_public": only_public}
+    found = asyncio.run(_list(connection, wanted, terminal))
     for details in found:
         terminal.record("look", **details_record(details))
     if not output.json:
@@ -149,18 +160,34 @@ def looks(
     return Exit.READY
 
 
-def check(*, connection: Connection = _DEFAULT_CONNECTION, output: Output = _DEFAULT_OUTPUT) -> int:
+def check(
+    *,
+    options: ConformanceOptions = _DEFAULT_CONFORMANCE,
+    connection: Connection = _DEFAULT_CONNECTION,
+    output: Output = _DEFAULT_OUTPUT,
+) -> int:
     """Check the API key, and show how much of the quota is left.
 
-    Takes one small request.
+    Takes one small request. With --conformance, checks the whole library against the API, for 0 credits.
+
+    - `hoox-async check --conformance --out conformance.txt`
     """
-    terminal = output.terminal()
+    terminal, trouble = output.terminal(), Trouble()
+    options.check()
+    if options.conformance:
+        from .conformance.command import run_conformance
+
+        return run_conformance(options, connection, terminal)
 
     async def ask() -> int:
-        async with connection.session(poll="awaited") as session:
-            await _check_key(session, connection.base_url)
+        async with connection.session(poll="awaited", hooks=[trouble]) as session:
+            async with Waiting(terminal, "checking", trouble):
+                await _check_key(session, connection.base_url)
             quota = session.quota
-            terminal.record("check", key="ok", limit=quota.limit, remaining=quota.remaining)
+            resets_at = quota.resets_at.isoformat() if quota.resets_at else None
+            terminal.record(
+                "check", key="ok", limit=quota.limit, remaining=quota.remaining, resets_at=resets_at
+            )
             terminal.result(f"the key is good; {quota.remaining} of {quota.limit} requests a minute are left")
         return Exit.READY
 
@@ -181,8 +208,12 @@ async def _check_key(session: HooxSession, base_url: str | None) -> None:
             ) from None
 
 
-async def _list(connection: Connection, filters: Mapping[str, Any]) -> list[LookDetails]:
-    async with connection.session(poll="awaited") as session:
+async def _list(connection: Connection, filters: Mapping[str, Any], terminal: Terminal) -> list[LookDetails]:
+    trouble = Trouble()
+    async with (
+        connection.session(poll="awaited", hooks=[trouble]) as session,
+        Waiting(terminal, "listing the looks", trouble),
+    ):
         return await session.looks(**filters)
 
 
@@ -196,6 +227,11 @@ async def _print_each(refs: tuple[LookRef, ...], ask: Any, terminal: Terminal) -
             look = failed.look
         except WaitTimeout as timeout:
             look = timeout.job.last
+            if timeout.cause is not None:  # its status is not known, so none is shown
+                terminal.record("error", ref=str(ref), **error_record(timeout))
+                waited = f"not known to be done after {timeout.seconds:g} s"
+                terminal.say(f"{ref}: {waited}: {timeout.cause}; nothing is lost")
+                return Exit.UNFINISHED
         except HooxError as error:
             if is_access(error):
                 raise

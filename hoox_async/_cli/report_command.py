@@ -5,33 +5,37 @@ from __future__ import annotations
 import asyncio
 from pathlib import Path
 
+from hoox_async import HooxError, LookDetails
+
 from .batch.picture_index import read_picture_index
 from .campaign import Selection
-from .campaign.picture_names import safe_part
 from .exit_codes import Exit
-from .options import Output
+from .options import Output, StoreConnection
 from .picks import OnlyOption, parse_only, select_outcomes
-from .stores import DEFAULT_WORKSPACE, AnyStore, WorkspaceOption, read_report, store_of
+from .stores import AnyStore, DatabaseStore, beside, read_report, store_of
 from .terminal import Terminal, require_modules
+from .unknowns_page import campaign_name, read_looks, resolve_words, with_new_avatars
 
+_DEFAULT_CONNECTION = StoreConnection()
 _DEFAULT_OUTPUT = Output()
 
 
 def report(
     store: str,
     *,
-    workspace: WorkspaceOption = DEFAULT_WORKSPACE,
     out: Path | None = None,
     jsonl: Path | None = None,
     pictures: Path | None = None,
     download: bool = True,
     title: str | None = None,
     only: OnlyOption = (),
+    connection: StoreConnection = _DEFAULT_CONNECTION,
     output: Output = _DEFAULT_OUTPUT,
 ) -> int:
     """Write the contact sheet: all pictures on one page.
 
-    Works while the batch runs. Needs no API key. Pictures that are not saved yet are downloaded.
+    Works while the batch runs, and without an API key. Pictures that are not saved yet are downloaded. With a
+    key, and while no batch runs, it also shows the looks that unknown requests may have made.
 
     - `hoox-async report campaign.toml --pictures pictures`
 
@@ -50,41 +54,52 @@ def report(
     title
         The page's title (the campaign's name).
     """
-    terminal, path = output.terminal(), store_of(store, workspace)
+    terminal, path = output.terminal(), store_of(store, connection.workspace)
     selection = parse_only(only)
     require_modules("report", {"jinja2": "Jinja2", "PIL": "Pillow"}, "the contact sheet")
-    name = path.name.removesuffix(".db").removesuffix(".hoox")
+    name = campaign_name(path)
     # a page of a part must not take the place of the page of all
-    folder = out or _beside(path, f"{name}.selection.sheet" if selection else f"{name}.sheet")
+    folder = out or beside(path, f"{name}.selection.sheet" if selection else f"{name}.sheet")
     saved = read_picture_index(pictures) if pictures else {}
-    return asyncio.run(_write(path, selection, folder, jsonl, saved, download, title or name, terminal))
-
-
-def _beside(store: AnyStore, name: str) -> Path:
-    """The folder of the page: beside the file, or here for a workspace of a database."""
-    return store.with_name(name) if isinstance(store, Path) else Path(str(safe_part(name)))
+    return asyncio.run(
+        _write(path, store, selection, folder, jsonl, saved, download, title or name, connection, terminal)
+    )
 
 
 async def _write(
     store: AnyStore,
+    typed: str,
     selection: Selection,
     folder: Path,
     jsonl: Path | None,
     saved: dict[str, tuple[str, Path]],
     download: bool,
     title: str,
+    connection: StoreConnection,
     terminal: Terminal,
 ) -> int:
     found = select_outcomes(await read_report(store), selection)
     if not terminal.as_json:
         terminal.say(str(found))
+    looks: list[LookDetails] = []
+    if found.unknown and download and not isinstance(store, DatabaseStore):
+        looks = await _ask_for_looks(connection, store, terminal)
+        # with the candidates that were found just now
+        found = select_outcomes(await read_report(store), selection)
     given = {
         outcome.key: saved[outcome.key][1]
         for outcome in found
         if outcome.key in saved and saved[outcome.key][0] == str(outcome.ref)
     }
     lines = await found.to_jsonl(jsonl) if jsonl is not None else None
-    sheet = await found.write_contact_sheet(folder, title=title, pictures=given, download=download)
+    sheet = await with_new_avatars(found, looks).write_contact_sheet(
+        folder,
+        title=title,
+        pictures=given,
+        download=download,
+        candidates=looks,
+        resolve_command=resolve_words(typed, connection),
+    )
     counts = {state.value: count for state, count in found.counts.items()}
     terminal.record(
         "report",
@@ -98,3 +113,15 @@ async def _write(
     if lines is not None:
         terminal.say(f"outcomes: {lines}")
     return Exit.READY
+
+
+async def _ask_for_looks(
+    connection: StoreConnection, store: AnyStore, terminal: Terminal
+) -> list[LookDetails]:
+    """The looks that unknowns may have made. Says so if they can't be asked for."""
+    try:
+        async with connection.session(store=store, poll="awaited") as session:
+            return await read_looks(session, await session.unknowns())
+    except HooxError as error:
+        terminal.notice(f"the looks that unknown requests may have made are shown without pictures: {error}")
+        return []

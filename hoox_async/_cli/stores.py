@@ -100,6 +100,11 @@ def store_beside(campaign: Path) -> Path:
     return campaign.with_name(campaign.name + ".hoox.db")
 
 
+def beside(store: AnyStore, name: str) -> Path:
+    """A folder of this name beside a file, or here for a workspace of a database."""
+    return store.with_name(name) if isinstance(store, Path) else Path(name.replace("/", "-"))
+
+
 def store_words(store: AnyStore | str, workspace: str = DEFAULT_WORKSPACE) -> list[str]:
     """The store as it is typed in a command that is printed, without its password."""
     if isinstance(store, DatabaseStore):
@@ -107,10 +112,10 @@ def store_words(store: AnyStore | str, workspace: str = DEFAULT_WORKSPACE) -> li
     return [shown_url(str(store)), *(["--workspace", workspace] if workspace != DEFAULT_WORKSPACE else [])]
 
 
-def resolve_words(store: AnyStore, key: str) -> list[str]:
+def key_words(store: AnyStore | str, key: str, workspace: str = DEFAULT_WORKSPACE) -> list[str]:
     """The store and a key as they are typed after ``resolve``."""
-    shown, *workspace = store_words(store)
-    return [shown, key, *workspace]
+    shown, *workspace_words = store_words(store, workspace)
+    return [shown, key, *workspace_words]
 
 
 async def read_report(store: AnyStore) -> BatchReport:

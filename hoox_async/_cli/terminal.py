@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -60,10 +59,6 @@ class Terminal:
         if self.as_json:
             sys.stdout.write(json.dumps({"event": event, **values}, default=str) + "\n")
             sys.stdout.flush()
-
-    def waiting(self, text: str) -> AbstractContextManager[object]:
-        """Show on a terminal that something is waited for, while the block runs."""
-        return self.err.status(text) if self.live else nullcontext()
 
     def table(
         self,

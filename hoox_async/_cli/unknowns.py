@@ -3,48 +3,77 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Literal
+from pathlib import Path
+from typing import Annotated
 
-from hoox_async import ConfigurationError, InvalidRequest, LookJob, LookRef, Unknown
+from cyclopts import Parameter
 
+from hoox_async import ConfigurationError, InvalidRequest, Unknown
+
+from .decisions import Verdict, carry_out, parse_verdict, settle
 from .exit_codes import Exit
 from .json_output import unknown_record
 from .options import Output, StoreConnection, command_line
-from .stores import AnyStore, DatabaseStore, read_unknowns, resolve_words, store_of
+from .stores import AnyStore, DatabaseStore, key_words, read_unknowns, store_of, store_words
 from .terminal import Terminal
 from .text import format_count, format_credits, one_line, shorten_list
+from .unknowns_page import page_folder, read_looks, require_page_modules, resolve_words, show_page, write_page
 
 _DEFAULT_CONNECTION = StoreConnection()
 _DEFAULT_OUTPUT = Output()
-_Verdict = LookRef | Literal["resend", "drop"]
 
 
 def unknowns(
-    store: str, *, connection: StoreConnection = _DEFAULT_CONNECTION, output: Output = _DEFAULT_OUTPUT
+    store: str,
+    *,
+    page: Path | None = None,
+    open_page: Annotated[bool, Parameter(name="--open", negative=())] = False,
+    connection: StoreConnection = _DEFAULT_CONNECTION,
+    output: Output = _DEFAULT_OUTPUT,
 ) -> int:
     """List the requests that may have been paid for.
 
     Shows each with the looks that may be its result. Takes one status request for each avatar; of a store in
     PostgreSQL it shows what is recorded, without any request and without a key.
 
+    - `hoox-async unknowns campaign.toml --open`
+
     Parameters
     ----------
     store
         The store (FILE.hoox.db or a postgresql:// URL), or the campaign file beside it. Also as --store.
+    page
+        Write a page in this folder that shows the pictures of those looks, to decide by looking.
+    open_page
+        Write the page (in FILE.unknowns, if --page names no folder) and open it in the browser.
     """
     terminal, path = output.terminal(), store_of(store, connection.workspace)
-    found = asyncio.run(_list(connection, path))
+    folder = page_folder(page, path) if page is not None or open_page else None
+    if folder is not None:
+        require_page_modules()
+    found, written = asyncio.run(_list(connection, path, folder, store))
     for unknown in found:
         terminal.record("unknown", **unknown_record(unknown))
         if not output.json:
             _show(unknown, terminal)
     if not found:
         terminal.say("nothing is unknown")
+    if written is not None:
+        terminal.record("page", page=str(written))
+        terminal.result(str(written))
+        if open_page:
+            show_page(written, terminal)
+    if not found:
         return Exit.READY
-    terminal.say(
+    if written is None and any(unknown.candidates for unknown in found):
+        shown = store_words(store, connection.workspace)
+        terminal.notice("To decide by looking at the pictures:")
+        terminal.notice("  " + command_line("unknowns", *shown, "--open", *connection.arguments()))
+    terminal.notice(
         f"{format_count(len(found), 'request')} may have been paid for. To decide about one (it asks):"
     )
-    terminal.say("  " + command_line("resolve", *resolve_words(path, found[0].key), *connection.arguments()))
+    words = key_words(store, found[0].key, connection.workspace)
+    terminal.notice("  " + command_line("resolve", *words, *connection.arguments()))
     return Exit.UNFINISHED
 
 
@@ -53,6 +82,7 @@ def resolve(
     key: str,
     verdict: str | None = None,
     *,
+    yes: Annotated[bool, Parameter(negative=())] = False,
     connection: StoreConnection = _DEFAULT_CONNECTION,
     output: Output = _DEFAULT_OUTPUT,
 ) -> int:
@@ -62,22 +92,28 @@ def resolve(
 
     - `hoox-async resolve campaign.toml alex/podcast`
     - `hoox-async resolve campaign.toml alex/podcast resend`
+    - `hoox-async resolve campaign.toml @decisions.json`
 
     Parameters
     ----------
     store
         The store (FILE.hoox.db or a postgresql:// URL), or the campaign file beside it. Also as --store.
     key
-        The request's key, as `unknowns` shows it.
+        The request's key, as `unknowns` shows it. @FILE carries out the decisions in a file that was saved on
+        the page of `unknowns` or on the contact sheet; a decision is carried out once.
     verdict
         avatar_id:look_id names the look that is its result. resend sends it again and pays for that. drop
         gives it up; what it may have cost stays counted as at risk.
+    yes
+        Don't ask before the decisions of a file are paid for.
     """
     terminal, path = output.terminal(), store_of(store, connection.workspace)
+    if verdict is None and key.startswith("@"):
+        return carry_out(Path(key[1:]), path, store, connection, terminal, yes=yes)
     if verdict is not None:
-        decided = _parse_verdict(verdict)
+        decided = parse_verdict(verdict)
         return asyncio.run(_settle(connection, path, key, decided, terminal))
-    unknown = _find(asyncio.run(_list(connection, path)), key)
+    unknown = _find(asyncio.run(_list(connection, path))[0], key)
     terminal.record("unknown", **unknown_record(unknown))
     if not output.json:
         _show(unknown, terminal)
@@ -86,36 +122,28 @@ def resolve(
     return asyncio.run(_settle(connection, path, key, _ask(unknown, terminal), terminal))
 
 
-async def _list(connection: StoreConnection, store: AnyStore) -> list[Unknown]:
+async def _list(
+    connection: StoreConnection, store: AnyStore, folder: Path | None = None, given: str | None = None
+) -> tuple[list[Unknown], Path | None]:
+    """The unknowns, and the page where one was asked for. ``given`` is the store as it was typed."""
+    words = resolve_words(given or str(store), connection)
     if isinstance(store, DatabaseStore):
-        return await read_unknowns(store)
+        found = await read_unknowns(store)
+        return found, await write_page(store, folder, [], words) if folder is not None else None
     async with connection.session(store=store, poll="awaited") as session:
-        return await session.unknowns()
+        found = await session.unknowns()
+        if folder is None:
+            return found, None
+        looks = await read_looks(session, found)
+        return found, await write_page(store, folder, looks, words)
 
 
 async def _settle(
-    connection: StoreConnection, store: AnyStore, key: str, verdict: _Verdict, terminal: Terminal
+    connection: StoreConnection, store: AnyStore, key: str, verdict: Verdict, terminal: Terminal
 ) -> int:
     async with connection.session(store=store) as session:
-        job: LookJob | None = None
-        if verdict == "drop":
-            await session.drop(key)
-        elif verdict == "resend":
-            job = await session.resend(key)
-        else:
-            job = await session.resolve(key, verdict)
-        terminal.record("resolved", key=key, verdict=str(verdict), ref=str(job.ref) if job else None)
-        terminal.result(_decision_text(key, verdict, job))
+        await settle(session, key, verdict, terminal)
     return Exit.READY
-
-
-def _decision_text(key: str, verdict: _Verdict, job: LookJob | None) -> str:
-    if job is None:
-        return f"{key} is dropped; what it may have cost stays counted as at risk"
-    if verdict == "resend":
-        credits = f" ({format_credits(job.credits)})" if job.credits is not None else ""
-        return f"{key} was sent again and accepted: {job.ref}{credits}"
-    return f"{key} is {job.ref}"
 
 
 def _find(listed: list[Unknown], key: str) -> Unknown:
@@ -124,17 +152,6 @@ def _find(listed: list[Unknown], key: str) -> Unknown:
             return unknown
     known = f"expected one of {shorten_list(unknown.key for unknown in listed)}" if listed else "none is"
     raise ConfigurationError(f"{key}: its outcome is not unknown; {known}")
-
-
-def _parse_verdict(text: str) -> _Verdict:
-    word = text.strip()
-    if word == "resend":
-        return "resend"
-    if word == "drop":
-        return "drop"
-    if ":" in word:
-        return LookRef.parse(word)
-    raise ConfigurationError(f"verdict {word!r}: expected avatar_id:look_id, resend or drop")
 
 
 def _show(unknown: Unknown, terminal: Terminal) -> None:
@@ -149,7 +166,7 @@ def _show(unknown: Unknown, terminal: Terminal) -> None:
         terminal.result("  no look was found that could be its result")
 
 
-def _ask(unknown: Unknown, terminal: Terminal) -> _Verdict:
+def _ask(unknown: Unknown, terminal: Terminal) -> Verdict:
     choice = "the number of its look, " if unknown.candidates else ""
     while True:
         answer = terminal.ask(
@@ -160,6 +177,6 @@ def _ask(unknown: Unknown, terminal: Terminal) -> _Verdict:
         if answer.isdigit() and 1 <= int(answer) <= len(unknown.candidates):
             return unknown.candidates[int(answer) - 1]
         try:
-            return _parse_verdict(answer)
+            return parse_verdict(answer)
         except (InvalidRequest, ConfigurationError) as error:
             terminal.notice(str(error))

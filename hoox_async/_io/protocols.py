@@ -19,10 +19,14 @@ from .._core.quota.shared_learning import QuotaCounts, QuotaTerms
 
 
 class Fetched(NamedTuple):
-    """A picture that is being downloaded: its content type, and its bytes in chunks."""
+    """A picture that is being downloaded: its content type, and its bytes in chunks.
+
+    ``modified`` is when the server says that the picture was last changed.
+    """
 
     content_type: str
     chunks: AsyncIterator[bytes]
+    modified: datetime | None = None
 
 
 BeforeSend = Callable[[], Awaitable[None]]
@@ -252,6 +256,9 @@ class Store(Protocol):
 
     async def advance(self, key: str, *transitions: Transition) -> Intent:
         """Read the intent and apply the transitions, all or none, in one transaction.
+
+        It writes also where they change nothing: once it has returned, an earlier write of this key whose
+        caller got a `StoreError` cannot take place any more.
 
         This is the store's compare-and-set: `IfUnchanged` in front compares with the intent that a decision
         was made from. Raises `IllegalTransition` where the condition does not hold or the table of

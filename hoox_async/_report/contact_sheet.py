@@ -1,4 +1,4 @@
-"""Writes the contact sheet: one HTML page that opens from disk and loads nothing from elsewhere."""
+"""Writes the contact sheet and the page of unknowns: HTML that opens from disk and loads nothing else."""
 
 from __future__ import annotations
 
@@ -12,14 +12,17 @@ from typing import TYPE_CHECKING, Any
 
 import anyio.to_thread
 
+from .._api.requests import FREE
 from .._io.clock import Clock
 from ..errors import ConfigurationError
 from .formatting import STATE_EXPLANATIONS, format_amount, format_duration
 from .jsonl import write_atomically
 from .sheet_contents import moment, sections
 from .sheet_pictures import SheetPicture, collect_pictures
+from .sheet_unknowns import UnknownCard, decide_command, looks_of_unknowns, unknown_cards
 
 if TYPE_CHECKING:
+    from .._api.models import LookDetails, LookRef
     from .report import BatchReport, Fetch
 
 
@@ -31,22 +34,101 @@ async def write_sheet(
     given: Mapping[str, Path],
     fetch: Fetch | None,
     download: bool,
+    candidates: Sequence[LookDetails] = (),
+    resolve_command: Sequence[str] | None = None,
 ) -> Path:
     """Collect the pictures, write the page and return its path. See `BatchReport.write_contact_sheet`."""
     _require_jinja()
     made_at = Clock(asyncio.get_running_loop()).utc()
-    pictures = await collect_pictures(report.outcomes, folder, given=given, fetch=fetch, download=download)
+    details = _of_unknowns(report, candidates)
+    pictures, of_candidates = await collect_pictures(
+        report.outcomes, tuple(details.values()), folder, given=given, fetch=fetch, download=download
+    )
+    unknowns = unknown_cards(report.outcomes, details, of_candidates, resolve_command)
 
     def write() -> Path:
-        return write_atomically(
-            folder / "index.html", [render(report, pictures, title=title, made_at=made_at)]
+        page = render(
+            report, pictures, title=title, made_at=made_at, unknowns=unknowns, resolve_command=resolve_command
         )
+        return write_atomically(folder / "index.html", [page])
 
     return await anyio.to_thread.run_sync(write)
 
 
-def render(report: BatchReport, pictures: Sequence[SheetPicture], *, title: str, made_at: datetime) -> str:
+async def write_unknowns(
+    report: BatchReport,
+    folder: Path,
+    *,
+    title: str,
+    fetch: Fetch | None,
+    download: bool,
+    candidates: Sequence[LookDetails],
+    resolve_command: Sequence[str] | None,
+) -> Path:
+    """Collect the pictures, write the page and return its path. See `BatchReport.write_unknowns_page`."""
+    _require_jinja()
+    made_at = Clock(asyncio.get_running_loop()).utc()
+    details = _of_unknowns(report, candidates)
+    _, pictures = await collect_pictures(
+        (), tuple(details.values()), folder, given={}, fetch=fetch, download=download
+    )
+    unknowns = unknown_cards(report.outcomes, details, pictures, resolve_command)
+
+    def write() -> Path:
+        page = _render_page(
+            "unknowns.html.j2",
+            ("sheet.css", "unknowns.css"),
+            ("page.js", "unknowns.js"),
+            title=title,
+            made_at=made_at,
+            at_risk=format_amount(sum((outcome.at_risk for outcome in report.unknown), FREE)),
+            unknowns=unknowns,
+            decide_command=decide_command(resolve_command),
+        )
+        return write_atomically(folder / "index.html", [page])
+
+    return await anyio.to_thread.run_sync(write)
+
+
+def _of_unknowns(report: BatchReport, candidates: Sequence[LookDetails]) -> dict[LookRef, LookDetails]:
+    wanted = looks_of_unknowns(report.outcomes)
+    return {details.ref: details for details in candidates if details.ref in wanted}
+
+
+def render(
+    report: BatchReport,
+    pictures: Sequence[SheetPicture],
+    *,
+    title: str,
+    made_at: datetime,
+    unknowns: Sequence[UnknownCard] = (),
+    resolve_command: Sequence[str] | None = None,
+) -> str:
     """The page's HTML. ``pictures`` has one entry for each outcome. Blocks: it reads the template."""
+    return _render_page(
+        "index.html.j2",
+        ("sheet.css", "unknowns.css"),
+        ("page.js", "unknowns.js", "marks.js", "sheet.js"),
+        title=title,
+        made_at=made_at,
+        sections=sections(report.outcomes, pictures),
+        unknowns=unknowns,
+        decidable={card.key: number for number, card in enumerate(unknowns, 1)},
+        decide_command=decide_command(resolve_command),
+        total=len(report),
+        **_totals(report),
+    )
+
+
+def _render_page(
+    template: str,
+    styles: Sequence[str],
+    scripts: Sequence[str],
+    *,
+    title: str,
+    made_at: datetime,
+    **values: Any,
+) -> str:
     _require_jinja()
     from jinja2 import Environment, PackageLoader, StrictUndefined
     from markupsafe import Markup
@@ -55,18 +137,19 @@ def render(report: BatchReport, pictures: Sequence[SheetPicture], *, title: str,
     environment = Environment(
         loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
-    styles = loader.get_source(environment, "sheet.css")[0].replace("\r\n", "\n")
-    script = loader.get_source(environment, "sheet.js")[0].replace("\r\n", "\n")
-    return environment.get_template("index.html.j2").render(
+
+    def text(names: Sequence[str]) -> str:
+        return "\n".join(loader.get_source(environment, name)[0].replace("\r\n", "\n") for name in names)
+
+    style, script = text(styles), text(scripts)
+    return environment.get_template(template).render(
         title=title,
         made_at=moment(made_at),
         made_at_iso=made_at.isoformat(timespec="seconds"),
-        sections=sections(report.outcomes, pictures),
-        styles=Markup(styles),  # noqa: S704 - our own file
+        styles=Markup(style),  # noqa: S704 - our own file
         script=Markup(script),  # noqa: S704 - our own file
-        policy=_policy(styles, script),
-        total=len(report),
-        **_totals(report),
+        policy=_policy(style, script),
+        **values,
     )
 
 

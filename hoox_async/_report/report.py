@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from decimal import Decimal
 from os import PathLike
 from pathlib import Path
 from statistics import median
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import anyio.to_thread
 import attrs
@@ -17,8 +17,10 @@ from .._api.requests import FREE, ImageAvatar
 from .._core.intents.outcomes import Outcome, OutcomeState, outcome_of
 from .._io.stores import is_database
 from .jsonl import REQUEST_KINDS, seconds_of, write_lines
+from .opening import Opening
 
 if TYPE_CHECKING:
+    from .._api.models import LookDetails
     from .._io.protocols import Fetched
 
     Fetch = Callable[[str], AbstractAsyncContextManager[Fetched]]
@@ -38,15 +40,22 @@ class BatchReport:
     outcomes: tuple[Outcome, ...] = attrs.field(converter=_as_tuple)
 
     @classmethod
-    async def open(
+    def open(
         cls, store: str | PathLike[str], *, workspace: str = "default", schema: str = "hoox"
-    ) -> BatchReport:
-        """Read the report of a store, also while a batch writes to it. Changes nothing, and needs no API key.
+    ) -> Coroutine[Any, Any, BatchReport]:
+        """Read the report of a store, also while a batch writes to it: ``await`` this.
 
         ``store`` is the path of a file or a ``postgresql://`` URL. ``workspace`` and ``schema`` choose what
-        of the database is read. Items that the batch has not reached yet are not in the store, and so not in
-        the report. Raises `StoreError` if there is no such store or it can't be read.
+        of the database is read. It changes nothing and needs no API key. Items that the batch has not reached
+        yet are not in the store, and so not in the report.
+
+        Raises `StoreError` if there is no such store or it can't be read. What is returned is a coroutine:
+        outside async code write ``asyncio.run(BatchReport.open(path))``.
         """
+        return Opening(cls._open(store, workspace, schema))
+
+    @classmethod
+    async def _open(cls, store: str | PathLike[str], workspace: str, schema: str) -> BatchReport:
         if is_database(store):
             from .._io.stores.postgres.offline import offline_workspace
 
@@ -169,13 +178,18 @@ class BatchReport:
         pictures: Mapping[str, str | PathLike[str]] | None = None,
         fetch: Fetch | None = None,
         download: bool = True,
+        candidates: Iterable[LookDetails] = (),
+        resolve_command: Sequence[str] | None = None,
     ) -> Path:
         """Write a page with every look, its picture, prompt, time and credits; return its ``index.html``.
 
         The page opens from disk without a network. Pictures are stored beside it and not fetched again
-        when it is written again; one that can't be fetched gets a placeholder that says why.
+        when it is written again; one that can't be fetched gets a placeholder that says why. Ready looks can
+        be marked on it, and the marks saved as a file, ``picks.json``:
+        ``{"format": "hoox-async picks 1", "picked": [keys], "rejected": [keys]}``.
         ``pictures`` maps keys to files that exist already. ``fetch`` opens a picture's URL (a
         connection of its own, without the API key, by default); ``download=False`` fetches nothing.
+        ``candidates`` and ``resolve_command`` are those of `write_unknowns_page`, for the unknowns.
 
         Raises `ConfigurationError` without the extra ``report``, and `OSError` if the folder can't
         be written.
@@ -183,4 +197,46 @@ class BatchReport:
         from .contact_sheet import write_sheet
 
         given = {key: Path(file) for key, file in (pictures or {}).items()}
-        return await write_sheet(self, Path(folder), title=title, given=given, fetch=fetch, download=download)
+        return await write_sheet(
+            self,
+            Path(folder),
+            title=title,
+            given=given,
+            fetch=fetch,
+            download=download,
+            candidates=tuple(candidates),
+            resolve_command=resolve_command,
+        )
+
+    async def write_unknowns_page(
+        self,
+        folder: str | PathLike[str],
+        *,
+        title: str = "What may have been paid for",
+        fetch: Fetch | None = None,
+        download: bool = True,
+        candidates: Iterable[LookDetails] = (),
+        resolve_command: Sequence[str] | None = None,
+    ) -> Path:
+        """Write a page with each unknown beside the looks that it may have made; return its ``index.html``.
+
+        It shows how each unknown is settled, and saves decisions as a file for ``hoox-async resolve``.
+        ``candidates`` are details of looks, such as ``(await session.avatar(avatar_id)).looks``: the page
+        shows the pictures of those that are an unknown's candidates, or were edited. ``resolve_command`` is
+        how a command begins that settles an unknown, such as ``["hoox-async", "resolve", "campaign.db"]``;
+        without it the page shows lines of Python. ``fetch`` and ``download`` are those of
+        `write_contact_sheet`.
+
+        Raises as `write_contact_sheet` does.
+        """
+        from .contact_sheet import write_unknowns
+
+        return await write_unknowns(
+            self,
+            Path(folder),
+            title=title,
+            fetch=fetch,
+            download=download,
+            candidates=tuple(candidates),
+            resolve_command=resolve_command,
+        )

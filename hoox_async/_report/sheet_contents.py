@@ -25,6 +25,7 @@ class Card(NamedTuple):
     number: int
     title: str
     key: str
+    ref: str
     state: str
     wide: bool
     fits: bool
@@ -114,25 +115,33 @@ def _card(number: int, outcome: Outcome, picture: SheetPicture, avatar: str) -> 
     request = outcome.request
     creates = isinstance(request, PromptAvatar | ImageAvatar)
     tail = outcome.key.partition("/")[2]
-    ratio = picture.width / picture.height if picture.height else 0.0
-    wide = ratio > WIDE if ratio else getattr(request, "format", None) is Format.HORIZONTAL
+    wide, fits = frame_of(picture, getattr(request, "format", None))
     return Card(
         number=number,
         title="Avatar" if creates else tail or outcome.key,
         key=outcome.key,
+        ref=str(outcome.look.ref) if outcome.look else "",
         state=outcome.state.value,
         wide=wide,
-        fits=abs(ratio / (16 / 9 if wide else 9 / 16) - 1) < 0.04,
+        fits=fits,
         picture=picture,
-        prompt=_prompt(outcome),
+        prompt=prompt_of(outcome),
         note=_note(outcome),
-        reason=_sentence(_reason(outcome, picture)),
+        reason=sentence(reason_of(outcome, picture)),
         candidates=tuple(str(ref) for ref in outcome.candidates),
         details=tuple((name, value) for name, value in _details(outcome, avatar) if value),
     )
 
 
-def _prompt(outcome: Outcome) -> str:
+def frame_of(picture: SheetPicture, format: str | None) -> tuple[bool, bool]:
+    """Whether the picture's frame is horizontal, and whether the picture has the shape of its frame."""
+    ratio = picture.width / picture.height if picture.height else 0.0
+    wide = ratio > WIDE if ratio else format == Format.HORIZONTAL
+    return wide, abs(ratio / (16 / 9 if wide else 9 / 16) - 1) < 0.04
+
+
+def prompt_of(outcome: Outcome) -> str:
+    """The request's prompt, or what stands for it where the avatar is made from pictures."""
     request = outcome.request
     if isinstance(request, ImageAvatar):
         count = len(request.image_urls)
@@ -153,7 +162,8 @@ def _note(outcome: Outcome) -> str:
     return " · ".join(part for part in parts if part)
 
 
-def _reason(outcome: Outcome, picture: SheetPicture) -> str:
+def reason_of(outcome: Outcome, picture: SheetPicture) -> str:
+    """Why there is no picture; empty where there is one."""
     if outcome.state is OutcomeState.READY:
         return picture.problem or ""
     if outcome.look is not None and outcome.look.error is not None:
@@ -163,7 +173,8 @@ def _reason(outcome: Outcome, picture: SheetPicture) -> str:
     return message or STATE_EXPLANATIONS[outcome.state]
 
 
-def _sentence(text: str) -> str:
+def sentence(text: str) -> str:
+    """The text with its first letter in upper case."""
     return text[:1].upper() + text[1:]
 
 

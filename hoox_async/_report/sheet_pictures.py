@@ -7,18 +7,21 @@ import hashlib
 import re
 import shutil
 import unicodedata
-from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
-from contextlib import AsyncExitStack
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 import anyio
 import anyio.to_thread
 
+from .._api.models import LookDetails, LookRef
 from .._core.intents.outcomes import Outcome, OutcomeState
 from ..errors import ConfigurationError, HooxError
 
 if TYPE_CHECKING:
+    from .._io.protocols import Fetched
     from .report import Fetch
 
 FETCHES_AT_ONCE = 8
@@ -30,7 +33,7 @@ THUMBNAIL_QUALITY = 82
 class SheetPicture(NamedTuple):
     """A look's picture on the page: paths relative to the page, the thumbnail's size in pixels.
 
-    ``problem`` says why there is no picture.
+    ``problem`` says why there is no picture. ``modified`` is when its server says that it was last changed.
     """
 
     file: str | None = None
@@ -38,12 +41,16 @@ class SheetPicture(NamedTuple):
     width: int = 0
     height: int = 0
     problem: str | None = None
+    modified: datetime | None = None
 
 
 class _WantedPicture(NamedTuple):
-    position: int
-    outcome: Outcome
+    """``given`` is a file that holds the picture. ``anew``: fetch it even if it is in the folder."""
+
     stem: str
+    url: str | None
+    given: Path | None = None
+    anew: bool = False
 
 
 class _PictureFolder(NamedTuple):
@@ -55,36 +62,38 @@ class _PictureFolder(NamedTuple):
 
 async def collect_pictures(
     outcomes: Sequence[Outcome],
+    candidates: Sequence[LookDetails],
     folder: Path,
     *,
     given: Mapping[str, Path],
     fetch: Fetch | None,
     download: bool,
-) -> list[SheetPicture]:
-    """A picture for each outcome, in order; an empty one for an outcome that has none.
+) -> tuple[list[SheetPicture], dict[LookRef, SheetPicture]]:
+    """A picture for each outcome, in order (an empty one where there is none), and for each candidate.
 
     Raises `ConfigurationError` without Pillow, and `OSError` if the folder can't be written.
     """
     require_pillow()
-    pictures = [SheetPicture()] * len(outcomes)
+    wanted = _wanted(outcomes, given) | _wanted_of_candidates(candidates)
+    collected: dict[int | LookRef, SheetPicture] = {}
     page = _PictureFolder(folder, await anyio.to_thread.run_sync(_existing_pictures, folder / "pictures"))
-    wanted = _wanted(outcomes)
     limiter = anyio.CapacityLimiter(DECODES_AT_ONCE)
     async with AsyncExitStack() as stack:
         if fetch is None and download:
             from .._io.transport import PictureFetcher
 
             fetch = (await stack.enter_async_context(PictureFetcher())).fetch
+        remaining = iter(wanted.items())
 
         async def work() -> None:
-            for want in wanted:
-                file = given.get(want.outcome.key)
-                pictures[want.position] = await _collect_one(
-                    want, page, file, fetch if download else None, limiter
-                )
+            for place, want in remaining:
+                collected[place] = await _collect_one(want, page, fetch if download else None, limiter)
 
         await _run_workers(work, FETCHES_AT_ONCE)
-    return pictures
+    return (
+        [collected.get(index, SheetPicture()) for index in range(len(outcomes))],
+        {place: picture for place, picture in collected.items() if isinstance(place, LookRef)},
+    )
 
 
 async def _run_workers(work: Callable[[], Coroutine[None, None, None]], count: int) -> None:
@@ -103,47 +112,75 @@ def _existing_pictures(folder: Path) -> dict[str, str]:
     return {file.stem: file.name for file in folder.iterdir() if not file.name.endswith(".part")}
 
 
-def _wanted(outcomes: Sequence[Outcome]) -> Iterator[_WantedPicture]:
-    for index, outcome in enumerate(outcomes):
-        if outcome.state is OutcomeState.READY and outcome.look is not None:
-            # the ref is part of the name: a look that was paid for again has another picture
-            yield _WantedPicture(index, outcome, file_stem(outcome.key, str(outcome.look.ref)))
+def _wanted(outcomes: Sequence[Outcome], given: Mapping[str, Path]) -> dict[int | LookRef, _WantedPicture]:
+    """What to collect for the outcomes, by their positions."""
+    return {
+        # the ref is part of the name: a look that was paid for again has another picture
+        index: _WantedPicture(
+            file_stem(outcome.key, str(outcome.look.ref)), outcome.look.thumbnail_url, given.get(outcome.key)
+        )
+        for index, outcome in enumerate(outcomes)
+        if outcome.state is OutcomeState.READY and outcome.look is not None
+    }
+
+
+def _wanted_of_candidates(candidates: Sequence[LookDetails]) -> dict[int | LookRef, _WantedPicture]:
+    """Fetched at each writing of the page, because only the server knows how old a picture is."""
+    return {
+        details.ref: _WantedPicture(
+            file_stem(details.name or "look", str(details.ref)), details.thumbnail_url, anew=True
+        )
+        for details in candidates
+        if details.thumbnail_url
+    }
 
 
 async def _collect_one(
-    want: _WantedPicture,
-    page: _PictureFolder,
-    given: Path | None,
-    fetch: Fetch | None,
-    limiter: anyio.CapacityLimiter,
+    want: _WantedPicture, page: _PictureFolder, fetch: Fetch | None, limiter: anyio.CapacityLimiter
 ) -> SheetPicture:
     folder = page.folder / "pictures"
+    modified: datetime | None = None
     try:
         name = page.existing.get(want.stem)
-        picture = folder / name if name else await _obtain(want, folder, given, fetch)
+        if name is None or (want.anew and fetch is not None):
+            picture, modified = await _obtain(want, folder, fetch)
+        else:
+            picture = folder / name
         thumbnail = page.folder / "small" / f"{want.stem}.jpg"
-        return await anyio.to_thread.run_sync(_prepare, picture, thumbnail, limiter=limiter)
+        made = await anyio.to_thread.run_sync(_prepare, picture, thumbnail, limiter=limiter)
+        return made._replace(modified=modified)
     except (HooxError, _PictureUnavailable) as error:
-        return SheetPicture(problem=str(error) or type(error).__name__)
+        return SheetPicture(problem=str(error) or "the picture could not be fetched")
 
 
 class _PictureUnavailable(Exception):
     """There is no picture to show; the message says why."""
 
 
-async def _obtain(want: _WantedPicture, folder: Path, given: Path | None, fetch: Fetch | None) -> Path:
+async def _obtain(want: _WantedPicture, folder: Path, fetch: Fetch | None) -> tuple[Path, datetime | None]:
+    """The picture's file, and when its server says that it was last changed."""
+    given = want.given
     if given is not None:
         suffix = given.suffix.lower() if given.suffix.isascii() else ""
-        return await anyio.to_thread.run_sync(_copy, given, folder / f"{want.stem}{suffix}")
-    url = want.outcome.look.thumbnail_url if want.outcome.look else None
-    if not url:
+        return await anyio.to_thread.run_sync(_copy, given, folder / f"{want.stem}{suffix}"), None
+    if not want.url:
         raise _PictureUnavailable("the API gave no picture for this look")
     if fetch is None:
         raise _PictureUnavailable("the picture was not downloaded")
     from .._io.downloads import save_picture
 
+    modified: datetime | None = None
+
+    @asynccontextmanager
+    async def fetch_dated(url: str) -> AsyncIterator[Fetched]:
+        nonlocal modified
+        async with fetch(url) as fetched:
+            modified = fetched.modified
+            yield fetched
+
     # overwrite, because another report may be writing the same pictures at the same time
-    return await save_picture(fetch, url, folder, name=want.stem, overwrite=True)
+    file = await save_picture(fetch_dated, want.url, folder, name=want.stem, overwrite=True)
+    return file, modified
 
 
 def _copy(source: Path, target: Path) -> Path:

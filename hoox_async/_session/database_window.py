@@ -14,9 +14,9 @@ from collections.abc import Callable, Coroutine, Iterable
 from contextlib import suppress
 from typing import Any
 
-from .._api.models import QuotaSnapshot, ServerQuota
+from .._api.models import ServerQuota
 from .._core.quota.shared_learning import Accepted, Observed, QuotaAnswer, QuotaTerms, Refused, SharedLearning
-from .._core.quota.sliding_window import MARGIN
+from .._core.quota.sliding_window import MARGIN, WindowSnapshot
 from .._io.clock import Clock
 from .._io.protocols import Reservation, SentPermit, SharedPermits
 from .._io.tasks import TaskSet
@@ -349,10 +349,10 @@ class DatabaseWindow:
         del now
         return self._pace
 
-    def snapshot(self, now: float) -> QuotaSnapshot:
+    def snapshot(self, now: float) -> WindowSnapshot:
         """The limit, how many requests of it are free, and when all of it will be."""
         remaining = max(0, self.limit - self._counted)
-        return QuotaSnapshot(self.limit, remaining, max(now + _MINUTE, self.paused_until))
+        return WindowSnapshot(self.limit, remaining, max(now + _MINUTE, self.paused_until))
 
     def restore(self, now: float, ages: Iterable[float]) -> None:
         """Do nothing: the database knows the requests of earlier processes."""

@@ -16,6 +16,7 @@ from .._api.models import Look, LookRef, LookStatus
 from .._api.requests import KnownRequest
 from .._core.intents.intent import Intent, IntentState
 from .._core.intents.transitions import IllegalTransition, Settle
+from .._core.outage import Outage
 from .._core.polling import LookUpdate, PollScheduler, is_complete
 from .._core.polling.durations import kind_of
 from .._core.settings import DEFAULT_TIMEOUT, Timeout, check_timeout
@@ -131,7 +132,7 @@ class LookJob:
         known to be READY or FAILED yet.
         """
         if not self._is_settled:
-            raise WaitTimeout(self, 0.0)
+            raise self._timeout(0.0)
         if self.last.status is LookStatus.FAILED:
             raise GenerationFailed(self.last)
         return self.last
@@ -152,7 +153,10 @@ class LookJob:
 
     async def status(self) -> Look:
         """Ask for the look's state now, with one request. Raises as ``session.status`` does."""
-        return await self._registry.ask(self.ref)
+        try:
+            return await self._registry.ask(self.ref)
+        except SessionClosed as error:
+            raise self._ended_by(error) from None
 
     async def updates(self) -> AsyncIterator[Look]:
         """The look as it is known, then again whenever it changed, until it is READY or FAILED.
@@ -199,6 +203,8 @@ class LookJob:
         if look is not None and not self._complete:
             self._last = self.last.merged_with(look)
             self._complete = is_complete(self._last)
+            if self._complete:
+                self._wake()  # no update follows
 
     def _forget_payment(self) -> None:
         self._payment = None
@@ -218,13 +224,20 @@ class LookJob:
         seconds = check_timeout(timeout, self._registry.default_timeout)
         await self._registry.restore(self)
         if seconds == 0 and not reached():
-            raise WaitTimeout(self, seconds)
+            raise self._timeout(seconds)
         try:
             async with asyncio.timeout(seconds):
                 while not reached():
                     await self._next_change()
         except TimeoutError:
-            raise WaitTimeout(self, seconds or 0.0) from None
+            raise self._timeout(seconds or 0.0) from None
+
+    def _timeout(self, seconds: float) -> WaitTimeout:
+        """The error of a wait that has lasted so many seconds, with what is wrong at present."""
+        now, outage = self._registry.outage(self.avatar_id)
+        if outage is None:
+            return WaitTimeout(self, seconds)
+        return WaitTimeout(self, seconds, cause=outage.reason, outage=outage.text(now))
 
     async def _next_change(self) -> None:
         """Wait for the next report about the look. Raises the error that ends the waiting."""
@@ -235,7 +248,15 @@ class LookJob:
         finally:
             self._remove_waiter(waiter)
         if error is not None:
-            raise _as_charged(error)
+            raise self._ended_by(error)
+
+    def _ended_by(self, error: HooxError) -> HooxError:
+        """A copy of the error that ends a wait, for one waiter, marked as charged."""
+        own = copy(error)
+        if isinstance(error, SessionClosed):
+            own = _closed_under(self.ref, is_paid=self._payment is not None)
+        own.charged = "yes"
+        return own
 
     def _add_waiter(self, waiter: Waiter) -> None:
         waiters = self._waiters
@@ -300,6 +321,10 @@ class JobRegistry:
         """How long a job is awaited when no timeout is given, in seconds."""
         return self._services.timeouts.wait
 
+    def outage(self, avatar_id: str) -> tuple[float, Outage | None]:
+        """The time now, and why requests about this avatar get no usable answer; None if they get one."""
+        return self._services.clock.now(), self._services.health.outage(avatar_id)
+
     # --- jobs
 
     def find(self, ref: LookRef) -> LookJob | None:
@@ -348,7 +373,7 @@ class JobRegistry:
         if job.done:
             return
         if self._closed is not None:
-            raise _as_charged(self._closed)
+            raise job._ended_by(self._closed)
         if job._may_have_been_delivered or self._is_shared:
             intent = await self._services.store.by_ref(job.ref)
             if intent is not None:
@@ -463,7 +488,7 @@ class JobRegistry:
         if job is None and ref not in self._own:
             return
         job = job or self.job(ref)
-        is_first = not job._is_settled
+        is_first = not job._is_settled or ref in self._own  # it may have been read from the store already
         if job._payment is None:
             job._restore(self._payment_of(intent), None)
         job._update(look, complete=is_complete(look) or not self.polls_for_all)
@@ -588,8 +613,11 @@ class JobRegistry:
                 await self._services.store.forget(key)
 
 
-def _as_charged(error: HooxError) -> HooxError:
-    """A copy of the error for one waiter, marked as charged."""
-    own = copy(error)
-    own.charged = "yes"
-    return own
+def _closed_under(ref: LookRef, *, is_paid: bool) -> SessionClosed:
+    paid = "the look is paid for and not lost" if is_paid else "the look is not lost"
+    error = SessionClosed(
+        f"{ref}: the session was closed before it was known to be done; {paid}. "
+        f'Go on in a new session: await session.wait(LookRef.parse("{ref}"))'
+    )
+    error.ref = ref
+    return error

@@ -25,6 +25,9 @@ from .services import SessionServices
 _log = logging.getLogger("hoox_async")
 _MAX_OUTSTANDING = 8  # status requests: one that hangs must not hold up the others
 _RESCAN = 600.0  # seconds: a store that failed, or a key that was refused, left some looks unpolled
+_RESCAN_SHARED = (
+    3600.0  # of a store whose changes are heard of anyway: thousands of idle workspaces may share it
+)
 _LEARNED_FROM = 200  # settled looks, of which a process that begins to poll for all learns how long they take
 _LOOKS_A_TURN = 50  # stored looks that are read in one turn of the loop
 _AVATARS_AT_ONCE = 10  # stored avatars that are scheduled without a pause
@@ -47,6 +50,7 @@ class Poller:
         self._outstanding = asyncio.Semaphore(_MAX_OUTSTANDING)
         self._may_scan = asyncio.Event()
         self._duty_changed = asyncio.Event()
+        self._is_new = False  # it polls for all since a moment ago
 
     async def run(self) -> None:
         """Poll until cancelled. What the scheduler raises is raised; then this can be run again."""
@@ -107,12 +111,15 @@ class Poller:
         if request.kind is PollKind.GROUP:
             wire = avatar_request(request.avatar_id)
             avatar = await self._reads.once(
-                permit, wire, lambda response: read_avatar(response, request.avatar_id)
+                permit,
+                wire,
+                lambda response: read_avatar(response, request.avatar_id),
+                request.avatar_id,
             )
             return await self._avatar_answered(request, avatar)
         ref = LookRef(request.avatar_id, request.look_id or "")
         look = await self._reads.once(
-            permit, status_request(ref), lambda response: read_status(response, ref)
+            permit, status_request(ref), lambda response: read_status(response, ref), ref.avatar_id
         )
         try:
             return self._scheduler.answered_look(request, look, self._services.clock.now())
@@ -157,6 +164,7 @@ class Poller:
         self._registry.set_duty(duty)
         self._duty_changed.set()
         if duty is PollDuty.ALL:
+            self._is_new = True
             self._may_scan.set()
         else:
             self._may_scan.clear()
@@ -173,13 +181,15 @@ class Poller:
         while True:
             await self._may_scan.wait()
             try:
-                await self._learn_durations()
+                if self._is_new:
+                    await self._learn_durations()
+                    self._is_new = False
                 await self._schedule_stored_looks()
             except Exception as error:  # of the store
                 _log.warning("reading accepted looks from the store failed: %s", error)
             self._duty_changed.clear()
             with suppress(TimeoutError):
-                async with asyncio.timeout(_RESCAN):
+                async with asyncio.timeout(_RESCAN_SHARED if self._services.store.is_shared else _RESCAN):
                     await self._duty_changed.wait()
 
     async def _schedule_stored_looks(self) -> None:

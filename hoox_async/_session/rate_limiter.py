@@ -462,7 +462,9 @@ class RateLimiter:
     def snapshot(self) -> QuotaSnapshot:
         """The quota as it is now."""
         with self.quota.lock:
-            return self.window.snapshot(self.clock.now())
+            now = self.clock.now()
+            limit, remaining, resets_at = self.window.snapshot(now)
+        return QuotaSnapshot(limit, remaining, self.clock.to_utc(resets_at) if resets_at > now else None)
 
     def restore(self, sent_at: Iterable[float]) -> None:
         """Count requests of an earlier process, by the loop's times at which they went out."""

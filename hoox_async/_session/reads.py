@@ -35,22 +35,26 @@ class Reads:
 
     async def status(self, ref: LookRef) -> Look:
         """The status of one look."""
-        return await self.read(status_request(ref), lambda answer: read_status(answer, ref))
+        return await self.read(status_request(ref), lambda answer: read_status(answer, ref), ref.avatar_id)
 
     async def avatar(self, avatar_id: str) -> Avatar:
         """An avatar and all its looks."""
-        return await self.read(avatar_request(avatar_id), lambda answer: read_avatar(answer, avatar_id))
+        return await self.read(
+            avatar_request(avatar_id), lambda answer: read_avatar(answer, avatar_id), avatar_id
+        )
 
     async def look(self, ref: LookRef) -> LookDetails:
         """One look with all its details."""
-        return await self.read(look_request(ref), lambda answer: read_look(answer, ref))
+        return await self.read(look_request(ref), lambda answer: read_look(answer, ref), ref.avatar_id)
 
     async def looks(self, filters: Mapping[str, Any]) -> tuple[LookDetails, ...]:
         """The looks of the workspace and of the public catalogue that match the filters."""
         return await self.read(list_request(filters), read_looks)
 
-    async def read(self, request: WireRequest, parse: Callable[[WireResponse], _T]) -> _T:
-        """Send it for a caller, with retries, and parse the answer.
+    async def read(
+        self, request: WireRequest, parse: Callable[[WireResponse], _T], avatar_id: str | None = None
+    ) -> _T:
+        """Send it for a caller, with retries, and parse the answer. ``avatar_id``: what it is about.
 
         Raises what the rate limiter, the transport or ``parse`` raise, and `SessionClosed`.
         """
@@ -59,7 +63,7 @@ class Reads:
             attempt += 1
             try:
                 permit = await rate_limiter.acquire(since=began, refusal_timeout=READ_SECONDS)
-                return await self.once(permit, request, parse)
+                return await self.once(permit, request, parse, avatar_id)
             except HooxError as error:
                 if self._services.tasks.closed:
                     raise SessionClosed("the session was closed") from None
@@ -69,14 +73,24 @@ class Reads:
                 decision = decide_read(attempt, error, elapsed, jitter, final=is_final)
                 if isinstance(decision, NoRetry):
                     raise
-                self._services.hooks.emit(Retried(request.endpoint, type(error).__name__, decision.delay))
+                self._services.hooks.emit(Retried(request.endpoint, str(error), decision.delay))
                 await asyncio.sleep(decision.delay)
 
-    async def once(self, permit: Permit, request: WireRequest, parse: Callable[[WireResponse], _T]) -> _T:
-        """Send it once with this permit, and parse the answer.
+    async def once(
+        self,
+        permit: Permit,
+        request: WireRequest,
+        parse: Callable[[WireResponse], _T],
+        avatar_id: str | None = None,
+    ) -> _T:
+        """Send it once with this permit, and parse the answer. ``avatar_id``: what it is about.
 
         Raises what the transport or ``parse`` raise.
         """
+        with self._services.health.reading(request.endpoint, avatar_id):
+            return parse(await self._send(permit, request))
+
+    async def _send(self, permit: Permit, request: WireRequest) -> WireResponse:
         services = self._services
         with permit.start_read():
             with suppress(StoreError):  # a full disk must not prevent reads
@@ -90,4 +104,4 @@ class Reads:
                 raise
             services.answered(permit, response)
         services.hooks.emit(Answered(request.endpoint, response.status, services.clock.now() - sent_at))
-        return parse(response)
+        return response

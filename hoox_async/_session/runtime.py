@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Callable, Iterator
 from contextlib import AsyncExitStack, contextmanager
 from datetime import timedelta
@@ -13,7 +12,7 @@ from .._api.refs import HasRef, ref_of
 from .._api.responses import look_from_details
 from .._core.intents.budget import Budget
 from .._core.intents.intent import Evidence, Intent, IntentState, Unknown
-from .._core.intents.transitions import Drop, IfUnchanged, IllegalTransition, LookTaken, MarkUnknown
+from .._core.intents.transitions import Drop, IfUnchanged, IllegalTransition, LookTaken
 from .._core.polling import PollScheduler
 from .._core.settings import Poll, Timeouts
 from .._io.clock import Clock
@@ -24,6 +23,7 @@ from .._io.tasks import TaskSet
 from ..errors import InvalidRequest, SessionClosed
 from ..events import Paused
 from ..webhooks.hub import WebhookHub
+from .api_health import ApiHealth
 from .batch_access import BatchAccess
 from .database_window import DatabaseWindow, longest_hold
 from .health import SessionHealth, read_health
@@ -39,7 +39,6 @@ from .submit.edit_source import await_source
 from .unknowns import Reconciler, list_unknowns
 from .webhook_processor import WebhookProcessor
 
-_log = logging.getLogger("hoox_async")
 _QUOTA_WINDOW = 70.0  # seconds: a request counts in the quota for 60 s, and clocks differ
 _AN_UNKNOWN = "the key of an unknown (session.unknowns() lists them)"
 
@@ -79,7 +78,16 @@ def open_services(
     if window is not None:
         window.on_change = rate_limiter.wake
     return SessionServices(
-        clock, store, rate_limiter, transport, hooks, timeouts, deliveries, tasks=tasks, posts=TaskSet()
+        clock,
+        store,
+        rate_limiter,
+        transport,
+        hooks,
+        ApiHealth(clock, hooks),
+        timeouts,
+        deliveries,
+        tasks=tasks,
+        posts=TaskSet(),
     )
 
 
@@ -107,7 +115,6 @@ class SessionRuntime:
         """Restore what an earlier process left in the store, then start the background tasks."""
         clock, store = self.services.clock, self.services.store
         self._stop_listening = store.on_foreign_change(self._foreign_change)
-        await self._mark_ended_sendings()
         since = clock.utc() - timedelta(seconds=_QUOTA_WINDOW)
         self.services.rate_limiter.restore([clock.to_loop(sent) for sent in await store.recent_sends(since)])
         await self.unknowns.restore()
@@ -132,23 +139,7 @@ class SessionRuntime:
             self.submitter.foreign_change(intent)
             self.unknowns.foreign_change(intent)
             self.registry.changed_elsewhere(intent)
-
-    async def _mark_ended_sendings(self) -> None:
-        """Mark what an ended session of this process left SENDING as UNKNOWN: nobody waits for its answer.
-
-        On a store of one process, the store itself does that when it is opened.
-        """
-        store, now = self.services.store, self.services.clock.utc()
-        if store.is_shared:
-            for intent in await store.in_states((IntentState.SENDING,), own=True):
-                reason = "the session ended before the answer"
-                await store.advance(intent.key, MarkUnknown(reason, now, intent.attempts[-1].id))
-
-    async def _mark_cancelled_posts(self) -> None:
-        try:
-            await self._mark_ended_sendings()
-        except Exception as error:  # of the store; the next session or the end of the lease does it
-            _log.warning("could not record that the session ended before some answers: %s", error)
+            self.receiver.changed_elsewhere(intent)
 
     async def close(self) -> None:
         """Send nothing new, let the outstanding POSTs and the hooks finish, end everything else.
@@ -167,7 +158,6 @@ class SessionRuntime:
         # the stack runs them from the last to the first, and goes on where one is cancelled
         async with AsyncExitStack() as closing:
             closing.push_async_callback(self.services.hooks.aclose)
-            closing.push_async_callback(self._mark_cancelled_posts)
             closing.push_async_callback(self.services.posts.cancel)
             closing.push_async_callback(self.services.tasks.cancel)
             closing.push_async_callback(self.services.posts.drain)

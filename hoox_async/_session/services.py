@@ -19,13 +19,14 @@ from .._io.protocols import Store, Transport
 from .._io.tasks import TaskSet
 from ..events import LookAccepted
 from ..webhooks.hub import WebhookHub
+from .api_health import ApiHealth
 from .rate_limiter import Permit, RateLimiter
 
 _log = logging.getLogger("hoox_async")
 
 
 class SessionServices(NamedTuple):
-    """Clock, store, quota, HTTP, hooks and tasks of one session.
+    """Clock, store, quota, HTTP, hooks, the API's health and tasks of one session.
 
     When the session closes, ``tasks`` are cancelled; ``posts`` (the paid POSTs) are let finish first.
     """
@@ -35,6 +36,7 @@ class SessionServices(NamedTuple):
     rate_limiter: RateLimiter
     transport: Transport
     hooks: Hooks
+    health: ApiHealth
     timeouts: Timeouts
     deliveries: WebhookHub | None
     tasks: TaskSet

@@ -25,6 +25,7 @@ from .._api.requests import (
     Request,
     Resolution,
     Style,
+    shows_types,
     with_source_ref,
 )
 from .._core.intents.budget import Budget
@@ -264,6 +265,7 @@ class HooxSession:
         intent = await runtime.submitter.submit(request, key, budget, max_wait)
         return runtime.registry.job_of(intent)
 
+    @shows_types
     async def create_avatar(
         self,
         prompt: str,
@@ -293,6 +295,7 @@ class HooxSession:
         )  # fmt: skip
         return await self.submit(request, key=key, budget=budget, max_wait=max_wait)
 
+    @shows_types
     async def create_avatar_from_images(
         self,
         image_urls: Iterable[str],
@@ -317,6 +320,7 @@ class HooxSession:
         )  # fmt: skip
         return await self.submit(request, key=key, budget=budget, max_wait=max_wait)
 
+    @shows_types
     async def edit_look(
         self,
         source: HasRef | str,
@@ -516,7 +520,10 @@ class HooxSession:
 
     @property
     def quota(self) -> QuotaSnapshot:
-        """The workspace's requests a minute and how many are left, as this session sees it."""
+        """The workspace's requests a minute, how many are left, and when all are free again (UTC).
+
+        It is as this session sees it; no request is sent.
+        """
         if self._open is None:
             raise SessionClosed(f"the session is {self._state}: use it inside `async with`")
         return self._open.services.rate_limiter.snapshot()

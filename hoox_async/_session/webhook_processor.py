@@ -18,9 +18,11 @@ import attrs
 from .._api.models import Look, LookFailure, LookRef
 from .._api.requests import LookEdit
 from .._api.webhook_payloads import Delivery
+from .._core.intents.deliveries import can_be_needed
 from .._core.intents.intent import Evidence, Intent, IntentState
 from .._core.intents.transitions import IllegalTransition
 from .._core.polling import LookUpdate, PollScheduler, is_complete
+from .._io.error_words import words_of
 from .._io.tasks import restarted
 from ..errors import HooxError, SessionClosed
 from ..events import DeliveryReceived
@@ -31,9 +33,6 @@ from .unknowns import Reconciler
 
 _log = logging.getLogger("hoox_async")
 _MAX_CONCURRENT = 200
-_WITHOUT_LOOK = frozenset(
-    {IntentState.PLANNED, IntentState.UNKNOWN, IntentState.DROPPED, IntentState.REJECTED}
-)
 _TRIES = 8  # of applying a delivery: about two minutes
 _LOOKUP_PAUSES = (5.0, 15.0, 40.0, 60.0)  # seconds: a look may be missing in the list for a while
 
@@ -77,7 +76,7 @@ class WebhookProcessor:
         intent = await store.by_attempt(attempt_id)
         if intent is None:
             return False
-        kept = _can_be_needed(intent, delivery) and await store.kept_delivery(attempt_id) is None
+        kept = can_be_needed(intent, delivery) and await store.kept_delivery(attempt_id) is None
         if kept:
             await store.keep_delivery(attempt_id, delivery)
         early = kept and intent.state is not IntentState.ACCEPTED
@@ -238,7 +237,7 @@ class WebhookProcessor:
                 return accepted
             return await self._services.store.by_attempt(attempt_id) or accepted
         except Exception as error:  # a store may raise anything; the POST was accepted
-            _log.warning("an early delivery for %s could not be applied: %r", accepted.ref, error)
+            _log.warning("an early delivery for %s could not be applied: %s", accepted.ref, words_of(error))
             self._retry_kept_deliveries([attempt.id for attempt in accepted.attempts])
             return accepted
 
@@ -259,7 +258,7 @@ class WebhookProcessor:
             now = confirmed or await store.by_attempt(attempt_id)
             return now if now is not None and now.state.paid else None
         except Exception as error:  # a store may raise anything; the POST is lost
-            _log.warning("an early delivery for %s could not be applied: %r", attempt_id, error)
+            _log.warning("an early delivery for %s could not be applied: %s", attempt_id, words_of(error))
             self._retry_kept_deliveries([attempt_id])
             return confirmed
 
@@ -273,6 +272,11 @@ class WebhookProcessor:
         await self._update_look(intent, attempt_id, delivery)
         return None
 
+    def changed_elsewhere(self, intent: Intent) -> None:
+        """Another process has changed this intent: a lost one may have been delivered. Never raises."""
+        if intent.state is IntentState.UNKNOWN and self._registry.polls_for_all:
+            self._retry_kept_deliveries([attempt.id for attempt in intent.attempts])
+
     def kept_elsewhere(self, attempt_id: str) -> None:
         """Another process has kept a delivery for this attempt: apply it. Never raises."""
         self._retry_kept_deliveries([attempt_id])
@@ -284,7 +288,7 @@ class WebhookProcessor:
             try:
                 await self._apply_kept_deliveries(attempt_ids)
             except Exception as error:
-                _log.warning("a stored delivery could not be applied: %r", error)
+                _log.warning("a stored delivery could not be applied: %s", words_of(error))
                 self._retry_kept_deliveries(attempt_ids)
 
     async def _apply_kept_deliveries(self, attempt_ids: list[str]) -> None:
@@ -301,20 +305,6 @@ class WebhookProcessor:
         with suppress(SessionClosed):  # then it is applied when the store is opened again
             retried = restarted(work, f"processing {what}", tries=_TRIES)
             self._services.tasks.background(retried, "hoox-delivery")
-
-
-def _can_be_needed(intent: Intent, delivery: Delivery) -> bool:
-    """Whether the delivery must be stored before it is acknowledged. Only an attempt's first one is stored.
-
-    - POST outstanding: only a final status, since an earlier one would take the place of the final one.
-    - POST lost, also before a resend: any status, since each delivery names the look.
-    - POST accepted: a final status of its own look, in case that it cannot be applied at once.
-    """
-    if intent.state is IntentState.ACCEPTED and intent.ref is not None:
-        return delivery.status.settled and delivery.look_id == intent.ref.look_id
-    if intent.state is IntentState.SENDING:
-        return delivery.status.settled
-    return intent.state in _WITHOUT_LOOK
 
 
 def _attempt_has_its_look(intent: Intent, attempt_id: str) -> bool:

@@ -4,6 +4,7 @@ From this library it uses the models, endpoints, protocols and errors, and a ses
 `Sandbox.session` makes one. Its prices and its checks of requests are its own: see `request_validation`.
 """
 
+from .answer_forms import AnswerForms
 from .fault_injection import Fault
 from .in_process_transport import InProcessTransport
 from .sandbox import Sandbox
@@ -11,4 +12,4 @@ from .webhook_sender import DeliveryOptions
 from .workspace import Space
 from .workspace_records import Charge
 
-__all__ = ["Charge", "DeliveryOptions", "Fault", "InProcessTransport", "Sandbox", "Space"]
+__all__ = ["AnswerForms", "Charge", "DeliveryOptions", "Fault", "InProcessTransport", "Sandbox", "Space"]

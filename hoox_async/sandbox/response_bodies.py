@@ -7,10 +7,10 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any, Literal
 
+from .answer_forms import FAILURE_MESSAGE, AnswerForms
 from .workspace_records import FakeAvatar, FakeLook
 
 MODELS = ["standard", "premium", "ultra"]
-FAILURE = {"code": "GENERATION_FAILED", "message": "Edit failed"}
 _ACTIONS = {"podcast": "presenting", "conference": "presenting", "car": "driving", "selfie": "calling"}
 _ACCESSORIES = {"podcast": ["microphone"], "selfie": ["phone"]}
 _FILTERS = (
@@ -42,14 +42,18 @@ def encode(value: Any) -> bytes:
     return json.dumps(value, separators=(",", ":")).encode()
 
 
-def status_body(look: FakeLook, state: str, url: str, vocabulary: Vocabulary) -> dict[str, Any]:
+def status_body(
+    look: FakeLook, state: str, url: str, vocabulary: Vocabulary, forms: AnswerForms
+) -> dict[str, Any]:
     """The body of ``GET /avatar/status``."""
     body: dict[str, Any] = {
         "avatar_id": look.avatar.id,
         "look_id": look.id,
         "status": status_word(state, vocabulary),
     }
-    if state == "ready":
+    if state == "ready" and forms.result == "picture":
+        body["result"] = {"thumbnail_url": url}
+    elif state == "ready":
         body["result"] = {
             "thumbnail_url": url,
             "id": look.id,
@@ -60,7 +64,7 @@ def status_body(look: FakeLook, state: str, url: str, vocabulary: Vocabulary) ->
             "models": MODELS,
         }
     elif state == "error":
-        body["error"] = dict(FAILURE)
+        body["error"] = forms.failure()
     return body
 
 
@@ -127,7 +131,7 @@ def look_body(look: FakeLook, state: str, url: str, vocabulary: Vocabulary) -> d
         "preview": thumbnail,
         "model_available": MODELS if state == "ready" else [],
         "status": look_word(state, vocabulary),
-        "error_message": FAILURE["message"] if state == "error" else None,
+        "error_message": FAILURE_MESSAGE if state == "error" else None,
     }
 
 

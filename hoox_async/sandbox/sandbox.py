@@ -14,9 +14,11 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar
 from .._api.endpoints import Endpoint
 from .._api.refs import HasRef
 from ..errors import ConfigurationError
+from .answer_forms import AnswerForms
 from .fault_injection import Fault
 from .generation import Duration, Ending
 from .loop_thread import LoopThread
+from .option_checks import check_faults, check_number, check_whole, refuse
 from .quota_window import QuotaKind
 from .response_bodies import Vocabulary
 from .sandbox_runtime import SandboxRuntime
@@ -54,8 +56,9 @@ class Sandbox:
     - ``list_pending``: whether ``/avatar/list`` shows looks that are not ready (the API doesn't say).
     - ``latency``: seconds between a request and its response. ``port`` 0 chooses a free port.
     - ``deliveries``: how webhooks are sent. ``seed`` determines ids, durations and random faults.
+    - ``forms``: in which of its possible forms it answers where the vendor's pages differ (`AnswerForms`).
 
-    Raises `ConfigurationError` on entering if the port is not free.
+    Raises `ConfigurationError` for an option that is not usable, and on entering if the port is not free.
     """
 
     def __init__(
@@ -79,8 +82,16 @@ class Sandbox:
         vocabulary: Vocabulary = "both",
         api_key: str | None = None,
         deliveries: DeliveryOptions | None = None,
+        forms: AnswerForms | None = None,
     ) -> None:
-        faults = [(endpoint, number, _check_servable(fault)) for endpoint, number, fault in faults]
+        check_whole("seed", seed, least=0)
+        check_number("latency", latency)
+        check_whole("port", port, least=0, most=65535)
+        if deliveries is not None and not isinstance(deliveries, DeliveryOptions):
+            raise refuse("deliveries", deliveries, "a DeliveryOptions, or None")
+        faults = check_faults("faults", faults, Fault)
+        for _, _, fault in faults:
+            _check_servable(fault)
         rng = Random(seed)  # noqa: S311 - a fake's ids are no secrets
         self.space: Space = Space(
             rng=rng,
@@ -98,6 +109,7 @@ class Sandbox:
             list_pending=list_pending,
             vocabulary=vocabulary,
             api_key=api_key,
+            forms=forms,
         )
         self._rng = Random(rng.getrandbits(64))  # noqa: S311
         self._port = port

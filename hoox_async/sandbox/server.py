@@ -7,6 +7,7 @@ import json
 import time
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from email.utils import formatdate
 from typing import Any
 from urllib.parse import unquote
 
@@ -170,7 +171,9 @@ class Server:
             return HttpResponse(404, {"Content-Type": "text/plain"}, b"no such picture")
         if fault is None or fault.body is None:
             try:
-                drawn = HttpResponse(200, {"Content-Type": "image/jpeg"}, await self._draw_picture(look))
+                made = formatdate(self.space.picture_time(look), usegmt=True)
+                headers = {"Content-Type": "image/jpeg", "Last-Modified": made}
+                drawn = HttpResponse(200, headers, await self._draw_picture(look))
             except ConfigurationError as error:  # no Pillow
                 return HttpResponse(501, {"Content-Type": "text/plain"}, str(error).encode())
         if fault is not None:

@@ -10,7 +10,9 @@ from typing import Any, Literal
 
 import attrs
 
-from .response_bodies import FAILURE, Vocabulary, status_word
+from .answer_forms import AnswerForms
+from .option_checks import a_share, a_tuple_of_seconds, one_of, seconds_above_zero, some_seconds
+from .response_bodies import Vocabulary, status_word
 from .workspace import Space
 from .workspace_records import FakeLook
 
@@ -30,17 +32,19 @@ class DeliveryOptions:
       at random.
     - ``timeout``: seconds in which a 2xx must come. Without one, the delivery is sent again after each of
       ``retries`` (seconds), and then dropped.
+
+    Raises `ConfigurationError` for a value that cannot be meant.
     """
 
-    form: Literal["new", "old"] = "new"
-    lose: float = 0.0
-    double: float = 0.0
-    contradict: float = 0.0
-    early: float = 0.0
-    delay: float = 0.0
-    reorder: float = 0.0
-    timeout: float = 10.0
-    retries: tuple[float, ...] = (1.0, 2.0, 4.0)
+    form: Literal["new", "old"] = attrs.field(default="new", validator=one_of("new", "old"))
+    lose: float = attrs.field(default=0.0, validator=a_share)
+    double: float = attrs.field(default=0.0, validator=a_share)
+    contradict: float = attrs.field(default=0.0, validator=a_share)
+    early: float = attrs.field(default=0.0, validator=a_share)
+    delay: float = attrs.field(default=0.0, validator=some_seconds)
+    reorder: float = attrs.field(default=0.0, validator=some_seconds)
+    timeout: float = attrs.field(default=10.0, validator=seconds_above_zero)
+    retries: tuple[float, ...] = attrs.field(default=(1.0, 2.0, 4.0), validator=a_tuple_of_seconds)
 
 
 @attrs.frozen
@@ -60,7 +64,9 @@ class _PendingDelivery:
     tried: int = 0
 
 
-def payload(look: FakeLook, form: str, url: str, vocabulary: Vocabulary, *, failed: bool) -> dict[str, Any]:
+def payload(
+    look: FakeLook, form: str, url: str, vocabulary: Vocabulary, forms: AnswerForms, *, failed: bool
+) -> dict[str, Any]:
     """The JSON of a settled look's webhook, in the newer or the older of the API's forms."""
     body: dict[str, Any]
     if form == "old":
@@ -69,7 +75,7 @@ def payload(look: FakeLook, form: str, url: str, vocabulary: Vocabulary, *, fail
         task = "avatar_create" if look.avatar.looks[0] is look else "avatar_edit"
         body = {"task": task, "avatar_id": look.avatar.id, "look_id": look.id}
     if failed:
-        return {**body, "status": status_word("error", vocabulary), "error": dict(FAILURE)}
+        return {**body, "status": status_word("error", vocabulary), "error": forms.failure()}
     return {**body, "status": status_word("ready", vocabulary), "result": {"thumbnail_url": url}}
 
 
@@ -166,7 +172,7 @@ class WebhookSender:
     def _payload(self, look: FakeLook, *, contradict: bool = False) -> dict[str, Any]:
         failed = look.failed is not contradict
         url, vocabulary = self._space.picture_url(look), self._space.vocabulary
-        return payload(look, self.options.form, url, vocabulary, failed=failed)
+        return payload(look, self.options.form, url, vocabulary, self._space.forms, failed=failed)
 
     def _add(self, pending: _PendingDelivery, due: float) -> None:
         self._count += 1

@@ -7,15 +7,35 @@ from decimal import Decimal
 from email.utils import formatdate
 from math import ceil
 from random import Random
-from typing import Any
+from typing import Any, get_args
 
 from .._api.endpoints import Endpoint
 from .._api.refs import HasRef
+from ..errors import ConfigurationError
+from .answer_forms import AnswerForms
 from .fault_injection import Exchange, Fault, FaultPlan
 from .generation import Duration, Ending, Generation
+from .option_checks import (
+    check_choice,
+    check_credits,
+    check_faults,
+    check_flag,
+    check_number,
+    check_rates,
+    check_whole,
+    refuse,
+)
 from .personas import catalogue, traits_of
 from .quota_window import QuotaKind, QuotaWindow
-from .request_validation import ErrorResponse, check_create, check_edit, error_response, invalid, price_of
+from .request_validation import (
+    ErrorResponse,
+    check_create,
+    check_edit,
+    error_response,
+    images_of,
+    invalid,
+    price_of,
+)
 from .response_bodies import Vocabulary, encode, filter_list, group_body, group_look, look_body, status_body
 from .workspace_records import (
     Charge,
@@ -40,10 +60,12 @@ class Space:
       the share of the paid requests that meets each fault.
     - ``vocabulary``: the API's status words, see `Vocabulary`.
     - ``list_pending``: whether ``/avatar/list`` shows looks that are not ready (the API doesn't say).
+    - ``forms``: in which of its possible forms it answers, see `AnswerForms`.
     - ``rng`` determines ids, durations and random faults; the same seed gives the same workspace.
 
     ``ledger`` holds a `Charge` for each accepted creation or edit, ``requests`` every request.
-    ``epoch`` is the Unix time at time 0; the server or transport sets it.
+    ``epoch`` is the Unix time at time 0; the server or transport sets it. Raises `ConfigurationError` for an
+    option that is not usable.
     """
 
     def __init__(
@@ -66,7 +88,27 @@ class Space:
         vocabulary: Vocabulary = "both",
         api_key: str | None = None,
         picture_base: str = "http://sandbox.invalid/pictures",
+        forms: AnswerForms | None = None,
     ) -> None:
+        balance = check_credits("credits", credits)
+        if requests_per_minute is not None:
+            check_whole("requests_per_minute", requests_per_minute, least=1)
+        check_choice("quota", quota, get_args(QuotaKind))
+        check_flag("retry_after", retry_after)
+        check_number("median", median, above=True)
+        check_number("sigma", sigma)
+        check_number("speed", speed, above=True)
+        check_number("failures", failures, most=1.0)
+        if duration is not None and not callable(duration):
+            raise refuse("duration", duration, "a function of a look's number and its request, or None")
+        faults = check_faults("faults", faults, Fault)
+        check_rates("fault_rates", fault_rates or {}, Fault)
+        check_flag("list_pending", list_pending)
+        check_choice("vocabulary", vocabulary, get_args(Vocabulary))
+        if api_key is not None and (not isinstance(api_key, str) or not api_key.strip()):
+            raise ConfigurationError("api_key: expected a text that is not empty, or None")
+        if forms is not None and not isinstance(forms, AnswerForms):
+            raise refuse("forms", forms, "an AnswerForms, or None")
         rng = rng or Random(0)  # noqa: S311 - a fake's ids are no secrets
         self._ids = Random(rng.getrandbits(64))  # noqa: S311
         self.api_key: str = api_key or f"hx_live_{rng.getrandbits(256):064x}"
@@ -81,7 +123,7 @@ class Space:
         )
         self.faults: FaultPlan = FaultPlan(Random(rng.getrandbits(64)), faults, fault_rates or {})  # noqa: S311
         self.window: QuotaWindow = QuotaWindow(requests_per_minute, kind=quota)
-        self.balance: Decimal = Decimal(credits)
+        self.balance: Decimal = balance
         self.picture_base = picture_base
         self.epoch: float = 0.0
         self.ledger: list[Charge] = []
@@ -93,6 +135,7 @@ class Space:
         self._retry_after = retry_after
         self._list_pending = list_pending
         self.vocabulary: Vocabulary = vocabulary
+        self.forms: AnswerForms = forms or AnswerForms()
         self._date = (-1, "")
 
     @property
@@ -121,6 +164,11 @@ class Space:
         """The time in seconds at which the look is or will be settled; None while only `settle` can do so."""
         done = self.look(ref).done_at
         return None if done == float("inf") else done
+
+    def picture_time(self, look: FakeLook) -> float:
+        """The Unix time at which the picture of a ready look was made."""
+        # a look of the catalogue has been ready forever: its avatar has a date
+        return self.epoch + max(look.done_at, look.avatar.created_at)
 
     def picture_url(self, look: FakeLook) -> str:
         """The URL of the look's picture."""
@@ -172,6 +220,7 @@ class Space:
         return self._response(_NOT_FOUND, now)
 
     def _create(self, body: Any, now: float) -> ErrorResponse | tuple[int, Any]:
+        body = self.forms.accepted_create(body)
         if wrong := check_create(body):
             return wrong
         price = price_of(body, edit=False)
@@ -186,6 +235,9 @@ class Space:
             self.generation.start(look, body, now)
         else:
             self.generation.schedule_webhook(look)
+            if self.forms.looks_of_images == "each":
+                for _ in images_of(body)[1:]:
+                    self._new_look(avatar, {**body, "webhook_url": None}, now)
         return self._charge(price, look, body, "create")
 
     def _edit(self, body: Any, now: float) -> ErrorResponse | tuple[int, Any]:
@@ -211,7 +263,7 @@ class Space:
         if isinstance(look, ErrorResponse):
             return look
         return 200, status_body(
-            look, self.generation.state(look, now), self.picture_url(look), self.vocabulary
+            look, self.generation.state(look, now), self.picture_url(look), self.vocabulary, self.forms
         )
 
     def _avatar(self, avatar_id: str, now: float) -> ErrorResponse | tuple[int, Any]:
@@ -280,7 +332,7 @@ class Space:
     ) -> tuple[int, Any]:
         self.balance -= price
         self.ledger.append(Charge(price, look.avatar.id, look.id, {**body, "endpoint": endpoint}))
-        return 201, {"avatar_id": look.avatar.id, "look_id": look.id}
+        return self.forms.created, {"avatar_id": look.avatar.id, "look_id": look.id}
 
     def _new_id(self, prefix: str, existing: Mapping[str, object]) -> str:
         while True:
@@ -292,6 +344,8 @@ class Space:
         self, result: ErrorResponse | tuple[int, Any], now: float, *, quota: bool = True
     ) -> HttpResponse:
         status, body = result
+        if isinstance(result, ErrorResponse):
+            body = self.forms.error_body(result.body)
         headers = {"Content-Type": "application/json; charset=utf-8", "Date": self._date_text(now)}
         if quota:
             headers.update(self._quota_headers(now))
@@ -302,10 +356,11 @@ class Space:
     def _quota_headers(self, now: float) -> dict[str, str]:
         if self.window.limit is None:
             return {}
+        reset = self.window.resets_at(now)
         return {
             "X-RateLimit-Limit": str(self.window.limit),
             "X-RateLimit-Remaining": str(self.window.remaining(now)),
-            "X-RateLimit-Reset": str(ceil(self.epoch + self.window.resets_at(now))),
+            **self.forms.reset_header(self.epoch + reset, reset - now),
         }
 
     def _date_text(self, now: float) -> str:

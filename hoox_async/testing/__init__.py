@@ -1,6 +1,7 @@
-"""For tests of programs that use this library: a pytest plugin, and an event loop in virtual time.
+"""For tests of programs that use this library: a pytest plugin, virtual time, and recorded answers.
 
-`virtual_time` uses asyncio and anyio only, the plugin also the public door and the sandbox.
+`virtual_time` uses asyncio and anyio only, `recording_transport` the sessions' transport, the plugin also
+the public door and the sandbox.
 
 **The plugin** is installed with the package, and pytest loads it by itself. A test in ten lines::
 
@@ -39,10 +40,14 @@ process::
 ``space.ledger`` lists the charges and ``space.requests`` the requests; ``space.faults.fail_next("edit",
 Fault.DROP_AFTER)`` makes the next edit fail. The docstring of `VirtualTimeLoop` shows its use with
 pytest-asyncio.
+
+**What the API really answered.** A session with ``transport=RecordingTransport(api_key)`` works as any other
+one, and ``transport.answers`` holds each answer with its headers and its whole body.
 """
 
 from __future__ import annotations
 
+from .recording_transport import RecordedAnswer, RecordingTransport
 from .virtual_time import VirtualTimeLoop
 
-__all__ = ["VirtualTimeLoop"]
+__all__ = ["RecordedAnswer", "RecordingTransport", "VirtualTimeLoop"]

@@ -65,6 +65,7 @@ class WebhookHub:
         self._answer_within = answer_within
         self._max_in_flight = max_in_flight
         self._receivers: dict[object, Receiver] = {}
+        self._last_receivers: dict[object, Receiver] = {}
         self._in_flight = 0
         self._closed = False
         self._idle: asyncio.Event | None = None
@@ -95,8 +96,10 @@ class WebhookHub:
         """
         return f"{self.public_url}/{self._signer.sign(attempt_id)}"
 
-    def subscribe(self, receiver: Receiver) -> Callable[[], None]:
+    def subscribe(self, receiver: Receiver, *, last: bool = False) -> Callable[[], None]:
         """Pass deliveries to this receiver, until the returned function is called.
+
+        ``last``: only those that no other receiver knows the attempt of.
 
         The receiver gets an attempt id and the delivery, and returns whether it knows the attempt. It should
         store the delivery and process it later, since the API waits for the response. Several receivers may
@@ -104,10 +107,11 @@ class WebhookHub:
         API is asked to send the delivery again.
         """
         subscription = object()
-        self._receivers[subscription] = receiver
+        receivers = self._last_receivers if last else self._receivers
+        receivers[subscription] = receiver
 
         def unsubscribe() -> None:
-            self._receivers.pop(subscription, None)
+            receivers.pop(subscription, None)
 
         return unsubscribe
 
@@ -192,7 +196,7 @@ class WebhookHub:
             return rejected.status
         if isinstance(delivery, OtherTask):
             return ACKNOWLEDGED
-        for receiver in tuple(self._receivers.values()):
+        for receiver in (*self._receivers.values(), *self._last_receivers.values()):
             try:
                 if await receiver(attempt_id, delivery):
                     return ACKNOWLEDGED

@@ -9,9 +9,10 @@ import json
 import math
 import pathlib
 import pickle
+import pydoc
 from collections.abc import Callable
 from decimal import Decimal
-from typing import Any
+from typing import Any, get_type_hints
 
 import attrs
 import pytest
@@ -150,6 +151,34 @@ SPELLED_OUT: list[tuple[type[Request], Any]] = [
 ]
 
 
+REQUESTS = (PromptAvatar, ImageAvatar, LookEdit)
+
+
+@pytest.mark.parametrize("kind", REQUESTS, ids=lambda kind: kind.__name__)
+def test_help_shows_types_and_prices(kind: type[Request]) -> None:
+    """`help` and `inspect.signature` show types, not names of aliases, own fields first, and the price."""
+    parameters = inspect.signature(kind).parameters
+    assert not any(isinstance(parameter.annotation, str) for parameter in parameters.values())
+    assert list(parameters)[-3:] == ["webhook_url", "metadata", "extra"]
+    assert "NOTHING" not in str(inspect.signature(kind))
+    text = pydoc.plain(pydoc.render_doc(kind))
+    assert "AnyFormat" not in text.partition("Method resolution order")[0]
+    assert "2 credits at 1K and 2K, 4 at 4K" in text or "no credits" in text
+    for name in parameters:
+        assert f"``{name}``" in text, name
+
+
+@pytest.mark.parametrize("kind", REQUESTS, ids=lambda kind: kind.__name__)
+def test_help_shows_the_types_that_a_checker_sees(kind: type[Request]) -> None:
+    """A field's shown type is that of its converter's parameter, or its own: what pyright takes."""
+    own = {name: hint for base in kind.__mro__[1::-1] for name, hint in get_type_hints(base).items()}
+    for field in attrs.fields(kind):
+        converter = field.converter
+        hints = [] if converter is None else list(get_type_hints(converter).values())
+        expected = hints[0] if hints else own[field.name]
+        assert inspect.signature(kind).parameters[field.name].annotation == expected, field.name
+
+
 @pytest.mark.parametrize(("kind", "method"), SPELLED_OUT, ids=lambda value: value.__name__)
 def test_a_spelled_out_method_has_exactly_the_fields_of_its_request(kind: type[Request], method: Any) -> None:
     """`create_avatar` and its siblings take every field as the class does, with the same default."""
@@ -162,6 +191,7 @@ def test_a_spelled_out_method_has_exactly_the_fields_of_its_request(kind: type[R
         assert argument.kind is fields[name].kind, name
         if name not in ("metadata", "extra"):  # None stands for an empty mapping there
             assert argument.default == fields[name].default, name
+            assert argument.annotation == fields[name].annotation, name
 
 
 @pytest.mark.parametrize(

@@ -91,6 +91,13 @@ def test_texts_without_a_name_in_braces_are_unchanged(text: str) -> None:
     assert _prompts(parse_campaign(_toml(text), "toml")) == {"alex": text}
 
 
+@pytest.mark.parametrize("written", ["{ product }", "{product }", "{{ product }}"])
+def test_spaces_between_the_braces_are_reported(written: str) -> None:
+    """A defined variable that is written with spaces is reported, and not sent to the API as it is."""
+    [problem] = _problems(_toml(f"a {written}"), product="lamp")
+    assert problem.expected == "{product}, without spaces between the braces"
+
+
 def test_a_value_is_not_filled_in_again() -> None:
     """A value that looks like a variable is a text: only the file's own texts have variables."""
     assert _prompts(parse_campaign(_toml("{a}"), "toml", settings={"a": "{b}"})) == {"alex": "{b}"}

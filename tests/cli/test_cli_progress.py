@@ -99,7 +99,7 @@ def test_the_estimate_of_the_time_left() -> None:
 
 
 def _progress(counters: RunCounters) -> Progress:
-    return Progress(Terminal(), counters, lambda: QuotaSnapshot(100, 61, 0.0))
+    return Progress(Terminal(), counters, lambda: QuotaSnapshot(100, 61))
 
 
 def test_the_line_has_all_figures() -> None:

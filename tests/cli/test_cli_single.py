@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
 
@@ -209,10 +210,13 @@ def test_looks_shows_no_more_than_the_limit(cli: Cli) -> None:
 
 
 def test_check_prints_the_quota(cli: Cli) -> None:
-    """`check` sends one request, spends nothing and prints the quota that the server reports."""
+    """`check` sends one request, spends nothing and prints the quota, with the time at which all is free."""
     done = cli("check", "--json")
     assert done.code == 0
-    assert done.records == [{"event": "check", "key": "ok", "limit": 6000, "remaining": 5999}]
+    (record,) = done.records
+    resets_at = datetime.fromisoformat(record.pop("resets_at"))
+    assert resets_at > datetime.now(UTC)
+    assert record == {"event": "check", "key": "ok", "limit": 6000, "remaining": 5999}
     assert len(cli.sandbox.requests) == 1
 
 
@@ -290,7 +294,7 @@ def test_a_key_goes_on_with_a_look_that_was_not_ready(cli: Cli, tmp_path: Path) 
 
 def test_a_key_needs_a_store(cli: Cli, tmp_path: Path) -> None:
     """`--key` without `--store`, an empty key and a store that is a URL or a folder are code 2, unpaid."""
-    for words in (("--key", "a"), ("--key", " ", "--store", "x.db"), ("--store", "postgresql://u:pw@h/d"),
+    for words in (("--key", "a"), ("--key", " ", "--store", "x.db"), ("--store", "mysql://u:pw@h/d"),
                   ("--store", f"{tmp_path}/")):  # fmt: skip
         done = cli("create", "a host", *words)
         assert done.code == 2

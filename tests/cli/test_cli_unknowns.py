@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from cli_kit import Cli, campaign
+from cli_kit import AVATARS, Cli, campaign
 
 from hoox_async.sandbox import Fault
 
@@ -38,6 +38,95 @@ def test_unknowns_shows_candidates(cli: Cli, lost: Path) -> None:
     assert f"1  {candidate}" in done.out
     [record] = cli("unknowns", f"{lost}.hoox.db", "--json").of("unknown")
     assert (record["key"], record["candidates"]) == ("noor/stage", [candidate])
+
+
+def test_the_page_shows_pictures_and_commands(cli: Cli, lost: Path) -> None:
+    """`--page` writes a page with the candidate's picture, its age, and commands that settle the request."""
+    candidate, folder = str(cli.sandbox.ledger[-1].ref), lost.parent / "page"
+    done = cli("unknowns", lost, "--page", folder)
+    assert done.code == 4
+    assert done.out.splitlines()[-1] == str(folder / "index.html")
+    html = (folder / "index.html").read_text("utf-8")
+    assert "On a small stage, blue light" in html
+    assert "after it was sent" in html
+    assert len(list((folder / "small").iterdir())) == 2  # the candidate, and the look that was edited
+    command = f"resolve --base-url {cli.sandbox.base_url} --rpm 6000 {lost} noor/stage {candidate}"
+    assert command in html
+    assert cli.sandbox.api_key not in html
+    done = cli.bare(*command.split())
+    assert (done.code, done.out) == (0, f"noor/stage is {candidate}\n")
+
+
+def test_a_lost_avatar_is_found_by_looking(cli: Cli, tmp_path: Path) -> None:
+    """The page shows the avatars of the workspace that no request of the store is about, named as it was."""
+    file = campaign(tmp_path, AVATARS.replace('key = "mara"', 'key = "mara"\nname = "Mara"'))
+    cli("create", "somebody else", "--name", "other")
+    assert cli("batch", file, "--yes", "--only", "yuki").code == 0
+    cli.sandbox.fail_next("create", Fault.DROP_AFTER)
+    assert cli("batch", file, "--yes", "--only", "mara").code == 4
+    other, yuki, mara = (str(charge.ref) for charge in cli.sandbox.ledger)
+    done = cli("unknowns", file, "--page", tmp_path / "page")
+    assert "no look was found that could be its result" in done.out  # nothing is attributed by itself
+    html = (tmp_path / "page" / "index.html").read_text("utf-8")
+    assert f"resolve --base-url {cli.sandbox.base_url} --rpm 6000 {file} mara {mara}" in html
+    assert yuki not in html
+    assert "look_public" not in html
+    assert other not in html
+    assert cli("resolve", file, "mara", mara).code == 0
+    assert len(cli.sandbox.ledger) == 3
+
+
+def test_the_page_is_opened(cli: Cli, lost: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`--open` writes the page beside the store and opens it; where nothing can open it, it says so."""
+    opened: list[str] = []
+
+    def no_browser(url: str) -> bool:
+        opened.append(url)
+        return False
+
+    monkeypatch.setattr("webbrowser.open", no_browser)
+    done = cli("unknowns", lost, "--open", "--json")
+    page = lost.with_name("campaign.toml.unknowns") / "index.html"
+    assert done.of("page") == [{"event": "page", "page": str(page)}]
+    assert opened == [page.as_uri()]
+    assert "open the page yourself" in done.err
+
+
+def test_the_page_is_written_when_nothing_is_unknown_any_more(cli: Cli, lost: Path) -> None:
+    """A page of earlier unknowns is replaced by one that says that nothing is unknown."""
+    folder = lost.parent / "page"
+    cli("unknowns", lost, "--page", folder)
+    cli("resolve", lost, "noor/stage", "drop")
+    assert cli("unknowns", lost, "--page", folder).code == 0
+    assert "Nothing is unknown" in (folder / "index.html").read_text("utf-8")
+
+
+def test_the_page_is_a_folder(cli: Cli, lost: Path) -> None:
+    """The name of a file is refused before anything is asked."""
+    done = cli("unknowns", lost, "--page", lost.parent / "unknowns.html")
+    assert done.code == 2
+    assert "name a folder" in done.err
+
+
+def test_report_shows_candidates(cli: Cli, lost: Path) -> None:
+    """With a key, the contact sheet shows the looks that unknowns may have made, found just now."""
+    candidate, folder = str(cli.sandbox.ledger[-1].ref), lost.parent / "sheet"
+    assert cli("report", lost, "--out", folder).code == 0
+    html = (folder / "index.html").read_text("utf-8")
+    assert f'data-verdict="{candidate}"' in html
+    assert "after it was sent" in html
+    assert f"resolve --base-url {cli.sandbox.base_url} --rpm 6000 {lost} @decisions.json" in html
+
+
+def test_report_without_a_key(cli: Cli, lost: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without a key the contact sheet is written all the same, and it is said what it lacks."""
+    monkeypatch.delenv("HOOX_API_KEY")
+    done = cli.bare("report", lost)
+    assert done.code == 0
+    assert "without pictures: no API key" in done.err
+    assert "1 request may have been paid for" in (
+        lost.with_name("campaign.toml.sheet") / "index.html"
+    ).read_text("utf-8")
 
 
 def test_the_next_command_is_printed(cli: Cli, lost: Path) -> None:

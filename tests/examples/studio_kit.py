@@ -22,15 +22,16 @@ if str(EXAMPLES) not in sys.path:
     sys.path.insert(0, str(EXAMPLES))
 
 from look_studio import Settings, create_app  # noqa: E402
-from look_studio.__main__ import Server  # noqa: E402
+from look_studio.__main__ import main  # noqa: E402
 from look_studio.feed import Feed  # noqa: E402
 from look_studio.journal import Journal  # noqa: E402
+from look_studio.server import Server  # noqa: E402
 from look_studio.wishes import Order, Wish  # noqa: E402
 from look_studio.world import PersistentSandbox  # noqa: E402
 
 __all__ = [
     "ADA", "SECRET", "Feed", "Journal", "Order", "PersistentSandbox", "Settings", "Studio", "Wish",
-    "serving", "settings_for", "studio",
+    "main", "serving", "settings_for", "studio",
 ]  # fmt: skip
 
 SECRET = "a secret that is long enough"
@@ -118,7 +119,7 @@ async def serving(settings: Settings, port: int) -> AsyncIterator[Studio]:
     while not server.started:
         if running.done():
             running.result()
-            raise AssertionError("the server did not start")
+            raise AssertionError(f"the server did not start: {server.failure}")
         await asyncio.sleep(0.005)
     base = f"http://127.0.0.1:{port}"
     try:

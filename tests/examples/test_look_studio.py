@@ -130,6 +130,86 @@ async def test_a_new_avatar_can_be_the_source_of_an_order(tmp_path: Path) -> Non
         assert (await app.start("a", avatars=[alex["ref"]])).status_code == 400
 
 
+async def test_a_look_can_be_edited_again(tmp_path: Path) -> None:
+    """An edit that is ready can be the source of the next one, which belongs to the same avatar."""
+    async with studio(tmp_path) as (app, sandbox):
+        await app.start("on a stage")
+        (first,) = (await app.until("ready"))["cards"]
+        answer = await app.start("with glasses", avatars=[first["ref"]])
+        assert answer.status_code == 202
+        (_, second) = (await app.until("ready", "ready"))["cards"]
+        assert (second["name"], second["source"]) == ("Ada", first["ref"])
+        assert sandbox.ledger[1].request["look_id"] == first["ref"].partition(":")[2]
+        await app.client.post("/api/customer", json={"name": "Mara"})
+        other = await app.start("with a hat", avatars=[first["ref"]])
+        assert (other.status_code, other.json()["field"]) == (400, "avatars")
+
+
+async def test_a_failed_look_is_made_again_once(tmp_path: Path) -> None:
+    """A failed look is made again as another order, paid once, however often and after a restart."""
+    port = unused_port()
+    async with Sandbox() as sandbox:
+        settings = settings_for(sandbox, tmp_path, port)
+        async with serving(settings, port) as app:
+            sandbox.hold()
+            await app.start("a")
+            sandbox.settle((await app.until("making"))["cards"][0]["ref"], "failed")
+            (failed,) = (await app.until("failed"))["cards"]
+            address = f"/api/cards/{failed['id']}/again"
+            answers = await asyncio.gather(*[app.client.post(address) for _ in range(5)])
+            assert {answer.status_code for answer in answers} == {202}
+            (new,) = {answer.json()["cards"][0]["id"] for answer in answers}
+            shown = await app.until("failed", "making")
+            assert shown["credits"]["left"] == "96"
+            sandbox.settle(shown["cards"][1]["ref"], "ready")
+            await app.until("failed", "ready")
+        async with serving(settings, port) as app:
+            cards = (await app.until("failed", "ready"))["cards"]
+            assert [card["again"] for card in cards] == [None, failed["id"]]
+            assert (await app.client.post(address)).json()["cards"][0]["id"] == new
+            late = await app.client.post(f"/api/cards/{new}/again")
+            assert (late.status_code, "ready" in late.json()["detail"]) == (409, True)
+            assert paid(sandbox) == 2
+
+
+async def test_a_refused_look_is_tried_again_under_its_key(tmp_path: Path) -> None:
+    """What the API refused cost nothing, and is sent again when the customer says so."""
+    async with studio(tmp_path) as (app, sandbox):
+        sandbox.fail_next("edit", Fault.status(400))
+        await app.start("a")
+        (refused,) = (await app.until("refused"))["cards"]
+        assert (await app.client.post(f"/api/cards/{refused['id']}/again")).status_code == 202
+        shown = await app.until("ready")
+        assert (paid(sandbox), shown["credits"]["left"]) == (1, "98")
+
+
+async def test_a_picture_is_downloaded_under_a_name(tmp_path: Path) -> None:
+    """A download has a file name of the words that the page gives, which is safe on every system."""
+    async with studio(tmp_path) as (app, _):
+        await app.start("a")
+        card = (await app.until("ready"))["cards"][0]
+        address = f"/pictures/{card['id']}"
+        for title, name in (("Ada: on a/stage", "Ada-on-a-stage.jpg"), ("../..", "look.jpg")):
+            answer = await app.client.get(address, params={"download": title})
+            assert answer.headers["content-disposition"] == f'attachment; filename="{name}"'
+        assert "content-disposition" not in (await app.client.get(address)).headers
+
+
+async def test_a_page_that_shows_another_customer_is_refused(tmp_path: Path) -> None:
+    """A tab that shows Guest charges nobody after another tab has changed to Zoë, and is told so."""
+    async with studio(tmp_path) as (app, sandbox):
+        await app.client.post("/api/customer", json={"name": "Zoë"})
+        form = {"token": app.token(), "avatars": [ADA], "scenes": "a"}
+        for path in ("/api/looks", "/api/looks/estimate"):
+            stale = await app.client.post(path, json=form, headers={"X-Customer": "Guest"})
+            assert (stale.status_code, stale.json()["field"]) == (409, "customer")
+            assert "Nothing was started or charged" in stale.json()["detail"]
+        assert paid(sandbox) == 0
+        fresh = await app.client.post("/api/looks", json=form, headers={"X-Customer": "Zo%C3%AB"})
+        assert fresh.status_code == 202
+        await app.until("ready")
+
+
 async def test_a_restart_keeps_settled_looks_and_resumes_the_others(tmp_path: Path) -> None:
     """Ready, failed, settled meanwhile, still pending, and ordered but never sent."""
     port = unused_port()
@@ -192,7 +272,9 @@ async def test_a_card_says_what_failed_and_what_it_may_have_cost(tmp_path: Path)
         assert (await app.client.post(f"/api/cards/{card['id']}/again")).status_code == 400
         await app.start("too dear", resolution="4K")
         shown = await app.until("unknown", "unsent")
-        assert shown["cards"][1]["reason"] == "Insufficient credits"
+        assert shown["cards"][1]["reason"] == (
+            "Insufficient credits: the Hoox workspace has too few. Add some there, then try again."
+        )
         assert shown["credits"]["left"] == "98"
         sandbox.space.balance = Decimal(100)
         again = await app.client.post(f"/api/cards/{shown['cards'][1]['id']}/again")
@@ -247,6 +329,36 @@ async def test_an_invalid_form_is_refused_with_the_reason(tmp_path: Path) -> Non
         assert "no local files" in told[7]
         assert paid(sandbox) == 0
         assert (await app.state())["credits"]["left"] == "100"
+
+
+async def test_a_message_is_a_sentence_and_never_a_regular_expression(tmp_path: Path) -> None:
+    """What the forms' checks find is told in words: no pattern, no type name, no path into a form."""
+    async with studio(tmp_path) as (app, _):
+        long = {"token": app.token(), "name": "x" * 61, "prompt": "x"}
+        told = [
+            await app.client.post("/api/customer", json={"name": "Zoë & Co"}),
+            await app.client.post("/api/customer", json={"name": " "}),
+            await app.client.post("/api/customer", json={"name": None}),
+            await app.client.post("/api/customer", content="no json"),
+            await app.client.post("/api/avatars", json=long),
+            await app.client.post("/api/avatars", json={**long, "name": "x", "prompt": "x" * 2001}),
+            await app.client.post("/api/avatars", json={**long, "name": "x", "image_urls": ["x" * 2001]}),
+            await app.client.post("/api/looks", json=[]),
+            await app.start("a", token="short"),
+            await app.start("a", token="a/b" * 5),
+            await app.start("x" * 40_001),
+            await app.start("x" * 2001),
+            await app.start("a", style="cubist"),
+            await app.start("a", avatars="nobody"),
+        ]
+        for answer in told:
+            detail = answer.json()["detail"]
+            assert answer.status_code in (400, 422)
+            assert detail[0].isupper(), detail
+            for code in ("^", "\\", "[", "pattern", "String", "string", "Input", "type", "body"):
+                assert code not in detail, detail
+        assert told[1].json()["detail"] == "Write a name."
+        assert told[4].json()["detail"].startswith("The name: too long, at most 60 characters")
 
 
 async def test_the_app_rejects_what_other_sites_send(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
-from hoox_async._api.models import Look, LookFailure, LookRef, LookStatus
+from hoox_async._api.models import Look, LookDetails, LookFailure, LookRef, LookStatus
 from hoox_async._api.requests import ImageAvatar, LookEdit, PromptAvatar
 from hoox_async._core.intents.intent import Evidence, Intent, IntentState, Reason
 from hoox_async._core.intents.outcomes import Outcome, OutcomeState, outcome_of
@@ -30,11 +30,13 @@ def jpeg(width: int = 90, height: int = 160, colour: str = "teal") -> bytes:
 class Pictures:
     """A fake fetch that remembers what was asked for.
 
-    ``gone`` in a URL fails, and what ``text`` gives only begins as a picture does.
+    ``gone`` in a URL fails, and what ``text`` gives only begins as a picture does. ``modified`` has the times
+    that the server tells, by URL.
     """
 
     def __init__(self) -> None:
         self.asked: list[str] = []
+        self.modified: dict[str, datetime] = {}
 
     @asynccontextmanager
     async def fetch(self, url: str) -> AsyncIterator[Fetched]:
@@ -48,7 +50,7 @@ class Pictures:
         async def chunks() -> AsyncIterator[bytes]:
             yield data
 
-        yield Fetched("image/jpeg", chunks())
+        yield Fetched("image/jpeg", chunks(), self.modified.get(url))
 
 
 def ready(key: str, seconds: float = 40, **fields: str) -> Outcome:
@@ -122,3 +124,36 @@ def every_state() -> list[Outcome]:
         ),
         ready("mara/car", 90, avatar="avtr_2", url="https://pictures.test/wide.jpg"),
     ]
+
+
+def unknown_edit(key: str, *candidates: str, sent_at: datetime = NOON) -> Outcome:
+    """An edit of ``avtr_1:look_0`` at 4K that may have been paid for, with these candidates."""
+    return Outcome(
+        key,
+        LookEdit(LookRef("avtr_1", "look_0"), f"a scene for {key}", style="podcast", resolution="4K"),
+        OutcomeState.UNKNOWN,
+        None,
+        OutcomeUnknown(f"{key}: the connection broke"),
+        at_risk=Decimal(4),
+        submitted_at=sent_at,
+        candidates=tuple(LookRef("avtr_1", look) for look in candidates),
+    )
+
+
+def unknown_create(key: str) -> Outcome:
+    """A new avatar that may have been paid for: nothing is known of its look."""
+    return Outcome(
+        key,
+        PromptAvatar("A chef, laughing", name="Kim"),
+        OutcomeState.UNKNOWN,
+        None,
+        OutcomeUnknown(f"{key}: the server answered 500"),
+        at_risk=Decimal(2),
+        submitted_at=NOON,
+    )
+
+
+def details(look: str, status: LookStatus = LookStatus.READY, **fields: str) -> LookDetails:
+    """What the API tells of a look of ``avtr_1``; a ready one has a picture."""
+    url = f"https://pictures.test/{look}.jpg" if status is LookStatus.READY else None
+    return LookDetails(LookRef("avtr_1", look), status, thumbnail_url=url, error_message=fields.get("why"))

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
 import pytest
 from report_kit import NOON, dropped, every_state, ready
@@ -181,6 +183,53 @@ async def test_open_reads_a_store_while_it_is_written(tmp_path: Path) -> None:
         ("a", OutcomeState.UNSENT),
     ]
     assert report.credits_spent == 2
+
+
+@pytest.mark.parametrize(
+    "use",
+    [lambda opening: opening.ready, len, list, bool, lambda opening: opening.write_contact_sheet("sheet")],
+    ids=["attribute", "len", "list", "bool", "method"],
+)
+def test_open_without_await_says_so(use: Callable[[Any], object]) -> None:
+    """Whatever is done with `BatchReport.open` without awaiting it raises an error that shows the await.
+
+    The store's path is in no message: the URL of a store can hold a password.
+    """
+    opening = BatchReport.open("secret-path.db")
+    with pytest.raises((AttributeError, TypeError), match=r"write: report = await BatchReport\.open"):
+        use(opening)
+    assert "not awaited yet" in repr(opening)
+    assert "secret" not in repr(opening)
+    opening.close()
+
+
+def test_open_without_await_is_reported_by_python() -> None:
+    """A call of `BatchReport.open` that is only forgotten is reported as any coroutine of Python is."""
+    with pytest.warns(RuntimeWarning, match="BatchReport._open' was never awaited"):
+        BatchReport.open("campaign.db")  # type: ignore[unused-coroutine] # pyright: ignore[reportUnusedCoroutine]
+
+
+async def test_open_gives_a_coroutine(tmp_path: Path) -> None:
+    """What `BatchReport.open` returns can be awaited, gathered, given a timeout, and made a task."""
+    path = tmp_path / "campaign.db"
+    store = SQLiteStore(path)
+    await store.open(Workspace("https://api.test", "key"))
+    await store.aclose()
+    opening = BatchReport.open(path)
+    assert asyncio.iscoroutine(opening)
+    assert len(await opening) == 0
+    reports = await asyncio.gather(
+        BatchReport.open(path),
+        asyncio.wait_for(BatchReport.open(path), 30),
+        asyncio.create_task(BatchReport.open(path)),
+    )
+    assert [len(report) for report in reports] == [0, 0, 0]
+
+
+def test_open_can_be_run_outside_async_code(tmp_path: Path) -> None:
+    """`asyncio.run(BatchReport.open(path))` gives the report, or raises what opening raises."""
+    with pytest.raises(StoreError):
+        asyncio.run(BatchReport.open(tmp_path / "none.db"))
 
 
 async def test_open_without_a_store_raises(tmp_path: Path) -> None:

@@ -2,61 +2,18 @@
 
 from __future__ import annotations
 
-import shutil
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from report_kit import Pictures, every_state, ready
-
-from hoox_async._core.intents.outcomes import Outcome
-from hoox_async._report import BatchReport
+from browser_kit import NEEDS_BROWSER, opened
+from report_kit import every_state, ready
 
 pytest.importorskip("playwright.async_api")
 if TYPE_CHECKING:
     from playwright.async_api import Page
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
-pytestmark = [
-    pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed"),
-    # playwright leaves the pipes of the browser's process to the garbage collector
-    pytest.mark.filterwarnings("ignore::ResourceWarning"),
-]
-
-
-class Seen:
-    """What the page did besides showing itself."""
-
-    def __init__(self) -> None:
-        self.said: list[str] = []
-        self.asked: list[str] = []
-
-
-@asynccontextmanager
-async def opened(
-    folder: Path, outcomes: list[Outcome], *, width: int = 1440
-) -> AsyncIterator[tuple[Page, Seen]]:
-    """The contact sheet of these outcomes, in a browser. Fails on console errors and on any request."""
-    path = await BatchReport(outcomes).write_contact_sheet(folder, title="Summer", fetch=Pictures().fetch)
-    seen = Seen()
-    from playwright.async_api import async_playwright
-
-    async with async_playwright() as playwright:
-        browser = await playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        try:
-            page = await browser.new_page(viewport={"width": width, "height": 900})
-            page.set_default_timeout(10_000)
-            page.on("console", lambda message: seen.said.append(message.text))
-            page.on("pageerror", lambda error: seen.said.append(str(error)))
-            page.on("request", lambda request: seen.asked.append(request.url))
-            await page.goto(path.as_uri())
-            yield page, seen
-        finally:
-            await browser.close()
-    assert seen.said == []
-    assert [url for url in seen.asked if not url.startswith(path.parent.as_uri())] == []
+pytestmark = NEEDS_BROWSER
 
 
 async def found(page: Page, text: str) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import sys
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 from io import BytesIO
 from random import Random
 
@@ -92,6 +94,24 @@ async def test_the_sandbox_serves_pictures_without_a_key() -> None:
         assert pictures[0] == pictures[1]
         seen = [record.authorized for record in sandbox.requests if record.endpoint == "picture"]
         assert seen == [False, True]
+
+
+async def test_a_picture_has_the_time_at_which_its_look_was_ready() -> None:
+    """A picture's Last-Modified is the second in which its look settled, and long ago for the catalogue."""
+    async with Sandbox() as sandbox, aiohttp.ClientSession() as http:
+        key = {"Authorization": f"Bearer {sandbox.api_key}"}
+        before = datetime.now(UTC).replace(microsecond=0)
+        async with http.post(
+            sandbox.base_url + "/avatar/create", json={"prompt": "x"}, headers=key
+        ) as response:
+            made = (await response.json())["look_id"]
+        sandbox.settle(made, "ready")
+        times = []
+        for name in (made, "look_public_ada"):
+            async with http.get(f"{sandbox.space.picture_base}/{name}.jpg") as response:
+                times.append(parsedate_to_datetime(response.headers["Last-Modified"]))
+        assert before <= times[0] <= datetime.now(UTC)
+        assert times[1] < times[0]
 
 
 async def test_only_a_ready_look_has_a_picture() -> None:

@@ -86,6 +86,10 @@ class ProcessStore(MemoryStore):
         self._heartbeat = asyncio.create_task(self._keep_lease(), name=f"heartbeat-{self.member}")
 
     async def aclose(self) -> None:
+        for intent in await super().in_states((IntentState.SENDING,)) if self._is_open else ():
+            if self.records.sent_by.get(intent.key) == self.member:  # nobody here awaits its answer any more
+                at = Clock(asyncio.get_running_loop()).utc()
+                await self._apply(intent.key, MarkUnknown("ended", at, intent.attempts[-1].id))
         self._is_open = False
         self.thaw()
         if self._heartbeat is not None:

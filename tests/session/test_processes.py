@@ -6,7 +6,7 @@ import asyncio
 from collections import Counter
 
 import pytest
-from processes_kit import LEASE, new_process, two_processes
+from processes_kit import LEASE, two_processes
 from session_kit import edit, intent_of, made, prompt, turns
 
 from hoox_async import BatchItem, BatchRunner, HooxSession
@@ -290,20 +290,6 @@ async def test_jobs_are_this_processs_and_unknowns_the_workspaces() -> None:
         await two.session.resolve("three", space.ledger[-1].ref)
         with pytest.raises(InvalidRequest):
             await one.session.drop("three")
-
-
-async def test_a_process_polls_what_it_submitted_and_awaits_no_more() -> None:
-    """Two processes with ``poll="all"``: the looks of one are not polled by the other, nor at its opening."""
-    async with two_processes(transport={"latency": 0.1}) as (one, two, space):
-        job = await one.session.submit(prompt(), key="k")
-        third = new_process(space, one.store.records, "three")
-        await one.session.aclose()
-        polled = len(space.requests)
-        async with third.session:
-            await asyncio.sleep(1200)
-            assert len(space.requests) == polled
-            assert (await two.session.wait(job)).ref == job.ref
-        assert len(space.requests) > polled
 
 
 async def test_an_ended_session_leaves_nothing_outstanding_in_a_living_process() -> None:

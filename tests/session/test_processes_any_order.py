@@ -126,20 +126,22 @@ class Processes(RuleBasedStateMachine):
         store.freeze(seconds)
         await asyncio.sleep(pause)
 
-    @rule(process=PROCESSES, key=KEYS, api=API_FAULTS, seconds=STALLS)
-    def stall(self, process: int, key: str, api: Fault | None, seconds: float) -> None:
+    @rule(process=PROCESSES, api=API_FAULTS, seconds=STALLS, pause=st.sampled_from([0.0, 160.0]))
+    def stall(self, process: int, api: Fault | None, seconds: float, pause: float) -> None:
         """One process freezes before its bytes leave, and goes on while the other may be sending again."""
+        key = f"stalled {len(self.resends)}"
         self.resends[key] += 1
-        self.do(self._stall(self.processes[process], self.processes[1 - process], key, api, seconds))
+        self._repair()
+        self.do(self._stall(self.processes[process], self.processes[1 - process], key, api, seconds, pause))
 
     async def _stall(
-        self, process: Process, other: Process, key: str, api: Fault | None, seconds: float
+        self, process: Process, other: Process, key: str, api: Fault | None, seconds: float, pause: float
     ) -> None:
         if api is not None:
             self.space.faults.fail_next("create", api)
         process.store.freeze_when_sending = seconds
         await self._start(process.session.submit(prompt(key), key=key), 2 * LEASE)
-        await self._start(other.session.resend(key), 0.0)
+        await self._start(other.session.resend(key), pause)
 
     # --- what holds
 
@@ -151,13 +153,16 @@ class Processes(RuleBasedStateMachine):
         finally:
             self.runner.close()
 
-    async def _check(self) -> None:
+    def _repair(self) -> None:
         for process in self.processes:
             process.store.faults.clear()
             process.store.is_cut_off = False
             process.store.freeze_when_sending = None
             process.store.thaw()
         self.space.faults = FaultPlan(Random(1))
+
+    async def _check(self) -> None:
+        self._repair()
         await asyncio.sleep(400)  # deadlines of answers, leases, pauses of deferred writes
         for task in self.tasks:
             assert task.done(), f"a call hangs: {task}"

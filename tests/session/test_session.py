@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 from random import Random
@@ -205,13 +206,19 @@ async def test_a_look_that_is_not_done_has_no_picture(tmp_path: Path) -> None:
         assert list(tmp_path.iterdir()) == []
 
 
-async def test_quota_gives_the_limit_and_what_is_left() -> None:
-    """`quota` has the limit, and ``remaining`` decreases with each request."""
+async def test_quota_gives_the_limit_what_is_left_and_when_all_is_free() -> None:
+    """`quota` has the limit, ``remaining`` decreases with each request, and ``resets_at`` is a UTC datetime.
+
+    While nothing of the limit is used, ``resets_at`` is None.
+    """
     async with Sandbox(requests_per_minute=100) as sandbox, sandbox.session() as session:
-        assert (session.quota.limit, session.quota.remaining) == (100, 100)
+        assert tuple(session.quota) == (100, 100, None)
         await session.looks()
         assert session.quota.remaining == 99
-        assert session.quota.resets_at > asyncio.get_running_loop().time()
+        resets_at = session.quota.resets_at
+        assert resets_at is not None
+        assert resets_at.tzinfo is UTC
+        assert timedelta(0) < resets_at - datetime.now(UTC) < timedelta(seconds=120)
 
 
 # --- around

@@ -130,7 +130,7 @@ async def test_a_delivery_before_its_posts_response_is_applied_again_if_that_fai
         assert await intents(on.session) == {"k": IntentState.READY}
         assert sends(on.space, "status", "avatar") == 0
         await asyncio.gather(post, return_exceptions=True)
-    assert "Defect('kept_delivery')" in caplog.text
+    assert "could not be applied: kept_delivery" in caplog.text
 
 
 @pytest.mark.parametrize("lost", [False, True], ids=["accepted", "lost"])

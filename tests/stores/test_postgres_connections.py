@@ -99,6 +99,10 @@ async def test_a_server_that_restarted_is_not_noticed_between_statements(own_pos
         own_postgres.restart()
         assert await asyncio.gather(*(opened.fetch("SELECT 1") for _ in range(4))) == [[(1,)]] * 4
         own_postgres.terminate("postgres")
+        with own_postgres.connect() as connection:  # the server only sends a signal to their processes
+            left = "SELECT 1 FROM pg_stat_activity WHERE application_name = 'hoox-async'"
+            while connection.execute(left).fetchall():
+                await asyncio.sleep(0.01)
         assert await opened.fetch("SELECT 2") == [(2,)]
 
 

@@ -154,6 +154,25 @@ async def test_a_write_that_the_server_executes_after_its_client_has_gone_is_und
         await store.advance("a", send("att_2"))
 
 
+async def test_a_lease_that_has_ended_is_not_revived_by_a_renewal_under_way(
+    postgres: Server, postgres_schema: str
+) -> None:
+    """A database is closed while a renewal waits for a lock: afterwards its member is gone."""
+    database = PostgresDatabase(postgres.url, schema=postgres_schema, lease=60.0)
+    await database.open()
+    member = database.require_member()
+    with postgres.connect() as locker:
+        locker.execute("BEGIN")
+        locker.execute(f"SELECT FROM {postgres_schema}.members FOR UPDATE")
+        renewing = asyncio.create_task(member.renew())
+        await asyncio.sleep(0.2)
+        closing = asyncio.create_task(database.aclose())
+        await asyncio.sleep(0.2)
+        locker.execute("COMMIT")
+        await asyncio.gather(renewing, closing)
+        assert locker.execute(f"SELECT * FROM {postgres_schema}.members").fetchall() == []
+
+
 async def test_what_a_killed_process_was_sending_is_unknown_after_its_lease(
     postgres: Server, postgres_schema: str
 ) -> None:

@@ -1,7 +1,4 @@
-"""What an idle process costs the database, however many workspaces it has open.
-
-See benchmarks/processes.py.
-"""
+"""What an idle process costs, however many workspaces it has open: see benchmarks/processes.py."""
 
 from __future__ import annotations
 
@@ -19,13 +16,13 @@ def processes(monkeypatch: pytest.MonkeyPatch) -> Any:
     if not benchmarks.is_dir():
         pytest.skip("the benchmarks are not here")
     monkeypatch.syspath_prepend(str(benchmarks))
-    return import_module("processes")
+    return import_module("_idle_processes")
 
 
 def test_fifty_idle_workspaces_cost_as_much_as_one(
     processes: Any, postgres_database: str, postgres_schema: str
 ) -> None:
     """A process with 50 open workspaces makes at most 5 statements a second, by at most 6 connections."""
-    idle = processes.measure_idle(postgres_database, postgres_schema, processes=1, workspaces=50, seconds=3.0)
+    idle = processes.measure(postgres_database, postgres_schema, processes=1, workspaces=50, seconds=3.0)
     assert 0 < idle.statements_a_second <= 5
     assert 1 <= idle.connections_a_process <= 6

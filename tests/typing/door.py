@@ -84,12 +84,12 @@ async def calls(session: hx.HooxSession, ref: hx.LookRef) -> None:
     await session.looks(gendr="female")  # type: ignore[call-arg]
     await session.looks(selfie="yes")  # type: ignore[arg-type]
     assert_type(session.quota, hx.QuotaSnapshot)
-    assert_type(session.quota.resets_at, float)
     assert_type(session.expected_wait(3), float)
     assert_type(await session.health(), hx.SessionHealth)
     assert_type((await session.health()).oldest_unsettled, float | None)
     assert_type(await hx.read_costs("looks.db", by="metadata.customer"), list[hx.Costs])
     await hx.read_costs("looks.db")  # type: ignore[call-arg]
+    assert_type(session.quota.resets_at, datetime | None)
     await session.submit("not a request")  # type: ignore[arg-type]
     await session.edit_look(job, "car", colour="red")  # type: ignore[call-arg]
     await session.create_avatar("Alex", style="podkast")  # type: ignore[arg-type]
@@ -178,6 +178,11 @@ async def batches(session: hx.HooxSession) -> None:
     assert_type(report.outcomes, tuple[hx.Outcome, ...])
     assert_type(report.ready, tuple[hx.Outcome, ...])
     await report.write_contact_sheet("sheet")
+    avatar = await session.avatar("avtr_1")
+    page = await report.write_unknowns_page(
+        "unknowns", candidates=avatar.looks, resolve_command=["hoox-async", "resolve", "campaign.db"]
+    )
+    assert_type(page, Path)
     await report.to_jsonl(Path("out.jsonl"))
     assert_type(await hx.BatchReport.open("campaign.db"), hx.BatchReport)
     await runner.run([3])  # type: ignore[list-item]
@@ -189,6 +194,10 @@ def shown(event: hx.Event) -> str:
     match event:
         case hx.RequestSent(endpoint=endpoint) | hx.Answered(endpoint=endpoint):
             return str(assert_type(endpoint, hx.Endpoint))
+        case hx.RequestFailed(reason=reason, seconds=seconds, status=status):
+            assert_type(seconds, float)
+            assert_type(status, int | None)
+            return reason
         case hx.Retried(reason=reason) | hx.Paused(reason=reason) | hx.OutcomeLost(reason=reason):
             return reason
         case hx.LookAccepted(ref=ref, evidence=evidence):

@@ -1,23 +1,37 @@
 // The server, as the page sees it.
 
-/** Send JSON. Throws an Error whose message is for people. */
-export async function post(path, body, signal) {
+let customer = null; // whom the page shows
+
+/** Send each request as this customer's. The server refuses it where another tab has changed to somebody else. */
+export function workAs(name) {
+  customer = name;
+}
+
+/**
+ * Send JSON, or without a body read it. Throws an Error whose message is for people. Where another tab has
+ * changed the customer, the window gets the event "othercustomer", and the error is `toldAlready`.
+ */
+async function request(path, options) {
+  const headers = { "Content-Type": "application/json" };
+  if (customer !== null) headers["X-Customer"] = encodeURIComponent(customer);
   let answer;
   try {
-    answer = await fetch(path, {
-      method: "POST",
-      headers: { "Content-Type": "application/json" },
-      body: JSON.stringify(body ?? {}),
-      signal,
-    });
+    answer = await fetch(path, { headers, ...options });
   } catch (error) {
     if (error.name === "AbortError") throw error;
-    throw new Error("The server did not answer. Trying again is safe: nothing is paid for twice.");
+    const message = "The server did not answer. Trying again is safe: nothing is paid for twice.";
+    throw Object.assign(new Error(message), { unanswered: true });
   }
   const found = answer.status === 204 ? null : await answer.json().catch(() => null);
-  if (!answer.ok) throw new Error(found?.detail || `The server answered ${answer.status}.`);
-  return found;
+  if (answer.ok) return found;
+  const message = found?.detail || `The server answered with an error (${answer.status}). Trying again is safe.`;
+  const other = found?.field === "customer";
+  if (other) window.dispatchEvent(new CustomEvent("othercustomer", { detail: message }));
+  throw Object.assign(new Error(message), { toldAlready: other });
 }
+
+export const get = (path) => request(path, {});
+export const post = (path, body, signal) => request(path, { method: "POST", body: JSON.stringify(body ?? {}), signal });
 
 /**
  * A token for a form: the server takes it for one order, however often the form is sent.

@@ -33,8 +33,21 @@ export function tell(element, text) {
 /** "1 look", "3 looks". */
 export const many = (count, word) => `${count} ${word}${Number(count) === 1 ? "" : "s"}`;
 
-/** "9 s", "2 min", for people who wait. */
-export const span = (seconds) => (seconds < 90 ? `${Math.max(1, Math.round(seconds))} s` : `${Math.round(seconds / 60)} min`);
+/** "2 credits", "no credits". */
+export const price = (credits) => (Number(credits) ? many(Number(credits), "credit") : "no credits");
+
+/** "9 s", "2 min", "3 h", "4 days", for people who wait. */
+export function span(seconds) {
+  if (seconds < 90) return `${Math.max(1, Math.round(seconds))} s`;
+  if (seconds < 90 * 60) return `${Math.round(seconds / 60)} min`;
+  return seconds < 48 * 3600 ? `${Math.round(seconds / 3600)} h` : `${Math.round(seconds / 86400)} days`;
+}
+
+/** "4 min ago", of a moment that the server wrote down. */
+export const ago = (moment) => `${span((Date.now() - Date.parse(moment)) / 1000)} ago`;
+
+/** The address of a card's, face's or candidate's picture. */
+export const pictureOf = (id) => `/pictures/${encodeURIComponent(id)}`;
 
 /** A function that runs `action` once nothing has called it for a while (milliseconds). */
 export function later(action, wait) {

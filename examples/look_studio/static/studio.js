@@ -1,12 +1,14 @@
 // The page: hears the server's events, fills the forms' cost in, sends them.
 
-import { $, later, many, span, tell } from "./dom.js";
-import { Estimate, Token, post } from "./api.js";
+import { $, later, make, many, span, tell } from "./dom.js";
+import { Estimate, Token, get, post, workAs } from "./api.js";
 import { Avatars } from "./avatars.js";
+import { Decision } from "./decision.js";
 import { Gallery } from "./gallery.js";
 
-const gallery = new Gallery();
 const avatars = new Avatars(() => looks.changed());
+const decision = new Decision(sourceOf);
+const gallery = new Gallery(startFrom, (card) => decision.open(card));
 
 /** A form with its cost: estimated while it is filled in, sent once under one token. */
 class PaidForm {
@@ -26,23 +28,29 @@ class PaidForm {
   changed() {
     this.token.renew();
     tell(this.error, "");
+    this.fits = false;
+    this.button.disabled = true;
     this.soon();
   }
 
   async price() {
     const body = this.read(this.token.value);
-    this.fits = false;
     if (body === null) {
       this.estimate.stop();
+      this.fits = false;
       this.say(this.hint);
     } else {
+      const slow = setTimeout(() => this.say("Working out the cost …"), 500);
       try {
         const found = await this.estimate.of(body);
         if (found === undefined) return;
         this.fits = found.fits;
         this.say(...worded(found));
       } catch (error) {
-        this.say(error.message, true);
+        this.fits = false;
+        this.say(error.unanswered ? "The cost is shown when the server answers again." : error.message, true);
+      } finally {
+        clearTimeout(slow);
       }
     }
     this.button.disabled = !this.fits || this.sending;
@@ -58,12 +66,15 @@ class PaidForm {
     if (body === null || this.sending || !this.fits) return;
     this.sending = this.button.disabled = true;
     tell(this.error, "");
+    tell($("notice-text"), "");
+    $("notice").hidden = true;
+    this.say("Sending …");
     try {
       const { cards } = await post(this.path, body);
       this.token.renew();
       this.taken(cards);
     } catch (error) {
-      tell(this.error, error.message);
+      if (!error.toldAlready) tell(this.error, error.message);
     }
     this.sending = false;
     this.price();
@@ -97,7 +108,7 @@ const looks = new PaidForm(
       $("scenes").value = "";
       announce(`${many(cards.length, "look")} started.`);
       cards.forEach(showNew);
-      gallery.reveal(cards[0].order);
+      gallery.reveal(cards[0]);
     },
   },
 );
@@ -143,21 +154,34 @@ $("new").addEventListener("click", () => {
   creation.price();
 });
 $("who").addEventListener("click", () => {
-  $("who-name").value = $("customer").textContent;
+  $("who-name").value = "";
+  $("who-name").placeholder = customer;
   tell($("who-error"), "");
   $("who-dialog").showModal();
-  $("who-name").select();
 });
-$("who-form").addEventListener("submit", async (event) => {
+$("who-form").addEventListener("submit", (event) => {
   event.preventDefault();
+  change($("who-name").value);
+});
+
+/** Work as somebody else, in all tabs. */
+async function change(name) {
   try {
-    await post("/api/customer", { name: $("who-name").value });
+    await post("/api/customer", { name });
+    known = true;
+    otherTabs.postMessage("customer");
     $("who-dialog").close();
     listen();
   } catch (error) {
     tell($("who-error"), error.message);
   }
-});
+}
+
+function nameButton(name) {
+  const button = make("button", { type: "button", class: "quiet" }, name);
+  button.addEventListener("click", () => change(name));
+  return button;
+}
 for (const button of document.querySelectorAll("[data-close]")) {
   button.addEventListener("click", () => button.closest("dialog").close());
 }
@@ -165,13 +189,29 @@ for (const button of document.querySelectorAll("[data-close]")) {
 // --- what the server tells
 
 function show(card) {
-  if (card.kind === "edit") gallery.show(card);
-  else avatars.show(card);
+  gallery.show(card);
+  if (card.kind !== "edit") avatars.show(card);
+  decision.changed(card);
 }
 
 /** A card of an answer: the events may have told more of it already. */
 function showNew(card) {
-  if (!gallery.cards.has(card.id) && !avatars.own.has(card.id)) show(card);
+  if (!gallery.looks.has(card.id)) show(card);
+}
+
+/** Make the next looks from this one. */
+function startFrom(card) {
+  avatars.startFrom(card);
+  $("form").elements.format.value = card.format;
+  looks.changed();
+  $("scenes").focus();
+  announce(`The next looks start from ${card.name}: ${card.prompt}`);
+}
+
+/** The id of the picture of a look, if the page has it. */
+function sourceOf(ref) {
+  const own = [...gallery.looks.values()].find(({ card }) => card.ref === ref && card.state === "ready");
+  return own?.card.id ?? avatars.faces.get(ref)?.id;
 }
 
 function showCredits({ left, cap }) {
@@ -186,23 +226,72 @@ function announce(text) {
 }
 const announceCount = later(() => announce(gallery.count()), 2000);
 
-let events = null;
+// --- whom the page shows: the same customer in all tabs of a browser
+
+const otherTabs = new BroadcastChannel("look-studio");
 let customer = null;
+let known = false; // the user knows of the next change: it was made here, or told already
+otherTabs.addEventListener("message", () => follow());
+window.addEventListener("othercustomer", (event) => follow(event.detail));
+$("notice-ok").addEventListener("click", () => ($("notice").hidden = true));
+
+/** Another tab has changed the customer. What is typed stays; what is chosen was the other customer's. */
+function follow(message) {
+  for (const dialog of document.querySelectorAll("dialog[open]")) dialog.close();
+  if (message) notice(message);
+  known = Boolean(message);
+  listen();
+}
+
+function notice(message) {
+  $("notice").hidden = false;
+  tell($("notice-text"), message);
+}
+
+/** Show this customer, whom the server named. */
+function become(name) {
+  if (customer !== name) {
+    avatars.clear();
+    gallery.clear();
+    looks.changed();
+    creation.changed();
+    if (customer !== null && !known) notice(`Another tab changed from ${customer} to ${name}. This tab shows ${name} now.`);
+  }
+  customer = name;
+  known = false;
+  workAs(name);
+  remember(name);
+  $("customer").textContent = name;
+  document.title = name === "Guest" ? "Look Studio" : `${name} · Look Studio`;
+}
+
+/** Offer the names that this browser has worked as. */
+function remember(name) {
+  try {
+    const names = JSON.parse(localStorage.getItem("customers") ?? "[]");
+    const all = [name, ...names.filter((other) => other !== name)].slice(0, 12);
+    localStorage.setItem("customers", JSON.stringify(all));
+    $("who-names").replaceChildren(...all.slice(1).map(nameButton));
+  } catch {
+    // the browser keeps nothing for this page
+  }
+}
+
+let events = null;
 let pause = 0;
 
+/** Open the stream of events. A hidden tab has none, since a browser opens only six to one server. */
 function listen() {
   events?.close();
+  if (document.hidden) return;
   events = new EventSource("/api/events");
   const on = (name, action) => events.addEventListener(name, (event) => action(JSON.parse(event.data)));
   on("state", (state) => {
     tell($("banner"), "");
     $("sandbox").hidden = !state.sandbox;
-    $("customer").textContent = state.customer;
-    if (customer !== state.customer) avatars.clear();
-    customer = state.customer;
-    gallery.clear();
-    gallery.count();
+    become(state.customer);
     state.cards.forEach(show);
+    gallery.keep(new Set(state.cards.map((card) => card.id)));
     showCredits(state.credits);
     document.documentElement.dataset.live = "yes";
     loadFaces();
@@ -219,9 +308,14 @@ function listen() {
   });
   events.addEventListener("error", () => {
     delete document.documentElement.dataset.live;
-    tell($("banner"), "The connection to the server is lost. Trying again …");
+    tell($("banner"), "The connection to the server is lost. Trying again … What was started goes on there.");
+    if (events.readyState === EventSource.CLOSED) setTimeout(listen, 3000); // it was refused: the browser gives up
   });
 }
+document.addEventListener("visibilitychange", () => {
+  if (document.hidden) events?.close();
+  else listen();
+});
 
 let faces = false;
 
@@ -229,10 +323,11 @@ async function loadFaces() {
   if (faces) return;
   faces = true;
   try {
-    const answer = await fetch("/api/faces");
-    if (answer.ok) avatars.showFaces(await answer.json());
-  } catch {
-    // no catalogue: own avatars are enough
+    avatars.showFaces(await get("/api/faces"));
+    tell($("faces-error"), "");
+  } catch (error) {
+    faces = false; // the next connection tries again
+    tell($("faces-error"), `The public catalogue cannot be read now: ${error.message}`);
   }
 }
 

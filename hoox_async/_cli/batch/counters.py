@@ -17,6 +17,8 @@ from hoox_async import (
     RequestSent,
 )
 
+from ..trouble import Trouble
+
 _PAID = (OutcomeState.READY, OutcomeState.FAILED, OutcomeState.PENDING)
 _EXPECTED_LOOK_SECONDS = 40.0  # used until the first looks of this run have settled
 
@@ -40,6 +42,7 @@ class RunCounters:
         self._submitted: set[str] = set()
         self._in_flight: set[str] = set()
         self._look_seconds: list[float] = []
+        self.trouble = Trouble()
         self.pause: Paused | None = None
         """Why no paid request is sent at the moment; None once one is sent again."""
 
@@ -57,6 +60,7 @@ class RunCounters:
 
     def __call__(self, event: Event) -> None:
         """Count an event of the session."""
+        self.trouble(event)
         match event:
             case RequestSent(endpoint=endpoint):
                 self.pause = None if endpoint.paid else self.pause

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Self
 from hoox_async import QuotaSnapshot
 
 from ..terminal import Terminal
-from ..text import format_amount, format_duration
+from ..text import format_amount, format_duration, sanitize
+from ..trouble import shown_instead_of_logged
 from .counters import RunCounters
 
 if TYPE_CHECKING:
@@ -32,8 +33,10 @@ class Progress:
         self._quota = quota
         self._task: asyncio.Task[None] | None = None
         self._live: Live | None = None
+        self._muted = shown_instead_of_logged()
 
     async def __aenter__(self) -> Self:
+        self._muted.__enter__()
         if self._terminal.live:
             from rich.live import Live
 
@@ -50,6 +53,7 @@ class Progress:
             await asyncio.gather(self._task, return_exceptions=True)
         if self._live is not None:
             self._live.stop()
+        self._muted.__exit__(kind, error, trace)
 
     async def _run(self) -> None:
         if self._live is None:
@@ -67,7 +71,8 @@ class Progress:
             *self._counts(),
             *self._resources(),
         ]
-        return ", ".join([*parts, *filter(None, [self._time_left(), self._pause(), self.extra])])
+        notes = [self._time_left(), self._pause(), self._counters.trouble.outage(), self.extra]
+        return ", ".join([*parts, *filter(None, notes)])
 
     def render(self) -> RenderableType:
         from rich.console import Group
@@ -79,6 +84,7 @@ class Progress:
         bar = ProgressBar(total=max(1, counters.total), completed=counters.done, width=30)
         head = Text(f"{counters.done:,} of {counters.total:,} done")
         time = Text(self.extra or self._time_left())
+        wrong = filter(None, [self._pause(), self._counters.trouble.outage()])
         first = Table.grid(padding=(0, 2))
         is_narrow = self._terminal.err.width < _NARROW
         first.add_row(bar, head, *([] if is_narrow else [time]))
@@ -87,7 +93,7 @@ class Progress:
             *([time] if is_narrow else []),
             Text("  ".join(self._counts())),
             Text("  ".join(self._resources())),
-            *(Text(line, overflow="ellipsis", no_wrap=True) for line in (self._pause(),) if line),
+            *(Text(sanitize(line)) for line in wrong),
         )
 
     def _counts(self) -> list[str]:
@@ -113,5 +119,7 @@ class Progress:
         return f"nothing is sent: {pause.reason}" if pause is not None and is_left else ""
 
     def _time_left(self) -> str:
+        if self._pause() or self._counters.trouble.outage():
+            return ""  # nobody knows
         seconds = self._counters.seconds_left()
         return f"about {format_duration(round(seconds))} left" if seconds is not None else ""

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from decimal import Decimal
 from typing import NamedTuple
 
-from hoox_async import BatchReport, Outcome, OutcomeState
+from hoox_async import BatchReport, HooxError, Outcome, OutcomeState, WaitTimeout
 
 from ..exit_codes import Exit, cap_reached, is_access
 from ..json_output import reason
@@ -124,17 +124,29 @@ def show_interrupted(
 
 def _reasons(outcomes: tuple[Outcome, ...]) -> list[str]:
     """Why looks are not ready: each reason once, with the first keys it applies to."""
-    found: dict[tuple[OutcomeState, str], list[str]] = {}
+    found: dict[tuple[OutcomeState, str], dict[str, str]] = {}
     for outcome in outcomes:
         if outcome.state in _EXPLAINED and outcome.error is not None:
-            why = reason(outcome.error).removeprefix(f"{outcome.key}: ")
-            found.setdefault((outcome.state, why.replace(outcome.key, "…")), []).append(outcome.key)
-    lines = [
-        f"  {state}: {shorten_list(keys, 3)}: {one_line(why)}"
-        for (state, why), keys in sorted(found.items(), key=lambda entry: _EXPLAINED.index(entry[0][0]))
-    ]
+            why = _why(outcome, outcome.error)
+            source = str(getattr(outcome.request, "source", ""))
+            general = why.replace(f"its source {source!r} ", "its source ")
+            found.setdefault((outcome.state, general), {})[outcome.key] = why
+    lines = []
+    for (state, general), whys in sorted(found.items(), key=lambda entry: _EXPLAINED.index(entry[0][0])):
+        why = general if len(set(whys.values())) > 1 else next(iter(whys.values()))
+        lines.append(f"  {state}: {shorten_list(whys, 3)}: {one_line(why)}")
     more = len(lines) - _MOST_REASONS
     return lines if more <= 0 else [*lines[:_MOST_REASONS], f"  and {format_count(more, 'more reason')}"]
+
+
+def _why(outcome: Outcome, error: HooxError) -> str:
+    """Why one look is not ready, in the same words for all that have the same reason."""
+    if isinstance(error, WaitTimeout) and error.cause is not None:
+        return f"not known to be done after {error.seconds:g} s: {error.cause}"
+    why = reason(error).removeprefix(f"{outcome.key}: ")
+    if outcome.look is not None:
+        why = why.removeprefix(f"{outcome.look.ref}: ")
+    return why.replace(outcome.key, "…")
 
 
 def _next(result: RunResult, next_commands: NextCommands) -> list[str]:

@@ -47,7 +47,7 @@ class VersionOptions:
     four_k: Annotated[
         bool,
         Parameter(
-            name="--4k",
+            name=["--4k", "--4K"],
             negative=(),
             help="Make each of them in 4K. The API draws it anew from the picture, so details can differ.",
         ),

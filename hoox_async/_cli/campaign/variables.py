@@ -18,6 +18,7 @@ _FULL_NAME = re.compile(_NAME)
 _NAME_FORM = "a name made of letters, digits, - and _"
 # {{name}} is the text {name}; any other brace is a letter like all others
 _PLACE = re.compile(rf"\{{\{{({_NAME})\}}\}}|\{{({_NAME})\}}")
+_SPACED = re.compile(rf"\{{(?:\s+({_NAME})\s*|({_NAME})\s+)\}}")
 _TEXTS = ("prompt", "name", "place", "image_urls", "element_images", "images")
 
 
@@ -95,6 +96,11 @@ class Templates:
             self._problems.add(raw.line_of(field), raw.field(field), found[0], expected)
             return found[0]
 
+        for found in _SPACED.finditer(text):
+            name = found[1] or found[2]
+            if name in variables:  # a text with braces of another meaning would be paid for as it is
+                expected = f"{{{name}}}, without spaces between the braces"
+                self._problems.add(raw.line_of(field), raw.field(field), found[0], expected)
         return _PLACE.sub(value_of, text)
 
     def _variables(self, raw: RawFields) -> dict[str, str]:

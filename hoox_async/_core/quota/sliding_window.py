@@ -10,8 +10,9 @@ import math
 from bisect import bisect_left, bisect_right, insort
 from collections import deque
 from collections.abc import Iterable
+from typing import NamedTuple
 
-from ..._api.models import QuotaSnapshot, ServerQuota
+from ..._api.models import ServerQuota
 from .external_usage import MINUTE, ExternalUsage
 from .refusals import Refusals
 
@@ -25,6 +26,14 @@ _MIN_MEASUREMENTS = 20  # answers, until the fastest of them is taken as the min
 _MAX_DELAY = 10.0  # the longest assumed delay from sending the headers to their arrival
 _COUNTING_SLACK = 0.25  # the server may count a request this much earlier or later than we do
 _PROBE_TIMEOUT = 10.0  # a probe without an answer for this long is followed by another one
+
+
+class WindowSnapshot(NamedTuple):
+    """The limit, how many requests of it are free, and the time at which all of it will be."""
+
+    limit: int
+    remaining: int
+    resets_at: float
 
 
 class SlidingWindow:
@@ -105,14 +114,14 @@ class SlidingWindow:
         self._advance(now)
         return self._interval
 
-    def snapshot(self, now: float) -> QuotaSnapshot:
+    def snapshot(self, now: float) -> WindowSnapshot:
         """The limit, how many requests of it are free, and when all of it will be."""
         self._advance(now)
         used = self.external.used(now)
         total = min(self.limit, max(0, (self.external.limit or self.limit) - used))
         remaining = max(0, total - self._counted)
         last = max(self._expiries[-1] if self._expiries else now, self.refusals.paused_until)
-        return QuotaSnapshot(
+        return WindowSnapshot(
             self.limit, remaining, max(last, now + self._span) if self._held or used else last
         )
 

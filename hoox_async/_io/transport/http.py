@@ -16,7 +16,7 @@ from ..._core.redaction import without_secrets
 from ..._core.settings import Timeouts
 from ...errors import NotSent, SessionClosed, TransportError, UnexpectedResponse
 from ..protocols import BeforeSend, Fetched
-from .aiohttp_client import map_error, open_client
+from .aiohttp_client import host_of, map_error, open_client
 from .deadline import Deadline
 from .picture_fetcher import PictureFetcher
 
@@ -26,10 +26,11 @@ _KNOWN_ENCODINGS = frozenset({"gzip", "x-gzip", "deflate"})
 class _PaidSend:
     """One paid request, as aiohttp's trace sees it: calls ``before_send`` before the first byte leaves."""
 
-    def __init__(self, before_send: BeforeSend | None, deadline: Deadline, answer: float) -> None:
+    def __init__(self, before_send: BeforeSend | None, deadline: Deadline, answer: float, host: str) -> None:
         self._before_send = before_send
         self._deadline = deadline
         self._answer = answer
+        self._host = host
         self.has_begun = False
         self.failure: Exception | None = None
         """What ``before_send`` raised."""
@@ -53,13 +54,13 @@ class _PaidSend:
         """Our error for it: once the request has begun, no error proves that it was not received."""
         if self.failure is not None:
             return self.failure
-        found = map_error(error)
+        found = map_error(error, self._host)
         if self.has_begun:
             return TransportError(str(found)) if isinstance(found, NotSent) else found
         if self._deadline.expired:
-            return NotSent("no connection in time")
+            return NotSent(f"cannot reach {self._host}: no connection was made in time")
         if isinstance(error, ValueError) and not isinstance(error, aiohttp.ClientError):
-            return NotSent(f"no connection: {type(error).__name__}")
+            return NotSent(f"cannot reach {self._host}: the request could not be written")
         return found
 
 
@@ -91,6 +92,7 @@ class HttpTransport:
 
     def __init__(self, base_url: str, api_key: str, timeouts: Timeouts) -> None:
         self._base_url = base_url
+        self._host = host_of(URL(base_url))
         self._key = api_key.encode()
         self._headers = {"Accept": "application/json", "Authorization": f"Bearer {api_key}"}
         self._timeouts = timeouts
@@ -130,14 +132,14 @@ class HttpTransport:
             ):
                 return self._answer(response, await _read(response, request.max_bytes))
         except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
-            raise map_error(error) from None
+            raise map_error(error, self._host) from None
 
     async def _send_paid(
         self, http: aiohttp.ClientSession, request: WireRequest, before_send: BeforeSend | None
     ) -> WireResponse:
         # until the connection is made: aiohttp has no timeout for name resolution
         deadline = Deadline(2 * self._timeouts.connect)
-        send = _PaidSend(before_send, deadline, self._timeouts.answer)
+        send = _PaidSend(before_send, deadline, self._timeouts.answer, self._host)
         url = self._url(request.path)
         try:
             async with (

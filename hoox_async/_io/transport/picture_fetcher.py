@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 
 import aiohttp
 from yarl import URL
@@ -12,7 +14,7 @@ from yarl import URL
 from ..._core.settings import Timeouts
 from ...errors import SessionClosed, TransportError, UnexpectedResponse
 from ..protocols import Fetched
-from .aiohttp_client import INVALID_ADDRESS, map_error, open_client
+from .aiohttp_client import INVALID_ADDRESS, host_of, map_error, open_client
 
 _CHUNK = 1 << 16
 _MAX_CONCURRENT = 16
@@ -60,21 +62,39 @@ class PictureFetcher:
                 raise UnexpectedResponse(
                     f"picture: HTTP {response.status} from {response.url.host}", status=response.status
                 )
-            yield Fetched(response.content_type, _chunks(response, longest))
+            modified = _moment(response.headers.get("Last-Modified"))
+            yield Fetched(response.content_type, _chunks(response, longest), modified)
+
+
+def _moment(header: str | None) -> datetime | None:
+    """The time in a header of a server, which may be missing, wrong or without a zone."""
+    try:
+        at = parsedate_to_datetime(header or "")
+        return at.replace(tzinfo=UTC) if at.tzinfo is None else at.astimezone(UTC)
+    except (ValueError, OverflowError):
+        return None
 
 
 async def _answer_of(http: aiohttp.ClientSession, url: str, longest: float) -> aiohttp.ClientResponse:
     """The answer without its body. Raises `TransportError` if its headers take over ``longest`` seconds."""
+    address = _usable(url)
     try:
-        address = URL(url)
-        if address.scheme in ("http", "https") and address.host:
+        if address is not None:
             async with asyncio.timeout(longest):
                 return await http.get(address, max_redirects=3)
     except (*INVALID_ADDRESS, ValueError):
         pass
     except (aiohttp.ClientError, TimeoutError, OSError) as error:
-        raise map_error(error) from None
+        raise map_error(error, "" if address is None else host_of(address)) from None
     raise UnexpectedResponse("picture: not a usable URL")
+
+
+def _usable(url: str) -> URL | None:
+    try:
+        address = URL(url)
+    except ValueError:
+        return None
+    return address if address.scheme in ("http", "https") and address.host else None
 
 
 async def _chunks(response: aiohttp.ClientResponse, longest: float) -> AsyncIterator[bytes]:
@@ -87,4 +107,4 @@ async def _chunks(response: aiohttp.ClientResponse, longest: float) -> AsyncIter
             if time() > until:
                 raise TransportError(f"the picture is incomplete after {longest:g} s")
     except (aiohttp.ClientError, TimeoutError, OSError) as error:
-        raise map_error(error) from None
+        raise map_error(error, host_of(response.url)) from None

@@ -1,6 +1,4 @@
 (() => {
-  "use strict";
-  const $ = (id) => document.getElementById(id);
   const sections = [...document.querySelectorAll("section.avatar")].map((node) => ({
     node,
     avatar: node.dataset.avatar,
@@ -19,21 +17,23 @@
     const words = $("text").value.toLowerCase().split(/\s+/).filter(Boolean);
     const avatar = $("avatar").value;
     const states = new Set([...document.querySelectorAll("[name=state]:checked")].map((box) => box.value));
-    const fits = (card) =>
-      (!states.size || states.has(card.state)) && words.every((word) => textOf(card).includes(word));
+    const wanted = new Set([...document.querySelectorAll("[name=mark]:checked")].map((box) => box.value));
+    const chosen = (card) =>
+      (!states.size || states.has(card.state)) && (!wanted.size || wanted.has(marks.of(card.node)));
+    const fits = (card) => chosen(card) && words.every((word) => textOf(card).includes(word));
     shown = [];
     for (const section of sections) {
       let here = 0;
       const open = !avatar || avatar === section.avatar;
       for (const card of section.cards) {
-        const visible = open && (section.named(words) ? !states.size || states.has(card.state) : fits(card));
+        const visible = open && (section.named(words) ? chosen(card) : fits(card));
         if (card.node.hidden === visible) card.node.hidden = !visible;
         if (visible) { shown.push(card); here += 1; }
       }
       section.node.hidden = !here;
       for (const list of section.lists) list.hidden = !list.querySelector(":scope > .card:not([hidden])");
     }
-    const filtered = words.length || avatar || states.size;
+    const filtered = words.length || avatar || states.size || wanted.size;
     $("found").textContent = filtered ? `${shown.length.toLocaleString("en")} of ${count(all.length)}` : count(all.length);
     $("clear").hidden = !filtered;
     $("filter").classList.toggle("filtered", Boolean(filtered));
@@ -88,12 +88,28 @@
     const more = card.querySelector(".more").cloneNode(true);
     more.hidden = false;
     $("viewer-more").replaceChildren(more);
+    $("viewer-marks").hidden = marks.of(card) === null;
+    marks.showOn(card, $("viewer-marks"));
     for (const id of ["previous", "next"]) $(id).disabled = shown.length < 2;
     const ahead = shown[(at + 1) % shown.length].node.querySelector("[data-open]").getAttribute("href");
     if (ahead) new Image().src = ahead;
   }
 
+  function mark(card, name) {
+    marks.toggle(card, name);
+    if (viewer.open) marks.showOn(card, $("viewer-marks"));
+  }
+  // P and X mark the look that has the focus, or that the viewer shows.
+  const markOf = (event) =>
+    event.metaKey || event.ctrlKey || event.altKey ? undefined : marks.ofKey[event.key.toLowerCase()];
+  $("looks").addEventListener("keydown", (event) => {
+    const card = event.target.closest(".card");
+    if (card && markOf(event)) mark(card, markOf(event));
+  });
+
   $("looks").addEventListener("click", (event) => {
+    const button = event.target.closest("[data-mark]");
+    if (button) return mark(button.closest(".card"), button.dataset.mark);
     const shot = event.target.closest("[data-open]");
     if (!shot || event.metaKey || event.ctrlKey || event.shiftKey) return;
     event.preventDefault();
@@ -101,8 +117,13 @@
     viewer.showModal();
     $("viewer-title").focus({ preventScroll: true });
   });
-  viewer.addEventListener("click", (event) => { if (event.target === viewer) viewer.close(); });
+  viewer.addEventListener("click", (event) => {
+    if (event.target === viewer) viewer.close();
+    const button = event.target.closest("[data-mark]");
+    if (button) mark(shown[at].node, button.dataset.mark);
+  });
   viewer.addEventListener("keydown", (event) => {
+    if (markOf(event)) mark(shown[at].node, markOf(event));
     const to = { ArrowRight: at + 1, ArrowLeft: at - 1, Home: 0, End: shown.length - 1 }[event.key];
     if (to === undefined) return;
     event.preventDefault();

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import ExitStack, asynccontextmanager, suppress
@@ -32,6 +33,8 @@ from ..._core.intents.transitions import (
     advance,
 )
 from ..._core.retry import Patience
+from ..._io.error_words import words_of
+from ..._io.logs import failures_logged
 from ..._io.tasks import cancelled_by_task_only
 from ...errors import ApiError, HooxError, NotSent, OutcomeUnknown, StoreError, TransportError
 from ...events import Answered, OutcomeLost, RequestSent
@@ -42,6 +45,7 @@ from ..unknowns import Reconciler
 from ..webhook_processor import WebhookProcessor
 from .deferred_writes import DeferredWrite, DeferredWrites
 
+_log = logging.getLogger("hoox_async")
 _HELD_TOO_LONG = 10.0  # seconds that a permit may be held beyond the time for connecting
 _ANSWER_MARGIN = 10.0  # seconds: the loop may be late, and clocks differ
 
@@ -214,6 +218,9 @@ class SubmitAttempt:
             raise
         self._was_answered = True
         services.answered(permit, response)
+        if response.status < 500:
+            with failures_logged("noting that the API answers"):
+                services.health.answered()
         return response
 
     async def _before_send(self, permit: Permit) -> None:
@@ -350,13 +357,16 @@ class SubmitAttempt:
             if not refusal_is_the_items_own(error):
                 return Revert(self._id)
             return Reject(Reason(error.status, error.code, error.message), now, self._id)
-        is_ours = isinstance(error, HooxError | LookTaken)
-        reason = str(error) if is_ours else f"{type(error).__name__} during the request"
-        return MarkUnknown(reason, now, self._id)
+        if isinstance(error, HooxError | LookTaken):
+            return MarkUnknown(str(error), now, self._id)
+        # the message of such an error may hold the request's headers; the class alone is safe to log
+        with suppress(Exception):
+            _log.error("unexpected %s during the request of %s", type(error).__name__, self._intent.key)
+        return MarkUnknown("the request failed with an error that was not expected", now, self._id)
 
     async def _settle_by_delivery(self, after: Intent, *, lost: bool) -> Intent | None:
         """The intent, if its look is proved already; else None, and a lost edit is noted."""
-        if after.state is not IntentState.UNKNOWN or not after.was_last_sent_by(self._id):
+        if after.state is not IntentState.UNKNOWN:
             return after if lost and after.state.paid else None
         proved = await self._context.receiver.confirm_lost(after.attempts[-1].id)
         if proved is None and lost:
@@ -392,4 +402,4 @@ def as_store_error(error: Exception) -> StoreError:
     """A store's exception as a `StoreError`."""
     if isinstance(error, StoreError):
         return error
-    return StoreError(f"the store failed: {type(error).__name__}: {error}")
+    return StoreError(f"the store failed: {words_of(error)}")

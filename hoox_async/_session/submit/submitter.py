@@ -143,7 +143,9 @@ class Submitter:
             except DecisionOutdated:
                 continue
             except (NotSent, RateLimited, AuthenticationError) as error:
-                connections += isinstance(error, NotSent)
+                if isinstance(error, NotSent):
+                    connections += 1
+                    self._note_no_connection(wanted, error)
                 denied += isinstance(error, AuthenticationError)
                 over = self._services.rate_limiter.is_final(error, options.since)
                 elapsed = self._services.clock.now() - began
@@ -261,9 +263,14 @@ class Submitter:
         except Exception as error:  # a store may raise anything
             raise as_store_error(error) from error
 
+    def _note_no_connection(self, intent: Intent, error: NotSent) -> None:
+        if error.retry_after is None:  # else nothing was tried: ``max_wait`` ended first
+            now, endpoint = self._services.clock.now(), submit_endpoint(intent.content)
+            self._services.health.failed(endpoint, error, now, intent.key)
+
     def _emit_retry(self, intent: Intent, error: HooxError, delay: float) -> None:
         endpoint = submit_endpoint(intent.content)
-        self._services.hooks.emit(Retried(endpoint, type(error).__name__, delay, intent.key))
+        self._services.hooks.emit(Retried(endpoint, str(error), delay, intent.key))
 
 
 class _RunningAttempt:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from ..._api.requests import LookEdit
+from ..._api.requests import ImageAvatar, LookEdit
 from ..._core.intents.intent import Intent, IntentState
 from ..._core.intents.transitions import EndSearch, IllegalTransition
 from ..._core.reconciliation.avatar_locks import AvatarLocks
@@ -231,8 +231,16 @@ class ExclusiveAvatars:
         self._no_inference.add(avatar_id)
 
     def note_made(self, intent: Intent) -> None:
-        """An avatar that this session created has only looks of this session: it needs no baseline."""
-        if intent.ref is not None and not isinstance(intent.request, LookEdit):
+        """An avatar that this session created has only looks of this session: it needs no baseline.
+
+        One from several images does: the API may make a look of each, and its answer names one of them.
+        """
+        request = intent.request
+        if isinstance(request, LookEdit) or (
+            isinstance(request, ImageAvatar) and len(request.image_urls) > 1
+        ):
+            return
+        if intent.ref is not None:
             self._baselines.mark_taken(intent.ref.avatar_id)
 
     def note_unsearched(self, intent: Intent) -> None:

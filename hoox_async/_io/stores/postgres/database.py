@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import secrets
+from typing import TYPE_CHECKING
 
 from ....errors import ConfigurationError
 from .connections import Connections
@@ -15,6 +16,9 @@ from .shared_database import SharedDatabase, require_workspace_name
 from .sql_queries import SQLQueries
 from .store import PostgresStore
 from .url import DatabaseUrl
+
+if TYPE_CHECKING:
+    from ....webhooks.hub import WebhookHub
 
 DEFAULT_WORKSPACE = "default"
 
@@ -31,6 +35,7 @@ class PostgresDatabase(SharedDatabase):
 
     - ``url``: any libpq URI. Percent-encode what is special in its user and password.
     - ``schema``: the schema of its tables, which the first process makes.
+    - ``webhooks``: the hub whose deliveries are kept also while no session here has their workspace open.
     - ``lease``: seconds after which a process that was not heard of is taken for dead. What it was sending
       becomes unknown then.
     - ``max_connections``: of this process, at least 2. While idle it uses two.
@@ -44,11 +49,14 @@ class PostgresDatabase(SharedDatabase):
         url: str,
         *,
         schema: str = "hoox",
+        webhooks: WebhookHub | None = None,
         lease: float = 10.0,
         max_connections: int = 6,
     ) -> None:
         self._url = DatabaseUrl.parse(url)
-        super().__init__(self._url.name, _require_lease(lease))
+        if webhooks is not None and not callable(getattr(webhooks, "subscribe", None)):
+            raise ConfigurationError(f"webhooks: expected a WebhookHub, got {webhooks!r}")
+        super().__init__(self._url.name, _require_lease(lease), webhooks)
         self._schema = _require_schema(schema)
         self._max_connections = _require_connections(max_connections)
         self._migrations = MIGRATIONS

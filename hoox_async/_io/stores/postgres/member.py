@@ -25,6 +25,7 @@ from . import intent_rows
 from .queries import IntentRow, Queries
 
 _FEED_INTERVAL = 1.0  # seconds
+_BEGIN_AFTER = 0.05  # seconds between the opening of a workspace and the first agreement on who polls it
 _MEASUREMENTS = 4  # of the clock
 _SENDER_IS_DEAD = "the process that was sending the request ended, or lost the database, for a whole lease"
 
@@ -50,6 +51,7 @@ class Member:
         self._notified: dict[int, set[str]] = {}  # keys that are not written yet
         self._kept_since: str | None = None
         self._coordinated_at = -math.inf
+        self._is_beginning = False
         self._snapshot: str | None = None
         self._measured: deque[tuple[float, timedelta]] = deque([(math.inf, timedelta())], _MEASUREMENTS)
 
@@ -88,7 +90,9 @@ class Member:
     def coordinate(self, workspace: int, part: Coordination) -> None:
         """Take part in what one process does for all in this workspace, until it is closed."""
         self._coordinated[workspace] = _Coordinated(part)
-        self.spawn(self._coordinate_now(), "hoox-coordinate")
+        if not self._is_beginning:  # one statement for all that are opened together
+            self._is_beginning = True
+            self.spawn(self._coordinate_now(), "hoox-coordinate")
 
     def confirm_notified(self, workspace: int, key: str) -> None:
         """Write soon that hooks were told of the end of this intent's look."""
@@ -138,6 +142,8 @@ class Member:
     # --- what one process does for all
 
     async def _coordinate_now(self) -> None:
+        await asyncio.sleep(_BEGIN_AFTER)
+        self._is_beginning = False
         with suppress(StoreError):  # then the next turn does it
             await self._coordinate()
 

@@ -158,8 +158,13 @@ class Queries(Protocol):
     async def add_seen(self, workspace: int, avatar_id: str, look_ids: Iterable[str]) -> None:
         """Add looks to an avatar's baseline, which the first call makes."""
 
-    async def keep_delivery(self, workspace: int, attempt_id: str, record: str) -> None:
-        """Keep the first delivery of an attempt that is known."""
+    async def keep_delivery(
+        self, workspace: int, attempt_id: str, record: str, *, for_leader: bool = False
+    ) -> None:
+        """Keep the first delivery of an attempt that is known.
+
+        ``for_leader``: no session here works on it, so the leader does, even if that is this member.
+        """
 
     async def kept_delivery(self, workspace: int, attempt_id: str) -> str | None:
         """The delivery that was kept for this attempt."""

@@ -5,14 +5,22 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+from collections.abc import Callable
 from contextlib import suppress
 from types import TracebackType
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
+from ...._api.webhook_payloads import Delivery
+from ...._core.intents.deliveries import can_be_needed
+from ...._core.intents.records import dump_delivery
 from ....errors import ConfigurationError, StoreError, StoreLocked
+from . import intent_rows
 from .member import Member
 from .queries import Queries
 from .store import PostgresStore
+
+if TYPE_CHECKING:
+    from ....webhooks.hub import WebhookHub
 
 _log = logging.getLogger("hoox_async")
 
@@ -24,11 +32,13 @@ class SharedDatabase:
     has acquired, also after it has raised. One object is open on one loop at a time.
     """
 
-    def __init__(self, name: str, lease: float) -> None:
+    def __init__(self, name: str, lease: float, webhooks: WebhookHub | None = None) -> None:
         self.quota_window: float = 60.0
         """The length of the quota's window in seconds. Only tests and benchmarks scale it."""
         self._name = name
         self._lease = lease
+        self._webhooks = webhooks
+        self._unsubscribe: Callable[[], None] | None = None
         self._stores: dict[str, PostgresStore] = {}
         self._member: Member | None = None
         self._is_open = False
@@ -76,6 +86,8 @@ class SharedDatabase:
             await self._shut_down(member)
             raise
         self._member = member
+        if self._webhooks is not None:
+            self._unsubscribe = self._webhooks.subscribe(self._accept_delivery, last=True)
 
     async def aclose(self) -> None:
         """End the lease and disconnect. It can be called at any time, and again.
@@ -86,6 +98,8 @@ class SharedDatabase:
         member = self._member
         if member is None or not self.is_in_own_process:
             return
+        if self._unsubscribe is not None:
+            self._unsubscribe()
         self._member = None
         await self._shut_down(member)
 
@@ -103,6 +117,27 @@ class SharedDatabase:
         finally:
             self._is_open = False
             await self._disconnect()
+
+    async def _accept_delivery(self, attempt_id: str, delivery: Delivery) -> bool:
+        """Keep a delivery of which no open session here knows the attempt, for its workspace's leader.
+
+        False where the attempt is not known. Raises `StoreError`. It may be called on another event loop.
+        """
+        loop = self._loop
+        if loop is None or asyncio.get_running_loop() is loop:
+            return await self._keep_delivery(attempt_id, delivery)
+        future = asyncio.run_coroutine_threadsafe(self._keep_delivery(attempt_id, delivery), loop)
+        return await asyncio.wrap_future(future)
+
+    async def _keep_delivery(self, attempt_id: str, delivery: Delivery) -> bool:
+        queries = self.require_member().queries
+        row = await queries.attempt_anywhere(attempt_id)
+        if row is None:
+            return False
+        if can_be_needed(intent_rows.read(row), delivery):
+            record = dump_delivery(delivery)
+            await queries.keep_delivery(row.workspace, attempt_id, record, for_leader=True)
+        return True
 
     def require_member(self) -> Member:
         """This process's member. Raises `StoreError` where the database is not open here."""

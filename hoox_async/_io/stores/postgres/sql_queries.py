@@ -187,13 +187,15 @@ class SQLQueries:
             workspace, avatar_id, workspace, avatar_id, sorted(set(look_ids)),  # sorted: no deadlock
         )  # fmt: skip
 
-    async def keep_delivery(self, workspace: int, attempt_id: str, record: str) -> None:
+    async def keep_delivery(
+        self, workspace: int, attempt_id: str, record: str, *, for_leader: bool = False
+    ) -> None:
         """Keep the first delivery of an attempt that is known."""
         await self._ask(
             "INSERT INTO hoox.deliveries (workspace, attempt, record, kept_by) "
             "SELECT a.workspace, a.id, %s, %s FROM hoox.attempts a WHERE a.workspace = %s AND a.id = %s "
             "ON CONFLICT DO NOTHING",
-            record, self._member, workspace, attempt_id,
+            record, "" if for_leader else self._member, workspace, attempt_id,
         )  # fmt: skip
 
     async def kept_delivery(self, workspace: int, attempt_id: str) -> str | None:
@@ -232,8 +234,10 @@ class SQLQueries:
         return moment
 
     async def leave(self) -> None:
-        """End this member's lease."""
-        await self._ask("DELETE FROM hoox.members WHERE id = %s", self._member)
+        """End this member's lease, after a renewal that is still executed."""
+        await self._for_lease.fetch(
+            self._in_schema("DELETE FROM hoox.members WHERE id = %s"), (self._member,)
+        )
 
     async def lead(
         self, candidates: Collection[int], watched: Collection[int]

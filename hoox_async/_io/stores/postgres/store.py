@@ -123,8 +123,8 @@ class PostgresStore:
         if member is None or not self._database.is_in_own_process:
             return
         self._member = None
-        await member.close_workspace(self._id)
         try:
+            await member.close_workspace(self._id)
             with suppress(StoreError):  # then the sweep does it, once this member is gone
                 await self._mark_own_as_unknown(member)
         finally:

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from ....errors import StoreError
+from ...error_words import words_of
 
 _MEANING = {
     "SQLITE_FULL": "the disk is full (or the file may not grow): nothing can be written",
@@ -36,7 +37,7 @@ def store_error(path: str, error: Exception) -> StoreError:
         return StoreError(f"{path}: {_MEANING.get(name, 'the database failed')} ({error})")
     if isinstance(error, OSError):
         return StoreError(f"{path}: it cannot be used: {error.strerror or error}")
-    return StoreError(f"{path}: {type(error).__name__}: {error}")
+    return StoreError(f"{path}: {words_of(error)}")
 
 
 @contextmanager

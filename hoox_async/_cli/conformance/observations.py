@@ -1,0 +1,93 @@
+"""What one conformance check saw: its steps, the answers of the API and the deliveries, as plain values."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from datetime import datetime
+from typing import Any, Literal
+
+import attrs
+
+from hoox_async import Endpoint, LookRef
+from hoox_async.testing import RecordedAnswer
+
+Outcome = Literal["done", "failed", "skipped"]
+
+
+@attrs.frozen
+class Step:
+    """One step of the check. ``detail`` says why it failed or was skipped; it holds no text of the API."""
+
+    name: str
+    outcome: Outcome
+    requests: int = 0
+    status: int | None = None
+    seconds: float = 0.0
+    detail: str = ""
+
+
+@attrs.frozen
+class ReceivedDelivery:
+    """One attempt of the API to deliver: when, with which headers and body, and how it was answered."""
+
+    at: datetime
+    headers: Mapping[str, str] = attrs.field(repr=False)
+    body: Any = attrs.field(repr=False)
+    answered: int
+
+
+@attrs.define
+class Observations:
+    """Everything that the check saw. The steps fill it in, and `facts` judges it."""
+
+    steps: list[Step] = attrs.field(factory=list)
+    answers: dict[str, list[RecordedAnswer]] = attrs.field(factory=dict, repr=False)
+    """The answers of each step, by its name."""
+    readings: dict[str, str] = attrs.field(factory=dict)
+    """What the library read in the answer of a step: the status of the look that was made."""
+    made: LookRef | None = None
+    looked_at: LookRef | None = None
+    """The look that the other steps read: the one that was made, or else one of the list."""
+    accepted_at: datetime | None = None
+    picture: tuple[str, int] | None = None
+    """Content type and bytes of the picture, which was fetched without the API key."""
+    wrong_key: tuple[int, Mapping[str, str], Any] | None = attrs.field(default=None, repr=False)
+    """HTTP status, headers and JSON of the answer to a wrong API key."""
+    receiver_used: bool = False
+    receiver_reached: bool = False
+    """Whether this machine reached its own receiver by its public URL."""
+    deliveries: list[ReceivedDelivery] = attrs.field(factory=list)
+    sent_images: int = 0
+    sent_place: str = ""
+    sent_name: str = ""
+    key_has_documented_form: bool = False
+
+    def in_order(self) -> list[RecordedAnswer]:
+        """All answers, in the order in which their requests were sent."""
+        found = [answer for answers in self.answers.values() for answer in answers]
+        return sorted(found, key=lambda answer: answer.sent_at)
+
+    def of_step(self, name: str) -> RecordedAnswer | None:
+        """The last answer of a step; None if there was none."""
+        return next((one for one in reversed(self.answers.get(name, [])) if one.status is not None), None)
+
+    def body(self, name: str) -> Any:
+        """The JSON of a step's last answer if it was a success; else None."""
+        answer = self.of_step(name)
+        if answer is None or answer.status is None or not 200 <= answer.status < 300:
+            return None
+        return json_of(answer)
+
+    def bodies_of(self, endpoint: Endpoint) -> Iterator[Any]:
+        """The JSON of every successful answer of an endpoint."""
+        for answer in self.in_order():
+            if answer.endpoint is endpoint and answer.status is not None and 200 <= answer.status < 300:
+                yield json_of(answer)
+
+
+def json_of(answer: RecordedAnswer) -> Any:
+    """The JSON of an answer; None if it is none."""
+    try:
+        return answer.json
+    except ValueError:
+        return None

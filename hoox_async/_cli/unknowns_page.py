@@ -1,0 +1,108 @@
+"""Writes the page of unknowns, and reads what pages show of the looks that unknowns may have made."""
+
+from __future__ import annotations
+
+import webbrowser
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
+from pathlib import Path
+
+import attrs
+
+from hoox_async import (
+    BatchReport,
+    ConfigurationError,
+    HooxError,
+    HooxSession,
+    LookDetails,
+    LookEdit,
+    LookRef,
+    Outcome,
+    OutcomeState,
+    PrunedRequest,
+    Unknown,
+)
+
+from .options import StoreConnection, program
+from .stores import AnyStore, beside, read_report, store_words
+from .terminal import Terminal, require_modules
+
+_MOST_NEW_AVATARS = 60  # their pictures are downloaded
+
+
+def resolve_words(given: str, connection: StoreConnection) -> list[str]:
+    """How a command begins that settles an unknown of this store, which is named as it was typed."""
+    shown, *workspace = store_words(given, connection.workspace)
+    return [*program(), "resolve", *connection.arguments(), *workspace, shown]
+
+
+async def read_looks(session: HooxSession, unknowns: Iterable[Unknown]) -> list[LookDetails]:
+    """The looks of the avatars that unknown edits are about; where an avatar was lost, all of the workspace.
+
+    Takes one request for each such avatar, and two for all lost avatars. What can't be read is left out.
+    """
+    looks: list[LookDetails] = []
+    unknowns = list(unknowns)
+    for avatar_id in dict.fromkeys(ref.avatar_id for unknown in unknowns for ref in unknown.candidates):
+        with suppress(HooxError):  # the page says that its picture was not asked for
+            looks += (await session.avatar(avatar_id)).looks
+    if any(not isinstance(unknown.request, LookEdit) for unknown in unknowns):
+        with suppress(HooxError):
+            public = {details.ref for details in await session.looks(only_public=True)}
+            looks += [details for details in await session.looks() if details.ref not in public]
+    return looks
+
+
+def with_new_avatars(report: BatchReport, looks: Sequence[LookDetails]) -> BatchReport:
+    """The report with candidates for lost avatars: looks of avatars that nothing in the store is about.
+
+    If the request named its avatar, only looks of avatars of that name.
+    """
+    known = {ref.avatar_id for outcome in report for ref in (outcome.ref, *outcome.candidates) if ref}
+    sources = (getattr(outcome.request, "source", None) for outcome in report)
+    known.update(source.avatar_id for source in sources if isinstance(source, LookRef))
+    new = [details for details in looks if details.ref.avatar_id not in known]
+
+    def shown(outcome: Outcome) -> Outcome:
+        if outcome.state is not OutcomeState.UNKNOWN or isinstance(outcome.request, LookEdit | PrunedRequest):
+            return outcome
+        name = outcome.request.name
+        fitting = [details.ref for details in new if name in (None, details.avatar_name)]
+        return attrs.evolve(outcome, candidates=(*outcome.candidates, *fitting[:_MOST_NEW_AVATARS]))
+
+    return BatchReport(shown(outcome) for outcome in report)
+
+
+def page_folder(page: Path | None, store: AnyStore) -> Path:
+    """The folder of the page. Raises `ConfigurationError` for the name of a file."""
+    if page is None:
+        return beside(store, f"{campaign_name(store)}.unknowns")
+    if page.suffix.lower() in (".html", ".htm") or page.is_file():
+        raise ConfigurationError(f"--page {page}: name a folder; the page is index.html in it")
+    return page
+
+
+def campaign_name(store: AnyStore) -> str:
+    """The name of the campaign that a store belongs to."""
+    return store.name.removesuffix(".db").removesuffix(".hoox")
+
+
+def require_page_modules() -> None:
+    """Raise `ConfigurationError` without what pages need."""
+    require_modules("report", {"jinja2": "Jinja2", "PIL": "Pillow"}, "the page")
+
+
+async def write_page(
+    store: AnyStore, folder: Path, looks: Sequence[LookDetails], resolve_command: list[str]
+) -> Path:
+    """Write the page of the store's unknowns. Raises `StoreError` and `OSError`."""
+    report = with_new_avatars(await read_report(store), looks)
+    return await report.write_unknowns_page(
+        folder, title=campaign_name(store), candidates=looks, resolve_command=resolve_command
+    )
+
+
+def show_page(page: Path, terminal: Terminal) -> None:
+    """Open the page in the user's browser."""
+    if not webbrowser.open(page.resolve().as_uri()):
+        terminal.notice("no browser could be started: open the page yourself")

@@ -1,0 +1,90 @@
+"""Shows that a command waits for looks, and what is wrong meanwhile."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from types import TracebackType
+from typing import TYPE_CHECKING, Self
+
+from .terminal import Terminal
+from .text import sanitize
+from .trouble import Trouble, shown_instead_of_logged
+
+if TYPE_CHECKING:
+    from rich.status import Status
+
+_LOOK_EVERY = 0.2  # seconds
+_PATIENCE = 2.0  # seconds: a shorter trouble is worth no line
+_LINE_EVERY = 30.0  # seconds between two lines about the same trouble
+
+
+class Waiting:
+    """An ``async with`` block in which a command waits: a spinner on a terminal, elsewhere lines.
+
+    Elsewhere nothing is written as long as nothing is wrong, then one line when trouble begins, changes or
+    ends, and every 30 s while it lasts.
+    """
+
+    def __init__(self, terminal: Terminal, what: str, trouble: Trouble) -> None:
+        self._terminal = terminal
+        self._what = what
+        self._trouble = trouble
+        self._status: Status | None = terminal.err.status(what) if terminal.live else None
+        self._task: asyncio.Task[None] | None = None
+        self._muted = shown_instead_of_logged()
+
+    async def __aenter__(self) -> Self:
+        self._muted.__enter__()
+        if self._status is not None:
+            self._status.start()
+        self._task = asyncio.create_task(self._run(), name="hoox-waiting")
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+        if self._status is not None:
+            self._status.stop()
+        self._muted.__exit__(kind, error, trace)
+
+    async def _run(self) -> None:
+        lines = TroubleLines(self._trouble)
+        while True:
+            if self._status is not None:
+                self._update(self._status)
+            elif line := lines.next(time.monotonic()):
+                self._terminal.say(f"{self._what}: {line}")
+            await asyncio.sleep(_LOOK_EVERY)
+
+    def _update(self, status: Status) -> None:
+        from rich.text import Text
+
+        text = self._trouble.text()
+        status.update(Text(sanitize(f"{self._what}: {text}" if text else self._what)))
+
+
+class TroubleLines:
+    """Which lines about the trouble are written where nothing can be redrawn."""
+
+    def __init__(self, trouble: Trouble) -> None:
+        self._trouble = trouble
+        self._began_at: float | None = None
+        self._shown: str | None = None  # the reason that was written last
+        self._shown_at = 0.0
+
+    def next(self, now: float) -> str:
+        """The line to write now; empty for none."""
+        text = self._trouble.text()
+        if not text:
+            was_shown, self._shown, self._began_at = self._shown is not None, None, None
+            return "the API answers again" if was_shown else ""
+        self._began_at = now if self._began_at is None else self._began_at
+        is_new = self._shown != self._trouble.reason
+        if now - self._began_at < _PATIENCE or not (is_new or now - self._shown_at >= _LINE_EVERY):
+            return ""
+        self._shown, self._shown_at = self._trouble.reason, now
+        return text

@@ -1,0 +1,24 @@
+"""Which deliveries a store must keep before they are acknowledged."""
+
+from __future__ import annotations
+
+from ..._api.webhook_payloads import Delivery
+from .intent import Intent, IntentState
+
+_WITHOUT_LOOK = frozenset(
+    {IntentState.PLANNED, IntentState.UNKNOWN, IntentState.DROPPED, IntentState.REJECTED}
+)
+
+
+def can_be_needed(intent: Intent, delivery: Delivery) -> bool:
+    """Whether the delivery must be stored before it is acknowledged. Only an attempt's first one is stored.
+
+    - POST outstanding: only a final status, since an earlier one would take the place of the final one.
+    - POST lost, also before a resend: any status, since each delivery names the look.
+    - POST accepted: a final status of its own look, in case that it cannot be applied at once.
+    """
+    if intent.state is IntentState.ACCEPTED and intent.ref is not None:
+        return delivery.status.settled and delivery.look_id == intent.ref.look_id
+    if intent.state is IntentState.SENDING:
+        return delivery.status.settled
+    return intent.state in _WITHOUT_LOOK

@@ -1,0 +1,202 @@
+"""What a page shows of the unknowns: each with its candidates and the three decisions about it. Pure."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import NamedTuple
+
+from .._api.models import LookDetails, LookRef, LookStatus
+from .._api.requests import LookEdit
+from .._core.intents.outcomes import Outcome, OutcomeState
+from .formatting import format_credits, format_duration
+from .sheet_contents import frame_of, moment, prompt_of, reason_of, sentence
+from .sheet_pictures import SheetPicture
+
+DECISIONS_FILE = "decisions.json"
+
+
+class CandidateCard(NamedTuple):
+    """A look that an unknown may have made. ``problem`` says why there is no picture."""
+
+    ref: str
+    picture: SheetPicture
+    wide: bool
+    fits: bool
+    problem: str
+    age: str
+    command: str
+
+
+class UnknownCard(NamedTuple):
+    """One unknown. ``older`` are candidates that existed before it was sent.
+
+    ``sent_at`` is exact: it tells this sending from a later one of the same key.
+    """
+
+    key: str
+    prompt: str
+    note: str
+    reason: str
+    sent: str
+    sent_at: str
+    price: str
+    credits: str
+    at_risk: str
+    source: SheetPicture
+    edited: str
+    candidates: tuple[CandidateCard, ...]
+    older: tuple[CandidateCard, ...]
+    resend_command: str
+    drop_command: str
+
+
+def unknown_cards(
+    outcomes: Sequence[Outcome],
+    details: Mapping[LookRef, LookDetails],
+    pictures: Mapping[LookRef, SheetPicture],
+    resolve_command: Sequence[str] | None,
+) -> list[UnknownCard]:
+    """The unknowns among the outcomes, in their order.
+
+    ``details`` are what the API told of looks, ``pictures`` those that were collected for them.
+    """
+    sources = _sources(outcomes)
+    return [
+        _card(outcome, sources.get(outcome.key), details, pictures, resolve_command)
+        for outcome in outcomes
+        if outcome.state is OutcomeState.UNKNOWN
+    ]
+
+
+def decide_command(resolve_command: Sequence[str] | None) -> str:
+    """The command that carries out a file of decisions, empty where none is known."""
+    return shlex.join([*resolve_command, f"@{DECISIONS_FILE}"]) if resolve_command else ""
+
+
+def looks_of_unknowns(outcomes: Sequence[Outcome]) -> set[LookRef]:
+    """The looks of which the page shows pictures: candidates, and the looks that were edited."""
+    unknowns = [outcome for outcome in outcomes if outcome.state is OutcomeState.UNKNOWN]
+    return {ref for outcome in unknowns for ref in outcome.candidates} | set(_sources(outcomes).values())
+
+
+def _sources(outcomes: Sequence[Outcome]) -> dict[str, LookRef]:
+    """The looks that unknowns are edits of, by the keys of the unknowns. A source may be named by its key."""
+    by_key = {outcome.key: outcome.ref for outcome in outcomes}
+    found: dict[str, LookRef] = {}
+    for outcome in outcomes:
+        if outcome.state is OutcomeState.UNKNOWN and isinstance(outcome.request, LookEdit):
+            source = outcome.request.source
+            ref = source if isinstance(source, LookRef) else by_key.get(str(source))
+            if ref is not None:
+                found[outcome.key] = ref
+    return found
+
+
+def _card(
+    outcome: Outcome,
+    source: LookRef | None,
+    details: Mapping[LookRef, LookDetails],
+    pictures: Mapping[LookRef, SheetPicture],
+    words: Sequence[str] | None,
+) -> UnknownCard:
+    sent_at, key = outcome.submitted_at, outcome.key
+    by_age = sorted(outcome.candidates, key=lambda ref: _rank(pictures.get(ref), sent_at))
+    cards = [
+        (
+            _is_older(pictures.get(ref), sent_at),
+            _candidate(ref, details.get(ref), pictures.get(ref), sent_at, _command(words, key, str(ref))),
+        )
+        for ref in by_age
+    ]
+    request = outcome.request
+    return UnknownCard(
+        key=key,
+        prompt=prompt_of(outcome),
+        note=" · ".join(
+            str(value)
+            for value in (getattr(request, name, None) for name in ("style", "format", "resolution"))
+            if value
+        ),
+        reason=sentence(reason_of(outcome, SheetPicture())),
+        sent=moment(sent_at),
+        sent_at=sent_at.isoformat() if sent_at else "",
+        price=format(request.credits, "f"),
+        credits=format_credits(request.credits),
+        at_risk=format_credits(outcome.at_risk),
+        source=pictures.get(source, SheetPicture()) if source else SheetPicture(),
+        edited=str(getattr(outcome.request, "source", "")),
+        candidates=tuple(card for older, card in cards if not older),
+        older=tuple(card for older, card in cards if older),
+        resend_command=_command(words, key, "resend"),
+        drop_command=_command(words, key, "drop"),
+    )
+
+
+def _candidate(
+    ref: LookRef,
+    details: LookDetails | None,
+    picture: SheetPicture | None,
+    sent_at: datetime | None,
+    command: str,
+) -> CandidateCard:
+    wide, fits = frame_of(picture or SheetPicture(), details.format if details else None)
+    return CandidateCard(
+        ref=str(ref),
+        picture=picture or SheetPicture(),
+        wide=wide,
+        fits=fits,
+        problem=sentence(_problem(details, picture)),
+        age=_age(picture, sent_at),
+        command=command,
+    )
+
+
+def _problem(details: LookDetails | None, picture: SheetPicture | None) -> str:
+    if picture is not None:
+        return picture.problem or ""
+    if details is None:
+        return "its picture was not asked for"
+    if details.status is LookStatus.FAILED:
+        return f"it could not be made: {details.error_message or 'no reason given'}"
+    if details.status in (LookStatus.PENDING, LookStatus.PROCESSING):
+        return "it is still being made"
+    return "the API gave no picture for this look"
+
+
+def _age(picture: SheetPicture | None, sent_at: datetime | None) -> str:
+    """How old the look is, by its picture: the API gives no time for a look."""
+    modified = picture.modified if picture else None
+    if modified is None:
+        return "age not known"
+    if sent_at is None:
+        return f"picture of {moment(modified)}"
+    seconds = (modified - sent_at).total_seconds()
+    if _is_older(picture, sent_at):
+        return f"picture made {format_duration(-seconds)} before it was sent"
+    return f"picture made {format_duration(max(0.0, seconds))} after it was sent"
+
+
+def _is_older(picture: SheetPicture | None, sent_at: datetime | None) -> bool:
+    """Servers tell the whole second only, so a picture of the same second is not older."""
+    if picture is None or picture.modified is None or sent_at is None:
+        return False
+    return picture.modified < sent_at.replace(microsecond=0)
+
+
+def _rank(picture: SheetPicture | None, sent_at: datetime | None) -> tuple[bool, float]:
+    """Those without a date first, as they may be in the making, then by the distance from the sending."""
+    modified = picture.modified if picture else None
+    if modified is None or sent_at is None:
+        return False, 0.0
+    return True, abs((modified - sent_at).total_seconds())
+
+
+def _command(words: Sequence[str] | None, key: str, verdict: str) -> str:
+    """The command for a decision, or the line of Python where no store has a command line."""
+    if words:
+        return shlex.join([*words, key, verdict])
+    if verdict in ("resend", "drop"):
+        return f"await session.{verdict}({key!r})"
+    return f"await session.resolve({key!r}, {verdict!r})"

@@ -1,0 +1,96 @@
+"""Whether the API answers the requests of a session; if not, hooks and the log are told."""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from .._api.endpoints import Endpoint
+from .._core.outage import NO_ANSWER, Outage, outage_after
+from .._io.clock import Clock
+from .._io.hooks import Hooks
+from ..errors import ApiError, HooxError
+from ..events import RequestFailed
+
+_log = logging.getLogger("hoox_async.requests")  # so that a program that shows them itself can mute them
+_LOG_EVERY = 30.0  # seconds
+_SLOW = 10.0  # seconds: a read that is open for longer is reported as one without an answer
+_MOST_AVATARS = 1_000
+
+
+class ApiHealth:
+    """Knows the outage of the API as a whole, and those of single avatars.
+
+    An answer that refuses a read is a usable one, but the refused avatar is noted, so that a wait for one of
+    its looks can say why it had no result.
+    """
+
+    def __init__(self, clock: Clock, hooks: Hooks) -> None:
+        self._clock = clock
+        self._hooks = hooks
+        self._answered_at = -math.inf
+        self._outage: Outage | None = None
+        self._of_avatar: dict[str, Outage] = {}
+        self._open: dict[object, float] = {}  # reads without an answer yet: when each was sent
+        self._log_at = -math.inf
+        self._is_logged = False
+
+    @contextmanager
+    def reading(self, endpoint: Endpoint, avatar_id: str | None) -> Iterator[None]:
+        """The block sends one read, about this avatar if about one, and parses its answer."""
+        sent_at, read = self._clock.now(), object()
+        self._open[read] = sent_at
+        try:
+            yield
+        except NO_ANSWER as error:
+            self._note_avatar(avatar_id, error, sent_at)
+            self.failed(endpoint, error, sent_at)
+            raise
+        except ApiError as error:
+            self._note_avatar(avatar_id, error, sent_at)
+            self.answered()
+            raise
+        else:
+            self._of_avatar.pop(avatar_id or "", None)
+            self.answered()
+        finally:
+            del self._open[read]
+
+    def _note_avatar(self, avatar_id: str | None, error: HooxError, sent_at: float) -> None:
+        if avatar_id is None:
+            return
+        known = self._of_avatar.pop(avatar_id, None)
+        self._of_avatar[avatar_id] = outage_after(error, sent_at if known is None else known.since)
+        if len(self._of_avatar) > _MOST_AVATARS:
+            del self._of_avatar[next(iter(self._of_avatar))]
+
+    def answered(self) -> None:
+        """A usable answer came."""
+        self._answered_at = self._clock.now()
+        outage, self._outage = self._outage, None
+        if outage is not None and self._is_logged:
+            self._is_logged = False
+            _log.warning("the API answers again, after %.0f s", self._answered_at - outage.since)
+
+    def failed(self, endpoint: Endpoint, error: HooxError, sent_at: float, key: str | None = None) -> None:
+        """A read got no usable answer, or no connection was made for the paid request of this key."""
+        begun = max(sent_at, self._answered_at) if self._outage is None else self._outage.since
+        outage = self._outage = outage_after(error, begun)
+        now = self._clock.now()
+        if now >= self._log_at:
+            self._log_at, self._is_logged = now + _LOG_EVERY, True
+            lasting = outage.text(now) if now - begun >= 1.0 else outage.reason
+            _log.warning("a request (%s) failed: %s", endpoint.value, lasting)
+        self._hooks.emit(RequestFailed(endpoint, outage.reason, now - begun, outage.status, key))
+
+    def outage(self, avatar_id: str) -> Outage | None:
+        """Why requests about this avatar get no usable answer at present; None if they get one."""
+        return self._of_avatar.get(avatar_id) or self._outage or self._slow()
+
+    def _slow(self) -> Outage | None:
+        since = min(self._open.values(), default=math.inf)
+        if since <= self._answered_at or self._clock.now() - since < _SLOW:
+            return None
+        return Outage(since, "the request is still open")

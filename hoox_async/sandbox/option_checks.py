@@ -1,0 +1,126 @@
+"""Checks the options of the sandbox when they are given. An error names option, value and what is right.
+
+A wrong word would else be taken for the default, and a test would prove something about another server.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Mapping
+from decimal import Decimal, InvalidOperation
+from typing import Any
+
+import attrs
+
+from .._api.endpoints import Endpoint
+from ..errors import ConfigurationError
+
+
+def refuse(name: str, value: object, expected: str) -> ConfigurationError:
+    """The error for an option that is not usable."""
+    return ConfigurationError(f"{name}: {value!r} is not usable; expected {expected}")
+
+
+def check_choice(name: str, value: object, choices: Iterable[object]) -> None:
+    """Raise `ConfigurationError` unless it is one of these values, and of the same type."""
+    known = tuple(choices)
+    if not any(type(value) is type(choice) and value == choice for choice in known):
+        raise refuse(name, value, "one of " + ", ".join(map(repr, known)))
+
+
+def check_flag(name: str, value: object) -> None:
+    """Raise `ConfigurationError` unless it is True or False."""
+    if not isinstance(value, bool):
+        raise refuse(name, value, "True or False")
+
+
+def check_number(
+    name: str, value: object, *, least: float = 0.0, most: float = math.inf, above: bool = False
+) -> None:
+    """Raise `ConfigurationError` unless it is finite and in this range; ``above``: not ``least`` itself."""
+    usable = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    if not usable or not least <= value <= most or (above and value == least):  # type: ignore[operator]
+        start = f"above {least:g}" if above else f"of {least:g} or more"
+        expected = f"from {least:g} to {most:g}" if math.isfinite(most) else start
+        raise refuse(name, value, f"a number {expected}")
+
+
+def check_whole(name: str, value: object, *, least: int, most: int | None = None) -> None:
+    """Raise `ConfigurationError` unless it is a whole number in this range."""
+    usable = isinstance(value, int) and not isinstance(value, bool)
+    if not usable or value < least or (most is not None and value > most):  # type: ignore[operator]
+        expected = f"of {least} or more" if most is None else f"from {least} to {most}"
+        raise refuse(name, value, f"a whole number {expected}")
+
+
+def check_credits(name: str, value: object) -> Decimal:
+    """The credits. Raises `ConfigurationError` unless they are a finite decimal number, 0 or more."""
+    try:
+        credits = Decimal(value) if isinstance(value, Decimal | int | str) else None
+    except InvalidOperation:
+        credits = None
+    if credits is None or isinstance(value, bool) or not credits.is_finite() or credits < 0:
+        raise refuse(name, value, "a Decimal, a whole number or the text of a number, 0 or more")
+    return credits
+
+
+def check_faults(name: str, faults: Iterable[Any], kind: type) -> tuple[tuple[Endpoint | str, int, Any], ...]:
+    """The planned faults. Raises `ConfigurationError` unless each is an endpoint, a number and a fault."""
+    endpoints = (*(endpoint.value for endpoint in Endpoint), "picture")
+    expected = f"tuples of an endpoint ({', '.join(endpoints)}), the number of a request from 1, and a Fault"
+    if isinstance(faults, str | Mapping) or not isinstance(faults, Iterable):
+        raise refuse(name, faults, expected)
+    checked = tuple(faults)
+    for one in checked:
+        usable = isinstance(one, tuple) and len(one) == 3 and one[0] in endpoints and isinstance(one[2], kind)
+        if not usable or not isinstance(one[1], int) or isinstance(one[1], bool) or one[1] < 1:
+            raise refuse(name, one, expected)
+    return checked
+
+
+def check_rates(name: str, rates: Any, kind: type) -> None:
+    """Raise `ConfigurationError` unless it maps faults to shares that are 1 at most together."""
+    expected = "a mapping of Fault to a share from 0 to 1, with a sum of 1 at most"
+    if not isinstance(rates, Mapping) or not all(isinstance(fault, kind) for fault in rates):
+        raise refuse(name, rates, expected)
+    for fault, share in rates.items():
+        check_number(f"{name}[{fault.name}]", share, most=1.0)
+    if sum(rates.values()) > 1 + 1e-9:
+        raise refuse(name, rates, expected)
+
+
+def one_of(*choices: object) -> Callable[[Any, attrs.Attribute[Any], object], None]:
+    """A validator for a field of an options class: one of these values."""
+
+    def validate(owner: Any, attribute: attrs.Attribute[Any], value: object) -> None:
+        check_choice(_field(owner, attribute), value, choices)
+
+    return validate
+
+
+def a_share(owner: Any, attribute: attrs.Attribute[Any], value: object) -> None:
+    """A validator for a field of an options class: a number from 0 to 1."""
+    check_number(_field(owner, attribute), value, most=1.0)
+
+
+def some_seconds(owner: Any, attribute: attrs.Attribute[Any], value: object) -> None:
+    """A validator for a field of an options class: a number of seconds, 0 or more."""
+    check_number(_field(owner, attribute), value)
+
+
+def seconds_above_zero(owner: Any, attribute: attrs.Attribute[Any], value: object) -> None:
+    """A validator for a field of an options class: a number of seconds above 0."""
+    check_number(_field(owner, attribute), value, above=True)
+
+
+def a_tuple_of_seconds(owner: Any, attribute: attrs.Attribute[Any], value: object) -> None:
+    """A validator for a field of an options class: a tuple of numbers of seconds, 0 or more."""
+    name = _field(owner, attribute)
+    if not isinstance(value, tuple):
+        raise refuse(name, value, "a tuple of seconds")
+    for position, seconds in enumerate(value):
+        check_number(f"{name}[{position}]", seconds)
+
+
+def _field(owner: Any, attribute: attrs.Attribute[Any]) -> str:
+    return f"{type(owner).__name__}.{attribute.name}"

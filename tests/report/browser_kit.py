@@ -1,0 +1,75 @@
+"""Opens pages in a real browser."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from report_kit import Pictures
+
+from hoox_async._core.intents.outcomes import Outcome
+from hoox_async._report import BatchReport
+
+if TYPE_CHECKING:
+    from playwright.async_api import Page
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
+NEEDS_BROWSER = [
+    pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed"),
+    # playwright leaves the pipes of the browser's process to the garbage collector
+    pytest.mark.filterwarnings("ignore::ResourceWarning"),
+]
+
+
+class Seen:
+    """What the page did besides showing itself."""
+
+    def __init__(self) -> None:
+        self.said: list[str] = []
+        self.asked: list[str] = []
+
+
+@asynccontextmanager
+async def opened(
+    folder: Path, outcomes: list[Outcome], *, width: int = 1440
+) -> AsyncIterator[tuple[Page, Seen]]:
+    """The contact sheet of these outcomes, in a browser. Fails on console errors and on any request."""
+    path = await BatchReport(outcomes).write_contact_sheet(folder, title="Summer", fetch=Pictures().fetch)
+    async with browsed(path, width=width) as (page, seen):
+        yield page, seen
+
+
+@asynccontextmanager
+async def browsed(path: Path, *, width: int = 1440, **context: Any) -> AsyncIterator[tuple[Page, Seen]]:
+    """A page on disk, in a browser. Fails on console errors and on any request to elsewhere."""
+    seen = Seen()
+    from playwright.async_api import async_playwright
+
+    async with async_playwright() as playwright:
+        browser = await playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        try:
+            tabs = await browser.new_context(viewport={"width": width, "height": 900}, **context)
+            page = await tabs.new_page()
+            page.set_default_timeout(10_000)
+            page.on("console", lambda message: seen.said.append(message.text))
+            page.on("pageerror", lambda error: seen.said.append(str(error)))
+            page.on("request", lambda request: seen.asked.append(request.url))
+            await page.goto(path.as_uri())
+            yield page, seen
+        finally:
+            await browser.close()
+    assert seen.said == []
+    assert [url for url in seen.asked if not url.startswith((path.parent.as_uri(), "blob:"))] == []
+
+
+async def saved(page: Page, button: str) -> Any:
+    """What the button saves, and the name of its file."""
+    async with page.expect_download() as download:
+        await page.click(button)
+    got = await download.value
+    return got.suggested_filename, json.loads(Path(await got.path()).read_text("utf-8"))

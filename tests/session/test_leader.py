@@ -1,0 +1,240 @@
+"""One process polls for all that share a store, and every end reaches the process that it concerns."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from random import Random
+from typing import Any
+
+import pytest
+from session_kit import edit, made, prompt, sends
+from shared_memory_kit import MemoryDatabase, SharedMemory
+
+from hoox_async import BatchItem, BatchRunner, Event, HooxSession, LookSettled, LookStatus
+from hoox_async._core.settings import Poll
+from hoox_async._session import runtime_of
+from hoox_async.errors import StoreError
+from hoox_async.sandbox import InProcessTransport, Space
+
+pytestmark = pytest.mark.virtual_time
+LEASE = 10.0
+
+
+class Process:
+    """One process: its database object, its session, and the looks of which its hooks were told."""
+
+    def __init__(self, memory: SharedMemory, space: Space, poll: Poll = "all", limit: int = 60_000) -> None:
+        self.told: list[str | None] = []
+        self.database = MemoryDatabase(memory, lease=LEASE)
+        self.session = HooxSession(
+            space.api_key,
+            transport=InProcessTransport(space, latency=0.1),
+            store=self.database.workspace("w"),
+            hooks=[self._hear],
+            poll=poll,
+            requests_per_minute=limit,
+        )
+        self.is_open = False
+
+    def _hear(self, event: Event) -> None:
+        if isinstance(event, LookSettled):
+            self.told.append(event.key)
+
+    @property
+    def leads(self) -> bool:
+        return self.is_open and runtime_of(self.session).registry.polls_for_all
+
+    async def open(self) -> None:
+        await self.database.open()
+        await self.session.__aenter__()
+        self.is_open = True
+
+    async def close(self) -> None:
+        self.is_open = False
+        await self.session.aclose()
+        await self.database.aclose()
+
+    async def kill(self) -> None:
+        """End as a process that is killed: nothing more is sent, written or told."""
+        services = runtime_of(self.session).services
+        self.is_open = False
+        services.posts.stop()
+        services.tasks.stop()
+        services.hooks.stop()
+        self.session._open = None
+        await self.database.kill()
+
+
+@asynccontextmanager
+async def processes(count: int, **options: Any) -> AsyncIterator[tuple[Space, list[Process]]]:
+    memory, space = SharedMemory(), Space(rng=Random(1), requests_per_minute=None)
+    opened = [Process(memory, space, **options) for _ in range(count)]
+    try:
+        for process in opened:
+            await process.open()
+        await asyncio.sleep(1.5)
+        yield space, opened
+    finally:
+        for process in opened:
+            if process.is_open:
+                await process.close()
+
+
+async def until(condition: Callable[[], bool], seconds: float) -> None:
+    """Wait until the condition holds. Fails after so many seconds."""
+    async with asyncio.timeout(seconds):
+        while not condition():
+            await asyncio.sleep(0.05)
+
+
+def apart(opened: list[Process]) -> tuple[Process, list[Process]]:
+    """The leader and the others."""
+    (leader,) = (process for process in opened if process.leads)
+    return leader, [process for process in opened if process is not leader]
+
+
+async def test_one_of_all_processes_polls() -> None:
+    """Of four processes that may poll exactly one does."""
+    async with processes(4) as (_, opened):
+        assert sum(process.leads for process in opened) == 1
+
+
+async def test_a_look_that_the_leader_finds_ready_wakes_its_waiter_elsewhere() -> None:
+    """A waiter in another process is awake within 1.5 s of the end, and its hooks are told."""
+    async with processes(3) as (space, opened):
+        leader, (first, second) = apart(opened)
+        job = await first.session.submit(prompt(), key="k")
+        waiting = asyncio.create_task(job.wait())
+        store = runtime_of(leader.session).services.store
+
+        async def settled() -> None:
+            while (await store.get(("k",)))["k"].state.value != "ready":
+                await asyncio.sleep(0.05)
+
+        await settled()
+        async with asyncio.timeout(1.5):
+            assert (await waiting).status is LookStatus.READY
+        await until(lambda: first.told == ["k"], 1.0)
+        assert (leader.told, second.told) == ([], [])
+        assert len(space.ledger) == 1
+
+
+async def test_a_process_that_awaits_the_look_of_another_one_is_told_of_it() -> None:
+    """A job that a third process holds of a look is settled there too, without a request of its own."""
+    async with processes(3) as (_, opened):
+        _, (first, second) = apart(opened)
+        job = await first.session.submit(prompt(), key="k")
+        other = second.session.job(job.ref)
+        assert (await other.wait()).status is LookStatus.READY
+        assert second.told == ["k"]
+
+
+async def test_a_leader_that_is_killed_is_replaced_once_its_lease_is_over() -> None:
+    """Another process polls within the lease and two seconds, and finds what the killed one had submitted."""
+    async with processes(3) as (_, opened):
+        leader, others = apart(opened)
+        await leader.session.submit(prompt(), key="k")
+        await leader.kill()
+        await until(lambda: any(process.leads for process in others), LEASE + 2.0)
+        await until(lambda: any(process.told == ["k"] for process in others), 120.0)
+        assert sum(len(process.told) for process in others) == 1
+
+
+async def test_a_leader_that_is_closed_is_replaced_at_once() -> None:
+    """Another process leads within 1.5 s after the leader was closed."""
+    async with processes(3) as (_, opened):
+        leader, others = apart(opened)
+        await leader.close()
+        await until(lambda: any(process.leads for process in others), 1.5)
+
+
+async def test_a_leader_without_its_database_polls_no_more_once_others_lead() -> None:
+    """A leader that can't reach the database for a whole lease stops, and may lead again later."""
+    async with processes(1) as (_, (process,)):
+        works = process.database.fault
+        process.database.fault = _store_error
+        await asyncio.sleep(2 * LEASE)
+        assert not process.leads
+        process.database.fault = works
+        await until(lambda: process.leads, 5.0)
+
+
+async def _store_error(_: str, __: str) -> None:
+    raise StoreError("the database does not answer")
+
+
+async def test_the_end_of_a_look_whose_submitter_has_ended_is_told_by_the_leader() -> None:
+    """Where the process that submitted a look was killed, the leader's hooks are told of its end, once."""
+    async with processes(3) as (_, opened):
+        leader, (first, second) = apart(opened)
+        await first.session.submit(prompt(), key="k")
+        await first.kill()
+        await until(lambda: leader.told == ["k"], 180.0)
+        await asyncio.sleep(30.0)
+        assert (leader.told, first.told, second.told) == (["k"], [], [])
+
+
+async def test_the_end_that_a_submitter_did_not_live_to_hear_of_is_told_by_the_leader() -> None:
+    """What was settled, and not read by its submitter before that was killed, is told by the leader."""
+    async with processes(2) as (_, opened):
+        leader, (first,) = apart(opened)
+        await first.session.submit(prompt(), key="k")
+        store = runtime_of(leader.session).services.store
+        while (await store.get(("k",)))["k"].state.value != "ready":
+            await asyncio.sleep(0.01)
+        await first.kill()
+        assert first.told == []
+        await until(lambda: leader.told == ["k"], 3 * LEASE)
+
+
+async def test_sessions_that_poll_what_is_awaited_do_so_where_nobody_leads() -> None:
+    """Sessions with ``poll="awaited"`` never lead, and each polls the looks that are awaited in it."""
+    async with processes(2, poll="awaited") as (_, (first, second)):
+        job = await first.session.submit(prompt(), key="k")
+        assert not first.leads
+        assert not second.leads
+        assert (await job.wait()).status is LookStatus.READY
+
+
+async def test_a_look_that_nobody_here_paid_for_is_polled_by_who_awaits_it() -> None:
+    """A look that the store does not know is polled by the process that waits for it, leader or not."""
+    async with processes(2) as (space, opened):
+        _, (first,) = apart(opened)
+        ref = made(space)
+        assert (await first.session.wait(ref)).status is LookStatus.READY
+
+
+async def requests_and_seconds(count: int) -> tuple[int, float]:
+    """The status requests and the seconds that 120 edits of four avatars take in so many processes."""
+    memory = SharedMemory()
+    space = Space(rng=Random(1), requests_per_minute=100)
+    space._quota_headers = lambda _: {}  # type: ignore[method-assign, assignment]  # the permits alone must suffice
+    opened = [Process(memory, space, limit=100) for _ in range(count)]
+    loop = asyncio.get_running_loop()
+    for process in opened:
+        await process.open()
+    await asyncio.sleep(1.5)
+    began = loop.time()
+    refs = [made(space) for _ in range(4)]
+    items = [BatchItem(f"{n}/{ref}", edit(ref, f"scene {n}")) for n in range(30) for ref in refs]
+
+    async def run(number: int, process: Process) -> None:
+        report = await BatchRunner(process.session).run(items[number::count])
+        assert len(report.ready) + len(report.failed) == len(items[number::count])
+
+    await asyncio.gather(*(run(number, process) for number, process in enumerate(opened)))
+    took = loop.time() - began
+    for process in opened:
+        await process.close()
+    assert len(space.ledger) == len(items)
+    assert all(record.status != 429 for record in space.requests)
+    return sends(space, "avatar", "status"), took
+
+
+async def test_four_processes_poll_and_finish_as_one_does() -> None:
+    """Four processes make at most 1.1 times the status requests of one, in 1.03 times the time."""
+    alone, four = await requests_and_seconds(1), await requests_and_seconds(4)
+    assert four[0] <= 1.1 * alone[0] + 2
+    assert four[1] <= 1.03 * alone[1] + 1.0
