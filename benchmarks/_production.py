@@ -245,6 +245,7 @@ async def world(
     lease: float = 3.0,
     latency: float = 0.1,
     concurrency: int = 100,
+    customer_credits: int = 1_000_000,
     seed: int = 0,
 ) -> AsyncIterator[World]:
     """The example, running and ready."""
@@ -261,6 +262,7 @@ async def world(
             "SHOP_PUBLIC_URL": f"http://127.0.0.1:{port}/hooks/hoox",
             "SHOP_HOOX_URL": sandbox.base_url,
             "SHOP_REQUESTS_PER_MINUTE": str(requests_per_minute),
+            "SHOP_CUSTOMER_CREDITS": str(customer_credits),
             "SHOP_CONCURRENCY": str(concurrency),
             "SHOP_LEASE": str(lease),
         }

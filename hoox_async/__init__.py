@@ -39,12 +39,12 @@ from ._api.requests import (
     Style,
 )
 from ._batch import BatchRunner, Estimate, OutcomeStream
-from ._core.intents.budget import Budget
+from ._core.intents.budget import Budget, StoredBudget
 from ._core.intents.costs import Costs
 from ._core.intents.intent import Evidence, Unknown
 from ._core.intents.outcomes import BatchItem, Outcome, OutcomeState
 from ._core.settings import DEFAULT_TIMEOUT, DefaultTimeout, Timeouts
-from ._io.stores import PruneResult, backup_store, prune_store, read_costs, recover_store
+from ._io.stores import PruneResult, backup_store, prune_store, read_costs, recover_store, store_budget
 from ._report import BatchReport
 from ._session.health import SessionHealth
 from ._session.jobs import LookJob
@@ -156,6 +156,7 @@ __all__ = [
     "StoreIncomplete",
     "StoreLocked",
     "StoreMismatch",
+    "StoredBudget",
     "Style",
     "Timeouts",
     "TransportError",
@@ -167,4 +168,5 @@ __all__ = [
     "prune_store",
     "read_costs",
     "recover_store",
+    "store_budget",
 ]

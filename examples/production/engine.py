@@ -53,7 +53,8 @@ async def make_look(context: JobContext, order_id: str) -> None:
         return
     with shop.telemetry.work_on(order):
         try:
-            job = await shop.session.submit(order.edit(), key=order.id)
+            budget = await shop.budget_of(order.customer)
+            job = await shop.session.submit(order.edit(), key=order.id, budget=budget)
             await shop.orders.accepted(order.id, job.ref, job.credits or order.edit().credits)
             await shop.orders.settled(order.id, await job)
         except GenerationFailed as failed:

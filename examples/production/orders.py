@@ -61,6 +61,13 @@ class Orders:
             await cursor.execute(f"SELECT {columns} FROM orders WHERE id = %s", (order_id,))
             return await cursor.fetchone()
 
+    async def cap_of(self, customer: str) -> Decimal | None:
+        """The credits that this customer may spend; None for what all may."""
+        async with self._pool.connection() as connection:
+            found = await connection.execute("SELECT credits FROM customers WHERE name = %s", (customer,))
+            row = await found.fetchone()
+            return row[0] if row else None
+
     async def accepted(self, order_id: str, ref: LookRef, credits: Decimal) -> None:
         """It is paid for."""
         await self._change(order_id, state="accepted", look=str(ref), credits=credits, reason=None)

@@ -1,4 +1,4 @@
--- The shop's own table. The tables of hoox_async and of Procrastinate are made by their own migrations.
+-- The shop's own tables. The tables of hoox_async and of Procrastinate are made by their own migrations.
 CREATE TABLE IF NOT EXISTS orders (
     id text PRIMARY KEY,
     customer text NOT NULL,
@@ -16,3 +16,9 @@ CREATE TABLE IF NOT EXISTS orders (
     changed_at timestamptz NOT NULL DEFAULT now()
 );
 CREATE INDEX IF NOT EXISTS orders_state ON orders (state) WHERE state NOT IN ('ready', 'failed', 'refused');
+
+-- Customers who may spend another number of credits than all others.
+CREATE TABLE IF NOT EXISTS customers (
+    name text PRIMARY KEY,
+    credits numeric NOT NULL CHECK (credits > 0)
+);

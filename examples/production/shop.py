@@ -10,7 +10,7 @@ from typing import Literal, NamedTuple
 
 from psycopg_pool import AsyncConnectionPool
 
-from hoox_async import Event, HooxSession, LookAccepted, LookSettled
+from hoox_async import Budget, Event, HooxSession, LookAccepted, LookSettled
 from hoox_async.postgres import PostgresDatabase
 from hoox_async.webhooks import WebhookHub
 
@@ -30,6 +30,15 @@ class Shop(NamedTuple):
     session: HooxSession
     hub: WebhookHub
     telemetry: Telemetry
+    budgets: dict[str, Budget]
+
+    async def budget_of(self, customer: str) -> Budget:
+        """The customer's budget. It is kept in the store, so that it holds for all processes together."""
+        name = f"customer/{customer}"
+        if name not in self.budgets:
+            cap = await self.orders.cap_of(customer)
+            self.budgets.setdefault(name, Budget(cap or self.settings.customer_credits, name=name))
+        return self.budgets[name]
 
 
 @asynccontextmanager
@@ -61,7 +70,7 @@ async def open_shop(settings: Settings, *, poll: Literal["all", "awaited"]) -> A
         async with session:
             try:
                 async with telemetry.gauges_of(session):
-                    yield Shop(settings, pool, orders, session, hub, telemetry)
+                    yield Shop(settings, pool, orders, session, hub, telemetry, {})
             finally:
                 await close_in_time(session, settings.close)
 

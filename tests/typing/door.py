@@ -61,7 +61,7 @@ def values(look: hx.Look, details: hx.LookDetails, avatar: hx.Avatar, picture: h
 async def calls(session: hx.HooxSession, ref: hx.LookRef) -> None:
     """Each method of the session has the type of what it returns; wrong arguments are seen."""
     edit = hx.LookEdit(ref, "podcast scene")
-    budget = hx.Budget(40, spent=Decimal("1.5"))
+    budget = hx.Budget(40, name="spring", spent=Decimal("1.5"))
     job = await session.submit(edit, key="alex-podcast", budget=budget, max_wait=5.0)
     assert_type(job, hx.LookJob)
     assert_type(await session.run(edit, key="k", timeout=60.0), hx.Look)

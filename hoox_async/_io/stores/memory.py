@@ -6,14 +6,17 @@ import asyncio
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Generator, Iterable, Sequence
 from datetime import datetime, timedelta
+from decimal import Decimal
 
 from ..._api.models import LookRef
 from ..._api.webhook_payloads import Delivery
+from ..._core.intents.budget import StoredBudget
 from ..._core.intents.intent import Intent, IntentState
 from ..._core.intents.transitions import LookTaken, Transition, claimed_look, recovery_transitions
 from ...errors import StoreError, StoreLocked
 from ..clock import Clock
 from ..protocols import Coordination, PollDuty, StoreGauges, Workspace
+from .budget_charges import charged_budgets
 from .index_changes import FORGETTABLE, OPEN_STATES, IndexChanges, apply_transitions, changes_between
 from .workspace_binding import plain_url, require_new_key, require_url
 
@@ -53,6 +56,7 @@ class MemoryStore:
         self._seen: dict[str, set[str]] = {}
         self._deliveries: dict[str, Delivery] = {}
         self._sends: deque[datetime] = deque()  # in order
+        self._budgets: dict[str, StoredBudget] = {}
 
     def __repr__(self) -> str:
         return f"MemoryStore(<{len(self._intents)} intents>)"
@@ -72,7 +76,7 @@ class MemoryStore:
         """None: a process counts its requests itself."""
         return None
 
-    def on_foreign_change(self, listener: Callable[[Intent], None]) -> Callable[[], None]:  # noqa: ARG002
+    def on_foreign_change(self, listener: Callable[[Intent], None]) -> Callable[[], None]:  # noqa: ARG002 -- nothing changes it
         """Never call the listener: no other process changes this store."""
         return _do_nothing
 
@@ -124,6 +128,7 @@ class MemoryStore:
             return stored
         changes = changes_between(None, intent)
         self._require_new_attempts(changes)
+        self._budgets |= charged_budgets(self._budgets.get, None, intent)
         self._planned += 1
         self._places[intent.key] = self._planned
         self._put(intent, [changes])
@@ -140,11 +145,22 @@ class MemoryStore:
             self._require_new_attempts(changes)
             if changes.exclusive and changes.claimed is not None:
                 self._require_unclaimed(changes.claimed, key)
+        self._budgets |= charged_budgets(self._budgets.get, intent, after)
         old_claim = claimed_look(intent)
         if old_claim is not None and old_claim != claimed_look(after) and self._refs.get(old_claim) == key:
             del self._refs[old_claim]
         self._put(after, all_changes)
         return after
+
+    async def open_budget(self, name: str, max_credits: Decimal, spent: Decimal) -> StoredBudget:
+        """Create the budget, unless there is one of this name. Returns what is stored."""
+        self._require_open()
+        return self._budgets.setdefault(name, StoredBudget(name, max_credits, spent))
+
+    async def budget(self, name: str) -> StoredBudget | None:
+        """The budget of this name."""
+        self._require_open()
+        return self._budgets.get(name)
 
     async def by_attempt(self, attempt_id: str) -> Intent | None:
         """The intent that has this attempt, the latest or an earlier one."""
@@ -198,6 +214,10 @@ class MemoryStore:
         accepted = await self.in_states((IntentState.ACCEPTED,))
         unknowns = await self.in_states((IntentState.UNKNOWN,))
         return StoreGauges(len(unknowns), len(accepted), accepted[0] if accepted else None)
+
+    async def release(self, key: str) -> None:  # noqa: ARG002 -- the protocol's signature
+        """Do nothing: no other process can give a planned intent other content."""
+        self._require_open()
 
     async def forget(self, key: str) -> None:
         """Delete an intent whose key cannot be used again, once its cost is certain. Others are kept."""

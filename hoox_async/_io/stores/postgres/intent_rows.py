@@ -5,10 +5,11 @@ from __future__ import annotations
 import zlib
 from collections.abc import Sequence
 
+from ...._core.intents.charges import charge_changes
 from ...._core.intents.intent import Intent
 from ...._core.intents.pruning import prune
 from ...._core.intents.records import dump_intent, load_intent, rewrite
-from ...._core.intents.transitions import Transition, claimed_look
+from ...._core.intents.transitions import Replace, Transition, claimed_look
 from ....errors import StoreError
 from ..index_changes import IndexChanges, apply_transitions, changes_between
 from .queries import IntentRow, IntentWrite
@@ -23,7 +24,7 @@ def read(row: IntentRow) -> Intent:
 
 def insertion(intent: Intent) -> IntentWrite:
     """The write of an intent that has no row yet."""
-    return _write(intent, 0, dump_intent(intent), [changes_between(None, intent)])
+    return _write(None, intent, 0, dump_intent(intent), [changes_between(None, intent)])
 
 
 def update(row: IntentRow, transitions: Sequence[Transition]) -> tuple[Intent, IntentWrite]:
@@ -31,17 +32,21 @@ def update(row: IntentRow, transitions: Sequence[Transition]) -> tuple[Intent, I
 
     What a newer release has written besides is kept.
     """
-    after, changes = apply_transitions(read(row), transitions)
-    return after, _write(after, row.version, rewrite(row.record, after), changes)
+    before = read(row)
+    after, changes = apply_transitions(before, transitions)
+    write = _write(before, after, row.version, rewrite(row.record, after), changes)
+    return after, write._replace(replaces=any(isinstance(step, Replace) for step in transitions))
 
 
 def pruned(row: IntentRow, intent: Intent) -> IntentWrite:
     """The write of a row's intent without the content of its request."""
     after = prune(intent)
-    return _write(after, row.version, rewrite(row.record, after), [])
+    return _write(intent, after, row.version, rewrite(row.record, after), [])
 
 
-def _write(intent: Intent, was: int, record: str, changes: Sequence[IndexChanges]) -> IntentWrite:
+def _write(
+    before: Intent | None, intent: Intent, was: int, record: str, changes: Sequence[IndexChanges]
+) -> IntentWrite:
     return IntentWrite(
         key=intent.key,
         was=was,
@@ -53,4 +58,5 @@ def _write(intent: Intent, was: int, record: str, changes: Sequence[IndexChanges
         claims=[change.claimed for change in changes if change.claimed is not None],
         seen=[ref for change in changes for ref in change.paid_besides],
         created=[change.created for change in changes if change.created is not None],
+        charges=tuple(charge_changes(before, intent).items()),
     )

@@ -6,9 +6,11 @@ import os
 import socket
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime
+from decimal import Decimal
 from typing import Any, Literal
 
 from ...._api.models import LookRef
+from ...._core.intents.budget import StoredBudget
 from ...._core.intents.intent import IntentState
 from ..workspace_binding import Binding
 from .connections import Connections
@@ -100,18 +102,54 @@ class SQLQueries:
         rows = await self._ask(
             "SELECT * FROM hoox.put_1(%s::text, %s::bigint, %s::text, %s::bigint, %s::text, "
             "%s::text, %s::text, %s::text, %s::bigint, %s::text[], %s::timestamptz[], "
-            "%s::text[], %s::text[], %s::text[], %s::text[], %s::text[], %s::double precision)",
+            "%s::text[], %s::text[], %s::text[], %s::text[], %s::text[], "
+            "%s::text[], %s::numeric[], %s::boolean, %s::double precision)",
             self._member, workspace, write.key, write.was, write.state.value,
             ref and ref.avatar_id, ref and ref.look_id, write.record, write.crc,
             [attempt.id for attempt in write.attempts], [attempt.sent_at for attempt in write.attempts],
             [claim.avatar_id for claim in write.claims], [claim.look_id for claim in write.claims],
             [ref.avatar_id for ref in write.seen], [ref.look_id for ref in write.seen],
-            list(write.created), of_the_dead,
+            list(write.created),
+            [name for name, _ in write.charges], [change for _, change in write.charges], write.replaces,
+            of_the_dead,
         )  # fmt: skip
-        outcome, owner, avatar_id, look_id = rows[0]
-        if outcome != "taken":
-            return Written(outcome)
-        return Written(outcome, owner, LookRef(avatar_id, look_id))
+        outcome, owner, avatar_id, look_id, budget, cap, charged, change = rows[0]
+        if outcome == "taken":
+            return Written(outcome, owner, LookRef(avatar_id, look_id))
+        if outcome == "over":
+            return Written(outcome, budget=StoredBudget(budget, cap, charged), change=change)
+        return Written(outcome)
+
+    async def release(self, workspace: int, key: str | None) -> None:
+        """Let others replace planned intents that this member was to send again."""
+        await self._ask(
+            "UPDATE hoox.intents SET member = NULL WHERE workspace = %s AND state = 'planned' "
+            "AND member = %s AND key = coalesce(%s::text, key)",
+            workspace, self._member, key,
+        )  # fmt: skip
+
+    async def open_budget(self, workspace: int, budget: StoredBudget) -> StoredBudget:
+        """Create the budget, unless there is one of this name."""
+        rows = await self._ask(
+            "SELECT * FROM hoox.open_budget_1(%s::bigint, %s::text, %s::numeric, %s::numeric)",
+            workspace, *budget,
+        )  # fmt: skip
+        return StoredBudget(budget.name, *rows[0])
+
+    async def budget(self, workspace: int, name: str) -> StoredBudget | None:
+        """The budget of this name."""
+        rows = await self._ask(
+            "SELECT name, max_credits, charged FROM hoox.budgets WHERE workspace = %s AND name = %s",
+            workspace, name,
+        )  # fmt: skip
+        return StoredBudget(*rows[0]) if rows else None
+
+    async def set_cap(self, workspace: int, name: str, max_credits: Decimal) -> None:
+        """Change the cap of a budget."""
+        await self._ask(
+            "UPDATE hoox.budgets SET max_credits = %s WHERE workspace = %s AND name = %s",
+            max_credits, workspace, name,
+        )  # fmt: skip
 
     async def by_attempt(self, workspace: int, attempt_id: str) -> IntentRow | None:
         """The intent that has this attempt."""

@@ -7,12 +7,14 @@ import os
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Sequence
 from datetime import datetime, timedelta
+from decimal import Decimal
 from functools import partial
 from sqlite3 import Connection
 from typing import TypeVar
 
 from ...._api.models import LookRef
 from ...._api.webhook_payloads import Delivery
+from ...._core.intents.budget import StoredBudget
 from ...._core.intents.intent import Intent, IntentState
 from ...._core.intents.transitions import Send, Transition
 from ....errors import StoreError, StoreLocked
@@ -61,7 +63,7 @@ class SQLiteStore:
         """None: a process counts its requests itself."""
         return None
 
-    def on_foreign_change(self, listener: Callable[[Intent], None]) -> Callable[[], None]:  # noqa: ARG002
+    def on_foreign_change(self, listener: Callable[[Intent], None]) -> Callable[[], None]:  # noqa: ARG002 -- nothing changes it
         """Never call the listener: no other process changes the file."""
         return _do_nothing
 
@@ -129,6 +131,15 @@ class SQLiteStore:
         sends = any(isinstance(transition, Send) for transition in transitions)
         return await self._write(partial(queries.advance, key=key, transitions=transitions), sends=sends)
 
+    async def open_budget(self, name: str, max_credits: Decimal, spent: Decimal) -> StoredBudget:
+        """Create the budget, unless there is one of this name. Returns what is stored."""
+        create = partial(queries.open_budget, name=name, max_credits=max_credits, spent=spent)
+        return await self._write(create)
+
+    async def budget(self, name: str) -> StoredBudget | None:
+        """The budget of this name."""
+        return await self._read(partial(queries.budget, name=name))
+
     async def by_attempt(self, attempt_id: str) -> Intent | None:
         """The intent that has this attempt, the latest or an earlier one."""
         return await self._read(partial(queries.by_attempt, attempt_id=attempt_id))
@@ -166,6 +177,10 @@ class SQLiteStore:
     async def gauges(self) -> StoreGauges:
         """Counts of the open intents."""
         return await self._read(queries.gauges)
+
+    async def release(self, key: str) -> None:  # noqa: ARG002 -- the protocol's signature
+        """Do nothing: no other process can give a planned intent other content."""
+        self._require_queue()
 
     async def forget(self, key: str) -> None:  # noqa: ARG002 -- the protocol's signature
         """Do nothing: on disk all intents are kept."""
