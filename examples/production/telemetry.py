@@ -63,16 +63,18 @@ class Telemetry:
         for name in GAUGES:
             meter.create_observable_gauge(f"hoox.{name}", [partial(self._gauge, name)])
 
-    def parent(self) -> str | None:
-        """The current span, as text to store with an order."""
-        carrier: dict[str, str] = {}
-        propagate.inject(carrier)
-        return carrier.get("traceparent")
+    @contextmanager
+    def ordering(self) -> Iterator[str | None]:
+        """A span for taking an order. Gives its context, as text to store with the order."""
+        with self._tracer.start_as_current_span("take order"):
+            carrier: dict[str, str] = {}
+            propagate.inject(carrier)
+            yield carrier.get("traceparent")
 
     @contextmanager
     def work_on(self, order: Order) -> Iterator[None]:
         """A span for a worker's work on an order."""
-        with self._tracer.start_as_current_span("order", _context(order.traceparent)) as span:
+        with self._tracer.start_as_current_span("make look", _context(order.traceparent)) as span:
             span.set_attribute("shop.order", order.id)
             self._working[order.id] = trace.set_span_in_context(span)
             try:

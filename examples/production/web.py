@@ -62,16 +62,16 @@ async def take(
 ) -> dict[str, Any]:
     """Queue an order and answer at once, with the order's URL. The same Idempotency-Key is the same order."""
     shop: Shop = request.app.state.shop
-    order = Order(
-        idempotency_key or uuid4().hex, wanted.customer, wanted.source, wanted.prompt, shop.telemetry.parent()
-    )
-    try:
-        order.edit()
-    except InvalidRequest as error:
-        raise HTTPException(422, str(error)) from None
-    async with shop.pool.connection() as connection:  # one transaction: no order without its job
-        if await shop.orders.add(order, connection):
-            await make_look.configure(connection=connection).defer_async(order_id=order.id)
+    with shop.telemetry.ordering() as traceparent:
+        order_id = idempotency_key or uuid4().hex
+        order = Order(order_id, wanted.customer, wanted.source, wanted.prompt, traceparent)
+        try:
+            order.edit()
+        except InvalidRequest as error:
+            raise HTTPException(422, str(error)) from None
+        async with shop.pool.connection() as connection:  # one transaction: no order without its job
+            if await shop.orders.add(order, connection):
+                await make_look.configure(connection=connection).defer_async(order_id=order.id)
     url = str(request.url_for("show", order_id=order.id))
     response.headers["Location"] = url
     return {"order": order.id, "url": url, "seconds_to_first_permit": round(shop.session.expected_wait(), 1)}

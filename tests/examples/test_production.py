@@ -7,7 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import aiohttp
+import psycopg
 import pytest
+
+from hoox_async.sandbox import Fault
 
 
 @pytest.fixture
@@ -76,6 +79,35 @@ async def test_an_order_has_a_page_and_probes_answer(
             for path, key in (("healthz", "alive"), ("readyz", "ready")):
                 async with client.get(f"http://127.0.0.1:{port}/{path}") as response:
                     assert (response.status, (await response.json())[key]) == (200, True)
+
+
+async def test_an_unknown_order_is_not_sent_again(
+    production: Any, postgres_database: str, tmp_path: Path
+) -> None:
+    """An order whose answer is lost is unknown, is not run again by the engine, and its delivery settles it.
+
+    It is charged once.
+    """
+    async with (
+        production.world(postgres_database, tmp_path, workers=1, web_workers=1, speed=4.0) as made,
+        aiohttp.ClientSession(f"http://127.0.0.1:{made.web_port}") as client,
+    ):
+        made.sandbox.fail_next("edit", Fault.DROP_AFTER)
+        wanted = {"customer": "ada", "source": production.SOURCES[0], "prompt": "on stage"}
+        async with client.post("/orders", json=wanted) as response:
+            url = response.headers["Location"]
+        seen: list[str] = []
+        while seen[-1:] != ["ready"]:
+            async with client.get(url) as response:
+                state = (await response.json())["state"]
+            if [state] != seen[-1:]:
+                seen.append(state)
+            await asyncio.sleep(0.05)
+        async with await psycopg.AsyncConnection.connect(made.database) as connection:
+            jobs = await connection.execute("SELECT status, attempts FROM procrastinate_jobs")
+            assert await jobs.fetchall() == [("succeeded", 1)]
+    assert "unknown" in seen, seen
+    assert len(made.sandbox.ledger) == 1
 
 
 async def test_a_customer_cannot_spend_more_than_the_cap(
