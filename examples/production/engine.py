@@ -10,9 +10,11 @@ import asyncio
 import logging
 from typing import NoReturn
 
+import psycopg
 from procrastinate import App, BaseRetryStrategy, Blueprint, JobContext, PsycopgConnector, RetryDecision
 from procrastinate.exceptions import ConnectorException
 from procrastinate.jobs import Job
+from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
 from hoox_async import (
     BadRequest,
@@ -26,6 +28,7 @@ from hoox_async import (
 from .shop import Shop
 
 QUEUE = "looks"
+WATCHING = 7_315_062  # the number of a lock, as in migrate.py
 LONGEST_PAUSE = 60  # seconds between two runs of an order that can't be made at present
 REFUSALS = (BadRequest, InvalidRequest, KeyConflict, BudgetExceeded)
 tasks = Blueprint()
@@ -73,18 +76,24 @@ def make_engine(database: str) -> App:
     return engine
 
 
-async def watch(engine: App, lease: float) -> NoReturn:
+async def watch(engine: App, pool: AsyncConnectionPool, lease: float) -> NoReturn:
     """Queue again what dead workers were working on: the engine does not do that by itself.
 
-    Every worker does this. If two do it at the same moment, the second one gets an error, or the job is run
-    by two workers: then both wait for the same look.
+    Every worker does this, one at a time: else one would queue again what another has just taken over.
     """
     while True:
         await asyncio.sleep(lease / 3)
         try:
-            stalled = await engine.job_manager.get_stalled_jobs(queue=QUEUE, seconds_since_heartbeat=lease)
-            for job in stalled:
-                log.warning("taking over %s from a dead worker", job.task_kwargs.get("order_id"))
-                await engine.job_manager.retry_job(job)
-        except ConnectorException as error:
-            log.info("the watchdog tries again: %s", error)
+            async with pool.connection() as connection:  # the lock is held until the end of its transaction
+                found = await connection.execute("SELECT pg_try_advisory_xact_lock(%s)", (WATCHING,))
+                if await found.fetchone() == (True,):
+                    await take_over(engine, lease)
+        except (ConnectorException, psycopg.Error, PoolTimeout) as error:
+            log.warning("the watchdog tries again: %s", error)
+
+
+async def take_over(engine: App, lease: float) -> None:
+    """Queue the jobs of workers that have given no sign of life for a lease."""
+    for job in await engine.job_manager.get_stalled_jobs(queue=QUEUE, seconds_since_heartbeat=lease):
+        log.warning("taking over %s from a dead worker", job.task_kwargs.get("order_id"))
+        await engine.job_manager.retry_job(job)

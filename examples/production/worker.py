@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import signal
+from typing import Any
 
 from .engine import QUEUE, make_engine, watch
 from .probes import serve_probes
@@ -34,7 +35,7 @@ async def work(settings: Settings, stop: asyncio.Event) -> None:
         )
         parts = (
             working,
-            asyncio.create_task(watch(engine, settings.lease)),
+            asyncio.create_task(watch(engine, shop.pool, settings.lease)),
             asyncio.create_task(stop.wait()),
         )
         try:
@@ -47,12 +48,27 @@ async def work(settings: Settings, stop: asyncio.Event) -> None:
             await asyncio.gather(*parts, return_exceptions=True)
 
 
+def stop_on_failures(loop: asyncio.AbstractEventLoop, stop: asyncio.Event) -> None:
+    """Stop the worker if a task of its parts fails and nobody hears of that; Kubernetes starts another.
+
+    The engine writes at the end of a job what became of it. If the database fails then, the job would stay
+    with this worker, which lives and so keeps it. Once it has ended, the watchdog of another takes it over.
+    """
+
+    def failed(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        loop.default_exception_handler(context)
+        stop.set()
+
+    loop.set_exception_handler(failed)
+
+
 async def main() -> None:
     """Run the worker."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    stop_on_failures(asyncio.get_running_loop(), stop)
     await work(read_settings(), stop)
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import gc
 import sys
 from pathlib import Path
 
@@ -22,6 +24,7 @@ from production.engine import WhateverFails, make_engine  # noqa: E402
 from production.orders import Order  # noqa: E402
 from production.settings import Settings, read_settings  # noqa: E402
 from production.telemetry import Telemetry  # noqa: E402
+from production.worker import stop_on_failures  # noqa: E402
 
 SOURCE = "avtr_a:look_1"
 
@@ -78,6 +81,24 @@ def test_pauses_between_runs_are_bounded() -> None:
     assert first is not None
     assert last is not None
     assert 50.0 < (last - first).total_seconds() < 70.0
+
+
+async def test_a_failure_that_nobody_hears_of_stops_the_worker(caplog: pytest.LogCaptureFixture) -> None:
+    """A task that fails unheard, such as the engine's note of a job's end, is logged and stops the worker."""
+    stop = asyncio.Event()
+    stop_on_failures(asyncio.get_running_loop(), stop)
+
+    async def fail() -> None:
+        raise OSError("the database is gone")
+
+    task: asyncio.Task[None] | None = asyncio.create_task(fail())
+    await asyncio.sleep(0)
+    assert task is not None
+    assert task.done()
+    task = None
+    gc.collect()
+    assert stop.is_set()
+    assert "the database is gone" in caplog.text
 
 
 def test_settings_come_from_the_environment() -> None:
