@@ -12,6 +12,8 @@ import pytest
 
 from hoox_async.sandbox import Fault
 
+SOURCE = "avtr_public_ada:look_public_ada"
+
 
 @pytest.fixture
 def production(monkeypatch: pytest.MonkeyPatch) -> Any:
@@ -48,85 +50,75 @@ async def test_orders_are_paid_once_though_a_worker_is_killed(
     assert "still running after graceful timeout" not in made.workers_log, result.logs
 
 
-async def test_an_order_has_a_page_and_probes_answer(
-    production: Any, postgres_database: str, tmp_path: Path
-) -> None:
-    """The answer to an order is 202 with its URL, where it is shown; one that can't be one is 422.
+async def test_what_the_shop_answers(production: Any, postgres_database: str, tmp_path: Path) -> None:
+    """An order is answered with its page; one that can't be one is 422; the probes of both processes answer.
 
-    ``/healthz`` and ``/readyz`` answer at the web app and at the worker.
+    An order whose answer is lost is unknown; the engine does not run it again, its delivery settles it, and
+    it is charged once. Orders that exceed their customer's cap are refused and not charged; those of other
+    customers are made.
     """
     async with (
-        production.world(postgres_database, tmp_path, workers=1, web_workers=1) as made,
+        production.world(
+            postgres_database, tmp_path, workers=1, web_workers=1, speed=10.0, customer_credits=6
+        ) as made,
         aiohttp.ClientSession(f"http://127.0.0.1:{made.web_port}") as client,
     ):
-        wanted = {"customer": "ada", "source": production.SOURCES[0], "prompt": "on stage"}
-        async with client.post("/orders", json=wanted) as response:
-            assert response.status == 202
-            url = response.headers["Location"]
-        while True:
-            async with client.get(url) as response:
-                shown = await response.json()
-            if shown["state"] == "ready":
-                break
-            await asyncio.sleep(0.1)
-        assert (shown["customer"], shown["credits"]) == ("ada", "2")
-        assert shown["picture"].startswith("http")
-        async with client.post("/orders", json={**wanted, "source": "Alex"}) as response:
-            assert response.status == 422
-        async with client.get("/orders/none") as response:
-            assert response.status == 404
-        for port in (made.web_port, made.workers[0].port):
-            for path, key in (("healthz", "alive"), ("readyz", "ready")):
-                async with client.get(f"http://127.0.0.1:{port}/{path}") as response:
-                    assert (response.status, (await response.json())[key]) == (200, True)
-
-
-async def test_an_unknown_order_is_not_sent_again(
-    production: Any, postgres_database: str, tmp_path: Path
-) -> None:
-    """An order whose answer is lost is unknown, is not run again by the engine, and its delivery settles it.
-
-    It is charged once.
-    """
-    async with (
-        production.world(postgres_database, tmp_path, workers=1, web_workers=1, speed=4.0) as made,
-        aiohttp.ClientSession(f"http://127.0.0.1:{made.web_port}") as client,
-    ):
+        await check_probes(made, client)
+        await check_pages(client)
         made.sandbox.fail_next("edit", Fault.DROP_AFTER)
-        wanted = {"customer": "ada", "source": production.SOURCES[0], "prompt": "on stage"}
-        async with client.post("/orders", json=wanted) as response:
-            url = response.headers["Location"]
-        seen: list[str] = []
-        while seen[-1:] != ["ready"]:
-            async with client.get(url) as response:
-                state = (await response.json())["state"]
-            if [state] != seen[-1:]:
-                seen.append(state)
-            await asyncio.sleep(0.05)
+        seen = await states_until_ready(client, await order(client, "bo"))
+        assert "unknown" in seen, seen
         async with await psycopg.AsyncConnection.connect(made.database) as connection:
             jobs = await connection.execute("SELECT status, attempts FROM procrastinate_jobs")
-            assert await jobs.fetchall() == [("succeeded", 1)]
-    assert "unknown" in seen, seen
-    assert len(made.sandbox.ledger) == 1
-
-
-async def test_a_customer_cannot_spend_more_than_the_cap(
-    production: Any, postgres_database: str, tmp_path: Path
-) -> None:
-    """Of ten orders of one customer with six credits, two workers make three; the others are refused.
-
-    Nothing was charged for those. Other customers are not touched by that.
-    """
-    async with (
-        production.world(postgres_database, tmp_path, workers=2, web_workers=1, customer_credits=6) as made,
-        aiohttp.ClientSession(f"http://127.0.0.1:{made.web_port}") as client,
-    ):
-        for number in range(11):
-            customer = "bo" if number == 0 else "ada"
-            wanted = {"customer": customer, "source": production.SOURCES[0], "prompt": f"scene {number}"}
-            async with client.post("/orders", json=wanted) as response:
-                assert response.status == 202
+            assert await jobs.fetchall() == [("succeeded", 1), ("succeeded", 1)]
+        assert len(made.sandbox.ledger) == 2
+        for customer in ("bo", "ada", "ada", "ada", "ada", "ada"):
+            await order(client, customer)
         while sum((states := await made.states()).values()) - states["ready"] - states["refused"]:
-            await asyncio.sleep(0.2)
-    assert (states["ready"], states["refused"]) == (4, 7)
-    assert len(made.sandbox.ledger) == 4
+            await asyncio.sleep(0.1)
+    assert (states["ready"], states["refused"]) == (5, 3)
+    assert len(made.sandbox.ledger) == 5
+
+
+async def order(client: aiohttp.ClientSession, customer: str) -> str:
+    """Post an order. Returns its URL."""
+    wanted = {"customer": customer, "source": SOURCE, "prompt": "on stage"}
+    async with client.post("/orders", json=wanted) as response:
+        assert response.status == 202
+        return response.headers["Location"]
+
+
+async def states_until_ready(client: aiohttp.ClientSession, url: str) -> list[str]:
+    """The states that the order's page shows until it is ready."""
+    seen: list[str] = []
+    while seen[-1:] != ["ready"]:
+        async with client.get(url) as response:
+            state: str = (await response.json())["state"]
+        if [state] != seen[-1:]:
+            seen.append(state)
+        await asyncio.sleep(0.05)
+    return seen
+
+
+async def check_pages(client: aiohttp.ClientSession) -> None:
+    """An order's page shows what has become of it."""
+    url = await order(client, "ada")
+    assert (await states_until_ready(client, url))[-1] == "ready"
+    async with client.get(url) as response:
+        shown = await response.json()
+    assert (shown["customer"], shown["credits"]) == ("ada", "2")
+    assert shown["picture"].startswith("http")
+    async with client.post("/orders", json={"customer": "ada", "source": "Alex", "prompt": "a"}) as response:
+        assert response.status == 422
+    async with client.get("/orders/none") as response:
+        assert response.status == 404
+
+
+async def check_probes(made: Any, client: aiohttp.ClientSession) -> None:
+    """Web app and worker say that they live and are ready, and show their gauges."""
+    for port in (made.web_port, made.workers[0].port):
+        async with client.get(f"http://127.0.0.1:{port}/healthz") as response:
+            assert (response.status, await response.json()) == (200, {"alive": True})
+        async with client.get(f"http://127.0.0.1:{port}/readyz") as response:
+            shown = await response.json()
+        assert (response.status, shown["ready"], shown["unknowns"]) == (200, True, 0)
