@@ -275,6 +275,13 @@ class MemoryQueries:
             lambda: [each.row for each in self._all(workspace) if each.state in _SETTLED][::-1][:count],
         )
 
+    async def count_open(self, workspace: int) -> tuple[int, int]:
+        def count() -> tuple[int, int]:
+            states = [each.state for each in self._all(workspace)]
+            return states.count(IntentState.UNKNOWN), states.count(IntentState.ACCEPTED)
+
+        return await self._ask("count_open", count)
+
     async def seen_looks(self, workspace: int, avatar_id: str) -> frozenset[str] | None:
         def find() -> frozenset[str] | None:
             place = (workspace, avatar_id)

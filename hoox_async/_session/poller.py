@@ -46,6 +46,8 @@ class Poller:
         self._reads = reads
         self._registry = registry
         self._scheduler = scheduler
+        self.answered_at: float | None = None
+        """The loop's time at which a status request was last answered well; None: none was yet."""
         self._outstanding = asyncio.Semaphore(_MAX_OUTSTANDING)
         self._may_scan = asyncio.Event()
         self._duty_changed = asyncio.Event()
@@ -96,6 +98,7 @@ class Poller:
                 failure = UnexpectedResponse("the answer could not be processed")
                 take_in = partial(self._failed, request, failure)
             else:
+                self.answered_at = self._services.clock.now()
                 take_in = partial(self._registry.publish, updates)
         finally:
             self._outstanding.release()

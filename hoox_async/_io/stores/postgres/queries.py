@@ -185,6 +185,10 @@ class Queries(Protocol):
         """Up to ``count`` settled intents, those that were planned last."""
         ...
 
+    async def count_open(self, workspace: int) -> tuple[int, int]:
+        """How many intents are UNKNOWN, and how many ACCEPTED."""
+        ...
+
     async def seen_looks(self, workspace: int, avatar_id: str) -> frozenset[str] | None:
         """Baseline and claimed looks of an avatar; None where it has no baseline."""
         ...

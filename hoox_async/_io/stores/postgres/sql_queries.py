@@ -246,6 +246,15 @@ class SQLQueries:
             workspace, count,
         )  # fmt: skip
 
+    async def count_open(self, workspace: int) -> tuple[int, int]:
+        """How many intents are UNKNOWN, and how many ACCEPTED."""
+        [(unknown, accepted)] = await self._ask(
+            "SELECT count(*) FILTER (WHERE state = 'unknown'), count(*) FILTER (WHERE state = 'accepted') "
+            "FROM hoox.intents WHERE workspace = %s AND state IN ('unknown', 'accepted')",
+            workspace,
+        )  # fmt: skip
+        return unknown, accepted
+
     async def seen_looks(self, workspace: int, avatar_id: str) -> frozenset[str] | None:
         """Baseline and claimed looks of an avatar; None where it has no baseline."""
         rows = await self._ask(
