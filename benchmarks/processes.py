@@ -3,6 +3,11 @@
     python benchmarks/processes.py workers    # the README's web app: 200 orders, workers killed, 20 deploys
     python benchmarks/processes.py idle       # 1,000 workspaces open in each of 4 processes
     python benchmarks/processes.py idle --workspaces 300 --processes 8
+    python benchmarks/processes.py safety     # never more than the quota, with 1, 4, 8 and 40 processes
+    python benchmarks/processes.py makespan   # 240 edits over 1, 4 and 8 processes, at the API's own pace
+    python benchmarks/processes.py permits    # one permit of the shared quota, alone and under eight
+    python benchmarks/processes.py poller     # until another process polls, and a waiter elsewhere is awake
+    python benchmarks/processes.py visitor    # a single order beside a campaign in another process
 
 ``idle``: each process opens that many workspaces by one `PostgresDatabase`, a session each, and does nothing
 for a while. Statements are the server's own count of transactions, since each statement is one; memory is the
@@ -22,6 +27,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import _idle_processes
+import _many_processes
 import _web_workers
 
 
@@ -67,6 +73,39 @@ async def idle(options: argparse.Namespace) -> bool:
     return True
 
 
+async def safety(options: argparse.Namespace) -> bool:
+    """The shared quota, counted by the sandbox."""
+    with database(options.url) as url:
+        return await _many_processes.safety(
+            url, counts=options.processes, edits=options.edits, window=options.window
+        )
+
+
+async def makespan(options: argparse.Namespace) -> bool:
+    """A campaign over some processes, beside the same over one."""
+    with database(options.url) as url:
+        return await _many_processes.makespan(url, counts=options.processes, edits=options.edits)
+
+
+async def permits(options: argparse.Namespace) -> bool:
+    """What a permit costs."""
+    with database(options.url) as url:
+        return await _many_processes.permits(url, times=options.times, processes=options.processes)
+
+
+async def poller(options: argparse.Namespace) -> bool:
+    """How soon processes hear of each other."""
+    with database(options.url) as url:
+        is_replaced = await _many_processes.poller(url, rounds=options.rounds, lease=options.lease)
+        return await _many_processes.settled(url, looks=options.looks) and is_replaced
+
+
+async def visitor(options: argparse.Namespace) -> bool:
+    """Single orders beside a campaign."""
+    with database(options.url) as url:
+        return await _many_processes.visitor(url, orders=options.orders, edits=options.edits)
+
+
 def main() -> int:
     """Run what the command line asks for. 0: every claim held."""
     parser = argparse.ArgumentParser(
@@ -86,6 +125,33 @@ def main() -> int:
     program.add_argument("--seconds", type=float, default=10.0, help="how long statements are counted")
     program.add_argument("--url", help="an empty database")
     program.set_defaults(run=idle)
+    program = programs.add_parser("safety", help="never more than the quota")
+    program.add_argument("--processes", type=int, nargs="+", default=[1, 4, 8, 40])
+    program.add_argument("--edits", type=int, default=400)
+    program.add_argument("--window", type=float, default=6.0, help="seconds of a minute")
+    program.add_argument("--url", help="an empty database")
+    program.set_defaults(run=safety)
+    program = programs.add_parser("makespan", help="a campaign over several processes beside one")
+    program.add_argument("--processes", type=int, nargs="+", default=[1, 4, 8], help="the first is the base")
+    program.add_argument("--edits", type=int, default=240)
+    program.add_argument("--url", help="an empty database")
+    program.set_defaults(run=makespan)
+    program = programs.add_parser("permits", help="what a permit costs")
+    program.add_argument("--processes", type=int, default=8)
+    program.add_argument("--times", type=int, default=2000)
+    program.add_argument("--url", help="an empty database")
+    program.set_defaults(run=permits)
+    program = programs.add_parser("poller", help="how soon processes hear of each other")
+    program.add_argument("--rounds", type=int, default=3)
+    program.add_argument("--lease", type=float, default=10.0)
+    program.add_argument("--looks", type=int, default=50)
+    program.add_argument("--url", help="an empty database")
+    program.set_defaults(run=poller)
+    program = programs.add_parser("visitor", help="a single order beside a campaign")
+    program.add_argument("--orders", type=int, default=50)
+    program.add_argument("--edits", type=int, default=600)
+    program.add_argument("--url", help="an empty database")
+    program.set_defaults(run=visitor)
     options = parser.parse_args()
     return 0 if asyncio.run(options.run(options)) else 1
 

@@ -10,12 +10,15 @@ import asyncio
 from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import nullcontext
 from datetime import datetime, timedelta
+from decimal import Decimal
 from typing import Any, Literal, TypeVar
 
 import attrs
 from shared_permits_kit import MemoryPermits, MemoryQuota
 
 from hoox_async._api.models import LookRef
+from hoox_async._api.requests import FREE
+from hoox_async._core.intents.budget import StoredBudget
 from hoox_async._core.intents.intent import IntentState
 from hoox_async._io.clock import Clock
 from hoox_async._io.stores.postgres.queries import (
@@ -23,6 +26,7 @@ from hoox_async._io.stores.postgres.queries import (
     IntentRow,
     IntentWrite,
     KeptDeliveries,
+    Renewed,
     Unnotified,
     WorkspaceRow,
     Written,
@@ -61,6 +65,7 @@ class _Intent:
 class _Member:
     expires_at: datetime
     steady_since: datetime
+    timeline: str
 
 
 class SharedMemory:
@@ -68,6 +73,7 @@ class SharedMemory:
 
     def __init__(self) -> None:
         self.clock_shift = timedelta()
+        self.timeline = "1"
         self.commits = 0
         self.workspaces: dict[str, WorkspaceRow] = {}
         self.members: dict[str, _Member] = {}
@@ -75,6 +81,7 @@ class SharedMemory:
         self.attempts: dict[tuple[int, str], tuple[str, datetime]] = {}
         self.baselines: set[tuple[int, str]] = set()
         self.seen: dict[tuple[int, str], set[str]] = {}
+        self.budgets: dict[tuple[int, str], StoredBudget] = {}
         self.deliveries: dict[tuple[int, str], tuple[str, str, int]] = {}  # record, who kept it, commit
         self.leaders: dict[int, str] = {}
         self.unnotified: set[tuple[int, str]] = set()
@@ -93,12 +100,15 @@ class SharedMemory:
 
     def is_alive(self, member: str | None) -> bool:
         """Whether the member's lease is not over."""
-        return member in self.members and self.members[member].expires_at > self.now()
+        found = self.members.get(member or "")
+        return found is not None and found.expires_at > self.now() and found.timeline == self.timeline
 
     def may_sweep(self, member: str, lease: timedelta) -> bool:
         """Whether the member has renewed in time for one lease."""
         found, now = self.members.get(member), self.now()
-        return found is not None and found.expires_at - lease / 2 >= now and found.steady_since + lease <= now
+        if found is None or found.timeline != self.timeline:
+            return False
+        return found.expires_at - lease / 2 >= now and found.steady_since + lease <= now
 
     def put(self, me: str, workspace: int, write: IntentWrite, sweep: timedelta | None) -> Written:
         """Do what the function ``put_1`` does."""
@@ -111,12 +121,24 @@ class SharedMemory:
         stored = self.intents.get((workspace, write.key))
         if (stored.row.version if stored else 0) != write.was:
             return Written("stale" if sweep is None else "alive")
+        if write.attempts and (refused := self._refusal(me, workspace, write, stored)):
+            return refused
         if sweep is not None and not self._is_dead(stored, me, sweep):
             return Written("alive")
         if any((workspace, attempt.id) in self.attempts for attempt in write.attempts):
             raise StoreError("the database: it holds something else under the same id already")
         self._write(me, workspace, write, stored)
         return Written("written")
+
+    def _refusal(self, me: str, workspace: int, write: IntentWrite, stored: _Intent | None) -> Written | None:
+        planned = stored if stored is not None and stored.state is IntentState.PLANNED else None
+        if write.replaces and planned is not None and planned.member != me and self.is_alive(planned.member):
+            return Written("held")
+        for name, change in write.charges:
+            budget = self.budgets.get((workspace, name)) or StoredBudget(name, FREE, FREE)
+            if change > 0 and budget.charged + change > budget.max_credits:
+                return Written("over", budget=budget, change=change)
+        return None
 
     def _is_dead(self, stored: _Intent | None, me: str, lease: timedelta) -> bool:
         sends = stored is not None and stored.state is IntentState.SENDING
@@ -134,6 +156,9 @@ class SharedMemory:
         member = me if write.attempts else stored.member if stored else None
         written = _Intent(row, write.state, member, write.claimed, self.commits, me)
         self.intents[workspace, write.key] = written
+        for name, change in write.charges:
+            budget = self.budgets[workspace, name]
+            self.budgets[workspace, name] = budget._replace(charged=budget.charged + change)
         for attempt in write.attempts:
             self.attempts[workspace, attempt.id] = (write.key, attempt.sent_at)
         for claim in (*write.claims, *write.seen):
@@ -186,6 +211,29 @@ class MemoryQueries:
     async def put(self, workspace: int, write: IntentWrite, *, of_the_dead: bool = False) -> Written:
         sweep = self._lease if of_the_dead else None
         return await self._ask("put", lambda: self._memory.put(self.member, workspace, write, sweep))
+
+    async def release(self, workspace: int, key: str | None) -> None:
+        def release() -> None:
+            for each in self._all(workspace):
+                ours = each.member == self.member and each.state is IntentState.PLANNED
+                if ours and key in (None, each.row.key):
+                    each.member = None
+
+        await self._ask("release", release)
+
+    async def open_budget(self, workspace: int, budget: StoredBudget) -> StoredBudget:
+        budgets = self._memory.budgets
+        return await self._ask("open_budget", lambda: budgets.setdefault((workspace, budget.name), budget))
+
+    async def budget(self, workspace: int, name: str) -> StoredBudget | None:
+        return await self._ask("budget", lambda: self._memory.budgets.get((workspace, name)))
+
+    async def set_cap(self, workspace: int, name: str, max_credits: Decimal) -> None:
+        def change() -> None:
+            budgets = self._memory.budgets
+            budgets[workspace, name] = budgets[workspace, name]._replace(max_credits=max_credits)
+
+        await self._ask("set_cap", change)
 
     async def by_attempt(self, workspace: int, attempt_id: str) -> IntentRow | None:
         def find() -> IntentRow | None:
@@ -267,7 +315,8 @@ class MemoryQueries:
         memory = self._memory
         quota = memory.quotas.get(workspace)
         if quota is None:
-            quota = memory.quotas[workspace] = MemoryQuota(lambda: memory.now().timestamp(), minute=minute)
+            quota = MemoryQuota(lambda: memory.now().timestamp(), lambda: memory.timeline, minute=minute)
+            memory.quotas[workspace] = quota
         return MemoryPermits(quota, self.member, self._ask)
 
     async def recent_attempts(self, workspace: int, since: datetime) -> list[datetime]:
@@ -280,14 +329,26 @@ class MemoryQueries:
             ),
         )
 
-    async def renew(self) -> datetime:
-        def renew() -> datetime:
+    async def restore(self, workspace: int, write: IntentWrite, version: int) -> Written:
+        def restore() -> Written:
+            written = self._memory.put(self.member, workspace, write, None)
+            if written.outcome == "written":
+                stored = self._memory.intents[workspace, write.key]
+                stored.row = stored.row._replace(version=version)
+            return written
+
+        return await self._ask("restore", restore)
+
+    async def renew(self, timeline: str | None) -> Renewed:
+        def renew() -> Renewed:
             members, now = self._memory.members, self._memory.now()
-            known = members.get(self.member)
+            known, there = members.get(self.member), self._memory.timeline
+            goes_by = timeline or there
             in_time = known is not None and known.expires_at - self._lease / 2 >= now
-            steady_since = min(known.steady_since, now) if known is not None and in_time else now
-            members[self.member] = _Member(now + self._lease, steady_since)
-            return now
+            is_steady = known is not None and in_time and known.timeline == goes_by
+            steady_since = min(known.steady_since, now) if known is not None and is_steady else now
+            members[self.member] = _Member(now + self._lease, steady_since, goes_by)
+            return Renewed(now, there)
 
         return await self._ask("renew", renew)
 
@@ -334,6 +395,14 @@ class MemoryQueries:
             return [Unnotified(each.row, memory.is_alive(each.member)) for each in found]
 
         return await self._ask("unnotified", find)
+
+    async def own_unnotified(self, workspaces: Collection[int]) -> list[IntentRow]:
+        def find() -> list[IntentRow]:
+            memory = self._memory
+            found = [memory.intents[place] for place in memory.unnotified if place[0] in workspaces]
+            return [each.row for each in found if each.member == self.member]
+
+        return await self._ask("own_unnotified", find)
 
     async def deliveries(self, workspaces: Collection[int], since: str | None) -> KeptDeliveries:
         def find() -> KeptDeliveries:
@@ -384,6 +453,9 @@ class MemoryQueries:
             ]
 
         return await self._ask("left_sending", find)
+
+    async def earlier_snapshot(self) -> str:
+        return await self._ask("earlier_snapshot", lambda: str(max(0, self._memory.commits - 1000)))
 
     async def changes(self, workspaces: Collection[int], since: str | None) -> Changes:
         def find() -> Changes:

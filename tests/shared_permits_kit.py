@@ -62,8 +62,16 @@ class MemoryQuota:
     While ``is_down``, every call fails. ``granted`` and ``cancelled_unused`` count what was asked for.
     """
 
-    def __init__(self, read_clock: Callable[[], float], *, minute: float = 60.0) -> None:
+    def __init__(
+        self,
+        read_clock: Callable[[], float],
+        read_timeline: Callable[[], str] = str,
+        *,
+        minute: float = 60.0,
+    ) -> None:
         self.read_clock = read_clock
+        self.read_timeline = read_timeline
+        self.timeline = read_timeline()
         self.minute = minute
         self.is_down = False
         self.granted = self.unused = self.calls = 0
@@ -78,11 +86,16 @@ class MemoryQuota:
 
     def reserve(self, member: str, limit: int, horizon: float, hold: float) -> Reservation:
         self._require_up()
-        now = self.read_clock()
-        if now < self.clock - self.minute:
-            self._begin_anew(now)
-        else:
+        now, timeline = self.read_clock(), self.read_timeline()
+        is_back = now < self.clock - self.minute
+        if not is_back:
             now = max(now, self.clock)
+        if timeline != self.timeline:
+            self.timeline, self.probe = timeline, None
+            self.last_permit += 1_000_000
+            self._begin_anew(now)
+        elif is_back:
+            self._begin_anew(now)
         self.stated[member] = limit
         return self._grant(now, horizon, hold, min(self.stated.values()))
 

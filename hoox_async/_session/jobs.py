@@ -493,6 +493,10 @@ class JobRegistry:
 
     # --- reports about looks
 
+    def adopt(self, intents: Iterable[Intent]) -> None:
+        """Tell hooks here of the ends of these accepted intents, which an earlier session here sent."""
+        self._own.update(intent.ref for intent in intents if intent.ref is not None)
+
     def changed_elsewhere(self, intent: Intent) -> None:
         """Another process has changed this intent: poll its look, or update its job. Never raises."""
         ref, look = intent.ref, intent.look
@@ -522,26 +526,30 @@ class JobRegistry:
     def ended_unnotified(self, intent: Intent) -> None:
         """Tell the hooks of a look that is settled, for a process that did not do so."""
         if intent.look is not None and intent.ref is not None:
-            self._notify_settled(self.job_of(intent), intent.look)
+            self._notify_settled(self.job_of(intent), intent.look, for_the_dead=True)
 
-    def _notify_settled(self, job: LookJob, look: Look) -> None:
-        """Tell the hooks, once, and have it written when the async ones have run too."""
+    def _notify_settled(self, job: LookJob, look: Look, *, for_the_dead: bool = False) -> None:
+        """Tell the hooks, once, and have it written when the async ones have run too.
+
+        Where others share the store, only the sender's process answers for its hooks.
+        """
         ref, key = job.ref, job.key
+        answers = for_the_dead or ref in self._own
         self._own.discard(ref)
         if ref in self._being_notified:
             return
 
-        def notified() -> None:
+        def confirm() -> None:
             self._being_notified.discard(ref)
-            if key is not None:
+            if key is not None and answers:
                 self._services.store.confirm_notified(key)
 
         if job._is_notified:
-            notified()
+            confirm()
             return
         job._is_notified = True
         self._being_notified.add(ref)
-        self._services.hooks.emit(self._settled_event(job, look), notified)
+        self._services.hooks.emit(self._settled_event(job, look), confirm)
 
     async def update(self, job: LookJob, look: Look) -> None:
         """Publish a report about a look that is not polled."""

@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 import attrs
 
-from .option_checks import one_of
+from .option_checks import a_flag, one_of
 
 FAILURE_MESSAGE = "Edit failed"
 
@@ -29,6 +29,7 @@ class AnswerForms:
       them.
     - ``reset``: the form of ``X-RateLimit-Reset``: "unix" seconds (API reference), "milliseconds" since 1970,
       "seconds" from now, or "none" for no such header.
+    - ``quota_headers``: whether answers have ``X-RateLimit-`` headers at all.
 
     The status words are `Sandbox`'s ``vocabulary``, the form of a webhook is in `DeliveryOptions`. Raises
     `ConfigurationError` for any other value.
@@ -52,6 +53,7 @@ class AnswerForms:
     reset: Literal["unix", "milliseconds", "seconds", "none"] = attrs.field(
         default="unix", validator=one_of("unix", "milliseconds", "seconds", "none")
     )
+    quota_headers: bool = attrs.field(default=True, validator=a_flag)
 
     def accepted_create(self, body: Any) -> Any:
         """The body of a creation as this API reads it: without images under a name that it does not know."""

@@ -98,6 +98,11 @@ def one_of(*choices: object) -> Callable[[Any, attrs.Attribute[Any], object], No
     return validate
 
 
+def a_flag(owner: Any, attribute: attrs.Attribute[Any], value: object) -> None:
+    """A validator for a field of an options class: True or False."""
+    check_flag(_field(owner, attribute), value)
+
+
 def a_share(owner: Any, attribute: attrs.Attribute[Any], value: object) -> None:
     """A validator for a field of an options class: a number from 0 to 1."""
     check_number(_field(owner, attribute), value, most=1.0)

@@ -47,6 +47,7 @@ class Sandbox:
       0.1 s by default, 40 s at ``speed=1``. ``duration(index, body)`` gives it per look instead.
     - ``requests_per_minute`` is the workspace's quota (None for no limit; the real API has 100), ``quota``
       the way in which it is counted ("sliding" or "fixed"). ``retry_after``: send that header with each 429.
+      ``quota_window`` is the length of its minute in seconds.
     - ``credits`` is the workspace's balance at the start.
     - ``failures`` is the share of looks that fail; a prompt that contains "[fail]" always fails.
     - ``faults``: tuples of an endpoint, the number of the request (from 1) and its `Fault`; ``fault_rates``:
@@ -77,6 +78,7 @@ class Sandbox:
         latency: float = 0.0,
         port: int = 0,
         quota: QuotaKind = "sliding",
+        quota_window: float = 60.0,
         retry_after: bool = False,
         list_pending: bool = False,
         vocabulary: Vocabulary = "both",
@@ -98,6 +100,7 @@ class Sandbox:
             credits=credits,
             requests_per_minute=requests_per_minute,
             quota=quota,
+            quota_window=quota_window,
             retry_after=retry_after,
             median=median,
             sigma=sigma,

@@ -75,6 +75,7 @@ class Space:
         credits: Decimal | int | str = 1_000_000,
         requests_per_minute: int | None = 100,
         quota: QuotaKind = "sliding",
+        quota_window: float = 60.0,
         retry_after: bool = False,
         median: float = 40.0,
         sigma: float = 0.5,
@@ -94,6 +95,7 @@ class Space:
         if requests_per_minute is not None:
             check_whole("requests_per_minute", requests_per_minute, least=1)
         check_choice("quota", quota, get_args(QuotaKind))
+        check_number("quota_window", quota_window, above=True)
         check_flag("retry_after", retry_after)
         check_number("median", median, above=True)
         check_number("sigma", sigma)
@@ -122,7 +124,7 @@ class Space:
             duration=duration,
         )
         self.faults: FaultPlan = FaultPlan(Random(rng.getrandbits(64)), faults, fault_rates or {})  # noqa: S311
-        self.window: QuotaWindow = QuotaWindow(requests_per_minute, kind=quota)
+        self.window: QuotaWindow = QuotaWindow(requests_per_minute, seconds=quota_window, kind=quota)
         self.balance: Decimal = balance
         self.picture_base = picture_base
         self.epoch: float = 0.0
@@ -354,7 +356,7 @@ class Space:
         return HttpResponse(status, headers, body if isinstance(body, bytes) else encode(body))
 
     def _quota_headers(self, now: float) -> dict[str, str]:
-        if self.window.limit is None:
+        if self.window.limit is None or not self.forms.quota_headers:
             return {}
         reset = self.window.resets_at(now)
         return {

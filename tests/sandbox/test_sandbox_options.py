@@ -38,6 +38,7 @@ def call(space: Space, method: str, path: str, now: float = 0.0, /, **fields: An
         ("credits", -1, "a Decimal, a whole number or the text of a number, 0 or more"),
         ("requests_per_minute", 0, "a whole number of 1 or more"),
         ("requests_per_minute", 1.5, "a whole number of 1 or more"),
+        ("quota_window", 0, "a number above 0"),
         ("retry_after", "yes", "True or False"),
         ("list_pending", 1, "True or False"),
         ("duration", 40, "a function"),
@@ -170,3 +171,11 @@ def test_a_reset_has_the_chosen_form(reset: Any, value: str | None) -> None:
     space = Space(forms=AnswerForms(reset=reset))
     space.epoch = 1_700_000_000.0
     assert call(space, "GET", "/avatar/list").headers.get("X-RateLimit-Reset") == value
+
+
+def test_the_quota_can_be_of_another_time_and_be_told_by_no_header() -> None:
+    """Two requests in 6 s: the third is refused, and counts again 6 s after the first. No header tells it."""
+    space = Space(requests_per_minute=2, quota_window=6.0, forms=AnswerForms(quota_headers=False))
+    answers = [call(space, "GET", "/avatar/list", now) for now in (0.0, 1.0, 5.9, 6.1)]
+    assert [answer.status for answer in answers] == [200, 200, 429, 200]
+    assert not any(name.startswith("X-RateLimit") for answer in answers for name in answer.headers)

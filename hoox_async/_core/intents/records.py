@@ -153,7 +153,7 @@ def _with_unknown(new: Any, old: Any, hint: Any) -> Any:
     if isinstance(new, list) and isinstance(old, list):
         return [_with_unknown(each, _counterpart(each, old, hint), hint) for each in new]
     kind = _class_of(hint, new)
-    if kind is None or not isinstance(old, dict):
+    if kind is None or not isinstance(new, dict) or not isinstance(old, dict):
         return new
     known = _hints_of(kind)
     merged: dict[str, Any] = {

@@ -9,7 +9,7 @@ import asyncio
 import logging
 import math
 from collections import deque
-from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping
 from contextlib import suppress
 from datetime import timedelta
 from typing import Any
@@ -22,7 +22,8 @@ from ...logs import failures_logged
 from ...protocols import Coordination, PollDuty
 from ...tasks import TaskSet
 from . import intent_rows
-from .queries import IntentRow, Queries
+from .queries import IntentRow, IntentWrite, Queries, Written
+from .recent_writes import RecentWrites
 
 _FEED_INTERVAL = 1.0  # seconds
 _BEGIN_AFTER = 0.05  # seconds between the opening of a workspace and the first agreement on who polls it
@@ -30,6 +31,8 @@ _MEASUREMENTS = 4  # of the clock
 _NOTIFIED_WITHIN = 60.0  # seconds in which a process that lives tells its hooks
 _LATE_WRITES = 60.0  # seconds after which a write whose caller has given up is certainly over
 _SESSION_HAS_ENDED = "the session ended while the request was being sent"
+_PAUSE_AFTER_FAILOVER = 45.0  # seconds: permits from before it are too old then; new ones begin in a minute
+_AT_ONCE = 200  # rows
 _SENDER_IS_DEAD = "the process that was sending the request ended, or lost the database, for a whole lease"
 
 _log = logging.getLogger("hoox_async")
@@ -58,6 +61,10 @@ class Member:
         self._coordinated_at = -math.inf
         self._is_beginning = False
         self._snapshot: str | None = None
+        self._timeline: str | None = None
+        self._recent = RecentWrites()
+        self._is_restoring = False
+        self._sends_from = -math.inf
         self._measured: deque[tuple[float, timedelta]] = deque([(math.inf, timedelta())], _MEASUREMENTS)
 
     @property
@@ -67,12 +74,13 @@ class Member:
 
     async def start(self) -> None:
         """Begin the lease, and the tasks that renew it, sweep, and read changes. Raises `StoreError`."""
-        await self.queries.renew()
+        self._timeline = (await self.queries.renew(None)).timeline
         await self.renew()  # again, with the connection made: this one measures the clock
         await self._read_changes()
         self._begin(self.renew, self._lease / 3, "renewing the lease")
         self._begin(self._sweep, self._lease / 3, "looking for dead processes")
         self._begin(self._read_changes, _FEED_INTERVAL, "reading other processes' changes")
+        self._begin(self._restore, _FEED_INTERVAL, "comparing what was written before a failover")
         self._begin(self._coordinate, _FEED_INTERVAL, "agreeing on who polls")
 
     async def stop(self) -> None:
@@ -113,9 +121,78 @@ class Member:
     async def renew(self) -> None:
         """Renew the lease, and measure the database's clock. Raises `StoreError`."""
         began, utc = self._clock.now(), self._clock.utc()
-        at = await self.queries.renew()
+        renewed = await self.queries.renew(self._timeline)
         took = self._clock.now() - began
-        self._measured.append((took, at - utc - timedelta(seconds=took / 2)))
+        self._measured.append((took, renewed.moment - utc - timedelta(seconds=took / 2)))
+        if renewed.timeline != self._timeline:
+            await self._begin_timeline(renewed.timeline)
+
+    async def put(self, workspace: int, write: IntentWrite, *, of_the_dead: bool = False) -> Written:
+        """Write an intent by compare-and-set, and remember that for ten minutes. See `Queries.put`."""
+        written = await self.queries.put(workspace, write, of_the_dead=of_the_dead)
+        if written.outcome == "written":
+            self._recent.add(self._clock.now(), workspace, write)
+        return written
+
+    # --- a failover
+
+    def check_may_send(self, name: str) -> None:
+        """Raise `StoreError` in the first minute after a failover: what others have paid may be missing."""
+        seconds = self._sends_from - self._clock.now()
+        if seconds > 0 or self._is_restoring:
+            raise StoreError(
+                f"{name}: another server has taken over, and may lack what was written last; nothing is sent "
+                "for a minute, until every process has written its own again"
+            )
+
+    async def _begin_timeline(self, timeline: str) -> None:
+        """Another server has taken over: send nothing for a while, and go by its timeline."""
+        _log.warning(
+            "the database has failed over (timeline %s, now %s): nothing is sent for a minute, and what this "
+            "process has written in the last ten is compared",
+            self._timeline,
+            timeline,
+        )
+        self._is_restoring = True
+        self._sends_from = self._clock.now() + _PAUSE_AFTER_FAILOVER
+        self._timeline = timeline
+        await self.queries.renew(timeline)  # now this member is alive there
+
+    async def _restore(self) -> None:
+        """After a failover, write again what this member has written lately and is not there any more."""
+        if not self._is_restoring:
+            return
+        self._snapshot = await self.queries.earlier_snapshot()  # its numbers of transactions begin anew
+        self._kept_since = None
+        for workspace, writes in self._recent.by_workspace(self._clock.now()).items():
+            keys = list(writes)
+            for start in range(0, len(keys), _AT_ONCE):
+                part = keys[start : start + _AT_ONCE]
+                rows = {row.key: row for row in await self.queries.get(workspace, part)}
+                for key in part:
+                    await self._restore_one(workspace, key, rows.get(key))
+        self._is_restoring = False
+
+    async def _restore_one(self, workspace: int, key: str, row: IntentRow | None) -> None:
+        """Write one intent again if its write is lost."""
+        while True:
+            mine = self._recent.by_key(workspace, key)
+            if mine is None or not mine.is_lost(row):
+                return
+            try:
+                write = intent_rows.restoration(row, mine)
+            except StoreError as error:  # the others are to be restored nevertheless
+                _log.error("%s can't be restored: %s", key, error)
+                return
+            written = await self.queries.restore(workspace, write, mine.version)
+            if written.outcome != "stale":
+                _log.log(
+                    logging.WARNING if written.outcome == "written" else logging.ERROR,
+                    "%s was lost in the failover, and writing it again came to: %s", key, written.outcome,
+                )  # fmt: skip
+                return
+            rows = await self.queries.get(workspace, (key,))
+            row = rows[0] if rows else None
 
     def _begin(self, work: Callable[[], Awaitable[None]], interval: float, what: str) -> None:
         self._tasks.supervise(lambda: self._repeat(work, interval, what), f"hoox-member: {what}")
@@ -177,6 +254,7 @@ class Member:
         if self._coordinated:
             await self._agree_while_connected()
             await self._read_deliveries()
+            await self._notify_for_earlier_sessions()
         await self._write_notified()
 
     async def _agree_while_connected(self) -> None:
@@ -187,6 +265,17 @@ class Member:
                 for coordinated in self._coordinated.values():
                     coordinated.set_duty(PollDuty.OTHERS)
             raise
+
+    async def _notify_for_earlier_sessions(self) -> None:
+        """Have hooks told of what ended after an earlier session of this process was closed."""
+        new = [number for number, each in self._coordinated.items() if not each.knows_earlier]
+        if not new:
+            return
+        rows = await self.queries.own_unnotified(new)
+        for workspace in new:
+            if workspace in self._coordinated:
+                self._coordinated[workspace].knows_earlier = True
+        self._notify(rows)
 
     async def _agree_on_leaders(self) -> None:
         began = self._clock.now()
@@ -230,11 +319,16 @@ class Member:
         now, known = self._clock.now(), self._unnotified_since
         since = {place: known.get(place, now) for (row, _) in found for place in [(row.workspace, row.key)]}
         self._unnotified_since = since
-        for row, sender_lives in found:
+        self._notify(
+            row
+            for row, sender_lives in found
+            if not sender_lives or now - since[row.workspace, row.key] >= _NOTIFIED_WITHIN
+        )
+
+    def _notify(self, rows: Iterable[IntentRow]) -> None:
+        for row in rows:
             coordinated = self._coordinated.get(row.workspace)
             if coordinated is None or row.key in self._notified.get(row.workspace, ()):
-                continue
-            if sender_lives and now - since[row.workspace, row.key] < _NOTIFIED_WITHIN:
                 continue
             with failures_logged(f"telling of the end of {row.key!r}"):
                 coordinated.part.on_unnotified(intent_rows.read(row))
@@ -258,7 +352,7 @@ class Member:
         except StoreError as error:  # the others are to be swept nevertheless
             _log.error("what an ended process or session was sending can't be marked as unknown: %s", error)
             return
-        written = await self.queries.put(row.workspace, write, of_the_dead=presumed)
+        written = await self.put(row.workspace, write, of_the_dead=presumed)
         if written.outcome == "written":
             _log.warning("%s is unknown now: %s", row.key, reason)
             self._publish(row.workspace, after)
@@ -286,6 +380,7 @@ class _Coordinated:
         self.part = part
         self.duty: PollDuty | None = None
         self.has_read_deliveries = False
+        self.knows_earlier = False
 
     def set_duty(self, duty: PollDuty) -> None:
         """Tell the session of a duty that is new to it."""

@@ -6,20 +6,39 @@ import os
 import socket
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime
+from decimal import Decimal
 from typing import Any, Literal
 
 from ...._api.models import LookRef
+from ...._core.intents.budget import StoredBudget
 from ...._core.intents.intent import IntentState
 from ..workspace_binding import Binding
 from .connections import Connections
 from .error_translation import DatabaseError
 from .migrations import in_schema
 from .permits import PostgresPermits
-from .queries import Changes, IntentRow, IntentWrite, KeptDeliveries, Unnotified, WorkspaceRow, Written
+from .queries import (
+    Changes,
+    IntentRow,
+    IntentWrite,
+    KeptDeliveries,
+    Renewed,
+    Unnotified,
+    WorkspaceRow,
+    Written,
+)
 
 _LOOK_IS_TAKEN = "intents_look"  # the index's name
 _UNNOTIFIED_AT_ONCE = 500
+_CHANGED_LATELY = 20_000  # transactions
 _ROLLED_BACK = "40"  # the class of SQLSTATE: a deadlock, or a conflict of serializable transactions
+_INTENT = (
+    "%s::text, %s::bigint, %s::text, %s::bigint, %s::text, %s::text, %s::text, %s::text, %s::bigint, "
+    "%s::text[], %s::timestamptz[], %s::text[], %s::text[], %s::text[], %s::text[], %s::text[], "
+    "%s::text[], %s::numeric[], %s::boolean, %s::double precision"
+)
+_PUT = f"SELECT * FROM hoox.put_1({_INTENT})"  # noqa: S608 - fixed texts
+_RESTORE = f"SELECT * FROM hoox.restore_1(%s::bigint, {_INTENT})"  # noqa: S608 - fixed texts
 _ROWS = "SELECT i.workspace, i.seq, i.key, i.version, i.record, i.crc FROM hoox.intents i "
 
 
@@ -88,30 +107,69 @@ class SQLQueries:
 
     async def put(self, workspace: int, write: IntentWrite, *, of_the_dead: bool = False) -> Written:
         """Write an intent by compare-and-set."""
+        return await self._put(_PUT, workspace, write, self._lease if of_the_dead else None)
+
+    async def restore(self, workspace: int, write: IntentWrite, version: int) -> Written:
+        """Write an intent by compare-and-set, with this version."""
+        return await self._put(_RESTORE, workspace, write, None, version)
+
+    async def _put(
+        self, sql: str, workspace: int, write: IntentWrite, of_the_dead: float | None, *first: int
+    ) -> Written:
+        ref = write.claimed
         try:
-            return await self._put(workspace, write, self._lease if of_the_dead else None)
+            rows = await self._ask(
+                sql,
+                *first, self._member, workspace, write.key, write.was, write.state.value,
+                ref and ref.avatar_id, ref and ref.look_id, write.record, write.crc,
+                [attempt.id for attempt in write.attempts], [attempt.sent_at for attempt in write.attempts],
+                [claim.avatar_id for claim in write.claims], [claim.look_id for claim in write.claims],
+                [ref.avatar_id for ref in write.seen], [ref.look_id for ref in write.seen],
+                list(write.created),
+                [name for name, _ in write.charges], [change for _, change in write.charges],
+                write.replaces, of_the_dead,
+            )  # fmt: skip
         except DatabaseError as error:
             if error.constraint == _LOOK_IS_TAKEN or (error.sqlstate or "")[:2] == _ROLLED_BACK:
                 return Written("stale")  # another write took place at the same time: the next try sees it
             raise
+        outcome, owner, avatar_id, look_id, budget, cap, charged, change = rows[0]
+        if outcome == "taken":
+            return Written(outcome, owner, LookRef(avatar_id, look_id))
+        if outcome == "over":
+            return Written(outcome, budget=StoredBudget(budget, cap, charged), change=change)
+        return Written(outcome)
 
-    async def _put(self, workspace: int, write: IntentWrite, of_the_dead: float | None) -> Written:
-        ref = write.claimed
-        rows = await self._ask(
-            "SELECT * FROM hoox.put_1(%s::text, %s::bigint, %s::text, %s::bigint, %s::text, "
-            "%s::text, %s::text, %s::text, %s::bigint, %s::text[], %s::timestamptz[], "
-            "%s::text[], %s::text[], %s::text[], %s::text[], %s::text[], %s::double precision)",
-            self._member, workspace, write.key, write.was, write.state.value,
-            ref and ref.avatar_id, ref and ref.look_id, write.record, write.crc,
-            [attempt.id for attempt in write.attempts], [attempt.sent_at for attempt in write.attempts],
-            [claim.avatar_id for claim in write.claims], [claim.look_id for claim in write.claims],
-            [ref.avatar_id for ref in write.seen], [ref.look_id for ref in write.seen],
-            list(write.created), of_the_dead,
+    async def release(self, workspace: int, key: str | None) -> None:
+        """Let others replace planned intents that this member was to send again."""
+        await self._ask(
+            "UPDATE hoox.intents SET member = NULL WHERE workspace = %s AND state = 'planned' "
+            "AND member = %s AND key = coalesce(%s::text, key)",
+            workspace, self._member, key,
         )  # fmt: skip
-        outcome, owner, avatar_id, look_id = rows[0]
-        if outcome != "taken":
-            return Written(outcome)
-        return Written(outcome, owner, LookRef(avatar_id, look_id))
+
+    async def open_budget(self, workspace: int, budget: StoredBudget) -> StoredBudget:
+        """Create the budget, unless there is one of this name."""
+        rows = await self._ask(
+            "SELECT * FROM hoox.open_budget_1(%s::bigint, %s::text, %s::numeric, %s::numeric)",
+            workspace, *budget,
+        )  # fmt: skip
+        return StoredBudget(budget.name, *rows[0])
+
+    async def budget(self, workspace: int, name: str) -> StoredBudget | None:
+        """The budget of this name."""
+        rows = await self._ask(
+            "SELECT name, max_credits, charged FROM hoox.budgets WHERE workspace = %s AND name = %s",
+            workspace, name,
+        )  # fmt: skip
+        return StoredBudget(*rows[0]) if rows else None
+
+    async def set_cap(self, workspace: int, name: str, max_credits: Decimal) -> None:
+        """Change the cap of a budget."""
+        await self._ask(
+            "UPDATE hoox.budgets SET max_credits = %s WHERE workspace = %s AND name = %s",
+            max_credits, workspace, name,
+        )  # fmt: skip
 
     async def by_attempt(self, workspace: int, attempt_id: str) -> IntentRow | None:
         """The intent that has this attempt."""
@@ -215,14 +273,16 @@ class SQLQueries:
         )  # fmt: skip
         return [row[0] for row in rows]
 
-    async def renew(self) -> datetime:
-        """Renew this member's lease, or begin it. Returns the database's time."""
+    async def renew(self, timeline: str | None) -> Renewed:
+        """Renew this member's lease, or begin it."""
         rows = await self._for_lease.fetch(
-            self._in_schema("SELECT hoox.renew_1(%s::text, %s::text, %s::integer, %s::double precision)"),
-            (self._member, socket.gethostname(), os.getpid(), self._lease),
+            self._in_schema(
+                "SELECT moment, timeline FROM "
+                "hoox.renew_1(%s::text, %s::text, %s::integer, %s::double precision, %s::text)"
+            ),
+            (self._member, socket.gethostname(), os.getpid(), self._lease, timeline),
         )
-        moment: datetime = rows[0][0]
-        return moment
+        return Renewed(*rows[0])
 
     async def leave(self) -> None:
         """End this member's lease, after a renewal that is still executed."""
@@ -272,6 +332,13 @@ class SQLQueries:
         )  # fmt: skip
         return [Unnotified(IntentRow(*row), lives) for *row, lives in rows]
 
+    async def own_unnotified(self, workspaces: Collection[int]) -> list[IntentRow]:
+        """Settled intents that this member sent and no hooks were told of."""
+        return await self._rows(
+            "WHERE NOT i.notified AND i.workspace = ANY(%s::bigint[]) AND i.member = %s ORDER BY i.seq",
+            list(workspaces), self._member,
+        )  # fmt: skip
+
     async def deliveries(self, workspaces: Collection[int], since: str | None) -> KeptDeliveries:
         """What other members have kept since the snapshot, of intents that are not settled."""
         rows = await self._ask(
@@ -307,6 +374,13 @@ class SQLQueries:
             "WHERE i.state = 'sending' AND i.workspace = ANY(%s::bigint[]) AND i.member = %s",
             list(workspaces), self._member,
         )  # fmt: skip
+
+    async def earlier_snapshot(self) -> str:
+        """The snapshot of some thousands of transactions ago, as if none had been open then."""
+        rows = await self._ask(
+            "SELECT greatest(pg_snapshot_xmax(pg_current_snapshot())::text::bigint - %s, 3)", _CHANGED_LATELY
+        )
+        return f"{rows[0][0]}:{rows[0][0]}:"
 
     async def changes(self, workspaces: Collection[int], since: str | None) -> Changes:
         """What other members have committed since the snapshot; from None on, only the snapshot of now."""

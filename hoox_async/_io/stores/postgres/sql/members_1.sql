@@ -1,27 +1,35 @@
 -- Leases. A member that is late revives by renewing; it is steady again only after that.
 
-CREATE FUNCTION hoox.renew_1(me text, its_host text, its_pid integer, lease double precision)
-RETURNS timestamptz
+-- `its_timeline` is the one that the member goes by, NULL where it knows none. Returns also the server's own.
+CREATE FUNCTION hoox.renew_1(
+    me text, its_host text, its_pid integer, lease double precision, its_timeline text,
+    OUT moment timestamptz, OUT timeline text
+)
 LANGUAGE plpgsql AS $$
 DECLARE
-    moment timestamptz := hoox.now_1();
     length interval := make_interval(secs => lease);
 BEGIN
-    INSERT INTO hoox.members AS m (id, host, pid, expires_at, steady_since)
-    VALUES (me, its_host, its_pid, moment + length, moment)
+    moment := hoox.now_1();
+    timeline := hoox.timeline_1();
+    INSERT INTO hoox.members AS m (id, host, pid, expires_at, steady_since, timeline)
+    VALUES (me, its_host, its_pid, moment + length, moment, coalesce(its_timeline, timeline))
     ON CONFLICT (id) DO UPDATE SET
         expires_at = moment + length,
         -- in time is within half a lease, since it is renewed every third of one
         steady_since = CASE
-            WHEN m.expires_at - length / 2 >= moment THEN least(m.steady_since, moment) -- the clock may go back
+            WHEN m.expires_at - length / 2 >= moment AND m.timeline = EXCLUDED.timeline
+                THEN least(m.steady_since, moment) -- the clock may go back
             ELSE moment
-        END;
-    RETURN moment;
+        END,
+        timeline = EXCLUDED.timeline;
 END $$;
 
 CREATE FUNCTION hoox.is_alive_1(member text) RETURNS boolean
 LANGUAGE sql VOLATILE AS $$
-    SELECT EXISTS (SELECT FROM hoox.members m WHERE m.id = $1 AND m.expires_at > hoox.now_1())
+    SELECT EXISTS (
+        SELECT FROM hoox.members m
+        WHERE m.id = $1 AND m.expires_at > hoox.now_1() AND m.timeline = hoox.timeline_1()
+    )
 $$;
 
 -- Whether this member may take others for dead: it has renewed in time for one lease, so every member that
@@ -33,5 +41,6 @@ LANGUAGE sql VOLATILE AS $$
         WHERE m.id = me
             AND m.expires_at - make_interval(secs => lease) / 2 >= hoox.now_1()
             AND m.steady_since + make_interval(secs => lease) <= hoox.now_1()
+            AND m.timeline = hoox.timeline_1()
     )
 $$;

@@ -25,7 +25,8 @@ CREATE TABLE hoox.quotas (
     margin float8 NOT NULL DEFAULT 0.05,
     hold_until float8 NOT NULL DEFAULT '-infinity',
     paused_until float8 NOT NULL DEFAULT '-infinity',
-    is_probing boolean NOT NULL DEFAULT false
+    is_probing boolean NOT NULL DEFAULT false,
+    timeline text NOT NULL DEFAULT hoox.timeline_1()   -- on which the permits were granted
 ) WITH (fillfactor = 50);
 
 -- What the living members state as the limit of the workspace: the lowest holds.
@@ -59,7 +60,7 @@ CREATE FUNCTION hoox.reserve_1(
 ) LANGUAGE plpgsql AS $$
 DECLARE
     q hoox.quotas; t float8; span float8; stated int; base int; share int; at float8; nth float8; first float8; step float8;
-    paced float8;
+    paced float8; is_back boolean; has_failed_over boolean; begins_anew boolean;
 BEGIN
     SELECT * INTO q FROM hoox.quotas WHERE workspace = ws FOR UPDATE;
     IF NOT FOUND THEN
@@ -67,12 +68,17 @@ BEGIN
         SELECT * INTO STRICT q FROM hoox.quotas WHERE workspace = ws FOR UPDATE;
     END IF;
     t := extract(epoch FROM hoox.now_1());             -- after the lock: the time before the wait would be too early
-    IF t < q.clock - minute THEN                       -- the clock was ahead and has come back: begin anew in a minute
+    is_back := t < q.clock - minute;                   -- the clock was ahead and has come back
+    IF NOT is_back THEN t := greatest(t, q.clock); END IF;
+    has_failed_over := q.timeline <> hoox.timeline_1();
+    begins_anew := is_back OR has_failed_over;
+    IF has_failed_over THEN                            -- permits may be lost: their numbers are not used again
+        q.timeline := hoox.timeline_1(); q.last_permit := q.last_permit + 1000000; q.probe := NULL;
+    END IF;
+    IF begins_anew THEN                                -- in a minute nothing that was sent counts any more
         DELETE FROM hoox.permits WHERE workspace = ws;
         q.even_at := t + minute; q.taken_at := '-infinity'; q.paused_until := t + minute; q.probe_until := '-infinity';
         q.used_until := least(q.used_until, t + minute); q.hold_until := least(q.hold_until, t + minute);
-    ELSE
-        t := greatest(t, q.clock);
     END IF;
     INSERT INTO hoox.stated_limits AS l VALUES (ws, me, my_limit)
         ON CONFLICT (workspace, member) DO UPDATE SET stated = my_limit WHERE l.stated <> my_limit;
@@ -115,11 +121,12 @@ BEGIN
         wait := at - t;
     ELSE
         wait := at - t - horizon;
-        IF t <= q.clock + 1 THEN RETURN; END IF;       -- nothing to write
+        IF t <= q.clock + 1 AND NOT begins_anew THEN RETURN; END IF; -- nothing to write
     END IF;
     UPDATE hoox.quotas SET clock = t, even_at = q.even_at, taken_at = q.taken_at, last_permit = q.last_permit,
         probe = q.probe, probe_until = q.probe_until,
-        paused_until = q.paused_until, used_until = q.used_until, hold_until = q.hold_until WHERE workspace = ws;
+        paused_until = q.paused_until, used_until = q.used_until, hold_until = q.hold_until,
+        timeline = q.timeline WHERE workspace = ws;
 END $$;
 
 -- These requests were sent and have arrived, so many seconds ago; these permits were cancelled: nothing was sent.

@@ -22,7 +22,8 @@ CREATE TABLE hoox.members (
     host text NOT NULL,
     pid integer NOT NULL,
     expires_at timestamptz NOT NULL,
-    steady_since timestamptz NOT NULL -- it has renewed its lease in time since then
+    steady_since timestamptz NOT NULL, -- it has renewed its lease in time since then
+    timeline text NOT NULL DEFAULT hoox.timeline_1() -- on which it has its writes: on another one it is not alive
 );
 
 CREATE TABLE hoox.intents (

@@ -1,0 +1,65 @@
+"""What a member has written lately, to be written again after a failover that has lost it.
+
+A replica that takes over may lack the last acknowledged writes. The server is on another timeline then.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Mapping
+from typing import NamedTuple
+
+from .queries import IntentRow, IntentWrite
+
+KEPT_FOR = 600.0
+"""Seconds for which a write is kept."""
+
+_MOST = 10_000
+
+
+class RecentWrite(NamedTuple):
+    """The latest acknowledged write of an intent by this member. ``at`` is the loop's time."""
+
+    at: float
+    version: int
+    record: str
+    crc: int
+
+    def is_lost(self, row: IntentRow | None) -> bool:
+        """Whether this row, which is stored now, shows that the write has not survived."""
+        if row is None or row.version < self.version:
+            return True
+        return row.version == self.version and row.crc != self.crc
+
+
+class RecentWrites:
+    """The latest write of each intent, of the last ten minutes and 10,000 at most."""
+
+    def __init__(self) -> None:
+        self._writes: OrderedDict[tuple[int, str], RecentWrite] = OrderedDict()  # the oldest first
+
+    def add(self, at: float, workspace: int, write: IntentWrite) -> None:
+        """A write was acknowledged."""
+        place = (workspace, write.key)
+        self._writes[place] = RecentWrite(at, write.was + 1, write.record, write.crc)
+        self._writes.move_to_end(place)
+        self._forget(at)
+
+    def by_workspace(self, now: float) -> Mapping[int, Mapping[str, RecentWrite]]:
+        """The writes that are kept, by workspace and key."""
+        self._forget(now)
+        found: dict[int, dict[str, RecentWrite]] = {}
+        for (workspace, key), write in self._writes.items():
+            found.setdefault(workspace, {})[key] = write
+        return found
+
+    def by_key(self, workspace: int, key: str) -> RecentWrite | None:
+        """The write of this intent."""
+        return self._writes.get((workspace, key))
+
+    def _forget(self, now: float) -> None:
+        while self._writes:
+            oldest = next(iter(self._writes.values()))
+            if len(self._writes) <= _MOST and oldest.at > now - KEPT_FOR:
+                return
+            self._writes.popitem(last=False)

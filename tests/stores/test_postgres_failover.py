@@ -1,0 +1,243 @@
+"""A failover to a server that lacks acknowledged writes: each process writes its own again."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from copy import deepcopy
+from typing import Any
+
+import pytest
+from postgres_kit import Proxy, Server, TestRun
+from shared_memory_kit import MemoryDatabase, SharedMemory
+from shared_store_kit import MemoryWorld, Process
+from store_kit import WORKSPACE, accept, planned, send
+
+from hoox_async._api.models import LookRef
+from hoox_async._core.intents.intent import IntentState
+from hoox_async._core.intents.transitions import MarkUnknown
+from hoox_async._io.stores.postgres import intent_rows
+from hoox_async._io.stores.postgres.queries import IntentRow
+from hoox_async._io.stores.postgres.recent_writes import KEPT_FOR, RecentWrites
+from hoox_async._io.stores.postgres.store import PostgresStore
+from hoox_async.errors import StoreError
+from hoox_async.postgres import PostgresDatabase
+
+
+async def pay(store: PostgresStore, key: str) -> None:
+    """Write everything of a paid request, up to its acceptance."""
+    await store.plan(planned(key))
+    await store.advance(key, send(f"att_{key}"))
+    await store.advance(key, accept(f"look_{key}"))
+
+
+async def until(condition: Callable[[], Awaitable[bool]]) -> None:
+    """Wait until it is so; a minute at most. A store that fails meanwhile is asked again."""
+    async with asyncio.timeout(60):
+        while True:
+            try:
+                if await condition():
+                    return
+            except StoreError:
+                pass
+            await asyncio.sleep(0.05)
+
+
+def take_over(server: Server) -> None:
+    """Start a copy as a server that was promoted: on a timeline of its own."""
+    (server.data / "recovery.signal").touch()
+    with (server.data / "postgresql.conf").open("a") as configuration:
+        configuration.write("restore_command = 'false'\n")
+    server.start()
+
+
+async def test_acknowledged_writes_that_a_failover_has_lost_are_written_again(
+    own_postgres: Server, postgres_run: TestRun, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A real server goes on from an older copy: the paid look that it lacks is there again, as it was.
+
+    The intent, its attempt and the claim of its look are. Until a minute is over nothing is sent.
+    """
+    async with (
+        AsyncExitStack() as stack,
+        Proxy(own_postgres.socket) as proxy,
+        PostgresDatabase(proxy.url, lease=1.0) as database,
+    ):
+        store = database.workspace("shop")
+        await store.open(WORKSPACE)
+        await pay(store, "old")
+        permits = store.shared_permits
+        assert permits is not None
+        await permits.reserve(100, 0.0, 0.0)
+        own_postgres.stop("fast")
+        replica = stack.enter_context(postgres_run.copied_server(own_postgres))
+        own_postgres.start()
+
+        async def is_back() -> bool:
+            return bool(await store.get(["old"]))
+
+        await until(is_back)
+        await pay(store, "paid")
+        before = await store.get(["paid"])
+        own_postgres.stop()
+        take_over(replica)
+        proxy._target = replica.socket
+        proxy.cut()
+
+        async def is_restored() -> bool:
+            return (await store.get(["paid"])) == before
+
+        await until(is_restored)
+        await store.plan(planned("next"))
+        with pytest.raises(StoreError, match="another server has taken over"):
+            await store.advance("next", send("att_next"))
+        found = await store.by_attempt("att_paid")
+        assert found is not None
+        assert found.state is IntentState.ACCEPTED
+        assert await store.by_ref(LookRef("avtr_1", "look_paid")) == found
+        reservation = await permits.reserve(100, 0.0, 0.0)
+        assert reservation.permit is None
+        assert reservation.wait > 50
+        assert "paid was lost in the failover, and writing it again came to: written" in caplog.text
+        await store.aclose()
+
+
+class World:
+    """Two processes on one database in memory, which can fail over to an older copy of itself."""
+
+    def __init__(self, memory: SharedMemory, processes: list[Process]) -> None:
+        self.memory = memory
+        self.one, self.two = processes
+
+    def copy(self) -> dict[str, Any]:
+        """What a replica has at this moment."""
+        return deepcopy({name: value for name, value in vars(self.memory).items() if name != "quotas"})
+
+    def fail_over(self, copy: dict[str, Any]) -> None:
+        """From now on the database is this copy, on another timeline."""
+        vars(self.memory).update(copy)
+        self.memory.timeline += "'"
+
+
+@asynccontextmanager
+async def two_processes() -> AsyncIterator[World]:
+    async with AsyncExitStack() as stack:
+        world = MemoryWorld(stack)
+        yield World(world.memory, [await world.process() for _ in range(2)])
+
+
+async def notice(*processes: Process) -> None:
+    """The processes renew their leases, and write again what is lost."""
+    for process in processes:
+        await process.renew()
+    for process in processes:
+        await process.member._restore()
+
+
+async def test_every_process_writes_its_own_again_and_the_latest_write_stays() -> None:
+    """One has paid, the other has settled it later. In either order of restoring, the later write stands."""
+    for order in ("one first", "two first"):
+        async with two_processes() as world:
+            copy = world.copy()
+            await pay(world.one.store, "a")
+            await pay(world.two.store, "b")
+            lost = MarkUnknown("nobody knows", planned("a").planned_at, "att_c")
+            await world.one.store.plan(planned("c"))
+            await world.one.store.advance("c", send("att_c"))
+            await world.two.store.advance("c", lost)
+            before = await world.one.store.get(["a", "b", "c"])
+            world.fail_over(copy)
+            assert await world.one.store.get(["a", "b", "c"]) == {}
+            both = (world.one, world.two) if order == "one first" else (world.two, world.one)
+            for process in both:
+                await notice(process)
+            assert await world.two.store.get(["a", "b", "c"]) == before
+
+
+async def test_what_the_new_server_has_meanwhile_does_not_hide_a_lost_acceptance() -> None:
+    """Another process has planned the key anew there before the first one wrote its look again."""
+    async with two_processes() as world:
+        copy = world.copy()
+        await pay(world.one.store, "a")
+        world.fail_over(copy)
+        await world.two.store.plan(planned("a"))
+        with pytest.raises(StoreError, match="another server has taken over"):
+            await world.two.store.advance("a", send("att_again"))
+        await notice(world.one)
+        assert (await world.two.store.get(["a"]))["a"].state is IntentState.ACCEPTED
+
+
+async def test_a_process_that_has_not_noticed_a_failover_is_not_alive() -> None:
+    """On another timeline it sends nothing, and nobody takes it for dead before it had a lease's time."""
+    async with two_processes() as world:
+        await world.one.store.plan(planned("a"))
+        await world.one.store.advance("a", send("att_a"))
+        world.fail_over(world.copy())
+        await world.two.renew()
+        await world.two.sweep()
+        assert (await world.two.store.get(["a"]))["a"].state is IntentState.SENDING
+        member = world.one.database.queries.member  # type: ignore[attr-defined]
+        assert not world.memory.is_alive(member)
+        await world.one.renew()
+        assert world.memory.is_alive(member)
+
+
+async def test_changes_are_heard_of_after_a_failover() -> None:
+    """The numbers of transactions begin anew: what the others write again is heard of nevertheless."""
+    async with two_processes() as world:
+        copy = world.copy()
+        await pay(world.one.store, "a")
+        await world.two.read_changes()
+        world.fail_over(copy)
+        heard: list[str] = []
+        world.two.store.on_foreign_change(lambda intent: heard.append(str(intent.state)))
+        await notice(world.one, world.two)
+        await world.two.read_changes()
+        assert heard == ["accepted"]
+
+
+async def test_permits_begin_anew_a_minute_after_a_failover() -> None:
+    """Permits may be lost with it: none is granted for a minute, and no number is used again."""
+    database = MemoryDatabase(SharedMemory())
+    async with database:
+        permits = database.require_member().queries.permits(1, 60.0)
+        before = await permits.reserve(100, 0.0, 0.0)
+        database.memory.timeline = "2"
+        after = await permits.reserve(100, 0.0, 0.0)
+        assert after.permit is None
+        assert after.wait == pytest.approx(60.0)
+        later = await permits.reserve(100, 61.0, 0.0)
+        assert before.permit is not None
+        assert later.permit is not None
+        assert later.permit > before.permit + 1000
+
+
+def test_writes_are_kept_for_ten_minutes_and_are_bounded() -> None:
+    """The latest write of each key is kept, until ten minutes are over or 10,000 keys are newer."""
+    writes = RecentWrites()
+    first = intent_rows.insertion(planned("a"))
+    writes.add(0.0, 1, first)
+    writes.add(1.0, 1, first._replace(was=1))
+    writes.add(2.0, 2, first)
+    assert {place: list(keys) for place, keys in writes.by_workspace(2.0).items()} == {1: ["a"], 2: ["a"]}
+    found = writes.by_key(1, "a")
+    assert found is not None
+    assert found.version == 2
+    assert list(writes.by_workspace(1.5 + KEPT_FOR)) == [2]
+    for number in range(10_001):
+        writes.add(3.0, 3, first._replace(key=str(number)))
+    assert [len(keys) for keys in writes.by_workspace(3.0).values()] == [10_000]
+
+
+@pytest.mark.parametrize(
+    ("version", "crc", "lost"), [(1, 7, True), (2, 7, False), (2, 8, True), (3, 8, False)]
+)
+def test_a_write_is_lost_where_an_older_or_another_one_is_stored(version: int, crc: int, lost: bool) -> None:
+    """An older version, or another write with the same version, shows that the write is lost."""
+    writes = RecentWrites()
+    writes.add(0.0, 1, intent_rows.insertion(planned("a"))._replace(was=1, crc=7))
+    mine = writes.by_key(1, "a")
+    assert mine is not None
+    assert mine.is_lost(IntentRow(1, 1, "a", version, mine.record, crc)) is lost
+    assert mine.is_lost(None)
