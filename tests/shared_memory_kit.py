@@ -461,6 +461,9 @@ class MemoryQueries:
 
         return await self._ask("left_sending", find)
 
+    async def earlier_snapshot(self) -> str:
+        return await self._ask("earlier_snapshot", lambda: str(max(0, self._memory.commits - 1000)))
+
     async def changes(self, workspaces: Collection[int], since: str | None) -> Changes:
         def find() -> Changes:
             rows = [

@@ -539,17 +539,17 @@ class JobRegistry:
         if ref in self._being_notified:
             return
 
-        def notified() -> None:
+        def confirm() -> None:
             self._being_notified.discard(ref)
             if key is not None and answers:
                 self._services.store.confirm_notified(key)
 
         if job._is_notified:
-            notified()
+            confirm()
             return
         job._is_notified = True
         self._being_notified.add(ref)
-        self._services.hooks.emit(self._settled_event(job, look), notified)
+        self._services.hooks.emit(self._settled_event(job, look), confirm)
 
     async def update(self, job: LookJob, look: Look) -> None:
         """Publish a report about a look that is not polled."""

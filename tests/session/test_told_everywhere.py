@@ -26,7 +26,7 @@ async def settled_by(leader: Process, key: str = "k") -> None:
 
 
 async def test_a_waiter_wakes_though_another_task_has_read_the_end_from_the_store_first() -> None:
-    """Where a second task awaits the look just after its end, the first one ends too, and hooks are told."""
+    """Where a second task awaits a look just after its end, the first one ends too, and hooks are told."""
     async with processes(2) as (_, opened):
         leader, (other,) = apart(opened)
         job = await other.session.submit(prompt(), key="k")

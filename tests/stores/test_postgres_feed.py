@@ -1,4 +1,4 @@
-"""The feed of changes over a real database that fails over, or into which another one's dump was restored."""
+"""The feed of changes over a real database into which the dump of another one was restored."""
 
 from __future__ import annotations
 
@@ -10,8 +10,6 @@ from postgres_kit import Server
 from shared_store_kit import PostgresWorld
 from store_kit import planned, send
 
-from hoox_async._api.models import LookStatus
-from hoox_async._api.webhook_payloads import Delivery
 from hoox_async._io.protocols import Coordination
 
 
@@ -20,25 +18,6 @@ async def world(postgres: Server, postgres_url: str, postgres_schema: str) -> As
     """A database that processes share."""
     async with AsyncExitStack() as stack:
         yield PostgresWorld(stack, postgres, postgres_url, postgres_schema)
-
-
-async def test_after_a_failover_that_lost_transactions_no_change_is_missed(world: PostgresWorld) -> None:
-    """Another server uses transaction numbers again that the last snapshot has seen: all is read anew."""
-    a, b = await world.process(), await world.process()
-    heard: list[str] = []
-    b.store.on_foreign_change(lambda intent: heard.append(intent.key))
-    [(xmax,)] = world.execute("SELECT pg_snapshot_xmax(pg_current_snapshot())::text::bigint")
-    ahead = f"1234567890.5 {xmax + 1000}:{xmax + 1000}:"
-    b.member._snapshot = b.member._kept_since = ahead
-    await a.store.plan(planned("a"))
-    await a.store.advance("a", send("att_a"))
-    await a.store.keep_delivery("att_a", Delivery("look_1", LookStatus.READY, "avtr_1"))
-    await b.read_changes()
-    assert heard == ["a"]
-    found = await b.member.queries.deliveries([b.store._id], ahead)
-    assert found.kept == [(b.store._id, "att_a")]
-    await b.read_changes()
-    assert heard == ["a"]
 
 
 async def test_what_was_restored_from_another_server_is_not_read_again_and_again(

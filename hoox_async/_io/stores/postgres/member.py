@@ -9,7 +9,7 @@ import asyncio
 import logging
 import math
 from collections import deque
-from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping
 from contextlib import suppress
 from datetime import timedelta
 from typing import Any
@@ -28,11 +28,11 @@ from .recent_writes import RecentWrites
 _FEED_INTERVAL = 1.0  # seconds
 _BEGIN_AFTER = 0.05  # seconds between the opening of a workspace and the first agreement on who polls it
 _MEASUREMENTS = 4  # of the clock
-_PAUSE_AFTER_FAILOVER = 45.0  # seconds: permits from before it are too old then; new ones begin in a minute
-_AT_ONCE = 200  # rows
 _NOTIFIED_WITHIN = 60.0  # seconds in which a process that lives tells its hooks
 _LATE_WRITES = 60.0  # seconds after which a write whose caller has given up is certainly over
 _SESSION_HAS_ENDED = "the session ended while the request was being sent"
+_PAUSE_AFTER_FAILOVER = 45.0  # seconds: permits from before it are too old then; new ones begin in a minute
+_AT_ONCE = 200  # rows
 _SENDER_IS_DEAD = "the process that was sending the request ended, or lost the database, for a whole lease"
 
 _log = logging.getLogger("hoox_async")
@@ -162,6 +162,7 @@ class Member:
         """After a failover, write again what this member has written lately and is not there any more."""
         if not self._is_restoring:
             return
+        self._snapshot = await self.queries.earlier_snapshot()  # its numbers of transactions begin anew
         self._kept_since = None
         for workspace, writes in self._recent.by_workspace(self._clock.now()).items():
             keys = list(writes)
@@ -274,8 +275,7 @@ class Member:
         for workspace in new:
             if workspace in self._coordinated:
                 self._coordinated[workspace].knows_earlier = True
-        for row in rows:
-            self._notify(row)
+        self._notify(rows)
 
     async def _agree_on_leaders(self) -> None:
         began = self._clock.now()
@@ -319,16 +319,19 @@ class Member:
         now, known = self._clock.now(), self._unnotified_since
         since = {place: known.get(place, now) for (row, _) in found for place in [(row.workspace, row.key)]}
         self._unnotified_since = since
-        for row, sender_lives in found:
-            if not sender_lives or now - since[row.workspace, row.key] >= _NOTIFIED_WITHIN:
-                self._notify(row)
+        self._notify(
+            row
+            for row, sender_lives in found
+            if not sender_lives or now - since[row.workspace, row.key] >= _NOTIFIED_WITHIN
+        )
 
-    def _notify(self, row: IntentRow) -> None:
-        coordinated = self._coordinated.get(row.workspace)
-        if coordinated is None or row.key in self._notified.get(row.workspace, ()):
-            return
-        with failures_logged(f"telling of the end of {row.key!r}"):
-            coordinated.part.on_unnotified(intent_rows.read(row))
+    def _notify(self, rows: Iterable[IntentRow]) -> None:
+        for row in rows:
+            coordinated = self._coordinated.get(row.workspace)
+            if coordinated is None or row.key in self._notified.get(row.workspace, ()):
+                continue
+            with failures_logged(f"telling of the end of {row.key!r}"):
+                coordinated.part.on_unnotified(intent_rows.read(row))
 
     async def _write_notified(self) -> None:
         for workspace, keys in tuple(self._notified.items()):

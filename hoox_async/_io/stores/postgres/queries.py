@@ -267,6 +267,10 @@ class Queries(Protocol):
         """SENDING intents that this member has sent."""
         ...
 
+    async def earlier_snapshot(self) -> str:
+        """A snapshot from which `changes` returns also what was changed lately."""
+        ...
+
     async def changes(self, workspaces: Collection[int], since: str | None) -> Changes:
         """What other members have committed since the snapshot; from None on, only the snapshot of now."""
         ...

@@ -7,7 +7,7 @@ import socket
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime
 from decimal import Decimal
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
 from ...._api.models import LookRef
 from ...._core.intents.budget import StoredBudget
@@ -30,7 +30,7 @@ from .queries import (
 
 _LOOK_IS_TAKEN = "intents_look"  # the index's name
 _UNNOTIFIED_AT_ONCE = 500
-_LOST_AT_MOST = 100_000  # transactions that a failover may lose
+_CHANGED_LATELY = 20_000  # transactions
 _ROLLED_BACK = "40"  # the class of SQLSTATE: a deadlock, or a conflict of serializable transactions
 _INTENT = (
     "%s::text, %s::bigint, %s::text, %s::bigint, %s::text, %s::text, %s::text, %s::text, %s::bigint, "
@@ -40,36 +40,6 @@ _INTENT = (
 _PUT = f"SELECT * FROM hoox.put_1({_INTENT})"  # noqa: S608 - fixed texts
 _RESTORE = f"SELECT * FROM hoox.restore_1(%s::bigint, {_INTENT})"  # noqa: S608 - fixed texts
 _ROWS = "SELECT i.workspace, i.seq, i.key, i.version, i.record, i.crc FROM hoox.intents i "
-
-
-class _Snapshot(NamedTuple):
-    """A snapshot, and the start of the server that has made it: another server counts differently."""
-
-    server: str
-    text: str | None
-
-    def __str__(self) -> str:
-        return f"{self.server} {self.text}"
-
-    @classmethod
-    def parse(cls, text: str | None) -> _Snapshot:
-        return cls("", None) if text is None else cls(*text.split(" "))
-
-    def well_before(self, now: _Snapshot) -> str:
-        """A snapshot from which nothing is missed after a failover, a restore or a restart.
-
-        The server may lack the last transactions before it, and then uses their numbers again.
-        """
-        number = max(3, min(int(str(each.text).split(":")[0]) for each in (self, now)) - _LOST_AT_MOST)
-        return f"{number}:{number}:"
-
-
-_Since = tuple[_Snapshot, list[tuple[Any, ...]]]
-
-
-def _since(rows: Sequence[tuple[Any, ...]]) -> _Since:
-    """The snapshot in the first two columns, and the rest of the rows, if there are any."""
-    return _Snapshot(*rows[0][:2]), [row[2:] for row in rows if row[2] is not None]
 
 
 class SQLQueries:
@@ -380,16 +350,8 @@ class SQLQueries:
 
     async def deliveries(self, workspaces: Collection[int], since: str | None) -> KeptDeliveries:
         """What other members have kept since the snapshot, of intents that are not settled."""
-        feed = _Snapshot.parse(since)
-        now, rows = await self._deliveries(workspaces, feed.text)
-        if since is not None and now.server != feed.server:
-            now, rows = await self._deliveries(workspaces, None)
-        return KeptDeliveries(str(now), [(row[0], row[1]) for row in rows])
-
-    async def _deliveries(self, workspaces: Collection[int], since: str | None) -> _Since:
         rows = await self._ask(
-            "SELECT extract(epoch FROM pg_postmaster_start_time())::text, pg_current_snapshot()::text, "
-            "d.workspace, d.attempt FROM (SELECT) AS one LEFT JOIN ("
+            "SELECT pg_current_snapshot()::text, d.workspace, d.attempt FROM (SELECT) AS one LEFT JOIN ("
             "SELECT d.workspace, d.attempt FROM hoox.deliveries d "
             "JOIN hoox.attempts a ON a.workspace = d.workspace AND a.id = d.attempt "
             "JOIN hoox.intents i ON i.seq = a.intent "
@@ -400,7 +362,7 @@ class SQLQueries:
             "AND NOT pg_visible_in_snapshot(d.kept_in, %s::text::pg_snapshot))) AS d ON true",
             list(workspaces), since, self._member, since, since,
         )  # fmt: skip
-        return _since(rows)
+        return KeptDeliveries(rows[0][0], [(row[1], row[2]) for row in rows if row[1] is not None])
 
     async def attempt_anywhere(self, attempt_id: str) -> IntentRow | None:
         """The intent that has this attempt, in whichever workspace."""
@@ -422,21 +384,20 @@ class SQLQueries:
             list(workspaces), self._member,
         )  # fmt: skip
 
+    async def earlier_snapshot(self) -> str:
+        """The snapshot of some thousands of transactions ago, as if none had been open then."""
+        rows = await self._ask(
+            "SELECT greatest(pg_snapshot_xmax(pg_current_snapshot())::text::bigint - %s, 3)", _CHANGED_LATELY
+        )
+        return f"{rows[0][0]}:{rows[0][0]}:"
+
     async def changes(self, workspaces: Collection[int], since: str | None) -> Changes:
         """What other members have committed since the snapshot; from None on, only the snapshot of now."""
-        feed = _Snapshot.parse(since)
-        now, rows = await self._changes(workspaces, feed.text)
-        if since is not None and now.server != feed.server:
-            now, rows = await self._changes(workspaces, feed.well_before(now))
-        return Changes(str(now), [IntentRow(*row) for row in rows])
-
-    async def _changes(self, workspaces: Collection[int], since: str | None) -> _Since:
         # The row of a transaction that was open at the last snapshot may have any number: what counts is
         # whether that snapshot could see it. The comparison with its xmin is there for the index. One that
         # began after this snapshot can't be seen, unless a dump of another server was restored here.
         rows = await self._ask(
-            "SELECT extract(epoch FROM pg_postmaster_start_time())::text, pg_current_snapshot()::text, "
-            "i.workspace, i.seq, i.key, i.version, i.record, i.crc "
+            "SELECT pg_current_snapshot()::text, i.workspace, i.seq, i.key, i.version, i.record, i.crc "
             "FROM (SELECT) AS one "
             "LEFT JOIN hoox.intents i ON i.workspace = ANY(%s::bigint[]) AND i.changed_by <> %s "
             "AND i.changed_in >= pg_snapshot_xmin(%s::text::pg_snapshot) "
@@ -444,7 +405,7 @@ class SQLQueries:
             "AND NOT pg_visible_in_snapshot(i.changed_in, %s::text::pg_snapshot) ORDER BY i.seq",
             list(workspaces), self._member, since, since,
         )  # fmt: skip
-        return _since(rows)
+        return Changes(rows[0][0], [IntentRow(*row[1:]) for row in rows if row[1] is not None])
 
     async def _row(self, condition: str, *values: Any) -> IntentRow | None:
         rows = await self._rows(condition, *values)
