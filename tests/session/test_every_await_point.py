@@ -1,7 +1,7 @@
 """A process that dies, is cancelled, fails or stalls at each await point of an order, beside others.
 
 In virtual time. The await points are before and after each statement, before the bytes of a paid request
-leave, and after its answer. ``HOOX_TEST_AWAIT_POINTS=1`` runs them with two to eight processes instead of two.
+leave, and after its answer. With ``HOOX_TEST_AWAIT_POINTS=1`` there are two to eight processes, else two.
 """
 
 from __future__ import annotations
