@@ -39,11 +39,11 @@ from ._api.requests import (
     Style,
 )
 from ._batch import BatchRunner, Estimate, OutcomeStream
-from ._core.intents.budget import Budget
+from ._core.intents.budget import Budget, StoredBudget
 from ._core.intents.intent import Evidence, Unknown
 from ._core.intents.outcomes import BatchItem, Outcome, OutcomeState
 from ._core.settings import DEFAULT_TIMEOUT, DefaultTimeout, Timeouts
-from ._io.stores import PruneResult, backup_store, prune_store, recover_store
+from ._io.stores import PruneResult, backup_store, prune_store, recover_store, store_budget
 from ._report import BatchReport
 from ._session.jobs import LookJob
 from .errors import (
@@ -152,6 +152,7 @@ __all__ = [
     "StoreIncomplete",
     "StoreLocked",
     "StoreMismatch",
+    "StoredBudget",
     "Style",
     "Timeouts",
     "TransportError",
@@ -162,4 +163,5 @@ __all__ = [
     "backup_store",
     "prune_store",
     "recover_store",
+    "store_budget",
 ]

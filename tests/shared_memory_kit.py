@@ -10,12 +10,15 @@ import asyncio
 from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import nullcontext
 from datetime import datetime, timedelta
+from decimal import Decimal
 from typing import Any, Literal, TypeVar
 
 import attrs
 from shared_permits_kit import MemoryPermits, MemoryQuota
 
 from hoox_async._api.models import LookRef
+from hoox_async._api.requests import FREE
+from hoox_async._core.intents.budget import StoredBudget
 from hoox_async._core.intents.intent import IntentState
 from hoox_async._io.clock import Clock
 from hoox_async._io.stores.postgres.queries import (
@@ -77,6 +80,7 @@ class SharedMemory:
         self.attempts: dict[tuple[int, str], tuple[str, datetime]] = {}
         self.baselines: set[tuple[int, str]] = set()
         self.seen: dict[tuple[int, str], set[str]] = {}
+        self.budgets: dict[tuple[int, str], StoredBudget] = {}
         self.deliveries: dict[tuple[int, str], tuple[str, str, int]] = {}  # record, who kept it, commit
         self.leaders: dict[int, str] = {}
         self.unnotified: set[tuple[int, str]] = set()
@@ -116,12 +120,24 @@ class SharedMemory:
         stored = self.intents.get((workspace, write.key))
         if (stored.row.version if stored else 0) != write.was:
             return Written("stale" if sweep is None else "alive")
+        if write.attempts and (refused := self._refusal(me, workspace, write, stored)):
+            return refused
         if sweep is not None and not self._is_dead(stored, me, sweep):
             return Written("alive")
         if any((workspace, attempt.id) in self.attempts for attempt in write.attempts):
             raise StoreError("the database: it holds something else under the same id already")
         self._write(me, workspace, write, stored)
         return Written("written")
+
+    def _refusal(self, me: str, workspace: int, write: IntentWrite, stored: _Intent | None) -> Written | None:
+        planned = stored if stored is not None and stored.state is IntentState.PLANNED else None
+        if write.replaces and planned is not None and planned.member != me and self.is_alive(planned.member):
+            return Written("held")
+        for name, change in write.charges:
+            budget = self.budgets.get((workspace, name)) or StoredBudget(name, FREE, FREE)
+            if change > 0 and budget.charged + change > budget.max_credits:
+                return Written("over", budget=budget, change=change)
+        return None
 
     def _is_dead(self, stored: _Intent | None, me: str, lease: timedelta) -> bool:
         sends = stored is not None and stored.state is IntentState.SENDING
@@ -139,6 +155,9 @@ class SharedMemory:
         member = me if write.attempts else stored.member if stored else None
         written = _Intent(row, write.state, member, write.claimed, self.commits, me)
         self.intents[workspace, write.key] = written
+        for name, change in write.charges:
+            budget = self.budgets[workspace, name]
+            self.budgets[workspace, name] = budget._replace(charged=budget.charged + change)
         for attempt in write.attempts:
             self.attempts[workspace, attempt.id] = (write.key, attempt.sent_at)
         for claim in (*write.claims, *write.seen):
@@ -191,6 +210,29 @@ class MemoryQueries:
     async def put(self, workspace: int, write: IntentWrite, *, of_the_dead: bool = False) -> Written:
         sweep = self._lease if of_the_dead else None
         return await self._ask("put", lambda: self._memory.put(self.member, workspace, write, sweep))
+
+    async def release(self, workspace: int, key: str | None) -> None:
+        def release() -> None:
+            for each in self._all(workspace):
+                ours = each.member == self.member and each.state is IntentState.PLANNED
+                if ours and key in (None, each.row.key):
+                    each.member = None
+
+        await self._ask("release", release)
+
+    async def open_budget(self, workspace: int, budget: StoredBudget) -> StoredBudget:
+        budgets = self._memory.budgets
+        return await self._ask("open_budget", lambda: budgets.setdefault((workspace, budget.name), budget))
+
+    async def budget(self, workspace: int, name: str) -> StoredBudget | None:
+        return await self._ask("budget", lambda: self._memory.budgets.get((workspace, name)))
+
+    async def set_cap(self, workspace: int, name: str, max_credits: Decimal) -> None:
+        def change() -> None:
+            budgets = self._memory.budgets
+            budgets[workspace, name] = budgets[workspace, name]._replace(max_credits=max_credits)
+
+        await self._ask("set_cap", change)
 
     async def by_attempt(self, workspace: int, attempt_id: str) -> IntentRow | None:
         def find() -> IntentRow | None:
@@ -350,6 +392,14 @@ class MemoryQueries:
             return [each.row for each in found if not memory.is_alive(each.member)]
 
         return await self._ask("unnotified_of_the_dead", find)
+
+    async def own_unnotified(self, workspaces: Collection[int]) -> list[IntentRow]:
+        def find() -> list[IntentRow]:
+            memory = self._memory
+            found = [memory.intents[place] for place in memory.unnotified if place[0] in workspaces]
+            return [each.row for each in found if each.member == self.member]
+
+        return await self._ask("own_unnotified", find)
 
     async def deliveries(self, workspaces: Collection[int], since: str | None) -> KeptDeliveries:
         def find() -> KeptDeliveries:

@@ -7,6 +7,7 @@ from contextlib import ExitStack
 from decimal import Decimal
 
 from .._core.intents.budget import Budget, Credits
+from .._session.batch_access import BatchAccess
 from ..errors import BudgetExceeded
 
 
@@ -14,12 +15,22 @@ class BatchBudget:
     """The batch's own cap, ``max_credits``, and one that it shares with others, ``shared``; each may be None.
 
     An item that cannot fit is refused at once. One that fits only if credits that are reserved now are not
-    spent waits until that is known.
+    spent waits until that is known. Of a budget with a name, the store has the last word: see
+    `AttemptBudget`.
     """
 
-    def __init__(self, max_credits: Credits | None, shared: Budget | None = None) -> None:
+    def __init__(
+        self, max_credits: Credits | None, shared: Budget | None = None, access: BatchAccess | None = None
+    ) -> None:
         self._own = None if max_credits is None else Budget(max_credits)
+        self._shared = shared
+        self._access = access
         self._budgets = [budget for budget in (self._own, shared) if budget is not None]
+
+    @property
+    def name(self) -> str | None:
+        """The name of the budget that the store charges."""
+        return None if self._shared is None else self._shared.name
 
     @property
     def counts_earlier_runs(self) -> bool:
@@ -41,8 +52,14 @@ class BatchBudget:
                     return error
         return None
 
+    def refusal_for_good(self, credits: Decimal) -> BudgetExceeded | None:
+        """As `refusal`; None also where others may have given back what the store has charged."""
+        return self.refusal(credits) if self.name is None else None
+
     async def reserve(self, credits: Decimal) -> None:
         """Reserve this much in every cap. Raises `BudgetExceeded` where it cannot fit."""
+        if self.refusal(credits) is not None:
+            await self.refused()
         while (error := self.refusal(credits)) is None:
             if not any(budget.must_wait(credits) for budget in self._budgets):
                 for budget in self._budgets:
@@ -59,7 +76,17 @@ class BatchBudget:
                 listening.enter_context(budget.notifying(released.set))
             await released.wait()
 
-    def release(self, credits: Decimal, *, spent: bool) -> None:
+    def charge(self, credits: Decimal) -> None:
+        """The store has charged this much of what is reserved."""
+        for budget in self._budgets:
+            budget.charge(credits)
+
+    def release(self, credits: Decimal, *, spent: bool, charged: bool = False) -> None:
         """End a reservation: the credits were (or may have been) spent, or certainly not."""
         for budget in self._budgets:
-            budget.release(credits, spent=spent)
+            budget.release(credits, spent=spent, charged=charged)
+
+    async def refused(self) -> None:
+        """Read again what the store has charged."""
+        if self._access is not None:
+            await self._access.refresh_budget(self._shared)

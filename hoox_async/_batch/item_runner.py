@@ -10,9 +10,19 @@ from .._api.models import Look, LookRef, LookStatus
 from .._api.responses import refusal_is_the_items_own
 from .._core.intents.intent import Intent, IntentState, Reason
 from .._core.intents.outcomes import Outcome, OutcomeState, outcome_of
+from .._core.intents.send_decision import Decision, SendDecision
 from .._core.intents.transitions import Replace, Resend, advance
 from .._session.batch_access import BatchAccess
-from ..errors import ApiError, HooxError, InvalidRequest, KeyConflict, NotFound, OutcomeUnknown, StoreError
+from ..errors import (
+    ApiError,
+    BudgetExceeded,
+    HooxError,
+    InvalidRequest,
+    KeyConflict,
+    NotFound,
+    OutcomeUnknown,
+    StoreError,
+)
 from .admission import decide_sending
 from .batch_budget import BatchBudget
 from .in_flight import Ticket
@@ -79,7 +89,7 @@ class ItemRunner:
             intent = await self._wait_for_proof(intent)
             if intent.state is IntentState.SENDING:  # another process sends it again
                 intent = await self._send(item, ticket)
-            if intent.state is IntentState.UNKNOWN and self._may_resend(item):
+            if intent.state is IntentState.UNKNOWN and self._may_resend(item, intent):
                 item.stored, item.pay_again, item.resend = intent, False, True
                 intent = await self._send(item, ticket)
         return intent
@@ -119,18 +129,36 @@ class ItemRunner:
         wanted = self._plan(item, source)
         began = self._session.clock.now()
         sending = self._guard.guard(source.avatar_id if source else None, ticket, began)
+
+        def decide(stored: Intent | None) -> Decision:
+            sending.end_last()
+            decision = decide_sending(item, wanted, stored, self._options)
+            if not isinstance(decision, SendDecision):
+                ticket.got_permit()
+            return decision
+
+        async def send() -> Intent:
+            with sending:
+                return await self._session.send(
+                    wanted,
+                    decide,
+                    acquire_permit=sending.acquire_permit,
+                    budget=self._budget,
+                    since=began,
+                )
+
         try:
             async with self._stop.interruptible():
-                with sending:
-                    return await self._session.send(
-                        wanted,
-                        lambda stored: decide_sending(item, wanted, stored, self._options),
-                        acquire_permit=sending.acquire_permit,
-                        budget=self._budget,
-                        since=began,
-                    )
+                while True:
+                    try:
+                        return await send()
+                    except BudgetExceeded:
+                        # if another process sends it with the last credits, its result is the item's
+                        if isinstance(decide(await self._stored(item.key)), SendDecision):
+                            raise
         except OutcomeUnknown as error:
             if sending.lost:
+                item.lost = True
                 ticket.count_failure()
             return await self._unknown(item, wanted, error)
         except Stopped:
@@ -180,12 +208,14 @@ class ItemRunner:
         now = await self._stored(unknown.key)
         return unknown if now is None else now
 
-    def _may_resend(self, item: Item) -> bool:
+    def _may_resend(self, item: Item, unknown: Intent) -> bool:
         """Whether to send an unknown again: if the user chose so, and once per run.
 
-        Otherwise an API that loses every POST would be paid without end.
+        Otherwise an API that loses every POST would be paid without end. What another process has lost since
+        this run began is left to that process, and to later runs.
         """
-        chosen = self._options.on_unknown == "resend" and self._stop.reason is None
+        is_ours = item.lost or self._options.is_earlier(unknown)
+        chosen = self._options.on_unknown == "resend" and is_ours and self._stop.reason is None
         return chosen and not item.repeated and not item.resend
 
     # --- waiting

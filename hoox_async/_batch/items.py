@@ -22,13 +22,14 @@ class Item:
     ``stored`` is the intent that the store had under its key when it was decided what to do with the item
     (None: there was none), ``pay_again`` whether it is to be paid although the store knows it, and
     ``resend`` whether it is an unknown that is to be sent a second time. ``repeated``: its key came before in
-    this input. ``source`` is the look that is edited, once that is READY, and ``source_intent`` the intent
-    whose look it is, where the edit names it by its ref and it is not READY.
+    this input. ``lost``: this run has lost a POST of it. ``source`` is the look that is edited, once that is
+    READY, and ``source_intent`` the intent whose look it is, where the edit names it by its ref and it is not
+    READY.
     """
 
     __slots__ = (
-        "dependents", "digest", "duplicates", "index", "key", "pay_again", "repeated", "request", "resend",
-        "source", "source_intent", "stored",
+        "dependents", "digest", "duplicates", "index", "key", "lost", "pay_again", "repeated", "request",
+        "resend", "source", "source_intent", "stored",
     )  # fmt: skip
 
     def __init__(
@@ -53,6 +54,7 @@ class Item:
         self.source = source
         self.pay_again = pay_again
         self.resend = resend
+        self.lost = False
         self.source_intent: Intent | None = None
         self.duplicates: list[Item] | None = None
         self.dependents: list[Item] | None = None

@@ -12,7 +12,13 @@ from collections.abc import Callable
 from typing import Generic, TypeVar
 
 _T = TypeVar("_T")
+_RANKS = 1 << 30
 _OLDEST_EVERY = 16  # each 16th time the avatar that has waited longest is chosen, so that none starves
+
+
+def pick_first(_: int) -> int:
+    """The first of equals."""
+    return 0
 
 
 class LocalityQueue(Generic[_T]):
@@ -21,15 +27,21 @@ class LocalityQueue(Generic[_T]):
     ``spacing`` is the time between two submissions and ``latency`` how long one is expected to take, both in
     seconds. From them follows how many avatars are active at a time: so many that one of them is free
     whenever a permit of the quota is. When none is, since answers are slow, one more becomes active.
+
+    ``pick`` chooses one of so many equals. Processes that share the work pick any, so that they seldom choose
+    the same item at the same time.
     """
 
-    def __init__(self, *, spacing: float = 0.6, latency: float = 0.3) -> None:
+    def __init__(
+        self, *, spacing: float = 0.6, latency: float = 0.3, pick: Callable[[int], int] = pick_first
+    ) -> None:
+        self._pick = pick
         self.spacing = spacing
         self.latency = latency
         self._first: deque[_T] = deque()
         self._queues: dict[str, list[tuple[int, _T]]] = {}  # lists: an empty deque takes 600 bytes more
         self._active: deque[str] = deque()
-        self._most: list[tuple[int, int, str]] = []  # (-waiting items, number of its first, avatar)
+        self._most: list[tuple[int, int, int, str]] = []  # (-waiting, rank, number of its first, avatar)
         self._oldest: list[tuple[int, str]] = []  # (number of its first, avatar)
         self._number = 0
         self._chosen = 0
@@ -75,18 +87,24 @@ class LocalityQueue(Generic[_T]):
         """Take the item to send next, of an avatar for which ``is_free`` holds. None if there is none."""
         if self._first:
             self._size -= 1
-            return self._first.popleft()
+            return self._pop_first()
         avatar_id = self._next_active(is_free) if len(self._active) >= self.width else None
         if avatar_id is None:
             avatar_id = self._activate(is_free) or self._next_active(is_free)
         if avatar_id is None:
             return None
         queue = self._queues[avatar_id]
-        _, item = queue.pop(0)
+        _, item = queue.pop(self._pick(len(queue)))
         self._size -= 1
         if not queue:
             del self._queues[avatar_id]
             self._active.remove(avatar_id)
+        return item
+
+    def _pop_first(self) -> _T:
+        place = self._pick(len(self._first))
+        item = self._first[place]
+        del self._first[place]
         return item
 
     def drain(self) -> list[_T]:
@@ -132,10 +150,10 @@ class LocalityQueue(Generic[_T]):
 
     def _offer(self, avatar_id: str) -> None:
         queue = self._queues[avatar_id]
-        heapq.heappush(self._most, (-len(queue), queue[0][0], avatar_id))
+        heapq.heappush(self._most, (-len(queue), self._pick(_RANKS), queue[0][0], avatar_id))
         if len(self._most) > 2 * len(self._queues) + 256:  # most of its entries are outdated
             self._most = [
-                (-len(waiting), waiting[0][0], each)
+                (-len(waiting), self._pick(_RANKS), waiting[0][0], each)
                 for each, waiting in self._queues.items()
                 if each not in self._active
             ]
@@ -143,12 +161,12 @@ class LocalityQueue(Generic[_T]):
 
     def _pop_most(self) -> str | None:
         self._drop_outdated()
-        return heapq.heappop(self._most)[2] if self._most else None
+        return heapq.heappop(self._most)[3] if self._most else None
 
     def _drop_outdated(self) -> None:
         """Drop outdated entries from the top of the heap of the avatars with most items."""
         while self._most:
-            waiting, number, avatar_id = self._most[0]
+            waiting, _, number, avatar_id = self._most[0]
             queue = self._queues.get(avatar_id)
             if queue and (len(queue), queue[0][0]) == (-waiting, number) and avatar_id not in self._active:
                 return

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from datetime import datetime
 from typing import Any, Literal, NamedTuple
 
-from .._core.intents.budget import Budget, Credits
+from .._core.intents.budget import Budget, Credits, credits_from, plain_credits
 from .._core.intents.intent import Intent, IntentState
 from ..errors import ConfigurationError
 
@@ -21,7 +22,11 @@ _RETRY = {
 
 
 class BatchOptions(NamedTuple):
-    """The options of a `BatchRunner`."""
+    """The options of a `BatchRunner`.
+
+    ``began_at``: when the run began, by the clock of the store, where other processes use it too. What was
+    sent since then, by whichever process, is a result of this run: it is not paid again.
+    """
 
     max_in_flight: int
     max_credits: Credits | None
@@ -31,6 +36,7 @@ class BatchOptions(NamedTuple):
     on_unknown: OnUnknown
     retry: frozenset[IntentState]
     changed: Changed
+    began_at: datetime | None = None
 
     def check(self) -> None:
         """Raise `ConfigurationError` for an option that makes no sense."""
@@ -47,19 +53,36 @@ class BatchOptions(NamedTuple):
         _check_choice("on_unknown", self.on_unknown, ("hold", "resend"))
         _check_choice("changed", self.changed, ("error", "keep", "redo"))
 
+    def check_shared(self) -> None:
+        """Raise `ConfigurationError` for a cap that would not hold for all processes of a shared store."""
+        if self.max_credits is not None:
+            cap = plain_credits(credits_from("max_credits", self.max_credits))
+            raise ConfigurationError(
+                "max_credits: other processes use the same store, and this cap would not count what they "
+                f'spend: use budget=Budget({cap}, name="…"), which the store keeps for all of them'
+            )
+        if self.budget is not None:
+            self.budget.require_name()
+
+    def is_earlier(self, stored: Intent) -> bool:
+        """Whether the intent was last sent before this run began."""
+        return self.began_at is None or stored.sent_at is None or stored.sent_at < self.began_at
+
     def pays_again(self, stored: Intent, digest: str) -> bool:
         """Whether an item with this content, whose key the store knows, is to be paid once more."""
         if stored.state.in_doubt:
             return False
         if stored.digest == digest:
-            return stored.state in self.retry
+            return stored.state in self.retry and self.is_earlier(stored)
         if self.changed == "keep":  # what was never sent, or was refused, has no look to keep
             return stored.state is IntentState.PLANNED or stored.never_charged
-        return self.changed == "redo" or stored.never_charged
+        return (self.changed == "redo" and self.is_earlier(stored)) or stored.never_charged
 
     def conflicts(self, stored: Intent, digest: str) -> bool:
         """Whether the key belongs to other content, which is neither to be kept nor to be redone."""
-        return stored.digest != digest and self.changed == "error" and not stored.never_charged
+        if stored.digest == digest or stored.never_charged or self.changed == "keep":
+            return False
+        return self.changed == "error" or not self.is_earlier(stored)
 
 
 def retry_states(retry: Iterable[Any]) -> frozenset[IntentState]:

@@ -143,10 +143,14 @@ class GuardedSending:
 
     async def acquire_permit(self) -> Permit:
         """A permit for the next POST of the item."""
-        self._end(answered=True, lost=False)  # the last one was answered 429, or never left
+        self.end_last()
         self._permit = await self._guard.acquire_permit(self._avatar_id, self._since)
         self._ticket.got_permit()
         return self._permit
+
+    def end_last(self) -> None:
+        """The item's last POST, if there was one, was answered 429, or never left."""
+        self._end(answered=True, lost=False)
 
     def __enter__(self) -> Self:
         return self

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import random
 from collections import deque
 from collections.abc import Callable, Coroutine
 from typing import Any
@@ -18,7 +19,7 @@ from .input_reader import BatchInput, InputReader
 from .item_outcomes import key_conflict, unreadable, unsent, without_credits
 from .item_runner import ItemRunner
 from .items import Item
-from .locality_queue import LocalityQueue
+from .locality_queue import LocalityQueue, pick_first
 from .options import BatchOptions
 from .outage_guard import OutageGuard
 from .prefetch import PrefetchWindow, ResultQueue
@@ -48,7 +49,7 @@ class BatchRun:
         self._options = options
         self._changed = asyncio.Event()  # the dispatcher has to look again
         self._stop = StopSignal(self._changed)
-        self._budget = BatchBudget(options.max_credits, options.budget)
+        self._budget = BatchBudget(options.max_credits, options.budget, session)
         self._guard = OutageGuard(session, options.max_failures, self._stop)
         self._runner = ItemRunner(session, options, self._budget, self._stop, self._guard)
         self._in_flight = InFlightLimiter(
@@ -62,7 +63,8 @@ class BatchRun:
         self._ended: dict[str, OutcomeState] = {}  # by a key of the user's; not in the store
         self._resumed: deque[Item] = deque()  # accepted or unknown since an earlier run
         self._queue: LocalityQueue[Item] = LocalityQueue(
-            spacing=60 / session.expectations().requests_per_minute
+            spacing=60 / session.expectations().requests_per_minute,
+            pick=_pick_any if session.is_shared else pick_first,
         )
         self._await_source: dict[str, list[Item]] = {}  # by the key of a source that an earlier run sent
 
@@ -149,6 +151,7 @@ class BatchRun:
 
     async def _main(self) -> None:
         try:
+            await self._open_budget()
             with self._session.notifying(self._changed.set):
                 async with asyncio.TaskGroup() as group:
                     self._group = group
@@ -162,6 +165,13 @@ class BatchRun:
             self._session.report_backlog(0)
             self._guard.close()
             await self._reader.aclose()
+
+    async def _open_budget(self) -> None:
+        """Raises `ConfigurationError` where the store has the budget with another cap."""
+        try:
+            await self._session.open_budget(self._options.budget)
+        except StoreError as error:
+            self.stop(error)
 
     def _spawn(
         self, work: Coroutine[Any, Any, None], name: str, on_cancelled: Callable[[], None]
@@ -316,7 +326,9 @@ class BatchRun:
                 self._resumed.append(item)
             case _ if self._stop.reason is not None:
                 self._finish(item, unsent(item, self._stop.reason))
-            case Enqueue() if item.stored is None and (error := self._budget.refusal(item.request.credits)):
+            case Enqueue() if item.stored is None and (
+                error := self._budget.refusal_for_good(item.request.credits)
+            ):
                 self._finish(item, unsent(item, error))
             case AwaitItem(source):
                 source.add_dependent(item)
@@ -434,6 +446,10 @@ class BatchRun:
             self._over_the_cap += 1
         elif outcome.state in _LOOKS:
             self._over_the_cap = 0
+
+
+def _pick_any(count: int) -> int:
+    return random.randrange(count)  # noqa: S311 - no secret
 
 
 def _task_cancelled(item: Item) -> HooxError:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import weakref
 from collections.abc import Iterable
+from contextlib import suppress
 from types import TracebackType
 from typing import Self
 
@@ -13,7 +14,7 @@ from .._core.intents.outcomes import Outcome
 from .._report import BatchReport
 from .._session import HooxSession, runtime_of
 from .._session.batch_access import BatchAccess
-from ..errors import ConfigurationError, HooxError
+from ..errors import ConfigurationError, HooxError, SessionClosed
 from .estimate import Estimate, estimate
 from .input_reader import BatchInput, Requests
 from .options import BatchOptions, Changed, OnUnknown, retry_states
@@ -91,8 +92,9 @@ class BatchRunner:
       in advance: for these, everything counts that was spent under any key of the store.
     - ``budget`` (none): a `Budget` in credits that the batch shares with other batches and with
       ``session.submit(…, budget=…)``. It counts what is spent from now on, and earlier runs only as far as
-      its ``spent`` says. With both ``budget`` and ``max_credits`` neither is exceeded. An item that fits only
-      if credits that are reserved now are not spent waits for that.
+      its ``spent`` says; one with a name is kept in the store, which counts for all runs and processes. With
+      both ``budget`` and ``max_credits`` neither is exceeded. An item that fits only if credits that are
+      reserved now are not spent waits for that.
     - ``max_failures`` (no limit): stop after so many failures. Each item counts once, if its look is FAILED,
       if it was refused (REJECTED) when this run sent it, or if its POST was lost in this run. It does
       not count any more once the look of its lost POST is found.
@@ -110,7 +112,13 @@ class BatchRunner:
       rejects the item (`KeyConflict`), ``"keep"`` gives the old look, ``"redo"`` pays for the new one. What
       never cost anything, such as a refused request, is replaced in any case.
 
-    Raises `ConfigurationError` for an invalid option.
+    Several processes whose sessions use the same PostgreSQL store can run the same requests at the same time:
+    each item is sent by one of them, and each process gets all outcomes. A process may begin later, stop, or
+    be killed. There a cap must be a ``budget`` with a name, and ``retry``, ``changed="redo"`` and
+    ``on_unknown="resend"`` pay again only for what was sent before this run began, or was lost by it.
+
+    Raises `ConfigurationError` for an invalid option, and for a cap that would not hold for all processes.
+    `run` and `stream` raise it where the store has the budget with another cap.
 
     What ends a batch early, so that nothing more is sent and the rest is UNSENT (what was accepted is still
     waited for):
@@ -156,6 +164,8 @@ class BatchRunner:
             changed,
         )
         self._options.check()
+        with suppress(SessionClosed):  # not open yet: then `run` and `stream` check it
+            self._require_caps_for_all()
         self._runs: weakref.WeakSet[BatchRun] = weakref.WeakSet()
 
     def stream(self, requests: Requests) -> OutcomeStream:
@@ -199,9 +209,17 @@ class BatchRunner:
         return await estimate(self._access(), self._options, BatchInput(requests))
 
     def _run(self, requests: Requests) -> BatchRun:
-        run = BatchRun(self._access(), self._options, BatchInput(requests))
+        access, options = self._access(), self._options
+        self._require_caps_for_all()
+        if access.is_shared:
+            options = options._replace(began_at=access.clock.utc())
+        run = BatchRun(access, options, BatchInput(requests))
         self._runs.add(run)
         return run
+
+    def _require_caps_for_all(self) -> None:
+        if self._access().is_shared:
+            self._options.check_shared()
 
     def _access(self) -> BatchAccess:
         return runtime_of(self._session).batch_access

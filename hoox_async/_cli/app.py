@@ -14,10 +14,11 @@ from .download_command import download
 from .read import check, looks, status, wait
 from .report_command import report
 from .sandbox_command import sandbox
-from .store_command import backup, migrate, prune, recover
+from .store_command import backup, budget, migrate, prune, recover
 from .unknowns import resolve, unknowns
 
-_HELP = """Make avatar looks with the Hoox API, by the dozen or the thousand, and pay for none of them twice.
+_HELP = """Make avatar looks with the Hoox API, by the dozen or the thousand. Nothing is paid twice
+on a guess.
 
 Try `hoox-async demo` first: it needs no key and no network. The API key is read from HOOX_API_KEY or
 --key-file; the base URL only from --base-url, never from the environment.
@@ -32,7 +33,7 @@ _COMMANDS: dict[str, tuple[Callable[..., int], ...]] = {
     "Free of charge": (status, wait, looks, check),
 }
 _WITHOUT_DEFAULTS = Parameter(show_default=False)
-_STORE_HELP = "Copy, recover, prune or migrate a store."
+_STORE_HELP = "Copy, recover, prune or migrate a store, or change a budget in it."
 _COMPLETION_HELP = "Install completion for bash, zsh or fish."
 _USAGE: dict[Callable[..., int], str] = {status: "status [OPTIONS] LOOK...", wait: "wait [OPTIONS] LOOK..."}
 
@@ -62,7 +63,7 @@ def _store_commands(group: Group | str | tuple[Group | str, ...]) -> App:
     store = App(
         name="store", help=_STORE_HELP, group=group, version_flags=(), default_parameter=_WITHOUT_DEFAULTS
     )
-    for command in (backup, recover, prune, migrate):
+    for command in (backup, recover, prune, migrate, budget):
         store.command(command)
     return store
 

@@ -139,7 +139,7 @@ async def _serve(served: Sandbox, terminal: Terminal) -> None:
             terminal.say("Try it in another terminal (the key is worth nothing elsewhere):")
             terminal.say(f"  export HOOX_API_KEY={served.api_key}")
             terminal.say("  " + command_line("check", "--base-url", served.base_url))
-            terminal.say("Ctrl-C ends it.")
+            terminal.say("Ctrl-C ends it. Its looks are gone then: delete the stores that were made with it.")
             await stop.requested.wait()
             left = format_amount(served.space.balance)
             terminal.say(

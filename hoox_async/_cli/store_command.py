@@ -1,10 +1,11 @@
-"""``store …``: copy a store, recover one whose -wal file is lost, prune it, migrate a database."""
+"""``store …``: copy a store, recover one whose -wal is lost, prune it, migrate a database, see a budget."""
 
 from __future__ import annotations
 
 import asyncio
 import re
 from datetime import timedelta
+from decimal import Decimal
 from pathlib import Path
 from typing import Annotated
 
@@ -17,6 +18,7 @@ from hoox_async import (
     backup_store,
     prune_store,
     recover_store,
+    store_budget,
 )
 
 from .exit_codes import Exit
@@ -30,7 +32,7 @@ from .stores import (
     store_of,
 )
 from .terminal import Terminal
-from .text import format_count
+from .text import format_amount, format_count, format_credits
 
 _DEFAULT_OUTPUT = Output()
 _WARNING = (
@@ -151,6 +153,40 @@ def migrate(store: str, *, output: Output = _DEFAULT_OUTPUT) -> int:
     before, now = asyncio.run(migrate_database(place.url))
     terminal.record("migrated", store=str(place), before=before, now=now)
     terminal.result(f"schema {now}" + (" already" if before == now else f"; it was {before or 'not there'}"))
+    return Exit.READY
+
+
+def budget(
+    name: str,
+    /,
+    *,
+    store: Annotated[str, Parameter(help="FILE.hoox.db, a postgresql:// URL, or the campaign file.")],
+    cap: Annotated[Decimal | None, Parameter(help="Change the cap to so many credits.")] = None,
+    workspace: WorkspaceOption = DEFAULT_WORKSPACE,
+    output: Output = _DEFAULT_OUTPUT,
+) -> int:
+    """Show a budget that is kept in a store, its cap and what is charged to it, or change the cap.
+
+    What may have been paid is charged too. Processes that are running go by the new cap at once; of a file no
+    session may be open when it is changed. Needs no API key. `batch --budget NAME:CREDITS` creates a budget.
+
+    - `hoox-async store budget spring --cap 5000 --store postgresql://db.example.com/shop`
+
+    Parameters
+    ----------
+    name
+        The budget's name.
+    """
+    terminal, place = output.terminal(), store_of(store, workspace)
+    source = place.url if isinstance(place, DatabaseStore) else place
+    found = asyncio.run(store_budget(source, name, cap=cap, workspace=workspace))
+    left = max(Decimal(0), found.max_credits - found.charged)
+    amounts = {"cap": found.max_credits, "charged": found.charged, "left": left}
+    terminal.record("budget", name=name, **{word: format(amount, "f") for word, amount in amounts.items()})
+    terminal.result(
+        f"{name}: cap {format_credits(found.max_credits)}, {format_amount(found.charged)} charged, "
+        f"{format_amount(left)} left"
+    )
     return Exit.READY
 
 

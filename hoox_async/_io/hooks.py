@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import Counter, deque
-from collections.abc import Coroutine, Iterable
+from collections.abc import Callable, Coroutine, Iterable
 from typing import Any
 
 from ..errors import ConfigurationError
@@ -39,18 +39,25 @@ class Hooks:
                 raise ConfigurationError(f"hooks: {type(hook).__name__} is not callable")
         self._queues = tuple(_HookQueue() for _ in self._hooks)
 
-    def emit(self, event: Event) -> None:
-        """Call every hook with this event. Never raises."""
+    def emit(self, event: Event, on_done: Callable[[], None] | None = None) -> None:
+        """Call every hook with this event. Never raises.
+
+        ``on_done`` is called once all hooks, the async ones too, have been called with it and have ended. It
+        is not called where closing the session prevents that.
+        """
+        calls = _Calls(on_done)
         for hook, queue in zip(self._hooks, self._queues, strict=True):
             try:
                 result = hook(event)
                 if result is not None and isinstance(result, Coroutine):
-                    queue.put(event, result)
+                    calls.left += 1
+                    queue.put(event, result, calls)
             except (
                 Exception,
                 asyncio.CancelledError,
             ):  # nothing is awaited here, so our own task was not cancelled
                 _log.exception("a hook raised at %s", type(event).__name__)
+        calls.end_one()
 
     async def aclose(self) -> None:
         """Wait until the async hooks have run, `CLOSE_WITHIN` seconds at most; then cancel them."""
@@ -67,28 +74,45 @@ class Hooks:
             queue.stop()
 
 
+class _Calls:
+    """Counts the calls of the hooks with one event that have not ended. Begins with one: the emitting."""
+
+    __slots__ = ("_on_done", "left")
+
+    def __init__(self, on_done: Callable[[], None] | None) -> None:
+        self._on_done = on_done
+        self.left = 1
+
+    def end_one(self) -> None:
+        self.left -= 1
+        if not self.left and self._on_done is not None:
+            self._on_done()
+
+
 class _HookQueue:
     """Runs the coroutines of one async hook, in a task that lives as long as there are any."""
 
     def __init__(self) -> None:
-        self._waiting: deque[tuple[Event, Coroutine[Any, Any, object]]] = deque()
+        self._waiting: deque[tuple[Event, Coroutine[Any, Any, object], _Calls]] = deque()
         self._dropped = LogLimit(_log_dropped)
         self._stopped = False
         self.task: asyncio.Task[None] | None = None
 
-    def put(self, event: Event, call: Coroutine[Any, Any, object]) -> None:
+    def put(self, event: Event, call: Coroutine[Any, Any, object], calls: _Calls) -> None:
         """Run this call after those before it; it is dropped if too many are waiting."""
         if self._stopped or len(self._waiting) >= MOST_WAITING:
             call.close()
             self._dropped.add(type(event).__name__)
+            if not self._stopped:
+                calls.end_one()  # it is dropped for good
             return
-        self._waiting.append((event, call))
+        self._waiting.append((event, call, calls))
         if self.task is None or self.task.done():
             self.task = asyncio.get_running_loop().create_task(self._run(), name="hoox-hook")
 
     async def _run(self) -> None:
         while self._waiting:
-            event, call = self._waiting.popleft()
+            event, call, calls = self._waiting.popleft()
             try:
                 await call
             except (Exception, asyncio.CancelledError):
@@ -96,6 +120,7 @@ class _HookQueue:
                 if task is not None and task.cancelling():
                     raise
                 _log.exception("an async hook raised at %s", type(event).__name__)
+            calls.end_one()
 
     def stop(self) -> None:
         """Cancel the call that is running, and drop those that wait."""
@@ -106,7 +131,7 @@ class _HookQueue:
             self.task.cancel()
             _log.warning("an async hook was still running when the session was closed; it was cancelled")
         waiting, self._waiting = self._waiting, deque()
-        for event, call in waiting:
+        for event, call, _ in waiting:
             call.close()
             self._dropped.add(type(event).__name__)
         self._dropped.close()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Coroutine, Iterable, Sequence
 from contextlib import AbstractAsyncContextManager
 from datetime import datetime, timedelta
+from decimal import Decimal
 from enum import Enum
 from typing import Any, NamedTuple, Protocol
 
@@ -13,6 +14,7 @@ import attrs
 from .._api.endpoints import WireRequest, WireResponse
 from .._api.models import LookRef
 from .._api.webhook_payloads import Delivery
+from .._core.intents.budget import StoredBudget
 from .._core.intents.intent import Intent, IntentState
 from .._core.intents.transitions import Transition
 from .._core.quota.shared_learning import QuotaCounts, QuotaTerms
@@ -256,7 +258,23 @@ class Store(Protocol):
         was made from. Raises `IllegalTransition` where the condition does not hold or the table of
         transitions does not allow it, `LookTaken` where the look belongs to another intent, and `StoreError`
         where the key is not known; then nothing has changed.
+
+        `plan` and `advance` also charge named budgets by what they change (`charge_changes`). They raise
+        `BudgetExceeded` where a `Send` would exceed its budget's cap, and `KeyConflict` where a `Replace`
+        would give other content to what another process, which is alive, is about to send again. Then
+        nothing has changed either, and nothing will.
         """
+        ...
+
+    async def open_budget(self, name: str, max_credits: Decimal, spent: Decimal) -> StoredBudget:
+        """Create the budget, unless there is one of this name. Returns what is stored.
+
+        ``spent``: what a new one has charged already.
+        """
+        ...
+
+    async def budget(self, name: str) -> StoredBudget | None:
+        """The budget of this name."""
         ...
 
     async def by_attempt(self, attempt_id: str) -> Intent | None:
@@ -281,6 +299,12 @@ class Store(Protocol):
     def stream_accepted(self) -> AsyncIterator[Intent]:
         """Every intent that is ACCEPTED, in the order of the plan, with few in memory at a time."""
         ...
+
+    async def release(self, key: str) -> None:
+        """Say that this process is not about to send the key's planned intent (any more).
+
+        Until then no other living process can give it other content: see `advance`.
+        """
 
     async def recently_settled(self, count: int) -> list[Intent]:
         """Up to ``count`` settled intents, those that were planned last. None in a store of one process."""

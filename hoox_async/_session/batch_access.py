@@ -8,6 +8,7 @@ from contextlib import contextmanager, suppress
 from typing import Any, NamedTuple
 
 from .._api.models import Look, LookRef
+from .._core.intents.budget import Budget
 from .._core.intents.intent import Intent
 from .._core.intents.send_decision import Decide
 from .._core.polling import PollScheduler
@@ -69,6 +70,11 @@ class BatchAccess:
     def emit(self, event: Event) -> None:
         """Give an event to the session's hooks."""
         self._services.hooks.emit(event)
+
+    @property
+    def is_shared(self) -> bool:
+        """Whether other processes use the session's store too."""
+        return self._services.store.is_shared
 
     # --- reading the store; all of these raise `StoreError`
 
@@ -142,6 +148,15 @@ class BatchAccess:
         """
         options = SendOptions(acquire_permit, Patience.BATCH, budget, since)
         return await self._submitter.send(wanted, decide, options)
+
+    async def open_budget(self, budget: Budget | None) -> None:
+        """Prepare a budget for use: see `SessionBudgets.open`."""
+        with _as_store_errors():
+            await self._submitter.budgets.open(budget)
+
+    async def refresh_budget(self, budget: Budget | None) -> None:
+        """Read again what the store has charged to the budget."""
+        await self._submitter.budgets.refresh(budget)
 
     async def join_outstanding(self, key: str) -> Intent | None:
         """Wait for the answer to this key's outstanding POST, and return its intent.

@@ -70,7 +70,16 @@ class LookJob:
     if the session is closed meanwhile. A waiter that is cancelled never cancels the job.
     """
 
-    __slots__ = ("__weakref__", "_complete", "_last", "_payment", "_registry", "_waiters", "ref")
+    __slots__ = (
+        "__weakref__",
+        "_complete",
+        "_is_notified",
+        "_last",
+        "_payment",
+        "_registry",
+        "_waiters",
+        "ref",
+    )
 
     ref: LookRef
     """Names the look."""
@@ -79,6 +88,7 @@ class LookJob:
         self._registry = registry
         self._payment: Payment | None = None
         self._complete = False
+        self._is_notified = False  # hooks of this process were told of its end
         self._waiters: Waiter | list[Waiter] | None = None  # nearly always one: a list costs 100 bytes
         self._last: Look | None = None
         self.ref = ref
@@ -197,12 +207,18 @@ class LookJob:
         return self._payment is None or self._payment.expects_webhook
 
     def _restore(self, payment: Payment, look: Look | None) -> None:
-        """Load what the store knows: the payment for the look, and the look itself if it is settled."""
+        """Load what the store knows: the payment for the look, and the look itself if it is settled.
+
+        That wakes all waiters: a report that follows is no news any more, and would not.
+        """
         if self._payment is None:
             self._payment = payment
-        if look is not None and not self._complete:
-            self._last = self.last.merged_with(look)
-            self._complete = is_complete(self._last)
+        if look is None or self._complete:
+            return
+        known, self._last = self._last, self.last.merged_with(look)
+        self._complete = is_complete(self._last)
+        if self._last is not known:
+            self._wake()
 
     def _forget_payment(self) -> None:
         self._payment = None
@@ -307,6 +323,7 @@ class JobRegistry:
         self._is_shared = services.store.is_shared
         self._duty: PollDuty | None = None  # not known yet
         self._own: set[LookRef] = set()  # of a shared store: sent or settled here, so hooks here are told
+        self._being_notified: set[LookRef] = set()  # async hooks have not run yet
         self._opened_at = services.clock.utc()
         self._jobs: WeakValueDictionary[LookRef, LookJob] = WeakValueDictionary()
         self._refused: set[LookRef] = set()  # the API keeps refusing them: polled only while awaited
@@ -397,7 +414,7 @@ class JobRegistry:
         if duty is PollDuty.OTHERS:
             for ref in self._scheduler.refs:
                 job = self._jobs.get(ref)
-                if job is None or job._payment is not None:
+                if job is None or (job._payment is not None and not job._is_settled):
                     self._scheduler.drop(ref)
             return
         for ref, job in list(self._jobs.items()):
@@ -430,8 +447,13 @@ class JobRegistry:
             _log.exception("the look %s could not be scheduled; it is scheduled again later", ref)
 
     def start_polling(self, ref: LookRef, payment: Payment | None) -> None:
-        """Poll the look, with what is known of the intent that paid for it, unless another process does."""
-        if payment is not None and self._duty in (None, PollDuty.OTHERS):
+        """Poll the look, with what is known of the intent that paid for it, unless another process does.
+
+        One that is settled, and lacks its picture or reason, is polled by no other process.
+        """
+        job = self._jobs.get(ref)
+        is_settled = job is not None and job._is_settled
+        if payment is not None and self._duty in (None, PollDuty.OTHERS) and not is_settled:
             return
         clock = self._services.clock
         accepted_at = now = clock.now()
@@ -471,6 +493,10 @@ class JobRegistry:
 
     # --- reports about looks
 
+    def adopt(self, intents: Iterable[Intent]) -> None:
+        """Tell hooks here of the ends of these accepted intents, which an earlier session here sent."""
+        self._own.update(intent.ref for intent in intents if intent.ref is not None)
+
     def changed_elsewhere(self, intent: Intent) -> None:
         """Another process has changed this intent: poll its look, or update its job. Never raises."""
         ref, look = intent.ref, intent.look
@@ -482,27 +508,48 @@ class JobRegistry:
         if look is None:
             return
         self._scheduler.drop(ref)
+        if ref in self._unwritten:  # hooks here were told of it when it could not be written here
+            self._unwritten.discard(ref)
+            self._services.store.confirm_notified(intent.key)
         job = self._jobs.get(ref)
         if job is None and ref not in self._own:
             return
         job = job or self.job(ref)
-        is_first = not job._is_settled
+        # a task that awaits it may have read the end from the store already
+        is_first = ref in self._own or not job._is_settled
         if job._payment is None:
             job._restore(self._payment_of(intent), None)
-        job._update(look, complete=is_complete(look) or not self.polls_for_all)
+        job._update(look, complete=is_complete(look))
         if is_first:
             self._notify_settled(job, look)
 
     def ended_unnotified(self, intent: Intent) -> None:
-        """Tell the hooks of a look that is settled, for a process that ended before it could do so."""
+        """Tell the hooks of a look that is settled, for a process that did not do so."""
         if intent.look is not None and intent.ref is not None:
-            self._notify_settled(self.job_of(intent), intent.look)
+            self._notify_settled(self.job_of(intent), intent.look, for_the_dead=True)
 
-    def _notify_settled(self, job: LookJob, look: Look) -> None:
-        self._own.discard(job.ref)
-        self._services.hooks.emit(self._settled_event(job, look))
-        if job.key is not None:
-            self._services.store.confirm_notified(job.key)
+    def _notify_settled(self, job: LookJob, look: Look, *, for_the_dead: bool = False) -> None:
+        """Tell the hooks, once, and have it written when the async ones have run too.
+
+        Where others share the store, only the sender's process answers for its hooks.
+        """
+        ref, key = job.ref, job.key
+        answers = for_the_dead or ref in self._own
+        self._own.discard(ref)
+        if ref in self._being_notified:
+            return
+
+        def confirm() -> None:
+            self._being_notified.discard(ref)
+            if key is not None and answers:
+                self._services.store.confirm_notified(key)
+
+        if job._is_notified:
+            confirm()
+            return
+        job._is_notified = True
+        self._being_notified.add(ref)
+        self._services.hooks.emit(self._settled_event(job, look), confirm)
 
     async def update(self, job: LookJob, look: Look) -> None:
         """Publish a report about a look that is not polled."""
@@ -526,9 +573,12 @@ class JobRegistry:
         job = job or await self._stored_job(look.ref)
         if job is None or (job.done and not was_unwritten):
             return
+        # before the write: during it, a task that awaits the look may read the end from the store
+        is_first = not job._is_settled and not was_unwritten
         if job.key is not None:
             await self._write_settled(job.key, look)
-        is_first = not job._is_settled and not was_unwritten
+            if was_unwritten and look.ref not in self._unwritten:
+                self._services.store.confirm_notified(job.key)
         job._update(look, complete=complete)
         if is_first and notifies_here:  # else the process that sent it tells its hooks
             self._notify_settled(job, look)

@@ -117,6 +117,8 @@ class SessionRuntime:
         since = clock.utc() - timedelta(seconds=_QUOTA_WINDOW)
         self.services.rate_limiter.restore([clock.to_loop(sent) for sent in await store.recent_sends(since)])
         await self.unknowns.restore()
+        if store.is_shared:
+            self.registry.adopt(await store.in_states((IntentState.ACCEPTED,), own=True))
         if self.services.deliveries is not None:
             self._detach = self.services.deliveries.subscribe(self.receiver.accept)
             self.services.tasks.supervise(self.receiver.restore, "hoox-recall")

@@ -233,7 +233,7 @@ class HooxSession:
         - ``key``: the same key is the same job, also after a restart with the same store; without one each
           call makes a new look. What was refused under a key cost nothing and is sent again, also with
           another content.
-        - ``budget``: caps the credits of several submissions together.
+        - ``budget``: caps the credits of several submissions together. One with a name is kept in the store.
         - ``max_wait``: the longest wait for the quota and, with ``exclusive=True``, for the avatar's lock, in
           seconds; it does not bound the answer. None is no limit; with 0 or less the request is sent now or
           not at all. With None, `RateLimited` is raised when the API answered nothing but 429 for
@@ -424,7 +424,8 @@ class HooxSession:
     ) -> LookJob:
         """Settle an unknown by sending it once more. Credits that it may have cost already stay at risk.
 
-        ``budget`` and ``max_wait`` are those of `submit`. Raises `InvalidRequest` for a key that is no
+        ``budget`` and ``max_wait`` are those of `submit`; without a ``budget`` it is charged to the named
+        budget that the unknown was charged to, if there is one. Raises `InvalidRequest` for a key that is no
         unknown's (any more), and what `submit` raises. If the new request cost nothing, the unknown stays as
         it was.
         """

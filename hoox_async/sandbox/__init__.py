@@ -2,6 +2,8 @@
 
 From this library it uses the models, endpoints, protocols and errors, and a session only where
 `Sandbox.session` makes one. Its prices and its checks of requests are its own: see `request_validation`.
+
+A new fault: `fault_injection`; `tests/test_fault_matrix.py` then asks for its row.
 """
 
 from .answer_forms import AnswerForms

@@ -166,3 +166,32 @@ async def test_an_ignored_sighup_stays_ignored() -> None:
         assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
     finally:
         signal.signal(signal.SIGHUP, before)
+
+
+def test_ctrl_c_ends_this_machines_part_of_a_shared_campaign(
+    slow: Sandbox, start: Start, tmp_path: Path, postgres_database: str
+) -> None:
+    """Two machines run one campaign with one budget. After Ctrl-C on one the other makes the rest.
+
+    Nothing is paid twice, and the interrupted one prints the command that goes on with the same budget.
+    """
+    file = tmp_path / "campaign.toml"
+    file.write_text(_text({f"s{n}": f"scene {n}" for n in range(10)}))
+    words = ["batch", file, "--yes", "--base-url", slow.base_url, "--rpm", "600", "--json"]
+    words += ["--store", postgres_database, "--budget", "spring:500"]
+    interrupted = start(*words)
+    _wait_for(slow, 2)
+    other = start(*words)
+    _wait_for(slow, 16)
+    interrupted.send_signal(signal.SIGINT)
+    code, out, _ = _done(interrupted)
+    assert code == 4
+    stopped = next(record for record in map(json.loads, out.splitlines()) if record["event"] == "stopped")
+    assert "--budget spring:500" in stopped["resume"]
+    code, out, err = _done(other)
+    assert code == 0, err
+    summary = next(record for record in map(json.loads, out.splitlines()) if record["event"] == "summary")
+    assert summary["counts"]["ready"] == 40
+    prompts = Counter((charge.avatar_id, charge.request["prompt"]) for charge in slow.ledger)
+    assert len(prompts) == 40
+    assert set(prompts.values()) == {1}

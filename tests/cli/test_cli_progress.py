@@ -50,6 +50,22 @@ def _counters() -> RunCounters:
     return counters
 
 
+def test_what_other_machines_have_sent_is_counted_once() -> None:
+    """An outcome that this session did not pay for adds its credits, less what was counted already."""
+    counters = _counters()
+    counters(LookAccepted("a", REF, Decimal(2), Evidence.ANSWER))
+    counters(OutcomeLost("lost", "dropped", Decimal(2)))
+    before = counters.credits
+    counters.count_outcome(_outcome("a", OutcomeState.READY))
+    counters.count_outcome(_outcome("old", OutcomeState.READY))
+    counters.count_outcome(_outcome("lost", OutcomeState.UNKNOWN))
+    assert counters.credits == before
+    counters.count_outcome(_outcome("b", OutcomeState.READY))
+    counters.count_outcome(_outcome("again", OutcomeState.FAILED, 4))
+    assert counters.credits == before + 2 + 2
+    assert counters.done == 5
+
+
 def test_earlier_runs_are_counted() -> None:
     """What earlier runs paid is counted in credits, submitted and in flight.
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hoox_async._core.intents.budget import Budget
+from hoox_async._core.intents.budget import Budget, StoredBudget
 from hoox_async.errors import BudgetExceeded, ConfigurationError
 
 halves = st.integers(0, 20).map(lambda n: Decimal(n) / 2)
@@ -104,3 +104,61 @@ def test_the_cap_is_never_passed(cap: Decimal, steps: list[tuple[Decimal, bool]]
             budget.release(held.pop(), spent=spent)
         assert 0 <= budget.spent + budget.reserved <= cap
         assert budget.reserved == sum(held)
+
+
+# --- with a name
+
+
+def test_what_the_store_counts_already_is_not_counted_twice() -> None:
+    """What is outstanding here is in the stored sum as well as reserved; others' charges are spent."""
+    budget = Budget(10, name="spring")
+    session = object()
+    budget.bind(session, StoredBudget("spring", Decimal(10), Decimal(1)))
+    assert budget.is_used_by(session)
+    budget.reserve(Decimal(2))
+    budget.reserve(Decimal(3))
+    budget.charge(Decimal(2))
+    budget.update(StoredBudget("spring", Decimal(10), Decimal(7)))  # ours: 2, others: 5
+    assert (budget.spent, budget.reserved, budget.left) == (Decimal(5), Decimal(5), Decimal(0))
+    budget.release(Decimal(2), spent=True, charged=True)
+    budget.release(Decimal(3), spent=False)
+    assert (budget.spent, budget.reserved, budget.left) == (Decimal(7), Decimal(0), Decimal(3))
+
+
+def test_a_stored_cap_wins_and_wakes_those_that_wait() -> None:
+    """A cap that was changed in the store holds at the next reading, which listeners hear of."""
+    budget, heard = Budget(10, name="spring"), list[Decimal]()
+    with budget.notifying(lambda: heard.append(budget.left)):
+        budget.update(StoredBudget("spring", Decimal(4), Decimal(1)))
+    assert heard == [3]
+
+
+def test_one_object_serves_one_session_at_a_time() -> None:
+    """Another session may use it once the first has nothing reserved in it."""
+    budget, stored = Budget(10, name="spring"), StoredBudget("spring", Decimal(10), Decimal(0))
+    first, second = object(), object()
+    assert not budget.is_used_by(first)
+    budget.bind(first, stored)
+    budget.reserve(Decimal(2))
+    with pytest.raises(ConfigurationError, match="'spring' is in use in another session"):
+        budget.bind(second, stored)
+    budget.release(Decimal(2), spent=True)
+    budget.bind(second, stored)
+    assert budget.is_used_by(second)
+    assert not budget.is_used_by(first)
+
+
+@pytest.mark.parametrize("name", ["", " ", "a\0b", "x" * 201, 3, b"spring"])
+def test_a_name_is_a_text(name: Any) -> None:
+    """Anything else is a `ConfigurationError`."""
+    with pytest.raises(ConfigurationError, match="name"):
+        Budget(10, name=name)
+
+
+def test_another_stored_cap_is_told_with_both_caps_and_the_command() -> None:
+    """The command can be pasted into a shell, whatever the name."""
+    stored = StoredBudget("o'hara & co", Decimal("400.00"), Decimal(0))
+    stored.require_cap(Decimal(400))
+    with pytest.raises(ConfigurationError, match=r"400 credits .* not 500") as caught:
+        stored.require_cap(Decimal(500))
+    assert """store budget 'o'"'"'hara & co' --cap 500`""" in str(caught.value)

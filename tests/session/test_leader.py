@@ -189,6 +189,44 @@ async def test_the_end_that_a_submitter_did_not_live_to_hear_of_is_told_by_the_l
         await until(lambda: leader.told == ["k"], 3 * LEASE)
 
 
+async def test_a_process_that_holds_a_job_does_not_answer_for_the_submitter() -> None:
+    """Hooks of a process that awaits the look are told; for the submitter the leader still tells its own."""
+    async with processes(3) as (_, opened):
+        leader, (first, second) = apart(opened)
+        job = await first.session.submit(prompt(), key="k")
+        waiting = asyncio.create_task(second.session.wait(job.ref))
+        store = runtime_of(leader.session).services.store
+        while (await store.get(("k",)))["k"].state.value != "ready":
+            await asyncio.sleep(0.01)
+        await first.kill()
+        await waiting
+        await until(lambda: leader.told == ["k"], 3 * LEASE)
+        assert second.told == ["k"]
+
+
+async def test_a_later_session_of_the_process_hears_of_what_an_earlier_one_sent() -> None:
+    """Looks that end while a process has no session open, or later, are told to hooks of its next session."""
+    async with processes(2) as (space, opened):
+        leader, (first,) = apart(opened)
+        await first.session.submit(prompt("one"), key="one")
+        await first.session.aclose()
+        store = runtime_of(leader.session).services.store
+        while (await store.get(("one",)))["one"].state.value != "ready":
+            await asyncio.sleep(0.05)
+        await leader.session.submit(prompt("two"), key="two")
+        first.session = HooxSession(
+            space.api_key,
+            transport=InProcessTransport(space, latency=0.1),
+            store=first.database.workspace("w"),
+            hooks=[first._hear],
+            requests_per_minute=60_000,
+        )
+        await first.session.__aenter__()
+        await until(lambda: first.told == ["one"], 5.0)
+        await until(lambda: leader.told == ["two"], 180.0)
+        assert first.told == ["one"]
+
+
 async def test_sessions_that_poll_what_is_awaited_do_so_where_nobody_leads() -> None:
     """Sessions with ``poll="awaited"`` never lead, and each polls the looks that are awaited in it."""
     async with processes(2, poll="awaited") as (_, (first, second)):

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
 from pathlib import Path
 
 import pytest
 from shared_memory_kit import MemoryDatabase
+from shared_store_kit import MemoryWorld, PostgresWorld, World
 from store_kit import WORKSPACE, make_store
 
 from hoox_async._io.protocols import Store
@@ -33,6 +35,17 @@ def closed(request: pytest.FixtureRequest) -> Store:
 def shared_database(postgres_url: str, postgres_schema: str) -> PostgresDatabase:
     """A database object that is not open, for a schema of this test's."""
     return PostgresDatabase(postgres_url, schema=postgres_schema)
+
+
+@pytest.fixture(params=SHARED)
+async def world(request: pytest.FixtureRequest) -> AsyncIterator[World]:
+    """A database that processes share, of both kinds."""
+    async with AsyncExitStack() as stack:
+        if request.param == "shared memory":
+            yield MemoryWorld(stack)
+        else:
+            names = ("postgres", "postgres_url", "postgres_schema")
+            yield PostgresWorld(stack, *map(request.getfixturevalue, names))
 
 
 @pytest.fixture

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack
 
 import pytest
-from shared_store_kit import LEASE, MemoryWorld, PostgresWorld, Process, World
+from shared_store_kit import LEASE, Process, World
 from store_kit import WORKSPACE, accept, planned, send
 
 from hoox_async._core.intents.intent import Intent, IntentState
@@ -15,17 +13,6 @@ from hoox_async._io.protocols import Workspace
 from hoox_async.errors import StoreError, StoreLocked, StoreMismatch
 
 A_THIRD = LEASE / 3
-
-
-@pytest.fixture(params=["shared memory", "postgres"])
-async def world(request: pytest.FixtureRequest) -> AsyncIterator[World]:
-    """A database that processes share, of both kinds."""
-    async with AsyncExitStack() as stack:
-        if request.param == "shared memory":
-            yield MemoryWorld(stack)
-        else:
-            names = ("postgres", "postgres_url", "postgres_schema")
-            yield PostgresWorld(stack, *map(request.getfixturevalue, names))
 
 
 async def sending(process: Process, key: str = "a") -> Intent:

@@ -6,6 +6,7 @@ import asyncio
 import tempfile
 from collections.abc import Iterator
 from contextlib import AsyncExitStack
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,7 @@ from store_kit import (
 )
 
 from hoox_async._api.models import LookStatus
+from hoox_async._core.intents.charges import charges
 from hoox_async._core.intents.intent import Evidence, Intent, IntentState, Reason
 from hoox_async._core.intents.transitions import (
     AddCandidates,
@@ -43,6 +45,7 @@ from hoox_async._core.intents.transitions import (
 )
 from hoox_async._io.protocols import Store
 from hoox_async._io.stores.postgres.database import PostgresDatabase
+from hoox_async.errors import BudgetExceeded
 
 _KEYS = st.sampled_from(["a", "b", "c", "ключ\N{SNOWMAN}"])
 _LOOKS = st.sampled_from(["look_1", "look_2", "look_3"])
@@ -57,8 +60,9 @@ _STEPS: st.SearchStrategy[Any] = st.one_of(
     st.builds(Reject, st.just(Reason(400, "INVALID_VALUE", "no")), st.just(NOW)),
     st.builds(IfUnchanged, st.builds(planned, _KEYS)),
     st.builds(Replace, st.sampled_from([EDIT, CREATE]), st.just("other digest")),
-    st.just("send"),
+    st.sampled_from([None, "spring", "summer"]),  # a `Send` with this budget
 )
+_BUDGETS = {"spring": EDIT.credits * 4, "summer": EDIT.credits + CREATE.credits}
 
 
 @pytest.fixture(scope="module")
@@ -73,7 +77,10 @@ def schema(postgres: Server) -> Iterator[str]:
 def test_all_stores_give_the_same_results(
     postgres_url: str, schema: str, calls: list[tuple[str, list[Any]]]
 ) -> None:
-    """In any sequence of calls all stores refuse the same ones, and hold the same intents after it."""
+    """In any sequence of calls all stores refuse the same ones, and hold the same intents after it.
+
+    Each budget has charged what all intents charge to it, and never more than its cap.
+    """
     with tempfile.TemporaryDirectory() as folder:
         asyncio.run(_lockstep(Path(folder), PostgresDatabase(postgres_url, schema=schema), calls))
 
@@ -87,9 +94,12 @@ async def _lockstep(folder: Path, database: PostgresDatabase, calls: list[tuple[
         for store in stores:
             await store.open(WORKSPACE)
             stack.push_async_callback(store.aclose)
+            for name, cap in _BUDGETS.items():
+                await store.open_budget(name, cap, Decimal(0))
         for number, (key, wanted) in enumerate(calls):
             transitions = [
-                send(f"att_{number}_{n}") if each == "send" else each for n, each in enumerate(wanted)
+                send(f"att_{number}_{n}")._replace(budget=each) if each in (None, *_BUDGETS) else each
+                for n, each in enumerate(wanted)
             ]
             first, *others = [await _result(store, key, transitions) for store in stores]
             assert all(other == first for other in others)
@@ -101,7 +111,7 @@ async def _result(store: Store, key: str, transitions: list[Transition]) -> Inte
     await store.plan(planned(key))
     try:
         return await store.advance(key, *transitions)
-    except IllegalTransition as error:
+    except (IllegalTransition, BudgetExceeded) as error:
         return str(error)
 
 
@@ -109,5 +119,11 @@ async def _everything(store: Store) -> list[object]:
     contents: list[object] = [[intent async for intent in store.stream()]]
     contents += [await store.in_states([state]) for state in IntentState]
     contents += [await store.seen_looks("avtr_1")]
+    for name, cap in _BUDGETS.items():
+        sums = [charges(intent).get(name, Decimal(0)) async for intent in store.stream()]
+        stored = await store.budget(name)
+        assert stored is not None
+        assert stored.charged == sum(sums) <= cap
+        contents.append(stored)
     await store.add_seen("avtr_1", [])
     return [*contents, await store.seen_looks("avtr_1")]

@@ -61,7 +61,7 @@ def values(look: hx.Look, details: hx.LookDetails, avatar: hx.Avatar, picture: h
 async def calls(session: hx.HooxSession, ref: hx.LookRef) -> None:
     """Each method of the session has the type of what it returns; wrong arguments are seen."""
     edit = hx.LookEdit(ref, "podcast scene")
-    budget = hx.Budget(40, spent=Decimal("1.5"))
+    budget = hx.Budget(40, name="spring", spent=Decimal("1.5"))
     job = await session.submit(edit, key="alex-podcast", budget=budget, max_wait=5.0)
     assert_type(job, hx.LookJob)
     assert_type(await session.run(edit, key="k", timeout=60.0), hx.Look)
@@ -277,11 +277,13 @@ async def uncertain(session: hx.HooxSession, request: hx.PromptAvatar) -> str:
 
 
 async def stores() -> None:
-    """A store can be copied, recovered and pruned without a session."""
+    """A store can be copied, recovered and pruned without a session, and the cap of a budget changed."""
     await hx.backup_store("campaign.db", "copy.db")
     await hx.recover_store("campaign.db")
     result = await hx.prune_store("campaign.db", older_than=timedelta(days=90), dry_run=True)
     assert_type(result, hx.PruneResult)
+    assert_type(await hx.store_budget("campaign.db", "spring", cap=5_000), hx.StoredBudget)
+    assert_type((await hx.store_budget("campaign.db", "spring")).charged, Decimal)
     assert_type(result.pruned, int)
 
 

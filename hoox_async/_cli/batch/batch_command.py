@@ -24,7 +24,7 @@ from ..campaign import (
 from ..exit_codes import Exit, cap_reached
 from ..options import STDIN, Output, StoreConnection, command_line
 from ..picks import parse_only
-from ..stores import AnyStore, named_store, store_beside, store_words
+from ..stores import AnyStore, DatabaseStore, named_store, store_beside, store_words
 from ..terminal import Terminal, require_modules
 from ..text import format_credits
 from .batch_options import BatchOptions, resume_command
@@ -80,6 +80,11 @@ def batch(
     if options.out is not None:
         check_template(options.names, campaign)
     store = _store(file, options, connection)
+    if isinstance(store, DatabaseStore) and options.max_credits is not None and not options.rehearse:
+        cap = format(options.max_credits, "f")
+        raise ConfigurationError(
+            f"--max-credits: other machines can use the same store; give --budget NAME:{cap}, for all of them"
+        )
     existing = store if store is not None and store.exists() else None
     if options.rehearse:
         return _rehearse(campaign, selection, existing, options, connection, terminal)
@@ -104,7 +109,7 @@ def batch(
     result = asyncio.run(_run(plan, store, options, connection, terminal, pictures))
     next_commands = NextCommands(
         resume_command(file, options, connection, json=output.json),
-        resume_command(file, _with_sufficient_cap(options, plan, result), connection, json=output.json),
+        _uncapped_command(file, options, plan, result, connection, json=output.json),
         command_line("unknowns", *_store_words(file, options, connection), *connection.arguments()),
     )
     if result.interrupted:
@@ -168,9 +173,9 @@ def _consent(plan: Plan, options: BatchOptions, terminal: Terminal) -> bool:
     if terminal.can_ask:
         question = f"Spend {format_credits(plan.estimate.credits)}? [y/N]"
         return terminal.ask(question).lower() in ("y", "yes")
-    if options.max_credits is None:
+    if not options.is_capped:
         raise ConfigurationError(
-            "nobody can be asked whether the cost is all right: add --yes or --max-credits"
+            "nobody can be asked whether the cost is all right: add --yes or --max-credits, or --budget"
         )
     return True
 
@@ -204,12 +209,35 @@ async def _run(
     runner = BatchRunner(
         session,
         max_credits=plan.cap(options),
+        budget=options.named_budget(),
         max_failures=options.max_failures,
         look_timeout=options.look_timeout,
         retry=options.retry,
         changed=options.changed,
     )
     return await BatchRun(session, runner, plan.in_order(), counters, terminal, pictures).run()
+
+
+def _uncapped_command(
+    file: str,
+    options: BatchOptions,
+    plan: Plan,
+    result: RunResult,
+    connection: StoreConnection,
+    *,
+    json: bool,
+) -> str:
+    """The command that resumes this run with a cap that is enough for all items."""
+    budget = options.named_budget()
+    if budget is None or budget.name is None:
+        capped = _with_sufficient_cap(options, plan, result)
+        return resume_command(file, capped, connection, json=json)
+    unsent = (outcome for outcome in result.outcomes if outcome.state is OutcomeState.UNSENT)
+    cap = format(sum((outcome.request.credits for outcome in unsent), budget.max_credits), "f")
+    words = ["store", "budget", budget.name, "--cap", cap, "--store"]
+    change = command_line(*words, *_store_words(file, options, connection))
+    raised = attrs.evolve(options, budget=f"{budget.name}:{cap}")
+    return f"{change} && {resume_command(file, raised, connection, json=json)}"
 
 
 def _with_sufficient_cap(options: BatchOptions, plan: Plan, result: RunResult) -> BatchOptions:

@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 import attrs
 from cyclopts import Group, Parameter
 
-from hoox_async import ConfigurationError
+from hoox_async import Budget, ConfigurationError
 
 from ..campaign import Selection
 from ..options import STDIN, StoreConnection, command_line
@@ -26,6 +26,9 @@ _DEFAULT_VERSIONS = VersionOptions()
 Retry = Literal["failed", "rejected", "pending", "ready"]
 Changed = Literal["error", "keep", "redo"]
 NAMES = "{avatar}/{scene}-{n}"
+_RESUMED = (
+    "limit", "max_credits", "budget", "max_failures", "changed", "look_timeout", "out", "names", "store",
+)  # fmt: skip
 
 
 @Parameter(name="*")
@@ -93,6 +96,14 @@ class BatchOptions:
             group=_MONEY, help="Never spend more than this, counted over all runs with this campaign's store."
         ),
     ] = None
+    budget: Annotated[
+        str | None,
+        Parameter(
+            group=_MONEY,
+            help="NAME:CREDITS: a cap that is kept in the store under this name, for all machines and "
+            "campaigns that use it. `store budget NAME --cap N` changes it.",
+        ),
+    ] = None
     max_failures: Annotated[
         int | None,
         Parameter(group=_MONEY, help="Send nothing more once this many looks have failed or were refused."),
@@ -158,6 +169,7 @@ class BatchOptions:
             )
         if self.max_credits is not None and not (self.max_credits.is_finite() and self.max_credits >= 0):
             raise ConfigurationError(f"--max-credits {self.max_credits}: expected a number, 0 or more")
+        self.named_budget()
         if self.max_failures is not None and self.max_failures < 1:
             raise ConfigurationError(
                 f"--max-failures {self.max_failures}: expected a whole number, 1 or more"
@@ -167,6 +179,23 @@ class BatchOptions:
             raise ConfigurationError("--list: only with --dry-run, which sends nothing")
         if self.dry_run and self.rehearse:
             raise ConfigurationError("--dry-run and --rehearse: give only one of them")
+
+    @property
+    def is_capped(self) -> bool:
+        """Whether the user has given a cap of credits."""
+        return self.max_credits is not None or self.budget is not None
+
+    def named_budget(self) -> Budget | None:
+        """A new object for the budget of ``--budget``. Raises `ConfigurationError`."""
+        if self.budget is None:
+            return None
+        name, _, credits = self.budget.rpartition(":")
+        try:
+            return Budget(credits, name=name)
+        except ConfigurationError:
+            raise ConfigurationError(
+                f"--budget {self.budget!r}: expected NAME:CREDITS, such as spring:5000"
+            ) from None
 
     def needs_store(self, selection: Selection) -> bool:
         """Whether the choice depends on what was made before: versions, and picks, which may be versions."""
@@ -185,7 +214,7 @@ def resume_command(file: str, options: BatchOptions, connection: StoreConnection
     for text in options.settings:
         arguments += ["--set", text]
     arguments += options.versions.typed()
-    for name in ("limit", "max_credits", "max_failures", "changed", "look_timeout", "out", "names", "store"):
+    for name in _RESUMED:
         value = getattr(options, name)
         if value != getattr(defaults, name):
             arguments += [f"--{name.replace('_', '-')}", _as_typed(value)]

@@ -40,6 +40,8 @@ class RunCounters:
         self.accepted = 0
         self._pace = pace
         self._submitted: set[str] = set()
+        self._lost: set[str] = set()
+        self._paid_earlier: dict[str, Decimal] = {}
         self._in_flight: set[str] = set()
         self._look_seconds: list[float] = []
         self.trouble = Trouble()
@@ -51,7 +53,8 @@ class RunCounters:
 
         ``keys`` are this run's items, ``again`` those to pay again.
         """
-        self.credits += sum((o.credits + o.at_risk for o in stored.values()), Decimal(0))
+        self._paid_earlier = {key: outcome.credits + outcome.at_risk for key, outcome in stored.items()}
+        self.credits += sum(self._paid_earlier.values(), Decimal(0))
         for key in keys & stored.keys() - again:
             if stored[key].state in _PAID:
                 self._submitted.add(key)
@@ -73,15 +76,21 @@ class RunCounters:
                 self._in_flight.discard(key or "")
                 if seconds is not None and seconds > 0:
                     self._look_seconds.append(seconds)
-            case OutcomeLost(credits=credits):
+            case OutcomeLost(key=key, credits=credits):
+                self._lost.add(key)
                 self.credits += credits
                 self.accepted += 1
             case Paused():
                 self.pause = event
 
     def count_outcome(self, outcome: Outcome) -> None:
-        """Count an outcome of the batch."""
+        """Count an outcome of the batch. With a store in PostgreSQL, another machine may have sent it."""
         self._in_flight.discard(outcome.key)
+        paid = outcome.credits + outcome.at_risk - self._paid_earlier.get(outcome.key, Decimal(0))
+        if paid > 0 and outcome.key not in self._submitted and outcome.key not in self._lost:
+            self.credits += paid
+            self.accepted += 1
+            self._submitted.add(outcome.key)
         if outcome.state is OutcomeState.READY:
             self.ready += 1
         elif outcome.state is OutcomeState.FAILED:

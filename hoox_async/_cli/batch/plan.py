@@ -146,6 +146,7 @@ def show_plan(
         seconds=plan.estimate.duration if plan.estimate.count else 0,
         spent=format(plan.spent, "f"),
         max_credits=format(options.max_credits, "f") if options.max_credits is not None else None,
+        budget=options.budget,
         standing={state.value: count for state, count in states.items()},
         changed=list(plan.changed),
         redo_credits=format(plan.redo_credits, "f"),
@@ -167,6 +168,9 @@ def show_plan(
     before = f" ({format_amount(plan.spent)} spent before{cap})" if plan.spent or cap else ""
     lines.append(_row("to send", ", ".join(kinds)))
     lines.append(_row("credits", format_amount(plan.estimate.credits) + before))
+    if budget := options.named_budget():
+        most = format_credits(budget.max_credits)
+        lines.append(_row("budget", f"{budget.name}: never more than {most} for all that use it"))
     lines.append(_row("takes", f"about {format_duration(round(plan.estimate.duration))}"))
     if options.max_credits is not None and plan.spent + plan.estimate.credits > options.max_credits:
         lines.append(_row("", "the cap is too low for all of them: the rest is left for a later run"))

@@ -37,6 +37,7 @@ async def rehearse(
             runner = BatchRunner(
                 session,
                 max_credits=options.max_credits,
+                budget=options.named_budget(),
                 max_failures=options.max_failures,
                 look_timeout=options.look_timeout,
             )

@@ -1,15 +1,46 @@
-"""A cap of credits that several submissions share."""
+"""A cap of credits that several submissions share, in one process or, with a name, in a store."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from decimal import Decimal
+from typing import NamedTuple
 
 from ..._api.requests import FREE
 from ...errors import BudgetExceeded, ConfigurationError
 
 Credits = Decimal | int | float | str
+_LONGEST_NAME = 200
+
+
+class StoredBudget(NamedTuple):
+    """A named budget as a store has it: its cap in credits, and the credits that are charged to it.
+
+    What may have been paid is charged as well.
+    """
+
+    name: str
+    max_credits: Decimal
+    charged: Decimal
+
+    def require_cap(self, max_credits: Decimal) -> None:
+        """Raise `ConfigurationError` where this is not the stored cap."""
+        if self.max_credits != max_credits:
+            raise ConfigurationError(
+                f"the budget {self.name!r} has a cap of {plain_credits(self.max_credits)} credits in the "
+                f"store, not {plain_credits(max_credits)}: use that, or change it with "
+                f"`hoox-async store budget {_typed(self.name)} --cap {plain_credits(max_credits)}`"
+            )
+
+    def exceeded_by(self, credits: Decimal) -> BudgetExceeded:
+        """The error of a sending that does not fit."""
+        return BudgetExceeded(
+            f"{plain_credits(credits)} credits more would exceed the cap of "
+            f"{plain_credits(self.max_credits)} of the budget {self.name!r} "
+            f"({plain_credits(self.charged)} charged, what may have been paid included)"
+        )
 
 
 class Budget:
@@ -18,17 +49,62 @@ class Budget:
     Pass the same budget to several ``session.submit(…, budget=…)`` calls and batches
     (``BatchRunner(…, budget=…)``), and together they never exceed the cap. ``spent`` is where the
     count starts, for example what a customer has used before. Raises `ConfigurationError` for a cap or a
-    start that is not a number from 0 on.
+    start that is not a number from 0 on, and for a name that is none.
+
+    Without a ``name`` it counts in this object. With one it is kept in the session's store, where it survives
+    the process and holds for all processes that share the store. Its first use there creates it: only then
+    ``spent`` counts. A later use with another cap raises `ConfigurationError`; ``hoox-async store budget NAME
+    --cap N`` changes the cap. One object with a name serves one session at a time; its ``spent`` and its cap
+    are what the store had when they were last read.
     """
 
-    def __init__(self, max_credits: Credits, *, spent: Credits = 0) -> None:
-        self.max_credits: Decimal = _credits("max_credits", max_credits)
-        self.spent: Decimal = _credits("spent", spent)
+    def __init__(self, max_credits: Credits, *, name: str | None = None, spent: Credits = 0) -> None:
+        self.max_credits: Decimal = credits_from("max_credits", max_credits)
+        self.name: str | None = None if name is None else check_budget_name(name)
+        self.spent: Decimal = credits_from("spent", spent)
+        self.initial_spent: Decimal = self.spent
         self.reserved: Decimal = FREE
+        self.releases: int = 0
+        """How many reservations have ended."""
+        self._charged: Decimal = FREE  # of what is reserved: what the store counts already
+        self._user: object | None = None
         self._listeners: list[Callable[[], None]] = []
 
     def __repr__(self) -> str:
-        return f"Budget({self.max_credits}, spent={self.spent})"
+        name = "" if self.name is None else f", name={self.name!r}"
+        return f"Budget({self.max_credits}{name}, spent={self.spent})"
+
+    def require_name(self) -> None:
+        """Raise `ConfigurationError` where it has no name: then it can't hold for several processes."""
+        if self.name is None:
+            raise ConfigurationError(
+                "budget: without a name it would count for this process alone, and other processes use the "
+                f'same store: use Budget({plain_credits(self.max_credits)}, name="…"), which the store '
+                "keeps for all of them"
+            )
+
+    def is_used_by(self, session: object) -> bool:
+        """Whether this is the token of the session that used it last."""
+        return self._user is session
+
+    def bind(self, session: object, stored: StoredBudget) -> None:
+        """The session with this token uses the budget from now on; its store has this."""
+        self.require_idle()
+        self._user = session
+        self.update(stored)
+
+    def require_idle(self) -> None:
+        """Raise `ConfigurationError` where the session that used it last has reservations in it."""
+        if self.reserved:
+            raise ConfigurationError(
+                f"the budget {self.name!r} is in use in another session: make an object for each session"
+            )
+
+    def update(self, stored: StoredBudget) -> None:
+        """Take over what the store has, which includes what this process has charged."""
+        self.max_credits = stored.max_credits
+        self.spent = max(FREE, stored.charged - self._charged)
+        self._notify()
 
     @property
     def left(self) -> Decimal:
@@ -50,18 +126,32 @@ class Budget:
     def reserve(self, credits: Decimal) -> None:
         """Reserve this much. Raises `BudgetExceeded` where that would exceed the cap."""
         if not self.allows(credits):
-            reserved = f", {_plain(self.reserved)} reserved" if self.reserved else ""
+            reserved = f", {plain_credits(self.reserved)} reserved" if self.reserved else ""
             raise BudgetExceeded(
-                f"{_plain(credits)} credits more would exceed the cap of {_plain(self.max_credits)} "
-                f"({_plain(self.spent)} spent or at risk{reserved})"
+                f"{plain_credits(credits)} credits more would exceed the cap of "
+                f"{plain_credits(self.max_credits)} "
+                f"({plain_credits(self.spent)} spent or at risk{reserved})"
             )
         self.reserved += credits
 
-    def release(self, credits: Decimal, *, spent: bool) -> None:
-        """End a reservation. ``spent`` says that the credits were spent, or may have been."""
+    def charge(self, credits: Decimal) -> None:
+        """The store counts this much of what is reserved."""
+        self._charged += credits
+
+    def release(self, credits: Decimal, *, spent: bool, charged: bool = False) -> None:
+        """End a reservation. ``spent`` says that the credits were spent, or may have been.
+
+        ``charged``: it was counted by `charge`.
+        """
         self.reserved -= credits
+        self.releases += 1
+        if charged:
+            self._charged -= credits
         if spent:
             self.spent += credits
+        self._notify()
+
+    def _notify(self) -> None:
         for listener in tuple(self._listeners):
             listener()
 
@@ -79,12 +169,28 @@ class Budget:
         self.spent += credits
 
 
-def _plain(credits: Decimal) -> str:
+def plain_credits(credits: Decimal) -> str:
     """The number without needless zeros and without an exponent."""
     return format(credits.normalize(), "f")
 
 
-def _credits(field: str, value: Credits) -> Decimal:
+def _typed(name: str) -> str:
+    """The name as it is typed in a shell."""
+    is_plain = re.fullmatch(r"[\w@%+=:,./-]+", name, re.ASCII) is not None
+    return name if is_plain else "'" + name.replace("'", "'\"'\"'") + "'"
+
+
+def check_budget_name(name: object) -> str:
+    """The name. Raises `ConfigurationError` for what can't be one."""
+    if not isinstance(name, str) or not name.strip() or "\0" in name or len(name) > _LONGEST_NAME:
+        raise ConfigurationError(
+            f"name: expected the name of a budget, a text of 1 to {_LONGEST_NAME} characters"
+        )
+    return name
+
+
+def credits_from(field: str, value: Credits) -> Decimal:
+    """The credits. Raises `ConfigurationError` for what is not a number from 0 on."""
     try:
         credits = Decimal(str(value)) if not isinstance(value, Decimal) else value
     except ArithmeticError:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime
 from decimal import Decimal
 from enum import StrEnum
@@ -95,6 +96,9 @@ class Intent:
     round, as long as the outcome of this round's POST is not known; it is restored if the POST certainly cost
     nothing. It has no ``previous`` of its own.
 
+    ``budget`` is the name of the budget that pays for this round, once it was sent; ``past_charges`` is what
+    earlier rounds have charged to each budget (see `charges`).
+
     ``own_key``: the key can be used again, since the user chose it or it is a batch item's. ``digest`` is
     that of the request's content (`keys.digest`). ``source`` is the look that is edited. ``reason`` is set
     for REJECTED, UNKNOWN and DROPPED. ``search_ended``: no further search for this unknown's look follows.
@@ -121,6 +125,8 @@ class Intent:
     past_at_risk: Decimal = FREE
     past_attempts: tuple[str, ...] = ()
     past_looks: tuple[LookRef, ...] = ()
+    budget: str | None = None
+    past_charges: Mapping[str, Decimal] = attrs.field(factory=dict)
     previous: Intent | None = None
 
     @property

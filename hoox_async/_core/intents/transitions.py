@@ -34,6 +34,7 @@ import attrs
 
 from ..._api.models import Look, LookRef, LookStatus
 from ..._api.requests import Request
+from .charges import charges, past_charges_beside
 from .intent import Attempt, Evidence, Intent, IntentState, Reason
 
 
@@ -44,13 +45,17 @@ class IfUnchanged(NamedTuple):
 
 
 class Send(NamedTuple):
-    """The POST is about to leave: its permit is acquired and its connection is made."""
+    """The POST is about to leave: its permit is acquired and its connection is made.
+
+    ``budget`` is the name of the budget that pays for it.
+    """
 
     attempt_id: str
     at: datetime
     source: LookRef | None = None
     under_lock: bool = False
     answer_by: datetime | None = None
+    budget: str | None = None
 
 
 class Revert(NamedTuple):
@@ -264,6 +269,7 @@ def _send(intent: Intent, transition: Send, state: IntentState) -> Intent:
         state=state,
         attempts=(*intent.attempts, attempt),
         source=transition.source,
+        budget=transition.budget,
         lost_at=None,
         reason=None,
     )
@@ -363,7 +369,8 @@ def _mark_unknown(intent: Intent, transition: MarkUnknown, state: IntentState) -
         # the POST that was sent again was answered meanwhile: the intent has that look, and this POST is lost
         attempts = (*previous.attempts, *intent.attempts[len(previous.attempts) :])
         at_risk = previous.past_at_risk + intent.credits
-        return attrs.evolve(previous, attempts=attempts, past_at_risk=at_risk)
+        found = attrs.evolve(previous, attempts=attempts, past_at_risk=at_risk)
+        return attrs.evolve(found, past_charges=past_charges_beside(found, charges(intent)))
     reason = Reason(None, None, transition.reason)
     attempts = intent.attempts
     if attempts and not transition.presumed:
@@ -415,6 +422,7 @@ def _begin_round(intent: Intent, state: IntentState) -> Intent:
         candidates=(),
         past_spent=intent.spent,
         past_at_risk=intent.at_risk,
+        past_charges=charges(intent),
         previous=intent.previous if intent.state is S.PLANNED else attrs.evolve(intent, previous=None),
     )
 

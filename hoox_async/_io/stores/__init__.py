@@ -12,15 +12,25 @@ from pathlib import Path
 
 import anyio.to_thread
 
+from ..._core.intents.budget import Credits, StoredBudget, credits_from
 from ...errors import ConfigurationError
 from ..protocols import Store
 from .memory import MemoryStore
 from .pruning import PruneResult
 from .sqlite.backup import back_up, recover
+from .sqlite.budgets import budget_of_file
 from .sqlite.prune import preview, prune
 from .sqlite.store import SQLiteStore
 
-__all__ = ["PruneResult", "backup_store", "is_database", "open_store", "prune_store", "recover_store"]
+__all__ = [
+    "PruneResult",
+    "backup_store",
+    "is_database",
+    "open_store",
+    "prune_store",
+    "recover_store",
+    "store_budget",
+]
 
 
 _AGES = timedelta(days=365 * 1000)  # longer ago than anything: a moment before the year 1 does not exist
@@ -109,6 +119,37 @@ async def prune_store(
             return await records.prune(older_than, dry_run=dry_run)
     before = datetime.now(UTC) - older_than
     return await anyio.to_thread.run_sync(preview if dry_run else prune, os.fspath(store), before)
+
+
+async def store_budget(
+    store: str | os.PathLike[str],
+    name: str,
+    *,
+    cap: Credits | None = None,
+    workspace: str = "default",
+    schema: str = "hoox",
+) -> StoredBudget:
+    """The `Budget` of this name in a store: its cap, and what is charged to it. With ``cap``, change the cap.
+
+    ``store`` is the path of a file or a ``postgresql://`` URL. ``workspace`` and ``schema`` choose the budget
+    of the database. Processes that use the store go by the new cap from their next sending on. A cap below
+    what is charged lets nothing more be sent. Of a file no session may be open, unless it is only read.
+
+    Raises `ConfigurationError` where the store has no such budget, `StoreLocked` and `StoreError`.
+    """
+    wanted = None if cap is None else credits_from("cap", cap)
+    if is_database(store):
+        from .postgres.offline import offline_workspace
+
+        async with offline_workspace(str(store), workspace, schema=schema) as records:
+            if wanted is not None:
+                await records.queries.set_cap(records.id, name, wanted)
+            found = await records.queries.budget(records.id, name)
+    else:
+        found = await anyio.to_thread.run_sync(budget_of_file, os.fspath(store), name, wanted)
+    if found is None:
+        raise ConfigurationError(f"the store has no budget {name!r} (yet): its first use creates it")
+    return found
 
 
 def _require_file(store: object, instead: str) -> None:

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Generator, Iterable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Collection, Generator, Iterable, Sequence
 from datetime import datetime, timedelta
+from decimal import Decimal
 
 from ..._api.models import LookRef
 from ..._api.webhook_payloads import Delivery
+from ..._core.intents.budget import StoredBudget
 from ..._core.intents.intent import Intent, IntentState
 from ..._core.intents.transitions import LookTaken, Transition, claimed_look, recovery_transitions
 from ...errors import StoreError, StoreLocked
 from ..clock import Clock
-from ..protocols import Coordination, PollDuty, Workspace
+from ..protocols import Workspace
+from .budget_charges import charged_budgets
 from .index_changes import FORGETTABLE, OPEN_STATES, IndexChanges, apply_transitions, changes_between
+from .one_process import OneProcessStore
 from .workspace_binding import plain_url, require_new_key, require_url
 
 
@@ -31,7 +35,7 @@ _NAME = "the memory store"
 _KEPT_SENDS = timedelta(minutes=2)
 
 
-class MemoryStore:
+class MemoryStore(OneProcessStore):
     """A `Store` in memory, for one session at a time.
 
     A later session of the same process may open it again and continues where the earlier one stopped. An
@@ -53,35 +57,10 @@ class MemoryStore:
         self._seen: dict[str, set[str]] = {}
         self._deliveries: dict[str, Delivery] = {}
         self._sends: deque[datetime] = deque()  # in order
+        self._budgets: dict[str, StoredBudget] = {}
 
     def __repr__(self) -> str:
         return f"MemoryStore(<{len(self._intents)} intents>)"
-
-    @property
-    def is_shared(self) -> bool:
-        """False: it belongs to one session at a time."""
-        return False
-
-    @property
-    def clock_offset(self) -> timedelta:
-        """Zero: it goes by this machine's clock."""
-        return timedelta()
-
-    @property
-    def shared_permits(self) -> None:
-        """None: a process counts its requests itself."""
-        return None
-
-    def on_foreign_change(self, listener: Callable[[Intent], None]) -> Callable[[], None]:  # noqa: ARG002
-        """Never call the listener: no other process changes this store."""
-        return _do_nothing
-
-    def coordinate(self, coordination: Coordination) -> None:
-        """Let this process poll all looks: there is no other."""
-        coordination.on_duty(PollDuty.ALL)
-
-    def confirm_notified(self, key: str) -> None:
-        """Do nothing: no other process could tell its hooks."""
 
     async def open(self, workspace: Workspace) -> None:
         """Bind the store to the workspace. Raises `StoreLocked` while another has it; `StoreMismatch`."""
@@ -124,6 +103,7 @@ class MemoryStore:
             return stored
         changes = changes_between(None, intent)
         self._require_new_attempts(changes)
+        self._budgets |= charged_budgets(self._budgets.get, None, intent)
         self._planned += 1
         self._places[intent.key] = self._planned
         self._put(intent, [changes])
@@ -140,11 +120,22 @@ class MemoryStore:
             self._require_new_attempts(changes)
             if changes.exclusive and changes.claimed is not None:
                 self._require_unclaimed(changes.claimed, key)
+        self._budgets |= charged_budgets(self._budgets.get, intent, after)
         old_claim = claimed_look(intent)
         if old_claim is not None and old_claim != claimed_look(after) and self._refs.get(old_claim) == key:
             del self._refs[old_claim]
         self._put(after, all_changes)
         return after
+
+    async def open_budget(self, name: str, max_credits: Decimal, spent: Decimal) -> StoredBudget:
+        """Create the budget, unless there is one of this name. Returns what is stored."""
+        self._require_open()
+        return self._budgets.setdefault(name, StoredBudget(name, max_credits, spent))
+
+    async def budget(self, name: str) -> StoredBudget | None:
+        """The budget of this name."""
+        self._require_open()
+        return self._budgets.get(name)
 
     async def by_attempt(self, attempt_id: str) -> Intent | None:
         """The intent that has this attempt, the latest or an earlier one."""
@@ -189,9 +180,9 @@ class MemoryStore:
             if intent is not None and intent.state is IntentState.ACCEPTED:
                 yield intent
 
-    async def recently_settled(self, count: int) -> list[Intent]:  # noqa: ARG002 -- the protocol's signature
-        """None: the one process has learned how long they took."""
-        return []
+    async def release(self, key: str) -> None:  # noqa: ARG002 -- the protocol's signature
+        """Do nothing: no other process can give a planned intent other content."""
+        self._require_open()
 
     async def forget(self, key: str) -> None:
         """Delete an intent whose key cannot be used again, once its cost is certain. Others are kept."""
@@ -289,7 +280,3 @@ class MemoryStore:
                 self._seen.setdefault(ref.avatar_id, set()).add(ref.look_id)
             if changes.created is not None:
                 self._baselines.add(changes.created)
-
-
-def _do_nothing() -> None:
-    """End calls that were never going to be made."""

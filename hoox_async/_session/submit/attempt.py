@@ -36,13 +36,23 @@ from ..._core.retry import Patience
 from ..._io.error_words import words_of
 from ..._io.logs import failures_logged
 from ..._io.tasks import cancelled_by_task_only
-from ...errors import ApiError, HooxError, NotSent, OutcomeUnknown, StoreError, TransportError
+from ...errors import (
+    ApiError,
+    BudgetExceeded,
+    HooxError,
+    KeyConflict,
+    NotSent,
+    OutcomeUnknown,
+    StoreError,
+    TransportError,
+)
 from ...events import Answered, OutcomeLost, RequestSent
 from ..jobs import JobRegistry
 from ..rate_limiter import Permit
 from ..services import SessionServices
 from ..unknowns import Reconciler
 from ..webhook_processor import WebhookProcessor
+from .budgets import SessionBudgets
 from .deferred_writes import DeferredWrite, DeferredWrites
 
 _log = logging.getLogger("hoox_async")
@@ -57,28 +67,59 @@ class DecisionOutdated(Exception):
 class AttemptBudget(Protocol):
     """Where the credits of an attempt are reserved: a caller's budget, or that of a batch, which waits."""
 
+    @property
+    def name(self) -> str | None:
+        """The name of the budget that the store charges."""
+        ...
+
     async def reserve(self, credits: Decimal) -> None:
         """Reserve credits. Raises `BudgetExceeded`."""
 
-    def release(self, credits: Decimal, *, spent: bool) -> None:
-        """End a reservation: the credits were (or may have been) spent, or certainly not."""
+    def charge(self, credits: Decimal) -> None:
+        """The store has charged this much of what is reserved."""
+
+    def release(self, credits: Decimal, *, spent: bool, charged: bool = False) -> None:
+        """End a reservation: the credits were (or may have been) spent, or certainly not.
+
+        ``charged``: `charge` was called for it.
+        """
+
+    async def refused(self) -> None:
+        """The store has refused to charge more: others have charged it too."""
 
 
 class SingleBudget:
     """The budget of a single submission: it never waits, and without a `Budget` everything is allowed."""
 
-    def __init__(self, budget: Budget | None) -> None:
+    def __init__(self, budget: Budget | None, budgets: SessionBudgets) -> None:
         self._budget = budget
+        self._budgets = budgets
+
+    @property
+    def name(self) -> str | None:
+        """The name of the budget that the store charges."""
+        return None if self._budget is None else self._budget.name
 
     async def reserve(self, credits: Decimal) -> None:
         """Reserve credits. Raises `BudgetExceeded`."""
         if self._budget is not None:
+            if not self._budget.allows(credits):
+                await self._budgets.refresh(self._budget)
             self._budget.reserve(credits)
 
-    def release(self, credits: Decimal, *, spent: bool) -> None:
+    def charge(self, credits: Decimal) -> None:
+        """The store has charged this much of what is reserved."""
+        if self._budget is not None:
+            self._budget.charge(credits)
+
+    def release(self, credits: Decimal, *, spent: bool, charged: bool = False) -> None:
         """End a reservation: the credits were (or may have been) spent, or certainly not."""
         if self._budget is not None:
-            self._budget.release(credits, spent=spent)
+            self._budget.release(credits, spent=spent, charged=charged)
+
+    async def refused(self) -> None:
+        """The store has refused to charge more."""
+        await self._budgets.refresh(self._budget)
 
 
 class SendOptions(NamedTuple):
@@ -128,9 +169,11 @@ class SubmitAttempt:
         self._inferable = False
         self._was_answered = False
         self._may_have_cost = False
+        self._was_written = self._is_charged = False
         self._sending_in_doubt: StoreError | None = (
             None  # whether SENDING was written, though nothing was sent
         )
+        self._is_outdated = False
         self.is_waiting = True
         """Whether it still waits for credits, permit or lock: then it can be cancelled and sends nothing."""
 
@@ -146,18 +189,37 @@ class SubmitAttempt:
         `BudgetExceeded`, `SessionClosed` and `DecisionOutdated`, which cost nothing; and `StoreError` if the
         store failed before the POST, or failed to write its outcome (see ``charged``).
         """
-        async with self._reserved_credits():
-            with ExitStack() as self._avatar_lock:
-                permit = await self._take_permit_and_lock()
-                self.is_waiting = False
-                try:
-                    with permit:
-                        response = await self._post(permit)
-                    self._emit_answered(response, permit)
-                    ref = read_accepted(response, self._intent.source)
-                except Exception as error:
-                    return await self._record_failure(error)
-                return await self._record_acceptance(ref)
+        try:
+            async with self._reserved_credits():
+                with ExitStack() as self._avatar_lock:
+                    permit = await self._take_permit_and_lock()
+                    self.is_waiting = False
+                    try:
+                        with permit:
+                            response = await self._post(permit)
+                        self._emit_answered(response, permit)
+                        ref = read_accepted(response, self._intent.source)
+                    except Exception as error:
+                        return await self._record_failure(error)
+                    return await self._record_acceptance(ref)
+        except asyncio.CancelledError:
+            if self._is_outdated and self.is_waiting:
+                raise DecisionOutdated(self._intent.key) from None
+            raise
+
+    def is_outdated_by(self, stored: Intent) -> bool:
+        """Whether it still waits, and another process has changed the intent that it was decided from."""
+        known = self._decision.stored
+        return self.is_waiting and (known is None or not stored.unchanged_since(known))
+
+    def outdate(self) -> None:
+        """The decision must be made again: the caller cancels the attempt's task for that."""
+        self._is_outdated = True
+
+    @property
+    def was_written(self) -> bool:
+        """Whether its SENDING was written, or may have been."""
+        return self._was_written or self._sending_in_doubt is not None
 
     # --- before the POST
 
@@ -167,8 +229,11 @@ class SubmitAttempt:
         await budget.reserve(credits)
         try:
             yield
+        except BudgetExceeded:
+            await budget.refused()
+            raise
         finally:
-            budget.release(credits, spent=self._may_have_cost)
+            budget.release(credits, spent=self._may_have_cost, charged=self._is_charged)
 
     async def _take_permit_and_lock(self) -> Permit:
         """Acquire a permit of the quota, and the edited avatar's lock where edits are serialized.
@@ -232,17 +297,21 @@ class SubmitAttempt:
             raise DecisionOutdated(self._intent.key)
         try:
             await self._write_sending()
+            self._was_written = True
             outlasted = permit.is_stale(max_hold)
             if outlasted:  # nothing was sent, and another permit is taken
                 await self._undo_sending()
         except IllegalTransition:
             raise DecisionOutdated(self._intent.key) from None
+        except (BudgetExceeded, KeyConflict):
+            raise  # nothing was written
         except Exception as error:
             self._sending_in_doubt = as_store_error(error)
             raise self._sending_in_doubt from error
         if outlasted:
             raise DecisionOutdated(self._intent.key)
-        self._may_have_cost = True
+        self._may_have_cost = self._is_charged = True
+        self._options.budget.charge(self._intent.credits)
         endpoint = submit_endpoint(self._intent.content)
         self._services.hooks.emit(RequestSent(endpoint, self._services.clock.now(), self._intent.key))
         permit.mark_sent()  # last: a hook may have taken its time, and the bytes leave now
@@ -253,7 +322,10 @@ class SubmitAttempt:
         store = self._services.store
         now, timeouts = self._services.clock.utc(), self._services.timeouts
         answer_by = now + timedelta(seconds=timeouts.connect + timeouts.answer + _ANSWER_MARGIN)
-        send = Send(self._id, now, intent.source, self._inferable, answer_by)
+        budget = self._options.budget.name
+        if budget is None and isinstance(instruction, Resend) and stored is not None:
+            budget = stored.budget
+        send = Send(self._id, now, intent.source, self._inferable, answer_by, budget)
         if stored is not None:
             steps = (send,) if instruction is None else (instruction, send)
             await store.advance(intent.key, IfUnchanged(stored), *steps)

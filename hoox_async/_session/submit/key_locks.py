@@ -23,6 +23,10 @@ class KeyLocks:
     def __init__(self) -> None:
         self._locks: dict[str, _SharedLock] = {}
 
+    def is_held(self, key: str) -> bool:
+        """Whether somebody holds the key or waits for it."""
+        return key in self._locks
+
     @asynccontextmanager
     async def holding(self, key: str, seconds: float | None = None) -> AsyncIterator[None]:
         """Hold the key inside the block. Raises `KeyBusy` where it is not free within ``seconds``."""

@@ -44,6 +44,7 @@ from .attempt import (
     SubmitAttempt,
     as_store_error,
 )
+from .budgets import SessionBudgets
 from .change_waiters import ChangeWaiters
 from .deferred_writes import DeferredWrites
 from .key_locks import KeyBusy, KeyLocks
@@ -71,9 +72,11 @@ class Submitter:
     ) -> None:
         self._services = services
         self._deferred = DeferredWrites(services)
+        self.budgets: SessionBudgets = SessionBudgets(services.store)
         self._context = AttemptContext(services, registry, reconciler, receiver, self._deferred)
         self._key_locks = KeyLocks()
         self._running: dict[str, _RunningAttempt] = {}
+        self._put_back: set[str] = set()  # sent by this process, and perhaps planned again
         self._changes = ChangeWaiters(self._stored)
 
     def plan(self, request: Request, key: str, kept: bool, source: LookRef | None) -> Intent:
@@ -93,6 +96,7 @@ class Submitter:
         self, request: Request, key: str | None, budget: Budget | None, max_wait: float | None
     ) -> Intent:
         """A single submission: the intent once it is accepted, or as the store had it already."""
+        await self.budgets.open(budget)
         wanted = self.plan(
             request, key or f"once-{secrets.token_hex(12)}", key is not None, _source_of(request)
         )
@@ -108,13 +112,16 @@ class Submitter:
 
     async def resend(self, unknown: Intent, budget: Budget | None, max_wait: float | None) -> Intent:
         """Send an unknown again on the user's instruction, unless its look is found before."""
+        await self.budgets.open(budget)
         options = self._options_of_caller(budget, max_wait)
         return await self.send(unknown, partial(decide_resend, unknown), options)
 
     def _options_of_caller(self, budget: Budget | None, max_wait: float | None) -> SendOptions:
         permits = CallerPermits(self._services.rate_limiter, max_wait)
         deadline = None if max_wait is None else permits.since + max_wait
-        return SendOptions(permits, Patience.SINGLE, SingleBudget(budget), permits.since, deadline)
+        return SendOptions(
+            permits, Patience.SINGLE, SingleBudget(budget, self.budgets), permits.since, deadline
+        )
 
     async def send(self, wanted: Intent, decide: Decide, options: SendOptions) -> Intent:
         """Send the intent ``wanted`` under its key until it is accepted, refused or lost.
@@ -133,6 +140,9 @@ class Submitter:
                 return decided
             message = f"{wanted.key}: {busy}; this one sent nothing"
             raise NotSent(message, retry_after=busy.retry_after) from None
+        except BaseException:
+            self._release_unless_wanted(wanted.key)
+            raise
 
     async def _send(self, wanted: Intent, decide: Decide, options: SendOptions) -> Intent:
         """One attempt after the other until one has an outcome; the caller holds the key."""
@@ -246,14 +256,42 @@ class Submitter:
     def foreign_change(self, intent: Intent) -> None:
         """Another process has changed this intent: wake those who wait for that."""
         self._changes.notify(intent.key)
+        running = self._running.get(intent.key)
+        if running is not None and running.attempt.is_outdated_by(intent):
+            running.attempt.outdate()  # so that no permit is taken for what another process sends
+            running.task.cancel()
+
+    # --- keys whose planned intent this process was to send again
+
+    def _release_unless_wanted(self, key: str) -> None:
+        """Let other processes give the key other content, unless a submission here is to send it."""
+        running = self._running.get(key)
+        if running is not None:
+            running.task.add_done_callback(lambda _: self._release_unless_wanted(key))
+        elif key in self._put_back and not self._key_locks.is_held(key):
+            self._put_back.discard(key)
+            with suppress(SessionClosed):  # then closing the store does it
+                self._services.tasks.spawn(self._release(key), "hoox-release-key")
+
+    async def _release(self, key: str) -> None:
+        try:
+            await self._services.store.release(key)
+        except Exception as error:  # of the store; the end of the session or of the lease does it
+            _log.debug("could not release the key %s: %s", key, error)
 
     def _start(self, decision: SendDecision, options: SendOptions) -> _RunningAttempt:
         key, attempt = decision.intent.key, SubmitAttempt(self._context, decision, options)
         task = self._services.posts.spawn(attempt.run(), f"hoox-post-{key}")
-        task.add_done_callback(lambda _: self._running.pop(key, None))
+        task.add_done_callback(lambda _: self._ended(running))
         task.add_done_callback(_log_unexpected)
         running = self._running[key] = _RunningAttempt(key, attempt, task)
         return running
+
+    def _ended(self, running: _RunningAttempt) -> None:
+        self._running.pop(running.key, None)
+        if self._services.store.is_shared and running.attempt.was_written:
+            is_accepted = not running.task.cancelled() and running.task.exception() is None
+            (self._put_back.discard if is_accepted else self._put_back.add)(running.key)
 
     async def _stored(self, key: str) -> Intent | None:
         try:
@@ -277,7 +315,7 @@ class _RunningAttempt:
     """An attempt and the session's task that runs it."""
 
     def __init__(self, key: str, attempt: SubmitAttempt, task: asyncio.Task[Intent]) -> None:
-        self._key = key
+        self.key = key
         self.attempt = attempt
         self.task = task
 
@@ -299,8 +337,8 @@ class _RunningAttempt:
         # the session has ended; the caller was not cancelled
         if self.attempt.is_waiting:
             raise SessionClosed("the session was closed")
-        message = f"{self._key}: the session ended before the answer; it may have been charged"
-        raise OutcomeUnknown(message, key=self._key)
+        message = f"{self.key}: the session ended before the answer; it may have been charged"
+        raise OutcomeUnknown(message, key=self.key)
 
 
 class _CancellingResult(asyncio.Future[Intent]):

@@ -5,10 +5,11 @@ from __future__ import annotations
 import zlib
 from collections.abc import Sequence
 
+from ...._core.intents.charges import charge_changes
 from ...._core.intents.intent import Intent
 from ...._core.intents.pruning import prune
 from ...._core.intents.records import dump_intent, load_intent, rewrite
-from ...._core.intents.transitions import Transition, claimed_look
+from ...._core.intents.transitions import Replace, Transition, claimed_look
 from ....errors import StoreError
 from ..index_changes import IndexChanges, apply_transitions, changes_between
 from .queries import IntentRow, IntentWrite
@@ -24,7 +25,7 @@ def read(row: IntentRow) -> Intent:
 
 def insertion(intent: Intent) -> IntentWrite:
     """The write of an intent that has no row yet."""
-    return _write(intent, 0, dump_intent(intent), [changes_between(None, intent)])
+    return _write(None, intent, 0, dump_intent(intent), [changes_between(None, intent)])
 
 
 def update(row: IntentRow, transitions: Sequence[Transition]) -> tuple[Intent, IntentWrite]:
@@ -32,8 +33,10 @@ def update(row: IntentRow, transitions: Sequence[Transition]) -> tuple[Intent, I
 
     What a newer release has written besides is kept.
     """
-    after, changes = apply_transitions(read(row), transitions)
-    return after, _write(after, row.version, rewrite(row.record, after), changes)
+    before = read(row)
+    after, changes = apply_transitions(before, transitions)
+    write = _write(before, after, row.version, rewrite(row.record, after), changes)
+    return after, write._replace(replaces=any(isinstance(step, Replace) for step in transitions))
 
 
 def restoration(row: IntentRow | None, lost: RecentWrite) -> IntentWrite:
@@ -41,16 +44,18 @@ def restoration(row: IntentRow | None, lost: RecentWrite) -> IntentWrite:
     intent = load_intent(lost.record, newer=True)
     before = read(row) if row is not None else None
     was = row.version if row is not None else 0
-    return _write(intent, was, lost.record, [changes_between(before, intent)])
+    return _write(before, intent, was, lost.record, [changes_between(before, intent)])
 
 
 def pruned(row: IntentRow, intent: Intent) -> IntentWrite:
     """The write of a row's intent without the content of its request."""
     after = prune(intent)
-    return _write(after, row.version, rewrite(row.record, after), [])
+    return _write(intent, after, row.version, rewrite(row.record, after), [])
 
 
-def _write(intent: Intent, was: int, record: str, changes: Sequence[IndexChanges]) -> IntentWrite:
+def _write(
+    before: Intent | None, intent: Intent, was: int, record: str, changes: Sequence[IndexChanges]
+) -> IntentWrite:
     return IntentWrite(
         key=intent.key,
         was=was,
@@ -62,4 +67,5 @@ def _write(intent: Intent, was: int, record: str, changes: Sequence[IndexChanges
         claims=[change.claimed for change in changes if change.claimed is not None],
         seen=[ref for change in changes for ref in change.paid_besides],
         created=[change.created for change in changes if change.created is not None],
+        charges=tuple(charge_changes(before, intent).items()),
     )

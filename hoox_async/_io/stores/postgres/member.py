@@ -9,7 +9,7 @@ import asyncio
 import logging
 import math
 from collections import deque
-from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping
 from contextlib import suppress
 from datetime import timedelta
 from typing import Any
@@ -237,6 +237,18 @@ class Member:
                     coordinated.set_duty(PollDuty.OTHERS)
             raise
         await self._read_deliveries()
+        await self._notify_for_earlier_sessions()
+
+    async def _notify_for_earlier_sessions(self) -> None:
+        """Have hooks told of what ended after an earlier session of this process was closed."""
+        new = [number for number, each in self._coordinated.items() if not each.knows_earlier]
+        if not new:
+            return
+        rows = await self.queries.own_unnotified(new)
+        for workspace in new:
+            if workspace in self._coordinated:
+                self._coordinated[workspace].knows_earlier = True
+        self._notify(rows)
 
     async def _agree_on_leaders(self) -> None:
         began = self._clock.now()
@@ -275,7 +287,10 @@ class Member:
         led = self._led()
         if not led:
             return
-        for row in await self.queries.unnotified_of_the_dead(led):
+        self._notify(await self.queries.unnotified_of_the_dead(led))
+
+    def _notify(self, rows: Iterable[IntentRow]) -> None:
+        for row in rows:
             coordinated = self._coordinated.get(row.workspace)
             if coordinated is None or row.key in self._notified.get(row.workspace, ()):
                 continue
@@ -324,6 +339,7 @@ class _Coordinated:
         self.part = part
         self.duty: PollDuty | None = None
         self.has_read_deliveries = False
+        self.knows_earlier = False
 
     def set_duty(self, duty: PollDuty) -> None:
         """Tell the session of a duty that is new to it."""

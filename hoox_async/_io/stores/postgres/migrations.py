@@ -45,7 +45,16 @@ class Migration(NamedTuple):
 
 MIGRATIONS: Sequence[Migration] = (
     Migration(
-        1, ("clock_1.sql", "tables_1.sql", "members_1.sql", "intents_1.sql", "quota_1.sql", "leaders_1.sql")
+        1,
+        (
+            "clock_1.sql",
+            "tables_1.sql",
+            "members_1.sql",
+            "budgets_1.sql",
+            "intents_1.sql",
+            "quota_1.sql",
+            "leaders_1.sql",
+        ),
     ),
 )
 

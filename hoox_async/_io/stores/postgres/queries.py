@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Collection, Coroutine, Iterable, Mapping, Sequence
 from datetime import datetime
+from decimal import Decimal
 from typing import Any, Literal, NamedTuple, Protocol
 
 from ...._api.models import LookRef
+from ...._api.requests import FREE
+from ...._core.intents.budget import StoredBudget
 from ...._core.intents.intent import Attempt, IntentState
 from ...protocols import SharedPermits
 from ..workspace_binding import Binding
@@ -28,7 +31,8 @@ class IntentWrite(NamedTuple):
 
     ``claimed`` is the look that no other intent may have. ``attempts``, ``claims`` and ``created`` are the
     new attempts, the looks that it was given, and the avatars that it made. ``seen`` are other looks that can
-    be no lost POST's.
+    be no lost POST's. ``charges`` are changes of what budgets have charged, by the budgets' names.
+    ``replaces``: the intent gets other content.
     """
 
     key: str
@@ -41,6 +45,8 @@ class IntentWrite(NamedTuple):
     claims: Sequence[LookRef] = ()
     seen: Sequence[LookRef] = ()
     created: Sequence[str] = ()
+    charges: Sequence[tuple[str, Decimal]] = ()
+    replaces: bool = False
 
 
 class Written(NamedTuple):
@@ -51,11 +57,15 @@ class Written(NamedTuple):
     - ``"not_alive"``: it would have sent, and this member's lease is over.
     - ``"alive"``: the sender was to be taken for dead, and its lease is not over, or this member was not
       steady for one lease.
+    - ``"held"``: it would replace what another member, which is alive, is about to send again.
+    - ``"over"``: it would send, and charge ``change`` more to the budget than its cap allows.
     """
 
-    outcome: Literal["written", "stale", "taken", "not_alive", "alive"]
+    outcome: Literal["written", "stale", "taken", "not_alive", "alive", "held", "over"]
     owner: str = ""
     taken: LookRef | None = None
+    budget: StoredBudget | None = None
+    change: Decimal = FREE
 
 
 class WorkspaceRow(NamedTuple):
@@ -126,6 +136,20 @@ class Queries(Protocol):
         may take others for dead.
         """
         ...
+
+    async def release(self, workspace: int, key: str | None) -> None:
+        """Let others replace the planned intent of this key (None: of all) that this member was to send."""
+
+    async def open_budget(self, workspace: int, budget: StoredBudget) -> StoredBudget:
+        """Create the budget, unless there is one of this name. Returns what is stored."""
+        ...
+
+    async def budget(self, workspace: int, name: str) -> StoredBudget | None:
+        """The budget of this name."""
+        ...
+
+    async def set_cap(self, workspace: int, name: str, max_credits: Decimal) -> None:
+        """Change the cap of a budget."""
 
     async def by_attempt(self, workspace: int, attempt_id: str) -> IntentRow | None:
         """The intent that has this attempt."""
@@ -210,6 +234,10 @@ class Queries(Protocol):
 
     async def unnotified_of_the_dead(self, workspaces: Collection[int]) -> list[IntentRow]:
         """Settled intents that no hooks were told of, and whose senders' leases are over."""
+        ...
+
+    async def own_unnotified(self, workspaces: Collection[int]) -> list[IntentRow]:
+        """Settled intents that this member sent and no hooks were told of."""
         ...
 
     async def deliveries(self, workspaces: Collection[int], since: str | None) -> KeptDeliveries:

@@ -6,9 +6,11 @@ import os
 import socket
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime
+from decimal import Decimal
 from typing import Any, Literal
 
 from ...._api.models import LookRef
+from ...._core.intents.budget import StoredBudget
 from ...._core.intents.intent import IntentState
 from ..workspace_binding import Binding
 from .connections import Connections
@@ -24,7 +26,7 @@ _ROLLED_BACK = "40"  # the class of SQLSTATE: a deadlock, or a conflict of seria
 _INTENT = (
     "%s::text, %s::bigint, %s::text, %s::bigint, %s::text, %s::text, %s::text, %s::text, %s::bigint, "
     "%s::text[], %s::timestamptz[], %s::text[], %s::text[], %s::text[], %s::text[], %s::text[], "
-    "%s::double precision"
+    "%s::text[], %s::numeric[], %s::boolean, %s::double precision"
 )
 _PUT = f"SELECT * FROM hoox.put_1({_INTENT})"  # noqa: S608 - fixed texts
 _RESTORE = f"SELECT * FROM hoox.restore_1(%s::bigint, {_INTENT})"  # noqa: S608 - fixed texts
@@ -114,16 +116,51 @@ class SQLQueries:
                 [attempt.id for attempt in write.attempts], [attempt.sent_at for attempt in write.attempts],
                 [claim.avatar_id for claim in write.claims], [claim.look_id for claim in write.claims],
                 [ref.avatar_id for ref in write.seen], [ref.look_id for ref in write.seen],
-                list(write.created), of_the_dead,
+                list(write.created),
+                [name for name, _ in write.charges], [change for _, change in write.charges],
+                write.replaces, of_the_dead,
             )  # fmt: skip
         except DatabaseError as error:
             if error.constraint == _LOOK_IS_TAKEN or (error.sqlstate or "")[:2] == _ROLLED_BACK:
                 return Written("stale")  # another write took place at the same time: the next try sees it
             raise
-        outcome, owner, avatar_id, look_id = rows[0]
-        if outcome != "taken":
-            return Written(outcome)
-        return Written(outcome, owner, LookRef(avatar_id, look_id))
+        outcome, owner, avatar_id, look_id, budget, cap, charged, change = rows[0]
+        if outcome == "taken":
+            return Written(outcome, owner, LookRef(avatar_id, look_id))
+        if outcome == "over":
+            return Written(outcome, budget=StoredBudget(budget, cap, charged), change=change)
+        return Written(outcome)
+
+    async def release(self, workspace: int, key: str | None) -> None:
+        """Let others replace planned intents that this member was to send again."""
+        await self._ask(
+            "UPDATE hoox.intents SET member = NULL WHERE workspace = %s AND state = 'planned' "
+            "AND member = %s AND key = coalesce(%s::text, key)",
+            workspace, self._member, key,
+        )  # fmt: skip
+
+    async def open_budget(self, workspace: int, budget: StoredBudget) -> StoredBudget:
+        """Create the budget, unless there is one of this name."""
+        rows = await self._ask(
+            "SELECT * FROM hoox.open_budget_1(%s::bigint, %s::text, %s::numeric, %s::numeric)",
+            workspace, *budget,
+        )  # fmt: skip
+        return StoredBudget(budget.name, *rows[0])
+
+    async def budget(self, workspace: int, name: str) -> StoredBudget | None:
+        """The budget of this name."""
+        rows = await self._ask(
+            "SELECT name, max_credits, charged FROM hoox.budgets WHERE workspace = %s AND name = %s",
+            workspace, name,
+        )  # fmt: skip
+        return StoredBudget(*rows[0]) if rows else None
+
+    async def set_cap(self, workspace: int, name: str, max_credits: Decimal) -> None:
+        """Change the cap of a budget."""
+        await self._ask(
+            "UPDATE hoox.budgets SET max_credits = %s WHERE workspace = %s AND name = %s",
+            max_credits, workspace, name,
+        )  # fmt: skip
 
     async def by_attempt(self, workspace: int, attempt_id: str) -> IntentRow | None:
         """The intent that has this attempt."""
@@ -279,6 +316,13 @@ class SQLQueries:
             "(SELECT FROM hoox.members m WHERE m.id = i.member AND m.expires_at > hoox.now_1()) "
             "ORDER BY i.seq LIMIT %s",
             list(workspaces), _UNNOTIFIED_AT_ONCE,
+        )  # fmt: skip
+
+    async def own_unnotified(self, workspaces: Collection[int]) -> list[IntentRow]:
+        """Settled intents that this member sent and no hooks were told of."""
+        return await self._rows(
+            "WHERE NOT i.notified AND i.workspace = ANY(%s::bigint[]) AND i.member = %s ORDER BY i.seq",
+            list(workspaces), self._member,
         )  # fmt: skip
 
     async def deliveries(self, workspaces: Collection[int], since: str | None) -> KeptDeliveries:

@@ -6,14 +6,16 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Sequence
 from contextlib import suppress
 from datetime import datetime, timedelta
+from decimal import Decimal
 from typing import TYPE_CHECKING, TypeVar
 
 from ...._api.models import LookRef
 from ...._api.webhook_payloads import Delivery
+from ...._core.intents.budget import StoredBudget
 from ...._core.intents.intent import Intent, IntentState
 from ...._core.intents.records import dump_delivery, load_delivery
 from ...._core.intents.transitions import IllegalTransition, LookTaken, Transition, recovery_transitions
-from ....errors import StoreError
+from ....errors import KeyConflict, StoreError
 from ...clock import Clock
 from ...logs import failures_logged
 from ...protocols import Coordination, SharedPermits, Workspace
@@ -127,6 +129,7 @@ class PostgresStore:
             await member.close_workspace(self._id)
             with suppress(StoreError):  # then the sweep does it, once this member is gone
                 await self._mark_own_as_unknown(member)
+                await member.queries.release(self._id, None)
         finally:
             await self._release()
 
@@ -183,7 +186,10 @@ class PostgresStore:
                 return after
 
     async def _put(self, member: Member, write: IntentWrite) -> bool:
-        """Write it; False where the row has another version. Raises `LookTaken`."""
+        """Write it; False where the row has another version.
+
+        Raises `LookTaken`, `BudgetExceeded` and `KeyConflict`: then nothing is written.
+        """
         if write.state is IntentState.SENDING and write.attempts:
             member.check_may_send(self.name)
         written = await self._ask(member.put(self._id, write))
@@ -193,9 +199,22 @@ class PostgresStore:
             written = await self._ask(member.put(self._id, write))
         if written.outcome == "not_alive":
             raise StoreError(f"{self.name}: this process has lost its lease, and nothing is sent without one")
+        if written.outcome == "held":
+            raise KeyConflict(write.key)
+        if written.budget is not None:
+            raise written.budget.exceeded_by(written.change)
         if written.taken is not None:
             raise LookTaken(written.taken, written.owner)
         return written.outcome == "written"
+
+    async def open_budget(self, name: str, max_credits: Decimal, spent: Decimal) -> StoredBudget:
+        """Create the budget, unless there is one of this name. Returns what is stored."""
+        wanted = StoredBudget(name, max_credits, spent)
+        return await self._ask(self._queries.open_budget(self._id, wanted))
+
+    async def budget(self, name: str) -> StoredBudget | None:
+        """The budget of this name."""
+        return await self._ask(self._queries.budget(self._id, name))
 
     async def by_attempt(self, attempt_id: str) -> Intent | None:
         """The intent that has this attempt, the latest or an earlier one."""
@@ -232,6 +251,10 @@ class PostgresStore:
                 yield self._read(row)
             more = len(rows) == _PAGE
             after = rows[-1].seq if rows else after
+
+    async def release(self, key: str) -> None:
+        """Let other processes give the key's planned intent other content."""
+        await self._ask(self._queries.release(self._id, key))
 
     async def recently_settled(self, count: int) -> list[Intent]:
         """Up to ``count`` settled intents, those that were planned last."""

@@ -7,17 +7,21 @@ import sqlite3
 import zlib
 from collections.abc import Collection, Iterable, Sequence
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from functools import partial
 from typing import NamedTuple
 
 from ...._api.models import LookRef
 from ...._api.requests import PrunedRequest
 from ...._api.webhook_payloads import Delivery
+from ...._core.intents.budget import StoredBudget
 from ...._core.intents.intent import Intent, IntentState
 from ...._core.intents.pruning import PRUNABLE, may_be_pruned
 from ...._core.intents.records import dump_delivery, dump_intent, load_delivery, load_intent
 from ...._core.intents.transitions import LookTaken, Transition, claimed_look, recovery_transitions
 from ....errors import StoreError
 from ...protocols import Workspace
+from ..budget_charges import charged_budgets
 from ..index_changes import OPEN_STATES, IndexChanges, apply_transitions, changes_between
 from ..workspace_binding import Binding
 
@@ -95,6 +99,7 @@ def plan(db: sqlite3.Connection, intent: Intent) -> Intent:
     )
     if cursor.rowcount == 0:
         return get(db, [intent.key])[intent.key]
+    _charge(db, None, intent)
     if intent.attempts or intent.ref:
         _index(db, cursor.lastrowid or 0, changes_between(None, intent))
     return intent
@@ -106,10 +111,12 @@ def advance(db: sqlite3.Connection, key: str, transitions: Sequence[Transition])
     if row is None:
         raise StoreError(f"the store has no intent under the key {key!r}")
     seq, record, crc = row
-    intent, all_changes = apply_transitions(_load(record, crc), transitions)
+    before = _load(record, crc)
+    intent, all_changes = apply_transitions(before, transitions)
     for changes in all_changes:
         if changes.exclusive and changes.claimed is not None:
             _require_unclaimed(db, changes.claimed, key)
+    _charge(db, before, intent)
     db.execute(
         "UPDATE intents SET state = ?, open = ?, avatar_id = ?, look_id = ?, record = ?, crc = ? "
         "WHERE seq = ?",
@@ -118,6 +125,32 @@ def advance(db: sqlite3.Connection, key: str, transitions: Sequence[Transition])
     for changes in all_changes:
         _index(db, seq, changes)
     return intent
+
+
+def open_budget(db: sqlite3.Connection, name: str, max_credits: Decimal, spent: Decimal) -> StoredBudget:
+    """Create the budget, unless there is one of this name. Returns what is stored."""
+    db.execute(
+        "INSERT OR IGNORE INTO budgets (name, max_credits, charged) VALUES (?, ?, ?)",
+        (name, str(max_credits), str(spent)),
+    )
+    return budget(db, name) or StoredBudget(name, max_credits, spent)
+
+
+def budget(db: sqlite3.Connection, name: str) -> StoredBudget | None:
+    """The budget of this name."""
+    row = db.execute("SELECT max_credits, charged FROM budgets WHERE name = ?", (name,)).fetchone()
+    return StoredBudget(name, Decimal(row[0]), Decimal(row[1])) if row is not None else None
+
+
+def set_cap(db: sqlite3.Connection, name: str, max_credits: Decimal) -> None:
+    """Change the cap of a budget."""
+    db.execute("UPDATE budgets SET max_credits = ? WHERE name = ?", (str(max_credits), name))
+
+
+def _charge(db: sqlite3.Connection, before: Intent | None, after: Intent) -> None:
+    """Charge the budgets. Raises `BudgetExceeded`."""
+    for changed in charged_budgets(partial(budget, db), before, after).values():
+        db.execute("UPDATE budgets SET charged = ? WHERE name = ?", (str(changed.charged), changed.name))
 
 
 def _require_unclaimed(db: sqlite3.Connection, ref: LookRef, key: str) -> None:

@@ -58,7 +58,19 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
         """,
         "CREATE TABLE sends (sent_at INTEGER NOT NULL)",  # microseconds since 1970
     ),
+    (
+        """
+        CREATE TABLE budgets (
+            name TEXT PRIMARY KEY,
+            max_credits TEXT NOT NULL,
+            charged TEXT NOT NULL
+        ) WITHOUT ROWID
+        """,
+    ),
 )
+
+
+_WITH_BUDGETS = 2
 
 
 def version_of(db: sqlite3.Connection, path: str) -> int:
@@ -77,6 +89,11 @@ def version_of(db: sqlite3.Connection, path: str) -> int:
             f"{len(MIGRATIONS)}): upgrade hoox-async"
         )
     return version
+
+
+def has_budgets(db: sqlite3.Connection, path: str) -> bool:
+    """Whether the file has the table of budgets: a release that knows it has opened the file."""
+    return version_of(db, path) >= _WITH_BUDGETS
 
 
 def check(db: sqlite3.Connection, path: str) -> None:

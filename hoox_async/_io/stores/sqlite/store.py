@@ -6,18 +6,21 @@ import asyncio
 import os
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
+from decimal import Decimal
 from functools import partial
 from sqlite3 import Connection
 from typing import TypeVar
 
 from ...._api.models import LookRef
 from ...._api.webhook_payloads import Delivery
+from ...._core.intents.budget import StoredBudget
 from ...._core.intents.intent import Intent, IntentState
 from ...._core.intents.transitions import Send, Transition
 from ....errors import StoreError, StoreLocked
 from ...clock import Clock
-from ...protocols import Coordination, PollDuty, Workspace
+from ...protocols import Workspace
+from ..one_process import OneProcessStore
 from . import queries
 from .database import Database, Done, Job
 from .worker_thread import WorkerThread, ignore_error
@@ -27,7 +30,7 @@ _PAGE = 500
 _T = TypeVar("_T")
 
 
-class SQLiteStore:
+class SQLiteStore(OneProcessStore):
     """A `Store` in the SQLite file ``path``, for one session at a time.
 
     All database work runs on one thread. Writes that arrive during a commit share the next one. A method that
@@ -45,32 +48,6 @@ class SQLiteStore:
 
     def __repr__(self) -> str:
         return f"SQLiteStore({self.path!r})"
-
-    @property
-    def is_shared(self) -> bool:
-        """False: one process at a time has the file open."""
-        return False
-
-    @property
-    def clock_offset(self) -> timedelta:
-        """Zero: it goes by this machine's clock."""
-        return timedelta()
-
-    @property
-    def shared_permits(self) -> None:
-        """None: a process counts its requests itself."""
-        return None
-
-    def on_foreign_change(self, listener: Callable[[Intent], None]) -> Callable[[], None]:  # noqa: ARG002
-        """Never call the listener: no other process changes the file."""
-        return _do_nothing
-
-    def coordinate(self, coordination: Coordination) -> None:
-        """Let this process poll all looks: there is no other."""
-        coordination.on_duty(PollDuty.ALL)
-
-    def confirm_notified(self, key: str) -> None:
-        """Do nothing: no other process could tell its hooks."""
 
     async def open(self, workspace: Workspace) -> None:
         """Open the file (or create it), bind it, and mark what a crash left SENDING as UNKNOWN.
@@ -129,6 +106,15 @@ class SQLiteStore:
         sends = any(isinstance(transition, Send) for transition in transitions)
         return await self._write(partial(queries.advance, key=key, transitions=transitions), sends=sends)
 
+    async def open_budget(self, name: str, max_credits: Decimal, spent: Decimal) -> StoredBudget:
+        """Create the budget, unless there is one of this name. Returns what is stored."""
+        create = partial(queries.open_budget, name=name, max_credits=max_credits, spent=spent)
+        return await self._write(create)
+
+    async def budget(self, name: str) -> StoredBudget | None:
+        """The budget of this name."""
+        return await self._read(partial(queries.budget, name=name))
+
     async def by_attempt(self, attempt_id: str) -> Intent | None:
         """The intent that has this attempt, the latest or an earlier one."""
         return await self._read(partial(queries.by_attempt, attempt_id=attempt_id))
@@ -159,9 +145,9 @@ class SQLiteStore:
             for intent in intents:
                 yield intent
 
-    async def recently_settled(self, count: int) -> list[Intent]:  # noqa: ARG002 -- the protocol's signature
-        """None: the one process has learned how long they took."""
-        return []
+    async def release(self, key: str) -> None:  # noqa: ARG002 -- the protocol's signature
+        """Do nothing: no other process can give a planned intent other content."""
+        self._require_queue()
 
     async def forget(self, key: str) -> None:  # noqa: ARG002 -- the protocol's signature
         """Do nothing: on disk all intents are kept."""
@@ -285,7 +271,3 @@ class _JobQueue:
                 job.future.set_exception(error)
             else:
                 job.future.set_result(value)
-
-
-def _do_nothing() -> None:
-    """End calls that were never going to be made."""

@@ -6,6 +6,8 @@
 --   taken      `taken_key` is the key of the intent that has the look `taken_avatar`, `taken_look` already
 --   not_alive  it sends, and the lease of `me` is over
 --   alive      `of_the_dead`, and the lease of who sent it is not over, or `me` may not sweep
+--   held       it gives other content to what another living member is about to send again
+--   over       it sends, and the change would exceed the cap of the budget `budget_name`
 CREATE FUNCTION hoox.put_1(
     me text,
     in_workspace bigint,
@@ -23,11 +25,18 @@ CREATE FUNCTION hoox.put_1(
     seen_avatars text[],
     seen_looks text[],
     created_avatars text[],
+    budget_names text[],
+    budget_changes numeric[],
+    replaces boolean, -- it gives other content to an intent that was not sent, or has ended
     of_the_dead double precision, -- the lease of `me`, where it takes the sender for dead; else NULL
     OUT outcome text,
     OUT taken_key text,
     OUT taken_avatar text,
-    OUT taken_look text
+    OUT taken_look text,
+    OUT budget_name text,
+    OUT budget_cap numeric,
+    OUT budget_charged numeric,
+    OUT budget_change numeric
 )
 LANGUAGE plpgsql AS $$
 DECLARE
@@ -45,6 +54,30 @@ BEGIN
     IF FOUND THEN outcome := 'taken'; RETURN; END IF;
 
     IF new_state = 'sending' AND sends AND NOT hoox.is_alive_1(me) THEN outcome := 'not_alive'; RETURN; END IF;
+
+    -- What was decided from another version is no reason to refuse it for good.
+    IF sends AND was <> coalesce(
+        (SELECT i.version FROM hoox.intents i WHERE i.workspace = in_workspace AND i.key = its_key), 0
+    ) THEN outcome := 'stale'; RETURN; END IF;
+
+    IF replaces AND EXISTS (
+        SELECT FROM hoox.intents i
+        WHERE i.workspace = in_workspace AND i.key = its_key AND i.state = 'planned'
+            AND i.member <> me AND hoox.is_alive_1(i.member)
+    ) THEN outcome := 'held'; RETURN; END IF;
+
+    -- Before the intent's row is written, and in the order of names: so no two writes wait for each other.
+    PERFORM FROM hoox.budgets b
+    WHERE b.workspace = in_workspace AND b.name = ANY(budget_names) ORDER BY b.name FOR UPDATE;
+    IF sends THEN
+        SELECT c.name, coalesce(b.max_credits, 0), coalesce(b.charged, 0), c.change
+        INTO budget_name, budget_cap, budget_charged, budget_change
+        FROM unnest(budget_names, budget_changes) AS c (name, change)
+        LEFT JOIN hoox.budgets b ON b.workspace = in_workspace AND b.name = c.name
+        WHERE c.change > 0 AND coalesce(b.charged + c.change > b.max_credits, true)
+        LIMIT 1;
+        IF FOUND THEN outcome := 'over'; RETURN; END IF;
+    END IF;
 
     IF was = 0 THEN
         INSERT INTO hoox.intents AS i
@@ -72,6 +105,9 @@ BEGIN
         RETURN;
     END IF;
 
+    UPDATE hoox.budgets b SET charged = b.charged + c.change
+        FROM unnest(budget_names, budget_changes) AS c (name, change)
+        WHERE b.workspace = in_workspace AND b.name = c.name;
     INSERT INTO hoox.attempts (workspace, id, intent, sent_at)
         SELECT in_workspace, a.id, row_seq, a.sent_at FROM unnest(attempt_ids, attempt_times) AS a (id, sent_at);
     INSERT INTO hoox.seen (workspace, avatar_id, look_id)
@@ -104,19 +140,33 @@ CREATE FUNCTION hoox.restore_1(
     seen_avatars text[],
     seen_looks text[],
     created_avatars text[],
+    budget_names text[],
+    budget_changes numeric[],
+    replaces boolean,
     of_the_dead double precision, -- the lease of `me`, where it takes the sender for dead; else NULL
     OUT outcome text,
     OUT taken_key text,
     OUT taken_avatar text,
-    OUT taken_look text
+    OUT taken_look text,
+    OUT budget_name text,
+    OUT budget_cap numeric,
+    OUT budget_charged numeric,
+    OUT budget_change numeric
 )
 LANGUAGE plpgsql AS $$
 BEGIN
-    SELECT * INTO outcome, taken_key, taken_avatar, taken_look FROM hoox.put_1(
+    -- What was paid is charged again whatever the cap is: so not by put_1.
+    SELECT p.outcome, p.taken_key, p.taken_avatar, p.taken_look
+    INTO outcome, taken_key, taken_avatar, taken_look
+    FROM hoox.put_1(
         me, in_workspace, its_key, was, new_state, new_avatar, new_look, new_record, new_crc,
-        attempt_ids, attempt_times, claimed_avatars, claimed_looks, seen_avatars, seen_looks, created_avatars, of_the_dead
-    );
+        attempt_ids, attempt_times, claimed_avatars, claimed_looks, seen_avatars, seen_looks, created_avatars,
+        '{}', '{}', replaces, of_the_dead
+    ) AS p;
     IF outcome = 'written' THEN
+        UPDATE hoox.budgets b SET charged = b.charged + c.change
+            FROM unnest(budget_names, budget_changes) AS c (name, change)
+            WHERE b.workspace = in_workspace AND b.name = c.name;
         UPDATE hoox.intents SET version = new_version WHERE workspace = in_workspace AND key = its_key;
     END IF;
 END $$;
