@@ -241,7 +241,7 @@ class World:
         (folder / "shop.py").write_text(
             before + readme_app(README.read_text("utf-8"), self.store, public_url)
         )
-        port = _free_port()
+        port = free_port()
         options = ("--workers", self.workers, "--loop", "uvloop", "--timeout-worker-healthcheck", 60)
         with (folder / "log").open("wb") as log:
             process = subprocess.Popen(
@@ -344,7 +344,7 @@ async def run(
     return Result(wanted, charged, killed, deploys, monotonic() - began, logs)
 
 
-def _free_port() -> int:
+def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]

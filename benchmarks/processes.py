@@ -1,6 +1,7 @@
 """Many processes on one PostgreSQL, with real kills and deploys.
 
     python benchmarks/processes.py workers    # the README's web app: 200 orders, workers killed, 20 deploys
+    python benchmarks/processes.py production # the shop of examples/production: 10,000 orders, kills
     python benchmarks/processes.py idle       # 1,000 workspaces open in each of 4 processes
     python benchmarks/processes.py idle --workspaces 300 --processes 8
     python benchmarks/processes.py safety     # never more than the quota, with 1, 4, 8 and 40 processes
@@ -28,6 +29,7 @@ from pathlib import Path
 
 import _idle_processes
 import _many_processes
+import _production
 import _web_workers
 
 
@@ -106,6 +108,28 @@ async def visitor(options: argparse.Namespace) -> bool:
         return await _many_processes.visitor(url, orders=options.orders, edits=options.edits)
 
 
+async def production(options: argparse.Namespace) -> bool:
+    """The shop of examples/production: orders while a worker is killed every few seconds."""
+    with database(options.url) as url, tempfile.TemporaryDirectory() as folder:
+        shop = _production.world(
+            url,
+            Path(options.logs or folder),
+            workers=options.workers,
+            requests_per_minute=options.requests_per_minute,
+            speed=options.speed,
+            lease=options.lease,
+            seed=options.seed,
+        )
+        async with shop as made:
+            result = await _production.run(
+                made, orders=options.orders, kill_every=options.kill_every, patience=options.patience
+            )
+            stopped = [await process.stop() for process in made.processes]
+    print(result)
+    print(f"stopped within {max(stopped):.1f} s; {result.rate:.0f} orders a minute came to an end")
+    return not result.charged_twice and not result.lost and not result.unsettled
+
+
 def main() -> int:
     """Run what the command line asks for. 0: every claim held."""
     parser = argparse.ArgumentParser(
@@ -152,6 +176,20 @@ def main() -> int:
     program.add_argument("--edits", type=int, default=600)
     program.add_argument("--url", help="an empty database")
     program.set_defaults(run=visitor)
+    program = programs.add_parser("production", help="the shop of examples/production, its workers killed")
+    program.add_argument("--orders", type=int, default=10_000)
+    program.add_argument("--workers", type=int, default=3)
+    program.add_argument("--kill-every", type=float, default=20.0, help="seconds")
+    program.add_argument("--requests-per-minute", type=int, default=1200, help="on both sides")
+    program.add_argument("--speed", type=float, default=12.0, help="of the sandbox")
+    program.add_argument("--lease", type=float, default=10.0, help="seconds")
+    program.add_argument(
+        "--patience", type=float, default=1800.0, help="seconds after the last order was posted"
+    )
+    program.add_argument("--logs", help="a folder to keep the processes' logs in")
+    program.add_argument("--seed", type=int, default=0)
+    program.add_argument("--url", help="an empty database")
+    program.set_defaults(run=production)
     options = parser.parse_args()
     return 0 if asyncio.run(options.run(options)) else 1
 

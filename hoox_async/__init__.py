@@ -40,11 +40,13 @@ from ._api.requests import (
 )
 from ._batch import BatchRunner, Estimate, OutcomeStream
 from ._core.intents.budget import Budget, StoredBudget
+from ._core.intents.costs import Costs
 from ._core.intents.intent import Evidence, Unknown
 from ._core.intents.outcomes import BatchItem, Outcome, OutcomeState
 from ._core.settings import DEFAULT_TIMEOUT, DefaultTimeout, Timeouts
-from ._io.stores import PruneResult, backup_store, prune_store, recover_store, store_budget
+from ._io.stores import PruneResult, backup_store, prune_store, read_costs, recover_store, store_budget
 from ._report import BatchReport
+from ._session.health import SessionHealth
 from ._session.jobs import LookJob
 from .errors import (
     ApiError,
@@ -102,6 +104,7 @@ __all__ = [
     "BudgetExceeded",
     "ConfigurationError",
     "Conflict",
+    "Costs",
     "DefaultTimeout",
     "DeliveryReceived",
     "Endpoint",
@@ -148,6 +151,7 @@ __all__ = [
     "Retried",
     "ServerError",
     "SessionClosed",
+    "SessionHealth",
     "StoreError",
     "StoreIncomplete",
     "StoreLocked",
@@ -162,6 +166,7 @@ __all__ = [
     "WebhookRejected",
     "backup_store",
     "prune_store",
+    "read_costs",
     "recover_store",
     "store_budget",
 ]

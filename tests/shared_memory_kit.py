@@ -27,6 +27,7 @@ from hoox_async._io.stores.postgres.queries import (
     IntentWrite,
     KeptDeliveries,
     Renewed,
+    Unnotified,
     WorkspaceRow,
     Written,
 )
@@ -274,6 +275,13 @@ class MemoryQueries:
             lambda: [each.row for each in self._all(workspace) if each.state in _SETTLED][::-1][:count],
         )
 
+    async def count_open(self, workspace: int) -> tuple[int, int]:
+        def count() -> tuple[int, int]:
+            states = [each.state for each in self._all(workspace)]
+            return states.count(IntentState.UNKNOWN), states.count(IntentState.ACCEPTED)
+
+        return await self._ask("count_open", count)
+
     async def seen_looks(self, workspace: int, avatar_id: str) -> frozenset[str] | None:
         def find() -> frozenset[str] | None:
             place = (workspace, avatar_id)
@@ -345,7 +353,7 @@ class MemoryQueries:
             goes_by = timeline or there
             in_time = known is not None and known.expires_at - self._lease / 2 >= now
             is_steady = known is not None and in_time and known.timeline == goes_by
-            steady_since = known.steady_since if known is not None and is_steady else now
+            steady_since = min(known.steady_since, now) if known is not None and is_steady else now
             members[self.member] = _Member(now + self._lease, steady_since, goes_by)
             return Renewed(now, there)
 
@@ -375,6 +383,8 @@ class MemoryQueries:
             for workspace in workspaces:
                 if self._memory.leaders.get(workspace) == self.member:
                     del self._memory.leaders[workspace]
+                if workspace in self._memory.quotas:
+                    self._memory.quotas[workspace].stated.pop(self.member, None)
 
         await self._ask("resign", resign)
 
@@ -385,13 +395,13 @@ class MemoryQueries:
 
         await self._ask("confirm_notified", confirm)
 
-    async def unnotified_of_the_dead(self, workspaces: Collection[int]) -> list[IntentRow]:
-        def find() -> list[IntentRow]:
+    async def unnotified(self, workspaces: Collection[int]) -> list[Unnotified]:
+        def find() -> list[Unnotified]:
             memory = self._memory
             found = [memory.intents[place] for place in memory.unnotified if place[0] in workspaces]
-            return [each.row for each in found if not memory.is_alive(each.member)]
+            return [Unnotified(each.row, memory.is_alive(each.member)) for each in found]
 
-        return await self._ask("unnotified_of_the_dead", find)
+        return await self._ask("unnotified", find)
 
     async def own_unnotified(self, workspaces: Collection[int]) -> list[IntentRow]:
         def find() -> list[IntentRow]:
@@ -439,8 +449,17 @@ class MemoryQueries:
 
         return await self._ask("sent_by_the_dead", find)
 
-    async def earlier_snapshot(self) -> str:
-        return await self._ask("earlier_snapshot", lambda: str(max(0, self._memory.commits - 1000)))
+    async def left_sending(self, workspaces: Collection[int]) -> list[IntentRow]:
+        def find() -> list[IntentRow]:
+            return [
+                each.row
+                for each in self._memory.intents.values()
+                if each.row.workspace in workspaces
+                and each.state is IntentState.SENDING
+                and each.member == self.member
+            ]
+
+        return await self._ask("left_sending", find)
 
     async def changes(self, workspaces: Collection[int], since: str | None) -> Changes:
         def find() -> Changes:

@@ -43,7 +43,7 @@ SESSION: Sequence[Sequence[str]] = (
     ("unknowns", "poller"),
     ("webhook_processor",),
     ("submit",),
-    ("batch_access",),
+    ("batch_access", "health"),
     ("runtime",),
     ("session",),
 )

@@ -8,6 +8,7 @@ from importlib.metadata import PackageNotFoundError, version
 from cyclopts import App, Group, Parameter
 
 from .batch import batch
+from .costs_command import costs
 from .create import create, edit
 from .demo_command import demo
 from .download_command import download
@@ -28,7 +29,7 @@ Exit codes: 0 all ready, 1 some failed, 2 bad usage or input, 3 API key or credi
 
 _COMMANDS: dict[str, tuple[Callable[..., int], ...]] = {
     "Without a key": (demo, sandbox),
-    "Campaigns": (batch, report, download, unknowns, resolve),
+    "Campaigns": (batch, report, download, costs, unknowns, resolve),
     "One look at a time": (create, edit),
     "Free of charge": (status, wait, looks, check),
 }

@@ -153,6 +153,6 @@ def store_first(words: Sequence[str]) -> list[str]:
 
 
 _POSITIONAL = {
-    ("report",), ("download",), ("unknowns",), ("resolve",),
+    ("report",), ("download",), ("costs",), ("unknowns",), ("resolve",),
     ("store", "backup"), ("store", "recover"), ("store", "prune"), ("store", "migrate"),
 }  # fmt: skip

@@ -39,13 +39,13 @@ class Hooks:
                 raise ConfigurationError(f"hooks: {type(hook).__name__} is not callable")
         self._queues = tuple(_HookQueue() for _ in self._hooks)
 
-    def emit(self, event: Event, on_done: Callable[[], None] | None = None) -> None:
+    def emit(self, event: Event, on_notified: Callable[[], None] | None = None) -> None:
         """Call every hook with this event. Never raises.
 
-        ``on_done`` is called once all hooks, the async ones too, have been called with it and have ended. It
-        is not called where closing the session prevents that.
+        ``on_notified`` is called once all hooks, the async ones too, have been called with it and have ended.
+        It is not called where closing the session prevents that.
         """
-        calls = _Calls(on_done)
+        calls = _Calls(on_notified)
         for hook, queue in zip(self._hooks, self._queues, strict=True):
             try:
                 result = hook(event)
@@ -77,16 +77,16 @@ class Hooks:
 class _Calls:
     """Counts the calls of the hooks with one event that have not ended. Begins with one: the emitting."""
 
-    __slots__ = ("_on_done", "left")
+    __slots__ = ("_on_notified", "left")
 
-    def __init__(self, on_done: Callable[[], None] | None) -> None:
-        self._on_done = on_done
+    def __init__(self, on_notified: Callable[[], None] | None) -> None:
+        self._on_notified = on_notified
         self.left = 1
 
     def end_one(self) -> None:
         self.left -= 1
-        if not self.left and self._on_done is not None:
-            self._on_done()
+        if not self.left and self._on_notified is not None:
+            self._on_notified()
 
 
 class _HookQueue:

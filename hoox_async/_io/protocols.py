@@ -155,11 +155,19 @@ class PollDuty(Enum):
     AWAITED = "awaited"
 
 
+class StoreGauges(NamedTuple):
+    """How many intents are UNKNOWN and how many ACCEPTED, and which of the accepted was planned first."""
+
+    unknowns: int
+    unsettled: int
+    oldest_unsettled: Intent | None
+
+
 class Coordination(NamedTuple):
     """A session's part in what one process does for all processes of a workspace.
 
     ``may_lead``: this process may be the one that polls for all. ``on_duty`` is called when its duty changes.
-    ``on_unnotified`` is called with a settled intent whose sender has ended before hooks were told of it, and
+    ``on_unnotified`` is called with a settled intent whose sender did not see to it that hooks are told, and
     ``on_delivery`` with the id of an attempt for which another process has kept a delivery; both only in the
     process that polls for all. They are called on the session's loop and must not raise.
     """
@@ -300,15 +308,19 @@ class Store(Protocol):
         """Every intent that is ACCEPTED, in the order of the plan, with few in memory at a time."""
         ...
 
+    async def recently_settled(self, count: int) -> list[Intent]:
+        """Up to ``count`` settled intents, those that were planned last. None in a store of one process."""
+        ...
+
+    async def gauges(self) -> StoreGauges:
+        """What monitoring asks every few seconds: cheap, however many intents there are."""
+        ...
+
     async def release(self, key: str) -> None:
         """Say that this process is not about to send the key's planned intent (any more).
 
         Until then no other living process can give it other content: see `advance`.
         """
-
-    async def recently_settled(self, count: int) -> list[Intent]:
-        """Up to ``count`` settled intents, those that were planned last. None in a store of one process."""
-        ...
 
     async def forget(self, key: str) -> None:
         """Delete an intent whose key cannot be used again. Only a store in memory does so."""

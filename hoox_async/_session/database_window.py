@@ -12,7 +12,7 @@ import math
 from collections import deque
 from collections.abc import Callable, Coroutine, Iterable
 from contextlib import suppress
-from typing import Any
+from typing import Any, NamedTuple
 
 from .._api.models import ServerQuota
 from .._core.quota.shared_learning import Accepted, Observed, QuotaAnswer, QuotaTerms, Refused, SharedLearning
@@ -41,6 +41,19 @@ _STEPS_WITHOUT_BURST = 9  # after a pause requests go on evenly, without the bur
 def longest_hold(connect_timeout: float) -> float:
     """For how many seconds a permit may be held before its request is sent: two tries to connect and some."""
     return 2.0 * connect_timeout + 15.0
+
+
+class _Reserved(NamedTuple):
+    """A permit, and from when it may be used, by the loop's clock.
+
+    The moment that the database has granted it for is not before ``granted_for``, which is reckoned from the
+    asking: the process may have been stopped before it read the answer. By the boot-time clock the same.
+    """
+
+    permit: int
+    usable_at: float
+    granted_for: float
+    granted_for_boot: float
 
 
 class DatabaseWindow:
@@ -74,16 +87,14 @@ class DatabaseWindow:
         self._pace = (_MINUTE + MARGIN) / limit
         self._counted = 0
         # reservations
-        self._stock: deque[tuple[float, int]] = deque()  # from when it may be used, and its number
+        self._stock: deque[_Reserved] = deque()
         self._asking = False
         self._answered = asyncio.Event()
         self._asked_horizon = 0.0
         self._ask_again_at = -math.inf
         self._failures = 0
         # permits in use
-        self._taken: dict[
-            int, tuple[float, float]
-        ] = {}  # when it was taken, by the loop's and the boot clock
+        self._taken: dict[int, _Reserved] = {}
         self._sent: dict[int, float] = {}
         self._reads: set[int] = set()
         self._ended: list[tuple[int, float, float]] = []  # number, when sent, when arrived at the latest
@@ -100,8 +111,10 @@ class DatabaseWindow:
 
     def earliest(self, now: float) -> float:
         """From when a permit in stock can be used, or the database is worth asking again; else infinite."""
+        while self._stock and self._is_over(self._stock[0]):  # the process was stopped meanwhile
+            self._cancel(self._stock.popleft().permit)
         if self._stock:
-            return max(now, self._stock[0][0])
+            return max(now, self._stock[0].usable_at)
         return self._ask_again_at if self._ask_again_at > now else math.inf
 
     def request(self, horizon: float) -> None:
@@ -117,7 +130,7 @@ class DatabaseWindow:
     def release_unused(self) -> None:
         """No waiter wants the permits in stock: cancel them."""
         while self._stock:
-            self._cancel(self._stock.popleft()[1])
+            self._cancel(self._stock.popleft().permit)
 
     async def answered(self) -> None:
         """Wait until the database has answered the reservation that is under way."""
@@ -125,6 +138,7 @@ class DatabaseWindow:
             await self._answered.wait()
 
     async def _reserve(self, horizon: float) -> None:
+        asked_at, asked_at_boot = self._clock.now(), self._clock.boot()
         try:
             reservation = await self._permits.reserve(self._stated, horizon, self._hold)
         except Exception as error:  # nothing is sent without the database
@@ -135,23 +149,24 @@ class DatabaseWindow:
                 _log.warning("no permit could be reserved, so nothing is sent; trying again: %s", error)
         else:
             self._failures = 0
-            self._take_in(reservation)
+            self._take_in(reservation, asked_at, asked_at_boot)
         finally:
             self._asking = False
             self._answered.set()
             self._answered = asyncio.Event()
             self.on_change()
 
-    def _take_in(self, reservation: Reservation) -> None:
-        now = self._clock.now()
+    def _take_in(self, reservation: Reservation, asked_at: float, asked_at_boot: float) -> None:
+        now, wait = self._clock.now(), reservation.wait
         self._offset = reservation.moment - now
         self.limit, self._pace, self._counted = reservation.limit, reservation.pace, reservation.counted
         self._load(reservation.learned)
         if reservation.permit is None:
-            self._ask_again_at = now + max(reservation.wait, 0.002)
+            self._ask_again_at = now + max(wait, 0.002)
         else:
             self._ask_again_at = -math.inf
-            self._stock.append((now + reservation.wait, reservation.permit))
+            reserved = _Reserved(reservation.permit, now + wait, asked_at + wait, asked_at_boot + wait)
+            self._stock.append(reserved)
 
     def _load(self, learned: str | None) -> None:
         if learned != self._learned_text:
@@ -161,9 +176,10 @@ class DatabaseWindow:
 
     def take(self, now: float) -> int:
         """Take the permit in stock and return its number. Only when `earliest` has returned ``now``."""
-        _, permit = self._stock.popleft()
-        self._taken[permit] = (now, self._clock.boot())
-        return permit
+        del now
+        reserved = self._stock.popleft()
+        self._taken[reserved.permit] = reserved
+        return reserved.permit
 
     def mark_sent(self, permit: int, now: float) -> None:
         """The headers of a paid request go out now."""
@@ -205,16 +221,19 @@ class DatabaseWindow:
         self._report()
 
     def is_void(self, permit: int) -> bool:
-        """Whether it may not be used any more: it is too old, or a 429 has paused everything since.
-
-        The boot-time clock is compared too, since the loop's clock stands still while the machine sleeps.
-        """
+        """Whether it may not be used any more: it is too old, or a 429 has paused everything since."""
         if self._learning.refusals.predates_pause(permit):
             return True
         taken = self._taken.get(permit)
-        if taken is None:
-            return False
-        return max(self._clock.now() - taken[0], self._clock.boot() - taken[1]) > self._hold
+        return taken is not None and self._is_over(taken)
+
+    def _is_over(self, reserved: _Reserved) -> bool:
+        """Whether the permit was to be used by now.
+
+        The boot-time clock is compared too, since the loop's clock stands still while the machine sleeps.
+        """
+        late = max(self._clock.now() - reserved.granted_for, self._clock.boot() - reserved.granted_for_boot)
+        return late > self._hold
 
     @property
     def held(self) -> int:
@@ -341,7 +360,7 @@ class DatabaseWindow:
 
     def estimate(self, now: float, ahead: int) -> float:
         """About when a permit is free for a waiter with ``ahead`` others in front. Always finite."""
-        first = self._stock[0][0] if self._stock else max(now, self._ask_again_at)
+        first = self._stock[0].usable_at if self._stock else max(now, self._ask_again_at)
         return max(first, self.paused_until) + ahead * self._pace
 
     def interval(self, now: float) -> float:

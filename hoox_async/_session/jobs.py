@@ -539,17 +539,17 @@ class JobRegistry:
         if ref in self._being_notified:
             return
 
-        def confirm() -> None:
+        def notified() -> None:
             self._being_notified.discard(ref)
             if key is not None and answers:
                 self._services.store.confirm_notified(key)
 
         if job._is_notified:
-            confirm()
+            notified()
             return
         job._is_notified = True
         self._being_notified.add(ref)
-        self._services.hooks.emit(self._settled_event(job, look), confirm)
+        self._services.hooks.emit(self._settled_event(job, look), notified)
 
     async def update(self, job: LookJob, look: Look) -> None:
         """Publish a report about a look that is not polled."""

@@ -28,6 +28,7 @@ _RESCAN = 600.0  # seconds: a store that failed, or a key that was refused, left
 _RESCAN_SHARED = (
     3600.0  # of a store whose changes are heard of anyway: thousands of idle workspaces may share it
 )
+_RESCAN_FAILED = 30.0  # until then the looks of ended processes are polled by nobody
 _LEARNED_FROM = 200  # settled looks, of which a process that begins to poll for all learns how long they take
 _LOOKS_A_TURN = 50  # stored looks that are read in one turn of the loop
 _AVATARS_AT_ONCE = 10  # stored avatars that are scheduled without a pause
@@ -45,6 +46,8 @@ class Poller:
         self._reads = reads
         self._registry = registry
         self._scheduler = scheduler
+        self.answered_at: float | None = None
+        """The loop's time at which a status request was last answered well; None: none was yet."""
         self._outstanding = asyncio.Semaphore(_MAX_OUTSTANDING)
         self._may_scan = asyncio.Event()
         self._duty_changed = asyncio.Event()
@@ -95,6 +98,7 @@ class Poller:
                 failure = UnexpectedResponse("the answer could not be processed")
                 take_in = partial(self._failed, request, failure)
             else:
+                self.answered_at = self._services.clock.now()
                 take_in = partial(self._registry.publish, updates)
         finally:
             self._outstanding.release()
@@ -177,6 +181,8 @@ class Poller:
         """
         while True:
             await self._may_scan.wait()
+            self._duty_changed.clear()  # before: what changes during the scan begins another one
+            pause = _RESCAN_SHARED if self._services.store.is_shared else _RESCAN
             try:
                 if self._is_new:
                     await self._learn_durations()
@@ -184,9 +190,9 @@ class Poller:
                 await self._schedule_stored_looks()
             except Exception as error:  # of the store
                 _log.warning("reading accepted looks from the store failed: %s", error)
-            self._duty_changed.clear()
+                pause = _RESCAN_FAILED
             with suppress(TimeoutError):
-                async with asyncio.timeout(_RESCAN_SHARED if self._services.store.is_shared else _RESCAN):
+                async with asyncio.timeout(pause):
                     await self._duty_changed.wait()
 
     async def _schedule_stored_looks(self) -> None:

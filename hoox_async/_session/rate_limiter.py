@@ -453,6 +453,12 @@ class RateLimiter:
         with self.quota.lock:
             return self.window.interval(now)
 
+    def expected_wait(self, count: int = 1) -> float:
+        """About how many seconds until a new caller would have so many permits, by what is known now."""
+        with self.quota.lock:
+            now = self.clock.now()
+            return max(0.0, self.window.estimate(now, len(self._callers) + count - 1) - now)
+
     def snapshot(self) -> QuotaSnapshot:
         """The quota as it is now."""
         with self.quota.lock:

@@ -26,6 +26,7 @@ from ..webhooks.hub import WebhookHub
 from .api_health import ApiHealth
 from .batch_access import BatchAccess
 from .database_window import DatabaseWindow, longest_hold
+from .health import SessionHealth, read_health
 from .jobs import JobRegistry, LookJob
 from .key_check import KeyCheck
 from .poller import Poller
@@ -175,6 +176,10 @@ class SessionRuntime:
     async def await_source(self, ref: LookRef, key: str | None, max_wait: float | None) -> float | None:
         """Wait until a look that is to be edited is READY: see `submit.edit_source`."""
         return await await_source(self.services, self.registry, ref, key, max_wait)
+
+    async def health(self) -> SessionHealth:
+        """See `HooxSession.health`."""
+        return await read_health(self.services, self.registry, self.poller)
 
     async def list_unknowns(self) -> list[Unknown]:
         """See `HooxSession.unknowns`."""

@@ -54,6 +54,7 @@ from .._io.transport import HttpTransport
 from ..errors import ConfigurationError, InvalidRequest, SessionClosed, UnexpectedResponse
 from ..events import Hook
 from ..webhooks.hub import WebhookHub
+from .health import SessionHealth
 from .jobs import LookJob
 from .runtime import SessionRuntime, open_services
 
@@ -527,6 +528,24 @@ class HooxSession:
         if self._open is None:
             raise SessionClosed(f"the session is {self._state}: use it inside `async with`")
         return self._open.services.rate_limiter.snapshot()
+
+    def expected_wait(self, count: int = 1) -> float:
+        """About how many seconds until ``count`` more submissions would have their permits of the quota.
+
+        By what this process knows now: its own calls that wait are counted, and what other clients use as far
+        as it has shown. Batches are not counted, since single submissions go first. Tell it a customer before
+        you take the order, or refuse the order. Raises `InvalidRequest` for a count below 1.
+        """
+        if isinstance(count, bool) or not isinstance(count, int) or count < 1:
+            raise InvalidRequest("count", count, "a whole number, 1 or more")
+        return self._ready().services.rate_limiter.expected_wait(count)
+
+    async def health(self) -> SessionHealth:
+        """The session's state now, for health checks and gauges: see `SessionHealth` for the units.
+
+        It reads the store once or twice, for 3 s at most, sends no request and raises no error of the store.
+        """
+        return await self._ready().health()
 
 
 def runtime_of(session: HooxSession) -> SessionRuntime:

@@ -171,6 +171,8 @@ class WebhookProcessor:
 
         A delivery for any attempt of this round counts, since each may have been paid. The older payload form
         names no avatar. For a creation, the list of looks is then searched for it, in the background.
+
+        Raises `IllegalTransition` where it was confirmed since the intent was read.
         """
         if attempt_id in intent.past_attempts:
             await self._claim_extra_look(intent, attempt_id, delivery)
@@ -181,6 +183,8 @@ class WebhookProcessor:
             return None
         ref = LookRef(avatar_id, delivery.look_id)
         other = await self._services.store.by_ref(ref)
+        if other is not None and other.key == intent.key:
+            raise IllegalTransition(f"{intent.key}: another process has confirmed its look already")
         if other is not None or (isinstance(intent.request, LookEdit) and ref == intent.source):
             _log.warning("ignored a delivery that named %s, which is the look of another request", ref)
             return None
@@ -292,10 +296,11 @@ class WebhookProcessor:
                 self._retry_kept_deliveries(attempt_ids)
 
     async def _apply_kept_deliveries(self, attempt_ids: list[str]) -> None:
-        for attempt_id in attempt_ids:
-            delivery = await self._services.store.kept_delivery(attempt_id)
-            if delivery is not None:
-                await self._apply(attempt_id, delivery)
+        async with self._slots:  # a new leader may begin with thousands
+            for attempt_id in attempt_ids:
+                delivery = await self._services.store.kept_delivery(attempt_id)
+                if delivery is not None:
+                    await self._apply(attempt_id, delivery)
 
     def _retry_kept_deliveries(self, attempt_ids: list[str]) -> None:
         self._start_with_retries(partial(self._apply_kept_deliveries, attempt_ids), "a kept delivery")

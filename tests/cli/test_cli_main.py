@@ -20,7 +20,7 @@ from hoox_async.sandbox import Sandbox
 
 COMMANDS = (
     "demo", "sandbox", "create", "edit", "status", "wait", "looks", "check", "batch", "unknowns",
-    "resolve", "report", "download",
+    "resolve", "report", "download", "costs",
 )  # fmt: skip
 GROUPS = {"store": ("backup", "recover")}
 

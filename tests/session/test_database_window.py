@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from typing import Any
 
 import pytest
 from rate_limiter_kit import most_in_a_minute, virtual
@@ -235,3 +236,34 @@ async def test_reporting_twice_changes_nothing() -> None:
     even_at = permits.even_at
     permits.report([], [first.permit])
     assert permits.even_at == even_at
+
+
+async def test_a_permit_that_a_stopped_process_reads_too_late_is_not_used() -> None:
+    """Where a process reads the database's answer minutes later, others have its place: it asks again."""
+    async with processes(2, limit=10) as (quota, (first, stopped)):
+        asked = 0
+
+        async def late(name: str, statement: Callable[[], Any]) -> Any:
+            nonlocal asked
+            found = statement()
+            if name == "reserve":
+                asked += 1
+                await asyncio.sleep(170.0 if asked == 1 else 0.0)
+            return found
+
+        stopped.window._permits = MemoryPermits(quota, "stopped", late)
+        sending = asyncio.create_task(stopped.send())
+        await asyncio.sleep(0.01)
+        await first.send_many(40)
+        await sending
+        assert asked > 1
+        assert most_in_a_minute([(at, at) for at in first.sends]) <= 10
+
+
+async def test_what_a_newer_release_has_learned_stops_nobody() -> None:
+    """Where the text of what was learned can't be read, permits are granted and none is wasted."""
+    async with processes(1) as (quota, (process,)):
+        quota.learned_text = '{"limits": {"of": "a newer release"}}'
+        await process.send_many(5)
+        await asyncio.sleep(1.0)
+        assert (len(process.sends), quota.granted) == (5, 5)

@@ -12,6 +12,8 @@ from hoox_async import Event, Look, LookSettled, LookStatus
 from hoox_async._core.intents.intent import IntentState
 from hoox_async._core.polling import LookUpdate
 from hoox_async._session import runtime_of
+from hoox_async.errors import StoreError
+from hoox_async.sandbox import Fault
 
 pytestmark = pytest.mark.virtual_time
 
@@ -86,3 +88,130 @@ async def test_an_async_hook_that_takes_its_time_is_told_once() -> None:
         await other.close()
         await asyncio.sleep(3 * LEASE)
         assert leader.told == []
+
+
+async def test_a_leader_that_could_not_read_the_stored_looks_reads_them_soon_again() -> None:
+    """What a dead process had submitted is polled half a minute after the database failed, not an hour."""
+    async with processes(1) as (space, (first,)):
+        await first.session.submit(prompt(), key="k")
+        await first.kill()
+        second = Process(first.database.memory, space)
+        works = second.database.fault
+
+        async def no_pages(_: str, name: str) -> None:
+            if name == "page":
+                raise StoreError("the database does not answer")
+            await asyncio.sleep(0)
+
+        await second.open()
+        second.database.fault = no_pages
+        await until(lambda: second.leads, 2 * LEASE)
+        await asyncio.sleep(1.0)
+        second.database.fault = works
+        await until(lambda: second.told == ["k"], 180.0)
+        await second.close()
+
+
+async def test_waiting_for_another_process_ends_where_a_restored_backup_lacks_the_key() -> None:
+    """Who joins another process's POST is answered None when the store knows nothing of it any more."""
+    async with processes(2) as (_, (first, second)):
+        sending = asyncio.create_task(first.session.submit(prompt(), key="k"))
+        await asyncio.sleep(0.05)
+        joining = asyncio.create_task(runtime_of(second.session).submitter.join("k"))
+        await asyncio.sleep(0.02)
+        await first.kill()
+        second.database.memory.intents.clear()
+        async with asyncio.timeout(600.0):
+            assert await joining is None
+        await asyncio.gather(sending, return_exceptions=True)
+
+
+async def test_an_end_is_told_though_its_submitter_lives_on_without_its_session() -> None:
+    """Where a process closed its session and keeps the database open, the leader tells its hooks."""
+    async with processes(2) as (_, opened):
+        leader, (other,) = apart(opened)
+        await other.session.submit(prompt(), key="k")
+        await other.session.aclose()
+        await until(lambda: leader.told == ["k"], 240.0)
+        await asyncio.sleep(240.0)
+        assert leader.told == ["k"]
+
+
+async def test_what_a_session_left_sending_is_unknown_though_its_process_lives_on() -> None:
+    """A session whose closing was cancelled, and whose database failed, leaves no key SENDING for ever."""
+    async with processes(2) as (space, opened):
+        _, (other,) = apart(opened)
+        space.faults.fail_next("create", Fault.HANG)
+        sending = asyncio.create_task(other.session.submit(prompt(), key="k"))
+        memory = other.database.memory
+        await until(lambda: [each.state for each in memory.intents.values()] == [IntentState.SENDING], 5.0)
+        works, other.database.fault = other.database.fault, _store_error
+        closing = asyncio.create_task(other.session.aclose())
+        await asyncio.sleep(0.5)
+        closing.cancel()
+        await asyncio.gather(closing, sending, return_exceptions=True)
+        assert [each.state for each in memory.intents.values()] == [IntentState.SENDING]
+        other.database.fault = works
+        await until(
+            lambda: [each.state for each in memory.intents.values()] == [IntentState.UNKNOWN], 2 * LEASE
+        )
+
+
+async def _store_error(_: str, __: str) -> None:
+    raise StoreError("the database does not answer")
+
+
+async def test_a_change_is_not_missed_while_its_workspace_is_being_opened() -> None:
+    """A change that follows the opening is read, though the statement that reads changes ran meanwhile."""
+    async with processes(1) as (space, (first,)):
+        other = Process(first.database.memory, space)
+        await other.database.open()
+        asked, may_read = asyncio.Event(), asyncio.Event()
+
+        async def slow(when: str, name: str) -> None:
+            if (when, name) == ("before", "changes"):
+                asked.set()
+                await may_read.wait()
+            await asyncio.sleep(0)
+
+        other.database.fault = slow
+        await asked.wait()
+        await other.session.__aenter__()
+        other.is_open = True
+        job = await first.session.submit(prompt(), key="k")
+        waiting = asyncio.create_task(other.session.wait(job.ref))
+        await settled_by(first)
+        may_read.set()
+        async with asyncio.timeout(3.0):
+            assert (await waiting).status is LookStatus.READY
+        await other.close()
+
+
+async def test_a_leader_that_begins_with_many_kept_deliveries_leaves_room_for_other_statements() -> None:
+    """A thousand deliveries that others have kept are worked on two hundred at a time."""
+    async with processes(1) as (_, (leader,)):
+        running = most = 0
+
+        async def count(when: str, name: str) -> None:
+            nonlocal running, most
+            if name == "kept_delivery":
+                running += 1 if when == "before" else -1
+                most = max(most, running)
+            await asyncio.sleep(0.01)
+
+        leader.database.fault = count
+        for number in range(1000):
+            runtime_of(leader.session).receiver.kept_elsewhere(f"att_{number}")
+        await asyncio.sleep(5.0)
+        assert 0 < most <= 200
+        assert running == 0
+
+
+async def test_a_leader_that_can_t_write_whom_it_told_gives_up_its_duty_without_the_database() -> None:
+    """What is left to be written does not keep a process that lost its database from giving up the lead."""
+    async with processes(1) as (_, (leader,)):
+        store = runtime_of(leader.session).services.store
+        leader.database.fault = _store_error
+        store.confirm_notified("k")
+        await asyncio.sleep(2 * LEASE)
+        assert not leader.leads

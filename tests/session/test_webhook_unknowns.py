@@ -10,9 +10,10 @@ import pytest
 from delivery_kit import PICTURE, Hub, stage
 from session_kit import edit, intent_of, intents, made, prompt, sends, turns
 
-from hoox_async import HooxSession, LookStatus
+from hoox_async import HooxSession, LookRef, LookStatus
 from hoox_async._api.webhook_payloads import Delivery
-from hoox_async._core.intents.intent import Evidence, IntentState
+from hoox_async._core.intents.intent import Evidence, Intent, IntentState
+from hoox_async._core.intents.transitions import Accept
 from hoox_async._io.stores.memory import MemoryStore
 from hoox_async.events import LookAccepted
 from hoox_async.sandbox import Fault, InProcessTransport, Space
@@ -151,6 +152,31 @@ async def test_a_delivery_that_names_the_look_of_another_request_confirms_nothin
         await on.deliver(attempt, on.last, LookStatus.READY)
         assert (await intents(on.session))["second"] is IntentState.READY
         assert on.used[-1]
+
+
+async def test_an_unknown_that_another_process_has_just_confirmed(caplog: pytest.LogCaptureFixture) -> None:
+    """A delivery whose intent is confirmed elsewhere while it is processed is used, without a warning."""
+    store = ConfirmedElsewhere()
+    async with stage(store=store) as on:
+        attempt = await on.lose(edit(made(on.space)), "k")
+        store.confirm = (attempt, on.last)
+        await on.deliver(attempt, on.last, LookStatus.READY)
+        assert (await intent_of(on.session, "k")).state is IntentState.READY
+        assert "another request" not in caplog.text
+
+
+class ConfirmedElsewhere(MemoryStore):
+    """A store in which another process confirms an unknown just before it is asked whose the look is."""
+
+    confirm: tuple[str, LookRef] | None = None
+
+    async def by_ref(self, ref: LookRef) -> Intent | None:
+        if self.confirm is not None and ref == self.confirm[1]:
+            (attempt, look), self.confirm = self.confirm, None
+            unknown = await self.by_attempt(attempt)
+            assert unknown is not None
+            await self.advance(unknown.key, Accept(look, unknown.planned_at, Evidence.WEBHOOK))
+        return await super().by_ref(ref)
 
 
 async def test_several_deliveries_of_an_unknown_at_once_confirm_it_once() -> None:

@@ -12,6 +12,7 @@ from postgres_kit import Proxy, Server
 from hoox_async._io.stores.postgres.connections import Connections
 from hoox_async._io.stores.postgres.url import DatabaseUrl
 from hoox_async.errors import StoreError
+from hoox_async.postgres import PostgresDatabase
 
 PID = "SELECT pg_backend_pid()"
 
@@ -161,3 +162,34 @@ async def test_closed_connections_execute_nothing(postgres_url: str) -> None:
     assert await running == [(1,)]
     with pytest.raises(StoreError, match="closed"):
         await opened.fetch("SELECT 1")
+
+
+async def test_a_cancelled_closing_leaves_no_connection_open(
+    postgres: Server, postgres_url: str, postgres_schema: str
+) -> None:
+    """Where the closing is cancelled, each connection is closed when its statement has ended."""
+    name = f"test-{postgres_schema}"
+    mark = "&" if "?" in postgres_url else "?"
+    database = PostgresDatabase(f"{postgres_url}{mark}application_name={name}", schema=postgres_schema)
+    await database.open()
+    held = list(database._connections)
+    slow = asyncio.create_task(held[0].fetch("SELECT pg_sleep(1)"))
+    await asyncio.sleep(0.1)
+    closing = asyncio.create_task(database.aclose())
+    while not held[0]._closed:
+        await asyncio.sleep(0.01)
+    closing.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await closing
+    await slow
+    while held[0]._running:
+        await asyncio.sleep(0.01)
+    with postgres.connect() as connection:
+        sql = "SELECT count(*) FROM pg_stat_activity WHERE application_name = %s"
+        for _ in range(100):  # the server ends a session a moment after its connection
+            [(count,)] = connection.execute(sql, (name,)).fetchall()
+            if not count:
+                break
+            await asyncio.sleep(0.05)
+    assert count == 0
+    assert all(not each._idle for each in held)

@@ -327,3 +327,14 @@ async def test_the_clocks_difference_is_measured(world: World) -> None:
     for _ in range(4):
         await a.renew()
     assert abs(a.store.clock_offset.total_seconds() - 100) < 5
+
+
+async def test_after_the_clock_went_back_the_dead_are_found_within_a_lease(world: World) -> None:
+    """Where the database's clock goes back by an hour, a member is steady again after one lease."""
+    a, b = await world.process(), await world.process()
+    await live_on(world, a, b, thirds=4)
+    await world.pass_time(-3600.0)
+    await live_on(world, a, b, thirds=1)
+    await sending(a)
+    await live_on(world, b, thirds=5)
+    assert await state_of(b) is IntentState.UNKNOWN

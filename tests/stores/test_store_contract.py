@@ -346,3 +346,20 @@ async def test_accepted_intents_are_streamed(store: Store, small_pages: None) ->
         if intent.key == "k6":
             await store.advance("k6", settle("look_6"))
     assert found == [f"k{n}" for n in even if n != 4]
+
+
+async def test_gauges_count_what_is_open(store: Store) -> None:
+    """`gauges` counts what is UNKNOWN and what is ACCEPTED, and gives the accepted that was planned first."""
+    assert await store.gauges() == (0, 0, None)
+    for key in ("first", "second", "third", "done", "lost", "not sent"):
+        await store.plan(planned(key))
+    for key in ("third", "second", "done", "lost"):
+        await store.advance(key, send(f"attempt {key}"))
+    for key in ("third", "second", "done"):
+        await store.advance(key, accept(f"look_{key}"))
+    await store.advance("done", settle("look_done"))
+    await store.advance("lost", MarkUnknown("lost", NOW))
+    unknowns, unsettled, oldest = await store.gauges()
+    assert (unknowns, unsettled) == (1, 2)
+    assert oldest is not None
+    assert oldest.key == "second"

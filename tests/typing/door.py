@@ -84,6 +84,11 @@ async def calls(session: hx.HooxSession, ref: hx.LookRef) -> None:
     await session.looks(gendr="female")  # type: ignore[call-arg]
     await session.looks(selfie="yes")  # type: ignore[arg-type]
     assert_type(session.quota, hx.QuotaSnapshot)
+    assert_type(session.expected_wait(3), float)
+    assert_type(await session.health(), hx.SessionHealth)
+    assert_type((await session.health()).oldest_unsettled, float | None)
+    assert_type(await hx.read_costs("looks.db", by="metadata.customer"), list[hx.Costs])
+    await hx.read_costs("looks.db")  # type: ignore[call-arg]
     assert_type(session.quota.resets_at, datetime | None)
     await session.submit("not a request")  # type: ignore[arg-type]
     await session.edit_look(job, "car", colour="red")  # type: ignore[call-arg]

@@ -93,12 +93,17 @@ _STATES = {
 }
 
 
+def state_of(intent: Intent) -> OutcomeState:
+    """What an intent's present state is called in reports."""
+    return _STATES[intent.state]
+
+
 def outcome_of(intent: Intent, **changes: Any) -> Outcome:
     """The outcome of an intent in its present state. ``changes`` replace fields of the outcome."""
     outcome = Outcome(
         key=intent.key,
         request=intent.request,
-        state=_STATES[intent.state],
+        state=state_of(intent),
         look=_look_of(intent),
         error=error_of(intent),
         credits=intent.spent,

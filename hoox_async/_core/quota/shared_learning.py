@@ -92,14 +92,19 @@ class SharedLearning:
 
     @classmethod
     def load(cls, text: str | None) -> SharedLearning:
-        """The state of a text that `dump` made; None: nothing was learned yet."""
+        """The state of a text that `dump` made; None: nothing was learned yet.
+
+        One that can't be read, as a newer release may write it, counts as nothing: permits must go on.
+        """
         if text is None:
             return cls()
-        state = json.loads(text)
-        known = {
-            name: state["refusals"][name] for name in attrs.fields_dict(Refusals) if name in state["refusals"]
-        }
-        return cls(ExternalUsage.load(state["external"]), Refusals(**known), state["margin"])
+        try:
+            state = json.loads(text)
+            stored, fields = state["refusals"], attrs.fields_dict(Refusals)
+            refusals = Refusals(**{name: stored[name] for name in fields if name in stored})
+            return cls(ExternalUsage.load(state["external"]), refusals, float(state["margin"]))
+        except (KeyError, TypeError, ValueError, AttributeError):
+            return cls()
 
     def terms(self, now: float) -> QuotaTerms:
         """What the function that grants permits needs to know of it."""

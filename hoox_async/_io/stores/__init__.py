@@ -13,6 +13,7 @@ from pathlib import Path
 import anyio.to_thread
 
 from ..._core.intents.budget import Credits, StoredBudget, credits_from
+from ..._core.intents.costs import Costs, CostTable
 from ...errors import ConfigurationError
 from ..protocols import Store
 from .memory import MemoryStore
@@ -20,6 +21,7 @@ from .pruning import PruneResult
 from .sqlite.backup import back_up, recover
 from .sqlite.budgets import budget_of_file
 from .sqlite.prune import preview, prune
+from .sqlite.reader import read_store
 from .sqlite.store import SQLiteStore
 
 __all__ = [
@@ -28,6 +30,7 @@ __all__ = [
     "is_database",
     "open_store",
     "prune_store",
+    "read_costs",
     "recover_store",
     "store_budget",
 ]
@@ -65,6 +68,33 @@ async def backup_store(source: str | os.PathLike[str], target: str | os.PathLike
     """
     _require_file(source, "pg_dump")
     return await anyio.to_thread.run_sync(back_up, os.fspath(source), os.fspath(target))
+
+
+async def read_costs(
+    store: str | os.PathLike[str], *, by: str, workspace: str = "default", schema: str = "hoox"
+) -> list[Costs]:
+    """What the requests of a store have cost, in groups, the most expensive first. Changes nothing.
+
+    ``by`` is ``"metadata.NAME"``, as in ``by="metadata.customer"``, ``"kind"``, ``"avatar"`` or ``"state"``.
+    Requests without that metadata are the group None, and those whose metadata `prune_store` has erased are
+    the group ``"pruned"``. It works while sessions have the store open, and needs no API key.
+
+    ``store`` is the path of a file or a ``postgresql://`` URL. ``workspace`` and ``schema`` choose what of
+    the database is read. Raises `StoreError` where there is no such store, and `ConfigurationError` for
+    another ``by``.
+    """
+    table = CostTable(by)
+    if is_database(store):
+        from .postgres.offline import offline_workspace
+
+        async with offline_workspace(str(store), workspace, schema=schema) as records:
+            async for intent in records.intents():
+                table.add(intent)
+    else:
+        async with await read_store(store) as snapshot:
+            async for intent in snapshot:
+                table.add(intent)
+    return table.rows()
 
 
 async def recover_store(path: str | os.PathLike[str]) -> None:

@@ -15,7 +15,7 @@ from ..._core.intents.intent import Intent, IntentState
 from ..._core.intents.transitions import LookTaken, Transition, claimed_look, recovery_transitions
 from ...errors import StoreError, StoreLocked
 from ..clock import Clock
-from ..protocols import Workspace
+from ..protocols import StoreGauges, Workspace
 from .budget_charges import charged_budgets
 from .index_changes import FORGETTABLE, OPEN_STATES, IndexChanges, apply_transitions, changes_between
 from .one_process import OneProcessStore
@@ -179,6 +179,12 @@ class MemoryStore(OneProcessStore):
             intent = self._intents.get(key)
             if intent is not None and intent.state is IntentState.ACCEPTED:
                 yield intent
+
+    async def gauges(self) -> StoreGauges:
+        """Counts of the open intents."""
+        accepted = await self.in_states((IntentState.ACCEPTED,))
+        unknowns = await self.in_states((IntentState.UNKNOWN,))
+        return StoreGauges(len(unknowns), len(accepted), accepted[0] if accepted else None)
 
     async def release(self, key: str) -> None:  # noqa: ARG002 -- the protocol's signature
         """Do nothing: no other process can give a planned intent other content."""

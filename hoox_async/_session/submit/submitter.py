@@ -208,10 +208,13 @@ class Submitter:
         stored = await self._stored(key) if self._services.store.is_shared else None
         if stored is None or stored.state is not IntentState.SENDING:
             return None
-        sending, after = stored.attempts[-1].id, stored
-        while after.state is IntentState.SENDING and after.was_last_sent_by(sending):
+        sending = stored.attempts[-1].id
+        after: Intent | None = stored
+        while after is not None and after.state is IntentState.SENDING and after.was_last_sent_by(sending):
             await self._wait_for_other_process(after)
-            after = await self._stored(key) or stored
+            after = await self._stored(key)
+        if after is None:  # a backup was restored that lacks it
+            return None
         if after.state in _WITHOUT_OUTCOME or not after.was_last_sent_by(sending):
             return None
         if after.state.paid:

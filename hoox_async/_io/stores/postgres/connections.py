@@ -85,9 +85,11 @@ class Connections:
     async def aclose(self) -> None:
         """Wait for the statements that run, at most until their deadlines, and close all connections."""
         self._closed = True
-        while self._running:
-            await asyncio.wait(tuple(self._running))
-        await self._close_idle(keep=0, older_than=0.0)
+        try:
+            while self._running:
+                await asyncio.wait(tuple(self._running))
+        finally:  # cancelled, the statements that still run close their connections themselves
+            await self._close_idle(keep=0, older_than=0.0)
 
     async def _run(self, work: Callable[[AsyncConnection[Row]], Awaitable[_T]], deadline: float) -> _T:
         loop = asyncio.get_running_loop()
@@ -113,11 +115,11 @@ class Connections:
             self._free.release()
 
     async def _put_back(self, connection: AsyncConnection[Row]) -> None:
-        """Keep the connection for the next statement, unless it was cut or is in the middle of one.
+        """Keep the connection for the next statement, unless it was cut, is within one, or all close.
 
         Those that were idle for a while are closed, but for one.
         """
-        if connection.closed or connection.info.transaction_status.name != "IDLE":
+        if self._closed or connection.closed or connection.info.transaction_status.name != "IDLE":
             await _close(connection)
         else:
             self._idle.append((asyncio.get_running_loop().time(), connection))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import secrets
+from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING
 
 from ....errors import ConfigurationError
@@ -77,8 +78,9 @@ class PostgresDatabase(SharedDatabase):
 
     async def _disconnect(self) -> None:
         connections, self._connections = self._connections, []
-        for each in connections:
-            await each.aclose()
+        async with AsyncExitStack() as closing:  # it goes on with the next one where it is cancelled
+            for each in connections:
+                closing.push_async_callback(each.aclose)
 
 
 async def migrate_database(url: str, *, schema: str = "hoox") -> tuple[int, int]:

@@ -9,7 +9,7 @@ import asyncio
 import logging
 import math
 from collections import deque
-from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from contextlib import suppress
 from datetime import timedelta
 from typing import Any
@@ -30,6 +30,9 @@ _BEGIN_AFTER = 0.05  # seconds between the opening of a workspace and the first 
 _MEASUREMENTS = 4  # of the clock
 _PAUSE_AFTER_FAILOVER = 45.0  # seconds: permits from before it are too old then; new ones begin in a minute
 _AT_ONCE = 200  # rows
+_NOTIFIED_WITHIN = 60.0  # seconds in which a process that lives tells its hooks
+_LATE_WRITES = 60.0  # seconds after which a write whose caller has given up is certainly over
+_SESSION_HAS_ENDED = "the session ended while the request was being sent"
 _SENDER_IS_DEAD = "the process that was sending the request ended, or lost the database, for a whole lease"
 
 _log = logging.getLogger("hoox_async")
@@ -50,8 +53,10 @@ class Member:
         self._clock = Clock(asyncio.get_running_loop())
         self._tasks = TaskSet()
         self._workspaces: dict[int, OnChange] = {}
+        self._closed_at: dict[int, float] = {}  # workspaces that no session has open any more
         self._coordinated: dict[int, _Coordinated] = {}
         self._notified: dict[int, set[str]] = {}  # keys that are not written yet
+        self._unnotified_since: dict[tuple[int, str], float] = {}  # by workspace and key
         self._kept_since: str | None = None
         self._coordinated_at = -math.inf
         self._is_beginning = False
@@ -85,14 +90,16 @@ class Member:
     def open_workspace(self, workspace: int, on_change: OnChange) -> None:
         """Sweep this workspace too, and call ``on_change`` with what others change in it."""
         self._workspaces[workspace] = on_change
+        self._closed_at.pop(workspace, None)
 
     async def close_workspace(self, workspace: int) -> None:
         """Leave this workspace alone from now on. Another process may poll it at once."""
         self._workspaces.pop(workspace, None)
+        self._closed_at[workspace] = self._clock.now()
         coordinated = self._coordinated.pop(workspace, None)
         with suppress(StoreError):  # then that shows when the lease is over
             await self._write_notified()
-            if coordinated is not None and coordinated.part.may_lead:
+            if coordinated is not None:
                 await self.queries.resign((workspace,))
 
     def coordinate(self, workspace: int, part: Coordination) -> None:
@@ -155,7 +162,6 @@ class Member:
         """After a failover, write again what this member has written lately and is not there any more."""
         if not self._is_restoring:
             return
-        self._snapshot = await self.queries.earlier_snapshot()  # its numbers of transactions begin anew
         self._kept_since = None
         for workspace, writes in self._recent.by_workspace(self._clock.now()).items():
             keys = list(writes)
@@ -210,11 +216,29 @@ class Member:
 
     async def _sweep(self) -> None:
         """Mark as UNKNOWN what members were sending whose lease is over."""
+        await self._mark_left_sendings()
         if not self._workspaces:
             return
         for row in await self.queries.sent_by_the_dead(tuple(self._workspaces)):
             await self._mark_unknown(row)
-        await self._notify_for_the_dead()
+        await self._notify_for_others()
+
+    async def _mark_left_sendings(self) -> None:
+        """Mark as UNKNOWN what this process has left SENDING in workspaces that it has closed.
+
+        Their sessions do that when they close, unless the database fails then or the closing is cancelled;
+        and a write of SENDING may still come late. The lease of this member goes on: nobody else does it.
+        """
+        closed = dict(self._closed_at)
+        if not closed:
+            return
+        began = self._clock.now()
+        for row in await self.queries.left_sending(tuple(closed)):
+            if row.workspace not in self._workspaces:  # else its session has seen to it
+                await self._mark_unknown(row, presumed=False)
+        for workspace, closed_at in closed.items():
+            if began - closed_at > _LATE_WRITES and self._closed_at.get(workspace) == closed_at:
+                del self._closed_at[workspace]
 
     # --- what one process does for all
 
@@ -226,9 +250,13 @@ class Member:
 
     async def _coordinate(self) -> None:
         """Agree with other members on who polls each workspace, and do a leader's part."""
+        if self._coordinated:
+            await self._agree_while_connected()
+            await self._read_deliveries()
+            await self._notify_for_earlier_sessions()
         await self._write_notified()
-        if not self._coordinated:
-            return
+
+    async def _agree_while_connected(self) -> None:
         try:
             await self._agree_on_leaders()
         except StoreError:
@@ -236,8 +264,6 @@ class Member:
                 for coordinated in self._coordinated.values():
                     coordinated.set_duty(PollDuty.OTHERS)
             raise
-        await self._read_deliveries()
-        await self._notify_for_earlier_sessions()
 
     async def _notify_for_earlier_sessions(self) -> None:
         """Have hooks told of what ended after an earlier session of this process was closed."""
@@ -248,7 +274,8 @@ class Member:
         for workspace in new:
             if workspace in self._coordinated:
                 self._coordinated[workspace].knows_earlier = True
-        self._notify(rows)
+        for row in rows:
+            self._notify(row)
 
     async def _agree_on_leaders(self) -> None:
         began = self._clock.now()
@@ -282,46 +309,57 @@ class Member:
     def _led(self) -> list[int]:
         return [number for number, each in self._coordinated.items() if each.duty is PollDuty.ALL]
 
-    async def _notify_for_the_dead(self) -> None:
-        """Have hooks told of ends that the sender's process can't tell its own hooks of any more."""
-        led = self._led()
-        if not led:
-            return
-        self._notify(await self.queries.unnotified_of_the_dead(led))
+    async def _notify_for_others(self) -> None:
+        """Have hooks told of ends that the sender's process does not tell its own hooks of.
 
-    def _notify(self, rows: Iterable[IntentRow]) -> None:
-        for row in rows:
-            coordinated = self._coordinated.get(row.workspace)
-            if coordinated is None or row.key in self._notified.get(row.workspace, ()):
-                continue
-            with failures_logged(f"telling of the end of {row.key!r}"):
-                coordinated.part.on_unnotified(intent_rows.read(row))
+        Its lease is over; or it lives, and has told nobody for a while: its session was closed.
+        """
+        led = self._led()
+        found = await self.queries.unnotified(led) if led else []
+        now, known = self._clock.now(), self._unnotified_since
+        since = {place: known.get(place, now) for (row, _) in found for place in [(row.workspace, row.key)]}
+        self._unnotified_since = since
+        for row, sender_lives in found:
+            if not sender_lives or now - since[row.workspace, row.key] >= _NOTIFIED_WITHIN:
+                self._notify(row)
+
+    def _notify(self, row: IntentRow) -> None:
+        coordinated = self._coordinated.get(row.workspace)
+        if coordinated is None or row.key in self._notified.get(row.workspace, ()):
+            return
+        with failures_logged(f"telling of the end of {row.key!r}"):
+            coordinated.part.on_unnotified(intent_rows.read(row))
 
     async def _write_notified(self) -> None:
         for workspace, keys in tuple(self._notified.items()):
             written = tuple(keys)
             await self.queries.confirm_notified(workspace, written)
             keys.difference_update(written)
-            if not keys:
-                self._notified.pop(workspace, None)
+            if not keys and self._notified.get(workspace) is keys:
+                del self._notified[workspace]
 
-    async def _mark_unknown(self, row: IntentRow) -> None:
+    async def _mark_unknown(self, row: IntentRow, *, presumed: bool = True) -> None:
+        """``presumed``: its sender is a member whose lease is over; else it is this one, and has given up."""
+        reason = _SENDER_IS_DEAD if presumed else _SESSION_HAS_ENDED
         at = self._clock.utc() + self.clock_offset
         try:
             attempt_id = intent_rows.read(row).attempts[-1].id
-            lost = MarkUnknown(_SENDER_IS_DEAD, at, attempt_id, presumed=True)
+            lost = MarkUnknown(reason, at, attempt_id, presumed=presumed)
             after, write = intent_rows.update(row, [lost])
         except StoreError as error:  # the others are to be swept nevertheless
-            _log.error("what a dead process was sending can't be marked as unknown: %s", error)
+            _log.error("what an ended process or session was sending can't be marked as unknown: %s", error)
             return
-        written = await self.put(row.workspace, write, of_the_dead=True)
+        written = await self.put(row.workspace, write, of_the_dead=presumed)
         if written.outcome == "written":
-            _log.warning("%s is unknown now: %s", row.key, _SENDER_IS_DEAD)
+            _log.warning("%s is unknown now: %s", row.key, reason)
             self._publish(row.workspace, after)
 
     async def _read_changes(self) -> None:
-        changes = await self.queries.changes(tuple(self._workspaces), self._snapshot)
-        self._snapshot = changes.snapshot
+        asked = tuple(self._workspaces)
+        changes = await self.queries.changes(asked, self._snapshot)
+        if self._workspaces.keys() <= set(asked):
+            # else one was opened meanwhile, and was read before this snapshot: its changes come next time
+            self._snapshot = changes.snapshot
         for row in changes.rows:
             with failures_logged(f"reading a change of {row.key!r}"):
                 self._publish(row.workspace, intent_rows.read(row))

@@ -90,6 +90,13 @@ class Changes(NamedTuple):
     rows: Sequence[IntentRow]
 
 
+class Unnotified(NamedTuple):
+    """A settled intent that no hooks were told of. ``sender_lives``: its sender's lease is not over."""
+
+    row: IntentRow
+    sender_lives: bool
+
+
 class KeptDeliveries(NamedTuple):
     """Deliveries of intents that are not settled, and the snapshot from which to ask for the next ones.
 
@@ -178,6 +185,10 @@ class Queries(Protocol):
         """Up to ``count`` settled intents, those that were planned last."""
         ...
 
+    async def count_open(self, workspace: int) -> tuple[int, int]:
+        """How many intents are UNKNOWN, and how many ACCEPTED."""
+        ...
+
     async def seen_looks(self, workspace: int, avatar_id: str) -> frozenset[str] | None:
         """Baseline and claimed looks of an avatar; None where it has no baseline."""
         ...
@@ -227,13 +238,13 @@ class Queries(Protocol):
         ...
 
     async def resign(self, workspaces: Collection[int]) -> None:
-        """Give up leading these workspaces."""
+        """Give up leading these workspaces, and the limit that this member has stated for each."""
 
     async def confirm_notified(self, workspace: int, keys: Collection[str]) -> None:
         """Write that the hooks were told of the end of these looks."""
 
-    async def unnotified_of_the_dead(self, workspaces: Collection[int]) -> list[IntentRow]:
-        """Settled intents that no hooks were told of, and whose senders' leases are over."""
+    async def unnotified(self, workspaces: Collection[int]) -> list[Unnotified]:
+        """Settled intents that no hooks were told of, those of ended senders first."""
         ...
 
     async def own_unnotified(self, workspaces: Collection[int]) -> list[IntentRow]:
@@ -252,8 +263,8 @@ class Queries(Protocol):
         """SENDING intents of members whose lease is over. None while this member may not sweep."""
         ...
 
-    async def earlier_snapshot(self) -> str:
-        """A snapshot from which `changes` returns also what was changed lately."""
+    async def left_sending(self, workspaces: Collection[int]) -> list[IntentRow]:
+        """SENDING intents that this member has sent."""
         ...
 
     async def changes(self, workspaces: Collection[int], since: str | None) -> Changes:

@@ -7,7 +7,7 @@ import socket
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime
 from decimal import Decimal
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from ...._api.models import LookRef
 from ...._core.intents.budget import StoredBudget
@@ -17,11 +17,20 @@ from .connections import Connections
 from .error_translation import DatabaseError
 from .migrations import in_schema
 from .permits import PostgresPermits
-from .queries import Changes, IntentRow, IntentWrite, KeptDeliveries, Renewed, WorkspaceRow, Written
+from .queries import (
+    Changes,
+    IntentRow,
+    IntentWrite,
+    KeptDeliveries,
+    Renewed,
+    Unnotified,
+    WorkspaceRow,
+    Written,
+)
 
 _LOOK_IS_TAKEN = "intents_look"  # the index's name
 _UNNOTIFIED_AT_ONCE = 500
-_CHANGED_LATELY = 20_000  # transactions
+_LOST_AT_MOST = 100_000  # transactions that a failover may lose
 _ROLLED_BACK = "40"  # the class of SQLSTATE: a deadlock, or a conflict of serializable transactions
 _INTENT = (
     "%s::text, %s::bigint, %s::text, %s::bigint, %s::text, %s::text, %s::text, %s::text, %s::bigint, "
@@ -31,6 +40,36 @@ _INTENT = (
 _PUT = f"SELECT * FROM hoox.put_1({_INTENT})"  # noqa: S608 - fixed texts
 _RESTORE = f"SELECT * FROM hoox.restore_1(%s::bigint, {_INTENT})"  # noqa: S608 - fixed texts
 _ROWS = "SELECT i.workspace, i.seq, i.key, i.version, i.record, i.crc FROM hoox.intents i "
+
+
+class _Snapshot(NamedTuple):
+    """A snapshot, and the start of the server that has made it: another server counts differently."""
+
+    server: str
+    text: str | None
+
+    def __str__(self) -> str:
+        return f"{self.server} {self.text}"
+
+    @classmethod
+    def parse(cls, text: str | None) -> _Snapshot:
+        return cls("", None) if text is None else cls(*text.split(" "))
+
+    def well_before(self, now: _Snapshot) -> str:
+        """A snapshot from which nothing is missed after a failover, a restore or a restart.
+
+        The server may lack the last transactions before it, and then uses their numbers again.
+        """
+        number = max(3, min(int(str(each.text).split(":")[0]) for each in (self, now)) - _LOST_AT_MOST)
+        return f"{number}:{number}:"
+
+
+_Since = tuple[_Snapshot, list[tuple[Any, ...]]]
+
+
+def _since(rows: Sequence[tuple[Any, ...]]) -> _Since:
+    """The snapshot in the first two columns, and the rest of the rows, if there are any."""
+    return _Snapshot(*rows[0][:2]), [row[2:] for row in rows if row[2] is not None]
 
 
 class SQLQueries:
@@ -207,6 +246,15 @@ class SQLQueries:
             workspace, count,
         )  # fmt: skip
 
+    async def count_open(self, workspace: int) -> tuple[int, int]:
+        """How many intents are UNKNOWN, and how many ACCEPTED."""
+        [(unknown, accepted)] = await self._ask(
+            "SELECT count(*) FILTER (WHERE state = 'unknown'), count(*) FILTER (WHERE state = 'accepted') "
+            "FROM hoox.intents WHERE workspace = %s AND state IN ('unknown', 'accepted')",
+            workspace,
+        )  # fmt: skip
+        return unknown, accepted
+
     async def seen_looks(self, workspace: int, avatar_id: str) -> frozenset[str] | None:
         """Baseline and claimed looks of an avatar; None where it has no baseline."""
         rows = await self._ask(
@@ -295,10 +343,13 @@ class SQLQueries:
         }
 
     async def resign(self, workspaces: Collection[int]) -> None:
-        """Give up leading these workspaces."""
+        """Give up leading these workspaces, and the limit that this member has stated for each."""
+        numbers = sorted(workspaces)
         await self._ask(
+            "WITH stated AS "
+            "(DELETE FROM hoox.stated_limits WHERE member = %s AND workspace = ANY(%s::bigint[])) "
             "DELETE FROM hoox.leaders WHERE member = %s AND workspace = ANY(%s::bigint[])",
-            self._member, sorted(workspaces),
+            self._member, numbers, self._member, numbers,
         )  # fmt: skip
 
     async def confirm_notified(self, workspace: int, keys: Collection[str]) -> None:
@@ -309,14 +360,16 @@ class SQLQueries:
             workspace, sorted(keys),
         )  # fmt: skip
 
-    async def unnotified_of_the_dead(self, workspaces: Collection[int]) -> list[IntentRow]:
-        """Settled intents that no hooks were told of, and whose senders' leases are over."""
-        return await self._rows(
-            "WHERE NOT i.notified AND i.workspace = ANY(%s::bigint[]) AND NOT EXISTS "
-            "(SELECT FROM hoox.members m WHERE m.id = i.member AND m.expires_at > hoox.now_1()) "
-            "ORDER BY i.seq LIMIT %s",
+    async def unnotified(self, workspaces: Collection[int]) -> list[Unnotified]:
+        """Settled intents that no hooks were told of, those of ended senders first."""
+        rows = await self._ask(
+            "SELECT i.workspace, i.seq, i.key, i.version, i.record, i.crc, m.id IS NOT NULL "
+            "FROM hoox.intents i "
+            "LEFT JOIN hoox.members m ON m.id = i.member AND m.expires_at > hoox.now_1() "
+            "WHERE NOT i.notified AND i.workspace = ANY(%s::bigint[]) ORDER BY 7, i.seq LIMIT %s",
             list(workspaces), _UNNOTIFIED_AT_ONCE,
         )  # fmt: skip
+        return [Unnotified(IntentRow(*row), lives) for *row, lives in rows]
 
     async def own_unnotified(self, workspaces: Collection[int]) -> list[IntentRow]:
         """Settled intents that this member sent and no hooks were told of."""
@@ -327,18 +380,27 @@ class SQLQueries:
 
     async def deliveries(self, workspaces: Collection[int], since: str | None) -> KeptDeliveries:
         """What other members have kept since the snapshot, of intents that are not settled."""
+        feed = _Snapshot.parse(since)
+        now, rows = await self._deliveries(workspaces, feed.text)
+        if since is not None and now.server != feed.server:
+            now, rows = await self._deliveries(workspaces, None)
+        return KeptDeliveries(str(now), [(row[0], row[1]) for row in rows])
+
+    async def _deliveries(self, workspaces: Collection[int], since: str | None) -> _Since:
         rows = await self._ask(
-            "SELECT pg_current_snapshot()::text, d.workspace, d.attempt FROM (SELECT) AS one LEFT JOIN ("
+            "SELECT extract(epoch FROM pg_postmaster_start_time())::text, pg_current_snapshot()::text, "
+            "d.workspace, d.attempt FROM (SELECT) AS one LEFT JOIN ("
             "SELECT d.workspace, d.attempt FROM hoox.deliveries d "
             "JOIN hoox.attempts a ON a.workspace = d.workspace AND a.id = d.attempt "
             "JOIN hoox.intents i ON i.seq = a.intent "
             "WHERE d.workspace = ANY(%s::bigint[]) AND i.state IN ('accepted', 'unknown', 'sending') "
             "AND (%s::text IS NULL OR d.kept_by <> %s "
             "AND d.kept_in >= pg_snapshot_xmin(%s::text::pg_snapshot) "
+            "AND d.kept_in < pg_snapshot_xmax(pg_current_snapshot()) "
             "AND NOT pg_visible_in_snapshot(d.kept_in, %s::text::pg_snapshot))) AS d ON true",
             list(workspaces), since, self._member, since, since,
         )  # fmt: skip
-        return KeptDeliveries(rows[0][0], [(row[1], row[2]) for row in rows if row[1] is not None])
+        return _since(rows)
 
     async def attempt_anywhere(self, attempt_id: str) -> IntentRow | None:
         """The intent that has this attempt, in whichever workspace."""
@@ -353,26 +415,36 @@ class SQLQueries:
             list(workspaces), self._member, self._lease,
         )  # fmt: skip
 
-    async def earlier_snapshot(self) -> str:
-        """The snapshot of some thousands of transactions ago, as if none had been open then."""
-        rows = await self._ask(
-            "SELECT greatest(pg_snapshot_xmax(pg_current_snapshot())::text::bigint - %s, 3)", _CHANGED_LATELY
-        )
-        return f"{rows[0][0]}:{rows[0][0]}:"
+    async def left_sending(self, workspaces: Collection[int]) -> list[IntentRow]:
+        """SENDING intents that this member has sent."""
+        return await self._rows(
+            "WHERE i.state = 'sending' AND i.workspace = ANY(%s::bigint[]) AND i.member = %s",
+            list(workspaces), self._member,
+        )  # fmt: skip
 
     async def changes(self, workspaces: Collection[int], since: str | None) -> Changes:
         """What other members have committed since the snapshot; from None on, only the snapshot of now."""
+        feed = _Snapshot.parse(since)
+        now, rows = await self._changes(workspaces, feed.text)
+        if since is not None and now.server != feed.server:
+            now, rows = await self._changes(workspaces, feed.well_before(now))
+        return Changes(str(now), [IntentRow(*row) for row in rows])
+
+    async def _changes(self, workspaces: Collection[int], since: str | None) -> _Since:
         # The row of a transaction that was open at the last snapshot may have any number: what counts is
-        # whether that snapshot could see it. The comparison with its xmin is there for the index.
+        # whether that snapshot could see it. The comparison with its xmin is there for the index. One that
+        # began after this snapshot can't be seen, unless a dump of another server was restored here.
         rows = await self._ask(
-            "SELECT pg_current_snapshot()::text, i.workspace, i.seq, i.key, i.version, i.record, i.crc "
+            "SELECT extract(epoch FROM pg_postmaster_start_time())::text, pg_current_snapshot()::text, "
+            "i.workspace, i.seq, i.key, i.version, i.record, i.crc "
             "FROM (SELECT) AS one "
             "LEFT JOIN hoox.intents i ON i.workspace = ANY(%s::bigint[]) AND i.changed_by <> %s "
             "AND i.changed_in >= pg_snapshot_xmin(%s::text::pg_snapshot) "
+            "AND i.changed_in < pg_snapshot_xmax(pg_current_snapshot()) "
             "AND NOT pg_visible_in_snapshot(i.changed_in, %s::text::pg_snapshot) ORDER BY i.seq",
             list(workspaces), self._member, since, since,
         )  # fmt: skip
-        return Changes(rows[0][0], [IntentRow(*row[1:]) for row in rows if row[1] is not None])
+        return _since(rows)
 
     async def _row(self, condition: str, *values: Any) -> IntentRow | None:
         rows = await self._rows(condition, *values)

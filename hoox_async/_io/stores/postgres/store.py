@@ -18,7 +18,7 @@ from ...._core.intents.transitions import IllegalTransition, LookTaken, Transiti
 from ....errors import KeyConflict, StoreError
 from ...clock import Clock
 from ...logs import failures_logged
-from ...protocols import Coordination, SharedPermits, Workspace
+from ...protocols import Coordination, SharedPermits, StoreGauges, Workspace
 from ..workspace_binding import Binding
 from . import intent_rows
 from .binding import bind
@@ -252,13 +252,19 @@ class PostgresStore:
             more = len(rows) == _PAGE
             after = rows[-1].seq if rows else after
 
-    async def release(self, key: str) -> None:
-        """Let other processes give the key's planned intent other content."""
-        await self._ask(self._queries.release(self._id, key))
-
     async def recently_settled(self, count: int) -> list[Intent]:
         """Up to ``count`` settled intents, those that were planned last."""
         return [self._read(row) for row in await self._ask(self._queries.last_settled(self._id, count))]
+
+    async def gauges(self) -> StoreGauges:
+        """Counts of the workspace's open intents."""
+        unknowns, unsettled = await self._ask(self._queries.count_open(self._id))
+        first = await self._ask(self._queries.page(self._id, (IntentState.ACCEPTED,), size=1))
+        return StoreGauges(unknowns, unsettled, self._read(first[0]) if first else None)
+
+    async def release(self, key: str) -> None:
+        """Let other processes give the key's planned intent other content."""
+        await self._ask(self._queries.release(self._id, key))
 
     async def forget(self, key: str) -> None:  # noqa: ARG002 -- the protocol's signature
         """Do nothing: all intents are kept."""

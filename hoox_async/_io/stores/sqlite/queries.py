@@ -20,7 +20,7 @@ from ...._core.intents.pruning import PRUNABLE, may_be_pruned
 from ...._core.intents.records import dump_delivery, dump_intent, load_delivery, load_intent
 from ...._core.intents.transitions import LookTaken, Transition, claimed_look, recovery_transitions
 from ....errors import StoreError
-from ...protocols import Workspace
+from ...protocols import StoreGauges, Workspace
 from ..budget_charges import charged_budgets
 from ..index_changes import OPEN_STATES, IndexChanges, apply_transitions, changes_between
 from ..workspace_binding import Binding
@@ -245,6 +245,16 @@ def page_accepted(db: sqlite3.Connection, after: int, size: int) -> tuple[int | 
     ).fetchall()
     place = rows[-1][0] if len(rows) == size else None
     return place, [_load(record, crc) for _, record, crc in rows]
+
+
+def gauges(db: sqlite3.Connection) -> StoreGauges:
+    """Counts of the open intents, and the accepted one that was planned first."""
+    counts = dict(db.execute("SELECT state, count(*) FROM intents WHERE open = 1 GROUP BY state"))
+    _, first = page_accepted(db, 0, 1)
+    unknowns, unsettled = (
+        counts.get(state.value, 0) for state in (IntentState.UNKNOWN, IntentState.ACCEPTED)
+    )
+    return StoreGauges(unknowns, unsettled, first[0] if first else None)
 
 
 def seen_looks(db: sqlite3.Connection, avatar_id: str) -> frozenset[str] | None:

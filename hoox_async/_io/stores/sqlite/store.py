@@ -19,7 +19,7 @@ from ...._core.intents.intent import Intent, IntentState
 from ...._core.intents.transitions import Send, Transition
 from ....errors import StoreError, StoreLocked
 from ...clock import Clock
-from ...protocols import Workspace
+from ...protocols import StoreGauges, Workspace
 from ..one_process import OneProcessStore
 from . import queries
 from .database import Database, Done, Job
@@ -144,6 +144,10 @@ class SQLiteStore(OneProcessStore):
             place, intents = await self._read(partial(queries.page_accepted, after=place, size=_PAGE))
             for intent in intents:
                 yield intent
+
+    async def gauges(self) -> StoreGauges:
+        """Counts of the open intents."""
+        return await self._read(queries.gauges)
 
     async def release(self, key: str) -> None:  # noqa: ARG002 -- the protocol's signature
         """Do nothing: no other process can give a planned intent other content."""

@@ -17,7 +17,8 @@ BEGIN
         expires_at = moment + length,
         -- in time is within half a lease, since it is renewed every third of one
         steady_since = CASE
-            WHEN m.expires_at - length / 2 >= moment AND m.timeline = EXCLUDED.timeline THEN m.steady_since
+            WHEN m.expires_at - length / 2 >= moment AND m.timeline = EXCLUDED.timeline
+                THEN least(m.steady_since, moment) -- the clock may go back
             ELSE moment
         END,
         timeline = EXCLUDED.timeline;

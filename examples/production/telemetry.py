@@ -1,0 +1,148 @@
+"""Traces and metrics for OpenTelemetry, from the session's events and its health.
+
+This uses OpenTelemetry's API alone. Start the processes under ``opentelemetry-instrument`` to export what it
+records; without, it costs nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
+from functools import partial
+from typing import TYPE_CHECKING
+
+import attrs
+from opentelemetry import metrics, propagate, trace
+from opentelemetry.context import Context
+from opentelemetry.metrics import CallbackOptions, Observation
+from opentelemetry.trace import Link, SpanKind, StatusCode
+
+from hoox_async import (
+    Answered,
+    Event,
+    HooxSession,
+    LookAccepted,
+    LookSettled,
+    LookStatus,
+    OutcomeLost,
+    Paused,
+    SessionHealth,
+)
+
+if TYPE_CHECKING:
+    from .orders import Order
+
+GAUGES = (
+    "store_reachable", "unknowns", "unsettled", "oldest_unsettled", "last_poll", "waiting", "permit_wait",
+    "paused",
+)  # fmt: skip
+EVERY = 10.0  # seconds between two readings of the gauges
+Fields = Mapping[str, str | int | float | bool]
+
+
+class Telemetry:
+    """A hook of the session. It keeps the trace of an order together, across processes.
+
+    The request that ordered has a span; its context is stored with the order and sent along as metadata. So
+    the span of a settlement belongs to the order's trace, whichever process hears of it. A status request
+    serves many orders: its span is a trace of its own. Ids are attributes of spans only, not of metrics.
+    """
+
+    def __init__(self) -> None:
+        self._tracer = trace.get_tracer("shop")
+        meter = metrics.get_meter("shop")
+        self._requests = meter.create_histogram("hoox.request.duration", "s", "from sending to response")
+        self._looks = meter.create_histogram("hoox.look.duration", "s", "from acceptance to ready or failed")
+        self._credits = meter.create_counter("hoox.credits", "{credit}", "credits of accepted looks")
+        self._at_risk = meter.create_counter("hoox.credits.at_risk", "{credit}", "may have been paid")
+        self._paused = meter.create_counter("hoox.pause.duration", "s", "time in which nothing was sent")
+        self._working: dict[str, Context] = {}  # of the orders that this process works on
+        self._health: SessionHealth | None = None
+        for name in GAUGES:
+            meter.create_observable_gauge(f"hoox.{name}", [partial(self._gauge, name)])
+
+    @contextmanager
+    def ordering(self) -> Iterator[str | None]:
+        """A span for taking an order. Gives its context, as text to store with the order."""
+        with self._tracer.start_as_current_span("take order"):
+            carrier: dict[str, str] = {}
+            propagate.inject(carrier)
+            yield carrier.get("traceparent")
+
+    @contextmanager
+    def work_on(self, order: Order) -> Iterator[None]:
+        """A span for a worker's work on an order."""
+        with self._tracer.start_as_current_span("make look", _context(order.traceparent)) as span:
+            span.set_attribute("shop.order", order.id)
+            self._working[order.id] = trace.set_span_in_context(span)
+            try:
+                yield
+            finally:
+                self._working.pop(order.id, None)
+
+    def __call__(self, event: Event) -> None:
+        """Take one event."""
+        match event:
+            case Answered(endpoint=endpoint, status=status, seconds=seconds, key=key):
+                fields: Fields = {"endpoint": str(endpoint), "http.response.status_code": status}
+                self._requests.record(seconds, fields)
+                context = self._working.get(key or "")
+                self._span(f"hoox {endpoint}", seconds, context, fields, failed=status >= 400)
+            case LookAccepted(credits=credits, evidence=evidence):
+                self._credits.add(float(credits), {"evidence": str(evidence)})
+            case LookSettled():
+                self._settled(event)
+            case OutcomeLost(credits=credits):
+                self._at_risk.add(float(credits))
+            case Paused(seconds=seconds):
+                self._paused.add(seconds)
+
+    def _settled(self, event: LookSettled) -> None:
+        seconds, look = event.seconds or 0.0, event.look
+        self._looks.record(seconds, {"status": look.status.value})
+        fields: Fields = {"shop.order": event.key or "", "hoox.ref": str(look.ref)}
+        context = _context(event.metadata.get("traceparent"))
+        self._span("hoox look", seconds, context, fields, failed=look.status is LookStatus.FAILED)
+
+    def _span(
+        self, name: str, seconds: float, context: Context | None, fields: Fields, *, failed: bool
+    ) -> None:
+        end = time.time_ns()
+        order = trace.get_current_span(context).get_span_context() if context else None
+        links = [Link(order)] if order is not None and order.is_valid else []
+        span = self._tracer.start_span(
+            name,
+            context or Context(),
+            SpanKind.CLIENT,
+            fields,
+            links,
+            start_time=end - int(seconds * 1e9),
+        )
+        if failed:
+            span.set_status(StatusCode.ERROR)
+        span.end(end)
+
+    @asynccontextmanager
+    async def gauges_of(self, session: HooxSession) -> AsyncIterator[None]:
+        """Read the session's health every few seconds, for the gauges."""
+        reading = asyncio.create_task(self._read(session))
+        try:
+            yield
+        finally:
+            reading.cancel()
+            await asyncio.wait((reading,))
+
+    async def _read(self, session: HooxSession) -> None:
+        while True:
+            self._health = await session.health()
+            await asyncio.sleep(EVERY)
+
+    def _gauge(self, name: str, _: CallbackOptions) -> list[Observation]:
+        value = None if self._health is None else attrs.asdict(self._health)[name]
+        return [] if value is None else [Observation(float(value))]
+
+
+def _context(traceparent: str | None) -> Context | None:
+    return propagate.extract({"traceparent": traceparent}) if traceparent else None

@@ -1,0 +1,89 @@
+"""``costs``: what a store's requests have cost, by customer or by another property."""
+
+from __future__ import annotations
+
+import asyncio
+from decimal import Decimal
+from typing import Annotated
+
+from cyclopts import Parameter
+
+from hoox_async import Costs, OutcomeState, read_costs
+
+from .exit_codes import Exit
+from .options import Output
+from .stores import DEFAULT_WORKSPACE, DatabaseStore, WorkspaceOption, store_of
+from .terminal import Terminal
+from .text import format_amount, one_line
+
+_DEFAULT_OUTPUT = Output()
+_NONE = "(none)"
+
+
+def costs(
+    store: str,
+    *,
+    by: Annotated[str, Parameter(help="metadata.NAME, kind, avatar or state (kind).")] = "kind",
+    workspace: WorkspaceOption = DEFAULT_WORKSPACE,
+    output: Output = _DEFAULT_OUTPUT,
+) -> int:
+    """Show what was spent and what may have been, in groups.
+
+    Works while sessions use the store. Needs no API key. Requests whose metadata was pruned stand as pruned.
+
+    - `hoox-async costs --store postgresql://shop@db.example.com/shop --by metadata.customer`
+
+    Parameters
+    ----------
+    store
+        The store (FILE.hoox.db or a postgresql:// URL), or the campaign file beside it. Also as --store.
+    """
+    terminal, place = output.terminal(), store_of(store, workspace)
+    source = place.url if isinstance(place, DatabaseStore) else place
+    rows = asyncio.run(read_costs(source, by=by, workspace=workspace))
+    for row in rows:
+        terminal.record(
+            "costs",
+            by=by,
+            group=row.group,
+            pruned=row.pruned,
+            requests=row.requests,
+            spent=format(row.spent, "f"),
+            at_risk=format(row.at_risk, "f"),
+            counts={state.value: count for state, count in row.counts.items()},
+        )
+    if not output.json:
+        _show(rows, by, terminal)
+    return Exit.READY
+
+
+def _show(rows: list[Costs], by: str, terminal: Terminal) -> None:
+    if not rows:
+        terminal.say("the store has no requests yet")
+        return
+    shown = [state for state in OutcomeState if any(row.counts[state] for row in rows)]
+    cells = [
+        [
+            _NONE if row.group is None else one_line(row.group, 60),
+            f"{row.requests:,}",
+            *(f"{row.counts[state]:,}" for state in shown),
+            format_amount(row.spent),
+            format_amount(row.at_risk),
+        ]
+        for row in rows
+    ]
+    total = [
+        "all",
+        f"{sum(row.requests for row in rows):,}",
+        *(f"{sum(row.counts[state] for row in rows):,}" for state in shown),
+        format_amount(sum((row.spent for row in rows), Decimal())),
+        format_amount(sum((row.at_risk for row in rows), Decimal())),
+    ]
+    columns = [
+        by.removeprefix("metadata."),
+        "requests",
+        *(state.value for state in shown),
+        "spent",
+        "at risk",
+    ]
+    terminal.table(columns, [*cells, total], numbers=columns[1:], total=True)

@@ -1,0 +1,118 @@
+"""Parts of `examples/production` on their own: traces, settings, the manifest's promises."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import sys
+from pathlib import Path
+
+import pytest
+from opentelemetry import trace
+from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+
+from hoox_async import Answered, Endpoint, Look, LookRef, LookSettled, LookStatus
+
+EXAMPLES = Path(__file__).parents[2] / "examples"
+if str(EXAMPLES) not in sys.path:
+    sys.path.insert(0, str(EXAMPLES))
+
+pytest.importorskip("procrastinate")
+from production.engine import WhateverFails, make_engine  # noqa: E402
+from production.orders import Order  # noqa: E402
+from production.settings import Settings, read_settings  # noqa: E402
+from production.telemetry import Telemetry  # noqa: E402
+from production.worker import stop_on_failures  # noqa: E402
+
+SOURCE = "avtr_a:look_1"
+
+
+@pytest.fixture
+def exporter(monkeypatch: pytest.MonkeyPatch) -> InMemorySpanExporter:
+    """Where the spans of a `Telemetry` go that is made afterwards."""
+    exporter, provider = InMemorySpanExporter(), TracerProvider()
+    provider.add_span_processor(SimpleSpanProcessor(exporter))
+    monkeypatch.setattr(trace, "get_tracer", provider.get_tracer)
+    return exporter
+
+
+def test_spans_of_an_order_are_one_trace(exporter: InMemorySpanExporter) -> None:
+    """Taking an order, work on it, its POST, and its settlement in another process are one trace.
+
+    The POST and the settlement link to the order's span. A status request is a trace of its own.
+    """
+    web, worker, other = Telemetry(), Telemetry(), Telemetry()
+    with web.ordering() as traceparent:
+        order = Order("order-1", "ada", SOURCE, "on stage", traceparent)
+    with worker.work_on(order):
+        worker(Answered(Endpoint.EDIT, 201, 0.5, "order-1"))
+    other(Answered(Endpoint.AVATAR, 200, 0.5))
+    look = Look(LookRef("avtr_a", "look_2"), LookStatus.READY, "https://cdn.example/1.jpg")
+    other(LookSettled(look, "order-1", 40.0, order.edit().metadata))
+    spans: dict[str, ReadableSpan] = {span.name: span for span in exporter.get_finished_spans()}
+    traces = {name: span.get_span_context().trace_id for name, span in spans.items()}  # type: ignore[union-attr]
+    polled = traces.pop(f"hoox {Endpoint.AVATAR}")
+    assert set(traces) == {"take order", "make look", f"hoox {Endpoint.EDIT}", "hoox look"}
+    assert len(set(traces.values())) == 1
+    assert polled not in traces.values()
+    [link] = spans["hoox look"].links
+    assert link.context.span_id == spans["take order"].get_span_context().span_id  # type: ignore[union-attr]
+
+
+def test_an_order_is_the_same_request_each_time() -> None:
+    """Whoever makes an order's request again makes an equal one: else its key would be a conflict."""
+    order = Order("order-1", "ada", SOURCE, "on stage", "00-1-2-01")
+    assert order.edit() == Order(*order).edit()
+    assert order.edit().metadata == {"customer": "ada", "order": "order-1", "traceparent": "00-1-2-01"}
+
+
+def test_pauses_between_runs_are_bounded() -> None:
+    """What fails is run again after 1, 2, 4 … seconds, a minute at most, however often it has failed."""
+    engine = make_engine("postgresql://nobody@127.0.0.1:1/none")
+    job = engine.configure_task("shop:make_look").job
+    pauses = []
+    for attempts in (0, 1, 2, 6, 10_000):
+        decision = WhateverFails().get_retry_decision(exception=OSError(), job=job.evolve(attempts=attempts))
+        assert decision.retry_at is not None
+        pauses.append(decision)
+    first, *_, last = (decision.retry_at for decision in pauses)
+    assert first is not None
+    assert last is not None
+    assert 50.0 < (last - first).total_seconds() < 70.0
+
+
+async def test_a_failure_that_nobody_hears_of_stops_the_worker(caplog: pytest.LogCaptureFixture) -> None:
+    """A task that fails unheard, such as the engine's note of a job's end, is logged and stops the worker."""
+    stop = asyncio.Event()
+    stop_on_failures(asyncio.get_running_loop(), stop)
+
+    async def fail() -> None:
+        raise OSError("the database is gone")
+
+    task: asyncio.Task[None] | None = asyncio.create_task(fail())
+    await asyncio.sleep(0)
+    assert task is not None
+    assert task.done()
+    task = None
+    gc.collect()
+    assert stop.is_set()
+    assert "the database is gone" in caplog.text
+
+
+def test_settings_come_from_the_environment() -> None:
+    """Two are required; the others have the defaults that the README names."""
+    required = {"SHOP_DATABASE": "postgresql://db/shop", "SHOP_PUBLIC_URL": "https://shop.example.com/hooks"}
+    assert read_settings(required) == Settings("postgresql://db/shop", "https://shop.example.com/hooks")
+    assert read_settings({**required, "SHOP_LEASE": "3", "SHOP_NEW_KEY": "1"}).lease == 3.0
+    with pytest.raises(KeyError):
+        read_settings({})
+
+
+def test_a_graceful_stop_fits_what_kubernetes_allows() -> None:
+    """Orders that are worked on and requests that are outstanding together get less than 25 s."""
+    settings = Settings("postgresql://db/shop", "https://shop.example.com/hooks")
+    assert settings.drain + settings.close <= 22
+    manifest = (EXAMPLES / "production" / "kubernetes.yaml").read_text()
+    assert manifest.count("terminationGracePeriodSeconds: 30") == 2

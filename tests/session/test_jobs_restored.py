@@ -1,0 +1,70 @@
+"""Jobs that learn from the store that their look is settled: their waiters wake, and hooks are told."""
+
+from __future__ import annotations
+
+import asyncio
+from random import Random
+
+from rate_limiter_kit import virtual
+from session_kit import on_space, prompt, store_of, turns
+from shared_memory_kit import MemoryDatabase, SharedMemory
+
+from hoox_async import Event, HooxSession, Look, LookRef, LookSettled, LookStatus
+from hoox_async._core.intents.transitions import Settle
+from hoox_async._io.clock import Clock
+from hoox_async._io.protocols import Store
+from hoox_async._session import runtime_of
+from hoox_async.sandbox import InProcessTransport, Space
+
+pytestmark = virtual
+
+
+async def settle_in(store: Store, key: str, ref: LookRef) -> None:
+    """Another process records that the look is READY."""
+    look = Look(ref, LookStatus.READY, "https://cdn.example/1.jpg")
+    await store.advance(key, Settle(look, Clock(asyncio.get_running_loop()).utc()))
+
+
+async def test_waiters_wake_when_a_job_is_restored() -> None:
+    """A job that is restored from a settled intent wakes its waiters: no further report would.
+
+    That happens in the process that tells hooks for a dead one, before it reads the change.
+    """
+    async with on_space() as (session, space):
+        space.hold(0.0)
+        job = await session.submit(prompt(), key="order")
+        waiting = asyncio.create_task(job.wait(timeout=None))
+        await turns()
+        await settle_in(store_of(session), "order", job.ref)
+        settled = (await store_of(session).get(("order",)))["order"]
+        assert runtime_of(session).registry.job_of(settled) is job
+        async with asyncio.timeout(1.0):
+            assert (await waiting).status is LookStatus.READY
+
+
+async def test_hooks_are_told_of_a_look_that_was_read_from_the_store_first() -> None:
+    """The hooks of the process that submitted hear of a look that settles in another process, once.
+
+    Also if a waiter has read the look from the store before the change was read.
+    """
+    told: list[Event] = []
+    space = Space(rng=Random(1), requests_per_minute=None)
+    space.hold(0.0)
+    memory = SharedMemory()
+    async with MemoryDatabase(memory) as own, MemoryDatabase(memory) as other:
+        sessions = [
+            HooxSession(
+                space.api_key,
+                transport=InProcessTransport(space),
+                store=database.workspace("shop"),
+                hooks=[told.append] if database is own else [],
+                poll="awaited",
+            )
+            for database in (own, other)
+        ]
+        async with sessions[0] as session, sessions[1] as elsewhere:
+            job = await session.submit(prompt(), key="order")
+            await settle_in(store_of(elsewhere), "order", job.ref)
+            assert (await job.wait(0)).status is LookStatus.READY
+            await asyncio.sleep(5.0)
+    assert [event.key for event in told if isinstance(event, LookSettled)] == ["order"]

@@ -1,0 +1,76 @@
+"""The feed of changes over a real database that fails over, or into which another one's dump was restored."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
+
+import pytest
+from postgres_kit import Server
+from shared_store_kit import PostgresWorld
+from store_kit import planned, send
+
+from hoox_async._api.models import LookStatus
+from hoox_async._api.webhook_payloads import Delivery
+from hoox_async._io.protocols import Coordination
+
+
+@pytest.fixture
+async def world(postgres: Server, postgres_url: str, postgres_schema: str) -> AsyncIterator[PostgresWorld]:
+    """A database that processes share."""
+    async with AsyncExitStack() as stack:
+        yield PostgresWorld(stack, postgres, postgres_url, postgres_schema)
+
+
+async def test_after_a_failover_that_lost_transactions_no_change_is_missed(world: PostgresWorld) -> None:
+    """Another server uses transaction numbers again that the last snapshot has seen: all is read anew."""
+    a, b = await world.process(), await world.process()
+    heard: list[str] = []
+    b.store.on_foreign_change(lambda intent: heard.append(intent.key))
+    [(xmax,)] = world.execute("SELECT pg_snapshot_xmax(pg_current_snapshot())::text::bigint")
+    ahead = f"1234567890.5 {xmax + 1000}:{xmax + 1000}:"
+    b.member._snapshot = b.member._kept_since = ahead
+    await a.store.plan(planned("a"))
+    await a.store.advance("a", send("att_a"))
+    await a.store.keep_delivery("att_a", Delivery("look_1", LookStatus.READY, "avtr_1"))
+    await b.read_changes()
+    assert heard == ["a"]
+    found = await b.member.queries.deliveries([b.store._id], ahead)
+    assert found.kept == [(b.store._id, "att_a")]
+    await b.read_changes()
+    assert heard == ["a"]
+
+
+async def test_what_was_restored_from_another_server_is_not_read_again_and_again(
+    world: PostgresWorld,
+) -> None:
+    """Rows of a dump have numbers that this server has not reached yet: they are no changes."""
+    a, b = await world.process(), await world.process()
+    await a.store.plan(planned("a"))
+    heard: list[str] = []
+    b.store.on_foreign_change(lambda intent: heard.append(intent.key))
+    await b.read_changes()
+    heard.clear()
+    world.execute(f"UPDATE \"{world.schema}\".intents SET changed_in = '900000000000'::xid8")
+    await b.read_changes()
+    await b.read_changes()
+    assert heard == []
+    await a.store.advance("a", send("att_a"))
+    await b.read_changes()
+    assert heard == ["a"]
+
+
+async def test_the_limit_that_a_closed_session_stated_binds_nobody_any_more(world: PostgresWorld) -> None:
+    """Where its process lives on, others need not go by the low limit of a session that is closed."""
+    a, b = await world.process(), await world.process()
+    for process, limit in ((a, 10), (b, 100)):
+        permits = process.store.shared_permits
+        assert permits is not None
+        reserved = await permits.reserve(limit, 60.0, 20.0)
+        assert reserved.limit == 10
+    part = Coordination(False, lambda _: None, lambda _: None, lambda _: None)
+    a.store.coordinate(part)
+    await a.store.aclose()
+    permits = b.store.shared_permits
+    assert permits is not None
+    assert (await permits.reserve(100, 60.0, 20.0)).limit == 100
