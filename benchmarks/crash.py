@@ -9,6 +9,11 @@ enough kills. Each item has a prompt of its own, by which the sandbox's ledger t
     python benchmarks/crash.py                       # 200 kills, some minutes
     python benchmarks/crash.py --strangers           # a second client makes looks of the same avatars
     python benchmarks/crash.py --webhooks            # unknowns are settled by their own deliveries
+    python benchmarks/crash.py --processes 3 --webhooks   # three children at a time, on one PostgreSQL
+
+With several processes all of them run the same batch over one store, answers take up to 0.6 s, the lease is a
+second (the default is ten) and a child lives 3 to 6 s. After the last kill of a batch with webhooks, what is
+still unknown has 60 s to be settled by deliveries.
 """
 
 from __future__ import annotations
@@ -20,8 +25,8 @@ import socket
 import sys
 import tempfile
 from collections import Counter
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, contextmanager, suppress
 from pathlib import Path
 from random import Random
 from time import monotonic
@@ -43,6 +48,7 @@ from hoox_async import (
     Timeouts,
 )
 from hoox_async.errors import HooxError
+from hoox_async.postgres import PostgresDatabase
 from hoox_async.sandbox import DeliveryOptions, Fault, Sandbox
 from hoox_async.sandbox.workspace_records import RequestRecord
 
@@ -61,6 +67,9 @@ FAULTS = {
 RETRIES = (0.5, 1.0, 2.0, 4.0, 8.0)  # the API's are over in 7 s; here a process is down for half the time
 SECRET = "benchmarks need no secret secret"
 STRANGER = "a stranger's"
+LEASE = 1.0  # seconds
+LATENCY = 0.3  # seconds of an answer of several processes' sandbox; a third of them takes twice that
+SETTLED_WITHIN = 60.0  # seconds after the last kill
 
 
 @attrs.frozen
@@ -73,12 +82,17 @@ class Options:
     seconds: float = 2.5
     strangers: bool = False
     webhooks: bool = False
+    processes: int = 1
     seed: int = 0
 
     @property
     def exclusive(self) -> bool:
         """Whether the child may infer a lost look by elimination."""
-        return not self.strangers and not self.webhooks
+        return not self.strangers and not self.webhooks and self.processes == 1
+
+    def lifetime(self, rng: Random) -> float:
+        """After how many seconds the next child is killed."""
+        return rng.uniform(3.0, 6.0) if self.processes > 1 else rng.uniform(0.3, self.seconds)
 
 
 @attrs.define
@@ -118,6 +132,8 @@ class Tally:
             ("evidence of the accepted", ", ".join(f"{n} {k}" for k, n in self.evidence.most_common())),
         ]
         lines = [f"  {name:<32} {value}" for name, value in rows]
+        if options.processes > 1:
+            others += f", {options.processes} processes on one PostgreSQL (scaled: a lease of {LEASE:g} s)"
         return "\n".join([f"Batches of {options.items} edits, {how}{others}", *lines])
 
 
@@ -126,22 +142,38 @@ class Tally:
 
 async def child(arguments: argparse.Namespace) -> None:
     """Run the batch to its end. Started by this program, and killed by it."""
-    async with webhooks(arguments.port) as hub:
+    async with AsyncExitStack() as stack:
+        hub = await stack.enter_async_context(webhooks(arguments.port))
+        store = arguments.store
+        if store.startswith("postgresql:"):
+            database = await stack.enter_async_context(PostgresDatabase(store, lease=LEASE))
+            store = database.workspace("default")
         session = HooxSession(
             arguments.key,
             base_url=arguments.url,
-            store=arguments.store,
+            store=store,
             requests_per_minute=RATE,
             timeouts=TIMEOUTS,
             exclusive=arguments.exclusive,
             webhooks=hub,
         )
         async with session:
+            if arguments.settle:
+                await wait_for_deliveries(session)
+                return
             # so long a delivery is waited for that may prove what an unknown came to
             runner = BatchRunner(session, look_timeout=1.5 if hub else 30.0)
             report = await runner.run(items_of(arguments.batch, arguments.items, arguments.refs.split(",")))
     if not all(is_over(outcome) for outcome in report):
         sys.exit(UNFINISHED)
+
+
+async def wait_for_deliveries(session: HooxSession) -> None:
+    """Wait until no unknown is left, a minute at most."""
+    with suppress(TimeoutError):
+        async with asyncio.timeout(SETTLED_WITHIN):
+            while await session.unknowns():
+                await asyncio.sleep(0.5)
 
 
 def items_of(batch: str, count: int, refs: list[str]) -> list[BatchItem]:
@@ -187,27 +219,49 @@ async def measure(options: Options) -> Tally:
         seed=options.seed,
         requests_per_minute=None,
         speed=100.0,
-        fault_rates=FAULTS,
+        fault_rates=FAULTS | ({Fault.late(LATENCY): 0.3} if options.processes > 1 else {}),
+        latency=LATENCY if options.processes > 1 else 0.0,
         failures=0.03,
         deliveries=DeliveryOptions(retries=RETRIES),
     )
-    async with sandbox:
-        while tally.kills < options.kills:
-            await one_batch(sandbox, options, tally, rng)
+    with ExitStack() as servers:
+        server = servers.enter_context(own_server()) if options.processes > 1 else None
+        async with sandbox:
+            while tally.kills < options.kills:
+                await one_batch(sandbox, options, tally, rng, server)
     tally.seconds = monotonic() - began
     return tally
 
 
-async def one_batch(sandbox: Sandbox, options: Options, tally: Tally, rng: Random) -> None:
+@contextmanager
+def own_server() -> Iterator[Any]:
+    """A PostgreSQL server from the wheel of the extra ``dev``."""
+    sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
+    from postgres_kit import TestRun
+
+    with TestRun.owned() as run:
+        yield run.shared_server()
+
+
+async def one_batch(sandbox: Sandbox, options: Options, tally: Tally, rng: Random, server: Any) -> None:
     """One batch from its first item to its last, over as many processes as it takes."""
     batch = f"batch-{tally.batches}"
     refs = await make_avatars(sandbox, options.avatars)
     stranger = asyncio.create_task(be_a_stranger(sandbox, refs, rng)) if options.strangers else None
     charged_before = len(sandbox.ledger)
     try:
-        with tempfile.TemporaryDirectory() as folder:
-            store = str(Path(folder) / "campaign.db")
-            await until_complete(command(sandbox, options, batch, store, refs), options, tally, rng)
+        with ExitStack() as stack:
+            if server is not None:
+                store = stack.enter_context(server.database())
+            else:
+                folder = stack.enter_context(tempfile.TemporaryDirectory())
+                store = str(Path(folder) / "campaign.db")
+            commands = [command(sandbox, options, batch, store, refs) for _ in range(options.processes)]
+            await asyncio.gather(*(until_complete(one, options, tally, rng) for one in commands))
+            if options.processes > 1 and options.webhooks:
+                await asyncio.gather(
+                    *(until_complete([*one, "--settle"], None, tally, rng) for one in commands)
+                )
             report = await BatchReport.open(store)
     finally:
         if stranger is not None:
@@ -249,11 +303,15 @@ def command(sandbox: Sandbox, options: Options, batch: str, store: str, refs: li
     return [sys.executable, __file__, "child", *flat, *(["--exclusive"] if options.exclusive else [])]
 
 
-async def until_complete(command: list[str], options: Options, tally: Tally, rng: Random) -> None:
-    """Start the child again and again; kill it each time, until it ends by itself."""
+async def until_complete(command: list[str], options: Options | None, tally: Tally, rng: Random) -> None:
+    """Start the child again and again; kill it each time, until it ends by itself.
+
+    Without ``options`` it is not killed.
+    """
     for _ in range(MOST_RUNS):
         process = await asyncio.create_subprocess_exec(*command, stderr=asyncio.subprocess.PIPE)
-        patience = rng.uniform(0.3, options.seconds) if tally.kills < options.kills else 120.0
+        is_killed = options is not None and tally.kills < options.kills
+        patience = options.lifetime(rng) if options is not None and is_killed else 180.0
         waiting = asyncio.create_task(process.communicate())
         done, _ = await asyncio.wait([waiting], timeout=patience)
         if not done:
@@ -335,6 +393,7 @@ def parsed() -> argparse.Namespace:
         inner.add_argument("--items", type=int, required=True)
         inner.add_argument("--port", type=int, default=0)
         inner.add_argument("--exclusive", action="store_true")
+        inner.add_argument("--settle", action="store_true")
         return inner.parse_args()
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--kills", type=int, default=200)
@@ -342,6 +401,7 @@ def parsed() -> argparse.Namespace:
     parser.add_argument("--seconds", type=float, default=2.5, help="a child lives 0.3 to so many seconds")
     parser.add_argument("--strangers", action="store_true")
     parser.add_argument("--webhooks", action="store_true")
+    parser.add_argument("--processes", type=int, default=1, help="children at a time, on one PostgreSQL")
     parser.add_argument("--seed", type=int, default=0)
     return parser.parse_args()
 
@@ -358,6 +418,7 @@ def main() -> None:
         seconds=arguments.seconds,
         strangers=arguments.strangers,
         webhooks=arguments.webhooks,
+        processes=arguments.processes,
         seed=arguments.seed,
     )
     tally = asyncio.run(measure(options))

@@ -42,7 +42,9 @@ def crash(monkeypatch: pytest.MonkeyPatch) -> Any:
 
 
 @pytest.mark.parametrize(
-    "how", [{}, {"strangers": True}, {"webhooks": True}], ids=["alone", "strangers", "webhooks"]
+    "how",
+    [{}, {"strangers": True}, {"webhooks": True}, {"processes": 3}],
+    ids=["alone", "strangers", "webhooks", "three processes"],
 )
 async def test_a_batch_that_is_killed_repeatedly_pays_once_and_loses_nothing(
     crash: Any, how: dict[str, bool]

@@ -178,3 +178,17 @@ async def test_the_limit_of_a_process_that_has_ended_does_not_hold(ask: Ask) -> 
     assert (await fast.reserve(100, 8.0, 35.0)).limit == 60
     await clock.advance(11.0)
     assert (await fast.reserve(100, 8.0, 35.0)).limit == 100
+
+
+async def test_a_clock_that_comes_back_stops_permits_for_a_minute_only(ask: Ask) -> None:
+    """The database's clock was an hour ahead: no permit for a minute by its time now, then permits again."""
+    clock = FakeClock(ask)
+    await clock.replace()
+    permits = PostgresPermits(ask, 1, "a")
+    assert (await permits.reserve(100, 0.0, 0.0)).permit is not None
+    await clock.advance(-3600.0)
+    for waited in (0.0, 30.0):
+        await clock.advance(waited)
+        assert (await permits.reserve(100, 0.0, 0.0)).permit is None
+    await clock.advance(31.0)
+    assert (await permits.reserve(100, 0.0, 0.0)).permit is not None

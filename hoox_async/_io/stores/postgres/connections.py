@@ -2,7 +2,8 @@
 
 Nothing depends on a connection's state, so any statement can use any of them, also behind PgBouncer in
 transaction mode: each statement is a transaction of its own, and none is prepared. psycopg's own pool is not
-used: a statement that waits in it learns neither at once nor why that no connection can be made.
+used: where no connection can be made, a statement waits in it until its whole deadline is over, whatever its
+`reconnect_timeout` is, also if the connection class remembers why. Here it fails at once and says why.
 """
 
 from __future__ import annotations

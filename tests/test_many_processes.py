@@ -1,0 +1,48 @@
+"""Small runs of the programs that measure many processes. See benchmarks/processes.py."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+
+@pytest.fixture
+def programs(monkeypatch: pytest.MonkeyPatch) -> Any:
+    """The benchmark's programs."""
+    benchmarks = Path(__file__).parent.parent / "benchmarks"
+    if not benchmarks.is_dir():
+        pytest.skip("the benchmarks are not here")
+    monkeypatch.syspath_prepend(str(benchmarks))
+    return import_module("_many_processes")
+
+
+async def test_several_processes_keep_to_one_quota(programs: Any, postgres_database: str) -> None:
+    """Three real processes send 150 edits at 100 requests in 6 s: never more by the server's count.
+
+    No answer has quota headers, so they know of each other by the store alone. Nothing is refused.
+    """
+    found = await programs.campaign(
+        postgres_database, "safety", processes=3, edits=150, window=6.0, speed=20.0
+    )
+    assert found.ready == found.posts == 150
+    assert found.most <= 100
+    assert found.refused == 0
+
+
+async def test_a_poller_that_is_closed_is_replaced(programs: Any, postgres_database: str) -> None:
+    """Of three real processes another one leads once the leader is closed, or killed and its lease over."""
+    for how in ("closed", "killed"):
+        with programs.Sandbox(requests_per_minute=None) as sandbox:
+            async with programs.AsyncExitStack() as stack:
+                setups = programs.setups(postgres_database, sandbox, 3, lease=1.0, workspace=how, limit=6000)
+                opened = await programs.start_all(stack, setups)
+                assert await programs._replaced(postgres_database, how, opened, how) > 0
+
+
+def test_the_most_in_a_period_is_counted(programs: Any) -> None:
+    """A moment counts for the period's length, and no longer."""
+    assert programs.most_in([0.0, 1.0, 5.9, 6.0, 12.1], 6.0) == 3
+    assert programs.most_in([], 6.0) == 0
