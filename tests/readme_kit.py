@@ -97,7 +97,7 @@ def run_app(runner: Runner, heading: str) -> str:
             command, cwd=runner.folder, env=runner.environment, stdout=written, stderr=written
         )
     try:
-        _wait_until(lambda: "startup complete" in log.read_text(), app, log)
+        _wait_until(lambda: "Uvicorn running on" in log.read_text(), app, log)
         url = url.replace(f":{APP_PORT}/", f":{runner.app_port}/")
         with urllib.request.urlopen(urllib.request.Request(url, method="POST"), timeout=PATIENCE) as answer:
             ref = json.load(answer)
