@@ -336,6 +336,7 @@ def well_used(typed: Typed, sandbox: Sandbox, campaign: Path) -> None:
     typed("resolve", campaign, key, "drop")
     typed.bare("report", campaign, "--jsonl", "outcomes.jsonl")
     typed("download", campaign, "--out", "saved-again", "-vv", code=None)
+    typed.bare("costs", campaign)
     typed.bare("store", "backup", f"{campaign}.hoox.db", "copy.db")
 
 

@@ -65,6 +65,7 @@ def test_a_lost_avatar_is_found_by_looking(cli: Cli, tmp_path: Path) -> None:
     cli.sandbox.fail_next("create", Fault.DROP_AFTER)
     assert cli("batch", file, "--yes", "--only", "mara").code == 4
     other, yuki, mara = (str(charge.ref) for charge in cli.sandbox.ledger)
+    cli.sandbox.settle(mara, "ready")  # the list has no look that is being made
     done = cli("unknowns", file, "--page", tmp_path / "page")
     assert "no look was found that could be its result" in done.out  # nothing is attributed by itself
     html = (tmp_path / "page" / "index.html").read_text("utf-8")
