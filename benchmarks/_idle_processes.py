@@ -89,8 +89,8 @@ def measure(url: str, schema: str, *, processes: int, workspaces: int, seconds: 
             told.append(tuple(json.loads(_line_of(children.enter_context(child)))))
         with psycopg.connect(url, autocommit=True) as connection:
             progress("counting statements")
-            # until what follows an opening is done, and the backends have reported its transactions
-            time.sleep(6.0)
+            # what follows an opening is done by then; an idle backend reports its transactions within 10 s
+            time.sleep(12.0)
             before, began = statements(connection), time.monotonic()
             time.sleep(seconds)
             rate = (statements(connection) - before) / (time.monotonic() - began)

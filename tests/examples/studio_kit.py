@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import json
+import random
+import socket
 import sys
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 import httpx
 import uvicorn
-from aiohttp.test_utils import unused_port
 
 from hoox_async.sandbox import Sandbox
 
@@ -36,6 +37,16 @@ __all__ = [
 
 SECRET = "a secret that is long enough"
 ADA = "avtr_public_ada:look_public_ada"
+
+
+def unused_port() -> int:
+    """A free port, whose next one is free too, outside the range from which other sockets get theirs."""
+    while True:
+        port = random.randrange(20_000, 32_000)
+        with suppress(OSError), socket.socket() as first, socket.socket() as second:
+            first.bind(("127.0.0.1", port))
+            second.bind(("127.0.0.1", port + 1))
+            return port
 
 
 class Studio:

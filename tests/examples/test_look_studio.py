@@ -7,7 +7,6 @@ from decimal import Decimal
 from pathlib import Path
 
 import pytest
-from aiohttp.test_utils import unused_port
 from studio_kit import (
     ADA,
     SECRET,
@@ -20,6 +19,7 @@ from studio_kit import (
     serving,
     settings_for,
     studio,
+    unused_port,
 )
 
 from hoox_async import ConfigurationError, LookRef

@@ -12,8 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from aiohttp.test_utils import unused_port
-from studio_kit import main, serving, settings_for
+from studio_kit import main, serving, settings_for, unused_port
 
 from hoox_async.sandbox import Sandbox
 
