@@ -227,17 +227,6 @@ async def test_a_clock_that_was_ahead_and_came_back_costs_a_minute() -> None:
         assert 55.0 <= min(process.sends[5:]) - began <= 65.0
 
 
-async def test_reporting_twice_changes_nothing() -> None:
-    """A permit that is cancelled twice gives its step back once, and one that was sent is not cancelled."""
-    permits = MemoryQuota(asyncio.get_running_loop().time)
-    first = permits.reserve("me", 100, 8.0, 35.0)
-    assert first.permit is not None
-    permits.report([], [first.permit])
-    even_at = permits.even_at
-    permits.report([], [first.permit])
-    assert permits.even_at == even_at
-
-
 async def test_a_permit_that_a_stopped_process_reads_too_late_is_not_used() -> None:
     """Where a process reads the database's answer minutes later, others have its place: it asks again."""
     async with processes(2, limit=10) as (quota, (first, stopped)):

@@ -192,3 +192,24 @@ async def test_a_clock_that_comes_back_stops_permits_for_a_minute_only(ask: Ask)
         assert (await permits.reserve(100, 0.0, 0.0)).permit is None
     await clock.advance(31.0)
     assert (await permits.reserve(100, 0.0, 0.0)).permit is not None
+
+
+async def test_reporting_twice_changes_nothing(ask: Ask) -> None:
+    """A permit that is cancelled twice gives its step back once, and one that was sent is not cancelled."""
+
+    async def even_at() -> float:
+        return float((await ask("SELECT even_at FROM hoox.quotas"))[0][0])
+
+    permits = PostgresPermits(ask, 1, "a")
+    first, second = await permits.reserve(100, 8.0, 35.0), await permits.reserve(100, 8.0, 35.0)
+    assert first.permit is not None
+    assert second.permit is not None
+    before = await even_at()
+    await permits.report([], [first.permit])
+    once = await even_at()
+    await permits.report([], [first.permit])
+    assert await even_at() == once < before
+    await permits.report([SentPermit(second.permit, 0.1, 0.0)], [])
+    await permits.report([], [second.permit])
+    assert await even_at() == once
+    assert [row[0] for row in await ask("SELECT id FROM hoox.permits")] == [second.permit]
