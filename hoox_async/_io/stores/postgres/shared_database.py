@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from contextlib import suppress
 from types import TracebackType
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 _log = logging.getLogger("hoox_async")
 
 
-class SharedDatabase:
+class SharedDatabase(ABC):
     """The life of a shared database in one process, whatever the database is.
 
     Subclasses connect: `_connect` returns the queries of a new member, and `_disconnect` releases what that
@@ -169,11 +170,13 @@ class SharedDatabase:
             "process needs its own database object and session"
         )
 
+    @abstractmethod
     async def _connect(self) -> Queries:
-        raise NotImplementedError
+        """Connect, and return the queries of a new member."""
 
+    @abstractmethod
     async def _disconnect(self) -> None:
-        raise NotImplementedError
+        """Release what `_connect` has acquired, also after it has raised."""
 
 
 def require_workspace_name(name: str) -> str:
