@@ -105,6 +105,22 @@ async def test_what_cost_nothing_in_another_process_is_sent_by_the_one_that_wait
         assert [charge.ref for charge in space.ledger] == [job.ref]
 
 
+async def test_a_submission_that_is_cancelled_in_the_turn_of_another_process_change_sends_nothing() -> None:
+    """It ends cancelled, though its decision has to be made again because the other was refused."""
+    async with two_processes(requests_per_minute=1) as (one, two, space):
+        await two.session.submit(prompt("it takes the only permit"))
+        waiting = asyncio.create_task(two.session.submit(prompt(), key="k"))
+        await turns()
+        at_first_change = [waiting.cancel]
+        two.store.on_foreign_change(lambda _: at_first_change and at_first_change.pop()())
+        space.faults.fail_next("create", Fault.status(402))
+        with pytest.raises(InsufficientCredits):
+            await one.session.submit(prompt(), key="k")
+        await asyncio.sleep(600)
+        assert waiting.cancelled()
+    assert len(space.ledger) == 1
+
+
 async def test_two_processes_over_the_same_keys() -> None:
     """Two batches of the same 60 items: 60 charges, no item is told unknown, each process has all looks."""
     async with two_processes(transport={"latency": 3.0}, poll="awaited") as (one, two, space):

@@ -348,25 +348,28 @@ class _CancellingResult(asyncio.Future[Intent]):
     """The result of an attempt, for the caller that started it.
 
     When its caller is cancelled, it cancels an attempt that still waits, synchronously (so that no permit is
-    granted meanwhile), and ends when the attempt has released what it held. Once the attempt may have sent
-    something, only the caller is cancelled.
+    granted meanwhile), and ends when the attempt has released what it held: cancelled, however the attempt
+    ended. Once the attempt may have sent something, only the caller is cancelled.
     """
 
     def __init__(self, attempt: SubmitAttempt, task: asyncio.Task[Intent]) -> None:
         super().__init__(loop=task.get_loop())
         self._attempt = attempt
         self._task = task
+        self._caller_is_cancelled = False
         task.add_done_callback(self._finish)
 
     def cancel(self, msg: object | None = None) -> bool:
         if self._attempt.is_waiting and not self._task.done():
+            self._caller_is_cancelled = True
             return self._task.cancel(msg)
         return super().cancel(msg)
 
     def _finish(self, task: asyncio.Task[Intent]) -> None:
         if self.done():
             return
-        if task.cancelled():
+        # an attempt that another process's change ends in the same turn of the loop is not cancelled
+        if task.cancelled() or self._caller_is_cancelled:
             super().cancel()
         elif (error := task.exception()) is not None:
             self.set_exception(error)
