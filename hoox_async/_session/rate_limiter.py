@@ -339,9 +339,9 @@ class RateLimiter:
             return math.inf
         next_at, now = math.inf, self.clock.now()
         for waiter in (*self._callers, *self._batch):
-            left = waiter.refusal_timeout - self._refused_for(waiter.since)
-            if left > 0.0:
-                next_at = min(next_at, now + left)
+            ends_at = self._refused_until(waiter.since, waiter.refusal_timeout)
+            if now < ends_at:
+                next_at = min(next_at, ends_at)
                 continue
             self._remove(waiter)
             if not waiter.permit.done():
@@ -421,13 +421,17 @@ class RateLimiter:
         """
         if isinstance(error, RateLimited):
             timeout = self._refusal_timeout if refusal_timeout is None else refusal_timeout
-            return self._refused_for(since) >= timeout
+            return self.clock.now() >= self._refused_until(since, timeout)
         return isinstance(error, AuthenticationError) and self.key_error is not None
 
-    def _refused_for(self, since: float) -> float:
-        """For how many seconds, from ``since`` on, the API has answered nothing but 429."""
+    def _refused_until(self, since: float, timeout: float) -> float:
+        """When the API will have answered nothing but 429 for so many seconds, from ``since`` on.
+
+        Infinite while it answers with anything else. It is the time that timers are set to and that the
+        clock is compared with: a difference of two times could be rounded to just less than ``timeout``.
+        """
         refused_since = self.window.refused_since
-        return 0.0 if refused_since is None else self.clock.now() - max(since, refused_since)
+        return math.inf if refused_since is None else max(since, refused_since) + timeout
 
     def _begin_key_check(self) -> None:
         if self.is_checking_key or self._closed or self.on_key_refused is None:

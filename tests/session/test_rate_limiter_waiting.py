@@ -9,9 +9,11 @@ from typing import Any
 
 import pytest
 from rate_limiter_kit import Crowd, virtual
+from session_kit import turns
 
-from hoox_async._session.rate_limiter import Permit
-from hoox_async.errors import NotSent, SessionClosed
+from hoox_async._io.clock import Clock
+from hoox_async._session.rate_limiter import Permit, RateLimiter
+from hoox_async.errors import NotSent, RateLimited, SessionClosed
 
 
 @virtual
@@ -161,3 +163,22 @@ async def test_closing_and_cancelling_in_one_turn_leave_no_unretrieved_error(cro
     waiter.cancel()
     with pytest.raises(asyncio.CancelledError):
         await waiter
+
+
+@virtual
+async def test_a_wait_that_meets_only_429_ends_at_the_time_that_its_timer_is_set_to() -> None:
+    """Floating-point rounding does not make the elapsed time a hair shorter than the timeout at that time."""
+    since, timeout = 450.812, 600.0
+    assert (since + timeout) - since < timeout
+    clock = Clock(asyncio.get_running_loop())
+    rate_limiter = RateLimiter(clock, 100)
+    rate_limiter.pause(None, "the API answered 429")
+    waiter = asyncio.create_task(rate_limiter.acquire(since=since, refusal_timeout=timeout))
+    await turns()
+    clock.now = lambda: since + timeout
+    rate_limiter.wake()
+    await turns()
+    assert waiter.done()
+    error = waiter.exception()
+    assert isinstance(error, RateLimited)
+    assert rate_limiter.is_final(error, since, timeout)
