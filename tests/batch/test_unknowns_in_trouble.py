@@ -9,12 +9,12 @@ from typing import Any
 import pytest
 from batch_kit import QUICK, avatar, edits, lose, now, opened, prompts, space_of, states
 
-from hoox_async import BatchRunner, HooxSession, LookEdit, LookRef
+from hoox_async import BatchRunner, HooxSession, LookEdit, LookRef, Timeouts
 from hoox_async._core.intents.intent import Intent, IntentState
 from hoox_async._core.intents.transitions import EndSearch, MarkUnknown, Transition
 from hoox_async._io.stores.memory import MemoryStore
 from hoox_async._session import runtime_of
-from hoox_async.errors import NotFound, NotSent, SessionClosed, StoreError
+from hoox_async.errors import NotFound, NotSent, RateLimited, SessionClosed, StoreError
 from hoox_async.sandbox import Fault, Space
 
 pytestmark = pytest.mark.virtual_time
@@ -247,6 +247,26 @@ async def test_a_baseline_that_cannot_be_read_concerns_its_own_avatar_only() -> 
         report = await BatchRunner(session, look_timeout=3600.0).run(items)
     assert states(report) == {"a0": "unsent", "a1": "unsent", "b0": "ready", "b1": "ready"}
     assert all(isinstance(outcome.error, NotSent) for outcome in report if outcome.key[0] == "a")
+
+
+async def test_a_baseline_that_meets_only_429_ends_after_the_refusal_timeout() -> None:
+    """As the POST itself would: `RateLimited` after `Timeouts.refused`, in a submission and in a batch."""
+    space = space_of()
+    async with opened(space) as session:
+        source = await avatar(session)
+    async with opened(space, exclusive=True, timeouts=Timeouts(refused=300.0)) as session:
+        space.faults.fail_next("avatar", Fault.rate_limited(retry_after=60), times=10_000)
+        began = now()
+        report, single = await asyncio.gather(
+            BatchRunner(session).run(edits(source, 2)),
+            session.submit(LookEdit(source, "a")),
+            return_exceptions=True,
+        )
+        assert 300.0 <= now() - began <= 440.0
+    assert isinstance(single, RateLimited)
+    assert not isinstance(report, BaseException)
+    assert {type(outcome.error) for outcome in report} == {RateLimited}
+    assert set(states(report).values()) == {"unsent"}
 
 
 async def test_an_edit_of_an_avatar_that_does_not_exist_raises_not_found() -> None:

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from copy import copy
 
 from ..._api.models import LookRef
-from ...errors import HooxError, NotSent, RateLimited, ServerError, SessionClosed, TransportError
+from ...errors import HooxError, NotSent, ServerError, SessionClosed, TransportError
 from ..reads import Reads
 from ..services import SessionServices
 from .candidates import add_candidates_of_avatar
@@ -37,15 +37,13 @@ class Baselines:
         """Wait until the baseline is taken.
 
         Raises `NotSent` if the API does not answer, also after retries; any other error of the request
-        (`NotFound`, `AuthenticationError` …); `StoreError` and `SessionClosed`. After a 429 it waits, as for
-        a paid request.
+        (`NotFound`, `AuthenticationError`, `RateLimited` after two minutes of nothing but 429 …);
+        `StoreError` and `SessionClosed`.
         """
         pauses = iter(_PAUSES)
         while avatar_id not in self._taken:
             try:
                 await self._take_shared(avatar_id)
-            except RateLimited:
-                continue  # the rate limiter pauses
             except (NotSent, ServerError, TransportError) as error:
                 pause = next(pauses, None)
                 if pause is None:
