@@ -83,10 +83,17 @@ class TaskSet:
             task.cancel()
 
     async def cancel(self) -> None:
-        """Start no more tasks, cancel all and wait until they have ended."""
+        """Start no more tasks, cancel all and wait until they have ended.
+
+        One that was spawned just now begins first. Cancelled before its first step it would run no line of
+        its code, and what it was given, such as a permit of the quota, would never be released.
+        """
         self.closed = True
-        while self._tasks:
+        try:
+            await asyncio.sleep(0)
+        finally:
             self.stop()
+        while self._tasks:
             await asyncio.wait(tuple(self._tasks))
 
 

@@ -59,8 +59,12 @@ class Poller:
             await self._outstanding.acquire()
             try:
                 permit, request = await self._next()
-                name = f"hoox-{request.kind.name.lower()}"
-                self._services.tasks.background(self._poll(permit, request), name)
+                try:
+                    name = f"hoox-{request.kind.name.lower()}"
+                    self._services.tasks.background(self._poll(permit, request), name)
+                except BaseException:  # the session is being closed
+                    permit.cancel()
+                    raise
             except BaseException:
                 self._outstanding.release()
                 raise

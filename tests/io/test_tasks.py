@@ -83,6 +83,33 @@ async def test_cancel_waits_until_all_tasks_have_ended() -> None:
     assert len(tasks) == 0
 
 
+async def test_a_task_that_was_spawned_just_before_the_set_is_cancelled_begins_first() -> None:
+    """It releases what it was given: a task that is cancelled before its first step runs none of its code."""
+    tasks, released = TaskSet(), asyncio.Event()
+
+    async def work() -> None:
+        try:
+            await asyncio.sleep(60)
+        finally:
+            released.set()
+
+    tasks.spawn(work(), "works")
+    await tasks.cancel()
+    assert released.is_set()
+
+
+async def test_a_cancelled_cancel_has_cancelled_the_tasks() -> None:
+    """Whoever cancels the set is cancelled at once: the tasks end nevertheless."""
+    tasks = TaskSet()
+    task = tasks.spawn(asyncio.sleep(60), "sleeps")
+    ending = asyncio.create_task(tasks.cancel())
+    await asyncio.sleep(0)
+    ending.cancel()
+    await asyncio.wait((ending, task), timeout=5)
+    assert ending.cancelled()
+    assert task.cancelled()
+
+
 @pytest.mark.parametrize("end", ["drain", "cancel"])
 async def test_a_set_that_is_ending_starts_no_task(end: str) -> None:
     """A set that is ending raises `SessionClosed` at a new task and closes its coroutine."""

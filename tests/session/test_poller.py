@@ -7,7 +7,7 @@ import logging
 from typing import Any
 
 import pytest
-from session_kit import edit, made, on_space, others, prompt, sends
+from session_kit import edit, made, on_space, others, prompt, sends, turns
 
 from hoox_async import LookRef, LookStatus
 from hoox_async._session import runtime_of
@@ -125,3 +125,29 @@ async def test_looks_of_an_avatar_whose_id_is_no_path_segment_are_polled_one_by_
         ends = await asyncio.gather(*waits, return_exceptions=True)
         assert [type(end) for end in ends] == [NotFound] * 2
         assert runtime_of(session).services.rate_limiter.window.held == 0
+
+
+@pytest.mark.parametrize("turns_later", range(5))
+async def test_a_permit_that_the_poller_gets_while_the_session_closes_is_given_back(
+    turns_later: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Otherwise it would count for good in the quota that the sessions of a process share."""
+    async with on_space() as (session, _):
+        await session.submit(prompt())
+        runtime, closing = runtime_of(session), []
+        window = runtime.services.rate_limiter.window
+        take = window.take
+
+        async def close() -> None:
+            await turns(turns_later)
+            await runtime.close()
+
+        def take_while_closing(now: float) -> int:
+            closing.append(asyncio.create_task(close()))
+            return take(now)
+
+        monkeypatch.setattr(window, "take", take_while_closing)
+        await asyncio.sleep(5)
+        assert len(closing) == 1
+        assert closing[0].done()
+        assert window.held == 0
