@@ -68,13 +68,15 @@ class InvalidRequest(HooxError, ValueError):
     """A request holds a value that the API would refuse; nothing was sent.
 
     ``field`` is the field's name, ``value`` what it was given, and ``expected`` says what would be right.
+    The message shows the value unless that is ``secret``.
     """
 
-    def __init__(self, field: str, value: object, expected: str) -> None:
+    def __init__(self, field: str, value: object, expected: str, *, secret: bool = False) -> None:
         self.field = field
         self.value = value
         self.expected = expected
-        super().__init__(f"{field}: {_shown(value)} is not usable; expected {expected}")
+        shown = "the value, which is not shown," if secret else _shown(value)
+        super().__init__(f"{field}: {shown} is not usable; expected {expected}")
 
 
 class KeyConflict(HooxError):

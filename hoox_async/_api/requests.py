@@ -112,7 +112,7 @@ def _check_bool(instance: object, attribute: attrs.Attribute[Any], value: object
         raise InvalidRequest(attribute.name, value, "True or False")
 
 
-def _check_url(field: str, value: object, wanted: str) -> None:
+def _check_url(field: str, value: object, wanted: str, *, secret: bool = False) -> None:
     if isinstance(value, str) and value == value.strip() and not any(c.isspace() for c in value):
         try:
             parts = urlsplit(value)
@@ -121,12 +121,13 @@ def _check_url(field: str, value: object, wanted: str) -> None:
             usable = False
         if usable:
             return
-    raise InvalidRequest(field, value, wanted)
+    raise InvalidRequest(field, value, wanted, secret=secret)
 
 
 def _check_webhook(instance: object, attribute: attrs.Attribute[Any], value: object) -> None:
     if value is not None:
-        _check_url(attribute.name, value, "an http(s) URL that the API can reach")
+        # its last part may be a bearer secret, as that of the hub's URLs is
+        _check_url(attribute.name, value, "an http(s) URL that the API can reach", secret=True)
 
 
 def _check_images(instance: object, attribute: attrs.Attribute[Any], value: object) -> None:

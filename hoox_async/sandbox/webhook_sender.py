@@ -59,7 +59,7 @@ class DeliveryRecord:
 
 @attrs.frozen
 class _PendingDelivery:
-    url: str
+    url: str = attrs.field(repr=False)
     body: dict[str, Any]
     tried: int = 0
 

@@ -246,6 +246,9 @@ def _checked_url(url: str) -> str:
         usable = usable and not re.search(r"[\s?#{}\\]", url) and "@" not in parts.netloc
     except (ValueError, AttributeError, TypeError):
         usable = False
-    if not usable:
-        raise ConfigurationError(f"public_url: {url!r} is no http(s) URL of scheme, host and path alone")
+    if not usable:  # it is not shown: it may hold a password
+        raise ConfigurationError(
+            "public_url: expected an http(s) URL of scheme, host and path alone, such as "
+            "https://example.com/hooks/hoox"
+        )
     return url.rstrip("/")

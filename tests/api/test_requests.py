@@ -449,6 +449,13 @@ def test_a_webhook_url_must_be_a_http_url(make: Make, bad: Any) -> None:
 
 
 @each
+def test_a_webhook_url_that_is_refused_is_not_in_the_message(make: Make) -> None:
+    """Its last part may be a secret, which must not come into a log with the error."""
+    error = refused(make, "webhook_url", "hook.example/bearer-secret")
+    assert "bearer-secret" not in f"{error} {error!r}"
+
+
+@each
 @pytest.mark.parametrize("bad", [None, 7, "a", [("a", "b")], {"a": 1}, {1: "a"}, {"a": None}])
 def test_metadata_is_text_to_text(make: Make, bad: Any) -> None:
     """Metadata other than a mapping of text to text is refused: stores and reports hold nothing else."""

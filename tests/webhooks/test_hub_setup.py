@@ -33,8 +33,9 @@ from hoox_async.webhooks import RedactTokens, WebhookHub
 )
 def test_an_unusable_public_url_is_a_configuration_error(url: Any) -> None:
     """A public URL that is not http or https, or has more than host and path, is refused."""
-    with pytest.raises(ConfigurationError, match="public_url"):
+    with pytest.raises(ConfigurationError, match="public_url") as refused:
         WebhookHub(url, SECRET)
+    assert "me:pw" not in str(refused.value)  # a password is not shown
 
 
 @pytest.mark.parametrize("url", ["https://example.com", "https://example.com/", "http://127.0.0.1:8080/a/b/"])
