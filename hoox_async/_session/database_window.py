@@ -85,7 +85,8 @@ class DatabaseWindow:
         self._learned_text: str | None = None
         self._offset: float | None = None  # the database's clock less the loop's
         self._pace = (_MINUTE + MARGIN) / limit
-        self._counted = 0
+        self._counted = 0  # requests that counted at the last reservation, and when that was
+        self._counted_at = -math.inf
         # reservations
         self._stock: deque[_Reserved] = deque()
         self._asking = False
@@ -159,7 +160,8 @@ class DatabaseWindow:
     def _take_in(self, reservation: Reservation, asked_at: float, asked_at_boot: float) -> None:
         now, wait = self._clock.now(), reservation.wait
         self._offset = reservation.moment - now
-        self.limit, self._pace, self._counted = reservation.limit, reservation.pace, reservation.counted
+        self.limit, self._pace = reservation.limit, reservation.pace
+        self._counted, self._counted_at = reservation.counted, now
         self._load(reservation.learned)
         if reservation.permit is None:
             self._ask_again_at = now + max(wait, 0.002)
@@ -369,9 +371,13 @@ class DatabaseWindow:
         return self._pace
 
     def snapshot(self, now: float) -> WindowSnapshot:
-        """The limit, how many requests of it are free, and when all of it will be."""
-        remaining = max(0, self.limit - self._counted)
-        return WindowSnapshot(self.limit, remaining, max(now + _MINUTE, self.paused_until))
+        """The limit, how many requests of it are free, and when all of it will be.
+
+        As of the last reservation: what other processes have sent since is not known here.
+        """
+        free_at = self._counted_at + _MINUTE
+        counted = self._counted if now < free_at else 0
+        return WindowSnapshot(self.limit, max(0, self.limit - counted), max(free_at, self.paused_until))
 
     def restore(self, now: float, ages: Iterable[float]) -> None:
         """Do nothing: the database knows the requests of earlier processes."""

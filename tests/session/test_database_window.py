@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -204,6 +205,18 @@ async def test_permits_that_nobody_wants_any_more_are_given_back() -> None:
         await asyncio.sleep(1.0)
         assert all(permit.sent_at is not None for permit in permits.permits.values())
         await second.send()
+
+
+async def test_the_quota_is_free_again_a_minute_after_the_last_reservation() -> None:
+    """A process that has sent nothing for a minute does not go on telling what counted before."""
+    async with processes(1) as (_, (process,)):
+        await process.send_many(30)
+        used = process.rate_limiter.snapshot()
+        assert used.remaining < 100
+        assert used.resets_at is not None
+        assert used.resets_at <= process.clock.utc() + timedelta(seconds=60)
+        await asyncio.sleep(120.0)
+        assert process.rate_limiter.snapshot() == (100, 100, None)
 
 
 async def test_a_permit_that_grew_too_old_is_void() -> None:
