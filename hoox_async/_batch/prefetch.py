@@ -18,7 +18,7 @@ MAX_UNDELIVERED = 1_000
 class PrefetchWindow:
     """Bounds what a run holds in memory and what it pays for before its outcomes are taken.
 
-    Items that are not sent yet cost memory alone, about 1 KB each (``benchmarks/lookahead.py``): as many are
+    Items that are not sent yet cost memory alone, about 1 KB each (``benchmarks/prefetch.py``): as many are
     read ahead as it takes to send many looks of one avatar in a row. What is in flight, or has an outcome
     that the reader has not taken, may have been paid: this has a separate limit, so that nothing more is paid
     when the reader stops reading.

@@ -122,7 +122,7 @@ class SessionRuntime:
             self.registry.adopt(await store.in_states((IntentState.ACCEPTED,), own=True))
         if self.services.deliveries is not None:
             self._detach = self.services.deliveries.subscribe(self.receiver.accept)
-            self.services.tasks.supervise(self.receiver.restore, "hoox-recall")
+            self.services.tasks.supervise(self.receiver.restore, "hoox-restore-deliveries")
         self.services.tasks.supervise(self.poller.run, "hoox-poller")
         store.coordinate(
             Coordination(

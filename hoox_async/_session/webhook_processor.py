@@ -158,10 +158,10 @@ class WebhookProcessor:
     async def _publish(self, intent: Intent, look: Look) -> bool:
         """Update the tracked look and its job. Returns whether that was new."""
         if look.ref in self._scheduler:
-            news = self._scheduler.update(look, self._services.clock.now(), delivered=True)
-            await self._registry.publish((news,) if news else ())
+            update = self._scheduler.update(look, self._services.clock.now(), delivered=True)
+            await self._registry.publish((update,) if update else ())
             self._services.rate_limiter.wake()
-            return news is not None
+            return update is not None
         job = self._registry.job_of(intent)  # referenced until it is stored
         await self._registry.publish([LookUpdate(look, is_complete(look))])
         return job.last is look

@@ -46,7 +46,7 @@ class Server:
         self._port = port
         self._latency = latency
         self._draw_picture = draw_picture
-        self._courier = webhook_sender
+        self._webhook_sender = webhook_sender
         self._runner: web.AppRunner | None = None
         self._closing = asyncio.Event()
 
@@ -90,7 +90,7 @@ class Server:
             charges_before = len(self.space.ledger)
             exchange = self.space.receive(call, self._now(), fault)
             for charge in self.space.ledger[charges_before:]:
-                await self._courier.accepted(self.space.looks[charge.look_id])
+                await self._webhook_sender.accepted(self.space.looks[charge.look_id])
             await self._sleep(self._latency / 2)
         return await self._send(request, exchange)
 
