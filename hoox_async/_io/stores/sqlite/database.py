@@ -15,7 +15,7 @@ from weakref import WeakSet
 from ....errors import StoreError
 from ...protocols import Workspace
 from . import missing_wal, queries, schema
-from .error_translation import FAILURES, store_error, translated
+from .error_translation import FAILURES, NO_STORE_YET, store_error, translated
 from .file_lock import FileLock
 
 _MAX_JOBS = 1000  # in one commit, which then takes tens of milliseconds
@@ -64,9 +64,9 @@ class Database:
             queries.note_opening(db, at)
             queries.recover_all(db, at)
 
-        self.open_and(prepare, at)
+        self._open_and(prepare, at)
 
-    def open_and(self, prepare: Callable[[sqlite3.Connection, int], None], at: datetime) -> None:
+    def _open_and(self, prepare: Callable[[sqlite3.Connection, int], None], at: datetime) -> None:
         """Lock and check the file, and run ``prepare`` with its version in the first transaction.
 
         When it raises `StoreError`, it holds nothing.
@@ -77,6 +77,21 @@ class Database:
         except BaseException:
             self.close()
             raise
+
+    def open_existing(self, at: datetime) -> None:
+        """Lock, check and migrate a file that is a store already, without a workspace.
+
+        Raises `StoreError` where there is no such store. Then it holds nothing.
+        """
+        if not Path(os.path.realpath(self.path)).is_file():
+            raise StoreError(f"{self.path}: there is no such file")
+
+        def prepare(db: sqlite3.Connection, version: int) -> None:
+            if not version or queries.read_binding(db) is None:
+                raise StoreError(f"{self.path}: {NO_STORE_YET}")
+            schema.migrate(db, version)
+
+        self._open_and(prepare, at)
 
     def transaction(self, work: Callable[[sqlite3.Connection], _T]) -> _T:
         """Run this in one transaction, which is durable when it returns."""

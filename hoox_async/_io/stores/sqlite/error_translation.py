@@ -22,6 +22,8 @@ _MEANING = {
     "SQLITE_CONSTRAINT": "it holds something else under the same id already",
 }
 
+NO_STORE_YET = "it is no store of hoox-async (yet): nothing was written to it"
+
 FAILURES = (sqlite3.Error, OSError, UnicodeError, OverflowError, StoreError)
 
 

@@ -11,7 +11,6 @@ from pathlib import Path
 
 from ...._core.intents import pruning
 from ...._core.intents.records import dump_intent
-from ....errors import StoreError
 from ..pruning import PruneResult
 from . import queries, schema
 from .database import Database
@@ -23,11 +22,9 @@ _PAGE = 500
 
 def prune(name: str, before: datetime) -> PruneResult:
     """Do what `prune_store` says, in the calling thread. Each page is one transaction."""
-    if not Path(os.path.realpath(name)).is_file():
-        raise StoreError(f"{name}: there is no such file")
     size_before, pruned, already = _size(name), 0, 0
     database = Database(name)
-    database.open_and(partial(_prepare, name), datetime.now(UTC))
+    database.open_existing(datetime.now(UTC))
     try:
         place: int | None = 0
         while place is not None:
@@ -52,12 +49,6 @@ def preview(name: str, before: datetime) -> PruneResult:
                 smaller += len(record) - len(dump_intent(pruning.prune(intent)))
     size = _size(name)
     return PruneResult(pruned, already, size, max(0, size - smaller))
-
-
-def _prepare(name: str, db: sqlite3.Connection, version: int) -> None:
-    if not version or queries.read_binding(db) is None:
-        raise StoreError(f"{name}: it is no store of hoox-async (yet): nothing was written to it")
-    schema.migrate(db, version)
 
 
 def _prune_page(db: sqlite3.Connection, after: int, before: datetime) -> queries.PrunablePage:

@@ -14,7 +14,7 @@ from typing import Self
 from ...._core.intents.intent import Intent
 from ....errors import StoreError
 from . import missing_wal, queries, schema
-from .error_translation import translated
+from .error_translation import NO_STORE_YET, translated
 from .worker_thread import WorkerThread
 
 _PAGE = 500
@@ -139,7 +139,7 @@ def _base_url(db: sqlite3.Connection, path: str) -> str:
     version = schema.version_of(db, path)
     binding = queries.read_binding(db) if version else None
     if binding is None:
-        raise StoreError(f"{path}: it is no store of hoox-async (yet): nothing was written to it")
+        raise StoreError(f"{path}: {NO_STORE_YET}")
     return binding.base_url
 
 
