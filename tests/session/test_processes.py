@@ -10,7 +10,7 @@ from processes_kit import LEASE, two_processes
 from session_kit import edit, intent_of, made, prompt, turns
 
 from hoox_async import BatchItem, BatchRunner, HooxSession
-from hoox_async._core.intents.intent import IntentState
+from hoox_async._core.intents.intent import Intent, IntentState
 from hoox_async.errors import (
     BadRequest,
     ConfigurationError,
@@ -111,8 +111,14 @@ async def test_a_submission_that_is_cancelled_in_the_turn_of_another_process_cha
         await two.session.submit(prompt("it takes the only permit"))
         waiting = asyncio.create_task(two.session.submit(prompt(), key="k"))
         await turns()
-        at_first_change = [waiting.cancel]
-        two.store.on_foreign_change(lambda _: at_first_change and at_first_change.pop()())
+        heard: list[Intent] = []
+
+        def cancel_at_first_change(intent: Intent) -> None:
+            if not heard:
+                waiting.cancel()
+            heard.append(intent)
+
+        two.store.on_foreign_change(cancel_at_first_change)
         space.faults.fail_next("create", Fault.status(402))
         with pytest.raises(InsufficientCredits):
             await one.session.submit(prompt(), key="k")
