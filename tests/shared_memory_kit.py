@@ -7,7 +7,7 @@ dictionaries. A fault may delay, fail or lose the answer of each statement.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import nullcontext
 from datetime import datetime, timedelta
 from decimal import Decimal
@@ -19,8 +19,9 @@ from shared_permits_kit import MemoryPermits, MemoryQuota
 from hoox_async._api.models import LookRef
 from hoox_async._api.requests import FREE
 from hoox_async._core.intents.budget import StoredBudget
-from hoox_async._core.intents.intent import IntentState
+from hoox_async._core.intents.intent import Intent, IntentState
 from hoox_async._io.clock import Clock
+from hoox_async._io.stores.postgres import intent_rows
 from hoox_async._io.stores.postgres.queries import (
     Changes,
     IntentRow,
@@ -547,6 +548,12 @@ class MemoryDatabase(SharedDatabase):
         if member is not None:
             self._member = None
             await member.stop()
+
+    async def read_workspace(self, name: str) -> AsyncIterator[Intent]:
+        row = self.memory.workspaces.get(name)
+        for (workspace, _), each in self.memory.intents.items():
+            if row is not None and workspace == row.id:
+                yield intent_rows.read(each.row)
 
     async def _connect(self) -> MemoryQueries:
         self.queries = MemoryQueries(self.memory, self._lease, self._fault)

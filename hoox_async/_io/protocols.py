@@ -228,6 +228,14 @@ class Store(Protocol):
         Without it the process that polls for all tells its own hooks, once this process has ended.
         """
 
+    def read_unopened(self) -> AsyncIterator[Intent]:
+        """Every intent, in the order of the plan, without opening the store; none where there is no store.
+
+        It needs no API key, takes no lock and no lease, migrates nothing and writes nothing, and works while
+        others have the store open. Raises `StoreError`.
+        """
+        ...
+
     async def open(self, workspace: Workspace) -> None:
         """Open the store, bind it to the workspace, and mark what an ended process left SENDING as UNKNOWN.
 

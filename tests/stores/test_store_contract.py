@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import attrs
@@ -14,6 +15,7 @@ from store_kit import (
     EDIT,
     FREE_CREATE,
     NOW,
+    WORKSPACE,
     accept,
     after,
     planned,
@@ -223,6 +225,29 @@ async def test_every_intent_is_streamed_in_order(store: Store, small_pages: None
     keys = [f"item {number}" for number in range(120)]
     await plan_in_order(store, keys)
     assert [intent.key async for intent in store.stream()] == keys
+
+
+async def test_a_store_is_read_without_opening_it(closed: Store, tmp_path: Path) -> None:
+    """`read_unopened` gives every intent in order, before, while and after a session has the store open.
+
+    Nothing is made or changed, so what is being sent stays SENDING; a store that does not exist has none.
+    """
+    assert [intent async for intent in closed.read_unopened()] == []
+    assert list(tmp_path.iterdir()) == []
+    await closed.open(WORKSPACE)
+    try:
+        for key in ("b", "a"):
+            await closed.plan(planned(key))
+        sending = await closed.advance("a", send("t1"))
+        assert [intent async for intent in closed.read_unopened()] == [planned("b"), sending]
+        assert await closed.get(("a",)) == {"a": sending}
+        await closed.advance("a", accept("look_1"))
+    finally:
+        await closed.aclose()
+    assert [(i.key, i.state.value) async for i in closed.read_unopened()] == [
+        ("b", "planned"),
+        ("a", "accepted"),
+    ]
 
 
 async def test_no_baseline_is_none(store: Store) -> None:

@@ -62,6 +62,11 @@ class MemoryStore(OneProcessStore):
     def __repr__(self) -> str:
         return f"MemoryStore(<{len(self._intents)} intents>)"
 
+    async def read_unopened(self) -> AsyncIterator[Intent]:
+        """Every intent of earlier sessions, and of one that has it open."""
+        for intent in tuple(self._intents.values()):
+            yield intent
+
     async def open(self, workspace: Workspace) -> None:
         """Bind the store to the workspace. Raises `StoreLocked` while another has it; `StoreMismatch`."""
         if self._is_open:

@@ -75,28 +75,17 @@ class SchemaState(NamedTuple):
 
 
 async def ensure_newest(
-    connections: Connections,
-    schema: str,
-    migrations: Sequence[Migration] = MIGRATIONS,
-    *,
-    migrates: bool = True,
+    connections: Connections, schema: str, migrations: Sequence[Migration] = MIGRATIONS
 ) -> None:
     """Migrate the schema where it is older than the newest migration. Whoever comes first does it.
 
-    Without ``migrates`` an older one is refused instead. Raises `StoreError`, also where the schema is too
-    new for this release, or can't be migrated.
+    Raises `StoreError`, also where the schema is too new for this release, or can't be migrated.
     """
     known = migrations[-1].version
     state = await read_state(connections, schema)
     state.check(connections.name, known)
-    if state.version >= known:
-        return
-    if not migrates:
-        raise StoreError(
-            f"{connections.name}: its schema {schema!r} has version {state.version} and this release needs "
-            f"{known}: run `hoox-async store migrate`"
-        )
-    await migrate(connections, schema, migrations)
+    if state.version < known:
+        await migrate(connections, schema, migrations)
 
 
 async def read_state(connections: Connections, schema: str) -> SchemaState:

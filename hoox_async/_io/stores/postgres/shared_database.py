@@ -6,13 +6,14 @@ import asyncio
 import logging
 import os
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
 from ...._api.webhook_payloads import Delivery
 from ...._core.intents.deliveries import can_be_needed
+from ...._core.intents.intent import Intent
 from ...._core.intents.records import dump_delivery
 from ....errors import ConfigurationError, StoreError, StoreLocked
 from . import intent_rows
@@ -30,7 +31,8 @@ class SharedDatabase(ABC):
     """The life of a shared database in one process, whatever the database is.
 
     Subclasses connect: `_connect` returns the queries of a new member, and `_disconnect` releases what that
-    has acquired, also after it has raised. One object is open on one loop at a time.
+    has acquired, also after it has raised. `read_workspace` works without them. One object is open on one
+    loop at a time.
     """
 
     def __init__(self, name: str, lease: float, webhooks: WebhookHub | None = None) -> None:
@@ -169,6 +171,10 @@ class SharedDatabase(ABC):
             f"{self._name} was opened by process {self._pid}, from which this one was forked: a forked "
             "process needs its own database object and session"
         )
+
+    @abstractmethod
+    def read_workspace(self, name: str) -> AsyncIterator[Intent]:
+        """Every intent of a workspace, without opening the database; none where it has no such workspace."""
 
     @abstractmethod
     async def _connect(self) -> Queries:

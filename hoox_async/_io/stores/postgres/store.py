@@ -99,6 +99,10 @@ class PostgresStore:
         if self._member is not None:
             self._member.confirm_notified(self._id, key)
 
+    def read_unopened(self) -> AsyncIterator[Intent]:
+        """Every intent of the workspace; none where the database does not have it (yet)."""
+        return self._database.read_workspace(self._workspace)
+
     async def open(self, workspace: Workspace) -> None:
         """Bind the workspace, and begin to hear of what others change in it.
 

@@ -12,6 +12,8 @@ from functools import partial
 from sqlite3 import Connection
 from typing import TypeVar
 
+import anyio.to_thread
+
 from ...._api.models import LookRef
 from ...._api.webhook_payloads import Delivery
 from ...._core.intents.budget import StoredBudget
@@ -23,6 +25,7 @@ from ...protocols import StoreGauges, Workspace
 from ..one_process import OneProcessStore
 from . import queries
 from .database import Database, Done, Job
+from .reader import read_store
 from .worker_thread import WorkerThread, ignore_error
 
 _PAGE = 500
@@ -48,6 +51,14 @@ class SQLiteStore(OneProcessStore):
 
     def __repr__(self) -> str:
         return f"SQLiteStore({self.path!r})"
+
+    async def read_unopened(self) -> AsyncIterator[Intent]:
+        """Every intent of the file as it is now, also while a session has it open; none if it is missing."""
+        if not await anyio.to_thread.run_sync(os.path.exists, self.path):
+            return
+        async with await read_store(self.path) as snapshot:
+            async for intent in snapshot:
+                yield intent
 
     async def open(self, workspace: Workspace) -> None:
         """Open the file (or create it), bind it, and mark what a crash left SENDING as UNKNOWN.
