@@ -319,6 +319,18 @@ class MemoryQueries:
 
         return await self._ask("kept_delivery", find)
 
+    async def delivered(self, workspace: int, after: tuple[int, str], size: int) -> list[tuple[int, str]]:
+        def find() -> list[tuple[int, str]]:
+            memory, found = self._memory, list[tuple[int, str]]()
+            for where, attempt_id in memory.deliveries:
+                if where == workspace:
+                    intent = memory.intents[workspace, memory.attempts[workspace, attempt_id][0]]
+                    if intent.state in (IntentState.ACCEPTED, IntentState.UNKNOWN):
+                        found.append((intent.row.seq, attempt_id))
+            return sorted(each for each in found if each > after)[:size]
+
+        return await self._ask("delivered", find)
+
     def permits(self, workspace: int, minute: float) -> MemoryPermits:
         memory = self._memory
         quota = memory.quotas.get(workspace)
@@ -389,12 +401,8 @@ class MemoryQueries:
 
         await self._ask("resign", resign)
 
-    async def confirm_notified(self, workspace: int, keys: Collection[str]) -> None:
-        def confirm() -> None:
-            for key in keys:
-                self._memory.unnotified.discard((workspace, key))
-
-        await self._ask("confirm_notified", confirm)
+    async def confirm_notified(self, looks: Collection[tuple[int, str]]) -> None:
+        await self._ask("confirm_notified", lambda: self._memory.unnotified.difference_update(looks))
 
     async def unnotified(self, workspaces: Collection[int]) -> list[Unnotified]:
         def find() -> list[Unnotified]:

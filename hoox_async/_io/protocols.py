@@ -351,6 +351,10 @@ class Store(Protocol):
         """The delivery that was kept for this attempt."""
         ...
 
+    def stream_delivered(self) -> AsyncIterator[str]:
+        """The ids of attempts for which a delivery was kept, of intents that are ACCEPTED or UNKNOWN."""
+        ...
+
     def note_sends(self, sent_at: Sequence[datetime]) -> Awaitable[None]:
         """Write when GET requests were sent. Returns at once; await the result to know that it is durable.
 

@@ -313,6 +313,30 @@ async def test_the_first_delivery_of_an_attempt_is_kept(store: Store) -> None:
     assert await store.kept_delivery("att_1") == first
 
 
+async def test_what_was_delivered_and_is_not_settled_is_streamed(store: Store, small_pages: None) -> None:
+    """`stream_delivered` gives each attempt with a kept delivery once, also past a page, while some settle.
+
+    Only those of intents that are ACCEPTED or UNKNOWN, in the order of the plan.
+    """
+    count = 110
+    for number in range(count + 3):
+        await store.plan(planned(f"k{number}"))
+        await store.advance(f"k{number}", send(f"att_{number}"))
+        if number != 0:
+            await store.keep_delivery(f"att_{number}", Delivery(f"look_{number}", LookStatus.READY))
+        if number != 1:
+            await store.advance(f"k{number}", accept(f"look_{number}"))
+    await store.advance("k2", settle("look_2"))
+    streamed = []
+    async for attempt_id in store.stream_delivered():
+        streamed.append(attempt_id)
+        number = attempt_id.removeprefix("att_")
+        await store.advance(f"k{number}", settle(f"look_{number}"))
+    assert streamed == [f"att_{number}" for number in range(3, count + 3)]
+    await store.advance("k1", MarkUnknown("lost", after(1), "att_1"))
+    assert [attempt_id async for attempt_id in store.stream_delivered()] == ["att_1"]
+
+
 async def test_a_strangers_delivery_is_not_kept(store: Store) -> None:
     """A delivery for an attempt that the store doesn't know takes no room."""
     await store.keep_delivery("att_unknown", Delivery("look_9", LookStatus.READY))

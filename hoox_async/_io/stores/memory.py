@@ -234,6 +234,13 @@ class MemoryStore(OneProcessStore):
         self._require_open()
         return self._deliveries.get(attempt_id)
 
+    async def stream_delivered(self) -> AsyncIterator[str]:
+        """The ids of attempts for which a delivery was kept, of intents that are ACCEPTED or UNKNOWN."""
+        for intent in await self.in_states((IntentState.ACCEPTED, IntentState.UNKNOWN)):
+            for attempt in intent.attempts:
+                if attempt.id in self._deliveries:
+                    yield attempt.id
+
     def note_sends(self, sent_at: Sequence[datetime]) -> Awaitable[None]:
         """Keep send times. Those of more than two minutes before the newest are dropped."""
         self._require_open()

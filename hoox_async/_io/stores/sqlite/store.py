@@ -184,6 +184,16 @@ class SQLiteStore(OneProcessStore):
         """The delivery that was kept for this attempt."""
         return await self._read(partial(queries.kept_delivery, attempt_id=attempt_id))
 
+    async def stream_delivered(self) -> AsyncIterator[str]:
+        """The ids of attempts for which a delivery was kept, of intents that are ACCEPTED or UNKNOWN."""
+        after, more = (0, ""), True
+        while more:
+            found = await self._read(partial(queries.page_delivered, after=after, size=_PAGE))
+            for _, attempt_id in found:
+                yield attempt_id
+            more = len(found) == _PAGE
+            after = found[-1] if found else after
+
     def note_sends(self, sent_at: Sequence[datetime]) -> Awaitable[None]:
         """Write send times with the next commit. Returns at once; the result can be awaited."""
         written = self._require_queue().post(partial(queries.add_sends, sent_at=tuple(sent_at)), writes=True)
