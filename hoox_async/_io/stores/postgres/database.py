@@ -13,10 +13,11 @@ from ....errors import ConfigurationError
 from .connections import Connections
 from .migrations import MIGRATIONS, ensure_newest
 from .migrations import migrate as migrate_schema
+from .names import require_schema, require_workspace_name
 from .offline import NoWorkspace, offline_workspace
 from .queries import Queries
 from .server_checks import check_rights, check_server
-from .shared_database import SharedDatabase, require_workspace_name
+from .shared_database import SharedDatabase
 from .sql_queries import SQLQueries
 from .store import PostgresStore
 from .url import DatabaseUrl
@@ -61,7 +62,7 @@ class PostgresDatabase(SharedDatabase):
         if webhooks is not None and not callable(getattr(webhooks, "subscribe", None)):
             raise ConfigurationError(f"webhooks: expected a WebhookHub, got {webhooks!r}")
         super().__init__(self._url.name, _require_lease(lease), webhooks)
-        self._schema = _require_schema(schema)
+        self._schema = require_schema(schema)
         self._max_connections = _require_connections(max_connections)
         self._migrations = MIGRATIONS
         self._connections: list[Connections] = []
@@ -101,7 +102,7 @@ async def migrate_database(url: str, *, schema: str = "hoox") -> tuple[int, int]
     connections = Connections(DatabaseUrl.parse(url), 1)
     try:
         await check_server(connections)
-        state = await migrate_schema(connections, _require_schema(schema))
+        state = await migrate_schema(connections, require_schema(schema))
     finally:
         await connections.aclose()
     return state.version, max(state.version, MIGRATIONS[-1].version)
@@ -116,12 +117,6 @@ def _require_lease(lease: float) -> float:
     if isinstance(lease, bool) or not isinstance(lease, int | float) or not 0 < lease < math.inf:
         raise ConfigurationError("lease: expected a number of seconds above 0")
     return float(lease)
-
-
-def _require_schema(schema: str) -> str:
-    if not isinstance(schema, str) or not 0 < len(schema.encode(errors="replace")) < 64 or "\0" in schema:
-        raise ConfigurationError("schema: expected the name of a schema, of at most 63 bytes")
-    return schema
 
 
 def _require_connections(count: int) -> int:

@@ -38,8 +38,17 @@ def database_error(name: str, error: BaseException, detail: str) -> DatabaseErro
     ``detail`` is the text of the error, without secrets.
     """
     sqlstate = getattr(error, "sqlstate", None)
-    meaning = _MEANING.get(sqlstate or "") or _MEANING.get((sqlstate or "08")[:2]) or "it failed"
+    if sqlstate is None:
+        meaning = "the connection failed" if _is_of_network(error) else "it failed"
+    else:
+        meaning = _MEANING.get(sqlstate) or _MEANING.get(sqlstate[:2]) or "it failed"
     told = DatabaseError(f"{name}: {meaning} ({' '.join(detail.split())})")
     told.sqlstate = sqlstate
     told.constraint = getattr(getattr(error, "diag", None), "constraint_name", None)
     return told
+
+
+def _is_of_network(error: BaseException) -> bool:
+    from psycopg import InterfaceError, OperationalError
+
+    return isinstance(error, OSError | OperationalError | InterfaceError)

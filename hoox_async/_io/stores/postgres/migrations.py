@@ -173,7 +173,8 @@ def _text(file: str) -> str:
 @functools.cache
 def in_schema(sql: str, schema: str) -> str:
     """The SQL with this schema in place of ``hoox``."""
-    return _NAME.sub(f"{quoted(schema)}.", sql)
+    name = f"{quoted(schema)}."
+    return _NAME.sub(lambda _: name, sql)
 
 
 def quoted(name: str) -> str:

@@ -19,6 +19,7 @@ from ..pruning import PruneResult
 from . import intent_rows
 from .connections import Connections
 from .migrations import MIGRATIONS, in_schema, read_state
+from .names import require_schema, require_workspace_name
 from .queries import IntentRow
 from .sql_queries import SQLQueries
 from .url import DatabaseUrl
@@ -123,6 +124,8 @@ async def offline_workspace(
     url: str | DatabaseUrl, workspace: str, *, schema: str = DEFAULT_SCHEMA
 ) -> AsyncIterator[OfflineWorkspace]:
     """The records of a workspace that exists. Raises `ConfigurationError`, `NoWorkspace` and `StoreError`."""
+    require_workspace_name(workspace)
+    require_schema(schema)
     connections = Connections(url if isinstance(url, DatabaseUrl) else DatabaseUrl.parse(url), 1)
     try:
         state = await read_state(connections, schema)

@@ -18,6 +18,7 @@ from ...._core.intents.records import dump_delivery
 from ....errors import ConfigurationError, StoreError, StoreLocked
 from . import intent_rows
 from .member import Member
+from .names import require_workspace_name
 from .queries import Queries
 from .store import PostgresStore
 
@@ -183,10 +184,3 @@ class SharedDatabase(ABC):
     @abstractmethod
     async def _disconnect(self) -> None:
         """Release what `_connect` has acquired, also after it has raised."""
-
-
-def require_workspace_name(name: str) -> str:
-    """The name. Raises `ConfigurationError` for one that no workspace can have."""
-    if not isinstance(name, str) or not name.strip() or "\0" in name or len(name) > 200:
-        raise ConfigurationError("workspace: expected a name, a text of 1 to 200 characters")
-    return name
