@@ -19,6 +19,7 @@ _MEANING = {
     "53300": "it has too many connections: raise its max_connections, or lower ours",
     "53": "it is out of resources",
     "55P03": "another transaction keeps a table locked",
+    "57014": "it cancelled a statement, after this role's or database's statement_timeout, or for somebody",
     "57": "it was stopped, or ended the connection",
     "58": "its machine failed to read or write",
     "XX": "it is damaged, or has a bug",
@@ -42,7 +43,7 @@ def database_error(name: str, error: BaseException, detail: str) -> DatabaseErro
         meaning = "the connection failed" if _is_of_network(error) else "it failed"
     else:
         meaning = _MEANING.get(sqlstate) or _MEANING.get(sqlstate[:2]) or "it failed"
-    told = DatabaseError(f"{name}: {meaning} ({' '.join(detail.split())})")
+    told = DatabaseError(f"{name}: {meaning} ({' '.join(detail.split()) or type(error).__name__})")
     told.sqlstate = sqlstate
     told.constraint = getattr(getattr(error, "diag", None), "constraint_name", None)
     return told

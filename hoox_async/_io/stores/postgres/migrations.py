@@ -140,6 +140,8 @@ async def _migrate_on(
 ) -> SchemaState:
     known = migrations[-1].version
     async with connection.transaction():
+        # not the role's, which is for short statements
+        await connection.execute(f"SET LOCAL statement_timeout = '{_DEADLINE:g}s'".encode())
         await connection.execute(f"SET LOCAL lock_timeout = '{_MIGRATION_OF_OTHERS}'".encode())
         await connection.execute("SELECT pg_advisory_xact_lock(%s, hashtext(%s))", (_LOCK, schema))
         await connection.execute(f"SET LOCAL lock_timeout = '{_LOCK_TIMEOUT}'".encode())

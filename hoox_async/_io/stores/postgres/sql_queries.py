@@ -76,7 +76,7 @@ class SQLQueries:
     async def add_workspace(self, name: str, binding: Binding) -> None:
         """Add a workspace, unless there is one of this name."""
         await self._ask(
-            "INSERT INTO hoox.workspaces (name, base_url, salt, fingerprints) VALUES (%s, %s, %s, %s) "
+            "INSERT INTO hoox.workspaces (name, base_url, salt, fingerprints) VALUES (%s, %s, %b, %b) "
             "ON CONFLICT (name) DO NOTHING",
             name, binding.base_url, binding.salt, [binding.fingerprint],
         )  # fmt: skip
@@ -84,8 +84,8 @@ class SQLQueries:
     async def replace_keys(self, workspace: int, old: Sequence[Binding], new: Sequence[Binding]) -> None:
         """Set the keys that are valid, if they are still the old ones."""
         await self._ask(
-            "UPDATE hoox.workspaces SET fingerprints = %s, key_confirmed = false "
-            "WHERE id = %s AND fingerprints = %s",
+            "UPDATE hoox.workspaces SET fingerprints = %b, key_confirmed = false "
+            "WHERE id = %s AND fingerprints = %b",
             _fingerprints(new), workspace, _fingerprints(old),
         )  # fmt: skip
 
@@ -93,7 +93,7 @@ class SQLQueries:
         """Write that the newest key is valid, if it is this one."""
         await self._ask(
             "UPDATE hoox.workspaces SET key_confirmed = true "
-            "WHERE id = %s AND fingerprints[1] = %s AND NOT key_confirmed",
+            "WHERE id = %s AND fingerprints[1] = %b AND NOT key_confirmed",
             workspace, binding.fingerprint,
         )  # fmt: skip
 
