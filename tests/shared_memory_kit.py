@@ -111,7 +111,14 @@ class SharedMemory:
             return False
         return found.expires_at - lease / 2 >= now and found.steady_since + lease <= now
 
-    def put(self, me: str, workspace: int, write: IntentWrite, sweep: timedelta | None) -> Written:
+    def put(
+        self,
+        me: str,
+        workspace: int,
+        write: IntentWrite,
+        sweep: timedelta | None,
+        lost_version: int | None = None,
+    ) -> Written:
         """Do what the function ``put_1`` does."""
         for claim in {*write.claims, *([write.claimed] if write.claimed else [])}:
             for (where, key), other in self.intents.items():
@@ -122,13 +129,14 @@ class SharedMemory:
         stored = self.intents.get((workspace, write.key))
         if (stored.row.version if stored else 0) != write.was:
             return Written("stale" if sweep is None else "alive")
-        if write.attempts and (refused := self._refusal(me, workspace, write, stored)):
+        refused = self._refusal(me, workspace, write, stored) if write.attempts else None
+        if refused is not None and (refused.budget is None or lost_version is None):
             return refused
         if sweep is not None and not self._is_dead(stored, me, sweep):
             return Written("alive")
         if any((workspace, attempt.id) in self.attempts for attempt in write.attempts):
             raise StoreError("the database: it holds something else under the same id already")
-        self._write(me, workspace, write, stored)
+        self._write(me, workspace, write, stored, lost_version or write.was + 1)
         return Written("written")
 
     def _refusal(self, me: str, workspace: int, write: IntentWrite, stored: _Intent | None) -> Written | None:
@@ -145,7 +153,9 @@ class SharedMemory:
         sends = stored is not None and stored.state is IntentState.SENDING
         return stored is not None and sends and self.may_sweep(me, lease) and not self.is_alive(stored.member)
 
-    def _write(self, me: str, workspace: int, write: IntentWrite, stored: _Intent | None) -> None:
+    def _write(
+        self, me: str, workspace: int, write: IntentWrite, stored: _Intent | None, version: int
+    ) -> None:
         self.commits += 1
         if stored is None:
             self._planned += 1
@@ -153,7 +163,7 @@ class SharedMemory:
         was_settled = stored is not None and stored.state in _SETTLED
         if write.state in _SETTLED and not was_settled:
             self.unnotified.add((workspace, write.key))
-        row = IntentRow(workspace, seq, write.key, write.was + 1, write.record, write.crc)
+        row = IntentRow(workspace, seq, write.key, version, write.record, write.crc)
         member = me if write.attempts else stored.member if stored else None
         written = _Intent(row, write.state, member, write.claimed, self.commits, me)
         self.intents[workspace, write.key] = written
@@ -350,14 +360,9 @@ class MemoryQueries:
         )
 
     async def restore(self, workspace: int, write: IntentWrite, version: int) -> Written:
-        def restore() -> Written:
-            written = self._memory.put(self.member, workspace, write, None)
-            if written.outcome == "written":
-                stored = self._memory.intents[workspace, write.key]
-                stored.row = stored.row._replace(version=version)
-            return written
-
-        return await self._ask("restore", restore)
+        return await self._ask(
+            "restore", lambda: self._memory.put(self.member, workspace, write, None, version)
+        )
 
     async def renew(self, timeline: str | None) -> Renewed:
         def renew() -> Renewed:
