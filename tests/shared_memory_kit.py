@@ -7,7 +7,7 @@ dictionaries. A fault may delay, fail or lose the answer of each statement.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import nullcontext
 from datetime import datetime, timedelta
 from decimal import Decimal
@@ -19,8 +19,9 @@ from shared_permits_kit import MemoryPermits, MemoryQuota
 from hoox_async._api.models import LookRef
 from hoox_async._api.requests import FREE
 from hoox_async._core.intents.budget import StoredBudget
-from hoox_async._core.intents.intent import IntentState
+from hoox_async._core.intents.intent import Intent, IntentState
 from hoox_async._io.clock import Clock
+from hoox_async._io.stores.postgres import intent_rows
 from hoox_async._io.stores.postgres.queries import (
     Changes,
     IntentRow,
@@ -110,7 +111,14 @@ class SharedMemory:
             return False
         return found.expires_at - lease / 2 >= now and found.steady_since + lease <= now
 
-    def put(self, me: str, workspace: int, write: IntentWrite, sweep: timedelta | None) -> Written:
+    def put(
+        self,
+        me: str,
+        workspace: int,
+        write: IntentWrite,
+        sweep: timedelta | None,
+        lost_version: int | None = None,
+    ) -> Written:
         """Do what the function ``put_1`` does."""
         for claim in {*write.claims, *([write.claimed] if write.claimed else [])}:
             for (where, key), other in self.intents.items():
@@ -121,13 +129,14 @@ class SharedMemory:
         stored = self.intents.get((workspace, write.key))
         if (stored.row.version if stored else 0) != write.was:
             return Written("stale" if sweep is None else "alive")
-        if write.attempts and (refused := self._refusal(me, workspace, write, stored)):
+        refused = self._refusal(me, workspace, write, stored) if write.attempts else None
+        if refused is not None and (refused.budget is None or lost_version is None):
             return refused
         if sweep is not None and not self._is_dead(stored, me, sweep):
             return Written("alive")
         if any((workspace, attempt.id) in self.attempts for attempt in write.attempts):
             raise StoreError("the database: it holds something else under the same id already")
-        self._write(me, workspace, write, stored)
+        self._write(me, workspace, write, stored, lost_version or write.was + 1)
         return Written("written")
 
     def _refusal(self, me: str, workspace: int, write: IntentWrite, stored: _Intent | None) -> Written | None:
@@ -144,7 +153,9 @@ class SharedMemory:
         sends = stored is not None and stored.state is IntentState.SENDING
         return stored is not None and sends and self.may_sweep(me, lease) and not self.is_alive(stored.member)
 
-    def _write(self, me: str, workspace: int, write: IntentWrite, stored: _Intent | None) -> None:
+    def _write(
+        self, me: str, workspace: int, write: IntentWrite, stored: _Intent | None, version: int
+    ) -> None:
         self.commits += 1
         if stored is None:
             self._planned += 1
@@ -152,7 +163,7 @@ class SharedMemory:
         was_settled = stored is not None and stored.state in _SETTLED
         if write.state in _SETTLED and not was_settled:
             self.unnotified.add((workspace, write.key))
-        row = IntentRow(workspace, seq, write.key, write.was + 1, write.record, write.crc)
+        row = IntentRow(workspace, seq, write.key, version, write.record, write.crc)
         member = me if write.attempts else stored.member if stored else None
         written = _Intent(row, write.state, member, write.claimed, self.commits, me)
         self.intents[workspace, write.key] = written
@@ -318,6 +329,18 @@ class MemoryQueries:
 
         return await self._ask("kept_delivery", find)
 
+    async def delivered(self, workspace: int, after: tuple[int, str], size: int) -> list[tuple[int, str]]:
+        def find() -> list[tuple[int, str]]:
+            memory, found = self._memory, list[tuple[int, str]]()
+            for where, attempt_id in memory.deliveries:
+                if where == workspace:
+                    intent = memory.intents[workspace, memory.attempts[workspace, attempt_id][0]]
+                    if intent.state in (IntentState.ACCEPTED, IntentState.UNKNOWN):
+                        found.append((intent.row.seq, attempt_id))
+            return sorted(each for each in found if each > after)[:size]
+
+        return await self._ask("delivered", find)
+
     def permits(self, workspace: int, minute: float) -> MemoryPermits:
         memory = self._memory
         quota = memory.quotas.get(workspace)
@@ -337,14 +360,9 @@ class MemoryQueries:
         )
 
     async def restore(self, workspace: int, write: IntentWrite, version: int) -> Written:
-        def restore() -> Written:
-            written = self._memory.put(self.member, workspace, write, None)
-            if written.outcome == "written":
-                stored = self._memory.intents[workspace, write.key]
-                stored.row = stored.row._replace(version=version)
-            return written
-
-        return await self._ask("restore", restore)
+        return await self._ask(
+            "restore", lambda: self._memory.put(self.member, workspace, write, None, version)
+        )
 
     async def renew(self, timeline: str | None) -> Renewed:
         def renew() -> Renewed:
@@ -388,12 +406,8 @@ class MemoryQueries:
 
         await self._ask("resign", resign)
 
-    async def confirm_notified(self, workspace: int, keys: Collection[str]) -> None:
-        def confirm() -> None:
-            for key in keys:
-                self._memory.unnotified.discard((workspace, key))
-
-        await self._ask("confirm_notified", confirm)
+    async def confirm_notified(self, looks: Collection[tuple[int, str]]) -> None:
+        await self._ask("confirm_notified", lambda: self._memory.unnotified.difference_update(looks))
 
     async def unnotified(self, workspaces: Collection[int]) -> list[Unnotified]:
         def find() -> list[Unnotified]:
@@ -547,6 +561,12 @@ class MemoryDatabase(SharedDatabase):
         if member is not None:
             self._member = None
             await member.stop()
+
+    async def read_workspace(self, name: str) -> AsyncIterator[Intent]:
+        row = self.memory.workspaces.get(name)
+        for (workspace, _), each in self.memory.intents.items():
+            if row is not None and workspace == row.id:
+                yield intent_rows.read(each.row)
 
     async def _connect(self) -> MemoryQueries:
         self.queries = MemoryQueries(self.memory, self._lease, self._fault)

@@ -13,7 +13,7 @@ import subprocess
 import sys
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from typing import Any
 
 import pytest
@@ -235,6 +235,52 @@ async def test_connections_that_are_cut_lose_and_repeat_nothing(
                 proxy.cut()
             await work
             await check_books(other, sandbox, 20)
+
+
+async def test_three_leases_without_the_database_lose_and_repeat_nothing(
+    postgres: Server, postgres_schema: str
+) -> None:
+    """Two processes lose the database with a POST outstanding each, and have it again after three leases.
+
+    Those are thirty seconds by default, and three here. Meanwhile nothing is sent. The answers come during
+    the outage, and are written once the database is back: nothing becomes unknown, and nothing is paid twice.
+    """
+    with Sandbox() as sandbox:
+        async with (
+            Proxy(postgres.socket) as proxy,
+            opened(sandbox, proxy.url, postgres_schema) as one,
+            opened(sandbox, proxy.url, postgres_schema) as two,
+        ):
+            sessions = {"order 0": one, "order 1": two}
+            for _ in sessions:
+                sandbox.fail_next("edit", Fault.late(0.5))
+            outstanding = [
+                asyncio.create_task(session.submit(order(key), key=key)) for key, session in sessions.items()
+            ]
+            await until(lambda: len(sandbox.ledger) == 2)
+            proxy.refuse = True
+            proxy.cut()
+            ends_at = asyncio.get_running_loop().time() + 3 * LEASE
+            await asyncio.wait(outstanding)
+            for session in sessions.values():
+                with pytest.raises(StoreError, match="the connection failed") as caught:
+                    await session.submit(order("meanwhile"), key="meanwhile")
+                assert caught.value.charged == "no"
+            await asyncio.sleep(ends_at - asyncio.get_running_loop().time())
+            assert len(sandbox.ledger) == 2
+            proxy.refuse = False
+
+            async def are_written() -> bool:
+                with suppress(StoreError):
+                    return {await state_of(one, key) for key in sessions} == {"ready"}
+                return False
+
+            await until(are_written)
+            for session in sessions.values():
+                for key in (*sessions, "meanwhile"):
+                    await session.submit(order(key), key=key)
+            assert await one.unknowns() == []
+            assert charged(sandbox) == {"order 0": 1, "order 1": 1, "meanwhile": 1}
 
 
 async def test_a_server_that_crashes_loses_and_repeats_nothing(own_postgres: Server) -> None:

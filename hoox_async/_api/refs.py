@@ -29,10 +29,24 @@ def ref_in(text: str) -> LookRef | None:
 def ref_of(named: Any) -> LookRef:
     """The ref of anything that names a look. Raises `InvalidRequest`."""
     if isinstance(named, LookRef):
-        return named
-    if isinstance(named, str):
-        return LookRef.parse(named)
-    ref = getattr(named, "ref", None)
-    if isinstance(ref, LookRef):
-        return ref
-    raise InvalidRequest("ref", named, "a LookRef, its text or anything with a .ref")
+        ref = named
+    elif isinstance(named, str):
+        ref = LookRef.parse(named)
+    else:
+        ref = getattr(named, "ref", None)  # type: ignore[assignment]
+    if not isinstance(ref, LookRef):
+        raise InvalidRequest("ref", named, "a LookRef, its text or anything with a .ref")
+    if not is_usable(ref):
+        raise InvalidRequest("ref", str(ref), IDS)
+    return ref
+
+
+IDS = "the ids of a look as the API gives them, without control characters"
+
+
+def is_usable(ref: LookRef) -> bool:
+    """Whether a look can have these ids: control characters and lone surrogates are in none.
+
+    Not every store can hold those, nor the API's address of a look.
+    """
+    return str(ref).isprintable()

@@ -15,7 +15,7 @@ from .._api.requests import FREE, LookEdit
 from .._core.forecast import PlannedLook, makespan
 from .._core.intents.intent import Intent, IntentState
 from .._core.polling.durations import kind_of
-from .._session.batch_access import BatchAccess, Expectations
+from .._session.batch_access import BatchAccess, Expectations, UnopenedAccess
 from .input_reader import BatchInput
 from .items import Item, KeyAssigner
 from .options import BatchOptions
@@ -43,7 +43,9 @@ class Estimate:
         return sum(self.by_kind.values())
 
 
-async def estimate(session: BatchAccess, options: BatchOptions, given: BatchInput) -> Estimate:
+async def estimate(
+    session: BatchAccess | UnopenedAccess, options: BatchOptions, given: BatchInput
+) -> Estimate:
     """See `BatchRunner.estimate`."""
     expected = session.expectations()
     credits, by_kind, planned = FREE, Counter[str](), list[PlannedLook]()

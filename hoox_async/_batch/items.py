@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from .._api.models import LookRef
-from .._api.refs import ref_in
+from .._api.refs import IDS, is_usable, ref_in
 from .._api.requests import ImageAvatar, LookEdit, PromptAvatar, Request, with_source_ref
 from .._core.intents.intent import Intent, IntentState
 from .._core.intents.keys import KEY, digest, is_key, ordinal_key
@@ -132,6 +132,9 @@ class KeyAssigner:
                 if self._has(request.source):
                     return _rejected(name, request, "source", request.source, _NOT_AMBIGUOUS)
                 request = with_source_ref(request)
+        source = request.source if isinstance(request, LookEdit) else None
+        if isinstance(source, LookRef) and not is_usable(source):
+            return _rejected(name, request, "source", str(source), IDS)
         if key is None:
             content = digest(request)
             ordinal = self._count(content)

@@ -12,7 +12,7 @@ from typing import Self
 from .._core.intents.budget import Budget, Credits
 from .._core.intents.outcomes import Outcome
 from .._report import BatchReport
-from .._session import HooxSession, runtime_of
+from .._session import HooxSession, runtime_of, unopened_access_of
 from .._session.batch_access import BatchAccess
 from ..errors import ConfigurationError, HooxError, SessionClosed
 from .estimate import Estimate, estimate
@@ -203,10 +203,12 @@ class BatchRunner:
     async def estimate(self, requests: Requests) -> Estimate:
         """What running these would send now: nothing is sent, and the input is read to its end.
 
-        ``requests`` is as in `stream`; caps are ignored. Raises `InvalidRequest` for what is
-        no iterable, `StoreError` and `SessionClosed`.
+        ``requests`` is as in `stream`; caps are ignored. Of a session that was never opened the store is only
+        read: nothing is locked or written there, whoever has it open, and its API key is not used. Raises
+        `InvalidRequest` for what is no iterable, `StoreError` and `SessionClosed`.
         """
-        return await estimate(self._access(), self._options, BatchInput(requests))
+        access = unopened_access_of(self._session) or self._access()
+        return await estimate(access, self._options, BatchInput(requests))
 
     def _run(self, requests: Requests) -> BatchRun:
         access, options = self._access(), self._options

@@ -98,18 +98,14 @@ class Connection:
         store: AnyStore | None = None,
         hooks: Iterable[Hook] = (),
         key: str | None = None,
-        migrate: bool = True,
         **options: Any,
     ) -> HooxSession:
-        """A session that is not open yet. Raises what `key` and `HooxSession` raise.
-
-        Without ``migrate`` the tables of a database are left as they are.
-        """
+        """A session that is not open yet. Raises what `key` and `HooxSession` raise."""
         if self.base_url is not None:
             options["base_url"] = self.base_url
         return HooxSession(
             self.key() if key is None else key,
-            store=_database_store(store, migrate=migrate) if isinstance(store, DatabaseStore) else store,
+            store=_database_store(store) if isinstance(store, DatabaseStore) else store,
             hooks=[*hooks, log_event],
             requests_per_minute=self.rpm,
             **options,
@@ -143,10 +139,10 @@ class StoreConnection(Connection):
         return super().session(new_key=self.new_key, **options)
 
 
-def _database_store(store: DatabaseStore, *, migrate: bool) -> Any:
+def _database_store(store: DatabaseStore) -> Any:
     from hoox_async.postgres import single_workspace
 
-    return single_workspace(store.url, store.workspace, migrate=migrate)
+    return single_workspace(store.url, store.workspace)
 
 
 def program() -> list[str]:

@@ -228,6 +228,14 @@ class Store(Protocol):
         Without it the process that polls for all tells its own hooks, once this process has ended.
         """
 
+    def read_unopened(self) -> AsyncIterator[Intent]:
+        """Every intent, in the order of the plan, without opening the store; none where there is no store.
+
+        It needs no API key, takes no lock and no lease, migrates nothing and writes nothing, and works while
+        others have the store open. Raises `StoreError`.
+        """
+        ...
+
     async def open(self, workspace: Workspace) -> None:
         """Open the store, bind it to the workspace, and mark what an ended process left SENDING as UNKNOWN.
 
@@ -341,6 +349,10 @@ class Store(Protocol):
 
     async def kept_delivery(self, attempt_id: str) -> Delivery | None:
         """The delivery that was kept for this attempt."""
+        ...
+
+    def stream_delivered(self) -> AsyncIterator[str]:
+        """The ids of attempts for which a delivery was kept, of intents that are ACCEPTED or UNKNOWN."""
         ...
 
     def note_sends(self, sent_at: Sequence[datetime]) -> Awaitable[None]:

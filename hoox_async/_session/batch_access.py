@@ -12,9 +12,10 @@ from .._core.intents.budget import Budget
 from .._core.intents.intent import Intent
 from .._core.intents.send_decision import Decide
 from .._core.polling import PollScheduler
-from .._core.polling.durations import kind_of
+from .._core.polling.durations import DurationModels, kind_of
 from .._core.retry import Patience
 from .._io.clock import Clock
+from .._io.protocols import Store
 from ..errors import HooxError, StoreError
 from ..events import Event
 from .jobs import JobRegistry, LookJob
@@ -213,6 +214,27 @@ class BatchAccess:
             self._scheduler.durations.quantile,
             self._services.deliveries is not None,
         )
+
+
+class UnopenedAccess:
+    """What an estimate asks `BatchAccess`, for a session that was never opened. It reads the store once."""
+
+    def __init__(self, store: Store, limit: int, *, has_webhooks: bool) -> None:
+        self._store = store
+        self._limit = limit
+        self._has_webhooks = has_webhooks
+        self._known: dict[str, Intent] | None = None
+
+    async def intents(self, keys: Collection[str]) -> dict[str, Intent]:
+        """The intents that the store has under these keys. Raises `StoreError`."""
+        with _as_store_errors():
+            if self._known is None:
+                self._known = {intent.key: intent async for intent in self._store.read_unopened()}
+        return {key: self._known[key] for key in keys if key in self._known}
+
+    def expectations(self) -> Expectations:
+        """The quota that the session was given, and how long looks take as far as nothing is learned."""
+        return Expectations(self._limit, DurationModels().quantile, self._has_webhooks)
 
 
 @contextmanager

@@ -12,6 +12,7 @@ from .._api.refs import HasRef, ref_of
 from .._api.responses import look_from_details
 from .._core.intents.budget import Budget
 from .._core.intents.intent import Evidence, Intent, IntentState, Unknown
+from .._core.intents.keys import is_key
 from .._core.intents.transitions import Drop, IfUnchanged, IllegalTransition, LookTaken
 from .._core.polling import PollScheduler
 from .._core.settings import Poll, Timeouts
@@ -211,7 +212,7 @@ class SessionRuntime:
 
         ``or_named_by_user``: also accept an intent whose look the user named before.
         """
-        intent = (await self.services.store.get((key,))).get(key)
+        intent = (await self.services.store.get((key,))).get(key) if is_key(key) else None
         if intent is None:
             raise InvalidRequest("key", key, _AN_UNKNOWN)
         by_user = intent.state.paid and intent.evidence is Evidence.USER

@@ -54,6 +54,7 @@ from .._io.transport import HttpTransport
 from ..errors import ConfigurationError, InvalidRequest, SessionClosed, UnexpectedResponse
 from ..events import Hook
 from ..webhooks.hub import WebhookHub
+from .batch_access import UnopenedAccess
 from .health import SessionHealth
 from .jobs import LookJob
 from .runtime import SessionRuntime, open_services
@@ -551,3 +552,10 @@ class HooxSession:
 def runtime_of(session: HooxSession) -> SessionRuntime:
     """The parts of an open session, for the batch runner. Raises as all methods of the session do."""
     return session._ready()
+
+
+def unopened_access_of(session: HooxSession) -> UnopenedAccess | None:
+    """What an estimate needs of a session that was never opened; None for any other."""
+    if session._state != "new":
+        return None
+    return UnopenedAccess(session._store, session._limit, has_webhooks=session._webhooks is not None)

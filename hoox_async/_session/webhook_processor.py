@@ -287,13 +287,12 @@ class WebhookProcessor:
 
     async def restore(self) -> None:
         """Apply the deliveries that an earlier process stored, for intents that are not settled."""
-        for intent in await self._services.store.in_states((IntentState.UNKNOWN, IntentState.ACCEPTED)):
-            attempt_ids = [attempt.id for attempt in intent.attempts]
+        async for attempt_id in self._services.store.stream_delivered():
             try:
-                await self._apply_kept_deliveries(attempt_ids)
+                await self._apply_kept_deliveries([attempt_id])
             except Exception as error:
                 _log.warning("a stored delivery could not be applied: %s", words_of(error))
-                self._retry_kept_deliveries(attempt_ids)
+                self._retry_kept_deliveries([attempt_id])
 
     async def _apply_kept_deliveries(self, attempt_ids: list[str]) -> None:
         async with self._slots:  # a new leader may begin with thousands

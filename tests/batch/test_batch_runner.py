@@ -9,13 +9,15 @@ from typing import Any
 import pytest
 from batch_kit import PICTURE, QUICK, avatar, edits, opened, prompts, space_of, states
 
-from hoox_async import BatchItem, BatchRunner, ImageAvatar, LookEdit, LookRef, PromptAvatar
+from hoox_async import BatchItem, BatchRunner, HooxSession, ImageAvatar, LookEdit, LookRef, PromptAvatar
+from hoox_async._io.stores.memory import MemoryStore
 from hoox_async.errors import (
     GenerationFailed,
     InvalidRequest,
     KeyConflict,
     NotSent,
     OutcomeUnknown,
+    SessionClosed,
     WaitTimeout,
 )
 from hoox_async.sandbox import Fault
@@ -274,6 +276,23 @@ async def test_estimate_says_what_would_be_sent_now() -> None:
         after = await runner.estimate([*items, BatchItem("e0", LookEdit(source, "other")), "no request"])  # type: ignore[list-item]
     assert after.credits == 0
     assert after.count == 0
+
+
+async def test_estimate_of_a_session_that_was_never_opened_only_reads() -> None:
+    """It says what the same session says once it is open, also while another one has the store open.
+
+    A closed session estimates nothing.
+    """
+    space, store = space_of(), MemoryStore()
+    async with opened(space, store=store) as session:
+        source = await avatar(session)
+        items = edits(source, 10)
+        await BatchRunner(session).run(items[:4])
+        expected = await BatchRunner(session).estimate(items)
+        unopened = await BatchRunner(HooxSession("not_the_key", store=store)).estimate(items)
+    assert (unopened.credits, unopened.by_kind) == (expected.credits, expected.by_kind) == (12, {"edit": 6})
+    with pytest.raises(SessionClosed):
+        await BatchRunner(session).estimate(items)
 
 
 async def test_estimate_of_unknowns_and_retries() -> None:

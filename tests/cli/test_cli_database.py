@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from datetime import timedelta
 from pathlib import Path
@@ -10,9 +11,11 @@ import psycopg
 import pytest
 from cli_kit import ITEMS, Cli, campaign
 
+from hoox_async._cli.exit_codes import Exit
 from hoox_async._cli.store_command import parse_age
 from hoox_async._cli.stores import DatabaseStore, named_store, store_first, store_words
 from hoox_async._cli.urls import shown_url, without_urls
+from hoox_async._io.stores.postgres.shared_database import SharedDatabase
 from hoox_async.errors import ConfigurationError
 
 SECRET = "pa55word"
@@ -32,6 +35,15 @@ def members(url: str) -> object:
         return connection.execute(
             "SELECT (SELECT count(*) FROM hoox.members), (SELECT max(version) FROM hoox.schema_versions)"
         ).fetchone()
+
+
+def written(url: str) -> object:
+    """The transactions that have last written members, workspaces and intents."""
+    with psycopg.connect(url) as connection:
+        return connection.execute(
+            "SELECT xmin::text FROM hoox.workspaces UNION ALL SELECT xmin::text FROM hoox.intents "
+            "UNION ALL SELECT xmin::text FROM hoox.members"
+        ).fetchall()
 
 
 def test_a_campaign_in_a_database(cli: Cli, postgres_database: str, tmp_path: Path) -> None:
@@ -73,6 +85,33 @@ def test_reading_commands_make_nothing(cli: Cli, postgres_database: str, tmp_pat
     with psycopg.connect(postgres_database) as connection:
         found = connection.execute("SELECT count(*) FROM pg_namespace WHERE nspname = 'hoox'").fetchone()
     assert found == (0,)
+
+
+def test_a_dry_run_only_reads_the_store(
+    cli: Cli, postgres_database: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On a workspace that exists it needs no key, begins no lease, and writes nothing.
+
+    Nor does it on a file, also while a session has that open. The run itself asks for the key first.
+    """
+    file, stored = campaign(tmp_path), tmp_path / "campaign.db"
+    for store in (postgres_database, stored):
+        assert cli("batch", file, "--only", "alex/*", "--yes", "--store", store).code == 0
+    before = written(postgres_database)
+
+    async def run_meanwhile(store: str | Path) -> None:
+        async with cli.sandbox.session(store=stored):
+            dry = await asyncio.to_thread(cli.bare, "batch", file, "--dry-run", "--store", store)
+            assert dry.code == 0, dry.err
+            assert "to send      2 edits" in dry.out
+            assert "from before  2 ready" in dry.out
+
+    monkeypatch.delenv("HOOX_API_KEY")
+    monkeypatch.delattr(SharedDatabase, "open")
+    for store in (postgres_database, stored):
+        asyncio.run(run_meanwhile(store))
+        assert cli.bare("batch", file, "--yes", "--store", store).code == Exit.ACCESS
+    assert written(postgres_database) == before
 
 
 def test_migrate_makes_the_tables_and_nothing_else(cli: Cli, postgres_database: str) -> None:

@@ -15,6 +15,7 @@ from test_supervision import Defect, raises_once
 from hoox_async import LookStatus
 from hoox_async._api.webhook_payloads import Delivery
 from hoox_async._core.intents.intent import IntentState
+from hoox_async._io.stores.sqlite.store import SQLiteStore
 from hoox_async._session import runtime_of
 from hoox_async._session.webhook_processor import WebhookProcessor
 from hoox_async.errors import StoreError
@@ -157,6 +158,35 @@ async def test_a_delivery_that_could_not_be_applied_is_applied_when_the_store_is
         (settled,) = [event for event in on.events if isinstance(event, LookSettled)]
         assert settled.look.thumbnail_url == PICTURE
         assert sends(space, "status", "avatar") == 0
+
+
+async def test_an_opening_looks_up_only_what_was_delivered(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of 20 accepted looks, two were delivered meanwhile: only those two deliveries are read."""
+    hub, space = Hub(), Space(rng=Random(1), requests_per_minute=None)
+    space.hold(0.0)
+    async with stage(space, hub=hub, store=tmp_path / "a.db", poll="awaited") as on:
+        refs = [(await on.session.submit(prompt(f"{n}"), key=f"{n}")).ref for n in range(20)]
+        for attempt, ref in list(zip(hub.attempts, refs, strict=True))[:2]:
+            await store_of(on.session).keep_delivery(
+                attempt, Delivery(ref.look_id, LookStatus.READY, ref.avatar_id, PICTURE)
+            )
+    read: list[str] = []
+    kept_delivery = SQLiteStore.kept_delivery
+
+    async def noted(self: SQLiteStore, attempt_id: str) -> Delivery | None:
+        read.append(attempt_id)
+        return await kept_delivery(self, attempt_id)
+
+    monkeypatch.setattr(SQLiteStore, "kept_delivery", noted)
+    async with stage(space, hub=hub, store=tmp_path / "a.db", poll="awaited") as on:
+        await asyncio.sleep(1)
+        assert [key for key, state in (await intents(on.session)).items() if state is IntentState.READY] == [
+            "0",
+            "1",
+        ]
+    assert read == hub.attempts[:2]
 
 
 async def test_a_stored_delivery_that_fails_at_the_start_is_retried_and_delays_no_other(

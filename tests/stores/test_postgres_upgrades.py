@@ -168,8 +168,8 @@ async def test_migrating_by_hand_says_from_where_to_where(postgres_url: str, pos
 
 
 async def test_a_schema_of_any_name(postgres: Server, postgres_url: str) -> None:
-    """The schema's name may need quotes."""
-    schema = f'Our "schema" {unique_name()}'
+    """The schema's name may need quotes, and hold what is special in patterns and formats."""
+    schema = f'Our\\1 "schema" {{}} {unique_name()}'
     try:
         async with database(postgres_url, schema) as opened:
             store = opened.workspace("shop")

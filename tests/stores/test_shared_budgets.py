@@ -12,6 +12,7 @@ from store_kit import EDIT, NOW, SOURCE, after, planned
 from hoox_async._core.intents.charges import charges
 from hoox_async._core.intents.intent import IntentState
 from hoox_async._core.intents.transitions import Replace, Revert, Send, advance
+from hoox_async._io.stores.postgres import intent_rows
 from hoox_async.errors import BudgetExceeded, KeyConflict
 
 PRICE = EDIT.credits
@@ -45,6 +46,25 @@ async def test_processes_that_send_at_the_same_time_stay_within_the_cap(world: W
     assert stored.charged == sum(charges(intent).get("spring", 0) for intent in intents) <= 15 * PRICE
     sending = sum(intent.state is IntentState.SENDING for intent in intents)
     assert stored.charged == sending * PRICE
+
+
+async def test_what_a_failover_has_lost_is_charged_whatever_the_cap_is(world: World) -> None:
+    """It was paid: it is written again with its version, and its budget is charged beyond the cap."""
+    process = await world.process()
+    await process.store.open_budget("spring", PRICE, Decimal(0))
+    paid = advance(planned("paid"), send("att paid", "spring"))
+    other = advance(planned("other"), send("att other", "spring"))
+    await process.store.plan(other)
+    number, queries = process.store._id, process.member.queries
+    write = intent_rows.insertion(paid)
+    assert (await queries.put(number, write)).outcome == "over"
+    assert (await queries.restore(number, write, 7)).outcome == "written"
+    assert (await queries.restore(number, write, 7)).outcome == "stale"
+    [row] = await queries.get(number, ["paid"])
+    assert (row.version, intent_rows.read(row)) == (7, paid)
+    stored = await process.store.budget("spring")
+    assert stored is not None
+    assert stored.charged == 2 * PRICE
 
 
 @pytest.mark.parametrize("end", ["released", "closed", "lease"])

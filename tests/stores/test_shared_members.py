@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Collection
 
 import pytest
 from shared_store_kit import LEASE, Process, World
-from store_kit import WORKSPACE, accept, planned, send
+from store_kit import WORKSPACE, accept, planned, send, settle
 
 from hoox_async._core.intents.intent import Intent, IntentState
 from hoox_async._io.protocols import Workspace
@@ -255,6 +256,39 @@ async def test_a_write_that_changes_nothing_moves_the_version(world: World) -> N
     await a.store.advance("a")
     [row] = await a.member.queries.get(a.store._id, ["a"])
     assert row.version == 2
+
+
+async def test_whose_hooks_were_told_is_written_for_all_workspaces_at_once(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One statement says it of all looks of all workspaces; what nobody was told of stays to be told."""
+    process = await world.process()
+    stores = [process.store, *(process.database.workspace(name) for name in ("x", "y"))]
+    for store in stores:
+        if store is not process.store:
+            await store.open(WORKSPACE)
+        for key in ("told", "untold"):
+            await store.plan(planned(key))
+            await store.advance(key, send(f"att_{key}"), accept(f"look_{key}"), settle(f"look_{key}"))
+        store.confirm_notified("told")
+    statements = list[object]()
+    write = process.member.queries.confirm_notified
+
+    async def counted(looks: Collection[tuple[int, str]]) -> None:
+        statements.append(looks)
+        await write(looks)
+
+    monkeypatch.setattr(process.member.queries, "confirm_notified", counted)
+    await process.member._write_notified()
+    await process.member._write_notified()
+    assert len(statements) == 1
+    numbers = [store._id for store in stores]
+    left = await process.member.queries.unnotified(numbers)
+    assert sorted((each.row.workspace, each.row.key) for each in left) == [
+        (number, "untold") for number in sorted(numbers)
+    ]
+    for store in stores[1:]:
+        await store.aclose()
 
 
 async def test_a_second_session_of_the_same_database_object_is_refused(world: World) -> None:

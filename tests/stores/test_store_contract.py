@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import attrs
@@ -14,6 +15,7 @@ from store_kit import (
     EDIT,
     FREE_CREATE,
     NOW,
+    WORKSPACE,
     accept,
     after,
     planned,
@@ -225,6 +227,29 @@ async def test_every_intent_is_streamed_in_order(store: Store, small_pages: None
     assert [intent.key async for intent in store.stream()] == keys
 
 
+async def test_a_store_is_read_without_opening_it(closed: Store, tmp_path: Path) -> None:
+    """`read_unopened` gives every intent in order, before, while and after a session has the store open.
+
+    Nothing is made or changed, so what is being sent stays SENDING; a store that does not exist has none.
+    """
+    assert [intent async for intent in closed.read_unopened()] == []
+    assert list(tmp_path.iterdir()) == []
+    await closed.open(WORKSPACE)
+    try:
+        for key in ("b", "a"):
+            await closed.plan(planned(key))
+        sending = await closed.advance("a", send("t1"))
+        assert [intent async for intent in closed.read_unopened()] == [planned("b"), sending]
+        assert await closed.get(("a",)) == {"a": sending}
+        await closed.advance("a", accept("look_1"))
+    finally:
+        await closed.aclose()
+    assert [(i.key, i.state.value) async for i in closed.read_unopened()] == [
+        ("b", "planned"),
+        ("a", "accepted"),
+    ]
+
+
 async def test_no_baseline_is_none(store: Store) -> None:
     """The baseline of an avatar that has none is None, also where an intent has a look of it."""
     await store.plan(planned("a"))
@@ -286,6 +311,30 @@ async def test_the_first_delivery_of_an_attempt_is_kept(store: Store) -> None:
     await store.keep_delivery("att_1", first)
     await store.keep_delivery("att_1", Delivery("look_8", LookStatus.READY))
     assert await store.kept_delivery("att_1") == first
+
+
+async def test_what_was_delivered_and_is_not_settled_is_streamed(store: Store, small_pages: None) -> None:
+    """`stream_delivered` gives each attempt with a kept delivery once, also past a page, while some settle.
+
+    Only those of intents that are ACCEPTED or UNKNOWN, in the order of the plan.
+    """
+    count = 110
+    for number in range(count + 3):
+        await store.plan(planned(f"k{number}"))
+        await store.advance(f"k{number}", send(f"att_{number}"))
+        if number != 0:
+            await store.keep_delivery(f"att_{number}", Delivery(f"look_{number}", LookStatus.READY))
+        if number != 1:
+            await store.advance(f"k{number}", accept(f"look_{number}"))
+    await store.advance("k2", settle("look_2"))
+    streamed = []
+    async for attempt_id in store.stream_delivered():
+        streamed.append(attempt_id)
+        number = attempt_id.removeprefix("att_")
+        await store.advance(f"k{number}", settle(f"look_{number}"))
+    assert streamed == [f"att_{number}" for number in range(3, count + 3)]
+    await store.advance("k1", MarkUnknown("lost", after(1), "att_1"))
+    assert [attempt_id async for attempt_id in store.stream_delivered()] == ["att_1"]
 
 
 async def test_a_strangers_delivery_is_not_kept(store: Store) -> None:

@@ -104,6 +104,7 @@ CALLS: dict[str, Callable[[Store], Awaitable[object]]] = {
     "add_seen": lambda store: store.add_seen("avtr_1", []),
     "keep_delivery": lambda store: store.keep_delivery("att_1", Delivery("look_1", LookStatus.READY)),
     "kept_delivery": lambda store: store.kept_delivery("att_1"),
+    "stream_delivered": lambda store: anext(aiter(store.stream_delivered())),
     "note_sends": _note_sends,
     "recent_sends": lambda store: store.recent_sends(NOW),
 }

@@ -88,9 +88,7 @@ def batch(
     existing = store if store is not None and store.exists() else None
     if options.rehearse:
         return _rehearse(campaign, selection, existing, options, connection, terminal)
-    # a first dry run needs no key and leaves no file
-    key = _NO_KEY if options.dry_run and existing is None else None
-    choice, plan = asyncio.run(_plan(campaign, selection, existing, key, options, connection))
+    choice, plan = asyncio.run(_plan(campaign, selection, existing, options, connection))
     lines = show_plan(plan, _name(file), options, terminal, choice.notes)
     if options.dry_run:
         if options.list_items:
@@ -157,14 +155,16 @@ async def _plan(
     campaign: Campaign,
     selection: Selection,
     store: AnyStore | None,
-    key: str | None,
     options: BatchOptions,
     connection: StoreConnection,
 ) -> tuple[Choice, Plan]:
-    async with connection.session(store=store, key=key, poll="awaited", migrate=False) as session:
-        stored = {} if store is None else await read_outcomes(store)
-        choice = choose(campaign, stored, selection, options)
-        return choice, await make_plan(session, choice.items, stored, options)
+    """The plan of a run. It only reads the store: without a key, and also while others have it open."""
+    if not options.dry_run:
+        connection.key()  # where it is missing, say so before anybody is asked anything
+    session = connection.session(store=store, key=_NO_KEY)  # never opened
+    stored = {} if store is None else await read_outcomes(store)
+    choice = choose(campaign, stored, selection, options)
+    return choice, await make_plan(session, choice.items, stored, options)
 
 
 def _consent(plan: Plan, options: BatchOptions, terminal: Terminal) -> bool:
@@ -279,5 +279,4 @@ def _rehearse(
 
 
 async def _rehearsed_plan(choice: Choice, options: BatchOptions, connection: StoreConnection) -> Plan:
-    async with connection.session(key=_NO_KEY, poll="awaited") as session:
-        return await make_plan(session, choice.items, {}, options)
+    return await make_plan(connection.session(key=_NO_KEY), choice.items, {}, options)

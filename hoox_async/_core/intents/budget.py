@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 from ..._api.requests import FREE
 from ...errors import BudgetExceeded, ConfigurationError
+from .keys import is_name
 
 Credits = Decimal | int | float | str
 _LONGEST_NAME = 200
@@ -182,7 +183,7 @@ def _typed(name: str) -> str:
 
 def check_budget_name(name: object) -> str:
     """The name. Raises `ConfigurationError` for what can't be one."""
-    if not isinstance(name, str) or not name.strip() or "\0" in name or len(name) > _LONGEST_NAME:
+    if not is_name(name) or len(name) > _LONGEST_NAME:
         raise ConfigurationError(
             f"name: expected the name of a budget, a text of 1 to {_LONGEST_NAME} characters"
         )

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import anyio.to_thread
 
-from ..._core.intents.budget import Credits, StoredBudget, credits_from
+from ..._core.intents.budget import Credits, StoredBudget, check_budget_name, credits_from
 from ..._core.intents.costs import Costs, CostTable
 from ...errors import ConfigurationError
 from ..protocols import Store
@@ -168,6 +168,7 @@ async def store_budget(
     Raises `ConfigurationError` where the store has no such budget, `StoreLocked` and `StoreError`.
     """
     wanted = None if cap is None else credits_from("cap", cap)
+    check_budget_name(name)
     if is_database(store):
         from .postgres.offline import offline_workspace
 

@@ -62,6 +62,11 @@ class MemoryStore(OneProcessStore):
     def __repr__(self) -> str:
         return f"MemoryStore(<{len(self._intents)} intents>)"
 
+    async def read_unopened(self) -> AsyncIterator[Intent]:
+        """Every intent of earlier sessions, and of one that has it open."""
+        for intent in tuple(self._intents.values()):
+            yield intent
+
     async def open(self, workspace: Workspace) -> None:
         """Bind the store to the workspace. Raises `StoreLocked` while another has it; `StoreMismatch`."""
         if self._is_open:
@@ -228,6 +233,13 @@ class MemoryStore(OneProcessStore):
         """The delivery that was kept for this attempt."""
         self._require_open()
         return self._deliveries.get(attempt_id)
+
+    async def stream_delivered(self) -> AsyncIterator[str]:
+        """The ids of attempts for which a delivery was kept, of intents that are ACCEPTED or UNKNOWN."""
+        for intent in await self.in_states((IntentState.ACCEPTED, IntentState.UNKNOWN)):
+            for attempt in intent.attempts:
+                if attempt.id in self._deliveries:
+                    yield attempt.id
 
     def note_sends(self, sent_at: Sequence[datetime]) -> Awaitable[None]:
         """Keep send times. Those of more than two minutes before the newest are dropped."""

@@ -2,8 +2,8 @@
 
 `store` is one workspace as a session sees it, `member` this process's lease, its sweep and its feed of other
 processes' changes, `queries` what they ask of a database, `sql_queries` the only module that knows SQL, and
-`database` what users open. The package may import what `stores/` may, and psycopg, which only `connections`
-and `url` do.
+`database` what users open. The package may import what `stores/` may, and psycopg, which only `connections`,
+`error_translation` and `url` do.
 
 What a death leaves behind, and who mends it when. "Lease" is `PostgresDatabase`'s, ten seconds by default,
 and "the others" are the processes that have the same workspace open:

@@ -16,7 +16,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from ....errors import StoreError
+from ....errors import HooxError, StoreError
 from .error_translation import database_error
 from .url import DatabaseUrl
 
@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 _DEADLINE = 10.0  # seconds
 _KEPT_IDLE = 30.0  # seconds
+_ROLLED_BACK = ("40001", "40P01")  # SQLSTATE of a serialization failure, and of a deadlock
+_TRIES = 10
 
 _T = TypeVar("_T")
 Row = tuple[Any, ...]
@@ -152,9 +154,7 @@ class Connections:
         return StoreError(f"{self.name}: it did not answer within {deadline:g} s")
 
     def _translated(self, error: Exception) -> Exception:
-        from psycopg import Error
-
-        if isinstance(error, StoreError) or not isinstance(error, Error | OSError | UnicodeError):
+        if isinstance(error, HooxError):
             return error
         return database_error(self.name, error, self._url.without_secrets(str(error)))
 
@@ -165,7 +165,22 @@ class Connections:
 
 
 async def _fetch(connection: AsyncConnection[Row], sql: str, values: Sequence[Any]) -> list[Row]:
-    cursor = await connection.execute(sql.encode(), values)
+    """Execute a statement, again where the server has rolled it back for the sake of another one.
+
+    That is after a deadlock, and where the role's transactions are serializable by default.
+    """
+    for tries_left in reversed(range(_TRIES)):
+        try:
+            return await _execute(connection, sql, values)
+        except Exception as error:
+            if not tries_left or getattr(error, "sqlstate", None) not in _ROLLED_BACK:
+                raise
+    raise AssertionError("the last try returns or raises")
+
+
+async def _execute(connection: AsyncConnection[Row], sql: str, values: Sequence[Any]) -> list[Row]:
+    # binary: as text, times depend on the role's DateStyle
+    cursor = await connection.execute(sql.encode(), values, binary=True)
     return await cursor.fetchall() if cursor.description is not None else []
 
 

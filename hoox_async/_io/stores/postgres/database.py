@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import math
 import secrets
-from contextlib import AsyncExitStack
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, suppress
 from typing import TYPE_CHECKING
 
+from ...._core.intents.intent import Intent
 from ....errors import ConfigurationError
 from .connections import Connections
 from .migrations import MIGRATIONS, ensure_newest
 from .migrations import migrate as migrate_schema
+from .names import require_schema, require_workspace_name
+from .offline import NoWorkspace, offline_workspace
 from .queries import Queries
 from .server_checks import check_rights, check_server
-from .shared_database import SharedDatabase, require_workspace_name
+from .shared_database import SharedDatabase
 from .sql_queries import SQLQueries
 from .store import PostgresStore
 from .url import DatabaseUrl
@@ -58,21 +62,27 @@ class PostgresDatabase(SharedDatabase):
         if webhooks is not None and not callable(getattr(webhooks, "subscribe", None)):
             raise ConfigurationError(f"webhooks: expected a WebhookHub, got {webhooks!r}")
         super().__init__(self._url.name, _require_lease(lease), webhooks)
-        self._schema = _require_schema(schema)
+        self._schema = require_schema(schema)
         self._max_connections = _require_connections(max_connections)
         self._migrations = MIGRATIONS
-        self.migrates = True
         self._connections: list[Connections] = []
 
     def __repr__(self) -> str:
         return f"<PostgresDatabase: {self._name}, schema {self._schema!r}>"
+
+    async def read_workspace(self, name: str) -> AsyncIterator[Intent]:
+        """Every intent of a workspace; none where there is no such workspace (yet)."""
+        with suppress(NoWorkspace):
+            async with offline_workspace(self._url, name, schema=self._schema) as records:
+                async for intent in records.intents():
+                    yield intent
 
     async def _connect(self) -> Queries:
         general = Connections(self._url, self._max_connections - 1)
         for_lease = Connections(self._url, 1, deadline=self._lease / 3)
         self._connections = [general, for_lease]
         await check_server(general)
-        await ensure_newest(general, self._schema, self._migrations, migrates=self.migrates)
+        await ensure_newest(general, self._schema, self._migrations)
         await check_rights(general, self._schema)
         return SQLQueries(general, for_lease, self._schema, secrets.token_hex(8), self._lease)
 
@@ -92,32 +102,21 @@ async def migrate_database(url: str, *, schema: str = "hoox") -> tuple[int, int]
     connections = Connections(DatabaseUrl.parse(url), 1)
     try:
         await check_server(connections)
-        state = await migrate_schema(connections, _require_schema(schema))
+        state = await migrate_schema(connections, require_schema(schema))
     finally:
         await connections.aclose()
     return state.version, max(state.version, MIGRATIONS[-1].version)
 
 
-def single_workspace(url: str, name: str = DEFAULT_WORKSPACE, *, migrate: bool = True) -> PostgresStore:
-    """The store of one workspace with a database object of its own, which is open as long as the store is.
-
-    Without ``migrate`` the tables are left as they are, and opening raises `StoreError` if they are too old.
-    """
-    database = PostgresDatabase(url)
-    database.migrates = migrate
-    return PostgresStore(database, require_workspace_name(name), owns_database=True)
+def single_workspace(url: str, name: str = DEFAULT_WORKSPACE) -> PostgresStore:
+    """The store of one workspace with a database object of its own, which is open as long as the store is."""
+    return PostgresStore(PostgresDatabase(url), require_workspace_name(name), owns_database=True)
 
 
 def _require_lease(lease: float) -> float:
     if isinstance(lease, bool) or not isinstance(lease, int | float) or not 0 < lease < math.inf:
         raise ConfigurationError("lease: expected a number of seconds above 0")
     return float(lease)
-
-
-def _require_schema(schema: str) -> str:
-    if not isinstance(schema, str) or not 0 < len(schema.encode(errors="replace")) < 64 or "\0" in schema:
-        raise ConfigurationError("schema: expected the name of a schema, of at most 63 bytes")
-    return schema
 
 
 def _require_connections(count: int) -> int:

@@ -19,6 +19,7 @@ _MEANING = {
     "53300": "it has too many connections: raise its max_connections, or lower ours",
     "53": "it is out of resources",
     "55P03": "another transaction keeps a table locked",
+    "57014": "it cancelled a statement, after this role's or database's statement_timeout, or for somebody",
     "57": "it was stopped, or ended the connection",
     "58": "its machine failed to read or write",
     "XX": "it is damaged, or has a bug",
@@ -38,8 +39,17 @@ def database_error(name: str, error: BaseException, detail: str) -> DatabaseErro
     ``detail`` is the text of the error, without secrets.
     """
     sqlstate = getattr(error, "sqlstate", None)
-    meaning = _MEANING.get(sqlstate or "") or _MEANING.get((sqlstate or "08")[:2]) or "it failed"
-    told = DatabaseError(f"{name}: {meaning} ({' '.join(detail.split())})")
+    if sqlstate is None:
+        meaning = "the connection failed" if _is_of_network(error) else "it failed"
+    else:
+        meaning = _MEANING.get(sqlstate) or _MEANING.get(sqlstate[:2]) or "it failed"
+    told = DatabaseError(f"{name}: {meaning} ({' '.join(detail.split()) or type(error).__name__})")
     told.sqlstate = sqlstate
     told.constraint = getattr(getattr(error, "diag", None), "constraint_name", None)
     return told
+
+
+def _is_of_network(error: BaseException) -> bool:
+    from psycopg import InterfaceError, OperationalError
+
+    return isinstance(error, OSError | OperationalError | InterfaceError)

@@ -33,6 +33,7 @@ _LATE_WRITES = 60.0  # seconds after which a write whose caller has given up is 
 _SESSION_HAS_ENDED = "the session ended while the request was being sent"
 _PAUSE_AFTER_FAILOVER = 45.0  # seconds: permits from before it are too old then; new ones begin in a minute
 _AT_ONCE = 200  # rows
+_NOTIFIED_AT_ONCE = 5_000  # looks, of all workspaces together
 _SENDER_IS_DEAD = "the process that was sending the request ended, or lost the database, for a whole lease"
 
 _log = logging.getLogger("hoox_async")
@@ -55,7 +56,7 @@ class Member:
         self._workspaces: dict[int, OnChange] = {}
         self._closed_at: dict[int, float] = {}  # workspaces that no session has open any more
         self._coordinated: dict[int, _Coordinated] = {}
-        self._notified: dict[int, set[str]] = {}  # keys that are not written yet
+        self._notified: set[tuple[int, str]] = set()  # not written yet: by workspace and key
         self._unnotified_since: dict[tuple[int, str], float] = {}  # by workspace and key
         self._kept_since: str | None = None
         self._coordinated_at = -math.inf
@@ -111,7 +112,7 @@ class Member:
 
     def confirm_notified(self, workspace: int, key: str) -> None:
         """Write soon that hooks were told of the end of this intent's look."""
-        self._notified.setdefault(workspace, set()).add(key)
+        self._notified.add((workspace, key))
 
     def spawn(self, work: Coroutine[Any, Any, object], name: str) -> None:
         """Run something that nobody waits for. Its failure is logged."""
@@ -328,18 +329,17 @@ class Member:
     def _notify(self, rows: Iterable[IntentRow]) -> None:
         for row in rows:
             coordinated = self._coordinated.get(row.workspace)
-            if coordinated is None or row.key in self._notified.get(row.workspace, ()):
+            if coordinated is None or (row.workspace, row.key) in self._notified:
                 continue
             with failures_logged(f"telling of the end of {row.key!r}"):
                 coordinated.part.on_unnotified(intent_rows.read(row))
 
     async def _write_notified(self) -> None:
-        for workspace, keys in tuple(self._notified.items()):
-            written = tuple(keys)
-            await self.queries.confirm_notified(workspace, written)
-            keys.difference_update(written)
-            if not keys and self._notified.get(workspace) is keys:
-                del self._notified[workspace]
+        waiting = list(self._notified)
+        for start in range(0, len(waiting), _NOTIFIED_AT_ONCE):
+            written = waiting[start : start + _NOTIFIED_AT_ONCE]
+            await self.queries.confirm_notified(written)
+            self._notified.difference_update(written)
 
     async def _mark_unknown(self, row: IntentRow, *, presumed: bool = True) -> None:
         """``presumed``: its sender is a member whose lease is over; else it is this one, and has given up."""

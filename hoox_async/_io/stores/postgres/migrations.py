@@ -75,28 +75,17 @@ class SchemaState(NamedTuple):
 
 
 async def ensure_newest(
-    connections: Connections,
-    schema: str,
-    migrations: Sequence[Migration] = MIGRATIONS,
-    *,
-    migrates: bool = True,
+    connections: Connections, schema: str, migrations: Sequence[Migration] = MIGRATIONS
 ) -> None:
     """Migrate the schema where it is older than the newest migration. Whoever comes first does it.
 
-    Without ``migrates`` an older one is refused instead. Raises `StoreError`, also where the schema is too
-    new for this release, or can't be migrated.
+    Raises `StoreError`, also where the schema is too new for this release, or can't be migrated.
     """
     known = migrations[-1].version
     state = await read_state(connections, schema)
     state.check(connections.name, known)
-    if state.version >= known:
-        return
-    if not migrates:
-        raise StoreError(
-            f"{connections.name}: its schema {schema!r} has version {state.version} and this release needs "
-            f"{known}: run `hoox-async store migrate`"
-        )
-    await migrate(connections, schema, migrations)
+    if state.version < known:
+        await migrate(connections, schema, migrations)
 
 
 async def read_state(connections: Connections, schema: str) -> SchemaState:
@@ -151,6 +140,8 @@ async def _migrate_on(
 ) -> SchemaState:
     known = migrations[-1].version
     async with connection.transaction():
+        # not the role's, which is for short statements
+        await connection.execute(f"SET LOCAL statement_timeout = '{_DEADLINE:g}s'".encode())
         await connection.execute(f"SET LOCAL lock_timeout = '{_MIGRATION_OF_OTHERS}'".encode())
         await connection.execute("SELECT pg_advisory_xact_lock(%s, hashtext(%s))", (_LOCK, schema))
         await connection.execute(f"SET LOCAL lock_timeout = '{_LOCK_TIMEOUT}'".encode())
@@ -184,7 +175,8 @@ def _text(file: str) -> str:
 @functools.cache
 def in_schema(sql: str, schema: str) -> str:
     """The SQL with this schema in place of ``hoox``."""
-    return _NAME.sub(f"{quoted(schema)}.", sql)
+    name = f"{quoted(schema)}."
+    return _NAME.sub(lambda _: name, sql)
 
 
 def quoted(name: str) -> str:

@@ -19,6 +19,7 @@ from ..pruning import PruneResult
 from . import intent_rows
 from .connections import Connections
 from .migrations import MIGRATIONS, in_schema, read_state
+from .names import require_schema, require_workspace_name
 from .queries import IntentRow
 from .sql_queries import SQLQueries
 from .url import DatabaseUrl
@@ -105,35 +106,36 @@ class OfflineWorkspace:
             )
 
 
+class NoWorkspace(StoreError):
+    """The database has no such workspace (yet)."""
+
+
 async def workspace_exists(url: str, workspace: str, *, schema: str = DEFAULT_SCHEMA) -> bool:
     """Whether the database has this workspace. Changes nothing. Raises `ConfigurationError`, `StoreError`."""
-    connections = Connections(DatabaseUrl.parse(url), 1)
     try:
-        state = await read_state(connections, schema)
-        state.check(connections.name, MIGRATIONS[-1].version)
-        if not state.version:
-            return False
-        queries = SQLQueries(connections, connections, schema, _NOBODY, 0.0)
-        return await queries.workspace(workspace) is not None
-    finally:
-        await connections.aclose()
+        async with offline_workspace(url, workspace, schema=schema):
+            return True
+    except NoWorkspace:
+        return False
 
 
 @asynccontextmanager
 async def offline_workspace(
-    url: str, workspace: str, *, schema: str = DEFAULT_SCHEMA
+    url: str | DatabaseUrl, workspace: str, *, schema: str = DEFAULT_SCHEMA
 ) -> AsyncIterator[OfflineWorkspace]:
-    """The records of a workspace that exists. Raises `ConfigurationError` and `StoreError`."""
-    connections = Connections(DatabaseUrl.parse(url), 1)
+    """The records of a workspace that exists. Raises `ConfigurationError`, `NoWorkspace` and `StoreError`."""
+    require_workspace_name(workspace)
+    require_schema(schema)
+    connections = Connections(url if isinstance(url, DatabaseUrl) else DatabaseUrl.parse(url), 1)
     try:
         state = await read_state(connections, schema)
         if not state.version:
-            raise StoreError(f"{connections.name}: there is no store in its schema {schema!r} (yet)")
+            raise NoWorkspace(f"{connections.name}: there is no store in its schema {schema!r} (yet)")
         state.check(connections.name, MIGRATIONS[-1].version)
         queries = SQLQueries(connections, connections, schema, _NOBODY, 0.0)
         row = await queries.workspace(workspace)
         if row is None:
-            raise StoreError(f"{connections.name}: it has no workspace {workspace!r} (yet)")
+            raise NoWorkspace(f"{connections.name}: it has no workspace {workspace!r} (yet)")
         name = f"{connections.name}, workspace {workspace!r}"
         yield OfflineWorkspace(name, row.id, queries, connections, schema)
     finally:

@@ -208,6 +208,13 @@ class Queries(Protocol):
         """The delivery that was kept for this attempt."""
         ...
 
+    async def delivered(self, workspace: int, after: tuple[int, str], size: int) -> list[tuple[int, str]]:
+        """Attempts for which a delivery was kept, of intents that are ACCEPTED or UNKNOWN.
+
+        Each is the number of its intent and its id; they are in that order, and after ``after``.
+        """
+        ...
+
     def permits(self, workspace: int, minute: float) -> SharedPermits:
         """The permits of the workspace's quota, whose window is ``minute`` seconds long."""
         ...
@@ -240,8 +247,8 @@ class Queries(Protocol):
     async def resign(self, workspaces: Collection[int]) -> None:
         """Give up leading these workspaces, and the limit that this member has stated for each."""
 
-    async def confirm_notified(self, workspace: int, keys: Collection[str]) -> None:
-        """Write that the hooks were told of the end of these looks."""
+    async def confirm_notified(self, looks: Collection[tuple[int, str]]) -> None:
+        """Write that the hooks were told of the end of these looks: workspaces and keys."""
 
     async def unnotified(self, workspaces: Collection[int]) -> list[Unnotified]:
         """Settled intents that no hooks were told of, those of ended senders first."""

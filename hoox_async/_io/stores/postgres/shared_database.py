@@ -6,17 +6,19 @@ import asyncio
 import logging
 import os
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
 from ...._api.webhook_payloads import Delivery
 from ...._core.intents.deliveries import can_be_needed
+from ...._core.intents.intent import Intent
 from ...._core.intents.records import dump_delivery
 from ....errors import ConfigurationError, StoreError, StoreLocked
 from . import intent_rows
 from .member import Member
+from .names import require_workspace_name
 from .queries import Queries
 from .store import PostgresStore
 
@@ -30,7 +32,8 @@ class SharedDatabase(ABC):
     """The life of a shared database in one process, whatever the database is.
 
     Subclasses connect: `_connect` returns the queries of a new member, and `_disconnect` releases what that
-    has acquired, also after it has raised. One object is open on one loop at a time.
+    has acquired, also after it has raised. `read_workspace` works without them. One object is open on one
+    loop at a time.
     """
 
     def __init__(self, name: str, lease: float, webhooks: WebhookHub | None = None) -> None:
@@ -171,16 +174,13 @@ class SharedDatabase(ABC):
         )
 
     @abstractmethod
+    def read_workspace(self, name: str) -> AsyncIterator[Intent]:
+        """Every intent of a workspace, without opening the database; none where it has no such workspace."""
+
+    @abstractmethod
     async def _connect(self) -> Queries:
         """Connect, and return the queries of a new member."""
 
     @abstractmethod
     async def _disconnect(self) -> None:
         """Release what `_connect` has acquired, also after it has raised."""
-
-
-def require_workspace_name(name: str) -> str:
-    """The name. Raises `ConfigurationError` for one that no workspace can have."""
-    if not isinstance(name, str) or not name.strip() or "\0" in name or len(name) > 200:
-        raise ConfigurationError("workspace: expected a name, a text of 1 to 200 characters")
-    return name

@@ -32,13 +32,12 @@ _LOOK_IS_TAKEN = "intents_look"  # the index's name
 _UNNOTIFIED_AT_ONCE = 500
 _CHANGED_LATELY = 20_000  # transactions
 _ROLLED_BACK = "40"  # the class of SQLSTATE: a deadlock, or a conflict of serializable transactions
-_INTENT = (
+_PUT = (
+    "SELECT * FROM hoox.put_1("
     "%s::text, %s::bigint, %s::text, %s::bigint, %s::text, %s::text, %s::text, %s::text, %s::bigint, "
     "%s::text[], %s::timestamptz[], %s::text[], %s::text[], %s::text[], %s::text[], %s::text[], "
-    "%s::text[], %s::numeric[], %s::boolean, %s::double precision"
+    "%s::text[], %s::numeric[], %s::boolean, %s::double precision, %s::bigint)"
 )
-_PUT = f"SELECT * FROM hoox.put_1({_INTENT})"  # noqa: S608 - fixed texts
-_RESTORE = f"SELECT * FROM hoox.restore_1(%s::bigint, {_INTENT})"  # noqa: S608 - fixed texts
 _ROWS = "SELECT i.workspace, i.seq, i.key, i.version, i.record, i.crc FROM hoox.intents i "
 
 
@@ -77,7 +76,7 @@ class SQLQueries:
     async def add_workspace(self, name: str, binding: Binding) -> None:
         """Add a workspace, unless there is one of this name."""
         await self._ask(
-            "INSERT INTO hoox.workspaces (name, base_url, salt, fingerprints) VALUES (%s, %s, %s, %s) "
+            "INSERT INTO hoox.workspaces (name, base_url, salt, fingerprints) VALUES (%s, %s, %b, %b) "
             "ON CONFLICT (name) DO NOTHING",
             name, binding.base_url, binding.salt, [binding.fingerprint],
         )  # fmt: skip
@@ -85,8 +84,8 @@ class SQLQueries:
     async def replace_keys(self, workspace: int, old: Sequence[Binding], new: Sequence[Binding]) -> None:
         """Set the keys that are valid, if they are still the old ones."""
         await self._ask(
-            "UPDATE hoox.workspaces SET fingerprints = %s, key_confirmed = false "
-            "WHERE id = %s AND fingerprints = %s",
+            "UPDATE hoox.workspaces SET fingerprints = %b, key_confirmed = false "
+            "WHERE id = %s AND fingerprints = %b",
             _fingerprints(new), workspace, _fingerprints(old),
         )  # fmt: skip
 
@@ -94,7 +93,7 @@ class SQLQueries:
         """Write that the newest key is valid, if it is this one."""
         await self._ask(
             "UPDATE hoox.workspaces SET key_confirmed = true "
-            "WHERE id = %s AND fingerprints[1] = %s AND NOT key_confirmed",
+            "WHERE id = %s AND fingerprints[1] = %b AND NOT key_confirmed",
             workspace, binding.fingerprint,
         )  # fmt: skip
 
@@ -107,27 +106,27 @@ class SQLQueries:
 
     async def put(self, workspace: int, write: IntentWrite, *, of_the_dead: bool = False) -> Written:
         """Write an intent by compare-and-set."""
-        return await self._put(_PUT, workspace, write, self._lease if of_the_dead else None)
+        return await self._put(workspace, write, self._lease if of_the_dead else None, None)
 
     async def restore(self, workspace: int, write: IntentWrite, version: int) -> Written:
         """Write an intent by compare-and-set, with this version."""
-        return await self._put(_RESTORE, workspace, write, None, version)
+        return await self._put(workspace, write, None, version)
 
     async def _put(
-        self, sql: str, workspace: int, write: IntentWrite, of_the_dead: float | None, *first: int
+        self, workspace: int, write: IntentWrite, of_the_dead: float | None, lost_version: int | None
     ) -> Written:
         ref = write.claimed
         try:
             rows = await self._ask(
-                sql,
-                *first, self._member, workspace, write.key, write.was, write.state.value,
+                _PUT,
+                self._member, workspace, write.key, write.was, write.state.value,
                 ref and ref.avatar_id, ref and ref.look_id, write.record, write.crc,
                 [attempt.id for attempt in write.attempts], [attempt.sent_at for attempt in write.attempts],
                 [claim.avatar_id for claim in write.claims], [claim.look_id for claim in write.claims],
                 [ref.avatar_id for ref in write.seen], [ref.look_id for ref in write.seen],
                 list(write.created),
                 [name for name, _ in write.charges], [change for _, change in write.charges],
-                write.replaces, of_the_dead,
+                write.replaces, of_the_dead, lost_version,
             )  # fmt: skip
         except DatabaseError as error:
             if error.constraint == _LOOK_IS_TAKEN or (error.sqlstate or "")[:2] == _ROLLED_BACK:
@@ -263,6 +262,17 @@ class SQLQueries:
         )
         return rows[0][0] if rows else None
 
+    async def delivered(self, workspace: int, after: tuple[int, str], size: int) -> list[tuple[int, str]]:
+        """Attempts for which a delivery was kept, of intents that are ACCEPTED or UNKNOWN."""
+        rows = await self._ask(
+            "SELECT i.seq, a.id FROM hoox.intents i JOIN hoox.attempts a ON a.intent = i.seq "
+            "JOIN hoox.deliveries d ON d.workspace = a.workspace AND d.attempt = a.id "
+            "WHERE i.workspace = %s AND i.state IN ('accepted', 'unknown') "
+            "AND (i.seq, a.id) > (%s::bigint, %s::text) ORDER BY i.seq, a.id LIMIT %s",
+            workspace, *after, size,
+        )  # fmt: skip
+        return [(row[0], row[1]) for row in rows]
+
     def permits(self, workspace: int, minute: float) -> PostgresPermits:
         """The permits of the workspace's quota."""
         return PostgresPermits(self._ask, workspace, self._member, minute=minute)
@@ -322,12 +332,14 @@ class SQLQueries:
             self._member, numbers, self._member, numbers,
         )  # fmt: skip
 
-    async def confirm_notified(self, workspace: int, keys: Collection[str]) -> None:
-        """Write that the hooks were told of the end of these looks."""
+    async def confirm_notified(self, looks: Collection[tuple[int, str]]) -> None:
+        """Write that the hooks were told of the end of these looks: workspaces and keys."""
         await self._ask(
-            "UPDATE hoox.intents SET notified = true "
-            "WHERE workspace = %s AND key = ANY(%s::text[]) AND NOT notified",
-            workspace, sorted(keys),
+            "UPDATE hoox.intents i SET notified = true FROM ("  # locked in order: no deadlock
+            "SELECT seq FROM hoox.intents JOIN unnest(%s::bigint[], %s::text[]) AS told (workspace, key) "
+            "USING (workspace, key) WHERE NOT notified ORDER BY seq FOR UPDATE OF intents"
+            ") AS locked WHERE i.seq = locked.seq",
+            [workspace for workspace, _ in looks], [key for _, key in looks],
         )  # fmt: skip
 
     async def unnotified(self, workspaces: Collection[int]) -> list[Unnotified]:

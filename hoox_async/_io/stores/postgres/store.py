@@ -99,6 +99,10 @@ class PostgresStore:
         if self._member is not None:
             self._member.confirm_notified(self._id, key)
 
+    def read_unopened(self) -> AsyncIterator[Intent]:
+        """Every intent of the workspace; none where the database does not have it (yet)."""
+        return self._database.read_workspace(self._workspace)
+
     async def open(self, workspace: Workspace) -> None:
         """Bind the workspace, and begin to hear of what others change in it.
 
@@ -286,6 +290,16 @@ class PostgresStore:
         """The delivery that was kept for this attempt."""
         record = await self._ask(self._queries.kept_delivery(self._id, attempt_id))
         return load_delivery(record) if record is not None else None
+
+    async def stream_delivered(self) -> AsyncIterator[str]:
+        """The ids of attempts for which a delivery was kept, of intents that are ACCEPTED or UNKNOWN."""
+        after, more = (0, ""), True
+        while more:
+            found = await self._ask(self._queries.delivered(self._id, after, _PAGE))
+            for _, attempt_id in found:
+                yield attempt_id
+            more = len(found) == _PAGE
+            after = found[-1] if found else after
 
     def note_sends(self, sent_at: Sequence[datetime]) -> Awaitable[None]:  # noqa: ARG002
         """Do nothing: a write for each GET would cost more than the few that a restart forgets."""

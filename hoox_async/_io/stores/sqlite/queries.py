@@ -283,6 +283,17 @@ def keep_delivery(db: sqlite3.Connection, attempt_id: str, delivery: Delivery) -
     )
 
 
+def page_delivered(db: sqlite3.Connection, after: tuple[int, str], size: int) -> list[tuple[int, str]]:
+    """Attempts with a delivery, of intents that are ACCEPTED or UNKNOWN: number of the intent, attempt."""
+    return db.execute(
+        "SELECT i.seq, d.attempt FROM deliveries d JOIN attempts a ON a.id = d.attempt "
+        "JOIN intents i ON i.seq = a.intent "
+        "WHERE i.open = 1 AND i.state IN ('accepted', 'unknown') AND (i.seq, d.attempt) > (?, ?) "
+        "ORDER BY i.seq, d.attempt LIMIT ?",
+        (*after, size),
+    ).fetchall()
+
+
 def kept_delivery(db: sqlite3.Connection, attempt_id: str) -> Delivery | None:
     """The delivery that was kept for this attempt."""
     row = db.execute("SELECT record FROM deliveries WHERE attempt = ?", (attempt_id,)).fetchone()

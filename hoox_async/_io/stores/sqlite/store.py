@@ -12,6 +12,8 @@ from functools import partial
 from sqlite3 import Connection
 from typing import TypeVar
 
+import anyio.to_thread
+
 from ...._api.models import LookRef
 from ...._api.webhook_payloads import Delivery
 from ...._core.intents.budget import StoredBudget
@@ -23,6 +25,7 @@ from ...protocols import StoreGauges, Workspace
 from ..one_process import OneProcessStore
 from . import queries
 from .database import Database, Done, Job
+from .reader import read_store
 from .worker_thread import WorkerThread, ignore_error
 
 _PAGE = 500
@@ -48,6 +51,14 @@ class SQLiteStore(OneProcessStore):
 
     def __repr__(self) -> str:
         return f"SQLiteStore({self.path!r})"
+
+    async def read_unopened(self) -> AsyncIterator[Intent]:
+        """Every intent of the file as it is now, also while a session has it open; none if it is missing."""
+        if not await anyio.to_thread.run_sync(os.path.exists, self.path):
+            return
+        async with await read_store(self.path) as snapshot:
+            async for intent in snapshot:
+                yield intent
 
     async def open(self, workspace: Workspace) -> None:
         """Open the file (or create it), bind it, and mark what a crash left SENDING as UNKNOWN.
@@ -172,6 +183,16 @@ class SQLiteStore(OneProcessStore):
     async def kept_delivery(self, attempt_id: str) -> Delivery | None:
         """The delivery that was kept for this attempt."""
         return await self._read(partial(queries.kept_delivery, attempt_id=attempt_id))
+
+    async def stream_delivered(self) -> AsyncIterator[str]:
+        """The ids of attempts for which a delivery was kept, of intents that are ACCEPTED or UNKNOWN."""
+        after, more = (0, ""), True
+        while more:
+            found = await self._read(partial(queries.page_delivered, after=after, size=_PAGE))
+            for _, attempt_id in found:
+                yield attempt_id
+            more = len(found) == _PAGE
+            after = found[-1] if found else after
 
     def note_sends(self, sent_at: Sequence[datetime]) -> Awaitable[None]:
         """Write send times with the next commit. Returns at once; the result can be awaited."""

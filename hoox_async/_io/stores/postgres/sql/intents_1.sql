@@ -29,6 +29,7 @@ CREATE FUNCTION hoox.put_1(
     budget_changes numeric[],
     replaces boolean, -- it gives other content to an intent that was not sent, or has ended
     of_the_dead double precision, -- the lease of `me`, where it takes the sender for dead; else NULL
+    lost_version bigint, -- the version that the write had before a failover has lost it; else NULL
     OUT outcome text,
     OUT taken_key text,
     OUT taken_avatar text,
@@ -69,7 +70,7 @@ BEGIN
     -- Before the intent's row is written, and in the order of names: so no two writes wait for each other.
     PERFORM FROM hoox.budgets b
     WHERE b.workspace = in_workspace AND b.name = ANY(budget_names) ORDER BY b.name FOR UPDATE;
-    IF sends THEN
+    IF sends AND lost_version IS NULL THEN -- what was paid before the failover is charged whatever the cap is
         SELECT c.name, coalesce(b.max_credits, 0), coalesce(b.charged, 0), c.change
         INTO budget_name, budget_cap, budget_charged, budget_change
         FROM unnest(budget_names, budget_changes) AS c (name, change)
@@ -82,13 +83,14 @@ BEGIN
     IF was = 0 THEN
         INSERT INTO hoox.intents AS i
             (workspace, key, state, version, member, avatar_id, look_id, record, crc, changed_by)
-        VALUES (in_workspace, its_key, new_state, 1, CASE WHEN sends THEN me END,
+        VALUES (in_workspace, its_key, new_state, coalesce(lost_version, 1), CASE WHEN sends THEN me END,
             new_avatar, new_look, new_record, new_crc, me)
         ON CONFLICT ON CONSTRAINT intents_key DO NOTHING
         RETURNING i.seq INTO row_seq;
     ELSE
         UPDATE hoox.intents i SET
-            state = new_state, version = was + 1, member = CASE WHEN sends THEN me ELSE i.member END,
+            state = new_state, version = coalesce(lost_version, was + 1),
+            member = CASE WHEN sends THEN me ELSE i.member END,
             avatar_id = new_avatar, look_id = new_look, record = new_record, crc = new_crc,
             notified = CASE
                 WHEN new_state IN ('ready', 'failed') AND i.state NOT IN ('ready', 'failed') THEN false
@@ -119,54 +121,4 @@ BEGIN
         SELECT in_workspace, c.avatar_id FROM unnest(created_avatars) AS c (avatar_id) ORDER BY 2
         ON CONFLICT DO NOTHING;
     outcome := 'written';
-END $$;
-
--- Writes an intent as `put_1` does, with the version that it had before a failover has lost it.
-CREATE FUNCTION hoox.restore_1(
-    new_version bigint,
-    me text,
-    in_workspace bigint,
-    its_key text,
-    was bigint,
-    new_state text,
-    new_avatar text,
-    new_look text,
-    new_record text,
-    new_crc bigint,
-    attempt_ids text[],
-    attempt_times timestamptz[],
-    claimed_avatars text[],
-    claimed_looks text[],
-    seen_avatars text[],
-    seen_looks text[],
-    created_avatars text[],
-    budget_names text[],
-    budget_changes numeric[],
-    replaces boolean,
-    of_the_dead double precision, -- the lease of `me`, where it takes the sender for dead; else NULL
-    OUT outcome text,
-    OUT taken_key text,
-    OUT taken_avatar text,
-    OUT taken_look text,
-    OUT budget_name text,
-    OUT budget_cap numeric,
-    OUT budget_charged numeric,
-    OUT budget_change numeric
-)
-LANGUAGE plpgsql AS $$
-BEGIN
-    -- What was paid is charged again whatever the cap is: so not by put_1.
-    SELECT p.outcome, p.taken_key, p.taken_avatar, p.taken_look
-    INTO outcome, taken_key, taken_avatar, taken_look
-    FROM hoox.put_1(
-        me, in_workspace, its_key, was, new_state, new_avatar, new_look, new_record, new_crc,
-        attempt_ids, attempt_times, claimed_avatars, claimed_looks, seen_avatars, seen_looks, created_avatars,
-        '{}', '{}', replaces, of_the_dead
-    ) AS p;
-    IF outcome = 'written' THEN
-        UPDATE hoox.budgets b SET charged = b.charged + c.change
-            FROM unnest(budget_names, budget_changes) AS c (name, change)
-            WHERE b.workspace = in_workspace AND b.name = c.name;
-        UPDATE hoox.intents SET version = new_version WHERE workspace = in_workspace AND key = its_key;
-    END IF;
 END $$;

@@ -11,6 +11,9 @@ DECLARE
 BEGIN
     moment := hoox.now_1();
     timeline := hoox.timeline_1();
+    IF its_timeline IS NULL THEN -- it begins: rarely, so a good moment to forget those that were killed long ago
+        DELETE FROM hoox.members m WHERE m.expires_at < moment - interval '1 day';
+    END IF;
     INSERT INTO hoox.members AS m (id, host, pid, expires_at, steady_since, timeline)
     VALUES (me, its_host, its_pid, moment + length, moment, coalesce(its_timeline, timeline))
     ON CONFLICT (id) DO UPDATE SET

@@ -58,6 +58,7 @@ CREATE TABLE hoox.attempts (
     PRIMARY KEY (workspace, id)
 );
 CREATE INDEX attempts_id ON hoox.attempts (id); -- a delivery names its attempt alone
+CREATE INDEX attempts_intent ON hoox.attempts (intent);
 CREATE INDEX attempts_sent_at ON hoox.attempts (workspace, sent_at);
 
 CREATE TABLE hoox.baselines (

@@ -1,0 +1,88 @@
+"""Any text of a request is kept by every store; names that a store could not hold are refused before."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from random import Random
+from typing import Any
+
+import pytest
+
+from hoox_async import BatchItem, BatchRunner, Budget, HooxSession, LookEdit, LookRef, PromptAvatar, Request
+from hoox_async._io.protocols import Store
+from hoox_async._io.stores.postgres.connections import Connections
+from hoox_async._io.stores.postgres.url import DatabaseUrl
+from hoox_async.errors import ConfigurationError, InvalidRequest, StoreError
+from hoox_async.postgres import PostgresDatabase
+from hoox_async.sandbox import InProcessTransport, Space
+
+SOURCE = LookRef("avtr_public_ada", "look_public_ada")
+NUL, SURROGATE = "a\0b", "a\ud800b"
+REQUESTS: dict[str, Request] = {
+    "NUL in a prompt": LookEdit(SOURCE, NUL),
+    "surrogate in a prompt": LookEdit(SOURCE, SURROGATE),
+    "metadata": LookEdit(SOURCE, "x", metadata={NUL: SURROGATE, "long": "x" * 2_000_000}),
+    "name and extra": PromptAvatar("x", name=NUL, extra={NUL: SURROGATE}),
+}
+UNUSABLE: dict[str, Callable[[HooxSession], Awaitable[object]]] = {
+    "source with NUL": lambda session: session.submit(LookEdit(LookRef("avtr_a", NUL), "x")),
+    "source with a surrogate": lambda session: session.submit(LookEdit(LookRef(SURROGATE, "look"), "x")),
+    "text of a source": lambda session: session.submit(LookEdit(f"avtr_a:{NUL}", "x")),
+    "a look to wait for": lambda session: session.wait(LookRef("avtr_a", NUL), 1.0),
+    "key to submit": lambda session: session.submit(LookEdit(SOURCE, "x"), key=SURROGATE),
+    "key to drop": lambda session: session.drop(NUL),
+    "key to resend": lambda session: session.resend(SURROGATE),
+    "key to resolve": lambda session: session.resolve(NUL, SOURCE),
+}
+
+
+async def test_any_text_is_kept_and_what_no_store_can_hold_is_refused(closed: Store) -> None:
+    """The same requests are sent and read back as they were, whatever the store; none is in doubt.
+
+    Ids and keys that are no plain text are `InvalidRequest`, without a request. In a batch such an item is
+    rejected, and the others are sent.
+    """
+    space = Space(rng=Random(1), requests_per_minute=None, duration=lambda *_: 0.1)
+    async with HooxSession(
+        space.api_key, transport=InProcessTransport(space), store=closed, requests_per_minute=60_000
+    ) as session:
+        for key, request in REQUESTS.items():
+            await session.submit(request, key=key)
+        asked = len(space.requests)
+        for use in UNUSABLE.values():
+            with pytest.raises(InvalidRequest):
+                await use(session)
+        assert len(space.requests) == asked
+        items = [
+            BatchItem("bad source", LookEdit(LookRef("avtr_a", NUL), "x")),
+            BatchItem(NUL, LookEdit(SOURCE, "x")),
+            BatchItem("good", LookEdit(SOURCE, NUL)),
+        ]
+        report = await BatchRunner(session).run(items)
+        assert [outcome.state.value for outcome in report] == ["rejected", "rejected", "ready"]
+        stored = await closed.get(tuple(REQUESTS))
+        assert {key: intent.request for key, intent in stored.items()} == REQUESTS
+    assert len(space.ledger) == len(REQUESTS) + 1
+
+
+@pytest.mark.parametrize("name", [SURROGATE, NUL, " "])
+def test_names_that_a_store_could_not_hold_are_refused(name: str) -> None:
+    """Budgets, workspaces and schemas have names that every store can hold."""
+    for use in (
+        lambda: Budget(1, name=name),
+        lambda: PostgresDatabase("postgresql://host/db").workspace(name),
+        lambda: PostgresDatabase("postgresql://host/db", schema=name),
+    ):
+        with pytest.raises(ConfigurationError):
+            use()
+
+
+async def test_a_value_that_the_driver_refuses_is_no_failure_of_the_connection(postgres_url: str) -> None:
+    """A text with NUL that reaches the database after all is told as what it is."""
+    connections = Connections(DatabaseUrl.parse(postgres_url), 1)
+    values: list[Any] = [NUL, SURROGATE]
+    for value in values:
+        with pytest.raises(StoreError, match="it failed") as caught:
+            await connections.fetch("SELECT %s::text", (value,))
+        assert "connection" not in str(caught.value)
+    await connections.aclose()
