@@ -34,12 +34,13 @@ class StoredBudget(NamedTuple):
                 f"`hoox-async store budget {_typed(self.name)} --cap {plain_credits(max_credits)}`"
             )
 
-    def exceeded_by(self, credits: Decimal) -> BudgetExceeded:
-        """The error of a sending that does not fit."""
+    def exceeded_by(self, credits: Decimal, *, reserved: Decimal = FREE) -> BudgetExceeded:
+        """The error of a sending that does not fit. ``reserved``: for what is about to be sent."""
+        beside = f", {plain_credits(reserved)} reserved" if reserved else ""
         return BudgetExceeded(
             f"{plain_credits(credits)} credits more would exceed the cap of "
             f"{plain_credits(self.max_credits)} of the budget {self.name!r} "
-            f"({plain_credits(self.charged)} charged, what may have been paid included)"
+            f"({plain_credits(self.charged)} charged, what may have been paid included{beside})"
         )
 
 
@@ -66,7 +67,10 @@ class Budget:
         self.reserved: Decimal = FREE
         self.releases: int = 0
         """How many reservations have ended."""
+        self.readings: int = 0
+        """How often it was read from the store, or was tried to."""
         self._charged: Decimal = FREE  # of what is reserved: what the store counts already
+        self._undecided: Decimal = FREE  # of what is spent: what other processes may still give back
         self._user: object | None = None
         self._listeners: list[Callable[[], None]] = []
 
@@ -100,10 +104,14 @@ class Budget:
                 f"the budget {self.name!r} is in use in another session: make an object for each session"
             )
 
-    def update(self, stored: StoredBudget) -> None:
-        """Take over what the store has, which includes what this process has charged."""
+    def update(self, stored: StoredBudget, undecided: Decimal = FREE) -> None:
+        """Take over what the store has, which includes what this process has charged.
+
+        ``undecided``: what of that is charged for outstanding POSTs, which may turn out to have cost nothing.
+        """
         self.max_credits = stored.max_credits
         self.spent = max(FREE, stored.charged - self._charged)
+        self._undecided = min(self.spent, max(FREE, undecided - self._charged))
         self._notify()
 
     @property
@@ -116,8 +124,16 @@ class Budget:
         return not credits or self.spent + self.reserved + credits <= self.max_credits
 
     def exhausted(self, credits: Decimal) -> bool:
-        """Whether this much can never be reserved, even if all present reservations end unspent."""
-        return bool(credits) and self.spent + credits > self.max_credits
+        """Whether this much can never be reserved, even if all present reservations end unspent.
+
+        Those of other processes included.
+        """
+        return bool(credits) and self.spent - self._undecided + credits > self.max_credits
+
+    @property
+    def waits_for_others(self) -> bool:
+        """Whether other processes may give credits back: only another reading tells whether they did."""
+        return bool(self._undecided)
 
     def must_wait(self, credits: Decimal) -> bool:
         """Whether the present reservations decide if this much can be reserved later."""
@@ -126,13 +142,20 @@ class Budget:
     def reserve(self, credits: Decimal) -> None:
         """Reserve this much. Raises `BudgetExceeded` where that would exceed the cap."""
         if not self.allows(credits):
-            reserved = f", {plain_credits(self.reserved)} reserved" if self.reserved else ""
-            raise BudgetExceeded(
-                f"{plain_credits(credits)} credits more would exceed the cap of "
-                f"{plain_credits(self.max_credits)} "
-                f"({plain_credits(self.spent)} spent or at risk{reserved})"
-            )
+            raise self._exceeded_by(credits)
         self.reserved += credits
+
+    def _exceeded_by(self, credits: Decimal) -> BudgetExceeded:
+        decides = self.spent + credits <= self.max_credits
+        if self.name is not None:
+            stored = StoredBudget(self.name, self.max_credits, self.spent + self._charged)
+            return stored.exceeded_by(credits, reserved=self.reserved - self._charged if decides else FREE)
+        reserved = f", {plain_credits(self.reserved)} reserved" if decides else ""
+        return BudgetExceeded(
+            f"{plain_credits(credits)} credits more would exceed the cap of "
+            f"{plain_credits(self.max_credits)} "
+            f"({plain_credits(self.spent)} spent or at risk{reserved})"
+        )
 
     def charge(self, credits: Decimal) -> None:
         """The store counts this much of what is reserved."""
