@@ -191,4 +191,4 @@ def test_another_stored_cap_is_told_with_both_caps_and_the_command() -> None:
     stored.require_cap(Decimal(400))
     with pytest.raises(ConfigurationError, match=r"400 credits .* not 500") as caught:
         stored.require_cap(Decimal(500))
-    assert """store budget 'o'"'"'hara & co' --cap 500`""" in str(caught.value)
+    assert """store budget 'o'"'"'hara & co' --cap 500 --store STORE`""" in str(caught.value)

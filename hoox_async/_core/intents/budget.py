@@ -28,10 +28,11 @@ class StoredBudget(NamedTuple):
     def require_cap(self, max_credits: Decimal) -> None:
         """Raise `ConfigurationError` where this is not the stored cap."""
         if self.max_credits != max_credits:
+            cap = plain_credits(max_credits)
             raise ConfigurationError(
                 f"the budget {self.name!r} has a cap of {plain_credits(self.max_credits)} credits in the "
-                f"store, not {plain_credits(max_credits)}: use that, or change it with "
-                f"`hoox-async store budget {_typed(self.name)} --cap {plain_credits(max_credits)}`"
+                f"store, not {cap}: use that, or change it with "
+                f"`hoox-async store budget {_typed(self.name)} --cap {cap} --store STORE`"
             )
 
     def exceeded_by(self, credits: Decimal, *, reserved: Decimal = FREE) -> BudgetExceeded:
@@ -55,8 +56,8 @@ class Budget:
     Without a ``name`` it counts in this object. With one it is kept in the session's store, where it survives
     the process and holds for all processes that share the store. Its first use there creates it: only then
     ``spent`` counts. A later use with another cap raises `ConfigurationError`; ``hoox-async store budget NAME
-    --cap N`` changes the cap. One object with a name serves one session at a time; its ``spent`` and its cap
-    are what the store had when they were last read.
+    --cap N --store STORE`` changes the cap. One object with a name serves one session at a time; its
+    ``spent`` and its cap are what the store had when they were last read.
     """
 
     def __init__(self, max_credits: Credits, *, name: str | None = None, spent: Credits = 0) -> None:
