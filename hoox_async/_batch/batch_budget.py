@@ -10,13 +10,15 @@ from .._core.intents.budget import Budget, Credits
 from .._session.batch_access import BatchAccess
 from ..errors import BudgetExceeded
 
+_READ_AGAIN = 1.0  # seconds; as often a budget is read while other processes may give back credits
+
 
 class BatchBudget:
     """The batch's own cap, ``max_credits``, and one that it shares with others, ``shared``; each may be None.
 
-    An item that cannot fit is refused at once. One that fits only if credits that are reserved now are not
-    spent waits until that is known. Of a budget with a name, the store has the last word: see
-    `AttemptBudget`.
+    An item that cannot fit is refused at once. One that fits only if credits that are reserved now, by any
+    process, are not spent waits until that is known. Of a budget with a name, the store has the last word:
+    see `AttemptBudget`.
     """
 
     def __init__(
@@ -52,29 +54,41 @@ class BatchBudget:
                     return error
         return None
 
+    def may_fit_later(self, credits: Decimal) -> bool:
+        """Whether what the store has just refused to charge may fit once others have given back credits."""
+        return self.name is not None and self.refusal(credits) is None
+
     def refusal_for_good(self, credits: Decimal) -> BudgetExceeded | None:
         """As `refusal`; None also where others may have given back what the store has charged."""
         return self.refusal(credits) if self.name is None else None
 
     async def reserve(self, credits: Decimal) -> None:
         """Reserve this much in every cap. Raises `BudgetExceeded` where it cannot fit."""
-        if self.refusal(credits) is not None:
-            await self.refused()
-        while (error := self.refusal(credits)) is None:
+        while True:
+            if self.refusal(credits) is not None:
+                await self.refused()
+            if (error := self.refusal(credits)) is not None:
+                raise error
             if not any(budget.must_wait(credits) for budget in self._budgets):
                 for budget in self._budgets:
                     budget.reserve(credits)
                 return
-            await self._released()
-        raise error
+            await self._changed()
 
-    async def _released(self) -> None:
+    async def _changed(self) -> None:
         """Wait until a reservation in one of the caps ends, of this batch or of another user of the cap."""
-        released = asyncio.Event()
+        changed = asyncio.Event()
         with ExitStack() as listening:
             for budget in self._budgets:
-                listening.enter_context(budget.notifying(released.set))
-            await released.wait()
+                listening.enter_context(budget.notifying(changed.set))
+            others = self._shared is not None and self._shared.waits_for_others
+            try:
+                async with asyncio.timeout(_READ_AGAIN if others else None):
+                    await changed.wait()
+                return
+            except TimeoutError:
+                pass
+        await self.refused()
 
     def charge(self, credits: Decimal) -> None:
         """The store has charged this much of what is reserved."""

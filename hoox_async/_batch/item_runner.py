@@ -154,7 +154,8 @@ class ItemRunner:
                         return await send()
                     except BudgetExceeded:
                         # if another process sends it with the last credits, its result is the item's
-                        if isinstance(decide(await self._stored(item.key)), SendDecision):
+                        is_unsent = isinstance(decide(await self._stored(item.key)), SendDecision)
+                        if is_unsent and not self._budget.may_fit_later(item.request.credits):
                             raise
         except OutcomeUnknown as error:
             if sending.lost:

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import asyncio
 from decimal import Decimal
+from typing import cast
 
 import pytest
 from batch_kit import avatar, edits, opened, space_of, states
 
 from hoox_async import BatchRunner, Budget, LookEdit
 from hoox_async._batch.batch_budget import BatchBudget
+from hoox_async._core.intents.budget import StoredBudget
+from hoox_async._session.batch_access import BatchAccess
 from hoox_async.errors import BudgetExceeded
 
 TWO = Decimal(2)
@@ -41,6 +44,31 @@ async def test_what_can_never_fit_is_refused_at_once() -> None:
     budget.count(Decimal(4))
     with pytest.raises(BudgetExceeded):
         await budget.reserve(TWO)
+
+
+class StoreOfBudget:
+    """Stands for the session: what its store has of the budget now."""
+
+    def __init__(self, charged: int) -> None:
+        self.stored = StoredBudget("spring", Decimal(4), Decimal(charged))
+
+    async def refresh_budget(self, budget: Budget) -> None:
+        budget.update(self.stored)
+
+
+async def test_who_has_waited_is_not_refused_by_what_was_read_before() -> None:
+    """When the reservation before it is spent, a named budget is read again: others may have given back."""
+    shared, store = Budget(4, name="spring"), StoreOfBudget(2)
+    budget = BatchBudget(None, shared, cast(BatchAccess, store))
+    await budget.refused()
+    await budget.reserve(TWO)
+    budget.charge(TWO)
+    task = await begin(budget)
+    assert not task.done()  # others' 2 and our 2: it waits for ours
+    store.stored = store.stored._replace(charged=TWO)  # the others' POST was refused, ours is paid
+    budget.release(TWO, spent=True, charged=True)
+    await task
+    assert (shared.spent, shared.reserved) == (TWO, TWO)
 
 
 @pytest.mark.parametrize("spent", [True, False])

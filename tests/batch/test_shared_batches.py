@@ -270,6 +270,37 @@ async def test_what_is_refused_makes_room() -> None:
         await world.check_books()
 
 
+@pytest.mark.parametrize("end", ["refused", "accepted", "killed"])
+async def test_the_cap_waits_for_what_other_machines_may_give_back(end: str) -> None:
+    """While another machine's POST holds the last credits, an item is neither sent nor given up.
+
+    It is sent if that POST is refused, and UNSENT if it is accepted, or unknown since its machine was killed.
+    """
+    space = space_of()
+    async with machines(space) as world:
+        first, second = await world.start(transport={"latency": 5.0}), await world.start()
+        if end == "refused":
+            space.faults.fail_next("create", Fault.status(400))
+        theirs = await begin(first, items(1, "their"), budget=Budget(PRICE, name="spring"))
+        await asyncio.sleep(2.0)
+        ours = await begin(
+            second, [BatchItem("ours", PromptAvatar("ours"))], budget=Budget(PRICE, name="spring")
+        )
+        await asyncio.sleep(2.0)
+        assert not ours.done()
+        if end == "killed":
+            await first.kill(theirs)
+        [outcome] = await ours
+        if end == "refused":
+            assert (str(outcome.state), sent(space)) == ("ready", {"ours": 1})
+            assert states(await theirs) == {"rejected": 1}
+        else:
+            assert (str(outcome.state), "ours" in sent(space)) == ("unsent", False)
+            assert isinstance(outcome.error, BudgetExceeded)
+        assert world.charged("spring") == PRICE
+        await world.check_books()
+
+
 async def test_a_customers_cap_survives_the_process() -> None:
     """``spent`` counts once, an unknown and a failed look stay charged, and a resend is charged as well."""
     space = space_of(failures=1.0)

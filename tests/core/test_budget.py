@@ -133,6 +133,36 @@ def test_a_stored_cap_wins_and_wakes_those_that_wait() -> None:
     assert heard == [3]
 
 
+def test_what_others_may_give_back_is_spent_but_not_for_good() -> None:
+    """What others' outstanding POSTs have charged is waited for; what our own have charged counts once."""
+    budget = Budget(10, name="spring")
+    budget.update(StoredBudget("spring", Decimal(10), Decimal(10)), undecided=Decimal(2))
+    assert budget.waits_for_others
+    assert budget.must_wait(Decimal(2))
+    assert budget.exhausted(Decimal(3))
+    budget.update(StoredBudget("spring", Decimal(10), Decimal(8)))
+    budget.reserve(Decimal(2))
+    budget.charge(Decimal(2))
+    budget.update(StoredBudget("spring", Decimal(10), Decimal(10)), undecided=Decimal(2))  # our own
+    assert not budget.waits_for_others
+
+
+@pytest.mark.parametrize(
+    ("charged", "words"),
+    [(8, "(8 charged, what may have been paid included, 2 reserved)"), (10, "(10 charged, what may have")],
+)
+def test_a_refusal_by_a_named_budget_is_told_as_the_store_tells_it(charged: int, words: str) -> None:
+    """It names the budget, and what is reserved only where that decides."""
+    budget = Budget(10, name="spring")
+    budget.bind(object(), StoredBudget("spring", Decimal(10), Decimal(8)))
+    budget.reserve(Decimal(2))
+    budget.update(StoredBudget("spring", Decimal(10), Decimal(charged)))
+    with pytest.raises(BudgetExceeded, match=r"cap of 10 of the budget 'spring'") as refused:
+        budget.reserve(Decimal(2))
+    assert words in str(refused.value)
+    assert ("reserved" in str(refused.value)) == (charged == 8)
+
+
 def test_one_object_serves_one_session_at_a_time() -> None:
     """Another session may use it once the first has nothing reserved in it."""
     budget, stored = Budget(10, name="spring"), StoredBudget("spring", Decimal(10), Decimal(0))
@@ -161,4 +191,4 @@ def test_another_stored_cap_is_told_with_both_caps_and_the_command() -> None:
     stored.require_cap(Decimal(400))
     with pytest.raises(ConfigurationError, match=r"400 credits .* not 500") as caught:
         stored.require_cap(Decimal(500))
-    assert """store budget 'o'"'"'hara & co' --cap 500`""" in str(caught.value)
+    assert """store budget 'o'"'"'hara & co' --cap 500 --store STORE`""" in str(caught.value)

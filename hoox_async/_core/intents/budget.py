@@ -29,18 +29,20 @@ class StoredBudget(NamedTuple):
     def require_cap(self, max_credits: Decimal) -> None:
         """Raise `ConfigurationError` where this is not the stored cap."""
         if self.max_credits != max_credits:
+            cap = plain_credits(max_credits)
             raise ConfigurationError(
                 f"the budget {self.name!r} has a cap of {plain_credits(self.max_credits)} credits in the "
-                f"store, not {plain_credits(max_credits)}: use that, or change it with "
-                f"`hoox-async store budget {_typed(self.name)} --cap {plain_credits(max_credits)}`"
+                f"store, not {cap}: use that, or change it with "
+                f"`hoox-async store budget {_typed(self.name)} --cap {cap} --store STORE`"
             )
 
-    def exceeded_by(self, credits: Decimal) -> BudgetExceeded:
-        """The error of a sending that does not fit."""
+    def exceeded_by(self, credits: Decimal, *, reserved: Decimal = FREE) -> BudgetExceeded:
+        """The error of a sending that does not fit. ``reserved``: for what is about to be sent."""
+        beside = f", {plain_credits(reserved)} reserved" if reserved else ""
         return BudgetExceeded(
             f"{plain_credits(credits)} credits more would exceed the cap of "
             f"{plain_credits(self.max_credits)} of the budget {self.name!r} "
-            f"({plain_credits(self.charged)} charged, what may have been paid included)"
+            f"({plain_credits(self.charged)} charged, what may have been paid included{beside})"
         )
 
 
@@ -55,8 +57,8 @@ class Budget:
     Without a ``name`` it counts in this object. With one it is kept in the session's store, where it survives
     the process and holds for all processes that share the store. Its first use there creates it: only then
     ``spent`` counts. A later use with another cap raises `ConfigurationError`; ``hoox-async store budget NAME
-    --cap N`` changes the cap. One object with a name serves one session at a time; its ``spent`` and its cap
-    are what the store had when they were last read.
+    --cap N --store STORE`` changes the cap. One object with a name serves one session at a time; its
+    ``spent`` and its cap are what the store had when they were last read.
     """
 
     def __init__(self, max_credits: Credits, *, name: str | None = None, spent: Credits = 0) -> None:
@@ -67,7 +69,10 @@ class Budget:
         self.reserved: Decimal = FREE
         self.releases: int = 0
         """How many reservations have ended."""
+        self.readings: int = 0
+        """How often it was read from the store, or was tried to."""
         self._charged: Decimal = FREE  # of what is reserved: what the store counts already
+        self._undecided: Decimal = FREE  # of what is spent: what other processes may still give back
         self._user: object | None = None
         self._listeners: list[Callable[[], None]] = []
 
@@ -101,10 +106,14 @@ class Budget:
                 f"the budget {self.name!r} is in use in another session: make an object for each session"
             )
 
-    def update(self, stored: StoredBudget) -> None:
-        """Take over what the store has, which includes what this process has charged."""
+    def update(self, stored: StoredBudget, undecided: Decimal = FREE) -> None:
+        """Take over what the store has, which includes what this process has charged.
+
+        ``undecided``: what of that is charged for outstanding POSTs, which may turn out to have cost nothing.
+        """
         self.max_credits = stored.max_credits
         self.spent = max(FREE, stored.charged - self._charged)
+        self._undecided = min(self.spent, max(FREE, undecided - self._charged))
         self._notify()
 
     @property
@@ -117,8 +126,16 @@ class Budget:
         return not credits or self.spent + self.reserved + credits <= self.max_credits
 
     def exhausted(self, credits: Decimal) -> bool:
-        """Whether this much can never be reserved, even if all present reservations end unspent."""
-        return bool(credits) and self.spent + credits > self.max_credits
+        """Whether this much can never be reserved, even if all present reservations end unspent.
+
+        Those of other processes included.
+        """
+        return bool(credits) and self.spent - self._undecided + credits > self.max_credits
+
+    @property
+    def waits_for_others(self) -> bool:
+        """Whether other processes may give credits back: only another reading tells whether they did."""
+        return bool(self._undecided)
 
     def must_wait(self, credits: Decimal) -> bool:
         """Whether the present reservations decide if this much can be reserved later."""
@@ -127,13 +144,20 @@ class Budget:
     def reserve(self, credits: Decimal) -> None:
         """Reserve this much. Raises `BudgetExceeded` where that would exceed the cap."""
         if not self.allows(credits):
-            reserved = f", {plain_credits(self.reserved)} reserved" if self.reserved else ""
-            raise BudgetExceeded(
-                f"{plain_credits(credits)} credits more would exceed the cap of "
-                f"{plain_credits(self.max_credits)} "
-                f"({plain_credits(self.spent)} spent or at risk{reserved})"
-            )
+            raise self._exceeded_by(credits)
         self.reserved += credits
+
+    def _exceeded_by(self, credits: Decimal) -> BudgetExceeded:
+        decides = self.spent + credits <= self.max_credits
+        if self.name is not None:
+            stored = StoredBudget(self.name, self.max_credits, self.spent + self._charged)
+            return stored.exceeded_by(credits, reserved=self.reserved - self._charged if decides else FREE)
+        reserved = f", {plain_credits(self.reserved)} reserved" if decides else ""
+        return BudgetExceeded(
+            f"{plain_credits(credits)} credits more would exceed the cap of "
+            f"{plain_credits(self.max_credits)} "
+            f"({plain_credits(self.spent)} spent or at risk{reserved})"
+        )
 
     def charge(self, credits: Decimal) -> None:
         """The store counts this much of what is reserved."""

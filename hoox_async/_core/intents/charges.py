@@ -13,7 +13,7 @@ from decimal import Decimal
 import attrs
 
 from ..._api.requests import FREE
-from .intent import Intent
+from .intent import Intent, IntentState
 
 
 def charges(intent: Intent) -> dict[str, Decimal]:
@@ -27,6 +27,12 @@ def charges(intent: Intent) -> dict[str, Decimal]:
         credits = intent.credits_of(intent.attempts[-1].id) if intent.attempts else intent.credits
         charged[intent.budget] = charged.get(intent.budget, FREE) + credits
     return {name: credits for name, credits in charged.items() if credits}
+
+
+def undecided_charge(intent: Intent, budget: str) -> Decimal:
+    """What the intent charges to this budget, and gives back if its outstanding POST has cost nothing."""
+    is_outstanding = intent.state is IntentState.SENDING and intent.budget == budget
+    return intent.credits_of(intent.attempts[-1].id) if is_outstanding else FREE
 
 
 def past_charges_beside(intent: Intent, all_charges: Mapping[str, Decimal]) -> dict[str, Decimal]:

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import suppress
+from decimal import Decimal
 
+from ..._api.requests import FREE
 from ..._core.intents.budget import Budget
+from ..._core.intents.charges import undecided_charge
+from ..._core.intents.intent import IntentState
 from ..._io.protocols import Store
 from ...errors import StoreError
 
@@ -21,6 +25,7 @@ class SessionBudgets:
         self._store = store
         self._token = object()
         self._opening = asyncio.Lock()
+        self._reading = asyncio.Lock()
 
     def check(self, budget: Budget | None) -> None:
         """Raise `ConfigurationError` where the budget cannot hold for all that use the store."""
@@ -44,14 +49,34 @@ class SessionBudgets:
                 budget.bind(self._token, stored)
 
     async def refresh(self, budget: Budget | None) -> None:
-        """Read again what was charged, by this process and others. Does nothing where the store fails."""
+        """Read again what was charged, by this process and others. Does nothing where the store fails.
+
+        Of several callers at the same time one reads for all.
+        """
         if budget is None or budget.name is None:
             return
-        with suppress(StoreError):
-            while True:
-                releases = budget.releases
-                stored = await self._store.budget(budget.name)
-                if releases == budget.releases:  # else it is not known whether that is in what was read
-                    break
-            if stored is not None:
-                budget.update(stored)
+        readings = budget.readings
+        async with self._reading:
+            if budget.readings != readings:
+                return
+            with suppress(StoreError):
+                await self._read(budget, budget.name)
+            budget.readings += 1
+
+    async def _read(self, budget: Budget, name: str) -> None:
+        while True:
+            releases = budget.releases
+            stored = await self._store.budget(name)
+            undecided = await self._undecided(name)
+            # else it is not known what is in what was read
+            if releases == budget.releases and (not undecided or stored == await self._store.budget(name)):
+                break
+        if stored is not None:
+            budget.update(stored, undecided)
+
+    async def _undecided(self, name: str) -> Decimal:
+        """What is charged for outstanding POSTs of all processes."""
+        if not self._store.is_shared:
+            return FREE
+        outstanding = await self._store.in_states({IntentState.SENDING})
+        return sum((undecided_charge(intent, name) for intent in outstanding), FREE)
