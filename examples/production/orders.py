@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from decimal import Decimal
 from typing import Any, NamedTuple
 
@@ -60,6 +61,15 @@ class Orders:
             cursor = connection.cursor(row_factory=class_row(Order))
             await cursor.execute(f"SELECT {columns} FROM orders WHERE id = %s", (order_id,))
             return await cursor.fetchone()
+
+    async def traceparents(self, looks: Sequence[LookRef]) -> list[str]:
+        """The trace contexts of the orders that these looks were made for."""
+        async with self._pool.connection() as connection:
+            found = await connection.execute(
+                "SELECT traceparent FROM orders WHERE look = ANY(%s) AND traceparent IS NOT NULL",
+                ([str(look) for look in looks],),
+            )
+            return [row[0] for row in await found.fetchall()]
 
     async def cap_of(self, customer: str) -> Decimal | None:
         """The credits that this customer may spend; None for what all may."""

@@ -48,7 +48,6 @@ async def open_shop(settings: Settings, *, poll: Literal["all", "awaited"]) -> A
     ``poll="all"``: this process may be the one that polls for all. ``"awaited"``: it only sends and receives.
     All processes share the quota by the database, so each states the whole workspace's requests a minute.
     """
-    telemetry = Telemetry()
     hub = WebhookHub(settings.public_url)
     hub.redact_logs()
     async with (
@@ -57,6 +56,7 @@ async def open_shop(settings: Settings, *, poll: Literal["all", "awaited"]) -> A
         hub,
     ):
         orders = Orders(pool)
+        telemetry = Telemetry(orders)
         session = HooxSession(
             store=database.workspace("shop"),
             requests_per_minute=settings.requests_per_minute,

@@ -102,6 +102,11 @@ class PollScheduler:
         """Whether a look of this avatar is polled."""
         return avatar_id in self._groups
 
+    def refs_polled_together(self, avatar_id: str) -> tuple[LookRef, ...]:
+        """The looks of this avatar that a GROUP request asks for."""
+        group = self._groups.get(avatar_id)
+        return () if group is None else tuple(look.ref for look in group.looks)
+
     def expected(self, kind: Hashable) -> float:
         """The median of how long looks of the kind take, in seconds, as far as is known."""
         return self.durations.expected(kind)
