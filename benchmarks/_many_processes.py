@@ -46,12 +46,12 @@ def most_in(moments: Iterable[float], seconds: float) -> int:
 
 def setups(url: str, sandbox: Sandbox, count: int, **options: Any) -> list[Setup]:
     """The set-ups of so many processes on one workspace of a store."""
-    sources = tuple(_avatar(sandbox) for _ in range(AVATARS))
+    sources = tuple(avatar_of(sandbox) for _ in range(AVATARS))
     one = Setup(store=url, base_url=sandbox.base_url, api_key=sandbox.api_key, sources=sources)
     return [attrs.evolve(one, **options) for _ in range(count)]
 
 
-def _avatar(sandbox: Sandbox) -> str:
+def avatar_of(sandbox: Sandbox) -> str:
     """A look of a new avatar, made by nobody's session."""
     _, answered = sandbox.space._create({"imageUrls": ["https://example.com/a.jpg"]}, 0.0)
     return f"{answered['avatar_id']}:{answered['look_id']}"

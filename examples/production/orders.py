@@ -11,6 +11,8 @@ from psycopg_pool import AsyncConnectionPool
 
 from hoox_async import Look, LookEdit, LookRef, LookStatus
 
+MOST_COUNTED = 1000  # so that an order costs the same however many wait
+
 
 class Order(NamedTuple):
     """One row. The id is the key of the look: whoever submits it again gets the same look, paid once."""
@@ -61,6 +63,16 @@ class Orders:
             cursor = connection.cursor(row_factory=class_row(Order))
             await cursor.execute(f"SELECT {columns} FROM orders WHERE id = %s", (order_id,))
             return await cursor.fetchone()
+
+    async def queued(self) -> int:
+        """How many orders wait to be sent; those beyond `MOST_COUNTED` are not counted."""
+        async with self._pool.connection() as connection:
+            found = await connection.execute(
+                "SELECT count(*) FROM (SELECT FROM orders WHERE state = 'queued' LIMIT %s) AS counted",
+                (MOST_COUNTED,),
+            )
+            row = await found.fetchone()
+            return row[0] if row else 0
 
     async def traceparents(self, looks: Sequence[LookRef]) -> list[str]:
         """The trace contexts of the orders that these looks were made for."""

@@ -36,8 +36,8 @@ if TYPE_CHECKING:
     from .orders import Order, Orders
 
 GAUGES = (
-    "store_reachable", "unknowns", "unsettled", "oldest_unsettled", "last_poll", "waiting", "permit_wait",
-    "paused",
+    "store_reachable", "key_refused", "unknowns", "unsettled", "oldest_unsettled", "last_poll",
+    "polls_for_all", "waiting", "permit_wait", "paused",
 )  # fmt: skip
 EVERY = 10.0  # seconds between two readings of the gauges
 MOST_LINKS = 128  # of one span: OpenTelemetry keeps no more by default
