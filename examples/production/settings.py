@@ -15,6 +15,7 @@ API = "https://app.hoox.video/api/public/v1"
 
 async def _configure(connection: psycopg.AsyncConnection) -> None:
     await connection.set_autocommit(True)  # a statement alone needs no round trips for BEGIN and COMMIT
+    connection.prepare_threshold = None  # behind PgBouncer a prepared statement can be another client's
 
 
 CONNECTIONS: dict[str, Any] = {"min_size": 1, "max_size": 4, "configure": _configure}

@@ -13,6 +13,8 @@ from opentelemetry import trace
 from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+from psycopg.pq import TransactionStatus
+from psycopg_pool import AsyncConnectionPool
 
 from hoox_async import Answered, Endpoint, Look, LookRef, LookSettled, LookStatus
 
@@ -23,7 +25,7 @@ if str(EXAMPLES) not in sys.path:
 pytest.importorskip("procrastinate")
 from production.engine import WhateverFails, make_engine  # noqa: E402
 from production.orders import Order, Orders  # noqa: E402
-from production.settings import Settings, read_settings  # noqa: E402
+from production.settings import CONNECTIONS, Settings, read_settings  # noqa: E402
 from production.telemetry import Telemetry  # noqa: E402
 from production.worker import stop_on_failures  # noqa: E402
 
@@ -147,6 +149,19 @@ async def test_a_failure_that_nobody_hears_of_stops_the_worker(caplog: pytest.Lo
     gc.collect()
     assert stop.is_set()
     assert "the database is gone" in caplog.text
+
+
+async def test_connections_suit_a_pooler(postgres_database: str) -> None:
+    """A statement alone begins no transaction, and none is prepared, however often it is executed."""
+    async with (
+        AsyncConnectionPool(postgres_database, open=False, **CONNECTIONS) as pool,
+        pool.connection() as connection,
+    ):
+        for _ in range(10):
+            await connection.execute("SELECT 1")
+        assert connection.info.transaction_status == TransactionStatus.IDLE
+        found = await connection.execute("SELECT count(*) FROM pg_prepared_statements")
+        assert await found.fetchone() == (0,)
 
 
 def test_settings_come_from_the_environment() -> None:
