@@ -12,7 +12,9 @@ import statistics
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack
+from pathlib import Path
 from typing import Any, NamedTuple
+from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
 import attrs
 from _session_process import SessionProcess, Setup, start_all
@@ -44,12 +46,12 @@ def most_in(moments: Iterable[float], seconds: float) -> int:
 
 def setups(url: str, sandbox: Sandbox, count: int, **options: Any) -> list[Setup]:
     """The set-ups of so many processes on one workspace of a store."""
-    sources = tuple(_avatar(sandbox) for _ in range(AVATARS))
+    sources = tuple(avatar_of(sandbox) for _ in range(AVATARS))
     one = Setup(store=url, base_url=sandbox.base_url, api_key=sandbox.api_key, sources=sources)
     return [attrs.evolve(one, **options) for _ in range(count)]
 
 
-def _avatar(sandbox: Sandbox) -> str:
+def avatar_of(sandbox: Sandbox) -> str:
     """A look of a new avatar, made by nobody's session."""
     _, answered = sandbox.space._create({"imageUrls": ["https://example.com/a.jpg"]}, 0.0)
     return f"{answered['avatar_id']}:{answered['look_id']}"
@@ -194,18 +196,16 @@ async def prepare(url: str) -> None:
 
 
 async def poller(url: str, *, rounds: int, lease: float) -> bool:
-    """How soon another process polls, after the one that did was killed, stopped, or closed."""
-    ends: dict[str, list[float]] = {"killed": [], "stopped": [], "closed": []}
+    """How soon another process polls, after the one that did was killed, stopped, cut off, or closed."""
+    bound = {"killed": lease * 1.2, "stopped": lease * 1.2, "cut off": lease * 1.2, "closed": 1.5}
+    ends: dict[str, list[float]] = {how: [] for how in bound}
     with Sandbox(requests_per_minute=None, forms=NO_HEADERS, median=1e6) as sandbox:
         for how in ends:
             for number in range(rounds):
                 progress(f"poller: {how}, {number + 1} of {rounds}")
-                async with AsyncExitStack() as stack:
-                    wanted = setups(url, sandbox, 3, lease=lease, workspace=f"{how} {number}", limit=60_000)
-                    opened = await start_all(stack, wanted)
-                    ends[how].append(await _replaced(url, wanted[0].workspace, opened, how))
+                wanted = setups(url, sandbox, 3, lease=lease, workspace=f"{how} {number}", limit=60_000)
+                ends[how].append(await until_replaced(url, wanted, how))
     progress("")
-    bound = {"killed": lease * 1.2, "stopped": lease * 1.2, "closed": 1.5}
     print(
         table(
             f"Until another process polls, of three; the lease is {lease:g} s",
@@ -219,20 +219,53 @@ async def poller(url: str, *, rounds: int, lease: float) -> bool:
     return all(max(found) <= bound[how] for how, found in ends.items())
 
 
-async def _replaced(url: str, workspace: str, opened: Sequence[SessionProcess], how: str) -> float:
-    """End the leader. Returns after how many seconds another member leads."""
-    first = await _leader(url, workspace, ())
-    leader = next(one for one in opened if one.member == first)
-    began = time.monotonic()
-    if how == "killed":
-        leader.signal(signal.SIGKILL)
-    elif how == "stopped":
-        leader.signal(signal.SIGSTOP)
-    else:
-        await leader.call("close")
+async def until_replaced(url: str, wanted: Sequence[Setup], how: str) -> float:
+    """Start these processes, and end the one that polls. Returns after how many seconds another one does.
+
+    Each has a proxy in front of the database. "cut off": the leader's proxy lets nothing pass from then on,
+    in either direction, not even the end of a connection, and the process lives on.
+    """
+    from postgres_kit import Proxy
+
+    async with AsyncExitStack() as stack:
+        proxies = [await stack.enter_async_context(Proxy(_address(url))) for _ in wanted]
+        through = [
+            attrs.evolve(setup, store=_through(url, proxy.port))
+            for setup, proxy in zip(wanted, proxies, strict=True)
+        ]
+        opened = await start_all(stack, through)
+        workspace = wanted[0].workspace
+        first = await _leader(url, workspace, ())
+        leader = next(one for one in opened if one.member == first)
         began = time.monotonic()
-    await _leader(url, workspace, (first,))
-    return time.monotonic() - began
+        if how == "killed":
+            leader.signal(signal.SIGKILL)
+        elif how == "stopped":
+            leader.signal(signal.SIGSTOP)
+        elif how == "cut off":
+            proxies[opened.index(leader)].hold()
+        else:
+            await leader.call("close")
+            began = time.monotonic()
+        await _leader(url, workspace, (first,))
+        return time.monotonic() - began
+
+
+def _address(url: str) -> Path | tuple[str, int]:
+    """The socket, or host and port, of a database."""
+    from psycopg.conninfo import conninfo_to_dict
+
+    given = conninfo_to_dict(url)
+    host, port = str(given.get("host") or "localhost"), int(given.get("port") or 5432)
+    return Path(host) / f".s.PGSQL.{port}" if host.startswith("/") else (host, port)
+
+
+def _through(url: str, port: int) -> str:
+    """The URL of the same database behind this port of this machine."""
+    parts = urlsplit(url)
+    user = parts.netloc.rpartition("@")[0]
+    others = [(name, value) for name, value in parse_qsl(parts.query) if name not in ("host", "port")]
+    return urlunsplit(parts._replace(netloc=f"{user}@127.0.0.1:{port}", query=urlencode(others)))
 
 
 async def _leader(url: str, workspace: str, but: Sequence[str]) -> str:

@@ -21,12 +21,14 @@ from typing import Any
 import aiohttp
 import attrs
 import psycopg
+from _many_processes import avatar_of
 from _web_workers import free_port
 
 from hoox_async.sandbox import Sandbox
 
 ROOT = Path(__file__).resolve().parents[1]
-SOURCES = ("avtr_public_ada:look_public_ada", "avtr_public_bruno:look_public_bruno")
+AVATARS = 20  # that orders are made of: an answer about an avatar has all looks that were made of it
+CUSTOMERS = 40  # who order at the same time
 SETTLED = ("ready", "failed", "refused")
 
 
@@ -69,6 +71,7 @@ class Result:
     kills: int
     seconds: float
     refused_429: int
+    status_requests: int
     logs: str
     charged_looks: list[str]
 
@@ -98,7 +101,7 @@ class Result:
             f"{sum(self.answers.values())} orders, {self.kills} workers killed, {self.seconds:.0f} s: "
             f"{states}; "
             f"{sum(self.charged.values())} charges, {self.charged_twice} charged twice, {self.lost} lost, "
-            f"{self.refused_429} requests refused with 429"
+            f"{self.status_requests} status requests, {self.refused_429} requests refused with 429"
         )
 
 
@@ -112,7 +115,12 @@ class World:
     random: Random
     environment: dict[str, str]
     web_port: int
+    sources: list[str] = attrs.field(init=False)
     processes: list[Process] = attrs.field(factory=list)
+
+    def __attrs_post_init__(self) -> None:
+        self.sources = [avatar_of(self.sandbox) for _ in range(AVATARS)]
+        self.sandbox.space.ledger.clear()  # it is to have orders only
 
     @property
     def workers(self) -> list[Process]:
@@ -203,7 +211,7 @@ class World:
         """Post an order, twice with the same key: a customer is impatient. Returns the last status."""
         wanted = {
             "customer": self.random.choice(("ada", "bo")),
-            "source": self.random.choice(SOURCES),
+            "source": self.random.choice(self.sources),
             "prompt": f"order-{number}",
         }
         headers = {"Idempotency-Key": f"order-{number}"}
@@ -228,6 +236,7 @@ class World:
             kills=kills,
             seconds=monotonic() - began,
             refused_429=sum(request.status == 429 for request in self.sandbox.requests),
+            status_requests=sum(one.endpoint in ("avatar", "status") for one in self.sandbox.requests),
             logs=self.logs,
             charged_looks=[str(charge.ref) for charge in self.sandbox.ledger],
         )
@@ -315,7 +324,7 @@ async def run(
     killing = asyncio.create_task(work)
     answers: Counter[int] = Counter()
     try:
-        gate = asyncio.Semaphore(20)
+        gate = asyncio.Semaphore(CUSTOMERS)
         async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=60)) as client:
 
             async def post(number: int) -> None:

@@ -36,11 +36,12 @@ import _web_workers
 @contextmanager
 def database(url: str | None) -> Iterator[str]:
     """The URL of an empty database: the given one, or one of a server that is started and deleted again."""
+    sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
+    from postgres_kit import TestRun
+
     if url is not None:
         yield url
         return
-    sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
-    from postgres_kit import TestRun
 
     with TestRun.owned() as run, run.shared_server().database() as made:
         yield made

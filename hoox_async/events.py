@@ -28,12 +28,17 @@ class RequestSent(NamedTuple):
 
 
 class Answered(NamedTuple):
-    """A request was answered with this HTTP status, ``seconds`` after it was sent."""
+    """A request was answered with this HTTP status, ``seconds`` after it was sent.
+
+    ``key`` is set for a paid request. ``looks`` are those whose status was asked for: one, or all looks of an
+    avatar that the session polls together. Other requests have none.
+    """
 
     endpoint: Endpoint
     status: int
     seconds: float
     key: str | None = None
+    looks: tuple[LookRef, ...] = ()
 
 
 class Retried(NamedTuple):

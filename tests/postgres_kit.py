@@ -380,11 +380,12 @@ def keep(folder: Path) -> None:
 class Proxy:
     """A TCP proxy in front of a server's socket, on this loop, that delays, holds, drops and cuts.
 
+    ``target``: a Unix socket, or a host and port.
     ``delay``: seconds that each chunk waits, in both directions. ``drop_answers``: what the server says is
     thrown away. ``refuse``: new connections are closed at once.
     """
 
-    def __init__(self, target: Path) -> None:
+    def __init__(self, target: Path | tuple[str, int]) -> None:
         self._target = target
         self._flowing = asyncio.Event()
         self._flowing.set()
@@ -441,7 +442,10 @@ class Proxy:
         try:
             if self.refuse:
                 return
-            from_server, to_server = await asyncio.open_unix_connection(self._target)
+            if isinstance(self._target, Path):
+                from_server, to_server = await asyncio.open_unix_connection(self._target)
+            else:
+                from_server, to_server = await asyncio.open_connection(*self._target)
             writers.add(to_server)
             self._writers.add(to_server)
             pumps = (self._pump(reader, to_server, False), self._pump(from_server, writer, True))

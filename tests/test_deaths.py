@@ -283,6 +283,33 @@ async def test_three_leases_without_the_database_lose_and_repeat_nothing(
             assert charged(sandbox) == {"order 0": 1, "order 1": 1, "meanwhile": 1}
 
 
+async def test_a_poller_that_is_cut_off_is_replaced(postgres: Server, postgres_schema: str) -> None:
+    """Nothing passes any more between the process that polls and the database, and no connection ends.
+
+    Another process polls once the lease is over, and settles the look of the one that is cut off. Connected
+    again, that one hears of it, and does not poll besides.
+    """
+    with Sandbox() as sandbox:
+        sandbox.hold()
+        async with Proxy(postgres.socket) as proxy, opened(sandbox, proxy.url, postgres_schema) as cut:
+            job = await cut.submit(order("order"), key="order")
+            await until(lambda: polls(cut))
+            async with opened(sandbox, postgres.url, postgres_schema) as other:
+                proxy.hold()
+                await until(lambda: polls(other))
+                sandbox.settle(job.ref, "ready")
+                assert (await other.wait(job.ref)).ref == job.ref
+                proxy.release()
+                assert (await job.wait()).ref == job.ref
+                assert not await polls(cut)
+                assert await polls(other)
+
+
+async def polls(session: HooxSession) -> bool:
+    """Whether this process is the one that polls for all."""
+    return (await session.health()).polls_for_all
+
+
 async def test_a_server_that_crashes_loses_and_repeats_nothing(own_postgres: Server) -> None:
     """The server is restarted (``immediate``) twice while two processes submit the same orders."""
     with Sandbox(latency=0.02) as sandbox:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from decimal import Decimal
 from typing import Any, NamedTuple
 
@@ -9,6 +10,8 @@ from psycopg.rows import class_row
 from psycopg_pool import AsyncConnectionPool
 
 from hoox_async import Look, LookEdit, LookRef, LookStatus
+
+MOST_COUNTED = 1000  # so that an order costs the same however many wait
 
 
 class Order(NamedTuple):
@@ -60,6 +63,25 @@ class Orders:
             cursor = connection.cursor(row_factory=class_row(Order))
             await cursor.execute(f"SELECT {columns} FROM orders WHERE id = %s", (order_id,))
             return await cursor.fetchone()
+
+    async def queued(self) -> int:
+        """How many orders wait to be sent; those beyond `MOST_COUNTED` are not counted."""
+        async with self._pool.connection() as connection:
+            found = await connection.execute(
+                "SELECT count(*) FROM (SELECT FROM orders WHERE state = 'queued' LIMIT %s) AS counted",
+                (MOST_COUNTED,),
+            )
+            row = await found.fetchone()
+            return row[0] if row else 0
+
+    async def traceparents(self, looks: Sequence[LookRef]) -> list[str]:
+        """The trace contexts of the orders that these looks were made for."""
+        async with self._pool.connection() as connection:
+            found = await connection.execute(
+                "SELECT traceparent FROM orders WHERE look = ANY(%s) AND traceparent IS NOT NULL",
+                ([str(look) for look in looks],),
+            )
+            return [row[0] for row in await found.fetchall()]
 
     async def cap_of(self, customer: str) -> Decimal | None:
         """The credits that this customer may spend; None for what all may."""

@@ -15,6 +15,7 @@ CREATE TABLE IF NOT EXISTS orders (
     ordered_at timestamptz NOT NULL DEFAULT now(),
     changed_at timestamptz NOT NULL DEFAULT now()
 );
+CREATE INDEX IF NOT EXISTS orders_look ON orders (look);
 CREATE INDEX IF NOT EXISTS orders_state ON orders (state) WHERE state NOT IN ('ready', 'failed', 'refused');
 
 -- Customers who may spend another number of credits than all others.

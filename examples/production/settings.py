@@ -4,11 +4,22 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
+
+import psycopg
 
 from hoox_async import Timeouts
 
 API = "https://app.hoox.video/api/public/v1"
+
+
+async def _configure(connection: psycopg.AsyncConnection) -> None:
+    await connection.set_autocommit(True)  # a statement alone needs no round trips for BEGIN and COMMIT
+    connection.prepare_threshold = None  # behind PgBouncer a prepared statement can be another client's
+
+
+CONNECTIONS: dict[str, Any] = {"min_size": 1, "max_size": 4, "configure": _configure}
+"""For each of the two pools of a process: the shop's and the engine's."""
 
 
 class Settings(NamedTuple):

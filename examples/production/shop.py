@@ -15,7 +15,7 @@ from hoox_async.postgres import PostgresDatabase
 from hoox_async.webhooks import WebhookHub
 
 from .orders import Orders
-from .settings import Settings
+from .settings import CONNECTIONS, Settings
 from .telemetry import Telemetry
 
 log = logging.getLogger("shop")
@@ -48,15 +48,15 @@ async def open_shop(settings: Settings, *, poll: Literal["all", "awaited"]) -> A
     ``poll="all"``: this process may be the one that polls for all. ``"awaited"``: it only sends and receives.
     All processes share the quota by the database, so each states the whole workspace's requests a minute.
     """
-    telemetry = Telemetry()
     hub = WebhookHub(settings.public_url)
     hub.redact_logs()
     async with (
-        AsyncConnectionPool(settings.database, min_size=1, max_size=4, open=False) as pool,
+        AsyncConnectionPool(settings.database, open=False, **CONNECTIONS) as pool,
         PostgresDatabase(settings.database, lease=settings.lease) as database,
         hub,
     ):
         orders = Orders(pool)
+        telemetry = Telemetry(orders)
         session = HooxSession(
             store=database.workspace("shop"),
             requests_per_minute=settings.requests_per_minute,

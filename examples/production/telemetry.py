@@ -8,22 +8,23 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Coroutine, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import attrs
 from opentelemetry import metrics, propagate, trace
 from opentelemetry.context import Context
 from opentelemetry.metrics import CallbackOptions, Observation
-from opentelemetry.trace import Link, SpanKind, StatusCode
+from opentelemetry.trace import Span, SpanKind, StatusCode
 
 from hoox_async import (
     Answered,
     Event,
     HooxSession,
     LookAccepted,
+    LookRef,
     LookSettled,
     LookStatus,
     OutcomeLost,
@@ -32,13 +33,14 @@ from hoox_async import (
 )
 
 if TYPE_CHECKING:
-    from .orders import Order
+    from .orders import Order, Orders
 
 GAUGES = (
-    "store_reachable", "unknowns", "unsettled", "oldest_unsettled", "last_poll", "waiting", "permit_wait",
-    "paused",
+    "store_reachable", "key_refused", "unknowns", "unsettled", "oldest_unsettled", "last_poll",
+    "polls_for_all", "waiting", "permit_wait", "paused",
 )  # fmt: skip
 EVERY = 10.0  # seconds between two readings of the gauges
+MOST_LINKS = 128  # of one span: OpenTelemetry keeps no more by default
 Fields = Mapping[str, str | int | float | bool]
 
 
@@ -47,10 +49,12 @@ class Telemetry:
 
     The request that ordered has a span; its context is stored with the order and sent along as metadata. So
     the span of a settlement belongs to the order's trace, whichever process hears of it. A status request
-    serves many orders: its span is a trace of its own. Ids are attributes of spans only, not of metrics.
+    serves many orders, of all processes: its span is a trace of its own, with a link to each of them. Ids are
+    attributes of spans only, not of metrics.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, orders: Orders) -> None:
+        self._orders = orders
         self._tracer = trace.get_tracer("shop")
         meter = metrics.get_meter("shop")
         self._requests = meter.create_histogram("hoox.request.duration", "s", "from sending to response")
@@ -82,14 +86,11 @@ class Telemetry:
             finally:
                 self._working.pop(order.id, None)
 
-    def __call__(self, event: Event) -> None:
-        """Take one event."""
+    def __call__(self, event: Event) -> Coroutine[Any, Any, None] | None:
+        """Take one event. What this returns for a status request is run by the session, as an async hook."""
         match event:
-            case Answered(endpoint=endpoint, status=status, seconds=seconds, key=key):
-                fields: Fields = {"endpoint": str(endpoint), "http.response.status_code": status}
-                self._requests.record(seconds, fields)
-                context = self._working.get(key or "")
-                self._span(f"hoox {endpoint}", seconds, context, fields, failed=status >= 400)
+            case Answered():
+                return self._answered(event)
             case LookAccepted(credits=credits, evidence=evidence):
                 self._credits.add(float(credits), {"evidence": str(evidence)})
             case LookSettled():
@@ -98,31 +99,51 @@ class Telemetry:
                 self._at_risk.add(float(credits))
             case Paused(seconds=seconds):
                 self._paused.add(seconds)
+        return None
+
+    def _answered(self, event: Answered) -> Coroutine[Any, Any, None] | None:
+        fields: Fields = {"endpoint": str(event.endpoint), "http.response.status_code": event.status}
+        self._requests.record(event.seconds, fields)
+        end = time.time_ns()
+        span = self._span(
+            f"hoox {event.endpoint}",
+            end - int(event.seconds * 1e9),
+            self._working.get(event.key or ""),
+            fields,
+            failed=event.status >= 400,
+        )
+        if event.looks and span.is_recording():
+            return self._link_orders(span, event.looks, end)
+        span.end(end)
+        return None
+
+    async def _link_orders(self, span: Span, looks: tuple[LookRef, ...], end: int) -> None:
+        """Link the span of a status request to the spans of the orders that it was sent for, and end it."""
+        span.set_attribute("hoox.looks", len(looks))
+        try:
+            for traceparent in await self._orders.traceparents(looks[:MOST_LINKS]):
+                span.add_link(trace.get_current_span(_context(traceparent)).get_span_context())
+        finally:
+            span.end(end)
 
     def _settled(self, event: LookSettled) -> None:
-        seconds, look = event.seconds or 0.0, event.look
+        seconds, look, end = event.seconds or 0.0, event.look, time.time_ns()
         self._looks.record(seconds, {"status": look.status.value})
         fields: Fields = {"shop.order": event.key or "", "hoox.ref": str(look.ref)}
         context = _context(event.metadata.get("traceparent"))
-        self._span("hoox look", seconds, context, fields, failed=look.status is LookStatus.FAILED)
+        failed = look.status is LookStatus.FAILED
+        self._span("hoox look", end - int(seconds * 1e9), context, fields, failed=failed).end(end)
 
-    def _span(
-        self, name: str, seconds: float, context: Context | None, fields: Fields, *, failed: bool
-    ) -> None:
-        end = time.time_ns()
-        order = trace.get_current_span(context).get_span_context() if context else None
-        links = [Link(order)] if order is not None and order.is_valid else []
-        span = self._tracer.start_span(
-            name,
-            context or Context(),
-            SpanKind.CLIENT,
-            fields,
-            links,
-            start_time=end - int(seconds * 1e9),
-        )
+    def _span(self, name: str, start: int, context: Context | None, fields: Fields, *, failed: bool) -> Span:
+        """A span that is not ended yet, in the trace of ``context`` and with a link to its span."""
+        context = context or Context()
+        span = self._tracer.start_span(name, context, SpanKind.CLIENT, fields, start_time=start)
+        order = trace.get_current_span(context).get_span_context()
+        if order.is_valid:
+            span.add_link(order)
         if failed:
             span.set_status(StatusCode.ERROR)
-        span.end(end)
+        return span
 
     @asynccontextmanager
     async def gauges_of(self, session: HooxSession) -> AsyncIterator[None]:

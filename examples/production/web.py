@@ -69,12 +69,14 @@ async def take(
             order.edit()
         except InvalidRequest as error:
             raise HTTPException(422, str(error)) from None
-        async with shop.pool.connection() as connection:  # one transaction: no order without its job
+        # one transaction: no order without its job
+        async with shop.pool.connection() as connection, connection.transaction():
             if await shop.orders.add(order, connection):
                 await make_look.configure(connection=connection).defer_async(order_id=order.id)
     url = str(request.url_for("show", order_id=order.id))
     response.headers["Location"] = url
-    return {"order": order.id, "url": url, "seconds_to_first_permit": round(shop.session.expected_wait(), 1)}
+    wait = shop.session.expected_wait(max(1, await shop.orders.queued()))
+    return {"order": order.id, "url": url, "seconds_until_sent": round(wait, 1)}
 
 
 @app.get("/orders/{order_id}")

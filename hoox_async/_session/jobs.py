@@ -507,6 +507,9 @@ class JobRegistry:
             return
         if look is None:
             return
+        if intent.accepted_at is not None and intent.settled_at is not None:
+            seconds = (intent.settled_at - intent.accepted_at).total_seconds()
+            self._scheduler.settled_elsewhere(ref, max(seconds, 0.0))
         self._scheduler.drop(ref)
         if ref in self._unwritten:  # hooks here were told of it when it could not be written here
             self._unwritten.discard(ref)

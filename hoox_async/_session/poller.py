@@ -120,11 +120,12 @@ class Poller:
                 wire,
                 lambda response: read_avatar(response, request.avatar_id),
                 request.avatar_id,
+                self._scheduler.refs_polled_together(request.avatar_id),
             )
             return await self._avatar_answered(request, avatar)
         ref = LookRef(request.avatar_id, request.look_id or "")
         look = await self._reads.once(
-            permit, status_request(ref), lambda response: read_status(response, ref), ref.avatar_id
+            permit, status_request(ref), lambda response: read_status(response, ref), ref.avatar_id, (ref,)
         )
         try:
             return self._scheduler.answered_look(request, look, self._services.clock.now())

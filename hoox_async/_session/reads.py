@@ -35,7 +35,9 @@ class Reads:
 
     async def status(self, ref: LookRef) -> Look:
         """The status of one look."""
-        return await self.read(status_request(ref), lambda answer: read_status(answer, ref), ref.avatar_id)
+        return await self.read(
+            status_request(ref), lambda answer: read_status(answer, ref), ref.avatar_id, (ref,)
+        )
 
     async def avatar(self, avatar_id: str) -> Avatar:
         """An avatar and all its looks."""
@@ -52,9 +54,15 @@ class Reads:
         return await self.read(list_request(filters), read_looks)
 
     async def read(
-        self, request: WireRequest, parse: Callable[[WireResponse], _T], avatar_id: str | None = None
+        self,
+        request: WireRequest,
+        parse: Callable[[WireResponse], _T],
+        avatar_id: str | None = None,
+        looks: tuple[LookRef, ...] = (),
     ) -> _T:
-        """Send it for a caller, with retries, and parse the answer. ``avatar_id``: what it is about.
+        """Send it for a caller, with retries, and parse the answer.
+
+        ``avatar_id``: what it is about. ``looks``: those whose status it asks for.
 
         Raises what the rate limiter, the transport or ``parse`` raise, and `SessionClosed`.
         """
@@ -63,7 +71,7 @@ class Reads:
             attempt += 1
             try:
                 permit = await rate_limiter.acquire(since=began, refusal_timeout=READ_SECONDS)
-                return await self.once(permit, request, parse, avatar_id)
+                return await self.once(permit, request, parse, avatar_id, looks)
             except HooxError as error:
                 if self._services.tasks.closed:
                     raise SessionClosed("the session was closed") from None
@@ -82,15 +90,16 @@ class Reads:
         request: WireRequest,
         parse: Callable[[WireResponse], _T],
         avatar_id: str | None = None,
+        looks: tuple[LookRef, ...] = (),
     ) -> _T:
-        """Send it once with this permit, and parse the answer. ``avatar_id``: what it is about.
+        """Send it once with this permit, and parse the answer. Takes what `read` takes.
 
         Raises what the transport or ``parse`` raise.
         """
         with self._services.health.reading(request.endpoint, avatar_id):
-            return parse(await self._send(permit, request))
+            return parse(await self._send(permit, request, looks))
 
-    async def _send(self, permit: Permit, request: WireRequest) -> WireResponse:
+    async def _send(self, permit: Permit, request: WireRequest, looks: tuple[LookRef, ...]) -> WireResponse:
         services = self._services
         with permit.start_read():
             with suppress(StoreError):  # a full disk must not prevent reads
@@ -103,5 +112,6 @@ class Reads:
                 permit.cancel()  # no connection was made: it does not count in the quota
                 raise
             services.answered(permit, response)
-        services.hooks.emit(Answered(request.endpoint, response.status, services.clock.now() - sent_at))
+        seconds = services.clock.now() - sent_at
+        services.hooks.emit(Answered(request.endpoint, response.status, seconds, looks=looks))
         return response

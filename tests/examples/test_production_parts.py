@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import sys
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,8 @@ from opentelemetry import trace
 from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+from psycopg.pq import TransactionStatus
+from psycopg_pool import AsyncConnectionPool
 
 from hoox_async import Answered, Endpoint, Look, LookRef, LookSettled, LookStatus
 
@@ -21,8 +24,8 @@ if str(EXAMPLES) not in sys.path:
 
 pytest.importorskip("procrastinate")
 from production.engine import WhateverFails, make_engine  # noqa: E402
-from production.orders import Order  # noqa: E402
-from production.settings import Settings, read_settings  # noqa: E402
+from production.orders import Order, Orders  # noqa: E402
+from production.settings import CONNECTIONS, Settings, read_settings  # noqa: E402
 from production.telemetry import Telemetry  # noqa: E402
 from production.worker import stop_on_failures  # noqa: E402
 
@@ -38,12 +41,23 @@ def exporter(monkeypatch: pytest.MonkeyPatch) -> InMemorySpanExporter:
     return exporter
 
 
+class OrdersOfLooks(Orders):
+    """Knows of orders no more than which trace each look's order belongs to."""
+
+    def __init__(self, of_looks: Mapping[LookRef, str | None]) -> None:
+        self.of_looks = of_looks
+
+    async def traceparents(self, looks: Sequence[LookRef]) -> list[str]:
+        return [parent for look in looks if (parent := self.of_looks.get(look))]
+
+
 def test_spans_of_an_order_are_one_trace(exporter: InMemorySpanExporter) -> None:
     """Taking an order, work on it, its POST, and its settlement in another process are one trace.
 
-    The POST and the settlement link to the order's span. A status request is a trace of its own.
+    The POST links to the worker's span, the settlement to the order's. A status request of nobody's order is
+    a trace of its own.
     """
-    web, worker, other = Telemetry(), Telemetry(), Telemetry()
+    web, worker, other = (Telemetry(OrdersOfLooks({})) for _ in range(3))
     with web.ordering() as traceparent:
         order = Order("order-1", "ada", SOURCE, "on stage", traceparent)
     with worker.work_on(order):
@@ -57,8 +71,44 @@ def test_spans_of_an_order_are_one_trace(exporter: InMemorySpanExporter) -> None
     assert set(traces) == {"take order", "make look", f"hoox {Endpoint.EDIT}", "hoox look"}
     assert len(set(traces.values())) == 1
     assert polled not in traces.values()
-    [link] = spans["hoox look"].links
-    assert link.context.span_id == spans["take order"].get_span_context().span_id  # type: ignore[union-attr]
+    for linked, to in (("hoox look", "take order"), (f"hoox {Endpoint.EDIT}", "make look")):
+        [link] = spans[linked].links
+        assert link.context.span_id == spans[to].get_span_context().span_id  # type: ignore[union-attr]
+
+
+async def test_a_status_request_links_to_the_orders_that_it_was_sent_for(
+    exporter: InMemorySpanExporter,
+) -> None:
+    """The span of a status request is a trace of its own and links to the order of each look it asked for.
+
+    It ends when the answer came. A look whose order is not known, or was not traced, is no link.
+    """
+    first, second, untraced, foreign = looks = tuple(LookRef("avtr_a", f"look_{n}") for n in range(4))
+    parents: dict[LookRef, str | None] = {untraced: None}
+    telemetry = Telemetry(OrdersOfLooks(parents))
+    for look in (first, second):
+        with telemetry.ordering() as parents[look]:
+            pass
+    linking = telemetry(Answered(Endpoint.AVATAR, 200, 0.5, looks=looks))
+    assert linking is not None
+    await linking
+    *orders, polled = exporter.get_finished_spans()
+    assert foreign not in parents
+    assert polled.parent is None
+    ordered = [span.get_span_context() for span in orders]
+    assert [(link.context.trace_id, link.context.span_id) for link in polled.links] == [
+        (order.trace_id, order.span_id) for order in ordered if order is not None
+    ]
+    assert polled.end_time is not None
+    assert polled.start_time is not None
+    assert polled.end_time - polled.start_time == pytest.approx(0.5e9)
+
+
+def test_without_an_exporter_no_orders_are_read_for_links(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A process that records no spans asks the database for no trace."""
+    monkeypatch.setattr(trace, "get_tracer", trace.NoOpTracerProvider().get_tracer)
+    telemetry = Telemetry(OrdersOfLooks({}))
+    assert telemetry(Answered(Endpoint.AVATAR, 200, 0.5, looks=(LookRef("avtr_a", "look_1"),))) is None
 
 
 def test_an_order_is_the_same_request_each_time() -> None:
@@ -99,6 +149,19 @@ async def test_a_failure_that_nobody_hears_of_stops_the_worker(caplog: pytest.Lo
     gc.collect()
     assert stop.is_set()
     assert "the database is gone" in caplog.text
+
+
+async def test_connections_suit_a_pooler(postgres_database: str) -> None:
+    """A statement alone begins no transaction, and none is prepared, however often it is executed."""
+    async with (
+        AsyncConnectionPool(postgres_database, open=False, **CONNECTIONS) as pool,
+        pool.connection() as connection,
+    ):
+        for _ in range(10):
+            await connection.execute("SELECT 1")
+        assert connection.info.transaction_status == TransactionStatus.IDLE
+        found = await connection.execute("SELECT count(*) FROM pg_prepared_statements")
+        assert await found.fetchone() == (0,)
 
 
 def test_settings_come_from_the_environment() -> None:

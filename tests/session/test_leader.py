@@ -9,10 +9,12 @@ from random import Random
 from typing import Any
 
 import pytest
+from delivery_kit import Hub
 from session_kit import edit, made, prompt, sends
 from shared_memory_kit import MemoryDatabase, SharedMemory
 
 from hoox_async import BatchItem, BatchRunner, Event, HooxSession, LookSettled, LookStatus
+from hoox_async._api.webhook_payloads import Delivery
 from hoox_async._core.settings import Poll
 from hoox_async._session import runtime_of
 from hoox_async.errors import StoreError
@@ -25,8 +27,17 @@ LEASE = 10.0
 class Process:
     """One process: its database object, its session, and the looks of which its hooks were told."""
 
-    def __init__(self, memory: SharedMemory, space: Space, poll: Poll = "all", limit: int = 60_000) -> None:
+    def __init__(
+        self,
+        memory: SharedMemory,
+        space: Space,
+        poll: Poll = "all",
+        limit: int = 60_000,
+        *,
+        webhooks: bool = False,
+    ) -> None:
         self.told: list[str | None] = []
+        self.hub = Hub() if webhooks else None
         self.database = MemoryDatabase(memory, lease=LEASE)
         self.session = HooxSession(
             space.api_key,
@@ -35,6 +46,7 @@ class Process:
             hooks=[self._hear],
             poll=poll,
             requests_per_minute=limit,
+            webhooks=self.hub,
         )
         self.is_open = False
 
@@ -129,6 +141,28 @@ async def test_a_process_that_awaits_the_look_of_another_one_is_told_of_it() -> 
         other = second.session.job(job.ref)
         assert (await other.wait()).status is LookStatus.READY
         assert second.told == ["k"]
+
+
+async def test_a_leader_learns_from_deliveries_to_other_processes_how_long_looks_take() -> None:
+    """20 looks are delivered to another process, each 4 s after it was accepted. The next delivery is lost.
+
+    The leader finds that look ready by polling, within 15 s; it received no delivery itself.
+    """
+    async with processes(3, webhooks=True) as (space, opened):
+        _, (sender, receiver) = apart(opened)
+        assert sender.hub is not None
+        assert receiver.hub is not None
+        space.hold(asyncio.get_running_loop().time())
+        for number in range(20):
+            job = await sender.session.submit(prompt(f"scene {number}"), key=f"k{number}")
+            await asyncio.sleep(4.0)
+            delivery = Delivery(job.look_id, LookStatus.READY, job.avatar_id, "https://media.example/1.jpg")
+            assert await receiver.hub(sender.hub.attempts[-1], delivery)
+            await job.wait()
+        job = await sender.session.submit(prompt("lost"), key="lost")
+        await asyncio.sleep(4.0)
+        space.settle(job.ref, "ready", asyncio.get_running_loop().time())
+        await job.wait(timeout=15.0)
 
 
 async def test_a_leader_that_is_killed_is_replaced_once_its_lease_is_over() -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from session_kit import edit, made, on_space, others, prompt, sends, turns
 
-from hoox_async import LookRef, LookStatus
+from hoox_async import Answered, Event, LookRef, LookStatus
 from hoox_async._session import runtime_of
 from hoox_async.errors import AuthenticationError, NotFound
 from hoox_async.sandbox import Fault
@@ -26,6 +26,33 @@ async def test_looks_of_one_avatar_are_polled_by_shared_requests() -> None:
         assert {look.status for look in looks} == {LookStatus.READY}
         assert 1 <= sends(space, "avatar") <= 100
         assert sends(space, "status") <= 10
+
+
+async def test_hooks_are_told_which_looks_a_status_request_asked_for() -> None:
+    """An answer about an avatar names all looks of it that are polled and not settled yet.
+
+    An answer about one look names that one, and the answer to a paid request none.
+    """
+    events: list[Event] = []
+    async with on_space(hooks=[events.append]) as (session, space):
+        space.hold(0.0)
+        ref = made(space)
+        jobs = [await session.submit(edit(ref, f"scene {n}")) for n in range(3)]
+        single = await session.submit(prompt("alone"))
+        await asyncio.sleep(120)
+        assert asked_for(events, jobs[0].avatar_id)[-1] == {job.ref for job in jobs}
+        assert asked_for(events, single.avatar_id)[-1] == {single.ref}
+        space.settle(jobs[0].ref, "ready", asyncio.get_running_loop().time())
+        await jobs[0].wait()
+        await asyncio.sleep(120)
+        assert asked_for(events, jobs[0].avatar_id)[-1] == {job.ref for job in jobs[1:]}
+    assert not [event.looks for event in events if isinstance(event, Answered) and event.key and event.looks]
+
+
+def asked_for(events: list[Event], avatar_id: str) -> list[set[LookRef]]:
+    """The looks of this avatar that each status request asked for."""
+    answered = (set(event.looks) for event in events if isinstance(event, Answered))
+    return [looks for looks in answered if any(look.avatar_id == avatar_id for look in looks)]
 
 
 async def test_there_is_no_task_for_each_look() -> None:

@@ -137,13 +137,13 @@ async def test_a_429_costs_its_pause_and_no_more(fault: Fault) -> None:
 
 
 async def test_hooks_get_an_event_for_each_answer() -> None:
-    """Hooks get an `Answered` event with the HTTP status and the seconds that the answer took."""
+    """Hooks get an `Answered` event with the HTTP status, the seconds that the answer took, and the look."""
     events: list[Event] = []
     async with on_space(hooks=[events.append], transport={"latency": 0.4}) as (session, space):
         ref = made(space)
         await session.status(ref)
     answered = [event for event in events if isinstance(event, Answered)]
-    assert [(event.endpoint, event.status) for event in answered] == [("status", 200)]
+    assert [(event.endpoint, event.status, event.looks) for event in answered] == [("status", 200, (ref,))]
     assert answered[0].seconds == pytest.approx(0.4)
 
 

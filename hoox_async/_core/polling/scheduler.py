@@ -102,6 +102,11 @@ class PollScheduler:
         """Whether a look of this avatar is polled."""
         return avatar_id in self._groups
 
+    def refs_polled_together(self, avatar_id: str) -> tuple[LookRef, ...]:
+        """The looks of this avatar that a GROUP request asks for."""
+        group = self._groups.get(avatar_id)
+        return () if group is None else tuple(look.ref for look in group.looks)
+
     def expected(self, kind: Hashable) -> float:
         """The median of how long looks of the kind take, in seconds, as far as is known."""
         return self.durations.expected(kind)
@@ -172,6 +177,23 @@ class PollScheduler:
         if group.outstanding is None:
             self._requeue(group, now)  # without this look, polling the avatar is worth less
         return update
+
+    def settled_elsewhere(self, ref: LookRef, seconds: float) -> None:
+        """Stop polling a look that another process knows to be settled, ``seconds`` after its acceptance.
+
+        That one heard of a delivery, if one was expected: else it would not know before this process.
+        """
+        tracked = self._looks.get(ref)
+        if tracked is None:
+            return
+        if tracked.settled_look is None:
+            late_by = _KNOWN_LATE_BY
+            if tracked.expects_webhook:
+                self._losses.delivered()
+                late_by = 0.0  # a delivery comes as soon as the look is done
+            self.durations.observe(tracked.durations, max(0.0, seconds - late_by), seconds)
+            self._mark_outdated_if_shifted(tracked.durations)
+        self._remove(tracked)
 
     def delivered_late(self, ref: LookRef) -> None:
         """A look that polling had found settled was delivered after all: its delivery was not lost."""
