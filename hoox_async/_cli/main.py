@@ -10,7 +10,14 @@ import sys
 from collections.abc import Sequence
 from io import TextIOWrapper
 
-from hoox_async import ConfigurationError, HooxError, InsufficientCredits, InvalidRequest, OutcomeUnknown
+from hoox_async import (
+    ConfigurationError,
+    HooxError,
+    InsufficientCredits,
+    InvalidRequest,
+    KeyConflict,
+    OutcomeUnknown,
+)
 
 from .exit_codes import Exit, code_of
 from .text import in_words_of_the_command_line, sanitize
@@ -103,6 +110,8 @@ _OPTIONS = {
     "timeout": "--timeout",
     "prompt": "PROMPT",
     "source": "SOURCE",
+    "ref": "LOOK",
+    "by": "--by",
     "name": "--name",
     "place": "--place",
 }
@@ -115,6 +124,8 @@ def _message(error: BaseException) -> str:
         return f"{text}. It may have been paid for; nothing more was sent"
     if isinstance(error, InsufficientCredits):
         return f"{error}. Nothing was paid; once the workspace has credits, go on with the same command"
+    if isinstance(error, KeyConflict):
+        return f"{error}. Nothing was paid; for another look give another --key"
     if isinstance(error, OSError) and not isinstance(error, HooxError):
         return f"{error.filename}: {error.strerror}" if error.filename else str(error)
     text = in_words_of_the_command_line(str(error))
