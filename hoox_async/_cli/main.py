@@ -95,11 +95,17 @@ def _with_stdin(argv: Sequence[str], stdin: str) -> list[str]:
 
 def _without_type_names(text: str) -> str:
     """Reword cyclopts' "unable to convert … into Decimal|None" in plain English."""
+    text = _NAMELESS.sub(lambda found: f"{found[1]} needs {found[2].upper()}", text)
     kinds = {"int": "a whole number", "float": "a number", "Decimal": "a number"}
     pattern = re.compile(r'unable to convert "(.*)" into (int|float|Decimal)(\|None)?')
     return pattern.sub(lambda found: f"{found[1]!r} is not {kinds[found[2]]}", text)
 
 
+# cyclopts calls an argument that can also be an option by the option's name
+_NAMELESS = re.compile(
+    r'(Command "(?:report|download|costs|unknowns|resolve|store \w+)") '
+    r"parameter --(store|key) requires an argument"
+)
 _TEXT_OPTIONS = ("--prompt", "--label", "--names", "--set")
 _OPTIONS = {
     "base_url": "--base-url",
