@@ -227,8 +227,6 @@ def test_the_text_of_a_sandbox_has_what_was_spent_and_no_key() -> None:
     with Sandbox() as sandbox:
         address = sandbox.base_url.partition("/api/")[0]
         assert repr(sandbox) == f"<Sandbox {address}, 0 accepted, 0 credits spent>"
-            f"<Sandbox {sandbox.base_url.removesuffix('/api/public/v1')}, 0 acc"
-        )
         assert sandbox.api_key not in repr(sandbox)
     assert repr(sandbox) == "<Sandbox not running, 0 accepted, 0 credits spent>"
 
