@@ -13,15 +13,19 @@ import attrs
 from cyclopts import Parameter
 
 from hoox_async import (
+    ApiError,
     ConfigurationError,
     Event,
     HooxError,
     HooxSession,
     ImageAvatar,
+    InsufficientCredits,
+    InvalidRequest,
     Look,
     LookAccepted,
     LookEdit,
     LookRef,
+    NotSent,
     Outcome,
     OutcomeState,
     OutcomeUnknown,
@@ -33,7 +37,7 @@ from hoox_async import (
 from .exit_codes import Exit
 from .json_output import look_record
 from .options import Output, StoreConnection, command_line
-from .saving import free_name, save
+from .saving import free_name, in_the_way, save
 from .stores import AnyStore, key_words, named_store, read_report
 from .terminal import Terminal
 from .text import format_credits
@@ -90,10 +94,12 @@ class LookOptions:
             return
         path = Path(self.out)
         is_folder = self.out.endswith(("/", os.sep)) or path.is_dir()
-        if path.exists() and not is_folder:
+        existing = None if is_folder else in_the_way(path)
+        if existing is not None:
             if may_exist:
                 return
-            raise ConfigurationError(f"--out {self.out}: the file exists already; choose another name")
+            file = "the file" if existing == path else f"{existing.name}, which may be the picture's name,"
+            raise ConfigurationError(f"--out {self.out}: {file} exists already; choose another name")
         nearest = next(parent for parent in (path, *path.absolute().parents) if parent.exists())
         if not nearest.is_dir() or not os.access(nearest, os.W_OK):
             raise ConfigurationError(f"--out {self.out}: nothing can be written in {nearest}")
@@ -220,7 +226,7 @@ def edit(
         Enlarge the picture, for 1.5 more credits.
     """
     request = LookEdit(
-        LookRef.parse(source),
+        _source(source),
         prompt,
         style=style,
         format=format,
@@ -229,6 +235,13 @@ def edit(
         upscale=upscale,
     )
     return _make(request, options, connection, output.terminal())
+
+
+def _source(text: str) -> LookRef:
+    try:
+        return LookRef.parse(text)
+    except InvalidRequest as error:
+        raise InvalidRequest("source", text, error.expected) from None
 
 
 class _AcceptedHook:
@@ -272,6 +285,10 @@ def _make(request: Request, options: LookOptions, connection: StoreConnection, t
         else:
             terminal.notice("Before you send it again, see whether the workspace has it:")
             terminal.notice("  " + command_line("looks", *connection.arguments()))
+        raise
+    except (ApiError, NotSent) as error:
+        if accepted.ref is None and error.charged == "no" and not isinstance(error, InsufficientCredits):
+            terminal.notice("Nothing was paid:")
         raise
     except (KeyboardInterrupt, WaitTimeout) as error:
         if accepted.ref is None:

@@ -21,7 +21,6 @@ from hoox_async import (
     Resolution,
     Style,
 )
-from hoox_async.sandbox import Sandbox
 
 from .batch.batch_run import BatchRun, PictureTarget, RunResult
 from .batch.counters import RunCounters
@@ -132,6 +131,8 @@ def demo(*, out: Path = Path("hoox-demo"), output: Output = _DEFAULT_OUTPUT) -> 
 
 
 async def _demo(out: Path, terminal: Terminal) -> int:
+    from hoox_async.sandbox import Sandbox
+
     items = demo_items()
     counters = RunCounters(len(items), len(items), pace=60 / _PER_MINUTE, max_credits=None)
     async with Sandbox(

@@ -10,7 +10,14 @@ import sys
 from collections.abc import Sequence
 from io import TextIOWrapper
 
-from hoox_async import ConfigurationError, HooxError, InsufficientCredits, InvalidRequest, OutcomeUnknown
+from hoox_async import (
+    ConfigurationError,
+    HooxError,
+    InsufficientCredits,
+    InvalidRequest,
+    KeyConflict,
+    OutcomeUnknown,
+)
 
 from .exit_codes import Exit, code_of
 from .text import in_words_of_the_command_line, sanitize
@@ -88,11 +95,17 @@ def _with_stdin(argv: Sequence[str], stdin: str) -> list[str]:
 
 def _without_type_names(text: str) -> str:
     """Reword cyclopts' "unable to convert … into Decimal|None" in plain English."""
+    text = _NAMELESS.sub(lambda found: f"{found[1]} needs {found[2].upper()}", text)
     kinds = {"int": "a whole number", "float": "a number", "Decimal": "a number"}
     pattern = re.compile(r'unable to convert "(.*)" into (int|float|Decimal)(\|None)?')
     return pattern.sub(lambda found: f"{found[1]!r} is not {kinds[found[2]]}", text)
 
 
+# cyclopts calls an argument that can also be an option by the option's name
+_NAMELESS = re.compile(
+    r'(Command "(?:report|download|costs|unknowns|resolve|store \w+)") '
+    r"parameter --(store|key) requires an argument"
+)
 _TEXT_OPTIONS = ("--prompt", "--label", "--names", "--set")
 _OPTIONS = {
     "base_url": "--base-url",
@@ -103,6 +116,8 @@ _OPTIONS = {
     "timeout": "--timeout",
     "prompt": "PROMPT",
     "source": "SOURCE",
+    "ref": "LOOK",
+    "by": "--by",
     "name": "--name",
     "place": "--place",
 }
@@ -115,6 +130,8 @@ def _message(error: BaseException) -> str:
         return f"{text}. It may have been paid for; nothing more was sent"
     if isinstance(error, InsufficientCredits):
         return f"{error}. Nothing was paid; once the workspace has credits, go on with the same command"
+    if isinstance(error, KeyConflict):
+        return f"{error}. Nothing was paid; for another look give another --key"
     if isinstance(error, OSError) and not isinstance(error, HooxError):
         return f"{error.filename}: {error.strerror}" if error.filename else str(error)
     text = in_words_of_the_command_line(str(error))

@@ -54,12 +54,18 @@ def corrected(wanted: Path, suffix: str) -> Path:
     return wanted.with_suffix(suffix) if own in _KNOWN and suffix in _KNOWN and own != suffix else wanted
 
 
+def in_the_way(wanted: Path) -> Path | None:
+    """The file that has the name which the picture would get, as typed or with its suffix corrected."""
+    names = (wanted, *(corrected(wanted, suffix) for suffix in sorted(_KNOWN)))
+    return next((name for name in names if name.exists()), None)
+
+
 def free_name(out: str) -> str:
-    """What was typed as a file, or the first numbered name beside it that no file has; a folder as it is."""
-    if out.endswith(("/", os.sep)) or not Path(out).is_file():
+    """What was typed as a file, or the first numbered name beside it that is free; a folder as it is."""
+    if out.endswith(("/", os.sep)) or Path(out).is_dir() or in_the_way(Path(out)) is None:
         return out
     path, number = Path(out), 2
-    while (free := path.with_name(f"{path.stem}-{number}{path.suffix}")).exists():
+    while in_the_way(free := path.with_name(f"{path.stem}-{number}{path.suffix}")) is not None:
         number += 1
     return str(free)
 

@@ -125,8 +125,8 @@ async def read_report(store: AnyStore) -> BatchReport:
     return await BatchReport.open(store)
 
 
-async def read_unknowns(store: DatabaseStore) -> list[Unknown]:
-    """The requests of a database whose outcome is not known. Changes nothing, and needs no API key."""
+async def read_unknowns(store: AnyStore) -> list[Unknown]:
+    """The requests of a store whose outcome is not known. Changes nothing, and needs no API key."""
     found = (await read_report(store)).in_state(OutcomeState.UNKNOWN)
     return [_unknown(outcome) for outcome in found]
 

@@ -8,7 +8,7 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from hoox_async import ConfigurationError, InvalidRequest, Unknown
+from hoox_async import ConfigurationError, InvalidRequest, StoreLocked, Unknown
 
 from .decisions import Verdict, carry_out, parse_verdict, settle
 from .exit_codes import Exit
@@ -34,7 +34,7 @@ def unknowns(
     """List the requests that may have been paid for.
 
     Shows each with the looks that may be its result. Takes one status request for each avatar; of a store in
-    PostgreSQL it shows what is recorded, without any request and without a key.
+    PostgreSQL, or one that a running program has open, it shows what is recorded, without any request.
 
     - `hoox-async unknowns campaign.toml --open`
 
@@ -51,7 +51,11 @@ def unknowns(
     folder = page_folder(page, path) if page is not None or open_page else None
     if folder is not None:
         require_page_modules()
-    found, written = asyncio.run(_list(connection, path, folder, store))
+    try:
+        found, written = asyncio.run(_list(connection, path, folder, store))
+    except StoreLocked as error:
+        terminal.notice(f"{error}. Nothing is asked for; what is recorded:")
+        found, written = asyncio.run(_recorded(connection, path, folder, store))
     for unknown in found:
         terminal.record("unknown", **unknown_record(unknown))
         if not output.json:
@@ -65,16 +69,23 @@ def unknowns(
             show_page(written, terminal)
     if not found:
         return Exit.READY
-    if written is None and any(unknown.candidates for unknown in found):
-        shown = store_words(store, connection.workspace)
+    _show_next(found, store, connection, terminal, has_page=written is not None)
+    return Exit.UNFINISHED
+
+
+def _show_next(
+    found: list[Unknown], store: str, connection: StoreConnection, terminal: Terminal, *, has_page: bool
+) -> None:
+    """Show the commands that decide. ``store`` is as it was typed."""
+    shown = store_words(store, connection.workspace)
+    if not has_page and any(unknown.candidates for unknown in found):
         terminal.notice("To decide by looking at the pictures:")
         terminal.notice("  " + command_line("unknowns", *shown, "--open", *connection.arguments()))
-    terminal.notice(
-        f"{format_count(len(found), 'request')} may have been paid for. To decide about one (it asks):"
-    )
-    words = key_words(store, found[0].key, connection.workspace)
+    how = "Decide on the page, save the decisions, and run" if has_page else "To decide about one (it asks)"
+    key = "@decisions.json" if has_page else found[0].key
+    terminal.notice(f"{format_count(len(found), 'request')} may have been paid for. {how}:")
+    words = key_words(store, key, connection.workspace)
     terminal.notice("  " + command_line("resolve", *words, *connection.arguments()))
-    return Exit.UNFINISHED
 
 
 def resolve(
@@ -126,16 +137,24 @@ async def _list(
     connection: StoreConnection, store: AnyStore, folder: Path | None = None, given: str | None = None
 ) -> tuple[list[Unknown], Path | None]:
     """The unknowns, and the page where one was asked for. ``given`` is the store as it was typed."""
-    words = resolve_words(given or str(store), connection)
     if isinstance(store, DatabaseStore):
-        found = await read_unknowns(store)
-        return found, await write_page(store, folder, [], words) if folder is not None else None
+        return await _recorded(connection, store, folder, given)
     async with connection.session(store=store, poll="awaited") as session:
         found = await session.unknowns()
         if folder is None:
             return found, None
         looks = await read_looks(session, found)
+        words = resolve_words(given or str(store), connection)
         return found, await write_page(store, folder, looks, words)
+
+
+async def _recorded(
+    connection: StoreConnection, store: AnyStore, folder: Path | None, given: str | None
+) -> tuple[list[Unknown], Path | None]:
+    """As `_list`, from the store alone: without a request, and while another process has it open."""
+    found = await read_unknowns(store)
+    words = resolve_words(given or str(store), connection)
+    return found, await write_page(store, folder, [], words) if folder is not None else None
 
 
 async def _settle(

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import time
-from types import TracebackType
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING
 
+from .display import Display
 from .terminal import Terminal
 from .text import sanitize
-from .trouble import Trouble, shown_instead_of_logged
+from .trouble import Trouble
 
 if TYPE_CHECKING:
     from rich.status import Status
@@ -19,7 +19,7 @@ _PATIENCE = 2.0  # seconds: a shorter trouble is worth no line
 _LINE_EVERY = 30.0  # seconds between two lines about the same trouble
 
 
-class Waiting:
+class Waiting(Display):
     """An ``async with`` block in which a command waits: a spinner on a terminal, elsewhere lines.
 
     Elsewhere nothing is written as long as nothing is wrong, then one line when trouble begins, changes or
@@ -27,31 +27,21 @@ class Waiting:
     """
 
     def __init__(self, terminal: Terminal, what: str, trouble: Trouble) -> None:
+        super().__init__()
         self._terminal = terminal
         self._what = what
         self._trouble = trouble
         self._status: Status | None = terminal.err.status(what) if terminal.live else None
-        self._task: asyncio.Task[None] | None = None
-        self._muted = shown_instead_of_logged()
 
-    async def __aenter__(self) -> Self:
-        self._muted.__enter__()
+    def _start(self) -> None:
         if self._status is not None:
             self._status.start()
-        self._task = asyncio.create_task(self._run(), name="hoox-waiting")
-        return self
 
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
+    def _stop(self) -> None:
         if self._status is not None:
             self._status.stop()
-        self._muted.__exit__(kind, error, trace)
 
-    async def _run(self) -> None:
+    async def _draw(self) -> None:
         lines = TroubleLines(self._trouble)
         while True:
             if self._status is not None:

@@ -241,6 +241,7 @@ _PAID = frozenset(endpoint.value for endpoint in Endpoint if endpoint.paid)
 
 
 def _endpoint_name(endpoint: Endpoint | str) -> str:
-    if endpoint == "picture":
-        return "picture"
-    return Endpoint(endpoint).value
+    names = (*(known.value for known in Endpoint), "picture")
+    if endpoint not in names:
+        raise ValueError(f"{endpoint!r} is not an endpoint; expected one of {', '.join(names)}")
+    return str(endpoint)

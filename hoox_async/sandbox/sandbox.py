@@ -146,6 +146,10 @@ class Sandbox:
             self._own_thread.stop()
             self._own_thread = None
 
+    def __repr__(self) -> str:
+        where = self._address or "not running"
+        return f"<Sandbox {where}, {len(self.space.ledger)} accepted, {self.credits_spent} credits spent>"
+
     @property
     def base_url(self) -> str:
         """The API's base URL. Raises `ConfigurationError` while the sandbox is not running."""
@@ -198,9 +202,11 @@ class Sandbox:
 
         ``endpoint`` is an `Endpoint`, its name or "picture". A second call plans the requests after those
         that the first one planned. Raises ValueError for an unknown endpoint and `ConfigurationError` for
-        `Fault.REFUSED`.
+        `Fault.REFUSED` and for what is no fault or no number.
         """
         _check_servable(fault)
+        check_whole("times", times, least=1)
+        check_whole("after", after, least=0)
         self._call_on_loop(lambda: self.space.faults.fail_next(endpoint, fault, times, after))
 
     def hold(self) -> None:
@@ -288,9 +294,10 @@ def _complete(done: Future[_T], function: Callable[[], _T]) -> None:
         done.set_exception(error)
 
 
-def _check_servable(fault: Fault) -> Fault:
+def _check_servable(fault: object) -> None:
+    if not isinstance(fault, Fault):
+        raise refuse("fault", fault, "a Fault, such as Fault.DROP_AFTER")
     if fault.kind == "refuse":
         raise ConfigurationError(
             f"Fault.{fault.name}: a server that listens can't refuse; use InProcessTransport"
         )
-    return fault

@@ -160,7 +160,10 @@ class Space:
     def look(self, ref: HasRef | str) -> FakeLook:
         """The look with this ref, its text or a bare look id. Raises KeyError for an unknown look."""
         named = ref if isinstance(ref, str) else str(ref.ref)
-        return self.looks[named.rpartition(":")[2]]
+        found = self.looks.get(named.rpartition(":")[2])
+        if found is None:
+            raise KeyError(f"the sandbox has no look {named}")
+        return found
 
     def done_at(self, ref: HasRef | str) -> float | None:
         """The time in seconds at which the look is or will be settled; None while only `settle` can do so."""

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hoox_async import ImageAvatar, LookEdit, LookRef, PromptAvatar, Style
+from hoox_async import BatchItem, ImageAvatar, LookEdit, LookRef, PromptAvatar, Style
 from hoox_async._cli.campaign import CampaignError, parse_campaign
 
 Kind = Literal["csv", "jsonl"]
@@ -52,6 +52,40 @@ def test_csv_with_other_delimiters(mark: str) -> None:
     assert campaign.origins["a/b-3"][:3] == ("a", "b", 3)
 
 
+def test_csv_header_may_have_capital_letters() -> None:
+    """A header of a spreadsheet, such as "Prompt", names the same fields; names of the user stay."""
+    campaign = parse_campaign("KEY,Prompt,Metadata.Client\na,x,Ada\n", "csv")
+    [item] = campaign.items
+    assert item == BatchItem("a", PromptAvatar("x", metadata={"Client": "Ada"}))
+
+
+def test_csv_urls_have_spaces_between_them() -> None:
+    """Commas and semicolons beside the spaces are none of a URL; two without a space are refused."""
+    urls = '"https://i.test/1.jpg, https://i.test/2,5.jpg;  https://i.test/3.jpg;"'
+    campaign = parse_campaign(f"key,image_urls\na,{urls}\n", "csv")
+    expected = [f"https://i.test/{name}.jpg" for name in ("1", "2,5", "3")]
+    assert campaign.items[0].request == ImageAvatar(expected)
+    assert problems("key,image_urls\na,https://i.test/1.jpg;https://i.test/2.jpg\n", "csv") == [
+        (2, "image_urls")
+    ]
+
+
+def test_csv_with_an_open_quotation_mark_names_the_row_where_it_begins() -> None:
+    """A cell that does not end is reported at its beginning, not at the end of the file."""
+    assert problems('key,prompt\na,x\nb,"y\nc,z\nd,z\n', "csv") == [(3, "syntax")]
+
+
+def test_only_the_first_of_many_problems_are_shown() -> None:
+    """A message has the first 20 problems and says how many more there are; ``problems`` has all."""
+    with pytest.raises(CampaignError) as caught:
+        parse_campaign("key,prompt\n" + "".join(f"a{n},\n" for n in range(1500)), "csv")
+    lines = str(caught.value).splitlines()
+    assert len(caught.value.problems) == 1500
+    assert len(lines) == 22
+    assert "1,500 problems" in lines[0]
+    assert lines[-1] == "  and 1,480 more"
+
+
 def test_csv_problems_have_their_lines() -> None:
     """Problems have the line numbers of the file, also after a cell of many lines."""
     text = (
@@ -72,9 +106,10 @@ def test_csv_problems_have_their_lines() -> None:
     [
         ("key,prompt\n", "at least one row"),
         ("key,key,prompt\na,b,c\n", "each column once"),
-        ('key,prompt\na,"x', "CSV"),
+        ('key,prompt\na,"x', "a second quotation mark"),
+        ('key,prompt\na,"x"y\n', "CSV"),
         ("key,prompt,style\na,x,podcst\n", "did you mean 'podcast'"),
-        ("key,avatar,prompt,upscale\na,b:c,x,maybe\n", "True or False"),
+        ("key,avatar,prompt,upscale\na,b:c,x,maybe\n", "true or false"),
         ("key,avatar,avatar_id,look_id,prompt\na,b:c,d,e,x\n", "either avatar, or avatar_id"),
         ("   \n", "the file is empty"),
     ],

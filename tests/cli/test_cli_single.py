@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from cli_kit import Cli
 
+from hoox_async._cli.saving import free_name
 from hoox_async.sandbox import Fault, Sandbox
 
 
@@ -66,6 +67,31 @@ def test_out_is_checked_before_anything_is_paid(cli: Cli, tmp_path: Path, out: s
     assert cli.sandbox.requests == []
 
 
+def test_out_is_checked_under_the_name_that_a_picture_of_another_type_gets(cli: Cli, tmp_path: Path) -> None:
+    """`create --out host.png` is refused before it pays if host.jpg exists, the name that the look would get.
+
+    The look of a key that is in the store is not refused: the file is its own picture.
+    """
+    host = ("--key", "host", "--store", tmp_path / "looks.db")
+    assert cli("create", "a host", "--out", tmp_path / "host.png", *host).code == 0
+    assert (tmp_path / "host.jpg").exists()
+    assert cli("create", "a host", "--out", tmp_path / "host.png", *host).code == 0
+    done = cli("create", "a host", "--out", tmp_path / "host.png")
+    assert done.code == 2
+    assert "host.jpg" in done.err
+    assert "choose another name" in done.err
+    assert len(cli.sandbox.ledger) == 1
+
+
+def test_the_printed_name_for_a_picture_is_free_whatever_type_the_picture_has(tmp_path: Path) -> None:
+    """The name that a printed command saves under is free with every suffix that a picture can get."""
+    assert free_name(f"{tmp_path}/host.png") == f"{tmp_path}/host.png"
+    (tmp_path / "host.jpg").touch()
+    (tmp_path / "host-2.webp").touch()
+    assert free_name(f"{tmp_path}/host.png") == f"{tmp_path}/host-3.png"
+    assert free_name(f"{tmp_path}/") == f"{tmp_path}/"
+
+
 def test_out_without_waiting_is_refused(cli: Cli, tmp_path: Path) -> None:
     """`--no-wait --out` ends with code 2, because a picture exists only once the look is ready."""
     done = cli("create", "a host", "--no-wait", "--out", tmp_path / "host.jpg")
@@ -105,6 +131,32 @@ def test_edit_sends_what_was_typed(cli: Cli) -> None:
     }  # fmt: skip
     assert done.of("accepted")[0]["credits"] == "3.5"
     assert done.of("look")[0]["status"] == "ready"
+
+
+def test_a_refused_request_says_that_nothing_was_paid(cli: Cli) -> None:
+    """An `edit` that the API refuses, or a server that can't be reached, is told together with its cost."""
+    refused = cli("edit", "avtr_none:look_none", "a scene")
+    assert refused.code == 2
+    assert "Nothing was paid" in refused.err
+    unreached = cli.bare("create", "a host", "--base-url", "http://127.0.0.1:1/v1", "--timeout", "0")
+    assert unreached.code == 4
+    assert "Nothing was paid" in unreached.err
+
+
+def test_a_source_that_is_no_look_is_named_as_it_was_typed(cli: Cli) -> None:
+    """A wrong ref is reported as the argument that was typed, not as the library's field."""
+    assert "hoox-async: SOURCE: 'nobody'" in cli("edit", "nobody", "a scene").err
+    assert "hoox-async: LOOK: 'nobody'" in cli("status", "nobody").err
+
+
+def test_a_key_of_another_request_says_what_to_do(cli: Cli, tmp_path: Path) -> None:
+    """The same key with another prompt costs nothing, and the message says so and how to go on."""
+    host = ("--key", "host", "--store", tmp_path / "looks.db", "--no-wait")
+    assert cli("create", "a host", *host).code == 0
+    done = cli("create", "a guest", *host)
+    assert done.code == 2
+    assert "Nothing was paid; for another look give another --key" in done.err
+    assert len(cli.sandbox.ledger) == 1
 
 
 def test_a_failed_look_is_code_1(cli: Cli) -> None:

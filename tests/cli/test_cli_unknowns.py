@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 from cli_kit import AVATARS, Cli, campaign
 
+from hoox_async._io.stores.sqlite.file_lock import FileLock
 from hoox_async.sandbox import Fault
 
 
@@ -75,6 +77,39 @@ def test_a_lost_avatar_is_found_by_looking(cli: Cli, tmp_path: Path) -> None:
     assert other not in html
     assert cli("resolve", file, "mara", mara).code == 0
     assert len(cli.sandbox.ledger) == 3
+
+
+def test_unknowns_are_shown_while_a_program_has_the_store_open(cli: Cli, lost: Path) -> None:
+    """Of a store that is open elsewhere `unknowns` shows what is recorded, and says who has it."""
+    candidate = str(cli.sandbox.ledger[-1].ref)
+    assert cli("unknowns", lost).code == 4
+    lock = FileLock(str(Path(f"{lost}.hoox.db").resolve()))
+    lock.acquire(datetime.now(UTC))
+    try:
+        done = cli("unknowns", lost, "--page", lost.parent / "page")
+        assert cli("resolve", lost, "noor/stage", "drop").code == 2
+    finally:
+        lock.release()
+    assert done.code == 4
+    assert "noor/stage  (2 credits, sent 20" in done.out
+    assert candidate in done.out
+    assert "is open in process" in done.err
+    assert (lost.parent / "page" / "index.html").is_file()
+
+
+def test_the_page_tells_the_command_that_carries_out_its_decisions(cli: Cli, lost: Path) -> None:
+    """After the page, the next command is the one for the decisions that are saved on it."""
+    done = cli("unknowns", lost, "--page", lost.parent / "page")
+    assert f"resolve {lost} @decisions.json --base-url {cli.sandbox.base_url}" in done.err
+    assert "it asks" not in done.err
+
+
+def test_a_missing_key_is_named_as_in_the_usage(cli: Cli, lost: Path) -> None:
+    """`resolve` without a key says that KEY is missing, and not that an option has no value."""
+    done = cli.bare("resolve", lost)
+    assert done.code == 2
+    assert "needs KEY" in done.err
+    assert "--key" not in done.err
 
 
 def test_the_page_is_opened(cli: Cli, lost: Path, monkeypatch: pytest.MonkeyPatch) -> None:

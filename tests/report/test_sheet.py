@@ -87,6 +87,15 @@ async def test_page_shows_every_look_and_its_picture(
     assert "me.test/secret" not in path.read_text("utf-8")
 
 
+def test_prompts_are_written_in_the_direction_of_their_script() -> None:
+    """The texts that users write have dir="auto", so that a browser sets Arabic or Hebrew from the right."""
+    outcome = ready("alex/cafe", prompt="امرأة شابة في مقهى")
+    page = Page(render(BatchReport([outcome]), [SheetPicture()], title="حملة", made_at=NOON))
+    automatic = {a.get("class") or a.get("id") for _, a in page.elements if a.get("dir") == "auto"}
+    assert {"prompt find", "reason find", "find", "viewer-title", "text"} <= {str(name) for name in automatic}
+    assert page.every("h1")[0]["dir"] == "auto"
+
+
 async def test_existing_pictures_are_not_fetched_again(
     outcomes: list[Outcome], pictures: Pictures, tmp_path: Path
 ) -> None:

@@ -165,9 +165,13 @@ def test_random_faults_meet_paid_requests_only() -> None:
 
 def test_an_unknown_endpoint_and_a_refused_connection_cannot_be_planned() -> None:
     """A server that listens cannot refuse a connection."""
-    with pytest.raises(ValueError, match="edits"):
+    with pytest.raises(ValueError, match="'edits' is not an endpoint; expected one of create, edit, "):
         Sandbox().fail_next("edits", Fault.HANG)
     with pytest.raises(ConfigurationError, match="InProcessTransport"):
         Sandbox().fail_next("edit", Fault.REFUSED)
+    with pytest.raises(ConfigurationError, match="'hang' is not usable; expected a Fault"):
+        Sandbox().fail_next("edit", "hang")  # type: ignore[arg-type]
+    with pytest.raises(ConfigurationError, match="times: 0"):
+        Sandbox().fail_next("edit", Fault.HANG, times=0)
     with pytest.raises(ConfigurationError, match="REFUSED"):
         Sandbox(faults=[("edit", 1, Fault.REFUSED)])

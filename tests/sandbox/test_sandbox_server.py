@@ -217,9 +217,18 @@ def test_with_raises_the_error_of_the_start() -> None:
 
 
 def test_errors_of_calls_from_another_thread_are_raised_there() -> None:
-    """An unknown look is a KeyError in the thread that called."""
-    with Sandbox() as sandbox, pytest.raises(KeyError):
+    """An unknown look is a KeyError in the thread that called, and it names the look."""
+    with Sandbox() as sandbox, pytest.raises(KeyError, match="the sandbox has no look avtr_x:look_x"):
         sandbox.settle("avtr_x:look_x", "ready")
+
+
+def test_the_text_of_a_sandbox_has_what_was_spent_and_no_key() -> None:
+    """In a failed test's output a sandbox shows its address and its costs."""
+    with Sandbox() as sandbox:
+        address = sandbox.base_url.partition("/api/")[0]
+        assert repr(sandbox) == f"<Sandbox {address}, 0 accepted, 0 credits spent>"
+        assert sandbox.api_key not in repr(sandbox)
+    assert repr(sandbox) == "<Sandbox not running, 0 accepted, 0 credits spent>"
 
 
 def test_a_sandbox_that_is_not_running_makes_no_session() -> None:

@@ -211,8 +211,8 @@ function download(card) {
 
 /** The prompt; a long one opens when it is pressed. */
 function prompt(card) {
-  if (card.prompt.length < 60) return make("p", { class: "prompt" }, card.prompt);
-  return make("details", { class: "prompt" }, make("summary", {}, card.prompt));
+  if (card.prompt.length < 60) return make("p", { class: "prompt", dir: "auto" }, card.prompt);
+  return make("details", { class: "prompt", dir: "auto" }, make("summary", {}, card.prompt));
 }
 
 function picture(card, actions) {

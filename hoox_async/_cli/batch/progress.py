@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from types import TracebackType
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING
 
 from hoox_async import QuotaSnapshot
 
+from ..display import Display
 from ..terminal import Terminal
 from ..text import format_amount, format_duration, sanitize
-from ..trouble import shown_instead_of_logged
 from .counters import RunCounters
 
 if TYPE_CHECKING:
@@ -23,39 +22,29 @@ _LINE_SECONDS = 5.0
 _NARROW = 60  # columns: the time left then has a line of its own
 
 
-class Progress:
+class Progress(Display):
     """Shows progress while the ``async with`` block runs. ``extra`` is a note such as "stopping"."""
 
     def __init__(self, terminal: Terminal, counters: RunCounters, quota: Callable[[], QuotaSnapshot]) -> None:
+        super().__init__()
         self.extra = ""
         self._terminal = terminal
         self._counters = counters
         self._quota = quota
-        self._task: asyncio.Task[None] | None = None
         self._live: Live | None = None
-        self._muted = shown_instead_of_logged()
 
-    async def __aenter__(self) -> Self:
-        self._muted.__enter__()
+    def _start(self) -> None:
         if self._terminal.live:
             from rich.live import Live
 
             self._live = Live(console=self._terminal.err, auto_refresh=False, transient=True)
             self._live.start()
-        self._task = asyncio.create_task(self._run(), name="hoox-progress")
-        return self
 
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
+    def _stop(self) -> None:
         if self._live is not None:
             self._live.stop()
-        self._muted.__exit__(kind, error, trace)
 
-    async def _run(self) -> None:
+    async def _draw(self) -> None:
         if self._live is None:
             while True:
                 await asyncio.sleep(_LINE_SECONDS)

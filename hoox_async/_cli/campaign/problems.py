@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from hoox_async import ConfigurationError, InvalidRequest
 
+_MOST_LINES = 20  # what is wrong in each of thousands of rows has one cause
 _OTHER_NAMES = {"source": "avatar"}  # the name that `LookEdit` has for it in Python
 
 
@@ -31,8 +32,11 @@ class CampaignError(ConfigurationError):
         self.name = name
         self.problems = tuple(sorted(problems, key=lambda problem: problem.line))
         count = len(self.problems)
-        lines = "".join(f"\n  {problem}" for problem in self.problems)
-        super().__init__(f"{name}: {count} problem{'' if count == 1 else 's'}{lines}")
+        lines = [f"{name}: {count:,} problem{'' if count == 1 else 's'}"]
+        lines += [f"  {problem}" for problem in self.problems[:_MOST_LINES]]
+        if count > _MOST_LINES:
+            lines.append(f"  and {count - _MOST_LINES:,} more")
+        super().__init__("\n".join(lines))
 
 
 class ProblemList:
@@ -48,7 +52,9 @@ class ProblemList:
     def add_error(self, line: int, field: str, error: InvalidRequest, choices: Iterable[str] = ()) -> None:
         """Record the error that a request raised about one of its fields."""
         hint = did_you_mean(error.value, choices) if isinstance(error.value, str) else ""
-        self.add(line, field, error.value, error.expected + hint)
+        # files write it in small letters
+        expected = error.expected.replace("True or False", "true or false")
+        self.add(line, field, error.value, expected + hint)
 
     def add_unknown(self, line: int, field: str, known: Iterable[str]) -> None:
         """Record a field that does not exist."""

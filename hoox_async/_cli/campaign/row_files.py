@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -22,6 +23,8 @@ _ALL = tuple(dict.fromkeys((*_CREATE, *_EDIT)))
 _COLUMNS = (*(name for name in _ALL if name not in ("metadata", "extra")), PREFIX)
 _NAMED = ("metadata", VARIABLES)
 """Tables of names and texts, which have a column for each name, such as ``metadata.client``."""
+_JOINED = re.compile(r"[,;|]https?://")
+_SEPARATE = "spaces between URLs (inside one, write %2C for a comma and %3B for a semicolon)"
 _YES, _NO = ("true", "yes", "1"), ("false", "no", "0")
 
 
@@ -93,26 +96,36 @@ def _csv_rows(text: str, problems: ProblemList) -> Iterator[RawFields]:
                 expected = f"at most {len(columns)} cells, as the header has"
                 problems.add(start, "row", f"{len(cells)} cells", expected)
                 continue
-            yield _csv_raw(columns, cells, start)
+            yield _csv_raw(columns, cells, start, problems)
     except csv.Error as error:
-        problems.add(reader.line_num or 1, "syntax", None, f"CSV ({error})")
+        if "unexpected end of data" in str(error):  # the rest of the file is in its last cell
+            expected = "a second quotation mark: a cell that begins with one in this row does not end"
+            problems.add(line, "syntax", None, expected)
+        else:
+            problems.add(reader.line_num or 1, "syntax", None, f"CSV ({error})")
     else:
         if columns is None:
             problems.add(1, "file", None, "a header line, then one look in each row")
 
 
 def _columns(cells: list[str], line: int, problems: ProblemList) -> list[str]:
-    columns = [cell.strip() for cell in cells]
+    columns = [_column(cell) for cell in cells]
     for position, name in enumerate(columns):
         if name in columns[:position]:
             problems.add(line, "header", name, "each column once")
         elif name not in _COLUMNS and _named(name) is None:
             known = (*_COLUMNS, *(f"{table}.NAME" for table in _NAMED))
-            problems.add_unknown(line, name or f"column {position + 1}", known)
+            problems.add_unknown(line, cells[position].strip() or f"column {position + 1}", known)
     return columns
 
 
-def _csv_raw(columns: list[str], cells: list[str], line: int) -> RawFields:
+def _column(cell: str) -> str:
+    """A cell of the header as the name of a field: spreadsheets write a capital letter at its beginning."""
+    table, dot, name = cell.strip().partition(".")
+    return f"{table.lower()}{dot}{name}"
+
+
+def _csv_raw(columns: list[str], cells: list[str], line: int, problems: ProblemList) -> RawFields:
     values: dict[str, Any] = {}
     for name, cell in zip(columns, cells, strict=False):
         text, named = cell.strip(), _named(name)
@@ -122,12 +135,19 @@ def _csv_raw(columns: list[str], cells: list[str], line: int) -> RawFields:
             table, entry = named
             values.setdefault(table, {})[entry] = text
         elif name in fields.LISTS:
-            values[name] = text.split()
+            values[name] = _urls(text)
+            for url in filter(_JOINED.search, values[name]):
+                problems.add(line, name, url, _SEPARATE)
         elif name == "upscale":
             values[name] = _parse_bool(text)
         else:
             values[name] = text
     return RawFields("", values, line, lambda _: line)
+
+
+def _urls(text: str) -> list[str]:
+    """The URLs of a cell, with spaces between them; a comma or semicolon beside a space is none of a URL."""
+    return [url for url in (word.strip(",;") for word in text.split()) if url]
 
 
 def _named(column: str) -> tuple[str, str] | None:

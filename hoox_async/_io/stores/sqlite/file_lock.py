@@ -43,7 +43,10 @@ class FileLock:
         _held.add(self)  # before it is locked, since another thread may fork at any time
         try:
             if not _try_lock(fd):
-                raise StoreLocked(f"{self._store_path} is open in {_holder(fd)}; one session at a time")
+                raise StoreLocked(
+                    f"{self._store_path} is open in {_holder(fd)}; one session at a time "
+                    "(several processes can share a postgresql:// store)"
+                )
         except BaseException:
             self._fd = None
             os.close(fd)
