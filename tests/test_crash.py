@@ -50,7 +50,7 @@ async def test_a_batch_that_is_killed_repeatedly_pays_once_and_loses_nothing(
     crash: Any, how: dict[str, bool]
 ) -> None:
     """Nothing is paid twice or lost, no look is given to another item, and all items settle."""
-    options = crash.Options(kills=2, items=40, avatars=8, seconds=1.2, **how)
+    options = crash.Options(kills=2, items=20, avatars=4, seconds=1.2, **how)
     tally = await crash.measure(options)
     assert tally.kills >= 2
     assert tally.most_sends == 1

@@ -49,7 +49,7 @@ async def statements_of_an_idle_minute(workspaces: int) -> Counter[str]:
 
 @pytest.mark.virtual_time
 async def test_fifty_idle_workspaces_cost_as_much_as_one() -> None:
-    """A process makes the same statements in an idle minute with 50 sessions as with one: at most 5 a second."""
+    """An idle minute takes as many statements with 50 sessions as with one: at most 5 a second."""
     of_one, of_fifty = [await statements_of_an_idle_minute(workspaces) for workspaces in (1, 50)]
     assert of_fifty == of_one
     assert 0 < of_fifty.total() <= 5 * MINUTE
@@ -102,7 +102,7 @@ async def test_a_turn_is_as_many_statements_for_ten_workspaces_as_for_one(
 
 
 async def test_a_process_has_at_most_six_connections(postgres: Server, postgres_schema: str) -> None:
-    """However many workspaces it opens at once, a process has no more connections than ``max_connections``."""
+    """However many workspaces it opens at once, a process has at most ``max_connections`` connections."""
     url = f"{postgres.url}&application_name={postgres_schema}"
     async with AsyncExitStack() as stack:
         database = await stack.enter_async_context(PostgresDatabase(url, schema=postgres_schema))
