@@ -70,7 +70,7 @@ async def browsed(path: Path, *, width: int = 1440, **context: Any) -> AsyncIter
     tabs = await _launched[-1].new_context(viewport={"width": width, "height": 900}, **context)
     try:
         page = await tabs.new_page()
-        page.set_default_timeout(10_000)
+        page.set_default_timeout(60_000)
         page.on("console", lambda message: seen.said.append(message.text))
         page.on("pageerror", lambda error: seen.said.append(str(error)))
         page.on("request", lambda request: seen.asked.append(request.url))
