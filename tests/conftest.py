@@ -13,6 +13,7 @@ from typing import Any
 import aiohttp
 import pytest
 from aioresponses import aioresponses
+from hypothesis import settings
 from postgres_kit import Server, TestRun, pooler_binary, server_binaries
 from rate_limiter_kit import Crowd
 
@@ -25,6 +26,13 @@ except ImportError:  # there is none for Windows
 
 pytest_plugins = ["pytester"]
 _TEST_RUN: pytest.StashKey[TestRun] = pytest.StashKey()
+
+# Examples of each property. Many more show what is rare: FUZZ_EXAMPLES=1000 python -m pytest tests/core
+settings.register_profile("suite", deadline=None, max_examples=int(os.environ.get("FUZZ_EXAMPLES", "40")))
+settings.load_profile("suite")
+
+# Each program that a test starts would compile the whole package again.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
 
 def pytest_configure(config: pytest.Config) -> None:

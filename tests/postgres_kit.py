@@ -32,6 +32,7 @@ max_connections = 300
 shared_buffers = 32MB
 fsync = off
 full_page_writes = off
+autovacuum = off
 synchronous_commit = on
 log_line_prefix = '%m [%p] '
 """

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 from collections import Counter
 from collections.abc import Sequence
 from contextlib import suppress
@@ -418,11 +417,7 @@ def play(campaign: Campaign) -> None:
         runner.run(asyncio.wait_for(Played(campaign, folder).play(), 10**6))
 
 
-@settings(
-    deadline=None,
-    max_examples=int(os.environ.get("FUZZ_EXAMPLES", "60")),
-    suppress_health_check=list(HealthCheck),
-)
+@settings(suppress_health_check=list(HealthCheck))
 @given(campaign=campaigns())
 def test_every_campaign_adds_up(campaign: Campaign) -> None:
     """Every item ends in one state, credits add up with the API's own ledger, and no look is another's."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import signal
 import sys
-import time
 from collections.abc import AsyncIterator, Callable, Set
 from contextlib import asynccontextmanager
 from importlib import import_module
@@ -22,7 +21,7 @@ import asyncio, sys
 from hoox_async import BatchItem, BatchRunner, HooxSession, LookEdit, LookRef, Timeouts
 
 async def main(url, key, store, ref):
-    options = {"requests_per_minute": 6000, "timeouts": Timeouts(answer=60.0)}
+    options = {"requests_per_minute": 6000, "timeouts": Timeouts(answer=600.0)}
     async with HooxSession(key, base_url=url, store=store, **options) as session:
         items = [BatchItem(f"e{n}", LookEdit(LookRef.parse(ref), f"e{n}")) for n in range(5)]
         await BatchRunner(session, max_in_flight=1).run(items)
@@ -50,7 +49,7 @@ async def test_a_batch_that_is_killed_repeatedly_pays_once_and_loses_nothing(
     crash: Any, how: dict[str, bool]
 ) -> None:
     """Nothing is paid twice or lost, no look is given to another item, and all items settle."""
-    options = crash.Options(kills=2, items=40, avatars=8, seconds=1.2, **how)
+    options = crash.Options(kills=2, items=20, avatars=4, seconds=1.2, **how)
     tally = await crash.measure(options)
     assert tally.kills >= 2
     assert tally.most_sends == 1
@@ -99,7 +98,7 @@ async def test_the_first_ctrl_c_finishes_the_outstanding_post(tmp_path: Path) ->
         async with child(sandbox, store, source) as process:
             await until(lambda: posts(sandbox) == 1)
             process.send_signal(signal.SIGINT)
-            await asyncio.wait_for(process.communicate(), 30)
+            await asyncio.wait_for(process.communicate(), 120)
             assert process.returncode in (-signal.SIGINT, 130)
         report = await BatchReport.open(store)
         assert {outcome.key: outcome.credits for outcome in report} == {"e0": 2}
@@ -109,7 +108,10 @@ async def test_the_first_ctrl_c_finishes_the_outstanding_post(tmp_path: Path) ->
 
 
 async def test_the_second_ctrl_c_exits_at_once_with_a_correct_store(tmp_path: Path) -> None:
-    """After the second Ctrl-C the store has the outstanding POST as unknown; the next run finds its look."""
+    """After the second Ctrl-C the store has the outstanding POST as unknown; the next run finds its look.
+
+    The answer's deadline would be over in ten minutes: the process does not wait for it.
+    """
     store = str(tmp_path / "campaign.db")
     async with Sandbox() as sandbox:
         async with sandbox.session() as session:
@@ -120,10 +122,8 @@ async def test_the_second_ctrl_c_exits_at_once_with_a_correct_store(tmp_path: Pa
             process.send_signal(signal.SIGINT)
             await asyncio.sleep(0.5)
             assert process.returncode is None, "it waits for the POST outstanding"
-            began = time.monotonic()
             process.send_signal(signal.SIGINT)
-            await asyncio.wait_for(process.communicate(), 30)
-            assert time.monotonic() - began < 20, "not until the answer's own deadline, of 60 s"
+            await asyncio.wait_for(process.communicate(), 120)
         report = await BatchReport.open(store)
         assert {outcome.key: outcome.credits for outcome in report} == {"e0": 0}
         assert report.outcomes[0].at_risk == 2

@@ -27,7 +27,7 @@ from hoox_async.postgres import PostgresDatabase
 from hoox_async.sandbox import Fault, Sandbox
 
 LEASE = 1.0
-PROCESSES = int(os.environ.get("HOOX_TEST_PROCESSES", "6"))  # the number is 40
+PROCESSES = int(os.environ.get("HOOX_TEST_PROCESSES", "4"))  # the number is 40
 SOURCE = LookRef("avtr_public_ada", "look_public_ada")
 
 # A process that submits one order, and kills itself before or after the write of one state.

@@ -176,7 +176,7 @@ async def test_deliveries_to_any_process_settle_every_look(postgres_database: st
         assert set(balancer.received) == set(balancer.ports)
         for number, port in enumerate(with_session):
             own = {f"k{n}" for n in range(LOOKS) if n % 2 == number}
-            async with asyncio.timeout(30):
+            async with asyncio.timeout(60):
                 while True:
                     async with http.get(f"http://127.0.0.1:{port}/told") as answer:
                         if own <= set(await answer.json()):

@@ -30,7 +30,7 @@ from hoox_async._io.transport import HttpTransport, PictureFetcher
 KEY = "hx_live_0123456789abcdef"
 REF = LookRef("avtr_1", "look_1")
 SHORT = Timeouts(connect=1.0, read=0.4, answer=0.4, search=(0.1,))
-LONG_ENOUGH = 20.0
+LONG_ENOUGH = 60.0
 """Seconds after which a request that is not bounded fails its test."""
 MEMORY = 12 << 20
 """Bytes that one answer may take at most: its cap of 1 MiB, and the buffers of both ends."""
@@ -39,6 +39,7 @@ Script = Callable[[asyncio.StreamWriter], Awaitable[None]]
 GIGABYTE = 1 << 30
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
 BLOCK = b"x" * 65536
+CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 
 async def flood(writer: asyncio.StreamWriter, head: bytes, block: bytes, size: int = GIGABYTE) -> None:
@@ -105,8 +106,9 @@ async def endless_status_line(writer: asyncio.StreamWriter) -> None:
 
 
 async def endless_continues(writer: asyncio.StreamWriter) -> None:
-    """One "100 Continue" after the other, and never the answer."""
-    await flood(writer, b"", b"HTTP/1.1 100 Continue\r\n\r\n" * 1000)
+    """20,000 times "100 Continue" at once, then one every 20 ms, and never the answer."""
+    await flood(writer, b"", CONTINUE * 1000, size=20_000 * len(CONTINUE))
+    await drip(writer, CONTINUE)
 
 
 async def header_drip(writer: asyncio.StreamWriter) -> None:
@@ -121,9 +123,9 @@ async def body_drip(writer: asyncio.StreamWriter) -> None:
     await drip(writer)
 
 
-async def drip(writer: asyncio.StreamWriter) -> None:
+async def drip(writer: asyncio.StreamWriter, part: bytes = b" ") -> None:
     while True:
-        writer.write(b" ")
+        writer.write(part)
         await writer.drain()
         await asyncio.sleep(0.02)
 

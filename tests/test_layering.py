@@ -10,6 +10,7 @@ import ast
 import graphlib
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -119,13 +120,20 @@ def runtime_nodes(tree: ast.AST) -> Iterator[ast.AST]:
         yield from runtime_nodes(node)
 
 
+@cache
+def imports(source: str) -> Sequence[ast.Import | ast.ImportFrom]:
+    """The imports that a source executes when it runs."""
+    nodes = runtime_nodes(ast.parse(source))
+    return [node for node in nodes if isinstance(node, ast.Import | ast.ImportFrom)]
+
+
 def imported(module: str, source: str, modules: Iterable[str]) -> set[str]:
     """The dotted names that a module imports when it runs: a submodule where one of that name is known."""
     names: set[str] = set()
-    for node in runtime_nodes(ast.parse(source)):
+    for node in imports(source):
         if isinstance(node, ast.Import):
             names.update(alias.name for alias in node.names)
-        elif isinstance(node, ast.ImportFrom):
+        else:
             base = _absolute(module, node, modules)
             for alias in node.names:
                 inner = f"{base}.{alias.name}"

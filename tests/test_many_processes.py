@@ -20,14 +20,14 @@ def programs(monkeypatch: pytest.MonkeyPatch) -> Any:
 
 
 async def test_several_processes_keep_to_one_quota(programs: Any, postgres_database: str) -> None:
-    """Three real processes send 150 edits at 100 requests in 6 s: never more by the server's count.
+    """Three real processes send 120 edits at 100 requests in 6 s: never more by the server's count.
 
     No answer has quota headers, so they know of each other by the store alone. Nothing is refused.
     """
     found = await programs.campaign(
-        postgres_database, "safety", processes=3, edits=150, window=6.0, speed=20.0
+        postgres_database, "safety", processes=3, edits=120, window=6.0, speed=20.0
     )
-    assert found.ready == found.posts == 150
+    assert found.ready == found.posts == 120
     assert found.most <= 100
     assert found.refused == 0
 

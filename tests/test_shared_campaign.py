@@ -15,7 +15,7 @@ from postgres_kit import Server
 from hoox_async import PromptAvatar, store_budget
 from hoox_async.sandbox import Sandbox
 
-ITEMS = 60
+ITEMS = 30
 PRICE = PromptAvatar("a").credits
 WORKER = """
 import asyncio, json, sys
@@ -98,7 +98,7 @@ async def test_two_processes_share_a_campaign_and_one_is_killed(
     """Nothing is charged twice, the survivor has all outcomes, and only what was outstanding is unknown."""
     async with campaign(postgres_database) as world:
         killed, survivor = await world.start(), await world.start()
-        await world.charges(20)
+        await world.charges(10)
         killed.kill()
         await killed.wait()
         outstanding = await _sent_by_process(postgres_database, killed.pid)
@@ -114,10 +114,10 @@ async def test_two_processes_share_a_campaign_and_one_is_killed(
 
 
 async def test_a_process_that_comes_later_has_all_outcomes(postgres_database: str) -> None:
-    """Both processes have all 60 looks, each of which was charged once."""
+    """Both processes have all 30 looks, each of which was charged once."""
     async with campaign(postgres_database) as world:
         first = await world.start()
-        await world.charges(10)
+        await world.charges(5)
         later = await world.start()
         found, same = await _outcomes(first), await _outcomes(later)
         assert found == same
@@ -126,14 +126,14 @@ async def test_a_process_that_comes_later_has_all_outcomes(postgres_database: st
 
 
 async def test_two_processes_stay_within_a_budget_for_both(postgres_database: str) -> None:
-    """With a cap for 25 of 60 items exactly 25 are charged, and both processes have these."""
-    cap = int(25 * PRICE)
+    """With a cap for 12 of 30 items exactly 12 are charged, and both processes have these."""
+    cap = int(12 * PRICE)
     async with campaign(postgres_database) as world:
         processes = [await world.start(cap), await world.start(cap)]
         for process in processes:
             states = Counter(state for state, _ in (await _outcomes(process)).values())
-            assert states == {"ready": 25, "unsent": ITEMS - 25}
-        assert len(world.sandbox.ledger) == 25
+            assert states == {"ready": 12, "unsent": ITEMS - 12}
+        assert len(world.sandbox.ledger) == 12
         budget = await store_budget(postgres_database, "spring", workspace="shop")
         assert budget.max_credits == budget.charged == cap
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import request_strategies as our
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from hoox_async._api import endpoints
@@ -207,7 +207,6 @@ def test_a_body_of_images_has_no_prompt_and_no_resolution() -> None:
     }
 
 
-@settings(deadline=None, max_examples=150)
 @given(our.requests, st.none() | our.urls)
 def test_every_body_is_json_with_nothing_unset(request: Request, webhook_url: str | None) -> None:
     """No null, no empty list, no metadata; `extra` is merged, and the resolution is always sent."""

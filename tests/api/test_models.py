@@ -7,7 +7,7 @@ from typing import Any
 import attrs
 import pytest
 import request_strategies as our
-from hypothesis import given, settings
+from hypothesis import given
 
 from hoox_async._api.models import Look, LookFailure, LookRef, LookStatus, Picture
 from hoox_async.errors import InvalidRequest
@@ -15,7 +15,6 @@ from hoox_async.errors import InvalidRequest
 REF = LookRef("avtr_abc", "look_123")
 
 
-@settings(deadline=None, max_examples=50)
 @given(our.refs)
 def test_a_ref_is_read_back_from_its_text(ref: LookRef) -> None:
     """LookRef.parse is the inverse of str, for any ref."""

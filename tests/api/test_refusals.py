@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from hoox_async._api.refusals import Refused, body_text, read_refusal, short_text
@@ -88,7 +88,6 @@ def test_many_details_are_cut() -> None:
     assert len(refused.message) <= 300
 
 
-@settings(deadline=None, max_examples=300)
 @given(
     st.binary(max_size=300) | st.text(alphabet="<>/&;ltgscriptheadbody ='\"x", max_size=200).map(str.encode)
 )

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 import request_strategies as our
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from hoox_async._api import responses
@@ -380,7 +380,6 @@ headers_like = st.dictionaries(
 statuses = st.sampled_from([200, 201, 400, 402, 404, 429, 500, 503]) | st.integers(100, 599)
 
 
-@settings(deadline=None, max_examples=400)
 @given(statuses, headers_like, bodies)
 @example(200, {}, b'{"looks": [' + b"[" * 2000)
 @example(400, {}, b'{"error": "\\ud800", "code": "\\ud800"}')
@@ -393,7 +392,6 @@ def test_any_answer_is_a_value_or_our_error(status: int, headers: dict[str, str]
             read(response)
 
 
-@settings(deadline=None, max_examples=300)
 @given(statuses, headers_like, bodies)
 def test_any_answer_to_a_post_is_accepted_refused_or_unknown(
     status: int, headers: dict[str, str], body: bytes
@@ -410,7 +408,6 @@ def test_any_answer_to_a_post_is_accepted_refused_or_unknown(
         assert kind == ("no" if status in {status for status, _ in REFUSALS} else "maybe")
 
 
-@settings(deadline=None, max_examples=400)
 @given(headers_like)
 def test_any_headers_give_sensible_numbers(headers: dict[str, str]) -> None:
     """For any headers, pauses and resets are 0 to 3,600 seconds and counts are not negative."""

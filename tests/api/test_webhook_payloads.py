@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from hoox_async._api.models import LookStatus
@@ -161,7 +161,6 @@ payloads = st.dictionaries(
 
 
 @given(st.binary(max_size=200) | payloads.map(lambda fields: json.dumps(fields).encode()))
-@settings(deadline=None, max_examples=500)
 def test_any_body_is_read_or_rejected(anything: bytes) -> None:
     """Any body is a delivery that can be stored, another task's, or rejected with 400."""
     rejected: list[int] = []

@@ -45,7 +45,7 @@ def test_equal_requests_without_keys_get_numbered_keys() -> None:
 
 
 @given(order=st.permutations(range(6)))
-@settings(deadline=None, max_examples=20)
+@settings(max_examples=20)
 def test_digest_keys_do_not_depend_on_the_order(order: list[int]) -> None:
     """The same requests in another order have the same keys."""
     requests = [LookEdit(EDIT.source, f"prompt {n // 2}") for n in range(6)]

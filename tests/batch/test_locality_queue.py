@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from hoox_async._batch.locality_queue import LocalityQueue
@@ -117,7 +117,6 @@ def test_items_that_share_an_avatar_are_those_beyond_one_for_each() -> None:
     assert queue.grouped == 1
 
 
-@settings(deadline=None, max_examples=100)
 @given(st.lists(st.sampled_from("ppppooo"), max_size=400), st.integers(0, 2**32))
 def test_nothing_is_lost_or_doubled(steps: list[str], seed: int) -> None:
     """Each item is popped once and in order within its avatar, for any order of puts and pops."""

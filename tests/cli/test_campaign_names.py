@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import PurePosixPath, PureWindowsPath
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from hoox_async import BatchItem, ConfigurationError, LookEdit, PromptAvatar
@@ -82,7 +82,6 @@ def test_the_picture_of_an_avatar_has_the_scene_avatar() -> None:
 
 
 @given(st.text(max_size=40), st.text(max_size=40), st.sampled_from(PLACEHOLDERS))
-@settings(deadline=None)
 def test_no_value_leaves_the_folder(avatar: str, scene: str, name: str) -> None:
     """Whatever the values are, the path has as many parts as the template, so it stays in the folder."""
     item = BatchItem(f"{avatar}/{scene}", PromptAvatar("x"))
@@ -114,7 +113,6 @@ def test_safe_part_of_known_texts(text: str, part: str) -> None:
 
 
 @given(st.text(max_size=300))
-@settings(deadline=None, max_examples=300)
 def test_safe_part_is_one_harmless_part(text: str) -> None:
     """`safe_part` of any text is one short part of a path, safe on POSIX and Windows, and stable."""
     part = safe_part(text)

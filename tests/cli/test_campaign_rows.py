@@ -6,7 +6,7 @@ import json
 from typing import Literal
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from hoox_async import BatchItem, ImageAvatar, LookEdit, LookRef, PromptAvatar, Style
@@ -177,7 +177,6 @@ def either(text: str, kind: Kind) -> bool:
 
 
 @given(st.sampled_from(["csv", "jsonl"]), st.text(max_size=200))
-@settings(deadline=None, max_examples=200)
 def test_any_text_is_a_campaign_or_a_campaign_error(kind: Kind, text: str) -> None:
     """Any text gives a campaign or a `CampaignError`, in both formats."""
     assert either(text, kind)
@@ -201,7 +200,6 @@ def test_any_text_is_a_campaign_or_a_campaign_error(kind: Kind, text: str) -> No
         max_size=4,
     )
 )
-@settings(deadline=None, max_examples=200)
 def test_any_values_are_a_campaign_or_a_campaign_error(rows: list[dict[str, object]]) -> None:
     """Values of any type in any field of JSONL give a campaign or a `CampaignError`."""
     assert either("\n".join(json.dumps(row) for row in rows), "jsonl")
@@ -210,7 +208,6 @@ def test_any_values_are_a_campaign_or_a_campaign_error(rows: list[dict[str, obje
 @given(
     st.lists(st.lists(st.sampled_from(["a", "a/b", "x:y", "", "yes", "https://x.test", "raw"]), max_size=6))
 )
-@settings(deadline=None, max_examples=200)
 def test_any_cells_are_a_campaign_or_a_campaign_error(rows: list[list[str]]) -> None:
     """Cells of any number and content give a campaign or a `CampaignError`."""
     text = "key,avatar,prompt,upscale,images\n" + "\n".join(",".join(row) for row in rows)

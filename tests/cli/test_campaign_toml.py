@@ -6,7 +6,7 @@ from decimal import Decimal
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from hoox_async import (
@@ -260,7 +260,6 @@ WORDS = st.sampled_from(
 
 
 @given(st.one_of(st.text(max_size=200), st.lists(WORDS, max_size=40).map(" ".join)))
-@settings(deadline=None, max_examples=300)
 def test_any_text_is_a_campaign_or_a_campaign_error(text: str) -> None:
     """Any text gives items or a `CampaignError` whose problems have lines of the text."""
     items, found = either(text)
@@ -318,7 +317,6 @@ def toml_of(value: object) -> str:
         max_size=4,
     )
 )
-@settings(deadline=None, max_examples=200)
 def test_any_values_are_a_campaign_or_an_error(tables: list[tuple[str, dict[str, object]]]) -> None:
     """Values of any type in any field give items or problems, and nothing else."""
     text = "".join(

@@ -62,14 +62,14 @@ def start(slow: Sandbox) -> Iterator[Start]:
 
 
 def _wait_for(sandbox: Sandbox, count: int) -> None:
-    ends = time.monotonic() + 30
+    ends = time.monotonic() + 120
     while len(sandbox.ledger) < count:
         assert time.monotonic() < ends, "the batch makes no progress"
         time.sleep(0.02)
 
 
 def _done(process: subprocess.Popen[str]) -> tuple[int, str, str]:
-    out, err = process.communicate(timeout=60)
+    out, err = process.communicate(timeout=120)
     assert "Traceback" not in out + err
     return process.returncode, out, err
 

@@ -6,7 +6,7 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from hoox_async._core.intents.budget import Budget, StoredBudget
@@ -90,7 +90,6 @@ def test_a_float_is_read_as_it_is_written() -> None:
     assert repr(Budget(3, spent=1)) == "Budget(3, spent=1)"
 
 
-@settings(deadline=None, max_examples=60)
 @given(cap=halves, steps=st.lists(st.tuples(halves, st.booleans()), max_size=30))
 def test_the_cap_is_never_passed(cap: Decimal, steps: list[tuple[Decimal, bool]]) -> None:
     """Whatever is reserved, and however the reservations end, their sum stays within the cap."""

@@ -6,7 +6,7 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from intents_kit import AT, NO, OTHER, PLANNED, PRICE, REF, REQUEST, SOURCE, STEPS, S, after
 
@@ -110,7 +110,6 @@ STEP = st.one_of(
 )
 
 
-@settings(deadline=None, max_examples=300)
 @given(st.lists(STEP, max_size=30), st.booleans())
 def test_over_any_life_the_budgets_have_what_was_or_may_have_been_paid(
     steps: list[Any], all_named: bool

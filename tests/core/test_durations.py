@@ -6,7 +6,7 @@ import math
 import random
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from hoox_async._api.requests import ImageAvatar, PromptAvatar
@@ -102,7 +102,6 @@ def test_no_look_is_done_at_a_negative_age() -> None:
     assert Durations().curve(-2.0) == (1.0, -2.0)
 
 
-@settings(deadline=None)
 @given(st.lists(st.tuples(st.floats(-10, 1e7), st.floats(-10, 1e7)), max_size=60))
 def test_any_observation_leaves_finite_numbers(seen: list[tuple[float, float]]) -> None:
     """After any observations, also nonsensical ones, the numbers are finite and the spread is bounded."""

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from itertools import count
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from hoox_async._api.models import Avatar, LookDetails, LookRef
@@ -147,7 +147,6 @@ def test_without_search_times_there_is_still_one() -> None:
 
 
 @given(st.floats(0, 500), st.floats(1, 300), st.lists(st.floats(0.1, 60), max_size=4))
-@settings(deadline=None, max_examples=200)
 def test_searches_rise_and_the_last_is_late_enough(after: float, answer: float, search: list[float]) -> None:
     """The times ascend from the loss on, and the last is late enough after both the loss and the deadline."""
     times = search_times(100.0 + after, 100.0, answer, search)
@@ -258,7 +257,6 @@ class World:
 
 
 @given(st.integers(0, 2**32))
-@settings(deadline=None, max_examples=300)
 def test_under_exclusive_use_every_paid_look_is_found_and_none_is_confused(seed: int) -> None:
     """Answers are lost before and after the server took the POST; each paid look is found for its edit."""
     world = World(seed, edits=12).run()

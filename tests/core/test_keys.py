@@ -9,7 +9,7 @@ from typing import Any
 import attrs
 import pytest
 import request_strategies as our
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from hoox_async._api.models import LookRef
@@ -66,7 +66,6 @@ def test_the_digest_is_a_hash_of_canonical_json() -> None:
     assert digest(LookEdit(REF, "podcast scene")) == hashlib.sha256(text.encode()).hexdigest()[:32]
 
 
-@settings(deadline=None, max_examples=100)
 @given(our.requests, st.dictionaries(st.text(), st.text(), max_size=2), st.none() | our.urls)
 def test_metadata_and_webhook_do_not_count(
     request_: Request, metadata: dict[str, str], webhook_url: str | None
@@ -76,7 +75,6 @@ def test_metadata_and_webhook_do_not_count(
     assert digest(other) == digest(request_)
 
 
-@settings(deadline=None, max_examples=200)
 @given(our.requests, our.requests)
 def test_other_content_gives_another_digest(one: Request, two: Request) -> None:
     """Two requests have the same digest if and only if they ask for the same look."""

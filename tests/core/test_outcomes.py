@@ -9,7 +9,7 @@ from typing import Any
 import attrs
 import pytest
 import request_strategies as our
-from hypothesis import given, settings
+from hypothesis import given
 
 from hoox_async._api.models import Look, LookFailure, LookRef, LookStatus
 from hoox_async._api.refs import HasRef
@@ -183,7 +183,6 @@ def test_a_batch_item_has_its_key_and_request() -> None:
     assert (item.key, item.request) == ("alex/podcast-2", INTENT.request)
 
 
-@settings(deadline=None, max_examples=100)
 @given(our.intents)
 def test_any_intent_has_an_outcome(stored: Intent) -> None:
     """Any stored intent has an outcome with the same credits."""

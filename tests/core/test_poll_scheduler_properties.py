@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import random
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from polling_kit import REASON, URL, avatar, look, ref
 
@@ -139,7 +139,6 @@ class World:
 STEPS = st.lists(st.sampled_from("aaadhiibbrrr..>"), max_size=150)
 
 
-@settings(deadline=None, max_examples=150)
 @given(STEPS, st.integers(0, 2**32))
 def test_no_look_is_lost_and_no_request_is_superfluous(steps: list[str], seed: int) -> None:
     """In any order of looks, answers, failures and clock steps: never two requests for one avatar, none for

@@ -9,7 +9,7 @@ from typing import Any
 import attrs
 import pytest
 import request_strategies as our
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from hoox_async._api.models import Look, LookFailure, LookRef, LookStatus
@@ -75,7 +75,6 @@ def test_nothing_of_the_content_is_left(state: IntentState) -> None:
     assert "Ada" not in record
 
 
-@settings(deadline=None, max_examples=50)
 @given(our.intents, st.sampled_from(sorted(PRUNABLE)))
 def test_what_money_needs_is_left(stored: Intent, state: IntentState) -> None:
     """Of any settled intent the refs, attempts, digest and all costs are as before, also when read again."""

@@ -12,7 +12,7 @@ from typing import Any
 import attrs
 import pytest
 import request_strategies as our
-from hypothesis import assume, given, settings
+from hypothesis import assume, given
 from hypothesis import strategies as st
 from intents_kit import after
 
@@ -163,7 +163,6 @@ def test_an_unrecognized_status_of_an_older_record_is_read() -> None:
     assert loaded.look.status is LookStatus.UNRECOGNIZED
 
 
-@settings(deadline=None, max_examples=200)
 @given(our.intents)
 def test_intents_come_back(intent: Intent) -> None:
     """Any intent is equal after writing and reading, and so are its credits."""
@@ -173,7 +172,6 @@ def test_intents_come_back(intent: Intent) -> None:
     assert type(back.request) is type(intent.request)
 
 
-@settings(deadline=None, max_examples=150)
 @given(our.requests)
 def test_requests_come_back(request_: Request) -> None:
     """A request comes back with its extra fields, its metadata and its own webhook_url."""
@@ -182,14 +180,12 @@ def test_requests_come_back(request_: Request) -> None:
     assert back.webhook_url == request_.webhook_url
 
 
-@settings(deadline=None, max_examples=100)
 @given(our.deliveries)
 def test_deliveries_come_back(delivery: Delivery) -> None:
     """Any delivery is equal after writing and reading."""
     assert load_delivery(dump_delivery(delivery)) == delivery
 
 
-@settings(deadline=None, max_examples=100)
 @given(st.dictionaries(st.text(), our.json_values, max_size=3))
 def test_raw_answers_come_back(raw: dict[str, Any]) -> None:
     """The API's raw answer is stored unchanged, unless a webhook is mentioned in it."""
@@ -333,7 +329,6 @@ def test_text_that_is_no_record(load: Load, text: str) -> None:
         load(text)
 
 
-@settings(deadline=None, max_examples=200)
 @given(our.json_values, st.sampled_from(sorted(RECORD)), st.sampled_from(LOADS))
 def test_any_damage_is_a_store_error_or_still_a_record(value: Any, name: str, load: Load) -> None:
     """One field replaced by anything gives a whole intent or a StoreError, and nothing else."""
@@ -362,7 +357,6 @@ def with_newer_fields(intent: Intent) -> str:
     return json.dumps(newer(json.loads(dump_intent(intent))))
 
 
-@settings(deadline=None, max_examples=100)
 @given(our.intents)
 def test_a_newer_record_is_read_and_written_back_without_loss(intent: Intent) -> None:
     """Fields that this release does not know are ignored by a shared store, kept, and damage to a file."""

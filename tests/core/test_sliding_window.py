@@ -7,7 +7,7 @@ import random
 from itertools import pairwise
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from quota_kit import (
     INTERVAL,
@@ -255,7 +255,6 @@ ACTIONS = st.lists(
 )
 
 
-@settings(deadline=None, max_examples=150)
 @given(actions=ACTIONS, limit=st.sampled_from([1, 3, 7, 20]))
 def test_never_more_than_the_limit_in_any_minute(actions: list[tuple[str, float, float]], limit: int) -> None:
     """Whatever happens in whatever order, no server can count more than the limit in any 60 s."""
@@ -292,7 +291,6 @@ def test_never_more_than_the_limit_in_any_minute(actions: list[tuple[str, float,
     assert not intervals or most_in_a_minute(intervals) <= limit
 
 
-@settings(deadline=None, max_examples=150)
 @given(
     answers=st.lists(
         st.builds(

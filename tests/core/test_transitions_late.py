@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import attrs
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from intents_kit import AT, NO, OTHER, PLANNED, PRICE, SOURCE, S, after, in_state
 
@@ -292,7 +292,6 @@ _ACTIONS = st.sampled_from(["send", "presume", "end", "end", "end", "resend", "d
 _CHOICES = st.tuples(_ACTIONS, st.booleans(), st.booleans(), st.integers(0, 9))
 
 
-@settings(deadline=None, max_examples=300)
 @given(st.lists(_CHOICES, max_size=30))
 def test_in_any_order_the_books_cover_what_the_api_charged(
     choices: list[tuple[str, bool, bool, int]],

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import request_strategies as our
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from intents_kit import (
     AT,
@@ -101,7 +101,6 @@ def test_a_reverted_or_rejected_post_costs_nothing() -> None:
     assert (back.spent, back.at_risk) == (FREE, FREE)
 
 
-@settings(deadline=None, max_examples=200)
 @given(st.lists(st.sampled_from(list(STEPS)), max_size=25))
 def test_over_any_life_each_post_is_counted_at_most_once_and_none_is_forgotten(
     kinds: list[type[Transition]],
@@ -153,7 +152,6 @@ def test_recovery_marks_only_outstanding_posts_unknown(state: IntentState) -> No
         assert recovered == intent
 
 
-@settings(deadline=None, max_examples=100)
 @given(our.intents)
 def test_recovery_is_legal_for_whatever_was_stored(intent: Intent) -> None:
     """The transitions that a crash makes necessary are legal for any stored intent."""

@@ -6,7 +6,7 @@ import json
 from datetime import timedelta
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from intents_kit import AT, OTHER, PLANNED, REF, SOURCE, S, after
 
@@ -191,7 +191,6 @@ def test_a_record_of_an_earlier_version_can_be_read() -> None:
     assert (load_intent(record).previous, load_intent(record).past_attempts) == (None, ())
 
 
-@settings(deadline=None, max_examples=200)
 @given(st.lists(st.sampled_from(["revert", "reject"]), max_size=5), st.sampled_from(CHARGED))
 def test_any_number_of_posts_that_cost_nothing_restores_the_previous_intent(
     ends: list[str], name: str

@@ -83,7 +83,7 @@ class Studio:
 
     async def until(self, *states: str) -> dict[str, Any]:
         """Wait until the cards, oldest first, are in these states. What a page shows then."""
-        async with asyncio.timeout(15), self.events() as events:
+        async with asyncio.timeout(60), self.events() as events:
             shown: dict[str, Any] = {}
             cards: dict[str, dict[str, Any]] = {}
             async for name, data in events:
@@ -134,11 +134,11 @@ async def serving(settings: Settings, port: int) -> AsyncIterator[Studio]:
         await asyncio.sleep(0.005)
     base = f"http://127.0.0.1:{port}"
     try:
-        async with httpx.AsyncClient(base_url=base, timeout=15) as client:
+        async with httpx.AsyncClient(base_url=base, timeout=60) as client:
             yield Studio(client, base)
     finally:
         server.should_exit = True
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             await running
 
 

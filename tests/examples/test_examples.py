@@ -144,10 +144,10 @@ def test_look_studio_runs_from_its_module(tmp_path: Path) -> None:
         assert b"<title>Look Studio</title>" in page
         assert b"avtr_public_ada" in fetched(f"http://127.0.0.1:{port}/api/faces", app)
         # a page that is open does not keep it from ending
-        with urllib.request.urlopen(f"http://127.0.0.1:{port}/api/events", timeout=10) as stream:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/api/events", timeout=60) as stream:
             assert stream.readline() == b"retry: 1000\n"
             app.send_signal(signal.SIGINT)
-            output, _ = app.communicate(timeout=15)
+            output, _ = app.communicate(timeout=60)
     finally:
         if app.poll() is None:
             app.kill()
@@ -174,7 +174,7 @@ def fetched(url: str, app: subprocess.Popen[str]) -> bytes:
     """What is there, once the app is up."""
     for _ in range(200):
         try:
-            with urllib.request.urlopen(url, timeout=10) as answer:
+            with urllib.request.urlopen(url, timeout=60) as answer:
                 return bytes(answer.read())
         except OSError:
             if app.poll() is not None:

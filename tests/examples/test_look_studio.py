@@ -399,7 +399,7 @@ async def test_a_picture_that_could_not_be_saved_is_fetched_when_a_page_requests
         card = (await app.until("making"))["cards"][0]
         sandbox.settle(card["ref"], "ready")
         await app.until("ready")
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(60):
             while not any(request.endpoint == "picture" for request in sandbox.requests):
                 await asyncio.sleep(0.01)
         assert not list((tmp_path / "pictures").glob("*/*"))
@@ -452,11 +452,11 @@ async def test_the_sandbox_keeps_its_looks_between_two_runs(tmp_path: Path) -> N
                 job = await session.create_avatar("somebody", webhook_url=f"http://127.0.0.1:{port}/nowhere")
                 ref = job.ref
             else:
-                assert (await session.wait(ref, timeout=10)).ref == ref
+                assert (await session.wait(ref, timeout=60)).ref == ref
                 assert [charge.ref for charge in sandbox.ledger] == [ref]
                 edit = await session.edit_look(ref, "again")
                 assert isinstance(edit.ref, LookRef)
-                async with asyncio.timeout(5):
+                async with asyncio.timeout(60):
                     while not sandbox.deliveries:
                         await asyncio.sleep(0.01)
     (tmp_path / "world.pickle").write_bytes(b"no pickle")

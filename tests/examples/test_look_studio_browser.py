@@ -60,7 +60,7 @@ def browsing(browser: Browser, tmp_path: Path) -> Browsing:
         asked: list[str] = []
         async with studio(tmp_path, **options) as (app, sandbox):
             context = await browser.new_context(viewport={"width": 1440, "height": 900}, base_url=app.base)
-            context.set_default_timeout(10_000)
+            context.set_default_timeout(60_000)
             context.on("console", lambda message: said.append(message.text))
             context.on("weberror", lambda error: said.append(str(error.error)))
             context.on("request", lambda request: asked.append(request.url))

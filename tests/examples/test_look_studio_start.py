@@ -123,7 +123,7 @@ async def test_a_second_app_on_the_same_data_is_refused(tmp_path: Path) -> None:
         settings = settings_for(sandbox, tmp_path, None)
         async with serving(settings, unused_port()) as app:
             with pytest.raises(AssertionError, match="did not start"):
-                async with asyncio.timeout(30), serving(settings, unused_port()):
+                async with asyncio.timeout(60), serving(settings, unused_port()):
                     pass
             assert (await app.start("a")).status_code == 202
             await app.until("ready")

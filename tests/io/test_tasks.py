@@ -43,7 +43,7 @@ async def test_the_set_keeps_its_tasks_from_being_collected() -> None:
 
     tasks.spawn(work(), "work")
     gc.collect()
-    await asyncio.wait_for(done.wait(), 1)
+    await asyncio.wait_for(done.wait(), 60)
 
 
 async def test_an_error_that_nobody_awaits_is_not_reported_by_asyncio() -> None:
@@ -136,7 +136,7 @@ async def test_completed_work_outlasts_its_caller() -> None:
     caller.cancel()
     await asyncio.wait([caller])
     assert caller.cancelled()
-    await asyncio.wait_for(ended.wait(), 1)
+    await asyncio.wait_for(ended.wait(), 60)
 
 
 async def test_awaiting_work_that_ends_with_the_set_raises_session_closed() -> None:
@@ -261,5 +261,5 @@ async def test_a_supervised_task_ends_when_the_set_is_cancelled() -> None:
 
     tasks.supervise(stubborn, "stubborn")
     await begun.wait()
-    await asyncio.wait_for(tasks.cancel(), 5)
+    await asyncio.wait_for(tasks.cancel(), 60)
     assert len(tasks) == 0

@@ -60,7 +60,7 @@ async def test_a_hostile_answer_is_bounded(
     async with RawServer(hostile(head, forever, pause)) as server, transport_to(server.url) as transport:
         tracemalloc.start()
         try:
-            async with asyncio.timeout(5):
+            async with asyncio.timeout(60):
                 with pytest.raises(error):
                     await transport.send(request_)
             assert tracemalloc.get_traced_memory()[1] < 24 << 20
@@ -224,7 +224,7 @@ async def test_a_picture_that_comes_byte_by_byte_ends(monkeypatch: pytest.Monkey
     head = b"HTTP/1.1 200 OK\r\nContent-Type: image/png\r\n\r\n\x89PNG\r\n\x1a\n" + bytes(8)
     timeouts = Timeouts(read=4.0)
     async with RawServer(hostile(head, b"x", 0.01)) as server, PictureFetcher(timeouts) as fetcher:
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             with pytest.raises(TransportError, match="incomplete"):
                 await read_picture(fetcher.fetch, server.url + "/a")
 

@@ -10,20 +10,39 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+import pytest_asyncio
 from report_kit import Pictures
 
 from hoox_async._core.intents.outcomes import Outcome
 from hoox_async._report import BatchReport
 
 if TYPE_CHECKING:
-    from playwright.async_api import Page
+    from playwright.async_api import Browser, Page
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 NEEDS_BROWSER = [
+    pytest.mark.asyncio(loop_scope="module"),
+    pytest.mark.usefixtures("browser"),
     pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed"),
     # playwright leaves the pipes of the browser's process to the garbage collector
     pytest.mark.filterwarnings("ignore::ResourceWarning"),
 ]
+
+
+_launched: list[Browser] = []
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def browser() -> AsyncIterator[None]:
+    """One browser for all tests of a module: starting it takes longer than most of what it shows."""
+    from playwright.async_api import async_playwright
+
+    async with async_playwright() as playwright:
+        launched = await playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        _launched.append(launched)
+        yield
+        _launched.remove(launched)
+        await launched.close()
 
 
 class Seen:
@@ -46,23 +65,19 @@ async def opened(
 
 @asynccontextmanager
 async def browsed(path: Path, *, width: int = 1440, **context: Any) -> AsyncIterator[tuple[Page, Seen]]:
-    """A page on disk, in a browser. Fails on console errors and on any request to elsewhere."""
+    """A page on disk, in a fresh context. Fails on console errors and on any request to elsewhere."""
     seen = Seen()
-    from playwright.async_api import async_playwright
-
-    async with async_playwright() as playwright:
-        browser = await playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        try:
-            tabs = await browser.new_context(viewport={"width": width, "height": 900}, **context)
-            page = await tabs.new_page()
-            page.set_default_timeout(10_000)
-            page.on("console", lambda message: seen.said.append(message.text))
-            page.on("pageerror", lambda error: seen.said.append(str(error)))
-            page.on("request", lambda request: seen.asked.append(request.url))
-            await page.goto(path.as_uri())
-            yield page, seen
-        finally:
-            await browser.close()
+    tabs = await _launched[-1].new_context(viewport={"width": width, "height": 900}, **context)
+    try:
+        page = await tabs.new_page()
+        page.set_default_timeout(60_000)
+        page.on("console", lambda message: seen.said.append(message.text))
+        page.on("pageerror", lambda error: seen.said.append(str(error)))
+        page.on("request", lambda request: seen.asked.append(request.url))
+        await page.goto(path.as_uri())
+        yield page, seen
+    finally:
+        await tabs.close()
     assert seen.said == []
     assert [url for url in seen.asked if not url.startswith((path.parent.as_uri(), "blob:"))] == []
 

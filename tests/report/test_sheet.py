@@ -14,7 +14,7 @@ import attrs
 import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 from report_kit import NOON, Pictures, dropped, every_state, jpeg, ready
@@ -190,7 +190,6 @@ async def test_hostile_text_stays_text(text: str, pictures: Pictures, tmp_path: 
 
 
 @given(st.text(max_size=80), st.text(max_size=40))
-@settings(deadline=None, max_examples=40)
 def test_any_text_gives_a_page(prompt: str, key: str) -> None:
     """Any prompt and key can be rendered, and only the page's own script is there."""
     request = LookEdit("alex", prompt if prompt.strip() else "x")
@@ -313,7 +312,6 @@ async def test_pictures_come_over_http_by_default(tmp_path: Path) -> None:
 
 
 @given(st.text(max_size=200), st.text(max_size=20), st.text(max_size=200), st.text(max_size=20))
-@settings(deadline=None)
 def test_stems_differ_where_items_differ(key: str, ref: str, other_key: str, other_ref: str) -> None:
     """Two items never share a file name, even on a file system that ignores case."""
     stem = file_stem(key, ref)

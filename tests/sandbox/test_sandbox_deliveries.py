@@ -228,7 +228,7 @@ async def test_deliveries_are_posted_over_http_and_one_can_be_forged() -> None:
     await web.TCPSite(runner, "127.0.0.1", 0).start()
     receiver = f"http://127.0.0.1:{runner.addresses[0][1]}"
     try:
-        async with Sandbox(speed=4000) as sandbox, asyncio.timeout(5):
+        async with Sandbox(speed=4000) as sandbox, asyncio.timeout(60):
             headers = {"Authorization": f"Bearer {sandbox.api_key}"}
             body = {"prompt": "x", "webhook_url": f"{receiver}/good"}
             async with aiohttp.request(
@@ -259,7 +259,7 @@ async def test_the_server_can_deliver_before_it_responds() -> None:
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", 0).start()
     try:
-        async with Sandbox(speed=1) as sandbox, asyncio.timeout(5):
+        async with Sandbox(speed=1) as sandbox, asyncio.timeout(60):
             sandbox.set_deliveries(DeliveryOptions(early=1.0))
             headers = {"Authorization": f"Bearer {sandbox.api_key}"}
             body = {"prompt": "x", "webhook_url": f"http://127.0.0.1:{runner.addresses[0][1]}/hook"}

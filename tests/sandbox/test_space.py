@@ -10,7 +10,7 @@ from random import Random
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from hoox_async._api import requests
@@ -326,7 +326,6 @@ def test_a_429_can_come_with_retry_after() -> None:
     assert get(space, "/avatar/list", 10.5).headers["Retry-After"] == "50"
 
 
-@settings(deadline=None, max_examples=60)
 @given(st.lists(st.floats(0, 20), max_size=200), st.integers(1, 20))
 def test_the_sliding_quota_allows_no_more_than_its_limit_in_any_minute(gaps: list[float], limit: int) -> None:
     """For any pattern of requests the sliding quota allows no more than its limit in any minute."""

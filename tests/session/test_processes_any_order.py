@@ -205,9 +205,4 @@ class Processes(RuleBasedStateMachine):
 
 assert LATE < LEASE
 TestProcesses = Processes.TestCase
-TestProcesses.settings = settings(
-    deadline=None,
-    max_examples=100,
-    stateful_step_count=15,
-    suppress_health_check=[HealthCheck.too_slow],
-)
+TestProcesses.settings = settings(stateful_step_count=15, suppress_health_check=[HealthCheck.too_slow])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from rate_limiter_kit import most_in_a_minute
 
@@ -27,7 +27,6 @@ STEPS = st.lists(
 )
 
 
-@settings(deadline=None, max_examples=60)
 @given(steps=STEPS, limit=st.sampled_from([2, 5, 30]))
 def test_in_any_order_of_events_everybody_is_served_and_the_limit_is_kept(
     steps: list[tuple[str, float, float]], limit: int

@@ -22,7 +22,7 @@ async def settled_by(leader: Process, key: str = "k") -> None:
     """Wait until the leader has written that the look is settled. Others have not read that yet."""
     store = runtime_of(leader.session).services.store
     while (await store.get((key,)))[key].state is not IntentState.READY:
-        await asyncio.sleep(0.005)
+        await asyncio.sleep(0.05)
 
 
 async def test_a_waiter_wakes_though_another_task_has_read_the_end_from_the_store_first() -> None:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack
 from pathlib import Path
 
 import pytest
+from postgres_kit import Server, unique_name
 from shared_memory_kit import MemoryDatabase
 from shared_store_kit import MemoryWorld, PostgresWorld, World
 from store_kit import WORKSPACE, make_store
@@ -26,15 +27,22 @@ def closed(request: pytest.FixtureRequest) -> Store:
         return MemoryDatabase().default_workspace()
     if kind == "postgres":
         database: PostgresDatabase = request.getfixturevalue("shared_database")
-        return PostgresStore(database, "default", owns_database=True)
+        return PostgresStore(database, unique_name(), owns_database=True)
     path: Path = request.getfixturevalue("tmp_path")
     return make_store(kind, path)
 
 
+@pytest.fixture(scope="session")
+def stores_schema(postgres: Server) -> Iterator[str]:
+    """A schema for all tests of a store, each of which has a workspace of its own: making one takes long."""
+    with postgres.schema() as name:
+        yield name
+
+
 @pytest.fixture
-def shared_database(postgres_url: str, postgres_schema: str) -> PostgresDatabase:
-    """A database object that is not open, for a schema of this test's."""
-    return PostgresDatabase(postgres_url, schema=postgres_schema)
+def shared_database(postgres_url: str, stores_schema: str) -> PostgresDatabase:
+    """A database object that is not open."""
+    return PostgresDatabase(postgres_url, schema=stores_schema)
 
 
 @pytest.fixture(params=SHARED)

@@ -10,8 +10,6 @@ from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-import pytest
-
 from hoox_async._api.models import Look, LookRef, LookStatus
 from hoox_async._api.requests import ImageAvatar, LookEdit, PromptAvatar, Request
 from hoox_async._core.intents.intent import Evidence, Intent
@@ -93,6 +91,8 @@ def child(program: str, *arguments: object, stdin: bool = False) -> subprocess.P
 
 async def refused(path: Path, wanted: str) -> None:
     """Opening this file raises a `StoreError` that names the path and matches ``wanted``."""
+    import pytest  # not needed by the processes that import this kit
+
     with pytest.raises(StoreError, match=wanted) as caught:
         await SQLiteStore(path).open(WORKSPACE)
     assert str(path) in str(caught.value)

@@ -71,7 +71,7 @@ def test_the_sandbox_serves_a_client_that_blocks(project: pytest.Pytester) -> No
             request = urllib.request.Request(
                 sandbox.base_url + path, headers={"Authorization": "Bearer " + sandbox.api_key}
             )
-            with urllib.request.urlopen(request, timeout=5) as answer:
+            with urllib.request.urlopen(request, timeout=60) as answer:
                 return json.load(answer)
 
         def test_blocking(hoox_sandbox):

@@ -101,7 +101,7 @@ async def test_an_example_makes_looks_and_learns_by_webhook_when_they_are_done(
     """An avatar and an edit are each accepted with 202, then settled by a delivery that got 200."""
     module, hubs = load(name, monkeypatch)
     serving: AbstractAsyncContextManager[str] = SERVING[name](module)
-    async with serving as base, httpx.AsyncClient(base_url=base, timeout=20) as client:
+    async with serving as base, httpx.AsyncClient(base_url=base, timeout=60) as client:
         accepted = await client.post("/looks", json={"prompt": "Young entrepreneur, confident smile"})
         assert accepted.status_code == 202, accepted.text
         avatar = accepted.json()["ref"]
