@@ -15,8 +15,17 @@ from contextlib import suppress
 from typing import Any, NamedTuple
 
 from .._api.models import ServerQuota
-from .._core.quota.shared_learning import Accepted, Observed, QuotaAnswer, QuotaTerms, Refused, SharedLearning
-from .._core.quota.sliding_window import MARGIN, WindowSnapshot
+from .._core.quota.shared_learning import (
+    MARGIN,
+    Accepted,
+    Observed,
+    QuotaAnswer,
+    QuotaCounts,
+    QuotaTerms,
+    Refused,
+    SharedLearning,
+)
+from .._core.quota.sliding_window import WindowSnapshot
 from .._io.clock import Clock
 from .._io.protocols import Reservation, SentPermit, SharedPermits
 from .._io.tasks import TaskSet
@@ -29,6 +38,7 @@ OTHERS_HORIZON = 1.2
 """The same for the poller and the items of a batch. Who may look further ahead goes first."""
 _MINUTE = 60.0
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.5, 5.0  # seconds, after the database has failed
+_PROBED_EVERY = 0.5  # seconds: while another process probes after a 429, the database is asked that often
 _REPORT_PAUSE = 0.05  # seconds in which reports are collected
 _REPORTED_AT_MOST = 180.0  # seconds; a permit that is older does not count any more
 _MAX_DELAY = 10.0  # the longest assumed delay from sending a request's headers to their arrival
@@ -165,6 +175,8 @@ class DatabaseWindow:
         self._load(reservation.learned)
         if reservation.permit is None:
             self._ask_again_at = now + max(wait, 0.002)
+            if self._learning.refusals.is_probing:  # the probe of another process may be answered sooner
+                self._ask_again_at = min(self._ask_again_at, max(now, self.paused_until) + _PROBED_EVERY)
         else:
             self._ask_again_at = -math.inf
             reserved = _Reserved(reservation.permit, now + wait, asked_at + wait, asked_at_boot + wait)
@@ -308,6 +320,8 @@ class DatabaseWindow:
                 if await self._permits.learn(found.version, text, terms, _STEPS_WITHOUT_BURST * self._pace):
                     self._learned_at = self._clock.now()
                     self._load(text)
+                    if before.is_probing and not terms.is_probing:
+                        self._ask_again_at = -math.inf
                     self.on_change()
                     return
         except StoreError as error:
@@ -320,20 +334,21 @@ class DatabaseWindow:
     def pause(self, now: float, seconds: float | None, permit: int | None = None) -> float:
         """A request was answered 429. Returns for how many seconds nothing is sent from now."""
         number = 0 if permit is None else permit
-        lasts = self._learning.pause(
-            self._to_database(now), seconds, number, max(self._taken, default=number)
-        )
+        last_permit = max(self._taken, default=number)
+        counts = QuotaCounts(self._to_database(now), self._counted, self._counted, last_permit)
+        lasts = self._learning.pause(counts, seconds, number, self.limit)
         self._learned_text = None  # the copy here is ahead of what is stored
         self.release_unused()
-        self._spawn(self._learn(Refused(number, seconds), now), "hoox-pause")
+        self._spawn(self._learn(Refused(number, seconds, self.limit), now), "hoox-pause")
         return lasts
 
     def mark_accepted(self, permit: int, now: float) -> None:
         """The request of this permit was answered with anything but a 429."""
-        refusals = self._learning.refusals
-        if refusals.refused_since is None and not refusals.is_probing:
+        learning, moment = self._learning, self._to_database(now)
+        has_news = learning.refusals.refused_since is not None or learning.refusals.is_probing
+        if not has_news and not learning.inferred.is_due(moment):
             return
-        refusals.accepted(permit)
+        learning.accepted(moment, permit)
         self._spawn(self._learn(Accepted(permit), now), "hoox-pause-over")
 
     @property

@@ -81,10 +81,33 @@ class FixedServer:
 
 
 @attrs.define
+class SilentServer:
+    """A server without quota headers. It refuses more than ``per_second`` requests in a second too."""
+
+    server: SlidingServer | FixedServer
+    per_second: int | None = None
+    second: deque[float] = attrs.field(factory=deque)
+
+    def hit(self, now: float) -> tuple[bool, ServerQuota]:
+        while self.second and self.second[0] <= now - 1.0:
+            self.second.popleft()
+        accepted = self.per_second is None or len(self.second) < self.per_second
+        if accepted:
+            accepted, _ = self.server.hit(now)
+        if accepted:
+            self.second.append(now)
+        return accepted, ServerQuota(None, None, None)
+
+
+@attrs.define
 class Run:
     accepted: list[float] = attrs.field(factory=list)
     refused: int = 0
     others: int = 0
+
+    def per_minute(self, start: float, end: float) -> float:
+        """Our accepted requests a minute in that time."""
+        return 60.0 * sum(start <= at < end for at in self.accepted) / (end - start)
 
     def share(self, start: float, end: float) -> float:
         """Our accepted requests in that time, divided by what the others left of 100 a minute."""

@@ -19,7 +19,8 @@ from quota_kit import (
 )
 
 from hoox_async._api.models import ServerQuota
-from hoox_async._core.quota.sliding_window import MARGIN, SlidingWindow
+from hoox_async._core.quota.shared_learning import MARGIN
+from hoox_async._core.quota.sliding_window import SlidingWindow
 
 
 def test_a_stream_of_requests_runs_at_the_limit() -> None:

@@ -6,12 +6,13 @@ import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from datetime import timedelta
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 from rate_limiter_kit import most_in_a_minute, virtual
 from shared_permits_kit import MemoryPermits, MemoryQuota
 
+from hoox_async._api.endpoints import WireResponse
 from hoox_async._api.models import ServerQuota
 from hoox_async._io.clock import Clock
 from hoox_async._io.tasks import TaskSet
@@ -19,6 +20,7 @@ from hoox_async._session.database_window import OTHERS_HORIZON, DatabaseWindow
 from hoox_async._session.rate_limiter import Permit, RateLimiter
 from hoox_async._session.shared_quota import SharedQuota
 from hoox_async.errors import NotSent
+from hoox_async.sandbox.quota_window import QuotaWindow
 
 pytestmark = virtual
 
@@ -141,6 +143,64 @@ async def test_after_a_pause_one_probe_goes_alone_and_its_answer_ends_the_pause(
         await asyncio.wait(tasks)
         assert len(sent) == 3
         assert not permits.terms.is_probing
+
+
+async def test_all_processes_go_on_as_soon_as_the_probe_of_one_is_answered() -> None:
+    """After a pause of 1 s the processes send at the full rate again, and wait for no probe's timeout."""
+    async with processes(4) as (_, opened):
+        busy = [asyncio.create_task(process.send_many(60)) for process in opened]
+        await asyncio.sleep(20.0)
+        paused_at = opened[0].clock.now()
+        opened[0].rate_limiter.pause(1.0, "the API answered 429")
+        await asyncio.sleep(15.0)
+        assert sum(at > paused_at + 2.5 for at in opened[0].sends) >= 15
+        for task in busy:
+            task.cancel()
+        await asyncio.gather(*busy, return_exceptions=True)
+
+
+@pytest.mark.parametrize("kind", ["sliding", "fixed"])
+async def test_beside_a_stranger_processes_use_what_it_leaves(kind: Literal["sliding", "fixed"]) -> None:
+    """Without quota headers, beside 30 requests a minute of another client, four processes send 60 or more.
+
+    At most 3 % of theirs are refused, and 10 % of the stranger's.
+    """
+    server, loop = QuotaWindow(100, kind=kind), asyncio.get_running_loop()
+    accepted: dict[str, list[float]] = {"ours": [], "stranger": []}
+    refused: dict[str, int] = {"ours": 0, "stranger": 0}
+
+    def arrives(whose: str) -> bool:
+        if server.take(loop.time()):
+            accepted[whose].append(loop.time())
+            return True
+        refused[whose] += 1
+        return False
+
+    async def send_on(process: Process) -> None:
+        while True:
+            with await process.rate_limiter.acquire_for_batch() as permit:
+                permit.mark_sent()
+                await asyncio.sleep(0.15)
+                status = 200 if arrives("ours") else 429
+                await asyncio.sleep(0.15)
+                process.rate_limiter.answered(permit, WireResponse(status, {}, b""))
+
+    async def stranger() -> None:
+        while True:
+            arrives("stranger")
+            await asyncio.sleep(2.0)
+
+    async with processes(4) as (_, opened):
+        began = loop.time()
+        busy = [asyncio.create_task(send_on(process)) for process in opened for _ in range(3)]
+        busy.append(asyncio.create_task(stranger()))
+        await asyncio.sleep(360.0)
+        for task in busy:
+            task.cancel()
+        await asyncio.gather(*busy, return_exceptions=True)
+    assert sum(at >= began + 60.0 for at in accepted["ours"]) >= 5 * 60
+    assert refused["ours"] <= 0.03 * len(accepted["ours"])
+    assert refused["stranger"] <= 18
 
 
 async def test_the_lowest_limit_that_a_process_states_holds() -> None:

@@ -115,7 +115,7 @@ async def test_the_sql_functions_decide_as_the_copy_in_memory(ask: Ask, seed: in
         else:
             answers: list[Observed | Refused | Accepted] = [
                 Observed(ServerQuota(100, rng.randrange(100), rng.choice([None, 20.0])), 0.2),
-                Refused(quota.last_permit, rng.choice([None, 3.0])),
+                Refused(quota.last_permit, rng.choice([None, 3.0]), 100),
                 Accepted(quota.last_permit),
             ]
             answer = rng.choice(answers)

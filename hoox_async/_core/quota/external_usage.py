@@ -107,9 +107,13 @@ class ExternalUsage:
         """The server refused a request although the estimate allowed it: keep more free for a while."""
         self._variation += 1.0
 
+    def is_known(self, now: float) -> bool:
+        """Whether an answer of the last minute has said how many requests the server had counted."""
+        return now - self._recorded_at < MINUTE
+
     def used(self, now: float) -> int:
         """Their requests in the server's count, by the latest answer of the last minute."""
-        return self._used if now - self._recorded_at < MINUTE else 0
+        return self._used if self.is_known(now) else 0
 
     def peak(self, now: float) -> int:
         """Their requests to expect in a whole minute: a fixed minute shows its full count only at its end."""

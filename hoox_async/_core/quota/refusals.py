@@ -57,12 +57,13 @@ class Refusals:
 
         A time that the server names is kept, but capped at a minute: it may be wrong, and a probe shows that.
         If the probe is refused too, the cap is two minutes, and so on. ``reset_in`` are the seconds until the
-        reset that the server named last.
+        reset that the server named last. Without any such time the pause is one second, and twice as long
+        each time that its probe is refused, up to a minute.
         """
         if seconds is None or not seconds > 0:
             if seconds is None or math.isnan(seconds):
                 seconds = reset_in
-            seconds = MINUTE if seconds is None else max(seconds, min(MINUTE, 2.0 ** (self.count - 1)))
+            seconds = max(seconds or 0.0, min(MINUTE, 2.0 ** (self.count - 1)))
         longest = min(MINUTE * 2.0 ** min(self.count - 1, 10), _MAX_PAUSE)
         self.paused_until = max(self.paused_until, now + min(seconds, longest))
         return self.paused_until - now

@@ -1,21 +1,26 @@
-"""What the processes of a workspace have learned together about its quota, from the server's answers.
+"""What was learned about the quota of a workspace from the server's answers.
 
-It stands beside the permits in the database: all processes go by the same limit, the same pause and the same
-estimate of other clients, and none takes another process of ours for a stranger. All times are seconds of the
-database's clock.
+One process keeps it in memory. Where several processes share a database, it stands beside the permits there:
+all processes go by the same limit, the same pause and the same estimate of other clients, and none takes
+another process of ours for a stranger. All times are seconds of one clock: the loop's, or the database's.
 """
 
 from __future__ import annotations
 
 import json
-from typing import NamedTuple
+from collections.abc import Mapping
+from typing import Any, NamedTuple, TypeVar
 
 import attrs
 
 from ..._api.models import ServerQuota
 from .external_usage import ExternalUsage
+from .inferred_usage import InferredUsage
 from .refusals import Refusals
-from .sliding_window import MARGIN, MAX_MARGIN
+
+MARGIN = 0.05
+"""A request counts for this many seconds more than a minute, besides what its slow answer adds."""
+_MAX_MARGIN = 1.5
 
 
 class QuotaTerms(NamedTuple):
@@ -45,10 +50,14 @@ class Observed(NamedTuple):
 
 
 class Refused(NamedTuple):
-    """The request of this permit was answered 429. ``seconds``: the pause that the server names, or None."""
+    """The request of this permit was answered 429.
+
+    ``seconds``: the pause that the server names, or None. ``limit``: requests a minute, if it has named none.
+    """
 
     permit: int
     seconds: float | None
+    limit: int
 
 
 class Accepted(NamedTuple):
@@ -61,7 +70,7 @@ QuotaAnswer = Observed | Refused | Accepted
 
 
 class QuotaCounts(NamedTuple):
-    """What the database counts at the moment ``now``, for one answer.
+    """What we count at the moment ``now``, for one answer.
 
     ``least`` and ``most``: how many requests of ours a server had certainly counted when that request
     arrived, and how many it can have counted until it answered. ``last_permit``: the latest of all processes.
@@ -78,6 +87,7 @@ class SharedLearning:
     """The limit, other clients' use, pause and margin, as the answers to all processes have shown them."""
 
     external: ExternalUsage = attrs.field(factory=ExternalUsage)
+    inferred: InferredUsage = attrs.field(factory=InferredUsage)
     refusals: Refusals = attrs.field(factory=Refusals)
     margin: float = MARGIN
 
@@ -85,6 +95,7 @@ class SharedLearning:
         """Its state as text, for `load`."""
         state = {
             "external": self.external.dump(),
+            "inferred": attrs.asdict(self.inferred),
             "refusals": attrs.asdict(self.refusals),
             "margin": self.margin,
         }
@@ -100,9 +111,9 @@ class SharedLearning:
             return cls()
         try:
             state = json.loads(text)
-            stored, fields = state["refusals"], attrs.fields_dict(Refusals)
-            refusals = Refusals(**{name: stored[name] for name in fields if name in stored})
-            return cls(ExternalUsage.load(state["external"]), refusals, float(state["margin"]))
+            inferred = _loaded(InferredUsage, state.get("inferred", {}))  # 0.2.0 did not have it
+            refusals = _loaded(Refusals, state["refusals"])
+            return cls(ExternalUsage.load(state["external"]), inferred, refusals, float(state["margin"]))
         except (KeyError, TypeError, ValueError, AttributeError):
             return cls()
 
@@ -111,50 +122,81 @@ class SharedLearning:
         external, refusals = self.external, self.refusals
         return QuotaTerms(
             external.limit,
-            external.reserve(external.used(now)),
-            external.reserve(external.peak(now)),
-            external.none_after,
+            *self.reserves(now),
+            self.none_after,
             self.margin,
             external.hold_until,
             refusals.paused_until,
             refusals.is_probing,
         )
 
+    def reserves(self, now: float) -> tuple[int, int]:
+        """How many requests of a minute to leave to other clients: now, and for the pace."""
+        external, inferred = self.external, self.inferred.used(now)
+        return (
+            max(external.reserve(external.used(now)), inferred),
+            max(external.reserve(external.peak(now)), inferred),
+        )
+
+    @property
+    def none_after(self) -> float:
+        """From this time on nothing is left to other clients, unless something else is learned."""
+        return max(self.external.none_after, self.inferred.none_after)
+
     def apply(self, answer: QuotaAnswer, counts: QuotaCounts) -> None:
         """Learn from one answer."""
         match answer:
             case Observed(quota, sent_ago):
-                self._observe(quota, counts.now - sent_ago, counts)
-            case Refused(permit, seconds):
-                self.pause(counts.now, seconds, permit, counts.last_permit)
+                self.observe(quota, counts.now - sent_ago, counts)
+            case Refused(permit, seconds, limit):
+                self.pause(counts, seconds, permit, limit)
             case Accepted(permit):
-                self.refusals.accepted(permit)
+                self.accepted(counts.now, permit)
 
-    def _observe(self, quota: ServerQuota, sent_at: float, counts: QuotaCounts) -> None:
+    def observe(self, quota: ServerQuota, sent_at: float, counts: QuotaCounts) -> None:
+        """Process the quota headers of the answer to a request that was sent at ``sent_at``."""
         counted = self.external.observe(counts.now, quota)
         if counted is not None:
             used = 0 if counted <= counts.most else max(0, counted - counts.least)
             if self.refusals.is_believable(used, quota.remaining):
                 self.external.record(counts.now, sent_at, used, exhausted=not quota.remaining)
+                self.inferred.forget()
         if quota.remaining:
             self.refusals.count = 0
 
-    def pause(self, now: float, seconds: float | None, permit: int, last_permit: int) -> float:
+    def accepted(self, now: float, permit: int) -> bool:
+        """The request of this permit was answered with anything but a 429. Whether that ends a pause."""
+        self.inferred.accepted(now)
+        return self.refusals.accepted(permit)
+
+    def pause(self, counts: QuotaCounts, seconds: float | None, permit: int | None, limit: int) -> float:
         """The request of this permit was answered 429. Returns for how many seconds nothing is sent from now.
 
-        ``seconds`` is what the server names, None where it names no time, and ``last_permit`` the latest
-        permit that any process has taken.
+        ``seconds`` is what the server names, None where it names no time, and ``limit`` the requests a minute
+        if it has named none.
         """
-        refusals = self.refusals
+        now, refusals = counts.now, self.refusals
         refusals.refused(now)
         if refusals.is_late(now, permit):
             return 0.0
-        if refusals.begin_pause(now, last_permit):
-            self._learn_from_refusal(now)
+        if refusals.begin_pause(now, counts.last_permit) and refusals.count == 1:
+            self._learn_from_refusal(now, self.external.limit or limit, counts.most)
         return refusals.extend_pause(now, seconds, self.external.reset_within(now))
 
-    def _learn_from_refusal(self, now: float) -> None:
+    def _learn_from_refusal(self, now: float, limit: int, ours: int) -> None:
+        """Learn from a refusal of a request that was no probe. The server had counted at most ``ours``."""
         if self.external.used(now):
             self.external.widen_reserve()
-        else:  # all requests were ours: their network delays differ by more than the margin allows
-            self.margin = min(2 * self.margin + 0.1, MAX_MARGIN)
+        elif self.external.is_known(now) or (ours >= limit and not self.inferred.used(now)):
+            # all requests were ours: their network delays differ by more than the margin allows
+            self.margin = min(2 * self.margin + 0.1, _MAX_MARGIN)
+        else:
+            self.inferred.refused(now, limit, ours)
+
+
+_State = TypeVar("_State", InferredUsage, Refusals)
+
+
+def _loaded(kind: type[_State], stored: Mapping[str, Any]) -> _State:
+    """What was stored, without what a later release has added."""
+    return kind(**{name: stored[name] for name in attrs.fields_dict(kind) if name in stored})

@@ -1,7 +1,7 @@
 """The accounting of the workspace's quota: never more than the limit in any 60 s, spread evenly.
 
 Two counts are kept apart: the log of our own requests, which is exact and kept here, and what other clients
-of the workspace use, which is an estimate (`ExternalUsage`). All times are the loop's, in seconds.
+of the workspace use, which is an estimate (`SharedLearning`). All times are the loop's, in seconds.
 """
 
 from __future__ import annotations
@@ -15,10 +15,8 @@ from typing import NamedTuple
 from ..._api.models import ServerQuota
 from .external_usage import MINUTE, ExternalUsage
 from .refusals import Refusals
+from .shared_learning import MARGIN, QuotaCounts, SharedLearning
 
-MARGIN = 0.05
-"""A request counts for this many seconds more than a minute, besides what its slow answer adds."""
-MAX_MARGIN = 1.5
 _RESTORED_MARGIN = 1.0
 """An earlier process's request counts this much longer: its time was stored before its bytes left."""
 _SAME_REQUEST = 0.5  # a restored send time this close to a known one is that of the same request
@@ -54,8 +52,9 @@ class SlidingWindow:
     def __init__(self, limit: int, *, burst: int = 10) -> None:
         self.limit: int = limit
         """Requests a minute: what was configured, or the server's limit if that is smaller."""
-        self.external: ExternalUsage = ExternalUsage()
-        self.refusals: Refusals = Refusals()
+        self.learning: SharedLearning = SharedLearning()
+        self.external: ExternalUsage = self.learning.external
+        self.refusals: Refusals = self.learning.refusals
         self._configured = limit
         self._burst = burst
         # Our own requests. A permit is in one of the first two until it ends.
@@ -117,7 +116,7 @@ class SlidingWindow:
     def snapshot(self, now: float) -> WindowSnapshot:
         """The limit, how many requests of it are free, and when all of it will be."""
         self._advance(now)
-        used = self.external.used(now)
+        used = max(self.external.used(now), self.learning.inferred.used(now))
         total = min(self.limit, max(0, (self.external.limit or self.limit) - used))
         remaining = max(0, total - self._counted)
         last = max(self._expiries[-1] if self._expiries else now, self.refusals.paused_until)
@@ -151,6 +150,8 @@ class SlidingWindow:
 
     def set_limit(self, limit: int) -> None:
         """The configured requests a minute, from now on."""
+        if limit != self._configured:
+            self.learning.inferred.forget()  # it was inferred from the other limit
         self._configured = limit
         self.limit = min(limit, self.external.limit or limit)
         self._computed_at = math.nan
@@ -222,7 +223,9 @@ class SlidingWindow:
 
     def mark_accepted(self, permit: int, now: float) -> None:
         """The request of this permit, which has not ended yet, was answered with anything but a 429."""
-        if not self.refusals.accepted(permit):
+        if self.learning.inferred.is_due(now):
+            self._computed_at = math.nan
+        if not self.learning.accepted(now, permit):
             return
         self._probe = None
         self._computed_at = math.nan
@@ -232,15 +235,9 @@ class SlidingWindow:
     def observe(self, now: float, quota: ServerQuota, sent_at: float) -> None:
         """Process the quota headers of the answer to a request that was sent at ``sent_at``."""
         self._computed_at = math.nan
-        counted = self.external.observe(now, quota)
+        least, most = self._least_counted(sent_at), self._most_counted(sent_at)
+        self.learning.observe(quota, sent_at, QuotaCounts(now, least, most, self._last_permit))
         self.limit = min(self._configured, self.external.limit or self._configured)
-        if counted is not None:
-            is_ours = counted <= self._most_counted(sent_at)
-            used = 0 if is_ours else max(0, counted - self._least_counted(sent_at))
-            if self.refusals.is_believable(used, quota.remaining):
-                self.external.record(now, sent_at, used, exhausted=not quota.remaining)
-        if quota.remaining:
-            self.refusals.count = 0
 
     def pause(self, now: float, seconds: float | None, permit: int | None = None) -> float:
         """The request of this permit was answered 429. Returns for how many seconds nothing is sent from now.
@@ -248,25 +245,19 @@ class SlidingWindow:
         ``seconds`` is what the server names; ``None`` (or 0, which names no time) leaves the length to us.
         See `Refusals.extend_pause`.
         """
-        refusals = self.refusals
-        refusals.refused(now)
-        if refusals.is_late(now, permit):
-            return 0.0
-        self._probe = None
-        if refusals.begin_pause(now, self._last_permit):
-            self._learn_from_refusal(now)
-            self._computed_at = math.nan
-        return refusals.extend_pause(now, seconds, self.external.reset_within(now))
+        self._advance(now)
+        ours = max(self._most_counted(now), self._counted)
+        counts = QuotaCounts(now, self._least_counted(now), ours, self._last_permit)
+        if not self.refusals.is_late(now, permit):
+            self._probe = None
+        lasts = self.learning.pause(counts, seconds, permit, self._configured)
+        self._span = MINUTE + self.learning.margin
+        self._computed_at = math.nan
+        return lasts
 
     def is_void(self, permit: int) -> bool:
         """Whether it may not be used any more: a 429 has paused everything since it was taken."""
         return self.refusals.predates_pause(permit)
-
-    def _learn_from_refusal(self, now: float) -> None:
-        if self.external.used(now):
-            self.external.widen_reserve()
-        else:  # all requests were ours: their network delays differ by more than the margin allows
-            self._span = MINUTE + min(2 * (self._span - MINUTE) + 0.1, MAX_MARGIN)
 
     def _least_counted(self, at: float) -> int:
         """How many of our requests a server had certainly counted when one that was sent then arrived."""
@@ -310,15 +301,16 @@ class SlidingWindow:
             del self._expiries[: bisect_right(self._expiries, now)]
         while self._sent_at and self._sent_at[0] <= now - 2 * MINUTE:
             self._sent_at.popleft()
-        if now >= self.external.none_after:
+        if now >= self.learning.none_after:
             self._share, self._interval = self.limit, self._span / self.limit
         else:
-            self._share = self._left_by_others(self.external.used(now))
-            self._interval = self._span / self._left_by_others(self.external.peak(now))
+            reserve, reserve_at_peak = self.learning.reserves(now)
+            self._share = self._left_by_others(reserve)
+            self._interval = self._span / self._left_by_others(reserve_at_peak)
 
-    def _left_by_others(self, used: int) -> int:
+    def _left_by_others(self, reserve: int) -> int:
         # never below a twentieth: only an answer can show that the others have stopped
-        free = (self.external.limit or self._configured) - self.external.reserve(used)
+        free = (self.external.limit or self._configured) - reserve
         return max(1, self.limit // 20, min(self.limit, free))
 
     def _step(self, now: float) -> float:
