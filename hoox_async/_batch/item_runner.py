@@ -112,9 +112,8 @@ class ItemRunner:
         if not look.status.settled:
             return
         now = await self._stored(item.key)
-        if now is None or now.unchanged_since(
-            pending
-        ):  # the store failed to record it; the answer is valid nevertheless
+        if now is None or now.unchanged_since(pending):
+            # the store failed to record it; the answer is valid nevertheless
             state = IntentState.READY if look.status is LookStatus.READY else IntentState.FAILED
             now = attrs.evolve(pending, state=state, look=look)
         if now.digest == item.digest:

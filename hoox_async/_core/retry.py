@@ -2,8 +2,8 @@
 
 A read costs nothing: it is repeated where that can help. (The poller's status requests have their own rules:
 see `polling.failures`.) A paid request is repeated only when it certainly cost nothing: its connection was
-never made, or the API answered 429 or 401. After a 429 the rate limiter
-pauses, and after a 401 it has the key checked, so for these no delay is added here.
+never made, or the API answered 429 or 401. After a 429 the rate limiter pauses, and after a 401 it has the
+key checked, so for these no delay is added here.
 """
 
 from __future__ import annotations
@@ -89,9 +89,8 @@ def decide_paid(
     """
     if isinstance(error, RateLimited):
         return NoRetry() if final else Retry(0.0)
-    if isinstance(
-        error, AuthenticationError
-    ):  # else a 401 that the key check does not confirm would be retried forever
+    if isinstance(error, AuthenticationError):
+        # a 401 that the key check does not confirm must not be retried forever
         return NoRetry() if final or denials >= KEY_TRIES else Retry(0.0)
     tries, longest = patience.value
     if not isinstance(error, NotSent) or error.retry_after is not None:

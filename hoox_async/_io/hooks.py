@@ -52,10 +52,8 @@ class Hooks:
                 if result is not None and isinstance(result, Coroutine):
                     calls.left += 1
                     queue.put(event, result, calls)
-            except (
-                Exception,
-                asyncio.CancelledError,
-            ):  # nothing is awaited here, so our own task was not cancelled
+            # nothing is awaited here, so our own task was not cancelled
+            except (Exception, asyncio.CancelledError):
                 _log.exception("a hook raised at %s", type(event).__name__)
         calls.end_one()
 

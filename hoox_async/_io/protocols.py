@@ -331,7 +331,10 @@ class Store(Protocol):
         """
 
     async def forget(self, key: str) -> None:
-        """Delete an intent whose key cannot be used again. Only a store in memory does so."""
+        """Delete an intent whose key cannot be used again, once its cost is certain. Others are kept.
+
+        Only a store in memory does so.
+        """
 
     async def seen_looks(self, avatar_id: str) -> frozenset[str] | None:
         """The ids of an avatar's looks that cannot be a lost POST's: its baseline and all claimed looks.

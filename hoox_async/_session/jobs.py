@@ -655,13 +655,12 @@ class JobRegistry:
             self._released.append(key)
 
     async def forget_released(self) -> None:
-        """Have the store forget the settled intents whose jobs are not referenced. Raises `StoreError`."""
-        if not self._released:
-            return
-        keys, self._released = self._released, []
-        for key, intent in (await self._services.store.get(keys)).items():
-            if intent.state in (IntentState.READY, IntentState.FAILED):
-                await self._services.store.forget(key)
+        """Have the store forget the intents whose jobs are not referenced, if they are settled.
+
+        One that is not settled yet is released again once it is. Raises `StoreError`.
+        """
+        while self._released:
+            await self._services.store.forget(self._released.pop())
 
 
 def _closed_under(ref: LookRef, *, is_paid: bool) -> SessionClosed:

@@ -241,9 +241,8 @@ class SessionRuntime:
         await self._require_possible(intent, ref)
         look = look_from_details(await self.reads.look(ref))
         other = await self.services.store.by_ref(ref)
-        if (
-            other is not None and other.key == intent.key and other.ref == ref
-        ):  # a search or a delivery found it at the same time
+        if other is not None and other.key == intent.key and other.ref == ref:
+            # a search or a delivery found it at the same time
             return self.registry.job_of(other)
         try:
             if intent.ref is None:

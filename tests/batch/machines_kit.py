@@ -8,6 +8,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from decimal import Decimal
 from typing import Any, Literal
 
+from session_kit import store_of
 from shared_memory_kit import MemoryDatabase, SharedMemory
 
 from hoox_async import HooxSession
@@ -67,7 +68,7 @@ class Machines:
         """All intents of the store."""
         reader = Machine(self.space, self.memory)
         async with reader.database, reader.session:
-            return [intent async for intent in reader.session._store.stream()]
+            return [intent async for intent in store_of(reader.session).stream()]
 
     async def check_books(self, **spent: Decimal) -> None:
         """Assert that each budget has charged what all intents charge to it, and not more than its cap.

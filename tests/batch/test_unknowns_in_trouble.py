@@ -301,10 +301,10 @@ class Unreadable(MemoryStore):
 @pytest.mark.parametrize("charged_and_lost", [False, True])
 async def test_every_item_has_its_outcome_whatever_a_reading_store_raises(charged_and_lost: bool) -> None:
     """A store that raises what is no error of ours, after the POSTs, takes no outcome from the batch."""
-    space = space_of()
-    async with opened(space, store=Unreadable(), exclusive=True) as session:
+    space, store = space_of(), Unreadable()
+    async with opened(space, store=store, exclusive=True) as session:
         ref = await avatar(session)
-        session._store.is_broken = False  # type: ignore[attr-defined]
+        store.is_broken = False
         if charged_and_lost:
             space.faults.fail_next("edit", Fault.DROP_AFTER)
         report = await BatchRunner(session, look_timeout=60).run([LookEdit(ref, "a scene")])

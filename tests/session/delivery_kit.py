@@ -12,6 +12,7 @@ from session_kit import on_space, turns
 
 from hoox_async import HooxSession, LookRef, LookStatus
 from hoox_async._api.webhook_payloads import Delivery
+from hoox_async._session import runtime_of
 from hoox_async.errors import OutcomeUnknown
 from hoox_async.events import DeliveryReceived, Event
 from hoox_async.sandbox import DeliveryOptions, Fault, InProcessTransport, Space
@@ -80,7 +81,7 @@ class Stage:
 
     def slow_down(self) -> None:
         """Let each request take ten seconds from now on."""
-        transport = self.session._transport
+        transport = runtime_of(self.session).services.transport
         assert isinstance(transport, InProcessTransport)
         transport._latency = 10.0
 

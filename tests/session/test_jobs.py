@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import math
+from collections.abc import Collection
 from contextlib import suppress
 from decimal import Decimal
 
@@ -12,7 +13,8 @@ import pytest
 from session_kit import edit, intents, made, on_space, prompt, sends, store_of, turns
 
 from hoox_async import Look, LookRef, LookStatus
-from hoox_async._core.intents.intent import IntentState
+from hoox_async._core.intents.intent import Intent, IntentState
+from hoox_async._io.stores.memory import MemoryStore
 from hoox_async._session import runtime_of
 from hoox_async.errors import GenerationFailed, HooxError, NotFound, SessionClosed, StoreError, WaitTimeout
 from hoox_async.events import Event, LookSettled
@@ -331,3 +333,24 @@ async def test_a_group_answer_updates_also_jobs_that_nobody_awaits() -> None:
         await asyncio.gather(jobs[0], jobs[1])
         assert jobs[2].last.status is LookStatus.READY
         assert sends(space, "avatar") >= 1
+
+
+async def test_forgetting_a_released_job_reads_nothing_from_the_store() -> None:
+    """A submission after one whose job nobody holds reads the store as often as the first one did."""
+
+    class Counting(MemoryStore):
+        reads = 0
+
+        async def get(self, keys: Collection[str]) -> dict[str, Intent]:
+            self.reads += 1
+            return await super().get(keys)
+
+    store, reads = Counting(), []
+    async with on_space(store=store) as (session, _):
+        for _ in range(3):
+            before = store.reads
+            await session.submit(prompt())
+            reads.append(store.reads - before)
+            gc.collect()
+            await asyncio.sleep(300)
+    assert reads[0] == reads[1] == reads[2]

@@ -109,7 +109,7 @@ async def test_an_unexpected_error_does_not_end_the_poller(
     """An unexpected error of the poller is logged, and the look is polled again."""
     async with on_space() as (session, _):
         job = await session.submit(prompt())
-        transport = session._transport
+        transport = runtime_of(session).services.transport
         send, failures = transport.send, iter(range(2))
 
         async def odd(*args: Any) -> Any:

@@ -15,8 +15,8 @@ class AvatarLocks:
     """The locks: one edit of an avatar outstanding at a time, and none while a lost one is searched for.
 
     They also record whether an edit of ours was outstanding while the API made an answer to
-    ``GET /avatar/{id}``:
-    take a `snapshot` before the request is sent, and call `unchanged_since` when the answer was read.
+    ``GET /avatar/{id}``: take a `snapshot` before the request is sent, and call `unchanged_since` when the
+    answer was read.
     """
 
     def __init__(self) -> None:

@@ -8,10 +8,9 @@ nothing is inferred. Without ``exclusive`` only `candidates` are listed, for peo
 
 A search ends some time after the deadline of its POST, but an API that queued the POST can show its look
 later than that. Such a look must not be taken for the next lost edit's. So nothing is inferred for an avatar
-that has an unknown without a search (`prevents_inference`), until that unknown is resolved. Where
-the user dropped an unknown, or had it sent again, nothing is inferred before a day has passed
-(`attempts_in_doubt`, `may_still_appear`). Both are read from the stored intents, so they hold in a later
-session too.
+that has an unknown without a search (`prevents_inference`), until that unknown is resolved. Where the user
+dropped an unknown, or had it sent again, nothing is inferred before a day has passed (`attempts_in_doubt`,
+`may_still_appear`). Both are read from the stored intents, so they hold in a later session too.
 """
 
 from __future__ import annotations

@@ -170,9 +170,8 @@ class SubmitAttempt:
         self._was_answered = False
         self._may_have_cost = False
         self._was_written = self._is_charged = False
-        self._sending_in_doubt: StoreError | None = (
-            None  # whether SENDING was written, though nothing was sent
-        )
+        # why it is not known whether SENDING was written, though nothing was sent
+        self._sending_in_doubt: StoreError | None = None
         self._is_outdated = False
         self.is_waiting = True
         """Whether it still waits for credits, permit or lock: then it can be cancelled and sends nothing."""
