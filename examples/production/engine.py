@@ -25,6 +25,7 @@ from hoox_async import (
     OutcomeUnknown,
 )
 
+from .settings import CONNECTIONS
 from .shop import Shop
 
 QUEUE = "looks"
@@ -71,7 +72,7 @@ async def make_look(context: JobContext, order_id: str) -> None:
 
 def make_engine(database: str) -> App:
     """The engine, not open yet."""
-    engine = App(connector=PsycopgConnector(conninfo=database, min_size=1, max_size=4))
+    engine = App(connector=PsycopgConnector(conninfo=database, **CONNECTIONS))
     engine.add_tasks_from(tasks, namespace="shop")
     return engine
 

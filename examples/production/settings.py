@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from hoox_async import Timeouts
 
 API = "https://app.hoox.video/api/public/v1"
+CONNECTIONS: dict[str, Any] = {"min_size": 1, "max_size": 4, "kwargs": {"prepare_threshold": None}}
+"""For each of the two pools of a process, the shop's and the engine's. PgBouncer loses what is prepared."""
 
 
 class Settings(NamedTuple):

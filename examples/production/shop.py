@@ -15,7 +15,7 @@ from hoox_async.postgres import PostgresDatabase
 from hoox_async.webhooks import WebhookHub
 
 from .orders import Orders
-from .settings import Settings
+from .settings import CONNECTIONS, Settings
 from .telemetry import Telemetry
 
 log = logging.getLogger("shop")
@@ -52,7 +52,7 @@ async def open_shop(settings: Settings, *, poll: Literal["all", "awaited"]) -> A
     hub = WebhookHub(settings.public_url)
     hub.redact_logs()
     async with (
-        AsyncConnectionPool(settings.database, min_size=1, max_size=4, open=False) as pool,
+        AsyncConnectionPool(settings.database, open=False, **CONNECTIONS) as pool,
         PostgresDatabase(settings.database, lease=settings.lease) as database,
         hub,
     ):

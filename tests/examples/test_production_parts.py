@@ -12,6 +12,7 @@ from opentelemetry import trace
 from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+from psycopg_pool import AsyncConnectionPool
 
 from hoox_async import Answered, Endpoint, Look, LookRef, LookSettled, LookStatus
 
@@ -22,7 +23,7 @@ if str(EXAMPLES) not in sys.path:
 pytest.importorskip("procrastinate")
 from production.engine import WhateverFails, make_engine  # noqa: E402
 from production.orders import Order  # noqa: E402
-from production.settings import Settings, read_settings  # noqa: E402
+from production.settings import CONNECTIONS, Settings, read_settings  # noqa: E402
 from production.telemetry import Telemetry  # noqa: E402
 from production.worker import stop_on_failures  # noqa: E402
 
@@ -66,6 +67,20 @@ def test_an_order_is_the_same_request_each_time() -> None:
     order = Order("order-1", "ada", SOURCE, "on stage", "00-1-2-01")
     assert order.edit() == Order(*order).edit()
     assert order.edit().metadata == {"customer": "ada", "order": "order-1", "traceparent": "00-1-2-01"}
+
+
+@pytest.mark.pgbouncer
+async def test_its_connections_work_behind_pgbouncer(pgbouncer_url: str) -> None:
+    """The shop and its engine repeat a statement, as psycopg would prepare it, while they share a backend."""
+    async with (
+        make_engine(pgbouncer_url).open_async() as engine,
+        AsyncConnectionPool(pgbouncer_url, open=False, **CONNECTIONS) as pool,
+    ):
+        for _ in range(8):
+            assert await engine.connector.execute_query_one_async("SELECT 1 AS one") == {"one": 1}
+        for _ in range(8):
+            async with pool.connection() as connection:
+                assert await (await connection.execute("SELECT 1")).fetchone() == (1,)
 
 
 def test_pauses_between_runs_are_bounded() -> None:
