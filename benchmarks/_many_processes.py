@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
 import attrs
+from _postgres import connect
 from _session_process import SessionProcess, Setup, start_all
 from _shared import progress, table
 
@@ -186,9 +187,7 @@ async def permits(url: str, *, times: int, processes: int) -> bool:
 
 async def prepare(url: str) -> None:
     """The workspace that permits are taken from; no session has it."""
-    import psycopg
-
-    async with await psycopg.AsyncConnection.connect(url, autocommit=True) as connection:
+    async with await connect(url) as connection:
         await connection.execute(
             "INSERT INTO hoox.workspaces (id, name, base_url, salt, fingerprints) OVERRIDING SYSTEM VALUE "
             "VALUES (1000000, 'permits', '', '', ARRAY[''::bytea]) ON CONFLICT DO NOTHING"
@@ -270,9 +269,7 @@ def _through(url: str, port: int) -> str:
 
 async def _leader(url: str, workspace: str, but: Sequence[str]) -> str:
     """The living leader, once it is none of ``but``."""
-    import psycopg
-
-    async with await psycopg.AsyncConnection.connect(url, autocommit=True) as connection:
+    async with await connect(url) as connection:
         while True:
             cursor = await connection.execute(
                 "SELECT l.member FROM hoox.leaders l JOIN hoox.workspaces w ON w.id = l.workspace "
@@ -319,10 +316,8 @@ async def _wait_later(process: SessionProcess, key: str, pause: float) -> float:
 
 async def _settled_at(url: str, workspace: str, looks: int) -> dict[str, float]:
     """When each look was written as settled, as seen from outside, to some hundredths of a second."""
-    import psycopg
-
     found: dict[str, float] = {}
-    async with await psycopg.AsyncConnection.connect(url, autocommit=True) as connection:
+    async with await connect(url) as connection:
         while len(found) < looks:
             cursor = await connection.execute(
                 "SELECT i.key FROM hoox.intents i JOIN hoox.workspaces w ON w.id = i.workspace "

@@ -14,7 +14,8 @@
 for a while. Statements are the server's own count of transactions, since each statement is one; memory is the
 growth of the process's resident set by the sessions, after forty others were opened.
 
-It starts a server of its own from the wheel of the extra ``dev``; ``--url`` takes another, empty database.
+It starts a server of its own from the wheel of the extra ``dev``, with ``--pgbouncer`` behind a PgBouncer in
+transaction mode; ``--url`` takes another, empty database.
 """
 
 from __future__ import annotations
@@ -23,28 +24,14 @@ import argparse
 import asyncio
 import sys
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 import _idle_processes
 import _many_processes
 import _production
 import _web_workers
-
-
-@contextmanager
-def database(url: str | None) -> Iterator[str]:
-    """The URL of an empty database: the given one, or one of a server that is started and deleted again."""
-    sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
-    from postgres_kit import TestRun
-
-    if url is not None:
-        yield url
-        return
-
-    with TestRun.owned() as run, run.shared_server().database() as made:
-        yield made
+from _postgres import PGBOUNCER, database
 
 
 async def workers(options: argparse.Namespace) -> bool:
@@ -136,48 +123,48 @@ def main() -> int:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
+    shared = argparse.ArgumentParser(add_help=False)
+    where = shared.add_mutually_exclusive_group()
+    where.add_argument("--url", help="an empty database")
+    where.add_argument(
+        "--pgbouncer", dest="url", action="store_const", const=PGBOUNCER, help="a new one behind a PgBouncer"
+    )
     programs = parser.add_subparsers(required=True, dest="program")
-    program = programs.add_parser("workers", help="the README's web app under uvicorn --workers 4")
+    add = partial(programs.add_parser, parents=[shared])
+    program = add("workers", help="the README's web app under uvicorn --workers 4")
     program.add_argument("--orders", type=int, default=200)
     program.add_argument("--kills", type=int, default=10)
     program.add_argument("--deploys", type=int, default=20)
     program.add_argument("--seed", type=int, default=0)
-    program.add_argument("--url", help="an empty database")
     program.set_defaults(run=workers)
-    program = programs.add_parser("idle", help="workspaces that are open and do nothing")
+    program = add("idle", help="workspaces that are open and do nothing")
     program.add_argument("--workspaces", type=int, default=1000)
     program.add_argument("--processes", type=int, default=4)
     program.add_argument("--seconds", type=float, default=10.0, help="how long statements are counted")
-    program.add_argument("--url", help="an empty database")
     program.set_defaults(run=idle)
-    program = programs.add_parser("safety", help="never more than the quota")
+    program = add("safety", help="never more than the quota")
     program.add_argument("--processes", type=int, nargs="+", default=[1, 4, 8, 40])
     program.add_argument("--edits", type=int, default=400)
     program.add_argument("--window", type=float, default=6.0, help="seconds of a minute")
-    program.add_argument("--url", help="an empty database")
     program.set_defaults(run=safety)
-    program = programs.add_parser("makespan", help="a campaign over several processes beside one")
+    program = add("makespan", help="a campaign over several processes beside one")
     program.add_argument("--processes", type=int, nargs="+", default=[1, 4, 8], help="the first is the base")
     program.add_argument("--edits", type=int, default=240)
-    program.add_argument("--url", help="an empty database")
     program.set_defaults(run=makespan)
-    program = programs.add_parser("permits", help="what a permit costs")
+    program = add("permits", help="what a permit costs")
     program.add_argument("--processes", type=int, default=8)
     program.add_argument("--times", type=int, default=2000)
-    program.add_argument("--url", help="an empty database")
     program.set_defaults(run=permits)
-    program = programs.add_parser("poller", help="how soon processes hear of each other")
+    program = add("poller", help="how soon processes hear of each other")
     program.add_argument("--rounds", type=int, default=3)
     program.add_argument("--lease", type=float, default=10.0)
     program.add_argument("--looks", type=int, default=50)
-    program.add_argument("--url", help="an empty database")
     program.set_defaults(run=poller)
-    program = programs.add_parser("visitor", help="a single order beside a campaign")
+    program = add("visitor", help="a single order beside a campaign")
     program.add_argument("--orders", type=int, default=50)
     program.add_argument("--edits", type=int, default=600)
-    program.add_argument("--url", help="an empty database")
     program.set_defaults(run=visitor)
-    program = programs.add_parser("production", help="the shop of examples/production, its workers killed")
+    program = add("production", help="the shop of examples/production, its workers killed")
     program.add_argument("--orders", type=int, default=10_000)
     program.add_argument("--workers", type=int, default=3)
     program.add_argument("--kill-every", type=float, default=20.0, help="seconds")
@@ -189,7 +176,6 @@ def main() -> int:
     )
     program.add_argument("--logs", help="a folder to keep the processes' logs in")
     program.add_argument("--seed", type=int, default=0)
-    program.add_argument("--url", help="an empty database")
     program.set_defaults(run=production)
     options = parser.parse_args()
     return 0 if asyncio.run(options.run(options)) else 1

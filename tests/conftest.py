@@ -14,7 +14,7 @@ import aiohttp
 import pytest
 from aioresponses import aioresponses
 from hypothesis import settings
-from postgres_kit import Server, TestRun, pooler_binary, server_binaries
+from postgres_kit import Server, TestRun, pooler_binary, server_binaries, url_of
 from rate_limiter_kit import Crowd
 
 from hoox_async.testing import VirtualTimeLoop
@@ -24,6 +24,7 @@ try:
 except ImportError:  # there is none for Windows
     uvloop = None  # type: ignore[assignment]
 
+BEHIND_PGBOUNCER = bool(os.environ.get("HOOX_TEST_PGBOUNCER"))
 pytest_plugins = ["pytester"]
 _TEST_RUN: pytest.StashKey[TestRun] = pytest.StashKey()
 
@@ -115,7 +116,7 @@ def postgres(postgres_run: TestRun) -> Server:
 @pytest.fixture(scope="session")
 def postgres_url(postgres: Server, request: pytest.FixtureRequest) -> str:
     """The shared server's URL; with ``HOOX_TEST_PGBOUNCER=1`` that of a PgBouncer in front of it."""
-    if os.environ.get("HOOX_TEST_PGBOUNCER"):
+    if BEHIND_PGBOUNCER:
         return str(request.getfixturevalue("pgbouncer_url"))
     return postgres.url
 
@@ -123,7 +124,7 @@ def postgres_url(postgres: Server, request: pytest.FixtureRequest) -> str:
 @pytest.fixture(scope="session")
 def pgbouncer_url(postgres_run: TestRun) -> str:
     """The URL of a PgBouncer in front of the shared server, for tests marked ``pgbouncer``."""
-    return postgres_run.pooler_url()
+    return url_of(postgres_run.pooler())
 
 
 @pytest.fixture
@@ -134,9 +135,12 @@ def postgres_schema(postgres: Server) -> Iterator[str]:
 
 
 @pytest.fixture
-def postgres_database(postgres: Server) -> Iterator[str]:
-    """The URL of an empty database of this test's, for what takes a URL and no schema. Dropped afterwards."""
-    with postgres.database() as url:
+def postgres_database(postgres: Server, postgres_run: TestRun) -> Iterator[str]:
+    """The URL of an empty database of this test's, for what takes a URL and no schema. Dropped afterwards.
+
+    With ``HOOX_TEST_PGBOUNCER=1`` it leads through the PgBouncer.
+    """
+    with postgres.database(postgres_run.pooler() if BEHIND_PGBOUNCER else None) as url:
         yield url
 
 

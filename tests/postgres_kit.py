@@ -197,13 +197,16 @@ class Server:
         return len(ended)
 
     @contextmanager
-    def database(self) -> Iterator[str]:
-        """The URL of a new, empty database, which is dropped afterwards whoever is connected to it."""
+    def database(self, pooler: Path | None = None) -> Iterator[str]:
+        """The URL of a new, empty database, which is dropped afterwards whoever is connected to it.
+
+        ``pooler``: the folder of the PgBouncer through which the URL leads to it.
+        """
         name = unique_name()
         with self.connect() as connection:
             connection.execute(f'CREATE DATABASE "{name}"')
         try:
-            yield url_of(self.folder, name)
+            yield url_of(pooler or self.folder, name)
         finally:
             with self.connect() as connection:
                 connection.execute(f'DROP DATABASE "{name}" WITH (FORCE)')
@@ -289,8 +292,8 @@ class TestRun:
                 server.stop()
             shutil.rmtree(folder, ignore_errors=True)
 
-    def pooler_url(self) -> str:
-        """The URL of a PgBouncer in transaction mode in front of the shared server, started once."""
+    def pooler(self) -> Path:
+        """The folder of a PgBouncer in transaction mode in front of the shared server, started once."""
         server = self.shared_server()
         program = pooler_binary()
         assert program is not None, "there is no pgbouncer"
@@ -303,7 +306,7 @@ class TestRun:
                 _run(program, "-q", "-d", folder / "pgbouncer.ini", folder=folder)
                 _wait_until((folder / ".s.PGSQL.5432").exists)
                 (folder / "started").touch()
-        return url_of(folder)
+        return folder
 
     @contextmanager
     def _turn(self) -> Iterator[None]:

@@ -129,6 +129,19 @@ def test_the_pooler_is_in_transaction_mode(pgbouncer_url: str) -> None:
     assert len(pids) == 1
 
 
+@pytest.mark.pgbouncer
+def test_a_new_database_is_reached_through_the_pooler(postgres: Server, postgres_run: TestRun) -> None:
+    """The URL of a database of one's own can lead through the pooler: clients share its connection too."""
+    with postgres.database(postgres_run.pooler()) as url:
+        connect = partial(psycopg.connect, url, autocommit=True)
+        statement = "SELECT current_database(), pg_backend_pid()"
+        with connect() as first, connect() as second:
+            found = {client.execute(statement).fetchone() for client in (first, second)}
+    (row,) = found
+    assert row is not None
+    assert f"/{row[0]}?" in url
+
+
 @pytest.mark.skipif(server_binaries() is None, reason="there is no PostgreSQL")
 def test_nothing_is_left_of_a_run_that_is_killed() -> None:
     """When the owner of a test run is killed, its servers are stopped and its folder is deleted."""

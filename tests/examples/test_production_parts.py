@@ -118,6 +118,20 @@ def test_an_order_is_the_same_request_each_time() -> None:
     assert order.edit().metadata == {"customer": "ada", "order": "order-1", "traceparent": "00-1-2-01"}
 
 
+@pytest.mark.pgbouncer
+async def test_its_connections_work_behind_pgbouncer(pgbouncer_url: str) -> None:
+    """The shop and its engine repeat a statement, as psycopg would prepare it, while they share a backend."""
+    async with (
+        make_engine(pgbouncer_url).open_async() as engine,
+        AsyncConnectionPool(pgbouncer_url, open=False, **CONNECTIONS) as pool,
+    ):
+        for _ in range(8):
+            assert await engine.connector.execute_query_one_async("SELECT 1 AS one") == {"one": 1}
+        for _ in range(8):
+            async with pool.connection() as connection:
+                assert await (await connection.execute("SELECT 1")).fetchone() == (1,)
+
+
 def test_pauses_between_runs_are_bounded() -> None:
     """What fails is run again after 1, 2, 4 … seconds, a minute at most, however often it has failed."""
     engine = make_engine("postgresql://nobody@127.0.0.1:1/none")

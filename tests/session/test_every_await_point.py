@@ -1,17 +1,20 @@
 """A process that dies, is cancelled, fails or stalls at each await point of an order, beside others.
 
 In virtual time. The await points are before and after each statement, before the bytes of a paid request
-leave, and after its answer. With ``HOOX_TEST_AWAIT_POINTS=1`` at all of them and with two to eight
-processes, else at a third of them for each kind of failure, with two.
+leave, and after its answer, and there are two to eight processes. With ``HOOX_TEST_AWAIT_POINTS=1`` all of
+their combinations with the kinds of failure are run; else each await point is met by one kind of failure, and
+the number of processes changes from one to the next.
 """
 
 from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import suppress
 from decimal import Decimal
+from functools import cache
+from itertools import cycle, product
 from random import Random
 from typing import Any, Literal
 
@@ -31,7 +34,7 @@ from hoox_async.testing import VirtualTimeLoop
 
 Kind = Literal["kill", "cancel", "error", "stall"]
 ALL = bool(os.environ.get("HOOX_TEST_AWAIT_POINTS"))
-COUNTS = range(2, 9) if ALL else (2,)
+COUNTS = range(2, 9)
 KINDS: tuple[Kind, ...] = ("kill", "cancel", "error", "stall")
 OFTEN = 2
 KEY = "order"
@@ -218,18 +221,31 @@ def run(trial: Callable[[], Trial]) -> Trial:
         return runner.run(main())
 
 
+@cache
+def await_points() -> dict[int, str]:
+    """The await points of an order by their numbers, which are the same beside any number of processes."""
+    points = run(lambda: Trial(COUNTS[0], None, -1)).points
+    # status requests repeat theirs
+    return {number: name for number, name in enumerate(points) if points[:number].count(name) < OFTEN}
+
+
+def cases(kind: Kind, points: Mapping[int, str]) -> Iterator[tuple[int, int]]:
+    """Numbers of await points, and a number of processes each."""
+    if ALL:
+        yield from product(points, COUNTS)
+    else:  # each await point for one kind of failure
+        yield from zip(list(points)[KINDS.index(kind) :: len(KINDS)], cycle(COUNTS), strict=False)
+
+
 @pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("count", COUNTS)
-def test_a_failure_at_any_await_point_pays_once_and_blocks_nothing(count: int, kind: Kind) -> None:
+def test_a_failure_at_any_await_point_pays_once_and_blocks_nothing(kind: Kind) -> None:
     """Whatever happens to one process and wherever: paid once at most, in the books, and nobody hangs."""
-    points = run(lambda: Trial(count, None, -1)).points
-    assert {"before put", "after put", "before reserve", "bytes", "answer"} <= set(points)
-    for number, name in enumerate(points):
-        is_sampled = ALL or (number + KINDS.index(kind)) % 3 == 0
-        if points[:number].count(name) >= OFTEN or not is_sampled:  # status requests repeat theirs
-            continue
+    points = await_points()
+    assert {"before put", "after put", "before reserve", "bytes", "answer"} <= set(points.values())
+    for number, count in cases(kind, points):
         try:
-            run(lambda number=number: Trial(count, kind, number))  # type: ignore[misc]
+            trial = run(lambda number=number, count=count: Trial(count, kind, number))  # type: ignore[misc]
+            assert trial.points[number] == points[number]
         except BaseException as error:
-            error.add_note(f"{kind} at await point {number}, {name!r}, with {count} processes")
+            error.add_note(f"{kind} at await point {number}, {points[number]!r}, with {count} processes")
             raise
