@@ -16,12 +16,15 @@ from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
+import aiohttp
 import attrs
 from _postgres import connect
 from _session_process import SessionProcess, Setup, start_all
 from _shared import progress, table
 
+from hoox_async import LookRef
 from hoox_async.sandbox import AnswerForms, Sandbox
+from hoox_async.sandbox.quota_window import QuotaKind
 
 LIMIT = 100
 AVATARS = 20
@@ -356,3 +359,73 @@ async def visitor(url: str, *, orders: int, edits: int) -> bool:
         )
     )
     return was_running and percentile(waits, 0.99) <= 1.5
+
+
+async def stranger(
+    url: str, *, processes: int, strangers: int, target: float, minutes: int, window: float, quota: QuotaKind
+) -> bool:
+    """How many requests we send beside another client of the workspace, which uses no library of ours."""
+    progress(f"stranger: {minutes} minutes of {window:g} s")
+    scale = 60.0 / window
+    with Sandbox(
+        requests_per_minute=LIMIT, quota_window=window, quota=quota, speed=scale, forms=NO_HEADERS,
+        latency=0.05,
+    ) as sandbox:  # fmt: skip
+        async with AsyncExitStack() as stack:
+            wanted = setups(url, sandbox, processes, limit=LIMIT, window=window, workspace="stranger")
+            opened = await start_all(stack, wanted)
+            before = len(sandbox.requests)
+            running = asyncio.create_task(run_campaign(opened, LIMIT * (minutes + 2)))
+            other = asyncio.create_task(_send_evenly(sandbox, wanted[0].sources[0], window / strangers))
+            await asyncio.sleep(window * minutes)
+            was_running = not running.done()
+            for task in (running, other):
+                task.cancel()
+            requests = [one for one in sandbox.requests[before:] if one.endpoint != "picture"]
+    progress("")
+    ours = [one for one in requests if one.endpoint != _STRANGERS]
+    theirs = [one for one in requests if one.endpoint == _STRANGERS]
+    began = min(one.at for one in requests)
+    accepted = [sum(_minute_of(one.at - began, window) == n for one in ours if one.status != 429)
+                for n in range(minutes)]  # fmt: skip
+    rate = statistics.fmean(accepted[1:])
+    scaled = "not scaled" if window == 60.0 else (
+        f"scaled: a minute is {window:g} s, and the sandbox {scale:g} times as fast; "
+        "pauses and what is learned from them are not"
+    )  # fmt: skip
+    print(
+        table(
+            f"{processes} processes beside a client that sends {strangers} requests a minute; {LIMIT} are "
+            f"allowed, {quota}, no quota headers ({scaled})",
+            ("", "sent", "refused", "accepted a minute, after the first", "at least"),
+            [
+                ("ours", len(ours), sum(one.status == 429 for one in ours), rate, target),
+                ("the other client's", len(theirs), sum(one.status == 429 for one in theirs), None, None),
+            ],
+            [f"ours, minute by minute: {', '.join(map(str, accepted))}"]
+            + ([] if was_running else ["The campaign was over before: its minutes are no measure."]),
+        )
+    )
+    return was_running and rate >= target
+
+
+_STRANGERS = "look"  # the endpoint that only the other client uses
+
+
+def _minute_of(seconds: float, window: float) -> int:
+    return int(seconds // window)
+
+
+async def _send_evenly(sandbox: Sandbox, look: str, interval: float) -> None:
+    """Send requests as another client does that takes no notice of what is refused."""
+    ref = LookRef.parse(look)
+    address = f"{sandbox.base_url}/avatar/{ref.avatar_id}/look/{ref.look_id}"
+    headers = {"Authorization": f"Bearer {sandbox.api_key}"}
+    loop = asyncio.get_running_loop()
+    async with aiohttp.ClientSession(headers=headers) as client:
+        at = loop.time()
+        while True:
+            async with client.get(address) as answer:
+                await answer.read()
+            at += interval
+            await asyncio.sleep(at - loop.time())

@@ -9,6 +9,7 @@
     python benchmarks/processes.py permits    # one permit of the shared quota, alone and under eight
     python benchmarks/processes.py poller     # until another process polls, and a waiter elsewhere is awake
     python benchmarks/processes.py visitor    # a single order beside a campaign in another process
+    python benchmarks/processes.py stranger   # four processes beside another client of the workspace
 
 ``idle``: each process opens that many workspaces by one `PostgresDatabase`, a session each, and does nothing
 for a while. Statements are the server's own count of transactions, since each statement is one; memory is the
@@ -96,6 +97,20 @@ async def visitor(options: argparse.Namespace) -> bool:
         return await _many_processes.visitor(url, orders=options.orders, edits=options.edits)
 
 
+async def stranger(options: argparse.Namespace) -> bool:
+    """A campaign beside a client that the processes know nothing of."""
+    with database(options.url) as url:
+        return await _many_processes.stranger(
+            url,
+            processes=options.processes,
+            strangers=options.strangers,
+            target=options.target,
+            minutes=options.minutes,
+            window=options.window,
+            quota=options.quota,
+        )
+
+
 async def production(options: argparse.Namespace) -> bool:
     """The shop of examples/production: orders while a worker is killed every few seconds."""
     with database(options.url) as url, tempfile.TemporaryDirectory() as folder:
@@ -164,6 +179,14 @@ def main() -> int:
     program.add_argument("--orders", type=int, default=50)
     program.add_argument("--edits", type=int, default=600)
     program.set_defaults(run=visitor)
+    program = add("stranger", help="beside another client of the workspace")
+    program.add_argument("--processes", type=int, default=4)
+    program.add_argument("--strangers", type=int, default=30, help="requests a minute of the other client")
+    program.add_argument("--target", type=float, default=60.0, help="requests a minute of ours, at least")
+    program.add_argument("--minutes", type=int, default=6, help="the first is not counted")
+    program.add_argument("--window", type=float, default=60.0, help="seconds of a minute")
+    program.add_argument("--quota", choices=["sliding", "fixed"], default="sliding")
+    program.set_defaults(run=stranger)
     program = add("production", help="the shop of examples/production, its workers killed")
     program.add_argument("--orders", type=int, default=10_000)
     program.add_argument("--workers", type=int, default=3)

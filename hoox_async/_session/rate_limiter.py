@@ -400,7 +400,7 @@ class RateLimiter:
         self.window_changed()
 
     def pause(self, seconds: float | None, reason: str, permit: Permit | None = None) -> None:
-        """After a 429: send nothing for ``seconds``; None: until the server's reset, or for a minute.
+        """After a 429: send nothing for ``seconds``; None: until the server's reset, or some seconds.
 
         ``permit`` is that of the request that was answered 429.
         """
