@@ -46,7 +46,7 @@ class Process:
             hooks=[self._hear],
             poll=poll,
             requests_per_minute=limit,
-            webhooks=self.hub,
+            webhooks=self.hub,  # type: ignore[arg-type]
         )
         self.is_open = False
 
