@@ -32,8 +32,10 @@ from hoox_async.sandbox import Fault, Sandbox
 
 REF = LookRef("avtr_a", "look_1")
 CHILD = """
-import asyncio, sys
+import asyncio, signal, sys
 from hoox_async import BatchItem, BatchRunner, HooxSession, LookEdit, LookRef, Timeouts
+
+signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored where the tests run in the background
 
 async def main(url, key, store, ref):
     options = {"requests_per_minute": 6000, "timeouts": Timeouts(answer=600.0)}

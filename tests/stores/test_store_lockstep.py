@@ -73,7 +73,7 @@ def schema(postgres: Server) -> Iterator[str]:
 
 
 @given(calls=st.lists(st.tuples(_KEYS, st.lists(_STEPS, min_size=1, max_size=4)), max_size=25))
-@settings(max_examples=settings.default.max_examples // 4)
+@settings(max_examples=settings.get_profile("suite").max_examples // 4)
 def test_all_stores_give_the_same_results(
     postgres_url: str, schema: str, calls: list[tuple[str, list[Any]]]
 ) -> None:
