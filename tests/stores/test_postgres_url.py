@@ -25,6 +25,7 @@ BADLY_ESCAPED = [
     "sesame%zzcardamom",
     "9876/cardamom",
     "sesame@9876@cardamom",
+    "sesame%00cardamom",
 ]
 USABLE = ["sesame:cardamom", "sesame%40cardamom", "sesame%2Fcardamom", "sesamecardamom", "sesame?cardamom"]
 PIECES = ("sesame", "cardamom", "9876")
@@ -42,9 +43,10 @@ def told(caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str]) -
 
 
 def everything_of(error: BaseException) -> str:
-    """The error with its traceback, its causes and its attributes."""
+    """The error with its traceback, its attributes, and those of its causes, also of those not shown."""
     shown = "".join(traceback.format_exception(error))
-    return f"{shown} {error!r} {error.args} {vars(error)}"
+    earlier = [each for each in (error.__cause__, error.__context__) if each is not None]
+    return f"{shown} {error!r} {error.args} {vars(error)} {' '.join(map(everything_of, earlier))}"
 
 
 @pytest.mark.parametrize("password", BADLY_ESCAPED)
@@ -70,6 +72,24 @@ async def test_a_password_is_in_no_message(password: str, told: list[str]) -> No
             await opening
         assert "'looks' on 127.0.0.1:1" in str(caught.value)
         told.append(everything_of(caught.value))
+
+
+@pytest.mark.parametrize("parameter", ["service", "connect_timeout", "sslmode", "hostaddr"])
+async def test_a_password_that_is_another_parameter_too_is_in_no_message(
+    parameter: str, told: list[str]
+) -> None:
+    """What libpq says of a parameter it can't use is not told, nor kept as an error's context, if secret."""
+    url = f"postgresql://someone:sesame@{NOWHERE}/looks?{parameter}=sesame"
+    with pytest.raises(HooxError) as caught:
+        await PostgresDatabase(url).open()
+    told.append(everything_of(caught.value))
+
+
+def test_a_connection_string_is_no_path() -> None:
+    """``host=… password=…`` makes no file of that name, and is not shown."""
+    with pytest.raises(ConfigurationError, match="postgresql://") as caught:
+        HooxSession("key", store="host=db.example password=sesame")
+    assert "sesame" not in str(caught.value)
 
 
 @pytest.mark.parametrize(

@@ -330,8 +330,8 @@ async def test_what_was_delivered_and_is_not_settled_is_streamed(store: Store, s
     streamed = []
     async for attempt_id in store.stream_delivered():
         streamed.append(attempt_id)
-        number = attempt_id.removeprefix("att_")
-        await store.advance(f"k{number}", settle(f"look_{number}"))
+        of = attempt_id.removeprefix("att_")
+        await store.advance(f"k{of}", settle(f"look_{of}"))
     assert streamed == [f"att_{number}" for number in range(3, count + 3)]
     await store.advance("k1", MarkUnknown("lost", after(1), "att_1"))
     assert [attempt_id async for attempt_id in store.stream_delivered()] == ["att_1"]

@@ -202,6 +202,10 @@ def _from_text(path: object) -> Store:
         return single_workspace(path)
     if "://" in path:  # not shown: it may hold a password
         raise ConfigurationError("store: a URL is not the path of a file, except postgresql://…")
+    if "password=" in path:  # not shown either
+        raise ConfigurationError(
+            "store: a connection string is not the path of a file; give a postgresql:// URL"
+        )
     if path == ":memory:":
         raise ConfigurationError('store: ":memory:" is not a file; store=None keeps it in memory')
 

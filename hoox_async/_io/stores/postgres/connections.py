@@ -105,14 +105,14 @@ class Connections:
             connection = await self._connection(ends_at, deadline)
             cut = loop.call_at(ends_at, _cut, connection)
             try:
-                result = await work(connection)
+                return await work(connection)
             except Exception as error:
                 is_late = loop.time() >= ends_at
-                raise (self._too_slow(deadline) if is_late else self._translated(error)) from None
+                failure = self._too_slow(deadline) if is_late else self._translated(error)
             finally:
                 cut.cancel()
                 await self._put_back(connection)
-            return result
+            raise failure  # here: as its context, libpq's error would show a secret to whoever looks at that
         finally:
             self._free.release()
 
@@ -141,9 +141,10 @@ class Connections:
                     autocommit=True, prepare_threshold=None, **self._url.parameters
                 )
         except TimeoutError:
-            raise self._too_slow(deadline) from None
+            failure: Exception = self._too_slow(deadline)
         except Exception as error:
-            raise self._translated(error) from None
+            failure = self._translated(error)
+        raise failure
 
     async def _close_idle(self, keep: int, older_than: float) -> None:
         until = asyncio.get_running_loop().time() - older_than

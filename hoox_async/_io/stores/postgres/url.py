@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any
 from urllib.parse import unquote
 
@@ -43,10 +44,12 @@ class DatabaseUrl:
             raise ConfigurationError("the URL of a PostgreSQL database begins with postgresql://")
         if not _is_unambiguous(url.partition("://")[2]):
             raise ConfigurationError(_UNREADABLE)
-        try:
-            parameters = {name: value for name, value in conninfo_to_dict(url).items() if value is not None}
-        except Error:
-            raise ConfigurationError(_UNREADABLE) from None
+        found: Mapping[str, Any] | None = None
+        with suppress(Error):  # not raised from: the context of an exception would hold its text
+            found = conninfo_to_dict(url)
+        if found is None:
+            raise ConfigurationError(_UNREADABLE)
+        parameters = {name: value for name, value in found.items() if value is not None}
         ports = str(parameters.get("port", "")).split(",")
         if not all(port.strip().isdecimal() or not port for port in ports):
             raise ConfigurationError(_UNREADABLE)
