@@ -13,6 +13,7 @@ from batch_kit import space_of
 from machines_kit import LEASE, Machine, machines
 
 from hoox_async import BatchItem, BatchReport, BatchRunner, Budget, ImageAvatar, LookEdit, PromptAvatar
+from hoox_async._session import runtime_of
 from hoox_async.errors import (
     BudgetExceeded,
     ConfigurationError,
@@ -20,6 +21,7 @@ from hoox_async.errors import (
     InsufficientCredits,
     KeyConflict,
     OutcomeUnknown,
+    StoreError,
 )
 from hoox_async.sandbox import Fault, Space
 
@@ -234,6 +236,39 @@ async def test_it_is_free_after_a_refusal_that_stops_the_batch() -> None:
         await asyncio.sleep(1)
         await second.session.submit(PromptAvatar("other"), key="k")
         assert sent(world.space) == {"other": 1}
+
+
+@pytest.mark.parametrize("works_again", [True, False])
+async def test_an_own_post_whose_end_is_not_written_is_not_taken_for_another_processs(
+    works_again: bool,
+) -> None:
+    """Joining it writes its end, or raises what its caller was told; no other process is waited for."""
+    async with machines(space_of()) as world:
+        machine = await world.start(transport={"latency": 2.0})
+        session, fails = machine.session, True
+
+        async def fault(when: str, name: str) -> None:
+            if fails and name == "put":
+                raise StoreError("the connection was cut")
+
+        submission = asyncio.create_task(session.submit(PromptAvatar("a"), key="a"))
+        await asyncio.sleep(1.0)
+        machine.database.fault = fault
+        with pytest.raises(StoreError) as told:
+            await submission
+        fails = not works_again
+        joining = runtime_of(session).batch_access.join_outstanding("a")
+        try:
+            if works_again:
+                joined = await asyncio.wait_for(joining, 1.0)
+                assert joined is not None
+                assert joined.ref == told.value.ref
+            else:
+                with pytest.raises(StoreError) as joined_told:
+                    await asyncio.wait_for(joining, 1.0)
+                assert (joined_told.value.charged, joined_told.value.ref) == ("yes", told.value.ref)
+        finally:
+            fails = False
 
 
 # --- budgets for all

@@ -70,14 +70,15 @@ class DeferredWrites:
             with suppress(SessionClosed):  # too late: the next session finds it as unknown
                 self._task = self._services.tasks.supervise(self._run, "hoox-deferred-writes")
 
-    async def write(self, key: str) -> None:
+    async def write(self, key: str) -> bool:
         """Retry the deferred write of this key now. Raises the error that its caller got if that fails again.
 
-        If the caller is cancelled, the retry goes on, together with what follows from it.
+        Returns whether there was one. If the caller is cancelled, the retry goes on, together with what
+        follows from it.
         """
         deferred = self._writes.get(key)
         if deferred is None:
-            return
+            return False
         try:
             trying = self._services.tasks.spawn(self._try(deferred), "hoox-deferred-write")
         except SessionClosed:
@@ -85,6 +86,7 @@ class DeferredWrites:
         await asyncio.wait((trying,))
         if trying.cancelled() or not trying.result():
             raise deferred.error
+        return True
 
     async def _run(self) -> None:
         pause = _FIRST_PAUSE

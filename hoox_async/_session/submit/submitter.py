@@ -192,10 +192,12 @@ class Submitter:
         """Wait for the POST of this key that is outstanding now, here or in another process.
 
         The key is not held meanwhile. None if there is none, or if it certainly cost nothing. Raises the
-        error of any other outcome.
+        error of any other outcome, and that of one which can't be written.
         """
         running = self._running.get(key)
         if running is None or running.attempt.is_waiting:
+            if await self._deferred.write(key):  # our own POST must not be taken for another process's
+                return _outcome(key, await self._stored(key))
             return await self._join_other_process(key)
         try:
             return await running.join()
@@ -213,13 +215,9 @@ class Submitter:
         while after is not None and after.state is IntentState.SENDING and after.was_last_sent_by(sending):
             await self._wait_for_other_process(after)
             after = await self._stored(key)
-        if after is None:  # a backup was restored that lacks it
+        if after is not None and not after.was_last_sent_by(sending):
             return None
-        if after.state in _WITHOUT_OUTCOME or not after.was_last_sent_by(sending):
-            return None
-        if after.state.paid:
-            return after
-        raise error_of(after) or HooxError(f"{key}: {after.state}")
+        return _outcome(key, after)
 
     async def _wait_for_other_process(self, sending: Intent) -> None:
         """Wait until the POST of another process may have ended. No time of the caller's bounds that.
@@ -376,6 +374,18 @@ class _CancellingResult(asyncio.Future[Intent]):
             self.exception()  # mark as retrieved: a caller that is just being cancelled does not do it
         else:
             self.set_result(task.result())
+
+
+def _outcome(key: str, ended: Intent | None) -> Intent | None:
+    """The intent whose POST has ended, if it is paid for. Raises the error of what is not.
+
+    None if it certainly cost nothing and may be sent again, or is gone with a backup that was restored.
+    """
+    if ended is None or ended.state in _WITHOUT_OUTCOME:
+        return None
+    if ended.state.paid:
+        return ended
+    raise error_of(ended) or HooxError(f"{key}: {ended.state}")
 
 
 def _log_unexpected(post: asyncio.Task[Intent]) -> None:
