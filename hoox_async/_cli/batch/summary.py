@@ -80,7 +80,7 @@ def show_summary(
         saved = format_count(len(result.pictures), "picture")
         terminal.result(f"{saved} in {shown_path(pictures.folder)}{missing}")
     if next_commands is not None and not can_resume and report.ready:
-        terminal.say("All of them on one page, to choose from:")
+        terminal.say("The contact sheet, to choose from:")
         terminal.say(f"  {next_commands.report}")
     if next_commands is not None and resume is not None:
         for line in _next(result, next_commands):
