@@ -501,8 +501,9 @@ class HooxSession:
     ) -> Path:
         """Save the look's picture to a file, in a folder under the name of the look. Returns the file's path.
 
-        The file appears only when it is complete. Raises `FileExistsError` for an existing one unless
-        ``overwrite`` is true, `OSError`, and what `picture` raises.
+        The file appears only when it is complete, and has the bytes that the API gave: a JPEG stays one under
+        any name; in a folder the name ends as its type does. Raises `FileExistsError` for an existing one
+        unless ``overwrite`` is true, `OSError`, and what `picture` raises.
         """
         self._ready()
         path, is_folder = await picture_target(path_or_folder)

@@ -7,7 +7,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hoox_async import ConfigurationError
-from hoox_async._cli.campaign import Campaign, CampaignError, Problem, parse_campaign, parse_settings
+from hoox_async._cli.batch.batch_options import BatchOptions
+from hoox_async._cli.batch.choice import choose
+from hoox_async._cli.campaign import (
+    Campaign,
+    CampaignError,
+    Problem,
+    Selection,
+    parse_campaign,
+    parse_settings,
+)
 
 AVATAR = '[[avatars]]\nkey = "alex"\nprompt = "{prompt}"\n'
 
@@ -151,6 +160,18 @@ def test_urls_have_variables_too() -> None:
         ("https://x.test/ada.jpg",),
         "ada",
     )
+
+
+@pytest.mark.parametrize(
+    ("prompt", "notes"),
+    [("with {product}", ()), ("with {product name}", ("1 prompt has a brace, sent as it stands: a",))],
+)
+def test_a_brace_that_is_no_variable_is_noted_before_it_is_paid_for(
+    prompt: str, notes: tuple[str, ...]
+) -> None:
+    """The plan of a run names the prompts in which a brace is left after the variables were filled in."""
+    campaign = parse_campaign(f"key,prompt,variables.product\na,{prompt},lamp\n", "csv")
+    assert choose(campaign, {}, Selection(), BatchOptions()).notes == notes
 
 
 def test_a_setting_that_no_text_has_is_refused() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import sys
 from pathlib import Path
 
@@ -39,6 +40,16 @@ def test_lines_and_saved_pictures(cli: Cli, tmp_path: Path) -> None:
     assert len(lines) == 4
     assert len(list((tmp_path / "page" / "pictures").iterdir())) == 4
     assert len([r for r in cli.sandbox.requests if r.endpoint == "picture"]) == fetched
+
+
+def test_a_finished_batch_tells_how_to_see_all_on_one_page(cli: Cli, tmp_path: Path) -> None:
+    """After a run the command for the contact sheet is printed, with the pictures that were saved."""
+    done = cli("batch", campaign(tmp_path), "--yes", "--out", tmp_path / "pictures")
+    words = shlex.split(done.err.splitlines()[-1])
+    assert words[1] == "report"
+    assert cli.bare(*words[1:]).code == 0
+    assert (tmp_path / "campaign.toml.sheet" / "index.html").exists()
+    assert "report" not in cli("batch", tmp_path / "campaign.toml", "--quiet").err
 
 
 def test_while_a_batch_has_the_store(cli: Cli, tmp_path: Path) -> None:

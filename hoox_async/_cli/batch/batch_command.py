@@ -80,11 +80,6 @@ def batch(
     if options.out is not None:
         check_template(options.names, campaign)
     store = _store(file, options, connection)
-    if isinstance(store, DatabaseStore) and options.max_credits is not None and not options.rehearse:
-        cap = format(options.max_credits, "f")
-        raise ConfigurationError(
-            f"--max-credits: other machines can use the same store; give --budget NAME:{cap}, for all of them"
-        )
     existing = store if store is not None and store.exists() else None
     if options.rehearse:
         return _rehearse(campaign, selection, existing, options, connection, terminal)
@@ -105,11 +100,7 @@ def batch(
         return Exit.UNFINISHED
     pictures = _pictures(options.out, choice, options)
     result = asyncio.run(_run(plan, store, options, connection, terminal, pictures))
-    next_commands = NextCommands(
-        resume_command(file, options, connection, json=output.json),
-        _uncapped_command(file, options, plan, result, connection, json=output.json),
-        command_line("unknowns", *_store_words(file, options, connection), *connection.arguments()),
-    )
+    next_commands = _next_commands(file, options, plan, result, connection, json=output.json)
     if result.interrupted:
         stored = asyncio.run(read_outcomes(store))
         code = show_interrupted(terminal, stored=stored, keys=plan.keys, next_commands=next_commands)
@@ -126,9 +117,15 @@ def _name(file: str) -> str:
 
 def _store(file: str, options: BatchOptions, connection: StoreConnection) -> AnyStore | None:
     """The store of this run; None if it has none, which is good for a dry run only."""
-    if options.store is not None:
-        return named_store(options.store, connection.workspace)
-    return None if file == STDIN else store_beside(Path(file))
+    if options.store is None:
+        return None if file == STDIN else store_beside(Path(file))
+    store = named_store(options.store, connection.workspace)
+    if isinstance(store, DatabaseStore) and options.max_credits is not None and not options.rehearse:
+        cap = format(options.max_credits, "f")
+        raise ConfigurationError(
+            f"--max-credits: other machines can use the same store; give --budget NAME:{cap}, for all of them"
+        )
+    return store
 
 
 def _store_words(file: str, options: BatchOptions, connection: StoreConnection) -> list[str]:
@@ -216,6 +213,25 @@ async def _run(
         changed=options.changed,
     )
     return await BatchRun(session, runner, plan.in_order(), counters, terminal, pictures).run()
+
+
+def _next_commands(
+    file: str,
+    options: BatchOptions,
+    plan: Plan,
+    result: RunResult,
+    connection: StoreConnection,
+    *,
+    json: bool,
+) -> NextCommands:
+    store, connected = _store_words(file, options, connection), connection.arguments()
+    saved = ["--pictures", str(options.out)] if options.out is not None else []
+    return NextCommands(
+        again=resume_command(file, options, connection, json=json),
+        uncapped=_uncapped_command(file, options, plan, result, connection, json=json),
+        unknowns=command_line("unknowns", *store, *connected),
+        report=command_line("report", *store, *saved, *connected),
+    )
 
 
 def _uncapped_command(

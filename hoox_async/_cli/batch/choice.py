@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 import attrs
 
 from hoox_async import BatchItem, ConfigurationError, LookEdit, Outcome, PrunedRequest
 
 from ..campaign import Campaign, ItemOrigin, Selection, check_limit, origin_of_key, select
+from ..text import shorten_list
 from .batch_options import BatchOptions
 from .versions import make_versions
 
 
 @attrs.frozen
 class Choice:
-    """The items of a run, where each comes from, and lines for people about what is left out."""
+    """The items of a run, where each comes from, and lines for people about what may surprise them."""
 
     items: tuple[BatchItem, ...]
     origins: Mapping[str, ItemOrigin]
@@ -40,7 +41,17 @@ def choose(
         if not isinstance(request, PrunedRequest):
             items.append(BatchItem(key, request))
     origins = {**campaign.origins, **{key: origin_of_key(key) for key in extra}}
-    return Choice(select(items, only=selection, limit=options.limit), origins)
+    chosen = select(items, only=selection, limit=options.limit)
+    return Choice(chosen, origins, _braces(chosen))
+
+
+def _braces(items: Iterable[BatchItem]) -> tuple[str, ...]:
+    """A note about prompts with a brace: it may be a mistyped variable, and each look is paid for."""
+    keys = [item.key for item in items if {"{", "}"} & set(getattr(item.request, "prompt", None) or "")]
+    if not keys:
+        return ()
+    have = "prompt has a brace" if len(keys) == 1 else "prompts have braces"
+    return (f"{len(keys):,} {have}, sent as it stands: {shorten_list(keys, 3)}",)
 
 
 def _versions(

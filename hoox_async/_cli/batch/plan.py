@@ -134,7 +134,7 @@ def show_plan(
 ) -> list[str]:
     """Write the plan as a JSON record (with ``--json``) and return it as lines for people.
 
-    ``notes`` say what was left out of it.
+    ``notes`` say what may surprise.
     """
     states = Counter(plan.stored[key].state for key in plan.keys & plan.stored.keys())
     terminal.record(

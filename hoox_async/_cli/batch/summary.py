@@ -30,13 +30,14 @@ _MOST_REASONS = 8
 class NextCommands(NamedTuple):
     """Commands to continue with, as they are typed.
 
-    ``again`` runs the same again, ``uncapped`` does so with a cap that is high enough, and ``unknowns``
-    lists what may have been paid for.
+    ``again`` runs the same again, ``uncapped`` does so with a cap that is high enough, ``unknowns`` lists
+    what may have been paid for, and ``report`` writes the contact sheet.
     """
 
     again: str
     uncapped: str
     unknowns: str
+    report: str
 
 
 def exit_code(result: RunResult) -> Exit:
@@ -78,6 +79,9 @@ def show_summary(
         missing = f"; {len(result.missing):,} could not be saved" if result.missing else ""
         saved = format_count(len(result.pictures), "picture")
         terminal.result(f"{saved} in {shown_path(pictures.folder)}{missing}")
+    if next_commands is not None and not can_resume and report.ready:
+        terminal.say("The contact sheet, to choose from:")
+        terminal.say(f"  {next_commands.report}")
     if next_commands is not None and resume is not None:
         for line in _next(result, next_commands):
             terminal.notice(line)
