@@ -29,10 +29,9 @@ class BatchBudget:
         self._access = access
         self._budgets = [budget for budget in (self._own, shared) if budget is not None]
 
-    @property
-    def name(self) -> str | None:
-        """The name of the budget that the store charges."""
-        return None if self._shared is None else self._shared.name
+    def name_to_charge(self, earlier: str | None) -> str | None:
+        """The name of the budget that the store charges: the batch's, or else that of the earlier POST."""
+        return earlier if self._shared is None else self._shared.name
 
     @property
     def counts_earlier_runs(self) -> bool:
@@ -54,13 +53,17 @@ class BatchBudget:
                     return error
         return None
 
+    @property
+    def _store_decides(self) -> bool:
+        return self._shared is not None and self._shared.name is not None
+
     def may_fit_later(self, credits: Decimal) -> bool:
         """Whether what the store has just refused to charge may fit once others have given back credits."""
-        return self.name is not None and self.refusal(credits) is None
+        return self._store_decides and self.refusal(credits) is None
 
     def refusal_for_good(self, credits: Decimal) -> BudgetExceeded | None:
         """As `refusal`; None also where others may have given back what the store has charged."""
-        return self.refusal(credits) if self.name is None else None
+        return None if self._store_decides else self.refusal(credits)
 
     async def reserve(self, credits: Decimal) -> None:
         """Reserve this much in every cap. Raises `BudgetExceeded` where it cannot fit."""

@@ -81,6 +81,19 @@ async def test_a_resend_without_a_budget_is_charged_to_the_first_ones() -> None:
     assert len(space.ledger) == 2
 
 
+async def test_a_resend_with_a_nameless_budget_is_charged_to_that_one_only() -> None:
+    """The stored budget of the unknown, which has no room, is neither asked nor charged again."""
+    space = space_of()
+    space.faults.fail_next("create", Fault.DROP_AFTER, times=1)
+    async with session_of(space) as session:
+        ada, own = Budget(PRICE, name="ada"), Budget(PRICE)
+        with pytest.raises(OutcomeUnknown):
+            await session.submit(PromptAvatar("a"), key="a", budget=ada)
+        await session.resend("a", budget=own)
+        assert (own.spent, ada.spent) == (PRICE, PRICE)
+    assert len(space.ledger) == 2
+
+
 async def test_files_of_earlier_versions_get_budgets(tmp_path: Path) -> None:
     """Such a file is read as one without budgets, and has them once a session has opened it."""
     path = tmp_path / "old.db"

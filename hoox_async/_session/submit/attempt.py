@@ -67,9 +67,8 @@ class DecisionOutdated(Exception):
 class AttemptBudget(Protocol):
     """Where the credits of an attempt are reserved: a caller's budget, or that of a batch, which waits."""
 
-    @property
-    def name(self) -> str | None:
-        """The name of the budget that the store charges."""
+    def name_to_charge(self, earlier: str | None) -> str | None:
+        """The name of the budget that the store charges; ``earlier``: that of a POST which is sent again."""
         ...
 
     async def reserve(self, credits: Decimal) -> None:
@@ -95,10 +94,9 @@ class SingleBudget:
         self._budget = budget
         self._budgets = budgets
 
-    @property
-    def name(self) -> str | None:
-        """The name of the budget that the store charges."""
-        return None if self._budget is None else self._budget.name
+    def name_to_charge(self, earlier: str | None) -> str | None:
+        """The name of the budget that the store charges: the caller's, or else that of the earlier POST."""
+        return earlier if self._budget is None else self._budget.name
 
     async def reserve(self, credits: Decimal) -> None:
         """Reserve credits. Raises `BudgetExceeded`."""
@@ -321,9 +319,8 @@ class SubmitAttempt:
         store = self._services.store
         now, timeouts = self._services.clock.utc(), self._services.timeouts
         answer_by = now + timedelta(seconds=timeouts.connect + timeouts.answer + _ANSWER_MARGIN)
-        budget = self._options.budget.name
-        if budget is None and isinstance(instruction, Resend) and stored is not None:
-            budget = stored.budget
+        earlier = stored.budget if stored is not None and isinstance(instruction, Resend) else None
+        budget = self._options.budget.name_to_charge(earlier)
         send = Send(self._id, now, intent.source, self._inferable, answer_by, budget)
         if stored is not None:
             steps = (send,) if instruction is None else (instruction, send)
