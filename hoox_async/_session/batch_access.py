@@ -194,7 +194,7 @@ class BatchAccess:
 
     def _delivery_expected_for(self, unknown: Intent) -> float:
         """For how many seconds from now a delivery may still come; 0 or less: none will."""
-        has_own_url = self._services.deliveries is not None and unknown.request.webhook_url is None
+        has_own_url = self._services.hub is not None and unknown.request.webhook_url is None
         if not has_own_url or unknown.sent_at is None:
             return 0.0
         expected = self._scheduler.expected(kind_of(unknown.request))
@@ -212,7 +212,7 @@ class BatchAccess:
         return Expectations(
             self._services.rate_limiter.snapshot().limit,
             self._scheduler.durations.quantile,
-            self._services.deliveries is not None,
+            self._services.hub is not None,
         )
 
 

@@ -397,7 +397,7 @@ class JobRegistry:
     def _payment_of(self, intent: Intent) -> Payment:
         # the delivery of an earlier process's look may have come while no process ran
         is_of_this_session = intent.accepted_at is None or intent.accepted_at >= self._opened_at
-        has_our_url = self._services.deliveries is not None and intent.request.webhook_url is None
+        has_our_url = self._services.hub is not None and intent.request.webhook_url is None
         return Payment(
             intent.key,
             intent.request,

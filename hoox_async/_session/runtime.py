@@ -51,7 +51,7 @@ def open_services(
     limit: int,
     hooks: Hooks,
     timeouts: Timeouts,
-    deliveries: WebhookHub | None,
+    hub: WebhookHub | None,
     shared_quota_of: Workspace | None,
 ) -> SessionServices:
     """The services of a session that opens on the running loop. ``limit`` is in requests a minute.
@@ -86,7 +86,7 @@ def open_services(
         hooks,
         ApiHealth(clock, hooks),
         timeouts,
-        deliveries,
+        hub,
         tasks=tasks,
         posts=TaskSet(),
     )
@@ -121,8 +121,8 @@ class SessionRuntime:
         await self.unknowns.restore()
         if store.is_shared:
             self.registry.adopt(await store.in_states((IntentState.ACCEPTED,), own=True))
-        if self.services.deliveries is not None:
-            self._detach = self.services.deliveries.subscribe(self.receiver.accept)
+        if self.services.hub is not None:
+            self._detach = self.services.hub.subscribe(self.receiver.accept)
             self.services.tasks.supervise(self.receiver.restore, "hoox-restore-deliveries")
         self.services.tasks.supervise(self.poller.run, "hoox-poller")
         store.coordinate(

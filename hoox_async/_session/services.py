@@ -38,7 +38,7 @@ class SessionServices(NamedTuple):
     hooks: Hooks
     health: ApiHealth
     timeouts: Timeouts
-    deliveries: WebhookHub | None
+    hub: WebhookHub | None
     tasks: TaskSet
     posts: TaskSet
 

@@ -159,7 +159,7 @@ class HooxSession:
             limit=self._limit,
             hooks=self._hooks,
             timeouts=self._timeouts,
-            deliveries=self._webhooks,
+            hub=self._webhooks,
             shared_quota_of=self._workspace if self._shares_quota else None,
         )
         return SessionRuntime(services, exclusive=self._exclusive, poll=self._poll)

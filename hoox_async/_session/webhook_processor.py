@@ -229,7 +229,7 @@ class WebhookProcessor:
 
     async def apply_early_deliveries(self, accepted: Intent, attempt_id: str) -> Intent:
         """Apply the deliveries that came before the response to their POST. Returns the intent after that."""
-        if self._services.deliveries is None:
+        if self._services.hub is None:
             return accepted
         try:
             delivery = None
@@ -251,7 +251,7 @@ class WebhookProcessor:
         Returns the intent after that, None if there was no such delivery. If there were two, the latest
         attempt's look becomes the intent's.
         """
-        if self._services.deliveries is None:
+        if self._services.hub is None:
             return None
         store, confirmed = self._services.store, None
         try:

@@ -264,8 +264,8 @@ class SubmitAttempt:
         """Send it once. While ``_may_have_cost`` is false, every exception means that nothing was sent."""
         services, intent = self._services, self._intent
         url = None
-        if services.deliveries is not None and intent.request.webhook_url is None:
-            url = services.deliveries.url_for(self._id)
+        if services.hub is not None and intent.request.webhook_url is None:
+            url = services.hub.url_for(self._id)
         wire = submit_request(intent.content, intent.source, url)
         try:
             response = await services.transport.send(wire, lambda: self._before_send(permit))
