@@ -52,7 +52,7 @@ class BatchAccess:
         services: SessionServices,
         registry: JobRegistry,
         scheduler: PollScheduler,
-        unknowns: Reconciler,
+        reconciler: Reconciler,
         submitter: Submitter,
     ) -> None:
         self.clock: Clock = services.clock
@@ -61,7 +61,7 @@ class BatchAccess:
         self._services = services
         self._registry = registry
         self._scheduler = scheduler
-        self._unknowns = unknowns
+        self._reconciler = reconciler
         self._submitter = submitter
 
     def spawn(self, work: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
@@ -102,7 +102,7 @@ class BatchAccess:
         avatar that waits for its permit already), and while one is outstanding, or was lost and is searched
         for. The call starts that search.
         """
-        avatars = self._unknowns.avatars
+        avatars = self._reconciler.avatars
         if not avatars.is_exclusive:
             return True
         return avatars.ready_for_edit(avatar_id) and not another_waits
@@ -110,7 +110,7 @@ class BatchAccess:
     @contextmanager
     def notifying(self, listener: Callable[[], None]) -> Iterator[None]:
         """Inside the block, call ``listener`` whenever the answer of `may_edit` may have changed."""
-        unsubscribe = self._unknowns.avatars.on_unlock(listener)
+        unsubscribe = self._reconciler.avatars.on_unlock(listener)
         try:
             yield
         finally:
@@ -124,7 +124,7 @@ class BatchAccess:
         ``since`` is the loop's time at which the item began. Raises `RateLimited`, `AuthenticationError` and
         `SessionClosed`.
         """
-        is_free = self._unknowns.avatars.is_unlocked
+        is_free = self._reconciler.avatars.is_unlocked
         return await self._services.rate_limiter.acquire_for_batch(
             lambda: (avatar_id is None or is_free(avatar_id)) and may_send(), since=since
         )
@@ -186,11 +186,11 @@ class BatchAccess:
         ``seconds`` at most. A search of an exclusive session may prove it, or a delivery on the attempt's own
         webhook URL.
         """
-        if not self._unknowns.avatars.is_searched(unknown):
+        if not self._reconciler.avatars.is_searched(unknown):
             seconds = min(seconds, self._delivery_expected_for(unknown))
         if seconds > 0:
             with suppress(StoreError), _as_store_errors():
-                await self._unknowns.wait_settled(unknown, seconds)
+                await self._reconciler.wait_settled(unknown, seconds)
 
     def _delivery_expected_for(self, unknown: Intent) -> float:
         """For how many seconds from now a delivery may still come; 0 or less: none will."""

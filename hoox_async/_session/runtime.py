@@ -102,12 +102,14 @@ class SessionRuntime:
         self.reads = Reads(services)
         services.rate_limiter.on_key_refused = KeyCheck(services, self.reads).begin
         self.registry = JobRegistry(services, self.reads, self.scheduler, polls_all=self._polls_all)
-        self.unknowns = Reconciler(services, self.reads, self.registry, exclusive=exclusive)
-        self.receiver = WebhookProcessor(services, self.reads, self.registry, self.scheduler, self.unknowns)
-        self.submitter = Submitter(services, self.registry, self.unknowns, self.receiver)
+        self.reconciler = Reconciler(services, self.reads, self.registry, exclusive=exclusive)
+        self.webhook_processor = WebhookProcessor(
+            services, self.reads, self.registry, self.scheduler, self.reconciler
+        )
+        self.submitter = Submitter(services, self.registry, self.reconciler, self.webhook_processor)
         self.poller = Poller(services, self.reads, self.registry, self.scheduler)
         self.batch_access = BatchAccess(
-            services, self.registry, self.scheduler, self.unknowns, self.submitter
+            services, self.registry, self.scheduler, self.reconciler, self.submitter
         )
         self._detach: Callable[[], None] | None = None
         self._stop_listening: Callable[[], None] | None = None
@@ -118,19 +120,19 @@ class SessionRuntime:
         self._stop_listening = store.on_foreign_change(self._foreign_change)
         since = clock.utc() - timedelta(seconds=_QUOTA_WINDOW)
         self.services.rate_limiter.restore([clock.to_loop(sent) for sent in await store.recent_sends(since)])
-        await self.unknowns.restore()
+        await self.reconciler.restore()
         if store.is_shared:
             self.registry.adopt(await store.in_states((IntentState.ACCEPTED,), own=True))
         if self.services.hub is not None:
-            self._detach = self.services.hub.subscribe(self.receiver.accept)
-            self.services.tasks.supervise(self.receiver.restore, "hoox-restore-deliveries")
+            self._detach = self.services.hub.subscribe(self.webhook_processor.accept)
+            self.services.tasks.supervise(self.webhook_processor.restore, "hoox-restore-deliveries")
         self.services.tasks.supervise(self.poller.run, "hoox-poller")
         store.coordinate(
             Coordination(
                 self._polls_all,
                 self.poller.set_duty,
                 self.registry.ended_unnotified,
-                self.receiver.kept_elsewhere,
+                self.webhook_processor.kept_elsewhere,
             )
         )
         if self._polls_all:
@@ -140,9 +142,9 @@ class SessionRuntime:
         """Another process has changed this intent."""
         with failures_logged("waking those who wait for another process"):
             self.submitter.foreign_change(intent)
-            self.unknowns.foreign_change(intent)
+            self.reconciler.foreign_change(intent)
             self.registry.changed_elsewhere(intent)
-            self.receiver.changed_elsewhere(intent)
+            self.webhook_processor.changed_elsewhere(intent)
 
     async def close(self) -> None:
         """Send nothing new, let the outstanding POSTs and the hooks finish, end everything else.
@@ -155,7 +157,7 @@ class SessionRuntime:
             self._stop_listening()
         closed = SessionClosed("the session was closed")
         self.services.rate_limiter.close()
-        self.unknowns.close()
+        self.reconciler.close()
         self.submitter.close()
         self.registry.close(closed)
         # the stack runs them from the last to the first, and goes on where one is cancelled
@@ -234,7 +236,7 @@ class SessionRuntime:
         """Record the decision in the store and end the search. Must not be cancelled between the two."""
         if intent.state is IntentState.UNKNOWN:
             await self.services.store.advance(intent.key, IfUnchanged(intent), Drop())
-        self.unknowns.abandon(intent)
+        self.reconciler.abandon(intent)
 
     async def _claim(self, intent: Intent, ref: LookRef) -> LookJob:
         """Check the look, then record that it is the intent's. Must not be cancelled midway, as `_drop`."""
@@ -246,9 +248,9 @@ class SessionRuntime:
             return self.registry.job_of(other)
         try:
             if intent.ref is None:
-                accepted = await self.unknowns.confirm(intent, ref, Evidence.USER, look)
+                accepted = await self.reconciler.confirm(intent, ref, Evidence.USER, look)
             else:
-                accepted = await self.unknowns.correct(intent, ref, look)
+                accepted = await self.reconciler.correct(intent, ref, look)
         except LookTaken as taken:
             raise _taken(ref, taken.owner) from None
         return self.registry.job_of(

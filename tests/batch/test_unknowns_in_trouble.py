@@ -47,7 +47,7 @@ async def test_a_loss_that_the_store_never_records_does_not_lock_its_avatar_for_
         source = await avatar(session)
         store.refuses = MarkUnknown
         await lose(session, space, source, "lost", fault)
-        unknowns = runtime_of(session).unknowns
+        unknowns = runtime_of(session).reconciler
         intent = (await store.get(("lost",)))["lost"]
         await unknowns.avatars.note_lost(intent)
         async with asyncio.timeout(3600):
@@ -78,7 +78,7 @@ async def test_a_loss_is_reported_though_the_store_cannot_be_read() -> None:
     async with opened(space, store=store, exclusive=True, timeouts=QUICK) as session:
         source = await avatar(session)
         await lose(session, space, source, "lost", Fault.DROP_AFTER)
-        assert not runtime_of(session).unknowns.avatars.infers(
+        assert not runtime_of(session).reconciler.avatars.infers(
             (await store.in_states([IntentState.UNKNOWN]))[0]
         )
 

@@ -93,7 +93,7 @@ async def test_a_loss_of_a_shared_session_prevents_inference_beside_it(
         await lose(session, space, source, "A", Fault.DROP_AFTER)
         await lose(session, space, other, "other", Fault.DROP_AFTER)
     async with opened(space, store=store, timeouts=QUICK) as session:
-        avatars = runtime_of(session).unknowns.avatars
+        avatars = runtime_of(session).reconciler.avatars
         assert isinstance(avatars, SharedAvatars)
         avatars._lost_under_lock.clear()
         await lose(session, space, source, "B", Fault.DROP_BEFORE)

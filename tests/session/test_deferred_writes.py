@@ -254,9 +254,9 @@ async def test_what_follows_from_a_deferred_write_is_missed_by_no_try(leaves: bo
             again.cancel()
         await asyncio.wait([again])
         await asyncio.sleep(1.5)
-        unknowns = runtime_of(session).unknowns
-        assert unknowns.avatars.is_searched(await intent_of(session, "k"))
-        assert not unknowns.avatars.is_unlocked(source.avatar_id)
+        reconciler = runtime_of(session).reconciler
+        assert reconciler.avatars.is_searched(await intent_of(session, "k"))
+        assert not reconciler.avatars.is_unlocked(source.avatar_id)
         job = await session.submit(edit(source, "next"), key="next")
         assert job.ref != space.ledger[0].ref == (await intent_of(session, "k")).ref
 

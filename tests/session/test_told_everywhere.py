@@ -201,7 +201,7 @@ async def test_a_leader_that_begins_with_many_kept_deliveries_leaves_room_for_ot
 
         leader.database.fault = count
         for number in range(1000):
-            runtime_of(leader.session).receiver.kept_elsewhere(f"att_{number}")
+            runtime_of(leader.session).webhook_processor.kept_elsewhere(f"att_{number}")
         await asyncio.sleep(5.0)
         assert 0 < most <= 200
         assert running == 0

@@ -180,7 +180,7 @@ async def test_a_delivery_that_is_applied_before_the_loss_is_reported_makes_the_
         assert await on.deliver(on.hub.attempts[-1], on.last, LookStatus.READY)
         job = await submitted
         assert (job.ref, job.last.status) == (on.last, LookStatus.READY)
-        assert runtime_of(on.session).unknowns.avatars.is_unlocked(source.avatar_id)
+        assert runtime_of(on.session).reconciler.avatars.is_unlocked(source.avatar_id)
 
 
 async def test_a_stored_delivery_of_an_earlier_attempt_confirms_the_look_after_a_restart() -> None:

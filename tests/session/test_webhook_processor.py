@@ -199,16 +199,16 @@ async def test_a_delivery_whose_acceptance_is_cancelled_can_be_sent_again() -> N
     """After the acceptance of a delivery was cancelled, the API's retry of it is accepted."""
     async with stage() as on:
         attempt = await on.lose(prompt(), "k")
-        receiver = runtime_of(on.session).receiver
+        webhook_processor = runtime_of(on.session).webhook_processor
         for _ in range(200):
-            await receiver._slots.acquire()
+            await webhook_processor._slots.acquire()
         delivery = Delivery(on.last.look_id, LookStatus.READY, on.last.avatar_id, PICTURE)
         with pytest.raises(TimeoutError):
             async with asyncio.timeout(5):
                 await on.hub(attempt, delivery)
         assert await intents(on.session) == {"k": IntentState.UNKNOWN}
         for _ in range(200):
-            receiver._slots.release()
+            webhook_processor._slots.release()
         assert await on.hub(attempt, delivery)
         await turns()
         assert await intents(on.session) == {"k": IntentState.READY}

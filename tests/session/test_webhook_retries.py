@@ -27,15 +27,19 @@ pytestmark = pytest.mark.virtual_time
 
 def part_of(on: Stage, part: str) -> Any:
     opened = runtime_of(on.session)
-    return {"processor": opened.receiver, "registry": opened.registry, "unknowns": opened.unknowns}[part]
+    return {
+        "webhook_processor": opened.webhook_processor,
+        "registry": opened.registry,
+        "reconciler": opened.reconciler,
+    }[part]
 
 
 @pytest.mark.parametrize(
     ("part", "method"),
     [
-        ("processor", "_apply"),
-        ("processor", "_update_look"),
-        ("processor", "_publish"),
+        ("webhook_processor", "_apply"),
+        ("webhook_processor", "_update_look"),
+        ("webhook_processor", "_publish"),
         ("registry", "publish"),
     ],
 )
@@ -73,7 +77,7 @@ async def test_a_delivery_that_waits_for_its_retry_blocks_no_other(monkeypatch: 
     async with stage() as on:
         jobs = [await on.session.submit(prompt(f"{n}"), key=f"{n}") for n in range(3)]
         monkeypatch.setattr("hoox_async._session.webhook_processor._MAX_CONCURRENT", 1)
-        processor = runtime_of(on.session).receiver
+        processor = runtime_of(on.session).webhook_processor
         processor._slots = asyncio.Semaphore(1)
         raises_once(processor, "_apply", monkeypatch, times=2)
         for job, attempt in zip(jobs, on.hub.attempts, strict=True):
@@ -90,7 +94,7 @@ async def test_a_delivery_confirms_an_unknown_although_the_first_try_fails(
     """An acknowledged delivery is the only proof that the request was paid, so it is applied again."""
     async with stage() as on:
         attempt = await on.lose(prompt(), "k")
-        raises_once(part_of(on, "unknowns"), "confirm", monkeypatch)
+        raises_once(part_of(on, "reconciler"), "confirm", monkeypatch)
         await on.deliver(attempt, on.last, LookStatus.READY)
         assert await intents(on.session) == {"k": IntentState.UNKNOWN}
         await asyncio.sleep(5)
@@ -108,7 +112,7 @@ async def test_the_avatar_of_a_delivery_is_looked_up_again_if_that_fails(
         raises_once(opened.reads, "looks", monkeypatch)
         await on.deliver(attempt, on.last, LookStatus.READY, avatar_id=None)
         await asyncio.sleep(1)
-        raises_once(opened.receiver, "_confirm_unknown", monkeypatch)
+        raises_once(opened.webhook_processor, "_confirm_unknown", monkeypatch)
         await asyncio.sleep(120)
         assert await intents(on.session) == {"k": IntentState.READY}
 
@@ -148,7 +152,7 @@ async def test_a_delivery_that_could_not_be_applied_is_applied_when_the_store_is
         else:
             await on.session.submit(edit(ref), key="k")
             attempt = hub.attempts[-1]
-        raises_once(runtime_of(on.session).receiver, "_apply", monkeypatch, times=100)
+        raises_once(runtime_of(on.session).webhook_processor, "_apply", monkeypatch, times=100)
         assert await on.deliver(attempt, on.last, LookStatus.READY)
         await asyncio.sleep(300)  # until no more is tried
         assert (await intents(on.session))["k"] is not IntentState.READY

@@ -145,7 +145,7 @@ class AttemptContext(NamedTuple):
     services: SessionServices
     registry: JobRegistry
     reconciler: Reconciler
-    receiver: WebhookProcessor
+    webhook_processor: WebhookProcessor
     deferred: DeferredWrites
 
 
@@ -383,7 +383,7 @@ class SubmitAttempt:
     async def _follow_accepted(self, accepted: Intent) -> Intent:
         self._context.reconciler.avatars.note_made(accepted)
         self._context.registry.poll_until_settled(accepted)
-        return await self._context.receiver.apply_early_deliveries(accepted, self._id)
+        return await self._context.webhook_processor.apply_early_deliveries(accepted, self._id)
 
     async def _record_failure(self, error: Exception) -> Intent:
         """Record a refusal or a loss, and raise the error, unless a delivery has proved the look already."""
@@ -436,7 +436,7 @@ class SubmitAttempt:
         """The intent, if its look is proved already; else None, and a lost edit is noted."""
         if after.state is not IntentState.UNKNOWN:
             return after if lost and after.state.paid else None
-        proved = await self._context.receiver.confirm_lost(after.attempts[-1].id)
+        proved = await self._context.webhook_processor.confirm_lost(after.attempts[-1].id)
         if proved is None and lost:
             with suppress(Exception):  # of the store; then nothing more is inferred for its avatar
                 await self._context.reconciler.avatars.note_lost(after)

@@ -68,12 +68,12 @@ class Submitter:
         services: SessionServices,
         registry: JobRegistry,
         reconciler: Reconciler,
-        receiver: WebhookProcessor,
+        webhook_processor: WebhookProcessor,
     ) -> None:
         self._services = services
         self._deferred = DeferredWrites(services)
         self.budgets: SessionBudgets = SessionBudgets(services.store)
-        self._context = AttemptContext(services, registry, reconciler, receiver, self._deferred)
+        self._context = AttemptContext(services, registry, reconciler, webhook_processor, self._deferred)
         self._key_locks = KeyLocks()
         self._running: dict[str, _RunningAttempt] = {}
         self._put_back: set[str] = set()  # sent by this process, and perhaps planned again
