@@ -78,11 +78,11 @@ def decide_paid(
     jitter: float,
     *,
     final: bool = False,
-    denials: int = 1,
+    key_refusals: int = 1,
 ) -> Retry | NoRetry:
     """What to do after a connection for a paid request failed, or after a 429 or a 401.
 
-    ``attempt`` counts the connections that failed, and ``denials`` the answers of 401. ``elapsed``,
+    ``attempt`` counts the connections that failed, and ``key_refusals`` the answers of 401. ``elapsed``,
     ``jitter`` and ``final`` are as in `decide_read`. What may have been charged is never sent again. A
     `NotSent` with a ``retry_after`` is not either: it is from the rate limiter, where the caller's
     ``max_wait`` has ended.
@@ -91,7 +91,7 @@ def decide_paid(
         return NoRetry() if final else Retry(0.0)
     if isinstance(error, AuthenticationError):
         # a 401 that the key check does not confirm must not be retried forever
-        return NoRetry() if final or denials >= KEY_TRIES else Retry(0.0)
+        return NoRetry() if final or key_refusals >= KEY_TRIES else Retry(0.0)
     tries, longest = patience.value
     if not isinstance(error, NotSent) or error.retry_after is not None:
         return NoRetry()

@@ -136,7 +136,7 @@ def test_a_key_that_stays_refused_ends_the_polling_of_all_looks() -> None:
     assert 5 <= sent <= 10
 
 
-def test_an_avatar_that_stays_denied_ends_the_polling_of_its_own_looks_only() -> None:
+def test_an_avatar_that_stays_refused_ends_the_polling_of_its_own_looks_only() -> None:
     """After 403 for a minute, polling ends for the looks of that avatar and goes on for others."""
     scheduler, now = scheduler_of(ref("l", "mine"), ref("l", "theirs")), 0.0
     ended: list[tuple[LookRef, HooxError]] = []

@@ -128,10 +128,10 @@ def test_jitter_moves_a_delay_by_a_quarter_at_most(jitter: float, attempt: int) 
     assert 0.75 * nominal <= decision.delay <= 1.25 * nominal
 
 
-DENIED = AuthenticationError(401, "invalid_api_key", "no")
+KEY_REFUSED = AuthenticationError(401, "invalid_api_key", "no")
 
 
-@pytest.mark.parametrize("error", [REFUSED, DENIED], ids=lambda error: type(error).__name__)
+@pytest.mark.parametrize("error", [REFUSED, KEY_REFUSED], ids=lambda error: type(error).__name__)
 def test_what_the_rate_limiter_has_ended_is_not_sent_again(error: HooxError) -> None:
     """A 429 or 401 is retried without delay until the rate limiter says that it is final."""
     assert decide_read(1, error, 0.0, 0.5) == Retry(0.0)
@@ -142,6 +142,6 @@ def test_what_the_rate_limiter_has_ended_is_not_sent_again(error: HooxError) -> 
 
 def test_a_401_that_the_key_check_does_not_confirm_is_tried_three_times() -> None:
     """A request that alone is answered with 401 fails at the third, or it would be retried for ever."""
-    assert decide_read(3, DENIED, 0.0, 0.5) == NoRetry()
-    assert decide_paid(0, DENIED, 0.0, Patience.BATCH, 0.5, denials=2) == Retry(0.0)
-    assert decide_paid(0, DENIED, 0.0, Patience.BATCH, 0.5, denials=3) == NoRetry()
+    assert decide_read(3, KEY_REFUSED, 0.0, 0.5) == NoRetry()
+    assert decide_paid(0, KEY_REFUSED, 0.0, Patience.BATCH, 0.5, key_refusals=2) == Retry(0.0)
+    assert decide_paid(0, KEY_REFUSED, 0.0, Patience.BATCH, 0.5, key_refusals=3) == NoRetry()

@@ -22,8 +22,8 @@ from .tracked_looks import PollKind, PollRequest
 
 # All in seconds, unless they are counts.
 _BACKOFF, _MAX_BACKOFF = 2.0, 60.0
-_REFUSED_TIMES, _REFUSED_FOR, _REFUSED_BACKOFF = 3, 30.0, 10.0
-_DENIED_TIMES, _DENIED_FOR, _DENIED_BACKOFF = 5, 60.0, 15.0
+_LOOK_REFUSED_TIMES, _LOOK_REFUSED_FOR, _LOOK_REFUSED_BACKOFF = 3, 30.0, 10.0
+_ACCESS_REFUSED_TIMES, _ACCESS_REFUSED_FOR, _ACCESS_REFUSED_BACKOFF = 5, 60.0, 15.0
 _ALONE_FOR, _MAX_ALONE_FOR = 180.0, 3600.0
 
 
@@ -48,7 +48,7 @@ class FailureStreak:
 
 
 class FailureStreaks:
-    """The failures that end polling if they persist: a look refused, an avatar denied, the key refused."""
+    """The failures that end polling if they persist: a look, an avatar or the API key is refused."""
 
     def __init__(self) -> None:
         self.paused_until = -math.inf
@@ -74,22 +74,22 @@ class FailureStreaks:
     def key_refused(self, now: float) -> bool:
         """Count a refusal of the API key, and pause. Whether the refusals have lasted."""
         self._key.add(now)
-        self.paused_until = now + _DENIED_BACKOFF
-        return self._key.has_lasted(_DENIED_TIMES, _DENIED_FOR, now)
+        self.paused_until = now + _ACCESS_REFUSED_BACKOFF
+        return self._key.has_lasted(_ACCESS_REFUSED_TIMES, _ACCESS_REFUSED_FOR, now)
 
-    def avatar_denied(self, group: AvatarGroup, now: float) -> bool:
+    def avatar_refused(self, group: AvatarGroup, now: float) -> bool:
         """Count a refusal of access to the avatar. Whether the refusals have lasted."""
         streak = self._avatars.setdefault(group.avatar_id, FailureStreak())
         streak.add(now)
-        group.backoff_until = now + _DENIED_BACKOFF
-        return streak.has_lasted(_DENIED_TIMES, _DENIED_FOR, now)
+        group.backoff_until = now + _ACCESS_REFUSED_BACKOFF
+        return streak.has_lasted(_ACCESS_REFUSED_TIMES, _ACCESS_REFUSED_FOR, now)
 
     def look_refused(self, group: AvatarGroup, ref: LookRef, now: float) -> bool:
         """Count an answer that refuses this one look, such as 404. Whether the refusals have lasted."""
         streak = self._looks.setdefault(ref, FailureStreak())
         streak.add(now)
-        group.backoff_until = now + min(_REFUSED_BACKOFF * 2.0 ** min(streak.count - 1, 8), _MAX_BACKOFF)
-        return streak.has_lasted(_REFUSED_TIMES, _REFUSED_FOR, now)
+        group.backoff_until = now + min(_LOOK_REFUSED_BACKOFF * 2.0 ** min(streak.count - 1, 8), _MAX_BACKOFF)
+        return streak.has_lasted(_LOOK_REFUSED_TIMES, _LOOK_REFUSED_FOR, now)
 
 
 def back_off(group: AvatarGroup, error: HooxError, now: float) -> None:

@@ -468,7 +468,7 @@ class PollScheduler:
             poll_alone_for_a_while(group, now)
             return []
         if request.kind is PollKind.STATUS and isinstance(error, PermissionDenied):
-            has_lasted = self._failures.avatar_denied(group, now)
+            has_lasted = self._failures.avatar_refused(group, now)
             looks = (look for look in self._looks.values() if look.ref.avatar_id == group.avatar_id)
             return list(looks) if has_lasted else []
         tracked = self._look_of(request)

@@ -146,7 +146,7 @@ class Submitter:
 
     async def _send(self, wanted: Intent, decide: Decide, options: SendOptions) -> Intent:
         """One attempt after the other until one has an outcome; the caller holds the key."""
-        began, connections, denied = self._services.clock.now(), 0, 0
+        began, connections, refusals = self._services.clock.now(), 0, 0
         while True:
             try:
                 return await self._send_once(wanted, decide, options)
@@ -156,12 +156,12 @@ class Submitter:
                 if isinstance(error, NotSent):
                     connections += 1
                     self._note_no_connection(wanted, error)
-                denied += isinstance(error, AuthenticationError)
+                refusals += isinstance(error, AuthenticationError)
                 over = self._services.rate_limiter.is_final(error, options.since)
                 elapsed = self._services.clock.now() - began
                 jitter = random.random()  # noqa: S311 - no secret
                 decision = decide_paid(
-                    connections, error, elapsed, options.patience, jitter, final=over, denials=denied
+                    connections, error, elapsed, options.patience, jitter, final=over, key_refusals=refusals
                 )
                 if isinstance(decision, NoRetry):
                     raise
