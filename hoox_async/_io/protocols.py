@@ -205,7 +205,7 @@ class Store(Protocol):
         """The quota's permits, where processes that share the store take them from it; else None."""
         ...
 
-    def on_foreign_change(self, listener: Callable[[Intent], None]) -> Callable[[], None]:
+    def on_changed_elsewhere(self, listener: Callable[[Intent], None]) -> Callable[[], None]:
         """Call ``listener`` on the session's loop with each intent that another process has changed.
 
         Also with one that this process has marked UNKNOWN because another process's lease was over.

@@ -117,7 +117,7 @@ class SessionRuntime:
     async def start(self) -> None:
         """Restore what an earlier process left in the store, then start the background tasks."""
         clock, store = self.services.clock, self.services.store
-        self._stop_listening = store.on_foreign_change(self._foreign_change)
+        self._stop_listening = store.on_changed_elsewhere(self._changed_elsewhere)
         since = clock.utc() - timedelta(seconds=_QUOTA_WINDOW)
         self.services.rate_limiter.restore([clock.to_loop(sent) for sent in await store.recent_sends(since)])
         await self.reconciler.restore()
@@ -138,11 +138,11 @@ class SessionRuntime:
         if self._polls_all:
             self.services.tasks.supervise(self.poller.poll_stored_looks, "hoox-poll-stored-looks")
 
-    def _foreign_change(self, intent: Intent) -> None:
+    def _changed_elsewhere(self, intent: Intent) -> None:
         """Another process has changed this intent."""
         with failures_logged("waking those who wait for another process"):
-            self.submitter.foreign_change(intent)
-            self.reconciler.foreign_change(intent)
+            self.submitter.changed_elsewhere(intent)
+            self.reconciler.changed_elsewhere(intent)
             self.registry.changed_elsewhere(intent)
             self.webhook_processor.changed_elsewhere(intent)
 

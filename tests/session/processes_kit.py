@@ -74,7 +74,7 @@ class ProcessStore(MemoryStore):
     def is_shared(self) -> bool:
         return True
 
-    def on_foreign_change(self, listener: Callable[[Intent], None]) -> Callable[[], None]:
+    def on_changed_elsewhere(self, listener: Callable[[Intent], None]) -> Callable[[], None]:
         self._listeners.append(listener)
         return lambda: self._listeners.remove(listener)
 

@@ -118,7 +118,7 @@ async def test_a_submission_that_is_cancelled_in_the_turn_of_another_process_cha
                 waiting.cancel()
             heard.append(intent)
 
-        two.store.on_foreign_change(cancel_at_first_change)
+        two.store.on_changed_elsewhere(cancel_at_first_change)
         space.faults.fail_next("create", Fault.status(402))
         with pytest.raises(InsufficientCredits):
             await one.session.submit(prompt(), key="k")

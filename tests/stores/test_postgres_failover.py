@@ -191,7 +191,7 @@ async def test_changes_are_heard_of_after_a_failover() -> None:
         await world.two.read_changes()
         world.fail_over(copy)
         heard: list[str] = []
-        world.two.store.on_foreign_change(lambda intent: heard.append(str(intent.state)))
+        world.two.store.on_changed_elsewhere(lambda intent: heard.append(str(intent.state)))
         await notice(world.one, world.two)
         await world.two.read_changes()
         assert heard == ["accepted"]

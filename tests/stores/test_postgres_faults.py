@@ -184,7 +184,7 @@ async def test_what_a_killed_process_was_sending_is_unknown_after_its_lease(
             await store.plan(planned("own"))
             await store.advance("own", send("att_own"))
             heard: list[str] = []
-            store.on_foreign_change(lambda intent: heard.append(intent.key))
+            store.on_changed_elsewhere(lambda intent: heard.append(intent.key))
             process.kill()
         await until(lambda: _all(store, ["a", "b", "c"], "unknown"))
         assert {"a", "b", "c"} <= set(heard)
@@ -260,7 +260,7 @@ async def test_a_long_foreign_transaction_hides_no_change(postgres: Server, post
     """
     async with opened(postgres.url, postgres_schema) as a, opened(postgres.url, postgres_schema) as b:
         heard: list[str] = []
-        b.on_foreign_change(lambda intent: heard.append(intent.key))
+        b.on_changed_elsewhere(lambda intent: heard.append(intent.key))
         await a.plan(planned("early"))
         with postgres.connect() as slow:
             slow.execute("BEGIN")
@@ -299,7 +299,7 @@ async def test_it_works_behind_a_pooler(pgbouncer_url: str, postgres_schema: str
     """Two processes behind PgBouncer in transaction mode: leases, changes and writes work as they are."""
     async with opened(pgbouncer_url, postgres_schema) as a, opened(pgbouncer_url, postgres_schema) as b:
         heard: list[str] = []
-        b.on_foreign_change(lambda intent: heard.append(intent.key))
+        b.on_changed_elsewhere(lambda intent: heard.append(intent.key))
         keys = [f"k{n}" for n in range(40)]
         await asyncio.gather(*(store.plan(planned(key)) for key in keys for store in (a, b)))
         sent = await asyncio.gather(

@@ -27,7 +27,7 @@ async def test_what_was_restored_from_another_server_is_not_read_again_and_again
     a, b = await world.process(), await world.process()
     await a.store.plan(planned("a"))
     heard: list[str] = []
-    b.store.on_foreign_change(lambda intent: heard.append(intent.key))
+    b.store.on_changed_elsewhere(lambda intent: heard.append(intent.key))
     await b.read_changes()
     heard.clear()
     world.execute(f"UPDATE \"{world.schema}\".intents SET changed_in = '900000000000'::xid8")

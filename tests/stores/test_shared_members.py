@@ -177,8 +177,8 @@ async def test_other_processes_changes_are_read_once(world: World) -> None:
     a, b = await world.process(), await world.process()
     told_a: list[Intent] = []
     told_b: list[Intent] = []
-    a.store.on_foreign_change(told_a.append)
-    end = b.store.on_foreign_change(told_b.append)
+    a.store.on_changed_elsewhere(told_a.append)
+    end = b.store.on_changed_elsewhere(told_b.append)
     await a.store.plan(planned("a"))
     last = await a.store.advance("a", send("att_1"), accept("look_1"))
     for process in (a, b, b):
@@ -194,7 +194,7 @@ async def test_a_sweep_is_told_to_the_sessions_of_its_own_process(world: World) 
     """Who waits for an intent of a dead process hears that it is unknown, also in the process that sweeps."""
     a, b = await world.process(), await world.process()
     told: list[IntentState] = []
-    b.store.on_foreign_change(lambda intent: told.append(intent.state))
+    b.store.on_changed_elsewhere(lambda intent: told.append(intent.state))
     await sending(a)
     await live_on(world, b, thirds=5)
     assert told == [IntentState.UNKNOWN]
@@ -208,8 +208,8 @@ async def test_a_listener_that_raises_harms_nobody(world: World, caplog: pytest.
     def fail(intent: Intent) -> None:
         raise RuntimeError(intent.key)
 
-    b.store.on_foreign_change(fail)
-    b.store.on_foreign_change(lambda intent: told.append(intent.key))
+    b.store.on_changed_elsewhere(fail)
+    b.store.on_changed_elsewhere(lambda intent: told.append(intent.key))
     await a.store.plan(planned("a"))
     await b.read_changes()
     assert told == ["a"]

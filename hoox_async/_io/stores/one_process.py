@@ -27,7 +27,7 @@ class OneProcessStore:
         """None: the process counts its requests itself."""
         return None
 
-    def on_foreign_change(self, listener: Callable[[Intent], None]) -> Callable[[], None]:  # noqa: ARG002
+    def on_changed_elsewhere(self, listener: Callable[[Intent], None]) -> Callable[[], None]:  # noqa: ARG002
         """Never call the listener: no other process changes the store."""
         return _do_nothing
 

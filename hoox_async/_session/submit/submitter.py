@@ -254,7 +254,7 @@ class Submitter:
             return 0.0
         return max(0.0, (intent.answer_by - self._services.clock.utc()).total_seconds())
 
-    def foreign_change(self, intent: Intent) -> None:
+    def changed_elsewhere(self, intent: Intent) -> None:
         """Another process has changed this intent: wake those who wait for that."""
         self._changes.notify(intent.key)
         running = self._running.get(intent.key)

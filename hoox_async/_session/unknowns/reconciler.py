@@ -88,7 +88,7 @@ class Reconciler:
             if not future.done():
                 future.set_result(None)
 
-    def foreign_change(self, intent: Intent) -> None:
+    def changed_elsewhere(self, intent: Intent) -> None:
         """Another process has changed this intent: wake those who wait until it is no unknown."""
         if intent.state is not IntentState.UNKNOWN:
             self.end_search(intent.key)

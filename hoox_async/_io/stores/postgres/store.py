@@ -80,7 +80,7 @@ class PostgresStore:
         """The quota's permits, which all processes take from the database."""
         return self._queries.permits(self._id, self._database.quota_window)
 
-    def on_foreign_change(self, listener: Callable[[Intent], None]) -> Callable[[], None]:
+    def on_changed_elsewhere(self, listener: Callable[[Intent], None]) -> Callable[[], None]:
         """Call ``listener`` with each intent that another process has changed, about a second later."""
         self._listeners.append(listener)
 
