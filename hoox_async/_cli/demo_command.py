@@ -134,7 +134,7 @@ async def _demo(out: Path, terminal: Terminal) -> int:
     from hoox_async.sandbox import Sandbox
 
     items = demo_items()
-    counters = RunCounters(len(items), len(items), pace=60 / _PER_MINUTE, max_credits=None)
+    counters = RunCounters(len(items), len(items), interval=60 / _PER_MINUTE, max_credits=None)
     async with Sandbox(
         speed=_SPEED, requests_per_minute=_PER_MINUTE, failures=_FAILURES, seed=_SEED
     ) as sandbox:

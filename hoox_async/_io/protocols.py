@@ -84,15 +84,15 @@ class Reservation(NamedTuple):
 
     ``permit``: its number, None if there is none to be had so soon. ``wait``: the seconds until it may be
     used, or until it is worth asking again. ``moment``: the time of the database's clock, in seconds.
-    ``limit``: requests a minute that hold now, ``pace``: the seconds between two of them, ``counted``: how
-    many count. ``learned``: the state of `SharedLearning` as text, None while nothing was learned.
+    ``limit``: requests a minute that hold now, ``interval``: the seconds between two of them, ``counted``:
+    how many count. ``learned``: the state of `SharedLearning` as text, None while nothing was learned.
     """
 
     permit: int | None
     wait: float
     moment: float
     limit: int
-    pace: float
+    interval: float
     counted: int
     learned: str | None
 

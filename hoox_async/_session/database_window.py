@@ -94,7 +94,7 @@ class DatabaseWindow:
         self._learning = SharedLearning()
         self._learned_text: str | None = None
         self._offset: float | None = None  # the database's clock less the loop's
-        self._pace = (_MINUTE + MARGIN) / limit
+        self._interval = (_MINUTE + MARGIN) / limit
         self._counted = 0  # requests that counted at the last reservation, and when that was
         self._counted_at = -math.inf
         # reservations
@@ -170,7 +170,7 @@ class DatabaseWindow:
     def _take_in(self, reservation: Reservation, asked_at: float, asked_at_boot: float) -> None:
         now, wait = self._clock.now(), reservation.wait
         self._offset = reservation.moment - now
-        self.limit, self._pace = reservation.limit, reservation.pace
+        self.limit, self._interval = reservation.limit, reservation.interval
         self._counted, self._counted_at = reservation.counted, now
         self._load(reservation.learned)
         if reservation.permit is None:
@@ -317,7 +317,9 @@ class DatabaseWindow:
                 if not self._is_worth_writing(answer, before, terms):
                     return
                 text = learning.dump()
-                if await self._permits.learn(found.version, text, terms, _STEPS_WITHOUT_BURST * self._pace):
+                if await self._permits.learn(
+                    found.version, text, terms, _STEPS_WITHOUT_BURST * self._interval
+                ):
                     self._learned_at = self._clock.now()
                     self._load(text)
                     if before.is_probing and not terms.is_probing:
@@ -378,12 +380,12 @@ class DatabaseWindow:
     def estimate(self, now: float, ahead: int) -> float:
         """About when a permit is free for a waiter with ``ahead`` others in front. Always finite."""
         first = self._stock[0].usable_at if self._stock else max(now, self._ask_again_at)
-        return max(first, self.paused_until) + ahead * self._pace
+        return max(first, self.paused_until) + ahead * self._interval
 
     def interval(self, now: float) -> float:
         """Seconds between two requests of all processes at an even rate."""
         del now
-        return self._pace
+        return self._interval
 
     def snapshot(self, now: float) -> WindowSnapshot:
         """The limit, how many requests of it are free, and when all of it will be.

@@ -39,7 +39,7 @@ def _outcome(key: str, state: OutcomeState, credits: int = 2) -> Outcome:
 
 
 def _counters() -> RunCounters:
-    counters = RunCounters(10, 8, pace=0.6, max_credits=Decimal(40))
+    counters = RunCounters(10, 8, interval=0.6, max_credits=Decimal(40))
     known = {
         "old": _outcome("old", OutcomeState.READY),
         "open": _outcome("open", OutcomeState.PENDING),
@@ -148,7 +148,7 @@ def test_a_pause_is_shown_until_a_paid_request_goes_again() -> None:
 
 def test_the_bar_fits_80_columns() -> None:
     """On a terminal of 80 columns the bar and its figures take three lines, also with large numbers."""
-    counters = RunCounters(200_000, 200_000, pace=0.6, max_credits=Decimal("800000"))
+    counters = RunCounters(200_000, 200_000, interval=0.6, max_credits=Decimal("800000"))
     counters.ready, counters.failed, counters.other, counters.credits = (
         123_456,
         4_321,

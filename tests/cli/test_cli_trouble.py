@@ -146,7 +146,7 @@ def _render(progress: Progress, width: int) -> list[str]:
 @pytest.mark.parametrize("width", [40, 80, 160])
 def test_a_batch_shows_the_outage_instead_of_the_time_left(width: int) -> None:
     """While no answer comes, the bar and the line show why and no time left; then the time left again."""
-    counters = RunCounters(10, 8, pace=0.6, max_credits=Decimal(40))
+    counters = RunCounters(10, 8, interval=0.6, max_credits=Decimal(40))
     progress = _progress(counters)
     assert "left" in progress.line().rpartition(", ")[2]
     counters(_failed())
@@ -163,7 +163,7 @@ def test_a_batch_shows_the_outage_instead_of_the_time_left(width: int) -> None:
 
 def test_a_batch_that_is_paused_shows_no_time_left() -> None:
     """While nothing is sent, the end of the run is not known and not shown."""
-    counters = RunCounters(10, 8, pace=0.6, max_credits=None)
+    counters = RunCounters(10, 8, interval=0.6, max_credits=None)
     counters(Paused(30.0, "5 paid requests in a row were lost"))
     assert "about" not in _progress(counters).line()
 

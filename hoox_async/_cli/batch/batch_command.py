@@ -199,7 +199,7 @@ async def _run(
     pictures: PictureTarget | None,
 ) -> RunResult:
     counters = RunCounters(
-        len(plan.items), plan.estimate.count, pace=60 / connection.rpm, max_credits=options.max_credits
+        len(plan.items), plan.estimate.count, interval=60 / connection.rpm, max_credits=options.max_credits
     )
     counters.count_earlier_runs(plan.stored, plan.keys, plan.paid_again(options))
     session = connection.session(store=store, hooks=[counters], exclusive=options.exclusive)

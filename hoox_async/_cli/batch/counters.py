@@ -26,10 +26,10 @@ _EXPECTED_LOOK_SECONDS = 40.0  # used until the first looks of this run have set
 class RunCounters:
     """What the progress display shows. It is a hook of the session; `count_outcome` takes the outcomes.
 
-    ``pace`` is the number of seconds between two submissions.
+    ``interval`` is the number of seconds between two submissions.
     """
 
-    def __init__(self, total: int, to_send: int, *, pace: float, max_credits: Decimal | None) -> None:
+    def __init__(self, total: int, to_send: int, *, interval: float, max_credits: Decimal | None) -> None:
         self.total = total
         self.to_send = to_send
         self.max_credits = max_credits
@@ -38,7 +38,7 @@ class RunCounters:
         self.failed = 0
         self.other = 0
         self.accepted = 0
-        self._pace = pace
+        self._interval = interval
         self._submitted: set[str] = set()
         self._lost: set[str] = set()
         self._paid_earlier: dict[str, Decimal] = {}
@@ -120,4 +120,4 @@ class RunCounters:
         look = median(self._look_seconds) if self._look_seconds else _EXPECTED_LOOK_SECONDS
         left = max(0, self.to_send - self.accepted)
         # a tenth of the quota is spent on polling; the last looks take longer than the median
-        return 1.1 * left * self._pace + 1.5 * look
+        return 1.1 * left * self._interval + 1.5 * look

@@ -28,7 +28,7 @@ async def rehearse(
 ) -> RunResult:
     """Run these items on a sandbox that is ``options.speed`` times as fast as the real API."""
     limit = max(1, round(rpm * options.speed))
-    counters = RunCounters(len(items), len(items), pace=60 / limit, max_credits=options.max_credits)
+    counters = RunCounters(len(items), len(items), interval=60 / limit, max_credits=options.max_credits)
     with tempfile.TemporaryDirectory(prefix="hoox-rehearsal-", ignore_cleanup_errors=True) as folder:
         async with Sandbox(speed=options.speed, requests_per_minute=limit) as sandbox:
             async with sandbox.session() as session:
