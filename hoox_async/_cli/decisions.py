@@ -79,8 +79,8 @@ def parse_decisions(text: str) -> list[Decision]:
     if not isinstance(entries, list):
         raise ConfigurationError('"decisions": expected a list')
     decisions = [_decision(entry, number) for number, entry in enumerate(entries, 1)]
-    _refuse_doubles("the key", [decision.key for decision in decisions])
-    _refuse_doubles("the look", [str(d.verdict) for d in decisions if isinstance(d.verdict, LookRef)])
+    _refuse_duplicates("the key", [decision.key for decision in decisions])
+    _refuse_duplicates("the look", [str(d.verdict) for d in decisions if isinstance(d.verdict, LookRef)])
     return decisions
 
 
@@ -91,7 +91,7 @@ def _decision(entry: Any, number: int) -> Decision:
     raise ConfigurationError(f'decision {number}: expected the texts "key", "sent_at" and "verdict"')
 
 
-def _refuse_doubles(what: str, texts: Sequence[str]) -> None:
+def _refuse_duplicates(what: str, texts: Sequence[str]) -> None:
     for text in texts:
         if texts.count(text) > 1:
             raise ConfigurationError(f"{what} {text} occurs twice")

@@ -97,7 +97,7 @@ class SQLiteStore(OneProcessStore):
         if not self._key_confirmed and queue is not None and not queue.closed and not queue.inherited:
             self._key_confirmed = True
             # not awaited: if a full disk prevents it, the next session does it again
-            queue.post(queries.confirm_key, writes=True).add_done_callback(ignore_error)
+            queue.enqueue(queries.confirm_key, writes=True).add_done_callback(ignore_error)
 
     async def get(self, keys: Collection[str]) -> dict[str, Intent]:
         """The intents of these keys, those that are known."""
@@ -196,7 +196,9 @@ class SQLiteStore(OneProcessStore):
 
     def note_sends(self, sent_at: Sequence[datetime]) -> Awaitable[None]:
         """Write send times with the next commit. Returns at once; the result can be awaited."""
-        written = self._require_queue().post(partial(queries.add_sends, sent_at=tuple(sent_at)), writes=True)
+        written = self._require_queue().enqueue(
+            partial(queries.add_sends, sent_at=tuple(sent_at)), writes=True
+        )
         written.add_done_callback(ignore_error)  # it need not be awaited
         return written
 
@@ -205,10 +207,10 @@ class SQLiteStore(OneProcessStore):
         return await self._read(partial(queries.recent_sends, since=since))
 
     async def _read(self, work: Callable[[Connection], _T]) -> _T:
-        return await self._require_queue().post(work, writes=False)
+        return await self._require_queue().enqueue(work, writes=False)
 
     async def _write(self, work: Callable[[Connection], _T], *, sends: bool = False) -> _T:
-        return await self._require_queue().post(work, writes=True, sends=sends)
+        return await self._require_queue().enqueue(work, writes=True, sends=sends)
 
     def _require_queue(self) -> _JobQueue:
         if self._queue is None:
@@ -257,7 +259,7 @@ class _JobQueue:
             await self.aclose()
             raise
 
-    def post(
+    def enqueue(
         self, work: Callable[[Connection], _T], *, writes: bool, sends: bool = False
     ) -> asyncio.Future[_T]:
         """Run the function in one of the next transactions."""
