@@ -167,7 +167,7 @@ class Coordination(NamedTuple):
     """A session's part in what one process does for all processes of a workspace.
 
     ``may_lead``: this process may be the one that polls for all. ``on_duty`` is called when its duty changes.
-    ``on_unnotified`` is called with a settled intent whose sender did not see to it that hooks are told, and
+    ``on_unnotified`` is called with a settled intent whose sender did not have hooks notified, and
     ``on_delivery`` with the id of an attempt for which another process has kept a delivery; both only in the
     process that polls for all. They are called on the session's loop and must not raise.
     """
@@ -223,9 +223,9 @@ class Store(Protocol):
         """
 
     def confirm_notified(self, key: str) -> None:
-        """Hooks were told that the look of this intent is settled. Returns at once, and is written soon.
+        """Hooks were notified that the look of this intent is settled. Returns at once, and is written soon.
 
-        Without it the process that polls for all tells its own hooks, once this process has ended.
+        Without it the process that polls for all notifies its own hooks, once this process has ended.
         """
 
     def read_unopened(self) -> AsyncIterator[Intent]:

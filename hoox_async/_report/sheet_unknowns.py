@@ -32,7 +32,7 @@ class CandidateCard(NamedTuple):
 class UnknownCard(NamedTuple):
     """One unknown. ``older`` are candidates that existed before it was sent.
 
-    ``sent_at`` is exact: it tells this sending from a later one of the same key.
+    ``sent_at`` is exact: it distinguishes this sending from a later one of the same key.
     """
 
     key: str
@@ -60,7 +60,7 @@ def unknown_cards(
 ) -> list[UnknownCard]:
     """The unknowns among the outcomes, in their order.
 
-    ``details`` are what the API told of looks, ``pictures`` those that were collected for them.
+    ``details`` are what the API says of looks, ``pictures`` those that were collected for them.
     """
     sources = _sources(outcomes)
     return [
@@ -179,7 +179,7 @@ def _age(picture: SheetPicture | None, sent_at: datetime | None) -> str:
 
 
 def _is_older(picture: SheetPicture | None, sent_at: datetime | None) -> bool:
-    """Servers tell the whole second only, so a picture of the same second is not older."""
+    """Servers give the whole second only, so a picture of the same second is not older."""
     if picture is None or picture.modified is None or sent_at is None:
         return False
     return picture.modified < sent_at.replace(microsecond=0)

@@ -8,7 +8,7 @@ The way of a submission:
 2. `Submitter` locks the key, reads the store and decides what to send.
 3. `SubmitAttempt`, in a task of the session, reserves the credits and takes a permit and the avatar's lock.
 4. SENDING is committed, then the POST goes out.
-5. The outcome is recorded, and the look is polled from there. `submit` tells steps 2 to 5 in detail.
+5. The outcome is recorded, and the look is polled from there. `submit` describes steps 2 to 5 in detail.
 
 The way of an awaited look:
 
@@ -16,7 +16,7 @@ The way of an awaited look:
 2. `Poller` waits for a permit until a request is worth one.
 3. `PollScheduler` chooses the request, mostly one for a whole avatar.
 4. Its answer updates all looks that it shows.
-5. `JobRegistry` settles them in the store, tells the hooks and wakes the waiters.
+5. `JobRegistry` settles them in the store, notifies the hooks and wakes the waiters.
 """
 
 from .session import HooxSession, runtime_of, unopened_access_of

@@ -1,4 +1,4 @@
-"""Whether the API answers the requests of a session; if not, hooks and the log are told."""
+"""Whether the API answers the requests of a session; if not, hooks are notified and the log says so."""
 
 from __future__ import annotations
 

@@ -85,7 +85,7 @@ class DatabaseWindow:
         self.limit: int = limit
         """Requests a minute: the lowest that a process states, or the server's limit if that is smaller."""
         self.on_change: Callable[[], None] = _ignore
-        """Called when a permit, or news of the quota, has come from the database."""
+        """Called when a permit, or what was learned of the quota, has come from the database."""
         self._permits = permits
         self._clock = clock
         self._tasks = tasks
@@ -347,8 +347,8 @@ class DatabaseWindow:
     def mark_accepted(self, permit: int, now: float) -> None:
         """The request of this permit was answered with anything but a 429."""
         learning, moment = self._learning, self._to_database(now)
-        has_news = learning.refusals.refused_since is not None or learning.refusals.is_probing
-        if not has_news and not learning.inferred.is_due(moment):
+        may_end_pause = learning.refusals.refused_since is not None or learning.refusals.is_probing
+        if not may_end_pause and not learning.inferred.is_due(moment):
             return
         learning.accepted(moment, permit)
         self._spawn(self._learn(Accepted(permit), now), "hoox-pause-over")
@@ -377,10 +377,10 @@ class DatabaseWindow:
         self._stated = limit
         self.limit = min(limit, self.limit)
 
-    def estimate(self, now: float, ahead: int) -> float:
-        """About when a permit is free for a waiter with ``ahead`` others in front. Always finite."""
+    def estimate(self, now: float, in_front: int) -> float:
+        """About when a permit is free for a waiter with ``in_front`` others in front of it. Always finite."""
         first = self._stock[0].usable_at if self._stock else max(now, self._ask_again_at)
-        return max(first, self.paused_until) + ahead * self._interval
+        return max(first, self.paused_until) + in_front * self._interval
 
     def interval(self, now: float) -> float:
         """Seconds between two requests of all processes at an even rate."""

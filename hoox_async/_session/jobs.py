@@ -88,7 +88,7 @@ class LookJob:
         self._registry = registry
         self._payment: Payment | None = None
         self._complete = False
-        self._is_notified = False  # hooks of this process were told of its end
+        self._is_notified = False  # hooks of this process were notified of its end
         self._waiters: Waiter | list[Waiter] | None = None  # nearly always one: a list costs 100 bytes
         self._last: Look | None = None
         self.ref = ref
@@ -209,7 +209,7 @@ class LookJob:
     def _restore(self, payment: Payment, look: Look | None) -> None:
         """Load what the store knows: the payment for the look, and the look itself if it is settled.
 
-        That wakes all waiters: a report that follows is no news any more, and would not.
+        That wakes all waiters: a report that follows changes nothing any more, and would not.
         """
         if self._payment is None:
             self._payment = payment
@@ -322,7 +322,7 @@ class JobRegistry:
         self._polls_all = polls_all
         self._is_shared = services.store.is_shared
         self._duty: PollDuty | None = None  # not known yet
-        self._own: set[LookRef] = set()  # of a shared store: sent or settled here, so hooks here are told
+        self._own: set[LookRef] = set()  # of a shared store: sent or settled here; hooks here are notified
         self._being_notified: set[LookRef] = set()  # async hooks have not run yet
         self._opened_at = services.clock.utc()
         self._jobs: WeakValueDictionary[LookRef, LookJob] = WeakValueDictionary()
@@ -429,7 +429,8 @@ class JobRegistry:
     def poll_until_settled(self, intent: Intent) -> None:
         """See to it that the look of an intent that was accepted here is polled until it is settled.
 
-        The hooks of this process are told of its end. Never raises: the caller has just recorded a payment.
+        The hooks of this process are notified of its end. Never raises: the caller has just recorded a
+        payment.
         """
         if self._is_shared and intent.ref is not None:
             self._own.add(intent.ref)
@@ -494,7 +495,7 @@ class JobRegistry:
     # --- reports about looks
 
     def adopt(self, intents: Iterable[Intent]) -> None:
-        """Tell hooks here of the ends of these accepted intents, which an earlier session here sent."""
+        """Notify hooks here of the ends of these accepted intents, which an earlier session here sent."""
         self._own.update(intent.ref for intent in intents if intent.ref is not None)
 
     def changed_elsewhere(self, intent: Intent) -> None:
@@ -511,7 +512,7 @@ class JobRegistry:
             seconds = (intent.settled_at - intent.accepted_at).total_seconds()
             self._scheduler.settled_elsewhere(ref, max(seconds, 0.0))
         self._scheduler.drop(ref)
-        if ref in self._unwritten:  # hooks here were told of it when it could not be written here
+        if ref in self._unwritten:  # hooks here were notified when it could not be written here
             self._unwritten.discard(ref)
             self._services.store.confirm_notified(intent.key)
         job = self._jobs.get(ref)
@@ -527,12 +528,12 @@ class JobRegistry:
             self._notify_settled(job, look)
 
     def ended_unnotified(self, intent: Intent) -> None:
-        """Tell the hooks of a look that is settled, for a process that did not do so."""
+        """Notify the hooks of a look that is settled, for a process that did not do so."""
         if intent.look is not None and intent.ref is not None:
             self._notify_settled(self.job_of(intent), intent.look, for_the_dead=True)
 
     def _notify_settled(self, job: LookJob, look: Look, *, for_the_dead: bool = False) -> None:
-        """Tell the hooks, once, and have it written when the async ones have run too.
+        """Notify the hooks, once, and have it written when the async ones have run too.
 
         Where others share the store, only the sender's process answers for its hooks.
         """
@@ -583,7 +584,7 @@ class JobRegistry:
             if was_unwritten and look.ref not in self._unwritten:
                 self._services.store.confirm_notified(job.key)
         job._update(look, complete=complete)
-        if is_first and notifies_here:  # else the process that sent it tells its hooks
+        if is_first and notifies_here:  # else the process that sent it notifies its hooks
             self._notify_settled(job, look)
 
     async def _stored_job(self, ref: LookRef) -> LookJob | None:

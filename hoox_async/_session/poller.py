@@ -25,7 +25,7 @@ from .services import SessionServices
 _log = logging.getLogger("hoox_async")
 _MAX_OUTSTANDING = 8  # status requests: one that hangs must not hold up the others
 _RESCAN = 600.0  # seconds: a store that failed, or a key that was refused, left some looks unpolled
-# of a store whose changes are heard of anyway: thousands of idle workspaces may share it
+# of a store whose changes are read anyway: thousands of idle workspaces may share it
 _RESCAN_SHARED = 3600.0
 _RESCAN_FAILED = 30.0  # until then the looks of ended processes are polled by nobody
 _LEARNED_FROM = 200  # settled looks, of which a process that begins to poll for all learns how long they take

@@ -226,10 +226,10 @@ class RateLimiter:
             self._callers.pop(waiter, None)
 
     def _estimate_wait(self, waiter: _Waiter) -> float:
-        ahead = next((n for n, other in enumerate(self._callers) if other is waiter), 0)
+        in_front = next((n for n, other in enumerate(self._callers) if other is waiter), 0)
         with self.quota.lock:
             now = self.clock.now()
-            return self.window.estimate(now, ahead) - now
+            return self.window.estimate(now, in_front) - now
 
     # --- granting permits
 

@@ -21,7 +21,7 @@ class AnswerForms:
     - ``looks_of_images``: "one" look for all images of a creation, or one for "each"; the answer names the
       first. (The vendor's page says "looks are created", and shows two images and one look.)
     - ``created``: the HTTP status of an accepted POST, 200 or 201.
-    - ``result``: what ``/avatar/status`` tells of a ready look: "full", or "picture" for its address alone.
+    - ``result``: what ``/avatar/status`` says of a ready look: "full", or "picture" for its address alone.
     - ``failure_code``: the code of a look that failed.
     - ``errors``: the body of a refusal: "short" is ``{"error", "code"}``, "details" is
       ``{"error", "details": [...]}``, and "both" mixes them as the API reference does.
@@ -81,7 +81,7 @@ class AnswerForms:
         return {"error": message, "code": self._code(code)} if code else {"error": message}
 
     def reset_header(self, unix_reset: float, seconds: float) -> dict[str, str]:
-        """The header of the reset, which is ``seconds`` ahead."""
+        """The header of the reset, which comes ``seconds`` from now."""
         match self.reset:
             case "none":
                 return {}

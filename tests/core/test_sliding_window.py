@@ -237,7 +237,7 @@ def test_the_snapshot_shows_what_is_left_and_when_all_is_free_again() -> None:
 def test_an_estimated_wait_is_about_as_long_as_the_wait() -> None:
     """For any number of others in front, the estimate is within eight seconds of the permit's time."""
     window = SlidingWindow(100)
-    estimates = [window.estimate(0.0, ahead) for ahead in range(250)]
+    estimates = [window.estimate(0.0, in_front) for in_front in range(250)]
     times = send(window, 250)
     assert estimates == sorted(estimates)
     assert max(abs(estimate - at) for estimate, at in zip(estimates, times, strict=True)) <= 8.0

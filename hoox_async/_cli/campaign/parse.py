@@ -52,7 +52,7 @@ def parse_campaign(
     name: str = "campaign",
     settings: Mapping[str, str] = _NO_SETTINGS,
 ) -> Campaign:
-    """Parse the text of a campaign file. Pure. Without a format, the first line of the text tells which.
+    """Parse the text of a campaign file. Pure. Without a format, the first line of the text shows which.
 
     Raises `CampaignError` with all problems, and `ConfigurationError` for a setting that is not used.
     """

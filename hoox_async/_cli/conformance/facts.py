@@ -39,7 +39,7 @@ _AVATAR_FIELDS = frozenset(
     }
 )  # fmt: skip
 _USEFUL = frozenset({"prompt", "created_at", "createdAt", "error", "error_message", "errorMessage"})
-"""Fields by which a look that got lost could be recognized, or that tell why one failed."""
+"""Fields by which a look that got lost could be recognized, or that say why one failed."""
 _MISSING_TEXTS = ("Avatar not found", "Look not found")
 _NO_SIGNATURE = "nothing in a delivery proves who sent it"
 
@@ -106,10 +106,10 @@ def _looks_of_images(seen: Observations) -> Seen:
     looks = _looks_of(seen.body("avatar"))
     if seen.made is None or looks is None:
         return not_seen("no avatar was made, or it could not be read")
-    told = f"{format_count(seen.sent_images, 'image')} made {format_count(len(looks), 'look')}"
+    finding = f"{format_count(seen.sent_images, 'image')} made {format_count(len(looks), 'look')}"
     if seen.sent_images < 2 and len(looks) == 1:
-        return not_seen(f"{told}: give two or more with --image")
-    return (same if len(looks) == 1 else differs)(told)
+        return not_seen(f"{finding}: give two or more with --image")
+    return (same if len(looks) == 1 else differs)(finding)
 
 
 def _echo(seen: Observations) -> Seen:
@@ -118,8 +118,8 @@ def _echo(seen: Observations) -> Seen:
         return not_seen("no avatar was made, or it could not be read")
     name = next((look[key] for key in ("avatar_name", "avatarName") if key in look), None)
     kept = {"name": name == seen.sent_name, "place": look.get("place") == seen.sent_place}
-    told = ", ".join(f"{field} {'kept' if same_one else 'not kept'}" for field, same_one in kept.items())
-    return (same if all(kept.values()) else differs)(told)
+    finding = ", ".join(f"{field} {'kept' if same_one else 'not kept'}" for field, same_one in kept.items())
+    return (same if all(kept.values()) else differs)(finding)
 
 
 # --- statuses
@@ -266,8 +266,8 @@ def _fields_of(step: str, documented: frozenset[str]) -> Callable[[Observations]
         new, gone = sorted(names - documented), sorted(documented - names)
         if not new and not gone:
             return same("as on the vendor's page")
-        told = (f"new: {', '.join(new)}" if new else "", f"missing: {', '.join(gone)}" if gone else "")
-        return differs("; ".join(filter(None, told)))
+        findings = (f"new: {', '.join(new)}" if new else "", f"missing: {', '.join(gone)}" if gone else "")
+        return differs("; ".join(filter(None, findings)))
 
     return judge
 
@@ -375,16 +375,18 @@ def _refusal(seen: Observations, step: str) -> Seen:
     body = json_of(answer)
     text = body.get("error") if isinstance(body, dict) else None
     said = text if text in _MISSING_TEXTS else "another text" if isinstance(text, str) else "no text"
-    told = f"HTTP {answer.status}, {said}, {_code_of(body)}, fields: {', '.join(field_names(body)) or 'none'}"
-    return (same if answer.status == 404 else differs)(told)
+    finding = (
+        f"HTTP {answer.status}, {said}, {_code_of(body)}, fields: {', '.join(field_names(body)) or 'none'}"
+    )
+    return (same if answer.status == 404 else differs)(finding)
 
 
 def _wrong_key(seen: Observations) -> Seen:
     if seen.wrong_key is None:
         return not_seen("no answer")
     status, _, body = seen.wrong_key
-    told = f"HTTP {status}, {_code_of(body)}, fields: {', '.join(field_names(body)) or 'none'}"
-    return (same if status == 401 else differs)(told)
+    finding = f"HTTP {status}, {_code_of(body)}, fields: {', '.join(field_names(body)) or 'none'}"
+    return (same if status == 401 else differs)(finding)
 
 
 def _code_case(seen: Observations) -> Seen:
@@ -449,8 +451,8 @@ def _delivery_picture(seen: Observations) -> Seen:
     if body is None or (_word(body) or "").lower() not in _READY:
         return not_seen("no delivery of a look that is ready")
     result = body.get("result")
-    told = "result: " + (", ".join(field_names(result)) or hidden(result))
-    return (same if _thumbnail(body) is not None else differs)(told)
+    finding = "result: " + (", ".join(field_names(result)) or hidden(result))
+    return (same if _thumbnail(body) is not None else differs)(finding)
 
 
 def _delivery_is_unsigned(seen: Observations) -> Seen:
@@ -470,10 +472,10 @@ def _delivery_repeats(seen: Observations) -> Seen:
     gaps = [(later - earlier).total_seconds() for earlier, later in pairwise(times)]
     if not gaps:
         return differs("not sent again after 503")
-    told = "again after " + ", ".join(f"{gap:.1f}" for gap in gaps) + " s"
+    finding = "again after " + ", ".join(f"{gap:.1f}" for gap in gaps) + " s"
     expected = (1.0, 2.0, 4.0)
     near = all(abs(gap - wanted) < 0.9 for gap, wanted in zip(gaps, expected, strict=False))
-    return (same if near and len(gaps) == len(expected) else differs)(told)
+    return (same if near and len(gaps) == len(expected) else differs)(finding)
 
 
 # --- what cannot be seen for nothing

@@ -40,14 +40,14 @@ def _counting(seen: Observations) -> Seen:
     free = {later.endpoint for later, drop in pairs if drop == 0} - {
         later.endpoint for later, drop in pairs if drop > 0
     }
-    told = "it changes by " + ", ".join(map(str, sorted({-drop for drop in drops})))
+    finding = "it changes by " + ", ".join(map(str, sorted({-drop for drop in drops})))
     if all(drop == 1 for drop in drops):
         return same("it falls by 1 with each request, whatever the endpoint")
     if free:
-        return differs(f"{told}; not by {', '.join(sorted(free))}")
+        return differs(f"{finding}; not by {', '.join(sorted(free))}")
     if min(drops) >= 2:
-        return differs(f"{told}: others use the quota, or a request counts more than once")
-    return same(f"{told}: others use the quota too, or earlier requests leave it")
+        return differs(f"{finding}: others use the quota, or a request counts more than once")
+    return same(f"{finding}: others use the quota too, or earlier requests leave it")
 
 
 def _reset_form(seen: Observations) -> Seen:
@@ -55,16 +55,18 @@ def _reset_form(seen: Observations) -> Seen:
     if not found:
         return _none_of(seen, _RESET)
     forms = {_form(one) for one in found}
-    ahead = [seconds for one in found if (seconds := _ahead(one)) is not None]
-    told = " and ".join(sorted(forms))
-    if ahead:
-        told += f", {min(ahead):.0f} to {max(ahead):.0f} s ahead"
-    return (same if forms == {"Unix seconds"} else differs)(told)
+    seconds_left = [seconds for one in found if (seconds := _until_reset(one)) is not None]
+    finding = " and ".join(sorted(forms))
+    if seconds_left:
+        finding += f", {min(seconds_left):.0f} to {max(seconds_left):.0f} s ahead"
+    return (same if forms == {"Unix seconds"} else differs)(finding)
 
 
 def _reset_moves(seen: Observations) -> Seen:
     moments = [
-        (_now(one), _now(one) + seconds) for one in _counted(seen) if (seconds := _ahead(one)) is not None
+        (_now(one), _now(one) + seconds)
+        for one in _counted(seen)
+        if (seconds := _until_reset(one)) is not None
     ]
     if len(moments) < 2:
         return not_seen("less than two resets that can be understood")
@@ -135,8 +137,8 @@ def _form(answer: RecordedAnswer) -> str:
     return "seconds from now" if number <= _HOUR else "another number"
 
 
-def _ahead(answer: RecordedAnswer) -> float | None:
-    """How many seconds ahead of the answer its reset is, whatever its form; None if it has none."""
+def _until_reset(answer: RecordedAnswer) -> float | None:
+    """How many seconds after the answer its reset is, whatever its form; None if it has none."""
     text = answer.headers.get(_RESET, "").strip()
     number = _number(text)
     if number is None:

@@ -288,7 +288,7 @@ def pictures_of_one(catalogue: Iterable[LookDetails]) -> tuple[str, ...]:
 
 
 class _StepFailed(Exception):
-    """A step failed for a reason that is told in words of ours."""
+    """A step failed for a reason that is described in words of ours."""
 
 
 def explain(error: Exception) -> str:

@@ -181,7 +181,7 @@ class PollScheduler:
     def settled_elsewhere(self, ref: LookRef, seconds: float) -> None:
         """Stop polling a look that another process knows to be settled, ``seconds`` after its acceptance.
 
-        That one heard of a delivery, if one was expected: else it would not know before this process.
+        If a delivery was expected, that process got it: else it would not know before this one.
         """
         tracked = self._looks.get(ref)
         if tracked is None:

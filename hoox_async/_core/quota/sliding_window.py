@@ -96,14 +96,14 @@ class SlidingWindow:
             return at
         return max(at, self._expiries[missing - 1]) if missing <= len(self._expiries) else math.inf
 
-    def estimate(self, now: float, ahead: int) -> float:
-        """About when a permit is free for a waiter with ``ahead`` others in front. Always finite."""
+    def estimate(self, now: float, in_front: int) -> float:
+        """About when a permit is free for a waiter with ``in_front`` others in front of it. Always finite."""
         first = self.earliest(now)
         if math.isinf(first):
             first = now + self._span
-        steps = ahead - self._burst + 1
+        steps = in_front - self._burst + 1
         paced = max(first, max(self._even_at, now) + steps * self._interval)
-        missing = self._counted + 1 + ahead - self._share
+        missing = self._counted + 1 + in_front - self._share
         if missing <= 0 or not self._expiries:
             return paced
         return max(paced, self._expiries[min(missing, len(self._expiries)) - 1])

@@ -36,7 +36,7 @@ class OneProcessStore:
         coordination.on_duty(PollDuty.ALL)
 
     def confirm_notified(self, key: str) -> None:
-        """Do nothing: no other process could tell its hooks."""
+        """Do nothing: no other process could notify its hooks."""
 
     async def recently_settled(self, count: int) -> list[Intent]:  # noqa: ARG002
         """None: the process has learned itself how long looks take."""

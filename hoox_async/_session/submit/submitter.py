@@ -50,7 +50,7 @@ from .deferred_writes import DeferredWrites
 from .key_locks import KeyBusy, KeyLocks
 
 _log = logging.getLogger("hoox_async")
-_REREAD = 30.0  # seconds after an answer is due: then its end is read, if nothing was heard of it
+_REREAD = 30.0  # seconds after an answer is due: then the intent is read, if no change of it was reported
 _WITHOUT_OUTCOME = frozenset({IntentState.PLANNED, IntentState.SENDING})
 
 

@@ -102,8 +102,8 @@ class Search:
         sent_at = min(clock.to_loop(intent.attempts[-1].sent_at), now)
         lost_at = sent_at if intent.lost_at is None else min(clock.to_loop(intent.lost_at), now)
         times = [lost_at + t for t in search_times(lost_at, sent_at, timeouts.answer, timeouts.search)]
-        ahead = [t for t in times if t > now] or [now]
-        return [(t, t == ahead[-1]) for t in ahead]
+        upcoming = [t for t in times if t > now] or [now]
+        return [(t, t == upcoming[-1]) for t in upcoming]
 
     async def _read_and_judge(self, *, last: bool) -> bool:
         """By one request. Whether the intent is not searched for any more."""

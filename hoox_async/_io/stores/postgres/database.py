@@ -41,8 +41,8 @@ class PostgresDatabase(SharedDatabase):
     - ``url``: any libpq URI. Percent-encode what is special in its user and password.
     - ``schema``: the schema of its tables, which the first process makes.
     - ``webhooks``: the hub whose deliveries are kept also while no session here has their workspace open.
-    - ``lease``: seconds after which a process that was not heard of is taken for dead. What it was sending
-      becomes unknown then.
+    - ``lease``: seconds after which a process that has not renewed it is taken for dead. What that was
+      sending becomes unknown then.
     - ``max_connections``: of this process, at least 2. While idle it uses two.
 
     Raises `ConfigurationError` for wrong options, and where psycopg is not installed. ``async with`` raises

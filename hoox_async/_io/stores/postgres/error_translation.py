@@ -43,10 +43,10 @@ def database_error(name: str, error: BaseException, detail: str) -> DatabaseErro
         meaning = "the connection failed" if _is_of_network(error) else "it failed"
     else:
         meaning = _MEANING.get(sqlstate) or _MEANING.get(sqlstate[:2]) or "it failed"
-    told = DatabaseError(f"{name}: {meaning} ({' '.join(detail.split()) or type(error).__name__})")
-    told.sqlstate = sqlstate
-    told.constraint = getattr(getattr(error, "diag", None), "constraint_name", None)
-    return told
+    failure = DatabaseError(f"{name}: {meaning} ({' '.join(detail.split()) or type(error).__name__})")
+    failure.sqlstate = sqlstate
+    failure.constraint = getattr(getattr(error, "diag", None), "constraint_name", None)
+    return failure
 
 
 def _is_of_network(error: BaseException) -> bool:

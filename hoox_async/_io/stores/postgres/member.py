@@ -28,7 +28,7 @@ from .recent_writes import RecentWrites
 _FEED_INTERVAL = 1.0  # seconds
 _BEGIN_AFTER = 0.05  # seconds between the opening of a workspace and the first agreement on who polls it
 _MEASUREMENTS = 4  # of the clock
-_NOTIFIED_WITHIN = 60.0  # seconds in which a process that lives tells its hooks
+_NOTIFIED_WITHIN = 60.0  # seconds in which a process that lives notifies its hooks
 _LATE_WRITES = 60.0  # seconds after which a write whose caller has given up is certainly over
 _SESSION_HAS_ENDED = "the session ended while the request was being sent"
 _PAUSE_AFTER_FAILOVER = 45.0  # seconds: permits from before it are too old then; new ones begin in a minute
@@ -111,7 +111,7 @@ class Member:
             self.spawn(self._coordinate_now(), "hoox-coordinate")
 
     def confirm_notified(self, workspace: int, key: str) -> None:
-        """Write soon that hooks were told of the end of this intent's look."""
+        """Write soon that hooks were notified of the end of this intent's look."""
         self._notified.add((workspace, key))
 
     def spawn(self, work: Coroutine[Any, Any, object], name: str) -> None:
@@ -268,7 +268,7 @@ class Member:
             raise
 
     async def _notify_for_earlier_sessions(self) -> None:
-        """Have hooks told of what ended after an earlier session of this process was closed."""
+        """Have hooks notified of what ended after an earlier session of this process was closed."""
         new = [number for number, each in self._coordinated.items() if not each.knows_earlier]
         if not new:
             return
@@ -311,9 +311,9 @@ class Member:
         return [number for number, each in self._coordinated.items() if each.duty is PollDuty.ALL]
 
     async def _notify_for_others(self) -> None:
-        """Have hooks told of ends that the sender's process does not tell its own hooks of.
+        """Have hooks notified of ends that the sender's process does not notify its own hooks of.
 
-        Its lease is over; or it lives, and has told nobody for a while: its session was closed.
+        Its lease is over; or it lives, and has notified nobody for a while: its session was closed.
         """
         led = self._led()
         found = await self.queries.unnotified(led) if led else []
@@ -331,7 +331,7 @@ class Member:
             coordinated = self._coordinated.get(row.workspace)
             if coordinated is None or (row.workspace, row.key) in self._notified:
                 continue
-            with failures_logged(f"telling of the end of {row.key!r}"):
+            with failures_logged(f"notifying hooks of the end of {row.key!r}"):
                 coordinated.part.on_unnotified(intent_rows.read(row))
 
     async def _write_notified(self) -> None:
@@ -383,7 +383,7 @@ class _Coordinated:
         self.knows_earlier = False
 
     def set_duty(self, duty: PollDuty) -> None:
-        """Tell the session of a duty that is new to it."""
+        """Give the session a duty that is new to it."""
         if duty is not self.duty:
             self.duty = duty
             self.has_read_deliveries = False

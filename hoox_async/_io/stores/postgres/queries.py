@@ -91,7 +91,7 @@ class Changes(NamedTuple):
 
 
 class Unnotified(NamedTuple):
-    """A settled intent that no hooks were told of. ``sender_lives``: its sender's lease is not over."""
+    """A settled intent that no hooks were notified of. ``sender_lives``: its sender's lease is not over."""
 
     row: IntentRow
     sender_lives: bool
@@ -248,14 +248,14 @@ class Queries(Protocol):
         """Give up leading these workspaces, and the limit that this member has stated for each."""
 
     async def confirm_notified(self, looks: Collection[tuple[int, str]]) -> None:
-        """Write that the hooks were told of the end of these looks: workspaces and keys."""
+        """Write that the hooks were notified of the end of these looks: workspaces and keys."""
 
     async def unnotified(self, workspaces: Collection[int]) -> list[Unnotified]:
-        """Settled intents that no hooks were told of, those of ended senders first."""
+        """Settled intents that no hooks were notified of, those of ended senders first."""
         ...
 
     async def own_unnotified(self, workspaces: Collection[int]) -> list[IntentRow]:
-        """Settled intents that this member sent and no hooks were told of."""
+        """Settled intents that this member sent and no hooks were notified of."""
         ...
 
     async def deliveries(self, workspaces: Collection[int], since: str | None) -> KeptDeliveries:

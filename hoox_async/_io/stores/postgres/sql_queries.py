@@ -333,17 +333,17 @@ class SQLQueries:
         )  # fmt: skip
 
     async def confirm_notified(self, looks: Collection[tuple[int, str]]) -> None:
-        """Write that the hooks were told of the end of these looks: workspaces and keys."""
+        """Write that the hooks were notified of the end of these looks: workspaces and keys."""
         await self._ask(
             "UPDATE hoox.intents i SET notified = true FROM ("  # locked in order: no deadlock
-            "SELECT seq FROM hoox.intents JOIN unnest(%s::bigint[], %s::text[]) AS told (workspace, key) "
+            "SELECT seq FROM hoox.intents JOIN unnest(%s::bigint[], %s::text[]) AS ended (workspace, key) "
             "USING (workspace, key) WHERE NOT notified ORDER BY seq FOR UPDATE OF intents"
             ") AS locked WHERE i.seq = locked.seq",
             [workspace for workspace, _ in looks], [key for _, key in looks],
         )  # fmt: skip
 
     async def unnotified(self, workspaces: Collection[int]) -> list[Unnotified]:
-        """Settled intents that no hooks were told of, those of ended senders first."""
+        """Settled intents that no hooks were notified of, those of ended senders first."""
         rows = await self._ask(
             "SELECT i.workspace, i.seq, i.key, i.version, i.record, i.crc, m.id IS NOT NULL "
             "FROM hoox.intents i "
@@ -354,7 +354,7 @@ class SQLQueries:
         return [Unnotified(IntentRow(*row), lives) for *row, lives in rows]
 
     async def own_unnotified(self, workspaces: Collection[int]) -> list[IntentRow]:
-        """Settled intents that this member sent and no hooks were told of."""
+        """Settled intents that this member sent and no hooks were notified of."""
         return await self._rows(
             "WHERE NOT i.notified AND i.workspace = ANY(%s::bigint[]) AND i.member = %s ORDER BY i.seq",
             list(workspaces), self._member,

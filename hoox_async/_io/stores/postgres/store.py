@@ -95,7 +95,7 @@ class PostgresStore:
         self._require_member().coordinate(self._id, coordination)
 
     def confirm_notified(self, key: str) -> None:
-        """Hooks were told that the look of this intent is settled. It is written soon."""
+        """Hooks were notified that the look of this intent is settled. It is written soon."""
         if self._member is not None:
             self._member.confirm_notified(self._id, key)
 
@@ -104,7 +104,7 @@ class PostgresStore:
         return self._database.read_workspace(self._workspace)
 
     async def open(self, workspace: Workspace) -> None:
-        """Bind the workspace, and begin to hear of what others change in it.
+        """Bind the workspace, and begin to read what others change in it.
 
         Raises `StoreLocked` where another session has it open by the same database object, `StoreMismatch`
         where it belongs to another base URL or API key, and `StoreError`.
