@@ -119,9 +119,9 @@ class Batch:
         """Process what has arrived until now, and read more of the input."""
         while self.arrivals and self.arrivals[0][0] <= now:
             at, _, arrival = heapq.heappop(self.arrivals)
-            for news in arrival(at):
-                if news is not None and news.complete:
-                    self.seen[news.look.ref] = at
+            for update in arrival(at):
+                if update is not None and update.complete:
+                    self.seen[update.look.ref] = at
                     self.looks_in_flight -= 1
         while self.read < self.items and len(self.queue) < self.prefetch:
             self.queue.put(f"a{self.read % self.avatars}", self.read)

@@ -64,9 +64,9 @@ def scenes(space: Space) -> Counter[str]:
 @pytest.mark.parametrize("trouble", TROUBLES, ids=["ours", "odd"])
 async def test_an_acceptance_that_was_refused_once_is_written_down_later(trouble: Exception) -> None:
     """The caller has the ref at once; a second later the job is listed and hooks are notified."""
-    told: list[Event] = []
+    events: list[Event] = []
     store = Refusing(Accept, 1, trouble)
-    async with on_space(store=store, hooks=[told.append]) as (session, space):
+    async with on_space(store=store, hooks=[events.append]) as (session, space):
         with pytest.raises(StoreError) as caught:
             await session.submit(prompt(), key="k")
         assert (caught.value.charged, caught.value.ref) == ("yes", space.ledger[0].ref)
@@ -76,7 +76,7 @@ async def test_an_acceptance_that_was_refused_once_is_written_down_later(trouble
         assert job.ref == space.ledger[0].ref
         assert (await job.wait()).ref == job.ref
         assert (await intent_of(session, "k")).state is IntentState.READY
-    assert [event.key for event in told if isinstance(event, LookAccepted)] == ["k"]
+    assert [event.key for event in events if isinstance(event, LookAccepted)] == ["k"]
 
 
 async def test_it_is_tried_again_and_again_and_ever_less_often() -> None:

@@ -47,7 +47,7 @@ async def test_hooks_are_told_of_a_look_that_was_read_from_the_store_first() -> 
 
     Also if a waiter has read the look from the store before the change was read.
     """
-    told: list[Event] = []
+    events: list[Event] = []
     space = Space(rng=Random(1), requests_per_minute=None)
     space.hold(0.0)
     memory = SharedMemory()
@@ -57,7 +57,7 @@ async def test_hooks_are_told_of_a_look_that_was_read_from_the_store_first() -> 
                 space.api_key,
                 transport=InProcessTransport(space),
                 store=database.workspace("shop"),
-                hooks=[told.append] if database is own else [],
+                hooks=[events.append] if database is own else [],
                 poll="awaited",
             )
             for database in (own, other)
@@ -67,4 +67,4 @@ async def test_hooks_are_told_of_a_look_that_was_read_from_the_store_first() -> 
             await settle_in(store_of(elsewhere), "order", job.ref)
             assert (await job.wait(0)).status is LookStatus.READY
             await asyncio.sleep(5.0)
-    assert [event.key for event in told if isinstance(event, LookSettled)] == ["order"]
+    assert [event.key for event in events if isinstance(event, LookSettled)] == ["order"]

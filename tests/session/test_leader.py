@@ -25,7 +25,7 @@ LEASE = 10.0
 
 
 class Process:
-    """One process: its database object, its session, and the looks of which its hooks were told."""
+    """One process: its database object, its session, and the looks of which its hooks were notified."""
 
     def __init__(
         self,
@@ -36,7 +36,7 @@ class Process:
         *,
         webhooks: bool = False,
     ) -> None:
-        self.told: list[str | None] = []
+        self.notified: list[str | None] = []
         self.hub = Hub() if webhooks else None
         self.database = MemoryDatabase(memory, lease=LEASE)
         self.session = HooxSession(
@@ -52,7 +52,7 @@ class Process:
 
     def _hear(self, event: Event) -> None:
         if isinstance(event, LookSettled):
-            self.told.append(event.key)
+            self.notified.append(event.key)
 
     @property
     def leads(self) -> bool:
@@ -128,8 +128,8 @@ async def test_a_look_that_the_leader_finds_ready_wakes_its_waiter_elsewhere() -
         await settled()
         async with asyncio.timeout(1.5):
             assert (await waiting).status is LookStatus.READY
-        await until(lambda: first.told == ["k"], 1.0)
-        assert (leader.told, second.told) == ([], [])
+        await until(lambda: first.notified == ["k"], 1.0)
+        assert (leader.notified, second.notified) == ([], [])
         assert len(space.ledger) == 1
 
 
@@ -140,7 +140,7 @@ async def test_a_process_that_awaits_the_look_of_another_one_is_told_of_it() -> 
         job = await first.session.submit(prompt(), key="k")
         other = second.session.job(job.ref)
         assert (await other.wait()).status is LookStatus.READY
-        assert second.told == ["k"]
+        assert second.notified == ["k"]
 
 
 async def test_a_leader_learns_from_deliveries_to_other_processes_how_long_looks_take() -> None:
@@ -172,8 +172,8 @@ async def test_a_leader_that_is_killed_is_replaced_once_its_lease_is_over() -> N
         await leader.session.submit(prompt(), key="k")
         await leader.kill()
         await until(lambda: any(process.leads for process in others), LEASE + 2.0)
-        await until(lambda: any(process.told == ["k"] for process in others), 120.0)
-        assert sum(len(process.told) for process in others) == 1
+        await until(lambda: any(process.notified == ["k"] for process in others), 120.0)
+        assert sum(len(process.notified) for process in others) == 1
 
 
 async def test_a_leader_that_is_closed_is_replaced_at_once() -> None:
@@ -205,9 +205,9 @@ async def test_the_end_of_a_look_whose_submitter_has_ended_is_told_by_the_leader
         leader, (first, second) = apart(opened)
         await first.session.submit(prompt(), key="k")
         await first.kill()
-        await until(lambda: leader.told == ["k"], 180.0)
+        await until(lambda: leader.notified == ["k"], 180.0)
         await asyncio.sleep(30.0)
-        assert (leader.told, first.told, second.told) == (["k"], [], [])
+        assert (leader.notified, first.notified, second.notified) == (["k"], [], [])
 
 
 async def test_the_end_that_a_submitter_did_not_live_to_hear_of_is_told_by_the_leader() -> None:
@@ -219,8 +219,8 @@ async def test_the_end_that_a_submitter_did_not_live_to_hear_of_is_told_by_the_l
         while (await store.get(("k",)))["k"].state.value != "ready":
             await asyncio.sleep(0.01)
         await first.kill()
-        assert first.told == []
-        await until(lambda: leader.told == ["k"], 3 * LEASE)
+        assert first.notified == []
+        await until(lambda: leader.notified == ["k"], 3 * LEASE)
 
 
 async def test_a_process_that_holds_a_job_does_not_answer_for_the_submitter() -> None:
@@ -234,8 +234,8 @@ async def test_a_process_that_holds_a_job_does_not_answer_for_the_submitter() ->
             await asyncio.sleep(0.01)
         await first.kill()
         await waiting
-        await until(lambda: leader.told == ["k"], 3 * LEASE)
-        assert second.told == ["k"]
+        await until(lambda: leader.notified == ["k"], 3 * LEASE)
+        assert second.notified == ["k"]
 
 
 async def test_a_later_session_of_the_process_hears_of_what_an_earlier_one_sent() -> None:
@@ -256,9 +256,9 @@ async def test_a_later_session_of_the_process_hears_of_what_an_earlier_one_sent(
             requests_per_minute=60_000,
         )
         await first.session.__aenter__()
-        await until(lambda: first.told == ["one"], 5.0)
-        await until(lambda: leader.told == ["two"], 180.0)
-        assert first.told == ["one"]
+        await until(lambda: first.notified == ["one"], 5.0)
+        await until(lambda: leader.notified == ["two"], 180.0)
+        assert first.notified == ["one"]
 
 
 async def test_sessions_that_poll_what_is_awaited_do_so_where_nobody_leads() -> None:

@@ -205,8 +205,8 @@ async def test_a_look_that_another_intent_has_just_claimed_is_refused() -> None:
 
 async def test_a_look_that_the_user_named_can_be_corrected() -> None:
     """The user can name another look where no proof exists; another unknown can then have the first one."""
-    told: list[Event] = []
-    async with on_space(hooks=[told.append]) as (session, space):
+    events: list[Event] = []
+    async with on_space(hooks=[events.append]) as (session, space):
         source = made(space)
         ref = await lose(session, space, source)
         space.faults.fail_next("edit", Fault.DROP_AFTER)
@@ -224,7 +224,7 @@ async def test_a_look_that_the_user_named_can_be_corrected() -> None:
         assert await session.resolve("lost", ref) is right
         lost = await intent_of(session, "lost")
         assert (lost.ref, lost.evidence, float(lost.spent)) == (ref, Evidence.USER, 2)
-    accepted = [event for event in told if isinstance(event, LookAccepted)]
+    accepted = [event for event in events if isinstance(event, LookAccepted)]
     assert [event.key for event in accepted] == ["lost", "second"]
 
 
@@ -259,11 +259,11 @@ async def test_a_resend_keeps_to_its_budget_and_max_wait() -> None:
 
 async def test_the_event_of_a_resolved_unknown_has_the_evidence_user() -> None:
     """`resolve` emits LookAccepted with Evidence.USER, the key, the look and its credits."""
-    told: list[Event] = []
-    async with on_space(hooks=[told.append]) as (session, space):
+    events: list[Event] = []
+    async with on_space(hooks=[events.append]) as (session, space):
         ref = await lose(session, space, made(space))
         await session.resolve("lost", ref)
-    (accepted,) = [event for event in told if isinstance(event, LookAccepted)]
+    (accepted,) = [event for event in events if isinstance(event, LookAccepted)]
     assert accepted.evidence is Evidence.USER
     assert (accepted.key, accepted.ref, accepted.credits) == ("lost", ref, Decimal(2))
 
@@ -276,8 +276,8 @@ async def test_drop_and_resolve_are_completed_though_their_caller_is_cancelled(w
     The avatar is unlocked. After `drop` nothing is inferred for it, since the look of the dropped unknown may
     still appear.
     """
-    told: list[Event] = []
-    async with on_space(store=SlowToSay(), exclusive=True, hooks=[told.append]) as (session, space):
+    events: list[Event] = []
+    async with on_space(store=SlowToSay(), exclusive=True, hooks=[events.append]) as (session, space):
         source = made(space)
         ref = await lose(session, space, source)
         reconciler, unknown = runtime_of(session).reconciler, await intent_of(session, "lost")
@@ -291,4 +291,4 @@ async def test_drop_and_resolve_are_completed_though_their_caller_is_cancelled(w
         assert not reconciler.avatars.is_searched(unknown)
         assert reconciler.avatars.is_unlocked(source.avatar_id)
         assert reconciler.avatars.infers(unknown) is not (word == "drop")
-        assert len([event for event in told if isinstance(event, LookAccepted)]) == (word != "drop")
+        assert len([event for event in events if isinstance(event, LookAccepted)]) == (word != "drop")

@@ -171,11 +171,11 @@ async def test_a_429_does_not_outlast_max_wait() -> None:
 
 async def test_the_events_of_a_submission() -> None:
     """Hooks get one RequestSent and one LookAccepted, both with the key."""
-    told: list[Event] = []
-    async with on_space(hooks=[told.append]) as (session, space):
+    events: list[Event] = []
+    async with on_space(hooks=[events.append]) as (session, space):
         await session.submit(prompt(metadata={"who": "me"}), key="k")
-    (sent,) = [event for event in told if isinstance(event, RequestSent)]
-    (accepted,) = [event for event in told if isinstance(event, LookAccepted)]
+    (sent,) = [event for event in events if isinstance(event, RequestSent)]
+    (accepted,) = [event for event in events if isinstance(event, LookAccepted)]
     assert (sent.endpoint, sent.key, accepted.key) == ("create", "k", "k")
     assert (accepted.ref, accepted.evidence) == (space.ledger[0].ref, "answer")
     assert accepted.credits == 2

@@ -39,8 +39,8 @@ pytestmark = pytest.mark.virtual_time
 )
 async def test_what_surely_cost_nothing_is_sent_again(fault: Fault) -> None:
     """After no connection, or a 429, it is planned again before the pause and then sent again."""
-    told: list[Event] = []
-    async with on_space(hooks=[told.append]) as (session, space):
+    events: list[Event] = []
+    async with on_space(hooks=[events.append]) as (session, space):
         space.faults.fail_next("create", fault, times=2)
         task = asyncio.create_task(session.submit(prompt(), key="k"))
         await asyncio.sleep(0.5)
@@ -49,7 +49,7 @@ async def test_what_surely_cost_nothing_is_sent_again(fault: Fault) -> None:
         assert (len(space.ledger), sends(space, "create")) == (1, 3)
         assert len((await intent_of(session, "k")).attempts) == (1 if fault is Fault.REFUSED else 3)
         assert job.credits == Decimal(2)
-    assert sum(isinstance(event, Retried) for event in told) == 2
+    assert sum(isinstance(event, Retried) for event in events) == 2
 
 
 @pytest.mark.parametrize(
@@ -67,8 +67,8 @@ async def test_a_post_that_may_have_been_charged_is_sent_once(fault: Fault) -> N
 
     Hooks get an OutcomeLost with the key and the request's metadata.
     """
-    told: list[Event] = []
-    async with on_space(hooks=[told.append], transport={"answer": 30.0}) as (session, space):
+    events: list[Event] = []
+    async with on_space(hooks=[events.append], transport={"answer": 30.0}) as (session, space):
         budget = Budget(10)
         space.faults.fail_next("create", fault)
         with pytest.raises(OutcomeUnknown) as caught:
@@ -81,7 +81,7 @@ async def test_a_post_that_may_have_been_charged_is_sent_once(fault: Fault) -> N
             await session.submit(prompt(), key="k")
         assert sends(space, "create") == 1
         assert len(await session.looks()) > 0
-    lost = [event for event in told if isinstance(event, OutcomeLost)]
+    lost = [event for event in events if isinstance(event, OutcomeLost)]
     assert [(event.key, event.metadata) for event in lost] == [("k", {"order": "7"})]
 
 

@@ -63,17 +63,17 @@ async def test_one_answer_for_all_is_one_look_and_unknowns(kind: str, tmp_path: 
 @pytest.mark.virtual_time
 async def test_a_request_without_a_key_is_no_exception() -> None:
     """A look stays claimed though the intent that has it had no key and was forgotten."""
-    space, told = Space(rng=Random(1), requests_per_minute=None), list[Event]()
+    space, events = Space(rng=Random(1), requests_per_minute=None), list[Event]()
     carrier, budget = Caching(space), Budget(10)
-    async with HooxSession(space.api_key, transport=carrier, hooks=[told.append]) as session:
+    async with HooxSession(space.api_key, transport=carrier, hooks=[events.append]) as session:
         source = made(space)
         await session.run(edit(source, "one"))
         for n in range(3):
             with pytest.raises(OutcomeUnknown, match="already"):
                 await session.submit(edit(source, f"another {n}"), budget=budget)
         assert (float(budget.spent), float(budget.reserved)) == (6, 0)
-    assert len([event for event in told if isinstance(event, LookAccepted)]) == 1
-    assert len([event for event in told if isinstance(event, OutcomeLost)]) == 3
+    assert len([event for event in events if isinstance(event, LookAccepted)]) == 1
+    assert len([event for event in events if isinstance(event, OutcomeLost)]) == 3
 
 
 @pytest.mark.virtual_time
@@ -119,9 +119,9 @@ class DeferredWrite(MemoryStore):
 @pytest.mark.virtual_time
 async def test_an_acceptance_that_is_written_late_is_checked_too() -> None:
     """A deferred acceptance whose look is another intent's becomes an unknown, and is not resent."""
-    space, store, told = Space(rng=Random(1), requests_per_minute=None), DeferredWrite(), list[Event]()
+    space, store, events = Space(rng=Random(1), requests_per_minute=None), DeferredWrite(), list[Event]()
     carrier = Caching(space)
-    async with HooxSession(space.api_key, transport=carrier, store=store, hooks=[told.append]) as session:
+    async with HooxSession(space.api_key, transport=carrier, store=store, hooks=[events.append]) as session:
         source = made(space)
         await session.submit(edit(source, "first"), key="first")
         store.full = True
@@ -133,7 +133,7 @@ async def test_an_acceptance_that_is_written_late_is_checked_too() -> None:
         assert (intent.state, float(intent.at_risk)) == (IntentState.UNKNOWN, 2)
         with pytest.raises(OutcomeUnknown):
             await session.submit(edit(source, "second"), key="second")
-    assert [event.key for event in told if isinstance(event, OutcomeLost)] == ["second"]
+    assert [event.key for event in events if isinstance(event, OutcomeLost)] == ["second"]
     assert len(space.ledger) == 2
 
 

@@ -107,11 +107,11 @@ async def test_a_look_that_the_scheduler_dropped_before_a_defect_is_published(
         answered, raised = scheduler.answered_avatar, list[int]()
 
         def takes_in_and_raises(*args: Any) -> Any:
-            news = answered(*args)
-            if news and not raised:
+            updates = answered(*args)
+            if updates and not raised:
                 raised.append(1)
                 raise Defect("too late")
-            return news
+            return updates
 
         monkeypatch.setattr(scheduler, "answered_avatar", takes_in_and_raises)
         async with asyncio.timeout(300):

@@ -35,9 +35,9 @@ async def test_a_waiter_wakes_though_another_task_has_read_the_end_from_the_stor
         assert (await other.session.wait(job.ref)).status is LookStatus.READY
         async with asyncio.timeout(1.5):
             assert (await waiting).status is LookStatus.READY
-        await until(lambda: other.told == ["k"], 1.5)
+        await until(lambda: other.notified == ["k"], 1.5)
         await asyncio.sleep(3 * LEASE)
-        assert (leader.told, other.told) == ([], ["k"])
+        assert (leader.notified, other.notified) == ([], ["k"])
 
 
 async def test_a_look_that_a_delivery_reports_without_its_picture_wakes_its_waiter() -> None:
@@ -51,7 +51,7 @@ async def test_a_look_that_a_delivery_reports_without_its_picture_wakes_its_wait
         await runtime_of(other.session).registry.publish([delivered])
         async with asyncio.timeout(180.0):
             assert (await waiting).thumbnail_url is not None
-        assert other.told == ["k"]
+        assert other.notified == ["k"]
 
 
 class SlowProcess(Process):
@@ -60,7 +60,7 @@ class SlowProcess(Process):
     async def _hear(self, event: Event) -> None:  # type: ignore[override]
         if isinstance(event, LookSettled):
             await asyncio.sleep(5.0)
-            self.told.append(event.key)
+            self.notified.append(event.key)
 
 
 async def test_an_end_that_an_async_hook_did_not_live_to_hear_of_is_told_by_the_leader() -> None:
@@ -72,8 +72,8 @@ async def test_an_end_that_an_async_hook_did_not_live_to_hear_of_is_told_by_the_
         await settled_by(leader)
         await asyncio.sleep(4.0)
         await other.kill()
-        await until(lambda: leader.told == ["k"], 3 * LEASE)
-        assert other.told == []
+        await until(lambda: leader.notified == ["k"], 3 * LEASE)
+        assert other.notified == []
 
 
 async def test_an_async_hook_that_takes_its_time_is_told_once() -> None:
@@ -84,10 +84,10 @@ async def test_an_async_hook_that_takes_its_time_is_told_once() -> None:
         await other.session.submit(prompt(), key="k")
         await settled_by(leader)
         await asyncio.sleep(10 * LEASE)
-        assert (leader.told, other.told) == ([], ["k"])
+        assert (leader.notified, other.notified) == ([], ["k"])
         await other.close()
         await asyncio.sleep(3 * LEASE)
-        assert leader.told == []
+        assert leader.notified == []
 
 
 async def test_a_leader_that_could_not_read_the_stored_looks_reads_them_soon_again() -> None:
@@ -108,7 +108,7 @@ async def test_a_leader_that_could_not_read_the_stored_looks_reads_them_soon_aga
         await until(lambda: second.leads, 2 * LEASE)
         await asyncio.sleep(1.0)
         second.database.fault = works
-        await until(lambda: second.told == ["k"], 180.0)
+        await until(lambda: second.notified == ["k"], 180.0)
         await second.close()
 
 
@@ -132,9 +132,9 @@ async def test_an_end_is_told_though_its_submitter_lives_on_without_its_session(
         leader, (other,) = apart(opened)
         await other.session.submit(prompt(), key="k")
         await other.session.aclose()
-        await until(lambda: leader.told == ["k"], 240.0)
+        await until(lambda: leader.notified == ["k"], 240.0)
         await asyncio.sleep(240.0)
-        assert leader.told == ["k"]
+        assert leader.notified == ["k"]
 
 
 async def test_what_a_session_left_sending_is_unknown_though_its_process_lives_on() -> None:

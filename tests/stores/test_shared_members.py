@@ -175,44 +175,44 @@ async def test_a_process_that_ends_properly_leaves_nothing_to_wait_for(world: Wo
 async def test_other_processes_changes_are_read_once(world: World) -> None:
     """A change is told to the sessions of other processes, once, and not to the process that made it."""
     a, b = await world.process(), await world.process()
-    told_a: list[Intent] = []
-    told_b: list[Intent] = []
-    a.store.on_changed_elsewhere(told_a.append)
-    end = b.store.on_changed_elsewhere(told_b.append)
+    seen_by_a: list[Intent] = []
+    seen_by_b: list[Intent] = []
+    a.store.on_changed_elsewhere(seen_by_a.append)
+    end = b.store.on_changed_elsewhere(seen_by_b.append)
     await a.store.plan(planned("a"))
     last = await a.store.advance("a", send("att_1"), accept("look_1"))
     for process in (a, b, b):
         await process.read_changes()
-    assert (told_a, told_b) == ([], [last])
+    assert (seen_by_a, seen_by_b) == ([], [last])
     end()
     await a.store.plan(planned("b"))
     await b.read_changes()
-    assert told_b == [last]
+    assert seen_by_b == [last]
 
 
 async def test_a_sweep_is_told_to_the_sessions_of_its_own_process(world: World) -> None:
     """Who waits for an intent of a dead process hears that it is unknown, also in the process that sweeps."""
     a, b = await world.process(), await world.process()
-    told: list[IntentState] = []
-    b.store.on_changed_elsewhere(lambda intent: told.append(intent.state))
+    seen: list[IntentState] = []
+    b.store.on_changed_elsewhere(lambda intent: seen.append(intent.state))
     await sending(a)
     await live_on(world, b, thirds=5)
-    assert told == [IntentState.UNKNOWN]
+    assert seen == [IntentState.UNKNOWN]
 
 
 async def test_a_listener_that_raises_harms_nobody(world: World, caplog: pytest.LogCaptureFixture) -> None:
     """The error of a listener is logged, and the other listeners are called."""
     a, b = await world.process(), await world.process()
-    told: list[str] = []
+    seen: list[str] = []
 
     def fail(intent: Intent) -> None:
         raise RuntimeError(intent.key)
 
     b.store.on_changed_elsewhere(fail)
-    b.store.on_changed_elsewhere(lambda intent: told.append(intent.key))
+    b.store.on_changed_elsewhere(lambda intent: seen.append(intent.key))
     await a.store.plan(planned("a"))
     await b.read_changes()
-    assert told == ["a"]
+    assert seen == ["a"]
     assert "failed" in caplog.text
 
 
