@@ -219,8 +219,8 @@ class MemoryQueries:
             "get", lambda: [intents[workspace, key].row for key in keys if (workspace, key) in intents]
         )
 
-    async def put(self, workspace: int, write: IntentWrite, *, of_the_dead: bool = False) -> Written:
-        sweep = self._lease if of_the_dead else None
+    async def put(self, workspace: int, write: IntentWrite, *, if_sender_dead: bool = False) -> Written:
+        sweep = self._lease if if_sender_dead else None
         return await self._ask("put", lambda: self._memory.put(self.member, workspace, write, sweep))
 
     async def release(self, workspace: int, key: str | None) -> None:
@@ -448,7 +448,7 @@ class MemoryQueries:
 
         return await self._ask("attempt_anywhere", find)
 
-    async def sent_by_the_dead(self, workspaces: Collection[int]) -> list[IntentRow]:
+    async def sent_by_dead_members(self, workspaces: Collection[int]) -> list[IntentRow]:
         def find() -> list[IntentRow]:
             memory = self._memory
             if not memory.may_sweep(self.member, self._lease):
@@ -461,7 +461,7 @@ class MemoryQueries:
                 and not memory.is_alive(each.member)
             ]
 
-        return await self._ask("sent_by_the_dead", find)
+        return await self._ask("sent_by_dead_members", find)
 
     async def left_sending(self, workspaces: Collection[int]) -> list[IntentRow]:
         def find() -> list[IntentRow]:

@@ -530,15 +530,15 @@ class JobRegistry:
     def ended_unnotified(self, intent: Intent) -> None:
         """Notify the hooks of a look that is settled, for a process that did not do so."""
         if intent.look is not None and intent.ref is not None:
-            self._notify_settled(self.job_of(intent), intent.look, for_the_dead=True)
+            self._notify_settled(self.job_of(intent), intent.look, for_sender=True)
 
-    def _notify_settled(self, job: LookJob, look: Look, *, for_the_dead: bool = False) -> None:
+    def _notify_settled(self, job: LookJob, look: Look, *, for_sender: bool = False) -> None:
         """Notify the hooks, once, and have it written when the async ones have run too.
 
         Where others share the store, only the sender's process answers for its hooks.
         """
         ref, key = job.ref, job.key
-        answers = for_the_dead or ref in self._own
+        answers = for_sender or ref in self._own
         self._own.discard(ref)
         if ref in self._being_notified:
             return

@@ -106,7 +106,7 @@ async def test_a_sweep_that_was_interrupted_finds_the_living_alive(world: World)
     await live_on(world, b, thirds=2)
     await world.pass_time(0.45 * LEASE)
     await b.renew()
-    [row] = await b.member.queries.sent_by_the_dead([a.store._id])
+    [row] = await b.member.queries.sent_by_dead_members([a.store._id])
     await a.renew()
     await b.member._mark_unknown(row)
     assert await state_of(b) is IntentState.SENDING

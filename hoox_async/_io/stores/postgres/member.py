@@ -128,9 +128,9 @@ class Member:
         if renewed.timeline != self._timeline:
             await self._begin_timeline(renewed.timeline)
 
-    async def put(self, workspace: int, write: IntentWrite, *, of_the_dead: bool = False) -> Written:
+    async def put(self, workspace: int, write: IntentWrite, *, if_sender_dead: bool = False) -> Written:
         """Write an intent by compare-and-set, and remember that for ten minutes. See `Queries.put`."""
-        written = await self.queries.put(workspace, write, of_the_dead=of_the_dead)
+        written = await self.queries.put(workspace, write, if_sender_dead=if_sender_dead)
         if written.outcome == "written":
             self._recent.add(self._clock.now(), workspace, write)
         return written
@@ -221,7 +221,7 @@ class Member:
         await self._mark_left_sendings()
         if not self._workspaces:
             return
-        for row in await self.queries.sent_by_the_dead(tuple(self._workspaces)):
+        for row in await self.queries.sent_by_dead_members(tuple(self._workspaces)):
             await self._mark_unknown(row)
         await self._notify_for_others()
 
@@ -352,7 +352,7 @@ class Member:
         except StoreError as error:  # the others are to be swept nevertheless
             _log.error("what an ended process or session was sending can't be marked as unknown: %s", error)
             return
-        written = await self.put(row.workspace, write, of_the_dead=presumed)
+        written = await self.put(row.workspace, write, if_sender_dead=presumed)
         if written.outcome == "written":
             _log.warning("%s is unknown now: %s", row.key, reason)
             self._publish(row.workspace, after)

@@ -136,11 +136,11 @@ class Queries(Protocol):
         """The rows of those of these keys that are known."""
         ...
 
-    async def put(self, workspace: int, write: IntentWrite, *, of_the_dead: bool = False) -> Written:
+    async def put(self, workspace: int, write: IntentWrite, *, if_sender_dead: bool = False) -> Written:
         """Write an intent by compare-and-set.
 
-        ``of_the_dead``: only if it is SENDING, the lease of the member that sent it is over, and this member
-        may take others for dead.
+        ``if_sender_dead``: only if it is SENDING, the lease of the member that sent it is over, and this
+        member may take others for dead.
         """
         ...
 
@@ -266,7 +266,7 @@ class Queries(Protocol):
         """The intent that has this attempt, in whichever workspace."""
         ...
 
-    async def sent_by_the_dead(self, workspaces: Collection[int]) -> list[IntentRow]:
+    async def sent_by_dead_members(self, workspaces: Collection[int]) -> list[IntentRow]:
         """SENDING intents of members whose lease is over. None while this member may not sweep."""
         ...
 

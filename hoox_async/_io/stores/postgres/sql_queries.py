@@ -104,16 +104,16 @@ class SQLQueries:
             workspace, list(keys),
         )  # fmt: skip
 
-    async def put(self, workspace: int, write: IntentWrite, *, of_the_dead: bool = False) -> Written:
+    async def put(self, workspace: int, write: IntentWrite, *, if_sender_dead: bool = False) -> Written:
         """Write an intent by compare-and-set."""
-        return await self._put(workspace, write, self._lease if of_the_dead else None, None)
+        return await self._put(workspace, write, self._lease if if_sender_dead else None, None)
 
     async def restore(self, workspace: int, write: IntentWrite, version: int) -> Written:
         """Write an intent by compare-and-set, with this version."""
         return await self._put(workspace, write, None, version)
 
     async def _put(
-        self, workspace: int, write: IntentWrite, of_the_dead: float | None, lost_version: int | None
+        self, workspace: int, write: IntentWrite, sweep_lease: float | None, lost_version: int | None
     ) -> Written:
         ref = write.claimed
         try:
@@ -126,7 +126,7 @@ class SQLQueries:
                 [ref.avatar_id for ref in write.seen], [ref.look_id for ref in write.seen],
                 list(write.created),
                 [name for name, _ in write.charges], [change for _, change in write.charges],
-                write.replaces, of_the_dead, lost_version,
+                write.replaces, sweep_lease, lost_version,
             )  # fmt: skip
         except DatabaseError as error:
             if error.constraint == _LOOK_IS_TAKEN or (error.sqlstate or "")[:2] == _ROLLED_BACK:
@@ -380,7 +380,7 @@ class SQLQueries:
         """The intent that has this attempt, in whichever workspace."""
         return await self._row("JOIN hoox.attempts a ON a.intent = i.seq WHERE a.id = %s LIMIT 1", attempt_id)
 
-    async def sent_by_the_dead(self, workspaces: Collection[int]) -> list[IntentRow]:
+    async def sent_by_dead_members(self, workspaces: Collection[int]) -> list[IntentRow]:
         """SENDING intents of members whose lease is over."""
         return await self._rows(
             "WHERE i.state = 'sending' AND i.workspace = ANY(%s::bigint[]) AND NOT EXISTS "
