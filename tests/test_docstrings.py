@@ -203,6 +203,8 @@ REPLACED = {
     "doubts": "unknowns",
     "tally": "counters",
     "opened": "runtime",
+    "foreign": "elsewhere",
+    "pace": "interval",
 }
 
 

@@ -94,7 +94,7 @@ def _with_stdin(argv: Sequence[str], stdin: str) -> list[str]:
 
 
 def _without_type_names(text: str) -> str:
-    """Reword cyclopts' "unable to convert … into Decimal|None" in plain English."""
+    """Reword cyclopts' messages in plain English: no types, and no option where an argument is missing."""
     text = _NAMELESS.sub(lambda found: f"{found[1]} needs {found[2].upper()}", text)
     kinds = {"int": "a whole number", "float": "a number", "Decimal": "a number"}
     pattern = re.compile(r'unable to convert "(.*)" into (int|float|Decimal)(\|None)?')

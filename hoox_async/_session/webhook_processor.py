@@ -286,7 +286,7 @@ class WebhookProcessor:
         self._retry_kept_deliveries([attempt_id])
 
     async def restore(self) -> None:
-        """Apply the deliveries that an earlier process stored, for intents that are not settled."""
+        """Apply the deliveries that were kept already, for intents that are ACCEPTED or UNKNOWN."""
         async for attempt_id in self._services.store.stream_delivered():
             try:
                 await self._apply_kept_deliveries([attempt_id])

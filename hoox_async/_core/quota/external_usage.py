@@ -16,7 +16,7 @@ _MIN_RESET_CHANGE = 10.0  # resets that are this close to a minute apart are tho
 
 
 class ExternalUsage:
-    """Estimates what the other clients use. All times are the loop's, in seconds.
+    """Estimates what the other clients use. All times are of one clock, in seconds.
 
     A server may count a sliding minute or fixed ones; which of them shows in how its reset moves.
     """

@@ -84,7 +84,7 @@ class QuotaCounts(NamedTuple):
 
 @attrs.define
 class SharedLearning:
-    """The limit, other clients' use, pause and margin, as the answers to all processes have shown them."""
+    """The limit, other clients' use, pause and margin, as the server's answers have shown them."""
 
     external: ExternalUsage = attrs.field(factory=ExternalUsage)
     inferred: InferredUsage = attrs.field(factory=InferredUsage)
