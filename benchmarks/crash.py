@@ -237,7 +237,10 @@ async def child(arguments: argparse.Namespace) -> None:
         hub = await stack.enter_async_context(webhooks(arguments.port))
         store = arguments.store
         if store.startswith("postgresql:"):
-            database = await stack.enter_async_context(PostgresDatabase(store, lease=LEASE))
+            try:
+                database = await stack.enter_async_context(PostgresDatabase(store, lease=LEASE))
+            except StoreError:  # a busy machine does not answer within a third of this short lease
+                sys.exit(UNFINISHED)
             store = database.workspace("default")
         session = HooxSession(
             arguments.key,
