@@ -58,8 +58,12 @@ class BatchBudget:
         return self._shared is not None and self._shared.name is not None
 
     def may_fit_later(self, credits: Decimal) -> bool:
-        """Whether what the store has just refused to charge may fit once others have given back credits."""
-        return self._store_decides and self.refusal(credits) is None
+        """Whether what the store has just refused to charge may fit once others have given back credits.
+
+        False where the budget could not be read since: what was read before would allow it again at once.
+        """
+        was_read = self._shared is not None and self._shared.was_read
+        return self._store_decides and was_read and self.refusal(credits) is None
 
     def refusal_for_good(self, credits: Decimal) -> BudgetExceeded | None:
         """As `refusal`; None also where others may have given back what the store has charged."""
