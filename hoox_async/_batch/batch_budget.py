@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from contextlib import ExitStack
 from decimal import Decimal
 
@@ -28,6 +29,7 @@ class BatchBudget:
         self._shared = shared
         self._access = access
         self._budgets = [budget for budget in (self._own, shared) if budget is not None]
+        self._read_at = -math.inf
 
     def name_to_charge(self, earlier: str | None) -> str | None:
         """The name of the budget that the store charges: the batch's, or else that of the earlier POST."""
@@ -90,7 +92,7 @@ class BatchBudget:
                 listening.enter_context(budget.notifying(changed.set))
             others = self._shared is not None and self._shared.waits_for_others
             try:
-                async with asyncio.timeout(_READ_AGAIN if others else None):
+                async with asyncio.timeout_at(self._read_at + _READ_AGAIN if others else None):
                     await changed.wait()
                 return
             except TimeoutError:
@@ -111,3 +113,4 @@ class BatchBudget:
         """Read again what the store has charged."""
         if self._access is not None:
             await self._access.refresh_budget(self._shared)
+        self._read_at = asyncio.get_running_loop().time()
