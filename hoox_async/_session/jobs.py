@@ -265,7 +265,7 @@ class LookJob:
             raise self._ended_by(error)
 
     def _ended_by(self, error: HooxError) -> HooxError:
-        """A copy of the error that ends a wait, for one waiter, marked as charged if the look was paid for."""
+        """A copy of the error that ends a wait, for one waiter, marked as charged if the look is paid for."""
         own, is_paid = copy(error), self._payment is not None
         if isinstance(error, SessionClosed):
             own = _closed_under(self.ref, is_paid=is_paid)
