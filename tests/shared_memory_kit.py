@@ -23,11 +23,11 @@ from hoox_async._core.intents.intent import Intent, IntentState
 from hoox_async._io.clock import Clock
 from hoox_async._io.stores.postgres import intent_rows
 from hoox_async._io.stores.postgres.queries import (
+    BudgetRow,
     Changes,
     IntentRow,
     IntentWrite,
     KeptDeliveries,
-    OpenedBudget,
     Renewed,
     Unnotified,
     WorkspaceRow,
@@ -234,14 +234,14 @@ class MemoryQueries:
 
         await self._ask("release", release)
 
-    async def open_budget(self, workspace: int, budget: StoredBudget) -> OpenedBudget:
-        def open_budget() -> OpenedBudget:
+    async def open_budget(self, workspace: int, budget: StoredBudget) -> BudgetRow:
+        def open_budget() -> BudgetRow:
             memory, place = self._memory, (workspace, budget.name)
             if place not in memory.initial_charges:
                 memory.initial_charges[place] = budget.charged
                 restored = memory.budgets[place].charged if place in memory.budgets else FREE
                 memory.budgets[place] = budget._replace(charged=budget.charged + restored)
-            return OpenedBudget(memory.budgets[place], memory.initial_charges[place])
+            return BudgetRow(memory.budgets[place], memory.initial_charges[place])
 
         return await self._ask("open_budget", open_budget)
 

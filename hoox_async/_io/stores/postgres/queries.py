@@ -97,7 +97,7 @@ class Unnotified(NamedTuple):
     sender_lives: bool
 
 
-class OpenedBudget(NamedTuple):
+class BudgetRow(NamedTuple):
     """A budget as it is stored, and the credits that were charged to it when it was created."""
 
     stored: StoredBudget
@@ -154,7 +154,7 @@ class Queries(Protocol):
     async def release(self, workspace: int, key: str | None) -> None:
         """Let others replace the planned intent of this key (None: of all) that this member was to send."""
 
-    async def open_budget(self, workspace: int, budget: StoredBudget) -> OpenedBudget:
+    async def open_budget(self, workspace: int, budget: StoredBudget) -> BudgetRow:
         """Create the budget, unless there is one of this name.
 
         One that only restored writes have charged gets this cap, and this charge besides.

@@ -18,11 +18,11 @@ from .error_translation import DatabaseError
 from .migrations import in_schema
 from .permits import PostgresPermits
 from .queries import (
+    BudgetRow,
     Changes,
     IntentRow,
     IntentWrite,
     KeptDeliveries,
-    OpenedBudget,
     Renewed,
     Unnotified,
     WorkspaceRow,
@@ -148,14 +148,14 @@ class SQLQueries:
             workspace, self._member, key,
         )  # fmt: skip
 
-    async def open_budget(self, workspace: int, budget: StoredBudget) -> OpenedBudget:
+    async def open_budget(self, workspace: int, budget: StoredBudget) -> BudgetRow:
         """Create the budget, unless there is one of this name."""
         rows = await self._ask(
             "SELECT * FROM hoox.open_budget_1(%s::bigint, %s::text, %s::numeric, %s::numeric)",
             workspace, *budget,
         )  # fmt: skip
         cap, charged, initial = rows[0]
-        return OpenedBudget(StoredBudget(budget.name, cap, charged), initial)
+        return BudgetRow(StoredBudget(budget.name, cap, charged), initial)
 
     async def budget(self, workspace: int, name: str) -> StoredBudget | None:
         """The budget of this name."""
