@@ -27,7 +27,6 @@ import argparse
 import asyncio
 import signal
 import socket
-import sqlite3
 import sys
 import tempfile
 from collections import Counter
@@ -36,7 +35,6 @@ from contextlib import (
     AbstractContextManager,
     AsyncExitStack,
     asynccontextmanager,
-    closing,
     contextmanager,
     suppress,
 )
@@ -63,7 +61,9 @@ from hoox_async import (
     OutcomeState,
     Timeouts,
 )
-from hoox_async.errors import HooxError
+from hoox_async._core.intents.intent import IntentState
+from hoox_async._io.stores.sqlite.reader import read_store
+from hoox_async.errors import HooxError, StoreError
 from hoox_async.events import OutcomeLost
 from hoox_async.postgres import PostgresDatabase
 from hoox_async.sandbox import DeliveryOptions, Fault, Sandbox
@@ -237,7 +237,10 @@ async def child(arguments: argparse.Namespace) -> None:
         hub = await stack.enter_async_context(webhooks(arguments.port))
         store = arguments.store
         if store.startswith("postgresql:"):
-            database = await stack.enter_async_context(PostgresDatabase(store, lease=LEASE))
+            try:
+                database = await stack.enter_async_context(PostgresDatabase(store, lease=LEASE))
+            except StoreError:  # a busy machine does not answer within a third of this short lease
+                sys.exit(UNFINISHED)
             store = database.workspace("default")
         session = HooxSession(
             arguments.key,
@@ -434,8 +437,9 @@ async def until_complete(
 async def outstanding(store: str, pid: int) -> set[str]:
     """The keys of what a process was sending when it was killed, as the store has it."""
     if not store.startswith("postgresql:"):
-        with closing(sqlite3.connect(store)) as file, suppress(sqlite3.OperationalError):
-            return {key for (key,) in file.execute("SELECT key FROM intents WHERE state = 'sending'")}
+        with suppress(StoreError):  # it was killed before it had made the file
+            async with await read_store(store) as snapshot:
+                return {intent.key async for intent in snapshot if intent.state is IntentState.SENDING}
         return set()
     from psycopg.errors import UndefinedTable
 

@@ -68,13 +68,14 @@ class InvalidRequest(HooxError, ValueError):
     """A request holds a value that the API would refuse; nothing was sent.
 
     ``field`` is the field's name, ``value`` what it was given, and ``expected`` says what would be right.
-    The message shows the value unless that is ``secret``.
+    The message shows the value unless that is ``secret``: nor should you.
     """
 
     def __init__(self, field: str, value: object, expected: str, *, secret: bool = False) -> None:
         self.field = field
         self.value = value
         self.expected = expected
+        self.secret = secret
         shown = "the value, which is not shown," if secret else _shown(value)
         super().__init__(f"{field}: {shown} is not usable; expected {expected}")
 

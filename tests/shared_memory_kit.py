@@ -23,6 +23,7 @@ from hoox_async._core.intents.intent import Intent, IntentState
 from hoox_async._io.clock import Clock
 from hoox_async._io.stores.postgres import intent_rows
 from hoox_async._io.stores.postgres.queries import (
+    BudgetRow,
     Changes,
     IntentRow,
     IntentWrite,
@@ -83,6 +84,7 @@ class SharedMemory:
         self.baselines: set[tuple[int, str]] = set()
         self.seen: dict[tuple[int, str], set[str]] = {}
         self.budgets: dict[tuple[int, str], StoredBudget] = {}
+        self.initial_charges: dict[tuple[int, str], Decimal] = {}  # of budgets that somebody has opened
         self.deliveries: dict[tuple[int, str], tuple[str, str, int]] = {}  # record, who kept it, commit
         self.leaders: dict[int, str] = {}
         self.unnotified: set[tuple[int, str]] = set()
@@ -168,7 +170,7 @@ class SharedMemory:
         written = _Intent(row, write.state, member, write.claimed, self.commits, me)
         self.intents[workspace, write.key] = written
         for name, change in write.charges:
-            budget = self.budgets[workspace, name]
+            budget = self.budgets.get((workspace, name)) or StoredBudget(name, FREE, FREE)
             self.budgets[workspace, name] = budget._replace(charged=budget.charged + change)
         for attempt in write.attempts:
             self.attempts[workspace, attempt.id] = (write.key, attempt.sent_at)
@@ -232,12 +234,23 @@ class MemoryQueries:
 
         await self._ask("release", release)
 
-    async def open_budget(self, workspace: int, budget: StoredBudget) -> StoredBudget:
-        budgets = self._memory.budgets
-        return await self._ask("open_budget", lambda: budgets.setdefault((workspace, budget.name), budget))
+    async def open_budget(self, workspace: int, budget: StoredBudget) -> BudgetRow:
+        def open_budget() -> BudgetRow:
+            memory, place = self._memory, (workspace, budget.name)
+            if place not in memory.initial_charges:
+                memory.initial_charges[place] = budget.charged
+                restored = memory.budgets[place].charged if place in memory.budgets else FREE
+                memory.budgets[place] = budget._replace(charged=budget.charged + restored)
+            return BudgetRow(memory.budgets[place], memory.initial_charges[place])
+
+        return await self._ask("open_budget", open_budget)
 
     async def budget(self, workspace: int, name: str) -> StoredBudget | None:
-        return await self._ask("budget", lambda: self._memory.budgets.get((workspace, name)))
+        def find() -> StoredBudget | None:
+            is_open = (workspace, name) in self._memory.initial_charges
+            return self._memory.budgets.get((workspace, name)) if is_open else None
+
+        return await self._ask("budget", find)
 
     async def set_cap(self, workspace: int, name: str, max_credits: Decimal) -> None:
         def change() -> None:

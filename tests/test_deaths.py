@@ -261,7 +261,7 @@ async def test_three_leases_without_the_database_lose_and_repeat_nothing(
             proxy.refuse = True
             proxy.cut()
             ends_at = asyncio.get_running_loop().time() + 3 * LEASE
-            await asyncio.wait(outstanding)
+            await asyncio.gather(*outstanding, return_exceptions=True)
             for session in sessions.values():
                 with pytest.raises(StoreError, match="the connection failed") as caught:
                     await session.submit(order("meanwhile"), key="meanwhile")
@@ -301,7 +301,11 @@ async def test_a_poller_that_is_cut_off_is_replaced(postgres: Server, postgres_s
                 assert (await other.wait(job.ref)).ref == job.ref
                 proxy.release()
                 assert (await job.wait()).ref == job.ref
-                assert not await polls(cut)
+
+                async def is_over() -> bool:
+                    return not await polls(cut)
+
+                await until(is_over)
                 assert await polls(other)
 
 

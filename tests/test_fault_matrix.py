@@ -32,7 +32,7 @@ FAULTS = [fault for fault in vars(Fault).values() if isinstance(fault, Fault)]
 SERVED = [fault for fault in FAULTS if fault is not Fault.REFUSED]
 HARMLESS = {Fault.REFUSED.name, Fault.RATE_LIMITED.name, Fault.RATE_LIMITED_RETRY_AFTER.name}
 WORKERS = 24
-FEW = Timeouts(connect=2.0, read=1.5, answer=1.5)
+FEW = Timeouts(connect=4.0, read=4.0, answer=3.0)
 
 
 class Plan(NamedTuple):

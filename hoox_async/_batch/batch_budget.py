@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from contextlib import ExitStack
 from decimal import Decimal
 
@@ -28,6 +29,7 @@ class BatchBudget:
         self._shared = shared
         self._access = access
         self._budgets = [budget for budget in (self._own, shared) if budget is not None]
+        self._read_at = -math.inf
 
     def name_to_charge(self, earlier: str | None) -> str | None:
         """The name of the budget that the store charges: the batch's, or else that of the earlier POST."""
@@ -58,8 +60,12 @@ class BatchBudget:
         return self._shared is not None and self._shared.name is not None
 
     def may_fit_later(self, credits: Decimal) -> bool:
-        """Whether what the store has just refused to charge may fit once others have given back credits."""
-        return self._store_decides and self.refusal(credits) is None
+        """Whether what the store has just refused to charge may fit once others have given back credits.
+
+        False where the budget could not be read since: what was read before would allow it again at once.
+        """
+        was_read = self._shared is not None and self._shared.was_read
+        return self._store_decides and was_read and self.refusal(credits) is None
 
     def refusal_for_good(self, credits: Decimal) -> BudgetExceeded | None:
         """As `refusal`; None also where others may have given back what the store has charged."""
@@ -86,7 +92,7 @@ class BatchBudget:
                 listening.enter_context(budget.notifying(changed.set))
             others = self._shared is not None and self._shared.waits_for_others
             try:
-                async with asyncio.timeout(_READ_AGAIN if others else None):
+                async with asyncio.timeout_at(self._read_at + _READ_AGAIN if others else None):
                     await changed.wait()
                 return
             except TimeoutError:
@@ -107,3 +113,4 @@ class BatchBudget:
         """Read again what the store has charged."""
         if self._access is not None:
             await self._access.refresh_budget(self._shared)
+        self._read_at = asyncio.get_running_loop().time()

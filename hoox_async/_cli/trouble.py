@@ -12,6 +12,7 @@ from hoox_async import Answered, Event, Paused, RequestFailed, RequestSent
 from .text import format_duration
 
 _SLOW = 10.0  # seconds without any answer to what was asked
+_PAUSING = (401, 429)  # answers after which nothing is sent for a while
 
 
 @contextmanager
@@ -46,7 +47,7 @@ class Trouble:
                 self._asked_at = None
                 if status < 500:
                     self._failure = None
-                if status < 400:
+                if status < 500 and status not in _PAUSING:
                     self._pause = None
             case RequestFailed(seconds=seconds):
                 self._asked_at = None
@@ -73,6 +74,11 @@ class Trouble:
             return f"no answer for {lasting}, still waiting" if self.seconds else ""
         answer = "no answer" if self._failure.status is None else "no usable answer"
         return f"{answer} for {lasting} ({self._failure.reason}), trying again"
+
+    @property
+    def is_over(self) -> bool:
+        """Whether the API answers. A pause that has ended by time alone says nothing about that."""
+        return self._pause is None and not self.outage()
 
     def text(self) -> str:
         """The outage, or why nothing is sent; empty if nothing is wrong."""

@@ -70,6 +70,8 @@ class TroubleLines:
         """The line to write now; empty for none."""
         text = self._trouble.text()
         if not text:
+            if not self._trouble.is_over:
+                return ""
             was_shown, self._shown, self._began_at = self._shown is not None, None, None
             return "the API answers again" if was_shown else ""
         self._began_at = now if self._began_at is None else self._began_at

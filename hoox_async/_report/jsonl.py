@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from .._api.requests import ImageAvatar, LookEdit, PromptAvatar, PrunedRequest, content_of
+from .._core.intents.intent import Evidence
 from .._core.intents.outcomes import Outcome
 
 REQUEST_KINDS = (PromptAvatar, ImageAvatar, LookEdit)
@@ -50,8 +51,14 @@ def charged(outcome: Outcome) -> str:
 
 
 def seconds_of(outcome: Outcome) -> float | None:
-    """The seconds from the last submission until the outcome was settled; None if one is not known."""
+    """The seconds from the last submission until the outcome was settled.
+
+    None if one is not known, and where the time is not that in which the look was made: it was found settled
+    by a later session, or by a search or a person after its POST was lost.
+    """
     if outcome.submitted_at is None or outcome.settled_at is None:
+        return None
+    if outcome.watched_since is not None or outcome.evidence in (Evidence.INFERRED, Evidence.USER):
         return None
     return max(0.0, (outcome.settled_at - outcome.submitted_at).total_seconds())
 

@@ -148,7 +148,9 @@ class BatchReport:
     def seconds(self) -> tuple[float, ...]:
         """The seconds that each ready look took from its submission until it was known to be ready.
 
-        Avatars from images are left out: they are ready at once and would distort the figures.
+        Left out are those of which it is not known how long they took: a session that was opened later found
+        them ready, or a search or a person found them after their POST was lost. And avatars from images,
+        which are ready at once.
         """
         taken = (seconds_of(o) for o in self.ready if not isinstance(o.request, ImageAvatar))
         return tuple(seconds for seconds in taken if seconds is not None)

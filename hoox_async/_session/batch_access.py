@@ -210,7 +210,7 @@ class BatchAccess:
     def expectations(self) -> Expectations:
         """The quota and the durations of looks as they are known now."""
         return Expectations(
-            self._services.rate_limiter.snapshot().limit,
+            self._services.rate_limiter.window.limit,
             self._scheduler.durations.quantile,
             self._services.hub is not None,
         )

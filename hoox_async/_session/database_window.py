@@ -45,6 +45,7 @@ _MAX_DELAY = 10.0  # the longest assumed delay from sending a request's headers 
 _MIN_MEASUREMENTS = 20  # answers, until the fastest of them is taken as the minimum network latency
 _LEARN_EVERY = 10.0  # seconds: an answer that says nothing new is written that often
 _LEARN_TRIES = 5
+_COUNTED_EVERY = 5.0  # seconds: the count that `snapshot` tells is at most that old, and one statement
 _STEPS_WITHOUT_BURST = 9  # after a pause requests go on evenly, without the burst of ten
 
 
@@ -89,14 +90,16 @@ class DatabaseWindow:
         self._permits = permits
         self._clock = clock
         self._tasks = tasks
+        self._loop = asyncio.get_running_loop()
         self._stated = limit
         self._hold = hold
         self._learning = SharedLearning()
         self._learned_text: str | None = None
         self._offset: float | None = None  # the database's clock less the loop's
         self._interval = (_MINUTE + MARGIN) / limit
-        self._counted = 0  # requests that counted at the last reservation, and when that was
-        self._counted_at = -math.inf
+        self._counted = 0  # requests that counted at the last reservation
+        self._known = (0, -math.inf)  # the same or a later count, for `snapshot`, and when that was
+        self._counter: asyncio.Task[None] | None = None
         # reservations
         self._stock: deque[_Reserved] = deque()
         self._asking = False
@@ -171,7 +174,7 @@ class DatabaseWindow:
         now, wait = self._clock.now(), reservation.wait
         self._offset = reservation.moment - now
         self.limit, self._interval = reservation.limit, reservation.interval
-        self._counted, self._counted_at = reservation.counted, now
+        self._counted, self._known = reservation.counted, (reservation.counted, now)
         self._load(reservation.learned)
         if reservation.permit is None:
             self._ask_again_at = now + max(wait, 0.002)
@@ -390,11 +393,32 @@ class DatabaseWindow:
     def snapshot(self, now: float) -> WindowSnapshot:
         """The limit, how many requests of it are free, and when all of it will be.
 
-        As of the last reservation: what other processes have sent since is not known here.
+        As of the last reservation, or some seconds ago in a process that reserves no permits and calls this
+        again and again: then the database is asked in the background.
         """
-        free_at = self._counted_at + _MINUTE
-        counted = self._counted if now < free_at else 0
+        counted, counted_at = self._known
+        is_counting = self._counter is not None and not self._counter.done()
+        if now - counted_at >= _COUNTED_EVERY and not is_counting and self._is_on_loop():
+            self._counter = self._spawn(self._count(), "hoox-count-permits")
+        free_at = counted_at + _MINUTE
+        counted = counted if now < free_at else 0
         return WindowSnapshot(self.limit, max(0, self.limit - counted), max(free_at, self.paused_until))
+
+    def _is_on_loop(self) -> bool:
+        """Whether the caller runs on the session's loop; a thread that shows metrics does not."""
+        try:
+            return asyncio.get_running_loop() is self._loop
+        except RuntimeError:
+            return False
+
+    async def _count(self) -> None:
+        """Ask what counts now, and no sooner again than in some seconds if that fails."""
+        try:
+            found = await self._permits.learned(0.0)
+            self._known = (found.counts.most, self._clock.now())
+        except StoreError as error:
+            _log.debug("what counts against the quota could not be read: %s", error)
+            await asyncio.sleep(_COUNTED_EVERY)
 
     def restore(self, now: float, ages: Iterable[float]) -> None:
         """Do nothing: the database knows the requests of earlier processes."""

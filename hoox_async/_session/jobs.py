@@ -265,11 +265,12 @@ class LookJob:
             raise self._ended_by(error)
 
     def _ended_by(self, error: HooxError) -> HooxError:
-        """A copy of the error that ends a wait, for one waiter, marked as charged."""
-        own = copy(error)
+        """A copy of the error that ends a wait, for one waiter, marked as charged if the look is paid for."""
+        own, is_paid = copy(error), self._payment is not None
         if isinstance(error, SessionClosed):
-            own = _closed_under(self.ref, is_paid=self._payment is not None)
-        own.charged = "yes"
+            own = _closed_under(self.ref, is_paid=is_paid)
+        if is_paid:
+            own.charged = "yes"
         return own
 
     def _add_waiter(self, waiter: Waiter) -> None:
@@ -601,7 +602,7 @@ class JobRegistry:
     async def _write_settled(self, key: str, look: Look) -> None:
         """Record in the store that the look is settled. Where that fails, it is polled again later."""
         try:
-            await self._services.store.advance(key, Settle(look, self._services.clock.utc()))
+            await self._services.store.advance(key, Settle(look, self._services.clock.utc(), self._opened_at))
         except IllegalTransition:
             pass  # it was settled with the other status before: the first one is final
         except StoreError as error:

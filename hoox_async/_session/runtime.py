@@ -98,7 +98,7 @@ class SessionRuntime:
     def __init__(self, services: SessionServices, *, exclusive: bool, poll: Poll) -> None:
         self.services = services
         self._polls_all = poll == "all"
-        self.scheduler = PollScheduler(limit=services.rate_limiter.snapshot().limit)
+        self.scheduler = PollScheduler(limit=services.rate_limiter.window.limit)
         self.reads = Reads(services)
         services.rate_limiter.on_key_refused = KeyCheck(services, self.reads).begin
         self.registry = JobRegistry(services, self.reads, self.scheduler, polls_all=self._polls_all)

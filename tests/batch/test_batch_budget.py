@@ -49,11 +49,14 @@ async def test_what_can_never_fit_is_refused_at_once() -> None:
 class StoreOfBudget:
     """Stands for the session: what its store has of the budget now."""
 
-    def __init__(self, charged: int) -> None:
+    def __init__(self, charged: int, undecided: int = 0) -> None:
         self.stored = StoredBudget("spring", Decimal(4), Decimal(charged))
+        self.undecided = Decimal(undecided)
+        self.readings = 0
 
     async def refresh_budget(self, budget: Budget) -> None:
-        budget.update(self.stored)
+        self.readings += 1
+        budget.update(self.stored, self.undecided)
 
 
 async def test_who_has_waited_is_not_refused_by_what_was_read_before() -> None:
@@ -69,6 +72,27 @@ async def test_who_has_waited_is_not_refused_by_what_was_read_before() -> None:
     budget.release(TWO, spent=True, charged=True)
     await task
     assert (shared.spent, shared.reserved) == (TWO, TWO)
+
+
+@pytest.mark.virtual_time
+async def test_own_reservations_that_end_do_not_put_off_the_next_reading() -> None:
+    """While others may give back credits, the store is read once a second, however many reservations end."""
+    shared, store = Budget(4, name="spring"), StoreOfBudget(4, undecided=2)
+    budget = BatchBudget(None, shared, cast(BatchAccess, store))
+    await budget.refused()
+    tasks = [await begin(budget) for _ in range(3)]
+    for _ in range(20):
+        await asyncio.sleep(0.5)
+        await budget.reserve(Decimal(0))
+        budget.release(Decimal(0), spent=False)
+    assert 8 <= store.readings <= 3 * 10
+    assert not any(task.done() for task in tasks)
+    store.stored = store.stored._replace(charged=TWO)
+    store.undecided = Decimal(0)
+    await asyncio.sleep(1.1)
+    assert [task.done() for task in tasks].count(True) == 1
+    for task in tasks:
+        task.cancel()
 
 
 @pytest.mark.parametrize("spent", [True, False])

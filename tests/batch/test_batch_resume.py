@@ -140,6 +140,8 @@ async def test_accepted_looks_are_asked_for_in_groups_and_not_paid_again(store: 
     new = [record.endpoint for record in space.requests[asked:]]
     assert "edit" not in new
     assert new.count("status") <= 2
+    assert all(outcome.watched_since is not None for outcome in report.ready)
+    assert report.seconds == ()  # the first run ended before they were done
 
 
 async def test_looks_are_polled_at_once_days_later(store: str, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -336,6 +336,35 @@ async def test_the_cap_waits_for_what_other_machines_may_give_back(end: str) -> 
         await world.check_books()
 
 
+@pytest.mark.parametrize("cause", ["lost", "unreadable"])
+async def test_what_the_store_refuses_and_cannot_explain_is_tried_once(cause: str) -> None:
+    """An item that the store refuses to charge is UNSENT where its budget can't be read afterwards.
+
+    Either a failover has lost the budget, or reading fails. What was read before would allow the item, so
+    that another try would be refused as well, and the next one, without end.
+    """
+    async with machines(space_of()) as world:
+        machine, puts = await world.start(), 0
+        budgets = machine.database.memory.budgets
+
+        async def fault(when: str, name: str) -> None:
+            nonlocal puts
+            if (when, name) == ("before", "put"):
+                puts += 1
+                for place, stored in tuple(budgets.items()):
+                    budgets[place] = stored._replace(charged=stored.max_credits)
+                if cause == "lost":
+                    budgets.clear()
+            if puts and name == "budget" and cause == "unreadable":
+                raise StoreError("the connection was cut")
+
+        machine.database.fault = fault
+        running = await begin(machine, items(2), budget=Budget(10 * PRICE, name="spring"))
+        report = await asyncio.wait_for(running, 60.0)
+        assert (states(report), puts) == ({"unsent": 2}, 2)
+        assert all(isinstance(outcome.error, BudgetExceeded) for outcome in report)
+
+
 async def test_a_customers_cap_survives_the_process() -> None:
     """``spent`` counts once, an unknown and a failed look stay charged, and a resend is charged as well."""
     space = space_of(failures=1.0)

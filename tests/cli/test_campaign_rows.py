@@ -222,3 +222,14 @@ def test_a_look_without_a_source_is_reported() -> None:
     assert header == "line 1: source; expected a known field (did you mean 'avatar'?)"
     assert car.startswith("line 3: avatar; expected what alex/car is made from")
     assert "line 3 has it already" in twice
+
+
+def test_a_webhook_url_that_is_not_usable_is_not_shown() -> None:
+    """Its last part may be a secret: neither the message nor the problem holds the value."""
+    secret = "example.com/hooks/MARKED"
+    with pytest.raises(CampaignError) as caught:
+        parse_campaign(f"key,prompt,webhook_url\na,x,{secret}\n", "csv")
+    [problem] = caught.value.problems
+    assert (problem.line, problem.field) == (2, "webhook_url")
+    assert "webhook_url: the value, which is not shown, is not usable; expected an http(s)" in str(problem)
+    assert "MARKED" not in repr(caught.value) + str(caught.value) + repr(problem)

@@ -6,14 +6,18 @@ import asyncio
 import io
 import json
 import shlex
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 
 import pytest
 from cli_kit import AVATARS, CAMPAIGN, ITEMS, Cli, Done, campaign
 
-from hoox_async import BatchRunner
+from hoox_async import BatchItem, BatchRunner, Estimate, LookEdit, Outcome, OutcomeState
+from hoox_async._cli.batch.batch_options import BatchOptions
+from hoox_async._cli.batch.plan import Plan, show_items, show_plan
 from hoox_async._cli.campaign import parse_campaign
+from hoox_async._cli.terminal import Terminal
 from hoox_async.sandbox import Fault, Sandbox
 
 
@@ -197,6 +201,29 @@ def test_max_failures_stops(cli: Cli, tmp_path: Path) -> None:
     assert counts["rejected"] >= 1
     assert counts["unsent"] >= 40
     assert "(--max-failures)" in done.err
+
+
+def test_what_another_machine_is_sending_is_not_counted_as_unknown(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """An item that was sent and may still be answered is told apart; after that time it is unknown."""
+    now = datetime.now(UTC)
+    items = [BatchItem(key, LookEdit(f"avtr_1:look_{key}", "rain")) for key in ("ready", "sent", "late")]
+    stored = {
+        "ready": Outcome("ready", items[0].request, OutcomeState.READY),
+        "sent": Outcome("sent", items[1].request, OutcomeState.UNKNOWN, answer_by=now + timedelta(hours=1)),
+        "late": Outcome("late", items[2].request, OutcomeState.UNKNOWN, answer_by=now - timedelta(seconds=1)),
+    }
+    plan = Plan(tuple(items), stored, Estimate(Decimal(0), {}, 0.0))
+    lines = show_plan(plan, "campaign", BatchOptions(), Terminal())
+    assert "  from before  1 ready, 1 sent, not answered yet, 1 unknown" in lines
+    show_items(plan, BatchOptions(), Terminal())
+    assert "(sent, not answered yet)" in capsys.readouterr().out
+    show_plan(plan, "campaign", BatchOptions(), Terminal(as_json=True))
+    show_items(plan, BatchOptions(), Terminal(as_json=True))
+    shown, *listed = map(json.loads, capsys.readouterr().out.splitlines())
+    assert shown["standing"] == {"ready": 1, "sending": 1, "unknown": 1}
+    assert [item["standing"] for item in listed] == ["ready", "sending", "unknown"]
 
 
 def test_changed_content(cli: Cli, tmp_path: Path) -> None:

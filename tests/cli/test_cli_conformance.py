@@ -374,7 +374,7 @@ def test_the_question_says_what_will_happen(serve: Serve, monkeypatch: pytest.Mo
         (("--conformance", "--yes", "--delivery-wait", "0"), "--delivery-wait 0: expected"),
         (
             ("--conformance", "--yes", "--public-url", "https://a.test?x=1"),
-            "--public-url 'https://a.test?x=1'",
+            "--public-url expected an http(s) URL of scheme, host and path alone",
         ),
         (
             ("--conformance", "--yes", "--public-url", "https://a.test", "--listen", "8765"),

@@ -27,7 +27,7 @@ from hoox_async import (
 )
 from hoox_async._cli.batch.counters import RunCounters
 from hoox_async._cli.batch.picture_index import INDEX_NAME, PictureIndex, read_picture_index
-from hoox_async._cli.batch.progress import Progress
+from hoox_async._cli.batch.progress import Progress, line_pause
 from hoox_async._cli.terminal import Terminal
 
 REF = LookRef("avtr_1", "look_1")
@@ -124,6 +124,18 @@ def test_the_line_has_all_figures() -> None:
     for part in ("0 of 10 done", "submitted 2", "in flight 1", "ready 0", "failed 0", "credits 12 of 40",
                  "requests left 61 of 100", "about 1 min 5 s left"):  # fmt: skip
         assert part in line
+
+
+def test_the_lines_get_rarer_as_a_campaign_gets_longer() -> None:
+    """One each 5 s in the first minute, then each 30 s, after ten minutes each minute."""
+    at: list[float] = []
+    elapsed = 0.0
+    while elapsed < 7200:
+        elapsed += line_pause(elapsed)
+        at.append(elapsed)
+    assert at[:14] == [5, 10, 15, 20, 25, 30, 35, 40, 45, 50, 55, 60, 90, 120]
+    assert at[29:32] == [600, 660, 720]
+    assert len(at) == 140
 
 
 def test_a_pause_is_shown_until_a_paid_request_goes_again() -> None:

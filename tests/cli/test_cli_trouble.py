@@ -132,6 +132,23 @@ def test_lines_are_few_where_nothing_can_be_redrawn() -> None:
     ]
 
 
+@pytest.mark.parametrize("status", [401, 429])
+def test_a_pause_that_ends_by_time_is_no_answer(status: int) -> None:
+    """The line that the API answers again comes with an answer that ends the pause; a refusal does not."""
+    clock = FakeClock()
+    trouble = Trouble(clock)
+    lines = TroubleLines(trouble)
+    trouble(Paused(6.0, f"the API answered {status}"))
+    written: list[str] = []
+    for _ in range(20):
+        clock.now += 0.5
+        written += filter(None, [lines.next(clock.now)])
+        trouble(Answered(Endpoint.STATUS, status, 0.1))
+    assert written == [f"nothing is sent for 4 s: the API answered {status}"]
+    trouble(Answered(Endpoint.STATUS, 404, 0.1))
+    assert lines.next(clock.now) == "the API answers again"
+
+
 def _progress(counters: RunCounters) -> Progress:
     return Progress(Terminal(), counters, lambda: QuotaSnapshot(100, 61))
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -67,6 +67,14 @@ def test_what_a_state_means(
 def test_every_state_of_an_intent_has_an_outcome() -> None:
     """The cases above cover all states."""
     assert {stored.state for stored, *_ in CASES} == set(IntentState)
+
+
+def test_an_outcome_says_until_when_an_answer_may_come() -> None:
+    """Only while the request is being sent: what is unknown, or accepted, is not waited for any more."""
+    later = AT + timedelta(minutes=3)
+    for state in (IntentState.SENDING, IntentState.UNKNOWN, IntentState.ACCEPTED):
+        stored = intent(state, attempts=(Attempt("a1", AT, answer_by=later),))
+        assert outcome_of(stored).answer_by == (later if state is IntentState.SENDING else None)
 
 
 def test_times_evidence_and_candidates_go_along() -> None:

@@ -243,3 +243,13 @@ def test_settling_again_fills_in_what_was_missing() -> None:
     filled_in = advance(silent, Settle(FAILED, later))
     assert filled_in.look is not None
     assert filled_in.look.error == FAILED.error
+
+
+@pytest.mark.parametrize("opened", [-1, 0, 1])
+def test_a_look_that_a_later_session_finds_settled_says_since_when_it_was_watched(opened: int) -> None:
+    """That is when the session was opened, where the look was sent before. A new round forgets it."""
+    since = AT + timedelta(seconds=opened)
+    settled = after(STEPS[Send], STEPS[Accept], Settle(READY, AT + timedelta(minutes=5), since))
+    assert settled.watched_since == (since if opened > 0 else None)
+    assert advance(settled, Settle(READY, AT, AT + timedelta(days=1))).watched_since == settled.watched_since
+    assert advance(settled, Replace(OTHER, "d2")).watched_since is None

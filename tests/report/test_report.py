@@ -9,6 +9,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+import attrs
 import pytest
 from report_kit import NOON, dropped, every_state, ready
 
@@ -63,6 +64,21 @@ def test_refused_item_that_was_no_request_costs_nothing() -> None:
     report = BatchReport([odd])
     assert report.credits_refused == 0
     assert str(report)
+
+
+@pytest.mark.parametrize(
+    "late",
+    [{"evidence": Evidence.USER}, {"evidence": Evidence.INFERRED}, {"watched_since": NOON}],
+    ids=["a person", "a search", "a later session"],
+)
+def test_times_are_of_looks_whose_making_was_watched(late: dict[str, Any]) -> None:
+    """What a person, a search or a later session found is ready, and no time is told of it."""
+    watched = ready("watched", 40)
+    found = attrs.evolve(ready("found", 7200), **late)
+    report = BatchReport([watched, found])
+    assert (list(report.seconds), len(report.ready)) == ([40], 2)
+    assert "a look took 40 s (median), 40 s at most" in str(report)
+    assert "a look took" not in str(BatchReport([found]))
 
 
 def test_times_are_of_generated_looks_only(outcomes: list[Outcome]) -> None:

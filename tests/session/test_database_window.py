@@ -15,6 +15,7 @@ from shared_permits_kit import MemoryPermits, MemoryQuota
 from hoox_async._api.endpoints import WireResponse
 from hoox_async._api.models import ServerQuota
 from hoox_async._io.clock import Clock
+from hoox_async._io.protocols import Learned
 from hoox_async._io.tasks import TaskSet
 from hoox_async._session.database_window import OTHERS_HORIZON, DatabaseWindow
 from hoox_async._session.rate_limiter import Permit, RateLimiter
@@ -277,6 +278,51 @@ async def test_the_quota_is_free_again_a_minute_after_the_last_reservation() -> 
         assert used.resets_at <= process.clock.utc() + timedelta(seconds=60)
         await asyncio.sleep(120.0)
         assert process.rate_limiter.snapshot() == (100, 100, None)
+
+
+async def test_the_quota_is_told_anew_in_a_process_that_takes_no_permits() -> None:
+    """Asked each second, it follows within some seconds what another process sends, and when that is free.
+
+    It costs a statement each 5 s, and none where nobody asks for the quota.
+    """
+    async with processes(2) as (permits, (idle, busy)):
+        asked = 0
+        learned = permits.learned
+
+        def count(sent_ago: float) -> Learned:
+            nonlocal asked
+            asked += 1
+            return learned(sent_ago)
+
+        permits.learned = count  # type: ignore[method-assign]
+        await busy.send_many(40)
+        assert asked == 0
+        told = [await asyncio.to_thread(lambda: idle.rate_limiter.snapshot().remaining)]
+        await asyncio.sleep(1.0)
+        assert asked == 0
+        for _ in range(90):
+            told.append(idle.rate_limiter.snapshot().remaining)
+            await asyncio.sleep(1.0)
+        assert told[0] == 100
+        assert min(told[1:7]) <= 60
+        assert told[-1] == 100
+        assert len(set(told)) > 5
+        assert 15 <= asked <= 19
+
+
+async def test_the_quota_can_be_asked_for_while_the_database_is_down() -> None:
+    """What was known last is told, and the database is asked again after some seconds."""
+    async with processes(2) as (permits, (idle, busy)):
+        await busy.send_many(40)
+        permits.is_down = True
+        for _ in range(3):
+            assert idle.rate_limiter.snapshot().remaining == 100
+            await asyncio.sleep(1.0)
+        permits.is_down = False
+        await asyncio.sleep(5.0)
+        idle.rate_limiter.snapshot()
+        await asyncio.sleep(1.0)
+        assert idle.rate_limiter.snapshot().remaining < 100
 
 
 async def test_a_permit_that_grew_too_old_is_void() -> None:

@@ -241,12 +241,26 @@ async def test_a_lasting_404_ends_the_wait() -> None:
 
 
 async def test_waiting_for_a_look_that_does_not_exist_ends_with_not_found() -> None:
-    """A wait for a look that does not exist ends with NotFound within two minutes."""
+    """A wait for a look that does not exist ends with NotFound within two minutes. Nothing was charged."""
     async with on_space() as (session, space):
         made(space)
-        with pytest.raises(NotFound):
+        with pytest.raises(NotFound) as caught:
             await session.wait(LookRef("avtr_none", "look_none"))
+        assert caught.value.charged == "no"
         assert asyncio.get_running_loop().time() < 120
+
+
+async def test_a_closed_session_charges_nothing_for_a_look_that_it_did_not_pay_for() -> None:
+    """SessionClosed is marked as charged only for a look that the session, or its store, has paid for."""
+    async with on_space() as (session, space):
+        others = session.job(made(space))
+        waiting = asyncio.create_task(others.wait())
+        await asyncio.sleep(0)
+        await session.aclose()
+        with pytest.raises(SessionClosed) as caught:
+            await waiting
+        assert (caught.value.ref, caught.value.charged) == (others.ref, "no")
+        assert "paid" not in str(caught.value)
 
 
 async def test_waits_end_with_the_session() -> None:

@@ -6,15 +6,17 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from copy import deepcopy
+from decimal import Decimal
 from typing import Any
 
 import pytest
 from postgres_kit import Proxy, Server, TestRun
 from shared_memory_kit import MemoryDatabase, SharedMemory
 from shared_store_kit import MemoryWorld, Process
-from store_kit import WORKSPACE, accept, planned, send
+from store_kit import EDIT, WORKSPACE, accept, planned, send, settle
 
 from hoox_async._api.models import LookRef
+from hoox_async._core.intents.budget import StoredBudget
 from hoox_async._core.intents.intent import IntentState
 from hoox_async._core.intents.transitions import MarkUnknown
 from hoox_async._io.stores.postgres import intent_rows
@@ -25,10 +27,10 @@ from hoox_async.errors import StoreError
 from hoox_async.postgres import PostgresDatabase
 
 
-async def pay(store: PostgresStore, key: str) -> None:
+async def pay(store: PostgresStore, key: str, budget: str | None = None) -> None:
     """Write everything of a paid request, up to its acceptance."""
     await store.plan(planned(key))
-    await store.advance(key, send(f"att_{key}"))
+    await store.advance(key, send(f"att_{key}")._replace(budget=budget))
     await store.advance(key, accept(f"look_{key}"))
 
 
@@ -57,7 +59,8 @@ async def test_acknowledged_writes_that_a_failover_has_lost_are_written_again(
 ) -> None:
     """A real server goes on from an older copy: the paid look that it lacks is there again, as it was.
 
-    The intent, its attempt and the claim of its look are. Until a minute is over nothing is sent.
+    The intent, its attempt, the claim of its look and the budget that it charges are. Until a minute is over
+    nothing is sent.
     """
     async with (
         AsyncExitStack() as stack,
@@ -78,7 +81,8 @@ async def test_acknowledged_writes_that_a_failover_has_lost_are_written_again(
             return bool(await store.get(["old"]))
 
         await until(is_back)
-        await pay(store, "paid")
+        await store.open_budget("spring", Decimal(20), Decimal(3))
+        await pay(store, "paid", "spring")
         before = await store.get(["paid"])
         own_postgres.stop()
         take_over(replica)
@@ -89,6 +93,7 @@ async def test_acknowledged_writes_that_a_failover_has_lost_are_written_again(
             return (await store.get(["paid"])) == before
 
         await until(is_restored)
+        assert await store.budget("spring") == StoredBudget("spring", Decimal(20), 3 + EDIT.credits)
         await store.plan(planned("next"))
         with pytest.raises(StoreError, match="another server has taken over"):
             await store.advance("next", send("att_next"))
@@ -155,6 +160,46 @@ async def test_every_process_writes_its_own_again_and_the_latest_write_stays() -
             assert await world.two.store.get(["a", "b", "c"]) == before
 
 
+@pytest.mark.parametrize("first", [0, 1])
+async def test_a_budget_that_a_failover_has_lost_is_there_again_with_what_it_has_charged(first: int) -> None:
+    """One process has created it and paid, the other has settled that and never opened the budget.
+
+    In either order of restoring it has its cap, the credits that it began with, and the lost charges. Until
+    its cap is known it is not there.
+    """
+    async with two_processes() as world:
+        copy = world.copy()
+        created = await world.one.store.open_budget("spring", Decimal(20), Decimal(3))
+        await world.one.store.plan(planned("a"))
+        await world.one.store.advance("a", send("att_a")._replace(budget="spring"))
+        await world.one.store.advance("a", accept("look_a"))
+        await world.two.store.advance("a", settle("look_a"))
+        before = await world.one.store.budget("spring")
+        assert before == created._replace(charged=3 + EDIT.credits)
+        world.fail_over(copy)
+        assert await world.two.store.budget("spring") is None
+        processes = (world.one, world.two)
+        await notice(processes[first])
+        assert await world.two.store.budget("spring") == (before if first == 0 else None)
+        await notice(processes[1 - first])
+        assert await world.two.store.budget("spring") == before
+        assert (await world.two.store.get(["a"]))["a"].state is IntentState.READY
+
+
+async def test_a_budget_that_was_opened_anew_after_a_failover_gets_the_lost_charges() -> None:
+    """It keeps the cap and the start that it was opened with, and what was paid before is charged to it."""
+    async with two_processes() as world:
+        copy = world.copy()
+        await world.one.store.open_budget("spring", Decimal(20), Decimal(0))
+        await world.one.store.plan(planned("a"))
+        await world.one.store.advance("a", send("att_a")._replace(budget="spring"))
+        before = await world.one.store.budget("spring")
+        world.fail_over(copy)
+        await world.two.store.open_budget("spring", Decimal(20), Decimal(0))
+        await notice(world.one)
+        assert await world.two.store.budget("spring") == before
+
+
 async def test_what_the_new_server_has_meanwhile_does_not_hide_a_lost_acceptance() -> None:
     """Another process has planned the key anew there before the first one wrote its look again."""
     async with two_processes() as world:
@@ -211,6 +256,18 @@ async def test_permits_begin_anew_a_minute_after_a_failover() -> None:
         assert before.permit is not None
         assert later.permit is not None
         assert later.permit > before.permit + 1000
+
+
+def test_budgets_are_kept_for_ten_minutes() -> None:
+    """Each is kept with its workspace, until ten minutes after it was opened last."""
+    writes = RecentWrites()
+    spring, summer = (StoredBudget(name, Decimal(20), Decimal(3)) for name in ("spring", "summer"))
+    writes.add_budget(0.0, 1, spring)
+    writes.add_budget(0.0, 1, summer)
+    writes.add_budget(1.0, 1, spring)
+    assert writes.budgets(1.0) == [(1, spring), (1, summer)]
+    assert writes.budgets(0.5 + KEPT_FOR) == [(1, spring)]
+    assert writes.budgets(1.0 + KEPT_FOR) == []
 
 
 def test_writes_are_kept_for_ten_minutes_and_are_bounded() -> None:

@@ -9,6 +9,7 @@ import pytest
 from shared_store_kit import LEASE, World
 from store_kit import EDIT, NOW, SOURCE, after, planned
 
+from hoox_async._core.intents.budget import StoredBudget
 from hoox_async._core.intents.charges import charges
 from hoox_async._core.intents.intent import IntentState
 from hoox_async._core.intents.transitions import Replace, Revert, Send, advance
@@ -65,6 +66,21 @@ async def test_what_a_failover_has_lost_is_charged_whatever_the_cap_is(world: Wo
     stored = await process.store.budget("spring")
     assert stored is not None
     assert stored.charged == 2 * PRICE
+
+
+async def test_a_restored_charge_opens_no_budget_that_is_lost_too(world: World) -> None:
+    """Nothing fits into it and it is not there, until it is opened: then it has its cap and all charges."""
+    process = await world.process()
+    number, queries = process.store._id, process.member.queries
+    write = intent_rows.insertion(advance(planned("paid"), send("att paid", "spring")))
+    assert (await queries.restore(number, write, 7)).outcome == "written"
+    assert await process.store.budget("spring") is None
+    with pytest.raises(BudgetExceeded):
+        await process.store.plan(advance(planned("other"), send("att other", "spring")))
+    opened = await process.store.open_budget("spring", 3 * PRICE, PRICE)
+    assert opened == StoredBudget("spring", 3 * PRICE, 2 * PRICE)
+    assert await process.store.open_budget("spring", 3 * PRICE, PRICE) == opened
+    assert await process.store.budget("spring") == opened
 
 
 @pytest.mark.parametrize("end", ["released", "closed", "lease"])

@@ -147,6 +147,8 @@ async def test_it_belongs_to_its_loop(store: SQLiteStore) -> None:
     [
         (lambda db: queries.by_ref(db, LookRef("a", "b")), "intents_ref"),
         (lambda db: queries.in_states(db, [IntentState.UNKNOWN, IntentState.SENDING]), "intents_open"),
+        (lambda db: queries.page_in_states(db, [IntentState.ACCEPTED], 0, 50), "intents_open"),
+        (lambda db: queries.page_delivered(db, 0, 50), "PRIMARY KEY"),
         (lambda db: queries.by_attempt(db, "att_1"), "PRIMARY KEY"),
         (lambda db: queries.get(db, ["a"]), "intents"),
         (lambda db: queries.seen_looks(db, "avtr_1"), "PRIMARY KEY"),

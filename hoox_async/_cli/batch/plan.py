@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
 
@@ -136,7 +137,8 @@ def show_plan(
 
     ``notes`` say what may surprise.
     """
-    states = Counter(plan.stored[key].state for key in plan.keys & plan.stored.keys())
+    now = datetime.now(UTC)
+    standing = Counter(_standing(plan.stored[key], now) for key in plan.keys & plan.stored.keys())
     terminal.record(
         "plan",
         items=len(plan.items),
@@ -147,7 +149,7 @@ def show_plan(
         spent=format(plan.spent, "f"),
         max_credits=format(options.max_credits, "f") if options.max_credits is not None else None,
         budget=options.budget,
-        standing={state.value: count for state, count in states.items()},
+        standing=dict(standing),
         changed=list(plan.changed),
         redo_credits=format(plan.redo_credits, "f"),
         retry_credits=format(plan.retry_credits, "f"),
@@ -155,8 +157,9 @@ def show_plan(
     )
     lines = [f"{name}: {format_count(len(plan.items), 'look')}"]
     lines += [_row("note", note) for note in notes]
-    if states:
-        lines.append(_row("from before", ", ".join(f"{n:,} {state}" for state, n in sorted(states.items()))))
+    if standing:
+        counts = [f"{count:,} {_in_words(word)}" for word, count in sorted(standing.items())]
+        lines.append(_row("from before", ", ".join(counts)))
     if plan.retry_credits:
         chosen = "" if "failed" in options.retry else " would pay for the failed ones again:"
         lines.append(_row("", f"--retry failed{chosen or ':'} {format_credits(plan.retry_credits)}"))
@@ -179,7 +182,7 @@ def show_plan(
 
 def show_items(plan: Plan, options: BatchOptions, terminal: Terminal) -> None:
     """Write each item: its key, what it costs now, its source and its prompt."""
-    again = plan.paid_again(options)
+    again, now = plan.paid_again(options), datetime.now(UTC)
     for item in plan.items:
         request = item.request
         before = plan.stored.get(item.key)
@@ -188,6 +191,7 @@ def show_items(plan: Plan, options: BatchOptions, terminal: Terminal) -> None:
         source = str(request.source) if isinstance(request, LookEdit) else None
         prompt = None if isinstance(request, ImageAvatar) else request.prompt
         images = request.image_urls if isinstance(request, ImageAvatar) else ()
+        word = _standing(before, now) if before is not None else None
         terminal.record(
             "item",
             key=item.key,
@@ -197,15 +201,26 @@ def show_items(plan: Plan, options: BatchOptions, terminal: Terminal) -> None:
             image_urls=list(images),
             credits=format(credits, "f"),
             price=format(request.credits, "f"),
-            standing=before.state.value if before is not None else None,
+            standing=word,
         )
         if not terminal.as_json:
             origin = f"from {source}" if source is not None else "a new avatar"
-            standing = f" ({before.state})" if before is not None and not is_sent else ""
+            standing = f" ({_in_words(word)})" if word is not None and not is_sent else ""
             terminal.result(f"{item.key}: {origin}, {format_credits(credits)}{standing}")
             terminal.result(f"  {' '.join((prompt or ' '.join(images)).split())}")
     if not terminal.as_json:
         terminal.result()
+
+
+def _standing(outcome: Outcome, now: datetime) -> str:
+    """The state of a stored item in one word; ``sending`` while somebody may be waiting for the answer."""
+    is_outstanding = outcome.answer_by is not None and now < outcome.answer_by
+    return "sending" if is_outstanding else outcome.state.value
+
+
+def _in_words(standing: str) -> str:
+    # whoever has sent it may have ended since: only the next session on the store finds that out
+    return "sent, not answered yet" if standing == "sending" else standing
 
 
 def _is_to_send(before: Outcome | None, request: Request) -> bool:

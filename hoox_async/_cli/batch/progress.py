@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
@@ -18,8 +19,17 @@ if TYPE_CHECKING:
     from rich.live import Live
 
 _REDRAW_SECONDS = 0.2
-_LINE_SECONDS = 5.0
 _NARROW = 60  # columns: the time left then has a line of its own
+
+
+def line_pause(elapsed: float) -> float:
+    """The seconds until the next line of a run that began ``elapsed`` seconds ago.
+
+    So a campaign of two hours writes about 140 lines.
+    """
+    if elapsed < 60.0:
+        return 5.0
+    return 30.0 if elapsed < 600.0 else 60.0
 
 
 class Progress(Display):
@@ -46,8 +56,9 @@ class Progress(Display):
 
     async def _draw(self) -> None:
         if self._live is None:
+            began = time.monotonic()
             while True:
-                await asyncio.sleep(_LINE_SECONDS)
+                await asyncio.sleep(line_pause(time.monotonic() - began))
                 self._terminal.say(self.line())
         while True:
             self._live.update(self.render(), refresh=True)

@@ -13,15 +13,21 @@ _OTHER_NAMES = {"source": "avatar"}  # the name that `LookEdit` has for it in Py
 
 
 class Problem(NamedTuple):
-    """One problem: its line (from 1), the field, the field's value, and what was expected."""
+    """One problem: its line (from 1), the field, the field's value, and what was expected.
+
+    ``is_secret``: the value may hold a secret and is not kept here.
+    """
 
     line: int
     field: str
     value: object
     expected: str
+    is_secret: bool = False
 
     def __str__(self) -> str:
         shown = "" if self.value is None else f": {_shown(self.value)} is not usable"
+        if self.is_secret:
+            shown = ": the value, which is not shown, is not usable"
         return f"line {self.line}: {self.field}{shown}; expected {self.expected}"
 
 
@@ -51,6 +57,9 @@ class ProblemList:
 
     def add_error(self, line: int, field: str, error: InvalidRequest, choices: Iterable[str] = ()) -> None:
         """Record the error that a request raised about one of its fields."""
+        if error.secret:
+            self.found.append(Problem(line, field, None, error.expected, is_secret=True))
+            return
         hint = did_you_mean(error.value, choices) if isinstance(error.value, str) else ""
         # files write it in small letters
         expected = error.expected.replace("True or False", "true or false")

@@ -71,6 +71,8 @@ class Budget:
         """How many reservations have ended."""
         self.readings: int = 0
         """How often it was read from the store, or was tried to."""
+        self.was_read: bool = False
+        """Whether the last of these succeeded, and the store had it."""
         self._charged: Decimal = FREE  # of what is reserved: what the store counts already
         self._undecided: Decimal = FREE  # of what is spent: what other processes may still give back
         self._user: object | None = None
@@ -111,9 +113,15 @@ class Budget:
 
         ``undecided``: what of that is charged for outstanding POSTs, which may turn out to have cost nothing.
         """
+        self.was_read = True
         self.max_credits = stored.max_credits
         self.spent = max(FREE, stored.charged - self._charged)
         self._undecided = min(self.spent, max(FREE, undecided - self._charged))
+        self._notify()
+
+    def update_missing(self) -> None:
+        """The store does not have it any more: it refuses every charge, and nobody gives back any."""
+        self.was_read, self._undecided = False, FREE
         self._notify()
 
     @property

@@ -101,7 +101,9 @@ class Intent:
 
     ``own_key``: the key can be used again, since the user chose it or it is a batch item's. ``digest`` is
     that of the request's content (`keys.digest`). ``source`` is the look that is edited. ``reason`` is set
-    for REJECTED, UNKNOWN and DROPPED. ``search_ended``: no further search for this unknown's look follows.
+    for REJECTED, UNKNOWN and DROPPED. ``watched_since``: when the session that found it settled was opened,
+    where it was sent before that, so that nobody may have asked meanwhile. ``search_ended``: no further
+    search for this unknown's look follows.
     """
 
     key: str
@@ -116,6 +118,7 @@ class Intent:
     evidence: Evidence | None = None
     accepted_at: datetime | None = None
     settled_at: datetime | None = None
+    watched_since: datetime | None = None
     look: Look | None = None
     reason: Reason | None = None
     lost_at: datetime | None = None

@@ -49,7 +49,9 @@ class Outcome:
     ``credits`` were certainly paid for it, and ``at_risk`` may have been paid, over all runs with its store.
     ``request`` is what the item held, even if that was no request (then the state is REJECTED).
     It is a `PrunedRequest` where the store was pruned. ``candidates`` are looks that an UNKNOWN item may have
-    made.
+    made. ``answer_by``: an UNKNOWN item has been sent and not been answered yet; until then a process may
+    still be waiting for the answer. ``watched_since``: it was found settled by a session that was
+    opened then, after the submission, so that ``settled_at`` says little about when the look was done.
     """
 
     key: str
@@ -63,6 +65,8 @@ class Outcome:
     submitted_at: datetime | None = None
     settled_at: datetime | None = None
     candidates: tuple[LookRef, ...] = ()
+    answer_by: datetime | None = None
+    watched_since: datetime | None = None
 
     @property
     def ref(self) -> LookRef | None:
@@ -111,7 +115,9 @@ def outcome_of(intent: Intent, **changes: Any) -> Outcome:
         evidence=intent.evidence,
         submitted_at=intent.sent_at,
         settled_at=intent.settled_at,
+        watched_since=intent.watched_since,
         candidates=intent.candidates,
+        answer_by=intent.answer_by if intent.state is IntentState.SENDING else None,
     )
     return attrs.evolve(outcome, **changes)
 

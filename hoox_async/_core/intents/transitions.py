@@ -128,10 +128,14 @@ class AddCandidates(NamedTuple):
 
 
 class Settle(NamedTuple):
-    """The look is done. Applied again with the same status, it fills in a missing picture or error."""
+    """The look is done. Applied again with the same status, it fills in a missing picture or error.
+
+    ``watched_since``: when the session that knows it was opened; None where it was open all the time.
+    """
 
     look: Look
     at: datetime
+    watched_since: datetime | None = None
 
 
 class Resend(NamedTuple):
@@ -347,7 +351,13 @@ def _correct(intent: Intent, transition: Correct, state: IntentState) -> Intent:
     if intent.evidence is not Evidence.USER:
         raise IllegalTransition(f"intent {intent.key!r}: its look is known by {intent.evidence}")
     return attrs.evolve(
-        intent, state=state, ref=transition.ref, accepted_at=transition.at, settled_at=None, look=None
+        intent,
+        state=state,
+        ref=transition.ref,
+        accepted_at=transition.at,
+        settled_at=None,
+        look=None,
+        watched_since=None,
     )
 
 
@@ -401,7 +411,15 @@ def _settle(intent: Intent, transition: Settle, _: None) -> Intent:
         raise IllegalTransition(f"intent {intent.key!r}: a look that is {transition.look.status} is not done")
     state = S.READY if transition.look.status is LookStatus.READY else S.FAILED
     if intent.state is S.ACCEPTED:
-        return attrs.evolve(intent, state=state, look=transition.look, settled_at=transition.at)
+        since, sent_at = transition.watched_since, intent.sent_at
+        was_watched = since is None or sent_at is None or sent_at >= since
+        return attrs.evolve(
+            intent,
+            state=state,
+            look=transition.look,
+            settled_at=transition.at,
+            watched_since=None if was_watched else since,
+        )
     if state is not intent.state or intent.look is None:
         raise IllegalTransition(f"intent {intent.key!r} is {intent.state} already and cannot become {state}")
     return attrs.evolve(intent, look=intent.look.merged_with(transition.look))
@@ -415,6 +433,7 @@ def _begin_round(intent: Intent, state: IntentState) -> Intent:
         evidence=None,
         accepted_at=None,
         settled_at=None,
+        watched_since=None,
         look=None,
         reason=None,
         lost_at=None,

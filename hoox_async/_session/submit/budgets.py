@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import suppress
 from decimal import Decimal
 
 from ..._api.requests import FREE
@@ -59,8 +58,10 @@ class SessionBudgets:
         async with self._reading:
             if budget.readings != readings:
                 return
-            with suppress(StoreError):
+            try:
                 await self._read(budget, budget.name)
+            except StoreError:
+                budget.was_read = False
             budget.readings += 1
 
     async def _read(self, budget: Budget, name: str) -> None:
@@ -71,7 +72,9 @@ class SessionBudgets:
             # else it is not known what is in what was read
             if releases == budget.releases and (not undecided or stored == await self._store.budget(name)):
                 break
-        if stored is not None:
+        if stored is None:  # a backup was restored that lacks it, or a failover has lost it
+            budget.update_missing()
+        else:
             budget.update(stored, undecided)
 
     async def _undecided(self, name: str) -> Decimal:

@@ -14,6 +14,7 @@ from contextlib import suppress
 from datetime import timedelta
 from typing import Any
 
+from ...._core.intents.budget import StoredBudget
 from ...._core.intents.intent import Intent
 from ...._core.intents.transitions import MarkUnknown
 from ....errors import SessionClosed, StoreError
@@ -135,6 +136,13 @@ class Member:
             self._recent.add(self._clock.now(), workspace, write)
         return written
 
+    async def open_budget(self, workspace: int, wanted: StoredBudget) -> StoredBudget:
+        """Create a budget unless there is one of this name, and remember it for ten minutes."""
+        stored, initial = await self.queries.open_budget(workspace, wanted)
+        created = stored._replace(charged=initial)
+        self._recent.add_budget(self._clock.now(), workspace, created)
+        return stored
+
     # --- a failover
 
     def check_may_send(self, name: str) -> None:
@@ -165,6 +173,8 @@ class Member:
             return
         self._snapshot = await self.queries.earlier_snapshot()  # its numbers of transactions begin anew
         self._kept_since = None
+        for workspace, created in self._recent.budgets(self._clock.now()):
+            await self.queries.open_budget(workspace, created)
         for workspace, writes in self._recent.by_workspace(self._clock.now()).items():
             keys = list(writes)
             for start in range(0, len(keys), _AT_ONCE):

@@ -97,6 +97,13 @@ class Unnotified(NamedTuple):
     sender_lives: bool
 
 
+class BudgetRow(NamedTuple):
+    """A budget as it is stored, and the credits that were charged to it when it was created."""
+
+    stored: StoredBudget
+    initial: Decimal
+
+
 class KeptDeliveries(NamedTuple):
     """Deliveries of intents that are not settled, and the snapshot from which to ask for the next ones.
 
@@ -147,8 +154,11 @@ class Queries(Protocol):
     async def release(self, workspace: int, key: str | None) -> None:
         """Let others replace the planned intent of this key (None: of all) that this member was to send."""
 
-    async def open_budget(self, workspace: int, budget: StoredBudget) -> StoredBudget:
-        """Create the budget, unless there is one of this name. Returns what is stored."""
+    async def open_budget(self, workspace: int, budget: StoredBudget) -> BudgetRow:
+        """Create the budget, unless there is one of this name.
+
+        One that only restored writes have charged gets this cap, and this charge besides.
+        """
         ...
 
     async def budget(self, workspace: int, name: str) -> StoredBudget | None:
@@ -224,7 +234,10 @@ class Queries(Protocol):
         ...
 
     async def restore(self, workspace: int, write: IntentWrite, version: int) -> Written:
-        """Write an intent by compare-and-set, with this version: a failover has lost it."""
+        """Write an intent by compare-and-set, with this version: a failover has lost it.
+
+        It charges its budgets whatever their caps are, and also those that are lost too.
+        """
         ...
 
     async def renew(self, timeline: str | None) -> Renewed:

@@ -9,6 +9,7 @@ from collections import OrderedDict
 from collections.abc import Mapping
 from typing import NamedTuple
 
+from ...._core.intents.budget import StoredBudget
 from .queries import IntentRow, IntentWrite
 
 KEPT_FOR = 600.0
@@ -33,10 +34,14 @@ class RecentWrite(NamedTuple):
 
 
 class RecentWrites:
-    """The latest write of each intent, of the last ten minutes and 10,000 at most."""
+    """The latest write of each intent, of the last ten minutes and 10,000 at most.
+
+    And the budgets that were opened in that time, as they were when they were created.
+    """
 
     def __init__(self) -> None:
         self._writes: OrderedDict[tuple[int, str], RecentWrite] = OrderedDict()  # the oldest first
+        self._budgets: dict[tuple[int, str], tuple[float, StoredBudget]] = {}  # and when they were opened
 
     def add(self, at: float, workspace: int, write: IntentWrite) -> None:
         """A write was acknowledged."""
@@ -44,6 +49,16 @@ class RecentWrites:
         self._writes[place] = RecentWrite(at, write.was + 1, write.record, write.crc)
         self._writes.move_to_end(place)
         self._forget(at)
+
+    def add_budget(self, at: float, workspace: int, created: StoredBudget) -> None:
+        """A budget was opened. ``created``: as it was when it was created, maybe by another process."""
+        self._budgets[workspace, created.name] = (at, created)
+        self._forget_budgets(at)
+
+    def budgets(self, now: float) -> list[tuple[int, StoredBudget]]:
+        """The budgets that are kept, with their workspaces."""
+        self._forget_budgets(now)
+        return [(workspace, created) for (workspace, _), (_, created) in self._budgets.items()]
 
     def by_workspace(self, now: float) -> Mapping[int, Mapping[str, RecentWrite]]:
         """The writes that are kept, by workspace and key."""
@@ -56,6 +71,10 @@ class RecentWrites:
     def by_key(self, workspace: int, key: str) -> RecentWrite | None:
         """The write of this intent."""
         return self._writes.get((workspace, key))
+
+    def _forget_budgets(self, now: float) -> None:
+        kept = {place: kept for place, kept in self._budgets.items() if kept[0] > now - KEPT_FOR}
+        self._budgets = kept
 
     def _forget(self, now: float) -> None:
         while self._writes:

@@ -18,6 +18,7 @@ from .error_translation import DatabaseError
 from .migrations import in_schema
 from .permits import PostgresPermits
 from .queries import (
+    BudgetRow,
     Changes,
     IntentRow,
     IntentWrite,
@@ -147,18 +148,20 @@ class SQLQueries:
             workspace, self._member, key,
         )  # fmt: skip
 
-    async def open_budget(self, workspace: int, budget: StoredBudget) -> StoredBudget:
+    async def open_budget(self, workspace: int, budget: StoredBudget) -> BudgetRow:
         """Create the budget, unless there is one of this name."""
         rows = await self._ask(
             "SELECT * FROM hoox.open_budget_1(%s::bigint, %s::text, %s::numeric, %s::numeric)",
             workspace, *budget,
         )  # fmt: skip
-        return StoredBudget(budget.name, *rows[0])
+        cap, charged, initial = rows[0]
+        return BudgetRow(StoredBudget(budget.name, cap, charged), initial)
 
     async def budget(self, workspace: int, name: str) -> StoredBudget | None:
         """The budget of this name."""
         rows = await self._ask(
-            "SELECT name, max_credits, charged FROM hoox.budgets WHERE workspace = %s AND name = %s",
+            "SELECT name, max_credits, charged FROM hoox.budgets "
+            "WHERE workspace = %s AND name = %s AND initial IS NOT NULL",
             workspace, name,
         )  # fmt: skip
         return StoredBudget(*rows[0]) if rows else None

@@ -214,7 +214,7 @@ class PostgresStore:
     async def open_budget(self, name: str, max_credits: Decimal, spent: Decimal) -> StoredBudget:
         """Create the budget, unless there is one of this name. Returns what is stored."""
         wanted = StoredBudget(name, max_credits, spent)
-        return await self._ask(self._queries.open_budget(self._id, wanted))
+        return await self._ask(self._require_member().open_budget(self._id, wanted))
 
     async def budget(self, name: str) -> StoredBudget | None:
         """The budget of this name."""

@@ -237,11 +237,14 @@ def write_pruned(db: sqlite3.Connection, seq: int, intent: Intent) -> None:
     db.execute("DELETE FROM deliveries WHERE attempt IN (SELECT value FROM json_each(?))", (attempts,))
 
 
-def page_accepted(db: sqlite3.Connection, after: int, size: int) -> tuple[int | None, list[Intent]]:
-    """Up to ``size`` accepted intents after the number ``after``, and where the next page begins."""
+def page_in_states(
+    db: sqlite3.Connection, states: Collection[IntentState], after: int, size: int
+) -> tuple[int | None, list[Intent]]:
+    """Up to ``size`` intents in these open states after number ``after``, and where the next page begins."""
     rows = db.execute(
-        "SELECT seq, record, crc FROM intents WHERE open = 1 AND seq > ? AND state = ? ORDER BY seq LIMIT ?",
-        (after, IntentState.ACCEPTED.value, size),
+        "SELECT seq, record, crc FROM intents WHERE open = 1 AND seq > ? "
+        "AND state IN (SELECT value FROM json_each(?)) ORDER BY seq LIMIT ?",
+        (after, json.dumps([str(state) for state in states]), size),
     ).fetchall()
     place = rows[-1][0] if len(rows) == size else None
     return place, [_load(record, crc) for _, record, crc in rows]
@@ -250,7 +253,7 @@ def page_accepted(db: sqlite3.Connection, after: int, size: int) -> tuple[int | 
 def gauges(db: sqlite3.Connection) -> StoreGauges:
     """Counts of the open intents, and the accepted one that was planned first."""
     counts = dict(db.execute("SELECT state, count(*) FROM intents WHERE open = 1 GROUP BY state"))
-    _, first = page_accepted(db, 0, 1)
+    _, first = page_in_states(db, (IntentState.ACCEPTED,), 0, 1)
     unknowns, unsettled = (
         counts.get(state.value, 0) for state in (IntentState.UNKNOWN, IntentState.ACCEPTED)
     )
@@ -283,15 +286,16 @@ def keep_delivery(db: sqlite3.Connection, attempt_id: str, delivery: Delivery) -
     )
 
 
-def page_delivered(db: sqlite3.Connection, after: tuple[int, str], size: int) -> list[tuple[int, str]]:
-    """Attempts with a delivery, of intents that are ACCEPTED or UNKNOWN: number of the intent, attempt."""
-    return db.execute(
-        "SELECT i.seq, d.attempt FROM deliveries d JOIN attempts a ON a.id = d.attempt "
-        "JOIN intents i ON i.seq = a.intent "
-        "WHERE i.open = 1 AND i.state IN ('accepted', 'unknown') AND (i.seq, d.attempt) > (?, ?) "
-        "ORDER BY i.seq, d.attempt LIMIT ?",
-        (*after, size),
-    ).fetchall()
+def page_delivered(db: sqlite3.Connection, after: int, size: int) -> tuple[int | None, list[str]]:
+    """Attempts with a delivery, of ``size`` ACCEPTED or UNKNOWN intents, and where the next page begins.
+
+    It begins with those intents, which are few: a long campaign has many attempts and deliveries.
+    """
+    place, intents = page_in_states(db, (IntentState.ACCEPTED, IntentState.UNKNOWN), after, size)
+    attempts = [attempt.id for intent in intents for attempt in intent.attempts]
+    query = "SELECT attempt FROM deliveries WHERE attempt IN (SELECT value FROM json_each(?))"
+    delivered = {row[0] for row in db.execute(query, (json.dumps(attempts),))}
+    return place, [attempt_id for attempt_id in attempts if attempt_id in delivered]
 
 
 def kept_delivery(db: sqlite3.Connection, attempt_id: str) -> Delivery | None:

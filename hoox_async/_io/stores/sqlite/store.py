@@ -152,7 +152,8 @@ class SQLiteStore(OneProcessStore):
         """Every intent that is ACCEPTED, in the order of the plan, with a few hundred in memory at a time."""
         place: int | None = 0
         while place is not None:
-            place, intents = await self._read(partial(queries.page_accepted, after=place, size=_PAGE))
+            page = partial(queries.page_in_states, states=(IntentState.ACCEPTED,), after=place, size=_PAGE)
+            place, intents = await self._read(page)
             for intent in intents:
                 yield intent
 
@@ -186,13 +187,11 @@ class SQLiteStore(OneProcessStore):
 
     async def stream_delivered(self) -> AsyncIterator[str]:
         """The ids of attempts for which a delivery was kept, of intents that are ACCEPTED or UNKNOWN."""
-        after, more = (0, ""), True
-        while more:
-            found = await self._read(partial(queries.page_delivered, after=after, size=_PAGE))
-            for _, attempt_id in found:
+        place: int | None = 0
+        while place is not None:
+            place, attempts = await self._read(partial(queries.page_delivered, after=place, size=_PAGE))
+            for attempt_id in attempts:
                 yield attempt_id
-            more = len(found) == _PAGE
-            after = found[-1] if found else after
 
     def note_sends(self, sent_at: Sequence[datetime]) -> Awaitable[None]:
         """Write send times with the next commit. Returns at once; the result can be awaited."""

@@ -67,6 +67,12 @@ BEGIN
             AND i.member <> me AND hoox.is_alive_1(i.member)
     ) THEN outcome := 'held'; RETURN; END IF;
 
+    IF lost_version IS NOT NULL THEN -- a budget may be lost too: whoever knows its cap opens it again
+        INSERT INTO hoox.budgets (workspace, name, max_credits, charged)
+            SELECT in_workspace, c.name, 0, 0 FROM unnest(budget_names) AS c (name) ORDER BY 2
+            ON CONFLICT DO NOTHING;
+    END IF;
+
     -- Before the intent's row is written, and in the order of names: so no two writes wait for each other.
     PERFORM FROM hoox.budgets b
     WHERE b.workspace = in_workspace AND b.name = ANY(budget_names) ORDER BY b.name FOR UPDATE;
