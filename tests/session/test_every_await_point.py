@@ -42,9 +42,7 @@ LEASE = 10.0
 STALL = 3.5 * LEASE
 ANSWER = 10.0
 PATIENCE = 120.0  # seconds: the deadline of an answer, a lease, and the pauses of writes that are tried again
-OF_THE_MEMBER = frozenset(
-    {"renew", "changes", "lead", "sent_by_dead_members", "unnotified_of_the_dead", "deliveries"}
-)
+OF_THE_MEMBER = frozenset({"renew", "changes", "lead", "sent_by_dead_members", "unnotified", "deliveries"})
 
 
 class Process:
