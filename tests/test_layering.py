@@ -37,7 +37,7 @@ SESSION: Sequence[Sequence[str]] = (
     ("database_window",),
     ("shared_quota",),
     ("rate_limiter",),
-    ("api_health",),
+    ("api_health", "change_waiters"),
     ("services",),
     ("reads",),
     ("key_check", "jobs"),

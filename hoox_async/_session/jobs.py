@@ -602,7 +602,7 @@ class JobRegistry:
     async def _write_settled(self, key: str, look: Look) -> None:
         """Record in the store that the look is settled. Where that fails, it is polled again later."""
         try:
-            await self._services.store.advance(key, Settle(look, self._services.clock.utc(), self._opened_at))
+            await self._services.advance(key, Settle(look, self._services.clock.utc(), self._opened_at))
         except IllegalTransition:
             pass  # it was settled with the other status before: the first one is final
         except StoreError as error:

@@ -26,6 +26,7 @@ from ..events import Paused
 from ..webhooks.hub import WebhookHub
 from .api_health import ApiHealth
 from .batch_access import BatchAccess
+from .change_waiters import ChangeWaiters
 from .database_window import DatabaseWindow, longest_hold
 from .health import SessionHealth, read_health
 from .jobs import JobRegistry, LookJob
@@ -87,6 +88,7 @@ def open_services(
         ApiHealth(clock, hooks),
         timeouts,
         hub,
+        ChangeWaiters(),
         tasks=tasks,
         posts=TaskSet(),
     )
@@ -186,7 +188,7 @@ class SessionRuntime:
 
     async def list_unknowns(self) -> list[Unknown]:
         """See `HooxSession.unknowns`."""
-        return await list_unknowns(self.services.store, self.reads)
+        return await list_unknowns(self.services, self.reads)
 
     async def resolve(self, key: str, named: HasRef | str) -> LookJob:
         """See `HooxSession.resolve`."""
@@ -235,7 +237,7 @@ class SessionRuntime:
     async def _drop(self, intent: Intent) -> None:
         """Record the decision in the store and end the search. Must not be cancelled between the two."""
         if intent.state is IntentState.UNKNOWN:
-            await self.services.store.advance(intent.key, IfUnchanged(intent), Drop())
+            await self.services.advance(intent.key, IfUnchanged(intent), Drop())
         self.reconciler.abandon(intent)
 
     async def _claim(self, intent: Intent, ref: LookRef) -> LookJob:

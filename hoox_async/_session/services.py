@@ -9,7 +9,7 @@ from typing import NamedTuple
 from .._api.endpoints import WireResponse
 from .._api.models import LookRef
 from .._core.intents.intent import Evidence, Intent
-from .._core.intents.transitions import Accept, IfUnchanged
+from .._core.intents.transitions import Accept, IfUnchanged, Transition
 from .._core.retry import shows_valid_key
 from .._core.settings import Timeouts
 from .._io.clock import Clock
@@ -20,13 +20,14 @@ from .._io.tasks import TaskSet
 from ..events import LookAccepted
 from ..webhooks.hub import WebhookHub
 from .api_health import ApiHealth
+from .change_waiters import ChangeWaiters
 from .rate_limiter import Permit, RateLimiter
 
 _log = logging.getLogger("hoox_async")
 
 
 class SessionServices(NamedTuple):
-    """Clock, store, quota, HTTP, hooks, the API's health and tasks of one session.
+    """Clock, store, quota, HTTP, hooks, the API's health, waiters and tasks of one session.
 
     When the session closes, ``tasks`` are cancelled; ``posts`` (the paid POSTs) are let finish first.
     """
@@ -39,8 +40,19 @@ class SessionServices(NamedTuple):
     health: ApiHealth
     timeouts: Timeouts
     hub: WebhookHub | None
+    changes: ChangeWaiters
     tasks: TaskSet
     posts: TaskSet
+
+    async def advance(self, key: str, *transitions: Transition) -> Intent:
+        """Write to an intent as `Store.advance` does, and wake who waits for another process to change it.
+
+        A store shows changes of other processes only, and this one may come before theirs are read.
+        """
+        try:
+            return await self.store.advance(key, *transitions)
+        finally:  # also where it raises: it may have been written
+            self.changes.notify(key)
 
     async def accept_answer(self, key: str, ref: LookRef, attempt_id: str) -> Intent:
         """Record that this attempt was answered with this look, and emit `LookAccepted`.
@@ -49,7 +61,7 @@ class SessionServices(NamedTuple):
         and `LookTaken`. It can be called again after it has raised.
         """
         accept = Accept(ref, self.clock.utc(), Evidence.ANSWER, attempt_id)
-        accepted = await self.store.advance(key, accept)
+        accepted = await self.advance(key, accept)
         self._emit_accepted(accepted, ref, Evidence.ANSWER, accepted.credits_of(attempt_id))
         return accepted
 
@@ -59,7 +71,7 @@ class SessionServices(NamedTuple):
         Raises `StoreError`, and `IllegalTransition` where the intent was settled or sent again meanwhile.
         """
         accept = Accept(ref, self.clock.utc(), evidence)
-        accepted = await self.store.advance(unknown.key, IfUnchanged(unknown), accept)
+        accepted = await self.advance(unknown.key, IfUnchanged(unknown), accept)
         self._emit_accepted(accepted, ref, evidence, accepted.credits)
         return accepted
 

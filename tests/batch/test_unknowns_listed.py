@@ -10,6 +10,7 @@ from session_kit import store_of
 
 from hoox_async import HooxSession, LookEdit, LookRef
 from hoox_async._io.stores.memory import MemoryStore
+from hoox_async._session import runtime_of
 from hoox_async._session.unknowns.candidates import add_candidates
 from hoox_async.sandbox import Fault
 
@@ -98,6 +99,6 @@ async def test_candidates_that_are_added_from_an_old_reading_are_joined() -> Non
         await lose(session, space, source, "lost", Fault.DROP_BEFORE)
         as_read = (await store_of(session).get(("lost",)))["lost"]
         one, two = arrives(space, source), arrives(space, source)
-        await add_candidates(store_of(session), as_read, [one])
-        assert await add_candidates(store_of(session), as_read, [two]) == (one, two)
+        await add_candidates(runtime_of(session).services, as_read, [one])
+        assert await add_candidates(runtime_of(session).services, as_read, [two]) == (one, two)
         assert (await store_of(session).get(("lost",)))["lost"].candidates == (one, two)

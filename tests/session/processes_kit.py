@@ -40,6 +40,7 @@ class SharedRecords(MemoryStore):
         super().__init__()
         self.versions: Counter[str] = Counter()
         self.sent_by: dict[str, str] = {}
+        self.changed_by: dict[str, str] = {}
         self.leases: dict[str, float] = {}
         self.stores: list[ProcessStore] = []
 
@@ -129,7 +130,7 @@ class ProcessStore(MemoryStore):
                 attempt_id = intent.attempts[-1].id
                 presumed = MarkUnknown("its process is presumed dead", at, attempt_id, presumed=True)
                 await self._commit(intent.key, partial(self._apply, intent.key, presumed))
-                self._tell(self, intent.key)
+                self._publish(intent.key)
 
     async def _apply(self, key: str, *transitions: Transition) -> Intent:
         return await super().advance(key, *transitions)
@@ -198,6 +199,7 @@ class ProcessStore(MemoryStore):
                 self.freeze_when_sending = None
         if not (sends and after is known):  # `plan` of a key that exists writes nothing
             self.records.versions[key] += 1
+            self.records.changed_by[key] = self.member
         for other in self.records.stores:
             if other is not self:
                 self._tell(other, key)
@@ -207,6 +209,10 @@ class ProcessStore(MemoryStore):
         asyncio.get_running_loop().call_later(FEED, store._hear, key)
 
     def _hear(self, key: str) -> None:
+        if self.records.changed_by.get(key) != self.member:  # a process reads no change of its own
+            self._publish(key)
+
+    def _publish(self, key: str) -> None:
         if self._is_open and self._running.is_set() and not self.is_cut_off:
             for listener in tuple(self._listeners):
                 listener(self.records._intents[key])

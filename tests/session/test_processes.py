@@ -9,8 +9,11 @@ import pytest
 from processes_kit import LEASE, two_processes
 from session_kit import edit, intent_of, made, prompt, turns
 
-from hoox_async import BatchItem, BatchRunner, HooxSession
+from hoox_async import BatchItem, BatchRunner, HooxSession, Look, LookStatus
 from hoox_async._core.intents.intent import Intent, IntentState
+from hoox_async._core.intents.transitions import MarkUnknown
+from hoox_async._core.polling import LookUpdate
+from hoox_async._session import runtime_of
 from hoox_async.errors import (
     BadRequest,
     ConfigurationError,
@@ -186,6 +189,40 @@ async def test_what_a_dead_process_was_sending_is_told_unknown_after_its_lease()
         job = await first  # it was not dead: its answer settles the unknown
         assert (await intent_of(two.session, "k")).ref == job.ref
         assert (await two.session.submit(prompt(), key="k")).ref == job.ref
+    assert len(space.ledger) == 1
+
+
+async def test_who_waits_for_a_dead_process_is_woken_by_what_is_decided_here() -> None:
+    """A third process finds the loss, and it is decided upon here before that is read among the changes.
+
+    A process reads changes of others only, and the last one is its own.
+    """
+    async with two_processes(transport={"latency": 60.0}) as (one, two, _):
+        first = asyncio.create_task(one.session.submit(prompt(), key="k"))
+        await asyncio.sleep(5)
+        waiting = asyncio.create_task(two.session.submit(prompt(), key="k"))
+        await asyncio.sleep(1)
+        sending = await intent_of(two.session, "k")
+        lost = MarkUnknown("presumed dead", sending.planned_at, sending.attempts[-1].id, presumed=True)
+        await one.store.advance("k", lost)
+        await two.session.drop("k")
+        async with asyncio.timeout(5):
+            with pytest.raises(OutcomeUnknown):
+                await waiting
+        await first
+
+
+async def test_who_waits_is_woken_by_a_look_that_settles_here_before_its_acceptance_is_read() -> None:
+    """Another process was answered, and this one settles the look within the second until it reads that."""
+    async with two_processes(transport=SLOW) as (one, two, space):
+        first = asyncio.create_task(one.session.submit(prompt(), key="k"))
+        await asyncio.sleep(5)
+        waiting = asyncio.create_task(two.session.submit(prompt(), key="k"))
+        job = await first
+        look = Look(job.ref, LookStatus.READY, thumbnail_url="https://example.com/a.jpg")
+        await runtime_of(two.session).registry.publish([LookUpdate(look, complete=True)])
+        async with asyncio.timeout(5):
+            assert (await waiting).ref == job.ref
     assert len(space.ledger) == 1
 
 

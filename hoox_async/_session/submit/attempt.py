@@ -316,7 +316,6 @@ class SubmitAttempt:
     async def _write_sending(self) -> None:
         """In one transaction: check that the intent is unchanged, apply the instruction, write SENDING."""
         intent, stored, instruction = self._decision
-        store = self._services.store
         now, timeouts = self._services.clock.utc(), self._services.timeouts
         answer_by = now + timedelta(seconds=timeouts.connect + timeouts.answer + _ANSWER_MARGIN)
         earlier = stored.budget if stored is not None and isinstance(instruction, Resend) else None
@@ -324,9 +323,9 @@ class SubmitAttempt:
         send = Send(self._id, now, intent.source, self._inferable, answer_by, budget)
         if stored is not None:
             steps = (send,) if instruction is None else (instruction, send)
-            await store.advance(intent.key, IfUnchanged(stored), *steps)
+            await self._services.advance(intent.key, IfUnchanged(stored), *steps)
             return
-        written = await store.plan(advance(intent, send))
+        written = await self._services.store.plan(advance(intent, send))
         if not written.was_last_sent_by(self._id):
             raise IllegalTransition(f"intent {intent.key!r} exists already: it is {written.state}")
 
@@ -378,7 +377,7 @@ class SubmitAttempt:
         return await self._advance(Revert(self._id))
 
     async def _advance(self, end: Revert | Reject | MarkUnknown) -> Intent:
-        return await self._services.store.advance(self._intent.key, end)
+        return await self._services.advance(self._intent.key, end)
 
     async def _follow_accepted(self, accepted: Intent) -> Intent:
         self._context.reconciler.avatars.note_made(accepted)

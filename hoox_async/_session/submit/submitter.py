@@ -45,7 +45,6 @@ from .attempt import (
     as_store_error,
 )
 from .budgets import SessionBudgets
-from .change_waiters import ChangeWaiters
 from .deferred_writes import DeferredWrites
 from .key_locks import KeyBusy, KeyLocks
 
@@ -77,7 +76,7 @@ class Submitter:
         self._key_locks = KeyLocks()
         self._running: dict[str, _RunningAttempt] = {}
         self._put_back: set[str] = set()  # sent by this process, and perhaps planned again
-        self._changes = ChangeWaiters(self._stored)
+        self._changes = services.changes
 
     def plan(self, request: Request, key: str, kept: bool, source: LookRef | None) -> Intent:
         """A new intent, not yet written anywhere."""
@@ -226,7 +225,7 @@ class Submitter:
         """
         if not self._services.store.is_shared or self._changes.is_closed:
             raise error_of(sending) or OutcomeUnknown(f"{sending.key}: it is being sent", key=sending.key)
-        await self._changes.wait_changed(sending, self._seconds_until_answer(sending) + _REREAD)
+        await self._changes.wait_changed(sending, self._seconds_until_answer(sending) + _REREAD, self._stored)
 
     async def _wait_for_late_answer(self, unknown: Intent, options: SendOptions) -> None:
         """Wait as long as a process that was presumed dead may still get the answer to the lost POST.
@@ -238,7 +237,8 @@ class Submitter:
         if not seconds:
             return
         left = options.seconds_left(self._services.clock.now())
-        await self._changes.wait_changed(unknown, seconds if left is None else min(seconds, left))
+        longest = seconds if left is None else min(seconds, left)
+        await self._changes.wait_changed(unknown, longest, self._stored)
         if self._changes.is_closed:
             raise SessionClosed("the session was closed")
         if left is not None and left < seconds:

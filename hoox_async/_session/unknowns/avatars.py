@@ -56,7 +56,7 @@ class SharedAvatars:
         """End the searches of an earlier session: after an edit without a lock they could prove nothing."""
         for intent in self._lost_under_lock.get(avatar_id, ()):
             with suppress(IllegalTransition):  # it was settled meanwhile
-                await self._services.store.advance(intent.key, EndSearch())
+                await self._services.advance(intent.key, EndSearch())
         self._lost_under_lock.pop(avatar_id, None)
 
     def lock(self, _: str) -> bool:

@@ -83,5 +83,5 @@ class Baselines:
         known = await store.seen_looks(avatar_id) or frozenset()
         looks = list(refs)
         new = [ref for ref in looks if ref.look_id not in known]
-        await add_candidates_of_avatar(store, avatar_id, new)
+        await add_candidates_of_avatar(self._services, avatar_id, new)
         await store.add_seen(avatar_id, [ref.look_id for ref in looks])

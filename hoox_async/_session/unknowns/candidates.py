@@ -12,30 +12,35 @@ from ..._core.reconciliation.elimination import candidates
 from ..._io.protocols import Store
 from ...errors import HooxError
 from ..reads import Reads
+from ..services import SessionServices
 
 
-async def add_candidates(store: Store, intent: Intent, refs: Iterable[LookRef]) -> tuple[LookRef, ...]:
+async def add_candidates(
+    services: SessionServices, intent: Intent, refs: Iterable[LookRef]
+) -> tuple[LookRef, ...]:
     """Add looks to the unknown's candidates, and remove those that another intent has claimed since.
 
     Returns the resulting candidates. Raises `StoreError`.
     """
     found = [ref for ref in dict.fromkeys((*intent.candidates, *refs)) if ref != intent.source]
-    others = tuple([ref for ref in found if await store.by_ref(ref) is not None])
+    others = tuple([ref for ref in found if await services.store.by_ref(ref) is not None])
     free = tuple(ref for ref in found if ref not in others)
     if free != intent.candidates:
         with suppress(IllegalTransition):  # it was settled meanwhile
-            return (await store.advance(intent.key, AddCandidates(free, others))).candidates
+            return (await services.advance(intent.key, AddCandidates(free, others))).candidates
     return free
 
 
-async def add_candidates_of_avatar(store: Store, avatar_id: str, refs: Collection[LookRef]) -> None:
+async def add_candidates_of_avatar(
+    services: SessionServices, avatar_id: str, refs: Collection[LookRef]
+) -> None:
     """Add looks to the candidates of every unknown edit of this avatar. Raises `StoreError`."""
-    for intent in await store.in_states((IntentState.UNKNOWN,)) if refs else ():
+    for intent in await services.store.in_states((IntentState.UNKNOWN,)) if refs else ():
         if intent.source is not None and intent.source.avatar_id == avatar_id:
-            await add_candidates(store, intent, refs)
+            await add_candidates(services, intent, refs)
 
 
-async def list_unknowns(store: Store, reads: Reads) -> list[Unknown]:
+async def list_unknowns(services: SessionServices, reads: Reads) -> list[Unknown]:
     """All unknowns with their candidates, by one request for each avatar concerned.
 
     The avatars are read again each time: a look can appear late, or be claimed by another intent. For an
@@ -43,8 +48,10 @@ async def list_unknowns(store: Store, reads: Reads) -> list[Unknown]:
     """
     avatars: dict[str, Avatar | None] = {}
     found: list[Unknown] = []
-    for intent in await store.in_states((IntentState.UNKNOWN,)):
-        refs = await add_candidates(store, intent, await _unclaimed(intent, avatars, store, reads))
+    for intent in await services.store.in_states((IntentState.UNKNOWN,)):
+        refs = await add_candidates(
+            services, intent, await _unclaimed(intent, avatars, services.store, reads)
+        )
         found.append(Unknown(intent.key, intent.content, intent.sent_at, refs))
     return found
 

@@ -57,10 +57,10 @@ class Reconciler:
         where the intent has changed meanwhile, and `LookTaken`.
         """
         step = Correct(ref, self._services.clock.utc())
-        corrected = await self._services.store.advance(intent.key, step)  # it checks its own preconditions
+        corrected = await self._services.advance(intent.key, step)  # it checks its own preconditions
         if intent.ref is not None:
             self._registry.forget_payment(intent.ref)
-            await add_candidates_of_avatar(self._services.store, intent.ref.avatar_id, [intent.ref])
+            await add_candidates_of_avatar(self._services, intent.ref.avatar_id, [intent.ref])
         await self._follow(corrected, look)
         return corrected
 

@@ -55,7 +55,7 @@ class Search:
             if await self._search_to_the_end():
                 return
             with suppress(StoreError):  # the next POST meets the store's failure too, and reports it
-                await self._services.store.advance(self._intent.key, EndSearch())
+                await self._services.advance(self._intent.key, EndSearch())
         except IllegalTransition:
             if await self._is_settled():  # by a delivery or the user's decision, meanwhile
                 self._reconciler.end_search(self._intent.key)
@@ -129,7 +129,7 @@ class Search:
             return True
         # the baseline comes first: these looks are then inferred to be no lost edit's
         await self._baselines.add(avatar_id, verdict.candidates)
-        ended = await self._services.store.advance(intent.key, EndSearch())
+        ended = await self._services.advance(intent.key, EndSearch())
         self._reconciler.end_search(intent.key)
         self._avatars.note_unsearched(ended)
         return True

@@ -5,18 +5,17 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 
-from ..._core.intents.intent import Intent
+from .._core.intents.intent import Intent
 
 
 class ChangeWaiters:
     """The tasks that wait until the store has another version of an intent than they have read.
 
-    They are woken by `notify`, which is called with each intent that another process has changed. Nothing is
-    read in between: many tasks can wait.
+    They are woken by `notify`, which is called with each intent that another process or this one has
+    changed. Nothing is read in between: many tasks can wait.
     """
 
-    def __init__(self, read: Callable[[str], Awaitable[Intent | None]]) -> None:
-        self._read = read
+    def __init__(self) -> None:
         self._waiting: dict[str, set[asyncio.Future[None]]] = {}
         self._closed = False
 
@@ -37,17 +36,19 @@ class ChangeWaiters:
         for key in self._waiting:
             self.notify(key)
 
-    async def wait_changed(self, known: Intent, seconds: float) -> None:
+    async def wait_changed(
+        self, known: Intent, seconds: float, read: Callable[[str], Awaitable[Intent | None]]
+    ) -> None:
         """Wait until the store may have another version than ``known``, ``seconds`` at most.
 
-        Raises what reading the store raises.
+        ``read`` reads an intent from the store. Raises what it raises.
         """
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         waiting = self._waiting.setdefault(known.key, set())
         waiting.add(future)
         try:
             # after registering: a change between the caller's reading and this one is not missed
-            now = await self._read(known.key)
+            now = await read(known.key)
             if self._closed or now is None or not now.unchanged_since(known):
                 return
             async with asyncio.timeout(seconds):
