@@ -44,9 +44,9 @@ def refused(process: subprocess.Popen[str]) -> str:
 
 @pytest.fixture
 def taken() -> Iterator[int]:
-    """A port on which something listens."""
+    """A port on which something listens; on the one before it nothing does."""
     with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
+        listener.bind(("127.0.0.1", unused_port() + 1))
         listener.listen()
         yield listener.getsockname()[1]
 
