@@ -27,7 +27,8 @@ from ._session import HooxSession
 # The session first. By way of the batch, aiohttp is imported from so deep in the stack that CPython 3.11
 # maps and unmaps its next piece a thousand times (9 ms).
 from ._api.endpoints import Endpoint
-from ._api.models import Avatar, Look, LookDetails, LookFailure, LookRef, LookStatus, Picture, QuotaSnapshot
+from ._api.models import Avatar, Look, LookDetails, LookFailure, LookRef, LookStatus, QuotaSnapshot
+from ._api.pictures import Picture
 from ._api.requests import (
     Format,
     ImageAvatar,

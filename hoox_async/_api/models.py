@@ -1,4 +1,4 @@
-"""The API's data types: avatars, looks, their states and pictures, and the quota."""
+"""The API's data types: avatars, looks, their states, and the quota."""
 
 from __future__ import annotations
 
@@ -159,16 +159,6 @@ class Avatar:
     looks: tuple[LookDetails, ...] = ()
     created_at: str | None = None
     raw: Mapping[str, Any] = attrs.field(default=_NO_RAW, repr=False, eq=False)
-
-
-class Picture(NamedTuple):
-    """A look's picture as it was received: the bytes and their content type."""
-
-    data: bytes
-    content_type: str
-
-    def __repr__(self) -> str:
-        return f"Picture({len(self.data)} bytes, content_type={self.content_type!r})"
 
 
 class QuotaSnapshot(NamedTuple):

@@ -15,12 +15,11 @@ from pathlib import Path
 import anyio
 import anyio.to_thread
 
-from .._api.models import LookRef, Picture
+from .._api.image_headers import HEAD, begins_as_picture
+from .._api.models import LookRef
+from .._api.pictures import Picture
 from ..errors import InvalidRequest, UnexpectedResponse
 from .protocols import Fetched
-
-HEAD = 16
-"""How many bytes decide whether it is a picture."""
 
 SUFFIXES: Mapping[str, str] = {
     "image/jpeg": ".jpg", "image/jpg": ".jpg", "image/png": ".png", "image/webp": ".webp",
@@ -29,7 +28,6 @@ SUFFIXES: Mapping[str, str] = {
 """The content types that are known here, with the suffixes of their files."""
 
 MAX_BYTES = 64 << 20
-_BEGINNINGS = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"GIF87a", b"GIF89a")
 
 Fetch = Callable[[str], AbstractAsyncContextManager[Fetched]]
 
@@ -40,13 +38,7 @@ def may_be_picture(content_type: str, data: bytes) -> bool:
     With a content type that is known here, it must begin like a picture of any known type: servers mix up
     the types. With another image type, any beginning is accepted.
     """
-    return content_type not in SUFFIXES or _is_known(data[:HEAD])
-
-
-def _is_known(head: bytes) -> bool:
-    is_webp = head[:4] == b"RIFF" and head[8:12] == b"WEBP"
-    is_avif = head[4:8] == b"ftyp"
-    return head.startswith(_BEGINNINGS) or is_webp or is_avif
+    return content_type not in SUFFIXES or begins_as_picture(data)
 
 
 async def read_picture(fetch: Fetch, url: str, *, max_bytes: int = MAX_BYTES) -> Picture:

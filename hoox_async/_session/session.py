@@ -11,7 +11,8 @@ from types import TracebackType
 from typing import Any, Self
 
 from .._api.endpoints import Choice
-from .._api.models import Avatar, Look, LookDetails, Picture, QuotaSnapshot
+from .._api.models import Avatar, Look, LookDetails, QuotaSnapshot
+from .._api.pictures import Picture
 from .._api.refs import HasRef, ref_of
 from .._api.requests import (
     AnyFormat,
