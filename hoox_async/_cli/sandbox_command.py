@@ -33,6 +33,7 @@ def sandbox(
     latency: float = 0.0,
     fault: Annotated[tuple[str, ...], Parameter(negative=())] = (),
     vocabulary: Literal["both", "completed", "ready"] = "both",
+    small_pictures: Annotated[bool, Parameter(negative=())] = False,
     seed: int = 0,
     output: Output = _DEFAULT_OUTPUT,
 ) -> int:
@@ -65,6 +66,8 @@ def sandbox(
         client gets no good answer.
     vocabulary
         The words that statuses use: completed and failed, or ready and error (both, as the API does).
+    small_pictures
+        Deliver every picture with 540 x 960 pixels, whatever was paid for.
     seed
         Determines ids, the key, times and failures: the same seed gives the same sandbox (0).
     """
@@ -73,7 +76,7 @@ def sandbox(
     )
     if not 0 <= latency < float("inf"):
         raise ConfigurationError(f"--latency {latency:g}: expected a number of seconds, 0 or more")
-    from hoox_async.sandbox import Sandbox
+    from hoox_async.sandbox import AnswerForms, Sandbox
 
     served = Sandbox(
         port=port,
@@ -84,6 +87,7 @@ def sandbox(
         latency=latency,
         faults=[_fault(text) for text in fault],
         vocabulary=vocabulary,
+        forms=AnswerForms(thumbnail="small") if small_pictures else None,
         seed=seed,
     )
     with suppress(KeyboardInterrupt):

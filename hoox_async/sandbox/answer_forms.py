@@ -22,6 +22,10 @@ class AnswerForms:
       first. (The vendor's page says "looks are created", and shows two images and one look.)
     - ``created``: the HTTP status of an accepted POST, 200 or 201.
     - ``result``: what ``/avatar/status`` says of a ready look: "full", or "picture" for its address alone.
+    - ``thumbnail``: the picture at ``thumbnail`` and ``thumbnail_url``: in the "full" size that was paid for,
+      or "small", 540 x 960 pixels.
+    - ``preview``: what is at ``preview``: the "same" as at ``thumbnail``, the picture in "full" size, or a
+      "film".
     - ``failure_code``: the code of a look that failed.
     - ``errors``: the body of a refusal: "short" is ``{"error", "code"}``, "details" is
       ``{"error", "details": [...]}``, and "both" mixes them as the API reference does.
@@ -41,6 +45,10 @@ class AnswerForms:
     looks_of_images: Literal["one", "each"] = attrs.field(default="one", validator=one_of("one", "each"))
     created: Literal[200, 201] = attrs.field(default=201, validator=one_of(200, 201))
     result: Literal["full", "picture"] = attrs.field(default="full", validator=one_of("full", "picture"))
+    thumbnail: Literal["full", "small"] = attrs.field(default="full", validator=one_of("full", "small"))
+    preview: Literal["same", "full", "film"] = attrs.field(
+        default="same", validator=one_of("same", "full", "film")
+    )
     failure_code: Literal["GENERATION_FAILED", "LOOK_GENERATION_FAILED"] = attrs.field(
         default="GENERATION_FAILED", validator=one_of("GENERATION_FAILED", "LOOK_GENERATION_FAILED")
     )

@@ -109,17 +109,16 @@ class InProcessTransport:
         fault = self.space.faults.next_fault("picture")
         if fault is not None:
             raise TransportError(f"the picture met the fault {fault.name} (sandbox)")
-        name = url.rpartition("/")[2].removesuffix(".jpg")
-        look = self.space.looks.get(name)
-        if look is None or not url.startswith(self.space.picture_base):
+        file = self.space.picture_file(url.rpartition("/")[2])
+        if file is None or not url.startswith(self.space.picture_base):
             raise UnexpectedResponse("no such picture", status=404)
         self.space.requests.append(RequestRecord("picture", _now(), 200, path=url))
-        data = await asyncio.get_running_loop().run_in_executor(None, paint, look)
+        data = await asyncio.get_running_loop().run_in_executor(None, paint, file)
 
         async def chunks() -> AsyncIterator[bytes]:
             yield data
 
-        yield Fetched("image/jpeg", chunks())
+        yield Fetched(file.content_type, chunks())
 
     def _record(self, request: WireRequest, fault: str) -> None:
         record = RequestRecord(request.endpoint.value, _now(), None, path=request.path, fault=fault)

@@ -68,11 +68,10 @@ def status_body(
     return body
 
 
-def group_look(look: FakeLook, state: str, url: str, vocabulary: Vocabulary) -> bytes:
+def group_look(look: FakeLook, state: str, url: str, preview: str, vocabulary: Vocabulary) -> bytes:
     """One look in the body of ``GET /avatar/{id}``, encoded. It is kept until the look's state changes."""
     word = look_word(state, vocabulary)
     if look.rendered is None or look.rendered[0] != word:
-        thumbnail = url if state == "ready" else None
         body = {
             "id": look.id,
             "name": look.name,
@@ -82,8 +81,8 @@ def group_look(look: FakeLook, state: str, url: str, vocabulary: Vocabulary) -> 
             "emotion": "neutral",
             "selfie": look.style == "selfie",
             "format": look.format,
-            "thumbnail": thumbnail,
-            "preview": thumbnail,
+            "thumbnail": url if state == "ready" else None,
+            "preview": preview if state == "ready" else None,
             "status": word,
             "model_available": MODELS if state == "ready" else [],
         }
@@ -108,10 +107,9 @@ def group_body(avatar: FakeAvatar, looks: list[bytes], thumbnail: str | None, ep
     return encode(head)[:-1] + b',"looks":[' + b",".join(looks) + b"]}"
 
 
-def look_body(look: FakeLook, state: str, url: str, vocabulary: Vocabulary) -> dict[str, Any]:
+def look_body(look: FakeLook, state: str, url: str, preview: str, vocabulary: Vocabulary) -> dict[str, Any]:
     """The body of ``GET /avatar/{id}/look/{id}``."""
     traits = look.avatar.traits
-    thumbnail = url if state == "ready" else None
     return {
         "id": look.id,
         "avatar_id": look.avatar.id,
@@ -127,8 +125,8 @@ def look_body(look: FakeLook, state: str, url: str, vocabulary: Vocabulary) -> d
         "emotion": "neutral",
         "selfie": look.style == "selfie",
         "format": look.format,
-        "thumbnail": thumbnail,
-        "preview": thumbnail,
+        "thumbnail": url if state == "ready" else None,
+        "preview": preview if state == "ready" else None,
         "model_available": MODELS if state == "ready" else [],
         "status": look_word(state, vocabulary),
         "error_message": FAILURE_MESSAGE if state == "error" else None,

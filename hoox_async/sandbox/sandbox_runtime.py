@@ -15,7 +15,7 @@ from .drawing.picture import paint
 from .server import Server
 from .webhook_sender import DeliveryOptions, DeliveryRecord, WebhookSender
 from .workspace import Space
-from .workspace_records import FakeLook
+from .workspace_records import PictureFile
 
 _KEPT_PICTURES = 64
 
@@ -39,7 +39,7 @@ class SandboxRuntime:
             space, port=port, latency=latency, draw_picture=self._draw, webhook_sender=self.webhook_sender
         )
         self._drawing_thread = ThreadPoolExecutor(1, thread_name_prefix="hoox sandbox drawing")
-        self._pictures: OrderedDict[str, bytes] = OrderedDict()
+        self._pictures: OrderedDict[tuple[str, str], bytes] = OrderedDict()
         self._http: aiohttp.ClientSession | None = None
 
     async def start(self) -> str:
@@ -62,13 +62,14 @@ class SandboxRuntime:
         async with self._http.post(url, json=body, allow_redirects=False) as response:
             return response.status
 
-    async def _draw(self, look: FakeLook) -> bytes:
-        """The look's picture, drawn in a thread. The latest pictures are kept in memory."""
-        if look.id in self._pictures:
-            self._pictures.move_to_end(look.id)
-            return self._pictures[look.id]
-        data = await self.loop.run_in_executor(self._drawing_thread, paint, look)
-        self._pictures[look.id] = data
+    async def _draw(self, file: PictureFile) -> bytes:
+        """The picture, drawn in a thread. The latest pictures are kept in memory."""
+        name = (file.look.id, file.form)
+        if name in self._pictures:
+            self._pictures.move_to_end(name)
+            return self._pictures[name]
+        data = await self.loop.run_in_executor(self._drawing_thread, paint, file)
+        self._pictures[name] = data
         while len(self._pictures) > _KEPT_PICTURES:
             self._pictures.popitem(last=False)
         return data

@@ -17,14 +17,14 @@ from ..errors import ConfigurationError
 from .fault_injection import Exchange, Fault
 from .webhook_sender import WebhookSender
 from .workspace import Space
-from .workspace_records import FakeLook, HttpResponse, IncomingRequest, RequestRecord, route
+from .workspace_records import HttpResponse, IncomingRequest, PictureFile, RequestRecord, route
 
 API = "/api/public/v1"
 _HOST = "127.0.0.1"
 _SET_BY_AIOHTTP = frozenset({"content-length", "transfer-encoding"})
 
 
-DrawPicture = Callable[[FakeLook], Awaitable[bytes]]
+DrawPicture = Callable[[PictureFile], Awaitable[bytes]]
 
 
 class Server:
@@ -150,9 +150,9 @@ class Server:
         return response
 
     async def _picture(self, request: web.Request) -> web.StreamResponse:
-        look = self.space.looks.get(request.match_info["name"].removesuffix(".jpg"))
+        file = self.space.picture_file(request.match_info["name"])
         fault = self.space.faults.next_fault("picture")
-        response = await self._picture_response(look, fault)
+        response = await self._picture_response(file, fault)
         silent = fault is not None and fault.silent
         record = RequestRecord(
             endpoint="picture",
@@ -165,15 +165,15 @@ class Server:
         self.space.requests.append(record)
         return await self._send(request, Exchange(response, fault, record))
 
-    async def _picture_response(self, look: FakeLook | None, fault: Fault | None) -> HttpResponse:
+    async def _picture_response(self, file: PictureFile | None, fault: Fault | None) -> HttpResponse:
         drawn: HttpResponse | None = None
-        if look is None or self.space.generation.state(look, self._now()) != "ready":
+        if file is None or self.space.generation.state(file.look, self._now()) != "ready":
             return HttpResponse(404, {"Content-Type": "text/plain"}, b"no such picture")
         if fault is None or fault.body is None:
             try:
-                made = formatdate(self.space.picture_time(look), usegmt=True)
-                headers = {"Content-Type": "image/jpeg", "Last-Modified": made}
-                drawn = HttpResponse(200, headers, await self._draw_picture(look))
+                made = formatdate(self.space.picture_time(file.look), usegmt=True)
+                headers = {"Content-Type": file.content_type, "Last-Modified": made}
+                drawn = HttpResponse(200, headers, await self._draw_picture(file))
             except ConfigurationError as error:  # no Pillow
                 return HttpResponse(501, {"Content-Type": "text/plain"}, str(error).encode())
         if fault is not None:

@@ -7,7 +7,7 @@ from decimal import Decimal
 from email.utils import formatdate
 from math import ceil
 from random import Random
-from typing import Any, get_args
+from typing import Any, Literal, get_args
 
 from .._api.endpoints import Endpoint
 from .._api.refs import HasRef
@@ -43,6 +43,7 @@ from .workspace_records import (
     FakeLook,
     HttpResponse,
     IncomingRequest,
+    PictureFile,
     RequestRecord,
     route,
 )
@@ -176,8 +177,23 @@ class Space:
         return self.epoch + max(look.done_at, look.avatar.created_at)
 
     def picture_url(self, look: FakeLook) -> str:
-        """The URL of the look's picture."""
+        """The URL at the look's ``thumbnail``."""
         return f"{self.picture_base}/{look.id}.jpg"
+
+    def preview_url(self, look: FakeLook) -> str:
+        """The URL at the look's ``preview``."""
+        if self.forms.preview == "same":
+            return self.picture_url(look)
+        return f"{self.picture_base}/{look.id}.{'mp4' if self.forms.preview == 'film' else 'full.jpg'}"
+
+    def picture_file(self, name: str) -> PictureFile | None:
+        """What the last part of a picture's URL names; None if there is no such look."""
+        look_id, _, ending = name.partition(".")
+        look = self.looks.get(look_id)
+        if look is None:
+            return None
+        other: Mapping[str, Literal["full", "film"]] = {"full.jpg": "full", "mp4": "film"}
+        return PictureFile(look, other.get(ending, self.forms.thumbnail))
 
     def receive(self, call: IncomingRequest, now: float, fault: Fault | None = None) -> Exchange:
         """Respond to a request, apply ``fault`` to the response, and append the request to ``requests``.
@@ -276,9 +292,9 @@ class Space:
         if avatar is None:
             return error_response(404, "Avatar not found")
         state_of = self.generation.state
-        base = self.picture_base
+        url, preview = self.picture_url, self.preview_url
         looks = [
-            group_look(look, state_of(look, now), f"{base}/{look.id}.jpg", self.vocabulary)
+            group_look(look, state_of(look, now), url(look), preview(look), self.vocabulary)
             for look in avatar.looks
         ]
         ready = next((look for look in avatar.looks if state_of(look, now) == "ready"), None)
@@ -288,7 +304,11 @@ class Space:
         look = self._find_look(avatar_id, look_id)
         if isinstance(look, ErrorResponse):
             return look
-        return 200, look_body(look, self.generation.state(look, now), self.picture_url(look), self.vocabulary)
+        return 200, self._look_body(look, now)
+
+    def _look_body(self, look: FakeLook, now: float) -> dict[str, Any]:
+        state = self.generation.state(look, now)
+        return look_body(look, state, self.picture_url(look), self.preview_url(look), self.vocabulary)
 
     def _list(self, params: Mapping[str, str], now: float) -> ErrorResponse | tuple[int, Any]:
         for switch in ("onlyPublic", "selfie"):
@@ -298,11 +318,12 @@ class Space:
         own = [avatar for avatar in self.avatars.values() if not avatar.public]
         shown = [] if public == "true" else own
         shown += [avatar for avatar in self.avatars.values() if avatar.public]
-        entries = []
-        for look in (look for avatar in shown for look in avatar.looks):
-            state = self.generation.state(look, now)
-            if state == "ready" or self._list_pending:
-                entries.append(look_body(look, state, self.picture_url(look), self.vocabulary))
+        entries = [
+            self._look_body(look, now)
+            for avatar in shown
+            for look in avatar.looks
+            if self._list_pending or self.generation.state(look, now) == "ready"
+        ]
         return 200, filter_list(entries, params)
 
     def _find_look(self, avatar_id: str, look_id: str) -> FakeLook | ErrorResponse:

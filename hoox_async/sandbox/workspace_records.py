@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from decimal import Decimal
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import attrs
 
@@ -105,6 +105,18 @@ class FakeLook:
     def ref(self) -> LookRef:
         """The look's ref."""
         return LookRef(self.avatar.id, self.id)
+
+
+class PictureFile(NamedTuple):
+    """What is at a picture's URL: the look's picture, in full or small size, or a film of it."""
+
+    look: FakeLook
+    form: Literal["full", "small", "film"]
+
+    @property
+    def content_type(self) -> str:
+        """Its ``Content-Type``."""
+        return "video/mp4" if self.form == "film" else "image/jpeg"
 
 
 @attrs.define(eq=False)

@@ -7,49 +7,67 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from io import BytesIO
 from random import Random
+from typing import Literal
 
 import aiohttp
 import pytest
 
+from hoox_async._api.image_headers import image_size
 from hoox_async.errors import ConfigurationError
 from hoox_async.sandbox import Sandbox
+from hoox_async.sandbox.answer_forms import AnswerForms
 from hoox_async.sandbox.drawing.picture import paint, require_pillow
 from hoox_async.sandbox.personas import traits_of
-from hoox_async.sandbox.workspace_records import FakeAvatar, FakeLook
+from hoox_async.sandbox.workspace_records import FakeAvatar, FakeLook, PictureFile
 
 Image = pytest.importorskip("PIL.Image")
 STYLES = ["iphone", "selfie", "podcast", "car", "conference", "raw"]
 
 
-def look(
-    style: str = "iphone", format: str = "vertical", prompt: str | None = "x", seed: int = 0
-) -> FakeLook:
+def drawn(
+    style: str = "iphone",
+    format: str = "vertical",
+    prompt: str | None = "x",
+    seed: int = 0,
+    resolution: str = "2K",
+    form: Literal["full", "small"] = "small",
+) -> bytes:
+    """The picture of a look."""
     avatar_id = f"avtr_{seed}"
     avatar = FakeAvatar(avatar_id, "Alex", traits_of(avatar_id), created_at=0.0)
-    return FakeLook(f"look_{seed}", avatar, "Alex 1", "office", style, format, "2K", prompt, 0.0, 0.0)
+    look = FakeLook(f"look_{seed}", avatar, "Alex 1", "office", style, format, resolution, prompt, 0.0, 0.0)
+    return paint(PictureFile(look, form))
 
 
-@pytest.mark.parametrize(("format", "size"), [("vertical", (540, 960)), ("horizontal", (960, 540))])
 @pytest.mark.parametrize("style", STYLES)
-def test_a_picture_is_a_small_jpeg_of_its_format(style: str, format: str, size: tuple[int, int]) -> None:
-    """A vertical look is 9:16, a horizontal one 16:9, and each is below 150 kB."""
-    data = paint(look(style, format))
-    image = Image.open(BytesIO(data))
-    assert (image.format, image.size) == ("JPEG", size)
-    assert len(data) < 150_000
+@pytest.mark.parametrize(
+    ("resolution", "form", "size"),
+    [
+        ("1K", "full", (540, 960)), ("2K", "full", (1152, 2048)), ("4K", "full", (2160, 3840)),
+        ("2K", "small", (540, 960)), ("4K", "small", (540, 960)),
+    ],
+)  # fmt: skip
+def test_a_picture_is_a_jpeg_of_what_was_paid_for(
+    style: str, resolution: str, form: Literal["full", "small"], size: tuple[int, int]
+) -> None:
+    """A vertical look has its resolution's size, a horizontal one is turned, and each is below 500 kB."""
+    for format, turned in (("vertical", size), ("horizontal", size[::-1])):
+        data = drawn(style, format, resolution=resolution, form=form)
+        image = Image.open(BytesIO(data))
+        assert (image.format, image.size) == ("JPEG", turned)
+        assert len(data) < 500_000
 
 
 def test_the_same_look_gives_the_same_picture() -> None:
     """The bytes are equal for the same look, and differ for another style."""
-    assert paint(look(seed=3)) == paint(look(seed=3))
-    assert paint(look(seed=3, style="car")) != paint(look(seed=3))
+    assert drawn(seed=3) == drawn(seed=3)
+    assert drawn(seed=3, style="car") != drawn(seed=3)
 
 
 def test_the_caption_shows_the_prompt() -> None:
     """Only the lower part of the picture changes with the prompt."""
     one, other = (
-        Image.open(BytesIO(paint(look(prompt=prompt)))).convert("L")
-        for prompt in ("warm light", "cold light")
+        Image.open(BytesIO(drawn(prompt=prompt))).convert("L") for prompt in ("warm light", "cold light")
     )
     upper, lower = (0, 0, 540, 600), (0, 820, 540, 960)
     assert one.crop(upper).tobytes() == other.crop(upper).tobytes()
@@ -59,13 +77,13 @@ def test_the_caption_shows_the_prompt() -> None:
 @pytest.mark.parametrize("prompt", [None, "word " * 500, "x" * 3000, "日本語 🎬 مرحبا", "\x00\n\t"])
 def test_any_prompt_can_be_drawn(prompt: str | None) -> None:
     """No prompt, one that is too long, one without spaces, other scripts, and control characters."""
-    assert paint(look(prompt=prompt))[:2] == b"\xff\xd8"
+    assert drawn(prompt=prompt)[:2] == b"\xff\xd8"
 
 
 def test_each_avatar_has_a_picture_of_its_own() -> None:
     """Sixteen avatars, with all haircuts, beards and glasses, give sixteen different pictures."""
     rng = Random(1)
-    pictures = {paint(look(rng.choice(STYLES), seed=seed)) for seed in range(16)}
+    pictures = {drawn(rng.choice(STYLES), seed=seed) for seed in range(16)}
     assert len(pictures) == 16
 
 
@@ -132,3 +150,20 @@ async def test_only_a_ready_look_has_a_picture() -> None:
             async with http.get(f"{sandbox.space.picture_base}/{pending}.jpg") as response:
                 assert response.status == 501
                 assert 'pip install -e ".[sandbox]"' in await response.text()
+
+
+async def test_thumbnail_and_preview_have_the_chosen_forms() -> None:
+    """A small thumbnail has 540 x 960 pixels; a preview is the same, the picture in full size, or a film."""
+    previews: list[Literal["same", "full", "film"]] = ["same", "full", "film"]
+    found = []
+    for preview in previews:
+        forms = AnswerForms(thumbnail="small", preview=preview)
+        async with Sandbox(forms=forms) as sandbox, sandbox.session() as session:
+            look = (await session.avatar("avtr_public_ada")).looks[0]
+            assert look.preview_url is not None
+            picture = await session.picture(look)
+            assert (picture.width, picture.height) == (540, 960)
+            async with aiohttp.ClientSession() as http, http.get(look.preview_url) as response:
+                data = await response.read()
+                found.append((response.content_type, image_size(data)))
+    assert found == [("image/jpeg", (540, 960)), ("image/jpeg", (1152, 2048)), ("video/mp4", None)]
