@@ -7,7 +7,6 @@ moments and started again, until the batch is complete; then the next batch begi
 enough kills. Each item has a prompt of its own, by which the sandbox's ledger tells how often it was paid.
 
     python benchmarks/crash.py                       # 200 kills, some minutes
-    python benchmarks/crash.py --strangers           # a second client makes looks of the same avatars
     python benchmarks/crash.py --webhooks            # unknowns are settled by their own deliveries
     python benchmarks/crash.py --processes 3 --webhooks   # three children at a time, on one PostgreSQL
     python benchmarks/crash.py --processes 3 --pgbouncer  # the same behind PgBouncer in transaction mode
@@ -72,7 +71,7 @@ from hoox_async.sandbox.workspace_records import RequestRecord
 MOST_RUNS = 400
 UNFINISHED = 3
 RATE = 6_000
-TIMEOUTS = Timeouts(connect=5.0, read=5.0, answer=1.0, wait=60.0, search=(0.1, 0.4, 1.0))
+TIMEOUTS = Timeouts(connect=5.0, read=5.0, answer=1.0, wait=60.0)
 FAULTS = {
     Fault.DROP_BEFORE: 0.02,
     Fault.DROP_AFTER: 0.02,
@@ -84,7 +83,6 @@ FAULTS = {
 # the API's retries are over in 7 s; here processes are down for half the time, on a busy machine for minutes
 RETRIES = (0.5, 1.0, 2.0, *75 * [4.0])
 SECRET = "benchmarks need no secret secret"
-STRANGER = "a stranger's"
 LEASE = 1.0  # seconds
 OPEN = "open"  # what a child tells once its session is open
 LATENCY = 0.3  # seconds of an answer of several processes' sandbox; a third of them takes twice that
@@ -109,7 +107,6 @@ class Options:
     items: int = 300
     avatars: int = 12
     seconds: float = 2.5
-    strangers: bool = False
     webhooks: bool = False
     processes: int = 1
     pgbouncer: bool = False
@@ -119,11 +116,6 @@ class Options:
     def settles_late(self) -> bool:
         """Whether deliveries are waited for after the last kill."""
         return self.webhooks and self.processes > 1
-
-    @property
-    def exclusive(self) -> bool:
-        """Whether the child may infer a lost look by elimination."""
-        return not self.strangers and not self.webhooks and self.processes == 1
 
     def lifetime(self, rng: Random) -> float:
         """After how many seconds the next child is killed."""
@@ -164,8 +156,8 @@ class Tally:
     paid_twice: int = 0
     lost: int = 0
     unknown_charged: int = 0
-    adopted: int = 0
-    adopted_in_time: int = 0
+    proved: int = 0
+    proved_in_time: int = 0
     held_uncharged: int = 0
     outstanding: int = 0
     lost_on_the_way: int = 0
@@ -183,7 +175,7 @@ class Tally:
             for number, what in (
                 (self.paid_twice, "intents paid twice"),
                 (self.lost, "paid looks lost"),
-                (self.wrong, "wrong adoptions"),
+                (self.wrong, "looks given to the wrong item"),
                 (self.incomplete, "items without an end"),
             )
             if number
@@ -191,18 +183,18 @@ class Tally:
         if self.without_cause:
             keys = ", ".join(self.without_cause)
             found.append(f"unknown, and neither outstanding at a kill nor lost on the way: {keys}")
-        if options.settles_late and self.adopted_in_time < SETTLED_SHARE * self.unknown_charged:
+        if options.settles_late and self.proved_in_time < SETTLED_SHARE * self.unknown_charged:
             found.append(
-                f"only {self.adopted_in_time} of {self.unknown_charged} charged unknowns were settled "
+                f"only {self.proved_in_time} of {self.unknown_charged} charged unknowns were settled "
                 f"{SETTLED_WITHIN:g} s after the last kill"
             )
         return found
 
     def shown(self, options: Options) -> str:
         """The figures, for people."""
-        how = "webhooks" if options.webhooks else f"exclusive={options.exclusive}"
-        others = ", with a second client at work on the same avatars" if options.strangers else ""
-        share = self.adopted / self.unknown_charged if self.unknown_charged else 1.0
+        how = "with webhooks" if options.webhooks else "without webhooks"
+        others = ""
+        share = self.proved / self.unknown_charged if self.unknown_charged else 1.0
         rows = [
             ("batches, items, seconds", f"{self.batches}, {self.items:,}, {self.seconds:.0f}"),
             ("kills", self.kills),
@@ -210,14 +202,14 @@ class Tally:
             ("intents paid twice", self.paid_twice),
             ("paid looks lost", self.lost),
             ("charged unknowns", self.unknown_charged),
-            ("  of which adopted", f"{self.adopted} ({share:.1%})"),
-            (f"  {SETTLED_WITHIN:g} s after the last kill", self.adopted_in_time),
+            ("  of which proved by a delivery", f"{self.proved} ({share:.1%})"),
+            (f"  {SETTLED_WITHIN:g} s after the last kill", self.proved_in_time),
             ("uncharged unknowns held", self.held_uncharged),
             ("unknowns without a cause", len(self.without_cause)),
             ("outstanding at a kill", self.outstanding),
             ("lost on the way", self.lost_on_the_way),
             ("  requests that met a fault", self.faults),
-            ("wrong adoptions", self.wrong),
+            ("looks given to the wrong item", self.wrong),
             ("items without an end", self.incomplete),
             ("evidence of the accepted", ", ".join(f"{n} {k}" for k, n in self.evidence.most_common())),
         ]
@@ -248,7 +240,6 @@ async def child(arguments: argparse.Namespace) -> None:
             store=store,
             requests_per_minute=RATE,
             timeouts=TIMEOUTS,
-            exclusive=arguments.exclusive,
             webhooks=hub,
             hooks=[tell_losses],
         )
@@ -348,26 +339,20 @@ async def one_batch(sandbox: Sandbox, options: Options, tally: Tally, rng: Rando
     """One batch from its first item to its last, over as many processes as it takes."""
     batch = f"batch-{tally.batches}"
     refs = await make_avatars(sandbox, options.avatars)
-    stranger = asyncio.create_task(be_a_stranger(sandbox, refs, rng)) if options.strangers else None
     charged_before = len(sandbox.ledger)
     causes = Causes()
-    try:
-        async with AsyncExitStack() as receivers:
+    async with AsyncExitStack() as receivers:
 
-            async def work(command: list[str]) -> None:
-                await until_complete(command, store, options, tally, causes, rng)
-                if options.settles_late:
-                    await receivers.enter_async_context(receiving(command))
-
-            commands = [command(sandbox, options, batch, store, refs) for _ in range(options.processes)]
-            await asyncio.gather(*map(work, commands))
+        async def work(command: list[str]) -> None:
+            await until_complete(command, store, options, tally, causes, rng)
             if options.settles_late:
-                await until_settled(store, sandbox, charged_before, causes)
-            report = await BatchReport.open(store)
-    finally:
-        if stranger is not None:
-            stranger.cancel()
-            await asyncio.wait([stranger])
+                await receivers.enter_async_context(receiving(command))
+
+        commands = [command(sandbox, options, batch, store, refs) for _ in range(options.processes)]
+        await asyncio.gather(*map(work, commands))
+        if options.settles_late:
+            await until_settled(store, sandbox, charged_before, causes)
+        report = await BatchReport.open(store)
     tally.batches += 1
     tally.items += options.items
     count(sandbox, charged_before, batch, options, report, causes, tally)
@@ -384,15 +369,6 @@ async def make_avatars(sandbox: Sandbox, count: int) -> list[LookRef]:
     return refs
 
 
-async def be_a_stranger(sandbox: Sandbox, refs: list[LookRef], rng: Random) -> None:
-    """Makes looks of the same avatars, until cancelled."""
-    async with sandbox.session(timeouts=TIMEOUTS) as session:
-        while True:
-            with suppress(HooxError):
-                await session.edit_look(rng.choice(refs), STRANGER)
-            await asyncio.sleep(rng.uniform(0.0, 0.05))
-
-
 def command(sandbox: Sandbox, options: Options, batch: str, store: str, refs: list[LookRef]) -> list[str]:
     """How the child is started."""
     arguments = {
@@ -401,7 +377,7 @@ def command(sandbox: Sandbox, options: Options, batch: str, store: str, refs: li
         "--port": str(free_port() if options.webhooks else 0),
     }  # fmt: skip
     flat = [argument for pair in arguments.items() for argument in pair]
-    return [sys.executable, __file__, "child", *flat, *(["--exclusive"] if options.exclusive else [])]
+    return [sys.executable, __file__, "child", *flat]
 
 
 async def until_complete(
@@ -537,12 +513,12 @@ def count_one(
     if outcome.evidence is not None:
         tally.evidence[str(outcome.evidence)] += 1
     is_held = outcome.state is OutcomeState.UNKNOWN
-    is_adopted = not is_held and outcome.evidence is not None and str(outcome.evidence) != "answer"
-    tally.unknown_charged += is_adopted or (is_held and bool(paid))
+    is_proved = not is_held and outcome.evidence is not None and str(outcome.evidence) != "answer"
+    tally.unknown_charged += is_proved or (is_held and bool(paid))
     tally.held_uncharged += is_held and not paid
-    tally.adopted += is_adopted
-    tally.adopted_in_time += is_adopted and causes.in_time(outcome.settled_at)
-    if (is_held or is_adopted) and outcome.key not in causes.all:
+    tally.proved += is_proved
+    tally.proved_in_time += is_proved and causes.in_time(outcome.settled_at)
+    if (is_held or is_proved) and outcome.key not in causes.all:
         tally.without_cause.append(outcome.key)
     if outcome.ref is not None and owner.get(outcome.ref) != outcome.key:
         tally.wrong += 1
@@ -564,14 +540,12 @@ def parsed() -> argparse.Namespace:
             inner.add_argument(name, required=True)
         inner.add_argument("--items", type=int, required=True)
         inner.add_argument("--port", type=int, default=0)
-        inner.add_argument("--exclusive", action="store_true")
         inner.add_argument("--settle", action="store_true")
         return inner.parse_args()
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--kills", type=int, default=200)
     parser.add_argument("--items", type=int, default=300, help="edits of one batch")
     parser.add_argument("--seconds", type=float, help="a child lives so many at most (2.5, or 6 of several)")
-    parser.add_argument("--strangers", action="store_true")
     parser.add_argument("--webhooks", action="store_true")
     parser.add_argument("--processes", type=int, default=1, help="children at a time, on one PostgreSQL")
     parser.add_argument("--pgbouncer", action="store_true", help="PostgreSQL is behind a PgBouncer")
@@ -589,7 +563,6 @@ def main() -> None:
         kills=arguments.kills,
         items=arguments.items,
         seconds=arguments.seconds or (6.0 if arguments.processes > 1 else 2.5),
-        strangers=arguments.strangers,
         webhooks=arguments.webhooks,
         processes=arguments.processes,
         pgbouncer=arguments.pgbouncer,

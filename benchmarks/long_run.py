@@ -109,7 +109,7 @@ async def virtual(hours: float, every: float, store: Path | None, lines: tuple[i
     )
     transport = InProcessTransport(space, answer=20.0, read=10.0)
     keeper = asyncio.create_task(_keep_small(space))
-    async with HooxSession(space.api_key, transport=transport, store=store, exclusive=True) as session:
+    async with HooxSession(space.api_key, transport=transport, store=store) as session:
         await work(session, hours * 3600, every=every, pause=20.0, tally=tally)
     keeper.cancel()
     await asyncio.wait((keeper,))

@@ -90,10 +90,9 @@ class Batch:
         self.takes = [self.rng.lognormvariate(math.log(median), sigma) for _ in range(items)]
         self.watch = PollScheduler(threshold=threshold)
         self.server = Server()
-        self.queue = LocalityQueue[int](spacing=INTERVAL, latency=latency)
+        self.queue = LocalityQueue[int]()
         self.seen: dict[LookRef, float] = {}
         self.arrivals: list[tuple[float, int, Arrival]] = []  # responses and deliveries to come
-        self.avatar_locks: dict[str, float] = {}
         self.number = itertools.count()
         self.asks = self.read = self.looks_in_flight = 0
 
@@ -136,7 +135,7 @@ class Batch:
             self.asks += 1
             self.expect(now + self.latency, self.answer(ask, now + self.latency / 2))
         elif busy:
-            item = self.queue.pop(lambda avatar_id: self.avatar_locks.get(avatar_id, -1.0) <= now)
+            item = self.queue.pop()
             if item is not None:
                 self.submit(item, now)
 
@@ -147,7 +146,7 @@ class Batch:
     def submit(self, item: int, now: float) -> None:
         """Send a paid request; its response and its webhook arrive later."""
         ref = LookRef(f"a{item % self.avatars}", str(item))
-        accepted = self.avatar_locks[ref.avatar_id] = now + self.latency
+        accepted = now + self.latency
         self.looks_in_flight += 1
         self.server.accept(ref, now + self.latency / 2 + self.takes[item])
         self.expect(accepted, lambda at: self.accept(ref, at))

@@ -7,7 +7,7 @@ dictionaries. A fault may delay, fail or lose the answer of each statement.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
 from contextlib import nullcontext
 from datetime import datetime, timedelta
 from decimal import Decimal
@@ -81,8 +81,7 @@ class SharedMemory:
         self.members: dict[str, _Member] = {}
         self.intents: dict[tuple[int, str], _Intent] = {}  # in the order of the plan
         self.attempts: dict[tuple[int, str], tuple[str, datetime]] = {}
-        self.baselines: set[tuple[int, str]] = set()
-        self.seen: dict[tuple[int, str], set[str]] = {}
+        self.claimed: dict[tuple[int, str], set[str]] = {}
         self.budgets: dict[tuple[int, str], StoredBudget] = {}
         self.initial_charges: dict[tuple[int, str], Decimal] = {}  # of budgets that somebody has opened
         self.deliveries: dict[tuple[int, str], tuple[str, str, int]] = {}  # record, who kept it, commit
@@ -174,9 +173,8 @@ class SharedMemory:
             self.budgets[workspace, name] = budget._replace(charged=budget.charged + change)
         for attempt in write.attempts:
             self.attempts[workspace, attempt.id] = (write.key, attempt.sent_at)
-        for claim in (*write.claims, *write.seen):
-            self.seen.setdefault((workspace, claim.avatar_id), set()).add(claim.look_id)
-        self.baselines.update((workspace, avatar_id) for avatar_id in write.created)
+        for claim in (*write.claims, *write.extra):
+            self.claimed.setdefault((workspace, claim.avatar_id), set()).add(claim.look_id)
 
 
 class MemoryQueries:
@@ -306,23 +304,17 @@ class MemoryQueries:
 
         return await self._ask("count_open", count)
 
-    async def seen_looks(self, workspace: int, avatar_id: str) -> frozenset[str] | None:
-        def find() -> frozenset[str] | None:
-            place = (workspace, avatar_id)
-            if place not in self._memory.baselines:
-                return None
-            return frozenset(self._memory.seen.get(place, ()))
+    async def claimed_looks(self, workspace: int, avatar_id: str) -> frozenset[str]:
+        def find() -> frozenset[str]:
+            return frozenset(self._memory.claimed.get((workspace, avatar_id), ()))
 
-        return await self._ask("seen_looks", find)
+        return await self._ask("claimed_looks", find)
 
-    async def add_seen(self, workspace: int, avatar_id: str, look_ids: Iterable[str]) -> None:
-        place = (workspace, avatar_id)
-
+    async def claim_look(self, workspace: int, ref: LookRef) -> None:
         def add() -> None:
-            self._memory.baselines.add(place)
-            self._memory.seen.setdefault(place, set()).update(look_ids)
+            self._memory.claimed.setdefault((workspace, ref.avatar_id), set()).add(ref.look_id)
 
-        await self._ask("add_seen", add)
+        await self._ask("claim_look", add)
 
     async def keep_delivery(
         self, workspace: int, attempt_id: str, record: str, *, for_leader: bool = False

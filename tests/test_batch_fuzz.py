@@ -64,7 +64,6 @@ class Turn(NamedTuple):
     order: int
     leave_out: int
     edited: int
-    exclusive: bool
     beside: str
     faults: tuple[tuple[str, int, Fault], ...]
 
@@ -117,7 +116,6 @@ def turns() -> st.SearchStrategy[Turn]:
         order=st.integers(0, 5),
         leave_out=st.integers(0, 3),
         edited=st.sampled_from([0, 0, 0, 1, 2, 3]),
-        exclusive=st.booleans(),
         beside=st.sampled_from(["nobody"] * 3 + ["run", "singles"]),
         faults=st.lists(planned | reads, max_size=5).map(tuple),
     )
@@ -242,8 +240,7 @@ class Played:
     def session(self, turn: Turn) -> HooxSession:
         if self.path is not None:
             self.store = open_store(self.path)
-        exclusive = turn.exclusive and not self.campaign.strangers
-        options: dict[str, Any] = {"store": self.store, "exclusive": exclusive}
+        options: dict[str, Any] = {"store": self.store}
         how: dict[str, Any] = {}
         if self.campaign.deliveries is not None:
             options["webhooks"] = self.hub
@@ -266,10 +263,7 @@ class Played:
         self.space.faults = type(self.space.faults)(Random(0))
         self.space.balance += 10_000
         self.memory.rate = 0.0
-        exclusive = self.campaign.turns[-1].exclusive if self.campaign.turns else True
-        last = Turn(
-            "runs", 0.0, {}, order=0, leave_out=0, edited=0, exclusive=exclusive, beside="nobody", faults=()
-        )
+        last = Turn("runs", 0.0, {}, order=0, leave_out=0, edited=0, beside="nobody", faults=())
         await self.turn(last)
 
     async def turn(self, turn: Turn) -> None:

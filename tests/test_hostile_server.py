@@ -29,7 +29,7 @@ from hoox_async._io.transport import HttpTransport, PictureFetcher
 
 KEY = "hx_live_0123456789abcdef"
 REF = LookRef("avtr_1", "look_1")
-SHORT = Timeouts(connect=1.0, read=0.4, answer=0.4, search=(0.1,))
+SHORT = Timeouts(connect=1.0, read=0.4, answer=0.4)
 LONG_ENOUGH = 60.0
 """Seconds after which a request that is not bounded fails its test."""
 MEMORY = 12 << 20

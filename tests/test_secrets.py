@@ -44,7 +44,7 @@ from hoox_async._cli.app import build
 from hoox_async.sandbox import DeliveryOptions, Fault, Sandbox
 from hoox_async.webhooks import WebhookHub
 
-SHORT = Timeouts(connect=2.0, read=2.0, answer=0.6, wait=10.0, search=(0.05,))
+SHORT = Timeouts(connect=2.0, read=2.0, answer=0.6, wait=10.0)
 DISTURBED = DeliveryOptions(double=0.3, contradict=0.3, early=0.3, reorder=0.1, lose=0.1)
 
 

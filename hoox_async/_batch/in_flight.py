@@ -31,7 +31,7 @@ class InFlightLimiter:
         self._in_flight = 0
         self._await_reason = 0
         self._failures = 0
-        self._await_permit: dict[str, str] = {}  # avatars by the keys of the items
+        self._await_permit: set[str] = set()  # keys of items
 
     @property
     def is_full(self) -> bool:
@@ -43,19 +43,15 @@ class InFlightLimiter:
         """Whether enough items wait for a permit of the quota, so that no further one should start."""
         return len(self._await_permit) >= _MAX_WAITING
 
-    def awaits_permit(self, avatar_id: str) -> bool:
-        """Whether an edit of this avatar waits for its permit."""
-        return avatar_id in self._await_permit.values()
-
     def start(self, item: Item) -> Ticket:
         """Put an item in flight."""
         self._in_flight += 1
         if item.needs_sending:
-            self._await_permit[item.key] = item.source.avatar_id if item.source else ""
+            self._await_permit.add(item.key)
         return Ticket(self, item.key)
 
     def _got_permit(self, key: str) -> None:
-        self._await_permit.pop(key, None)
+        self._await_permit.discard(key)
         self._changed.set()
 
     def _free_place(self) -> None:

@@ -69,7 +69,7 @@ class ItemRunner:
             return key_conflict(item)
         except InvalidRequest as error:
             return await self._unsent(item, OutcomeState.REJECTED, error)
-        except HooxError as error:  # NotSent, BudgetExceeded …, or the avatar's looks could not be listed
+        except HooxError as error:  # NotSent, BudgetExceeded …
             return await self._unsent(item, OutcomeState.UNSENT, error)
         outcome = await self._await_look(intent, ticket) if intent.state.paid else outcome_of(intent)
         return attrs.evolve(outcome, request=item.request) if intent.digest == item.digest else outcome
@@ -127,7 +127,7 @@ class ItemRunner:
         source = item.source or (item.stored.source if item.stored else None)
         wanted = self._plan(item, source)
         began = self._session.clock.now()
-        sending = self._guard.guard(source.avatar_id if source else None, ticket, began)
+        sending = self._guard.guard(ticket, began)
 
         def decide(stored: Intent | None) -> Decision:
             sending.end_last()

@@ -6,7 +6,6 @@ One status request answers for all looks of an avatar, so looks of one avatar sh
 from __future__ import annotations
 
 import heapq
-import math
 from collections import deque
 from collections.abc import Callable
 from typing import Generic, TypeVar
@@ -24,23 +23,17 @@ def pick_first(_: int) -> int:
 class LocalityQueue(Generic[_T]):
     """Waiting items, by avatar: in order within an avatar; items without an avatar go first.
 
-    ``spacing`` is the time between two submissions and ``latency`` how long one is expected to take, both in
-    seconds. From them follows how many avatars are active at a time: so many that one of them is free
-    whenever a permit of the quota is. When none is, since answers are slow, one more becomes active.
+    One avatar after the other is *active*: its items are taken until there are none.
 
     ``pick`` chooses one of so many equals. Processes that share the work pick any, so that they seldom choose
     the same item at the same time.
     """
 
-    def __init__(
-        self, *, spacing: float = 0.6, latency: float = 0.3, pick: Callable[[int], int] = pick_first
-    ) -> None:
+    def __init__(self, *, pick: Callable[[int], int] = pick_first) -> None:
         self._pick = pick
-        self.spacing = spacing
-        self.latency = latency
         self._first: deque[_T] = deque()
         self._queues: dict[str, list[tuple[int, _T]]] = {}  # lists: an empty deque takes 600 bytes more
-        self._active: deque[str] = deque()
+        self._active: str | None = None
         self._most: list[tuple[int, int, int, str]] = []  # (-waiting, rank, number of its first, avatar)
         self._oldest: list[tuple[int, str]] = []  # (number of its first, avatar)
         self._number = 0
@@ -51,16 +44,12 @@ class LocalityQueue(Generic[_T]):
         return self._size
 
     @property
-    def width(self) -> int:
-        """How many avatars are active at a time."""
-        return max(1, math.ceil(self.latency / self.spacing - 1e-9))
-
-    @property
     def longest_row(self) -> int:
         """How many of the waiting items can be sent in a row, of one avatar or of none."""
         self._drop_outdated()
         most = -self._most[0][0] if self._most else 0
-        return max(len(self._first), most, *(len(self._queues[avatar_id]) for avatar_id in self._active))
+        active = 0 if self._active is None else len(self._queues[self._active])
+        return max(len(self._first), most, active)
 
     @property
     def grouped(self) -> int:
@@ -78,27 +67,26 @@ class LocalityQueue(Generic[_T]):
         if queue is None:
             queue = self._queues[avatar_id] = []
         queue.append((self._number, item))
-        if avatar_id not in self._active:
+        if avatar_id != self._active:
             self._offer(avatar_id)
             if len(queue) == 1:
                 heapq.heappush(self._oldest, (self._number, avatar_id))
 
-    def pop(self, is_free: Callable[[str], bool]) -> _T | None:
-        """Take the item to send next, of an avatar for which ``is_free`` holds. None if there is none."""
+    def pop(self) -> _T | None:
+        """Take the item to send next. None if there is none."""
         if self._first:
             self._size -= 1
             return self._pop_first()
-        avatar_id = self._next_active(is_free) if len(self._active) >= self.width else None
-        if avatar_id is None:
-            avatar_id = self._activate(is_free) or self._next_active(is_free)
-        if avatar_id is None:
+        if self._active is None:
+            self._active = self._next_avatar()
+        if self._active is None:
             return None
-        queue = self._queues[avatar_id]
+        queue = self._queues[self._active]
         _, item = queue.pop(self._pick(len(queue)))
         self._size -= 1
         if not queue:
-            del self._queues[avatar_id]
-            self._active.remove(avatar_id)
+            del self._queues[self._active]
+            self._active = None
         return item
 
     def _pop_first(self) -> _T:
@@ -114,39 +102,17 @@ class LocalityQueue(Generic[_T]):
         items += [item for _, item in numbered]
         self._first.clear()
         self._queues.clear()
-        self._active.clear()
+        self._active = None
         self._most.clear()
         self._oldest.clear()
         self._size = 0
         return items
 
-    def _next_active(self, is_free: Callable[[str], bool]) -> str | None:
-        for _ in range(len(self._active)):
-            avatar_id = self._active[0]
-            self._active.rotate(-1)
-            if is_free(avatar_id):
-                return avatar_id
-        return None
-
-    def _activate(self, is_free: Callable[[str], bool]) -> str | None:
+    def _next_avatar(self) -> str | None:
         self._chosen += 1
-        choices: list[Callable[[], str | None]] = [self._pop_most, self._pop_oldest]
         if self._chosen % _OLDEST_EVERY == 0:
-            choices.reverse()
-        skipped: list[str] = []
-        chosen: str | None = None
-        for choose in choices:
-            while chosen is None and (avatar_id := choose()) is not None:
-                if is_free(avatar_id):
-                    chosen = avatar_id
-                else:
-                    skipped.append(avatar_id)
-        for avatar_id in dict.fromkeys(skipped):
-            self._offer(avatar_id)
-            heapq.heappush(self._oldest, (self._queues[avatar_id][0][0], avatar_id))
-        if chosen is not None:
-            self._active.append(chosen)
-        return chosen
+            return self._pop_oldest()
+        return self._pop_most()
 
     def _offer(self, avatar_id: str) -> None:
         queue = self._queues[avatar_id]
@@ -155,7 +121,7 @@ class LocalityQueue(Generic[_T]):
             self._most = [
                 (-len(waiting), self._pick(_RANKS), waiting[0][0], each)
                 for each, waiting in self._queues.items()
-                if each not in self._active
+                if each != self._active
             ]
             heapq.heapify(self._most)
 
@@ -168,7 +134,7 @@ class LocalityQueue(Generic[_T]):
         while self._most:
             waiting, _, number, avatar_id = self._most[0]
             queue = self._queues.get(avatar_id)
-            if queue and (len(queue), queue[0][0]) == (-waiting, number) and avatar_id not in self._active:
+            if queue and (len(queue), queue[0][0]) == (-waiting, number) and avatar_id != self._active:
                 return
             heapq.heappop(self._most)
 
@@ -176,6 +142,6 @@ class LocalityQueue(Generic[_T]):
         while self._oldest:
             number, avatar_id = heapq.heappop(self._oldest)
             queue = self._queues.get(avatar_id)
-            if queue and queue[0][0] == number and avatar_id not in self._active:
+            if queue and queue[0][0] == number and avatar_id != self._active:
                 return avatar_id
         return None

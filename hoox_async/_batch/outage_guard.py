@@ -37,19 +37,19 @@ class OutageGuard:
         self._reports_silence = False
         self._timer: asyncio.TimerHandle | None = None
 
-    def guard(self, avatar_id: str | None, ticket: Ticket, since: float) -> GuardedSending:
-        """A context manager for sending one item. ``avatar_id``: of the look that is edited, for an edit."""
-        return GuardedSending(self, avatar_id, ticket, since)
+    def guard(self, ticket: Ticket, since: float) -> GuardedSending:
+        """A context manager for sending one item."""
+        return GuardedSending(self, ticket, since)
 
     def close(self) -> None:
         """The run is over."""
         if self._timer is not None:
             self._timer.cancel()
 
-    async def acquire_permit(self, avatar_id: str | None, since: float) -> Permit:
+    async def acquire_permit(self, since: float) -> Permit:
         """A permit of the quota, once another POST may be sent. Pass it to `end` when the POST has ended."""
         while True:
-            permit = await self._session.acquire_permit(avatar_id, self._may_send, since)
+            permit = await self._session.acquire_permit(self._may_send, since)
             decision = self._decide()  # several may have got a permit in the same turn of the loop
             if isinstance(decision, Go):
                 self._outstanding[permit] = decision.probe
@@ -132,9 +132,8 @@ class GuardedSending:
     A second POST is sent only after the first certainly cost nothing.
     """
 
-    def __init__(self, guard: OutageGuard, avatar_id: str | None, ticket: Ticket, since: float) -> None:
+    def __init__(self, guard: OutageGuard, ticket: Ticket, since: float) -> None:
         self._guard = guard
-        self._avatar_id = avatar_id
         self._ticket = ticket
         self._since = since
         self._permit: Permit | None = None
@@ -144,7 +143,7 @@ class GuardedSending:
     async def acquire_permit(self) -> Permit:
         """A permit for the next POST of the item."""
         self.end_last()
-        self._permit = await self._guard.acquire_permit(self._avatar_id, self._since)
+        self._permit = await self._guard.acquire_permit(self._since)
         self._ticket.got_permit()
         return self._permit
 

@@ -62,10 +62,7 @@ class BatchRun:
         self._live: dict[str, Item] = {}  # admitted and without an outcome, by key
         self._ended: dict[str, OutcomeState] = {}  # by a key of the user's; not in the store
         self._resumed: deque[Item] = deque()  # accepted or unknown since an earlier run
-        self._queue: LocalityQueue[Item] = LocalityQueue(
-            spacing=60 / session.expectations().requests_per_minute,
-            pick=_pick_any if session.is_shared else pick_first,
-        )
+        self._queue: LocalityQueue[Item] = LocalityQueue(pick=_pick_any if session.is_shared else pick_first)
         self._await_source: dict[str, list[Item]] = {}  # by the key of a source that an earlier run sent
 
         self._input_ended = False
@@ -152,15 +149,14 @@ class BatchRun:
     async def _main(self) -> None:
         try:
             await self._open_budget()
-            with self._session.notifying(self._changed.set):
-                async with asyncio.TaskGroup() as group:
-                    self._group = group
-                    reader = self._spawn(self._read_input(), "hoox-batch-reader", self._reader_was_cancelled)
-                    try:
-                        await self._dispatch()
-                    finally:
-                        self._is_ending = True
-                    reader.cancel()
+            async with asyncio.TaskGroup() as group:
+                self._group = group
+                reader = self._spawn(self._read_input(), "hoox-batch-reader", self._reader_was_cancelled)
+                try:
+                    await self._dispatch()
+                finally:
+                    self._is_ending = True
+                reader.cancel()
         finally:
             self._session.report_backlog(0)
             self._guard.close()
@@ -215,10 +211,7 @@ class BatchRun:
             return self._resumed.popleft()
         if not self._may_send or self._in_flight.enough_await_permits:
             return None
-        return self._queue.pop(self._may_edit)
-
-    def _may_edit(self, avatar_id: str) -> bool:
-        return self._session.may_edit(avatar_id, another_waits=self._in_flight.awaits_permit(avatar_id))
+        return self._queue.pop()
 
     # --- reading
 

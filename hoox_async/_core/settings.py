@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ipaddress
 import math
-from collections.abc import Iterable
 from enum import Enum
 from typing import Any, Final, Literal, get_args
 from urllib.parse import urlsplit
@@ -28,36 +27,20 @@ def _check_seconds(_: object, attribute: attrs.Attribute[Any], value: object) ->
         raise ConfigurationError(f"Timeouts.{attribute.name}: it must be finite; only `wait` may be infinite")
 
 
-def _tuple(value: Any) -> Any:
-    return tuple(value) if isinstance(value, Iterable) else value
-
-
-def _check_search(_: object, attribute: attrs.Attribute[Any], value: object) -> None:
-    rises = isinstance(value, tuple) and value
-    for seconds in value if isinstance(value, tuple) else ():
-        _check_seconds(None, attribute, seconds)
-    if not rises or list(value) != sorted(value):  # type: ignore[call-overload]
-        raise ConfigurationError(f"Timeouts.search: {value!r} is not a rising list of seconds")
-
-
 @attrs.frozen(kw_only=True)
 class Timeouts:
     """How long things may take, in seconds.
 
     ``connect``: making a connection. ``read``: a status request or another read, as a whole.
     ``answer``: a paid POST, from its sending to its answer. ``wait``: ``await job``; only this one may be
-    infinite. ``search``: the delays after which the look of a lost paid POST is searched for. ``refused``:
-    how long a submission or a batch keeps trying while the API answers nothing but 429. Raises
-    `ConfigurationError` for anything else than a number above 0.
+    infinite. ``refused``: how long a submission or a batch keeps trying while the API answers nothing but
+    429. Raises `ConfigurationError` for anything else than a number above 0.
     """
 
     connect: float = attrs.field(default=10.0, validator=_check_seconds)
     read: float = attrs.field(default=30.0, validator=_check_seconds)
     answer: float = attrs.field(default=120.0, validator=_check_seconds)
     wait: float = attrs.field(default=900.0, validator=_check_above_zero)
-    search: tuple[float, ...] = attrs.field(
-        default=(2.0, 10.0, 30.0), converter=_tuple, validator=_check_search
-    )
     refused: float = attrs.field(default=3600.0, validator=_check_seconds)
 
 

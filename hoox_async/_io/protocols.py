@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Coroutine, Iterable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Coroutine, Sequence
 from contextlib import AbstractAsyncContextManager
 from datetime import datetime, timedelta
 from decimal import Decimal
@@ -336,16 +336,15 @@ class Store(Protocol):
         Only a store in memory does so.
         """
 
-    async def seen_looks(self, avatar_id: str) -> frozenset[str] | None:
-        """The ids of an avatar's looks that cannot be a lost POST's: its baseline and all claimed looks.
+    async def claimed_looks(self, avatar_id: str) -> frozenset[str]:
+        """The ids of an avatar's looks that were made for an intent: its own, and those of `claim_look`.
 
-        None where the avatar has no baseline. An avatar that an intent of this store created has one from
-        the beginning: its own looks.
+        Looks that were paid for besides (`Intent.past_looks`) are among them.
         """
         ...
 
-    async def add_seen(self, avatar_id: str, look_ids: Iterable[str]) -> None:
-        """Add these looks to the avatar's baseline, which the first call makes."""
+    async def claim_look(self, ref: LookRef) -> None:
+        """Write that this look was made for an intent, though it is not the intent's own."""
 
     async def keep_delivery(self, attempt_id: str, delivery: Delivery) -> None:
         """Keep the first delivery of an attempt until it is needed. One of an unknown attempt is not kept."""

@@ -54,11 +54,11 @@ def seconds_of(outcome: Outcome) -> float | None:
     """The seconds from the last submission until the outcome was settled.
 
     None if one is not known, and where the time is not that in which the look was made: it was found settled
-    by a later session, or by a search or a person after its POST was lost.
+    by a later session, or by a person after its POST was lost.
     """
     if outcome.submitted_at is None or outcome.settled_at is None:
         return None
-    if outcome.watched_since is not None or outcome.evidence in (Evidence.INFERRED, Evidence.USER):
+    if outcome.watched_since is not None or outcome.evidence is Evidence.USER:
         return None
     return max(0.0, (outcome.settled_at - outcome.submitted_at).total_seconds())
 

@@ -6,7 +6,7 @@ The way of a submission:
 
 1. `HooxSession.submit` checks the request and waits for an unsettled source.
 2. `Submitter` locks the key, reads the store and decides what to send.
-3. `SubmitAttempt`, in a task of the session, reserves the credits and takes a permit and the avatar's lock.
+3. `SubmitAttempt`, in a task of the session, reserves the credits and takes a permit.
 4. SENDING is committed, then the POST goes out.
 5. The outcome is recorded, and the look is polled from there. `submit` describes steps 2 to 5 in detail.
 

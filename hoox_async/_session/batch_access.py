@@ -23,7 +23,6 @@ from .rate_limiter import Permit
 from .services import SessionServices
 from .submit import AttemptBudget, SendOptions, Submitter
 from .submit.attempt import as_store_error
-from .unknowns import Reconciler
 
 __all__ = ["BatchAccess", "Expectations", "Permit"]
 
@@ -43,8 +42,7 @@ class Expectations(NamedTuple):
 class BatchAccess:
     """The narrow interface between a batch and its session.
 
-    It reads the store, sends, and waits. It alone knows that in an exclusive session the edits of an avatar
-    go out one at a time.
+    It reads the store, sends, and waits.
     """
 
     def __init__(
@@ -52,7 +50,6 @@ class BatchAccess:
         services: SessionServices,
         registry: JobRegistry,
         scheduler: PollScheduler,
-        reconciler: Reconciler,
         submitter: Submitter,
     ) -> None:
         self.clock: Clock = services.clock
@@ -61,7 +58,6 @@ class BatchAccess:
         self._services = services
         self._registry = registry
         self._scheduler = scheduler
-        self._reconciler = reconciler
         self._submitter = submitter
 
     def spawn(self, work: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
@@ -95,39 +91,13 @@ class BatchAccess:
 
     # --- sending
 
-    def may_edit(self, avatar_id: str, *, another_waits: bool) -> bool:
-        """Whether an edit of the avatar may be taken to the rate limiter now.
-
-        Always true, except in an exclusive session: there it is false while ``another_waits`` (an edit of the
-        avatar that waits for its permit already), and while one is outstanding, or was lost and is searched
-        for. The call starts that search.
-        """
-        avatars = self._reconciler.avatars
-        if not avatars.is_exclusive:
-            return True
-        return avatars.ready_for_edit(avatar_id) and not another_waits
-
-    @contextmanager
-    def notifying(self, listener: Callable[[], None]) -> Iterator[None]:
-        """Inside the block, call ``listener`` whenever the answer of `may_edit` may have changed."""
-        unsubscribe = self._reconciler.avatars.on_unlock(listener)
-        try:
-            yield
-        finally:
-            unsubscribe()
-
-    async def acquire_permit(
-        self, avatar_id: str | None, may_send: Callable[[], bool], since: float
-    ) -> Permit:
-        """A permit of the quota, once ``may_send()`` holds and the avatar that is edited is not locked.
+    async def acquire_permit(self, may_send: Callable[[], bool], since: float) -> Permit:
+        """A permit of the quota, once ``may_send()`` holds.
 
         ``since`` is the loop's time at which the item began. Raises `RateLimited`, `AuthenticationError` and
         `SessionClosed`.
         """
-        is_free = self._reconciler.avatars.is_unlocked
-        return await self._services.rate_limiter.acquire_for_batch(
-            lambda: (avatar_id is None or is_free(avatar_id)) and may_send(), since=since
-        )
+        return await self._services.rate_limiter.acquire_for_batch(may_send, since=since)
 
     def reconsider(self) -> None:
         """Evaluate ``may_send`` again for all that wait in `acquire_permit`. Never raises."""
@@ -181,16 +151,22 @@ class BatchAccess:
         return await self._registry.settled(job, seconds)
 
     async def wait_for_proof(self, unknown: Intent, seconds: float) -> None:
-        """Wait until it is proved which look a lost POST made, or until no proof can come any more.
+        """Wait until a delivery on the attempt's own URL has proved which look a lost POST made.
 
-        ``seconds`` at most. A search of an exclusive session may prove it, or a delivery on the attempt's own
-        webhook URL.
+        ``seconds`` at most, and no longer than a delivery may still come, or than the intent is unchanged.
         """
-        if not self._reconciler.avatars.is_searched(unknown):
-            seconds = min(seconds, self._delivery_expected_for(unknown))
-        if seconds > 0:
-            with suppress(StoreError), _as_store_errors():
-                await self._reconciler.wait_settled(unknown, seconds)
+        changes, store = self._services.changes, self._services.store
+        until = self.clock.now() + min(seconds, self._delivery_expected_for(unknown))
+
+        async def read(key: str) -> Intent | None:
+            return (await store.get((key,))).get(key)
+
+        with suppress(StoreError), _as_store_errors():
+            while (left := until - self.clock.now()) > 0 and not changes.is_closed:
+                await changes.wait_changed(unknown, left, read)
+                now = await read(unknown.key)
+                if now is None or not now.unchanged_since(unknown):
+                    return
 
     def _delivery_expected_for(self, unknown: Intent) -> float:
         """For how many seconds from now a delivery may still come; 0 or less: none will."""

@@ -97,22 +97,20 @@ def open_services(
 class SessionRuntime:
     """The parts of one open session, connected."""
 
-    def __init__(self, services: SessionServices, *, exclusive: bool, poll: Poll) -> None:
+    def __init__(self, services: SessionServices, *, poll: Poll) -> None:
         self.services = services
         self._polls_all = poll == "all"
         self.scheduler = PollScheduler(limit=services.rate_limiter.window.limit)
         self.reads = Reads(services)
         services.rate_limiter.on_key_refused = KeyCheck(services, self.reads).begin
         self.registry = JobRegistry(services, self.reads, self.scheduler, polls_all=self._polls_all)
-        self.reconciler = Reconciler(services, self.reads, self.registry, exclusive=exclusive)
+        self.reconciler = Reconciler(services, self.registry)
         self.webhook_processor = WebhookProcessor(
             services, self.reads, self.registry, self.scheduler, self.reconciler
         )
-        self.submitter = Submitter(services, self.registry, self.reconciler, self.webhook_processor)
+        self.submitter = Submitter(services, self.registry, self.webhook_processor)
         self.poller = Poller(services, self.reads, self.registry, self.scheduler)
-        self.batch_access = BatchAccess(
-            services, self.registry, self.scheduler, self.reconciler, self.submitter
-        )
+        self.batch_access = BatchAccess(services, self.registry, self.scheduler, self.submitter)
         self._detach: Callable[[], None] | None = None
         self._stop_listening: Callable[[], None] | None = None
 
@@ -122,7 +120,6 @@ class SessionRuntime:
         self._stop_listening = store.on_changed_elsewhere(self._changed_elsewhere)
         since = clock.utc() - timedelta(seconds=_QUOTA_WINDOW)
         self.services.rate_limiter.restore([clock.to_loop(sent) for sent in await store.recent_sends(since)])
-        await self.reconciler.restore()
         if store.is_shared:
             self.registry.adopt(await store.in_states((IntentState.ACCEPTED,), own=True))
         if self.services.hub is not None:
@@ -144,7 +141,6 @@ class SessionRuntime:
         """Another process has changed this intent."""
         with failures_logged("waking those who wait for another process"):
             self.submitter.changed_elsewhere(intent)
-            self.reconciler.changed_elsewhere(intent)
             self.registry.changed_elsewhere(intent)
             self.webhook_processor.changed_elsewhere(intent)
 
@@ -159,7 +155,6 @@ class SessionRuntime:
             self._stop_listening()
         closed = SessionClosed("the session was closed")
         self.services.rate_limiter.close()
-        self.reconciler.close()
         self.submitter.close()
         self.registry.close(closed)
         # the stack runs them from the last to the first, and goes on where one is cancelled
@@ -209,7 +204,8 @@ class SessionRuntime:
         """See `HooxSession.drop`."""
         intent = await self._undecided(key)
         with _still_undecided(key):
-            await self.services.tasks.complete(self._drop(intent), "hoox-drop")
+            if intent.state is IntentState.UNKNOWN:
+                await self.services.advance(intent.key, IfUnchanged(intent), Drop())
 
     async def _undecided(self, key: str, *, or_named_by_user: bool = False) -> Intent:
         """The intent that the user decides about. Raises `InvalidRequest` where it is no unknown (any more).
@@ -234,19 +230,13 @@ class SessionRuntime:
         if other is not None and other.key != intent.key:
             raise _taken(ref, other.key)
 
-    async def _drop(self, intent: Intent) -> None:
-        """Record the decision in the store and end the search. Must not be cancelled between the two."""
-        if intent.state is IntentState.UNKNOWN:
-            await self.services.advance(intent.key, IfUnchanged(intent), Drop())
-        self.reconciler.abandon(intent)
-
     async def _claim(self, intent: Intent, ref: LookRef) -> LookJob:
-        """Check the look, then record that it is the intent's. Must not be cancelled midway, as `_drop`."""
+        """Check the look, then record that it is the intent's. Must not be cancelled midway."""
         await self._require_possible(intent, ref)
         look = look_from_details(await self.reads.look(ref))
         other = await self.services.store.by_ref(ref)
         if other is not None and other.key == intent.key and other.ref == ref:
-            # a search or a delivery found it at the same time
+            # a delivery proved it at the same time
             return self.registry.job_of(other)
         try:
             if intent.ref is None:

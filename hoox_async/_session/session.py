@@ -60,13 +60,6 @@ from .health import SessionHealth
 from .jobs import LookJob
 from .runtime import SessionRuntime, open_services
 
-_NOT_EXCLUSIVE = (
-    "exclusive=True: other processes that share the store may edit the same avatars, so the look of a lost "
-    "edit cannot be found by elimination. Leave it out and pass webhooks=WebhookHub(...): then a delivery "
-    "settles what was being sent when a process was killed. Without webhooks that needs a person: see "
-    "session.unknowns(), resolve, resend and drop. Or keep the store in a SQLite file, for one process"
-)
-
 
 class HooxSession:
     """One workspace of the Hoox API, for all that runs in this process. Use it as ``async with``.
@@ -78,11 +71,8 @@ class HooxSession:
     - ``requests_per_minute``: the workspace's quota (100, API reference), for submissions and status requests
       together.
     - ``timeouts``: how long to wait for what, a `Timeouts` (seconds).
-    - ``exclusive``: True is your assurance that nobody else makes looks of these avatars meanwhile. Then the
-      look of a lost edit is found by elimination. It is searched for when something waits for that: a batch
-      that has the edit, or another edit of the avatar. If a search finds nothing, elimination is off for its
-      avatar until the unknown is resolved, as its look may still appear.
-    - ``webhooks``: a `WebhookHub` that receives the API's deliveries. Without one, looks are only polled.
+    - ``webhooks``: a `WebhookHub` that receives the API's deliveries. Without one, looks are only polled, and
+      what a lost answer has made is settled by a person: see `unknowns`.
     - ``hooks``: functions that are called with each event; they may be ``async def`` (see `Hook`).
     - ``poll``: ``"all"`` polls every look that was paid for until it is settled, whether or not anybody
       awaits it, those that the store knows from earlier included; ``"awaited"`` only what somebody awaits.
@@ -102,7 +92,6 @@ class HooxSession:
         store: str | os.PathLike[str] | Store | None = None,
         requests_per_minute: int = 100,
         timeouts: Timeouts | None = None,
-        exclusive: bool = False,
         webhooks: WebhookHub | None = None,
         hooks: Iterable[Hook] = (),
         poll: Poll = "all",
@@ -115,7 +104,6 @@ class HooxSession:
         self._timeouts = Timeouts() if timeouts is None else timeouts
         if not isinstance(self._timeouts, Timeouts):
             raise ConfigurationError(f"timeouts: expected a Timeouts, got {timeouts!r}")
-        self._exclusive = check_flag("exclusive", exclusive)
         self._poll: Poll = check_poll(poll)
         if webhooks is not None and not callable(getattr(webhooks, "url_for", None)):
             raise ConfigurationError(f"webhooks: expected a WebhookHub, got {webhooks!r}")
@@ -124,8 +112,6 @@ class HooxSession:
         self._shares_quota = transport is None  # with other sessions of this process and workspace
         self._transport = transport or HttpTransport(self._workspace.base_url, key, self._timeouts)
         self._store = open_store(store)
-        if self._exclusive and self._store.is_shared:
-            raise ConfigurationError(_NOT_EXCLUSIVE)
         self._open: SessionRuntime | None = None
         self._closing: asyncio.Task[None] | None = None
         self._state = "new"
@@ -163,7 +149,7 @@ class HooxSession:
             hub=self._webhooks,
             shared_quota_of=self._workspace if self._shares_quota else None,
         )
-        return SessionRuntime(services, exclusive=self._exclusive, poll=self._poll)
+        return SessionRuntime(services, poll=self._poll)
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -173,9 +159,9 @@ class HooxSession:
     async def aclose(self) -> None:
         """Wait until the outstanding paid POSTs have ended and are recorded, then close everything.
 
-        Every task that waits for a job, for a permit of the quota or for an avatar's lock gets
-        `SessionClosed`; accepted looks stay in the store. A paid POST may take as long as ``Timeouts.answer``
-        allows, and async hooks have 10 s to run.
+        Every task that waits for a job or for a permit of the quota gets `SessionClosed`; accepted looks stay
+        in the store. A paid POST may take as long as ``Timeouts.answer`` allows, and async hooks have 10 s to
+        run.
 
         When this is cancelled, outstanding POSTs are cancelled at once; they are found as unknown when the
         store is opened again. Everything is closed before the cancellation goes on. When it is cancelled once
@@ -237,10 +223,9 @@ class HooxSession:
           call makes a new look. What was refused under a key cost nothing and is sent again, also with
           another content.
         - ``budget``: caps the credits of several submissions together. One with a name is kept in the store.
-        - ``max_wait``: the longest wait for the quota and, with ``exclusive=True``, for the avatar's lock, in
-          seconds; it does not bound the answer. None is no limit; with 0 or less the request is sent now or
-          not at all. With None, `RateLimited` is raised when the API answered nothing but 429 for
-          ``Timeouts.refused`` seconds.
+        - ``max_wait``: the longest wait for the quota, in seconds; it does not bound the answer. None is no
+          limit; with 0 or less the request is sent now or not at all. With None, `RateLimited` is raised when
+          the API answered nothing but 429 for ``Timeouts.refused`` seconds.
 
         An edit of a look that this session or its store knows to be unsettled waits until that look is READY,
         for ``max_wait`` at most, or ``Timeouts.wait`` where that is None. If the source could not be made,

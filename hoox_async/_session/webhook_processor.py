@@ -153,7 +153,7 @@ class WebhookProcessor:
         """
         avatar_id = delivery.avatar_id or intent.avatar_id
         if avatar_id is not None and not _attempt_has_its_look(intent, attempt_id):
-            await self._services.store.add_seen(avatar_id, (delivery.look_id,))
+            await self._services.store.claim_look(LookRef(avatar_id, delivery.look_id))
 
     async def _publish(self, intent: Intent, look: Look) -> bool:
         """Update the tracked look and its job. Returns whether that was new."""

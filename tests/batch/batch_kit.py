@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
@@ -24,6 +25,7 @@ from hoox_async import (
 from hoox_async.errors import OutcomeUnknown
 from hoox_async.sandbox import Fault, InProcessTransport, Space
 from hoox_async.sandbox.workspace_records import IncomingRequest
+from hoox_async.webhooks import WebhookHub
 
 PICTURE = "https://example.com/a.jpg"
 
@@ -45,6 +47,18 @@ async def opened(
     """An open session on the workspace."""
     carried = InProcessTransport(space, **(transport or {}))
     async with HooxSession(space.api_key, transport=carried, **options) as session:
+        yield session
+
+
+@asynccontextmanager
+async def hooked(space: Space, **options: Any) -> AsyncIterator[HooxSession]:
+    """An open session to which the workspace delivers webhooks."""
+    hub = WebhookHub("https://example.com/hooks", "a secret for tests only")
+
+    async def deliver(url: str, body: dict[str, Any]) -> int:
+        return await hub.handle(url.rpartition("/")[2], json.dumps(body).encode())
+
+    async with opened(space, transport={"deliver": deliver}, webhooks=hub, **options) as session:
         yield session
 
 
@@ -91,7 +105,7 @@ def now() -> float:
     return asyncio.get_running_loop().time()
 
 
-QUICK = Timeouts(answer=10.0, search=(1.0, 3.0))
+QUICK = Timeouts(answer=10.0)
 
 
 def counts(report: BatchReport) -> dict[str, int]:

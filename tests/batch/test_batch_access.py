@@ -5,7 +5,7 @@ from __future__ import annotations
 from decimal import Decimal
 
 import pytest
-from batch_kit import QUICK, avatar, edits, lose, now, opened, space_of
+from batch_kit import avatar, edits, lose, now, opened, space_of
 
 from hoox_async import LookEdit
 from hoox_async._session import runtime_of
@@ -14,38 +14,8 @@ from hoox_async.sandbox import Fault
 pytestmark = pytest.mark.virtual_time
 
 
-async def test_without_exclusive_an_edit_may_always_be_sent() -> None:
-    """In a session that is not exclusive an edit may be sent beside waiting and lost ones of its avatar."""
-    space = space_of()
-    async with opened(space) as session:
-        access = runtime_of(session).batch_access
-        source = await avatar(session)
-        await lose(session, space, source, "lost", Fault.DROP_BEFORE)
-        assert access.may_edit(source.avatar_id, another_waits=True)
-
-
-async def test_with_exclusive_edits_of_an_avatar_go_one_at_a_time() -> None:
-    """With ``exclusive`` no edit is sent beside one that waits, nor before a lost one's search has ended."""
-    space = space_of()
-    async with opened(space, exclusive=True, timeouts=QUICK) as session:
-        access = runtime_of(session).batch_access
-        source = await avatar(session)
-        assert access.may_edit(source.avatar_id, another_waits=False)
-        assert not access.may_edit(source.avatar_id, another_waits=True)
-        await lose(session, space, source, "lost", Fault.DROP_AFTER)
-        changes: list[float] = []
-        with access.notifying(lambda: changes.append(now())):
-            assert not access.may_edit(source.avatar_id, another_waits=False)
-            (unknown,) = (await access.intents(["lost"])).values()
-            await access.wait_for_proof(unknown, 60.0)
-        assert changes
-        assert access.may_edit(source.avatar_id, another_waits=False)
-        (proved,) = (await access.intents(["lost"])).values()
-        assert proved.state.paid
-
-
 async def test_no_proof_is_waited_for_where_none_can_come() -> None:
-    """A session without webhooks and ``exclusive`` waits for no proof of an unknown, since none can come."""
+    """A session without webhooks waits for no proof of an unknown, since none can come."""
     space = space_of()
     async with opened(space) as session:
         access = runtime_of(session).batch_access

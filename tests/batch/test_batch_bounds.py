@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Collection, Iterator
-from itertools import pairwise
 
 import pytest
-from batch_kit import PICTURE, avatar, edits, now, opened, prompts, space_of
+from batch_kit import PICTURE, avatar, edits, now, opened, space_of
 
-from hoox_async import BatchItem, BatchRunner, ImageAvatar, LookEdit, LookRef, Outcome, PromptAvatar
+from hoox_async import BatchItem, BatchRunner, ImageAvatar, LookEdit, LookRef, PromptAvatar
 from hoox_async._batch.prefetch import ENOUGH_UNSENT, MAX_UNDELIVERED, MAX_UNSENT
 from hoox_async._core.intents.intent import Intent
 from hoox_async._session import runtime_of
-from hoox_async.sandbox import Fault, Space
+from hoox_async.sandbox import Space
 
 pytestmark = pytest.mark.virtual_time
 
@@ -240,52 +239,3 @@ async def test_a_stop_does_not_wait_for_a_slow_async_input() -> None:
     assert [str(outcome.state) for outcome in report] == ["ready"]
     assert closed == [True]
     assert now() < 60
-
-
-async def test_with_avatar_locks_one_edit_of_an_avatar_is_outstanding_at_a_time() -> None:
-    """With ``exclusive`` an avatar has one outstanding edit at a time, and edits of others go beside it."""
-    space = space_of(5.0)
-    async with opened(space, exclusive=True, transport={"latency": 3.0}) as session:
-        sources = [await avatar(session) for _ in range(8)]
-        items = [item for n, source in enumerate(sources) for item in edits(source, 6, f"s{n}-")]
-        began = now()
-        report = await BatchRunner(session).run(items)
-        took = now() - began
-    assert all(str(outcome.state) == "ready" for outcome in report)
-    sent: dict[str, list[float]] = {}
-    for record in space.requests:
-        if record.endpoint == "edit":
-            sent.setdefault(record.body["avatar_id"], []).append(record.at)
-    assert all(b - a >= 3.0 for times in sent.values() for a, b in pairwise(times))
-    assert took < 48 * 3.0 / 2
-
-
-async def test_a_locked_avatar_does_not_hold_the_other_avatars_up() -> None:
-    """While one avatar's lost edit is searched for, the edits of another are made."""
-    space = space_of(5.0)
-    got: list[Outcome] = []
-    async with opened(space, exclusive=True) as session:
-        sources = [await avatar(session), await avatar(session)]
-        space.faults.fail_next("edit", Fault.DROP_BEFORE)
-        items = [*edits(sources[0], 5, "a"), *edits(sources[1], 5, "b")]
-        stream = BatchRunner(session).stream(items)
-        got = [outcome async for outcome in stream]
-    lost = next(outcome for outcome in got if str(outcome.state) == "unknown")
-    before = {outcome.key for outcome in got[: got.index(lost)]}
-    other = "b" if lost.key.startswith("a") else "a"
-    assert {f"{other}{n}" for n in range(5)} <= before
-    assert sum(prompts(space).values()) == 2 + 9
-
-
-async def test_a_lost_edit_of_an_earlier_run_that_is_not_in_this_input_is_searched_for() -> None:
-    """A lost edit of an earlier run is searched for, so that the avatar's other edits can be sent."""
-    space = space_of(5.0)
-    async with opened(space, exclusive=True) as session:
-        source = await avatar(session)
-        space.faults.fail_next("edit", Fault.DROP_AFTER)
-        with pytest.raises(TimeoutError):
-            async with asyncio.timeout(1.0):
-                await BatchRunner(session).run(edits(source, 1, "gone"))
-        report = await asyncio.wait_for(BatchRunner(session).run(edits(source, 3)), 600)
-        assert {str(outcome.state) for outcome in report} == {"ready"}
-        assert await session.unknowns() == []

@@ -7,7 +7,7 @@ import logging
 from itertools import pairwise
 
 import pytest
-from batch_kit import QUICK, avatar, counts, edits, lose, now, opened, prompts, space_of
+from batch_kit import avatar, counts, edits, hooked, lose, now, opened, prompts, space_of
 
 from hoox_async import BatchRunner, ImageAvatar, LookEdit
 from hoox_async.events import Event, Paused
@@ -45,10 +45,10 @@ async def test_an_unknown_of_an_earlier_run_does_not_count_for_max_failures() ->
 
 
 @pytest.mark.virtual_time
-async def test_a_lost_post_whose_look_is_found_is_no_failure() -> None:
-    """Lost POSTs whose looks are found do not count for ``max_failures``."""
+async def test_a_lost_post_whose_look_is_delivered_is_no_failure() -> None:
+    """Lost POSTs whose looks are proved by deliveries do not count for ``max_failures``."""
     space = space_of(2.0)
-    async with opened(space, exclusive=True, timeouts=QUICK) as session:
+    async with hooked(space) as session:
         source = await avatar(session)
         for n in range(6):
             space.faults.fail_next("edit", Fault.DROP_AFTER, after=0)

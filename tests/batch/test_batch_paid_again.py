@@ -7,7 +7,7 @@ import json
 from typing import Any
 
 import pytest
-from batch_kit import QUICK, avatar, edits, opened, prompts, space_of, states
+from batch_kit import avatar, edits, opened, prompts, space_of, states
 from session_kit import store_of
 
 from hoox_async import BatchItem, BatchRunner, HooxSession, LookEdit, LookRef
@@ -197,19 +197,6 @@ async def test_a_resend_that_is_ended_at_the_rate_limiter_is_held_by_the_next_ru
             assert states(run.result()) == {"e0": "unknown"}
         assert states(await BatchRunner(session).run(items)) == {"e0": "unknown"}
     assert prompts(space)["e0"] == 1
-
-
-async def test_a_resend_does_not_wait_for_the_search_for_its_own_loss() -> None:
-    """A resend ends the search for its unknown, and does not wait for the lock of its avatar."""
-    space = space_of()
-    async with opened(space, exclusive=True, timeouts=QUICK) as session:
-        source = await avatar(session)
-        await lose(session, space, source)
-        began = asyncio.get_running_loop().time()
-        job = await session.resend("lost")
-        assert asyncio.get_running_loop().time() - began < 2
-    assert job is not None
-    assert prompts(space)["lost"] == 2
 
 
 # --- looks that are there

@@ -231,22 +231,6 @@ async def test_a_429_is_sent_again_until_it_is_accepted() -> None:
         assert states(await BatchRunner(session).run(edits(source, 2))) == {"e0": "ready", "e1": "ready"}
 
 
-async def test_a_baseline_that_cannot_be_read_leaves_its_items_unsent() -> None:
-    """With ``exclusive`` the edits of an avatar whose looks cannot be read are UNSENT, and are made later."""
-    space = space_of()
-    async with opened(space) as session:
-        sources = [await avatar(session), await avatar(session)]
-    space.faults.fail_next("avatar", Fault.ERROR_500_BEFORE, times=500)
-    async with opened(space, exclusive=True) as session:
-        report = await BatchRunner(session).run([*edits(sources[0], 2), *edits(sources[1], 2, "f")])
-        assert set(states(report).values()) == {"unsent"}
-        assert isinstance(report.outcomes[0].error, NotSent)
-        space.faults = type(space.faults)(space.generation._rng)
-        again = await BatchRunner(session).run(edits(sources[0], 2))
-    assert set(states(again).values()) == {"ready"}
-    assert space.credits_spent == 4
-
-
 async def test_two_runs_of_the_same_items_at_once_pay_once() -> None:
     """Two simultaneous runs of the same items on one session pay each item once."""
     space = space_of()

@@ -171,7 +171,7 @@ async def test_the_same_key_twice_with_two_contents_is_a_conflict_at_its_turn_to
 async def test_a_batch_cancelled_anywhere_and_run_again_at_once_pays_once(at: float) -> None:
     """A batch that is cancelled at any moment and run again at once pays each item once."""
     space = space_of()
-    async with opened(space, exclusive=True) as session:
+    async with opened(space) as session:
         source = await avatar(session)
         items = [*edits(source, 4), *edits("e0", 3, "f")]
         run = asyncio.create_task(BatchRunner(session, max_credits=14).run(items))

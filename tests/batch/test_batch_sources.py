@@ -6,7 +6,7 @@ import asyncio
 from typing import Any
 
 import pytest
-from batch_kit import PICTURE, QUICK, avatar, edits, now, opened, prompts, space_of, states
+from batch_kit import PICTURE, avatar, edits, hooked, now, opened, prompts, space_of, states
 
 from hoox_async import BatchItem, BatchRunner, ImageAvatar, LookEdit, LookRef, PromptAvatar
 from hoox_async.errors import InvalidRequest
@@ -176,15 +176,15 @@ async def test_dependents_of_a_source_that_is_twice_in_the_input_are_sent() -> N
     assert prompts(space)["a host"] == 1
 
 
-async def test_an_edit_of_a_source_that_was_found_by_elimination() -> None:
-    """The edits of a lost look that elimination has found are made."""
+async def test_an_edit_of_a_source_that_was_proved_by_a_delivery() -> None:
+    """The edits of a lost look that its delivery has proved are made."""
     space = space_of()
-    async with opened(space, exclusive=True, timeouts=QUICK) as session:
+    async with hooked(space) as session:
         source = await avatar(session)
         space.faults.fail_next("edit", Fault.DROP_AFTER)
         report = await BatchRunner(session).run(chain(3, LookEdit(source, "first")))
     assert set(states(report).values()) == {"ready"}
-    assert str(report.outcomes[0].evidence) == "inferred"
+    assert str(report.outcomes[0].evidence) == "webhook"
 
 
 async def test_a_source_ref_that_does_not_exist_rejects_its_item_alone() -> None:

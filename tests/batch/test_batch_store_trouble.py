@@ -71,13 +71,12 @@ async def test_an_accepted_look_that_could_not_be_recorded_is_pending_with_its_r
 
 
 @pytest.mark.parametrize("kind", [MarkUnknown, dict])
-@pytest.mark.parametrize("exclusive", [True, False])
-async def test_trouble_with_the_store_never_makes_a_lost_post_unsent(kind: Any, exclusive: bool) -> None:
+async def test_trouble_with_the_store_never_makes_a_lost_post_unsent(kind: Any) -> None:
     """Whichever write the store fails at, the outcome of each item covers what it has cost."""
     for after in range(8):
         space = space_of()
         store = Failing(kind, 0 if kind is MarkUnknown else 4 + after)
-        async with opened(space, store=store, exclusive=exclusive, timeouts=QUICK) as session:
+        async with opened(space, store=store, timeouts=QUICK) as session:
             source = await avatar(session)
             space.faults.fail_next("edit", Fault.DROP_AFTER, times=2)
             report = await asyncio.wait_for(BatchRunner(session).run(edits(source, 4)), 3600)

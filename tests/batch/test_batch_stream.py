@@ -9,7 +9,7 @@ from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from batch_kit import avatar, edits, opened, prompts, space_of
+from batch_kit import avatar, edits, hooked, opened, prompts, space_of
 
 from hoox_async import BatchItem, BatchRunner, HooxSession, ImageAvatar, LookEdit, Outcome
 from hoox_async.errors import SessionClosed
@@ -234,15 +234,15 @@ async def test_many_readers_share_one_stream() -> None:
     assert sorted(key for keys in found for key in keys) == sorted(f"e{n}" for n in range(12))
 
 
-async def test_a_lost_post_of_a_stream_that_was_left_is_found_by_the_next_run() -> None:
-    """The next run searches for the POST that was lost after its stream was left, and finds its look."""
+async def test_a_lost_post_of_a_stream_that_was_left_is_proved_for_the_next_run() -> None:
+    """The delivery of a POST that was lost after its stream was left gives the next run its look."""
     space = space_of()
-    async with opened(space, exclusive=True) as session:
+    async with hooked(space) as session:
         source = await avatar(session)
         space.faults.fail_next("edit", Fault.DROP_AFTER)
         with suppress(TimeoutError):
             async with asyncio.timeout(1.5):
                 await BatchRunner(session).run(edits(source, 2))
         report = await BatchRunner(session).run(edits(source, 2))
-    assert [str(outcome.evidence) for outcome in report] == ["inferred", "answer"]
+    assert [str(outcome.evidence) for outcome in report] == ["webhook", "answer"]
     assert prompts(space)["e0"] == prompts(space)["e1"] == 1

@@ -10,13 +10,9 @@ from hypothesis import strategies as st
 from hoox_async._batch.locality_queue import LocalityQueue
 
 
-def always(_: str) -> bool:
-    return True
-
-
-def filled(*counts: int, latency: float = 0.3) -> LocalityQueue[str]:
+def filled(*counts: int) -> LocalityQueue[str]:
     """Avatars a, b, c … with so many items each, put in turn."""
-    queue = LocalityQueue[str](latency=latency)
+    queue = LocalityQueue[str]()
     for i in range(max(counts)):
         for avatar, count in zip("abcdefgh", counts, strict=False):
             if i < count:
@@ -26,13 +22,13 @@ def filled(*counts: int, latency: float = 0.3) -> LocalityQueue[str]:
 
 def emptied(queue: LocalityQueue[str]) -> list[str]:
     out = []
-    while (item := queue.pop(always)) is not None:
+    while (item := queue.pop()) is not None:
         out.append(item)
     return out
 
 
 def test_one_avatar_after_the_other() -> None:
-    """With a fast API one avatar's items are taken after another's, the avatar with most items first."""
+    """One avatar's items are taken after another's, the avatar with most items first."""
     assert emptied(filled(2, 3, 1)) == ["b0", "b1", "b2", "a0", "a1", "c0"]
 
 
@@ -43,29 +39,6 @@ def test_items_without_an_avatar_go_first() -> None:
     assert emptied(queue) == ["new", "a0"]
 
 
-def test_with_a_slow_api_several_avatars_take_turns() -> None:
-    """With a latency of 1.5 permits two avatars are taken in turn, so that one is free at each permit."""
-    queue = filled(3, 3, 3, latency=0.9)
-    assert queue.width == 2
-    assert emptied(queue)[:4] == ["a0", "b0", "a1", "b1"]
-
-
-def test_an_avatar_that_is_not_free_is_passed_over() -> None:
-    """Items of an avatar that is not free stay in the queue while those of others are taken."""
-    queue = filled(3, 2)
-    assert [queue.pop(lambda avatar: avatar != "a") for _ in range(3)] == ["b0", "b1", None]
-    assert len(queue) == 3
-    assert emptied(queue) == ["a0", "a1", "a2"]
-
-
-def test_an_active_avatar_that_was_not_free_goes_on_when_it_is() -> None:
-    """The items of an avatar that was not free for a while are all taken once it is free."""
-    queue = filled(3, 2)
-    assert queue.pop(always) == "a0"
-    assert queue.pop(lambda avatar: avatar != "a") == "b0"
-    assert sorted(emptied(queue)) == ["a1", "a2", "b1"]
-
-
 def test_an_avatar_with_one_item_does_not_starve() -> None:
     """An avatar with one item gets its turn although other avatars always have more items."""
     queue = LocalityQueue[str]()
@@ -74,7 +47,7 @@ def test_an_avatar_with_one_item_does_not_starve() -> None:
     for i in range(400):
         for j in range(3):
             queue.put(f"a{i}", f"a{i}-{j}")
-        sent += [queue.pop(always) for _ in range(3)]
+        sent += [queue.pop() for _ in range(3)]
         if "lonely" in sent:
             break
     assert "lonely" in sent
@@ -83,10 +56,10 @@ def test_an_avatar_with_one_item_does_not_starve() -> None:
 def test_drained_items_come_in_the_order_in_which_they_were_put() -> None:
     """`drain` gives all waiting items and leaves an empty queue."""
     queue = filled(2, 2)
-    queue.pop(always)
+    queue.pop()
     assert queue.drain() == ["b0", "a1", "b1"]
     assert len(queue) == 0
-    assert queue.pop(always) is None
+    assert queue.pop() is None
     queue.put("a", "again")
     assert emptied(queue) == ["again"]
 
@@ -95,7 +68,7 @@ def test_the_longest_row_is_what_can_be_sent_of_one_avatar() -> None:
     """`longest_row` is the number of items of an active avatar, of the next one, or without an avatar."""
     queue = filled(2, 4)
     assert queue.longest_row == 4
-    queue.pop(always)
+    queue.pop()
     assert queue.longest_row == 3
     for n in range(5):
         queue.put("a", f"more{n}")
@@ -112,8 +85,8 @@ def test_items_that_share_an_avatar_are_those_beyond_one_for_each() -> None:
     queue = filled(3, 1)
     queue.put(None, "new")
     assert queue.grouped == 2
-    queue.pop(always)
-    queue.pop(always)
+    queue.pop()
+    queue.pop()
     assert queue.grouped == 1
 
 
@@ -121,7 +94,7 @@ def test_items_that_share_an_avatar_are_those_beyond_one_for_each() -> None:
 def test_nothing_is_lost_or_doubled(steps: list[str], seed: int) -> None:
     """Each item is popped once and in order within its avatar, for any order of puts and pops."""
     rng = random.Random(seed)
-    queue = LocalityQueue[tuple[str | None, int]](latency=rng.choice((0.3, 2.0)))
+    queue = LocalityQueue[tuple[str | None, int]]()
     put: list[tuple[str | None, int]] = []
     got: list[tuple[str | None, int]] = []
     for step in steps:
@@ -130,15 +103,12 @@ def test_nothing_is_lost_or_doubled(steps: list[str], seed: int) -> None:
             put.append(item)
             queue.put(item[0], item)
         else:
-            free = set(rng.sample("abcdef", 3))
-            out = queue.pop(free.__contains__)
-            waiting = {avatar for avatar, _ in set(put) - set(got)}
-            assert (out is None) == (None not in waiting and not waiting & free)
+            out = queue.pop()
+            assert (out is None) == (len(put) == len(got))
             if out is not None:
-                assert out[0] is None or out[0] in free
                 got.append(out)
         assert len(queue) == len(put) - len(got)
-    while (out := queue.pop(always)) is not None:
+    while (out := queue.pop()) is not None:
         got.append(out)
     assert sorted(got, key=lambda item: item[1]) == put
     for avatar in (None, *"abcdef"):

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
-
 import pytest
-from batch_kit import QUICK, arrives, avatar, lose, opened, space_of
+from batch_kit import arrives, avatar, lose, opened, space_of
 from session_kit import store_of
 
-from hoox_async import HooxSession, LookEdit, LookRef
-from hoox_async._io.stores.memory import MemoryStore
+from hoox_async import HooxSession, LookRef
 from hoox_async._session import runtime_of
-from hoox_async._session.unknowns.candidates import add_candidates
+from hoox_async._session.unknowns import _add_candidates
 from hoox_async.sandbox import Fault
 
 pytestmark = pytest.mark.virtual_time
@@ -64,33 +61,6 @@ async def test_an_avatar_that_cannot_be_read_has_the_candidates_of_before() -> N
         assert await candidates(session) == {"two": {two}}
 
 
-async def test_a_baseline_hides_no_lost_look_from_the_list() -> None:
-    """A look that a later baseline took in stays a candidate of the unknown."""
-    space, store = space_of(), MemoryStore()
-    async with opened(space, store=store) as session:
-        source = await avatar(session)
-        await lose(session, space, source, "lost", Fault.DROP_AFTER)
-        lost = space.ledger[-1].ref
-    await asyncio.sleep(600)
-    async with opened(space, store=store, exclusive=True) as session:
-        await session.submit(LookEdit(source, "next"))
-        assert await candidates(session) == {"lost": {lost}}
-
-
-async def test_looks_that_a_search_adds_to_the_baseline_stay_candidates() -> None:
-    """Looks that a search without a find adds to the baseline stay candidates of all unknowns."""
-    space, store = space_of(), MemoryStore()
-    async with opened(space, store=store, timeouts=QUICK) as session:
-        source = await avatar(session)
-        await lose(session, space, source, "outside", Fault.DROP_BEFORE)
-    await asyncio.sleep(600)
-    async with opened(space, store=store, exclusive=True, timeouts=QUICK) as session:
-        await lose(session, space, source, "inside", Fault.DROP_BEFORE)
-        late = {arrives(space, source, "late"), arrives(space, source, "later")}
-        await session.submit(LookEdit(source, "next"))
-        assert await candidates(session) == {"outside": late, "inside": late}
-
-
 async def test_candidates_that_are_added_from_an_old_reading_are_joined() -> None:
     """Candidates that are added from the same earlier reading of an unknown are joined."""
     space = space_of()
@@ -99,6 +69,6 @@ async def test_candidates_that_are_added_from_an_old_reading_are_joined() -> Non
         await lose(session, space, source, "lost", Fault.DROP_BEFORE)
         as_read = (await store_of(session).get(("lost",)))["lost"]
         one, two = arrives(space, source), arrives(space, source)
-        await add_candidates(runtime_of(session).services, as_read, [one])
-        assert await add_candidates(runtime_of(session).services, as_read, [two]) == (one, two)
+        await _add_candidates(runtime_of(session).services, as_read, [one])
+        assert await _add_candidates(runtime_of(session).services, as_read, [two]) == (one, two)
         assert (await store_of(session).get(("lost",)))["lost"].candidates == (one, two)

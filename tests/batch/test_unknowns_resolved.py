@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import Any
 
 import pytest
-from batch_kit import QUICK, arrives, avatar, lose, opened, prompts, space_of
+from batch_kit import avatar, lose, opened, prompts, space_of
 
 from hoox_async import BatchItem, BatchRunner, LookEdit, LookRef
 from hoox_async.errors import InvalidRequest, KeyConflict, OutcomeUnknown
@@ -53,7 +52,7 @@ def item_of(source: LookRef) -> BatchItem:
 async def test_resolve_with_drop_leaves_it_alone_for_good() -> None:
     """A dropped unknown is listed no more, stays at risk, and is never sent again by itself."""
     space = space_of()
-    async with opened(space, exclusive=True) as session:
+    async with opened(space) as session:
         source = await avatar(session)
         await lose(session, space, source, "lost", Fault.DROP_AFTER)
         await session.drop("lost")
@@ -67,20 +66,6 @@ async def test_resolve_with_drop_leaves_it_alone_for_good() -> None:
             await session.submit(LookEdit(source, "lost"), key="lost")
         await session.submit(LookEdit(source, "next"))
     assert prompts(space)["lost"] == 1
-
-
-async def test_an_unknown_that_is_dropped_during_its_search_prevents_inference() -> None:
-    """After an unknown was dropped during its search, nothing is inferred for its avatar."""
-    space = space_of()
-    async with opened(space, exclusive=True, timeouts=QUICK) as session:
-        source = await avatar(session)
-        await lose(session, space, source, "lost", Fault.DROP_BEFORE)
-        await session.drop("lost")
-        await lose(session, space, source, "second", Fault.DROP_BEFORE)
-        arrives(space, source)  # the first one's, as far as anybody can tell
-        await session.submit(LookEdit(source, "next"))
-        await asyncio.sleep(200)
-        assert [unknown.key for unknown in await session.unknowns()] == ["second"]
 
 
 async def test_resolve_refuses_what_makes_no_sense() -> None:

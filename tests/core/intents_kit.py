@@ -12,7 +12,6 @@ from hoox_async._core.intents.transitions import (
     Accept,
     AddCandidates,
     Drop,
-    EndSearch,
     MarkUnknown,
     Reject,
     Replace,
@@ -37,12 +36,11 @@ OTHER = PromptAvatar("a", resolution="4K")
 PLANNED = Intent("alex", True, REQUEST, "d1", AT)
 
 STEPS: dict[type[Transition], Transition] = {
-    Send: Send("a1", AT, SOURCE, True),
+    Send: Send("a1", AT, SOURCE),
     Revert: Revert("a1"),
     Accept: Accept(REF, AT, Evidence.ANSWER),
     Reject: Reject(NO, AT),
     MarkUnknown: MarkUnknown("dropped", AT),
-    EndSearch: EndSearch(),
     AddCandidates: AddCandidates((REF,)),
     Settle: Settle(READY, AT),
     Resend: Resend(),
@@ -69,7 +67,6 @@ LEGAL: dict[tuple[IntentState, type[Transition]], IntentState] = {
     (S.SENDING, MarkUnknown): S.UNKNOWN,
     (S.UNKNOWN, Revert): S.PLANNED,
     (S.UNKNOWN, Accept): S.ACCEPTED,
-    (S.UNKNOWN, EndSearch): S.UNKNOWN,
     (S.UNKNOWN, AddCandidates): S.UNKNOWN,
     (S.UNKNOWN, Resend): S.PLANNED,
     (S.UNKNOWN, Drop): S.DROPPED,

@@ -52,7 +52,7 @@ INTENT = Intent(
     planned_at=AT,
     state=IntentState.FAILED,
     source=REF,
-    attempts=(Attempt("a1", AT), Attempt("a2", AT + timedelta(seconds=1), True)),
+    attempts=(Attempt("a1", AT), Attempt("a2", AT + timedelta(seconds=1))),
     ref=NEW,
     evidence=Evidence.ANSWER,
     accepted_at=AT + timedelta(seconds=2),
@@ -81,8 +81,8 @@ RECORD = {
     "state": "failed",
     "source": {"avatar_id": "avtr_abc", "look_id": "look_123"},
     "attempts": [
-        {"id": "a1", "sent_at": "2025-07-01T12:00:00+00:00", "in_lane": False},
-        {"id": "a2", "sent_at": "2025-07-01T12:00:01+00:00", "in_lane": True},
+        {"id": "a1", "sent_at": "2025-07-01T12:00:00+00:00"},
+        {"id": "a2", "sent_at": "2025-07-01T12:00:01+00:00"},
     ],
     "ref": {"avatar_id": "avtr_abc", "look_id": "look_edit_789"},
     "evidence": "answer",
@@ -95,7 +95,6 @@ RECORD = {
         "raw": {"status": "error"},
     },
     "refusal": {"status": None, "code": None, "message": "lost once"},
-    "retired": False,
     "candidates": [{"avatar_id": "avtr_abc", "look_id": "look_123"}],
     "past_spent": "1.5",
     "past_at_risk": "0",
@@ -263,7 +262,7 @@ def test_a_field_of_another_type_is_damage(name: str) -> None:
 
 @pytest.mark.parametrize(
     "name",
-    ["key", "own_key", "request", "digest", "planned_at", "state", "retired", "past_spent", "past_at_risk"],
+    ["key", "own_key", "request", "digest", "planned_at", "state", "past_spent", "past_at_risk"],
 )
 def test_a_missing_field_is_damage(name: str) -> None:
     """Only fields that are None or empty by default may be missing; credits and state may not."""

@@ -13,7 +13,7 @@ from hoox_async.errors import ConfigurationError
 
 def test_the_default_timeouts_are_the_documented_ones() -> None:
     """Timeouts() has the seconds that the documentation names."""
-    assert Timeouts() == Timeouts(connect=10.0, read=30.0, answer=120.0, wait=900.0, search=(2.0, 10.0, 30.0))
+    assert Timeouts() == Timeouts(connect=10.0, read=30.0, answer=120.0, wait=900.0)
 
 
 @pytest.mark.parametrize("name", ["connect", "read", "answer", "wait"])
@@ -30,18 +30,6 @@ def test_only_wait_may_be_infinite(name: str) -> None:
     assert Timeouts(wait=math.inf).wait == math.inf
     with pytest.raises(ConfigurationError, match=name):
         Timeouts(**{name: math.inf})
-
-
-@pytest.mark.parametrize("search", [(), (3.0, 2.0), (0.0,), ("a",), "ab", 5, (1.0, math.inf)])
-def test_search_is_a_rising_list_of_seconds(search: Any) -> None:
-    """Anything but a rising, finite list of seconds above 0 is refused for `search`."""
-    with pytest.raises(ConfigurationError, match="search"):
-        Timeouts(search=search)
-
-
-def test_search_may_be_any_list() -> None:
-    """`search` accepts a list and keeps it as a tuple."""
-    assert Timeouts(search=[1, 2.5]).search == (1, 2.5)
 
 
 @pytest.mark.parametrize(

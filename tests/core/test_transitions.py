@@ -32,7 +32,6 @@ from hoox_async._core.intents.transitions import (
     Accept,
     AddCandidates,
     Correct,
-    EndSearch,
     IfUnchanged,
     IllegalTransition,
     LookTaken,
@@ -109,9 +108,9 @@ def test_the_user_can_name_another_look(state: IntentState) -> None:
     assert (corrected.spent, corrected.at_risk) == (intent.spent, intent.at_risk)
 
 
-@pytest.mark.parametrize("evidence", [Evidence.ANSWER, Evidence.WEBHOOK, Evidence.INFERRED])
+@pytest.mark.parametrize("evidence", [Evidence.ANSWER, Evidence.WEBHOOK])
 def test_the_user_cannot_correct_a_proof(evidence: Evidence) -> None:
-    """A look that is known from the answer, a delivery or elimination cannot be replaced by the user."""
+    """A look that is known from the answer or a delivery cannot be replaced by the user."""
     intent = after(STEPS[Send], STEPS[MarkUnknown], Accept(REF, AT, evidence))
     with pytest.raises(IllegalTransition, match=evidence.value):
         advance(intent, Correct(LookRef("avtr_abc", "look_other"), AT))
@@ -135,7 +134,7 @@ def test_each_transition_of_a_plain_life_writes_what_it_knows() -> None:
     later = AT + timedelta(seconds=40)
     sent = after(STEPS[Send])
     assert (sent.attempts, sent.source, sent.sent_at) == (
-        (Attempt("a1", AT, True, credits=PRICE),),
+        (Attempt("a1", AT, credits=PRICE),),
         SOURCE,
         AT,
     )
@@ -169,13 +168,13 @@ def test_a_rejection_keeps_its_reason() -> None:
 
 def test_the_reason_of_a_loss_is_kept_until_the_look_is_found() -> None:
     """Finding the look clears reason and candidates; a resend clears the reason and keeps the candidates."""
-    lost = after(STEPS[Send], MarkUnknown("timed out", AT), AddCandidates((REF, SOURCE)), EndSearch())
+    lost = after(STEPS[Send], MarkUnknown("timed out", AT), AddCandidates((REF, SOURCE)))
     assert (lost.reason, lost.lost_at) == (Reason(None, None, "timed out"), AT)
-    assert (lost.candidates, lost.search_ended) == ((REF, SOURCE), True)
+    assert lost.candidates == (REF, SOURCE)
     found = advance(lost, Accept(REF, AT, Evidence.USER))
     assert (found.reason, found.candidates, found.evidence) == (None, (), Evidence.USER)
     resent = after(Resend(), start=lost)
-    assert (resent.reason, resent.lost_at, resent.search_ended) == (None, None, False)
+    assert (resent.reason, resent.lost_at) == (None, None)
     assert resent.candidates == (REF, SOURCE), "the first attempt's look may still be among them"
 
 

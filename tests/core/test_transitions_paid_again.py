@@ -18,7 +18,6 @@ from hoox_async._core.intents.transitions import (
     Accept,
     AddCandidates,
     Drop,
-    EndSearch,
     IfUnchanged,
     IllegalTransition,
     MarkUnknown,
@@ -38,12 +37,11 @@ NO = Reject(Reason(400, "INVALID_VALUE", "No"), LATER)
 AGAIN = Send("a2", LATER, SOURCE)
 
 
-SENT = Send("a1", AT, SOURCE, True)
+SENT = Send("a1", AT, SOURCE)
 ACCEPTED = after(SENT, Accept(REF, AT, Evidence.ANSWER))
 UNKNOWN = after(SENT, MarkUnknown("dropped", AT), AddCandidates((REF,)))
 PREVIOUS: dict[str, tuple[Intent, Transition]] = {
     "unknown": (UNKNOWN, Resend()),
-    "search ended": (advance(UNKNOWN, EndSearch()), Resend()),
     "dropped": (advance(UNKNOWN, Drop()), Resend()),
     "accepted": (ACCEPTED, Replace(OTHER, "d2")),
     "ready": (after(Settle(Look(REF, LookStatus.READY), AT), start=ACCEPTED), Replace(OTHER, "d2")),

@@ -68,11 +68,11 @@ def test_refused_item_that_was_no_request_costs_nothing() -> None:
 
 @pytest.mark.parametrize(
     "late",
-    [{"evidence": Evidence.USER}, {"evidence": Evidence.INFERRED}, {"watched_since": NOON}],
-    ids=["a person", "a search", "a later session"],
+    [{"evidence": Evidence.USER}, {"watched_since": NOON}],
+    ids=["a person", "a later session"],
 )
 def test_times_are_of_looks_whose_making_was_watched(late: dict[str, Any]) -> None:
-    """What a person, a search or a later session found is ready, and no time is told of it."""
+    """What a person or a later session found is ready, and no time is told of it."""
     watched = ready("watched", 40)
     found = attrs.evolve(ready("found", 7200), **late)
     report = BatchReport([watched, found])

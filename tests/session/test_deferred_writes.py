@@ -11,20 +11,20 @@ from random import Random
 from typing import Any
 
 import pytest
+from delivery_kit import stage
 from session_kit import edit, intent_of, made, on_space, others, prompt
 
-from hoox_async import BatchItem, BatchRunner, Timeouts
+from hoox_async import BatchItem, BatchRunner, LookStatus, Timeouts
 from hoox_async._core.intents.intent import Intent, IntentState
 from hoox_async._core.intents.transitions import Accept, MarkUnknown, Reject, Revert, Send, Transition
 from hoox_async._io.stores.memory import MemoryStore
-from hoox_async._session import runtime_of
-from hoox_async.errors import ApiError, HooxError, OutcomeUnknown, StoreError
+from hoox_async.errors import ApiError, OutcomeUnknown, StoreError
 from hoox_async.events import Event, LookAccepted
 from hoox_async.sandbox import Fault, Space
 
 pytestmark = pytest.mark.virtual_time
 
-QUICK = Timeouts(answer=10.0, search=(1.0, 3.0))
+QUICK = Timeouts(answer=10.0)
 TROUBLES = [StoreError("another program keeps the file locked"), OSError("gone")]
 
 
@@ -185,49 +185,6 @@ async def test_what_fails_before_the_post_sends_nothing(trouble: Exception) -> N
         assert space.ledger == []
 
 
-# --- avatar locks
-
-
-@pytest.mark.parametrize("kind", [Accept, MarkUnknown])
-async def test_the_avatars_lock_is_held_until_it_is_written(kind: type[Any]) -> None:
-    """No other edit of the avatar is sent before the deferred write of the first one is done."""
-    store = Refusing(kind, 3)
-    async with on_space(store=store, exclusive=True, timeouts=QUICK, poll="awaited") as (session, space):
-        source = made(space)
-        if kind is MarkUnknown:
-            space.faults.fail_next("edit", Fault.DROP_BEFORE)
-        with pytest.raises(HooxError):
-            await session.submit(edit(source, "mine"), key="mine")
-        space.faults.fail_next("edit", Fault.DROP_BEFORE)
-        report = await BatchRunner(session).run([BatchItem(f"e{n}", edit(source, f"e{n}")) for n in range(3)])
-        assert sorted(str(outcome.state) for outcome in report) == ["ready", "ready", "unknown"]
-        mine = await intent_of(session, "mine")
-        assert mine.state is (IntentState.ACCEPTED if kind is Accept else IntentState.UNKNOWN)
-        assert mine.ref not in [outcome.ref for outcome in report if outcome.ref]
-    assert max(scenes(space).values()) == 1
-
-
-@pytest.mark.parametrize("kind", [Accept, MarkUnknown])
-async def test_who_waits_for_such_an_avatar_gets_the_stores_error(kind: type[Any]) -> None:
-    """After half a minute, those who wait for the avatar's lock get a StoreError and do not hang."""
-    store = Refusing(kind)
-    async with on_space(store=store, exclusive=True, timeouts=QUICK) as (session, space):
-        source = made(space)
-        if kind is MarkUnknown:
-            space.faults.fail_next("edit", Fault.DROP_BEFORE)
-        items = [BatchItem(f"e{n}", edit(source, f"e{n}")) for n in range(4)]
-        async with asyncio.timeout(120):
-            report = await BatchRunner(session, look_timeout=60).run(items)
-        states = Counter(str(outcome.state) for outcome in report)
-        assert states == {"pending" if kind is Accept else "unknown": 1, "unsent": 3}
-        with pytest.raises(StoreError, match="not written yet"):
-            await session.submit(edit(source, "another"))
-        store.kind = None
-        await asyncio.sleep(60)
-        await session.submit(edit(source, "last"))
-    assert scenes(space)["another"] == 0
-
-
 class SlowToSay(Refusing):
     """What it does take, it says so a second later."""
 
@@ -240,25 +197,20 @@ class SlowToSay(Refusing):
 
 @pytest.mark.parametrize("leaves", [True, False])
 async def test_what_follows_from_a_deferred_write_is_missed_by_no_try(leaves: bool) -> None:
-    """A lost edit is searched for whichever of several tries wrote it, also if its caller left."""
+    """A delivery confirms a lost edit whichever of several tries wrote it, also if its caller left."""
     store = SlowToSay(MarkUnknown, 1)
-    async with on_space(store=store, exclusive=True, timeouts=QUICK) as (session, space):
-        source = made(space)
-        space.faults.fail_next("edit", Fault.DROP_AFTER)
-        with pytest.raises(OutcomeUnknown):
-            await session.submit(edit(source), key="k")
+    async with stage(store=store, timeouts=QUICK) as on:
+        session, source = on.session, made(on.space)
+        attempt = await on.lose(edit(source), "k")
+        assert await on.deliver(attempt, on.last, LookStatus.READY)
         again = asyncio.create_task(session.submit(edit(source), key="k"))
         await asyncio.sleep(0.7 if leaves else 1.2)  # the background's own try is after a second
-        assert (await intent_of(session, "k")).state is IntentState.UNKNOWN
         if leaves:
+            assert (await intent_of(session, "k")).state is IntentState.UNKNOWN
             again.cancel()
         await asyncio.wait([again])
         await asyncio.sleep(1.5)
-        reconciler = runtime_of(session).reconciler
-        assert reconciler.avatars.is_searched(await intent_of(session, "k"))
-        assert not reconciler.avatars.is_unlocked(source.avatar_id)
-        job = await session.submit(edit(source, "next"), key="next")
-        assert job.ref != space.ledger[0].ref == (await intent_of(session, "k")).ref
+        assert (await intent_of(session, "k")).ref == on.last
 
 
 def sqlite_lock(path: str) -> Callable[[], None]:
@@ -325,24 +277,6 @@ async def test_an_acceptance_whose_commit_was_not_confirmed_is_told_and_polled()
         assert [event.ref for event in events if isinstance(event, LookAccepted)] == [space.ledger[0].ref]
 
 
-async def test_a_loss_whose_commit_was_not_confirmed_is_searched_for() -> None:
-    """A lost edit's look is never taken for the next lost edit's, also where the commit of its loss seemed to
-    fail."""
-    async with on_space(store=LosingReplies(MarkUnknown), exclusive=True, timeouts=QUICK) as (session, space):
-        ref = made(space)
-        space.faults.fail_next("edit", Fault.DROP_AFTER)
-        with pytest.raises(OutcomeUnknown):
-            await session.submit(edit(ref, "one"), key="one")
-        space.faults.fail_next("edit", Fault.DROP_BEFORE)
-        with pytest.raises(OutcomeUnknown):
-            await session.submit(edit(ref, "two"), key="two")
-        await session.submit(edit(ref, "three"), key="three")
-        await asyncio.sleep(300)
-        refs = {charge.request["prompt"]: charge.ref for charge in space.ledger}
-        assert (await intent_of(session, "two")).ref is None
-        assert (await intent_of(session, "one")).ref == refs["one"]
-
-
 async def test_a_store_that_is_cancelled_is_a_store_that_fails() -> None:
     """A CancelledError of the store's own, while nobody was cancelled, loses nothing of what was paid."""
     store = Refusing(Accept, times=1)
@@ -379,15 +313,14 @@ class LosingSends(MemoryStore):
 
 async def test_a_sending_whose_commit_was_not_confirmed_is_taken_back() -> None:
     """Where SENDING was written but the store raised, nothing was sent: the key can be submitted again."""
-    for exclusive in (False, True):
-        async with on_space(store=LosingSends(), exclusive=exclusive) as (session, space):
-            ref = made(space)
-            with pytest.raises(StoreError) as caught:
-                await session.submit(edit(ref), key="k")
-            assert caught.value.charged == "no"
-            assert space.ledger == []
+    async with on_space(store=LosingSends()) as (session, space):
+        ref = made(space)
+        with pytest.raises(StoreError) as caught:
             await session.submit(edit(ref), key="k")
-            assert len(space.ledger) == 1
+        assert caught.value.charged == "no"
+        assert space.ledger == []
+        await session.submit(edit(ref), key="k")
+        assert len(space.ledger) == 1
 
 
 async def test_a_resend_whose_sending_was_not_confirmed_is_an_unknown_again() -> None:

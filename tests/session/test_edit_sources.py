@@ -125,8 +125,8 @@ async def test_an_edit_of_a_failed_source_is_not_sent() -> None:
 
 
 async def test_an_edit_that_waits_for_its_source_holds_nothing() -> None:
-    """An edit that waits for its source holds no budget, no permit, no key and no lock of its avatar."""
-    async with on_space(requests_per_minute=100, exclusive=True) as (session, space):
+    """An edit that waits for its source holds no budget, no permit and no key."""
+    async with on_space(requests_per_minute=100) as (session, space):
         ref = made(space)
         space.hold(0.0)
         source = await session.submit(edit(ref, "first"))

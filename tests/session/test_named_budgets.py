@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import shutil
 from decimal import Decimal
 from pathlib import Path
 from random import Random
@@ -17,7 +16,6 @@ from hoox_async.sandbox import Fault, InProcessTransport, Space
 pytestmark = pytest.mark.virtual_time
 
 PRICE = PromptAvatar("a").credits
-OLD_FILE = Path(__file__).parent.parent / "stores" / "fixtures" / "store-0.1.0.db"
 
 
 def space_of() -> Space:
@@ -94,10 +92,11 @@ async def test_a_resend_with_a_nameless_budget_is_charged_to_that_one_only() -> 
     assert len(space.ledger) == 2
 
 
-async def test_files_of_earlier_versions_get_budgets(tmp_path: Path) -> None:
-    """Such a file is read as one without budgets, and has them once a session has opened it."""
-    path = tmp_path / "old.db"
-    shutil.copy(OLD_FILE, path)
+async def test_a_budget_that_a_store_does_not_have_is_an_error(tmp_path: Path) -> None:
+    """A budget of an unknown name, a file that is not there and a cap below 0 are refused by name."""
+    path = tmp_path / "campaign.db"
+    async with session_of(space_of(), path):
+        pass
     with pytest.raises(ConfigurationError, match="no budget 'ada'"):
         await store_budget(path, "ada")
     with pytest.raises(ConfigurationError, match="no budget 'ada'"):

@@ -9,14 +9,13 @@ import pytest
 from processes_kit import LEASE, two_processes
 from session_kit import edit, intent_of, made, prompt, turns
 
-from hoox_async import BatchItem, BatchRunner, HooxSession, Look, LookStatus
+from hoox_async import BatchItem, BatchRunner, Look, LookStatus
 from hoox_async._core.intents.intent import Intent, IntentState
 from hoox_async._core.intents.transitions import MarkUnknown
 from hoox_async._core.polling import LookUpdate
 from hoox_async._session import runtime_of
 from hoox_async.errors import (
     BadRequest,
-    ConfigurationError,
     InsufficientCredits,
     InvalidRequest,
     KeyConflict,
@@ -326,7 +325,7 @@ async def test_a_double_is_told_and_the_key_keeps_its_own_look() -> None:
         assert doubles[0].ref != job.ref
         intent = await intent_of(one.session, "k")
         assert (intent.ref, intent.past_looks, float(intent.spent)) == (job.ref, (doubles[0].ref,), 4)
-        assert doubles[0].ref.look_id in one.store._seen[doubles[0].ref.avatar_id]
+        assert doubles[0].ref.look_id in one.store._claimed[doubles[0].ref.avatar_id]
         with pytest.raises(InvalidRequest):
             await two.session.resolve("k", doubles[0].ref)
 
@@ -362,14 +361,6 @@ async def test_an_ended_session_leaves_nothing_outstanding_in_a_living_process()
         await asyncio.wait((closing, first))
         intent = await intent_of(two.session, "k")
         assert (intent.state, intent.answer_by) == (IntentState.UNKNOWN, None)
-
-
-async def test_exclusive_is_refused_on_a_shared_store() -> None:
-    """The error says what that costs and what to do instead."""
-    async with two_processes() as (one, _, space):
-        with pytest.raises(ConfigurationError, match="webhooks") as caught:
-            HooxSession(space.api_key, store=one.store, exclusive=True)
-        assert "session.unknowns()" in str(caught.value)
 
 
 async def test_an_edit_is_joined_too() -> None:

@@ -21,7 +21,6 @@ from hoox_async._core.intents.send_decision import (
 from hoox_async._core.intents.transitions import (
     Accept,
     Drop,
-    EndSearch,
     MarkUnknown,
     Reject,
     Replace,
@@ -144,7 +143,7 @@ def test_other_content_replaces_a_refused_request() -> None:
         assert decided.intent.request == intent("a desk").request
 
 
-@pytest.mark.parametrize("stored", [UNKNOWN, advance(UNKNOWN, Drop()), advance(UNKNOWN, EndSearch())])
+@pytest.mark.parametrize("stored", [UNKNOWN, advance(UNKNOWN, Drop())])
 def test_an_unchanged_unknown_is_resent(stored: Intent) -> None:
     """An unknown that has not changed is resent, and its first price stays at risk."""
     decided = decide_resend(stored, stored)

@@ -206,10 +206,10 @@ async def test_an_opening_that_fails_after_its_parts_were_created_closes_them(
     """An opening that fails late closes its rate limiter and leaves no task."""
     ended: list[str] = []
 
-    async def recall(self: Any) -> Any:
+    def recall(*_: Any) -> None:
         raise ValueError("a defect")
 
-    monkeypatch.setattr("hoox_async._session.unknowns.Reconciler.restore", recall)
+    monkeypatch.setattr("hoox_async._session.rate_limiter.RateLimiter.restore", recall)
     monkeypatch.setattr(
         "hoox_async._session.rate_limiter.RateLimiter.close", lambda _: ended.append("rate_limiter")
     )

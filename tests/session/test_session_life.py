@@ -35,7 +35,6 @@ pytestmark = pytest.mark.both_loops
         ({"timeouts": 30}, "timeouts"),
         ({"api_key": ""}, "HOOX_API_KEY"),
         ({"api_key": 5}, "api_key"),
-        ({"exclusive": "no"}, "exclusive"),
         ({"new_key": "no"}, "new_key"),
         ({"webhooks": "https://shop.example.com/hooks"}, "webhooks"),
     ],

@@ -105,7 +105,7 @@ async def test_refusals_do_not_use_up_the_tries_of_a_connection() -> None:
 @pytest.mark.parametrize("at", [n / 20 for n in range(1, 80)])
 async def test_a_caller_cancelled_anywhere_pays_once_and_loses_nothing(at: float) -> None:
     """An edit whose caller is cancelled at any moment is paid once when it is submitted again."""
-    async with on_space(exclusive=True, requests_per_minute=100) as (session, space):
+    async with on_space(requests_per_minute=100) as (session, space):
         source = made(space)
         job = asyncio.create_task(session.run(edit(source, "x"), key="x"))
         other = asyncio.create_task(session.submit(edit(source, "y"), key="y"))

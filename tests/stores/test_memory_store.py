@@ -72,12 +72,11 @@ async def test_a_users_key_is_never_forgotten(store: MemoryStore) -> None:
 
 
 async def test_a_forgotten_intents_look_stays_claimed(store: MemoryStore) -> None:
-    """The look of a forgotten intent still counts as claimed, so it is never taken for a lost POST's."""
-    await store.add_seen("avtr_1", [])
+    """The look of a forgotten intent still counts as claimed, so it is no candidate of a lost POST."""
     await store.plan(planned("a", own_key=False))
     await store.advance("a", *ENDS["ready"])
     await store.forget("a")
-    assert await store.seen_looks("avtr_1") == frozenset({"look_9"})
+    assert await store.claimed_looks("avtr_1") == frozenset({"look_9"})
 
 
 async def test_forgetting_an_unknown_key_does_nothing(store: MemoryStore) -> None:

@@ -151,7 +151,7 @@ async def test_it_belongs_to_its_loop(store: SQLiteStore) -> None:
         (lambda db: queries.page_delivered(db, 0, 50), "PRIMARY KEY"),
         (lambda db: queries.by_attempt(db, "att_1"), "PRIMARY KEY"),
         (lambda db: queries.get(db, ["a"]), "intents"),
-        (lambda db: queries.seen_looks(db, "avtr_1"), "PRIMARY KEY"),
+        (lambda db: queries.claimed_looks(db, "avtr_1"), "PRIMARY KEY"),
     ],
 )
 async def test_questions_use_an_index(store: SQLiteStore, read: Any, index: str) -> None:

@@ -6,14 +6,11 @@ import asyncio
 from collections.abc import Sequence
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
 
 import attrs
 import pytest
 from store_kit import (
-    CREATE,
     EDIT,
-    FREE_CREATE,
     NOW,
     WORKSPACE,
     accept,
@@ -95,8 +92,7 @@ async def test_all_steps_or_none(store: Store) -> None:
     assert await store.get(["a"]) == {"a": planned("a")}
     assert await store.by_attempt("att_1") is None
     assert await store.by_ref(LookRef("avtr_1", "look_9")) is None
-    await store.add_seen("avtr_1", [])
-    assert await store.seen_looks("avtr_1") == frozenset()
+    assert await store.claimed_looks("avtr_1") == frozenset()
 
 
 async def test_a_condition_holds_for_the_whole_transaction(store: Store) -> None:
@@ -250,56 +246,23 @@ async def test_a_store_is_read_without_opening_it(closed: Store, tmp_path: Path)
     ]
 
 
-async def test_no_baseline_is_none(store: Store) -> None:
-    """The baseline of an avatar that has none is None, also where an intent has a look of it."""
+async def test_looks_that_were_made_for_an_intent_are_claimed(store: Store) -> None:
+    """An intent's look is claimed, and so is one that was made for an intent besides."""
     await store.plan(planned("a"))
-    await store.advance("a", send("att_1"), accept("look_9"))
-    assert await store.seen_looks("avtr_1") is None
-
-
-async def test_baseline_and_claimed_are_seen(store: Store) -> None:
-    """The baseline's looks and those that intents claim, before or after it, count as seen."""
-    for key in "ab":
-        await store.plan(planned(key))
     await store.advance("a", send("att_a"), accept("look_a"))
-    await store.add_seen("avtr_1", ["look_source"])
-    await store.add_seen("avtr_1", iter(["look_other", "look_source"]))
-    await store.advance("b", send("att_b"), accept("look_b"))
-    assert await store.seen_looks("avtr_1") == frozenset({"look_source", "look_other", "look_a", "look_b"})
-    assert await store.seen_looks("avtr_2") is None
-
-
-async def test_an_empty_baseline_is_one(store: Store) -> None:
-    """A baseline may have no looks: the result is then an empty set and not None."""
-    await store.add_seen("avtr_1", [])
-    assert await store.seen_looks("avtr_1") == frozenset()
-
-
-@pytest.mark.parametrize("request_", [CREATE, FREE_CREATE], ids=["prompt", "images"])
-async def test_an_avatar_of_our_own_needs_no_baseline(store: Store, request_: Any) -> None:
-    """An avatar that an intent of this store created has its first look as baseline."""
-    await store.plan(planned("a", request_))
-    await store.advance("a", send("att_1"), accept("look_1", "avtr_new"))
-    assert await store.seen_looks("avtr_new") == frozenset({"look_1"})
-
-
-async def test_a_look_that_the_user_named_is_no_baseline(store: Store) -> None:
-    """A look that a user named for a lost create proves nothing about the avatar's other looks."""
-    await store.plan(planned("a", CREATE))
-    await store.advance(
-        "a", send("att_1"), MarkUnknown("dropped", NOW), accept("look_1", "avtr_x", Evidence.USER)
-    )
-    assert await store.seen_looks("avtr_x") is None
+    for _ in range(2):
+        await store.claim_look(LookRef("avtr_1", "look_extra"))
+    assert await store.claimed_looks("avtr_1") == frozenset({"look_a", "look_extra"})
+    assert await store.claimed_looks("avtr_2") == frozenset()
 
 
 async def test_a_look_of_an_earlier_round_stays_claimed(store: Store) -> None:
-    """The look of an intent that is paid again stays claimed and cannot be taken for a lost POST's."""
-    await store.add_seen("avtr_1", [])
+    """The look of an intent that is paid again stays claimed and is no candidate of a lost POST."""
     await store.plan(planned("a"))
     await store.advance(
         "a", send("att_1"), accept("look_9"), settle("look_9", status=LookStatus.FAILED), Replace(EDIT, "d")
     )
-    assert await store.seen_looks("avtr_1") == frozenset({"look_9"})
+    assert await store.claimed_looks("avtr_1") == frozenset({"look_9"})
 
 
 async def test_the_first_delivery_of_an_attempt_is_kept(store: Store) -> None:

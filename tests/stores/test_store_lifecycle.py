@@ -30,7 +30,7 @@ async def test_a_later_session_goes_on(closed: Store) -> None:
         await closed.plan(planned(key))
     await closed.advance("a", send("att_1"))
     closed.note_sends([NOW])
-    await closed.add_seen("avtr_1", ["look_source"])
+    await closed.claim_look(LookRef("avtr_1", "look_extra"))
     await closed.aclose()
     await closed.open(WORKSPACE)
     found = {intent.key: intent async for intent in closed.stream()}
@@ -40,7 +40,7 @@ async def test_a_later_session_goes_on(closed: Store) -> None:
     assert await closed.by_attempt("att_1") == found["a"]
     sends = [NOW] if closed.is_shared else [NOW, NOW]  # an attempt, and a read that only a store of one keeps
     assert await closed.recent_sends(NOW - timedelta(seconds=1)) == sends
-    assert await closed.seen_looks("avtr_1") == frozenset({"look_source"})
+    assert await closed.claimed_looks("avtr_1") == frozenset({"look_extra"})
     await closed.aclose()
 
 
@@ -100,8 +100,8 @@ CALLS: dict[str, Callable[[Store], Awaitable[object]]] = {
     "in_states": lambda store: store.in_states([IntentState.PLANNED]),
     "stream": lambda store: anext(aiter(store.stream())),
     "forget": lambda store: store.forget("a"),
-    "seen_looks": lambda store: store.seen_looks("avtr_1"),
-    "add_seen": lambda store: store.add_seen("avtr_1", []),
+    "claimed_looks": lambda store: store.claimed_looks("avtr_1"),
+    "claim_look": lambda store: store.claim_look(LookRef("avtr_1", "look_1")),
     "keep_delivery": lambda store: store.keep_delivery("att_1", Delivery("look_1", LookStatus.READY)),
     "kept_delivery": lambda store: store.kept_delivery("att_1"),
     "stream_delivered": lambda store: anext(aiter(store.stream_delivered())),

@@ -33,7 +33,6 @@ from hoox_async._core.intents.intent import Evidence, Intent, IntentState, Reaso
 from hoox_async._core.intents.transitions import (
     AddCandidates,
     Drop,
-    EndSearch,
     IfUnchanged,
     IllegalTransition,
     MarkUnknown,
@@ -51,7 +50,7 @@ _KEYS = st.sampled_from(["a", "b", "c", "ключ\N{SNOWMAN}"])
 _LOOKS = st.sampled_from(["look_1", "look_2", "look_3"])
 _ATTEMPTS = st.builds("att_{}_{}".format, st.integers(0, 5), st.integers(0, 3))
 _STEPS: st.SearchStrategy[Any] = st.one_of(
-    st.sampled_from([EndSearch(), Resend(), Drop(), MarkUnknown("dropped", NOW), AddCandidates(())]),
+    st.sampled_from([Resend(), Drop(), MarkUnknown("dropped", NOW), AddCandidates(())]),
     st.builds(Revert, _ATTEMPTS),
     st.builds(MarkUnknown, st.just("lost"), st.just(NOW), _ATTEMPTS, st.booleans()),
     st.builds(lambda look, attempt: accept(look)._replace(attempt_id=attempt), _LOOKS, _ATTEMPTS),
@@ -118,12 +117,11 @@ async def _result(store: Store, key: str, transitions: list[Transition]) -> Inte
 async def _everything(store: Store) -> list[object]:
     contents: list[object] = [[intent async for intent in store.stream()]]
     contents += [await store.in_states([state]) for state in IntentState]
-    contents += [await store.seen_looks("avtr_1")]
+    contents += [await store.claimed_looks("avtr_1")]
     for name, cap in _BUDGETS.items():
         sums = [charges(intent).get(name, Decimal(0)) async for intent in store.stream()]
         stored = await store.budget(name)
         assert stored is not None
         assert stored.charged == sum(sums) <= cap
         contents.append(stored)
-    await store.add_seen("avtr_1", [])
-    return [*contents, await store.seen_looks("avtr_1")]
+    return contents

@@ -232,7 +232,6 @@ async def opened() -> None:
         store="campaign.db",
         requests_per_minute=60,
         timeouts=hx.Timeouts(answer=60.0),
-        exclusive=True,
         webhooks=hub,
         hooks=[hook, async_hook],
         new_key=False,
@@ -312,7 +311,7 @@ async def around() -> None:
         sandbox.fail_next("edit", Fault.HANG)
         sandbox.hold()
         sandbox.settle("avtr_1:look_1", "ready")
-        async with sandbox.session(exclusive=True) as session:
+        async with sandbox.session(poll="awaited") as session:
             assert_type(session, hx.HooxSession)
     with Sandbox() as plain:
         assert_type(plain, Sandbox)

@@ -202,7 +202,7 @@ async def _run(
         len(plan.items), plan.estimate.count, interval=60 / connection.rpm, max_credits=options.max_credits
     )
     counters.count_earlier_runs(plan.stored, plan.keys, plan.paid_again(options))
-    session = connection.session(store=store, hooks=[counters], exclusive=options.exclusive)
+    session = connection.session(store=store, hooks=[counters])
     runner = BatchRunner(
         session,
         max_credits=plan.cap(options),

@@ -131,15 +131,6 @@ class BatchOptions:
             help="The store that records what was paid. Default: FILE.hoox.db, beside the campaign file.",
         ),
     ] = None
-    exclusive: Annotated[
-        bool,
-        Parameter(
-            group=_ITEMS,
-            negative=(),
-            help="You guarantee that nobody else makes looks of these avatars during the run. The look of a "
-            "request whose answer was lost can then be found.",
-        ),
-    ] = False
     look_timeout: Annotated[
         float,
         Parameter(
@@ -220,7 +211,7 @@ def resume_command(file: str, options: BatchOptions, connection: StoreConnection
             arguments += [f"--{name.replace('_', '-')}", _as_typed(value)]
     if connection.workspace != DEFAULT_WORKSPACE:
         arguments += ["--workspace", connection.workspace]
-    arguments += [f"--{name}" for name in ("yes", "exclusive") if getattr(options, name)]
+    arguments += ["--yes"] if options.yes else []
     arguments += connection.arguments()
     return command_line(*arguments, *(["--json"] if json else []))
 

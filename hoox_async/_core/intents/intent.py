@@ -46,13 +46,12 @@ class IntentState(StrEnum):
 class Evidence(StrEnum):
     """How it is known which look is the intent's.
 
-    ANSWER: from the POST's answer. WEBHOOK: from a delivery on the attempt's own token. INFERRED: by
-    elimination with ``exclusive=True``. USER: named by the user with `HooxSession.resolve`.
+    ANSWER: from the POST's answer. WEBHOOK: from a delivery on the attempt's own token. USER: named by the
+    user with `HooxSession.resolve`.
     """
 
     ANSWER = "answer"
     WEBHOOK = "webhook"
-    INFERRED = "inferred"
     USER = "user"
 
 
@@ -60,15 +59,12 @@ class Evidence(StrEnum):
 class Attempt:
     """One POST of an intent, with its own random id, which is the fencing token of its sending.
 
-    ``under_lock``: it was sent while holding its avatar's lock. So no other edit of the avatar was
-    outstanding, and the avatar's existing looks were recorded. ``answer_by``: until then its process may
-    still be waiting for the answer; None where that is certainly over. ``credits``: what it costs, if it was
-    received (None in old records).
+    ``answer_by``: until then its process may still be waiting for the answer; None where that is certainly
+    over. ``credits``: what it costs, if it was received (None in old records).
     """
 
     id: str
     sent_at: datetime
-    under_lock: bool = False
     answer_by: datetime | None = None
     credits: Decimal | None = None
 
@@ -102,8 +98,7 @@ class Intent:
     ``own_key``: the key can be used again, since the user chose it or it is a batch item's. ``digest`` is
     that of the request's content (`keys.digest`). ``source`` is the look that is edited. ``reason`` is set
     for REJECTED, UNKNOWN and DROPPED. ``watched_since``: when the session that found it settled was opened,
-    where it was sent before that, so that nobody may have asked meanwhile. ``search_ended``: no further
-    search for this unknown's look follows.
+    where it was sent before that, so that nobody may have asked meanwhile.
     """
 
     key: str
@@ -122,7 +117,6 @@ class Intent:
     look: Look | None = None
     reason: Reason | None = None
     lost_at: datetime | None = None
-    search_ended: bool = False
     candidates: tuple[LookRef, ...] = ()
     past_spent: Decimal = FREE
     past_at_risk: Decimal = FREE

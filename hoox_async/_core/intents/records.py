@@ -47,8 +47,7 @@ _MAX_DEPTH = 32
 
 # Python name → name in the record, of the fields where they differ.
 _STORED_NAMES: Mapping[type[Any], Mapping[str, str]] = {
-    Intent: {"reason": "refusal", "search_ended": "retired", "previous": "before"},
-    Attempt: {"under_lock": "in_lane"},
+    Intent: {"reason": "refusal", "previous": "before"},
     PrunedRequest: {"kind": "of"},  # each request has its own kind in the record
 }
 

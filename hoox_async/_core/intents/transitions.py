@@ -53,7 +53,6 @@ class Send(NamedTuple):
     attempt_id: str
     at: datetime
     source: LookRef | None = None
-    under_lock: bool = False
     answer_by: datetime | None = None
     budget: str | None = None
 
@@ -112,10 +111,6 @@ class MarkUnknown(NamedTuple):
     presumed: bool = False
 
 
-class EndSearch(NamedTuple):
-    """The last search for the intent's look proved nothing. The intent stays unknown and at risk."""
-
-
 class AddCandidates(NamedTuple):
     """Looks that the lost POST may have made. They are shown to people and never accepted without proof.
 
@@ -161,7 +156,6 @@ Transition = (
     | Correct
     | Reject
     | MarkUnknown
-    | EndSearch
     | AddCandidates
     | Settle
     | Resend
@@ -171,8 +165,8 @@ Transition = (
 
 S = IntentState
 _FROM_UNKNOWN: Mapping[type[Transition], IntentState | None] = {
-    Accept: S.ACCEPTED, EndSearch: S.UNKNOWN, AddCandidates: S.UNKNOWN, Resend: S.PLANNED, Drop: S.DROPPED,
-    Revert: S.PLANNED, Reject: S.REJECTED, MarkUnknown: S.UNKNOWN,
+    Accept: S.ACCEPTED, AddCandidates: S.UNKNOWN, Resend: S.PLANNED, Drop: S.DROPPED, Revert: S.PLANNED,
+    Reject: S.REJECTED, MarkUnknown: S.UNKNOWN,
 }  # fmt: skip
 _FROM_PAID: Mapping[type[Transition], IntentState | None] = {
     Settle: None, Correct: S.ACCEPTED, Replace: S.PLANNED, Accept: None
@@ -261,13 +255,7 @@ def _require_unchanged(intent: Intent, transition: IfUnchanged) -> Intent:
 
 
 def _send(intent: Intent, transition: Send, state: IntentState) -> Intent:
-    attempt = Attempt(
-        transition.attempt_id,
-        transition.at,
-        transition.under_lock,
-        transition.answer_by,
-        intent.credits,
-    )
+    attempt = Attempt(transition.attempt_id, transition.at, transition.answer_by, intent.credits)
     return attrs.evolve(
         intent,
         state=state,
@@ -293,7 +281,7 @@ def _is_owed(intent: Intent) -> bool:
 
 
 def _without_loss(intent: Intent, state: IntentState) -> Intent:
-    return attrs.evolve(intent, state=state, reason=None, lost_at=None, search_ended=False, candidates=())
+    return attrs.evolve(intent, state=state, reason=None, lost_at=None, candidates=())
 
 
 def _accept(intent: Intent, transition: Accept, _: IntentState | None) -> Intent:
@@ -394,10 +382,6 @@ def _is_resent(intent: Intent, previous: Intent) -> bool:
     return not set(intent.past_attempts) & {attempt.id for attempt in previous.attempts[-1:]}
 
 
-def _end_search(intent: Intent, _: EndSearch, state: IntentState) -> Intent:
-    return attrs.evolve(intent, state=state, search_ended=True)
-
-
 def _add_candidates(intent: Intent, transition: AddCandidates, state: IntentState) -> Intent:
     known = dict.fromkeys((*intent.candidates, *transition.candidates))
     candidates = tuple(ref for ref in known if ref not in transition.taken)
@@ -437,7 +421,6 @@ def _begin_round(intent: Intent, state: IntentState) -> Intent:
         look=None,
         reason=None,
         lost_at=None,
-        search_ended=False,
         candidates=(),
         past_spent=intent.spent,
         past_at_risk=intent.at_risk,
@@ -447,7 +430,7 @@ def _begin_round(intent: Intent, state: IntentState) -> Intent:
 
 
 def _resend(intent: Intent, _: Resend, state: IntentState) -> Intent:
-    # one of them may be the first attempt's look, and may have joined the avatar's baseline meanwhile
+    # one of them may be the first attempt's look
     return attrs.evolve(_begin_round(intent, state), candidates=intent.candidates)
 
 
@@ -473,7 +456,6 @@ _APPLY: Mapping[type[Transition], Callable[[Intent, Any, Any], Intent]] = {
     Correct: _correct,
     Reject: _reject,
     MarkUnknown: _mark_unknown,
-    EndSearch: _end_search,
     AddCandidates: _add_candidates,
     Settle: _settle,
     Resend: _resend,

@@ -6,8 +6,7 @@ from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from ..._api.models import LookRef
-from ..._api.requests import LookEdit
-from ..._core.intents.intent import Attempt, Evidence, Intent, IntentState
+from ..._core.intents.intent import Attempt, Intent, IntentState
 from ..._core.intents.transitions import Accept, Correct, Transition, advance
 
 OPEN_STATES = frozenset({IntentState.PLANNED, IntentState.SENDING, IntentState.UNKNOWN, IntentState.ACCEPTED})
@@ -16,24 +15,18 @@ OPEN_STATES = frozenset({IntentState.PLANNED, IntentState.SENDING, IntentState.U
 FORGETTABLE = frozenset({IntentState.PLANNED, IntentState.READY, IntentState.FAILED, IntentState.REJECTED})
 """The states in which it is certain what an intent has cost, and its POST is not outstanding."""
 
-# A look that the user named does not prove that we made its avatar, or that the avatar has no other looks.
-_MADE_BY_US = frozenset({Evidence.ANSWER, Evidence.WEBHOOK})
-
 
 class IndexChanges(NamedTuple):
     """The changes to an intent by a transition.
 
-    ``attempts`` are new attempts, ``claimed`` is a look that the intent has from now on, and ``created`` is
-    the id of an avatar that the intent has made. ``paid_besides`` are new `Intent.past_looks`:
-    no other intent is inferred to have made them. ``exclusive`` says that the store must check that no
-    other intent has the claimed look; a claim that is restored needs no check, since no other intent could
-    take it meanwhile.
+    ``attempts`` are new attempts, and ``claimed`` is a look that the intent has from now on. ``checked`` says
+    that the store must check that no other intent has that look; a claim that is restored needs no check,
+    since no other intent could take it meanwhile. ``paid_besides`` are new `Intent.past_looks`.
     """
 
     attempts: tuple[Attempt, ...]
     claimed: LookRef | None
-    created: str | None
-    exclusive: bool = False
+    checked: bool = False
     paid_besides: tuple[LookRef, ...] = ()
 
 
@@ -41,12 +34,9 @@ def changes_between(before: Intent | None, after: Intent) -> IndexChanges:
     """The changes from ``before`` (None: there was no such intent) to ``after``."""
     known = len(before.attempts) if before is not None else 0
     claimed = after.ref if before is None or before.ref != after.ref else None
-    created = None
-    if claimed is not None and after.evidence in _MADE_BY_US and not isinstance(after.request, LookEdit):
-        created = claimed.avatar_id
     paid_before = before.past_looks if before is not None else ()
     paid_besides = tuple(ref for ref in after.past_looks if ref not in paid_before)
-    return IndexChanges(after.attempts[known:], claimed, created, paid_besides=paid_besides)
+    return IndexChanges(after.attempts[known:], claimed, paid_besides=paid_besides)
 
 
 def apply_transitions(
@@ -56,7 +46,7 @@ def apply_transitions(
     changes: list[IndexChanges] = []
     for transition in transitions:
         after = advance(intent, transition)
-        exclusive = isinstance(transition, Accept | Correct)
-        changes.append(changes_between(intent, after)._replace(exclusive=exclusive))
+        checked = isinstance(transition, Accept | Correct)
+        changes.append(changes_between(intent, after)._replace(checked=checked))
         intent = after
     return intent, changes

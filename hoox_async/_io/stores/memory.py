@@ -53,8 +53,7 @@ class MemoryStore(OneProcessStore):
         self._attempts: dict[str, str] = {}
         self._refs: dict[LookRef, str] = {}
         self._forgotten: set[LookRef] = set()  # still claimed: looks of forgotten intents
-        self._baselines: set[str] = set()
-        self._seen: dict[str, set[str]] = {}
+        self._claimed: dict[str, set[str]] = {}  # look ids by avatar
         self._deliveries: dict[str, Delivery] = {}
         self._sends: deque[datetime] = deque()  # in order
         self._budgets: dict[str, StoredBudget] = {}
@@ -123,7 +122,7 @@ class MemoryStore(OneProcessStore):
         after, all_changes = apply_transitions(intent, transitions)
         for changes in all_changes:
             self._require_new_attempts(changes)
-            if changes.exclusive and changes.claimed is not None:
+            if changes.checked and changes.claimed is not None:
                 self._require_unclaimed(changes.claimed, key)
         self._budgets |= charged_budgets(self._budgets.get, intent, after)
         old_claim = claimed_look(intent)
@@ -210,18 +209,15 @@ class MemoryStore(OneProcessStore):
             self._attempts.pop(attempt.id, None)
             self._deliveries.pop(attempt.id, None)
 
-    async def seen_looks(self, avatar_id: str) -> frozenset[str] | None:
-        """Baseline and claimed looks of an avatar; None where it has no baseline."""
+    async def claimed_looks(self, avatar_id: str) -> frozenset[str]:
+        """The ids of an avatar's looks that were made for an intent."""
         self._require_open()
-        if avatar_id not in self._baselines:
-            return None
-        return frozenset(self._seen.get(avatar_id, ()))
+        return frozenset(self._claimed.get(avatar_id, ()))
 
-    async def add_seen(self, avatar_id: str, look_ids: Iterable[str]) -> None:
-        """Add these looks to the avatar's baseline, which the first call makes."""
+    async def claim_look(self, ref: LookRef) -> None:
+        """Write that this look was made for an intent."""
         self._require_open()
-        self._baselines.add(avatar_id)
-        self._seen.setdefault(avatar_id, set()).update(look_ids)
+        self._claimed.setdefault(ref.avatar_id, set()).add(ref.look_id)
 
     async def keep_delivery(self, attempt_id: str, delivery: Delivery) -> None:
         """Keep the first delivery of an attempt. One of an unknown attempt is not kept."""
@@ -292,9 +288,6 @@ class MemoryStore(OneProcessStore):
                 self._attempts[attempt.id] = key
                 if not self._sends or attempt.sent_at >= self._sends[0]:  # else the attempt was written late
                     self.note_sends((attempt.sent_at,))
-            if changes.claimed is not None:
-                self._seen.setdefault(changes.claimed.avatar_id, set()).add(changes.claimed.look_id)
-            for ref in changes.paid_besides:
-                self._seen.setdefault(ref.avatar_id, set()).add(ref.look_id)
-            if changes.created is not None:
-                self._baselines.add(changes.created)
+            for ref in (changes.claimed, *changes.paid_besides):
+                if ref is not None:
+                    self._claimed.setdefault(ref.avatar_id, set()).add(ref.look_id)

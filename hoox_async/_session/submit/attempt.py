@@ -1,4 +1,4 @@
-"""One attempt to send an intent: acquiring credits, permit and lock, the POST, recording the outcome."""
+"""One attempt to send an intent: acquiring credits and a permit, the POST, recording the outcome."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import asyncio
 import logging
 import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import ExitStack, asynccontextmanager, suppress
+from contextlib import asynccontextmanager, suppress
 from copy import copy
 from datetime import timedelta
 from decimal import Decimal
@@ -50,7 +50,6 @@ from ...events import Answered, OutcomeLost, RequestSent
 from ..jobs import JobRegistry
 from ..rate_limiter import Permit
 from ..services import SessionServices
-from ..unknowns import Reconciler
 from ..webhook_processor import WebhookProcessor
 from .budgets import SessionBudgets
 from .deferred_writes import DeferredWrite, DeferredWrites
@@ -125,7 +124,7 @@ class SendOptions(NamedTuple):
 
     ``acquire_permit`` waits for a permit of the quota, ``patience`` says how often a connection is tried,
     and ``budget`` is where the credits are reserved. ``since`` is the loop's time at which the caller began.
-    After ``deadline``, the loop's time too, no avatar's lock and no key is waited for (None: no deadline).
+    After ``deadline``, the loop's time too, no key is waited for (None: no deadline).
     """
 
     acquire_permit: Callable[[], Awaitable[Permit]]
@@ -144,16 +143,14 @@ class AttemptContext(NamedTuple):
 
     services: SessionServices
     registry: JobRegistry
-    reconciler: Reconciler
     webhook_processor: WebhookProcessor
     deferred: DeferredWrites
 
 
 class SubmitAttempt:
-    """One attempt: reserve credits, take a permit and the avatar's lock, write SENDING, POST, record.
+    """One attempt: reserve credits, take a permit, write SENDING, POST, record.
 
-    `run` is run once, in a task of the session's. It releases what it acquires, with one exception: if the
-    store fails to write the outcome of the POST, the avatar's lock goes to the deferred write.
+    `run` is run once, in a task of the session's. It releases what it acquires.
     """
 
     def __init__(self, context: AttemptContext, decision: SendDecision, options: SendOptions) -> None:
@@ -163,8 +160,6 @@ class SubmitAttempt:
         self._options = options
         self._intent = decision.intent
         self._id = secrets.token_urlsafe(18)
-        self._avatar_lock = ExitStack()
-        self._inferable = False
         self._was_answered = False
         self._may_have_cost = False
         self._was_written = self._is_charged = False
@@ -172,7 +167,7 @@ class SubmitAttempt:
         self._sending_in_doubt: StoreError | None = None
         self._is_outdated = False
         self.is_waiting = True
-        """Whether it still waits for credits, permit or lock: then it can be cancelled and sends nothing."""
+        """Whether it still waits for credits or a permit: then it can be cancelled and sends nothing."""
 
     @property
     def intent(self) -> Intent:
@@ -188,17 +183,16 @@ class SubmitAttempt:
         """
         try:
             async with self._reserved_credits():
-                with ExitStack() as self._avatar_lock:
-                    permit = await self._take_permit_and_lock()
-                    self.is_waiting = False
-                    try:
-                        with permit:
-                            response = await self._post(permit)
-                        self._emit_answered(response, permit)
-                        ref = read_accepted(response, self._intent.source)
-                    except Exception as error:
-                        return await self._record_failure(error)
-                    return await self._record_acceptance(ref)
+                permit = await self._options.acquire_permit()
+                self.is_waiting = False
+                try:
+                    with permit:
+                        response = await self._post(permit)
+                    self._emit_answered(response, permit)
+                    ref = read_accepted(response, self._intent.source)
+                except Exception as error:
+                    return await self._record_failure(error)
+                return await self._record_acceptance(ref)
         except asyncio.CancelledError:
             if self._is_outdated and self.is_waiting:
                 raise DecisionOutdated(self._intent.key) from None
@@ -231,32 +225,6 @@ class SubmitAttempt:
             raise
         finally:
             budget.release(credits, spent=self._may_have_cost, charged=self._is_charged)
-
-    async def _take_permit_and_lock(self) -> Permit:
-        """Acquire a permit of the quota, and the edited avatar's lock where edits are serialized.
-
-        Neither is held while waiting for the other.
-        """
-        reconciler, decision = self._context.reconciler, self._decision
-        if isinstance(decision.instruction, Resend) and decision.stored is not None:
-            reconciler.abandon(decision.stored)  # else its own search would keep the avatar locked
-        avatars = reconciler.avatars
-        avatar_id = avatars.avatar_to_lock(self._intent)
-        if avatar_id is None:
-            return await self._options.acquire_permit()
-        while True:
-            await avatars.wait_for_avatar(avatar_id, self._options.seconds_left(self._services.clock.now()))
-            permit = await self._options.acquire_permit()
-            if avatars.lock(avatar_id):
-                break
-            permit.cancel()
-        self._avatar_lock.callback(lambda: avatars.unlock(avatar_id))
-        deferred = self._context.deferred.of_avatar(avatar_id)
-        if deferred is not None:
-            permit.cancel()
-            raise StoreError(f"the outcome of {deferred.key} is not written yet: {deferred.error}")
-        self._inferable = avatars.infers(self._intent)
-        return permit
 
     # --- the POST
 
@@ -320,7 +288,7 @@ class SubmitAttempt:
         answer_by = now + timedelta(seconds=timeouts.connect + timeouts.answer + _ANSWER_MARGIN)
         earlier = stored.budget if stored is not None and isinstance(instruction, Resend) else None
         budget = self._options.budget.name_to_charge(earlier)
-        send = Send(self._id, now, intent.source, self._inferable, answer_by, budget)
+        send = Send(self._id, now, intent.source, answer_by, budget)
         if stored is not None:
             steps = (send,) if instruction is None else (instruction, send)
             await self._services.advance(intent.key, IfUnchanged(stored), *steps)
@@ -363,7 +331,7 @@ class SubmitAttempt:
 
     async def _follow_late_acceptance(self, after: Intent) -> None:
         if after.state is IntentState.UNKNOWN:
-            await self._settle_by_delivery(after, lost=True)
+            await self._context.webhook_processor.confirm_lost(after.attempts[-1].id)
         elif after.state.paid:
             await self._follow_accepted(after)
 
@@ -380,7 +348,6 @@ class SubmitAttempt:
         return await self._services.advance(self._intent.key, end)
 
     async def _follow_accepted(self, accepted: Intent) -> Intent:
-        self._context.reconciler.avatars.note_made(accepted)
         self._context.registry.poll_until_settled(accepted)
         return await self._context.webhook_processor.apply_early_deliveries(accepted, self._id)
 
@@ -389,10 +356,7 @@ class SubmitAttempt:
         if not self._may_have_cost:
             if self._sending_in_doubt is not None:
                 doubt = copy(self._sending_in_doubt)
-                write = DeferredWrite(
-                    self._intent.key, None, self._undo_sending, doubt, _nothing_follows, ExitStack()
-                )
-                self._context.deferred.add(write)
+                self._defer(self._undo_sending, doubt, _nothing_follows)
             raise error
         intent, end = self._intent, self._end_after(error)
         self._may_have_cost = lost = isinstance(end, MarkUnknown)
@@ -432,14 +396,10 @@ class SubmitAttempt:
         return MarkUnknown("the request failed with an error that was not expected", now, self._id)
 
     async def _settle_by_delivery(self, after: Intent, *, lost: bool) -> Intent | None:
-        """The intent, if its look is proved already; else None, and a lost edit is noted."""
+        """The intent, if its look is proved already; else None."""
         if after.state is not IntentState.UNKNOWN:
             return after if lost and after.state.paid else None
-        proved = await self._context.webhook_processor.confirm_lost(after.attempts[-1].id)
-        if proved is None and lost:
-            with suppress(Exception):  # of the store; then nothing more is inferred for its avatar
-                await self._context.reconciler.avatars.note_lost(after)
-        return proved
+        return await self._context.webhook_processor.confirm_lost(after.attempts[-1].id)
 
     def _emit_answered(self, response: WireResponse, permit: Permit) -> None:
         now, endpoint = self._services.clock.now(), submit_endpoint(self._intent.content)
@@ -455,10 +415,8 @@ class SubmitAttempt:
         error: HooxError,
         follow: Callable[[Intent], Awaitable[object]],
     ) -> None:
-        """Have it written as soon as the store works again. Passes the avatar's lock on until then."""
-        avatar_id = self._context.reconciler.avatars.avatar_to_lock(self._intent)
-        lock = self._avatar_lock.pop_all()
-        self._context.deferred.add(DeferredWrite(self._intent.key, avatar_id, write, error, follow, lock))
+        """Have it written as soon as the store works again."""
+        self._context.deferred.add(DeferredWrite(self._intent.key, write, error, follow))
 
 
 async def _nothing_follows(_: Intent) -> None:

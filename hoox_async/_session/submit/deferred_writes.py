@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
-from contextlib import ExitStack, suppress
+from contextlib import suppress
 
 from ..._core.intents.intent import Intent
 from ..._core.intents.transitions import IllegalTransition
@@ -16,40 +16,32 @@ from ..services import SessionServices
 _log = logging.getLogger("hoox_async")
 _FIRST_PAUSE = 1.0  # seconds
 _LONGEST_PAUSE = 30.0
-_LOCKED_AT_MOST = 30.0  # seconds; after that, edits that wait for the avatar's lock get the store's error
 
 
 class DeferredWrite:
     """One write for one key that the store failed to write.
 
-    ``avatar_id`` is the avatar that was edited, where its edits are serialized, and ``avatar_lock`` holds its
-    lock. ``error`` is what the caller got, and ``follow`` is called with the intent once it is written.
+    ``error`` is what the caller got, and ``follow`` is called with the intent once it is written.
     """
 
     def __init__(
         self,
         key: str,
-        avatar_id: str | None,
         write: Callable[[], Awaitable[Intent]],
         error: HooxError,
         follow: Callable[[Intent], Awaitable[object]],
-        avatar_lock: ExitStack,
     ) -> None:
         self.key = key
-        self.avatar_id = avatar_id
         self.write = write
         self.error = error
         self.follow = follow
-        self.avatar_lock = avatar_lock
-        self.since = 0.0
         self.one_try_at_a_time = asyncio.Lock()
 
 
 class DeferredWrites:
     """Keeps failed writes, and retries them after 1, 2, 4 … 30 s, and once at the close.
 
-    Until a write succeeds, its key is not sent again, and no other edit of its avatar is sent where edits are
-    serialized, so that its look can't be attributed to another edit.
+    Until a write succeeds, its key is not sent again.
     """
 
     def __init__(self, services: SessionServices) -> None:
@@ -57,13 +49,8 @@ class DeferredWrites:
         self._writes: dict[str, DeferredWrite] = {}
         self._task: asyncio.Task[None] | None = None
 
-    def of_avatar(self, avatar_id: str) -> DeferredWrite | None:
-        """The deferred write of an edit of this avatar, if there is one."""
-        return next((write for write in self._writes.values() if write.avatar_id == avatar_id), None)
-
     def add(self, deferred: DeferredWrite) -> None:
-        """Write it as soon as the store works again. From now on its avatar's lock is released here."""
-        deferred.since = self._services.clock.now()
+        """Write it as soon as the store works again."""
         self._writes[deferred.key] = deferred
         _log.warning("the store could not write the outcome of %s; trying again", deferred.key)
         if self._task is None or self._task.done():
@@ -101,9 +88,7 @@ class DeferredWrites:
 
     async def _try_all(self) -> None:
         for deferred in tuple(self._writes.values()):
-            is_written = await self._try(deferred)
-            if not is_written and self._services.clock.now() - deferred.since >= _LOCKED_AT_MOST:
-                deferred.avatar_lock.close()
+            await self._try(deferred)
 
     async def _try(self, deferred: DeferredWrite) -> bool:
         """Try to write it, then call ``follow``. Returns whether it is done."""
@@ -126,6 +111,5 @@ class DeferredWrites:
                     "the outcome of %s was written, but its follow-up failed: %s", deferred.key, error
                 )
             finally:
-                del self._writes[deferred.key]  # only now: until then no other edit of its avatar is sent
-                deferred.avatar_lock.close()
+                del self._writes[deferred.key]
             return True

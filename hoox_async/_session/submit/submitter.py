@@ -34,7 +34,6 @@ from ...events import Retried
 from ..jobs import JobRegistry
 from ..rate_limiter import CallerPermits
 from ..services import SessionServices
-from ..unknowns import Reconciler
 from ..webhook_processor import WebhookProcessor
 from .attempt import (
     AttemptContext,
@@ -66,13 +65,12 @@ class Submitter:
         self,
         services: SessionServices,
         registry: JobRegistry,
-        reconciler: Reconciler,
         webhook_processor: WebhookProcessor,
     ) -> None:
         self._services = services
         self._deferred = DeferredWrites(services)
         self.budgets: SessionBudgets = SessionBudgets(services.store)
-        self._context = AttemptContext(services, registry, reconciler, webhook_processor, self._deferred)
+        self._context = AttemptContext(services, registry, webhook_processor, self._deferred)
         self._key_locks = KeyLocks()
         self._running: dict[str, _RunningAttempt] = {}
         self._put_back: set[str] = set()  # sent by this process, and perhaps planned again

@@ -65,7 +65,6 @@ def _write(
         crc=zlib.crc32(record.encode()),
         attempts=[attempt for change in changes for attempt in change.attempts],
         claims=[change.claimed for change in changes if change.claimed is not None],
-        seen=[ref for change in changes for ref in change.paid_besides],
-        created=[change.created for change in changes if change.created is not None],
+        extra=[ref for change in changes for ref in change.paid_besides],
         charges=tuple(charge_changes(before, intent).items()),
     )

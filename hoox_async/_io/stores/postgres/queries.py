@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Coroutine, Iterable, Mapping, Sequence
+from collections.abc import Collection, Coroutine, Mapping, Sequence
 from datetime import datetime
 from decimal import Decimal
 from typing import Any, Literal, NamedTuple, Protocol
@@ -29,10 +29,9 @@ class IntentRow(NamedTuple):
 class IntentWrite(NamedTuple):
     """An intent that is to be written over the version ``was``; 0: it has no row yet.
 
-    ``claimed`` is the look that no other intent may have. ``attempts``, ``claims`` and ``created`` are the
-    new attempts, the looks that it was given, and the avatars that it made. ``seen`` are other looks that can
-    be no lost POST's. ``charges`` are changes of what budgets have charged, by the budgets' names.
-    ``replaces``: the intent gets other content.
+    ``claimed`` is the look that no other intent may have. ``attempts`` and ``claims`` are the new attempts
+    and the looks that it was given, ``extra`` are looks that were paid for besides. ``charges`` are changes
+    of what budgets have charged, by the budgets' names. ``replaces``: the intent gets other content.
     """
 
     key: str
@@ -43,8 +42,7 @@ class IntentWrite(NamedTuple):
     crc: int
     attempts: Sequence[Attempt] = ()
     claims: Sequence[LookRef] = ()
-    seen: Sequence[LookRef] = ()
-    created: Sequence[str] = ()
+    extra: Sequence[LookRef] = ()
     charges: Sequence[tuple[str, Decimal]] = ()
     replaces: bool = False
 
@@ -199,12 +197,12 @@ class Queries(Protocol):
         """How many intents are UNKNOWN, and how many ACCEPTED."""
         ...
 
-    async def seen_looks(self, workspace: int, avatar_id: str) -> frozenset[str] | None:
-        """Baseline and claimed looks of an avatar; None where it has no baseline."""
+    async def claimed_looks(self, workspace: int, avatar_id: str) -> frozenset[str]:
+        """The ids of an avatar's looks that were made for an intent."""
         ...
 
-    async def add_seen(self, workspace: int, avatar_id: str, look_ids: Iterable[str]) -> None:
-        """Add looks to an avatar's baseline, which the first call makes."""
+    async def claim_look(self, workspace: int, ref: LookRef) -> None:
+        """Write that this look was made for an intent."""
 
     async def keep_delivery(
         self, workspace: int, attempt_id: str, record: str, *, for_leader: bool = False

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from decimal import Decimal
 from typing import Any, Literal
@@ -36,7 +36,7 @@ _ROLLED_BACK = "40"  # the class of SQLSTATE: a deadlock, or a conflict of seria
 _PUT = (
     "SELECT * FROM hoox.put_1("
     "%s::text, %s::bigint, %s::text, %s::bigint, %s::text, %s::text, %s::text, %s::text, %s::bigint, "
-    "%s::text[], %s::timestamptz[], %s::text[], %s::text[], %s::text[], %s::text[], %s::text[], "
+    "%s::text[], %s::timestamptz[], %s::text[], %s::text[], %s::text[], %s::text[], "
     "%s::text[], %s::numeric[], %s::boolean, %s::double precision, %s::bigint)"
 )
 _ROWS = "SELECT i.workspace, i.seq, i.key, i.version, i.record, i.crc FROM hoox.intents i "
@@ -124,8 +124,7 @@ class SQLQueries:
                 ref and ref.avatar_id, ref and ref.look_id, write.record, write.crc,
                 [attempt.id for attempt in write.attempts], [attempt.sent_at for attempt in write.attempts],
                 [claim.avatar_id for claim in write.claims], [claim.look_id for claim in write.claims],
-                [ref.avatar_id for ref in write.seen], [ref.look_id for ref in write.seen],
-                list(write.created),
+                [extra.avatar_id for extra in write.extra], [extra.look_id for extra in write.extra],
                 [name for name, _ in write.charges], [change for _, change in write.charges],
                 write.replaces, sweep_lease, lost_version,
             )  # fmt: skip
@@ -227,24 +226,20 @@ class SQLQueries:
         )  # fmt: skip
         return unknown, accepted
 
-    async def seen_looks(self, workspace: int, avatar_id: str) -> frozenset[str] | None:
-        """Baseline and claimed looks of an avatar; None where it has no baseline."""
+    async def claimed_looks(self, workspace: int, avatar_id: str) -> frozenset[str]:
+        """The ids of an avatar's looks that were made for an intent."""
         rows = await self._ask(
-            "SELECT ARRAY(SELECT s.look_id FROM hoox.seen s "
-            "WHERE s.workspace = b.workspace AND s.avatar_id = b.avatar_id) "
-            "FROM hoox.baselines b WHERE b.workspace = %s AND b.avatar_id = %s",
+            "SELECT look_id FROM hoox.claimed WHERE workspace = %s AND avatar_id = %s",
             workspace, avatar_id,
         )  # fmt: skip
-        return frozenset(rows[0][0]) if rows else None
+        return frozenset(row[0] for row in rows)
 
-    async def add_seen(self, workspace: int, avatar_id: str, look_ids: Iterable[str]) -> None:
-        """Add looks to an avatar's baseline, which the first call makes."""
+    async def claim_look(self, workspace: int, ref: LookRef) -> None:
+        """Write that this look was made for an intent."""
         await self._ask(
-            "WITH baseline AS (INSERT INTO hoox.baselines (workspace, avatar_id) VALUES (%s, %s) "
-            "ON CONFLICT DO NOTHING) "
-            "INSERT INTO hoox.seen (workspace, avatar_id, look_id) "
-            "SELECT %s, %s, unnest(%s::text[]) ON CONFLICT DO NOTHING",
-            workspace, avatar_id, workspace, avatar_id, sorted(set(look_ids)),  # sorted: no deadlock
+            "INSERT INTO hoox.claimed (workspace, avatar_id, look_id) VALUES (%s, %s, %s) "
+            "ON CONFLICT DO NOTHING",
+            workspace, ref.avatar_id, ref.look_id,
         )  # fmt: skip
 
     async def keep_delivery(

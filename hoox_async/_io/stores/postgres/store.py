@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Sequence
 from contextlib import suppress
 from datetime import datetime, timedelta
 from decimal import Decimal
@@ -274,13 +274,13 @@ class PostgresStore:
         """Do nothing: all intents are kept."""
         self._require_member()
 
-    async def seen_looks(self, avatar_id: str) -> frozenset[str] | None:
-        """Baseline and claimed looks of an avatar; None where it has no baseline."""
-        return await self._ask(self._queries.seen_looks(self._id, avatar_id))
+    async def claimed_looks(self, avatar_id: str) -> frozenset[str]:
+        """The ids of an avatar's looks that were made for an intent."""
+        return await self._ask(self._queries.claimed_looks(self._id, avatar_id))
 
-    async def add_seen(self, avatar_id: str, look_ids: Iterable[str]) -> None:
-        """Add these looks to the avatar's baseline, which the first call makes."""
-        await self._ask(self._queries.add_seen(self._id, avatar_id, tuple(look_ids)))
+    async def claim_look(self, ref: LookRef) -> None:
+        """Write that this look was made for an intent."""
+        await self._ask(self._queries.claim_look(self._id, ref))
 
     async def keep_delivery(self, attempt_id: str, delivery: Delivery) -> None:
         """Keep the first delivery of an attempt. One of an unknown attempt is not kept."""

@@ -114,7 +114,7 @@ def advance(db: sqlite3.Connection, key: str, transitions: Sequence[Transition])
     before = _load(record, crc)
     intent, all_changes = apply_transitions(before, transitions)
     for changes in all_changes:
-        if changes.exclusive and changes.claimed is not None:
+        if changes.checked and changes.claimed is not None:
             _require_unclaimed(db, changes.claimed, key)
     _charge(db, before, intent)
     db.execute(
@@ -260,21 +260,16 @@ def gauges(db: sqlite3.Connection) -> StoreGauges:
     return StoreGauges(unknowns, unsettled, first[0] if first else None)
 
 
-def seen_looks(db: sqlite3.Connection, avatar_id: str) -> frozenset[str] | None:
-    """Baseline and claimed looks of an avatar; None where it has no baseline."""
-    if db.execute("SELECT 1 FROM baselines WHERE avatar_id = ?", (avatar_id,)).fetchone() is None:
-        return None
-    return frozenset(
-        row[0] for row in db.execute("SELECT look_id FROM seen WHERE avatar_id = ?", (avatar_id,))
-    )
+def claimed_looks(db: sqlite3.Connection, avatar_id: str) -> frozenset[str]:
+    """The ids of an avatar's looks that were made for an intent."""
+    rows = db.execute("SELECT look_id FROM claimed WHERE avatar_id = ?", (avatar_id,))
+    return frozenset(row[0] for row in rows)
 
 
-def add_seen(db: sqlite3.Connection, avatar_id: str, look_ids: Iterable[str]) -> None:
-    """Add looks to an avatar's baseline."""
-    db.execute("INSERT OR IGNORE INTO baselines (avatar_id) VALUES (?)", (avatar_id,))
-    db.executemany(
-        "INSERT OR IGNORE INTO seen (avatar_id, look_id) VALUES (?, ?)",
-        [(avatar_id, look_id) for look_id in look_ids],
+def claim_look(db: sqlite3.Connection, ref: LookRef) -> None:
+    """Write that this look was made for an intent."""
+    db.execute(
+        "INSERT OR IGNORE INTO claimed (avatar_id, look_id) VALUES (?, ?)", (ref.avatar_id, ref.look_id)
     )
 
 
@@ -344,11 +339,7 @@ def _index(db: sqlite3.Connection, seq: int, changes: IndexChanges) -> None:
         db.execute("DELETE FROM sends WHERE sent_at < ?", (sent_at - _KEPT_SENDS,))
     for ref in (changes.claimed, *changes.paid_besides):
         if ref is not None:
-            db.execute(
-                "INSERT OR IGNORE INTO seen (avatar_id, look_id) VALUES (?, ?)", (ref.avatar_id, ref.look_id)
-            )
-    if changes.created is not None:
-        db.execute("INSERT OR IGNORE INTO baselines (avatar_id) VALUES (?)", (changes.created,))
+            claim_look(db, ref)
 
 
 def _one(db: sqlite3.Connection, query: str, values: tuple[str, ...]) -> Intent | None:

@@ -42,9 +42,8 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
             intent INTEGER NOT NULL REFERENCES intents (seq)
         ) WITHOUT ROWID
         """,
-        "CREATE TABLE baselines (avatar_id TEXT PRIMARY KEY) WITHOUT ROWID",
         """
-        CREATE TABLE seen (
+        CREATE TABLE claimed (
             avatar_id TEXT NOT NULL,
             look_id TEXT NOT NULL,
             PRIMARY KEY (avatar_id, look_id)

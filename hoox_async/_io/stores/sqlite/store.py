@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Sequence
 from datetime import datetime
 from decimal import Decimal
 from functools import partial
@@ -169,13 +169,13 @@ class SQLiteStore(OneProcessStore):
         """Do nothing: on disk all intents are kept."""
         self._require_queue()
 
-    async def seen_looks(self, avatar_id: str) -> frozenset[str] | None:
-        """Baseline and claimed looks of an avatar; None where it has no baseline."""
-        return await self._read(partial(queries.seen_looks, avatar_id=avatar_id))
+    async def claimed_looks(self, avatar_id: str) -> frozenset[str]:
+        """The ids of an avatar's looks that were made for an intent."""
+        return await self._read(partial(queries.claimed_looks, avatar_id=avatar_id))
 
-    async def add_seen(self, avatar_id: str, look_ids: Iterable[str]) -> None:
-        """Add these looks to the avatar's baseline, which the first call makes."""
-        await self._write(partial(queries.add_seen, avatar_id=avatar_id, look_ids=tuple(look_ids)))
+    async def claim_look(self, ref: LookRef) -> None:
+        """Write that this look was made for an intent."""
+        await self._write(partial(queries.claim_look, ref=ref))
 
     async def keep_delivery(self, attempt_id: str, delivery: Delivery) -> None:
         """Keep the first delivery of an attempt. One of an unknown attempt is not kept."""

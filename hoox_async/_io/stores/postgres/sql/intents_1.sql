@@ -22,9 +22,8 @@ CREATE FUNCTION hoox.put_1(
     attempt_times timestamptz[],
     claimed_avatars text[],
     claimed_looks text[],
-    seen_avatars text[],
-    seen_looks text[],
-    created_avatars text[],
+    extra_avatars text[],
+    extra_looks text[],
     budget_names text[],
     budget_changes numeric[],
     replaces boolean, -- it gives other content to an intent that was not sent, or has ended
@@ -118,13 +117,10 @@ BEGIN
         WHERE b.workspace = in_workspace AND b.name = c.name;
     INSERT INTO hoox.attempts (workspace, id, intent, sent_at)
         SELECT in_workspace, a.id, row_seq, a.sent_at FROM unnest(attempt_ids, attempt_times) AS a (id, sent_at);
-    INSERT INTO hoox.seen (workspace, avatar_id, look_id)
+    INSERT INTO hoox.claimed (workspace, avatar_id, look_id)
         SELECT in_workspace, c.avatar_id, c.look_id
-        FROM unnest(claimed_avatars || seen_avatars, claimed_looks || seen_looks) AS c (avatar_id, look_id)
+        FROM unnest(claimed_avatars || extra_avatars, claimed_looks || extra_looks) AS c (avatar_id, look_id)
         ORDER BY 2, 3
-        ON CONFLICT DO NOTHING;
-    INSERT INTO hoox.baselines (workspace, avatar_id)
-        SELECT in_workspace, c.avatar_id FROM unnest(created_avatars) AS c (avatar_id) ORDER BY 2
         ON CONFLICT DO NOTHING;
     outcome := 'written';
 END $$;

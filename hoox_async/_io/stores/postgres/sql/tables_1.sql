@@ -61,13 +61,7 @@ CREATE INDEX attempts_id ON hoox.attempts (id); -- a delivery names its attempt 
 CREATE INDEX attempts_intent ON hoox.attempts (intent);
 CREATE INDEX attempts_sent_at ON hoox.attempts (workspace, sent_at);
 
-CREATE TABLE hoox.baselines (
-    workspace bigint NOT NULL REFERENCES hoox.workspaces,
-    avatar_id text NOT NULL,
-    PRIMARY KEY (workspace, avatar_id)
-);
-
-CREATE TABLE hoox.seen (
+CREATE TABLE hoox.claimed (
     workspace bigint NOT NULL REFERENCES hoox.workspaces,
     avatar_id text NOT NULL,
     look_id text NOT NULL,
