@@ -25,6 +25,7 @@ from hoox_async import (
     LookStatus,
     OutcomeLost,
     Paused,
+    PictureSmaller,
     PromptAvatar,
     RequestSent,
     Retried,
@@ -55,6 +56,13 @@ def log_event(event: Event) -> None:
             _log(logging.ERROR, f"may have been paid: {reason}", key=key, credits=str(credits))
         case DeliveryReceived(look_id=look_id, status=status, used=used):
             _log(logging.DEBUG, f"webhook: {look_id} {status}{'' if used else ' (known already)'}")
+        case PictureSmaller(ref=ref, width=width, height=height, resolution=resolution, key=key):
+            _log(
+                logging.WARNING,
+                f"{ref} has {width} x {height} pixels, not {resolution}",
+                key=key,
+                ref=str(ref),
+            )
 
 
 def _log(level: int, message: str, **fields: object) -> None:

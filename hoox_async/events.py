@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from ._api.endpoints import Endpoint
 from ._api.models import Look, LookRef
+from ._api.requests import Resolution
 
 if TYPE_CHECKING:
     from ._core.intents.intent import Evidence
@@ -124,6 +125,20 @@ class DeliveryReceived(NamedTuple):
     used: bool
 
 
+class PictureSmaller(NamedTuple):
+    """A picture that was fetched has fewer pixels than ``resolution`` was paid for. It was kept.
+
+    No larger one was found. ``key`` is None where it is not known any more under which one it was submitted.
+    """
+
+    ref: LookRef
+    width: int
+    height: int
+    resolution: Resolution
+    key: str | None = None
+    metadata: Mapping[str, str] = _NONE
+
+
 Event = (
     RequestSent
     | Answered
@@ -134,6 +149,7 @@ Event = (
     | LookSettled
     | OutcomeLost
     | DeliveryReceived
+    | PictureSmaller
 )
 Hook = Callable[[Event], object]
 """A callable that is called with each event. One that returns a coroutine (``async def``) is an async hook.

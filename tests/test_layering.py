@@ -41,7 +41,7 @@ SESSION: Sequence[Sequence[str]] = (
     ("services",),
     ("reads",),
     ("key_check", "jobs"),
-    ("unknowns", "poller"),
+    ("unknowns", "poller", "pictures"),
     ("webhook_processor",),
     ("submit",),
     ("batch_access", "health"),

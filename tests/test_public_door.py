@@ -25,6 +25,7 @@ PROMISED = """
     LookRef Look LookStatus LookDetails Avatar Picture QuotaSnapshot
     BatchRunner BatchItem BatchReport Estimate Outcome OutcomeState OutcomeStream
     RequestSent Answered Retried RequestFailed Paused LookAccepted LookSettled DeliveryReceived
+    PictureSmaller
     HooxError ConfigurationError InvalidRequest KeyConflict BudgetExceeded SessionClosed NotSent
     ApiError BadRequest AuthenticationError InsufficientCredits PermissionDenied NotFound Conflict RateLimited
     OutcomeUnknown GenerationFailed WaitTimeout ServerError UnexpectedResponse TransportError

@@ -13,15 +13,19 @@ from .requests import KnownRequest, LookEdit, PromptAvatar, Resolution
 _LEAST_SIDES: Mapping[Resolution, int] = {Resolution.TWO_K: 1000, Resolution.FOUR_K: 2000}
 
 
-def is_too_small(size: ImageSize | None, request: KnownRequest) -> bool:
-    """Whether the shorter side of a picture of this size is too short for the resolution that was paid for.
+def resolution_of(request: KnownRequest) -> Resolution | None:
+    """The resolution that was paid for; None for pictures of one's own, and for what was pruned."""
+    return request.resolution if isinstance(request, PromptAvatar | LookEdit) else None
 
-    False where the size is not known, and for requests that name no such resolution: pictures of one's own,
-    1K, and what was pruned.
+
+def is_too_small(size: ImageSize | None, resolution: Resolution | None) -> bool:
+    """Whether the shorter side of a picture of this size is too short for this resolution.
+
+    False at 1K, and where the size or the resolution is not known.
     """
-    if size is None or not isinstance(request, PromptAvatar | LookEdit):
+    if size is None or resolution is None:
         return False
-    return min(size) < _LEAST_SIDES.get(request.resolution, 0)
+    return min(size) < _LEAST_SIDES.get(resolution, 0)
 
 
 class Picture(NamedTuple):
@@ -48,7 +52,7 @@ class Picture(NamedTuple):
 
         False where the size cannot be read, for 1K, for an `ImageAvatar`, and for a `PrunedRequest`.
         """
-        return is_too_small(image_size(self.data), request)
+        return is_too_small(image_size(self.data), resolution_of(request))
 
     def __repr__(self) -> str:
         size = image_size(self.data)

@@ -222,6 +222,22 @@ def look_from_details(details: LookDetails) -> Look | None:
     return Look(details.ref, details.status, details.thumbnail_url, parse_failure(None, reason), details.raw)
 
 
+def picture_urls(answer: Mapping[str, Any]) -> tuple[str, ...]:
+    """The URLs under which an answer about one look may have its picture: ``preview`` and ``thumbnail``.
+
+    The preview comes first. It may also be that of a film.
+    """
+    parts = (answer.get("result"), answer)
+    found = (
+        _text_or_none(part.get(name), None)
+        for names in (_PREVIEW, _THUMBNAIL)
+        for part in parts
+        if isinstance(part, Mapping)
+        for name in names
+    )
+    return tuple(dict.fromkeys(url for url in found if url is not None))
+
+
 def _picture_url(part: Any) -> str | None:
     return _text_or_none(_first(part, _THUMBNAIL), None) if isinstance(part, dict) else None
 
@@ -268,6 +284,7 @@ _AVATAR_ID = _spelled("avatar_id")
 _LOOK_ID = _spelled("look_id")
 _EITHER_LOOK_ID = _spelled("look_id", "id")
 _THUMBNAIL = _spelled("thumbnail_url", "thumbnail")
+_PREVIEW = _spelled("preview_url", "preview")
 _ERROR_MESSAGE = _spelled("error_message")
 
 _SHARED = ("gender", "age_range", "ethnicity", "hair_color")
@@ -276,7 +293,7 @@ _LOOK_SPELLINGS: Mapping[str, tuple[str, ...]] = {
     **{name: _spelled(name) for name in ("status", "emotion", "selfie", "format", "model_available")},
     "name": _spelled("look_name", "name"),
     "thumbnail_url": _THUMBNAIL,
-    "preview_url": _spelled("preview_url", "preview"),
+    "preview_url": _PREVIEW,
     "error_message": _ERROR_MESSAGE,
 }
 _AVATAR_SPELLINGS: Mapping[str, tuple[str, ...]] = {

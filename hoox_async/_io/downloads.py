@@ -1,4 +1,4 @@
-"""Reads and saves pictures.
+"""Reads, saves and measures pictures.
 
 The first bytes decide whether it is a picture. The content type is not enough: an error page at an image's
 URL may be declared as an image too.
@@ -6,16 +6,18 @@ URL may be declared as an image too.
 
 from __future__ import annotations
 
+import functools
 import os
 import secrets
 from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import AbstractAsyncContextManager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
+from typing import NamedTuple
 
 import anyio
 import anyio.to_thread
 
-from .._api.image_headers import HEAD, begins_as_picture
+from .._api.image_headers import HEAD, ImageSize, begins_as_picture, image_size
 from .._api.models import LookRef
 from .._api.pictures import Picture
 from ..errors import InvalidRequest, UnexpectedResponse
@@ -28,6 +30,7 @@ SUFFIXES: Mapping[str, str] = {
 """The content types that are known here, with the suffixes of their files."""
 
 MAX_BYTES = 64 << 20
+_MEASURED = 1 << 18  # bytes: usual metadata before a JPEG's size is shorter
 
 Fetch = Callable[[str], AbstractAsyncContextManager[Fetched]]
 
@@ -64,20 +67,94 @@ async def save_picture(
 ) -> Path:
     """Save the picture at this URL as ``path``, or in the folder ``path`` as ``name`` and its suffix.
 
-    It is written to a temporary file beside the target, which is renamed when it is complete. Returns the
-    path of the picture. Raises `FileExistsError` if the file exists (unless ``overwrite``), and what
-    `read_picture` raises.
+    Returns the path of the picture. Raises what `receive_picture` and `ReceivedPicture.publish` raise.
+    """
+    async with receive_picture(
+        fetch, url, path, name=name, overwrite=overwrite, max_bytes=max_bytes
+    ) as received:
+        return await received.publish()
+
+
+class ReceivedPicture(NamedTuple):
+    """A complete picture in a temporary file beside its target, and the size that its header names."""
+
+    partial: Path
+    target: Path
+    size: ImageSize | None
+    overwrite: bool
+
+    async def publish(self) -> Path:
+        """Rename it to its target, and return that.
+
+        Raises `FileExistsError` if the file exists, unless it may be overwritten.
+        """
+        await anyio.to_thread.run_sync(_publish, self.partial, self.target, self.overwrite)
+        return self.target
+
+
+@asynccontextmanager
+async def receive_picture(
+    fetch: Fetch,
+    url: str,
+    path: Path,
+    *,
+    name: str | None = None,
+    overwrite: bool = False,
+    max_bytes: int = MAX_BYTES,
+) -> AsyncIterator[ReceivedPicture]:
+    """Fetch the picture into a temporary file, which is gone when the block ends.
+
+    The parameters are those of `save_picture`. Raises `FileExistsError` if the target exists (unless
+    ``overwrite``), and what `read_picture` raises.
     """
     if name is None and not overwrite:
         await refuse_existing(path)
+    partial: Path | None = None
+    try:
+        async with fetch(url) as fetched:
+            suffix = _check_type(fetched.content_type)
+            target = path if name is None else path / (name + suffix)
+            await anyio.to_thread.run_sync(lambda: target.parent.mkdir(parents=True, exist_ok=True))
+            if not overwrite:
+                await refuse_existing(target)
+            partial = target.with_name(f".{target.name[:100]}.{secrets.token_hex(4)}.part")
+            await _write(partial, _checked(fetched, max_bytes))
+        yield ReceivedPicture(partial, target, await measure_file(partial), overwrite)
+    finally:
+        if partial is not None:
+            with anyio.CancelScope(shield=True):
+                await anyio.to_thread.run_sync(functools.partial(partial.unlink, missing_ok=True))
+
+
+async def measure_picture(fetch: Fetch, url: str) -> ImageSize | None:
+    """The size of the picture at this URL, of which only the beginning is read.
+
+    None for what is no picture, such as a film, and where the size is not at the beginning. Raises what
+    ``fetch`` raises.
+    """
     async with fetch(url) as fetched:
-        suffix = _check_type(fetched.content_type)
-        target = path if name is None else path / (name + suffix)
-        await anyio.to_thread.run_sync(lambda: target.parent.mkdir(parents=True, exist_ok=True))
-        if not overwrite:
-            await refuse_existing(target)
-        await _write(target, _checked(fetched, max_bytes), overwrite=overwrite)
-        return target
+        if not fetched.content_type.startswith("image/"):
+            return None
+        head = b""
+        async for chunk in fetched.chunks:
+            head += chunk
+            size = image_size(head)
+            is_film = len(head) >= HEAD and not begins_as_picture(head)
+            if size is not None or is_film or len(head) >= _MEASURED:
+                return size
+    return None
+
+
+async def measure_file(path: Path) -> ImageSize | None:
+    """The size of the picture in this file; None if it cannot be read from its header. Raises `OSError`."""
+    return await anyio.to_thread.run_sync(size_of_file, path)
+
+
+def size_of_file(path: Path) -> ImageSize | None:
+    """As `measure_file`. Blocks."""
+    with path.open("rb") as file:
+        head = file.read(_MEASURED)
+        return image_size(head) or (image_size(head + file.read()) if len(head) == _MEASURED else None)
 
 
 def file_name(ref: LookRef) -> str:
@@ -129,17 +206,10 @@ async def _capped(fetched: Fetched, max_bytes: int) -> AsyncIterator[bytes]:
         yield chunk
 
 
-async def _write(target: Path, chunks: AsyncIterator[bytes], *, overwrite: bool) -> None:
-    partial = target.with_name(f".{target.name[:100]}.{secrets.token_hex(4)}.part")
-    try:
-        async with await anyio.open_file(partial, "xb") as file:
-            async for chunk in chunks:
-                await file.write(chunk)
-        await anyio.to_thread.run_sync(_publish, partial, target, overwrite)
-    except BaseException:
-        with anyio.CancelScope(shield=True):
-            await anyio.to_thread.run_sync(lambda: partial.unlink(missing_ok=True))
-        raise
+async def _write(path: Path, chunks: AsyncIterator[bytes]) -> None:
+    async with await anyio.open_file(path, "xb") as file:
+        async for chunk in chunks:
+            await file.write(chunk)
 
 
 def _publish(partial: Path, target: Path, overwrite: bool) -> None:

@@ -31,6 +31,7 @@ from .database_window import DatabaseWindow, longest_hold
 from .health import SessionHealth, read_health
 from .jobs import JobRegistry, LookJob
 from .key_check import KeyCheck
+from .pictures import Pictures
 from .poller import Poller
 from .rate_limiter import RateLimiter
 from .reads import Reads
@@ -104,6 +105,7 @@ class SessionRuntime:
         self.reads = Reads(services)
         services.rate_limiter.on_key_refused = KeyCheck(services, self.reads).begin
         self.registry = JobRegistry(services, self.reads, self.scheduler, polls_all=self._polls_all)
+        self.pictures = Pictures(services, self.reads, self.registry)
         self.reconciler = Reconciler(services, self.registry)
         self.webhook_processor = WebhookProcessor(
             services, self.reads, self.registry, self.scheduler, self.reconciler

@@ -46,13 +46,12 @@ from .._core.settings import (
     check_timeout,
     check_wait,
 )
-from .._io.downloads import file_name, picture_target, read_picture, refuse_existing, save_picture
 from .._io.hooks import Hooks
 from .._io.protocols import Store, Transport, Workspace
 from .._io.stores import open_store
 from .._io.tasks import log_failure
 from .._io.transport import HttpTransport
-from ..errors import ConfigurationError, InvalidRequest, SessionClosed, UnexpectedResponse
+from ..errors import ConfigurationError, InvalidRequest, SessionClosed
 from ..events import Hook
 from ..webhooks.hub import WebhookHub
 from .batch_access import UnopenedAccess
@@ -250,6 +249,7 @@ class HooxSession:
             max_wait = await runtime.await_source(ref_of(request.source), key, max_wait)
         await runtime.registry.forget_released()
         intent = await runtime.submitter.submit(request, key, budget, max_wait)
+        runtime.pictures.remember(intent)
         return runtime.registry.job_of(intent)
 
     @shows_types
@@ -472,11 +472,15 @@ class HooxSession:
     async def picture(self, look: HasRef | LookDetails) -> Picture:
         """Fetch the look's picture.
 
+        Where it has fewer pixels than was paid for (`Picture.is_too_small`), a larger one is looked for, also
+        by one request about its avatar in a session. If there is none, the small one is returned, a warning
+        is logged and hooks are called with `PictureSmaller`. What was paid is known for looks of this session
+        and its store, and for an `Outcome`.
+
         Raises `UnexpectedResponse` if there is none (yet) or it is no image, `TransportError`, and what
         `status` raises where the picture's address has to be asked for.
         """
-        self._ready()
-        return await read_picture(self._transport.fetch, await self._picture_url(look))
+        return await self._ready().pictures.read(look)
 
     async def download(
         self,
@@ -489,23 +493,10 @@ class HooxSession:
 
         The file appears only when it is complete, and has the bytes that the API gave: a JPEG stays one under
         any name; in a folder the name ends as its type does. Raises `FileExistsError` for an existing one
-        unless ``overwrite`` is true, `OSError`, and what `picture` raises.
+        unless ``overwrite`` is true, `OSError`, and what `picture` raises. A small one is kept, as by
+        `picture`.
         """
-        self._ready()
-        path, is_folder = await picture_target(path_or_folder)
-        name = file_name(ref_of(look)) if is_folder else None
-        if name is None and not overwrite:
-            await refuse_existing(path)
-        url = await self._picture_url(look)
-        return await save_picture(self._transport.fetch, url, path, name=name, overwrite=overwrite)
-
-    async def _picture_url(self, look: HasRef | LookDetails) -> str:
-        known = look if isinstance(look, Look | LookDetails) else getattr(look, "look", None)
-        known = known or getattr(look, "last", None)
-        url = getattr(known, "thumbnail_url", None) or (await self.status(ref_of(look))).thumbnail_url
-        if not url:
-            raise UnexpectedResponse(f"{ref_of(look)}: the look has no picture (yet)")
-        return str(url)
+        return await self._ready().pictures.save(look, path_or_folder, overwrite=overwrite)
 
     @property
     def quota(self) -> QuotaSnapshot:

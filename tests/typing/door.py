@@ -140,7 +140,8 @@ async def jobs(session: hx.HooxSession, job: hx.LookJob) -> None:
     async for look in job.updates():
         assert_type(look, hx.Look)
     assert_type(await session.download(await job, "podcast.jpg", overwrite=True), Path)
-    assert_type(await session.picture(job.last), hx.Picture)
+    picture = assert_type(await session.picture(job.last), hx.Picture)
+    assert_type((picture.width, picture.height), tuple[int | None, int | None])
 
 
 async def endless() -> AsyncIterator[hx.PromptAvatar]:
@@ -207,6 +208,8 @@ def shown(event: hx.Event) -> str:
             return look.status.value
         case hx.DeliveryReceived(look_id=look_id):
             return look_id
+        case hx.PictureSmaller(resolution=resolution):
+            return assert_type(resolution, hx.Resolution)
         case _:
             assert_never(event)
 
