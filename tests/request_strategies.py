@@ -79,7 +79,7 @@ _intent: dict[str, st.SearchStrategy[Any]] = {
     "planned_at": moments,
     "state": st.sampled_from(IntentState),
     "source": st.none() | refs,
-    "attempts": st.lists(st.builds(Attempt, ids, moments), max_size=3).map(tuple),
+    "attempts": st.lists(st.builds(Attempt, ids, moments, credits), max_size=3).map(tuple),
     "ref": st.none() | refs,
     "evidence": st.none() | st.sampled_from(Evidence),
     "accepted_at": st.none() | moments,

@@ -1,4 +1,4 @@
-"""Docstrings of the public door say what a thing does, units and errors; names use the field's words."""
+"""Docstrings of the public door say what a thing does, units and errors."""
 
 from __future__ import annotations
 
@@ -166,81 +166,6 @@ def test_the_check_rejects_a_docstring_without_substance() -> None:
 
 
 PACKAGE = Path(hoox_async.__file__).parent
-
-# Words of an earlier vocabulary, and what is used in their place in the names of modules, classes, functions
-# and parameters.
-REPLACED = {
-    "watchlist": "poll scheduler",
-    "watcher": "poller",
-    "ladder": "bucket queue",
-    "rung": "bucket",
-    "strays": "polled alone",
-    "pushed": "expects_webhook",
-    "lookahead": "prefetch window",
-    "flights": "in-flight limiter",
-    "outbox": "result queue",
-    "purse": "budget",
-    "gate": "rate limiter",
-    "slot": "permit",
-    "kick": "wake",
-    "stamp": "mark_sent",
-    "give_back": "cancel",
-    "give_up": "abandon, close",
-    "let_go": "release",
-    "hear": "update",
-    "heard": "update",
-    "tell": "publish, emit",
-    "told": "publish, emit",
-    "news": "update",
-    "recall": "restore",
-    "stands": "if unchanged",
-    "landing": "join",
-    "orphans": "reconciliation",
-    "spoil": "no inference",
-    "spoiled": "no inference",
-    "contested": "ambiguous",
-    "prove": "confirm",
-    "doubts": "unknowns",
-    "tally": "counters",
-    "opened": "runtime",
-    "foreign": "elsewhere",
-    "pace": "interval",
-}
-
-
-def replaced_words(name: str) -> set[str]:
-    """The words of the earlier vocabulary in a snake_case or CamelCase name."""
-    snake = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name).lower()
-    return {word for word in REPLACED if re.search(rf"(^|_){word}(_|$)", snake)}
-
-
-def names_in(source: str) -> Iterator[str]:
-    """The names of all classes, functions and parameters in a module."""
-    for node in ast.walk(ast.parse(source)):
-        if isinstance(node, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
-            yield node.name
-        elif isinstance(node, ast.arg):
-            yield node.arg
-
-
-def test_names_use_the_words_of_the_field() -> None:
-    """No module, class, function or parameter is named in the earlier vocabulary."""
-    found: dict[str, set[str]] = {}
-    for path in PACKAGE.rglob("*.py"):
-        module = path.relative_to(PACKAGE).as_posix()
-        for name in (path.stem, path.parent.name, *names_in(path.read_text(encoding="utf-8"))):
-            if replaced_words(name):
-                found.setdefault(module, set()).add(name)
-    assert found == {}
-
-
-def test_the_check_finds_the_earlier_words_in_names() -> None:
-    """A replaced word is found in snake_case and CamelCase, and not as a part of another word."""
-    assert replaced_words("_last_told_at") == {"told"}
-    assert replaced_words("SinglePurse") == {"purse"}
-    assert replaced_words("let_go_in_child") == {"let_go"}
-    assert replaced_words("aggregate_timestamps_parted") == set()
-    assert set(names_in("class A:\n  async def b(self, c, *, d=1): ...")) == {"A", "b", "self", "c", "d"}
 
 
 def test_each_room_says_what_it_is_for() -> None:

@@ -44,7 +44,7 @@ def exactly(kind: type, name: str) -> Callable[[Any, Any], Any]:
 
 
 def enum_hook(kind: type[Enum]) -> Callable[[Any, Any], Any]:
-    """A hook that reads an enum by its exact value, or by an older value that its ``_missing_`` knows."""
+    """A hook that reads an enum by its exact value."""
     words = ", ".join(str(member.value) for member in kind)
 
     def hook(value: Any, _: Any) -> Any:

@@ -26,11 +26,6 @@ class LookStatus(StrEnum):
     FAILED = "failed"
     UNRECOGNIZED = "unrecognized"
 
-    @classmethod
-    def _missing_(cls, value: object) -> LookStatus | None:
-        """Older stores have ``"unknown"`` for UNRECOGNIZED."""
-        return cls.UNRECOGNIZED if value == "unknown" else None
-
     @property
     def settled(self) -> bool:
         """Whether the look will not change any more."""

@@ -62,14 +62,6 @@ def test_only_ready_and_failed_are_settled() -> None:
     assert {status for status in LookStatus if status.settled} == {LookStatus.READY, LookStatus.FAILED}
 
 
-def test_a_status_of_an_older_store_is_still_read() -> None:
-    """Stores used to say "unknown" where the API's word was not recognized: that is UNRECOGNIZED."""
-    assert LookStatus("unknown") is LookStatus.UNRECOGNIZED
-    assert LookStatus.UNRECOGNIZED.value == "unrecognized"
-    with pytest.raises(ValueError):
-        LookStatus("embalmed")
-
-
 def test_a_look_has_the_ids_of_its_ref() -> None:
     """A look has its two ids as attributes; `raw` is part of neither its equality nor its repr."""
     look = Look(REF, LookStatus.READY, raw={"secret": 1})

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import io
 import json
 import shlex
@@ -13,10 +12,9 @@ from pathlib import Path
 import pytest
 from cli_kit import AVATARS, CAMPAIGN, ITEMS, Cli, Done, campaign
 
-from hoox_async import BatchItem, BatchRunner, Estimate, LookEdit, Outcome, OutcomeState
+from hoox_async import BatchItem, Estimate, LookEdit, Outcome, OutcomeState
 from hoox_async._cli.batch.batch_options import BatchOptions
 from hoox_async._cli.batch.plan import Plan, show_items, show_plan
-from hoox_async._cli.campaign import parse_campaign
 from hoox_async._cli.terminal import Terminal
 from hoox_async.sandbox import Fault, Sandbox
 
@@ -450,22 +448,6 @@ def test_avatars_are_named_by_their_key(cli: Cli, tmp_path: Path) -> None:
     assert cli("batch", campaign(tmp_path, named), "--yes").code == 0
     made = [charge.request for charge in cli.sandbox.ledger if charge.request["endpoint"] == "create"]
     assert {request["name"] for request in made} == {"mara", "Yuki K."}
-
-
-def test_avatars_that_were_made_without_a_name_stay_as_they_are(cli: Cli, tmp_path: Path) -> None:
-    """An avatar that an earlier version made without a name is not changed by it, and not paid again."""
-    file = campaign(tmp_path, AVATARS)
-
-    async def earlier() -> None:
-        async with cli.sandbox.session(store=f"{file}.hoox.db") as session:
-            await BatchRunner(session).run(parse_campaign(AVATARS, "toml").items)
-
-    asyncio.run(earlier())
-    paid = len(cli.sandbox.ledger)
-    done = cli("batch", file, "--yes")
-    assert done.code == 0
-    assert "changed" not in done.err
-    assert len(cli.sandbox.ledger) == paid
 
 
 def test_variables_are_set_on_the_command_line(cli: Cli, tmp_path: Path) -> None:

@@ -83,7 +83,7 @@ def test_ctrl_c_and_resume(slow: Sandbox, start: Start, tmp_path: Path) -> None:
     words = ["batch", str(file), "--yes", "--base-url", slow.base_url, "--rpm", "600", "--json"]
     words += ["--out", str(tmp_path / "pictures")]
     process = start(*words)
-    _wait_for(slow, 12)
+    _wait_for(slow, 4)  # avatar by avatar: of none is the last scene sent yet
     process.send_signal(signal.SIGINT)
     code, out, err = _done(process)
     paid = len(slow.ledger)

@@ -73,7 +73,7 @@ def test_an_outcome_says_until_when_an_answer_may_come() -> None:
     """Only while the request is being sent: what is unknown, or accepted, is not waited for any more."""
     later = AT + timedelta(minutes=3)
     for state in (IntentState.SENDING, IntentState.UNKNOWN, IntentState.ACCEPTED):
-        stored = intent(state, attempts=(Attempt("a1", AT, answer_by=later),))
+        stored = intent(state, attempts=(Attempt("a1", AT, Decimal(2), later),))
         assert outcome_of(stored).answer_by == (later if state is IntentState.SENDING else None)
 
 
@@ -83,7 +83,7 @@ def test_times_evidence_and_candidates_go_along() -> None:
         IntentState.READY,
         ref=REF,
         look=READY,
-        attempts=(Attempt("a1", AT),),
+        attempts=(Attempt("a1", AT, Decimal(2)),),
         evidence=Evidence.WEBHOOK,
         settled_at=AT,
         candidates=(REF,),

@@ -144,7 +144,10 @@ def test_errors_of_a_pruned_intent_say_so() -> None:
 def test_pruned_records_are_read_strictly() -> None:
     """A pruned request of an unknown kind, or without a price, is damage."""
     record = dump_intent(prune(settled()))
-    for damaged in (record.replace('"of":"edit"', '"of":"video"'), record.replace(',"credits":"5.5"', "", 1)):
+    for damaged in (
+        record.replace('"kind":"edit"', '"kind":"video"'),
+        record.replace(',"credits":"5.5"', "", 1),
+    ):
         assert damaged != record
         with pytest.raises(StoreError, match="damaged"):
             load_intent(damaged)

@@ -134,7 +134,7 @@ def test_each_transition_of_a_plain_life_writes_what_it_knows() -> None:
     later = AT + timedelta(seconds=40)
     sent = after(STEPS[Send])
     assert (sent.attempts, sent.source, sent.sent_at) == (
-        (Attempt("a1", AT, credits=PRICE),),
+        (Attempt("a1", AT, PRICE),),
         SOURCE,
         AT,
     )

@@ -178,14 +178,14 @@ def test_the_previous_intent_is_stored(name: str) -> None:
     previous, instruction = PREVIOUS[name]
     sending = after(instruction, AGAIN, start=previous)
     record = dump_intent(sending)
-    assert json.loads(record)["before"]["state"] == previous.state, "its name in users' stores"
+    assert json.loads(record)["previous"]["state"] == previous.state
     assert advance(load_intent(record), Revert("a2")) == previous
 
 
 def test_a_record_of_an_earlier_version_can_be_read() -> None:
     """A record without the fields ``before`` and ``past_attempts`` is read as having none."""
     record = dump_intent(UNKNOWN)
-    assert not {"before", "past_attempts"} & set(json.loads(record))
+    assert not {"previous", "past_attempts"} & set(json.loads(record))
     assert (load_intent(record).previous, load_intent(record).past_attempts) == (None, ())
 
 

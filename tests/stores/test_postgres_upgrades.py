@@ -149,7 +149,7 @@ async def test_a_schema_that_needs_a_newer_release_is_refused(
         pass
     insert = f'INSERT INTO "{postgres_schema}".schema_versions (version, minimum_client) VALUES (%s, %s)'
     with postgres.connect() as connection:
-        connection.execute(insert, (NEXT, 1))
+        connection.execute(insert, (NEXT, NEXT - 1))
     async with database(postgres_url, postgres_schema):
         pass
     with postgres.connect() as connection:
@@ -158,6 +158,22 @@ async def test_a_schema_that_needs_a_newer_release_is_refused(
         await database(postgres_url, postgres_schema).open()
     with pytest.raises(StoreError, match="upgrade hoox-async"):
         await migrate_database(postgres_url, schema=postgres_schema)
+
+
+async def test_a_schema_from_before_the_first_release_is_refused(
+    postgres: Server, postgres_url: str, postgres_schema: str
+) -> None:
+    """Tables of schema 1, which no release made, are refused by opening and by migrating."""
+    async with database(postgres_url, postgres_schema):
+        pass
+    with postgres.connect() as connection:
+        connection.execute(f'UPDATE "{postgres_schema}".schema_versions SET version = 1, minimum_client = 1')
+    for opening in (
+        database(postgres_url, postgres_schema).open(),
+        migrate_database(postgres_url, schema=postgres_schema),
+    ):
+        with pytest.raises(StoreError, match="before the first release"):
+            await opening
 
 
 async def test_migrating_by_hand_says_from_where_to_where(postgres_url: str, postgres_schema: str) -> None:

@@ -8,13 +8,16 @@ import shutil
 import sqlite3
 import tempfile
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 from store_kit import WORKSPACE, accept, planned, read_only, refused, send
 
 from hoox_async._core.intents.intent import Intent
+from hoox_async._io.stores import store_budget
 from hoox_async._io.stores.sqlite import schema
+from hoox_async._io.stores.sqlite.reader import read_store
 from hoox_async._io.stores.sqlite.store import SQLiteStore
 from hoox_async.errors import StoreError
 
@@ -68,22 +71,37 @@ async def test_a_newer_version_is_refused(path: Path) -> None:
     """A file of a version to come is refused, and the error says to upgrade."""
     await fill(path, 1)
     db = sqlite3.connect(path)
-    db.execute(f"PRAGMA user_version = {len(schema.MIGRATIONS) + 1}")
+    db.execute(f"PRAGMA user_version = {max(schema.MIGRATIONS) + 1}")
     db.close()
     await refused(path, "upgrade hoox-async")
+
+
+async def test_a_file_from_before_the_first_release_is_refused(path: Path) -> None:
+    """A file of an earlier schema, which no release wrote, is refused by every way to open it, and stays."""
+    await fill(path, 1)
+    with closing(sqlite3.connect(path)) as db:
+        db.execute("PRAGMA user_version = 2")
+    before = path.read_bytes()
+    await refused(path, "before the first release")
+    with pytest.raises(StoreError, match="before the first release"):
+        await read_store(path)
+    with pytest.raises(StoreError, match="before the first release"):
+        await store_budget(path, "spring")
+    assert path.read_bytes() == before
 
 
 async def test_a_migration_is_all_or_nothing(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A migration that fails half-way leaves the file whole, at its old version; a good one then passes."""
     found = await fill(path, 3)
-    broken = (*schema.MIGRATIONS, ("CREATE TABLE extra (a)", "CREATE TABLE extra (b)"))
+    newest = max(schema.MIGRATIONS)
+    broken = {**schema.MIGRATIONS, newest + 1: ("CREATE TABLE extra (a)", "CREATE TABLE extra (b)")}
     monkeypatch.setattr(schema, "MIGRATIONS", broken)
     await refused(path, "extra")
     db = sqlite3.connect(path)
-    assert db.execute("PRAGMA user_version").fetchone() == (len(broken) - 1,)
+    assert db.execute("PRAGMA user_version").fetchone() == (newest,)
     assert db.execute("SELECT count(*) FROM sqlite_master WHERE name = 'extra'").fetchone() == (0,)
     db.close()
-    monkeypatch.setattr(schema, "MIGRATIONS", (*broken[:-1], ("CREATE TABLE extra (a)",)))
+    monkeypatch.setattr(schema, "MIGRATIONS", {**schema.MIGRATIONS, newest + 1: ("CREATE TABLE extra (a)",)})
     store = SQLiteStore(path)
     await store.open(WORKSPACE)
     assert await read_all(store) == found

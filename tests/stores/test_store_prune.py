@@ -18,7 +18,6 @@ from hoox_async._core.intents.intent import Intent, IntentState
 from hoox_async._core.intents.transitions import Drop, MarkUnknown, Settle
 from hoox_async._io.protocols import Store
 from hoox_async._io.stores.sqlite import prune as prune_module
-from hoox_async._io.stores.sqlite import schema
 from hoox_async._io.stores.sqlite.database import Database
 from hoox_async._io.stores.sqlite.store import SQLiteStore
 from hoox_async.errors import ConfigurationError, KeyConflict, StoreError, StoreLocked
@@ -154,22 +153,6 @@ async def test_more_than_a_page(path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     await filled(path, 5)
     assert (await prune_store(path, older_than=LONG_AGO, dry_run=True)).pruned == 5
     assert (await prune_store(path, older_than=LONG_AGO)).pruned == 5
-
-
-async def test_a_release_that_cannot_read_it_says_so(path: Path) -> None:
-    """Only a pruned file has the bit by which earlier releases take it for a newer version and refuse it."""
-
-    def version() -> int:
-        with closing(sqlite3.connect(path)) as db:
-            found: int = db.execute("PRAGMA user_version").fetchone()[0]
-        return found
-
-    await filled(path)
-    assert version() == len(schema.MIGRATIONS)
-    await prune_store(path, older_than=LONG_AGO)
-    assert version() > len(schema.MIGRATIONS)
-    assert len(await stored(path)) == 7
-    assert version() > len(schema.MIGRATIONS)
 
 
 async def test_no_store_is_created(path: Path) -> None:

@@ -239,21 +239,6 @@ async def test_a_reader_that_prevents_the_mark(path: Path, monkeypatch: pytest.M
     assert await states(path) == {}
 
 
-async def test_a_file_of_an_earlier_version(path: Path) -> None:
-    """A file without any mark opens, closed or killed, and has the mark from then on."""
-    kill(path)
-    with closing(sqlite3.connect(path, isolation_level=None)) as db:
-        db.execute(f"PRAGMA user_version = {len(schema.MIGRATIONS)}")
-        db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-        db.execute("UPDATE intents SET open = open")
-        killed = copy(path, "killed", "-wal")
-    assert await states(killed) == {"paid": IntentState.UNKNOWN}
-    store = SQLiteStore(path)
-    await store.open(WORKSPACE)
-    await incomplete(copy(path, "alone"))
-    await store.aclose()
-
-
 async def test_another_programs_database_with_that_bit(path: Path) -> None:
     """The bit means nothing in a database that is not ours."""
     with closing(sqlite3.connect(path)) as db:

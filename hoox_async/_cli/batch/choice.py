@@ -35,7 +35,7 @@ def choose(
     keys = {item.key for item in campaign.items}
     # a picked look that the file has no more, or a version: as it was made, so that it costs nothing
     extra = [key for key in selection.picked if key in stored and key not in keys]
-    items = [_named(item, stored) for item in campaign.items]
+    items = [_named(item) for item in campaign.items]
     for key in extra:
         request = stored[key].request
         if not isinstance(request, PrunedRequest):
@@ -67,15 +67,9 @@ def _versions(
     return Choice(made.items, made.origins, made.notes)
 
 
-def _named(item: BatchItem, stored: Mapping[str, Outcome]) -> BatchItem:
-    """The item; an avatar without a name is named by its key, so that people find it in their workspace.
-
-    One that an earlier version sent without a name keeps that: its content must not change.
-    """
+def _named(item: BatchItem) -> BatchItem:
+    """The item; an avatar without a name is named by its key, so that people find it in their workspace."""
     request = item.request
     if isinstance(request, LookEdit) or request.name is not None:
-        return item
-    before = stored.get(item.key)
-    if before is not None and getattr(before.request, "name", item.key) is None:
         return item
     return BatchItem(item.key, attrs.evolve(request, name=item.key))

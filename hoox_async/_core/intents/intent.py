@@ -59,14 +59,14 @@ class Evidence(StrEnum):
 class Attempt:
     """One POST of an intent, with its own random id, which is the fencing token of its sending.
 
-    ``answer_by``: until then its process may still be waiting for the answer; None where that is certainly
-    over. ``credits``: what it costs, if it was received (None in old records).
+    ``credits``: what it costs, if it was received. ``answer_by``: until then its process may still be waiting
+    for the answer; None where that is certainly over.
     """
 
     id: str
     sent_at: datetime
+    credits: Decimal
     answer_by: datetime | None = None
-    credits: Decimal | None = None
 
 
 @attrs.frozen
@@ -140,9 +140,7 @@ class Intent:
 
     def credits_of(self, attempt_id: str) -> Decimal:
         """The price of this attempt: that of the intent's content when it was sent."""
-        known = (attempt.credits for attempt in self.attempts if attempt.id == attempt_id)
-        credits = next(known, None)
-        return self.credits if credits is None else credits
+        return next((each.credits for each in self.attempts if each.id == attempt_id), self.credits)
 
     @property
     def spent(self) -> Decimal:

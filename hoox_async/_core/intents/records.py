@@ -1,10 +1,10 @@
 """What a store writes, as JSON text: intents with their requests, and deliveries.
 
 A record has a version ``v`` and the fields of the value, of which those that are None or empty are left out.
-The format never changes: a field whose Python name has changed keeps its stored name (`_STORED_NAMES`).
-Reading is strict. Anything that this module would not have written is damage, and raises a `StoreError` that
-says what is wrong and where: records of money are never guessed. Only a store that is shared by processes of
-several releases reads records with fields of a newer release (``newer=True``), and keeps these (`rewrite`).
+A request also has its ``type``. Reading is strict. Anything that this module would not have written is
+damage, and raises a `StoreError` that says what is wrong and where: records of money are never guessed. Only
+a store that is shared by processes of several releases reads records with fields of a newer release
+(``newer=True``), and keeps these (`rewrite`).
 """
 
 from __future__ import annotations
@@ -44,12 +44,6 @@ _REQUESTS: Mapping[str, type[Any]] = {
     kind.KIND: kind for kind in (PromptAvatar, ImageAvatar, LookEdit, PrunedRequest)
 }
 _MAX_DEPTH = 32
-
-# Python name → name in the record, of the fields where they differ.
-_STORED_NAMES: Mapping[type[Any], Mapping[str, str]] = {
-    Intent: {"reason": "refusal", "previous": "before"},
-    PrunedRequest: {"kind": "of"},  # each request has its own kind in the record
-}
 
 
 def dump_intent(intent: Intent) -> str:
@@ -131,15 +125,15 @@ def _rewritten(new: dict[str, Any], old: dict[str, Any]) -> dict[str, Any]:
     Between the two records a round may have begun, so that the old intent is the previous one now, or the
     previous intent may have been restored.
     """
-    before, old_before = new.pop("before", None), old.get("before", old)
+    before, old_before = new.pop("previous", None), old.get("previous", old)
     is_same_round = _attempt_ids(new) == _attempt_ids(old)
     if not is_same_round and _attempt_ids(new) == _attempt_ids(old_before):
         old = old_before
-    old_round = {name: field for name, field in old.items() if name != "before"}
+    old_round = {name: field for name, field in old.items() if name != "previous"}
     merged = {**_with_unknown(new, old_round, Intent)}
     if before is not None:
         began = not is_same_round and _attempt_ids(before) == _attempt_ids(old)
-        merged["before"] = _rewritten(before, old if began else old_before)
+        merged["previous"] = _rewritten(before, old if began else old_before)
     return merged
 
 
@@ -194,7 +188,7 @@ def _class_of(hint: Any, value: Any) -> Any:
         return None
     classes = [kind for kind in _leaves(hint) if isinstance(kind, type) and attrs.has(kind)]
     if len(classes) > 1:
-        return _REQUESTS.get(str(value.get("kind")))
+        return _REQUESTS.get(str(value.get("type")))
     return classes[0] if classes else None
 
 
@@ -207,8 +201,8 @@ def _leaves(hint: Any) -> list[Any]:
 def _hints_of(kind: Any) -> Mapping[str, Any]:
     """The types of a class's fields, by their names in the record."""
     attrs.resolve_types(kind)
-    hints = {_stored_name(kind, field): field.type for field in attrs.fields(kind)}
-    return {"kind": str, **hints} if kind in _REQUESTS.values() else hints
+    hints = {field.name: field.type for field in attrs.fields(kind)}
+    return {"type": str, **hints} if kind in _REQUESTS.values() else hints
 
 
 # --- the converter ----------------------------------------------------------------------------
@@ -228,7 +222,7 @@ def _converter() -> cattrs.Converter:
     converter.register_structure_hook(LookRef | str, lambda value, _: _read_source(value, converter))
     converter.register_structure_hook(KnownRequest, lambda value, _: _read_request(value, converter))
     converter.register_unstructure_hook(
-        KnownRequest, lambda value: {"kind": value.KIND, **converter.unstructure(value, type(value))}
+        KnownRequest, lambda value: {"type": value.KIND, **converter.unstructure(value, type(value))}
     )
     return converter
 
@@ -241,7 +235,7 @@ def _class_writer(kind: type[Any], converter: cattrs.Converter) -> Callable[[Any
     free = {"raw": override(unstruct_hook=_cleaned), "extra": override(unstruct_hook=_as_it_is)}
     attrs.resolve_types(kind)
     own: dict[str, Any] = {field.name: free[field.name] for field in attrs.fields(kind) if field.name in free}
-    write = make_dict_unstructure_fn(kind, converter, **own, **_renamed(kind))
+    write = make_dict_unstructure_fn(kind, converter, **own)
     optional = _may_be_missing(kind)
 
     def hook(value: Any) -> dict[str, Any]:
@@ -258,9 +252,9 @@ def _class_reader(kind: type[Any], converter: cattrs.Converter) -> Callable[[Any
     is damaged.
     """
     attrs.resolve_types(kind)
-    structure = make_dict_structure_fn(kind, converter, _cattrs_forbid_extra_keys=True, **_renamed(kind))
+    structure = make_dict_structure_fn(kind, converter, _cattrs_forbid_extra_keys=True)
     optional = _may_be_missing(kind)
-    needed = [name for field in attrs.fields(kind) if (name := _stored_name(kind, field)) not in optional]
+    needed = [field.name for field in attrs.fields(kind) if field.name not in optional]
 
     def hook(value: Any, _: Any) -> Any:
         if not isinstance(value, dict):
@@ -268,40 +262,16 @@ def _class_reader(kind: type[Any], converter: cattrs.Converter) -> Callable[[Any
         missing = [name for name in needed if name not in value]
         if missing:
             raise ValueError(f"{', '.join(missing)} is missing")
-        try:
-            return structure(value, kind)
-        except cattrs.ClassValidationError as error:
-            _use_stored_names(error, kind)
-            raise
+        return structure(value, kind)
 
     return hook
 
 
-def _renamed(kind: type[Any]) -> dict[str, Any]:
-    return {name: override(rename=stored) for name, stored in _STORED_NAMES.get(kind, {}).items()}
-
-
-def _stored_name(kind: type[Any], field: attrs.Attribute[Any]) -> str:
-    return _STORED_NAMES.get(kind, {}).get(field.name, field.name)
-
-
-def _use_stored_names(error: cattrs.ClassValidationError, kind: type[Any]) -> None:
-    """Let errors use the field names of the record, which people see when they repair one."""
-    names = _STORED_NAMES.get(kind, {})
-    for inner in error.exceptions:
-        inner.__notes__ = [
-            cattrs.AttributeValidationNote(note, names.get(note.name, note.name), note.type)
-            if isinstance(note, cattrs.AttributeValidationNote)
-            else note
-            for note in getattr(inner, "__notes__", ())
-        ]
-
-
 def _may_be_missing(kind: type[Any]) -> frozenset[str]:
-    """The stored names of the fields that are None or empty by default."""
+    """The names of the fields that are None or empty by default."""
     fields: tuple[attrs.Attribute[Any], ...] = attrs.fields(kind)
     empty = (field for field in fields if _is_empty(field.default) or field.default == attrs.Factory(dict))
-    return frozenset(_stored_name(kind, field) for field in empty)
+    return frozenset(field.name for field in empty)
 
 
 def _is_empty(value: Any) -> bool:
@@ -311,10 +281,10 @@ def _is_empty(value: Any) -> bool:
 def _read_request(value: Any, converter: cattrs.Converter) -> Any:
     if not isinstance(value, dict):
         raise expected("an object", value)
-    kind = value.get("kind")
+    kind = value.get("type")
     if not isinstance(kind, str) or kind not in _REQUESTS:
-        raise ValueError(f"kind: expected one of {', '.join(_KINDS)}")
-    fields = {name: field for name, field in value.items() if name != "kind"}
+        raise ValueError(f"type: expected one of {', '.join(_KINDS)}")
+    fields = {name: field for name, field in value.items() if name != "type"}
     return converter.structure(fields, _REQUESTS[kind])
 
 

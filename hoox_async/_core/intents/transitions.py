@@ -255,7 +255,7 @@ def _require_unchanged(intent: Intent, transition: IfUnchanged) -> Intent:
 
 
 def _send(intent: Intent, transition: Send, state: IntentState) -> Intent:
-    attempt = Attempt(transition.attempt_id, transition.at, transition.answer_by, intent.credits)
+    attempt = Attempt(transition.attempt_id, transition.at, intent.credits, transition.answer_by)
     return attrs.evolve(
         intent,
         state=state,

@@ -111,7 +111,7 @@ class SharedLearning:
             return cls()
         try:
             state = json.loads(text)
-            inferred = _loaded(InferredUsage, state.get("inferred", {}))
+            inferred = _loaded(InferredUsage, state["inferred"])
             refusals = _loaded(Refusals, state["refusals"])
             return cls(ExternalUsage.load(state["external"]), inferred, refusals, float(state["margin"]))
         except (KeyError, TypeError, ValueError, AttributeError):

@@ -43,9 +43,10 @@ class Migration(NamedTuple):
     minimum_client: int = 1
 
 
+# What development wrote as version 1 is not read.
 MIGRATIONS: Sequence[Migration] = (
     Migration(
-        1,
+        2,
         (
             "clock_1.sql",
             "tables_1.sql",
@@ -55,6 +56,7 @@ MIGRATIONS: Sequence[Migration] = (
             "quota_1.sql",
             "leaders_1.sql",
         ),
+        minimum_client=2,
     ),
 )
 
@@ -66,7 +68,15 @@ class SchemaState(NamedTuple):
     minimum_client: int
 
     def check(self, name: str, known: int) -> None:
-        """Raise `StoreError` where releases that know the schema up to ``known`` can't use it."""
+        """Raise `StoreError` where releases that know the schema up to ``known`` can't use it.
+
+        They can't migrate one from before the first release either.
+        """
+        if 0 < self.version < MIGRATIONS[0].version:
+            raise StoreError(
+                f"{name}: its tables were made before the first release of hoox-async (schema "
+                f"{self.version}) and can't be read any more: drop that schema, or use another database"
+            )
         if self.minimum_client > known:
             raise StoreError(
                 f"{name}: its tables were changed by a newer version of hoox-async and need at least schema "

@@ -18,7 +18,7 @@ def budget_of_file(path: str, name: str, cap: Decimal | None) -> StoredBudget | 
     """Do what `store_budget` says, in the calling thread. None where there is no such budget."""
     if cap is None:
         with closing(connect_to_read(path)) as db, translated(path):
-            return queries.budget(db, name) if schema.has_budgets(db, path) else None
+            return queries.budget(db, name) if schema.version_of(db, path) else None
     database = Database(path)
     database.open_existing(datetime.now(UTC))
     try:

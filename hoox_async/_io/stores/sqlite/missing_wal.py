@@ -14,8 +14,7 @@ So the main file has a mark, one bit of the header's ``user_version``, while com
   the mark leaves the main file after everything else has arrived there. Where a reader or a full disk
   prevents that, the mark and the ``-wal`` stay.
 
-A killed process leaves the mark and the ``-wal``, which SQLite reads together. Files that were written before
-the mark existed have none.
+A killed process leaves the mark and the ``-wal``, which SQLite reads together.
 """
 
 from __future__ import annotations

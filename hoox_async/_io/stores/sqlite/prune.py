@@ -12,7 +12,7 @@ from pathlib import Path
 from ...._core.intents import pruning
 from ...._core.intents.records import dump_intent
 from ..pruning import PruneResult
-from . import queries, schema
+from . import queries
 from .database import Database
 from .error_translation import translated
 from .reader import connect_to_read
@@ -53,8 +53,6 @@ def preview(name: str, before: datetime) -> PruneResult:
 
 def _prune_page(db: sqlite3.Connection, after: int, before: datetime) -> queries.PrunablePage:
     page = queries.prunable_page(db, after, _PAGE, before)
-    if page.chosen:
-        schema.note_pruned(db)
     for seq, _, intent in page.chosen:
         queries.write_pruned(db, seq, pruning.prune(intent))
     return page

@@ -154,9 +154,9 @@ def _charge(db: sqlite3.Connection, before: Intent | None, after: Intent) -> Non
 
 
 def _require_unclaimed(db: sqlite3.Connection, ref: LookRef, key: str) -> None:
-    """Raise `LookTaken` if another intent has this look. Files of earlier versions may have duplicates."""
+    """Raise `LookTaken` if another intent has this look."""
     row = db.execute(
-        "SELECT key FROM intents WHERE avatar_id = ? AND look_id = ? AND key != ? ORDER BY seq LIMIT 1",
+        "SELECT key FROM intents WHERE avatar_id = ? AND look_id = ? AND key != ?",
         (ref.avatar_id, ref.look_id, key),
     ).fetchone()
     if row is not None:
@@ -176,7 +176,7 @@ def by_ref(db: sqlite3.Connection, ref: LookRef) -> Intent | None:
     """The intent that has this look."""
     return _one(
         db,
-        "SELECT record, crc FROM intents WHERE avatar_id = ? AND look_id = ? ORDER BY seq LIMIT 1",
+        "SELECT record, crc FROM intents WHERE avatar_id = ? AND look_id = ?",
         (ref.avatar_id, ref.look_id),
     )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Mapping, Sequence
 
 from ....errors import StoreError
 
@@ -10,16 +11,10 @@ APPLICATION_ID = 0x486F6F78  # "Hoox", in the file's header: another program's d
 MARK = 1 << 30
 """The bit of ``user_version`` for "the last commits may be in the ``-wal`` alone": see `missing_wal`."""
 
-PRUNED = 1 << 10
-"""The bit of ``user_version`` for "there are pruned records".
-
-Releases that can't read those don't know the bit either: they take the file for one of a newer version, and
-say so.
-"""
-
-# One tuple of statements for each version. A released one is never changed; new ones are appended.
-MIGRATIONS: tuple[tuple[str, ...], ...] = (
-    (
+# The statements of each version. A released one is never changed; new ones are added. What development wrote
+# before version 3 is not read.
+MIGRATIONS: Mapping[int, Sequence[str]] = {
+    3: (
         "CREATE TABLE meta (name TEXT PRIMARY KEY, value NOT NULL) WITHOUT ROWID",
         """
         CREATE TABLE intents (
@@ -35,7 +30,7 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
         )
         """,
         "CREATE INDEX intents_open ON intents (seq) WHERE open = 1",
-        "CREATE INDEX intents_ref ON intents (avatar_id, look_id) WHERE look_id IS NOT NULL",
+        "CREATE UNIQUE INDEX intents_ref ON intents (avatar_id, look_id) WHERE look_id IS NOT NULL",
         """
         CREATE TABLE attempts (
             id TEXT PRIMARY KEY,
@@ -56,8 +51,6 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
         ) WITHOUT ROWID
         """,
         "CREATE TABLE sends (sent_at INTEGER NOT NULL)",  # microseconds since 1970
-    ),
-    (
         """
         CREATE TABLE budgets (
             name TEXT PRIMARY KEY,
@@ -66,33 +59,30 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
         ) WITHOUT ROWID
         """,
     ),
-)
-
-
-_WITH_BUDGETS = 2
+}
 
 
 def version_of(db: sqlite3.Connection, path: str) -> int:
     """The version of the file's tables; 0 for a new file. Raises `StoreError` for another program's file."""
     stored = int(_pragma(db, "user_version"))
-    version = stored & ~(MARK | PRUNED)
+    version = stored & ~MARK
     application_id = int(_pragma(db, "application_id"))
     empty = db.execute("SELECT count(*) FROM sqlite_master").fetchone()[0] == 0
     if stored == 0 and application_id == 0 and empty:
         return 0
     if application_id != APPLICATION_ID:
         raise StoreError(f"{path}: it is the database of another program, not a store of hoox-async")
-    if version > len(MIGRATIONS):
+    if version > max(MIGRATIONS):
         raise StoreError(
             f"{path}: it was written by a newer version of hoox-async (schema {version}, this one knows "
-            f"{len(MIGRATIONS)}): upgrade hoox-async"
+            f"{max(MIGRATIONS)}): upgrade hoox-async"
+        )
+    if version not in MIGRATIONS:
+        raise StoreError(
+            f"{path}: it was written before the first release of hoox-async (schema {version}) and can't be "
+            "read any more: start with a new file"
         )
     return version
-
-
-def has_budgets(db: sqlite3.Connection, path: str) -> bool:
-    """Whether the file has the table of budgets: a release that knows it has opened the file."""
-    return version_of(db, path) >= _WITH_BUDGETS
 
 
 def check(db: sqlite3.Connection, path: str) -> None:
@@ -112,21 +102,14 @@ def migrate(db: sqlite3.Connection, version: int) -> None:
 
     The version is in the file's header, and is committed together with the migration.
     """
-    if version == len(MIGRATIONS):
+    missing = sorted(each for each in MIGRATIONS if each > version)
+    if not missing:
         return
-    for statements in MIGRATIONS[version:]:
-        for statement in statements:
+    for each in missing:
+        for statement in MIGRATIONS[each]:
             db.execute(statement)
     db.execute(f"PRAGMA application_id = {APPLICATION_ID}")
-    pruned = int(_pragma(db, "user_version")) & PRUNED
-    db.execute(f"PRAGMA user_version = {len(MIGRATIONS) | pruned}")
-
-
-def note_pruned(db: sqlite3.Connection) -> None:
-    """Write that there are pruned records, in the caller's transaction."""
-    version = int(_pragma(db, "user_version"))
-    if not version & PRUNED:
-        db.execute(f"PRAGMA user_version = {version | PRUNED}")
+    db.execute(f"PRAGMA user_version = {missing[-1]}")
 
 
 def _pragma(db: sqlite3.Connection, name: str) -> int:
