@@ -29,7 +29,7 @@ DOORS = (
 QUIET: dict[type, set[str]] = {
     HooxSession: {"aclose"},
     LookJob: set(),
-    BatchRunner: {"stop"},
+    BatchRunner: set(),
     WebhookHub: set(),
     Sandbox: set(),
 }

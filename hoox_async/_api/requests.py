@@ -93,7 +93,8 @@ def _format_or_none(value: AnyFormat | None) -> Format | None:
     return None if value is None else _format(value)
 
 
-def _resolution(value: AnyResolution) -> Resolution:
+def checked_resolution(value: AnyResolution) -> Resolution:
+    """The resolution of this name. Raises `InvalidRequest` if there is none."""
     return _enum(Resolution, value, "resolution")
 
 
@@ -331,7 +332,7 @@ class PromptAvatar(_Common):
     prompt: str = attrs.field(validator=_check_text)
     style: Style = attrs.field(default=Style.IPHONE, converter=_style_of_create, kw_only=True)
     format: Format = attrs.field(default=Format.VERTICAL, converter=_format, kw_only=True)
-    resolution: Resolution = attrs.field(default=Resolution.TWO_K, converter=_resolution, kw_only=True)
+    resolution: Resolution = attrs.field(default=Resolution.TWO_K, converter=checked_resolution, kw_only=True)
     name: str | None = attrs.field(default=None, validator=_check_text_or_none, kw_only=True)
     place: str | None = attrs.field(default=None, validator=_check_text_or_none, kw_only=True)
     element_images: tuple[str, ...] = attrs.field(
@@ -401,7 +402,7 @@ class LookEdit(_Common):
     prompt: str = attrs.field(validator=_check_text)
     style: Style | None = attrs.field(default=None, converter=_style_of_edit, kw_only=True)
     format: Format | None = attrs.field(default=None, converter=_format_or_none, kw_only=True)
-    resolution: Resolution = attrs.field(default=Resolution.TWO_K, converter=_resolution, kw_only=True)
+    resolution: Resolution = attrs.field(default=Resolution.TWO_K, converter=checked_resolution, kw_only=True)
     images: tuple[str, ...] = attrs.field(default=(), converter=_urls, validator=_check_images, kw_only=True)
     upscale: bool = attrs.field(default=False, validator=_check_bool, kw_only=True)
 

@@ -147,7 +147,7 @@ class ItemRunner:
                 )
 
         try:
-            async with self._stop.interruptible():
+            async with self._stop.interruptible(item.request):
                 while True:
                     try:
                         return await send()
@@ -181,7 +181,7 @@ class ItemRunner:
             return joined
         stored = await self._stored(item.key)
         if stored is None or stored.state is IntentState.PLANNED or item.is_unchanged(stored):
-            self._stop.check()
+            self._stop.check(item.request)
         return stored or wanted
 
     async def _unknown(self, item: Item, wanted: Intent, error: OutcomeUnknown) -> Intent:
@@ -215,8 +215,9 @@ class ItemRunner:
         this run began is left to that process, and to later runs.
         """
         is_ours = item.lost or self._options.is_earlier(unknown)
-        chosen = self._options.on_unknown == "resend" and is_ours and self._stop.reason is None
-        return chosen and not item.repeated and not item.resend
+        chosen = self._options.on_unknown == "resend" and is_ours
+        may_send = self._stop.reason_for(item.request) is None
+        return chosen and may_send and not item.repeated and not item.resend
 
     # --- waiting
 

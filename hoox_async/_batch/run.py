@@ -8,6 +8,7 @@ from collections import deque
 from collections.abc import Callable, Coroutine
 from typing import Any
 
+from .._api.requests import Resolution
 from .._core.intents.intent import Intent
 from .._core.intents.outcomes import Outcome, OutcomeState
 from .._session.batch_access import BatchAccess
@@ -122,9 +123,9 @@ class BatchRun:
         if self._task is not None and not self._task.done():
             await asyncio.wait((self._task,))
 
-    def stop(self, reason: HooxError) -> None:
-        """Send nothing more. What was accepted is still awaited; the rest ends UNSENT."""
-        self._stop.set(reason)
+    def stop(self, reason: HooxError, resolution: Resolution | None = None) -> None:
+        """Send nothing more, or nothing more at this resolution; what is not sent ends UNSENT."""
+        self._stop.set(reason, resolution)
         self._end_waiting_items()
 
     def _end_waiting_items(self) -> None:
@@ -317,8 +318,8 @@ class BatchRun:
                 self._finish(item, outcome)
             case Resume():
                 self._resumed.append(item)
-            case _ if self._stop.reason is not None:
-                self._finish(item, unsent(item, self._stop.reason))
+            case _ if (reason := self._stop.reason_for(item.request)) is not None:
+                self._finish(item, unsent(item, reason))
             case Enqueue() if item.stored is None and (
                 error := self._budget.refusal_for_good(item.request.credits)
             ):
@@ -372,7 +373,7 @@ class BatchRun:
         try:
             outcome = await self._runner.run(item, ticket)
         except Stopped as stopped:
-            self.stop(stopped.reason)
+            self.stop(stopped.reason, stopped.resolution)
             outcome = unsent(item, stopped.reason)
         self._end_item(item, ticket, outcome, is_counted)
 

@@ -9,6 +9,7 @@ from contextlib import suppress
 from types import TracebackType
 from typing import Self
 
+from .._api.requests import AnyResolution, checked_resolution
 from .._core.intents.budget import Budget, Credits
 from .._core.intents.outcomes import Outcome
 from .._report import BatchReport
@@ -195,10 +196,16 @@ class BatchRunner:
         found.sort(key=lambda one: one[0])
         return BatchReport([outcome for _, outcome in found])
 
-    def stop(self) -> None:
-        """Send nothing more. What was accepted is still awaited; what was not sent ends UNSENT."""
+    def stop(self, resolution: AnyResolution | None = None) -> None:
+        """Send nothing more. What was accepted is still awaited; what was not sent ends UNSENT.
+
+        With a ``resolution``, such as ``"4K"``, only requests at that one are sent no more, and what is made
+        from their looks. Raises `InvalidRequest` for one that does not exist.
+        """
+        only = None if resolution is None else checked_resolution(resolution)
+        reason = "the batch was stopped" if only is None else f"the batch sends nothing more at {only}"
         for run in tuple(self._runs):
-            run.stop(HooxError("the batch was stopped"))
+            run.stop(HooxError(reason), only)
 
     async def estimate(self, requests: Requests) -> Estimate:
         """What running these would send now: nothing is sent, and the input is read to its end.

@@ -10,7 +10,14 @@ import pytest
 from batch_kit import avatar, counts, edits, hooked, now, opened, prompts, space_of, states, stopped
 
 from hoox_async import BatchItem, BatchRunner, ImageAvatar, LookEdit, LookRef, PromptAvatar
-from hoox_async.errors import BudgetExceeded, HooxError, InsufficientCredits, NotFound, PermissionDenied
+from hoox_async.errors import (
+    BudgetExceeded,
+    HooxError,
+    InsufficientCredits,
+    InvalidRequest,
+    NotFound,
+    PermissionDenied,
+)
 from hoox_async.sandbox import Fault
 
 pytestmark = pytest.mark.virtual_time
@@ -163,6 +170,43 @@ async def test_stop_sends_nothing_more_and_awaits_what_was_accepted() -> None:
         assert all(record.at < 15 for record in space.requests if record.endpoint == "edit")
         again = await runner.run(edits(source, 100))
     assert counts(again) == {"ready": 100}
+    assert set(prompts(space).values()) == {1}
+
+
+async def test_a_stop_of_one_resolution_holds_its_requests_alone() -> None:
+    """After `stop("4K")` nothing more is sent at 4K, nor made from those looks; the rest is, and 4K later."""
+    space = space_of(60.0)
+    async with opened(space) as session:
+        source = await avatar(session)
+        items: list[BatchItem] = []
+        for n in range(40):
+            items.append(BatchItem(f"4k{n}", LookEdit(source, f"4k{n}", resolution="4K")))
+            items.append(BatchItem(f"2k{n}", LookEdit(source, f"2k{n}")))
+        items.append(BatchItem("after", LookEdit("4k39", "after")))
+        runner = BatchRunner(session)
+        with pytest.raises(InvalidRequest, match="resolution"):
+            runner.stop("8K")  # type: ignore[arg-type]
+        outcomes = {}
+        async with runner.stream(items) as stream:
+            asyncio.get_running_loop().call_later(10.0, runner.stop, "4K")
+            began = now()
+            async for outcome in stream:
+                outcomes[outcome.key] = outcome
+        sent_in_4k = [n for n in range(40) if outcomes[f"4k{n}"].state == "ready"]
+        assert 5 < len(sent_in_4k) < 15
+        late = [
+            record.body["prompt"] for record in space.requests if record.at > began + 10.0 and record.body
+        ]
+        assert not any(prompt.startswith("4k") for prompt in late)
+        assert all(outcomes[f"2k{n}"].state == "ready" for n in range(40))
+        assert {
+            outcome.state
+            for key, outcome in outcomes.items()
+            if key not in {f"4k{n}" for n in sent_in_4k} and not key.startswith("2k")
+        } == {"unsent"}
+        assert "4K" in str(outcomes["4k39"].error)
+        again = await runner.run(items)
+    assert counts(again) == {"ready": 81}
     assert set(prompts(space).values()) == {1}
 
 
