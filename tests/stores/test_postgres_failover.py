@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from copy import deepcopy
@@ -20,7 +21,7 @@ from hoox_async._core.intents.budget import StoredBudget
 from hoox_async._core.intents.intent import IntentState
 from hoox_async._core.intents.transitions import MarkUnknown
 from hoox_async._io.stores.postgres import intent_rows
-from hoox_async._io.stores.postgres.queries import IntentRow
+from hoox_async._io.stores.postgres.queries import IntentRow, IntentWrite, Written
 from hoox_async._io.stores.postgres.recent_writes import KEPT_FOR, RecentWrites
 from hoox_async._io.stores.postgres.store import PostgresStore
 from hoox_async.errors import StoreError
@@ -117,7 +118,8 @@ class World:
 
     def copy(self) -> dict[str, Any]:
         """What a replica has at this moment."""
-        return deepcopy({name: value for name, value in vars(self.memory).items() if name != "quotas"})
+        held = vars(self.memory).items()
+        return deepcopy({name: value for name, value in held if name not in ("quotas", "timeline")})
 
     def fail_over(self, copy: dict[str, Any]) -> None:
         """From now on the database is this copy, on another timeline."""
@@ -184,6 +186,69 @@ async def test_a_budget_that_a_failover_has_lost_is_there_again_with_what_it_has
         await notice(processes[1 - first])
         assert await world.two.store.budget("spring") == before
         assert (await world.two.store.get(["a"]))["a"].state is IntentState.READY
+
+
+async def test_a_second_failover_while_the_first_is_being_restored_forgets_nothing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The first key was written again when another server, which has neither, takes over: both are restored.
+
+    Nothing is sent before.
+    """
+    async with two_processes() as world:
+        empty = world.copy()
+        await pay(world.one.store, "a")
+        await pay(world.one.store, "b")
+        world.fail_over(deepcopy(empty))
+        await world.one.renew()
+        member, failovers = world.one.member, iter([empty])
+        restore = member.queries.restore
+
+        async def restore_and_fail_over(workspace: int, write: IntentWrite, version: int) -> Written:
+            written = await restore(workspace, write, version)
+            for copy in failovers:
+                world.fail_over(copy)
+                await member.renew()
+            return written
+
+        monkeypatch.setattr(member.queries, "restore", restore_and_fail_over)
+        await member._restore()
+        await world.one.store.plan(planned("next"))
+        member._sends_from = -math.inf  # the minute is over
+        with pytest.raises(StoreError, match="another server has taken over"):
+            await world.one.store.advance("next", send("att_next"))
+        await member._restore()
+        assert set(await world.two.store.get(["a", "b"])) == {"a", "b"}
+        assert (await world.one.store.advance("next", send("att_next"))).state is IntentState.SENDING
+
+
+@pytest.mark.virtual_time
+async def test_what_was_written_again_after_a_failover_is_kept_for_the_next_one() -> None:
+    """The second failover comes fifteen minutes after the payment, and nine after it was written again."""
+    async with two_processes() as world:
+        empty = world.copy()
+        await pay(world.one.store, "a")
+        await asyncio.sleep(0.6 * KEPT_FOR)
+        for copy in (deepcopy(empty), empty):
+            world.fail_over(copy)
+            await notice(world.one)
+            assert set(await world.two.store.get(["a"])) == {"a"}
+            await asyncio.sleep(0.9 * KEPT_FOR)
+
+
+@pytest.mark.virtual_time
+async def test_after_a_failover_nothing_is_sent_for_a_minute() -> None:
+    """The message says a minute, and so long it is: every process has the time to notice and to restore."""
+    async with two_processes() as world:
+        world.fail_over(world.copy())
+        await notice(world.one)
+        await world.one.store.plan(planned("a"))
+        await asyncio.sleep(59.0)
+        await world.one.renew()
+        with pytest.raises(StoreError, match="nothing is sent for a minute"):
+            await world.one.store.advance("a", send("att_a"))
+        await asyncio.sleep(1.1)
+        assert (await world.one.store.advance("a", send("att_a"))).state is IntentState.SENDING
 
 
 async def test_a_budget_that_was_opened_anew_after_a_failover_gets_the_lost_charges() -> None:

@@ -32,7 +32,7 @@ _MEASUREMENTS = 4  # of the clock
 _NOTIFIED_WITHIN = 60.0  # seconds in which a process that lives notifies its hooks
 _LATE_WRITES = 60.0  # seconds after which a write whose caller has given up is certainly over
 _SESSION_HAS_ENDED = "the session ended while the request was being sent"
-_PAUSE_AFTER_FAILOVER = 45.0  # seconds: permits from before it are too old then; new ones begin in a minute
+_PAUSE_AFTER_FAILOVER = 60.0  # seconds in which every process notices it and writes its own again
 _AT_ONCE = 200  # rows
 _NOTIFIED_AT_ONCE = 5_000  # looks, of all workspaces together
 _SENDER_IS_DEAD = "the process that was sending the request ended, or lost the database, for a whole lease"
@@ -65,7 +65,7 @@ class Member:
         self._snapshot: str | None = None
         self._timeline: str | None = None
         self._recent = RecentWrites()
-        self._is_restoring = False
+        self._restored_on: str | None = None  # the timeline that has everything this member has written
         self._sends_from = -math.inf
         self._measured: deque[tuple[float, timedelta]] = deque([(math.inf, timedelta())], _MEASUREMENTS)
 
@@ -76,7 +76,7 @@ class Member:
 
     async def start(self) -> None:
         """Begin the lease, and the tasks that renew it, sweep, and read changes. Raises `StoreError`."""
-        self._timeline = (await self.queries.renew(None)).timeline
+        self._timeline = self._restored_on = (await self.queries.renew(None)).timeline
         await self.renew()  # again, with the connection made: this one measures the clock
         await self._read_changes()
         self._begin(self.renew, self._lease / 3, "renewing the lease")
@@ -145,6 +145,11 @@ class Member:
 
     # --- a failover
 
+    @property
+    def _is_restoring(self) -> bool:
+        """Whether writes of this member may be missing on the server as it is now."""
+        return self._restored_on != self._timeline
+
     def check_may_send(self, name: str) -> None:
         """Raise `StoreError` in the first minute after a failover: what others have paid may be missing."""
         seconds = self._sends_from - self._clock.now()
@@ -162,7 +167,6 @@ class Member:
             self._timeline,
             timeline,
         )
-        self._is_restoring = True
         self._sends_from = self._clock.now() + _PAUSE_AFTER_FAILOVER
         self._timeline = timeline
         await self.queries.renew(timeline)  # now this member is alive there
@@ -171,10 +175,11 @@ class Member:
         """After a failover, write again what this member has written lately and is not there any more."""
         if not self._is_restoring:
             return
+        timeline = self._timeline  # after another failover meanwhile all of it is compared again
         self._snapshot = await self.queries.earlier_snapshot()  # its numbers of transactions begin anew
         self._kept_since = None
         for workspace, created in self._recent.budgets(self._clock.now()):
-            await self.queries.open_budget(workspace, created)
+            await self.open_budget(workspace, created)
         for workspace, writes in self._recent.by_workspace(self._clock.now()).items():
             keys = list(writes)
             for start in range(0, len(keys), _AT_ONCE):
@@ -182,7 +187,7 @@ class Member:
                 rows = {row.key: row for row in await self.queries.get(workspace, part)}
                 for key in part:
                     await self._restore_one(workspace, key, rows.get(key))
-        self._is_restoring = False
+        self._restored_on = timeline
 
     async def _restore_one(self, workspace: int, key: str, row: IntentRow | None) -> None:
         """Write one intent again if its write is lost."""
@@ -196,6 +201,8 @@ class Member:
                 _log.error("%s can't be restored: %s", key, error)
                 return
             written = await self.queries.restore(workspace, write, mine.version)
+            if written.outcome == "written":
+                self._recent.renew(self._clock.now(), workspace, key)
             if written.outcome != "stale":
                 _log.log(
                     logging.WARNING if written.outcome == "written" else logging.ERROR,

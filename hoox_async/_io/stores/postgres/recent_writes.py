@@ -19,7 +19,10 @@ _MOST = 10_000
 
 
 class RecentWrite(NamedTuple):
-    """The latest acknowledged write of an intent by this member. ``at`` is the loop's time."""
+    """The latest acknowledged write of an intent by this member.
+
+    ``at``: when it was acknowledged last, in the loop's time.
+    """
 
     at: float
     version: int
@@ -49,6 +52,13 @@ class RecentWrites:
         self._writes[place] = RecentWrite(at, write.was + 1, write.record, write.crc)
         self._writes.move_to_end(place)
         self._forget(at)
+
+    def renew(self, at: float, workspace: int, key: str) -> None:
+        """The write of this intent was written again: the next failover may lose it too."""
+        place = (workspace, key)
+        if place in self._writes:
+            self._writes[place] = self._writes[place]._replace(at=at)
+            self._writes.move_to_end(place)
 
     def add_budget(self, at: float, workspace: int, created: StoredBudget) -> None:
         """A budget was opened. ``created``: as it was when it was created, maybe by another process."""
