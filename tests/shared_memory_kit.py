@@ -68,6 +68,11 @@ class _Member:
     expires_at: datetime
     steady_since: datetime
     timeline: str
+    lease: timedelta
+
+    def is_in_time(self, now: datetime) -> bool:
+        """Whether it has renewed within half a lease."""
+        return self.lease / 2 <= self.expires_at - now <= 2 * self.lease
 
 
 class SharedMemory:
@@ -102,15 +107,17 @@ class SharedMemory:
 
     def is_alive(self, member: str | None) -> bool:
         """Whether the member's lease is not over."""
-        found = self.members.get(member or "")
-        return found is not None and found.expires_at > self.now() and found.timeline == self.timeline
+        found, now = self.members.get(member or ""), self.now()
+        if found is None or found.timeline != self.timeline:
+            return False
+        return now < found.expires_at <= now + 2 * found.lease
 
     def may_sweep(self, member: str, lease: timedelta) -> bool:
         """Whether the member has renewed in time for one lease."""
         found, now = self.members.get(member), self.now()
         if found is None or found.timeline != self.timeline:
             return False
-        return found.expires_at - lease / 2 >= now and found.steady_since + lease <= now
+        return found.is_in_time(now) and found.steady_since + lease <= now
 
     def put(
         self,
@@ -374,10 +381,9 @@ class MemoryQueries:
             members, now = self._memory.members, self._memory.now()
             known, there = members.get(self.member), self._memory.timeline
             goes_by = timeline or there
-            in_time = known is not None and known.expires_at - self._lease / 2 >= now
-            is_steady = known is not None and in_time and known.timeline == goes_by
+            is_steady = known is not None and known.is_in_time(now) and known.timeline == goes_by
             steady_since = min(known.steady_since, now) if known is not None and is_steady else now
-            members[self.member] = _Member(now + self._lease, steady_since, goes_by)
+            members[self.member] = _Member(now + self._lease, steady_since, goes_by, self._lease)
             return Renewed(now, there)
 
         return await self._ask("renew", renew)

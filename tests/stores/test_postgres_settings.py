@@ -102,8 +102,8 @@ async def test_members_that_were_killed_long_ago_are_forgotten(
         with postgres.connect() as connection:
             for name, hours in {"long ago": 25, "lately": 1}.items():
                 connection.execute(
-                    f"INSERT INTO {postgres_schema}.members (id, host, pid, expires_at, steady_since) "
-                    f"SELECT '{name}', 'host', 1, moment, moment "
+                    f"INSERT INTO {postgres_schema}.members (id, host, pid, lease, expires_at, steady_since) "
+                    f"SELECT '{name}', 'host', 1, interval '10 s', moment, moment "
                     f"FROM (SELECT {postgres_schema}.now_1() - interval '{hours} hours') AS one (moment)"
                 )
             async with PostgresDatabase(postgres.url, schema=postgres_schema):

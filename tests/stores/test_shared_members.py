@@ -363,12 +363,36 @@ async def test_the_clocks_difference_is_measured(world: World) -> None:
     assert abs(a.store.clock_offset.total_seconds() - 100) < 5
 
 
-async def test_after_the_clock_went_back_the_dead_are_found_within_a_lease(world: World) -> None:
-    """Where the database's clock goes back by an hour, a member is steady again after one lease."""
+@pytest.mark.parametrize("jump", [-3600.0, -8.0, 8.0, 3600.0])
+async def test_a_step_of_the_databases_clock_makes_nobody_dead_or_alive(world: World, jump: float) -> None:
+    """The clock is set while a process lives and another one dies.
+
+    Whoever renews first after it, what the living one was sending stays SENDING. What the dead one was
+    sending is unknown within two leases.
+    """
+    a, b, dead = [await world.process() for _ in range(3)]
+    await live_on(world, a, b, dead, thirds=4)
+    await sending(dead, "dead")
+    await sending(a, "a")
+    await world.pass_time(jump)
+    for process in (b, a):
+        await process.sweep()
+        await process.renew()
+        await process.sweep()
+    await live_on(world, b, a, thirds=6)
+    assert await state_of(b, "dead") is IntentState.UNKNOWN
+    assert await state_of(b, "a") is IntentState.SENDING
+
+
+@pytest.mark.parametrize("jump", [-3600.0, 3600.0])
+async def test_after_a_step_of_the_clock_a_process_sends_and_one_leads(world: World, jump: float) -> None:
+    """A process whose lease reads as over renews it and sends, and one of the two polls for all."""
     a, b = await world.process(), await world.process()
     await live_on(world, a, b, thirds=4)
-    await world.pass_time(-3600.0)
-    await live_on(world, a, b, thirds=1)
+    await world.pass_time(jump)
     await sending(a)
-    await live_on(world, b, thirds=5)
-    assert await state_of(b) is IntentState.UNKNOWN
+    for process in (a, b):
+        await process.renew()
+    workspaces = [a.store._id]
+    leads = [await process.member.queries.lead(workspaces, []) for process in (a, b)]
+    assert leads == [{workspaces[0]: "self"}, {workspaces[0]: "other"}]

@@ -83,7 +83,7 @@ async def test_the_sql_functions_decide_as_the_copy_in_memory(ask: Ask, seed: in
     members = ["a", "b", "c"]
     for member in members:
         await ask(
-            "INSERT INTO hoox.members VALUES (%s, 'host', 1, to_timestamp(%s), to_timestamp(%s))",
+            "INSERT INTO hoox.members VALUES (%s, 'host', 1, '12 days', to_timestamp(%s), to_timestamp(%s))",
             member, EPOCH + 1e6, EPOCH,
         )  # fmt: skip
     both = {m: (PostgresPermits(ask, 1, m), MemoryPermits(quota, m)) for m in members}
@@ -171,7 +171,7 @@ async def test_the_limit_of_a_process_that_has_ended_does_not_hold(ask: Ask) -> 
     """The lowest limit that a living member states holds, and no longer than its lease."""
     clock = FakeClock(ask)
     await clock.replace()
-    await ask("INSERT INTO hoox.members VALUES ('slow', 'h', 1, to_timestamp(%s), to_timestamp(%s))",
+    await ask("INSERT INTO hoox.members VALUES ('slow', 'h', 1, '10 s', to_timestamp(%s), to_timestamp(%s))",
               EPOCH + 10.0, EPOCH)  # fmt: skip
     await PostgresPermits(ask, 1, "slow").reserve(60, 8.0, 35.0)
     fast = PostgresPermits(ask, 1, "fast")

@@ -343,9 +343,9 @@ class SQLQueries:
     async def unnotified(self, workspaces: Collection[int]) -> list[Unnotified]:
         """Settled intents that no hooks were notified of, those of ended senders first."""
         rows = await self._ask(
-            "SELECT i.workspace, i.seq, i.key, i.version, i.record, i.crc, m.id IS NOT NULL "
-            "FROM hoox.intents i "
-            "LEFT JOIN hoox.members m ON m.id = i.member AND m.expires_at > hoox.now_1() "
+            "WITH living AS (SELECT m.id FROM hoox.members m WHERE hoox.is_alive_1(m.id)) "
+            "SELECT i.workspace, i.seq, i.key, i.version, i.record, i.crc, living.id IS NOT NULL "
+            "FROM hoox.intents i LEFT JOIN living ON living.id = i.member "
             "WHERE NOT i.notified AND i.workspace = ANY(%s::bigint[]) ORDER BY 7, i.seq LIMIT %s",
             list(workspaces), _UNNOTIFIED_AT_ONCE,
         )  # fmt: skip
@@ -381,8 +381,7 @@ class SQLQueries:
     async def sent_by_dead_members(self, workspaces: Collection[int]) -> list[IntentRow]:
         """SENDING intents of members whose lease is over."""
         return await self._rows(
-            "WHERE i.state = 'sending' AND i.workspace = ANY(%s::bigint[]) AND NOT EXISTS "
-            "(SELECT FROM hoox.members m WHERE m.id = i.member AND m.expires_at > hoox.now_1()) "
+            "WHERE i.state = 'sending' AND i.workspace = ANY(%s::bigint[]) AND NOT hoox.is_alive_1(i.member) "
             "AND (SELECT hoox.may_sweep_1(%s::text, %s::double precision)) ORDER BY i.seq",
             list(workspaces), self._member, self._lease,
         )  # fmt: skip

@@ -16,11 +16,12 @@ CREATE TABLE hoox.workspaces (
     CHECK (cardinality(fingerprints) BETWEEN 1 AND 2)
 );
 
--- One row for each open database object of a process. It is alive until expires_at.
+-- One row for each open database object of a process. It is alive until expires_at: see is_alive_1.
 CREATE TABLE hoox.members (
     id text PRIMARY KEY,
     host text NOT NULL,
     pid integer NOT NULL,
+    lease interval NOT NULL,
     expires_at timestamptz NOT NULL,
     steady_since timestamptz NOT NULL, -- it has renewed its lease in time since then
     timeline text NOT NULL DEFAULT hoox.timeline_1() -- on which it has its writes: on another one it is not alive
