@@ -76,7 +76,8 @@ class MemoryQuota:
         self.is_down = False
         self.granted = self.unused = self.calls = 0
         self.permits: dict[int, _Permit] = {}
-        self.clock = self.even_at = self.taken_at = self.probe_until = -math.inf
+        self.clock = self.even_at = self.taken_at = self.probe_until = self.begins_at = -math.inf
+        self.ahead = 0.0
         self.last_permit = 0
         self.probe: int | None = None
         self.stated: dict[str, int] = {}  # by living members
@@ -86,29 +87,15 @@ class MemoryQuota:
 
     def reserve(self, member: str, limit: int, horizon: float, hold: float) -> Reservation:
         self._require_up()
-        now, timeline = self.read_clock(), self.read_timeline()
-        is_back = now < self.clock - self.minute
-        if not is_back:
-            now = max(now, self.clock)
+        now, timeline = self._now(), self.read_timeline()
         if timeline != self.timeline:
             self.timeline, self.probe = timeline, None
             self.last_permit += 1_000_000
-            self._begin_anew(now)
-        elif is_back:
-            self._begin_anew(now)
+            self.permits.clear()
+            self.begins_at = now + 8.0 + hold + self.minute + self.terms.margin
+            self.even_at, self.taken_at, self.probe_until = self.begins_at, -math.inf, -math.inf
         self.stated[member] = limit
         return self._grant(now, horizon, hold, min(self.stated.values()))
-
-    def _begin_anew(self, now: float) -> None:
-        self.permits.clear()
-        later = now + self.minute
-        self.even_at, self.taken_at, self.probe_until = later, -math.inf, -math.inf
-        terms = self.terms
-        self.terms = terms._replace(
-            paused_until=later,
-            used_until=min(terms.used_until, later),
-            hold_until=min(terms.hold_until, later),
-        )
 
     def _grant(self, now: float, horizon: float, hold: float, stated: int) -> Reservation:
         terms = self.terms
@@ -126,7 +113,7 @@ class MemoryQuota:
         step = pace
         if reported and share > len(counting):
             step = max(pace, (min(reported) + span - now) / (share - len(counting)))
-        at = max(now, terms.paused_until, terms.hold_until)
+        at = max(now, self.begins_at, terms.paused_until, terms.hold_until)
         if terms.is_probing and self.probe is not None:
             at = max(at, self.probe_until)
         paced = self.even_at - (BURST - 1) * pace
@@ -154,18 +141,18 @@ class MemoryQuota:
                 del self.permits[number]
                 self.unused += 1
                 self.even_at -= permit.step
-        now = self.read_clock()
+        now = self._now()
         for one in sent:
             permit = self.permits.get(one.permit)
             if permit is not None:
-                permit.sent_at = now - one.sent_ago
+                permit.sent_at = min(permit.counts_from, now - one.sent_ago)
                 permit.counts_from = min(permit.counts_from, now - one.arrived_ago)
         if self.probe in [one.permit for one in sent] or self.probe in cancelled:
             self.probe = None
 
     def learned(self, sent_ago: float) -> Learned:
         self._require_up()
-        now = max(self.read_clock(), self.clock)
+        now = self._now()
         at, times = now - sent_ago, [permit.sent_at for permit in self.permits.values()]
         least = sum(time is not None and at - self.minute < time <= at for time in times)
         most = sum(time is None or time > at - self.minute - 0.25 for time in times)
@@ -176,11 +163,17 @@ class MemoryQuota:
         if version != self.version:
             return False
         if self.terms.is_probing and not terms.is_probing:
-            self.even_at = max(self.even_at, self.read_clock() + even_in)
+            self.even_at = max(self.even_at, self._now() + even_in)
         kept = terms.is_probing and self.terms.is_probing and terms.paused_until == self.terms.paused_until
         self.probe = self.probe if kept else None
         self.learned_text, self.terms, self.version = learned, terms, version + 1
         return True
+
+    def _now(self) -> float:
+        """The quota's time, which goes on where the clock goes back. A step ahead is not noticed here."""
+        now = self.read_clock() + self.ahead
+        self.ahead += max(0.0, self.clock - now)
+        return max(now, self.clock)
 
     def _require_up(self) -> None:
         self.calls += 1

@@ -83,7 +83,7 @@ class Reservation(NamedTuple):
     """The answer to a reservation of a permit, and what is known of the quota at that moment.
 
     ``permit``: its number, None if there is none to be had so soon. ``wait``: the seconds until it may be
-    used, or until it is worth asking again. ``moment``: the time of the database's clock, in seconds.
+    used, or until it is worth asking again. ``moment``: the quota's time, in seconds.
     ``limit``: requests a minute that hold now, ``interval``: the seconds between two of them, ``counted``:
     how many count. ``learned``: the state of `SharedLearning` as text, None while nothing was learned.
     """

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 from postgres_kit import Proxy, Server, TestRun
-from shared_memory_kit import MemoryDatabase, SharedMemory
+from shared_memory_kit import SharedMemory
 from shared_store_kit import MemoryWorld, Process
 from store_kit import EDIT, WORKSPACE, accept, planned, send, settle
 
@@ -305,22 +305,6 @@ async def test_changes_are_heard_of_after_a_failover() -> None:
         await notice(world.one, world.two)
         await world.two.read_changes()
         assert heard == ["accepted"]
-
-
-async def test_permits_begin_anew_a_minute_after_a_failover() -> None:
-    """Permits may be lost with it: none is granted for a minute, and no number is used again."""
-    database = MemoryDatabase(SharedMemory())
-    async with database:
-        permits = database.require_member().queries.permits(1, 60.0)
-        before = await permits.reserve(100, 0.0, 0.0)
-        database.memory.timeline = "2"
-        after = await permits.reserve(100, 0.0, 0.0)
-        assert after.permit is None
-        assert after.wait == pytest.approx(60.0)
-        later = await permits.reserve(100, 61.0, 0.0)
-        assert before.permit is not None
-        assert later.permit is not None
-        assert later.permit > before.permit + 1000
 
 
 def test_budgets_are_kept_for_ten_minutes() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Any
 
@@ -48,6 +49,7 @@ class FakeClock:
 
     def __init__(self, ask: Ask) -> None:
         self._ask = ask
+        self._step = 0.0
         self.now = EPOCH
 
     async def replace(self) -> None:
@@ -61,7 +63,20 @@ class FakeClock:
 
     async def advance(self, seconds: float) -> None:
         self.now += seconds
-        await self._ask("UPDATE hoox.test_clock SET moment = to_timestamp(%s)", self.now)
+        await self._ask("UPDATE hoox.test_clock SET moment = to_timestamp(%s)", self.now + self._step)
+
+    async def step(self, seconds: float) -> None:
+        """Set the database's clock, and no other."""
+        self._step += seconds
+        await self.advance(0.0)
+
+
+def permits_of(
+    ask: Ask, member: str, clock: FakeClock | None = None, *, minute: float = 60.0
+) -> PostgresPermits:
+    """The permits of a process that goes by this clock, which nobody sets, else by the machine's."""
+    boot = time.monotonic if clock is None else lambda: clock.now
+    return PostgresPermits(ask, 1, member, boot=boot, minute=minute)
 
 
 async def learn(permits: SharedPermits, answer: Observed | Refused | Accepted, sent_ago: float) -> Any:
@@ -86,7 +101,7 @@ async def test_the_sql_functions_decide_as_the_copy_in_memory(ask: Ask, seed: in
             "INSERT INTO hoox.members VALUES (%s, 'host', 1, '12 days', to_timestamp(%s), to_timestamp(%s))",
             member, EPOCH + 1e6, EPOCH,
         )  # fmt: skip
-    both = {m: (PostgresPermits(ask, 1, m), MemoryPermits(quota, m)) for m in members}
+    both = {m: (permits_of(ask, m, clock), MemoryPermits(quota, m)) for m in members}
     held: list[tuple[int, float]] = []
 
     for _ in range(150):
@@ -124,7 +139,7 @@ async def test_the_sql_functions_decide_as_the_copy_in_memory(ask: Ask, seed: in
 
 async def test_what_is_learned_from_an_older_state_is_not_written(ask: Ask) -> None:
     """Of two processes that learn from the same state only the first is written."""
-    first, second = PostgresPermits(ask, 1, "a"), PostgresPermits(ask, 1, "b")
+    first, second = permits_of(ask, "a"), permits_of(ask, "b")
     learning = SharedLearning()
     found = [await permits.learned(0.1) for permits in (first, second)]
     terms = learning.terms(found[0].counts.now)
@@ -150,7 +165,7 @@ async def test_many_at_once_get_no_more_than_the_limit(postgres_url: str, ask: A
                 cursor = await connection.execute(in_schema(sql, name).encode(), values)
                 return await cursor.fetchall() if cursor.description else []
 
-            permits = PostgresPermits(run, 1, str(number), minute=2.0)
+            permits = permits_of(run, str(number), minute=2.0)
             while loop.time() < until:
                 got = await permits.reserve(100, 0.05, 3.0)
                 await asyncio.sleep(max(got.wait, 0.002))
@@ -173,25 +188,81 @@ async def test_the_limit_of_a_process_that_has_ended_does_not_hold(ask: Ask) -> 
     await clock.replace()
     await ask("INSERT INTO hoox.members VALUES ('slow', 'h', 1, '10 s', to_timestamp(%s), to_timestamp(%s))",
               EPOCH + 10.0, EPOCH)  # fmt: skip
-    await PostgresPermits(ask, 1, "slow").reserve(60, 8.0, 35.0)
-    fast = PostgresPermits(ask, 1, "fast")
+    await permits_of(ask, "slow", clock).reserve(60, 8.0, 35.0)
+    fast = permits_of(ask, "fast", clock)
     assert (await fast.reserve(100, 8.0, 35.0)).limit == 60
     await clock.advance(11.0)
     assert (await fast.reserve(100, 8.0, 35.0)).limit == 100
 
 
-async def test_a_clock_that_comes_back_stops_permits_for_a_minute_only(ask: Ask) -> None:
-    """The database's clock was an hour ahead: no permit for a minute by its time now, then permits again."""
+async def send_for(clock: FakeClock, seconds: float, *processes: PostgresPermits) -> list[float]:
+    """Have the processes send as much as they may. When each request was sent."""
+    sent, waits = list[float](), dict.fromkeys(processes, 0.0)
+    until = clock.now + seconds
+    while clock.now < until:
+        for process in processes:
+            if waits[process] <= clock.now:
+                got = await process.reserve(60, 1.2, 20.0)
+                waits[process] = clock.now + max(got.wait, 0.3)
+                if got.permit is not None:
+                    at = clock.now + got.wait
+                    sent.append(at)
+                    await process.report([SentPermit(got.permit, clock.now - at, clock.now - at)], [])
+        await clock.advance(0.3)
+    return sent
+
+
+def most_in_a_minute(sent: Sequence[float]) -> int:
+    return max(sum(at <= other < at + 60.0 for other in sent) for at in sent)
+
+
+@pytest.mark.parametrize("step", [-3600.0, -20.0, 20.0, 3600.0])
+async def test_a_step_of_the_databases_clock_changes_nothing_of_the_quota(ask: Ask, step: float) -> None:
+    """Two processes send 60 a minute when the clock is set: no more in any minute, and soon as many again."""
     clock = FakeClock(ask)
     await clock.replace()
-    permits = PostgresPermits(ask, 1, "a")
-    assert (await permits.reserve(100, 0.0, 0.0)).permit is not None
-    await clock.advance(-3600.0)
-    for waited in (0.0, 30.0):
-        await clock.advance(waited)
-        assert (await permits.reserve(100, 0.0, 0.0)).permit is None
-    await clock.advance(31.0)
-    assert (await permits.reserve(100, 0.0, 0.0)).permit is not None
+    processes = permits_of(ask, "a", clock), permits_of(ask, "b", clock)
+    sent = await send_for(clock, 50.0, *processes)
+    await clock.step(step)
+    later = await send_for(clock, 130.0, *processes)
+    assert most_in_a_minute(sent + later) <= 60
+    assert len(later) > 115
+
+
+async def test_a_process_that_begins_just_after_a_step_ahead_costs_no_hour(ask: Ask) -> None:
+    """It can't know that the clock was set. The others put that right, and what it took counts as usual."""
+    clock = FakeClock(ask)
+    await clock.replace()
+    old = permits_of(ask, "old", clock)
+    sent = await send_for(clock, 50.0, old)
+    await clock.step(3600.0)
+    new = permits_of(ask, "new", clock)
+    assert (await new.reserve(60, 1.2, 20.0)).permit is not None
+    later = await send_for(clock, 130.0, old, new)
+    assert most_in_a_minute([*sent, *later]) <= 60
+    assert len(later) > 100
+
+
+@pytest.mark.parametrize("hold", [0.0, 35.0])
+async def test_after_a_failover_permits_begin_once_those_of_before_count_no_more(
+    ask: Ask, hold: float
+) -> None:
+    """They may be lost, and be sent 8 s and their hold later. An answer meanwhile changes nothing of that."""
+    clock = FakeClock(ask)
+    await clock.replace()
+    await ask("INSERT INTO hoox.members VALUES ('a', 'h', 1, '1 d', hoox.now_1(), hoox.now_1())")
+    permits, other = permits_of(ask, "a", clock), permits_of(ask, "b", clock)
+    before = await permits.reserve(100, 8.0, hold)
+    await ask("CREATE OR REPLACE FUNCTION hoox.timeline_1() RETURNS text LANGUAGE sql AS $$ SELECT '2' $$")
+    assert (await other.reserve(100, 0.0, 0.0)).permit is None
+    await learn(permits, Observed(ServerQuota(100, 50, None), 0.2), 0.2)
+    await clock.advance(8.0 + hold + 60.0)
+    assert (await permits.reserve(100, 0.0, hold)).permit is None
+    await clock.advance(0.1)
+    after = await permits.reserve(100, 0.0, hold)
+    assert before.permit is not None
+    assert after.permit is not None
+    assert after.permit > before.permit + 1000
 
 
 async def test_reporting_twice_changes_nothing(ask: Ask) -> None:
@@ -200,7 +271,7 @@ async def test_reporting_twice_changes_nothing(ask: Ask) -> None:
     async def even_at() -> float:
         return float((await ask("SELECT even_at FROM hoox.quotas"))[0][0])
 
-    permits = PostgresPermits(ask, 1, "a")
+    permits = permits_of(ask, "a")
     first, second = await permits.reserve(100, 8.0, 35.0), await permits.reserve(100, 8.0, 35.0)
     assert first.permit is not None
     assert second.permit is not None

@@ -41,10 +41,15 @@ its disk is full (SQLSTATE 53100)      what was committed    nothing is sent; an
 failed over to a replica that lacks    an older state        each process: it sees the other timeline with
 acknowledged writes                                          its next renewal (a third of a lease), sends
                                                              nothing for a minute and writes again what it
-                                                             wrote in the last ten; permits begin anew after
-                                                             a minute. What processes wrote that are dead by
-                                                             then is lost, as with a restored backup
-its clock was ahead and comes back     what was committed    permits begin anew after a minute
+                                                             wrote in the last ten. No permit is granted
+                                                             until those of before count no more: a minute
+                                                             and their hold, 103 s by default. What
+                                                             processes wrote that are dead by then is lost,
+                                                             as with a restored backup
+its clock is set, by whatever          what was committed    permits go on by the time that the processes
+                                                             have measured; each lease is renewed before
+                                                             anybody is taken for dead, and the dead are
+                                                             found within two leases
 many processes start at once           nothing               the first one makes the tables, the others wait
 =====================================  ====================  ==============================================
 

@@ -16,23 +16,31 @@ Ask = Callable[..., Awaitable[Sequence[Sequence[Any]]]]
 class PostgresPermits:
     """Implements `SharedPermits` for one workspace.
 
-    ``minute`` is the length of the quota's window in seconds. Only tests and benchmarks scale it.
+    ``minute`` is the length of the quota's window in seconds. Only tests and benchmarks scale it. ``boot`` is
+    this machine's clock that nobody sets: by it the database notices that its own was set.
     """
 
-    def __init__(self, ask: Ask, workspace: int, member: str, *, minute: float = 60.0) -> None:
+    def __init__(
+        self, ask: Ask, workspace: int, member: str, *, boot: Callable[[], float], minute: float = 60.0
+    ) -> None:
         self._ask = ask
         self._workspace = workspace
         self._member = member
         self._minute = minute
+        self._boot = boot
+        self._ahead: float | None = None  # how far the quota's time is ahead of this machine's clock, at most
 
     async def reserve(self, limit: int, horizon: float, hold: float) -> Reservation:
         """Reserve a permit that may be used at most ``horizon`` seconds from now."""
+        asked_at = self._boot()
         rows = await self._ask(
             "SELECT * FROM hoox.reserve_1(%s::bigint, %s::text, %s::int, %s::float8, %s::int, %s::float8, "
-            "%s::float8)",
-            self._workspace, self._member, limit, self._minute, _BURST, horizon, hold,
+            "%s::float8, %s::float8)",
+            self._workspace, self._member, limit, self._minute, _BURST, horizon, hold, self._latest(asked_at),
         )  # fmt: skip
-        return Reservation(*rows[0])
+        reservation = Reservation(*rows[0])
+        self._ahead = reservation.moment - asked_at
+        return reservation
 
     async def report(self, sent: Sequence[SentPermit], cancelled: Sequence[int]) -> None:
         """Say which requests have arrived when, and which permits were not used."""
@@ -48,8 +56,8 @@ class PostgresPermits:
         """What was learned, for the answer to a request that was sent so many seconds ago."""
         rows = await self._ask(
             "SELECT learned, version, moment, counted_least, counted_most, last_permit "
-            "FROM hoox.learned_1(%s::bigint, %s::float8, %s::float8)",
-            self._workspace, sent_ago, self._minute,
+            "FROM hoox.learned_1(%s::bigint, %s::float8, %s::float8, %s::float8)",
+            self._workspace, sent_ago, self._minute, self._latest(self._boot()),
         )  # fmt: skip
         learned, version, *counts = rows[0]
         return Learned(learned, version, QuotaCounts(*counts))
@@ -62,3 +70,7 @@ class PostgresPermits:
             self._workspace, version, learned, *terms, even_in,
         )  # fmt: skip
         return bool(rows[0][0])
+
+    def _latest(self, at: float) -> float | None:
+        """The quota's time at most at this time of the machine's clock; None if it is not known."""
+        return None if self._ahead is None else at + self._ahead

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import socket
 from collections.abc import Collection, Mapping, Sequence
@@ -12,6 +13,7 @@ from typing import Any, Literal
 from ...._api.models import LookRef
 from ...._core.intents.budget import StoredBudget
 from ...._core.intents.intent import IntentState
+from ...clock import Clock
 from ..workspace_binding import Binding
 from .connections import Connections
 from .error_translation import DatabaseError
@@ -273,7 +275,8 @@ class SQLQueries:
 
     def permits(self, workspace: int, minute: float) -> PostgresPermits:
         """The permits of the workspace's quota."""
-        return PostgresPermits(self._ask, workspace, self._member, minute=minute)
+        boot = Clock(asyncio.get_running_loop()).boot
+        return PostgresPermits(self._ask, workspace, self._member, boot=boot, minute=minute)
 
     async def delete_deliveries(self, workspace: int, attempt_ids: Sequence[str]) -> None:
         """Delete the deliveries that were kept for these attempts."""
