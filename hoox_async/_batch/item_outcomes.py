@@ -42,7 +42,10 @@ def unreadable(item: Item, error: HooxError) -> Outcome:
     at_risk = item.request.credits + (stored.at_risk if stored else FREE)
     unknown = OutcomeUnknown(f"{item.key}: {error}; it may have been charged", key=item.key)
     credits = stored.spent if stored else FREE
-    return Outcome(item.key, item.request, OutcomeState.UNKNOWN, None, unknown, credits, at_risk)
+    attempt = stored.last_attempt if stored else None
+    return Outcome(
+        item.key, item.request, OutcomeState.UNKNOWN, None, unknown, credits, at_risk, attempt=attempt
+    )
 
 
 def unrecorded(item: Item, ref: LookRef, error: StoreError) -> Outcome:

@@ -27,15 +27,15 @@ from .stores import AnyStore, read_report
 from .terminal import Terminal
 from .text import format_count, format_credits
 
-FORMAT = "hoox-async decisions 1"
+FORMAT = "hoox-async decisions 2"
 Verdict = LookRef | Literal["resend", "drop"]
 
 
 class Decision(NamedTuple):
-    """A decision about the unknown ``key``, as it was sent at ``sent_at`` (as the page has it)."""
+    """A decision about one attempt of the unknown ``key``; None is the last one, whichever that is."""
 
     key: str
-    sent_at: str
+    attempt: str | None
     verdict: Verdict
 
 
@@ -86,9 +86,9 @@ def parse_decisions(text: str) -> list[Decision]:
 
 def _decision(entry: Any, number: int) -> Decision:
     match entry:
-        case {"key": str(key), "sent_at": str(sent_at), "verdict": str(verdict)} if key and sent_at:
-            return Decision(key, sent_at, parse_verdict(verdict))
-    raise ConfigurationError(f'decision {number}: expected the texts "key", "sent_at" and "verdict"')
+        case {"key": str(key), "attempt": str(attempt), "verdict": str(verdict)} if key and attempt:
+            return Decision(key, attempt, parse_verdict(verdict))
+    raise ConfigurationError(f'decision {number}: expected the texts "key", "attempt" and "verdict"')
 
 
 def _refuse_duplicates(what: str, texts: Sequence[str]) -> None:
@@ -109,7 +109,7 @@ def make_plan(decisions: Iterable[Decision], outcomes: Mapping[str, Outcome]) ->
             raise ConfigurationError(f"{decision.key}: the store has no such request; is it another store's?")
         if outcome.state is not OutcomeState.UNKNOWN:
             settled.append(decision)
-        elif outcome.submitted_at is None or outcome.submitted_at.isoformat() != decision.sent_at:
+        elif outcome.attempt != decision.attempt:
             outdated.append(decision)
         else:
             to_do.append(decision)
@@ -197,8 +197,13 @@ async def _carry_out(plan: Plan, store: AnyStore, connection: StoreConnection, t
         to_do = (await _plan(plan.to_do, store)).to_do
         for position, decision in enumerate(to_do):
             try:
-                await settle(session, decision.key, decision.verdict, terminal)
+                await settle(session, decision, terminal)
             except HooxError as error:
+                now = await _plan([decision], store)
+                if isinstance(error, InvalidRequest) and not now.to_do:  # another one decided meanwhile
+                    _show(now, terminal)
+                    worst = max(worst, Exit.UNFINISHED if now.outdated else Exit.READY)
+                    continue
                 code = code_of(error)
                 worst = max(worst, code)
                 terminal.record("error", key=decision.key, **error_record(error))
@@ -211,15 +216,16 @@ async def _carry_out(plan: Plan, store: AnyStore, connection: StoreConnection, t
     return worst
 
 
-async def settle(session: HooxSession, key: str, verdict: Verdict, terminal: Terminal) -> None:
-    """Settle one unknown and say so. Raises what the session's methods raise."""
+async def settle(session: HooxSession, decision: Decision, terminal: Terminal) -> None:
+    """Carry out one decision and say so. Raises what the session's methods raise."""
+    key, attempt, verdict = decision
     job: LookJob | None = None
     if verdict == "drop":
-        await session.drop(key)
+        await session.drop(key, attempt=attempt)
     elif verdict == "resend":
-        job = await session.resend(key)
+        job = await session.resend(key, attempt=attempt)
     else:
-        job = await session.resolve(key, verdict)
+        job = await session.resolve(key, verdict, attempt=attempt)
     terminal.record("resolved", key=key, verdict=str(verdict), ref=str(job.ref) if job else None)
     terminal.result(_decision_text(key, verdict, job))
 

@@ -73,6 +73,7 @@ def unknown_record(unknown: Unknown) -> dict[str, Any]:
     """A paid request whose outcome is not known."""
     return {
         "key": unknown.key,
+        "attempt": unknown.attempt,
         "credits": format(unknown.request.credits, "f"),
         "sent_at": unknown.sent_at.isoformat() if unknown.sent_at else None,
         "prompt": getattr(unknown.request, "prompt", None),

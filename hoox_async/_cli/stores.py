@@ -133,7 +133,8 @@ async def read_unknowns(store: AnyStore) -> list[Unknown]:
 
 def _unknown(outcome: Outcome) -> Unknown:
     assert not isinstance(outcome.request, PrunedRequest), "what is unknown is never pruned"
-    return Unknown(outcome.key, outcome.request, outcome.submitted_at, outcome.candidates)
+    assert outcome.attempt is not None, "what is unknown was sent"
+    return Unknown(outcome.key, outcome.request, outcome.attempt, outcome.submitted_at, outcome.candidates)
 
 
 def store_first(words: Sequence[str]) -> list[str]:

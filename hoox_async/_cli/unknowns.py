@@ -10,7 +10,7 @@ from cyclopts import Parameter
 
 from hoox_async import ConfigurationError, InvalidRequest, StoreLocked, Unknown
 
-from .decisions import Verdict, carry_out, parse_verdict, settle
+from .decisions import Decision, Verdict, carry_out, parse_verdict, settle
 from .exit_codes import Exit
 from .json_output import unknown_record
 from .options import Output, StoreConnection, command_line
@@ -93,6 +93,7 @@ def resolve(
     key: str,
     verdict: str | None = None,
     *,
+    attempt: str | None = None,
     yes: Annotated[bool, Parameter(negative=())] = False,
     connection: StoreConnection = _DEFAULT_CONNECTION,
     output: Output = _DEFAULT_OUTPUT,
@@ -115,6 +116,9 @@ def resolve(
     verdict
         avatar_id:look_id names the look that is its result. resend sends it again and pays for that. drop
         gives it up; what it may have cost stays counted as at risk.
+    attempt
+        The attempt that was decided about, as `unknowns --json` shows it: if it was sent again since, nothing
+        is done. A file has it for each decision.
     yes
         Don't ask before the decisions of a file are paid for.
     """
@@ -122,15 +126,16 @@ def resolve(
     if verdict is None and key.startswith("@"):
         return carry_out(Path(key[1:]), path, store, connection, terminal, yes=yes)
     if verdict is not None:
-        decided = parse_verdict(verdict)
-        return asyncio.run(_settle(connection, path, key, decided, terminal))
+        decided = Decision(key, attempt, parse_verdict(verdict))
+        return asyncio.run(_settle(connection, path, decided, terminal))
     unknown = _find(asyncio.run(_list(connection, path))[0], key)
     terminal.record("unknown", **unknown_record(unknown))
     if not output.json:
         _show(unknown, terminal)
     if not terminal.can_ask:
         raise ConfigurationError("nobody can be asked: give the verdict as avatar_id:look_id, resend or drop")
-    return asyncio.run(_settle(connection, path, key, _ask(unknown, terminal), terminal))
+    decided = Decision(key, unknown.attempt, _ask(unknown, terminal))
+    return asyncio.run(_settle(connection, path, decided, terminal))
 
 
 async def _list(
@@ -158,10 +163,10 @@ async def _recorded(
 
 
 async def _settle(
-    connection: StoreConnection, store: AnyStore, key: str, verdict: Verdict, terminal: Terminal
+    connection: StoreConnection, store: AnyStore, decision: Decision, terminal: Terminal
 ) -> int:
     async with connection.session(store=store) as session:
-        await settle(session, key, verdict, terminal)
+        await settle(session, decision, terminal)
     return Exit.READY
 
 

@@ -32,7 +32,7 @@ class CandidateCard(NamedTuple):
 class UnknownCard(NamedTuple):
     """One unknown. ``older`` are candidates that existed before it was sent.
 
-    ``sent_at`` is exact: it distinguishes this sending from a later one of the same key.
+    ``attempt`` distinguishes this sending from a later one of the same key.
     """
 
     key: str
@@ -40,7 +40,7 @@ class UnknownCard(NamedTuple):
     note: str
     reason: str
     sent: str
-    sent_at: str
+    attempt: str
     price: str
     credits: str
     at_risk: str
@@ -121,7 +121,7 @@ def _card(
         ),
         reason=sentence(reason_of(outcome, SheetPicture())),
         sent=moment(sent_at),
-        sent_at=sent_at.isoformat() if sent_at else "",
+        attempt=outcome.attempt or "",
         price=format(request.credits, "f"),
         credits=format_credits(request.credits),
         at_risk=format_credits(outcome.at_risk),
@@ -129,7 +129,7 @@ def _card(
         edited=str(getattr(outcome.request, "source", "")),
         candidates=tuple(card for older, card in cards if not older),
         older=tuple(card for older, card in cards if older),
-        resend_command=_command(words, key, "resend"),
+        resend_command=_command(words, key, "resend", outcome.attempt),
         drop_command=_command(words, key, "drop"),
     )
 
@@ -193,10 +193,13 @@ def _rank(picture: SheetPicture | None, sent_at: datetime | None) -> tuple[bool,
     return True, abs((modified - sent_at).total_seconds())
 
 
-def _command(words: Sequence[str] | None, key: str, verdict: str) -> str:
-    """The command for a decision, or the line of Python where no store has a command line."""
+def _command(words: Sequence[str] | None, key: str, verdict: str, attempt: str | None = None) -> str:
+    """The command for a decision, or the line of Python where no store has a command line.
+
+    With an ``attempt`` it is carried out once, however often it is run.
+    """
     if words:
-        return shlex.join([*words, key, verdict])
+        return shlex.join([*words, key, verdict, *(("--attempt", attempt) if attempt else ())])
     if verdict in ("resend", "drop"):
-        return f"await session.{verdict}({key!r})"
+        return f"await session.{verdict}({key!r}{f', attempt={attempt!r}' if attempt else ''})"
     return f"await session.resolve({key!r}, {verdict!r})"

@@ -44,6 +44,7 @@ from .webhook_processor import WebhookProcessor
 
 _QUOTA_WINDOW = 70.0  # seconds: a request counts in the quota for 60 s, and clocks differ
 _AN_UNKNOWN = "the key of an unknown (session.unknowns() lists them)"
+_LAST_ATTEMPT = "the last attempt of this unknown; it was sent again meanwhile"
 
 
 def open_services(
@@ -187,40 +188,46 @@ class SessionRuntime:
         """See `HooxSession.unknowns`."""
         return await list_unknowns(self.services, self.reads)
 
-    async def resolve(self, key: str, named: HasRef | str) -> LookJob:
+    async def resolve(self, key: str, named: HasRef | str, attempt: str | None) -> LookJob:
         """See `HooxSession.resolve`."""
         ref = ref_of(named)
-        intent = await self._undecided(key, or_named_by_user=True)
+        intent = await self._undecided(key, attempt, or_named_by_user=True)
         if intent.ref == ref:
             return self.registry.job_of(intent)
         with _still_undecided(key):
             return await self.services.tasks.complete(self._claim(intent, ref), "hoox-resolve")
 
-    async def resend(self, key: str, budget: Budget | None, max_wait: float | None) -> LookJob:
+    async def resend(
+        self, key: str, attempt: str | None, budget: Budget | None, max_wait: float | None
+    ) -> LookJob:
         """See `HooxSession.resend`."""
-        intent = await self._undecided(key)
+        intent = await self._undecided(key, attempt)
         with _still_undecided(key):
             return self.registry.job_of(await self.submitter.resend(intent, budget, max_wait))
 
-    async def drop(self, key: str) -> None:
+    async def drop(self, key: str, attempt: str | None) -> None:
         """See `HooxSession.drop`."""
-        intent = await self._undecided(key)
+        intent = await self._undecided(key, attempt)
         with _still_undecided(key):
             if intent.state is IntentState.UNKNOWN:
                 await self.services.advance(intent.key, IfUnchanged(intent), Drop())
 
-    async def _undecided(self, key: str, *, or_named_by_user: bool = False) -> Intent:
-        """The intent that the user decides about. Raises `InvalidRequest` where it is no unknown (any more).
+    async def _undecided(self, key: str, attempt: str | None, *, or_named_by_user: bool = False) -> Intent:
+        """The intent that the user decides about.
 
-        ``or_named_by_user``: also accept an intent whose look the user named before.
+        Raises `InvalidRequest` where it is no unknown (any more), or ``attempt`` is given and is not its last
+        one. ``or_named_by_user``: also accept an intent whose look the user named before.
         """
         intent = (await self.services.store.get((key,))).get(key) if is_key(key) else None
         if intent is None:
             raise InvalidRequest("key", key, _AN_UNKNOWN)
         by_user = intent.state.paid and intent.evidence is Evidence.USER
-        if intent.state in (IntentState.UNKNOWN, IntentState.DROPPED) or (by_user and or_named_by_user):
-            return intent
-        raise InvalidRequest("key", key, _AN_UNKNOWN)
+        undecided = intent.state in (IntentState.UNKNOWN, IntentState.DROPPED)
+        if not undecided and not (by_user and or_named_by_user):
+            raise InvalidRequest("key", key, _AN_UNKNOWN)
+        if attempt is not None and attempt != intent.last_attempt:
+            raise InvalidRequest("attempt", attempt, _LAST_ATTEMPT)
+        return intent
 
     async def _require_possible(self, intent: Intent, ref: LookRef) -> None:
         """Raise `InvalidRequest` where this look cannot be the intent's own."""

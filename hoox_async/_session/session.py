@@ -395,39 +395,50 @@ class HooxSession:
         """
         return await self._ready().list_unknowns()
 
-    async def resolve(self, key: str, look: HasRef | str) -> LookJob:
+    async def resolve(self, key: str, look: HasRef | str, *, attempt: str | None = None) -> LookJob:
         """Settle an unknown by naming its look yourself. Returns the look's job.
 
         ``look`` is a `LookRef`, the text of one or anything with a ``.ref``. One request checks that the look
         exists. As long as your choice is the only evidence, you can call this again with another look.
+        ``attempt`` is that of `resend`.
 
         Raises `NotFound` if the look does not exist; `InvalidRequest` for a key that is no unknown's (any
         more), and for a look that cannot be its own: one of another request, one of another avatar than was
         edited, or the edited look itself; `StoreError`; and what the method `look` raises.
         """
-        return await self._ready().resolve(key, look)
+        return await self._ready().resolve(key, look, attempt)
 
     async def resend(
-        self, key: str, *, budget: Budget | None = None, max_wait: float | None = None
+        self,
+        key: str,
+        *,
+        attempt: str | None = None,
+        budget: Budget | None = None,
+        max_wait: float | None = None,
     ) -> LookJob:
         """Settle an unknown by sending it once more. Credits that it may have cost already stay at risk.
 
+        ``attempt`` is the attempt that was decided about (`Unknown.attempt`, `Outcome.attempt`). Give it, and
+        the decision is carried out once, by whoever comes first: once it was sent again, `InvalidRequest` is
+        raised, also if that POST was lost as well. Without it, this is a decision about the last attempt.
+
         ``budget`` and ``max_wait`` are those of `submit`; without a ``budget`` it is charged to the named
         budget that the unknown was charged to, if there is one. Raises `InvalidRequest` for a key that is no
-        unknown's (any more), and what `submit` raises. If the new request cost nothing, the unknown stays as
-        it was.
+        unknown's (any more) and for an attempt that is not its last one, and what `submit` raises. If the new
+        request cost nothing, the unknown stays as it was.
         """
         runtime = self._ready()
         if not isinstance(budget, Budget | None):
             raise InvalidRequest("budget", budget, "a Budget, or None")
-        return await runtime.resend(key, budget, check_wait("max_wait", max_wait))
+        return await runtime.resend(key, attempt, budget, check_wait("max_wait", max_wait))
 
-    async def drop(self, key: str) -> None:
+    async def drop(self, key: str, *, attempt: str | None = None) -> None:
         """Settle an unknown by giving it up for good. What it may have cost stays counted as at risk.
 
-        Raises `InvalidRequest` for a key that is no unknown's (any more), and `StoreError`.
+        ``attempt`` is that of `resend`. Raises `InvalidRequest` for a key that is no unknown's (any more) and
+        for an attempt that is not its last one, and `StoreError`.
         """
-        await self._ready().drop(key)
+        await self._ready().drop(key, attempt)
 
     async def avatar(self, avatar_id: str) -> Avatar:
         """Read an avatar and all its looks, by one request.

@@ -70,7 +70,7 @@ async def list_unknowns(services: SessionServices, reads: Reads) -> list[Unknown
     for intent in await services.store.in_states((IntentState.UNKNOWN,)):
         looks = await _unclaimed_looks(services, intent, avatars, reads)
         refs = await _add_candidates(services, intent, looks)
-        found.append(Unknown(intent.key, intent.content, intent.sent_at, refs))
+        found.append(Unknown(intent.key, intent.content, intent.attempts[-1].id, intent.sent_at, refs))
     return found
 
 

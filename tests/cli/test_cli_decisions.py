@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -12,12 +11,13 @@ from typing import Any
 import pytest
 from cli_kit import Cli, campaign
 
-from hoox_async import LookRef, Outcome, OutcomeState, PromptAvatar
+from hoox_async import HooxSession, LookRef, Outcome, OutcomeState, OutcomeUnknown, PromptAvatar
+from hoox_async._cli import decisions
 from hoox_async._cli.decisions import Decision, make_plan, parse_decisions
+from hoox_async._cli.terminal import Terminal
 from hoox_async.errors import ConfigurationError, InvalidRequest
 from hoox_async.sandbox import Fault
 
-NOON = datetime(2025, 6, 1, 12, 0, tzinfo=UTC)
 Write = Callable[..., Path]
 
 
@@ -37,10 +37,10 @@ def write(cli: Cli, lost: Path) -> Write:
     """Writes a file of decisions, bound to the sendings that `unknowns` lists now."""
 
     def to_file(**verdicts: str) -> Path:
-        sent = {record["key"]: record["sent_at"] for record in cli("unknowns", lost, "--json").of("unknown")}
+        sent = {record["key"]: record["attempt"] for record in cli("unknowns", lost, "--json").of("unknown")}
         keys = sorted(sent)
         decisions = [
-            {"key": keys[int(name[1:])], "sent_at": sent[keys[int(name[1:])]], "verdict": verdict}
+            {"key": keys[int(name[1:])], "attempt": sent[keys[int(name[1:])]], "verdict": verdict}
             for name, verdict in verdicts.items()
         ]
         return saved(lost.parent, decisions)
@@ -51,7 +51,7 @@ def write(cli: Cli, lost: Path) -> Write:
 def saved(folder: Path, decisions: list[dict[str, Any]]) -> Path:
     """A file of decisions as the page saves it."""
     file = folder / "decisions.json"
-    file.write_text(json.dumps({"format": "hoox-async decisions 1", "decisions": decisions}), "utf-8")
+    file.write_text(json.dumps({"format": "hoox-async decisions 2", "decisions": decisions}), "utf-8")
     return file
 
 
@@ -107,6 +107,25 @@ def test_a_decision_is_for_one_sending(cli: Cli, lost: Path, write: Write) -> No
     assert len(cli.sandbox.ledger) == 4
 
 
+def test_what_another_person_sent_again_meanwhile_is_not_sent(
+    cli: Cli, lost: Path, write: Write, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another person carries out the same file meanwhile, and that POST is lost: paid once, code 4."""
+    carry_out = decisions.settle
+
+    async def second(session: HooxSession, decision: Decision, terminal: Terminal) -> None:
+        cli.sandbox.fail_next("edit", Fault.DROP_AFTER)
+        with pytest.raises(OutcomeUnknown):
+            await session.resend(decision.key)
+        await carry_out(session, decision, terminal)
+
+    monkeypatch.setattr(decisions, "settle", second)
+    done = cli("resolve", lost, f"@{write(k0='resend')}", "--yes", "--json")
+    assert done.code == 4
+    assert [record["reason"] for record in done.of("unchanged")] == ["sent_again"]
+    assert len(cli.sandbox.ledger) == 4
+
+
 def test_it_asks_before_it_pays(cli: Cli, lost: Path, write: Write, monkeypatch: pytest.MonkeyPatch) -> None:
     """The question names the cost; without a yes nothing at all is done."""
     file = write(k0="resend", k1="drop", k2="resend")
@@ -158,7 +177,7 @@ def test_a_refused_decision_does_not_stop_the_others(cli: Cli, lost: Path, write
 
 def test_a_file_of_another_store_is_refused(cli: Cli, lost: Path) -> None:
     """A key that the store does not have is code 2, and nothing is done."""
-    file = saved(lost.parent, [{"key": "other", "sent_at": NOON.isoformat(), "verdict": "drop"}])
+    file = saved(lost.parent, [{"key": "other", "attempt": "att_1", "verdict": "drop"}])
     done = cli("resolve", lost, f"@{file}")
     assert done.code == 2
     assert "the store has no such request" in done.err
@@ -171,12 +190,12 @@ def test_a_file_of_another_store_is_refused(cli: Cli, lost: Path) -> None:
         "[" * 100_000,
         "[]",
         '{"format": "hoox-async picks 1", "decisions": []}',
-        '{"format": "hoox-async decisions 1"}',
-        '{"format": "hoox-async decisions 1", "decisions": [1]}',
-        '{"format": "hoox-async decisions 1", "decisions": [{"key": "a", "verdict": "drop"}]}',
-        '{"format": "hoox-async decisions 1", "decisions": [{"key": "a", "sent_at": "", "verdict": "drop"}]}',
-        '{"format": "hoox-async decisions 1", "decisions": [{"key": "a", "sent_at": "x", "verdict": "?"}]}',
-        '{"format": "hoox-async decisions 1", "decisions": [{"key": "a", "sent_at": "x", "verdict": ":"}]}',
+        '{"format": "hoox-async decisions 2"}',
+        '{"format": "hoox-async decisions 2", "decisions": [1]}',
+        '{"format": "hoox-async decisions 2", "decisions": [{"key": "a", "verdict": "drop"}]}',
+        '{"format": "hoox-async decisions 2", "decisions": [{"key": "a", "attempt": "", "verdict": "drop"}]}',
+        '{"format": "hoox-async decisions 2", "decisions": [{"key": "a", "attempt": "x", "verdict": "?"}]}',
+        '{"format": "hoox-async decisions 2", "decisions": [{"key": "a", "attempt": "x", "verdict": ":"}]}',
     ],
 )
 def test_no_file_of_decisions(text: str, cli: Cli, tmp_path: Path) -> None:
@@ -197,20 +216,19 @@ def test_doubles_are_refused(verdicts: tuple[str, str]) -> None:
     """A key that is decided twice, and a look that is named for two requests, are refused."""
     keys = ("same", "same") if verdicts[0] == "drop" else ("one", "two")
     decisions = [
-        {"key": key, "sent_at": "x", "verdict": verdict} for key, verdict in zip(keys, verdicts, strict=True)
+        {"key": key, "attempt": "x", "verdict": verdict} for key, verdict in zip(keys, verdicts, strict=True)
     ]
     with pytest.raises(ConfigurationError, match="occurs twice"):
-        parse_decisions(json.dumps({"format": "hoox-async decisions 1", "decisions": decisions}))
+        parse_decisions(json.dumps({"format": "hoox-async decisions 2", "decisions": decisions}))
 
 
 def test_the_plan_pays_last_and_counts_what_it_pays() -> None:
     """What is sent again comes last, and only what is still to be done is counted."""
     outcomes = {
-        key: Outcome(key, PromptAvatar("x"), state, submitted_at=NOON)
+        key: Outcome(key, PromptAvatar("x"), state, attempt="now")
         for key, state in zip("abcd", (*[OutcomeState.UNKNOWN] * 3, OutcomeState.READY), strict=True)
     }
-    now, before = NOON.isoformat(), (NOON - timedelta(seconds=1)).isoformat()
-    again, named = Decision("a", now, "resend"), Decision("b", now, LookRef("x", "y"))
-    outdated, settled = Decision("c", before, "resend"), Decision("d", now, "resend")
+    again, named = Decision("a", "now", "resend"), Decision("b", "now", LookRef("x", "y"))
+    outdated, settled = Decision("c", "before", "resend"), Decision("d", "now", "resend")
     plan = make_plan([again, named, outdated, settled], outcomes)
     assert plan == ((named, again), (settled,), (outdated,), Decimal(2))

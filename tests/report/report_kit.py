@@ -126,7 +126,7 @@ def every_state() -> list[Outcome]:
     ]
 
 
-def unknown_edit(key: str, *candidates: str, sent_at: datetime = NOON) -> Outcome:
+def unknown_edit(key: str, *candidates: str, sent_at: datetime = NOON, attempt: str = "attempt-1") -> Outcome:
     """An edit of ``avtr_1:look_0`` at 4K that may have been paid for, with these candidates."""
     return Outcome(
         key,
@@ -137,6 +137,7 @@ def unknown_edit(key: str, *candidates: str, sent_at: datetime = NOON) -> Outcom
         at_risk=Decimal(4),
         submitted_at=sent_at,
         candidates=tuple(LookRef("avtr_1", look) for look in candidates),
+        attempt=attempt,
     )
 
 
@@ -150,6 +151,7 @@ def unknown_create(key: str) -> Outcome:
         OutcomeUnknown(f"{key}: the server answered 500"),
         at_risk=Decimal(2),
         submitted_at=NOON,
+        attempt="attempt-1",
     )
 
 

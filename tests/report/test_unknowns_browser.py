@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 from browser_kit import NEEDS_BROWSER, browsed, saved
-from report_kit import NOON, Pictures, details, ready, unknown_create, unknown_edit
+from report_kit import Pictures, details, ready, unknown_create, unknown_edit
 
 from hoox_async._core.intents.outcomes import Outcome
 from hoox_async._report import BatchReport
@@ -69,9 +68,9 @@ async def test_decisions_are_summed_up_and_saved(tmp_path: Path) -> None:
         await says(page, "3 of 3 decided: 1 found, 1 made again for 4 credits, 1 left")
         assert await choice(page, "b", "resend").get_attribute("aria-pressed") == "true"
         name, content = await saved(page, "#save-decisions")
-        assert (name, content["format"]) == ("decisions.json", "hoox-async decisions 1")
+        assert (name, content["format"]) == ("decisions.json", "hoox-async decisions 2")
         assert content["decisions"] == [
-            {"key": key, "sent_at": NOON.isoformat(), "verdict": verdict}
+            {"key": key, "attempt": "attempt-1", "verdict": verdict}
             for key, verdict in (("a", "avtr_1:x"), ("b", "resend"), ("c", "drop"))
         ]
 
@@ -119,7 +118,7 @@ async def test_decisions_are_kept_for_the_sending_that_was_looked_at(tmp_path: P
         await choice(page, "b", "resend").click()
         await page.reload()
         await says(page, "2 of 3 decided: 2 made again for 8 credits")
-        again = unknown_edit("a", "x", "y", sent_at=NOON + timedelta(minutes=5))
+        again = unknown_edit("a", "x", "y", attempt="attempt-2")
         await write(tmp_path, [again, *UNKNOWNS[2:]])
         await page.reload()
         await says(page, "1 of 3 decided: 1 made again for 4 credits")
@@ -137,7 +136,8 @@ async def test_commands_can_be_copied(tmp_path: Path) -> None:
         assert await page.evaluate("copied") == "hoox-async resolve campaign.toml a avtr_1:y"
         await page.evaluate("Object.defineProperty(navigator, 'clipboard', { value: undefined })")
         await page.locator('[data-key="a"] .copy').nth(2).click()
-        assert await page.evaluate("String(getSelection())") == "hoox-async resolve campaign.toml a resend"
+        command = "hoox-async resolve campaign.toml a resend --attempt attempt-1"
+        assert await page.evaluate("String(getSelection())") == command
 
 
 async def test_the_sheet_links_to_the_decision(tmp_path: Path) -> None:

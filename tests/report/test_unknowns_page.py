@@ -27,14 +27,14 @@ def cards(*outcomes: Outcome, **modified_after: float) -> list[UnknownCard]:
     return unknown_cards(outcomes, {}, pictures, WORDS)
 
 
-def test_only_unknowns_have_cards_and_know_their_sending() -> None:
-    """There is a card for each unknown and for nothing else; it tells the exact time of its sending."""
-    sent_at = NOON + timedelta(microseconds=123456)
-    shown = cards(*every_state()[:7], unknown_edit("a", sent_at=sent_at), unknown_create("b"))
-    assert [(card.key, card.sent_at) for card in shown] == [
-        ("a", "2025-06-01T12:00:00.123456+00:00"),
-        ("b", "2025-06-01T12:00:00+00:00"),
-    ]
+def test_only_unknowns_have_cards_and_know_their_attempt() -> None:
+    """There is a card for each unknown and for nothing else, with the id of its last attempt.
+
+    The command that sends it again names that attempt.
+    """
+    shown = cards(*every_state()[:7], unknown_edit("a", attempt="att_9"), unknown_edit("b"))
+    assert [(card.key, card.attempt) for card in shown] == [("a", "att_9"), ("b", "attempt-1")]
+    assert shown[0].resend_command.endswith("a resend --attempt att_9")
 
 
 def test_candidates_are_sorted_by_age() -> None:
@@ -62,7 +62,7 @@ def test_commands_are_exact_and_quoted_for_a_shell() -> None:
     [card] = cards(unknown_edit("alex/it's", "x"))
     base = "hoox-async resolve 'my campaign.toml' 'alex/it'\"'\"'s'"
     assert [card.candidates[0].command, card.resend_command, card.drop_command] == [
-        f"{base} avtr_1:x", f"{base} resend", f"{base} drop",
+        f"{base} avtr_1:x", f"{base} resend --attempt attempt-1", f"{base} drop",
     ]  # fmt: skip
 
 
@@ -71,7 +71,7 @@ def test_without_a_command_line_the_decisions_are_lines_of_python() -> None:
     [card] = unknown_cards([unknown_edit("a", "x")], {}, {}, None)
     assert [card.candidates[0].command, card.resend_command, card.drop_command] == [
         "await session.resolve('a', 'avtr_1:x')",
-        "await session.resend('a')",
+        "await session.resend('a', attempt='attempt-1')",
         "await session.drop('a')",
     ]
 

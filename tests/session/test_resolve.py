@@ -107,6 +107,41 @@ async def test_drop_and_resolve_of_an_unknown_that_was_just_resent_are_refused(w
         assert state is (IntentState.UNKNOWN if lost else IntentState.SENDING)
 
 
+async def test_a_decision_that_names_its_attempt_is_carried_out_once() -> None:
+    """Once an attempt was sent again, also if that was lost, decisions about it raise InvalidRequest."""
+    async with on_space() as (session, space):
+        ref = await lose(session, space, made(space))
+        [unknown] = await session.unknowns()
+        paid = space.credits_spent
+        space.faults.fail_next("edit", Fault.DROP_AFTER)
+        with pytest.raises(OutcomeUnknown):
+            await session.resend("lost", attempt=unknown.attempt)
+        for again in (
+            session.resend("lost", attempt=unknown.attempt),
+            session.drop("lost", attempt=unknown.attempt),
+            session.resolve("lost", ref, attempt=unknown.attempt),
+        ):
+            with pytest.raises(InvalidRequest, match="attempt"):
+                await again
+        assert space.credits_spent == paid + 2
+        [unknown] = await session.unknowns()
+        job = await session.resend("lost", attempt=unknown.attempt)
+        assert job.key == "lost"
+
+
+async def test_two_who_carry_out_one_decision_at_once_pay_once() -> None:
+    """Of two resends of one attempt at the same time one is sent; its loss is not sent again by the other."""
+    async with on_space() as (session, space):
+        await lose(session, space, made(space))
+        [unknown] = await session.unknowns()
+        paid = space.credits_spent
+        space.faults.fail_next("edit", Fault.DROP_AFTER)
+        both = [session.resend("lost", attempt=unknown.attempt) for _ in range(2)]
+        ends = await asyncio.gather(*both, return_exceptions=True)
+        assert [type(end) for end in ends] == [OutcomeUnknown, OutcomeUnknown]
+        assert space.credits_spent == paid + 2
+
+
 async def test_resolve_with_the_look_that_was_just_proved_returns_its_job() -> None:
     """`resolve` with the look that a delivery has just proved returns its job and keeps that evidence."""
     store = Racing()

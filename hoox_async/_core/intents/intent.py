@@ -176,6 +176,11 @@ class Intent:
         return self.attempts[-1].answer_by if self.attempts else None
 
     @property
+    def last_attempt(self) -> str | None:
+        """The id of the intent's last attempt."""
+        return self.attempts[-1].id if self.attempts else None
+
+    @property
     def sent_at(self) -> datetime | None:
         """When the intent was last sent."""
         return self.attempts[-1].sent_at if self.attempts else None
@@ -204,9 +209,14 @@ _IN_DOUBT = frozenset({IntentState.SENDING, IntentState.UNKNOWN, IntentState.DRO
 
 
 class Unknown(NamedTuple):
-    """A paid request whose outcome is not known. ``candidates`` are looks that it may have made."""
+    """A paid request whose outcome is not known. ``candidates`` are looks that it may have made.
+
+    ``attempt`` is the id of its last POST. A decision that names it is carried out once: see
+    `HooxSession.resend`.
+    """
 
     key: str
     request: Request
+    attempt: str
     sent_at: datetime | None
     candidates: tuple[LookRef, ...]

@@ -49,8 +49,9 @@ class Outcome:
     ``credits`` were certainly paid for it, and ``at_risk`` may have been paid, over all runs with its store.
     ``request`` is what the item held, even if that was no request (then the state is REJECTED).
     It is a `PrunedRequest` where the store was pruned. ``candidates`` are looks that an UNKNOWN item may have
-    made. ``answer_by``: an UNKNOWN item has been sent and not been answered yet; until then a process may
-    still be waiting for the answer. ``watched_since``: it was found settled by a session that was
+    made. ``attempt`` is the id of the last POST; a decision about an UNKNOWN item names it.
+    ``answer_by``: an UNKNOWN item has been sent and not been answered yet; until then a process may still be
+    waiting for the answer. ``watched_since``: it was found settled by a session that was
     opened then, after the submission, so that ``settled_at`` says little about when the look was done.
     """
 
@@ -65,6 +66,7 @@ class Outcome:
     submitted_at: datetime | None = None
     settled_at: datetime | None = None
     candidates: tuple[LookRef, ...] = ()
+    attempt: str | None = None
     answer_by: datetime | None = None
     watched_since: datetime | None = None
 
@@ -117,6 +119,7 @@ def outcome_of(intent: Intent, **changes: Any) -> Outcome:
         settled_at=intent.settled_at,
         watched_since=intent.watched_since,
         candidates=intent.candidates,
+        attempt=intent.last_attempt,
         answer_by=intent.answer_by if intent.state is IntentState.SENDING else None,
     )
     return attrs.evolve(outcome, **changes)

@@ -5,16 +5,16 @@
   const unknowns = [...document.querySelectorAll(".unknown-request")].map((node) => ({
     node,
     key: node.dataset.key,
-    sent: node.dataset.sent,
+    attempt: node.dataset.attempt,
     price: Number(node.dataset.price),
     other: node.querySelector(".other input"),
   }));
   const REF = /^[^:\s]+:[^:\s]+$/;
 
-  // A decision about an earlier sending of the same key is none about this one.
+  // A decision about an earlier attempt under the same key is none about this one.
   const verdictOf = (unknown) => {
     const decision = kept.values.get(unknown.key);
-    return decision && decision.sent_at === unknown.sent ? decision.verdict : null;
+    return decision && decision.attempt === unknown.attempt ? decision.verdict : null;
   };
 
   function decide(unknown, verdict) {
@@ -22,7 +22,7 @@
       // one look is the result of one request only
       for (const rival of unknowns) if (rival !== unknown && verdictOf(rival) === verdict) kept.put(rival.key, null);
     }
-    kept.put(unknown.key, verdict && { sent_at: unknown.sent, verdict });
+    kept.put(unknown.key, verdict && { attempt: unknown.attempt, verdict });
     show();
   }
 
@@ -74,8 +74,8 @@
   $("save-decisions").addEventListener("click", () => {
     const decisions = unknowns
       .filter(verdictOf)
-      .map((unknown) => ({ key: unknown.key, sent_at: unknown.sent, verdict: verdictOf(unknown) }));
-    saveFile("decisions.json", { format: "hoox-async decisions 1", decisions });
+      .map((unknown) => ({ key: unknown.key, attempt: unknown.attempt, verdict: verdictOf(unknown) }));
+    saveFile("decisions.json", { format: "hoox-async decisions 2", decisions });
   });
 
   $("unknowns").addEventListener("click", async (event) => {
