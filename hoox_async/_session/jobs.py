@@ -575,7 +575,8 @@ class JobRegistry:
         was_unwritten = look.ref in self._unwritten  # then its event was emitted already
         job = self._jobs.get(look.ref)
         notifies_here = job is not None or look.ref in self._own or not self._is_shared
-        job = job or await self._stored_job(look.ref)
+        if job is None or job.key is None:
+            job = await self._with_payment(look.ref, job)
         if job is None or (job.done and not was_unwritten):
             return
         # before the write: during it, a task that awaits the look may read the end from the store
@@ -588,15 +589,21 @@ class JobRegistry:
         if is_first and notifies_here:  # else the process that sent it notifies its hooks
             self._notify_settled(job, look)
 
-    async def _stored_job(self, ref: LookRef) -> LookJob | None:
-        """A job for a look that was polled without a referenced job, from the store's intent."""
+    async def _with_payment(self, ref: LookRef, job: LookJob | None) -> LookJob | None:
+        """The job of a settled look, with the payment that the store knows of it.
+
+        ``job``: the one that is referenced. It may have been made from the ref alone. None where there is
+        none and nobody is known to have paid for the look.
+        """
         try:
             intent = await self._services.store.by_ref(ref)
         except Exception as error:  # the look stays accepted in the store, where it is found again
             _log.warning("the store could not be read to find the request that made %s: %s", ref, error)
-            return None
+            if job is not None:  # its waiters are woken nevertheless
+                self._unwritten.add(ref)
+            return job
         if intent is None or intent.ref != ref:  # it is being paid again: the look is not its own any more
-            return None
+            return job
         return self.job_of(intent)
 
     async def _write_settled(self, key: str, look: Look) -> None:

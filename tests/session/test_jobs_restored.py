@@ -5,14 +5,17 @@ from __future__ import annotations
 import asyncio
 from random import Random
 
+import pytest
 from rate_limiter_kit import virtual
-from session_kit import on_space, prompt, store_of, turns
+from session_kit import intents, on_space, prompt, store_of, turns
 from shared_memory_kit import MemoryDatabase, SharedMemory
 
 from hoox_async import Event, HooxSession, Look, LookRef, LookSettled, LookStatus
+from hoox_async._core.intents.intent import Intent, IntentState
 from hoox_async._core.intents.transitions import Settle
 from hoox_async._io.clock import Clock
 from hoox_async._io.protocols import Store
+from hoox_async._io.stores.memory import MemoryStore
 from hoox_async._session import runtime_of
 from hoox_async.sandbox import InProcessTransport, Space
 
@@ -67,4 +70,28 @@ async def test_hooks_are_told_of_a_look_that_was_read_from_the_store_first() -> 
             await settle_in(store_of(elsewhere), "order", job.ref)
             assert (await job.wait(0)).status is LookStatus.READY
             await asyncio.sleep(5.0)
+    assert [event.key for event in events if isinstance(event, LookSettled)] == ["order"]
+
+
+@pytest.mark.parametrize("awaited", [False, True])
+async def test_a_job_made_from_its_ref_is_recorded_and_told_as_any_other(awaited: bool) -> None:
+    """The end of a look of an earlier session is written, with one event under its key, though its job was
+    made from the ref alone; also where a task awaits it and the store is slow to find its intent."""
+
+    class Slow(MemoryStore):
+        async def by_ref(self, ref: LookRef) -> Intent | None:
+            found = await super().by_ref(ref)
+            await asyncio.sleep(60.0)
+            return found
+
+    store, events = Slow(), list[Event]()
+    async with on_space(store=store, poll="awaited") as (session, space):
+        ref = (await session.submit(prompt(), key="order")).ref
+    async with on_space(space, store=store, hooks=[events.append]) as (session, _):
+        job = session.job(ref)
+        if awaited:
+            assert (await job).status is LookStatus.READY
+        await asyncio.sleep(200)
+        assert job.done
+        assert await intents(session) == {"order": IntentState.READY}
     assert [event.key for event in events if isinstance(event, LookSettled)] == ["order"]
