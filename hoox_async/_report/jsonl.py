@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 from .._api.requests import ImageAvatar, LookEdit, PromptAvatar, PrunedRequest, content_of
-from .._core.intents.intent import Evidence
 from .._core.intents.outcomes import Outcome
 
 REQUEST_KINDS = (PromptAvatar, ImageAvatar, LookEdit)
@@ -49,19 +48,6 @@ def charged(outcome: Outcome) -> str:
     if outcome.credits:
         return "yes"
     return "maybe" if outcome.at_risk else "no"
-
-
-def seconds_of(outcome: Outcome) -> float | None:
-    """The seconds from the last submission until the outcome was settled.
-
-    None if one is not known, and where the time is not that in which the look was made: it was found settled
-    by a later session, or by a person after its POST was lost.
-    """
-    if outcome.submitted_at is None or outcome.settled_at is None:
-        return None
-    if outcome.watched_since is not None or outcome.evidence is Evidence.USER:
-        return None
-    return max(0.0, (outcome.settled_at - outcome.submitted_at).total_seconds())
 
 
 def write_lines(outcomes: Iterable[Outcome], path: Path) -> Path:

@@ -14,9 +14,9 @@ import anyio.to_thread
 import attrs
 
 from .._api.requests import FREE, ImageAvatar
-from .._core.intents.outcomes import Outcome, OutcomeState, outcome_of
+from .._core.intents.outcomes import Outcome, OutcomeState, outcome_of, seconds_of
 from .._io.stores import is_database
-from .jsonl import REQUEST_KINDS, seconds_of, write_lines
+from .jsonl import REQUEST_KINDS, write_lines
 from .opening import Opening
 
 if TYPE_CHECKING:

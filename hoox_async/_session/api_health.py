@@ -6,6 +6,7 @@ import logging
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import datetime
 
 from .._api.endpoints import Endpoint
 from .._core.outage import NO_ANSWER, Outage, outage_after
@@ -18,6 +19,7 @@ _log = logging.getLogger("hoox_async.requests")  # so that a program that shows 
 _LOG_EVERY = 30.0  # seconds
 _SLOW = 10.0  # seconds: a read that is open for longer is reported as one without an answer
 _MOST_AVATARS = 1_000
+_LONG = 30.0  # seconds: after such an outage it is not known when the looks were done that are found then
 
 
 class ApiHealth:
@@ -36,6 +38,8 @@ class ApiHealth:
         self._open: dict[object, float] = {}  # reads without an answer yet: when each was sent
         self._log_at = -math.inf
         self._is_logged = False
+        self.answers_since: datetime = clock.utc()
+        """Since when requests are answered: the session's opening, or the end of a long outage."""
 
     @contextmanager
     def reading(self, endpoint: Endpoint, avatar_id: str | None) -> Iterator[None]:
@@ -70,6 +74,8 @@ class ApiHealth:
         """A usable answer came."""
         self._answered_at = self._clock.now()
         outage, self._outage = self._outage, None
+        if outage is not None and self._answered_at - outage.since >= _LONG:
+            self.answers_since = self._clock.utc()
         if outage is not None and self._is_logged:
             self._is_logged = False
             _log.warning("the API answers again, after %.0f s", self._answered_at - outage.since)

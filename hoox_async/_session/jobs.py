@@ -15,6 +15,7 @@ from weakref import WeakValueDictionary
 from .._api.models import Look, LookRef, LookStatus
 from .._api.requests import KnownRequest
 from .._core.intents.intent import Intent, IntentState
+from .._core.intents.outcomes import seconds_of
 from .._core.intents.transitions import IllegalTransition, Settle
 from .._core.outage import Outage
 from .._core.polling import LookUpdate, PollScheduler, is_complete
@@ -509,10 +510,7 @@ class JobRegistry:
             return
         if look is None:
             return
-        if intent.accepted_at is not None and intent.settled_at is not None:
-            seconds = (intent.settled_at - intent.accepted_at).total_seconds()
-            self._scheduler.settled_elsewhere(ref, max(seconds, 0.0))
-        self._scheduler.drop(ref)
+        self._scheduler.settled_elsewhere(ref, seconds_of(intent))
         if ref in self._unwritten:  # hooks here were notified when it could not be written here
             self._unwritten.discard(ref)
             self._services.store.confirm_notified(intent.key)
@@ -608,8 +606,9 @@ class JobRegistry:
 
     async def _write_settled(self, key: str, look: Look) -> None:
         """Record in the store that the look is settled. Where that fails, it is polled again later."""
+        settle = Settle(look, self._services.clock.utc(), self._services.health.answers_since)
         try:
-            await self._services.advance(key, Settle(look, self._services.clock.utc(), self._opened_at))
+            await self._services.advance(key, settle)
         except IllegalTransition:
             pass  # it was settled with the other status before: the first one is final
         except StoreError as error:

@@ -12,6 +12,7 @@ from .._api.endpoints import avatar_request, status_request
 from .._api.models import Avatar, Look, LookRef
 from .._api.responses import look_from_details, read_avatar, read_status
 from .._core.intents.intent import IntentState
+from .._core.intents.outcomes import seconds_of
 from .._core.polling import LookUpdate, PollKind, PollRequest, PollScheduler, is_complete
 from .._core.polling.durations import kind_of
 from .._io.protocols import PollDuty
@@ -219,9 +220,9 @@ class Poller:
     async def _learn_durations(self) -> None:
         """Begin with what other processes' looks have taken."""
         for intent in await self._services.store.recently_settled(_LEARNED_FROM):
-            if intent.accepted_at is not None and intent.settled_at is not None:
-                seconds = (intent.settled_at - intent.accepted_at).total_seconds()
-                self._scheduler.learn(kind_of(intent.request), max(seconds, 0.0))
+            seconds = seconds_of(intent)
+            if seconds is not None:
+                self._scheduler.learn(kind_of(intent.request), seconds)
 
     async def _schedule_later(self, key: str) -> None:
         requests = _PAUSE_BUSY if self._services.rate_limiter.busy else _PAUSE_IDLE

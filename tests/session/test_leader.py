@@ -18,7 +18,8 @@ from hoox_async._api.webhook_payloads import Delivery
 from hoox_async._core.settings import Poll
 from hoox_async._session import runtime_of
 from hoox_async.errors import StoreError
-from hoox_async.sandbox import InProcessTransport, Space
+from hoox_async.sandbox import Fault, InProcessTransport, Space
+from hoox_async.sandbox.fault_injection import FaultPlan
 
 pytestmark = pytest.mark.virtual_time
 LEASE = 10.0
@@ -163,6 +164,43 @@ async def test_a_leader_learns_from_deliveries_to_other_processes_how_long_looks
         await asyncio.sleep(4.0)
         space.settle(job.ref, "ready", asyncio.get_running_loop().time())
         await job.wait(timeout=15.0)
+
+
+@pytest.mark.parametrize("gap", ["nobody ran", "the API was down"])
+async def test_nobody_learns_from_looks_that_nobody_watched(gap: str) -> None:
+    """60 looks are found done after six hours in which nobody could ask for them. A process that polls later
+    knows of the next look, which takes 30 s, within a minute of its submission.
+
+    Nobody could ask since no process ran, or since the API answered nothing.
+    """
+    memory = SharedMemory()
+    space = Space(rng=Random(1), requests_per_minute=None, duration=lambda *_: 30.0)
+    sender = Process(memory, space)
+    await sender.open()
+    if gap == "the API was down":
+        for endpoint in ("status", "avatar"):
+            space.faults.fail_next(endpoint, Fault.status(503), times=1_000_000)
+    ref = made(space)
+    for number in range(60):
+        await sender.session.submit(edit(ref, f"scene {number}"), key=f"k{number}")
+    if gap == "nobody ran":
+        await sender.close()
+    await asyncio.sleep(6 * 3600.0)
+    space.faults = FaultPlan(Random(1))
+    finder = Process(memory, space)
+    await finder.open()
+    await asyncio.sleep(120.0)
+    assert await finder.session.jobs() == []
+    assert (await finder.session.health()).unsettled == 0
+    for process in (sender, finder):
+        if process.is_open:
+            await process.close()
+    later = Process(memory, space)
+    await later.open()
+    await asyncio.sleep(2.0)
+    job = await later.session.submit(edit(ref, "next"), key="next")
+    assert (await job.wait(60.0)).status is LookStatus.READY
+    await later.close()
 
 
 async def test_a_leader_that_is_killed_is_replaced_once_its_lease_is_over() -> None:

@@ -97,8 +97,8 @@ class Intent:
 
     ``own_key``: the key can be used again, since the user chose it or it is a batch item's. ``digest`` is
     that of the request's content (`keys.digest`). ``source`` is the look that is edited. ``reason`` is set
-    for REJECTED, UNKNOWN and DROPPED. ``watched_since``: when the session that found it settled was opened,
-    where it was sent before that, so that nobody may have asked meanwhile.
+    for REJECTED, UNKNOWN and DROPPED. ``watched_since``: since when the session that found it settled
+    had been asking without a gap, where it was sent before that, so that nobody may have asked meanwhile.
     """
 
     key: str

@@ -51,8 +51,8 @@ class Outcome:
     It is a `PrunedRequest` where the store was pruned. ``candidates`` are looks that an UNKNOWN item may have
     made. ``attempt`` is the id of the last POST; a decision about an UNKNOWN item names it.
     ``answer_by``: an UNKNOWN item has been sent and not been answered yet; until then a process may still be
-    waiting for the answer. ``watched_since``: it was found settled by a session that was
-    opened then, after the submission, so that ``settled_at`` says little about when the look was done.
+    waiting for the answer. ``watched_since``: it was found settled by a session that asks
+    since then only, after the submission, so that ``settled_at`` says little about when the look was done.
     """
 
     key: str
@@ -85,6 +85,19 @@ class Outcome:
         if self.state is OutcomeState.READY and self.look is not None:
             return self.look
         raise self.error or HooxError(f"{self.key}: {self.state}")
+
+
+def seconds_of(done: Intent | Outcome) -> float | None:
+    """The seconds from the last POST until the look was known to be done, where somebody watched its making.
+
+    None where one of the two moments is not known; and where the look was found done after a time in which
+    nobody asked for it, or by a person after its POST was lost: that says nothing about how long it took.
+    """
+    sent_at = done.submitted_at if isinstance(done, Outcome) else done.sent_at
+    was_watched = done.watched_since is None and done.evidence is not Evidence.USER
+    if sent_at is None or done.settled_at is None or not was_watched:
+        return None
+    return max(0.0, (done.settled_at - sent_at).total_seconds())
 
 
 _STATES = {

@@ -125,7 +125,7 @@ class AddCandidates(NamedTuple):
 class Settle(NamedTuple):
     """The look is done. Applied again with the same status, it fills in a missing picture or error.
 
-    ``watched_since``: when the session that knows it was opened; None where it was open all the time.
+    ``watched_since``: since when the session that knows it has been asking without a gap; None: all the time.
     """
 
     look: Look

@@ -178,15 +178,16 @@ class PollScheduler:
             self._requeue(group, now)  # without this look, polling the avatar is worth less
         return update
 
-    def settled_elsewhere(self, ref: LookRef, seconds: float) -> None:
+    def settled_elsewhere(self, ref: LookRef, seconds: float | None) -> None:
         """Stop polling a look that another process knows to be settled, ``seconds`` after its acceptance.
 
-        If a delivery was expected, that process got it: else it would not know before this one.
+        None where that process has not watched its making. If a delivery was expected, that process got it:
+        else it would not know before this one.
         """
         tracked = self._looks.get(ref)
         if tracked is None:
             return
-        if tracked.settled_look is None:
+        if tracked.settled_look is None and seconds is not None:
             late_by = _KNOWN_LATE_BY
             if tracked.expects_webhook:
                 self._losses.delivered()
