@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+
+# It goes on while the machine sleeps, and nobody sets it. Linux names it so; macOS's monotonic clock is one.
+_BOOT_TIME = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC if sys.platform == "darwin" else None)
 
 
 class Clock:
@@ -15,38 +19,38 @@ class Clock:
     system's clock can be set. A loop can have an ``epoch``, the UTC datetime of its time 0: then UTC is
     computed from the loop's time. Loops with virtual time have one, so that their runs are reproducible.
 
-    ``offset`` is how far the clock that UTC is to be read from is ahead of this machine's: several machines
-    that share a database go by its clock. It is called for each reading.
+    ``shared_epoch`` is called for each reading where several machines go by the clock of a database: the
+    datetime of this machine's boot time 0 by that clock. Then this machine's UTC is not used, and may be set.
     """
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, offset: Callable[[], timedelta] = timedelta) -> None:
+    def __init__(
+        self, loop: asyncio.AbstractEventLoop, shared_epoch: Callable[[], datetime | None] | None = None
+    ) -> None:
         self.loop = loop
-        self._offset = offset
+        self._shared_epoch = shared_epoch
         self.now: Callable[[], float] = loop.time
         """The loop's time in seconds."""
         self._epoch: datetime | None = getattr(loop, "epoch", None)
 
     def utc(self) -> datetime:
         """The UTC datetime now."""
+        shared = None if self._shared_epoch is None else self._shared_epoch()
+        if shared is not None:
+            return shared + timedelta(seconds=self.boot())
         if self._epoch is not None:
-            return self.to_utc(self.loop.time())
-        return datetime.now(UTC) + self._offset()
+            return self._epoch + timedelta(seconds=self.loop.time())
+        return datetime.now(UTC)
 
     def boot(self) -> float:
         """Seconds of a clock that goes on while the machine sleeps, where the system has one."""
-        if self._epoch is not None or not hasattr(time, "CLOCK_BOOTTIME"):
+        if self._epoch is not None or _BOOT_TIME is None:
             return self.loop.time()
-        return time.clock_gettime(time.CLOCK_BOOTTIME)
+        return time.clock_gettime(_BOOT_TIME)
 
     def to_utc(self, seconds: float) -> datetime:
         """A time of the loop as a UTC datetime, if neither clock has been stopped or set in between."""
-        return self._epoch_utc() + timedelta(seconds=seconds)
+        return self.utc() + timedelta(seconds=seconds - self.now())
 
     def to_loop(self, utc: datetime) -> float:
         """A UTC datetime as a time of the loop, if neither clock has been stopped or set in between."""
-        return (utc - self._epoch_utc()).total_seconds()
-
-    def _epoch_utc(self) -> datetime:
-        """The UTC datetime of the loop's time 0."""
-        here = self._epoch or datetime.now(UTC) - timedelta(seconds=self.loop.time())
-        return here + self._offset()
+        return self.now() + (utc - self.utc()).total_seconds()

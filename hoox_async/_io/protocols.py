@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Coroutine, Sequence
 from contextlib import AbstractAsyncContextManager
-from datetime import datetime, timedelta
+from datetime import datetime
 from decimal import Decimal
 from enum import Enum
 from typing import Any, NamedTuple, Protocol
@@ -193,10 +193,10 @@ class Store(Protocol):
         ...
 
     @property
-    def clock_offset(self) -> timedelta:
-        """How far the clock that all users of the store go by is ahead of this machine's.
+    def epoch(self) -> datetime | None:
+        """The datetime of this machine's boot time 0 (`Clock.boot`), by the clock that all users go by.
 
-        Zero for a store of one process.
+        None where that is this machine's UTC: in a store of one process.
         """
         ...
 

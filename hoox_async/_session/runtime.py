@@ -62,7 +62,7 @@ def open_services(
     ``shared_quota_of``: the workspace whose quota all sessions of this process share; None for a quota of
     the session's own.
     """
-    clock = Clock(asyncio.get_running_loop(), lambda: store.clock_offset)
+    clock = Clock(asyncio.get_running_loop(), lambda: store.epoch)
     tasks = TaskSet()
     workspace, quota = shared_quota_of, None
     permits = store.shared_permits

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
+from datetime import timedelta
 
 import pytest
-from processes_kit import LEASE, two_processes
+from processes_kit import LEASE, ProcessStore, two_processes
 from session_kit import edit, intent_of, made, prompt, turns
 
 from hoox_async import BatchItem, BatchRunner, Look, LookStatus
@@ -25,6 +26,7 @@ from hoox_async.errors import (
 )
 from hoox_async.events import Event, LookAccepted
 from hoox_async.sandbox import Fault
+from hoox_async.testing import VirtualTimeLoop
 
 pytestmark = pytest.mark.virtual_time
 
@@ -265,6 +267,28 @@ async def test_a_resend_waits_until_the_answer_can_not_come_any_more() -> None:
         intent = await intent_of(two.session, "k")
         assert (float(intent.spent), float(intent.at_risk)) == (4, 0)
         assert len(intent.past_looks) == 1
+    assert len(space.ledger) == 2
+
+
+async def test_a_clock_that_was_set_back_delays_a_resend_by_one_deadline_at_most(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The clock that all processes go by goes back by an hour after the POST: nobody waits for an hour."""
+    async with two_processes(transport={"latency": 60.0}) as (one, two, space):
+        first = asyncio.create_task(one.session.submit(prompt(), key="k"))
+        await asyncio.sleep(5)
+        one.store.freeze()
+        await asyncio.sleep(2 * LEASE)
+        an_hour_ago = VirtualTimeLoop.epoch - timedelta(hours=1)
+        monkeypatch.setattr(ProcessStore, "epoch", property(lambda _: an_hour_ago))
+        with pytest.raises(NotSent) as caught:
+            await two.session.resend("k", max_wait=10)
+        assert caught.value.retry_after == pytest.approx(140 - 10, abs=2)
+        began = asyncio.get_running_loop().time()
+        job = await two.session.resend("k")
+        assert asyncio.get_running_loop().time() - began == pytest.approx(140 + 60, abs=2)
+        one.store.thaw()
+        assert (await first).ref == job.ref
     assert len(space.ledger) == 2
 
 

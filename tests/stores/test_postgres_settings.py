@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from datetime import UTC, datetime, timedelta, tzinfo
 from pathlib import Path
 from urllib.parse import quote
 
@@ -10,12 +11,14 @@ import pytest
 from postgres_kit import Server
 from store_kit import NOW, WORKSPACE, accept, after, planned, send
 
+from hoox_async import HooxSession, LookEdit
 from hoox_async._core.intents.intent import IntentState
 from hoox_async._io.stores.postgres.connections import Connections
 from hoox_async._io.stores.postgres.migrations import MIGRATIONS, Migration
 from hoox_async._io.stores.postgres.url import DatabaseUrl
 from hoox_async.errors import StoreError
 from hoox_async.postgres import PostgresDatabase
+from hoox_async.sandbox import InProcessTransport, Space
 
 
 def url_with(server: Server, setting: str) -> str:
@@ -48,8 +51,32 @@ async def test_no_setting_changes_what_is_stored(
             found = (await store.get(["a"]))["a"]
             assert (found.state, found.sent_at) == (IntentState.ACCEPTED, NOW)
             assert await store.recent_sends(after(-1)) == [NOW]
-            assert abs(store.clock_offset.total_seconds()) < 60
+            assert abs(database.require_member().utc() - datetime.now(UTC)) < timedelta(minutes=1)
             await store.aclose()
+
+
+async def test_the_clock_of_a_process_is_used_for_nothing_that_others_read(
+    postgres: Server, postgres_schema: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A machine's UTC is set by an hour while its process runs: what it writes goes by the database's."""
+
+    class AnHourLater(datetime):
+        @classmethod
+        def now(cls, tz: tzinfo | None = None) -> datetime:  # type: ignore[override]
+            return datetime.now(tz) + timedelta(hours=1)
+
+    space = Space(requests_per_minute=None)
+    transport = InProcessTransport(space)
+    async with PostgresDatabase(postgres.url, schema=postgres_schema) as database:
+        store = database.workspace("shop")
+        async with HooxSession(space.api_key, transport=transport, store=store) as session:
+            monkeypatch.setattr("hoox_async._io.clock.datetime", AnHourLater)
+            await session.submit(LookEdit("avtr_public_ada:look_public_ada", "podcast"), key="a")
+            [stored] = (await store.get(["a"])).values()
+            [attempt] = stored.attempts
+            for moment in (stored.planned_at, attempt.sent_at, stored.accepted_at):
+                assert moment is not None
+                assert abs(moment - datetime.now(UTC)) < timedelta(minutes=1)
 
 
 async def test_what_the_server_has_rolled_back_for_others_is_tried_again(

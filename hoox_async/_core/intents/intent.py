@@ -175,6 +175,15 @@ class Intent:
         """
         return self.attempts[-1].answer_by if self.attempts else None
 
+    def seconds_until_answer(self, now: datetime) -> float:
+        """How long a process may still be waiting for the answer to its last POST; 0 if none is.
+
+        It is no longer than it may wait in all, also where the clock was set back since.
+        """
+        if self.answer_by is None or self.sent_at is None:
+            return 0.0
+        return max(0.0, (self.answer_by - max(now, self.sent_at)).total_seconds())
+
     @property
     def last_attempt(self) -> str | None:
         """The id of the intent's last attempt."""

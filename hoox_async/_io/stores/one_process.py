@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import timedelta
 
 from ..._core.intents.intent import Intent
 from ..protocols import Coordination, PollDuty
@@ -18,9 +17,9 @@ class OneProcessStore:
         return False
 
     @property
-    def clock_offset(self) -> timedelta:
-        """Zero: it goes by this machine's clock."""
-        return timedelta()
+    def epoch(self) -> None:
+        """None: it goes by this machine's UTC."""
+        return None
 
     @property
     def shared_permits(self) -> None:

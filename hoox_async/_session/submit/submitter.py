@@ -49,6 +49,7 @@ from .key_locks import KeyBusy, KeyLocks
 
 _log = logging.getLogger("hoox_async")
 _REREAD = 30.0  # seconds after an answer is due: then the intent is read, if no change of it was reported
+_EARLY = 0.01  # seconds by which a timer may fire early
 _WITHOUT_OUTCOME = frozenset({IntentState.PLANNED, IntentState.SENDING})
 
 
@@ -223,34 +224,30 @@ class Submitter:
         """
         if not self._services.store.is_shared or self._changes.is_closed:
             raise error_of(sending) or OutcomeUnknown(f"{sending.key}: it is being sent", key=sending.key)
-        await self._changes.wait_changed(sending, self._seconds_until_answer(sending) + _REREAD, self._stored)
+        seconds = sending.seconds_until_answer(self._services.clock.utc())
+        await self._changes.wait_changed(sending, seconds + _REREAD, self._stored)
 
     async def _wait_for_late_answer(self, unknown: Intent, options: SendOptions) -> None:
         """Wait as long as a process that was presumed dead may still get the answer to the lost POST.
 
-        Returns at once where none does. After waiting, raises `DecisionOutdated`, or `KeyBusy` where the
-        caller does not wait so long.
+        Raises `DecisionOutdated` where the intent changes meanwhile, and `KeyBusy` where the caller does not
+        wait so long.
         """
-        seconds = self._seconds_until_answer(unknown)
+        clock = self._services.clock
+        seconds = unknown.seconds_until_answer(clock.utc())
         if not seconds:
             return
-        left = options.seconds_left(self._services.clock.now())
+        left = options.seconds_left(clock.now())
         longest = seconds if left is None else min(seconds, left)
+        until = clock.now() + longest
         await self._changes.wait_changed(unknown, longest, self._stored)
         if self._changes.is_closed:
             raise SessionClosed("the session was closed")
-        if left is not None and left < seconds:
-            now = await self._stored(unknown.key)
-            if now is not None and now.unchanged_since(unknown):
-                reason = "the process that sent it may still get the answer"
-                raise KeyBusy(reason, self._seconds_until_answer(unknown))
-        raise DecisionOutdated(unknown.key)
-
-    def _seconds_until_answer(self, intent: Intent) -> float:
-        """How long a process may still be waiting for the answer to its last POST; 0 if none is."""
-        if intent.answer_by is None:
-            return 0.0
-        return max(0.0, (intent.answer_by - self._services.clock.utc()).total_seconds())
+        now = await self._stored(unknown.key)
+        if now is None or not now.unchanged_since(unknown) or clock.now() < until - _EARLY:
+            raise DecisionOutdated(unknown.key)
+        if longest < seconds:
+            raise KeyBusy("the process that sent it may still get the answer", seconds - longest)
 
     def changed_elsewhere(self, intent: Intent) -> None:
         """Another process has changed this intent: wake those who wait for that."""

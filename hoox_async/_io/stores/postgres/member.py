@@ -11,7 +11,7 @@ import math
 from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping
 from contextlib import suppress
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from ...._core.intents.budget import StoredBudget
@@ -28,7 +28,8 @@ from .recent_writes import RecentWrites
 
 _FEED_INTERVAL = 1.0  # seconds
 _BEGIN_AFTER = 0.05  # seconds between the opening of a workspace and the first agreement on who polls it
-_MEASUREMENTS = 4  # of the clock
+_MEASUREMENTS = 4  # of the database's clock
+_DRIFT = 0.1  # seconds by which two measurements may differ besides
 _NOTIFIED_WITHIN = 60.0  # seconds in which a process that lives notifies its hooks
 _LATE_WRITES = 60.0  # seconds after which a write whose caller has given up is certainly over
 _SESSION_HAS_ENDED = "the session ended while the request was being sent"
@@ -52,7 +53,7 @@ class Member:
     def __init__(self, queries: Queries, lease: float) -> None:
         self.queries = queries
         self._lease = lease
-        self._clock = Clock(asyncio.get_running_loop())
+        self._clock = Clock(asyncio.get_running_loop(), lambda: self.epoch)
         self._tasks = TaskSet()
         self._workspaces: dict[int, OnChange] = {}
         self._closed_at: dict[int, float] = {}  # workspaces that no session has open any more
@@ -67,12 +68,19 @@ class Member:
         self._recent = RecentWrites()
         self._restored_on: str | None = None  # the timeline that has everything this member has written
         self._sends_from = -math.inf
-        self._measured: deque[tuple[float, timedelta]] = deque([(math.inf, timedelta())], _MEASUREMENTS)
+        self._measured: deque[tuple[float, datetime]] = deque(maxlen=_MEASUREMENTS)
 
     @property
-    def clock_offset(self) -> timedelta:
-        """How far the database's clock is ahead of this machine's, by the quickest of the last answers."""
-        return min(self._measured)[1]
+    def epoch(self) -> datetime | None:
+        """The datetime of this machine's boot time 0 by the database's clock.
+
+        By the quickest of the last answers. None before the first.
+        """
+        return min(self._measured)[1] if self._measured else None
+
+    def utc(self) -> datetime:
+        """The time now by the database's clock."""
+        return self._clock.utc()
 
     async def start(self) -> None:
         """Begin the lease, and the tasks that renew it, sweep, and read changes. Raises `StoreError`."""
@@ -122,12 +130,21 @@ class Member:
 
     async def renew(self) -> None:
         """Renew the lease, and measure the database's clock. Raises `StoreError`."""
-        began, utc = self._clock.now(), self._clock.utc()
+        began = self._clock.boot()
         renewed = await self.queries.renew(self._timeline)
-        took = self._clock.now() - began
-        self._measured.append((took, renewed.moment - utc - timedelta(seconds=took / 2)))
+        took = self._clock.boot() - began
+        self._measure(took, renewed.moment - timedelta(seconds=began + took / 2))
         if renewed.timeline != self._timeline:
             await self._begin_timeline(renewed.timeline)
+
+    def _measure(self, took: float, epoch: datetime) -> None:
+        """Remember what an answer says of the epoch, and forget what contradicts it: the clock was set."""
+        kept = [
+            (seconds, other)
+            for seconds, other in self._measured
+            if abs((epoch - other).total_seconds()) <= (took + seconds) / 2 + _DRIFT
+        ]
+        self._measured = deque([*kept, (took, epoch)], _MEASUREMENTS)
 
     async def put(self, workspace: int, write: IntentWrite, *, if_sender_dead: bool = False) -> Written:
         """Write an intent by compare-and-set, and remember that for ten minutes. See `Queries.put`."""
@@ -361,7 +378,7 @@ class Member:
     async def _mark_unknown(self, row: IntentRow, *, presumed: bool = True) -> None:
         """``presumed``: its sender is a member whose lease is over; else it is this one, and has given up."""
         reason = _SENDER_IS_DEAD if presumed else _SESSION_HAS_ENDED
-        at = self._clock.utc() + self.clock_offset
+        at = self.utc()
         try:
             attempt_id = intent_rows.read(row).attempts[-1].id
             lost = MarkUnknown(reason, at, attempt_id, presumed=presumed)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Sequence
 from contextlib import suppress
-from datetime import datetime, timedelta
+from datetime import datetime
 from decimal import Decimal
 from typing import TYPE_CHECKING, TypeVar
 
@@ -16,7 +16,6 @@ from ...._core.intents.intent import Intent, IntentState
 from ...._core.intents.records import dump_delivery, load_delivery
 from ...._core.intents.transitions import IllegalTransition, LookTaken, Transition, recovery_transitions
 from ....errors import KeyConflict, StoreError
-from ...clock import Clock
 from ...logs import failures_logged
 from ...protocols import Coordination, SharedPermits, StoreGauges, Workspace
 from ..workspace_binding import Binding
@@ -71,9 +70,9 @@ class PostgresStore:
         return True
 
     @property
-    def clock_offset(self) -> timedelta:
-        """How far the database's clock is ahead of this machine's."""
-        return self._member.clock_offset if self._member is not None else timedelta()
+    def epoch(self) -> datetime | None:
+        """The datetime of this machine's boot time 0 by the database's clock; None while it is not open."""
+        return self._member.epoch if self._member is not None else None
 
     @property
     def shared_permits(self) -> SharedPermits | None:
@@ -146,7 +145,7 @@ class PostgresStore:
 
     async def _mark_own_as_unknown(self, member: Member) -> None:
         """Mark as UNKNOWN what this member was sending here: no session of it has the workspace open."""
-        at = Clock(asyncio.get_running_loop()).utc() + member.clock_offset
+        at = member.utc()
         for row in await member.queries.page(self._id, [IntentState.SENDING], own=True):
             with suppress(IllegalTransition):
                 await self._advance(member, row.key, recovery_transitions(intent_rows.read(row), at))
