@@ -224,15 +224,20 @@ class LookJob:
     def _forget_payment(self) -> None:
         self._payment = None
 
-    def _update(self, look: Look, *, complete: bool) -> None:
-        """Merge what was reported, and wake all waiters. ``complete``: no further update follows."""
+    def _update(self, look: Look, *, complete: bool) -> bool:
+        """Merge what was reported, and wake all waiters. Returns whether it was new.
+
+        ``complete``: no further update follows.
+        """
         if self._complete:
-            return
-        merged = look if self._last is None else self._last.merged_with(look)
+            return False
+        known = self._last
+        merged = look if known is None else known.merged_with(look)
         if merged.status is not look.status:
-            return  # it contradicts the first settled status
+            return False  # it contradicts the first settled status
         self._last, self._complete = merged, complete or is_complete(merged)
         self._wake()
+        return merged is not known
 
     async def _wait_until(self, reached: Callable[[], bool], timeout: Timeout) -> None:
         """The loop in which every waiter waits. Raises as `wait` does, except `GenerationFailed`."""
@@ -559,33 +564,42 @@ class JobRegistry:
         if not job.done:
             await self.publish((LookUpdate(look, is_complete(look)),))
 
-    async def publish(self, updates: Iterable[LookUpdate]) -> None:
-        """Record settled looks in the store, then update the jobs and emit the events."""
+    async def publish(self, updates: Iterable[LookUpdate]) -> bool:
+        """Record settled looks in the store, then update the jobs and emit the events.
+
+        Returns whether any of the settled looks was new.
+        """
         updates = list(updates)
         settled = [self._settle(look, complete) for look, complete in updates if look.status.settled]
-        await asyncio.gather(*settled)
+        were_new = await asyncio.gather(*settled)
         for look, complete in updates:
             job = self._jobs.get(look.ref)
             if job is not None and not look.status.settled:
                 job._update(look, complete=complete)
+        return any(were_new)
 
-    async def _settle(self, look: Look, complete: bool) -> None:
+    async def _settle(self, look: Look, complete: bool) -> bool:
+        """Record the look, update its job, notify hooks. Returns whether it was new.
+
+        Where others share the store, the hooks here are notified of what was sent or is held here.
+        """
         was_unwritten = look.ref in self._unwritten  # then its event was emitted already
         job = self._jobs.get(look.ref)
         notifies_here = job is not None or look.ref in self._own or not self._is_shared
         if job is None or job.key is None:
             job = await self._with_payment(look.ref, job)
         if job is None or (job.done and not was_unwritten):
-            return
+            return False
         # before the write: during it, a task that awaits the look may read the end from the store
         is_first = not job._is_settled and not was_unwritten
         if job.key is not None:
             await self._write_settled(job.key, look)
             if was_unwritten and look.ref not in self._unwritten:
                 self._services.store.confirm_notified(job.key)
-        job._update(look, complete=complete)
+        is_new = job._update(look, complete=complete)
         if is_first and notifies_here:  # else the process that sent it notifies its hooks
             self._notify_settled(job, look)
+        return is_new
 
     async def _with_payment(self, ref: LookRef, job: LookJob | None) -> LookJob | None:
         """The job of a settled look, with the payment that the store knows of it.

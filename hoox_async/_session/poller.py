@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from contextlib import suppress
 from functools import partial
 
@@ -91,6 +91,7 @@ class Poller:
 
     async def _poll(self, permit: Permit, request: PollRequest) -> None:
         """Send one request, and release its place among those outstanding once it is answered."""
+        take_in: Callable[[], Awaitable[object]]
         try:
             try:
                 with permit:  # it is cancelled where no HTTP request can be made of this one

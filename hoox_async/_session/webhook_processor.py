@@ -143,7 +143,7 @@ class WebhookProcessor:
         known = intent.look
         if intent.state is not IntentState.ACCEPTED and (known is None or known.merged_with(look) is known):
             return False
-        return await self._publish(intent, look)
+        return await self._publish(look)
 
     async def _claim_extra_look(self, intent: Intent, attempt_id: str, delivery: Delivery) -> None:
         """Claim a second look of an intent that was sent again, paid again or dropped: no other may have it.
@@ -155,16 +155,17 @@ class WebhookProcessor:
         if avatar_id is not None and not _attempt_has_its_look(intent, attempt_id):
             await self._services.store.claim_look(LookRef(avatar_id, delivery.look_id))
 
-    async def _publish(self, intent: Intent, look: Look) -> bool:
-        """Update the tracked look and its job. Returns whether that was new."""
+    async def _publish(self, look: Look) -> bool:
+        """Update the tracked look and its job. Returns whether that was new.
+
+        No job is made for it: hooks are told of what is held here, and this process may only pass it on.
+        """
         if look.ref in self._scheduler:
             update = self._scheduler.update(look, self._services.clock.now(), delivered=True)
             await self._registry.publish((update,) if update else ())
             self._services.rate_limiter.wake()
             return update is not None
-        job = self._registry.job_of(intent)  # referenced until it is stored
-        await self._registry.publish([LookUpdate(look, is_complete(look))])
-        return job.last is look
+        return await self._registry.publish([LookUpdate(look, is_complete(look))])
 
     async def _confirm_unknown(self, intent: Intent, attempt_id: str, delivery: Delivery) -> Intent | None:
         """Confirm the look of an unknown intent by a delivery on its own token. None if that is impossible.

@@ -166,6 +166,27 @@ async def test_a_leader_learns_from_deliveries_to_other_processes_how_long_looks
         await job.wait(timeout=15.0)
 
 
+async def test_a_delivery_anywhere_is_told_by_the_sender_alone() -> None:
+    """Deliveries reach each of three processes in turn: hooks of the sender are told, once, and no others."""
+    async with processes(3, webhooks=True) as (space, opened):
+        space.hold(asyncio.get_running_loop().time())
+        for number in range(9):
+            sender, receiver = opened[number // 3], opened[number % 3]
+            assert sender.hub is not None
+            assert receiver.hub is not None
+            job = await sender.session.submit(prompt(f"scene {number}"), key=f"k{number}")
+            await asyncio.sleep(4.0)
+            delivery = Delivery(job.look_id, LookStatus.READY, job.avatar_id, "https://media.example/1.jpg")
+            assert await receiver.hub(sender.hub.attempts[-1], delivery)
+            await job.wait(timeout=3.0)
+        await asyncio.sleep(3 * LEASE)
+        assert [process.notified for process in opened] == [
+            ["k0", "k1", "k2"],
+            ["k3", "k4", "k5"],
+            ["k6", "k7", "k8"],
+        ]
+
+
 @pytest.mark.parametrize("gap", ["nobody ran", "the API was down"])
 async def test_nobody_learns_from_looks_that_nobody_watched(gap: str) -> None:
     """60 looks are found done after six hours in which nobody could ask for them. A process that polls later
