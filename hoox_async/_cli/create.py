@@ -331,7 +331,7 @@ async def _submit_and_wait(
         terminal.result(f"{look.ref} is ready: {look.thumbnail_url}")
         if options.out is not None:
             try:
-                await save(session, look, options.out, terminal)
+                await save(session, look, options.out, terminal, request)
             except (HooxError, OSError) as error:
                 raise _PictureNotSaved(f"the picture could not be saved: {error}") from error
     return Exit.READY

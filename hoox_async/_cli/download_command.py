@@ -12,6 +12,7 @@ from cyclopts import Parameter
 from hoox_async import BatchReport, HooxSession, Outcome
 
 from .batch.picture_saver import PictureSaver
+from .batch.summary import small_pictures_line
 from .campaign import origin_of_key, picture_name
 from .exit_codes import Exit
 from .options import Connection, Output, command_line
@@ -87,11 +88,14 @@ async def _save(
         folder=str(out),
         pictures=len(saver.files),
         pictures_missing=len(chosen.ready) - len(saver.files),
+        pictures_smaller=len(saver.smaller),
         not_ready=not_ready,
         exit=int(code),
         resume=None if is_finished else again,
     )
     terminal.result(f"{format_count(len(saver.files), 'picture')} in {shown_path(out)}")
+    if saver.smaller:
+        terminal.result(small_pictures_line(saver.smaller, chosen))
     if not_ready:
         terminal.notice(f"{format_count(not_ready, 'look')} left out: not ready")
     if not is_finished:

@@ -22,6 +22,7 @@ from .text import format_credits, one_line
 
 _library = logging.getLogger("hoox_async")
 _log = logging.getLogger("hoox_async.command")
+_SMALL_PICTURES = "hoox_async.pictures"
 _FORMAT = "%(asctime)s %(levelname)-7s %(message)s"
 
 
@@ -33,6 +34,8 @@ class _TerminalHandler(logging.Handler):
         self._terminal = terminal
 
     def emit(self, record: logging.LogRecord) -> None:
+        if record.name == _SMALL_PICTURES:  # the commands measure what they save, and report that
+            return
         try:
             self._terminal.notice(self.format(record))
         except Exception:

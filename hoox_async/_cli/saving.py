@@ -9,16 +9,19 @@ from contextlib import suppress
 from filecmp import cmp
 from pathlib import Path
 
-from hoox_async import ConfigurationError, HooxSession, Look
+from hoox_async import ConfigurationError, HooxSession, Look, Request
 
+from .small_pictures import measure
 from .terminal import Terminal
 
 _SAME = {".jpeg": ".jpg", ".jpe": ".jpg"}
 _KNOWN = {".jpg", ".png", ".webp", ".gif", ".avif"}
 
 
-async def save(session: HooxSession, look: Look, out: str, terminal: Terminal) -> None:
-    """Save a look's picture and print its path.
+async def save(
+    session: HooxSession, look: Look, out: str, terminal: Terminal, request: Request | None = None
+) -> None:
+    """Save a look's picture, and print its path and size, and whether it is too small for the request.
 
     ``out`` is the text that was typed: a `Path` would lose the slash that makes it a folder. A file's suffix
     is corrected if the picture is of another type. Raises `ConfigurationError` if another file is there.
@@ -34,8 +37,11 @@ async def save(session: HooxSession, look: Look, out: str, terminal: Terminal) -
         shutil.rmtree(incoming, ignore_errors=True)
     if wanted is not None and named != wanted:
         terminal.notice(f"it is a {named.suffix} picture, so its name is {named.name}, not {wanted.name}")
-    terminal.record("picture", ref=str(look.ref), path=str(named))
-    terminal.result(f"saved {named}")
+    picture = measure(named, request)
+    terminal.record("picture", ref=str(look.ref), **picture.record())
+    terminal.result(f"saved {named}" + (f" ({picture.size})" if picture.size else ""))
+    if picture.is_too_small:
+        terminal.notice(f"{named} has only {picture.size} pixels, fewer than was paid for")
 
 
 def _folder_of(out: str) -> tuple[Path, Path | None]:

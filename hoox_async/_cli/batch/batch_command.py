@@ -99,6 +99,8 @@ def batch(
         terminal.say("nothing was sent")
         return Exit.UNFINISHED
     pictures = _pictures(options.out, choice, options)
+    if pictures is not None:
+        pictures = attrs.evolve(pictures, earlier=plan.stored.values())
     result = asyncio.run(_run(plan, store, options, connection, terminal, pictures))
     next_commands = _next_commands(file, options, plan, result, connection, json=output.json)
     if result.interrupted:
@@ -187,7 +189,7 @@ def _pictures(folder: Path | None, choice: Choice, options: BatchOptions) -> Pic
         origin = choice.origins[outcome.key]
         return picture_name(options.names, items[outcome.key], origin, look_id=look_id)
 
-    return PictureTarget(folder, name_of)
+    return PictureTarget(folder, name_of, accept_small=options.accept_small)
 
 
 async def _run(
@@ -229,6 +231,7 @@ def _next_commands(
     return NextCommands(
         again=resume_command(file, options, connection, json=json),
         uncapped=_uncapped_command(file, options, plan, result, connection, json=json),
+        accept_small=resume_command(file, attrs.evolve(options, accept_small=True), connection, json=json),
         unknowns=command_line("unknowns", *store, *connected),
         report=command_line("report", *store, *saved, *connected),
     )

@@ -142,6 +142,14 @@ class BatchOptions:
         Path | None,
         Parameter(group=_PICTURES, help="Save each picture in this folder as soon as it is ready."),
     ] = None
+    accept_small: Annotated[
+        bool,
+        Parameter(
+            group=_PICTURES,
+            negative=(),
+            help="With --out: go on making looks at 4K even if the last three pictures are too small for it.",
+        ),
+    ] = False
     names: Annotated[
         str,
         Parameter(
@@ -211,7 +219,7 @@ def resume_command(file: str, options: BatchOptions, connection: StoreConnection
             arguments += [f"--{name.replace('_', '-')}", _as_typed(value)]
     if connection.workspace != DEFAULT_WORKSPACE:
         arguments += ["--workspace", connection.workspace]
-    arguments += ["--yes"] if options.yes else []
+    arguments += [f"--{name.replace('_', '-')}" for name in ("accept_small", "yes") if getattr(options, name)]
     arguments += connection.arguments()
     return command_line(*arguments, *(["--json"] if json else []))
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from decimal import Decimal
 from pathlib import Path
 
 import attrs
@@ -12,7 +13,9 @@ from hoox_async import BatchItem, BatchRunner, HooxSession, Outcome, OutcomeStre
 
 from ..json_output import outcome_record
 from ..signals import StopRequest, run_until, stop_on_signals
+from ..small_pictures import FourKGuard
 from ..terminal import Terminal
+from ..text import format_credits
 from .counters import RunCounters
 from .picture_saver import NameFunction, PictureSaver
 from .progress import Progress
@@ -22,7 +25,9 @@ from .progress import Progress
 class RunResult:
     """How a run ended. ``outcomes`` are those received before it ended, in the order of the items.
 
-    ``pictures`` maps keys to saved files, ``missing`` maps keys to the reason why a picture was not saved.
+    ``pictures`` maps keys to saved files, ``missing`` maps keys to the reason why a picture was not saved,
+    and ``smaller`` maps keys to the sizes of pictures with fewer pixels than was paid for. ``held_4k``: the
+    pictures at 4K were too small, so that no more looks were made at 4K.
     """
 
     outcomes: tuple[Outcome, ...]
@@ -30,15 +35,23 @@ class RunResult:
     interrupted: bool = False
     pictures: dict[str, Path] = attrs.field(factory=dict)
     missing: dict[str, str] = attrs.field(factory=dict)
+    smaller: dict[str, str] = attrs.field(factory=dict)
+    held_4k: bool = False
 
 
 @attrs.frozen
 class PictureTarget:
-    """Where the pictures go. With ``replace`` an older picture of the same key is overwritten."""
+    """Where the pictures go. With ``replace`` an older picture of the same key is overwritten.
+
+    ``accept_small``: go on making looks at 4K although their pictures are too small. ``earlier`` are looks
+    whose pictures may have been saved by earlier runs.
+    """
 
     folder: Path
     name_of: NameFunction
     replace: bool = False
+    accept_small: bool = False
+    earlier: Iterable[Outcome] = ()
 
 
 @attrs.define
@@ -54,6 +67,7 @@ class BatchRun:
     outcomes: list[Outcome] = attrs.field(factory=list)
     saver: PictureSaver | None = None
     progress: Progress | None = None
+    held_4k: bool = False
 
     async def run(self) -> RunResult:
         """Run to the end, or until Ctrl-C; outstanding POSTs are then awaited and recorded."""
@@ -74,6 +88,8 @@ class BatchRun:
             stop.requested.is_set(),
             dict(saver.files) if saver else {},
             dict(saver.missing) if saver else {},
+            dict(saver.smaller) if saver else {},
+            self.held_4k,
         )
 
     def _show_stopping(self) -> None:
@@ -94,9 +110,22 @@ class BatchRun:
                 self.pictures.name_of,
                 self.terminal,
                 replace=self.pictures.replace,
+                guard=None if self.pictures.accept_small else FourKGuard(self._hold_4k),
             )
         async with self.progress, self.runner.stream(self.items) as stream:
+            if self.saver is not None and self.pictures is not None:
+                self.saver.count_earlier(self.pictures.earlier)
             await run_until(stop.requested, self._consume(stream))
+
+    def _hold_4k(self, small: tuple[Outcome, ...]) -> None:
+        """The pictures of these looks at 4K were too small: buy no more of them."""
+        self.held_4k = True
+        self.runner.stop("4K")
+        cost = format_credits(sum((outcome.credits for outcome in small), Decimal(0)))
+        self.terminal.notice(
+            f"the last {len(small)} pictures at 4K are too small for that and cost {cost}: no more looks are "
+            "made at 4K (--accept-small makes them all the same)"
+        )
 
     async def _consume(self, stream: OutcomeStream) -> None:
         try:

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
+from datetime import UTC, datetime
 from pathlib import Path, PurePosixPath
 
-from hoox_async import HooxError, HooxSession, Look, Outcome, OutcomeState
+import attrs
 
+from hoox_async import HooxError, HooxSession, Outcome, OutcomeState
+
+from ..small_pictures import IN_A_ROW, FourKGuard, SavedPicture, is_in_4k, measure
 from ..terminal import Terminal
 from .picture_index import PictureIndex
 
@@ -21,7 +25,8 @@ class PictureSaver:
     """Downloads the pictures of ready looks into ``folder``, a few at a time.
 
     An existing file is never overwritten, except that with ``replace`` an older picture of the same key
-    is. ``name_of`` gives a picture's path below ``folder``, without a suffix.
+    is. ``name_of`` gives a picture's path below ``folder``, without a suffix. ``guard`` is given the picture
+    of each look. ``smaller`` has the sizes of those with fewer pixels than was paid for, by key.
     """
 
     def __init__(
@@ -32,15 +37,18 @@ class PictureSaver:
         terminal: Terminal,
         *,
         replace: bool = False,
+        guard: FourKGuard | None = None,
     ) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self.folder = folder
         self.files: dict[str, Path] = {}
         self.missing: dict[str, str] = {}
+        self.smaller: dict[str, str] = {}
         self._session = session
         self._name_of = name_of
         self._terminal = terminal
         self._replace = replace
+        self._guard = guard
         self._index = PictureIndex(folder)
         self._incoming = folder / ".incoming"
         self._queue: asyncio.Queue[Outcome] = asyncio.Queue()
@@ -50,13 +58,25 @@ class PictureSaver:
         """Queue the picture of this outcome, if it has one that is not saved yet."""
         if outcome.state is not OutcomeState.READY or outcome.look is None:
             return
-        file = self._index.file_of(outcome.key, str(outcome.look.ref))
+        file = self._file_of(outcome)
         if file is not None:
-            self.files[outcome.key] = file
+            self._count(outcome, file)
             return
         self._queue.put_nowait(outcome)
         if len(self._workers) < _WORKERS:
             self._workers.append(asyncio.create_task(self._work(), name="hoox-save"))
+
+    def count_earlier(self, outcomes: Iterable[Outcome]) -> None:
+        """Let the guard count the last pictures at 4K that are saved already."""
+        never = datetime.min.replace(tzinfo=UTC)
+        in_order = sorted(filter(is_in_4k, outcomes), key=lambda outcome: outcome.settled_at or never)
+        for outcome in [one for one in in_order if self._file_of(one) is not None][-IN_A_ROW:]:
+            file = self._file_of(outcome)
+            if file is not None and self._guard is not None:
+                self._guard.count(outcome, measure(file, outcome.request))
+
+    def _file_of(self, outcome: Outcome) -> Path | None:
+        return self._index.file_of(outcome.key, str(outcome.ref))
 
     async def finish(self) -> None:
         """Wait until every queued picture is saved or has failed. Raises what ended a worker."""
@@ -84,22 +104,35 @@ class PictureSaver:
             outcome = await self._queue.get()
             assert outcome.look is not None
             try:
-                downloaded = await self._fetch(outcome.look)
+                downloaded = await self._fetch(outcome)
                 file = self._move_into_place(outcome, downloaded)
             except HooxError as error:
                 self._report_missing(outcome.key, error)
             else:
-                self.files[outcome.key] = file
-                self._terminal.record("picture", key=outcome.key, path=str(file))
+                picture = self._count(outcome, file)
+                self._terminal.record("picture", key=outcome.key, **picture.record())
             self._queue.task_done()
 
-    async def _fetch(self, look: Look) -> Path:
+    def _count(self, outcome: Outcome, file: Path) -> SavedPicture:
+        """Note the picture of a look, and whether it is too small."""
+        self.files[outcome.key] = file
+        picture = measure(file, outcome.request)
+        if picture.is_too_small:
+            self.smaller[outcome.key] = picture.size
+        if self._guard is not None:
+            self._guard.count(outcome, picture)
+        return picture
+
+    async def _fetch(self, outcome: Outcome) -> Path:
+        folder = f"{self._incoming}/"
         try:
-            return await self._session.download(look, f"{self._incoming}/", overwrite=True)
+            # the outcome says what was paid for: a larger picture is looked for where this one is too small
+            return await self._session.download(outcome, folder, overwrite=True)
         except HooxError:
             # the URL may have expired: get a new one and try once more
-            fresh = await self._session.status(look.ref)
-            return await self._session.download(fresh, f"{self._incoming}/", overwrite=True)
+            assert outcome.look is not None
+            fresh = attrs.evolve(outcome, look=await self._session.status(outcome.look))
+            return await self._session.download(fresh, folder, overwrite=True)
 
     def _move_into_place(self, outcome: Outcome, downloaded: Path) -> Path:
         """Move the downloaded picture to its name. An existing file is renamed or left where it is."""

@@ -10,6 +10,7 @@ from hoox_async import BatchReport, HooxError, Outcome, OutcomeState, WaitTimeou
 
 from ..exit_codes import Exit, cap_reached, is_access
 from ..json_output import reason
+from ..small_pictures import is_in_4k
 from ..terminal import Terminal, shown_path
 from ..text import format_count, format_credits, one_line, shorten_list
 from .batch_run import PictureTarget, RunResult
@@ -30,12 +31,14 @@ _MOST_REASONS = 8
 class NextCommands(NamedTuple):
     """Commands to continue with, as they are typed.
 
-    ``again`` runs the same again, ``uncapped`` does so with a cap that is high enough, ``unknowns`` lists
-    what may have been paid for, and ``report`` writes the contact sheet.
+    ``again`` runs the same again, ``uncapped`` does so with a cap that is high enough, ``accept_small``
+    although the pictures at 4K are too small. ``unknowns`` lists what may have been paid for, and ``report``
+    writes the contact sheet.
     """
 
     again: str
     uncapped: str
+    accept_small: str
     unknowns: str
     report: str
 
@@ -69,6 +72,7 @@ def show_summary(
         slowest_seconds=report.slowest_seconds,
         pictures=len(result.pictures),
         pictures_missing=len(result.missing),
+        pictures_smaller=len(result.smaller),
         exit=int(code),
         resume=resume,
     )
@@ -79,6 +83,8 @@ def show_summary(
         missing = f"; {len(result.missing):,} could not be saved" if result.missing else ""
         saved = format_count(len(result.pictures), "picture")
         terminal.result(f"{saved} in {shown_path(pictures.folder)}{missing}")
+        if result.smaller:
+            terminal.result(small_pictures_line(result.smaller, report))
     if next_commands is not None and not can_resume and report.ready:
         terminal.say("The contact sheet, to choose from:")
         terminal.say(f"  {next_commands.report}")
@@ -153,6 +159,18 @@ def _why(outcome: Outcome, error: HooxError) -> str:
     return why.replace(outcome.key, "…")
 
 
+def _is_held(outcome: Outcome) -> bool:
+    return is_in_4k(outcome) and outcome.state is OutcomeState.UNSENT
+
+
+def small_pictures_line(smaller: Mapping[str, str], report: BatchReport) -> str:
+    """How many pictures have fewer pixels than was paid for, what they cost, and which they are."""
+    cost = sum((outcome.credits for outcome in report if outcome.key in smaller), Decimal(0))
+    sizes = shorten_list((f"{key} ({size})" for key, size in smaller.items()), 3)
+    are = "picture is" if len(smaller) == 1 else "pictures are"
+    return f"{len(smaller):,} {are} smaller than was paid for ({format_credits(cost)}): {sizes}"
+
+
 def _next(result: RunResult, next_commands: NextCommands) -> list[str]:
     still = [outcome for outcome in result.outcomes if outcome.state in _OPEN]
     lines: list[str] = []
@@ -164,6 +182,10 @@ def _next(result: RunResult, next_commands: NextCommands) -> list[str]:
             "The cap of credits is reached. With a cap that is enough for all of them:",
             f"  {next_commands.uncapped}",
         ]
+    if result.held_4k and any(_is_held(outcome) for outcome in still):
+        lines += ["No more looks are made at 4K, as the pictures are too small. To make them all the same:"]
+        lines += [f"  {next_commands.accept_small}"]
+        still = [outcome for outcome in still if not _is_held(outcome)]
     if lines and not result.missing and all(outcome.state is OutcomeState.UNKNOWN for outcome in still):
         return lines  # running it again would change nothing
     return [*lines, "Not finished. Go on with:", f"  {next_commands.again}"]
