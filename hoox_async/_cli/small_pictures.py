@@ -8,6 +8,8 @@ from typing import Any, NamedTuple
 
 from hoox_async import Outcome, Picture, PrunedRequest, Request, Resolution
 
+from .text import format_pixels
+
 _HEAD = 1 << 16  # bytes; nearly always enough for the size
 IN_A_ROW = 3
 """How many pictures at 4K that are too small end the buying of looks at 4K."""
@@ -24,7 +26,7 @@ class SavedPicture(NamedTuple):
     @property
     def size(self) -> str:
         """The size for people, empty if it cannot be read."""
-        return "" if self.width is None else f"{self.width} \N{MULTIPLICATION SIGN} {self.height}"
+        return "" if self.width is None or self.height is None else format_pixels(self.width, self.height)
 
     def record(self) -> dict[str, Any]:
         """Its part of a record."""

@@ -46,6 +46,11 @@ def format_duration(seconds: float) -> str:
     return f"{hours} h {minutes} min" if minutes else f"{hours} h"
 
 
+def format_pixels(width: int, height: int) -> str:
+    """A picture's size, as ``540 x 960`` with a multiplication sign."""
+    return f"{width} \N{MULTIPLICATION SIGN} {height}"
+
+
 def shorten_list(things: Iterable[str], most: int = 5) -> str:
     """The first ``most`` entries, and how many more there are."""
     things = list(things)

@@ -17,7 +17,7 @@ from .._io.clock import Clock
 from ..errors import ConfigurationError
 from .formatting import STATE_EXPLANATIONS, format_amount, format_duration
 from .jsonl import write_atomically
-from .sheet_contents import moment, sections
+from .sheet_contents import count_too_small, moment, sections
 from .sheet_pictures import SheetPicture, collect_pictures
 from .sheet_unknowns import UnknownCard, decide_command, looks_of_unknowns, unknown_cards
 
@@ -116,6 +116,7 @@ def render(
         decidable={card.key: number for number, card in enumerate(unknowns, 1)},
         decide_command=decide_command(resolve_command),
         total=len(report),
+        too_small=count_too_small(report.outcomes, pictures),
         **_totals(report),
     )
 

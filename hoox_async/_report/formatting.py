@@ -55,6 +55,11 @@ def format_duration(seconds: float) -> str:
     return f"{hours} h {minutes} min" if minutes else f"{hours} h"
 
 
+def format_pixels(width: int, height: int) -> str:
+    """A picture's size, as ``540 x 960`` with a multiplication sign."""
+    return f"{width} \N{MULTIPLICATION SIGN} {height}"
+
+
 def summary(report: BatchReport) -> str:
     """A report in a few lines: counts, credits and times."""
     counts = report.counts

@@ -7,9 +7,10 @@ from datetime import datetime
 from typing import NamedTuple
 
 from .._api.models import LookRef
+from .._api.pictures import is_too_small, resolution_of
 from .._api.requests import FREE, Format, ImageAvatar, LookEdit, PromptAvatar, PrunedRequest
 from .._core.intents.outcomes import Outcome, OutcomeState, seconds_of
-from .formatting import STATE_EXPLANATIONS, format_amount, format_credits, format_duration
+from .formatting import STATE_EXPLANATIONS, format_amount, format_credits, format_duration, format_pixels
 from .sheet_pictures import SheetPicture
 
 WIDE = 1.15  # a picture with a larger ratio of width to height is shown among the horizontal ones
@@ -18,7 +19,8 @@ WIDE = 1.15  # a picture with a larger ratio of width to height is shown among t
 class Card(NamedTuple):
     """One look on the page. All fields are plain text: the template escapes them.
 
-    ``fits`` says whether the picture has the shape of its frame, so that it can fill it.
+    ``fits`` says whether the picture has the shape of its frame, so that it can fill it. ``too_small`` is the
+    size of a picture with fewer pixels than was paid for, else empty.
     """
 
     number: int
@@ -32,6 +34,7 @@ class Card(NamedTuple):
     prompt: str
     note: str
     """One short line: style, time, credits."""
+    too_small: str
     reason: str
     candidates: tuple[str, ...]
     details: tuple[tuple[str, str], ...]
@@ -126,10 +129,24 @@ def _card(number: int, outcome: Outcome, picture: SheetPicture, avatar: str) -> 
         picture=picture,
         prompt=prompt_of(outcome),
         note=_note(outcome),
+        too_small=_pixels(picture) if _is_too_small(outcome, picture) else "",
         reason=sentence(reason_of(outcome, picture)),
         candidates=tuple(str(ref) for ref in outcome.candidates),
-        details=tuple((name, value) for name, value in _details(outcome, avatar) if value),
+        details=tuple((name, value) for name, value in _details(outcome, picture, avatar) if value),
     )
+
+
+def count_too_small(outcomes: Sequence[Outcome], pictures: Sequence[SheetPicture]) -> int:
+    """How many pictures have fewer pixels than was paid for."""
+    return sum(map(_is_too_small, outcomes, pictures))
+
+
+def _is_too_small(outcome: Outcome, picture: SheetPicture) -> bool:
+    return is_too_small(picture.size, resolution_of(outcome.request))
+
+
+def _pixels(picture: SheetPicture) -> str:
+    return format_pixels(*picture.size) if picture.size is not None else ""
 
 
 def frame_of(picture: SheetPicture, format: str | None) -> tuple[bool, bool]:
@@ -177,7 +194,7 @@ def sentence(text: str) -> str:
     return text[:1].upper() + text[1:]
 
 
-def _details(outcome: Outcome, avatar: str) -> list[tuple[str, str]]:
+def _details(outcome: Outcome, picture: SheetPicture, avatar: str) -> list[tuple[str, str]]:
     request, look = outcome.request, outcome.look
     seconds = seconds_of(outcome)
     source = getattr(request, "source", None)
@@ -190,6 +207,7 @@ def _details(outcome: Outcome, avatar: str) -> list[tuple[str, str]]:
         ("Style", str(getattr(request, "style", None) or "")),
         ("Format", str(getattr(request, "format", None) or "")),
         ("Resolution", str(getattr(request, "resolution", None) or "")),
+        ("Pixels", _pixels(picture)),
         ("Upscaled", "yes" if getattr(request, "upscale", False) else ""),
         ("Place", str(getattr(request, "place", None) or "")),
         ("Time taken", format_duration(seconds) if seconds is not None else ""),

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import anyio
 import anyio.to_thread
 
+from .._api.image_headers import ImageSize
 from .._api.models import LookDetails, LookRef
 from .._core.intents.outcomes import Outcome, OutcomeState
 from ..errors import ConfigurationError, HooxError
@@ -33,13 +34,15 @@ THUMBNAIL_QUALITY = 82
 class SheetPicture(NamedTuple):
     """A look's picture on the page: paths relative to the page, the thumbnail's size in pixels.
 
-    ``problem`` says why there is no picture. ``modified`` is when its server says that it was last changed.
+    ``size`` is the picture's own, None if its header does not say it. ``problem`` says why there is no
+    picture. ``modified`` is when its server says that it was last changed.
     """
 
     file: str | None = None
     thumbnail: str | None = None
     width: int = 0
     height: int = 0
+    size: ImageSize | None = None
     problem: str | None = None
     modified: datetime | None = None
 
@@ -203,8 +206,10 @@ def require_pillow() -> None:
 
 
 def _prepare(picture: Path, thumbnail: Path) -> SheetPicture:
-    """Make the thumbnail unless it exists. Blocks: it decodes a picture."""
+    """Make the thumbnail unless it exists, and measure the picture. Blocks: it decodes a picture."""
     from PIL import Image, ImageOps, UnidentifiedImageError
+
+    from .._io.downloads import size_of_file
 
     try:
         if not thumbnail.exists():
@@ -223,7 +228,8 @@ def _prepare(picture: Path, thumbnail: Path) -> SheetPicture:
             width, height = done.size
     except (UnidentifiedImageError, Image.DecompressionBombError, SyntaxError, ValueError, EOFError):
         raise _PictureUnavailable("the downloaded file is not a picture that can be read") from None
-    return SheetPicture(f"pictures/{picture.name}", f"small/{thumbnail.name}", width, height)
+    size = size_of_file(picture)
+    return SheetPicture(f"pictures/{picture.name}", f"small/{thumbnail.name}", width, height, size)
 
 
 def file_stem(text: str, *identity: str) -> str:

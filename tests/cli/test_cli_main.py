@@ -249,4 +249,5 @@ def test_the_command_line_formats_as_the_report_does(number: str) -> None:
     assert text.format_amount(value) == formatting.format_amount(value)
     assert text.format_credits(value) == formatting.format_credits(value)
     assert text.format_count(int(value), "look") == formatting.format_count(int(value), "look")
+    assert text.format_pixels(int(value), 2) == formatting.format_pixels(int(value), 2)
     assert text.format_duration(float(value)) == formatting.format_duration(float(value))

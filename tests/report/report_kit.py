@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
 from hoox_async._api.models import Look, LookDetails, LookFailure, LookRef, LookStatus
-from hoox_async._api.requests import ImageAvatar, LookEdit, PromptAvatar
+from hoox_async._api.requests import ImageAvatar, LookEdit, PromptAvatar, Request
 from hoox_async._core.intents.intent import Evidence, Intent, IntentState, Reason
 from hoox_async._core.intents.outcomes import Outcome, OutcomeState, outcome_of
 from hoox_async._io.protocols import Fetched
@@ -53,12 +53,11 @@ class Pictures:
         yield Fetched("image/jpeg", chunks(), self.modified.get(url))
 
 
-def ready(key: str, seconds: float = 40, **fields: str) -> Outcome:
+def ready(key: str, seconds: float = 40, request: Request | None = None, **fields: str) -> Outcome:
     """A look that is ready."""
     ref = LookRef(fields.get("avatar", "avtr_1"), fields.get("look", "look_" + key.replace("/", "_")))
-    request = LookEdit(
-        LookRef(ref.avatar_id, "look_0"), fields.get("prompt", f"a scene for {key}"), style="podcast"
-    )
+    source, prompt = LookRef(ref.avatar_id, "look_0"), fields.get("prompt", f"a scene for {key}")
+    request = request or LookEdit(source, prompt, style="podcast")
     return Outcome(
         key,
         request,

@@ -20,7 +20,7 @@ from PIL import Image
 from report_kit import NOON, Pictures, dropped, every_state, jpeg, ready
 
 from hoox_async._api.models import Look, LookRef, LookStatus
-from hoox_async._api.requests import LookEdit
+from hoox_async._api.requests import ImageAvatar, LookEdit
 from hoox_async._core.intents.outcomes import Outcome, OutcomeState
 from hoox_async._report import BatchReport
 from hoox_async._report.contact_sheet import render
@@ -147,6 +147,30 @@ async def test_what_is_no_picture_gets_a_placeholder(pictures: Pictures, tmp_pat
     assert "The downloaded file is not a picture that can be read" in html
     assert "The API gave no picture for this look" in html
     assert len([image for image in Page(html).every("img") if image.get("src")]) == 1
+
+
+async def test_pictures_with_fewer_pixels_than_was_paid_for_are_shown_and_counted(tmp_path: Path) -> None:
+    """The page measures the files: a small one has its size beside it, and the totals count them.
+
+    One of full size has its size in the details alone.
+    """
+    four, two, own = (
+        ready("kim/four", request=LookEdit(LookRef("avtr_1", "look_0"), "a", resolution="4K")),
+        ready("kim/two"),
+        ready("kim/own", request=ImageAvatar(["https://pictures.test/own.jpg"])),
+    )
+    files = {}
+    for outcome, size in ((four, (1152, 2048)), (two, (1152, 2048)), (own, (540, 960))):
+        files[outcome.key] = tmp_path / f"{outcome.key.replace('/', '-')}.jpg"
+        files[outcome.key].write_bytes(jpeg(*size))
+    page = await BatchReport([four, two, own]).write_contact_sheet(
+        tmp_path / "sheet", pictures=files, download=False
+    )
+    text = Page(page.read_text("utf-8")).text
+    large, small = "1152 \N{MULTIPLICATION SIGN} 2048", "540 \N{MULTIPLICATION SIGN} 960"
+    assert text.count(f"{large} pixels, fewer than was paid for") == 1
+    assert (text.count(large), text.count(small)) == (3, 1)
+    assert re.search(r"Pictures smaller than paid for\s*1\s", text)
 
 
 async def test_thumbnails_are_small(tmp_path: Path) -> None:
