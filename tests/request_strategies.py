@@ -36,7 +36,7 @@ _common: dict[str, st.SearchStrategy[Any]] = {
 prompts = st.builds(
     PromptAvatar,
     prompt=texts,
-    style=st.sampled_from([style for style in Style if style is not Style.RAW]),
+    style=st.sampled_from(Style),
     format=st.sampled_from(Format),
     resolution=st.sampled_from(Resolution),
     name=st.none() | texts,
@@ -60,6 +60,9 @@ edits = st.builds(
     resolution=st.sampled_from(Resolution),
     images=st.lists(urls, max_size=2),
     upscale=st.booleans(),
+    look_name=st.none() | texts,
+    place=st.none() | texts,
+    tags=st.lists(texts, max_size=2),
     **_common,
 )
 requests: st.SearchStrategy[Request] = prompts | image_avatars | edits

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from ..errors import InvalidRequest
 from .models import LookRef
-from .requests import LookEdit, Request, fields_of, json_value
+from .requests import LookEdit, Request, sent_content
 
 AVATAR_BYTES = 16 << 20
 """Bytes of the longest answer about one avatar that is read: an avatar can have thousands of looks."""
@@ -98,17 +98,12 @@ def request_body(request: Request, source: LookRef | None, webhook_url: str | No
 
     Takes and raises what `submit_request` does.
     """
-    body: dict[str, Any] = dict(request.extra)
-    for field in fields_of(type(request)):
-        value = getattr(request, field.name)
-        if field.name == "source":
-            value = _source_look(value, source)
-        for name in field.wire_names:
-            sent = getattr(value, name) if isinstance(value, LookRef) else json_value(value)
-            if sent:
-                body[name] = sent
-    if webhook_url:
-        body.setdefault("webhook_url", webhook_url)
+    body = sent_content(request)
+    if isinstance(request, LookEdit):
+        look = _source_look(request.source, source)
+        body = {"avatar_id": look.avatar_id, "look_id": look.look_id, **body}
+    if url := request.webhook_url or webhook_url:
+        body["webhook_url"] = url
     return body
 
 

@@ -24,7 +24,7 @@ from .refs import HasRef, ref_in
 
 
 class Style(StrEnum):
-    """How the picture appears to have been taken. ``RAW`` is for edits only (API reference)."""
+    """How the picture appears to have been taken."""
 
     IPHONE = "iphone"
     SELFIE = "selfie"
@@ -59,8 +59,7 @@ PRICES: Mapping[Resolution, Decimal] = {
 UPSCALE_PRICE = Decimal("1.5")
 FREE = Decimal(0)
 
-CreateStyle = Style | Literal["iphone", "selfie", "podcast", "car", "conference"]
-EditStyle = Style | Literal["iphone", "selfie", "podcast", "car", "conference", "raw"]
+AnyStyle = Style | Literal["iphone", "selfie", "podcast", "car", "conference", "raw"]
 AnyFormat = Format | Literal["vertical", "horizontal"]
 AnyResolution = Resolution | Literal["1K", "2K", "4K"]
 
@@ -69,20 +68,19 @@ _R = TypeVar("_R", bound="_Common")
 _F = TypeVar("_F", bound=Callable[..., Any])
 
 
-def _enum(kind: type[_E], value: Any, field: str, allowed: Iterable[_E] | None = None) -> _E:
-    members = tuple(allowed or kind)
-    for member in members:
+def _enum(kind: type[_E], value: Any, field: str) -> _E:
+    for member in kind:
         if value == member.value:
             return member
-    raise InvalidRequest(field, value, "one of " + ", ".join(m.value for m in members))
+    raise InvalidRequest(field, value, "one of " + ", ".join(member.value for member in kind))
 
 
-def _style_of_create(value: CreateStyle) -> Style:
-    return _enum(Style, value, "style", (style for style in Style if style is not Style.RAW))
+def _style(value: AnyStyle) -> Style:
+    return _enum(Style, value, "style")
 
 
-def _style_of_edit(value: EditStyle | None) -> Style | None:
-    return None if value is None else _enum(Style, value, "style")
+def _style_or_none(value: AnyStyle | None) -> Style | None:
+    return None if value is None else _style(value)
 
 
 def _format(value: AnyFormat) -> Format:
@@ -147,10 +145,15 @@ def _check_some_images(instance: object, attribute: attrs.Attribute[Any], value:
     _check_images(instance, attribute, value)
 
 
-def _urls(value: Iterable[str]) -> tuple[str, ...]:
-    """The URLs as a tuple; one URL alone becomes a tuple of one, not of its letters."""
+def _check_texts(instance: object, attribute: attrs.Attribute[Any], value: object) -> None:
+    if not isinstance(value, tuple) or not all(isinstance(one, str) and one.strip() for one in value):
+        raise InvalidRequest(attribute.name, value, "a list of texts that are not empty")
+
+
+def _texts(value: Iterable[str]) -> tuple[str, ...]:
+    """The texts as a tuple; one text alone becomes a tuple of one, not of its letters."""
     given: Any = value
-    if isinstance(given, Iterable) and not isinstance(given, str | bytes):
+    if isinstance(given, Iterable) and not isinstance(given, str | bytes | Mapping):
         return tuple(given)
     # anything else is refused by the validator, which knows the field's name
     wrapped: Any = (given,) if isinstance(given, str | bytes) else given
@@ -173,16 +176,9 @@ def _extra(value: Mapping[str, Any]) -> Mapping[str, Any]:
     given: Any = value
     if not isinstance(given, Mapping) or not all(isinstance(k, str) for k in given):
         raise InvalidRequest("extra", given, "a mapping of the API's field names to JSON values")
-    return frozen_json("extra", given)
-
-
-def _check_extra(instance: Any, attribute: attrs.Attribute[Any], value: Mapping[str, Any]) -> None:
-    reserved = reserved_names(type(instance)) if value else ()
-    for name in value:
-        if name in reserved:
-            raise InvalidRequest(
-                f"extra.{name}", value[name], "a field that this request has no argument for"
-            )
+    empty: tuple[Any, ...] = (None, "", [], (), {})
+    # what is empty is not sent, as an argument that is not given
+    return frozen_json("extra", {name: one for name, one in given.items() if one not in empty})
 
 
 def _source(value: HasRef | str) -> LookRef | str:
@@ -217,11 +213,16 @@ class RequestField(NamedTuple):
     name: str
     wire_names: tuple[str, ...]
     in_digest: bool
+    default: Any
+
+    def is_set(self, value: Any) -> bool:
+        """Whether this value is sent. None, an empty list or False is not, where it is the default."""
+        return bool(value) or bool(value != self.default)
 
 
-# A new avatar with a prompt is paid, one with images is free, and the API's pages spell images in two ways.
-# If `extra` could name them, the price would be wrong.
-_DECIDE_THE_PRICE = frozenset({"prompt", "images", "imageUrls"})
+# A new avatar with a prompt is paid, one with images is free, and the API's pages spell images in two ways:
+# a value of these that the request's own argument does not take would make the price wrong.
+_DECIDE_THE_PRICE = frozenset({"prompt", "images", "imageUrls", "resolution", "upscale"})
 
 
 def fields_of(kind: type[Request]) -> tuple[RequestField, ...]:
@@ -238,26 +239,76 @@ def _fields_of(kind: type[Any]) -> tuple[RequestField, ...]:
             field.name,
             field.metadata.get(_WIRE_NAMES, (field.name,)),
             field.metadata.get(_IN_DIGEST, True),
+            field.default,
         )
         for field in fields
     )
 
 
-def reserved_names(kind: type[Request]) -> frozenset[str]:
-    """The names that ``extra`` must not hold: those of its arguments, and what decides the price."""
-    return _DECIDE_THE_PRICE.union(*(field.wire_names for field in fields_of(kind)))
-
-
 def content_of(request: Request) -> dict[str, Any]:
     """What a request asks for: each field of its digest but an edit's source, as a JSON value.
 
-    Fields that are not set are included.
+    The names are those of the class. Fields that are not set are included.
     """
     return {
         field.name: json_value(getattr(request, field.name))
         for field in fields_of(type(request))
         if field.in_digest and field.name != "source"
     }
+
+
+def sent_content(request: Request) -> dict[str, Any]:
+    """What a request asks for, but for an edit's source, as the API is sent it: with the API's names.
+
+    What is not set is left out. A field has its place here whether it is an argument or in ``extra``, so the
+    digest, which is made of this, does not change when a later version knows a field that was in ``extra``.
+    """
+    content = {
+        name: json_value(getattr(request, field.name))
+        for field in fields_of(type(request))
+        if field.in_digest and field.name != "source" and field.is_set(getattr(request, field.name))
+        for name in field.wire_names
+    }
+    return {**content, **request.extra}
+
+
+def _take_from_extra(request: Any) -> None:
+    """Move the fields in ``extra`` that the request has arguments for to these: both ways are one content.
+
+    A value that the argument does not take stays where it is, since it may be one of a newer API, or was
+    stored by a version that did not know the field; but not if it decides what is charged or who is told.
+    """
+    kind, rest = type(request), dict(request.extra)
+    fields = {name: field for field in fields_of(kind) for name in field.wire_names}
+    for name, value in request.extra.items():
+        field = fields.get(name)
+        if field is None and name not in _DECIDE_THE_PRICE:
+            continue
+        if field is None or field.default is attrs.NOTHING:
+            raise InvalidRequest(f"extra.{name}", value, "a field that is no other argument's")
+        is_strict = name in _DECIDE_THE_PRICE or not field.in_digest
+        if getattr(request, field.name) != field.default:
+            expected = f"a field that is not given as the argument {field.name} too"
+            raise InvalidRequest(f"extra.{name}", value, expected, secret=not field.in_digest)
+        try:
+            taken = _checked(request, field.name, value)
+        except InvalidRequest:
+            if is_strict:
+                raise
+            continue
+        object.__setattr__(request, field.name, taken)
+        del rest[name]
+    object.__setattr__(request, "extra", frozen(rest))
+
+
+def _checked(request: Any, name: str, value: Any) -> Any:
+    """The value as the request's field has it. Raises `InvalidRequest` for one that it does not take."""
+    attribute = getattr(attrs.fields(type(request)), name)
+    if attribute.converter is not None:
+        value = attribute.converter(value)
+    if attribute.validator is not None:
+        attribute.validator(request, attribute, value)
+    return value
 
 
 def json_value(value: Any) -> Any:
@@ -283,14 +334,18 @@ class _Common:
         metadata=_sent_as(in_digest=False),
     )
     extra: Mapping[str, Any] = attrs.field(
-        default=FrozenDict(), converter=_extra, validator=_check_extra, hash=False, metadata=_sent_as()
+        default=FrozenDict(), converter=_extra, hash=False, metadata=_sent_as()
     )
+
+    def __attrs_post_init__(self) -> None:
+        if self.extra:
+            _take_from_extra(self)
 
 
 def shows_types(function: _F, names: dict[str, Any] | None = None) -> _F:
     """Have ``help`` and ``inspect.signature`` show the types themselves, not the source text of annotations.
 
-    That text, such as ``'EditStyle | None'``, names aliases that users cannot look up. ``names`` are what the
+    That text, such as ``'AnyStyle | None'``, names aliases that users cannot look up. ``names`` are what the
     annotations can name, where that is not the function's own module.
     """
     function.__annotations__ = get_type_hints(function, names)
@@ -314,14 +369,16 @@ class PromptAvatar(_Common):
     """A new avatar from a prompt. 2 credits at 1K and 2K, 4 at 4K ("Avatar Workflow").
 
     - ``prompt``: what its first look should show.
-    - ``style``: how the picture seems to be taken, a `Style` or its word. ``RAW`` is for edits only.
+    - ``style``: how the picture seems to be taken, a `Style` or its word.
     - ``format``: ``"vertical"`` (9:16) or ``"horizontal"`` (16:9), or a `Format`.
     - ``resolution``: ``"1K"``, ``"2K"`` or ``"4K"``, or a `Resolution`. It decides the price.
     - ``name``, ``place``: the avatar's name, and where the picture is taken.
     - ``element_images``: URLs of things to show, such as a logo.
     - ``webhook_url``: the request's own, instead of the session's hub.
     - ``metadata``: yours. It is kept in the store, is in events and outcomes, and is never sent to the API.
-    - ``extra``: fields of the API that this library does not know yet, with their JSON values.
+    - ``extra``: what this library does not know yet: fields of the API by the API's names, with their JSON
+      values, which are not sent if they are empty. A field that there is an argument for goes there, so that
+      it is the same content, with the same key, whichever way it is given.
 
     ``request.credits`` is the price. A request is frozen, and checked when it is made: `InvalidRequest` is
     raised for a value that the API would refuse.
@@ -330,14 +387,14 @@ class PromptAvatar(_Common):
     KIND: ClassVar[str] = "prompt"
 
     prompt: str = attrs.field(validator=_check_text)
-    style: Style = attrs.field(default=Style.IPHONE, converter=_style_of_create, kw_only=True)
+    style: Style = attrs.field(default=Style.IPHONE, converter=_style, kw_only=True)
     format: Format = attrs.field(default=Format.VERTICAL, converter=_format, kw_only=True)
     resolution: Resolution = attrs.field(default=Resolution.TWO_K, converter=checked_resolution, kw_only=True)
     name: str | None = attrs.field(default=None, validator=_check_text_or_none, kw_only=True)
     place: str | None = attrs.field(default=None, validator=_check_text_or_none, kw_only=True)
     element_images: tuple[str, ...] = attrs.field(
         default=(),
-        converter=_urls,
+        converter=_texts,
         validator=_check_images,
         kw_only=True,
         metadata=_sent_as("elementImages"),
@@ -364,7 +421,7 @@ class ImageAvatar(_Common):
     KIND: ClassVar[str] = "images"
 
     image_urls: tuple[str, ...] = attrs.field(
-        converter=_urls, validator=_check_some_images, metadata=_sent_as("imageUrls")
+        converter=_texts, validator=_check_some_images, metadata=_sent_as("imageUrls")
     )
     name: str | None = attrs.field(default=None, validator=_check_text_or_none, kw_only=True)
     place: str | None = attrs.field(default=None, validator=_check_text_or_none, kw_only=True)
@@ -390,6 +447,7 @@ class LookEdit(_Common):
     - ``resolution``: ``"1K"``, ``"2K"`` or ``"4K"``, or a `Resolution`. It decides the price.
     - ``images``: URLs of more reference pictures.
     - ``upscale``: have the picture enlarged, for 1.5 credits more.
+    - ``look_name``, ``place``, ``tags``: the new look's name, where it is taken, and its tags.
     - ``webhook_url``, ``metadata``, ``extra``: as in `PromptAvatar`.
 
     ``request.credits`` is the price. A request is frozen, and checked when it is made: `InvalidRequest` is
@@ -400,11 +458,14 @@ class LookEdit(_Common):
 
     source: LookRef | str = attrs.field(converter=_source, metadata=_sent_as("avatar_id", "look_id"))
     prompt: str = attrs.field(validator=_check_text)
-    style: Style | None = attrs.field(default=None, converter=_style_of_edit, kw_only=True)
+    style: Style | None = attrs.field(default=None, converter=_style_or_none, kw_only=True)
     format: Format | None = attrs.field(default=None, converter=_format_or_none, kw_only=True)
     resolution: Resolution = attrs.field(default=Resolution.TWO_K, converter=checked_resolution, kw_only=True)
-    images: tuple[str, ...] = attrs.field(default=(), converter=_urls, validator=_check_images, kw_only=True)
+    images: tuple[str, ...] = attrs.field(default=(), converter=_texts, validator=_check_images, kw_only=True)
     upscale: bool = attrs.field(default=False, validator=_check_bool, kw_only=True)
+    look_name: str | None = attrs.field(default=None, validator=_check_text_or_none, kw_only=True)
+    place: str | None = attrs.field(default=None, validator=_check_text_or_none, kw_only=True)
+    tags: tuple[str, ...] = attrs.field(default=(), converter=_texts, validator=_check_texts, kw_only=True)
 
     @property
     def credits(self) -> Decimal:

@@ -106,8 +106,7 @@ class LookOptions:
 
 
 # literals, because cyclopts would offer the names of an enum's members instead of the API's words
-_CreateStyle = Literal["iphone", "selfie", "podcast", "car", "conference"]
-_EditStyle = Literal["iphone", "selfie", "podcast", "car", "conference", "raw"]
+_Style = Literal["iphone", "selfie", "podcast", "car", "conference", "raw"]
 _Format = Literal["vertical", "horizontal"]
 _Resolution = Literal["1K", "2K", "4K"]
 
@@ -121,7 +120,7 @@ def create(
     /,
     *,
     image: Annotated[tuple[str, ...], Parameter(negative=())] = (),
-    style: _CreateStyle | None = None,
+    style: _Style | None = None,
     format: _Format | None = None,
     resolution: _Resolution | None = None,
     name: str | None = None,
@@ -193,11 +192,14 @@ def edit(
     prompt: str,
     /,
     *,
-    style: _EditStyle | None = None,
+    style: _Style | None = None,
     format: _Format | None = None,
     resolution: _Resolution = "2K",
     image: Annotated[tuple[str, ...], Parameter(negative=())] = (),
     upscale: Annotated[bool, Parameter(negative=())] = False,
+    look_name: str | None = None,
+    place: str | None = None,
+    tag: Annotated[tuple[str, ...], Parameter(negative=())] = (),
     options: LookOptions = _DEFAULT,
     connection: StoreConnection = _DEFAULT_CONNECTION,
     output: Output = _DEFAULT_OUTPUT,
@@ -224,6 +226,12 @@ def edit(
         The URL of another reference picture. Repeatable.
     upscale
         Enlarge the picture, for 1.5 more credits.
+    look_name
+        The new look's name.
+    place
+        Where the picture is taken.
+    tag
+        A tag of the new look. Repeatable.
     """
     request = LookEdit(
         _source(source),
@@ -233,6 +241,9 @@ def edit(
         resolution=resolution,
         images=image,
         upscale=upscale,
+        look_name=look_name,
+        place=place,
+        tags=tag,
     )
     return _make(request, options, connection, output.terminal())
 

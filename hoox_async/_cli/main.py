@@ -119,6 +119,8 @@ _OPTIONS = {
     "ref": "LOOK",
     "by": "--by",
     "name": "--name",
+    "look_name": "--look-name",
+    "tags": "--tag",
     "place": "--place",
 }
 _NAMED_FIRST = re.compile(rf"^({'|'.join(_OPTIONS)})(?:\[\d+\])?: ")

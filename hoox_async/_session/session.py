@@ -17,8 +17,7 @@ from .._api.refs import HasRef, ref_of
 from .._api.requests import (
     AnyFormat,
     AnyResolution,
-    CreateStyle,
-    EditStyle,
+    AnyStyle,
     Format,
     ImageAvatar,
     LookEdit,
@@ -257,7 +256,7 @@ class HooxSession:
         self,
         prompt: str,
         *,
-        style: CreateStyle = Style.IPHONE,
+        style: AnyStyle = Style.IPHONE,
         format: AnyFormat = Format.VERTICAL,
         resolution: AnyResolution = Resolution.TWO_K,
         name: str | None = None,
@@ -313,11 +312,14 @@ class HooxSession:
         source: HasRef | str,
         prompt: str,
         *,
-        style: EditStyle | None = None,
+        style: AnyStyle | None = None,
         format: AnyFormat | None = None,
         resolution: AnyResolution = Resolution.TWO_K,
         images: Iterable[str] = (),
         upscale: bool = False,
+        look_name: str | None = None,
+        place: str | None = None,
+        tags: Iterable[str] = (),
         webhook_url: str | None = None,
         metadata: Mapping[str, str] | None = None,
         extra: Mapping[str, Any] | None = None,
@@ -332,7 +334,8 @@ class HooxSession:
         """
         request = LookEdit(
             source, prompt, style=style, format=format, resolution=resolution, images=images,
-            upscale=upscale, webhook_url=webhook_url, metadata=metadata or {}, extra=extra or {},
+            upscale=upscale, look_name=look_name, place=place, tags=tags, webhook_url=webhook_url,
+            metadata=metadata or {}, extra=extra or {},
         )  # fmt: skip
         return await self.submit(request, key=key, budget=budget, max_wait=max_wait)
 

@@ -9,8 +9,7 @@ from urllib.parse import urlsplit
 
 # The API's values and prices are written here a second time, and nothing is imported from the client's code:
 # else no test could find that the client sends a wrong value or expects a wrong price.
-STYLES_OF_CREATE = ("iphone", "selfie", "podcast", "car", "conference")
-STYLES_OF_EDIT = (*STYLES_OF_CREATE, "raw")
+STYLES = ("iphone", "selfie", "podcast", "car", "conference", "raw")
 FORMATS = ("vertical", "horizontal")
 _FREE = Decimal(0)
 _PRICES = {"1K": Decimal("2"), "2K": Decimal("2"), "4K": Decimal("4")}
@@ -49,7 +48,7 @@ def check_create(body: Any) -> ErrorResponse | None:
             return error_response(400, "Provide a prompt or images", "MISSING_PROMPT")
         if not images:
             return error_response(400, "No image available", "NO_IMAGE_AVAILABLE")
-    return _check_fields(body, styles=STYLES_OF_CREATE)
+    return _check_fields(body)
 
 
 def check_edit(body: Any) -> ErrorResponse | None:
@@ -65,7 +64,7 @@ def check_edit(body: Any) -> ErrorResponse | None:
             return error_response(400, f"{field} is required", code)
     if not isinstance(body.get("upscale", False), bool):
         return invalid("upscale", "upscale must be a boolean")
-    return _check_fields(body, styles=STYLES_OF_EDIT)
+    return _check_fields(body)
 
 
 def images_of(body: Mapping[str, Any]) -> Any:
@@ -81,16 +80,19 @@ def price_of(body: Mapping[str, Any], *, edit: bool) -> Decimal:
     return price + _UPSCALE if edit and body.get("upscale") else price
 
 
-def _check_fields(body: Mapping[str, Any], styles: tuple[str, ...]) -> ErrorResponse | None:
-    for field, allowed in (("style", styles), ("format", FORMATS), ("resolution", tuple(_PRICES))):
+def _check_fields(body: Mapping[str, Any]) -> ErrorResponse | None:
+    for field, allowed in (("style", STYLES), ("format", FORMATS), ("resolution", tuple(_PRICES))):
         if body.get(field) is not None and body[field] not in allowed:
             return invalid(field, f"{field} must be one of: {', '.join(allowed)}")
-    for field in ("name", "place"):
+    for field in ("name", "place", "look_name"):
         if body.get(field) is not None and not isinstance(body[field], str):
             return invalid(field, f"{field} must be a string")
     for field in ("imageUrls", "images", "elementImages"):
         if body.get(field) is not None and not _urls(body[field]):
             return invalid(field, f"{field} must be a list of http(s) URLs")
+    tags = body.get("tags")
+    if tags is not None and not (isinstance(tags, list) and all(isinstance(tag, str) for tag in tags)):
+        return invalid("tags", "tags must be a list of strings")
     url = body.get("webhook_url")
     if url is not None and not _url(url):
         return error_response(400, "webhook_url must be a valid URL", "INVALID_WEBHOOK_URL")

@@ -60,7 +60,7 @@ def status_body(
             "gender": look.avatar.traits["gender"],
             "place": look.place,
             "format": look.format,
-            "tags": [look.style, look.place],
+            "tags": look.tags or [look.style, look.place],
             "models": MODELS,
         }
     elif state == "error":

@@ -338,7 +338,7 @@ class Space:
         look = FakeLook(
             id=self._new_id("look", self.looks),
             avatar=avatar,
-            name=f"{avatar.name} {len(avatar.looks) + 1}",
+            name=body.get("look_name") or f"{avatar.name} {len(avatar.looks) + 1}",
             place=body.get("place") or (source.place if source else "studio"),
             style=body.get("style") or ("raw" if source else "iphone"),
             format=body.get("format") or (source.format if source else "vertical"),
@@ -347,6 +347,7 @@ class Space:
             created_at=now,
             done_at=now,
             settled_on_demand="prompt" not in body,
+            tags=body.get("tags"),
             webhook_url=body.get("webhook_url"),
         )
         avatar.looks.append(look)

@@ -97,6 +97,7 @@ class FakeLook:
     done_at: float
     failed: bool = False
     settled_on_demand: bool = False
+    tags: list[str] | None = None
     webhook_url: str | None = attrs.field(default=None, repr=False)
     rendered: tuple[str, bytes] | None = None
     """Its status word and its encoded part of ``GET /avatar/{id}``, which is requested often."""

@@ -30,7 +30,7 @@ from hoox_async._api.requests import (
     Style,
     content_of,
     fields_of,
-    reserved_names,
+    sent_content,
     with_source_ref,
 )
 from hoox_async._core.intents.keys import digest
@@ -202,7 +202,11 @@ def test_a_spelled_out_method_has_exactly_the_fields_of_its_request(kind: type[R
             "prompt style format resolution name place elementImages webhook_url",
         ),
         (ImageAvatar, "imageUrls name place webhook_url"),
-        (LookEdit, "avatar_id look_id prompt style format resolution images upscale webhook_url"),
+        (
+            LookEdit,
+            """avatar_id look_id prompt style format resolution images upscale
+            look_name place tags webhook_url""",
+        ),
     ],
 )
 def test_the_names_under_which_the_api_takes_a_request(kind: type[Request], wire_names: str) -> None:
@@ -225,6 +229,9 @@ def test_the_content_of_a_request_is_json_with_every_field_of_the_look() -> None
         "resolution": "2K",
         "images": [URL],
         "upscale": False,
+        "look_name": None,
+        "place": None,
+        "tags": [],
         "extra": {"seed": 1},
     }
     assert type(content_of(edit(style="raw"))["style"]) is str
@@ -343,8 +350,17 @@ def test_a_prompt_must_be_text(make: Make, bad: Any) -> None:
     assert error.expected == "text that is not empty"
 
 
-@pytest.mark.parametrize("make", [prompt, images])
-@pytest.mark.parametrize("field", ["name", "place"])
+@pytest.mark.parametrize(
+    ("make", "field"),
+    [
+        (prompt, "name"),
+        (prompt, "place"),
+        (images, "name"),
+        (images, "place"),
+        (edit, "look_name"),
+        (edit, "place"),
+    ],
+)
 @pytest.mark.parametrize("bad", ["", " ", 7, ["a"]])
 def test_name_and_place_must_be_text_or_none(make: Make, field: str, bad: Any) -> None:
     """None leaves name and place open; an empty text is refused."""
@@ -352,21 +368,23 @@ def test_name_and_place_must_be_text_or_none(make: Make, field: str, bad: Any) -
     assert (error.field, error.value, error.expected) == (field, bad, "text that is not empty")
 
 
-@pytest.mark.parametrize("bad", ["cartoon", "", "IPHONE", "raw", Style.RAW, None, 7, ["iphone"]])
-def test_the_style_of_a_new_avatar_is_one_of_five(bad: Any) -> None:
-    """Any other style is refused for a new avatar, `raw` too, which is for edits only."""
-    error = refused(prompt, "style", bad)
-    assert (error.field, error.value) == ("style", bad)
-    assert error.expected == "one of iphone, selfie, podcast, car, conference"
+@pytest.mark.parametrize("bad", ["cartoon", "", "IPHONE", 7, ["iphone"]])
+def test_a_style_is_one_of_six(bad: Any) -> None:
+    """Any other style is invalid; only an edit may leave it open."""
+    for make in (prompt, edit):
+        error = refused(make, "style", bad)
+        assert (error.field, error.value) == ("style", bad)
+        assert error.expected == "one of iphone, selfie, podcast, car, conference, raw"
+        assert make(style="raw").style is Style.RAW
+    assert refused(prompt, "style", None).field == "style"
 
 
-@pytest.mark.parametrize("bad", ["cartoon", "", "RAW", 7])
-def test_the_style_of_an_edit_is_one_of_six(bad: Any) -> None:
-    """An edit takes one of six styles, `raw` among them, or None; any other is refused."""
-    error = refused(edit, "style", bad)
-    assert (error.field, error.value) == ("style", bad)
-    assert error.expected == "one of iphone, selfie, podcast, car, conference, raw"
-    assert edit(style="raw").style is Style.RAW
+@pytest.mark.parametrize("bad", ["", [""], ["a", 7], [" "], 7, None, {"a": 1}])
+def test_tags_are_a_list_of_texts(bad: Any) -> None:
+    """One text alone is a list of one tag; empty texts and other values are invalid."""
+    error = refused(edit, "tags", bad)
+    assert (error.field, error.expected) == ("tags", "a list of texts that are not empty")
+    assert edit(tags="summer").tags == edit(tags=["summer"]).tags == ("summer",)
 
 
 @pytest.mark.parametrize(("make", "bad"), [(prompt, None), (prompt, "square"), (edit, "9:16"), (edit, "")])
@@ -518,24 +536,58 @@ def test_extra_that_contains_itself_is_refused() -> None:
     assert caught.value.field == "extra"
 
 
-@each
-def test_extra_must_not_hold_a_field_that_the_request_has_an_argument_for(make: Any) -> None:
-    """A name in `extra` that has an argument, or that would make another kind of request, is refused."""
-    for name in reserved_names(type(make())):
-        error = refused(make, "extra", {name: "x"})
-        assert (error.field, error.value) == (f"extra.{name}", "x")
+@pytest.mark.parametrize(
+    ("make", "extra", "fields"),
+    [
+        (edit, {"tags": ["a", "b"], "seed": 1}, {"tags": ("a", "b"), "extra": {"seed": 1}}),
+        (edit, {"look_name": "n", "place": "p"}, {"look_name": "n", "place": "p"}),
+        (edit, {"images": [URL], "upscale": True}, {"images": (URL,), "upscale": True}),
+        (edit, {"resolution": "4K", "style": "raw"}, {"resolution": "4K", "style": "raw"}),
+        (prompt, {"elementImages": [URL], "name": "n"}, {"element_images": (URL,), "name": "n"}),
+        (images, {"webhook_url": URL}, {"webhook_url": URL}),
+        (images, {"seed": None, "tags": [], "mood": "", "a": {}}, {}),
+    ],
+)  # fmt: skip
+def test_a_field_in_extra_is_its_argument(make: Make, extra: Any, fields: Any) -> None:
+    """Given either way, a field is one content: equal requests, with one digest, body and price."""
+    one, two = make(extra=extra), make(**fields)
+    assert one == two
+    assert (digest(one), sent_content(one), one.credits) == (digest(two), sent_content(two), two.credits)
 
 
-def test_the_names_that_extra_must_not_hold() -> None:
-    """Each API name of a request's own fields, and whatever decides between a paid and a free avatar."""
-    common = {"webhook_url", "prompt", "images", "imageUrls"}
-    assert reserved_names(PromptAvatar) == common | {
-        "style", "format", "resolution", "name", "place", "elementImages"
-    }  # fmt: skip
-    assert reserved_names(ImageAvatar) == common | {"name", "place"}
-    assert reserved_names(LookEdit) == common | {
-        "avatar_id", "look_id", "style", "format", "resolution", "upscale"
-    }  # fmt: skip
+@pytest.mark.parametrize(
+    ("make", "given", "field"),
+    [
+        (edit, {"tags": ["a"], "extra": {"tags": ["b"]}}, "extra.tags"),
+        (edit, {"extra": {"prompt": "b"}}, "extra.prompt"),
+        (edit, {"extra": {"avatar_id": "b"}}, "extra.avatar_id"),
+        (edit, {"extra": {"imageUrls": [URL]}}, "extra.imageUrls"),
+        (edit, {"extra": {"resolution": "8K"}}, "resolution"),
+        (edit, {"extra": {"upscale": "yes"}}, "upscale"),
+        (edit, {"extra": {"webhook_url": "hook"}}, "webhook_url"),
+        (prompt, {"extra": {"images": [URL]}}, "extra.images"),
+        (images, {"extra": {"prompt": "a"}}, "extra.prompt"),
+    ],
+)
+def test_what_extra_must_not_hold(make: Make, given: Any, field: str) -> None:
+    """A field that is given twice, or that would change what is charged, who is told or which look it is."""
+    with pytest.raises(InvalidRequest) as caught:
+        make(**given)
+    assert caught.value.field == field
+
+
+def test_a_webhook_url_given_twice_is_not_shown() -> None:
+    """It may be a secret, also in `extra`."""
+    with pytest.raises(InvalidRequest) as caught:
+        prompt(webhook_url=URL, extra={"webhook_url": "https://x.example/bearer-secret"})
+    assert "bearer-secret" not in str(caught.value)
+
+
+def test_a_value_that_only_a_newer_api_has_stays_in_extra() -> None:
+    """It is sent in place of the argument's default, and a request with it can be copied and changed."""
+    request = prompt(extra={"style": "cartoon"})
+    assert (request.extra, sent_content(request)["style"]) == ({"style": "cartoon"}, "cartoon")
+    assert digest(attrs.evolve(request, metadata={"a": "b"})) == digest(request) != digest(prompt())
 
 
 @pytest.mark.parametrize("bad", ["", "  ", None, 7, object(), Look])

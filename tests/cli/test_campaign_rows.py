@@ -52,6 +52,18 @@ def test_csv_with_other_delimiters(mark: str) -> None:
     assert campaign.origins["a/b-3"][:3] == ("a", "b", 3)
 
 
+def test_tags_of_a_cell_have_commas_between_them() -> None:
+    """A tag may have spaces; names, places and tags are those of the look, and may hold variables."""
+    text = (
+        "key,avatar,prompt,look_name,place,tags,variables.product\n"
+        'x,a:b,p,{product} 1,sea,"{product}, big sale",lamp\n'
+    )
+    [item] = parse_campaign(text, "csv").items
+    assert item.request == LookEdit(
+        LookRef("a", "b"), "p", look_name="lamp 1", place="sea", tags=["lamp", "big sale"]
+    )
+
+
 def test_csv_header_may_have_capital_letters() -> None:
     """A header of a spreadsheet, such as "Prompt", names the same fields; names of the user stay."""
     campaign = parse_campaign("KEY,Prompt,Metadata.Client\na,x,Ada\n", "csv")

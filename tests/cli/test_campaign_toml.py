@@ -141,7 +141,7 @@ def test_all_problems_are_reported_at_once() -> None:
     ("text", "line", "expected"),
     [
         ('[[avatars]]\nkey = "a"\nprompt = "x"\nstyle = "podcst"', 4, "did you mean 'podcast'"),
-        ('[[avatars]]\nkey = "a"\nprompt = "x"\nstyle = "raw"', 4, "one of iphone, selfie"),
+        ('[[avatars]]\nkey = "a"\nprompt = "x"\nstyle = "cartoon"', 4, "one of iphone, selfie"),
         ('[[avatars]]\nkey = "a"\nprompt = "x"\nresolutoin = "4K"', 4, "did you mean 'resolution'"),
         ('[[avatars]]\nkey = "a"\nimage_urls = ["me.jpg"]', 3, "no local files"),
         ('[[avatars]]\nkey = "a"', 1, "a prompt, image_urls, or avatar_id and look_id"),
@@ -285,6 +285,8 @@ FIELDS = st.sampled_from(
         "avatar_id",
         "look_id",
         "upscale",
+        "look_name",
+        "tags",
         "metadata",
         "extra",
         "webhook_url",

@@ -14,6 +14,8 @@ from typing import Any
 import pytest
 from cli_kit import Cli, Done
 
+from hoox_async import ImageAvatar, LookEdit
+from hoox_async._cli.conformance.spelling import SpellingTransport
 from hoox_async._cli.terminal import Terminal
 from hoox_async.sandbox import AnswerForms, DeliveryOptions, Fault, Sandbox, Space
 
@@ -155,6 +157,24 @@ def test_a_refused_field_for_images_matters(serve: Serve) -> None:
     assert (steps["create"]["outcome"], steps["create"]["status"]) == ("failed", 400)
     assert steps["look"]["outcome"] == "done"
     assert cli.sandbox.ledger == []
+
+
+def test_images_can_be_sent_under_the_other_name() -> None:
+    """The private switch sends a creation's images as `images`, and an edit's as `imageUrls`, each once."""
+
+    async def buy() -> list[Any]:
+        async with Sandbox(forms=AnswerForms(images="images")) as sandbox:
+            transport = SpellingTransport(sandbox.api_key, base_url=sandbox.base_url)
+            transport.other_name = True
+            async with sandbox.session(transport=transport) as session:
+                look = await session.run(ImageAvatar([TWO_IMAGES[1]]))
+                await session.submit(LookEdit(look, "a", images=[TWO_IMAGES[1]]))
+            return [record for record in sandbox.requests if record.body is not None]
+
+    create, edit = (record.body for record in asyncio.run(buy()))
+    assert create == {"images": [TWO_IMAGES[1]]}
+    assert edit["imageUrls"] == [TWO_IMAGES[1]]
+    assert "images" not in edit
 
 
 @pytest.mark.parametrize("list_pending", [False, True])

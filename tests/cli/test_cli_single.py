@@ -44,7 +44,7 @@ def test_create_from_images_costs_nothing(cli: Cli) -> None:
         ("a host", "--image", "https://images.test/a.jpg"),
         ("--image", "https://images.test/a.jpg", "--style", "car"),
         ("--image", "portrait.jpg"),
-        ("a host", "--style", "raw"),
+        ("a host", "--style", "cartoon"),
         ("a host", "--resolution", "8K"),
         ("  ",),
     ],
@@ -116,17 +116,19 @@ def test_a_picture_that_could_not_be_saved_can_be_fetched_with_the_printed_comma
 
 
 def test_edit_sends_what_was_typed(cli: Cli) -> None:
-    """`edit` sends style, format, resolution, references and upscale as typed, and prints the look."""
+    """`edit` sends each of its options as typed, and prints the look."""
     done = cli(
         "edit", _ref(cli), "rainy street", "--style", "raw", "--format", "horizontal", "--resolution", "1K",
-        "--image", "https://images.test/umbrella.jpg", "--upscale", "--json",
+        "--image", "https://images.test/umbrella.jpg", "--upscale", "--look-name", "Rain",
+        "--place", "street", "--tag", "summer", "--tag", "new", "--json",
     )  # fmt: skip
     assert done.code == 0
     charge = cli.sandbox.ledger[-1]
     assert charge.credits == Decimal("3.5")
-    sent = {name: charge.request[name] for name in ("style", "format", "resolution", "images", "upscale")}
-    assert sent == {
-        "style": "raw", "format": "horizontal", "resolution": "1K",
+    source = {"endpoint", "avatar_id", "look_id", "prompt"}
+    assert {name: value for name, value in charge.request.items() if name not in source} == {
+        "look_name": "Rain", "place": "street", "tags": ["summer", "new"], "style": "raw",
+        "format": "horizontal", "resolution": "1K",
         "images": ["https://images.test/umbrella.jpg"], "upscale": True,
     }  # fmt: skip
     assert done.of("accepted")[0]["credits"] == "3.5"

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from hoox_async._api.models import LookRef
 from hoox_async._api.requests import ImageAvatar, LookEdit, PromptAvatar, Request
 from hoox_async._core.intents.keys import digest, is_key, ordinal_key
+from hoox_async.errors import InvalidRequest
 
 REF = LookRef("avtr_abc", "look_123")
 
@@ -31,11 +32,11 @@ PINNED: list[tuple[Request, str]] = [
             element_images=["https://media.example/logo.png"],
             extra={"seed": 7},
         ),
-        "8d1e9efe67ba49e05da2cad7fb02b367",
+        "cc3acaaf62af85bd2664bed9fbe7360f",
     ),
     (
         ImageAvatar(["https://media.example/1.jpg", "https://media.example/2.jpg"], name="Jordan"),
-        "0a7f1359e538b26be6106646aa8732fa",
+        "c1fec32bbef602649e1049294ae30a65",
     ),
     (LookEdit(REF, "podcast scene"), "ec10cc9ce429200ef30c73285246e052"),
     (LookEdit("alex", "podcast scene"), "11e33f10b6d8ffb735368fa9d52c34b7"),
@@ -111,6 +112,9 @@ FIELDS: list[tuple[Request, dict[str, object]]] = [
             "resolution": "4K",
             "images": ["https://x.example/1"],
             "upscale": True,
+            "look_name": "n",
+            "place": "p",
+            "tags": ["t"],
             "extra": {"seed": 1},
         },
     ),
@@ -132,6 +136,42 @@ def test_order_of_images_counts_and_order_of_extra_does_not() -> None:
     assert digest(PromptAvatar("a", extra={"b": 1, "c": {"d": 1, "e": 2}})) == digest(
         PromptAvatar("a", extra={"c": {"e": 2, "d": 1}, "b": 1})
     )
+
+
+def _check_bool(instance: object, attribute: Any, value: object) -> None:
+    if not isinstance(value, bool | None):
+        raise InvalidRequest(attribute.name, value, "True or False")
+
+
+@attrs.frozen
+class LaterEdit(LookEdit):
+    """An edit of a later version, which knows two more fields."""
+
+    mood: str | None = attrs.field(default=None, kw_only=True)
+    crowd: bool | None = attrs.field(default=None, kw_only=True, validator=_check_bool)
+
+
+@pytest.mark.parametrize(
+    "extra", [{"mood": "calm"}, {"crowd": False}, {"crowd": 7}, {"seed": 0}, {"mood": ""}]
+)
+def test_a_field_that_a_later_version_knows_keeps_its_key(extra: dict[str, Any]) -> None:
+    """What was given in `extra` has the same digest once it is an argument, also a value that none takes."""
+    assert digest(LaterEdit(REF, "a", extra=extra)) == digest(LookEdit(REF, "a", extra=extra))
+    known = {name: value for name, value in extra.items() if name == "mood" or value is False}
+    rest = {name: value for name, value in extra.items() if name not in known}
+    if "" not in extra.values():
+        assert digest(LaterEdit(REF, "a", **known, extra=rest)) == digest(LookEdit(REF, "a", extra=extra))
+
+
+def test_a_field_named_as_a_part_of_the_digest_is_another_content() -> None:
+    """`extra` cannot give an edit another kind or source."""
+    extras: tuple[dict[str, str], ...] = (
+        {},
+        {"kind": "images"},
+        {"source_ref": "avtr_b:look_b"},
+        {"source_key": "k"},
+    )
+    assert len({digest(LookEdit(REF, "a", extra=extra)) for extra in extras}) == len(extras)
 
 
 def test_source_counts_by_the_other_items_key() -> None:

@@ -19,7 +19,9 @@ from intents_kit import after
 from hoox_async._api.models import Look, LookFailure, LookRef, LookStatus
 from hoox_async._api.requests import ImageAvatar, LookEdit, PromptAvatar, Request
 from hoox_async._api.webhook_payloads import Delivery
+from hoox_async._core.intents import records
 from hoox_async._core.intents.intent import Attempt, Evidence, Intent, IntentState, Reason
+from hoox_async._core.intents.keys import digest
 from hoox_async._core.intents.records import (
     dump_delivery,
     dump_intent,
@@ -39,7 +41,7 @@ from hoox_async._core.intents.transitions import (
     advance,
 )
 from hoox_async._core.webhook_tokens import Signer
-from hoox_async.errors import StoreError
+from hoox_async.errors import InvalidRequest, StoreError
 
 AT = datetime(2025, 7, 1, 12, 0, tzinfo=UTC)
 REF = LookRef("avtr_abc", "look_123")
@@ -353,6 +355,30 @@ def test_a_newer_record_is_read_and_written_back_without_loss(intent: Intent) ->
     assert json.loads(rewrite(record, intent)) == json.loads(record)
     with pytest.raises(StoreError, match="damaged"):
         load_intent(record)
+
+
+@pytest.mark.parametrize("mood", ["calm", 7])
+def test_a_record_stays_readable_once_a_field_of_its_extra_is_known(
+    mood: object, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A later version reads the field as its own, or leaves it in `extra` where it takes no such value."""
+    record = dump_intent(attrs.evolve(INTENT, request=LookEdit(REF, "a", extra={"mood": mood})))
+
+    @attrs.frozen
+    class LaterEdit(LookEdit):
+        mood: str | None = attrs.field(default=None, kw_only=True)
+
+        @mood.validator
+        def _check(self, attribute: attrs.Attribute[Any], value: object) -> None:
+            if value is not None and not isinstance(value, str):
+                raise InvalidRequest(attribute.name, value, "text")
+
+    monkeypatch.setattr(records, "_REQUESTS", {**records._REQUESTS, "edit": LaterEdit})
+    read = load_intent(record).request
+    assert isinstance(read, LaterEdit)
+    assert (read.mood or read.extra["mood"]) == mood
+    assert digest(read) == digest(LookEdit(REF, "a", extra={"mood": mood}))
+    assert load_intent(dump_intent(attrs.evolve(INTENT, request=read))).request == read
 
 
 def test_unknown_fields_stay_with_what_they_were_written_for() -> None:

@@ -67,11 +67,12 @@ async def test_submit_and_its_typed_forms_send_the_same_requests(mocked_api: aio
         ),
         (
             lambda s: s.edit_look(LookRef("avtr_1", "look_1"), "podcast scene", style="raw", upscale=True,
-                                  images=["https://m.example/b.jpg"], format="vertical", resolution="4K"),
+                                  images=["https://m.example/b.jpg"], format="vertical", resolution="4K",
+                                  look_name="Calm", place="attic", tags=["a", "b"]),
             "avatar/edit",
             {"avatar_id": "avtr_1", "look_id": "look_1", "prompt": "podcast scene", "style": "raw",
              "upscale": True, "images": ["https://m.example/b.jpg"], "format": "vertical",
-             "resolution": "4K"},
+             "resolution": "4K", "look_name": "Calm", "place": "attic", "tags": ["a", "b"]},
             "5.5",
         ),
     ]  # fmt: skip

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from session_kit import edit, intent_of, intents, made, on_space, prompt, sends, turns
 
-from hoox_async import BatchItem, BatchRunner
+from hoox_async import BatchItem, BatchRunner, LookEdit
 from hoox_async._core.intents.intent import IntentState
 from hoox_async._session import runtime_of
 from hoox_async._session.submit.key_locks import KeyBusy, KeyLocks
@@ -43,6 +43,19 @@ async def test_a_key_whose_caller_left_is_held_against_other_content() -> None:
         job = await session.submit(prompt("first"), key="k")
         assert [charge.request["prompt"] for charge in space.ledger] == ["first"]
         assert job.ref == space.ledger[0].ref
+
+
+async def test_a_field_as_argument_and_in_extra_is_one_look_under_a_key() -> None:
+    """`tags` given either way is the same content: no conflict, one POST, also in a batch without keys."""
+    async with on_space() as (session, space):
+        source = await session.run(prompt("source"))
+        given = LookEdit(source, "sea", tags=["a"]), LookEdit(source, "sea", extra={"tags": ["a"]})
+        jobs = [await session.submit(request, key="k") for request in given]
+        report = await BatchRunner(session).run([given[0]])
+        again = await BatchRunner(session).run([given[1]])
+    assert jobs[0].ref == jobs[1].ref
+    assert report.outcomes[0].ref == again.outcomes[0].ref
+    assert [charge.request.get("tags") for charge in space.ledger] == [None, ["a"], ["a"]]
 
 
 @pytest.mark.parametrize("changed", ["error", "keep", "redo"])

@@ -93,7 +93,7 @@ async def calls(session: hx.HooxSession, ref: hx.LookRef) -> None:
     await session.submit("not a request")  # type: ignore[arg-type]
     await session.edit_look(job, "car", colour="red")  # type: ignore[call-arg]
     await session.create_avatar("Alex", style="podkast")  # type: ignore[arg-type]
-    await session.create_avatar("Alex", style="raw")  # type: ignore[arg-type]
+    await session.create_avatar("Alex", style="raw")
     await session.create_avatar("Alex", resolution="8K")  # type: ignore[arg-type]
     await session.edit_look(job, "car", format="square")  # type: ignore[arg-type]
     assert_type(await session.edit_look(job, "car", style="raw", format="horizontal"), hx.LookJob)

@@ -59,11 +59,11 @@ def batch(
 
     A CSV file has a header and one look in each row; examples/campaign.csv is one. Columns: key, avatar (the
     key of a row above, or avatar_id:look_id; empty for a row that makes an avatar), or instead of that
-    avatar_id and look_id, prompt, image_urls, style, format, resolution, upscale (yes or no), name, place,
-    images, element_images, webhook_url, prompt_prefix, metadata.NAME, variables.NAME. Only key and prompt (or
-    image_urls) are needed. Several URLs in a cell have spaces between them. Commas, semicolons and tabs can
-    separate the columns; the encoding is UTF-8. In JSON lines (.jsonl) each line is an object with the same
-    names.
+    avatar_id and look_id, prompt, image_urls, style, format, resolution, upscale (yes or no), name,
+    look_name, place, tags, images, element_images, webhook_url, prompt_prefix, metadata.NAME, variables.NAME.
+    Only key and prompt (or image_urls) are needed. Several URLs in a cell have spaces between them, several
+    tags commas. Commas, semicolons and tabs can separate the columns; the encoding is UTF-8. In JSON lines
+    (.jsonl) each line is an object with the same names.
 
     In TOML, [variables] with product = "lamp" gives {product} in a prompt its value, --set product=chair
     another one, and {{product}} is the text itself. prompt_prefix stands before all prompts.

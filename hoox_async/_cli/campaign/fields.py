@@ -25,14 +25,23 @@ def _lists(*kinds: type[_Request]) -> frozenset[str]:
     return frozenset(field.name for field in fields if get_origin(field.type) is tuple)
 
 
+def _texts(kind: type[_Request]) -> tuple[str, ...]:
+    types = {field.name: field.type for field in attrs.fields(attrs.resolve_types(kind))}
+    is_text = {name: kind in (str, str | None) or get_origin(kind) is tuple for name, kind in types.items()}
+    return tuple(name for name in _fields(kind) if is_text[name] and name != "webhook_url")
+
+
 PROMPT_FIELDS = _fields(PromptAvatar)
 IMAGE_FIELDS = _fields(ImageAvatar)
 EDIT_FIELDS = _fields(LookEdit)
 LISTS = _lists(PromptAvatar, ImageAvatar, LookEdit)
+TEXTS = tuple(dict.fromkeys((*_texts(PromptAvatar), *_texts(ImageAvatar), *_texts(LookEdit))))
+"""Every field whose texts may hold variables."""
 
-_CREATE_STYLES = tuple(style.value for style in Style if style is not Style.RAW)
-_FORMATS = tuple(format.value for format in Format)
-_RESOLUTIONS = tuple(resolution.value for resolution in Resolution)
+_CHOICES: Mapping[str, tuple[str, ...]] = {
+    name: tuple(one.value for one in kind)
+    for name, kind in (("style", Style), ("format", Format), ("resolution", Resolution))
+}
 
 
 class RawFields(NamedTuple):
@@ -118,12 +127,6 @@ def _check_value(
     try:
         kind.make(**{**kind.valid_values, name: value})
     except InvalidRequest as error:
-        problems.add_error(raw.line_of(name), raw.field(shown), error, _choices(kind, name))
+        problems.add_error(raw.line_of(name), raw.field(shown), error, _CHOICES.get(name, ()))
     except ValueError:  # a whole number with more digits than Python writes out
         problems.add(raw.line_of(name), raw.field(shown), value, "a value of a reasonable size")
-
-
-def _choices(kind: RequestKind, name: str) -> tuple[str, ...]:
-    if name == "style":
-        return tuple(Style) if kind is EDIT else _CREATE_STYLES
-    return {"format": _FORMATS, "resolution": _RESOLUTIONS}.get(name, ())

@@ -134,6 +134,8 @@ def _csv_raw(columns: list[str], cells: list[str], line: int, problems: ProblemL
         if named is not None:
             table, entry = named
             values.setdefault(table, {})[entry] = text
+        elif name == "tags":
+            values[name] = [tag.strip() for tag in re.split("[,;]", text) if tag.strip()]
         elif name in fields.LISTS:
             values[name] = _urls(text)
             for url in filter(_JOINED.search, values[name]):

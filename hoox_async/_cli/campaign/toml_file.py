@@ -19,7 +19,7 @@ from .variables import PREFIX, VARIABLES, Templates
 
 _TABLES = ("avatars", "scenes", "matrix", "looks")
 _SHARED = (PREFIX, VARIABLES)
-_DEFAULTS = ("style", "format", "resolution", "upscale", "images", "webhook_url", "metadata")
+_DEFAULTS = tuple(name for name in fields.EDIT_FIELDS if name not in ("prompt", "extra"))
 _SCENE_FIELDS = ("key", "variations", *fields.EDIT_FIELDS)
 _MATRIX_FIELDS = ("avatars", "scenes", "variations", *_DEFAULTS)
 _LOOK_FIELDS = ("key", "avatar", *fields.EDIT_FIELDS)

@@ -8,7 +8,7 @@ from typing import Any
 
 from hoox_async import ConfigurationError
 
-from .fields import RawFields
+from .fields import TEXTS, RawFields
 from .problems import ProblemList, did_you_mean
 
 PREFIX = "prompt_prefix"
@@ -19,7 +19,6 @@ _NAME_FORM = "a name made of letters, digits, - and _"
 # {{name}} is the text {name}; any other brace is a letter like all others
 _PLACE = re.compile(rf"\{{\{{({_NAME})\}}\}}|\{{({_NAME})\}}")
 _SPACED = re.compile(rf"\{{(?:\s+({_NAME})\s*|({_NAME})\s+)\}}")
-_TEXTS = ("prompt", "name", "place", "image_urls", "element_images", "images")
 
 
 def parse_settings(given: tuple[str, ...]) -> dict[str, str]:
@@ -63,7 +62,7 @@ class Templates:
         values = {name: value for name, value in raw.values.items() if name not in (PREFIX, VARIABLES)}
         if prefix.strip() and isinstance(values.get("prompt"), str) and values["prompt"].strip():
             values["prompt"] = f"{prefix.rstrip()} {values['prompt'].lstrip()}"
-        for field in _TEXTS:
+        for field in TEXTS:
             value = values.get(field)
             if isinstance(value, str):
                 values[field] = self._filled(value, raw, field, variables)

@@ -1,8 +1,8 @@
 """The keys of batch items: digests of what a request asks for.
 
-A digest is written into stores and compared in later runs, perhaps by a later version. It is made of the
-field names of a request class, which therefore must not be renamed, and of the values that are set. So a
-field that a later version adds does not change existing digests.
+A digest is written into stores and compared in later runs, perhaps by a later version. It is made of what
+the API is sent, by the API's names, without what is not set. So a field that a later version adds changes no
+digest, also not those of requests that had it in ``extra``: it has to be None or empty by default.
 """
 
 from __future__ import annotations
@@ -10,12 +10,13 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from typing import TypeGuard
+from typing import Any, TypeGuard
 
 from ..._api.models import LookRef
-from ..._api.requests import LookEdit, Request, content_of
+from ..._api.requests import LookEdit, Request, sent_content
 
 _LENGTH = 32
+_OWN = ("kind", "source_key", "source_ref")
 _canonical = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=True).encode
 
 
@@ -26,12 +27,10 @@ def digest(request: Request, source_key: str | None = None) -> str:
     neither ``webhook_url`` nor ``metadata``. The source of an edit counts by its ref, or, where it is another
     item of the batch, by the key of that item: ``source_key``, else the text in ``source``.
     """
-    content = {"kind": request.KIND, **content_of(request)}
-    if isinstance(request, LookEdit):
-        content |= _source(request, source_key)
-    # None, False and empty values are the defaults of a request
-    is_set = {name: value for name, value in content.items() if value}
-    return hashlib.sha256(_canonical(is_set).encode("ascii")).hexdigest()[:_LENGTH]
+    content = {"kind": request.KIND, **_source(request, source_key)}
+    for name, value in sent_content(request).items():
+        content[f"sent.{name}" if name in _OWN else name] = value
+    return hashlib.sha256(_canonical(content).encode("ascii")).hexdigest()[:_LENGTH]
 
 
 _MAX_BYTES = 512
@@ -61,8 +60,10 @@ def ordinal_key(digest: str, ordinal: int) -> str:
     return digest if ordinal == 0 else f"{digest}#{ordinal + 1}"
 
 
-def _source(request: LookEdit, source_key: str | None) -> Mapping[str, str | None]:
+def _source(request: Request, source_key: str | None) -> Mapping[str, Any]:
     """An edit's source. A key and a ref have different names: a key can read like a ref."""
-    if isinstance(request.source, LookRef):
-        return {"source_key": source_key, "source_ref": None if source_key else str(request.source)}
-    return {"source_key": source_key or request.source, "source_ref": None}
+    if not isinstance(request, LookEdit):
+        return {}
+    if source_key or not isinstance(request.source, LookRef):
+        return {"source_key": source_key or request.source}
+    return {"source_ref": str(request.source)}
