@@ -100,6 +100,16 @@ class SharedMemory:
         """The database's time."""
         return Clock(asyncio.get_running_loop()).utc() + self.clock_shift
 
+    def workspace(self, name: str) -> WorkspaceRow | None:
+        """The workspace of this name, with the number of its quota."""
+        if name not in self.workspaces:
+            return None
+        same = {name}
+        for _ in self.workspaces:
+            keys = {binding for each in same for binding in self.workspaces[each].bindings}
+            same |= {each for each, row in self.workspaces.items() if keys.intersection(row.bindings)}
+        return self.workspaces[name]._replace(quota=min(self.workspaces[each].id for each in same))
+
     def new_member(self) -> str:
         """An id that no member had before."""
         self._members_made += 1
@@ -201,16 +211,19 @@ class MemoryQueries:
         return "the shared memory"
 
     async def workspace(self, name: str) -> WorkspaceRow | None:
-        return await self._ask("workspace", lambda: self._memory.workspaces.get(name))
+        return await self._ask("workspace", lambda: self._memory.workspace(name))
+
+    async def key_salt(self) -> bytes:
+        return b"salt"
 
     async def add_workspace(self, name: str, binding: Binding) -> None:
         known = self._memory.workspaces
-        row = WorkspaceRow(len(known) + 1, (binding,), False)
+        row = WorkspaceRow(len(known) + 1, 0, (binding,), False)
         await self._ask("add_workspace", lambda: known.setdefault(name, row))
 
     async def replace_keys(self, workspace: int, old: Sequence[Binding], new: Sequence[Binding]) -> None:
         def replace(row: WorkspaceRow) -> WorkspaceRow:
-            return WorkspaceRow(row.id, tuple(new), False) if row.bindings == tuple(old) else row
+            return WorkspaceRow(row.id, 0, tuple(new), False) if row.bindings == tuple(old) else row
 
         await self._ask("replace_keys", lambda: self._change_workspace(workspace, replace))
 
@@ -353,13 +366,13 @@ class MemoryQueries:
 
         return await self._ask("delivered", find)
 
-    def permits(self, workspace: int, minute: float) -> MemoryPermits:
+    def permits(self, quota: int, workspace: int, minute: float) -> MemoryPermits:
         memory = self._memory
-        quota = memory.quotas.get(workspace)
-        if quota is None:
-            quota = MemoryQuota(lambda: memory.now().timestamp(), lambda: memory.timeline, minute=minute)
-            memory.quotas[workspace] = quota
-        return MemoryPermits(quota, self.member, self._ask)
+        if quota not in memory.quotas:
+            memory.quotas[quota] = MemoryQuota(
+                lambda: memory.now().timestamp(), lambda: memory.timeline, minute=minute
+            )
+        return MemoryPermits(memory.quotas[quota], f"{self.member} {workspace}", self._ask)
 
     async def recent_attempts(self, workspace: int, since: datetime) -> list[datetime]:
         return await self._ask(
@@ -412,8 +425,8 @@ class MemoryQueries:
             for workspace in workspaces:
                 if self._memory.leaders.get(workspace) == self.member:
                     del self._memory.leaders[workspace]
-                if workspace in self._memory.quotas:
-                    self._memory.quotas[workspace].stated.pop(self.member, None)
+                for quota in self._memory.quotas.values():
+                    quota.stated.pop(f"{self.member} {workspace}", None)
 
         await self._ask("resign", resign)
 

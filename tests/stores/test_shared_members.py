@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Collection
+from contextlib import AsyncExitStack
 
 import pytest
 from shared_store_kit import LEASE, Process, World
@@ -12,6 +13,7 @@ from store_kit import WORKSPACE, accept, planned, send, settle
 from hoox_async._core.intents.intent import Intent, IntentState
 from hoox_async._io.clock import Clock
 from hoox_async._io.protocols import Workspace
+from hoox_async._io.stores.postgres.store import PostgresStore
 from hoox_async.errors import StoreError, StoreLocked, StoreMismatch
 
 A_THIRD = LEASE / 3
@@ -341,6 +343,61 @@ async def test_two_keys_are_valid_during_a_rotation(world: World) -> None:
         await use_key(a, key, new_key=new)
     with pytest.raises(StoreMismatch, match="another API key"):
         await use_key(a, "first")
+
+
+async def test_workspaces_with_one_key_share_a_quota(world: World) -> None:
+    """Equal keys are recognised, in one process and in two; so are those of workspaces that rotate theirs.
+
+    Of ten permits a minute they get ten together. Another base URL or key has a quota of its own.
+    """
+    a, b = await world.process(), await world.process()
+    url = WORKSPACE.base_url
+    await use_key(b, "key 1")
+    wanted = {
+        "one": (a, Workspace(url, "key 1"), 4),
+        "two": (b, Workspace(url, "key 1"), 3),
+        "rotating": (b, Workspace(url, "key 2", new_key=True), 100),
+        "sandbox": (b, Workspace("https://sandbox.example", "key 1"), 100),
+        "stranger": (b, Workspace(url, "key 3"), 100),
+    }
+    granted = {}
+    async with AsyncExitStack() as stack:
+        for name, (process, workspace, most) in wanted.items():
+            store = process.database.workspace(name)
+            await store.open(workspace)
+            stack.push_async_callback(store.aclose)
+            granted[name] = await take_permits(store, most)
+    assert granted == {"one": 4, "two": 3, "rotating": 3, "sandbox": 10, "stranger": 10}
+
+
+async def test_workspaces_that_are_made_at_once_share_a_quota_too(world: World) -> None:
+    """Ten workspaces are opened for the first time at the same moment, with one key, by two processes."""
+    processes = [await world.process() for _ in range(2)]
+    stores = [processes[n % 2].database.workspace(f"shop {n}") for n in range(10)]
+    await asyncio.gather(*(store.open(WORKSPACE) for store in stores))
+    assert len({store._quota for store in stores}) == 1
+    await asyncio.gather(*(store.aclose() for store in stores))
+
+
+async def take_permits(store: PostgresStore, most: int) -> int:
+    """Take as many of ten permits a minute as there are, but ``most`` at most. Returns how many."""
+    permits, taken = store.shared_permits, 0
+    assert permits is not None
+    while taken < most and (await permits.reserve(10, 8.0, 0.0)).permit is not None:
+        taken += 1
+    return taken
+
+
+async def test_the_lowest_limit_of_sessions_with_one_key_holds(world: World) -> None:
+    """Two sessions of one process state other limits for the quota that they share, in any order."""
+    a = await world.process()
+    other = a.database.workspace("other")
+    await other.open(WORKSPACE)
+    for store, limit in ((a.store, 60), (other, 100), (a.store, 60), (other, 100)):
+        permits = store.shared_permits
+        assert permits is not None
+        assert (await permits.reserve(limit, 0.0, 0.0)).limit == 60
+    await other.aclose()
 
 
 async def test_a_mistyped_key_pushes_out_no_good_one(world: World) -> None:

@@ -36,8 +36,8 @@ async def ask(postgres_url: str, postgres_schema: str) -> AsyncIterator[Ask]:
 
     try:
         await run(
-            "INSERT INTO hoox.workspaces (name, base_url, salt, fingerprints) "
-            "VALUES ('w', 'https://api.example', 'x', ARRAY['y'::bytea])"
+            "INSERT INTO hoox.workspaces (name, base_url, fingerprints) "
+            "VALUES ('w', 'https://api.example', ARRAY['y'::bytea])"
         )
         yield run
     finally:
@@ -76,7 +76,7 @@ def permits_of(
 ) -> PostgresPermits:
     """The permits of a process that goes by this clock, which nobody sets, else by the machine's."""
     boot = time.monotonic if clock is None else lambda: clock.now
-    return PostgresPermits(ask, 1, member, boot=boot, minute=minute)
+    return PostgresPermits(ask, 1, 1, member, boot=boot, minute=minute)
 
 
 async def learn(permits: SharedPermits, answer: Observed | Refused | Accepted, sent_ago: float) -> Any:

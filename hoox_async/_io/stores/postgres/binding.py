@@ -19,23 +19,20 @@ _PAGE = 500
 _TRIES = 20  # each one fails only because another process has just changed the row
 
 
-async def bind(queries: Queries, name: str, workspace: Workspace, label: str) -> tuple[int, Binding]:
-    """The id of the workspace of this name, which is bound to the base URL and the key from now on.
+async def bind(queries: Queries, name: str, workspace: Workspace, label: str) -> tuple[WorkspaceRow, Binding]:
+    """The workspace of this name, which is bound to the base URL and the key from now on.
 
     ``label`` is what messages call it. Raises `StoreMismatch` where it belongs to another base URL or key.
     """
-    own: Binding | None = None
+    own = await asyncio.to_thread(Binding.to, workspace, await queries.key_salt())  # it takes 25 ms
     for _ in range(_TRIES):
         row = await queries.workspace(name)
         if row is None:
-            own = await _binding(workspace)
             await queries.add_workspace(name, own)
             continue
         require_url(row.bindings[0].base_url, workspace, label)
-        if own is None or own.salt != row.bindings[0].salt:
-            own = await _binding(workspace, row.bindings[0].salt)
         if any(hmac.compare_digest(own.fingerprint, other.fingerprint) for other in row.bindings):
-            return row.id, own
+            return row, own
         keys = await _keys_with(own, row, queries, workspace, label)
         await queries.replace_keys(row.id, row.bindings, keys)
     raise StoreError(f"{label}: its API key is being changed by other processes")
@@ -64,8 +61,3 @@ async def _is_free(queries: Queries, workspace: int) -> bool:
         if len(rows) < _PAGE:
             return True
         after = rows[-1].seq
-
-
-async def _binding(workspace: Workspace, salt: bytes | None = None) -> Binding:
-    """The binding to this workspace. Its fingerprint takes 25 ms, in a thread."""
-    return await asyncio.to_thread(Binding.to, workspace, salt)

@@ -36,7 +36,7 @@ class PostgresDatabase(SharedDatabase):
                 ...
 
     All workspaces of a process share its connections and its lease, so open one database object a process.
-    Close its sessions before it.
+    Close its sessions before it. Workspaces with the same API key share one quota, whatever they are called.
 
     - ``url``: any libpq URI. Percent-encode what is special in its user and password.
     - ``schema``: the schema of its tables, which the first process makes.

@@ -14,16 +14,24 @@ Ask = Callable[..., Awaitable[Sequence[Sequence[Any]]]]
 
 
 class PostgresPermits:
-    """Implements `SharedPermits` for one workspace.
+    """Implements `SharedPermits` for a session of one workspace, whose quota others may share.
 
     ``minute`` is the length of the quota's window in seconds. Only tests and benchmarks scale it. ``boot`` is
     this machine's clock that nobody sets: by it the database notices that its own was set.
     """
 
     def __init__(
-        self, ask: Ask, workspace: int, member: str, *, boot: Callable[[], float], minute: float = 60.0
+        self,
+        ask: Ask,
+        quota: int,
+        workspace: int,
+        member: str,
+        *,
+        boot: Callable[[], float],
+        minute: float = 60.0,
     ) -> None:
         self._ask = ask
+        self._quota = quota
         self._workspace = workspace
         self._member = member
         self._minute = minute
@@ -34,9 +42,10 @@ class PostgresPermits:
         """Reserve a permit that may be used at most ``horizon`` seconds from now."""
         asked_at = self._boot()
         rows = await self._ask(
-            "SELECT * FROM hoox.reserve_1(%s::bigint, %s::text, %s::int, %s::float8, %s::int, %s::float8, "
-            "%s::float8, %s::float8)",
-            self._workspace, self._member, limit, self._minute, _BURST, horizon, hold, self._latest(asked_at),
+            "SELECT * FROM hoox.reserve_1(%s::bigint, %s::bigint, %s::text, %s::int, %s::float8, %s::int, "
+            "%s::float8, %s::float8, %s::float8)",
+            self._quota, self._workspace, self._member, limit, self._minute, _BURST, horizon, hold,
+            self._latest(asked_at),
         )  # fmt: skip
         reservation = Reservation(*rows[0])
         self._ahead = reservation.moment - asked_at
@@ -47,7 +56,7 @@ class PostgresPermits:
         await self._ask(
             "SELECT hoox.report_permits_1(%s::bigint, %s::bigint[], %s::float8[], %s::float8[], "
             "%s::bigint[])",
-            self._workspace,
+            self._quota,
             [one.permit for one in sent], [one.sent_ago for one in sent], [one.arrived_ago for one in sent],
             list(cancelled),
         )  # fmt: skip
@@ -57,7 +66,7 @@ class PostgresPermits:
         rows = await self._ask(
             "SELECT learned, version, moment, counted_least, counted_most, last_permit "
             "FROM hoox.learned_1(%s::bigint, %s::float8, %s::float8, %s::float8)",
-            self._workspace, sent_ago, self._minute, self._latest(self._boot()),
+            self._quota, sent_ago, self._minute, self._latest(self._boot()),
         )  # fmt: skip
         learned, version, *counts = rows[0]
         return Learned(learned, version, QuotaCounts(*counts))
@@ -67,7 +76,7 @@ class PostgresPermits:
         rows = await self._ask(
             "SELECT hoox.learn_1(%s::bigint, %s::bigint, %s::text, %s::int, %s::int, %s::int, %s::float8, "
             "%s::float8, %s::float8, %s::float8, %s::boolean, %s::float8)",
-            self._workspace, version, learned, *terms, even_in,
+            self._quota, version, learned, *terms, even_in,
         )  # fmt: skip
         return bool(rows[0][0])
 

@@ -67,9 +67,13 @@ class Written(NamedTuple):
 
 
 class WorkspaceRow(NamedTuple):
-    """A workspace of the database, and the API keys that are valid for it, the newest first."""
+    """A workspace of the database, and the API keys that are valid for it, the newest first.
+
+    ``quota`` is the number of its quota, which all workspaces share that have a key in common.
+    """
 
     id: int
+    quota: int
     bindings: tuple[Binding, ...]
     key_confirmed: bool
 
@@ -125,6 +129,10 @@ class Queries(Protocol):
 
     async def workspace(self, name: str) -> WorkspaceRow | None:
         """The workspace of this name."""
+        ...
+
+    async def key_salt(self) -> bytes:
+        """The salt of all fingerprints of API keys."""
         ...
 
     async def add_workspace(self, name: str, binding: Binding) -> None:
@@ -223,8 +231,8 @@ class Queries(Protocol):
         """
         ...
 
-    def permits(self, workspace: int, minute: float) -> SharedPermits:
-        """The permits of the workspace's quota, whose window is ``minute`` seconds long."""
+    def permits(self, quota: int, workspace: int, minute: float) -> SharedPermits:
+        """The permits of a quota, for a session of this workspace. Its window is ``minute`` seconds long."""
         ...
 
     async def recent_attempts(self, workspace: int, since: datetime) -> list[datetime]:

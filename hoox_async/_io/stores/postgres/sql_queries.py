@@ -58,6 +58,7 @@ class SQLQueries:
         self._schema = schema
         self._member = member
         self._lease = lease
+        self._key_salt: bytes | None = None
 
     @property
     def name(self) -> str:
@@ -67,21 +68,33 @@ class SQLQueries:
     async def workspace(self, name: str) -> WorkspaceRow | None:
         """The workspace of this name."""
         rows = await self._ask(
-            "SELECT id, base_url, salt, fingerprints, key_confirmed FROM hoox.workspaces WHERE name = %s",
-            name,
-        )
+            "WITH RECURSIVE same AS ("
+            "SELECT id, base_url, fingerprints, key_confirmed, name FROM hoox.workspaces WHERE name = %s "
+            "UNION SELECT w.id, w.base_url, w.fingerprints, w.key_confirmed, w.name FROM hoox.workspaces w "
+            "JOIN same ON w.base_url = same.base_url AND w.fingerprints && same.fingerprints) "
+            "SELECT id, (SELECT min(id) FROM same), base_url, salt, fingerprints, key_confirmed "
+            "FROM same, hoox.key_salt WHERE name = %s",
+            name, name,
+        )  # fmt: skip
         if not rows:
             return None
-        number, base_url, salt, fingerprints, confirmed = rows[0]
+        number, quota, base_url, salt, fingerprints, confirmed = rows[0]
         bindings = tuple(Binding(base_url, bytes(salt), bytes(one)) for one in fingerprints)
-        return WorkspaceRow(number, bindings, confirmed)
+        return WorkspaceRow(number, quota, bindings, confirmed)
+
+    async def key_salt(self) -> bytes:
+        """The salt of all fingerprints of API keys."""
+        if self._key_salt is None:
+            self._key_salt = bytes((await self._ask("SELECT salt FROM hoox.key_salt"))[0][0])
+        return self._key_salt
 
     async def add_workspace(self, name: str, binding: Binding) -> None:
         """Add a workspace, unless there is one of this name."""
         await self._ask(
-            "INSERT INTO hoox.workspaces (name, base_url, salt, fingerprints) VALUES (%s, %s, %b, %b) "
-            "ON CONFLICT (name) DO NOTHING",
-            name, binding.base_url, binding.salt, [binding.fingerprint],
+            "WITH one_at_a_time AS (SELECT FROM hoox.key_salt FOR UPDATE) "  # in the order of their numbers
+            "INSERT INTO hoox.workspaces (name, base_url, fingerprints) "
+            "SELECT %s::text, %s::text, %b::bytea[] FROM one_at_a_time ON CONFLICT (name) DO NOTHING",
+            name, binding.base_url, [binding.fingerprint],
         )  # fmt: skip
 
     async def replace_keys(self, workspace: int, old: Sequence[Binding], new: Sequence[Binding]) -> None:
@@ -273,10 +286,10 @@ class SQLQueries:
         )  # fmt: skip
         return [(row[0], row[1]) for row in rows]
 
-    def permits(self, workspace: int, minute: float) -> PostgresPermits:
-        """The permits of the workspace's quota."""
+    def permits(self, quota: int, workspace: int, minute: float) -> PostgresPermits:
+        """The permits of a quota, for a session of this workspace."""
         boot = Clock(asyncio.get_running_loop()).boot
-        return PostgresPermits(self._ask, workspace, self._member, boot=boot, minute=minute)
+        return PostgresPermits(self._ask, quota, workspace, self._member, boot=boot, minute=minute)
 
     async def delete_deliveries(self, workspace: int, attempt_ids: Sequence[str]) -> None:
         """Delete the deliveries that were kept for these attempts."""

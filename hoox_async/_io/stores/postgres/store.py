@@ -46,7 +46,7 @@ class PostgresStore:
         self._workspace = workspace
         self._owns_database = owns_database
         self._member: Member | None = None
-        self._id = 0
+        self._id = self._quota = 0
         self._binding: Binding | None = None
         self._key_confirmed = False
         self._listeners: list[Callable[[Intent], None]] = []
@@ -77,7 +77,7 @@ class PostgresStore:
     @property
     def shared_permits(self) -> SharedPermits | None:
         """The quota's permits, which all processes take from the database."""
-        return self._queries.permits(self._id, self._database.quota_window)
+        return self._queries.permits(self._quota, self._id, self._database.quota_window)
 
     def on_changed_elsewhere(self, listener: Callable[[Intent], None]) -> Callable[[], None]:
         """Call ``listener`` with each intent that another process has changed, about a second later."""
@@ -113,7 +113,8 @@ class PostgresStore:
             if self._owns_database:
                 await self._database.open()
             member = self._database.require_member()
-            self._id, self._binding = await bind(member.queries, self._workspace, workspace, self.name)
+            row, self._binding = await bind(member.queries, self._workspace, workspace, self.name)
+            self._id, self._quota = row.id, row.quota
             await self._mark_own_as_unknown(member)
             member.open_workspace(self._id, self._publish)
             self._key_confirmed = False

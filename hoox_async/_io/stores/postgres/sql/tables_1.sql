@@ -6,11 +6,15 @@ CREATE TABLE hoox.schema_versions (
     applied_at timestamptz NOT NULL DEFAULT clock_timestamp()
 );
 
+-- The salt of all fingerprints of API keys, one row: a key that several workspaces have is recognised.
+CREATE TABLE hoox.key_salt (salt bytea NOT NULL);
+INSERT INTO hoox.key_salt
+    SELECT decode(replace(gen_random_uuid()::text || gen_random_uuid()::text, '-', ''), 'hex');
+
 CREATE TABLE hoox.workspaces (
     id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     name text NOT NULL UNIQUE,
     base_url text NOT NULL,
-    salt bytea NOT NULL,
     fingerprints bytea[] NOT NULL, -- of the API keys that are valid, the newest first: two during a rotation
     key_confirmed boolean NOT NULL DEFAULT false, -- an answer has shown that the newest key is valid
     CHECK (cardinality(fingerprints) BETWEEN 1 AND 2)
