@@ -20,7 +20,7 @@ from typing import NamedTuple
 from _shared import progress, table
 
 from hoox_async import BatchItem, BatchRunner, HooxSession, ImageAvatar, LookEdit, LookRef
-from hoox_async._batch.prefetch import MAX_UNSENT
+from hoox_async._batch.window import MAX_UNSENT
 from hoox_async.sandbox import InProcessTransport, Space
 
 ENOUGH = int(0.98 * MAX_UNSENT)  # with 200 avatars it stops when the first of them has 100 items

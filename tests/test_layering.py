@@ -44,7 +44,7 @@ SESSION: Sequence[Sequence[str]] = (
     ("unknowns", "poller", "pictures"),
     ("webhook_processor",),
     ("submit",),
-    ("batch_access", "health"),
+    ("health",),
     ("runtime",),
     ("session",),
 )

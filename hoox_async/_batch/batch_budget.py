@@ -8,7 +8,7 @@ from contextlib import ExitStack
 from decimal import Decimal
 
 from .._core.intents.budget import Budget, Credits
-from .._session.batch_access import BatchAccess
+from .._session.submit import SessionBudgets
 from ..errors import BudgetExceeded
 
 _READ_AGAIN = 1.0  # seconds; as often a budget is read while other processes may give back credits
@@ -23,11 +23,11 @@ class BatchBudget:
     """
 
     def __init__(
-        self, max_credits: Credits | None, shared: Budget | None = None, access: BatchAccess | None = None
+        self, max_credits: Credits | None, shared: Budget | None = None, stored: SessionBudgets | None = None
     ) -> None:
         self._own = None if max_credits is None else Budget(max_credits)
         self._shared = shared
-        self._access = access
+        self._stored = stored
         self._budgets = [budget for budget in (self._own, shared) if budget is not None]
         self._read_at = -math.inf
 
@@ -111,6 +111,6 @@ class BatchBudget:
 
     async def refused(self) -> None:
         """Read again what the store has charged."""
-        if self._access is not None:
-            await self._access.refresh_budget(self._shared)
+        if self._stored is not None:
+            await self._stored.refresh(self._shared)
         self._read_at = asyncio.get_running_loop().time()

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Collection, Hashable, Mapping
 from decimal import Decimal
 from functools import partial
+from typing import NamedTuple
 
 import anyio.to_thread
 import attrs
@@ -14,12 +15,13 @@ from .._api.models import LookRef
 from .._api.requests import FREE, LookEdit
 from .._core.forecast import PlannedLook, makespan
 from .._core.intents.intent import Intent, IntentState
-from .._core.polling.durations import kind_of
-from .._session.batch_access import BatchAccess, Expectations, UnopenedAccess
+from .._core.polling.durations import DurationModels, kind_of
+from .._session import HooxSession, runtime_of, unopened_of
+from .._session.services import store_errors
 from .input_reader import BatchInput
 from .items import Item, KeyAssigner
 from .options import BatchOptions
-from .prefetch import MAX_UNSENT
+from .window import MAX_UNSENT
 
 _PAGE = 500
 
@@ -43,18 +45,39 @@ class Estimate:
         return sum(self.by_kind.values())
 
 
-async def estimate(
-    session: BatchAccess | UnopenedAccess, options: BatchOptions, given: BatchInput
-) -> Estimate:
+class Expectations(NamedTuple):
+    """What the session knows of its quota and of its looks."""
+
+    requests_per_minute: int
+    quantile: Callable[[Hashable, float], float]
+    """Seconds that a look of a kind takes, at a number of standard deviations from the median."""
+    has_webhooks: bool
+
+
+async def estimate(session: HooxSession, options: BatchOptions, given: BatchInput) -> Estimate:
     """See `BatchRunner.estimate`."""
-    expected = session.expectations()
+    unopened = unopened_of(session)
+    if unopened is None:
+        services, scheduler = runtime_of(session).services, runtime_of(session).scheduler
+        limit, has_webhooks = services.rate_limiter.window.limit, services.hub is not None
+        expected = Expectations(limit, scheduler.durations.quantile, has_webhooks)
+        look_up = services.intents
+    else:
+        store, limit, has_webhooks = unopened
+        with store_errors():
+            stored = {intent.key: intent async for intent in store.read_unopened()}
+        expected = Expectations(limit, DurationModels().quantile, has_webhooks)
+
+        async def look_up(keys: Collection[str]) -> dict[str, Intent]:
+            return {key: stored[key] for key in keys if key in stored}
+
     credits, by_kind, planned = FREE, Counter[str](), list[PlannedLook]()
     keys, index = KeyAssigner(), 0
     while page := await given.read(_PAGE):
         assigned = keys.items(index, page)
         index += len(page)
         fresh = [item for item in assigned if isinstance(item, Item) and not item.repeated]
-        known = await session.intents([item.key for item in fresh])
+        known = await look_up([item.key for item in fresh])
         for item in fresh:
             if _would_send(item, known.get(item.key), options):
                 credits += item.request.credits

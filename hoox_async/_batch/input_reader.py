@@ -12,7 +12,7 @@ from .._api.models import LookRef
 from .._api.requests import ImageAvatar, LookEdit, PromptAvatar, Request
 from .._core.intents.intent import Intent, refuses_edits
 from .._core.intents.outcomes import BatchItem, Outcome
-from .._session.batch_access import BatchAccess
+from .._session.services import SessionServices, store_errors
 from ..errors import InvalidRequest
 from .items import Item, KeyAssigner
 
@@ -96,9 +96,9 @@ class BatchInput:
 class InputReader:
     """Reads one input to its end, once."""
 
-    def __init__(self, given: BatchInput, session: BatchAccess) -> None:
+    def __init__(self, given: BatchInput, services: SessionServices) -> None:
         self._input = given
-        self._session = session
+        self._services = services
         self._keys = KeyAssigner()
         self._next_index = 0
         self._usable: set[LookRef | None] = set()  # sources that need not be waited for
@@ -123,14 +123,15 @@ class InputReader:
         """The stored intents of these items and of their sources, by key. Raises `StoreError`."""
         items = [item for item in page if isinstance(item, Item)]
         keys = {item.key for item in items} | {item.source_key for item in items if item.source_key}
-        known = await self._session.intents(keys)
+        known = await self._services.intents(keys)
         await self._find_unsettled_sources(items)
         return known
 
     async def _find_unsettled_sources(self, items: list[Item]) -> None:
         """For edits that name their source by a ref: set ``source_intent`` where that look is not READY."""
         refs = {item.source_ref for item in items} - self._usable - {None}
-        found = {ref: await self._session.intent_of(ref) for ref in refs if ref is not None}
+        with store_errors():
+            found = {ref: await self._services.store.by_ref(ref) for ref in refs if ref is not None}
         for item in items:
             intent = found.get(item.source_ref) if item.source_ref is not None else None
             if intent is not None and refuses_edits(intent):
@@ -147,14 +148,14 @@ class InputReader:
         but those of single submissions without a key.
         """
         if not self._input.repeatable:
-            async for intent in self._session.all_intents():
+            async for intent in self._services.store.stream():
                 if intent.own_key:
                     yield intent
             return
         keys = KeyAssigner()
         for index, given in self._input.pages(_PAGE):
             items = [item for item in keys.items(index, given) if isinstance(item, Item)]
-            known = await self._session.intents({item.key for item in items if not item.repeated})
+            known = await self._services.intents({item.key for item in items if not item.repeated})
             for intent in known.values():
                 yield intent
 

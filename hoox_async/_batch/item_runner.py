@@ -6,13 +6,16 @@ from contextlib import suppress
 
 import attrs
 
-from .._api.models import Look, LookRef, LookStatus
+from .._api.models import Look, LookStatus
 from .._api.responses import refusal_is_the_items_own
 from .._core.intents.intent import Intent, IntentState, Reason
 from .._core.intents.outcomes import Outcome, OutcomeState, outcome_of
 from .._core.intents.send_decision import Decision, SendDecision
 from .._core.intents.transitions import Replace, Resend, advance
-from .._session.batch_access import BatchAccess
+from .._core.retry import Patience
+from .._session.runtime import SessionRuntime
+from .._session.submit import SendOptions
+from .._session.unknowns import wait_for_delivery
 from ..errors import (
     ApiError,
     BudgetExceeded,
@@ -25,12 +28,12 @@ from ..errors import (
 )
 from .admission import decide_sending
 from .batch_budget import BatchBudget
-from .in_flight import Ticket
 from .item_outcomes import key_conflict, unreadable, unrecorded, unsent_beside
 from .items import Item
 from .options import BatchOptions
 from .outage_guard import OutageGuard
 from .stop_signal import Stopped, StopSignal
+from .window import BatchWindow
 
 
 class ItemRunner:
@@ -38,25 +41,30 @@ class ItemRunner:
 
     def __init__(
         self,
-        session: BatchAccess,
+        session: SessionRuntime,
         options: BatchOptions,
         budget: BatchBudget,
         stop: StopSignal,
         guard: OutageGuard,
+        window: BatchWindow,
     ) -> None:
-        self._session = session
+        self._services = session.services
+        self._registry = session.registry
+        self._scheduler = session.scheduler
+        self._submitter = session.submitter
         self._options = options
         self._budget = budget
         self._stop = stop
         self._guard = guard
+        self._window = window
 
-    async def run(self, item: Item, ticket: Ticket) -> Outcome:
-        """Run an item to its outcome. Raises `Stopped`.
+    async def run(self, item: Item) -> Outcome:
+        """Run an item to its outcome, and count it in the window on the way. Raises `Stopped`.
 
-        Updates its ticket on the way, and sets ``item.stored`` to the intent under its key.
+        Sets ``item.stored`` to the intent under its key.
         """
         try:
-            intent = await self._send_until_known(item, ticket)
+            intent = await self._send_until_known(item)
         except StoreError as error:
             if error.charged != "yes" or error.ref is None:
                 raise Stopped(error) from None
@@ -71,10 +79,10 @@ class ItemRunner:
             return await self._unsent(item, OutcomeState.REJECTED, error)
         except HooxError as error:  # NotSent, BudgetExceeded …
             return await self._unsent(item, OutcomeState.UNSENT, error)
-        outcome = await self._await_look(intent, ticket) if intent.state.paid else outcome_of(intent)
+        outcome = await self._await_look(intent, item) if intent.state.paid else outcome_of(intent)
         return attrs.evolve(outcome, request=item.request) if intent.digest == item.digest else outcome
 
-    async def _send_until_known(self, item: Item, ticket: Ticket) -> Intent:
+    async def _send_until_known(self, item: Item) -> Intent:
         """Send an item if it needs sending, and find out as far as possible whether it was paid."""
         stored = item.stored
         pays_again = item.pay_again and stored is not None and stored.state is IntentState.ACCEPTED
@@ -82,16 +90,16 @@ class ItemRunner:
             await self._check_pending_look(item, stored)
         intent = item.stored
         if intent is None or item.needs_sending or intent.state is IntentState.SENDING:
-            intent = await self._send(item, ticket)
+            intent = await self._send(item)
         else:
-            ticket.got_permit()
+            self._window.got_permit(item)
         if intent.state is IntentState.UNKNOWN:
             intent = await self._wait_for_proof(intent)
             if intent.state is IntentState.SENDING:  # another process sends it again
-                intent = await self._send(item, ticket)
+                intent = await self._send(item)
             if intent.state is IntentState.UNKNOWN and self._may_resend(item, intent):
                 item.stored, item.pay_again, item.resend = intent, False, True
-                intent = await self._send(item, ticket)
+                intent = await self._send(item)
         return intent
 
     async def _check_pending_look(self, item: Item, pending: Intent) -> None:
@@ -100,7 +108,7 @@ class ItemRunner:
         If it is done by now, updates the item with the result, and with whether it is still to be paid again.
         Raises `Stopped`, and what the request raises: then nothing is paid.
         """
-        job = self._session.job(pending)  # keep a reference, so that the answer is recorded
+        job = self._registry.job_of(pending)  # keep a reference, so that the answer is recorded
         try:
             async with self._stop.interruptible():
                 look = await job.status()
@@ -122,29 +130,25 @@ class ItemRunner:
 
     # --- sending
 
-    async def _send(self, item: Item, ticket: Ticket) -> Intent:
+    async def _send(self, item: Item) -> Intent:
         """Send an item until it is accepted or its outcome is unknown, or until others have used its key."""
         source = item.source or (item.stored.source if item.stored else None)
-        wanted = self._plan(item, source)
-        began = self._session.clock.now()
-        sending = self._guard.guard(ticket, began)
+        planned_at = self._services.clock.utc()
+        wanted = Intent(item.key, True, item.request, item.digest, planned_at, source=source)
+        began = self._services.clock.now()
+        sending = self._guard.guard(item, began)
 
         def decide(stored: Intent | None) -> Decision:
             sending.end_last()
             decision = decide_sending(item, wanted, stored, self._options)
             if not isinstance(decision, SendDecision):
-                ticket.got_permit()
+                self._window.got_permit(item)
             return decision
 
         async def send() -> Intent:
+            options = SendOptions(sending.acquire_permit, Patience.BATCH, self._budget, began)
             with sending:
-                return await self._session.send(
-                    wanted,
-                    decide,
-                    acquire_permit=sending.acquire_permit,
-                    budget=self._budget,
-                    since=began,
-                )
+                return await self._submitter.send(wanted, decide, options)
 
         try:
             async with self._stop.interruptible(item.request):
@@ -159,14 +163,10 @@ class ItemRunner:
         except OutcomeUnknown as error:
             if sending.lost:
                 item.lost = True
-                ticket.count_failure()
+                self._window.count_failure(item)
             return await self._unknown(item, wanted, error)
         except Stopped:
             return await self._outstanding_at_stop(item, wanted)
-
-    def _plan(self, item: Item, source: LookRef | None) -> Intent:
-        planned_at = self._session.clock.utc()
-        return Intent(item.key, True, item.request, item.digest, planned_at, source=source)
 
     async def _outstanding_at_stop(self, item: Item, wanted: Intent) -> Intent:
         """The outcome of the POST that was outstanding when the run was stopped.
@@ -174,7 +174,7 @@ class ItemRunner:
         Raises `Stopped` if there was none.
         """
         try:
-            joined = await self._session.join_outstanding(item.key)
+            joined = await self._submitter.join(item.key)
         except OutcomeUnknown as error:
             return await self._unknown(item, wanted, error)
         if joined is not None:
@@ -204,7 +204,7 @@ class ItemRunner:
 
     async def _wait_for_proof(self, unknown: Intent) -> Intent:
         """The intent once its look is proved, or once no proof can come any more."""
-        await self._session.wait_for_proof(unknown, self._options.look_timeout)
+        await wait_for_delivery(self._services, self._scheduler, unknown, self._options.look_timeout)
         now = await self._stored(unknown.key)
         return unknown if now is None else now
 
@@ -226,14 +226,14 @@ class ItemRunner:
         async with self._stop.interruptible():
             return await self._await_look(intent)
 
-    async def _await_look(self, intent: Intent, ticket: Ticket | None = None) -> Outcome:
+    async def _await_look(self, intent: Intent, item: Item | None = None) -> Outcome:
         """The outcome of an accepted intent, once its look is done or ``look_timeout`` is over."""
-        job, timeout = self._session.job(intent), self._options.look_timeout
+        job, timeout = self._registry.job_of(intent), self._options.look_timeout
         error: HooxError | None = None
         try:
-            look = await self._session.settled(job, timeout)
-            if ticket is not None:  # set now, since the reason of a failure is requested last
-                ticket.look_settled(look)
+            look = await self._registry.settled(job, timeout)
+            if item is not None:  # counted now, since the reason of a failure is requested last
+                self._window.look_settled(item, look)
             await job.wait(timeout)
         except HooxError as pending:
             error = pending
@@ -258,9 +258,9 @@ class ItemRunner:
         If its POST was outstanding, its end is awaited.
         """
         with suppress(HooxError):
-            await self._session.join_outstanding(item.key)
+            await self._submitter.join(item.key)
         try:
-            stored = (await self._session.intents((item.key,))).get(item.key)
+            stored = await self._services.stored(item.key)
         except StoreError:
             return unreadable(item, error)
         return unsent_beside(item, stored, error, OutcomeState.UNSENT)
@@ -268,7 +268,7 @@ class ItemRunner:
     async def _stored(self, key: str) -> Intent | None:
         """The stored intent of a key; None also if the store cannot be read."""
         try:
-            return (await self._session.intents((key,))).get(key)
+            return await self._services.stored(key)
         except StoreError:
             return None
 

@@ -22,14 +22,14 @@ class Item:
     ``stored`` is the intent that the store had under its key when it was decided what to do with the item
     (None: there was none), ``pay_again`` whether it is to be paid although the store knows it, and
     ``resend`` whether it is an unknown that is to be sent a second time. ``repeated``: its key came before in
-    this input. ``lost``: this run has lost a POST of it. ``source`` is the look that is edited, once that is
-    READY, and ``source_intent`` the intent whose look it is, where the edit names it by its ref and it is not
-    READY.
+    this input. ``lost``: this run has lost a POST of it. ``is_failure``: it counts for ``max_failures``.
+    ``source`` is the look that is edited, once that is READY, and ``source_intent`` the intent whose look it
+    is, where the edit names it by its ref and it is not READY.
     """
 
     __slots__ = (
-        "dependents", "digest", "duplicates", "index", "key", "lost", "pay_again", "repeated", "request",
-        "resend", "source", "source_intent", "stored",
+        "dependents", "digest", "duplicates", "index", "is_failure", "key", "lost", "pay_again", "repeated",
+        "request", "resend", "source", "source_intent", "stored",
     )  # fmt: skip
 
     def __init__(
@@ -55,6 +55,7 @@ class Item:
         self.pay_again = pay_again
         self.resend = resend
         self.lost = False
+        self.is_failure = False
         self.source_intent: Intent | None = None
         self.duplicates: list[Item] | None = None
         self.dependents: list[Item] | None = None

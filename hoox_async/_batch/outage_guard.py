@@ -12,11 +12,13 @@ from types import TracebackType
 from typing import Self
 
 from .._core.circuit_breaker import LOSSES, PAUSES, CircuitBreaker, Go, Hold
-from .._session.batch_access import BatchAccess, Permit
+from .._session.rate_limiter import Permit
+from .._session.services import SessionServices
 from ..errors import HooxError, OutcomeUnknown
 from ..events import Paused
-from .in_flight import Ticket
+from .items import Item
 from .stop_signal import StopSignal
+from .window import BatchWindow
 
 _log = logging.getLogger("hoox_async")
 
@@ -27,9 +29,12 @@ class OutageGuard:
     It stops the run when the last probe was lost.
     """
 
-    def __init__(self, session: BatchAccess, max_failures: int | None, stop: StopSignal) -> None:
-        self._session = session
+    def __init__(
+        self, services: SessionServices, max_failures: int | None, stop: StopSignal, window: BatchWindow
+    ) -> None:
+        self._services = services
         self._stop = stop
+        self._window = window
         self._breaker = CircuitBreaker(trial=LOSSES if max_failures is None else min(LOSSES, max_failures))
         self._outstanding: dict[Permit, bool] = {}  # permit → whether its POST is a probe
         self._is_holding = False
@@ -37,19 +42,22 @@ class OutageGuard:
         self._reports_silence = False
         self._timer: asyncio.TimerHandle | None = None
 
-    def guard(self, ticket: Ticket, since: float) -> GuardedSending:
-        """A context manager for sending one item."""
-        return GuardedSending(self, ticket, since)
+    def guard(self, item: Item, since: float) -> GuardedSending:
+        """A context manager for sending an item. ``since`` is the loop's time at which it began."""
+        return GuardedSending(self, item, since)
 
     def close(self) -> None:
         """The run is over."""
         if self._timer is not None:
             self._timer.cancel()
 
-    async def acquire_permit(self, since: float) -> Permit:
-        """A permit of the quota, once another POST may be sent. Pass it to `end` when the POST has ended."""
+    async def acquire_permit(self, item: Item, since: float) -> Permit:
+        """A permit of the quota, once another POST may be sent. Pass it to `end` when the POST has ended.
+
+        Raises `RateLimited`, `AuthenticationError` and `SessionClosed`.
+        """
         while True:
-            permit = await self._session.acquire_permit(self._may_send, since)
+            permit = await self._services.rate_limiter.acquire_for_batch(self._may_send, since=since)
             decision = self._decide()  # several may have got a permit in the same turn of the loop
             if isinstance(decision, Go):
                 self._outstanding[permit] = decision.probe
@@ -57,13 +65,14 @@ class OutageGuard:
                     self._breaker.probe()
                 else:
                     self._resume()
+                self._window.got_permit(item)
                 return permit
             permit.cancel()
 
     def end(self, permit: Permit, *, answered: bool, lost: bool) -> None:
         """Count the outcome of a POST. Neither ``answered`` nor ``lost``: it will not be known here."""
         probe = self._outstanding.pop(permit)
-        now = self._session.clock.now()
+        now = self._services.clock.now()
         if permit.sent_at is None or not (answered or lost):
             self._breaker.withdrawn(probe=probe)
         elif answered:
@@ -74,13 +83,13 @@ class OutageGuard:
         if self._is_holding:
             self._is_holding = False
             # in the loop's next turn, when the run has counted this item as a failure if it is one
-            self._session.clock.loop.call_soon(self._session.reconsider)
+            self._services.clock.loop.call_soon(self._services.rate_limiter.wake)
 
     def _count_loss(self, now: float, probe: bool) -> None:
         pause = self._breaker.lost(now, probe=probe)
         losses = self._breaker.losses
         if pause is not None:
-            self._timer = self._session.clock.loop.call_at(now + pause, self._session.reconsider)
+            self._timer = self._services.clock.loop.call_at(now + pause, self._services.rate_limiter.wake)
             self._pause(pause, f"{losses} paid requests in a row were lost")
         elif self._breaker.stopped:
             reason = f"{losses} paid requests in a row were lost, and with them {len(PAUSES)} probes"
@@ -88,7 +97,7 @@ class OutageGuard:
 
     def _decide(self) -> Go | Hold:
         outstanding = sum(not permit.is_cancelled for permit in self._outstanding)
-        return self._breaker.decide(self._session.clock.now(), outstanding, self._oldest_sent_at())
+        return self._breaker.decide(self._services.clock.now(), outstanding, self._oldest_sent_at())
 
     def _oldest_sent_at(self) -> float | None:
         """When the oldest outstanding POST was sent."""
@@ -102,7 +111,7 @@ class OutageGuard:
         self._is_holding = True
         if decision.silent and not self._is_paused and not self._reports_silence:
             self._reports_silence = True  # not now: the rate limiter is deciding, and a hook may call it
-            self._session.clock.loop.call_soon(self._report_silence)
+            self._services.clock.loop.call_soon(self._report_silence)
         return False
 
     # --- reporting
@@ -112,13 +121,13 @@ class OutageGuard:
         since = self._oldest_sent_at()
         if self._is_paused or since is None:
             return
-        left = self._session.answer_timeout - (self._session.clock.now() - since)
+        left = self._services.timeouts.answer - (self._services.clock.now() - since)
         self._pause(max(0.0, left), "the outstanding paid requests get no answer")
 
     def _pause(self, seconds: float, reason: str) -> None:
         self._is_paused = True
         _log.warning("a batch sends nothing new for %g s at most: %s", round(seconds, 1), reason)
-        self._session.emit(Paused(seconds, reason))
+        self._services.hooks.emit(Paused(seconds, reason))
 
     def _resume(self) -> None:
         if self._is_paused:
@@ -132,9 +141,9 @@ class GuardedSending:
     A second POST is sent only after the first certainly cost nothing.
     """
 
-    def __init__(self, guard: OutageGuard, ticket: Ticket, since: float) -> None:
+    def __init__(self, guard: OutageGuard, item: Item, since: float) -> None:
         self._guard = guard
-        self._ticket = ticket
+        self._item = item
         self._since = since
         self._permit: Permit | None = None
         self.lost = False
@@ -143,8 +152,7 @@ class GuardedSending:
     async def acquire_permit(self) -> Permit:
         """A permit for the next POST of the item."""
         self.end_last()
-        self._permit = await self._guard.acquire_permit(self._since)
-        self._ticket.got_permit()
+        self._permit = await self._guard.acquire_permit(self._item, self._since)
         return self._permit
 
     def end_last(self) -> None:

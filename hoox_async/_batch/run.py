@@ -11,11 +11,11 @@ from typing import Any
 from .._api.requests import Resolution
 from .._core.intents.intent import Intent
 from .._core.intents.outcomes import Outcome, OutcomeState
-from .._session.batch_access import BatchAccess
+from .._session.runtime import SessionRuntime
+from .._session.services import store_errors
 from ..errors import BudgetExceeded, HooxError, SessionClosed, StoreError
 from .admission import Admission, AwaitIntent, AwaitItem, Enqueue, Finish, Resume, admit, after_source
 from .batch_budget import BatchBudget
-from .in_flight import InFlightLimiter, Ticket
 from .input_reader import BatchInput, InputReader
 from .item_outcomes import key_conflict, unreadable, unsent, without_credits
 from .item_runner import ItemRunner
@@ -23,8 +23,8 @@ from .items import Item
 from .locality_queue import LocalityQueue, pick_first
 from .options import BatchOptions
 from .outage_guard import OutageGuard
-from .prefetch import PrefetchWindow, ResultQueue
 from .stop_signal import Stopped, StopSignal
+from .window import BatchWindow
 
 _MAX_OVER_THE_CAP = 10_000  # items in a row; then an endless input is read no further
 _MAX_READING = 1.0  # seconds; then sending begins with what was read so far, and reading goes on
@@ -40,30 +40,31 @@ class BatchRun:
 
     1. The reader task reads it, looks its key up in the store, and admits it (`admission.admit`).
     2. It finishes at once, or waits for its source, or waits in the queue until it may start.
-    3. The dispatcher starts it: it gets a ticket of the in-flight limiter and a separate task.
+    3. The dispatcher starts it: it gets a place in flight and a separate task.
     4. Its task sends it (budget, permit, POST) and awaits its look (`ItemRunner.run`).
-    5. Its outcome is put in the result queue, and the items that waited for its look go on at 2.
+    5. Its outcome is put in the window, where it is taken, and the items that waited for its look go on at 2.
     """
 
-    def __init__(self, session: BatchAccess, options: BatchOptions, given: BatchInput) -> None:
-        self._session = session
+    def __init__(self, session: SessionRuntime, options: BatchOptions, given: BatchInput) -> None:
+        services = session.services
+        self._tasks = services.tasks
+        self._scheduler = session.scheduler
+        self._budgets = session.submitter.budgets
         self._options = options
-        self._changed = asyncio.Event()  # the dispatcher has to look again
-        self._stop = StopSignal(self._changed)
-        self._budget = BatchBudget(options.max_credits, options.budget, session)
-        self._guard = OutageGuard(session, options.max_failures, self._stop)
-        self._runner = ItemRunner(session, options, self._budget, self._stop, self._guard)
-        self._in_flight = InFlightLimiter(
-            options.max_in_flight, options.max_failures, self._stop, self._changed
-        )
-        self._reader = InputReader(given, session)
-        self._prefetch = PrefetchWindow(options.max_in_flight)
-        self._results = ResultQueue()
+        changed = asyncio.Event()
+        self._stop = StopSignal(changed)
+        self._window = BatchWindow(options.max_in_flight, options.max_failures, self._stop, changed)
+        self._budget = BatchBudget(options.max_credits, options.budget, self._budgets)
+        self._guard = OutageGuard(services, options.max_failures, self._stop, self._window)
+        self._runner = ItemRunner(session, options, self._budget, self._stop, self._guard, self._window)
+        self._reader = InputReader(given, services)
 
         self._live: dict[str, Item] = {}  # admitted and without an outcome, by key
         self._ended: dict[str, OutcomeState] = {}  # by a key of the user's; not in the store
         self._resumed: deque[Item] = deque()  # accepted or unknown since an earlier run
-        self._queue: LocalityQueue[Item] = LocalityQueue(pick=_pick_any if session.is_shared else pick_first)
+        self._queue: LocalityQueue[Item] = LocalityQueue(
+            pick=_pick_any if services.store.is_shared else pick_first
+        )
         self._await_source: dict[str, list[Item]] = {}  # by the key of a source that an earlier run sent
 
         self._input_ended = False
@@ -83,18 +84,15 @@ class BatchRun:
     def start(self) -> None:
         """Begin, in a task that the session owns."""
         if self._task is None and not self._is_leaving:
-            self._task = self._session.spawn(self._main(), "hoox-batch")
-            results = self._results
-            self._task.add_done_callback(lambda _: results.close())
+            self._task = self._tasks.spawn(self._main(), "hoox-batch")
+            window = self._window
+            self._task.add_done_callback(lambda _: window.close())
 
     async def next(self) -> tuple[int, Outcome] | None:
         """The next outcome with its index in the input; None at the end."""
-        found = await self._results.get()
+        found = await self._window.take()
         if found is None:
             self._raise_error()
-            return None
-        self._prefetch.deliver()
-        self._changed.set()
         return found
 
     def _raise_error(self) -> None:
@@ -113,7 +111,7 @@ class BatchRun:
         """End the run; its tasks are gone within a few turns of the loop."""
         self._is_leaving = True
         if self._task is None:
-            self._results.close()
+            self._window.close()
         elif not self._task.done():
             self._task.cancel()
 
@@ -139,11 +137,7 @@ class BatchRun:
         for item in tuple(self._live.values()):
             for dependent in item.take_dependents():
                 self._finish(dependent, unsent(dependent, reason))
-        self._wake()
-
-    def _wake(self) -> None:
-        self._changed.set()
-        self._prefetch.wake()
+        self._window.changed.set()
 
     # --- the tasks
 
@@ -159,14 +153,15 @@ class BatchRun:
                     self._is_ending = True
                 reader.cancel()
         finally:
-            self._session.report_backlog(0)
+            self._scheduler.backlog = 0
             self._guard.close()
             await self._reader.aclose()
 
     async def _open_budget(self) -> None:
         """Raises `ConfigurationError` where the store has the budget with another cap."""
         try:
-            await self._session.open_budget(self._options.budget)
+            with store_errors():
+                await self._budgets.open(self._options.budget)
         except StoreError as error:
             self.stop(error)
 
@@ -189,7 +184,7 @@ class BatchRun:
 
     def _reader_was_cancelled(self) -> None:
         self._broken = HooxError("the task that reads the input was cancelled; run again to go on")
-        self._changed.set()
+        self._window.changed.set()
 
     async def _dispatch(self) -> None:
         """Start items whenever they may start, until each has its outcome."""
@@ -201,16 +196,15 @@ class BatchRun:
                 self._start_item(item)
             if self._is_input_done() and not self._live:
                 return
-            self._changed.clear()
-            await self._changed.wait()
+            await self._window.wait()
 
     def _next_item(self) -> Item | None:
         """The item that may start now, if any."""
-        if self._in_flight.is_full or not self._prefetch.may_start():
+        if not self._window.may_start():
             return None
         if self._resumed:
             return self._resumed.popleft()
-        if not self._may_send or self._in_flight.enough_await_permits:
+        if not self._may_send or not self._window.may_send():
             return None
         return self._queue.pop()
 
@@ -225,7 +219,7 @@ class BatchRun:
             timer.cancel()
         self._input_ended = True
         self._begin_sending()
-        self._wake()
+        self._window.changed.set()
 
     async def _count_earlier_runs(self) -> None:
         """Count what earlier runs spent before anything is sent, where there is a cap."""
@@ -240,15 +234,15 @@ class BatchRun:
     async def _admit_pages(self) -> None:
         index = 0
         while self._may_read():
-            room = self._prefetch.room(enough=self._is_enough_waiting())
+            room = self._window.room(enough=self._is_enough_waiting())
             if room <= 0:
                 self._begin_sending()
-                await self._prefetch.changed()
+                await self._window.wait()
                 continue
             page = await self._reader.read(room)
             if not page:
                 break
-            self._prefetch.read(len(page))
+            self._window.read(len(page))
             self._is_admitting = True
             await self._admit_page(index, page)
             self._is_admitting = False
@@ -271,7 +265,7 @@ class BatchRun:
         """Enough was read: now items can be chosen by their avatars."""
         if not self._may_send:
             self._may_send = True
-            self._changed.set()
+            self._window.changed.set()
 
     # --- admission
 
@@ -289,7 +283,7 @@ class BatchRun:
             known = StoreError(f"its results and costs in earlier runs could not be read: {error}")
         for n, item in enumerate(page):
             if isinstance(item, Outcome):
-                self._deliver(index + n, item)
+                self._window.put(index + n, item)
             elif (first := self._live.get(item.key)) is not None:
                 self._join(first, item)
             else:
@@ -300,7 +294,7 @@ class BatchRun:
         if first.digest == item.digest:
             first.add_duplicate(item)
         else:
-            self._deliver(item.index, key_conflict(item))
+            self._window.put(item.index, key_conflict(item))
 
     def _admit(self, item: Item, known: dict[str, Intent] | StoreError) -> None:
         self._live[item.key] = item
@@ -331,7 +325,7 @@ class BatchRun:
             case Enqueue(source_ref):
                 item.source = source_ref
                 self._queue.put(None if source_ref is None else source_ref.avatar_id, item)
-        self._changed.set()
+        self._window.changed.set()
 
     def _wait_for_source(self, item: Item, source: Intent) -> None:
         """Start one task for all items of a source: thousands of them may wait for it."""
@@ -359,46 +353,44 @@ class BatchRun:
     # --- in flight
 
     def _start_item(self, item: Item) -> None:
-        self._prefetch.start()
-        self._session.report_backlog(self._queue.grouped)
-        ticket = self._in_flight.start(item)
+        self._window.start(item)
+        self._scheduler.backlog = self._queue.grouped  # items that wait behind another of their avatar
         is_counted = item.repeated and not item.needs_sending  # its credits are in another item's outcome
         self._spawn(
-            self._run_item(item, ticket, is_counted),
+            self._run_item(item, is_counted),
             f"hoox-item-{item.key}",
-            lambda: self._item_was_cancelled(item, ticket, is_counted),
+            lambda: self._item_was_cancelled(item, is_counted),
         )
 
-    async def _run_item(self, item: Item, ticket: Ticket, is_counted: bool) -> None:
+    async def _run_item(self, item: Item, is_counted: bool) -> None:
         try:
-            outcome = await self._runner.run(item, ticket)
+            outcome = await self._runner.run(item)
         except Stopped as stopped:
             self.stop(stopped.reason, stopped.resolution)
             outcome = unsent(item, stopped.reason)
-        self._end_item(item, ticket, outcome, is_counted)
+        self._end_item(item, outcome, is_counted)
 
-    def _item_was_cancelled(self, item: Item, ticket: Ticket, is_counted: bool) -> None:
+    def _item_was_cancelled(self, item: Item, is_counted: bool) -> None:
         """Give an item whose task was cancelled from outside an outcome, from its stored intent."""
         error = _task_cancelled(item)
 
         async def recover() -> None:
             outcome = await self._runner.outcome_after_cancel(item, error)
-            self._end_item(item, ticket, outcome, is_counted)
+            self._end_item(item, outcome, is_counted)
 
         def was_cancelled_again() -> None:
-            self._end_item(item, ticket, unreadable(item, error), is_counted)
+            self._end_item(item, unreadable(item, error), is_counted)
 
         self._spawn(recover(), f"hoox-item-{item.key}", was_cancelled_again)
 
-    def _end_item(self, item: Item, ticket: Ticket, outcome: Outcome, is_counted: bool) -> None:
+    def _end_item(self, item: Item, outcome: Outcome, is_counted: bool) -> None:
         """Free the place of an item that has its outcome, and deliver that."""
-        ticket.finish()
-        self._prefetch.finish()
+        self._window.finish(item)
         self._finish(item, without_credits(outcome) if is_counted else outcome)
         if outcome.state in (OutcomeState.FAILED, OutcomeState.REJECTED):
-            ticket.count_failure()
+            self._window.count_failure(item)
         elif outcome.state is not OutcomeState.UNKNOWN:
-            ticket.clear_failure()
+            self._window.clear_failure(item)
 
     # --- outcomes
 
@@ -418,7 +410,6 @@ class BatchRun:
                     finished.append((dependent, admission.outcome))
                 else:
                     self._proceed(dependent, admission)
-        self._changed.set()
 
     def _record(self, item: Item, outcome: Outcome) -> None:
         self._live.pop(item.key, None)
@@ -426,13 +417,9 @@ class BatchRun:
         if outcome.state in _NOT_STORED and item.key != item.digest:
             self._ended[item.key] = outcome.state
         self._count_over_the_cap(outcome)
-        self._deliver(item.index, outcome)
+        self._window.put(item.index, outcome)
         for duplicate in item.duplicates or ():
-            self._deliver(duplicate.index, without_credits(outcome))
-
-    def _deliver(self, index: int, outcome: Outcome) -> None:
-        self._prefetch.settle()
-        self._results.put(index, outcome)
+            self._window.put(duplicate.index, without_credits(outcome))
 
     def _count_over_the_cap(self, outcome: Outcome) -> None:
         """Count consecutive items that did not fit the cap; a look resets the count."""

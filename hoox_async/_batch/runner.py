@@ -13,8 +13,7 @@ from .._api.requests import AnyResolution, checked_resolution
 from .._core.intents.budget import Budget, Credits
 from .._core.intents.outcomes import Outcome
 from .._report import BatchReport
-from .._session import HooxSession, runtime_of, unopened_access_of
-from .._session.batch_access import BatchAccess
+from .._session import HooxSession, runtime_of
 from ..errors import ConfigurationError, HooxError, SessionClosed
 from .estimate import Estimate, estimate
 from .input_reader import BatchInput, Requests
@@ -214,21 +213,17 @@ class BatchRunner:
         read: nothing is locked or written there, whoever has it open, and its API key is not used. Raises
         `InvalidRequest` for what is no iterable, `StoreError` and `SessionClosed`.
         """
-        access = unopened_access_of(self._session) or self._access()
-        return await estimate(access, self._options, BatchInput(requests))
+        return await estimate(self._session, self._options, BatchInput(requests))
 
     def _run(self, requests: Requests) -> BatchRun:
-        access, options = self._access(), self._options
+        runtime, options = runtime_of(self._session), self._options
         self._require_caps_for_all()
-        if access.is_shared:
-            options = options._replace(began_at=access.clock.utc())
-        run = BatchRun(access, options, BatchInput(requests))
+        if runtime.services.store.is_shared:
+            options = options._replace(began_at=runtime.services.clock.utc())
+        run = BatchRun(runtime, options, BatchInput(requests))
         self._runs.add(run)
         return run
 
     def _require_caps_for_all(self) -> None:
-        if self._access().is_shared:
+        if runtime_of(self._session).services.store.is_shared:
             self._options.check_shared()
-
-    def _access(self) -> BatchAccess:
-        return runtime_of(self._session).batch_access

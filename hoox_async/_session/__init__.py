@@ -19,6 +19,6 @@ The way of an awaited look:
 5. `JobRegistry` settles them in the store, notifies the hooks and wakes the waiters.
 """
 
-from .session import HooxSession, runtime_of, unopened_access_of
+from .session import HooxSession, runtime_of, unopened_of
 
-__all__ = ["HooxSession", "runtime_of", "unopened_access_of"]
+__all__ = ["HooxSession", "runtime_of", "unopened_of"]

@@ -25,7 +25,6 @@ from ..errors import InvalidRequest, SessionClosed
 from ..events import Paused
 from ..webhooks.hub import WebhookHub
 from .api_health import ApiHealth
-from .batch_access import BatchAccess
 from .change_waiters import ChangeWaiters
 from .database_window import DatabaseWindow, longest_hold
 from .health import SessionHealth, read_health
@@ -113,7 +112,6 @@ class SessionRuntime:
         )
         self.submitter = Submitter(services, self.registry, self.webhook_processor)
         self.poller = Poller(services, self.reads, self.registry, self.scheduler)
-        self.batch_access = BatchAccess(services, self.registry, self.scheduler, self.submitter)
         self._detach: Callable[[], None] | None = None
         self._stop_listening: Callable[[], None] | None = None
 

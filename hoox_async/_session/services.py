@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
 from decimal import Decimal
 from typing import NamedTuple
 
@@ -13,10 +15,12 @@ from .._core.intents.transitions import Accept, IfUnchanged, Transition
 from .._core.retry import shows_valid_key
 from .._core.settings import Timeouts
 from .._io.clock import Clock
+from .._io.error_words import words_of
 from .._io.hooks import Hooks
 from .._io.logs import failures_logged
 from .._io.protocols import Store, Transport
 from .._io.tasks import TaskSet
+from ..errors import HooxError, StoreError
 from ..events import LookAccepted
 from ..webhooks.hub import WebhookHub
 from .api_health import ApiHealth
@@ -43,6 +47,15 @@ class SessionServices(NamedTuple):
     changes: ChangeWaiters
     tasks: TaskSet
     posts: TaskSet
+
+    async def intents(self, keys: Collection[str]) -> dict[str, Intent]:
+        """The intents that the store has under these keys. Raises `StoreError`, whatever the store raises."""
+        with store_errors():
+            return await self.store.get(keys)
+
+    async def stored(self, key: str) -> Intent | None:
+        """The intent that the store has under this key. Raises `StoreError`, whatever the store raises."""
+        return (await self.intents((key,))).get(key)
 
     async def advance(self, key: str, *transitions: Transition) -> Intent:
         """Write to an intent as `Store.advance` does, and wake who waits for another process to change it.
@@ -89,3 +102,21 @@ class SessionServices(NamedTuple):
         if shows_valid_key(response.status):
             with failures_logged("binding the store to the API key"):
                 self.store.confirm_key()
+
+
+@contextmanager
+def store_errors() -> Iterator[None]:
+    """Raise `StoreError`, whatever a store raises."""
+    try:
+        yield
+    except HooxError:
+        raise
+    except Exception as error:
+        raise as_store_error(error) from error
+
+
+def as_store_error(error: Exception) -> StoreError:
+    """A store's exception as a `StoreError`."""
+    if isinstance(error, StoreError):
+        return error
+    return StoreError(f"the store failed: {words_of(error)}")

@@ -53,7 +53,6 @@ from .._io.transport import HttpTransport
 from ..errors import ConfigurationError, InvalidRequest, SessionClosed
 from ..events import Hook
 from ..webhooks.hub import WebhookHub
-from .batch_access import UnopenedAccess
 from .health import SessionHealth
 from .jobs import LookJob
 from .runtime import SessionRuntime, open_services
@@ -546,8 +545,11 @@ def runtime_of(session: HooxSession) -> SessionRuntime:
     return session._ready()
 
 
-def unopened_access_of(session: HooxSession) -> UnopenedAccess | None:
-    """What an estimate needs of a session that was never opened; None for any other."""
+def unopened_of(session: HooxSession) -> tuple[Store, int, bool] | None:
+    """Of a session that was never opened: its store, its requests a minute, and whether it has webhooks.
+
+    None for any other session.
+    """
     if session._state != "new":
         return None
-    return UnopenedAccess(session._store, session._limit, has_webhooks=session._webhooks is not None)
+    return session._store, session._limit, session._webhooks is not None

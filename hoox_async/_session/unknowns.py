@@ -11,11 +11,15 @@ from contextlib import suppress
 from .._api.models import Avatar, Look, LookRef
 from .._core.intents.intent import Evidence, Intent, IntentState, Unknown
 from .._core.intents.transitions import AddCandidates, Correct, IllegalTransition
-from .._core.polling import LookUpdate, is_complete
-from ..errors import HooxError
+from .._core.polling import LookUpdate, PollScheduler, is_complete
+from .._core.polling.durations import kind_of
+from ..errors import HooxError, StoreError
 from .jobs import JobRegistry
 from .reads import Reads
 from .services import SessionServices
+
+# seconds to wait for the delivery of a lost POST beyond the expected duration of its look
+_DELIVERY_SECONDS = 120.0
 
 
 class Reconciler:
@@ -56,6 +60,32 @@ class Reconciler:
         if look is not None and look.status.settled:
             await self._registry.publish([LookUpdate(look, is_complete(look))])
         del job
+
+
+async def wait_for_delivery(
+    services: SessionServices, scheduler: PollScheduler, unknown: Intent, seconds: float
+) -> None:
+    """Wait until a delivery on the attempt's own URL has proved which look a lost POST made.
+
+    ``seconds`` at most, and no longer than a delivery may still come, or than the intent is unchanged.
+    """
+    until = services.clock.now() + min(seconds, _delivery_expected_for(services, scheduler, unknown))
+    with suppress(StoreError):
+        while (left := until - services.clock.now()) > 0 and not services.changes.is_closed:
+            await services.changes.wait_changed(unknown, left, services.stored)
+            now = await services.stored(unknown.key)
+            if now is None or not now.unchanged_since(unknown):
+                return
+
+
+def _delivery_expected_for(services: SessionServices, scheduler: PollScheduler, unknown: Intent) -> float:
+    """For how many seconds from now a delivery may still come; 0 or less: none will."""
+    has_own_url = services.hub is not None and unknown.request.webhook_url is None
+    if not has_own_url or unknown.sent_at is None:
+        return 0.0
+    expected = scheduler.expected(kind_of(unknown.request))
+    until = services.clock.to_loop(unknown.sent_at) + 3 * expected + _DELIVERY_SECONDS
+    return until - services.clock.now()
 
 
 async def list_unknowns(services: SessionServices, reads: Reads) -> list[Unknown]:

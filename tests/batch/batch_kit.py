@@ -23,7 +23,7 @@ from hoox_async import (
     Timeouts,
 )
 from hoox_async.errors import OutcomeUnknown
-from hoox_async.sandbox import Fault, InProcessTransport, Space
+from hoox_async.sandbox import DeliveryOptions, Fault, InProcessTransport, Space
 from hoox_async.sandbox.workspace_records import IncomingRequest
 from hoox_async.webhooks import WebhookHub
 
@@ -51,14 +51,18 @@ async def opened(
 
 
 @asynccontextmanager
-async def hooked(space: Space, **options: Any) -> AsyncIterator[HooxSession]:
+async def hooked(
+    space: Space, *, deliveries: DeliveryOptions | None = None, **options: Any
+) -> AsyncIterator[HooxSession]:
     """An open session to which the workspace delivers webhooks."""
     hub = WebhookHub("https://example.com/hooks", "a secret for tests only")
 
     async def deliver(url: str, body: dict[str, Any]) -> int:
         return await hub.handle(url.rpartition("/")[2], json.dumps(body).encode())
 
-    async with opened(space, transport={"deliver": deliver}, webhooks=hub, **options) as session:
+    async with opened(
+        space, transport={"deliver": deliver, "deliveries": deliveries}, webhooks=hub, **options
+    ) as session:
         yield session
 
 

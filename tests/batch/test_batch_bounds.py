@@ -9,7 +9,7 @@ import pytest
 from batch_kit import PICTURE, avatar, edits, now, opened, space_of
 
 from hoox_async import BatchItem, BatchRunner, ImageAvatar, LookEdit, LookRef, PromptAvatar
-from hoox_async._batch.prefetch import ENOUGH_UNSENT, MAX_UNDELIVERED, MAX_UNSENT
+from hoox_async._batch.window import ENOUGH_UNSENT, MAX_UNDELIVERED, MAX_UNSENT
 from hoox_async._core.intents.intent import Intent
 from hoox_async._session import runtime_of
 from hoox_async.sandbox import Space

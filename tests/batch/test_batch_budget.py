@@ -12,7 +12,7 @@ from batch_kit import avatar, edits, opened, space_of, states
 from hoox_async import BatchRunner, Budget, LookEdit
 from hoox_async._batch.batch_budget import BatchBudget
 from hoox_async._core.intents.budget import StoredBudget
-from hoox_async._session.batch_access import BatchAccess
+from hoox_async._session.submit import SessionBudgets
 from hoox_async.errors import BudgetExceeded
 
 TWO = Decimal(2)
@@ -47,14 +47,14 @@ async def test_what_can_never_fit_is_refused_at_once() -> None:
 
 
 class StoreOfBudget:
-    """Stands for the session: what its store has of the budget now."""
+    """Stands for the session's budgets: what its store has of the budget now."""
 
     def __init__(self, charged: int, undecided: int = 0) -> None:
         self.stored = StoredBudget("spring", Decimal(4), Decimal(charged))
         self.undecided = Decimal(undecided)
         self.readings = 0
 
-    async def refresh_budget(self, budget: Budget) -> None:
+    async def refresh(self, budget: Budget) -> None:
         self.readings += 1
         budget.update(self.stored, self.undecided)
 
@@ -62,7 +62,7 @@ class StoreOfBudget:
 async def test_who_has_waited_is_not_refused_by_what_was_read_before() -> None:
     """When the reservation before it is spent, a named budget is read again: others may have given back."""
     shared, store = Budget(4, name="spring"), StoreOfBudget(2)
-    budget = BatchBudget(None, shared, cast(BatchAccess, store))
+    budget = BatchBudget(None, shared, cast(SessionBudgets, store))
     await budget.refused()
     await budget.reserve(TWO)
     budget.charge(TWO)
@@ -78,7 +78,7 @@ async def test_who_has_waited_is_not_refused_by_what_was_read_before() -> None:
 async def test_own_reservations_that_end_do_not_put_off_the_next_reading() -> None:
     """While others may give back credits, the store is read once a second, however many reservations end."""
     shared, store = Budget(4, name="spring"), StoreOfBudget(4, undecided=2)
-    budget = BatchBudget(None, shared, cast(BatchAccess, store))
+    budget = BatchBudget(None, shared, cast(SessionBudgets, store))
     await budget.refused()
     tasks = [await begin(budget) for _ in range(3)]
     for _ in range(20):

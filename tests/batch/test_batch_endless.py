@@ -9,7 +9,7 @@ import pytest
 from batch_kit import PICTURE, avatar, counts, edits, opened, space_of
 
 from hoox_async import BatchItem, BatchRunner, ImageAvatar, LookEdit, LookRef, PromptAvatar
-from hoox_async._batch import prefetch, run
+from hoox_async._batch import run, window
 from hoox_async.errors import BudgetExceeded
 
 pytestmark = pytest.mark.virtual_time
@@ -36,7 +36,7 @@ async def test_an_endless_input_ends_once_its_cap_is_reached() -> None:
         given = endless(await avatar(session))
         report = await BatchRunner(session, max_credits=10).run(given)
     assert counts(report)["ready"] == 5
-    assert MOST <= counts(report)["unsent"] <= MOST + prefetch.MAX_UNSENT
+    assert MOST <= counts(report)["unsent"] <= MOST + window.MAX_UNSENT
     assert isinstance(report.outcomes[-1].error, BudgetExceeded)
     assert space.credits_spent == 10
     assert list(given) == []
@@ -55,7 +55,7 @@ async def test_an_endless_input_whose_items_depend_on_others_ends_too() -> None:
         report = await BatchRunner(session, max_credits=4).run(pairs())
     assert space.credits_spent == 4
     assert set(counts(report)) == {"ready", "unsent"}
-    assert counts(report)["unsent"] <= 2 * (MOST + prefetch.MAX_UNSENT)
+    assert counts(report)["unsent"] <= 2 * (MOST + window.MAX_UNSENT)
 
 
 async def test_free_and_known_looks_are_delivered_however_long_the_cap_has_been_reached() -> None:
@@ -83,7 +83,7 @@ async def test_a_list_is_read_to_its_end() -> None:
     """Each item of a list has its outcome, however many of them are over the cap."""
     space = space_of()
     async with opened(space) as session:
-        items = edits(await avatar(session), 2 * MOST + prefetch.MAX_UNDELIVERED)
+        items = edits(await avatar(session), 2 * MOST + window.MAX_UNDELIVERED)
         report = await BatchRunner(session, max_credits=2).run(items)
     assert counts(report) == {"ready": 1, "unsent": len(items) - 1}
 

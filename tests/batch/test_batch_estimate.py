@@ -94,6 +94,19 @@ async def test_an_estimate_is_what_the_batch_takes(
     assert estimated == pytest.approx(took, rel=0.15)
 
 
+@pytest.mark.virtual_time
+async def test_an_estimate_goes_by_the_durations_that_the_session_has_seen() -> None:
+    """After looks that took 300 s each, a look is expected to take about that long."""
+    space = Space(rng=Random(1), requests_per_minute=300, duration=lambda *_: 300.0)
+    async with on_space(space, requests_per_minute=300) as (session, _):
+        runner = BatchRunner(session)
+        refs = [made(space) for _ in range(30)]
+        before = (await runner.estimate([LookEdit(refs[0], "next")])).duration
+        await runner.run([LookEdit(ref, "a scene") for ref in refs])
+        after = (await runner.estimate([LookEdit(refs[0], "next")])).duration
+    assert before < 100 < 200 < after < 600
+
+
 def constant(kind: object, spreads: float) -> float:
     return 40.0
 

@@ -148,13 +148,13 @@ async def test_the_outcome_after_a_stop_in_the_moment_of_the_answer_is_the_new_l
     async with opened(space, transport={"latency": 4.0}) as session:
         source = await avatar(session)
         (first,) = (await BatchRunner(session).run(edits(source, 1))).outcomes
-        access = runtime_of(session).batch_access
-        join_outstanding = access.join_outstanding
+        submitter = runtime_of(session).submitter
+        join = submitter.join
 
         async def too_late(key: str) -> None:
-            await join_outstanding(key)
+            await join(key)
 
-        monkeypatch.setattr(access, "join_outstanding", too_late)
+        monkeypatch.setattr(submitter, "join", too_late)
         runner = BatchRunner(session, retry=["ready"])
         asyncio.get_running_loop().call_later(2.0, runner.stop)
         (second,) = (await runner.run(edits(source, 1))).outcomes

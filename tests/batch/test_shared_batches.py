@@ -257,7 +257,7 @@ async def test_an_own_post_whose_end_is_not_written_is_not_taken_for_another_pro
         with pytest.raises(StoreError) as told:
             await submission
         fails = not works_again
-        joining = runtime_of(session).batch_access.join_outstanding("a")
+        joining = runtime_of(session).submitter.join("a")
         try:
             if works_again:
                 joined = await asyncio.wait_for(joining, 1.0)

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import pytest
-from batch_kit import avatar, lose, opened, prompts, space_of
+from batch_kit import avatar, hooked, lose, now, opened, prompts, space_of
 
 from hoox_async import BatchItem, BatchRunner, LookEdit, LookRef
 from hoox_async.errors import InvalidRequest, KeyConflict, OutcomeUnknown
-from hoox_async.sandbox import Fault
+from hoox_async.sandbox import DeliveryOptions, Fault
 
 pytestmark = pytest.mark.virtual_time
 
@@ -66,6 +67,30 @@ async def test_resolve_with_drop_leaves_it_alone_for_good() -> None:
             await session.submit(LookEdit(source, "lost"), key="lost")
         await session.submit(LookEdit(source, "next"))
     assert prompts(space)["lost"] == 1
+
+
+@pytest.mark.parametrize("word", ["drop", "resend", "resolve"])
+async def test_a_batch_that_waits_for_a_delivery_goes_on_with_a_decision(word: str) -> None:
+    """A run that waits for the delivery of a lost edit, which never comes, goes on once a person decides."""
+    space = space_of()
+    async with hooked(space, deliveries=DeliveryOptions(lose=1.0)) as session:
+        source = await avatar(session)
+        await lose(session, space, source, "lost", Fault.DROP_AFTER)
+        run = asyncio.create_task(BatchRunner(session).run([item_of(source)]))
+        await asyncio.sleep(60)
+        assert not run.done()
+        match word:
+            case "drop":
+                await session.drop("lost")
+            case "resend":
+                await (await session.resend("lost"))
+            case _:
+                await (await session.resolve("lost", space.ledger[-1].ref))
+        known_at = now()
+        (outcome,) = await run
+        assert str(outcome.state) == ("skipped" if word == "drop" else "ready")
+        assert now() - known_at < 2
+    assert prompts(space)["lost"] == 1 + (word == "resend")
 
 
 async def test_resolve_refuses_what_makes_no_sense() -> None:

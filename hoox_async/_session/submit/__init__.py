@@ -9,6 +9,7 @@
 """
 
 from .attempt import AttemptBudget, SendOptions
+from .budgets import SessionBudgets
 from .submitter import Submitter
 
-__all__ = ["AttemptBudget", "SendOptions", "Submitter"]
+__all__ = ["AttemptBudget", "SendOptions", "SessionBudgets", "Submitter"]

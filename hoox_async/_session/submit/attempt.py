@@ -33,7 +33,6 @@ from ..._core.intents.transitions import (
     advance,
 )
 from ..._core.retry import Patience
-from ..._io.error_words import words_of
 from ..._io.logs import failures_logged
 from ..._io.tasks import cancelled_by_task_only
 from ...errors import (
@@ -49,7 +48,7 @@ from ...errors import (
 from ...events import Answered, OutcomeLost, RequestSent
 from ..jobs import JobRegistry
 from ..rate_limiter import Permit
-from ..services import SessionServices
+from ..services import SessionServices, as_store_error
 from ..webhook_processor import WebhookProcessor
 from .budgets import SessionBudgets
 from .deferred_writes import DeferredWrite, DeferredWrites
@@ -421,10 +420,3 @@ class SubmitAttempt:
 
 async def _nothing_follows(_: Intent) -> None:
     """Nothing was sent: there is nothing to follow."""
-
-
-def as_store_error(error: Exception) -> StoreError:
-    """A store's exception as a `StoreError`."""
-    if isinstance(error, StoreError):
-        return error
-    return StoreError(f"the store failed: {words_of(error)}")

@@ -41,7 +41,6 @@ from .attempt import (
     SendOptions,
     SingleBudget,
     SubmitAttempt,
-    as_store_error,
 )
 from .budgets import SessionBudgets
 from .deferred_writes import DeferredWrites
@@ -99,7 +98,7 @@ class Submitter:
             request, key or f"once-{secrets.token_hex(12)}", key is not None, _source_of(request)
         )
         options = self._options_of_caller(budget, max_wait)
-        at_begin = None if key is None else await self._stored(key)
+        at_begin = None if key is None else await self._services.stored(key)
         try:
             return await self.send(wanted, partial(decide_single, wanted, at_begin), options)
         except (ApiError, NotSent):
@@ -176,7 +175,7 @@ class Submitter:
         if running is not None:
             return await running.join()
         await self._deferred.write(wanted.key)
-        decided = decide(await self._stored(wanted.key))
+        decided = decide(await self._services.stored(wanted.key))
         if isinstance(decided, Intent):
             return decided
         if isinstance(decided, Outstanding):
@@ -195,7 +194,7 @@ class Submitter:
         running = self._running.get(key)
         if running is None or running.attempt.is_waiting:
             if await self._deferred.write(key):  # our own POST must not be taken for another process's
-                return _outcome(key, await self._stored(key))
+                return _outcome(key, await self._services.stored(key))
             return await self._join_other_process(key)
         try:
             return await running.join()
@@ -205,14 +204,14 @@ class Submitter:
     # --- other processes, on a store that is shared
 
     async def _join_other_process(self, key: str) -> Intent | None:
-        stored = await self._stored(key) if self._services.store.is_shared else None
+        stored = await self._services.stored(key) if self._services.store.is_shared else None
         if stored is None or stored.state is not IntentState.SENDING:
             return None
         sending = stored.attempts[-1].id
         after: Intent | None = stored
         while after is not None and after.state is IntentState.SENDING and after.was_last_sent_by(sending):
             await self._wait_for_other_process(after)
-            after = await self._stored(key)
+            after = await self._services.stored(key)
         if after is not None and not after.was_last_sent_by(sending):
             return None
         return _outcome(key, after)
@@ -225,7 +224,7 @@ class Submitter:
         if not self._services.store.is_shared or self._changes.is_closed:
             raise error_of(sending) or OutcomeUnknown(f"{sending.key}: it is being sent", key=sending.key)
         seconds = sending.seconds_until_answer(self._services.clock.utc())
-        await self._changes.wait_changed(sending, seconds + _REREAD, self._stored)
+        await self._changes.wait_changed(sending, seconds + _REREAD, self._services.stored)
 
     async def _wait_for_late_answer(self, unknown: Intent, options: SendOptions) -> None:
         """Wait as long as a process that was presumed dead may still get the answer to the lost POST.
@@ -240,10 +239,10 @@ class Submitter:
         left = options.seconds_left(clock.now())
         longest = seconds if left is None else min(seconds, left)
         until = clock.now() + longest
-        await self._changes.wait_changed(unknown, longest, self._stored)
+        await self._changes.wait_changed(unknown, longest, self._services.stored)
         if self._changes.is_closed:
             raise SessionClosed("the session was closed")
-        now = await self._stored(unknown.key)
+        now = await self._services.stored(unknown.key)
         if now is None or not now.unchanged_since(unknown) or clock.now() < until - _EARLY:
             raise DecisionOutdated(unknown.key)
         if longest < seconds:
@@ -288,14 +287,6 @@ class Submitter:
         if self._services.store.is_shared and running.attempt.was_written:
             is_accepted = not running.task.cancelled() and running.task.exception() is None
             (self._put_back.discard if is_accepted else self._put_back.add)(running.key)
-
-    async def _stored(self, key: str) -> Intent | None:
-        try:
-            return (await self._services.store.get((key,))).get(key)
-        except HooxError:
-            raise
-        except Exception as error:  # a store may raise anything
-            raise as_store_error(error) from error
 
     def _note_no_connection(self, intent: Intent, error: NotSent) -> None:
         if error.retry_after is None:  # else nothing was tried: ``max_wait`` ended first
