@@ -7,6 +7,7 @@ URL may be declared as an image too.
 from __future__ import annotations
 
 import functools
+import hashlib
 import os
 import secrets
 from collections.abc import AsyncIterator, Callable, Mapping
@@ -158,8 +159,15 @@ def size_of_file(path: Path) -> ImageSize | None:
 
 
 def file_name(ref: LookRef) -> str:
-    """A file name for a look, without a suffix, that is valid on every system."""
-    return "_".join(_safe(part) for part in (ref.avatar_id, ref.look_id))
+    """A file name for a look, without a suffix, that is valid on every system.
+
+    Ids that cannot be kept as they are get a digest, so that no other look has this name.
+    """
+    ids = (ref.avatar_id, ref.look_id)
+    name = "_".join(map(_safe, ids))
+    if name == "_".join(ids):
+        return name
+    return f"{name}-{hashlib.sha256(str(ref).encode('utf-8', 'surrogatepass')).hexdigest()[:12]}"
 
 
 def _safe(part: str) -> str:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import io
 import re
-import shutil
 import unicodedata
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -78,7 +78,7 @@ async def collect_pictures(
     """
     require_pillow()
     wanted = _wanted(outcomes, given) | _wanted_of_candidates(candidates)
-    collected: dict[int | LookRef, SheetPicture] = {}
+    collected: dict[str, SheetPicture] = {}
     page = _PictureFolder(folder, await anyio.to_thread.run_sync(_existing_pictures, folder / "pictures"))
     limiter = anyio.CapacityLimiter(DECODES_AT_ONCE)
     async with AsyncExitStack() as stack:
@@ -86,16 +86,18 @@ async def collect_pictures(
             from .._io.transport import PictureFetcher
 
             fetch = (await stack.enter_async_context(PictureFetcher())).fetch
-        remaining = iter(wanted.items())
+        # by their stems: a key that stands twice in the input has one picture
+        remaining = iter({want.stem: want for want in wanted.values()}.values())
 
         async def work() -> None:
-            for place, want in remaining:
-                collected[place] = await _collect_one(want, page, fetch if download else None, limiter)
+            for want in remaining:
+                collected[want.stem] = await _collect_one(want, page, fetch if download else None, limiter)
 
         await _run_workers(work, FETCHES_AT_ONCE)
+    found = {place: collected[want.stem] for place, want in wanted.items()}
     return (
-        [collected.get(index, SheetPicture()) for index in range(len(outcomes))],
-        {place: picture for place, picture in collected.items() if isinstance(place, LookRef)},
+        [found.get(index, SheetPicture()) for index in range(len(outcomes))],
+        {place: picture for place, picture in found.items() if isinstance(place, LookRef)},
     )
 
 
@@ -189,9 +191,17 @@ async def _obtain(want: _WantedPicture, folder: Path, fetch: Fetch | None) -> tu
 def _copy(source: Path, target: Path) -> Path:
     if not source.is_file():
         raise _PictureUnavailable(f"the file {source.name} does not exist")
+    try:
+        data = source.read_bytes()
+    except OSError as error:
+        raise _PictureUnavailable(f"the file {source.name}: {error.strerror or error}") from None
     target.parent.mkdir(parents=True, exist_ok=True)
+    return _write(target, data)
+
+
+def _write(target: Path, data: bytes) -> Path:
     part = target.with_name(f"{target.name}.part")
-    shutil.copyfile(source, part)
+    part.write_bytes(data)
     return part.replace(target)
 
 
@@ -206,30 +216,39 @@ def require_pillow() -> None:
 
 
 def _prepare(picture: Path, thumbnail: Path) -> SheetPicture:
-    """Make the thumbnail unless it exists, and measure the picture. Blocks: it decodes a picture."""
-    from PIL import Image, ImageOps, UnidentifiedImageError
+    """Make the thumbnail unless it exists, and measure the picture. Blocks: it decodes a picture.
 
+    A picture that cannot be decoded is removed, so that the next writing fetches it again.
+    """
     from .._io.downloads import size_of_file
 
-    try:
-        if not thumbnail.exists():
-            thumbnail.parent.mkdir(parents=True, exist_ok=True)
-            with Image.open(picture) as full:
-                # a JPEG is then scaled while it is decoded, an eighth of the work at 4K
-                full.draft("RGB", THUMBNAIL_SIZE)
-                upright = ImageOps.exif_transpose(full)
-                upright.thumbnail(THUMBNAIL_SIZE)
-                part = thumbnail.with_suffix(".part")
-                upright.convert("RGB").save(
-                    part, "JPEG", quality=THUMBNAIL_QUALITY, optimize=True, progressive=True
-                )
-            part.replace(thumbnail)
-        with Image.open(thumbnail) as done:
-            width, height = done.size
-    except (UnidentifiedImageError, Image.DecompressionBombError, SyntaxError, ValueError, EOFError):
-        raise _PictureUnavailable("the downloaded file is not a picture that can be read") from None
-    size = size_of_file(picture)
-    return SheetPicture(f"pictures/{picture.name}", f"small/{thumbnail.name}", width, height, size)
+    shown = size_of_file(thumbnail) if thumbnail.exists() else None
+    if shown is None:
+        try:
+            data = _thumbnail(picture)
+        except Exception:  # Pillow raises many kinds for damaged files
+            picture.unlink(missing_ok=True)
+            raise _PictureUnavailable("the downloaded file is not a picture that can be read") from None
+        thumbnail.parent.mkdir(parents=True, exist_ok=True)
+        shown = size_of_file(_write(thumbnail, data))
+    assert shown is not None, "Pillow has just written it"
+    return SheetPicture(
+        f"pictures/{picture.name}", f"small/{thumbnail.name}", *shown, size=size_of_file(picture)
+    )
+
+
+def _thumbnail(picture: Path) -> bytes:
+    """A small JPEG of a picture. Raises whatever Pillow raises."""
+    from PIL import Image, ImageOps
+
+    small = io.BytesIO()
+    with Image.open(picture) as full:
+        # a JPEG is then scaled while it is decoded, an eighth of the work at 4K
+        full.draft("RGB", THUMBNAIL_SIZE)
+        upright = ImageOps.exif_transpose(full)
+        upright.thumbnail(THUMBNAIL_SIZE)
+        upright.convert("RGB").save(small, "JPEG", quality=THUMBNAIL_QUALITY, optimize=True, progressive=True)
+    return small.getvalue()
 
 
 def file_stem(text: str, *identity: str) -> str:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import json
+import os
 import shlex
+from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -16,6 +19,7 @@ from hoox_async import BatchItem, Estimate, LookEdit, Outcome, OutcomeState
 from hoox_async._cli.batch.batch_options import BatchOptions
 from hoox_async._cli.batch.plan import Plan, show_items, show_plan
 from hoox_async._cli.terminal import Terminal
+from hoox_async._io import downloads
 from hoox_async.sandbox import Fault, Sandbox
 
 
@@ -291,7 +295,7 @@ def test_existing_files_are_not_overwritten(cli: Cli, tmp_path: Path) -> None:
     (out / "alex" / "podcast-1.jpg").write_text("mine")
     cli("batch", file, "--yes", "--out", out)
     assert (out / "alex" / "podcast-1.jpg").read_text() == "mine"
-    assert len(list((out / "alex").glob("podcast-1.look_*.jpg"))) == 1
+    assert len(list((out / "alex").glob("podcast-1-2.jpg"))) == 1
     old = (out / "noor" / "stage-1.jpg").read_bytes()
     campaign(tmp_path, CAMPAIGN.replace("blue light", "red light"))
     cli("batch", file, "--yes", "--out", out, "--changed", "redo")
@@ -310,6 +314,45 @@ def test_a_picture_that_cannot_be_downloaded(cli: Cli, tmp_path: Path) -> None:
     assert "0 pictures in" in done.out
     assert cli("batch", file, "--yes", "--only", "noor/stage", "--out", out).code == 0
     assert _pictures(out) == {"noor/stage-1.jpg"}
+
+
+def test_pictures_on_a_full_disk(cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where a disk is full the looks are made all the same: code 4, the folder, the credits, and the command
+    that saves the missing pictures once there is room, which pays nothing."""
+    file, out = campaign(tmp_path), tmp_path / "pictures"
+    written: list[Path] = []
+    write = downloads._write
+
+    async def write_two(path: Path, chunks: AsyncIterator[bytes]) -> None:
+        written.append(path)
+        if len(written) > 2:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
+        await write(path, chunks)
+
+    monkeypatch.setattr(downloads, "_write", write_two)
+    done = cli("batch", file, "--yes", "--out", out)
+    assert done.code == 4
+    assert "8 credits spent" in done.out
+    assert f"2 pictures in {out}/; 2 could not be saved" in done.out
+    assert f"the picture could not be saved: {out}: No space left on device" in done.err
+    monkeypatch.undo()
+    again = cli.bare(*shlex.split(done.err.splitlines()[-1])[1:], "--key-file", _key_file(cli, tmp_path))
+    assert (again.code, len(_pictures(out)), len(cli.sandbox.ledger)) == (0, 4, 4)
+
+
+def test_keys_and_ids_that_make_one_file_name_are_numbered(cli: Cli, tmp_path: Path) -> None:
+    """Looks whose keys make one file name are all saved, and the next run finds all of them."""
+    row = '{{"key": "{}", "prompt": "x", "avatar_id": "avtr_public_ada", "look_id": "look_public_ada"}}\n'
+    file = campaign(tmp_path, "".join(map(row.format, ("a/b", "a-b"))), "campaign.jsonl")
+    for _ in range(2):
+        done = cli("batch", file, "--yes", "--out", tmp_path / "out", "--names", "{key}")
+        assert (done.code, _pictures(tmp_path / "out")) == (0, {"a-b.jpg", "a-b-2.jpg"})
+
+
+def _key_file(cli: Cli, folder: Path) -> Path:
+    file = folder / "key"
+    file.write_text(cli.sandbox.api_key)
+    return file
 
 
 def test_a_rehearsal(cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -201,12 +201,18 @@ def test_a_file_name_cannot_leave_its_folder(avatar_id: str, look_id: str) -> No
     name = file_name(LookRef(avatar_id, look_id))
     assert name
     assert set(name) <= set("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_")
-    assert len(name) <= 170
+    assert len(name) <= 180
 
 
 def test_usual_ids_are_kept_in_the_file_name() -> None:
     """A file name is the avatar's id and then the look's id, if those are ordinary."""
     assert file_name(LookRef("avtr_1", "look_2")) == "avtr_1_look_2"
+
+
+def test_ids_that_differ_in_other_characters_have_other_file_names() -> None:
+    """Two looks whose ids differ only in characters that file names lack do not overwrite each other."""
+    assert file_name(LookRef("avtr_1", "look/2")) != file_name(LookRef("avtr_1", "look:2"))
+    assert file_name(LookRef("a" * 90, "look_2")) != file_name(LookRef("a" * 91, "look_2"))
 
 
 async def test_a_path_is_a_folder_if_it_exists_as_one_or_ends_with_a_slash(tmp_path: Path) -> None:

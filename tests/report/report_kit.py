@@ -30,12 +30,13 @@ def jpeg(width: int = 90, height: int = 160, colour: str = "teal") -> bytes:
 class Pictures:
     """A fake fetch that remembers what was asked for.
 
-    ``gone`` in a URL fails, and what ``text`` gives only begins as a picture does. ``modified`` has the times
-    that the server tells, by URL.
+    ``gone`` in a URL fails, and what ``text`` gives only begins as a picture does. ``damaged`` has other data
+    by URL, ``modified`` the times that the server tells.
     """
 
     def __init__(self) -> None:
         self.asked: list[str] = []
+        self.damaged: dict[str, bytes] = {}
         self.modified: dict[str, datetime] = {}
 
     @asynccontextmanager
@@ -46,6 +47,7 @@ class Pictures:
             raise TransportError("the picture's host did not answer")
         size = (160, 90) if "wide" in url else (90, 160)
         data = b"\xff\xd8\xff, and no picture" if "text" in url else jpeg(*size)
+        data = self.damaged.get(url, data)
 
         async def chunks() -> AsyncIterator[bytes]:
             yield data

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import builtins
 import re
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from datetime import timedelta
 from html.parser import HTMLParser
 from pathlib import Path
@@ -22,6 +24,7 @@ from report_kit import NOON, Pictures, dropped, every_state, jpeg, ready
 from hoox_async._api.models import Look, LookRef, LookStatus
 from hoox_async._api.requests import ImageAvatar, LookEdit
 from hoox_async._core.intents.outcomes import Outcome, OutcomeState
+from hoox_async._io.protocols import Fetched
 from hoox_async._report import BatchReport
 from hoox_async._report.contact_sheet import render
 from hoox_async._report.sheet_contents import sections
@@ -147,6 +150,38 @@ async def test_what_is_no_picture_gets_a_placeholder(pictures: Pictures, tmp_pat
     assert "The downloaded file is not a picture that can be read" in html
     assert "The API gave no picture for this look" in html
     assert len([image for image in Page(html).every("img") if image.get("src")]) == 1
+
+
+async def test_a_damaged_picture_is_fetched_again(pictures: Pictures, tmp_path: Path) -> None:
+    """Whatever Pillow raises for a picture, it gets a placeholder, and the next writing fetches it again.
+
+    So it is for one whose data is cut off, and for a PNG whose chunks have wrong lengths or contents.
+    """
+    png = b"\x89PNG\r\n\x1a\n" + b"\0\0\0\x0dIHDR" + b"\0\0\0\x10" * 2 + b"\x08\x02\0\0\0"
+    damaged = {"cut": jpeg(900, 1600)[:-900], "short": png, "zlib": png + bytes(4) + b"\0\0\0\x04IDATxxxx"}
+    report = BatchReport([ready(key) for key in (*damaged, "whole")])
+    pictures.damaged = {f"https://pictures.test/{key}.jpg": data for key, data in damaged.items()}
+    html = (await report.write_contact_sheet(tmp_path, fetch=pictures.fetch)).read_text("utf-8")
+    assert html.count("The downloaded file is not a picture that can be read") == len(damaged)
+    pictures.damaged, pictures.asked = {}, []
+    html = (await report.write_contact_sheet(tmp_path, fetch=pictures.fetch)).read_text("utf-8")
+    assert len(pictures.asked) == len(damaged)
+    assert len([image for image in Page(html).every("img") if image.get("src")]) == 4
+
+
+async def test_a_key_that_stands_twice_has_one_picture(tmp_path: Path) -> None:
+    """An outcome that a report has many times is fetched once, and all its cards show the picture."""
+    slow = Pictures()
+
+    @asynccontextmanager
+    async def fetch(url: str) -> AsyncIterator[Fetched]:
+        async with slow.fetch(url) as fetched:
+            await asyncio.sleep(0)
+            yield fetched
+
+    html = (await BatchReport([ready("a")] * 9).write_contact_sheet(tmp_path, fetch=fetch)).read_text("utf-8")
+    assert len(slow.asked) == 1
+    assert len([image for image in Page(html).every("img") if image.get("src")]) == 9
 
 
 async def test_pictures_with_fewer_pixels_than_was_paid_for_are_shown_and_counted(tmp_path: Path) -> None:

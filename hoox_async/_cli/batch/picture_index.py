@@ -54,7 +54,6 @@ class PictureIndex:
 
     def add(self, key: str, ref: str, file: Path) -> None:
         """Record a saved picture. Blocks; raises `OSError`."""
-        self._known[key] = (ref, file)
         path = self._folder / INDEX_NAME
         name = file.relative_to(self._folder).as_posix()
         line = json.dumps({"key": key, "ref": ref, "file": name}) + "\n"
@@ -62,6 +61,7 @@ class PictureIndex:
             if lines.tell() and not _ends_with_newline(path):
                 line = "\n" + line  # a crash left half a line
             lines.write(line.encode())
+        self._known[key] = (ref, file)
 
 
 def _ends_with_newline(path: Path) -> bool:

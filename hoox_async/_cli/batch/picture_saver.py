@@ -64,7 +64,9 @@ class PictureSaver:
             return
         self._queue.put_nowait(outcome)
         if len(self._workers) < _WORKERS:
-            self._workers.append(asyncio.create_task(self._work(), name="hoox-save"))
+            # a folder for each worker: two looks' ids may make one file name
+            incoming = self._incoming / str(len(self._workers))
+            self._workers.append(asyncio.create_task(self._work(incoming), name="hoox-save"))
 
     def count_earlier(self, outcomes: Iterable[Outcome]) -> None:
         """Let the guard count the last pictures at 4K that are saved already."""
@@ -96,20 +98,23 @@ class PictureSaver:
             worker.cancel()
         await asyncio.gather(*self._workers, return_exceptions=True)
         self._workers.clear()
-        with suppress(OSError):  # not empty: it holds files that are not ours
-            self._incoming.rmdir()
+        for folder in (*self._incoming.glob("*"), self._incoming):
+            with suppress(OSError):  # not empty: it holds files that are not ours
+                folder.rmdir()
 
-    async def _work(self) -> None:
+    async def _work(self, incoming: Path) -> None:
         while True:
             outcome = await self._queue.get()
             assert outcome.look is not None
             try:
-                downloaded = await self._fetch(outcome)
+                downloaded = await self._fetch(outcome, incoming)
                 file = self._move_into_place(outcome, downloaded)
-            except HooxError as error:
-                self._report_missing(outcome.key, error)
-            else:
                 picture = self._count(outcome, file)
+            except HooxError as error:
+                self._report_missing(outcome.key, str(error))
+            except OSError as error:  # such as a full disk: the look is paid for, so the run goes on
+                self._report_missing(outcome.key, f"{self.folder}: {error.strerror or error}")
+            else:
                 self._terminal.record("picture", key=outcome.key, **picture.record())
             self._queue.task_done()
 
@@ -123,8 +128,8 @@ class PictureSaver:
             self._guard.count(outcome, picture)
         return picture
 
-    async def _fetch(self, outcome: Outcome) -> Path:
-        folder = f"{self._incoming}/"
+    async def _fetch(self, outcome: Outcome, incoming: Path) -> Path:
+        folder = f"{incoming}/"
         try:
             # the outcome says what was paid for: a larger picture is looked for where this one is too small
             return await self._session.download(outcome, folder, overwrite=True)
@@ -135,7 +140,7 @@ class PictureSaver:
             return await self._session.download(fresh, folder, overwrite=True)
 
     def _move_into_place(self, outcome: Outcome, downloaded: Path) -> Path:
-        """Move the downloaded picture to its name. An existing file is renamed or left where it is."""
+        """Move the downloaded picture to its name, or to a numbered one if that is another look's."""
         assert outcome.look is not None
         ref = outcome.look.ref
         base = self.folder / self._name_of(outcome)
@@ -149,15 +154,19 @@ class PictureSaver:
                 # the look was paid for a second time; its first picture was paid for too, so keep it
                 target.rename(_unused(base.with_name(f"{base.name}.old{downloaded.suffix}")))
             else:
-                target = _unused(base.with_name(f"{base.name}.{ref.look_id}{downloaded.suffix}"))
+                target = _unused(target)
         downloaded.rename(target)
-        self._index.add(outcome.key, str(ref), target)
+        try:
+            self._index.add(outcome.key, str(ref), target)
+        except OSError:
+            target.unlink()  # the next run would take it for another look's
+            raise
         return target
 
-    def _report_missing(self, key: str, error: HooxError) -> None:
-        self.missing[key] = str(error)
+    def _report_missing(self, key: str, why: str) -> None:
+        self.missing[key] = why
         if len(self.missing) <= _MOST_REPORTED:
-            self._terminal.notice(f"{key}: the picture could not be saved: {error}")
+            self._terminal.notice(f"{key}: the picture could not be saved: {why}")
         elif len(self.missing) == _MOST_REPORTED + 1:
             self._terminal.notice("more pictures could not be saved")
 

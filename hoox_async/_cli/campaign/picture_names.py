@@ -26,6 +26,12 @@ def picture_name(
     Whatever the values are, the path stays in the folder and its parts are safe on every system.
     Raises `ConfigurationError` for a template that can't be used.
     """
+    return PurePosixPath(*map(safe_part, _filled_parts(template, item, origin, look_id)))
+
+
+def _filled_parts(
+    template: str, item: BatchItem | Outcome, origin: ItemOrigin, look_id: str
+) -> tuple[str, ...]:
     values: dict[str, str | int] = {
         "avatar": origin.avatar,
         "scene": origin.scene,
@@ -35,23 +41,26 @@ def picture_name(
         "format": str(getattr(item.request, "format", None) or "default"),
         "look_id": look_id,
     }
-    parts = [
-        safe_part("".join(literal + _filled(field, spec, values) for literal, field, spec in _fields(part)))
+    return tuple(
+        "".join(literal + _filled(field, spec, values) for literal, field, spec in _fields(part))
         for part in _split(template)
-    ]
-    return PurePosixPath(*parts)
+    )
 
 
 def check_template(template: str, campaign: Campaign) -> None:
-    """Raise `ConfigurationError` when the template is wrong or gives two items of the campaign one name."""
-    used: dict[str, str] = {}
+    """Raise `ConfigurationError` when the template is wrong or does not tell two items of the campaign apart.
+
+    Texts that differ may still give one file name; such files are numbered when they are saved.
+    """
+    used: dict[tuple[str, ...], BatchItem] = {}
     for item in campaign.items:
+        origin = campaign.origins[item.key]
         # the key is used as the look's id: it too is different for each item
-        name = picture_name(template, item, campaign.origins[item.key], look_id=item.key)
-        other = used.setdefault(str(name).casefold(), item.key)
-        if other != item.key:
+        other = used.setdefault(_filled_parts(template, item, origin, item.key), item)
+        if other.key != item.key:
+            name = picture_name(template, item, origin, look_id=item.key)
             raise ConfigurationError(
-                f"--names {template!r}: {other} and {item.key} would both be saved as {name}; "
+                f"--names {template!r}: {other.key} and {item.key} would both be saved as {name}; "
                 "add {n}, {key} or {look_id}"
             )
 
