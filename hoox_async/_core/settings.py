@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 import math
 from enum import Enum
 from typing import Any, Final, Literal, get_args
@@ -11,6 +10,7 @@ from urllib.parse import urlsplit
 import attrs
 
 from ..errors import ConfigurationError, InvalidRequest
+from .hosts import is_loopback
 
 BASE_URL = "https://app.hoox.video/api/public/v1"
 Poll = Literal["all", "awaited"]
@@ -99,18 +99,9 @@ def check_base_url(url: str) -> str:
         raise ConfigurationError("base_url: not a valid URL") from None
     if not host or has_more or parts.username is not None or parts.password is not None:
         raise ConfigurationError("base_url: expected scheme, host and path alone, such as " + BASE_URL)
-    if parts.scheme != "https" and not (parts.scheme == "http" and _is_loopback(host)):
+    if parts.scheme != "https" and not (parts.scheme == "http" and is_loopback(host)):
         raise ConfigurationError(f"base_url: {url!r} is not https: the API key would be sent unencrypted")
     return url.rstrip("/")
-
-
-def _is_loopback(host: str) -> bool:
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 def check_api_key(key: str | None) -> str:

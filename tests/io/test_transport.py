@@ -15,12 +15,12 @@ from aioresponses import aioresponses
 from session_kit import ACCEPTED, RawServer, answer
 from transport_kit import GET, KEY, POST, SHORT, STATUS, transport_to
 
-from hoox_async import HooxSession, Timeouts
+from hoox_async import HooxSession, Look, LookStatus, Timeouts
 from hoox_async._api.endpoints import Endpoint, WireRequest
 from hoox_async._api.models import LookRef
 from hoox_async._api.responses import read_status
 from hoox_async._io.transport import HttpTransport
-from hoox_async.errors import NotSent, SessionClosed, StoreError, TransportError
+from hoox_async.errors import NotSent, SessionClosed, StoreError, TransportError, UnexpectedResponse
 
 pytestmark = pytest.mark.both_loops
 
@@ -284,6 +284,46 @@ async def test_a_picture_is_fetched_without_the_key() -> None:
             everything = b"".join(server.requests + elsewhere.requests)
             assert KEY.encode() not in everything
             assert b"Cookie" not in everything
+
+
+@pytest.mark.parametrize("place", ["https://internal.example:{port}/a", "https://127.0.0.1:{port}/a"])
+async def test_no_redirect_of_a_picture_leads_from_a_public_host_into_a_private_network(
+    monkeypatch: pytest.MonkeyPatch, place: str
+) -> None:
+    """`session.picture` connects to no private address, be it given as such or what a name stands for."""
+
+    async def resolve(_: object, host: str, port: int = 0, *_a: object, **_b: object) -> list[dict[str, Any]]:
+        return [
+            {
+                "hostname": host,
+                "host": "127.0.0.1",
+                "port": port,
+                "family": socket.AF_INET,
+                "proto": 0,
+                "flags": 0,
+            }
+        ]
+
+    monkeypatch.setattr(aiohttp.ThreadedResolver, "resolve", resolve)
+    async with RawServer() as private:
+        away = answer(b"", 302, f"Location: {place.format(port=private.port)}\r\n")
+        async with (
+            RawServer(reply=away) as public,
+            HooxSession(KEY, base_url=public.url, timeouts=SHORT) as session,
+        ):
+            url = f"http://pictures.example:{public.port}/a"
+            with pytest.raises(UnexpectedResponse, match="is not followed"):
+                await session.picture(Look(LookRef("avtr_1", "look_1"), LookStatus.READY, url))
+            assert len(public.requests) == 1
+        assert private.connections == 0
+
+
+async def test_no_redirect_of_a_picture_leads_from_this_machine_to_http_elsewhere() -> None:
+    """The other host is not asked, nor its name resolved."""
+    away = answer(b"", 302, "Location: http://pictures.example/a\r\n")
+    async with RawServer(reply=away) as server, transport_to(server.url) as transport:
+        with pytest.raises(UnexpectedResponse, match="only to https"):
+            await transport.fetch(f"{server.url}/a").__aenter__()
 
 
 @pytest.mark.parametrize(
