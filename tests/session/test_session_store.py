@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from random import Random
 
 import pytest
 from session_kit import made, on_space, prompt, sends
 
-from hoox_async import BatchRunner, HooxSession
+from hoox_async import BatchRunner, HooxSession, backup_store
 from hoox_async._api.endpoints import Endpoint
 from hoox_async._io.protocols import Store
 from hoox_async._io.stores.memory import MemoryStore
@@ -33,6 +34,19 @@ async def test_a_refused_session_leaves_the_store_open(store: Store) -> None:
         job = await first.submit(prompt(), key="a")
         assert (await store.get(["a"]))["a"].ref == job.ref
         await job
+
+
+async def test_only_its_owner_can_read_a_store(tmp_path: Path) -> None:
+    """Its file, ``-wal``, ``-shm``, lock and backups have mode 0600, whatever the umask."""
+    path, umask = tmp_path / "looks.db", os.umask(0)
+    try:
+        async with on_space(Space(), store=SQLiteStore(path)):
+            await backup_store(path, tmp_path / "copy.db")
+            modes = {file.name: oct(file.stat().st_mode & 0o777) for file in tmp_path.iterdir()}
+    finally:
+        os.umask(umask)
+    names = ("copy.db", "looks.db", "looks.db-shm", "looks.db-wal", "looks.db.lock")
+    assert modes == dict.fromkeys(names, "0o600")
 
 
 @pytest.mark.virtual_time

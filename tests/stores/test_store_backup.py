@@ -60,10 +60,10 @@ async def test_an_open_store_is_copied(path: Path, tmp_path: Path) -> None:
 
 
 async def test_closed_and_killed_stores_are_copied(path: Path, tmp_path: Path) -> None:
-    """A killed session's store is copied with its last commits, a closed one too, with its permissions."""
+    """A killed session's store is copied with its last commits, a closed one too, for its owner alone."""
     with child(KILLED, path) as process:
         assert process.wait() == -signal.SIGKILL
-    path.chmod(0o600)
+    path.chmod(0o644)
     killed = await backup_store(path, tmp_path / "killed.db")
     assert killed.stat().st_mode & 0o777 == 0o600
     assert await found(killed) == {"paid": IntentState.UNKNOWN}

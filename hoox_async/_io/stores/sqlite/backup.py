@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import secrets
-import shutil
 import sqlite3
 from contextlib import closing, suppress
 from datetime import UTC, datetime
@@ -12,6 +11,7 @@ from pathlib import Path
 
 from ....errors import StoreError
 from . import missing_wal, schema
+from .database import create_private
 from .error_translation import translated
 from .file_lock import FileLock
 from .reader import connect_to_read
@@ -26,8 +26,8 @@ def back_up(source: str, target: str) -> Path:
     with closing(connect_to_read(source)) as db, translated(target):
         _require_free(place)
         try:
+            create_private(str(part))
             _copy(db, part)
-            shutil.copymode(source, part)
             _rename(part, place)
         finally:
             for suffix in _BESIDE:

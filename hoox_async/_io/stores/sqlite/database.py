@@ -150,6 +150,7 @@ class Database:
         lock.acquire(at)
         self._lock = lock
         missing_wal.require_wal(path, self.path)
+        create_private(path)
         db = self._db = sqlite3.connect(path, timeout=2.0, isolation_level=None)
         version = schema.version_of(db, self.path)
         schema.check(db, self.path)
@@ -301,6 +302,15 @@ def _close(db: sqlite3.Connection) -> None:
             return
     with suppress(Exception):
         db.close()
+
+
+def create_private(path: str) -> None:
+    """Create an empty file that only its owner can read, where there is none. Raises `OSError`.
+
+    SQLite gives its ``-wal`` and ``-shm`` the same mode. A file that exists keeps its own.
+    """
+    with suppress(FileExistsError):
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
 
 
 def _require_place(name: str, path: Path) -> None:

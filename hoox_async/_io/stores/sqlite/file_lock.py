@@ -39,7 +39,7 @@ class FileLock:
                 f"{self._store_path} was open when this process was forked: open it in a process that was "
                 'forked before, or that was started fresh (multiprocessing\'s "spawn")'
             )
-        fd = self._fd = os.open(self._store_path + ".lock", os.O_RDWR | os.O_CREAT, 0o644)
+        fd = self._fd = os.open(self._store_path + ".lock", os.O_RDWR | os.O_CREAT, 0o600)
         _held.add(self)  # before it is locked, since another thread may fork at any time
         try:
             if not _try_lock(fd):
