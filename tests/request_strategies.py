@@ -93,6 +93,7 @@ _intent: dict[str, st.SearchStrategy[Any]] = {
     "candidates": st.lists(refs, max_size=2).map(tuple),
     "past_spent": credits,
     "past_at_risk": credits,
+    "past_failed": credits,
     "past_attempts": st.lists(ids, max_size=2).map(tuple),
 }
 intents = st.builds(Intent, previous=st.none() | st.builds(Intent, **_intent), **_intent)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
+
 import attrs
 
 from .._api.models import Look, LookRef, LookStatus
@@ -44,8 +46,9 @@ def unreadable(item: Item, error: HooxError) -> Outcome:
     credits = stored.spent if stored else FREE
     attempt = stored.last_attempt if stored else None
     return Outcome(
-        item.key, item.request, OutcomeState.UNKNOWN, None, unknown, credits, at_risk, attempt=attempt
-    )
+        item.key, item.request, OutcomeState.UNKNOWN, None, unknown, credits, at_risk,
+        attempt=attempt, credits_failed=_failed(stored),
+    )  # fmt: skip
 
 
 def unrecorded(item: Item, ref: LookRef, error: StoreError) -> Outcome:
@@ -55,7 +58,14 @@ def unrecorded(item: Item, ref: LookRef, error: StoreError) -> Outcome:
         credits += stored.spent
         at_risk = stored.past_at_risk if stored.state is IntentState.SENDING else stored.at_risk
     look = Look(ref, LookStatus.PENDING)
-    return Outcome(item.key, item.request, OutcomeState.PENDING, look, error, credits, at_risk)
+    return Outcome(
+        item.key, item.request, OutcomeState.PENDING, look, error, credits, at_risk,
+        credits_failed=_failed(stored),
+    )  # fmt: skip
+
+
+def _failed(stored: Intent | None) -> Decimal:
+    return stored.failed if stored else FREE
 
 
 def key_conflict(item: Item) -> Outcome:
@@ -72,4 +82,4 @@ def settled_before(item: Item, stored: Intent) -> Outcome:
 
 def without_credits(outcome: Outcome) -> Outcome:
     """The outcome of a look whose credits are in the outcome of another item of the same input."""
-    return attrs.evolve(outcome, credits=FREE, at_risk=FREE)
+    return attrs.evolve(outcome, credits=FREE, at_risk=FREE, credits_failed=FREE)

@@ -7,6 +7,7 @@ from contextlib import suppress
 import attrs
 
 from .._api.models import Look, LookStatus
+from .._api.requests import FREE
 from .._api.responses import refusal_is_the_items_own
 from .._core.intents.intent import Intent, IntentState, Reason
 from .._core.intents.outcomes import Outcome, OutcomeState, outcome_of
@@ -245,7 +246,8 @@ class ItemRunner:
         if intent.state is IntentState.ACCEPTED and last.status.settled:
             # the store failed to record it; the answer is valid nevertheless
             state = OutcomeState.READY if last.status is LookStatus.READY else OutcomeState.FAILED
-            return outcome_of(intent, state=state, look=last, error=error)
+            failed = intent.failed + (intent.credits if state is OutcomeState.FAILED else FREE)
+            return outcome_of(intent, state=state, look=last, error=error, credits_failed=failed)
         if intent.state is IntentState.ACCEPTED:
             return outcome_of(intent, look=last, error=error)
         return outcome_of(intent)

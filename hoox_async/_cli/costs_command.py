@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from decimal import Decimal
 from typing import Annotated
 
 from cyclopts import Parameter
@@ -49,6 +48,7 @@ def costs(
             pruned=row.pruned,
             requests=row.requests,
             spent=format(row.spent, "f"),
+            credits_failed=format(row.failed, "f"),
             at_risk=format(row.at_risk, "f"),
             counts={state.value: count for state, count in row.counts.items()},
         )
@@ -62,23 +62,13 @@ def _show(rows: list[Costs], by: str, terminal: Terminal) -> None:
         terminal.say("the store has no requests yet")
         return
     shown = [state for state in OutcomeState if any(row.counts[state] for row in rows)]
-    cells = [
-        [
-            _NONE if row.group is None else one_line(row.group, 60),
-            f"{row.requests:,}",
-            *(f"{row.counts[state]:,}" for state in shown),
-            format_amount(row.spent),
-            format_amount(row.at_risk),
-        ]
-        for row in rows
-    ]
-    total = [
-        "all",
-        f"{sum(row.requests for row in rows):,}",
-        *(f"{sum(row.counts[state] for row in rows):,}" for state in shown),
-        format_amount(sum((row.spent for row in rows), Decimal())),
-        format_amount(sum((row.at_risk for row in rows), Decimal())),
-    ]
+
+    def cells(name: str, row: Costs) -> list[str]:
+        counts = (f"{row.counts[state]:,}" for state in shown)
+        return [name, f"{row.requests:,}", *counts, format_amount(row.spent), format_amount(row.at_risk)]
+
+    total = Costs.total(rows)
+    named = [cells(_NONE if row.group is None else one_line(row.group, 60), row) for row in rows]
     columns = [
         by.removeprefix("metadata."),
         "requests",
@@ -86,4 +76,6 @@ def _show(rows: list[Costs], by: str, terminal: Terminal) -> None:
         "spent",
         "at risk",
     ]
-    terminal.table(columns, [*cells, total], numbers=columns[1:], total=True)
+    terminal.table(columns, [*named, cells("all", total)], numbers=columns[1:], total=True)
+    if total.failed:
+        terminal.result(str(total))

@@ -107,6 +107,7 @@ async def _write(
         jsonl=str(lines) if lines else None,
         counts=counts,
         credits=format(found.credits_spent, "f"),
+        credits_failed=format(found.costs.failed, "f"),
         at_risk=format(found.credits_at_risk, "f"),
     )
     terminal.result(str(sheet))

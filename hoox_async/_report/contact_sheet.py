@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING, Any
 import anyio.to_thread
 
 from .._api.requests import FREE
+from .._core.intents.costs import format_amount
 from .._io.clock import Clock
 from ..errors import ConfigurationError
-from .formatting import STATE_EXPLANATIONS, format_amount, format_duration
+from .formatting import STATE_EXPLANATIONS, format_duration
 from .jsonl import write_atomically
 from .sheet_contents import count_too_small, moment, sections
 from .sheet_pictures import SheetPicture, collect_pictures
@@ -179,6 +180,7 @@ def _totals(report: BatchReport) -> dict[str, Any]:
         "states": states,
         "ready": len(report.ready),
         "spent": format_amount(report.credits_spent),
+        "failed_credits": str(report.costs) if report.costs.failed else "",
         "at_risk": format_amount(report.credits_at_risk) if report.credits_at_risk else "",
         "median": format_duration(middle) if middle is not None else "",
         "slowest": format_duration(slowest) if slowest is not None else "",

@@ -1,4 +1,4 @@
-"""Formats credits, counts, durations and the summary for people.
+"""Formats counts, durations and the summary for people.
 
 The command line has its own copies of the small functions in its `text`, because it imports nothing but
 the public door; a test keeps the two equal.
@@ -6,7 +6,6 @@ the public door; a test keeps the two equal.
 
 from __future__ import annotations
 
-from decimal import Decimal
 from typing import TYPE_CHECKING
 
 from .._core.intents.outcomes import OutcomeState
@@ -25,20 +24,9 @@ STATE_EXPLANATIONS: dict[OutcomeState, str] = {
 }
 
 
-def format_amount(credits: Decimal) -> str:
-    """Credits without needless zeros: ``2``, ``3.5``, ``1,204``."""
-    text = format(credits, ",f")
-    return text.rstrip("0").rstrip(".") if "." in text else text
-
-
 def format_count(count: int, noun: str, plural: str | None = None) -> str:
     """``1 look``, ``1,200 looks``."""
     return f"{count:,} {noun if count == 1 else plural or noun + 's'}"
-
-
-def format_credits(credits: Decimal) -> str:
-    """``1 credit``, ``3.5 credits``."""
-    return f"{format_amount(credits)} {'credit' if credits == 1 else 'credits'}"
 
 
 def format_duration(seconds: float) -> str:
@@ -69,10 +57,7 @@ def summary(report: BatchReport) -> str:
         for state, count in counts.items()
         if count and state is not OutcomeState.READY
     ]
-    spent = f"{format_credits(report.credits_spent)} spent"
-    if report.credits_at_risk:
-        spent += f", {format_amount(report.credits_at_risk)} at risk"
-    lines.append(spent)
+    lines.append(str(report.costs))
     middle, slowest = report.median_seconds, report.slowest_seconds
     if middle is not None and slowest is not None:
         lines.append(f"a look took {format_duration(middle)} (median), {format_duration(slowest)} at most")

@@ -32,6 +32,7 @@ def outcome_record(outcome: Outcome) -> dict[str, Any]:
         "error": _error(outcome),
         "charged": charged(outcome),
         "credits": _credits(outcome.credits),
+        "credits_failed": _credits(outcome.credits_failed),
         "at_risk": _credits(outcome.at_risk),
         "evidence": outcome.evidence.value if outcome.evidence else None,
         "candidates": [str(ref) for ref in outcome.candidates],

@@ -14,6 +14,7 @@ import anyio.to_thread
 import attrs
 
 from .._api.requests import FREE, ImageAvatar
+from .._core.intents.costs import Costs
 from .._core.intents.outcomes import Outcome, OutcomeState, outcome_of, seconds_of
 from .._io.stores import is_database
 from .jsonl import REQUEST_KINDS, write_lines
@@ -137,6 +138,12 @@ class BatchReport:
     def credits_at_risk(self) -> Decimal:
         """Credits that may have been spent in addition to `credits_spent`."""
         return sum((outcome.at_risk for outcome in self.outcomes), FREE)
+
+    @property
+    def costs(self) -> Costs:
+        """What all outcomes have cost together; ``str(report.costs)`` says it in words."""
+        failed = sum((outcome.credits_failed for outcome in self.outcomes), FREE)
+        return Costs(None, False, len(self), self.credits_spent, failed, self.credits_at_risk, self.counts)
 
     @property
     def credits_refused(self) -> Decimal:

@@ -9,8 +9,9 @@ from typing import NamedTuple
 from .._api.models import LookRef
 from .._api.pictures import is_too_small, resolution_of
 from .._api.requests import FREE, Format, ImageAvatar, LookEdit, PromptAvatar, PrunedRequest
+from .._core.intents.costs import format_amount, format_credits
 from .._core.intents.outcomes import Outcome, OutcomeState, seconds_of
-from .formatting import STATE_EXPLANATIONS, format_amount, format_credits, format_duration, format_pixels
+from .formatting import STATE_EXPLANATIONS, format_duration, format_pixels
 from .sheet_pictures import SheetPicture
 
 WIDE = 1.15  # a picture with a larger ratio of width to height is shown among the horizontal ones

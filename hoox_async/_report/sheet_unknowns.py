@@ -9,8 +9,9 @@ from typing import NamedTuple
 
 from .._api.models import LookDetails, LookRef, LookStatus
 from .._api.requests import LookEdit
+from .._core.intents.costs import format_credits
 from .._core.intents.outcomes import Outcome, OutcomeState
-from .formatting import format_credits, format_duration
+from .formatting import format_duration
 from .sheet_contents import frame_of, moment, prompt_of, reason_of, sentence
 from .sheet_pictures import SheetPicture
 

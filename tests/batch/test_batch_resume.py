@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from batch_kit import avatar, edits, opened, prompts, space_of, states
 
-from hoox_async import BatchItem, BatchReport, BatchRunner, LookEdit, LookRef
+from hoox_async import BatchItem, BatchReport, BatchRunner, Costs, LookEdit, LookRef, read_costs
 from hoox_async.errors import KeyConflict
 from hoox_async.sandbox import DeliveryOptions, Fault, Space
 from hoox_async.testing import VirtualTimeLoop
@@ -51,6 +51,33 @@ async def test_what_is_settled_is_not_paid_again(store: str) -> None:
         (o.key, o.state, o.ref, o.credits) for o in first
     ]
     assert str(again.outcomes[2].error) == str(first.outcomes[2].error)
+
+
+async def test_what_failed_looks_cost_stays_named_when_they_are_paid_again(store: str) -> None:
+    """Sums name the credits of looks that failed, in earlier rounds too: nobody says if they are refunded.
+
+    The report, one that is opened from the store, its lines of JSON and the store's costs say the same.
+    """
+    space = space_of()
+    source = await source_of(space)
+
+    def items(prompt: str) -> list[BatchItem]:
+        four, two = LookEdit(source, prompt, resolution="4K"), LookEdit(source, prompt)
+        return [BatchItem("e0", four), BatchItem("e1", two)]
+
+    first = await run(space, store, items("[fail]"))
+    again = await run(space, store, items("better"), changed="redo")
+    assert (len(first.failed), len(again.ready)) == (2, 2)
+    unknown = "(whether they are refunded is not known)"
+    assert f"\n6 credits spent, of which 6 for failed looks {unknown}" in str(first)
+    said = f"12 credits spent, of which 6 for failed looks {unknown}"
+    opened_again = await BatchReport.open(store)
+    assert said in str(again)
+    assert said in str(opened_again)
+    assert [outcome.credits_failed for outcome in opened_again] == [4, 2]
+    assert str(Costs.total(await read_costs(store, by="state"))) == said
+    lines = (await again.to_jsonl(Path(store).with_suffix(".jsonl"))).read_text().splitlines()
+    assert [json.loads(line)["credits_failed"] for line in lines] == ["4", "2"]
 
 
 async def test_additions_removals_and_another_order(store: str) -> None:

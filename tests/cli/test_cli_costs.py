@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from cli_kit import Cli, campaign
+from cli_kit import CAMPAIGN, Cli, campaign
 
 
 def test_costs_of_a_campaign(cli: Cli, tmp_path: Path) -> None:
@@ -17,6 +17,21 @@ def test_costs_of_a_campaign(cli: Cli, tmp_path: Path) -> None:
     assert lines[0] == ["avatar", "requests", "ready", "spent", "at", "risk"]
     assert ["avtr_public_ada", "2", "2", "4", "0"] in lines
     assert lines[-1] == ["all", "4", "4", "8", "0"]
+
+
+def test_what_failed_looks_cost_is_named_in_every_sum(cli: Cli, tmp_path: Path) -> None:
+    """The summary of a batch, `report`, its sheet and `costs` name the credits of looks that failed."""
+    file = campaign(tmp_path, CAMPAIGN.replace("On a small stage", "[fail] On a small stage"))
+    said = "8 credits spent, of which 4 for failed looks (whether they are refunded is not known)"
+    done = cli("batch", file, "--yes")
+    assert done.code == 1
+    assert said in done.out
+    assert said in cli.bare("costs", file).out
+    [total] = cli.bare("costs", file, "--json").of("costs")
+    assert (total["spent"], total["credits_failed"]) == ("8", "4")
+    sheet = cli.bare("report", file)
+    assert said in sheet.err
+    assert said in Path(sheet.out.strip()).read_text("utf-8")
 
 
 def test_costs_as_json(cli: Cli, tmp_path: Path) -> None:

@@ -61,6 +61,7 @@ def settled(request: Any = EDIT, **changes: Any) -> Intent:
         "reason": Reason(400, "bad_prompt", f"{SECRET} is no prompt"),
         "past_spent": Decimal(4),
         "past_at_risk": Decimal(2),
+        "past_failed": Decimal(2),
         "past_attempts": ("att_0",),
         "settled_at": NOW,
     }

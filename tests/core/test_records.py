@@ -64,6 +64,7 @@ INTENT = Intent(
     candidates=(REF,),
     past_spent=Decimal("1.5"),
     past_at_risk=Decimal(0),
+    past_failed=Decimal(0),
 )
 RECORD = {
     "v": 1,
@@ -100,6 +101,7 @@ RECORD = {
     "candidates": [{"avatar_id": "avtr_abc", "look_id": "look_123"}],
     "past_spent": "1.5",
     "past_at_risk": "0",
+    "past_failed": "0",
 }
 
 
@@ -253,7 +255,17 @@ def test_a_field_of_another_type_is_damage(name: str) -> None:
 
 @pytest.mark.parametrize(
     "name",
-    ["key", "own_key", "request", "digest", "planned_at", "state", "past_spent", "past_at_risk"],
+    [
+        "key",
+        "own_key",
+        "request",
+        "digest",
+        "planned_at",
+        "state",
+        "past_spent",
+        "past_at_risk",
+        "past_failed",
+    ],
 )
 def test_a_missing_field_is_damage(name: str) -> None:
     """Only fields that are None or empty by default may be missing; credits and state may not."""

@@ -79,6 +79,7 @@ def test_an_earlier_round_stays_counted_when_the_intent_is_paid_again() -> None:
     second = Accept(LookRef("avtr_2", "look_2"), AT, Evidence.ANSWER)
     accepted = after(STEPS[Send], second, start=replaced)
     assert (accepted.spent, accepted.at_risk) == (PRICE + 4, FREE)
+    assert (in_state(S.FAILED).failed, accepted.failed, in_state(S.READY).failed) == (PRICE, PRICE, FREE)
 
 
 @pytest.mark.parametrize("state", [S.PLANNED, S.REJECTED])
@@ -118,6 +119,7 @@ def test_over_any_life_each_post_is_counted_at_most_once_and_none_is_forgotten(
         counted = len(following.attempts) if undone else counted + (kind is Send)
         before, now = intent.spent + intent.at_risk, following.spent + following.at_risk
         assert following.spent >= intent.spent
+        assert intent.failed <= following.failed <= following.spent
         if kind is Send:
             owed += PRICE
         elif kind in (Revert, Reject):

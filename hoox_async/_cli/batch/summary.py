@@ -67,6 +67,7 @@ def show_summary(
         "summary",
         counts={state.value: count for state, count in report.counts.items()},
         credits=format(report.credits_spent, "f"),
+        credits_failed=format(report.costs.failed, "f"),
         at_risk=format(report.credits_at_risk, "f"),
         median_seconds=report.median_seconds,
         slowest_seconds=report.slowest_seconds,
@@ -103,14 +104,14 @@ def show_interrupted(
 ) -> Exit:
     """Show what an interrupted run has paid. ``stored`` are the outcomes of the store, by key."""
     chosen = [stored[key] for key in keys & stored.keys()]
-    spent = sum((outcome.credits for outcome in stored.values()), Decimal(0))
-    at_risk = sum((outcome.at_risk for outcome in stored.values()), Decimal(0))
+    costs = BatchReport(stored.values()).costs
     count = {state: sum(outcome.state is state for outcome in chosen) for state in OutcomeState}
     settled = len(chosen) - count[OutcomeState.UNSENT]
     terminal.record(
         "stopped",
-        spent=format(spent, "f"),
-        at_risk=format(at_risk, "f"),
+        spent=format(costs.spent, "f"),
+        credits_failed=format(costs.failed, "f"),
+        at_risk=format(costs.at_risk, "f"),
         ready=count[OutcomeState.READY],
         failed=count[OutcomeState.FAILED],
         in_flight=count[OutcomeState.PENDING],
@@ -118,8 +119,7 @@ def show_interrupted(
         not_sent=len(keys) - settled,
         resume=next_commands.again,
     )
-    risk = f", {format_credits(at_risk)} at risk" if at_risk else ""
-    terminal.result(f"stopped: {format_credits(spent)} spent{risk}")
+    terminal.result(f"stopped: {costs}")
     parts = [f"{count[OutcomeState.READY]:,} ready", f"{count[OutcomeState.FAILED]:,} failed"]
     parts.append(f"{count[OutcomeState.PENDING]:,} in flight (paid; nothing is lost)")
     terminal.result(", ".join([*parts, f"{len(keys) - settled:,} not sent"]))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from decimal import Decimal
 
 import attrs
@@ -14,6 +14,18 @@ from .outcomes import OutcomeState, state_of
 
 PRUNED = "pruned"
 _METADATA = "metadata."
+_REFUNDED = "whether they are refunded is not known"  # no page of the API says it for looks
+
+
+def format_amount(credits: Decimal) -> str:
+    """Credits without needless zeros: ``2``, ``3.5``, ``1,204``."""
+    text = format(credits, ",f")
+    return text.rstrip("0").rstrip(".") if "." in text else text
+
+
+def format_credits(credits: Decimal) -> str:
+    """``1 credit``, ``3.5 credits``."""
+    return f"{format_amount(credits)} {'credit' if credits == 1 else 'credits'}"
 
 
 @attrs.frozen
@@ -22,16 +34,39 @@ class Costs:
 
     ``group`` is the value that they have in common, None for those that have none. ``pruned`` says that
     `prune_store` has erased that value: their ``group`` is ``"pruned"``. ``spent`` are credits that were
-    certainly paid, and ``at_risk`` those that may have been paid besides. ``counts`` has the number of
-    requests in each state, zeros included.
+    certainly paid, ``failed`` those of them that were paid for looks that failed, and ``at_risk`` those that
+    may have been paid besides. ``counts`` has the number of requests in each state, zeros included.
+
+    ``str(costs)`` says the credits in words.
     """
 
     group: str | None
     pruned: bool
     requests: int
     spent: Decimal
+    failed: Decimal
     at_risk: Decimal
     counts: Mapping[OutcomeState, int]
+
+    @classmethod
+    def total(cls, rows: Iterable[Costs]) -> Costs:
+        """The sum of these groups, as one whose ``group`` is None."""
+        rows = tuple(rows)
+        return cls(
+            None,
+            False,
+            sum(row.requests for row in rows),
+            sum((row.spent for row in rows), FREE),
+            sum((row.failed for row in rows), FREE),
+            sum((row.at_risk for row in rows), FREE),
+            {state: sum(row.counts[state] for row in rows) for state in OutcomeState},
+        )
+
+    def __str__(self) -> str:
+        text = f"{format_credits(self.spent)} spent"
+        if self.failed:
+            text += f", of which {format_amount(self.failed)} for failed looks ({_REFUNDED})"
+        return f"{text}, {format_amount(self.at_risk)} at risk" if self.at_risk else text
 
 
 class CostTable:
@@ -52,7 +87,9 @@ class CostTable:
     def rows(self) -> list[Costs]:
         """The groups, the most expensive first, by what was spent and may have been spent."""
         rows = [
-            Costs(group, pruned, sum(each.counts.values()), each.spent, each.at_risk, each.counts)
+            Costs(
+                group, pruned, sum(each.counts.values()), each.spent, each.failed, each.at_risk, each.counts
+            )
             for (group, pruned), each in self._rows.items()
         ]
         return sorted(rows, key=lambda row: (-(row.spent + row.at_risk), row.pruned, row.group or ""))
@@ -60,11 +97,12 @@ class CostTable:
 
 class _Sum:
     def __init__(self) -> None:
-        self.spent = self.at_risk = FREE
+        self.spent = self.failed = self.at_risk = FREE
         self.counts = dict.fromkeys(OutcomeState, 0)
 
     def add(self, intent: Intent) -> None:
         self.spent += intent.spent
+        self.failed += intent.failed
         self.at_risk += intent.at_risk
         self.counts[state_of(intent)] += 1
 

@@ -86,11 +86,12 @@ class Intent:
     """One look that is to be paid for, and all that is known of its cost.
 
     An intent that is paid again (`Resend`, `Replace`) begins another round. ``past_spent`` and
-    ``past_at_risk`` are the credits of its earlier rounds, and ``past_attempts`` the ids of the attempts
-    whose looks belong to earlier content. ``past_looks`` are looks that were paid for besides its own: those
-    of earlier rounds, and doubles (see `Accept`). ``previous`` is the intent as it was before the current
-    round, as long as the outcome of this round's POST is not known; it is restored if the POST certainly cost
-    nothing. It has no ``previous`` of its own.
+    ``past_at_risk`` are the credits of its earlier rounds, ``past_failed`` those of them that were spent on
+    looks that failed, and ``past_attempts`` the ids of the attempts whose looks belong to earlier content.
+    ``past_looks`` are looks that were paid for besides its own: those of earlier rounds, and doubles (see
+    `Accept`). ``previous`` is the intent as it was before the current round, as long as the outcome of this
+    round's POST is not known; it is restored if the POST certainly cost nothing. It has no ``previous`` of
+    its own.
 
     ``budget`` is the name of the budget that pays for this round, once it was sent; ``past_charges`` is what
     earlier rounds have charged to each budget (see `charges`).
@@ -120,6 +121,7 @@ class Intent:
     candidates: tuple[LookRef, ...] = ()
     past_spent: Decimal = FREE
     past_at_risk: Decimal = FREE
+    past_failed: Decimal = FREE
     past_attempts: tuple[str, ...] = ()
     past_looks: tuple[LookRef, ...] = ()
     budget: str | None = None
@@ -151,6 +153,11 @@ class Intent:
     def at_risk(self) -> Decimal:
         """Credits that may have been paid for the intent, in all its rounds."""
         return self.past_at_risk + (self.credits if self.state.in_doubt else FREE)
+
+    @property
+    def failed(self) -> Decimal:
+        """Those of the credits `spent` that were paid for looks that failed, in all its rounds."""
+        return self.past_failed + (self.credits if self.state is IntentState.FAILED else FREE)
 
     @property
     def never_charged(self) -> bool:

@@ -47,6 +47,8 @@ class Outcome:
     """How one item ended.
 
     ``credits`` were certainly paid for it, and ``at_risk`` may have been paid, over all runs with its store.
+    ``credits_failed`` are those of the ``credits`` that were paid for looks that failed: no page of the API
+    says whether they are refunded.
     ``request`` is what the item held, even if that was no request (then the state is REJECTED).
     It is a `PrunedRequest` where the store was pruned. ``candidates`` are looks that an UNKNOWN item may have
     made. ``attempt`` is the id of the last POST; a decision about an UNKNOWN item names it.
@@ -69,6 +71,7 @@ class Outcome:
     attempt: str | None = None
     answer_by: datetime | None = None
     watched_since: datetime | None = None
+    credits_failed: Decimal = FREE
 
     @property
     def ref(self) -> LookRef | None:
@@ -127,6 +130,7 @@ def outcome_of(intent: Intent, **changes: Any) -> Outcome:
         error=error_of(intent),
         credits=intent.spent,
         at_risk=intent.at_risk,
+        credits_failed=intent.failed,
         evidence=intent.evidence,
         submitted_at=intent.sent_at,
         settled_at=intent.settled_at,

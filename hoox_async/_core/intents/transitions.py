@@ -424,6 +424,7 @@ def _begin_round(intent: Intent, state: IntentState) -> Intent:
         candidates=(),
         past_spent=intent.spent,
         past_at_risk=intent.at_risk,
+        past_failed=intent.failed,
         past_charges=charges(intent),
         previous=intent.previous if intent.state is S.PLANNED else attrs.evolve(intent, previous=None),
     )
