@@ -34,6 +34,7 @@ def sandbox(
     fault: Annotated[tuple[str, ...], Parameter(negative=())] = (),
     vocabulary: Literal["both", "completed", "ready"] = "both",
     small_pictures: Annotated[bool, Parameter(negative=())] = False,
+    copies: Literal["none", "one", "each"] = "none",
     seed: int = 0,
     output: Output = _DEFAULT_OUTPUT,
 ) -> int:
@@ -68,6 +69,9 @@ def sandbox(
         The words that statuses use: completed and failed, or ready and error (both, as the API does).
     small_pictures
         Deliver every picture with 540 x 960 pixels, whatever was paid for.
+    copies
+        How an edit of a public avatar copies it into the workspace: one copy of each avatar, a new copy each
+        time, or none (none).
     seed
         Determines ids, the key, times and failures: the same seed gives the same sandbox (0).
     """
@@ -87,7 +91,7 @@ def sandbox(
         latency=latency,
         faults=[_fault(text) for text in fault],
         vocabulary=vocabulary,
-        forms=AnswerForms(thumbnail="small") if small_pictures else None,
+        forms=AnswerForms(thumbnail="small" if small_pictures else "full", copies=copies),
         seed=seed,
     )
     with suppress(KeyboardInterrupt):

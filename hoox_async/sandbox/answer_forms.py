@@ -20,6 +20,9 @@ class AnswerForms:
     - ``images``: the field that a creation's images are accepted in: "imageUrls", "images" or "both".
     - ``looks_of_images``: "one" look for all images of a creation, or one for "each"; the answer names the
       first. (The vendor's page says "looks are created", and shows two images and one look.)
+    - ``copies``: whether an edit of a public avatar copies it into the workspace, for the new look:
+      "none", "one" copy of each public avatar, which its later edits use too, or a new copy "each" time. (The
+      vendor's pages say that it is copied, and not how often.)
     - ``created``: the HTTP status of an accepted POST, 200 or 201.
     - ``result``: what ``/avatar/status`` says of a ready look: "full", or "picture" for its address alone.
     - ``thumbnail``: the picture at ``thumbnail`` and ``thumbnail_url``: in the "full" size that was paid for,
@@ -43,6 +46,9 @@ class AnswerForms:
         default="both", validator=one_of("both", "imageUrls", "images")
     )
     looks_of_images: Literal["one", "each"] = attrs.field(default="one", validator=one_of("one", "each"))
+    copies: Literal["none", "one", "each"] = attrs.field(
+        default="none", validator=one_of("none", "one", "each")
+    )
     created: Literal[200, 201] = attrs.field(default=201, validator=one_of(200, 201))
     result: Literal["full", "picture"] = attrs.field(default="full", validator=one_of("full", "picture"))
     thumbnail: Literal["full", "small"] = attrs.field(default="full", validator=one_of("full", "small"))

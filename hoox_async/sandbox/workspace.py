@@ -9,6 +9,8 @@ from math import ceil
 from random import Random
 from typing import Any, Literal, get_args
 
+import attrs
+
 from .._api.endpoints import Endpoint
 from .._api.refs import HasRef
 from ..errors import ConfigurationError
@@ -272,9 +274,30 @@ class Space:
         price = price_of(body, edit=True)
         if price > self.balance:
             return error_response(402, "Insufficient credits", "INSUFFICIENT_CREDITS")
-        look = self._new_look(source.avatar, body, now, source)
+        look = self._new_look(self._edited_avatar(source.avatar, now), body, now, source)
         self.generation.start(look, body, now)
         return self._charge(price, look, body, "edit")
+
+    def _edited_avatar(self, avatar: FakeAvatar, now: float) -> FakeAvatar:
+        """The avatar to which an edit adds its look: a public one is copied into the workspace."""
+        if not avatar.public or self.forms.copies == "none":
+            return avatar
+        copies = (known for known in self.avatars.values() if known.copy_of is avatar)
+        known = next(copies, None) if self.forms.copies == "one" else None
+        return known or self._copy(avatar, now)
+
+    def _copy(self, avatar: FakeAvatar, now: float) -> FakeAvatar:
+        copy = FakeAvatar(
+            self._new_id("avtr", self.avatars), avatar.name, avatar.traits, created_at=now, copy_of=avatar
+        )
+        self.avatars[copy.id] = copy
+        for look in avatar.looks:
+            twin = attrs.evolve(
+                look, id=self._new_id("look", self.looks), avatar=copy, webhook_url=None, rendered=None
+            )
+            copy.looks.append(twin)
+            self.looks[twin.id] = twin
+        return copy
 
     def _status(self, params: Mapping[str, str], now: float) -> ErrorResponse | tuple[int, Any]:
         for field, code in (("avatar_id", "MISSING_AVATAR_ID"), ("look_id", "MISSING_LOOK_ID")):

@@ -130,6 +130,12 @@ class FakeAvatar:
     created_at: float
     looks: list[FakeLook] = attrs.field(factory=list)
     public: bool = False
+    copy_of: FakeAvatar | None = None
+
+    @property
+    def person(self) -> str:
+        """What the portrait is drawn from: the same for an avatar and its copies."""
+        return self.copy_of.id if self.copy_of else self.id
 
 
 def route(method: str, path: str) -> tuple[Endpoint | None, tuple[str, ...]]:

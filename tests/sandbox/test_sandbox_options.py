@@ -62,7 +62,8 @@ def test_an_option_that_is_not_usable_is_named(option: str, value: Any, expected
 
 
 @pytest.mark.parametrize(
-    "field", ["images", "looks_of_images", "created", "result", "failure_code", "errors", "codes", "reset"]
+    "field",
+    ["images", "looks_of_images", "created", "result", "failure_code", "errors", "codes", "reset", "copies"],
 )
 def test_a_form_that_does_not_exist_is_named(field: str) -> None:
     """A wrong word for a form of answers is refused; the error names field, value and the words there are."""
@@ -102,6 +103,29 @@ def test_images_can_make_a_look_each(looks: Any, count: int) -> None:
     assert [look["status"] for look in shown] == ["ready"] * count
     assert shown[0]["id"] == ids["look_id"]
     assert space.credits_spent == 0
+
+
+ADA = {"avatar_id": "avtr_public_ada", "look_id": "look_public_ada"}
+
+
+@pytest.mark.parametrize(("copies", "avatars"), [("none", 1), ("one", 1), ("each", 2)])
+def test_an_edit_of_a_public_avatar_can_copy_it(copies: Any, avatars: int) -> None:
+    """The new looks are in no copy, in one, or in a copy each; an avatar of the workspace is not copied.
+
+    A copy has the avatar's name and looks, is listed before the public catalogue, and is edited as any other.
+    """
+    space = Space(forms=AnswerForms(copies=copies), duration=lambda *_: 0.0)
+    made = [call(space, "POST", "/avatar/edit", **ADA, prompt="x").json for _ in range(2)]
+    again = call(space, "POST", "/avatar/edit", **made[0], prompt="y").json
+    assert len({ref["avatar_id"] for ref in made}) == avatars
+    assert (made[0]["avatar_id"] == ADA["avatar_id"]) == (copies == "none")
+    assert again["avatar_id"] == made[0]["avatar_id"]
+    copy = call(space, "GET", f"/avatar/{made[0]['avatar_id']}").json
+    assert copy["name"] == "Ada"
+    assert [look["id"] for look in copy["looks"]][-1] == again["look_id"]
+    public = call(space, "GET", "/avatar/list", onlyPublic="true").json
+    assert (made[0]["avatar_id"] in {look["avatar_id"] for look in public}) == (copies == "none")
+    assert space.credits_spent == 6
 
 
 def test_an_accepted_post_can_be_answered_200() -> None:

@@ -72,7 +72,7 @@ def _jpeg(image: Image.Image, shorter_side: int | None) -> bytes:
 
 
 def _draw(look: FakeLook) -> Image.Image:
-    accent = Random(f"{look.avatar.id}/accent").choice(_ACCENTS)  # noqa: S311 - a fake's picture
+    accent = Random(f"{look.avatar.person}/accent").choice(_ACCENTS)  # noqa: S311 - a fake's picture
     rng = Random(f"{look.id}/scene")  # noqa: S311
     image = _background(look.style, _DRAWN[look.format], accent, rng)
     draw_portrait(image, look.avatar, look.style, accent, rng)

@@ -61,7 +61,7 @@ class _Person:
         self._pen = ImageDraw.Draw(layer)
         self._centre = centre
         self._unit = unit
-        rng = Random(f"{avatar.id}/face")  # noqa: S311 - a fake's face
+        rng = Random(f"{avatar.person}/face")  # noqa: S311 - a fake's face
         self.skin = mix(_SKINS[avatar.traits["ethnicity"]], (255, 236, 220), rng.uniform(0.0, 0.12))
         self.hair = _HAIR[avatar.traits["hair_color"]]
         self.cut = rng.choice(_CUTS[avatar.traits["gender"]])
