@@ -15,8 +15,9 @@ from typing import Any, get_args, get_origin
 import cattrs
 from cattrs.cols import list_structure_factory
 
+from .models import is_id
+
 _MAX_COMPLAINTS = 3
-_MAX_ID = 500
 
 
 def strict_converter(*, forbid_extra_keys: bool = False) -> cattrs.Converter:
@@ -73,14 +74,14 @@ _KINDS: dict[type, str] = {
 
 
 def read_id(payload: Mapping[str, Any], name: str) -> str:
-    """An id that is safe to store and print: no lone surrogates, no control characters, not too long.
+    """An id that is safe to store and print (see `is_id`).
 
     Raises `ValueError` where there is none.
     """
     value = payload.get(name)
     if not isinstance(value, str):
         raise ValueError(f"{name}: {expected('an id', value)}")
-    if not value.strip() or not value.isprintable() or len(value) > _MAX_ID:
+    if not is_id(value):
         raise ValueError(f"{name}: expected an id, got text that cannot be one")
     return value
 

@@ -8,7 +8,7 @@ from enum import StrEnum
 from typing import Any, NamedTuple
 
 from ..errors import InvalidRequest
-from .models import LookRef
+from .models import ID, LookRef, is_id
 from .requests import LookEdit, Request, sent_content
 
 AVATAR_BYTES = 16 << 20
@@ -157,10 +157,9 @@ def list_request(filters: Mapping[str, object]) -> WireRequest:
 
 def _path_segment(field: str, value: object) -> str:
     """An id as one segment of a path. An id that would change which path is requested is refused."""
-    usable = isinstance(value, str) and value.strip(". ") and value.isprintable()
-    if not usable or any(c in "/\\" for c in str(value)):
-        raise InvalidRequest(field, value, "an id as the API gave it, without slashes")
-    return str(value)
+    if not is_id(value) or not value.strip(". ") or any(c in "/\\" for c in value):
+        raise InvalidRequest(field, value, f"an id as the API gave it, without slashes, {ID}")
+    return value
 
 
 def _switch(name: str, value: object) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import datetime
 from enum import StrEnum
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeGuard
 
 import attrs
 
@@ -33,6 +33,19 @@ class LookStatus(StrEnum):
 
 
 _NO_RAW: Mapping[str, Any] = {}
+
+
+_MAX_ID = 512
+ID = f"without control characters and of at most {_MAX_ID} bytes of UTF-8"
+
+
+def is_id(value: object) -> TypeGuard[str]:
+    """Whether an avatar or a look can have this id: a text that every store can hold and index (see `ID`).
+
+    Control characters and lone surrogates can't be sent either.
+    """
+    is_text = isinstance(value, str) and bool(value.strip()) and value.isprintable()
+    return is_text and len(str(value).encode()) <= _MAX_ID
 
 
 def _id(instance: object, attribute: attrs.Attribute[str], value: object) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, Protocol, runtime_checkable
 
 from ..errors import InvalidRequest
-from .models import LookRef
+from .models import ID, LookRef, is_id
 
 
 @runtime_checkable
@@ -41,12 +41,9 @@ def ref_of(named: Any) -> LookRef:
     return ref
 
 
-IDS = "the ids of a look as the API gives them, without control characters"
+IDS = f"the ids of a look as the API gives them, {ID}"
 
 
 def is_usable(ref: LookRef) -> bool:
-    """Whether a look can have these ids: control characters and lone surrogates are in none.
-
-    Not every store can hold those, nor the API's address of a look.
-    """
-    return str(ref).isprintable()
+    """Whether a look can have these ids."""
+    return is_id(ref.avatar_id) and is_id(ref.look_id)

@@ -69,7 +69,7 @@ def test_duplicate_names_and_nan_are_read() -> None:
     assert parse_json("[NaN]")[0] != parse_json("[NaN]")[0]
 
 
-@pytest.mark.parametrize("value", [None, 7, "", "  ", "a\nb", "\ud800", "x" * 501])
+@pytest.mark.parametrize("value", [None, 7, "", "  ", "a\nb", "\ud800", "x" * 513, "日" * 171])
 def test_an_id_must_be_short_printable_text(value: object) -> None:
     """Anything that is no text, or is empty, unprintable or too long, is no id, and is not shown."""
     assert read_id({"look_id": "look_1"}, "look_id") == "look_1"

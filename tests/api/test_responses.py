@@ -118,7 +118,7 @@ def test_an_accepted_edit_without_avatar_is_its_sources() -> None:
         {"avatar_id": ["a"], "look_id": "l"},
         {"avatar_id": "a", "look_id": "l\ud800"},
         {"avatar_id": "a", "look_id": "l\n"},
-        {"avatar_id": "a", "look_id": "l" * 501},
+        {"avatar_id": "a", "look_id": "l" * 513},
         {"avatar_id": "a", "id": "l"},
         {"error": "Not now", "code": "BUSY"},
     ],

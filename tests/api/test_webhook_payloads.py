@@ -97,7 +97,7 @@ def test_deliveries_of_other_tasks_are_recognized(task: str) -> None:
         body(job_id=7, status="completed"),
         body(job_id="", status="completed"),
         body(job_id="  ", status="completed"),
-        body(job_id="l" * 501, status="completed"),
+        body(job_id="l" * 513, status="completed"),
         body(job_id="look\n1", status="completed"),
         b'{"job_id": "\\ud800", "status": "completed"}',
         body(look_id={}, job_id="look_1", status="completed"),

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from random import Random
 from typing import Any
 
 import pytest
+from store_kit import WORKSPACE, accept, planned, send
 
 from hoox_async import BatchItem, BatchRunner, Budget, HooxSession, LookEdit, LookRef, PromptAvatar, Request
 from hoox_async._io.protocols import Store
@@ -18,6 +20,7 @@ from hoox_async.sandbox import InProcessTransport, Space
 
 SOURCE = LookRef("avtr_public_ada", "look_public_ada")
 NUL, SURROGATE = "a\0b", "a\ud800b"
+LONG = "é" * 257  # 514 bytes
 REQUESTS: dict[str, Request] = {
     "NUL in a prompt": LookEdit(SOURCE, NUL),
     "surrogate in a prompt": LookEdit(SOURCE, SURROGATE),
@@ -28,6 +31,8 @@ UNUSABLE: dict[str, Callable[[HooxSession], Awaitable[object]]] = {
     "source with NUL": lambda session: session.submit(LookEdit(LookRef("avtr_a", NUL), "x")),
     "source with a surrogate": lambda session: session.submit(LookEdit(LookRef(SURROGATE, "look"), "x")),
     "text of a source": lambda session: session.submit(LookEdit(f"avtr_a:{NUL}", "x")),
+    "source that is too long": lambda session: session.submit(LookEdit(LookRef("avtr_a", LONG), "x")),
+    "avatar that is too long": lambda session: session.avatar(LONG),
     "a look to wait for": lambda session: session.wait(LookRef("avtr_a", NUL), 1.0),
     "key to submit": lambda session: session.submit(LookEdit(SOURCE, "x"), key=SURROGATE),
     "key to drop": lambda session: session.drop(NUL),
@@ -63,6 +68,39 @@ async def test_any_text_is_kept_and_what_no_store_can_hold_is_refused(closed: St
         stored = await closed.get(tuple(REQUESTS))
         assert {key: intent.request for key, intent in stored.items()} == REQUESTS
     assert len(space.ledger) == len(REQUESTS) + 1
+
+
+def random_id(length: int, seed: int) -> str:
+    """A text of three bytes a character that nothing can compress."""
+    return "".join(map(chr, Random(seed).choices(range(0x4E00, 0x9FA0), k=length)))
+
+
+async def test_the_longest_ids_are_kept_by_every_store(closed: Store) -> None:
+    """Ids of 510 bytes are stored, claimed and found."""
+    avatar_id, look_id, seen = [random_id(170, seed) for seed in range(3)]
+    await closed.open(WORKSPACE)
+    await closed.plan(planned("a"))
+    await closed.advance("a", send("att_1"), accept(look_id, avatar_id))
+    await closed.claim_look(LookRef(avatar_id, seen))
+    found = await closed.by_ref(LookRef(avatar_id, look_id))
+    assert found is not None
+    assert found.key == "a"
+    await closed.aclose()
+
+
+async def test_an_id_that_postgresql_cannot_index_is_an_error(
+    postgres_url: str, postgres_schema: str
+) -> None:
+    """The write of a look whose id comes past the door raises `StoreError`, and is not tried for ever."""
+    async with PostgresDatabase(postgres_url, schema=postgres_schema) as database:
+        store = database.workspace("shop")
+        await store.open(WORKSPACE)
+        await store.plan(planned("a"))
+        await store.advance("a", send("att_1"))
+        async with asyncio.timeout(30):
+            with pytest.raises(StoreError, match="too long"):
+                await store.advance("a", accept(random_id(2000, 0)))
+        await store.aclose()
 
 
 @pytest.mark.parametrize("name", [SURROGATE, NUL, " "])

@@ -18,6 +18,7 @@ _MEANING = {
     "53100": "its disk is full: nothing can be written",
     "53300": "it has too many connections: raise its max_connections, or lower ours",
     "53": "it is out of resources",
+    "54": "a value is too long for it",
     "55P03": "another transaction keeps a table locked",
     "57014": "it cancelled a statement, after this role's or database's statement_timeout, or for somebody",
     "57": "it was stopped, or ended the connection",

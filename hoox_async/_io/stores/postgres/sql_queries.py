@@ -31,7 +31,8 @@ from .queries import (
     Written,
 )
 
-_LOOK_IS_TAKEN = "intents_look"  # the index's name
+_LOOK_IS_TAKEN = "intents_look"  # the index's name, which is told for other reasons too
+_UNIQUE_VIOLATION = "23505"  # SQLSTATE
 _UNNOTIFIED_AT_ONCE = 500
 _CHANGED_LATELY = 20_000  # transactions
 _ROLLED_BACK = "40"  # the class of SQLSTATE: a deadlock, or a conflict of serializable transactions
@@ -144,7 +145,8 @@ class SQLQueries:
                 write.replaces, sweep_lease, lost_version,
             )  # fmt: skip
         except DatabaseError as error:
-            if error.constraint == _LOOK_IS_TAKEN or (error.sqlstate or "")[:2] == _ROLLED_BACK:
+            is_taken = error.sqlstate == _UNIQUE_VIOLATION and error.constraint == _LOOK_IS_TAKEN
+            if is_taken or (error.sqlstate or "")[:2] == _ROLLED_BACK:
                 return Written("stale")  # another write took place at the same time: the next try sees it
             raise
         outcome, owner, avatar_id, look_id, budget, cap, charged, change = rows[0]
