@@ -25,6 +25,7 @@ from hoox_async._io.stores.postgres import intent_rows
 from hoox_async._io.stores.postgres.queries import (
     BudgetRow,
     Changes,
+    ChangesRead,
     IntentRow,
     IntentWrite,
     KeptDeliveries,
@@ -502,17 +503,23 @@ class MemoryQueries:
     async def earlier_snapshot(self) -> str:
         return await self._ask("earlier_snapshot", lambda: str(max(0, self._memory.commits - 1000)))
 
-    async def changes(self, workspaces: Collection[int], since: str | None) -> Changes:
+    async def changes(
+        self, workspaces: Collection[int], since: str | None, read: ChangesRead | None, size: int
+    ) -> Changes:
         def find() -> Changes:
-            rows = [
-                each.row
+            until = str(self._memory.commits) if read is None else read.until
+            after = read.transaction if read is not None else since
+            found = [
+                each
                 for each in self._memory.intents.values()
-                if since is not None
+                if after is not None
                 and each.row.workspace in workspaces
-                and each.changed_in > int(since)
+                and int(after) < each.changed_in <= int(until)
                 and each.changed_by != self.member
             ]
-            return Changes(str(self._memory.commits), rows)
+            page = sorted(found, key=lambda each: each.changed_in)[:size]
+            more = ChangesRead(until, str(page[-1].changed_in), 0) if len(page) == size else None
+            return Changes(until, [each.row for each in page], more)
 
         return await self._ask("changes", find)
 

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
+from typing import Any
 
 import pytest
 from postgres_kit import Server
@@ -11,6 +14,7 @@ from shared_store_kit import PostgresWorld
 from store_kit import planned, send
 
 from hoox_async._io.protocols import Coordination
+from hoox_async._io.stores.postgres.queries import Changes
 
 
 @pytest.fixture
@@ -37,6 +41,45 @@ async def test_what_was_restored_from_another_server_is_not_read_again_and_again
     await a.store.advance("a", send("att_a"))
     await b.read_changes()
     assert heard == ["a"]
+
+
+async def test_many_changes_are_read_in_pages_and_none_is_lost(
+    world: PostgresWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The loop has a turn after every hundred changes. What is changed between two pages is heard of."""
+    a, b = await world.process(), await world.process()
+    keys = [f"k{number:03}" for number in range(250)]
+    await asyncio.gather(*(a.store.plan(planned(key)) for key in keys))
+    heard, turns = list[tuple[int, str]](), 0
+    b.store.on_changed_elsewhere(lambda intent: heard.append((turns, f"{intent.key} {intent.state}")))
+
+    async def count_turns() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            await asyncio.sleep(0)
+
+    changes, pages = b.member.queries.changes, 0
+
+    async def change_between(*asked: Any) -> Changes:
+        nonlocal pages
+        pages += 1
+        if pages == 2:
+            for key in (keys[0], keys[-1]):
+                await a.store.advance(key, send(f"att_{key}"))
+        return await changes(*asked)
+
+    monkeypatch.setattr(b.member.queries, "changes", change_between)
+    counting = asyncio.create_task(count_turns())
+    await b.read_changes()
+    assert pages == 3
+    await b.read_changes()
+    counting.cancel()
+    assert max(Counter(turn for turn, _ in heard).values()) <= 100
+    told = Counter(what for _, what in heard)
+    assert set(told.values()) == {1}
+    assert {f"{key} planned" for key in keys[:-1]} <= set(told)
+    assert {f"{key} sending" for key in (keys[0], keys[-1])} <= set(told)
 
 
 async def test_the_limit_that_a_closed_session_stated_binds_nobody_any_more(world: PostgresWorld) -> None:

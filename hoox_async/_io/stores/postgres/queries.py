@@ -85,11 +85,23 @@ class Renewed(NamedTuple):
     timeline: str
 
 
+class ChangesRead(NamedTuple):
+    """How far the changes until a snapshot were read: those up to this transaction, and in it to this row."""
+
+    until: str
+    transaction: str
+    seq: int
+
+
 class Changes(NamedTuple):
-    """Intents that other members have changed, and the snapshot from which to ask for the next ones."""
+    """Intents that other members have changed, and the snapshot from which to ask for the next ones.
+
+    ``read`` is where to go on; None where those were all.
+    """
 
     snapshot: str
     rows: Sequence[IntentRow]
+    read: ChangesRead | None
 
 
 class Unnotified(NamedTuple):
@@ -297,6 +309,11 @@ class Queries(Protocol):
         """A snapshot from which `changes` returns also what was changed lately."""
         ...
 
-    async def changes(self, workspaces: Collection[int], since: str | None) -> Changes:
-        """What other members have committed since the snapshot; from None on, only the snapshot of now."""
+    async def changes(
+        self, workspaces: Collection[int], since: str | None, read: ChangesRead | None, size: int
+    ) -> Changes:
+        """What other members have committed since the snapshot; from None on, only the snapshot of now.
+
+        Up to ``size`` intents, after those that were ``read``.
+        """
         ...

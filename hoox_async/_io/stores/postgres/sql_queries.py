@@ -22,6 +22,7 @@ from .permits import PostgresPermits
 from .queries import (
     BudgetRow,
     Changes,
+    ChangesRead,
     IntentRow,
     IntentWrite,
     KeptDeliveries,
@@ -418,21 +419,30 @@ class SQLQueries:
         )
         return f"{rows[0][0]}:{rows[0][0]}:"
 
-    async def changes(self, workspaces: Collection[int], since: str | None) -> Changes:
+    async def changes(
+        self, workspaces: Collection[int], since: str | None, read: ChangesRead | None, size: int
+    ) -> Changes:
         """What other members have committed since the snapshot; from None on, only the snapshot of now."""
         # The row of a transaction that was open at the last snapshot may have any number: what counts is
         # whether that snapshot could see it. The comparison with its xmin is there for the index. One that
-        # began after this snapshot can't be seen, unless a dump of another server was restored here.
+        # began after this snapshot can't be seen, unless a dump of another server was restored here. What is
+        # changed while pages are read is not visible in their common end, and is read next time.
         rows = await self._ask(
-            "SELECT pg_current_snapshot()::text, i.workspace, i.seq, i.key, i.version, i.record, i.crc "
-            "FROM (SELECT) AS one "
-            "LEFT JOIN hoox.intents i ON i.workspace = ANY(%s::bigint[]) AND i.changed_by <> %s "
+            "SELECT until::text, i.workspace, i.seq, i.key, i.version, i.record, i.crc, i.changed_in::text "
+            "FROM (SELECT coalesce(%s::text::pg_snapshot, pg_current_snapshot())) AS one (until) "
+            "LEFT JOIN LATERAL (SELECT * FROM hoox.intents i "
+            "WHERE i.workspace = ANY(%s::bigint[]) AND i.changed_by <> %s "
             "AND i.changed_in >= pg_snapshot_xmin(%s::text::pg_snapshot) "
-            "AND i.changed_in < pg_snapshot_xmax(pg_current_snapshot()) "
-            "AND NOT pg_visible_in_snapshot(i.changed_in, %s::text::pg_snapshot) ORDER BY i.seq",
-            list(workspaces), self._member, since, since,
+            "AND i.changed_in < pg_snapshot_xmax(until) AND pg_visible_in_snapshot(i.changed_in, until) "
+            "AND NOT pg_visible_in_snapshot(i.changed_in, %s::text::pg_snapshot) "
+            "AND (i.changed_in, i.seq) > (coalesce(%s::text, '0')::xid8, coalesce(%s::bigint, 0)) "
+            "ORDER BY i.changed_in, i.seq LIMIT %s) AS i ON true",
+            read and read.until, list(workspaces), self._member, since, since,
+            read and read.transaction, read and read.seq, size,
         )  # fmt: skip
-        return Changes(rows[0][0], [IntentRow(*row[1:]) for row in rows if row[1] is not None])
+        found = [row for row in rows if row[1] is not None]
+        read = ChangesRead(rows[0][0], found[-1][7], found[-1][2]) if len(found) == size else None
+        return Changes(rows[0][0], [IntentRow(*row[1:7]) for row in found], read)
 
     async def _row(self, condition: str, *values: Any) -> IntentRow | None:
         rows = await self._rows(condition, *values)

@@ -53,7 +53,7 @@ CREATE INDEX intents_open ON hoox.intents (workspace, seq)
     WHERE state IN ('planned', 'sending', 'unknown', 'accepted');
 CREATE INDEX intents_sending ON hoox.intents (workspace) WHERE state = 'sending';
 CREATE INDEX intents_unnotified ON hoox.intents (workspace) WHERE NOT notified;
-CREATE INDEX intents_changed ON hoox.intents (changed_in);
+CREATE INDEX intents_changed ON hoox.intents (changed_in, seq);
 
 CREATE TABLE hoox.attempts (
     workspace bigint NOT NULL,
