@@ -149,7 +149,11 @@ class WebhookHub:
         return AsgiReceiver(self)
 
     def redact_logs(self, loggers: Iterable[str] = SERVER_LOGGERS) -> Callable[[], None]:
-        """Redact tokens in the logs of the web server: of aiohttp, uvicorn and hypercorn, or of ``loggers``.
+        """Redact tokens in the logs of the web server: of the usual ``loggers``, or of these.
+
+        The usual ones are those of aiohttp, uvicorn, hypercorn, gunicorn (with any worker), granian, Sanic,
+        Daphne, Tornado and Django. Daphne's access log is no logger: call this after Daphne is imported, as
+        in an app that it serves. Mappings that a server passes keep their type, and no line is lost.
 
         The returned function undoes that. This library's own logs never contain a token. Never raises.
         """
