@@ -1,7 +1,7 @@
 """What several processes on one store keep of the quota, and how soon they hear of each other.
 
 The sandbox runs in a thread of this program, the sessions in processes of their own. It serves no quota
-headers, so that nobody learns from them what the others send.
+headers, so that nobody learns from them what the others send, unless another form of the quota is chosen.
 """
 
 from __future__ import annotations
@@ -28,7 +28,18 @@ from hoox_async.sandbox.quota_window import QuotaKind
 
 LIMIT = 100
 AVATARS = 20
-NO_HEADERS = AnswerForms(quota_headers=False)
+NO_HEADERS = AnswerForms(quota_headers="none")
+QUOTA_FORMS: Mapping[str, Mapping[str, Any]] = {
+    "no-headers": {"quota_headers": "none"},
+    "documented": {},
+    "throttled-counts": {"throttled_counts": True},
+    "bare-429": {"quota_headers": "unless_429"},
+    "reset-moves": {"reset_moves": True},
+    "success-only": {"quota_headers": "success"},
+    "together": {"throttled_counts": True, "reset_moves": True, "quota_headers": "success"},
+    "no-headers-counts": {"quota_headers": "none", "throttled_counts": True},
+}
+"""In which forms the sandbox counts its quota and names it. "together" is all that is hinted at."""
 _TICK = 0.02
 
 
@@ -89,11 +100,18 @@ class Campaign(NamedTuple):
 
 
 async def campaign(
-    url: str, workspace: str, *, processes: int, edits: int, window: float, speed: float
+    url: str,
+    workspace: str,
+    *,
+    processes: int,
+    edits: int,
+    window: float,
+    speed: float,
+    forms: AnswerForms = NO_HEADERS,
 ) -> Campaign:
     """Run a campaign of edits over so many processes on one workspace."""
     with Sandbox(
-        requests_per_minute=LIMIT, quota_window=window, speed=speed, forms=NO_HEADERS, latency=0.05
+        requests_per_minute=LIMIT, quota_window=window, speed=speed, forms=forms, latency=0.05
     ) as sandbox:
         async with AsyncExitStack() as stack:
             wanted = setups(url, sandbox, processes, limit=LIMIT, window=window, workspace=workspace)
@@ -115,20 +133,26 @@ async def campaign(
 # --- the programs ------------------------------------------------------------------------------------
 
 
-async def safety(url: str, *, counts: Sequence[int], edits: int, window: float) -> bool:
+async def safety(url: str, *, counts: Sequence[int], edits: int, window: float, form: str) -> bool:
     """No more than the quota at any moment, with a shorter minute and a quicker sandbox."""
     found = []
     for count in counts:
-        progress(f"safety: {count} processes")
-        scale = 60.0 / window
-        found.append(
-            await campaign(url, f"safety {count}", processes=count, edits=edits, window=window, speed=scale)
+        progress(f"safety: {form}, {count} processes")
+        run = campaign(
+            url,
+            f"safety {form} {count}",
+            processes=count,
+            edits=edits,
+            window=window,
+            speed=60.0 / window,
+            forms=AnswerForms(**QUOTA_FORMS[form]),
         )
+        found.append(await run)
     progress("")
     print(
         table(
-            f"{LIMIT} requests in {window:g} s, no quota headers (scaled: a minute is {window:g} s, and the "
-            f"sandbox {60 / window:g} times as fast)",
+            f"{LIMIT} requests in {window:g} s, form of the quota: {form} (scaled: a minute is {window:g} s, "
+            f"and the sandbox {60 / window:g} times as fast)",
             ("processes", "edits", "ready", "seconds", f"most in {window:g} s", "refused"),
             [(str(c.processes), c.edits, c.ready, c.seconds, c.most, c.refused) for c in found],
         )
@@ -362,17 +386,26 @@ async def visitor(url: str, *, orders: int, edits: int) -> bool:
 
 
 async def stranger(
-    url: str, *, processes: int, strangers: int, target: float, minutes: int, window: float, quota: QuotaKind
+    url: str,
+    *,
+    processes: int,
+    strangers: int,
+    target: float,
+    minutes: int,
+    window: float,
+    quota: QuotaKind,
+    form: str,
 ) -> bool:
     """How many requests we send beside another client of the workspace, which uses no library of ours."""
-    progress(f"stranger: {minutes} minutes of {window:g} s")
+    progress(f"stranger: {form}, {minutes} minutes of {window:g} s")
     scale = 60.0 / window
+    forms = AnswerForms(**QUOTA_FORMS[form])
     with Sandbox(
-        requests_per_minute=LIMIT, quota_window=window, quota=quota, speed=scale, forms=NO_HEADERS,
-        latency=0.05,
-    ) as sandbox:  # fmt: skip
+        requests_per_minute=LIMIT, quota_window=window, quota=quota, speed=scale, forms=forms, latency=0.05
+    ) as sandbox:
         async with AsyncExitStack() as stack:
-            wanted = setups(url, sandbox, processes, limit=LIMIT, window=window, workspace="stranger")
+            name = f"stranger {form} {quota}"
+            wanted = setups(url, sandbox, processes, limit=LIMIT, window=window, workspace=name)
             opened = await start_all(stack, wanted)
             before = len(sandbox.requests)
             running = asyncio.create_task(run_campaign(opened, LIMIT * (minutes + 2)))
@@ -396,7 +429,7 @@ async def stranger(
     print(
         table(
             f"{processes} processes beside a client that sends {strangers} requests a minute; {LIMIT} are "
-            f"allowed, {quota}, no quota headers ({scaled})",
+            f"allowed, {quota}, form of the quota: {form} ({scaled})",
             ("", "sent", "refused", "accepted a minute, after the first", "at least"),
             [
                 ("ours", len(ours), sum(one.status == 429 for one in ours), rate, target),

@@ -10,6 +10,7 @@
     python benchmarks/processes.py poller     # until another process polls, and a waiter elsewhere is awake
     python benchmarks/processes.py visitor    # a single order beside a campaign in another process
     python benchmarks/processes.py stranger   # four processes beside another client of the workspace
+    python benchmarks/processes.py stranger --forms bare-429 together # in these forms of the quota
 
 ``idle``: each process opens that many workspaces by one `PostgresDatabase`, a session each, and does nothing
 for a while. Statements are the server's own count of transactions, since each statement is one; memory is the
@@ -66,11 +67,15 @@ async def idle(options: argparse.Namespace) -> bool:
 
 
 async def safety(options: argparse.Namespace) -> bool:
-    """The shared quota, counted by the sandbox."""
+    """The shared quota, counted by the sandbox, in each of the chosen forms."""
     with database(options.url) as url:
-        return await _many_processes.safety(
-            url, counts=options.processes, edits=options.edits, window=options.window
-        )
+        held = [
+            await _many_processes.safety(
+                url, counts=options.processes, edits=options.edits, window=options.window, form=form
+            )
+            for form in options.forms
+        ]
+    return all(held)
 
 
 async def makespan(options: argparse.Namespace) -> bool:
@@ -99,17 +104,22 @@ async def visitor(options: argparse.Namespace) -> bool:
 
 
 async def stranger(options: argparse.Namespace) -> bool:
-    """A campaign beside a client that the processes know nothing of."""
+    """A campaign beside a client that the processes know nothing of, in each of the chosen forms."""
     with database(options.url) as url:
-        return await _many_processes.stranger(
-            url,
-            processes=options.processes,
-            strangers=options.strangers,
-            target=options.target,
-            minutes=options.minutes,
-            window=options.window,
-            quota=options.quota,
-        )
+        held = [
+            await _many_processes.stranger(
+                url,
+                processes=options.processes,
+                strangers=options.strangers,
+                target=options.target,
+                minutes=options.minutes,
+                window=options.window,
+                quota=options.quota,
+                form=form,
+            )
+            for form in options.forms
+        ]
+    return all(held)
 
 
 async def production(options: argparse.Namespace) -> bool:
@@ -148,6 +158,11 @@ def main() -> int:
     where.add_argument(
         "--pgbouncer", dest="url", action="store_const", const=PGBOUNCER, help="a new one behind a PgBouncer"
     )
+    quota_forms = argparse.ArgumentParser(add_help=False)
+    quota_forms.add_argument(
+        "--forms", nargs="+", choices=list(_many_processes.QUOTA_FORMS), default=["no-headers"],
+        help="in which forms the sandbox counts and names its quota, one run each", metavar="FORM",
+    )  # fmt: skip
     programs = parser.add_subparsers(required=True, dest="program")
     add = partial(programs.add_parser, parents=[shared])
     program = add("workers", help="the README's web app under uvicorn --workers 4")
@@ -161,7 +176,7 @@ def main() -> int:
     program.add_argument("--processes", type=int, default=4)
     program.add_argument("--seconds", type=float, default=10.0, help="how long statements are counted")
     program.set_defaults(run=idle)
-    program = add("safety", help="never more than the quota")
+    program = programs.add_parser("safety", parents=[shared, quota_forms], help="never more than the quota")
     program.add_argument("--processes", type=int, nargs="+", default=[1, 4, 8, 40])
     program.add_argument("--edits", type=int, default=400)
     program.add_argument("--window", type=float, default=6.0, help="seconds of a minute")
@@ -183,7 +198,9 @@ def main() -> int:
     program.add_argument("--orders", type=int, default=50)
     program.add_argument("--edits", type=int, default=600)
     program.set_defaults(run=visitor)
-    program = add("stranger", help="beside another client of the workspace")
+    program = programs.add_parser(
+        "stranger", parents=[shared, quota_forms], help="beside another client of the workspace"
+    )
     program.add_argument("--processes", type=int, default=4)
     program.add_argument("--strangers", type=int, default=30, help="requests a minute of the other client")
     program.add_argument("--target", type=float, default=60.0, help="requests a minute of ours, at least")

@@ -36,7 +36,10 @@ class AnswerForms:
       them.
     - ``reset``: the form of ``X-RateLimit-Reset``: "unix" seconds (API reference), "milliseconds" since 1970,
       "seconds" from now, or "none" for no such header.
-    - ``quota_headers``: whether answers have ``X-RateLimit-`` headers at all.
+    - ``reset_moves``: whether that is always a minute from now, instead of when the quota has room again.
+    - ``quota_headers``: which answers, a fault's included, have ``X-RateLimit-`` headers: "all",
+      "unless_429", those of a "success", or "none".
+    - ``throttled_counts``: whether a request that is answered 429 counts in the quota as any other.
 
     The status words are `Sandbox`'s ``vocabulary``, the form of a webhook is in `DeliveryOptions`. Raises
     `ConfigurationError` for any other value.
@@ -67,7 +70,11 @@ class AnswerForms:
     reset: Literal["unix", "milliseconds", "seconds", "none"] = attrs.field(
         default="unix", validator=one_of("unix", "milliseconds", "seconds", "none")
     )
-    quota_headers: bool = attrs.field(default=True, validator=a_flag)
+    reset_moves: bool = attrs.field(default=False, validator=a_flag)
+    quota_headers: Literal["all", "unless_429", "success", "none"] = attrs.field(
+        default="all", validator=one_of("all", "unless_429", "success", "none")
+    )
+    throttled_counts: bool = attrs.field(default=False, validator=a_flag)
 
     def accepted_create(self, body: Any) -> Any:
         """The body of a creation as this API reads it: without images under a name that it does not know."""
@@ -106,6 +113,19 @@ class AnswerForms:
             case _:
                 value = unix_reset
         return {"X-RateLimit-Reset": str(ceil(value))}
+
+    def shown_headers(self, status: int, headers: Mapping[str, str]) -> dict[str, str]:
+        """The headers of an answer with this status, without those of the quota where it has none."""
+        match self.quota_headers:
+            case "unless_429":
+                shown = status != 429
+            case "success":
+                shown = 200 <= status < 300
+            case form:
+                shown = form == "all"
+        return {
+            name: value for name, value in headers.items() if shown or not name.startswith("X-RateLimit-")
+        }
 
     def _detail(self, detail: Mapping[str, Any]) -> dict[str, Any]:
         return {**detail, "code": self._code(detail["code"])} if "code" in detail else dict(detail)

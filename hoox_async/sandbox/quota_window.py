@@ -13,24 +13,32 @@ class QuotaWindow:
 
     "sliding": never more than the limit in any period of that length. "fixed": a window starts with the
     first request after the end of the window before, so that twice the limit can pass around its end.
-    A request that is refused does not count.
+    A request that is throttled does not count, unless ``throttled_counts``.
     """
 
-    def __init__(self, limit: int | None, *, seconds: float = 60.0, kind: QuotaKind = "sliding") -> None:
+    def __init__(
+        self,
+        limit: int | None,
+        *,
+        seconds: float = 60.0,
+        kind: QuotaKind = "sliding",
+        throttled_counts: bool = False,
+    ) -> None:
         self.limit = limit
         self.seconds = seconds
         self.kind = kind
+        self._throttled_counts = throttled_counts
         self._counted: deque[float] = deque()
 
     def take(self, now: float) -> bool:
-        """Count one request. False if the quota is spent: then it does not count."""
+        """Count one request. False if the quota is spent: the request is throttled."""
         if self.limit is None:
             return True
         self._forget(now)
-        if len(self._counted) >= self.limit:
-            return False
-        self._counted.append(now)
-        return True
+        is_free = len(self._counted) < self.limit
+        if is_free or self._throttled_counts:
+            self._counted.append(now)
+        return is_free
 
     def remaining(self, now: float) -> int:
         """How many requests are left now."""

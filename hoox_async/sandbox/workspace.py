@@ -127,7 +127,13 @@ class Space:
             duration=duration,
         )
         self.faults: FaultPlan = FaultPlan(Random(rng.getrandbits(64)), faults, fault_rates or {})  # noqa: S311
-        self.window: QuotaWindow = QuotaWindow(requests_per_minute, seconds=quota_window, kind=quota)
+        self.forms: AnswerForms = forms or AnswerForms()
+        self.window: QuotaWindow = QuotaWindow(
+            requests_per_minute,
+            seconds=quota_window,
+            kind=quota,
+            throttled_counts=self.forms.throttled_counts,
+        )
         self.balance: Decimal = balance
         self.picture_base = picture_base
         self.epoch: float = 0.0
@@ -140,7 +146,6 @@ class Space:
         self._retry_after = retry_after
         self._list_pending = list_pending
         self.vocabulary: Vocabulary = vocabulary
-        self.forms: AnswerForms = forms or AnswerForms()
         self._date = (-1, "")
 
     @property
@@ -206,6 +211,9 @@ class Space:
         response = self.respond(call, now) if fault is None or fault.charges else None
         if fault is not None:
             response = fault.apply(response, self._quota_headers(now), self.epoch + now)
+            if response is not None:
+                headers = self.forms.shown_headers(response.status, response.headers)
+                response = response._replace(headers=headers)
         silent = fault is not None and fault.silent
         record = RequestRecord(
             endpoint=endpoint.value if endpoint else "unknown",
@@ -401,12 +409,13 @@ class Space:
             headers.update(self._quota_headers(now))
             if status == 429 and self._retry_after:
                 headers["Retry-After"] = str(max(1, ceil(self.window.resets_at(now) - now)))
+        headers = self.forms.shown_headers(status, headers)
         return HttpResponse(status, headers, body if isinstance(body, bytes) else encode(body))
 
     def _quota_headers(self, now: float) -> dict[str, str]:
-        if self.window.limit is None or not self.forms.quota_headers:
+        if self.window.limit is None:
             return {}
-        reset = self.window.resets_at(now)
+        reset = now + self.window.seconds if self.forms.reset_moves else self.window.resets_at(now)
         return {
             "X-RateLimit-Limit": str(self.window.limit),
             "X-RateLimit-Remaining": str(self.window.remaining(now)),

@@ -199,7 +199,47 @@ def test_a_reset_has_the_chosen_form(reset: Any, value: str | None) -> None:
 
 def test_the_quota_can_be_of_another_time_and_be_told_by_no_header() -> None:
     """Two requests in 6 s: the third is refused, and counts again 6 s after the first. No header tells it."""
-    space = Space(requests_per_minute=2, quota_window=6.0, forms=AnswerForms(quota_headers=False))
+    space = Space(requests_per_minute=2, quota_window=6.0, forms=AnswerForms(quota_headers="none"))
     answers = [call(space, "GET", "/avatar/list", now) for now in (0.0, 1.0, 5.9, 6.1)]
     assert [answer.status for answer in answers] == [200, 200, 429, 200]
     assert not any(name.startswith("X-RateLimit") for answer in answers for name in answer.headers)
+
+
+@pytest.mark.parametrize(
+    ("shown", "statuses"),
+    [("all", {200, 404, 429}), ("unless_429", {200, 404}), ("success", {200}), ("none", set())],
+)
+def test_quota_headers_are_on_the_answers_of_the_chosen_form(shown: Any, statuses: set[int]) -> None:
+    """``quota_headers`` decides which statuses have the quota's headers; a fault's answers follow it too."""
+    space = Space(requests_per_minute=2, forms=AnswerForms(quota_headers=shown))
+    answers = [call(space, "GET", path) for path in ("/avatar/list", "/avatar/x", "/avatar/list")]
+    request = IncomingRequest("GET", "/avatar/list", {}, None, f"Bearer {space.api_key}")
+    throttled = space.receive(request, 0.0, Fault.RATE_LIMITED).response
+    assert throttled is not None
+    answers.append(throttled)
+    assert [answer.status for answer in answers] == [200, 404, 429, 429]
+    assert {one.status for one in answers if "X-RateLimit-Limit" in one.headers} == statuses
+    assert {one.status for one in answers if "X-RateLimit-Reset" in one.headers} == statuses
+
+
+@pytest.mark.parametrize("kind", ["sliding", "fixed"])
+def test_a_throttled_request_can_count(kind: Any) -> None:
+    """With ``throttled_counts`` a sliding quota is spent as long as requests go on; fixed minutes end all the
+    same. Without it a request that is throttled changes nothing."""
+
+    def passed(counts: bool) -> list[int]:
+        forms = AnswerForms(throttled_counts=counts)
+        space = Space(requests_per_minute=2, quota=kind, forms=forms)
+        seconds = (0, 1, 40, 70, 95, 129)
+        return [now for now in seconds if call(space, "GET", "/avatar/list", now).status == 200]
+
+    assert passed(counts=False) == [0, 1, 70, 95]
+    assert passed(counts=True) == ([0, 1, 70] if kind == "sliding" else [0, 1, 70, 95])
+
+
+def test_a_reset_can_be_a_minute_from_now_always() -> None:
+    """With ``reset_moves`` the named reset says nothing about when the quota has room again."""
+    space = Space(forms=AnswerForms(reset_moves=True))
+    space.epoch = 1_700_000_000.0
+    resets = [call(space, "GET", "/avatar/list", now).headers["X-RateLimit-Reset"] for now in (0, 10, 20)]
+    assert resets == ["1700000060", "1700000070", "1700000080"]

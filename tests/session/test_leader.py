@@ -18,7 +18,7 @@ from hoox_async._api.webhook_payloads import Delivery
 from hoox_async._core.settings import Poll
 from hoox_async._session import runtime_of
 from hoox_async.errors import StoreError
-from hoox_async.sandbox import Fault, InProcessTransport, Space
+from hoox_async.sandbox import AnswerForms, Fault, InProcessTransport, Space
 from hoox_async.sandbox.fault_injection import FaultPlan
 
 pytestmark = pytest.mark.virtual_time
@@ -340,8 +340,8 @@ async def test_a_look_that_nobody_here_paid_for_is_polled_by_who_awaits_it() -> 
 async def requests_and_seconds(count: int) -> tuple[int, float]:
     """The status requests and the seconds that 120 edits of four avatars take in so many processes."""
     memory = SharedMemory()
-    space = Space(rng=Random(1), requests_per_minute=100)
-    space._quota_headers = lambda _: {}  # type: ignore[method-assign, assignment]  # the permits alone must suffice
+    forms = AnswerForms(quota_headers="none")  # the permits alone must suffice
+    space = Space(rng=Random(1), requests_per_minute=100, forms=forms)
     opened = [Process(memory, space, limit=100) for _ in range(count)]
     loop = asyncio.get_running_loop()
     for process in opened:
