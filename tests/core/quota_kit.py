@@ -81,6 +81,22 @@ class FixedServer:
 
 
 @attrs.define
+class HintedServer:
+    """A server as no page of the vendor's says: a 429 counts and has no quota headers, nor a Retry-After, and
+    the reset is always a minute ahead."""
+
+    server: SlidingServer | FixedServer
+
+    def hit(self, now: float) -> tuple[bool, ServerQuota]:
+        accepted, quota = self.server.hit(now)
+        if accepted:
+            return True, quota._replace(resets_in=60.0)
+        if isinstance(self.server, SlidingServer):
+            self.server.log.append(now)
+        return False, ServerQuota(None, None, None)
+
+
+@attrs.define
 class SilentServer:
     """A server without quota headers. It refuses more than ``per_second`` requests in a second too."""
 

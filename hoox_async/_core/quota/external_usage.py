@@ -12,6 +12,7 @@ from ..._api.models import ServerQuota
 MINUTE = 60.0
 _MAX_LIMIT = 100_000  # a limit above this is implausible, and is ignored
 _RECENT_RESET = 5.0  # a reset up to this many seconds in the past is over; an earlier one is implausible
+_WHOLE_MINUTE = MINUTE - 1.5  # a reset that moves and is so far ahead is a minute from now always
 _MIN_RESET_CHANGE = 10.0  # resets that are this close to a minute apart are those of two fixed minutes
 
 
@@ -29,6 +30,7 @@ class ExternalUsage:
         self.none_after: float = -math.inf
         """From this time on, `used` and `peak` are 0 unless a later answer is recorded."""
         self._resets_at = -math.inf
+        self._reset_ahead = 0.0  # how far ahead that was when it was named
         self._used = 0
         self._recorded_at = -math.inf  # when the answer that says so came
         self._as_of = -math.inf  # when its request was sent
@@ -94,7 +96,8 @@ class ExternalUsage:
         if resets_in < -_RECENT_RESET:
             self._resets_at = -math.inf
             return
-        self._resets_at = now + min(max(resets_in, 0.0), MINUTE)
+        self._reset_ahead = min(max(resets_in, 0.0), MINUTE)
+        self._resets_at = now + self._reset_ahead
         if self._reset_seen is None:
             self._reset_seen = (now, self._resets_at)
         elif now - self._reset_seen[0] >= 5.0:
@@ -126,5 +129,10 @@ class ExternalUsage:
         return used + 2 + math.ceil(1.5 * self._variation) if used else 0
 
     def reset_within(self, now: float) -> float | None:
-        """Seconds until the reset that the server named last; None if that is over."""
+        """Seconds until the reset that the server named last; None if that is over, or says nothing.
+
+        It says nothing if it moves on and is always a minute ahead, however much of the quota is left.
+        """
+        if self._reset_ahead >= _WHOLE_MINUTE and not self._has_fixed_minutes:
+            return None
         return self._resets_at - now if self._resets_at >= now else None
