@@ -13,6 +13,7 @@ from typing import Any
 import aiohttp
 import pytest
 from aioresponses import aioresponses
+from forms_kit import draw_forms
 from hypothesis import settings
 from postgres_kit import Server, TestRun, pooler_binary, server_binaries, url_of
 from rate_limiter_kit import Crowd
@@ -43,6 +44,7 @@ def pytest_configure(config: pytest.Config) -> None:
         "both_loops: run the test on asyncio's own loop and on uvloop, unless it needs virtual time",
     )
     config.addinivalue_line("markers", "kinds(*names): run a test of the stores for these kinds only")
+    config.addinivalue_line("markers", "default_forms: never draw the forms of this test's sandboxes")
     config.addinivalue_line("markers", "pgbouncer: skip the test where there is no PgBouncer")
     workerinput = getattr(config, "workerinput", None)
     if workerinput is not None:  # a worker of xdist: its controller owns the servers of the run
@@ -61,6 +63,15 @@ def pytest_configure_node(node: Any) -> None:
 def pytest_runtest_setup(item: pytest.Item) -> None:
     if item.get_closest_marker("pgbouncer") and pooler_binary() is None:
         pytest.skip("there is no pgbouncer (Debian: apt-get install pgbouncer)")
+
+
+@pytest.fixture(autouse=True)
+def _drawn_forms(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With ``HOOX_TEST_FORMS=SEED`` the sandboxes answer in forms drawn at random: see `forms_kit`."""
+    seed, test = os.environ.get("HOOX_TEST_FORMS"), request.node
+    if seed and not test.get_closest_marker("default_forms"):
+        drawn = draw_forms(monkeypatch, seed, test.nodeid)
+        test.add_report_section("setup", "forms", f"HOOX_TEST_FORMS={seed}: {drawn}")
 
 
 def pytest_asyncio_loop_factories(

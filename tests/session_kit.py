@@ -84,7 +84,7 @@ def made(space: Space, **body: Any) -> LookRef:
     """An avatar from images in the workspace, its look ready at once, made by nobody's session."""
     body = {"imageUrls": ["https://example.com/a.jpg"], **body}
     status, answered = space._create(body, 0.0)
-    assert status == 201
+    assert status in (200, 201)
     space.ledger.clear()
     return LookRef(answered["avatar_id"], answered["look_id"])
 

@@ -194,7 +194,7 @@ async def test_other_content_does_not_replace_what_a_429_has_put_back() -> None:
     """While its process waits to send it again, another content is a conflict; the same content is sent."""
     async with machines(space_of(requests_per_minute=None)) as world:
         first, second = await world.start(), await world.start()
-        world.space.faults.fail_next("create", Fault.rate_limited(resets_in=20))
+        world.space.faults.fail_next("create", Fault.rate_limited(retry_after=20))
         sending = asyncio.create_task(first.session.submit(PromptAvatar("mine"), key="k"))
         await asyncio.sleep(3)
         with pytest.raises(KeyConflict):
@@ -209,7 +209,7 @@ async def test_other_content_replaces_it_once_nobody_is_going_to_send_it(end: st
     """It is replaced when the submission has ended, its session was closed, or its lease is over."""
     async with machines(space_of(requests_per_minute=None)) as world:
         first, second = await world.start(), await world.start()
-        world.space.faults.fail_next("create", Fault.rate_limited(resets_in=20))
+        world.space.faults.fail_next("create", Fault.rate_limited(retry_after=20))
         wait = 2.0 if end == "gives up" else None
         sending = asyncio.create_task(first.session.submit(PromptAvatar("mine"), key="k", max_wait=wait))
         await asyncio.sleep(1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from random import Random
@@ -11,7 +12,7 @@ import pytest
 from session_kit import on_space, turns
 
 from hoox_async import HooxSession, LookRef, LookStatus
-from hoox_async._api.webhook_payloads import Delivery
+from hoox_async._api.webhook_payloads import Delivery, parse_delivery
 from hoox_async._session import runtime_of
 from hoox_async.errors import OutcomeUnknown
 from hoox_async.events import DeliveryReceived, Event
@@ -38,15 +39,8 @@ class Hub:
 
     async def post(self, url: str, body: dict[str, Any]) -> int:
         """Deliver the JSON of a webhook, as the sandbox's `WebhookSender` does over HTTP."""
-        failed = body["status"] == "failed"
-        delivery = Delivery(
-            look_id=body.get("look_id") or body["job_id"],
-            status=LookStatus.FAILED if failed else LookStatus.READY,
-            avatar_id=body.get("avatar_id"),
-            thumbnail_url=None if failed else body["result"]["thumbnail_url"],
-            error_code=body["error"]["code"] if failed else None,
-            error_message=body["error"]["message"] if failed else None,
-        )
+        delivery = parse_delivery(json.dumps(body).encode())
+        assert isinstance(delivery, Delivery)
         return 200 if await self(url.rpartition("/")[2], delivery) else 503
 
     async def __call__(self, attempt_id: str, delivery: Delivery) -> bool:

@@ -33,7 +33,9 @@ async def test_an_edit_of_a_job_waits_until_it_is_ready() -> None:
         source = await session.submit(prompt())
         job = await session.edit_look(source, "podcast scene")
         assert source.last.status is LookStatus.READY
-        assert [record.status for record in space.requests if record.endpoint == "edit"] == [201]
+        assert [record.status in (200, 201) for record in space.requests if record.endpoint == "edit"] == [
+            True
+        ]
         assert (await job).status is LookStatus.READY
 
 
@@ -45,7 +47,9 @@ async def test_an_edit_waits_for_a_source_that_only_the_store_knows() -> None:
             ref = (await session.submit(prompt(), key="source")).ref
         async with on_space(space, store=store, poll=poll) as (session, _):
             await session.submit(edit(ref), key="edit")
-            assert [record.status for record in space.requests if record.endpoint == "edit"] == [201]
+            assert [
+                record.status in (200, 201) for record in space.requests if record.endpoint == "edit"
+            ] == [True]
             assert (await intents(session))["source"] is IntentState.READY
 
 
@@ -190,7 +194,8 @@ async def test_a_batch_waits_for_sources_that_are_named_by_their_refs() -> None:
         assert states.pop("of a failure") is OutcomeState.SKIPPED
         assert set(states.values()) == {OutcomeState.READY}
         sent = [record for record in space.requests if record.endpoint == "edit"]
-        assert [record.status for record in sent] == [201] * 35
+        assert len(sent) == 35
+        assert {record.status for record in sent} <= {200, 201}
         assert sent[4].at < 10, "those that can go do so at once"
 
 

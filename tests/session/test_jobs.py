@@ -108,7 +108,7 @@ async def test_a_timeout_of_zero_gives_only_a_look_that_is_known_to_be_done() ->
 
 async def test_each_waiter_has_its_own_exception() -> None:
     """Each waiter of a failed look gets a GenerationFailed of its own: a shared one collects tracebacks."""
-    async with on_space() as (session, _):
+    async with on_space() as (session, space):
         job = await session.submit(prompt("[fail] on purpose"))
         errors = await asyncio.gather(*(job.wait() for _ in range(3)), return_exceptions=True)
         assert [type(error) for error in errors] == [GenerationFailed] * 3
@@ -117,7 +117,7 @@ async def test_each_waiter_has_its_own_exception() -> None:
             assert isinstance(error, GenerationFailed)
             assert error.charged == "yes"
             assert error.look.error is not None
-            assert error.look.error.code == "GENERATION_FAILED"
+            assert error.look.error.code == space.forms.failure_code
         with pytest.raises(GenerationFailed):
             await job
 

@@ -168,6 +168,7 @@ async def test_a_lost_read_counts_against_the_quota() -> None:
         assert session.quota.remaining == 98
 
 
+@pytest.mark.default_forms
 async def test_the_quota_headers_of_an_answer_show_what_other_clients_use() -> None:
     """Requests of another client of the workspace lower what is left for us."""
     space = Space(rng=Random(1), requests_per_minute=100)

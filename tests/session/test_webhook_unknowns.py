@@ -67,6 +67,7 @@ async def test_an_avatar_that_the_delivery_does_not_name_is_looked_up_in_the_lis
         assert sends(on.space, "list") <= 2
 
 
+@pytest.mark.default_forms
 async def test_the_lookup_of_an_avatar_is_repeated() -> None:
     """A look that is missing in the list may be there later; a request that fails counts as a try."""
     async with stage() as on:
@@ -80,6 +81,7 @@ async def test_the_lookup_of_an_avatar_is_repeated() -> None:
         assert await intents(on.session) == {"k": IntentState.READY}
 
 
+@pytest.mark.default_forms
 async def test_the_lookup_of_an_avatar_ends_after_a_few_tries() -> None:
     """A look that is never listed stays unknown; another delivery starts the lookup again."""
     async with stage() as on:
