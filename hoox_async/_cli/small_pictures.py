@@ -35,13 +35,19 @@ class SavedPicture(NamedTuple):
 
 
 def measure(path: Path, request: Request | PrunedRequest | None = None) -> SavedPicture:
-    """Measure a saved picture, and compare it with what was paid for. Blocks; raises `OSError`."""
-    with path.open("rb") as file:
-        picture = Picture(file.read(_HEAD), "")
-        if picture.width is None:
-            picture = Picture(picture.data + file.read(), "")
+    """Measure a saved picture, and compare it with what was paid for. Blocks."""
+    try:
+        picture = _beginning_of(path)
+    except OSError:  # it was saved; whoever needs its bytes will say what is wrong
+        picture = Picture(b"", "")
     is_too_small = request is not None and picture.is_too_small(request)
     return SavedPicture(path, picture.width, picture.height, is_too_small)
+
+
+def _beginning_of(path: Path) -> Picture:
+    with path.open("rb") as file:
+        picture = Picture(file.read(_HEAD), "")
+        return Picture(picture.data + file.read(), "") if picture.width is None else picture
 
 
 class FourKGuard:

@@ -96,8 +96,12 @@ class Pictures:
             order = await self._order_of(look)
             larger = await self._larger(look, order, url, picture.size)
             if larger is not None:
-                with suppress(HooxError):
+                try:
                     picture = await received.enter_async_context(receive(larger))
+                except FileExistsError:
+                    raise
+                except (HooxError, OSError):  # such as a disk that only the small one fits on
+                    pass
             self._report(look, order, picture.size)
             return await picture.publish()
 

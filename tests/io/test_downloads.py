@@ -11,7 +11,14 @@ from typing import Any
 import pytest
 
 from hoox_async._api.models import LookRef
-from hoox_async._io.downloads import Fetch, file_name, picture_target, read_picture, save_picture
+from hoox_async._io.downloads import (
+    Fetch,
+    file_name,
+    measure_picture,
+    picture_target,
+    read_picture,
+    save_picture,
+)
 from hoox_async._io.protocols import Fetched
 from hoox_async.errors import InvalidRequest, TransportError, UnexpectedResponse
 
@@ -20,6 +27,7 @@ pytestmark = pytest.mark.both_loops
 URL = "https://media.example/look.jpg"
 JPEG = bytes.fromhex("ffd8ffe000104a46494600010100000100010000") + b"the rest of it"
 """It begins as a JPEG does."""
+PNG = b"\x89PNG\r\n\x1a\n\0\0\0\x0dIHDR\0\0\0\3\0\0\0\4"
 
 
 def fetch(*chunks: bytes, kind: str = "image/jpeg", error: Exception | None = None) -> Fetch:
@@ -90,6 +98,31 @@ async def test_a_picture_that_comes_byte_by_byte_is_recognized() -> None:
     with pytest.raises(UnexpectedResponse, match="not a picture"):
         await read_picture(fetched, URL)
     assert len(taken) == 16
+
+
+@pytest.mark.parametrize(
+    ("begin", "size", "chunks"),
+    [(b"\0\0\0\x18ftypmp42" + bytes(8), None, 1), (b"<html>" + bytes(20), None, 1), (PNG, (3, 4), 2)],
+    ids=["film", "page", "picture"],
+)
+async def test_only_the_beginning_of_a_picture_is_read_to_measure_it(
+    begin: bytes, size: tuple[int, int] | None, chunks: int
+) -> None:
+    """A film or a page that is called an image is let go after its first bytes, a picture at its size."""
+    taken = 0
+
+    async def body() -> AsyncIterator[bytes]:
+        nonlocal taken
+        for start in range(0, 10_000, 20):
+            taken += 1
+            yield begin[start : start + 20] or bytes(20)
+
+    @asynccontextmanager
+    async def fetched(url: str) -> AsyncIterator[Fetched]:
+        yield Fetched("image/jpeg", body())
+
+    assert await measure_picture(fetched, URL) == size
+    assert taken == chunks
 
 
 async def test_a_picture_above_the_limit_is_refused(tmp_path: Path) -> None:

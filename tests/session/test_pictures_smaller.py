@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import logging
 from collections import Counter
+from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import Any, Literal
@@ -23,6 +25,7 @@ from hoox_async import (
     PromptAvatar,
 )
 from hoox_async._api.image_headers import image_size
+from hoox_async._io import downloads
 from hoox_async.sandbox import AnswerForms, Fault, Sandbox, Space
 
 pytestmark = pytest.mark.default_forms  # each test names those that matter here
@@ -166,3 +169,25 @@ async def test_trouble_while_a_larger_picture_is_looked_for_keeps_the_small_one(
         path = await session.download(look.ref, tmp_path)
     assert size_of(path) == SMALL
     assert [event.key for event in smaller(events)] == ["host"]
+
+
+async def test_a_larger_picture_that_does_not_fit_on_the_disk_leaves_the_small_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where the disk is full when the larger picture is written, the small one is saved, and reported."""
+    events: list[Event] = []
+    write, written = downloads._write, []
+
+    async def fill(path: Path, chunks: AsyncIterator[bytes]) -> None:
+        written.append(path)
+        if len(written) == 2:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        await write(path, chunks)
+
+    monkeypatch.setattr(downloads, "_write", fill)
+    async with world(space(preview="full"), hooks=[events.append]) as (session, _):
+        look = await session.run(FOUR_K, key="host")
+        path = await session.download(look, tmp_path)
+    assert size_of(path) == SMALL
+    assert [event.key for event in smaller(events)] == ["host"]
+    assert list(tmp_path.iterdir()) == [path]
