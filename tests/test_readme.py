@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
 import shutil
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -54,6 +56,27 @@ def test_each_program_runs_twice_as_pasted_and_pays_once(heading: str, runner: R
     if heading == "Many looks":
         assert first.splitlines()[-1].endswith("index.html")
         assert (runner.folder / "sheet" / "index.html").exists()
+
+
+def test_the_campaign_runs_as_pasted(runner: Runner) -> None:
+    """The block of commands, pasted into a clone's folder, makes, shows and saves the campaign's looks."""
+    shutil.copytree(ROOT / "examples", runner.folder / "examples")
+    [block] = [block for heading, block in blocks("sh") if heading == "A campaign from the command line"]
+    address = "--base-url=http://127.0.0.1:8765/api/public/v1"
+    assert address in block
+    block = block.replace(address, f"'--base-url={runner.sandbox.base_url} --rpm=6000'")
+    bash = shutil.which("bash")
+    assert bash is not None
+    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+    done = subprocess.run(
+        [bash, "-eu"], input=block, cwd=runner.folder, env=runner.environment | {"PATH": path},
+        capture_output=True, text=True, timeout=120, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert runner.sandbox.credits_spent == 35
+    saved = {name: len(list((runner.folder / name).rglob("*.jpg"))) for name in ("looks", "finals", "picked")}
+    assert saved == {"looks": 8, "finals": 4, "picked": 4}
+    assert (runner.folder / "campaign.toml.sheet" / "index.html").is_file()
 
 
 def test_the_first_program_whose_answer_is_lost_pays_once(runner: Runner) -> None:
@@ -120,7 +143,7 @@ def test_commands_are_known(line: str) -> None:
     """Each `hoox-async …` line of the README is a command with options that there are."""
     from hoox_async._cli.app import build
 
-    words = shlex.split(line, comments=True)[1:]
+    words = [word for word in shlex.split(line, comments=True)[1:] if word != "$at"]
     command, _, _ = build().parse_args(words, exit_on_error=False, print_error=False)
     assert command.__name__ in words[:2]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import secrets
 from contextlib import suppress
 from decimal import Decimal
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -15,12 +16,13 @@ from .exit_codes import Exit
 from .options import Output, command_line
 from .signals import stop_on_signals
 from .terminal import Terminal
-from .text import format_amount, format_count, format_credits
+from .text import format_amount, format_count, format_credits, one_line
 
 if TYPE_CHECKING:
     from hoox_async.sandbox import Fault, Sandbox
 
 _DEFAULT_OUTPUT = Output()
+_LEDGER_SECONDS = 0.2
 
 
 def sandbox(
@@ -35,12 +37,15 @@ def sandbox(
     vocabulary: Literal["both", "completed", "ready"] = "both",
     small_pictures: Annotated[bool, Parameter(negative=())] = False,
     copies: Literal["none", "one", "each"] = "none",
-    seed: int = 0,
+    seed: int | None = None,
+    api_key: str | None = None,
+    ledger: Annotated[bool, Parameter(negative=())] = False,
     output: Output = _DEFAULT_OUTPUT,
 ) -> int:
     """Serve a local imitation of the API until Ctrl-C.
 
-    It costs nothing, and everything it holds is gone when it ends.
+    It costs nothing, and everything it holds is gone when it ends. Each one has another key, so that a store
+    of an earlier one is refused.
 
     - `hoox-async sandbox --speed 100 --fault edit:drop_after:3`
 
@@ -73,8 +78,13 @@ def sandbox(
         How an edit of a public avatar copies it into the workspace: one copy of each avatar, a new copy each
         time, or none (none).
     seed
-        Determines ids, the key, times and failures: the same seed gives the same sandbox (0).
+        Determines ids, the key, times and failures: the same seed gives the same sandbox (a random one).
+    api_key
+        The key that it accepts (one that follows from the seed).
+    ledger
+        Write a line for each look that is paid for: its credits, its ids and its prompt.
     """
+    seed = secrets.randbelow(1 << 32) if seed is None else seed
     _check(
         port=port, credits=credits, speed=speed, requests_per_minute=requests_per_minute, failures=failures
     )
@@ -93,9 +103,10 @@ def sandbox(
         vocabulary=vocabulary,
         forms=AnswerForms(thumbnail="small" if small_pictures else "full", copies=copies),
         seed=seed,
+        api_key=api_key,
     )
     with suppress(KeyboardInterrupt):
-        asyncio.run(_serve(served, output.terminal()))
+        asyncio.run(_serve(served, output.terminal(), seed, ledger=ledger))
     return Exit.READY
 
 
@@ -138,16 +149,19 @@ def _fault(text: str) -> tuple[str, int, Fault]:
     return endpoint, int(number or 1), found
 
 
-async def _serve(served: Sandbox, terminal: Terminal) -> None:
+async def _serve(served: Sandbox, terminal: Terminal, seed: int, *, ledger: bool) -> None:
     with stop_on_signals() as stop:
         async with served:
-            terminal.record("sandbox", base_url=served.base_url, api_key=served.api_key)
+            terminal.record("sandbox", base_url=served.base_url, api_key=served.api_key, seed=seed)
             terminal.result(f"base URL  {served.base_url}")
             terminal.result(f"API key   {served.api_key}")
+            terminal.result(f"seed      {seed}")
             terminal.say("Try it in another terminal (the key is worth nothing elsewhere):")
             terminal.say(f"  export HOOX_API_KEY={served.api_key}")
             terminal.say("  " + command_line("check", "--base-url", served.base_url))
             terminal.say("Ctrl-C ends it. Its looks are gone then: delete the stores that were made with it.")
+            if ledger:
+                await _show_charges(served, stop.requested, terminal)
             await stop.requested.wait()
             left = format_amount(served.space.balance)
             terminal.say(
@@ -155,3 +169,19 @@ async def _serve(served: Sandbox, terminal: Terminal) -> None:
                 f"{format_count(len(served.ledger), 'look')}, "
                 f"{format_credits(served.credits_spent)} spent, {left} left"
             )
+
+
+async def _show_charges(served: Sandbox, stop: asyncio.Event, terminal: Terminal) -> None:
+    """Write each charge soon after it was made, until the sandbox is to stop."""
+    shown, is_last = 0, False
+    while not is_last:
+        is_last = stop.is_set()
+        for charge in served.ledger[shown:]:
+            shown += 1
+            made = {"endpoint": charge.request["endpoint"], "prompt": charge.request.get("prompt")}
+            terminal.record("charge", ref=str(charge.ref), credits=format(charge.credits, "f"), **made)
+            prompt = one_line(str(made["prompt"] or "from images"), 60)
+            credits = format_credits(charge.credits)
+            terminal.result(f"{shown:5}  {credits}  {made['endpoint']}  {charge.ref}  {prompt}")
+        with suppress(TimeoutError):
+            await asyncio.wait_for(stop.wait(), _LEDGER_SECONDS)

@@ -57,7 +57,7 @@ def test_the_example_makes_what_its_comments_say() -> None:
         "alex", "alex/podcast", "mara/podcast", "alex/podcast-2", "mara/podcast-2",
         "alex/stage", "mara/stage", "mara/rain",
     ]  # fmt: skip
-    assert campaign.credits == Decimal("29.5")
+    assert campaign.credits == Decimal("17.5")
     assert campaign.origins["alex/podcast-2"] == ItemOrigin("alex", "podcast", 2, 16)
     assert campaign.origins["mara/rain"][:3] == ("mara", "rain", 1)
     prompts = {item.key: getattr(item.request, "prompt", "") for item in campaign.items}

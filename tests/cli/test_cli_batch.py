@@ -74,6 +74,36 @@ def test_a_dry_run_sends_nothing(cli: Cli, tmp_path: Path, monkeypatch: pytest.M
     assert [file.name for file in tmp_path.iterdir()] == ["campaign.toml"]
 
 
+def test_a_dry_run_checks_that_the_avatars_exist(cli: Cli, tmp_path: Path) -> None:
+    """With a key `--dry-run` asks for the edited looks, for free: a missing one is named, and is code 2.
+
+    Nothing is asked about looks that are made already. Without an answer it says so, and the plan is shown.
+    """
+    file = campaign(tmp_path)
+    assert cli("batch", file, "--dry-run").code == 0
+    assert [request.endpoint for request in cli.sandbox.requests] == ["list"]
+    wrong = tmp_path / "wrong.toml"
+    wrong.write_text(
+        CAMPAIGN.replace("look_public_bruno", "look_typo").replace("avtr_public_ada", "avtr_typo")
+    )
+    done = cli("batch", wrong, "--dry-run", "--json")
+    assert (done.code, len(done.of("plan"))) == (2, 1)
+    assert {one["ref"]: one["keys"] for one in done.of("missing")} == {
+        "avtr_typo:look_public_ada": ["alex/podcast", "alex/stage"],
+        "avtr_public_bruno:look_typo": ["noor/podcast", "noor/stage"],
+    }
+    assert "avtr_public_bruno:look_typo: there is no such look in this workspace; edited by noor/" in done.err
+    assert cli.sandbox.ledger == []
+    cli("batch", file, "--yes")
+    asked = len(cli.sandbox.requests)
+    assert cli("batch", file, "--dry-run").code == 0
+    assert len(cli.sandbox.requests) == asked
+    cli.sandbox.fail_next("list", Fault.TEAPOT)
+    done = cli("batch", wrong, "--dry-run")
+    assert done.code == 0
+    assert "whether the avatars exist could not be checked" in done.err
+
+
 def test_without_consent_nothing_is_sent(cli: Cli, tmp_path: Path) -> None:
     """If nobody can be asked, a run without `--yes` and `--max-credits` is code 2 and sends nothing."""
     done = cli("batch", campaign(tmp_path))

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
+from pathlib import Path
 from typing import Any
 
 import pytest
+from aiohttp.test_utils import unused_port
 
+from hoox_async import StoreMismatch
 from hoox_async._cli.main import run
 from hoox_async.sandbox import Fault, Sandbox
 
@@ -15,7 +19,7 @@ def made(monkeypatch: pytest.MonkeyPatch) -> list[Sandbox]:
     """The sandboxes that the command would serve; none of them is started."""
     served: list[Sandbox] = []
 
-    async def serve(sandbox: Sandbox, terminal: Any) -> None:
+    async def serve(sandbox: Sandbox, *_: Any, **options: Any) -> None:
         served.append(sandbox)
 
     monkeypatch.setattr("hoox_async._cli.sandbox_command._serve", serve)
@@ -31,6 +35,23 @@ def test_faults_latency_and_vocabulary_can_be_given(made: list[Sandbox]) -> None
     take = sandbox.space.faults.next_fault
     assert [take("edit") for _ in range(4)] == [None, None, Fault.DROP_AFTER, None]
     assert [take("create") for _ in range(2)] == [Fault.RATE_LIMITED, None]
+
+
+def test_a_store_of_an_earlier_sandbox_is_refused(made: list[Sandbox], tmp_path: Path) -> None:
+    """Each sandbox has a key of its own, unless a seed or a key is given: an old store is refused by name."""
+    port, store = str(unused_port()), tmp_path / "looks.db"
+    for words in ([], [], ["--seed", "7"], ["--seed", "7"], ["--api-key", "hx_mine"]):
+        assert run(["sandbox", "--port", port, *words]) == 0
+    first, second, seeded, again, own = made
+    assert (seeded.api_key, own.api_key) == (again.api_key, "hx_mine")
+
+    async def make(sandbox: Sandbox) -> None:
+        async with sandbox, sandbox.session(store=store) as session:
+            await session.create_avatar_from_images(["https://images.test/mara.jpg"])
+
+    asyncio.run(make(first))
+    with pytest.raises(StoreMismatch, match=r"looks\.db belongs to another API key"):
+        asyncio.run(make(second))
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from pathlib import Path, PurePosixPath
 
 import attrs
 
-from hoox_async import BatchRunner, ConfigurationError, Outcome, OutcomeState
+from hoox_async import BatchRunner, ConfigurationError, HooxError, Outcome, OutcomeState, Timeouts
 
 from ..campaign import (
     Campaign,
@@ -21,23 +21,24 @@ from ..campaign import (
     picture_name,
     read_campaign,
 )
-from ..exit_codes import Exit, cap_reached
+from ..exit_codes import Exit, NoKey, cap_reached
 from ..options import STDIN, Output, StoreConnection, command_line
 from ..picks import parse_only
 from ..stores import AnyStore, DatabaseStore, named_store, store_beside, store_words
 from ..terminal import Terminal, require_modules
-from ..text import format_credits
+from ..text import format_credits, shorten_list
 from .batch_options import BatchOptions, resume_command
 from .batch_run import BatchRun, PictureTarget, RunResult
 from .choice import Choice, choose
 from .counters import RunCounters
-from .plan import Plan, make_plan, read_outcomes, show_items, show_plan
+from .plan import Plan, make_plan, missing_sources, read_outcomes, show_items, show_plan
 from .summary import NextCommands, show_interrupted, show_summary
 
 _DEFAULT_OPTIONS = BatchOptions()
 _DEFAULT_CONNECTION = StoreConnection()
 _DEFAULT_OUTPUT = Output()
 _NO_KEY = "hx_dry_run"
+_CHECK_SECONDS = 15.0  # for an answer, when a dry run asks whether avatars exist
 
 
 def batch(
@@ -89,7 +90,7 @@ def batch(
         if options.list_items:
             show_items(plan, options, terminal)
         terminal.result("\n".join(lines))
-        return Exit.READY
+        return asyncio.run(_check_sources(plan, options, connection, terminal))
     if store is None:
         raise ConfigurationError(
             "batch -: give --store FILE, where what was paid for is recorded; else it would be paid for again"
@@ -164,6 +165,26 @@ async def _plan(
     stored = {} if store is None else await read_outcomes(store)
     choice = choose(campaign, stored, selection, options)
     return choice, await make_plan(session, choice.items, stored, options)
+
+
+async def _check_sources(
+    plan: Plan, options: BatchOptions, connection: StoreConnection, terminal: Terminal
+) -> Exit:
+    """With a key, check for free that the avatars that are edited exist. Says what is missing."""
+    try:
+        session = connection.session(poll="awaited", timeouts=Timeouts(answer=_CHECK_SECONDS))
+    except NoKey:
+        return Exit.READY
+    try:
+        async with session:
+            missing = await missing_sources(session, plan, options)
+    except HooxError as error:
+        terminal.notice(f"whether the avatars exist could not be checked: {error}")
+        return Exit.READY
+    for ref, keys in missing.items():
+        terminal.record("missing", ref=str(ref), keys=keys)
+        terminal.notice(f"{ref}: there is no such look in this workspace; edited by {shorten_list(keys, 3)}")
+    return Exit.USE if missing else Exit.READY
 
 
 def _consent(plan: Plan, options: BatchOptions, terminal: Terminal) -> bool:

@@ -64,7 +64,8 @@ class BatchOptions:
         Parameter(
             group=_TRIAL,
             negative=(),
-            help="Show what would be sent, what it costs and how long it takes; send nothing.",
+            help="Show what would be sent, what it costs and how long it takes; make nothing. With a key, "
+            "check for free that the avatars that are edited exist.",
         ),
     ] = False
     list_items: Annotated[

@@ -17,12 +17,15 @@ from hoox_async import (
     HooxSession,
     ImageAvatar,
     LookEdit,
+    LookRef,
+    NotFound,
     Outcome,
     OutcomeState,
     PrunedRequest,
     Request,
 )
 
+from ..exit_codes import is_access
 from ..stores import AnyStore, read_report
 from ..terminal import Terminal
 from ..text import format_amount, format_count, format_credits, format_duration, shorten_list
@@ -67,6 +70,15 @@ class Plan:
         refused = set(self.changed) if options.changed == "error" else set()
         return redone | (tried - refused)
 
+    def to_send(self, options: BatchOptions) -> list[BatchItem]:
+        """The items that will be sent."""
+        again = self.paid_again(options)
+        return [
+            item
+            for item in self.items
+            if item.key in again or _is_to_send(self.stored.get(item.key), item.request)
+        ]
+
     def cap(self, options: BatchOptions) -> Decimal | None:
         """The cap for this run's items: the user's cap less what other items of the store have spent."""
         if options.max_credits is None:
@@ -105,6 +117,29 @@ async def make_plan(
         without = await estimate(retry=tuple(state for state in options.retry if state != "failed"))
         retry = with_failed.credits - without.credits
     return Plan(tuple(items), stored, await estimate(), changed, redo, retry)
+
+
+async def missing_sources(
+    session: HooxSession, plan: Plan, options: BatchOptions
+) -> dict[LookRef, list[str]]:
+    """Looks that items to be sent are edits of and that do not exist, each with the keys of those items.
+
+    It takes one free request, and one more for each avatar that the list lacks. Raises `HooxError`.
+    """
+    wanted: dict[LookRef, list[str]] = {}
+    for item in plan.to_send(options):
+        if isinstance(item.request, LookEdit) and isinstance(item.request.source, LookRef):
+            wanted.setdefault(item.request.source, []).append(item.key)
+    if not wanted:
+        return {}
+    existing = {details.ref for details in await session.looks()}
+    for avatar_id in {ref.avatar_id for ref in wanted.keys() - existing}:
+        try:
+            existing.update(details.ref for details in (await session.avatar(avatar_id)).looks)
+        except NotFound as error:
+            if is_access(error):
+                raise
+    return {ref: keys for ref, keys in wanted.items() if ref not in existing}
 
 
 async def read_outcomes(store: AnyStore) -> dict[str, Outcome]:
@@ -182,11 +217,11 @@ def show_plan(
 
 def show_items(plan: Plan, options: BatchOptions, terminal: Terminal) -> None:
     """Write each item: its key, what it costs now, its source and its prompt."""
-    again, now = plan.paid_again(options), datetime.now(UTC)
+    sent, now = {item.key for item in plan.to_send(options)}, datetime.now(UTC)
     for item in plan.items:
         request = item.request
         before = plan.stored.get(item.key)
-        is_sent = item.key in again or _is_to_send(before, request)
+        is_sent = item.key in sent
         credits = request.credits if is_sent else Decimal(0)
         source = str(request.source) if isinstance(request, LookEdit) else None
         prompt = None if isinstance(request, ImageAvatar) else request.prompt
