@@ -70,7 +70,7 @@ async def _run(case: LostCase, seed: int) -> Found:
         return times[int(text.split()[1])] if text.startswith("item ") else 0.0
 
     space = Space(rng=random.Random(seed), requests_per_minute=case.requests_per_minute, duration=duration)
-    avatars = await _avatars(space, case)
+    avatars = await _avatars(space, case.avatars, case.requests_per_minute)
     await asyncio.sleep(130)  # until the quota is whole again
     hub = WebhookHub("https://example.com/hooks", secret="a benchmark's own secret")
     delivered: set[str] = set()
@@ -115,13 +115,85 @@ async def _run(case: LostCase, seed: int) -> Found:
     )
 
 
-async def _avatars(space: Space, case: LostCase) -> list[LookRef]:
+class FewCase(NamedTuple):
+    """Few looks on an idle quota of 100 requests a minute, each waited for as a web app does.
+
+    ``at_once`` are sent together once all that were sent before are known; three of the kind are known first.
+    """
+
+    name: str
+    at_once: int
+    avatars: int
+    median: float
+    lost: float
+
+
+class FoundFew(NamedTuple):
+    """What one run showed of the looks from the fourth on. Lags are in seconds."""
+
+    lags: list[float]
+    status: float
+    """Status requests a look."""
+
+
+FEW = (
+    FewCase("one after the other, all lost", 1, 1, 40.0, 1.0),
+    FewCase("one after the other, all lost, of 120 s", 1, 1, 120.0, 1.0),
+    FewCase("one after the other, all lost, of 5 s", 1, 1, 5.0, 1.0),
+    FewCase("one after the other, a tenth lost", 1, 1, 40.0, 0.1),
+    FewCase("ten at once, of one avatar, all lost", 10, 1, 40.0, 1.0),
+    FewCase("ten at once, of ten avatars, all lost", 10, 10, 40.0, 1.0),
+    FewCase("one after the other, all delivered", 1, 1, 40.0, 0.0),
+    FewCase("ten at once, of ten avatars, all delivered", 10, 10, 40.0, 0.0),
+)
+_KNOWN_FIRST, _FEW_LOOKS = 3, 20
+
+
+def run_few(case: FewCase, seed: int) -> FoundFew:
+    """One run in virtual time."""
+    with asyncio.Runner(loop_factory=VirtualTimeLoop) as runner:
+        return runner.run(_run_few(case, seed))
+
+
+async def _run_few(case: FewCase, seed: int) -> FoundFew:
+    rng = random.Random(seed)
+    space = Space(
+        rng=random.Random(seed),
+        requests_per_minute=100,
+        duration=lambda _, __: rng.lognormvariate(math.log(case.median), SIGMA),
+    )
+    avatars = await _avatars(space, case.avatars, 100)
+    hub = WebhookHub("https://example.com/hooks", secret="a benchmark's own secret")
+
+    async def deliver(url: str, body: Mapping[str, Any]) -> int:
+        return await hub.handle(url.rpartition("/")[2], json.dumps(body).encode())
+
+    deliveries = DeliveryOptions(lose=case.lost, delay=0.2)
+    transport = InProcessTransport(
+        space, latency=LATENCY, connect=0.0, deliver=deliver, deliveries=deliveries, seed=seed
+    )
+    async with HooxSession(space.api_key, transport=transport, webhooks=hub) as session:
+
+        async def lag_of(number: int) -> float:
+            look = await session.run(LookEdit(avatars[number % len(avatars)], f"item {number}"))
+            done = space.done_at(look.ref)
+            assert done is not None
+            return asyncio.get_running_loop().time() - done
+
+        for number in range(_KNOWN_FIRST):
+            await lag_of(number)
+        before, lags = len(space.requests), list[float]()
+        for first in range(0, _FEW_LOOKS, case.at_once):
+            lags += await asyncio.gather(*(lag_of(first + i) for i in range(case.at_once)))
+    asked = sum(r.endpoint in ("status", "avatar") for r in space.requests[before:])
+    return FoundFew(lags, asked / len(lags))
+
+
+async def _avatars(space: Space, count: int, limit: int) -> list[LookRef]:
     refs = []
     transport = InProcessTransport(space, latency=LATENCY, connect=0.0)
-    async with HooxSession(
-        space.api_key, transport=transport, requests_per_minute=case.requests_per_minute
-    ) as session:
-        for number in range(case.avatars):
+    async with HooxSession(space.api_key, transport=transport, requests_per_minute=limit) as session:
+        for number in range(count):
             job = await session.submit(ImageAvatar([f"https://example.com/{number}.jpg"]))
             refs.append(job.ref)
     return refs

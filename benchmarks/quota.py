@@ -4,6 +4,7 @@ python benchmarks/quota.py                  # everything: some minutes
 python benchmarks/quota.py --seeds 2 --only webhooks
 python benchmarks/quota.py --seeds 1 --only "1,000 edits of 20"     # small: seconds
 python benchmarks/quota.py --only lost          # looks whose delivery is lost
+python benchmarks/quota.py --only few           # few looks and an idle quota, with webhooks
 python benchmarks/quota.py --chart benchmarks   # also draws quota.svg and quota_dark.svg there
 python benchmarks/quota.py --only "1,000 edits of 20" --chart benchmarks     # the chart in two minutes
 """
@@ -16,7 +17,7 @@ from collections.abc import Iterable
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
-from _lost import CASES, Found, run_lost
+from _lost import CASES, FEW, Found, run_few, run_lost
 from _peers import Backoff, FixedInterval
 from _shared import progress, table
 from _worlds import Client, Lone, Looks, Result, Scenario, lone, ours, run
@@ -69,6 +70,8 @@ def main() -> None:
         print(table("This library", HEADER, ours_rows, NOTES))
     if options.only in ("", "lost"):
         print(_lost_table(options.seeds))
+    if options.only in ("", "few"):
+        print(_few_table(options.seeds))
     if peer_rows:
         print(table(f"As it is done today: {MAIN.name}, no webhooks", HEADER, peer_rows))
     if not options.only:
@@ -140,6 +143,30 @@ def _lost_table(seeds: int) -> str:
     progress("")
     header = ("", "longest s", "makespan / bound", "status a look", "lag of lost s", "lost known in 15 s")
     return table("Lost webhook deliveries", header, rows)
+
+
+def _few_table(seeds: int) -> str:
+    """Few looks with webhooks on an idle quota: how late they are known, and what that costs."""
+    rows: list[tuple[object, ...]] = []
+    with ProcessPoolExecutor() as pool:
+        for case in FEW:
+            progress(case.name)
+            found = list(pool.map(run_few, [case] * seeds, range(1, seeds + 1)))
+            lags = sorted(lag for each in found for lag in each.lags)
+            status = statistics.fmean(each.status for each in found)
+            within_20 = sum(lag <= 20.0 for lag in lags) / len(lags)
+            rows.append(
+                (
+                    case.name,
+                    f"{statistics.fmean(lags):.1f}",
+                    f"{lags[-1]:.1f}",
+                    f"{100 * within_20:.0f} %",
+                    f"{status:.2f}",
+                )
+            )
+    progress("")
+    header = ("", "mean lag s", "longest", "known in 20 s", "status a look")
+    return table("Few looks with webhooks, idle quota, from the fourth of a kind on", header, rows)
 
 
 def _lone_table(found: list[Lone]) -> str:

@@ -92,13 +92,13 @@ def test_an_unrecognized_status_does_not_settle_a_look() -> None:
     assert ref() in scheduler
 
 
-def test_a_look_that_expects_a_webhook_is_polled_once_that_is_late() -> None:
-    """Before any duration was learned, it is polled between 60 s and 150 s after acceptance."""
+def test_a_look_that_expects_a_webhook_is_polled_though_nothing_is_known_of_deliveries() -> None:
+    """Before anything was learned, an idle quota is spent on it 15 s to 40 s after acceptance."""
     scheduler = PollScheduler()
     scheduler.add(ref(), KIND, 0.0, 0.0, expects_webhook=True)
-    assert scheduler.take(60.0, busy=False) is None
+    assert scheduler.take(15.0, busy=False) is None
     _, at = next_request(scheduler, 0.0)
-    assert 60.0 < at < 150.0
+    assert at < 40.0
 
 
 def test_a_group_answer_settles_also_the_looks_that_expect_a_webhook() -> None:
@@ -115,9 +115,9 @@ def test_adding_a_look_again_changes_only_whether_it_expects_a_webhook() -> None
     """A look that is polled already keeps its kind and its time of acceptance."""
     scheduler = scheduler_of(ref())
     scheduler.add(ref(), "other", 500.0, 0.0, expects_webhook=True)
-    assert scheduler.take(50.0, busy=False) is None
-    scheduler.add(ref(), KIND, 0.0, 50.0)
-    assert next_request(scheduler, 50.0)[1] < 60.0
+    assert scheduler.take(20.0, busy=False) is None
+    scheduler.add(ref(), KIND, 0.0, 20.0)
+    assert next_request(scheduler, 20.0)[1] == 20.0
     assert len(scheduler) == 1
 
 

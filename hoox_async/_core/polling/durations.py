@@ -62,6 +62,11 @@ class Durations:
         """The standard deviation of the logarithm, including the uncertainty about the median."""
         return self._sigma
 
+    @property
+    def usual_range(self) -> tuple[float, float]:
+        """Seconds within which hardly any look is done, and within which nearly all are."""
+        return math.exp(self.mu - 2.5 * self._sigma), math.exp(self.mu + 2.5 * self._sigma)
+
     def has_shifted(self) -> bool:
         """Whether the median or the spread has changed by a fifth since this was last true."""
         mu, sigma = self._planned
