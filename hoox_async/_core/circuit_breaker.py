@@ -1,8 +1,9 @@
-"""The circuit breaker of a batch: whether its next paid request may be sent, given the previous outcomes.
+"""Circuit breakers: whether the next paid request may be sent, given the outcomes of those before it.
 
-During an outage each request that is sent can be charged and lost. So a batch begins with a few requests,
-sends nothing new while they get no answer, pauses after several losses in a row, sends one request as a
-probe after each pause, and stops when three probes in a row were lost.
+During an outage each request that is sent can be charged and lost. `SubmissionBreaker` is that of a session's
+single submissions: it holds them until a free request is answered. `CircuitBreaker` is that of a batch. A
+batch begins with a few requests, sends nothing new while they get no answer, pauses after several losses in
+a row, sends one request as a probe after each pause, and stops when three probes in a row were lost.
 """
 
 from __future__ import annotations
@@ -60,7 +61,7 @@ class CircuitBreaker:
         """
         if self.stopped or self._probing:
             return Hold()
-        if self._is_silent(now, oldest):
+        if _is_silent(now, oldest, self._answered_at):
             return Hold(silent=True)
         if self._probe_at is not None:
             return Go(probe=True) if now >= self._probe_at else Hold()
@@ -68,10 +69,6 @@ class CircuitBreaker:
         if is_trial and outstanding and outstanding + self.losses >= self._trial:
             return Hold()
         return Go(probe=False)
-
-    def _is_silent(self, now: float, oldest: float | None) -> bool:
-        """Whether the oldest outstanding request was sent long ago and no answer at all has come since."""
-        return oldest is not None and self._answered_at < oldest and now - oldest > SILENT_SECONDS
 
     def probe(self) -> None:
         """The probe is being sent: nothing else may be sent until it has ended."""
@@ -103,3 +100,68 @@ class CircuitBreaker:
         """A request was certainly not sent, or its outcome will not be known: another may be the probe."""
         if probe:
             self._probing = False
+
+
+class SubmissionBreaker:
+    """Counts the answers and the losses of a session's paid requests. Times are as in `CircuitBreaker`.
+
+    After `LOSSES` losses in a row, and while the oldest outstanding request is silent, a submission is held
+    back until a free request was answered since then. Then, and before the first answer, few are sent: none
+    while others are outstanding that make `LOSSES` together with the losses.
+    """
+
+    def __init__(self) -> None:
+        self.losses = 0
+        """Consecutive losses."""
+        self._lost_at = self._answered_at = self._free_answer_at = -math.inf
+        self._outstanding: dict[str, float | None] = {}  # by attempt: when it was sent, None: not yet
+
+    def began(self, attempt_id: str) -> None:
+        """A paid request has its permit."""
+        self._outstanding[attempt_id] = None
+
+    def sent(self, attempt_id: str, now: float) -> None:
+        """It has left."""
+        self._outstanding[attempt_id] = now
+
+    def answered(self, now: float) -> None:
+        """The API has answered a paid request: the losses before it no longer count."""
+        self.losses, self._answered_at = 0, now
+
+    def ended(self, attempt_id: str, now: float, *, lost: bool) -> None:
+        """It has ended."""
+        del self._outstanding[attempt_id]
+        if lost:
+            self.losses += 1
+            self._lost_at = now
+
+    def answered_free(self, now: float) -> None:
+        """The API has answered a free request that was sent while submissions were held back."""
+        self._free_answer_at = now
+
+    def oldest(self) -> float | None:
+        """When the first of the outstanding paid requests was sent."""
+        return min((at for at in self._outstanding.values() if at is not None), default=None)
+
+    def holds(self, now: float) -> bool:
+        """Whether a submission must not be sent now."""
+        is_few = not self._outstanding or self.losses + len(self._outstanding) < LOSSES
+        since = self.unanswered_since(now)
+        if since is None:
+            return self._answered_at == -math.inf and not is_few
+        return not is_few or self._free_answer_at <= since
+
+    def unanswered_since(self, now: float) -> float | None:
+        """Since when paid requests get no answer; None: they get one, or it is too early to say."""
+        oldest = self.oldest()
+        silent_since = None
+        if oldest is not None and _is_silent(now, oldest, self._answered_at):
+            silent_since = oldest + SILENT_SECONDS
+        if self.losses < LOSSES:
+            return silent_since
+        return self._lost_at if silent_since is None else max(self._lost_at, silent_since)
+
+
+def _is_silent(now: float, oldest: float | None, answered_at: float) -> bool:
+    """Whether the oldest outstanding request was sent long ago and no answer at all has come since."""
+    return oldest is not None and answered_at < oldest and now - oldest > SILENT_SECONDS

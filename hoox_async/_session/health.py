@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from .jobs import JobRegistry
     from .poller import Poller
     from .services import SessionServices
+    from .submit.outage_hold import OutageHold
 
 _STORE_DEADLINE = 3.0  # seconds: whoever probes a process does not wait longer
 
@@ -35,6 +36,9 @@ class SessionHealth:
       It says something only of a process that ``polls_for_all``.
     - ``polls_for_all``: this process polls every look of the workspace. One process at a time does.
     - ``waiting``: submissions and items of batches of this process that wait for a permit of the quota.
+    - ``held``: submissions that wait until the API answers a free request, since paid ones get no answer.
+    - ``unanswered``: seconds for which the oldest outstanding paid request has had no answer; None if there
+      is none. More than 20 s is a bad sign.
     - ``permit_wait``: seconds until one more submission would have its permit: see `expected_wait`.
     - ``paused``: seconds for which nothing is sent because the API has answered 429; 0 if that is not so.
     - ``key_refused``: the API has refused the API key, and the check has confirmed it.
@@ -47,12 +51,16 @@ class SessionHealth:
     last_poll: float | None
     polls_for_all: bool
     waiting: int
+    held: int
+    unanswered: float | None
     permit_wait: float
     paused: float
     key_refused: bool
 
 
-async def read_health(services: SessionServices, registry: JobRegistry, poller: Poller) -> SessionHealth:
+async def read_health(
+    services: SessionServices, registry: JobRegistry, poller: Poller, outages: OutageHold
+) -> SessionHealth:
     """The session's state now. One or two short reads of the store, and no request of the API."""
     found = await _read_store(services)
     limiter, now = services.rate_limiter, services.clock.now()
@@ -68,7 +76,9 @@ async def read_health(services: SessionServices, registry: JobRegistry, poller: 
         last_poll=None if poller.answered_at is None else now - poller.answered_at,
         polls_for_all=registry.polls_for_all,
         waiting=limiter.waiting,
-        permit_wait=limiter.expected_wait(),
+        held=outages.waiting,
+        unanswered=outages.unanswered(),
+        permit_wait=limiter.expected_wait(1 + outages.waiting),
         paused=max(0.0, limiter.window.paused_until - now),
         key_refused=limiter.key_error is not None,
     )

@@ -6,9 +6,6 @@ import asyncio
 import logging
 from contextlib import suppress
 
-from .._api.endpoints import WireResponse, status_request
-from .._api.models import LookRef
-from .._api.responses import read_status
 from ..errors import ApiError, AuthenticationError, HooxError, RateLimited, SessionClosed, UnexpectedResponse
 from ..events import Paused
 from .reads import Reads
@@ -17,7 +14,6 @@ from .services import SessionServices
 _log = logging.getLogger("hoox_async")
 _DELAYS = (5.0, 10.0, 20.0, 25.0)  # seconds before each request: a minute in all
 _DELAYS_OF_NEW_KEY = (1.0, 2.0)  # for a key that has not worked in this session: most likely it is wrong
-_NO_LOOK = LookRef("key-check", "key-check")  # the API checks the key before it looks for the look
 
 
 class KeyCheck:
@@ -68,9 +64,8 @@ class KeyCheck:
     async def _works(self) -> bool:
         """Send one request. True if its answer shows that the key is valid; raises any other outcome."""
         try:
-            await self._reads.once(
-                await self._services.rate_limiter.acquire_for_key_check(), status_request(_NO_LOOK), _read
-            )
+            # the API checks the key before it looks for the look
+            await self._reads.probe(await self._services.rate_limiter.acquire_for_key_check())
         except (AuthenticationError, RateLimited):
             raise
         except UnexpectedResponse as error:
@@ -79,7 +74,3 @@ class KeyCheck:
         except ApiError:
             pass
         return True
-
-
-def _read(response: WireResponse) -> object:
-    return read_status(response, _NO_LOOK)

@@ -25,6 +25,7 @@ from .rate_limiter import Permit
 from .services import SessionServices
 
 _T = TypeVar("_T")
+_NO_LOOK = LookRef("probe", "probe")
 
 
 class Reads:
@@ -83,6 +84,13 @@ class Reads:
                     raise
                 self._services.hooks.emit(Retried(request.endpoint, str(error), decision.delay))
                 await asyncio.sleep(decision.delay)
+
+    async def probe(self, permit: Permit) -> None:
+        """Send a free request with this permit, only to see whether and how the API answers.
+
+        Raises the refusal that it is answered with (`NotFound`, as a rule), and what the transport raises.
+        """
+        await self.once(permit, status_request(_NO_LOOK), lambda answer: read_status(answer, _NO_LOOK))
 
     async def once(
         self,

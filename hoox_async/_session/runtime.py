@@ -110,7 +110,7 @@ class SessionRuntime:
         self.webhook_processor = WebhookProcessor(
             services, self.reads, self.registry, self.scheduler, self.reconciler
         )
-        self.submitter = Submitter(services, self.registry, self.webhook_processor)
+        self.submitter = Submitter(services, self.registry, self.webhook_processor, self.reads)
         self.poller = Poller(services, self.reads, self.registry, self.scheduler)
         self._detach: Callable[[], None] | None = None
         self._stop_listening: Callable[[], None] | None = None
@@ -180,7 +180,7 @@ class SessionRuntime:
 
     async def health(self) -> SessionHealth:
         """See `HooxSession.health`."""
-        return await read_health(self.services, self.registry, self.poller)
+        return await read_health(self.services, self.registry, self.poller, self.submitter.outages)
 
     async def list_unknowns(self) -> list[Unknown]:
         """See `HooxSession.unknowns`."""

@@ -530,7 +530,8 @@ class HooxSession:
         """
         if isinstance(count, bool) or not isinstance(count, int) or count < 1:
             raise InvalidRequest("count", count, "a whole number, 1 or more")
-        return self._ready().services.rate_limiter.expected_wait(count)
+        runtime = self._ready()
+        return runtime.services.rate_limiter.expected_wait(count + runtime.submitter.outages.waiting)
 
     async def health(self) -> SessionHealth:
         """The session's state now, for health checks and gauges: see `SessionHealth` for the units.

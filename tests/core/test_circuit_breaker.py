@@ -1,10 +1,18 @@
-"""The circuit breaker: when a batch may send its next paid request, by what became of those before."""
+"""The circuit breakers: when the next paid request may be sent, by what became of those before."""
 
 from __future__ import annotations
 
 import pytest
 
-from hoox_async._core.circuit_breaker import LOSSES, PAUSES, SILENT_SECONDS, CircuitBreaker, Go, Hold
+from hoox_async._core.circuit_breaker import (
+    LOSSES,
+    PAUSES,
+    SILENT_SECONDS,
+    CircuitBreaker,
+    Go,
+    Hold,
+    SubmissionBreaker,
+)
 
 GO, PROBE, HOLD, SILENT = Go(probe=False), Go(probe=True), Hold(), Hold(silent=True)
 
@@ -132,3 +140,58 @@ def test_a_probe_that_is_lost_after_an_answer_came_is_a_loss_like_any_other() ->
     assert breaker.lost(32.0, probe=True) is None
     assert breaker.losses == 1
     assert breaker.decide(32.0, 0, None) == GO
+
+
+def sent(breaker: SubmissionBreaker, attempt_id: str, now: float) -> None:
+    """A paid request takes its permit and leaves."""
+    breaker.began(attempt_id)
+    breaker.sent(attempt_id, now)
+
+
+def test_after_five_losses_each_submission_needs_a_free_answer() -> None:
+    """Five losses in a row hold submissions; a free answer lets one through, and its answer ends that."""
+    breaker = SubmissionBreaker()
+    for n in range(LOSSES):
+        assert not breaker.holds(float(n))
+        sent(breaker, f"a{n}", float(n))
+        breaker.ended(f"a{n}", float(n), lost=True)
+    assert breaker.holds(100.0)
+    breaker.answered_free(101.0)
+    assert not breaker.holds(101.0)
+    sent(breaker, "b", 102.0)
+    assert breaker.holds(102.0), "one at a time"
+    breaker.ended("b", 103.0, lost=True)
+    assert breaker.holds(103.0), "it was lost after the free answer"
+    breaker.answered_free(104.0)
+    sent(breaker, "c", 105.0)
+    breaker.answered(106.0)
+    breaker.ended("c", 106.0, lost=False)
+    assert not breaker.holds(106.0)
+
+
+def test_before_the_first_answer_five_submissions_are_outstanding() -> None:
+    """A sixth is held back, without any free request, until one is answered."""
+    breaker = SubmissionBreaker()
+    for n in range(LOSSES):
+        assert not breaker.holds(0.0)
+        sent(breaker, f"a{n}", 0.0)
+    assert breaker.holds(0.0)
+    assert breaker.unanswered_since(0.0) is None
+    breaker.answered(1.0)
+    assert not breaker.holds(1.0)
+
+
+def test_a_silent_request_holds_submissions_until_a_free_answer() -> None:
+    """A request without an answer for ten seconds holds others; a later answer to any paid one ends that."""
+    breaker = SubmissionBreaker()
+    breaker.answered(-1.0)
+    sent(breaker, "a", 0.0)
+    assert not breaker.holds(SILENT_SECONDS)
+    assert breaker.holds(SILENT_SECONDS + 0.1)
+    breaker.answered_free(SILENT_SECONDS + 1.0)
+    assert not breaker.holds(SILENT_SECONDS + 1.0)
+    for n in range(LOSSES - 1):
+        sent(breaker, f"b{n}", 12.0)
+    assert breaker.holds(13.0), "no more than five are outstanding without an answer"
+    breaker.answered(14.0)
+    assert not breaker.holds(14.0)

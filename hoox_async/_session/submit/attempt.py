@@ -52,6 +52,7 @@ from ..services import SessionServices, as_store_error
 from ..webhook_processor import WebhookProcessor
 from .budgets import SessionBudgets
 from .deferred_writes import DeferredWrite, DeferredWrites
+from .outage_hold import OutageHold
 
 _log = logging.getLogger("hoox_async")
 _HELD_TOO_LONG = 10.0  # seconds that a permit may be held beyond the time for connecting
@@ -144,6 +145,7 @@ class AttemptContext(NamedTuple):
     registry: JobRegistry
     webhook_processor: WebhookProcessor
     deferred: DeferredWrites
+    outages: OutageHold
 
 
 class SubmitAttempt:
@@ -184,18 +186,22 @@ class SubmitAttempt:
             async with self._reserved_credits():
                 permit = await self._options.acquire_permit()
                 self.is_waiting = False
-                try:
-                    with permit:
-                        response = await self._post(permit)
-                    self._emit_answered(response, permit)
-                    ref = read_accepted(response, self._intent.source)
-                except Exception as error:
-                    return await self._record_failure(error)
-                return await self._record_acceptance(ref)
+                with self._context.outages.sending(self._id, self._intent.key) as sent:
+                    return await self._send_and_record(permit, sent)
         except asyncio.CancelledError:
             if self._is_outdated and self.is_waiting:
                 raise DecisionOutdated(self._intent.key) from None
             raise
+
+    async def _send_and_record(self, permit: Permit, sent: Callable[[], None]) -> Intent:
+        try:
+            with permit:
+                response = await self._post(permit, sent)
+            self._emit_answered(response, permit)
+            ref = read_accepted(response, self._intent.source)
+        except Exception as error:
+            return await self._record_failure(error)
+        return await self._record_acceptance(ref)
 
     def is_outdated_by(self, stored: Intent) -> bool:
         """Whether it still waits, and another process has changed the intent that it was decided from."""
@@ -227,15 +233,18 @@ class SubmitAttempt:
 
     # --- the POST
 
-    async def _post(self, permit: Permit) -> WireResponse:
-        """Send it once. While ``_may_have_cost`` is false, every exception means that nothing was sent."""
+    async def _post(self, permit: Permit, sent: Callable[[], None]) -> WireResponse:
+        """Send it once, and call ``sent`` when the bytes leave.
+
+        While ``_may_have_cost`` is false, every exception means that nothing was sent.
+        """
         services, intent = self._services, self._intent
         url = None
         if services.hub is not None and intent.request.webhook_url is None:
             url = services.hub.url_for(self._id)
         wire = submit_request(intent.content, intent.source, url)
         try:
-            response = await services.transport.send(wire, lambda: self._before_send(permit))
+            response = await services.transport.send(wire, lambda: self._before_send(permit, sent))
         except asyncio.CancelledError:
             task = asyncio.current_task()
             if not self._may_have_cost or task is None or task.cancelling():
@@ -249,10 +258,11 @@ class SubmitAttempt:
         services.answered(permit, response)
         if response.status < 500:
             with failures_logged("noting that the API answers"):
+                self._context.outages.answered()
                 services.health.answered()
         return response
 
-    async def _before_send(self, permit: Permit) -> None:
+    async def _before_send(self, permit: Permit, sent: Callable[[], None]) -> None:
         """Called by the transport when the connection is made, before any byte of the request leaves."""
         if self._may_have_cost:
             raise TransportError("a paid request is sent once")
@@ -278,6 +288,7 @@ class SubmitAttempt:
         self._options.budget.charge(self._intent.credits)
         endpoint = submit_endpoint(self._intent.content)
         self._services.hooks.emit(RequestSent(endpoint, self._services.clock.now(), self._intent.key))
+        sent()
         permit.mark_sent()  # last: a hook may have taken its time, and the bytes leave now
 
     async def _write_sending(self) -> None:

@@ -33,6 +33,7 @@ from ...errors import (
 from ...events import Retried
 from ..jobs import JobRegistry
 from ..rate_limiter import CallerPermits
+from ..reads import Reads
 from ..services import SessionServices
 from ..webhook_processor import WebhookProcessor
 from .attempt import (
@@ -45,6 +46,7 @@ from .attempt import (
 from .budgets import SessionBudgets
 from .deferred_writes import DeferredWrites
 from .key_locks import KeyBusy, KeyLocks
+from .outage_hold import OutageHold
 
 _log = logging.getLogger("hoox_async")
 _REREAD = 30.0  # seconds after an answer is due: then the intent is read, if no change of it was reported
@@ -66,11 +68,13 @@ class Submitter:
         services: SessionServices,
         registry: JobRegistry,
         webhook_processor: WebhookProcessor,
+        reads: Reads,
     ) -> None:
         self._services = services
         self._deferred = DeferredWrites(services)
         self.budgets: SessionBudgets = SessionBudgets(services.store)
-        self._context = AttemptContext(services, registry, webhook_processor, self._deferred)
+        self.outages: OutageHold = OutageHold(services, reads)
+        self._context = AttemptContext(services, registry, webhook_processor, self._deferred, self.outages)
         self._key_locks = KeyLocks()
         self._running: dict[str, _RunningAttempt] = {}
         self._put_back: set[str] = set()  # sent by this process, and perhaps planned again
@@ -83,6 +87,7 @@ class Submitter:
     def close(self) -> None:
         """End the attempts that still wait to send. Those whose POST is outstanding go on."""
         self._changes.close()
+        self.outages.close()
         for running in tuple(self._running.values()):
             if running.attempt.is_waiting:
                 running.task.cancel()
@@ -116,8 +121,9 @@ class Submitter:
     def _options_of_caller(self, budget: Budget | None, max_wait: float | None) -> SendOptions:
         permits = CallerPermits(self._services.rate_limiter, max_wait)
         deadline = None if max_wait is None else permits.since + max_wait
+        acquire = partial(self.outages.acquire, permits)
         return SendOptions(
-            permits, Patience.SINGLE, SingleBudget(budget, self.budgets), permits.since, deadline
+            acquire, Patience.SINGLE, SingleBudget(budget, self.budgets), permits.since, deadline
         )
 
     async def send(self, wanted: Intent, decide: Decide, options: SendOptions) -> Intent:

@@ -1,0 +1,158 @@
+"""Holds submissions back while the session's paid requests get no answer, and says so."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+
+from ..._core.circuit_breaker import LOSSES, SubmissionBreaker
+from ..._core.outage import NO_ANSWER
+from ...errors import HooxError, NotSent, OutcomeUnknown, SessionClosed
+from ...events import Paused
+from ..rate_limiter import CallerPermits, Permit
+from ..reads import Reads
+from ..services import SessionServices
+
+_log = logging.getLogger("hoox_async")
+_UNANSWERED = 20.0  # seconds; then a paid request without an answer is logged
+_PAUSES = (2.0, 5.0, 10.0, 20.0, 30.0)  # seconds after a free request without an answer; the last one repeats
+
+
+class OutageHold:
+    """Tracks the paid requests of a session; `_core.circuit_breaker` decides when submissions are held.
+
+    A batch has a breaker of its own: its POSTs are counted here, and only single submissions are held back.
+    """
+
+    def __init__(self, services: SessionServices, reads: Reads) -> None:
+        self._services = services
+        self._reads = reads
+        self._breaker = SubmissionBreaker()
+        self._waiting: set[asyncio.Future[None]] = set()
+        self._probing: asyncio.Task[None] | None = None
+
+    @property
+    def waiting(self) -> int:
+        """How many submissions are held back."""
+        return len(self._waiting)
+
+    def unanswered(self) -> float | None:
+        """The seconds for which the oldest outstanding paid request has had no answer; None: none is."""
+        oldest = self._breaker.oldest()
+        return None if oldest is None else max(0.0, self._services.clock.now() - oldest)
+
+    # --- paid requests
+
+    @contextmanager
+    def sending(self, attempt_id: str, key: str) -> Iterator[Callable[[], None]]:
+        """The block sends one paid request and records its outcome. It calls the value as the bytes leave."""
+        timer: asyncio.TimerHandle | None = None
+
+        def sent() -> None:
+            nonlocal timer
+            clock = self._services.clock
+            self._breaker.sent(attempt_id, clock.now())
+            timer = clock.loop.call_later(_UNANSWERED, _log_unanswered, key)
+
+        lost = False
+        self._breaker.began(attempt_id)
+        try:
+            yield sent
+        except OutcomeUnknown:
+            lost = True
+            raise
+        finally:
+            if timer is not None:
+                timer.cancel()
+            self._breaker.ended(attempt_id, self._services.clock.now(), lost=lost)
+            self._wake()
+
+    def answered(self) -> None:
+        """A paid request was answered, with an acceptance or a refusal."""
+        self._breaker.answered(self._services.clock.now())
+        self._wake()
+
+    # --- submissions
+
+    async def acquire(self, permits: CallerPermits) -> Permit:
+        """A permit for a submission, once it is not held back.
+
+        Raises what `CallerPermits` raises, and `NotSent` where its ``max_wait`` ends before.
+        """
+        while True:
+            await self._wait(permits)
+            permit = await permits()
+            if not self._holds():
+                return permit
+            permit.cancel()
+
+    def close(self) -> None:
+        """The session is being closed: what is held back ends with `SessionClosed`."""
+        for waiter in self._waiting:
+            if not waiter.done():
+                waiter.set_exception(SessionClosed("the session was closed"))
+
+    def _holds(self) -> bool:
+        return self._breaker.holds(self._services.clock.now())
+
+    async def _wait(self, permits: CallerPermits) -> None:
+        while self._holds():
+            waiter: asyncio.Future[None] = self._services.clock.loop.create_future()
+            self._waiting.add(waiter)
+            self._probe()
+            try:
+                async with asyncio.timeout(permits.left()):
+                    await waiter
+            except TimeoutError:
+                raise NotSent(self._reason(), retry_after=_PAUSES[-1]) from None
+            finally:
+                self._waiting.discard(waiter)
+
+    def _reason(self) -> str:
+        if self._breaker.losses >= LOSSES:
+            return f"the last {self._breaker.losses} paid requests were lost; this one was not sent"
+        return "the outstanding paid requests get no answer; this one was not sent"
+
+    def _wake(self) -> None:
+        for waiter in self._waiting:
+            if not waiter.done():
+                waiter.set_result(None)
+
+    # --- free requests
+
+    def _probe(self) -> None:
+        """Have free requests sent, unless the paid ones that are outstanding are only the first ones."""
+        is_outage = self._breaker.unanswered_since(self._services.clock.now()) is not None
+        if not is_outage or (self._probing is not None and not self._probing.done()):
+            return
+        reason = f"{self._reason()}, nor are others before a free request is answered"
+        _log.warning("submissions are held back: %s", reason)
+        self._services.hooks.emit(Paused(_PAUSES[0], reason))
+        with suppress(SessionClosed):
+            self._probing = self._services.tasks.spawn(self._run_probes(), "hoox-outage-probe")
+
+    async def _run_probes(self) -> None:
+        """Send a free request after each pause as long as a submission is held back."""
+        sent = 0
+        while self._waiting and self._holds():
+            if await self._is_answered():
+                self._breaker.answered_free(self._services.clock.now())
+                self._wake()
+            await asyncio.sleep(_PAUSES[min(sent, len(_PAUSES) - 1)])
+            sent += 1
+
+    async def _is_answered(self) -> bool:
+        try:
+            await self._reads.probe(await self._services.rate_limiter.acquire())
+        except NO_ANSWER as error:
+            _log.debug("a free request was not answered: %s", error)
+            return False
+        except HooxError:  # a refusal is an answer
+            return True
+        return True
+
+
+def _log_unanswered(key: str) -> None:
+    _log.warning("the paid request of %s has had no answer for %g s", key, _UNANSWERED)
