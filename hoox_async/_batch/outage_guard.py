@@ -21,6 +21,7 @@ from .stop_signal import StopSignal
 from .window import BatchWindow
 
 _log = logging.getLogger("hoox_async")
+_EARLY = 0.05  # seconds by which a loop may call a timer early: the resolution of its clock, 16 ms on Windows
 
 
 class OutageGuard:
@@ -89,7 +90,8 @@ class OutageGuard:
         pause = self._breaker.lost(now, probe=probe)
         losses = self._breaker.losses
         if pause is not None:
-            self._timer = self._services.clock.loop.call_at(now + pause, self._services.rate_limiter.wake)
+            until = now + pause + _EARLY
+            self._timer = self._services.clock.loop.call_at(until, self._services.rate_limiter.wake)
             self._pause(pause, f"{losses} paid requests in a row were lost")
         elif self._breaker.stopped:
             reason = f"{losses} paid requests in a row were lost, and with them {len(PAUSES)} probes"

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from itertools import pairwise
+from typing import Any
 
 import pytest
 from batch_kit import avatar, counts, edits, hooked, lose, now, opened, prompts, space_of
@@ -12,6 +14,7 @@ from batch_kit import avatar, counts, edits, hooked, lose, now, opened, prompts,
 from hoox_async import BatchRunner, ImageAvatar, LookEdit
 from hoox_async.events import Event, Paused
 from hoox_async.sandbox import Fault, Sandbox, Space
+from hoox_async.testing import VirtualTimeLoop
 
 PICTURE = "https://example.com/a.jpg"
 
@@ -76,6 +79,33 @@ async def test_an_outage_from_the_start_loses_five_and_three_probes() -> None:
     assert "does not answer" in str(report.outcomes[-1].error)
     assert [event.seconds for event in events if isinstance(event, Paused)] == [30.0, 60.0, 120.0]
     assert counts(again) == {"unknown": 9, "unsent": 291}, "what was lost before is no failure of this run"
+
+
+class EarlyLoop(VirtualTimeLoop):
+    """Calls its timers early, by less than its clock's resolution, as asyncio may do."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        select, early = self._jumping.select, 0.9 * time.get_clock_info("monotonic").resolution
+
+        def select_early(timeout: float | None = None) -> Any:
+            return select(timeout - early if timeout is not None and timeout > 2 * early else timeout)
+
+        self._jumping.select = select_early  # type: ignore[method-assign]
+
+
+def test_a_timer_that_fires_early_does_not_end_the_probes() -> None:
+    """Where the loop calls the timer of a pause a moment early, the probe is sent all the same."""
+
+    async def run() -> dict[str, int]:
+        space = space_of()
+        async with asyncio.timeout(3_600), opened(space) as session:
+            source = await avatar(session)
+            space.faults.fail_next("edit", Fault.DROP_BEFORE, times=5)
+            return counts(await BatchRunner(session).run(edits(source, 20)))
+
+    with asyncio.Runner(loop_factory=EarlyLoop) as runner:
+        assert runner.run(run()) == {"unknown": 5, "ready": 15}
 
 
 @pytest.mark.virtual_time
