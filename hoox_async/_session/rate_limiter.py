@@ -571,7 +571,7 @@ class CallerPermits:
 
     def __init__(self, rate_limiter: RateLimiter, max_wait: float | None) -> None:
         self._rate_limiter = rate_limiter
-        self.since = rate_limiter.clock.now()
+        self.since: float = rate_limiter.clock.now()
         self._until = None if max_wait is None else self.since + max_wait
 
     def left(self) -> float | None:

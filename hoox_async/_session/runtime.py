@@ -101,17 +101,19 @@ class SessionRuntime:
     def __init__(self, services: SessionServices, *, poll: Poll) -> None:
         self.services = services
         self._polls_all = poll == "all"
-        self.scheduler = PollScheduler(limit=services.rate_limiter.window.limit)
-        self.reads = Reads(services)
+        self.scheduler: PollScheduler = PollScheduler(limit=services.rate_limiter.window.limit)
+        self.reads: Reads = Reads(services)
         services.rate_limiter.on_key_refused = KeyCheck(services, self.reads).begin
-        self.registry = JobRegistry(services, self.reads, self.scheduler, polls_all=self._polls_all)
-        self.pictures = Pictures(services, self.reads, self.registry)
-        self.reconciler = Reconciler(services, self.registry)
-        self.webhook_processor = WebhookProcessor(
+        self.registry: JobRegistry = JobRegistry(
+            services, self.reads, self.scheduler, polls_all=self._polls_all
+        )
+        self.pictures: Pictures = Pictures(services, self.reads, self.registry)
+        self.reconciler: Reconciler = Reconciler(services, self.registry)
+        self.webhook_processor: WebhookProcessor = WebhookProcessor(
             services, self.reads, self.registry, self.scheduler, self.reconciler
         )
-        self.submitter = Submitter(services, self.registry, self.webhook_processor, self.reads)
-        self.poller = Poller(services, self.reads, self.registry, self.scheduler)
+        self.submitter: Submitter = Submitter(services, self.registry, self.webhook_processor, self.reads)
+        self.poller: Poller = Poller(services, self.reads, self.registry, self.scheduler)
         self._detach: Callable[[], None] | None = None
         self._stop_listening: Callable[[], None] | None = None
 

@@ -7,7 +7,7 @@ from decimal import Decimal
 from email.utils import formatdate
 from math import ceil
 from random import Random
-from typing import Any, Literal, get_args
+from typing import Any, get_args
 
 import attrs
 
@@ -199,8 +199,9 @@ class Space:
         look = self.looks.get(look_id)
         if look is None:
             return None
-        other: Mapping[str, Literal["full", "film"]] = {"full.jpg": "full", "mp4": "film"}
-        return PictureFile(look, other.get(ending, self.forms.thumbnail))
+        if ending == "mp4":
+            return PictureFile(look, "film")
+        return PictureFile(look, "full" if ending == "full.jpg" else self.forms.thumbnail)
 
     def receive(self, call: IncomingRequest, now: float, fault: Fault | None = None) -> Exchange:
         """Respond to a request, apply ``fault`` to the response, and append the request to ``requests``.
