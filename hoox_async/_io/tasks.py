@@ -7,7 +7,8 @@ import logging
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, TypeVar
 
-from ..errors import SessionClosed
+from ..errors import SessionClosed, StoreError
+from .logs import LogLimit
 
 _T = TypeVar("_T")
 _log = logging.getLogger("hoox_async")
@@ -97,12 +98,19 @@ class TaskSet:
             await asyncio.wait(tuple(self._tasks))
 
 
-async def restarted(work: Callable[[], Awaitable[_T]], what: str, *, tries: int | None = None) -> _T:
+async def restarted(
+    work: Callable[[], Awaitable[_T]],
+    what: str,
+    *,
+    tries: int | None = None,
+    store_failures: LogLimit | None = None,
+) -> _T:
     """Run the work, start it again after a pause whenever it raises, and return its result.
 
     The pauses are 1, 2, 4 … 60 s, and begin at 1 s again after a minute without a failure. Each failure is
-    logged with its traceback. Raises the error of the last of ``tries`` (None: no limit). `SessionClosed`,
-    and what is raised while the task is being cancelled, are raised at once.
+    logged with its traceback; a `StoreError` is counted by ``store_failures`` instead, as many tasks can meet
+    the same one. Raises the error of the last of ``tries`` (None: no limit). `SessionClosed`, and what is
+    raised while the task is being cancelled, are raised at once.
     """
     loop = asyncio.get_running_loop()
     pause, failures = _FIRST_PAUSE, 0
@@ -112,13 +120,16 @@ async def restarted(work: Callable[[], Awaitable[_T]], what: str, *, tries: int 
             return await work()
         except SessionClosed:
             raise
-        except Exception:
+        except Exception as error:
             failures += 1
             if failures == tries or _being_cancelled():
                 raise
             if loop.time() - began > _LONGEST_PAUSE:
                 pause = _FIRST_PAUSE
-            _log.exception("%s failed; trying again in %g s", what, pause)
+            if store_failures is not None and isinstance(error, StoreError):
+                store_failures.add(str(error))
+            else:
+                _log.exception("%s failed; trying again in %g s", what, pause)
         await asyncio.sleep(pause)
         pause = min(2 * pause, _LONGEST_PAUSE)
 

@@ -162,6 +162,7 @@ class SessionRuntime:
         self.registry.close(closed)
         # the stack runs them from the last to the first, and goes on where one is cancelled
         async with AsyncExitStack() as closing:
+            closing.callback(self.webhook_processor.close)
             closing.push_async_callback(self.services.hooks.aclose)
             closing.push_async_callback(self.services.posts.cancel)
             closing.push_async_callback(self.services.tasks.cancel)

@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections import Counter
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from functools import partial
+from typing import TypeVar
 
 import attrs
 
@@ -23,14 +25,16 @@ from .._core.intents.intent import Evidence, Intent, IntentState
 from .._core.intents.transitions import IllegalTransition
 from .._core.polling import LookUpdate, PollScheduler, is_complete
 from .._io.error_words import words_of
+from .._io.logs import LogLimit
 from .._io.tasks import restarted
-from ..errors import HooxError, SessionClosed
+from ..errors import HooxError, SessionClosed, StoreError
 from ..events import DeliveryReceived
 from .jobs import JobRegistry
 from .reads import Reads
 from .services import SessionServices
 from .unknowns import Reconciler
 
+_T = TypeVar("_T")
 _log = logging.getLogger("hoox_async")
 _MAX_CONCURRENT = 200
 _TRIES = 8  # of applying a delivery: about two minutes
@@ -54,6 +58,7 @@ class WebhookProcessor:
         self._scheduler = scheduler
         self._reconciler = reconciler
         self._slots = asyncio.Semaphore(_MAX_CONCURRENT)
+        self._store_failures = LogLimit(_log_store_failures)
         self._without_avatar: dict[str, Delivery] = {}  # by attempt; their avatars are looked up in the list
         self._lookup_tries = 0
         self._lookup_task: asyncio.Task[None] | None = None
@@ -107,7 +112,10 @@ class WebhookProcessor:
                 self._slots.release()
 
         what = f"processing a delivery for look {delivery.look_id}"
-        key, used = await restarted(apply, what, tries=_TRIES)
+        done = await self._retried(apply, what)
+        if done is None:
+            return
+        key, used = done
         self._services.hooks.emit(DeliveryReceived(delivery.look_id, delivery.status, key, used or early))
 
     async def _apply(self, attempt_id: str, delivery: Delivery) -> tuple[str | None, bool]:
@@ -308,8 +316,24 @@ class WebhookProcessor:
     def _start_with_retries(self, work: Callable[[], Awaitable[object]], what: str) -> None:
         """Do the work in the background, again after a pause if it fails."""
         with suppress(SessionClosed):  # then it is applied when the store is opened again
-            retried = restarted(work, f"processing {what}", tries=_TRIES)
-            self._services.tasks.background(retried, "hoox-delivery")
+            self._services.tasks.background(self._retried(work, f"processing {what}"), "hoox-delivery")
+
+    async def _retried(self, work: Callable[[], Awaitable[_T]], what: str) -> _T | None:
+        """Its result, after some tries. None where the store failed each time: it is kept for later."""
+        try:
+            return await restarted(work, what, tries=_TRIES, store_failures=self._store_failures)
+        except StoreError as error:
+            self._store_failures.add(f"{error} (given up until the store is opened again)")
+            return None
+
+    def close(self) -> None:
+        """Log the failures of the store that have only been counted yet."""
+        self._store_failures.close()
+
+
+def _log_store_failures(counts: Counter[str]) -> None:
+    reasons = "; ".join(f"{count} time(s), {why}" for why, count in counts.items())
+    _log.warning("deliveries could not be processed yet: %s", reasons)
 
 
 def _attempt_has_its_look(intent: Intent, attempt_id: str) -> bool:

@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 from .._api.webhook_payloads import MAX_BODY, Delivery, OtherTask, parse_delivery
 from .._core.webhook_tokens import Signer
 from .._io.logs import LogLimit
-from ..errors import ConfigurationError, WebhookRejected
+from ..errors import ConfigurationError, StoreError, WebhookRejected
 from .log_redaction import SERVER_LOGGERS, redact_tokens
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ ACKNOWLEDGED, INCOMPLETE, TOO_SLOW, TOO_LONG, TRY_AGAIN = 200, 400, 408, 413, 50
 _BAD_TOKEN = "404, no valid token (is the secret the same as where the URL was made?)"  # noqa: S105 - no secret
 _TOO_MANY = "503, more than max_in_flight at a time"
 _CLOSED = "503, the hub is closed"
-_UNKNOWN_ATTEMPT = "503, no open session here knows the attempt, or its store failed"
+_UNKNOWN_ATTEMPT = "503, no open session here knows the attempt"
 
 _log = logging.getLogger("hoox_async.webhooks")
 
@@ -103,8 +103,8 @@ class WebhookHub:
 
         The receiver gets an attempt id and the delivery, and returns whether it knows the attempt. It should
         store the delivery and process it later, since the API waits for the response. Several receivers may
-        subscribe; the first that knows the attempt gets the delivery. If one raises, that is logged, and the
-        API is asked to send the delivery again.
+        subscribe; the first that knows the attempt gets the delivery. If one raises, that is logged (a
+        `StoreError` without its traceback), and the API is asked to send the delivery again.
         """
         subscription = object()
         receivers = self._last_receivers if last else self._receivers
@@ -121,7 +121,7 @@ class WebhookHub:
         200: stored, or about another kind of task. 400: malformed. 404: the token is invalid; the body is not
         read. 413: longer than 256 KiB. 503: no open session knows the attempt, or the hub is closed or full;
         nothing was stored, and the API's retry may reach the right process. A slash at the token's end is
-        ignored. Answers of 404 and 503 are logged, at most one line a second.
+        ignored. Answers of 404, 408 and 503 are logged, at most one line a second.
         """
         return await self._receive(token, body)
 
@@ -187,7 +187,7 @@ class WebhookHub:
                     return whole
                 return await self._dispatch(attempt_id, whole)
         except TimeoutError:
-            _log.warning("a delivery was not received within %g s", self._answer_within)
+            self._refused.add(f"{if_late}, not received within {self._answer_within:g} s")
             return if_late
 
     async def _dispatch(self, attempt_id: str, body: bytes) -> int:
@@ -200,13 +200,16 @@ class WebhookHub:
             return rejected.status
         if isinstance(delivery, OtherTask):
             return ACKNOWLEDGED
+        why = _UNKNOWN_ATTEMPT
         for receiver in (*self._receivers.values(), *self._last_receivers.values()):
             try:
                 if await receiver(attempt_id, delivery):
                     return ACKNOWLEDGED
+            except StoreError as error:
+                why = f"503, it could not be stored: {error}"
             except Exception:
                 _log.exception("a delivery could not be stored; the API will send it again")
-        self._refused.add(_UNKNOWN_ATTEMPT)
+        self._refused.add(why)
         return TRY_AGAIN
 
 

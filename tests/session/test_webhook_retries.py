@@ -53,7 +53,10 @@ async def test_a_delivery_whose_processing_fails_is_processed_again(
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    """A failure in processing a delivery is logged, and the delivery settles the look some seconds later."""
+    """A failure in processing a delivery is logged, and the delivery settles the look some seconds later.
+
+    One of the store is logged without a traceback.
+    """
     async with stage() as on:
         job = await on.session.submit(prompt(), key="k")
         wait = asyncio.create_task(job.wait()) if awaited else None
@@ -68,8 +71,30 @@ async def test_a_delivery_whose_processing_fails_is_processed_again(
         if wait is not None:
             assert (await wait).thumbnail_url == PICTURE
         assert sends(on.space, "status", "avatar") == 0
-    assert f"processing a delivery for look {job.look_id} failed; trying again in 1 s" in caplog.text
-    assert f"{error.__name__}: {method}" in caplog.text
+    if error is StoreError:
+        assert f"deliveries could not be processed yet: 1 time(s), {method}" in caplog.text
+        assert "Traceback" not in caplog.text
+    else:
+        assert f"processing a delivery for look {job.look_id} failed; trying again in 1 s" in caplog.text
+        assert f"{error.__name__}: {method}" in caplog.text
+
+
+async def test_while_the_store_is_away_processing_costs_one_log_line_a_second(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Of 40 deliveries that fail in one minute, none has a traceback; all are applied once it is back."""
+    async with stage() as on:
+        jobs = [await on.session.submit(prompt(f"{n}"), key=f"{n}") for n in range(40)]
+        raises_once(part_of(on, "webhook_processor"), "_apply", monkeypatch, times=200, error=StoreError)
+        caplog.clear()
+        began = asyncio.get_running_loop().time()
+        for job, attempt in zip(jobs, on.hub.attempts, strict=True):
+            assert await on.deliver(attempt, job.ref, LookStatus.READY)
+        await asyncio.gather(*jobs)
+        seconds = asyncio.get_running_loop().time() - began
+        lines = [line for line in caplog.messages if "deliveries" in line]
+        assert 2 <= len(lines) <= seconds + 1
+        assert "Traceback" not in caplog.text
 
 
 async def test_a_delivery_that_waits_for_its_retry_blocks_no_other(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -25,6 +26,7 @@ from hoox_async._io.stores.postgres.queries import IntentRow
 from hoox_async._io.stores.postgres.store import PostgresStore
 from hoox_async.errors import StoreError
 from hoox_async.postgres import PostgresDatabase
+from hoox_async.webhooks import WebhookHub
 
 # A process that sends some keys, waits until its stdin has a line, and then writes its answers.
 SENDER = """
@@ -128,6 +130,28 @@ async def test_a_commit_whose_answer_is_lost_is_undone_by_a_second_write(
         assert (await store.plan(planned("a"))).state is IntentState.SENDING
         assert (await store.advance("a", Revert("att_1"))).state is IntentState.PLANNED
         assert await states(direct, "a") == ["planned"]
+
+
+async def test_deliveries_cost_no_traceback_while_the_database_is_gone(
+    postgres: Server, postgres_schema: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Each is answered 503 and counted in a line that says why."""
+    hub = WebhookHub("https://shop.example.com/hooks", "a secret that is long enough")
+    token = hub.url_for("att_of_nobody").rpartition("/")[2]
+    body = b'{"job_id": "look_1", "status": "completed", "result": {"thumbnail_url": "https://m.example/1"}}'
+    async with (
+        Proxy(postgres.socket) as proxy,
+        PostgresDatabase(proxy.url, schema=postgres_schema, webhooks=hub),
+    ):
+        proxy.refuse = True
+        proxy.cut()
+        assert set(await asyncio.gather(*(hub.handle(token, body) for _ in range(50)))) == {503}
+        await hub.aclose()
+        refused = [record for record in caplog.records if "refused" in record.getMessage()]
+        assert sum(int(n) for r in refused for n in re.findall(r"(\d+) with 503", r.getMessage())) == 50
+        assert "it could not be stored: " in refused[0].getMessage()
+        assert len(refused) < 10
+        assert not any(record.exc_info for record in caplog.records)
 
 
 async def test_a_write_that_the_server_executes_after_its_client_has_gone_is_undone(

@@ -8,6 +8,7 @@ import pytest
 from webhook_kit import READY, Session, hub, token_of
 
 from hoox_async._api.webhook_payloads import Delivery
+from hoox_async.errors import StoreError
 
 pytestmark = pytest.mark.virtual_time
 
@@ -47,6 +48,34 @@ async def test_a_flood_of_refusals_is_one_line_a_second_that_counts_them_all(
     assert 4 <= len(lines) <= 5
     numbers = [int(part.split(" with ")[0]) for line in lines for part in line.split(": ", 1)[1].split("; ")]
     assert sum(numbers) == 60
+
+
+async def test_while_the_store_is_away_deliveries_cost_one_line_a_second(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """What its receiver cannot store, and what is not stored in time, is counted without a traceback."""
+    a_hub = hub()
+    hangs = asyncio.Event()
+
+    async def receive(attempt_id: str, _: Delivery) -> bool:
+        if attempt_id == "slow":
+            await hangs.wait()
+        raise StoreError("the database cannot be reached")
+
+    a_hub.subscribe(receive)
+    fast, slow = token_of(a_hub, "a1"), token_of(a_hub, "slow")
+    async with asyncio.TaskGroup() as deliveries:
+        for _ in range(100):  # ten seconds
+            deliveries.create_task(a_hub.handle(slow, READY))
+            assert await a_hub.handle(fast, READY) == 503
+            await asyncio.sleep(0.1)
+    await asyncio.sleep(5)
+    lines = caplog.messages
+    assert lines == said(caplog)
+    assert len(lines) <= 17
+    assert lines[0].endswith("1 with 503, it could not be stored: the database cannot be reached")
+    assert any("with 503, not received within 5 s" in line for line in lines)
+    assert not any(record.exc_info for record in caplog.records)
 
 
 async def test_refusals_of_a_full_or_closed_hub_are_logged_too(caplog: pytest.LogCaptureFixture) -> None:
