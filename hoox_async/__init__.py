@@ -49,6 +49,7 @@ from ._io.stores import PruneResult, backup_store, prune_store, read_costs, reco
 from ._report import BatchReport
 from ._session.health import SessionHealth
 from ._session.jobs import LookJob
+from ._version import __version__
 from .errors import (
     ApiError,
     AuthenticationError,
@@ -167,6 +168,7 @@ __all__ = [
     "Unknown",
     "WaitTimeout",
     "WebhookRejected",
+    "__version__",
     "backup_store",
     "prune_store",
     "read_costs",

@@ -8,10 +8,10 @@ from typing import NamedTuple
 from .._api.models import LookRef
 from .._core.intents.intent import Intent, IntentState
 from .._core.intents.outcomes import Outcome, OutcomeState, outcome_of
-from .._core.intents.send_decision import Decision, Outstanding, SendDecision, send_stored
+from .._core.intents.send_decision import Decision, Outstanding, SendDecision, key_conflict, send_stored
 from .._core.intents.transitions import Replace, Resend
-from ..errors import HooxError, InvalidRequest, KeyConflict
-from .item_outcomes import key_conflict, settled_before, unsent
+from ..errors import HooxError, InvalidRequest
+from .item_outcomes import conflicting, settled_before, unsent
 from .items import Item
 from .options import BatchOptions
 
@@ -75,7 +75,7 @@ def admit(
     if stored is None:
         return find_source(item, known, live, ended)
     if options.conflicts(stored, item.digest) or _is_second_content(item, stored):
-        return Finish(key_conflict(item))
+        return Finish(conflicting(item, key_conflict(item.key, stored.request, item.request)))
     item.stored = stored
     item.pay_again = not item.repeated and options.pays_again(stored, item.digest)
     if item.needs_sending:
@@ -93,7 +93,7 @@ def decide_sending(item: Item, wanted: Intent, stored: Intent | None, options: B
         return SendDecision(wanted)
     if stored.digest != item.digest:
         if options.conflicts(stored, item.digest) or _is_second_content(item, stored):
-            raise KeyConflict(item.key)
+            raise key_conflict(item.key, stored.request, item.request)
         pay_again = not item.repeated and options.pays_again(stored, item.digest)
     else:
         pay_again = item.pay_again and item.is_unchanged(stored)

@@ -14,8 +14,10 @@ import attrs
 from .._api.models import LookRef
 from .._api.requests import FREE, LookEdit
 from .._core.forecast import PlannedLook, makespan
+from .._core.intents.costs import format_credits
 from .._core.intents.intent import Intent, IntentState
 from .._core.polling.durations import DurationModels, kind_of
+from .._report.formatting import format_count, format_duration
 from .._session import HooxSession, runtime_of, unopened_of
 from .._session.services import store_errors
 from .input_reader import BatchInput
@@ -24,6 +26,10 @@ from .options import BatchOptions
 from .window import MAX_UNSENT
 
 _PAGE = 500
+_KINDS = {
+    "prompt": ("avatar from a prompt", "avatars from prompts"),
+    "images": ("avatar from images", "avatars from images"),
+}
 
 
 @attrs.frozen
@@ -38,6 +44,13 @@ class Estimate:
     """About how many seconds it would take until the last look is done.
 
     By a simulation of the quota, with the durations that the session has seen of looks so far."""
+
+    def __str__(self) -> str:
+        if not self.count:
+            return "nothing to send"
+        counts = self.by_kind.items()
+        kinds = ", ".join(format_count(count, *_KINDS.get(kind, (kind,))) for kind, count in counts)
+        return f"{kinds}: {format_credits(self.credits)}, about {format_duration(self.duration)}"
 
     @property
     def count(self) -> int:

@@ -68,9 +68,9 @@ def _failed(stored: Intent | None) -> Decimal:
     return stored.failed if stored else FREE
 
 
-def key_conflict(item: Item) -> Outcome:
+def conflicting(item: Item, error: KeyConflict) -> Outcome:
     """The outcome of an item whose key belongs to other content."""
-    return Outcome(item.key, item.request, OutcomeState.REJECTED, error=KeyConflict(item.key))
+    return Outcome(item.key, item.request, OutcomeState.REJECTED, error=error)
 
 
 def settled_before(item: Item, stored: Intent) -> Outcome:

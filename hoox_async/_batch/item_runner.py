@@ -29,7 +29,7 @@ from ..errors import (
 )
 from .admission import decide_sending
 from .batch_budget import BatchBudget
-from .item_outcomes import key_conflict, unreadable, unrecorded, unsent_beside
+from .item_outcomes import conflicting, unreadable, unrecorded, unsent_beside
 from .items import Item
 from .options import BatchOptions
 from .outage_guard import OutageGuard
@@ -74,8 +74,8 @@ class ItemRunner:
             if not refusal_is_the_items_own(error):
                 raise Stopped(error) from None
             return await self._unsent(item, OutcomeState.REJECTED, error)
-        except KeyConflict:
-            return key_conflict(item)
+        except KeyConflict as error:
+            return conflicting(item, error)
         except InvalidRequest as error:
             return await self._unsent(item, OutcomeState.REJECTED, error)
         except HooxError as error:  # NotSent, BudgetExceeded …

@@ -11,13 +11,14 @@ from typing import Any
 from .._api.requests import Resolution
 from .._core.intents.intent import Intent
 from .._core.intents.outcomes import Outcome, OutcomeState
+from .._core.intents.send_decision import key_conflict
 from .._session.runtime import SessionRuntime
 from .._session.services import store_errors
 from ..errors import BudgetExceeded, HooxError, SessionClosed, StoreError
 from .admission import Admission, AwaitIntent, AwaitItem, Enqueue, Finish, Resume, admit, after_source
 from .batch_budget import BatchBudget
 from .input_reader import BatchInput, InputReader
-from .item_outcomes import key_conflict, unreadable, unsent, without_credits
+from .item_outcomes import conflicting, unreadable, unsent, without_credits
 from .item_runner import ItemRunner
 from .items import Item
 from .locality_queue import LocalityQueue, pick_first
@@ -294,7 +295,8 @@ class BatchRun:
         if first.digest == item.digest:
             first.add_duplicate(item)
         else:
-            self._window.put(item.index, key_conflict(item))
+            error = key_conflict(item.key, first.request, item.request)
+            self._window.put(item.index, conflicting(item, error))
 
     def _admit(self, item: Item, known: dict[str, Intent] | StoreError) -> None:
         self._live[item.key] = item

@@ -37,6 +37,10 @@ class OutcomeStream:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._closed = False
 
+    def __repr__(self) -> str:
+        state = "ended" if self._closed else "not begun" if self._loop is None else "running"
+        return f"<OutcomeStream: {state}>"
+
     def __aiter__(self) -> Self:
         return self
 
@@ -167,6 +171,12 @@ class BatchRunner:
         with suppress(SessionClosed):  # not open yet: then `run` and `stream` check it
             self._require_caps_for_all()
         self._runs: weakref.WeakSet[BatchRun] = weakref.WeakSet()
+
+    def __repr__(self) -> str:
+        named = ("max_in_flight", "max_credits", "budget", "max_failures")
+        options = {name: getattr(self._options, name) for name in named}
+        shown = ", ".join(f"{name}={value}" for name, value in options.items() if value is not None)
+        return f"<BatchRunner: {shown}>"
 
     def stream(self, requests: Requests) -> OutcomeStream:
         """The outcomes, each as its item settles. Nothing is sent before the first one is asked for.

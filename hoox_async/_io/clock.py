@@ -8,8 +8,21 @@ import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
+from ..errors import ConfigurationError
+
 # It goes on while the machine sleeps, and nobody sets it. Linux names it so; macOS's monotonic clock is one.
 _BOOT_TIME = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC if sys.platform == "darwin" else None)
+
+
+def running_loop() -> asyncio.AbstractEventLoop:
+    """The loop that runs here. Raises `ConfigurationError` where none does, as under trio."""
+    try:
+        return asyncio.get_running_loop()
+    except RuntimeError:
+        raise ConfigurationError(
+            "hoox_async needs asyncio: no asyncio loop (or uvloop) runs here; with trio, run it by "
+            "asyncio.run in a thread of its own"
+        ) from None
 
 
 class Clock:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import base64
 import hashlib
 from collections.abc import Mapping, Sequence
@@ -14,7 +13,7 @@ import anyio.to_thread
 
 from .._api.requests import FREE
 from .._core.intents.costs import format_amount
-from .._io.clock import Clock
+from .._io.clock import Clock, running_loop
 from ..errors import ConfigurationError
 from .formatting import STATE_EXPLANATIONS, format_duration
 from .jsonl import write_atomically
@@ -40,7 +39,7 @@ async def write_sheet(
 ) -> Path:
     """Collect the pictures, write the page and return its path. See `BatchReport.write_contact_sheet`."""
     _require_jinja()
-    made_at = Clock(asyncio.get_running_loop()).utc()
+    made_at = Clock(running_loop()).utc()
     details = _of_unknowns(report, candidates)
     pictures, of_candidates = await collect_pictures(
         report.outcomes, tuple(details.values()), folder, given=given, fetch=fetch, download=download
@@ -68,7 +67,7 @@ async def write_unknowns(
 ) -> Path:
     """Collect the pictures, write the page and return its path. See `BatchReport.write_unknowns_page`."""
     _require_jinja()
-    made_at = Clock(asyncio.get_running_loop()).utc()
+    made_at = Clock(running_loop()).utc()
     details = _of_unknowns(report, candidates)
     _, pictures = await collect_pictures(
         (), tuple(details.values()), folder, given={}, fetch=fetch, download=download

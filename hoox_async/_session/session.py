@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import warnings
+import weakref
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from types import TracebackType
@@ -45,6 +46,7 @@ from .._core.settings import (
     check_timeout,
     check_wait,
 )
+from .._io.clock import running_loop
 from .._io.hooks import Hooks
 from .._io.protocols import Store, Transport, Workspace
 from .._io.stores import open_store
@@ -111,6 +113,7 @@ class HooxSession:
         self._store = open_store(store)
         self._open: SessionRuntime | None = None
         self._closing: asyncio.Task[None] | None = None
+        self._left = asyncio.Event()
         self._state = "new"
 
     def __repr__(self) -> str:
@@ -119,6 +122,7 @@ class HooxSession:
     async def __aenter__(self) -> Self:
         if self._state != "new":
             raise SessionClosed(f"a session is opened once; this one is {self._state}")
+        running_loop()
         self._state = "opening"
         runtime, store_is_ours = None, False
         try:
@@ -134,6 +138,7 @@ class HooxSession:
                 await self._close(runtime)
             raise
         self._open, self._state = runtime, "open"
+        _close_at_the_end_of_the_loop(self, runtime)
         return self
 
     def _create_runtime(self) -> SessionRuntime:
@@ -166,6 +171,7 @@ class HooxSession:
         """
         runtime = None if self._open is None else self._ready()
         self._open, self._state = None, "closed"
+        self._left.set()
         if runtime is not None:
             await self._close(runtime)
         elif self._closing is not None and not self._closing.done():
@@ -173,7 +179,8 @@ class HooxSession:
 
     async def _close(self, runtime: SessionRuntime | None) -> None:
         """Close all parts in a separate task, which a cancellation of the caller does not reach."""
-        closing = self._closing = asyncio.create_task(self._close_parts(runtime), name="hoox-close")
+        work = _close_parts(runtime, self._transport, self._store)
+        closing = self._closing = asyncio.create_task(work, name="hoox-close")
         try:
             await asyncio.shield(closing)
         except asyncio.CancelledError:
@@ -182,16 +189,6 @@ class HooxSession:
                 runtime.close_now()
             await asyncio.wait((closing,))
             raise
-
-    async def _close_parts(self, runtime: SessionRuntime | None) -> None:
-        try:
-            if runtime is not None:
-                await runtime.close()
-        finally:
-            try:
-                await self._transport.aclose()
-            finally:
-                await self._store.aclose()
 
     def __del__(self) -> None:
         if getattr(self, "_open", None) is not None:
@@ -539,6 +536,47 @@ class HooxSession:
         It reads the store once or twice, for 3 s at most, sends no request and raises no error of the store.
         """
         return await self._ready().health()
+
+
+async def _close_parts(runtime: SessionRuntime | None, transport: Transport, store: Store) -> None:
+    try:
+        if runtime is not None:
+            await runtime.close()
+    finally:
+        try:
+            await transport.aclose()
+        finally:
+            await store.aclose()
+
+
+_at_the_end: set[asyncio.Task[None]] = set()  # a loop holds its tasks weakly
+
+
+def _close_at_the_end_of_the_loop(session: HooxSession, runtime: SessionRuntime) -> None:
+    """Close a session that nobody has closed when `asyncio.run` ends its loop.
+
+    Else its store would be locked as long as the process lives.
+    """
+    left, transport, store = session._left, session._transport, session._store
+    weakly = weakref.ref(session)  # a session that is forgotten warns at once
+    del session
+
+    async def wait() -> None:
+        try:
+            await left.wait()
+        except asyncio.CancelledError:
+            session = weakly()
+            if session is None:
+                await _close_parts(runtime, transport, store)
+            elif not left.is_set():
+                shown = f"{session!r} was never closed; the end of its loop closed it"
+                await session.aclose()
+                warnings.warn(shown, ResourceWarning, stacklevel=1)
+            raise
+
+    task = asyncio.create_task(wait(), name="hoox-end-of-loop")
+    _at_the_end.add(task)
+    task.add_done_callback(_at_the_end.discard)
 
 
 def runtime_of(session: HooxSession) -> SessionRuntime:

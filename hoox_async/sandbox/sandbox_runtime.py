@@ -11,6 +11,7 @@ from typing import Any
 
 import aiohttp
 
+from .._io.clock import running_loop
 from .drawing.picture import paint
 from .server import Server
 from .webhook_sender import DeliveryOptions, DeliveryRecord, WebhookSender
@@ -32,7 +33,7 @@ class SandboxRuntime:
         rng: Random,
         delivered: list[DeliveryRecord],
     ) -> None:
-        self.loop: asyncio.AbstractEventLoop = asyncio.get_running_loop()
+        self.loop: asyncio.AbstractEventLoop = running_loop()
         self.thread_id: int = threading.get_ident()
         self.webhook_sender: WebhookSender = WebhookSender(space, self._deliver, options, rng, delivered)
         self._server = Server(

@@ -254,6 +254,9 @@ async def test_estimate_says_what_would_be_sent_now() -> None:
         assert len(space.requests) == sent
         assert before.credits == Decimal("25.5")
         assert before.by_kind == {"edit": 11}
+        assert str(before).startswith("11 edits: 25.5 credits, about ")
+        assert repr(BatchRunner(session, max_credits=9)) == "<BatchRunner: max_in_flight=400, max_credits=9>"
+        assert repr(runner.stream([])) == "<OutcomeStream: not begun>"
         assert before.count == 11
         assert before.duration > 0
         await runner.run(items)

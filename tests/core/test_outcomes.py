@@ -197,3 +197,10 @@ def test_any_intent_has_an_outcome(stored: Intent) -> None:
     outcome = outcome_of(stored)
     assert (outcome.credits, outcome.at_risk) == (stored.spent, stored.at_risk)
     assert outcome.key == stored.key
+
+
+def test_the_repr_of_an_outcome_is_short() -> None:
+    """It has the key, the state, the look and the credits; the request and the answers are left out."""
+    ready = outcome_of(intent(IntentState.READY, ref=REF, look=READY))
+    assert repr(ready) == "<Outcome alex: ready, avtr_abc:look_new, 2 credits>"
+    assert repr(outcome_of(intent(IntentState.UNKNOWN))) == "<Outcome alex: unknown, 0 credits, 2 at risk>"

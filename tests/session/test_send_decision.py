@@ -8,7 +8,7 @@ from decimal import Decimal
 import attrs
 import pytest
 
-from hoox_async import LookEdit, LookRef
+from hoox_async import LookEdit, LookRef, PromptAvatar, PrunedRequest
 from hoox_async._core.intents.intent import Evidence, Intent, IntentState, Reason
 from hoox_async._core.intents.keys import digest
 from hoox_async._core.intents.send_decision import (
@@ -16,6 +16,7 @@ from hoox_async._core.intents.send_decision import (
     SendDecision,
     decide_resend,
     decide_single,
+    key_conflict,
     send_stored,
 )
 from hoox_async._core.intents.transitions import (
@@ -84,6 +85,20 @@ def test_other_content_under_a_key_that_may_have_been_paid_is_a_conflict(stored:
     """Other content under a key that was paid, or may have been, raises KeyConflict."""
     with pytest.raises(KeyConflict):
         decide_single(intent("a desk"), stored, stored)
+
+
+def test_a_conflict_says_what_differs() -> None:
+    """A KeyConflict shows both values of what differs, of long texts the place; of URLs only the name."""
+    prefix = "Spring campaign, natural light, muted colours, an unhurried mood. "
+    stored = LookEdit("alex", prefix + "On a stage", style="podcast", images=["https://me.test/secret"])
+    wanted = LookEdit("alex", prefix + "In a car", images=["https://me.test/other"], extra={"tags2": ["x"]})
+    assert str(key_conflict("alex/car", stored, wanted)) == (
+        "key 'alex/car': it belongs to a request with other content: "
+        "the prompt is '… an unhurried mood. On a stage', now '… an unhurried mood. In a car'; "
+        "the style is 'podcast', now None; another images; another extra"
+    )
+    assert "another kind (prompt, now edit)" in str(key_conflict("alex", PromptAvatar("a"), wanted))
+    assert "other content" in str(key_conflict("alex", PrunedRequest("edit", Decimal(2)), wanted))
 
 
 def test_an_accepted_intent_is_the_result() -> None:

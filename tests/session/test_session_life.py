@@ -238,6 +238,39 @@ async def test_an_error_inside_the_block_is_raised_and_the_session_is_closed() -
     assert others() == before
 
 
+def test_a_session_that_a_loop_leaves_open_does_not_keep_its_store(tmp_path: Path) -> None:
+    """A session that is open when `asyncio.run` ends is closed then, and its store can be opened again.
+
+    Its POST that had no answer yet is an unknown.
+    """
+    store, left = tmp_path / "looks.db", list[HooxSession]()
+
+    async def leave(space: Space) -> None:
+        session = HooxSession(space.api_key, transport=InProcessTransport(space), store=store)
+        left.append(await session.__aenter__())
+        space.faults.fail_next("create", Fault.HANG, 1, 0)
+        asyncio.create_task(session.submit(prompt(), key="alex"))  # noqa: RUF006
+        while not space.ledger:
+            await asyncio.sleep(0.01)
+
+    async def come_back(space: Space) -> list[str]:
+        async with HooxSession(space.api_key, transport=InProcessTransport(space), store=store) as session:
+            return [unknown.key for unknown in await session.unknowns()]
+
+    space = Space(rng=Random(1))
+    with pytest.warns(ResourceWarning, match="never closed; the end of its loop closed it"):
+        asyncio.run(leave(space))
+    assert asyncio.run(come_back(space)) == ["alex"]
+    assert left
+
+
+def test_without_asyncio_a_session_says_so() -> None:
+    """Where no asyncio loop runs, as under trio, opening a session raises ConfigurationError."""
+    opening = HooxSession(KEY, base_url=BASE).__aenter__()
+    with pytest.raises(ConfigurationError, match="needs asyncio"):
+        opening.send(None)
+
+
 def test_a_session_that_nobody_closes_warns() -> None:
     """An open session that is garbage-collected gives a ResourceWarning."""
 

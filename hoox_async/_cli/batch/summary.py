@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from decimal import Decimal
 from typing import NamedTuple
 
-from hoox_async import BatchReport, HooxError, Outcome, OutcomeState, WaitTimeout
+from hoox_async import BatchReport, HooxError, KeyConflict, Outcome, OutcomeState, WaitTimeout
 
 from ..exit_codes import Exit, cap_reached, is_access
 from ..json_output import reason
@@ -140,6 +140,8 @@ def _reasons(outcomes: tuple[Outcome, ...]) -> list[str]:
             why = _why(outcome, outcome.error)
             source = str(getattr(outcome.request, "source", ""))
             general = why.replace(f"its source {source!r} ", "its source ")
+            if isinstance(outcome.error, KeyConflict):
+                general = "its content was changed after it was sent"
             found.setdefault((outcome.state, general), {})[outcome.key] = why
     lines = []
     for (state, general), whys in sorted(found.items(), key=lambda entry: _EXPLAINED.index(entry[0][0])):

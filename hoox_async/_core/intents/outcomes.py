@@ -42,7 +42,7 @@ class BatchItem:
     request: Request
 
 
-@attrs.frozen
+@attrs.frozen(repr=False)
 class Outcome:
     """How one item ended.
 
@@ -72,6 +72,11 @@ class Outcome:
     answer_by: datetime | None = None
     watched_since: datetime | None = None
     credits_failed: Decimal = FREE
+
+    def __repr__(self) -> str:
+        shown = [str(self.state), *([str(self.ref)] if self.ref else []), f"{self.credits} credits"]
+        shown += [f"{self.at_risk} at risk"] if self.at_risk else []
+        return f"<Outcome {self.key}: {', '.join(shown)}>"
 
     @property
     def ref(self) -> LookRef | None:

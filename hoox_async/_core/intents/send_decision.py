@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import attrs
 
 from ..._api.models import LookRef
+from ..._api.requests import KnownRequest, LookEdit, PrunedRequest, Request, content_of
 from ...errors import HooxError, KeyConflict
 from .intent import Intent, IntentState
 from .outcomes import error_of
@@ -38,6 +39,45 @@ Decide = Callable[[Intent | None], Decision]
 """Takes the stored intent of a key. Returns what to send, or the stored intent if nothing is to be sent."""
 
 
+def key_conflict(key: str, stored: KnownRequest, wanted: Request) -> KeyConflict:
+    """The error for a key that belongs to another request already: it says what differs.
+
+    Of lists and mappings it gives the name only, since their URLs may hold secrets.
+    """
+    if isinstance(stored, PrunedRequest):
+        return KeyConflict(key)
+    if stored.KIND != wanted.KIND:
+        return KeyConflict(key, f"it belongs to a request of another kind ({stored.KIND}, now {wanted.KIND})")
+    before, after = _compared(stored), _compared(wanted)
+    differing = [
+        _difference(name, before[name], after[name]) for name in before if before[name] != after[name]
+    ]
+    detail = f": {'; '.join(differing)}" if differing else ""
+    return KeyConflict(key, f"it belongs to a request with other content{detail}")
+
+
+def _compared(request: Request) -> dict[str, Any]:
+    source = {"source": str(request.source)} if isinstance(request, LookEdit) else {}
+    return {**source, **content_of(request), "extra": dict(request.extra)}
+
+
+def _difference(name: str, before: Any, after: Any) -> str:
+    if isinstance(before, list | dict):
+        return f"another {name}"
+    if isinstance(before, str) and isinstance(after, str):
+        ends = (n for n, (one, other) in enumerate(zip(before, after, strict=False)) if one != other)
+        same = next(ends, min(len(before), len(after)))
+        before, after = _excerpt(before, same), _excerpt(after, same)
+    return f"the {name} is {before!r}, now {after!r}"
+
+
+def _excerpt(text: str, at: int) -> str:
+    """A part of the text around this place, so that what differs is seen."""
+    start = max(0, at - 20) if len(text) > 60 else 0
+    end = start + 60
+    return ("…" if start else "") + text[start:end] + ("…" if end < len(text) else "")
+
+
 def send_stored(
     stored: Intent, instruction: Replace | Resend | None = None, source: LookRef | None = None
 ) -> SendDecision:
@@ -57,7 +97,7 @@ def decide_single(wanted: Intent, at_begin: Intent | None, stored: Intent | None
         return SendDecision(wanted)
     if stored.digest != wanted.digest:
         if not stored.never_charged:
-            raise KeyConflict(wanted.key)
+            raise key_conflict(wanted.key, stored.request, wanted.content)
         return send_stored(stored, Replace(wanted.content, wanted.digest), wanted.source)
     if stored.state is IntentState.PLANNED:
         return send_stored(stored)

@@ -16,6 +16,7 @@ from ...._core.intents.deliveries import can_be_needed
 from ...._core.intents.intent import Intent
 from ...._core.intents.records import dump_delivery
 from ....errors import ConfigurationError, StoreError, StoreLocked
+from ...clock import running_loop
 from . import intent_rows
 from .member import Member
 from .names import require_workspace_name
@@ -77,11 +78,12 @@ class SharedDatabase(ABC):
 
     async def open(self) -> None:
         """Connect and begin this process's lease. Raises `StoreError` and `ConfigurationError`."""
+        loop = running_loop()
         if self._is_open:
             if not self.is_in_own_process:
                 raise self._forked()
             raise StoreLocked(f"{self._name} is open already: a database object is opened once at a time")
-        self._is_open, self._loop, self._pid = True, asyncio.get_running_loop(), os.getpid()
+        self._is_open, self._loop, self._pid = True, loop, os.getpid()
         member = None
         try:
             member = Member(await self._connect(), self._lease)
