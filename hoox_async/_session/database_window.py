@@ -120,6 +120,7 @@ class DatabaseWindow:
         self._observation: tuple[ServerQuota, float] | None = None
         self._observer: asyncio.Task[None] | None = None
         self._learned_at = -math.inf
+        self._unwritten_pause = -math.inf  # until then a pause holds here that others may not know yet
 
     # --- reservations
 
@@ -175,7 +176,8 @@ class DatabaseWindow:
         self._offset = reservation.moment - now
         self.limit, self._interval = reservation.limit, reservation.interval
         self._counted, self._known = reservation.counted, (reservation.counted, now)
-        self._load(reservation.learned)
+        if now >= self._unwritten_pause:
+            self._load(reservation.learned)
         if reservation.permit is None:
             self._ask_again_at = now + max(wait, 0.002)
             if self._learning.refusals.is_probing:  # the probe of another process may be answered sooner
@@ -324,6 +326,8 @@ class DatabaseWindow:
                     found.version, text, terms, _STEPS_WITHOUT_BURST * self._interval
                 ):
                     self._learned_at = self._clock.now()
+                    if isinstance(answer, Refused):
+                        self._unwritten_pause = -math.inf
                     self._load(text)
                     if before.is_probing and not terms.is_probing:
                         self._ask_again_at = -math.inf
@@ -343,6 +347,7 @@ class DatabaseWindow:
         counts = QuotaCounts(self._to_database(now), self._counted, self._counted, last_permit)
         lasts = self._learning.pause(counts, seconds, number, self.limit)
         self._learned_text = None  # the copy here is ahead of what is stored
+        self._unwritten_pause = now + lasts
         self.release_unused()
         self._spawn(self._learn(Refused(number, seconds, self.limit), now), "hoox-pause")
         return lasts

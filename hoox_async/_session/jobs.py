@@ -33,6 +33,7 @@ from ..errors import (
     WaitTimeout,
 )
 from ..events import LookSettled
+from .rate_limiter import LEAST_STORE_SECONDS
 from .reads import Reads
 from .services import SessionServices
 
@@ -242,11 +243,13 @@ class LookJob:
     async def _wait_until(self, reached: Callable[[], bool], timeout: Timeout) -> None:
         """The loop in which every waiter waits. Raises as `wait` does, except `GenerationFailed`."""
         seconds = check_timeout(timeout, self._registry.default_timeout)
-        await self._registry.restore(self)
-        if seconds == 0 and not reached():
-            raise self._timeout(seconds)
+        began = asyncio.get_running_loop().time()
         try:
-            async with asyncio.timeout(seconds):
+            async with asyncio.timeout(None if seconds is None else max(seconds, LEAST_STORE_SECONDS)):
+                await self._registry.restore(self)
+            if seconds == 0 and not reached():
+                raise self._timeout(seconds)
+            async with asyncio.timeout_at(None if seconds is None else began + seconds):
                 while not reached():
                     await self._next_change()
         except TimeoutError:

@@ -32,6 +32,8 @@ from .shared_quota import SharedQuota
 _log = logging.getLogger("hoox_async")
 _MAX_PASSED_OVER = 10.0  # seconds
 _RETRY_AFTER_FAILURE = 1.0  # seconds until the next decision, after one has raised
+LEAST_STORE_SECONDS = 1.0
+"""What the store is given to answer a caller that waits for less, in seconds."""
 _UNAUTHORIZED, _TOO_MANY_REQUESTS = 401, 429
 
 IsReady = Callable[[], bool]
@@ -119,13 +121,14 @@ class RateLimiter:
         self.wake()
         if max_wait is None or waiter.permit.done():
             return await self._wait(waiter)
+        until = self.clock.now() + max_wait
         if isinstance(self.window, DatabaseWindow):
-            await self._answered(waiter, self.window)
-        estimate = self._estimate_wait(waiter)
-        if not waiter.permit.done() and (max_wait <= 0 or estimate > max_wait):
+            await self._answered(waiter, self.window, max_wait)
+        estimate, left = self._estimate_wait(waiter), until - self.clock.now()
+        if not waiter.permit.done() and (left <= 0 or estimate > left):
             self._withdraw(waiter)
             raise _too_long(estimate)
-        timer = self.clock.loop.call_later(max_wait, self._time_out, waiter)
+        timer = self.clock.loop.call_later(left, self._time_out, waiter)
         try:
             return await self._wait(waiter)
         finally:
@@ -196,10 +199,17 @@ class RateLimiter:
             self._withdraw(waiter)
             raise
 
-    async def _answered(self, waiter: _Waiter, window: DatabaseWindow) -> None:
-        """Wait for the database's answer, which says how long this waiter will have to wait."""
+    async def _answered(self, waiter: _Waiter, window: DatabaseWindow, max_wait: float) -> None:
+        """Wait for the database's answer, which says how long this waiter will have to wait.
+
+        Raises `NotSent` where that takes longer than ``max_wait`` seconds, `LEAST_STORE_SECONDS` at least.
+        """
         try:
-            await window.answered()
+            async with asyncio.timeout(max(max_wait, LEAST_STORE_SECONDS)):
+                await window.answered()
+        except TimeoutError:
+            self._withdraw(waiter)
+            raise _too_long(self._estimate_wait(waiter)) from None
         except BaseException:
             self._withdraw(waiter)
             raise

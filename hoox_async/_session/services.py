@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
-from collections.abc import Collection, Iterator
+from collections.abc import Awaitable, Collection, Iterator
 from contextlib import contextmanager
 from decimal import Decimal
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 from .._api.endpoints import WireResponse
 from .._api.models import LookRef
@@ -25,9 +26,10 @@ from ..events import LookAccepted
 from ..webhooks.hub import WebhookHub
 from .api_health import ApiHealth
 from .change_waiters import ChangeWaiters
-from .rate_limiter import Permit, RateLimiter
+from .rate_limiter import LEAST_STORE_SECONDS, Permit, RateLimiter
 
 _log = logging.getLogger("hoox_async")
+_T = TypeVar("_T")
 
 
 class SessionServices(NamedTuple):
@@ -56,6 +58,18 @@ class SessionServices(NamedTuple):
     async def stored(self, key: str) -> Intent | None:
         """The intent that the store has under this key. Raises `StoreError`, whatever the store raises."""
         return (await self.intents((key,))).get(key)
+
+    async def within(self, seconds: float | None, work: Awaitable[_T]) -> _T:
+        """What the store answers to a call, within the seconds that a caller waits, one at least.
+
+        Raises `StoreError` where it takes longer; what was to be written then may be written late.
+        """
+        bound = None if seconds is None else max(seconds, LEAST_STORE_SECONDS)
+        try:
+            async with asyncio.timeout(bound):
+                return await work
+        except TimeoutError:
+            raise StoreError(f"the store has not answered for {bound:g} s; nothing was sent") from None
 
     async def advance(self, key: str, *transitions: Transition) -> Intent:
         """Write to an intent as `Store.advance` does, and wake who waits for another process to change it.

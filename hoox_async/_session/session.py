@@ -217,9 +217,10 @@ class HooxSession:
           call makes a new look. What was refused under a key cost nothing and is sent again, also with
           another content.
         - ``budget``: caps the credits of several submissions together. One with a name is kept in the store.
-        - ``max_wait``: the longest wait for the quota, in seconds; it does not bound the answer. None is no
-          limit; with 0 or less the request is sent now or not at all. With None, `RateLimited` is raised when
-          the API answered nothing but 429 for ``Timeouts.refused`` seconds.
+        - ``max_wait``: the longest wait for the quota and for the store, in seconds; the store has one at
+          least. It does not bound the answer. None is no limit; with 0 or less the request is sent now or
+          not at all. With None, `RateLimited` is raised when the API answered nothing but 429 for
+          ``Timeouts.refused`` seconds. Where the store takes too long, `StoreError` is raised.
 
         An edit of a look that this session or its store knows to be unsettled waits until that look is READY,
         for ``max_wait`` at most, or ``Timeouts.wait`` where that is None. If the source could not be made,

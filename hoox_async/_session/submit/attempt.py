@@ -124,7 +124,8 @@ class SendOptions(NamedTuple):
 
     ``acquire_permit`` waits for a permit of the quota, ``patience`` says how often a connection is tried,
     and ``budget`` is where the credits are reserved. ``since`` is the loop's time at which the caller began.
-    After ``deadline``, the loop's time too, no key is waited for (None: no deadline).
+    After ``deadline``, the loop's time too, no key is waited for, nor the store before the POST (None: no
+    deadline).
     """
 
     acquire_permit: Callable[[], Awaitable[Permit]]
@@ -270,7 +271,8 @@ class SubmitAttempt:
         if permit.is_stale(max_hold):
             raise DecisionOutdated(self._intent.key)
         try:
-            await self._write_sending()
+            left = self._options.seconds_left(self._services.clock.now())
+            await self._services.within(left, self._write_sending())
             self._was_written = True
             outlasted = permit.is_stale(max_hold)
             if outlasted:  # nothing was sent, and another permit is taken

@@ -21,23 +21,25 @@ async def await_source(
     No credits, permit or lock are held meanwhile. Raises `NotSent` where the time runs out or the source
     could not be made, `StoreError` and `SessionClosed`.
     """
-    if key is not None:
-        stored = (await services.store.get((key,))).get(key)
-        if stored is not None and stored.state not in _NOT_SENT:
-            return max_wait
-    job = await _known(services, registry, ref)
-    if job is None:
-        return max_wait
     began = services.clock.now()
-    seconds = services.timeouts.wait if max_wait is None else max_wait
-    look = await _settled(registry, job, seconds)
+    job = await services.within(max_wait, _unsettled_source(services, registry, ref, key))
+    left = None if max_wait is None else max(0.0, max_wait - (services.clock.now() - began))
+    if job is None:
+        return left
+    look = await _settled(registry, job, services.timeouts.wait if left is None else left)
     if look.status is LookStatus.FAILED:
         raise NotSent(f"the source {ref} could not be made; the edit was not sent")
     return None if max_wait is None else max(0.0, max_wait - (services.clock.now() - began))
 
 
-async def _known(services: SessionServices, registry: JobRegistry, ref: LookRef) -> LookJob | None:
-    """The source's job, where its state is known and it is not READY."""
+async def _unsettled_source(
+    services: SessionServices, registry: JobRegistry, ref: LookRef, key: str | None
+) -> LookJob | None:
+    """The source's job, where its state is known and not READY, and something is to be sent under the key."""
+    if key is not None:
+        stored = await services.stored(key)
+        if stored is not None and stored.state not in _NOT_SENT:
+            return None
     if registry.is_unsettled(ref):
         return registry.job(ref)
     intent = await services.store.by_ref(ref)

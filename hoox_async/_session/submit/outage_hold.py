@@ -30,7 +30,7 @@ class OutageHold:
         self._services = services
         self._reads = reads
         self._breaker = SubmissionBreaker()
-        self._waiting: set[asyncio.Future[None]] = set()
+        self._waiting: dict[asyncio.Future[None], None] = {}  # in the order in which they came
         self._probing: asyncio.Task[None] | None = None
 
     @property
@@ -100,7 +100,7 @@ class OutageHold:
     async def _wait(self, permits: CallerPermits) -> None:
         while self._holds():
             waiter: asyncio.Future[None] = self._services.clock.loop.create_future()
-            self._waiting.add(waiter)
+            self._waiting[waiter] = None
             self._probe()
             try:
                 async with asyncio.timeout(permits.left()):
@@ -108,7 +108,7 @@ class OutageHold:
             except TimeoutError:
                 raise NotSent(self._reason(), retry_after=_PAUSES[-1]) from None
             finally:
-                self._waiting.discard(waiter)
+                del self._waiting[waiter]
 
     def _reason(self) -> str:
         if self._breaker.losses >= LOSSES:

@@ -6,8 +6,10 @@ import asyncio
 import logging
 import random
 import secrets
+from collections.abc import Awaitable
 from contextlib import suppress
 from functools import partial
+from typing import TypeVar
 
 from ..._api.endpoints import submit_endpoint
 from ..._api.models import LookRef
@@ -51,6 +53,7 @@ from .outage_hold import OutageHold
 _log = logging.getLogger("hoox_async")
 _REREAD = 30.0  # seconds after an answer is due: then the intent is read, if no change of it was reported
 _EARLY = 0.01  # seconds by which a timer may fire early
+_T = TypeVar("_T")
 _WITHOUT_OUTCOME = frozenset({IntentState.PLANNED, IntentState.SENDING})
 
 
@@ -98,12 +101,12 @@ class Submitter:
         self, request: Request, key: str | None, budget: Budget | None, max_wait: float | None
     ) -> Intent:
         """A single submission: the intent once it is accepted, or as the store had it already."""
-        await self.budgets.open(budget)
+        options = self._options_of_caller(budget, max_wait)
+        await self._within(options, self.budgets.open(budget))
         wanted = self.plan(
             request, key or f"once-{secrets.token_hex(12)}", key is not None, _source_of(request)
         )
-        options = self._options_of_caller(budget, max_wait)
-        at_begin = None if key is None else await self._services.stored(key)
+        at_begin = None if key is None else await self._within(options, self._services.stored(key))
         try:
             return await self.send(wanted, partial(decide_single, wanted, at_begin), options)
         except (ApiError, NotSent):
@@ -114,9 +117,13 @@ class Submitter:
 
     async def resend(self, unknown: Intent, budget: Budget | None, max_wait: float | None) -> Intent:
         """Send an unknown again on the user's instruction, unless its look is found before."""
-        await self.budgets.open(budget)
         options = self._options_of_caller(budget, max_wait)
+        await self._within(options, self.budgets.open(budget))
         return await self.send(unknown, partial(decide_resend, unknown), options)
+
+    async def _within(self, options: SendOptions, work: Awaitable[_T]) -> _T:
+        """What the store answers, within the time that is left to the caller. Raises `StoreError`."""
+        return await self._services.within(options.seconds_left(self._services.clock.now()), work)
 
     def _options_of_caller(self, budget: Budget | None, max_wait: float | None) -> SendOptions:
         permits = CallerPermits(self._services.rate_limiter, max_wait)
@@ -181,7 +188,7 @@ class Submitter:
         if running is not None:
             return await running.join()
         await self._deferred.write(wanted.key)
-        decided = decide(await self._services.stored(wanted.key))
+        decided = decide(await self._within(options, self._services.stored(wanted.key)))
         if isinstance(decided, Intent):
             return decided
         if isinstance(decided, Outstanding):
