@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 from collections.abc import AsyncIterator, Callable, Generator, Hashable, Iterable, Mapping
 from contextlib import suppress
 from copy import copy
@@ -23,11 +24,9 @@ from .._core.polling.durations import kind_of
 from .._core.settings import DEFAULT_TIMEOUT, Timeout, check_timeout
 from .._io.protocols import PollDuty
 from ..errors import (
-    AuthenticationError,
     GenerationFailed,
     HooxError,
     InvalidRequest,
-    PermissionDenied,
     SessionClosed,
     StoreError,
     WaitTimeout,
@@ -40,6 +39,9 @@ from .services import SessionServices
 _log = logging.getLogger("hoox_async")
 _NO_METADATA: Mapping[str, str] = {}
 _UNKNOWN_KIND = ("unknown", "")  # of looks that this session did not submit
+# An awaited look that another process polls is polled here too once it has taken so many times as long as is
+# usual, but not in the first seconds of waiting.
+_OVERDUE, _LEFT_TO_OTHERS = 3.0, 30.0
 
 Waiter = asyncio.Future[HooxError | None]
 """Its result is None when the look changed, or the error that ends the waiting."""
@@ -336,7 +338,6 @@ class JobRegistry:
         self._being_notified: set[LookRef] = set()  # async hooks have not run yet
         self._opened_at = services.clock.utc()
         self._jobs: WeakValueDictionary[LookRef, LookJob] = WeakValueDictionary()
-        self._refused: set[LookRef] = set()  # the API keeps refusing them: polled only while awaited
         self._unwritten: set[LookRef] = set()  # their end was published, but the store failed to write it
         self._released: list[str] = []  # keys
         self._closed: HooxError | None = None
@@ -424,11 +425,10 @@ class JobRegistry:
         if duty is PollDuty.OTHERS:
             for ref in self._scheduler.refs:
                 job = self._jobs.get(ref)
-                if job is None or (job._payment is not None and not job._is_settled):
+                if job is None or self._is_left_to_others(ref, paid=job._payment is not None):
                     self._scheduler.drop(ref)
-            return
         for ref, job in list(self._jobs.items()):
-            if job._has_waiters and ref not in self._scheduler:
+            if job._has_waiters:
                 self.start_polling(ref, job._payment)
 
     @property
@@ -449,7 +449,7 @@ class JobRegistry:
     def poll_accepted(self, intent: Intent) -> None:
         """If this process polls for all, poll an accepted look, awaited or not. Never raises."""
         ref = intent.ref
-        if not self.polls_for_all or self._closed is not None or ref is None or ref in self._refused:
+        if not self.polls_for_all or self._closed is not None or ref is None:
             return
         try:
             if ref not in self._scheduler:
@@ -457,15 +457,20 @@ class JobRegistry:
         except Exception:  # it stays accepted in the store, where it is found again
             _log.exception("the look %s could not be scheduled; it is scheduled again later", ref)
 
-    def start_polling(self, ref: LookRef, payment: Payment | None) -> None:
-        """Poll the look, with what is known of the intent that paid for it, unless another process does.
+    def _is_left_to_others(self, ref: LookRef, *, paid: bool) -> bool:
+        """Whether another process polls the look.
 
         One that is settled, and lacks its picture or reason, is polled by no other process.
         """
         job = self._jobs.get(ref)
         is_settled = job is not None and job._is_settled
-        if payment is not None and self._duty in (None, PollDuty.OTHERS) and not is_settled:
-            return
+        return paid and self._duty in (None, PollDuty.OTHERS) and not is_settled
+
+    def start_polling(self, ref: LookRef, payment: Payment | None) -> None:
+        """Poll the look, with what is known of the intent that paid for it.
+
+        Where another process polls it, only once it is overdue: that one may get no answer about it.
+        """
         clock = self._services.clock
         accepted_at = now = clock.now()
         kind: Hashable = _UNKNOWN_KIND
@@ -474,12 +479,18 @@ class JobRegistry:
             kind, expects_webhook = payment.kind, payment.expects_webhook
             if payment.accepted_at is not None:
                 accepted_at = clock.to_loop(payment.accepted_at)
-        self._scheduler.add(ref, kind, accepted_at, now, expects_webhook=expects_webhook)
+        not_before = -math.inf
+        if self._is_left_to_others(ref, paid=payment is not None):
+            expects_webhook = False  # whoever polls it learns whether deliveries come
+            not_before = max(now + _LEFT_TO_OTHERS, accepted_at + _OVERDUE * self._scheduler.expected(kind))
+        self._scheduler.add(
+            ref, kind, accepted_at, now, expects_webhook=expects_webhook, not_before=not_before
+        )
         self._services.rate_limiter.wake()
 
     def stop_polling(self, ref: LookRef, *, paid: bool) -> None:
         """The look is not awaited any more: stop polling it, unless all paid looks are polled."""
-        if not self._polls_all or not paid or ref in self._refused:
+        if not self._polls_all or not paid or self._is_left_to_others(ref, paid=paid):
             self._scheduler.drop(ref)
 
     async def ask(self, ref: LookRef) -> Look:
@@ -649,27 +660,22 @@ class JobRegistry:
     # --- the end of waiting
 
     def end_waiting(self, ref: LookRef, error: HooxError) -> None:
-        """End all waiting for a look with an error, and its polling; in the store it stays accepted.
-
-        A look that the API refuses is polled again only if somebody awaits it. A refused key or avatar may
-        be accepted again later: then the look is found in the store and polled again.
-        """
-        if self._polls_all and not isinstance(error, AuthenticationError | PermissionDenied | SessionClosed):
-            self._refused.add(ref)
+        """End all waiting for a look with an error. In the store it stays accepted."""
         job = self._jobs.get(ref)
-        if job is not None and job._has_waiters:
-            self._scheduler.drop(ref)
+        if job is not None:
             job._wake(error)
 
-    def end_all_waiting(self, error: HooxError) -> None:
-        """End all waiting for all looks with an error; in the store they stay accepted."""
-        for ref in [ref for ref, job in self._jobs.items() if job._has_waiters]:
-            self.end_waiting(ref, error)
+    def key_refused(self, error: HooxError) -> None:
+        """End all waiting with this error, except for looks that another process polls."""
+        for job in list(self._jobs.values()):
+            if not self._is_left_to_others(job.ref, paid=job._payment is not None):
+                job._wake(error)
 
     def close(self, error: HooxError) -> None:
         """End all waiting, now and later, with this error."""
         self._closed = error
-        self.end_all_waiting(error)
+        for job in list(self._jobs.values()):
+            job._wake(error)
         self._released.clear()
 
     # --- forgetting

@@ -75,7 +75,7 @@ class Poller:
             try:
                 permit = await self._services.rate_limiter.acquire_for_poller(self._due)
             except AuthenticationError as error:  # the key is refused for good
-                self._registry.end_all_waiting(error)
+                self._registry.key_refused(error)
                 continue
             try:
                 request = self._scheduler.take(self._services.clock.now(), self._services.rate_limiter.busy)

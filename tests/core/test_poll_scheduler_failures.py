@@ -83,8 +83,12 @@ def test_a_young_look_that_is_not_listed_yet_is_polled_with_the_others() -> None
     assert next_request(scheduler, now)[0].kind is PollKind.GROUP
 
 
-def test_a_lasting_404_ends_the_polling_of_a_look() -> None:
-    """After at least 3 answers of 404 over at least 30 s, polling ends with that error."""
+def test_a_look_that_stays_not_found_is_asked_for_ever_more_rarely() -> None:
+    """After at least 3 answers of 404 over at least 30 s waiting ends with that error.
+
+    Then the look is asked for at intervals that double, a day at most; at once when somebody waits for it
+    anew; and as usual once an answer has shown it.
+    """
     scheduler = scheduler_of(ref())
     request, first = next_request(scheduler, 40.0)
     error = NotFound(404, None, "Look not found")
@@ -95,7 +99,22 @@ def test_a_lasting_404_ends_the_polling_of_a_look() -> None:
     assert ended == [(ref(), error)]
     assert count >= 3
     assert 30.0 <= now - first < 120.0
-    assert len(scheduler) == 0
+    times = [now]
+    for _ in range(16):
+        request, now = next_request(scheduler, now)
+        times.append(now)
+        assert scheduler.failed(request, error, now) == [(ref(), error)]
+    gaps = [b - a for a, b in itertools.pairwise(times)]
+    assert gaps[0] <= 120.0
+    assert gaps == sorted(gaps)
+    assert 86_400.0 <= gaps[-1] < 87_000.0
+    scheduler.add(ref(), KIND, 0.0, now)
+    request, at = next_request(scheduler, now)
+    assert at <= now + 60.0
+    assert scheduler.failed(request, error, at) == []
+    request, at = next_request(scheduler, at)
+    scheduler.answered_look(request, look(ref(), LookStatus.PENDING), at)
+    assert next_request(scheduler, at)[1] < at + 100_000.0
 
 
 def test_a_404_that_passes_does_not_end_the_polling() -> None:

@@ -14,10 +14,11 @@ from session_kit import edit, made, prompt, sends
 from shared_memory_kit import MemoryDatabase, SharedMemory
 
 from hoox_async import BatchItem, BatchRunner, Event, HooxSession, LookSettled, LookStatus
+from hoox_async._api.endpoints import Endpoint, WireResponse
 from hoox_async._api.webhook_payloads import Delivery
 from hoox_async._core.settings import Poll
 from hoox_async._session import runtime_of
-from hoox_async.errors import StoreError
+from hoox_async.errors import NotFound, StoreError
 from hoox_async.sandbox import AnswerForms, Fault, InProcessTransport, Space
 from hoox_async.sandbox.fault_injection import FaultPlan
 
@@ -164,6 +165,38 @@ async def test_a_leader_learns_from_deliveries_to_other_processes_how_long_looks
         await asyncio.sleep(4.0)
         space.settle(job.ref, "ready", asyncio.get_running_loop().time())
         await job.wait(timeout=15.0)
+
+
+@pytest.mark.parametrize("lasting", [False, True])
+async def test_who_waits_for_a_look_that_the_leader_is_not_told_of_is_served(lasting: bool) -> None:
+    """The API answers 404 to all that the leader asks, for ten minutes. Who waits in another process gets
+    the look meanwhile; if the API answers 404 there too, `NotFound`. The leader finds the look later."""
+    async with processes(2) as (space, opened):
+        leader, (other,) = apart(opened)
+        transport = runtime_of(leader.session).services.transport
+        send = transport.send
+
+        async def not_found(request: Any, before_send: Any = None) -> WireResponse:
+            if request.endpoint in (Endpoint.STATUS, Endpoint.AVATAR):
+                return WireResponse(404, {}, b'{"error": "Look not found"}')
+            return await send(request, before_send)
+
+        transport.send = not_found  # type: ignore[method-assign]
+        if lasting:
+            for endpoint in ("status", "avatar"):
+                space.faults.fail_next(endpoint, Fault.status(404), times=1_000_000)
+        job = await other.session.submit(prompt(), key="k")
+        waiting = asyncio.create_task(job.wait(timeout=600.0))
+        if lasting:
+            with pytest.raises(NotFound):
+                await waiting
+        else:
+            assert (await waiting).status is LookStatus.READY
+        await asyncio.sleep(300.0)
+        transport.send = send  # type: ignore[method-assign]
+        space.faults = FaultPlan(Random(1))
+        await asyncio.sleep(1_800.0)
+        assert other.notified == ["k"]
 
 
 async def test_a_delivery_anywhere_is_told_by_the_sender_alone() -> None:

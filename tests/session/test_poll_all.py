@@ -19,6 +19,7 @@ from hoox_async._session import runtime_of
 from hoox_async.errors import NotFound, StoreError
 from hoox_async.events import Event, LookSettled
 from hoox_async.sandbox import DeliveryOptions, Fault, Space
+from hoox_async.sandbox.fault_injection import FaultPlan
 
 pytestmark = pytest.mark.virtual_time
 DAY = 86_400.0
@@ -107,8 +108,11 @@ async def test_a_stuck_look_of_long_ago_is_polled_at_growing_intervals() -> None
         assert await intents(session) == {"k": IntentState.READY}
 
 
-async def test_a_look_that_stays_not_found_is_polled_no_more() -> None:
-    """After some 404s it is polled in this session only if somebody awaits it."""
+async def test_a_look_that_stays_not_found_is_asked_for_ever_more_rarely() -> None:
+    """After some 404s it is asked for at growing intervals, and at once if somebody awaits it.
+
+    Whoever does gets `NotFound`. Once the API knows it again, it is settled though nobody awaits it.
+    """
     store, space = MemoryStore(), quota_space()
     async with on_space(space, store=store, requests_per_minute=100) as (session, _):
         job = await session.submit(prompt(), key="k")
@@ -117,12 +121,15 @@ async def test_a_look_that_stays_not_found_is_polled_no_more() -> None:
         asked = sends(space, "status", "avatar")
         assert 3 <= asked <= 10
         await asyncio.sleep(DAY)
-        assert sends(space, "status", "avatar") == asked
+        assert sends(space, "status", "avatar") <= asked + 12
         assert await intents(session) == {"k": IntentState.ACCEPTED}
         with pytest.raises(NotFound):
-            await job
+            await job.wait(60.0)
         await asyncio.sleep(DAY)
-        assert sends(space, "status", "avatar") <= asked + 10
+        assert sends(space, "status", "avatar") <= 2 * (asked + 12)
+        space.faults = FaultPlan(Random(1))
+        await asyncio.sleep(DAY)
+        assert await intents(session) == {"k": IntentState.READY}
 
 
 async def test_a_settled_look_is_recorded_later_where_the_store_failed() -> None:

@@ -30,7 +30,8 @@ class AvatarGroup(QueueItem):
 
     __slots__ = (
         "age_bins", "alone_until", "avatar_id", "backoff_until", "failures_in_a_row", "last_checked_at",
-        "looks", "losses", "missing_details", "newest_at", "outstanding", "polled_alone", "times_alone",
+        "looks", "losses", "missing_details", "newest_at", "outstanding", "polled_alone", "resting",
+        "times_alone",
     )  # fmt: skip
 
     def __init__(self, avatar_id: str, losses: DeliveryLosses) -> None:
@@ -41,6 +42,7 @@ class AvatarGroup(QueueItem):
         self.age_bins: AgeBins | None = None
         self.polled_alone: LooksPolledAlone | None = None
         self.missing_details: MissingDetails | None = None
+        self.resting = 0  # looks of the avatar that rest
         self.last_checked_at = _NEVER
         self.newest_at = _NEVER  # when the newest of its looks was accepted
         self.outstanding: PollRequest | None = None
@@ -57,7 +59,8 @@ class AvatarGroup(QueueItem):
     @property
     def is_unused(self) -> bool:
         """Whether no look of this avatar is tracked, and no request is outstanding."""
-        return not (self.looks or self.polled_alone or self.missing_details) and self.outstanding is None
+        has_looks = self.looks or self.polled_alone or self.missing_details or self.resting
+        return not has_looks and self.outstanding is None
 
     def last_checked(self, look: TrackedLook) -> float:
         """When an answer last reported the look, or its acceptance if none did."""

@@ -23,6 +23,7 @@ from .tracked_looks import PollKind, PollRequest
 # All in seconds, unless they are counts.
 _BACKOFF, _MAX_BACKOFF = 2.0, 60.0
 _LOOK_REFUSED_TIMES, _LOOK_REFUSED_FOR, _LOOK_REFUSED_BACKOFF = 3, 30.0, 10.0
+_LONGEST_REST = 86_400.0
 _ACCESS_REFUSED_TIMES, _ACCESS_REFUSED_FOR, _ACCESS_REFUSED_BACKOFF = 5, 60.0, 15.0
 _ALONE_FOR, _MAX_ALONE_FOR = 180.0, 3600.0
 
@@ -66,10 +67,12 @@ class FailureStreaks:
         """The avatar is not polled any more."""
         self._avatars.pop(avatar_id, None)
 
-    def forget_look(self, ref: LookRef) -> None:
-        """An answer reported this look, or it is not polled any more."""
-        if self._looks:
-            self._looks.pop(ref, None)
+    def forget_look(self, ref: LookRef) -> bool:
+        """An answer reported this look, somebody waits for it anew, or it is not polled any more.
+
+        Returns whether it was refused before.
+        """
+        return bool(self._looks) and self._looks.pop(ref, None) is not None
 
     def key_refused(self, now: float) -> bool:
         """Count a refusal of the API key, and pause. Whether the refusals have lasted."""
@@ -84,12 +87,18 @@ class FailureStreaks:
         group.backoff_until = now + _ACCESS_REFUSED_BACKOFF
         return streak.has_lasted(_ACCESS_REFUSED_TIMES, _ACCESS_REFUSED_FOR, now)
 
-    def look_refused(self, group: AvatarGroup, ref: LookRef, now: float) -> bool:
-        """Count an answer that refuses this one look, such as 404. Whether the refusals have lasted."""
+    def look_refused(self, group: AvatarGroup, ref: LookRef, now: float) -> float | None:
+        """Count an answer that refuses this one look, such as 404.
+
+        Once the refusals have lasted, returns until when the look rests unless somebody waits for it: for as
+        long as they have lasted, a day at most. None before that.
+        """
         streak = self._looks.setdefault(ref, FailureStreak())
         streak.add(now)
         group.backoff_until = now + min(_LOOK_REFUSED_BACKOFF * 2.0 ** min(streak.count - 1, 8), _MAX_BACKOFF)
-        return streak.has_lasted(_LOOK_REFUSED_TIMES, _LOOK_REFUSED_FOR, now)
+        if not streak.has_lasted(_LOOK_REFUSED_TIMES, _LOOK_REFUSED_FOR, now):
+            return None
+        return now + min(now - streak.since, _LONGEST_REST)
 
 
 def back_off(group: AvatarGroup, error: HooxError, now: float) -> None:

@@ -20,7 +20,7 @@ from .bucket_queue import BucketQueue, QueueItem
 from .delivery_losses import DeliveryLosses
 from .durations import DurationModels, Durations
 from .failures import FailureStreaks, back_off, breaks_group, poll_alone_for_a_while, refuses_look
-from .indexed_heap import IndexedHeap
+from .indexed_heap import HeapItem, IndexedHeap
 from .request_value import request_value
 from .tracked_looks import LookUpdate, PollKind, PollRequest, TrackedLook, TrackingState, is_complete
 
@@ -83,6 +83,8 @@ class PollScheduler:
         self._details: IndexedHeap[MissingDetails] = IndexedHeap("at", "heap_index")
         self._detail_failures: dict[LookRef, int] = {}
         self._given_up: list[LookUpdate] = []
+        self._resting: IndexedHeap[HeapItem[TrackedLook]] = IndexedHeap("at", "heap_index")
+        self._rests: dict[TrackedLook, HeapItem[TrackedLook]] = {}
         self._losses = DeliveryLosses()
         self._failures = FailureStreaks()
         self._next_limited_at = -math.inf  # when a request of a limited share may take a permit
@@ -121,12 +123,14 @@ class PollScheduler:
         now: float,
         *,
         expects_webhook: bool = False,
+        not_before: float = -math.inf,
     ) -> None:
         """Poll a look until it is complete. ``accepted_at`` may be days back.
 
         ``kind``: looks of one kind are expected to take equally long. ``expects_webhook``: a delivery will
-        probably report its end, so polling is worth less until that is late. For a look that is polled
-        already only this changes.
+        probably report its end, so polling is worth less until that is late. It is not asked for
+        ``not_before`` that time, since another process polls it. For a look that is polled already only the
+        last two change, and one that the API has refused is asked for again.
         """
         look = self._looks.get(ref)
         if look is None:
@@ -136,8 +140,15 @@ class PollScheduler:
             group = self._groups.get(ref.avatar_id)
             if group is None:
                 group = self._groups[ref.avatar_id] = AvatarGroup(ref.avatar_id, self._losses)
-            self._add_to_group(group, look, now)
-        elif look.expects_webhook is not expects_webhook:
+            if not_before > now:
+                self._rest(group, look, not_before)
+            else:
+                self._add_to_group(group, look, now)
+            return
+        if look.state is TrackingState.RESTING:
+            self._failures.forget_look(ref)
+            self._resting.set(self._rests[look], not_before)
+        if look.expects_webhook is not expects_webhook:
             look.expects_webhook = expects_webhook
             group = self._groups[ref.avatar_id]
             group.age_bins = None
@@ -167,7 +178,7 @@ class PollScheduler:
         tracked = self._looks.get(look.ref)
         if tracked is None:
             return None
-        self._failures.forget_look(look.ref)
+        self._note_reported(tracked)
         group = self._groups[look.ref.avatar_id]
         if delivered and look.status.settled:
             self._count_delivery(tracked)
@@ -216,7 +227,7 @@ class PollScheduler:
             if tracked is None or look is None:
                 continue
             listed += tracked.state is TrackingState.GROUPED
-            self._failures.forget_look(look.ref)
+            self._note_reported(tracked)
             update = self._merge_polled(group, tracked, look, read_at)
             if update is not None:
                 updates.append(update)
@@ -240,7 +251,7 @@ class PollScheduler:
             return updates
         group.failures_in_a_row = 0
         if tracked is not None and tracked.ref == look.ref:
-            self._failures.forget_look(look.ref)
+            self._note_reported(tracked)
             update = self._merge_status(group, tracked, look, read_at, now)
             if update is not None:
                 updates.append(update)
@@ -250,15 +261,17 @@ class PollScheduler:
         return [*updates, *self.take_given_up()]
 
     def failed(self, request: PollRequest, error: HooxError, now: float) -> list[tuple[LookRef, HooxError]]:
-        """Process the failure of a request. Returns the looks whose polling ends with this error.
+        """Process the failure of a request. Returns the looks for which waiting ends with this error.
 
-        Those are looks that the API keeps refusing (3 times over 30 s), and all of an avatar, or all
-        there are, when access or the API key is refused (5 times over 60 s). After any other failure the
-        request is sent again later. Settled looks whose details are given up are returned by `take_given_up`.
+        Those are looks that the API keeps refusing (3 times over 30 s): they are asked for again at growing
+        intervals, a day at most, and at once when somebody waits for them anew (`add`). And all of an
+        avatar, or all there are, when access or the API key is refused (5 times over 60 s): they are polled
+        no more. After any other failure the request is sent again later. Settled looks whose details are
+        given up are returned by `take_given_up`.
         """
         group = self._end_request(request)
         if isinstance(error, AuthenticationError):
-            ended = list(self._looks.values()) if self._failures.key_refused(now) else []
+            ended = self._asked_for() if self._failures.key_refused(now) else []
         elif group is None:
             return []
         else:
@@ -318,11 +331,12 @@ class PollScheduler:
         The others are updated in later steps: a process that resumes 100,000 looks must not block its loop.
         """
         self._requeue_outdated(now)
+        self._wake_resting(now)
         self._queue.move_up(now, _UPDATES_PER_DECISION)
         choice = self._choose(now, busy)
         if choice.at <= now:
             return choice
-        next_update = now if self._outdated else self._queue.next_move()
+        next_update = now if self._outdated else min(self._queue.next_move(), self._resting.next_at)
         return Choice(min(choice.at, max(next_update, now + _NEXT_DECISION_AFTER)))
 
     def _choose(self, now: float, busy: bool) -> Choice:
@@ -463,19 +477,24 @@ class PollScheduler:
     def _group_failed(
         self, group: AvatarGroup, request: PollRequest, error: HooxError, now: float
     ) -> list[TrackedLook]:
-        """The looks whose polling ends because of this failure."""
+        """The looks for which waiting ends because of this failure."""
         if breaks_group(group, request, error):
             group.poll_alone(list(group.looks)).all_of_them = True
             poll_alone_for_a_while(group, now)
             return []
         if request.kind is PollKind.STATUS and isinstance(error, PermissionDenied):
             has_lasted = self._failures.avatar_refused(group, now)
-            looks = (look for look in self._looks.values() if look.ref.avatar_id == group.avatar_id)
+            looks = (look for look in self._asked_for() if look.ref.avatar_id == group.avatar_id)
             return list(looks) if has_lasted else []
         tracked = self._look_of(request)
         if tracked is not None and refuses_look(error):
-            has_lasted = self._failures.look_refused(group, tracked.ref, now)
-            return [tracked] if has_lasted else []
+            rests_until = self._failures.look_refused(group, tracked.ref, now)
+            if rests_until is None:
+                return []
+            if tracked.state is not TrackingState.SETTLED:
+                self._take_out_of_group(group, tracked)
+                self._rest(group, tracked, rests_until)
+            return [tracked]
         back_off(group, error, now)
         return []
 
@@ -484,10 +503,38 @@ class PollScheduler:
         for tracked in ended:
             if tracked.state is TrackingState.SETTLED:
                 self._given_up.append(self._complete_without_detail(tracked))
-            else:
+                continue
+            if tracked.state is not TrackingState.RESTING:
                 self._remove(tracked)
-                errors.append((tracked.ref, error))
+            errors.append((tracked.ref, error))
         return errors
+
+    # --- looks that rest
+
+    def _asked_for(self) -> list[TrackedLook]:
+        """The looks that do not rest."""
+        return [look for look in self._looks.values() if look.state is not TrackingState.RESTING]
+
+    def _rest(self, group: AvatarGroup, tracked: TrackedLook, until: float) -> None:
+        """Do not ask for this look, which is in no group, before that time."""
+        tracked.state = TrackingState.RESTING
+        group.resting += 1
+        rest = self._rests[tracked] = HeapItem(tracked)
+        self._resting.set(rest, until)
+
+    def _wake_resting(self, now: float) -> None:
+        for _ in range(_UPDATES_PER_DECISION):
+            rest = self._resting.first
+            if rest is None or rest.at > now:
+                return
+            group = self._groups[rest.item.ref.avatar_id]
+            self._take_out_of_group(group, rest.item)
+            self._add_to_group(group, rest.item, now)
+
+    def _note_reported(self, tracked: TrackedLook) -> None:
+        """An answer has reported the look: it is not refused (any more)."""
+        if self._failures.forget_look(tracked.ref) and tracked.state is TrackingState.RESTING:
+            self._resting.set(self._rests[tracked], -math.inf)
 
     # --- missing details of settled looks
 
@@ -547,6 +594,9 @@ class PollScheduler:
             group.remove(tracked)
         elif tracked.state is TrackingState.SETTLED:
             self._remove_detail(group, tracked)
+        elif tracked.state is TrackingState.RESTING:
+            group.resting -= 1
+            self._resting.remove(self._rests.pop(tracked))
         elif group.polled_alone is not None:
             group.polled_alone.remove(tracked)
             if not group.polled_alone:

@@ -49,6 +49,7 @@ class TrackingState(Enum):
     GROUPED = 0  # with the other looks of its avatar
     ALONE = 1  # the avatar's answer fails or does not list it, so it is polled alone
     SETTLED = 2  # it is settled; only its picture or its reason is missing
+    RESTING = 3  # not asked for before a certain time
 
 
 class TrackedLook:
