@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 
 import pytest
-from postgres_kit import Proxy, Server
+from postgres_kit import USER, Proxy, Server
+from store_kit import WORKSPACE, planned
 
 from hoox_async._io.stores.postgres.connections import Connections
+from hoox_async._io.stores.postgres.store import PostgresStore
 from hoox_async._io.stores.postgres.url import DatabaseUrl
 from hoox_async.errors import StoreError
 from hoox_async.postgres import PostgresDatabase
@@ -82,6 +84,106 @@ async def test_no_more_connections_than_allowed_are_made(postgres: Server) -> No
         rows = await asyncio.gather(*(opened.fetch("SELECT 1 FROM pg_sleep(0.01)") for _ in range(20)))
         assert rows == [[(1,)]] * 20
         assert proxy.connections == 2
+
+
+async def test_where_the_server_refuses_a_connection_one_of_its_own_is_waited_for(
+    postgres: Server, postgres_schema: str
+) -> None:
+    """Four processes want six connections each of a server that allows ten: no statement fails."""
+    role = f"role_{postgres_schema}"
+    with postgres.connect() as admin:
+        admin.execute(f"CREATE ROLE {role} LOGIN CONNECTION LIMIT 10")
+        url = postgres.url.replace(f"//{USER}@", f"//{role}@")
+        async with AsyncExitStack() as stack:
+            opened = [await stack.enter_async_context(connections(url, limit=6)) for _ in range(4)]
+            for each in opened:
+                await each.fetch("SELECT 1")
+            rows = await asyncio.gather(
+                *(each.fetch("SELECT 1 FROM pg_sleep(0.02)") for each in opened for _ in range(50))
+            )
+            assert rows == [[(1,)]] * 200
+        admin.execute(f"DROP ROLE {role}")
+
+
+async def test_a_process_goes_on_with_a_single_connection(postgres: Server, postgres_schema: str) -> None:
+    """Where the server allows it no second one, it opens, renews its lease and writes with the first."""
+    role = f"role_{postgres_schema}"
+    with postgres.connect() as admin:
+        admin.execute(f"CREATE ROLE {role} LOGIN CONNECTION LIMIT 1")
+        admin.execute(f"CREATE SCHEMA {postgres_schema} AUTHORIZATION {role}")
+        url = postgres.url.replace(f"//{USER}@", f"//{role}@")
+        async with PostgresDatabase(url, schema=postgres_schema) as database:
+            store = database.workspace("shop")
+            await store.open(WORKSPACE)
+            await asyncio.gather(*(store.plan(planned(f"k{n}")) for n in range(20)))
+            await database.require_member().renew()
+            await store.aclose()
+        admin.execute(f"DROP OWNED BY {role} CASCADE")
+        admin.execute(f"DROP ROLE {role}")
+
+
+async def test_what_refuses_a_connection_is_said_in_words(own_postgres: Server) -> None:
+    """A wrong password, none, a missing database or role, too many connections: the message names each."""
+    folder = own_postgres.folder
+    with own_postgres.connect() as admin:
+        admin.execute("CREATE ROLE clerk LOGIN PASSWORD 'right'")
+        admin.execute("CREATE ROLE many LOGIN CONNECTION LIMIT 0")
+        hba = own_postgres.data / "pg_hba.conf"
+        hba.write_text(f"local all clerk scram-sha-256\n{hba.read_text()}")
+        admin.execute("SELECT pg_reload_conf()")
+    wanted = {
+        f"postgresql://clerk:wrong@/postgres?host={folder}": "the password is wrong, or missing",
+        f"postgresql://clerk@/postgres?host={folder}": "the password is wrong, or missing",
+        f"postgresql://{USER}@/nowhere?host={folder}": "there is no such database",
+        f"postgresql://nobody@/postgres?host={folder}": "it refused the login",
+        f"postgresql://many@/postgres?host={folder}": "it has too many connections: raise",
+    }
+    for url, words in wanted.items():
+        with pytest.raises(StoreError, match=words) as caught:
+            await PostgresDatabase(url).open()
+        assert "wrong@" not in str(caught.value)
+
+
+async def test_commits_that_hang_use_no_more_connections_than_allowed(own_postgres: Server) -> None:
+    """The synchronous standby is gone: each commit hangs, and is cancelled once it is late.
+
+    The server sees ``max_connections`` at most, however long that lasts. Once commits are quick again, writes
+    succeed at once.
+    """
+    name, counts = "hanging", list[int]()
+    url = f"{own_postgres.url}&application_name={name}"
+    with own_postgres.connect() as admin:
+
+        def set_standby(names: str) -> None:
+            admin.execute(f"ALTER SYSTEM SET synchronous_standby_names = '{names}'")
+            admin.execute("SELECT pg_reload_conf()")
+
+        async with PostgresDatabase(url, max_connections=4, lease=4.5) as database:
+            store = database.workspace("shop")
+            await store.open(WORKSPACE)
+            general, _ = database._connections
+            general._deadline = 1.5
+            keys = [f"k{n}" for n in range(8)]
+            await asyncio.gather(*(store.plan(planned(key)) for key in keys))
+            set_standby("gone")
+            writes = [asyncio.create_task(write_until_done(store, key)) for key in keys]
+            for _ in range(100):
+                await asyncio.sleep(0.05)
+                sql = "SELECT count(*) FROM pg_stat_activity WHERE application_name = %s"
+                counts += [row[0] for row in admin.execute(sql, (name,)).fetchall()]
+            assert max(counts) == 4
+            assert not any(write.done() for write in writes)
+            set_standby("")
+            await asyncio.gather(*writes)
+            await store.aclose()
+
+
+async def write_until_done(store: PostgresStore, key: str) -> None:
+    while True:
+        with suppress(StoreError):
+            await store.advance(key)
+            return
+        await asyncio.sleep(0.01)
 
 
 async def test_an_error_of_a_statement_keeps_its_connection(postgres_url: str) -> None:
@@ -176,7 +278,7 @@ async def test_a_cancelled_closing_leaves_no_connection_open(
     slow = asyncio.create_task(held[0].fetch("SELECT pg_sleep(1)"))
     await asyncio.sleep(0.1)
     closing = asyncio.create_task(database.aclose())
-    while not held[0]._closed:
+    while not held[0]._closing.is_set():
         await asyncio.sleep(0.01)
     closing.cancel()
     with pytest.raises(asyncio.CancelledError):

@@ -157,17 +157,18 @@ async def test_deliveries_cost_no_traceback_while_the_database_is_gone(
 async def test_a_write_that_the_server_executes_after_its_client_has_gone_is_undone(
     postgres: Server, postgres_schema: str
 ) -> None:
-    """SENDING waits for a lock past its deadline, and takes place later: the second write comes after it."""
-    async with opened(postgres.url, postgres_schema) as store:
+    """SENDING waits for a lock when its connection is cut, and takes place later: before the second write."""
+    async with Proxy(postgres.socket) as proxy, opened(proxy.url, postgres_schema) as store:
         await store.plan(planned("a"))
-        general = store._database._connections[0]  # type: ignore[attr-defined]
-        general._deadline = 1.0
         with postgres.connect() as locker:
             locker.execute("BEGIN")
             locker.execute(f"SELECT FROM {postgres_schema}.intents FOR UPDATE")
-            with pytest.raises(StoreError, match="did not answer within 1 s"):
-                await store.advance("a", send("att_1"))
-            general._deadline = 30.0
+            writing = asyncio.create_task(store.advance("a", send("att_1")))
+            waiting = "SELECT FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND query LIKE '%put_1%'"
+            await until(lambda: bool(locker.execute(waiting).fetchall()))
+            proxy.cut()
+            with pytest.raises(StoreError, match="the connection failed"):
+                await writing
             undoing = asyncio.create_task(store.advance("a", Revert("att_1")))
             await asyncio.sleep(0.3)
             locker.execute("COMMIT")

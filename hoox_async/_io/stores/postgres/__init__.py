@@ -26,8 +26,9 @@ cut off from the database              what was committed    itself: it sends no
                                                              the others mark it UNKNOWN after the lease
 a write whose answer is lost           either                itself: by a second write, before it goes on
                                                              with that key
-its connections are all in use         what was committed    nobody: statements wait, 10 s at most; the
-                                                             lease has a connection of its own
+its connections are all in use, or     what was committed    nobody: statements wait, 10 s at most; the
+the server refuses it another one                            lease has a connection of its own, or takes one
+                                                             of the others
 closed while a POST is outstanding     SENDING, then paid    itself: closing waits for the answer
 =====================================  ====================  ==============================================
 
@@ -36,6 +37,9 @@ what happens to the server             what stands           who mends it, and w
 =====================================  ====================  ==============================================
 restarted, also by a crash             what was committed    each process connects again; nobody is taken
                                                              for dead before it had a lease's time for that
+its commits hang, as those without     what was committed    each process: it has the server cancel what
+their synchronous standby do                                 takes longer than 10 s, sends nothing, and
+                                                             writes again; no connections pile up
 its disk is full (SQLSTATE 53100)      what was committed    nothing is sent; answers are kept in memory
                                                              and written once there is space
 failed over to a replica that lacks    an older state        each process: it sees the other timeline with

@@ -9,15 +9,16 @@ used: where no connection can be made, a statement waits in it until its whole d
 from __future__ import annotations
 
 import asyncio
+import math
 import os
 import select
 import socket
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from ....errors import HooxError, StoreError
-from .error_translation import database_error
+from .error_translation import NoConnection, database_error, no_connection
 from .url import DatabaseUrl
 
 if TYPE_CHECKING:
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
 
 _DEADLINE = 10.0  # seconds
 _KEPT_IDLE = 30.0  # seconds
+_CONNECT_AGAIN = 1.0  # seconds after a refusal, while others are in use
+_LONGEST_ENDING = 60.0  # seconds
 _ROLLED_BACK = ("40001", "40P01")  # SQLSTATE of a serialization failure, and of a deadlock
 _TRIES = 10
 
@@ -32,13 +35,36 @@ _T = TypeVar("_T")
 Row = tuple[Any, ...]
 
 
+class _Statement(Generic[_T]):
+    """Something that is to be done with a connection until the loop's time ``ends_at``, and its outcome."""
+
+    def __init__(self, work: Callable[[AsyncConnection[Row]], Awaitable[_T]], seconds: float) -> None:
+        loop = asyncio.get_running_loop()
+        self.work = work
+        self.seconds = seconds
+        self.ends_at: float = loop.time() + seconds
+        self.answer: asyncio.Future[_T] = loop.create_future()
+        self.refusal: StoreError | None = None  # why no connection could be made for it
+        self.ending: asyncio.Task[None] | None = None  # once it is late
+
+    def fail(self, error: Exception) -> None:
+        """Tell the caller, unless it has its answer."""
+        if not self.answer.done():
+            self.answer.set_exception(error)
+
+
 class Connections:
     """Up to ``limit`` connections, made when they are needed.
 
-    Each statement runs in a task of its own and goes on if its caller is cancelled. One that is not done
-    ``deadline`` seconds after it was asked for loses its connection, and its caller gets a `StoreError`; the
-    server may still execute it. They belong to the process and to the loop on which they are first used;
-    `SharedDatabase` sees to that.
+    Each statement runs in a task of its own and goes on if its caller is cancelled. Where one is not done
+    ``deadline`` seconds after it was asked for, its caller gets a `StoreError`, and the server is asked to
+    cancel it. Its connection counts until the server has answered: so the server never sees more than
+    ``limit``. One that does not answer is given up after ``deadline`` seconds more, and after twice as many
+    each time that this happens again, a minute at most.
+
+    Where the server refuses a connection, a statement waits for one of those that are in use here.
+
+    They belong to the process and to the loop on which they are first used; `SharedDatabase` sees to that.
     """
 
     def __init__(self, url: DatabaseUrl, limit: int, *, deadline: float = _DEADLINE) -> None:
@@ -46,8 +72,12 @@ class Connections:
         self._deadline = deadline
         self._free = asyncio.Semaphore(limit)
         self._idle: list[tuple[float, AsyncConnection[Row]]] = []  # the one that was used last at the end
-        self._running: set[asyncio.Task[Any]] = set()
-        self._closed = False
+        self._in_use = 0
+        self._put_back = asyncio.Event()  # set once, when a connection is not in use any more
+        self._connect_from = -math.inf  # while others are in use: not before, as one was refused just now
+        self._given_up = 0  # connections, since the last statement that was answered in time
+        self._running: set[asyncio.Task[None]] = set()
+        self._closing = asyncio.Event()
         self.kept_idle: float = _KEPT_IDLE
         """Seconds after which a connection that is not used is closed, but for the last one."""
 
@@ -56,12 +86,14 @@ class Connections:
         """What messages call the database."""
         return self._url.name
 
-    async def fetch(self, sql: str, values: Sequence[Any] = ()) -> list[Row]:
-        """Execute one statement and return its rows.
+    async def fetch(
+        self, sql: str, values: Sequence[Any] = (), *, deadline: float | None = None
+    ) -> list[Row]:
+        """Execute one statement and return its rows. See `run`.
 
         Raises `StoreError`. Then the statement may have been executed, or may still be.
         """
-        return await self.run(lambda connection: _fetch(connection, sql, values))
+        return await self.run(lambda connection: _fetch(connection, sql, values), deadline=deadline)
 
     async def run(
         self,
@@ -75,94 +107,153 @@ class Connections:
         ``deadline``: seconds from now, instead of that of all statements.
         ``survives``: it goes on if the caller is cancelled. Else it is cancelled too, and rolled back.
         """
-        if self._closed:
+        if self._closing.is_set():
             raise StoreError(f"{self.name}: the store is closed")
-        task = asyncio.get_running_loop().create_task(
-            self._run(work, deadline or self._deadline), name="hoox-statement"
-        )
+        statement = _Statement(work, deadline or self._deadline)
+        task = asyncio.get_running_loop().create_task(self._run(statement), name="hoox-statement")
         self._running.add(task)
-        task.add_done_callback(self._done)
-        return await (asyncio.shield(task) if survives else task)
+        task.add_done_callback(self._running.discard)
+        try:
+            return await statement.answer
+        except asyncio.CancelledError:
+            if not survives:
+                task.cancel()
+            raise
 
     async def aclose(self) -> None:
         """Wait for the statements that run, at most until their deadlines, and close all connections."""
-        self._closed = True
+        self._closing.set()
         try:
             while self._running:
                 await asyncio.wait(tuple(self._running))
         finally:  # cancelled, the statements that still run close their connections themselves
             await self._close_idle(keep=0, older_than=0.0)
 
-    async def _run(self, work: Callable[[AsyncConnection[Row]], Awaitable[_T]], deadline: float) -> _T:
-        loop = asyncio.get_running_loop()
-        ends_at = loop.time() + deadline
+    async def _run(self, statement: _Statement[_T]) -> None:
+        """Execute a statement and tell its caller, also when the time for that is over."""
+        late = asyncio.get_running_loop().call_at(
+            statement.ends_at, lambda: statement.fail(statement.refusal or self._too_slow(statement))
+        )
+        failure: Exception | None = None
         try:
-            async with asyncio.timeout_at(ends_at):
-                await self._free.acquire()
+            result = await self._execute(statement)
+            if not statement.answer.done():
+                statement.answer.set_result(result)
         except TimeoutError:
-            raise self._too_slow(deadline) from None
+            failure = statement.refusal or self._too_slow(statement)
+        except Exception as error:
+            failure = self._translated(error)
+        finally:
+            late.cancel()
+            if failure is None:
+                statement.answer.cancel()  # where this task was cancelled
+        if failure is not None:
+            statement.fail(failure)  # here: as its context, libpq's error would show a secret
+
+    async def _execute(self, statement: _Statement[_T]) -> _T:
+        async with asyncio.timeout_at(statement.ends_at):
+            await self._free.acquire()
         try:
-            connection = await self._connection(ends_at, deadline)
-            cut = loop.call_at(ends_at, _cut, connection)
+            connection = await self._connection(statement)
+            self._in_use += 1
+            late = asyncio.get_running_loop().call_at(
+                statement.ends_at, self._begin_ending, connection, statement
+            )
             try:
-                return await work(connection)
-            except Exception as error:
-                is_late = loop.time() >= ends_at
-                failure = self._too_slow(deadline) if is_late else self._translated(error)
+                return await statement.work(connection)
             finally:
-                cut.cancel()
-                await self._put_back(connection)
-            raise failure  # here: as its context, libpq's error would show a secret to whoever looks at that
+                late.cancel()
+                await self._end_use(connection, statement)
         finally:
             self._free.release()
 
-    async def _put_back(self, connection: AsyncConnection[Row]) -> None:
+    async def _end_use(self, connection: AsyncConnection[Row], statement: _Statement[_T]) -> None:
         """Keep the connection for the next statement, unless it was cut, is within one, or all close.
 
+        Nor is one kept on which the server was asked to cancel a statement: that could hit the next one.
         Those that were idle for a while are closed, but for one.
         """
-        if self._closed or connection.closed or connection.info.transaction_status.name != "IDLE":
-            await _close(connection)
-        else:
-            self._idle.append((asyncio.get_running_loop().time(), connection))
+        try:
+            is_late = statement.ending is not None and statement.ending.cancel()
+            is_broken = connection.closed or connection.info.transaction_status.name != "IDLE"
+            if self._closing.is_set() or statement.ending is not None or is_broken:
+                await _close_at_server(connection)
+            else:
+                self._idle.append((asyncio.get_running_loop().time(), connection))
+            if not is_late and not is_broken:
+                self._given_up = 0
+        finally:
+            self._in_use -= 1
+            self._put_back.set()
+            self._put_back = asyncio.Event()
         await self._close_idle(keep=1, older_than=self.kept_idle)
 
-    async def _connection(self, ends_at: float, deadline: float) -> AsyncConnection[Row]:
-        while self._idle:
-            _, connection = self._idle.pop()
-            if _is_usable(connection):
-                return connection
-            await _close(connection)
+    async def _connection(self, statement: _Statement[_T]) -> AsyncConnection[Row]:
+        """An idle connection, or a new one. Where it is refused, the next one that is not in use any more.
+
+        Raises `TimeoutError`, and `NoConnection` where none is in use here.
+        """
+        now = asyncio.get_running_loop().time
+        while True:
+            while self._idle:
+                _, connection = self._idle.pop()
+                if _is_usable(connection):
+                    return connection
+                await _close(connection)
+            if not self._in_use or now() >= self._connect_from:
+                try:
+                    async with asyncio.timeout_at(statement.ends_at):
+                        return await self._connect()
+                except NoConnection as refusal:
+                    if not self._in_use and not self._idle:
+                        raise
+                    statement.refusal = refusal
+                    self._connect_from = now() + _CONNECT_AGAIN
+            if now() >= statement.ends_at:
+                raise TimeoutError
+            with suppress(TimeoutError):
+                async with asyncio.timeout_at(min(statement.ends_at, self._connect_from)):
+                    await self._put_back.wait()
+
+    async def _connect(self) -> AsyncConnection[Row]:
         from psycopg import AsyncConnection
 
         try:
-            async with asyncio.timeout_at(ends_at):
-                return await AsyncConnection.connect(
-                    autocommit=True, prepare_threshold=None, **self._url.parameters
-                )
-        except TimeoutError:
-            failure: Exception = self._too_slow(deadline)
+            return await AsyncConnection.connect(
+                autocommit=True, prepare_threshold=None, **self._url.parameters
+            )
         except Exception as error:
-            failure = self._translated(error)
-        raise failure
+            failure = no_connection(self.name, error, self._url.without_secrets(str(error)))
+        raise failure  # here: see `_run`
+
+    def _begin_ending(self, connection: AsyncConnection[Row], statement: _Statement[_T]) -> None:
+        ending = self._end(connection, statement.seconds)
+        statement.ending = asyncio.get_running_loop().create_task(ending, name="hoox-cancel-statement")
+
+    async def _end(self, connection: AsyncConnection[Row], seconds: float) -> None:
+        """Have the server cancel a statement, and cut its connection where that has not ended it."""
+        longest = max(seconds, _LONGEST_ENDING)
+        until = asyncio.get_running_loop().time() + min(seconds * 2.0**self._given_up, longest)
+        with suppress(Exception):
+            await _cancel(connection, seconds)
+        with suppress(TimeoutError):
+            async with asyncio.timeout_at(until):
+                await self._closing.wait()
+        self._given_up += 1
+        _cut(connection)
 
     async def _close_idle(self, keep: int, older_than: float) -> None:
         until = asyncio.get_running_loop().time() - older_than
         while len(self._idle) > keep and self._idle[0][0] <= until:
             await _close(self._idle.pop(0)[1])
 
-    def _too_slow(self, deadline: float) -> StoreError:
-        return StoreError(f"{self.name}: it did not answer within {deadline:g} s")
+    def _too_slow(self, statement: _Statement[_T]) -> StoreError:
+        return StoreError(f"{self.name}: it did not answer within {statement.seconds:g} s")
 
     def _translated(self, error: Exception) -> Exception:
         if isinstance(error, HooxError):
             return error
         return database_error(self.name, error, self._url.without_secrets(str(error)))
-
-    def _done(self, task: asyncio.Task[Any]) -> None:
-        self._running.discard(task)
-        if not task.cancelled():
-            task.exception()  # its caller may have been cancelled
 
 
 async def _fetch(connection: AsyncConnection[Row], sql: str, values: Sequence[Any]) -> list[Row]:
@@ -196,13 +287,29 @@ def _is_usable(connection: AsyncConnection[Row]) -> bool:
     return not readable.poll(0)
 
 
-def _cut(connection: AsyncConnection[Row]) -> None:
-    """End a connection under the statement that waits for its answer, which then fails.
+async def _cancel(connection: AsyncConnection[Row], seconds: float) -> None:
+    """Ask the server to cancel what it executes, on a connection of its own. That may hang as well."""
+    from psycopg import capabilities
 
-    Cancelling the statement instead would ask the server to cancel it, which may hang as well.
-    """
+    if capabilities.has_cancel_safe():  # else psycopg would have to wait for it in a thread
+        await connection.cancel_safe(timeout=seconds)
+
+
+def _cut(connection: AsyncConnection[Row]) -> None:
+    """End a connection under the statement that waits for its answer, which then fails."""
     with suppress(Exception), socket.socket(fileno=os.dup(connection.fileno())) as wire:
         wire.shutdown(socket.SHUT_RDWR)
+
+
+async def _close_at_server(connection: AsyncConnection[Row]) -> None:
+    """Close a connection, and wait until the server has ended its process, for a second at most."""
+    with suppress(Exception), socket.socket(fileno=os.dup(connection.fileno())) as wire:
+        wire.setblocking(False)
+        await connection.close()
+        async with asyncio.timeout(1.0):
+            while await asyncio.get_running_loop().sock_recv(wire, 4096):
+                pass
+    await _close(connection)
 
 
 async def _close(connection: AsyncConnection[Row]) -> None:

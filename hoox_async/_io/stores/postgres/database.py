@@ -43,7 +43,8 @@ class PostgresDatabase(SharedDatabase):
     - ``webhooks``: the hub whose deliveries are kept also while no session here has their workspace open.
     - ``lease``: seconds after which a process that has not renewed it is taken for dead. What that was
       sending becomes unknown then.
-    - ``max_connections``: of this process, at least 2. While idle it uses two.
+    - ``max_connections``: of this process, at least 2. While idle it uses two. Where the server refuses some
+      of them, it goes on with those that it has.
 
     Raises `ConfigurationError` for wrong options, and where psycopg is not installed. ``async with`` raises
     `StoreError` where the database can't be used: a standby, one that may forget commits, missing rights.

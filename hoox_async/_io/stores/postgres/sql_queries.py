@@ -16,7 +16,7 @@ from ...._core.intents.intent import IntentState
 from ...clock import Clock
 from ..workspace_binding import Binding
 from .connections import Connections
-from .error_translation import DatabaseError
+from .error_translation import DatabaseError, NoConnection
 from .migrations import in_schema
 from .permits import PostgresPermits
 from .queries import (
@@ -311,20 +311,16 @@ class SQLQueries:
 
     async def renew(self, timeline: str | None) -> Renewed:
         """Renew this member's lease, or begin it."""
-        rows = await self._for_lease.fetch(
-            self._in_schema(
-                "SELECT moment, timeline FROM "
-                "hoox.renew_1(%s::text, %s::text, %s::integer, %s::double precision, %s::text)"
-            ),
-            (self._member, socket.gethostname(), os.getpid(), self._lease, timeline),
-        )
+        rows = await self._ask_for_lease(
+            "SELECT moment, timeline FROM "
+            "hoox.renew_1(%s::text, %s::text, %s::integer, %s::double precision, %s::text)",
+            self._member, socket.gethostname(), os.getpid(), self._lease, timeline,
+        )  # fmt: skip
         return Renewed(*rows[0])
 
     async def leave(self) -> None:
         """End this member's lease, after a renewal that is still executed."""
-        await self._for_lease.fetch(
-            self._in_schema("DELETE FROM hoox.members WHERE id = %s"), (self._member,)
-        )
+        await self._ask_for_lease("DELETE FROM hoox.members WHERE id = %s", self._member)
 
     async def lead(
         self, candidates: Collection[int], watched: Collection[int]
@@ -453,6 +449,13 @@ class SQLQueries:
 
     async def _ask(self, sql: str, *values: Any) -> list[tuple[Any, ...]]:
         return await self._connections.fetch(self._in_schema(sql), values)
+
+    async def _ask_for_lease(self, sql: str, *values: Any) -> list[tuple[Any, ...]]:
+        """As `_ask`, on the lease's own connection, or on another one where the server refuses that."""
+        try:
+            return await self._for_lease.fetch(self._in_schema(sql), values)
+        except NoConnection:
+            return await self._connections.fetch(self._in_schema(sql), values, deadline=self._lease / 3)
 
     def _in_schema(self, sql: str) -> str:
         return in_schema(sql, self._schema)
