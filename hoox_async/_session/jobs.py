@@ -38,6 +38,7 @@ from .services import SessionServices
 
 _log = logging.getLogger("hoox_async")
 _NO_METADATA: Mapping[str, str] = {}
+_FIRST_RETRY, _LONGEST_RETRY = 1.0, 30.0  # seconds until an end is written again that the store did not write
 _UNKNOWN_KIND = ("unknown", "")  # of looks that this session did not submit
 # An awaited look that another process polls is polled here too once it has taken so many times as long as is
 # usual, but not in the first seconds of waiting.
@@ -633,22 +634,39 @@ class JobRegistry:
         return self.job_of(intent)
 
     async def _write_settled(self, key: str, look: Look) -> None:
-        """Record in the store that the look is settled. Where that fails, it is polled again later."""
+        """Record in the store that the look is settled; where that fails, again in the background."""
         settle = Settle(look, self._services.clock.utc(), self._services.health.answers_since)
         try:
-            await self._services.advance(key, settle)
-        except IllegalTransition:
-            pass  # it was settled with the other status before: the first one is final
+            await self._settle_once(key, settle)
         except StoreError as error:
-            # it stays accepted in the store, where it is found again: nothing is lost
             _log.warning("the store could not record that %s is %s: %s", look.ref, look.status, error)
-            self._unwritten.add(look.ref)
-            return
         except Exception:  # a store may raise anything; the waiters must be woken
             _log.exception("the store failed while recording that %s is %s", look.ref, look.status)
-            self._unwritten.add(look.ref)
+        else:
             return
-        self._unwritten.discard(look.ref)
+        is_retried = look.ref in self._unwritten
+        self._unwritten.add(look.ref)
+        if not is_retried:
+            with suppress(SessionClosed):  # it stays accepted in the store, where it is found again
+                self._services.tasks.background(self._settle_later(key, settle), "hoox-settle")
+
+    async def _settle_once(self, key: str, settle: Settle) -> None:
+        with suppress(IllegalTransition):  # it was settled with the other status before: the first is final
+            await self._services.advance(key, settle)
+        self._unwritten.discard(settle.look.ref)
+
+    async def _settle_later(self, key: str, settle: Settle) -> None:
+        """Write the end of a look once the store works again: other processes wait for it."""
+        pause = _FIRST_RETRY
+        while settle.look.ref in self._unwritten:
+            await asyncio.sleep(pause)
+            pause = min(2 * pause, _LONGEST_RETRY)
+            try:
+                await self._settle_once(key, settle)
+            except Exception as error:
+                _log.debug("the end of %s is not written yet: %s", settle.look.ref, error)
+            else:
+                self._services.store.confirm_notified(key)
 
     def _settled_event(self, job: LookJob, look: Look) -> LookSettled:
         payment = job._payment
