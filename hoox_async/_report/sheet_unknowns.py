@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import NamedTuple
 
 from .._api.models import LookDetails, LookRef, LookStatus
-from .._api.requests import LookEdit
+from .._api.requests import Format, LookEdit
 from .._core.intents.costs import format_credits
 from .._core.intents.outcomes import Outcome, OutcomeState
 from .formatting import format_duration
@@ -19,7 +19,10 @@ DECISIONS_FILE = "decisions.json"
 
 
 class CandidateCard(NamedTuple):
-    """A look that an unknown may have made. ``problem`` says why there is no picture."""
+    """A look that an unknown may have made. ``problem`` says why there is no picture.
+
+    ``other_format`` is the look's format where that is not the one that was ordered, else empty.
+    """
 
     ref: str
     picture: SheetPicture
@@ -27,6 +30,7 @@ class CandidateCard(NamedTuple):
     fits: bool
     problem: str
     age: str
+    other_format: str
     command: str
 
 
@@ -103,11 +107,14 @@ def _card(
     words: Sequence[str] | None,
 ) -> UnknownCard:
     sent_at, key = outcome.submitted_at, outcome.key
+    ordered = getattr(outcome.request, "format", None)
     by_age = sorted(outcome.candidates, key=lambda ref: _rank(pictures.get(ref), sent_at))
     cards = [
         (
             _is_older(pictures.get(ref), sent_at),
-            _candidate(ref, details.get(ref), pictures.get(ref), sent_at, _command(words, key, str(ref))),
+            _candidate(
+                ref, details.get(ref), pictures.get(ref), sent_at, ordered, _command(words, key, str(ref))
+            ),
         )
         for ref in by_age
     ]
@@ -140,6 +147,7 @@ def _candidate(
     details: LookDetails | None,
     picture: SheetPicture | None,
     sent_at: datetime | None,
+    ordered: str | None,
     command: str,
 ) -> CandidateCard:
     wide, fits = frame_of(picture or SheetPicture(), details.format if details else None)
@@ -150,8 +158,17 @@ def _candidate(
         fits=fits,
         problem=sentence(_problem(details, picture)),
         age=_age(picture, sent_at),
+        other_format=_other_format(picture, details, ordered, wide=wide),
         command=command,
     )
+
+
+def _other_format(
+    picture: SheetPicture | None, details: LookDetails | None, ordered: str | None, *, wide: bool
+) -> str:
+    is_known = bool(picture and picture.width) or bool(details and details.format)
+    found = Format.HORIZONTAL if wide else Format.VERTICAL
+    return str(found) if is_known and ordered is not None and found != ordered else ""
 
 
 def _problem(details: LookDetails | None, picture: SheetPicture | None) -> str:

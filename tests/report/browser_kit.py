@@ -88,3 +88,14 @@ async def saved(page: Page, button: str) -> Any:
         await page.click(button)
     got = await download.value
     return got.suggested_filename, json.loads(Path(await got.path()).read_text("utf-8"))
+
+
+async def repeated_names(page: Page) -> list[str]:
+    """The accessible names that several buttons, links or fields of the page have."""
+    names = await page.evaluate(
+        """() => [...document.querySelectorAll("button, a[href], input, select, summary")]
+          .filter((node) => !node.closest("dialog, template"))
+          .map((node) => node.getAttribute("aria-label") || (node.labels?.[0] || node).textContent)
+          .map((name) => name.replace(/\\s+/g, " ").trim())"""
+    )
+    return sorted({name for name in names if names.count(name) > 1 or not name})

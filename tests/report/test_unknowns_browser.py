@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from browser_kit import NEEDS_BROWSER, browsed, saved
+from browser_kit import NEEDS_BROWSER, browsed, repeated_names, saved
 from report_kit import Pictures, details, ready, unknown_create, unknown_edit
 
 from hoox_async._core.intents.outcomes import Outcome
@@ -87,22 +87,34 @@ async def test_a_decision_can_be_changed_and_taken_back(tmp_path: Path) -> None:
 
 
 async def test_one_look_is_the_result_of_one_request(tmp_path: Path) -> None:
-    """A look that is chosen for a second request is not the first one's any more."""
+    """A look that is chosen for a second request is not the first one's any more, and that says so."""
     async with decided(tmp_path, UNKNOWNS) as page:
         await choice(page, "a", "avtr_1:x").click()
         await choice(page, "b", "avtr_1:x").click()
         await says(page, "1 of 3 decided: 1 found")
         assert await choice(page, "a", "avtr_1:x").get_attribute("aria-pressed") == "false"
+        moved = page.locator('[data-key="a"] .moved')
+        assert await moved.inner_text() == "Not decided any more: avtr_1:x is now chosen for b."
+        await choice(page, "a", "drop").click()
+        assert not await moved.is_visible()
 
 
 async def test_another_look_can_be_named(tmp_path: Path) -> None:
-    """A typed avatar_id:look_id is a decision, other text is marked as wrong and decides nothing."""
+    """A typed avatar_id:look_id is a decision; of other text it is said what is wrong with it."""
     async with decided(tmp_path, UNKNOWNS) as page:
         field = page.locator('[data-key="c"] .other input')
         await field.fill("avtr_9")
         assert await field.get_attribute("aria-invalid") == "true"
         await says(page, "0 of 3 decided")
+        hint = page.locator('[data-key="c"] .hint')
+        assert await hint.inner_text() == "Expected avatar_id:look_id, two ids with a colon between them."
+        await page.locator('[data-key="a"] .other input').fill("avtr_1:look_0")
+        edited = "That is the look that was edited, not the one that was made."
+        assert await page.locator('[data-key="a"] .hint').inner_text() == edited
+        await says(page, "0 of 3 decided")
+        await page.locator('[data-key="a"] .other input').fill("")
         await field.fill("avtr_9:look_9")
+        assert await hint.inner_text() == ""
         await says(page, "1 of 3 decided: 1 found")
         await page.reload()
         await says(page, "1 of 3 decided: 1 found")
@@ -152,13 +164,20 @@ async def test_the_sheet_links_to_the_decision(tmp_path: Path) -> None:
         await says(page, "1 of 3 decided: 1 left")
 
 
+async def test_every_control_has_a_name_of_its_own(tmp_path: Path) -> None:
+    """No two buttons, links or fields of the page have the same accessible name."""
+    async with decided(tmp_path, UNKNOWNS) as page:
+        assert await repeated_names(page) == []
+
+
 @pytest.mark.parametrize("width", [390, 1440])
 async def test_no_unknown_is_wider_than_the_window(width: int, tmp_path: Path) -> None:
     """On a phone and on a desk the page scrolls in one direction only, whatever the words' length."""
     long = unknown_edit("k" * 300, "x" * 200, "y")
     async with decided(tmp_path, [long, *UNKNOWNS], width=width) as page:
         await page.evaluate("document.querySelectorAll('details').forEach((node) => { node.open = true; })")
-        await choice(page, "a", "resend").click()
+        await choice(page, "a", "avtr_1:x").click()
+        await choice(page, "b", "avtr_1:x").click()
         assert await page.evaluate("document.documentElement.scrollWidth") <= width
 
 

@@ -6,10 +6,12 @@ import re
 from datetime import timedelta
 from pathlib import Path
 
+import attrs
 import pytest
 from report_kit import NOON, Pictures, details, every_state, ready, unknown_create, unknown_edit
 
 from hoox_async._api.models import LookRef, LookStatus
+from hoox_async._api.requests import Format, LookEdit
 from hoox_async._core.intents.outcomes import Outcome
 from hoox_async._report import BatchReport
 from hoox_async._report.sheet_pictures import SheetPicture
@@ -48,6 +50,33 @@ def test_candidates_are_sorted_by_age() -> None:
     assert [(look.ref, look.age) for look in card.older] == [
         ("avtr_1:old", "picture made 2 h before it was sent")
     ]
+
+
+def test_a_look_in_another_format_is_noted() -> None:
+    """A candidate that is horizontal where a vertical one was ordered has that noted, and no other one."""
+    unknown = unknown_edit("a", "tall", "wide")
+    assert isinstance(unknown.request, LookEdit)
+    pictures = {
+        LookRef("avtr_1", "tall"): SheetPicture("p", "s", 90, 160),
+        LookRef("avtr_1", "wide"): SheetPicture("p", "s", 160, 90),
+    }
+    for ordered, noted in (
+        (Format.VERTICAL, ["", "horizontal"]),
+        (Format.HORIZONTAL, ["vertical", ""]),
+        (None, ["", ""]),
+    ):
+        request = attrs.evolve(unknown.request, format=ordered)
+        [card] = unknown_cards([attrs.evolve(unknown, request=request)], {}, pictures, WORDS)
+        assert [look.other_format for look in card.candidates] == noted
+
+
+async def test_the_page_says_what_to_do_if_none_is_it(tmp_path: Path) -> None:
+    """Each unknown says what can be done where none of the looks is its result."""
+    report = BatchReport([unknown_edit("a", "x"), unknown_create("b")])
+    page = await report.write_unknowns_page(tmp_path, fetch=Pictures().fetch, candidates=[details("x")])
+    html = page.read_text("utf-8")
+    assert html.count("None of these is it?") == 1
+    assert html.count("make this page again later") == 2
 
 
 def test_a_picture_of_the_same_second_is_not_older() -> None:

@@ -8,6 +8,8 @@
     attempt: node.dataset.attempt,
     price: Number(node.dataset.price),
     other: node.querySelector(".other input"),
+    hint: node.querySelector(".hint"),
+    moved: node.querySelector(".moved"),
   }));
   const REF = /^[^:\s]+:[^:\s]+$/;
 
@@ -20,8 +22,14 @@
   function decide(unknown, verdict) {
     if (verdict && verdict.includes(":")) {
       // one look is the result of one request only
-      for (const rival of unknowns) if (rival !== unknown && verdictOf(rival) === verdict) kept.put(rival.key, null);
+      for (const rival of unknowns) {
+        if (rival === unknown || verdictOf(rival) !== verdict) continue;
+        kept.put(rival.key, null);
+        rival.moved.textContent = `Not decided any more: ${verdict} is now chosen for ${unknown.key}.`;
+        rival.moved.hidden = false;
+      }
     }
+    unknown.moved.hidden = true;
     kept.put(unknown.key, verdict && { attempt: unknown.attempt, verdict });
     show();
   }
@@ -40,6 +48,7 @@
       unknown.node.classList.toggle("settled", Boolean(verdict));
       if (verdict && !offered) unknown.other.value = verdict;
       else if (REF.test(unknown.other.value.trim())) unknown.other.value = "";
+      showHint(unknown);
     });
     const made = verdicts.filter(Boolean);
     const again = unknowns.filter((_, index) => verdicts[index] === "resend");
@@ -57,6 +66,20 @@
     $("decided").classList.toggle("any", made.length > 0);
   }
 
+  // What is wrong with the typed text; empty where it names a look, or nothing is typed.
+  function problemOf(unknown) {
+    const typed = unknown.other.value.trim();
+    if (typed === "" || (REF.test(typed) && typed !== unknown.node.dataset.source)) return "";
+    return REF.test(typed)
+      ? "That is the look that was edited, not the one that was made."
+      : "Expected avatar_id:look_id, two ids with a colon between them.";
+  }
+  function showHint(unknown) {
+    const problem = problemOf(unknown);
+    unknown.other.setAttribute("aria-invalid", problem !== "");
+    unknown.hint.textContent = problem;
+  }
+
   for (const unknown of unknowns) {
     unknown.node.addEventListener("click", (event) => {
       const verdict = event.target.closest(".choice")?.dataset.verdict;
@@ -64,10 +87,9 @@
     });
     unknown.other.addEventListener("input", () => {
       const typed = unknown.other.value.trim();
-      const wrong = typed !== "" && !REF.test(typed);
-      unknown.other.setAttribute("aria-invalid", wrong);
+      showHint(unknown);
       const named = verdictOf(unknown)?.includes(":");
-      if (REF.test(typed)) decide(unknown, typed);
+      if (REF.test(typed) && !problemOf(unknown)) decide(unknown, typed);
       else if (named) decide(unknown, null);
     });
   }
