@@ -55,9 +55,11 @@ from .._io.transport import HttpTransport
 from ..errors import ConfigurationError, InvalidRequest, SessionClosed
 from ..events import Hook
 from ..webhooks.hub import WebhookHub
-from .health import SessionHealth
+from .health import SessionHealth, read_health
 from .jobs import LookJob
 from .runtime import SessionRuntime, open_services
+from .submit.edit_source import await_source
+from .unknowns import list_unknowns
 
 
 class HooxSession:
@@ -242,7 +244,9 @@ class HooxSession:
         max_wait = check_wait("max_wait", max_wait)
         if isinstance(request, LookEdit):
             request = with_source_ref(request)
-            max_wait = await runtime.await_source(ref_of(request.source), key, max_wait)
+            max_wait = await await_source(
+                runtime.services, runtime.registry, ref_of(request.source), key, max_wait
+            )
         await runtime.registry.forget_released()
         intent = await runtime.submitter.submit(request, key, budget, max_wait)
         runtime.pictures.remember(intent)
@@ -363,7 +367,7 @@ class HooxSession:
         `TransportError` and `UnexpectedResponse`.
         """
         runtime = self._ready()
-        return await runtime.ask(ref_of(ref))
+        return await runtime.registry.ask(ref_of(ref))
 
     async def wait(self, ref: HasRef, timeout: Timeout = DEFAULT_TIMEOUT) -> Look:
         """Wait until a look is READY, made by this session or not, ``timeout`` seconds at most.
@@ -393,7 +397,8 @@ class HooxSession:
 
         Sends one request for each avatar concerned. Raises `StoreError`.
         """
-        return await self._ready().list_unknowns()
+        runtime = self._ready()
+        return await list_unknowns(runtime.services, runtime.reads)
 
     async def resolve(self, key: str, look: HasRef | str, *, attempt: str | None = None) -> LookJob:
         """Settle an unknown by naming its look yourself. Returns the look's job.
@@ -406,7 +411,8 @@ class HooxSession:
         more), and for a look that cannot be its own: one of another request, one of another avatar than was
         edited, or the edited look itself; `StoreError`; and what the method `look` raises.
         """
-        return await self._ready().resolve(key, look, attempt)
+        runtime = self._ready()
+        return await runtime.unknowns.resolve(key, ref_of(look), attempt)
 
     async def resend(
         self,
@@ -430,7 +436,9 @@ class HooxSession:
         runtime = self._ready()
         if not isinstance(budget, Budget | None):
             raise InvalidRequest("budget", budget, "a Budget, or None")
-        return await runtime.resend(key, attempt, budget, check_wait("max_wait", max_wait))
+        max_wait = check_wait("max_wait", max_wait)
+        intent = await runtime.submitter.resend(key, attempt, budget, max_wait)
+        return runtime.registry.job_of(intent)
 
     async def drop(self, key: str, *, attempt: str | None = None) -> None:
         """Settle an unknown by giving it up for good. What it may have cost stays counted as at risk.
@@ -438,7 +446,7 @@ class HooxSession:
         ``attempt`` is that of `resend`. Raises `InvalidRequest` for a key that is no unknown's (any more) and
         for an attempt that is not its last one, and `StoreError`.
         """
-        await self._ready().drop(key, attempt)
+        await self._ready().unknowns.drop(key, attempt)
 
     async def avatar(self, avatar_id: str) -> Avatar:
         """Read an avatar and all its looks, by one request.
@@ -536,7 +544,10 @@ class HooxSession:
 
         It reads the store once or twice, for 3 s at most, sends no request and raises no error of the store.
         """
-        return await self._ready().health()
+        runtime = self._ready()
+        return await read_health(
+            runtime.services, runtime.registry, runtime.poller, runtime.submitter.outages
+        )
 
 
 async def _close_parts(runtime: SessionRuntime | None, transport: Transport, store: Store) -> None:

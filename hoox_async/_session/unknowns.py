@@ -5,28 +5,40 @@ Their candidates, the looks that they may have made, are listed for people and n
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
-from contextlib import suppress
+from collections.abc import AsyncIterator, Collection, Iterable
+from contextlib import asynccontextmanager, suppress
 
 from .._api.models import Avatar, Look, LookRef
+from .._api.responses import look_from_details
 from .._core.intents.intent import Evidence, Intent, IntentState, Unknown
-from .._core.intents.transitions import AddCandidates, Correct, IllegalTransition
+from .._core.intents.keys import is_key
+from .._core.intents.transitions import (
+    AddCandidates,
+    Correct,
+    Drop,
+    IfUnchanged,
+    IllegalTransition,
+    LookTaken,
+)
 from .._core.polling import LookUpdate, PollScheduler, is_complete
 from .._core.polling.durations import kind_of
-from ..errors import HooxError, StoreError
-from .jobs import JobRegistry
+from ..errors import HooxError, InvalidRequest, StoreError
+from .jobs import JobRegistry, LookJob
 from .reads import Reads
 from .services import SessionServices
 
 # seconds to wait for the delivery of a lost POST beyond the expected duration of its look
 _DELIVERY_SECONDS = 120.0
+_AN_UNKNOWN = "the key of an unknown (session.unknowns() lists them)"
+_LAST_ATTEMPT = "the last attempt of this unknown; it was sent again meanwhile"
 
 
-class Reconciler:
-    """Records which look is an unknown's."""
+class Unknowns:
+    """Settles unknowns by a proof, or as the user decides."""
 
-    def __init__(self, services: SessionServices, registry: JobRegistry) -> None:
+    def __init__(self, services: SessionServices, reads: Reads, registry: JobRegistry) -> None:
         self._services = services
+        self._reads = reads
         self._registry = registry
 
     async def confirm(
@@ -40,7 +52,7 @@ class Reconciler:
         await self._follow(accepted, look)
         return accepted
 
-    async def correct(self, intent: Intent, ref: LookRef, look: Look | None = None) -> Intent:
+    async def _correct(self, intent: Intent, ref: LookRef, look: Look | None = None) -> Intent:
         """Record that the user names another look for it than before.
 
         The look that was named before may be another unknown's. Raises `StoreError`; `IllegalTransition`
@@ -60,6 +72,82 @@ class Reconciler:
         if look is not None and look.status.settled:
             await self._registry.publish([LookUpdate(look, is_complete(look))])
         del job
+
+    # --- the user's decisions
+
+    async def resolve(self, key: str, ref: LookRef, attempt: str | None) -> LookJob:
+        """See `HooxSession.resolve`."""
+        async with self.deciding(key, attempt, or_named_by_user=True) as intent:
+            if intent.ref == ref:
+                return self._registry.job_of(intent)
+            return await self._services.tasks.complete(self._claim(intent, ref), "hoox-resolve")
+
+    async def drop(self, key: str, attempt: str | None) -> None:
+        """See `HooxSession.drop`."""
+        async with self.deciding(key, attempt) as intent:
+            if intent.state is IntentState.UNKNOWN:
+                await self._services.advance(intent.key, IfUnchanged(intent), Drop())
+
+    @asynccontextmanager
+    async def deciding(
+        self, key: str, attempt: str | None, *, or_named_by_user: bool = False
+    ) -> AsyncIterator[Intent]:
+        """The unknown that the user decides about; the block carries the decision out.
+
+        Raises `InvalidRequest` where it is no unknown (any more), or ``attempt`` is given and is not its last
+        one; also where the block raises `IllegalTransition`, since it has changed meanwhile.
+        ``or_named_by_user``: also accept an intent whose look the user named before.
+        """
+        intent = await self._undecided(key, attempt, or_named_by_user=or_named_by_user)
+        try:
+            yield intent
+        except IllegalTransition:
+            expected = f"{_AN_UNKNOWN}; it was settled or sent again meanwhile"
+            raise InvalidRequest("key", key, expected) from None
+
+    async def _undecided(self, key: str, attempt: str | None, *, or_named_by_user: bool) -> Intent:
+        intent = (await self._services.store.get((key,))).get(key) if is_key(key) else None
+        if intent is None:
+            raise InvalidRequest("key", key, _AN_UNKNOWN)
+        by_user = intent.state.paid and intent.evidence is Evidence.USER
+        undecided = intent.state in (IntentState.UNKNOWN, IntentState.DROPPED)
+        if not undecided and not (by_user and or_named_by_user):
+            raise InvalidRequest("key", key, _AN_UNKNOWN)
+        if attempt is not None and attempt != intent.last_attempt:
+            raise InvalidRequest("attempt", attempt, _LAST_ATTEMPT)
+        return intent
+
+    async def _require_possible(self, intent: Intent, ref: LookRef) -> None:
+        """Raise `InvalidRequest` where this look cannot be the intent's own."""
+        if intent.source is not None and ref.avatar_id != intent.source.avatar_id:
+            raise InvalidRequest("look", str(ref), f"a look of {intent.source.avatar_id}, which was edited")
+        if ref == intent.source:
+            raise InvalidRequest("look", str(ref), "the look that was made, not the one that was edited")
+        other = await self._services.store.by_ref(ref)
+        if other is not None and other.key != intent.key:
+            raise _taken(ref, other.key)
+
+    async def _claim(self, intent: Intent, ref: LookRef) -> LookJob:
+        """Check the look, then record that it is the intent's. Must not be cancelled midway."""
+        await self._require_possible(intent, ref)
+        look = look_from_details(await self._reads.look(ref))
+        other = await self._services.store.by_ref(ref)
+        if other is not None and other.key == intent.key and other.ref == ref:
+            # a delivery proved it at the same time
+            return self._registry.job_of(other)
+        try:
+            if intent.ref is None:
+                accepted = await self.confirm(intent, ref, Evidence.USER, look)
+            else:
+                accepted = await self._correct(intent, ref, look)
+        except LookTaken as taken:
+            raise _taken(ref, taken.owner) from None
+        stored = await self._services.store.get((accepted.key,))
+        return self._registry.job_of(stored.get(accepted.key, accepted))
+
+
+def _taken(ref: LookRef, owner: str) -> InvalidRequest:
+    return InvalidRequest("look", str(ref), f"a look that does not belong to the key {owner!r} already")
 
 
 async def wait_for_delivery(

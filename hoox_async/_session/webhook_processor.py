@@ -32,7 +32,7 @@ from ..events import DeliveryReceived
 from .jobs import JobRegistry
 from .reads import Reads
 from .services import SessionServices
-from .unknowns import Reconciler
+from .unknowns import Unknowns
 
 _T = TypeVar("_T")
 _log = logging.getLogger("hoox_async")
@@ -50,13 +50,13 @@ class WebhookProcessor:
         reads: Reads,
         registry: JobRegistry,
         scheduler: PollScheduler,
-        reconciler: Reconciler,
+        unknowns: Unknowns,
     ) -> None:
         self._services = services
         self._reads = reads
         self._registry = registry
         self._scheduler = scheduler
-        self._reconciler = reconciler
+        self._unknowns = unknowns
         self._slots = asyncio.Semaphore(_MAX_CONCURRENT)
         self._store_failures = LogLimit(_log_store_failures)
         self._without_avatar: dict[str, Delivery] = {}  # by attempt; their avatars are looked up in the list
@@ -197,7 +197,7 @@ class WebhookProcessor:
         if other is not None or (isinstance(intent.request, LookEdit) and ref == intent.source):
             _log.warning("ignored a delivery that named %s, which is the look of another request", ref)
             return None
-        await self._reconciler.confirm(intent, ref, Evidence.WEBHOOK, _look_of(delivery, ref))
+        await self._unknowns.confirm(intent, ref, Evidence.WEBHOOK, _look_of(delivery, ref))
         return await self._services.store.by_ref(ref)
 
     def _queue_avatar_lookup(self, attempt_id: str, delivery: Delivery) -> None:

@@ -30,7 +30,7 @@ def part_of(on: Stage, part: str) -> Any:
     return {
         "webhook_processor": opened.webhook_processor,
         "registry": opened.registry,
-        "reconciler": opened.reconciler,
+        "unknowns": opened.unknowns,
     }[part]
 
 
@@ -119,7 +119,7 @@ async def test_a_delivery_confirms_an_unknown_although_the_first_try_fails(
     """An acknowledged delivery is the only proof that the request was paid, so it is applied again."""
     async with stage() as on:
         attempt = await on.lose(prompt(), "k")
-        raises_once(part_of(on, "reconciler"), "confirm", monkeypatch)
+        raises_once(part_of(on, "unknowns"), "confirm", monkeypatch)
         await on.deliver(attempt, on.last, LookStatus.READY)
         assert await intents(on.session) == {"k": IntentState.UNKNOWN}
         await asyncio.sleep(5)

@@ -37,6 +37,7 @@ from ..jobs import JobRegistry
 from ..rate_limiter import CallerPermits
 from ..reads import Reads
 from ..services import SessionServices
+from ..unknowns import Unknowns
 from ..webhook_processor import WebhookProcessor
 from .attempt import (
     AttemptContext,
@@ -71,9 +72,11 @@ class Submitter:
         services: SessionServices,
         registry: JobRegistry,
         webhook_processor: WebhookProcessor,
+        unknowns: Unknowns,
         reads: Reads,
     ) -> None:
         self._services = services
+        self._unknowns = unknowns
         self._deferred = DeferredWrites(services)
         self.budgets: SessionBudgets = SessionBudgets(services.store)
         self.outages: OutageHold = OutageHold(services, reads)
@@ -115,11 +118,14 @@ class Submitter:
                     await self._services.store.forget(wanted.key)
             raise
 
-    async def resend(self, unknown: Intent, budget: Budget | None, max_wait: float | None) -> Intent:
+    async def resend(
+        self, key: str, attempt: str | None, budget: Budget | None, max_wait: float | None
+    ) -> Intent:
         """Send an unknown again on the user's instruction, unless its look is found before."""
-        options = self._options_of_caller(budget, max_wait)
-        await self._within(options, self.budgets.open(budget))
-        return await self.send(unknown, partial(decide_resend, unknown), options)
+        async with self._unknowns.deciding(key, attempt) as unknown:
+            options = self._options_of_caller(budget, max_wait)
+            await self._within(options, self.budgets.open(budget))
+            return await self.send(unknown, partial(decide_resend, unknown), options)
 
     async def _within(self, options: SendOptions, work: Awaitable[_T]) -> _T:
         """What the store answers, within the time that is left to the caller. Raises `StoreError`."""
