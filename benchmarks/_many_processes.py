@@ -222,8 +222,9 @@ async def prepare(url: str) -> None:
 
 
 async def poller(url: str, *, rounds: int, lease: float) -> bool:
-    """How soon another process polls, after the one that did was killed, stopped, cut off, or closed."""
+    """How soon another process polls, after the one that did was ended in one of these ways."""
     bound = {"killed": lease * 1.2, "stopped": lease * 1.2, "cut off": lease * 1.2, "closed": 1.5}
+    bound |= {"without a valid key": 20.0, "without an answer": 20.0}
     ends: dict[str, list[float]] = {how: [] for how in bound}
     with Sandbox(requests_per_minute=None, forms=NO_HEADERS, median=1e6) as sandbox:
         for how in ends:
@@ -249,7 +250,8 @@ async def until_replaced(url: str, wanted: Sequence[Setup], how: str) -> float:
     """Start these processes, and end the one that polls. Returns after how many seconds another one does.
 
     Each has a proxy in front of the database. "cut off": the leader's proxy lets nothing pass from then on,
-    in either direction, not even the end of a connection, and the process lives on.
+    in either direction, not even the end of a connection, and the process lives on. "without …": it has a
+    look to ask for, and all its requests are answered 401 from then on, or fail.
     """
     from postgres_kit import Proxy
 
@@ -270,9 +272,14 @@ async def until_replaced(url: str, wanted: Sequence[Setup], how: str) -> float:
             leader.signal(signal.SIGSTOP)
         elif how == "cut off":
             proxies[opened.index(leader)].hold()
-        else:
+        elif how == "closed":
             await leader.call("close")
             began = time.monotonic()
+        else:
+            await leader.call("submit", key=how)
+            await asyncio.sleep(10.0)
+            began = time.monotonic()
+            await leader.call("fail", answers=how == "without a valid key")
         await _leader(url, workspace, (first,))
         return time.monotonic() - began
 

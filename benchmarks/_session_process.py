@@ -21,6 +21,9 @@ from typing import Any, Self
 import attrs
 
 from hoox_async import BatchItem, BatchRunner, Event, HooxSession, LookEdit, LookRef, Timeouts
+from hoox_async._api.endpoints import WireResponse
+from hoox_async._session import runtime_of
+from hoox_async.errors import TransportError
 from hoox_async.events import RequestSent
 from hoox_async.postgres import PostgresDatabase
 
@@ -117,6 +120,16 @@ class _Work:
             await permits.report((), (reservation.permit,))  # so that there is always one free
             await asyncio.sleep(pause)
         return found
+
+    async def fail(self, answers: bool) -> None:
+        """Let every request be answered 401 from now on, or fail without an answer."""
+
+        async def send(*_: Any) -> WireResponse:
+            if answers:
+                return WireResponse(401, {}, b'{"code": "invalid_api_key"}')
+            raise TransportError("the network is down")
+
+        runtime_of(self.session).services.transport.send = send  # type: ignore[method-assign, assignment]
 
     async def close(self) -> None:
         """Close the session and the database, as a process that ends well."""

@@ -166,13 +166,14 @@ class StoreGauges(NamedTuple):
 class Coordination(NamedTuple):
     """A session's part in what one process does for all processes of a workspace.
 
-    ``may_lead``: this process may be the one that polls for all. ``on_duty`` is called when its duty changes.
+    ``may_lead`` is asked about once a second: whether this process may be the one that polls for all. If not,
+    another one is. ``on_duty`` is called when its duty changes.
     ``on_unnotified`` is called with a settled intent whose sender did not have hooks notified, and
     ``on_delivery`` with the id of an attempt for which another process has kept a delivery; both only in the
     process that polls for all. They are called on the session's loop and must not raise.
     """
 
-    may_lead: bool
+    may_lead: Callable[[], bool]
     on_duty: Callable[[PollDuty], None]
     on_unnotified: Callable[[Intent], None]
     on_delivery: Callable[[str], None]

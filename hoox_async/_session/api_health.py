@@ -12,7 +12,7 @@ from .._api.endpoints import Endpoint
 from .._core.outage import NO_ANSWER, Outage, outage_after
 from .._io.clock import Clock
 from .._io.hooks import Hooks
-from ..errors import ApiError, HooxError
+from ..errors import ApiError, AuthenticationError, HooxError
 from ..events import RequestFailed
 
 _log = logging.getLogger("hoox_async.requests")  # so that a program that shows them itself can mute them
@@ -40,6 +40,8 @@ class ApiHealth:
         self._is_logged = False
         self.answers_since: datetime = clock.utc()
         """Since when requests are answered: the session's opening, or the end of a long outage."""
+        self.served_at: float = -math.inf
+        """The loop's time at which the API last served a read of this key, be it by refusing it."""
 
     @contextmanager
     def reading(self, endpoint: Endpoint, avatar_id: str | None) -> Iterator[None]:
@@ -55,10 +57,13 @@ class ApiHealth:
         except ApiError as error:
             self._note_avatar(avatar_id, error, sent_at)
             self.answered()
+            if not isinstance(error, AuthenticationError):
+                self.served_at = self._clock.now()
             raise
         else:
             self._of_avatar.pop(avatar_id or "", None)
             self.answered()
+            self.served_at = self._clock.now()
         finally:
             del self._open[read]
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 from collections.abc import Awaitable, Callable, Iterable
 from contextlib import suppress
 from functools import partial
@@ -30,6 +31,8 @@ _RESCAN = 600.0  # seconds: a store that failed, or a key that was refused, left
 _RESCAN_SHARED = 3600.0
 _RESCAN_FAILED = 30.0  # until then the looks of ended processes are polled by nobody
 _LEARNED_FROM = 200  # settled looks, of which a process that begins to poll for all learns how long they take
+_UNSERVED = 15.0  # seconds without an answer after which another process is to poll for all
+_PROBE_EVERY = 20.0  # seconds
 _LOOKS_A_TURN = 50  # stored looks that are read in one turn of the loop
 _AVATARS_AT_ONCE = 10  # stored avatars that are scheduled without a pause
 # pauses between further avatars, in intervals of the quota: most of it is left to other requests
@@ -40,12 +43,22 @@ class Poller:
     """Takes a permit when a status request is worth it, sends the request and publishes what it changed."""
 
     def __init__(
-        self, services: SessionServices, reads: Reads, registry: JobRegistry, scheduler: PollScheduler
+        self,
+        services: SessionServices,
+        reads: Reads,
+        registry: JobRegistry,
+        scheduler: PollScheduler,
+        *,
+        polls_all: bool,
     ) -> None:
         self._services = services
         self._reads = reads
         self._registry = registry
         self._scheduler = scheduler
+        self._polls_all = polls_all
+        self._duty: PollDuty | None = None  # not known yet
+        self._asked_at = -math.inf  # the first request that the API has not served
+        self._probing: asyncio.Task[None] | None = None
         self.answered_at: float | None = None
         """The loop's time at which a status request was last answered well; None: none was yet."""
         self._outstanding = asyncio.Semaphore(_MAX_OUTSTANDING)
@@ -92,6 +105,7 @@ class Poller:
     async def _poll(self, permit: Permit, request: PollRequest) -> None:
         """Send one request, and release its place among those outstanding once it is answered."""
         take_in: Callable[[], Awaitable[object]]
+        self._note_asked()
         try:
             try:
                 with permit:  # it is cancelled where no HTTP request can be made of this one
@@ -152,6 +166,32 @@ class Poller:
             self._registry.end_waiting(ref, reason)
         await self._registry.publish(self._scheduler.take_given_up())
 
+    # --- whether it may poll for all processes that share the store
+
+    def may_lead(self) -> bool:
+        """Whether this process may poll for all.
+
+        Not after 15 s in which the API has served none of its reads although looks were to be asked for,
+        until it has served one: the key may be refused, or the machine cut off, for this process alone.
+        """
+        limiter = self._services.rate_limiter
+        if len(self._scheduler) and (limiter.is_checking_key or limiter.key_error is not None):
+            self._note_asked()  # the poller gets no permit meanwhile
+        is_served = self._services.health.served_at >= self._asked_at
+        is_patient = self._services.clock.now() - self._asked_at < _UNSERVED
+        return self._polls_all and (is_served or is_patient)
+
+    def _note_asked(self) -> None:
+        if self._services.health.served_at >= self._asked_at:
+            self._asked_at = self._services.clock.now()
+
+    async def _probe(self) -> None:
+        """While no process polls for all, ask now and then whether the API serves this one again."""
+        while self._duty is PollDuty.AWAITED and not self.may_lead():
+            await asyncio.sleep(_PROBE_EVERY)
+            with suppress(HooxError):
+                await self._reads.probe(await self._services.rate_limiter.acquire())
+
     def _updates_of_unpolled(self, looks: Iterable[Look | None]) -> list[LookUpdate]:
         """What an answer changes for looks that have a referenced job but are not polled."""
         updates: list[LookUpdate] = []
@@ -168,8 +208,12 @@ class Poller:
 
     def set_duty(self, duty: PollDuty) -> None:
         """What this process polls from now on, where several share the store."""
+        self._duty = duty
         self._registry.set_duty(duty)
         self._duty_changed.set()
+        is_probing = self._probing is not None and not self._probing.done()
+        if duty is PollDuty.AWAITED and self._polls_all and not is_probing:
+            self._probing = self._services.tasks.background(self._probe(), "hoox-probe")
         if duty is PollDuty.ALL:
             self._is_new = True
             self._may_scan.set()

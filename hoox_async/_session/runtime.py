@@ -105,7 +105,9 @@ class SessionRuntime:
         self.submitter: Submitter = Submitter(
             services, self.registry, self.webhook_processor, self.unknowns, self.reads
         )
-        self.poller: Poller = Poller(services, self.reads, self.registry, self.scheduler)
+        self.poller: Poller = Poller(
+            services, self.reads, self.registry, self.scheduler, polls_all=self._polls_all
+        )
         self._detach: Callable[[], None] | None = None
         self._stop_listening: Callable[[], None] | None = None
 
@@ -123,7 +125,7 @@ class SessionRuntime:
         self.services.tasks.supervise(self.poller.run, "hoox-poller")
         store.coordinate(
             Coordination(
-                self._polls_all,
+                self.poller.may_lead,
                 self.poller.set_duty,
                 self.registry.ended_unnotified,
                 self.webhook_processor.kept_elsewhere,

@@ -18,7 +18,7 @@ from hoox_async._api.endpoints import Endpoint, WireResponse
 from hoox_async._api.webhook_payloads import Delivery
 from hoox_async._core.settings import Poll
 from hoox_async._session import runtime_of
-from hoox_async.errors import NotFound, StoreError
+from hoox_async.errors import NotFound, StoreError, TransportError
 from hoox_async.sandbox import AnswerForms, Fault, InProcessTransport, Space
 from hoox_async.sandbox.fault_injection import FaultPlan
 
@@ -165,6 +165,60 @@ async def test_a_leader_learns_from_deliveries_to_other_processes_how_long_looks
         await asyncio.sleep(4.0)
         space.settle(job.ref, "ready", asyncio.get_running_loop().time())
         await job.wait(timeout=15.0)
+
+
+@pytest.mark.parametrize("failure", ["its key is revoked", "its requests fail", "they hang"])
+async def test_a_leader_that_the_api_does_not_serve_resigns_until_it_is_served_again(failure: str) -> None:
+    """Another process has found a look 20 s after the leader's key was revoked, or its requests fail or hang.
+
+    Its own waiters get their looks. It does not lead again where no other process is left, and sends few
+    requests meanwhile; once it is served again, it leads and finds what nobody waits for.
+    """
+    async with processes(2) as (space, opened):
+        leader, (other,) = apart(opened)
+        space.hold(asyncio.get_running_loop().time())
+        own = await leader.session.submit(prompt("own"), key="own")
+        waiting = asyncio.create_task(own.wait(timeout=None))
+        job = await other.session.submit(prompt(), key="k")
+        await asyncio.sleep(20.0)
+        restore = fail(leader, failure)
+        for each in (own, job):
+            space.settle(each.ref, "ready", asyncio.get_running_loop().time())
+        assert (await job.wait(timeout=20.0)).status is LookStatus.READY
+        assert (await asyncio.wait_for(waiting, 5.0)).status is LookStatus.READY
+        assert (leader.leads, other.leads) == (False, True)
+        last = await other.session.submit(prompt("nobody waits"), key="last")
+        await other.close()
+        asked = len(space.requests)
+        await asyncio.sleep(600.0)
+        assert not leader.leads
+        assert len(space.requests) - asked <= 100
+        restore()
+        space.settle(last.ref, "ready", asyncio.get_running_loop().time())
+        await until(lambda: leader.leads, 30.0)
+        await until(lambda: leader.notified == ["own", "last"], 60.0)
+
+
+def fail(process: Process, failure: str) -> Callable[[], None]:
+    """Let all requests of this process fail. Returns a function that ends that."""
+    transport = runtime_of(process.session).services.transport
+    assert isinstance(transport, InProcessTransport)
+    authorization, send = transport._authorization, transport.send
+
+    async def send_in_vain(*_: Any) -> WireResponse:
+        if failure == "they hang":
+            await asyncio.sleep(30.0)
+        raise TransportError("the network is down")
+
+    def restore() -> None:
+        transport._authorization = authorization
+        transport.send = send  # type: ignore[method-assign]
+
+    if failure == "its key is revoked":
+        transport._authorization = "Bearer revoked"
+    else:
+        transport.send = send_in_vain  # type: ignore[method-assign, assignment]
+    return restore
 
 
 @pytest.mark.parametrize("lasting", [False, True])

@@ -78,7 +78,7 @@ async def statements_of_each_turn(url: str, schema: str, workspaces: int) -> dic
             store = database.workspace(f"workspace {number}")
             await store.open(WORKSPACE)
             stack.push_async_callback(store.aclose)
-            store.coordinate(Coordination(True, *[lambda _: None] * 3))
+            store.coordinate(Coordination(lambda: True, *[lambda _: None] * 3))
         turns = (member.renew, member._sweep, member._read_changes, member._restore, member._coordinate)
         with patch.object(Connections, "run", counted):
             for turn in (*turns, *turns):

@@ -316,8 +316,11 @@ class Member:
     async def _agree_on_leaders(self) -> None:
         began = self._clock.now()
         all_of_them = dict(self._coordinated)
-        candidates = [number for number, each in all_of_them.items() if each.part.may_lead]
-        watched = [number for number, each in all_of_them.items() if not each.part.may_lead]
+        candidates = [number for number, each in all_of_them.items() if each.part.may_lead()]
+        watched = list(all_of_them.keys() - candidates)
+        resigned = [number for number in watched if all_of_them[number].duty is PollDuty.ALL]
+        if resigned:
+            await self.queries.resign(resigned)
         leaders = await self.queries.lead(candidates, watched)
         self._coordinated_at = began
         for workspace, coordinated in all_of_them.items():
