@@ -195,6 +195,10 @@ class Tally:
         how = "with webhooks" if options.webhooks else "without webhooks"
         others = ""
         share = self.proved / self.unknown_charged if self.unknown_charged else 1.0
+        proved = [
+            ("  of which proved by a delivery", f"{self.proved} ({share:.1%})"),
+            (f"  {SETTLED_WITHIN:g} s after the last kill", self.proved_in_time),
+        ]
         rows = [
             ("batches, items, seconds", f"{self.batches}, {self.items:,}, {self.seconds:.0f}"),
             ("kills", self.kills),
@@ -202,8 +206,7 @@ class Tally:
             ("intents paid twice", self.paid_twice),
             ("paid looks lost", self.lost),
             ("charged unknowns", self.unknown_charged),
-            ("  of which proved by a delivery", f"{self.proved} ({share:.1%})"),
-            (f"  {SETTLED_WITHIN:g} s after the last kill", self.proved_in_time),
+            *(proved if options.webhooks else ()),
             ("uncharged unknowns held", self.held_uncharged),
             ("unknowns without a cause", len(self.without_cause)),
             ("outstanding at a kill", self.outstanding),

@@ -89,7 +89,6 @@ _intent: dict[str, st.SearchStrategy[Any]] = {
     "settled_at": st.none() | moments,
     "look": st.none() | looks,
     "reason": st.none() | st.builds(Reason, st.none() | st.integers(100, 599), st.none() | texts, texts),
-    "lost_at": st.none() | moments,
     "candidates": st.lists(refs, max_size=2).map(tuple),
     "past_spent": credits,
     "past_at_risk": credits,

@@ -61,7 +61,7 @@ def intent(state: str = "planned", key: str = "a", request: Any = EDIT) -> Inten
     if state == "sending":
         return found
     if state == "unknown":
-        return step(found, MarkUnknown("lost", AT))
+        return step(found, MarkUnknown("lost"))
     found = step(found, Accept(MADE, AT, Evidence.ANSWER))
     if state == "accepted":
         return found

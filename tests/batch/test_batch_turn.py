@@ -59,7 +59,7 @@ def item(known: Intent | None = None, **noted: Any) -> Item:
 SENT = Send("a1", AT, SOURCE)
 DONE = (Accept(MADE, AT, Evidence.ANSWER), Settle(Look(MADE, LookStatus.FAILED), AT))
 FAILED = intent(SENT, *DONE)
-UNKNOWN = intent(SENT, MarkUnknown("dropped", AT))
+UNKNOWN = intent(SENT, MarkUnknown("dropped"))
 RENEW = Replace(EDIT, digest(EDIT))
 
 
@@ -110,7 +110,7 @@ def test_an_unknown_is_sent_again_unless_it_has_changed() -> None:
     assert decided.instruction == Resend()
     assert decided.intent.at_risk == 2
     moved = UNKNOWN
-    for step in (Resend(), Send("a2", AT, SOURCE), MarkUnknown("dropped", AT)):
+    for step in (Resend(), Send("a2", AT, SOURCE), MarkUnknown("dropped")):
         moved = advance(moved, step)
     assert turn(item(UNKNOWN, resend=True), moved) is moved
 
@@ -125,7 +125,7 @@ def test_other_content_is_treated_by_the_options() -> None:
     assert isinstance(redone, SendDecision)
     assert redone.intent.request == EDIT
     assert turn(item(repeated=True), other, changed="redo") is other
-    lost = intent(SENT, MarkUnknown("dropped", AT), request=OTHER)
+    lost = intent(SENT, MarkUnknown("dropped"), request=OTHER)
     assert turn(item(), lost, changed="redo") is lost
 
 

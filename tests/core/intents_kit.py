@@ -40,7 +40,7 @@ STEPS: dict[type[Transition], Transition] = {
     Revert: Revert("a1"),
     Accept: Accept(REF, AT, Evidence.ANSWER),
     Reject: Reject(NO, AT),
-    MarkUnknown: MarkUnknown("dropped", AT),
+    MarkUnknown: MarkUnknown("dropped"),
     AddCandidates: AddCandidates((REF,)),
     Settle: Settle(READY, AT),
     Resend: Resend(),

@@ -35,7 +35,7 @@ def send(attempt_id: str, budget: str | None) -> Send:
 
 
 FIRST = send("a1", "spring")
-LOST = MarkUnknown("dropped", AT)
+LOST = MarkUnknown("dropped")
 
 
 @pytest.mark.parametrize(
@@ -81,7 +81,7 @@ def test_a_resent_post_that_was_answered_late_charges_both() -> None:
     """Where the first POST was answered while the second was outstanding, and that is lost, both count."""
     again = after(FIRST, LOST, Resend(), send("a2", "summer"))
     answered = after(Accept(REF, AT, Evidence.ANSWER, "a1"), start=again)
-    lost = after(MarkUnknown("dropped", AT, "a2"), start=answered)
+    lost = after(MarkUnknown("dropped", "a2"), start=answered)
     assert lost.state is S.ACCEPTED
     assert charges(answered) == charges(lost) == {"spring": PRICE, "summer": PRICE}
 
@@ -99,7 +99,7 @@ STEP = st.one_of(
     st.sampled_from([step for kind, step in STEPS.items() if kind not in (Send, Replace)]),
     st.builds(lambda n: Revert(f"a{n}"), st.integers(0, 20)),
     st.builds(lambda n: Reject(NO, AT, f"a{n}"), st.integers(0, 20)),
-    st.builds(lambda n, presumed: MarkUnknown("x", AT, f"a{n}", presumed), st.integers(0, 20), st.booleans()),
+    st.builds(lambda n, presumed: MarkUnknown("x", f"a{n}", presumed), st.integers(0, 20), st.booleans()),
     st.builds(
         lambda n, look: Accept(LookRef("avtr_abc", f"look_{look}"), AT, Evidence.ANSWER, f"a{n}"),
         st.integers(0, 20),

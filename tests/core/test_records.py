@@ -420,7 +420,7 @@ def test_unknown_fields_of_a_replaced_request_are_not_the_new_requests() -> None
 def test_an_intent_that_is_restored_has_its_unknown_fields_again(end: Transition, lost: bool) -> None:
     """After a round that cost nothing, the record is what it was before, also after a presumed loss."""
     record = start = with_newer_fields(INTENT)
-    presumed = MarkUnknown("presumed dead", AT, "a3", presumed=True)
+    presumed = MarkUnknown("presumed dead", "a3", presumed=True)
     steps: list[tuple[Transition, ...]] = [(Replace(INTENT.content, INTENT.digest), Send("a3", AT, REF))]
     intent = INTENT
     for round_steps in (*steps, *([(presumed,)] if lost else []), (end,)):
@@ -432,7 +432,7 @@ def test_an_intent_that_is_restored_has_its_unknown_fields_again(end: Transition
 def test_each_round_of_an_unknown_keeps_its_own_unknown_fields() -> None:
     """Where an unknown is sent again, its record becomes the one before, without what stood before it."""
     lost = after(Replace(INTENT.content, INTENT.digest), Send("a3", AT, REF), start=INTENT)
-    lost = advance(lost, MarkUnknown("cut", AT, "a3"))
+    lost = advance(lost, MarkUnknown("cut", "a3"))
     record = with_newer_fields(lost)
     again = after(Resend(), Send("a4", AT, REF), start=lost)
     before = json.loads(rewrite(record, again))["previous"]

@@ -37,7 +37,7 @@ LATER = AT + timedelta(hours=1)
 DEADLINE = AT + timedelta(minutes=2)
 FIRST = Send("a1", AT, SOURCE, answer_by=DEADLINE)
 SECOND = Send("a2", LATER, SOURCE, answer_by=LATER + timedelta(minutes=2))
-PRESUMED = MarkUnknown("its process is presumed dead", AT, "a1", presumed=True)
+PRESUMED = MarkUnknown("its process is presumed dead", "a1", presumed=True)
 LOOK_1, LOOK_2 = LookRef("avtr_abc", "made_1"), LookRef("avtr_abc", "made_2")
 
 
@@ -48,7 +48,7 @@ def accept(ref: LookRef, attempt_id: str) -> Accept:
 UNKNOWN = after(FIRST, PRESUMED)
 SENT_AGAIN = after(Resend(), SECOND, start=UNKNOWN)
 FREE_ENDS: list[Transition] = [Revert("a1"), Reject(NO, LATER, "a1")]
-ENDS_OF_FIRST: list[Transition] = [*FREE_ENDS, MarkUnknown("cut", LATER, "a1"), PRESUMED]
+ENDS_OF_FIRST: list[Transition] = [*FREE_ENDS, MarkUnknown("cut", "a1"), PRESUMED]
 
 
 @pytest.mark.parametrize("end", ENDS_OF_FIRST)
@@ -57,7 +57,7 @@ def test_an_end_of_an_older_attempt_never_touches_a_newer_one(end: Transition) -
     assert advance(SENT_AGAIN, end) is SENT_AGAIN
     accepted = advance(SENT_AGAIN, accept(LOOK_2, "a2"))
     assert advance(accepted, end) is accepted
-    lost = advance(SENT_AGAIN, MarkUnknown("cut", LATER, "a2"))
+    lost = advance(SENT_AGAIN, MarkUnknown("cut", "a2"))
     assert advance(lost, end) is lost
 
 
@@ -93,14 +93,14 @@ def test_a_late_answer_that_it_cost_nothing_ends_the_doubt(end: Transition, stat
     """Where its process was presumed dead and its refusal came, nothing is at risk any more."""
     ended = advance(UNKNOWN, end)
     assert (ended.state, ended.at_risk, ended.spent) == (state, FREE, FREE)
-    assert (ended.lost_at, ended.candidates) == (None, ())
+    assert ended.candidates == ()
     assert ended.never_charged
 
 
 @pytest.mark.parametrize("end", [Revert("a2"), Reject(NO, LATER, "a2")])
 def test_a_late_answer_that_it_cost_nothing_restores_what_stood_before(end: Transition) -> None:
     """A resend that was presumed lost gives way to the first unknown, and a new payment to the first look."""
-    presumed = MarkUnknown("presumed dead", LATER, "a2", presumed=True)
+    presumed = MarkUnknown("presumed dead", "a2", presumed=True)
     assert after(presumed, end, start=SENT_AGAIN) == UNKNOWN
     failed = in_state(S.FAILED)
     assert after(Replace(OTHER, "d2"), SECOND, presumed, end, start=failed) == failed
@@ -117,7 +117,7 @@ def test_it_stays_unknown_where_nothing_stands_before_and_earlier_rounds_have_co
 
 def test_only_one_previous_intent_is_kept() -> None:
     """An intent that is sent again and again does not keep the intents of all its rounds."""
-    lost = advance(SENT_AGAIN, MarkUnknown("cut", LATER, "a2"))
+    lost = advance(SENT_AGAIN, MarkUnknown("cut", "a2"))
     assert lost.previous == UNKNOWN
     third = after(Resend(), Send("a3", LATER), start=lost)
     assert third.previous is not None
@@ -135,7 +135,7 @@ def test_a_late_acceptance_of_the_last_attempt_is_the_intents_own(start: Intent)
 
 def test_an_unknown_needs_an_end_that_names_its_attempt() -> None:
     """An end that names no attempt is legal only while the POST is outstanding."""
-    for end in (Reject(NO, LATER), MarkUnknown("cut", LATER)):
+    for end in (Reject(NO, LATER), MarkUnknown("cut")):
         with pytest.raises(IllegalTransition):
             advance(UNKNOWN, end)
     for state in (S.ACCEPTED, S.READY, S.FAILED):
@@ -170,7 +170,7 @@ def test_a_doubles_look_becomes_the_keys_where_the_second_post_cost_nothing(end:
 @pytest.mark.parametrize("answer_first", [True, False])
 def test_a_doubles_look_becomes_the_keys_where_the_second_post_is_lost(answer_first: bool) -> None:
     """In either order the key has the first POST's look, and the second POST's credits stay at risk."""
-    ends: list[Transition] = [accept(LOOK_1, "a1"), MarkUnknown("cut", LATER, "a2")]
+    ends: list[Transition] = [accept(LOOK_1, "a1"), MarkUnknown("cut", "a2")]
     settled = after(*(ends if answer_first else reversed(ends)), start=SENT_AGAIN)
     assert (settled.state, settled.ref) == (S.ACCEPTED, LOOK_1)
     assert (settled.spent, settled.at_risk) == (PRICE, PRICE)
@@ -193,16 +193,16 @@ def test_a_double_of_earlier_content_costs_what_that_content_cost() -> None:
 
 def test_the_look_of_content_that_was_replaced_is_never_the_new_contents() -> None:
     """Where the new POST is lost, the late look of the earlier content is a double, and the key unknown."""
-    lost_twice = after(MarkUnknown("cut", LATER, "a2"), start=SENT_AGAIN)
+    lost_twice = after(MarkUnknown("cut", "a2"), start=SENT_AGAIN)
     accepted = advance(lost_twice, accept(LOOK_2, "a2"))
-    replaced = after(Replace(OTHER, "d2"), Send("a3", LATER), MarkUnknown("cut", LATER, "a3"), start=accepted)
+    replaced = after(Replace(OTHER, "d2"), Send("a3", LATER), MarkUnknown("cut", "a3"), start=accepted)
     doubled = advance(replaced, accept(LOOK_1, "a1"))
     assert (doubled.state, doubled.ref, doubled.past_looks) == (S.UNKNOWN, None, (LOOK_2, LOOK_1))
 
 
 def test_the_previous_rounds_look_cannot_be_an_unknowns() -> None:
     """A look that was paid for in the round before is not the one that the lost POST made."""
-    lost = after(Replace(OTHER, "d2"), SECOND, MarkUnknown("cut", LATER, "a2"), start=in_state(S.READY))
+    lost = after(Replace(OTHER, "d2"), SECOND, MarkUnknown("cut", "a2"), start=in_state(S.READY))
     assert lost.previous is not None
     assert lost.previous.ref is not None
     with pytest.raises(LookTaken):
@@ -221,10 +221,10 @@ def test_an_acceptance_without_its_attempt_is_refused() -> None:
 def test_only_a_presumption_keeps_the_time_until_which_an_answer_may_come() -> None:
     """Its own process, or a recovery that knows it to be dead, says that nobody waits for it any more."""
     assert after(FIRST).answer_by == UNKNOWN.answer_by == DEADLINE
-    assert after(FIRST, MarkUnknown("cut", LATER, "a1")).answer_by is None
-    assert after(*recovery_transitions(after(FIRST), LATER), start=after(FIRST)).answer_by is None
-    confirmed = advance(UNKNOWN, MarkUnknown("the answer did not come", LATER, "a1"))
-    assert (confirmed.answer_by, confirmed.lost_at, confirmed.state) == (None, AT, S.UNKNOWN)
+    assert after(FIRST, MarkUnknown("cut", "a1")).answer_by is None
+    assert after(*recovery_transitions(after(FIRST)), start=after(FIRST)).answer_by is None
+    confirmed = advance(UNKNOWN, MarkUnknown("the answer did not come", "a1"))
+    assert (confirmed.answer_by, confirmed.state) == (None, S.UNKNOWN)
     assert confirmed.unchanged_since(UNKNOWN)
     assert advance(confirmed, PRESUMED) is confirmed
 
@@ -255,7 +255,7 @@ class Workspace:
         steps = (send,) if instruction is None else (instruction, send)
         with suppress(IllegalTransition):
             self.intent = after(*steps, start=self.intent)
-            end: Transition = MarkUnknown("cut", LATER, attempt_id)
+            end: Transition = MarkUnknown("cut", attempt_id)
             if is_answered and charged:
                 end = accept(LookRef("avtr_abc", f"made_{number}"), attempt_id)
             elif is_answered:
@@ -274,7 +274,7 @@ class Workspace:
     def presume_dead(self) -> None:
         """Another process takes the process that is sending for dead."""
         if self.intent.state is S.SENDING:
-            presumed = MarkUnknown("presumed dead", LATER, self.intent.attempts[-1].id, presumed=True)
+            presumed = MarkUnknown("presumed dead", self.intent.attempts[-1].id, presumed=True)
             self.intent = advance(self.intent, presumed)
 
     def drop(self) -> None:

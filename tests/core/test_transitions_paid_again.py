@@ -39,7 +39,7 @@ AGAIN = Send("a2", LATER, SOURCE)
 
 SENT = Send("a1", AT, SOURCE)
 ACCEPTED = after(SENT, Accept(REF, AT, Evidence.ANSWER))
-UNKNOWN = after(SENT, MarkUnknown("dropped", AT), AddCandidates((REF,)))
+UNKNOWN = after(SENT, MarkUnknown("dropped"), AddCandidates((REF,)))
 PREVIOUS: dict[str, tuple[Intent, Transition]] = {
     "unknown": (UNKNOWN, Resend()),
     "dropped": (advance(UNKNOWN, Drop()), Resend()),
@@ -82,8 +82,8 @@ def test_a_second_refusal_replaces_the_first() -> None:
     "ends",
     [
         (Accept(LookRef("avtr_abc", "x"), LATER, Evidence.ANSWER),),
-        (MarkUnknown("cut", LATER),),
-        (MarkUnknown("cut", LATER), Drop()),
+        (MarkUnknown("cut"),),
+        (MarkUnknown("cut"), Drop()),
     ],
 )
 def test_the_previous_intent_is_kept_until_the_outcome_of_the_new_post_is_known(
@@ -104,7 +104,7 @@ def test_while_the_new_post_is_outstanding_both_rounds_are_counted(name: str) ->
     sending = after(instruction, AGAIN, start=previous)
     assert sending.previous == previous
     assert (sending.spent, sending.at_risk) == (previous.spent, previous.at_risk + sending.credits)
-    recovered = after(*recovery_transitions(sending, LATER), start=sending)
+    recovered = after(*recovery_transitions(sending), start=sending)
     assert recovered.state is S.UNKNOWN
     assert recovered.at_risk == sending.at_risk
 
@@ -136,10 +136,10 @@ def test_the_attempts_of_earlier_content_are_kept_apart() -> None:
     """`Replace` moves all attempts to `past_attempts`; `Resend` does not, since the content is the same."""
     failed = PREVIOUS["failed"][0]
     assert failed.past_attempts == ()
-    replaced = after(Replace(OTHER, "d2"), AGAIN, MarkUnknown("x", LATER), start=failed)
+    replaced = after(Replace(OTHER, "d2"), AGAIN, MarkUnknown("x"), start=failed)
     resent = after(Resend(), Send("a3", LATER), start=replaced)
     lost, found = (
-        advance(resent, MarkUnknown("x", LATER)),
+        advance(resent, MarkUnknown("x")),
         advance(resent, Accept(LookRef("avtr_abc", "x"), LATER, Evidence.WEBHOOK)),
     )
     assert {intent.past_attempts for intent in (replaced, resent, lost, found)} == {("a1",)}
@@ -148,8 +148,8 @@ def test_the_attempts_of_earlier_content_are_kept_apart() -> None:
 
 def test_unchanged_means_neither_sent_nor_settled_nor_replaced() -> None:
     """New candidates do not count as a change; a new attempt, a new state and new content do."""
-    assert UNKNOWN.unchanged_since(after(SENT, MarkUnknown("dropped", AT)))
-    assert not after(Resend(), AGAIN, MarkUnknown("x", LATER), start=UNKNOWN).unchanged_since(UNKNOWN)
+    assert UNKNOWN.unchanged_since(after(SENT, MarkUnknown("dropped")))
+    assert not after(Resend(), AGAIN, MarkUnknown("x"), start=UNKNOWN).unchanged_since(UNKNOWN)
     assert not PREVIOUS["ready"][0].unchanged_since(ACCEPTED)
     assert not advance(PLANNED, Replace(OTHER, "d2")).unchanged_since(PLANNED)
 

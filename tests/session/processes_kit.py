@@ -20,7 +20,6 @@ from hoox_async import HooxSession
 from hoox_async._api.endpoints import WireRequest, WireResponse
 from hoox_async._core.intents.intent import Intent, IntentState
 from hoox_async._core.intents.transitions import IllegalTransition, MarkUnknown, Send, Transition
-from hoox_async._io.clock import Clock
 from hoox_async._io.protocols import BeforeSend, Workspace
 from hoox_async._io.stores.memory import MemoryStore
 from hoox_async.errors import StoreError
@@ -89,8 +88,7 @@ class ProcessStore(MemoryStore):
     async def aclose(self) -> None:
         for intent in await super().in_states((IntentState.SENDING,)) if self._is_open else ():
             if self.records.sent_by.get(intent.key) == self.member:  # nobody here awaits its answer any more
-                at = Clock(asyncio.get_running_loop()).utc()
-                await self._apply(intent.key, MarkUnknown("ended", at, intent.attempts[-1].id))
+                await self._apply(intent.key, MarkUnknown("ended", intent.attempts[-1].id))
         self._is_open = False
         self.thaw()
         if self._heartbeat is not None:
@@ -124,11 +122,10 @@ class ProcessStore(MemoryStore):
         self.records.leases[self.member] = asyncio.get_running_loop().time() + LEASE
 
     async def _sweep(self) -> None:
-        at = Clock(asyncio.get_running_loop()).utc()
         for intent in await super().in_states((IntentState.SENDING,)):
             if not self.records.is_alive(self.records.sent_by[intent.key]):
                 attempt_id = intent.attempts[-1].id
-                presumed = MarkUnknown("its process is presumed dead", at, attempt_id, presumed=True)
+                presumed = MarkUnknown("its process is presumed dead", attempt_id, presumed=True)
                 await self._commit(intent.key, partial(self._apply, intent.key, presumed))
                 self._publish(intent.key)
 

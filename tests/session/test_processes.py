@@ -204,7 +204,7 @@ async def test_who_waits_for_a_dead_process_is_woken_by_what_is_decided_here() -
         waiting = asyncio.create_task(two.session.submit(prompt(), key="k"))
         await asyncio.sleep(1)
         sending = await intent_of(two.session, "k")
-        lost = MarkUnknown("presumed dead", sending.planned_at, sending.attempts[-1].id, presumed=True)
+        lost = MarkUnknown("presumed dead", sending.attempts[-1].id, presumed=True)
         await one.store.advance("k", lost)
         await two.session.drop("k")
         async with asyncio.timeout(5):

@@ -99,7 +99,7 @@ async def test_drop_and_resolve_of_an_unknown_that_was_just_resent_are_refused(w
     async with on_space(store=store) as (session, space):
         ref = await lose(session, space, made(space))
         at = runtime_of(session).services.clock.utc()
-        store.first = (Resend(), Send("again", at, ref), *([MarkUnknown("cut off", at)] if lost else []))
+        store.first = (Resend(), Send("again", at, ref), *([MarkUnknown("cut off")] if lost else []))
         store.before = Drop if word == "drop" else Accept
         with pytest.raises(InvalidRequest, match="sent again meanwhile"):
             await say(session, word, ref)

@@ -43,7 +43,7 @@ def intent(prompt: str = "a beach", source: LookRef = SOURCE) -> Intent:
 
 
 SENT = advance(intent(), Send("a1", AT, SOURCE))
-UNKNOWN = advance(SENT, MarkUnknown("dropped", AT))
+UNKNOWN = advance(SENT, MarkUnknown("dropped"))
 REFUSED = advance(SENT, Reject(Reason(400, "X", "no"), AT))
 ACCEPTED = advance(SENT, Accept(MADE, AT, Evidence.ANSWER))
 
@@ -171,7 +171,7 @@ def test_an_unchanged_unknown_is_resent(stored: Intent) -> None:
 def test_an_unknown_that_was_resent_or_dropped_meanwhile_is_not_resent() -> None:
     """A resend raises OutcomeUnknown if the unknown was resent or dropped by somebody else meanwhile."""
     again = advance(advance(UNKNOWN, Resend()), Send("a2", AT, SOURCE))
-    for stored in (advance(UNKNOWN, Drop()), advance(again, MarkUnknown("dropped", AT))):
+    for stored in (advance(UNKNOWN, Drop()), advance(again, MarkUnknown("dropped"))):
         with pytest.raises(OutcomeUnknown):
             decide_resend(UNKNOWN, stored)
 

@@ -31,8 +31,8 @@ ENDS: dict[str, tuple[Transition, ...]] = {
 }
 OPEN: dict[str, tuple[Transition, ...]] = {
     "sending": (send("att_1"),),
-    "unknown": (send("att_1"), MarkUnknown("dropped", NOW)),
-    "dropped": (send("att_1"), MarkUnknown("dropped", NOW), Drop()),
+    "unknown": (send("att_1"), MarkUnknown("dropped")),
+    "dropped": (send("att_1"), MarkUnknown("dropped"), Drop()),
     "accepted": (send("att_1"), accept("look_9")),
 }
 

@@ -149,7 +149,7 @@ async def test_every_process_writes_its_own_again_and_the_latest_write_stays() -
             copy = world.copy()
             await pay(world.one.store, "a")
             await pay(world.two.store, "b")
-            lost = MarkUnknown("nobody knows", planned("a").planned_at, "att_c")
+            lost = MarkUnknown("nobody knows", "att_c")
             await world.one.store.plan(planned("c"))
             await world.one.store.advance("c", send("att_c"))
             await world.two.store.advance("c", lost)

@@ -7,7 +7,7 @@ from decimal import Decimal
 from pathlib import Path
 
 import pytest
-from store_kit import NOW, SOURCE, WORKSPACE, accept, planned, send, settle
+from store_kit import SOURCE, WORKSPACE, accept, planned, send, settle
 
 from hoox_async import LookEdit, OutcomeState, PromptAvatar, Resolution, prune_store, read_costs
 from hoox_async._core.intents.transitions import MarkUnknown
@@ -25,7 +25,7 @@ async def fill(store: Store) -> None:
         await store.advance(key, send(f"attempt {key}"))
     for key in "ab":
         await store.advance(key, accept(f"look_{key}"), settle(f"look_{key}"))
-    await store.advance("c", MarkUnknown("lost", NOW))
+    await store.advance("c", MarkUnknown("lost"))
     await store.plan(planned("d", PromptAvatar("Alex")))
 
 

@@ -56,7 +56,7 @@ async def test_sending_charges_and_a_certain_end_without_costs_gives_back(store:
     assert await charged(store) == 4 * PRICE
     await store.advance("a", Revert("att a"))
     await store.advance("b", Reject(NO, NOW, "att b"))
-    await store.advance("c", MarkUnknown("lost", NOW, "att c"))
+    await store.advance("c", MarkUnknown("lost", "att c"))
     await store.advance("c", Drop())
     await store.advance("d", accept("look_1"))
     assert await charged(store) == 2 * PRICE
@@ -90,7 +90,7 @@ async def test_an_end_is_written_whatever_the_cap(store: Store) -> None:
     await store.plan(advance(planned("a"), send("att a")))
     with pytest.raises(BudgetExceeded):
         await store.plan(advance(planned("b"), send("att b")))
-    await store.advance("a", MarkUnknown("lost", NOW, "att a"))
+    await store.advance("a", MarkUnknown("lost", "att a"))
     assert (await store.advance("a", accept("look_1"))).ref is not None
     assert await charged(store) == PRICE
 

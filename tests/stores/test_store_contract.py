@@ -159,7 +159,7 @@ async def test_a_look_is_claimed_once(store: Store, evidence: Evidence) -> None:
     assert (caught.value.ref, caught.value.owner) == (LookRef("avtr_1", "look_9"), "a")
     assert await store.get(["a", "b"]) == {"a": first, "b": before}
     assert await store.by_ref(LookRef("avtr_1", "look_9")) == first
-    assert (await store.advance("b", MarkUnknown(str(caught.value), NOW))).state is IntentState.UNKNOWN
+    assert (await store.advance("b", MarkUnknown(str(caught.value)))).state is IntentState.UNKNOWN
 
 
 async def test_of_claims_in_the_same_moment_one_is_taken(store: Store) -> None:
@@ -192,7 +192,7 @@ async def test_a_look_that_the_user_corrected_can_be_claimed_by_another_intent(s
     """After the user has named another look, another intent can claim the look that was named first."""
     for key in "ab":
         await store.plan(planned(key))
-        await store.advance(key, send(f"att_{key}"), MarkUnknown("dropped", NOW))
+        await store.advance(key, send(f"att_{key}"), MarkUnknown("dropped"))
     await store.advance("a", accept("look_1", evidence=Evidence.USER), settle("look_1"))
     await store.advance("a", Correct(LookRef("avtr_1", "look_2"), NOW))
     assert await store.by_ref(LookRef("avtr_1", "look_1")) is None
@@ -207,7 +207,7 @@ async def test_states_are_listed_oldest_first(store: Store) -> None:
     for key in "abcd":
         await store.plan(planned(key))
     for key in "dbca":
-        await store.advance(key, send(f"att_{key}"), MarkUnknown("dropped", NOW))
+        await store.advance(key, send(f"att_{key}"), MarkUnknown("dropped"))
     await store.advance("b", accept("look_b"), settle("look_b"))
     await store.advance("a", Drop(), Resend())
     unknown = [intent.key for intent in await store.in_states([IntentState.UNKNOWN])]
@@ -296,7 +296,7 @@ async def test_what_was_delivered_and_is_not_settled_is_streamed(store: Store, s
         of = attempt_id.removeprefix("att_")
         await store.advance(f"k{of}", settle(f"look_{of}"))
     assert streamed == [f"att_{number}" for number in range(3, count + 3)]
-    await store.advance("k1", MarkUnknown("lost", after(1), "att_1"))
+    await store.advance("k1", MarkUnknown("lost", "att_1"))
     assert [attempt_id async for attempt_id in store.stream_delivered()] == ["att_1"]
 
 
@@ -370,7 +370,7 @@ async def test_gauges_count_what_is_open(store: Store) -> None:
     for key in ("third", "second", "done"):
         await store.advance(key, accept(f"look_{key}"))
     await store.advance("done", settle("look_done"))
-    await store.advance("lost", MarkUnknown("lost", NOW))
+    await store.advance("lost", MarkUnknown("lost"))
     unknowns, unsettled, oldest = await store.gauges()
     assert (unknowns, unsettled) == (1, 2)
     assert oldest is not None

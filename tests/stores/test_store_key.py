@@ -26,7 +26,7 @@ FREE: dict[str, Sequence[Transition]] = {
 }
 PAID: dict[str, Sequence[Transition]] = {
     "sending": (send("att_1"),),
-    "unknown": (send("att_1"), MarkUnknown("no answer", NOW)),
+    "unknown": (send("att_1"), MarkUnknown("no answer")),
     "accepted": (send("att_1"), accept("look_1")),
 }
 

@@ -50,7 +50,7 @@ _KEYS = st.sampled_from(["a", "b", "c", "ключ\N{SNOWMAN}"])
 _LOOKS = st.sampled_from(["look_1", "look_2", "look_3"])
 _ATTEMPTS = st.builds("att_{}_{}".format, st.integers(0, 5), st.integers(0, 3))
 _STEPS: st.SearchStrategy[Any] = st.one_of(
-    st.sampled_from([Resend(), Drop(), MarkUnknown("dropped", NOW), AddCandidates(())]),
+    st.sampled_from([Resend(), Drop(), MarkUnknown("dropped"), AddCandidates(())]),
     st.builds(Revert, _ATTEMPTS),
     st.builds(MarkUnknown, st.just("lost"), st.just(NOW), _ATTEMPTS, st.booleans()),
     st.builds(lambda look, attempt: accept(look)._replace(attempt_id=attempt), _LOOKS, _ATTEMPTS),

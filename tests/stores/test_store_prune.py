@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from blockbuster import blockbuster_ctx
-from store_kit import NOW, SOURCE, WORKSPACE, accept, planned, send
+from store_kit import SOURCE, WORKSPACE, accept, planned, send
 
 from hoox_async import BatchItem, BatchReport, BatchRunner, LookEdit, PromptAvatar, PrunedRequest, prune_store
 from hoox_async._api.models import Look, LookRef, LookStatus
@@ -46,7 +46,7 @@ async def fill(store: Store, count: int = 3) -> None:
     await store.advance("accepted", send("att_accepted"), accept("look_accepted"))
     for key in ("unknown", "dropped"):
         await store.plan(planned(key, edit))
-        await store.advance(key, send(f"att_{key}"), MarkUnknown("lost", NOW))
+        await store.advance(key, send(f"att_{key}"), MarkUnknown("lost"))
     await store.advance("dropped", Drop())
 
 

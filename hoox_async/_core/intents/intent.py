@@ -117,7 +117,6 @@ class Intent:
     watched_since: datetime | None = None
     look: Look | None = None
     reason: Reason | None = None
-    lost_at: datetime | None = None
     candidates: tuple[LookRef, ...] = ()
     past_spent: Decimal = FREE
     past_at_risk: Decimal = FREE

@@ -106,7 +106,6 @@ class MarkUnknown(NamedTuple):
     """
 
     reason: str
-    at: datetime
     attempt_id: str | None = None
     presumed: bool = False
 
@@ -231,13 +230,13 @@ def advance(intent: Intent, transition: Transition) -> Intent:
     return _APPLY[kind](intent, transition, target)
 
 
-def recovery_transitions(intent: Intent, at: datetime) -> tuple[Transition, ...]:
+def recovery_transitions(intent: Intent) -> tuple[Transition, ...]:
     """The transitions that the certain end of an earlier process makes necessary.
 
     An intent that is still SENDING may have been paid: it becomes UNKNOWN.
     """
     if intent.state is S.SENDING:
-        return (MarkUnknown("the process ended while the request was being sent", at),)
+        return (MarkUnknown("the process ended while the request was being sent"),)
     return ()
 
 
@@ -262,7 +261,6 @@ def _send(intent: Intent, transition: Send, state: IntentState) -> Intent:
         attempts=(*intent.attempts, attempt),
         source=transition.source,
         budget=transition.budget,
-        lost_at=None,
         reason=None,
     )
 
@@ -281,7 +279,7 @@ def _is_owed(intent: Intent) -> bool:
 
 
 def _without_loss(intent: Intent, state: IntentState) -> Intent:
-    return attrs.evolve(intent, state=state, reason=None, lost_at=None, candidates=())
+    return attrs.evolve(intent, state=state, reason=None, candidates=())
 
 
 def _accept(intent: Intent, transition: Accept, _: IntentState | None) -> Intent:
@@ -373,8 +371,7 @@ def _mark_unknown(intent: Intent, transition: MarkUnknown, state: IntentState) -
     attempts = intent.attempts
     if attempts and not transition.presumed:
         attempts = (*attempts[:-1], attrs.evolve(attempts[-1], answer_by=None))
-    lost_at = intent.lost_at or transition.at
-    return attrs.evolve(intent, state=state, attempts=attempts, reason=reason, lost_at=lost_at)
+    return attrs.evolve(intent, state=state, attempts=attempts, reason=reason)
 
 
 def _is_resent(intent: Intent, previous: Intent) -> bool:
@@ -420,7 +417,6 @@ def _begin_round(intent: Intent, state: IntentState) -> Intent:
         watched_since=None,
         look=None,
         reason=None,
-        lost_at=None,
         candidates=(),
         past_spent=intent.spent,
         past_at_risk=intent.at_risk,

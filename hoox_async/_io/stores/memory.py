@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Collection, Generator, Iterable, Sequence
 from datetime import datetime, timedelta
@@ -14,7 +13,6 @@ from ..._core.intents.budget import StoredBudget
 from ..._core.intents.intent import Intent, IntentState
 from ..._core.intents.transitions import LookTaken, Transition, claimed_look, recovery_transitions
 from ...errors import StoreError, StoreLocked
-from ..clock import Clock
 from ..protocols import StoreGauges, Workspace
 from .budget_charges import charged_budgets
 from .index_changes import FORGETTABLE, OPEN_STATES, IndexChanges, apply_transitions, changes_between
@@ -76,12 +74,11 @@ class MemoryStore(OneProcessStore):
                 if self._key_confirmed or not all(intent.never_charged for intent in self._intents.values()):
                     require_new_key(workspace, _NAME)
                 self._key_confirmed = False
-        at = Clock(asyncio.get_running_loop()).utc()
         self._workspace = workspace
         self._is_open = True
         try:
             for intent in await self.in_states([IntentState.SENDING]):
-                await self.advance(intent.key, *recovery_transitions(intent, at))
+                await self.advance(intent.key, *recovery_transitions(intent))
         except BaseException:
             self._is_open = False
             raise

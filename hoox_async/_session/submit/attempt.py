@@ -401,11 +401,11 @@ class SubmitAttempt:
                 return Revert(self._id)
             return Reject(Reason(error.status, error.code, error.message), now, self._id)
         if isinstance(error, HooxError | LookTaken):
-            return MarkUnknown(str(error), now, self._id)
+            return MarkUnknown(str(error), self._id)
         # the message of such an error may hold the request's headers; the class alone is safe to log
         with suppress(Exception):
             _log.error("unexpected %s during the request of %s", type(error).__name__, self._intent.key)
-        return MarkUnknown("the request failed with an error that was not expected", now, self._id)
+        return MarkUnknown("the request failed with an error that was not expected", self._id)
 
     async def _settle_by_delivery(self, after: Intent, *, lost: bool) -> Intent | None:
         """The intent, if its look is proved already; else None."""

@@ -382,10 +382,9 @@ class Member:
     async def _mark_unknown(self, row: IntentRow, *, presumed: bool = True) -> None:
         """``presumed``: its sender is a member whose lease is over; else it is this one, and has given up."""
         reason = _SENDER_IS_DEAD if presumed else _SESSION_HAS_ENDED
-        at = self.utc()
         try:
             attempt_id = intent_rows.read(row).attempts[-1].id
-            lost = MarkUnknown(reason, at, attempt_id, presumed=presumed)
+            lost = MarkUnknown(reason, attempt_id, presumed=presumed)
             after, write = intent_rows.update(row, [lost])
         except StoreError as error:  # the others are to be swept nevertheless
             _log.error("what an ended process or session was sending can't be marked as unknown: %s", error)

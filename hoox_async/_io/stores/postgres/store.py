@@ -146,10 +146,9 @@ class PostgresStore:
 
     async def _mark_own_as_unknown(self, member: Member) -> None:
         """Mark as UNKNOWN what this member was sending here: no session of it has the workspace open."""
-        at = member.utc()
         for row in await member.queries.page(self._id, [IntentState.SENDING], own=True):
             with suppress(IllegalTransition):
-                await self._advance(member, row.key, recovery_transitions(intent_rows.read(row), at))
+                await self._advance(member, row.key, recovery_transitions(intent_rows.read(row)))
 
     def confirm_key(self) -> None:
         """Bind the workspace to its API key for good. Returns at once; it is written in the background."""

@@ -62,7 +62,7 @@ class Database:
             schema.migrate(db, version)
             queries.bind(db, workspace, self.path)
             queries.note_opening(db, at)
-            queries.recover_all(db, at)
+            queries.recover_all(db)
 
         self._open_and(prepare, at)
 

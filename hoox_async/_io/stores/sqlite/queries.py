@@ -74,10 +74,10 @@ def read_binding(db: sqlite3.Connection) -> Binding | None:
     raise StoreError("the record of its workspace is damaged: restore a copy of it, or start with a new file")
 
 
-def recover_all(db: sqlite3.Connection, at: datetime) -> None:
+def recover_all(db: sqlite3.Connection) -> None:
     """Apply to every intent the transitions that the end of an earlier process makes necessary."""
     for intent in in_states(db, [IntentState.SENDING]):
-        advance(db, intent.key, recovery_transitions(intent, at))
+        advance(db, intent.key, recovery_transitions(intent))
 
 
 def get(db: sqlite3.Connection, keys: Iterable[str]) -> dict[str, Intent]:
