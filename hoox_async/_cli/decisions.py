@@ -185,7 +185,8 @@ def _consent(plan: Plan, terminal: Terminal, *, yes: bool) -> bool:
         return True
     if not terminal.can_ask:
         raise ConfigurationError(
-            f"making them again costs {format_credits(plan.cost)}, and nobody can be asked: add --yes"
+            f"nothing was done: making them again costs {format_credits(plan.cost)}, and nobody can be "
+            "asked; add --yes"
         )
     return terminal.ask(f"Spend {format_credits(plan.cost)}? [y/N]").lower() in ("y", "yes")
 

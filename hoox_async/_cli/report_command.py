@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from hoox_async import HooxError, LookDetails
@@ -10,14 +13,17 @@ from hoox_async import HooxError, LookDetails
 from .batch.picture_index import read_picture_index
 from .campaign import Selection
 from .exit_codes import Exit
-from .options import Output, StoreConnection
+from .options import Output, StoreConnection, program
 from .picks import OnlyOption, parse_only, select_outcomes
-from .stores import AnyStore, DatabaseStore, beside, read_report, store_of
+from .stores import AnyStore, DatabaseStore, beside, read_report, store_of, store_words
 from .terminal import Terminal, require_modules
+from .text import format_count
 from .unknowns_page import campaign_name, read_looks, resolve_words, with_new_avatars
 
 _DEFAULT_CONNECTION = StoreConnection()
 _DEFAULT_OUTPUT = Output()
+_PICKS_FILE = "picks.json"
+_LINE_SECONDS = 5.0
 
 
 def report(
@@ -92,14 +98,17 @@ async def _write(
         if outcome.key in saved and saved[outcome.key][0] == str(outcome.ref)
     }
     lines = await found.to_jsonl(jsonl) if jsonl is not None else None
-    sheet = await with_new_avatars(found, looks).write_contact_sheet(
-        folder,
-        title=title,
-        pictures=given,
-        download=download,
-        candidates=looks,
-        resolve_command=resolve_words(typed, connection),
-    )
+    with _progress(terminal) as progress:
+        sheet = await with_new_avatars(found, looks).write_contact_sheet(
+            folder,
+            title=title,
+            pictures=given,
+            download=download,
+            candidates=looks,
+            resolve_command=resolve_words(typed, connection),
+            picks_commands=_picks_commands(store, typed, connection),
+            progress=progress,
+        )
     counts = {state.value: count for state, count in found.counts.items()}
     terminal.record(
         "report",
@@ -114,6 +123,40 @@ async def _write(
     if lines is not None:
         terminal.say(f"outcomes: {lines}")
     return Exit.READY
+
+
+@contextmanager
+def _progress(terminal: Terminal) -> Iterator[Callable[[int, int], None]]:
+    """Show how many pictures are collected: on a terminal always, elsewhere a line every few seconds."""
+    if terminal.live:
+        with terminal.err.status("collecting pictures") as status:
+            yield lambda done, total: status.update(_collected(done, total))
+        return
+    said_at = time.monotonic()
+
+    def say(done: int, total: int) -> None:
+        nonlocal said_at
+        if time.monotonic() - said_at >= _LINE_SECONDS:
+            said_at = time.monotonic()
+            terminal.say(_collected(done, total))
+
+    yield say
+
+
+def _collected(done: int, total: int) -> str:
+    return f"{done:,} of {format_count(total, 'picture')} collected"
+
+
+def _picks_commands(store: AnyStore, typed: str, connection: StoreConnection) -> dict[str, list[str]]:
+    """What can be done with the looks that are picked on the page: words of commands, by what they do."""
+    words, chosen = store_words(typed, connection.workspace), ["--only", f"@{_PICKS_FILE}"]
+    connected = connection.arguments()
+    download = [*program(), "download", *words, *chosen, "--out", "picked", *connected]
+    commands = {"Save their pictures": download}
+    if isinstance(store, Path) and Path(typed) != store:  # a campaign's file
+        in_4k = [*program(), "batch", *words, *chosen, "--4k", "--out", "finals", *connected]
+        commands["Make them in 4K (paid)"] = in_4k
+    return commands
 
 
 async def _ask_for_looks(

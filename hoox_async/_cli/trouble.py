@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from hoox_async import Answered, Event, Paused, RequestFailed, RequestSent
+from hoox_async import Answered, Event, OutcomeLost, Paused, RequestFailed, RequestSent
 
 from .text import format_duration
 
@@ -34,6 +34,7 @@ class Trouble:
         self._failure: RequestFailed | None = None
         self._since = 0.0
         self._asked_at: float | None = None
+        self._unanswered_since: float | None = None
         self._pause: Paused | None = None
         self._paused_until = 0.0
 
@@ -41,16 +42,20 @@ class Trouble:
         """Take in an event of the session."""
         now = self._clock()
         match event:
-            case RequestSent(endpoint=endpoint) if self._asked_at is None and not endpoint.paid:
-                self._asked_at = now
+            case RequestSent(endpoint=endpoint):
+                self._unanswered_since = self._unanswered_since or now
+                if not endpoint.paid:
+                    self._asked_at = self._asked_at or now
+            case OutcomeLost():
+                self._unanswered_since = None
             case Answered(status=status):
-                self._asked_at = None
+                self._asked_at = self._unanswered_since = None
                 if status < 500:
                     self._failure = None
                 if status < 500 and status not in _PAUSING:
                     self._pause = None
             case RequestFailed(seconds=seconds):
-                self._asked_at = None
+                self._asked_at = self._unanswered_since = None
                 self._failure, self._since = event, now - seconds
             case Paused(seconds=seconds):
                 self._pause, self._paused_until = event, now + seconds
@@ -61,6 +66,12 @@ class Trouble:
         since = self._since if self._failure is not None else self._asked_at
         lasting = 0.0 if since is None else self._clock() - since
         return lasting if self._failure is not None or lasting >= _SLOW else 0.0
+
+    @property
+    def is_unanswered(self) -> bool:
+        """Whether nothing that was sent has been answered for long, paid requests included."""
+        since = self._unanswered_since
+        return since is not None and self._clock() - since >= _SLOW
 
     @property
     def reason(self) -> str:

@@ -133,7 +133,9 @@ def resolve(
     if not output.json:
         _show(unknown, terminal)
     if not terminal.can_ask:
-        raise ConfigurationError("nobody can be asked: give the verdict as avatar_id:look_id, resend or drop")
+        raise ConfigurationError(
+            "nothing was done, as nobody can be asked: give the verdict as avatar_id:look_id, resend or drop"
+        )
     decided = Decision(key, unknown.attempt, _ask(unknown, terminal))
     return asyncio.run(_settle(connection, path, decided, terminal))
 

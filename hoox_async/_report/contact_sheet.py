@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from collections.abc import Mapping, Sequence
+import shlex
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,6 +22,9 @@ from .sheet_contents import count_too_small, moment, sections
 from .sheet_pictures import SheetPicture, collect_pictures
 from .sheet_unknowns import UnknownCard, decide_command, looks_of_unknowns, unknown_cards
 
+PICKS_FILE = "picks.json"
+NO_COMMANDS: Mapping[str, Sequence[str]] = {}
+
 if TYPE_CHECKING:
     from .._api.models import LookDetails, LookRef
     from .report import BatchReport, Fetch
@@ -36,19 +40,33 @@ async def write_sheet(
     download: bool,
     candidates: Sequence[LookDetails] = (),
     resolve_command: Sequence[str] | None = None,
+    picks_commands: Mapping[str, Sequence[str]] = NO_COMMANDS,
+    progress: Callable[[int, int], object] | None = None,
 ) -> Path:
     """Collect the pictures, write the page and return its path. See `BatchReport.write_contact_sheet`."""
     _require_jinja()
     made_at = Clock(running_loop()).utc()
     details = _of_unknowns(report, candidates)
     pictures, of_candidates = await collect_pictures(
-        report.outcomes, tuple(details.values()), folder, given=given, fetch=fetch, download=download
+        report.outcomes,
+        tuple(details.values()),
+        folder,
+        given=given,
+        fetch=fetch,
+        download=download,
+        progress=progress,
     )
     unknowns = unknown_cards(report.outcomes, details, of_candidates, resolve_command)
 
     def write() -> Path:
         page = render(
-            report, pictures, title=title, made_at=made_at, unknowns=unknowns, resolve_command=resolve_command
+            report,
+            pictures,
+            title=title,
+            made_at=made_at,
+            unknowns=unknowns,
+            resolve_command=resolve_command,
+            picks_commands=picks_commands,
         )
         return write_atomically(folder / "index.html", [page])
 
@@ -103,6 +121,7 @@ def render(
     made_at: datetime,
     unknowns: Sequence[UnknownCard] = (),
     resolve_command: Sequence[str] | None = None,
+    picks_commands: Mapping[str, Sequence[str]] = NO_COMMANDS,
 ) -> str:
     """The page's HTML. ``pictures`` has one entry for each outcome. Blocks: it reads the template."""
     return _render_page(
@@ -115,6 +134,8 @@ def render(
         unknowns=unknowns,
         decidable={card.key: number for number, card in enumerate(unknowns, 1)},
         decide_command=decide_command(resolve_command),
+        picks_commands=[(label, shlex.join(words)) for label, words in picks_commands.items()]
+        or [("In a command", f"--only @{PICKS_FILE}")],
         total=len(report),
         too_small=count_too_small(report.outcomes, pictures),
         **_totals(report),

@@ -189,6 +189,8 @@ class BatchReport:
         download: bool = True,
         candidates: Iterable[LookDetails] = (),
         resolve_command: Sequence[str] | None = None,
+        picks_commands: Mapping[str, Sequence[str]] | None = None,
+        progress: Callable[[int, int], object] | None = None,
     ) -> Path:
         """Write a page with every look, its picture, prompt, time and credits; return its ``index.html``.
 
@@ -199,6 +201,8 @@ class BatchReport:
         ``pictures`` maps keys to files that exist already. ``fetch`` opens a picture's URL (a
         connection of its own, without the API key, by default); ``download=False`` fetches nothing.
         ``candidates`` and ``resolve_command`` are those of `write_unknowns_page`, for the unknowns.
+        ``picks_commands``: the words of commands that go on with a saved ``picks.json``, by what they do.
+        ``progress`` is called with the numbers of pictures that are collected and to be collected.
 
         Raises `ConfigurationError` without the extra ``report``, and `OSError` if the folder can't
         be written.
@@ -215,6 +219,8 @@ class BatchReport:
             download=download,
             candidates=tuple(candidates),
             resolve_command=resolve_command,
+            picks_commands=picks_commands or {},
+            progress=progress,
         )
 
     async def write_unknowns_page(

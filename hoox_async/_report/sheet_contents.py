@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import re
+from collections import Counter
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from typing import NamedTuple
 
@@ -33,6 +35,8 @@ class Card(NamedTuple):
     fits: bool
     picture: SheetPicture
     prompt: str
+    shared: str
+    """The beginning of the prompt that other prompts have too; a card shows the rest."""
     note: str
     """One short line: style, time, credits."""
     too_small: str
@@ -64,10 +68,10 @@ def sections(outcomes: Sequence[Outcome], pictures: Sequence[SheetPicture]) -> l
     avatars = _AvatarOfOutcome(outcomes)
     for index, outcome in enumerate(outcomes):
         groups.setdefault(avatars.of(outcome), []).append((index, outcome))
-    made = []
+    made, shared = [], shared_beginnings({prompt_of(outcome) for outcome in outcomes})
     for number, (group, members) in enumerate(groups.items(), 1):
         name = _name(group, [outcome for _, outcome in members])
-        cards = [_card(index + 1, outcome, pictures[index], name) for index, outcome in members]
+        cards = [_card(index + 1, outcome, pictures[index], name, shared) for index, outcome in members]
         known = any(o.look or (isinstance(o.request, LookEdit) and isinstance(o.request.source, LookRef))
                     for _, o in members)  # fmt: skip
         made.append(
@@ -114,8 +118,10 @@ def _name(group: str, members: Sequence[Outcome]) -> str:
     return heads.pop() if same else group
 
 
-def _card(number: int, outcome: Outcome, picture: SheetPicture, avatar: str) -> Card:
-    request = outcome.request
+def _card(
+    number: int, outcome: Outcome, picture: SheetPicture, avatar: str, shared: Mapping[str, str]
+) -> Card:
+    request, prompt = outcome.request, prompt_of(outcome)
     creates = isinstance(request, PromptAvatar | ImageAvatar)
     tail = outcome.key.partition("/")[2]
     wide, fits = frame_of(picture, getattr(request, "format", None))
@@ -128,7 +134,8 @@ def _card(number: int, outcome: Outcome, picture: SheetPicture, avatar: str) -> 
         wide=wide,
         fits=fits,
         picture=picture,
-        prompt=prompt_of(outcome),
+        prompt=prompt,
+        shared=shared[prompt],
         note=_note(outcome),
         too_small=_pixels(picture) if _is_too_small(outcome, picture) else "",
         reason=sentence(reason_of(outcome, picture)),
@@ -166,6 +173,29 @@ def prompt_of(outcome: Outcome) -> str:
     if isinstance(request, PrunedRequest):
         return "pruned"
     return getattr(request, "prompt", "") or ""
+
+
+_CLAUSE = re.compile(r"[.!?,;:]\s+")
+_LONG = 40  # characters: about a line of a card
+_MANY = 3  # prompts with the same beginning
+
+
+def shared_beginnings(prompts: Collection[str]) -> dict[str, str]:
+    """For each prompt its beginning that many others have too, such as a campaign's prefix; else "".
+
+    A beginning is as long as a line, and ends between two clauses.
+    """
+    ends = {
+        prompt: [found.end() for found in _CLAUSE.finditer(prompt) if found.end() >= _LONG]
+        for prompt in prompts
+    }
+    counts = Counter(prompt[:end] for prompt in prompts for end in ends[prompt])
+    return {
+        prompt: max(
+            (prompt[:end] for end in ends[prompt] if counts[prompt[:end]] >= _MANY), key=len, default=""
+        )
+        for prompt in prompts
+    }
 
 
 def _note(outcome: Outcome) -> str:

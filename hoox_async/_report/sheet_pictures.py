@@ -71,6 +71,7 @@ async def collect_pictures(
     given: Mapping[str, Path],
     fetch: Fetch | None,
     download: bool,
+    progress: Callable[[int, int], object] | None = None,
 ) -> tuple[list[SheetPicture], dict[LookRef, SheetPicture]]:
     """A picture for each outcome, in order (an empty one where there is none), and for each candidate.
 
@@ -87,11 +88,14 @@ async def collect_pictures(
 
             fetch = (await stack.enter_async_context(PictureFetcher())).fetch
         # by their stems: a key that stands twice in the input has one picture
-        remaining = iter({want.stem: want for want in wanted.values()}.values())
+        distinct = {want.stem: want for want in wanted.values()}
+        remaining = iter(distinct.values())
 
         async def work() -> None:
             for want in remaining:
                 collected[want.stem] = await _collect_one(want, page, fetch if download else None, limiter)
+                if progress is not None:
+                    progress(len(collected), len(distinct))
 
         await _run_workers(work, FETCHES_AT_ONCE)
     found = {place: collected[want.stem] for place, want in wanted.items()}

@@ -151,7 +151,10 @@ def test_nobody_to_ask_is_no_consent(cli: Cli, lost: Path, write: Write) -> None
     """Without a terminal a file that pays needs --yes, and one that pays nothing does not."""
     refused = cli("resolve", lost, f"@{write(k0='resend', k1='drop')}")
     assert refused.code == 2
-    assert "costs 2 credits, and nobody can be asked: add --yes" in refused.err
+    assert (
+        "nothing was done: making them again costs 2 credits, and nobody can be asked; add --yes"
+        in refused.err
+    )
     assert len(cli("unknowns", lost, "--json").of("unknown")) == 3
     assert cli("resolve", lost, f"@{write(k1='drop')}").code == 0
 

@@ -88,13 +88,8 @@ def test_events_and_outcomes_are_counted() -> None:
     counters.count_outcome(_outcome("a", OutcomeState.READY))
     counters.count_outcome(_outcome("b", OutcomeState.FAILED))
     counters.count_outcome(_outcome("c", OutcomeState.UNKNOWN))
-    assert (counters.in_flight, counters.ready, counters.failed, counters.other, counters.done) == (
-        1,
-        1,
-        1,
-        1,
-        3,
-    )
+    assert (counters.in_flight, counters.ready, counters.failed, counters.done) == (1, 1, 1, 3)
+    assert counters.others == {OutcomeState.UNKNOWN: 1}
 
 
 def test_the_estimate_of_the_time_left() -> None:
@@ -161,12 +156,8 @@ def test_a_pause_is_shown_until_a_paid_request_goes_again() -> None:
 def test_the_bar_fits_80_columns() -> None:
     """On a terminal of 80 columns the bar and its figures take three lines, also with large numbers."""
     counters = RunCounters(200_000, 200_000, interval=0.6, max_credits=Decimal("800000"))
-    counters.ready, counters.failed, counters.other, counters.credits = (
-        123_456,
-        4_321,
-        321,
-        Decimal("345678.5"),
-    )
+    counters.ready, counters.failed, counters.credits = 123_456, 4_321, Decimal("345678.5")
+    counters.others[OutcomeState.UNKNOWN] = 321
     file = io.StringIO()
     console = Console(file=file, width=80, force_terminal=True, color_system=None)
     console.print(_progress(counters).render())
@@ -174,6 +165,7 @@ def test_the_bar_fits_80_columns() -> None:
     assert len(lines) == 3
     assert max(map(len, lines)) <= 80
     assert "ready 123,456" in lines[1]
+    assert "unknown 321" in lines[1]
 
 
 def _picture(folder: Path, name: str) -> Path:

@@ -16,10 +16,12 @@ def test_the_sheet(cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     file = campaign(tmp_path)
     cli("batch", file, "--yes")
     monkeypatch.delenv("HOOX_API_KEY")
+    monkeypatch.setattr("hoox_async._cli.report_command._LINE_SECONDS", 0.0)
     done = cli.bare("report", f"{file}.hoox.db")
     sheet = tmp_path / "campaign.toml.sheet" / "index.html"
     assert (done.code, done.out.strip()) == (0, str(sheet))
     assert "4 of 4 looks ready" in done.err
+    assert "4 of 4 pictures collected" in done.err
     assert "noor/stage" in sheet.read_text(encoding="utf-8")
     assert len(list((sheet.parent / "pictures").iterdir())) == 4
 
@@ -40,6 +42,20 @@ def test_lines_and_saved_pictures(cli: Cli, tmp_path: Path) -> None:
     assert len(lines) == 4
     assert len(list((tmp_path / "page" / "pictures").iterdir())) == 4
     assert len([r for r in cli.sandbox.requests if r.endpoint == "picture"]) == fetched
+
+
+def test_the_page_has_the_commands_for_its_picks(cli: Cli, tmp_path: Path) -> None:
+    """The page of a campaign has whole commands that take its picks, that of a bare store the free one."""
+    file = campaign(tmp_path)
+    cli("batch", file, "--yes")
+    cli.bare("report", file)
+    page = (tmp_path / "campaign.toml.sheet" / "index.html").read_text(encoding="utf-8")
+    assert f"hoox-async download {file} --only @picks.json --out picked" in page
+    assert f"hoox-async batch {file} --only @picks.json --4k --out finals" in page
+    cli.bare("report", f"{file}.hoox.db")
+    page = (tmp_path / "campaign.toml.sheet" / "index.html").read_text(encoding="utf-8")
+    assert "download" in page
+    assert "hoox-async batch" not in page
 
 
 def test_a_finished_batch_tells_how_to_see_all_on_one_page(cli: Cli, tmp_path: Path) -> None:

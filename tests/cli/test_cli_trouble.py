@@ -19,6 +19,7 @@ from hoox_async import (
     LookRef,
     NotSent,
     Outcome,
+    OutcomeLost,
     OutcomeState,
     Paused,
     PromptAvatar,
@@ -176,6 +177,19 @@ def test_a_batch_shows_the_outage_instead_of_the_time_left(width: int) -> None:
     counters(Answered(Endpoint.STATUS, 200, 0.1))
     assert "about" in progress.line()
     assert "no answer" not in progress.line()
+
+
+def test_a_batch_whose_orders_get_no_answer_shows_no_time_left() -> None:
+    """While a paid request has no answer for long, the end of the run is not known; its loss ends that."""
+    clock = FakeClock()
+    counters = RunCounters(10, 8, interval=0.6, max_credits=None)
+    counters.trouble = Trouble(clock)
+    counters(RequestSent(Endpoint.EDIT, 1.0, "a"))
+    assert "about" in _progress(counters).line()
+    clock.now += 25.0
+    assert "about" not in _progress(counters).line()
+    counters(OutcomeLost("a", "no answer", Decimal(2)))
+    assert "about" in _progress(counters).line()
 
 
 def test_a_batch_that_is_paused_shows_no_time_left() -> None:

@@ -235,6 +235,7 @@ def test_bad_verdicts(cli: Cli, lost: Path, words: tuple[str, ...]) -> None:
     """An invalid verdict, a key that is not unknown, or no verdict where nobody can be asked is code 2."""
     done = cli("resolve", lost, *words)
     assert done.code == 2
+    assert ("nothing was done" in done.err) == (words == ("noor/stage",))
     assert len(cli.sandbox.ledger) == 1
 
 

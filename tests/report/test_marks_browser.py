@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from browser_kit import NEEDS_BROWSER, browsed, opened, saved
+from browser_kit import NEEDS_BROWSER, browsed, opened, repeated_names, saved
 from report_kit import Pictures, every_state, ready
 
 from hoox_async._report import BatchReport
@@ -49,6 +49,28 @@ async def test_marks_by_mouse_and_the_picks_file(tmp_path: Path) -> None:
             "picks.json",
             {"format": "hoox-async picks 1", "picked": ["alex", "alex/podcast"], "rejected": ["mara"]},
         )
+
+
+async def test_after_saving_whole_commands_are_shown(tmp_path: Path) -> None:
+    """Once the picks are saved, the page shows the commands that go on, until the marks change."""
+    sheet = await BatchReport(every_state()).write_contact_sheet(
+        tmp_path,
+        fetch=Pictures().fetch,
+        picks_commands={
+            "Save their pictures": ["hoox-async", "download", "my shop.toml", "--only", "@picks.json"]
+        },
+    )
+    async with browsed(sheet) as (page, _):
+        shown = page.locator("#then-picks code")
+        await card(page, "alex").locator("[data-mark=picked]").click()
+        assert not await shown.is_visible()
+        await saved(page, "#save-picks")
+        assert await shown.inner_text() == "hoox-async download 'my shop.toml' --only @picks.json"
+        await card(page, "mara").locator("[data-mark=rejected]").click()
+        assert not await shown.is_visible()
+        assert await page.get_by_text("Rejected by you").count() == 0
+        assert await card(page, "mara").get_by_label("Turn down mara", exact=True).count() == 1
+        assert await repeated_names(page) == []
 
 
 async def test_only_ready_looks_can_be_marked(tmp_path: Path) -> None:

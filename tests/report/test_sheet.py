@@ -27,7 +27,7 @@ from hoox_async._core.intents.outcomes import Outcome, OutcomeState
 from hoox_async._io.protocols import Fetched
 from hoox_async._report import BatchReport
 from hoox_async._report.contact_sheet import render
-from hoox_async._report.sheet_contents import sections
+from hoox_async._report.sheet_contents import sections, shared_beginnings
 from hoox_async._report.sheet_pictures import SheetPicture, file_stem
 from hoox_async.errors import ConfigurationError
 
@@ -150,6 +150,17 @@ async def test_what_is_no_picture_gets_a_placeholder(pictures: Pictures, tmp_pat
     assert "The downloaded file is not a picture that can be read" in html
     assert "The API gave no picture for this look" in html
     assert len([image for image in Page(html).every("img") if image.get("src")]) == 1
+
+
+def test_a_card_shows_what_no_other_prompt_begins_with() -> None:
+    """A long beginning that three prompts have, such as a campaign's prefix, is left out on their cards."""
+    prefix = "Spring campaign, natural light from a large window, muted colours. "
+    rest = ["Podcast studio, warm light", "On a small stage", "Rainy street at night, neon"]
+    assert shared_beginnings({*(prefix + text for text in rest), "In a car, evening"}) == {
+        **{prefix + text: prefix for text in rest},
+        "In a car, evening": "",
+    }
+    assert shared_beginnings({prefix + text for text in rest[:2]}) == {prefix + text: "" for text in rest[:2]}
 
 
 async def test_a_damaged_picture_is_fetched_again(pictures: Pictures, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from decimal import Decimal
 from statistics import median
@@ -36,7 +37,8 @@ class RunCounters:
         self.credits = Decimal(0)
         self.ready = 0
         self.failed = 0
-        self.other = 0
+        self.others: Counter[OutcomeState] = Counter()
+        """The outcomes that are neither ready nor failed, by their states."""
         self.accepted = 0
         self._interval = interval
         self._submitted: set[str] = set()
@@ -96,7 +98,7 @@ class RunCounters:
         elif outcome.state is OutcomeState.FAILED:
             self.failed += 1
         else:
-            self.other += 1
+            self.others[outcome.state] += 1
 
     @property
     def submitted(self) -> int:
@@ -111,7 +113,7 @@ class RunCounters:
     @property
     def done(self) -> int:
         """The number of items with an outcome."""
-        return self.ready + self.failed + self.other
+        return self.ready + self.failed + self.others.total()
 
     def seconds_left(self) -> float | None:
         """The estimated seconds until the end of the run; None when all items have an outcome."""

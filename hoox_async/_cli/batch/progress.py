@@ -104,7 +104,7 @@ class Progress(Display):
             f"ready {counters.ready:,}",
             f"failed {counters.failed:,}",
         ]
-        return [*counts, f"other {counters.other:,}"] if counters.other else counts
+        return [*counts, *(f"{state} {count:,}" for state, count in sorted(counters.others.items()))]
 
     def _resources(self) -> list[str]:
         counters, quota = self._counters, self._quota()
@@ -119,7 +119,8 @@ class Progress(Display):
         return f"nothing is sent: {pause.reason}" if pause is not None and is_left else ""
 
     def _time_left(self) -> str:
-        if self._pause() or self._counters.trouble.outage():
+        trouble = self._counters.trouble
+        if self._pause() or trouble.outage() or trouble.is_unanswered:
             return ""  # nobody knows
         seconds = self._counters.seconds_left()
         return f"about {format_duration(round(seconds))} left" if seconds is not None else ""

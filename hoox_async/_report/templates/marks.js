@@ -1,4 +1,4 @@
-// Marks on ready looks, picked or rejected: kept by the browser, and saved as a file for `--only @picks.json`.
+// Marks on ready looks, picked or turned down ("rejected" in the file): kept by the browser, and saved as a file for `--only @picks.json`.
 const marks = (() => {
   const kept = new Kept("marks");
   const cards = [...document.querySelectorAll(".card[data-state=ready]")];
@@ -17,6 +17,7 @@ const marks = (() => {
     kept.put(keyOf(card), now === mark ? null : { mark, ref: card.dataset.ref });
     showOn(card, card);
     showCounts();
+    $("then-picks").hidden = true; // what was saved is not what is marked now
   }
 
   // Show the card's mark on the buttons in `node`: those of the card, or of the viewer.
@@ -31,9 +32,9 @@ const marks = (() => {
 
   function addButtons(card) {
     const nodes = $("mark-buttons").content.cloneNode(true);
-    const title = card.querySelector("h3").textContent;
+    const key = keyOf(card);
     for (const button of nodes.children) {
-      button.setAttribute("aria-label", `${button.getAttribute("aria-label")} ${title}`);
+      button.setAttribute("aria-label", `${button.getAttribute("aria-label")} ${key}`);
     }
     card.querySelector(".name").append(nodes);
   }
@@ -48,7 +49,7 @@ const marks = (() => {
     const any = picked + rejected > 0;
     $("save-picks").disabled = !any;
     $("marked").classList.toggle("unseen", kept.works); // the filters show the counts
-    $("marked").textContent = !any ? "" : `${picked} picked, ${rejected} rejected` +
+    $("marked").textContent = !any ? "" : `${picked} picked, ${rejected} turned down` +
       (kept.works ? "" : ". This browser does not keep marks: save them before you leave.");
   }
 
@@ -63,8 +64,8 @@ const marks = (() => {
     $("save-picks").addEventListener("click", () => {
       const [picked, rejected] = [keysWith("picked"), keysWith("rejected")];
       saveFile("picks.json", { format: "hoox-async picks 1", picked, rejected });
-      $("marked").textContent = "Saved. Go on with --only @picks.json";
-      $("marked").classList.remove("unseen");
+      $("then-picks").hidden = false;
+      $("marked").textContent = "Saved as picks.json";
     });
     showAll();
     kept.onChange(showAll);

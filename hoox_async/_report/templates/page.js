@@ -50,3 +50,18 @@ function saveFile(name, value) {
   link.click();
   setTimeout(() => URL.revokeObjectURL(link.href), 10_000);
 }
+
+// The button beside a command copies it.
+document.addEventListener("click", async (event) => {
+  const button = event.target.closest(".copy");
+  if (!button) return;
+  const code = button.previousElementSibling;
+  try {
+    await navigator.clipboard.writeText(code.textContent);
+    button.firstChild.textContent = "Copied";
+    setTimeout(() => { button.firstChild.textContent = "Copy"; }, 2000);
+  } catch {
+    getSelection().selectAllChildren(code); // the browser refuses: the user copies what is selected
+  }
+});
+for (const node of document.querySelectorAll(".copy")) node.hidden = false;

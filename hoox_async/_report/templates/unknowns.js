@@ -100,18 +100,6 @@
     saveFile("decisions.json", { format: "hoox-async decisions 2", decisions });
   });
 
-  $("unknowns").addEventListener("click", async (event) => {
-    const button = event.target.closest(".copy");
-    if (!button) return;
-    const code = button.previousElementSibling;
-    try {
-      await navigator.clipboard.writeText(code.textContent);
-      button.firstChild.textContent = "Copied";
-      setTimeout(() => { button.firstChild.textContent = "Copy"; }, 2000);
-    } catch {
-      getSelection().selectAllChildren(code); // the browser refuses: the user copies what is selected
-    }
-  });
   // A link to a request opens the list that it is in.
   addEventListener("hashchange", openTarget);
   function openTarget() {
@@ -122,7 +110,7 @@
   }
   openTarget();
 
-  for (const node of document.querySelectorAll(".choices, .choice, .copy, #decided")) node.hidden = false;
+  for (const node of document.querySelectorAll(".choices, .choice, #decided")) node.hidden = false;
   kept.onChange(show);
   show();
 })();
