@@ -19,7 +19,9 @@ from shared_permits_kit import MemoryPermits, MemoryQuota
 from hoox_async._api.models import LookRef
 from hoox_async._api.requests import FREE
 from hoox_async._core.intents.budget import StoredBudget
+from hoox_async._core.intents.copies import KnownAvatar
 from hoox_async._core.intents.intent import Intent, IntentState
+from hoox_async._core.intents.records import text_of_source
 from hoox_async._io.clock import Clock
 from hoox_async._io.stores.postgres import intent_rows
 from hoox_async._io.stores.postgres.queries import (
@@ -330,6 +332,21 @@ class MemoryQueries:
             return frozenset(self._memory.claimed.get((workspace, avatar_id), ()))
 
         return await self._ask("claimed_looks", find)
+
+    async def known_avatar(self, workspace: int, avatar_id: str) -> KnownAvatar:
+        def find() -> KnownAvatar:
+            found = {
+                each.claimed.avatar_id
+                for each in self._all(workspace)
+                if each.claimed is not None
+                and (each.claimed.avatar_id == avatar_id)
+                == (text_of_source(avatar_id) not in each.row.record)
+            }
+            if avatar_id in found:
+                return KnownAvatar(created=True)
+            return KnownAvatar(copies=frozenset(found))
+
+        return await self._ask("known_avatar", find)
 
     async def claim_look(self, workspace: int, ref: LookRef) -> None:
         def add() -> None:

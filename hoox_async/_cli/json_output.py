@@ -78,4 +78,5 @@ def unknown_record(unknown: Unknown) -> dict[str, Any]:
         "sent_at": unknown.sent_at.isoformat() if unknown.sent_at else None,
         "prompt": getattr(unknown.request, "prompt", None),
         "candidates": [str(ref) for ref in unknown.candidates],
+        "candidates_from": unknown.candidates_from,
     }

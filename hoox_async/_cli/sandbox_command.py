@@ -36,7 +36,7 @@ def sandbox(
     fault: Annotated[tuple[str, ...], Parameter(negative=())] = (),
     vocabulary: Literal["both", "completed", "ready"] = "both",
     small_pictures: Annotated[bool, Parameter(negative=())] = False,
-    copies: Literal["none", "one", "each"] = "none",
+    copies: Literal["none", "one", "each"] = "one",
     seed: int | None = None,
     api_key: str | None = None,
     ledger: Annotated[bool, Parameter(negative=())] = False,
@@ -76,7 +76,7 @@ def sandbox(
         Deliver every picture with 540 x 960 pixels, whatever was paid for.
     copies
         How an edit of a public avatar copies it into the workspace: one copy of each avatar, a new copy each
-        time, or none (none).
+        time, or none (one).
     seed
         Determines ids, the key, times and failures: the same seed gives the same sandbox (a random one).
     api_key

@@ -19,6 +19,10 @@ from .terminal import Terminal
 from .text import format_count, format_credits, one_line, shorten_list
 from .unknowns_page import page_folder, read_looks, require_page_modules, resolve_words, show_page, write_page
 
+_FOUND_ELSEWHERE = {
+    "copies": "looks of the copy that the API made of the public avatar",
+    "name": "looks of the workspace's avatars of the same name: a public avatar is copied when it is edited",
+}
 _DEFAULT_CONNECTION = StoreConnection()
 _DEFAULT_OUTPUT = Output()
 
@@ -188,6 +192,8 @@ def _show(unknown: Unknown, terminal: Terminal) -> None:
         terminal.result(f"  {one_line(prompt, 74)}")
     for number, ref in enumerate(unknown.candidates, 1):
         terminal.result(f"  {number}  {ref}")
+    if unknown.candidates_from in _FOUND_ELSEWHERE:
+        terminal.result(f"  {_FOUND_ELSEWHERE[unknown.candidates_from]}")
     if not unknown.candidates:
         terminal.result("  no look was found that could be its result")
 

@@ -27,6 +27,7 @@ from .options import StoreConnection, program
 from .stores import AnyStore, beside, read_report, store_words
 from .terminal import Terminal, require_modules
 
+_MOST_AVATARS = 8  # of one unknown, that are read one by one
 _MOST_NEW_AVATARS = 60  # their pictures are downloaded
 
 
@@ -37,20 +38,31 @@ def resolve_words(given: str, connection: StoreConnection) -> list[str]:
 
 
 async def read_looks(session: HooxSession, unknowns: Iterable[Unknown]) -> list[LookDetails]:
-    """The looks of the avatars that unknown edits are about; where an avatar was lost, all of the workspace.
+    """The looks of the avatars of candidates and of edited looks; where those are many, all of the workspace.
 
-    Takes one request for each such avatar, and two for all lost avatars. What can't be read is left out.
+    Takes one request for each such avatar, and two where an avatar was lost or the avatars are many. What
+    can't be read is left out.
     """
     looks: list[LookDetails] = []
-    unknowns = list(unknowns)
-    for avatar_id in dict.fromkeys(ref.avatar_id for unknown in unknowns for ref in unknown.candidates):
+    avatars, lists = dict[str, None](), False
+    for unknown in unknowns:
+        own = dict.fromkeys(ref.avatar_id for ref in (*unknown.candidates, *_source_of(unknown)))
+        is_lost = not isinstance(unknown.request, LookEdit) or len(own) > _MOST_AVATARS
+        lists, avatars = lists or is_lost, avatars if is_lost else avatars | own
+    for avatar_id in avatars:
         with suppress(HooxError):  # the page says that its picture was not asked for
             looks += (await session.avatar(avatar_id)).looks
-    if any(not isinstance(unknown.request, LookEdit) for unknown in unknowns):
+    if lists:
         with suppress(HooxError):
             public = {details.ref for details in await session.looks(only_public=True)}
             looks += [details for details in await session.looks() if details.ref not in public]
     return looks
+
+
+def _source_of(unknown: Unknown) -> tuple[LookRef, ...]:
+    """The edited look, where there are candidates to compare it with."""
+    source = unknown.request.source if isinstance(unknown.request, LookEdit) else None
+    return (source,) if isinstance(source, LookRef) and unknown.candidates else ()
 
 
 def with_new_avatars(report: BatchReport, looks: Sequence[LookDetails]) -> BatchReport:

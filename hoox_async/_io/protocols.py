@@ -15,6 +15,7 @@ from .._api.endpoints import WireRequest, WireResponse
 from .._api.models import LookRef
 from .._api.webhook_payloads import Delivery
 from .._core.intents.budget import StoredBudget
+from .._core.intents.copies import KnownAvatar
 from .._core.intents.intent import Intent, IntentState
 from .._core.intents.transitions import Transition
 from .._core.quota.shared_learning import QuotaCounts, QuotaTerms
@@ -342,6 +343,10 @@ class Store(Protocol):
 
         Looks that were paid for besides (`Intent.past_looks`) are among them.
         """
+        ...
+
+    async def known_avatar(self, avatar_id: str) -> KnownAvatar:
+        """What the store's intents tell of an avatar."""
         ...
 
     async def claim_look(self, ref: LookRef) -> None:

@@ -89,13 +89,36 @@ def sections(outcomes: Sequence[Outcome], pictures: Sequence[SheetPicture]) -> l
 
 
 class _AvatarOfOutcome:
-    """Finds the avatar of an outcome: by its own ref, its source's ref, or the item that its source names."""
+    """Finds the avatar of an outcome: an edit's is the one that was edited, also where its look is in a copy.
+
+    The API copies a public avatar for an edit, perhaps each time: such copies belong to one group.
+    """
 
     def __init__(self, outcomes: Sequence[Outcome]) -> None:
         self._by_key: Mapping[str, Outcome] = {outcome.key: outcome for outcome in outcomes}
+        self._copied: dict[str, str] = {}
+        for outcome in outcomes:
+            edited = self._edited(outcome)
+            if outcome.look is not None and edited not in (None, outcome.look.avatar_id):
+                self._copied.setdefault(outcome.look.avatar_id, str(edited))
+
+    def _edited(self, outcome: Outcome) -> str | None:
+        """The id of the avatar that was edited, if it is known."""
+        source = outcome.request.source if isinstance(outcome.request, LookEdit) else None
+        if isinstance(source, str):
+            made = self._by_key.get(source)
+            return made.look.avatar_id if made is not None and made.look is not None else None
+        return source.avatar_id if source is not None else None
 
     def of(self, outcome: Outcome) -> str:
         """The avatar's id if it is known, else the key of the item that creates it."""
+        group, seen = self._own(outcome), set[str]()
+        while group in self._copied and group not in seen:
+            seen.add(group)
+            group = self._copied[group]
+        return group
+
+    def _own(self, outcome: Outcome) -> str:
         seen: set[str] = set()
         while True:
             if outcome.look is not None:

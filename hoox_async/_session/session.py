@@ -395,7 +395,9 @@ class HooxSession:
     async def unknowns(self) -> list[Unknown]:
         """The requests that may or may not have been charged, with the looks that they may have made.
 
-        Sends one request for each avatar concerned. Raises `StoreError`.
+        Sends one request for each avatar concerned. For edits of avatars that this store did not create,
+        which may be public ones, it also reads their known copies, two lists, and a few avatars of their
+        name. Raises `StoreError`.
         """
         runtime = self._ready()
         return await list_unknowns(runtime.services, runtime.reads)
@@ -408,8 +410,9 @@ class HooxSession:
         ``attempt`` is that of `resend`.
 
         Raises `NotFound` if the look does not exist; `InvalidRequest` for a key that is no unknown's (any
-        more), and for a look that cannot be its own: one of another request, one of another avatar than was
-        edited, or the edited look itself; `StoreError`; and what the method `look` raises.
+        more), and for a look that cannot be its own: one of another request, the edited look itself, or one
+        of another avatar than was edited, unless this store did not create that: a public one is copied when
+        it is edited. Raises also `StoreError`, and what the method `look` raises.
         """
         runtime = self._ready()
         return await runtime.unknowns.resolve(key, ref_of(look), attempt)

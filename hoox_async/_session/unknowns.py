@@ -5,11 +5,12 @@ Their candidates, the looks that they may have made, are listed for people and n
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Collection, Iterable
+from collections.abc import AsyncIterator, Collection, Iterable, Sequence
 from contextlib import asynccontextmanager, suppress
 
-from .._api.models import Avatar, Look, LookRef
+from .._api.models import Avatar, Look, LookDetails, LookRef
 from .._api.responses import look_from_details
+from .._core.intents.copies import KnownAvatar, avatars_of_edits, where_found
 from .._core.intents.intent import Evidence, Intent, IntentState, Unknown
 from .._core.intents.keys import is_key
 from .._core.intents.transitions import (
@@ -62,9 +63,19 @@ class Unknowns:
         corrected = await self._services.advance(intent.key, step)  # it checks its own preconditions
         if intent.ref is not None:
             self._registry.forget_payment(intent.ref)
-            await _add_candidates_of_avatar(self._services, intent.ref.avatar_id, [intent.ref])
+            await self._offer(intent.ref, corrected)
         await self._follow(corrected, look)
         return corrected
+
+    async def _offer(self, ref: LookRef, corrected: Intent) -> None:
+        """Add this look, which is not the corrected intent's, to other unknowns that may have made it.
+
+        Those are edits of its avatar, or of the one that the intent edits: the look's may be a copy of that.
+        """
+        avatars = {ref.avatar_id, corrected.source.avatar_id if corrected.source else None}
+        for intent in await self._services.store.in_states((IntentState.UNKNOWN,)):
+            if intent.source is not None and intent.source.avatar_id in avatars:
+                await _add_candidates(self._services, intent, [ref])
 
     async def _follow(self, accepted: Intent, look: Look | None) -> None:
         self._registry.poll_until_settled(accepted)
@@ -120,7 +131,10 @@ class Unknowns:
     async def _require_possible(self, intent: Intent, ref: LookRef) -> None:
         """Raise `InvalidRequest` where this look cannot be the intent's own."""
         if intent.source is not None and ref.avatar_id != intent.source.avatar_id:
-            raise InvalidRequest("look", str(ref), f"a look of {intent.source.avatar_id}, which was edited")
+            known = await self._services.store.known_avatar(intent.source.avatar_id)
+            if known.created:  # else it may be a public one, of which the API makes a copy
+                expected = f"a look of {intent.source.avatar_id}, which was edited"
+                raise InvalidRequest("look", str(ref), expected)
         if ref == intent.source:
             raise InvalidRequest("look", str(ref), "the look that was made, not the one that was edited")
         other = await self._services.store.by_ref(ref)
@@ -177,36 +191,117 @@ def _delivery_expected_for(services: SessionServices, scheduler: PollScheduler, 
 
 
 async def list_unknowns(services: SessionServices, reads: Reads) -> list[Unknown]:
-    """All unknowns with their candidates, by one request for each avatar concerned.
+    """All unknowns with their candidates, which are read anew.
 
-    An edit's candidates are the looks of its avatar that no intent has claimed. The avatars are read again
-    each time: a look can appear late, or be claimed by another intent. For an avatar that can't be read, the
+    A look can appear late, or be claimed by another intent. What can't be read is left out: then the
     candidates are those that were recorded earlier. Raises `StoreError`.
     """
-    avatars: dict[str, Avatar | None] = {}
+    search = _Search(services, reads)
     found: list[Unknown] = []
     for intent in await services.store.in_states((IntentState.UNKNOWN,)):
-        looks = await _unclaimed_looks(services, intent, avatars, reads)
+        known, looks = KnownAvatar(), list[LookRef]()
+        if intent.source is not None:
+            known = await search.known(intent.source.avatar_id)
+            looks = await search.looks_of_edit(intent.source, known)
         refs = await _add_candidates(services, intent, looks)
-        found.append(Unknown(intent.key, intent.content, intent.attempts[-1].id, intent.sent_at, refs))
+        found.append(
+            Unknown(
+                intent.key,
+                intent.content,
+                intent.attempts[-1].id,
+                intent.sent_at,
+                refs,
+                where_found(refs, intent.source, known),
+            )
+        )
     return found
 
 
-async def _unclaimed_looks(
-    services: SessionServices, intent: Intent, avatars: dict[str, Avatar | None], reads: Reads
-) -> list[LookRef]:
-    """The looks of the edited avatar that no intent has claimed, read now. ``avatars`` were read before."""
-    if intent.source is None:
-        return []
-    avatar_id = intent.source.avatar_id
-    if avatar_id not in avatars:
-        try:
-            avatars[avatar_id] = await reads.avatar(avatar_id)
-        except HooxError:
-            avatars[avatar_id] = None
-    avatar = avatars[avatar_id]
-    claimed = await services.store.claimed_looks(avatar_id)
-    return [look.ref for look in avatar.looks if look.ref.look_id not in claimed] if avatar else []
+_MOST_OF_A_NAME, _MOST_LISTED = 5, 60  # avatars that are read for their name, and else looks
+
+
+class _Search:
+    """Searches for the looks that unknown edits may have made. Each avatar and list is read once."""
+
+    def __init__(self, services: SessionServices, reads: Reads) -> None:
+        self._store = services.store
+        self._reads = reads
+        self._known: dict[str, KnownAvatar] = {}
+        self._avatars: dict[str, Avatar | None] = {}
+        self._lists: dict[bool, Sequence[LookDetails]] = {}
+
+    async def known(self, avatar_id: str) -> KnownAvatar:
+        """What the store's intents tell of an avatar."""
+        if avatar_id not in self._known:
+            self._known[avatar_id] = await self._store.known_avatar(avatar_id)
+        return self._known[avatar_id]
+
+    async def looks_of_edit(self, source: LookRef, known: KnownAvatar) -> list[LookRef]:
+        """Looks of the edited avatar that no intent has claimed.
+
+        If it may be public, also those of its known copies, without those of the public catalogue. If there
+        are none, looks of the workspace's other avatars of that name, or else also public ones. A look of a
+        copy that has the picture of one of the avatar's looks was copied with it.
+        """
+        edited, *copies = [await self._avatar(each) for each in avatars_of_edits(source.avatar_id, known)]
+        looks = list(edited.looks) if edited is not None else []
+        pictures = {look.thumbnail_url for look in looks} - {None}
+
+        async def new(found: Iterable[LookDetails]) -> list[LookRef]:
+            return await self._unclaimed(look for look in found if look.thumbnail_url not in pictures)
+
+        found = await self._unclaimed(looks)
+        if known.created:
+            return found
+        public = {look.ref for look in await self._list(only_public=True)}
+        own = [ref for ref in found if ref not in public]
+        own += await new(look for copy in copies if copy is not None for look in copy.looks)
+        return own or await new(await self._of_that_name(source, known, public)) or found
+
+    async def _of_that_name(
+        self, source: LookRef, known: KnownAvatar, public: Collection[LookRef]
+    ) -> list[LookDetails]:
+        """Looks of the workspace's other avatars of that name, without those that the store knows."""
+        listed = await self._list(only_public=False)
+        avatar = await self._avatar(source.avatar_id)
+        names = {look.avatar_name for look in listed if look.ref.avatar_id == source.avatar_id}
+        names |= {avatar.name} if avatar is not None else set()
+        others = (source.avatar_id, *known.copies)
+        looks = [
+            look
+            for look in listed
+            if look.avatar_name in names - {None}
+            and look.ref not in public
+            and look.ref.avatar_id not in others
+        ]
+        avatars = dict.fromkeys(look.ref.avatar_id for look in looks)
+        if len(avatars) > _MOST_OF_A_NAME:
+            return looks[:_MOST_LISTED]
+        read = [await self._avatar(avatar_id) for avatar_id in avatars]  # a list may be without pending looks
+        return [look for avatar in read if avatar is not None for look in avatar.looks]
+
+    async def _unclaimed(self, looks: Iterable[LookDetails]) -> list[LookRef]:
+        """Those of the looks that were made for no intent."""
+        refs = [look.ref for look in looks]
+        claimed = {
+            avatar_id: await self._store.claimed_looks(avatar_id)
+            for avatar_id in dict.fromkeys(ref.avatar_id for ref in refs)
+        }
+        return [ref for ref in refs if ref.look_id not in claimed[ref.avatar_id]]
+
+    async def _avatar(self, avatar_id: str) -> Avatar | None:
+        if avatar_id not in self._avatars:
+            self._avatars[avatar_id] = None
+            with suppress(HooxError):
+                self._avatars[avatar_id] = await self._reads.avatar(avatar_id)
+        return self._avatars[avatar_id]
+
+    async def _list(self, *, only_public: bool) -> Sequence[LookDetails]:
+        if only_public not in self._lists:
+            self._lists[only_public] = ()
+            with suppress(HooxError):
+                self._lists[only_public] = await self._reads.looks({"only_public": only_public or None})
+        return self._lists[only_public]
 
 
 async def _add_candidates(
@@ -223,12 +318,3 @@ async def _add_candidates(
         with suppress(IllegalTransition):  # it was settled meanwhile
             return (await services.advance(intent.key, AddCandidates(free, others))).candidates
     return free
-
-
-async def _add_candidates_of_avatar(
-    services: SessionServices, avatar_id: str, refs: Collection[LookRef]
-) -> None:
-    """Add looks to the candidates of every unknown edit of this avatar. Raises `StoreError`."""
-    for intent in await services.store.in_states((IntentState.UNKNOWN,)):
-        if intent.source is not None and intent.source.avatar_id == avatar_id:
-            await _add_candidates(services, intent, refs)

@@ -10,16 +10,17 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import Counter
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from functools import partial
 from typing import TypeVar
 
 import attrs
 
-from .._api.models import Look, LookFailure, LookRef
+from .._api.models import Look, LookDetails, LookFailure, LookRef
 from .._api.requests import LookEdit
 from .._api.webhook_payloads import Delivery
+from .._core.intents.copies import avatars_of_edits
 from .._core.intents.deliveries import can_be_needed
 from .._core.intents.intent import Evidence, Intent, IntentState
 from .._core.intents.transitions import IllegalTransition
@@ -159,9 +160,23 @@ class WebhookProcessor:
         Nothing is claimed if that attempt has its look already or is still outstanding: then the delivery
         contradicts what is known.
         """
-        avatar_id = delivery.avatar_id or intent.avatar_id
-        if avatar_id is not None and not _attempt_has_its_look(intent, attempt_id):
+        if _attempt_has_its_look(intent, attempt_id):
+            return
+        avatar_id = delivery.avatar_id or await self._certain_avatar(intent)
+        if avatar_id is None:
+            self._queue_avatar_lookup(attempt_id, delivery)
+        else:
             await self._services.store.claim_look(LookRef(avatar_id, delivery.look_id))
+
+    async def _certain_avatar(self, intent: Intent) -> str | None:
+        """The avatar that each look of this intent is of; None where that is not known without its answer.
+
+        A creation makes a new avatar, and an edit of a public avatar a copy of it.
+        """
+        if intent.source is None:
+            return None
+        known = await self._services.store.known_avatar(intent.source.avatar_id)
+        return intent.source.avatar_id if known.created else None
 
     async def _publish(self, look: Look) -> bool:
         """Update the tracked look and its job. Returns whether that was new.
@@ -179,14 +194,14 @@ class WebhookProcessor:
         """Confirm the look of an unknown intent by a delivery on its own token. None if that is impossible.
 
         A delivery for any attempt of this round counts, since each may have been paid. The older payload form
-        names no avatar. For a creation, the list of looks is then searched for it, in the background.
+        names no avatar: where that is not certain, it is looked up in the background.
 
         Raises `IllegalTransition` where it was confirmed since the intent was read.
         """
         if attempt_id in intent.past_attempts:
             await self._claim_extra_look(intent, attempt_id, delivery)
             return None
-        avatar_id = delivery.avatar_id or (intent.source.avatar_id if intent.source else None)
+        avatar_id = delivery.avatar_id or await self._certain_avatar(intent)
         if avatar_id is None:
             self._queue_avatar_lookup(attempt_id, delivery)
             return None
@@ -207,7 +222,7 @@ class WebhookProcessor:
             self._lookup_task = self._services.tasks.background(self._look_up_avatars(), "hoox-find-avatars")
 
     async def _look_up_avatars(self) -> None:
-        """Search the list for the avatars of all queued deliveries, a few times.
+        """Search for the avatars of all queued deliveries, a few times.
 
         What is not found stays unknown, and its delivery stays stored.
         """
@@ -220,18 +235,34 @@ class WebhookProcessor:
                 await asyncio.sleep(_LOOKUP_PAUSES[self._lookup_tries - 1])
 
     async def _look_up_avatars_once(self) -> None:
-        wanted = {delivery.look_id: attempt_id for attempt_id, delivery in self._without_avatar.items()}
+        """Search the avatars that were edited and their known copies, then the list."""
         try:
-            looks = await self._reads.looks({})
+            for avatar_id in await self._edited_avatars():
+                with suppress(HooxError):
+                    self._apply_to((await self._reads.avatar(avatar_id)).looks)
+            if self._without_avatar:
+                self._apply_to(await self._reads.looks({}))
         except HooxError as error:
             _log.warning("could not look up the avatars of delivered looks: %s", error)
-            return
         except Exception:
             _log.exception("looking up the avatars of delivered looks failed; it is tried again")
-            return
+
+    async def _edited_avatars(self) -> list[str]:
+        """The avatars in which edits with queued deliveries may have made their looks."""
+        store, found = self._services.store, dict[str, None]()
+        for attempt_id in list(self._without_avatar):
+            intent = await store.by_attempt(attempt_id)
+            if intent is not None and intent.source is not None:
+                avatar_id = intent.source.avatar_id
+                found |= dict.fromkeys(avatars_of_edits(avatar_id, await store.known_avatar(avatar_id)))
+        return list(found)
+
+    def _apply_to(self, looks: Sequence[LookDetails]) -> None:
+        """Apply the queued deliveries whose looks are among these."""
+        wanted = {delivery.look_id: attempt_id for attempt_id, delivery in self._without_avatar.items()}
         for ref in [look.ref for look in looks if look.ref.look_id in wanted]:
             attempt_id = wanted[ref.look_id]
-            delivery = self._without_avatar.pop(attempt_id, None)  # the list can contain a look twice
+            delivery = self._without_avatar.pop(attempt_id, None)  # a list can contain a look twice
             if delivery is not None:
                 named = attrs.evolve(delivery, avatar_id=ref.avatar_id)
                 self._start_with_retries(partial(self._apply, attempt_id, named), f"a delivery for {ref}")

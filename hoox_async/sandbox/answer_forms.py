@@ -50,7 +50,7 @@ class AnswerForms:
     )
     looks_of_images: Literal["one", "each"] = attrs.field(default="one", validator=one_of("one", "each"))
     copies: Literal["none", "one", "each"] = attrs.field(
-        default="none", validator=one_of("none", "one", "each")
+        default="one", validator=one_of("none", "one", "each")
     )
     created: Literal[200, 201] = attrs.field(default=201, validator=one_of(200, 201))
     result: Literal["full", "picture"] = attrs.field(default="full", validator=one_of("full", "picture"))

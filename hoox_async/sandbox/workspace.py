@@ -185,13 +185,14 @@ class Space:
 
     def picture_url(self, look: FakeLook) -> str:
         """The URL at the look's ``thumbnail``."""
-        return f"{self.picture_base}/{look.id}.jpg"
+        return f"{self.picture_base}/{look.picture_of or look.id}.jpg"
 
     def preview_url(self, look: FakeLook) -> str:
         """The URL at the look's ``preview``."""
         if self.forms.preview == "same":
             return self.picture_url(look)
-        return f"{self.picture_base}/{look.id}.{'mp4' if self.forms.preview == 'film' else 'full.jpg'}"
+        ending = "mp4" if self.forms.preview == "film" else "full.jpg"
+        return f"{self.picture_base}/{look.picture_of or look.id}.{ending}"
 
     def picture_file(self, name: str) -> PictureFile | None:
         """What the last part of a picture's URL names; None if there is no such look."""
@@ -302,7 +303,7 @@ class Space:
         self.avatars[copy.id] = copy
         for look in avatar.looks:
             twin = attrs.evolve(
-                look, id=self._new_id("look", self.looks), avatar=copy, webhook_url=None, rendered=None
+                look, id=self._new_id("look", self.looks), avatar=copy, picture_of=look.id, rendered=None
             )
             copy.looks.append(twin)
             self.looks[twin.id] = twin

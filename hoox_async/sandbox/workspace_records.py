@@ -98,6 +98,8 @@ class FakeLook:
     failed: bool = False
     settled_on_demand: bool = False
     tags: list[str] | None = None
+    picture_of: str | None = None
+    """The id of the look whose picture it has; None for one of its own. A copied look has the same."""
     webhook_url: str | None = attrs.field(default=None, repr=False)
     rendered: tuple[str, bytes] | None = None
     """Its status word and its encoded part of ``GET /avatar/{id}``, which is requested often."""

@@ -172,7 +172,7 @@ def test_only_and_limit_select_a_part(cli: Cli, tmp_path: Path) -> None:
     """`--only` and `--limit` make a part with its sources; a later run makes the rest."""
     file = campaign(tmp_path)
     cli("batch", file, "--yes", "--only", "*/stage", "--limit", "1")
-    assert [charge.avatar_id for charge in cli.sandbox.ledger] == ["avtr_public_ada"]
+    assert [charge.request["avatar_id"] for charge in cli.sandbox.ledger] == ["avtr_public_ada"]
     assert cli("batch", file, "--yes").code == 0
     assert len(cli.sandbox.ledger) == 4
 

@@ -102,7 +102,7 @@ def test_ctrl_c_and_resume(slow: Sandbox, start: Start, tmp_path: Path) -> None:
     code, out, err = _done(start(*resume[3:]))
     assert code == 0, err
     assert len(slow.ledger) == 4 * 13
-    sent = Counter((charge.avatar_id, charge.request["prompt"]) for charge in slow.ledger)
+    sent = Counter((charge.request["avatar_id"], charge.request["prompt"]) for charge in slow.ledger)
     assert set(sent.values()) == {1}
     assert ("avtr_public_ada", "scene 11, corrected") in sent
     assert len(list((tmp_path / "pictures").glob("*/*.jpg"))) == 52

@@ -303,6 +303,20 @@ def test_section_of_an_avatar_not_made_here_takes_its_name_from_the_keys() -> No
     assert section.name == "avtr_1"
 
 
+def test_edits_of_one_public_avatar_are_one_section() -> None:
+    """The API copies the avatar each time; edits of a copy belong to it too, and the section has its name."""
+    ada = LookRef("avtr_ada", "look_0")
+    copies = [LookRef(f"avtr_copy_{n}", f"look_{n}") for n in range(3)]
+    sources: list[LookRef | str] = [ada, ada, copies[0]]
+    made = [
+        Outcome(f"ada/{n}", LookEdit(source, "x"), OutcomeState.READY, Look(copies[n], LookStatus.READY))
+        for n, source in enumerate(sources)
+    ]
+    by_key = Outcome("ada/by key", LookEdit("ada/1", "x"), OutcomeState.UNSENT)
+    [section] = sections([*made, by_key], [SheetPicture()] * 4)
+    assert (section.name, section.avatar_id, section.total) == ("ada", "avtr_ada", 4)
+
+
 def test_a_circle_of_sources_ends() -> None:
     """A circle of sources, which no batch can send, still has a section."""
     circle = [Outcome(key, LookEdit(other, "x"), OutcomeState.UNSENT) for key, other in ("ab", "ba")]

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from session_kit import edit, intent_of, made, now, on_space, sends, turns
 
-from hoox_async import Budget, HooxSession, Look, LookRef, LookStatus
+from hoox_async import Budget, HooxSession, ImageAvatar, Look, LookRef, LookStatus
 from hoox_async._core.intents.intent import Evidence, Intent, IntentState
 from hoox_async._core.intents.transitions import Accept, Drop, MarkUnknown, Resend, Send, Transition
 from hoox_async._io.stores.memory import MemoryStore
@@ -199,7 +199,8 @@ async def test_a_look_that_does_not_exist_is_not_found() -> None:
 async def test_resolve_refuses_a_look_that_cannot_be_the_lost_edits() -> None:
     """Another avatar's look, the edited look and another intent's are refused without a request."""
     async with on_space(poll="awaited") as (session, space):
-        source, elsewhere = made(space), made(space)
+        source = (await session.submit(ImageAvatar("https://example.com/a.jpg"))).ref
+        elsewhere = made(space)
         other = await session.submit(edit(source, "other"), key="other")
         await lose(session, space, source)
         for look in (elsewhere, source, other):

@@ -10,7 +10,7 @@ import pytest
 from delivery_kit import PICTURE, Hub, stage
 from session_kit import edit, intent_of, intents, made, prompt, sends, turns
 
-from hoox_async import HooxSession, LookRef, LookStatus
+from hoox_async import HooxSession, ImageAvatar, LookRef, LookStatus
 from hoox_async._api.webhook_payloads import Delivery
 from hoox_async._core.intents.intent import Evidence, Intent, IntentState
 from hoox_async._core.intents.transitions import Accept
@@ -28,7 +28,9 @@ pytestmark = pytest.mark.virtual_time
 async def test_a_delivery_confirms_a_lost_edit(form: str, status: LookStatus) -> None:
     """A delivery in either payload form and with any status confirms a lost edit, since it names the look."""
     async with stage() as on:
-        attempt = await on.lose(edit(made(on.space)), "k")
+        source = await on.session.run(ImageAvatar("https://example.com/a.jpg"))
+        on.events.clear()
+        attempt = await on.lose(edit(source.ref), "k")
         fields: dict[str, Any] = {"avatar_id": None} if form == "old" else {}
         await on.deliver(attempt, on.last, status, **fields)
         intent = await intent_of(on.session, "k")
@@ -38,7 +40,8 @@ async def test_a_delivery_confirms_a_lost_edit(form: str, status: LookStatus) ->
         assert [event.evidence for event in on.events if isinstance(event, LookAccepted)] == [
             Evidence.WEBHOOK
         ]
-        assert len(on.space.ledger) == 1
+        assert len(on.space.ledger) == 2
+        assert sends(on.space, "avatar", "list") == 0
 
 
 async def test_a_delivery_confirms_a_lost_creation() -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 import attrs
 import pytest
 from store_kit import (
+    CREATE,
     EDIT,
     NOW,
     WORKSPACE,
@@ -21,6 +22,7 @@ from store_kit import (
 )
 
 from hoox_async._api.models import LookRef, LookStatus
+from hoox_async._api.requests import LookEdit
 from hoox_async._api.webhook_payloads import Delivery
 from hoox_async._core.intents.intent import Evidence, Intent, IntentState
 from hoox_async._core.intents.transitions import (
@@ -33,6 +35,7 @@ from hoox_async._core.intents.transitions import (
     Replace,
     Resend,
     Revert,
+    Send,
     Transition,
     advance,
 )
@@ -254,6 +257,34 @@ async def test_looks_that_were_made_for_an_intent_are_claimed(store: Store) -> N
         await store.claim_look(LookRef("avtr_1", "look_extra"))
     assert await store.claimed_looks("avtr_1") == frozenset({"look_a", "look_extra"})
     assert await store.claimed_looks("avtr_2") == frozenset()
+
+
+async def test_it_knows_which_avatars_were_created_and_which_are_copies(store: Store) -> None:
+    """An avatar is created by a creation or as a copy; its copies are the other avatars of its edits' looks.
+
+    Also where the requests hold texts that no database can hold unescaped.
+    """
+    odd = 'avtr_"\\\u00e9'
+    unwritable = LookEdit(LookRef("avtr_new", "s"), "nul \0, surrogate \ud800")
+    for key, request, source, avatar_id in (
+        ("new", CREATE, None, "avtr_new"),
+        ("of new", unwritable, "avtr_new", "avtr_new"),
+        ("public", EDIT, odd, "avtr_copy"),
+        ("again", EDIT, odd, "avtr_copy_2"),
+        ("of copy", EDIT, "avtr_copy", "avtr_copy"),
+        ("in place", EDIT, "avtr_old", "avtr_old"),
+    ):
+        edited = LookRef(source, "s") if source is not None else None
+        await store.plan(planned(key, request))
+        await store.advance(key, Send(f"att {key}", NOW, edited), accept(f"look {key}", avatar_id))
+    await store.plan(planned("lost"))
+    await store.advance("lost", Send("att lost", NOW, LookRef("avtr_lost", "s")))
+    asked = ("avtr_new", odd, "avtr_copy", "avtr_old", "avtr_lost", "avtr_none")
+    known = {avatar_id: await store.known_avatar(avatar_id) for avatar_id in asked}
+    assert {avatar_id for avatar_id, one in known.items() if one.created} == {"avtr_new", "avtr_copy"}
+    assert {avatar_id: set(one.copies) for avatar_id, one in known.items() if one.copies} == {
+        odd: {"avtr_copy", "avtr_copy_2"}
+    }
 
 
 async def test_a_look_of_an_earlier_round_stays_claimed(store: Store) -> None:

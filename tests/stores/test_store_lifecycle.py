@@ -101,6 +101,7 @@ CALLS: dict[str, Callable[[Store], Awaitable[object]]] = {
     "stream": lambda store: anext(aiter(store.stream())),
     "forget": lambda store: store.forget("a"),
     "claimed_looks": lambda store: store.claimed_looks("avtr_1"),
+    "known_avatar": lambda store: store.known_avatar("avtr_1"),
     "claim_look": lambda store: store.claim_look(LookRef("avtr_1", "look_1")),
     "keep_delivery": lambda store: store.keep_delivery("att_1", Delivery("look_1", LookStatus.READY)),
     "kept_delivery": lambda store: store.kept_delivery("att_1"),

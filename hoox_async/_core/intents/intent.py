@@ -13,6 +13,7 @@ import attrs
 from ..._api.models import Look, LookRef
 from ..._api.requests import FREE, ImageAvatar, KnownRequest, PrunedRequest, Request
 from ...errors import StoreError
+from .copies import CandidatesFrom
 
 
 class IntentState(StrEnum):
@@ -202,10 +203,9 @@ class Intent:
 
     @property
     def avatar_id(self) -> str | None:
-        """The avatar of the look, or of the source as long as the look is not known."""
-        if self.ref is not None:
-            return self.ref.avatar_id
-        return self.source.avatar_id if self.source is not None else None
+        """The avatar that was edited, though the look may be in a copy of it; else that of the look."""
+        known = self.source or self.ref
+        return known.avatar_id if known is not None else None
 
 
 def refuses_edits(intent: Intent) -> bool:
@@ -226,6 +226,10 @@ _IN_DOUBT = frozenset({IntentState.SENDING, IntentState.UNKNOWN, IntentState.DRO
 class Unknown(NamedTuple):
     """A paid request whose outcome is not known. ``candidates`` are looks that it may have made.
 
+    ``candidates_from`` says where those of an edit were found: in the ``"avatar"`` that was edited; in known
+    ``"copies"`` of it, since the API copies a public avatar that is edited; or, where there were none, among
+    the workspace's own looks of avatars of that ``"name"``. None where there are none, or nothing was read.
+
     ``attempt`` is the id of its last POST. A decision that names it is carried out once: see
     `HooxSession.resend`.
     """
@@ -235,3 +239,4 @@ class Unknown(NamedTuple):
     attempt: str
     sent_at: datetime | None
     candidates: tuple[LookRef, ...]
+    candidates_from: CandidatesFrom | None = None

@@ -74,6 +74,11 @@ def rewrite(old_text: str, intent: Intent) -> str:
     return json.dumps({"v": VERSION, **_rewritten(new, old)}, separators=(",", ":"), allow_nan=False)
 
 
+def text_of_source(avatar_id: str) -> str:
+    """The text that is in the record of every intent that edits a look of this avatar, and in no other's."""
+    return f'"source":{{"avatar_id":{json.dumps(avatar_id)},'
+
+
 def dump_delivery(delivery: Delivery) -> str:
     """The delivery as a record."""
     return _dump(delivery, Delivery, "delivery")

@@ -10,6 +10,7 @@ from decimal import Decimal
 from ..._api.models import LookRef
 from ..._api.webhook_payloads import Delivery
 from ..._core.intents.budget import StoredBudget
+from ..._core.intents.copies import KnownAvatar
 from ..._core.intents.intent import Intent, IntentState
 from ..._core.intents.transitions import LookTaken, Transition, claimed_look, recovery_transitions
 from ...errors import StoreError, StoreLocked
@@ -52,6 +53,8 @@ class MemoryStore(OneProcessStore):
         self._refs: dict[LookRef, str] = {}
         self._forgotten: set[LookRef] = set()  # still claimed: looks of forgotten intents
         self._claimed: dict[str, set[str]] = {}  # look ids by avatar
+        # by avatar, the avatars that its looks were made from; None for a look that came with its avatar
+        self._made_from: dict[str, set[str | None]] = {}
         self._deliveries: dict[str, Delivery] = {}
         self._sends: deque[datetime] = deque()  # in order
         self._budgets: dict[str, StoredBudget] = {}
@@ -211,6 +214,15 @@ class MemoryStore(OneProcessStore):
         self._require_open()
         return frozenset(self._claimed.get(avatar_id, ()))
 
+    async def known_avatar(self, avatar_id: str) -> KnownAvatar:
+        """What the store's intents tell of an avatar, those that are forgotten included."""
+        self._require_open()
+        made = self._made_from
+        if made.get(avatar_id, set()) - {avatar_id}:
+            return KnownAvatar(created=True)
+        copies = (other for other, sources in made.items() if avatar_id in sources)
+        return KnownAvatar(copies=frozenset(copies) - {avatar_id})
+
     async def claim_look(self, ref: LookRef) -> None:
         """Write that this look was made for an intent."""
         self._require_open()
@@ -285,6 +297,9 @@ class MemoryStore(OneProcessStore):
                 self._attempts[attempt.id] = key
                 if not self._sends or attempt.sent_at >= self._sends[0]:  # else the attempt was written late
                     self.note_sends((attempt.sent_at,))
+            if changes.claimed is not None:
+                source = intent.source.avatar_id if intent.source is not None else None
+                self._made_from.setdefault(changes.claimed.avatar_id, set()).add(source)
             for ref in (changes.claimed, *changes.paid_besides):
                 if ref is not None:
                     self._claimed.setdefault(ref.avatar_id, set()).add(ref.look_id)

@@ -10,6 +10,7 @@ from typing import Any, Literal, NamedTuple, Protocol
 from ...._api.models import LookRef
 from ...._api.requests import FREE
 from ...._core.intents.budget import StoredBudget
+from ...._core.intents.copies import KnownAvatar
 from ...._core.intents.intent import Attempt, IntentState
 from ...protocols import SharedPermits
 from ..workspace_binding import Binding
@@ -219,6 +220,10 @@ class Queries(Protocol):
 
     async def claimed_looks(self, workspace: int, avatar_id: str) -> frozenset[str]:
         """The ids of an avatar's looks that were made for an intent."""
+        ...
+
+    async def known_avatar(self, workspace: int, avatar_id: str) -> KnownAvatar:
+        """What the workspace's intents tell of an avatar."""
         ...
 
     async def claim_look(self, workspace: int, ref: LookRef) -> None:

@@ -12,7 +12,9 @@ from typing import Any, Literal
 
 from ...._api.models import LookRef
 from ...._core.intents.budget import StoredBudget
+from ...._core.intents.copies import RECENT, KnownAvatar
 from ...._core.intents.intent import IntentState
+from ...._core.intents.records import text_of_source
 from ...clock import Clock
 from ..workspace_binding import Binding
 from .connections import Connections
@@ -251,6 +253,24 @@ class SQLQueries:
             workspace, avatar_id,
         )  # fmt: skip
         return frozenset(row[0] for row in rows)
+
+    async def known_avatar(self, workspace: int, avatar_id: str) -> KnownAvatar:
+        """What the workspace's intents tell of an avatar."""
+        source = text_of_source(avatar_id)
+        created = await self._ask(
+            "SELECT 1 FROM hoox.intents WHERE workspace = %s AND avatar_id = %s AND look_id IS NOT NULL "
+            "AND strpos(record, %s) = 0 LIMIT 1",
+            workspace, avatar_id, source,
+        )  # fmt: skip
+        if created:
+            return KnownAvatar(created=True)
+        rows = await self._ask(
+            "SELECT DISTINCT i.avatar_id FROM (SELECT avatar_id, record FROM hoox.intents "
+            "WHERE workspace = %s ORDER BY seq DESC LIMIT %s) i "
+            "WHERE i.avatar_id <> %s AND strpos(i.record, %s) > 0",
+            workspace, RECENT, avatar_id, source,
+        )  # fmt: skip
+        return KnownAvatar(copies=frozenset(row[0] for row in rows))
 
     async def claim_look(self, workspace: int, ref: LookRef) -> None:
         """Write that this look was made for an intent."""

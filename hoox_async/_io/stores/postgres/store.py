@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, TypeVar
 from ...._api.models import LookRef
 from ...._api.webhook_payloads import Delivery
 from ...._core.intents.budget import StoredBudget
+from ...._core.intents.copies import KnownAvatar
 from ...._core.intents.intent import Intent, IntentState
 from ...._core.intents.records import dump_delivery, load_delivery
 from ...._core.intents.transitions import IllegalTransition, LookTaken, Transition, recovery_transitions
@@ -276,6 +277,10 @@ class PostgresStore:
     async def claimed_looks(self, avatar_id: str) -> frozenset[str]:
         """The ids of an avatar's looks that were made for an intent."""
         return await self._ask(self._queries.claimed_looks(self._id, avatar_id))
+
+    async def known_avatar(self, avatar_id: str) -> KnownAvatar:
+        """What the workspace's intents tell of an avatar."""
+        return await self._ask(self._queries.known_avatar(self._id, avatar_id))
 
     async def claim_look(self, ref: LookRef) -> None:
         """Write that this look was made for an intent."""

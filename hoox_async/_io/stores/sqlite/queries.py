@@ -15,9 +15,10 @@ from ...._api.models import LookRef
 from ...._api.requests import PrunedRequest
 from ...._api.webhook_payloads import Delivery
 from ...._core.intents.budget import StoredBudget
+from ...._core.intents.copies import RECENT, KnownAvatar
 from ...._core.intents.intent import Intent, IntentState
 from ...._core.intents.pruning import PRUNABLE, may_be_pruned
-from ...._core.intents.records import dump_delivery, dump_intent, load_delivery, load_intent
+from ...._core.intents.records import dump_delivery, dump_intent, load_delivery, load_intent, text_of_source
 from ...._core.intents.transitions import LookTaken, Transition, claimed_look, recovery_transitions
 from ....errors import StoreError
 from ...protocols import StoreGauges, Workspace
@@ -264,6 +265,22 @@ def claimed_looks(db: sqlite3.Connection, avatar_id: str) -> frozenset[str]:
     """The ids of an avatar's looks that were made for an intent."""
     rows = db.execute("SELECT look_id FROM claimed WHERE avatar_id = ?", (avatar_id,))
     return frozenset(row[0] for row in rows)
+
+
+def known_avatar(db: sqlite3.Connection, avatar_id: str) -> KnownAvatar:
+    """What the intents tell of an avatar."""
+    created = (
+        "SELECT 1 FROM intents WHERE avatar_id = ? AND look_id IS NOT NULL AND instr(record, ?) = 0 LIMIT 1"
+    )
+    values = (avatar_id, text_of_source(avatar_id))
+    if db.execute(created, values).fetchone() is not None:
+        return KnownAvatar(created=True)
+    rows = db.execute(
+        "SELECT DISTINCT avatar_id FROM (SELECT avatar_id, record FROM intents ORDER BY seq DESC LIMIT ?) "
+        "WHERE avatar_id != ? AND instr(record, ?) > 0",
+        (RECENT, *values),
+    )
+    return KnownAvatar(copies=frozenset(row[0] for row in rows))
 
 
 def claim_look(db: sqlite3.Connection, ref: LookRef) -> None:

@@ -17,6 +17,7 @@ import anyio.to_thread
 from ...._api.models import LookRef
 from ...._api.webhook_payloads import Delivery
 from ...._core.intents.budget import StoredBudget
+from ...._core.intents.copies import KnownAvatar
 from ...._core.intents.intent import Intent, IntentState
 from ...._core.intents.transitions import Send, Transition
 from ....errors import StoreError, StoreLocked
@@ -172,6 +173,10 @@ class SQLiteStore(OneProcessStore):
     async def claimed_looks(self, avatar_id: str) -> frozenset[str]:
         """The ids of an avatar's looks that were made for an intent."""
         return await self._read(partial(queries.claimed_looks, avatar_id=avatar_id))
+
+    async def known_avatar(self, avatar_id: str) -> KnownAvatar:
+        """What the store's intents tell of an avatar."""
+        return await self._read(partial(queries.known_avatar, avatar_id=avatar_id))
 
     async def claim_look(self, ref: LookRef) -> None:
         """Write that this look was made for an intent."""
