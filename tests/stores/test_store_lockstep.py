@@ -52,7 +52,7 @@ _ATTEMPTS = st.builds("att_{}_{}".format, st.integers(0, 5), st.integers(0, 3))
 _STEPS: st.SearchStrategy[Any] = st.one_of(
     st.sampled_from([Resend(), Drop(), MarkUnknown("dropped"), AddCandidates(())]),
     st.builds(Revert, _ATTEMPTS),
-    st.builds(MarkUnknown, st.just("lost"), st.just(NOW), _ATTEMPTS, st.booleans()),
+    st.builds(MarkUnknown, st.just("lost"), _ATTEMPTS, st.booleans()),
     st.builds(lambda look, attempt: accept(look)._replace(attempt_id=attempt), _LOOKS, _ATTEMPTS),
     st.builds(accept, _LOOKS, evidence=st.sampled_from(Evidence)),
     st.builds(settle, _LOOKS, status=st.sampled_from([LookStatus.READY, LookStatus.FAILED])),
