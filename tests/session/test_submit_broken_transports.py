@@ -12,7 +12,6 @@ from hoox_async import BatchItem, BatchRunner, Budget, HooxSession
 from hoox_async._api.endpoints import WireRequest, WireResponse
 from hoox_async._core.intents.intent import IntentState
 from hoox_async._io.protocols import BeforeSend
-from hoox_async._session.submit.attempt import DecisionOutdated
 from hoox_async.errors import (
     AuthenticationError,
     BadRequest,
@@ -38,7 +37,6 @@ ENDS: list[BaseException] = [
     StoreError("full"),
     InvalidRequest("prompt", "x", "y"),
     TransportError("lost"),
-    DecisionOutdated("k"),
     RuntimeError("broken"),
     OSError("gone"),
     asyncio.CancelledError(),

@@ -59,10 +59,6 @@ _HELD_TOO_LONG = 10.0  # seconds that a permit may be held beyond the time for c
 _ANSWER_MARGIN = 10.0  # seconds: the loop may be late, and clocks differ
 
 
-class DecisionOutdated(Exception):
-    """Nothing was sent, and the decision must be made again: the intent changed, or the permit expired."""
-
-
 class AttemptBudget(Protocol):
     """Where the credits of an attempt are reserved: a caller's budget, or that of a batch, which waits."""
 
@@ -139,25 +135,27 @@ class SendOptions(NamedTuple):
         return None if self.deadline is None else max(0.0, self.deadline - now)
 
 
-class AttemptContext(NamedTuple):
-    """What all attempts of a session share."""
-
-    services: SessionServices
-    registry: JobRegistry
-    webhook_processor: WebhookProcessor
-    deferred: DeferredWrites
-    outages: OutageHold
-
-
 class SubmitAttempt:
     """One attempt: reserve credits, take a permit, write SENDING, POST, record.
 
     `run` is run once, in a task of the session's. It releases what it acquires.
     """
 
-    def __init__(self, context: AttemptContext, decision: SendDecision, options: SendOptions) -> None:
-        self._context = context
-        self._services = context.services
+    def __init__(
+        self,
+        services: SessionServices,
+        registry: JobRegistry,
+        webhook_processor: WebhookProcessor,
+        deferred: DeferredWrites,
+        outages: OutageHold,
+        decision: SendDecision,
+        options: SendOptions,
+    ) -> None:
+        self._services = services
+        self._registry = registry
+        self._webhook_processor = webhook_processor
+        self._deferred = deferred
+        self._outages = outages
         self._decision = decision
         self._options = options
         self._intent = decision.intent
@@ -176,25 +174,28 @@ class SubmitAttempt:
         """The intent as it is while its POST is outstanding."""
         return attrs.evolve(self._intent, state=IntentState.SENDING)
 
-    async def run(self) -> Intent:
+    async def run(self) -> Intent | None:
         """The intent once it is accepted.
 
+        None where the decision must be made again. Nothing was sent then, since the intent has changed or the
+        permit has expired; or the look that was paid for is recorded as a double, beside the intent's own.
+
         Raises `OutcomeUnknown` for what may have been paid; `ApiError` for a refusal, `NotSent`,
-        `BudgetExceeded`, `SessionClosed` and `DecisionOutdated`, which cost nothing; and `StoreError` if the
-        store failed before the POST, or failed to write its outcome (see ``charged``).
+        `BudgetExceeded` and `SessionClosed`, which cost nothing; and `StoreError` if the store failed before
+        the POST, or failed to write its outcome (see ``charged``).
         """
         try:
             async with self._reserved_credits():
                 permit = await self._options.acquire_permit()
                 self.is_waiting = False
-                with self._context.outages.sending(self._id, self._intent.key) as sent:
+                with self._outages.sending(self._id, self._intent.key) as sent:
                     return await self._send_and_record(permit, sent)
         except asyncio.CancelledError:
             if self._is_outdated and self.is_waiting:
-                raise DecisionOutdated(self._intent.key) from None
+                return None
             raise
 
-    async def _send_and_record(self, permit: Permit, sent: Callable[[], None]) -> Intent:
+    async def _send_and_record(self, permit: Permit, sent: Callable[[], None]) -> Intent | None:
         try:
             with permit:
                 response = await self._post(permit, sent)
@@ -210,7 +211,7 @@ class SubmitAttempt:
         return self.is_waiting and (known is None or not stored.unchanged_since(known))
 
     def outdate(self) -> None:
-        """The decision must be made again: the caller cancels the attempt's task for that."""
+        """Have `run` return None: the caller cancels the attempt's task for that."""
         self._is_outdated = True
 
     @property
@@ -259,7 +260,7 @@ class SubmitAttempt:
         services.answered(permit, response)
         if response.status < 500:
             with failures_logged("noting that the API answers"):
-                self._context.outages.answered()
+                self._outages.answered()
                 services.health.answered()
         return response
 
@@ -267,31 +268,36 @@ class SubmitAttempt:
         """Called by the transport when the connection is made, before any byte of the request leaves."""
         if self._may_have_cost:
             raise TransportError("a paid request is sent once")
-        max_hold = 2 * self._services.timeouts.connect + _HELD_TOO_LONG
-        if permit.is_stale(max_hold):
-            raise DecisionOutdated(self._intent.key)
-        try:
-            left = self._options.seconds_left(self._services.clock.now())
-            await self._services.within(left, self._write_sending())
-            self._was_written = True
-            outlasted = permit.is_stale(max_hold)
-            if outlasted:  # nothing was sent, and another permit is taken
-                await self._undo_sending()
-        except IllegalTransition:
-            raise DecisionOutdated(self._intent.key) from None
-        except (BudgetExceeded, KeyConflict):
-            raise  # nothing was written
-        except Exception as error:
-            self._sending_in_doubt = as_store_error(error)
-            raise self._sending_in_doubt from error
-        if outlasted:
-            raise DecisionOutdated(self._intent.key)
+        if not await self._commit_sending(permit):
+            self._is_outdated = True
+            raise NotSent(f"{self._intent.key}: it has changed, or its permit has expired")
         self._may_have_cost = self._is_charged = True
         self._options.budget.charge(self._intent.credits)
         endpoint = submit_endpoint(self._intent.content)
         self._services.hooks.emit(RequestSent(endpoint, self._services.clock.now(), self._intent.key))
         sent()
         permit.mark_sent()  # last: a hook may have taken its time, and the bytes leave now
+
+    async def _commit_sending(self, permit: Permit) -> bool:
+        """Write SENDING. Returns False where the intent has changed or the permit has expired."""
+        max_hold = 2 * self._services.timeouts.connect + _HELD_TOO_LONG
+        if permit.is_stale(max_hold):
+            return False
+        try:
+            left = self._options.seconds_left(self._services.clock.now())
+            await self._services.within(left, self._write_sending())
+            self._was_written = True
+            if not permit.is_stale(max_hold):
+                return True
+            await self._undo_sending()
+        except IllegalTransition:
+            return False
+        except (BudgetExceeded, KeyConflict):
+            raise  # nothing was written
+        except Exception as error:
+            self._sending_in_doubt = as_store_error(error)
+            raise self._sending_in_doubt from error
+        return False
 
     async def _write_sending(self) -> None:
         """In one transaction: check that the intent is unchanged, apply the instruction, write SENDING."""
@@ -311,12 +317,11 @@ class SubmitAttempt:
 
     # --- recording the outcome
 
-    async def _record_acceptance(self, ref: LookRef) -> Intent:
-        """The API has accepted it, and it has cost credits.
+    async def _record_acceptance(self, ref: LookRef) -> Intent | None:
+        """The API has accepted it, and it has cost credits. None for a double.
 
-        Raises `StoreError`, with ``ref``, if that could not be written, and `DecisionOutdated` for a double.
-        If the answer names another intent's look, it is not known which look this intent has made: the POST
-        counts as lost.
+        Raises `StoreError`, with ``ref``, if that could not be written. If the answer names another intent's
+        look, it is not known which look this intent has made: the POST counts as lost.
         """
         self._may_have_cost = True
         accept = partial(self._services.accept_answer, self._intent.key, ref, self._id)
@@ -330,7 +335,7 @@ class SubmitAttempt:
             self._defer(partial(self._accept_or_mark_unknown, accept), error, self._follow_late_acceptance)
             raise error from trouble
         if accepted.ref != ref:
-            raise DecisionOutdated(self._intent.key)
+            return None
         return await self._follow_accepted(accepted)
 
     async def _accept_or_mark_unknown(self, accept: Callable[[], Awaitable[Intent]]) -> Intent:
@@ -343,7 +348,7 @@ class SubmitAttempt:
 
     async def _follow_late_acceptance(self, after: Intent) -> None:
         if after.state is IntentState.UNKNOWN:
-            await self._context.webhook_processor.confirm_lost(after.attempts[-1].id)
+            await self._webhook_processor.confirm_lost(after.attempts[-1].id)
         elif after.state.paid:
             await self._follow_accepted(after)
 
@@ -360,15 +365,20 @@ class SubmitAttempt:
         return await self._services.advance(self._intent.key, end)
 
     async def _follow_accepted(self, accepted: Intent) -> Intent:
-        self._context.registry.poll_until_settled(accepted)
-        return await self._context.webhook_processor.apply_early_deliveries(accepted, self._id)
+        self._registry.poll_until_settled(accepted)
+        return await self._webhook_processor.apply_early_deliveries(accepted, self._id)
 
-    async def _record_failure(self, error: Exception) -> Intent:
-        """Record a refusal or a loss, and raise the error, unless a delivery has proved the look already."""
+    async def _record_failure(self, error: Exception) -> Intent | None:
+        """Record a refusal or a loss, and raise the error, unless a delivery has proved the look already.
+
+        None where nothing was sent since the decision is outdated.
+        """
         if not self._may_have_cost:
             if self._sending_in_doubt is not None:
                 doubt = copy(self._sending_in_doubt)
                 self._defer(self._undo_sending, doubt, _nothing_follows)
+            elif self._is_outdated:
+                return None
             raise error
         intent, end = self._intent, self._end_after(error)
         self._may_have_cost = lost = isinstance(end, MarkUnknown)
@@ -411,7 +421,7 @@ class SubmitAttempt:
         """The intent, if its look is proved already; else None."""
         if after.state is not IntentState.UNKNOWN:
             return after if lost and after.state.paid else None
-        return await self._context.webhook_processor.confirm_lost(after.attempts[-1].id)
+        return await self._webhook_processor.confirm_lost(after.attempts[-1].id)
 
     def _emit_answered(self, response: WireResponse, permit: Permit) -> None:
         now, endpoint = self._services.clock.now(), submit_endpoint(self._intent.content)
@@ -428,7 +438,7 @@ class SubmitAttempt:
         follow: Callable[[Intent], Awaitable[object]],
     ) -> None:
         """Have it written as soon as the store works again."""
-        self._context.deferred.add(DeferredWrite(self._intent.key, write, error, follow))
+        self._deferred.add(DeferredWrite(self._intent.key, write, error, follow))
 
 
 async def _nothing_follows(_: Intent) -> None:

@@ -39,13 +39,7 @@ from ..reads import Reads
 from ..services import SessionServices
 from ..unknowns import Unknowns
 from ..webhook_processor import WebhookProcessor
-from .attempt import (
-    AttemptContext,
-    DecisionOutdated,
-    SendOptions,
-    SingleBudget,
-    SubmitAttempt,
-)
+from .attempt import SendOptions, SingleBudget, SubmitAttempt
 from .budgets import SessionBudgets
 from .deferred_writes import DeferredWrites
 from .key_locks import KeyBusy, KeyLocks
@@ -80,7 +74,9 @@ class Submitter:
         self._deferred = DeferredWrites(services)
         self.budgets: SessionBudgets = SessionBudgets(services.store)
         self.outages: OutageHold = OutageHold(services, reads)
-        self._context = AttemptContext(services, registry, webhook_processor, self._deferred, self.outages)
+        self._new_attempt = partial(
+            SubmitAttempt, services, registry, webhook_processor, self._deferred, self.outages
+        )
         self._key_locks = KeyLocks()
         self._running: dict[str, _RunningAttempt] = {}
         self._put_back: set[str] = set()  # sent by this process, and perhaps planned again
@@ -165,9 +161,9 @@ class Submitter:
         began, connections, refusals = self._services.clock.now(), 0, 0
         while True:
             try:
-                return await self._send_once(wanted, decide, options)
-            except DecisionOutdated:
-                continue
+                sent = await self._send_once(wanted, decide, options)
+                if sent is not None:
+                    return sent
             except (NotSent, RateLimited, AuthenticationError) as error:
                 if isinstance(error, NotSent):
                     connections += 1
@@ -184,13 +180,16 @@ class Submitter:
                 self._emit_retry(wanted, error, decision.delay)
                 await asyncio.sleep(decision.delay)
 
-    async def _send_once(self, wanted: Intent, decide: Decide, options: SendOptions) -> Intent:
-        """Wait for this key's outstanding POST, or start an attempt where ``decide`` says so."""
+    async def _send_once(self, wanted: Intent, decide: Decide, options: SendOptions) -> Intent | None:
+        """Wait for this key's outstanding POST, or start an attempt where ``decide`` says so.
+
+        None where it must be decided again.
+        """
         running = self._running.get(wanted.key)
         if running is not None and running.attempt.intent.digest != wanted.digest:
             decide(running.attempt.intent)  # raises for a conflict with other content
             await asyncio.wait((running.task,))
-            raise DecisionOutdated(wanted.key)
+            return None
         if running is not None:
             return await running.join()
         await self._deferred.write(wanted.key)
@@ -199,9 +198,10 @@ class Submitter:
             return decided
         if isinstance(decided, Outstanding):
             await self._wait_for_other_process(decided.intent)
-            raise DecisionOutdated(wanted.key)
-        if isinstance(decided.instruction, Resend) and decided.stored is not None:
-            await self._wait_for_late_answer(decided.stored, options)
+            return None
+        lost = decided.stored if isinstance(decided.instruction, Resend) else None
+        if lost is not None and not await self._wait_for_late_answer(lost, options):
+            return None
         return await self._start(decided, options).result()
 
     async def join(self, key: str) -> Intent | None:
@@ -217,7 +217,7 @@ class Submitter:
             return await self._join_other_process(key)
         try:
             return await running.join()
-        except (NotSent, RateLimited, AuthenticationError, DecisionOutdated):
+        except (NotSent, RateLimited, AuthenticationError):
             return None
 
     # --- other processes, on a store that is shared
@@ -245,16 +245,16 @@ class Submitter:
         seconds = sending.seconds_until_answer(self._services.clock.utc())
         await self._changes.wait_changed(sending, seconds + _REREAD, self._services.stored)
 
-    async def _wait_for_late_answer(self, unknown: Intent, options: SendOptions) -> None:
+    async def _wait_for_late_answer(self, unknown: Intent, options: SendOptions) -> bool:
         """Wait as long as a process that was presumed dead may still get the answer to the lost POST.
 
-        Raises `DecisionOutdated` where the intent changes meanwhile, and `KeyBusy` where the caller does not
-        wait so long.
+        Returns False where the intent changes meanwhile. Raises `KeyBusy` where the caller does not wait so
+        long.
         """
         clock = self._services.clock
         seconds = unknown.seconds_until_answer(clock.utc())
         if not seconds:
-            return
+            return True
         left = options.seconds_left(clock.now())
         longest = seconds if left is None else min(seconds, left)
         until = clock.now() + longest
@@ -263,9 +263,10 @@ class Submitter:
             raise SessionClosed("the session was closed")
         now = await self._services.stored(unknown.key)
         if now is None or not now.unchanged_since(unknown) or clock.now() < until - _EARLY:
-            raise DecisionOutdated(unknown.key)
+            return False
         if longest < seconds:
             raise KeyBusy("the process that sent it may still get the answer", seconds - longest)
+        return True
 
     def changed_elsewhere(self, intent: Intent) -> None:
         """Another process has changed this intent: wake those who wait for that."""
@@ -294,7 +295,7 @@ class Submitter:
             _log.debug("could not release the key %s: %s", key, error)
 
     def _start(self, decision: SendDecision, options: SendOptions) -> _RunningAttempt:
-        key, attempt = decision.intent.key, SubmitAttempt(self._context, decision, options)
+        key, attempt = decision.intent.key, self._new_attempt(decision, options)
         task = self._services.posts.spawn(attempt.run(), f"hoox-post-{key}")
         task.add_done_callback(lambda _: self._ended(running))
         task.add_done_callback(_log_unexpected)
@@ -304,7 +305,8 @@ class Submitter:
     def _ended(self, running: _RunningAttempt) -> None:
         self._running.pop(running.key, None)
         if self._services.store.is_shared and running.attempt.was_written:
-            is_accepted = not running.task.cancelled() and running.task.exception() is None
+            task = running.task
+            is_accepted = not task.cancelled() and not task.exception() and task.result() is not None
             (self._put_back.discard if is_accepted else self._put_back.add)(running.key)
 
     def _note_no_connection(self, intent: Intent, error: NotSent) -> None:
@@ -320,20 +322,20 @@ class Submitter:
 class _RunningAttempt:
     """An attempt and the session's task that runs it."""
 
-    def __init__(self, key: str, attempt: SubmitAttempt, task: asyncio.Task[Intent]) -> None:
+    def __init__(self, key: str, attempt: SubmitAttempt, task: asyncio.Task[Intent | None]) -> None:
         self.key = key
         self.attempt = attempt
         self.task = task
 
-    async def result(self) -> Intent:
+    async def result(self) -> Intent | None:
         """As `join`, for the caller that started it: cancelling it ends an attempt that has not sent yet."""
         return await self._awaited(_CancellingResult(self.attempt, self.task))
 
-    async def join(self) -> Intent:
+    async def join(self) -> Intent | None:
         """Wait for its end. Cancelling the caller does not affect the attempt."""
         return await self._awaited(asyncio.shield(self.task))
 
-    async def _awaited(self, result: asyncio.Future[Intent]) -> Intent:
+    async def _awaited(self, result: asyncio.Future[Intent | None]) -> Intent | None:
         try:
             return await result
         except asyncio.CancelledError:
@@ -347,7 +349,7 @@ class _RunningAttempt:
         raise OutcomeUnknown(message, key=self.key)
 
 
-class _CancellingResult(asyncio.Future[Intent]):
+class _CancellingResult(asyncio.Future[Intent | None]):
     """The result of an attempt, for the caller that started it.
 
     When its caller is cancelled, it cancels an attempt that still waits, synchronously (so that no permit is
@@ -355,7 +357,7 @@ class _CancellingResult(asyncio.Future[Intent]):
     ended. Once the attempt may have sent something, only the caller is cancelled.
     """
 
-    def __init__(self, attempt: SubmitAttempt, task: asyncio.Task[Intent]) -> None:
+    def __init__(self, attempt: SubmitAttempt, task: asyncio.Task[Intent | None]) -> None:
         super().__init__(loop=task.get_loop())
         self._attempt = attempt
         self._task = task
@@ -368,7 +370,7 @@ class _CancellingResult(asyncio.Future[Intent]):
             return self._task.cancel(msg)
         return super().cancel(msg)
 
-    def _finish(self, task: asyncio.Task[Intent]) -> None:
+    def _finish(self, task: asyncio.Task[Intent | None]) -> None:
         if self.done():
             return
         # an attempt that another process's change ends in the same turn of the loop is not cancelled
@@ -393,10 +395,10 @@ def _outcome(key: str, ended: Intent | None) -> Intent | None:
     raise error_of(ended) or HooxError(f"{key}: {ended.state}")
 
 
-def _log_unexpected(post: asyncio.Task[Intent]) -> None:
+def _log_unexpected(post: asyncio.Task[Intent | None]) -> None:
     """Log an error that is not ours, which is a defect: its caller may be gone. Our own errors are stored."""
     error = None if post.cancelled() else post.exception()
-    if error is not None and not isinstance(error, HooxError | DecisionOutdated):
+    if error is not None and not isinstance(error, HooxError):
         _log.error("the task %s failed", post.get_name(), exc_info=error)
 
 
