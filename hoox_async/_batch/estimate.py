@@ -15,6 +15,7 @@ from .._api.models import LookRef
 from .._api.requests import FREE, LookEdit
 from .._core.forecast import PlannedLook, makespan
 from .._core.intents.costs import format_credits
+from .._core.intents.deliveries import will_be_delivered
 from .._core.intents.intent import Intent, IntentState
 from .._core.polling.durations import DurationModels, kind_of
 from .._report.formatting import format_count, format_duration
@@ -126,5 +127,5 @@ def _planned(item: Item, *, has_webhooks: bool) -> PlannedLook:
     request = item.request
     source = request.source if isinstance(request, LookEdit) else None
     group = source.avatar_id if isinstance(source, LookRef) else None
-    expects_webhook = has_webhooks and request.webhook_url is None
+    expects_webhook = will_be_delivered(request, has_webhooks=has_webhooks)
     return PlannedLook(item.key, kind_of(request), item.source_key, group, expects_webhook)

@@ -15,6 +15,7 @@ from weakref import WeakValueDictionary
 
 from .._api.models import Look, LookRef, LookStatus
 from .._api.requests import KnownRequest
+from .._core.intents.deliveries import will_be_delivered
 from .._core.intents.intent import Intent, IntentState
 from .._core.intents.outcomes import seconds_of
 from .._core.intents.transitions import IllegalTransition, Settle
@@ -409,13 +410,13 @@ class JobRegistry:
     def _payment_of(self, intent: Intent) -> Payment:
         # the delivery of an earlier process's look may have come while no process ran
         is_of_this_session = intent.accepted_at is None or intent.accepted_at >= self._opened_at
-        has_our_url = self._services.hub is not None and intent.request.webhook_url is None
+        is_delivered = will_be_delivered(intent.request, has_webhooks=self._services.hub is not None)
         return Payment(
             intent.key,
             intent.request,
             intent.accepted_at,
             intent.own_key,
-            expects_webhook=is_of_this_session and has_our_url,
+            expects_webhook=is_of_this_session and is_delivered,
         )
 
     # --- polling

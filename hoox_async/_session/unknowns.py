@@ -11,6 +11,7 @@ from contextlib import asynccontextmanager, suppress
 from .._api.models import Avatar, Look, LookDetails, LookRef
 from .._api.responses import look_from_details
 from .._core.intents.copies import KnownAvatar, avatars_of_edits, where_found
+from .._core.intents.deliveries import will_be_delivered
 from .._core.intents.intent import Evidence, Intent, IntentState, Unknown
 from .._core.intents.keys import is_key
 from .._core.intents.transitions import (
@@ -182,8 +183,8 @@ async def wait_for_delivery(
 
 def _delivery_expected_for(services: SessionServices, scheduler: PollScheduler, unknown: Intent) -> float:
     """For how many seconds from now a delivery may still come; 0 or less: none will."""
-    has_own_url = services.hub is not None and unknown.request.webhook_url is None
-    if not has_own_url or unknown.sent_at is None:
+    is_delivered = will_be_delivered(unknown.request, has_webhooks=services.hub is not None)
+    if not is_delivered or unknown.sent_at is None:
         return 0.0
     expected = scheduler.expected(kind_of(unknown.request))
     until = services.clock.to_loop(unknown.sent_at) + 3 * expected + _DELIVERY_SECONDS

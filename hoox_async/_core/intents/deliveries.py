@@ -1,13 +1,19 @@
-"""Which deliveries a store must keep before they are acknowledged."""
+"""Which looks a session gets deliveries of, and which of these a store must keep."""
 
 from __future__ import annotations
 
+from ..._api.requests import KnownRequest
 from ..._api.webhook_payloads import Delivery
 from .intent import Intent, IntentState
 
 _WITHOUT_LOOK = frozenset(
     {IntentState.PLANNED, IntentState.UNKNOWN, IntentState.DROPPED, IntentState.REJECTED}
 )
+
+
+def will_be_delivered(request: KnownRequest, *, has_webhooks: bool) -> bool:
+    """Whether the end of the request's look is reported to this session: not if the user has named a URL."""
+    return has_webhooks and request.webhook_url is None
 
 
 def can_be_needed(intent: Intent, delivery: Delivery) -> bool:

@@ -19,6 +19,7 @@ from ..._api.endpoints import WireResponse, submit_endpoint, submit_request
 from ..._api.models import LookRef
 from ..._api.responses import read_accepted, refusal_is_the_items_own
 from ..._core.intents.budget import Budget
+from ..._core.intents.deliveries import will_be_delivered
 from ..._core.intents.intent import Intent, IntentState, Reason
 from ..._core.intents.send_decision import SendDecision
 from ..._core.intents.transitions import (
@@ -242,7 +243,7 @@ class SubmitAttempt:
         """
         services, intent = self._services, self._intent
         url = None
-        if services.hub is not None and intent.request.webhook_url is None:
+        if services.hub is not None and will_be_delivered(intent.request, has_webhooks=True):
             url = services.hub.url_for(self._id)
         wire = submit_request(intent.content, intent.source, url)
         try:
