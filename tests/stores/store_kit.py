@@ -64,7 +64,7 @@ def read_only(folder: Path) -> Iterator[None]:
     modes = [(place, place.stat().st_mode) for place in (folder, *folder.iterdir())]
     euid = os.geteuid()
     for place, mode in modes:
-        place.chmod(mode & ~0o222)
+        place.chmod((mode | 0o444) & ~0o222)  # readable also for whom root's process becomes
     if euid == 0:
         os.seteuid(65534)  # root may write everywhere
     try:
