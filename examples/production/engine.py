@@ -19,19 +19,27 @@ from psycopg_pool import AsyncConnectionPool, PoolTimeout
 from hoox_async import (
     BadRequest,
     BudgetExceeded,
+    Conflict,
     GenerationFailed,
+    HooxError,
     InvalidRequest,
     KeyConflict,
+    LookJob,
+    NotFound,
+    NotSent,
     OutcomeUnknown,
+    PermissionDenied,
 )
 
+from .orders import Order
 from .settings import CONNECTIONS
 from .shop import Shop
 
 QUEUE = "looks"
 WATCHING = 7_315_062  # the number of a lock, as in migrate.py
 LONGEST_PAUSE = 60  # seconds between two runs of an order that can't be made at present
-REFUSALS = (BadRequest, InvalidRequest, KeyConflict, BudgetExceeded)
+OF_THE_ORDER = (BadRequest, NotFound, PermissionDenied, Conflict, InvalidRequest, KeyConflict, BudgetExceeded)
+OF_THE_WORKSPACE = ("plan_required", "space_not_found")  # codes of a 403 and a 404 that no order can help
 tasks = Blueprint()
 log = logging.getLogger("shop")
 
@@ -56,18 +64,35 @@ async def make_look(context: JobContext, order_id: str) -> None:
     if order is None or order.is_settled:
         return
     with shop.telemetry.work_on(order):
+        job = await submit(shop, order)
+        if job is None:
+            return
+        await shop.orders.accepted(order.id, job.ref, job.credits or order.edit().credits)
         try:
-            budget = await shop.budget_of(order.customer)
-            job = await shop.session.submit(order.edit(), key=order.id, budget=budget)
-            await shop.orders.accepted(order.id, job.ref, job.credits or order.edit().credits)
             await shop.orders.settled(order.id, await job)
         except GenerationFailed as failed:
             await shop.orders.settled(order.id, failed.look)
-        except OutcomeUnknown as unknown:
-            log.warning("%s may have been paid for: %s", order.id, unknown)
-            await shop.orders.unknown(order.id, str(unknown))
-        except REFUSALS as refusal:
-            await shop.orders.refused(order.id, str(refusal))
+
+
+async def submit(shop: Shop, order: Order) -> LookJob | None:
+    """Submit an order. None where it has come to an end instead, or may have been paid for."""
+    try:
+        budget = await shop.budget_of(order.customer)
+        return await shop.session.submit(order.edit(), key=order.id, budget=budget)
+    except OutcomeUnknown as unknown:
+        log.warning("%s may have been paid for: %s", order.id, unknown)
+        await shop.orders.unknown(order.id, str(unknown))
+    except HooxError as error:
+        has_no_source = isinstance(error, NotSent) and await shop.orders.has_failed(order.source)
+        if not (has_no_source or is_final(error)):
+            raise
+        await shop.orders.refused(order.id, str(error))
+    return None
+
+
+def is_final(error: HooxError) -> bool:
+    """Whether the order would be refused again, whatever becomes of the network, the key and the credits."""
+    return isinstance(error, OF_THE_ORDER) and str(getattr(error, "code", "")).lower() not in OF_THE_WORKSPACE
 
 
 def make_engine(database: str) -> App:

@@ -41,6 +41,10 @@ class Order(NamedTuple):
         return LookEdit(LookRef.parse(self.source), self.prompt, metadata=metadata)
 
 
+class OrderConflict(Exception):
+    """There is another order of this id."""
+
+
 class Orders:
     """Reads and writes orders. Every change may be said twice, and a settled order stays as it is."""
 
@@ -48,13 +52,23 @@ class Orders:
         self._pool = pool
 
     async def add(self, order: Order, connection: Any) -> bool:
-        """Add a new order in the caller's transaction. False if there is one of this id."""
+        """Add a new order in the caller's transaction. False if there is this order already.
+
+        Raises `OrderConflict` if there is another one of this id.
+        """
         done = await connection.execute(
             "INSERT INTO orders (id, customer, source, prompt, traceparent) VALUES (%s, %s, %s, %s, %s) "
             "ON CONFLICT DO NOTHING",
             order[:5],
         )
-        return bool(done.rowcount)
+        if done.rowcount:
+            return True
+        found = await connection.execute(
+            "SELECT customer, source, prompt FROM orders WHERE id = %s", (order.id,)
+        )
+        if await found.fetchone() != order[1:4]:
+            raise OrderConflict(order.id)
+        return False
 
     async def get(self, order_id: str) -> Order | None:
         """The order of this id."""
@@ -64,15 +78,22 @@ class Orders:
             await cursor.execute(f"SELECT {columns} FROM orders WHERE id = %s", (order_id,))
             return await cursor.fetchone()
 
-    async def queued(self) -> int:
+    async def queued(self, connection: Any) -> int:
         """How many orders wait to be sent; those beyond `MOST_COUNTED` are not counted."""
+        found = await connection.execute(
+            "SELECT count(*) FROM (SELECT FROM orders WHERE state = 'queued' LIMIT %s) AS counted",
+            (MOST_COUNTED,),
+        )
+        row = await found.fetchone()
+        return row[0] if row else 0
+
+    async def has_failed(self, look: str) -> bool:
+        """Whether an order's look is this one, and could not be made."""
         async with self._pool.connection() as connection:
             found = await connection.execute(
-                "SELECT count(*) FROM (SELECT FROM orders WHERE state = 'queued' LIMIT %s) AS counted",
-                (MOST_COUNTED,),
+                "SELECT FROM orders WHERE look = %s AND state = 'failed'", (look,)
             )
-            row = await found.fetchone()
-            return row[0] if row else 0
+            return await found.fetchone() is not None
 
     async def traceparents(self, looks: Sequence[LookRef]) -> list[str]:
         """The trace contexts of the orders that these looks were made for."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -10,6 +11,8 @@ import attrs
 from aiohttp import web
 
 from hoox_async import HooxSession
+
+log = logging.getLogger("shop")
 
 
 async def readiness(session: HooxSession) -> tuple[int, dict[str, Any]]:
@@ -23,7 +26,7 @@ async def readiness(session: HooxSession) -> tuple[int, dict[str, Any]]:
 
 
 @asynccontextmanager
-async def serve_probes(session: HooxSession, port: int) -> AsyncIterator[None]:
+async def serve_probes(session: HooxSession, host: str, port: int) -> AsyncIterator[None]:
     """Serve the probes of a worker, which has no web server of its own."""
 
     async def healthz(_: web.Request) -> web.Response:
@@ -38,7 +41,8 @@ async def serve_probes(session: HooxSession, port: int) -> AsyncIterator[None]:
     runner = web.AppRunner(app, access_log=None)
     await runner.setup()
     try:
-        await web.TCPSite(runner, port=port).start()
+        await web.TCPSite(runner, host, port).start()
+        log.info("probes at http://%s:%d/readyz", host, runner.addresses[0][1])
         yield
     finally:
         await runner.cleanup()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import psycopg
@@ -18,7 +18,11 @@ async def _configure(connection: psycopg.AsyncConnection) -> None:
     connection.prepare_threshold = None  # behind PgBouncer a prepared statement can be another client's
 
 
-CONNECTIONS: dict[str, Any] = {"min_size": 1, "max_size": 4, "configure": _configure}
+CONNECTIONS: dict[str, Any] = {
+    "min_size": 1, "max_size": 4, "configure": _configure,
+    "timeout": 10.0,  # seconds until a request is answered that the database is away
+    "reconnect_timeout": 5.0,  # then whoever needs a connection next has one made at once
+}  # fmt: skip
 """For each of the two pools of a process: the shop's and the engine's."""
 
 
@@ -40,7 +44,9 @@ class Settings(NamedTuple):
     """Orders at a time in one worker: enough to use the quota, as a look takes about 40 s."""
     lease: float = 10.0
     """Seconds without a sign of life after which a process is taken for dead."""
-    probe_port: int = 8081
+    probe_host: str = "127.0.0.1"
+    probe_port: int = 0
+    """Of a worker's probes; 0: any free port, which its log names."""
     new_key: bool = False
     """The API key replaces the one that the store was bound to: during a rotation only."""
     drain: float = 10.0
@@ -54,14 +60,14 @@ class Settings(NamedTuple):
 
 def read_settings(environment: Mapping[str, str] = os.environ) -> Settings:
     """The settings of this process."""
-    numbers = {
+    kinds: dict[str, Callable[[str], Any]] = {
         "requests_per_minute": int, "customer_credits": int, "concurrency": int, "lease": float,
-        "probe_port": int, "new_key": bool,
+        "probe_host": str, "probe_port": int, "new_key": bool,
     }  # fmt: skip
-    given = {name: environment.get(f"SHOP_{name.upper()}") for name in numbers}
+    given = {name: environment.get(f"SHOP_{name.upper()}") for name in kinds}
     return Settings(
         environment["SHOP_DATABASE"],
         environment["SHOP_PUBLIC_URL"],
         environment.get("SHOP_HOOX_URL", API),
-        **{name: numbers[name](text) for name, text in given.items() if text},
+        **{name: kinds[name](text) for name, text in given.items() if text},
     )

@@ -41,6 +41,15 @@ class Shop(NamedTuple):
         return self.budgets[name]
 
 
+def make_pool(database: str) -> AsyncConnectionPool:
+    """The shop's own connections, not open yet. One that broke while it was idle is not used.
+
+    The engine's pool sees to that itself.
+    """
+    check = AsyncConnectionPool.check_connection
+    return AsyncConnectionPool(database, open=False, check=check, **CONNECTIONS)
+
+
 @asynccontextmanager
 async def open_shop(settings: Settings, *, poll: Literal["all", "awaited"]) -> AsyncIterator[Shop]:
     """Open everything, and close it within ``settings.close`` seconds.
@@ -51,7 +60,7 @@ async def open_shop(settings: Settings, *, poll: Literal["all", "awaited"]) -> A
     hub = WebhookHub(settings.public_url)
     hub.redact_logs()
     async with (
-        AsyncConnectionPool(settings.database, open=False, **CONNECTIONS) as pool,
+        make_pool(settings.database) as pool,
         PostgresDatabase(settings.database, lease=settings.lease) as database,
         hub,
     ):

@@ -6,24 +6,29 @@ queue, where a restart does not lose it.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Annotated, Any
 from uuid import uuid4
 
+import psycopg
 from fastapi import FastAPI, Header, HTTPException, Request, Response
 from fastapi.responses import JSONResponse
+from procrastinate.exceptions import ConnectorException
 from pydantic import BaseModel
 
-from hoox_async import InvalidRequest
+from hoox_async import InvalidRequest, StoreError
 
 from .engine import make_engine, make_look
-from .orders import Order
+from .orders import Order, OrderConflict
 from .probes import readiness
 from .settings import read_settings
 from .shop import Shop, open_shop
 
 HOOKS = "/hooks/hoox"
+RETRY_AFTER = 5  # seconds
+log = logging.getLogger("shop")
 
 
 class NewOrder(BaseModel):
@@ -53,6 +58,23 @@ app = FastAPI(lifespan=lifespan)
 app.mount(HOOKS, receive)
 
 
+@app.exception_handler(
+    psycopg.OperationalError
+)  # no connection, or one that broke; a pool that has none free
+@app.exception_handler(ConnectorException)  # what the engine makes of that
+@app.exception_handler(StoreError)
+async def away(request: Request, error: Exception) -> JSONResponse:
+    """The database can't be reached: the customer tries again, with the same Idempotency-Key."""
+    log.warning("%s %s: %s", request.method, request.url.path, error)
+    return JSONResponse({"detail": "try again"}, 503, {"Retry-After": str(RETRY_AFTER)})
+
+
+@app.exception_handler(psycopg.DataError)
+async def no_text(_: Request, __: Exception) -> JSONResponse:
+    """A NUL, which PostgreSQL stores in no text."""
+    return JSONResponse({"detail": "a character that can't be stored"}, 422)
+
+
 @app.post("/orders", status_code=202)
 async def take(
     wanted: NewOrder,
@@ -69,13 +91,17 @@ async def take(
             order.edit()
         except InvalidRequest as error:
             raise HTTPException(422, str(error)) from None
-        # one transaction: no order without its job
-        async with shop.pool.connection() as connection, connection.transaction():
-            if await shop.orders.add(order, connection):
-                await make_look.configure(connection=connection).defer_async(order_id=order.id)
+        try:
+            # one transaction: no order without its job, and no answer of 503 to an order that was taken
+            async with shop.pool.connection() as connection, connection.transaction():
+                if await shop.orders.add(order, connection):
+                    await make_look.configure(connection=connection).defer_async(order_id=order.id)
+                queued = await shop.orders.queued(connection)
+        except OrderConflict:
+            raise HTTPException(409, "this Idempotency-Key was used for another order") from None
     url = str(request.url_for("show", order_id=order.id))
     response.headers["Location"] = url
-    wait = shop.session.expected_wait(max(1, await shop.orders.queued()))
+    wait = shop.session.expected_wait(max(1, queued))
     return {"order": order.id, "url": url, "seconds_until_sent": round(wait, 1)}
 
 

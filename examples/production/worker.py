@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import signal
+import sys
 from typing import Any
 
 from .engine import QUEUE, make_engine, watch
@@ -19,7 +20,7 @@ async def work(settings: Settings, stop: asyncio.Event) -> None:
     async with (
         open_shop(settings, poll="all") as shop,
         engine.open_async(),
-        serve_probes(shop.session, settings.probe_port),
+        serve_probes(shop.session, settings.probe_host, settings.probe_port),
     ):
         working = asyncio.create_task(
             engine.run_worker_async(
@@ -62,15 +63,23 @@ def stop_on_failures(loop: asyncio.AbstractEventLoop, stop: asyncio.Event) -> No
     loop.set_exception_handler(failed)
 
 
-async def main() -> None:
-    """Run the worker."""
+async def main() -> int:
+    """Run the worker. Returns its exit code: 0 only if a signal was what stopped it."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
-    stop = asyncio.Event()
+    stop, code = asyncio.Event(), 1
+
+    def stop_by_signal() -> None:
+        nonlocal code
+        if not stop.is_set():
+            code = 0
+        stop.set()
+
     for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+        asyncio.get_running_loop().add_signal_handler(number, stop_by_signal)
     stop_on_failures(asyncio.get_running_loop(), stop)
     await work(read_settings(), stop)
+    return code
 
 
 if __name__ == "__main__":
-    asyncio.run(main())
+    sys.exit(asyncio.run(main()))

@@ -41,7 +41,8 @@ class SessionHealth:
       is none. More than 20 s is a bad sign.
     - ``permit_wait``: seconds until one more submission would have its permit: see `expected_wait`.
     - ``paused``: seconds for which nothing is sent because the API has answered 429; 0 if that is not so.
-    - ``key_refused``: the API has refused the API key, and the check has confirmed it.
+    - ``key_refused``: the API has refused the API key, the check has confirmed it, and no request has worked
+      since.
     """
 
     store_reachable: bool
@@ -80,7 +81,7 @@ async def read_health(
         unanswered=outages.unanswered(),
         permit_wait=limiter.expected_wait(1 + outages.waiting),
         paused=max(0.0, limiter.window.paused_until - now),
-        key_refused=limiter.key_error is not None,
+        key_refused=limiter.key_refused,
     )
 
 

@@ -70,6 +70,8 @@ class RateLimiter:
         """Whether the API has accepted this key since it was last found invalid."""
         self.key_error: AuthenticationError | None = None
         """Why the key was found invalid; None once it has worked again, or while it is checked."""
+        self.key_refused: bool = False
+        """Whether the key was found invalid and has not worked since, also while it is checked again."""
         self._on_pause = on_pause
         self._refusal_timeout = refusal_timeout
         # the waiters; dicts keep their order, and a cancelled waiter is removed in O(1)
@@ -400,7 +402,7 @@ class RateLimiter:
         if response.status == _UNAUTHORIZED:
             self._begin_key_check()
         elif response.status < 500:
-            self.key_worked, self.key_error = True, None
+            self.key_worked, self.key_error, self.key_refused = True, None, False
         self.window_changed()
 
     def observe(self, quota: ServerQuota, sent_at: float) -> None:
@@ -458,6 +460,7 @@ class RateLimiter:
     def mark_key_invalid(self, error: AuthenticationError) -> None:
         """The check has found that the key is refused for good: every wait ends with this error."""
         self.is_checking_key, self.key_error, self.key_worked = False, error, False
+        self.key_refused = True
         self._end_all_waits(error)
 
     # --- the quota

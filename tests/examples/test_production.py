@@ -13,6 +13,7 @@ import pytest
 from hoox_async.sandbox import Fault
 
 SOURCE = "avtr_public_ada:look_public_ada"
+NO_SOURCE = "avtr_public_ada:look_of_nobody"
 
 
 @pytest.fixture
@@ -70,13 +71,13 @@ async def test_what_the_shop_answers(production: Any, postgres_database: str, tm
         assert "unknown" in seen, seen
         async with await psycopg.AsyncConnection.connect(made.database) as connection:
             jobs = await connection.execute("SELECT status, attempts FROM procrastinate_jobs")
-            assert await jobs.fetchall() == [("succeeded", 1), ("succeeded", 1)]
+            assert await jobs.fetchall() == [("succeeded", 1)] * 3
         assert len(made.sandbox.ledger) == 2
         for customer in ("bo", "ada", "ada", "ada", "ada", "ada"):
             await order(client, customer)
         while sum((states := await made.states()).values()) - states["ready"] - states["refused"]:
             await asyncio.sleep(0.1)
-    assert (states["ready"], states["refused"]) == (5, 3)
+    assert (states["ready"], states["refused"]) == (5, 4)
     assert len(made.sandbox.ledger) == 5
 
 
@@ -100,8 +101,22 @@ async def states_until_ready(client: aiohttp.ClientSession, url: str) -> list[st
     return seen
 
 
+async def ended(client: aiohttp.ClientSession, url: str) -> dict[str, Any]:
+    """The order's page once it is settled."""
+    while True:
+        async with client.get(url) as response:
+            shown: dict[str, Any] = await response.json()
+        if shown["state"] in ("ready", "failed", "refused"):
+            return shown
+        await asyncio.sleep(0.05)
+
+
 async def check_pages(client: aiohttp.ClientSession) -> None:
-    """An order's page shows what has become of it."""
+    """An order's page shows what has become of it.
+
+    One whose source does not exist ends with that reason. The same Idempotency-Key is the same order, and
+    with another body it is 409.
+    """
     url = await order(client, "ada")
     assert (await states_until_ready(client, url))[-1] == "ready"
     async with client.get(url) as response:
@@ -110,6 +125,13 @@ async def check_pages(client: aiohttp.ClientSession) -> None:
     assert shown["picture"].startswith("http")
     async with client.post("/orders", json={"customer": "ada", "source": "Alex", "prompt": "a"}) as response:
         assert response.status == 422
+    wanted, key = {"customer": "ada", "source": NO_SOURCE, "prompt": "on stage"}, {"Idempotency-Key": "1"}
+    for changed, status in (({}, 202), ({}, 202), ({"prompt": "at sea"}, 409), ({"customer": "bo"}, 409)):
+        async with client.post("/orders", json={**wanted, **changed}, headers=key) as response:
+            assert response.status == status, changed
+    shown = await ended(client, "/orders/1")
+    assert shown["state"] == "refused"
+    assert "not found" in shown["reason"].lower()
     async with client.get("/orders/none") as response:
         assert response.status == 404
 

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import os
+import signal
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+import psycopg
 import pytest
 from opentelemetry import trace
 from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
@@ -16,17 +19,37 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from psycopg.pq import TransactionStatus
 from psycopg_pool import AsyncConnectionPool
 
-from hoox_async import Answered, Endpoint, Look, LookRef, LookSettled, LookStatus
+from hoox_async import (
+    Answered,
+    AuthenticationError,
+    BadRequest,
+    Conflict,
+    Endpoint,
+    HooxError,
+    HooxSession,
+    InsufficientCredits,
+    Look,
+    LookRef,
+    LookSettled,
+    LookStatus,
+    NotFound,
+    NotSent,
+    PermissionDenied,
+    StoreError,
+)
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 if str(EXAMPLES) not in sys.path:
     sys.path.insert(0, str(EXAMPLES))
 
 pytest.importorskip("procrastinate")
-from production.engine import WhateverFails, make_engine  # noqa: E402
+from production.engine import WhateverFails, is_final, make_engine  # noqa: E402
 from production.orders import Order, Orders  # noqa: E402
+from production.probes import serve_probes  # noqa: E402
 from production.settings import CONNECTIONS, Settings, read_settings  # noqa: E402
+from production.shop import make_pool  # noqa: E402
 from production.telemetry import Telemetry  # noqa: E402
+from production.worker import main as worker_main  # noqa: E402
 from production.worker import stop_on_failures  # noqa: E402
 
 SOURCE = "avtr_a:look_1"
@@ -165,6 +188,78 @@ async def test_a_failure_that_nobody_hears_of_stops_the_worker(caplog: pytest.Lo
     assert "the database is gone" in caplog.text
 
 
+@pytest.mark.parametrize(
+    ("error", "final"),
+    [
+        (NotFound(404, "LOOK_NOT_FOUND", "Look not found"), True),
+        (NotFound(404, None, "Avatar not found"), True),
+        (NotFound(404, "SPACE_NOT_FOUND", "no workspace"), False),
+        (PermissionDenied(403, "FORBIDDEN", "another workspace's"), True),
+        (PermissionDenied(403, "plan_required", "not an Enterprise workspace"), False),
+        (BadRequest(400, None, "the prompt is too long"), True),
+        (Conflict(409, None, "it exists already"), True),
+        (AuthenticationError(401, None, "the key is wrong"), False),
+        (InsufficientCredits(402, None, "no credits"), False),
+        (NotSent("no connection was made"), False),
+        (StoreError("the database is gone"), False),
+    ],
+)
+def test_a_refusal_of_the_order_is_final_and_one_of_the_workspace_is_not(
+    error: HooxError, final: bool
+) -> None:
+    """The first ends the order with its reason; the second can pass, and the order is tried again."""
+    assert is_final(error) is final
+
+
+@pytest.mark.parametrize("by_signal", [True, False])
+async def test_a_worker_ends_with_0_only_by_a_signal(
+    by_signal: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One that a fault has stopped ends with 1, also where the signal comes while it stops."""
+
+    async def work(_: Settings, stop: asyncio.Event) -> None:
+        if not by_signal:
+            asyncio.get_running_loop().call_exception_handler({"message": "a part failed"})
+        os.kill(os.getpid(), signal.SIGTERM)
+        await stop.wait()
+        await asyncio.sleep(0.01)
+
+    monkeypatch.setattr("production.worker.work", work)
+    monkeypatch.setattr("production.worker.read_settings", lambda: None)
+    try:
+        assert await worker_main() == (0 if by_signal else 1)
+    finally:
+        for number in (signal.SIGTERM, signal.SIGINT):
+            asyncio.get_running_loop().remove_signal_handler(number)
+
+
+async def test_two_workers_on_one_machine_have_a_port_each(caplog: pytest.LogCaptureFixture) -> None:
+    """The probes of a worker listen on loopback, at a free port that the log names, unless told otherwise."""
+    settings = Settings("postgresql://db/shop", "https://shop.example.com/hooks")
+    assert settings.probe_host == "127.0.0.1"
+    caplog.set_level("INFO", "shop")
+    async with (
+        HooxSession("hx_live_key", base_url="http://127.0.0.1:9") as session,
+        serve_probes(session, settings.probe_host, settings.probe_port),
+        serve_probes(session, settings.probe_host, settings.probe_port),
+    ):
+        pass
+    assert len({line for line in caplog.messages if "probes at http://127.0.0.1:" in line}) == 2
+
+
+async def test_a_connection_that_broke_while_it_was_idle_is_not_used(postgres_database: str) -> None:
+    """As after a restart of the server: the next statement has another one."""
+    async with (
+        make_pool(postgres_database) as pool,
+        await psycopg.AsyncConnection.connect(postgres_database, autocommit=True) as other,
+    ):
+        async with pool.connection() as connection:
+            pid = connection.info.backend_pid
+        await other.execute("SELECT pg_terminate_backend(%s, 5000)", (pid,))
+        async with pool.connection() as connection:
+            assert await (await connection.execute("SELECT 1")).fetchone() == (1,)
+
+
 async def test_connections_suit_a_pooler(postgres_database: str) -> None:
     """A statement alone begins no transaction, and none is prepared, however often it is executed."""
     async with (
@@ -185,6 +280,13 @@ def test_settings_come_from_the_environment() -> None:
     assert read_settings({**required, "SHOP_LEASE": "3", "SHOP_NEW_KEY": "1"}).lease == 3.0
     with pytest.raises(KeyError):
         read_settings({})
+
+
+def test_the_readme_names_every_setting() -> None:
+    """Each variable that a process reads."""
+    readme = (EXAMPLES / "production" / "README.md").read_text(encoding="utf-8")
+    fields = set(Settings._fields) - {"drain", "close"}
+    assert {name for name in fields if f"SHOP_{name.upper()}" not in readme} == set()
 
 
 def test_a_graceful_stop_fits_what_kubernetes_allows() -> None:

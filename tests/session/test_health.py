@@ -14,7 +14,7 @@ from shared_memory_kit import MemoryDatabase, SharedMemory
 from hoox_async import HooxSession, LookJob
 from hoox_async._io.protocols import StoreGauges
 from hoox_async._io.stores.memory import MemoryStore
-from hoox_async.errors import InvalidRequest, OutcomeUnknown, SessionClosed, StoreError
+from hoox_async.errors import AuthenticationError, InvalidRequest, OutcomeUnknown, SessionClosed, StoreError
 from hoox_async.sandbox import Fault, InProcessTransport, Space
 
 pytestmark = virtual
@@ -72,6 +72,24 @@ async def test_health_without_the_store() -> None:
             assert loop.time() - began <= 3.1
         store.trouble = None
         assert (await session.health()).store_reachable
+
+
+async def test_a_refused_key_stays_refused_while_it_is_checked_again() -> None:
+    """A submission has it checked anew; a readiness probe must not flap. A request that works ends it."""
+    space = Space(rng=Random(1), requests_per_minute=None)
+    carrier = InProcessTransport(space, api_key="hx_live_revoked")
+    async with HooxSession("hx_live_revoked", transport=carrier) as session:
+        assert not (await session.health()).key_refused
+        with pytest.raises(AuthenticationError):
+            await session.submit(prompt())
+        again = asyncio.create_task(session.submit(prompt()))
+        while not again.done():
+            assert (await session.health()).key_refused
+            await asyncio.sleep(0.1)
+        carrier._authorization = f"Bearer {space.api_key}"
+        await session.submit(prompt())
+        assert not (await session.health()).key_refused
+        assert isinstance(again.exception(), AuthenticationError)
 
 
 async def test_health_shows_a_pause_after_a_429() -> None:
