@@ -40,6 +40,8 @@ def test_unknowns_shows_candidates(cli: Cli, lost: Path) -> None:
     assert f"1  {candidate}" in done.out
     [record] = cli("unknowns", f"{lost}.hoox.db", "--json").of("unknown")
     assert (record["key"], record["candidates"]) == ("noor/stage", [candidate])
+    assert record["candidates_from"] == "name"  # Bruno is a public avatar, which the API has copied
+    assert "avatars of the same name" in done.out
 
 
 def test_the_page_shows_pictures_and_commands(cli: Cli, lost: Path) -> None:

@@ -120,6 +120,7 @@ async def unknowns(session: hx.HooxSession) -> None:
         assert_type(unknown, hx.Unknown)
         assert_type(unknown.key, str)
         assert_type(unknown.sent_at, datetime | None)
+        assert_type(unknown.candidates_from, Literal["avatar", "copies", "name"] | None)
         for candidate in unknown.candidates:
             await session.resolve(unknown.key, candidate)
         await session.resend(unknown.key)
